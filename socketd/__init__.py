@@ -1,0 +1,3 @@
+"""
+A daemon that answers sockets: one process, one reactor, one INI file.
+"""

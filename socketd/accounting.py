@@ -1,0 +1,67 @@
+"""
+Plain counts per service, and a snapshot of them.
+
+A live connection counts for itself; its counts are added here when it ends, so
+that a byte is counted once and a message costs no more than an addition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import attrs
+from attrs import define
+
+
+class Counting(Protocol):
+    """
+    A live connection, as far as its counts go.
+    """
+
+    messages_received: int
+    bytes_received: int
+    bytes_sent: int
+
+
+@define
+class Tally:
+    """
+    What a service did since it started.
+
+    @ivar connections: connections accepted.
+    @ivar messages_received: receives that brought bytes, of connections that
+        have ended.
+    @ivar bytes_received: bytes of these.
+    @ivar bytes_sent: bytes sent to connections that have ended.
+    @ivar datagrams_received: datagrams handed to the protocol.
+    @ivar datagrams_sent: datagrams that the kernel took.
+    @ivar datagrams_unsent: datagrams that it refused.
+    @ivar accepts_failed: times that no connection could be accepted.
+    """
+
+    connections: int = 0
+    messages_received: int = 0
+    bytes_received: int = 0
+    bytes_sent: int = 0
+    datagrams_received: int = 0
+    datagrams_sent: int = 0
+    datagrams_unsent: int = 0
+    accepts_failed: int = 0
+
+    def add(self, ended: Counting) -> None:
+        """
+        Take over the counts of a connection that has ended.
+        """
+        self.messages_received += ended.messages_received
+        self.bytes_received += ended.bytes_received
+        self.bytes_sent += ended.bytes_sent
+
+    def total(self, live: Iterable[Counting]) -> Tally:
+        """
+        Take a snapshot: a copy, with the live connections counted in.
+        """
+        total = attrs.evolve(self)
+        for connection in live:
+            total.add(connection)
+        return total

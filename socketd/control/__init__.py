@@ -1,0 +1,3 @@
+"""
+The operator's commands, and the console that they are typed at.
+"""

@@ -1,0 +1,202 @@
+"""
+The terminal as a console: what happens is shown, and what is typed is done.
+
+While a connection waits for the operator's word, C{input the word:} is shown and
+the next line is that word.  A line that begins with a slash is always a command;
+without a waiting connection the slash can be left out.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TextIO
+
+from twisted.application.service import Service
+from twisted.internet import stdio
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.protocol import connectionDone
+from twisted.logger import ILogObserver, LogEvent, formatEventAsClassicLogText
+from twisted.protocols.basic import LineReceiver
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from socketd.control.commands import CommandError, Reply, answer, execute
+from socketd.daemon import Daemon
+from socketd.events import CATALOGUE, Event, escaped
+from socketd.table import render
+
+PROMPT = "input the word:"
+
+#: What a terminal hands over as one line at most (N_TTY, termios(3)).
+MAX_LINE = 4096
+
+_ERASE_LINE = "\r\x1b[K"
+
+
+@implementer(IPushProducer)
+class Console(LineReceiver):
+    """
+    One operator at a line-based terminal.
+
+    @ivar daemon: what is watched and commanded.
+    """
+
+    delimiter = b"\n"
+    MAX_LENGTH = MAX_LINE
+
+    def __init__(self, daemon: Daemon, is_terminal: bool) -> None:
+        self.daemon = daemon
+        self._is_terminal = is_terminal
+        self._prompting = False
+        self._full = False
+        self._left_out = 0
+
+    def connectionMade(self) -> None:
+        self.transport.registerProducer(self, True)  # type: ignore[union-attr]
+        self.daemon.journal.watch(self._show_event)
+        self.daemon.operator.attach(self._update_prompt)
+        self.show("console ready; help lists the commands")
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.daemon.journal.unwatch(self._show_event)
+        self.daemon.operator.detach(self._update_prompt)
+
+    def lineReceived(self, line: bytes) -> None:
+        """
+        Take a word for the oldest waiting connection, or a command.
+        """
+        # The terminal has echoed the line and its end behind the prompt.
+        self._prompting = False
+        line = line.removesuffix(b"\r")
+        if line.startswith(b"/"):
+            self._execute(line[1:])
+        elif self.daemon.operator.waiting:
+            answer(self.daemon, self.daemon.operator.waiting[0], line)
+        elif line.strip():
+            self._execute(line)
+        self._update_prompt()
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """
+        Refuse a line that no terminal would send.
+        """
+        self.show(f"a line is at most {MAX_LINE} bytes long; it was not used")
+
+    def show(self, text: str) -> None:
+        """
+        Write lines, and the prompt again behind them.
+
+        A terminal that takes nothing costs lines, not memory.
+        """
+        if self._full:
+            self._left_out += 1
+            return
+        if self._prompting:
+            self._write(_ERASE_LINE if self._is_terminal else "\n")
+        self._prompting = False
+        self._write(text.rstrip("\n") + "\n")
+        self._update_prompt()
+
+    def pauseProducing(self) -> None:
+        """
+        Show nothing more: the terminal does not take it.
+        """
+        self._full = True
+
+    def resumeProducing(self) -> None:
+        """
+        Go on, and say how much was left out.
+        """
+        self._full = False
+        count, self._left_out = self._left_out, 0
+        if count:
+            self.show(f"{count} lines were left out")
+
+    def stopProducing(self) -> None:
+        """
+        Nothing: L{connectionLost} follows.
+        """
+
+    def _update_prompt(self) -> None:
+        waiting = bool(self.daemon.operator.waiting)
+        if waiting and not self._prompting and not self._full:
+            self._prompting = True
+            self._write(PROMPT)
+        elif self._prompting and not waiting:
+            self._prompting = False
+            self._write(_ERASE_LINE if self._is_terminal else "\n")
+
+    def _execute(self, line: bytes) -> None:
+        try:
+            reply = execute(self.daemon, line.decode("utf-8", "backslashreplace"))
+        except CommandError as problem:
+            self.show(str(problem))
+        else:
+            self.show(_as_text(reply))
+
+    def _show_event(self, event: Event, facts: dict[str, Any]) -> None:
+        self.show(event.format.format(**facts))
+
+    def _write(self, text: str) -> None:
+        self.transport.write(text.encode("utf-8", "backslashreplace"))  # type: ignore[union-attr]
+
+
+class ConsoleService(Service):
+    """
+    The terminal of C{twistd -n socketd --console}.
+
+    @ivar console: the console, while the terminal is open.
+    """
+
+    def __init__(self, reactor: Any, daemon: Daemon, terminal: TextIO) -> None:
+        self.setName("console")
+        self._reactor = reactor
+        self._terminal = terminal
+        self.console = Console(daemon, terminal.isatty())
+        self.observer = ConsoleLog(self.console, terminal)
+
+    def startService(self) -> None:
+        """
+        Take the terminal over.
+        """
+        super().startService()
+        stdio.StandardIO(self.console, reactor=self._reactor)
+
+    def stopService(self) -> None:
+        """
+        Give the terminal back.
+        """
+        super().stopService()
+        if self.console.connected:
+            self.console.transport.loseConnection()  # type: ignore[union-attr]
+
+
+@implementer(ILogObserver)
+class ConsoleLog:
+    """
+    Shows at the console what the log alone would have.
+    """
+
+    def __init__(self, console: Console, terminal: TextIO) -> None:
+        self._console = console
+        self._terminal = terminal
+
+    def __call__(self, event: LogEvent) -> None:
+        """
+        Show a log event, unless the console has shown it already.
+        """
+        shown = event.get("event") in CATALOGUE and "log_failure" not in event
+        text = formatEventAsClassicLogText(event)
+        if text is None or (shown and self._console.connected):
+            return
+        if self._console.connected:
+            lines = (escaped(line.encode(), MAX_LINE) for line in text.split("\n"))
+            self._console.show("\n".join(lines))
+        else:
+            self._terminal.write(text)
+            self._terminal.flush()
+
+
+def _as_text(reply: Reply) -> str:
+    if reply.headers:
+        return render(reply.headers, [[str(cell) for cell in row] for row in reply.rows])
+    return reply.text

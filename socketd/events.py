@@ -1,0 +1,166 @@
+"""
+The catalogue of what can happen; the log and whoever watches hang on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, field, frozen
+from constantly import NamedConstant
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger, LogLevel
+
+#: How many bytes of a message are shown; a line of text fits, a flood does not.
+SHOWN_BYTES = 256
+
+#: What peers can cause is logged up to this many lines of a kind ...
+MAX_LINES = 1000
+
+#: ... in so many seconds; what is left out is counted in one line.
+INTERVAL = 10.0
+
+
+@frozen
+class Event:
+    """
+    One kind of thing that happens.
+
+    @ivar name: its stable name.
+    @ivar level: how important it is to a person.
+    @ivar format: the line, in the manner of L{twisted.logger}.
+    @ivar by_peer: whether a peer can cause it at will.
+    """
+
+    name: str
+    level: NamedConstant
+    format: str
+    by_peer: bool = False
+
+
+LISTENING = Event("listening", LogLevel.info, "{service} listens on {listener}")
+LISTENER_SKIPPED = Event(
+    "listener_skipped", LogLevel.warn, "{service} does without {listener}: {error}"
+)
+STOPPING = Event("stopping", LogLevel.info, "stopping; {connections} connections to finish")
+DRAIN_ENDED = Event(
+    "drain_ended", LogLevel.warn, "{connections} connections did not finish and are reset"
+)
+CONNECTION_MADE = Event(
+    "connection_made", LogLevel.info, "connection from {peer} ({service} {connection})", True
+)
+CONNECTION_LOST = Event(
+    "connection_lost",
+    LogLevel.info,
+    "connection from {peer} ({service} {connection}) {reason}:"
+    " {received} bytes in, {sent} out",
+    True,
+)
+MESSAGE_RECEIVED = Event("message_received", LogLevel.info, "{host}:{text}", True)
+PROTOCOL_FAILED = Event(
+    "protocol_failed", LogLevel.error, "{service} failed at {peer}: {error}", True
+)
+ACCEPT_FAILED = Event(
+    "accept_failed",
+    LogLevel.warn,
+    "{service} cannot accept connections: {error}; trying again every {seconds} s",
+)
+OPERATOR_ANSWERED = Event(
+    "operator_answered", LogLevel.info, "operator to {peer} ({service} {connection}): {text}"
+)
+OPERATOR_COMMAND = Event("operator_command", LogLevel.info, "operator: {text}")
+LINES_LEFT_OUT = Event("lines_left_out", LogLevel.warn, "{count} more of {kind} not logged")
+
+#: Every event, by name.
+CATALOGUE = {
+    event.name: event for event in tuple(globals().values()) if isinstance(event, Event)
+}
+
+_LEVELS = tuple(LogLevel.iterconstants())
+
+
+def escaped(data: bytes, limit: int = SHOWN_BYTES) -> str:
+    """
+    Make bytes of a peer fit for a log or a terminal: printable, one line, short.
+
+    @param limit: how many bytes to show; the rest is only counted.
+    """
+    text = data[:limit].replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else _escape(c) for c in text)
+    return text + _cut(data, limit)
+
+
+def hexadecimal(data: bytes, limit: int = SHOWN_BYTES) -> str:
+    """
+    Write bytes of a peer as hexadecimal digits, as far as L{escaped} would.
+    """
+    return data[:limit].hex(" ") + _cut(data, limit)
+
+
+@define(eq=False)
+class Journal:
+    """
+    Where events go: to the log, and to whoever watches.
+
+    @ivar clock: for the limit of lines that peers can cause.
+    @ivar level: the least important level that is logged.
+    """
+
+    clock: IReactorTime
+    level: NamedConstant = LogLevel.info
+    _log: Logger = Logger(namespace="socketd")
+    _watchers: list[Callable[[Event, dict[str, Any]], None]] = field(factory=list, init=False)
+    _lines: dict[str, int] = field(factory=dict, init=False)
+
+    @property
+    def watched(self) -> bool:
+        """
+        Whether anybody watches.
+        """
+        return bool(self._watchers)
+
+    def watch(self, watcher: Callable[[Event, dict[str, Any]], None]) -> None:
+        """
+        Call C{watcher(event, facts)} at each event, logged or not.
+        """
+        self._watchers.append(watcher)
+
+    def unwatch(self, watcher: Callable[[Event, dict[str, Any]], None]) -> None:
+        """
+        Undo L{watch}.
+        """
+        self._watchers.remove(watcher)
+
+    def emit(self, event: Event, logged: bool = True, **facts: Any) -> None:
+        """
+        Say that something happened.
+
+        @param logged: whether the operator wants it in the log, too.
+        """
+        for watcher in tuple(self._watchers):
+            watcher(event, facts)
+        if logged and _LEVELS.index(event.level) >= _LEVELS.index(self.level):
+            if not event.by_peer or self._has_room(event):
+                self._log.emit(event.level, event.format, event=event.name, **facts)
+
+    def _has_room(self, event: Event) -> bool:
+        if not self._lines:
+            self.clock.callLater(INTERVAL, self._start_again)
+        count = self._lines[event.name] = self._lines.get(event.name, 0) + 1
+        return count <= MAX_LINES
+
+    def _start_again(self) -> None:
+        lines, self._lines = self._lines, {}
+        for name, count in lines.items():
+            if count > MAX_LINES:
+                self.emit(LINES_LEFT_OUT, count=count - MAX_LINES, kind=name)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def _cut(data: bytes, limit: int) -> str:
+    return f"... ({len(data)} bytes)" if len(data) > limit else ""

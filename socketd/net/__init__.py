@@ -1,0 +1,3 @@
+"""
+Twisted's transports, made careful: ports, connections and their sockets.
+"""

@@ -1,0 +1,543 @@
+"""
+Accepted connections (TCP and UNIX).
+
+A connection does more than Twisted's: it writes at once where it can, stops
+reading from a peer that does not read, sends all that is owed to a peer that has
+shut down its writing side, and never hangs when it closes.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from twisted.internet import error, main
+from twisted.internet.interfaces import (
+    IConsumer,
+    IDelayedCall,
+    IHalfCloseableDescriptor,
+    IHalfCloseableProtocol,
+    ILoggingContext,
+    IProtocol,
+    IPushProducer,
+    IReadWriteDescriptor,
+    ISystemHandle,
+    ITCPTransport,
+)
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from socketd.events import CONNECTION_LOST, CONNECTION_MADE, PROTOCOL_FAILED
+from socketd.net.addresses import describe, host_of, to_address
+from socketd.net.site import Site
+
+#: One receive takes no more, so that a connection has its turn and others too.
+RECEIVE_SIZE = 64 * 1024
+
+#: A connection that holds more unsent bytes is not read from; with one more
+#: receive and its answer it stays below 256 KiB.
+HIGH_WATER = 64 * 1024
+
+#: Buffers that one sendmsg(2) takes; IOV_MAX is 1024, and few are worth a turn.
+MAX_SEGMENTS = 64
+
+#: A closing peer that takes no byte for so long is reset (seconds).
+CLOSE_GRACE = 5.0
+
+_ENDS = {
+    error.ConnectionDone: "closed",
+    error.ConnectionAborted: "reset here",
+    error.ConnectionLost: "reset by peer",
+}
+_RESET = struct.pack("ii", 1, 0)
+
+
+@implementer(
+    ITCPTransport,
+    IConsumer,
+    IPushProducer,
+    IReadWriteDescriptor,
+    IHalfCloseableDescriptor,
+    ISystemHandle,
+    ILoggingContext,
+)
+class StreamConnection:
+    """
+    One accepted connection.
+
+    @ivar connection_id: its id in logs and commands.
+    @ivar site: the service that it belongs to.
+    @ivar began: when it was accepted, on the reactor's clock.
+    @ivar messages_received: receives that brought bytes.
+    @ivar disconnecting: whether closing has begun.
+    """
+
+    __slots__ = (
+        "_aborting",
+        "_buffer",
+        "_buffered",
+        "_closing",
+        "_discarding",
+        "_ending",
+        "_grace",
+        "_half_closing",
+        "_paused",
+        "_peer",
+        "_producer",
+        "_producer_paused",
+        "_read_ended",
+        "_reading",
+        "_shut",
+        "_socket",
+        "_streaming",
+        "began",
+        "bytes_received",
+        "bytes_sent",
+        "connected",
+        "connection_id",
+        "disconnecting",
+        "messages_received",
+        "protocol",
+        "reactor",
+        "site",
+    )
+
+    def __init__(self, reactor: Any, sock: socket.socket, peer: Any, site: Site) -> None:
+        self.reactor = reactor
+        self._socket = sock
+        self._peer = peer
+        self.site = site
+        self.connection_id = site.roster.new_id()
+        self.began: float = reactor.seconds()
+        self.messages_received = self.bytes_received = self.bytes_sent = 0
+        self.connected = True
+        self.disconnecting = False
+        self._buffer: deque[bytes | memoryview] | None = None
+        self._buffered = 0
+        self._producer: Any = None
+        self._streaming = self._producer_paused = False
+        self._paused = self._reading = self._read_ended = self._ending = False
+        self._shut = self._half_closing = self._discarding = self._aborting = False
+        self._grace: IDelayedCall | None = None
+
+    def begin(self, protocol: IProtocol) -> None:
+        """
+        Connect the protocol, and start to read.
+        """
+        self.protocol = protocol
+        self.site.enter(self)
+        self.site.emit(CONNECTION_MADE, self.site.log_connections, **self._facts())
+        protocol.makeConnection(self)
+        self._update_reading()
+
+    # Reading
+
+    def doRead(self) -> Any:
+        """
+        Receive once and hand the bytes to the protocol.
+
+        @return: C{None}, or the exception that ends the connection.
+        """
+        if not self._reading:
+            return None
+        try:
+            data = self._socket.recv(RECEIVE_SIZE)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return main.CONNECTION_DONE if self._discarding else main.CONNECTION_LOST
+        if not data:
+            return self._end_of_input()
+        self.messages_received += 1
+        self.bytes_received += len(data)
+        if self._discarding:
+            return None
+        if self.site.observed:
+            self.site.message(host_of(self._socket.family, self._peer), data)
+        try:
+            self.protocol.dataReceived(data)
+        except Exception as problem:
+            self.fail(problem)
+        return None
+
+    def readConnectionLost(self, reason: Failure) -> None:
+        """
+        Take note that the reactor saw the end of the input.
+        """
+        why = self._end_of_input()
+        if why is not None:
+            self.connectionLost(Failure(why))
+
+    def writeConnectionLost(self, reason: Failure) -> None:
+        """
+        Take note that the reactor saw the end of the output.
+        """
+        self.connectionLost(reason)
+
+    def _end_of_input(self) -> Exception | None:
+        """
+        Close, or let a protocol that has more to say do so.
+
+        What is buffered is still sent: the peer may have shut down its writing
+        side only.
+        """
+        self._read_ended = self._ending = True
+        self._update_reading()
+        if not self.disconnecting:
+            if IHalfCloseableProtocol.providedBy(self.protocol):
+                self._call(self.protocol.readConnectionLost)
+            else:
+                self.loseConnection()
+        self._ending = False
+        if self.disconnecting and not self._has_more():
+            return main.CONNECTION_DONE
+        if self.disconnecting:
+            self.reactor.addWriter(self)
+        return None
+
+    def _update_reading(self) -> None:
+        """
+        Read while somebody wants it and the peer takes what it is sent.
+        """
+        wanted = self._discarding or not (
+            self._paused or self.disconnecting or self._buffered > HIGH_WATER
+        )
+        wanted = wanted and self.connected and not self._read_ended and not self._aborting
+        if wanted is not self._reading:
+            self._reading = wanted
+            (self.reactor.addReader if wanted else self.reactor.removeReader)(self)
+
+    def pauseProducing(self) -> None:
+        """
+        Do not read any more, until L{resumeProducing}.
+        """
+        self._paused = True
+        self._update_reading()
+
+    def resumeProducing(self) -> None:
+        """
+        Read on.
+        """
+        self._paused = False
+        self._update_reading()
+
+    def stopProducing(self) -> None:
+        """
+        Close; the consumer of what is read here is gone.
+        """
+        self.loseConnection()
+
+    # Writing
+
+    def write(self, data: bytes) -> None:
+        """
+        Send bytes: at once as far as the kernel takes them, the rest in order.
+
+        @raise TypeError: if C{data} is not bytes.
+        """
+        if not isinstance(data, bytes):
+            raise TypeError("data must be bytes")
+        if self._shut or not data:
+            return
+        if self._buffer is None:
+            try:
+                sent = self._socket.send(data)
+            except OSError:
+                # Either the kernel's buffer is full or the connection is lost;
+                # the reactor will say which.
+                sent = 0
+            self.bytes_sent += sent
+            if sent == len(data):
+                if self._producer is not None and not self._streaming:
+                    self.reactor.addWriter(self)
+                return
+            self._buffer = deque()
+            self._append(memoryview(data)[sent:] if sent else data)
+            self.reactor.addWriter(self)
+        else:
+            self._append(data)
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        """
+        Send several pieces, in one call to the kernel if it takes them all.
+        """
+        self.write(b"".join(data))
+
+    def _append(self, data: bytes | memoryview) -> None:
+        assert self._buffer is not None
+        self._buffer.append(data)
+        self._buffered += len(data)
+        if self._buffered > HIGH_WATER:
+            self._update_reading()
+            if self._producer is not None and self._streaming and not self._producer_paused:
+                self._producer_paused = True
+                self._producer.pauseProducing()
+
+    def doWrite(self) -> Any:
+        """
+        Send what is buffered; once there is nothing left, do what waited for that.
+        """
+        if not self.connected or self._aborting:
+            return None
+        if self._buffer is not None:
+            try:
+                sent = self._socket.sendmsg([*self._buffer][:MAX_SEGMENTS])
+            except BlockingIOError:
+                return None
+            except OSError:
+                return main.CONNECTION_LOST
+            self._consume(sent)
+        return None if self._buffer is not None else self._drained()
+
+    def _consume(self, sent: int) -> None:
+        """
+        Take sent bytes out of the buffer.
+        """
+        assert self._buffer is not None
+        self.bytes_sent += sent
+        self._buffered -= sent
+        while sent:
+            piece = self._buffer.popleft()
+            if sent < len(piece):
+                self._buffer.appendleft(memoryview(piece)[sent:])
+                break
+            sent -= len(piece)
+        if not self._buffer:
+            self._buffer = None
+        if self.disconnecting:
+            self._start_grace()
+        self._update_reading()
+
+    def _drained(self) -> Exception | None:
+        self.reactor.removeWriter(self)
+        if self._producer is not None and (not self._streaming or self._producer_paused):
+            self._producer_paused = False
+            self._producer.resumeProducing()
+        elif self.disconnecting and self._producer is None:
+            return self._finish()
+        elif self._half_closing:
+            self._shut_down()
+            if IHalfCloseableProtocol.providedBy(self.protocol):
+                self._call(self.protocol.writeConnectionLost)
+        return None
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """
+        Take what a producer writes, as fast as the peer does.
+
+        @raise RuntimeError: if another one is registered.
+        """
+        if self._producer is not None:
+            raise RuntimeError(f"cannot register {producer!r}: {self._producer!r} is registered")
+        if not self.connected:
+            producer.stopProducing()
+            return
+        self._producer, self._streaming, self._producer_paused = producer, streaming, False
+        if not streaming:
+            producer.resumeProducing()
+
+    def unregisterProducer(self) -> None:
+        """
+        Let the producer go; a close that waited for it goes on.
+        """
+        self._producer = None
+        if self.connected and (self.disconnecting or self._half_closing):
+            self.reactor.addWriter(self)
+
+    # Closing
+
+    def loseConnection(self) -> None:
+        """
+        Close once all that is owed is sent.
+        """
+        if not self.connected or self.disconnecting:
+            return
+        self.disconnecting = True
+        self._update_reading()
+        if not self._ending:
+            self.reactor.addWriter(self)
+        if self._has_more():
+            self._start_grace()
+
+    def loseWriteConnection(self) -> None:
+        """
+        Shut down the writing side once all that is owed is sent.
+        """
+        self._half_closing = True
+        self.reactor.addWriter(self)
+
+    def fail(self, problem: Exception) -> None:
+        """
+        Reset the connection because its protocol raised.
+        """
+        text = f"{type(problem).__name__}: {problem}"
+        failure = Failure(problem)
+        self.site.emit(PROTOCOL_FAILED, peer=self.peer, error=text, log_failure=failure)
+        self.abortConnection()
+
+    def abortConnection(self) -> None:
+        """
+        Reset the connection.
+        """
+        if not self.connected or self._aborting:
+            return
+        self._aborting = self._shut = True
+        self._update_reading()
+        self.reactor.removeWriter(self)
+        self.reactor.callLater(0, self.connectionLost, Failure(error.ConnectionAborted()))
+
+    def connectionLost(self, reason: Failure) -> None:
+        """
+        End: the only place where the socket is closed.
+        """
+        if not self.connected:
+            return
+        self.connected = self._reading = False
+        self._shut = True
+        self._buffer, self._buffered = None, 0
+        self._cancel_grace()
+        self._close_socket(bool(reason.check(error.ConnectionAborted)))
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.stopProducing()
+        self.site.leave(self)
+        facts = self._facts() | {"received": self.bytes_received, "sent": self.bytes_sent}
+        word = next((w for kind, w in _ENDS.items() if reason.check(kind)), "failed")
+        self.site.emit(CONNECTION_LOST, self.site.log_connections, reason=word, **facts)
+        self._call(partial(self.protocol.connectionLost, reason))
+
+    def _call(self, hook: Callable[[], object]) -> None:
+        try:
+            hook()
+        except Exception as problem:
+            self.fail(problem)
+
+    def _has_more(self) -> bool:
+        return self._buffer is not None or self._producer is not None
+
+    def _finish(self) -> Exception | None:
+        """
+        Close now that all is sent.
+
+        A close with unread input would reset the connection, and the peer might
+        lose what it has not yet received.  So only the writing side is shut
+        down, and the input is thrown away until it ends (RFC 9293, 3.10.4; RFC
+        2525, 2.17).
+        """
+        if self._read_ended or not self._shut_down():
+            return main.CONNECTION_DONE
+        self._discarding = True
+        self._start_grace()
+        self._update_reading()
+        return None
+
+    def _shut_down(self) -> bool:
+        self._shut = True
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            return False
+        return True
+
+    def _start_grace(self) -> None:
+        """
+        Give the peer L{CLOSE_GRACE} seconds from now.
+        """
+        if self._grace is None:
+            self._grace = self.reactor.callLater(CLOSE_GRACE, self._grace_over)
+        else:
+            self._grace.reset(CLOSE_GRACE)
+
+    def _grace_over(self) -> None:
+        self._grace = None
+        self.abortConnection()
+
+    def _cancel_grace(self) -> None:
+        if self._grace is not None:
+            self._grace.cancel()
+            self._grace = None
+
+    def _close_socket(self, reset: bool) -> None:
+        self.reactor.removeReader(self)
+        self.reactor.removeWriter(self)
+        if reset and self._socket.family != socket.AF_UNIX:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self._socket.close()
+
+    # What Twisted asks
+
+    def fileno(self) -> int:
+        """
+        The descriptor; -1 when closed.
+        """
+        return self._socket.fileno()
+
+    def getHandle(self) -> socket.socket:
+        """
+        The socket.
+        """
+        return self._socket
+
+    def getPeer(self) -> Any:
+        """
+        The address of the other side.
+        """
+        return to_address(self._socket.family, socket.SOCK_STREAM, self._peer)
+
+    def getHost(self) -> Any:
+        """
+        The address of this side.
+        """
+        name = self._socket.getsockname()
+        return to_address(self._socket.family, socket.SOCK_STREAM, name)
+
+    def getTcpNoDelay(self) -> bool:
+        """
+        Whether small segments are sent at once.
+        """
+        return self._tcp and bool(
+            self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        )
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """
+        Set whether small segments are sent at once; no matter on UNIX sockets.
+        """
+        if self._tcp:
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, enabled)
+
+    def getTcpKeepAlive(self) -> bool:
+        """
+        Whether a silent peer is probed.
+        """
+        return bool(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        """
+        Set whether a silent peer is probed.
+        """
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, enabled)
+
+    def logPrefix(self) -> str:
+        """
+        Name this connection in a traceback's log line.
+        """
+        return f"{self.site.name} {self.connection_id}"
+
+    @property
+    def peer(self) -> str:
+        """
+        The address of the other side, for people.
+        """
+        return describe(self._socket.family, self._peer)
+
+    @property
+    def _tcp(self) -> bool:
+        return self._socket.family != socket.AF_UNIX
+
+    def _facts(self) -> dict[str, Any]:
+        return {"peer": self.peer, "connection": self.connection_id}

@@ -1,0 +1,146 @@
+"""
+Ports that serve datagrams (UDP and UNIX).
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IAddress,
+    IListeningPort,
+    ILoggingContext,
+    IReadDescriptor,
+    ISystemHandle,
+)
+from twisted.internet.protocol import DatagramProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from socketd.events import PROTOCOL_FAILED
+from socketd.net.addresses import describe, host_of, to_address
+from socketd.net.site import Site
+
+#: Datagrams that one wake-up takes, an empty one too: a flood must not keep the
+#: reactor from its timers (libuv's number).
+MAX_DATAGRAMS = 32
+
+#: The largest UDP payload is 65507 bytes; nothing is cut off.
+MAX_SIZE = 65536
+
+
+@implementer(IListeningPort, IReadDescriptor, ISystemHandle, ILoggingContext)
+class DatagramPort:
+    """
+    A bound datagram socket that hands what it receives to a protocol.
+    """
+
+    def __init__(
+        self, reactor: Any, sock: socket.socket, protocol: DatagramProtocol, site: Site
+    ) -> None:
+        self._reactor = reactor
+        self._socket = sock
+        self._protocol = protocol
+        self._site = site
+
+    def startListening(self) -> None:
+        """
+        Begin to receive; the socket is bound already.
+        """
+        # Twisted would log a line of its own at start and stop.
+        self._protocol.noisy = False
+        self._protocol.makeConnection(self)  # type: ignore[arg-type]
+        self._reactor.addReader(self)
+
+    def stopListening(self) -> Deferred[None]:
+        """
+        Receive no more and close the socket.
+        """
+        stopped: Deferred[None] = Deferred()
+        if self.fileno() != -1:
+            self._reactor.removeReader(self)
+            self._socket.close()
+            self._protocol.doStop()
+        stopped.callback(None)
+        return stopped
+
+    def doRead(self) -> None:
+        """
+        Receive what waits, as far as one turn goes.
+        """
+        for _ in range(MAX_DATAGRAMS):
+            try:
+                data, source = self._socket.recvfrom(MAX_SIZE)
+            except OSError:
+                # Nothing is left; or the kernel reports that an earlier answer
+                # did not arrive, which concerns nobody here.
+                return
+            self._deliver(data, source)
+
+    def _deliver(self, data: bytes, source: Any) -> None:
+        self._site.tally.datagrams_received += 1
+        if self._site.observed:
+            self._site.message(host_of(self._socket.family, source), data)
+        try:
+            self._protocol.datagramReceived(data, source)
+        except Exception as problem:
+            text = f"{type(problem).__name__}: {problem}"
+            peer = describe(self._socket.family, source)
+            failure = Failure(problem)
+            self._site.emit(PROTOCOL_FAILED, peer=peer, error=text, log_failure=failure)
+
+    def write(self, datagram: bytes, addr: Any = None) -> None:
+        """
+        Send a datagram to where another one came from.
+
+        What the kernel refuses is counted: a source address can be forged, and
+        neither port 0 nor 255.255.255.255 can be answered.
+
+        @param addr: the address, as the protocol received it.
+        """
+        try:
+            self._socket.sendto(datagram, addr)
+        except (OSError, TypeError):
+            # An unnamed UNIX socket has no address to answer to (TypeError).
+            self._site.tally.datagrams_unsent += 1
+        else:
+            self._site.tally.datagrams_sent += 1
+
+    def writeSequence(self, seq: Iterable[bytes], addr: Any) -> None:
+        """
+        Send one datagram made of several pieces.
+        """
+        self.write(b"".join(seq), addr)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """
+        Close, because the reactor lost the socket.
+        """
+        self.stopListening()
+
+    def fileno(self) -> int:
+        """
+        The descriptor; -1 when closed.
+        """
+        return self._socket.fileno()
+
+    def getHandle(self) -> socket.socket:
+        """
+        The socket.
+        """
+        return self._socket
+
+    def getHost(self) -> IAddress:
+        """
+        The address that is served.
+        """
+        return to_address(self._socket.family, socket.SOCK_DGRAM, self._socket.getsockname())
+
+    def logPrefix(self) -> str:
+        """
+        Name this port in a traceback's log line.
+        """
+        return self._site.name

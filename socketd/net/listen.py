@@ -1,0 +1,203 @@
+"""
+From listeners to bound sockets, and from these to ports.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from errno import EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.protocol import DatagramProtocol
+
+from socketd.net.addresses import describe
+from socketd.net.datagram import DatagramPort
+from socketd.net.site import Site
+from socketd.net.sockopts import TABLE, Refused, wanted
+from socketd.net.stream import StreamPort
+from socketd.settings.listeners import Listener
+from socketd.settings.model import SocketOptions
+
+_ABSENT = (EADDRNOTAVAIL, EAFNOSUPPORT)
+
+
+class CannotListen(Exception):
+    """
+    A listener's socket could not be bound; the text says why.
+
+    @ivar absent: whether the machine lacks the address or its whole family.
+    """
+
+    def __init__(self, reason: str, absent: bool = False) -> None:
+        super().__init__(reason)
+        self.absent = absent
+
+
+@define(eq=False)
+class Bound:
+    """
+    A listener with its bound socket.
+
+    @ivar port: the port that serves it, once L{serve} was called.
+    """
+
+    listener: Listener
+    sock: socket.socket
+    port: IListeningPort | None = field(default=None, init=False)
+    _file: tuple[int, int] | None = field(init=False)
+
+    @_file.default
+    def _identify(self) -> tuple[int, int] | None:
+        return _identity(self.listener.path) if self.listener.path else None
+
+    def __str__(self) -> str:
+        """
+        Write the address with the port that the kernel chose.
+        """
+        address = describe(self.listener.family, self.sock.getsockname())
+        return f"{self.listener.kind} {address.removeprefix('unix ')}"
+
+    def serve(
+        self, reactor: Any, speaker: IProtocolFactory | DatagramProtocol, site: Site
+    ) -> None:
+        """
+        Begin to serve.
+
+        @param speaker: a factory for streams, a protocol for datagrams.
+        """
+        make: Any = StreamPort if self.listener.is_stream else DatagramPort
+        port = make(reactor, self.sock, speaker, site)
+        self.port = port
+        port.startListening()
+
+    def close(self) -> Deferred[None] | None:
+        """
+        Serve no more, and remove the file of a UNIX socket if it is still ours.
+        """
+        if self._file is not None and _identity(self.listener.path) == self._file:
+            os.unlink(self.listener.path)
+        if self.port is not None:
+            return self.port.stopListening()
+        self.sock.close()
+        return None
+
+
+def bind(listener: Listener, options: SocketOptions) -> Bound:
+    """
+    Make a listener's socket, set its options and bind it.
+
+    @raise CannotListen: says why that did not work.
+    """
+    try:
+        sock = socket.socket(listener.family, listener.type)
+    except OSError as problem:
+        raise _cannot(problem) from None
+    try:
+        _prepare(sock, listener, options)
+        _bind(sock, listener)
+    except (OSError, Refused) as problem:
+        sock.close()
+        raise _cannot(problem) from None
+    return Bound(listener, sock)
+
+
+def _prepare(sock: socket.socket, listener: Listener, options: SocketOptions) -> None:
+    sock.setblocking(False)
+    if listener.family == socket.AF_INET6:
+        # tcp: and tcp6: of the same port stand side by side.
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    for name, value in wanted(options, listener):
+        try:
+            TABLE[name].apply(sock, value)
+        except Refused as refused:
+            raise Refused(f"{name}: {refused}") from None
+
+
+def _bind(sock: socket.socket, listener: Listener) -> None:
+    if listener.family == socket.AF_UNIX:
+        _remove_stale(listener)
+        with _exact_mode(listener.mode):
+            sock.bind(listener.path)
+    else:
+        sock.bind(_resolve(listener))
+    if listener.is_stream:
+        sock.listen(listener.backlog)
+
+
+def _resolve(listener: Listener) -> Any:
+    """
+    Find the socket address of an interface, with its scope; the first one counts.
+    """
+    found = socket.getaddrinfo(
+        listener.interface or None,
+        listener.port,
+        listener.family,
+        listener.type,
+        flags=socket.AI_PASSIVE,
+    )
+    return found[0][4]
+
+
+def _remove_stale(listener: Listener) -> None:
+    """
+    Remove the socket file that a killed daemon left, and no other file.
+
+    @raise OSError: if the file is another one, or somebody listens there.
+    """
+    try:
+        mode = os.lstat(listener.path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise OSError(EADDRINUSE, "the file is there and is no socket")
+    with socket.socket(listener.family, listener.type) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(listener.path)
+        except ConnectionRefusedError:
+            with suppress(FileNotFoundError):
+                os.unlink(listener.path)
+            return
+        except BlockingIOError:
+            pass  # its queue is full: somebody listens
+    raise OSError(EADDRINUSE, "somebody listens there already")
+
+
+@contextmanager
+def _exact_mode(mode: int) -> Iterator[None]:
+    """
+    Have bind(2) make the file with this mode: a chmod(2) behind it would leave a
+    moment in which others can connect.
+    """
+    before = os.umask(0o777 & ~mode)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _cannot(problem: Exception) -> CannotListen:
+    if isinstance(problem, socket.gaierror):
+        return CannotListen(f"bad host: {problem.strerror}", _is_family_missing(problem))
+    if isinstance(problem, OSError):
+        return CannotListen(problem.strerror or str(problem), problem.errno in _ABSENT)
+    return CannotListen(str(problem))
+
+
+def _is_family_missing(problem: socket.gaierror) -> bool:
+    return problem.errno in (socket.EAI_ADDRFAMILY, socket.EAI_FAMILY)

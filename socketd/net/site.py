@@ -1,0 +1,172 @@
+"""
+What all listeners of one service share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress
+
+from socketd.accounting import Counting, Tally
+from socketd.events import MESSAGE_RECEIVED, Event, Journal, escaped, hexadecimal
+
+
+class Connection(Counting, Protocol):
+    """
+    A live connection, as the control commands see it.
+    """
+
+    connection_id: int
+    began: float
+    site: Site
+
+    @property
+    def peer(self) -> str:
+        """
+        The address of the other side, for people.
+        """
+
+    def getPeer(self) -> IAddress:
+        """
+        The address of the other side.
+        """
+
+    def write(self, data: bytes) -> None:
+        """
+        Send bytes.
+        """
+
+    def loseConnection(self) -> None:
+        """
+        Close, after what is owed is sent.
+        """
+
+    def abortConnection(self) -> None:
+        """
+        Reset, at once.
+        """
+
+
+@define(eq=False)
+class Roster:
+    """
+    All live connections of the daemon; their ids are never used twice.
+    """
+
+    _live: dict[int, Connection] = field(factory=dict, init=False)
+    _last: int = field(default=0, init=False)
+
+    def new_id(self) -> int:
+        """
+        Give the id of one more connection.
+        """
+        self._last += 1
+        return self._last
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(tuple(self._live.values()))
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def get(self, connection_id: int) -> Connection | None:
+        """
+        Look a live connection up.
+        """
+        return self._live.get(connection_id)
+
+    def enter(self, connection: Connection) -> None:
+        """
+        Note a connection that has begun.
+        """
+        self._live[connection.connection_id] = connection
+
+    def leave(self, connection: Connection) -> None:
+        """
+        Forget a connection that has ended.
+        """
+        del self._live[connection.connection_id]
+
+
+@define(eq=False)
+class Site:
+    """
+    One service, as its ports and connections see it.
+
+    @ivar name: the service's name.
+    @ivar journal: where events go.
+    @ivar roster: the live connections of the whole daemon.
+    @ivar log_connections: whether the log has a line for each connection.
+    @ivar log_messages: C{no}, C{text} or C{hex}: how the log has each message.
+    """
+
+    name: str
+    journal: Journal
+    roster: Roster
+    log_connections: bool = True
+    log_messages: str = "no"
+    tally: Tally = field(factory=Tally, init=False)
+    _count: int = field(default=0, init=False)
+    _empty: list[Deferred[None]] = field(factory=list, init=False)
+
+    @property
+    def observed(self) -> bool:
+        """
+        Whether anybody wants to know of each message.
+        """
+        return self.log_messages != "no" or self.journal.watched
+
+    @property
+    def connections(self) -> list[Connection]:
+        """
+        The live connections of this service.
+        """
+        return [connection for connection in self.roster if connection.site is self]
+
+    def enter(self, connection: Connection) -> None:
+        """
+        Note a connection that has begun.
+        """
+        self._count += 1
+        self.tally.connections += 1
+        self.roster.enter(connection)
+
+    def leave(self, connection: Connection) -> None:
+        """
+        Take over the counts of a connection that has ended.
+        """
+        self._count -= 1
+        self.tally.add(connection)
+        self.roster.leave(connection)
+        if not self._count:
+            waiting, self._empty = self._empty, []
+            for deferred in waiting:
+                deferred.callback(None)
+
+    def when_empty(self) -> Deferred[None]:
+        """
+        Wait until no connection is live.
+        """
+        deferred: Deferred[None] = Deferred()
+        if self._count:
+            self._empty.append(deferred)
+        else:
+            deferred.callback(None)
+        return deferred
+
+    def emit(self, event: Event, logged: bool = True, **facts: Any) -> None:
+        """
+        Say that something happened in this service.
+        """
+        self.journal.emit(event, logged, service=self.name, **facts)
+
+    def message(self, host: str, data: bytes) -> None:
+        """
+        Tell whoever wants to know of each message.
+        """
+        text = hexadecimal(data) if self.log_messages == "hex" else escaped(data)
+        self.emit(MESSAGE_RECEIVED, self.log_messages != "no", host=host, text=text)

@@ -1,0 +1,171 @@
+"""
+Socket options by name: set before bind, and checked by reading back.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import attrs
+from attrs import frozen
+
+from socketd.settings.listeners import Listener
+from socketd.settings.model import Service, SocketOptions
+
+_LINGER = struct.Struct("ii")
+_INET = frozenset({socket.AF_INET, socket.AF_INET6})
+_ANY = _INET | {socket.AF_UNIX}
+
+# Linux reports twice the size that was asked for (socket(7), SO_RCVBUF).
+_HEADROOM = 2
+
+
+class Refused(Exception):
+    """
+    The system lacks an option, or does not take its value.
+    """
+
+
+@frozen
+class SocketOption:
+    """
+    One option of the kernel's.
+
+    @ivar level: the name of its level in L{socket}.
+    @ivar constant: its own name there.
+    @ivar pack: makes the kernel's value of ours.
+    @ivar size: how many bytes to read back; 0 for a number.
+    @ivar holds: whether a value that was read back does what was asked.
+    @ivar families: the sockets that have it.
+    @ivar tcp: whether only TCP sockets have it.
+    """
+
+    level: str
+    constant: str
+    pack: Callable[[Any], Any] = int
+    size: int = 0
+    holds: Callable[[Any, Any], bool] = lambda asked, found: asked == found
+    families: frozenset[int] = _INET
+    tcp: bool = False
+
+    def fits(self, listener: Listener) -> bool:
+        """
+        Say whether sockets of such a listener have this option.
+        """
+        return listener.family in self.families and (listener.is_stream or not self.tcp)
+
+    def apply(self, sock: socket.socket, value: Any) -> None:
+        """
+        Set the option and read it back.
+
+        @raise Refused: says why it cannot be had.
+        """
+        if not hasattr(socket, self.constant):
+            raise Refused("this system does not have it")
+        level, number = getattr(socket, self.level), getattr(socket, self.constant)
+        asked = self.pack(value)
+        try:
+            sock.setsockopt(level, number, asked)
+            arguments = (self.size,) if self.size else ()
+            found = sock.getsockopt(level, number, *arguments)
+        except OSError as problem:
+            raise Refused(f"this system refuses it: {os.strerror(problem.errno or 0)}") from None
+        if not self.holds(asked, found):
+            raise Refused(f"this system makes {found!r} of it")
+
+
+def _flag(asked: int, found: int) -> bool:
+    return bool(asked) == bool(found)
+
+
+def _at_least(asked: int, found: int) -> bool:
+    return found >= asked * _HEADROOM or (found >= asked and not _is_linux())
+
+
+def _is_linux() -> bool:
+    return hasattr(socket, "SO_PEERCRED")
+
+
+def _device(asked: bytes, found: bytes) -> bool:
+    return asked.rstrip(b"\0") == found.rstrip(b"\0")
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _on(name: str, **more: Any) -> SocketOption:
+    return SocketOption("SOL_SOCKET", name, holds=_flag, **more)
+
+
+def _tcp(name: str, **more: Any) -> SocketOption:
+    return SocketOption("IPPROTO_TCP", name, tcp=True, **more)
+
+
+#: The options that a service can have, by their name in the INI file.
+TABLE = {
+    "so_reuseaddr": _on("SO_REUSEADDR"),
+    "so_reuseport": _on("SO_REUSEPORT"),
+    "so_keepalive": _on("SO_KEEPALIVE"),
+    "so_broadcast": _on("SO_BROADCAST"),
+    "so_dontroute": _on("SO_DONTROUTE"),
+    "so_oobinline": _on("SO_OOBINLINE"),
+    "so_bindtodevice": SocketOption(
+        "SOL_SOCKET", "SO_BINDTODEVICE", str.encode, size=16, holds=_device
+    ),
+    "so_rcvbuf": SocketOption("SOL_SOCKET", "SO_RCVBUF", holds=_at_least, families=_ANY),
+    "so_sndbuf": SocketOption("SOL_SOCKET", "SO_SNDBUF", holds=_at_least, families=_ANY),
+    "so_linger": SocketOption(
+        "SOL_SOCKET", "SO_LINGER", lambda reset: _LINGER.pack(reset, 0), size=_LINGER.size
+    ),
+    "tcp_nodelay": _tcp("TCP_NODELAY", holds=_flag),
+    "tcp_keepidle": _tcp("TCP_KEEPIDLE", pack=round),
+    "tcp_keepintvl": _tcp("TCP_KEEPINTVL", pack=round),
+    "tcp_keepcnt": _tcp("TCP_KEEPCNT"),
+    "tcp_user_timeout": _tcp("TCP_USER_TIMEOUT", pack=_milliseconds),
+}
+
+# An answer in two segments must not wait for an acknowledgement in between, and
+# a daemon that is started again must get its port while old connections linger.
+_TCP_DEFAULTS = {"so_reuseaddr": True, "tcp_nodelay": True}
+
+
+def wanted(options: SocketOptions, listener: Listener) -> Iterator[tuple[str, Any]]:
+    """
+    List the options to set on a listener's socket, with their values.
+    """
+    is_tcp = listener.is_stream and listener.family in _INET
+    defaults = _TCP_DEFAULTS if is_tcp else {}
+    for name, value in attrs.asdict(options).items():
+        if value is None:
+            value = defaults.get(name)
+        if value is not None and TABLE[name].fits(listener):
+            yield name, value
+
+
+def try_out(service: Service) -> Iterator[tuple[str, str]]:
+    """
+    Set a service's options on sockets that are not bound.
+
+    @return: each option that cannot be had, and why.
+    """
+    for name, value in attrs.asdict(service.sockets).items():
+        if value is None:
+            continue
+        fitting = [found for found in service.listeners if TABLE[name].fits(found)]
+        if not fitting and name not in service.inherited:
+            yield name, "fits none of the service's listeners"
+        for listener in fitting:
+            try:
+                with socket.socket(listener.family, listener.type) as sock:
+                    TABLE[name].apply(sock, value)
+            except Refused as refused:
+                yield name, str(refused)
+                break
+            except OSError:
+                # A family that this system lacks is the listener's trouble.
+                continue

@@ -1,0 +1,3 @@
+"""
+What is said on the wire: one file, one protocol.
+"""

@@ -1,0 +1,89 @@
+"""
+C{ack}: each message comes back, then an acknowledgement, then the operator's word.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+
+from socketd.operator import OperatorQueue, Question
+from socketd.protocols.declaration import Declaration
+from socketd.protocols.framing import MessageProtocol, framing_option, max_message_option
+from socketd.settings.options import option
+from socketd.settings.values import DURATION, TEXT, choice
+
+
+@frozen
+class AckOptions:
+    """
+    The options of C{ack}.
+    """
+
+    reply: bytes = option(TEXT, b"\nI get it!\n", "The acknowledgement of each message.")
+    operator: str = option(
+        choice("auto", "always", "never"),
+        "auto",
+        "Ask the operator for a word: while one is attached, always or never.",
+    )
+    operator_timeout: float = option(DURATION, 60.0, "How long to wait for the operator's word.")
+    framing: str = framing_option()
+    max_message: int = max_message_option()
+
+
+class Ack(MessageProtocol):
+    """
+    Acknowledge each message, and send the operator's word behind it.
+
+    While the word is awaited nothing is read: messages and answers stay in
+    turn, as if a person alone served the peer.
+    """
+
+    def __init__(self, options: AckOptions, operator: OperatorQueue) -> None:
+        super().__init__(options.framing, options.max_message)
+        self._options = options
+        self._operator = operator
+        self._question: Question | None = None
+
+    @property
+    def waiting(self) -> bool:
+        """
+        Whether the operator's word is awaited.
+        """
+        return self._question is not None
+
+    def message_received(self, message: bytes) -> None:
+        if self._options.framing == "line":
+            message = message.rstrip(b"\r\n")
+        self.transport.write(message + self._options.reply)
+        wanted = self._options.operator
+        if wanted == "always" or (wanted == "auto" and self._operator.attended):
+            self._ask()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._question is not None:
+            self._operator.withdraw(self._question)
+
+    def _ask(self) -> None:
+        self._question = self._operator.ask(
+            self.transport, self._options.operator_timeout, self._answered
+        )
+        if self.waiting:
+            self.transport.pauseProducing()
+
+    def _answered(self, word: bytes) -> None:
+        """
+        Send the operator's word and go on with what waited behind it.
+        """
+        self._question = None
+        self.transport.write(word)
+        self.go_on()
+        if not self.waiting:
+            self.transport.resumeProducing()
+
+
+declaration = Declaration(
+    options=AckOptions,
+    stream=lambda options, surroundings: Ack(options, surroundings.operator),
+)

@@ -1,0 +1,207 @@
+"""
+Where one message ends and the next begins, for the protocols that answer messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Any
+from typing import Protocol as TypingProtocol
+
+from attrs import define, field
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import Protocol
+from zope.interface import implementer
+
+from socketd.settings.options import option
+from socketd.settings.values import SIZE, choice, within
+
+#: 4096 is what socket tutorials receive at a time, and what inetd's and SMTP's
+#: successors take as a line.
+DEFAULT_MAX_MESSAGE = 4096
+
+#: A message and its answer fit the memory that a connection may use.
+MAX_MESSAGE = 64 * 1024
+
+_OUT_OF_RANGE = "write 1 to 64KiB"
+
+
+def framing_option() -> str:
+    """
+    Declare C{framing}, for an options class.
+    """
+    return option(  # type: ignore[no-any-return]
+        choice("chunk", "line"),
+        "chunk",
+        "A message is what one receive brings (chunk), or a line.",
+    )
+
+
+def max_message_option() -> int:
+    """
+    Declare C{max_message}, for an options class.
+    """
+    return option(  # type: ignore[no-any-return]
+        within(SIZE, 1, MAX_MESSAGE, _OUT_OF_RANGE),
+        DEFAULT_MAX_MESSAGE,
+        "The longest message; more is the next message (chunk) or ends the connection (line).",
+    )
+
+
+class MessageTooLong(Exception):
+    """
+    A line went on beyond the longest message.
+    """
+
+
+@define
+class Chunks:
+    """
+    What one receive brings is a message, cut where it is too long.
+    """
+
+    max_message: int
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """
+        Take received bytes and give the messages that they complete.
+        """
+        for start in range(0, len(data), self.max_message):
+            yield data[start : start + self.max_message]
+
+    def end(self) -> Iterator[bytes]:
+        """
+        Give what the end of the stream completes: nothing.
+        """
+        return iter(())
+
+
+@define
+class Lines:
+    """
+    A line, with its line feed, is a message; so is the rest at the end.
+    """
+
+    max_message: int
+    _rest: bytes = field(default=b"", init=False)
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """
+        Take received bytes and give the messages that they complete.
+
+        @raise MessageTooLong: when a line does not end in time.
+        """
+        data, start = self._rest + data, 0
+        self._rest = b""
+        while (end := data.find(b"\n", start) + 1) > 0:
+            self._check(end - start)
+            yield data[start:end]
+            start = end
+        self._rest = data[start:]
+        self._check(len(self._rest) + 1)
+
+    def end(self) -> Iterator[bytes]:
+        """
+        Give what the end of the stream completes: a line without line feed.
+        """
+        if self._rest:
+            yield self._rest
+
+    def _check(self, length: int) -> None:
+        if length > self.max_message:
+            raise MessageTooLong
+
+
+class Framing(TypingProtocol):
+    """
+    Cuts what is received into messages.
+    """
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """
+        Take received bytes and give the messages that they complete.
+        """
+
+    def end(self) -> Iterator[bytes]:
+        """
+        Give what the end of the stream completes.
+        """
+
+
+FRAMINGS: dict[str, Callable[[int], Framing]] = {"chunk": Chunks, "line": Lines}
+
+
+@implementer(IHalfCloseableProtocol)
+class MessageProtocol(Protocol):
+    """
+    A protocol that answers messages, one after the other.
+
+    A peer that shuts down its writing side has sent its last message; one that
+    sends a line without end is closed.
+
+    """
+
+    transport: Any
+
+    def __init__(self, framing: str, max_message: int) -> None:
+        self._framing = FRAMINGS[framing](max_message)
+        self._messages: Iterator[bytes] = iter(())
+        self._ended = False
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Answer the messages that the data completes.
+        """
+        self._add(self._framing.feed(data))
+
+    def readConnectionLost(self) -> None:
+        """
+        Answer what is left, then close.
+        """
+        self._ended = True
+        self._add(self._framing.end())
+
+    def writeConnectionLost(self) -> None:
+        """
+        Nothing: this side is shut down by closing only.
+        """
+
+    @property
+    def waiting(self) -> bool:
+        """
+        Whether the last answer is not complete, so that the next message has to
+        wait for L{go_on}.
+        """
+        return False
+
+    def message_received(self, message: bytes) -> None:
+        """
+        Answer one message.
+        """
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """
+        Take no further message, and close once all answers are sent.
+        """
+        self._ended = True
+        self._messages = iter(())
+
+    def go_on(self) -> None:
+        """
+        Answer the messages that are there, up to one that has to wait.
+        """
+        try:
+            while not self.waiting and (message := next(self._messages, None)) is not None:
+                self.message_received(message)
+        except MessageTooLong:
+            self.finish()
+        if self._ended and not self.waiting:
+            self.transport.loseConnection()
+
+    def _add(self, messages: Iterator[bytes]) -> None:
+        # A transport may have decrypted more than was read of it, and deliver
+        # it although it was paused.
+        self._messages = chain(self._messages, messages) if self.waiting else messages
+        self.go_on()

@@ -1,0 +1,65 @@
+"""
+C{reply}: a fixed answer to each message.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.interfaces import IUDPTransport
+from twisted.internet.protocol import DatagramProtocol
+
+from socketd.protocols.declaration import Declaration
+from socketd.protocols.framing import MessageProtocol, framing_option, max_message_option
+from socketd.settings.options import REQUIRED, option
+from socketd.settings.values import TEXT, YES_NO
+
+
+@frozen
+class ReplyOptions:
+    """
+    The options of C{reply}.
+    """
+
+    reply: bytes = option(TEXT, REQUIRED, "The answer to each message.")
+    close: bool = option(YES_NO, False, "Whether to close after the first answer.")
+    framing: str = framing_option()
+    max_message: int = max_message_option()
+
+
+class Reply(MessageProtocol):
+    """
+    Answer each message, or only the first one and close.
+    """
+
+    def __init__(self, options: ReplyOptions) -> None:
+        super().__init__(options.framing, options.max_message)
+        self._reply = options.reply
+        self._close = options.close
+
+    def message_received(self, message: bytes) -> None:
+        self.transport.write(self._reply)
+        if self._close:
+            self.finish()
+
+
+class ReplyDatagrams(DatagramProtocol):
+    """
+    Answer each datagram.
+    """
+
+    transport: IUDPTransport
+
+    def __init__(self, options: ReplyOptions) -> None:
+        self._reply = options.reply
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        self.transport.write(self._reply, addr)
+
+
+declaration = Declaration(
+    options=ReplyOptions,
+    stream=lambda options, surroundings: Reply(options),
+    datagram=lambda options, surroundings: ReplyDatagrams(options),
+)

@@ -1,0 +1,86 @@
+"""
+C{time}: the time of day in four bytes (RFC 868; or counted from 1970).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.interfaces import ITransport, IUDPTransport
+from twisted.internet.protocol import DatagramProtocol, Protocol
+
+from socketd.protocols.declaration import Declaration
+from socketd.settings.options import option
+from socketd.settings.values import choice
+
+#: RFC 868 counts from 1900: seventy years with seventeen leap days before 1970.
+SECONDS_1900_TO_1970 = 2208988800
+
+_OFFSETS = {"unix": 0, "1900": SECONDS_1900_TO_1970}
+_REPLY = struct.Struct("!I")
+
+
+@frozen
+class TimeOptions:
+    """
+    The options of C{time}.
+    """
+
+    epoch: str = option(
+        choice("unix", "1900"), "unix", "Count the seconds from 1970, or from 1900 as RFC 868."
+    )
+
+
+def time_reply(now: float, epoch: str) -> bytes:
+    """
+    Write a time for the wire: 32 bits, most significant byte first.
+
+    The count starts again at zero on 2036-02-07 (C{1900}) and 2106-02-07
+    (C{unix}), both at 06:28:16 UTC; a client takes the era nearest to it.
+
+    @param now: seconds since 1970; may be before it.
+    @param epoch: C{unix} or C{1900}.
+    """
+    return _REPLY.pack((int(now // 1) + _OFFSETS[epoch]) & 0xFFFFFFFF)
+
+
+class Time(Protocol):
+    """
+    Tell the time at once, and close (RFC 868, "over TCP").
+    """
+
+    transport: ITransport
+
+    def __init__(self, epoch: str, wall_clock: Callable[[], float]) -> None:
+        self._epoch = epoch
+        self._wall_clock = wall_clock
+
+    def connectionMade(self) -> None:
+        self.transport.write(time_reply(self._wall_clock(), self._epoch))
+        self.transport.loseConnection()
+
+
+class TimeDatagrams(DatagramProtocol):
+    """
+    Tell the time to each datagram, an empty one too (RFC 868, "over UDP").
+    """
+
+    transport: IUDPTransport
+
+    def __init__(self, epoch: str, wall_clock: Callable[[], float]) -> None:
+        self._epoch = epoch
+        self._wall_clock = wall_clock
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        reply = time_reply(self._wall_clock(), self._epoch)
+        self.transport.write(reply, addr)
+
+
+declaration = Declaration(
+    options=TimeOptions,
+    stream=lambda options, surroundings: Time(options.epoch, surroundings.wall_clock),
+    datagram=lambda options, surroundings: TimeDatagrams(options.epoch, surroundings.wall_clock),
+)

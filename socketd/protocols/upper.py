@@ -1,0 +1,51 @@
+"""
+C{upper}: each message comes back in upper case (ASCII letters only).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.interfaces import IUDPTransport
+from twisted.internet.protocol import DatagramProtocol
+
+from socketd.protocols.declaration import Declaration
+from socketd.protocols.framing import MessageProtocol, framing_option, max_message_option
+
+
+@frozen
+class UpperOptions:
+    """
+    The options of C{upper}.
+    """
+
+    framing: str = framing_option()
+    max_message: int = max_message_option()
+
+
+class Upper(MessageProtocol):
+    """
+    Answer each message with its upper case.
+    """
+
+    def message_received(self, message: bytes) -> None:
+        self.transport.write(message.upper())
+
+
+class UpperDatagrams(DatagramProtocol):
+    """
+    Answer each datagram with its upper case.
+    """
+
+    transport: IUDPTransport
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        self.transport.write(datagram.upper(), addr)
+
+
+declaration = Declaration(
+    options=UpperOptions,
+    stream=lambda options, surroundings: Upper(options.framing, options.max_message),
+    datagram=lambda options, surroundings: UpperDatagrams(),
+)

@@ -1,0 +1,75 @@
+"""
+What is wrong with a configuration, in lines that a person can act on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+from attrs import frozen
+
+#: A value is shown in a complaint up to this many characters: enough to be
+#: recognised, short enough to leave room for the sentence.
+SHOWN_VALUE = 60
+
+
+@frozen(order=True)
+class Complaint:
+    """
+    One thing that is wrong, and where.
+
+    @ivar file: the configuration file, as the operator named it.
+    @ivar line: its line, 1-based; 0 where no line can be named.
+    @ivar section: the section's name, or the empty string.
+    @ivar option: the option's name, or the empty string.
+    @ivar value: the value as written.
+    @ivar message: what is wrong and what would be right.
+    """
+
+    file: str
+    line: int
+    message: str
+    section: str = ""
+    option: str = ""
+    value: str | None = None
+
+    def __str__(self) -> str:
+        """
+        Write it as C{FILE:LINE: [section] option = value: message}.
+        """
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        subject = f"[{self.section}]" if self.section else ""
+        if self.option:
+            subject += f" {self.option}"
+        if self.value is not None:
+            subject += f" = {_shown(self.value)}"
+        return ": ".join(part for part in (place, subject.strip(), self.message) if part)
+
+
+class SettingsError(Exception):
+    """
+    A configuration that cannot be used.
+
+    @ivar complaints: all that is wrong with it, in the order of the file.
+    """
+
+    def __init__(self, complaints: Sequence[Complaint]) -> None:
+        super().__init__("\n".join(map(str, complaints)))
+        self.complaints = tuple(complaints)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """
+    Say which known name a mistyped one may have meant.
+
+    @return: C{"did you mean X?"}, or the known names where none is near.
+    """
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1)
+    return f"did you mean {close[0]}?" if close else f"known are {', '.join(names)}"
+
+
+def _shown(value: str) -> str:
+    one_line = value.encode("unicode_escape").decode("ascii").replace("\\\\", "\\")
+    return one_line if len(one_line) <= SHOWN_VALUE else one_line[:SHOWN_VALUE] + "..."

@@ -1,0 +1,278 @@
+"""
+From a file to L{Settings}, or to every complaint that there is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+
+from socketd.settings.complaints import Complaint, SettingsError, nearest
+from socketd.settings.ini import Entry, Section, read
+from socketd.settings.listeners import Listener, parse_listener
+from socketd.settings.model import DaemonOptions, Declared, Service, ServiceOptions, Settings
+from socketd.settings.model import SocketOptions
+from socketd.settings.options import REQUIRED, Option, declared
+
+#: No configuration of this daemon comes near; a wrong path may name a film.
+MAX_FILE_BYTES = 1024 * 1024
+
+DAEMON = "socketd"
+DEFAULTS = "defaults"
+
+# A service's name stands in logs, tables and metrics without quotes.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
+
+
+#: Finds what a machine does not let a service have: options, and why.
+Trial = Callable[[Service], Iterable[tuple[str, str]]]
+
+
+def load(
+    file: str, protocols: Mapping[str, Declared], runtime: str, trial: Trial = lambda service: ()
+) -> Settings:
+    """
+    Read a configuration file.
+
+    @param file: its path.
+    @param protocols: what is installed, by name; looked up only when named.
+    @param runtime: the directory for UNIX sockets, for C{{runtime}} in paths.
+    @param trial: tries each service out, for further complaints.
+    @raise SettingsError: with all complaints.
+    """
+    return parse(_text(file), file, protocols, runtime, trial)
+
+
+def parse(
+    text: str,
+    file: str,
+    protocols: Mapping[str, Declared],
+    runtime: str,
+    trial: Trial = lambda service: (),
+) -> Settings:
+    """
+    Read the text of a configuration; see L{load}.
+    """
+    sections, complaints = read(text, file)
+    loader = _Loader(file, protocols, runtime, complaints)
+    settings = loader.settings(sections)
+    for service in settings.services:
+        loader.try_out(service, trial)
+    if loader.complaints:
+        # What stands in [defaults] was read once for each service.
+        complaints = list(dict.fromkeys(loader.complaints))
+        raise SettingsError(sorted(complaints, key=lambda found: found.line))
+    return settings
+
+
+def _text(file: str) -> str:
+    try:
+        with Path(file).open("rb") as stream:
+            content = stream.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise _unreadable(file, f"cannot be read: {error.strerror}") from None
+    if len(content) > MAX_FILE_BYTES:
+        raise _unreadable(file, f"is larger than {MAX_FILE_BYTES} bytes")
+    if b"\0" in content:
+        raise _unreadable(file, "holds a NUL byte; it is no text file", content, content.index(0))
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        message = f"is not UTF-8 text (byte 0x{content[error.start]:02x})"
+        raise _unreadable(file, message, content, error.start) from None
+
+
+def _unreadable(file: str, message: str, content: bytes = b"", offset: int = 0) -> SettingsError:
+    line = content.count(b"\n", 0, offset) + 1 if content else 0
+    return SettingsError([Complaint(file, line, message)])
+
+
+@define
+class _Loader:
+    """
+    The state of one reading: what was complained of so far.
+    """
+
+    file: str
+    protocols: Mapping[str, Declared]
+    runtime: str
+    complaints: list[Complaint]
+    defaults: dict[str, Entry] = field(factory=dict)
+
+    def settings(self, sections: list[Section]) -> Settings:
+        """
+        Make the settings; of use only where no complaint was added.
+        """
+        special = {section.name: section for section in reversed(sections)}
+        daemon = self._daemon(special.get(DAEMON))
+        self.defaults = special[DEFAULTS].entries if DEFAULTS in special else {}
+        ordinary = [s for s in sections if s.name not in (DAEMON, DEFAULTS)]
+        services = [service for service in map(self._service, ordinary) if service is not None]
+        self._check_defaults(ordinary)
+        enabled = tuple(service for service in services if service.common.enabled)
+        self._check_addresses(enabled)
+        if not enabled and not self.complaints:
+            message = "serves nothing; add a section such as [echo] with listen = tcp:7007"
+            self.complaints.append(Complaint(self.file, 0, message))
+        return Settings(self.file, daemon, enabled)
+
+    def try_out(self, service: Service, trial: Trial) -> None:
+        """
+        Complain of the options that the machine refuses to a service.
+        """
+        for option, message in trial(service):
+            section = DEFAULTS if option in service.inherited else service.name
+            found = Complaint(self.file, service.lines[option], message, section, option)
+            self.complaints.append(found)
+
+    def _daemon(self, section: Section | None) -> DaemonOptions:
+        if section is None:
+            return DaemonOptions()
+        known = declared(DaemonOptions)
+        self._check_names(section, known)
+        return DaemonOptions(**self._values(section.name, section.line, section.entries, known))
+
+    def _service(self, section: Section) -> Service | None:
+        if _NAME.fullmatch(section.name) is None:
+            message = "is no service name; use up to 32 letters, digits and . _ -"
+            self.complaints.append(Complaint(self.file, section.line, message, section.name))
+        protocol = self._protocol(section)
+        if protocol is None:
+            return None
+        name, declaration = protocol
+        groups = [declared(c) for c in (ServiceOptions, SocketOptions, declaration.options)]
+        known = {option: found for group in groups for option, found in group.items()}
+        self._check_names(section, known)
+        inherited = {option: e for option, e in self.defaults.items() if option in known}
+        entries = inherited | section.entries
+        values = self._values(section.name, section.line, entries, known)
+        common, sockets, own = (
+            {option: values[option] for option in group if option in values} for group in groups
+        )
+        return Service(
+            name=section.name,
+            protocol=name,
+            declared=declaration,
+            listeners=tuple(self._listeners(section.name, entries, common, declaration)),
+            common=ServiceOptions(**common),
+            sockets=SocketOptions(**sockets),
+            options=declaration.options(**own),
+            lines={option: entry.line for option, entry in entries.items()},
+            inherited=frozenset(inherited.keys() - section.entries.keys()),
+        )
+
+    def _protocol(self, section: Section) -> tuple[str, Declared] | None:
+        """
+        Find what a section speaks; complain where nobody knows it.
+        """
+        entry = section.entries.get("protocol", Entry(section.name, section.line))
+        if entry.value in self.protocols:
+            try:
+                return entry.value, self.protocols[entry.value]
+            except ImportError as error:
+                message = f"cannot be imported: {error}"
+        else:
+            message = f"is no protocol; {nearest(entry.value, self.protocols)}"
+        if "protocol" in section.entries:
+            self._complain(section.name, "protocol", entry, message)
+        else:
+            self.complaints.append(Complaint(self.file, entry.line, message, section.name))
+        return None
+
+    def _check_names(self, section: Section, known: Mapping[str, Option]) -> None:
+        for name in section.entries.keys() - known.keys():
+            message = f"is no option here; {nearest(name, known)}"
+            entry = section.entries[name]
+            found = Complaint(self.file, entry.line, message, section.name, name)
+            self.complaints.append(found)
+
+    def _values(
+        self, section: str, line: int, entries: Mapping[str, Entry], known: Mapping[str, Option]
+    ) -> dict[str, Any]:
+        """
+        Parse what is given; what is missing keeps the default of its class.
+
+        What is complained of becomes C{None}, so that the rest can be checked.
+        """
+        values: dict[str, Any] = {}
+        for name, wanted in known.items():
+            if name in entries:
+                try:
+                    values[name] = wanted.kind.parse(entries[name].value)
+                except ValueError as error:
+                    self._complain(section, name, entries[name], str(error))
+                    values[name] = None
+            elif wanted.default is REQUIRED:
+                message = f"has no {name}; write {name} = {wanted.kind.form}"
+                self.complaints.append(Complaint(self.file, line, message, section))
+                values[name] = None
+        return values
+
+    def _listeners(
+        self,
+        section: str,
+        entries: Mapping[str, Entry],
+        common: Mapping[str, Any],
+        declaration: Declared,
+    ) -> Iterator[Listener]:
+        if "listen" not in entries:
+            return
+        entry = entries["listen"]
+        if not common["listen"]:
+            self._complain(section, "listen", entry, "is empty; write tcp:PORT or udp:PORT")
+        for text in common["listen"]:
+            try:
+                listener = parse_listener(text, self.runtime)
+                _check_form(listener, declaration)
+            except ValueError as error:
+                self._complain(section, "listen", Entry(text, entry.line), str(error))
+            else:
+                yield listener
+
+    def _complain(self, section: str, name: str, entry: Entry, message: str) -> None:
+        """
+        Complain of a value; one that was inherited is reported where it stands.
+        """
+        if self.defaults.get(name) is entry:
+            section = DEFAULTS
+        found = Complaint(self.file, entry.line, message, section, name, entry.value)
+        self.complaints.append(found)
+
+    def _check_defaults(self, sections: list[Section]) -> None:
+        """
+        Complain of a default that no service of this file has as an option.
+        """
+        classes = {ServiceOptions, SocketOptions}
+        for section in sections:
+            entry = section.entries.get("protocol", Entry(section.name, 0))
+            if entry.value in self.protocols:
+                classes.add(self.protocols[entry.value].options)
+        known = {name: o for options in classes for name, o in declared(options).items()}
+        known = {name: o for name, o in known.items() if name not in ("protocol", "listen")}
+        line = next(iter(self.defaults.values())).line if self.defaults else 0
+        self._check_names(Section(DEFAULTS, line, self.defaults), known)
+
+    def _check_addresses(self, services: tuple[Service, ...]) -> None:
+        """
+        Complain of an address that is given twice, in one service or in two.
+        """
+        seen: dict[tuple[str, str, int, str], str] = {}
+        for service in services:
+            for found in service.listeners:
+                key = (found.kind, found.interface, found.port, found.path)
+                if key in seen and (found.port or found.path):
+                    entry = Entry(str(found), service.lines["listen"])
+                    message = f"is taken already, by [{seen[key]}]"
+                    self._complain(service.name, "listen", entry, message)
+                seen[key] = service.name
+
+
+def _check_form(listener: Listener, declaration: Declared) -> None:
+    form = "stream" if listener.is_stream else "datagram"
+    if getattr(declaration, form) is None:
+        other = "udp:" if listener.is_stream else "tcp:"
+        raise ValueError(f"is a {form} listener, which the protocol does not have; write {other}")

@@ -1,0 +1,165 @@
+"""
+The settings of a daemon: what an INI file becomes, frozen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import attrs
+from attrs import frozen
+
+from socketd.settings.listeners import Listener
+from socketd.settings.options import REQUIRED, option
+from socketd.settings.values import DURATION, LIST, NUMBER, SIZE, WORD, YES_NO, Kind
+from socketd.settings.values import choice, parse_duration, within
+
+
+def _parse_linger(text: str) -> bool:
+    """
+    Read C{no} or C{0s}.
+
+    @return: whether closing resets the connection.
+    """
+    if text.lower() in ("no", "off", "false"):
+        return False
+    if parse_duration(text) > 0:
+        # close(2) sleeps for that long even on a non-blocking socket, and the
+        # whole daemon with it.
+        raise ValueError("would stop the whole daemon at each close; write no or 0s")
+    return True
+
+
+_SECONDS = within(DURATION, 1.0, 32767.0, "write 1s to 9h")
+_COUNT = within(NUMBER, 1, 127, "write 1 to 127")
+_BUFFER = within(SIZE, 1, 1024**3, "write up to 1GiB")
+_MILLISECONDS = within(DURATION, 0.001, 86400.0, "write 1ms to 24h")
+
+
+@frozen
+class DaemonOptions:
+    """
+    The section C{[socketd]}.
+    """
+
+    drain_timeout: float = option(
+        DURATION, 10.0, "How long a stopping daemon waits for its connections to finish."
+    )
+    log_level: str = option(
+        choice("debug", "info", "warn", "error"), "info", "The least important level to log."
+    )
+
+
+@frozen
+class ServiceOptions:
+    """
+    What every service has, whatever its protocol.
+    """
+
+    protocol: str = option(WORD, "", "What is said on the wire; the section's name by default.")
+    listen: tuple[str, ...] = option(LIST, REQUIRED, "The listeners, one per line.")
+    enabled: bool = option(YES_NO, True, "Whether the service is started.")
+    log_connections: bool = option(
+        YES_NO, True, "Whether each connection is logged when it comes and goes."
+    )
+    log_messages: str = option(
+        choice("no", "text", "hex"), "no", "Whether and how each message is logged."
+    )
+
+
+@frozen
+class SocketOptions:
+    """
+    Socket options, set before the socket is bound; C{None} leaves the system's.
+
+    A connection has those of the socket that accepted it (socket(7), tcp(7)).
+    """
+
+    so_reuseaddr: bool | None = option(
+        YES_NO, None, "Bind while old connections linger; on for TCP where not given."
+    )
+    so_reuseport: bool | None = option(YES_NO, None, "Share the port with other processes.")
+    so_keepalive: bool | None = option(YES_NO, None, "Probe connections that are silent.")
+    so_broadcast: bool | None = option(YES_NO, None, "Let datagrams go to broadcast addresses.")
+    so_dontroute: bool | None = option(YES_NO, None, "Send to the local network only.")
+    so_oobinline: bool | None = option(YES_NO, None, "Take urgent data as ordinary data.")
+    so_bindtodevice: str | None = option(WORD, None, "Serve this network interface only.")
+    so_rcvbuf: int | None = option(_BUFFER, None, "The size of the receive buffer.")
+    so_sndbuf: int | None = option(_BUFFER, None, "The size of the send buffer.")
+    so_linger: bool | None = option(
+        Kind("no | 0s", _parse_linger), None, "0s resets a connection when it is closed."
+    )
+    tcp_nodelay: bool | None = option(
+        YES_NO, None, "Send small segments at once; on where not given."
+    )
+    tcp_keepidle: float | None = option(_SECONDS, None, "Silence before the first probe.")
+    tcp_keepintvl: float | None = option(_SECONDS, None, "Time between two probes.")
+    tcp_keepcnt: int | None = option(_COUNT, None, "Probes without answer before the end.")
+    tcp_user_timeout: float | None = option(
+        _MILLISECONDS, None, "How long sent bytes may wait to be acknowledged."
+    )
+
+
+class Declared(Protocol):
+    """
+    What settings need to know of a protocol.
+    """
+
+    @property
+    def options(self) -> type[Any]:
+        """
+        The protocol's own options, an attrs class of L{option} fields.
+        """
+
+    @property
+    def stream(self) -> Any:
+        """
+        C{None} where the protocol has no stream form.
+        """
+
+    @property
+    def datagram(self) -> Any:
+        """
+        C{None} where the protocol has no datagram form.
+        """
+
+
+@frozen
+class Service:
+    """
+    One enabled service.
+
+    @ivar name: the section's name, and the service's name everywhere.
+    @ivar protocol: the name of its protocol.
+    @ivar declared: that protocol.
+    @ivar listeners: where it is served.
+    @ivar common: the options that every service has.
+    @ivar sockets: its socket options.
+    @ivar options: the protocol's own options, an instance of C{declared.options}.
+    @ivar lines: the line that each option stands at, for later complaints.
+    @ivar inherited: the options that stand in C{[defaults]} only.
+    """
+
+    name: str
+    protocol: str
+    declared: Declared
+    listeners: tuple[Listener, ...]
+    common: ServiceOptions
+    sockets: SocketOptions
+    options: Any
+    lines: Mapping[str, int] = attrs.field(eq=False, factory=dict)
+    inherited: frozenset[str] = attrs.field(eq=False, factory=frozenset)
+
+
+@frozen
+class Settings:
+    """
+    A whole configuration.
+
+    @ivar file: where it was read.
+    """
+
+    file: str
+    daemon: DaemonOptions
+    services: tuple[Service, ...]
