@@ -29,7 +29,7 @@ class Event:
 
     @ivar name: its stable name.
     @ivar level: how important it is to a person.
-    @ivar format: the line, in the manner of L{twisted.logger}.
+    @ivar format: the line, in the manner of C{twisted.logger}.
     @ivar by_peer: whether a peer can cause it at will.
     """
 
@@ -112,6 +112,7 @@ class Journal:
     level: NamedConstant = LogLevel.info
     _log: Logger = Logger(namespace="socketd")
     _watchers: list[Callable[[Event, dict[str, Any]], None]] = field(factory=list, init=False)
+    _on_watched: list[Callable[[], None]] = field(factory=list, init=False)
     _lines: dict[str, int] = field(factory=dict, init=False)
 
     @property
@@ -121,17 +122,26 @@ class Journal:
         """
         return bool(self._watchers)
 
+    def on_watched(self, changed: Callable[[], None]) -> None:
+        """
+        Call C{changed()} now, and whenever L{watched} may have changed.
+        """
+        self._on_watched.append(changed)
+        changed()
+
     def watch(self, watcher: Callable[[Event, dict[str, Any]], None]) -> None:
         """
         Call C{watcher(event, facts)} at each event, logged or not.
         """
         self._watchers.append(watcher)
+        self._tell()
 
     def unwatch(self, watcher: Callable[[Event, dict[str, Any]], None]) -> None:
         """
         Undo L{watch}.
         """
         self._watchers.remove(watcher)
+        self._tell()
 
     def emit(self, event: Event, logged: bool = True, **facts: Any) -> None:
         """
@@ -144,6 +154,10 @@ class Journal:
         if logged and _LEVELS.index(event.level) >= _LEVELS.index(self.level):
             if not event.by_peer or self._has_room(event):
                 self._log.emit(event.level, event.format, event=event.name, **facts)
+
+    def _tell(self) -> None:
+        for changed in self._on_watched:
+            changed()
 
     def _has_room(self, event: Event) -> bool:
         if not self._lines:

@@ -5,13 +5,11 @@ Plain text tables: columns as wide as their widest cell, two spaces between them
 from __future__ import annotations
 
 import unicodedata
-from typing import Sequence
+from collections.abc import Sequence
 
+#: Two spaces, so that a cell may hold single ones and a table can still be cut
+#: into its columns.
 GAP = "  "
-"""
-What stands between two columns: two spaces, so that a cell may hold single spaces and the table
-can still be cut into columns by eye and by C{awk -F '  +'}.
-"""
 
 
 def render(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

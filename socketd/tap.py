@@ -16,6 +16,7 @@ from twisted.python import usage
 from socketd.configuration import EXIT_CONFIG, configure
 from socketd.control.console import ConsoleService
 from socketd.daemon import CannotStart, Daemon
+from socketd.net.batch import batched
 from socketd.settings.complaints import SettingsError
 from socketd.settings.places import find_config, make_private, runtime_directory
 
@@ -37,7 +38,7 @@ class Options(usage.Options):
         Read the configuration.
 
         @raise SystemExit: 78 for a configuration that cannot be used (a
-            L{usage.UsageError} would end in status 0), 1 for a console that
+            C{usage.UsageError} would end in status 0), 1 for a console that
             would have no terminal.
         """
         if self["console"] and self.parent is not None and not self.parent["nodaemon"]:
@@ -100,7 +101,7 @@ def makeService(options: Options, reactor: Any = None) -> Root:
     if any(listener.path.startswith(f"{runtime}/") for listener in listeners):
         make_private(runtime)
     root = Root()
-    daemon = Daemon(reactor, settings, time.time)
+    daemon = Daemon(batched(reactor), settings, time.time)
     daemon.setServiceParent(root)
     if options["console"]:
         console = ConsoleService(reactor, daemon, sys.stdout)

@@ -80,7 +80,7 @@ class StreamConnection:
         "_aborting",
         "_buffer",
         "_buffered",
-        "_closing",
+        "_deliver",
         "_discarding",
         "_ending",
         "_grace",
@@ -129,6 +129,7 @@ class StreamConnection:
         Connect the protocol, and start to read.
         """
         self.protocol = protocol
+        self._deliver = protocol.dataReceived
         self.site.enter(self)
         self.site.emit(CONNECTION_MADE, self.site.log_connections, **self._facts())
         protocol.makeConnection(self)
@@ -154,12 +155,10 @@ class StreamConnection:
             return self._end_of_input()
         self.messages_received += 1
         self.bytes_received += len(data)
-        if self._discarding:
-            return None
-        if self.site.observed:
+        if self.site.observed and not self._discarding:
             self.site.message(host_of(self._socket.family, self._peer), data)
         try:
-            self.protocol.dataReceived(data)
+            self._deliver(data)
         except Exception as problem:
             self.fail(problem)
         return None
@@ -431,6 +430,7 @@ class StreamConnection:
         if self._read_ended or not self._shut_down():
             return main.CONNECTION_DONE
         self._discarding = True
+        self._deliver = _ignore
         self._start_grace()
         self._update_reading()
         return None
@@ -541,3 +541,9 @@ class StreamConnection:
 
     def _facts(self) -> dict[str, Any]:
         return {"peer": self.peer, "connection": self.connection_id}
+
+
+def _ignore(data: bytes) -> None:
+    """
+    Throw away what comes after the end.
+    """

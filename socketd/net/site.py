@@ -102,6 +102,8 @@ class Site:
     @ivar roster: the live connections of the whole daemon.
     @ivar log_connections: whether the log has a line for each connection.
     @ivar log_messages: C{no}, C{text} or C{hex}: how the log has each message.
+    @ivar observed: whether anybody wants to know of each message; a plain
+        attribute, since each message looks at it.
     """
 
     name: str
@@ -109,16 +111,13 @@ class Site:
     roster: Roster
     log_connections: bool = True
     log_messages: str = "no"
+    observed: bool = field(default=False, init=False)
     tally: Tally = field(factory=Tally, init=False)
     _count: int = field(default=0, init=False)
     _empty: list[Deferred[None]] = field(factory=list, init=False)
 
-    @property
-    def observed(self) -> bool:
-        """
-        Whether anybody wants to know of each message.
-        """
-        return self.log_messages != "no" or self.journal.watched
+    def __attrs_post_init__(self) -> None:
+        self.journal.on_watched(self._update_observed)
 
     @property
     def connections(self) -> list[Connection]:
@@ -163,6 +162,9 @@ class Site:
         Say that something happened in this service.
         """
         self.journal.emit(event, logged, service=self.name, **facts)
+
+    def _update_observed(self) -> None:
+        self.observed = self.log_messages != "no" or self.journal.watched
 
     def message(self, host: str, data: bytes) -> None:
         """

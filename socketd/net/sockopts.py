@@ -35,7 +35,7 @@ class SocketOption:
     """
     One option of the kernel's.
 
-    @ivar level: the name of its level in L{socket}.
+    @ivar level: the name of its level in C{socket}.
     @ivar constant: its own name there.
     @ivar pack: makes the kernel's value of ours.
     @ivar size: how many bytes to read back; 0 for a number.

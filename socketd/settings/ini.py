@@ -1,5 +1,5 @@
 """
-INI text to sections with line numbers; the dialect is L{configparser}'s.
+INI text to sections with line numbers; the dialect is C{configparser}'s.
 """
 
 from __future__ import annotations

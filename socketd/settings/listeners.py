@@ -122,7 +122,7 @@ def parse_listener(text: str, runtime: str) -> Listener:
 
 def _split(text: str) -> tuple[list[str], dict[str, str]]:
     """
-    Take a string apart as L{twisted.internet.endpoints} does (whose parser is
+    Take a string apart as C{twisted.internet.endpoints} does (whose parser is
     private, and whose import takes systemd's sockets out of the environment).
     """
     fields: list[str] = []

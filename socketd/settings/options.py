@@ -25,7 +25,7 @@ class Option:
 
     @ivar name: as written in the INI file.
     @ivar kind: how its value is written and read.
-    @ivar default: its value where the file gives none, or L{REQUIRED}.
+    @ivar default: its value where the file gives none, or C{REQUIRED}.
     @ivar help: one sentence for the manual.
     """
 
@@ -39,7 +39,7 @@ def option(kind: Kind, default: Any, help: str) -> Any:
     """
     Declare a field of an options class.
 
-    @param default: the parsed default, or L{REQUIRED}.
+    @param default: the parsed default, or C{REQUIRED}.
     """
     return attrs.field(default=default, metadata={"kind": kind, "help": help}, kw_only=True)
 

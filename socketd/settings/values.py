@@ -2,7 +2,7 @@
 The kinds of value that an option can have: how each is written and read.
 
 A parser takes the text of the INI file and returns the value, or raises
-L{ValueError} with what is wrong and what would be right.
+C{ValueError} with what is wrong and what would be right.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Kind:
     A kind of value.
 
     @ivar form: how it is written, for manuals and complaints.
-    @ivar parse: reads the text; raises L{ValueError}.
+    @ivar parse: reads the text; raises C{ValueError}.
     """
 
     form: str

@@ -1,0 +1,98 @@
+# What is done with a checkout. The environment is .venv/, made from the locks in requirements/;
+# everything else that is built here goes to build/ and dist/.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+BUILD := $(BIN)/python -m build --no-isolation
+INSTALL := $(PIP) install --require-hashes --requirement
+
+# ARGS goes to the daemon (make run ARGS=--console), to pip-compile (make lock ARGS=--upgrade)
+# or to the benchmark; TESTS to trial (make test TESTS=tests.test_packaging).
+ARGS ?=
+TESTS ?= tests
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check dist lock bench bench-quick clean distclean
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(VENV)/run.stamp ## serve etc/socketd.ini until Ctrl-C; ARGS=--console to talk back
+	@exec $(BIN)/twistd --nodaemon --pidfile= socketd --config etc/socketd.ini $(ARGS)
+
+test: $(VENV)/dev.stamp ## run the tests, or those named by TESTS=
+	@mkdir -p build
+	@$(BIN)/python -m twisted.trial --temp-directory=build/trial $(TESTS)
+
+check: $(VENV)/dev.stamp ## style, names, types, the API documentation and the environment
+	@mkdir -p build; failed=0; \
+	for tool in flake8 mypy "pydoctor --quiet" "pip check"; do \
+	    echo "$$tool"; $(BIN)/$$tool || failed=1; \
+	done; \
+	bash -n .ci/run && exit $$failed
+
+# A build is as old as its commit, so the same commit gives the same bytes. Without git (a source
+# archive) it is as old as a zip file can be.
+dist: export SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),315619200)
+dist: $(VENV)/dev.stamp ## build wheel and source archive into dist/, the same bytes each time
+	@rm -rf build/dist dist
+	@mkdir -p build/dist dist
+	@$(BUILD) --sdist --outdir build/dist . >build/dist.log 2>&1 || { cat build/dist.log; exit 1; }
+	@tar -xzf build/dist/socketd-*.tar.gz -C build/dist && rm build/dist/socketd-*.tar.gz
+	@chmod -R u=rwX,go=rX build/dist/socketd-*
+	@cd build/dist && for tree in socketd-*; do \
+	    tar --sort=name --format=ustar --mtime="@$$SOURCE_DATE_EPOCH" --owner=0 --group=0 \
+	        --numeric-owner -cf - "$$tree" | gzip -9 --no-name >"../../dist/$$tree.tar.gz"; done
+	@umask 022; $(BUILD) --wheel --outdir dist build/dist/socketd-* >build/dist.log 2>&1 || \
+	    { cat build/dist.log; exit 1; }
+	@cd dist && sha256sum *
+
+lock: $(VENV)/dev.stamp ## write the locks from requirements/*.in; ARGS=--upgrade for new versions
+	@$(BIN)/python -c "import sys; sys.exit(sys.version_info[:2] != (3, 11) and \
+	    'make: lock with Python 3.11: later ones need less, and the locks serve them all')"
+	@for name in run dev; do \
+	    CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes \
+	        --allow-unsafe --strip-extras --no-emit-index-url --no-emit-trusted-host \
+	        --no-emit-find-links $(ARGS) --output-file=requirements/$$name.txt \
+	        requirements/$$name.in || exit; done
+
+bench: $(VENV)/dev.stamp ## measure every peer in one run and write bench/RESULTS.md
+	@$(BIN)/python -m bench $(ARGS)
+
+bench-quick: $(VENV)/dev.stamp ## the same in under a minute, into bench/build/
+	@$(BIN)/python -m bench --quick $(ARGS)
+
+clean: ## remove what was built; .venv/ stays
+	rm -rf build dist bench/build *.egg-info .mypy_cache _trial_temp* twisted/plugins/dropin.cache
+	find . -name .venv -prune -o -name __pycache__ -prune -exec rm -rf {} +
+
+distclean: clean ## remove .venv/ too
+	rm -rf $(VENV)
+
+# Two steps: what a running daemon needs, and what work on it needs on top. Each is taken again
+# when its lock or the metadata changes.
+$(VENV)/run.stamp: requirements/run.txt setup.cfg pyproject.toml
+	$(if $(CANNOT),$(error $(CANNOT)))
+	@echo "making $(VENV) from $<"
+	@$(PYTHON) -m venv $(VENV)
+	@$(INSTALL) $<
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/dev.stamp: requirements/dev.txt $(VENV)/run.stamp
+	@echo "adding $< to $(VENV)"
+	@$(INSTALL) $<
+	@touch $@
+
+# Why no environment can be made here, in one line; empty when one can.
+CANNOT = $(shell \
+    if ! command -v $(PYTHON) >/dev/null; then \
+        echo "$(PYTHON) is missing: apt-get install python3 python3-venv"; \
+    elif ! $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
+        echo "$$($(PYTHON) --version) is too old: make PYTHON=python3.11 (or newer)"; \
+    elif ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
+        echo "python3-venv is missing: apt-get install python3-venv"; \
+    fi)

@@ -1,0 +1,750 @@
+/*
+ * load: the load generator of the benchmark. One thread, one epoll, no
+ * dependency, and one target: 127.0.0.1.
+ *
+ *   load echo     --port P --connections N --size B --in-flight K
+ *   load connects --port P --connections N --size B
+ *   load udp      --port P --connections N --size B --in-flight K
+ *   load idle     --port P --connections N --size B
+ *
+ * and --seconds S, --warm-up S for each of them.
+ *
+ * echo      N connections with K messages of B bytes in flight on each.
+ * connects  N at a time: connect, send B bytes, shutdown(SHUT_WR), read to EOF.
+ * udp       N sockets with K datagrams of B bytes in flight on each; a
+ *           datagram without answer is sent again after a while.
+ * idle      opens N connections, says "held", waits for a line on its standard
+ *           input (S seconds at most), then asks a sample of them.
+ *
+ * The measured modes run in four steps: open; wait until every connection was
+ * answered once; warm up; measure. "begin" and "end" on standard output mark
+ * the measured window; after each it waits for a line on its standard input, a
+ * few seconds at most, so that whoever started this can read the server's
+ * counters. The last line is a JSON object. Every reply is compared with what
+ * was sent. Exit status 1 and one line on standard error: the measurement
+ * could not be made.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    MAX_SIZE = 65536,         /* of one message, and of one read */
+    PATTERN_PERIOD = 65521,   /* a prime: no shift by a message looks right */
+    PATTERN_STRIDE = 7919,    /* between the streams of two connections */
+    MAX_CONNECTIONS = 100000, /* a bound against a slip of the finger */
+    MAX_IN_FLIGHT = 64,       /* per connection or socket */
+    MAX_EVENTS = 1024,        /* per epoll_wait: every connection of the largest work */
+    MAX_ERRORS = 100,         /* more of them than this end the run */
+    MAX_SAMPLES = 1 << 23,    /* latencies kept: 32 MiB, 4 s at 2 million a second */
+    TICK_MS = 20,             /* how late a deadline may be noticed */
+    SET_UP_SECONDS = 30,      /* to open all connections and see them answered */
+    LOOK_SECONDS = 5,         /* for whoever reads the server's counters */
+    REPLY_SECONDS = 5,        /* one connection of `connects`, one question of `idle` */
+    RESEND_MS = 100,          /* a datagram older than this is lost */
+    SPARE_SECONDS = 15,       /* beyond all of these the kernel ends the process */
+    SOURCES = 64,             /* addresses `connects` may come from: 64 times the ports */
+    PER_SOURCE = 10000,       /* connections from one of them before the next: a third of
+                                 its ports, so that finding a free one stays cheap; and
+                                 a server that looks up names sees only "localhost" */
+    SAMPLE = 100,             /* idle connections that are asked */
+    PACE = 500,               /* idle connections per question while opening: well
+                                 below any listen queue, so that none is refused */
+    TIME_REPLY_SIZE = 4,      /* RFC 868 */
+    TIME_TOLERANCE = 5        /* seconds between the server's clock and ours */
+};
+
+static const uint32_t UNIX_EPOCH_IN_RFC868 = 2208988800u;
+static const int64_t SECOND = 1000000000;
+
+struct options {
+    const char *mode;
+    int port;
+    int connections;
+    int size;
+    int in_flight;
+    double seconds;
+    double warm_up;
+};
+
+struct connection {
+    int fd;
+    unsigned index;
+    bool served;         /* answered since the step began */
+    int64_t since;       /* when the message or the connection began, or the last check, ns */
+    uint64_t sent;       /* bytes; datagrams for udp */
+    uint64_t received;   /* bytes; datagrams answered or given up for udp */
+    uint64_t checkpoint; /* datagrams sent before the last check */
+};
+
+struct totals {
+    uint64_t messages;
+    uint64_t bytes;
+    uint64_t lost;
+    int errors;
+    int served;
+    int closed;
+    char first_error[128];
+};
+
+struct work {
+    void (*open)(struct connection *);
+    void (*resume)(struct connection *, int64_t); /* once all are open; may be NULL */
+    void (*event)(struct connection *, uint32_t);
+    void (*tick)(struct connection *, int64_t); /* may be NULL */
+};
+
+static struct options options = {
+    .connections = 1, .size = 64, .in_flight = 1, .seconds = 1.0, .warm_up = 0.2
+};
+static struct totals totals;
+static struct connection *connections;
+static struct sockaddr_in target;
+static char pattern[PATTERN_PERIOD + MAX_SIZE];
+static char buffer[MAX_SIZE];
+static uint32_t *latencies;
+static size_t latency_count;
+static int poller;
+static bool settling; /* until every connection was answered once */
+
+/* ------------------------------------------------------------- small pieces */
+
+__attribute__((noreturn, format(printf, 1, 2)))
+static void die(const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    fputs("load: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+    exit(EXIT_FAILURE);
+}
+
+__attribute__((format(printf, 1, 2)))
+static void count_error(const char *format, ...)
+{
+    va_list arguments;
+
+    if (totals.errors++ > 0)
+        return;
+    va_start(arguments, format);
+    vsnprintf(totals.first_error, sizeof totals.first_error, format, arguments);
+    va_end(arguments);
+}
+
+static int64_t now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * SECOND + now.tv_nsec;
+}
+
+static double cpu_seconds(void)
+{
+    struct rusage usage;
+
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_utime.tv_sec + usage.ru_stime.tv_sec
+        + (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+/* Whoever started this answers a line when it is done looking at the server. */
+static void mark_and_wait(const char *what, double seconds)
+{
+    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+    char line[16];
+
+    printf("%s\n", what);
+    fflush(stdout);
+    if (poll(&input, 1, (int)(seconds * 1000)) > 0 && read(STDIN_FILENO, line, sizeof line) < 0)
+        die("standard input: %s", strerror(errno));
+}
+
+static void fill_pattern(void)
+{
+    uint32_t state = 2463534242u;
+
+    for (int i = 0; i < PATTERN_PERIOD; i++) {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        pattern[i] = (char)(state >> 24);
+    }
+    for (int i = PATTERN_PERIOD; i < PATTERN_PERIOD + MAX_SIZE; i++)
+        pattern[i] = pattern[i - PATTERN_PERIOD];
+}
+
+/* What a connection carries from its byte number `offset` on. */
+static const char *pattern_at(const struct connection *c, uint64_t offset)
+{
+    return pattern + (c->index * (uint64_t)PATTERN_STRIDE + offset) % PATTERN_PERIOD;
+}
+
+static void record_latency(int64_t nanoseconds)
+{
+    if (latency_count < MAX_SAMPLES)
+        latencies[latency_count++] =
+            nanoseconds > UINT32_MAX ? UINT32_MAX : (uint32_t)nanoseconds;
+}
+
+static int by_value(const void *left, const void *right)
+{
+    uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
+
+    return (a > b) - (a < b);
+}
+
+static double percentile_us(double share)
+{
+    if (latency_count == 0)
+        return 0.0;
+    return latencies[(size_t)((latency_count - 1) * share)] / 1e3;
+}
+
+static void note_served(struct connection *c)
+{
+    if (!c->served) {
+        c->served = true;
+        totals.served++;
+    }
+}
+
+static void watch(struct connection *c, uint32_t events)
+{
+    struct epoll_event event = {.events = events, .data.ptr = c};
+
+    if (epoll_ctl(poller, EPOLL_CTL_ADD, c->fd, &event) < 0)
+        die("epoll_ctl: %s", strerror(errno));
+}
+
+static void drop(struct connection *c)
+{
+    close(c->fd);
+    c->fd = -1;
+    totals.closed++;
+}
+
+static int new_socket(int type)
+{
+    int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        die("socket: %s", strerror(errno));
+    return fd;
+}
+
+static void set_number(int fd, int level, int name, int value)
+{
+    setsockopt(fd, level, name, &value, sizeof value);
+}
+
+/* Connect and wait; a full listen queue makes the kernel try again by itself. */
+static void connect_and_wait(struct connection *c)
+{
+    struct timeval limit = {.tv_sec = REPLY_SECONDS};
+
+    c->fd = new_socket(SOCK_STREAM);
+    setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+    setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    set_number(c->fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (connect(c->fd, (struct sockaddr *)&target, sizeof target) < 0)
+        die("connection %u of %d: %s", c->index + 1, options.connections, strerror(errno));
+}
+
+/* --------------------------------------------------------------------- echo */
+
+static void echo_send(struct connection *c, int64_t now)
+{
+    uint64_t window = (uint64_t)options.in_flight * options.size;
+
+    if (settling && c->served)
+        return; /* leave the server's time to those that wait for their first answer */
+    while (c->sent + options.size - c->sent % options.size <= c->received + window) {
+        size_t rest = options.size - c->sent % options.size;
+        ssize_t sent = send(c->fd, pattern_at(c, c->sent), rest, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+        if (sent < 0) {
+            if (errno != EAGAIN) {
+                count_error("connection %u: send: %s", c->index, strerror(errno));
+                drop(c);
+            }
+            return;
+        }
+        c->since = now;
+        c->sent += sent;
+    }
+}
+
+static void echo_open(struct connection *c)
+{
+    connect_and_wait(c);
+    watch(c, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+    echo_send(c, now_ns());
+}
+
+static bool echo_accept(struct connection *c, ssize_t count, int64_t now)
+{
+    uint64_t before = c->received / options.size;
+
+    if (c->received + count > c->sent || memcmp(buffer, pattern_at(c, c->received), count)) {
+        count_error("connection %u: the reply differs from what was sent", c->index);
+        drop(c);
+        return false;
+    }
+    c->received += count;
+    totals.bytes += count;
+    if (c->received / options.size > before) {
+        totals.messages += c->received / options.size - before;
+        record_latency(now - c->since);
+        note_served(c);
+    }
+    return true;
+}
+
+/* Edge-triggered: read until nothing is left; a short read means just that. */
+static void echo_event(struct connection *c, uint32_t events)
+{
+    bool ended = events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR);
+    int64_t now = now_ns();
+    ssize_t count;
+
+    do {
+        count = recv(c->fd, buffer, sizeof buffer, MSG_DONTWAIT);
+        if (count > 0 && !echo_accept(c, count, now))
+            return;
+    } while (count == MAX_SIZE || (count > 0 && ended));
+    if (count == 0 || (count < 0 && errno != EAGAIN)) {
+        count_error("connection %u: %s", c->index, count ? strerror(errno) : "EOF");
+        drop(c);
+        return;
+    }
+    echo_send(c, now);
+}
+
+/* ----------------------------------------------------------------- connects */
+
+/* One socket on its way from `source`; false: see errno. */
+static bool connects_start(struct connection *c, unsigned source)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET};
+
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK + source);
+    c->fd = new_socket(SOCK_STREAM | SOCK_NONBLOCK);
+    set_number(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+    if (bind(c->fd, (struct sockaddr *)&address, sizeof address) == 0
+        && (connect(c->fd, (struct sockaddr *)&target, sizeof target) == 0
+            || errno == EINPROGRESS))
+        return true;
+    close(c->fd);
+    c->fd = -1;
+    return false;
+}
+
+/* False: the connection is not there yet. */
+static bool connects_send(struct connection *c)
+{
+    ssize_t sent = send(c->fd, pattern_at(c, 0), options.size, MSG_NOSIGNAL);
+
+    if (sent < 0)
+        return false;
+    c->sent = sent;
+    shutdown(c->fd, SHUT_WR);
+    return true;
+}
+
+static void connects_open(struct connection *c)
+{
+    static unsigned turn;
+
+    c->since = now_ns();
+    c->sent = c->received = 0;
+    for (int attempt = 0; attempt < SOURCES; attempt++) {
+        if (connects_start(c, turn++ / PER_SOURCE % SOURCES)) {
+            uint32_t writable = connects_send(c) ? 0 : EPOLLOUT;
+            watch(c, EPOLLIN | EPOLLRDHUP | EPOLLET | writable);
+            return;
+        }
+        if (errno != EADDRNOTAVAIL) /* which says: no port is left at this address */
+            break;
+        turn += PER_SOURCE - turn % PER_SOURCE;
+    }
+    count_error("connect: %s", strerror(errno));
+}
+
+static void connects_finish(struct connection *c, int error)
+{
+    if (error)
+        count_error("after %d of %d bytes: %s", (int)c->received, options.size, strerror(error));
+    else if (c->received != (uint64_t)options.size)
+        count_error("EOF after %d of %d bytes", (int)c->received, options.size);
+    else {
+        totals.messages++;
+        totals.bytes += c->received;
+        record_latency(now_ns() - c->since);
+        note_served(c);
+    }
+    close(c->fd);
+    connects_open(c);
+}
+
+static void connects_event(struct connection *c, uint32_t events)
+{
+    ssize_t count;
+
+    if (c->sent == 0 && (events & EPOLLOUT))
+        connects_send(c);
+    while ((count = recv(c->fd, buffer, sizeof buffer, 0)) > 0) {
+        if (c->received + count > (uint64_t)options.size
+            || memcmp(buffer, pattern_at(c, c->received), count)) {
+            connects_finish(c, EBADMSG);
+            return;
+        }
+        c->received += count;
+    }
+    if (count == 0 || errno != EAGAIN)
+        connects_finish(c, count ? errno : 0);
+}
+
+static void connects_tick(struct connection *c, int64_t now)
+{
+    if (c->fd < 0)
+        connects_open(c);
+    else if (now - c->since > REPLY_SECONDS * SECOND)
+        connects_finish(c, ETIMEDOUT);
+}
+
+/* ---------------------------------------------------------------------- udp */
+
+static struct mmsghdr outgoing[MAX_IN_FLIGHT], incoming[MAX_IN_FLIGHT];
+static struct iovec request, replies[MAX_IN_FLIGHT];
+static unsigned char reply_bytes[MAX_IN_FLIGHT][TIME_REPLY_SIZE + 1];
+
+static void udp_prepare(void)
+{
+    request = (struct iovec){pattern, options.size};
+    for (int i = 0; i < MAX_IN_FLIGHT; i++) {
+        replies[i] = (struct iovec){reply_bytes[i], sizeof reply_bytes[i]};
+        outgoing[i].msg_hdr = (struct msghdr){.msg_iov = &request, .msg_iovlen = 1};
+        incoming[i].msg_hdr = (struct msghdr){.msg_iov = &replies[i], .msg_iovlen = 1};
+    }
+}
+
+static void udp_send(struct connection *c)
+{
+    int wanted = options.in_flight - (int)(c->sent - c->received);
+    int count = sendmmsg(c->fd, outgoing, wanted, MSG_DONTWAIT);
+
+    if (count > 0)
+        c->sent += count;
+    else if (count < 0 && errno != EAGAIN)
+        count_error("socket %u: sendmmsg: %s", c->index, strerror(errno));
+}
+
+static void udp_open(struct connection *c)
+{
+    c->fd = new_socket(SOCK_DGRAM);
+    if (connect(c->fd, (struct sockaddr *)&target, sizeof target) < 0)
+        die("udp connect: %s", strerror(errno));
+    watch(c, EPOLLIN);
+    udp_send(c);
+}
+
+/* The reply is a time of the day: seconds since 1970, or since 1900 as in RFC 868. */
+static bool udp_is_time(const unsigned char *reply, unsigned length, uint32_t wall)
+{
+    uint32_t seconds;
+
+    if (length != TIME_REPLY_SIZE)
+        return false;
+    memcpy(&seconds, reply, sizeof seconds);
+    seconds = ntohl(seconds) - wall + TIME_TOLERANCE;
+    return seconds <= 2 * TIME_TOLERANCE
+        || seconds - UNIX_EPOCH_IN_RFC868 <= 2 * TIME_TOLERANCE;
+}
+
+static void udp_event(struct connection *c, uint32_t events)
+{
+    int count = recvmmsg(c->fd, incoming, MAX_IN_FLIGHT, MSG_DONTWAIT, NULL);
+    uint32_t wall = (uint32_t)time(NULL);
+
+    (void)events;
+    if (count < 0) {
+        if (errno != EAGAIN)
+            count_error("socket %u: recvmmsg: %s", c->index, strerror(errno));
+        return;
+    }
+    for (int i = 0; i < count; i++)
+        if (!udp_is_time(reply_bytes[i], incoming[i].msg_len, wall))
+            count_error("socket %u: %u bytes that are not the time", c->index,
+                        incoming[i].msg_len);
+    totals.messages += count;
+    c->received = c->received + count < c->sent ? c->received + count : c->sent;
+    note_served(c);
+    udp_send(c);
+}
+
+/* Answers to empty datagrams look alike and come in order: what was sent before
+ * the last check has to be answered by now, or is lost and sent again. */
+static void udp_tick(struct connection *c, int64_t now)
+{
+    if (now - c->since < RESEND_MS * (SECOND / 1000))
+        return;
+    if (c->received < c->checkpoint) {
+        totals.lost += c->checkpoint - c->received;
+        c->received = c->checkpoint;
+    }
+    c->since = now;
+    c->checkpoint = c->sent;
+    udp_send(c);
+}
+
+/* --------------------------------------------------------------------- idle */
+
+static bool idle_ask(struct connection *c)
+{
+    const char *question = pattern_at(c, 0);
+
+    if (send(c->fd, question, options.size, MSG_NOSIGNAL) != options.size)
+        return false;
+    if (recv(c->fd, buffer, options.size, MSG_WAITALL) != options.size)
+        return false;
+    return memcmp(buffer, question, options.size) == 0;
+}
+
+/* The accept queue is first in, first out: an answer to the newest connection
+ * says that all before it were accepted. */
+static void idle_open_all(int64_t deadline)
+{
+    for (int i = 0; i < options.connections; i++) {
+        bool last = i + 1 == options.connections;
+
+        connect_and_wait(&connections[i]);
+        if ((last || i % PACE == PACE - 1) && !idle_ask(&connections[i]))
+            die("connection %d of %d is not answered", i + 1, options.connections);
+        if (now_ns() > deadline)
+            die("only %d of %d connections in %d s", i + 1, options.connections, SET_UP_SECONDS);
+    }
+}
+
+static void run_idle(void)
+{
+    int step = options.connections > SAMPLE ? options.connections / SAMPLE : 1;
+    int asked = 0, answered = 0;
+    int64_t begin = now_ns();
+    double opening;
+
+    idle_open_all(begin + SET_UP_SECONDS * SECOND);
+    opening = (double)(now_ns() - begin) / SECOND;
+    mark_and_wait("held", options.seconds);
+    begin = now_ns();
+    for (int i = 0; i < options.connections && now_ns() - begin < SET_UP_SECONDS * SECOND;
+         i += step, asked++)
+        answered += idle_ask(&connections[i]);
+    printf("{\"mode\": \"idle\", \"seconds\": %.6f, \"messages\": %d, \"asked\": %d, "
+           "\"errors\": %d, \"first_error\": \"%s\"}\n",
+           opening, answered, asked, asked - answered,
+           asked == answered ? "" : "an idle connection was not answered");
+}
+
+/* ------------------------------------------------------------------ the run */
+
+static void poll_once(const struct work *work)
+{
+    static struct epoll_event events[MAX_EVENTS];
+    int count = epoll_wait(poller, events, MAX_EVENTS, TICK_MS);
+
+    if (count < 0 && errno != EINTR)
+        die("epoll_wait: %s", strerror(errno));
+    for (int i = 0; i < count; i++)
+        work->event(events[i].data.ptr, events[i].events);
+}
+
+static void tick_all(const struct work *work, int64_t now)
+{
+    static int64_t next;
+
+    if (work->tick == NULL || now < next)
+        return;
+    next = now + TICK_MS * (SECOND / 1000);
+    for (int i = 0; i < options.connections; i++)
+        work->tick(&connections[i], now);
+}
+
+static bool hopeless(void)
+{
+    return totals.errors > MAX_ERRORS || totals.closed == options.connections;
+}
+
+/* Serve events until the deadline, or until all connections were answered. */
+static int64_t run_until(const struct work *work, int64_t deadline, bool until_served)
+{
+    int64_t now = now_ns();
+
+    while (now < deadline && !hopeless()
+           && !(until_served && totals.served == options.connections)) {
+        poll_once(work);
+        now = now_ns();
+        tick_all(work, now);
+    }
+    return now;
+}
+
+/* Begin to count; what was in flight during the pause counts from its end. */
+static void reset_totals(int64_t now)
+{
+    totals.messages = totals.bytes = totals.lost = 0;
+    totals.served = 0;
+    latency_count = 0;
+    for (int i = 0; i < options.connections; i++) {
+        connections[i].served = false;
+        connections[i].since = now;
+    }
+}
+
+static void settle(const struct work *work)
+{
+    settling = true;
+    for (int i = 0; i < options.connections; i++)
+        work->open(&connections[i]);
+    run_until(work, now_ns() + SET_UP_SECONDS * SECOND, true);
+    if (totals.errors)
+        die("%d errors before the measurement; the first: %s", totals.errors,
+            totals.first_error);
+    if (totals.served < options.connections)
+        die("only %d of %d connections were answered within %d s", totals.served,
+            options.connections, SET_UP_SECONDS);
+    settling = false;
+}
+
+static void warm_up(const struct work *work)
+{
+    for (int i = 0; work->resume != NULL && i < options.connections; i++)
+        work->resume(&connections[i], now_ns());
+    run_until(work, now_ns() + (int64_t)(options.warm_up * SECOND), false);
+}
+
+static void print_result(double seconds, double busy)
+{
+    qsort(latencies, latency_count, sizeof *latencies, by_value);
+    printf("{\"mode\": \"%s\", \"seconds\": %.6f, \"messages\": %llu, \"bytes\": %llu, "
+           "\"p50_us\": %.1f, \"p99_us\": %.1f, \"lost\": %llu, \"unserved\": %d, "
+           "\"load_busy\": %.3f, \"errors\": %d, \"first_error\": \"%s\"}\n",
+           options.mode, seconds, (unsigned long long)totals.messages,
+           (unsigned long long)totals.bytes, percentile_us(0.50), percentile_us(0.99),
+           (unsigned long long)totals.lost, options.connections - totals.served,
+           busy / seconds, totals.errors, totals.first_error);
+}
+
+static void run_measured(const struct work *work)
+{
+    int64_t begin, end;
+    double cpu;
+
+    settle(work);
+    warm_up(work);
+    mark_and_wait("begin", LOOK_SECONDS);
+    begin = now_ns();
+    reset_totals(begin);
+    cpu = cpu_seconds();
+    end = run_until(work, begin + (int64_t)(options.seconds * SECOND), false);
+    cpu = cpu_seconds() - cpu;
+    mark_and_wait("end", LOOK_SECONDS);
+    print_result((double)(end - begin) / SECOND, cpu);
+}
+
+/* ------------------------------------------------------------------ options */
+
+static double number(const char *name, const char *text, double least, double most)
+{
+    char *rest;
+    double value = strtod(text, &rest);
+
+    if (rest == text || *rest != '\0' || !(value >= least && value <= most))
+        die("%s %s: a number from %g to %g is wanted", name, text, least, most);
+    return value;
+}
+
+static void set_option(const char *name, const char *text)
+{
+    if (strcmp(name, "--port") == 0)
+        options.port = (int)number(name, text, 1, 65535);
+    else if (strcmp(name, "--connections") == 0)
+        options.connections = (int)number(name, text, 1, MAX_CONNECTIONS);
+    else if (strcmp(name, "--size") == 0)
+        options.size = (int)number(name, text, 0, MAX_SIZE);
+    else if (strcmp(name, "--in-flight") == 0)
+        options.in_flight = (int)number(name, text, 1, MAX_IN_FLIGHT);
+    else if (strcmp(name, "--seconds") == 0)
+        options.seconds = number(name, text, 0.01, 60);
+    else if (strcmp(name, "--warm-up") == 0)
+        options.warm_up = number(name, text, 0, 60);
+    else
+        die("unknown option %s", name);
+}
+
+static void read_options(int count, char **words)
+{
+    if (count < 2)
+        die("usage: load echo|connects|udp|idle --port PORT [--option value ...]");
+    options.mode = words[1];
+    for (int i = 2; i < count; i += 2)
+        set_option(words[i], i + 1 < count ? words[i + 1] : "");
+    if (options.port == 0)
+        die("--port is missing");
+    if (options.size == 0 && strcmp(options.mode, "udp") != 0)
+        die("--size 0 is for udp only");
+}
+
+static void prepare(void)
+{
+    target = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(options.port)};
+    target.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    connections = calloc(options.connections, sizeof *connections);
+    latencies = malloc(MAX_SAMPLES * sizeof *latencies);
+    poller = epoll_create1(EPOLL_CLOEXEC);
+    if (connections == NULL || latencies == NULL || poller < 0)
+        die("no memory or no epoll: %s", strerror(errno));
+    for (int i = 0; i < options.connections; i++)
+        connections[i] = (struct connection){.fd = -1, .index = i};
+    fill_pattern();
+    udp_prepare();
+    alarm((unsigned)(options.seconds + options.warm_up) + 2 * SET_UP_SECONDS + SPARE_SECONDS);
+}
+
+int main(int count, char **words)
+{
+    static const struct work echo = {echo_open, echo_send, echo_event, NULL};
+    static const struct work connects = {connects_open, NULL, connects_event, connects_tick};
+    static const struct work udp = {udp_open, NULL, udp_event, udp_tick};
+
+    read_options(count, words);
+    prepare();
+    if (strcmp(options.mode, "echo") == 0)
+        run_measured(&echo);
+    else if (strcmp(options.mode, "connects") == 0)
+        run_measured(&connects);
+    else if (strcmp(options.mode, "udp") == 0)
+        run_measured(&udp);
+    else if (strcmp(options.mode, "idle") == 0)
+        run_idle();
+    else
+        die("unknown mode %s", options.mode);
+    return EXIT_SUCCESS;
+}

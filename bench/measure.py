@@ -1,0 +1,171 @@
+"""
+One sample: a server is started, measured once, and stopped.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench import load, proc
+from bench.cores import Cores
+from bench.load import LoadFailed, LoadReport
+from bench.process import Running, ServerFailed, serving
+from bench.results import Sample
+from bench.servers import Server
+from bench.works import IDLE_CONNECTIONS, Effort, Kind, Work
+
+#: Descriptors beyond the idle connections that a server or the load has open.
+SPARE_FILES = 200
+
+#: Seconds for a server to settle before its memory is read.
+SETTLE = 0.3
+
+#: Seconds that idle connections are held at most while the memory is read.
+HOLD_LIMIT = 30.0
+
+#: Bytes in a megabyte of a rate, a kibibyte and a mebibyte of memory.
+MB, KIB, MIB = 1e6, 1024, 1024 * 1024
+
+#: Microseconds and milliseconds in a second.
+US, MS = 1e6, 1e3
+
+
+class RunFailed(Exception):
+    """
+    A round gave no figure.
+    """
+
+
+@dataclass(frozen=True)
+class Bench:
+    """
+    How to take one sample.
+
+    @ivar reactor: what twistd is told to use; empty: its own choice.
+    """
+
+    cores: Cores
+    effort: Effort
+    reactor: str = ""
+
+    def sample(self, work: Work, server: Server) -> Sample:
+        """
+        Start the server, measure it once, stop it.
+
+        @raise RunFailed: if there is no figure.
+        """
+        try:
+            with serving(server, self.cores.server, work.datagrams, self.reactor) as running:
+                return self._measure(work, running)
+        except ServerFailed as error:
+            raise RunFailed(str(error)) from None
+
+    def _measure(self, work: Work, running: Running) -> Sample:
+        """
+        The sample of a server that answers.
+        """
+        try:
+            if work.kind is Kind.START:
+                return _start_sample(running)
+            if work.kind is Kind.IDLE:
+                return self._idle_sample(work, running)
+            return self._rate_sample(work, running)
+        except LoadFailed as error:
+            said = running.last_line()
+            raise RunFailed(f"{error}; server: {said}" if said else str(error)) from None
+
+    def _run_load(
+        self, work: Work, running: Running, on_mark: Callable[[str], None]
+    ) -> LoadReport:
+        """
+        One load, and what it counted.
+        """
+        seconds = HOLD_LIMIT if work.kind is Kind.IDLE else self.effort.seconds
+        timing = ["--seconds", str(seconds), "--warm-up", str(self.effort.warm_up)]
+        arguments = [*work.load, "--port", str(running.port), *timing]
+        report = load.run(arguments, self.cores.load, on_mark)
+        if report.errors:
+            raise LoadFailed(f"{report.errors} errors, the first: {report.first_error}")
+        if not report.messages:
+            raise LoadFailed("not one reply in the measured time")
+        return report
+
+    def _rate_sample(self, work: Work, running: Running) -> Sample:
+        """
+        Answers, or bytes, by the second.
+        """
+        cpu: dict[str, float] = {}
+
+        def on_mark(mark: str) -> None:
+            cpu[mark] = proc.cpu_seconds(running.pid)
+
+        report = self._run_load(work, running, on_mark)
+        counted = report.bytes / MB if work.kind is Kind.BULK else report.messages
+        return Sample(
+            figure=counted / report.seconds,
+            p50_us=report.p50_us or None,
+            p99_us=report.p99_us or None,
+            cpu_us=(cpu["end"] - cpu["begin"]) / report.messages * US,
+            load_busy=report.load_busy,
+            note=_note(report),
+        )
+
+    def _idle_sample(self, work: Work, running: Running) -> Sample:
+        """
+        What each idle connection costs the server.
+        """
+        require_files(IDLE_CONNECTIONS + SPARE_FILES)
+        time.sleep(SETTLE)
+        before = proc.resident_bytes(running.pid)
+        held: list[int] = []
+
+        def on_mark(_mark: str) -> None:
+            time.sleep(SETTLE)
+            held.append(proc.resident_bytes(running.pid))
+
+        report = self._run_load(work, running, on_mark)
+        note = f"{report.messages} of {report.asked} asked answered"
+        each = (held[0] - before) / IDLE_CONNECTIONS / KIB
+        return Sample(figure=each, memory_mib=held[0] / MIB, note=note)
+
+
+def _start_sample(running: Running) -> Sample:
+    """
+    How long it took, and what it holds now.
+    """
+    memory = proc.resident_bytes(running.pid) / MIB
+    return Sample(figure=running.start_seconds * MS, memory_mib=memory)
+
+
+def _note(report: LoadReport) -> str:
+    """
+    What a reader of the figure has to know.
+    """
+    said = []
+    if report.lost:
+        said.append(f"{report.lost / (report.lost + report.messages):.1%} lost")
+    if report.unserved:
+        said.append(f"{report.unserved} connections without any reply")
+    return ", ".join(said)
+
+
+def require_files(count: int) -> None:
+    """
+    Check that a server and the load may have so many descriptors.
+
+    @raise RunFailed: if the system does not allow it.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < count:
+        raise RunFailed(f"RLIMIT_NOFILE is {soft} (hard {hard}) and {count} are needed")
+
+
+def raise_file_limit() -> None:
+    """
+    As many descriptors as the system allows; children inherit it.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,84 @@
+"""
+What socketd has to reach, what it should reach, and whether it does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.results import Number, Results
+
+#: The server that all this is about.
+SUBJECT = "socketd"
+
+
+@dataclass(frozen=True)
+class Reach:
+    """
+    One figure that is wanted.
+
+    @ivar against: the peer that it is a ratio to; empty: the figure itself counts.
+    @ivar unit: of the figure itself; empty for a ratio.
+    @ivar goal_peer: the goal is what this peer reaches in the same run, not a number.
+    """
+
+    figure: str
+    work: str
+    must: float
+    goal: float = 0.0
+    against: str = ""
+    number: Number = "figure"
+    at_least: bool = True
+    unit: str = ""
+    goal_peer: str = ""
+
+    def measured(self, results: Results, server: str = SUBJECT) -> float | None:
+        """
+        The figure as it came out.
+        """
+        if self.against:
+            return results.ratio(self.work, server, self.against, self.number)
+        return results.value(self.work, server, self.number)
+
+    def goal_in(self, results: Results) -> float | None:
+        """
+        The goal as a number.
+        """
+        return self.measured(results, self.goal_peer) if self.goal_peer else self.goal
+
+    def holds(self, value: float, bound: float) -> bool:
+        """
+        Whether a figure is on the right side of a bound, which belongs to it.
+        """
+        return value >= bound if self.at_least else value <= bound
+
+    def verdict(self, results: Results) -> str:
+        """
+        One or two words.
+        """
+        value, goal = self.measured(results), self.goal_in(results)
+        if value is None:
+            return "not measured"
+        if not self.holds(value, self.must):
+            return "short"
+        return "goal met" if goal is not None and self.holds(value, goal) else "met"
+
+
+REACHES = (
+    Reach("TCP echo, 64 connections, against uvloop", "pingpong-64", 0.95, 1.05, "uvloop"),
+    Reach("TCP echo, 1000 connections, against uvloop", "pingpong-1000", 0.95, 1.05, "uvloop"),
+    Reach("TCP echo, 64 connections, against plain Twisted", "pingpong-64", 2.2, 2.5, "twisted"),
+    Reach(
+        "TCP echo, 1000 connections, against plain Twisted", "pingpong-1000", 2.2, 2.5, "twisted"
+    ),
+    Reach(
+        "server CPU per message against C epoll, 64 connections",
+        "pingpong-64", 1.35, 1.2, "c-epoll", number="cpu_us", at_least=False,
+    ),
+    Reach("UDP time against C recvfrom/sendto", "udp", 0.9, 1.1, "c-udp"),
+    Reach("UDP time against uvloop", "udp", 1.5, 1.9, "uvloop"),
+    Reach("connections/s against xinetd", "connects", 5.0, 8.0, "xinetd"),
+    Reach("bulk echo against asyncio", "bulk", 1.0, against="asyncio", goal_peer="uvloop"),
+    Reach("memory per idle connection", "idle", 2.0, 1.3, at_least=False, unit="KiB"),
+    Reach("start to first answer", "start", 600.0, 350.0, at_least=False, unit="ms"),
+)

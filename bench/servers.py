@@ -1,0 +1,200 @@
+"""
+Who is measured: one row per server.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from bench.load import program
+from bench.peers.listening import BACKLOG, HOST
+
+#: Where programs of the system's administrator are, should PATH leave them out.
+SYSTEM_PATH = "/usr/sbin:/sbin"
+
+SOCKETD_INI = """\
+[echo]
+listen = tcp:{port}:interface={host}
+log_connections = no
+[time]
+listen = udp:{port}:interface={host}
+"""
+
+#: Nothing that would slow it down: no limit, no log, no look-up in hosts.allow.
+XINETD_CONF = """\
+defaults
+{{
+    instances = UNLIMITED
+    per_source = UNLIMITED
+    cps = 10000000 1
+    bind = {host}
+}}
+service echo
+{{
+    type = INTERNAL UNLISTED
+    id = echo-stream
+    socket_type = stream
+    protocol = tcp
+    port = {port}
+    wait = no
+    flags = NOLIBWRAP
+}}
+service time
+{{
+    type = INTERNAL UNLISTED
+    id = time-dgram
+    socket_type = dgram
+    protocol = udp
+    port = {port}
+    wait = yes
+    flags = NOLIBWRAP
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """
+    Where a server is to run.
+
+    @ivar port: the number to serve at, streams and datagrams alike.
+    @ivar folder: a temporary one, for its configuration.
+    @ivar reactor: what twistd is told to use; empty: its own choice.
+    """
+
+    port: int
+    folder: Path
+    reactor: str = ""
+
+    @property
+    def log(self) -> Path:
+        """
+        Where everything goes that the server says.
+        """
+        return self.folder / "server.log"
+
+
+@dataclass(frozen=True)
+class Server:
+    """
+    One server.
+
+    @ivar command: the command line that serves at a place.
+    @ivar missing: why it cannot be measured here; empty if it can.
+    """
+
+    name: str
+    title: str
+    command: Callable[[Place], list[str]]
+    missing: Callable[[], str]
+
+
+def _socketd(place: Place) -> list[str]:
+    """
+    The daemon as it is run everywhere, with a configuration of two services.
+    """
+    ini = place.folder / "socketd.ini"
+    ini.write_text(SOCKETD_INI.format(port=place.port, host=HOST))
+    reactor = [f"--reactor={place.reactor}"] if place.reactor else []
+    daemon = ["--nodaemon", "--pidfile=", *reactor, "socketd", "--config", str(ini)]
+    return [str(_twistd()), *daemon]
+
+
+def _xinetd(place: Place) -> list[str]:
+    """
+    Its internal services, in the foreground.
+    """
+    conf = place.folder / "xinetd.conf"
+    conf.write_text(XINETD_CONF.format(port=place.port, host=HOST))
+    pid = str(place.folder / "xinetd.pid")
+    options = ["-f", str(conf), "-filelog", str(place.log), "-pidfile", pid]
+    return [find_program("xinetd") or "xinetd", "-dontfork", *options]
+
+
+def _socat(place: Place) -> list[str]:
+    """
+    One process per connection, echoing through a pipe of its own: three times as fast as
+    C{EXEC:cat}, which needs a second process.
+    """
+    listen = f"TCP-LISTEN:{place.port},bind={HOST},fork,reuseaddr,backlog={BACKLOG}"
+    return [find_program("socat") or "socat", listen, "PIPE"]
+
+
+def _compiled(name: str, place: Place) -> list[str]:
+    """
+    A peer written in C.
+    """
+    return [str(program(name)), "--port", str(place.port)]
+
+
+def _python(name: str, place: Place) -> list[str]:
+    """
+    A peer written in Python.
+    """
+    return [sys.executable, "-m", f"bench.peers.{name}", "--port", str(place.port)]
+
+
+def _twistd() -> Path:
+    """
+    The twistd that belongs to this interpreter.
+    """
+    return Path(sys.executable).parent / "twistd"
+
+
+def find_program(name: str) -> str | None:
+    """
+    Where a program is.
+    """
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}")
+
+
+def _no_socketd() -> str:
+    """
+    Why socketd cannot be started.
+    """
+    if not _twistd().exists():
+        return "there is no twistd beside this Python"
+    return _no_module("socketd")
+
+
+def _no_module(name: str) -> str:
+    """
+    Why a Python peer cannot be started.
+    """
+    return "" if importlib.util.find_spec(name) else f"Python module {name} is not installed"
+
+
+def _no_program(name: str) -> str:
+    """
+    Why an installed program cannot be started.
+    """
+    return "" if find_program(name) else f"{name} is not installed (apt-get install {name})"
+
+
+def _never() -> str:
+    """
+    For what is always there.
+    """
+    return ""
+
+
+SERVERS = (
+    Server("socketd", "socketd", _socketd, _no_socketd),
+    Server("c-epoll", "C epoll", partial(_compiled, "epoll_echo"), _never),
+    Server("c-udp", "C recvfrom/sendto", partial(_compiled, "udp_time"), _never),
+    Server("uvloop", "uvloop", partial(_python, "uvloop_echo"), partial(_no_module, "uvloop")),
+    Server("asyncio", "asyncio", partial(_python, "asyncio_echo"), _never),
+    Server("twisted", "plain Twisted", partial(_python, "twisted_plain"), _never),
+    Server("threads", "thread per connection", partial(_python, "threads_echo"), _never),
+    Server("xinetd", "xinetd", _xinetd, partial(_no_program, "xinetd")),
+    Server("socat", "socat", _socat, partial(_no_program, "socat")),
+)
+
+BY_NAME = {server.name: server for server in SERVERS}

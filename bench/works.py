@@ -1,0 +1,177 @@
+"""
+What is measured: one row per work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+#: Every peer that serves streams, and every one that serves datagrams: see L{bench.servers}.
+STREAM_PEERS = (
+    "socketd", "c-epoll", "uvloop", "asyncio", "twisted", "threads", "xinetd", "socat",
+)
+DATAGRAM_PEERS = ("socketd", "c-udp", "uvloop", "asyncio", "twisted", "xinetd")
+
+#: What C{--quick} keeps of them: the bounds (C), the best known (uvloop), where we come from.
+QUICK_PEERS = ("socketd", "c-epoll", "c-udp", "uvloop", "twisted")
+
+#: Idle connections held at once: what C{max_connections} of the default configuration allows.
+IDLE_CONNECTIONS = 10_000
+
+
+class Kind(Enum):
+    """
+    How the figure of a work comes about.
+    """
+
+    RATE = "answers per second"
+    BULK = "megabytes per second"
+    IDLE = "kibibytes per connection"
+    START = "milliseconds until the first answer"
+
+
+@dataclass(frozen=True)
+class Work:
+    """
+    One thing that is measured.
+
+    @ivar load: mode and options of the load generator.
+    @ivar unit: what the figure counts.
+    @ivar each: what the server's CPU time is divided by.
+    """
+
+    name: str
+    title: str
+    kind: Kind
+    unit: str
+    servers: tuple[str, ...]
+    load: tuple[str, ...] = ()
+    each: str = "message"
+    quick: bool = False
+
+    @property
+    def datagrams(self) -> bool:
+        """
+        Whether the servers are asked by datagram.
+        """
+        return self.load[:1] == ("udp",)
+
+    @property
+    def less_is_better(self) -> bool:
+        """
+        Whether a small figure is the good one.
+        """
+        return self.kind in (Kind.IDLE, Kind.START)
+
+
+def _pingpong(connections: int, quick: bool = False) -> Work:
+    """
+    One message of 64 bytes in flight on each connection.
+    """
+    noun = "connection" if connections == 1 else "connections"
+    return Work(
+        name=f"pingpong-{connections}",
+        title=f"TCP echo ping-pong, 64 B, {connections} {noun}",
+        kind=Kind.RATE,
+        unit="messages/s",
+        servers=STREAM_PEERS,
+        load=("echo", "--connections", str(connections), "--size", "64"),
+        quick=quick,
+    )
+
+
+WORKS = (
+    _pingpong(1),
+    _pingpong(64, quick=True),
+    _pingpong(1000),
+    Work(
+        name="bulk",
+        title="TCP bulk echo, 64 KiB writes, 4 in flight on each of 4 connections",
+        kind=Kind.BULK,
+        unit="MB/s",
+        servers=STREAM_PEERS,
+        load=("echo", "--connections", "4", "--size", "65536", "--in-flight", "4"),
+        each="64 KiB",
+        quick=True,
+    ),
+    Work(
+        name="connects",
+        title="connect, send 64 B, half-close, read to EOF; 32 at a time",
+        kind=Kind.RATE,
+        unit="connections/s",
+        servers=STREAM_PEERS,
+        load=("connects", "--connections", "32", "--size", "64"),
+        each="connection",
+        quick=True,
+    ),
+    Work(
+        name="udp",
+        title="UDP time, empty datagrams, 16 in flight on each of 8 sockets",
+        kind=Kind.RATE,
+        unit="datagrams/s",
+        servers=DATAGRAM_PEERS,
+        load=("udp", "--connections", "8", "--size", "0", "--in-flight", "16"),
+        each="datagram",
+        quick=True,
+    ),
+    Work(
+        name="idle",
+        title=f"{IDLE_CONNECTIONS} idle connections: server memory for each, still answering",
+        kind=Kind.IDLE,
+        unit="KiB/connection",
+        servers=("socketd", "uvloop", "asyncio", "twisted", "threads"),
+        load=("idle", "--connections", str(IDLE_CONNECTIONS), "--size", "64"),
+    ),
+    Work(
+        name="start",
+        title="start to first answer; memory then",
+        kind=Kind.START,
+        unit="ms",
+        servers=("socketd", "twisted", "asyncio"),
+        quick=True,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Effort:
+    """
+    How long one takes over it.
+
+    @ivar rounds: how often each server has its turn.
+    @ivar seconds: length of one measured window.
+    """
+
+    rounds: int
+    seconds: float
+    warm_up: float
+
+
+#: About ten minutes; an odd number of rounds, so that the median is one of them.
+FULL = Effort(rounds=3, seconds=1.5, warm_up=0.3)
+
+#: Less than a minute.
+QUICK = Effort(rounds=2, seconds=0.5, warm_up=0.1)
+
+
+def choose(names: list[str], quick: bool) -> tuple[Work, ...]:
+    """
+    The works that were asked for.
+
+    @param names: full names or what comes before a dash, as C{pingpong}; empty: all.
+    @raise ValueError: for a name that no work has.
+    """
+    for name in names:
+        if not any(_is_named(work, name) for work in WORKS):
+            raise ValueError(f"no work {name!r}; there are {', '.join(w.name for w in WORKS)}")
+    if names:
+        return tuple(w for w in WORKS if any(_is_named(w, name) for name in names))
+    return tuple(w for w in WORKS if w.quick or not quick)
+
+
+def _is_named(work: Work, name: str) -> bool:
+    """
+    Whether C{name} means this work.
+    """
+    return work.name == name or work.name.startswith(name + "-")

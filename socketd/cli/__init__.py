@@ -1,0 +1,3 @@
+"""
+The C{socketd} command: one module per subcommand, none of which knows the daemon.
+"""

@@ -1,0 +1,164 @@
+"""
+The ADDRESS of the client subcommands: text to a value, without a reactor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import os
+import re
+
+from attrs import frozen
+
+HOST_SCHEMES = ("tcp", "tcp6", "udp", "udp6")
+PATH_SCHEMES = ("unix", "unixgram")
+DATAGRAM_SCHEMES = ("udp", "udp6", "unixgram")
+DESCRIBED_SCHEMES = ("tcp", "unix")
+ENDPOINT = "endpoint"
+FORMS = "HOST:PORT, [V6]:PORT, a path or udp:HOST:PORT"
+MAX_PORT = 65535
+MAX_PATH = 107
+"""
+The bytes of C{sun_path} without its closing zero, on Linux; some systems take fewer, none more.
+"""
+
+_DESCRIPTION = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?:.*:|.*=).*", re.DOTALL)
+_HOST = re.compile(r"[^\s:=/\[\]\x00]+")
+_PORT_FIELD = re.compile(r":(?:port=)?([0-9]+)(?=:|$)")
+
+
+@frozen
+class Address:
+    """
+    Where a client goes.
+
+    @ivar text: what was typed, for messages.
+    @ivar scheme: one of L{HOST_SCHEMES}, L{PATH_SCHEMES} or L{ENDPOINT}.
+    @ivar host: name or IP address, for L{HOST_SCHEMES}.
+    @ivar port: 1 to L{MAX_PORT}, for L{HOST_SCHEMES}.
+    @ivar path: the socket's path, for L{PATH_SCHEMES}; Twisted's string, for L{ENDPOINT}.
+    """
+
+    text: str
+    scheme: str
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    @property
+    def is_datagram(self) -> bool:
+        """
+        Whether messages keep their borders there.
+        """
+        return self.scheme in DATAGRAM_SCHEMES
+
+
+def parse(text: str) -> Address:
+    """
+    Read an address.
+
+    @param text: C{HOST:PORT}, C{[V6]:PORT}, a path (with a slash, or from a dot on), one of these
+        after C{tcp: tcp6: udp: udp6: unix: unixgram:}, or a client endpoint string of Twisted.
+    @return: the address.
+    @raise ValueError: with one sentence that says what is wrong and what would be right.
+    """
+    scheme, _, rest = text.partition(":")
+    if not text:
+        raise ValueError(f"an empty address; {FORMS} would be right")
+    if rest.startswith("//"):
+        raise ValueError(f"{text!r} is a URL; {FORMS} would be right")
+    if scheme in HOST_SCHEMES + PATH_SCHEMES:
+        return _parse_scheme(text, scheme, rest)
+    if "/" in scheme or text.startswith("."):
+        return _path_address(text, "unix", text)
+    if _is_bare_v6(text):
+        raise ValueError(f"{text!r} is an IPv6 address without brackets; write [V6]:PORT")
+    if not text.startswith("[") and _DESCRIPTION.fullmatch(text):
+        return _described(text)
+    return _host_address(text, "tcp", text)
+
+
+def parse_argument(text: str) -> Address:
+    """
+    L{parse} for C{argparse}, which shows no other message than that of its own exception.
+
+    @param text: the argument.
+    @return: the address.
+    @raise argparse.ArgumentTypeError: where L{parse} raises C{ValueError}.
+    """
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _parse_scheme(text: str, scheme: str, rest: str) -> Address:
+    if scheme in DESCRIBED_SCHEMES and re.search(r"[=\\]", rest):
+        return _described(text)
+    if scheme in PATH_SCHEMES:
+        return _path_address(text, scheme, rest)
+    return _host_address(text, scheme, rest)
+
+
+def _host_address(text: str, scheme: str, place: str) -> Address:
+    right = f"{scheme}:HOST:PORT" if text != place else FORMS
+    if place.startswith("["):
+        host, port = _split_bracketed(text, place)
+    else:
+        host, colon, port = place.rpartition(":")
+        if not colon:
+            raise ValueError(f"{text!r} has no port; {right} would be right")
+        if _is_bare_v6(place):
+            raise ValueError(f"{text!r} is an IPv6 address without brackets; write [V6]:PORT")
+        if not _HOST.fullmatch(host):
+            raise ValueError(f"{text!r} has no good host name; {right} would be right")
+    return Address(text, scheme, host=host, port=_parse_port(text, port))
+
+
+def _split_bracketed(text: str, place: str) -> tuple[str, str]:
+    host, bracket, port = place[1:].partition("]")
+    if not bracket or not port.startswith(":"):
+        raise ValueError(f"{text!r} has no port after the bracket; [V6]:PORT would be right")
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError:
+        message = f"{text!r}: {host!r} is no IPv6 address; [::1]:80 would be right"
+        raise ValueError(message) from None
+    return host, port[1:]
+
+
+def _parse_port(text: str, port: str) -> int:
+    if not (port.isascii() and port.isdigit()):
+        raise ValueError(f"{text!r}: {port!r} is no port number; 1 to {MAX_PORT} would be right")
+    # int() refuses thousands of digits with a sentence about integers.
+    number = int(port[:9])
+    if len(port) > 9 or not 1 <= number <= MAX_PORT:
+        raise ValueError(f"{text!r}: port {port[:20]} is out of range; 1 to {MAX_PORT} is right")
+    return number
+
+
+def _path_address(text: str, scheme: str, path: str) -> Address:
+    if not path or "\0" in path:
+        raise ValueError(f"{text!r} has no path; {scheme}:/run/a.sock would be right")
+    if len(os.fsencode(path)) > MAX_PATH:
+        raise ValueError(f"{text!r} is too long a path; at most {MAX_PATH} bytes would be right")
+    return Address(text, scheme, path=path)
+
+
+def _described(text: str) -> Address:
+    for port in _PORT_FIELD.findall(text):
+        _parse_port(text, port)
+    return Address(text, ENDPOINT, path=text)
+
+
+def _is_bare_v6(text: str) -> bool:
+    return _is_v6(text) or _is_v6(text.rpartition(":")[0])
+
+
+def _is_v6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,91 @@
+"""
+C{socketd chat}: talk with a peer line by line.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from socketd.cli.address import Address
+from socketd.cli.arguments import add_address, seconds
+from socketd.cli.client import run_client
+from socketd.cli.conversation import Conversation
+from socketd.cli.datagrams import DatagramLink
+from socketd.cli.dialing import connect_stream, open_datagrams
+from socketd.cli.interfaces import IOutput
+from socketd.cli.screen import Screen
+from socketd.cli.stdio import StandardInput, StandardOutput
+from socketd.cli.stream import StreamLink
+
+NAME = "chat"
+HELP = "send line by line, print each answer, until the peer ends or Ctrl-D"
+
+DEFAULT_WAIT = 1.0
+"""
+Seconds; a peer that says nothing to a line, as C{discard} does, holds up the next no longer.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """
+    Declare the arguments.
+
+    @param parser: the parser of this subcommand.
+    """
+    add_address(parser)
+    parser.add_argument(
+        "-n", "--newline", action="store_true", help="send the line end after each line too"
+    )
+    parser.add_argument(
+        "--wait",
+        metavar="SECONDS",
+        type=seconds,
+        default=DEFAULT_WAIT,
+        help=f"how long the answer to a line holds up the next (default {DEFAULT_WAIT:g})",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """
+    Talk.
+
+    @param arguments: what was parsed.
+    @return: the exit status.
+    """
+
+    async def client(reactor: Any) -> None:
+        source, output = StandardInput(reactor), StandardOutput(reactor)
+        screen = Screen(output, prompts=source.is_terminal)
+        conversation = Conversation(
+            reactor, source, screen, arguments.wait, arguments.newline
+        )
+        await talk(reactor, arguments.address, conversation, output)
+
+    return run_client(arguments.address, client)
+
+
+async def talk(
+    reactor: Any, address: Address, conversation: Conversation, output: IOutput
+) -> None:
+    """
+    Have a conversation.
+
+    @param reactor: the reactor.
+    @param address: the peer.
+    @param conversation: not started.
+    @param output: what its screen is written to.
+    @raise Exception: what L{socketd.cli.reasons.explain} can put in words.
+    """
+    link: DatagramLink | StreamLink
+    if address.is_datagram:
+        link = DatagramLink(conversation)
+        await open_datagrams(reactor, address, link)
+    else:
+        link = StreamLink(conversation)
+        await connect_stream(reactor, address, link)
+    conversation.start(link, output)
+    failure = await conversation.done
+    await output.finish()
+    if failure is not None:
+        raise failure

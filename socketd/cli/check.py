@@ -1,0 +1,72 @@
+"""
+C{socketd check}: read a configuration and bind nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+
+import attrs
+
+from socketd.configuration import EXIT_CONFIG, configure
+from socketd.settings.complaints import SettingsError
+from socketd.settings.model import Settings
+from socketd.settings.places import find_config, runtime_directory
+from socketd.table import render
+
+NAME = "check"
+HELP = "read a configuration, say all that is wrong with it, bind nothing"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """
+    Declare the arguments.
+    """
+    parser.add_argument(
+        "file", nargs="?", help="the INI file (default: what the daemon would read)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(arguments: Namespace) -> int:
+    """
+    Check the file.
+
+    @return: 0, or 78 when there are complaints.
+    """
+    file = find_config(arguments.file, os.environ)
+    try:
+        settings = configure(file, runtime_directory(os.environ, os.geteuid()))
+    except SettingsError as error:
+        if arguments.json:
+            complaints = [attrs.asdict(complaint) for complaint in error.complaints]
+            print(json.dumps({"ok": False, "complaints": complaints}))
+        print(error, file=sys.stderr)
+        return EXIT_CONFIG
+    print(_as_json(settings) if arguments.json else _as_text(settings))
+    return 0
+
+
+def _as_text(settings: Settings) -> str:
+    rows = [
+        (service.name, service.protocol, str(listener))
+        for service in settings.services
+        for listener in service.listeners
+    ]
+    table = render(("SERVICE", "PROTOCOL", "LISTENS"), rows)
+    return f"{table}{settings.file}: configuration OK"
+
+
+def _as_json(settings: Settings) -> str:
+    services = [
+        {
+            "name": service.name,
+            "protocol": service.protocol,
+            "listeners": [attrs.asdict(listener) for listener in service.listeners],
+        }
+        for service in settings.services
+    ]
+    return json.dumps({"ok": True, "file": settings.file, "services": services})

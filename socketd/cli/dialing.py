@@ -1,0 +1,175 @@
+"""
+From an address to a connected link.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from typing import Any, NoReturn
+
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import (
+    HostnameEndpoint,
+    TCP4ClientEndpoint,
+    TCP6ClientEndpoint,
+    UNIXClientEndpoint,
+    clientFromString,
+    connectProtocol,
+)
+from twisted.internet.error import DNSLookupError
+from twisted.internet.interfaces import IResolutionReceiver, IStreamClientEndpoint
+from zope.interface import implementer
+
+from socketd.cli.address import ENDPOINT, Address
+from socketd.cli.datagrams import DatagramLink
+from socketd.cli.errors import CommandError
+from socketd.cli.stream import StreamLink
+
+CONNECT_SECONDS = 30
+"""
+How long a stream connection may take to come about: what Twisted's endpoints use.
+"""
+
+MAX_DATAGRAM = 65535
+"""
+The most that a UDP datagram can hold by its length field; Twisted would cut at 8192.
+"""
+
+RESOLVED_FAMILIES: dict[str, list[type]] = {
+    "tcp6": [IPv6Address],
+    "udp": [IPv4Address, IPv6Address],
+    "udp6": [IPv6Address],
+}
+
+
+async def connect_stream(
+    reactor: Any, address: Address, link: StreamLink, seconds: float = 0
+) -> None:
+    """
+    Connect a stream, up to and with the handshake of TLS.
+
+    @param reactor: the reactor.
+    @param address: where to.
+    @param link: what is connected.
+    @param seconds: how long this may take; 0 leaves it to L{CONNECT_SECONDS}.
+    @raise Exception: what L{socketd.cli.reasons.explain} can put in words.
+    """
+    endpoint = await _stream_endpoint(reactor, address)
+    attempt = connectProtocol(endpoint, link)
+    attempt.addCallback(lambda _: link.ready)
+    attempt.addTimeout(seconds or CONNECT_SECONDS, reactor, _raise_too_slow)
+    await attempt
+
+
+async def open_datagrams(reactor: Any, address: Address, link: DatagramLink) -> None:
+    """
+    Open a datagram socket that talks with one peer only.
+
+    @param reactor: the reactor.
+    @param address: the peer.
+    @param link: what is connected.
+    @raise Exception: what L{socketd.cli.reasons.explain} can put in words.
+    """
+    if address.scheme == "unixgram":
+        reactor.connectUNIXDatagram(
+            address.path, link, maxPacketSize=MAX_DATAGRAM, bindAddress=_reply_path()
+        )
+        if link.failed is not None:
+            raise link.failed
+        return
+    host = await _resolve(reactor, address)
+    interface = "::" if isIPv6Address(host) else "0.0.0.0"
+    port = reactor.listenUDP(0, link, interface=interface, maxPacketSize=MAX_DATAGRAM)
+    port.connect(host, address.port)
+
+
+def _raise_too_slow(_: object, seconds: float) -> NoReturn:
+    raise CommandError(f"no connection within {seconds:g} s")
+
+
+async def _stream_endpoint(reactor: Any, address: Address) -> IStreamClientEndpoint:
+    if address.scheme == ENDPOINT:
+        return _described_endpoint(reactor, address)
+    if address.scheme == "unix":
+        return UNIXClientEndpoint(reactor, address.path)
+    if isIPv6Address(address.host):
+        return TCP6ClientEndpoint(reactor, address.host, address.port)
+    if address.scheme == "tcp6":
+        return TCP6ClientEndpoint(reactor, await _resolve(reactor, address), address.port)
+    if isIPAddress(address.host):
+        return TCP4ClientEndpoint(reactor, address.host, address.port)
+    return HostnameEndpoint(reactor, address.host, address.port)
+
+
+def _described_endpoint(reactor: Any, address: Address) -> IStreamClientEndpoint:
+    try:
+        endpoint: IStreamClientEndpoint = clientFromString(reactor, address.path)
+        return endpoint
+    except (ValueError, TypeError, KeyError, ImportError, OSError) as error:
+        why = str(error) or type(error).__name__
+        raise CommandError(f"Twisted takes no such client endpoint: {why}") from error
+
+
+def _reply_path() -> str:
+    """
+    A name to bind a UNIX datagram client to, without which nothing could be answered to it.
+
+    @return: on Linux a name in the abstract namespace: it needs no cleaning up, no permission in
+        a directory, and is the same name for a server that has a C{/tmp} of its own.
+    @raise CommandError: elsewhere, where there is no such namespace.
+    """
+    if sys.platform != "linux":
+        raise CommandError("unixgram needs the abstract socket names that only Linux has")
+    return f"\0socketd-client-{secrets.token_hex(8)}"
+
+
+async def _resolve(reactor: Any, address: Address) -> str:
+    """
+    Find the IP address of a host, the IPv4 one first where both will do: a UDP client cannot try
+    them in turn, since a wrong guess need not be answered.
+
+    @param reactor: what has the resolver.
+    @param address: the address with the host.
+    @return: an IP address.
+    @raise DNSLookupError: when there is none.
+    """
+    families = RESOLVED_FAMILIES[address.scheme]
+    if isIPAddress(address.host) and IPv4Address in families or isIPv6Address(address.host):
+        return address.host
+    found: Deferred[list[str]] = Deferred()
+    reactor.nameResolver.resolveHostName(
+        Resolution(found), address.host, address.port, families, "UDP"
+    )
+    hosts = sorted(await found, key=isIPv6Address)
+    if not hosts:
+        raise DNSLookupError(address.host)
+    return hosts[0]
+
+
+@implementer(IResolutionReceiver)
+class Resolution:
+    """
+    Collects what the resolver finds.
+    """
+
+    def __init__(self, found: Deferred[list[str]]) -> None:
+        """
+        Begin empty.
+
+        @param found: fired with the hosts, in the resolver's order, in the end.
+        """
+        self._found = found
+        self._hosts: list[str] = []
+
+    def resolutionBegan(self, resolutionInProgress: Any) -> None:
+        pass
+
+    def addressResolved(self, address: Any) -> None:
+        self._hosts.append(address.host)
+
+    def resolutionComplete(self) -> None:
+        if not self._found.called:
+            self._found.callback(self._hosts)

@@ -1,0 +1,157 @@
+"""
+The console script C{socketd}: finds the subcommand, runs it, and says in one line what failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from types import ModuleType
+from typing import Any, Container, NoReturn, Sequence
+
+from socketd.cli.display import one_line
+from socketd.cli.errors import (
+    FAILED,
+    GOOD,
+    INTERRUPTED,
+    OUTPUT_CLOSED,
+    TERMINATED,
+    USAGE,
+    CommandError,
+    Terminated,
+)
+from socketd.cli.output import emit
+
+PROGRAM = "socketd"
+DESCRIPTION = "Talk to sockets and look after the socketd daemon."
+SUBCOMMANDS = ("run", "check", "send", "chat", "time", "options")
+"""
+The modules beside this one that are subcommands, in the order of the help. Only the one that is
+asked for is imported: most of them bring Twisted along, which takes longer than what they do.
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """
+    An argument parser whose complaints are one line.
+    """
+
+    def error(self, message: str) -> NoReturn:
+        """
+        End with the complaint, without the usage that would push it out of sight.
+
+        @param message: what is wrong.
+        """
+        self.exit(USAGE, f"{self.prog}: {one_line(message)}; see {self.prog} --help\n")
+
+
+class VersionAction(argparse.Action):
+    """
+    C{--version}: looks the version up only when it is asked for.
+    """
+
+    def __call__(self, parser: argparse.ArgumentParser, *args: Any) -> None:
+        """
+        Print the version and end.
+
+        @param parser: the parser that met the option.
+        @param args: what else C{argparse} passes.
+        """
+        emit(f"{PROGRAM} {installed_version()}\n")
+        parser.exit()
+
+
+def installed_version() -> str:
+    """
+    The version of the installed distribution.
+
+    @return: the version, or words that say that there is none.
+    """
+    from importlib import metadata
+
+    try:
+        return metadata.version(PROGRAM)
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """
+    Run one subcommand.
+
+    @param argv: the arguments, without the program's name; those of the process by default.
+    @return: the exit status.
+    """
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    named = [word for word in arguments[:1] if word in SUBCOMMANDS]
+    program = " ".join([PROGRAM, *named])
+    try:
+        status = _run(arguments)
+        emit("")
+        return status
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Terminated:
+        return TERMINATED
+    except BrokenPipeError:
+        return OUTPUT_CLOSED
+    except CommandError as error:
+        return _complain(program, str(error), error.status)
+    except OSError as error:
+        return _complain(program, str(error), FAILED)
+    except Exception as error:
+        return _complain(program, f"internal error: {type(error).__name__}: {error}", FAILED)
+
+
+def build_parser(wanted: Container[str]) -> Parser:
+    """
+    Make the argument parser.
+
+    @param wanted: the subcommands whose modules are needed; of the others only the name is known.
+    @return: the parser; it leaves the chosen module in C{subcommand}, its parser in C{parser}.
+    """
+    parser = Parser(prog=PROGRAM, description=DESCRIPTION, allow_abbrev=False)
+    parser.add_argument("--version", action=VersionAction, nargs=0, help="print the version")
+    subparsers = parser.add_subparsers(metavar="SUBCOMMAND", required=True)
+    for name in SUBCOMMANDS:
+        if name in wanted:
+            _add_subcommand(subparsers, _import(name))
+        else:
+            subparsers.add_parser(name)
+    return parser
+
+
+def _add_subcommand(subparsers: Any, module: ModuleType) -> None:
+    subparser = subparsers.add_parser(
+        module.NAME, help=module.HELP, description=module.HELP, allow_abbrev=False
+    )
+    module.add_arguments(subparser)
+    if any(action.nargs == argparse.REMAINDER for action in subparser._actions):
+        # All of it is for another program. argparse would take an option that comes first for
+        # one of its own; an argument cannot begin with a NUL, so that none is one.
+        subparser.prefix_chars = "\0"
+    subparser.set_defaults(subcommand=module, parser=subparser)
+
+
+def _import(name: str) -> ModuleType:
+    return importlib.import_module(f"socketd.cli.{name}")
+
+
+def _run(argv: list[str]) -> int:
+    # The help of the whole command is the only thing that needs every module.
+    wanted = SUBCOMMANDS if argv[:1] in (["-h"], ["--help"]) else argv[:1]
+    try:
+        arguments, unknown = build_parser(wanted).parse_known_args(argv)
+        if unknown:
+            arguments.parser.error(f"unknown argument: {' '.join(unknown)}")
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else GOOD
+    status: int = arguments.subcommand.run(arguments)
+    return status
+
+
+def _complain(program: str, message: str, status: int) -> int:
+    if sys.stderr is not None:
+        print(f"{program}: {one_line(message)}", file=sys.stderr, flush=True)
+    return status

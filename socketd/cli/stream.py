@@ -1,0 +1,134 @@
+"""
+A stream as a way to the peer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IHalfCloseableProtocol,
+    IHandshakeListener,
+    ISSLTransport,
+)
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from socketd.cli.link import ITalker, Valve
+
+
+@implementer(IHalfCloseableProtocol, IHandshakeListener)
+class StreamLink(Protocol):
+    """
+    A stream to the peer: TCP, UNIX or TLS.
+
+    TLS cannot shut down one direction. There L{end} sends the TLS layer's C{close_notify}, after
+    which whatever the peer still sends is read until it closes too. A peer that answers only what
+    came before this (C{echo} does) owes nothing then; one that closes on it without a word, or
+    drops what it had not sent yet, does so here as well.
+
+    @ivar ready: fires when the peer can be talked to: for TLS, after the handshake.
+    """
+
+    keeps_messages = False
+
+    def __init__(self, talker: ITalker) -> None:
+        """
+        Begin unconnected.
+
+        @param talker: who is told what the peer does.
+        """
+        self.ready: Deferred[None] = Deferred()
+        self._talker = talker
+        self._is_held = False
+
+    # What Twisted calls.
+
+    def connectionMade(self) -> None:
+        if not ISSLTransport.providedBy(self.transport):
+            self.ready.callback(None)
+
+    def handshakeCompleted(self) -> None:
+        self.ready.callback(None)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._talker.answered(data)
+
+    def readConnectionLost(self) -> None:
+        self._talker.peer_ended()
+
+    def writeConnectionLost(self) -> None:
+        # Our own doing; when the peer went away, connectionLost tells it.
+        pass
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self.ready.called:
+            self._talker.lost(reason)
+        else:
+            self.ready.errback(reason)
+
+    # What the talker calls.
+
+    def send(self, data: bytes) -> None:
+        """
+        Say something.
+
+        @param data: the bytes.
+        """
+        self._transport.write(data)
+
+    def hold(self, valve: Valve) -> None:
+        """
+        Tell who must be paused while the peer takes nothing.
+
+        @param valve: what pauses it.
+        """
+        self._transport.registerProducer(valve, True)
+        self._is_held = True
+
+    def end(self) -> None:
+        """
+        Shut down the writing side.
+        """
+        self._release()
+        if ISSLTransport.providedBy(self._transport):
+            self._transport.loseConnection()
+        else:
+            self._transport.loseWriteConnection()
+
+    def pause(self) -> None:
+        """
+        Take nothing from the peer until L{resume}.
+        """
+        self._transport.pauseProducing()
+
+    def resume(self) -> None:
+        """
+        Take what the peer says.
+        """
+        self._transport.resumeProducing()
+
+    def close(self) -> None:
+        """
+        Part after what was said is sent.
+        """
+        self._release()
+        self._transport.loseConnection()
+
+    def abort(self) -> None:
+        """
+        Part at once.
+        """
+        self._transport.abortConnection()
+
+    def _release(self) -> None:
+        # Twisted closes nothing while a producer is registered.
+        if self._is_held:
+            self._is_held = False
+            self._transport.unregisterProducer()
+
+    @property
+    def _transport(self) -> Any:
+        return self.transport

@@ -1,0 +1,215 @@
+"""
+C{socketd time}: ask a time server, and compare its clock with ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
+
+from socketd import table
+from socketd.cli.address import Address
+from socketd.cli.arguments import add_address, add_timeout
+from socketd.cli.asking import Question, no_answer
+from socketd.cli.client import run_client
+from socketd.cli.dialing import connect_stream, open_datagrams
+from socketd.cli.output import emit
+from socketd.cli.reading import EPOCHS, REPLY_BYTES, Moment, Reading, Reply, read_reply
+from socketd.cli.stream import StreamLink
+
+NAME = "time"
+HELP = "ask a time server: its time, the round trip and the offset of our clock"
+
+MAX_REPLY = 64 * 1024
+"""
+What is read of a stream that is no answer to the question of the time, before its length is told.
+"""
+
+WallClock = Callable[[], float]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """
+    Declare the arguments.
+
+    @param parser: the parser of this subcommand.
+    """
+    add_address(parser)
+    parser.add_argument(
+        "--epoch",
+        choices=sorted(EPOCHS, reverse=True),
+        default="unix",
+        help="what the server counts from: 1970 (unix, the default) or 1900 (RFC 868)",
+    )
+    add_timeout(parser, "fail when there is no answer for so long")
+    parser.add_argument("--json", action="store_true", help="print a JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """
+    Ask for the time.
+
+    @param arguments: what was parsed.
+    @return: the exit status.
+    """
+
+    async def client(reactor: Any) -> None:
+        reply = await ask(reactor, arguments.address, arguments.timeout)
+        reading = read_reply(reply, arguments.epoch)
+        render = render_json if arguments.json else render_table
+        emit(render(reading))
+
+    return run_client(arguments.address, client)
+
+
+def render_table(reading: Reading) -> str:
+    """
+    Show a reading to a person.
+
+    @param reading: the reading.
+    @return: lines.
+    """
+    rows = [
+        ("number", str(reading.number)),
+        ("round trip", f"{reading.round_trip * 1000:.3f} ms"),
+        ("offset", f"{reading.offset:+.3f} s"),
+    ]
+    return table.render(("local time", _local_time(reading.unix)), rows)
+
+
+def render_json(reading: Reading) -> str:
+    """
+    Show a reading to a program.
+
+    @param reading: the reading.
+    @return: one line.
+    """
+    shown = {
+        "local_time": _local_time(reading.unix),
+        "unix": reading.unix,
+        "number": reading.number,
+        "round_trip_ms": round(reading.round_trip * 1000, 3),
+        "offset_seconds": round(reading.offset, 6),
+    }
+    return json.dumps(shown) + "\n"
+
+
+def _local_time(unix: int) -> str:
+    return time.strftime("%a %b %d %H:%M:%S %Y %Z", time.localtime(unix))
+
+
+async def ask(
+    reactor: Any, address: Address, timeout: float, wall: WallClock = time.time
+) -> Reply:
+    """
+    Get the number from a server: over a stream, what it sends until it ends; with datagrams, the
+    answer to an empty one.
+
+    @param reactor: the reactor, with the steady clock.
+    @param address: the server.
+    @param timeout: how many seconds it may take; 0 for ever.
+    @param wall: the wall clock.
+    @return: the reply.
+    @raise Exception: what L{socketd.cli.reasons.explain} can put in words.
+    """
+
+    def now() -> Moment:
+        return Moment(wall(), reactor.seconds())
+
+    if address.is_datagram:
+        return await _ask_datagram(reactor, address, timeout, now)
+    return await _ask_stream(reactor, address, timeout, now)
+
+
+async def _ask_datagram(
+    reactor: Any, address: Address, timeout: float, now: Callable[[], Moment]
+) -> Reply:
+    question = Question()
+    await open_datagrams(reactor, address, question.link)
+    asked = now()
+    data = await question.ask(reactor, b"", timeout)
+    return Reply(data, asked, now())
+
+
+async def _ask_stream(
+    reactor: Any, address: Address, timeout: float, now: Callable[[], Moment]
+) -> Reply:
+    listening = Listening(now)
+    await connect_stream(reactor, address, listening.link, timeout)
+    # Not before: the way of the last packet that connects is that of the question.
+    asked = now()
+    if timeout:
+        listening.done.addTimeout(timeout, reactor)
+    try:
+        await listening.done
+    except TimeoutError:
+        # What came is an answer all the same, though no end of the stream followed.
+        if not listening.data:
+            raise no_answer(timeout) from None
+    return Reply(listening.data, asked, listening.received or now())
+
+
+class Listening:
+    """
+    Listens to a server that sends its number unasked.
+
+    @ivar link: what has to be connected.
+    @ivar data: what it said.
+    @ivar received: when the number was complete.
+    @ivar done: fires at the end of the stream, fails when that is not a clean one.
+    """
+
+    def __init__(self, now: Callable[[], Moment]) -> None:
+        """
+        Begin unconnected.
+
+        @param now: the clocks.
+        """
+        self.link = StreamLink(self)
+        self.data = b""
+        self.received: Moment | None = None
+        self.done: Deferred[None] = Deferred()
+        self._now = now
+
+    def answered(self, data: bytes) -> None:
+        """
+        Add to what there is.
+
+        @param data: some bytes.
+        """
+        self.data += data
+        if len(self.data) >= REPLY_BYTES and self.received is None:
+            self.received = self._now()
+        if len(self.data) > MAX_REPLY:
+            self.link.abort()
+            self._end(None)
+
+    def peer_ended(self) -> None:
+        """
+        End.
+        """
+        self.link.close()
+        self._end(None)
+
+    def lost(self, reason: Failure) -> None:
+        """
+        End.
+
+        @param reason: why there is no peer any more.
+        """
+        self._end(None if reason.check(ConnectionDone) else reason)
+
+    def _end(self, failure: Failure | None) -> None:
+        if self.done.called:
+            return
+        if failure is None:
+            self.done.callback(None)
+        else:
+            self.done.errback(failure)

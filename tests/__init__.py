@@ -1,0 +1,3 @@
+"""
+The tests of socketd, in the same tree as the code: one module for each module.
+"""

@@ -1,0 +1,324 @@
+"""
+Doubles of what the client subcommands talk to, and the command as a process.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.testing import StringTransport
+from twisted.internet.utils import getProcessOutputAndValue
+from twisted.python.failure import Failure
+from twisted.trial.unittest import TestCase
+
+import socketd
+from socketd.cli.interfaces import IInputUser
+from socketd.cli.link import Valve
+
+ROOT = str(Path(socketd.__file__).parent.parent)
+
+Outcome = tuple[bytes, bytes, int]
+"""
+Standard output, standard error, exit status.
+"""
+
+
+class MemoryInput:
+    """
+    An input that a test feeds by hand.
+    """
+
+    def __init__(self, is_terminal: bool = False) -> None:
+        """
+        Begin unstarted.
+
+        @param is_terminal: what it claims.
+        """
+        self.is_terminal = is_terminal
+        self.is_paused = False
+        self.user: IInputUser | None = None
+
+    def start(self, user: IInputUser) -> None:
+        """
+        Keep the user, for the test to call.
+
+        @param user: who takes the input.
+        """
+        self.user = user
+
+    def pause(self) -> None:
+        """
+        Note it.
+        """
+        self.is_paused = True
+
+    def resume(self) -> None:
+        """
+        Note it.
+        """
+        self.is_paused = False
+
+    def feed(self, data: bytes) -> None:
+        """
+        Be read.
+
+        @param data: what is read.
+        """
+        assert self.user is not None
+        self.user.input_received(data)
+
+    def end(self) -> None:
+        """
+        Be read to the end.
+        """
+        assert self.user is not None
+        self.user.input_ended()
+
+
+class MemoryOutput:
+    """
+    An output that keeps what is written.
+    """
+
+    def __init__(self) -> None:
+        """
+        Begin empty.
+        """
+        self.data = b""
+        self.producer: Any = None
+        self.is_finished = False
+
+    def write(self, data: bytes) -> None:
+        """
+        Keep it.
+
+        @param data: what is written.
+        """
+        self.data += data
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        assert streaming and IPushProducer.providedBy(producer)
+        self.producer = producer
+
+    def unregisterProducer(self) -> None:
+        self.producer = None
+
+    def finish(self) -> Deferred[None]:
+        """
+        Be written at once.
+
+        @return: fired already.
+        """
+        self.is_finished = True
+        return succeed(None)
+
+    def take(self) -> bytes:
+        """
+        Hand over what was written.
+
+        @return: what came since the last time.
+        """
+        data, self.data = self.data, b""
+        return data
+
+
+class MemoryLink:
+    """
+    A way to no peer, which keeps what is called.
+    """
+
+    def __init__(self, keeps_messages: bool = False) -> None:
+        """
+        Begin connected.
+
+        @param keeps_messages: whether to look like datagrams.
+        """
+        self.keeps_messages = keeps_messages
+        self.calls: list[str] = []
+        self.sent: list[bytes] = []
+        self.valve: Valve | None = None
+
+    def send(self, data: bytes) -> None:
+        """
+        Keep it.
+
+        @param data: what is sent.
+        """
+        self.sent.append(data)
+
+    def hold(self, valve: Valve) -> None:
+        """
+        Keep it.
+
+        @param valve: what a full peer would turn off.
+        """
+        self.valve = valve
+
+    def end(self) -> None:
+        """
+        Note it.
+        """
+        self.calls.append("end")
+
+    def pause(self) -> None:
+        """
+        Note it.
+        """
+        self.calls.append("pause")
+
+    def resume(self) -> None:
+        """
+        Note it.
+        """
+        self.calls.append("resume")
+
+    def close(self) -> None:
+        """
+        Note it.
+        """
+        self.calls.append("close")
+
+    def abort(self) -> None:
+        """
+        Note it.
+        """
+        self.calls.append("abort")
+
+
+class MemoryTalker:
+    """
+    Keeps what a link tells.
+    """
+
+    def __init__(self) -> None:
+        """
+        Begin with nothing heard.
+        """
+        self.heard: list[bytes] = []
+        self.has_ended = False
+        self.reasons: list[Failure] = []
+
+    def answered(self, data: bytes) -> None:
+        """
+        Keep it.
+
+        @param data: what the peer said.
+        """
+        self.heard.append(data)
+
+    def peer_ended(self) -> None:
+        """
+        Note it.
+        """
+        self.has_ended = True
+
+    def lost(self, reason: Failure) -> None:
+        """
+        Keep it.
+
+        @param reason: why.
+        """
+        self.reasons.append(reason)
+
+
+class HalfCloseTransport(StringTransport):
+    """
+    A string transport that can shut down its writing side.
+    """
+
+    has_ended = False
+    aborting = False
+
+    def abortConnection(self) -> None:
+        self.aborting = True
+
+    def loseWriteConnection(self) -> None:
+        self.has_ended = True
+
+
+class CommandTestCase(TestCase):
+    """
+    A test of the command as a process.
+    """
+
+    timeout = 60
+
+    def listen(self, protocol: type[Protocol]) -> int:
+        """
+        Serve TCP on the loopback interface for the length of the test.
+
+        @param protocol: what is served.
+        @return: the port.
+        """
+        factory = Factory.forProtocol(protocol)
+        factory.noisy = False
+        port = _process_reactor().listenTCP(0, factory, interface="127.0.0.1")
+        return self._until_the_end(port)
+
+    def listen_datagrams(self, protocol: Any) -> int:
+        """
+        Serve UDP on the loopback interface for the length of the test.
+
+        @param protocol: an instance of what is served.
+        @return: the port.
+        """
+        protocol.noisy = False
+        port = _process_reactor().listenUDP(0, protocol, interface="127.0.0.1")
+        return self._until_the_end(port)
+
+    async def command(self, *arguments: str, stdin: bytes = b"") -> Outcome:
+        """
+        Run C{socketd} to its end.
+
+        @param arguments: its arguments.
+        @param stdin: its input.
+        @return: what it left.
+        """
+        outcome: Outcome = await getProcessOutputAndValue(
+            sys.executable, ("-m", "socketd", *arguments), env=environment(), stdinBytes=stdin
+        )
+        return outcome
+
+    def refusing_port(self, kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
+        """
+        Take a port for the length of the test, at which everybody is refused.
+
+        @param kind: that of the sockets that are refused.
+        @return: the port.
+        """
+        taken = socket.socket(type=kind)
+        self.addCleanup(taken.close)
+        taken.bind(("127.0.0.1", 0))
+        number: int = taken.getsockname()[1]
+        if kind is socket.SOCK_DGRAM:
+            # The kernel refuses on its behalf what does not come from the one peer it has.
+            taken.connect(("127.0.0.1", 9))
+        return number
+
+    def _until_the_end(self, port: Any) -> int:
+        self.addCleanup(port.stopListening)
+        number: int = port.getHost().port
+        return number
+
+
+def _process_reactor() -> Any:
+    from twisted.internet import reactor
+
+    return reactor
+
+
+def environment() -> dict[str, str]:
+    """
+    The environment that makes the command's output the same everywhere.
+
+    @return: variables.
+    """
+    path = os.environ.get("PATH", os.defpath)
+    return {"PATH": path, "PYTHONPATH": ROOT, "TZ": "UTC", "PYTHONUTF8": "1"}

@@ -1,0 +1,294 @@
+"""
+Tests for L{socketd.cli.main}, L{socketd.cli.output} and L{socketd.cli.client}.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import os
+import sys
+from argparse import REMAINDER, ArgumentParser, Namespace
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from twisted.internet.utils import getProcessOutputAndValue
+from twisted.trial.unittest import SynchronousTestCase
+
+from socketd import cli
+from socketd.cli import main as main_module
+from socketd.cli.errors import CommandError, Terminated
+from socketd.cli.main import SUBCOMMANDS, main
+from socketd.cli.output import emit, explained
+from tests.cli.support import CommandTestCase, environment
+
+OURS = ("send", "chat", "time", "options")
+DAEMON_FREE = [
+    path
+    for path in sorted(Path(cli.__file__).parent.glob("*.py"))
+    if path.stem not in ("check", "run")
+]
+
+
+def imports_of(path: Path) -> set[str]:
+    """
+    Read what a module imports, wherever in it.
+
+    @param path: the module.
+    @return: the names of modules, and of what is taken from them.
+    """
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+class FakeSubcommand:
+    """
+    A subcommand that does what a test wants.
+    """
+
+    NAME = "send"
+    HELP = "fake"
+
+    def __init__(self, outcome: Any, nargs: str = "*") -> None:
+        """
+        Keep what it will do.
+
+        @param outcome: the status to return, or the exception to raise.
+        @param nargs: how its arguments are taken.
+        """
+        self.outcome = outcome
+        self.nargs = nargs
+        self.rest: list[str] = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """
+        Declare arguments.
+
+        @param parser: the parser.
+        """
+        parser.add_argument("rest", nargs=self.nargs)
+
+    def run(self, arguments: Namespace) -> Any:
+        """
+        Do what the test wants.
+
+        @param arguments: what was parsed.
+        @return: the status.
+        """
+        self.rest = arguments.rest
+        if isinstance(self.outcome, BaseException):
+            raise self.outcome
+        return self.outcome
+
+
+class MainTests(SynchronousTestCase):
+    """
+    Tests for L{main} with a subcommand of the test's own.
+    """
+
+    def run_main(self, subcommand: FakeSubcommand, *argv: str) -> tuple[int, str]:
+        """
+        Run the command in this process.
+
+        @param subcommand: stands in for C{send}.
+        @param argv: the arguments.
+        @return: the status, and what was written to standard error.
+        """
+        self.patch(main_module, "_import", lambda name: subcommand)
+        error = io.StringIO()
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(error):
+            status = main(argv)
+        return status, error.getvalue()
+
+    def test_status(self) -> None:
+        """
+        The status is the subcommand's.
+        """
+        for status in (0, 1, 78):
+            self.assertEqual(self.run_main(FakeSubcommand(status), "send"), (status, ""))
+
+    def test_failures(self) -> None:
+        """
+        Every way to fail has its status and at most one line.
+        """
+        cases: list[tuple[BaseException, int, str]] = [
+            (CommandError("no\nluck"), 1, "socketd send: no\\nluck\n"),
+            (CommandError("bad file", 78), 78, "socketd send: bad file\n"),
+            (OSError(2, "No such file", "x"), 1, "socketd send: [Errno 2] No such file: 'x'\n"),
+            (RuntimeError("bug"), 1, "socketd send: internal error: RuntimeError: bug\n"),
+            (KeyboardInterrupt(), 130, ""),
+            (Terminated(), 143, ""),
+            (BrokenPipeError(), 141, ""),
+        ]
+        for failure, status, line in cases:
+            self.assertEqual(self.run_main(FakeSubcommand(failure), "send"), (status, line))
+
+    def test_usage(self) -> None:
+        """
+        A wrong use is told in one line, with status 2, under the name of the subcommand.
+        """
+        cases = {
+            (): "socketd: the following arguments are required: SUBCOMMAND; see",
+            ("sned",): "socketd: argument SUBCOMMAND: invalid choice: 'sned'",
+            ("send", "--what"): "socketd send: unknown argument: --what; see socketd send --help",
+        }
+        for argv, line in cases.items():
+            status, error = self.run_main(FakeSubcommand(0), *argv)
+            self.assertEqual((status, error.count("\n")), (2, 1))
+            self.assertIn(line, error)
+
+    def test_passes_on(self) -> None:
+        """
+        A subcommand that takes the remainder gets all of it, options first or not.
+        """
+        for rest in (["--config", "x"], ["x", "--config"], ["-h"], ["--", "-n"], []):
+            subcommand = FakeSubcommand(0, REMAINDER)
+            self.assertEqual(self.run_main(subcommand, "send", *rest), (0, ""))
+            self.assertEqual(subcommand.rest, rest)
+
+    def test_closed_standard_streams(self) -> None:
+        """
+        Without standard output and error there is nobody to complain to.
+        """
+        self.patch(main_module, "_import", lambda name: FakeSubcommand(CommandError("x")))
+        self.patch(sys, "stdout", None)
+        self.patch(sys, "stderr", None)
+        self.assertEqual(main(["send"]), 1)
+
+
+class OutputTests(SynchronousTestCase):
+    """
+    Tests for L{emit} and L{explained}.
+    """
+
+    def test_emit(self) -> None:
+        """
+        What is printed is flushed.
+        """
+        flushed: list[str] = []
+        written = io.StringIO()
+        self.patch(
+            sys,
+            "stdout",
+            SimpleNamespace(write=written.write, flush=lambda: flushed.append("yes")),
+        )
+        emit("line\n")
+        self.assertEqual((written.getvalue(), flushed), ("line\n", ["yes"]))
+
+    def test_explained(self) -> None:
+        """
+        A pipe that nobody reads keeps its exception, any other error gets words.
+        """
+        broken = BrokenPipeError()
+        self.assertIs(explained(broken), broken)
+        error = explained(OSError(28, "No space left on device"))
+        self.assertEqual(str(error), "standard output: no space left on device")
+
+
+class ModuleTests(SynchronousTestCase):
+    """
+    Tests for what the modules of the command are.
+    """
+
+    def test_subcommands(self) -> None:
+        """
+        Each subcommand has a module of its name with what the command needs.
+        """
+        self.assertLessEqual(set(OURS), set(SUBCOMMANDS))
+        for name in OURS:
+            module = import_module(f"socketd.cli.{name}")
+            self.assertEqual(module.NAME, name)
+            self.assertNotIn("\n", module.HELP)
+
+    def test_stands_apart(self) -> None:
+        """
+        The command knows nothing of the daemon.
+        """
+        allowed = ("socketd.cli.", "socketd.table", "socketd.cli")
+        for path in DAEMON_FREE:
+            for name in imports_of(path):
+                if name.startswith("socketd."):
+                    self.assertTrue(name.startswith(allowed), f"{path.name}: {name}")
+
+    def test_one_reactor(self) -> None:
+        """
+        Only one module touches the reactor of the process.
+        """
+        reactor = "twisted.internet.reactor"
+        touching = [path.stem for path in DAEMON_FREE if reactor in imports_of(path)]
+        self.assertEqual(touching, ["client"])
+
+
+class CommandTests(CommandTestCase):
+    """
+    Tests for the command as a process.
+    """
+
+    async def test_help(self) -> None:
+        """
+        The help names every subcommand.
+        """
+        out, err, status = await self.command("--help")
+        self.assertEqual((err, status), (b"", 0))
+        for name in SUBCOMMANDS:
+            self.assertIn(f"\n    {name} ".encode(), out)
+
+    async def test_version(self) -> None:
+        """
+        The version has one line.
+        """
+        out, err, status = await self.command("--version")
+        self.assertEqual((err, status, out.count(b"\n")), (b"", 0, 1))
+        self.assertTrue(out.startswith(b"socketd "))
+
+    async def test_quick_start(self) -> None:
+        """
+        A subcommand that needs no network does not load Twisted.
+        """
+        code = (
+            "import sys; from socketd.cli.main import main; main(['options']); "
+            "sys.exit('twisted.internet' in sys.modules)"
+        )
+        outcome = await self.python(code)
+        self.assertEqual(outcome[1:], (b"", 0))
+
+    async def test_closed_output(self) -> None:
+        """
+        A reader that goes away ends the command without a word.
+        """
+        code = (
+            "import os; from socketd.cli.main import main; read, write = os.pipe(); "
+            "os.close(read); os.dup2(write, 1); raise SystemExit(main(['options']))"
+        )
+        self.assertEqual(await self.python(code), (b"", b"", 141))
+
+    async def test_full_device(self) -> None:
+        """
+        A device that takes nothing is one line, also from the interpreter's end.
+        """
+        code = (
+            "import os; from socketd.cli.main import main; "
+            "os.dup2(os.open('/dev/full', os.O_WRONLY), 1); raise SystemExit(main(['options']))"
+        )
+        complaint = b"socketd options: standard output: no space left on device\n"
+        self.assertEqual(await self.python(code), (b"", complaint, 1))
+
+    async def python(self, code: str) -> tuple[bytes, bytes, int]:
+        """
+        Run some Python in a process.
+
+        @param code: the code.
+        @return: standard output, standard error, exit status.
+        """
+        outcome: tuple[bytes, bytes, int] = await getProcessOutputAndValue(
+            sys.executable, ("-c", code), env=environment(), path=os.curdir
+        )
+        return outcome

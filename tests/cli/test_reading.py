@@ -1,0 +1,87 @@
+"""
+Tests for L{socketd.cli.reading}.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from socketd.cli.errors import CommandError
+from socketd.cli.reading import ERA, Moment, Reading, Reply, read_reply, unix_time
+
+NOW = 1_800_000_000
+WRAP_1900 = 2_085_978_496
+"""
+2036-02-07 06:28:16 UTC, when the number of RFC 868 starts again at zero.
+"""
+WRAP_UNIX = ERA
+"""
+2106-02-07 06:28:16 UTC, when the number of seconds since 1970 does.
+"""
+
+TIMES = [
+    # number, epoch, our clock, the time that is meant
+    (NOW, "unix", NOW, NOW),
+    (NOW + 2_208_988_800, "1900", NOW, NOW),
+    (0, "unix", 0, 0),
+    (2_208_988_800, "1900", 0, 0),
+    (0, "1900", NOW, WRAP_1900),
+    (ERA - 1, "1900", WRAP_1900 + 100, WRAP_1900 - 1),
+    (0, "1900", WRAP_1900 - 100, WRAP_1900),
+    (5, "1900", WRAP_1900 + 1e9, WRAP_1900 + 5),
+    (2**31 - 1, "unix", NOW, 2**31 - 1),
+    (2**31, "unix", 2**31, 2**31),
+    (ERA - 1, "unix", WRAP_UNIX + 100, WRAP_UNIX - 1),
+    (0, "unix", WRAP_UNIX - 100, WRAP_UNIX),
+    (7, "unix", WRAP_UNIX + 1e9, WRAP_UNIX + 7),
+    (7, "unix", 3 * ERA, 3 * ERA + 7),
+]
+
+
+class UnixTimeTests(SynchronousTestCase):
+    """
+    Tests for L{unix_time}.
+    """
+
+    def test_eras(self) -> None:
+        """
+        The era is the one that comes nearest to our clock, across both wraps.
+        """
+        for number, epoch, near, meant in TIMES:
+            self.assertEqual(unix_time(number, epoch, near), meant)
+
+    def test_every_clock(self) -> None:
+        """
+        What a server sends comes back as it was, whatever the year, with clocks decades apart.
+        """
+        for true in range(-(2**33), 2**35, 2**29 + 12345):
+            for apart in (-(2**30), 0, 2**30):
+                self.assertEqual(unix_time(true % ERA, "unix", true + apart), true)
+                number = (true + 2_208_988_800) % ERA
+                self.assertEqual(unix_time(number, "1900", true + apart), true)
+
+
+class ReadReplyTests(SynchronousTestCase):
+    """
+    Tests for L{read_reply}.
+    """
+
+    def test_reading(self) -> None:
+        """
+        The offset is taken from the middle of the two moments on the wall clock, the round trip
+        from the steady one.
+        """
+        reply = Reply(struct.pack("!I", NOW), Moment(NOW - 3.0, 50.0), Moment(NOW - 2.0, 50.25))
+        self.assertEqual(read_reply(reply, "unix"), Reading(NOW, NOW, 0.25, 2.5))
+
+    def test_length(self) -> None:
+        """
+        A reply of another length is an error that tells it.
+        """
+        moment = Moment(0, 0)
+        for length in (0, 1, 3, 5, 48):
+            reply = Reply(bytes(length), moment, moment)
+            error = self.assertRaises(CommandError, read_reply, reply, "unix")
+            self.assertEqual(str(error), f"reply error {length}")

@@ -1,0 +1,49 @@
+"""
+Tests for L{socketd.cli.reasons}.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from OpenSSL import SSL
+from service_identity import VerificationError
+from twisted.internet import defer, error
+from twisted.trial.unittest import SynchronousTestCase
+
+from socketd.cli.errors import CommandError
+from socketd.cli.reasons import explain
+
+REASONS: list[tuple[BaseException, str]] = [
+    (CommandError("as it is"), "as it is"),
+    (error.getConnectError((errno.ECONNREFUSED, "x")), "connection refused"),
+    (error.getConnectError((errno.ENOENT, "x")), "no such file or directory"),
+    (error.getConnectError((errno.ENETUNREACH, "x")), "network is unreachable"),
+    (error.TCPTimedOutError(errno.ETIMEDOUT), "connection timed out"),
+    (error.TimeoutError(), "no connection in time"),
+    (defer.TimeoutError(), "no connection in time"),
+    (error.DNSLookupError("nowhere"), "no such host"),
+    (error.ConnectionLost(), "connection reset or lost"),
+    (error.ConnectionAborted(), "connection reset or lost"),
+    (error.ConnectionDone(), "connection closed"),
+    (error.MessageLengthError("x"), "the message is too long for a datagram"),
+    (OSError(errno.EACCES, os.strerror(errno.EACCES)), "permission denied"),
+    (SSL.Error([("SSL routines", "", "certificate verify failed")]),
+     "TLS: certificate verify failed"),
+    (VerificationError(errors=[]), "TLS: the certificate is for another name"),
+    (RuntimeError("what"), "RuntimeError: what"),
+]
+
+
+class ExplainTests(SynchronousTestCase):
+    """
+    Tests for L{explain}.
+    """
+
+    def test_table(self) -> None:
+        """
+        Each failure is told in a few words.
+        """
+        for failed, words in REASONS:
+            self.assertEqual(explain(failed), words)

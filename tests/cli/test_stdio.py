@@ -1,0 +1,255 @@
+"""
+Tests for L{socketd.cli.stdio}.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+from typing import Any
+
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.main import CONNECTION_DONE
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from socketd.cli.errors import CommandError
+from socketd.cli.link import Valve
+from socketd.cli.stdio import StandardInput, StandardOutput, TextInput
+
+
+class MemoryUser:
+    """
+    Keeps what an input hands over.
+    """
+
+    def __init__(self) -> None:
+        """
+        Begin with nothing.
+        """
+        self.events: list[object] = []
+
+    def input_received(self, data: bytes) -> None:
+        """
+        Keep it.
+
+        @param data: what was read.
+        """
+        self.events.append(data)
+
+    def input_ended(self) -> None:
+        """
+        Note it.
+        """
+        self.events.append("end")
+
+    def input_failed(self, error: OSError) -> None:
+        """
+        Keep it.
+
+        @param error: why.
+        """
+        self.events.append(error.errno)
+
+
+class MemoryFDSet:
+    """
+    A reactor that waits for nothing, and knows for whom it would.
+    """
+
+    def __init__(self) -> None:
+        """
+        Begin with nobody.
+        """
+        self.readers: set[Any] = set()
+        self.writers: set[Any] = set()
+
+    def addReader(self, reader: Any) -> None:
+        self.readers.add(reader)
+
+    def removeReader(self, reader: Any) -> None:
+        self.readers.discard(reader)
+
+    def addWriter(self, writer: Any) -> None:
+        self.writers.add(writer)
+
+    def removeWriter(self, writer: Any) -> None:
+        self.writers.discard(writer)
+
+
+class TextInputTests(SynchronousTestCase):
+    """
+    Tests for L{TextInput}.
+    """
+
+    def test_all_at_once(self) -> None:
+        """
+        The text is handed over whole, with its end, whatever is paused.
+        """
+        user = MemoryUser()
+        text = TextInput(b"text")
+        text.pause()
+        text.start(user)
+        text.resume()
+        self.assertEqual(user.events, [b"text", "end"])
+
+
+class StandardInputTests(SynchronousTestCase):
+    """
+    Tests for L{StandardInput} over a pipe.
+    """
+
+    def setUp(self) -> None:
+        self.reactor = MemoryFDSet()
+        self.user = MemoryUser()
+        self.read, self.write = os.pipe()
+        self.addCleanup(os.close, self.read)
+        self.input = StandardInput(self.reactor, self.read)
+        self.input.start(self.user)
+
+    def test_interface(self) -> None:
+        """
+        It is what a reactor waits for, and leaves the descriptor as it was.
+        """
+        verifyObject(IReadDescriptor, self.input)
+        self.assertEqual(self.input.fileno(), self.read)
+        self.assertTrue(os.get_blocking(self.read))
+        self.assertFalse(self.input.is_terminal)
+        os.close(self.write)
+
+    def test_read_to_end(self) -> None:
+        """
+        What is read is handed over; then the end.
+        """
+        os.write(self.write, b"some\0bytes")
+        self.assertIsNone(self.input.doRead())
+        os.close(self.write)
+        self.assertIs(self.input.doRead(), CONNECTION_DONE)
+        self.input.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(self.user.events, [b"some\0bytes", "end"])
+
+    def test_pause(self) -> None:
+        """
+        A paused input is not waited for; one that has ended is not again.
+        """
+        self.input.pause()
+        self.assertEqual(self.reactor.readers, set())
+        self.input.resume()
+        self.assertEqual(self.reactor.readers, {self.input})
+        self.input.pause()
+        self.input.connectionLost(Failure(ConnectionDone()))
+        self.input.resume()
+        self.assertEqual(self.reactor.readers, set())
+        os.close(self.write)
+
+    def test_nothing_there(self) -> None:
+        """
+        Where somebody else made the descriptor non-blocking, an early read changes nothing.
+        """
+        os.set_blocking(self.read, False)
+        self.assertIsNone(self.input.doRead())
+        self.assertEqual(self.user.events, [])
+        os.close(self.write)
+
+    def test_unreadable(self) -> None:
+        """
+        A descriptor that cannot be read is a failure, not an end.
+        """
+        unreadable = StandardInput(self.reactor, self.write)
+        unreadable.start(self.user)
+        unreadable.connectionLost(Failure(unreadable.doRead()))
+        self.assertEqual(self.user.events, [errno.EBADF])
+        os.close(self.write)
+
+
+class StandardOutputTests(SynchronousTestCase):
+    """
+    Tests for L{StandardOutput} over a pipe.
+    """
+
+    def setUp(self) -> None:
+        self.reactor = MemoryFDSet()
+        self.read, self.write = os.pipe()
+        self.addCleanup(os.close, self.write)
+        self.output = StandardOutput(self.reactor, self.write)
+
+    def run_writers(self) -> bytes:
+        """
+        Do what a reactor does for a pipe that is read.
+
+        @return: what was written.
+        """
+        data = b""
+        while self.reactor.writers:
+            why = self.output.doWrite()
+            data += os.read(self.read, select.PIPE_BUF)
+            if why is not None:
+                self.output.connectionLost(Failure(why))
+        return data
+
+    def test_write(self) -> None:
+        """
+        All is written, in pieces that a ready pipe takes whole, before the end is told.
+        """
+        data = os.urandom(5 * select.PIPE_BUF + 1)
+        self.output.write(data)
+        finished = self.output.finish()
+        self.assertNoResult(finished)
+        self.assertEqual(self.run_writers(), data)
+        self.successResultOf(finished)
+        self.assertTrue(os.get_blocking(self.write))
+        os.close(self.read)
+
+    def test_pauses_producer(self) -> None:
+        """
+        Who writes too much is paused until it is written.
+        """
+        calls: list[str] = []
+        valve = Valve(
+            lambda: calls.append("pause"),
+            lambda: calls.append("resume"),
+            lambda: calls.append("stop"),
+        )
+        self.output.registerProducer(valve, True)
+        self.output.write(bytes(self.output.bufferSize + 1))
+        self.assertEqual(calls, ["pause"])
+        self.run_writers()
+        self.assertEqual(calls, ["pause", "resume"])
+        os.close(self.read)
+
+    def test_nobody_reads(self) -> None:
+        """
+        A pipe that is closed, by a failed write or by a word of the reactor, is a broken one.
+        """
+        os.close(self.read)
+        self.output.write(b"x")
+        why = self.output.doWrite()
+        for reason in (why, ConnectionLost()):
+            output = StandardOutput(self.reactor, self.write)
+            output.connectionLost(Failure(reason))
+            self.failureResultOf(output.finish(), BrokenPipeError)
+
+    def test_full_device(self) -> None:
+        """
+        A device that takes nothing is told by its name and error.
+        """
+        os.close(self.read)
+        with open("/dev/full", "wb") as device:
+            output = StandardOutput(self.reactor, device.fileno())
+            output.write(b"x")
+            output.connectionLost(Failure(output.doWrite()))
+        failure = self.failureResultOf(output.finish(), CommandError)
+        self.assertEqual(str(failure.value), "standard output: no space left on device")
+
+    def test_full_pipe(self) -> None:
+        """
+        Where somebody else made the descriptor non-blocking, a full pipe is waited for.
+        """
+        os.set_blocking(self.write, False)
+        while select.select([], [self.write], [], 0)[1]:
+            os.write(self.write, bytes(select.PIPE_BUF))
+        self.assertEqual(self.output.writeSomeData(bytes(select.PIPE_BUF)), 0)
+        os.close(self.read)

@@ -1,0 +1,3 @@
+"""
+Tests for the commands and the console.
+"""

@@ -1,0 +1,211 @@
+"""
+A reactor that is turned by hand, and protocols that write down what happens.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from typing import Any
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import (
+    IHalfCloseableProtocol,
+    IProtocol,
+    IReactorFDSet,
+    IReactorTime,
+)
+from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from zope.interface import implementer
+from zope.interface.verify import verifyClass
+
+from socketd.events import Event, Journal
+from socketd.net.connection import StreamConnection
+from socketd.net.site import Roster, Site
+
+
+@implementer(IReactorFDSet)
+class HandReactor(Clock):
+    """
+    Serves what is ready once for each L{turn}; its time is set by hand.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readers: list[Any] = []
+        self.writers: list[Any] = []
+
+    def addReader(self, reader: Any) -> None:
+        if reader not in self.readers:
+            self.readers.append(reader)
+
+    def addWriter(self, writer: Any) -> None:
+        if writer not in self.writers:
+            self.writers.append(writer)
+
+    def removeReader(self, reader: Any) -> None:
+        if reader in self.readers:
+            self.readers.remove(reader)
+
+    def removeWriter(self, writer: Any) -> None:
+        if writer in self.writers:
+            self.writers.remove(writer)
+
+    def removeAll(self) -> list[Any]:
+        removed = [*self.readers, *self.writers]
+        self.readers, self.writers = [], []
+        return removed
+
+    def getReaders(self) -> list[Any]:
+        return list(self.readers)
+
+    def getWriters(self) -> list[Any]:
+        return list(self.writers)
+
+    def turn(self, times: int = 1) -> None:
+        """
+        Let each ready descriptor read and write once, as a reactor would.
+        """
+        for _ in range(times):
+            readable, writable, _ = select.select(self.readers, self.writers, [], 0)
+            for descriptor in readable:
+                if descriptor in self.readers:
+                    self._end(descriptor, descriptor.doRead(), True)
+            for descriptor in writable:
+                if descriptor in self.writers:
+                    self._end(descriptor, descriptor.doWrite(), False)
+            self.advance(0)
+
+    def _end(self, descriptor: Any, why: Any, reading: bool) -> None:
+        if why is None:
+            return
+        self.removeReader(descriptor)
+        if reading and isinstance(why, ConnectionDone):
+            descriptor.readConnectionLost(Failure(why))
+        else:
+            self.removeWriter(descriptor)
+            descriptor.connectionLost(Failure(why))
+
+
+verifyClass(IReactorFDSet, HandReactor)
+verifyClass(IReactorTime, HandReactor)
+
+
+@implementer(IProtocol)
+class Recorder(Protocol):
+    """
+    Writes down what it is told, and answers with what C{answer} makes of it.
+    """
+
+    def __init__(self, answer: Any = None) -> None:
+        self.answer = answer
+        self.received = b""
+        self.lost: list[Failure] = []
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+        if self.answer is not None:
+            self.transport.write(self.answer(data))
+
+    def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:
+        self.lost.append(reason)
+
+
+@implementer(IHalfCloseableProtocol)
+class HalfCloseable(Recorder):
+    """
+    A recorder that is told of each half of the close.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.halves: list[str] = []
+
+    def readConnectionLost(self) -> None:
+        self.halves.append("read")
+
+    def writeConnectionLost(self) -> None:
+        self.halves.append("write")
+
+
+class DatagramRecorder(DatagramProtocol):
+    """
+    Writes down datagrams and sends each one back.
+    """
+
+    def __init__(self) -> None:
+        self.received: list[bytes] = []
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        self.received.append(datagram)
+        self.transport.write(datagram, addr)
+
+
+class OneFactory(Factory):
+    """
+    Hands out protocols made by a callable, and remembers them.
+    """
+
+    noisy = False
+
+    def __init__(self, make: Any) -> None:
+        self.make = make
+        self.made: list[Any] = []
+
+    def buildProtocol(self, addr: Any) -> Any:
+        protocol = self.make()
+        self.made.append(protocol)
+        return protocol
+
+
+def make_site(reactor: Any, **options: Any) -> tuple[Site, list[tuple[str, dict[str, Any]]]]:
+    """
+    Make a site, and the list that its events go to.
+    """
+    journal = Journal(reactor)
+    events: list[tuple[str, dict[str, Any]]] = []
+
+    def note(event: Event, facts: dict[str, Any]) -> None:
+        events.append((event.name, facts))
+
+    site = Site("test", journal, Roster(), log_connections=False, **options)
+    journal.watch(note)
+    return site, events
+
+
+def connect(
+    reactor: Any, protocol: Any, site: Site, small: bool = False
+) -> tuple[StreamConnection, socket.socket]:
+    """
+    Make a connection over a pair of sockets.
+
+    @param small: whether the kernel's buffers are as small as they can be.
+    @return: the connection, and the peer's socket (not blocking).
+    """
+    ours, peer = socket.socketpair()
+    for one in (ours, peer):
+        one.setblocking(False)
+        if small:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    connection = StreamConnection(reactor, ours, "", site)
+    connection.begin(protocol)
+    return connection, peer
+
+
+def read_all(peer: socket.socket) -> tuple[bytes, bool]:
+    """
+    Read what has come.
+
+    @return: the bytes, and whether the end has come too.
+    """
+    parts = []
+    while True:
+        try:
+            data = peer.recv(1 << 20)
+        except BlockingIOError:
+            return b"".join(parts), False
+        if not data:
+            return b"".join(parts), True
+        parts.append(data)

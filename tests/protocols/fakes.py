@@ -1,0 +1,145 @@
+"""
+What a protocol is handed, in memory.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IAddress, IUDPTransport
+from twisted.internet.protocol import DatagramProtocol
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from zope.interface import implementer
+from zope.interface.verify import verifyClass
+
+from socketd.operator import OperatorQueue
+from socketd.protocols.declaration import Declaration, Surroundings
+from socketd.protocols.registry import installed
+
+#: Where the datagrams of these tests come from.
+PEER = ("192.0.2.1", 54321)
+
+
+@implementer(IUDPTransport)
+class FakeDatagramTransport:
+    """
+    A datagram transport that keeps what is written to it.
+
+    @ivar sent: each datagram with its address.
+    """
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[bytes, Any]] = []
+
+    def write(self, packet: bytes, addr: Any = None) -> None:
+        """
+        Keep a datagram.
+        """
+        if not isinstance(packet, bytes):
+            raise TypeError("data must be bytes")
+        self.sent.append((packet, addr))
+
+    def connect(self, host: str, port: int) -> None:
+        """
+        Refuse: a server answers many.
+        """
+        raise AssertionError(f"connected to {host}:{port}")
+
+    def getHost(self) -> IAddress:
+        """
+        Give an address.
+        """
+        return IPv4Address("UDP", "127.0.0.1", 7)
+
+    def stopListening(self) -> Deferred[None]:
+        """
+        Do nothing, at once.
+        """
+        return succeed(None)
+
+    def setBroadcastAllowed(self, enabled: bool) -> None:
+        """
+        Refuse: socket options are no protocol's concern.
+        """
+        raise AssertionError("set broadcast")
+
+    def getBroadcastAllowed(self) -> bool:
+        """
+        Answer what is the rule.
+        """
+        return False
+
+
+verifyClass(IUDPTransport, FakeDatagramTransport)
+
+
+def surroundings(now: float = 0.0) -> Surroundings:
+    """
+    Make what a daemon lends to its protocols.
+
+    @param now: the time of day.
+    """
+    return Surroundings(wall_clock=lambda: now, operator=OperatorQueue(Clock()))
+
+
+@cache
+def declaration_of(name: str) -> Declaration:
+    """
+    Look an installed protocol up.
+    """
+    return installed()[name]
+
+
+def make_stream(name: str, around: Surroundings | None = None, **options: Any) -> Any:
+    """
+    Make the protocol of one connection, as the daemon does.
+    """
+    declaration = declaration_of(name)
+    assert declaration.stream is not None
+    return declaration.stream(declaration.options(**options), around or surroundings())
+
+
+def answers(name: str, *datagrams: bytes, now: float = 0.0, **options: Any) -> list[bytes]:
+    """
+    Send datagrams to a protocol.
+
+    @return: what it sent back, all of it to where the datagrams came from.
+    """
+    declaration, transport = declaration_of(name), FakeDatagramTransport()
+    assert declaration.datagram is not None
+    protocol = declaration.datagram(declaration.options(**options), surroundings(now))
+    assert isinstance(protocol, DatagramProtocol)
+    protocol.noisy = False
+    protocol.makeConnection(transport)
+    for datagram in datagrams:
+        protocol.datagramReceived(datagram, PEER)
+    protocol.doStop()
+    assert all(addr == PEER for _, addr in transport.sent)
+    return [packet for packet, _ in transport.sent]
+
+
+class Wire(StringTransport):
+    """
+    A string transport with the id that a daemon's connections have.
+    """
+
+    connection_id = 1
+
+    @property
+    def paused(self) -> bool:
+        """
+        Whether the protocol wants nothing to be read.
+        """
+        return bool(self.producerState == "paused")
+
+    def taken(self) -> bytes:
+        """
+        Take what was written since the last time.
+        """
+        written = self.value()
+        self.clear()
+        return bytes(written)

@@ -1,0 +1,277 @@
+"""
+Tests for L{socketd.protocols.framing}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from socketd.protocols.framing import (
+    DEFAULT_MAX_MESSAGE,
+    FRAMINGS,
+    MAX_MESSAGE,
+    Chunks,
+    Framing,
+    Lines,
+    MessageProtocol,
+    MessageTooLong,
+    framing_option,
+    max_message_option,
+)
+from tests.protocols.fakes import Wire
+from tests.protocols.feeding import Outcome, outcomes, ways
+from tests.settings.refusals import refusal
+
+
+def messages(framing: Framing, pieces: Sequence[bytes]) -> list[bytes]:
+    """
+    Cut pieces into messages, with the end of the stream behind them.
+
+    @return: the messages; at last C{b"too long"} if one was.
+    """
+    found: list[bytes] = []
+    try:
+        for piece in pieces:
+            found.extend(framing.feed(piece))
+    except MessageTooLong:
+        return [*found, b"too long"]
+    return [*found, *framing.end()]
+
+
+#: A longest message, a stream, and its lines.
+LINES = [
+    (8, b"", []),
+    (8, b"\n", [b"\n"]),
+    (8, b"\n\n\n", [b"\n", b"\n", b"\n"]),
+    (8, b"a\n", [b"a\n"]),
+    (8, b"a", [b"a"]),
+    (8, b"a\r\nb\rc\r\n", [b"a\r\n", b"b\rc\r\n"]),
+    (8, b"a\nb\n\nc", [b"a\n", b"b\n", b"\n", b"c"]),
+    (8, b"\0\xff\n", [b"\0\xff\n"]),
+    # The line feed counts, whether it came or not.
+    (4, b"abc\n", [b"abc\n"]),
+    (4, b"abc", [b"abc"]),
+    (4, b"abc\nabc\nabc", [b"abc\n"] * 2 + [b"abc"]),
+    (1, b"\n\n", [b"\n", b"\n"]),
+]
+
+#: The same of streams with a line that is too long.
+LONG_LINES = [
+    (4, b"abcd", [b"too long"]),
+    (4, b"abcd\n", [b"too long"]),
+    (4, b"a\nabcd\nb\n", [b"a\n", b"too long"]),
+    (4, b"a\nb\nabcdefghijk", [b"a\n", b"b\n", b"too long"]),
+    (1, b"\na", [b"\n", b"too long"]),
+]
+
+
+class LinesTests(SynchronousTestCase):
+    """
+    Tests for L{Lines}.
+    """
+
+    def test_lines(self) -> None:
+        """
+        However a stream is cut, its lines are the same.
+        """
+        for limit, data, expected in LINES:
+            found = [messages(Lines(limit), pieces) for pieces in ways(data)]
+            self.assertEqual(found, [expected] * len(found), data)
+
+    def test_too_long(self) -> None:
+        """
+        A line that is too long ends the stream; what stood before it counts.
+        """
+        for limit, data, expected in LONG_LINES:
+            for pieces in ways(data):
+                self.assertEqual(messages(Lines(limit), pieces), expected, pieces)
+
+    def test_one_by_one(self) -> None:
+        """
+        The lines before one that is too long are given before it is complained of.
+        """
+        lines = Lines(4).feed(b"a\nb\nabcd\n")
+        self.assertEqual([next(lines), next(lines)], [b"a\n", b"b\n"])
+        self.assertRaises(MessageTooLong, next, lines)
+
+
+class ChunksTests(SynchronousTestCase):
+    """
+    Tests for L{Chunks}.
+    """
+
+    def test_chunks(self) -> None:
+        """
+        What one receive brings is a message, cut where it is too long.
+        """
+        pieces = [b"ab", b"abcd", b"abcde", b"abcdefghi", b""]
+        expected = [b"ab", b"abcd", b"abcd", b"e", b"abcd", b"efgh", b"i"]
+        self.assertEqual(messages(Chunks(4), pieces), expected)
+
+    def test_nothing_lost(self) -> None:
+        """
+        However a stream is cut, the messages together are the stream.
+        """
+        data = bytes(range(40))
+        for pieces in ways(data):
+            self.assertEqual(b"".join(messages(Chunks(7), pieces)), data)
+
+
+class OptionTests(SynchronousTestCase):
+    """
+    Tests for the options that go with framing.
+    """
+
+    def test_framing(self) -> None:
+        """
+        The words for a framing are those that there are, and C{chunk} is the default.
+        """
+        field = vars(framing_option())
+        kind = field["metadata"]["kind"]
+        self.assertEqual([kind.parse(word) for word in FRAMINGS], list(FRAMINGS))
+        self.assertEqual(field["_default"], "chunk")
+        self.assertIn("write chunk or line", refusal(kind.parse, "lines"))
+
+    def test_max_message(self) -> None:
+        """
+        A message has at least one byte, and at most what a connection may hold.
+        """
+        parse = vars(max_message_option())["metadata"]["kind"].parse
+        self.assertEqual([parse("1"), parse("64KiB")], [1, MAX_MESSAGE])
+        for text in ("0", "65537", "1MiB"):
+            self.assertIn("write 1 to 64KiB", refusal(parse, text), text)
+        self.assertTrue(1 <= DEFAULT_MAX_MESSAGE <= MAX_MESSAGE)
+
+
+class Quoting(MessageProtocol):
+    """
+    Sends each message back in brackets; the message C{?} is answered later, by
+    L{answered}.
+    """
+
+    later = False
+
+    @property
+    def waiting(self) -> bool:
+        return self.later
+
+    def message_received(self, message: bytes) -> None:
+        self.later = message.startswith(b"?")
+        self.transport.write(b"[" + message.rstrip(b"\n") + b"]")
+
+    def answered(self) -> None:
+        """
+        Have the answer complete.
+        """
+        self.later = False
+        self.go_on()
+
+
+class MessageProtocolTests(SynchronousTestCase):
+    """
+    Tests for L{MessageProtocol}.
+    """
+
+    def connect(self, framing: str = "line", max_message: int = 16) -> tuple[Quoting, Wire]:
+        """
+        Connect a protocol.
+        """
+        protocol, wire = Quoting(framing, max_message), Wire()
+        protocol.makeConnection(wire)
+        return protocol, wire
+
+    def test_interface(self) -> None:
+        """
+        It knows the end of the input from the end of the connection.
+        """
+        verifyObject(IHalfCloseableProtocol, Quoting("line", 16))
+
+    def test_answers(self) -> None:
+        """
+        Each message is answered, the last one without its end too; then it closes.
+        """
+        found = outcomes(lambda: Quoting("line", 16), b"a\nbc\n\nd", then_end=True)
+        self.assertEqual(found, {Outcome(b"[a][bc][][d]", True)})
+
+    def test_too_long(self) -> None:
+        """
+        A line that is too long closes the connection, without an answer to it
+        or to what follows; the lines before it are answered.
+        """
+        for end in (False, True):
+            found = outcomes(lambda: Quoting("line", 4), b"a\nbc\ndefg\nh\n", end)
+            self.assertEqual(found, {Outcome(b"[a][bc]", True)})
+
+    def test_chunks(self) -> None:
+        """
+        Each chunk is answered; the end of the input brings no other.
+        """
+        protocol, wire = self.connect("chunk", 4)
+        protocol.dataReceived(b"a\nbcde")
+        protocol.dataReceived(b"f")
+        protocol.readConnectionLost()
+        self.assertEqual(wire.value(), b"[a\nbc][de][f]")
+        self.assertTrue(wire.disconnecting)
+
+    def test_waiting(self) -> None:
+        """
+        While an answer is not complete, the messages behind it wait, those of
+        the same receive and those of later ones.
+        """
+        protocol, wire = self.connect()
+        protocol.dataReceived(b"a\n?b\nc\nd")
+        self.assertEqual(wire.value(), b"[a][?b]")
+        protocol.dataReceived(b"e\n?f\n")
+        protocol.dataReceived(b"g\n")
+        self.assertEqual(wire.value(), b"[a][?b]")
+        protocol.answered()
+        self.assertEqual(wire.value(), b"[a][?b][c][de][?f]")
+        protocol.answered()
+        self.assertEqual(wire.value(), b"[a][?b][c][de][?f][g]")
+        self.assertFalse(wire.disconnecting)
+
+    def test_end_while_waiting(self) -> None:
+        """
+        The end of the input waits, too, and the rest of a line is a message.
+        """
+        protocol, wire = self.connect()
+        protocol.dataReceived(b"?a\nb\n?c")
+        protocol.readConnectionLost()
+        self.assertEqual((wire.value(), wire.disconnecting), (b"[?a]", False))
+        protocol.answered()
+        self.assertEqual((wire.value(), wire.disconnecting), (b"[?a][b][?c]", False))
+        protocol.answered()
+        self.assertTrue(wire.disconnecting)
+
+    def test_too_long_while_waiting(self) -> None:
+        """
+        A line that is too long closes the connection when its turn comes.
+        """
+        protocol, wire = self.connect(max_message=4)
+        protocol.dataReceived(b"?a\nb\n")
+        protocol.dataReceived(b"too long\nc\n")
+        self.assertEqual((wire.value(), wire.disconnecting), (b"[?a]", False))
+        protocol.answered()
+        self.assertEqual((wire.value(), wire.disconnecting), (b"[?a][b]", True))
+
+    def test_nothing_after_close(self) -> None:
+        """
+        Once it has closed, it answers nothing that a transport still delivers.
+        """
+        protocol, wire = self.connect(max_message=4)
+        protocol.dataReceived(b"abcdefg")
+        protocol.dataReceived(b"h\ni\n")
+        protocol.readConnectionLost()
+        self.assertEqual((wire.value(), wire.disconnecting), (b"", True))
+
+    def test_write_side(self) -> None:
+        """
+        The end of this side's output changes nothing.
+        """
+        protocol, wire = self.connect()
+        protocol.writeConnectionLost()
+        self.assertFalse(wire.disconnecting)

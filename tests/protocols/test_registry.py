@@ -1,0 +1,139 @@
+"""
+Tests for L{socketd.protocols.registry} and what it finds.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint
+
+import attrs
+from twisted.internet.interfaces import IProtocol
+from twisted.internet.protocol import DatagramProtocol
+from twisted.trial.unittest import SynchronousTestCase
+
+from socketd.protocols.declaration import Declaration, NoOptions
+from socketd.protocols.registry import GROUP, Registry, installed
+from socketd.settings.model import ServiceOptions, SocketOptions
+from socketd.settings.options import REQUIRED, declared
+from tests.protocols.fakes import surroundings
+
+#: What socketd brings along: name, stream form, datagram form.
+OURS = {
+    "ack": (True, False),
+    "echo": (True, True),
+    "reply": (True, True),
+    "time": (True, True),
+    "upper": (True, True),
+}
+
+
+def registry(**values: str) -> Registry:
+    """
+    Make a registry of entry points, by name and value.
+    """
+    return Registry({name: EntryPoint(name, value, GROUP) for name, value in values.items()})
+
+
+class RegistryTests(SynchronousTestCase):
+    """
+    Tests for L{Registry}.
+    """
+
+    def test_lookup(self) -> None:
+        """
+        A protocol is imported when it is looked up, and not before.
+        """
+        found = registry(ours="socketd.protocols.echo:declaration", other="no.such.module:x")
+        self.assertIsInstance(found["ours"], Declaration)
+        self.assertEqual((sorted(found), len(found)), (["other", "ours"], 2))
+        self.assertTrue("other" in found)
+        self.assertFalse("third" in found)
+
+    def test_unknown(self) -> None:
+        """
+        What is not installed is not found.
+        """
+        self.assertRaises(KeyError, registry().__getitem__, "echo")
+
+    def test_no_module(self) -> None:
+        """
+        A protocol whose module is not there cannot be imported.
+        """
+        self.assertRaises(ImportError, registry(a="no.such.module:x").__getitem__, "a")
+
+    def test_no_attribute(self) -> None:
+        """
+        Nor can one whose module does not have it.
+        """
+        found = registry(a="socketd.protocols.echo:nothing")
+        self.assertRaises(ImportError, found.__getitem__, "a")
+
+    def test_no_declaration(self) -> None:
+        """
+        Nor can what is no declaration.
+        """
+        error = self.assertRaises(
+            ImportError, registry(a="socketd.protocols.echo:Echo").__getitem__, "a"
+        )
+        self.assertEqual(str(error), "socketd.protocols.echo:Echo is no Declaration")
+
+
+class InstalledTests(SynchronousTestCase):
+    """
+    Tests for L{installed}, and rules that every installed protocol keeps.
+    """
+
+    def setUp(self) -> None:
+        self.installed = installed()
+
+    def test_ours(self) -> None:
+        """
+        Our own protocols are found like anybody's, with the forms that they have.
+        """
+        found = {name: self.installed[name] for name in OURS}
+        forms = {
+            name: (one.stream is not None, one.datagram is not None) for name, one in found.items()
+        }
+        self.assertEqual(forms, OURS)
+
+    def test_made(self) -> None:
+        """
+        Each form makes a protocol of Twisted's from its options.
+        """
+        for name in OURS:
+            declaration = self.installed[name]
+            given = {"reply": b"x"} if name == "reply" else {}
+            options, around = declaration.options(**given), surroundings()
+            if declaration.stream is not None:
+                protocol = declaration.stream(options, around)
+                self.assertTrue(IProtocol.providedBy(protocol), name)
+                self.assertIsNot(protocol, declaration.stream(options, around))
+            if declaration.datagram is not None:
+                self.assertIsInstance(declaration.datagram(options, around), DatagramProtocol)
+
+    def test_options(self) -> None:
+        """
+        A protocol's options are frozen, have help, and no name of a common option.
+        """
+        common = declared(ServiceOptions).keys() | declared(SocketOptions).keys()
+        for name in OURS:
+            options = self.installed[name].options
+            self.assertTrue(attrs.has(options), name)
+            self.assertEqual(declared(options).keys() & common, set(), name)
+            for found in declared(options).values():
+                self.assertTrue(found.help.endswith("."), f"{name}: {found.name}")
+
+    def test_defaults(self) -> None:
+        """
+        Each default is a value that the option could have been given.
+        """
+        for name in OURS:
+            for found in declared(self.installed[name].options).values():
+                if found.default is not REQUIRED and isinstance(found.default, str):
+                    self.assertEqual(found.kind.parse(found.default), found.default)
+
+    def test_nothing_of_its_own(self) -> None:
+        """
+        A declaration may leave everything out.
+        """
+        self.assertEqual(Declaration(), Declaration(NoOptions, None, None))

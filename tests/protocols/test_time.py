@@ -1,0 +1,132 @@
+"""
+Tests for L{socketd.protocols.time}.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from twisted.internet.testing import StringTransport
+from twisted.trial.unittest import SynchronousTestCase
+
+from socketd.protocols.time import SECONDS_1900_TO_1970, time_reply
+from tests.protocols.fakes import answers, make_stream, surroundings
+
+#: A time of day in seconds since 1970, and what is sent for it, by epoch.
+TABLE: list[tuple[float, str, str]] = [
+    (-2208988801.0, "7c55817f", "ffffffff"),
+    (-2208988800.0, "7c558180", "00000000"),
+    (-1.0, "ffffffff", "83aa7e7f"),
+    (-0.25, "ffffffff", "83aa7e7f"),
+    (0.0, "00000000", "83aa7e80"),
+    (0.999, "00000000", "83aa7e80"),
+    (1.0, "00000001", "83aa7e81"),
+    (946684800.0, "386d4380", "bc17c200"),
+    # 2036-02-07 06:28:15 and :16, where the count from 1900 is full.
+    (2085978495.0, "7c55817f", "ffffffff"),
+    (2085978495.999, "7c55817f", "ffffffff"),
+    (2085978496.0, "7c558180", "00000000"),
+    (2085978497.0, "7c558181", "00000001"),
+    # 2038-01-19 03:14:07 and :08, where signed counts end.
+    (2147483647.0, "7fffffff", "03aa7e7f"),
+    (2147483648.0, "80000000", "03aa7e80"),
+    # 2106-02-07 06:28:15 and :16, where the count from 1970 is full.
+    (4294967295.0, "ffffffff", "83aa7e7f"),
+    (4294967295.5, "ffffffff", "83aa7e7f"),
+    (4294967296.0, "00000000", "83aa7e80"),
+    (4294967297.0, "00000001", "83aa7e81"),
+]
+
+#: When each count begins again.
+WRAPS = {"1900": datetime(2036, 2, 7, 6, 28, 16, tzinfo=UTC)}
+WRAPS["unix"] = datetime(2106, 2, 7, 6, 28, 16, tzinfo=UTC)
+
+
+class TimeReplyTests(SynchronousTestCase):
+    """
+    Tests for L{time_reply}.
+    """
+
+    def test_table(self) -> None:
+        """
+        Whole seconds are sent, rounded down, modulo 2**32.
+        """
+        found = [
+            (now, time_reply(now, "unix").hex(), time_reply(now, "1900").hex())
+            for now, *_ in TABLE
+        ]
+        self.assertEqual(found, TABLE)
+
+    def test_wraps(self) -> None:
+        """
+        The counts begin again at the second that the calendar says.
+        """
+        for epoch, when in WRAPS.items():
+            self.assertEqual(time_reply(when.timestamp() - 1, epoch), b"\xff\xff\xff\xff")
+            self.assertEqual(time_reply(when.timestamp(), epoch), b"\0\0\0\0")
+
+    def test_rfc_868(self) -> None:
+        """
+        The examples of RFC 868 are right: it counts from midnight of 1900-01-01.
+        """
+        examples = {
+            2208988800: datetime(1970, 1, 1, tzinfo=UTC),
+            2398291200: datetime(1976, 1, 1, tzinfo=UTC),
+            2524521600: datetime(1980, 1, 1, tzinfo=UTC),
+            2629584000: datetime(1983, 5, 1, tzinfo=UTC),
+        }
+        for count, when in examples.items():
+            self.assertEqual(time_reply(when.timestamp(), "1900"), count.to_bytes(4, "big"))
+        # Written as -1297728000 there, in two's complement.
+        before = datetime(1858, 11, 17, tzinfo=UTC).timestamp()
+        expected = (-1297728000).to_bytes(4, "big", signed=True)
+        self.assertEqual(time_reply(before, "1900"), expected)
+
+    def test_difference(self) -> None:
+        """
+        The two epochs are seventy years with seventeen leap days apart.
+        """
+        self.assertEqual(SECONDS_1900_TO_1970, (70 * 365 + 17) * 86400)
+
+
+class TimeTests(SynchronousTestCase):
+    """
+    Tests for C{time}.
+    """
+
+    def test_stream(self) -> None:
+        """
+        A connection is told the time at once, and closed.
+        """
+        for now, unix, since_1900 in TABLE:
+            for epoch, expected in (("unix", unix), ("1900", since_1900)):
+                transport = StringTransport()
+                protocol = make_stream("time", surroundings(now), epoch=epoch)
+                protocol.makeConnection(transport)
+                self.assertEqual(transport.value().hex(), expected)
+                self.assertTrue(transport.disconnecting)
+
+    def test_input(self) -> None:
+        """
+        What a peer says is of no interest.
+        """
+        transport = StringTransport()
+        protocol = make_stream("time", surroundings(1.0))
+        protocol.makeConnection(transport)
+        protocol.dataReceived(b"what time is it?")
+        self.assertEqual(transport.value(), b"\0\0\0\1")
+
+    def test_datagrams(self) -> None:
+        """
+        Each datagram is told the time, an empty one too.
+        """
+        for now, unix, since_1900 in TABLE:
+            for epoch, expected in (("unix", unix), ("1900", since_1900)):
+                found = answers("time", b"", b"x", b"x" * 65507, now=now, epoch=epoch)
+                self.assertEqual([reply.hex() for reply in found], [expected] * 3)
+
+    def test_default(self) -> None:
+        """
+        The seconds are those since 1970 unless the configuration wants others.
+        """
+        self.assertEqual(answers("time", b"", now=7.9), [b"\0\0\0\7"])

@@ -1,0 +1,217 @@
+"""
+Tests for L{socketd.settings.listeners}.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.internet.endpoints import _parse
+from twisted.trial.unittest import SynchronousTestCase
+
+from socketd.settings.listeners import (
+    DEFAULT_BACKLOG,
+    DEFAULT_MODE,
+    MAX_PATH,
+    Listener,
+    _split,
+    parse_listener,
+)
+from tests.settings.refusals import RUNTIME, refusal
+
+#: A string, its listener, and how that is written for people.
+GOOD = [
+    ("tcp:7", Listener("tcp", port=7), "tcp *:7"),
+    ("tcp:0", Listener("tcp"), "tcp *:0"),
+    ("tcp:65535", Listener("tcp", port=65535), "tcp *:65535"),
+    ("tcp:7:interface=", Listener("tcp", port=7), "tcp *:7"),
+    (
+        "tcp:7:interface=127.0.0.1:backlog=5",
+        Listener("tcp", "127.0.0.1", 7, backlog=5),
+        "tcp 127.0.0.1:7",
+    ),
+    ("interface=127.0.0.1:tcp:7", Listener("tcp", "127.0.0.1", 7), "tcp 127.0.0.1:7"),
+    ("tcp:7:interface=localhost", Listener("tcp", "localhost", 7), "tcp localhost:7"),
+    ("tcp6:7", Listener("tcp6", port=7), "tcp6 *:7"),
+    (
+        r"tcp6:7:interface=\:\:1:optional=yes",
+        Listener("tcp6", "::1", 7, optional=True),
+        "tcp6 [::1]:7",
+    ),
+    (r"tcp6:7:interface=fe80\:\:1%lo", Listener("tcp6", "fe80::1%lo", 7), "tcp6 [fe80::1%lo]:7"),
+    ("tcp6:7:interface=localhost", Listener("tcp6", "localhost", 7), "tcp6 localhost:7"),
+    ("udp:7:interface=10.0.0.1", Listener("udp", "10.0.0.1", 7), "udp 10.0.0.1:7"),
+    ("udp:7:optional=no", Listener("udp", port=7), "udp *:7"),
+    (r"udp6:7:interface=\:\:", Listener("udp6", "::", 7), "udp6 [::]:7"),
+    ("unix:/run/a.sock", Listener("unix", path="/run/a.sock"), "unix /run/a.sock"),
+    (
+        "unix:/run/a.sock:mode=600:backlog=1",
+        Listener("unix", path="/run/a.sock", mode=0o600, backlog=1),
+        "unix /run/a.sock",
+    ),
+    (r"unix:/run/a\:b\=c\\", Listener("unix", path="/run/a:b=c\\"), "unix /run/a:b=c\\"),
+    ("unix:{runtime}/a", Listener("unix", path="/run/test/a"), "unix /run/test/a"),
+    ("unixgram:a:mode=0", Listener("unixgram", path="a", mode=0), "unixgram a"),
+    ("unixgram:a:mode=777", Listener("unixgram", path="a", mode=0o777), "unixgram a"),
+]
+
+KINDS = "known are tcp, tcp6, udp, udp6, unix, unixgram"
+PORT = "a port is a number from 0 to 65535"
+BACKLOG = "a backlog is a number from 1 to 65535"
+MODE = "a mode is octal, such as 660"
+
+#: A string, and what is wrong with it.
+BAD = {
+    "": f"has the unknown kind :; {KINDS}",
+    "7": f"has the unknown kind 7:; {KINDS}",
+    "TCP:7": f"has the unknown kind TCP:; {KINDS}",
+    "tpc:7": "has the unknown kind tpc:; did you mean tcp?",
+    "ssl:443": f"has the unknown kind ssl:; {KINDS}",
+    "tcp": "takes one port: tcp:...",
+    "udp:7:8": "takes one port: udp:...",
+    "tcp:127.0.0.1:7": "takes one port: tcp:...",
+    "tcp6:7:interface=::1": "takes one port: tcp6:...",
+    "unix": "takes one path: unix:...",
+    "unix:/a:/b": "takes one path: unix:...",
+    "unix:": "has no path; write unix:/run/socketd/NAME.sock",
+    "unix:/" + "a" * MAX_PATH: f"has a path of over {MAX_PATH} bytes; choose a shorter one",
+    "unix:/" + "ä" * 54: f"has a path of over {MAX_PATH} bytes; choose a shorter one",
+    "tcp:": f"has the port ; {PORT}",
+    "tcp:x": f"has the port x; {PORT}",
+    "tcp:-1": f"has the port -1; {PORT}",
+    "tcp:70000": f"has the port 70000; {PORT}",
+    "tcp:65536": f"has the port 65536; {PORT}",
+    "tcp: 7": f"has the port  7; {PORT}",
+    "tcp:000007": f"has the port 000007; {PORT}",
+    "tcp:٧": f"has the port ٧; {PORT}",
+    "tcp:7:backlog=0": f"has the backlog 0; {BACKLOG}",
+    "tcp:7:backlog=many": f"has the backlog many; {BACKLOG}",
+    "unix:a:mode=888": f"has the mode 888; {MODE}",
+    "unix:a:mode=1777": f"has the mode 1777; {MODE}",
+    "unix:a:mode=-1": f"has the mode -1; {MODE}",
+    "unix:a:mode=": f"has the mode ; {MODE}",
+    "unix:a:mode=rw": f"has the mode rw; {MODE}",
+    "tcp:7:optional=maybe": "has optional=maybe; write yes or no",
+    "tcp:7:mode=660": "has the unknown argument mode=; known are backlog, interface, optional",
+    "tcp:7:interfaces=lo": "has the unknown argument interfaces=; did you mean interface?",
+    "udp:7:backlog=5": "has the unknown argument backlog=; known are interface, optional",
+    "unix:a:interface=b": "has the unknown argument interface=; known are backlog, mode, optional",
+    "unixgram:a:backlog=5": "has the unknown argument backlog=; known are mode, optional",
+    r"tcp:7:interface=\:\:1": "has an IPv6 interface; write tcp6:",
+    r"udp:7:interface=\:\:": "has an IPv6 interface; write udp6:",
+    "tcp6:7:interface=127.0.0.1": "has an IPv4 interface; write tcp:",
+    "udp6:7:interface=0.0.0.0": "has an IPv4 interface; write udp:",
+}
+
+#: Strings in the grammar of Twisted's endpoints, sense or not.
+SPLIT = [
+    "",
+    ":",
+    "=",
+    "a",
+    "a:b:c",
+    "a:b=c",
+    "a:b=c=d",
+    "b=c:a",
+    "a:=c",
+    "a:b=",
+    "a:b=c:b=d",
+    "a::b",
+    r"a\:b",
+    r"a\=b:c",
+    r"a:b\=c=d",
+    r"a:b=c\:d",
+    r"a:b=c\=d",
+    r"a\\:b",
+    r"a\\\:b",
+    r"\a\b",
+    r"tcp6:7:interface=\:\:1",
+    "tcp:80:interface=127.0.0.1:backlog=50",
+    "unix:/var/run/ä b:mode=660",
+    "a:==",
+    "==a:b",
+]
+
+
+class ParseListenerTests(SynchronousTestCase):
+    """
+    Tests for L{parse_listener} and L{Listener}.
+    """
+
+    def test_good(self) -> None:
+        """
+        A string becomes a listener, which people can read again.
+        """
+        read = [(text, parse_listener(text, RUNTIME)) for text, *_ in GOOD]
+        self.assertEqual([(text, found, str(found)) for text, found in read], GOOD)
+
+    def test_bad(self) -> None:
+        """
+        What is wrong is said, and what would be right.
+        """
+        self.assertEqual({text: refusal(parse_listener, text, RUNTIME) for text in BAD}, BAD)
+
+    def test_longest_path(self) -> None:
+        """
+        The longest path that fits an address of the kernel's is taken.
+        """
+        path = "/" + "a" * (MAX_PATH - 1)
+        self.assertEqual(parse_listener(f"unix:{path}", RUNTIME).path, path)
+
+    def test_runtime_counts(self) -> None:
+        """
+        The path's length is that with the directory put in.
+        """
+        message = refusal(parse_listener, "unix:{runtime}/a", "/" + "r" * 105)
+        self.assertEqual(message, f"has a path of over {MAX_PATH} bytes; choose a shorter one")
+
+    def test_no_positional(self) -> None:
+        """
+        A string of arguments alone names no kind.
+        """
+        for text in ("interface=a", "mode=660:backlog=3"):
+            self.assertIn("kind", refusal(parse_listener, text, RUNTIME), text)
+
+    def test_defaults(self) -> None:
+        """
+        What is not given is what suits most: a long queue, no stranger.
+        """
+        found = parse_listener("unix:a", RUNTIME)
+        self.assertEqual((found.backlog, found.mode), (DEFAULT_BACKLOG, DEFAULT_MODE))
+        self.assertEqual(found.mode & 0o007, 0)
+
+    def test_sockets(self) -> None:
+        """
+        Each kind has its family and type.
+        """
+        inet, inet6, unix = socket.AF_INET, socket.AF_INET6, socket.AF_UNIX
+        expected: dict[str, Any] = {
+            "tcp": (inet, socket.SOCK_STREAM, True),
+            "tcp6": (inet6, socket.SOCK_STREAM, True),
+            "unix": (unix, socket.SOCK_STREAM, True),
+            "udp": (inet, socket.SOCK_DGRAM, False),
+            "udp6": (inet6, socket.SOCK_DGRAM, False),
+            "unixgram": (unix, socket.SOCK_DGRAM, False),
+        }
+        listeners = {kind: Listener(kind) for kind in expected}
+        found = {kind: (one.family, one.type, one.is_stream) for kind, one in listeners.items()}
+        self.assertEqual(found, expected)
+
+
+class SplitTests(SynchronousTestCase):
+    """
+    Tests for the grammar, which is a copy of Twisted's.
+    """
+
+    def test_as_twisted(self) -> None:
+        """
+        Every string is taken apart as L{twisted.internet.endpoints} does it.
+        """
+        self.assertEqual([_split(text) for text in SPLIT], [_parse(text) for text in SPLIT])
+
+    def test_backslash_at_the_end(self) -> None:
+        """
+        A backslash with nothing behind it, at which Twisted's fails, is dropped.
+        """
+        self.assertEqual(_split("a:b\\"), (["a", "b"], {}))

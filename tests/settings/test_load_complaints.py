@@ -1,0 +1,333 @@
+"""
+Tests for L{socketd.settings.load}: what it complains of, in which words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from socketd.settings.complaints import SettingsError
+from socketd.settings.load import parse
+from socketd.settings.model import Service
+from tests.settings.refusals import PROTOCOLS, RUNTIME, Importing, complaints
+
+COMMON = (
+    "enabled, listen, log_connections, log_messages, protocol, so_bindtodevice, so_broadcast,"
+    " so_dontroute, so_keepalive, so_linger, so_oobinline, so_rcvbuf, so_reuseaddr, so_reuseport,"
+    " so_sndbuf, tcp_keepcnt, tcp_keepidle, tcp_keepintvl, tcp_nodelay, tcp_user_timeout"
+)
+
+#: What a file says, and what is wrong with it, line by line.
+TABLE: list[tuple[str, list[str]]] = [
+    # Options that do not exist.
+    (
+        "[echo]\nlisten = tcp:7\nlisen = tcp:8\n",
+        ["FILE:3: [echo] lisen: is no option here; did you mean listen?"],
+    ),
+    (
+        "[echo]\nlisten = tcp:7\nfoo = 1\n",
+        [f"FILE:3: [echo] foo: is no option here; known are {COMMON}"],
+    ),
+    (
+        "[echo]\nListen = tcp:7\n",
+        [
+            "FILE:1: [echo]: has no listen; write listen = list (one per line, or with commas)",
+            "FILE:2: [echo] Listen: is no option here; did you mean listen?",
+        ],
+    ),
+    (
+        "[socketd]\nlog_levels = info\n[echo]\nlisten = tcp:7\n",
+        ["FILE:2: [socketd] log_levels: is no option here; did you mean log_level?"],
+    ),
+    (
+        "[stream]\nlisten = tcp:7\nreply = x\n[talk]\nlisten = tcp:8\nreply = x\n",
+        [f"FILE:3: [stream] reply: is no option here; known are {COMMON}"],
+    ),
+    # Protocols.
+    (
+        "[eco]\nlisten = tcp:7\n",
+        ["FILE:1: [eco]: is no protocol; did you mean echo?"],
+    ),
+    (
+        "[a]\nprotocol = http\nlisten = tcp:7\n",
+        [
+            "FILE:2: [a] protocol = http: is no protocol;"
+            " known are datagram, echo, stream, talk"
+        ],
+    ),
+    (
+        "[a]\nprotocol =\nlisten = tcp:7\n",
+        ["FILE:2: [a] protocol =: is no protocol; known are datagram, echo, stream, talk"],
+    ),
+    # Values.
+    (
+        "[talk]\nlisten = tcp:7\nreply = a\\qb\nclose = perhaps\ntimes = x\n",
+        [
+            r"FILE:3: [talk] reply = a\qb: has the unknown escape \q; known are \n \r \t \xNN and \\",
+            "FILE:4: [talk] close = perhaps: is neither yes nor no",
+            "FILE:5: [talk] times = x: is no whole number",
+        ],
+    ),
+    (
+        "[socketd]\ndrain_timeout = 10\nlog_level = loud\n[echo]\nlisten = tcp:7\n",
+        [
+            "FILE:2: [socketd] drain_timeout = 10: is no duration; write 250ms, 10s, 5m or 1h",
+            "FILE:3: [socketd] log_level = loud: is not known;"
+            " write debug or info or warn or error",
+        ],
+    ),
+    (
+        "[echo]\nlisten = tcp:7\nenabled = si\n",
+        ["FILE:3: [echo] enabled = si: is neither yes nor no"],
+    ),
+    (
+        "[echo]\nenabled = no\nlisten = tcp:x\n",
+        ["FILE:3: [echo] listen = tcp:x: has the port x; a port is a number from 0 to 65535"],
+    ),
+    (
+        "[echo]\nlisten = tcp:7\nprotocol = two words\n",
+        [
+            "FILE:3: [echo] protocol = two words: is no protocol;"
+            " known are datagram, echo, stream, talk"
+        ],
+    ),
+    # What is missing.
+    (
+        "[talk]\n",
+        [
+            "FILE:1: [talk]: has no listen; write listen = list (one per line, or with commas)",
+            r"FILE:1: [talk]: has no reply; write reply = text (\n \r \t \xNN \\)",
+        ],
+    ),
+    (
+        "[echo]\nlisten =\n",
+        ["FILE:2: [echo] listen =: is empty; write tcp:PORT or udp:PORT"],
+    ),
+    # Names.
+    (
+        "[no name]\nprotocol = echo\nlisten = tcp:7\n",
+        [
+            "FILE:1: [no name]: is no service name;"
+            " use up to 32 letters, digits and . _ -"
+        ],
+    ),
+    (
+        "[echo]\nlisten = tcp:7\n[echo ]\nprotocol = echo\nlisten = tcp:8\n",
+        ["FILE:3: [echo ]: is no service name; use up to 32 letters, digits and . _ -"],
+    ),
+    (
+        "[socketd]\nlisten = tcp:7\n[echo]\nlisten = tcp:7\n",
+        ["FILE:2: [socketd] listen: is no option here; known are drain_timeout, log_level"],
+    ),
+    (
+        "[DEFAULT]\nlog_messages = text\n[echo]\nlisten = tcp:7\n",
+        ["FILE:1: [DEFAULT]: is no protocol; known are datagram, echo, stream, talk"],
+    ),
+    # Listeners.
+    (
+        "[echo]\nlisten =\n    tcp:70000\n    tpc:7\n    tcp:7\n",
+        [
+            "FILE:2: [echo] listen = tcp:70000: has the port 70000;"
+            " a port is a number from 0 to 65535",
+            "FILE:2: [echo] listen = tpc:7: has the unknown kind tpc:; did you mean tcp?",
+        ],
+    ),
+    (
+        "[datagram]\nlisten = tcp:7, udp:7, unix:a\n",
+        [
+            "FILE:2: [datagram] listen = tcp:7: is a stream listener,"
+            " which the protocol does not have; write udp:",
+            "FILE:2: [datagram] listen = unix:a: is a stream listener,"
+            " which the protocol does not have; write udp:",
+        ],
+    ),
+    (
+        "[stream]\nlisten = tcp:7, udp6:7\n",
+        [
+            "FILE:2: [stream] listen = udp6:7: is a datagram listener,"
+            " which the protocol does not have; write tcp:"
+        ],
+    ),
+    # Addresses.
+    (
+        "[echo]\nlisten = unix:a:mode=600\n[b]\nprotocol = echo\nlisten = tcp:8, unix:a\n",
+        ["FILE:5: [b] listen = unix a: is taken already, by [echo]"],
+    ),
+    (
+        "[echo]\nlisten = tcp:7:backlog=1, tcp:7:backlog=2\n",
+        ["FILE:2: [echo] listen = tcp *:7: is taken already, by [echo]"],
+    ),
+    # Defaults.
+    (
+        "[defaults]\nso_keepalive = maybe\n[echo]\nlisten = tcp:7\n[stream]\nlisten = tcp:8\n",
+        ["FILE:2: [defaults] so_keepalive = maybe: is neither yes nor no"],
+    ),
+    (
+        "[echo]\nlisten = tcp:7\n[defaults]\nlog_conections = no\n",
+        ["FILE:4: [defaults] log_conections: is no option here; did you mean log_connections?"],
+    ),
+    (
+        "[echo]\nlisten = tcp:7\n[defaults]\nreply = x\n",
+        [
+            "FILE:4: [defaults] reply: is no option here;"
+            f" known are {COMMON.replace('listen, ', '').replace('protocol, ', '')}"
+        ],
+    ),
+]
+
+#: Everything wrong at once, and in which order it is said.
+ALL_WRONG = """\
+stray
+[socketd]
+drain_timeout = soon
+[defaults]
+tcp_keepcnt = 0
+nonsense = 1
+[echo]
+listen = tcp:7
+listen = tcp:0x8
+log_messages = yes
+[nope]
+[stream]
+listen = udp:7
+so_linger = 7s
+[echo]
+listen = tcp:9
+garbage
+"""
+ALL_WRONG_LINES = [1, 3, 5, 6, 9, 9, 10, 11, 13, 14, 15, 17]
+
+
+class ComplaintTableTests(SynchronousTestCase):
+    """
+    Tests for the words of each complaint.
+    """
+
+    def test_table(self) -> None:
+        """
+        Each mistake is named with its line, its section, its option and its
+        value, with what is wrong and what would be right.
+        """
+        self.maxDiff = None
+        self.assertEqual([(text, complaints(text)) for text, _ in TABLE], TABLE)
+
+    def test_all_at_once(self) -> None:
+        """
+        All mistakes are named in one run, each once, in the order of the file.
+        """
+        error = self.assertRaises(SettingsError, parse, ALL_WRONG, "FILE", PROTOCOLS, RUNTIME)
+        self.assertEqual([found.line for found in error.complaints], ALL_WRONG_LINES)
+
+    def test_broken_and_nothing_else(self) -> None:
+        """
+        A file whose sections could not be read is not told to have none.
+        """
+        found = complaints("broken\n")
+        self.assertEqual(found, ["FILE:1: stands before any [section]"])
+
+    def test_too_many_broken_lines(self) -> None:
+        """
+        The end of a broken file is not blamed for what was not read.
+        """
+        found = complaints("broken\n" * 60)
+        self.assertEqual(len(found), 51)
+        self.assertIn("FILE: too many broken lines; the rest was not read", found)
+
+
+class NameTests(SynchronousTestCase):
+    """
+    Tests for the names of services.
+    """
+
+    def test_good(self) -> None:
+        """
+        A name is made of letters, digits, dots, underscores and hyphens.
+        """
+        for name in ("a", "7", "Echo-2.b_c", "x" * 32):
+            text = f"[{name}]\nprotocol = echo\nlisten = tcp:7\n"
+            self.assertEqual(complaints(text), [], name)
+
+    def test_bad(self) -> None:
+        """
+        Other names would need quotes in logs, tables and metrics.
+        """
+        for name in ("x" * 33, "-a", ".a", "_a", "a b", "ä", "a/b", "a:b", "a[", " a", "a\u202e"):
+            text = f"[{name}]\nprotocol = echo\nlisten = tcp:7\n"
+            found = complaints(text)
+            self.assertEqual(len(found), 1, name)
+            self.assertIn("is no service name; use up to 32 letters, digits and . _ -", found[0])
+
+
+class ImportTests(SynchronousTestCase):
+    """
+    Tests for protocols that are installed but broken.
+    """
+
+    def test_named(self) -> None:
+        """
+        One that a service speaks is complained of, wherever it is named.
+        """
+        message = "cannot be imported: no module named crypt"
+        text = "[broken]\nlisten = tcp:7\n[a]\nprotocol = broken\nlisten = tcp:8\n"
+        self.assertEqual(
+            complaints(text, Importing()),
+            [f"FILE:1: [broken]: {message}", f"FILE:4: [a] protocol = broken: {message}"],
+        )
+
+    def test_not_named(self) -> None:
+        """
+        One that no service speaks is nobody's trouble.
+        """
+        self.assertEqual(complaints("[echo]\nlisten = tcp:7\n", Importing()), [])
+
+
+class TrialTests(SynchronousTestCase):
+    """
+    Tests for what the machine refuses, as the caller's trial finds it.
+    """
+
+    def try_out(self, service: Service) -> Iterator[tuple[str, str]]:
+        """
+        Refuse one option to every service.
+        """
+        self.tried.append(service.name)
+        if "so_dontroute" in service.lines:
+            yield "so_dontroute", "this system refuses it"
+
+    def complaints(self, text: str) -> list[str]:
+        """
+        Read a configuration with the trial.
+        """
+        self.tried: list[str] = []
+        read = (parse, text, "FILE", PROTOCOLS, RUNTIME, self.try_out)
+        return str(self.assertRaises(SettingsError, *read)).split("\n")
+
+    def test_refused(self) -> None:
+        """
+        A refused option is complained of at its line, among the other complaints.
+        """
+        text = "[echo]\nlisten = tcp:7\nso_dontroute = yes\nso_keepalive = x\n"
+        expected = [
+            "FILE:3: [echo] so_dontroute: this system refuses it",
+            "FILE:4: [echo] so_keepalive = x: is neither yes nor no",
+        ]
+        self.assertEqual(self.complaints(text), expected)
+
+    def test_inherited(self) -> None:
+        """
+        One that was inherited is complained of once, where it stands.
+        """
+        text = "[echo]\nlisten = tcp:7\n[stream]\nlisten = tcp:8\n[defaults]\nso_dontroute = no\n"
+        expected = ["FILE:6: [defaults] so_dontroute: this system refuses it"]
+        self.assertEqual(self.complaints(text), expected)
+        self.assertEqual(self.tried, ["echo", "stream"])
+
+    def test_disabled(self) -> None:
+        """
+        A disabled service is not tried out: it may be meant for another machine.
+        """
+        text = "[echo]\nlisten = tcp:7\nenabled = no\nso_dontroute = no\n[stream]\nlisten = x\n"
+        self.complaints(text)
+        self.assertEqual(self.tried, ["stream"])

@@ -1,0 +1,3 @@
+"""
+The real daemon as a child process, spoken to over real sockets.
+"""

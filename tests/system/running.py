@@ -1,0 +1,396 @@
+"""
+Starts the real daemon, collects what it writes, and checks how it ends.
+
+What these tests do blocks: each runs in a thread, and everything that it waits for
+has a deadline.  No test sleeps; it reads until what it waits for is there.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pty
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import wraps
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Condition, Thread
+from typing import Any, ClassVar
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import SkipTest, TestCase
+
+#: Longer than anything here takes on a busy machine (seconds).
+DEADLINE = 15.0
+
+#: twistd ends itself with the signal that stopped it.
+STOPPED = -signal.SIGTERM
+
+TWISTD = (str(Path(sys.executable).with_name("twistd")), "--nodaemon", "--pidfile=", "socketd")
+CHECK = (sys.executable, "-m", "socketd", "check")
+
+_FAMILIES = {
+    "tcp": (socket.AF_INET, socket.SOCK_STREAM),
+    "tcp6": (socket.AF_INET6, socket.SOCK_STREAM),
+    "unix": (socket.AF_UNIX, socket.SOCK_STREAM),
+    "udp": (socket.AF_INET, socket.SOCK_DGRAM),
+}
+
+# What would lead a daemon away from the test's own files.
+_HIDDEN = ("SOCKETD_CONFIG", "RUNTIME_DIRECTORY", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
+
+# pidfd_getfd(2) has no function in Python; its number is the same everywhere.
+_PIDFD_GETFD = 438
+
+
+def in_thread(test: Callable[[Any], None]) -> Callable[[Any], Deferred[None]]:
+    """
+    Run a test that blocks in a thread, so that trial can still time it out.
+    """
+
+    @wraps(test)
+    def run(self: Any) -> Deferred[None]:
+        return deferToThread(test, self)
+
+    return run
+
+
+class Output:
+    """
+    What a child writes, as it comes; one character for each byte.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self.text = ""
+        self._descriptor = descriptor
+        self._seen = 0
+        self._ended = False
+        self._changed = Condition()
+        self._thread = Thread(target=self._collect, daemon=True)
+        self._thread.start()
+
+    def wait_for(self, pattern: str, timeout: float = DEADLINE) -> re.Match[str]:
+        """
+        Wait until a pattern appears behind what was waited for before.
+
+        @raise AssertionError: if it does not appear in time, or the child ends.
+        """
+        expected = re.compile(pattern, re.MULTILINE)
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended or self._find(expected), timeout)
+            found = self._find(expected)
+            if found is None:
+                raise AssertionError(f"no {pattern!r} in {self.text[self._seen:]!r}")
+            self._seen = found.end()
+            return found
+
+    def find(self, pattern: str) -> re.Match[str]:
+        """
+        Wait until a pattern appears anywhere; what is waited for next stays the same.
+        """
+        with self._changed:
+            seen, self._seen = self._seen, 0
+            try:
+                return self.wait_for(pattern)
+            finally:
+                self._seen = seen
+
+    def join(self) -> str:
+        """
+        Wait for the end, and return everything.
+        """
+        self._thread.join(DEADLINE)
+        return self.text
+
+    def _find(self, expected: re.Pattern[str]) -> re.Match[str] | None:
+        return expected.search(self.text, self._seen)
+
+    def _collect(self) -> None:
+        for data in _pieces(self._descriptor):
+            with self._changed:
+                self.text += data.decode("latin-1")
+                self._changed.notify_all()
+        os.close(self._descriptor)
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+
+class Daemon:
+    """
+    A running daemon; at the end of its C{with} block it is stopped and must end well.
+
+    @ivar pid: its process id.
+    @ivar output: what it writes to standard output.
+    @ivar errors: what it writes to standard error; a terminal takes both.
+    """
+
+    def __init__(self, arguments: Sequence[str], terminal: bool = False, **how: Any) -> None:
+        start = self._start_at_terminal if terminal else self._start_at_pipes
+        start([*TWISTD, *arguments], start_new_session=True, **how)
+        self.pid = self._process.pid
+
+    def __enter__(self) -> Daemon:
+        return self
+
+    def __exit__(self, kind: Any, problem: BaseException | None, traceback: Any) -> None:
+        if problem is None:
+            self.stop()
+        else:
+            self.kill()
+            if not isinstance(problem, SkipTest):
+                print(f"the daemon wrote:\n{self.output.text}{self.errors.text}")
+
+    def address(self, service: str, kind: str = "tcp") -> Any:
+        """
+        Find out where a service listens, as its log says it.
+
+        @return: what C{connect} takes.
+        """
+        found = self.output.find(rf"\b{service} listens on {kind} (.*?)\r?$")[1]
+        if kind == "unix":
+            return found
+        host, _, port = found.rpartition(":")
+        return host.strip("[]"), int(port)
+
+    def connect(self, service: str, kind: str = "tcp") -> socket.socket:
+        """
+        Connect to a service.
+        """
+        address = self.address(service, kind)
+        sock = socket.socket(*_FAMILIES[kind])
+        sock.settimeout(DEADLINE)
+        sock.connect(address)
+        return sock
+
+    def listening_socket(self, service: str, kind: str = "tcp") -> socket.socket:
+        """
+        Get hold of the daemon's own socket.
+
+        @raise SkipTest: if this system does not allow that.
+        """
+        address = self.address(service, kind)
+        for sock in _sockets_of(self.pid):
+            if sock.type == _FAMILIES[kind][1] and sock.getsockname()[:2] == address:
+                return sock
+            sock.close()
+        raise AssertionError(f"no socket is bound to {address}")
+
+    def type(self, text: str) -> None:
+        """
+        Type at the daemon's console.
+        """
+        os.write(self._keyboard, text.encode())
+
+    def terminate(self) -> None:
+        """
+        Ask it to stop, and do not wait; its open connections may have to end first.
+        """
+        self._process.terminate()
+
+    def stop(self) -> None:
+        """
+        Stop, as systemd would; nothing may go wrong, and nothing may be left.
+        """
+        self.terminate()
+        status = self.wait()
+        text, errors = self.output.join(), self.errors.join()
+        assert "Traceback" not in text and "Unhandled" not in text, text
+        assert status == STOPPED, f"it ended with {status}:\n{text}{errors}"
+        assert self.errors is self.output or not errors, errors
+
+    def wait(self) -> int:
+        """
+        Wait for the end, and see that no process is left.
+        """
+        try:
+            status = self._process.wait(DEADLINE)
+            assert not self._signal(0), "a process is left"
+        finally:
+            self.kill()
+        return status
+
+    def kill(self) -> None:
+        """
+        End at once, with all that it started.
+        """
+        self._signal(signal.SIGKILL)
+        self._process.wait(DEADLINE)
+        self.output.join()
+        self.errors.join()
+        keyboard, self._keyboard = self._keyboard, -1
+        if keyboard >= 0:
+            os.close(keyboard)
+
+    def _signal(self, number: int) -> bool:
+        try:
+            os.killpg(self._process.pid, number)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def _start_at_pipes(self, command: list[str], **how: Any) -> None:
+        stdin, self._keyboard = os.pipe()
+        stdout, output = os.pipe()
+        stderr, errors = os.pipe()
+        given = {"stdin": stdin, "stdout": output, "stderr": errors}
+        self._process = subprocess.Popen(command, **(given | how))
+        for descriptor in given.values():
+            os.close(descriptor)
+        self.output, self.errors = Output(stdout), Output(stderr)
+
+    def _start_at_terminal(self, command: list[str], **how: Any) -> None:
+        self._keyboard, screen = pty.openpty()
+        self._process = subprocess.Popen(
+            command, stdin=screen, stdout=screen, stderr=screen, **how
+        )
+        os.close(screen)
+        self.output = self.errors = Output(os.dup(self._keyboard))
+
+
+@frozen
+class Ended:
+    """
+    How a command ended.
+    """
+
+    status: int
+    output: str
+    errors: str
+
+
+class SystemCase(TestCase):
+    """
+    A test of the real daemon, with a directory of its own.
+
+    @ivar directory: for its files and sockets; a short path, as UNIX sockets need it.
+    """
+
+    timeout: ClassVar[float] = 60
+
+    def setUp(self) -> None:
+        """
+        Make the directory.
+        """
+        made = TemporaryDirectory(prefix="socketd-")
+        self.addCleanup(made.cleanup)
+        self.directory = Path(made.name)
+
+    def daemon(self, ini: str, *options: str, **how: Any) -> Daemon:
+        """
+        Start a daemon.
+
+        @param ini: its configuration.
+        @param options: more of its command line.
+        @param how: C{terminal=True}, or arguments of L{subprocess.Popen}.
+        """
+        file = self.write("socketd.ini", ini)
+        return self.twistd("--config", str(file), *options, **how)
+
+    def twistd(self, *options: str, **how: Any) -> Daemon:
+        """
+        Start a daemon with a command line.
+        """
+        given = {"env": self.environment(), "cwd": self.directory}
+        return Daemon(options, **(given | how))
+
+    def run_both(self, *files: str | Path, **environ: str) -> tuple[Ended, Ended]:
+        """
+        Run a daemon that does not come up, and C{socketd check} of the same file.
+
+        @param files: the file, or none.
+        @return: how the daemon and the check ended.
+        """
+        named = [f"--config={file}" for file in files]
+        commands = [[*TWISTD, *named], [*CHECK, *map(str, files)]]
+        with ThreadPoolExecutor() as pool:
+            given = {"env": self.environment(**environ), "cwd": self.directory}
+            daemon, check = pool.map(lambda command: _run_to_end(command, **given), commands)
+        return daemon, check
+
+    def write(self, name: str, content: str | bytes) -> Path:
+        """
+        Write a file into the directory.
+        """
+        file = self.directory / name
+        file.write_bytes(content.encode() if isinstance(content, str) else content)
+        return file
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """
+        Make the environment of a child.
+        """
+        kept = {name: value for name, value in os.environ.items() if name not in _HIDDEN}
+        return kept | {"XDG_RUNTIME_DIR": str(self.directory)} | more
+
+
+def read_to_end(sock: socket.socket, size: int = 4096) -> bytes:
+    """
+    Receive until the other side has closed.
+    """
+    received = bytearray()
+    while data := sock.recv(size):
+        received += data
+    return bytes(received)
+
+
+def read_exactly(sock: socket.socket, length: int) -> bytes:
+    """
+    Receive that many bytes, or fewer if the other side closes before.
+    """
+    received = b""
+    while len(received) < length and (data := sock.recv(length - len(received))):
+        received += data
+    return received
+
+
+def name_of(sock: socket.socket) -> str:
+    """
+    Write a client's own address as the daemon does.
+    """
+    return "{}:{}".format(*sock.getsockname())
+
+
+def _run_to_end(command: Sequence[str], **how: Any) -> Ended:
+    ended = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, timeout=DEADLINE, **how
+    )
+    return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+
+
+def _pieces(descriptor: int) -> Iterator[bytes]:
+    try:
+        while data := os.read(descriptor, 65536):
+            yield data
+    except OSError:
+        pass  # so a terminal ends whose last process is gone
+
+
+def _sockets_of(pid: int) -> Iterator[socket.socket]:
+    """
+    Duplicate the sockets of another process.
+    """
+    if not hasattr(os, "pidfd_open"):
+        raise SkipTest("this system has no pidfd_open(2)")
+    process = os.pidfd_open(pid)
+    try:
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            if os.readlink(link).startswith("socket:"):
+                yield socket.socket(fileno=_duplicate(process, int(link.name)))
+    finally:
+        os.close(process)
+
+
+def _duplicate(process: int, descriptor: int) -> int:
+    found = ctypes.CDLL(None, use_errno=True).syscall(_PIDFD_GETFD, process, descriptor, 0)
+    if found < 0:
+        raise SkipTest(f"pidfd_getfd(2): {os.strerror(ctypes.get_errno())}")
+    return int(found)

@@ -1,0 +1,455 @@
+"""
+How the daemon starts, and how it refuses to: statuses, complaints, and what is left behind.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import stat
+from contextlib import ExitStack
+from pathlib import Path
+
+from twisted.trial.unittest import SkipTest
+
+from tests.system.running import SystemCase, in_thread, read_to_end
+
+#: The statuses of a start that fails: a bad configuration (sysexits.h), anything else.
+BAD_CONFIG = 78
+FAILED = 1
+
+ECHO = "[echo]\nlisten = tcp:0:interface=127.0.0.1\n"
+
+# Each broken configuration, and the lines that are complained of behind its name.
+BROKEN = {
+    "empty": ("", [": serves nothing; add a section such as [echo] with listen = tcp:7007"]),
+    "without a service": (
+        "[socketd]\ndrain_timeout = 1s\n",
+        [": serves nothing; add a section such as [echo] with listen = tcp:7007"],
+    ),
+    "unknown protocol": (
+        "[ehco]\nlisten = tcp:0\n",
+        [":1: [ehco]: is no protocol; did you mean echo?"],
+    ),
+    "unknown option": (
+        f"{ECHO}operater = auto\nso_keepalvie = yes\n",
+        [
+            ":3: [echo] operater: is no option here; known are .*",
+            ":4: [echo] so_keepalvie: is no option here; did you mean so_keepalive?",
+        ],
+    ),
+    "duplicate section": (
+        f"{ECHO}{ECHO}",
+        [":3: [echo]: stands twice; join the two"],
+    ),
+    "bad port": (
+        "[echo]\nlisten = tcp:70000\n",
+        [":2: [echo] listen = tcp:70000: has the port 70000; a port is a number from 0 to 65535"],
+    ),
+    "no port": (
+        "[echo]\nlisten = interface=127.0.0.1\n",
+        [":2: [echo] listen = interface=127.0.0.1: has no kind; .*"],
+    ),
+    "several": (
+        "[socketd]\ndrain_timeout = soon\n[time]\nlisten = udp:-1\nepoch = 1970\n[x]\n",
+        [
+            ":2: [socketd] drain_timeout = soon: is no duration; write 250ms, 10s, 5m or 1h",
+            ":4: [time] listen = udp:-1: has the port -1; a port is a number from 0 to 65535",
+            ":5: [time] epoch = 1970: is not known; write unix or 1900",
+            ":6: [x]: is no protocol; known are ack, echo, reply, time, upper",
+        ],
+    ),
+}
+
+
+class ConfigurationTests(SystemCase):
+    """
+    Tests for configurations that cannot be used.
+    """
+
+    @in_thread
+    def test_broken(self) -> None:
+        """
+        Whatever is wrong is said in one line each, alike by the daemon and the check.
+        """
+        for name, (text, lines) in BROKEN.items():
+            file = self.write("broken.ini", text)
+            self._check_refusal(name, file, [str(file) + line for line in lines])
+
+    @in_thread
+    def test_not_text(self) -> None:
+        """
+        A file that is not UTF-8 is refused with the line of its first bad byte.
+        """
+        file = self.write("latin.ini", f"{ECHO}; caf".encode() + b"\xe9\n")
+        line = f"{file}:3: is not UTF-8 text (byte 0xe9)"
+        self._check_refusal("not UTF-8", file, [line])
+
+    @in_thread
+    def test_missing(self) -> None:
+        """
+        A file that is not there is named.
+        """
+        file = self.directory / "none.ini"
+        line = f"{file}: cannot be read: No such file or directory"
+        self._check_refusal("missing", file, [line])
+
+    @in_thread
+    def test_directory(self) -> None:
+        """
+        A directory is no configuration.
+        """
+        line = f"{self.directory}: cannot be read: Is a directory"
+        self._check_refusal("directory", self.directory, [line])
+
+    @in_thread
+    def test_unreadable(self) -> None:
+        """
+        A file that must not be read is refused.
+        """
+        file = self.write("secret.ini", ECHO)
+        file.chmod(0)
+        if os.access(file, os.R_OK):
+            raise SkipTest("this user may read every file")
+        self._check_refusal("unreadable", file, [f"{file}: cannot be read: Permission denied"])
+
+    @in_thread
+    def test_read_fails(self) -> None:
+        """
+        A file that can be opened and not read is refused.
+        """
+        file = Path("/proc/self/mem")
+        if not file.exists():
+            raise SkipTest("this system has no such file")
+        self._check_refusal("unreadable", file, [f"{file}: cannot be read: Input/output error"])
+
+    @in_thread
+    def test_nothing_bound(self) -> None:
+        """
+        A good service beside a broken one is not started.
+        """
+        path = self.directory / "echo.sock"
+        file = self.write("half.ini", f"[echo]\nlisten = unix:{path}\n[ehco]\nlisten = tcp:0\n")
+        line = f"{file}:3: [ehco]: is no protocol; did you mean echo?"
+        self._check_refusal("half", file, [line])
+        self.assertFalse(path.exists())
+
+    def _check_refusal(self, name: str, file: Path, lines: list[str]) -> None:
+        """
+        Start and check a file; where a line ends in C{.*} the rest may be anything.
+        """
+        for ended in self.run_both(file):
+            self.assertEqual(ended.status, BAD_CONFIG, name)
+            self.assertEqual(ended.output, "", name)
+            self.assertEqual(len(ended.errors.splitlines()), len(lines), ended.errors)
+            for found, expected in zip(ended.errors.splitlines(), lines):
+                pattern = re.escape(expected).replace(re.escape(".*"), ".+")
+                self.assertRegex(found, f"^{pattern}$", name)
+
+
+class SearchTests(SystemCase):
+    """
+    Tests for the way to the configuration.
+    """
+
+    @in_thread
+    def test_variable(self) -> None:
+        """
+        Without --config, $SOCKETD_CONFIG names the file.
+        """
+        file = self.write("variable.ini", "[wrong]\n")
+        for ended in self.run_both(SOCKETD_CONFIG=str(file)):
+            self.assertEqual(ended.status, BAD_CONFIG)
+            self.assertRegex(ended.errors, rf"^{re.escape(str(file))}:1: \[wrong\]")
+
+    @in_thread
+    def test_option_first(self) -> None:
+        """
+        What the command line names comes before the environment.
+        """
+        named = self.write("named.ini", "[named]\n")
+        variable = self.write("variable.ini", "[wrong]\n")
+        for ended in self.run_both(named, SOCKETD_CONFIG=str(variable)):
+            self.assertEqual(ended.status, BAD_CONFIG)
+            self.assertRegex(ended.errors, rf"^{re.escape(str(named))}:1: \[named\]")
+            self.assertNotIn("wrong", ended.errors)
+
+    @in_thread
+    def test_serves(self) -> None:
+        """
+        The file of the environment is served.
+        """
+        path = self.directory / "echo.sock"
+        file = self.write("variable.ini", f"[echo]\nlisten = unix:{path}\n")
+        environment = self.environment(SOCKETD_CONFIG=str(file))
+        with self.twistd(env=environment) as daemon:
+            self.assertEqual(daemon.address("echo", "unix"), str(path))
+
+
+class ReplyTests(SystemCase):
+    """
+    Tests for the texts of a configuration, as they arrive.
+    """
+
+    replies = {
+        "percent": ("100 % %(here)s %d %%", b"100 % %(here)s %d %%"),
+        "escapes": (r"a\nb\r\tc\\n\x00\xff", b"a\nb\r\tc\\n\x00\xff"),
+        "words": ("Grüße, 你好 €", "Grüße, 你好 €".encode()),
+    }
+
+    @in_thread
+    def test_replies(self) -> None:
+        """
+        A per cent sign is itself, escapes are bytes, and the rest is UTF-8.
+        """
+        ini = "[defaults]\nclose = yes\n"
+        for name, (text, _) in self.replies.items():
+            ini += f"[{name}]\nprotocol = reply\nlisten = tcp:0:interface=127.0.0.1\n"
+            ini += f"reply = {text}\n"
+        with self.daemon(ini) as daemon:
+            for name, (_, expected) in self.replies.items():
+                with daemon.connect(name) as client:
+                    client.sendall(b"?")
+                    self.assertEqual(read_to_end(client), expected)
+
+
+class BindTests(SystemCase):
+    """
+    Tests for listeners that cannot be bound.
+    """
+
+    @in_thread
+    def test_in_use(self) -> None:
+        """
+        Every address in use is named, with its service; nothing stays bound.
+        """
+        free = self.directory / "free.sock"
+        with ExitStack() as stack:
+            tcp = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            udp = stack.enter_context(socket.socket(type=socket.SOCK_DGRAM))
+            udp.bind(("127.0.0.1", 0))
+            tcp_port, udp_port = tcp.getsockname()[1], udp.getsockname()[1]
+            ini = f"[echo]\nlisten = unix:{free}, tcp:{tcp_port}:interface=127.0.0.1\n"
+            ini += f"[time]\nlisten = udp:{udp_port}:interface=127.0.0.1\n"
+            self._check_failure(
+                ini,
+                f"[echo] cannot listen at tcp 127.0.0.1:{tcp_port}: Address already in use",
+                f"[time] cannot listen at udp 127.0.0.1:{udp_port}: Address already in use",
+            )
+        self.assertFalse(free.exists())
+
+    @in_thread
+    def test_absent(self) -> None:
+        """
+        An address and an interface that the machine lacks are named.
+        """
+        ini = "[echo]\nlisten =\n tcp:0:interface=203.0.113.1\n"
+        ini += " tcp6:0:interface=fe80\\:\\:1%nosuch0\n"
+        self._check_failure(
+            ini,
+            "[echo] cannot listen at tcp 203.0.113.1:0: Cannot assign requested address",
+            "[echo] cannot listen at tcp6 [fe80::1%nosuch0]:0: bad host: .*",
+        )
+
+    @in_thread
+    def test_bad_host(self) -> None:
+        """
+        Names that no host can have are bad hosts, each in its line.
+        """
+        long = "x" * 64
+        self._check_failure(
+            f"[echo]\nlisten = tcp:0:interface={long}, udp:0:interface=no..host\n",
+            f"[echo] cannot listen at tcp {long}:0: bad host: .*",
+            "[echo] cannot listen at udp no..host:0: bad host: .*",
+        )
+
+    @in_thread
+    def test_optional(self) -> None:
+        """
+        The daemon does without an optional listener whose address is absent.
+        """
+        ini = f"{ECHO} tcp:0:interface=203.0.113.1:optional=yes\n"
+        with self.daemon(ini) as daemon, daemon.connect("echo") as client:
+            daemon.output.find(r"echo does without tcp 203\.0\.113\.1:0: Cannot assign requested")
+            client.shutdown(socket.SHUT_WR)
+            self.assertEqual(read_to_end(client), b"")
+
+    @in_thread
+    def test_live_socket(self) -> None:
+        """
+        A UNIX socket that somebody serves is left to him.
+        """
+        path = str(self.directory / "live.sock")
+        with socket.socket(socket.AF_UNIX) as live, socket.socket(socket.AF_UNIX) as client:
+            live.bind(path)
+            live.listen()
+            self._check_failure(
+                f"[echo]\nlisten = unix:{path}\n",
+                f"[echo] cannot listen at unix {path}: somebody listens there already",
+            )
+            client.connect(path)
+
+    @in_thread
+    def test_live_datagram_socket(self) -> None:
+        """
+        So is one that takes datagrams.
+        """
+        path = str(self.directory / "live.sock")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as live:
+            live.bind(path)
+            self._check_failure(
+                f"[time]\nlisten = unixgram:{path}\n",
+                f"[time] cannot listen at unixgram {path}: somebody listens there already",
+            )
+            self.assertTrue(os.path.exists(path))
+
+    @in_thread
+    def test_other_files(self) -> None:
+        """
+        A file that is no socket is left alone; so is a link.
+        """
+        file = self.write("notes", "keep me")
+        link = self.directory / "link"
+        link.symlink_to("nowhere")
+        self._check_failure(
+            f"[echo]\nlisten = unix:{file}, unix:{link}\n",
+            f"[echo] cannot listen at unix {file}: the file is there and is no socket",
+            f"[echo] cannot listen at unix {link}: the file is there and is no socket",
+        )
+        self.assertEqual(file.read_text(), "keep me")
+        self.assertEqual(os.readlink(link), "nowhere")
+
+    @in_thread
+    def test_no_directory(self) -> None:
+        """
+        A directory that is not there is not made.
+        """
+        path = self.directory / "none" / "echo.sock"
+        self._check_failure(
+            f"[echo]\nlisten = unix:{path}\n",
+            f"[echo] cannot listen at unix {path}: No such file or directory",
+        )
+
+    def _check_failure(self, ini: str, *lines: str) -> None:
+        """
+        Start a daemon that fails; where a line ends in C{.*} the rest may be anything.
+        """
+        daemon, check = self.run_both(self.write("failing.ini", ini))
+        self.assertEqual((check.status, check.errors), (0, ""))
+        self.assertEqual(daemon.status, FAILED)
+        self.assertNotIn("Traceback", daemon.output)
+        self.assertEqual(len(daemon.errors.splitlines()), len(lines), daemon.errors)
+        for found, expected in zip(daemon.errors.splitlines(), lines):
+            self.assertRegex(found, f"^{re.escape(expected).replace(re.escape('.*'), '.+')}$")
+
+
+class UnixTests(SystemCase):
+    """
+    Tests for the files of UNIX sockets.
+    """
+
+    def _ini(self) -> str:
+        modes = {"all.sock": ":mode=666", "own.sock": ":mode=600", "group.sock": ""}
+        lines = [f" unix:{self.directory / name}{mode}" for name, mode in modes.items()]
+        return "\n".join(("[echo]", "listen =", *lines, ""))
+
+    def _modes(self) -> list[int]:
+        names = ("all.sock", "own.sock", "group.sock")
+        return [stat.S_IMODE((self.directory / name).stat().st_mode) for name in names]
+
+    @in_thread
+    def test_mode(self) -> None:
+        """
+        A socket has exactly its mode, whatever the umask, and is gone after a stop.
+        """
+        for umask in (0, 0o077):
+            with self.daemon(self._ini(), umask=umask) as daemon:
+                daemon.address("echo", "unix")
+                self.assertEqual(self._modes(), [0o666, 0o600, 0o660])
+            self.assertEqual(list(self.directory.glob("*.sock")), [])
+
+    @in_thread
+    def test_stale(self) -> None:
+        """
+        The sockets that a killed daemon left are replaced.
+        """
+        left = self.daemon(self._ini())
+        left.address("echo", "unix")
+        left.kill()
+        self.assertEqual(self._modes(), [0o666, 0o600, 0o660])
+        with self.daemon(self._ini()) as daemon, daemon.connect("echo", "unix") as client:
+            client.sendall(b"there you are")
+            client.shutdown(socket.SHUT_WR)
+            self.assertEqual(read_to_end(client), b"there you are")
+
+    @in_thread
+    def test_replaced(self) -> None:
+        """
+        A file that took the place of the socket is not removed at the stop.
+        """
+        path = self.directory / "echo.sock"
+        with self.daemon(f"[echo]\nlisten = unix:{path}\n") as daemon:
+            daemon.address("echo", "unix")
+            path.unlink()
+            path.write_text("mine")
+        self.assertEqual(path.read_text(), "mine")
+
+    @in_thread
+    def test_runtime_directory(self) -> None:
+        """
+        The directory of C{{runtime}} is made for its owner only.
+        """
+        with self.daemon("[echo]\nlisten = unix:{runtime}/echo.sock\n", umask=0) as daemon:
+            path = Path(daemon.address("echo", "unix"))
+            self.assertEqual(path, self.directory / "socketd" / "echo.sock")
+            self.assertEqual(stat.S_IMODE(path.parent.stat().st_mode), 0o700)
+
+    @in_thread
+    def test_open_runtime_directory(self) -> None:
+        """
+        A directory that others can write to is not used, in one line.
+        """
+        runtime = self.directory / "socketd"
+        runtime.mkdir()
+        runtime.chmod(0o777)
+        file = self.write("open.ini", "[echo]\nlisten = unix:{runtime}/echo.sock\n")
+        daemon, _ = self.run_both(file)
+        expected = f"{runtime} is not a private directory of this user"
+        self.assertEqual(daemon.status, FAILED)
+        self.assertNotIn("Traceback", daemon.output)
+        self.assertRegex(daemon.errors, rf"^.*{re.escape(expected)}\n$")
+
+
+class StopTests(SystemCase):
+    """
+    Tests for the ways to end.
+    """
+
+    @in_thread
+    def test_interrupt(self) -> None:
+        """
+        An interrupt stops as well as a request to terminate.
+        """
+        path = self.directory / "echo.sock"
+        daemon = self.daemon(f"[echo]\nlisten = unix:{path}\n")
+        with daemon.connect("echo", "unix") as client:
+            os.kill(daemon.pid, signal.SIGINT)
+            self.assertEqual(read_to_end(client), b"")
+        self.assertEqual(daemon.wait(), -signal.SIGINT)
+        self.assertFalse(path.exists())
+        self.assertNotIn("Traceback", daemon.output.text)
+
+    @in_thread
+    def test_drain(self) -> None:
+        """
+        A connection that does not end is reset when drain_timeout is over.
+        """
+        with self.daemon(f"[socketd]\ndrain_timeout = 100ms\n{ECHO}") as daemon:
+            with daemon.connect("echo") as client:
+                client.sendall(b"still here")
+                self.assertEqual(client.recv(10), b"still here")
+                daemon.terminate()
+                daemon.output.wait_for("1 connections did not finish and are reset")
+                self.assertEqual(daemon.wait(), -signal.SIGTERM)
