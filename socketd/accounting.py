@@ -37,6 +37,7 @@ class Tally:
     @ivar datagrams_received: datagrams handed to the protocol.
     @ivar datagrams_sent: datagrams that the kernel took.
     @ivar datagrams_unsent: datagrams that it refused.
+    @ivar datagrams_dropped: datagrams that were too long to receive.
     @ivar accepts_failed: times that no connection could be accepted.
     """
 
@@ -47,6 +48,7 @@ class Tally:
     datagrams_received: int = 0
     datagrams_sent: int = 0
     datagrams_unsent: int = 0
+    datagrams_dropped: int = 0
     accepts_failed: int = 0
 
     def add(self, ended: Counting) -> None:

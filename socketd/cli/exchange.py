@@ -16,6 +16,12 @@ from socketd.cli.link import Valve
 from socketd.cli.silence import Silence
 from socketd.cli.stream import StreamLink
 
+QUIET_SECONDS = 1.0
+"""
+After a pause of this length an answer over TLS counts as whole, and the peer is told our end: it
+may close at that, and lose what it had still to say.
+"""
+
 
 class Exchange:
     """
@@ -27,6 +33,9 @@ class Exchange:
 
     A peer that ends before the input does may still be listening, so the rest is sent as long as
     it takes it. Nobody at a terminal is asked for more input then.
+
+    Over TLS the end of the input can be told only by closing. That waits until the peer has
+    answered and then been quiet for L{QUIET_SECONDS}, or has ended by itself.
 
     @ivar link: what has to be connected before the L{start}.
     @ivar done: fires in the end, with what failed or C{None}.
@@ -49,9 +58,11 @@ class Exchange:
         self._output = output
         self._timeout = timeout
         self._silence = Silence(clock, timeout, self._expired)
+        self._quiet = Silence(clock, min(QUIET_SECONDS, timeout / 2 or QUIET_SECONDS), self._end)
         self._failure: BaseException | None = None
         self._anything_received = False
         self._source_ended = False
+        self._has_told_end = False
         self._peer_ended = False
         self._peer_is_full = False
         self._output_is_full = False
@@ -83,8 +94,8 @@ class Exchange:
         self._source_ended = True
         if self._peer_ended:
             self.link.close()
-        else:
-            self.link.end()
+        elif self.link.can_end:
+            self._end()
         self._watch()
 
     def input_failed(self, error: OSError) -> None:
@@ -123,6 +134,7 @@ class Exchange:
         @param reason: why there is no peer any more.
         """
         self._silence.stop()
+        self._quiet.stop()
         self._source.pause()
         if self._failure is None and not reason.check(ConnectionDone):
             self._failure = reason.value
@@ -157,6 +169,12 @@ class Exchange:
             self._silence.start()
         else:
             self._silence.stop()
+        if self._source_ended and self._anything_received and not self._has_told_end:
+            self._quiet.start()
+
+    def _end(self) -> None:
+        self._has_told_end = True
+        self.link.end()
 
     def _expired(self) -> None:
         if self._anything_received:

@@ -7,8 +7,9 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+from collections.abc import Sequence
 from types import ModuleType
-from typing import Any, Container, NoReturn, Sequence
+from typing import Any, NoReturn
 
 from socketd.cli.display import one_line
 from socketd.cli.errors import (
@@ -104,51 +105,55 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(program, f"internal error: {type(error).__name__}: {error}", FAILED)
 
 
-def build_parser(wanted: Container[str]) -> Parser:
-    """
-    Make the argument parser.
-
-    @param wanted: the subcommands whose modules are needed; of the others only the name is known.
-    @return: the parser; it leaves the chosen module in C{subcommand}, its parser in C{parser}.
-    """
-    parser = Parser(prog=PROGRAM, description=DESCRIPTION, allow_abbrev=False)
-    parser.add_argument("--version", action=VersionAction, nargs=0, help="print the version")
-    subparsers = parser.add_subparsers(metavar="SUBCOMMAND", required=True)
-    for name in SUBCOMMANDS:
-        if name in wanted:
-            _add_subcommand(subparsers, _import(name))
+def _run(argv: list[str]) -> int:
+    try:
+        if argv[:1] and argv[0] in SUBCOMMANDS:
+            subcommand = _import(argv[0])
+            arguments = _parse(subcommand, argv[1:])
         else:
-            subparsers.add_parser(name)
-    return parser
-
-
-def _add_subcommand(subparsers: Any, module: ModuleType) -> None:
-    subparser = subparsers.add_parser(
-        module.NAME, help=module.HELP, description=module.HELP, allow_abbrev=False
-    )
-    module.add_arguments(subparser)
-    if any(action.nargs == argparse.REMAINDER for action in subparser._actions):
-        # All of it is for another program. argparse would take an option that comes first for
-        # one of its own; an argument cannot begin with a NUL, so that none is one.
-        subparser.prefix_chars = "\0"
-    subparser.set_defaults(subcommand=module, parser=subparser)
+            _explain(argv)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else GOOD
+    status: int = subcommand.run(arguments)
+    return status
 
 
 def _import(name: str) -> ModuleType:
     return importlib.import_module(f"socketd.cli.{name}")
 
 
-def _run(argv: list[str]) -> int:
-    # The help of the whole command is the only thing that needs every module.
-    wanted = SUBCOMMANDS if argv[:1] in (["-h"], ["--help"]) else argv[:1]
-    try:
-        arguments, unknown = build_parser(wanted).parse_known_args(argv)
-        if unknown:
-            arguments.parser.error(f"unknown argument: {' '.join(unknown)}")
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else GOOD
-    status: int = arguments.subcommand.run(arguments)
-    return status
+def _parse(subcommand: ModuleType, argv: list[str]) -> argparse.Namespace:
+    parser = Parser(
+        prog=f"{PROGRAM} {subcommand.NAME}", description=subcommand.HELP, allow_abbrev=False
+    )
+    subcommand.add_arguments(parser)
+    if any(action.nargs == argparse.REMAINDER for action in parser._actions):
+        # All of it is for another program. argparse would take an option that comes first for
+        # one of its own; an argument cannot begin with a NUL, so that none is one.
+        parser.prefix_chars = "\0"
+        return parser.parse_args(argv)
+    # Intermixed: otherwise no argument that may be left out could come after an option.
+    arguments, unknown = parser.parse_known_intermixed_args(argv)
+    if unknown:
+        parser.error(f"unknown argument: {' '.join(unknown)}")
+    return arguments
+
+
+def _explain(argv: list[str]) -> NoReturn:
+    """
+    Answer what names no subcommand: with the help, the version or a complaint.
+
+    @param argv: the arguments.
+    """
+    parser = Parser(prog=PROGRAM, description=DESCRIPTION, allow_abbrev=False)
+    parser.add_argument("--version", action=VersionAction, nargs=0, help="print the version")
+    subparsers = parser.add_subparsers(metavar="SUBCOMMAND", required=True)
+    wants_help = argv[:1] in (["-h"], ["--help"])
+    for name in SUBCOMMANDS:
+        # The help of the whole command is the only thing that needs every module.
+        subparsers.add_parser(name, **{"help": _import(name).HELP} if wants_help else {})
+    parser.parse_args(argv)
+    parser.error("the subcommand comes first")
 
 
 def _complain(program: str, message: str, status: int) -> int:

@@ -24,10 +24,9 @@ class StreamLink(Protocol):
     """
     A stream to the peer: TCP, UNIX or TLS.
 
-    TLS cannot shut down one direction. There L{end} sends the TLS layer's C{close_notify}, after
-    which whatever the peer still sends is read until it closes too. A peer that answers only what
-    came before this (C{echo} does) owes nothing then; one that closes on it without a word, or
-    drops what it had not sent yet, does so here as well.
+    TLS cannot shut down one direction. There L{end} sends C{close_notify} and reads on until the
+    peer closes too; but many a peer, Twisted for one, drops then what it had not sent yet. So who
+    wants the whole answer lets it come first, where L{can_end} is false.
 
     @ivar ready: fires when the peer can be talked to: for TLS, after the handshake.
     """
@@ -47,7 +46,7 @@ class StreamLink(Protocol):
     # What Twisted calls.
 
     def connectionMade(self) -> None:
-        if not ISSLTransport.providedBy(self.transport):
+        if self.can_end:
             self.ready.callback(None)
 
     def handshakeCompleted(self) -> None:
@@ -88,15 +87,22 @@ class StreamLink(Protocol):
         self._transport.registerProducer(valve, True)
         self._is_held = True
 
+    @property
+    def can_end(self) -> bool:
+        """
+        Whether the peer can be told our end without losing what it still has to say.
+        """
+        return not ISSLTransport.providedBy(self._transport)
+
     def end(self) -> None:
         """
         Shut down the writing side.
         """
         self._release()
-        if ISSLTransport.providedBy(self._transport):
-            self._transport.loseConnection()
-        else:
+        if self.can_end:
             self._transport.loseWriteConnection()
+        else:
+            self._transport.loseConnection()
 
     def pause(self) -> None:
         """

@@ -1,208 +1,161 @@
 """
-A second epoll behind Twisted's own interfaces, for many connections at little cost.
-
-The running reactor watches one descriptor, an epoll(7) of ours, and asks it to
-read when anything is ready there.  All that is ready is then served in one loop,
-without the log context and the bookkeeping that Twisted spends on each event.
+A reactor in front of the reactor, for many connections at little cost.
 """
 
 from __future__ import annotations
 
 import select
+import socket
 from typing import Any
 
-from twisted.internet import main
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
-    IHalfCloseableDescriptor,
-    IReactorFDSet,
+    IListeningPort,
+    IProtocolFactory,
+    IReactorSocket,
+    IReactorTCP,
     IReactorTime,
-    IReadDescriptor,
+    IReactorUNIX,
 )
-from twisted.logger import Logger
-from twisted.python.failure import Failure
+from twisted.internet.protocol import DatagramProtocol
 from zope.interface import implementer
 
-#: Events that one round takes.
-MAX_EVENTS = 256
+from socketd.events import Journal
+from socketd.net.connection import StreamConnection
+from socketd.net.datagram import datagram_port
+from socketd.net.epoll import EpollSet
+from socketd.net.listen import CannotListen, bind
+from socketd.net.site import Roster, Site
+from socketd.net.stream import StreamPort
+from socketd.settings.listeners import Listener
+from socketd.settings.model import SocketOptions
 
-#: Rounds that one wake-up takes before the reactor has its turn: with bounded
-#: work per event, its timers are late by some milliseconds at most.
-MAX_ROUNDS = 8
-
-_IN = select.EPOLLIN
-_OUT = select.EPOLLOUT
-_HUP = select.EPOLLHUP
-_ENDED = select.EPOLLHUP | select.EPOLLERR
+# Twisted's own defaults.
+_BACKLOG = 50
+_MODE = 0o666
+_TIMEOUT = 30.0
+_PACKET_SIZE = 8192
 
 
-@implementer(IReactorFDSet, IReactorTime, IReadDescriptor)
-class BatchReactor:
+@implementer(IReactorTCP, IReactorUNIX, IReactorSocket, IReactorTime)
+class BatchReactor(EpollSet):
     """
-    Watches descriptors in an epoll of its own; all else is the reactor's.
-    """
+    Serves streams and datagrams with our own ports; all else is the reactor's.
 
-    _log = Logger(namespace="socketd")
+    Whatever takes a reactor takes this one: Twisted's endpoints, its TLS
+    wrapper and its producers work on it unchanged.
+    """
 
     def __init__(self, reactor: Any) -> None:
+        super().__init__()
         self._reactor = reactor
-        self._epoll = select.epoll()
-        self._descriptors: dict[int, Any] = {}
-        self._interest: dict[int, int] = {}
-        self._fresh: set[int] = set()
         self.seconds = reactor.seconds
         self.callLater = reactor.callLater
         self.getDelayedCalls = reactor.getDelayedCalls
+        self._site = Site("reactor", Journal(self), Roster(), log_connections=False)
         reactor.addReader(self)
 
-    # IReactorFDSet
+    def listenTCP(
+        self, port: int, factory: IProtocolFactory, backlog: int = _BACKLOG, interface: str = ""
+    ) -> IListeningPort:
+        """
+        Accept TCP connections for a factory.
 
-    def addReader(self, reader: Any) -> None:
+        @raise CannotListenError: if the address cannot be had.
         """
-        Watch a descriptor for input.
-        """
-        self._add(reader, _IN)
+        kind = "tcp6" if ":" in interface else "tcp"
+        listener = Listener(kind, interface=interface, port=port, backlog=backlog)
+        return self._listen(listener, factory, interface, port)
 
-    def addWriter(self, writer: Any) -> None:
+    def listenUNIX(
+        self,
+        address: str,
+        factory: IProtocolFactory,
+        backlog: int = _BACKLOG,
+        mode: int = _MODE,
+        wantPID: bool = False,
+    ) -> IListeningPort:
         """
-        Watch a descriptor for room to write.
-        """
-        self._add(writer, _OUT)
+        Accept connections at a path for a factory.
 
-    def removeReader(self, reader: Any) -> None:
+        @param wantPID: without meaning here: a stale file is told from a live
+            one by connecting to it.
+        @raise CannotListenError: if the path cannot be had.
         """
-        Watch it for input no more.
-        """
-        self._remove(reader, _IN)
+        listener = Listener("unix", path=address, mode=mode, backlog=backlog)
+        return self._listen(listener, factory, None, address)
 
-    def removeWriter(self, writer: Any) -> None:
+    def connectTCP(
+        self,
+        host: str,
+        port: int,
+        factory: Any,
+        timeout: float = _TIMEOUT,
+        bindAddress: Any = None,
+    ) -> Any:
         """
-        Watch it for room to write no more.
+        Connect, by the reactor itself.
         """
-        self._remove(writer, _OUT)
+        return self._reactor.connectTCP(host, port, factory, timeout, bindAddress)
 
-    def removeAll(self) -> list[Any]:
+    def connectUNIX(
+        self, address: str, factory: Any, timeout: float = _TIMEOUT, checkPID: bool = False
+    ) -> Any:
         """
-        Watch nothing any more.
+        Connect, by the reactor itself.
+        """
+        return self._reactor.connectUNIX(address, factory, timeout, checkPID)
 
-        @return: what was watched.
+    def adoptStreamPort(
+        self, fileDescriptor: int, addressFamily: int, factory: IProtocolFactory
+    ) -> IListeningPort:
         """
-        watched = list(self._descriptors.values())
-        for descriptor in watched:
-            self._remove(descriptor, _IN | _OUT)
-        return watched
+        Accept connections at a socket that listens already; it is duplicated.
+        """
+        sock = _adopt(fileDescriptor, addressFamily, socket.SOCK_STREAM)
+        port = StreamPort(self, sock, factory, self._site)
+        port.startListening()
+        return port
 
-    def getReaders(self) -> list[Any]:
+    def adoptStreamConnection(
+        self, fileDescriptor: int, addressFamily: int, factory: IProtocolFactory
+    ) -> None:
         """
-        List what is watched for input.
+        Serve a connection that is established already; it is duplicated.
         """
-        return [self._descriptors[fd] for fd, mask in self._interest.items() if mask & _IN]
-
-    def getWriters(self) -> list[Any]:
-        """
-        List what is watched for room to write.
-        """
-        return [self._descriptors[fd] for fd, mask in self._interest.items() if mask & _OUT]
-
-    def _add(self, descriptor: Any, event: int) -> None:
-        fd = descriptor.fileno()
-        mask = self._interest.get(fd, 0)
-        if not mask:
-            self._epoll.register(fd, event)
-            self._descriptors[fd] = descriptor
-            self._fresh.add(fd)
-        elif not mask & event:
-            self._epoll.modify(fd, mask | event)
-        self._interest[fd] = mask | event
-
-    def _remove(self, descriptor: Any, event: int) -> None:
-        fd = descriptor.fileno()
-        mask = self._interest.get(fd, 0)
-        if not mask & event:
-            return
-        if mask & ~event:
-            self._interest[fd] = mask & ~event
-            self._epoll.modify(fd, mask & ~event)
+        sock = _adopt(fileDescriptor, addressFamily, socket.SOCK_STREAM)
+        connection = StreamConnection(self, sock, sock.getpeername(), self._site)
+        protocol = factory.buildProtocol(connection.getPeer())
+        if protocol is None:
+            sock.close()
         else:
-            del self._interest[fd], self._descriptors[fd]
-            self._epoll.unregister(fd)
+            connection.begin(protocol)
 
-    # IReadDescriptor
+    def adoptDatagramPort(
+        self,
+        fileDescriptor: int,
+        addressFamily: int,
+        protocol: DatagramProtocol,
+        maxPacketSize: int = _PACKET_SIZE,
+    ) -> IListeningPort:
+        """
+        Serve datagrams at a socket that is bound already; it is duplicated.
 
-    def fileno(self) -> int:
+        @param maxPacketSize: without meaning here: every size is received.
         """
-        The descriptor of the epoll.
-        """
-        return self._epoll.fileno()
+        sock = _adopt(fileDescriptor, addressFamily, socket.SOCK_DGRAM)
+        port = datagram_port(self, sock, protocol, self._site)
+        port.startListening()
+        return port
 
-    def logPrefix(self) -> str:
-        """
-        Name this reactor in a traceback's log line.
-        """
-        return "socketd"
-
-    def connectionLost(self, reason: Failure) -> None:
-        """
-        Close the epoll.
-        """
-        self._epoll.close()
-
-    def doRead(self) -> None:
-        """
-        Serve what is ready.
-        """
-        descriptors = self._descriptors
-        for _ in range(MAX_ROUNDS):
-            self._fresh.clear()
-            events = self._epoll.poll(0, MAX_EVENTS)
-            for fd, event in events:
-                descriptor = descriptors.get(fd)
-                if descriptor is None:
-                    continue
-                try:
-                    if event == _IN:
-                        why = descriptor.doRead()
-                    else:
-                        why = self._serve(fd, event, descriptor)
-                except Exception as problem:
-                    self._log.failure("{prefix} raised", prefix=descriptor.logPrefix())
-                    why = problem
-                if why is not None:
-                    self._disconnect(descriptor, why, event)
-            if not events:
-                return
-
-    def _serve(self, fd: int, event: int, descriptor: Any) -> Any:
-        """
-        Serve what is more than input.
-
-        An error or a hang-up is seen by reading or writing, which tells the
-        truth: the descriptor may have been closed and opened again by an
-        earlier event of this round.
-        """
-        why = None
-        mask = self._interest[fd]
-        if mask & _IN and event & (_IN | _ENDED):
-            why = descriptor.doRead()
-        if why is None and event & (_OUT | _ENDED) and self._interest.get(fd, 0) & _OUT:
-            why = descriptor.doWrite()
-        if why is None and event & _HUP and fd not in self._fresh:
-            if self._interest.get(fd) == mask and self._descriptors[fd] is descriptor:
-                why = main.CONNECTION_LOST
-        return why
-
-    def _disconnect(self, descriptor: Any, why: Any, event: int) -> None:
-        """
-        End a descriptor in the way of Twisted's own reactors.
-        """
-        self.removeReader(descriptor)
-        failure = Failure(why)
-        half_closeable = IHalfCloseableDescriptor.providedBy(descriptor)
-        if event & _IN and isinstance(why, ConnectionDone) and half_closeable:
-            descriptor.readConnectionLost(failure)
-        else:
-            self.removeWriter(descriptor)
-            descriptor.connectionLost(failure)
+    def _listen(
+        self, listener: Listener, factory: IProtocolFactory, interface: Any, port: Any
+    ) -> IListeningPort:
+        try:
+            bound = bind(listener, SocketOptions())
+        except CannotListen as problem:
+            raise CannotListenError(interface, port, problem) from None
+        return bound.serve(self, factory, self._site)
 
 
 def batched(reactor: Any) -> Any:
@@ -210,3 +163,9 @@ def batched(reactor: Any) -> Any:
     Put a L{BatchReactor} in front of a reactor, where the system has epoll.
     """
     return BatchReactor(reactor) if hasattr(select, "epoll") else reactor
+
+
+def _adopt(descriptor: int, family: int, kind: int) -> socket.socket:
+    sock = socket.fromfd(descriptor, family, kind)
+    sock.setblocking(False)
+    return sock

@@ -132,7 +132,7 @@ class StreamConnection:
         self._deliver = protocol.dataReceived
         self.site.enter(self)
         self.site.emit(CONNECTION_MADE, self.site.log_connections, **self._facts())
-        protocol.makeConnection(self)
+        self._call(partial(protocol.makeConnection, self))
         self._update_reading()
 
     # Reading
@@ -160,7 +160,8 @@ class StreamConnection:
         try:
             self._deliver(data)
         except Exception as problem:
-            self.fail(problem)
+            self.report(problem)
+            self.abortConnection()
         return None
 
     def readConnectionLost(self, reason: Failure) -> None:
@@ -369,14 +370,13 @@ class StreamConnection:
         self._half_closing = True
         self.reactor.addWriter(self)
 
-    def fail(self, problem: Exception) -> None:
+    def report(self, problem: Exception) -> None:
         """
-        Reset the connection because its protocol raised.
+        Say that the protocol raised.
         """
         text = f"{type(problem).__name__}: {problem}"
         failure = Failure(problem)
         self.site.emit(PROTOCOL_FAILED, peer=self.peer, error=text, log_failure=failure)
-        self.abortConnection()
 
     def abortConnection(self) -> None:
         """
@@ -413,7 +413,8 @@ class StreamConnection:
         try:
             hook()
         except Exception as problem:
-            self.fail(problem)
+            self.report(problem)
+            self.abortConnection()
 
     def _has_more(self) -> bool:
         return self._buffer is not None or self._producer is not None

@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.internet.protocol import DatagramProtocol
 
 from socketd.net.addresses import describe
-from socketd.net.datagram import DatagramPort
+from socketd.net.datagram import datagram_port
 from socketd.net.site import Site
 from socketd.net.sockopts import TABLE, Refused, wanted
 from socketd.net.stream import StreamPort
@@ -66,27 +66,32 @@ class Bound:
 
     def serve(
         self, reactor: Any, speaker: IProtocolFactory | DatagramProtocol, site: Site
-    ) -> None:
+    ) -> IListeningPort:
         """
         Begin to serve.
 
         @param speaker: a factory for streams, a protocol for datagrams.
         """
-        make: Any = StreamPort if self.listener.is_stream else DatagramPort
+        make: Any = StreamPort if self.listener.is_stream else datagram_port
         port = make(reactor, self.sock, speaker, site)
+        port.stopping = self._remove_file
         self.port = port
         port.startListening()
+        return port  # type: ignore[no-any-return]
 
     def close(self) -> Deferred[None] | None:
         """
         Serve no more, and remove the file of a UNIX socket if it is still ours.
         """
-        if self._file is not None and _identity(self.listener.path) == self._file:
-            os.unlink(self.listener.path)
         if self.port is not None:
             return self.port.stopListening()
+        self._remove_file()
         self.sock.close()
         return None
+
+    def _remove_file(self) -> None:
+        if self._file is not None and _identity(self.listener.path) == self._file:
+            os.unlink(self.listener.path)
 
 
 def bind(listener: Listener, options: SocketOptions) -> Bound:

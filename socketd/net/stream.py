@@ -5,6 +5,7 @@ Ports that accept connections (TCP and UNIX).
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from errno import ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPERM, EPROTO
 from typing import Any
 
@@ -42,7 +43,11 @@ _ACCEPT_AGAIN = (ECONNABORTED, EPERM, EPROTO)
 class StreamPort:
     """
     A listening socket that accepts connections for a factory.
+
+    @ivar stopping: called before the socket is closed.
     """
+
+    stopping: Callable[[], None] | None = None
 
     def __init__(
         self, reactor: Any, sock: socket.socket, factory: IProtocolFactory, site: Site
@@ -68,7 +73,10 @@ class StreamPort:
         stopped: Deferred[None] = Deferred()
         if self._retry is not None:
             self._retry.cancel()
+            self._retry = None
         if self.fileno() != -1:
+            if self.stopping is not None:
+                self.stopping()
             self._reactor.removeReader(self)
             self._socket.close()
             self._factory.doStop()
@@ -121,13 +129,14 @@ class StreamPort:
         connection = StreamConnection(self._reactor, sock, peer, self._site)
         try:
             protocol = self._factory.buildProtocol(connection.getPeer())
-            if protocol is None:
-                sock.close()
-                return
-            connection.begin(protocol)
         except Exception as problem:
             # Whatever one protocol does, the next connection is accepted.
-            connection.fail(problem)
+            connection.report(problem)
+            protocol = None
+        if protocol is None:
+            sock.close()
+        else:
+            connection.begin(protocol)
 
     def _pause(self, problem: OSError) -> None:
         """

@@ -79,7 +79,7 @@ class Ack(MessageProtocol):
         self._question = None
         self.transport.write(word)
         self.go_on()
-        if not self.waiting:
+        if not self.waiting and not self.ended:
             self.transport.resumeProducing()
 
 

@@ -140,6 +140,8 @@ class MessageProtocol(Protocol):
     A peer that shuts down its writing side has sent its last message; one that
     sends a line without end is closed.
 
+
+    @ivar ended: whether no further message will come.
     """
 
     transport: Any
@@ -147,7 +149,7 @@ class MessageProtocol(Protocol):
     def __init__(self, framing: str, max_message: int) -> None:
         self._framing = FRAMINGS[framing](max_message)
         self._messages: Iterator[bytes] = iter(())
-        self._ended = False
+        self.ended = False
 
     def dataReceived(self, data: bytes) -> None:
         """
@@ -159,7 +161,7 @@ class MessageProtocol(Protocol):
         """
         Answer what is left, then close.
         """
-        self._ended = True
+        self.ended = True
         self._add(self._framing.end())
 
     def writeConnectionLost(self) -> None:
@@ -185,7 +187,7 @@ class MessageProtocol(Protocol):
         """
         Take no further message, and close once all answers are sent.
         """
-        self._ended = True
+        self.ended = True
         self._messages = iter(())
 
     def go_on(self) -> None:
@@ -197,7 +199,7 @@ class MessageProtocol(Protocol):
                 self.message_received(message)
         except MessageTooLong:
             self.finish()
-        if self._ended and not self.waiting:
+        if self.ended and not self.waiting:
             self.transport.loseConnection()
 
     def _add(self, messages: Iterator[bytes]) -> None:

@@ -102,6 +102,7 @@ class _Loader:
     runtime: str
     complaints: list[Complaint]
     defaults: dict[str, Entry] = field(factory=dict)
+    own_options: list[type[Any]] = field(factory=list)
 
     def settings(self, sections: list[Section]) -> Settings:
         """
@@ -112,7 +113,7 @@ class _Loader:
         self.defaults = special[DEFAULTS].entries if DEFAULTS in special else {}
         ordinary = [s for s in sections if s.name not in (DAEMON, DEFAULTS)]
         services = [service for service in map(self._service, ordinary) if service is not None]
-        self._check_defaults(ordinary)
+        self._check_defaults()
         enabled = tuple(service for service in services if service.common.enabled)
         self._check_addresses(enabled)
         if not enabled and not self.complaints:
@@ -144,6 +145,7 @@ class _Loader:
         if protocol is None:
             return None
         name, declaration = protocol
+        self.own_options.append(declaration.options)
         groups = [declared(c) for c in (ServiceOptions, SocketOptions, declaration.options)]
         known = {option: found for group in groups for option, found in group.items()}
         self._check_names(section, known)
@@ -242,15 +244,11 @@ class _Loader:
         found = Complaint(self.file, entry.line, message, section, name, entry.value)
         self.complaints.append(found)
 
-    def _check_defaults(self, sections: list[Section]) -> None:
+    def _check_defaults(self) -> None:
         """
         Complain of a default that no service of this file has as an option.
         """
-        classes = {ServiceOptions, SocketOptions}
-        for section in sections:
-            entry = section.entries.get("protocol", Entry(section.name, 0))
-            if entry.value in self.protocols:
-                classes.add(self.protocols[entry.value].options)
+        classes = [ServiceOptions, SocketOptions, *self.own_options]
         known = {name: o for options in classes for name, o in declared(options).items()}
         known = {name: o for name, o in known.items() if name not in ("protocol", "listen")}
         line = next(iter(self.defaults.values())).line if self.defaults else 0

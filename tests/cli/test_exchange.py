@@ -5,12 +5,13 @@ Tests for L{socketd.cli.exchange}.
 from __future__ import annotations
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IPushProducer, ISSLTransport
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import directlyProvides
 
-from socketd.cli.exchange import Exchange
+from socketd.cli.exchange import QUIET_SECONDS, Exchange
 from socketd.cli.interfaces import IInput
 from socketd.cli.stdio import TextInput
 from tests.cli.support import HalfCloseTransport, MemoryInput, MemoryOutput
@@ -176,6 +177,32 @@ class ExchangeTests(SynchronousTestCase):
         self.exchange.link.readConnectionLost()
         self.assertTrue(self.source.is_paused)
         self.assertTrue(self.transport.disconnecting)
+
+    def test_tls(self) -> None:
+        """
+        Over TLS the end is told only after the answer has come, and that has paused.
+        """
+        directlyProvides(self.transport, ISSLTransport)
+        self.source.end()
+        self.clock.advance(TIMEOUT - 1)
+        for _ in range(3):
+            self.exchange.link.dataReceived(b"x")
+            self.clock.advance(QUIET_SECONDS / 2)
+        self.assertFalse(self.transport.disconnecting)
+        self.clock.advance(QUIET_SECONDS / 2)
+        self.assertTrue(self.transport.disconnecting)
+        self.assertFalse(self.transport.has_ended)
+        self.assertIsNone(self.lose())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_tls_without_answer(self) -> None:
+        """
+        Over TLS a peer that says nothing is given up like any other.
+        """
+        directlyProvides(self.transport, ISSLTransport)
+        self.source.end()
+        self.clock.advance(TIMEOUT)
+        self.assertEqual(str(self.lose(ConnectionLost())), "no answer within 10 s")
 
     def test_unreadable_input(self) -> None:
         """

@@ -138,6 +138,8 @@ class MainTests(SynchronousTestCase):
         cases = {
             (): "socketd: the following arguments are required: SUBCOMMAND; see",
             ("sned",): "socketd: argument SUBCOMMAND: invalid choice: 'sned'",
+            ("--", "send"): "; see socketd --help",
+            ("--what", "send"): "socketd: unrecognized arguments: --what",
             ("send", "--what"): "socketd send: unknown argument: --what; see socketd send --help",
         }
         for argv, line in cases.items():

@@ -8,17 +8,20 @@ import os
 import signal
 import socket
 import sys
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import DatagramProtocol, ProcessProtocol, Protocol
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from socketd.cli import send
 from socketd.cli.errors import CommandError
+from socketd.cli.main import main
 from socketd.cli.send import MAX_DATAGRAM_PAYLOAD, Gathering
 from tests.cli.support import CommandTestCase, MemoryInput, environment
 
@@ -26,6 +29,37 @@ LONG = os.urandom(3 * 1024 * 1024 + 1)
 """
 More than all the buffers on the way hold together.
 """
+
+
+class ArgumentsTests(SynchronousTestCase):
+    """
+    Tests for L{send.add_arguments}.
+    """
+
+    def test_order(self) -> None:
+        """
+        Options may stand anywhere, and a text after two dashes is no option.
+        """
+        parsed: list[Namespace] = []
+
+        def run(arguments: Namespace) -> int:
+            parsed.append(arguments)
+            return 0
+
+        self.patch(send, "run", run)
+        cases = {
+            ("a:1",): (None, False),
+            ("a:1", ""): ("", False),
+            ("a:1", "hi", "-n"): ("hi", True),
+            ("-n", "a:1", "hi"): ("hi", True),
+            ("a:1", "-n", "--timeout", "1", "hi"): ("hi", True),
+            ("a:1", "--", "-n"): ("-n", False),
+            ("-n", "a:1", "--", "--help"): ("--help", True),
+        }
+        for argv, expected in cases.items():
+            self.assertEqual(main(["send", *argv]), 0)
+            arguments = parsed.pop()
+            self.assertEqual((arguments.text, arguments.newline), expected)
 
 
 class GatheringTests(SynchronousTestCase):
@@ -200,7 +234,8 @@ class StreamCommandTests(CommandTestCase):
         ended = Ended()
         arguments = [sys.executable, "-m", "socketd", "send", f"127.0.0.1:{port}", "x"]
         process = ended.spawn(arguments)
-        await Mute.came
+        either: list[Deferred[Any]] = [Mute.came, ended.done]
+        await DeferredList(either, fireOnOneCallback=True)
         process.signalProcess("INT")
         self.assertEqual(await ended.done, (b"", 128 + signal.SIGINT))
 

@@ -97,6 +97,7 @@ class StreamLinkTests(SynchronousTestCase):
         """
         directlyProvides(self.transport, ISSLTransport)
         self.link.makeConnection(self.transport)
+        self.assertFalse(self.link.can_end)
         self.link.end()
         self.assertFalse(self.transport.has_ended)
         self.assertTrue(self.transport.disconnecting)

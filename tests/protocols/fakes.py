@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IAddress, IUDPTransport
+from twisted.internet.interfaces import IUDPTransport
 from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -49,7 +49,7 @@ class FakeDatagramTransport:
         """
         raise AssertionError(f"connected to {host}:{port}")
 
-    def getHost(self) -> IAddress:
+    def getHost(self) -> IPv4Address:
         """
         Give an address.
         """

@@ -282,14 +282,3 @@ class OperatorTests(Case):
         self.assertEqual((wire.value(), wire.paused), (b"a!", False))
         protocol.dataReceived(b"b")
         self.assertEqual(wire.value(), b"a!b!")
-
-    def test_answered_at_once(self) -> None:
-        """
-        An operator that answers while being told of the question is heard.
-        """
-        self.operator.attach(lambda: self.say(b"ok") if self.operator.waiting else None)
-        protocol, wire = self.connect(reply=b"!")
-        protocol.dataReceived(b"a")
-        self.assertEqual((wire.value(), wire.paused), (b"a!ok", False))
-        protocol.dataReceived(b"b")
-        self.assertEqual(wire.value(), b"a!okb!ok")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from attrs import frozen
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -22,6 +23,7 @@ from socketd.protocols.framing import (
     framing_option,
     max_message_option,
 )
+from socketd.settings.options import declared
 from tests.protocols.fakes import Wire
 from tests.protocols.feeding import Outcome, outcomes, ways
 from tests.settings.refusals import refusal
@@ -121,6 +123,16 @@ class ChunksTests(SynchronousTestCase):
             self.assertEqual(b"".join(messages(Chunks(7), pieces)), data)
 
 
+@frozen
+class Options:
+    """
+    The options of a protocol that answers messages.
+    """
+
+    framing: str = framing_option()
+    max_message: int = max_message_option()
+
+
 class OptionTests(SynchronousTestCase):
     """
     Tests for the options that go with framing.
@@ -130,17 +142,16 @@ class OptionTests(SynchronousTestCase):
         """
         The words for a framing are those that there are, and C{chunk} is the default.
         """
-        field = vars(framing_option())
-        kind = field["metadata"]["kind"]
+        kind = declared(Options)["framing"].kind
         self.assertEqual([kind.parse(word) for word in FRAMINGS], list(FRAMINGS))
-        self.assertEqual(field["_default"], "chunk")
+        self.assertEqual(Options(), Options(framing="chunk", max_message=DEFAULT_MAX_MESSAGE))
         self.assertIn("write chunk or line", refusal(kind.parse, "lines"))
 
     def test_max_message(self) -> None:
         """
         A message has at least one byte, and at most what a connection may hold.
         """
-        parse = vars(max_message_option())["metadata"]["kind"].parse
+        parse = declared(Options)["max_message"].kind.parse
         self.assertEqual([parse("1"), parse("64KiB")], [1, MAX_MESSAGE])
         for text in ("0", "65537", "1MiB"):
             self.assertIn("write 1 to 64KiB", refusal(parse, text), text)
@@ -262,11 +273,13 @@ class MessageProtocolTests(SynchronousTestCase):
         """
         Once it has closed, it answers nothing that a transport still delivers.
         """
-        protocol, wire = self.connect(max_message=4)
-        protocol.dataReceived(b"abcdefg")
-        protocol.dataReceived(b"h\ni\n")
-        protocol.readConnectionLost()
-        self.assertEqual((wire.value(), wire.disconnecting), (b"", True))
+        for long_line in (b"abcdefg", b"abcdefg\n"):
+            for more in (b"", b"h\ni\n"):
+                protocol, wire = self.connect(max_message=4)
+                protocol.dataReceived(long_line)
+                protocol.dataReceived(more)
+                protocol.readConnectionLost()
+                self.assertEqual((wire.value(), wire.disconnecting), (b"", True))
 
     def test_write_side(self) -> None:
         """

@@ -93,7 +93,8 @@ class ReadTests(SynchronousTestCase):
         Names keep their case, so that two spellings are two names.
         """
         text = "[Echo]\nListen = a\nlisten = b\n[echo]\n"
-        expected: Sections = [("Echo", 1, {"Listen": ("a", 2), "listen": ("b", 3)}), ("echo", 4, {})]
+        entries = {"Listen": ("a", 2), "listen": ("b", 3)}
+        expected: Sections = [("Echo", 1, entries), ("echo", 4, {})]
         self.assertEqual((sections_of(text), complaints_of(text)), (expected, []))
 
     def test_no_interpolation(self) -> None:
@@ -221,7 +222,8 @@ class BrokenTests(SynchronousTestCase):
         Text behind a header on its line would be lost; it is complained of.
         """
         message = "is neither [section] nor option = value"
-        self.assertEqual(complaints_of("[a]\n[b] c\n[d]e\n"), [f"FILE:{n}: {message}" for n in (2, 3)])
+        found = complaints_of("[a]\n[b] c\n[d]e\n")
+        self.assertEqual(found, [f"FILE:{number}: {message}" for number in (2, 3)])
 
     def test_spaces_in_header(self) -> None:
         """

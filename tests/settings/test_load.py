@@ -77,8 +77,8 @@ class ParseTests(SynchronousTestCase):
         A service has one or more listeners.
         """
         self.assertEqual(self.echo.listeners, (Listener("tcp", port=7), Listener("udp", port=7)))
-        path = f"{RUNTIME}/hello.sock"
-        self.assertEqual(self.hello.listeners, (Listener("unix", path=path), Listener("tcp", port=8)))
+        unix = Listener("unix", path=f"{RUNTIME}/hello.sock")
+        self.assertEqual(self.hello.listeners, (unix, Listener("tcp", port=8)))
 
     def test_options(self) -> None:
         """

@@ -65,7 +65,8 @@ TABLE: list[tuple[str, list[str]]] = [
     (
         "[talk]\nlisten = tcp:7\nreply = a\\qb\nclose = perhaps\ntimes = x\n",
         [
-            r"FILE:3: [talk] reply = a\qb: has the unknown escape \q; known are \n \r \t \xNN and \\",
+            r"FILE:3: [talk] reply = a\qb: has the unknown escape \q;"
+            r" known are \n \r \t \xNN and \\",
             "FILE:4: [talk] close = perhaps: is neither yes nor no",
             "FILE:5: [talk] times = x: is no whole number",
         ],

@@ -62,7 +62,8 @@ class RuntimeDirectoryTests(SynchronousTestCase):
         """
         systemd = {"RUNTIME_DIRECTORY": "/run/a:/run/b", "XDG_RUNTIME_DIR": "/run/user/7"}
         self.assertEqual(runtime_directory(systemd, 7), "/run/a")
-        self.assertEqual(runtime_directory({"XDG_RUNTIME_DIR": "/run/user/7"}, 7), "/run/user/7/socketd")
+        user = {"XDG_RUNTIME_DIR": "/run/user/7"}
+        self.assertEqual(runtime_directory(user, 7), "/run/user/7/socketd")
         empty = {"RUNTIME_DIRECTORY": "", "XDG_RUNTIME_DIR": ""}
         self.assertEqual(runtime_directory(empty, 7), "/tmp/socketd-7")
         self.assertEqual(runtime_directory({}, 7), "/tmp/socketd-7")

@@ -34,7 +34,7 @@ DEADLINE = 15.0
 #: twistd ends itself with the signal that stopped it.
 STOPPED = -signal.SIGTERM
 
-TWISTD = (str(Path(sys.executable).with_name("twistd")), "--nodaemon", "--pidfile=", "socketd")
+TWISTD = (str(Path(sys.executable).with_name("twistd")), "--nodaemon", "--pidfile=")
 CHECK = (sys.executable, "-m", "socketd", "check")
 
 _FAMILIES = {
@@ -88,7 +88,7 @@ class Output:
             self._changed.wait_for(lambda: self._ended or self._find(expected), timeout)
             found = self._find(expected)
             if found is None:
-                raise AssertionError(f"no {pattern!r} in {self.text[self._seen:]!r}")
+                raise AssertionError(f"no {pattern!r} in:\n{self.text[self._seen:]}")
             self._seen = found.end()
             return found
 
@@ -133,9 +133,9 @@ class Daemon:
     @ivar errors: what it writes to standard error; a terminal takes both.
     """
 
-    def __init__(self, arguments: Sequence[str], terminal: bool = False, **how: Any) -> None:
+    def __init__(self, command: Sequence[str], terminal: bool = False, **how: Any) -> None:
         start = self._start_at_terminal if terminal else self._start_at_pipes
-        start([*TWISTD, *arguments], start_new_session=True, **how)
+        start(command, start_new_session=True, **how)
         self.pid = self._process.pid
 
     def __enter__(self) -> Daemon:
@@ -147,7 +147,8 @@ class Daemon:
         else:
             self.kill()
             if not isinstance(problem, SkipTest):
-                print(f"the daemon wrote:\n{self.output.text}{self.errors.text}")
+                both = dict.fromkeys((self.output, self.errors))
+                print("the daemon wrote:", *(output.text for output in both), sep="\n")
 
     def address(self, service: str, kind: str = "tcp") -> Any:
         """
@@ -205,6 +206,7 @@ class Daemon:
         text, errors = self.output.join(), self.errors.join()
         assert "Traceback" not in text and "Unhandled" not in text, text
         assert status == STOPPED, f"it ended with {status}:\n{text}{errors}"
+        assert "stopping; " in text, f"it was killed:\n{text}"
         assert self.errors is self.output or not errors, errors
 
     def wait(self) -> int:
@@ -237,7 +239,7 @@ class Daemon:
             return False
         return True
 
-    def _start_at_pipes(self, command: list[str], **how: Any) -> None:
+    def _start_at_pipes(self, command: Sequence[str], **how: Any) -> None:
         stdin, self._keyboard = os.pipe()
         stdout, output = os.pipe()
         stderr, errors = os.pipe()
@@ -247,7 +249,7 @@ class Daemon:
             os.close(descriptor)
         self.output, self.errors = Output(stdout), Output(stderr)
 
-    def _start_at_terminal(self, command: list[str], **how: Any) -> None:
+    def _start_at_terminal(self, command: Sequence[str], **how: Any) -> None:
         self._keyboard, screen = pty.openpty()
         self._process = subprocess.Popen(
             command, stdin=screen, stdout=screen, stderr=screen, **how
@@ -290,17 +292,20 @@ class SystemCase(TestCase):
 
         @param ini: its configuration.
         @param options: more of its command line.
-        @param how: C{terminal=True}, or arguments of L{subprocess.Popen}.
+        @param how: see L{twistd}.
         """
         file = self.write("socketd.ini", ini)
         return self.twistd("--config", str(file), *options, **how)
 
-    def twistd(self, *options: str, **how: Any) -> Daemon:
+    def twistd(self, *options: str, twistd: Sequence[str] = (), **how: Any) -> Daemon:
         """
         Start a daemon with a command line.
+
+        @param twistd: options of twistd itself.
+        @param how: C{terminal=True}, or arguments of C{subprocess.Popen}.
         """
         given = {"env": self.environment(), "cwd": self.directory}
-        return Daemon(options, **(given | how))
+        return Daemon([*TWISTD, *twistd, "socketd", *options], **(given | how))
 
     def run_both(self, *files: str | Path, **environ: str) -> tuple[Ended, Ended]:
         """
@@ -310,7 +315,7 @@ class SystemCase(TestCase):
         @return: how the daemon and the check ended.
         """
         named = [f"--config={file}" for file in files]
-        commands = [[*TWISTD, *named], [*CHECK, *map(str, files)]]
+        commands = [[*TWISTD, "socketd", *named], [*CHECK, *map(str, files)]]
         with ThreadPoolExecutor() as pool:
             given = {"env": self.environment(**environ), "cwd": self.directory}
             daemon, check = pool.map(lambda command: _run_to_end(command, **given), commands)

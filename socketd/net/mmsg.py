@@ -1,0 +1,190 @@
+"""
+Many datagrams in one system call: recvmmsg(2) and sendmmsg(2), through ctypes.
+
+The buffers are laid out once and used by every port in turn, for no datagram
+stays in them beyond the wake-up that brought it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import struct
+from ctypes import POINTER, Structure, c_int, c_size_t, c_uint, c_void_p
+from typing import Any
+
+#: Datagrams that one call takes, an empty one too: a flood must not keep the
+#: reactor from its timers (libuv's number).
+BATCH = 32
+
+#: The largest UDP payload is 65507 bytes; nothing is cut off.
+MAX_SIZE = 65536
+
+#: struct sockaddr_storage holds the address of any family.
+NAME_SIZE = 128
+
+#: Room for one control message with a struct in6_pktinfo, the larger one.
+CONTROL_SIZE = 64
+
+_MSG_DONTWAIT = socket.MSG_DONTWAIT
+
+
+class _Iovec(Structure):
+    _fields_ = [("base", c_void_p), ("len", c_size_t)]
+
+
+class _Msghdr(Structure):
+    _fields_ = [
+        ("name", c_void_p),
+        ("namelen", c_uint),
+        ("iov", POINTER(_Iovec)),
+        ("iovlen", c_size_t),
+        ("control", c_void_p),
+        ("controllen", c_size_t),
+        ("flags", c_int),
+    ]
+
+
+class _Mmsghdr(Structure):
+    _fields_ = [("hdr", _Msghdr), ("len", c_uint)]
+
+
+_HEADER_SIZE = ctypes.sizeof(_Mmsghdr)
+_IOVEC_SIZE = ctypes.sizeof(_Iovec)
+_SIZE = struct.Struct("@N")
+_NAMELEN = struct.Struct("@I")
+_LENGTH_AT = _Mmsghdr.len.offset
+_NAMELEN_AT = _Msghdr.namelen.offset
+_CONTROLLEN_AT = _Msghdr.controllen.offset
+_FLAGS_AT = _Msghdr.flags.offset
+_IOVEC_LEN_AT = _Iovec.len.offset
+
+
+def _received_format() -> str:
+    """
+    Write the format that reads C{namelen controllen flags len} of one header.
+    """
+    parts, at = [], 0
+    for offset, code, size in (
+        (_NAMELEN_AT, "I", 4),
+        (_CONTROLLEN_AT, "N", ctypes.sizeof(c_size_t)),
+        (_FLAGS_AT, "i", 4),
+        (_LENGTH_AT, "I", 4),
+    ):
+        parts.append(f"{offset - at}x{code}")
+        at = offset + size
+    return "".join(parts) + f"{_HEADER_SIZE - at}x"
+
+
+_RECEIVED = [struct.Struct("@" + _received_format() * count) for count in range(BATCH + 1)]
+
+
+class Messages:
+    """
+    Headers and buffers for L{BATCH} datagrams.
+
+    @ivar data: the payloads, L{MAX_SIZE} bytes for each.
+    @ivar names: the addresses, L{NAME_SIZE} bytes for each.
+    @ivar controls: the control messages, L{CONTROL_SIZE} bytes for each.
+    """
+
+    def __init__(self) -> None:
+        self._data = (ctypes.c_char * (BATCH * MAX_SIZE))()
+        self._names = (ctypes.c_char * (BATCH * NAME_SIZE))()
+        self._controls = (ctypes.c_char * (BATCH * CONTROL_SIZE))()
+        self._iovecs = (_Iovec * BATCH)()
+        self._headers = (_Mmsghdr * BATCH)()
+        self._lay_out()
+        self.data = memoryview(self._data).cast("B")
+        self.names = memoryview(self._names).cast("B")
+        self.controls = memoryview(self._controls).cast("B")
+        self._header_view = memoryview(self._headers).cast("B")
+        self._iovec_view = memoryview(self._iovecs).cast("B")
+        self._pristine = bytes(self._header_view), bytes(self._iovec_view)
+        self._address = ctypes.addressof(self._headers)
+
+    def _lay_out(self) -> None:
+        for index in range(BATCH):
+            self._iovecs[index].base = ctypes.addressof(self._data) + index * MAX_SIZE
+            self._iovecs[index].len = MAX_SIZE
+            header = self._headers[index].hdr
+            header.name = ctypes.addressof(self._names) + index * NAME_SIZE
+            header.namelen = NAME_SIZE
+            header.iov = ctypes.pointer(self._iovecs[index])
+            header.iovlen = 1
+            header.control = ctypes.addressof(self._controls) + index * CONTROL_SIZE
+            header.controllen = CONTROL_SIZE
+
+    def receive(self, fd: int) -> tuple[int, ...]:
+        """
+        Receive what waits, without waiting.
+
+        @return: four numbers for each datagram: the lengths of its address and
+            of its control messages, its flags, and its own length.
+        @raise OSError: when nothing waits, or the socket has an error to report.
+        """
+        self._header_view[:], self._iovec_view[:] = self._pristine
+        count = _recvmmsg(fd, self._address, BATCH, _MSG_DONTWAIT, None)
+        if count < 0:
+            raise _last_error()
+        found: tuple[int, ...] = _RECEIVED[count].unpack_from(self._header_view)
+        return found
+
+    def move(self, source: int, target: int) -> None:
+        """
+        Put the address and the control messages of one header into another one.
+        """
+        for view, size in ((self.names, NAME_SIZE), (self.controls, CONTROL_SIZE)):
+            view[target * size : (target + 1) * size] = view[source * size : (source + 1) * size]
+
+    def put(self, index: int, datagram: bytes, name_length: int, control_length: int) -> None:
+        """
+        Fill one header for L{send}; its address and control are in place already.
+        """
+        length = len(datagram)
+        start = index * MAX_SIZE
+        self.data[start : start + length] = datagram
+        _SIZE.pack_into(self._iovec_view, index * _IOVEC_SIZE + _IOVEC_LEN_AT, length)
+        at = index * _HEADER_SIZE
+        _NAMELEN.pack_into(self._header_view, at + _NAMELEN_AT, name_length)
+        _SIZE.pack_into(self._header_view, at + _CONTROLLEN_AT, control_length)
+
+    def send(self, fd: int, count: int) -> int:
+        """
+        Send the first C{count} messages.
+
+        The kernel stops at the first one that it refuses; that one is left
+        out, and the rest is sent.
+
+        @return: how many were refused.
+        """
+        done = refused = 0
+        while done < count:
+            address = self._address + done * _HEADER_SIZE
+            sent = _sendmmsg(fd, address, count - done, _MSG_DONTWAIT)
+            if sent <= 0:
+                refused += 1
+                sent = 1
+            done += sent
+        return refused
+
+
+def _load(name: str, *arguments: Any) -> Any:
+    function = getattr(ctypes.CDLL(None, use_errno=True), name, None)
+    if function is not None:
+        function.argtypes = arguments
+        function.restype = c_int
+    return function
+
+
+def _last_error() -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, os.strerror(number))
+
+
+_recvmmsg = _load("recvmmsg", c_int, c_void_p, c_uint, c_int, c_void_p)
+_sendmmsg = _load("sendmmsg", c_int, c_void_p, c_uint, c_int)
+
+#: Whether this system has the two calls.
+AVAILABLE = _recvmmsg is not None and _sendmmsg is not None

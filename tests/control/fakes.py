@@ -1,0 +1,121 @@
+"""
+A daemon with connections, and nothing bound.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+
+from socketd.daemon import Daemon
+from socketd.events import CONNECTION_LOST, CONNECTION_MADE, Event
+from socketd.net.site import Connection, Site
+from socketd.protocols.declaration import Surroundings
+from socketd.protocols.registry import installed
+from socketd.settings.load import parse
+
+CONFIGURATION = r"""
+[ack]
+listen = tcp:12345, tcp6:12345
+reply = !
+operator = always
+operator_timeout = 60s
+log_messages = text
+
+[shout]
+protocol = upper
+listen = tcp:8080, udp:8080
+"""
+
+
+def make_daemon(text: str = CONFIGURATION) -> Daemon:
+    """
+    Make a daemon of a configuration; its reactor is a L{Clock}.
+    """
+    settings = parse(text, "FILE", installed(), "/run/test")
+    return Daemon(Clock(), settings, lambda: 0.0)
+
+
+class FakeConnection(StringTransport):
+    """
+    A connection of a daemon, in memory.
+    """
+
+    def __init__(self, daemon: Daemon, site: Site, peer: str) -> None:
+        super().__init__()
+        self.connection_id = site.roster.new_id()
+        self.site = site
+        self.peer = peer
+        self.began: float = daemon.reactor.seconds()
+        self.messages_received = self.bytes_received = self.bytes_sent = 0
+        self.protocol: Any = None
+
+    def begin(self, protocol: Any) -> None:
+        """
+        Connect the protocol.
+        """
+        self.protocol = protocol
+        self.site.enter(self)
+        self.site.emit(CONNECTION_MADE, peer=self.peer, connection=self.connection_id)
+        protocol.makeConnection(self)
+
+    def receive(self, data: bytes) -> None:
+        """
+        Have the peer say something.
+        """
+        self.messages_received += 1
+        self.bytes_received += len(data)
+        self.site.message(self.peer.partition(":")[0], data)
+        self.protocol.dataReceived(data)
+
+    def write(self, data: bytes) -> None:
+        """
+        Keep what is sent, and count it.
+        """
+        super().write(data)
+        self.bytes_sent += len(data)
+
+    def leave(self) -> None:
+        """
+        Have the peer be gone.
+        """
+        self.site.leave(self)
+        self.site.emit(
+            CONNECTION_LOST,
+            peer=self.peer,
+            connection=self.connection_id,
+            reason="closed",
+            received=self.bytes_received,
+            sent=self.bytes_sent,
+        )
+        self.protocol.connectionLost()
+
+
+def connect(daemon: Daemon, service: str = "ack", peer: str = "127.0.0.1:50001") -> FakeConnection:
+    """
+    Connect a peer to a service.
+    """
+    (found,) = (one for one in daemon.socket_services if one.name == service)
+    around = Surroundings(daemon.wall_clock, daemon.operator)
+    protocol = found.settings.declared.stream(found.settings.options, around)
+    connection = FakeConnection(daemon, found.site, peer)
+    _: Connection = connection
+    connection.begin(protocol)
+    return connection
+
+
+def watch(daemon: Daemon) -> list[tuple[str, str]]:
+    """
+    Watch a daemon.
+
+    @return: a list that grows: each event's name, and its text.
+    """
+    seen: list[tuple[str, str]] = []
+
+    def watcher(event: Event, facts: dict[str, Any]) -> None:
+        seen.append((event.name, event.format.format(**facts)))
+
+    daemon.journal.watch(watcher)
+    return seen

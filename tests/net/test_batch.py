@@ -1,0 +1,389 @@
+"""
+Tests of C{socketd.net.epoll} and C{socketd.net.batch}.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import time
+from typing import Any
+from unittest import mock
+
+from twisted.internet import asyncioreactor, epollreactor, pollreactor, selectreactor
+from twisted.internet.endpoints import (
+    TCP4ClientEndpoint,
+    TCP4ServerEndpoint,
+    UNIXServerEndpoint,
+    connectProtocol,
+)
+from twisted.internet.error import CannotListenError, ConnectionLost
+from twisted.internet.interfaces import (
+    IReactorFDSet,
+    IReactorSocket,
+    IReactorTCP,
+    IReactorTime,
+    IReactorUNIX,
+    IReadDescriptor,
+)
+from twisted.internet.protocol import Factory
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyClass, verifyObject
+
+from socketd.net.batch import BatchReactor, batched
+from socketd.net.epoll import MAX_EVENTS, MAX_ROUNDS, EpollSet
+from tests.net.fakes import (
+    DatagramRecorder,
+    HandReactor,
+    OneFactory,
+    Recorder,
+    connect,
+    make_site,
+    read_all,
+)
+
+#: No wait of these tests takes as long; it is there so that a fault ends them.
+PATIENCE = 10.0
+
+
+class Endless:
+    """
+    A descriptor that is always ready, and counts how often it is asked.
+    """
+
+    def __init__(self, test: SynchronousTestCase) -> None:
+        self.ours, self.peer = socket.socketpair()
+        for one in (self.ours, self.peer):
+            one.setblocking(False)
+            test.addCleanup(one.close)
+        self.peer.send(b"x")
+        self.reads = self.writes = 0
+        self.lost: list[Any] = []
+        self.problem: Any = None
+
+    def fileno(self) -> int:
+        """
+        The descriptor.
+        """
+        return self.ours.fileno()
+
+    def doRead(self) -> Any:
+        self.reads += 1
+        if isinstance(self.problem, Exception) and self.problem.args:
+            raise self.problem
+        return self.problem
+
+    def doWrite(self) -> Any:
+        self.writes += 1
+
+    def connectionLost(self, reason: Any) -> None:
+        self.lost.append(reason)
+
+    def logPrefix(self) -> str:
+        return "endless"
+
+
+class EpollSetTests(SynchronousTestCase):
+    """
+    Descriptors are watched as an C{IReactorFDSet} does.
+    """
+
+    def setUp(self) -> None:
+        self.set = EpollSet()
+        self.addCleanup(self.set.connectionLost, None)
+
+    def test_interfaces(self) -> None:
+        """
+        It is a set of descriptors and one descriptor itself.
+        """
+        for interface in (IReactorFDSet, IReadDescriptor):
+            self.assertTrue(verifyClass(interface, EpollSet))
+            self.assertTrue(verifyObject(interface, self.set))
+
+    def test_add_and_remove(self) -> None:
+        """
+        Reading and writing are watched apart; adding twice is adding once.
+        """
+        one = Endless(self)
+        self.set.addReader(one)
+        self.set.addReader(one)
+        self.set.addWriter(one)
+        self.assertEqual((self.set.getReaders(), self.set.getWriters()), ([one], [one]))
+        self.set.removeReader(one)
+        self.assertEqual((self.set.getReaders(), self.set.getWriters()), ([], [one]))
+        self.set.removeWriter(one)
+        self.set.removeWriter(one)
+        self.set.removeReader(one)
+        self.assertEqual(self.set.removeAll(), [])
+
+    def test_remove_all(self) -> None:
+        """
+        All are removed at once, and named.
+        """
+        one, two = Endless(self), Endless(self)
+        self.set.addReader(one)
+        self.set.addWriter(two)
+        self.assertEqual(set(self.set.removeAll()), {one, two})
+        self.set.doRead()
+        self.assertEqual((one.reads, two.writes), (0, 0))
+
+    def test_bounded_work(self) -> None:
+        """
+        Descriptors that are always ready do not keep a wake-up for themselves.
+        """
+        ready = [Endless(self) for _ in range(5)]
+        for one in ready:
+            self.set.addReader(one)
+        self.set.doRead()
+        self.assertEqual([one.reads for one in ready], [MAX_ROUNDS] * 5)
+        self.assertLessEqual(MAX_ROUNDS * MAX_EVENTS, 2048)
+
+    def test_raises(self) -> None:
+        """
+        A descriptor that raises is lost and logged; the others are served.
+        """
+        bad, good = Endless(self), Endless(self)
+        bad.problem = ValueError("a fault")
+        self.set.addReader(bad)
+        self.set.addReader(good)
+        self.set.doRead()
+        self.assertEqual(len(bad.lost), 1)
+        self.assertEqual(self.set.getReaders(), [good])
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_removed_by_another(self) -> None:
+        """
+        A descriptor that an earlier one of the same round removed is not served.
+        """
+        one, two = Endless(self), Endless(self)
+        one.doRead = lambda: self.set.removeReader(two)  # type: ignore[method-assign]
+        two.doRead = lambda: self.set.removeReader(one)  # type: ignore[method-assign]
+        self.set.addReader(one)
+        self.set.addReader(two)
+        self.set.doRead()
+        self.assertEqual(len(self.set.getReaders()), 1)
+
+    def test_descriptor_used_again(self) -> None:
+        """
+        A hang-up of a closed descriptor does not hit the one that took its number.
+        """
+        first, old = Endless(self), Endless(self)
+        old.peer.close()
+        newer: list[Endless] = []
+
+        def replace() -> None:
+            if not newer:
+                self.set.removeReader(old)
+                old.ours.close()
+                newer.append(Endless(self))
+                self.set.addReader(newer[0])
+
+        first.doRead = replace  # type: ignore[method-assign]
+        self.set.addReader(first)
+        self.set.addReader(old)
+        self.set.doRead()
+        self.assertEqual(newer[0].lost, [])
+
+    def test_hang_up_of_a_paused_writer(self) -> None:
+        """
+        A peer that hangs up ends a descriptor that only waits to write.
+        """
+        one = Endless(self)
+        one.peer.close()
+        self.set.addWriter(one)
+        self.set.doRead()
+        self.assertEqual([type(reason.value) for reason in one.lost], [ConnectionLost])
+
+
+class BatchReactorTests(SynchronousTestCase):
+    """
+    A batch reactor serves behind any reactor of Twisted's.
+    """
+
+    def setUp(self) -> None:
+        self.hand = HandReactor()
+        self.reactor = BatchReactor(self.hand)
+        self.addCleanup(self.reactor.connectionLost, None)
+
+    def test_interfaces(self) -> None:
+        """
+        It provides what a reactor of streams and datagrams provides.
+        """
+        for interface in (IReactorFDSet, IReactorTCP, IReactorUNIX, IReactorSocket):
+            self.assertTrue(verifyClass(interface, BatchReactor))
+            self.assertTrue(verifyObject(interface, self.reactor))
+        # Its clock is the reactor's own, and so no method of the class.
+        self.assertTrue(verifyObject(IReactorTime, self.reactor))
+
+    def test_without_epoll(self) -> None:
+        """
+        Where the system has no epoll, the plain reactor serves.
+        """
+        with mock.patch("socketd.net.batch.select", spec=["poll"]):
+            self.assertIs(batched(self.hand), self.hand)
+        self.assertIsInstance(batched(self.hand), BatchReactor)
+
+    def test_connection(self) -> None:
+        """
+        A connection is served, in both directions, until its end.
+        """
+        site, _ = make_site(self.reactor)
+        protocol = Recorder(lambda data: data)
+        connection, peer = connect(self.reactor, protocol, site)
+        data = os.urandom(1 << 20)
+        received, rest, ended = b"", memoryview(data), False
+        while not ended:
+            try:
+                rest = rest[peer.send(rest) :] if rest else rest
+            except BlockingIOError:
+                pass
+            if not rest:
+                peer.shutdown(socket.SHUT_WR)
+            self.hand.turn()
+            part, ended = read_all(peer)
+            received += part
+        self.assertEqual(received, data)
+        self.assertEqual(len(protocol.lost), 1)
+        self.assertEqual(self.reactor.getReaders() + self.reactor.getWriters(), [])
+
+    def test_address_in_use(self) -> None:
+        """
+        An address that cannot be had is reported as Twisted does.
+        """
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            self.assertRaises(
+                CannotListenError, self.reactor.listenTCP, port, Factory(), 5, "127.0.0.1"
+            )
+
+    def test_unix_file_is_removed(self) -> None:
+        """
+        A port at a path has its mode and removes its file.
+        """
+        path = os.path.relpath(self.mktemp())
+        port = self.reactor.listenUNIX(path, OneFactory(Recorder), mode=0o600)
+        self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+        port.stopListening()
+        self.assertFalse(os.path.exists(path))
+
+    def test_adopted(self) -> None:
+        """
+        Sockets that somebody else made are served; their originals can be closed.
+        """
+        factory = OneFactory(lambda: Recorder(bytes.upper))
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            address = listener.getsockname()
+            port = self.reactor.adoptStreamPort(listener.fileno(), socket.AF_INET, factory)
+        self.addCleanup(port.stopListening)
+        ours, peer = socket.socketpair()
+        with ours:
+            self.reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, factory)
+        client = socket.create_connection(address)
+        for one in (peer, client):
+            self.addCleanup(one.close)
+            one.send(b"hello")
+        self.hand.turn(3)
+        self.assertEqual((peer.recv(9), client.recv(9)), (b"HELLO", b"HELLO"))
+        for protocol in factory.made:
+            protocol.transport.abortConnection()
+        self.hand.turn()
+
+    def test_adopted_datagrams(self) -> None:
+        """
+        So is a datagram socket.
+        """
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind(("127.0.0.1", 0))
+            address = sock.getsockname()
+            recorder = DatagramRecorder()
+            port = self.reactor.adoptDatagramPort(sock.fileno(), socket.AF_INET, recorder)
+        self.addCleanup(port.stopListening)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.sendto(b"x" * 9000, address)
+            self.hand.turn()
+            self.assertEqual(len(client.recv(1 << 16)), 9000)
+
+
+class UnderReactorsTests(SynchronousTestCase):
+    """
+    Every reactor that twistd offers runs it, with Twisted's own endpoints on top.
+    """
+
+    def run_under(self, reactor: Any) -> None:
+        """
+        Serve an endpoint under a reactor, talk to it, and measure its timers.
+        """
+        batch = BatchReactor(reactor)
+        factory = OneFactory(lambda: Recorder(bytes.upper))
+        client = Recorder()
+
+        def connected(port: Any) -> Any:
+            endpoint = TCP4ClientEndpoint(batch, "127.0.0.1", port.getHost().port)
+            return connectProtocol(endpoint, client)
+
+        def poll() -> None:
+            if client.received:
+                client.transport.loseConnection()
+            if client.lost:
+                reactor.callLater(0, reactor.stop)
+            else:
+                reactor.callLater(0.001, poll)
+
+        listening = TCP4ServerEndpoint(batch, 0, interface="127.0.0.1").listen(factory)
+        listening.addCallback(connected)
+        listening.addCallback(lambda protocol: protocol.transport.write(b"hello"))
+        reactor.callLater(0, poll)
+        reactor.callLater(PATIENCE, reactor.stop)
+        reactor.run(installSignalHandlers=False)
+        self.assertEqual(client.received, b"HELLO")
+
+    def test_reactors(self) -> None:
+        """
+        Under epoll, poll, select and asyncio alike.
+        """
+        import asyncio
+
+        loop = asyncio.new_event_loop()
+        self.addCleanup(loop.close)
+        for reactor in (
+            epollreactor.EPollReactor(),
+            pollreactor.PollReactor(),
+            selectreactor.SelectReactor(),
+            asyncioreactor.AsyncioSelectorReactor(loop),
+        ):
+            self.run_under(reactor)
+
+    def test_unix_endpoint(self) -> None:
+        """
+        UNIX endpoints of Twisted listen at it.
+        """
+        path = os.path.relpath(self.mktemp())
+        batch = BatchReactor(HandReactor())
+        port = self.successResultOf(
+            UNIXServerEndpoint(batch, path).listen(OneFactory(Recorder))
+        )
+        self.assertTrue(os.path.exists(path))
+        port.stopListening()
+
+    def test_timers_under_flood(self) -> None:
+        """
+        A source that floods does not hold up timers: the work between two looks
+        at them is bounded.
+        """
+        hand = HandReactor()
+        batch = BatchReactor(hand)
+        site, _ = make_site(batch)
+        protocol = Recorder()
+        _, peer = connect(batch, protocol, site)
+        began = time.monotonic()
+        for _ in range(100):
+            try:
+                peer.send(b"x" * 65536)
+            except BlockingIOError:
+                pass
+            before = len(protocol.received)
+            hand.turn()
+            self.assertLessEqual(len(protocol.received) - before, MAX_ROUNDS * 65536)
+        self.assertLess(time.monotonic() - began, PATIENCE)
+        self.assertTrue(hasattr(select, "epoll"))

@@ -1,0 +1,335 @@
+"""
+Tests of C{socketd.net.datagram} and C{socketd.net.mmsg}.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+from twisted.internet.interfaces import IListeningPort, IUDPTransport
+from twisted.internet.protocol import DatagramProtocol
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from socketd.net import mmsg
+from socketd.net.datagram import MAX_KNOWN, BatchedDatagramPort, DatagramPort, datagram_port
+from socketd.net.mmsg import BATCH
+from tests.net.fakes import DatagramRecorder, HandReactor, make_site
+
+LARGEST = os.urandom(65507)
+
+
+class DatagramPortTests(SynchronousTestCase):
+    """
+    The port that works everywhere.
+    """
+
+    port_class = DatagramPort
+
+    def setUp(self) -> None:
+        self.reactor = HandReactor()
+        self.site, self.events = make_site(self.reactor)
+
+    def serve(
+        self,
+        protocol: Any = None,
+        address: Any = ("127.0.0.1", 0),
+        family: int = socket.AF_INET,
+    ) -> Any:
+        """
+        Begin to serve.
+
+        @return: the address that is served.
+        """
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        sock.bind(address)
+        sock.setblocking(False)
+        self.protocol = DatagramRecorder() if protocol is None else protocol
+        self.port = self.port_class(self.reactor, sock, self.protocol, self.site)
+        self.port.startListening()
+        self.addCleanup(self.port.stopListening)
+        return sock.getsockname()
+
+    def client(self, target: Any, family: int = socket.AF_INET) -> socket.socket:
+        """
+        Make a client that hears nobody but its target.
+        """
+        client = socket.socket(family, socket.SOCK_DGRAM)
+        self.addCleanup(client.close)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        client.setblocking(False)
+        client.connect(target)
+        return client
+
+    def answers(self, client: socket.socket) -> list[bytes]:
+        """
+        Read what has come back.
+        """
+        found = []
+        while True:
+            try:
+                found.append(client.recv(1 << 17))
+            except BlockingIOError:
+                return found
+
+    def test_interfaces(self) -> None:
+        """
+        It is a port and a transport as Twisted knows them.
+        """
+        self.serve()
+        self.assertTrue(verifyObject(IListeningPort, self.port))
+        for name in ("write", "getHost", "stopListening"):
+            self.assertIn(name, IUDPTransport)
+            self.assertTrue(callable(getattr(self.port, name)))
+
+    def test_sizes(self) -> None:
+        """
+        Datagrams of every size come back whole, the empty and the largest one too.
+        """
+        client = self.client(self.serve())
+        sent = [b"", b"x", b"y" * 1500, LARGEST]
+        for datagram in sent:
+            client.send(datagram)
+            self.reactor.turn()
+        self.assertEqual(self.answers(client), sent)
+
+    def test_batch(self) -> None:
+        """
+        Each of many senders gets its own answers, in order.
+        """
+        target = self.serve()
+        clients = [self.client(target) for _ in range(5)]
+        for number in range(4):
+            for index, client in enumerate(clients):
+                client.send(b"%d-%d" % (index, number) * (number + 1))
+        self.reactor.turn()
+        for index, client in enumerate(clients):
+            expected = [b"%d-%d" % (index, number) * (number + 1) for number in range(4)]
+            self.assertEqual(self.answers(client), expected)
+        tally = self.site.tally
+        self.assertEqual((tally.datagrams_received, tally.datagrams_sent), (20, 20))
+
+    def test_flood_of_empty_datagrams(self) -> None:
+        """
+        One wake-up takes a batch and no more, though empty datagrams add no bytes.
+        """
+        client = self.client(self.serve())
+        for _ in range(BATCH + 8):
+            client.send(b"")
+        self.reactor.turn()
+        self.assertEqual(len(self.protocol.received), BATCH)
+        self.reactor.turn()
+        self.assertEqual(len(self.protocol.received), BATCH + 8)
+
+    def test_no_answer_and_many(self) -> None:
+        """
+        A protocol may answer some datagrams not at all and others several times.
+        """
+
+        class Odd(DatagramProtocol):
+            def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+                for number in range(int(datagram)):
+                    self.transport.write(b"%s/%d" % (datagram, number), addr)
+
+        client = self.client(self.serve(Odd()))
+        for datagram in (b"0", b"3", b"0", b"0", b"1", b"2"):
+            client.send(datagram)
+        self.reactor.turn()
+        expected = [b"3/0", b"3/1", b"3/2", b"1/0", b"2/0", b"2/1"]
+        self.assertEqual(sorted(self.answers(client)), sorted(expected))
+
+    def test_answer_later(self) -> None:
+        """
+        An answer may be sent long after its datagram.
+        """
+        addresses = []
+
+        class Late(DatagramProtocol):
+            def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+                addresses.append(addr)
+
+        client = self.client(self.serve(Late()))
+        client.send(b"?")
+        self.reactor.turn()
+        self.port.write(b"at last", addresses[0])
+        self.assertEqual(self.answers(client), [b"at last"])
+
+    def test_unanswerable(self) -> None:
+        """
+        What the kernel refuses to send is counted, never raised.
+        """
+        self.serve()
+        for host, port in (("127.0.0.1", 0), ("255.255.255.255", 7), ("240.0.0.1", 7)):
+            self.port.write(b"x", (host, port))
+        self.port.writeSequence([b"x" * 40000, b"y" * 40000], ("127.0.0.1", 7))
+        self.assertEqual(self.site.tally.datagrams_unsent, 4)
+
+    def test_failing_protocol(self) -> None:
+        """
+        A protocol that raises loses that datagram, and the next one is served.
+        """
+
+        class Failing(DatagramRecorder):
+            def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+                if datagram == b"bad":
+                    raise ValueError("a fault of the protocol")
+                super().datagramReceived(datagram, addr)
+
+        client = self.client(self.serve(Failing()))
+        for datagram in (b"a", b"bad", b"b"):
+            client.send(datagram)
+        self.reactor.turn()
+        self.assertEqual(self.answers(client), [b"a", b"b"])
+        self.assertIn("protocol_failed", dict(self.events))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_unix(self) -> None:
+        """
+        A named UNIX socket is answered, an unnamed one cannot be.
+        """
+        directory = os.path.relpath(self.mktemp())
+        os.makedirs(directory)
+        self.serve(address=f"{directory}/d", family=socket.AF_UNIX)
+        client = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(client.close)
+        client.setblocking(False)
+        client.sendto(b"unnamed", f"{directory}/d")
+        self.reactor.turn()
+        client.bind(f"{directory}/c")
+        client.sendto(b"named", f"{directory}/d")
+        self.reactor.turn()
+        self.assertEqual(self.answers(client), [b"named"])
+        abstract = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(abstract.close)
+        abstract.setblocking(False)
+        abstract.bind(b"\0socketd-%d" % id(self))
+        abstract.sendto(b"abstract", f"{directory}/d")
+        self.reactor.turn()
+        self.assertEqual(self.answers(abstract), [b"abstract"])
+        self.assertEqual(self.protocol.received, [b"unnamed", b"named", b"abstract"])
+        self.assertEqual(self.site.tally.datagrams_unsent, 1)
+
+    def test_ipv6(self) -> None:
+        """
+        IPv6 senders are answered, and their address keeps its four parts.
+        """
+        addresses = []
+
+        class Noting(DatagramRecorder):
+            def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+                addresses.append(addr)
+                super().datagramReceived(datagram, addr)
+
+        target = self.serve(Noting(), ("::1", 0), socket.AF_INET6)
+        client = self.client(target, socket.AF_INET6)
+        client.send(b"six")
+        self.reactor.turn()
+        self.assertEqual(self.answers(client), [b"six"])
+        self.assertEqual(addresses, [client.getsockname()])
+
+    def test_stop(self) -> None:
+        """
+        A stopped port is closed and watched no more.
+        """
+        self.serve()
+        self.successResultOf(self.port.stopListening())
+        self.assertEqual((self.port.fileno(), self.reactor.readers), (-1, []))
+
+
+class BatchedDatagramPortTests(DatagramPortTests):
+    """
+    The port that serves a batch with two system calls does all of that and more.
+    """
+
+    port_class = BatchedDatagramPort
+
+    def test_chosen(self) -> None:
+        """
+        It is used where the system has the calls, and the other one elsewhere.
+        """
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.addCleanup(sock.close)
+        for available, expected in ((True, BatchedDatagramPort), (False, DatagramPort)):
+            self.patch(mmsg, "AVAILABLE", available)
+            port = datagram_port(self.reactor, sock, DatagramRecorder(), self.site)
+            self.assertIs(type(port), expected)
+
+    def test_answer_comes_from_the_address_asked(self) -> None:
+        """
+        A socket bound to all addresses answers from the one that was asked.
+        """
+        _, port = self.serve(address=("0.0.0.0", 0))
+        for host in ("127.0.0.1", "127.0.0.2", "127.1.2.3"):
+            client = self.client((host, port))
+            for _ in range(3):
+                client.send(host.encode())
+            self.reactor.turn()
+            self.assertEqual(self.answers(client), [host.encode()] * 3)
+
+    def test_answer_comes_from_the_address_asked_ipv6(self) -> None:
+        """
+        So does one of IPv6.
+        """
+        port = self.serve(address=("::", 0), family=socket.AF_INET6)[1]
+        client = self.client(("::1", port), socket.AF_INET6)
+        client.send(b"six")
+        self.reactor.turn()
+        self.assertEqual(self.answers(client), [b"six"])
+
+    def test_refused_in_the_middle(self) -> None:
+        """
+        One answer that the kernel refuses does not keep the others back.
+        """
+        client = self.client(self.serve())
+        for number in range(5):
+            client.send(b"%d" % number)
+        real, refused = mmsg._sendmmsg, []
+
+        def partial(fd: int, address: int, count: int, flags: int) -> int:
+            if count == 3 and not refused:
+                refused.append(count)
+                return -1
+            return int(real(fd, address, min(count, 2) if count != 3 else count, flags))
+
+        self.patch(mmsg, "_sendmmsg", partial)
+        self.reactor.turn()
+        self.assertEqual(self.answers(client), [b"0", b"1", b"3", b"4"])
+        tally = self.site.tally
+        self.assertEqual((tally.datagrams_sent, tally.datagrams_unsent), (4, 1))
+
+    def test_too_long(self) -> None:
+        """
+        A datagram that does not fit is dropped and counted, not cut.
+        """
+        directory = os.path.relpath(self.mktemp())
+        os.makedirs(directory)
+        self.serve(address=f"{directory}/d", family=socket.AF_UNIX)
+        client = self.client(f"{directory}/d", socket.AF_UNIX)
+        client.send(b"x" * (mmsg.MAX_SIZE + 1))
+        client.send(b"fits")
+        self.reactor.turn()
+        self.assertEqual(self.protocol.received, [b"fits"])
+        self.assertEqual(self.site.tally.datagrams_dropped, 1)
+
+    def test_known_addresses_are_bounded(self) -> None:
+        """
+        However many senders there are, so many addresses are remembered.
+        """
+        self.serve()
+        for number in range(MAX_KNOWN + 10):
+            name = b"\2\0" + number.to_bytes(2, "big") + bytes([127, 0, 0, 1]) + bytes(8)
+            self.assertEqual(self.port._decode(name), ("127.0.0.1", number))
+        self.assertLessEqual(len(self.port._known), MAX_KNOWN)
+
+    def test_error_report(self) -> None:
+        """
+        An error that the socket reports ends neither the port nor its turn.
+        """
+        self.serve()
+        self.patch(mmsg, "_recvmmsg", lambda *arguments: -1)
+        self.port.doRead()
+        self.assertEqual(self.site.tally.datagrams_received, 0)
+        self.assertNotEqual(self.port.fileno(), -1)

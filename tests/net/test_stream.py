@@ -1,0 +1,192 @@
+"""
+Tests of C{socketd.net.stream}.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import Any
+
+from twisted.internet.interfaces import IListeningPort
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from socketd.net.stream import ACCEPT_LOG_INTERVAL, ACCEPT_PAUSE, MAX_ACCEPTS, StreamPort
+from tests.net.fakes import HandReactor, OneFactory, Recorder, make_site
+
+
+class FailingSocket:
+    """
+    A listening socket whose accept fails, for each errno that it is given.
+    """
+
+    def __init__(self, sock: socket.socket, *errors: int) -> None:
+        self._sock = sock
+        self.errors = list(errors)
+        self.accepts = 0
+
+    def accept(self) -> Any:
+        """
+        Fail, or accept.
+        """
+        self.accepts += 1
+        if self.errors:
+            number = self.errors.pop(0)
+            raise OSError(number, errno.errorcode[number])
+        return self._sock.accept()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
+class StreamPortTests(SynchronousTestCase):
+    """
+    A port accepts connections and gives each a protocol.
+    """
+
+    def setUp(self) -> None:
+        self.reactor = HandReactor()
+        self.site, self.events = make_site(self.reactor)
+        self.factory = OneFactory(lambda: Recorder(bytes.upper))
+        self.socket = FailingSocket(socket.create_server(("127.0.0.1", 0), backlog=200))
+        self.socket.setblocking(False)
+        self.port = StreamPort(self.reactor, self.socket, self.factory, self.site)
+        self.port.startListening()
+        self.addCleanup(self.stop)
+
+    def stop(self) -> None:
+        """
+        Close everything.
+        """
+        self.port.stopListening()
+        for connection in self.site.connections:
+            connection.abortConnection()
+        self.reactor.turn()
+
+    def connect(self) -> socket.socket:
+        """
+        Connect one more peer.
+        """
+        peer = socket.create_connection(self.socket.getsockname())
+        self.addCleanup(peer.close)
+        return peer
+
+    def named(self, name: str) -> list[dict[str, Any]]:
+        """
+        List the events of one name.
+        """
+        return [facts for found, facts in self.events if found == name]
+
+    def test_interface(self) -> None:
+        """
+        It is a listening port as Twisted knows it, and tells its address.
+        """
+        self.assertTrue(verifyObject(IListeningPort, self.port))
+        self.assertEqual(self.port.getHost().port, self.socket.getsockname()[1])
+
+    def test_serves(self) -> None:
+        """
+        A peer is answered, and the event of its connection names it.
+        """
+        peer = self.connect()
+        peer.send(b"hello")
+        self.reactor.turn(3)
+        self.assertEqual(peer.recv(10), b"HELLO")
+        host, port = peer.getsockname()
+        self.assertEqual(self.named("connection_made")[0]["peer"], f"{host}:{port}")
+
+    def test_bounded_accepts(self) -> None:
+        """
+        One wake-up accepts so many and no more; the next one goes on.
+        """
+        for _ in range(MAX_ACCEPTS + 3):
+            self.connect()
+        self.reactor.turn()
+        self.assertEqual(len(self.factory.made), MAX_ACCEPTS)
+        self.reactor.turn()
+        self.assertEqual(len(self.factory.made), MAX_ACCEPTS + 3)
+
+    def test_exhausted(self) -> None:
+        """
+        Without descriptors or memory it pauses, and serves what waited afterwards.
+        """
+        for number in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+            self.socket.errors = [number]
+            made = len(self.factory.made)
+            self.connect()
+            self.reactor.turn()
+            self.assertNotIn(self.port, self.reactor.readers)
+            self.reactor.advance(ACCEPT_PAUSE)
+            self.reactor.turn()
+            self.assertEqual(len(self.factory.made), made + 1)
+        self.assertEqual(self.site.tally.accepts_failed, 4)
+
+    def test_exhausted_is_logged_once(self) -> None:
+        """
+        However long that lasts, there is one event in each interval.
+        """
+        self.connect()
+        self.socket.errors = [errno.EMFILE] * 25
+        for _ in range(25):
+            self.reactor.turn()
+            self.reactor.advance(ACCEPT_PAUSE)
+        self.assertEqual(len(self.named("accept_failed")), 3)
+        self.assertEqual(ACCEPT_LOG_INTERVAL, 10 * ACCEPT_PAUSE)
+
+    def test_aborted_before_accept(self) -> None:
+        """
+        A connection that is gone before it is accepted costs the next one nothing.
+        """
+        self.socket.errors = [errno.ECONNABORTED]
+        self.connect()
+        self.reactor.turn()
+        self.assertEqual(len(self.factory.made), 1)
+
+    def test_refused_by_factory(self) -> None:
+        """
+        A factory that makes no protocol has the connection closed.
+        """
+        self.factory.make = lambda: None
+        peer = self.connect()
+        self.reactor.turn()
+        self.assertEqual(peer.recv(1), b"")
+        self.assertEqual(len(self.site.roster), 0)
+
+    def test_factory_that_raises(self) -> None:
+        """
+        A factory that raises costs that connection only.
+        """
+        self.factory.make = lambda: 1 / 0
+        peer = self.connect()
+        self.reactor.turn(2)
+        self.assertEqual(peer.recv(1), b"")
+        self.assertEqual(len(self.named("protocol_failed")), 1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.factory.make = Recorder
+        self.connect()
+        self.reactor.turn()
+        self.assertEqual(len(self.site.roster), 1)
+
+    def test_stop(self) -> None:
+        """
+        A stopped port is closed; its connections live on.
+        """
+        peer = self.connect()
+        self.reactor.turn()
+        self.successResultOf(self.port.stopListening())
+        self.assertEqual(self.port.fileno(), -1)
+        peer.send(b"still")
+        self.reactor.turn()
+        self.assertEqual(peer.recv(10), b"STILL")
+
+    def test_stop_while_paused(self) -> None:
+        """
+        A port that is stopped while it pauses does not come back.
+        """
+        self.socket.errors = [errno.EMFILE]
+        self.connect()
+        self.reactor.turn()
+        self.port.stopListening()
+        self.reactor.advance(ACCEPT_PAUSE)
+        self.assertEqual(self.reactor.readers, [])

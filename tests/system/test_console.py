@@ -1,0 +1,303 @@
+"""
+The operator's console at a real terminal, and at pipes that break.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+from socketd.control.commands import COMMANDS
+from tests.system.running import (
+    DEADLINE,
+    STOPPED,
+    Daemon,
+    SystemCase,
+    in_thread,
+    name_of,
+    read_exactly,
+    read_to_end,
+)
+
+INI = """
+[ack]
+listen = tcp:0:interface=127.0.0.1
+log_messages = text
+[server]
+protocol = reply
+listen = tcp:0:interface=127.0.0.1
+reply = I am a server
+"""
+
+PROMPT = "^input the word:"
+
+#: Ends the input of a terminal (termios(3), VEOF).
+CONTROL_D = "\x04"
+
+#: What a peer might send to take a terminal over: clear it, name its window, set a
+#: colour (C1 as one byte and as UTF-8), overwrite the line, ring, shift to other letters.
+HOSTILE = b"\x1b[2J\x1b]0;mine\x07\x9b31m\xc2\x9b31m\rroot\x08\x7f\x00\x0e\x0b"
+HARMLESS = r"\x1b[2J\x1b]0;mine\x07\x9b31m\x9b31m\rroot\x08\x7f\x00\x0e\x0b"
+
+#: Connections whose lines fill a pipe several times (pipe(7): 64 KiB).
+FLOOD = 500
+
+# The console's own sequence takes a prompt away.
+_ERASE = "\r\x1b[K"
+_CONTROLS = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]|\r(?!\n)"
+
+
+def ask(daemon: Daemon, message: bytes) -> socket.socket:
+    """
+    Send a message to C{ack} and wait until the console shows it.
+    """
+    client = daemon.connect("ack")
+    client.sendall(message)
+    client.shutdown(socket.SHUT_WR)
+    daemon.output.wait_for(f"127.0.0.1:{message.decode()}")
+    return client
+
+
+class TerminalTests(SystemCase):
+    """
+    Tests for the console at a terminal.
+    """
+
+    @in_thread
+    def test_commands(self) -> None:
+        """
+        Commands are answered while nobody waits, with the slash or without.
+        """
+        with self.daemon(INI, "--console", terminal=True) as daemon:
+            daemon.output.wait_for("^console ready")
+            daemon.type("help\n")
+            for name in COMMANDS:
+                daemon.output.wait_for(f"^{name} .*[.]\r$")
+            daemon.type("/services\n")
+            daemon.output.wait_for(r"^ack +ack +tcp 127\.0\.0\.1:\d+")
+            daemon.type("stauts\n")
+            daemon.output.wait_for("^stauts is no command; did you mean status[?]\r$")
+            daemon.type("close 868\n")
+            daemon.output.wait_for("^no connection 868; see connections\r$")
+            daemon.type("close\n")
+            daemon.output.wait_for("^write close ID\r$")
+
+    @in_thread
+    def test_command_while_waiting(self) -> None:
+        """
+        A line with a slash is a command, and the question comes again behind it.
+        """
+        with self.daemon(INI, "--console", terminal=True) as daemon:
+            with ask(daemon, b"hello") as client:
+                daemon.output.wait_for(PROMPT)
+                daemon.type("/connections\n")
+                daemon.output.wait_for("^ID +SERVICE +PEER +AGE +MESSAGES +IN +OUT +WAITS\r$")
+                daemon.output.wait_for(rf"^1 +ack +{name_of(client)} .* 1 +5 +16 +yes\r$")
+                daemon.output.wait_for(PROMPT)
+                daemon.type("help\n")
+                self.assertEqual(read_to_end(client), b"hello\nI get it!\nhelp")
+
+    @in_thread
+    def test_queue(self) -> None:
+        """
+        Waiting connections get their words in the order of their messages.
+        """
+        with self.daemon(INI, "--console", terminal=True) as daemon:
+            with ask(daemon, b"one") as older, ask(daemon, b"two") as newer:
+                daemon.output.wait_for(PROMPT)
+                daemon.type("first\n")
+                self.assertEqual(read_to_end(older), b"one\nI get it!\nfirst")
+                daemon.output.wait_for(PROMPT)
+                daemon.type("second\n")
+                self.assertEqual(read_to_end(newer), b"two\nI get it!\nsecond")
+
+    @in_thread
+    def test_out_of_turn(self) -> None:
+        """
+        A word can be sent to any waiting connection by its id.
+        """
+        with self.daemon(INI, "--console", terminal=True) as daemon:
+            with ask(daemon, b"one") as older, ask(daemon, b"two") as newer:
+                daemon.output.wait_for(PROMPT)
+                daemon.type("/reply 2 for you\n")
+                self.assertEqual(read_to_end(newer), b"two\nI get it!\nfor you")
+                daemon.type("/close 1\n")
+                self.assertEqual(read_to_end(older), b"one\nI get it!\n")
+
+    @in_thread
+    def test_hostile_bytes(self) -> None:
+        """
+        What a peer sends reaches the terminal escaped, never raw.
+        """
+        with self.daemon(INI, "--console", terminal=True) as daemon:
+            with daemon.connect("server") as client:
+                client.sendall(HOSTILE)
+                self.assertEqual(read_exactly(client, 13), b"I am a server")
+                daemon.output.wait_for(rf"^127\.0\.0\.1:{re.escape(HARMLESS)}\r$")
+                client.sendall(b"x" * 1000)
+                daemon.output.wait_for(r"^127\.0\.0\.1:x{256}\.\.\. \(1000 bytes\)\r$")
+            raw = daemon.output.text.replace(_ERASE, "")
+        self.assertIsNone(re.search(_CONTROLS, raw), ascii(raw))
+
+    @in_thread
+    def test_hostile_word(self) -> None:
+        """
+        The operator's word goes to the peer as typed, and to the terminal escaped.
+        """
+        with self.daemon(INI, "--console", terminal=True) as daemon:
+            with ask(daemon, b"hello") as client:
+                daemon.output.wait_for(PROMPT)
+                daemon.type("\x1b[2Jö\n")
+                self.assertEqual(read_to_end(client), "hello\nI get it!\n\x1b[2Jö".encode())
+                daemon.output.wait_for(rf"^operator to {name_of(client)} \(ack 1\): \\x1b\[2J")
+
+    @in_thread
+    def test_end_of_input(self) -> None:
+        """
+        Ctrl-D ends the console; the daemon serves on, without operator, and logs.
+        """
+        with self.daemon(INI, "--console", terminal=True) as daemon:
+            daemon.output.wait_for("^console ready")
+            daemon.type(CONTROL_D)
+            with daemon.connect("ack") as client:
+                self._serves_alone(daemon, client)
+
+    @in_thread
+    def test_end_while_waiting(self) -> None:
+        """
+        Who waits when the operator leaves waits for his turn to be over, no longer.
+        """
+        ini = INI.replace("log_messages", "operator_timeout = 300ms\nlog_messages")
+        with self.daemon(ini, "--console", terminal=True) as daemon:
+            with ask(daemon, b"hello") as client:
+                daemon.output.wait_for(PROMPT)
+                daemon.type(CONTROL_D)
+                self.assertEqual(read_to_end(client), b"hello\nI get it!\n")
+
+    @in_thread
+    def test_stop(self) -> None:
+        """
+        What happens at the end is shown until the end.
+        """
+        with self.daemon(INI, "--console", terminal=True) as daemon:
+            with ask(daemon, b"hello") as client:
+                daemon.output.wait_for(PROMPT)
+                daemon.terminate()
+                self.assertEqual(read_to_end(client), b"hello\nI get it!\n")
+            daemon.output.wait_for("stopping; 1 connections to finish")
+            daemon.output.wait_for(rf"connection from 127\.0\.0\.1:\d+ \(ack 1\) closed")
+            daemon.output.wait_for("Server Shut Down")
+
+    def _serves_alone(self, daemon: Daemon, client: socket.socket) -> None:
+        client.sendall(b"hello")
+        client.shutdown(socket.SHUT_WR)
+        self.assertEqual(read_to_end(client), b"hello\nI get it!\n")
+        daemon.output.wait_for(rf"connection from {name_of(client)} \(ack \d+\)\r$")
+        daemon.output.wait_for(r"127\.0\.0\.1:hello\r$")
+
+
+class PipeTests(SystemCase):
+    """
+    Tests for the console where there is no terminal.
+    """
+
+    @in_thread
+    def test_no_input(self) -> None:
+        """
+        With nothing to read from, the daemon serves without operator, and logs.
+        """
+        with self.daemon(INI, "--console", stdin=subprocess.DEVNULL) as daemon:
+            with daemon.connect("server") as client:
+                client.sendall(b"?")
+                self.assertEqual(read_exactly(client, 13), b"I am a server")
+                daemon.output.wait_for(rf"connection from {name_of(client)} \(server 1\)$")
+
+    @in_thread
+    def test_file(self) -> None:
+        """
+        A file can be the input: its lines are commands.
+        """
+        with tempfile.TemporaryFile() as file:
+            file.write(b"status\n/status\n")
+            file.seek(0)
+            with self.daemon(INI, "--console", stdin=file) as daemon:
+                daemon.output.wait_for("^up 0 s, 2 services, 0 connections, 0 waiting$")
+                daemon.output.wait_for("^up 0 s, 2 services, 0 connections, 0 waiting$")
+                daemon.connect("server").close()
+
+    @in_thread
+    def test_log_file(self) -> None:
+        """
+        With --logfile the log goes there, and the console shows what happens.
+        """
+        log = self.directory / "twistd.log"
+        with self.daemon(INI, "--console", twistd=["--logfile", str(log)]) as daemon:
+            with daemon.connect("server") as client:
+                expected = rf"connection from {name_of(client)} \(server 1\)$"
+                daemon.output.wait_for(f"^{expected}")
+                client.sendall(b"?")
+                self.assertEqual(read_exactly(client, 13), b"I am a server")
+                self.assertRegex(log.read_text(), f"(?m)[+]0000 .*{expected}")
+
+    @in_thread
+    def test_unread_output(self) -> None:
+        """
+        A terminal that takes nothing costs lines, and no client its answer.
+        """
+        with self._unix_daemon() as (address, screen):
+            for _ in range(FLOOD):
+                self.assertEqual(self._ask(address), b"I am a server")
+            self.assertRegex(_read_until(screen, b"left out"), rb"\d+ lines were left out$")
+            self.assertEqual(self._ask(address), b"I am a server")
+
+    @in_thread
+    def test_broken_output(self) -> None:
+        """
+        A terminal that is gone takes the console with it, and no client's answer.
+        """
+        with self._unix_daemon() as (address, screen):
+            screen.close()
+            for _ in range(3):
+                self.assertEqual(self._ask(address), b"I am a server")
+
+    @contextmanager
+    def _unix_daemon(self) -> Iterator[tuple[str, BinaryIO]]:
+        """
+        Start a daemon at a known address whose output is not collected.
+        """
+        path = str(self.directory / "server.sock")
+        readable, writable = os.pipe()
+        with open(readable, "rb", buffering=0) as screen:
+            ini = f"[server]\nprotocol = reply\nreply = I am a server\nlisten = unix:{path}\n"
+            daemon = self.daemon(ini, "--console", stdout=writable)
+            os.close(writable)
+            try:
+                _read_until(screen, b"server listens on")
+                yield path, screen
+                daemon.terminate()
+                self.assertEqual(daemon.wait(), STOPPED)
+            finally:
+                daemon.kill()
+
+    def _ask(self, address: str) -> bytes:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(DEADLINE)
+            client.connect(address)
+            client.sendall(bytes(300))
+            return read_exactly(client, 13)
+
+
+def _read_until(screen: BinaryIO, text: bytes) -> bytes:
+    """
+    Read up to a text, and not a byte more.
+    """
+    shown = b""
+    while not shown.endswith(text) and (byte := screen.read(1)):
+        shown += byte
+    return shown

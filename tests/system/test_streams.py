@@ -1,0 +1,395 @@
+"""
+Streams that are long, slow, broken or many.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import resource
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import cycle, islice
+from pathlib import Path
+
+from twisted.trial.unittest import SkipTest
+
+from tests.system.running import (
+    DEADLINE,
+    Daemon,
+    SystemCase,
+    in_thread,
+    name_of,
+    read_exactly,
+    read_to_end,
+)
+
+MIB = 1024 * 1024
+
+ECHO = "[echo]\nlisten = tcp:0:interface=127.0.0.1\n"
+
+SERVER = """
+[server]
+protocol = reply
+listen = tcp:0:interface=127.0.0.1
+reply = I am a server
+log_connections = {}
+"""
+
+REPLY = b"I am a server"
+
+#: Sizes that agree with no buffer's.
+ODD_SIZES = (1, 70001, 4095, 262147, 13, 99991, 65537)
+
+#: Buffers in the kernel that one small answer fills.
+SMALL_BUFFER = 4096
+
+#: What one connection may cost the daemon; less than what a peer pushes by far.
+MAX_GROWTH = MIB
+PUSHED = 48 * MIB
+
+#: A peer that is silent for so long has had its buffers filled (seconds).
+SILENCE = 0.5
+
+#: The grace of a close is 5 s; the rest is for a busy machine.
+GRACE = 8.0
+
+MANY = 2000
+
+#: Descriptors left to a daemon; and clients, more than twice as many.
+FEW_DESCRIPTORS = 40
+CROWD = 100
+
+#: Longer than the daemon waits before it tries to accept again (seconds).
+SOME_TRIES = 2.5
+
+
+def send_oddly(sock: socket.socket, data: bytes) -> None:
+    """
+    Send in pieces of odd sizes, then shut down writing.
+    """
+    start, view = 0, memoryview(data)
+    for size in cycle(ODD_SIZES):
+        if start >= len(data):
+            break
+        sock.sendall(view[start : start + size])
+        start += size
+    sock.shutdown(socket.SHUT_WR)
+
+
+def read_oddly(sock: socket.socket) -> bytes:
+    """
+    Receive in pieces of odd sizes, up to the end.
+    """
+    received = bytearray()
+    for size in cycle(reversed(ODD_SIZES)):
+        data = sock.recv(size)
+        if not data:
+            break
+        received += data
+    return bytes(received)
+
+
+def push(sock: socket.socket) -> int:
+    """
+    Send until the other side takes no more; never read.
+
+    @return: how many bytes it took.
+    """
+    sock.settimeout(SILENCE)
+    sent, piece = 0, bytes(65536)
+    with contextlib.suppress(TimeoutError):
+        while sent < PUSHED:
+            sent += sock.send(piece)
+    return sent
+
+
+def reset(sock: socket.socket) -> None:
+    """
+    Close with a reset.
+    """
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def resident_bytes(daemon: Daemon) -> int:
+    """
+    Say how much memory a daemon has (proc(5), statm).
+    """
+    pages = Path(f"/proc/{daemon.pid}/statm").read_text().split()[1]
+    return int(pages) * resource.getpagesize()
+
+
+def processor_seconds(daemon: Daemon) -> float:
+    """
+    Say how much processor time a daemon has used (proc(5), stat).
+    """
+    fields = Path(f"/proc/{daemon.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100.0
+
+
+@contextlib.contextmanager
+def descriptors(number: int) -> Iterator[None]:
+    """
+    Allow this process, and what it starts, so many descriptors.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < number:
+        raise SkipTest(f"no more than {hard} descriptors are allowed here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, number), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+class CompleteTests(SystemCase):
+    """
+    Tests that nothing is lost.
+    """
+
+    @in_thread
+    def test_long(self) -> None:
+        """
+        64 MiB come back identical, written and read in odd-sized pieces.
+        """
+        data = random.Random(868).randbytes(64 * MIB)
+        with self.daemon(ECHO) as daemon, ThreadPoolExecutor() as pool:
+            with daemon.connect("echo") as client:
+                sending = pool.submit(send_oddly, client, data)
+                received = read_oddly(client)
+                sending.result()
+        self.assertTrue(received == data, f"{len(received)} bytes, or other ones")
+
+    @in_thread
+    def test_half_close(self) -> None:
+        """
+        40 of 40 clients that send and shut down writing get all that is owed to them.
+        """
+        data = random.Random(7).randbytes(100_000)
+        ini = f"{ECHO}so_sndbuf = {SMALL_BUFFER}\n"
+        with self.daemon(ini) as daemon, ExitStack() as stack:
+            clients = [stack.enter_context(daemon.connect("echo")) for _ in range(40)]
+            for client in clients:
+                client.sendall(data)
+                client.shutdown(socket.SHUT_WR)
+            complete = [read_to_end(client) == data for client in clients]
+        self.assertEqual(complete, [True] * 40)
+
+    @in_thread
+    def test_half_close_of_lines(self) -> None:
+        """
+        The last line of a client that shuts down writing needs no line feed.
+        """
+        ini = "[upper]\nlisten = tcp:0:interface=127.0.0.1\nframing = line\n"
+        with self.daemon(ini) as daemon, daemon.connect("upper") as client:
+            client.sendall(b"one\ntwo\nthr")
+            client.sendall(b"ee")
+            client.shutdown(socket.SHUT_WR)
+            self.assertEqual(read_to_end(client), b"ONE\nTWO\nTHREE")
+
+
+class SlowTests(SystemCase):
+    """
+    Tests for peers that do not read.
+    """
+
+    @in_thread
+    def test_memory(self) -> None:
+        """
+        A peer that pushes and never reads is not read from, and costs little memory.
+        """
+        with self.daemon(ECHO) as daemon:
+            self._exchange(daemon, bytes(MIB))
+            before = resident_bytes(daemon)
+            with daemon.connect("echo") as client:
+                self.assertLess(push(client), PUSHED)
+                self.assertLess(resident_bytes(daemon) - before, MAX_GROWTH)
+                self._exchange(daemon, b"others are served")
+                reset(client)
+
+    @in_thread
+    def test_close(self) -> None:
+        """
+        Closing does not hang on peers that neither read nor close.
+        """
+        ini = ECHO.rstrip() + f", unix:{self.directory / 'echo.sock'}\n"
+        with self.daemon(ini, "--console") as daemon, ExitStack() as stack:
+            kinds = ("tcp", "tcp", "unix")
+            clients = [stack.enter_context(daemon.connect("echo", kind)) for kind in kinds]
+            for number in (1, 2, 3):
+                daemon.output.find(rf"^connection from .* \(echo {number}\)$")
+            for client in clients[1:]:
+                push(client)
+            daemon.type("close 1\nclose 2\nclose 3\n")
+            asked = time.monotonic()
+            for number in (1, 2, 3):
+                daemon.output.find(rf"^closing {number}$")
+                daemon.output.find(rf"^connection from .* \(echo {number}\) reset here")
+            self.assertLess(time.monotonic() - asked, GRACE)
+
+    @in_thread
+    def test_stop(self) -> None:
+        """
+        Nor does stopping.
+        """
+        with self.daemon(f"[socketd]\ndrain_timeout = 200ms\n{ECHO}") as daemon:
+            with daemon.connect("echo") as client:
+                push(client)
+                daemon.terminate()
+                daemon.output.wait_for("1 connections did not finish and are reset")
+
+    def _exchange(self, daemon: Daemon, data: bytes) -> None:
+        with daemon.connect("echo") as client, ThreadPoolExecutor() as pool:
+            pool.submit(send_oddly, client, data)
+            self.assertEqual(len(read_to_end(client)), len(data))
+
+
+class BrokenTests(SystemCase):
+    """
+    Tests for peers that break the rules.
+    """
+
+    lines = """
+[upper]
+listen = tcp:0:interface=127.0.0.1
+framing = line
+"""
+
+    @in_thread
+    def test_endless_line(self) -> None:
+        """
+        A line of 1 MiB ends its connection behind the answers to the lines before.
+        """
+        with self.daemon(self.lines) as daemon:
+            for message in (bytes(MIB), bytes(MIB) + b"\n"):
+                with daemon.connect("upper") as client:
+                    client.sendall(b"before\n" + message)
+                    self.assertEqual(read_to_end(client), b"BEFORE\n")
+            self._serves(daemon)
+
+    @in_thread
+    def test_reset(self) -> None:
+        """
+        A client that resets in the middle of a message is gone, and no one else.
+        """
+        with self.daemon(self.lines) as daemon:
+            for _ in range(10):
+                client = daemon.connect("upper")
+                name = name_of(client)
+                client.sendall(b"half a mess")
+                reset(client)
+                daemon.output.wait_for(rf"connection from {name} \(upper \d+\) reset by peer")
+            self._serves(daemon)
+
+    @in_thread
+    def test_reset_with_answers(self) -> None:
+        """
+        So is one that resets while it is owed answers.
+        """
+        with self.daemon(self.lines) as daemon:
+            client = daemon.connect("upper")
+            name = name_of(client)
+            push_lines(client)
+            reset(client)
+            daemon.output.wait_for(rf"connection from {name} \(upper \d+\) reset by peer")
+            self._serves(daemon)
+
+    def _serves(self, daemon: Daemon) -> None:
+        with daemon.connect("upper") as client:
+            client.sendall(b"still there?\n")
+            self.assertEqual(read_exactly(client, 13), b"STILL THERE?\n")
+
+
+class CrowdTests(SystemCase):
+    """
+    Tests for many connections.
+    """
+
+    @in_thread
+    def test_many(self) -> None:
+        """
+        2000 connections at once are all served.
+        """
+        with descriptors(2 * MANY + 500), self.daemon(SERVER.format("no")) as daemon:
+            with ExitStack() as stack:
+                clients = [
+                    stack.enter_context(daemon.connect("server")) for _ in range(MANY)
+                ]
+                for client in clients:
+                    client.sendall(b"?")
+                served = [read_exactly(client, len(REPLY)) == REPLY for client in clients]
+            self.assertEqual(served.count(True), MANY)
+
+    @in_thread
+    def test_log(self) -> None:
+        """
+        What peers can cause is logged up to a number of lines, and no further.
+        """
+        with self.daemon(SERVER.format("yes")) as daemon:
+            for _ in range(1200):
+                daemon.connect("server").close()
+            with daemon.connect("server") as client:
+                client.sendall(b"?")
+                self.assertEqual(read_exactly(client, len(REPLY)), REPLY)
+            text = daemon.output.text
+        self.assertEqual(text.count("connection from"), 2000)
+
+    @in_thread
+    def test_out_of_descriptors(self) -> None:
+        """
+        Without descriptors left, who is in is served, one line says so, and who waits
+        is served once others have gone.
+        """
+        with self.daemon(SERVER.format("no")) as daemon, ExitStack() as stack:
+            daemon.address("server")
+            resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (FEW_DESCRIPTORS,) * 2)
+            clients = [stack.enter_context(daemon.connect("server")) for _ in range(CROWD)]
+            for client in clients:
+                client.sendall(b"?")
+            began = processor_seconds(daemon)
+            served = self._served(clients)
+            self.assertLess(processor_seconds(daemon) - began, SOME_TRIES / 5)
+            self.assertGreater(served, 0)
+            self.assertLess(served, FEW_DESCRIPTORS)
+            self._check_complaints(daemon)
+            for client in clients[:served]:
+                client.sendall(b"?")
+                self.assertEqual(read_exactly(client, len(REPLY)), REPLY)
+                client.close()
+            for client in clients[served:]:
+                client.settimeout(DEADLINE)
+                self.assertEqual(read_exactly(client, len(REPLY)), REPLY)
+                client.close()
+            self._check_complaints(daemon)
+
+    def _served(self, clients: list[socket.socket]) -> int:
+        """
+        Count the clients that get an answer; the first one without has a long time for it.
+        """
+        for number, client in enumerate(clients):
+            client.settimeout(SOME_TRIES)
+            try:
+                self.assertEqual(read_exactly(client, len(REPLY)), REPLY)
+            except TimeoutError:
+                return number
+        return len(clients)
+
+    def _check_complaints(self, daemon: Daemon) -> None:
+        line = "server cannot accept connections: Too many open files; trying again every 1.0 s"
+        self.assertEqual(daemon.output.text.count("Too many open files"), 1)
+        daemon.output.find(f"{line}$")
+
+
+def push_lines(sock: socket.socket) -> None:
+    """
+    Send lines until the other side takes no more.
+    """
+    sock.settimeout(SILENCE)
+    with contextlib.suppress(TimeoutError):
+        for piece in islice(cycle([b"line upon line\n" * 4000]), 1000):
+            sock.sendall(piece)

@@ -1,0 +1,289 @@
+"""
+Tests for L{socketd.events}.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent, Logger, LogLevel, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+
+from socketd.events import (
+    ACCEPT_FAILED,
+    CONNECTION_LOST,
+    CONNECTION_MADE,
+    INTERVAL,
+    LINES_LEFT_OUT,
+    LISTENING,
+    MAX_LINES,
+    MESSAGE_RECEIVED,
+    SHOWN_BYTES,
+    Event,
+    Journal,
+    escaped,
+    hexadecimal,
+)
+
+#: Bytes of a peer, and how they are shown.
+ESCAPED = [
+    (b"", ""),
+    (b"hello world", "hello world"),
+    ("größer 語 😀".encode(), "größer 語 😀"),
+    # What moves the cursor, rings, or ends a line.
+    (b"a\nb\r\nc\t", r"a\nb\r\nc\t"),
+    (b"\x00\x07\x08\x7f", r"\x00\x07\x08\x7f"),
+    (b"\x1b[2J\x1b]0;title\x07", r"\x1b[2J\x1b]0;title\x07"),
+    ("\x85\x9b2J".encode(), r"\x85\x9b2J"),
+    # A backslash is told from an escape.
+    (rb"\n", r"\\n"),
+    (rb"\x1b", r"\\x1b"),
+    (b"\\", r"\\"),
+    # What is no UTF-8.
+    (b"\xff\xfe", r"\xff\xfe"),
+    (b"a\x9b2Jb", r"a\x9b2Jb"),
+    (b"\xc3", r"\xc3"),
+    (b"\xc0\xaf", r"\xc0\xaf"),
+    (b"\xed\xa0\x80", r"\xed\xa0\x80"),
+    (b"\\\xff", r"\\\xff"),
+    # What reorders or hides text, or breaks the line in a log viewer.
+    ("\u202eabc\u202c".encode(), r"\u202eabc\u202c"),
+    ("\u2066a\u2069".encode(), r"\u2066a\u2069"),
+    ("a\u200bb\ufeff".encode(), r"a\u200bb\ufeff"),
+    ("\u2028\u2029\u00a0".encode(), r"\u2028\u2029\xa0"),
+    ("\U000e0041".encode(), r"\U000e0041"),
+    # What formatters act on.
+    (b"{0} {x!r} %s %(a)s", "{0} {x!r} %s %(a)s"),
+]
+
+
+class EscapedTests(SynchronousTestCase):
+    """
+    Tests for L{escaped} and L{hexadecimal}.
+    """
+
+    def test_table(self) -> None:
+        """
+        Text stays legible, and all that a terminal or a log would act on is escaped.
+        """
+        self.assertEqual([(data, escaped(data)) for data, _ in ESCAPED], ESCAPED)
+
+    def test_every_byte(self) -> None:
+        """
+        Whatever the bytes, the text is printable and one line.
+        """
+        for first in range(256):
+            for second in (b"", b"\x80", b"\xbf", b"\\", b"\n", b"a"):
+                text = escaped(bytes([first]) + second)
+                self.assertTrue(text.isprintable(), repr(text))
+
+    def test_cap(self) -> None:
+        """
+        Only the first bytes are shown, and the number of all.
+        """
+        self.assertEqual(escaped(b"x" * SHOWN_BYTES), "x" * SHOWN_BYTES)
+        expected = "x" * SHOWN_BYTES + f"... ({SHOWN_BYTES + 1} bytes)"
+        self.assertEqual(escaped(b"x" * (SHOWN_BYTES + 1)), expected)
+        self.assertEqual(escaped(b"abcdef", 3), "abc... (6 bytes)")
+        self.assertEqual(escaped(b"abc", 3), "abc")
+
+    def test_cap_in_a_character(self) -> None:
+        """
+        A character that the cap divides is shown as bytes.
+        """
+        self.assertEqual(escaped("aä".encode(), 2), r"a\xc3... (3 bytes)")
+
+    def test_hexadecimal(self) -> None:
+        """
+        Hexadecimal digits show the same bytes, with the same cap.
+        """
+        self.assertEqual(hexadecimal(b""), "")
+        self.assertEqual(hexadecimal(b"a\n\xff"), "61 0a ff")
+        self.assertEqual(hexadecimal(b"abc", 2), "61 62... (3 bytes)")
+        self.assertIn(f"({SHOWN_BYTES + 1} bytes)", hexadecimal(b"x" * (SHOWN_BYTES + 1)))
+
+
+class JournalCase(SynchronousTestCase):
+    """
+    A journal and its log.
+    """
+
+    def setUp(self) -> None:
+        self.logged: list[LogEvent] = []
+        self.clock = Clock()
+        self.journal = self.make(LogLevel.info)
+
+    def make(self, level: Any) -> Journal:
+        """
+        Make a journal that logs to C{self.logged}.
+        """
+        observer: Any = self.logged.append
+        return Journal(self.clock, level, Logger(namespace="socketd", observer=observer))
+
+    def lines(self) -> list[str]:
+        """
+        Take what was logged, as text.
+        """
+        found, self.logged[:] = list(self.logged), []
+        return [formatEvent(event) for event in found]
+
+
+class JournalTests(JournalCase):
+    """
+    Tests for L{Journal}.
+    """
+
+    def test_logged(self) -> None:
+        """
+        An event is a line of the log, with its name, its level and its facts.
+        """
+        self.journal.emit(LISTENING, service="echo", listener="tcp *:7")
+        (event,) = self.logged
+        self.assertEqual(formatEvent(event), "echo listens on tcp *:7")
+        found = (event["event"], event["log_level"], event["log_namespace"], event["service"])
+        self.assertEqual(found, ("listening", LogLevel.info, "socketd", "echo"))
+
+    def test_facts_are_no_format(self) -> None:
+        """
+        What a peer says is never taken for a format.
+        """
+        self.journal.emit(MESSAGE_RECEIVED, service="echo", host="{host}", text="{0} {text} {{")
+        self.assertEqual(self.lines(), ["{host}:{0} {text} {{"])
+
+    def test_level(self) -> None:
+        """
+        What is less important than the journal's level is not logged.
+        """
+        levels = [LogLevel.debug, LogLevel.info, LogLevel.warn, LogLevel.error]
+        for index, level in enumerate(levels):
+            journal = self.make(level)
+            for one in levels:
+                journal.emit(Event(one.name, one, one.name))
+            self.assertEqual(self.lines(), [one.name for one in levels[index:]])
+
+    def test_not_logged(self) -> None:
+        """
+        An event that the operator does not want in the log is not there.
+        """
+        self.journal.emit(LISTENING, False, service="echo", listener="x")
+        self.assertEqual(self.logged, [])
+
+    def test_watched(self) -> None:
+        """
+        Watchers are called at each event, logged or not, until they leave.
+        """
+        seen: list[tuple[Event, dict[str, Any]]] = []
+
+        def watcher(event: Event, facts: dict[str, Any]) -> None:
+            seen.append((event, facts))
+
+        journal = self.make(LogLevel.critical)
+        self.assertFalse(journal.watched)
+        journal.watch(watcher)
+        self.assertTrue(journal.watched)
+        journal.emit(LISTENING, service="a", listener="x")
+        journal.emit(LISTENING, False, service="b", listener="x")
+        journal.unwatch(watcher)
+        journal.emit(LISTENING, service="c", listener="x")
+        self.assertFalse(journal.watched)
+        self.assertEqual([facts["service"] for _, facts in seen], ["a", "b"])
+        self.assertEqual([event for event, _ in seen], [LISTENING, LISTENING])
+
+    def test_unwatch_when_called(self) -> None:
+        """
+        A watcher may leave when it is called; the others are called all the same.
+        """
+        seen: list[Event] = []
+
+        def leaving(event: Event, facts: dict[str, Any]) -> None:
+            self.journal.unwatch(leaving)
+
+        self.journal.watch(leaving)
+        self.journal.watch(lambda event, facts: seen.append(event))
+        self.journal.emit(LISTENING, service="a", listener="x")
+        self.assertEqual(seen, [LISTENING])
+
+
+class LimitTests(JournalCase):
+    """
+    Tests for the limit of the lines that peers can cause.
+    """
+
+    def emit(self, count: int, event: Event = CONNECTION_MADE, logged: bool = True) -> None:
+        """
+        Have a peer cause events.
+        """
+        for number in range(count):
+            self.journal.emit(
+                event, logged, service="echo", peer="p", connection=number, host="h", text="t"
+            )
+
+    def test_limit(self) -> None:
+        """
+        A kind of line is logged up to the limit; the rest is counted in one
+        line when the interval is over, and then all begins anew.
+        """
+        self.emit(MAX_LINES + 5)
+        self.assertEqual(len(self.lines()), MAX_LINES)
+        self.clock.advance(INTERVAL - 0.1)
+        self.assertEqual(self.lines(), [])
+        self.clock.advance(0.1)
+        self.assertEqual(self.lines(), ["5 more of connection_made not logged"])
+        self.emit(2)
+        self.assertEqual(len(self.lines()), 2)
+
+    def test_within(self) -> None:
+        """
+        Where nothing was left out, nothing is said.
+        """
+        self.emit(MAX_LINES)
+        self.lines()
+        self.clock.advance(INTERVAL)
+        self.assertEqual((self.lines(), self.clock.getDelayedCalls()), ([], []))
+
+    def test_kinds(self) -> None:
+        """
+        Each kind has its own count.
+        """
+        self.emit(MAX_LINES + 1)
+        self.emit(MAX_LINES + 2, MESSAGE_RECEIVED)
+        self.assertEqual(len(self.lines()), 2 * MAX_LINES)
+        self.clock.advance(INTERVAL)
+        expected = ["1 more of connection_made", "2 more of message_received"]
+        self.assertEqual(self.lines(), [f"{line} not logged" for line in expected])
+
+    def test_not_by_peers(self) -> None:
+        """
+        What no peer can cause at will is always logged.
+        """
+        for _ in range(MAX_LINES + 1):
+            self.journal.emit(ACCEPT_FAILED, service="echo", error="e", seconds=1.0)
+        self.assertEqual(len(self.lines()), MAX_LINES + 1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_not_logged_does_not_count(self) -> None:
+        """
+        What is not wanted in the log takes no room there.
+        """
+        self.emit(MAX_LINES, logged=False)
+        self.emit(1)
+        self.assertEqual(len(self.lines()), 1)
+
+    def test_watchers_see_all(self) -> None:
+        """
+        Watchers see what the log leaves out, and that it does.
+        """
+        seen: list[str] = []
+        self.journal.watch(lambda event, facts: seen.append(event.name))
+        self.emit(MAX_LINES + 5)
+        self.assertEqual(len(seen), MAX_LINES + 5)
+        self.clock.advance(INTERVAL)
+        self.assertEqual(seen[-1], LINES_LEFT_OUT.name)
+
+    def test_by_peer(self) -> None:
+        """
+        All that a peer can cause at will is limited.
+        """
+        by_peer = [event.by_peer for event in (CONNECTION_MADE, CONNECTION_LOST, MESSAGE_RECEIVED)]
+        self.assertEqual(by_peer, [True] * 3)
