@@ -94,7 +94,9 @@ class SocketService(Service):
         super().startService()
         for bound in self.bound:
             bound.serve(self._reactor, self._speaker(bound), self.site)
-            self.site.emit(LISTENING, listener=str(bound))
+        # Whoever waits for these lines may stop the daemon with a signal, which
+        # only a running reactor takes.
+        self._reactor.callLater(0, self._announce)
 
     def stopService(self) -> Deferred[Any]:
         """
@@ -115,6 +117,10 @@ class SocketService(Service):
         bound, self.bound = self.bound, []
         for one in bound:
             one.close()
+
+    def _announce(self) -> None:
+        for bound in self.bound:
+            self.site.emit(LISTENING, listener=str(bound))
 
     def _speaker(self, bound: Bound) -> Any:
         if bound.listener.is_stream:

@@ -9,7 +9,8 @@ import sys
 import time
 from typing import Any
 
-from twisted.application.service import MultiService
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import ILogObserver
 from twisted.python import usage
 
@@ -68,6 +69,17 @@ class Root(MultiService):
             parent.setComponent(ILogObserver, self.observer)
         super().setServiceParent(parent)
 
+    def stopService(self) -> Deferred[None]:
+        """
+        Stop the last child first: the console shows how the daemon stops.
+        """
+        Service.stopService(self)
+        return Deferred.fromCoroutine(self._stop_in_turn())
+
+    async def _stop_in_turn(self) -> None:
+        for child in reversed(self.services):
+            await maybeDeferred(child.stopService)
+
     def privilegedStartService(self) -> None:
         """
         Bind.
@@ -99,14 +111,17 @@ def makeService(options: Options, reactor: Any = None) -> Root:
     runtime = options["runtime"]
     listeners = [listener for service in settings.services for listener in service.listeners]
     if any(listener.path.startswith(f"{runtime}/") for listener in listeners):
-        make_private(runtime)
+        try:
+            make_private(runtime)
+        except OSError as problem:
+            raise SystemExit(f"socketd: {problem}") from None
     root = Root()
     daemon = Daemon(batched(reactor), settings, time.time)
-    daemon.setServiceParent(root)
     if options["console"]:
         console = ConsoleService(reactor, daemon, sys.stdout)
         console.setServiceParent(root)
         twistd: Any = options.parent or {}
         if not (twistd.get("logfile") or twistd.get("syslog")):
             root.observer = console.observer
+    daemon.setServiceParent(root)
     return root

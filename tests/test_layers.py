@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.source_tree import modules
+from tests.source_tree import ROOT, modules
 
 #: What each part of the package may import of the others.
 ALLOWED: dict[str, set[str]] = {
@@ -181,6 +181,6 @@ class ReactorTests(SynchronousTestCase):
         program = f"import sys, {', '.join(names)}\n"
         program += "sys.exit('twisted.internet.reactor' in sys.modules)"
         done = subprocess.run(
-            [sys.executable, "-c", program], capture_output=True, text=True, check=False
+            [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
         )
         self.assertEqual((done.returncode, done.stderr), (0, ""))

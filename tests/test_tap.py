@@ -171,10 +171,10 @@ class MakeServiceTests(Case):
 
     def test_console(self) -> None:
         """
-        With C{--console} there is a console behind it, which takes the log, too.
+        With C{--console} there is a console before it, which takes the log, too.
         """
         root = self.make("--console", twistd={"nodaemon": 1})
-        _, console = root
+        console, _ = root
         self.assertIsInstance(console, ConsoleService)
         self.assertIdentical(root.observer, console.observer)
         application: Any = MultiService()

@@ -12,7 +12,8 @@ from typing import Any, TextIO
 
 from twisted.application.service import Service
 from twisted.internet import stdio
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import connectionDone
 from twisted.logger import ILogObserver, LogEvent, formatEventAsClassicLogText
 from twisted.protocols.basic import LineReceiver
@@ -29,15 +30,19 @@ PROMPT = "input the word:"
 #: What a terminal hands over as one line at most (N_TTY, termios(3)).
 MAX_LINE = 4096
 
+#: How long a stopping daemon waits for a terminal that takes nothing (seconds).
+FLUSH_TIMEOUT = 1.0
+
 _ERASE_LINE = "\r\x1b[K"
 
 
-@implementer(IPushProducer)
+@implementer(IPushProducer, IHalfCloseableProtocol)
 class Console(LineReceiver):
     """
     One operator at a line-based terminal.
 
     @ivar daemon: what is watched and commanded.
+    @ivar ended: fires when the terminal is closed.
     """
 
     delimiter = b"\n"
@@ -49,16 +54,47 @@ class Console(LineReceiver):
         self._prompting = False
         self._full = False
         self._left_out = 0
+        self._skipping = False
+        self._attached = False
+        self.ended: Deferred[None] = Deferred()
 
     def connectionMade(self) -> None:
         self.transport.registerProducer(self, True)  # type: ignore[union-attr]
         self.daemon.journal.watch(self._show_event)
+        self._attached = True
         self.daemon.operator.attach(self._update_prompt)
         self.show("console ready; help lists the commands")
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.connected = 0
+        self.end()
         self.daemon.journal.unwatch(self._show_event)
-        self.daemon.operator.detach(self._update_prompt)
+        self._leave()
+
+    def readConnectionLost(self) -> None:
+        """
+        Go on showing: only the operator has left (Ctrl-D).
+        """
+        self._leave()
+        self.show("no more input; the daemon goes on")
+
+    def writeConnectionLost(self) -> None:
+        """
+        End, because the terminal takes nothing any more.
+        """
+        self.transport.loseConnection()  # type: ignore[union-attr]
+
+    def _leave(self) -> None:
+        if self._attached:
+            self._attached = False
+            self.daemon.operator.detach(self._update_prompt)
+
+    def end(self) -> None:
+        """
+        Fire C{ended}, once.
+        """
+        if not self.ended.called:
+            self.ended.callback(None)
 
     def lineReceived(self, line: bytes) -> None:
         """
@@ -67,7 +103,9 @@ class Console(LineReceiver):
         # The terminal has echoed the line and its end behind the prompt.
         self._prompting = False
         line = line.removesuffix(b"\r")
-        if line.startswith(b"/"):
+        if self._skipping:
+            self._skipping = False
+        elif line.startswith(b"/"):
             self._execute(line[1:])
         elif self.daemon.operator.waiting:
             answer(self.daemon, self.daemon.operator.waiting[0], line)
@@ -79,7 +117,9 @@ class Console(LineReceiver):
         """
         Refuse a line that no terminal would send.
         """
-        self.show(f"a line is at most {MAX_LINE} bytes long; it was not used")
+        if not self._skipping:
+            self.show(f"a line is at most {MAX_LINE} bytes long; it was not used")
+        self._skipping = not line.endswith(b"\n")
 
     def show(self, text: str) -> None:
         """
@@ -110,6 +150,7 @@ class Console(LineReceiver):
         count, self._left_out = self._left_out, 0
         if count:
             self.show(f"{count} lines were left out")
+        self._update_prompt()
 
     def stopProducing(self) -> None:
         """
@@ -117,7 +158,7 @@ class Console(LineReceiver):
         """
 
     def _update_prompt(self) -> None:
-        waiting = bool(self.daemon.operator.waiting)
+        waiting = self._attached and bool(self.daemon.operator.waiting)
         if waiting and not self._prompting and not self._full:
             self._prompting = True
             self._write(PROMPT)
@@ -161,13 +202,19 @@ class ConsoleService(Service):
         super().startService()
         stdio.StandardIO(self.console, reactor=self._reactor)
 
-    def stopService(self) -> None:
+    def stopService(self) -> Deferred[None]:
         """
         Give the terminal back.
+
+        @return: fires when it has taken what was shown, or takes nothing.
         """
         super().stopService()
         if self.console.connected:
             self.console.transport.loseConnection()  # type: ignore[union-attr]
+            self.console.ended.addTimeout(FLUSH_TIMEOUT, self._reactor, _give_up)
+        else:
+            self.console.end()
+        return self.console.ended
 
 
 @implementer(ILogObserver)
@@ -194,6 +241,12 @@ class ConsoleLog:
         else:
             self._terminal.write(text)
             self._terminal.flush()
+
+
+def _give_up(result: object, timeout: float) -> None:
+    """
+    Leave a terminal that takes nothing as it is.
+    """
 
 
 def _as_text(reply: Reply) -> str:

@@ -4,11 +4,14 @@ Socket addresses as Twisted's address objects, and as text for people.
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import Any, Literal
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
+
+from socketd.events import escaped
 
 
 def to_address(family: int, kind: int, name: Any) -> IAddress:
@@ -37,8 +40,8 @@ def describe(family: int, name: Any) -> str:
     Write an address for people: C{127.0.0.1:7}, C{[::1]:7} or a path.
     """
     if family == socket.AF_UNIX:
-        path = name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else name
-        return f"unix {path}".rstrip()
+        # A peer chooses the path of its own socket.
+        return f"unix {escaped(os.fsencode(name))}".rstrip()
     host = f"[{name[0]}]" if family == socket.AF_INET6 else name[0]
     return f"{host}:{name[1]}"
 

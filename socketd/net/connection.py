@@ -31,7 +31,7 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socketd.events import CONNECTION_LOST, CONNECTION_MADE, PROTOCOL_FAILED
+from socketd.events import CONNECTION_LOST, CONNECTION_MADE
 from socketd.net.addresses import describe, host_of, to_address
 from socketd.net.site import Site
 
@@ -374,9 +374,7 @@ class StreamConnection:
         """
         Say that the protocol raised.
         """
-        text = f"{type(problem).__name__}: {problem}"
-        failure = Failure(problem)
-        self.site.emit(PROTOCOL_FAILED, peer=self.peer, error=text, log_failure=failure)
+        self.site.report(self.peer, problem)
 
     def abortConnection(self) -> None:
         """

@@ -23,7 +23,6 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socketd.events import PROTOCOL_FAILED
 from socketd.net import mmsg
 from socketd.net.addresses import describe, host_of, to_address
 from socketd.net.mmsg import BATCH, CONTROL_SIZE, MAX_SIZE, NAME_SIZE, Messages
@@ -108,10 +107,7 @@ class DatagramPort:
         try:
             self._protocol.datagramReceived(data, source)
         except Exception as problem:
-            text = f"{type(problem).__name__}: {problem}"
-            peer = describe(self._socket.family, source)
-            failure = Failure(problem)
-            self._site.emit(PROTOCOL_FAILED, peer=peer, error=text, log_failure=failure)
+            self._site.report(describe(self._socket.family, source or ""), problem)
 
     def write(self, datagram: bytes, addr: Any = None) -> None:
         """

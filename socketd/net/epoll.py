@@ -137,8 +137,10 @@ class EpollSet:
 
     def connectionLost(self, reason: Failure) -> None:
         """
-        Close the epoll.
+        End every descriptor that is watched, and close the epoll.
         """
+        for descriptor in self.removeAll():
+            descriptor.connectionLost(reason)
         self._epoll.close()
 
     def doRead(self) -> None:
@@ -163,7 +165,8 @@ class EpollSet:
                     why = problem
                 if why is not None:
                     self._disconnect(descriptor, why, event)
-            if not events:
+            # The last event may have stopped the reactor, and that closes us.
+            if not events or self._epoll.closed:
                 return
 
     def _serve(self, fd: int, event: int, descriptor: Any) -> Any:
@@ -180,7 +183,8 @@ class EpollSet:
             why = descriptor.doRead()
         if why is None and event & (_OUT | _ENDED) and self._interest.get(fd, 0) & _OUT:
             why = descriptor.doWrite()
-        if why is None and event & _HUP and fd not in self._fresh:
+        if why is None and event & _HUP and mask == _OUT and fd not in self._fresh:
+            # A reader sees the end when it has read what is left.
             if self._interest.get(fd) == mask and self._descriptors[fd] is descriptor:
                 why = main.CONNECTION_LOST
         return why

@@ -140,13 +140,13 @@ def _resolve(listener: Listener) -> Any:
     """
     Find the socket address of an interface, with its scope; the first one counts.
     """
-    found = socket.getaddrinfo(
-        listener.interface or None,
-        listener.port,
-        listener.family,
-        listener.type,
-        flags=socket.AI_PASSIVE,
-    )
+    host = listener.interface or None
+    kinds = (listener.family, listener.type)
+    try:
+        found = socket.getaddrinfo(host, listener.port, *kinds, flags=socket.AI_PASSIVE)
+    except UnicodeError:
+        # The name cannot even be written as one of the DNS.
+        raise socket.gaierror(socket.EAI_NONAME, "not a host name") from None
     return found[0][4]
 
 

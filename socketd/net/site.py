@@ -10,9 +10,10 @@ from typing import Any, Protocol
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
+from twisted.python.failure import Failure
 
 from socketd.accounting import Counting, Tally
-from socketd.events import MESSAGE_RECEIVED, Event, Journal, escaped, hexadecimal
+from socketd.events import MESSAGE_RECEIVED, PROTOCOL_FAILED, Event, Journal, escaped, hexadecimal
 
 
 class Connection(Counting, Protocol):
@@ -165,6 +166,13 @@ class Site:
 
     def _update_observed(self) -> None:
         self.observed = self.log_messages != "no" or self.journal.watched
+
+    def report(self, peer: str, problem: Exception) -> None:
+        """
+        Say that the protocol raised; the text may hold bytes of the peer.
+        """
+        text = escaped(f"{type(problem).__name__}: {problem}".encode())
+        self.emit(PROTOCOL_FAILED, peer=peer, error=text, log_failure=Failure(problem))
 
     def message(self, host: str, data: bytes) -> None:
         """

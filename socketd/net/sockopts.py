@@ -157,7 +157,7 @@ def try_out(service: Service) -> Iterator[tuple[str, str]]:
         if value is None:
             continue
         fitting = [found for found in service.listeners if TABLE[name].fits(found)]
-        if not fitting and name not in service.inherited:
+        if service.listeners and not fitting and name not in service.inherited:
             yield name, "fits none of the service's listeners"
         for listener in fitting:
             try:

@@ -55,7 +55,7 @@ class Ack(MessageProtocol):
 
     def message_received(self, message: bytes) -> None:
         if self._options.framing == "line":
-            message = message.rstrip(b"\r\n")
+            message = message.removesuffix(b"\n").removesuffix(b"\r")
         self.transport.write(message + self._options.reply)
         wanted = self._options.operator
         if wanted == "always" or (wanted == "auto" and self._operator.attended):

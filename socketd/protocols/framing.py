@@ -155,14 +155,16 @@ class MessageProtocol(Protocol):
         """
         Answer the messages that the data completes.
         """
-        self._add(self._framing.feed(data))
+        if not self.ended:
+            self._add(self._framing.feed(data))
 
     def readConnectionLost(self) -> None:
         """
         Answer what is left, then close.
         """
-        self.ended = True
-        self._add(self._framing.end())
+        if not self.ended:
+            self.ended = True
+            self._add(self._framing.end())
 
     def writeConnectionLost(self) -> None:
         """

@@ -24,7 +24,10 @@ class Registry(Mapping[str, Declaration]):
     found: Mapping[str, EntryPoint]
 
     def __getitem__(self, name: str) -> Declaration:
-        declaration = self.found[name].load()
+        try:
+            declaration = self.found[name].load()
+        except AttributeError as problem:
+            raise ImportError(str(problem)) from problem
         if not isinstance(declaration, Declaration):
             raise ImportError(f"{self.found[name].value} is no Declaration")
         return declaration

@@ -39,9 +39,9 @@ class Complaint:
         Write it as C{FILE:LINE: [section] option = value: message}.
         """
         place = f"{self.file}:{self.line}" if self.line else self.file
-        subject = f"[{self.section}]" if self.section else ""
+        subject = f"[{_shown(self.section)}]" if self.section else ""
         if self.option:
-            subject += f" {self.option}"
+            subject += f" {_shown(self.option)}"
         if self.value is not None:
             subject += f" = {_shown(self.value)}"
         return ": ".join(part for part in (place, subject.strip(), self.message) if part)

@@ -5,7 +5,9 @@ INI text to sections with line numbers; the dialect is C{configparser}'s.
 from __future__ import annotations
 
 import configparser
+import re
 from collections.abc import Iterator
+from typing import Any
 
 from attrs import Factory, frozen
 
@@ -14,6 +16,11 @@ from socketd.settings.complaints import Complaint
 #: The reader starts again behind each broken line; past this many the rest of
 #: a file is not worth reading, and the time it takes stays bounded.
 MAX_BROKEN_LINES = 50
+
+_HEADER = re.compile(r"\[(?P<header>[^]]+)\]")
+
+# In no file that is read: a NUL byte is complained of before.
+_MARK = "\0"
 
 
 @frozen
@@ -70,11 +77,14 @@ class _Reader(configparser.RawConfigParser):
         super().__init__(
             delimiters=("=",),
             inline_comment_prefixes=(";",),
-            default_section="\0",
+            default_section=_MARK,
         )
         self._lines = lines
         self._line = 0
         self._option_lines: list[int] = []
+        self._header_lines: list[int] = []
+        # A hook of configparser's, as optionxform is.
+        self.SECTCRE: Any = self
 
     def numbered(self) -> Iterator[str]:
         """
@@ -82,6 +92,15 @@ class _Reader(configparser.RawConfigParser):
         """
         for self._line, line in enumerate(self._lines, 1):
             yield line + "\n"
+
+    def match(self, text: str) -> re.Match[str] | None:
+        """
+        Note the line of the header that is being read.
+        """
+        found = _HEADER.fullmatch(text)
+        if found is not None:
+            self._header_lines.append(self._line)
+        return found
 
     def optionxform(self, optionstr: str) -> str:
         """
@@ -99,26 +118,22 @@ class _Reader(configparser.RawConfigParser):
         lines = iter(tuple(self._option_lines))
         return [
             Section(
-                _spelled(name),
-                self._header_line(name),
+                name.rstrip(_MARK),
+                line,
                 {
                     _spelled(option): Entry(value, next(lines))
                     for option, value in self.items(name, raw=True)
                 },
             )
-            for name in self.sections()
+            for name, line in zip(self.sections(), self._header_lines)
         ]
 
-    def _header_line(self, name: str) -> int:
-        header = f"[{name}]"
-        return next(n for n, line in enumerate(self._lines, 1) if line.lstrip().startswith(header))
 
-
-def _spelled(name: str) -> str:
+def _spelled(option: str) -> str:
     """
-    Give a name as its file spells it, without the marks of L{_mend}.
+    Give an option's name as its file spells it, without the marks of L{_mend}.
     """
-    return name.rstrip("\0 ")
+    return option.rstrip(_MARK).rstrip()
 
 
 def _mend(lines: list[str], error: configparser.Error, file: str) -> list[Complaint]:
@@ -127,14 +142,14 @@ def _mend(lines: list[str], error: configparser.Error, file: str) -> list[Compla
     """
     match error:
         case configparser.DuplicateSectionError(section=section, lineno=int(number)):
-            lines[number - 1] = f"[{section}\0]"
-            found = Complaint(file, number, "stands twice; join the two", _spelled(section))
-            return [] if section.endswith("\0") else [found]
+            lines[number - 1] = f"[{section}{_MARK}]"
+            found = Complaint(file, number, "stands twice; join the two", section)
+            return [] if section.endswith(_MARK) else [found]
         case configparser.DuplicateOptionError(section=section, option=option, lineno=int(number)):
-            lines[number - 1] = lines[number - 1].replace("=", "\0=", 1)
+            lines[number - 1] = lines[number - 1].replace("=", f"{_MARK}=", 1)
             message = "stands twice in this section; keep one"
-            found = Complaint(file, number, message, _spelled(section), _spelled(option))
-            return [] if option.endswith("\0") else [found]
+            found = Complaint(file, number, message, section.rstrip(_MARK), option)
+            return [] if option.endswith(_MARK) else [found]
         case configparser.MissingSectionHeaderError(lineno=number):
             lines[number - 1] = ""
             return [Complaint(file, number, "stands before any [section]")]

@@ -103,6 +103,8 @@ def parse_listener(text: str, runtime: str) -> Listener:
     @raise ValueError: says what is wrong and what would be right.
     """
     positional, keywords = _split(text)
+    if not positional:
+        raise ValueError("has no kind; write tcp:PORT, udp:PORT or unix:PATH")
     kind, *rest = positional
     if kind not in _KINDS:
         raise ValueError(f"has the unknown kind {kind}:; {nearest(kind, _KINDS)}")

@@ -103,11 +103,14 @@ class _Loader:
     complaints: list[Complaint]
     defaults: dict[str, Entry] = field(factory=dict)
     own_options: list[type[Any]] = field(factory=list)
+    twice: set[str] = field(factory=set)
 
     def settings(self, sections: list[Section]) -> Settings:
         """
         Make the settings; of use only where no complaint was added.
         """
+        names = [section.name for section in sections]
+        self.twice = {name for name in names if names.count(name) > 1}
         special = {section.name: section for section in reversed(sections)}
         daemon = self._daemon(special.get(DAEMON))
         self.defaults = special[DEFAULTS].entries if DEFAULTS in special else {}
@@ -209,9 +212,12 @@ class _Loader:
                     self._complain(section, name, entries[name], str(error))
                     values[name] = None
             elif wanted.default is REQUIRED:
+                values[name] = None
+                if section in self.twice:
+                    # It may stand in the other half.
+                    continue
                 message = f"has no {name}; write {name} = {wanted.kind.form}"
                 self.complaints.append(Complaint(self.file, line, message, section))
-                values[name] = None
         return values
 
     def _listeners(

@@ -4,6 +4,7 @@ The settings of a daemon: what an INI file becomes, frozen.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -13,7 +14,7 @@ from attrs import frozen
 from socketd.settings.listeners import Listener
 from socketd.settings.options import REQUIRED, option
 from socketd.settings.values import DURATION, LIST, NUMBER, SIZE, WORD, YES_NO, Kind
-from socketd.settings.values import choice, parse_duration, within
+from socketd.settings.values import choice, within
 
 
 def _parse_linger(text: str) -> bool:
@@ -24,9 +25,9 @@ def _parse_linger(text: str) -> bool:
     """
     if text.lower() in ("no", "off", "false"):
         return False
-    if parse_duration(text) > 0:
-        # close(2) sleeps for that long even on a non-blocking socket, and the
-        # whole daemon with it.
+    if re.fullmatch(r"0+(ms|s|m|h)", text, re.ASCII) is None:
+        # For a longer time close(2) sleeps even on a non-blocking socket, and
+        # the whole daemon with it.
         raise ValueError("would stop the whole daemon at each close; write no or 0s")
     return True
 

@@ -48,7 +48,7 @@ def runtime_directory(environ: Mapping[str, str], uid: int) -> str:
 
 def make_private(directory: str) -> None:
     """
-    Make a directory that only its owner can enter, or check that it is one.
+    Make a directory that only its owner can use, or check that only it can write there.
 
     @raise OSError: if it cannot be made, or somebody else could have made it.
     """

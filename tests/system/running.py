@@ -31,9 +31,6 @@ from twisted.trial.unittest import SkipTest, TestCase
 #: Longer than anything here takes on a busy machine (seconds).
 DEADLINE = 15.0
 
-#: twistd ends itself with the signal that stopped it.
-STOPPED = -signal.SIGTERM
-
 TWISTD = (str(Path(sys.executable).with_name("twistd")), "--nodaemon", "--pidfile=")
 CHECK = (sys.executable, "-m", "socketd", "check")
 
@@ -103,12 +100,11 @@ class Output:
             finally:
                 self._seen = seen
 
-    def join(self) -> str:
+    def join(self) -> None:
         """
-        Wait for the end, and return everything.
+        Wait for the end.
         """
         self._thread.join(DEADLINE)
-        return self.text
 
     def _find(self, expected: re.Pattern[str]) -> re.Match[str] | None:
         return expected.search(self.text, self._seen)
@@ -124,6 +120,10 @@ class Output:
             self._changed.notify_all()
 
 
+#: A process, what is typed for it, and what it writes to standard output and error.
+Started = tuple["subprocess.Popen[bytes]", int, Output, Output]
+
+
 class Daemon:
     """
     A running daemon; at the end of its C{with} block it is stopped and must end well.
@@ -134,9 +134,11 @@ class Daemon:
     """
 
     def __init__(self, command: Sequence[str], terminal: bool = False, **how: Any) -> None:
-        start = self._start_at_terminal if terminal else self._start_at_pipes
-        start(command, start_new_session=True, **how)
+        start = _start_at_terminal if terminal else _start_at_pipes
+        started = start(command, start_new_session=True, **how)
+        self._process, self._keyboard, self.output, self.errors = started
         self.pid = self._process.pid
+        self._asked = 0
 
     def __enter__(self) -> Daemon:
         return self
@@ -191,23 +193,26 @@ class Daemon:
         """
         os.write(self._keyboard, text.encode())
 
-    def terminate(self) -> None:
+    def ask_to_stop(self, number: int = signal.SIGTERM) -> None:
         """
-        Ask it to stop, and do not wait; its open connections may have to end first.
+        Send a signal, once, and do not wait; open connections may have to end first.
         """
-        self._process.terminate()
+        if not self._asked:
+            self._asked = number
+            self._process.send_signal(number)
 
     def stop(self) -> None:
         """
         Stop, as systemd would; nothing may go wrong, and nothing may be left.
         """
-        self.terminate()
+        self.ask_to_stop()
         status = self.wait()
-        text, errors = self.output.join(), self.errors.join()
+        text = self.output.text
         assert "Traceback" not in text and "Unhandled" not in text, text
-        assert status == STOPPED, f"it ended with {status}:\n{text}{errors}"
         assert "stopping; " in text, f"it was killed:\n{text}"
-        assert self.errors is self.output or not errors, errors
+        # twistd ends itself with the signal that stopped it.
+        assert status == -self._asked, f"it ended with {status}:\n{text}"
+        assert self.errors is self.output or not self.errors.text, self.errors.text
 
     def wait(self) -> int:
         """
@@ -222,15 +227,16 @@ class Daemon:
 
     def kill(self) -> None:
         """
-        End at once, with all that it started.
+        End at once, with all that it started; nothing if that was done.
         """
+        keyboard, self._keyboard = self._keyboard, -1
+        if keyboard < 0:
+            return
         self._signal(signal.SIGKILL)
         self._process.wait(DEADLINE)
         self.output.join()
         self.errors.join()
-        keyboard, self._keyboard = self._keyboard, -1
-        if keyboard >= 0:
-            os.close(keyboard)
+        os.close(keyboard)
 
     def _signal(self, number: int) -> bool:
         try:
@@ -238,24 +244,6 @@ class Daemon:
         except ProcessLookupError:
             return False
         return True
-
-    def _start_at_pipes(self, command: Sequence[str], **how: Any) -> None:
-        stdin, self._keyboard = os.pipe()
-        stdout, output = os.pipe()
-        stderr, errors = os.pipe()
-        given = {"stdin": stdin, "stdout": output, "stderr": errors}
-        self._process = subprocess.Popen(command, **(given | how))
-        for descriptor in given.values():
-            os.close(descriptor)
-        self.output, self.errors = Output(stdout), Output(stderr)
-
-    def _start_at_terminal(self, command: Sequence[str], **how: Any) -> None:
-        self._keyboard, screen = pty.openpty()
-        self._process = subprocess.Popen(
-            command, stdin=screen, stdout=screen, stderr=screen, **how
-        )
-        os.close(screen)
-        self.output = self.errors = Output(os.dup(self._keyboard))
 
 
 @frozen
@@ -304,22 +292,35 @@ class SystemCase(TestCase):
         @param twistd: options of twistd itself.
         @param how: C{terminal=True}, or arguments of C{subprocess.Popen}.
         """
-        given = {"env": self.environment(), "cwd": self.directory}
-        return Daemon([*TWISTD, *twistd, "socketd", *options], **(given | how))
+        given: dict[str, Any] = {"env": self.environment(), "cwd": self.directory}
+        daemon = Daemon([*TWISTD, *twistd, "socketd", *options], **(given | how))
+        self.addCleanup(daemon.kill)
+        return daemon
 
     def run_both(self, *files: str | Path, **environ: str) -> tuple[Ended, Ended]:
         """
         Run a daemon that does not come up, and C{socketd check} of the same file.
 
         @param files: the file, or none.
+        @param environ: more of the environment.
         @return: how the daemon and the check ended.
         """
-        named = [f"--config={file}" for file in files]
-        commands = [[*TWISTD, "socketd", *named], [*CHECK, *map(str, files)]]
         with ThreadPoolExecutor() as pool:
-            given = {"env": self.environment(**environ), "cwd": self.directory}
-            daemon, check = pool.map(lambda command: _run_to_end(command, **given), commands)
-        return daemon, check
+            check = pool.submit(self.run_check, *files, **environ)
+            return self.run_twistd(*files, **environ), check.result()
+
+    def run_check(self, *files: str | Path, **environ: str) -> Ended:
+        """
+        Run C{socketd check}; see L{run_both}.
+        """
+        return self._run_to_end([*CHECK, *map(str, files)], environ)
+
+    def run_twistd(self, *files: str | Path, **environ: str) -> Ended:
+        """
+        Run a daemon that does not come up; see L{run_both}.
+        """
+        named = [f"--config={file}" for file in files]
+        return self._run_to_end([*TWISTD, "socketd", *named], environ)
 
     def write(self, name: str, content: str | bytes) -> Path:
         """
@@ -335,6 +336,17 @@ class SystemCase(TestCase):
         """
         kept = {name: value for name, value in os.environ.items() if name not in _HIDDEN}
         return kept | {"XDG_RUNTIME_DIR": str(self.directory)} | more
+
+    def _run_to_end(self, command: Sequence[str], environ: dict[str, str]) -> Ended:
+        ended = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env=self.environment(**environ),
+            cwd=self.directory,
+            timeout=DEADLINE,
+        )
+        return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 
 
 def read_to_end(sock: socket.socket, size: int = 4096) -> bytes:
@@ -364,11 +376,23 @@ def name_of(sock: socket.socket) -> str:
     return "{}:{}".format(*sock.getsockname())
 
 
-def _run_to_end(command: Sequence[str], **how: Any) -> Ended:
-    ended = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, timeout=DEADLINE, **how
-    )
-    return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+def _start_at_pipes(command: Sequence[str], **how: Any) -> Started:
+    stdin, keyboard = os.pipe()
+    stdout, output = os.pipe()
+    stderr, errors = os.pipe()
+    given: dict[str, Any] = {"stdin": stdin, "stdout": output, "stderr": errors}
+    process = subprocess.Popen(command, **(given | how))
+    for descriptor in given.values():
+        os.close(descriptor)
+    return process, keyboard, Output(stdout), Output(stderr)
+
+
+def _start_at_terminal(command: Sequence[str], **how: Any) -> Started:
+    keyboard, screen = pty.openpty()
+    process = subprocess.Popen(command, stdin=screen, stdout=screen, stderr=screen, **how)
+    os.close(screen)
+    output = Output(os.dup(keyboard))
+    return process, keyboard, output, output
 
 
 def _pieces(descriptor: int) -> Iterator[bytes]:

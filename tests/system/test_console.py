@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import tempfile
@@ -16,7 +17,6 @@ from typing import BinaryIO
 from socketd.control.commands import COMMANDS
 from tests.system.running import (
     DEADLINE,
-    STOPPED,
     Daemon,
     SystemCase,
     in_thread,
@@ -160,25 +160,19 @@ class TerminalTests(SystemCase):
     @in_thread
     def test_end_of_input(self) -> None:
         """
-        Ctrl-D ends the console; the daemon serves on, without operator, and logs.
-        """
-        with self.daemon(INI, "--console", terminal=True) as daemon:
-            daemon.output.wait_for("^console ready")
-            daemon.type(CONTROL_D)
-            with daemon.connect("ack") as client:
-                self._serves_alone(daemon, client)
-
-    @in_thread
-    def test_end_while_waiting(self) -> None:
-        """
-        Who waits when the operator leaves waits for his turn to be over, no longer.
+        Ctrl-D ends the questions: who waits waits for the timeout, and no longer; the
+        daemon serves on, and what happens is still shown.
         """
         ini = INI.replace("log_messages", "operator_timeout = 300ms\nlog_messages")
         with self.daemon(ini, "--console", terminal=True) as daemon:
-            with ask(daemon, b"hello") as client:
+            with ask(daemon, b"before") as client:
                 daemon.output.wait_for(PROMPT)
                 daemon.type(CONTROL_D)
-                self.assertEqual(read_to_end(client), b"hello\nI get it!\n")
+                self.assertEqual(read_to_end(client), b"before\nI get it!\n")
+            with ask(daemon, b"behind") as client:
+                self.assertEqual(read_to_end(client), b"behind\nI get it!\n")
+                daemon.output.wait_for(rf"connection from {name_of(client)} \(ack 2\) closed")
+            self.assertNotIn("input the word:", daemon.output.text.rpartition("behind")[2])
 
     @in_thread
     def test_stop(self) -> None:
@@ -188,18 +182,11 @@ class TerminalTests(SystemCase):
         with self.daemon(INI, "--console", terminal=True) as daemon:
             with ask(daemon, b"hello") as client:
                 daemon.output.wait_for(PROMPT)
-                daemon.terminate()
+                daemon.ask_to_stop()
                 self.assertEqual(read_to_end(client), b"hello\nI get it!\n")
             daemon.output.wait_for("stopping; 1 connections to finish")
-            daemon.output.wait_for(rf"connection from 127\.0\.0\.1:\d+ \(ack 1\) closed")
+            daemon.output.wait_for(r"connection from 127\.0\.0\.1:\d+ \(ack 1\) closed")
             daemon.output.wait_for("Server Shut Down")
-
-    def _serves_alone(self, daemon: Daemon, client: socket.socket) -> None:
-        client.sendall(b"hello")
-        client.shutdown(socket.SHUT_WR)
-        self.assertEqual(read_to_end(client), b"hello\nI get it!\n")
-        daemon.output.wait_for(rf"connection from {name_of(client)} \(ack \d+\)\r$")
-        daemon.output.wait_for(r"127\.0\.0\.1:hello\r$")
 
 
 class PipeTests(SystemCase):
@@ -280,8 +267,8 @@ class PipeTests(SystemCase):
             try:
                 _read_until(screen, b"server listens on")
                 yield path, screen
-                daemon.terminate()
-                self.assertEqual(daemon.wait(), STOPPED)
+                daemon.ask_to_stop()
+                self.assertEqual(daemon.wait(), -signal.SIGTERM)
             finally:
                 daemon.kill()
 

@@ -10,6 +10,7 @@ import struct
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,14 @@ def free_ports(ini: str) -> str:
     Have the kernel choose the ports of a configuration.
     """
     return _PORT.sub(r"\1:0", ini)
+
+
+def flags_of(sock: socket.socket) -> dict[str, bool]:
+    """
+    Read the flags of a socket.
+    """
+    numbers = {name: getattr(socket, name) for name in FLAGS}
+    return {name: bool(sock.getsockopt(socket.SOL_SOCKET, n)) for name, n in numbers.items()}
 
 
 class SeedCase(SystemCase):
@@ -254,27 +263,20 @@ class OptionTests(SystemCase):
     ini = "[echo]\nlisten =\n tcp:0:interface=127.0.0.1\n udp:0:interface=127.0.0.1\n"
 
     @in_thread
-    def test_on(self) -> None:
+    def test_flags(self) -> None:
         """
-        Each flag that is on is on at the daemon's sockets, for streams and datagrams.
+        Each flag is on or off at the daemon's sockets, as the configuration says it.
         """
-        self._check_flags("yes", True)
-
-    @in_thread
-    def test_off(self) -> None:
-        """
-        Each flag that is off is off there, also where the daemon has its own default.
-        """
-        self._check_flags("no", False)
-
-    def _check_flags(self, word: str, expected: bool) -> None:
-        ini = self.ini + "".join(f"{name.lower()} = {word}\n" for name in FLAGS)
+        words = {"yes": True, "no": False}
+        ini = ""
+        for word in words:
+            ini += self.ini.replace("[echo]", f"[{word}]\nprotocol = echo")
+            ini += "".join(f"{name.lower()} = {word}\n" for name in FLAGS)
         with self.daemon(ini) as daemon:
-            for kind in ("tcp", "udp"):
-                with daemon.listening_socket("echo", kind) as sock:
-                    for name in FLAGS:
-                        found = sock.getsockopt(socket.SOL_SOCKET, getattr(socket, name))
-                        self.assertEqual(bool(found), expected, f"{name} of {kind}")
+            self._check_accepted()
+            for service, kind in product(words, ("tcp", "udp")):
+                with daemon.listening_socket(service, kind) as sock:
+                    self.assertEqual(flags_of(sock), dict.fromkeys(FLAGS, words[service]))
 
     @in_thread
     def test_urgent_data(self) -> None:
@@ -297,6 +299,7 @@ class OptionTests(SystemCase):
             except (AttributeError, OSError) as problem:
                 raise SkipTest(f"SO_BINDTODEVICE: {problem}") from None
         with self.daemon(f"{self.ini}so_bindtodevice = lo\n") as daemon:
+            self._check_accepted()
             with daemon.listening_socket("echo") as sock, daemon.connect("echo") as client:
                 found = sock.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16)
                 self.assertEqual(found.rstrip(b"\0"), b"lo")
@@ -321,7 +324,7 @@ class OptionTests(SystemCase):
             client.send(b"before")
             self.assertEqual(read_exactly(client, 6), b"before")
             host, port = daemon.address("echo")
-            daemon.terminate()
+            daemon.ask_to_stop()
             self.assertEqual(client.recv(1), b"")
             client.close()
         with socket.socket() as plain:
@@ -330,3 +333,11 @@ class OptionTests(SystemCase):
             with daemon.connect("echo") as client:
                 self.assertEqual(client.getpeername(), (host, port))
                 self.assertEqual(tcpclient(client, b"again"), b"again")
+
+    def _check_accepted(self) -> None:
+        """
+        Check that the file of the running daemon has no complaint.
+        """
+        ended = self.run_check(self.directory / "socketd.ini")
+        self.assertEqual((ended.status, ended.errors), (0, ""))
+        self.assertIn("configuration OK", ended.output)

@@ -9,12 +9,13 @@ import re
 import signal
 import socket
 import stat
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
 
-from tests.system.running import SystemCase, in_thread, read_to_end
+from tests.system.running import SystemCase, in_thread, read_exactly, read_to_end
 
 #: The statuses of a start that fails: a bad configuration (sysexits.h), anything else.
 BAD_CONFIG = 78
@@ -22,46 +23,58 @@ FAILED = 1
 
 ECHO = "[echo]\nlisten = tcp:0:interface=127.0.0.1\n"
 
-# Each broken configuration, and the lines that are complained of behind its name.
-BROKEN = {
-    "empty": ("", [": serves nothing; add a section such as [echo] with listen = tcp:7007"]),
-    "without a service": (
-        "[socketd]\ndrain_timeout = 1s\n",
-        [": serves nothing; add a section such as [echo] with listen = tcp:7007"],
-    ),
-    "unknown protocol": (
-        "[ehco]\nlisten = tcp:0\n",
-        [":1: [ehco]: is no protocol; did you mean echo?"],
-    ),
-    "unknown option": (
-        f"{ECHO}operater = auto\nso_keepalvie = yes\n",
-        [
-            ":3: [echo] operater: is no option here; known are .*",
-            ":4: [echo] so_keepalvie: is no option here; did you mean so_keepalive?",
-        ],
-    ),
-    "duplicate section": (
-        f"{ECHO}{ECHO}",
-        [":3: [echo]: stands twice; join the two"],
-    ),
-    "bad port": (
-        "[echo]\nlisten = tcp:70000\n",
-        [":2: [echo] listen = tcp:70000: has the port 70000; a port is a number from 0 to 65535"],
-    ),
-    "no port": (
-        "[echo]\nlisten = interface=127.0.0.1\n",
-        [":2: [echo] listen = interface=127.0.0.1: has no kind; .*"],
-    ),
-    "several": (
-        "[socketd]\ndrain_timeout = soon\n[time]\nlisten = udp:-1\nepoch = 1970\n[x]\n",
-        [
-            ":2: [socketd] drain_timeout = soon: is no duration; write 250ms, 10s, 5m or 1h",
-            ":4: [time] listen = udp:-1: has the port -1; a port is a number from 0 to 65535",
-            ":5: [time] epoch = 1970: is not known; write unix or 1900",
-            ":6: [x]: is no protocol; known are ack, echo, reply, time, upper",
-        ],
-    ),
-}
+NOTHING = ": serves nothing; add a section such as [echo] with listen = tcp:7007"
+
+# Line by line: what a person may get wrong.
+WRONG = """
+[socketd]
+drain_timeout = soon
+[ehco]
+listen = tcp:0
+[time]
+listen = udp:-1
+epoch = 1970
+[echo]
+listen =
+    tcp:70000
+    interface=127.0.0.1
+    tls:0
+operater = auto
+so_keepalvie = yes
+[upper]
+[echo]
+listen = udp:0
+nonsense
+[late one]
+protocol = echo
+listen = tcp:0
+"""
+
+# The complaints of it, behind the name of its file; C{.*} is the rest of a line.
+COMPLAINTS = r"""
+:3: [socketd] drain_timeout = soon: is no duration; write 250ms, 10s, 5m or 1h
+:4: [ehco]: is no protocol; did you mean echo?
+:7: [time] listen = udp:-1: has the port -1; a port is a number from 0 to 65535
+:8: [time] epoch = 1970: is not known; write unix or 1900
+:10: [echo] listen = tcp:70000: has the port 70000; a port is a number from 0 to 65535
+:10: [echo] listen = interface=127.0.0.1: has no kind; .*
+:10: [echo] listen = tls:0: has the unknown kind tls:; .*
+:14: [echo] operater: is no option here; known are .*
+:15: [echo] so_keepalvie: is no option here; did you mean so_keepalive?
+:16: [upper]: has no listen; write listen = .*
+:17: [echo]: stands twice; join the two
+:19: is neither [section] nor option = value
+:20: [late one]: is no service name; use up to 32 letters, digits and . _ -
+"""
+
+
+def check_lines(test: SystemCase, text: str, lines: Sequence[str]) -> None:
+    """
+    Compare lines; where one ends in C{.*} the rest may be anything.
+    """
+    test.assertEqual(len(text.splitlines()), len(lines), text)
+    for found, expected in zip(text.splitlines(), lines):
+        test.assertRegex(found, f"^{re.escape(expected).replace(re.escape('.*'), '.+')}$")
 
 
 class ConfigurationTests(SystemCase):
@@ -70,13 +83,29 @@ class ConfigurationTests(SystemCase):
     """
 
     @in_thread
-    def test_broken(self) -> None:
+    def test_wrong(self) -> None:
         """
-        Whatever is wrong is said in one line each, alike by the daemon and the check.
+        All that is wrong is said in one line each, alike by the daemon and the check.
         """
-        for name, (text, lines) in BROKEN.items():
-            file = self.write("broken.ini", text)
-            self._check_refusal(name, file, [str(file) + line for line in lines])
+        file = self.write("wrong.ini", WRONG)
+        self._check_refusal(file, [str(file) + line for line in COMPLAINTS.split("\n")[1:-1]])
+
+    @in_thread
+    def test_empty(self) -> None:
+        """
+        A file that says nothing serves nothing.
+        """
+        file = self.write("empty.ini", "")
+        self._check_refusal(file, [f"{file}{NOTHING}"])
+
+    @in_thread
+    def test_no_services(self) -> None:
+        """
+        So does one without services; a service that is not enabled is none.
+        """
+        ini = f"[socketd]\ndrain_timeout = 1s\n{ECHO}enabled = no\n"
+        file = self.write("none.ini", ini)
+        self._check_refusal(file, [f"{file}{NOTHING}"])
 
     @in_thread
     def test_not_text(self) -> None:
@@ -85,7 +114,7 @@ class ConfigurationTests(SystemCase):
         """
         file = self.write("latin.ini", f"{ECHO}; caf".encode() + b"\xe9\n")
         line = f"{file}:3: is not UTF-8 text (byte 0xe9)"
-        self._check_refusal("not UTF-8", file, [line])
+        self._check_refusal(file, [line])
 
     @in_thread
     def test_missing(self) -> None:
@@ -94,7 +123,7 @@ class ConfigurationTests(SystemCase):
         """
         file = self.directory / "none.ini"
         line = f"{file}: cannot be read: No such file or directory"
-        self._check_refusal("missing", file, [line])
+        self._check_refusal(file, [line])
 
     @in_thread
     def test_directory(self) -> None:
@@ -102,7 +131,7 @@ class ConfigurationTests(SystemCase):
         A directory is no configuration.
         """
         line = f"{self.directory}: cannot be read: Is a directory"
-        self._check_refusal("directory", self.directory, [line])
+        self._check_refusal(self.directory, [line])
 
     @in_thread
     def test_unreadable(self) -> None:
@@ -113,7 +142,7 @@ class ConfigurationTests(SystemCase):
         file.chmod(0)
         if os.access(file, os.R_OK):
             raise SkipTest("this user may read every file")
-        self._check_refusal("unreadable", file, [f"{file}: cannot be read: Permission denied"])
+        self._check_refusal(file, [f"{file}: cannot be read: Permission denied"])
 
     @in_thread
     def test_read_fails(self) -> None:
@@ -123,7 +152,7 @@ class ConfigurationTests(SystemCase):
         file = Path("/proc/self/mem")
         if not file.exists():
             raise SkipTest("this system has no such file")
-        self._check_refusal("unreadable", file, [f"{file}: cannot be read: Input/output error"])
+        self._check_refusal(file, [f"{file}: cannot be read: Input/output error"])
 
     @in_thread
     def test_nothing_bound(self) -> None:
@@ -133,20 +162,16 @@ class ConfigurationTests(SystemCase):
         path = self.directory / "echo.sock"
         file = self.write("half.ini", f"[echo]\nlisten = unix:{path}\n[ehco]\nlisten = tcp:0\n")
         line = f"{file}:3: [ehco]: is no protocol; did you mean echo?"
-        self._check_refusal("half", file, [line])
+        self._check_refusal(file, [line])
         self.assertFalse(path.exists())
 
-    def _check_refusal(self, name: str, file: Path, lines: list[str]) -> None:
+    def _check_refusal(self, file: Path, lines: list[str]) -> None:
         """
-        Start and check a file; where a line ends in C{.*} the rest may be anything.
+        Start and check a file.
         """
         for ended in self.run_both(file):
-            self.assertEqual(ended.status, BAD_CONFIG, name)
-            self.assertEqual(ended.output, "", name)
-            self.assertEqual(len(ended.errors.splitlines()), len(lines), ended.errors)
-            for found, expected in zip(ended.errors.splitlines(), lines):
-                pattern = re.escape(expected).replace(re.escape(".*"), ".+")
-                self.assertRegex(found, f"^{pattern}$", name)
+            self.assertEqual((ended.status, ended.output), (BAD_CONFIG, ""), ended.errors)
+            check_lines(self, ended.errors, lines)
 
 
 class SearchTests(SystemCase):
@@ -175,17 +200,6 @@ class SearchTests(SystemCase):
             self.assertEqual(ended.status, BAD_CONFIG)
             self.assertRegex(ended.errors, rf"^{re.escape(str(named))}:1: \[named\]")
             self.assertNotIn("wrong", ended.errors)
-
-    @in_thread
-    def test_serves(self) -> None:
-        """
-        The file of the environment is served.
-        """
-        path = self.directory / "echo.sock"
-        file = self.write("variable.ini", f"[echo]\nlisten = unix:{path}\n")
-        environment = self.environment(SOCKETD_CONFIG=str(file))
-        with self.twistd(env=environment) as daemon:
-            self.assertEqual(daemon.address("echo", "unix"), str(path))
 
 
 class ReplyTests(SystemCase):
@@ -334,15 +348,12 @@ class BindTests(SystemCase):
 
     def _check_failure(self, ini: str, *lines: str) -> None:
         """
-        Start a daemon that fails; where a line ends in C{.*} the rest may be anything.
+        Start a daemon that fails.
         """
-        daemon, check = self.run_both(self.write("failing.ini", ini))
-        self.assertEqual((check.status, check.errors), (0, ""))
-        self.assertEqual(daemon.status, FAILED)
-        self.assertNotIn("Traceback", daemon.output)
-        self.assertEqual(len(daemon.errors.splitlines()), len(lines), daemon.errors)
-        for found, expected in zip(daemon.errors.splitlines(), lines):
-            self.assertRegex(found, f"^{re.escape(expected).replace(re.escape('.*'), '.+')}$")
+        ended = self.run_twistd(self.write("failing.ini", ini))
+        self.assertEqual(ended.status, FAILED)
+        self.assertNotIn("Traceback", ended.output)
+        check_lines(self, ended.errors, lines)
 
 
 class UnixTests(SystemCase):
@@ -415,11 +426,10 @@ class UnixTests(SystemCase):
         runtime.mkdir()
         runtime.chmod(0o777)
         file = self.write("open.ini", "[echo]\nlisten = unix:{runtime}/echo.sock\n")
-        daemon, _ = self.run_both(file)
+        ended = self.run_twistd(file)
         expected = f"{runtime} is not a private directory of this user"
-        self.assertEqual(daemon.status, FAILED)
-        self.assertNotIn("Traceback", daemon.output)
-        self.assertRegex(daemon.errors, rf"^.*{re.escape(expected)}\n$")
+        self.assertEqual(ended.status, FAILED)
+        self.assertRegex(ended.errors, rf"\A.*{re.escape(expected)}\n\Z")
 
 
 class StopTests(SystemCase):
@@ -433,13 +443,13 @@ class StopTests(SystemCase):
         An interrupt stops as well as a request to terminate.
         """
         path = self.directory / "echo.sock"
-        daemon = self.daemon(f"[echo]\nlisten = unix:{path}\n")
-        with daemon.connect("echo", "unix") as client:
-            os.kill(daemon.pid, signal.SIGINT)
-            self.assertEqual(read_to_end(client), b"")
-        self.assertEqual(daemon.wait(), -signal.SIGINT)
+        with self.daemon(f"[echo]\nlisten = unix:{path}\n") as daemon:
+            with daemon.connect("echo", "unix") as client:
+                client.sendall(b"here")
+                self.assertEqual(read_exactly(client, 4), b"here")
+                daemon.ask_to_stop(signal.SIGINT)
+                self.assertEqual(read_to_end(client), b"")
         self.assertFalse(path.exists())
-        self.assertNotIn("Traceback", daemon.output.text)
 
     @in_thread
     def test_drain(self) -> None:
@@ -450,6 +460,5 @@ class StopTests(SystemCase):
             with daemon.connect("echo") as client:
                 client.sendall(b"still here")
                 self.assertEqual(client.recv(10), b"still here")
-                daemon.terminate()
+                daemon.ask_to_stop()
                 daemon.output.wait_for("1 connections did not finish and are reset")
-                self.assertEqual(daemon.wait(), -signal.SIGTERM)
