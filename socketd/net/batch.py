@@ -22,7 +22,7 @@ from zope.interface import implementer
 
 from socketd.events import Journal
 from socketd.net.connection import StreamConnection
-from socketd.net.datagram import datagram_port
+from socketd.net.datagram_batch import datagram_port
 from socketd.net.epoll import EpollSet
 from socketd.net.listen import CannotListen, bind
 from socketd.net.site import Roster, Site

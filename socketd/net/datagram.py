@@ -4,10 +4,7 @@ Ports that serve datagrams (UDP and UNIX).
 
 from __future__ import annotations
 
-import os
 import socket
-import struct
-import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -23,25 +20,9 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socketd.net import mmsg
 from socketd.net.addresses import describe, host_of, to_address
-from socketd.net.mmsg import BATCH, CONTROL_SIZE, MAX_SIZE, NAME_SIZE, Messages
+from socketd.net.mmsg import BATCH, MAX_SIZE
 from socketd.net.site import Site
-
-#: Addresses that a port remembers in both forms; then it starts anew.
-MAX_KNOWN = 1024
-
-# The socket module does not have these two of linux/in.h and linux/in6.h.
-_IP_PKTINFO = 8
-_IPV6_RECVPKTINFO = 49
-
-# Where struct in_pktinfo and in6_pktinfo have the interface, behind the header of
-# the control message; and the first bits of a link-local address.
-_IPV4_INDEX = slice(16, 20)
-_IPV6_INDEX = slice(32, 36)
-_IPV6_PREFIX = slice(16, 18)
-
-_NAME_SIZES = {socket.AF_INET: 16, socket.AF_INET6: 28, socket.AF_UNIX: 110}
 
 
 @implementer(IListeningPort, IReadDescriptor, ISystemHandle, ILoggingContext)
@@ -49,7 +30,7 @@ class DatagramPort:
     """
     A bound datagram socket that hands what it receives to a protocol.
 
-    It works on every system; L{BatchedDatagramPort} is the faster one.
+    It works on every system; L{socketd.net.datagram_batch} has a faster one.
 
     @ivar stopping: called before the socket is closed.
     """
@@ -161,151 +142,3 @@ class DatagramPort:
         Name this port in a traceback's log line.
         """
         return self._site.name
-
-
-class BatchedDatagramPort(DatagramPort):
-    """
-    A port that receives and answers many datagrams in two system calls.
-
-    The answer to a datagram leaves from the address that the datagram was sent
-    to, also where the socket is bound to all addresses (IP_PKTINFO, ip(7); RFC
-    3542, section 6).
-    """
-
-    _shared: Messages | None = None
-
-    def __init__(
-        self, reactor: Any, sock: socket.socket, protocol: DatagramProtocol, site: Site
-    ) -> None:
-        super().__init__(reactor, sock, protocol, site)
-        if BatchedDatagramPort._shared is None:
-            BatchedDatagramPort._shared = Messages()
-        self._messages = BatchedDatagramPort._shared
-        self._known: dict[bytes, Any] = {}
-        self._names = _name_formats(_NAME_SIZES[sock.family])
-        self._index = self._queued = self._name_length = self._control_length = 0
-        self._current: Any = None
-        _ask_for_destination(sock)
-
-    def doRead(self) -> None:
-        """
-        Receive what waits, as far as one turn goes, and send the answers.
-        """
-        messages = self._messages
-        try:
-            found = messages.receive(self._socket.fileno())
-        except OSError:
-            # As in the other port.
-            return
-        lengths = found[3::4]
-        names = self._names[len(lengths)].unpack_from(messages.names)
-        self._site.tally.datagrams_received += len(lengths)
-        self._queued = 0
-        for self._index, length in enumerate(lengths):
-            index = self._index
-            self._name_length, self._control_length, flags = found[4 * index : 4 * index + 3]
-            if flags & socket.MSG_TRUNC:
-                self._site.tally.datagrams_dropped += 1
-                continue
-            name = names[index][: self._name_length]
-            self._current = self._known.get(name) or self._decode(name)
-            start = index * MAX_SIZE
-            self._deliver(bytes(messages.data[start : start + length]), self._current)
-        self._current = None
-        self._flush()
-
-    def write(self, datagram: bytes, addr: Any = None) -> None:
-        """
-        Send a datagram; the answer to the one that is being served waits for
-        the other answers.
-        """
-        if addr is None or addr is not self._current or len(datagram) > MAX_SIZE:
-            super().write(datagram, addr)
-            return
-        if self._queued > self._index:
-            # More answers than datagrams: the next header is not free yet.
-            self._flush()
-        if self._queued != self._index:
-            self._messages.move(self._index, self._queued)
-        if self._control_length:
-            self._answer_from(self._queued * CONTROL_SIZE)
-        self._messages.put(self._queued, datagram, self._name_length, self._control_length)
-        self._queued += 1
-
-    def _flush(self) -> None:
-        count, self._queued = self._queued, 0
-        if count:
-            refused = self._messages.send(self._socket.fileno(), count)
-            self._site.tally.datagrams_sent += count - refused
-            self._site.tally.datagrams_unsent += refused
-
-    def _answer_from(self, start: int) -> None:
-        """
-        Turn "came to this address" into "send from this address".
-
-        The way back is the routing table's choice, unless the address has a
-        meaning on its own interface only.
-        """
-        control = self._messages.controls[start : start + CONTROL_SIZE]
-        if self._socket.family == socket.AF_INET:
-            control[_IPV4_INDEX] = bytes(4)
-        elif int.from_bytes(control[_IPV6_PREFIX], "big") & 0xFFC0 != 0xFE80:
-            control[_IPV6_INDEX] = bytes(4)
-
-    def _decode(self, name: bytes) -> Any:
-        """
-        Make an address as the socket module has it; the IPv6 scope is kept.
-        """
-        if len(self._known) >= MAX_KNOWN:
-            self._known.clear()
-        family = self._socket.family
-        if family == socket.AF_UNIX:
-            return _unix_address(name[2:])
-        port = int.from_bytes(name[2:4], "big")
-        if family == socket.AF_INET:
-            address: Any = (socket.inet_ntop(family, name[4:8]), port)
-        else:
-            flow = int.from_bytes(name[4:8], "big")
-            scope = int.from_bytes(name[24:28], sys.byteorder)
-            address = (socket.inet_ntop(family, name[8:24]), port, flow, scope)
-        self._known[name] = address
-        return address
-
-
-def datagram_port(
-    reactor: Any, sock: socket.socket, protocol: DatagramProtocol, site: Site
-) -> DatagramPort:
-    """
-    Make the best port that the system has.
-    """
-    port = BatchedDatagramPort if mmsg.AVAILABLE else DatagramPort
-    return port(reactor, sock, protocol, site)
-
-
-def _unix_address(path: bytes) -> str | bytes | None:
-    """
-    Tell a path from an abstract name, which begins with a NUL byte (unix(7)).
-    """
-    if path[:1] == b"\0":
-        return path
-    return os.fsdecode(path.rstrip(b"\0")) or None
-
-
-def _ask_for_destination(sock: socket.socket) -> None:
-    """
-    Have the kernel tell which address a datagram was sent to, where it may be
-    one of several.
-    """
-    name = sock.getsockname()
-    if sock.family == socket.AF_INET and name[0] == "0.0.0.0":
-        sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
-    elif sock.family == socket.AF_INET6 and name[0] == "::":
-        sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1)
-
-
-def _name_formats(size: int) -> list[struct.Struct]:
-    """
-    Make the formats that read the addresses of so many headers at once.
-    """
-    one = f"{size}s{NAME_SIZE - size}x"
-    return [struct.Struct(one * count) for count in range(BATCH + 1)]

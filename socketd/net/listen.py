@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.internet.protocol import DatagramProtocol
 
 from socketd.net.addresses import describe
-from socketd.net.datagram import datagram_port
+from socketd.net.datagram_batch import datagram_port
 from socketd.net.site import Site
 from socketd.net.sockopts import TABLE, Refused, wanted
 from socketd.net.stream import StreamPort

@@ -27,7 +27,7 @@ NAME_SIZE = 128
 #: Room for one control message with a struct in6_pktinfo, the larger one.
 CONTROL_SIZE = 64
 
-_MSG_DONTWAIT = socket.MSG_DONTWAIT
+_MSG_DONTWAIT = int(socket.MSG_DONTWAIT)
 
 
 class _Iovec(Structure):
@@ -131,14 +131,17 @@ class Messages:
         found: tuple[int, ...] = _RECEIVED[count].unpack_from(self._header_view)
         return found
 
-    def move(self, source: int, target: int) -> None:
+    def move(self, source: int, target: int, name_length: int, control_length: int) -> None:
         """
         Put the address and the control messages of one header into another one.
         """
+        at = target * _HEADER_SIZE
+        _NAMELEN.pack_into(self._header_view, at + _NAMELEN_AT, name_length)
+        _SIZE.pack_into(self._header_view, at + _CONTROLLEN_AT, control_length)
         for view, size in ((self.names, NAME_SIZE), (self.controls, CONTROL_SIZE)):
             view[target * size : (target + 1) * size] = view[source * size : (source + 1) * size]
 
-    def put(self, index: int, datagram: bytes, name_length: int, control_length: int) -> None:
+    def put(self, index: int, datagram: bytes) -> None:
         """
         Fill one header for L{send}; its address and control are in place already.
         """
@@ -146,9 +149,6 @@ class Messages:
         start = index * MAX_SIZE
         self.data[start : start + length] = datagram
         _SIZE.pack_into(self._iovec_view, index * _IOVEC_SIZE + _IOVEC_LEN_AT, length)
-        at = index * _HEADER_SIZE
-        _NAMELEN.pack_into(self._header_view, at + _NAMELEN_AT, name_length)
-        _SIZE.pack_into(self._header_view, at + _CONTROLLEN_AT, control_length)
 
     def send(self, fd: int, count: int) -> int:
         """

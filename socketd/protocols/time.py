@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from math import floor
 from typing import Any
 
 from attrs import frozen
@@ -44,7 +45,7 @@ def time_reply(now: float, epoch: str) -> bytes:
     @param now: seconds since 1970; may be before it.
     @param epoch: C{unix} or C{1900}.
     """
-    return _REPLY.pack((int(now // 1) + _OFFSETS[epoch]) & 0xFFFFFFFF)
+    return _REPLY.pack((floor(now) + _OFFSETS[epoch]) & 0xFFFFFFFF)
 
 
 class Time(Protocol):

@@ -1,5 +1,5 @@
 """
-Tests of C{socketd.net.datagram} and C{socketd.net.mmsg}.
+Tests of C{socketd.net.datagram}, C{datagram_batch} and C{mmsg}.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from socketd.net import mmsg
-from socketd.net.datagram import MAX_KNOWN, BatchedDatagramPort, DatagramPort, datagram_port
+from socketd.net.datagram import DatagramPort
+from socketd.net.datagram_batch import MAX_KNOWN, BatchedDatagramPort, datagram_port
 from socketd.net.mmsg import BATCH
 from tests.net.fakes import DatagramRecorder, HandReactor, make_site
 
