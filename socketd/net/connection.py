@@ -48,7 +48,11 @@ MAX_SEGMENTS = 64
 #: A closing peer that takes no byte for so long is reset (seconds).
 CLOSE_GRACE = 5.0
 
-_ENDS = {
+# Made once: a failure costs as much as a whole connection else.
+_DONE = Failure(main.CONNECTION_DONE)
+_LOST = Failure(main.CONNECTION_LOST)
+
+_ENDS: dict[type[BaseException] | None, str] = {
     error.ConnectionDone: "closed",
     error.ConnectionAborted: "reset here",
     error.ConnectionLost: "reset by peer",
@@ -83,6 +87,7 @@ class StreamConnection:
         "_deliver",
         "_discarding",
         "_ending",
+        "_family",
         "_grace",
         "_half_closing",
         "_paused",
@@ -91,6 +96,8 @@ class StreamConnection:
         "_producer_paused",
         "_read_ended",
         "_reading",
+        "_receive",
+        "_send",
         "_shut",
         "_socket",
         "_streaming",
@@ -109,6 +116,9 @@ class StreamConnection:
     def __init__(self, reactor: Any, sock: socket.socket, peer: Any, site: Site) -> None:
         self.reactor = reactor
         self._socket = sock
+        self._family = sock.family
+        # Looked up once: each message calls both.
+        self._receive, self._send = sock.recv, sock.send
         self._peer = peer
         self.site = site
         self.connection_id = site.roster.new_id()
@@ -131,46 +141,44 @@ class StreamConnection:
         self.protocol = protocol
         self._deliver = protocol.dataReceived
         self.site.enter(self)
-        self.site.emit(CONNECTION_MADE, self.site.log_connections, **self._facts())
+        if self.site.announced:
+            self.site.emit(CONNECTION_MADE, self.site.log_connections, **self._facts())
         self._call(partial(protocol.makeConnection, self))
         self._update_reading()
 
     # Reading
 
-    def doRead(self) -> Any:
+    def doRead(self) -> None:
         """
         Receive once and hand the bytes to the protocol.
-
-        @return: C{None}, or the exception that ends the connection.
         """
         if not self._reading:
-            return None
+            return
         try:
-            data = self._socket.recv(RECEIVE_SIZE)
+            data = self._receive(RECEIVE_SIZE)
         except BlockingIOError:
-            return None
+            return
         except OSError:
-            return main.CONNECTION_DONE if self._discarding else main.CONNECTION_LOST
+            self.connectionLost(_DONE if self._discarding else _LOST)
+            return
         if not data:
-            return self._end_of_input()
+            self._end_of_input()
+            return
         self.messages_received += 1
         self.bytes_received += len(data)
         if self.site.observed and not self._discarding:
-            self.site.message(host_of(self._socket.family, self._peer), data)
+            self.site.message(host_of(self._family, self._peer), data)
         try:
             self._deliver(data)
         except Exception as problem:
             self.report(problem)
             self.abortConnection()
-        return None
 
     def readConnectionLost(self, reason: Failure) -> None:
         """
         Take note that the reactor saw the end of the input.
         """
-        why = self._end_of_input()
-        if why is not None:
-            self.connectionLost(Failure(why))
+        self._end_of_input()
 
     def writeConnectionLost(self, reason: Failure) -> None:
         """
@@ -178,7 +186,7 @@ class StreamConnection:
         """
         self.connectionLost(reason)
 
-    def _end_of_input(self) -> Exception | None:
+    def _end_of_input(self) -> None:
         """
         Close, or let a protocol that has more to say do so.
 
@@ -186,7 +194,6 @@ class StreamConnection:
         side only.
         """
         self._read_ended = self._ending = True
-        self._update_reading()
         if not self.disconnecting:
             if IHalfCloseableProtocol.providedBy(self.protocol):
                 self._call(self.protocol.readConnectionLost)
@@ -194,10 +201,10 @@ class StreamConnection:
                 self.loseConnection()
         self._ending = False
         if self.disconnecting and not self._has_more():
-            return main.CONNECTION_DONE
-        if self.disconnecting:
+            self.connectionLost(_DONE)
+        elif self.disconnecting:
             self.reactor.addWriter(self)
-        return None
+        self._update_reading()
 
     def _update_reading(self) -> None:
         """
@@ -245,7 +252,7 @@ class StreamConnection:
             return
         if self._buffer is None:
             try:
-                sent = self._socket.send(data)
+                sent = self._send(data)
             except OSError:
                 # Either the kernel's buffer is full or the connection is lost;
                 # the reactor will say which.
@@ -277,21 +284,23 @@ class StreamConnection:
                 self._producer_paused = True
                 self._producer.pauseProducing()
 
-    def doWrite(self) -> Any:
+    def doWrite(self) -> None:
         """
         Send what is buffered; once there is nothing left, do what waited for that.
         """
         if not self.connected or self._aborting:
-            return None
+            return
         if self._buffer is not None:
             try:
                 sent = self._socket.sendmsg([*self._buffer][:MAX_SEGMENTS])
             except BlockingIOError:
-                return None
+                return
             except OSError:
-                return main.CONNECTION_LOST
+                self.connectionLost(_LOST)
+                return
             self._consume(sent)
-        return None if self._buffer is not None else self._drained()
+        if self._buffer is None:
+            self._drained()
 
     def _consume(self, sent: int) -> None:
         """
@@ -312,18 +321,17 @@ class StreamConnection:
             self._start_grace()
         self._update_reading()
 
-    def _drained(self) -> Exception | None:
+    def _drained(self) -> None:
         self.reactor.removeWriter(self)
         if self._producer is not None and (not self._streaming or self._producer_paused):
             self._producer_paused = False
             self._producer.resumeProducing()
         elif self.disconnecting and self._producer is None:
-            return self._finish()
+            self._finish()
         elif self._half_closing:
             self._shut_down()
             if IHalfCloseableProtocol.providedBy(self.protocol):
                 self._call(self.protocol.writeConnectionLost)
-        return None
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """
@@ -357,8 +365,8 @@ class StreamConnection:
         if not self.connected or self.disconnecting:
             return
         self.disconnecting = True
-        self._update_reading()
         if not self._ending:
+            self._update_reading()
             self.reactor.addWriter(self)
         if self._has_more():
             self._start_grace()
@@ -393,19 +401,28 @@ class StreamConnection:
         """
         if not self.connected:
             return
-        self.connected = self._reading = False
+        self.connected = False
         self._shut = True
         self._buffer, self._buffered = None, 0
         self._cancel_grace()
-        self._close_socket(bool(reason.check(error.ConnectionAborted)))
+        self._close_socket(reason.type is error.ConnectionAborted)
         producer, self._producer = self._producer, None
         if producer is not None:
             producer.stopProducing()
         self.site.leave(self)
-        facts = self._facts() | {"received": self.bytes_received, "sent": self.bytes_sent}
-        word = next((w for kind, w in _ENDS.items() if reason.check(kind)), "failed")
-        self.site.emit(CONNECTION_LOST, self.site.log_connections, reason=word, **facts)
+        if self.site.announced:
+            self._say_goodbye(_ENDS.get(reason.type, "failed"))
         self._call(partial(self.protocol.connectionLost, reason))
+
+    def _say_goodbye(self, word: str) -> None:
+        self.site.emit(
+            CONNECTION_LOST,
+            self.site.log_connections,
+            reason=word,
+            received=self.bytes_received,
+            sent=self.bytes_sent,
+            **self._facts(),
+        )
 
     def _call(self, hook: Callable[[], object]) -> None:
         try:
@@ -417,7 +434,7 @@ class StreamConnection:
     def _has_more(self) -> bool:
         return self._buffer is not None or self._producer is not None
 
-    def _finish(self) -> Exception | None:
+    def _finish(self) -> None:
         """
         Close now that all is sent.
 
@@ -427,12 +444,12 @@ class StreamConnection:
         2525, 2.17).
         """
         if self._read_ended or not self._shut_down():
-            return main.CONNECTION_DONE
+            self.connectionLost(_DONE)
+            return
         self._discarding = True
         self._deliver = _ignore
         self._start_grace()
         self._update_reading()
-        return None
 
     def _shut_down(self) -> bool:
         self._shut = True
@@ -461,9 +478,9 @@ class StreamConnection:
             self._grace = None
 
     def _close_socket(self, reset: bool) -> None:
-        self.reactor.removeReader(self)
+        self._update_reading()
         self.reactor.removeWriter(self)
-        if reset and self._socket.family != socket.AF_UNIX:
+        if reset and self._family != socket.AF_UNIX:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._socket.close()
 
@@ -485,14 +502,14 @@ class StreamConnection:
         """
         The address of the other side.
         """
-        return to_address(self._socket.family, socket.SOCK_STREAM, self._peer)
+        return to_address(self._family, socket.SOCK_STREAM, self._peer)
 
     def getHost(self) -> Any:
         """
         The address of this side.
         """
         name = self._socket.getsockname()
-        return to_address(self._socket.family, socket.SOCK_STREAM, name)
+        return to_address(self._family, socket.SOCK_STREAM, name)
 
     def getTcpNoDelay(self) -> bool:
         """
@@ -532,11 +549,11 @@ class StreamConnection:
         """
         The address of the other side, for people.
         """
-        return describe(self._socket.family, self._peer)
+        return describe(self._family, self._peer)
 
     @property
     def _tcp(self) -> bool:
-        return self._socket.family != socket.AF_UNIX
+        return self._family != socket.AF_UNIX
 
     def _facts(self) -> dict[str, Any]:
         return {"peer": self.peer, "connection": self.connection_id}

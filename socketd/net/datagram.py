@@ -42,6 +42,7 @@ class DatagramPort:
     ) -> None:
         self._reactor = reactor
         self._socket = sock
+        self._family = sock.family
         self._protocol = protocol
         self._site = site
 
@@ -82,13 +83,19 @@ class DatagramPort:
             self._site.tally.datagrams_received += 1
             self._deliver(data, source)
 
-    def _deliver(self, data: bytes, source: Any) -> None:
+    def _deliver(self, datagram: bytes, source: Any) -> None:
         if self._site.observed:
-            self._site.message(host_of(self._socket.family, source), data)
+            self._show(datagram, source)
         try:
-            self._protocol.datagramReceived(data, source)
+            self._protocol.datagramReceived(datagram, source)
         except Exception as problem:
-            self._site.report(describe(self._socket.family, source or ""), problem)
+            self._report(problem, source)
+
+    def _show(self, datagram: bytes, source: Any) -> None:
+        self._site.message(host_of(self._family, source), datagram)
+
+    def _report(self, problem: Exception, source: Any) -> None:
+        self._site.report(describe(self._family, source or ""), problem)
 
     def write(self, datagram: bytes, addr: Any = None) -> None:
         """
@@ -135,7 +142,7 @@ class DatagramPort:
         """
         The address that is served.
         """
-        return to_address(self._socket.family, socket.SOCK_DGRAM, self._socket.getsockname())
+        return to_address(self._family, socket.SOCK_DGRAM, self._socket.getsockname())
 
     def logPrefix(self) -> str:
         """

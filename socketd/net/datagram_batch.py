@@ -79,15 +79,28 @@ class BatchedDatagramPort(DatagramPort):
             names, lengths = self._cut(names, lengths, found)
         self._site.tally.datagrams_received += len(lengths)
         self._found, self._queued = found, 0
-        known, data = self._known, messages.data
+        self._deliver_all(names, lengths)
+        self._current = None
+        self._flush()
+
+    def _deliver_all(self, names: Sequence[bytes], lengths: Sequence[int]) -> None:
+        """
+        Hand each datagram to the protocol; this loop is what a datagram costs.
+        """
+        known, data = self._known, self._messages.data
+        observed, deliver = self._site.observed, self._protocol.datagramReceived
         for self._index, (name, length) in enumerate(zip(names, lengths)):
             if length < 0:
                 continue
-            self._current = known.get(name) or self._decode(name)
+            self._current = source = known.get(name) or self._decode(name)
             start = self._index * MAX_SIZE
-            self._deliver(bytes(data[start : start + length]), self._current)
-        self._current = None
-        self._flush()
+            datagram = bytes(data[start : start + length]) if length else b""
+            if observed:
+                self._show(datagram, source)
+            try:
+                deliver(datagram, source)
+            except Exception as problem:
+                self._report(problem, source)
 
     def _cut(
         self, names: Sequence[bytes], lengths: Sequence[int], found: Sequence[int]
@@ -137,7 +150,7 @@ class BatchedDatagramPort(DatagramPort):
         meaning on its own interface only.
         """
         control = self._messages.controls[start : start + CONTROL_SIZE]
-        if self._socket.family == socket.AF_INET:
+        if self._family == socket.AF_INET:
             control[_IPV4_INDEX] = bytes(4)
         elif int.from_bytes(control[_IPV6_PREFIX], "big") & 0xFFC0 != 0xFE80:
             control[_IPV6_INDEX] = bytes(4)
@@ -148,7 +161,7 @@ class BatchedDatagramPort(DatagramPort):
         """
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
-        family = self._socket.family
+        family = self._family
         if family == socket.AF_UNIX:
             return _unix_address(name[2:])
         port = int.from_bytes(name[2:4], "big")

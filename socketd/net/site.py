@@ -103,6 +103,7 @@ class Site:
     @ivar roster: the live connections of the whole daemon.
     @ivar log_connections: whether the log has a line for each connection.
     @ivar log_messages: C{no}, C{text} or C{hex}: how the log has each message.
+    @ivar announced: whether anybody wants to know of each connection.
     @ivar observed: whether anybody wants to know of each message; a plain
         attribute, since each message looks at it.
     """
@@ -113,6 +114,7 @@ class Site:
     log_connections: bool = True
     log_messages: str = "no"
     observed: bool = field(default=False, init=False)
+    announced: bool = field(default=False, init=False)
     tally: Tally = field(factory=Tally, init=False)
     _count: int = field(default=0, init=False)
     _empty: list[Deferred[None]] = field(factory=list, init=False)
@@ -165,6 +167,7 @@ class Site:
         self.journal.emit(event, logged, service=self.name, **facts)
 
     def _update_observed(self) -> None:
+        self.announced = self.log_connections or self.journal.watched
         self.observed = self.log_messages != "no" or self.journal.watched
 
     def report(self, peer: str, problem: Exception) -> None:
