@@ -13,6 +13,7 @@ import struct
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
+from os import read, write
 from typing import Any
 
 from twisted.internet import error, main
@@ -85,6 +86,7 @@ class StreamConnection:
         "_buffer",
         "_buffered",
         "_deliver",
+        "_descriptor",
         "_discarding",
         "_ending",
         "_family",
@@ -96,8 +98,6 @@ class StreamConnection:
         "_producer_paused",
         "_read_ended",
         "_reading",
-        "_receive",
-        "_send",
         "_shut",
         "_socket",
         "_streaming",
@@ -117,8 +117,9 @@ class StreamConnection:
         self.reactor = reactor
         self._socket = sock
         self._family = sock.family
-        # Looked up once: each message calls both.
-        self._receive, self._send = sock.recv, sock.send
+        # read(2) and write(2) on the number cost less than the socket's methods;
+        # once it is closed, and may be another's, connected is false.
+        self._descriptor = sock.fileno()
         self._peer = peer
         self.site = site
         self.connection_id = site.roster.new_id()
@@ -155,7 +156,7 @@ class StreamConnection:
         if not self._reading:
             return
         try:
-            data = self._receive(RECEIVE_SIZE)
+            data = read(self._descriptor, RECEIVE_SIZE)
         except BlockingIOError:
             return
         except OSError:
@@ -252,7 +253,7 @@ class StreamConnection:
             return
         if self._buffer is None:
             try:
-                sent = self._send(data)
+                sent = write(self._descriptor, data)
             except OSError:
                 # Either the kernel's buffer is full or the connection is lost;
                 # the reactor will say which.
@@ -401,7 +402,6 @@ class StreamConnection:
         """
         if not self.connected:
             return
-        self.connected = False
         self._shut = True
         self._buffer, self._buffered = None, 0
         self._cancel_grace()
@@ -478,8 +478,11 @@ class StreamConnection:
             self._grace = None
 
     def _close_socket(self, reset: bool) -> None:
-        self._update_reading()
+        if self._reading:
+            self._reading = False
+            self.reactor.removeReader(self)
         self.reactor.removeWriter(self)
+        self.connected = False
         if reset and self._family != socket.AF_UNIX:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._socket.close()
@@ -490,7 +493,7 @@ class StreamConnection:
         """
         The descriptor; -1 when closed.
         """
-        return self._socket.fileno()
+        return self._descriptor if self.connected else -1
 
     def getHandle(self) -> socket.socket:
         """

@@ -31,6 +31,11 @@ MAX_EVENTS = 256
 #: bounded too, its timers are late by less than 50 ms whatever peers do.
 SLICE = 0.005
 
+#: How long to wait for the next event before the reactor has its turn (seconds):
+#: the answer to an answer is often nearer than a turn of the reactor.  It is the
+#: shortest time that epoll_wait(2) knows.
+LINGER = 0.001
+
 _IN = select.EPOLLIN
 _OUT = select.EPOLLOUT
 _HUP = select.EPOLLHUP
@@ -151,10 +156,10 @@ class EpollSet:
         Serve what is ready.
         """
         descriptors = self._descriptors
-        end = self._clock() + SLICE
+        end, patience = self._clock() + SLICE, 0.0
         while True:
             self._fresh.clear()
-            events = self._epoll.poll(0, MAX_EVENTS)
+            events = self._epoll.poll(patience, MAX_EVENTS)
             for fd, event in events:
                 descriptor = descriptors.get(fd)
                 if descriptor is None:
@@ -172,6 +177,7 @@ class EpollSet:
             # The last event may have stopped the reactor, and that closes us.
             if not events or self._epoll.closed or self._clock() >= end:
                 return
+            patience = LINGER
 
     def _serve(self, fd: int, event: int, descriptor: Any) -> Any:
         """

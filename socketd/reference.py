@@ -1,0 +1,65 @@
+"""
+The reference of options, written from their declarations.
+
+C{python -m socketd.reference > docs/options.md} writes it anew; a test compares.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from socketd.protocols.registry import installed
+from socketd.settings.model import DaemonOptions, ServiceOptions, SocketOptions
+from socketd.settings.options import REQUIRED, Option, declared
+
+_HEAD = """\
+# Options
+
+Every option of a configuration, written by `python -m socketd.reference`. An option without default
+must be given. `[defaults]` takes all that services have, but `listen` and `protocol`.
+"""
+
+
+def markdown() -> str:
+    """
+    Write the whole page.
+    """
+    groups: list[tuple[str, type[Any]]] = [
+        ("`[socketd]`: the daemon", DaemonOptions),
+        ("Every service", ServiceOptions),
+        ("Every service: socket options", SocketOptions),
+    ]
+    found = installed()
+    groups += [(f"`protocol = {name}`", found[name].options) for name in sorted(found)]
+    return _HEAD + "".join(line for group in groups for line in _table(*group))
+
+
+def _table(title: str, options: type[Any]) -> Iterator[str]:
+    rows = declared(options)
+    if rows:
+        yield f"\n## {title}\n| option | form | default | meaning |\n|---|---|---|---|\n"
+    for found in rows.values():
+        form = found.kind.form.replace("|", "\\|")
+        yield f"| `{found.name}` | {form} | {_default(found)} | {found.help} |\n"
+
+
+def _default(found: Option) -> str:
+    """
+    Write a default as the file would have it.
+    """
+    value = found.default
+    if value is REQUIRED or value is None or value == "":
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}s"
+    if isinstance(value, bytes):
+        return f"`{value.decode().encode('unicode_escape').decode()}`"
+    return str(value)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown())
