@@ -27,6 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "configuration": {"net", "protocols", "settings"},
     "cli": {"configuration", "settings", "table"},
     "__main__": {"cli"},
+    "reference": {"protocols", "settings"},
 }
 BOTTOM = {"settings", "operator", "accounting", "events", "admission", "protocols"}
 ALLOWED["daemon"] = BOTTOM | {"net"}

@@ -85,7 +85,6 @@ class StreamConnection:
         "_aborting",
         "_buffer",
         "_buffered",
-        "_deliver",
         "_descriptor",
         "_discarding",
         "_ending",
@@ -140,7 +139,6 @@ class StreamConnection:
         Connect the protocol, and start to read.
         """
         self.protocol = protocol
-        self._deliver = protocol.dataReceived
         self.site.enter(self)
         if self.site.announced:
             self.site.emit(CONNECTION_MADE, self.site.log_connections, **self._facts())
@@ -167,10 +165,12 @@ class StreamConnection:
             return
         self.messages_received += 1
         self.bytes_received += len(data)
-        if self.site.observed and not self._discarding:
+        if self._discarding:
+            return
+        if self.site.observed:
             self.site.message(host_of(self._family, self._peer), data)
         try:
-            self._deliver(data)
+            self.protocol.dataReceived(data)
         except Exception as problem:
             self.report(problem)
             self.abortConnection()
@@ -238,6 +238,10 @@ class StreamConnection:
         Close; the consumer of what is read here is gone.
         """
         self.loseConnection()
+
+    # What protocols call on Twisted's own transports, though no interface has it.
+    stopReading = pauseProducing
+    startReading = resumeProducing
 
     # Writing
 
@@ -447,7 +451,6 @@ class StreamConnection:
             self.connectionLost(_DONE)
             return
         self._discarding = True
-        self._deliver = _ignore
         self._start_grace()
         self._update_reading()
 
@@ -560,9 +563,3 @@ class StreamConnection:
 
     def _facts(self) -> dict[str, Any]:
         return {"peer": self.peer, "connection": self.connection_id}
-
-
-def _ignore(data: bytes) -> None:
-    """
-    Throw away what comes after the end.
-    """

@@ -36,8 +36,7 @@ class Ack(MessageProtocol):
     """
     Acknowledge each message, and send the operator's word behind it.
 
-    While the word is awaited nothing is read: messages and answers stay in
-    turn, as if a person alone served the peer.
+    Messages and answers stay in turn, as if a person alone served the peer.
     """
 
     def __init__(self, options: AckOptions, operator: OperatorQueue) -> None:
@@ -69,8 +68,6 @@ class Ack(MessageProtocol):
         self._question = self._operator.ask(
             self.transport, self._options.operator_timeout, self._answered
         )
-        if self.waiting:
-            self.transport.pauseProducing()
 
     def _answered(self, word: bytes) -> None:
         """
@@ -79,8 +76,6 @@ class Ack(MessageProtocol):
         self._question = None
         self.transport.write(word)
         self.go_on()
-        if not self.waiting and not self.ended:
-            self.transport.resumeProducing()
 
 
 declaration = Declaration(

@@ -4,8 +4,8 @@ Where one message ends and the next begins, for the protocols that answer messag
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
-from itertools import chain
 from typing import Any
 from typing import Protocol as TypingProtocol
 
@@ -23,6 +23,12 @@ DEFAULT_MAX_MESSAGE = 4096
 
 #: A message and its answer fit the memory that a connection may use.
 MAX_MESSAGE = 64 * 1024
+
+#: What may come while an answer has to wait; beyond it the peer is not read from.
+MAX_BEHIND = 64 * 1024
+
+#: What the bookkeeping of one received piece counts for, however short it is.
+COST_OF_PIECE = 1024
 
 _OUT_OF_RANGE = "write 1 to 64KiB"
 
@@ -140,6 +146,8 @@ class MessageProtocol(Protocol):
     A peer that shuts down its writing side has sent its last message; one that
     sends a line without end is closed.
 
+    While an answer has to wait the connection is still read, so that a peer that
+    is gone is noticed; what has come is answered later, in turn.
 
     @ivar ended: whether no further message will come.
     """
@@ -148,15 +156,22 @@ class MessageProtocol(Protocol):
 
     def __init__(self, framing: str, max_message: int) -> None:
         self._framing = FRAMINGS[framing](max_message)
-        self._messages: Iterator[bytes] = iter(())
+        self._received: deque[Iterator[bytes]] = deque()
+        self._behind = 0
         self.ended = False
 
     def dataReceived(self, data: bytes) -> None:
         """
         Answer the messages that the data completes.
         """
-        if not self.ended:
-            self._add(self._framing.feed(data))
+        if self.ended:
+            return
+        self._received.append(self._framing.feed(data))
+        self.go_on()
+        if self.waiting:
+            self._behind += len(data) + COST_OF_PIECE
+            if self._behind > MAX_BEHIND:
+                self.transport.pauseProducing()
 
     def readConnectionLost(self) -> None:
         """
@@ -164,7 +179,8 @@ class MessageProtocol(Protocol):
         """
         if not self.ended:
             self.ended = True
-            self._add(self._framing.end())
+            self._received.append(self._framing.end())
+            self.go_on()
 
     def writeConnectionLost(self) -> None:
         """
@@ -190,22 +206,28 @@ class MessageProtocol(Protocol):
         Take no further message, and close once all answers are sent.
         """
         self.ended = True
-        self._messages = iter(())
+        self._received.clear()
 
     def go_on(self) -> None:
         """
         Answer the messages that are there, up to one that has to wait.
         """
         try:
-            while not self.waiting and (message := next(self._messages, None)) is not None:
-                self.message_received(message)
+            self._answer_received()
         except MessageTooLong:
             self.finish()
-        if self.ended and not self.waiting:
+        if self.waiting:
+            return
+        if self.ended:
             self.transport.loseConnection()
+        elif self._behind > MAX_BEHIND:
+            self.transport.resumeProducing()
+        self._behind = 0
 
-    def _add(self, messages: Iterator[bytes]) -> None:
-        # A transport may have decrypted more than was read of it, and deliver
-        # it although it was paused.
-        self._messages = chain(self._messages, messages) if self.waiting else messages
-        self.go_on()
+    def _answer_received(self) -> None:
+        while self._received and not self.waiting:
+            message = next(self._received[0], None)
+            if message is None:
+                self._received.popleft()
+            else:
+                self.message_received(message)

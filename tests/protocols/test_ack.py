@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.operator import MAX_WAITING, OperatorQueue
 from socketd.protocols.ack import Ack, AckOptions
+from socketd.protocols.framing import COST_OF_PIECE, MAX_BEHIND, MAX_MESSAGE
 from tests.protocols.fakes import Wire, declaration_of
 from tests.protocols.feeding import Outcome, feed, outcomes
 
@@ -118,9 +119,9 @@ class AloneTests(Case):
         """
         protocol, wire = self.connect(operator="always")
         protocol.dataReceived(b"hello")
-        self.assertEqual((wire.taken(), wire.paused), (b"hello" + ACK, True))
+        self.assertEqual((wire.taken(), protocol.waiting), (b"hello" + ACK, True))
         self.say(b"ok")
-        self.assertEqual((wire.taken(), wire.paused), (b"ok", False))
+        self.assertEqual((wire.taken(), protocol.waiting), (b"ok", False))
 
 
 class OperatorTests(Case):
@@ -150,47 +151,52 @@ class OperatorTests(Case):
         """
         protocol, wire = self.connect(operator="never")
         protocol.dataReceived(b"hello")
-        self.assertEqual((wire.taken(), wire.paused), (b"hello" + ACK, False))
+        self.assertEqual((wire.taken(), protocol.waiting), (b"hello" + ACK, False))
         self.assertEqual(self.operator.waiting, ())
 
     def test_paused(self) -> None:
         """
-        While the word is awaited nothing is read, and afterwards all is.
+        While the word is awaited the peer is read from, up to a bound.
         """
-        protocol, wire = self.connect()
-        for word in (b"one", b"two"):
-            self.assertFalse(wire.paused)
-            protocol.dataReceived(b"a")
+        for piece, count in ((b"a" * MAX_BEHIND, 1), (b"a", MAX_BEHIND // (COST_OF_PIECE + 1))):
+            protocol, wire = self.connect(reply=b"!", max_message=MAX_MESSAGE)
+            protocol.dataReceived(b"first")
+            for _ in range(count - 1):
+                protocol.dataReceived(piece)
+                self.assertFalse(wire.paused)
+            protocol.dataReceived(piece)
             self.assertTrue(wire.paused)
-            self.say(word)
-        self.assertFalse(wire.paused)
-        self.assertEqual(wire.taken(), b"a" + ACK + b"one" + b"a" + ACK + b"two")
+            for _ in range(count + 1):
+                self.assertTrue(wire.paused)
+                self.say(b"")
+            self.assertFalse(wire.paused)
+            self.assertEqual(wire.taken(), b"first!" + (piece + b"!") * count)
 
     def test_messages_in_turn(self) -> None:
         """
         Messages that came together are acknowledged and answered one after the
-        other; between them nothing is read.
+        other.
         """
         protocol, wire = self.connect(framing="line", reply=b"!")
         protocol.dataReceived(b"a\nb\nc\n")
         for word, sent in ((b"1", b"a!"), (b"2", b"1b!"), (b"3", b"2c!")):
-            self.assertEqual((wire.taken(), wire.paused), (sent, True))
+            self.assertEqual((wire.taken(), protocol.waiting), (sent, True))
             self.assertEqual(len(self.operator.waiting), 1)
             self.say(word)
-        self.assertEqual((wire.taken(), wire.paused), (b"3", False))
+        self.assertEqual((wire.taken(), protocol.waiting), (b"3", False))
 
     def test_data_while_waiting(self) -> None:
         """
-        What a transport delivers although it was paused waits for its turn.
+        What comes while the word is awaited waits for its turn.
         """
         protocol, wire = self.connect(reply=b"!")
         protocol.dataReceived(b"a")
         protocol.dataReceived(b"b")
         self.assertEqual(wire.taken(), b"a!")
         self.say(b"1")
-        self.assertEqual((wire.taken(), wire.paused), (b"1b!", True))
+        self.assertEqual((wire.taken(), protocol.waiting), (b"1b!", True))
         self.say(b"2")
-        self.assertEqual((wire.taken(), wire.paused), (b"2", False))
+        self.assertEqual((wire.taken(), protocol.waiting), (b"2", False))
 
     def test_timeout(self) -> None:
         """
@@ -199,9 +205,9 @@ class OperatorTests(Case):
         protocol, wire = self.connect(operator_timeout=3.0)
         protocol.dataReceived(b"a")
         self.clock.advance(2.9)
-        self.assertEqual((wire.taken(), wire.paused), (b"a" + ACK, True))
+        self.assertEqual((wire.taken(), protocol.waiting), (b"a" + ACK, True))
         self.clock.advance(0.2)
-        self.assertEqual((wire.taken(), wire.paused), (b"", False))
+        self.assertEqual((wire.taken(), protocol.waiting), (b"", False))
         self.assertEqual(self.operator.waiting, ())
         protocol.dataReceived(b"b")
         self.assertEqual(wire.taken(), b"b" + ACK)
@@ -268,7 +274,7 @@ class OperatorTests(Case):
         waiting[0].dataReceived(b"a")
         self.operator.detach(self.looking_on)
         later[0].dataReceived(b"b")
-        self.assertEqual((waiting[1].paused, later[1].paused), (True, False))
+        self.assertEqual((waiting[0].waiting, later[0].waiting), (True, False))
 
     def test_full_queue(self) -> None:
         """
