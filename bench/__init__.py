@@ -17,5 +17,6 @@ Where to find what::
     report.py    the tables
     machine.py   what they were measured on
     syscalls.py  the profile
+    lag.py       how late timers are under floods
     notes.md     words for the results: where the time goes, what was tried (optional)
 """

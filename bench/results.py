@@ -52,8 +52,14 @@ class Outcome:
         """
         The median of one number over the rounds.
         """
-        values = [value for s in self.samples if (value := getattr(s, number)) is not None]
+        values = [value for value in self.numbers(number) if value is not None]
         return median(values) if values else None
+
+    def numbers(self, number: Number) -> list[float | None]:
+        """
+        One number of every round.
+        """
+        return [getattr(sample, number) for sample in self.samples]
 
     def spread(self) -> tuple[float, float] | None:
         """
@@ -103,7 +109,12 @@ class Results:
         self, work: str, server: str, against: str, number: Number = "figure"
     ) -> float | None:
         """
-        What C{server} reaches for each one that C{against} does, by their medians.
+        What C{server} reaches for each one that C{against} does: the median of the
+        rounds' ratios, since a machine's speed may change from round to round.
         """
-        mine, other = self.value(work, server, number), self.value(work, against, number)
-        return mine / other if mine is not None and other else None
+        mine, other = self.find(work, server), self.find(work, against)
+        if mine is None or other is None:
+            return None
+        rounds = zip(mine.numbers(number), other.numbers(number))
+        ratios = [ours / theirs for ours, theirs in rounds if ours is not None and theirs]
+        return median(ratios) if ratios else None

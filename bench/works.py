@@ -149,7 +149,7 @@ class Effort:
 
 
 #: About ten minutes; an odd number of rounds, so that the median is one of them.
-FULL = Effort(rounds=3, seconds=1.5, warm_up=0.3)
+FULL = Effort(rounds=5, seconds=1.2, warm_up=0.2)
 
 #: Less than a minute.
 QUICK = Effort(rounds=2, seconds=0.5, warm_up=0.1)

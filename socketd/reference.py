@@ -17,8 +17,9 @@ from socketd.settings.options import REQUIRED, Option, declared
 _HEAD = """\
 # Options
 
-Every option of a configuration, written by `python -m socketd.reference`. An option without default
-must be given. `[defaults]` takes all that services have, but `listen` and `protocol`.
+Every option of a configuration, written by `python -m socketd.reference`. `[defaults]` takes all
+that services have, but `listen` and `protocol`. Where no default stands, `listen` and the `reply`
+of `protocol = reply` must be given, and a socket option is left as the system has it.
 """
 
 

@@ -70,9 +70,16 @@ class ResultsTests(SynchronousTestCase):
 
     def test_ratio(self) -> None:
         """
-        A ratio says how many times the other's figure a server reaches.
+        A ratio says how many times the other's figure a server reaches in a round.
         """
         self.assertEqual(self.results.ratio("work", "a", "b"), 1.5)
+
+    def test_ratio_of_rounds(self) -> None:
+        """
+        Rounds are compared one by one: a machine that slows down slows both.
+        """
+        results = Results((outcome("a", 20.0, 2.0, 6.0), outcome("b", 10.0, 1.0, 1.0)))
+        self.assertEqual(results.ratio("work", "a", "b"), 2.0)
 
     def test_ratio_of_another_number(self) -> None:
         """
