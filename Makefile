@@ -73,13 +73,14 @@ distclean: clean ## remove .venv/ too
 	rm -rf $(VENV)
 
 # Two steps: what a running daemon needs, and what work on it needs on top. Each is taken again
-# when its lock or the metadata changes.
+# when its lock or the metadata changes.  An editable install leaves data files out.
 $(VENV)/run.stamp: requirements/run.txt setup.cfg pyproject.toml
 	$(if $(CANNOT),$(error $(CANNOT)))
 	@echo "making $(VENV) from $<"
 	@$(PYTHON) -m venv $(VENV)
 	@$(INSTALL) $<
 	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@mkdir -p $(VENV)/etc/socketd && ln -sfn ../../../etc/socketd.ini $(VENV)/etc/socketd/
 	@touch $@
 
 $(VENV)/dev.stamp: requirements/dev.txt $(VENV)/run.stamp

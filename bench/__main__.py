@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Collection, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from bench import load, machine, proc, report, runner, syscalls
@@ -107,9 +108,9 @@ def measure(options: argparse.Namespace) -> int:
     effort = QUICK if options.quick else FULL
     cores = prepare()
     load.program("load")
-    take = Bench(cores, effort, options.reactor).sample
     began, others = time.monotonic(), proc.others_cpu_seconds()
-    results = runner.run(chosen_works, chosen_servers, effort.rounds, take, _say)
+    with closing(Bench(cores, effort, options.reactor)) as bench:
+        results = runner.run(chosen_works, chosen_servers, effort.rounds, bench.sample, _say)
     part = (proc.others_cpu_seconds() - others) / (time.monotonic() - began)
     run = Run(machine.describe(), effort, chosen_works, results, part)
     _publish(run, output)

@@ -1,5 +1,8 @@
 """
-One sample: a server is started, measured once, and stopped.
+One sample of one server.
+
+For a rate all servers of a work are kept running, so that their turns are close
+together: what disturbs the machine for seconds disturbs them all.
 """
 
 from __future__ import annotations
@@ -7,7 +10,8 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
 
 from bench import load, proc
 from bench.cores import Cores
@@ -39,10 +43,10 @@ class RunFailed(Exception):
     """
 
 
-@dataclass(frozen=True)
+@dataclass
 class Bench:
     """
-    How to take one sample.
+    How to take samples; L{close} ends what it keeps running.
 
     @ivar reactor: what twistd is told to use; empty: its own choice.
     """
@@ -50,18 +54,45 @@ class Bench:
     cores: Cores
     effort: Effort
     reactor: str = ""
+    _work: str = ""
+    _kept: dict[str, Running] = field(default_factory=dict)
+    _servers: ExitStack = field(default_factory=ExitStack)
 
     def sample(self, work: Work, server: Server) -> Sample:
         """
-        Start the server, measure it once, stop it.
+        Measure a server once, freshly started where its memory or its start counts.
 
         @raise RunFailed: if there is no figure.
         """
         try:
-            with serving(server, self.cores.server, work.datagrams, self.reactor) as running:
+            if not work.fresh:
+                return self._measure(work, self._running(work, server))
+            self.close()
+            with self._serving(work, server) as running:
                 return self._measure(work, running)
         except ServerFailed as error:
             raise RunFailed(str(error)) from None
+
+    def close(self) -> None:
+        """
+        Stop the servers of the last work.
+        """
+        self._kept.clear()
+        self._servers.close()
+
+    def _running(self, work: Work, server: Server) -> Running:
+        """
+        The server, started if it is the first time in this work.
+        """
+        if work.name != self._work:
+            self.close()
+            self._work = work.name
+        if server.name not in self._kept:
+            self._kept[server.name] = self._servers.enter_context(self._serving(work, server))
+        return self._kept[server.name]
+
+    def _serving(self, work: Work, server: Server) -> AbstractContextManager[Running]:
+        return serving(server, self.cores.server, work.datagrams, self.reactor)
 
     def _measure(self, work: Work, running: Running) -> Sample:
         """

@@ -12,6 +12,10 @@ from bench.results import Outcome, Results, Sample
 from bench.servers import Server
 from bench.works import Work
 
+#: Rounds of a work whose servers are started anew each time: memory hardly differs
+#: from round to round, and a start takes its time.
+FRESH_ROUNDS = 3
+
 #: Takes one sample, or raises L{RunFailed}.
 Take = Callable[[Work, Server], Sample]
 
@@ -55,7 +59,7 @@ def run(
     for work in works:
         taking_part = [servers[name] for name in work.servers if name in servers]
         tallies = [Tally(work, server, server.missing()) for server in taking_part]
-        for turn in range(rounds):
+        for turn in range(min(rounds, FRESH_ROUNDS) if work.fresh else rounds):
             for tally in in_turn(tallies, turn):
                 _take_one(tally, turn, take, progress)
         outcomes += [tally.outcome() for tally in tallies]

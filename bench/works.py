@@ -58,6 +58,13 @@ class Work:
         return self.load[:1] == ("udp",)
 
     @property
+    def fresh(self) -> bool:
+        """
+        Whether each sample needs a server that was just started.
+        """
+        return self.kind in (Kind.IDLE, Kind.START)
+
+    @property
     def less_is_better(self) -> bool:
         """
         Whether a small figure is the good one.
@@ -149,7 +156,7 @@ class Effort:
 
 
 #: About ten minutes; an odd number of rounds, so that the median is one of them.
-FULL = Effort(rounds=5, seconds=1.2, warm_up=0.2)
+FULL = Effort(rounds=9, seconds=0.7, warm_up=0.1)
 
 #: Less than a minute.
 QUICK = Effort(rounds=2, seconds=0.5, warm_up=0.1)

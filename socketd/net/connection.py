@@ -33,7 +33,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from socketd.events import CONNECTION_LOST, CONNECTION_MADE
-from socketd.net.addresses import describe, host_of, to_address
+from socketd.net.addresses import host_of
+from socketd.net.handle import Handle
 from socketd.net.site import Site
 
 #: One receive takes no more, so that a connection has its turn and others too.
@@ -70,7 +71,7 @@ _RESET = struct.pack("ii", 1, 0)
     ISystemHandle,
     ILoggingContext,
 )
-class StreamConnection:
+class StreamConnection(Handle):
     """
     One accepted connection.
 
@@ -490,76 +491,11 @@ class StreamConnection:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._socket.close()
 
-    # What Twisted asks
-
-    def fileno(self) -> int:
-        """
-        The descriptor; -1 when closed.
-        """
-        return self._descriptor if self.connected else -1
-
-    def getHandle(self) -> socket.socket:
-        """
-        The socket.
-        """
-        return self._socket
-
-    def getPeer(self) -> Any:
-        """
-        The address of the other side.
-        """
-        return to_address(self._family, socket.SOCK_STREAM, self._peer)
-
-    def getHost(self) -> Any:
-        """
-        The address of this side.
-        """
-        name = self._socket.getsockname()
-        return to_address(self._family, socket.SOCK_STREAM, name)
-
-    def getTcpNoDelay(self) -> bool:
-        """
-        Whether small segments are sent at once.
-        """
-        return self._tcp and bool(
-            self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-        )
-
-    def setTcpNoDelay(self, enabled: bool) -> None:
-        """
-        Set whether small segments are sent at once; no matter on UNIX sockets.
-        """
-        if self._tcp:
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, enabled)
-
-    def getTcpKeepAlive(self) -> bool:
-        """
-        Whether a silent peer is probed.
-        """
-        return bool(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
-
-    def setTcpKeepAlive(self, enabled: bool) -> None:
-        """
-        Set whether a silent peer is probed.
-        """
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, enabled)
-
     def logPrefix(self) -> str:
         """
         Name this connection in a traceback's log line.
         """
         return f"{self.site.name} {self.connection_id}"
-
-    @property
-    def peer(self) -> str:
-        """
-        The address of the other side, for people.
-        """
-        return describe(self._family, self._peer)
-
-    @property
-    def _tcp(self) -> bool:
-        return self._family != socket.AF_UNIX
 
     def _facts(self) -> dict[str, Any]:
         return {"peer": self.peer, "connection": self.connection_id}
