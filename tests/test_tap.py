@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -229,3 +230,29 @@ class MakeServiceTests(Case):
         self.patch(Daemon, "privilegedStartService", refuse)
         self.assertEqual(self.ended(self.make().privilegedStartService), 1)
         self.assertEqual(self.errors.getvalue(), "[a] cannot listen at tcp *:1: x\n[b] cannot\n")
+
+
+class ClockTests(SynchronousTestCase):
+    """
+    Tests for the clock of the reactor that twistd runs, in a process of its own.
+    """
+
+    def test_monotonic(self) -> None:
+        """
+        Its timers, and those of the daemon, do not follow steps of the wall clock.
+        """
+        script = (
+            "import sys, time\n"
+            "from socketd.tap import Options, makeService\n"
+            "options = Options()\n"
+            "options.parseOptions(['--config', sys.argv[1]])\n"
+            "(daemon,) = makeService(options)\n"
+            "from twisted.internet import reactor\n"
+            "time.time = lambda: 0.0\n"
+            "print(reactor.seconds is daemon.reactor.seconds is time.monotonic)\n"
+        )
+        file = self.mktemp()
+        Path(file).write_text(GOOD)
+        command = [sys.executable, "-c", script, file]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        self.assertEqual((ended.stdout, ended.stderr), ("True\n", ""))
