@@ -37,8 +37,9 @@ from socketd.net.addresses import host_of
 from socketd.net.handle import Handle
 from socketd.net.site import Site
 
-#: One receive takes no more, so that a connection has its turn and others too.
-RECEIVE_SIZE = 64 * 1024
+#: One receive takes no more, so that a connection has its turn and others too.  As
+#: much as malloc(3) gives without mapping memory anew each time (from 128 KiB on).
+RECEIVE_SIZE = 128 * 1024 - 256
 
 #: A connection that holds more unsent bytes is not read from; with one more
 #: receive and its answer it stays below 256 KiB.
