@@ -382,8 +382,9 @@ class StreamConnection(Handle):
         """
         Shut down the writing side once all that is owed is sent.
         """
-        self._half_closing = True
-        self.reactor.addWriter(self)
+        if self.connected and not self._aborting:
+            self._half_closing = True
+            self.reactor.addWriter(self)
 
     def report(self, problem: Exception) -> None:
         """

@@ -287,6 +287,17 @@ class HalfCloseableProtocolTests(ConnectionTestCase):
         self.reactor.turn()
         self.assertEqual(self.protocol.received, b"still here")
 
+    def test_shut_down_too_late(self) -> None:
+        """
+        To shut down a connection that is being reset, or has ended, does nothing.
+        """
+        self.connection.abortConnection()
+        self.connection.loseWriteConnection()
+        self.assertEqual(self.reactor.writers, [])
+        self.reactor.turn()
+        self.connection.loseWriteConnection()
+        self.assertEqual(self.reactor.writers, [])
+
 
 class CloseTests(ConnectionTestCase):
     """
