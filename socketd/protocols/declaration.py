@@ -11,6 +11,7 @@ from attrs import frozen
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import DatagramProtocol
 
+from socketd.clock import ClockState
 from socketd.operator import OperatorQueue
 
 
@@ -21,10 +22,12 @@ class Surroundings:
 
     @ivar wall_clock: the time of day, in seconds since 1970.
     @ivar operator: the queue of connections that wait for the operator's word.
+    @ivar clock_state: what the kernel knows of its clock, not older than a second or two.
     """
 
     wall_clock: Callable[[], float]
     operator: OperatorQueue
+    clock_state: Callable[[], ClockState] = ClockState
 
 
 @frozen
@@ -44,8 +47,15 @@ class Declaration:
         no stream form.
     @ivar datagram: makes the protocol of one port; C{None} if there is no
         datagram form.
+    @ivar reply_floor: of the options, so many bytes may answer a datagram however
+        short it was; a longer answer must not exceed what it answers.
+    @ivar source_ports: reserved ports that its datagrams may come from all the same.
+    @ivar timestamped: whether its C{DatagramProtocol} reads C{transport.received_at}.
     """
 
     options: type[Any] = NoOptions
     stream: Callable[[Any, Surroundings], IProtocol] | None = None
     datagram: Callable[[Any, Surroundings], DatagramProtocol] | None = None
+    reply_floor: Callable[[Any], int] = lambda options: 0
+    source_ports: frozenset[int] = frozenset()
+    timestamped: bool = False

@@ -10,6 +10,7 @@ from attrs import frozen
 from twisted.internet.interfaces import IUDPTransport
 from twisted.internet.protocol import DatagramProtocol
 
+from socketd.protocols.amplification import udp_amplify_option
 from socketd.protocols.declaration import Declaration
 from socketd.protocols.framing import MessageProtocol, framing_option, max_message_option
 from socketd.settings.options import REQUIRED, option
@@ -26,6 +27,7 @@ class ReplyOptions:
     close: bool = option(YES_NO, False, "Whether to close after the first answer.")
     framing: str = framing_option()
     max_message: int = max_message_option()
+    udp_amplify: int = udp_amplify_option()
 
 
 class Reply(MessageProtocol):
@@ -46,7 +48,8 @@ class Reply(MessageProtocol):
 
 class ReplyDatagrams(DatagramProtocol):
     """
-    Answer each datagram.
+    Answer each datagram that is as long as the answer, or any that the
+    configuration wants answered.
     """
 
     transport: IUDPTransport
@@ -62,4 +65,5 @@ declaration = Declaration(
     options=ReplyOptions,
     stream=lambda options, surroundings: Reply(options),
     datagram=lambda options, surroundings: ReplyDatagrams(options),
+    reply_floor=lambda options: options.udp_amplify,
 )

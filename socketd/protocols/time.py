@@ -13,6 +13,7 @@ from attrs import frozen
 from twisted.internet.interfaces import ITransport, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol, Protocol
 
+from socketd.clock import is_plausible
 from socketd.protocols.declaration import Declaration
 from socketd.settings.options import option
 from socketd.settings.values import choice
@@ -51,6 +52,8 @@ def time_reply(now: float, epoch: str) -> bytes:
 class Time(Protocol):
     """
     Tell the time at once, and close (RFC 868, "over TCP").
+
+    A clock that cannot be right is not told: L{is_plausible}.
     """
 
     transport: ITransport
@@ -60,13 +63,17 @@ class Time(Protocol):
         self._wall_clock = wall_clock
 
     def connectionMade(self) -> None:
-        self.transport.write(time_reply(self._wall_clock(), self._epoch))
+        now = self._wall_clock()
+        if is_plausible(now):
+            self.transport.write(time_reply(now, self._epoch))
         self.transport.loseConnection()
 
 
 class TimeDatagrams(DatagramProtocol):
     """
     Tell the time to each datagram, an empty one too (RFC 868, "over UDP").
+
+    A clock that cannot be right is not told: L{is_plausible}.
     """
 
     transport: IUDPTransport
@@ -76,12 +83,14 @@ class TimeDatagrams(DatagramProtocol):
         self._wall_clock = wall_clock
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        reply = time_reply(self._wall_clock(), self._epoch)
-        self.transport.write(reply, addr)
+        now = self._wall_clock()
+        if is_plausible(now):
+            self.transport.write(time_reply(now, self._epoch), addr)
 
 
 declaration = Declaration(
     options=TimeOptions,
     stream=lambda options, surroundings: Time(options.epoch, surroundings.wall_clock),
     datagram=lambda options, surroundings: TimeDatagrams(options.epoch, surroundings.wall_clock),
+    reply_floor=lambda options: _REPLY.size,
 )

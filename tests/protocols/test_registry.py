@@ -13,14 +13,19 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.protocols.declaration import Declaration, NoOptions
 from socketd.protocols.registry import GROUP, Registry, installed
-from socketd.settings.model import ServiceOptions, SocketOptions
+from socketd.settings.model import DoorOptions, ServiceOptions, SocketOptions
 from socketd.settings.options import REQUIRED, declared
 from tests.protocols.fakes import surroundings
 
 #: What socketd brings along: name, stream form, datagram form.
 OURS = {
     "ack": (True, False),
+    "chargen": (True, True),
+    "daytime": (True, True),
+    "discard": (True, True),
     "echo": (True, True),
+    "ntp": (False, True),
+    "qotd": (True, True),
     "reply": (True, True),
     "time": (True, True),
     "upper": (True, True),
@@ -102,7 +107,7 @@ class InstalledTests(SynchronousTestCase):
         """
         for name in OURS:
             declaration = self.installed[name]
-            given = {"reply": b"x"} if name == "reply" else {}
+            given = {"reply": {"reply": b"x"}, "qotd": {"texts": (b"x\r\n",)}}.get(name, {})
             options, around = declaration.options(**given), surroundings()
             if declaration.stream is not None:
                 protocol = declaration.stream(options, around)
@@ -115,7 +120,8 @@ class InstalledTests(SynchronousTestCase):
         """
         A protocol's options are frozen, have help, and no name of a common option.
         """
-        common = declared(ServiceOptions).keys() | declared(SocketOptions).keys()
+        groups = (ServiceOptions, DoorOptions, SocketOptions)
+        common = {option for group in groups for option in declared(group)}
         for name in OURS:
             options = self.installed[name].options
             self.assertTrue(attrs.has(options), name)

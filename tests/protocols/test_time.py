@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
+from socketd.clock import BUILD_DATE, is_plausible
 from socketd.protocols.time import SECONDS_1900_TO_1970, time_reply
-from tests.protocols.fakes import answers, make_stream, surroundings
+from tests.protocols.fakes import answers, declaration_of, make_stream, surroundings
 
 #: A time of day in seconds since 1970, and what is sent for it, by epoch.
 TABLE: list[tuple[float, str, str]] = [
@@ -22,6 +23,9 @@ TABLE: list[tuple[float, str, str]] = [
     (0.999, "00000000", "83aa7e80"),
     (1.0, "00000001", "83aa7e81"),
     (946684800.0, "386d4380", "bc17c200"),
+    (1767225599.999, "6955b8ff", "ed00377f"),
+    # 2026-01-01, from when on a clock is believed.
+    (1767225600.0, "6955b900", "ed003780"),
     # 2036-02-07 06:28:15 and :16, where the count from 1900 is full.
     (2085978495.0, "7c55817f", "ffffffff"),
     (2085978495.999, "7c55817f", "ffffffff"),
@@ -36,6 +40,9 @@ TABLE: list[tuple[float, str, str]] = [
     (4294967296.0, "00000000", "83aa7e80"),
     (4294967297.0, "00000001", "83aa7e81"),
 ]
+
+#: Those at which a clock is believed, and the time is told.
+TOLD = [row for row in TABLE if is_plausible(row[0])]
 
 #: When each count begins again.
 WRAPS = {"1900": datetime(2036, 2, 7, 6, 28, 16, tzinfo=UTC)}
@@ -98,7 +105,7 @@ class TimeTests(SynchronousTestCase):
         """
         A connection is told the time at once, and closed.
         """
-        for now, unix, since_1900 in TABLE:
+        for now, unix, since_1900 in TOLD:
             for epoch, expected in (("unix", unix), ("1900", since_1900)):
                 transport = StringTransport()
                 protocol = make_stream("time", surroundings(now), epoch=epoch)
@@ -111,16 +118,16 @@ class TimeTests(SynchronousTestCase):
         What a peer says is of no interest.
         """
         transport = StringTransport()
-        protocol = make_stream("time", surroundings(1.0))
+        protocol = make_stream("time", surroundings(float(BUILD_DATE)))
         protocol.makeConnection(transport)
         protocol.dataReceived(b"what time is it?")
-        self.assertEqual(transport.value(), b"\0\0\0\1")
+        self.assertEqual(transport.value(), BUILD_DATE.to_bytes(4, "big"))
 
     def test_datagrams(self) -> None:
         """
         Each datagram is told the time, an empty one too.
         """
-        for now, unix, since_1900 in TABLE:
+        for now, unix, since_1900 in TOLD:
             for epoch, expected in (("unix", unix), ("1900", since_1900)):
                 found = answers("time", b"", b"x", b"x" * 65507, now=now, epoch=epoch)
                 self.assertEqual([reply.hex() for reply in found], [expected] * 3)
@@ -129,4 +136,27 @@ class TimeTests(SynchronousTestCase):
         """
         The seconds are those since 1970 unless the configuration wants others.
         """
-        self.assertEqual(answers("time", b"", now=7.9), [b"\0\0\0\7"])
+        expected = (BUILD_DATE + 7).to_bytes(4, "big")
+        self.assertEqual(answers("time", b"", now=BUILD_DATE + 7.9), [expected])
+
+    def test_implausible(self) -> None:
+        """
+        A clock before the date of the build is not told: a connection is closed
+        without a byte, and a datagram has no answer (RFC 868).
+        """
+        early = [now for now, *_ in TABLE if not is_plausible(now)]
+        self.assertIn(BUILD_DATE - 0.001, early)
+        for now in early:
+            for epoch in ("unix", "1900"):
+                transport = StringTransport()
+                protocol = make_stream("time", surroundings(now), epoch=epoch)
+                protocol.makeConnection(transport)
+                self.assertEqual((transport.value(), transport.disconnecting), (b"", True))
+                self.assertEqual(answers("time", b"", b"x" * 4, now=now, epoch=epoch), [])
+
+    def test_reply_floor(self) -> None:
+        """
+        The port is told that four bytes answer a datagram however short.
+        """
+        found = declaration_of("time")
+        self.assertEqual(found.reply_floor(found.options()), 4)

@@ -1,0 +1,101 @@
+"""
+C{daytime}: the time of day in a line for people (RFC 867).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from math import floor
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.interfaces import ITransport, IUDPTransport
+from twisted.internet.protocol import DatagramProtocol, Protocol
+
+from socketd.clock import is_plausible
+from socketd.protocols.amplification import udp_amplify_option
+from socketd.protocols.declaration import Declaration
+from socketd.settings.options import option
+from socketd.settings.values import choice
+
+# Reckoned from here, no time is formatted by the C library: neither its locale nor
+# a time zone with leap seconds, which would print :60, has a say.
+_EPOCH = datetime(1970, 1, 1)
+
+
+@frozen
+class DaytimeOptions:
+    """
+    The options of C{daytime}.
+    """
+
+    format: str = option(
+        choice("inetd", "iso"),
+        "inetd",
+        "inetd: Sat Nov 21 03:22:01 2026, iso: 2026-11-21T03:22:01Z; always in UTC.",
+    )
+    udp_amplify: int = udp_amplify_option()
+
+
+def daytime_line(now: float, format: str) -> bytes:
+    """
+    Write a time for people, in UTC, in a line that ends with CR LF.
+
+    @param now: seconds since 1970; may be before it.
+    @param format: C{inetd} (as asctime(3), English in every locale) or C{iso}.
+    """
+    time = _EPOCH + timedelta(seconds=floor(now))
+    text = time.isoformat(timespec="seconds") + "Z" if format == "iso" else time.ctime()
+    return f"{text}\r\n".encode("ascii")
+
+
+class Daytime(Protocol):
+    """
+    Tell the time at once, and close (RFC 867, "TCP Based Daytime Service").
+
+    A clock that cannot be right is not told: L{is_plausible}.
+    """
+
+    transport: ITransport
+
+    def __init__(self, format: str, wall_clock: Callable[[], float]) -> None:
+        self._format = format
+        self._wall_clock = wall_clock
+
+    def connectionMade(self) -> None:
+        now = self._wall_clock()
+        if is_plausible(now):
+            self.transport.write(daytime_line(now, self._format))
+        self.transport.loseConnection()
+
+
+class DaytimeDatagrams(DatagramProtocol):
+    """
+    Tell the time to each datagram that is as long as the line, or to any that the
+    configuration wants answered (RFC 867, "UDP Based Daytime Service").
+
+    A clock that cannot be right is not told: L{is_plausible}.
+    """
+
+    transport: IUDPTransport
+
+    def __init__(self, options: DaytimeOptions, wall_clock: Callable[[], float]) -> None:
+        self._options = options
+        self._wall_clock = wall_clock
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        now = self._wall_clock()
+        if not is_plausible(now):
+            return
+        line = daytime_line(now, self._options.format)
+        if len(line) <= max(len(datagram), self._options.udp_amplify):
+            self.transport.write(line, addr)
+
+
+declaration = Declaration(
+    options=DaytimeOptions,
+    stream=lambda options, surroundings: Daytime(options.format, surroundings.wall_clock),
+    datagram=lambda options, surroundings: DaytimeDatagrams(options, surroundings.wall_clock),
+    reply_floor=lambda options: options.udp_amplify,
+)
