@@ -7,11 +7,12 @@ that a byte is counted once and a message costs no more than an addition.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Protocol
 
 import attrs
-from attrs import define
+from attrs import define, field
 
 
 class Counting(Protocol):
@@ -37,8 +38,11 @@ class Tally:
     @ivar datagrams_received: datagrams handed to the protocol.
     @ivar datagrams_sent: datagrams that the kernel took.
     @ivar datagrams_unsent: datagrams that it refused.
-    @ivar datagrams_dropped: datagrams that were too long to receive.
+    @ivar datagrams_dropped: datagrams that the protocol did not see, by reason.
     @ivar accepts_failed: times that no connection could be accepted.
+    @ivar full: times that accepting stopped because the limit was reached.
+    @ivar refused: connections that were not let in, by reason.
+    @ivar overdue: connections that a deadline ended, by its name.
     """
 
     connections: int = 0
@@ -48,8 +52,11 @@ class Tally:
     datagrams_received: int = 0
     datagrams_sent: int = 0
     datagrams_unsent: int = 0
-    datagrams_dropped: int = 0
     accepts_failed: int = 0
+    full: int = 0
+    datagrams_dropped: Counter[str] = field(factory=Counter)
+    refused: Counter[str] = field(factory=Counter)
+    overdue: Counter[str] = field(factory=Counter)
 
     def add(self, ended: Counting) -> None:
         """
@@ -63,7 +70,12 @@ class Tally:
         """
         Take a snapshot: a copy, with the live connections counted in.
         """
-        total = attrs.evolve(self)
+        total = attrs.evolve(
+            self,
+            datagrams_dropped=self.datagrams_dropped.copy(),
+            refused=self.refused.copy(),
+            overdue=self.overdue.copy(),
+        )
         for connection in live:
             total.add(connection)
         return total

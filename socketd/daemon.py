@@ -4,7 +4,8 @@ The service tree: bind everything or nothing, serve, drain, stop.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import socket
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from attrs import define, field
@@ -14,12 +15,27 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 from twisted.logger import LogLevel
 
-from socketd.events import DRAIN_ENDED, LISTENER_SKIPPED, LISTENING, STOPPING, Journal
+from socketd.admission import Capacity
+from socketd.clock import ClockWatch, read_kernel
+from socketd.events import CLOCK_STEPPED, DRAIN_ENDED, LISTENER_SKIPPED, LISTENING, STOPPING
+from socketd.events import Journal
+from socketd.net.datagram import DatagramPort, DatagramTerms
+from socketd.net.door import make_door, make_guard
+from socketd.net.guard import LocalAddresses
+from socketd.net.interfaces import Interfaces
 from socketd.net.listen import Bound, CannotListen, bind
 from socketd.net.site import Roster, Site
+from socketd.net.wheel import Wheel
 from socketd.operator import OperatorQueue
 from socketd.protocols.declaration import Surroundings
 from socketd.settings import model
+
+
+#: Seconds between two looks at the clock.
+LOOK_INTERVAL = 1.0
+
+#: Every so many looks the machine's own addresses may have changed.
+SURVEY = 30
 
 
 class CannotStart(Exception):
@@ -61,7 +77,13 @@ class SocketService(Service):
     """
 
     def __init__(
-        self, reactor: Any, settings: model.Service, site: Site, surroundings: Surroundings
+        self,
+        reactor: Any,
+        settings: model.Service,
+        site: Site,
+        surroundings: Surroundings,
+        own_ports: Callable[[], Collection[int]],
+        interfaces: LocalAddresses,
     ) -> None:
         self.setName(settings.name)
         self.settings = settings
@@ -69,6 +91,8 @@ class SocketService(Service):
         self.bound: list[Bound] = []
         self._reactor = reactor
         self._surroundings = surroundings
+        self._own_ports = own_ports
+        self._interfaces = interfaces
 
     def bind(self) -> list[str]:
         """
@@ -93,7 +117,7 @@ class SocketService(Service):
         """
         super().startService()
         for bound in self.bound:
-            bound.serve(self._reactor, self._speaker(bound), self.site)
+            self._serve(bound)
         # Whoever waits for these lines may stop the daemon with a signal, which
         # only a running reactor takes.
         self._reactor.callLater(0, self._announce)
@@ -122,10 +146,26 @@ class SocketService(Service):
         for bound in self.bound:
             self.site.emit(LISTENING, listener=str(bound))
 
-    def _speaker(self, bound: Bound) -> Any:
+    def _serve(self, bound: Bound) -> None:
+        declared, options = self.settings.declared, self.settings.options
         if bound.listener.is_stream:
-            return StreamFactory(self.settings, self._surroundings)
-        return self.settings.declared.datagram(self.settings.options, self._surroundings)
+            factory = StreamFactory(self.settings, self._surroundings)
+            bound.serve(self._reactor, factory, self.site)
+            return
+        guard = make_guard(
+            self.settings, bound.sock, self._reactor, self._own_ports, self._interfaces
+        )
+        terms = DatagramTerms(guard, declared.reply_floor(options), declared.timestamped)
+        speaker = declared.datagram(options, self._surroundings)
+        bound.serve(self._reactor, speaker, self.site, terms)
+
+    def forget_sources(self) -> None:
+        """
+        Have the guards judge every source anew.
+        """
+        for bound in self.bound:
+            if isinstance(bound.port, DatagramPort):
+                bound.port.forget()
 
 
 @define(eq=False, slots=False)
@@ -136,15 +176,23 @@ class Daemon(MultiService):
     @ivar reactor: runs them.
     @ivar settings: the configuration.
     @ivar wall_clock: the time of day, in seconds since 1970.
+    @ivar capacity: how many connections there may be.
+    @ivar clock_watch: what the kernel knows of its clock.
     """
 
     reactor: Any
     settings: model.Settings
     wall_clock: Any
+    max_connections: int | None = None
     began: float = field(init=False)
     journal: Journal = field(init=False)
     roster: Roster = field(factory=Roster, init=False)
     operator: OperatorQueue = field(init=False)
+    capacity: Capacity = field(init=False)
+    clock_watch: ClockWatch = field(init=False)
+    _wheel: Wheel = field(init=False)
+    _interfaces: Interfaces = field(init=False)
+    _watching: Any = field(default=None, init=False)
 
     def __attrs_pre_init__(self) -> None:
         MultiService.__init__(self)
@@ -154,11 +202,28 @@ class Daemon(MultiService):
         self.began = self.reactor.seconds()
         self.journal = Journal(self.reactor, level)
         self.operator = OperatorQueue(self.reactor)
-        surroundings = Surroundings(self.wall_clock, self.operator)
+        self.capacity = Capacity(self.max_connections)
+        self._wheel = Wheel(self.reactor)
+        self._interfaces = Interfaces(self.reactor.seconds)
+        self.clock_watch = ClockWatch(read_kernel, self.wall_clock, self.reactor.seconds)
         for service in self.settings.services:
-            logged = (service.common.log_connections, service.common.log_messages)
-            site = Site(service.name, self.journal, self.roster, *logged)
-            SocketService(self.reactor, service, site, surroundings).setServiceParent(self)
+            self._add(service)
+
+    def _add(self, service: model.Service) -> None:
+        surroundings = Surroundings(
+            self.wall_clock, self.operator, lambda: self.clock_watch.state
+        )
+        site = Site(
+            service.name,
+            self.journal,
+            self.roster,
+            service.common.log_connections,
+            service.common.log_messages,
+            make_door(service.door, self.capacity, self.reactor),
+            self._wheel,
+        )
+        around = (surroundings, self.datagram_ports, self._interfaces)
+        SocketService(self.reactor, service, site, *around).setServiceParent(self)
 
     @property
     def socket_services(self) -> list[SocketService]:
@@ -166,6 +231,37 @@ class Daemon(MultiService):
         The services of the configuration, in its order.
         """
         return [child for child in self if isinstance(child, SocketService)]
+
+    def datagram_ports(self) -> frozenset[int]:
+        """
+        List the ports of all datagram listeners: what comes from one of these
+        would be answered for ever.
+        """
+        socks = [bound.sock for child in self.socket_services for bound in child.bound]
+        return frozenset(
+            sock.getsockname()[1]
+            for sock in socks
+            if sock.type == socket.SOCK_DGRAM and sock.family != socket.AF_UNIX
+        )
+
+    def startService(self) -> None:
+        """
+        Serve, and look at the clock once a second.
+        """
+        super().startService()
+        self._look_around(0)
+
+    def _look_around(self, turn: int) -> None:
+        """
+        See to what may change under a daemon: the clock, and the machine's addresses.
+        """
+        step = self.clock_watch.poll()
+        if step:
+            self.journal.emit(CLOCK_STEPPED, seconds=round(step, 3))
+        if turn % SURVEY == 0:
+            for child in self.socket_services:
+                child.forget_sources()
+        self._watching = self.reactor.callLater(LOOK_INTERVAL, self._look_around, turn + 1)
 
     def privilegedStartService(self) -> None:
         """
@@ -185,18 +281,21 @@ class Daemon(MultiService):
         Stop, and give the connections C{drain_timeout} to take what they are owed.
         """
         self.journal.emit(STOPPING, connections=len(self.roster))
+        if self._watching is not None:
+            self._watching.cancel()
+            self._watching = None
         deadline = self.reactor.callLater(self.settings.daemon.drain_timeout, self._abort)
         stopped: Deferred[Any] = super().stopService()
-        stopped.addBoth(_cancel, deadline)
+        stopped.addBoth(self._end, deadline)
         return stopped
+
+    def _end(self, result: Any, deadline: Any) -> Any:
+        if deadline.active():
+            deadline.cancel()
+        self._wheel.stop()
+        return result
 
     def _abort(self) -> None:
         self.journal.emit(DRAIN_ENDED, connections=len(self.roster))
         for connection in self.roster:
             connection.abortConnection()
-
-
-def _cancel(result: Any, deadline: Any) -> Any:
-    if deadline.active():
-        deadline.cancel()
-    return result

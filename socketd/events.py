@@ -66,6 +66,11 @@ ACCEPT_FAILED = Event(
     LogLevel.warn,
     "{service} cannot accept connections: {error}; trying again every {seconds} s",
 )
+CLOCK_STEPPED = Event(
+    "clock_stepped",
+    LogLevel.warn,
+    "the clock was set by {seconds} s; time is in doubt for a while",
+)
 OPERATOR_ANSWERED = Event(
     "operator_answered", LogLevel.info, "operator to {peer} ({service} {connection}): {text}"
 )

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from socketd.protocols.registry import installed
-from socketd.settings.model import DaemonOptions, ServiceOptions, SocketOptions
+from socketd.settings.model import DaemonOptions, DoorOptions, ServiceOptions, SocketOptions
 from socketd.settings.options import REQUIRED, Option, declared
+from socketd.settings.values import RATE
 
 _HEAD = """\
 # Options
@@ -30,6 +31,7 @@ def markdown() -> str:
     groups: list[tuple[str, type[Any]]] = [
         ("`[socketd]`: the daemon", DaemonOptions),
         ("Every service", ServiceOptions),
+        ("Every service: the door", DoorOptions),
         ("Every service: socket options", SocketOptions),
     ]
     found = installed()
@@ -51,12 +53,12 @@ def _default(found: Option) -> str:
     Write a default as the file would have it.
     """
     value = found.default
-    if value is REQUIRED or value is None or value == "":
+    if value is REQUIRED or value is None or value in ("", ()):
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:g}s"
+        return f"{value:g}/s" if found.kind is RATE else f"{value:g}s"
     if isinstance(value, bytes):
         return f"`{value.decode().encode('unicode_escape').decode()}`"
     return str(value)

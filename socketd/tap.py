@@ -18,6 +18,7 @@ from socketd.configuration import EXIT_CONFIG, configure
 from socketd.control.console import ConsoleService
 from socketd.daemon import CannotStart, Daemon
 from socketd.net.batch import batched
+from socketd.net.descriptors import complaints, most_connections, raise_limit
 from socketd.settings.complaints import SettingsError
 from socketd.settings.places import find_config, make_private, runtime_directory
 
@@ -108,6 +109,10 @@ def makeService(options: Options, reactor: Any = None) -> Root:
         # fire nor freeze a timer.
         reactor.seconds = time.monotonic  # type: ignore[attr-defined]
     settings = options["settings"]
+    limit = raise_limit()
+    if found := list(complaints(settings, limit)):
+        print(SettingsError(found), file=sys.stderr)
+        raise SystemExit(EXIT_CONFIG)
     runtime = options["runtime"]
     listeners = [listener for service in settings.services for listener in service.listeners]
     if any(listener.path.startswith(f"{runtime}/") for listener in listeners):
@@ -116,7 +121,8 @@ def makeService(options: Options, reactor: Any = None) -> Root:
         except OSError as problem:
             raise SystemExit(f"socketd: {problem}") from None
     root = Root()
-    daemon = Daemon(batched(reactor), settings, time.time)
+    most = most_connections(settings, limit)
+    daemon = Daemon(batched(reactor), settings, time.time, most)
     if options["console"]:
         console = ConsoleService(reactor, daemon, sys.stdout)
         console.setServiceParent(root)

@@ -19,17 +19,20 @@ ALLOWED: dict[str, set[str]] = {
     "settings": set(),
     "operator": set(),
     "accounting": set(),
+    "clock": set(),
     "events": set(),
     "table": set(),
     "admission": {"settings"},
-    "protocols": {"settings", "operator"},
+    "protocols": {"clock", "settings", "operator"},
     "net": {"accounting", "admission", "events", "settings"},
     "configuration": {"net", "protocols", "settings"},
     "cli": {"configuration", "settings", "table"},
     "__main__": {"cli"},
     "reference": {"protocols", "settings"},
 }
-BOTTOM = {"settings", "operator", "accounting", "events", "admission", "protocols"}
+BOTTOM = {
+    "settings", "operator", "accounting", "events", "admission", "protocols", "clock",
+}
 ALLOWED["daemon"] = BOTTOM | {"net"}
 ALLOWED["control"] = BOTTOM | {"net", "table", "daemon"}
 ALLOWED["web"] = ALLOWED["notify"] = ALLOWED["control"]

@@ -19,7 +19,6 @@ from typing import Any
 from twisted.internet import error, main
 from twisted.internet.interfaces import (
     IConsumer,
-    IDelayedCall,
     IHalfCloseableDescriptor,
     IHalfCloseableProtocol,
     ILoggingContext,
@@ -34,8 +33,11 @@ from zope.interface import implementer
 
 from socketd.events import CONNECTION_LOST, CONNECTION_MADE
 from socketd.net.addresses import host_of
+from socketd.net.door import Entrance
 from socketd.net.handle import Handle
 from socketd.net.site import Site
+from socketd.net.timed import Timed
+from socketd.net.wheel import NOWHERE
 
 #: One receive takes no more, so that a connection has its turn and others too.  As
 #: much as malloc(3) gives without mapping memory anew each time (from 128 KiB on).
@@ -48,9 +50,6 @@ HIGH_WATER = 64 * 1024
 #: Buffers that one sendmsg(2) takes; IOV_MAX is 1024, and few are worth a turn.
 MAX_SEGMENTS = 64
 
-#: A closing peer that takes no byte for so long is reset (seconds).
-CLOSE_GRACE = 5.0
-
 # Made once: a failure costs as much as a whole connection else.
 _DONE = Failure(main.CONNECTION_DONE)
 _LOST = Failure(main.CONNECTION_LOST)
@@ -60,7 +59,9 @@ _ENDS: dict[type[BaseException] | None, str] = {
     error.ConnectionAborted: "reset here",
     error.ConnectionLost: "reset by peer",
 }
-_RESET = struct.pack("ii", 1, 0)
+
+#: The value of SO_LINGER with which close(2) resets (socket(7)).
+RESET = struct.pack("ii", 1, 0)
 
 
 @implementer(
@@ -72,7 +73,7 @@ _RESET = struct.pack("ii", 1, 0)
     ISystemHandle,
     ILoggingContext,
 )
-class StreamConnection(Handle):
+class StreamConnection(Timed, Handle):
     """
     One accepted connection.
 
@@ -84,14 +85,12 @@ class StreamConnection(Handle):
     """
 
     __slots__ = (
-        "_aborting",
         "_buffer",
-        "_buffered",
         "_descriptor",
         "_discarding",
         "_ending",
+        "_entrance",
         "_family",
-        "_grace",
         "_half_closing",
         "_paused",
         "_peer",
@@ -102,19 +101,20 @@ class StreamConnection(Handle):
         "_shut",
         "_socket",
         "_streaming",
-        "began",
-        "bytes_received",
-        "bytes_sent",
-        "connected",
         "connection_id",
-        "disconnecting",
         "messages_received",
         "protocol",
         "reactor",
-        "site",
     )
 
-    def __init__(self, reactor: Any, sock: socket.socket, peer: Any, site: Site) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        sock: socket.socket,
+        peer: Any,
+        site: Site,
+        entrance: Entrance | None = None,
+    ) -> None:
         self.reactor = reactor
         self._socket = sock
         self._family = sock.family
@@ -123,6 +123,7 @@ class StreamConnection(Handle):
         self._descriptor = sock.fileno()
         self._peer = peer
         self.site = site
+        self._entrance = entrance
         self.connection_id = site.roster.new_id()
         self.began: float = reactor.seconds()
         self.messages_received = self.bytes_received = self.bytes_sent = 0
@@ -134,7 +135,7 @@ class StreamConnection(Handle):
         self._streaming = self._producer_paused = False
         self._paused = self._reading = self._read_ended = self._ending = False
         self._shut = self._half_closing = self._discarding = self._aborting = False
-        self._grace: IDelayedCall | None = None
+        self.slot, self.overdue, self._grace_ends = NOWHERE, "", 0.0
 
     def begin(self, protocol: IProtocol) -> None:
         """
@@ -142,6 +143,7 @@ class StreamConnection(Handle):
         """
         self.protocol = protocol
         self.site.enter(self)
+        self.start_deadlines()
         if self.site.announced:
             self.site.emit(CONNECTION_MADE, self.site.log_connections, **self._facts())
         self._call(partial(protocol.makeConnection, self))
@@ -325,7 +327,7 @@ class StreamConnection(Handle):
         if not self._buffer:
             self._buffer = None
         if self.disconnecting:
-            self._start_grace()
+            self.start_grace(self.reactor.seconds())
         self._update_reading()
 
     def _drained(self) -> None:
@@ -376,7 +378,7 @@ class StreamConnection(Handle):
             self._update_reading()
             self.reactor.addWriter(self)
         if self._has_more():
-            self._start_grace()
+            self.start_grace(self.reactor.seconds())
 
     def loseWriteConnection(self) -> None:
         """
@@ -411,14 +413,15 @@ class StreamConnection(Handle):
             return
         self._shut = True
         self._buffer, self._buffered = None, 0
-        self._cancel_grace()
         self._close_socket(reason.type is error.ConnectionAborted)
         producer, self._producer = self._producer, None
         if producer is not None:
             producer.stopProducing()
         self.site.leave(self)
+        if self._entrance is not None:
+            self._entrance.leave()
         if self.site.announced:
-            self._say_goodbye(_ENDS.get(reason.type, "failed"))
+            self._say_goodbye(self.overdue or _ENDS.get(reason.type, "failed"))
         self._call(partial(self.protocol.connectionLost, reason))
 
     def _say_goodbye(self, word: str) -> None:
@@ -454,7 +457,7 @@ class StreamConnection(Handle):
             self.connectionLost(_DONE)
             return
         self._discarding = True
-        self._start_grace()
+        self.start_grace(self.reactor.seconds())
         self._update_reading()
 
     def _shut_down(self) -> bool:
@@ -465,24 +468,6 @@ class StreamConnection(Handle):
             return False
         return True
 
-    def _start_grace(self) -> None:
-        """
-        Give the peer L{CLOSE_GRACE} seconds from now.
-        """
-        if self._grace is None:
-            self._grace = self.reactor.callLater(CLOSE_GRACE, self._grace_over)
-        else:
-            self._grace.reset(CLOSE_GRACE)
-
-    def _grace_over(self) -> None:
-        self._grace = None
-        self.abortConnection()
-
-    def _cancel_grace(self) -> None:
-        if self._grace is not None:
-            self._grace.cancel()
-            self._grace = None
-
     def _close_socket(self, reset: bool) -> None:
         if self._reading:
             self._reading = False
@@ -490,7 +475,7 @@ class StreamConnection(Handle):
         self.reactor.removeWriter(self)
         self.connected = False
         if reset and self._family != socket.AF_UNIX:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self._socket.close()
 
     def logPrefix(self) -> str:

@@ -4,47 +4,75 @@ Ports that serve datagrams (UDP and UNIX).
 
 from __future__ import annotations
 
+import math
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from attrs import frozen
 from twisted.internet.interfaces import (
-    IAddress,
     IListeningPort,
     ILoggingContext,
     IReadDescriptor,
     ISystemHandle,
 )
 from twisted.internet.protocol import DatagramProtocol
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socketd.net.addresses import describe, host_of, to_address
+from socketd.net.addresses import describe, host_of
+from socketd.net.guard import REPLY_SIZE, Guard
 from socketd.net.mmsg import BATCH, MAX_SIZE
+from socketd.net.port import Port
 from socketd.net.site import Site
 
 
+@frozen(eq=False)
+class DatagramTerms:
+    """
+    On which terms datagrams are answered.
+
+    @ivar guard: asked for each one; C{None}: all are served.
+    @ivar reply_floor: so many bytes may answer the shortest datagram; a longer
+        answer must not exceed what it answers.
+    @ivar timestamped: whether the protocol wants to know when each one came.
+    """
+
+    guard: Guard | None = None
+    reply_floor: float = 0
+    timestamped: bool = False
+
+
+#: For whoever takes a port from L{socketd.net.batch.BatchReactor}, as from Twisted.
+OPEN = DatagramTerms(reply_floor=math.inf)
+
+
 @implementer(IListeningPort, IReadDescriptor, ISystemHandle, ILoggingContext)
-class DatagramPort:
+class DatagramPort(Port):
     """
     A bound datagram socket that hands what it receives to a protocol.
 
     It works on every system; L{socketd.net.datagram_batch} has a faster one.
 
-    @ivar stopping: called before the socket is closed.
+    @ivar received_at: when the datagram that is being served came, by the kernel
+        (nanoseconds since 1970); C{None} where the kernel does not say.
     """
 
-    stopping: Callable[[], None] | None = None
+    received_at: int | None = None
 
     def __init__(
-        self, reactor: Any, sock: socket.socket, protocol: DatagramProtocol, site: Site
+        self,
+        reactor: Any,
+        sock: socket.socket,
+        protocol: DatagramProtocol,
+        site: Site,
+        terms: DatagramTerms = OPEN,
     ) -> None:
-        self._reactor = reactor
-        self._socket = sock
-        self._family = sock.family
+        super().__init__(reactor, sock, site)
         self._protocol = protocol
-        self._site = site
+        self._guard = None if sock.family == socket.AF_UNIX else terms.guard
+        # Whoever sends from a UNIX socket can forge nothing.
+        self._floor = math.inf if sock.family == socket.AF_UNIX else terms.reply_floor
+        self._allowance = self._floor
 
     def startListening(self) -> None:
         """
@@ -55,19 +83,17 @@ class DatagramPort:
         self._protocol.makeConnection(self)  # type: ignore[arg-type]
         self._reactor.addReader(self)
 
-    def stopListening(self) -> Deferred[None]:
+    def closed(self) -> None:
         """
-        Receive no more and close the socket.
+        Tell the protocol that it is over.
         """
-        stopped: Deferred[None] = Deferred()
-        if self.fileno() != -1:
-            if self.stopping is not None:
-                self.stopping()
-            self._reactor.removeReader(self)
-            self._socket.close()
-            self._protocol.doStop()
-        stopped.callback(None)
-        return stopped
+        self._protocol.doStop()
+
+    def forget(self) -> None:
+        """
+        Judge every source anew: the addresses of this machine, or the rules,
+        may have changed.
+        """
 
     def doRead(self) -> None:
         """
@@ -81,9 +107,34 @@ class DatagramPort:
                 # did not arrive, which concerns nobody here.
                 return
             self._site.tally.datagrams_received += 1
-            self._deliver(data, source)
+            reason = self._judge(source)
+            if reason is None:
+                reason = self._ask(source, data)
+            if reason is None:
+                self._deliver(data, source)
+            else:
+                self._site.tally.datagrams_dropped[reason] += 1
+
+    def _judge(self, source: Any) -> str | None:
+        """
+        Ask the guard what does not change from one datagram to the next.
+
+        @return: the reason to drop all that come from there.
+        """
+        return None if self._guard is None else self._guard.judge(source[0], source[1])
+
+    def _ask(self, source: Any, datagram: bytes) -> str | None:
+        """
+        Ask the guard for one datagram.
+
+        @return: the reason to drop it.
+        """
+        if self._guard is None or self._guard.is_exempt(source[0]):
+            return None
+        return self._guard.admit(source[0], datagram)
 
     def _deliver(self, datagram: bytes, source: Any) -> None:
+        self._allowance = max(len(datagram), self._floor)
         if self._site.observed:
             self._show(datagram, source)
         try:
@@ -106,6 +157,8 @@ class DatagramPort:
 
         @param addr: the address, as the protocol received it.
         """
+        if not self._may_send(len(datagram)):
+            return
         try:
             self._socket.sendto(datagram, addr)
         except (OSError, TypeError):
@@ -114,38 +167,25 @@ class DatagramPort:
         else:
             self._site.tally.datagrams_sent += 1
 
+    def _may_send(self, size: int) -> bool:
+        """
+        Say whether an answer is not longer than what it answers, all answers to
+        it taken together; one that is serves whoever forged the source.
+        """
+        if size <= self._allowance:
+            self._allowance -= size
+            return True
+        self._site.tally.datagrams_dropped[REPLY_SIZE] += 1
+        return False
+
     def writeSequence(self, seq: Iterable[bytes], addr: Any) -> None:
         """
         Send one datagram made of several pieces.
         """
         self.write(b"".join(seq), addr)
 
-    def connectionLost(self, reason: Failure) -> None:
-        """
-        Close, because the reactor lost the socket.
-        """
-        self.stopListening()
-
-    def fileno(self) -> int:
-        """
-        The descriptor; -1 when closed.
-        """
-        return self._socket.fileno()
-
     def getHandle(self) -> socket.socket:
         """
         The socket.
         """
         return self._socket
-
-    def getHost(self) -> IAddress:
-        """
-        The address that is served.
-        """
-        return to_address(self._family, socket.SOCK_DGRAM, self._socket.getsockname())
-
-    def logPrefix(self) -> str:
-        """
-        Name this port in a traceback's log line.
-        """
-        return self._site.name

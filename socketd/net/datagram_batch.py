@@ -14,27 +14,42 @@ from typing import Any
 from twisted.internet.protocol import DatagramProtocol
 
 from socketd.net import mmsg
-from socketd.net.datagram import DatagramPort
+from socketd.net.control_messages import (
+    answer_from,
+    arrival,
+    ask_for_arrival,
+    ask_for_destination,
+    destination,
+    packet_info,
+)
+from socketd.net.datagram import OPEN, DatagramPort, DatagramTerms
+from socketd.net.guard import DESTINATION
 from socketd.net.mmsg import BATCH, CONTROL_SIZE, MAX_SIZE, NAME_SIZE, Messages
 from socketd.net.site import Site
 
 #: Addresses that a port remembers in both forms; then it starts anew.
 MAX_KNOWN = 1024
 
-# The socket module does not have these two of linux/in.h and linux/in6.h.
-_IP_PKTINFO = 8
-_IPV6_RECVPKTINFO = 49
+_NAME_SIZES = {socket.AF_INET: 16, socket.AF_INET6: 28, socket.AF_UNIX: 110}
 
 # Where struct in_pktinfo and in6_pktinfo have the interface, behind the header of
-# the control message; and the first bits of a link-local address.
+# the first control message; the first bits of a link-local address; and the
+# address that the datagram was sent to.
 _IPV4_INDEX = slice(16, 20)
 _IPV6_INDEX = slice(32, 36)
 _IPV6_PREFIX = slice(16, 18)
-
-_NAME_SIZES = {socket.AF_INET: 16, socket.AF_INET6: 28, socket.AF_UNIX: 110}
+_IPV4_DESTINATION = slice(24, 28)
+_IPV6_DESTINATION = slice(16, 32)
 
 # A plain number: the enumeration's operators cost more than a system call.
 _TRUNCATED = int(socket.MSG_TRUNC)
+
+#: The reason to drop a datagram that did not fit: only those of UNIX sockets can
+#: be so long.
+TOO_LONG = "too_long"
+
+# Stands for a source that was not met yet, or that is not served.
+_STRANGER = object()
 
 
 class BatchedDatagramPort(DatagramPort):
@@ -49,19 +64,38 @@ class BatchedDatagramPort(DatagramPort):
     _shared: Messages | None = None
 
     def __init__(
-        self, reactor: Any, sock: socket.socket, protocol: DatagramProtocol, site: Site
+        self,
+        reactor: Any,
+        sock: socket.socket,
+        protocol: DatagramProtocol,
+        site: Site,
+        terms: DatagramTerms = OPEN,
     ) -> None:
-        super().__init__(reactor, sock, protocol, site)
+        super().__init__(reactor, sock, protocol, site, terms)
         if BatchedDatagramPort._shared is None:
             BatchedDatagramPort._shared = Messages()
         self._messages = BatchedDatagramPort._shared
+        # Sources that need not be asked about any more, and the verdicts on others.
         self._known: dict[bytes, Any] = {}
+        self._judged: dict[bytes, tuple[Any, str | None]] = {}
+        self._destinations: dict[bytes, bool] = {}
         self._names = _name_formats(_NAME_SIZES[sock.family])
         self._is_unix = sock.family == socket.AF_UNIX
-        self._asks_for_destination = _ask_for_destination(sock)
+        self._asks_for_destination = ask_for_destination(sock)
+        self._timestamped = terms.timestamped
+        if terms.timestamped:
+            ask_for_arrival(sock)
         self._found: Sequence[int] = ()
         self._index = self._queued = 0
         self._current: Any = None
+
+    def forget(self) -> None:
+        """
+        Judge every source anew.
+        """
+        self._known.clear()
+        self._judged.clear()
+        self._destinations.clear()
 
     def doRead(self) -> None:
         """
@@ -87,20 +121,81 @@ class BatchedDatagramPort(DatagramPort):
         """
         Hand each datagram to the protocol; this loop is what a datagram costs.
         """
-        known, data = self._known, self._messages.data
+        known, data, floor = self._known, self._messages.data, self._floor
         observed, deliver = self._site.observed, self._protocol.datagramReceived
+        checked = self._timestamped or (self._asks_for_destination and self._guard is not None)
         for self._index, (name, length) in enumerate(zip(names, lengths)):
-            if length < 0:
+            if length < 0 or (checked and not self._check_controls()):
                 continue
-            self._current = source = known.get(name) or self._decode(name)
             start = self._index * MAX_SIZE
             datagram = bytes(data[start : start + length]) if length else b""
+            source = known.get(name, _STRANGER)
+            if source is _STRANGER:
+                source = self._meet(name, datagram)
+                if source is _STRANGER:
+                    continue
+            self._current = source
+            self._allowance = length if length > floor else floor
             if observed:
                 self._show(datagram, source)
             try:
                 deliver(datagram, source)
             except Exception as problem:
                 self._report(problem, source)
+
+    def _meet(self, name: bytes, datagram: bytes) -> Any:
+        """
+        Ask the guard about a source that has to be asked about.
+
+        @return: its address, or C{_STRANGER} to drop the datagram.
+        """
+        if self._is_unix:
+            return _unix_address(name[2:])
+        found = self._judged.get(name)
+        if found is None:
+            address = self._decode(name)
+            found = (address, self._judge(address))
+            if found[1] is None and (self._guard is None or self._guard.is_exempt(address[0])):
+                _remember(self._known, name, address)
+                return address
+            _remember(self._judged, name, found)
+        address, reason = found
+        reason = reason or self._ask(address, datagram)
+        if reason is None:
+            return address
+        self._site.tally.datagrams_dropped[reason] += 1
+        return _STRANGER
+
+    def _check_controls(self) -> bool:
+        """
+        Take note of when a datagram came, and say whether it was sent to one
+        address of this machine and not to many machines.
+        """
+        if self._timestamped:
+            controls = self._controls()
+            self.received_at = arrival(controls)
+            info = packet_info(controls) if self._asks_for_destination else None
+            sent_to = destination(info) if info else b""
+        else:
+            start = self._index * CONTROL_SIZE
+            where = _IPV4_DESTINATION if self._family == socket.AF_INET else _IPV6_DESTINATION
+            sent_to = bytes(self._messages.controls[start : start + CONTROL_SIZE][where])
+        if self._guard is None or not sent_to:
+            return True
+        refused = self._destinations.get(sent_to)
+        if refused is None:
+            refused = self._guard.refuses_destination(sent_to)
+            _remember(self._destinations, sent_to, refused)
+        if refused:
+            self._site.tally.datagrams_dropped[DESTINATION] += 1
+        return not refused
+
+    def _controls(self) -> memoryview:
+        """
+        The control messages of the datagram that is being served.
+        """
+        start = self._index * CONTROL_SIZE
+        return self._messages.controls[start : start + self._found[4 * self._index + 1]]
 
     def _cut(
         self, names: Sequence[bytes], lengths: Sequence[int], found: Sequence[int]
@@ -110,7 +205,7 @@ class BatchedDatagramPort(DatagramPort):
         only those of UNIX sockets can be so long.
         """
         fits = [not flags & _TRUNCATED for flags in found[2::4]]
-        self._site.tally.datagrams_dropped += fits.count(False)
+        self._site.tally.datagrams_dropped[TOO_LONG] += fits.count(False)
         cut = [name[:size] for name, size in zip(names, found[0::4])]
         return cut, [length if fit else -1 for length, fit in zip(lengths, fits)]
 
@@ -121,6 +216,11 @@ class BatchedDatagramPort(DatagramPort):
         """
         if addr is None or addr is not self._current or len(datagram) > MAX_SIZE:
             super().write(datagram, addr)
+            return
+        if not self._may_send(len(datagram)):
+            return
+        if self._timestamped:
+            self._answer_now(datagram, addr)
             return
         index = self._index
         if self._queued > index:
@@ -144,10 +244,7 @@ class BatchedDatagramPort(DatagramPort):
 
     def _answer_from(self, start: int) -> None:
         """
-        Turn "came to this address" into "send from this address".
-
-        The way back is the routing table's choice, unless the address has a
-        meaning on its own interface only.
+        Do as L{answer_from} does, without a search: nothing stands before.
         """
         control = self._messages.controls[start : start + CONTROL_SIZE]
         if self._family == socket.AF_INET:
@@ -155,15 +252,27 @@ class BatchedDatagramPort(DatagramPort):
         elif int.from_bytes(control[_IPV6_PREFIX], "big") & 0xFFC0 != 0xFE80:
             control[_IPV6_INDEX] = bytes(4)
 
+    def _answer_now(self, datagram: bytes, addr: Any) -> None:
+        """
+        Send at once: an answer that holds a time must not wait for others.
+        """
+        info = packet_info(self._controls()) if self._asks_for_destination else None
+        ancillary = []
+        if info is not None:
+            answer_from(info)
+            ancillary.append((info.level, info.type, bytes(info.data)))
+        try:
+            self._socket.sendmsg([datagram], ancillary, 0, addr)
+        except OSError:
+            self._site.tally.datagrams_unsent += 1
+        else:
+            self._site.tally.datagrams_sent += 1
+
     def _decode(self, name: bytes) -> Any:
         """
         Make an address as the socket module has it; the IPv6 scope is kept.
         """
-        if len(self._known) >= MAX_KNOWN:
-            self._known.clear()
         family = self._family
-        if family == socket.AF_UNIX:
-            return _unix_address(name[2:])
         port = int.from_bytes(name[2:4], "big")
         if family == socket.AF_INET:
             address: Any = (socket.inet_ntop(family, name[4:8]), port)
@@ -171,18 +280,27 @@ class BatchedDatagramPort(DatagramPort):
             flow = int.from_bytes(name[4:8], "big")
             scope = int.from_bytes(name[24:28], sys.byteorder)
             address = (socket.inet_ntop(family, name[8:24]), port, flow, scope)
-        self._known[name] = address
         return address
 
 
+def _remember(table: dict[bytes, Any], key: bytes, value: Any) -> None:
+    if len(table) >= MAX_KNOWN:
+        table.clear()
+    table[key] = value
+
+
 def datagram_port(
-    reactor: Any, sock: socket.socket, protocol: DatagramProtocol, site: Site
+    reactor: Any,
+    sock: socket.socket,
+    protocol: DatagramProtocol,
+    site: Site,
+    terms: DatagramTerms = OPEN,
 ) -> DatagramPort:
     """
     Make the best port that the system has.
     """
     port = BatchedDatagramPort if mmsg.AVAILABLE else DatagramPort
-    return port(reactor, sock, protocol, site)
+    return port(reactor, sock, protocol, site, terms)
 
 
 def _unix_address(path: bytes) -> str | bytes | None:
@@ -192,23 +310,6 @@ def _unix_address(path: bytes) -> str | bytes | None:
     if path[:1] == b"\0":
         return path
     return os.fsdecode(path.rstrip(b"\0")) or None
-
-
-def _ask_for_destination(sock: socket.socket) -> bool:
-    """
-    Have the kernel tell which address a datagram was sent to, where it may be
-    one of several.
-
-    @return: whether it may.
-    """
-    name = sock.getsockname()
-    if sock.family == socket.AF_INET and name[0] == "0.0.0.0":
-        sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
-        return True
-    if sock.family == socket.AF_INET6 and name[0] == "::":
-        sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO, 1)
-        return True
-    return False
 
 
 def _name_formats(size: int) -> list[struct.Struct]:

@@ -18,12 +18,16 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.internet.protocol import DatagramProtocol
 
 from socketd.net.addresses import describe
+from socketd.net.datagram import DatagramTerms
 from socketd.net.datagram_batch import datagram_port
 from socketd.net.site import Site
 from socketd.net.sockopts import TABLE, Refused, wanted
 from socketd.net.stream import StreamPort
 from socketd.settings.listeners import Listener
 from socketd.settings.model import SocketOptions
+
+#: The receive buffer of datagram sockets (bytes) where the configuration gives none.
+RECEIVE_BUFFER = 1024 * 1024
 
 _ABSENT = (EADDRNOTAVAIL, EAFNOSUPPORT)
 
@@ -65,15 +69,20 @@ class Bound:
         return f"{self.listener.kind} {address.removeprefix('unix ')}"
 
     def serve(
-        self, reactor: Any, speaker: IProtocolFactory | DatagramProtocol, site: Site
+        self,
+        reactor: Any,
+        speaker: IProtocolFactory | DatagramProtocol,
+        site: Site,
+        *terms: DatagramTerms,
     ) -> IListeningPort:
         """
         Begin to serve.
 
         @param speaker: a factory for streams, a protocol for datagrams.
+        @param terms: on which datagrams are answered; all are where none are given.
         """
         make: Any = StreamPort if self.listener.is_stream else datagram_port
-        port = make(reactor, self.sock, speaker, site)
+        port = make(reactor, self.sock, speaker, site, *terms)
         port.stopping = self._remove_file
         self.port = port
         port.startListening()
@@ -118,6 +127,10 @@ def _prepare(sock: socket.socket, listener: Listener, options: SocketOptions) ->
     if listener.family == socket.AF_INET6:
         # tcp: and tcp6: of the same port stand side by side.
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    if not listener.is_stream:
+        # As far as net.core.rmem_max allows: a burst must not be lost while a turn
+        # of the reactor serves others.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
     for name, value in wanted(options, listener):
         try:
             TABLE[name].apply(sock, value)

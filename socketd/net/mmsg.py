@@ -24,8 +24,9 @@ MAX_SIZE = 65536
 #: struct sockaddr_storage holds the address of any family.
 NAME_SIZE = 128
 
-#: Room for one control message with a struct in6_pktinfo, the larger one.
-CONTROL_SIZE = 64
+#: Room for the control messages with a time (32 bytes) and a struct in6_pktinfo
+#: (40, the larger one).
+CONTROL_SIZE = 96
 
 _MSG_DONTWAIT = int(socket.MSG_DONTWAIT)
 

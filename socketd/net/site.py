@@ -14,6 +14,8 @@ from twisted.python.failure import Failure
 
 from socketd.accounting import Counting, Tally
 from socketd.events import MESSAGE_RECEIVED, PROTOCOL_FAILED, Event, Journal, escaped, hexadecimal
+from socketd.net.door import Door
+from socketd.net.wheel import Wheel
 
 
 class Connection(Counting, Protocol):
@@ -24,6 +26,7 @@ class Connection(Counting, Protocol):
     connection_id: int
     began: float
     site: Site
+    slot: int
 
     @property
     def peer(self) -> str:
@@ -34,6 +37,11 @@ class Connection(Counting, Protocol):
     def getPeer(self) -> IAddress:
         """
         The address of the other side.
+        """
+
+    def look(self, now: float) -> None:
+        """
+        Keep to the deadlines.
         """
 
     def write(self, data: bytes) -> None:
@@ -103,6 +111,8 @@ class Site:
     @ivar roster: the live connections of the whole daemon.
     @ivar log_connections: whether the log has a line for each connection.
     @ivar log_messages: C{no}, C{text} or C{hex}: how the log has each message.
+    @ivar door: what is asked of its connections.
+    @ivar wheel: their deadlines.
     @ivar announced: whether anybody wants to know of each connection.
     @ivar observed: whether anybody wants to know of each message; a plain
         attribute, since each message looks at it.
@@ -113,11 +123,17 @@ class Site:
     roster: Roster
     log_connections: bool = True
     log_messages: str = "no"
+    door: Door = field(factory=Door)
+    wheel: Wheel = field()
     observed: bool = field(default=False, init=False)
     announced: bool = field(default=False, init=False)
     tally: Tally = field(factory=Tally, init=False)
     _count: int = field(default=0, init=False)
     _empty: list[Deferred[None]] = field(factory=list, init=False)
+
+    @wheel.default
+    def _make_wheel(self) -> Wheel:
+        return Wheel(self.journal.clock)
 
     def __attrs_post_init__(self) -> None:
         self.journal.on_watched(self._update_observed)
@@ -135,6 +151,7 @@ class Site:
         """
         self._count += 1
         self.tally.connections += 1
+        self.door.capacity.enter()
         self.roster.enter(connection)
 
     def leave(self, connection: Connection) -> None:
@@ -144,6 +161,8 @@ class Site:
         self._count -= 1
         self.tally.add(connection)
         self.roster.leave(connection)
+        self.wheel.remove(connection)
+        self.door.capacity.leave()
         if not self._count:
             waiting, self._empty = self._empty, []
             for deferred in waiting:

@@ -130,8 +130,17 @@ TABLE = {
 }
 
 # An answer in two segments must not wait for an acknowledgement in between, and
-# a daemon that is started again must get its port while old connections linger.
-_TCP_DEFAULTS = {"so_reuseaddr": True, "tcp_nodelay": True}
+# a daemon that is started again must get its port while old connections linger.  A
+# peer that has vanished is noticed in under two minutes.
+_TCP_DEFAULTS = {
+    "so_reuseaddr": True,
+    "tcp_nodelay": True,
+    "so_keepalive": True,
+    "tcp_keepidle": 60.0,
+    "tcp_keepintvl": 10.0,
+    "tcp_keepcnt": 4,
+    "tcp_user_timeout": 30.0,
+}
 
 
 def wanted(options: SocketOptions, listener: Listener) -> Iterator[tuple[str, Any]]:

@@ -5,25 +5,22 @@ Ports that accept connections (TCP and UNIX).
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
 from errno import ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPERM, EPROTO
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
-    IAddress,
     IDelayedCall,
     IListeningPort,
     ILoggingContext,
     IProtocolFactory,
     IReadDescriptor,
 )
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from socketd.events import ACCEPT_FAILED
-from socketd.net.addresses import to_address
-from socketd.net.connection import StreamConnection
+from socketd.net.connection import RESET, StreamConnection
+from socketd.net.door import Entrance
+from socketd.net.port import Port
 from socketd.net.site import Site
 
 #: Connections that one wake-up accepts, so that the others have their turn.
@@ -40,23 +37,18 @@ _ACCEPT_AGAIN = (ECONNABORTED, EPERM, EPROTO)
 
 
 @implementer(IListeningPort, IReadDescriptor, ILoggingContext)
-class StreamPort:
+class StreamPort(Port):
     """
     A listening socket that accepts connections for a factory.
-
-    @ivar stopping: called before the socket is closed.
     """
-
-    stopping: Callable[[], None] | None = None
 
     def __init__(
         self, reactor: Any, sock: socket.socket, factory: IProtocolFactory, site: Site
     ) -> None:
-        self._reactor = reactor
-        self._socket = sock
+        super().__init__(reactor, sock, site)
         self._factory = factory
-        self._site = site
         self._retry: IDelayedCall | None = None
+        self._waits = False
         self._logged = float("-inf")
 
     def startListening(self) -> None:
@@ -66,28 +58,27 @@ class StreamPort:
         self._factory.doStart()
         self._reactor.addReader(self)
 
-    def stopListening(self) -> Deferred[None]:
+    def closed(self) -> None:
         """
-        Accept no more and close the socket.
+        Wait for nothing any more.
         """
-        stopped: Deferred[None] = Deferred()
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
-        if self.fileno() != -1:
-            if self.stopping is not None:
-                self.stopping()
-            self._reactor.removeReader(self)
-            self._socket.close()
-            self._factory.doStop()
-        stopped.callback(None)
-        return stopped
+        if self._waits:
+            self._waits = False
+            self._site.door.capacity.forget(self._room)
+        self._factory.doStop()
 
     def doRead(self) -> None:
         """
         Accept what waits, as far as one turn goes.
         """
+        capacity = self._site.door.capacity
         for _ in range(MAX_ACCEPTS):
+            if capacity.is_full:
+                self._wait_for_room()
+                return
             try:
                 sock, peer = self._socket.accept()
             except BlockingIOError:
@@ -97,36 +88,37 @@ class StreamPort:
                     continue
                 self._pause(problem)
                 return
-            self._serve(sock, peer)
+            reason, entrance = self._site.door.let_in(sock.family, peer)
+            if reason:
+                self._refuse(sock, reason)
+            else:
+                self._serve(sock, peer, entrance)
 
-    def connectionLost(self, reason: Failure) -> None:
+    def _refuse(self, sock: socket.socket, reason: str) -> None:
         """
-        Close, because the reactor lost the socket.
+        Reset a connection at once: no bytes, no line in the log, and nothing
+        that lingers in the kernel.
         """
-        self.stopListening()
+        self._site.tally.refused[reason] += 1
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        sock.close()
 
-    def fileno(self) -> int:
+    def _wait_for_room(self) -> None:
         """
-        The descriptor; -1 when closed.
+        Leave what waits to the kernel's queue until some have gone.
         """
-        return self._socket.fileno()
+        self._site.tally.full += 1
+        self._waits = True
+        self._reactor.removeReader(self)
+        self._site.door.capacity.when_room(self._room)
 
-    def getHost(self) -> IAddress:
-        """
-        The address that is listened at.
-        """
-        name = self._socket.getsockname()
-        return to_address(self._socket.family, socket.SOCK_STREAM, name)
+    def _room(self) -> None:
+        self._waits = False
+        self._reactor.addReader(self)
 
-    def logPrefix(self) -> str:
-        """
-        Name this port in a traceback's log line.
-        """
-        return self._site.name
-
-    def _serve(self, sock: socket.socket, peer: Any) -> None:
+    def _serve(self, sock: socket.socket, peer: Any, entrance: Entrance | None) -> None:
         sock.setblocking(False)
-        connection = StreamConnection(self._reactor, sock, peer, self._site)
+        connection = StreamConnection(self._reactor, sock, peer, self._site, entrance)
         try:
             protocol = self._factory.buildProtocol(connection.getPeer())
         except Exception as problem:
@@ -135,6 +127,8 @@ class StreamPort:
             protocol = None
         if protocol is None:
             sock.close()
+            if entrance is not None:
+                entrance.leave()
         else:
             connection.begin(protocol)
 

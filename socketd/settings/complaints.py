@@ -14,6 +14,10 @@ from attrs import frozen
 SHOWN_VALUE = 60
 
 
+#: So many known names are listed in one sentence.
+MOST_NAMES = 16
+
+
 @frozen(order=True)
 class Complaint:
     """
@@ -67,7 +71,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """
     names = sorted(known)
     close = get_close_matches(name, names, n=1)
-    return f"did you mean {close[0]}?" if close else f"known are {', '.join(names)}"
+    if close:
+        return f"did you mean {close[0]}?"
+    if len(names) > MOST_NAMES:
+        return "docs/options.md has the list"
+    return f"known are {', '.join(names)}"
 
 
 def _shown(value: str) -> str:

@@ -14,15 +14,20 @@ from attrs import define, field
 from socketd.settings.complaints import Complaint, SettingsError, nearest
 from socketd.settings.ini import Entry, Section, read
 from socketd.settings.listeners import Listener, parse_listener
-from socketd.settings.model import DaemonOptions, Declared, Service, ServiceOptions, Settings
-from socketd.settings.model import SocketOptions
+from socketd.settings.model import DaemonOptions, Declared, DoorOptions, Service
+from socketd.settings.model import ServiceOptions, Settings, SocketOptions
+from socketd.settings.networks import is_public
 from socketd.settings.options import REQUIRED, Option, declared
+from socketd.settings.values import parse_list
 
 #: No configuration of this daemon comes near; a wrong path may name a film.
 MAX_FILE_BYTES = 1024 * 1024
 
 DAEMON = "socketd"
 DEFAULTS = "defaults"
+
+#: The options that every service has.
+_COMMON = (ServiceOptions, DoorOptions, SocketOptions)
 
 # A service's name stands in logs, tables and metrics without quotes.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
@@ -119,10 +124,14 @@ class _Loader:
         self._check_defaults()
         enabled = tuple(service for service in services if service.common.enabled)
         self._check_addresses(enabled)
+        for service in enabled:
+            self._check_amplification(service, special)
         if not enabled and not self.complaints:
             message = "serves nothing; add a section such as [echo] with listen = tcp:7007"
             self.complaints.append(Complaint(self.file, 0, message))
-        return Settings(self.file, daemon, enabled)
+        entries = special[DAEMON].entries if DAEMON in special else {}
+        lines = {option: entry.line for option, entry in entries.items()}
+        return Settings(self.file, daemon, enabled, lines)
 
     def try_out(self, service: Service, trial: Trial) -> None:
         """
@@ -149,13 +158,13 @@ class _Loader:
             return None
         name, declaration = protocol
         self.own_options.append(declaration.options)
-        groups = [declared(c) for c in (ServiceOptions, SocketOptions, declaration.options)]
+        groups = [declared(group) for group in (*_COMMON, declaration.options)]
         known = {option: found for group in groups for option, found in group.items()}
         self._check_names(section, known)
         inherited = {option: e for option, e in self.defaults.items() if option in known}
         entries = inherited | section.entries
         values = self._values(section.name, section.line, entries, known)
-        common, sockets, own = (
+        common, door, sockets, own = (
             {option: values[option] for option in group if option in values} for group in groups
         )
         return Service(
@@ -164,6 +173,7 @@ class _Loader:
             declared=declaration,
             listeners=tuple(self._listeners(section.name, entries, common, declaration)),
             common=ServiceOptions(**common),
+            door=DoorOptions(**door),
             sockets=SocketOptions(**sockets),
             options=declaration.options(**own),
             lines={option: entry.line for option, entry in entries.items()},
@@ -254,11 +264,28 @@ class _Loader:
         """
         Complain of a default that no service of this file has as an option.
         """
-        classes = [ServiceOptions, SocketOptions, *self.own_options]
+        classes = [*_COMMON, *self.own_options]
         known = {name: o for options in classes for name, o in declared(options).items()}
         known = {name: o for name, o in known.items() if name not in ("protocol", "listen")}
         line = next(iter(self.defaults.values())).line if self.defaults else 0
         self._check_names(Section(DEFAULTS, line, self.defaults), known)
+
+    def _check_amplification(self, service: Service, sections: Mapping[str, Section]) -> None:
+        """
+        Complain where the public could have a short datagram answered with a long
+        one, sent to whoever the datagram names as its source.
+        """
+        amplify = getattr(service.options, "udp_amplify", 0)
+        if not amplify or all(listener.is_stream for listener in service.listeners):
+            return
+        entries = self.defaults | sections[service.name].entries
+        entry = entries.get("allow")
+        if entry is None or "any" in parse_list(entry.value):
+            return
+        if any(map(is_public, service.door.allow or ())):
+            message = "has a public network, for which udp_amplify would serve attacks on others;"
+            message += " write udp_amplify = 0, or allow = any if that is what you want"
+            self._complain(service.name, "allow", entry, message)
 
     def _check_addresses(self, services: tuple[Service, ...]) -> None:
         """

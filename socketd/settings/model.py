@@ -12,8 +12,9 @@ import attrs
 from attrs import frozen
 
 from socketd.settings.listeners import Listener
+from socketd.settings.networks import NETWORKS, PREFIXES, Network, Prefixes
 from socketd.settings.options import REQUIRED, option
-from socketd.settings.values import DURATION, LIST, NUMBER, SIZE, WORD, YES_NO, Kind
+from socketd.settings.values import DURATION, LIST, NUMBER, RATE, SIZE, WORD, YES_NO, Kind
 from socketd.settings.values import choice, within
 
 
@@ -35,6 +36,7 @@ def _parse_linger(text: str) -> bool:
 _SECONDS = within(DURATION, 1.0, 32767.0, "write 1s to 9h")
 _COUNT = within(NUMBER, 1, 127, "write 1 to 127")
 _BUFFER = within(SIZE, 1, 1024**3, "write up to 1GiB")
+_CAP = within(NUMBER, 1, 1_000_000, "write 1 to 1000000")
 _MILLISECONDS = within(DURATION, 0.001, 86400.0, "write 1ms to 24h")
 
 
@@ -49,6 +51,12 @@ class DaemonOptions:
     )
     log_level: str = option(
         choice("debug", "info", "warn", "error"), "info", "The least important level to log."
+    )
+    max_connections: int | None = option(
+        _CAP,
+        None,
+        "Connections of all services at once; 10000 where not given, or what the limit of"
+        " descriptors holds.",
     )
 
 
@@ -66,6 +74,66 @@ class ServiceOptions:
     )
     log_messages: str = option(
         choice("no", "text", "hex"), "no", "Whether and how each message is logged."
+    )
+
+
+@frozen
+class DoorOptions:
+    """
+    Who is served, how many at once, how often, and for how long.
+
+    A time of 0 is none; C{None} is what the help says.
+    """
+
+    allow: tuple[Network, ...] | None = option(
+        NETWORKS,
+        None,
+        "Who is served; where not given: any for streams, loopback and private for datagrams.",
+    )
+    deny: tuple[Network, ...] = option(
+        NETWORKS, (), "Who is not; the longer match of allow and deny wins, then deny."
+    )
+    max_connections: int | None = option(
+        _CAP, None, "Connections at once; at the limit the others wait to be accepted."
+    )
+    max_per_source: int | None = option(
+        _CAP,
+        None,
+        "Connections of one source at once; 20 where not given, and then loopback has no limit.",
+    )
+    accept_rate: float | None = option(
+        RATE,
+        None,
+        "Connections of one source, those above are reset; 10/s where not given, and then"
+        " loopback has no limit.",
+    )
+    accept_burst: int = option(
+        _CAP, 20, "How many connections of one source may come at once, within that rate."
+    )
+    source_prefix: Prefixes = option(
+        PREFIXES, Prefixes(), "The bits of an IPv4 and an IPv6 address that make one source."
+    )
+    first_byte_timeout: float = option(
+        DURATION, 60.0, "A connection that sends nothing for so long after it came is closed."
+    )
+    idle_timeout: float = option(
+        DURATION, 300.0, "A connection on which nothing is sent or received for so long is closed."
+    )
+    stall_timeout: float = option(
+        DURATION, 30.0, "A peer that takes nothing of what it is owed for so long is reset."
+    )
+    lifetime: float = option(DURATION, 3600.0, "A connection is closed after so long.")
+    udp_rate: float = option(RATE, 1.0, "Datagrams of one source that are answered.")
+    udp_burst: int = option(
+        _CAP, 8, "How many datagrams of one source may come at once, within that rate."
+    )
+    udp_service_rate: float = option(
+        RATE, 5000.0, "Datagrams of all sources together that are answered."
+    )
+    guard_loopback: bool = option(
+        YES_NO,
+        False,
+        "Whether datagrams from loopback have to keep to the rules for ports and rates, too.",
     )
 
 
@@ -125,6 +193,24 @@ class Declared(Protocol):
         C{None} where the protocol has no datagram form.
         """
 
+    @property
+    def reply_floor(self) -> Any:
+        """
+        Of the options, so many bytes may answer the shortest datagram.
+        """
+
+    @property
+    def source_ports(self) -> frozenset[int]:
+        """
+        Reserved ports that its datagrams may come from.
+        """
+
+    @property
+    def timestamped(self) -> bool:
+        """
+        Whether its datagrams are wanted with the time of their arrival.
+        """
+
 
 @frozen
 class Service:
@@ -136,6 +222,7 @@ class Service:
     @ivar declared: that protocol.
     @ivar listeners: where it is served.
     @ivar common: the options that every service has.
+    @ivar door: who may come in.
     @ivar sockets: its socket options.
     @ivar options: the protocol's own options, an instance of C{declared.options}.
     @ivar lines: the line that each option stands at, for later complaints.
@@ -147,6 +234,7 @@ class Service:
     declared: Declared
     listeners: tuple[Listener, ...]
     common: ServiceOptions
+    door: DoorOptions
     sockets: SocketOptions
     options: Any
     lines: Mapping[str, int] = attrs.field(eq=False, factory=dict)
@@ -159,8 +247,10 @@ class Settings:
     A whole configuration.
 
     @ivar file: where it was read.
+    @ivar lines: the line that each option of C{[socketd]} stands at.
     """
 
     file: str
     daemon: DaemonOptions
     services: tuple[Service, ...]
+    lines: Mapping[str, int] = attrs.field(eq=False, factory=dict)

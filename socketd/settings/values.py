@@ -19,6 +19,9 @@ _WORDS = {"yes": True, "on": True, "true": True, "1": True}
 _WORDS |= {"no": False, "off": False, "false": False, "0": False}
 _ESCAPES = {"n": b"\n", "r": b"\r", "t": b"\t", "\\": b"\\"}
 
+_PER = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+_RATE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)/([smh])", re.ASCII)
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h|d)", re.ASCII)
 _SIZE = re.compile(r"(\d{1,15}) ?(B|KiB|MiB|GiB|)", re.ASCII)
 _ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{2}|.|$)", re.DOTALL)
@@ -57,6 +60,18 @@ def parse_duration(text: str) -> float:
     if match is None:
         raise ValueError("is no duration; write 250ms, 10s, 5m or 1h")
     return float(match[1]) * _SECONDS[match[2]]
+
+
+def parse_rate(text: str) -> float:
+    """
+    Read a rate such as C{50/s}, C{256/m} or C{10/h}.
+
+    @return: a number per second.
+    """
+    match = _RATE.fullmatch(text)
+    if match is None or not float(match[1]):
+        raise ValueError("is no rate; write 50/s, 256/m or 10/h")
+    return float(match[1]) / _PER[match[2]]
 
 
 def parse_size(text: str) -> int:
@@ -138,6 +153,7 @@ def parse_number(text: str) -> int:
 
 YES_NO = Kind("yes | no", parse_yes_no)
 DURATION = Kind("duration (250ms 10s 5m 1h)", parse_duration)
+RATE = Kind("rate (50/s 256/m 10/h)", parse_rate)
 SIZE = Kind("size (4096 64KiB 1MiB)", parse_size)
 NUMBER = Kind("number", parse_number)
 TEXT = Kind(r"text (\n \r \t \xNN \\)", parse_text)

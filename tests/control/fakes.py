@@ -12,6 +12,7 @@ from twisted.internet.testing import StringTransport
 from socketd.daemon import Daemon
 from socketd.events import CONNECTION_LOST, CONNECTION_MADE, Event
 from socketd.net.site import Connection, Site
+from socketd.net.wheel import NOWHERE
 from socketd.protocols.declaration import Surroundings
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
@@ -51,6 +52,7 @@ class FakeConnection(StringTransport):
         self.began: float = daemon.reactor.seconds()
         self.messages_received = self.bytes_received = self.bytes_sent = 0
         self.protocol: Any = None
+        self.slot = NOWHERE
 
     def begin(self, protocol: Any) -> None:
         """
@@ -69,6 +71,11 @@ class FakeConnection(StringTransport):
         self.bytes_received += len(data)
         self.site.message(self.peer.partition(":")[0], data)
         self.protocol.dataReceived(data)
+
+    def look(self, now: float) -> None:
+        """
+        Have no deadline.
+        """
 
     def write(self, data: bytes) -> None:
         """

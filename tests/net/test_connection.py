@@ -19,7 +19,9 @@ from twisted.internet.interfaces import (
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from socketd.net.connection import CLOSE_GRACE, HIGH_WATER, RECEIVE_SIZE
+from socketd.net.connection import HIGH_WATER, RECEIVE_SIZE
+from socketd.net.timed import CLOSE_GRACE
+from socketd.net.wheel import TICK
 from tests.net.fakes import HalfCloseable, HandReactor, Recorder, connect, make_site, read_all
 
 BIG = os.urandom(1 << 20)
@@ -328,7 +330,7 @@ class CloseTests(ConnectionTestCase):
         self.reactor.advance(CLOSE_GRACE - 0.1)
         self.reactor.turn()
         self.assertEqual(self.protocol.lost, [])
-        self.reactor.advance(0.2)
+        self.reactor.advance(0.1 + TICK)
         self.reactor.turn()
         self.assertEqual([lost.type for lost in self.protocol.lost], [ConnectionAborted])
 
@@ -340,7 +342,7 @@ class CloseTests(ConnectionTestCase):
         self.connection.loseConnection()
         self.reactor.turn(3)
         self.assertEqual(self.protocol.lost, [])
-        self.reactor.advance(CLOSE_GRACE + 0.1)
+        self.reactor.advance(CLOSE_GRACE + TICK)
         self.reactor.turn()
         self.assertEqual([lost.type for lost in self.protocol.lost], [ConnectionAborted])
 
@@ -379,6 +381,7 @@ class CloseTests(ConnectionTestCase):
         self.reactor.turn(2)
         self.peer.close()
         self.reactor.turn(2)
+        self.reactor.advance(TICK)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_log_line(self) -> None:

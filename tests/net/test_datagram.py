@@ -313,7 +313,7 @@ class BatchedDatagramPortTests(DatagramPortTests):
         client.send(b"fits")
         self.reactor.turn()
         self.assertEqual(self.protocol.received, [b"fits"])
-        self.assertEqual(self.site.tally.datagrams_dropped, 1)
+        self.assertEqual(self.site.tally.datagrams_dropped, {"too_long": 1})
 
     def test_known_addresses_are_bounded(self) -> None:
         """

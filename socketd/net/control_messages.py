@@ -1,0 +1,125 @@
+"""
+What recvmmsg(2) says beside a datagram: when it came, and to which address.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+# The socket module does not have these of linux/in.h, in6.h and asm/socket.h.
+IP_PKTINFO = 8
+IPV6_RECVPKTINFO = 49
+IPV6_PKTINFO = 50
+SO_TIMESTAMPNS = 35
+
+# struct cmsghdr; its messages begin at multiples of a size_t (cmsg(3)).
+_HEADER = struct.Struct("@Nii")
+_ALIGNMENT = struct.calcsize("@N")
+_TIMESPEC = struct.Struct("@ll")
+
+#: Where struct in_pktinfo and in6_pktinfo have the interface.
+IPV4_INDEX = slice(0, 4)
+IPV6_INDEX = slice(16, 20)
+
+#: Where they have the address that the datagram was sent to.
+IPV4_DESTINATION = slice(8, 12)
+IPV6_DESTINATION = slice(0, 16)
+
+_NANOSECONDS = 1_000_000_000
+
+
+class ControlMessage(NamedTuple):
+    """
+    One control message.
+    """
+
+    level: int
+    type: int
+    data: memoryview
+
+
+def control_messages(buffer: memoryview) -> Iterator[ControlMessage]:
+    """
+    Take the control messages of one datagram apart (RFC 3542, section 20).
+
+    @param buffer: as many bytes as the kernel says that it has written.
+    """
+    at = 0
+    while at + _HEADER.size <= len(buffer):
+        length, level, kind = _HEADER.unpack_from(buffer, at)
+        if length < _HEADER.size:
+            return
+        yield ControlMessage(level, kind, buffer[at + _HEADER.size : at + length])
+        at += -(-length // _ALIGNMENT) * _ALIGNMENT
+
+
+def arrival(buffer: memoryview) -> int | None:
+    """
+    Find when a datagram came, by the kernel (socket(7), SO_TIMESTAMPNS).
+
+    @return: nanoseconds since 1970; C{None} if it does not say.
+    """
+    for message in control_messages(buffer):
+        if (message.level, message.type) == (socket.SOL_SOCKET, SO_TIMESTAMPNS):
+            seconds, nanoseconds = _TIMESPEC.unpack(message.data)
+            return int(seconds * _NANOSECONDS + nanoseconds)
+    return None
+
+
+def packet_info(buffer: memoryview) -> ControlMessage | None:
+    """
+    Find the message that says which address a datagram was sent to.
+    """
+    wanted = ((socket.IPPROTO_IP, IP_PKTINFO), (socket.IPPROTO_IPV6, IPV6_PKTINFO))
+    for message in control_messages(buffer):
+        if (message.level, message.type) in wanted:
+            return message
+    return None
+
+
+def destination(info: ControlMessage) -> bytes:
+    """
+    Read the address that a datagram was sent to, packed.
+    """
+    is_ipv4 = info.level == socket.IPPROTO_IP
+    return bytes(info.data[IPV4_DESTINATION if is_ipv4 else IPV6_DESTINATION])
+
+
+def answer_from(info: ControlMessage) -> None:
+    """
+    Turn "came to this address" into "send from this address", in place.
+
+    The way back is the routing table's choice, unless the address has a meaning
+    on its own interface only (RFC 4007, section 6).
+    """
+    if info.level == socket.IPPROTO_IP:
+        info.data[IPV4_INDEX] = bytes(4)
+    elif int.from_bytes(info.data[:2], "big") & 0xFFC0 != 0xFE80:
+        info.data[IPV6_INDEX] = bytes(4)
+
+
+def ask_for_destination(sock: socket.socket) -> bool:
+    """
+    Have the kernel tell which address a datagram was sent to, where it may be
+    one of several.
+
+    @return: whether it may.
+    """
+    name = sock.getsockname()
+    if sock.family == socket.AF_INET and name[0] == "0.0.0.0":
+        sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+        return True
+    if sock.family == socket.AF_INET6 and name[0] == "::":
+        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
+        return True
+    return False
+
+
+def ask_for_arrival(sock: socket.socket) -> None:
+    """
+    Have the kernel tell when a datagram came.
+    """
+    sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)

@@ -1,0 +1,115 @@
+"""
+Networks as an INI file names them.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+from attrs import frozen
+
+from socketd.settings.complaints import nearest
+from socketd.settings.values import Kind, parse_list
+
+Network = IPv4Network | IPv6Network
+
+#: What the words for networks stand for (RFC 1122, 3.2.1.3; RFC 4291, 2.5.3; RFC
+#: 1918; RFC 3927; RFC 4193; RFC 4291, 2.5.6).
+WORDS = {
+    "any": ("0.0.0.0/0", "::/0"),
+    "loopback": ("127.0.0.0/8", "::1/128"),
+    "private": (
+        "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16",
+        "fc00::/7", "fe80::/10",
+    ),
+}
+
+_MAPPED = IPv6Network("::ffff:0:0/96")
+
+
+def network_words(*words: str) -> tuple[Network, ...]:
+    """
+    List the networks that words stand for.
+    """
+    return tuple(ip_network(text) for word in words for text in WORDS[word])
+
+
+#: Who a service does not serve as "the public": loopback and private networks.
+INTERNAL = network_words("loopback", "private")
+
+ANY = network_words("any")
+
+
+@frozen
+class Prefixes:
+    """
+    How many bits of an address make one source.
+
+    @ivar ipv4: of 32.
+    @ivar ipv6: of 128; the network that one customer is given is a /64 or shorter.
+    """
+
+    ipv4: int = 32
+    ipv6: int = 64
+
+    def __str__(self) -> str:
+        """
+        Write it as the file has it.
+        """
+        return f"{self.ipv4}:{self.ipv6}"
+
+
+def parse_networks(text: str) -> tuple[Network, ...]:
+    """
+    Read networks: C{192.0.2.0/24 2001:db8::/32 192.0.2.7 any loopback private}.
+
+    @raise ValueError: names the first item that is none.
+    """
+    return tuple(network for item in parse_list(text) for network in _item(item))
+
+
+def is_public(network: Network) -> bool:
+    """
+    Say whether a network reaches beyond L{INTERNAL}.
+    """
+    return not any(
+        network.version == inner.version and network.subnet_of(inner)  # type: ignore[arg-type]
+        for inner in INTERNAL
+    )
+
+
+def _item(item: str) -> tuple[Network, ...]:
+    if item in WORDS:
+        return network_words(item)
+    try:
+        network = ip_network(item)
+    except ValueError as error:
+        if "host bits" in str(error):
+            right = ip_network(item, strict=False)
+            raise ValueError(f"has {item}, with bits behind its prefix; write {right}") from None
+        hint = nearest(item, WORDS) if item.isalpha() else "write 192.0.2.0/24 or 2001:db8::/32"
+        raise ValueError(f"has {item}, which is no network; {hint}") from None
+    return (_canonical(network),)
+
+
+def _canonical(network: Network) -> Network:
+    """
+    Write an IPv4-mapped network as the IPv4 network that it is.
+    """
+    if not isinstance(network, IPv6Network) or not network.subnet_of(_MAPPED):
+        return network
+    address = network.network_address.ipv4_mapped
+    return IPv4Network((int(address or 0), network.prefixlen - _MAPPED.prefixlen))
+
+
+def _parse_prefixes(text: str) -> Prefixes:
+    ipv4, colon, ipv6 = text.partition(":")
+    if not (colon and ipv4.isdecimal() and ipv6.isdecimal() and text.isascii()):
+        raise ValueError("is no pair of prefix lengths; write 32:64")
+    if not (1 <= int(ipv4) <= 32 and 1 <= int(ipv6) <= 128):
+        raise ValueError("is out of range; write 1 to 32, a colon, and 1 to 128")
+    return Prefixes(int(ipv4), int(ipv6))
+
+
+NETWORKS = Kind("networks (192.0.2.0/24 2001:db8::/32 any loopback private)", parse_networks)
+PREFIXES = Kind("prefix lengths (32:64)", _parse_prefixes)

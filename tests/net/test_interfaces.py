@@ -1,0 +1,167 @@
+"""
+Tests for L{socketd.net.interfaces}.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ifaddr import IP, Adapter
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from socketd.admission import packed
+from socketd.net.interfaces import REFRESH, Found, Interfaces, find, read_interfaces
+
+#: Address, length of its prefix, and the broadcast address of that subnet.
+SUBNETS: list[tuple[Any, int, str | None]] = [
+    ("127.0.0.1", 8, "127.255.255.255"),
+    ("192.0.2.7", 24, "192.0.2.255"),
+    ("192.0.2.7", 25, "192.0.2.127"),
+    ("192.0.2.200", 25, "192.0.2.255"),
+    ("10.1.2.3", 20, "10.1.15.255"),
+    ("192.0.2.5", 30, "192.0.2.7"),
+    ("192.0.2.5", 31, None),
+    ("192.0.2.5", 32, None),
+    ("192.0.2.5", 1, "255.255.255.255"),
+    ("192.0.2.5", 0, "255.255.255.255"),
+    (("2001:db8::1", 0, 0), 24, None),
+    (("fe80::1", 0, 4), 64, None),
+    (("::1", 0, 0), 128, None),
+]
+
+
+def found(*hosts: str) -> Found:
+    """
+    Make what a reading finds.
+    """
+    return Found(frozenset(map(packed, hosts)), frozenset([packed("192.0.2.255")]))
+
+
+class FindTests(SynchronousTestCase):
+    """
+    Tests for L{find} and L{read_interfaces}.
+    """
+
+    def test_subnets(self) -> None:
+        """
+        Each address is found, and the broadcast address of each IPv4 subnet that has
+        one.
+        """
+        for ip, prefix, broadcast in SUBNETS:
+            host = ip if isinstance(ip, str) else ip[0]
+            expected = Found(
+                frozenset([packed(host)]),
+                frozenset([packed(broadcast)] if broadcast else []),
+            )
+            result = find([Adapter("eth0", "eth0", [IP(ip, prefix, "eth0")])])
+            self.assertEqual(result, expected, (ip, prefix))
+
+    def test_all(self) -> None:
+        """
+        The addresses of all interfaces come together; one without any adds nothing.
+        """
+        adapters = [
+            Adapter("lo", "lo", [IP("127.0.0.1", 8, "lo"), IP(("::1", 0, 0), 128, "lo")]),
+            Adapter("down", "down", []),
+            Adapter("eth0", "eth0", [IP(("fe80::1", 0, 2), 64, "eth0"), IP("10.0.0.1", 8, "e")]),
+        ]
+        result = find(adapters)
+        hosts = ("127.0.0.1", "::1", "fe80::1", "10.0.0.1")
+        self.assertEqual(result.addresses, frozenset(map(packed, hosts)))
+        subnets = ("127.255.255.255", "10.255.255.255")
+        self.assertEqual(result.broadcasts, frozenset(map(packed, subnets)))
+
+    def test_none(self) -> None:
+        """
+        A machine without interfaces has no addresses.
+        """
+        self.assertEqual(find([]), Found())
+
+    def test_this_machine(self) -> None:
+        """
+        This machine's own addresses are packed, and loopback is among them.
+        """
+        result = read_interfaces()
+        self.assertIn(packed("127.0.0.1"), result.addresses)
+        self.assertTrue({len(address) for address in result.addresses} <= {4, 16})
+        self.assertTrue({len(address) for address in result.broadcasts} <= {4})
+
+
+class InterfacesTests(SynchronousTestCase):
+    """
+    Tests for L{Interfaces}.
+    """
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1000.0)
+        self.answers: list[Any] = [found("192.0.2.1"), found("192.0.2.2")]
+        self.reads = 0
+
+    def read(self) -> Found:
+        """
+        Give the next answer.
+        """
+        self.reads += 1
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def interfaces(self) -> Interfaces:
+        """
+        Make one that reads the answers.
+        """
+        return Interfaces(self.clock.seconds, self.read)
+
+    def test_first(self) -> None:
+        """
+        Nothing is read until somebody asks, and then once.
+        """
+        interfaces = self.interfaces()
+        self.assertEqual(self.reads, 0)
+        self.assertEqual(interfaces.addresses, frozenset([packed("192.0.2.1")]))
+        self.assertEqual(interfaces.broadcasts, frozenset([packed("192.0.2.255")]))
+        self.assertEqual(self.reads, 1)
+
+    def test_refresh(self) -> None:
+        """
+        They are read again when they are old enough, not before.
+        """
+        interfaces = self.interfaces()
+        before = interfaces.addresses
+        self.clock.advance(REFRESH - 0.001)
+        self.assertEqual((interfaces.addresses, self.reads), (before, 1))
+        self.clock.advance(0.001)
+        self.assertEqual(interfaces.addresses, frozenset([packed("192.0.2.2")]))
+        self.assertEqual((len(interfaces.broadcasts), self.reads), (1, 2))
+
+    def test_failure(self) -> None:
+        """
+        When reading fails, what was known stays, and it is tried again later only.
+        """
+        for problem in (OSError(), ValueError(), AssertionError("no netmask")):
+            self.answers, self.reads = [found("192.0.2.1"), problem, found("192.0.2.9")], 0
+            interfaces = self.interfaces()
+            before = interfaces.addresses
+            self.clock.advance(REFRESH)
+            for _ in range(5):
+                self.assertEqual(interfaces.addresses, before)
+            self.assertEqual(self.reads, 2)
+            self.clock.advance(REFRESH)
+            self.assertEqual(interfaces.addresses, frozenset([packed("192.0.2.9")]))
+
+    def test_failure_at_first(self) -> None:
+        """
+        When even the first reading fails, nothing is known.
+        """
+        self.answers = [OSError()]
+        interfaces = self.interfaces()
+        self.assertEqual(interfaces.addresses | interfaces.broadcasts, frozenset())
+
+    def test_machine(self) -> None:
+        """
+        Unless told otherwise, it reads those of this machine.
+        """
+        self.assertIn(packed("127.0.0.1"), Interfaces(self.clock.seconds).addresses)

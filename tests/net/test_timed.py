@@ -1,0 +1,186 @@
+"""
+Tests of C{socketd.net.timed}.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.trial.unittest import SynchronousTestCase
+
+from socketd.net.door import LOOKS, Deadlines, Door
+from socketd.net.timed import CLOSE_GRACE, FIRST_BYTE, IDLE, LIFETIME, STALL
+from socketd.net.wheel import TICK
+from tests.net.fakes import HandReactor, Recorder, connect, make_site, read_all
+
+BIG = b"x" * (1 << 20)
+
+
+class DeadlineTestCase(SynchronousTestCase):
+    """
+    A connection with one deadline or more.
+    """
+
+    def connect(self, **deadlines: float) -> None:
+        """
+        Make the connection.
+        """
+        self.reactor = HandReactor()
+        self.site, self.events = make_site(
+            self.reactor, door=Door(deadlines=Deadlines(**deadlines))
+        )
+        self.protocol = Recorder(bytes.upper)
+        self.connection, self.peer = connect(self.reactor, self.protocol, self.site)
+        self.addCleanup(self.peer.close)
+        self.addCleanup(self.connection.getHandle().close)
+
+    def wait(self, seconds: float) -> None:
+        """
+        Let time pass, a tick at a time.
+        """
+        for _ in range(round(seconds / TICK)):
+            self.reactor.advance(TICK)
+            self.reactor.turn()
+
+    def said(self) -> Any:
+        """
+        Say how the connection ended, as the log has it.
+        """
+        return [facts["reason"] for name, facts in self.events if name == "connection_lost"]
+
+
+class DeadlineTests(DeadlineTestCase):
+    """
+    Each deadline ends what it is there for, and nothing else.
+    """
+
+    def test_first_byte(self) -> None:
+        """
+        A peer that says nothing is closed when its time is over, not before.
+        """
+        self.connect(first_byte=4)
+        self.wait(3.75)
+        self.assertEqual(read_all(self.peer), (b"", False))
+        self.wait(1)
+        self.assertEqual(read_all(self.peer), (b"", True))
+        self.assertEqual(self.site.tally.overdue, {FIRST_BYTE: 1})
+
+    def test_first_byte_came(self) -> None:
+        """
+        A peer that has said something may be silent as long as nothing else limits it.
+        """
+        self.connect(first_byte=4)
+        self.peer.send(b"x")
+        self.wait(60)
+        self.assertEqual(read_all(self.peer), (b"X", False))
+
+    def test_server_speaks(self) -> None:
+        """
+        Where the daemon has spoken, the peer need not.
+        """
+        self.connect(first_byte=4)
+        self.connection.write(b"hello")
+        self.wait(60)
+        self.assertEqual(read_all(self.peer), (b"hello", False))
+
+    def test_idle(self) -> None:
+        """
+        A connection on which nothing moves is closed, an eighth late at most.
+        """
+        self.connect(idle=8)
+        self.wait(7)
+        self.peer.send(b"x")
+        self.wait(7.5)
+        self.assertEqual(read_all(self.peer), (b"X", False))
+        self.wait(8 / LOOKS + 2)
+        self.assertEqual(read_all(self.peer), (b"", True))
+        self.assertEqual(self.site.tally.overdue, {IDLE: 1})
+
+    def test_lively(self) -> None:
+        """
+        A connection on which a byte moves now and then is not idle.
+        """
+        self.connect(idle=8)
+        for _ in range(20):
+            self.peer.send(b"x")
+            self.wait(6)
+        self.assertEqual(read_all(self.peer), (b"X" * 20, False))
+
+    def test_lifetime(self) -> None:
+        """
+        However lively it is, a connection ends when its time is over.
+        """
+        self.connect(lifetime=10, idle=4)
+        for _ in range(9):
+            self.peer.send(b"x")
+            self.wait(1)
+        self.assertEqual(read_all(self.peer), (b"X" * 9, False))
+        self.wait(2)
+        self.assertEqual(read_all(self.peer), (b"", True))
+        self.assertEqual(self.site.tally.overdue, {LIFETIME: 1})
+
+    def test_stall(self) -> None:
+        """
+        A peer that takes nothing of what it is owed is reset, however much it sends.
+        """
+        self.connect(stall=8)
+        self.connection.write(BIG)
+        for _ in range(5):
+            self.peer.send(b"x")
+            self.wait(2)
+        self.assertFalse(self.connection.connected)
+        self.assertTrue(self.protocol.lost[0].check(ConnectionAborted))
+        self.assertEqual(self.site.tally.overdue, {STALL: 1})
+
+    def test_slow_is_not_stalled(self) -> None:
+        """
+        A peer that takes a little now and then is served on.
+        """
+        self.connect(stall=8)
+        self.connection.write(BIG * 4)
+        for _ in range(10):
+            self.peer.recv(1 << 18)
+            self.wait(5)
+        self.assertTrue(self.connection.connected)
+
+    def test_said(self) -> None:
+        """
+        The log says which deadline it was.
+        """
+        self.connect(idle=2)
+        self.wait(4)
+        self.peer.close()
+        self.wait(1)
+        self.assertEqual(self.said(), [IDLE])
+
+    def test_closing_peer_is_gone(self) -> None:
+        """
+        After a deadline the peer has the grace of every close, and is reset then.
+        """
+        self.connect(idle=2)
+        self.wait(3)
+        self.assertTrue(self.connection.connected)
+        self.wait(CLOSE_GRACE + 1)
+        self.assertFalse(self.connection.connected)
+        self.assertEqual(self.site.tally.overdue, {IDLE: 1})
+
+    def test_none(self) -> None:
+        """
+        Without deadlines there is no timer, and the connection stays.
+        """
+        self.connect()
+        self.wait(10000)
+        self.assertTrue(self.connection.connected)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_ended(self) -> None:
+        """
+        A connection that has ended is not looked at, and leaves no timer.
+        """
+        self.connect(idle=8, lifetime=3600)
+        self.peer.close()
+        self.reactor.turn(3)
+        self.assertTrue(self.protocol.lost[0].check(ConnectionDone))
+        self.wait(1)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
