@@ -14,7 +14,8 @@ from socketd.configuration import configure
 from socketd.protocols.registry import installed
 from socketd.settings.ini import read
 from socketd.settings.load import DAEMON, DEFAULTS, load
-from socketd.settings.model import DaemonOptions, Service, ServiceOptions, SocketOptions
+from socketd.settings.model import DaemonOptions, DoorOptions, Service, ServiceOptions
+from socketd.settings.model import SocketOptions
 from socketd.settings.options import declared
 
 FILE = Path(__file__).resolve().parent.parent / "etc" / "socketd.ini"
@@ -62,7 +63,7 @@ class ExampleTests(SynchronousTestCase):
         """
         sections, complaints = read(FILE.read_text(encoding="utf-8"), str(FILE))
         self.assertEqual(complaints, [])
-        common = declared(ServiceOptions) | declared(SocketOptions)
+        common = declared(ServiceOptions) | declared(DoorOptions) | declared(SocketOptions)
         for section in sections:
             if section.name == DAEMON:
                 known = declared(DaemonOptions)
@@ -77,7 +78,8 @@ class ExampleTests(SynchronousTestCase):
         """
         A comment that is an option, ready to be uncommented, is one that exists.
         """
-        names = declared(DaemonOptions) | declared(ServiceOptions) | declared(SocketOptions)
+        names = declared(DaemonOptions) | declared(ServiceOptions) | declared(DoorOptions)
+        names |= declared(SocketOptions)
         for protocol in installed().values():
             names |= declared(protocol.options)
         text = FILE.read_text(encoding="utf-8")

@@ -14,6 +14,9 @@ from attrs import frozen
 SHOWN_VALUE = 60
 
 
+#: How alike two names must be, of 1: "tpc" means "tcp", "operater" not "udp_rate".
+LIKENESS = 0.65
+
 #: So many known names are listed in one sentence.
 MOST_NAMES = 16
 
@@ -70,7 +73,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     @return: C{"did you mean X?"}, or the known names where none is near.
     """
     names = sorted(known)
-    close = get_close_matches(name, names, n=1)
+    close = get_close_matches(name, names, n=1, cutoff=LIKENESS)
     if close:
         return f"did you mean {close[0]}?"
     if len(names) > MOST_NAMES:

@@ -58,7 +58,7 @@ COMPLAINTS = r"""
 :10: [echo] listen = tcp:70000: has the port 70000; a port is a number from 0 to 65535
 :10: [echo] listen = interface=127.0.0.1: has no kind; .*
 :10: [echo] listen = tls:0: has the unknown kind tls:; .*
-:14: [echo] operater: is no option here; known are .*
+:14: [echo] operater: is no option here; docs/options.md has the list
 :15: [echo] so_keepalvie: is no option here; did you mean so_keepalive?
 :16: [upper]: has no listen; write listen = .*
 :17: [echo]: stands twice; join the two
