@@ -4,10 +4,13 @@ A configuration as this machine can have it: read, and its socket options tried.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+
 from socketd.net.sockopts import try_out
 from socketd.protocols.registry import installed
 from socketd.settings.load import load
-from socketd.settings.model import Settings
+from socketd.settings.model import Service, Settings
 
 #: sysexits.h: EX_CONFIG.  systemd is told not to start again after it.
 EXIT_CONFIG = 78
@@ -21,4 +24,13 @@ def configure(file: str, runtime: str) -> Settings:
     @param runtime: the directory for UNIX sockets.
     @raise SettingsError: with all complaints.
     """
-    return load(file, installed(), runtime, try_out)
+    return load(file, installed(), runtime, _try_out)
+
+
+def _try_out(service: Service) -> Iterator[tuple[str, str]]:
+    yield from try_out(service)
+    if service.tls.tls_certificate and any(listener.tls for listener in service.listeners):
+        # Most configurations have no TLS, and need not wait for its libraries.
+        from socketd.net.tls import trial
+
+        yield from trial(service.tls, time.time)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Collection, Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 from attrs import define, field
@@ -17,22 +18,28 @@ from twisted.logger import LogLevel
 
 from socketd.admission import Capacity
 from socketd.clock import ClockWatch, read_kernel
-from socketd.events import CLOCK_STEPPED, DRAIN_ENDED, LISTENER_SKIPPED, LISTENING, STOPPING
-from socketd.events import Journal
+from socketd.events import CERTIFICATE_LOADED, CERTIFICATE_REFUSED, CLOCK_STEPPED, DRAIN_ENDED
+from socketd.events import LISTENER_SKIPPED, LISTENING, STOPPING, Journal
 from socketd.net.datagram import DatagramPort, DatagramTerms
 from socketd.net.door import make_door, make_guard
 from socketd.net.guard import LocalAddresses
 from socketd.net.interfaces import Interfaces
-from socketd.net.listen import Bound, CannotListen, bind
+from socketd.net.inherit import Inherited
+from socketd.net.layers import layered, make_context
+from socketd.net.listen import Bound, CannotListen, bind, inherit
 from socketd.net.site import Roster, Site
 from socketd.net.wheel import Wheel
 from socketd.operator import OperatorQueue
 from socketd.protocols.declaration import Surroundings
 from socketd.settings import model
+from socketd.settings.listeners import Listener
 
 
 #: Seconds between two looks at the clock.
 LOOK_INTERVAL = 1.0
+
+#: Every so many looks the files of certificates may have changed.
+CERTIFICATE_LOOK = 5
 
 #: Every so many looks the machine's own addresses may have changed.
 SURVEY = 30
@@ -74,6 +81,7 @@ class SocketService(Service):
     @ivar settings: what the configuration says of it.
     @ivar site: what its ports and connections share.
     @ivar bound: its listeners, once they are bound.
+    @ivar context: what it shows of itself in TLS; C{None} if it does not speak it.
     """
 
     def __init__(
@@ -84,6 +92,7 @@ class SocketService(Service):
         surroundings: Surroundings,
         own_ports: Callable[[], Collection[int]],
         interfaces: LocalAddresses,
+        inherited: Inherited,
     ) -> None:
         self.setName(settings.name)
         self.settings = settings
@@ -93,6 +102,8 @@ class SocketService(Service):
         self._surroundings = surroundings
         self._own_ports = own_ports
         self._interfaces = interfaces
+        self._inherited = inherited
+        self.context = make_context(settings, surroundings.wall_clock)
 
     def bind(self) -> list[str]:
         """
@@ -100,16 +111,30 @@ class SocketService(Service):
 
         @return: for each one that could not be bound, the reason.
         """
-        reasons = []
+        reasons = [f"[{self.name}] {option}: {text}" for option, text in self._load()]
         for listener in self.settings.listeners:
             try:
-                self.bound.append(bind(listener, self.settings.sockets))
+                self.bound += self._bind(listener)
             except CannotListen as problem:
                 if listener.optional and problem.absent:
                     self.site.emit(LISTENER_SKIPPED, listener=str(listener), error=str(problem))
                 else:
                     reasons.append(f"[{self.name}] cannot listen at {listener}: {problem}")
         return reasons
+
+    def _load(self) -> Iterable[tuple[str, str]]:
+        return () if self.context is None else self.context.load()
+
+    def _bind(self, listener: Listener) -> list[Bound]:
+        if not listener.is_inherited:
+            return [bind(listener, self.settings.sockets)]
+        found = self._inherited.named(listener.name)
+        if not found:
+            names = ", ".join(self._inherited.names()) or "none"
+            raise CannotListen(
+                f"no such socket was handed over (there is {names}); twistd must not fork"
+            )
+        return [inherit(listener, one, self.settings.declared) for one in found]
 
     def startService(self) -> None:
         """
@@ -131,7 +156,7 @@ class SocketService(Service):
         super().stopService()
         self.close()
         for connection in self.site.connections:
-            connection.loseConnection()
+            connection.hang_up()
         return self.site.when_empty()
 
     def close(self) -> None:
@@ -148,9 +173,11 @@ class SocketService(Service):
 
     def _serve(self, bound: Bound) -> None:
         declared, options = self.settings.declared, self.settings.options
-        if bound.listener.is_stream:
+        if bound.is_stream:
             factory = StreamFactory(self.settings, self._surroundings)
-            bound.serve(self._reactor, factory, self.site)
+            layers = (factory, bound.listener, self.settings, self.context, self._reactor)
+            speaker, stream_terms = layered(*layers)
+            bound.serve(self._reactor, speaker, self.site, stream_terms)
             return
         guard = make_guard(
             self.settings, bound.sock, self._reactor, self._own_ports, self._interfaces
@@ -158,6 +185,19 @@ class SocketService(Service):
         terms = DatagramTerms(guard, declared.reply_floor(options), declared.timestamped)
         speaker = declared.datagram(options, self._surroundings)
         bound.serve(self._reactor, speaker, self.site, terms)
+
+    def renew_certificates(self) -> None:
+        """
+        Take certificates that have changed, or say what is wrong with them.
+        """
+        if self.context is None or not self.context.changed():
+            return
+        complaints = self.context.load()
+        for option, text in complaints:
+            self.site.emit(CERTIFICATE_REFUSED, option=option, error=text)
+        if not complaints:
+            until = datetime.fromtimestamp(self.context.not_after, UTC)
+            self.site.emit(CERTIFICATE_LOADED, until=f"{until:%Y-%m-%d %H:%M:%S} UTC")
 
     def forget_sources(self) -> None:
         """
@@ -176,6 +216,7 @@ class Daemon(MultiService):
     @ivar reactor: runs them.
     @ivar settings: the configuration.
     @ivar wall_clock: the time of day, in seconds since 1970.
+    @ivar inherited: what systemd has handed over.
     @ivar capacity: how many connections there may be.
     @ivar clock_watch: what the kernel knows of its clock.
     """
@@ -184,6 +225,7 @@ class Daemon(MultiService):
     settings: model.Settings
     wall_clock: Any
     max_connections: int | None = None
+    inherited: Inherited = Inherited()
     began: float = field(init=False)
     journal: Journal = field(init=False)
     roster: Roster = field(factory=Roster, init=False)
@@ -219,10 +261,10 @@ class Daemon(MultiService):
             self.roster,
             service.common.log_connections,
             service.common.log_messages,
-            make_door(service.door, self.capacity, self.reactor),
+            make_door(service.door, self.capacity, self.reactor, service.tls.handshake_timeout),
             self._wheel,
         )
-        around = (surroundings, self.datagram_ports, self._interfaces)
+        around = (surroundings, self.datagram_ports, self._interfaces, self.inherited)
         SocketService(self.reactor, service, site, *around).setServiceParent(self)
 
     @property
@@ -258,6 +300,9 @@ class Daemon(MultiService):
         step = self.clock_watch.poll()
         if step:
             self.journal.emit(CLOCK_STEPPED, seconds=round(step, 3))
+        if turn % CERTIFICATE_LOOK == 0:
+            for child in self.socket_services:
+                child.renew_certificates()
         if turn % SURVEY == 0:
             for child in self.socket_services:
                 child.forget_sources()
@@ -270,6 +315,10 @@ class Daemon(MultiService):
         @raise CannotStart: if one cannot be bound; then none stays bound.
         """
         reasons = [reason for service in self.socket_services for reason in service.bind()]
+        reasons += self.inherited.complaints
+        claimed = {listener.name for s in self.settings.services for listener in s.listeners}
+        for one in self.inherited.unclaimed(claimed):
+            reasons.append(f"no service names the inherited socket {one.name} ({one.describe()})")
         if reasons:
             for service in self.socket_services:
                 service.close()

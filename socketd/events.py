@@ -66,6 +66,26 @@ ACCEPT_FAILED = Event(
     LogLevel.warn,
     "{service} cannot accept connections: {error}; trying again every {seconds} s",
 )
+PROXY_REFUSED = Event(
+    "proxy_refused", LogLevel.debug, "{service} has no PROXY header from {peer}: {error}", True
+)
+TLS_SECURED = Event(
+    "tls_secured",
+    LogLevel.debug,
+    "connection from {peer} ({service} {connection}) speaks {version} {cipher} {alpn} {client}",
+    True,
+)
+TLS_FAILED = Event(
+    "tls_failed", LogLevel.debug, "no TLS with {peer} ({service}): {reason}: {error}", True
+)
+CERTIFICATE_LOADED = Event(
+    "certificate_loaded", LogLevel.info, "{service} has new certificates, to {until}"
+)
+CERTIFICATE_REFUSED = Event(
+    "certificate_refused",
+    LogLevel.error,
+    "{service} keeps its certificates; {option}: {error}",
+)
 CLOCK_STEPPED = Event(
     "clock_stepped",
     LogLevel.warn,

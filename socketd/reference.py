@@ -12,6 +12,7 @@ from typing import Any
 
 from socketd.protocols.registry import installed
 from socketd.settings.model import DaemonOptions, DoorOptions, ServiceOptions, SocketOptions
+from socketd.settings.tls import TlsOptions
 from socketd.settings.options import REQUIRED, Option, declared
 from socketd.settings.values import RATE
 
@@ -33,6 +34,7 @@ def markdown() -> str:
         ("Every service", ServiceOptions),
         ("Every service: the door", DoorOptions),
         ("Every service: socket options", SocketOptions),
+        ("Every service: TLS", TlsOptions),
     ]
     found = installed()
     groups += [(f"`protocol = {name}`", found[name].options) for name in sorted(found)]

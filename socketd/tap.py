@@ -19,6 +19,7 @@ from socketd.control.console import ConsoleService
 from socketd.daemon import CannotStart, Daemon
 from socketd.net.batch import batched
 from socketd.net.descriptors import complaints, most_connections, raise_limit
+from socketd.net.inherit import Inherited
 from socketd.settings.complaints import SettingsError
 from socketd.settings.places import find_config, make_private, runtime_directory
 
@@ -122,7 +123,8 @@ def makeService(options: Options, reactor: Any = None) -> Root:
             raise SystemExit(f"socketd: {problem}") from None
     root = Root()
     most = most_connections(settings, limit)
-    daemon = Daemon(batched(reactor), settings, time.time, most)
+    inherited = Inherited.take(os.environ, os.getpid())
+    daemon = Daemon(batched(reactor), settings, time.time, most, inherited)
     if options["console"]:
         console = ConsoleService(reactor, daemon, sys.stdout)
         console.setServiceParent(root)

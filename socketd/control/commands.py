@@ -138,13 +138,13 @@ def _reply(daemon: Daemon, number: str, text: str) -> Reply:
     if question is not None:
         answer(daemon, question, text.encode())
     else:
-        connection.write(text.encode())
+        connection.speak(text.encode())
     return Reply(f"sent to {connection.connection_id}")
 
 
 def _close(daemon: Daemon, number: str) -> Reply:
     connection = _find(daemon, number)
-    connection.loseConnection()
+    connection.hang_up()
     return Reply(f"closing {connection.connection_id}")
 
 

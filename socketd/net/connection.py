@@ -82,6 +82,8 @@ class StreamConnection(Timed, Handle):
     @ivar began: when it was accepted, on the reactor's clock.
     @ivar messages_received: receives that brought bytes.
     @ivar disconnecting: whether closing has begun.
+    @ivar voice: the transport that the service's protocol writes to, where it is
+        another one: that of TLS.
     """
 
     __slots__ = (
@@ -92,8 +94,10 @@ class StreamConnection(Timed, Handle):
         "_entrance",
         "_family",
         "_half_closing",
+        "_known",
         "_paused",
         "_peer",
+        "_peer_family",
         "_producer",
         "_producer_paused",
         "_read_ended",
@@ -105,6 +109,7 @@ class StreamConnection(Timed, Handle):
         "messages_received",
         "protocol",
         "reactor",
+        "voice",
     )
 
     def __init__(
@@ -117,7 +122,7 @@ class StreamConnection(Timed, Handle):
     ) -> None:
         self.reactor = reactor
         self._socket = sock
-        self._family = sock.family
+        self._family = self._peer_family = sock.family
         # read(2) and write(2) on the number cost less than the socket's methods;
         # once it is closed, and may be another's, connected is false.
         self._descriptor = sock.fileno()
@@ -135,19 +140,43 @@ class StreamConnection(Timed, Handle):
         self._streaming = self._producer_paused = False
         self._paused = self._reading = self._read_ended = self._ending = False
         self._shut = self._half_closing = self._discarding = self._aborting = False
+        self._known = self.settling = False
+        self.voice: Any = None
         self.slot, self.overdue, self._grace_ends = NOWHERE, "", 0.0
 
-    def begin(self, protocol: IProtocol) -> None:
+    def begin(self, protocol: IProtocol, settling: bool = False, known: bool = True) -> None:
         """
         Connect the protocol, and start to read.
+
+        @param settling: whether something has to be agreed on before the service
+            begins; there is a deadline for that.
+        @param known: whether the peer is the real one, and no balancer.
         """
         self.protocol = protocol
+        self.settling = settling
         self.site.enter(self)
         self.start_deadlines()
-        if self.site.announced:
-            self.site.emit(CONNECTION_MADE, self.site.log_connections, **self._facts())
+        if known:
+            self.announce()
         self._call(partial(protocol.makeConnection, self))
         self._update_reading()
+
+    def announce(self) -> None:
+        """
+        Say that the peer has come.
+        """
+        self._known = True
+        if self.site.announced:
+            self.site.emit(CONNECTION_MADE, self.site.log_connections, **self._facts())
+
+    def introduce(self, family: int, peer: Any, entrance: Entrance | None) -> None:
+        """
+        Take note of the real peer, for whom a balancer speaks.
+
+        @param entrance: what is handed back when the peer has gone.
+        """
+        self._peer_family, self._peer, self._entrance = family, peer, entrance
+        self.announce()
 
     # Reading
 
@@ -171,13 +200,19 @@ class StreamConnection(Timed, Handle):
         self.bytes_received += len(data)
         if self._discarding:
             return
-        if self.site.observed:
-            self.site.message(host_of(self._family, self._peer), data)
+        if self.site.observed and not self.settling and self.voice is None:
+            self.observe(data)
         try:
             self.protocol.dataReceived(data)
         except Exception as problem:
             self.report(problem)
             self.abortConnection()
+
+    def observe(self, data: bytes) -> None:
+        """
+        Tell whoever wants to know of each message.
+        """
+        self.site.message(host_of(self._peer_family, self._peer), data)
 
     def readConnectionLost(self, reason: Failure) -> None:
         """
@@ -380,6 +415,18 @@ class StreamConnection(Timed, Handle):
         if self._has_more():
             self.start_grace(self.reactor.seconds())
 
+    def speak(self, data: bytes) -> None:
+        """
+        Send bytes as the service's protocol would, through TLS where that is spoken.
+        """
+        (self.voice or self).write(data)
+
+    def hang_up(self) -> None:
+        """
+        Close as the service's protocol would.
+        """
+        (self.voice or self).loseConnection()
+
     def loseWriteConnection(self) -> None:
         """
         Shut down the writing side once all that is owed is sent.
@@ -420,7 +467,7 @@ class StreamConnection(Timed, Handle):
         self.site.leave(self)
         if self._entrance is not None:
             self._entrance.leave()
-        if self.site.announced:
+        if self.site.announced and self._known:
             self._say_goodbye(self.overdue or _ENDS.get(reason.type, "failed"))
         self._call(partial(self.protocol.connectionLost, reason))
 

@@ -13,7 +13,7 @@ from attrs import define, field, frozen
 from socketd.admission import Capacity, Networks, Sources, packed
 from socketd.net.guard import NETWORK, Guard, LocalAddresses, Rules
 from socketd.settings.model import DoorOptions, Service
-from socketd.settings.networks import ANY, network_words
+from socketd.settings.networks import ANY, Network, network_words
 
 #: What is allowed where the configuration does not say.
 STREAM_NETWORKS = ANY
@@ -39,6 +39,7 @@ class Deadlines:
     @ivar idle: without a byte in either direction.
     @ivar stall: without taking a byte of what it is owed.
     @ivar lifetime: altogether.
+    @ivar handshake: until a PROXY header and the keys of TLS are agreed on.
     @ivar first_look: when a connection is first looked at, after it came.
     """
 
@@ -46,6 +47,7 @@ class Deadlines:
     idle: float = 0.0
     stall: float = 0.0
     lifetime: float = 0.0
+    handshake: float = 0.0
     first_look: float = field(init=False)
 
     @first_look.default
@@ -108,7 +110,9 @@ class Entrance:
         self._sources.leave(self._key)
 
 
-def make_door(options: DoorOptions, daemon: Capacity, clock: Any) -> Door:
+def make_door(
+    options: DoorOptions, daemon: Capacity, clock: Any, handshake_timeout: float = 0.0
+) -> Door:
     """
     Make the door of a service's streams.
 
@@ -118,7 +122,7 @@ def make_door(options: DoorOptions, daemon: Capacity, clock: Any) -> Door:
     per_source, rate = options.max_per_source, options.accept_rate
     return Door(
         capacity=Capacity(options.max_connections, daemon),
-        networks=Networks(options.allow or STREAM_NETWORKS, options.deny),
+        networks=_networks(options, STREAM_NETWORKS),
         sources=_sources(per_source or MAX_PER_SOURCE, rate or ACCEPT_RATE, options, clock),
         local_sources=_sources(per_source, rate, options, clock),
         deadlines=Deadlines(
@@ -126,8 +130,13 @@ def make_door(options: DoorOptions, daemon: Capacity, clock: Any) -> Door:
             options.idle_timeout,
             options.stall_timeout,
             options.lifetime,
+            handshake_timeout,
         ),
     )
+
+
+def _networks(options: DoorOptions, default: tuple[Network, ...]) -> Networks:
+    return Networks(default if options.allow is None else options.allow, options.deny)
 
 
 def _sources(
@@ -155,7 +164,7 @@ def make_guard(
         return None
     options = service.door
     rules = Rules(
-        networks=Networks(options.allow or DATAGRAM_NETWORKS, options.deny),
+        networks=_networks(options, DATAGRAM_NETWORKS),
         udp_rate=options.udp_rate,
         udp_burst=options.udp_burst,
         service_rate=options.udp_service_rate,

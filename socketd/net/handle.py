@@ -23,6 +23,7 @@ class Handle:
     _descriptor: int
     _family: int
     _peer: Any
+    _peer_family: int
     _socket: socket.socket
 
     def fileno(self) -> int:
@@ -41,7 +42,7 @@ class Handle:
         """
         The address of the other side.
         """
-        return to_address(self._family, socket.SOCK_STREAM, self._peer)
+        return to_address(self._peer_family, socket.SOCK_STREAM, self._peer)
 
     def getHost(self) -> Any:
         """
@@ -82,7 +83,7 @@ class Handle:
         """
         The address of the other side, for people.
         """
-        return describe(self._family, self._peer)
+        return describe(self._peer_family, self._peer)
 
     @property
     def _tcp(self) -> bool:

@@ -20,11 +20,12 @@ from twisted.internet.protocol import DatagramProtocol
 from socketd.net.addresses import describe
 from socketd.net.datagram import DatagramTerms
 from socketd.net.datagram_batch import datagram_port
+from socketd.net.inherit import InheritedSocket
 from socketd.net.site import Site
 from socketd.net.sockopts import TABLE, Refused, wanted
-from socketd.net.stream import StreamPort
+from socketd.net.stream import StreamPort, StreamTerms
 from socketd.settings.listeners import Listener
-from socketd.settings.model import SocketOptions
+from socketd.settings.model import Declared, SocketOptions
 
 #: The receive buffer of datagram sockets (bytes) where the configuration gives none.
 RECEIVE_BUFFER = 1024 * 1024
@@ -61,11 +62,18 @@ class Bound:
     def _identify(self) -> tuple[int, int] | None:
         return _identity(self.listener.path) if self.listener.path else None
 
+    @property
+    def is_stream(self) -> bool:
+        """
+        Whether the socket accepts connections.
+        """
+        return self.sock.type == socket.SOCK_STREAM
+
     def __str__(self) -> str:
         """
         Write the address with the port that the kernel chose.
         """
-        address = describe(self.listener.family, self.sock.getsockname())
+        address = describe(self.sock.family, self.sock.getsockname())
         return f"{self.listener.kind} {address.removeprefix('unix ')}"
 
     def serve(
@@ -73,15 +81,15 @@ class Bound:
         reactor: Any,
         speaker: IProtocolFactory | DatagramProtocol,
         site: Site,
-        *terms: DatagramTerms,
+        *terms: StreamTerms | DatagramTerms,
     ) -> IListeningPort:
         """
         Begin to serve.
 
         @param speaker: a factory for streams, a protocol for datagrams.
-        @param terms: on which datagrams are answered; all are where none are given.
+        @param terms: on which peers are served; as Twisted does where none are given.
         """
-        make: Any = StreamPort if self.listener.is_stream else datagram_port
+        make: Any = StreamPort if self.is_stream else datagram_port
         port = make(reactor, self.sock, speaker, site, *terms)
         port.stopping = self._remove_file
         self.port = port
@@ -120,6 +128,20 @@ def bind(listener: Listener, options: SocketOptions) -> Bound:
         sock.close()
         raise _cannot(problem) from None
     return Bound(listener, sock)
+
+
+def inherit(listener: Listener, found: InheritedSocket, declared: Declared) -> Bound:
+    """
+    Take a socket that was handed over as one of a listener's.
+
+    @raise CannotListen: if the protocol has no form for it.
+    """
+    form = "stream" if found.is_stream else "datagram"
+    if getattr(declared, form) is None:
+        raise CannotListen(f"{found.describe()} is for {form}s, which the protocol does not have")
+    if not found.is_stream and (listener.tls or listener.proxied):
+        raise CannotListen(f"{found.describe()} is for datagrams; only streams have TLS or PROXY")
+    return Bound(listener, found.sock)
 
 
 def _prepare(sock: socket.socket, listener: Listener, options: SocketOptions) -> None:

@@ -44,12 +44,12 @@ class Connection(Counting, Protocol):
         Keep to the deadlines.
         """
 
-    def write(self, data: bytes) -> None:
+    def speak(self, data: bytes) -> None:
         """
         Send bytes.
         """
 
-    def loseConnection(self) -> None:
+    def hang_up(self) -> None:
         """
         Close, after what is owed is sent.
         """

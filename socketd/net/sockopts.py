@@ -56,6 +56,9 @@ class SocketOption:
         """
         Say whether sockets of such a listener have this option.
         """
+        if listener.is_inherited:
+            # It has those that its socket unit gave it.
+            return False
         return listener.family in self.families and (listener.is_stream or not self.tcp)
 
     def apply(self, sock: socket.socket, value: Any) -> None:

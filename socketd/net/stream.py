@@ -8,6 +8,7 @@ import socket
 from errno import ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPERM, EPROTO
 from typing import Any
 
+from attrs import frozen
 from twisted.internet.interfaces import (
     IDelayedCall,
     IListeningPort,
@@ -17,10 +18,12 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import implementer
 
+from socketd.admission import Networks, packed
 from socketd.events import ACCEPT_FAILED
 from socketd.net.connection import RESET, StreamConnection
 from socketd.net.door import Entrance
 from socketd.net.port import Port
+from socketd.net.proxied import PROXY_SOURCE
 from socketd.net.site import Site
 
 #: Connections that one wake-up accepts, so that the others have their turn.
@@ -36,6 +39,22 @@ _EXHAUSTED = (EMFILE, ENFILE, ENOBUFS, ENOMEM)
 _ACCEPT_AGAIN = (ECONNABORTED, EPERM, EPROTO)
 
 
+@frozen(eq=False)
+class StreamTerms:
+    """
+    What comes before a connection is served.
+
+    @ivar settles: whether something has to be agreed on, within a deadline.
+    @ivar proxies: whose PROXY headers are believed; C{None}: none are wanted.
+    """
+
+    settles: bool = False
+    proxies: Networks | None = None
+
+
+DIRECT = StreamTerms()
+
+
 @implementer(IListeningPort, IReadDescriptor, ILoggingContext)
 class StreamPort(Port):
     """
@@ -43,10 +62,16 @@ class StreamPort(Port):
     """
 
     def __init__(
-        self, reactor: Any, sock: socket.socket, factory: IProtocolFactory, site: Site
+        self,
+        reactor: Any,
+        sock: socket.socket,
+        factory: IProtocolFactory,
+        site: Site,
+        terms: StreamTerms = DIRECT,
     ) -> None:
         super().__init__(reactor, sock, site)
         self._factory = factory
+        self._terms = terms
         self._retry: IDelayedCall | None = None
         self._waits = False
         self._logged = float("-inf")
@@ -88,11 +113,18 @@ class StreamPort(Port):
                     continue
                 self._pause(problem)
                 return
-            reason, entrance = self._site.door.let_in(sock.family, peer)
+            reason, entrance = self._let_in(peer)
             if reason:
                 self._refuse(sock, reason)
             else:
                 self._serve(sock, peer, entrance)
+
+    def _let_in(self, peer: Any) -> tuple[str | None, Entrance | None]:
+        if self._terms.proxies is None:
+            return self._site.door.let_in(self._family, peer)
+        # Whom the balancer speaks for is asked when its header is there.
+        believed = self._family == socket.AF_UNIX or self._terms.proxies.admits(packed(peer[0]))
+        return (None if believed else PROXY_SOURCE), None
 
     def _refuse(self, sock: socket.socket, reason: str) -> None:
         """
@@ -130,7 +162,7 @@ class StreamPort(Port):
             if entrance is not None:
                 entrance.leave()
         else:
-            connection.begin(protocol)
+            connection.begin(protocol, self._terms.settles, self._terms.proxies is None)
 
     def _pause(self, problem: OSError) -> None:
         """

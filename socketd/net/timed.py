@@ -17,6 +17,7 @@ CLOSE_GRACE = 5.0
 FIRST_BYTE = "first_byte_timeout"
 IDLE = "idle_timeout"
 STALL = "stall_timeout"
+HANDSHAKE = "handshake_timeout"
 LIFETIME = "lifetime"
 GRACE = "close_grace"
 
@@ -25,6 +26,7 @@ class Timed:
     """
     The part of a connection that looks at the clock.
 
+    @ivar settling: whether something has to be agreed on before the service begins.
     @ivar slot: the wheel's.
     @ivar overdue: the deadline that ended the connection; empty if none did.
     """
@@ -43,6 +45,7 @@ class Timed:
         "connected",
         "disconnecting",
         "overdue",
+        "settling",
         "site",
         "slot",
     )
@@ -54,6 +57,7 @@ class Timed:
     connected: bool
     disconnecting: bool
     overdue: str
+    settling: bool
     slot: int
     _aborting: bool
     _buffered: int
@@ -69,9 +73,10 @@ class Timed:
         """
         self._active_at = self._drained_at = self.began
         self._seen_received = self._seen_sent = 0
-        first = self.site.door.deadlines.first_look
+        limits = self.site.door.deadlines
+        first = limits.handshake if self.settling else limits.first_look
         if first:
-            self.site.wheel.put(self, self.began + first)
+            self.site.wheel.put(self, self.began + min(first, limits.first_look or first))
 
     def look(self, now: float) -> None:
         """
@@ -104,6 +109,8 @@ class Timed:
             return GRACE
         if limits.stall and now - self._drained_at >= limits.stall:
             return STALL
+        if self.settling and now - self.began >= limits.handshake:
+            return HANDSHAKE
         if self.disconnecting:
             return ""
         if limits.lifetime and now - self.began >= limits.lifetime:
@@ -119,15 +126,16 @@ class Timed:
         if found != GRACE:
             self.overdue = found
             self.site.tally.overdue[found] += 1
-        if found in (GRACE, STALL):
+        if found in (GRACE, STALL, HANDSHAKE):
             self.abortConnection()
         else:
-            self.loseConnection()
+            self.hang_up()
 
     def _look_again(self, now: float) -> None:
         limits, age = self.site.door.deadlines, now - self.began
         wanted = [span / LOOKS for span in (limits.idle, limits.stall) if span]
-        wanted += [limit - age for limit in (limits.first_byte, limits.lifetime) if limit > age]
+        whole = (limits.first_byte, limits.lifetime, self.settling and limits.handshake)
+        wanted += [limit - age for limit in whole if limit > age]
         if self._grace_ends:
             wanted.append(self._grace_ends - now)
         if wanted:
@@ -140,7 +148,7 @@ class Timed:
         self._grace_ends = now + CLOSE_GRACE
         self.site.wheel.put(self, self._grace_ends)
 
-    def loseConnection(self) -> None:
+    def hang_up(self) -> None:
         """
         Close, after what is owed is sent.
         """

@@ -18,7 +18,7 @@ from twisted.internet.protocol import DatagramProtocol, Protocol
 from socketd.protocols.amplification import udp_amplify_option
 from socketd.protocols.declaration import Declaration
 from socketd.settings.options import REQUIRED, option
-from socketd.settings.values import SIZE, Kind, within
+from socketd.settings.values import Kind
 
 #: RFC 865 has a quote fit 512 characters, and every datagram that size arrives.
 MAX_QUOTE = 512

@@ -1,9 +1,11 @@
 """
 Listener strings: where a service is served, in Twisted's endpoint grammar.
 
-C{tcp:PORT[:interface=A][:backlog=N]}, C{tcp6:}, C{udp:}, C{udp6:},
-C{unix:PATH[:mode=660][:backlog=N]} and C{unixgram:PATH[:mode=660]}; a
-backslash takes the meaning from the colon or equals sign behind it.
+C{tcp:PORT[:interface=A][:backlog=N]}, C{tcp6:}, C{tls:}, C{tls6:}, C{udp:}, C{udp6:},
+C{unix:PATH[:mode=660][:backlog=N]}, C{unixgram:PATH[:mode=660]} and
+C{systemd:NAME[:tls=yes]}; C{haproxy:} in front of one for streams has each
+connection begin with a PROXY header.  A backslash takes the meaning from the colon
+or equals sign behind it.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from socketd.settings.complaints import nearest
 
@@ -31,9 +33,17 @@ DEFAULT_MODE = 0o660
 #: sun_path of Linux holds 108 bytes with the final NUL (unix(7)).
 MAX_PATH = 107
 
+#: A socket that systemd hands over; its family and type are its own.
+INHERITED = "systemd"
+
+#: In front of a listener: a PROXY header comes first.
+PROXIED = "haproxy:"
+
 _KINDS = {
     "tcp": (socket.AF_INET, socket.SOCK_STREAM),
     "tcp6": (socket.AF_INET6, socket.SOCK_STREAM),
+    "tls": (socket.AF_INET, socket.SOCK_STREAM),
+    "tls6": (socket.AF_INET6, socket.SOCK_STREAM),
     "unix": (socket.AF_UNIX, socket.SOCK_STREAM),
     "udp": (socket.AF_INET, socket.SOCK_DGRAM),
     "udp6": (socket.AF_INET6, socket.SOCK_DGRAM),
@@ -54,6 +64,9 @@ class Listener:
     @ivar backlog: how many connections may wait to be accepted.
     @ivar optional: whether to go without it on a machine that lacks its
         address or its whole address family.
+    @ivar name: by which systemd hands its sockets over.
+    @ivar tls: whether TLS is spoken.
+    @ivar proxied: whether each connection begins with a PROXY header.
     """
 
     kind: str
@@ -63,6 +76,16 @@ class Listener:
     mode: int = DEFAULT_MODE
     backlog: int = DEFAULT_BACKLOG
     optional: bool = False
+    name: str = ""
+    tls: bool = False
+    proxied: bool = False
+
+    @property
+    def is_inherited(self) -> bool:
+        """
+        Whether systemd hands its sockets over.
+        """
+        return self.kind == INHERITED
 
     @property
     def family(self) -> socket.AddressFamily:
@@ -81,15 +104,17 @@ class Listener:
     @property
     def is_stream(self) -> bool:
         """
-        Whether it accepts connections.
+        Whether it accepts connections; what systemd hands over may.
         """
-        return self.type == socket.SOCK_STREAM
+        return not self.is_inherited and self.type == socket.SOCK_STREAM
 
     def __str__(self) -> str:
         """
         Write it for people: C{tcp 127.0.0.1:7007}.
         """
-        if self.family == socket.AF_UNIX:
+        if self.is_inherited:
+            return f"{self.kind} {self.name}"
+        if self.path:
             return f"{self.kind} {self.path}"
         host = self.interface or "*"
         return f"{self.kind} {f'[{host}]' if ':' in host else host}:{self.port}"
@@ -102,12 +127,20 @@ def parse_listener(text: str, runtime: str) -> Listener:
     @param runtime: what L{RUNTIME} stands for in a UNIX path.
     @raise ValueError: says what is wrong and what would be right.
     """
+    if text.startswith(PROXIED):
+        listener = parse_listener(text.removeprefix(PROXIED), runtime)
+        if not (listener.is_inherited or listener.is_stream) or listener.proxied:
+            raise ValueError(f"has {PROXIED} in front of {listener.kind}:; write it before tcp:")
+        return evolve(listener, proxied=True)
     positional, keywords = _split(text)
     if not positional:
         raise ValueError("has no kind; write tcp:PORT, udp:PORT or unix:PATH")
     kind, *rest = positional
+    if kind == INHERITED:
+        return _parse_inherited(rest, keywords)
     if kind not in _KINDS:
-        raise ValueError(f"has the unknown kind {kind}:; {nearest(kind, _KINDS)}")
+        kinds = [*_KINDS, INHERITED, PROXIED.removesuffix(":")]
+        raise ValueError(f"has the unknown kind {kind}:; {nearest(kind, kinds)}")
     family, type_ = _KINDS[kind]
     known = {"mode" if family == socket.AF_UNIX else "interface", "optional"}
     known |= {"backlog"} if type_ == socket.SOCK_STREAM else set()
@@ -119,7 +152,15 @@ def parse_listener(text: str, runtime: str) -> Listener:
     if family == socket.AF_UNIX:
         return Listener(kind, path=_path(rest[0], runtime), **arguments)
     _check_family(arguments.get("interface", ""), family, kind)
-    return Listener(kind, port=_port(rest[0]), **arguments)
+    return Listener(kind, port=_port(rest[0]), tls=kind in ("tls", "tls6"), **arguments)
+
+
+def _parse_inherited(rest: list[str], keywords: dict[str, str]) -> Listener:
+    for name in keywords.keys() - {"tls"}:
+        raise ValueError(f"has the unknown argument {name}=; {nearest(name, ['tls'])}")
+    if len(rest) != 1 or not rest[0]:
+        raise ValueError("takes one name, that of FileDescriptorName=: systemd:NAME")
+    return Listener(INHERITED, name=rest[0], tls=_yes_no("tls", keywords.get("tls", "no")))
 
 
 def _split(text: str) -> tuple[list[str], dict[str, str]]:
@@ -186,8 +227,12 @@ def _is_number(text: str, lowest: int) -> bool:
 
 
 def _optional(text: str) -> bool:
+    return _yes_no("optional", text)
+
+
+def _yes_no(name: str, text: str) -> bool:
     if text not in ("yes", "no"):
-        raise ValueError(f"has optional={text}; write yes or no")
+        raise ValueError(f"has {name}={text}; write yes or no")
     return text == "yes"
 
 

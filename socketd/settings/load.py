@@ -18,6 +18,7 @@ from socketd.settings.model import DaemonOptions, Declared, DoorOptions, Service
 from socketd.settings.model import ServiceOptions, Settings, SocketOptions
 from socketd.settings.networks import is_public
 from socketd.settings.options import REQUIRED, Option, declared
+from socketd.settings.tls import TlsOptions
 from socketd.settings.values import parse_list
 
 #: No configuration of this daemon comes near; a wrong path may name a film.
@@ -27,7 +28,7 @@ DAEMON = "socketd"
 DEFAULTS = "defaults"
 
 #: The options that every service has.
-_COMMON = (ServiceOptions, DoorOptions, SocketOptions)
+_COMMON = (ServiceOptions, DoorOptions, SocketOptions, TlsOptions)
 
 # A service's name stands in logs, tables and metrics without quotes.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
@@ -126,6 +127,8 @@ class _Loader:
         self._check_addresses(enabled)
         for service in enabled:
             self._check_amplification(service, special)
+            self._check_tls(service)
+            self._check_proxies(service)
         if not enabled and not self.complaints:
             message = "serves nothing; add a section such as [echo] with listen = tcp:7007"
             self.complaints.append(Complaint(self.file, 0, message))
@@ -164,7 +167,7 @@ class _Loader:
         inherited = {option: e for option, e in self.defaults.items() if option in known}
         entries = inherited | section.entries
         values = self._values(section.name, section.line, entries, known)
-        common, door, sockets, own = (
+        common, door, sockets, tls, own = (
             {option: values[option] for option in group if option in values} for group in groups
         )
         return Service(
@@ -175,6 +178,7 @@ class _Loader:
             common=ServiceOptions(**common),
             door=DoorOptions(**door),
             sockets=SocketOptions(**sockets),
+            tls=TlsOptions(**tls),
             options=declaration.options(**own),
             lines={option: entry.line for option, entry in entries.items()},
             inherited=frozenset(inherited.keys() - section.entries.keys()),
@@ -280,12 +284,39 @@ class _Loader:
             return
         entries = self.defaults | sections[service.name].entries
         entry = entries.get("allow")
-        if entry is None or "any" in parse_list(entry.value):
+        if entry is None or "any" in parse_list(entry.value, r"[,\s]"):
             return
         if any(map(is_public, service.door.allow or ())):
             message = "has a public network, for which udp_amplify would serve attacks on others;"
             message += " write udp_amplify = 0, or allow = any if that is what you want"
             self._complain(service.name, "allow", entry, message)
+
+    def _check_tls(self, service: Service) -> None:
+        """
+        Complain of TLS without a certificate, and of a certificate without TLS.
+        """
+        speaks = any(listener.tls for listener in service.listeners)
+        certified = bool(service.tls.tls_certificate)
+        if speaks and not certified and "tls_certificate" not in service.lines:
+            entry = Entry("", service.lines["listen"])
+            message = "has a listener for TLS, and no certificate; write tls_certificate = PATH"
+            self.complaints.append(Complaint(self.file, entry.line, message, service.name))
+        given = service.lines.keys() & declared(TlsOptions).keys() - service.inherited
+        if not speaks and service.listeners:
+            for name in sorted(given):
+                message = "is for TLS, which no listener here speaks; write tls:PORT"
+                found = (self.file, service.lines[name], message, service.name, name)
+                self.complaints.append(Complaint(*found))
+
+    def _check_proxies(self, service: Service) -> None:
+        """
+        Complain of PROXY headers that nobody may send.
+        """
+        proxied = [listener for listener in service.listeners if listener.proxied]
+        if proxied and not service.door.proxy_from and "proxy_from" not in service.lines:
+            message = "has a haproxy: listener that believes nobody; write proxy_from = NETWORKS"
+            line = service.lines["listen"]
+            self.complaints.append(Complaint(self.file, line, message, service.name))
 
     def _check_addresses(self, services: tuple[Service, ...]) -> None:
         """
@@ -294,8 +325,9 @@ class _Loader:
         seen: dict[tuple[str, str, int, str], str] = {}
         for service in services:
             for found in service.listeners:
-                key = (found.kind, found.interface, found.port, found.path)
-                if key in seen and (found.port or found.path):
+                family = found.kind.replace("tls", "tcp")
+                key = (family, found.interface, found.port, found.path or found.name)
+                if key in seen and any(key[2:]):
                     entry = Entry(str(found), service.lines["listen"])
                     message = f"is taken already, by [{seen[key]}]"
                     self._complain(service.name, "listen", entry, message)
@@ -303,6 +335,8 @@ class _Loader:
 
 
 def _check_form(listener: Listener, declaration: Declared) -> None:
+    if listener.is_inherited:
+        return
     form = "stream" if listener.is_stream else "datagram"
     if getattr(declaration, form) is None:
         other = "udp:" if listener.is_stream else "tcp:"

@@ -14,6 +14,7 @@ from attrs import frozen
 from socketd.settings.listeners import Listener
 from socketd.settings.networks import NETWORKS, PREFIXES, Network, Prefixes
 from socketd.settings.options import REQUIRED, option
+from socketd.settings.tls import TlsOptions
 from socketd.settings.values import DURATION, LIST, NUMBER, RATE, SIZE, WORD, YES_NO, Kind
 from socketd.settings.values import choice, within
 
@@ -33,6 +34,14 @@ def _parse_linger(text: str) -> bool:
     return True
 
 
+def _parse_path(text: str) -> str:
+    if "\n" in text or "\0" in text:
+        raise ValueError("is no path")
+    return text
+
+
+_PATH = Kind("path", _parse_path)
+_ADDRESS = Kind("listener", _parse_path)
 _SECONDS = within(DURATION, 1.0, 32767.0, "write 1s to 9h")
 _COUNT = within(NUMBER, 1, 127, "write 1 to 127")
 _BUFFER = within(SIZE, 1, 1024**3, "write up to 1GiB")
@@ -51,6 +60,22 @@ class DaemonOptions:
     )
     log_level: str = option(
         choice("debug", "info", "warn", "error"), "info", "The least important level to log."
+    )
+    control: str = option(
+        _PATH,
+        "",
+        "The UNIX socket for operators, {runtime}/control.sock for example; none where not given.",
+    )
+    http: str = option(
+        _ADDRESS,
+        "",
+        "Where /metrics and /healthz are, tcp:9155:interface=127.0.0.1 for example.",
+    )
+    log_format: str = option(
+        choice("text", "json"), "text", "Lines for people, or one JSON object each."
+    )
+    log_quiet: tuple[Network, ...] = option(
+        NETWORKS, (), "Whose connections are not logged: health checkers."
     )
     max_connections: int | None = option(
         _CAP,
@@ -128,7 +153,10 @@ class DoorOptions:
         _CAP, 8, "How many datagrams of one source may come at once, within that rate."
     )
     udp_service_rate: float = option(
-        RATE, 5000.0, "Datagrams of all sources together that are answered."
+        RATE, 5000.0, "Datagrams of all sources together that a listener answers."
+    )
+    proxy_from: tuple[Network, ...] = option(
+        NETWORKS, (), "Whose PROXY headers a haproxy: listener believes; others are reset."
     )
     guard_loopback: bool = option(
         YES_NO,
@@ -224,6 +252,7 @@ class Service:
     @ivar common: the options that every service has.
     @ivar door: who may come in.
     @ivar sockets: its socket options.
+    @ivar tls: how it is served over TLS.
     @ivar options: the protocol's own options, an instance of C{declared.options}.
     @ivar lines: the line that each option stands at, for later complaints.
     @ivar inherited: the options that stand in C{[defaults]} only.
@@ -236,6 +265,7 @@ class Service:
     common: ServiceOptions
     door: DoorOptions
     sockets: SocketOptions
+    tls: TlsOptions
     options: Any
     lines: Mapping[str, int] = attrs.field(eq=False, factory=dict)
     inherited: frozenset[str] = attrs.field(eq=False, factory=frozenset)

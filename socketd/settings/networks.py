@@ -4,6 +4,7 @@ Networks as an INI file names them.
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from attrs import frozen
@@ -24,6 +25,7 @@ WORDS = {
     ),
 }
 
+_FORM = re.compile(r"[0-9A-Fa-f:.]+(/[0-9]{1,3})?", re.ASCII)
 _MAPPED = IPv6Network("::ffff:0:0/96")
 
 
@@ -34,7 +36,7 @@ def network_words(*words: str) -> tuple[Network, ...]:
     return tuple(ip_network(text) for word in words for text in WORDS[word])
 
 
-#: Who a service does not serve as "the public": loopback and private networks.
+#: The networks that are not "the public".
 INTERNAL = network_words("loopback", "private")
 
 ANY = network_words("any")
@@ -63,9 +65,11 @@ def parse_networks(text: str) -> tuple[Network, ...]:
     """
     Read networks: C{192.0.2.0/24 2001:db8::/32 192.0.2.7 any loopback private}.
 
+    An IPv4 peer of an IPv6 socket is matched as the IPv4 peer that it is.
+
     @raise ValueError: names the first item that is none.
     """
-    return tuple(network for item in parse_list(text) for network in _item(item))
+    return tuple(network for item in parse_list(text, r"[,\s]") for network in _item(item))
 
 
 def is_public(network: Network) -> bool:
@@ -82,10 +86,12 @@ def _item(item: str) -> tuple[Network, ...]:
     if item in WORDS:
         return network_words(item)
     try:
+        if _FORM.fullmatch(item) is None:
+            raise ValueError("a scope, or a mask that is no number of bits")
         network = ip_network(item)
     except ValueError as error:
         if "host bits" in str(error):
-            right = ip_network(item, strict=False)
+            right = _canonical(ip_network(item, strict=False))
             raise ValueError(f"has {item}, with bits behind its prefix; write {right}") from None
         hint = nearest(item, WORDS) if item.isalpha() else "write 192.0.2.0/24 or 2001:db8::/32"
         raise ValueError(f"has {item}, which is no network; {hint}") from None
@@ -103,9 +109,9 @@ def _canonical(network: Network) -> Network:
 
 
 def _parse_prefixes(text: str) -> Prefixes:
-    ipv4, colon, ipv6 = text.partition(":")
-    if not (colon and ipv4.isdecimal() and ipv6.isdecimal() and text.isascii()):
+    if re.fullmatch(r"[0-9]{1,3}:[0-9]{1,3}", text) is None:
         raise ValueError("is no pair of prefix lengths; write 32:64")
+    ipv4, ipv6 = text.split(":")
     if not (1 <= int(ipv4) <= 32 and 1 <= int(ipv6) <= 128):
         raise ValueError("is out of range; write 1 to 32, a colon, and 1 to 128")
     return Prefixes(int(ipv4), int(ipv6))

@@ -97,11 +97,13 @@ def parse_text(text: str) -> bytes:
     return b"".join([*parts, text[end:].encode()])
 
 
-def parse_list(text: str) -> tuple[str, ...]:
+def parse_list(text: str, between: str = r"[,\n]") -> tuple[str, ...]:
     """
     Read a list: one item per line, or with commas between them.
+
+    @param between: the regular expression for what stands between two items.
     """
-    return tuple(item for item in (part.strip() for part in re.split("[,\n]", text)) if item)
+    return tuple(item for item in (part.strip() for part in re.split(between, text)) if item)
 
 
 def parse_word(text: str) -> str:

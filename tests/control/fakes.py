@@ -72,6 +72,18 @@ class FakeConnection(StringTransport):
         self.site.message(self.peer.partition(":")[0], data)
         self.protocol.dataReceived(data)
 
+    def speak(self, data: bytes) -> None:
+        """
+        Have the protocol's transport send bytes.
+        """
+        self.write(data)
+
+    def hang_up(self) -> None:
+        """
+        Close.
+        """
+        self.loseConnection()
+
     def look(self, now: float) -> None:
         """
         Have no deadline.

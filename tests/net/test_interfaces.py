@@ -104,7 +104,7 @@ class InterfacesTests(SynchronousTestCase):
         Give the next answer.
         """
         self.reads += 1
-        answer = self.answers.pop(0)
+        answer: Found | Exception = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
         return answer

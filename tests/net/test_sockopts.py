@@ -125,7 +125,16 @@ class WantedTests(SynchronousTestCase):
         """
         TCP alone has defaults, and they can be switched off.
         """
-        self.assertEqual(self.names("tcp:7"), {"so_reuseaddr": True, "tcp_nodelay": True})
+        expected = {
+            "so_reuseaddr": True,
+            "so_keepalive": True,
+            "tcp_nodelay": True,
+            "tcp_keepidle": 60.0,
+            "tcp_keepintvl": 10.0,
+            "tcp_keepcnt": 4,
+            "tcp_user_timeout": 30.0,
+        }
+        self.assertEqual(self.names("tcp:7"), expected)
         self.assertEqual(self.names("udp:7"), {})
         self.assertEqual(self.names("unix:/s"), {})
         self.assertFalse(self.names("tcp:7", tcp_nodelay=False)["tcp_nodelay"])

@@ -54,9 +54,17 @@ GOOD = [
     ("unix:{runtime}/a", Listener("unix", path="/run/test/a"), "unix /run/test/a"),
     ("unixgram:a:mode=0", Listener("unixgram", path="a", mode=0), "unixgram a"),
     ("unixgram:a:mode=777", Listener("unixgram", path="a", mode=0o777), "unixgram a"),
+    ("tls:443:backlog=9", Listener("tls", port=443, backlog=9, tls=True), "tls *:443"),
+    ("tls6:443", Listener("tls6", port=443, tls=True), "tls6 *:443"),
+    ("systemd:web", Listener("systemd", name="web"), "systemd web"),
+    ("systemd:web:tls=yes", Listener("systemd", name="web", tls=True), "systemd web"),
+    ("haproxy:tcp:7", Listener("tcp", port=7, proxied=True), "tcp *:7"),
+    ("haproxy:tls:7", Listener("tls", port=7, tls=True, proxied=True), "tls *:7"),
+    ("haproxy:unix:a", Listener("unix", path="a", proxied=True), "unix a"),
+    ("haproxy:systemd:web", Listener("systemd", name="web", proxied=True), "systemd web"),
 ]
 
-KINDS = "known are tcp, tcp6, udp, udp6, unix, unixgram"
+KINDS = "known are haproxy, systemd, tcp, tcp6, tls, tls6, udp, udp6, unix, unixgram"
 PORT = "a port is a number from 0 to 65535"
 BACKLOG = "a backlog is a number from 1 to 65535"
 MODE = "a mode is octal, such as 660"
@@ -102,6 +110,16 @@ BAD = {
     r"udp:7:interface=\:\:": "has an IPv6 interface; write udp6:",
     "tcp6:7:interface=127.0.0.1": "has an IPv4 interface; write tcp:",
     "udp6:7:interface=0.0.0.0": "has an IPv4 interface; write udp:",
+    r"tls:7:interface=\:\:1": "has an IPv6 interface; write tls6:",
+    "systemd": "takes one name, that of FileDescriptorName=: systemd:NAME",
+    "systemd:": "takes one name, that of FileDescriptorName=: systemd:NAME",
+    "systemd:a:b": "takes one name, that of FileDescriptorName=: systemd:NAME",
+    "systemd:a:tls=maybe": "has tls=maybe; write yes or no",
+    "systemd:a:backlog=5": "has the unknown argument backlog=; known are tls",
+    "haproxy:": f"has the unknown kind :; {KINDS}",
+    "haproxy:udp:7": "has haproxy: in front of udp:; write it before tcp:",
+    "haproxy:unixgram:a": "has haproxy: in front of unixgram:; write it before tcp:",
+    "haproxy:haproxy:tcp:7": "has haproxy: in front of tcp:; write it before tcp:",
 }
 
 #: Strings in the grammar of Twisted's endpoints, sense or not.

@@ -1,0 +1,294 @@
+"""
+Certificates and keys: read from PEM files, and checked before they are used.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv6Address
+from itertools import pairwise
+from typing import Any
+
+from attrs import frozen
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from socketd.settings.tls import PeerName
+
+#: A certificate is 1 to 4 KiB, a chain has few, and peers take no more than 100 KiB of
+#: them; authorities for clients are more, but never the thousands of a system's store.
+MAX_FILE_SIZE = 256 * 1024
+
+#: RSA keys of fewer bits are broken, and refused by OpenSSL and by peers.
+MIN_RSA_BITS = 2048
+
+#: What a server can prove itself with.
+Key = (
+    rsa.RSAPrivateKey
+    | ec.EllipticCurvePrivateKey
+    | ed25519.Ed25519PrivateKey
+    | ed448.Ed448PrivateKey
+)
+
+_BEGIN, _END = b"-----BEGIN ", b"-----END "
+_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
+
+#: What reading the fields of a strange certificate raises.
+_STRANGE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+
+
+class CertificateError(Exception):
+    """
+    A file that cannot be used.
+
+    @ivar option: the option that names it.
+    @ivar message: what is wrong and what would be right, in one line, without
+        anything of the file's contents.
+    """
+
+    def __init__(self, option: str, message: str) -> None:
+        super().__init__(option, message)
+        self.option = option
+        self.message = message
+
+
+@frozen
+class Identity:
+    """
+    What a server proves itself with.
+
+    @ivar key: the private key; never shown.
+    @ivar certificate: the server's own.
+    @ivar chain: who vouches for it, each for the one before; without the root.
+    @ivar names: the host names that the certificate is for, in lower case.
+    @ivar not_after: when the first of them expires (seconds since 1970).
+    @ivar fingerprint: SHA-256 of the certificate, in hexadecimal digits.
+    """
+
+    key: Key
+    certificate: x509.Certificate
+    chain: tuple[x509.Certificate, ...]
+    names: frozenset[str]
+    not_after: float
+    fingerprint: str
+
+    def __repr__(self) -> str:
+        """
+        Name it without its key.
+        """
+        return f"<Identity {self.fingerprint}>"
+
+
+def load_identity(
+    certificate: str,
+    key: str,
+    now: float,
+    options: tuple[str, str] = ("tls_certificate", "tls_key"),
+) -> Identity:
+    """
+    Read a certificate, its chain and its key, and check them.
+
+    @param certificate: the path of a PEM file: the certificate, then its chain.
+    @param key: the path of the key's PEM file; may be the same.
+    @param now: the time of day (seconds since 1970).
+    @param options: the names of the options that have the paths.
+    @raise CertificateError: says what is wrong with them.
+    """
+    chain = _read_certificates(certificate, options[0])
+    _check_times(chain, now, certificate, options[0])
+    _check_order(chain, certificate, options[0])
+    private = _read_key(key, options[1])
+    if private.public_key() != _public_key(chain[0], options[0]):
+        raise CertificateError(
+            options[1], f"{key} is not the key of {certificate}; give the two that belong together"
+        )
+    return Identity(
+        key=private,
+        certificate=chain[0],
+        chain=chain[1:],
+        names=frozenset(name.value for name in names_of(chain[0]) if name.kind == "dns"),
+        not_after=min(found.not_valid_after_utc.timestamp() for found in chain),
+        fingerprint=chain[0].fingerprint(SHA256()).hex(),
+    )
+
+
+def load_authorities(path: str, now: float, option: str) -> tuple[x509.Certificate, ...]:
+    """
+    Read the certificates of those who vouch for clients.
+
+    @param now: the time of day (seconds since 1970).
+    @raise CertificateError: says what is wrong with them.
+    """
+    found = _read_certificates(path, option)
+    _check_times(found, now, path, option)
+    for number, certificate in enumerate(found, 1):
+        if not _may_vouch(certificate):
+            raise CertificateError(
+                option, f"certificate {number} of {path} is not that of an authority (CA)"
+            )
+    return found
+
+
+def names_of(certificate: x509.Certificate) -> frozenset[PeerName]:
+    """
+    List whom a certificate is for: its alternative names (RFC 5280, 4.2.1.6).
+
+    @return: empty where it has none, or none that can be read.
+    """
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except (x509.ExtensionNotFound, *_STRANGE):
+        return frozenset()
+    return frozenset(_peer_names(extension.value))
+
+
+def _peer_names(names: Iterable[x509.GeneralName]) -> Iterable[PeerName]:
+    for name in names:
+        value = name.value
+        if isinstance(name, x509.DNSName):
+            yield PeerName("dns", name.value.lower())
+        elif isinstance(name, x509.UniformResourceIdentifier):
+            yield PeerName("uri", name.value)
+        elif isinstance(name, x509.RFC822Name):
+            yield PeerName("email", name.value)
+        elif isinstance(value, IPv4Address | IPv6Address):
+            yield PeerName("ip", str(value))
+
+
+def _read(path: str, option: str, secret: bool = False) -> bytes:
+    """
+    Read a file of PEM.
+    """
+    try:
+        # A FIFO in its place must not stop the daemon.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            data = file.read(MAX_FILE_SIZE + 1) if stat.S_ISREG(status.st_mode) else b""
+    except (OSError, ValueError) as problem:
+        reason = os.strerror(getattr(problem, "errno", None) or 0)
+        raise CertificateError(option, f"{path} cannot be read: {reason}") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise CertificateError(option, f"{path} is no file; give the path of a PEM file")
+    if secret and stat.S_IMODE(status.st_mode) & stat.S_IRWXO:
+        raise CertificateError(
+            option, f"{path} has a key, and is open to everybody; chmod o= {path}"
+        )
+    _check_form(data, path, option)
+    return data
+
+
+def _check_form(data: bytes, path: str, option: str) -> None:
+    if len(data) > MAX_FILE_SIZE:
+        raise CertificateError(
+            option, f"{path} is longer than {MAX_FILE_SIZE // 1024} KiB; give what is needed only"
+        )
+    if _BEGIN not in data:
+        raise CertificateError(
+            option, f"{path} is not PEM; give a file with -----BEGIN and -----END lines"
+        )
+    if data.count(_BEGIN) != data.count(_END):
+        raise CertificateError(option, f"{path} is cut off; write all of it, to its last END line")
+
+
+def _read_certificates(path: str, option: str) -> tuple[x509.Certificate, ...]:
+    data = _read(path, option)
+    if _CERTIFICATE not in data:
+        raise CertificateError(option, f"{path} has no certificate; give a PEM file with one")
+    try:
+        return tuple(x509.load_pem_x509_certificates(data))
+    except _STRANGE:
+        raise CertificateError(
+            option, f"{path} is damaged: it has what is no certificate; write it anew"
+        ) from None
+
+
+def _read_key(path: str, option: str) -> Key:
+    data = _read(path, option, secret=True)
+    if b"PRIVATE KEY-----" not in data:
+        raise CertificateError(option, f"{path} has no private key; give the PEM file of the key")
+    try:
+        # The problem's own text stays here: it might quote the file.
+        key: Any = load_pem_private_key(data, None)
+    except TypeError:
+        raise CertificateError(
+            option, f"{path} is encrypted, and nobody is there to type the password; decrypt it"
+        ) from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise CertificateError(
+            option, f"{path} is damaged: it has what is no key that is known; write it anew"
+        ) from None
+    if not isinstance(key, Key) or (isinstance(key, rsa.RSAPrivateKey) and _is_weak(key)):
+        raise CertificateError(
+            option,
+            f"{path} has a key that peers refuse; use EC P-256, Ed25519, or RSA of {MIN_RSA_BITS}"
+            " bits or more",
+        )
+    return key
+
+
+def _is_weak(key: rsa.RSAPrivateKey) -> bool:
+    return key.key_size < MIN_RSA_BITS
+
+
+def _public_key(certificate: x509.Certificate, option: str) -> object:
+    try:
+        return certificate.public_key()
+    except _STRANGE:
+        raise CertificateError(
+            option, "the certificate has a public key of a kind that is not known"
+        ) from None
+
+
+def _check_times(
+    certificates: Iterable[x509.Certificate], now: float, path: str, option: str
+) -> None:
+    for number, certificate in enumerate(certificates, 1):
+        begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        if now > end.timestamp():
+            raise CertificateError(
+                option,
+                f"certificate {number} of {path} expired at {end:%Y-%m-%d %H:%M} UTC; renew it",
+            )
+        if now < begin.timestamp():
+            today = datetime.fromtimestamp(now, UTC)
+            raise CertificateError(
+                option,
+                f"certificate {number} of {path} is valid from {begin:%Y-%m-%d %H:%M} UTC on;"
+                f" the clock says {today:%Y-%m-%d %H:%M}",
+            )
+
+
+def _check_order(chain: Iterable[x509.Certificate], path: str, option: str) -> None:
+    for number, (certificate, issuer) in enumerate(pairwise(chain), 1):
+        try:
+            certificate.verify_directly_issued_by(issuer)
+        except (InvalidSignature, *_STRANGE):
+            raise CertificateError(
+                option,
+                f"certificate {number + 1} of {path} did not issue certificate {number};"
+                " write the server's own first, then each issuer behind the one it issued",
+            ) from None
+
+
+def _may_vouch(certificate: x509.Certificate) -> bool:
+    """
+    Say whether a certificate is an authority's (RFC 5280, 4.2.1.9).
+    """
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+    except (x509.ExtensionNotFound, *_STRANGE):
+        return False
+    return found.value.ca

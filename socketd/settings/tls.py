@@ -1,0 +1,194 @@
+"""
+The options of a service that is served over TLS.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+
+from attrs import frozen
+
+from socketd.settings.options import option
+from socketd.settings.values import DURATION, Kind, choice, parse_list
+
+#: One part of a host name (RFC 1123, 2.1), the underscore of service names too.
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
+
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+", re.ASCII)
+# Without a colon, which a URI has.
+_MAIL = re.compile(r"[!-9;-?A-~]+@([!-?A-~]+)", re.ASCII)
+
+#: RFC 1035, 2.3.4, as a text without the last dot.
+_MAX_NAME = 253
+
+#: RFC 7301, 3.1: the length of a protocol's name is one byte.
+_MAX_ALPN = 255
+
+#: With all names ALPN would not fit its extension (RFC 7301, 3.1: two bytes).
+_MAX_ALPN_NAMES = 64
+
+_WILDCARD = "*."
+
+
+@frozen(order=True)
+class PeerName:
+    """
+    A name that a certificate vouches for (RFC 5280, 4.2.1.6), in one spelling.
+
+    @ivar kind: C{dns}, C{uri}, C{ip} or C{email}.
+    @ivar value: the name; C{dns} in lower case, C{ip} in its shortest form.
+    """
+
+    kind: str
+    value: str
+
+    def __str__(self) -> str:
+        """
+        Write it as the file has it.
+        """
+        return self.value
+
+
+@frozen
+class NamedCertificate:
+    """
+    The certificate for a server name.
+
+    @ivar name: in lower case; C{*.} in front stands for any one label.
+    @ivar certificate: the path of its PEM file.
+    @ivar key: the path of its key; the certificate's where the file has none.
+    """
+
+    name: str
+    certificate: str
+    key: str
+
+
+def is_host_name(name: str) -> bool:
+    """
+    Say whether a text in lower case is the name of a host.
+    """
+    return len(name) <= _MAX_NAME and all(map(_LABEL.fullmatch, name.split(".")))
+
+
+def _parse_path(text: str) -> str:
+    """
+    Read the path of a file.
+    """
+    if not text or "\n" in text or "\0" in text:
+        raise ValueError("is no path; write that of a PEM file")
+    return text
+
+
+def _parse_alpn(text: str) -> tuple[bytes, ...]:
+    """
+    Read the names of application protocols (RFC 7301).
+    """
+    names = parse_list(text)
+    for name in names:
+        if not name.isascii() or not name.isprintable() or len(name) > _MAX_ALPN or " " in name:
+            raise ValueError(f"has {name!r}, which is no protocol; write such as http/1.1")
+    if len(set(names)) < len(names):
+        raise ValueError("has a name twice")
+    if len(names) > _MAX_ALPN_NAMES:
+        raise ValueError(f"has more than {_MAX_ALPN_NAMES} names")
+    return tuple(name.encode() for name in names)
+
+
+def _parse_client_names(text: str) -> frozenset[PeerName]:
+    """
+    Read the names of clients.
+    """
+    return frozenset(map(_parse_client_name, parse_list(text)))
+
+
+def _parse_client_name(name: str) -> PeerName:
+    try:
+        return PeerName("ip", str(ip_address(name)))
+    except ValueError:
+        pass
+    if "*" in name:
+        raise ValueError(f"has {name}, a wildcard; write each name in full")
+    if is_host_name(name.lower()):
+        return PeerName("dns", name.lower())
+    mail = _MAIL.fullmatch(name)
+    if mail is not None and is_host_name(mail[1].lower()):
+        return PeerName("email", name)
+    if _URI.fullmatch(name):
+        return PeerName("uri", name)
+    raise ValueError(
+        f"has {name!r}, which is no name; write such as host.example.org, spiffe://org/name,"
+        " 192.0.2.7 or user@example.org"
+    )
+
+
+def _parse_names(text: str) -> tuple[NamedCertificate, ...]:
+    """
+    Read C{NAME = CERT.pem [KEY.pem]}, one per line.
+    """
+    found: dict[str, NamedCertificate] = {}
+    for line in filter(None, map(str.strip, text.split("\n"))):
+        named = _parse_named(line)
+        if named.name in found:
+            raise ValueError(f"has {named.name} twice")
+        found[named.name] = named
+    return tuple(found.values())
+
+
+def _parse_named(line: str) -> NamedCertificate:
+    name, equals, rest = line.partition("=")
+    name, paths = name.strip().lower(), rest.split()
+    if not equals or len(paths) not in (1, 2) or "\0" in rest:
+        raise ValueError(f"has {line!r}; write NAME = CERT.pem [KEY.pem], one per line")
+    if not is_host_name(name.removeprefix(_WILDCARD)):
+        raise ValueError(
+            f"has {name!r}, which is no name; write such as www.example.org or *.example.org,"
+            " and other scripts as xn--"
+        )
+    return NamedCertificate(name, paths[0], paths[-1])
+
+
+_PATH = Kind("path of a PEM file", _parse_path)
+_ALPN = Kind("list of protocols (one per line, or with commas)", _parse_alpn)
+_CLIENT_NAMES = Kind("list of names (host, URI, address, user@host)", _parse_client_names)
+_NAMES = Kind("NAME = CERT.pem [KEY.pem], one per line", _parse_names)
+
+
+@frozen
+class TlsOptions:
+    """
+    How a service is served over TLS.
+
+    An empty path or list is none.
+    """
+
+    tls_certificate: str = option(
+        _PATH, "", "The certificate of the server, and behind it those that vouch for it."
+    )
+    tls_key: str = option(
+        _PATH, "", "The key of the server; in the certificate's file where not given."
+    )
+    tls_minimum: str = option(choice("1.2", "1.3"), "1.2", "The oldest version of TLS to speak.")
+    tls_alpn: tuple[bytes, ...] = option(
+        _ALPN, (), "The application protocols to agree on, the best first; others are refused."
+    )
+    tls_client_ca: str = option(
+        _PATH, "", "Who vouches for clients; where given, each client needs a certificate."
+    )
+    tls_client_names: frozenset[PeerName] = option(
+        _CLIENT_NAMES,
+        frozenset(),
+        "The clients that are served, by a name in their certificate; all where not given.",
+    )
+    tls_names: tuple[NamedCertificate, ...] = option(
+        _NAMES, (), "Further certificates, by the name of the server that a client asks for."
+    )
+    tls_unknown_name: str = option(
+        choice("default", "refuse"),
+        "default",
+        "What a client has that asks for another name: tls_certificate, or an alert.",
+    )
+    handshake_timeout: float = option(
+        DURATION, 5.0, "A connection that has not agreed on its keys after so long is reset."
+    )

@@ -1,0 +1,326 @@
+"""
+Tests for L{socketd.net.door}: what it makes of the options of a service.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from socketd.admission import SOURCE_LIMIT, SOURCE_RATE, Capacity
+from socketd.net.door import (
+    ACCEPT_RATE,
+    LOOKS,
+    MAX_PER_SOURCE,
+    Deadlines,
+    Door,
+    make_door,
+    make_guard,
+)
+from socketd.net.guard import NETWORK, SERVICE_RATE, SOURCE_ADDRESS, SOURCE_PORT, Guard
+from socketd.net.interfaces import Found
+from socketd.protocols.registry import installed
+from socketd.settings.load import parse
+from socketd.settings.model import DoorOptions
+from socketd.settings.networks import Prefixes, parse_networks
+
+#: Sources of every kind, as the kernel names them.
+LOOPBACK = ("127.0.0.1", "127.255.255.254", "::1", "::ffff:127.0.0.1")
+PRIVATE = ("10.0.0.1", "192.168.1.1", "fe80::1%eth0", "::ffff:172.16.0.1")
+PUBLIC = ("192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1")
+
+#: A port that anybody may ask from, and one of a well-known service.
+PORT = 40000
+RESERVED_PORT = 123
+
+
+def entered(door: Door, host: str, times: int = 1) -> list[str | None]:
+    """
+    Ask a number of times whether a source may come in.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return [door.let_in(family, (host, PORT))[0] for _ in range(times)]
+
+
+class DoorCase(SynchronousTestCase):
+    """
+    A test with a clock, and with doors made from options.
+    """
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1000.0)
+        self.daemon = Capacity(100)
+
+    def door(self, **options: Any) -> Door:
+        """
+        Make one.
+        """
+        return make_door(DoorOptions(**options), self.daemon, self.clock)
+
+
+class NetworkTests(DoorCase):
+    """
+    Tests for who may come in.
+    """
+
+    def test_default(self) -> None:
+        """
+        Where nothing is said, streams are for everybody.
+        """
+        found = [entered(self.door(), host) for host in LOOPBACK + PRIVATE + PUBLIC]
+        self.assertEqual(found, [[None]] * len(LOOPBACK + PRIVATE + PUBLIC))
+
+    def test_allow(self) -> None:
+        """
+        Only who is allowed comes in, loopback too; IPv4 in IPv6 is IPv4.
+        """
+        door = self.door(allow=parse_networks("192.0.2.0/24"))
+        for host in (*LOOPBACK, *PRIVATE, "2001:db8::1"):
+            self.assertEqual(entered(door, host), [NETWORK], host)
+        for host in ("192.0.2.1", "::ffff:192.0.2.1"):
+            self.assertEqual(entered(door, host), [None], host)
+
+    def test_empty(self) -> None:
+        """
+        An empty C{allow} lets nobody in; it does not open the service to all.
+        """
+        door = self.door(allow=())
+        found = [entered(door, host) for host in LOOPBACK + PUBLIC]
+        self.assertEqual(found, [[NETWORK]] * len(LOOPBACK + PUBLIC))
+
+    def test_deny(self) -> None:
+        """
+        Who is denied does not come in, and others do.
+        """
+        door = self.door(deny=parse_networks("private"))
+        self.assertEqual([entered(door, host) for host in PRIVATE], [[NETWORK]] * len(PRIVATE))
+        self.assertEqual([entered(door, host) for host in PUBLIC], [[None]] * len(PUBLIC))
+
+    def test_unix(self) -> None:
+        """
+        Networks and limits say nothing of UNIX sockets: their files have modes.
+        """
+        door = self.door(deny=parse_networks("any"), max_per_source=1, accept_rate=0.001)
+        found = [door.let_in(socket.AF_UNIX, peer) for peer in ("", b"\0x", "/a") * 9]
+        self.assertEqual(found, [(None, None)] * 27)
+
+
+class SourceTests(DoorCase):
+    """
+    Tests for how many of one source may come in, and how often.
+    """
+
+    def test_default(self) -> None:
+        """
+        Where nothing is said, a source has the default limit; another one does not
+        notice it.
+        """
+        door = self.door()
+        expected = [None] * MAX_PER_SOURCE + [SOURCE_LIMIT]
+        self.assertEqual(entered(door, "192.0.2.1", MAX_PER_SOURCE + 1), expected)
+        self.assertEqual(entered(door, "192.0.2.2"), [None])
+
+    def test_default_rate(self) -> None:
+        """
+        With another limit the default rate holds.
+        """
+        door = self.door(max_per_source=1000)
+        expected = [None] * 20 + [SOURCE_RATE]
+        self.assertEqual(entered(door, "192.0.2.1", 21), expected)
+        self.clock.advance(1.0)
+        found = entered(door, "192.0.2.1", 20)
+        self.assertEqual(found, [None] * int(ACCEPT_RATE) + [SOURCE_RATE] * 10)
+
+    def test_loopback(self) -> None:
+        """
+        Loopback has no limit where nothing is said, and what is said where something
+        is; of the two only that one which was given.
+        """
+        many = 20 * MAX_PER_SOURCE
+        for host in LOOPBACK:
+            self.assertEqual(set(entered(self.door(), host, many)), {None}, host)
+            door = self.door(max_per_source=many - 1)
+            self.assertEqual(entered(door, host, many)[-2:], [None, SOURCE_LIMIT], host)
+            door = self.door(accept_rate=1.0, accept_burst=3)
+            self.assertEqual(entered(door, host, 4), [None] * 3 + [SOURCE_RATE], host)
+
+    def test_prefix(self) -> None:
+        """
+        The addresses of one prefix have the limit together.
+        """
+        door = self.door(max_per_source=2, source_prefix=Prefixes(24, 48))
+        for hosts in (("192.0.2.1", "192.0.2.254", "::ffff:192.0.2.7"),
+                      ("2001:db8::1", "2001:db8:0:7::1", "2001:db8:0:ffff::1")):  # fmt: skip
+            found = [verdict for host in hosts for verdict in entered(door, host)]
+            self.assertEqual(found, [None, None, SOURCE_LIMIT])
+        self.assertEqual(entered(door, "192.0.3.1") + entered(door, "2001:db8:1::1"), [None] * 2)
+
+    def test_leave(self) -> None:
+        """
+        A place that is given back can be taken again; a refusal takes none.
+        """
+        door = self.door(max_per_source=1, accept_rate=1000.0)
+        reason, entrance = door.let_in(socket.AF_INET, ("192.0.2.1", PORT))
+        assert reason is None and entrance is not None
+        refused = door.let_in(socket.AF_INET, ("192.0.2.1", PORT))
+        self.assertEqual(refused, (SOURCE_LIMIT, None))
+        entrance.leave()
+        self.assertEqual(entered(door, "192.0.2.1", 2), [None, SOURCE_LIMIT])
+
+
+class CapacityTests(DoorCase):
+    """
+    Tests for how many may be in.
+    """
+
+    def test_limits(self) -> None:
+        """
+        A service has its own limit within that of the daemon.
+        """
+        door, other = self.door(max_connections=2), self.door()
+        self.assertEqual([door.capacity.limit, other.capacity.limit], [2, None])
+        for _ in range(2):
+            door.capacity.enter()
+        self.assertEqual([door.capacity.is_full, other.capacity.is_full], [True, False])
+        for _ in range(98):
+            other.capacity.enter()
+        self.assertEqual((self.daemon.occupancy, other.capacity.is_full), (100, True))
+
+
+class DeadlineTests(DoorCase):
+    """
+    Tests for how long a connection may take.
+    """
+
+    def test_taken_over(self) -> None:
+        """
+        Each deadline is that of its option.
+        """
+        options = DoorOptions(
+            first_byte_timeout=1.0, idle_timeout=2.0, stall_timeout=3.0, lifetime=4.0
+        )
+        found = make_door(options, self.daemon, self.clock, 5.0).deadlines
+        self.assertEqual(found, Deadlines(1.0, 2.0, 3.0, 4.0, 5.0))
+
+    def test_first_look(self) -> None:
+        """
+        The first look is when the first deadline can be over, and early enough to see
+        whether anything has moved; without deadlines there is none.
+        """
+        table = [
+            (Deadlines(), 0.0),
+            (Deadlines(first_byte=1.0, idle=300.0), 1.0),
+            (Deadlines(first_byte=60.0, idle=80.0), 80.0 / LOOKS),
+            (Deadlines(first_byte=60.0, stall=8.0), 8.0 / LOOKS),
+            (Deadlines(lifetime=5.0), 5.0),
+            (Deadlines(handshake=5.0), 0.0),
+        ]
+        self.assertEqual([(given, given.first_look) for given, _ in table], table)
+
+
+class GuardTests(DoorCase):
+    """
+    Tests for L{make_guard}.
+    """
+
+    def guard(
+        self,
+        options: str = "",
+        host: str = "192.0.2.9",
+        family: int = socket.AF_INET,
+        protocol: str = "echo",
+        own_ports: tuple[int, ...] = (),
+    ) -> Guard | None:
+        """
+        Make one from the text of options; its socket is bound to C{host} by its word.
+        """
+        text = f"[{protocol}]\nlisten = udp:7\n{options}\n"
+        service = parse(text, "FILE", installed(), "/run/test").services[0]
+
+        class Bound(socket.socket):
+            def getsockname(self) -> Any:
+                return host, 7
+
+        with Bound(family, socket.SOCK_DGRAM) as sock:
+            return make_guard(service, sock, self.clock, lambda: own_ports, Found())
+
+    def judged(self, hosts: tuple[str, ...], options: str = "", **how: Any) -> set[str | None]:
+        """
+        Collect the verdicts on hosts.
+        """
+        guard = self.guard(options, **how)
+        assert guard is not None
+        return {guard.judge(host, PORT) for host in hosts}
+
+    def test_unix(self) -> None:
+        """
+        A UNIX socket has none.
+        """
+        self.assertIsNone(self.guard(family=socket.AF_UNIX, host=""))
+
+    def test_default_networks(self) -> None:
+        """
+        Where nothing is said, datagrams are served to loopback and private networks.
+        """
+        self.assertEqual(self.judged(PRIVATE), {None})
+        self.assertEqual(self.judged(PUBLIC), {NETWORK})
+        self.assertEqual(self.judged(LOOPBACK, host="127.0.0.1"), {None})
+        self.assertEqual(self.judged(LOOPBACK), {SOURCE_ADDRESS})
+
+    def test_networks(self) -> None:
+        """
+        Else to whom the options say, an empty C{allow} being nobody.
+        """
+        self.assertEqual(self.judged(PUBLIC + PRIVATE, "allow = any"), {None})
+        self.assertEqual(self.judged(PUBLIC, "allow = any\ndeny = 192.0.2.0/24, 2001:db8::/32"),
+                         {NETWORK})  # fmt: skip
+        self.assertEqual(self.judged(PRIVATE, "allow = 192.0.2.0/24"), {NETWORK})
+        self.assertEqual(self.judged(PRIVATE + PUBLIC, "allow ="), {NETWORK})
+
+    def test_ports(self) -> None:
+        """
+        Reserved ports and our own may not ask, but for those that a protocol names.
+        """
+        for protocol, verdict in (("echo", SOURCE_PORT), ("ntp", None)):
+            guard = self.guard(protocol=protocol, own_ports=(PORT,))
+            assert guard is not None
+            found = [guard.judge("10.0.0.1", port) for port in (RESERVED_PORT, PORT, PORT + 1)]
+            self.assertEqual(found, [verdict, SOURCE_PORT, None], protocol)
+
+    def test_guard_loopback(self) -> None:
+        """
+        Loopback is exempt unless C{guard_loopback} is on.
+        """
+        for option, exempt in (("no", True), ("yes", False)):
+            guard = self.guard(f"guard_loopback = {option}", host="127.0.0.1")
+            assert guard is not None
+            self.assertEqual(guard.is_exempt("127.0.0.1"), exempt)
+
+    def test_rates(self) -> None:
+        """
+        The rates are those of the options, each for what it is named after.
+        """
+        guard = self.guard("udp_rate = 2/s\nudp_burst = 3\nudp_service_rate = 5/s")
+        assert guard is not None
+        found = [guard._sources.spend(b"source", self.clock.seconds()) for _ in range(4)]
+        self.assertEqual(found, [True] * 3 + [False])
+        self.clock.advance(0.5)
+        self.assertTrue(guard._sources.spend(b"source", self.clock.seconds()))
+        found = [guard.admit(f"10.0.{number}.1", b"") is None for number in range(6)]
+        self.assertEqual(found, [True] * 5 + [False])
+        self.assertEqual(guard.admit("10.0.9.1", b""), SERVICE_RATE)
+
+    def test_prefix(self) -> None:
+        """
+        A source is as wide as C{source_prefix} says.
+        """
+        guard = self.guard("udp_rate = 1/m\nudp_burst = 1\nsource_prefix = 16:32")
+        assert guard is not None
+        guard._sources._random = lambda: 0.99
+        hosts = ("10.1.0.1", "10.1.255.1", "2001:db8::1", "2001:db8:ffff::1", "10.2.0.1")
+        found = [guard.admit(host, b"") is None for host in hosts]
+        self.assertEqual(found, [True, False, True, False, True])

@@ -1,0 +1,619 @@
+"""
+Tests for L{socketd.net.guard}.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from socketd.admission import MAX_SOURCES, Networks, packed
+from socketd.net import guard as module
+from socketd.net.guard import (
+    DESTINATION,
+    LEAK,
+    LOOP,
+    LOOP_BAN,
+    LOOP_REPEATS,
+    LOOP_WINDOW,
+    NEIGHBOURHOOD_SHARE,
+    NETWORK,
+    REASONS,
+    REFLECTOR_PORTS,
+    REPLY_SIZE,
+    SERVICE_RATE,
+    SOURCE_ADDRESS,
+    SOURCE_PORT,
+    SOURCE_RATE,
+    Guard,
+    LoopBreaker,
+    Rules,
+)
+from socketd.settings.networks import ANY, Prefixes, parse_networks
+
+#: A port that anybody may ask from.
+PORT = 40000
+
+#: Where a socket can be bound to.
+LOOPBACKS = ("127.0.0.1", "127.7.7.7", "::1", "::ffff:127.0.0.1")
+WILDCARDS = ("0.0.0.0", "::", "::ffff:0.0.0.0")
+SPECIFIC = ("192.0.2.2", "2001:db8::2", "fe80::2%eth0")
+
+#: What is no source, wherever the socket is bound to.
+NO_SOURCES = [
+    "0.0.0.0", "0.0.0.1", "0.255.255.255",
+    "224.0.0.0", "224.0.0.1", "239.255.255.255",
+    "240.0.0.0", "250.1.2.3", "255.255.255.254", "255.255.255.255",
+    "192.0.2.255", "198.51.100.127",
+    "::ffff:0.0.0.0", "::ffff:224.0.0.1", "::ffff:255.255.255.255", "::ffff:192.0.2.255",
+    "::", "ff02::1", "ff02::1%eth0", "ff0e::1", "ffff::",
+    "::192.0.2.9", "::127.0.0.1", "::2",
+]  # fmt: skip
+
+#: What is one, wherever the socket is bound to.
+SOURCES = [
+    "1.0.0.0", "126.255.255.255", "128.0.0.0", "192.0.2.3", "192.0.2.0", "192.0.2.254",
+    "198.51.100.128", "223.255.255.255", "::ffff:192.0.2.3",
+    "2001:db8::3", "fe80::3%eth0", "fe00::1", "::1:0:0", "64:ff9b::1",
+]  # fmt: skip
+
+#: The machine's own addresses: a source only where the socket is on loopback.
+OWN = ("192.0.2.2", "::ffff:192.0.2.2", "2001:db8::2", "fe80::2%eth0", "fe80::2%7")
+
+LOOPBACK_PEERS = ("127.0.0.1", "127.255.255.254", "::1", "::ffff:127.0.0.1")
+
+
+@frozen
+class House:
+    """
+    The addresses of a machine that does not exist.
+    """
+
+    addresses: frozenset[bytes] = frozenset(
+        map(packed, ("127.0.0.1", "::1", "192.0.2.2", "2001:db8::2", "fe80::2"))
+    )
+    broadcasts: frozenset[bytes] = frozenset(
+        map(packed, ("127.255.255.255", "192.0.2.255", "198.51.100.127"))
+    )
+
+
+class GuardCase(SynchronousTestCase):
+    """
+    Makes guards with a clock and lots that are set by hand.
+    """
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(86400.0)
+        self.own_ports: set[int] = set()
+        #: The lot that is drawn next: by default nothing leaks.
+        self.lot = 0.99
+
+    def guard(self, bound: str = "0.0.0.0", lots: Any = None, **rules: Any) -> Guard:
+        """
+        Make one.
+        """
+        defaults = {"networks": Networks(ANY, ()), "udp_rate": 1.0, "udp_burst": 8}
+        return Guard(
+            Rules(**{**defaults, "service_rate": 5000.0, **rules}),
+            self.clock.seconds,
+            lambda: self.own_ports,
+            House(),
+            bound,
+            lots or (lambda: self.lot),
+        )
+
+    def admitted(self, guard: Guard, host: str, count: int) -> Counter[str | None]:
+        """
+        Send datagrams that are all different, and count the verdicts.
+        """
+        return Counter(guard.admit(host, b"%d" % number) for number in range(count))
+
+
+class ReasonTests(SynchronousTestCase):
+    """
+    Tests for L{REASONS}.
+    """
+
+    def test_order(self) -> None:
+        """
+        The reasons stand in the order of the rules, each with its own name.
+        """
+        expected = (SOURCE_PORT, SOURCE_ADDRESS, DESTINATION, NETWORK, REPLY_SIZE, SOURCE_RATE,
+                    SERVICE_RATE, LOOP)  # fmt: skip
+        self.assertEqual(REASONS, expected)
+        names = [reason.upper() for reason in REASONS]
+        self.assertEqual([getattr(module, name) for name in names], list(REASONS))
+        self.assertEqual(len(set(REASONS)), len(REASONS))
+
+
+class PortTests(GuardCase):
+    """
+    Tests for the ports that a source may ask from.
+    """
+
+    def test_all_ports(self) -> None:
+        """
+        Of all ports exactly the reserved ones, the reflectors and our own are refused.
+        """
+        self.own_ports = {12345, 65535}
+        guard = self.guard()
+        refused = {port for port in range(65536) if guard.judge("192.0.2.3", port)}
+        expected = {*range(1024), 1900, 2049, 3702, 5353, 11211, 12345, 65535}
+        self.assertEqual(refused, expected)
+        self.assertEqual(guard.judge("192.0.2.3", 53), SOURCE_PORT)
+
+    def test_reflectors(self) -> None:
+        """
+        Every known reflector is refused.
+        """
+        guard = self.guard()
+        found = {guard.judge("2001:db8::3", port) for port in REFLECTOR_PORTS}
+        self.assertEqual((found, len(REFLECTOR_PORTS)), ({SOURCE_PORT}, 15))
+
+    def test_own_ports_change(self) -> None:
+        """
+        Our own ports are those of the moment.
+        """
+        guard = self.guard()
+        self.assertIsNone(guard.judge("192.0.2.3", PORT))
+        self.own_ports.add(PORT)
+        self.assertEqual(guard.judge("192.0.2.3", PORT), SOURCE_PORT)
+
+    def test_allowed_ports(self) -> None:
+        """
+        A port that the service allows may ask, though it is reserved and our own.
+        """
+        self.own_ports = {123}
+        guard = self.guard(source_ports=frozenset({123}))
+        allowed = [port for port in range(1024) if not guard.judge("192.0.2.3", port)]
+        self.assertEqual(allowed, [123])
+
+    def test_port_zero(self) -> None:
+        """
+        Port 0 is refused to everybody, for nobody can be answered there.
+        """
+        guard = self.guard(source_ports=frozenset({0, 123}))
+        for host in ("192.0.2.3", "127.0.0.1", "::1"):
+            self.assertEqual(guard.judge(host, 0), SOURCE_PORT)
+
+    def test_loopback(self) -> None:
+        """
+        Loopback may ask from any other port, where the socket can hear it.
+        """
+        self.own_ports = {12345}
+        for bound in (*LOOPBACKS, *WILDCARDS):
+            guard = self.guard(bound)
+            for host in LOOPBACK_PEERS:
+                found = {guard.judge(host, port) for port in (1, 7, 123, 11211, 12345, 65535)}
+                self.assertEqual(found, {None}, (bound, host))
+
+    def test_all_ports_of_loopback(self) -> None:
+        """
+        Of all ports loopback is refused only 0; guarded, as many as anybody.
+        """
+        self.own_ports = {12345}
+        free, guarded = self.guard(), self.guard(guard_loopback=True)
+        refused = [port for port in range(65536) if free.judge("127.0.0.1", port)]
+        self.assertEqual(refused, [0])
+        refused = [port for port in range(65536) if guarded.judge("127.0.0.1", port)]
+        self.assertEqual(refused, [*range(1024), 1900, 2049, 3702, 5353, 11211, 12345])
+
+
+class AddressTests(GuardCase):
+    """
+    Tests for the addresses that a source may have.
+    """
+
+    def test_sources(self) -> None:
+        """
+        What is the address of one machine, and not of this one, is a source.
+        """
+        for bound in (*LOOPBACKS, *WILDCARDS, *SPECIFIC):
+            guard = self.guard(bound)
+            for host in SOURCES:
+                self.assertIsNone(guard.judge(host, PORT), (bound, host))
+            for host in NO_SOURCES:
+                self.assertEqual(guard.judge(host, PORT), SOURCE_ADDRESS, (bound, host))
+
+    def test_first_bytes(self) -> None:
+        """
+        Of the first byte of an IPv4 address 0, 127 and all from 224 are refused.
+        """
+        guard = self.guard("192.0.2.2")
+        refused = [first for first in range(256) if guard.judge(f"{first}.1.2.3", PORT)]
+        self.assertEqual(refused, [0, 127, *range(224, 256)])
+
+    def test_own(self) -> None:
+        """
+        Our own addresses are forged, but on loopback they are not.
+        """
+        for bounds, verdict in ((LOOPBACKS, None), (WILDCARDS + SPECIFIC, SOURCE_ADDRESS)):
+            for bound in bounds:
+                found = {self.guard(bound).judge(host, PORT) for host in OWN}
+                self.assertEqual(found, {verdict}, bound)
+
+    def test_loopback(self) -> None:
+        """
+        Loopback is heard on loopback and wildcard sockets, guarded or not, and is
+        forged everywhere else.
+        """
+        table = ((LOOPBACKS + WILDCARDS, None), (SPECIFIC, SOURCE_ADDRESS))
+        for bounds, verdict in table:
+            for bound in bounds:
+                for guarded in (False, True):
+                    guard = self.guard(bound, guard_loopback=guarded)
+                    found = {guard.judge(host, PORT) for host in LOOPBACK_PEERS}
+                    self.assertEqual(found, {verdict}, bound)
+
+    def test_loopback_broadcast(self) -> None:
+        """
+        The broadcast address of loopback cannot come from outside either.
+        """
+        self.assertEqual(self.guard("192.0.2.2").judge("127.255.255.255", PORT), SOURCE_ADDRESS)
+
+    def test_no_address(self) -> None:
+        """
+        What is no address is an error of the caller.
+        """
+        self.assertRaises(OSError, self.guard().judge, "somebody", PORT)
+        self.assertRaises(OSError, self.guard, "")
+
+
+class NetworkTests(GuardCase):
+    """
+    Tests for the networks that are served.
+    """
+
+    def test_networks(self) -> None:
+        """
+        Only the networks that are allowed are served; loopback is no exception.
+        """
+        networks = Networks(parse_networks("private"), parse_networks("10.0.0.0/24"))
+        for guarded in (False, True):
+            guard = self.guard(networks=networks, guard_loopback=guarded)
+            for host in ("10.0.1.1", "::ffff:10.0.1.1", "fe80::3%eth0", "192.168.0.1"):
+                self.assertIsNone(guard.judge(host, PORT), host)
+            for host in ("10.0.0.1", "192.0.2.3", "127.0.0.1", "::1", "2001:db8::3"):
+                self.assertEqual(guard.judge(host, PORT), NETWORK, host)
+
+    def test_order(self) -> None:
+        """
+        The first rule that fails gives the reason: port, then address, then network.
+        """
+        guard = self.guard(networks=Networks((), ()))
+        peers = [("0.0.0.0", 7), ("0.0.0.0", PORT), ("8.8.8.8", PORT)]
+        found = [guard.judge(*peer) for peer in peers]
+        self.assertEqual(found, [SOURCE_PORT, SOURCE_ADDRESS, NETWORK])
+
+
+class ExemptTests(GuardCase):
+    """
+    Tests for who is exempt.
+    """
+
+    def test_exempt(self) -> None:
+        """
+        Loopback is exempt where the socket can hear it, unless it is guarded.
+        """
+        for bound in (*LOOPBACKS, *WILDCARDS, *SPECIFIC):
+            for guarded in (False, True):
+                guard = self.guard(bound, guard_loopback=guarded)
+                expected = bound not in SPECIFIC and not guarded
+                found = {guard.is_exempt(host) for host in LOOPBACK_PEERS}
+                self.assertEqual(found, {expected}, (bound, guarded))
+
+    def test_nobody_else(self) -> None:
+        """
+        No other address is exempt, not even our own.
+        """
+        for bound in (*LOOPBACKS, *WILDCARDS, *SPECIFIC):
+            guard = self.guard(bound)
+            hosts = [host for host in (*SOURCES, *OWN, *NO_SOURCES) if guard.is_exempt(host)]
+            self.assertEqual(hosts, [])
+
+
+class DestinationTests(GuardCase):
+    """
+    Tests for where a datagram may be sent to.
+    """
+
+    def test_many(self) -> None:
+        """
+        What was sent to many machines is refused.
+        """
+        guard = self.guard()
+        hosts = ["224.0.0.0", "224.0.0.251", "239.255.255.255", "255.255.255.255", "192.0.2.255",
+                 "127.255.255.255", "ff02::1", "ff0e::1", "::ffff:224.0.0.1"]  # fmt: skip
+        found = [host for host in hosts if not guard.refuses_destination(packed(host))]
+        self.assertEqual(found, [])
+        mapped = bytes(10) + b"\xff\xff" + packed("192.0.2.255")
+        self.assertTrue(guard.refuses_destination(mapped))
+
+    def test_one(self) -> None:
+        """
+        What was sent to one machine is not.
+        """
+        guard = self.guard()
+        hosts = ["192.0.2.2", "127.0.0.1", "223.255.255.255", "10.0.0.255", "::1", "2001:db8::2",
+                 "fe80::2%eth0", "::ffff:192.0.2.2"]  # fmt: skip
+        found = [host for host in hosts if guard.refuses_destination(packed(host))]
+        self.assertEqual(found, [])
+
+
+class RateTests(GuardCase):
+    """
+    Tests for the rates.
+    """
+
+    def test_source(self) -> None:
+        """
+        A source has its burst, then one answer for each interval.
+        """
+        guard = self.guard()
+        for host in ("192.0.2.3", "2001:db8::3"):
+            self.assertEqual(self.admitted(guard, host, 20), {None: 8, SOURCE_RATE: 12})
+            self.clock.advance(1.0)
+            self.assertEqual(self.admitted(guard, host, 5), {None: 1, SOURCE_RATE: 4})
+
+    def test_prefix(self) -> None:
+        """
+        The addresses of one prefix are one source; IPv4 in IPv6 is IPv4.
+        """
+        guard = self.guard(prefixes=Prefixes(31, 64))
+        for pair in (
+            ("2001:db8::1", "2001:db8::ffff:ffff"),
+            ("192.0.2.4", "192.0.2.5"),
+            ("198.51.100.4", "::ffff:198.51.100.5"),
+        ):
+            found = [self.admitted(guard, host, 6)[None] for host in pair]
+            self.assertEqual(found, [6, 2], pair)
+        self.assertEqual(self.admitted(guard, "2001:db8:0:1::1", 6), {None: 6})
+
+    def test_neighbourhood(self) -> None:
+        """
+        All addresses of an IPv4 /24 have eight times the rate of one.
+        """
+        guard = self.guard()
+        total: Counter[str | None] = Counter()
+        for last in range(100):
+            total += self.admitted(guard, f"203.0.113.{last}", 1)
+        share = 8 * NEIGHBOURHOOD_SHARE
+        self.assertEqual(total, {None: share, SOURCE_RATE: 100 - share})
+        self.assertEqual(guard.admit("203.0.114.1", b""), None)
+        self.clock.advance(1.0)
+        found = [guard.admit(f"203.0.113.{last}", b"") for last in range(100, 110)]
+        self.assertEqual(Counter(found), {None: 8, SOURCE_RATE: 2})
+
+    def test_no_neighbourhood(self) -> None:
+        """
+        IPv6 sources have none.
+        """
+        guard = self.guard()
+        found = Counter(guard.admit(f"2001:db8:0:{number:x}::1", b"") for number in range(200))
+        self.assertEqual(found, {None: 200})
+
+    def test_neighbours(self) -> None:
+        """
+        Who floods in the name of one address takes nothing from its neighbours, not
+        even by what leaks.
+        """
+        guard = self.guard(lots=random.Random(1).random)
+        self.admitted(guard, "203.0.113.1", 5000)
+        found = [guard.admit(f"203.0.113.{last}", b"") for last in range(2, 50)]
+        self.assertEqual(set(found), {None})
+
+    def test_leak(self) -> None:
+        """
+        One above the rate is let through when the lot says so, of a source and of a
+        neighbourhood alike.
+        """
+        guard = self.guard()
+        self.assertEqual(self.admitted(guard, "203.0.113.1", 8), {None: 8})
+        for last in range(2, 58):
+            self.assertEqual(guard.admit(f"203.0.113.{last}", b""), None)
+        for host in ("203.0.113.1", "203.0.113.99"):
+            self.lot = LEAK
+            self.assertEqual(guard.admit(host, b""), SOURCE_RATE)
+            self.lot = LEAK - 0.001
+            self.assertIsNone(guard.admit(host, b"x"))
+
+    def test_victim(self) -> None:
+        """
+        Who is flooded in the name of is still answered, about one time of four.
+        """
+        guard = self.guard(lots=random.Random(2).random)
+        answered = 0
+        for second in range(200):
+            self.admitted(guard, "203.0.113.1", 40)
+            answered += guard.admit("203.0.113.1", b"me %d" % second) is None
+            self.clock.advance(1.0)
+        self.assertTrue(30 < answered < 75, answered)
+
+    def test_service(self) -> None:
+        """
+        All sources together have the rate of the service, and nothing leaks there.
+        """
+        self.lot = 0.0
+        guard = self.guard(service_rate=100.0)
+        found = Counter(guard.admit(f"198.18.{number}.1", b"") for number in range(250))
+        self.assertEqual(found, {None: 100, SERVICE_RATE: 150})
+        self.clock.advance(0.1)
+        found = Counter(guard.admit(f"198.19.{number}.1", b"") for number in range(50))
+        self.assertEqual(found, {None: 10, SERVICE_RATE: 40})
+
+    def test_slow_service(self) -> None:
+        """
+        A service of less than one datagram a second answers one all the same.
+        """
+        guard = self.guard(service_rate=0.1)
+        self.assertEqual(self.admitted(guard, "192.0.2.3", 3), {None: 1, SERVICE_RATE: 2})
+        self.clock.advance(10.0)
+        self.assertIsNone(guard.admit("192.0.2.3", b""))
+
+    def test_forged_sources(self) -> None:
+        """
+        However many sources are forged, the tables keep their bounds, and a source
+        that behaves is still answered.
+        """
+        guard = self.guard(lots=random.Random(3).random)
+        tables = (guard._sources, guard._neighbourhoods)
+        answered = 0
+        for second in range(20):
+            for number in range(500):
+                forged = second * 500 + number
+                guard.admit(f"10.{forged >> 8}.{forged & 255}.1", b"x")
+            answered += guard.admit("192.0.2.3", b"me %d" % second) is None
+            self.clock.advance(1.0)
+            self.assertTrue(all(len(table) <= MAX_SOURCES for table in tables))
+        self.assertEqual([len(table) for table in tables], [MAX_SOURCES] * 2)
+        self.assertEqual(len(guard._loops), MAX_SOURCES)
+        self.assertEqual(answered, 20)
+
+    def test_forged_sources_at_once(self) -> None:
+        """
+        Ten thousand sources in a second get no more answers than the service has, and
+        who behaves is answered again when they stop.
+        """
+        guard = self.guard(lots=random.Random(4).random)
+        found = Counter(
+            guard.admit(f"10.{number >> 8}.{number & 255}.1", b"x") for number in range(10_000)
+        )
+        self.assertEqual(found, {None: 5000, SERVICE_RATE: 5000})
+        self.assertEqual(guard.admit("192.0.2.3", b"x"), SERVICE_RATE)
+        self.clock.advance(0.001)
+        self.assertIsNone(guard.admit("192.0.2.3", b"y"))
+
+
+class LoopTests(GuardCase):
+    """
+    Tests for the end of loops.
+    """
+
+    def fast(self) -> Guard:
+        """
+        Make a guard that no rate of a source holds up.
+        """
+        return self.guard(udp_rate=1000.0, udp_burst=1000)
+
+    def test_repeats(self) -> None:
+        """
+        The same datagram may come again three times within a second; after the next
+        one its source is banned, whatever it sends.
+        """
+        guard = self.fast()
+        found = [guard.admit("192.0.2.3", b"same") for _ in range(LOOP_REPEATS + 2)]
+        self.assertEqual(found, [None] * (LOOP_REPEATS + 1) + [LOOP])
+        self.assertEqual(guard.admit("192.0.2.3", b"other"), LOOP)
+        self.assertIsNone(guard.admit("192.0.2.4", b"same"))
+
+    def test_empty(self) -> None:
+        """
+        Empty datagrams make a loop as well.
+        """
+        guard = self.fast()
+        self.assertEqual([guard.admit("2001:db8::3", b"") for _ in range(5)][-1], LOOP)
+
+    def test_end_of_ban(self) -> None:
+        """
+        A ban ends after its time, also when the source went on; then it counts anew.
+        """
+        guard = self.fast()
+        for _ in range(5):
+            guard.admit("192.0.2.3", b"same")
+        self.clock.advance(LOOP_BAN / 2)
+        self.assertEqual(guard.admit("192.0.2.3", b"same"), LOOP)
+        self.clock.advance(LOOP_BAN / 2 - 0.001)
+        self.assertEqual(guard.admit("192.0.2.3", b"same"), LOOP)
+        self.clock.advance(0.001)
+        found = [guard.admit("192.0.2.3", b"same") for _ in range(5)]
+        self.assertEqual(found, [None] * 4 + [LOOP])
+
+    def test_banned_costs_nothing(self) -> None:
+        """
+        What a banned source sends takes nothing from the service.
+        """
+        guard = self.guard(udp_rate=1000.0, udp_burst=1000, service_rate=10.0)
+        for _ in range(1000):
+            guard.admit("192.0.2.3", b"same")
+        found = [guard.admit("192.0.2.4", b"%d" % number) for number in range(6)]
+        self.assertEqual(found, [None] * 5 + [SERVICE_RATE])
+
+    def test_window(self) -> None:
+        """
+        What comes again more slowly is no loop.
+        """
+        guard = self.fast()
+        for _ in range(50):
+            self.assertIsNone(guard.admit("192.0.2.3", b"same"))
+            self.clock.advance(LOOP_WINDOW / LOOP_REPEATS)
+
+    def test_end_of_window(self) -> None:
+        """
+        The window ends right after its last moment.
+        """
+        for later, verdict in ((LOOP_WINDOW, LOOP), (LOOP_WINDOW + 0.001, None)):
+            guard = self.fast()
+            for _ in range(LOOP_REPEATS + 1):
+                guard.admit("192.0.2.3", b"same")
+            self.clock.advance(later)
+            self.assertEqual(guard.admit("192.0.2.3", b"same"), verdict)
+
+    def test_in_between(self) -> None:
+        """
+        Another datagram in between ends the count.
+        """
+        guard = self.fast()
+        for number in range(50):
+            self.assertIsNone(guard.admit("192.0.2.3", b"same" if number % 4 else b"other"))
+
+    def test_address(self) -> None:
+        """
+        A ban is of one address, not of its whole source.
+        """
+        guard = self.fast()
+        for _ in range(5):
+            guard.admit("2001:db8::3", b"same")
+        self.assertIsNone(guard.admit("2001:db8::4", b"same"))
+
+    def test_two_of_us(self) -> None:
+        """
+        Two guarded echo services that a forged datagram sets on one another fall
+        silent at once, and each is back when its ban is over.
+        """
+        guards, count = [self.fast(), self.fast()], 0
+        while guards[count % 2].admit("192.0.2.3", b"ping") is None:
+            count += 1
+            self.clock.advance(0.001)
+        self.assertEqual(count, 2 * (LOOP_REPEATS + 1))
+
+    def test_bounds(self) -> None:
+        """
+        Both tables keep their bound, and the oldest entry makes place.
+        """
+        loops = LoopBreaker(max_entries=3)
+        for number in range(10):
+            self.assertFalse(loops.finds(b"%d" % number, b"", 0.0))
+        self.assertEqual(len(loops), 3)
+        for number in range(10):
+            for _ in range(LOOP_REPEATS + 1):
+                loops.finds(b"%d" % number, b"same", 0.0)
+            self.assertTrue(loops.finds(b"%d" % number, b"same", 0.0))
+        self.assertEqual(len(loops.banned), 3)
+        found = [number for number in range(10) if loops.has_banned(b"%d" % number, 1.0)]
+        self.assertEqual(found, [7, 8, 9])
+
+    def test_forgotten(self) -> None:
+        """
+        A ban that is over is forgotten when its address comes again.
+        """
+        loops = LoopBreaker()
+        for _ in range(LOOP_REPEATS + 2):
+            loops.finds(b"a", b"same", 0.0)
+        self.assertEqual(len(loops), 1)
+        self.assertEqual((loops.has_banned(b"a", LOOP_BAN), len(loops)), (False, 0))
