@@ -14,7 +14,7 @@ ARGS ?=
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check dist lock bench bench-quick clean distclean
+.PHONY: help run test interop check dist lock bench bench-quick clean distclean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -26,6 +26,10 @@ run: $(VENV)/run.stamp ## serve etc/socketd.ini until Ctrl-C; ARGS=--console to 
 test: $(VENV)/dev.stamp ## run the tests, or those named by TESTS=
 	@mkdir -p build
 	@$(BIN)/python -m twisted.trial --temp-directory=build/trial $(TESTS)
+
+interop: $(VENV)/dev.stamp ## run the clients of tests/interop/packages.txt against the daemon
+	@mkdir -p build
+	@$(BIN)/python -m twisted.trial --temp-directory=build/interop tests/interop/with_*.py
 
 check: $(VENV)/dev.stamp ## style, names, types, the API documentation and the environment
 	@mkdir -p build; failed=0; \

@@ -1,0 +1,100 @@
+"""
+The table itself: nothing that the daemon serves is left out of it.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.interop import asking, with_clocks, with_sockets
+from tests.interop.asking import InteropCase, locate, packages
+from tests.interop.table import (
+    CLIENTS,
+    DATAGRAMS,
+    PORT_123_QUERIES,
+    QUERIES,
+    SERVICES,
+    STREAMS,
+    rows,
+)
+
+TOP = Path(__file__).parent.parent.parent
+ALL_QUERIES = QUERIES + PORT_123_QUERIES
+PROTOCOLS = {service.name: service.protocol for service in SERVICES}
+
+
+def asked() -> set[tuple[str, str]]:
+    """
+    List the protocols and transports that some client speaks.
+    """
+    pairs = {(row.service.protocol, row.client.transport) for row in rows()}
+    return pairs | {(PROTOCOLS[query.service], query.transport) for query in ALL_QUERIES}
+
+
+def served() -> set[tuple[str, str]]:
+    """
+    List the protocols and transports that README.md promises.
+    """
+    text = (TOP / "README.md").read_text()
+    table = text.partition("## What it serves")[2].partition("\n\n")[0]
+    pairs = set()
+    for protocol, *columns in re.findall(r"^\| `(\w+)` \| (.*) \| (.*) \|$", table, re.MULTILINE):
+        for column, transports in zip(columns, (STREAMS, DATAGRAMS), strict=True):
+            if column != "-":
+                pairs |= {(protocol, transport) for transport in transports}
+    return pairs
+
+
+class TableTests(SynchronousTestCase):
+    """
+    Tests for what is in the table.
+    """
+
+    def test_everything_served_is_asked(self) -> None:
+        """
+        Each protocol of README.md is asked over each transport that it has; but no client
+        speaks NTP over UNIX sockets.
+        """
+        self.assertEqual(served() - asked(), {("ntp", "unixgram")})
+
+    def test_nothing_else_is_asked(self) -> None:
+        """
+        What is asked is in README.md.
+        """
+        self.assertEqual(asked() - served(), set())
+
+    def test_every_client_has_its_test(self) -> None:
+        """
+        Each client of the table has the test of its name.
+        """
+        sockets = {f"test_{client.name.replace('.', '_')}" for client in CLIENTS}
+        clocks = {f"test_{query.name}" for query in QUERIES}
+        for names, case in (
+            (sockets, with_sockets.SocketClientTests),
+            (clocks, with_clocks.ClockClientTests),
+        ):
+            self.assertLessEqual(names, set(vars(case)))
+
+
+class PackagesTests(InteropCase):
+    """
+    Tests for the list of packages.
+    """
+
+    def test_every_client_has_its_package(self) -> None:
+        """
+        The list has the clients of the table, and no others.
+        """
+        names = {client.name for client in CLIENTS} | {query.name for query in ALL_QUERIES}
+        self.assertEqual(set(packages()), names)
+
+    def test_missing(self) -> None:
+        """
+        A client that is missing fails its test, in one line that says what to install.
+        """
+        self.patch(asking, "PLACES", str(self.directory))
+        problem = self.assertRaises(AssertionError, locate, "chronyd")
+        self.assertEqual(str(problem), "chronyd is missing: apt-get install chrony")
