@@ -11,10 +11,11 @@ import re
 
 from attrs import frozen
 
-HOST_SCHEMES = ("tcp", "tcp6", "udp", "udp6")
+HOST_SCHEMES = ("tcp", "tcp6", "tls", "tls6", "udp", "udp6")
 PATH_SCHEMES = ("unix", "unixgram")
 DATAGRAM_SCHEMES = ("udp", "udp6", "unixgram")
-DESCRIBED_SCHEMES = ("tcp", "unix")
+TLS_SCHEMES = ("tls", "tls6")
+DESCRIBED_SCHEMES = ("tcp", "tls", "unix")
 ENDPOINT = "endpoint"
 FORMS = "HOST:PORT, [V6]:PORT, a path or udp:HOST:PORT"
 MAX_PORT = 65535
@@ -53,13 +54,21 @@ class Address:
         """
         return self.scheme in DATAGRAM_SCHEMES
 
+    @property
+    def is_tls(self) -> bool:
+        """
+        Whether TLS is spoken there.
+        """
+        return self.scheme in TLS_SCHEMES
+
 
 def parse(text: str) -> Address:
     """
     Read an address.
 
     @param text: C{HOST:PORT}, C{[V6]:PORT}, a path (with a slash, or from a dot on), one of these
-        after C{tcp: tcp6: udp: udp6: unix: unixgram:}, or a client endpoint string of Twisted.
+        after C{tcp: tcp6: tls: tls6: udp: udp6: unix: unixgram:}, or a client endpoint string of
+        Twisted.
     @return: the address.
     @raise ValueError: with one sentence that says what is wrong and what would be right.
     """

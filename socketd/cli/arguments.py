@@ -19,8 +19,8 @@ Eleven days: a longer wait is a slip of the pen, and a timer of the kernel need 
 """
 
 ADDRESS_HELP = (
-    "HOST:PORT, [V6]:PORT, the path of a UNIX socket, udp:HOST:PORT, unixgram:PATH, "
-    "or a client endpoint string of Twisted"
+    "HOST:PORT, [V6]:PORT, the path of a UNIX socket, tls:HOST:PORT, udp:HOST:PORT, "
+    "unixgram:PATH, or a client endpoint string of Twisted"
 )
 
 

@@ -5,18 +5,22 @@ C{socketd chat}: talk with a peer line by line.
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from socketd.cli.address import Address
 from socketd.cli.arguments import add_address, seconds
 from socketd.cli.client import run_client
 from socketd.cli.conversation import Conversation
 from socketd.cli.datagrams import DatagramLink
-from socketd.cli.dialing import connect_stream, open_datagrams
+from socketd.cli.dialing import connect_stream, open_datagrams, secure
 from socketd.cli.interfaces import IOutput
 from socketd.cli.screen import Screen
 from socketd.cli.stdio import StandardInput, StandardOutput
 from socketd.cli.stream import StreamLink
+from socketd.cli.tls_options import add_tls, tls_options
+
+if TYPE_CHECKING:
+    from socketd.cli.tls import Security
 
 NAME = "chat"
 HELP = "send line by line, print each answer, until the peer ends or Ctrl-D"
@@ -44,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_WAIT,
         help=f"how long the answer to a line holds up the next (default {DEFAULT_WAIT:g})",
     )
+    add_tls(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -54,19 +59,25 @@ def run(arguments: argparse.Namespace) -> int:
     @return: the exit status.
     """
 
+    security = secure(tls_options(arguments))
+
     async def client(reactor: Any) -> None:
         source, output = StandardInput(reactor), StandardOutput(reactor)
         screen = Screen(output, prompts=source.is_terminal)
         conversation = Conversation(
             reactor, source, screen, arguments.wait, arguments.newline
         )
-        await talk(reactor, arguments.address, conversation, output)
+        await talk(reactor, arguments.address, conversation, output, security)
 
     return run_client(arguments.address, client)
 
 
 async def talk(
-    reactor: Any, address: Address, conversation: Conversation, output: IOutput
+    reactor: Any,
+    address: Address,
+    conversation: Conversation,
+    output: IOutput,
+    security: Security | None = None,
 ) -> None:
     """
     Have a conversation.
@@ -75,6 +86,7 @@ async def talk(
     @param address: the peer.
     @param conversation: not started.
     @param output: what its screen is written to.
+    @param security: what adds TLS.
     @raise Exception: what L{socketd.cli.reasons.explain} can put in words.
     """
     link: DatagramLink | StreamLink
@@ -83,7 +95,7 @@ async def talk(
         await open_datagrams(reactor, address, link)
     else:
         link = StreamLink(conversation)
-        await connect_stream(reactor, address, link)
+        await connect_stream(reactor, address, link, security=security)
     conversation.start(link, output)
     failure = await conversation.done
     await output.finish()

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import secrets
 import sys
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -27,6 +27,10 @@ from socketd.cli.address import ENDPOINT, Address
 from socketd.cli.datagrams import DatagramLink
 from socketd.cli.errors import CommandError
 from socketd.cli.stream import StreamLink
+from socketd.cli.tls_options import TlsOptions
+
+if TYPE_CHECKING:
+    from socketd.cli.tls import Security
 
 CONNECT_SECONDS = 30
 """
@@ -40,13 +44,18 @@ The most that a UDP datagram can hold by its length field; Twisted would cut at 
 
 RESOLVED_FAMILIES: dict[str, list[type]] = {
     "tcp6": [IPv6Address],
+    "tls6": [IPv6Address],
     "udp": [IPv4Address, IPv6Address],
     "udp6": [IPv6Address],
 }
 
 
 async def connect_stream(
-    reactor: Any, address: Address, link: StreamLink, seconds: float = 0
+    reactor: Any,
+    address: Address,
+    link: StreamLink,
+    seconds: float = 0,
+    security: Security | None = None,
 ) -> None:
     """
     Connect a stream, up to and with the handshake of TLS.
@@ -55,13 +64,33 @@ async def connect_stream(
     @param address: where to.
     @param link: what is connected.
     @param seconds: how long this may take; 0 leaves it to L{CONNECT_SECONDS}.
+    @param security: what adds TLS; C{None} for none but that of an endpoint string of Twisted.
     @raise Exception: what L{socketd.cli.reasons.explain} can put in words.
     """
     endpoint = await _stream_endpoint(reactor, address)
-    attempt = connectProtocol(endpoint, link)
-    attempt.addCallback(lambda _: link.ready)
-    attempt.addTimeout(seconds or CONNECT_SECONDS, reactor, _raise_too_slow)
-    await attempt
+    if security is None:
+        await _connect(reactor, endpoint, link, seconds)
+        return
+    try:
+        await _connect(reactor, security.over(endpoint), link, seconds)
+    except Exception as error:
+        raise security.explained(error, link.is_connected) from error
+    security.established(link.transport)
+
+
+def secure(options: TlsOptions | None) -> Security | None:
+    """
+    Prepare TLS, and load what verifies certificates only then.
+
+    @param options: what is wanted; C{None} for no TLS.
+    @return: what L{connect_stream} takes.
+    @raise CommandError: when a file is not good.
+    """
+    if options is None:
+        return None
+    from socketd.cli import tls
+
+    return tls.secure(options)
 
 
 async def open_datagrams(reactor: Any, address: Address, link: DatagramLink) -> None:
@@ -86,8 +115,18 @@ async def open_datagrams(reactor: Any, address: Address, link: DatagramLink) -> 
     port.connect(host, address.port)
 
 
-def _raise_too_slow(_: object, seconds: float) -> NoReturn:
-    raise CommandError(f"no connection within {seconds:g} s")
+async def _connect(
+    reactor: Any, endpoint: IStreamClientEndpoint, link: StreamLink, seconds: float
+) -> None:
+    def give_up(_: object, limit: float) -> None:
+        what = "TLS handshake" if link.is_connected else "connection"
+        link.abandon()
+        raise CommandError(f"no {what} within {limit:g} s")
+
+    attempt = connectProtocol(endpoint, link)
+    attempt.addCallback(lambda _: link.ready)
+    attempt.addTimeout(seconds or CONNECT_SECONDS, reactor, give_up)
+    await attempt
 
 
 async def _stream_endpoint(reactor: Any, address: Address) -> IStreamClientEndpoint:
@@ -97,7 +136,7 @@ async def _stream_endpoint(reactor: Any, address: Address) -> IStreamClientEndpo
         return UNIXClientEndpoint(reactor, address.path)
     if isIPv6Address(address.host):
         return TCP6ClientEndpoint(reactor, address.host, address.port)
-    if address.scheme == "tcp6":
+    if address.scheme in ("tcp6", "tls6"):
         return TCP6ClientEndpoint(reactor, await _resolve(reactor, address), address.port)
     if isIPAddress(address.host):
         return TCP4ClientEndpoint(reactor, address.host, address.port)

@@ -35,14 +35,21 @@ class Exchange:
     it takes it. Nobody at a terminal is asked for more input then.
 
     Over TLS the end of the input can be told only by closing. That waits until the peer has
-    answered and then been quiet for L{QUIET_SECONDS}, or has ended by itself.
+    answered and then been quiet for L{QUIET_SECONDS}, or has ended by itself. What the peer still
+    says after that is written too.
 
     @ivar link: what has to be connected before the L{start}.
     @ivar done: fires in the end, with what failed or C{None}.
+    @ivar timeout: how many seconds the peer may be silent; 0 for ever.
     """
 
     def __init__(
-        self, clock: IReactorTime, source: IInput, output: IOutput, timeout: float
+        self,
+        clock: IReactorTime,
+        source: IInput,
+        output: IOutput,
+        timeout: float,
+        pause: float | None = None,
     ) -> None:
         """
         Begin unconnected.
@@ -51,14 +58,18 @@ class Exchange:
         @param source: the input.
         @param output: where the peer's bytes go.
         @param timeout: how many seconds the peer may be silent; 0 for ever.
+        @param pause: what stands for L{QUIET_SECONDS}; 0 for ever, C{None} for these, or for half
+            of a shorter timeout.
         """
+        if pause is None:
+            pause = min(QUIET_SECONDS, timeout / 2 or QUIET_SECONDS)
         self.link = StreamLink(self)
+        self.timeout = timeout
         self.done: Deferred[BaseException | None] = Deferred()
         self._source = source
         self._output = output
-        self._timeout = timeout
         self._silence = Silence(clock, timeout, self._expired)
-        self._quiet = Silence(clock, min(QUIET_SECONDS, timeout / 2 or QUIET_SECONDS), self._end)
+        self._quiet = Silence(clock, pause, self._end)
         self._failure: BaseException | None = None
         self._anything_received = False
         self._source_ended = False
@@ -178,9 +189,9 @@ class Exchange:
 
     def _expired(self) -> None:
         if self._anything_received:
-            self._fail(CommandError(f"the peer was silent for {self._timeout:g} s"))
+            self._fail(CommandError(f"the peer was silent for {self.timeout:g} s"))
         else:
-            self._fail(no_answer(self._timeout))
+            self._fail(no_answer(self.timeout))
 
     def _fail(self, failure: Exception) -> None:
         self._failure = failure

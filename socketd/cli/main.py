@@ -26,7 +26,7 @@ from socketd.cli.output import emit
 
 PROGRAM = "socketd"
 DESCRIPTION = "Talk to sockets and look after the socketd daemon."
-SUBCOMMANDS = ("run", "check", "send", "chat", "time", "options")
+SUBCOMMANDS = ("run", "check", "send", "chat", "time", "certificate", "options")
 """
 The modules beside this one that are subcommands, in the order of the help. Only the one that is
 asked for is imported: most of them bring Twisted along, which takes longer than what they do.

@@ -29,6 +29,21 @@ def emit(text: str) -> None:
         raise explained(error) from error
 
 
+def note(line: str) -> None:
+    """
+    Tell something on standard error, beside what the subcommand prints.
+
+    @param line: a line without its end; dropped where nobody can read it.
+    """
+    if sys.stderr is None:
+        return
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        # What is asked for is on standard output; that goes on.
+        pass
+
+
 def explained(error: OSError) -> Exception:
     """
     Say what an error of standard output means.

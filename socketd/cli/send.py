@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
@@ -14,11 +14,15 @@ from socketd.cli.address import Address
 from socketd.cli.arguments import add_address, add_timeout
 from socketd.cli.asking import Question
 from socketd.cli.client import run_client
-from socketd.cli.dialing import connect_stream, open_datagrams
+from socketd.cli.dialing import connect_stream, open_datagrams, secure
 from socketd.cli.errors import CommandError
-from socketd.cli.exchange import Exchange
+from socketd.cli.exchange import QUIET_SECONDS, Exchange
 from socketd.cli.interfaces import IInput, IOutput
 from socketd.cli.stdio import StandardInput, StandardOutput, TextInput
+from socketd.cli.tls_options import add_pause, add_tls, tls_options
+
+if TYPE_CHECKING:
+    from socketd.cli.tls import Security
 
 NAME = "send"
 HELP = "send text or standard input, print what comes back until the peer ends"
@@ -41,6 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-n", "--newline", action="store_true", help="add a line end to TEXT"
     )
     add_timeout(parser, "fail when the peer, at its turn, says nothing for so long")
+    add_tls(parser)
+    add_pause(parser, QUIET_SECONDS)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -51,31 +57,39 @@ def run(arguments: argparse.Namespace) -> int:
     @return: the exit status.
     """
 
+    security = secure(tls_options(arguments))
+
     async def client(reactor: Any) -> None:
         text = _payload(arguments.text, arguments.newline)
         source = StandardInput(reactor) if text is None else TextInput(text)
-        send = send_datagram if arguments.address.is_datagram else send_stream
         output = StandardOutput(reactor)
-        await send(reactor, arguments.address, source, output, arguments.timeout)
+        if arguments.address.is_datagram:
+            await send_datagram(reactor, arguments.address, source, output, arguments.timeout)
+        else:
+            exchange = Exchange(reactor, source, output, arguments.timeout, arguments.pause)
+            await send_stream(reactor, arguments.address, exchange, output, security)
 
     return run_client(arguments.address, client)
 
 
 async def send_stream(
-    reactor: Any, address: Address, source: IInput, output: IOutput, timeout: float
+    reactor: Any,
+    address: Address,
+    exchange: Exchange,
+    output: IOutput,
+    security: Security | None = None,
 ) -> None:
     """
     Send an input over a stream.
 
     @param reactor: the reactor.
     @param address: the peer.
-    @param source: the input.
-    @param output: where the peer's bytes go; what came is all written even on failure.
-    @param timeout: how many seconds the peer may be silent; 0 for ever.
+    @param exchange: not started.
+    @param output: what it writes to; what came is all written even on failure.
+    @param security: what adds TLS.
     @raise Exception: what L{socketd.cli.reasons.explain} can put in words.
     """
-    exchange = Exchange(reactor, source, output, timeout)
-    await connect_stream(reactor, address, exchange.link, timeout)
+    await connect_stream(reactor, address, exchange.link, exchange.timeout, security)
     exchange.start()
     failure = await exchange.done
     await output.finish()

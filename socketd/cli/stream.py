@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IHandshakeListener,
@@ -26,7 +27,8 @@ class StreamLink(Protocol):
 
     TLS cannot shut down one direction. There L{end} sends C{close_notify} and reads on until the
     peer closes too; but many a peer, Twisted for one, drops then what it had not sent yet. So who
-    wants the whole answer lets it come first, where L{can_end} is false.
+    wants the whole answer lets it come first, where L{can_end} is false. A peer may then just go,
+    without a C{close_notify} of its own, which before our end would be an answer that is cut off.
 
     @ivar ready: fires when the peer can be talked to: for TLS, after the handshake.
     """
@@ -42,15 +44,18 @@ class StreamLink(Protocol):
         self.ready: Deferred[None] = Deferred()
         self._talker = talker
         self._is_held = False
+        self._is_ready = False
+        self._has_said_end = False
+        self._is_lost = False
 
     # What Twisted calls.
 
     def connectionMade(self) -> None:
         if self.can_end:
-            self.ready.callback(None)
+            self._get_ready()
 
     def handshakeCompleted(self) -> None:
-        self.ready.callback(None)
+        self._get_ready()
 
     def dataReceived(self, data: bytes) -> None:
         self._talker.answered(data)
@@ -63,9 +68,11 @@ class StreamLink(Protocol):
         pass
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self.ready.called:
-            self._talker.lost(reason)
-        else:
+        self._is_lost = True
+        if self._is_ready:
+            is_enough = self._has_said_end and reason.type is ConnectionLost
+            self._talker.lost(Failure(ConnectionDone()) if is_enough else reason)
+        elif not self.ready.called:
             self.ready.errback(reason)
 
     # What the talker calls.
@@ -84,8 +91,23 @@ class StreamLink(Protocol):
 
         @param valve: what pauses it.
         """
-        self._transport.registerProducer(valve, True)
+        ours = Valve(valve.pauseProducing, lambda: self._let_on(valve), valve.stopProducing)
+        self._transport.registerProducer(ours, True)
         self._is_held = True
+
+    @property
+    def is_connected(self) -> bool:
+        """
+        Whether there is, or was, a connection, be it without a handshake.
+        """
+        return self.transport is not None
+
+    def abandon(self) -> None:
+        """
+        Break off what may have begun to connect.
+        """
+        if self.is_connected:
+            self.abort()
 
     @property
     def can_end(self) -> bool:
@@ -102,6 +124,7 @@ class StreamLink(Protocol):
         if self.can_end:
             self._transport.loseWriteConnection()
         else:
+            self._has_said_end = True
             self._transport.loseConnection()
 
     def pause(self) -> None:
@@ -125,9 +148,26 @@ class StreamLink(Protocol):
 
     def abort(self) -> None:
         """
-        Part at once.
+        Part at once, where that did not happen yet.
         """
-        self._transport.abortConnection()
+        # Twisted's TLS has nothing left to abort then, and raises an error.
+        if not self._is_lost:
+            self._transport.abortConnection()
+
+    def _get_ready(self) -> None:
+        # Whoever waited may have given up.
+        if not self.ready.called:
+            self._is_ready = True
+            self.ready.callback(None)
+
+    def _let_on(self, valve: Valve) -> None:
+        # After an alert TLS drops what is written and wants to close what carries it; that waits
+        # for the producer, which would go on to the end of its input for nothing.
+        carrier = None if self.can_end else getattr(self._transport, "transport", None)
+        if getattr(carrier, "disconnecting", False):
+            self._release()
+        else:
+            valve.resumeProducing()
 
     def _release(self) -> None:
         # Twisted closes nothing while a producer is registered.

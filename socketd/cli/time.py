@@ -8,7 +8,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.error import ConnectionDone
@@ -19,10 +19,14 @@ from socketd.cli.address import Address
 from socketd.cli.arguments import add_address, add_timeout
 from socketd.cli.asking import Question, no_answer
 from socketd.cli.client import run_client
-from socketd.cli.dialing import connect_stream, open_datagrams
+from socketd.cli.dialing import connect_stream, open_datagrams, secure
 from socketd.cli.output import emit
 from socketd.cli.reading import EPOCHS, REPLY_BYTES, Moment, Reading, Reply, read_reply
 from socketd.cli.stream import StreamLink
+from socketd.cli.tls_options import add_tls, tls_options
+
+if TYPE_CHECKING:
+    from socketd.cli.tls import Security
 
 NAME = "time"
 HELP = "ask a time server: its time, the round trip and the offset of our clock"
@@ -50,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_timeout(parser, "fail when there is no answer for so long")
     parser.add_argument("--json", action="store_true", help="print a JSON object")
+    add_tls(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -60,8 +65,10 @@ def run(arguments: argparse.Namespace) -> int:
     @return: the exit status.
     """
 
+    security = secure(tls_options(arguments))
+
     async def client(reactor: Any) -> None:
-        reply = await ask(reactor, arguments.address, arguments.timeout)
+        reply = await ask(reactor, arguments.address, arguments.timeout, security=security)
         reading = read_reply(reply, arguments.epoch)
         render = render_json if arguments.json else render_table
         emit(render(reading))
@@ -106,7 +113,11 @@ def _local_time(unix: int) -> str:
 
 
 async def ask(
-    reactor: Any, address: Address, timeout: float, wall: WallClock = time.time
+    reactor: Any,
+    address: Address,
+    timeout: float,
+    wall: WallClock = time.time,
+    security: Security | None = None,
 ) -> Reply:
     """
     Get the number from a server: over a stream, what it sends until it ends; with datagrams, the
@@ -116,6 +127,7 @@ async def ask(
     @param address: the server.
     @param timeout: how many seconds it may take; 0 for ever.
     @param wall: the wall clock.
+    @param security: what adds TLS to a stream.
     @return: the reply.
     @raise Exception: what L{socketd.cli.reasons.explain} can put in words.
     """
@@ -125,7 +137,7 @@ async def ask(
 
     if address.is_datagram:
         return await _ask_datagram(reactor, address, timeout, now)
-    return await _ask_stream(reactor, address, timeout, now)
+    return await _ask_stream(reactor, address, timeout, now, security)
 
 
 async def _ask_datagram(
@@ -139,10 +151,14 @@ async def _ask_datagram(
 
 
 async def _ask_stream(
-    reactor: Any, address: Address, timeout: float, now: Callable[[], Moment]
+    reactor: Any,
+    address: Address,
+    timeout: float,
+    now: Callable[[], Moment],
+    security: Security | None,
 ) -> Reply:
     listening = Listening(now)
-    await connect_stream(reactor, address, listening.link, timeout)
+    await connect_stream(reactor, address, listening.link, timeout, security)
     # Not before: the way of the last packet that connects is that of the question.
     asked = now()
     if timeout:

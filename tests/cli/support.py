@@ -235,6 +235,7 @@ class HalfCloseTransport(StringTransport):
 
     has_ended = False
     aborting = False
+    transport: Any = None
 
     def abortConnection(self) -> None:
         self.aborting = True

@@ -21,6 +21,9 @@ HOSTS = {
     "tcp:[::1]:80": ("tcp", "::1", 80),
     "tcp6:localhost:80": ("tcp6", "localhost", 80),
     "tcp6:[::1]:80": ("tcp6", "::1", 80),
+    "tls:localhost:443": ("tls", "localhost", 443),
+    "tls:[::1]:443": ("tls", "::1", 443),
+    "tls6:localhost:443": ("tls6", "localhost", 443),
     "udp:127.0.0.1:53": ("udp", "127.0.0.1", 53),
     "udp:[::1]:53": ("udp", "::1", 53),
     "udp6:localhost:53": ("udp6", "localhost", 53),
@@ -47,7 +50,7 @@ DESCRIPTIONS = [
     "tcp:\\:\\:1:80",
     "unix:/run/a.sock:timeout=5",
     "unix:path=/run/a.sock",
-    "tls:example.com:443",
+    "tls:host=example.com:port=443",
     "tls:example.com:443:trustRoots=/etc/ssl/certs",
     "ssl:host=example.com:port=443",
     "other:argument=1",
@@ -58,6 +61,8 @@ COMPLAINTS = {
     "localhost": "no port",
     "tcp:80": "no port; tcp:HOST:PORT",
     "udp:53": "no port; udp:HOST:PORT",
+    "tls:443": "no port; tls:HOST:PORT",
+    "tls:a:443:b": "no good host name",
     ":80": "no good host name",
     "udp::53": "no good host name",
     "two words:80": "no good host name",
@@ -137,6 +142,16 @@ class ParseTests(SynchronousTestCase):
             self.assertTrue(parse(text).is_datagram)
         for text in ("a:1", "/a", "tcp6:a:1", "tls:a:1:b=c"):
             self.assertFalse(parse(text).is_datagram)
+
+    def test_tls(self) -> None:
+        """
+        An address knows whether TLS is ours to speak there; Twisted's strings see to it
+        themselves.
+        """
+        for text in ("tls:a:1", "tls6:a:1"):
+            self.assertTrue(parse(text).is_tls)
+        for text in ("a:1", "/a", "tls:a:1:b=c", "ssl:a:1:b=c"):
+            self.assertFalse(parse(text).is_tls)
 
 
 class ParseArgumentTests(SynchronousTestCase):

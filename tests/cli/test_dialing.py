@@ -122,6 +122,7 @@ class StreamTests(SynchronousTestCase):
             "[2001:db8::9]:80": "2001:db8::9",
             "tcp6:[2001:db8::9]:80": "2001:db8::9",
             "tcp6:both.example:80": "2001:db8::1",
+            "tls6:both.example:80": "2001:db8::1",
             "old.example:80": "192.0.2.2",
             "tcp:new.example:80": "2001:db8::2",
             "tcp:host=192.0.2.9:port=80:timeout=3": "192.0.2.9",

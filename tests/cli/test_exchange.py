@@ -195,6 +195,29 @@ class ExchangeTests(SynchronousTestCase):
         self.assertIsNone(self.lose())
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_tls_pause(self) -> None:
+        """
+        Over TLS the pause that ends an answer is the one that is asked for; none at all waits for
+        the peer's end, and lets its silence be a failure.
+        """
+        for pause, ends in ((3.0, True), (0.0, False)):
+            self.setUp()
+            self.transport = HalfCloseTransport()
+            directlyProvides(self.transport, ISSLTransport)
+            self.exchange = Exchange(self.clock, self.source, self.output, TIMEOUT, pause)
+            self.exchange.link.makeConnection(self.transport)
+            self.exchange.link.handshakeCompleted()
+            self.exchange.start()
+            self.source.end()
+            self.exchange.link.dataReceived(b"x")
+            self.clock.advance(2.9)
+            self.assertFalse(self.transport.disconnecting)
+            self.clock.advance(0.1)
+            self.assertEqual(self.transport.disconnecting, ends)
+            self.clock.advance(TIMEOUT)
+            failure = self.lose(ConnectionLost())
+            self.assertEqual(str(failure), "the peer was silent for 10 s")
+
     def test_tls_without_answer(self) -> None:
         """
         Over TLS a peer that says nothing is given up like any other.

@@ -25,7 +25,7 @@ from socketd.cli.main import SUBCOMMANDS, main
 from socketd.cli.output import emit, explained
 from tests.cli.support import CommandTestCase, environment
 
-OURS = ("send", "chat", "time", "options")
+OURS = ("send", "chat", "time", "certificate", "options")
 DAEMON_FREE = [
     path
     for path in sorted(Path(cli.__file__).parent.glob("*.py"))
@@ -241,7 +241,7 @@ class CommandTests(CommandTestCase):
         out, err, status = await self.command("--help")
         self.assertEqual((err, status), (b"", 0))
         for name in SUBCOMMANDS:
-            self.assertIn(f"\n    {name} ".encode(), out)
+            self.assertRegex(out, rf"\n    {name}\s".encode())
 
     async def test_version(self) -> None:
         """
@@ -261,6 +261,18 @@ class CommandTests(CommandTestCase):
         )
         outcome = await self.python(code)
         self.assertEqual(outcome[1:], (b"", 0))
+
+    async def test_late_openssl(self) -> None:
+        """
+        What TLS and certificates need is loaded only where they are asked for.
+        """
+        for names, unwanted in (
+            ("certificate, options", "cryptography"),
+            ("chat, send, time", "socketd.cli.tls"),
+        ):
+            code = f"import sys; from socketd.cli import {names}; "
+            code += f"sys.exit({unwanted!r} in sys.modules)"
+            self.assertEqual(await self.python(code), (b"", b"", 0))
 
     async def test_closed_output(self) -> None:
         """

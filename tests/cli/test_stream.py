@@ -4,7 +4,12 @@ Tests for L{socketd.cli.stream} and L{socketd.cli.link}.
 
 from __future__ import annotations
 
-from twisted.internet.error import ConnectionLost
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+from twisted.internet.defer import CancelledError
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IHandshakeListener,
@@ -67,6 +72,29 @@ class StreamLinkTests(SynchronousTestCase):
         self.failureResultOf(self.link.ready, ConnectionLost)
         self.assertEqual(self.talker.reasons, [])
 
+    def test_given_up(self) -> None:
+        """
+        A handshake that comes after whoever waited gave up is told to nobody.
+        """
+        directlyProvides(self.transport, ISSLTransport)
+        self.link.makeConnection(self.transport)
+        self.link.ready.cancel()
+        self.failureResultOf(self.link.ready, CancelledError)
+        self.link.abandon()
+        self.assertTrue(self.transport.aborting)
+        self.link.handshakeCompleted()
+        self.link.connectionLost(Failure(ConnectionLost()))
+        self.assertEqual(self.talker.reasons, [])
+
+    def test_abort_after_loss(self) -> None:
+        """
+        What is lost is not broken off: Twisted's TLS would raise an error.
+        """
+        self.link.makeConnection(self.transport)
+        self.link.connectionLost(Failure(ConnectionLost()))
+        self.link.abort()
+        self.assertFalse(self.transport.aborting)
+
     def test_hears(self) -> None:
         """
         The talker is told of bytes, of the peer's end and of the loss.
@@ -101,3 +129,39 @@ class StreamLinkTests(SynchronousTestCase):
         self.link.end()
         self.assertFalse(self.transport.has_ended)
         self.assertTrue(self.transport.disconnecting)
+
+    def test_refused_while_held(self) -> None:
+        """
+        Who was paused is resumed, unless TLS closes what carries it: that waits for nobody then.
+        """
+        for is_closing, resumed in ((False, ["resume"]), (True, [])):
+            self.setUp()
+            directlyProvides(self.transport, ISSLTransport)
+            self.transport.transport = SimpleNamespace(disconnecting=is_closing)
+            self.link.makeConnection(self.transport)
+            asked: list[str] = []
+            self.link.hold(Valve(lambda: None, partial(asked.append, "resume"), lambda: None))
+            producer: Any = self.transport.producer
+            producer.resumeProducing()
+            self.assertEqual(asked, resumed)
+            self.assertEqual(self.transport.producer is None, is_closing)
+
+    def test_no_notice_after_end(self) -> None:
+        """
+        Over TLS a peer that just goes after our end has ended well; before it, or by our own
+        doing, it has not.
+        """
+        cases = [
+            (True, ConnectionLost, ConnectionDone),
+            (True, ConnectionAborted, ConnectionAborted),
+            (False, ConnectionLost, ConnectionLost),
+        ]
+        for has_ended, error, told in cases:
+            self.setUp()
+            directlyProvides(self.transport, ISSLTransport)
+            self.link.makeConnection(self.transport)
+            self.link.handshakeCompleted()
+            if has_ended:
+                self.link.end()
+            self.link.connectionLost(Failure(error()))
+            self.assertIs(self.talker.reasons[0].type, told)

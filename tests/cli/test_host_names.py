@@ -1,0 +1,87 @@
+"""
+Tests for L{socketd.cli.host_names}.
+"""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from socketd.cli.host_names import MAX_NAME, is_ip_address, parse_host, parse_name
+
+LONG = ".".join(["a" * 63] * 3 + ["a" * 61])
+
+HOSTS = {
+    "localhost": "localhost",
+    "Example.COM": "example.com",
+    "xn--bcher-kva.example": "xn--bcher-kva.example",
+    "1.example": "1.example",
+    "3com.com": "3com.com",
+    "127.0.0.1": "127.0.0.1",
+    "0:0::1": "::1",
+    "2001:DB8::9": "2001:db8::9",
+    LONG: LONG,
+}
+
+BAD_HOSTS = {
+    "": "no name of a host",
+    "a b": "no name of a host",
+    "a..b": "no name of a host",
+    "a.": "no name of a host",
+    "-a": "no name of a host",
+    "a-": "no name of a host",
+    "a_b": "no name of a host",
+    "256.1.1.1": "no name of a host",
+    "1.2.3": "no name of a host",
+    "::g": "no name of a host",
+    "a" * 64: "no name of a host",
+    LONG + "a": "no name of a host",
+    "a\n": "no name of a host",
+    "fe80::1%eth0": "no name of a host",
+    "[::1]": "without brackets",
+    "b\u00fccher.example": "xn-- form",
+}
+
+
+class ParseTests(SynchronousTestCase):
+    """
+    Tests for L{parse_host}, L{parse_name} and L{is_ip_address}.
+    """
+
+    def test_hosts(self) -> None:
+        """
+        Good names and addresses have one form each, in a certificate too.
+        """
+        self.assertEqual(len(LONG), MAX_NAME)
+        for text, expected in HOSTS.items():
+            self.assertEqual(parse_host(text), expected)
+            self.assertEqual(parse_name(text), expected)
+
+    def test_bad_hosts(self) -> None:
+        """
+        A bad one is refused with one sentence that says what would be right.
+        """
+        for text, part in BAD_HOSTS.items():
+            for parse in (parse_host, parse_name):
+                message = str(self.assertRaises(ValueError, parse, text))
+                self.assertIn(part, message)
+                self.assertIn("would be right", message)
+                self.assertNotIn("\n", message)
+
+    def test_wildcards(self) -> None:
+        """
+        A star stands for the whole first label, below a domain of two labels or more.
+        """
+        self.assertEqual(parse_name("*.Example.com"), "*.example.com")
+        for text in ("*.com", "*", "*.", "*.1.2.3.4", "*.::1"):
+            self.assertIn("too wide", str(self.assertRaises(ValueError, parse_name, text)))
+        for text in ("*a.example.com", "*.*.example.com", "a.*.example.com", "**.example.com"):
+            self.assertIn("no name", str(self.assertRaises(ValueError, parse_name, text)))
+        self.assertRaises(ValueError, parse_host, "*.example.com")
+
+    def test_addresses(self) -> None:
+        """
+        An address is known as such; one with a zone is of one machine only, and is none.
+        """
+        cases = {"::1": True, "1.2.3.4": True, "a": False, "fe80::1%1": False}
+        for text, expected in cases.items():
+            self.assertEqual(is_ip_address(text), expected)
