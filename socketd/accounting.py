@@ -35,7 +35,7 @@ class Tally:
         have ended.
     @ivar bytes_received: bytes of these.
     @ivar bytes_sent: bytes sent to connections that have ended.
-    @ivar datagrams_received: datagrams handed to the protocol.
+    @ivar datagrams_received: datagrams that came, those dropped too.
     @ivar datagrams_sent: datagrams that the kernel took.
     @ivar datagrams_unsent: datagrams that it refused.
     @ivar datagrams_dropped: datagrams that the protocol did not see, by reason.

@@ -234,6 +234,7 @@ class Daemon(MultiService):
     clock_watch: ClockWatch = field(init=False)
     _wheel: Wheel = field(init=False)
     _interfaces: Interfaces = field(init=False)
+    _datagram_ports: frozenset[int] | None = field(default=None, init=False)
     _watching: Any = field(default=None, init=False)
 
     def __attrs_pre_init__(self) -> None:
@@ -279,12 +280,14 @@ class Daemon(MultiService):
         List the ports of all datagram listeners: what comes from one of these
         would be answered for ever.
         """
-        socks = [bound.sock for child in self.socket_services for bound in child.bound]
-        return frozenset(
-            sock.getsockname()[1]
-            for sock in socks
-            if sock.type == socket.SOCK_DGRAM and sock.family != socket.AF_UNIX
-        )
+        if self._datagram_ports is None:
+            socks = [bound.sock for child in self.socket_services for bound in child.bound]
+            self._datagram_ports = frozenset(
+                sock.getsockname()[1]
+                for sock in socks
+                if sock.type == socket.SOCK_DGRAM and sock.family != socket.AF_UNIX
+            )
+        return self._datagram_ports
 
     def startService(self) -> None:
         """

@@ -13,6 +13,7 @@ from typing import NamedTuple
 IP_PKTINFO = 8
 IPV6_RECVPKTINFO = 49
 IPV6_PKTINFO = 50
+SO_TIMESTAMP = 29
 SO_TIMESTAMPNS = 35
 
 # struct cmsghdr; its messages begin at multiples of a size_t (cmsg(3)).
@@ -99,6 +100,18 @@ def answer_from(info: ControlMessage) -> None:
         info.data[IPV4_INDEX] = bytes(4)
     elif int.from_bytes(info.data[:2], "big") & 0xFFC0 != 0xFE80:
         info.data[IPV6_INDEX] = bytes(4)
+
+
+def ask_for_nothing(sock: socket.socket) -> None:
+    """
+    Have the kernel tell nothing: whoever handed the socket over may have asked.
+    """
+    sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMP, 0)
+    sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 0)
+    if sock.family == socket.AF_INET:
+        sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 0)
+    elif sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVPKTINFO, 0)
 
 
 def ask_for_destination(sock: socket.socket) -> bool:

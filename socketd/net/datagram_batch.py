@@ -19,6 +19,7 @@ from socketd.net.control_messages import (
     arrival,
     ask_for_arrival,
     ask_for_destination,
+    ask_for_nothing,
     destination,
     packet_info,
 )
@@ -81,6 +82,7 @@ class BatchedDatagramPort(DatagramPort):
         self._destinations: dict[bytes, bool] = {}
         self._names = _name_formats(_NAME_SIZES[sock.family])
         self._is_unix = sock.family == socket.AF_UNIX
+        ask_for_nothing(sock)
         self._asks_for_destination = ask_for_destination(sock)
         self._timestamped = terms.timestamped
         if terms.timestamped:
@@ -205,7 +207,8 @@ class BatchedDatagramPort(DatagramPort):
         only those of UNIX sockets can be so long.
         """
         fits = [not flags & _TRUNCATED for flags in found[2::4]]
-        self._site.tally.datagrams_dropped[TOO_LONG] += fits.count(False)
+        if not all(fits):
+            self._site.tally.datagrams_dropped[TOO_LONG] += fits.count(False)
         cut = [name[:size] for name, size in zip(names, found[0::4])]
         return cut, [length if fit else -1 for length, fit in zip(lengths, fits)]
 

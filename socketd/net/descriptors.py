@@ -8,6 +8,7 @@ import resource
 from collections.abc import Iterator
 
 from socketd.settings.complaints import Complaint
+from socketd.settings.load import DEFAULTS
 from socketd.settings.model import Settings
 
 #: Descriptors for everything but connections and listeners: logs, the control
@@ -50,9 +51,11 @@ def complaints(settings: Settings, limit: int) -> Iterator[Complaint]:
     Complain of each C{max_connections} for which there is no room.
     """
     most = room(settings, limit)
-    asked = [("socketd", settings.daemon.max_connections, settings.lines)]
-    asked += [(s.name, s.door.max_connections, s.lines) for s in settings.services]
-    for section, value, lines in asked:
+    asked = {("socketd", settings.daemon.max_connections): settings.lines}
+    for service in settings.services:
+        section = DEFAULTS if "max_connections" in service.inherited else service.name
+        asked[section, service.door.max_connections] = service.lines
+    for (section, value), lines in asked.items():
         if value is not None and value > most:
             message = f"needs more descriptors than the {limit} that a process may have here;"
             message += f" write up to {max(0, most)}, or raise LimitNOFILE= or ulimit -n"

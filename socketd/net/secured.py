@@ -39,6 +39,9 @@ def _secured(connection: Any, found: Secured, voice: SecureTransport) -> None:
 
 def _failed(connection: Any, failed: NotSecured) -> None:
     site = connection.site
+    if connection.overdue:
+        # It is counted as that already.
+        return
     site.tally.refused[failed.reason] += 1
     site.emit(TLS_FAILED, peer=connection.peer, reason=failed.reason, error=failed.detail)
 

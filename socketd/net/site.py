@@ -27,6 +27,7 @@ class Connection(Counting, Protocol):
     began: float
     site: Site
     slot: int
+    settling: bool
 
     @property
     def peer(self) -> str:

@@ -25,7 +25,7 @@ WORDS = {
     ),
 }
 
-_FORM = re.compile(r"[0-9A-Fa-f:.]+(/[0-9]{1,3})?", re.ASCII)
+_FORM = re.compile(r"[0-9A-Fa-f:.]+(/([0-9]{1,3}|255\.[0-9.]+))?", re.ASCII)
 _MAPPED = IPv6Network("::ffff:0:0/96")
 
 

@@ -53,6 +53,7 @@ class FakeConnection(StringTransport):
         self.messages_received = self.bytes_received = self.bytes_sent = 0
         self.protocol: Any = None
         self.slot = NOWHERE
+        self.settling = False
 
     def begin(self, protocol: Any) -> None:
         """

@@ -114,8 +114,8 @@ TABLE: list[tuple[str, list[str]]] = [
     ),
     (
         "[socketd]\nlisten = tcp:7\n[echo]\nlisten = tcp:7\n",
-        ["FILE:2: [socketd] listen: is no option here; known are drain_timeout, log_level,"
-            " max_connections"],
+        ["FILE:2: [socketd] listen: is no option here; known are control, drain_timeout,"
+            " http, log_format, log_level, log_quiet, max_connections"],
     ),
     (
         "[DEFAULT]\nlog_messages = text\n[echo]\nlisten = tcp:7\n",
