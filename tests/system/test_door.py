@@ -1,0 +1,540 @@
+"""
+The door of the real daemon, while somebody hammers at it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import select
+import socket
+import statistics
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, ClassVar
+
+from socketd.configuration import EXIT_CONFIG
+from socketd.net.descriptors import RESERVED
+from tests.system.forging import Forger, Wire, queues
+from tests.system.namespaces import Namespace
+from tests.system.running import (
+    DEADLINE,
+    TWISTD,
+    Daemon,
+    SystemCase,
+    in_thread,
+    read_exactly,
+    read_to_end,
+)
+from tests.system.test_streams import descriptors
+
+MIB = 1024 * 1024
+
+Sender = tuple[bytes, int]
+
+#: How many datagrams the sweep sends: three from each port, each to another service. With
+#: 1000000 in the environment, which takes a minute, each port asks every service.
+SWEPT = int(os.environ.get("SOCKETD_FORGED_DATAGRAMS", "200000"))
+ALL_PORTS = 65536
+
+#: Datagrams that are sent before their queues are looked at, and bytes that may wait in
+#: one: far less than any receive buffer holds.
+BURST = 128
+MAX_QUEUE = 65536
+
+#: The longest forged datagram; all answers of these services fit.
+LONGEST = 600
+
+#: What the tables of a service may grow by when they are full already (bytes): nothing,
+#: but for what the allocator holds back.
+MAX_GROWTH = 2 * MIB
+
+#: What one table of sources may take, with the datagrams' own buffers (bytes).
+MAX_TABLES = 12 * MIB
+
+#: Every protocol that answers datagrams, at its port, and which answers are longer.
+SWEEP_PORTS = {
+    "echo": 7, "discard": 9, "daytime": 13, "qotd": 17, "chargen": 19, "time": 37, "ntp": 123,
+    "upper": 1007, "reply": 1008,
+}  # fmt: skip
+SWEEP_MORE = {
+    "qotd": "texts = {directory}/quotes",
+    "reply": "reply = I am a server",
+    "ntp": "assume_synchronised = yes",
+}
+FLOORS = Counter({SWEEP_PORTS["time"]: 4})
+
+#: The default of C{udp_service_rate} (a second), and how much may come at once.
+SERVICE_RATE = SERVICE_BURST = 5000.0
+
+#: Two ends of a cable; what is behind the second one can be anywhere.
+HERE, THERE = "192.168.77.1", "192.168.77.2"
+
+#: How many sources are forged (a second), and for how long (seconds).
+FLOOD_RATE = 10_000
+FLOOD_TIME = 3.0
+FLOOD_PATIENCE = 12.0
+
+#: How often one who behaves asks again (seconds), and how probable it is then that he
+#: does so next.
+RETRY = 0.3
+ASKING = 0.03
+
+CAP = 1000
+
+SLOW = f"""
+[socketd]
+max_connections = {CAP}
+[echo]
+listen = tcp:0:interface=127.0.0.1
+log_connections = no
+first_byte_timeout = 2s
+idle_timeout = 2s
+"""
+
+RATED = """
+[echo]
+listen = tcp:0:interface=127.0.0.1
+accept_rate = 1/s
+accept_burst = 20
+log_connections = no
+"""
+
+#: How often it is tried, far more than a hundred times a second.
+HAMMERED = 2000
+
+#: How much slower one may be served beside somebody who hammers, at most.
+MAX_SLOWDOWN = 20.0
+
+FULL = """
+[socketd]
+max_connections = 6
+[small]
+protocol = echo
+listen = tcp:0:interface=127.0.0.1, udp:0:interface=127.0.0.1
+max_connections = 4
+[other]
+protocol = upper
+listen = tcp:0:interface=127.0.0.1, udp:0:interface=127.0.0.1
+"""
+
+#: A limit of descriptors with room for so many connections beside one listener.
+FEW_DESCRIPTORS = 160
+FEW = FEW_DESCRIPTORS - RESERVED - 1
+
+
+def private_bytes(daemon: Daemon) -> int:
+    """
+    Say how much memory a daemon has for itself (proc(5), smaps_rollup).
+    """
+    lines = Path(f"/proc/{daemon.pid}/smaps_rollup").read_text().splitlines()
+    sizes = [line.split()[1] for line in lines if line.startswith("Private_")]
+    return 1024 * sum(map(int, sizes))
+
+
+def silent(sock: socket.socket, seconds: float) -> bool:
+    """
+    Say whether nothing comes for a while.
+    """
+    return not select.select([sock], [], [], seconds)[0]
+
+
+def ask(sock: socket.socket, question: bytes) -> bytes:
+    """
+    Send some bytes, and read an answer that is as long.
+    """
+    sock.sendall(question)
+    return read_exactly(sock, len(question))
+
+
+class FloodCase(SystemCase):
+    """
+    A daemon in a network of its own.
+    """
+
+    def setUp(self) -> None:
+        """
+        Make the network.
+        """
+        super().setUp()
+        self.namespace = Namespace()
+        self.addCleanup(self.namespace.close)
+
+    def daemon_inside(self, ini: str) -> Daemon:
+        """
+        Start a daemon in that network.
+        """
+        file = self.write("socketd.ini", ini)
+        command = [*self.namespace.command, *TWISTD, "socketd", f"--config={file}"]
+        daemon = Daemon(command, env=self.environment(), cwd=self.directory)
+        self.addCleanup(daemon.kill)
+        return daemon
+
+    def forger(self, namespace: Namespace) -> Forger:
+        """
+        Make who forges.
+        """
+        forger = Forger(namespace)
+        self.addCleanup(forger.close)
+        return forger
+
+    def wait_for_queues(self, allowed: int) -> None:
+        """
+        Wait until no service has more bytes waiting than that.
+        """
+        end = time.monotonic() + DEADLINE
+        while max(waiting for waiting, _ in queues(self.namespace)) > allowed:
+            self.assertLess(time.monotonic(), end, "the daemon does not read")
+
+
+class SweepTests(FloodCase):
+    """
+    Datagrams of every kind, from every port.
+    """
+
+    timeout: ClassVar[float] = 60 + SWEPT / 5000
+
+    def setUp(self) -> None:
+        """
+        Choose what is sent, the same in each run.
+        """
+        super().setUp()
+        self.random = random.Random(862)
+        self.noise = self.random.randbytes(MIB)
+        self.asked: Counter[int] = Counter()
+        self.answers: Counter[int] = Counter()
+        self.too_long: list[tuple[int, int, int]] = []
+
+    def ini(self) -> str:
+        """
+        Write a configuration in which loopback is nobody special.
+        """
+        self.write("quotes", "Brevity is the soul of wit.\n%\nNo.\n%\nKnow thyself.\n")
+        parts = ["[defaults]\nguard_loopback = yes\n"]
+        for name, port in SWEEP_PORTS.items():
+            more = SWEEP_MORE.get(name, "").format(directory=self.directory)
+            parts.append(f"[{name}]\nlisten = udp:{port}:interface=127.0.0.1\n{more}\n")
+        return "".join(parts)
+
+    def length(self, sender: Sender) -> int:
+        """
+        Say how long the datagrams of a sender are, for whoever sees the answer.
+        """
+        return (int.from_bytes(sender[0][1:], "big") * 31 + sender[1]) % (LONGEST + 1)
+
+    def sender(self, number: int) -> Sender:
+        """
+        Think of a sender: each port comes as often as any other, from 0 on.
+        """
+        # 127.0.x.x are the addresses that something listens at.
+        address = self.random.randrange(1 << 16, 1 << 24)
+        return bytes([127, *address.to_bytes(3, "big")]), number % ALL_PORTS
+
+    def send(self, count: int) -> None:
+        """
+        Send so many datagrams, as fast as they are read.
+        """
+        ports = list(SWEEP_PORTS.values())
+        target = socket.inet_aton("127.0.0.1")
+        for number in range(self.forge.count, self.forge.count + count):
+            sender = self.sender(number)
+            # Each round of ports begins with another service.
+            port = ports[(number + number // ALL_PORTS) % len(ports)]
+            start = self.random.randrange(MIB - LONGEST)
+            data = self.noise[start : start + self.length(sender)]
+            if port == SWEEP_PORTS["ntp"] and number & 1:
+                data = b"\x23" + data[1:48].ljust(47) if len(data) >= 48 else data
+            self.asked[port] += 1
+            self.forge.send(sender, (target, port), data)
+            if number % BURST == 0:
+                self.wait_for_queues(MAX_QUEUE)
+                self.look()
+        self.wait_for_queues(0)
+        self.look()
+
+    def look(self) -> None:
+        """
+        Compare the answers that have come with what they answer.
+        """
+        for seen in self.wire.seen():
+            port = seen.source[1]
+            asked = self.length(seen.target)
+            self.answers[port] += 1
+            if len(seen.data) > max(asked, FLOORS[port]):
+                self.too_long.append((port, asked, len(seen.data)))
+
+    @in_thread
+    def test_every_port(self) -> None:
+        """
+        From whichever port and with whatever bytes a service is asked, its answer is not
+        longer than the question (the time has four bytes), there are no more answers than
+        the rate of the service, nothing fails, and memory stays as it is.
+        """
+        self.forge = self.forger(self.namespace)
+        self.wire = Wire(self.namespace, "lo", "127.0.0.1")
+        self.addCleanup(self.wire.close)
+        with self.daemon_inside(self.ini()) as daemon:
+            daemon.address("reply", "udp")
+            began = time.monotonic()
+            self.send(max(SWEPT, 2 * ALL_PORTS) // 2)
+            before = private_bytes(daemon)
+            self.send(max(SWEPT, 2 * ALL_PORTS) // 2)
+            seconds = time.monotonic() - began
+            grown = private_bytes(daemon) - before
+            self.check_answers(seconds)
+            self.assertLess(grown, MAX_GROWTH)
+
+    def check_answers(self, seconds: float) -> None:
+        """
+        Check what was seen, and that all was seen and read.
+        """
+        self.assertEqual(self.too_long, [])
+        self.assertEqual(self.wire.lost(), 0)
+        self.assertEqual([lost for _, lost in queues(self.namespace) if lost], [])
+        self.assertEqual(set(self.asked), set(SWEEP_PORTS.values()))
+        silent_ones = {SWEEP_PORTS["discard"]}
+        self.assertEqual(set(self.asked) - set(self.answers), silent_ones)
+        most = self.answers.most_common(1)[0][1]
+        self.assertLessEqual(most, SERVICE_BURST + SERVICE_RATE * seconds)
+
+
+class ForgedSourceTests(FloodCase):
+    """
+    Sources that do not exist.
+    """
+
+    def setUp(self) -> None:
+        """
+        Lay a cable to where everybody else is.
+        """
+        super().setUp()
+        self.outside = Namespace(self.namespace)
+        self.addCleanup(self.outside.close)
+        self.namespace.connect(self.outside, f"{HERE}/30", f"{THERE}/30")
+        self.namespace.run("ip", "route", "add", "default", "via", THERE)
+
+    @in_thread
+    def test_many_sources(self) -> None:
+        """
+        Ten thousand new sources a second for three seconds take no more memory than the
+        tables have, and who behaves is answered meanwhile, at one of a few tries.
+        """
+        ini = "[echo]\nlisten = udp:7007\nallow = any\n"
+        with self.daemon_inside(ini) as daemon:
+            daemon.address("echo", "udp")
+            forger = self.forger(self.outside)
+            with self.outside.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.connect((HERE, 7007))
+                client.send(b"before")
+                self.assertEqual(client.recv(99), b"before")
+                before = private_bytes(daemon)
+                answered = self.flood(forger, client)
+                self.assertGreater(answered, 0)
+                self.assertGreaterEqual(forger.count, 0.9 * FLOOD_RATE * FLOOD_TIME)
+                self.assertLess(private_bytes(daemon) - before, MAX_TABLES)
+
+    def flood(self, forger: Forger, client: socket.socket) -> int:
+        """
+        Forge for its time, and until who behaves was answered or has lost his patience.
+
+        @return: how often he was answered.
+        """
+        began = asked = time.monotonic()
+        answered, lots = 0, random.Random(7007)
+        target = socket.inet_aton(HERE), 7007
+        while (spent := time.monotonic() - began) < FLOOD_TIME or not answered:
+            self.assertLess(spent, FLOOD_PATIENCE, "nobody is answered")
+            while forger.count < spent * FLOOD_RATE:
+                number = 0x0B000000 + forger.count * 977
+                forger.send((number.to_bytes(4, "big"), 40000), target, b"%d" % number)
+                # At any place among the others: the last ones of a burst find the rate
+                # of the service used up.
+                if time.monotonic() - asked > RETRY and lots.random() < ASKING:
+                    asked = time.monotonic()
+                    client.send(b"%f" % asked)
+            if not silent(client, 0.005):
+                answered += bool(client.recv(99))
+        return answered
+
+
+class SlowTests(SystemCase):
+    """
+    Those who come and say nothing.
+    """
+
+    @in_thread
+    def test_slowloris(self) -> None:
+        """
+        Clients that fill the daemon and then say nothing, or no more, are closed when
+        their time is over, though they do not close themselves; then another is served.
+        """
+        with descriptors(2 * CAP + 500), self.daemon(SLOW) as daemon, ExitStack() as stack:
+            slow = [stack.enter_context(daemon.connect("echo")) for _ in range(CAP)]
+            for client in slow[: CAP // 2]:
+                self.assertEqual(ask(client, b"1"), b"1")
+            with daemon.connect("echo") as late:
+                late.sendall(b"let me in")
+                self.assertTrue(silent(late, 0.5))
+                self.assertEqual(read_exactly(late, 9), b"let me in")
+            ended = [read_to_end(client) for client in slow]
+            self.assertEqual(ended, [b""] * CAP)
+
+
+class HammeredTests(SystemCase):
+    """
+    One source that comes far too often.
+    """
+
+    @in_thread
+    def test_rate(self) -> None:
+        """
+        Who comes a hundred times more often than he may is reset without a byte, and
+        another one does not wait for his answers much longer than before.
+        """
+        with self.daemon(RATED) as daemon:
+            target = daemon.address("echo")
+            with socket.create_connection(target, DEADLINE, ("127.0.0.3", 0)) as other:
+                before, _ = self.round_trips(other, lambda: None)
+                began = time.monotonic()
+                during, served = self.round_trips(other, lambda: self.hammer(target))
+                seconds = time.monotonic() - began
+            self.assertGreater(HAMMERED / seconds, 100, "it was not tried often enough")
+            self.assertLessEqual(served, 20 + seconds + 1)
+            self.assertGreaterEqual(served, 20)
+            self.assertLess(during / before, MAX_SLOWDOWN)
+            with socket.create_connection(target, DEADLINE, ("127.0.0.3", 0)) as another:
+                self.assertEqual(ask(another, b"still here"), b"still here")
+
+    def round_trips(
+        self, sock: socket.socket, between: Callable[[], bool | None]
+    ) -> tuple[float, int]:
+        """
+        Ask again and again.
+
+        @param between: what happens each time while the answer is awaited.
+        @return: the median time until the answer (seconds), and how often C{between} was
+            true.
+        """
+        taken, happened = [], 0
+        for _ in range(HAMMERED):
+            began = time.perf_counter()
+            sock.sendall(b"?")
+            happened += bool(between())
+            read_exactly(sock, 1)
+            taken.append(time.perf_counter() - began)
+        return statistics.median(taken), happened
+
+    def hammer(self, target: Any) -> bool:
+        """
+        Connect and ask.
+
+        @return: whether there was an answer; else there was a reset.
+        """
+        try:
+            with socket.create_connection(target, DEADLINE, ("127.0.0.2", 0)) as client:
+                return ask(client, b"x") == b"x"
+        except (ConnectionResetError, BrokenPipeError):
+            return False
+
+
+class FullTests(SystemCase):
+    """
+    A daemon that has no room for more.
+    """
+
+    @in_thread
+    def test_others(self) -> None:
+        """
+        A service at its limit lets the next one wait, and still answers datagrams; other
+        services go on until the daemon is full; who waits is served when others go.
+        """
+        with self.daemon(FULL) as daemon, ExitStack() as stack:
+            inside = [stack.enter_context(daemon.connect("small")) for _ in range(4)]
+            self.assertEqual([ask(client, b"in") for client in inside], [b"in"] * 4)
+            waiting = stack.enter_context(daemon.connect("small"))
+            waiting.sendall(b"me too")
+            self.assertTrue(silent(waiting, 0.3))
+            others = [stack.enter_context(daemon.connect("other")) for _ in range(2)]
+            self.assertEqual([ask(client, b"in") for client in others], [b"IN"] * 2)
+            last = stack.enter_context(daemon.connect("other"))
+            last.sendall(b"me too")
+            self.assertTrue(silent(last, 0.3))
+            for service, answer in (("small", b"any room?"), ("other", b"ANY ROOM?")):
+                with daemon.connect(service, "udp") as client:
+                    client.send(b"any room?")
+                    self.assertEqual(client.recv(99), answer)
+            for client in inside[:2]:
+                client.close()
+            self.assertEqual(read_exactly(waiting, 6), b"me too")
+            self.assertEqual(read_exactly(last, 6), b"ME TOO")
+
+    def limited(self, limit: int, ini: str) -> list[str]:
+        """
+        Make the command of a daemon that may have so many descriptors.
+        """
+        file = self.write("socketd.ini", ini)
+        allow = ["sh", "-c", f'ulimit -n {limit} && exec "$@"', "sh"]
+        return [*allow, *TWISTD, "socketd", f"--config={file}"]
+
+    @in_thread
+    def test_few_descriptors(self) -> None:
+        """
+        A daemon that may have few descriptors takes only as many connections as it has
+        room for, without an error; datagrams are answered all the time, and who waits is
+        served when others have gone.
+        """
+        ini = "[echo]\nlisten = tcp:0:interface=127.0.0.1, udp:0:interface=127.0.0.1\n"
+        command = self.limited(FEW_DESCRIPTORS + 1, ini + "log_connections = no\n")
+        with Daemon(command, env=self.environment(), cwd=self.directory) as daemon:
+            with ExitStack() as stack:
+                crowd = [stack.enter_context(daemon.connect("echo")) for _ in range(3 * FEW)]
+                for client in crowd:
+                    client.sendall(b"?")
+                served = [client for client in crowd if not silent(client, 0.05)]
+                self.assertEqual(len(served), FEW)
+                with daemon.connect("echo", "udp") as asking:
+                    asking.send(b"any room?")
+                    self.assertEqual(asking.recv(99), b"any room?")
+                for client in served:
+                    client.close()
+                rest = [client for client in crowd if client not in served]
+                self.assertEqual(self.serve_in_turn(rest), len(rest))
+            self.assertNotIn("cannot accept", daemon.output.text)
+
+    def serve_in_turn(self, clients: list[socket.socket]) -> int:
+        """
+        Count the clients that are served, each of which makes room for another one.
+        """
+        count = 0
+        for client in clients:
+            with contextlib.suppress(TimeoutError):
+                count += read_exactly(client, 1) == b"?"
+            client.close()
+        return count
+
+    @in_thread
+    def test_too_many(self) -> None:
+        """
+        A limit of connections that no process may have is refused at its line, with the
+        status for a bad configuration, before anything is bound.
+        """
+        ini = f"[echo]\nlisten = tcp:0:interface=127.0.0.1\nmax_connections = {FEW + 1}\n"
+        ended = subprocess.run(
+            self.limited(FEW_DESCRIPTORS, ini),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env=self.environment(),
+            cwd=self.directory,
+            timeout=DEADLINE,
+        )
+        expected = (
+            f"{self.directory}/socketd.ini:3: [echo] max_connections = {FEW + 1}: needs more"
+            f" descriptors than the {FEW_DESCRIPTORS} that a process may have here; write up to"
+            f" {FEW}, or raise LimitNOFILE= or ulimit -n\n"
+        )
+        self.assertEqual((ended.returncode, ended.stderr.decode()), (EXIT_CONFIG, expected))

@@ -1,0 +1,170 @@
+"""
+Two daemons that a forged datagram sets on one another fall silent.
+
+The attack is CVE-1999-0103 and CVE-2024-2169: whoever answers everybody answers an
+answer, too, and needs only be started.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import Counter
+from itertools import product
+from typing import Any
+
+from socketd.net.guard import LOOP_REPEATS
+from tests.system.forging import Forger, Wire
+from tests.system.namespaces import Namespace
+from tests.system.running import TWISTD, Daemon, SystemCase, in_thread
+
+#: The two machines, and the services that have answered everybody since 1983.
+HOSTS = ("10.77.0.1", "10.77.0.2")
+PORTS = {"echo": 7, "daytime": 13, "chargen": 19, "time": 37}
+
+#: High ports, which no rule for ports knows to be dangerous.
+HIGH = (17007, 17008)
+
+#: As long as a loop has time to turn (seconds): tens of thousands of times.
+TURNING = 5.0
+
+#: Longer than any answer of these services that is short.
+QUESTION = b"?" * 64
+
+SERVICE = "[{name}]\nprotocol = {protocol}\nlisten = udp:{port}\n{more}\n"
+
+#: Rates that do not end any loop.
+GENEROUS = "udp_rate = 100000/s\nudp_burst = 100000\nudp_service_rate = 100000/s"
+
+
+class LoopTests(SystemCase):
+    """
+    Two daemons on two machines of their own, with a cable in between.
+    """
+
+    def setUp(self) -> None:
+        """
+        Make the machines.
+        """
+        super().setUp()
+        first = Namespace()
+        self.addCleanup(first.close)
+        second = Namespace(first)
+        self.addCleanup(second.close)
+        self.machines = (first, second)
+        self.cable = first.connect(second, *(f"{host}/24" for host in HOSTS))
+        self.wire = Wire(first, self.cable)
+        self.addCleanup(self.wire.close)
+        self.forger = Forger(second)
+        self.addCleanup(self.forger.close)
+
+    def start(self, number: int, ini: str) -> Daemon:
+        """
+        Start the daemon of one machine.
+        """
+        file = self.write(f"{number}.ini", ini)
+        how: dict[str, Any] = {"env": self.environment(), "cwd": self.directory}
+        inside = self.machines[number].command
+        daemon = Daemon([*inside, *TWISTD, "socketd", f"--config={file}"], **how)
+        self.addCleanup(daemon.kill)
+        return daemon
+
+    def forge(self, first: int, second: int) -> None:
+        """
+        Have a service of the second machine ask one of the first, as it seems.
+        """
+        source, target = ((socket.inet_aton(host)) for host in reversed(HOSTS))
+        self.forger.send((source, second), (target, first), QUESTION)
+
+    def count(self, seconds: float) -> Counter[tuple[int, int]]:
+        """
+        Count the datagrams between two ports, in either direction.
+
+        @return: by the port of the first machine and that of the second one.
+        """
+        found: Counter[tuple[int, int]] = Counter()
+        first = socket.inet_aton(HOSTS[0])
+        for seen in self.wire.seen(seconds):
+            ends = (seen.source, seen.target)
+            one, other = ends if seen.source[0] == first else reversed(ends)
+            found[one[1], other[1]] += 1
+        self.assertEqual(self.wire.lost(), 0)
+        return found
+
+    def check_served(self, ports: dict[str, int]) -> None:
+        """
+        Check that each service of the first machine answers who asks as one should.
+        """
+        with self.machines[1].socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            for name, port in ports.items():
+                client.sendto(QUESTION, (HOSTS[0], port))
+                answer, source = client.recvfrom(1000)
+                self.assertEqual((source, bool(answer)), ((HOSTS[0], port), True), name)
+
+    @in_thread
+    def test_known_services(self) -> None:
+        """
+        Of all pairs of echo, daytime, chargen and time at their own ports none exchanges
+        more than two datagrams, the forged one included, within five seconds.
+        """
+        ini = "".join(
+            SERVICE.format(name=name, protocol=name, port=port, more="")
+            for name, port in PORTS.items()
+        )
+        with self.start(0, ini) as one, self.start(1, ini) as other:
+            for daemon in (one, other):
+                daemon.address("time", "udp")
+            pairs = list(product(PORTS.values(), repeat=2))
+            for pair in pairs:
+                self.forge(*pair)
+            found = self.count(TURNING)
+            self.assertEqual(set(found), set(pairs))
+            self.assertEqual({pair: n for pair, n in found.items() if n > 2}, {})
+            self.check_served(PORTS)
+
+    @in_thread
+    def test_high_ports(self) -> None:
+        """
+        Two echo services at ports that nobody knows, and that no rate holds up, answer
+        each other as often as the loop breaker lets them, and then no more.
+        """
+        inis = [
+            SERVICE.format(name="loud", protocol="echo", port=port, more=GENEROUS)
+            for port in HIGH
+        ]
+        with self.start(0, inis[0]) as one, self.start(1, inis[1]) as other:
+            for daemon in (one, other):
+                daemon.address("loud", "udp")
+            self.forge(*HIGH)
+            found = self.count(TURNING)
+            self.assertEqual(set(found), {HIGH})
+            self.assertGreater(found[HIGH], 2)
+            self.assertLessEqual(found[HIGH], 1 + 2 * (LOOP_REPEATS + 1))
+            # The machine that was asked in the other's name does not answer it any more.
+            self.forge(*HIGH)
+            self.assertEqual(self.count(1.0), {HIGH: 1})
+
+    @in_thread
+    def test_different_services(self) -> None:
+        """
+        With the default rates no pair of services at high ports does more than that
+        either, whatever they answer each other.
+        """
+        names = ("echo", "upper", "chargen", "time")
+        inis = [
+            "".join(
+                SERVICE.format(name=name, protocol=name, port=port + n * 10, more="")
+                for n, name in enumerate(names)
+            )
+            for port in HIGH
+        ]
+        with self.start(0, inis[0]) as one, self.start(1, inis[1]) as other:
+            for daemon in (one, other):
+                daemon.address("time", "udp")
+            pairs = [(HIGH[0] + n * 10, HIGH[1] + n * 10) for n in range(len(names))]
+            for pair in pairs:
+                self.forge(*pair)
+            found = self.count(TURNING)
+            self.assertEqual(set(found), set(pairs))
+            # The tick of a second in between makes another answer of the time.
+            bound = 1 + 2 * 2 * (LOOP_REPEATS + 1)
+            self.assertEqual({pair: n for pair, n in found.items() if n > bound}, {})
