@@ -12,6 +12,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from random import random
 
+from attrs import frozen
+
 from socketd.settings.networks import ANY, Network, Prefixes
 
 #: Sources that a table of rates remembers, about 1 MB; chrony remembers as many.
@@ -25,7 +27,12 @@ RESUME = 95
 #: exact, and a burst of 20 has to be 20.
 SLACK = 0.001
 
+#: More networks than anybody bans by hand; each address is looked up once for each
+#: length of prefix that there is among them.
+MAX_BANS = 1024
+
 #: Why a source may not come in.
+BANNED = "banned"
 SOURCE_LIMIT = "source_limit"
 SOURCE_RATE = "source_rate"
 
@@ -136,6 +143,121 @@ def _by_length(
             shift = network.max_prefixlen - network.prefixlen
             tables.setdefault(shift, {})[int(network.network_address) >> shift] = verdict
     return sorted(tables.items())
+
+
+@frozen
+class Ban:
+    """
+    A network that is not served for a while.
+
+    @ivar network: which one.
+    @ivar ends: when it is served again, on the clock of L{Bans}; C{None}: never.
+    """
+
+    network: Network
+    ends: float | None
+
+
+class BansFull(Exception):
+    """
+    There is no place for one more ban.
+    """
+
+
+class Bans:
+    """
+    The networks that an operator has banned, by hand and for a while.
+
+    A full table takes no more: a ban that made place for another one would be lifted
+    behind the back of who wanted it.
+    """
+
+    def __init__(self, clock: Clock, max_entries: int = MAX_BANS) -> None:
+        self._clock = clock
+        self._max_entries = max_entries
+        self._bans: dict[Network, Ban] = {}
+        # By size of the address, then by how many of its bits to shift out.
+        self._tables: dict[int, dict[int, dict[int, Ban]]] = {_IPV4_BYTES: {}, _IPV6_BYTES: {}}
+
+    def __len__(self) -> int:
+        """
+        Count the bans that have not been swept away.
+        """
+        return len(self._bans)
+
+    def add(self, network: Network, seconds: float | None = None) -> Ban:
+        """
+        Ban a network; an earlier ban of the same one is forgotten.
+
+        @param seconds: for how long; C{None}: until it is lifted.
+        @raise BansFull: when there are too many.
+        """
+        self.sweep()
+        if network not in self._bans and len(self._bans) >= self._max_entries:
+            raise BansFull(f"there are {self._max_entries} bans already")
+        ban = Ban(network, None if seconds is None else self._clock() + seconds)
+        self._bans[network] = ban
+        size, shift, prefix = _place(network)
+        self._tables[size].setdefault(shift, {})[prefix] = ban
+        return ban
+
+    def remove(self, network: Network) -> bool:
+        """
+        Lift a ban.
+
+        @return: whether there was one.
+        """
+        ban = self._bans.pop(network, None)
+        if ban is None:
+            return False
+        size, shift, prefix = _place(network)
+        del self._tables[size][shift][prefix]
+        if not self._tables[size][shift]:
+            del self._tables[size][shift]
+        return not self._is_over(ban)
+
+    def sweep(self) -> bool:
+        """
+        Forget the bans that are over.
+
+        @return: whether there were any.
+        """
+        over = [ban for ban in self._bans.values() if self._is_over(ban)]
+        for ban in over:
+            self.remove(ban.network)
+        return bool(over)
+
+    def admits(self, address: bytes) -> bool:
+        """
+        Say whether an address is in no banned network.
+        """
+        if not self._bans:
+            return True
+        number = int.from_bytes(address, "big")
+        for shift, bans in self._tables[len(address)].items():
+            ban = bans.get(number >> shift)
+            if ban is not None and not self._is_over(ban):
+                return False
+        return True
+
+    def current(self) -> list[Ban]:
+        """
+        List the bans, oldest first.
+        """
+        return [ban for ban in self._bans.values() if not self._is_over(ban)]
+
+    def _is_over(self, ban: Ban) -> bool:
+        return ban.ends is not None and self._clock() >= ban.ends
+
+
+def _place(network: Network) -> tuple[int, int, int]:
+    """
+    Say how an address is found to be in a network.
+
+    @return: its bytes, how many bits to shift out of it, and what is left then.
+    """
+    shift = network.max_prefixlen - network.prefixlen
+    return network.max_prefixlen // 8, shift, int(network.network_address) >> shift
 
 
 class Bucket:
@@ -295,6 +417,12 @@ class Sources:
             return SOURCE_RATE
         self._inside[key] = inside + 1
         return None
+
+    def keep(self, key: bytes) -> None:
+        """
+        Give one place to who is in already, whatever the limits.
+        """
+        self._inside[key] = self._inside.get(key, 0) + 1
 
     def leave(self, key: bytes) -> None:
         """

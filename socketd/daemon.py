@@ -1,39 +1,43 @@
 """
-The service tree: bind everything or nothing, serve, drain, stop.
+The service tree: bind everything or nothing, serve, reload by difference, drain, stop.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Collection, Iterable
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from attrs import define, field
-from twisted.application.service import MultiService, Service
+from attrs import define, field, frozen
+from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress
-from twisted.internet.protocol import Factory
 from twisted.logger import LogLevel
 
 from socketd.admission import Capacity
 from socketd.clock import ClockWatch, read_kernel
-from socketd.events import CERTIFICATE_LOADED, CERTIFICATE_REFUSED, CLOCK_STEPPED, DRAIN_ENDED
-from socketd.events import LISTENER_SKIPPED, LISTENING, STOPPING, Journal
-from socketd.net.datagram import DatagramPort, DatagramTerms
-from socketd.net.door import make_door, make_guard
-from socketd.net.guard import LocalAddresses
-from socketd.net.interfaces import Interfaces
+from socketd.events import (
+    CLOCK_STEPPED,
+    DRAIN_ENDED,
+    DRAINING,
+    RELOAD_REFUSED,
+    RELOADED,
+    STOPPING,
+    Journal,
+)
+from socketd.net.descriptors import complaints, most_connections
+from socketd.net.door import make_door
 from socketd.net.inherit import Inherited
-from socketd.net.layers import layered, make_context
-from socketd.net.listen import Bound, CannotListen, bind, inherit
+from socketd.net.interfaces import Interfaces
+from socketd.net.listen import Bound
+from socketd.net.renewal import renew
 from socketd.net.site import Roster, Site
 from socketd.net.wheel import Wheel
 from socketd.operator import OperatorQueue
 from socketd.protocols.declaration import Surroundings
+from socketd.service import Place, Shared, SocketService, place_of
 from socketd.settings import model
-from socketd.settings.listeners import Listener
-
+from socketd.settings.complaints import SettingsError
+from socketd.settings.difference import differences
 
 #: Seconds between two looks at the clock.
 LOOK_INTERVAL = 1.0
@@ -43,6 +47,10 @@ CERTIFICATE_LOOK = 5
 
 #: Every so many looks the machine's own addresses may have changed.
 SURVEY = 30
+
+#: The states of a daemon, as operators and systemd see them.
+STARTING, SERVING, RELOADING = "starting", "serving", "reloading"
+DRAINS, STOPS = "draining", "stopping"
 
 
 class CannotStart(Exception):
@@ -55,157 +63,17 @@ class CannotStart(Exception):
         super().__init__("\n".join(self.lines))
 
 
-class StreamFactory(Factory):
+@frozen
+class Reloaded:
     """
-    Makes the protocol of each connection, as its file declares it.
-    """
+    What came of a reload.
 
-    noisy = False
-
-    def __init__(self, service: model.Service, surroundings: Surroundings) -> None:
-        self._make = service.declared.stream
-        self._options = service.options
-        self._surroundings = surroundings
-
-    def buildProtocol(self, addr: IAddress | None) -> Any:
-        """
-        Make one more.
-        """
-        return self._make(self._options, self._surroundings)
-
-
-class SocketService(Service):
-    """
-    One service of the configuration, at all its listeners.
-
-    @ivar settings: what the configuration says of it.
-    @ivar site: what its ports and connections share.
-    @ivar bound: its listeners, once they are bound.
-    @ivar context: what it shows of itself in TLS; C{None} if it does not speak it.
+    @ivar changes: what has changed, one line each.
+    @ivar complaints: what is wrong, one line each; then nothing has changed.
     """
 
-    def __init__(
-        self,
-        reactor: Any,
-        settings: model.Service,
-        site: Site,
-        surroundings: Surroundings,
-        own_ports: Callable[[], Collection[int]],
-        interfaces: LocalAddresses,
-        inherited: Inherited,
-    ) -> None:
-        self.setName(settings.name)
-        self.settings = settings
-        self.site = site
-        self.bound: list[Bound] = []
-        self._reactor = reactor
-        self._surroundings = surroundings
-        self._own_ports = own_ports
-        self._interfaces = interfaces
-        self._inherited = inherited
-        self.context = make_context(settings, surroundings.wall_clock)
-
-    def bind(self) -> list[str]:
-        """
-        Bind every listener.
-
-        @return: for each one that could not be bound, the reason.
-        """
-        reasons = [f"[{self.name}] {option}: {text}" for option, text in self._load()]
-        for listener in self.settings.listeners:
-            try:
-                self.bound += self._bind(listener)
-            except CannotListen as problem:
-                if listener.optional and problem.absent:
-                    self.site.emit(LISTENER_SKIPPED, listener=str(listener), error=str(problem))
-                else:
-                    reasons.append(f"[{self.name}] cannot listen at {listener}: {problem}")
-        return reasons
-
-    def _load(self) -> Iterable[tuple[str, str]]:
-        return () if self.context is None else self.context.load()
-
-    def _bind(self, listener: Listener) -> list[Bound]:
-        if not listener.is_inherited:
-            return [bind(listener, self.settings.sockets)]
-        found = self._inherited.named(listener.name)
-        if not found:
-            names = ", ".join(self._inherited.names()) or "none"
-            raise CannotListen(
-                f"no such socket was handed over (there is {names}); twistd must not fork"
-            )
-        return [inherit(listener, one, self.settings.declared) for one in found]
-
-    def startService(self) -> None:
-        """
-        Serve what is bound.
-        """
-        super().startService()
-        for bound in self.bound:
-            self._serve(bound)
-        # Whoever waits for these lines may stop the daemon with a signal, which
-        # only a running reactor takes.
-        self._reactor.callLater(0, self._announce)
-
-    def stopService(self) -> Deferred[Any]:
-        """
-        Serve no new peer, and close every connection.
-
-        @return: fires when the last connection has ended.
-        """
-        super().stopService()
-        self.close()
-        for connection in self.site.connections:
-            connection.hang_up()
-        return self.site.when_empty()
-
-    def close(self) -> None:
-        """
-        Close the listeners.
-        """
-        bound, self.bound = self.bound, []
-        for one in bound:
-            one.close()
-
-    def _announce(self) -> None:
-        for bound in self.bound:
-            self.site.emit(LISTENING, listener=str(bound))
-
-    def _serve(self, bound: Bound) -> None:
-        declared, options = self.settings.declared, self.settings.options
-        if bound.is_stream:
-            factory = StreamFactory(self.settings, self._surroundings)
-            layers = (factory, bound.listener, self.settings, self.context, self._reactor)
-            speaker, stream_terms = layered(*layers)
-            bound.serve(self._reactor, speaker, self.site, stream_terms)
-            return
-        guard = make_guard(
-            self.settings, bound.sock, self._reactor, self._own_ports, self._interfaces
-        )
-        terms = DatagramTerms(guard, declared.reply_floor(options), declared.timestamped)
-        speaker = declared.datagram(options, self._surroundings)
-        bound.serve(self._reactor, speaker, self.site, terms)
-
-    def renew_certificates(self) -> None:
-        """
-        Take certificates that have changed, or say what is wrong with them.
-        """
-        if self.context is None or not self.context.changed():
-            return
-        complaints = self.context.load()
-        for option, text in complaints:
-            self.site.emit(CERTIFICATE_REFUSED, option=option, error=text)
-        if not complaints:
-            until = datetime.fromtimestamp(self.context.not_after, UTC)
-            self.site.emit(CERTIFICATE_LOADED, until=f"{until:%Y-%m-%d %H:%M:%S} UTC")
-
-    def forget_sources(self) -> None:
-        """
-        Have the guards judge every source anew.
-        """
-        for bound in self.bound:
-            if isinstance(bound.port, DatagramPort):
-                bound.port.forget()
+    changes: tuple[str, ...] = ()
+    complaints: tuple[str, ...] = ()
 
 
 @define(eq=False, slots=False)
@@ -216,47 +84,68 @@ class Daemon(MultiService):
     @ivar reactor: runs them.
     @ivar settings: the configuration.
     @ivar wall_clock: the time of day, in seconds since 1970.
+    @ivar file_limit: how many descriptors the process may have; C{None}: enough.
     @ivar inherited: what systemd has handed over.
+    @ivar configure: reads the configuration anew; raises C{SettingsError}.
     @ivar capacity: how many connections there may be.
     @ivar clock_watch: what the kernel knows of its clock.
+    @ivar state: what the daemon does.
+    @ivar reloads: how often a reload was carried out, and refused.
     """
 
     reactor: Any
     settings: model.Settings
     wall_clock: Any
-    max_connections: int | None = None
+    file_limit: int | None = None
     inherited: Inherited = Inherited()
+    configure: Callable[[], model.Settings] | None = None
     began: float = field(init=False)
     journal: Journal = field(init=False)
     roster: Roster = field(factory=Roster, init=False)
     operator: OperatorQueue = field(init=False)
     capacity: Capacity = field(init=False)
     clock_watch: ClockWatch = field(init=False)
+    state: str = field(default=STARTING, init=False)
+    reloads: dict[str, int] = field(factory=lambda: {"done": 0, "refused": 0}, init=False)
+    _shared: Shared = field(init=False)
     _wheel: Wheel = field(init=False)
-    _interfaces: Interfaces = field(init=False)
     _datagram_ports: frozenset[int] | None = field(default=None, init=False)
     _watching: Any = field(default=None, init=False)
+    _on_state: list[Callable[[str, str], None]] = field(factory=list, init=False)
 
     def __attrs_pre_init__(self) -> None:
         MultiService.__init__(self)
 
     def __attrs_post_init__(self) -> None:
-        level = LogLevel.levelWithName(self.settings.daemon.log_level)
         self.began = self.reactor.seconds()
-        self.journal = Journal(self.reactor, level)
+        self.journal = Journal(self.reactor, self._log_level())
         self.operator = OperatorQueue(self.reactor)
-        self.capacity = Capacity(self.max_connections)
+        self.capacity = Capacity(self._most())
         self._wheel = Wheel(self.reactor)
-        self._interfaces = Interfaces(self.reactor.seconds)
         self.clock_watch = ClockWatch(read_kernel, self.wall_clock, self.reactor.seconds)
-        for service in self.settings.services:
-            self._add(service)
-
-    def _add(self, service: model.Service) -> None:
-        surroundings = Surroundings(
-            self.wall_clock, self.operator, lambda: self.clock_watch.state
+        self._shared = Shared(
+            self.reactor,
+            Surroundings(self.wall_clock, self.operator, lambda: self.clock_watch.state),
+            self.datagram_ports,
+            Interfaces(self.reactor.seconds),
+            self.inherited,
         )
-        site = Site(
+        for service in self.settings.services:
+            self._make(service, self._make_site(service)).setServiceParent(self)
+
+    def _most(self) -> int | None:
+        if self.file_limit is None:
+            return self.settings.daemon.max_connections
+        return most_connections(self.settings, self.file_limit)
+
+    def _log_level(self) -> Any:
+        return LogLevel.levelWithName(self.settings.daemon.log_level)
+
+    def _make(self, service: model.Service, site: Site) -> SocketService:
+        return SocketService(self._shared, service, site)
+
+    def _make_site(self, service: model.Service) -> Site:
+        return Site(
             service.name,
             self.journal,
             self.roster,
@@ -265,8 +154,6 @@ class Daemon(MultiService):
             make_door(service.door, self.capacity, self.reactor, service.tls.handshake_timeout),
             self._wheel,
         )
-        around = (surroundings, self.datagram_ports, self._interfaces, self.inherited)
-        SocketService(self.reactor, service, site, *around).setServiceParent(self)
 
     @property
     def socket_services(self) -> list[SocketService]:
@@ -289,27 +176,42 @@ class Daemon(MultiService):
             )
         return self._datagram_ports
 
-    def startService(self) -> None:
-        """
-        Serve, and look at the clock once a second.
-        """
-        super().startService()
-        self._look_around(0)
+    # What the daemon does
 
-    def _look_around(self, turn: int) -> None:
+    def on_state(self, callback: Callable[[str, str], None]) -> None:
         """
-        See to what may change under a daemon: the clock, and the machine's addresses.
+        Call C{callback(state, detail)} whenever the state changes.
         """
-        step = self.clock_watch.poll()
-        if step:
-            self.journal.emit(CLOCK_STEPPED, seconds=round(step, 3))
-        if turn % CERTIFICATE_LOOK == 0:
+        self._on_state.append(callback)
+
+    def summary(self) -> str:
+        """
+        Say in a line how the daemon is.
+        """
+        listeners = sum(len(child.bound) for child in self.socket_services)
+        return (
+            f"{self.state}: {len(self.socket_services)} services at {listeners} listeners,"
+            f" {len(self.roster)} connections"
+        )
+
+    def health(self) -> str:
+        """
+        Say whether peers can be sent here: C{serving}; the state if it is another
+        one; or that a listener is down.
+        """
+        if self.state in (SERVING, RELOADING):
             for child in self.socket_services:
-                child.renew_certificates()
-        if turn % SURVEY == 0:
-            for child in self.socket_services:
-                child.forget_sources()
-        self._watching = self.reactor.callLater(LOOK_INTERVAL, self._look_around, turn + 1)
+                if any(bound.port is None or bound.sock.fileno() < 0 for bound in child.bound):
+                    return f"a listener of {child.name} is down"
+            return SERVING
+        return self.state
+
+    def _enter(self, state: str, detail: str = "") -> None:
+        self.state = state
+        for callback in self._on_state:
+            callback(state, detail)
+
+    # Start
 
     def privilegedStartService(self) -> None:
         """
@@ -328,15 +230,185 @@ class Daemon(MultiService):
             raise CannotStart(reasons)
         super().privilegedStartService()
 
+    def startService(self) -> None:
+        """
+        Serve, and look at the clock once a second.
+        """
+        super().startService()
+        self._look_around(0)
+        self._enter(SERVING)
+
+    def _look_around(self, turn: int) -> None:
+        """
+        See to what may change under a daemon: the clock, certificates, and the
+        machine's addresses.
+        """
+        step = self.clock_watch.poll()
+        if step:
+            self.journal.emit(CLOCK_STEPPED, seconds=round(step, 3))
+        for child in self.socket_services:
+            if turn % CERTIFICATE_LOOK == 0:
+                child.renew_certificates()
+            if turn % SURVEY == 0:
+                child.forget_sources()
+        self._watching = self.reactor.callLater(LOOK_INTERVAL, self._look_around, turn + 1)
+
+    # Reload
+
+    def reload(self) -> Reloaded:
+        """
+        Read the configuration anew, and change what it changes: all or nothing.
+
+        What stays keeps its sockets and connections.  Connections under changed
+        rules are asked at the door again; those of removed services are drained.
+        """
+        if self.configure is None or self.state != SERVING:
+            return Reloaded(complaints=(f"cannot reload while {self.state}",))
+        self._enter(RELOADING)
+        try:
+            settings = self.configure()
+            if self.file_limit is not None:
+                self._check_limits(settings)
+            outcome = Reloaded(self._change(settings))
+        except (SettingsError, CannotStart) as problem:
+            outcome = Reloaded(complaints=tuple(str(problem).splitlines()))
+        self.reloads["refused" if outcome.complaints else "done"] += 1
+        for line in outcome.complaints:
+            self.journal.emit(RELOAD_REFUSED, error=line)
+        if not outcome.complaints:
+            self.journal.emit(RELOADED, changes="; ".join(outcome.changes) or "nothing changed")
+        self._enter(SERVING, "; ".join(outcome.complaints[:1]))
+        return outcome
+
+    def _check_limits(self, settings: model.Settings) -> None:
+        found = list(complaints(settings, self.file_limit or 0))
+        if found:
+            raise SettingsError(found)
+
+    def _change(self, settings: model.Settings) -> tuple[str, ...]:
+        """
+        Bind what is new, then change over: up to there nothing has happened.
+
+        @raise CannotStart: if something cannot be bound.
+        """
+        before = {child.settings.name: child for child in self.socket_services}
+        old = {name: child.settings for name, child in before.items()}
+        stays = [s.name for s in settings.services if old.get(s.name) == s]
+        pool = {
+            place_of(bound.listener): bound
+            for name, child in before.items()
+            if name not in stays
+            for bound in child.bound
+            if not bound.listener.is_inherited
+        }
+        after = [
+            before[service.name]
+            if service.name in stays
+            else self._make(service, self._site_of(service, before))
+            for service in settings.services
+        ]
+        fresh = [child for child in after if child.settings.name not in stays]
+        left = self._bind_all(fresh, pool)
+        lines = differences(self.settings, settings)
+        self.settings = settings
+        self._swap(before, after, left)
+        return lines
+
+    def _site_of(self, service: model.Service, before: dict[str, SocketService]) -> Site:
+        known = before.get(service.name)
+        return self._make_site(service) if known is None else known.site
+
+    def _bind_all(
+        self, fresh: list[SocketService], pool: dict[Place, Bound]
+    ) -> dict[Place, Bound]:
+        """
+        @return: the sockets of the pool that nobody has taken.
+        """
+        left = dict(pool)
+        reasons = [reason for child in fresh for reason in child.bind(left)]
+        if reasons:
+            held = {id(bound.sock) for bound in pool.values()}
+            for child in fresh:
+                for bound in child.hand_on():
+                    inherited = bound.listener.is_inherited
+                    if id(bound.sock) not in held and not inherited:
+                        bound.close()
+            raise CannotStart(reasons)
+        return left
+
+    def _swap(
+        self,
+        before: dict[str, SocketService],
+        after: list[SocketService],
+        left: dict[Place, Bound],
+    ) -> None:
+        """
+        Let the new services serve, at the sockets of the old ones where these stay.
+        """
+        self.capacity.limit = self._most()
+        self.journal.level = self._log_level()
+        for name, child in before.items():
+            if child in after:
+                continue
+            taken = child.hand_on()
+            gone = not any(new.settings.name == name for new in after)
+            self._let_go(child)
+            for bound in taken:
+                if bound in left.values() or (bound.listener.is_inherited and gone):
+                    bound.close()
+            if gone:
+                self._drain_service(child)
+        for child in after:
+            if child not in before.values():
+                child.setServiceParent(self)
+                renew(child.site, child.settings, self.reactor)
+        self.services.sort(key=lambda child: after.index(child) if child in after else -1)
+        self._datagram_ports = None
+        for child in after:
+            child.forget_sources()
+
+    def _let_go(self, child: SocketService) -> None:
+        """
+        Have a child no more, without stopping it as C{removeService} would.
+        """
+        self.services.remove(child)
+        del self.namedServices[child.name]
+        child.parent = None
+
+    def _drain_service(self, child: SocketService) -> None:
+        """
+        Answer what has come to a service that is gone, and close its connections.
+        """
+        for connection in child.site.connections:
+            connection.conclude()
+        self.reactor.callLater(
+            self.settings.daemon.drain_timeout, _abort, lambda: child.site.connections
+        )
+
+    # Drain and stop
+
+    def drain(self) -> None:
+        """
+        Accept nobody any more; the connections that there are go on.
+        """
+        if self.state != SERVING:
+            return
+        for child in self.socket_services:
+            child.close()
+        self.journal.emit(DRAINING, connections=len(self.roster))
+        self._enter(DRAINS)
+
     def stopService(self) -> Deferred[Any]:
         """
         Stop, and give the connections C{drain_timeout} to take what they are owed.
         """
         self.journal.emit(STOPPING, connections=len(self.roster))
+        self._enter(STOPS, f"{len(self.roster)} connections to finish")
         if self._watching is not None:
             self._watching.cancel()
             self._watching = None
-        deadline = self.reactor.callLater(self.settings.daemon.drain_timeout, self._abort)
+        timeout = self.settings.daemon.drain_timeout
+        deadline = self.reactor.callLater(timeout, self.abort)
         stopped: Deferred[Any] = super().stopService()
         stopped.addBoth(self._end, deadline)
         return stopped
@@ -347,7 +419,14 @@ class Daemon(MultiService):
         self._wheel.stop()
         return result
 
-    def _abort(self) -> None:
+    def abort(self) -> None:
+        """
+        Reset the connections that are left.
+        """
         self.journal.emit(DRAIN_ENDED, connections=len(self.roster))
-        for connection in self.roster:
-            connection.abortConnection()
+        _abort(lambda: self.roster)
+
+
+def _abort(connections: Callable[[], Iterable[Any]]) -> None:
+    for connection in connections():
+        connection.abortConnection()

@@ -66,6 +66,13 @@ ACCEPT_FAILED = Event(
     LogLevel.warn,
     "{service} cannot accept connections: {error}; trying again every {seconds} s",
 )
+DRAINING = Event(
+    "draining", LogLevel.info, "accepting nobody any more; {connections} connections go on"
+)
+RELOADED = Event("reloaded", LogLevel.info, "reloaded: {changes}")
+RELOAD_REFUSED = Event(
+    "reload_refused", LogLevel.error, "the configuration stays as it was: {error}"
+)
 PROXY_REFUSED = Event(
     "proxy_refused", LogLevel.debug, "{service} has no PROXY header from {peer}: {error}", True
 )

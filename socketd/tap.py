@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from functools import partial
 from typing import Any
 
 from twisted.application.service import MultiService, Service
@@ -18,10 +19,11 @@ from socketd.configuration import EXIT_CONFIG, configure
 from socketd.control.console import ConsoleService
 from socketd.daemon import CannotStart, Daemon
 from socketd.net.batch import batched
-from socketd.net.descriptors import complaints, most_connections, raise_limit
+from socketd.net.descriptors import complaints, raise_limit
 from socketd.net.inherit import Inherited
 from socketd.settings.complaints import SettingsError
 from socketd.settings.places import find_config, make_private, runtime_directory
+from socketd.signals import Hangups, Signals
 
 
 class Options(usage.Options):
@@ -103,12 +105,14 @@ def makeService(options: Options, reactor: Any = None) -> Root:
 
     @param reactor: twistd's own where none is given.
     """
+    hangups = None
     if reactor is None:
         from twisted.internet import reactor
 
         # Before anything is scheduled: a step of the wall clock must neither
         # fire nor freeze a timer.
         reactor.seconds = time.monotonic  # type: ignore[attr-defined]
+        hangups = Hangups()
     settings = options["settings"]
     limit = raise_limit()
     if found := list(complaints(settings, limit)):
@@ -122,9 +126,10 @@ def makeService(options: Options, reactor: Any = None) -> Root:
         except OSError as problem:
             raise SystemExit(f"socketd: {problem}") from None
     root = Root()
-    most = most_connections(settings, limit)
     inherited = Inherited.take(os.environ, os.getpid())
-    daemon = Daemon(batched(reactor), settings, time.time, most, inherited)
+    read = partial(configure, settings.file, runtime)
+    daemon = Daemon(batched(reactor), settings, time.time, limit, inherited, read)
+    Signals(reactor, daemon.reload, daemon.abort, hangups).setServiceParent(root)
     if options["console"]:
         console = ConsoleService(reactor, daemon, sys.stdout)
         console.setServiceParent(root)

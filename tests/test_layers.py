@@ -33,10 +33,12 @@ ALLOWED: dict[str, set[str]] = {
 BOTTOM = {
     "settings", "operator", "accounting", "events", "admission", "protocols", "clock",
 }
-ALLOWED["daemon"] = BOTTOM | {"net"}
-ALLOWED["control"] = BOTTOM | {"net", "table", "daemon"}
+ALLOWED["service"] = BOTTOM | {"net"}
+ALLOWED["daemon"] = BOTTOM | {"net", "service"}
+ALLOWED["control"] = BOTTOM | {"net", "table", "service", "daemon"}
 ALLOWED["web"] = ALLOWED["notify"] = ALLOWED["control"]
-ALLOWED["tap"] = ALLOWED["control"] | {"configuration", "control", "web", "notify"}
+ALLOWED["signals"] = set()
+ALLOWED["tap"] = ALLOWED["control"] | {"configuration", "control", "web", "notify", "signals"}
 
 #: Single modules that may be imported although their part may not.
 EXCEPTIONS = {("cli", "socketd.net.sockopts")}

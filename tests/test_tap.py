@@ -26,6 +26,7 @@ from socketd.configuration import EXIT_CONFIG
 from socketd.control.console import ConsoleService
 from socketd.daemon import CannotStart, Daemon
 from socketd.settings import places
+from socketd.signals import Signals
 from socketd.tap import Options, Root, makeService
 
 GOOD = "[echo]\nlisten = tcp:7\n"
@@ -164,8 +165,8 @@ class MakeServiceTests(Case):
         """
         root = self.make()
         verifyObject(IService, root)
-        (daemon,) = root
-        self.assertIsInstance(daemon, Daemon)
+        self.assertEqual([type(child) for child in root], [Signals, Daemon])
+        _, daemon = root
         self.assertEqual([one.name for one in daemon.socket_services], ["echo"])
         self.assertFalse(daemon.running)
         self.assertEqual(daemon.reactor.getDelayedCalls(), [])
@@ -175,7 +176,7 @@ class MakeServiceTests(Case):
         With C{--console} there is a console before it, which takes the log, too.
         """
         root = self.make("--console", twistd={"nodaemon": 1})
-        console, _ = root
+        _, console, _ = root
         self.assertIsInstance(console, ConsoleService)
         self.assertIdentical(root.observer, console.observer)
         application: Any = MultiService()
@@ -246,7 +247,7 @@ class ClockTests(SynchronousTestCase):
             "from socketd.tap import Options, makeService\n"
             "options = Options()\n"
             "options.parseOptions(['--config', sys.argv[1]])\n"
-            "(daemon,) = makeService(options)\n"
+            "_, daemon = makeService(options)\n"
             "from twisted.internet import reactor\n"
             "time.time = lambda: 0.0\n"
             "print(reactor.seconds is daemon.reactor.seconds is time.monotonic)\n"

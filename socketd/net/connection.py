@@ -421,6 +421,38 @@ class StreamConnection(Timed, Handle):
         """
         (self.voice or self).write(data)
 
+    @property
+    def source(self) -> tuple[int, Any]:
+        """
+        Whom the door was asked about: a family, and an address of it.
+        """
+        return self._peer_family, self._peer
+
+    def conclude(self) -> None:
+        """
+        Answer what has come already, and close.
+        """
+        if self._reading:
+            self.doRead()
+        self.hang_up()
+
+    def recheck(self, entrance: Entrance | None, reason: str | None) -> None:
+        """
+        Go on under another door, or end.
+
+        @param entrance: the place that the connection has there.
+        @param reason: why it has none.
+        """
+        before, self._entrance = self._entrance, entrance
+        if before is not None:
+            before.leave()
+        if reason:
+            self.overdue = reason
+            self.site.tally.refused[reason] += 1
+            self.abortConnection()
+        elif self.connected and not self._aborting:
+            self.look(self.reactor.seconds())
+
     def hang_up(self) -> None:
         """
         Close as the service's protocol would.

@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from socketd.admission import Capacity, Networks, Sources, packed
+from socketd.admission import BANNED, Bans, Capacity, Networks, Sources, packed
 from socketd.net.guard import NETWORK, Guard, LocalAddresses, Rules
 from socketd.settings.model import DoorOptions, Service
 from socketd.settings.networks import ANY, Network, network_words
@@ -66,6 +66,7 @@ class Door:
     @ivar sources: how many of one source, and how often; C{None}: no limit.
     @ivar local_sources: the same for loopback.
     @ivar deadlines: how long they may stay.
+    @ivar bans: whom an operator has banned.
     """
 
     capacity: Capacity = field(factory=lambda: Capacity(None))
@@ -73,6 +74,7 @@ class Door:
     sources: Sources | None = None
     local_sources: Sources | None = None
     deadlines: Deadlines = Deadlines()
+    bans: Bans = field(factory=lambda: Bans(_never))
 
     def let_in(self, family: int, peer: Any) -> tuple[str | None, Entrance | None]:
         """
@@ -84,6 +86,8 @@ class Door:
         if family == socket.AF_UNIX:
             return None, None
         address = packed(peer[0])
+        if not self.bans.admits(address):
+            return BANNED, None
         if not self.networks.admits(address):
             return NETWORK, None
         sources = self.local_sources if _LOOPBACK.admits(address) else self.sources
@@ -92,6 +96,17 @@ class Door:
         key = sources.key(address)
         reason = sources.enter(key)
         return reason, None if reason else Entrance(sources, key)
+
+    def keep(self, address: bytes) -> Entrance | None:
+        """
+        Give a place to who is in already, whatever the limits.
+        """
+        sources = self.local_sources if _LOOPBACK.admits(address) else self.sources
+        if sources is None:
+            return None
+        key = sources.key(address)
+        sources.keep(key)
+        return Entrance(sources, key)
 
 
 @frozen(eq=False)
@@ -111,13 +126,18 @@ class Entrance:
 
 
 def make_door(
-    options: DoorOptions, daemon: Capacity, clock: Any, handshake_timeout: float = 0.0
+    options: DoorOptions,
+    daemon: Capacity,
+    clock: Any,
+    handshake_timeout: float = 0.0,
+    bans: Bans | None = None,
 ) -> Door:
     """
     Make the door of a service's streams.
 
     @param daemon: the connections of all services.
     @param clock: the reactor's, for the rates.
+    @param bans: those of all services.
     """
     per_source, rate = options.max_per_source, options.accept_rate
     return Door(
@@ -132,6 +152,7 @@ def make_door(
             options.lifetime,
             handshake_timeout,
         ),
+        bans=Bans(clock.seconds) if bans is None else bans,
     )
 
 
@@ -154,11 +175,13 @@ def make_guard(
     clock: Any,
     own_ports: Callable[[], Collection[int]],
     interfaces: LocalAddresses,
+    bans: Bans | None = None,
 ) -> Guard | None:
     """
     Make the guard of a datagram socket; one of a UNIX socket needs none.
 
     @param own_ports: gives the ports of all datagram listeners of the daemon.
+    @param bans: those of all services.
     """
     if sock.family == socket.AF_UNIX:
         return None
@@ -172,4 +195,12 @@ def make_guard(
         guard_loopback=options.guard_loopback,
         source_ports=service.declared.source_ports,
     )
-    return Guard(rules, clock.seconds, own_ports, interfaces, sock.getsockname()[0])
+    bound = sock.getsockname()[0]
+    return Guard(rules, clock.seconds, own_ports, interfaces, bound, bans=bans)
+
+
+def _never() -> float:
+    """
+    Stand for a clock where no ban has an end.
+    """
+    return 0.0

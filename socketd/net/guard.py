@@ -16,7 +16,9 @@ from typing import Protocol
 from attrs import frozen
 
 from socketd.admission import (
+    BANNED,
     MAX_SOURCES,
+    Bans,
     Bucket,
     Buckets,
     Clock,
@@ -37,6 +39,7 @@ SOURCE_RATE = "source_rate"
 SERVICE_RATE = "service_rate"
 LOOP = "loop"
 REASONS = (
+    BANNED,
     SOURCE_PORT,
     SOURCE_ADDRESS,
     DESTINATION,
@@ -141,18 +144,21 @@ class Guard:
         interfaces: LocalAddresses,
         bound: str,
         random: Callable[[], float] = random,
+        bans: Bans | None = None,
     ) -> None:
         """
         @param clock: gives monotonic seconds.
         @param own_ports: gives the ports of all our datagram listeners.
         @param bound: the address that the socket is bound to, as the kernel names it.
         @param random: gives numbers from 0 up to 1.
+        @param bans: whom an operator has banned.
         @raise OSError: when C{bound} is no address.
         """
         self._rules = rules
         self._clock = clock
         self._own_ports = own_ports
         self._interfaces = interfaces
+        self._bans = Bans(clock) if bans is None else bans
         address = packed(bound)
         self._is_on_loopback = _is_loopback(address)
         # The kernel drops what comes from outside and says it is from 127/8 or ::1
@@ -169,12 +175,14 @@ class Guard:
     def judge(self, host: str, port: int) -> str | None:
         """
         Apply the rules that do not depend on what was sent before: the answer holds
-        while our own ports and addresses stay as they are.
+        while our own ports and addresses, and the bans, stay as they are.
 
         @return: why its datagrams are dropped, or C{None}.
         @raise OSError: when C{host} is no address.
         """
         address = packed(host)
+        if not self._bans.admits(address):
+            return BANNED
         if not self._may_ask_from(port, address):
             return SOURCE_PORT
         if not self._can_be_source(address):

@@ -21,6 +21,7 @@ from socketd.net.addresses import describe
 from socketd.net.datagram import DatagramTerms
 from socketd.net.datagram_batch import datagram_port
 from socketd.net.inherit import InheritedSocket
+from socketd.net.port import Port
 from socketd.net.site import Site
 from socketd.net.sockopts import TABLE, Refused, wanted
 from socketd.net.stream import StreamPort, StreamTerms
@@ -96,6 +97,14 @@ class Bound:
         port.startListening()
         return port  # type: ignore[no-any-return]
 
+    def release(self) -> None:
+        """
+        Serve no more, though the socket stays open.
+        """
+        if isinstance(self.port, Port):
+            self.port.release()
+        self.port = None
+
     def close(self) -> Deferred[None] | None:
         """
         Serve no more, and remove the file of a UNIX socket if it is still ours.
@@ -111,12 +120,15 @@ class Bound:
             os.unlink(self.listener.path)
 
 
-def bind(listener: Listener, options: SocketOptions) -> Bound:
+def bind(listener: Listener, options: SocketOptions, held: Bound | None = None) -> Bound:
     """
     Make a listener's socket, set its options and bind it.
 
+    @param held: a listener of before that is bound there: then its socket is taken.
     @raise CannotListen: says why that did not work.
     """
+    if held is not None:
+        return _take_over(held, listener, options)
     try:
         sock = socket.socket(listener.family, listener.type)
     except OSError as problem:
@@ -128,6 +140,21 @@ def bind(listener: Listener, options: SocketOptions) -> Bound:
         sock.close()
         raise _cannot(problem) from None
     return Bound(listener, sock)
+
+
+def _take_over(held: Bound, listener: Listener, options: SocketOptions) -> Bound:
+    """
+    Serve another listener at a socket that stays as it is, peers in its queue too.
+    """
+    try:
+        _prepare(held.sock, listener, options)
+        if listener.path and listener.mode != held.listener.mode:
+            os.chmod(listener.path, listener.mode)
+        if listener.is_stream:
+            held.sock.listen(listener.backlog)
+    except (OSError, Refused) as problem:
+        raise _cannot(problem) from None
+    return Bound(listener, held.sock)
 
 
 def inherit(listener: Listener, found: InheritedSocket, declared: Declared) -> Bound:
@@ -146,7 +173,7 @@ def inherit(listener: Listener, found: InheritedSocket, declared: Declared) -> B
 
 def _prepare(sock: socket.socket, listener: Listener, options: SocketOptions) -> None:
     sock.setblocking(False)
-    if listener.family == socket.AF_INET6:
+    if listener.family == socket.AF_INET6 and not sock.getsockname()[1]:
         # tcp: and tcp6: of the same port stand side by side.
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     if not listener.is_stream:

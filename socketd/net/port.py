@@ -45,9 +45,16 @@ class Port:
         stopped.callback(None)
         return stopped
 
+    def release(self) -> None:
+        """
+        Serve no new peer, though the socket stays open for another port.
+        """
+        self._reactor.removeReader(self)
+        self.closed()
+
     def closed(self) -> None:
         """
-        Let go of what a kind of port has, after its socket was closed.
+        Let go of what a kind of port has, after its socket was closed or released.
         """
 
     def connectionLost(self, reason: Failure) -> None:

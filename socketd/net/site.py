@@ -55,6 +55,22 @@ class Connection(Counting, Protocol):
         Close, after what is owed is sent.
         """
 
+    def conclude(self) -> None:
+        """
+        Answer what has come already, and close.
+        """
+
+    @property
+    def source(self) -> tuple[int, Any]:
+        """
+        Whom the door was asked about: a family, and an address of it.
+        """
+
+    def recheck(self, entrance: Any, reason: str | None) -> None:
+        """
+        Go on under another door, or end.
+        """
+
     def abortConnection(self) -> None:
         """
         Reset, at once.
@@ -185,6 +201,13 @@ class Site:
         Say that something happened in this service.
         """
         self.journal.emit(event, logged, service=self.name, **facts)
+
+    def change_logging(self, log_connections: bool, log_messages: str) -> None:
+        """
+        Log from now on as a new configuration says.
+        """
+        self.log_connections, self.log_messages = log_connections, log_messages
+        self._update_observed()
 
     def _update_observed(self) -> None:
         self.announced = self.log_connections or self.journal.watched

@@ -1,0 +1,219 @@
+"""
+One service of the configuration: bound, served, closed, or handed on to another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, MutableMapping
+from datetime import UTC, datetime
+from typing import Any
+
+from attrs import frozen
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory
+
+from socketd.events import CERTIFICATE_LOADED, CERTIFICATE_REFUSED, LISTENER_SKIPPED, LISTENING
+from socketd.net.datagram import DatagramPort, DatagramTerms
+from socketd.net.door import make_guard
+from socketd.net.guard import LocalAddresses
+from socketd.net.inherit import Inherited
+from socketd.net.layers import layered, make_context
+from socketd.net.listen import Bound, CannotListen, bind, inherit
+from socketd.net.site import Site
+from socketd.protocols.declaration import Surroundings
+from socketd.settings import model
+from socketd.settings.listeners import Listener
+
+#: Where a listener's socket is bound: its family and type, and its address.
+Place = tuple[Any, ...]
+
+
+class StreamFactory(Factory):
+    """
+    Makes the protocol of each connection, as its file declares it.
+    """
+
+    noisy = False
+
+    def __init__(self, service: model.Service, surroundings: Surroundings) -> None:
+        self._make = service.declared.stream
+        self._options = service.options
+        self._surroundings = surroundings
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """
+        Make one more.
+        """
+        return self._make(self._options, self._surroundings)
+
+
+@frozen(eq=False)
+class Shared:
+    """
+    What the services of a daemon share.
+
+    @ivar reactor: runs them.
+    @ivar surroundings: what protocols are lent.
+    @ivar own_ports: gives the ports of all datagram listeners.
+    @ivar interfaces: the addresses of this machine.
+    @ivar inherited: what systemd has handed over.
+    """
+
+    reactor: Any
+    surroundings: Surroundings
+    own_ports: Callable[[], Collection[int]]
+    interfaces: LocalAddresses
+    inherited: Inherited
+
+
+class SocketService(Service):
+    """
+    One service of the configuration, at all its listeners.
+
+    @ivar settings: what the configuration says of it.
+    @ivar site: what its ports and connections share.
+    @ivar bound: its listeners, once they are bound.
+    @ivar context: what it shows of itself in TLS; C{None} if it does not speak it.
+    """
+
+    def __init__(self, shared: Shared, settings: model.Service, site: Site) -> None:
+        self.setName(settings.name)
+        self.settings = settings
+        self.site = site
+        self.bound: list[Bound] = []
+        self.context = make_context(settings, shared.surroundings.wall_clock)
+        self._shared = shared
+        self._handed_on = False
+
+    def bind(self, pool: MutableMapping[Place, Bound] | None = None) -> list[str]:
+        """
+        Bind every listener, and read the certificates.
+
+        @param pool: sockets that are bound already; what is taken is removed.
+        @return: for each listener that could not be bound, the reason.
+        """
+        reasons = [f"[{self.name}] {option}: {text}" for option, text in self._load()]
+        for listener in self.settings.listeners:
+            try:
+                self.bound += self._bind(listener, {} if pool is None else pool)
+            except CannotListen as problem:
+                if listener.optional and problem.absent:
+                    self.site.emit(LISTENER_SKIPPED, listener=str(listener), error=str(problem))
+                else:
+                    reasons.append(f"[{self.name}] cannot listen at {listener}: {problem}")
+        return reasons
+
+    def _load(self) -> Iterable[tuple[str, str]]:
+        return () if self.context is None else self.context.load()
+
+    def _bind(self, listener: Listener, pool: MutableMapping[Place, Bound]) -> list[Bound]:
+        if listener.is_inherited:
+            return self._inherit(listener)
+        held = pool.pop(place_of(listener), None)
+        return [bind(listener, self.settings.sockets, held)]
+
+    def _inherit(self, listener: Listener) -> list[Bound]:
+        inherited = self._shared.inherited
+        found = inherited.named(listener.name)
+        if not found:
+            names = ", ".join(inherited.names()) or "none"
+            raise CannotListen(
+                f"no such socket was handed over (there is {names}); twistd must not fork"
+            )
+        return [inherit(listener, one, self.settings.declared) for one in found]
+
+    def startService(self) -> None:
+        """
+        Serve what is bound.
+        """
+        super().startService()
+        for bound in self.bound:
+            self._serve(bound)
+        # Whoever waits for these lines may stop the daemon with a signal, which
+        # only a running reactor takes.
+        self._shared.reactor.callLater(0, self._announce)
+
+    def stopService(self) -> Deferred[Any] | None:
+        """
+        Serve no new peer, answer what has come, and close every connection.
+
+        @return: fires when the last connection has ended; C{None} where another
+            service goes on.
+        """
+        super().stopService()
+        if self._handed_on:
+            return None
+        self.close()
+        for connection in self.site.connections:
+            connection.conclude()
+        return self.site.when_empty()
+
+    def close(self) -> None:
+        """
+        Close the listeners.
+        """
+        bound, self.bound = self.bound, []
+        for one in bound:
+            one.close()
+
+    def hand_on(self) -> list[Bound]:
+        """
+        Serve no longer, though nothing is closed: another service goes on.
+
+        @return: the listeners, which that one may take or close.
+        """
+        self._handed_on = True
+        bound, self.bound = self.bound, []
+        for one in bound:
+            one.release()
+        return bound
+
+    def _announce(self) -> None:
+        for bound in self.bound:
+            self.site.emit(LISTENING, listener=str(bound))
+
+    def _serve(self, bound: Bound) -> None:
+        reactor, settings = self._shared.reactor, self.settings
+        if bound.is_stream:
+            factory = StreamFactory(settings, self._shared.surroundings)
+            layers = (factory, bound.listener, settings, self.context, reactor)
+            speaker, stream_terms = layered(*layers)
+            bound.serve(reactor, speaker, self.site, stream_terms)
+            return
+        declared, options = settings.declared, settings.options
+        around = (reactor, self._shared.own_ports, self._shared.interfaces)
+        guard = make_guard(settings, bound.sock, *around)
+        terms = DatagramTerms(guard, declared.reply_floor(options), declared.timestamped)
+        speaker = declared.datagram(options, self._shared.surroundings)
+        bound.serve(reactor, speaker, self.site, terms)
+
+    def renew_certificates(self) -> None:
+        """
+        Take certificates that have changed, or say what is wrong with them.
+        """
+        if self.context is None or not self.context.changed():
+            return
+        complaints = self.context.load()
+        for option, text in complaints:
+            self.site.emit(CERTIFICATE_REFUSED, option=option, error=text)
+        if not complaints:
+            until = datetime.fromtimestamp(self.context.not_after, UTC)
+            self.site.emit(CERTIFICATE_LOADED, until=f"{until:%Y-%m-%d %H:%M:%S} UTC")
+
+    def forget_sources(self) -> None:
+        """
+        Have the guards judge every source anew.
+        """
+        for bound in self.bound:
+            if isinstance(bound.port, DatagramPort):
+                bound.port.forget()
+
+
+def place_of(listener: Listener) -> Place:
+    """
+    Name where a listener is bound, whatever is spoken there.
+    """
+    address = (listener.interface, listener.port, listener.path)
+    return listener.family, listener.type, *address

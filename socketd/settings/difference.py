@@ -1,0 +1,58 @@
+"""
+What a new configuration changes, in lines for people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+
+from socketd.settings.model import Service, Settings
+
+#: Options of the daemon that hold from the next start on.
+AT_START = ("control", "http", "log_format", "log_quiet")
+
+
+def differences(old: Settings, new: Settings) -> tuple[str, ...]:
+    """
+    List what changes from one configuration to another.
+    """
+    return (*_daemon(old, new), *_services(old, new))
+
+
+def _daemon(old: Settings, new: Settings) -> Iterator[str]:
+    for name in _changed(old.daemon, new.daemon):
+        later = " (from the next start on)" if name in AT_START else ""
+        yield f"[socketd] {name} changed{later}"
+
+
+def _services(old: Settings, new: Settings) -> Iterator[str]:
+    before = {service.name: service for service in old.services}
+    after = {service.name: service for service in new.services}
+    for name in before.keys() - after.keys():
+        yield f"[{name}] removed"
+    for name, service in after.items():
+        if name not in before:
+            yield f"[{name}] added"
+        elif service != before[name]:
+            yield f"[{name}] {', '.join(_what(before[name], service))} changed"
+
+
+def _what(old: Service, new: Service) -> Iterator[str]:
+    if old.protocol != new.protocol:
+        yield "protocol"
+    elif old.options != new.options:
+        yield from _changed(old.options, new.options)
+    if old.listeners != new.listeners:
+        yield "listen"
+    for group in ("common", "door", "sockets", "tls"):
+        for name in _changed(getattr(old, group), getattr(new, group)):
+            if name != "listen":
+                yield name
+
+
+def _changed(old: Any, new: Any) -> list[str]:
+    names = [field.name for field in attrs.fields(type(old))]
+    return [name for name in names if getattr(old, name) != getattr(new, name)]

@@ -1,0 +1,244 @@
+"""
+Tests of the running daemon: how it reloads, drains and stops.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+from pathlib import Path
+
+from tests.system.running import DEADLINE, Daemon, SystemCase, in_thread, read_exactly, read_to_end
+
+INI = """
+[socketd]
+drain_timeout = {drain}
+[echo]
+listen = tcp:0:interface=127.0.0.1
+log_connections = no
+"""
+
+
+class ReloadTests(SystemCase):
+    """
+    SIGHUP changes what the file changes, and nothing else.
+    """
+
+    def reload(self, daemon: Daemon, ini: str, line: str) -> None:
+        """
+        Write the file anew, have it read, and wait for what is said of it.
+        """
+        self.write("socketd.ini", ini)
+        daemon._process.send_signal(signal.SIGHUP)
+        daemon.output.wait_for(line)
+
+    def served(self, sock: socket.socket, data: bytes = b"x") -> bool:
+        """
+        Say whether an echo comes back.
+        """
+        sock.sendall(data)
+        return read_exactly(sock, len(data)) == data
+
+    @in_thread
+    def test_nothing_changed(self) -> None:
+        """
+        The same file changes nothing; connections and sockets live on.
+        """
+        ini = INI.format(drain="10s")
+        with self.daemon(ini) as daemon:
+            address = daemon.address("echo")
+            with daemon.connect("echo") as sock:
+                self.reload(daemon, ini, "reloaded: nothing changed")
+                self.assertTrue(self.served(sock))
+            with socket.create_connection(address, DEADLINE) as sock:
+                self.assertTrue(self.served(sock))
+
+    @in_thread
+    def test_changes(self) -> None:
+        """
+        A service is added, one is removed, one has other options and keeps its
+        socket: no connection that may stay is lost.
+        """
+        path = self.directory / "a.sock"
+        before = f"""
+[echo]
+listen = tcp:0:interface=127.0.0.1
+[talk]
+protocol = reply
+reply = old
+listen = unix:{path}
+[gone]
+protocol = echo
+listen = tcp:0:interface=127.0.0.1
+"""
+        after = f"""
+[echo]
+listen = tcp:0:interface=127.0.0.1
+[talk]
+protocol = reply
+reply = new
+listen = unix:{path}
+[fresh]
+protocol = upper
+listen = unix:{self.directory}/b.sock
+"""
+        with self.daemon(before) as daemon:
+            kept, old = daemon.connect("echo"), daemon.connect("talk", "unix")
+            gone, gone_address = daemon.connect("gone"), daemon.address("gone")
+            changes = r"reloaded: \[gone\] removed; \[talk\] reply changed; \[fresh\] added"
+            self.reload(daemon, after, changes)
+            self.assertTrue(self.served(kept))
+            old.sendall(b"x")
+            self.assertEqual(read_exactly(old, 3), b"old", "a connection keeps its protocol")
+            self.assertEqual(read_to_end(gone), b"")
+            self.assertRaises(OSError, socket.create_connection, gone_address, DEADLINE)
+            with daemon.connect("talk", "unix") as new:
+                new.sendall(b"x")
+                self.assertEqual(read_exactly(new, 3), b"new")
+            with daemon.connect("fresh", "unix") as fresh:
+                fresh.sendall(b"x")
+                self.assertEqual(read_exactly(fresh, 1), b"X")
+            for sock in (kept, old, gone):
+                sock.close()
+
+    @in_thread
+    def test_bad_file(self) -> None:
+        """
+        A bad file changes nothing at all, and every complaint is logged.
+        """
+        with self.daemon(INI.format(drain="10s")) as daemon:
+            with daemon.connect("echo") as sock:
+                bad = "[echo]\nlisten = tcp:70000\n[eco]\nlisten = tcp:7\n"
+                self.reload(daemon, bad, r"stays as it was: .*:2: \[echo\] listen = tcp:70000")
+                daemon.output.wait_for(r"stays as it was: .*:3: \[eco\]: is no protocol")
+                self.assertTrue(self.served(sock))
+            with daemon.connect("echo") as sock:
+                self.assertTrue(self.served(sock))
+
+    @in_thread
+    def test_cannot_bind(self) -> None:
+        """
+        A listener that cannot be bound keeps everything as it was, and nothing
+        that was bound for the new file stays bound.
+        """
+        with self.daemon(INI.format(drain="10s")) as daemon:
+            path = self.directory / "new.sock"
+            taken = "tcp:{}:interface=127.0.0.1".format(daemon.address("echo")[1])
+            ini = f"[upper]\nlisten = unix:{path}, {taken}\n" + INI.format(drain="10s")
+            self.reload(daemon, ini, r"stays as it was: \[upper\] cannot listen at tcp")
+            self.assertFalse(path.exists())
+            with daemon.connect("echo") as sock:
+                self.assertTrue(self.served(sock))
+
+    @in_thread
+    def test_networks(self) -> None:
+        """
+        Live peers are asked again at the door; who may no longer come in is reset.
+        """
+        with self.daemon(INI.format(drain="10s")) as daemon:
+            stays, goes = daemon.connect("echo"), socket.socket()
+            goes.settimeout(DEADLINE)
+            goes.bind(("127.0.0.2", 0))
+            goes.connect(daemon.address("echo"))
+            self.assertTrue(self.served(stays) and self.served(goes))
+            ini = INI.format(drain="10s") + "deny = 127.0.0.2\n"
+            self.reload(daemon, ini, r"reloaded: \[echo\] deny changed")
+            self.assertRaises(ConnectionResetError, goes.recv, 1)
+            self.assertTrue(self.served(stays))
+            stays.close()
+            goes.close()
+
+    @in_thread
+    def test_under_load(self) -> None:
+        """
+        While the file is read again and again, no connection is refused or lost.
+        """
+        problems: list[Exception] = []
+        ended = threading.Event()
+        with self.daemon(INI.format(drain="10s")) as daemon:
+            address = daemon.address("echo")
+
+            def load() -> None:
+                try:
+                    while not ended.is_set():
+                        with socket.create_connection(address, DEADLINE) as sock:
+                            assert self.served(sock, b"hello")
+                except Exception as problem:
+                    problems.append(problem)
+
+            thread = threading.Thread(target=load)
+            thread.start()
+            for turn in range(20):
+                ini = INI.format(drain="10s") + f"idle_timeout = {turn + 10}s\n"
+                self.reload(daemon, ini, r"reloaded: \[echo\] idle_timeout changed")
+            ended.set()
+            thread.join(DEADLINE)
+        self.assertEqual(problems, [])
+
+
+class StopTests(SystemCase):
+    """
+    A daemon that stops finishes what it owes, within bounds.
+    """
+
+    @in_thread
+    def test_what_has_come_is_answered(self) -> None:
+        """
+        Bytes that have come before the stop are answered before the close.
+        """
+        with self.daemon(INI.format(drain="10s")) as daemon:
+            with daemon.connect("echo") as sock:
+                sock.sendall(b"x" * 1000)
+                self.assertEqual(read_exactly(sock, 1000), b"x" * 1000)
+                signal_at = daemon._process
+                sock.sendall(b"last words")
+                signal_at.send_signal(signal.SIGTERM)
+                daemon._asked = signal.SIGTERM
+                self.assertEqual(read_to_end(sock), b"last words")
+
+    @in_thread
+    def test_drain_timeout(self) -> None:
+        """
+        A peer that does not take what it is owed is reset when the time is over.
+        """
+        with self.daemon(INI.format(drain="250ms")) as daemon:
+            with daemon.connect("echo") as sock:
+                sock.setblocking(False)
+                try:
+                    while True:
+                        sock.send(b"x" * 65536)
+                except BlockingIOError:
+                    pass
+                daemon.ask_to_stop()
+                daemon.output.wait_for("1 connections did not finish")
+                self.assertEqual(daemon.wait(), 0)
+
+    @in_thread
+    def test_second_signal(self) -> None:
+        """
+        A second signal does not wait for anybody.
+        """
+        with self.daemon(INI.format(drain="1h")) as daemon:
+            with daemon.connect("echo") as sock:
+                sock.setblocking(False)
+                try:
+                    while True:
+                        sock.send(b"x" * 65536)
+                except BlockingIOError:
+                    pass
+                daemon.ask_to_stop()
+                daemon.output.wait_for("stopping; 1 connections")
+                daemon._process.send_signal(signal.SIGTERM)
+                self.assertEqual(daemon.wait(), 0)
+
+    @in_thread
+    def test_files_are_removed(self) -> None:
+        """
+        The files of UNIX sockets are gone after a stop.
+        """
+        path = Path(self.directory, "a.sock")
+        with self.daemon(f"[echo]\nlisten = unix:{path}\n") as daemon:
+            daemon.address("echo", "unix")
+            self.assertTrue(path.is_socket())
+        self.assertFalse(path.exists())
