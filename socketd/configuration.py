@@ -33,4 +33,6 @@ def _try_out(service: Service) -> Iterator[tuple[str, str]]:
         # Most configurations have no TLS, and need not wait for its libraries.
         from socketd.net.tls import trial
 
-        yield from trial(service.tls, time.time)
+        for option, message in trial(service.tls, time.time):
+            # A key that is not named is looked for beside the certificate.
+            yield option if option in service.lines else "tls_certificate", message

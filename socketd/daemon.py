@@ -13,7 +13,7 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel
 
-from socketd.admission import Capacity
+from socketd.admission import Bans, Capacity
 from socketd.clock import ClockWatch, read_kernel
 from socketd.events import (
     CLOCK_STEPPED,
@@ -88,8 +88,11 @@ class Daemon(MultiService):
     @ivar inherited: what systemd has handed over.
     @ivar configure: reads the configuration anew; raises C{SettingsError}.
     @ivar capacity: how many connections there may be.
+    @ivar bans: whom an operator has banned.
     @ivar clock_watch: what the kernel knows of its clock.
     @ivar state: what the daemon does.
+    @ivar former: what removed services shared with their connections, by name: their
+        counts are not forgotten.
     @ivar reloads: how often a reload was carried out, and refused.
     """
 
@@ -104,9 +107,11 @@ class Daemon(MultiService):
     roster: Roster = field(factory=Roster, init=False)
     operator: OperatorQueue = field(init=False)
     capacity: Capacity = field(init=False)
+    bans: Bans = field(init=False)
     clock_watch: ClockWatch = field(init=False)
     state: str = field(default=STARTING, init=False)
     reloads: dict[str, int] = field(factory=lambda: {"done": 0, "refused": 0}, init=False)
+    former: dict[str, Site] = field(factory=dict, init=False)
     _shared: Shared = field(init=False)
     _wheel: Wheel = field(init=False)
     _datagram_ports: frozenset[int] | None = field(default=None, init=False)
@@ -121,6 +126,7 @@ class Daemon(MultiService):
         self.journal = Journal(self.reactor, self._log_level())
         self.operator = OperatorQueue(self.reactor)
         self.capacity = Capacity(self._most())
+        self.bans = Bans(self.reactor.seconds)
         self._wheel = Wheel(self.reactor)
         self.clock_watch = ClockWatch(read_kernel, self.wall_clock, self.reactor.seconds)
         self._shared = Shared(
@@ -129,6 +135,7 @@ class Daemon(MultiService):
             self.datagram_ports,
             Interfaces(self.reactor.seconds),
             self.inherited,
+            self.bans,
         )
         for service in self.settings.services:
             self._make(service, self._make_site(service)).setServiceParent(self)
@@ -145,13 +152,14 @@ class Daemon(MultiService):
         return SocketService(self._shared, service, site)
 
     def _make_site(self, service: model.Service) -> Site:
+        timeout = service.tls.handshake_timeout
         return Site(
             service.name,
             self.journal,
             self.roster,
             service.common.log_connections,
             service.common.log_messages,
-            make_door(service.door, self.capacity, self.reactor, service.tls.handshake_timeout),
+            make_door(service.door, self.capacity, self.reactor, timeout, self.bans),
             self._wheel,
         )
 
@@ -161,6 +169,13 @@ class Daemon(MultiService):
         The services of the configuration, in its order.
         """
         return [child for child in self if isinstance(child, SocketService)]
+
+    @property
+    def sites(self) -> list[Site]:
+        """
+        What the services share with their connections; then what removed ones did.
+        """
+        return [child.site for child in self.socket_services] + list(self.former.values())
 
     def datagram_ports(self) -> frozenset[int]:
         """
@@ -246,10 +261,11 @@ class Daemon(MultiService):
         step = self.clock_watch.poll()
         if step:
             self.journal.emit(CLOCK_STEPPED, seconds=round(step, 3))
+        outdated = self.bans.sweep() or turn % SURVEY == 0
         for child in self.socket_services:
             if turn % CERTIFICATE_LOOK == 0:
                 child.renew_certificates()
-            if turn % SURVEY == 0:
+            if outdated:
                 child.forget_sources()
         self._watching = self.reactor.callLater(LOOK_INTERVAL, self._look_around, turn + 1)
 
@@ -315,8 +331,10 @@ class Daemon(MultiService):
         return lines
 
     def _site_of(self, service: model.Service, before: dict[str, SocketService]) -> Site:
-        known = before.get(service.name)
-        return self._make_site(service) if known is None else known.site
+        if service.name in before:
+            return before[service.name].site
+        former = self.former.pop(service.name, None)
+        return self._make_site(service) if former is None else former
 
     def _bind_all(
         self, fresh: list[SocketService], pool: dict[Place, Bound]
@@ -357,6 +375,7 @@ class Daemon(MultiService):
                 if bound in left.values() or (bound.listener.is_inherited and gone):
                     bound.close()
             if gone:
+                self.former[name] = child.site
                 self._drain_service(child)
         for child in after:
             if child not in before.values():

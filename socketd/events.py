@@ -5,6 +5,7 @@ The catalogue of what can happen; the log and whoever watches hang on it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from string import Formatter
 from typing import Any
 
 from attrs import define, field, frozen
@@ -31,12 +32,30 @@ class Event:
     @ivar level: how important it is to a person.
     @ivar format: the line, in the manner of C{twisted.logger}.
     @ivar by_peer: whether a peer can cause it at will.
+    @ivar also: facts that come with it although the line does not show them.
     """
 
     name: str
     level: NamedConstant
     format: str
     by_peer: bool = False
+    also: tuple[str, ...] = ()
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """
+        The names of its facts: those of the line in their order, then the others.
+        """
+        shown = [name for _, name, _, _ in Formatter().parse(self.format) if name]
+        return tuple(dict.fromkeys((*shown, *self.also)))
+
+    @property
+    def hushable(self) -> bool:
+        """
+        Whether it is not logged for a peer that is to be quiet: what peers do is not,
+        what goes wrong here is.
+        """
+        return self.by_peer and self.level < LogLevel.warn
 
 
 LISTENING = Event("listening", LogLevel.info, "{service} listens on {listener}")
@@ -57,7 +76,19 @@ CONNECTION_LOST = Event(
     " {received} bytes in, {sent} out",
     True,
 )
-MESSAGE_RECEIVED = Event("message_received", LogLevel.info, "{host}:{text}", True)
+MESSAGE_RECEIVED = Event(
+    "message_received", LogLevel.info, "{host}:{text}", True, ("service",)
+)
+CONNECTIONS_REFUSED = Event(
+    "connections_refused",
+    LogLevel.info,
+    "{service} refused {count} connections ({reason}) in {seconds} s",
+)
+DATAGRAMS_DROPPED = Event(
+    "datagrams_dropped",
+    LogLevel.info,
+    "{service} dropped {count} datagrams ({reason}) in {seconds} s",
+)
 PROTOCOL_FAILED = Event(
     "protocol_failed", LogLevel.error, "{service} failed at {peer}: {error}", True
 )
@@ -99,10 +130,16 @@ CLOCK_STEPPED = Event(
     "the clock was set by {seconds} s; time is in doubt for a while",
 )
 OPERATOR_ANSWERED = Event(
-    "operator_answered", LogLevel.info, "operator to {peer} ({service} {connection}): {text}"
+    "operator_answered", LogLevel.info, "{who} to {peer} ({service} {connection}): {text}"
 )
-OPERATOR_COMMAND = Event("operator_command", LogLevel.info, "operator: {text}")
+OPERATOR_COMMAND = Event("operator_command", LogLevel.info, "{who}: {text}")
+OPERATOR_CAME = Event("operator_came", LogLevel.debug, "{who} came to the control socket", True)
+OPERATOR_WENT = Event("operator_went", LogLevel.debug, "{who} left the control socket", True)
+OPERATOR_REFUSED = Event(
+    "operator_refused", LogLevel.warn, "{who} was refused at the control socket: {error}", True
+)
 LINES_LEFT_OUT = Event("lines_left_out", LogLevel.warn, "{count} more of {kind} not logged")
+LINES_LOST = Event("lines_lost", LogLevel.warn, "{count} lines of the log could not be written")
 
 #: Every event, by name.
 CATALOGUE = {
@@ -138,11 +175,13 @@ class Journal:
 
     @ivar clock: for the limit of lines that peers can cause.
     @ivar level: the least important level that is logged.
+    @ivar quiet: says of a host whether what it does is not logged; C{None}: of none.
     """
 
     clock: IReactorTime
     level: NamedConstant = LogLevel.info
     _log: Logger = Logger(namespace="socketd")
+    quiet: Callable[[str], bool] | None = field(default=None, init=False)
     _watchers: list[Callable[[Event, dict[str, Any]], None]] = field(factory=list, init=False)
     _on_watched: list[Callable[[], None]] = field(factory=list, init=False)
     _lines: dict[str, int] = field(factory=dict, init=False)
@@ -184,12 +223,17 @@ class Journal:
         for watcher in tuple(self._watchers):
             watcher(event, facts)
         if logged and _LEVELS.index(event.level) >= _LEVELS.index(self.level):
-            if not event.by_peer or self._has_room(event):
+            if not self._is_hushed(event, facts) and (not event.by_peer or self._has_room(event)):
                 self._log.emit(event.level, event.format, event=event.name, **facts)
 
     def _tell(self) -> None:
         for changed in self._on_watched:
             changed()
+
+    def _is_hushed(self, event: Event, facts: dict[str, Any]) -> bool:
+        if self.quiet is None or not event.hushable:
+            return False
+        return self.quiet(facts.get("host") or _host(facts.get("peer", "")))
 
     def _has_room(self, event: Event) -> bool:
         if not self._lines:
@@ -202,6 +246,13 @@ class Journal:
         for name, count in lines.items():
             if count > MAX_LINES:
                 self.emit(LINES_LEFT_OUT, count=count - MAX_LINES, kind=name)
+
+
+def _host(peer: str) -> str:
+    """
+    Take the host out of C{192.0.2.1:7} or C{[2001:db8::1]:7}.
+    """
+    return peer.rpartition(":")[0].removeprefix("[").removesuffix("]")
 
 
 def _escape(character: str) -> str:

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 
+from socketd.admission import Bans
 from socketd.events import CERTIFICATE_LOADED, CERTIFICATE_REFUSED, LISTENER_SKIPPED, LISTENING
 from socketd.net.datagram import DatagramPort, DatagramTerms
 from socketd.net.door import make_guard
@@ -59,6 +60,7 @@ class Shared:
     @ivar own_ports: gives the ports of all datagram listeners.
     @ivar interfaces: the addresses of this machine.
     @ivar inherited: what systemd has handed over.
+    @ivar bans: whom an operator has banned.
     """
 
     reactor: Any
@@ -66,6 +68,7 @@ class Shared:
     own_ports: Callable[[], Collection[int]]
     interfaces: LocalAddresses
     inherited: Inherited
+    bans: Bans
 
 
 class SocketService(Service):
@@ -183,7 +186,8 @@ class SocketService(Service):
             bound.serve(reactor, speaker, self.site, stream_terms)
             return
         declared, options = settings.declared, settings.options
-        around = (reactor, self._shared.own_ports, self._shared.interfaces)
+        shared = self._shared
+        around = (reactor, shared.own_ports, shared.interfaces, shared.bans)
         guard = make_guard(settings, bound.sock, *around)
         terms = DatagramTerms(guard, declared.reply_floor(options), declared.timestamped)
         speaker = declared.datagram(options, self._shared.surroundings)

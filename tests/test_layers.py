@@ -20,6 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "operator": set(),
     "accounting": set(),
     "clock": set(),
+    "log": {"accounting", "admission", "events", "settings"},
     "events": set(),
     "table": set(),
     "admission": {"settings"},
@@ -34,11 +35,13 @@ BOTTOM = {
     "settings", "operator", "accounting", "events", "admission", "protocols", "clock",
 }
 ALLOWED["service"] = BOTTOM | {"net"}
-ALLOWED["daemon"] = BOTTOM | {"net", "service"}
+ALLOWED["daemon"] = BOTTOM | {"log", "net", "service"}
 ALLOWED["control"] = BOTTOM | {"net", "table", "service", "daemon"}
 ALLOWED["web"] = ALLOWED["notify"] = ALLOWED["control"]
 ALLOWED["signals"] = set()
-ALLOWED["tap"] = ALLOWED["control"] | {"configuration", "control", "web", "notify", "signals"}
+ALLOWED["tap"] = ALLOWED["control"] | {
+    "configuration", "control", "log", "notify", "signals", "web",
+}
 
 #: Single modules that may be imported although their part may not.
 EXCEPTIONS = {("cli", "socketd.net.sockopts")}

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
-from os import read, write
+from os import read
 from typing import Any
 
 from twisted.internet import error, main
@@ -35,24 +34,16 @@ from socketd.events import CONNECTION_LOST, CONNECTION_MADE
 from socketd.net.addresses import host_of
 from socketd.net.door import Entrance
 from socketd.net.handle import Handle
+from socketd.net.outgoing import HIGH_WATER, LOST, Outgoing
 from socketd.net.site import Site
-from socketd.net.timed import Timed
 from socketd.net.wheel import NOWHERE
 
 #: One receive takes no more, so that a connection has its turn and others too.  As
 #: much as malloc(3) gives without mapping memory anew each time (from 128 KiB on).
 RECEIVE_SIZE = 128 * 1024 - 256
 
-#: A connection that holds more unsent bytes is not read from; with one more
-#: receive and its answer it stays below 256 KiB.
-HIGH_WATER = 64 * 1024
-
-#: Buffers that one sendmsg(2) takes; IOV_MAX is 1024, and few are worth a turn.
-MAX_SEGMENTS = 64
-
 # Made once: a failure costs as much as a whole connection else.
 _DONE = Failure(main.CONNECTION_DONE)
-_LOST = Failure(main.CONNECTION_LOST)
 
 _ENDS: dict[type[BaseException] | None, str] = {
     error.ConnectionDone: "closed",
@@ -73,7 +64,7 @@ RESET = struct.pack("ii", 1, 0)
     ISystemHandle,
     ILoggingContext,
 )
-class StreamConnection(Timed, Handle):
+class StreamConnection(Outgoing, Handle):
     """
     One accepted connection.
 
@@ -87,28 +78,19 @@ class StreamConnection(Timed, Handle):
     """
 
     __slots__ = (
-        "_buffer",
-        "_descriptor",
         "_discarding",
         "_ending",
         "_entrance",
         "_family",
-        "_half_closing",
         "_known",
         "_paused",
         "_peer",
         "_peer_family",
-        "_producer",
-        "_producer_paused",
         "_read_ended",
         "_reading",
-        "_shut",
-        "_socket",
-        "_streaming",
         "connection_id",
         "messages_received",
         "protocol",
-        "reactor",
         "voice",
     )
 
@@ -134,7 +116,7 @@ class StreamConnection(Timed, Handle):
         self.messages_received = self.bytes_received = self.bytes_sent = 0
         self.connected = True
         self.disconnecting = False
-        self._buffer: deque[bytes | memoryview] | None = None
+        self._buffer = None
         self._buffered = 0
         self._producer: Any = None
         self._streaming = self._producer_paused = False
@@ -191,7 +173,7 @@ class StreamConnection(Timed, Handle):
         except BlockingIOError:
             return
         except OSError:
-            self.connectionLost(_DONE if self._discarding else _LOST)
+            self.connectionLost(_DONE if self._discarding else LOST)
             return
         if not data:
             self._end_of_input()
@@ -282,89 +264,6 @@ class StreamConnection(Timed, Handle):
     stopReading = pauseProducing
     startReading = resumeProducing
 
-    # Writing
-
-    def write(self, data: bytes) -> None:
-        """
-        Send bytes: at once as far as the kernel takes them, the rest in order.
-
-        @raise TypeError: if C{data} is not bytes.
-        """
-        if not isinstance(data, bytes):
-            raise TypeError("data must be bytes")
-        if self._shut or not data:
-            return
-        if self._buffer is None:
-            try:
-                sent = write(self._descriptor, data)
-            except OSError:
-                # Either the kernel's buffer is full or the connection is lost;
-                # the reactor will say which.
-                sent = 0
-            self.bytes_sent += sent
-            if sent == len(data):
-                if self._producer is not None and not self._streaming:
-                    self.reactor.addWriter(self)
-                return
-            self._buffer = deque()
-            self._append(memoryview(data)[sent:] if sent else data)
-            self.reactor.addWriter(self)
-        else:
-            self._append(data)
-
-    def writeSequence(self, data: Iterable[bytes]) -> None:
-        """
-        Send several pieces, in one call to the kernel if it takes them all.
-        """
-        self.write(b"".join(data))
-
-    def _append(self, data: bytes | memoryview) -> None:
-        assert self._buffer is not None
-        self._buffer.append(data)
-        self._buffered += len(data)
-        if self._buffered > HIGH_WATER:
-            self._update_reading()
-            if self._producer is not None and self._streaming and not self._producer_paused:
-                self._producer_paused = True
-                self._producer.pauseProducing()
-
-    def doWrite(self) -> None:
-        """
-        Send what is buffered; once there is nothing left, do what waited for that.
-        """
-        if not self.connected or self._aborting:
-            return
-        if self._buffer is not None:
-            try:
-                sent = self._socket.sendmsg([*self._buffer][:MAX_SEGMENTS])
-            except BlockingIOError:
-                return
-            except OSError:
-                self.connectionLost(_LOST)
-                return
-            self._consume(sent)
-        if self._buffer is None:
-            self._drained()
-
-    def _consume(self, sent: int) -> None:
-        """
-        Take sent bytes out of the buffer.
-        """
-        assert self._buffer is not None
-        self.bytes_sent += sent
-        self._buffered -= sent
-        while sent:
-            piece = self._buffer.popleft()
-            if sent < len(piece):
-                self._buffer.appendleft(memoryview(piece)[sent:])
-                break
-            sent -= len(piece)
-        if not self._buffer:
-            self._buffer = None
-        if self.disconnecting:
-            self.start_grace(self.reactor.seconds())
-        self._update_reading()
-
     def _drained(self) -> None:
         self.reactor.removeWriter(self)
         if self._producer is not None and (not self._streaming or self._producer_paused):
@@ -376,29 +275,6 @@ class StreamConnection(Timed, Handle):
             self._shut_down()
             if IHalfCloseableProtocol.providedBy(self.protocol):
                 self._call(self.protocol.writeConnectionLost)
-
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """
-        Take what a producer writes, as fast as the peer does.
-
-        @raise RuntimeError: if another one is registered.
-        """
-        if self._producer is not None:
-            raise RuntimeError(f"cannot register {producer!r}: {self._producer!r} is registered")
-        if not self.connected:
-            producer.stopProducing()
-            return
-        self._producer, self._streaming, self._producer_paused = producer, streaming, False
-        if not streaming:
-            producer.resumeProducing()
-
-    def unregisterProducer(self) -> None:
-        """
-        Let the producer go; a close that waited for it goes on.
-        """
-        self._producer = None
-        if self.connected and (self.disconnecting or self._half_closing):
-            self.reactor.addWriter(self)
 
     # Closing
 

@@ -11,6 +11,7 @@ from attrs import frozen
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from socketd.events import PROXY_REFUSED
 from socketd.net.proxy_header import Header, HeaderError, HeaderParser
@@ -101,6 +102,7 @@ class ProxyGate(Protocol):
         """
 
 
+@implementer(IProtocolFactory)
 @frozen(eq=False)
 class ProxiedFactory:
     """

@@ -24,7 +24,8 @@ def renew(site: Site, service: Service, clock: Any) -> None:
     @param clock: the reactor's.
     """
     old = site.door
-    door = make_door(service.door, Capacity(None), clock, service.tls.handshake_timeout)
+    timeout = service.tls.handshake_timeout
+    door = make_door(service.door, Capacity(None), clock, timeout, old.bans)
     door.capacity = old.capacity
     door.capacity.limit = service.door.max_connections
     site.door = door

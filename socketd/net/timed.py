@@ -96,9 +96,15 @@ class Timed:
         received, sent = self.bytes_received, self.bytes_sent
         if received != self._seen_received or sent != self._seen_sent:
             self._active_at = now
-        if sent != self._seen_sent or not self._buffered:
+        if sent != self._seen_sent or not self._waits():
             self._drained_at = now
         self._seen_received, self._seen_sent = received, sent
+
+    def _waits(self) -> bool:
+        """
+        Say whether something waits for the peer to take what it is owed.
+        """
+        raise NotImplementedError
 
     def _find_overdue(self, now: float) -> str:
         """

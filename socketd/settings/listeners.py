@@ -39,6 +39,9 @@ INHERITED = "systemd"
 #: In front of a listener: a PROXY header comes first.
 PROXIED = "haproxy:"
 
+#: Where an HTTP listener is that names no interface: figures are for this machine.
+_LOOPBACK = {"tcp": "127.0.0.1", "tcp6": "::1"}
+
 _KINDS = {
     "tcp": (socket.AF_INET, socket.SOCK_STREAM),
     "tcp6": (socket.AF_INET6, socket.SOCK_STREAM),
@@ -161,6 +164,19 @@ def _parse_inherited(rest: list[str], keywords: dict[str, str]) -> Listener:
     if len(rest) != 1 or not rest[0]:
         raise ValueError("takes one name, that of FileDescriptorName=: systemd:NAME")
     return Listener(INHERITED, name=rest[0], tls=_yes_no("tls", keywords.get("tls", "no")))
+
+
+def parse_http(text: str, runtime: str) -> Listener:
+    """
+    Read where HTTP is served: a stream without TLS; on loopback where no interface is
+    given.
+
+    @raise ValueError: says what is wrong and what would be right.
+    """
+    listener = parse_listener(text, runtime)
+    if listener.kind not in (*_LOOPBACK, "unix") or listener.proxied or listener.optional:
+        raise ValueError("is no place for HTTP; write tcp:PORT[:interface=A], tcp6: or unix:PATH")
+    return evolve(listener, interface=listener.interface or _LOOPBACK.get(listener.kind, ""))
 
 
 def _split(text: str) -> tuple[list[str], dict[str, str]]:

@@ -13,7 +13,7 @@ from attrs import define, field
 
 from socketd.settings.complaints import Complaint, SettingsError, nearest
 from socketd.settings.ini import Entry, Section, read
-from socketd.settings.listeners import Listener, parse_listener
+from socketd.settings.listeners import Listener, parse_http, parse_listener
 from socketd.settings.model import DaemonOptions, Declared, DoorOptions, Service
 from socketd.settings.model import ServiceOptions, Settings, SocketOptions
 from socketd.settings.networks import is_public
@@ -134,7 +134,8 @@ class _Loader:
             self.complaints.append(Complaint(self.file, 0, message))
         entries = special[DAEMON].entries if DAEMON in special else {}
         lines = {option: entry.line for option, entry in entries.items()}
-        return Settings(self.file, daemon, enabled, lines)
+        http = self._http(entries.get("http"))
+        return Settings(self.file, daemon, enabled, lines, http)
 
     def try_out(self, service: Service, trial: Trial) -> None:
         """
@@ -151,6 +152,15 @@ class _Loader:
         known = declared(DaemonOptions)
         self._check_names(section, known)
         return DaemonOptions(**self._values(section.name, section.line, section.entries, known))
+
+    def _http(self, entry: Entry | None) -> Listener | None:
+        if entry is None or not entry.value:
+            return None
+        try:
+            return parse_http(entry.value, self.runtime)
+        except ValueError as error:
+            self._complain(DAEMON, "http", entry, str(error))
+            return None
 
     def _service(self, section: Section) -> Service | None:
         if _NAME.fullmatch(section.name) is None:

@@ -278,9 +278,11 @@ class Settings:
 
     @ivar file: where it was read.
     @ivar lines: the line that each option of C{[socketd]} stands at.
+    @ivar http: where /metrics and /healthz are; C{None}: nowhere.
     """
 
     file: str
     daemon: DaemonOptions
     services: tuple[Service, ...]
     lines: Mapping[str, int] = attrs.field(eq=False, factory=dict)
+    http: Listener | None = None

@@ -1,0 +1,550 @@
+"""
+TLS, from the real daemon to the clients of Python's C{ssl}.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import ssl
+import struct
+import sys
+import time
+from pathlib import Path
+from subprocess import run
+
+from tests.certificates import FUTURE, PAST, Made, authority, issued, write_private
+from tests.system.running import (
+    CHECK,
+    DEADLINE,
+    Daemon,
+    SystemCase,
+    in_thread,
+    name_of,
+    read_exactly,
+    read_to_end,
+)
+
+CERTIFICATE = (sys.executable, "-m", "socketd", "certificate")
+
+LOOPBACK = "tls:0:interface=127.0.0.1"
+NAME = "www.example.org"
+
+#: The longest record of TLS (bytes), which is decrypted whole.
+RECORD = 16 * 1024
+
+#: What a service with four protocols says over TLS.
+FOUR = f"""
+[defaults]
+tls_certificate = {{directory}}/server.pem
+tls_key = {{directory}}/server.key
+[echo]
+listen = {LOOPBACK}, tcp:0:interface=127.0.0.1
+[ack]
+listen = {LOOPBACK}
+[chargen]
+listen = {LOOPBACK}
+[time]
+listen = {LOOPBACK}
+"""
+
+#: How many clients come and go, and what the daemon may have grown by then (KiB): a
+#: connection that stays has its buffers, more than 40 KiB each.
+RECONNECTS = 300
+MAX_GROWTH = 4 * 1024
+
+#: How much of a stream without end fills all buffers on its way (bytes).
+ENOUGH = 100 * 1024
+
+#: The slack of deadlines on a busy machine (seconds).
+BUSY = 8.0
+
+
+def trusting(issuer: str | Path = "", client: str | Path = "") -> ssl.SSLContext:
+    """
+    Make a client that trusts an authority.
+
+    @param issuer: its file; that of L{tests.certificates} if empty.
+    @param client: what it proves itself with: a file with certificate and key.
+    """
+    context = ssl.create_default_context(
+        cafile=str(issuer) or None,
+        cadata=None if str(issuer) else authority().pem().decode(),
+    )
+    if client:
+        context.load_cert_chain(str(client))
+    return context
+
+
+def secure(
+    sock: socket.socket, context: ssl.SSLContext | None = None, name: str = NAME
+) -> ssl.SSLSocket:
+    """
+    Shake hands over a connection; an end without C{close_notify} is an error.
+    """
+    return (context or trusting()).wrap_socket(
+        sock, server_hostname=name, suppress_ragged_eofs=False
+    )
+
+
+def dial(
+    daemon: Daemon, service: str, context: ssl.SSLContext | None = None, name: str = NAME
+) -> ssl.SSLSocket:
+    """
+    Connect to a service, and shake hands.
+    """
+    return secure(reach(daemon, service), context, name)
+
+
+def reach(daemon: Daemon, service: str, kind: str = "tls") -> socket.socket:
+    """
+    Connect to a service, and say nothing.
+    """
+    sock = socket.create_connection(daemon.address(service, kind), DEADLINE)
+    sock.settimeout(DEADLINE)
+    return sock
+
+
+def shown(client: ssl.SSLSocket) -> bytes:
+    """
+    Get the certificate that a client was shown.
+    """
+    found = client.getpeercert(binary_form=True)
+    assert found is not None
+    return found
+
+
+def der(made: Made) -> bytes:
+    """
+    Write a certificate as it goes over the wire.
+    """
+    return ssl.PEM_cert_to_DER_cert(made.pem().decode())
+
+
+def was_reset(sock: socket.socket) -> bool:
+    """
+    Wait until a peer is reset, and say so; bytes that come before do not count.
+    """
+    try:
+        while sock.recv(RECORD):
+            pass
+    except ConnectionResetError:
+        return True
+    return False
+
+
+def first_hello() -> bytes:
+    """
+    Make what a client says first.
+    """
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = trusting().wrap_bio(incoming, outgoing, server_hostname=NAME)
+    try:
+        client.do_handshake()
+    except ssl.SSLWantReadError:
+        pass
+    return outgoing.read()
+
+
+class TlsCase(SystemCase):
+    """
+    A daemon with a certificate for L{NAME}.
+    """
+
+    def setUp(self) -> None:
+        """
+        Write the certificate, and who vouches for it.
+        """
+        super().setUp()
+        self.made = issued(NAME)
+        self.replace(self.made.pem() + self.made.key_pem())
+        self.write("ca.pem", authority().pem())
+
+    def replace(self, data: bytes, name: str = "server.pem") -> Path:
+        """
+        Put a file in the place of another, as whoever renews certificates does.
+        """
+        return Path(write_private(str(self.directory / name), data))
+
+    def client_file(self, name: str) -> Path:
+        """
+        Write the certificate and key of a client.
+        """
+        made = issued(name)
+        return self.replace(made.pem() + made.key_pem(), f"{name}.pem")
+
+    def ini(self, *lines: str, service: str = "echo", listen: str = LOOPBACK) -> str:
+        """
+        Write a configuration of one service with TLS.
+        """
+        certificate = f"tls_certificate = {self.directory}/server.pem"
+        return "\n".join([f"[{service}]", f"listen = {listen}", certificate, *lines, ""])
+
+
+class ServiceTests(TlsCase):
+    """
+    Tests for what is served over TLS.
+    """
+
+    def make_certificates(self, *options: str) -> None:
+        """
+        Run C{socketd certificate}.
+        """
+        command = [*CERTIFICATE, "--directory", str(self.directory), "--force", *options]
+        done = run(command, capture_output=True, text=True, timeout=DEADLINE)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+    @in_thread
+    def test_own_certificates(self) -> None:
+        """
+        With what C{socketd certificate} makes, and no more, a client that verifies is
+        served: echo, the time, a stream without end, and the word of ack; plain TCP beside
+        it is as ever.
+        """
+        os.unlink(self.directory / "ca.pem")
+        self.make_certificates("localhost", "127.0.0.1")
+        context = trusting(self.directory / "ca.pem")
+        with self.daemon(FOUR.format(directory=self.directory)) as daemon:
+            for name in ("localhost", "127.0.0.1"):
+                with dial(daemon, "echo", context, name) as client:
+                    client.sendall(b"hello")
+                    self.assertEqual(read_exactly(client, 5), b"hello")
+                    self.assertEqual(client.version(), "TLSv1.3")
+            with dial(daemon, "time", context, "localhost") as client:
+                (told,) = struct.unpack("!I", read_exactly(client, 4))
+                self.assertEqual(client.recv(1), b"")
+            self.assertLess(abs((told - int(time.time())) % 2208988800), BUSY)
+            with dial(daemon, "chargen", context, "localhost") as client:
+                self.assertEqual(len(read_exactly(client, ENOUGH)), ENOUGH)
+            with dial(daemon, "ack", context, "localhost") as client:
+                client.sendall(b"hello")
+                self.assertEqual(read_exactly(client, 16), b"hello\nI get it!\n")
+            with reach(daemon, "echo", "tcp") as plain:
+                plain.sendall(b"hello")
+                self.assertEqual(read_exactly(plain, 5), b"hello")
+
+    @in_thread
+    def test_stranger(self) -> None:
+        """
+        A client that trusts others refuses the daemon; one that is not for TLS is closed;
+        both are counted, none is logged as an error, and the next one is served.
+        """
+        ini = "[socketd]\nlog_level = debug\n" + self.ini()
+        with self.daemon(ini) as daemon:
+            stranger = ssl.create_default_context()
+            with self.assertRaises(ssl.SSLError):
+                dial(daemon, "echo", stranger)
+            daemon.output.wait_for(r"no TLS with 127\.0\.0\.1:\d+ \(echo\): tls_handshake: ")
+            with reach(daemon, "echo") as plain:
+                plain.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                was_reset(plain)
+            daemon.output.wait_for(r"no TLS with 127\.0\.0\.1:\d+ \(echo\): tls_handshake: ")
+            with dial(daemon, "echo") as client:
+                client.sendall(b"hello")
+                self.assertEqual(read_exactly(client, 5), b"hello")
+
+    @in_thread
+    def test_long(self) -> None:
+        """
+        A megabyte comes back unchanged, with both directions busy.
+        """
+        sent = os.urandom(1024 * 1024)
+        with self.daemon(self.ini()) as daemon, dial(daemon, "echo") as client:
+            received = b""
+            for start in range(0, len(sent), RECORD):
+                client.sendall(sent[start : start + RECORD])
+                received += read_exactly(client, RECORD)
+            self.assertEqual(received, sent)
+
+    @in_thread
+    def test_messages(self) -> None:
+        """
+        The log shows messages in plain, without the handshake before them.
+        """
+        with self.daemon(self.ini("log_messages = text")) as daemon:
+            with dial(daemon, "echo") as client:
+                client.sendall(b"in plain")
+                daemon.output.wait_for(r"127\.0\.0\.1:in plain$")
+                self.assertEqual(read_exactly(client, 8), b"in plain")
+        shown = re.findall(r"\] (127\.0\.0\.1:.*)$", daemon.output.text, re.MULTILINE)
+        self.assertEqual(shown, ["127.0.0.1:in plain"])
+
+    @in_thread
+    def test_operator(self) -> None:
+        """
+        The operator's answer, and what he sends by himself, reach the client decrypted.
+        """
+        with self.daemon(self.ini(service="ack"), "--console", terminal=True) as daemon:
+            with dial(daemon, "ack") as client:
+                client.sendall(b"anybody?")
+                daemon.output.wait_for("^input the word:")
+                daemon.type("here\n")
+                expected = b"anybody?\nI get it!\nhere"
+                self.assertEqual(read_exactly(client, len(expected)), expected)
+                daemon.type("connections\n")
+                number = daemon.output.wait_for(rf"^(\d+) +ack +{name_of(client)}")[1]
+                daemon.type(f"reply {number} one more thing\n")
+                self.assertEqual(read_exactly(client, 14), b"one more thing")
+                daemon.type(f"close {number}\n")
+                self.assertEqual(client.recv(1), b"")
+
+
+class ClientTests(TlsCase):
+    """
+    Tests for clients that have to prove who they are.
+    """
+
+    def outcome(self, daemon: Daemon, client: str | Path = "") -> bytes:
+        """
+        Say something as a client, and return the answer; nothing if it was refused.
+        """
+        try:
+            with dial(daemon, "echo", trusting(client=client)) as sock:
+                sock.sendall(b"hello")
+                return read_exactly(sock, 5)
+        except (ConnectionError, ssl.SSLError):
+            return b""
+
+    @in_thread
+    def test_names(self) -> None:
+        """
+        Only clients with one of the names are served; another name, no certificate and a
+        stranger's are not, and the log says which.
+        """
+        stranger = issued("good.example.org", issuer="somebody")
+        forged = self.replace(stranger.pem() + stranger.key_pem(), "forged.pem")
+        ini = "[socketd]\nlog_level = debug\n" + self.ini(
+            f"tls_client_ca = {self.directory}/ca.pem",
+            "tls_client_names = good.example.org, spiffe://example.org/good",
+        )
+        with self.daemon(ini) as daemon:
+            for name in ("good.example.org", "spiffe://example.org/good"):
+                made = issued(name)
+                file = self.replace(made.pem() + made.key_pem(), "client.pem")
+                self.assertEqual(self.outcome(daemon, file), b"hello")
+                daemon.output.wait_for(rf"speaks TLSv1\.3 .* {name}$")
+            bad = self.client_file("bad.example.org")
+            self.assertEqual(self.outcome(daemon, bad), b"")
+            daemon.output.wait_for(r"no TLS with .*: tls_client_name: bad\.example\.org$")
+            for file in ("", forged):
+                self.assertEqual(self.outcome(daemon, file), b"")
+                daemon.output.wait_for(r"no TLS with .*: tls_handshake: ")
+
+
+class DeadlineTests(TlsCase):
+    """
+    Tests for peers that waste time.
+    """
+
+    @in_thread
+    def test_handshake(self) -> None:
+        """
+        Who says nothing, or half of what a client says first, is reset in time; meanwhile
+        others are served.
+        """
+        hello = first_hello()
+        with self.daemon(self.ini("handshake_timeout = 1s")) as daemon:
+            for data in (b"", hello[: len(hello) // 2], hello):
+                with reach(daemon, "echo") as sock:
+                    began = time.monotonic()
+                    sock.sendall(data)
+                    with dial(daemon, "echo") as client:
+                        client.sendall(b"hello")
+                        self.assertEqual(read_exactly(client, 5), b"hello")
+                    self.assertTrue(was_reset(sock))
+                    self.assertTrue(0.5 < time.monotonic() - began < BUSY)
+
+    @in_thread
+    def test_idle(self) -> None:
+        """
+        A client that is idle is told of the end in TLS.
+        """
+        with self.daemon(self.ini("idle_timeout = 1s")) as daemon:
+            with dial(daemon, "echo") as client:
+                client.sendall(b"hello")
+                self.assertEqual(read_to_end(client), b"hello")
+                daemon.output.wait_for("idle_timeout")
+
+    @in_thread
+    def test_stall(self) -> None:
+        """
+        A client that takes nothing is reset.
+        """
+        ini = self.ini("stall_timeout = 1s", service="chargen")
+        with self.daemon(ini) as daemon, dial(daemon, "chargen") as client:
+            daemon.output.wait_for("stall_timeout")
+            self.assertTrue(was_reset(client))
+
+
+class RenewalTests(TlsCase):
+    """
+    Tests for certificate files that change under the daemon.
+    """
+
+    @in_thread
+    def test_renewal(self) -> None:
+        """
+        New connections have the new certificate, and old ones live on with theirs.  A file
+        that cannot be used is said once, and changes nothing, nor does half of a good one;
+        it is taken when it is whole.
+        """
+        renewed, last = issued(NAME, end=FUTURE), issued(NAME, number=2)
+        with self.daemon(self.ini()) as daemon, dial(daemon, "echo") as old:
+            self.assertEqual(shown(old), der(self.made))
+            self.replace(renewed.pem() + renewed.key_pem())
+            daemon.output.wait_for(r"echo has new certificates, to 2048-01-01 00:00:00 UTC")
+            with dial(daemon, "echo") as new:
+                self.assertEqual(shown(new), der(renewed))
+            expired = issued(NAME, end=PAST)
+            self.replace(expired.pem() + expired.key_pem())
+            daemon.output.wait_for(r"echo keeps its certificates; tls_certificate: .*expired")
+            self.check_kept(daemon, renewed)
+            whole = last.pem() + last.key_pem()
+            path = self.replace(whole[:-70])
+            daemon.output.wait_for(r"echo keeps its certificates; tls_\w+: .*cut off")
+            self.check_kept(daemon, renewed)
+            with path.open("ab") as file:
+                file.write(whole[-70:])
+            daemon.output.wait_for(r"echo has new certificates, to 2049-01-01 00:00:00 UTC")
+            self.check_kept(daemon, last)
+            old.sendall(b"still here")
+            self.assertEqual(read_exactly(old, 10), b"still here")
+        self.assertEqual(daemon.output.text.count("keeps its certificates"), 2)
+
+    def check_kept(self, daemon: Daemon, made: Made) -> None:
+        """
+        Check which certificate a new connection is shown, and that it is served.
+        """
+        with dial(daemon, "echo") as client:
+            self.assertEqual(shown(client), der(made))
+            client.sendall(b"hello")
+            self.assertEqual(read_exactly(client, 5), b"hello")
+
+
+class EndTests(TlsCase):
+    """
+    Tests for how connections end, and what they leave.
+    """
+
+    @in_thread
+    def test_drain(self) -> None:
+        """
+        A daemon that is stopped sends what it owes, and tells each client of the end in
+        TLS; one that has not shaken hands does not keep it.
+        """
+        sent = os.urandom(RECORD)
+        with self.daemon(self.ini()) as daemon:
+            idle, busy = dial(daemon, "echo"), dial(daemon, "echo")
+            silent = reach(daemon, "echo")
+            with idle, busy, silent:
+                busy.sendall(sent)
+                received = read_exactly(busy, 1)
+                daemon.ask_to_stop(signal.SIGTERM)
+                daemon.output.wait_for("stopping; ")
+                self.assertEqual(received + read_to_end(busy), sent)
+                self.assertEqual(read_to_end(idle), b"")
+                self.assertFalse(was_reset(silent))
+
+    @in_thread
+    def test_reconnects(self) -> None:
+        """
+        Clients that come and go quickly, some without a word and some in the middle of
+        their handshake, leave no descriptor and no memory.
+        """
+        with self.daemon(self.ini("log_connections = no")) as daemon:
+            self.come_and_go(daemon, RECONNECTS // 3)
+            before = (len(os.listdir(f"/proc/{daemon.pid}/fd")), resident(daemon.pid))
+            self.come_and_go(daemon, RECONNECTS)
+            after = (len(os.listdir(f"/proc/{daemon.pid}/fd")), resident(daemon.pid))
+        self.assertEqual(after[0], before[0])
+        self.assertLess(after[1] - before[1], MAX_GROWTH)
+
+    def come_and_go(self, daemon: Daemon, times: int) -> None:
+        """
+        Connect one client after the other; the last one is seen to its end.
+        """
+        context, hello = trusting(), first_hello()
+        for number in range(times):
+            if number % 4 == 3:
+                with reach(daemon, "echo") as sock:
+                    sock.sendall(hello[: number % len(hello)])
+                continue
+            with dial(daemon, "echo", context) as client:
+                client.sendall(b"hello")
+                self.assertEqual(read_exactly(client, 5), b"hello")
+        with dial(daemon, "echo", context) as client:
+            client.unwrap().close()
+
+
+class CheckTests(TlsCase):
+    """
+    C{socketd check} and the daemon say alike what is wrong.
+    """
+
+    def check(self, ini: str, *lines: str) -> None:
+        """
+        Compare the complaints about a file, each by how it begins.
+        """
+        file = self.write("wrong.ini", ini)
+        for ended in self.run_both(file):
+            self.assertEqual(ended.status, 78, ended)
+            found = ended.errors.splitlines()
+            self.assertEqual(len(found), len(lines), ended)
+            for text, expected in zip(found, lines):
+                self.assertTrue(text.startswith(f"{file}{expected}"), text)
+
+    @in_thread
+    def test_files(self) -> None:
+        """
+        Certificates that cannot be used are named with line, option and path.
+        """
+        expired = issued(NAME, end=PAST)
+        path = self.replace(expired.pem() + expired.key_pem(), "old.pem")
+        ini = f"[echo]\nlisten = tls:0\n\ntls_certificate = {path}\ntls_client_ca = /none.pem\n"
+        self.check(
+            ini,
+            f":4: [echo] tls_certificate: {path} ",
+            ":5: [echo] tls_client_ca: /none.pem cannot be read: No such file or directory",
+        )
+
+    @in_thread
+    def test_options(self) -> None:
+        """
+        So are TLS without a certificate, its options without TLS, and a listener for PROXY
+        headers that believes nobody.
+        """
+        ini = """
+[echo]
+listen = tls:0
+[upper]
+listen = tcp:0
+tls_minimum = 1.3
+[reply]
+listen = haproxy:tcp:0
+reply = hello
+"""
+        self.check(
+            ini,
+            ":3: [echo]: has a listener for TLS, and no certificate",
+            ":6: [upper] tls_minimum: is for TLS, which no listener here speaks",
+            ":8: [reply]: has a haproxy: listener that believes nobody",
+        )
+
+    @in_thread
+    def test_good(self) -> None:
+        """
+        A good file is said to be good.
+        """
+        file = self.write("good.ini", self.ini())
+        done = run([*CHECK, str(file)], capture_output=True, timeout=DEADLINE)
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+
+
+def resident(pid: int) -> int:
+    """
+    Read what a process has in memory (KiB).
+    """
+    text = Path(f"/proc/{pid}/status").read_text()
+    return int(text.partition("VmRSS:")[2].split()[0])

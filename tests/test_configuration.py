@@ -1,0 +1,183 @@
+"""
+Tests for L{socketd.configuration}: what a machine refuses, in the file's own terms.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from socketd.configuration import EXIT_CONFIG, configure
+from socketd.settings.complaints import SettingsError
+from tests.certificates import PAST, authority, issued, write_private
+
+
+class TlsTests(SynchronousTestCase):
+    """
+    Tests for certificates, as the start and C{socketd check} look at them.
+    """
+
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.mkdir()
+        self.made = issued("www.example.org")
+        self.good = self.write("good.pem", self.made.pem() + self.made.key_pem())
+
+    def write(self, name: str, data: bytes) -> str:
+        """
+        Write a file that only its owner can read.
+        """
+        return write_private(str(self.directory / name), data)
+
+    def complaints(self, *lines: str) -> list[str]:
+        """
+        Configure a service with these lines, and list the complaints without the path.
+        """
+        self.file = self.directory / "socketd.ini"
+        self.file.write_text("\n".join(["[echo]", *lines, ""]))
+        try:
+            configure(str(self.file), str(self.directory))
+        except SettingsError as error:
+            return [line.removeprefix(str(self.file)) for line in str(error).splitlines()]
+        return []
+
+    def complaint(self, *lines: str) -> str:
+        """
+        Get the only complaint.
+        """
+        (found,) = self.complaints(*lines)
+        return found
+
+    def test_good(self) -> None:
+        """
+        A certificate with its key is taken, and nothing is bound.
+        """
+        self.assertEqual(self.complaints("listen = tls:1", f"tls_certificate = {self.good}"), [])
+
+    def test_bad_files(self) -> None:
+        """
+        Each file that cannot be used is named with its line, its option, its path and what
+        is wrong with it.
+        """
+        expired = issued("www.example.org", end=PAST)
+        cases = {
+            "is not PEM": b"hello",
+            "is cut off": self.made.pem()[:-30],
+            "has no private key": self.made.pem(),
+            "is not the key of": self.made.pem() + expired.key_pem(),
+            "expired": expired.pem() + expired.key_pem(),
+            "is encrypted": self.made.pem() + self.made.locked_pem(),
+        }
+        for words, data in cases.items():
+            bad = self.write("bad.pem", data)
+            found = self.complaint("listen = tls:0", "", f"tls_certificate = {bad}")
+            self.assertRegex(found, rf"^:4: \[echo\] tls_(certificate|key)\b.*{words}")
+            self.assertIn(bad, found)
+
+    def test_missing(self) -> None:
+        """
+        So is a file that is not there.
+        """
+        path = self.directory / "none.pem"
+        found = self.complaint("listen = tls:0", f"tls_certificate = {path}")
+        self.assertIn(":3: [echo] tls_certificate", found)
+        self.assertIn("No such file or directory", found)
+
+    def test_key_of_everybody(self) -> None:
+        """
+        A key that others can read is refused.
+        """
+        os.chmod(self.good, 0o644)
+        found = self.complaint("listen = tls:0", f"tls_certificate = {self.good}")
+        self.assertRegex(found, r"^:3: \[echo\] tls_(certificate|key)\b.*read")
+
+    def test_lines(self) -> None:
+        """
+        Each option is named at its own line; one that stands in C{[defaults]}, too.
+        """
+        bad = self.write("bad.pem", b"hello")
+        lines = [
+            "listen = tls:0",
+            f"tls_certificate = {self.good}",
+            f"tls_client_ca = {bad}",
+            f"tls_names = other.example.org = {bad}",
+        ]
+        found = self.complaints(*lines)
+        self.assertEqual(
+            [line.partition(f": {bad} is not PEM")[0] for line in found],
+            [":4: [echo] tls_client_ca", ":5: [echo] tls_names"],
+        )
+        text = f"[defaults]\ntls_certificate = {bad}\n[echo]\nlisten = tls:0\n"
+        self.file.write_text(text)
+        error = self.assertRaises(SettingsError, configure, str(self.file), "/run")
+        self.assertTrue(str(error).startswith(f"{self.file}:2: "), str(error))
+
+    def test_no_certificate(self) -> None:
+        """
+        TLS without a certificate is refused at the listener's line.
+        """
+        for listen in ("tls:0", "tls6:0", "haproxy:tls:0", "systemd:web:tls=yes"):
+            more = ["proxy_from = 127.0.0.1"] if "haproxy" in listen else []
+            found = self.complaint(f"listen = {listen}", *more)
+            self.assertIn(":2: [echo]", found)
+            self.assertIn("write tls_certificate = PATH", found)
+
+    def test_no_listener(self) -> None:
+        """
+        An option for TLS that no listener speaks is refused; in C{[defaults]} it is for
+        those that do.
+        """
+        found = self.complaints("listen = tcp:0", f"tls_certificate = {self.good}", "tls_alpn = a")
+        self.assertEqual(
+            [line.split(":", 4)[2].split()[:2] for line in found],
+            [["[echo]", "tls_certificate"], ["[echo]", "tls_alpn"]],
+        )
+        text = f"[defaults]\ntls_certificate = {self.good}\n[echo]\nlisten = tcp:0\n"
+        self.file.write_text(text)
+        configure(str(self.file), "/run")
+
+    def test_client_names_need_an_authority(self) -> None:
+        """
+        Names of clients without C{tls_client_ca} would keep out everybody.
+        """
+        names = "tls_client_names = good.example.org"
+        found = self.complaint("listen = tls:0", f"tls_certificate = {self.good}", names)
+        self.assertIn(":4: [echo] tls_client_names", found)
+        self.assertIn("needs tls_client_ca", found)
+        ca = self.write("ca.pem", authority().pem())
+        lines = ["listen = tls:0", f"tls_certificate = {self.good}", names]
+        self.assertEqual(self.complaints(*lines, f"tls_client_ca = {ca}"), [])
+
+    def test_nobody_is_believed(self) -> None:
+        """
+        A listener for PROXY headers needs somebody whose headers are believed.
+        """
+        for listen in ("haproxy:tcp:0", "haproxy:unix:/run/x", "haproxy:systemd:web"):
+            found = self.complaint(f"listen = {listen}")
+            self.assertIn(":2: [echo]", found)
+            self.assertIn("write proxy_from = NETWORKS", found)
+        self.assertEqual(self.complaints("listen = haproxy:tcp:0", "proxy_from = loopback"), [])
+
+    def test_no_datagrams(self) -> None:
+        """
+        There is neither TLS nor a PROXY header for datagrams.
+        """
+        for listen in ("haproxy:udp:0", "haproxy:unixgram:/run/x", "udp:0:tls=yes"):
+            found = self.complaint(f"listen = {listen}", "proxy_from = 127.0.0.1")
+            self.assertTrue(found.startswith(f":2: [echo] listen = {listen}: "), found)
+
+    def test_socket_options(self) -> None:
+        """
+        A socket option that the kernel refuses is named, too.
+        """
+        found: Any = self.complaint("listen = tcp:0", "tcp_congestion = nonsense")
+        self.assertIn(":3: [echo] tcp_congestion", found)
+
+    def test_status(self) -> None:
+        """
+        The status of a bad configuration is that of sysexits.h.
+        """
+        self.assertEqual(EXIT_CONFIG, os.EX_CONFIG)
