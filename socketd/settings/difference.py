@@ -12,7 +12,7 @@ import attrs
 from socketd.settings.model import Service, Settings
 
 #: Options of the daemon that hold from the next start on.
-AT_START = ("control", "http", "log_format", "log_quiet")
+AT_START = ("control", "http", "log_format")
 
 
 def differences(old: Settings, new: Settings) -> tuple[str, ...]:

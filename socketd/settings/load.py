@@ -312,6 +312,8 @@ class _Loader:
             message = "has a listener for TLS, and no certificate; write tls_certificate = PATH"
             self.complaints.append(Complaint(self.file, entry.line, message, service.name))
         given = service.lines.keys() & declared(TlsOptions).keys() - service.inherited
+        if any(listener.proxied for listener in service.listeners):
+            given = given - {"handshake_timeout"}
         if not speaks and service.listeners:
             for name in sorted(given):
                 message = "is for TLS, which no listener here speaks; write tls:PORT"

@@ -190,5 +190,5 @@ class TlsOptions:
         "What a client has that asks for another name: tls_certificate, or an alert.",
     )
     handshake_timeout: float = option(
-        DURATION, 5.0, "A connection that has not agreed on its keys after so long is reset."
+        DURATION, 5.0, "A connection is reset that has not agreed on its keys, or sent its PROXY header, so long."
     )
