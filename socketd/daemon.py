@@ -24,6 +24,7 @@ from socketd.events import (
     STOPPING,
     Journal,
 )
+from socketd.log import quiet
 from socketd.net.descriptors import complaints, most_connections
 from socketd.net.door import make_door
 from socketd.net.inherit import Inherited
@@ -124,6 +125,7 @@ class Daemon(MultiService):
     def __attrs_post_init__(self) -> None:
         self.began = self.reactor.seconds()
         self.journal = Journal(self.reactor, self._log_level())
+        self.journal.quiet = quiet(self.settings.daemon.log_quiet)
         self.operator = OperatorQueue(self.reactor)
         self.capacity = Capacity(self._most())
         self.bans = Bans(self.reactor.seconds)
@@ -288,6 +290,10 @@ class Daemon(MultiService):
             outcome = Reloaded(self._change(settings))
         except (SettingsError, CannotStart) as problem:
             outcome = Reloaded(complaints=tuple(str(problem).splitlines()))
+        except Exception:
+            # Whatever it was, peers are served, and the next reload may do better.
+            self._enter(SERVING, "the reload failed")
+            raise
         self.reloads["refused" if outcome.complaints else "done"] += 1
         for line in outcome.complaints:
             self.journal.emit(RELOAD_REFUSED, error=line)
@@ -365,6 +371,7 @@ class Daemon(MultiService):
         """
         self.capacity.limit = self._most()
         self.journal.level = self._log_level()
+        self.journal.quiet = quiet(self.settings.daemon.log_quiet)
         for name, child in before.items():
             if child in after:
                 continue

@@ -41,7 +41,7 @@ class ReadmeTests(SynchronousTestCase):
             [service.name for service in parse(text, "README.md", installed(), "/run").services]
             for text in found
         ]
-        self.assertEqual(names, [["echo", "greeter"], ["echo"], ["echo"]])
+        self.assertEqual(names, [["echo", "greeter"], ["echo"], ["echo"], ["echo"]])
 
     def test_complaints(self) -> None:
         """

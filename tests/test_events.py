@@ -4,6 +4,9 @@ Tests for L{socketd.events}.
 
 from __future__ import annotations
 
+import ast
+import re
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.task import Clock
@@ -12,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.events import (
     ACCEPT_FAILED,
+    CATALOGUE,
     CONNECTION_LOST,
     CONNECTION_MADE,
     INTERVAL,
@@ -19,12 +23,20 @@ from socketd.events import (
     LISTENING,
     MAX_LINES,
     MESSAGE_RECEIVED,
+    PROTOCOL_FAILED,
     SHOWN_BYTES,
+    TLS_FAILED,
     Event,
     Journal,
     escaped,
     hexadecimal,
 )
+from tests.source_tree import modules
+
+PAGE = Path(__file__).parent.parent / "docs" / "events.md"
+
+#: The names in JSON that are every line's, and no fact's.
+COMMON = {"time", "level", "event", "message", "traceback"}
 
 #: Bytes of a peer, and how they are shown.
 ESCAPED = [
@@ -287,3 +299,126 @@ class LimitTests(JournalCase):
         """
         by_peer = [event.by_peer for event in (CONNECTION_MADE, CONNECTION_LOST, MESSAGE_RECEIVED)]
         self.assertEqual(by_peer, [True] * 3)
+
+
+class QuietTests(JournalCase):
+    """
+    Tests for hosts whose doings are not logged.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.asked: list[str] = []
+        self.seen: list[str] = []
+        self.journal.quiet = self.is_quiet
+        self.journal.watch(lambda event, facts: self.seen.append(event.name))
+
+    def is_quiet(self, host: str) -> bool:
+        """
+        Say that of one host.
+        """
+        self.asked.append(host)
+        return host == "192.0.2.1"
+
+    def test_connections(self) -> None:
+        """
+        Their connections and messages are not logged; watchers see them, and others'
+        are logged.
+        """
+        for host in ("192.0.2.1", "192.0.2.2"):
+            facts: dict[str, Any] = {"service": "echo", "peer": f"{host}:7", "connection": 1}
+            self.journal.emit(CONNECTION_MADE, **facts)
+            self.journal.emit(MESSAGE_RECEIVED, service="echo", host=host, text="x")
+            self.journal.emit(CONNECTION_LOST, reason="closed", received=1, sent=1, **facts)
+        self.assertEqual(len(self.seen), 6)
+        self.assertEqual(len(self.lines()), 3)
+        self.assertEqual(set(self.asked), {"192.0.2.1", "192.0.2.2"})
+
+    def test_hosts(self) -> None:
+        """
+        The host is taken out of the peer's address.
+        """
+        for peer in ("192.0.2.1:7", "[2001:db8::1]:7", "[fe80::1%eth0]:7", "unix /run/x:y"):
+            self.journal.emit(CONNECTION_MADE, service="a", peer=peer, connection=1)
+        expected = ["192.0.2.1", "2001:db8::1", "fe80::1%eth0", "unix /run/x"]
+        self.assertEqual(self.asked, expected)
+
+    def test_failures(self) -> None:
+        """
+        What goes wrong here is logged whoever is there.
+        """
+        self.journal.emit(PROTOCOL_FAILED, service="a", peer="192.0.2.1:7", error="x")
+        self.journal.emit(LISTENING, service="a", listener="192.0.2.1:7")
+        self.assertEqual((len(self.lines()), self.asked), (2, []))
+
+    def test_no_room_taken(self) -> None:
+        """
+        What is not logged takes no room of what is.
+        """
+        for _ in range(MAX_LINES + 5):
+            self.journal.emit(CONNECTION_MADE, service="a", peer="192.0.2.1:7", connection=1)
+        self.journal.emit(CONNECTION_MADE, service="a", peer="192.0.2.2:7", connection=1)
+        self.assertEqual(len(self.lines()), 1)
+
+    def test_hushable(self) -> None:
+        """
+        All that peers do can be left out, but for failures of ours.
+        """
+        found = [event.hushable for event in (TLS_FAILED, CONNECTION_MADE, PROTOCOL_FAILED)]
+        self.assertEqual(found, [True, True, False])
+
+
+class FieldTests(SynchronousTestCase):
+    """
+    Tests for the facts that each event has.
+    """
+
+    def test_fields(self) -> None:
+        """
+        They are those of the line in its order, once each, and then the others.
+        """
+        event = Event("x", LogLevel.info, "{b} {a} {b}", False, ("c", "a"))
+        self.assertEqual(event.fields, ("b", "a", "c"))
+
+    def test_common(self) -> None:
+        """
+        None takes the name of what every line has.
+        """
+        taken = {name: COMMON & set(event.fields) for name, event in CATALOGUE.items()}
+        self.assertEqual({name for name, found in taken.items() if found}, set())
+
+    def test_emitted(self) -> None:
+        """
+        No event is emitted with a fact that its entry in the catalogue does not have.
+        """
+        known = {name.upper(): set(event.fields) for name, event in CATALOGUE.items()}
+        for module, tree in modules().items():
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Name):
+                    fields = known.get(node.args[0].id)
+                    given = {keyword.arg or "" for keyword in node.keywords}
+                    if fields is not None:
+                        self.assertEqual(given - fields - {"", "log_failure"}, set(), module)
+
+
+class PageTests(SynchronousTestCase):
+    """
+    docs/events.md holds.
+    """
+
+    def test_table(self) -> None:
+        """
+        It has every event, with its level, line and facts, and no other.
+        """
+        text = PAGE.read_text(encoding="utf-8")
+        rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (.*) \| (.*) \|$", text, re.MULTILINE)
+        expected = [
+            (
+                event.name,
+                event.level.name,
+                f"`{event.format}`",
+                ", ".join(f"`{name}`" for name in event.fields),
+            )
+            for event in CATALOGUE.values()
+        ]
+        self.assertEqual(sorted(rows), sorted(expected))

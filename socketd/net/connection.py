@@ -78,6 +78,7 @@ class StreamConnection(Outgoing, Handle):
     """
 
     __slots__ = (
+        "_ahead",
         "_discarding",
         "_ending",
         "_entrance",
@@ -123,6 +124,7 @@ class StreamConnection(Outgoing, Handle):
         self._paused = self._reading = self._read_ended = self._ending = False
         self._shut = self._half_closing = self._discarding = self._aborting = False
         self._known = self.settling = False
+        self._ahead = b""
         self.voice: Any = None
         self.slot, self.overdue, self._grace_ends = NOWHERE, "", 0.0
 
@@ -190,6 +192,24 @@ class StreamConnection(Outgoing, Handle):
             self.report(problem)
             self.abortConnection()
 
+    def receive(self, data: bytes) -> None:
+        """
+        Have the protocol receive bytes that came together with something before
+        them, as soon as it wants to and before all others.
+        """
+        self._ahead = data
+        self._update_reading()
+
+    def _take_ahead(self) -> None:
+        if not (self._ahead and self._wants_to_read()):
+            return
+        data, self._ahead = self._ahead, b""
+        if not self._discarding:
+            if self.site.observed and not self.settling and self.voice is None:
+                self.observe(data)
+            self._call(partial(self.protocol.dataReceived, data))
+        self._update_reading()
+
     def observe(self, data: bytes) -> None:
         """
         Tell whoever wants to know of each message.
@@ -232,13 +252,19 @@ class StreamConnection(Outgoing, Handle):
         """
         Read while somebody wants it and the peer takes what it is sent.
         """
-        wanted = self._discarding or not (
-            self._paused or self.disconnecting or self._buffered > HIGH_WATER
-        )
-        wanted = wanted and self.connected and not self._read_ended and not self._aborting
+        wanted = self._wants_to_read()
+        if wanted and self._ahead:
+            wanted = False
+            self.reactor.callLater(0, self._take_ahead)
         if wanted is not self._reading:
             self._reading = wanted
             (self.reactor.addReader if wanted else self.reactor.removeReader)(self)
+
+    def _wants_to_read(self) -> bool:
+        wanted = self._discarding or not (
+            self._paused or self.disconnecting or self._buffered > HIGH_WATER
+        )
+        return wanted and self.connected and not self._read_ended and not self._aborting
 
     def pauseProducing(self) -> None:
         """

@@ -71,9 +71,7 @@ class ProxyGate(Protocol):
         connection.protocol = protocol
         protocol.makeConnection(connection)
         if rest:
-            if connection.site.observed and not self._settles:
-                connection.observe(rest)
-            protocol.dataReceived(rest)
+            connection.receive(rest)
 
     def _let_in(self, header: Header) -> bool:
         """

@@ -1,0 +1,294 @@
+"""
+The daemon's figures, as Prometheus asks for them.
+
+Nothing is counted for it: the figures are read from the plain tallies when somebody
+asks, and a message costs no more than without.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib import metadata
+from typing import Any
+
+import twisted
+from attrs import frozen
+from OpenSSL import SSL
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from socketd.accounting import Tally
+from socketd.admission import BANNED, SOURCE_LIMIT, SOURCE_RATE
+from socketd.daemon import SERVING, Daemon
+from socketd.net.gate import CLIENT_NAME, HANDSHAKE, SERVER_NAME
+from socketd.net.guard import NETWORK, REASONS
+from socketd.net.proxied import PROXY_HEADER, PROXY_SOURCE
+from socketd.net.site import Connection, Site
+from socketd.net.timed import FIRST_BYTE, IDLE, LIFETIME, STALL
+from socketd.net.timed import HANDSHAKE as HANDSHAKE_TIMEOUT
+from socketd.web.kernel import KernelDrops
+from socketd.web.lag import LagMeter
+
+#: Known reasons are there from the beginning, as 0: the first one is a change, too.
+REFUSALS = (
+    BANNED,
+    NETWORK,
+    SOURCE_LIMIT,
+    SOURCE_RATE,
+    PROXY_SOURCE,
+    PROXY_HEADER,
+    HANDSHAKE,
+    SERVER_NAME,
+    CLIENT_NAME,
+)
+DROPS = (BANNED, *REASONS)
+DEADLINES = (FIRST_BYTE, IDLE, STALL, LIFETIME, HANDSHAKE_TIMEOUT)
+
+#: A label's values, and the figure.
+Sample = tuple[tuple[str, ...], float]
+
+
+@frozen
+class Figure:
+    """
+    One figure, of which there is one for each value of its labels.
+
+    @ivar name: its name; that of a count ends in C{_total}.
+    @ivar help: what it means, in a sentence.
+    @ivar labels: the names of its labels.
+    """
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ("service",)
+
+    def family(self, samples: Iterable[Sample]) -> Metric:
+        """
+        Write it down with its values.
+        """
+        kind = CounterMetricFamily if self.name.endswith("_total") else GaugeMetricFamily
+        found: Any = kind(self.name, self.help, labels=self.labels)
+        for labels, value in samples:
+            found.add_metric(labels, value)
+        return found  # type: ignore[no-any-return]
+
+
+@frozen
+class Read:
+    """
+    A figure of each service that a function reads from its tally.
+    """
+
+    figure: Figure
+    read: Callable[[Tally], int]
+
+
+@frozen
+class ReadByReason:
+    """
+    The same for one that has a count for each reason.
+
+    @ivar known: the reasons that there always are.
+    """
+
+    figure: Figure
+    read: Callable[[Tally], Mapping[str, int]]
+    known: tuple[str, ...]
+
+
+_BY_REASON = ("service", "reason")
+
+OPEN = Figure("socketd_connections_open", "Connections that are open.")
+KERNEL = Figure(
+    "socketd_datagrams_kernel_dropped_total",
+    "Datagrams that the kernel dropped because the receive buffer was full.",
+)
+COUNTS = (
+    Read(
+        Figure("socketd_connections_total", "Connections that were let in."),
+        lambda tally: tally.connections,
+    ),
+    Read(
+        Figure("socketd_messages_received_total", "Receives that brought bytes on connections."),
+        lambda tally: tally.messages_received,
+    ),
+    Read(
+        Figure("socketd_received_bytes_total", "Bytes received on connections."),
+        lambda tally: tally.bytes_received,
+    ),
+    Read(
+        Figure("socketd_sent_bytes_total", "Bytes sent on connections."),
+        lambda tally: tally.bytes_sent,
+    ),
+    Read(
+        Figure("socketd_accept_failures_total", "Times that the system had no room to accept."),
+        lambda tally: tally.accepts_failed,
+    ),
+    Read(
+        Figure("socketd_full_total", "Times that accepting stopped at the limit."),
+        lambda tally: tally.full,
+    ),
+    Read(
+        Figure("socketd_datagrams_received_total", "Datagrams received, those dropped too."),
+        lambda tally: tally.datagrams_received,
+    ),
+    Read(
+        Figure("socketd_datagrams_sent_total", "Datagrams sent in answer."),
+        lambda tally: tally.datagrams_sent,
+    ),
+    Read(
+        Figure("socketd_datagrams_unsent_total", "Answers that the kernel refused to send."),
+        lambda tally: tally.datagrams_unsent,
+    ),
+)
+COUNTS_BY_REASON = (
+    ReadByReason(
+        Figure(
+            "socketd_connections_refused_total",
+            "Connections that were not let in, by reason.",
+            _BY_REASON,
+        ),
+        lambda tally: tally.refused,
+        REFUSALS,
+    ),
+    ReadByReason(
+        Figure(
+            "socketd_connections_overdue_total",
+            "Connections that a deadline ended, by its option.",
+            _BY_REASON,
+        ),
+        lambda tally: tally.overdue,
+        DEADLINES,
+    ),
+    ReadByReason(
+        Figure(
+            "socketd_datagrams_dropped_total",
+            "Datagrams that were dropped unanswered, by reason.",
+            _BY_REASON,
+        ),
+        lambda tally: tally.datagrams_dropped,
+        DROPS,
+    ),
+)
+EXPIRY = Figure(
+    "socketd_certificate_expiry_timestamp_seconds",
+    "When the first certificate in use expires, since 1970.",
+)
+LOADS = Figure(
+    "socketd_certificate_loads_total",
+    "Times that certificates were read from their files, by result.",
+    ("service", "result"),
+)
+UP = Figure("socketd_serving", "Whether all listeners serve: 1, or 0.", ())
+WAITING = Figure("socketd_operator_waiting", "Connections that wait for the operator.", ())
+ATTENDED = Figure("socketd_operator_attended", "Whether an operator looks on: 1, or 0.", ())
+BANS = Figure("socketd_bans", "Networks that are banned.", ())
+RELOADS = Figure(
+    "socketd_config_reloads_total", "Reloads of the configuration, by result.", ("result",)
+)
+BUILD = Figure(
+    "socketd_build_info",
+    "1, with the versions of what runs as labels.",
+    ("version", "python", "twisted", "openssl"),
+)
+
+
+class DaemonCollector(Collector):
+    """
+    Reads the figures when they are asked for.
+    """
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._kernel = KernelDrops()
+
+    def collect(self) -> Iterator[Metric]:
+        """
+        Read all of them.
+        """
+        live = self._live()
+        tallies = {site.name: site.tally.total(live[site]) for site in self._daemon.sites}
+        open_ = (((site.name,), len(live[site])) for site in self._daemon.sites)
+        yield OPEN.family(open_)
+        for one in COUNTS:
+            yield one.figure.family(((name,), one.read(t)) for name, t in tallies.items())
+        for many in COUNTS_BY_REASON:
+            yield many.figure.family(_by_reason(many, tallies))
+        yield KERNEL.family(((name,), count) for name, count in self._drops().items())
+        yield from self._certificates()
+        yield from self._whole()
+
+    def _live(self) -> dict[Site, list[Connection]]:
+        """
+        Sort the live connections by service, in one pass.
+        """
+        found: dict[Site, list[Connection]] = {site: [] for site in self._daemon.sites}
+        for connection in self._daemon.roster:
+            if connection.site in found:
+                found[connection.site].append(connection)
+        return found
+
+    def _drops(self) -> Mapping[str, int]:
+        return self._kernel.update(
+            (child.site.name, bound.sock)
+            for child in self._daemon.socket_services
+            for bound in child.bound
+            if not bound.is_stream
+        )
+
+    def _certificates(self) -> Iterator[Metric]:
+        contexts = {
+            child.site.name: child.context
+            for child in self._daemon.socket_services
+            if child.context is not None
+        }
+        expiries = (((name,), found.not_after) for name, found in contexts.items())
+        yield EXPIRY.family(expiries)
+        loads = (((name, "done"), found.loads) for name, found in contexts.items())
+        failures = (((name, "refused"), found.failures) for name, found in contexts.items())
+        yield LOADS.family([*loads, *failures])
+
+    def _whole(self) -> Iterator[Metric]:
+        daemon = self._daemon
+        yield UP.family([((), daemon.health() == SERVING)])
+        yield WAITING.family([((), len(daemon.operator.waiting))])
+        yield ATTENDED.family([((), daemon.operator.attended)])
+        yield BANS.family([((), len(daemon.bans))])
+        yield RELOADS.family(((result,), count) for result, count in daemon.reloads.items())
+        yield BUILD.family([(_versions(), 1)])
+
+
+def make_registry(daemon: Daemon, lag: LagMeter) -> CollectorRegistry:
+    """
+    Make what collects the figures of the daemon, of its process and of Python.
+    """
+    registry = CollectorRegistry()
+    registry.register(DaemonCollector(daemon))
+    registry.register(lag)
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry
+
+
+def _by_reason(many: ReadByReason, tallies: Mapping[str, Tally]) -> Iterator[Sample]:
+    for name, tally in tallies.items():
+        counts = dict.fromkeys(many.known, 0) | dict(many.read(tally))
+        for reason, count in counts.items():
+            yield (name, reason), count
+
+
+def _versions() -> tuple[str, ...]:
+    try:
+        version = metadata.version("socketd")
+    except metadata.PackageNotFoundError:
+        version = "unknown"
+    openssl = SSL.SSLeay_version(SSL.SSLEAY_VERSION).decode("ascii", "replace")
+    return version, platform.python_version(), twisted.__version__, openssl

@@ -1,0 +1,122 @@
+"""
+The web service: /metrics for Prometheus, /healthz for whoever sends peers here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.web import http
+
+from socketd.daemon import SERVING, CannotStart, Daemon
+from socketd.events import LISTENING, Journal
+from socketd.net.listen import Bound, CannotListen, bind
+from socketd.net.site import Roster, Site
+from socketd.settings.listeners import Listener
+from socketd.settings.model import SocketOptions
+from socketd.web.lag import LagMeter
+from socketd.web.metrics import make_registry
+from socketd.web.server import ChannelFactory, Page
+
+#: Figures are as old as that at most (seconds). Collecting them takes milliseconds, and
+#: must not take more of the daemon's time however often somebody asks.
+FRESH = 0.1
+
+#: Its name in the log.
+NAME = "http"
+
+
+class WebService(MultiService):
+    """
+    Serves the two pages at one listener.
+
+    Its connections are accepted by the same careful ports as all others, but they are
+    no service's: no limit of the configuration keeps a scraper out, and no table, figure
+    or console shows it.
+
+    @ivar bound: the listener, once it is bound.
+    """
+
+    def __init__(self, daemon: Daemon, listener: Listener) -> None:
+        MultiService.__init__(self)
+        self.setName("web")
+        self.bound: Bound | None = None
+        self._daemon = daemon
+        self._listener = listener
+        lag = LagMeter(daemon.reactor)
+        lag.setServiceParent(self)
+        self._registry = make_registry(daemon, lag)
+        # A journal of its own: who watches the daemon's connections does not see these.
+        journal = Journal(daemon.reactor)
+        self._site = Site(NAME, journal, Roster(), log_connections=False)
+        self._factory = ChannelFactory(
+            {b"/metrics": self._metrics, b"/healthz": self._health}, daemon.reactor
+        )
+        self._page: Page | None = None
+        self._collected = 0.0
+
+    def privilegedStartService(self) -> None:
+        """
+        Bind the listener.
+
+        @raise CannotStart: if that does not work.
+        """
+        try:
+            self.bound = bind(self._listener, SocketOptions())
+        except CannotListen as problem:
+            text = f"[socketd] http: cannot listen at {self._listener}: {problem}"
+            raise CannotStart([text]) from None
+        super().privilegedStartService()
+
+    def startService(self) -> None:
+        """
+        Serve, and measure.
+        """
+        super().startService()
+        if self.bound is not None:
+            self.bound.serve(self._daemon.reactor, self._factory, self._site)
+            self._daemon.reactor.callLater(0, self._announce)
+
+    def stopService(self) -> Deferred[Any]:
+        """
+        Close the listener, and end every connection.
+        """
+        self.close()
+        for connection in self._site.connections:
+            connection.abortConnection()
+        stopped = maybeDeferred(super().stopService)
+        return gatherResults([stopped, self._site.when_empty()])
+
+    def close(self) -> None:
+        """
+        Close the listener.
+        """
+        bound, self.bound = self.bound, None
+        if bound is not None:
+            bound.close()
+
+    def _announce(self) -> None:
+        if self.bound is not None:
+            self._daemon.journal.emit(LISTENING, service=NAME, listener=str(self.bound))
+
+    def _health(self) -> Page:
+        state = self._daemon.health()
+        code = http.OK if state == SERVING else http.SERVICE_UNAVAILABLE
+        return Page(code, f"{state}\n".encode())
+
+    def _metrics(self) -> Page:
+        now = self._daemon.reactor.seconds()
+        if self._page is None or now - self._collected >= FRESH:
+            self._page, self._collected = self._collect(), now
+        return self._page
+
+    def _collect(self) -> Page:
+        try:
+            body = generate_latest(self._registry)
+        except Exception as problem:
+            self._site.report("/metrics", problem)
+            return Page(http.INTERNAL_SERVER_ERROR, b"the figures cannot be collected\n")
+        return Page(http.OK, body, CONTENT_TYPE_PLAIN_0_0_4.encode())

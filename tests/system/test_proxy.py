@@ -1,0 +1,192 @@
+"""
+PROXY headers, from a balancer that the tests play.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from contextlib import ExitStack
+
+from tests.net.test_proxied import LOCAL, TLVS, UNSPECIFIED, v1, v2, v2_tcp
+from tests.system.running import DEADLINE, Daemon, in_thread, name_of, read_exactly, read_to_end
+from tests.system.test_tls import BUSY, TlsCase, reach, secure, was_reset
+
+LISTEN = "haproxy:tcp:0:interface=127.0.0.1"
+BELIEVED = "proxy_from = 127.0.0.1"
+DEBUG = "[socketd]\nlog_level = debug\n"
+
+#: Any address of loopback may be a client's own, and only one is the balancer's.
+STRANGER = "127.0.0.2"
+
+
+def ini(*lines: str, listen: str = LISTEN, service: str = "echo") -> str:
+    """
+    Write a configuration of one service that believes 127.0.0.1.
+    """
+    return "\n".join([f"[{service}]", f"listen = {listen}", BELIEVED, *lines, ""])
+
+
+def ask(daemon: Daemon, header: bytes, message: bytes = b"hello") -> bytes:
+    """
+    Send a header with a message behind it.
+
+    @return: the answer; nothing from a connection that was reset.
+    """
+    with reach(daemon, "echo", "tcp") as sock:
+        try:
+            sock.sendall(header + message)
+            return read_exactly(sock, len(message))
+        except ConnectionError:
+            return b""
+
+
+class HeaderTests(TlsCase):
+    """
+    Tests for whom the daemon takes a peer for.
+    """
+
+    @in_thread
+    def test_log(self) -> None:
+        """
+        The log has the real source of each connection and message, whatever the header's
+        version, and the balancer where that asks for itself.
+        """
+        cases = {
+            v1(): r"192\.0\.2\.7:4711",
+            v1("2001:db8::7"): r"\[2001:db8::7\]:4711",
+            v2_tcp("198.51.100.9", 99): r"198\.51\.100\.9:99",
+            v2_tcp("198.51.100.10", 99, TLVS): r"198\.51\.100\.10:99",
+            v2_tcp("2001:db8::8", 99): r"\[2001:db8::8\]:99",
+        }
+        with self.daemon(ini("log_messages = text")) as daemon:
+            for header, peer in cases.items():
+                self.assertEqual(ask(daemon, header), b"hello")
+                host = peer.rpartition(":")[0].replace(r"\[", "").replace(r"\]", "")
+                daemon.output.wait_for(rf"connection from {peer} \(echo \d+\)$")
+                daemon.output.wait_for(rf"\[?{host}\]?:hello$")
+                daemon.output.wait_for(rf"connection from {peer} \(echo \d+\) closed: ")
+            for header in (v2(LOCAL, UNSPECIFIED, b""), b"PROXY UNKNOWN\r\n"):
+                with reach(daemon, "echo", "tcp") as sock:
+                    sock.sendall(header + b"hello")
+                    self.assertEqual(read_exactly(sock, 5), b"hello")
+                    daemon.output.wait_for(rf"connection from {name_of(sock)} \(echo \d+\)$")
+
+    @in_thread
+    def test_pieces(self) -> None:
+        """
+        A header may come byte by byte, and a client that shuts down writing behind its
+        message has the whole answer.
+        """
+        with self.daemon(ini()) as daemon:
+            for header in (v1(), v2_tcp(tlvs=TLVS)):
+                with reach(daemon, "echo", "tcp") as sock:
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    for index in range(len(header)):
+                        sock.sendall(header[index : index + 1])
+                    sock.sendall(b"hello")
+                    sock.shutdown(socket.SHUT_WR)
+                    self.assertEqual(read_to_end(sock), b"hello")
+
+    @in_thread
+    def test_tls(self) -> None:
+        """
+        TLS comes behind the header, and is told of with the real source.
+        """
+        certificate = f"tls_certificate = {self.directory}/server.pem"
+        text = DEBUG + ini(certificate, listen="haproxy:tls:0:interface=127.0.0.1")
+        with self.daemon(text) as daemon:
+            for header in (v1(), v2_tcp()):
+                sock = reach(daemon, "echo")
+                sock.sendall(header)
+                with secure(sock) as client:
+                    client.sendall(b"hello")
+                    self.assertEqual(read_exactly(client, 5), b"hello")
+                    daemon.output.wait_for(r"connection from 192\.0\.2\.7:4711 .* TLSv1\.3 ")
+
+    @in_thread
+    def test_unix(self) -> None:
+        """
+        A balancer at a UNIX socket is believed, for its file says who may come.
+        """
+        path = self.directory / "echo.sock"
+        with self.daemon(ini(listen=f"haproxy:unix:{path}")) as daemon:
+            with daemon.connect("echo", "unix") as sock:
+                sock.sendall(v1() + b"hello")
+                self.assertEqual(read_exactly(sock, 5), b"hello")
+                daemon.output.wait_for(r"connection from 192\.0\.2\.7:4711 ")
+
+
+class RefusedTests(TlsCase):
+    """
+    Tests for who is not served.
+    """
+
+    @in_thread
+    def test_not_believed(self) -> None:
+        """
+        A header from elsewhere resets the connection, without a line in the log.
+        """
+        with self.daemon(ini()) as daemon:
+            address = daemon.address("echo")
+            for data in (b"", v1()):
+                with socket.create_connection(address, DEADLINE, (STRANGER, 0)) as sock:
+                    try:
+                        sock.sendall(data)
+                    except ConnectionError:
+                        continue
+                    self.assertTrue(was_reset(sock))
+            self.assertEqual(ask(daemon, v1()), b"hello")
+        self.assertNotIn(STRANGER, daemon.output.text)
+
+    @in_thread
+    def test_malformed(self) -> None:
+        """
+        What is no header resets the connection; a line for debugging says why.
+        """
+        cases = {
+            b"hello": "no PROXY protocol header",
+            b"PROXY TCP4 192.0.2.7 127.0.0.1 4711 x\r\n": "bad port",
+            b"PROXY TCP4 192.0.2.7\r\n": "not two addresses and two ports",
+            v2(0x21, 0x11, b"\0" * 11): "too short for its addresses",
+            b"PROXY " + b"x" * 200: "line too long",
+        }
+        with self.daemon(DEBUG + ini()) as daemon:
+            for data, words in cases.items():
+                self.assertEqual(ask(daemon, data), b"")
+                line = rf"echo has no PROXY header from 127\.0\.0\.1:\d+: {words}$"
+                daemon.output.wait_for(line)
+            self.assertEqual(ask(daemon, v1()), b"hello")
+
+    @in_thread
+    def test_deadline(self) -> None:
+        """
+        A header that is never complete resets the connection in time.
+        """
+        with self.daemon(ini("handshake_timeout = 1s")) as daemon:
+            for data in (b"", v1()[:-1], v2_tcp()[:20]):
+                with reach(daemon, "echo", "tcp") as sock:
+                    began = time.monotonic()
+                    sock.sendall(data)
+                    self.assertTrue(was_reset(sock))
+                    self.assertTrue(0.5 < time.monotonic() - began < BUSY)
+
+    @in_thread
+    def test_door(self) -> None:
+        """
+        The lists and limits are for the real source: two of its connections at once, none
+        from a denied network, and the balancer itself has no limit.
+        """
+        lines = ("deny = 192.0.2.128/25", "max_per_source = 2")
+        with self.daemon(ini(*lines)) as daemon, ExitStack() as opened:
+            self.assertEqual(ask(daemon, v1("192.0.2.200")), b"")
+            socks = [opened.enter_context(reach(daemon, "echo", "tcp")) for _ in range(3)]
+            for sock in socks[:2]:
+                sock.sendall(v1() + b"hello")
+                self.assertEqual(read_exactly(sock, 5), b"hello")
+            socks[2].sendall(v1() + b"hello")
+            self.assertTrue(was_reset(socks[2]))
+            for host in range(10, 15):
+                sock = opened.enter_context(reach(daemon, "echo", "tcp"))
+                sock.sendall(v2_tcp(f"192.0.2.{host}") + b"hello")
+                self.assertEqual(read_exactly(sock, 5), b"hello")

@@ -1,0 +1,571 @@
+"""
+Tests for L{socketd.log}.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEvent
+from twisted.python.failure import Failure
+from twisted.python.syslog import SyslogObserver
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from socketd.accounting import Tally
+from socketd.events import CONNECTION_MADE, INTERVAL, MESSAGE_RECEIVED, PROTOCOL_FAILED, Journal
+from socketd.log import (
+    MAX_TEXT,
+    PIPE_BUF,
+    DescriptorSink,
+    LineLog,
+    Summaries,
+    as_json,
+    as_message,
+    as_text,
+    goes_to_journal,
+    make_observer,
+    quiet,
+)
+from socketd.settings.networks import parse_networks
+
+#: 2026-11-21 04:44:00.1235 UTC.
+MOMENT = 1795236240.1235
+
+
+class Unprintable(Exception):
+    """
+    An exception whose words fail.
+    """
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+    __repr__ = __str__
+
+
+def event_of(emit: Any) -> LogEvent:
+    """
+    Take the one event that is logged.
+    """
+    found: list[LogEvent] = []
+    observer: Any = found.append
+    emit(Logger(namespace="socketd", observer=observer))
+    (event,) = found
+    event["log_time"] = MOMENT
+    return event
+
+
+def journal_event(event: Any, **facts: Any) -> LogEvent:
+    """
+    Take what a journal logs.
+    """
+    return event_of(lambda log: Journal(Clock(), LogLevel.debug, log).emit(event, **facts))
+
+
+def failure(problem: Exception) -> Failure:
+    """
+    Raise, and catch it.
+    """
+    try:
+        raise problem
+    except Exception:
+        return Failure()
+
+
+MADE = {"service": "echo", "peer": "192.0.2.1:7", "connection": 3}
+
+
+class JsonTests(SynchronousTestCase):
+    """
+    Tests for L{as_json}.
+    """
+
+    def read(self, event: LogEvent) -> dict[str, Any]:
+        """
+        Write an event, and read it.
+        """
+        text = as_json(event)
+        assert text is not None
+        self.assertTrue(text.isascii() and text.isprintable(), text)
+        found: dict[str, Any] = json.loads(text)
+        return found
+
+    def test_event(self) -> None:
+        """
+        An event of ours has its name, the line, and its facts as they are.
+        """
+        expected = {
+            "time": "2026-11-21T04:44:00.123Z",
+            "level": "info",
+            "event": "connection_made",
+            "message": "connection from 192.0.2.1:7 (echo 3)",
+            "service": "echo",
+            "peer": "192.0.2.1:7",
+            "connection": 3,
+        }
+        self.assertEqual(self.read(journal_event(CONNECTION_MADE, **MADE)), expected)
+
+    def test_hostile(self) -> None:
+        """
+        Whatever a peer says stays within its field, and the line is one line of ASCII.
+        """
+        text = 'a"b\\,"event":"x"\n\x1b[2J\u2028\x9b\udc80'
+        event = journal_event(MESSAGE_RECEIVED, service="echo", host="h", text=text)
+        found = self.read(event)
+        self.assertEqual((found["text"], found["event"]), (text, "message_received"))
+
+    def test_only_its_facts(self) -> None:
+        """
+        What observers of the old kind add to an event is not in it.
+        """
+        event = journal_event(CONNECTION_MADE, **MADE)
+        event.update(time=1.0, system="-", format="%(x)s", isError=0, sneaked="in")
+        self.assertEqual(self.read(event)["time"], "2026-11-21T04:44:00.123Z")
+        self.assertNotIn("sneaked", self.read(event))
+
+    def test_foreign(self) -> None:
+        """
+        What is not ours is an event of Twisted, with its line.
+        """
+        found = self.read(event_of(lambda log: log.warn("{a} is {b}", a=1, b=object)))
+        self.assertEqual(
+            (found["event"], found["level"], found["message"]),
+            ("twisted", "warn", "1 is <class 'object'>"),
+        )
+        self.assertNotIn("a", found)
+
+    def test_long(self) -> None:
+        """
+        What is too long keeps its end.
+        """
+        found = self.read(event_of(lambda log: log.info("{a}", a="x" * MAX_TEXT + "end")))
+        self.assertEqual(len(found["message"]), MAX_TEXT + 3)
+        self.assertTrue(found["message"].startswith("...") and found["message"].endswith("end"))
+
+    def test_failure(self) -> None:
+        """
+        A failure has its traceback in one field, with an end to its length.
+        """
+        facts = {"service": "echo", "peer": "p", "error": "e"}
+        event = journal_event(PROTOCOL_FAILED, log_failure=failure(KeyError("x")), **facts)
+        found = self.read(event)
+        self.assertEqual((found["event"], found["level"]), ("protocol_failed", "error"))
+        self.assertIn("Traceback", found["traceback"])
+        self.assertTrue(found["traceback"].endswith("KeyError: 'x'"))
+        event["log_failure"] = failure(ValueError("x" * 3 * MAX_TEXT))
+        self.assertEqual(len(self.read(event)["traceback"]), MAX_TEXT + 3)
+
+    def test_unprintable(self) -> None:
+        """
+        A failure that cannot even be written is an event all the same.
+        """
+        event = event_of(lambda log: log.failure("oh", failure(Unprintable())))
+        self.assertIn("traceback", self.read(event))
+
+    def test_nothing(self) -> None:
+        """
+        An event without words is no line.
+        """
+        self.assertIdentical(as_json({"log_level": LogLevel.info, "log_format": ""}), None)
+
+
+class TextTests(SynchronousTestCase):
+    """
+    Tests for L{as_text} and L{as_message}.
+    """
+
+    def test_text(self) -> None:
+        """
+        For people a line has time, system and text, as twistd writes it.
+        """
+        text = as_text(journal_event(CONNECTION_MADE, **MADE))
+        assert text is not None
+        self.assertTrue(text.endswith("[socketd#info] connection from 192.0.2.1:7 (echo 3)"))
+        self.assertRegex(text, r"\A2026-11-2\dT")
+
+    def test_message(self) -> None:
+        """
+        A journal gets the text alone, and a traceback behind it.
+        """
+        event = journal_event(CONNECTION_MADE, **MADE)
+        self.assertEqual(as_message(event), "connection from 192.0.2.1:7 (echo 3)")
+        event["log_failure"] = failure(KeyError("x"))
+        text = as_message(event)
+        assert text is not None
+        self.assertTrue(text.startswith("connection from") and text.endswith("KeyError: 'x'"))
+
+    def test_nothing(self) -> None:
+        """
+        An event without words is no line.
+        """
+        event: LogEvent = {"log_level": LogLevel.info, "log_format": ""}
+        self.assertEqual((as_text(event), as_message(event)), (None, None))
+
+
+class DescriptorCase(SynchronousTestCase):
+    """
+    A pipe to write to.
+    """
+
+    def setUp(self) -> None:
+        self.readable, self.writable = os.pipe()
+        self.addCleanup(self.close)
+
+    def close(self) -> None:
+        """
+        Close what is open.
+        """
+        for descriptor in {self.readable, self.writable} - {-1}:
+            os.close(descriptor)
+
+    def log(self, prioritised: bool = False) -> LineLog:
+        """
+        Make a log that writes to the pipe.
+        """
+        return LineLog(as_message, DescriptorSink(self.writable, prioritised))
+
+    def read(self) -> str:
+        """
+        Read what is in the pipe.
+        """
+        os.set_blocking(self.readable, False)
+        data = b""
+        try:
+            while piece := os.read(self.readable, 1 << 20):
+                data += piece
+        except BlockingIOError:
+            pass
+        return data.decode()
+
+    def say(self, log: LineLog, text: str, level: Any = LogLevel.info) -> None:
+        """
+        Log a text.
+        """
+        log(event_of(lambda logger: logger.emit(level, "{text}", text=text)))
+
+
+class DescriptorSinkTests(DescriptorCase):
+    """
+    Tests for L{DescriptorSink} behind a L{LineLog}.
+    """
+
+    def test_interface(self) -> None:
+        """
+        The log is an observer of Twisted's.
+        """
+        verifyObject(ILogObserver, self.log())
+
+    def test_lines(self) -> None:
+        """
+        Each text is a line.
+        """
+        log = self.log()
+        self.say(log, "one")
+        self.say(log, "größer\udc80")
+        self.assertEqual(self.read(), "one\ngrößer\\udc80\n")
+
+    def test_priorities(self) -> None:
+        """
+        For a journal each line, and each line of a traceback, begins with its priority.
+        """
+        log = self.log(prioritised=True)
+        for level in LogLevel.iterconstants():
+            self.say(log, level.name, level)
+        self.say(log, "a\nb", LogLevel.error)
+        expected = "<7>debug\n<6>info\n<4>warn\n<3>error\n<2>critical\n<3>a\n<3>b\n"
+        self.assertEqual(self.read(), expected)
+
+    def test_long(self) -> None:
+        """
+        A line longer than what a pipe takes at once comes whole.
+        """
+        self.say(self.log(), "x" * 3 * PIPE_BUF)
+        self.assertEqual(self.read(), "x" * 3 * PIPE_BUF + "\n")
+
+    def test_stuck(self) -> None:
+        """
+        A pipe that nobody reads costs lines, which are counted, and never the daemon; a
+        line that was cut is ended before the next one.
+        """
+        log = self.log()
+        for _ in range(100):
+            self.say(log, "x" * 5000)
+        self.assertTrue(50 < log.lost < 100, log.lost)
+        written = self.read()
+        self.assertEqual(written.count("\n"), 100 - log.lost)
+        lost = log.lost
+        self.say(log, "after")
+        self.assertEqual(log.lost, lost)
+        rest = self.read()
+        self.assertEqual(rest.removeprefix("\n"), "after\n")
+        self.assertNotEqual(written.endswith("\n"), rest.startswith("\n"))
+
+    def test_closed(self) -> None:
+        """
+        So does a pipe whose other end is closed.
+        """
+        log = self.log()
+        os.close(self.readable)
+        self.readable = -1
+        for _ in range(3):
+            self.say(log, "x")
+        self.assertEqual(log.lost, 3)
+
+    def test_full_disk(self) -> None:
+        """
+        So does a disk that is full; once it has room, lines are written again.
+        """
+        descriptor = os.open("/dev/full", os.O_WRONLY)
+        self.addCleanup(os.close, descriptor)
+        log = LineLog(as_message, DescriptorSink(descriptor))
+        for _ in range(3):
+            self.say(log, "x")
+        self.assertEqual(log.lost, 3)
+        os.dup2(self.writable, descriptor)
+        self.say(log, "y")
+        self.assertEqual((log.lost, self.read()), (3, "y\n"))
+
+    def test_file(self) -> None:
+        """
+        A file takes each line at once.
+        """
+        path = Path(self.mktemp())
+        with path.open("wb") as file:
+            log = LineLog(as_message, DescriptorSink(file.fileno()))
+            self.say(log, "x" * 2 * PIPE_BUF)
+            self.assertEqual(path.stat().st_size, 2 * PIPE_BUF + 1)
+
+
+class JournalStreamTests(DescriptorCase):
+    """
+    Tests for L{goes_to_journal}.
+    """
+
+    def test_identity(self) -> None:
+        """
+        Device and inode have to be those that systemd names.
+        """
+        found = os.fstat(self.writable)
+        right = f"{found.st_dev}:{found.st_ino}"
+        for stream, expected in (
+            (right, True),
+            (f"{found.st_dev}:{found.st_ino + 1}", False),
+            (f"{found.st_dev + 1}:{found.st_ino}", False),
+            ("", False),
+            ("x:y:z", False),
+        ):
+            self.assertIs(goes_to_journal({"JOURNAL_STREAM": stream}, self.writable), expected)
+        self.assertFalse(goes_to_journal({}, self.writable))
+
+    def test_closed(self) -> None:
+        """
+        A descriptor that is not open goes nowhere.
+        """
+        os.close(self.writable)
+        number, self.writable = self.writable, -1
+        self.assertFalse(goes_to_journal({"JOURNAL_STREAM": "1:2"}, number))
+
+
+class Reactor(Clock):
+    """
+    Runs what a signal asks for.
+    """
+
+    def callFromThread(self, function: Any) -> None:
+        function()
+
+
+class ObserverTests(SynchronousTestCase):
+    """
+    Tests for L{make_observer}.
+    """
+
+    def setUp(self) -> None:
+        before = signal.getsignal(signal.SIGUSR1)
+        self.addCleanup(signal.signal, signal.SIGUSR1, before)
+
+    def make(self, log_format: str, prioritised: bool = False, **twistd: Any) -> LineLog | None:
+        """
+        Make what takes the log.
+        """
+        return make_observer(log_format, twistd, prioritised, Reactor())
+
+    def test_twistd_does_it(self) -> None:
+        """
+        Text to a file or to syslog is left to twistd, and so is its refusal of what it
+        cannot do.
+        """
+        for twistd in (
+            {"nodaemon": 1, "logfile": "x.log"},
+            {"nodaemon": 0},
+            {"syslog": 1},
+            {"nodaemon": 0, "logfile": "-"},
+        ):
+            self.assertIdentical(self.make("text", **twistd), None)
+        self.assertIdentical(self.make("json", nodaemon=0, logfile="-"), None)
+
+    def test_standard_output(self) -> None:
+        """
+        Standard output gets text, JSON, or what a journal wants.
+        """
+        for log_format, prioritised, form in (
+            ("text", False, as_text),
+            ("text", True, as_message),
+            ("json", False, as_json),
+            ("json", True, as_json),
+        ):
+            log = self.make(log_format, prioritised, nodaemon=1)
+            assert log is not None
+            self.assertIs(log._form, form)
+            self.assertIs(log._sink._prioritised, prioritised)  # type: ignore[attr-defined]
+            self.assertIsNot(self.make(log_format, nodaemon=1, logfile="-"), None)
+
+    def test_file(self) -> None:
+        """
+        JSON goes to the file that twistd was told; SIGUSR1 begins a new one.
+        """
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+        path = os.path.abspath(self.mktemp())
+        log = self.make("json", nodaemon=1, logfile=path)
+        assert log is not None
+        log(journal_event(CONNECTION_MADE, **MADE))
+        os.kill(os.getpid(), signal.SIGUSR1)
+        log(journal_event(MESSAGE_RECEIVED, service="echo", host="h", text="t"))
+        found = [json.loads(Path(name).read_text())["event"] for name in (f"{path}.1", path)]
+        self.assertEqual((found, log.lost), (["connection_made", "message_received"], 0))
+
+    def test_file_of_others(self) -> None:
+        """
+        A file that cannot be had is said so.
+        """
+        self.assertRaises(OSError, self.make, "json", nodaemon=1, logfile="/nowhere/x.log")
+
+    def test_syslog(self) -> None:
+        """
+        JSON goes to syslog with its priority, under twistd's prefix.
+        """
+        opened: list[Any] = []
+        sent: list[tuple[int, str]] = []
+        self.patch(SyslogObserver, "openlog", lambda log, *found: opened.append(found[0]))
+        self.patch(SyslogObserver, "syslog", lambda log, *found: sent.append(found))
+        log = self.make("json", syslog=1, prefix="me")
+        assert log is not None
+        log(journal_event(CONNECTION_MADE, **MADE))
+        ((priority, text),) = sent
+        self.assertEqual((opened, priority), (["me"], 6))
+        self.assertEqual(json.loads(text)["event"], "connection_made")
+
+
+class QuietTests(SynchronousTestCase):
+    """
+    Tests for L{quiet}.
+    """
+
+    def test_networks(self) -> None:
+        """
+        It knows the hosts of its networks, of both families; no UNIX socket is in one.
+        """
+        is_quiet = quiet(parse_networks("192.0.2.0/24 fe80::/10"))
+        assert is_quiet is not None
+        hosts = ("192.0.2.9", "::ffff:192.0.2.9", "fe80::1%eth0", "192.0.3.1", "::1", "unix", "")
+        found = [is_quiet(host) for host in hosts]
+        self.assertEqual(found, [True, True, True, False, False, False, False])
+
+    def test_none(self) -> None:
+        """
+        Without networks nobody needs to be asked.
+        """
+        self.assertIdentical(quiet(()), None)
+
+
+class SummariesTests(SynchronousTestCase):
+    """
+    Tests for L{Summaries}.
+    """
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.logged: list[str] = []
+        observer: Any = lambda event: self.logged.append(formatEvent(event))  # noqa: E731
+        log = Logger(namespace="socketd", observer=observer)
+        self.tallies = {"echo": Tally(), "time": Tally()}
+        self.lost = 0
+        self.loses = False
+        self.journal = Journal(self.clock, LogLevel.info, log)
+        self.journal.watch(self.lose)
+        self.summaries = Summaries(self.journal, lambda: self.tallies.items(), lambda: self.lost)
+        self.summaries.startService()
+
+    def lose(self, event: Any, facts: Any) -> None:
+        """
+        Lose a line of the log, if it cannot be written.
+        """
+        self.lost += self.loses
+
+    def turn(self) -> list[str]:
+        """
+        Let an interval pass.
+
+        @return: what was logged.
+        """
+        self.clock.advance(INTERVAL)
+        found, self.logged[:] = list(self.logged), []
+        return found
+
+    def test_service(self) -> None:
+        """
+        It is a service that takes its timer back.
+        """
+        verifyObject(IService, self.summaries)
+        self.summaries.stopService()
+        self.assertEqual((self.clock.getDelayedCalls(), self.logged), ([], []))
+
+    def test_refused(self) -> None:
+        """
+        Each reason of each service has a line with the number of an interval.
+        """
+        self.tallies["echo"].refused = Counter(source_rate=312, network=1)
+        self.tallies["time"].datagrams_dropped["loop"] = 5
+        expected = [
+            "echo refused 1 connections (network) in 10 s",
+            "echo refused 312 connections (source_rate) in 10 s",
+            "time dropped 5 datagrams (loop) in 10 s",
+        ]
+        self.assertEqual(self.turn(), expected)
+        self.assertEqual(self.turn(), [])
+        self.tallies["echo"].refused["network"] += 2
+        self.assertEqual(self.turn(), ["echo refused 2 connections (network) in 10 s"])
+
+    def test_nothing(self) -> None:
+        """
+        Where nobody was refused nothing is said.
+        """
+        self.assertEqual(self.turn(), [])
+
+    def test_last(self) -> None:
+        """
+        What happened shortly before the end is told.
+        """
+        self.tallies["echo"].refused["network"] = 2
+        self.summaries.stopService()
+        self.assertEqual(self.logged, ["echo refused 2 connections (network) in 10 s"])
+
+    def test_lost(self) -> None:
+        """
+        Lines that could not be written are told once there is room for a line.
+        """
+        self.lost, self.loses = 7, True
+        self.turn()
+        self.turn()
+        self.loses = False
+        # The two lines that told of it were lost, too.
+        self.assertEqual(self.turn(), ["9 lines of the log could not be written"])
+        self.assertEqual(self.turn(), [])

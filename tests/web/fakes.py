@@ -1,0 +1,29 @@
+"""
+A daemon of which only the figures are asked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.task import Clock
+
+from socketd.daemon import Daemon
+from socketd.protocols.registry import installed
+from socketd.settings.load import parse
+
+INI = """
+[echo]
+listen = tcp:0:interface=127.0.0.1, udp:0:interface=127.0.0.1
+
+[time]
+listen = tcp:0:interface=127.0.0.1
+"""
+
+
+def make_daemon(reactor: Any = None, ini: str = INI) -> Daemon:
+    """
+    Make a daemon that is not started.
+    """
+    settings = parse(ini, "socketd.ini", installed(), "/run/socketd")
+    return Daemon(Clock() if reactor is None else reactor, settings, lambda: 0.0)

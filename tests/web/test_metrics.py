@@ -1,0 +1,297 @@
+"""
+Tests for L{socketd.web.metrics}, and of docs/metrics.md and the dashboard against it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+from prometheus_client import Metric
+from twisted.trial.unittest import SynchronousTestCase
+
+from socketd.daemon import Daemon
+from socketd.net.guard import NETWORK, SOURCE_RATE
+from socketd.net.timed import IDLE
+from socketd.web.lag import LagMeter
+from socketd.web.metrics import make_registry
+from tests.web.fakes import make_daemon
+
+TOP = Path(__file__).parent.parent.parent
+PAGE = (TOP / "docs" / "metrics.md").read_text()
+DASHBOARD = json.loads((TOP / "etc" / "grafana" / "socketd.json").read_text())
+
+#: What PromQL has besides names of metrics and labels.
+WORDS = {"sum", "by", "rate", "histogram_quantile", "time", "max", "min", "le", "increase"}
+WORDS |= {"label_values", "__rate_interval", "without", "job", "instance", "on", "count"}
+
+
+@frozen
+class Live:
+    """
+    A live connection, as far as it is counted.
+    """
+
+    site: Any
+    connection_id: int
+    messages_received: int
+    bytes_received: int
+    bytes_sent: int
+
+
+class Context:
+    """
+    What a service shows of itself in TLS.
+    """
+
+    not_after, loads, failures = 1.8e9, 3, 2
+
+
+class Case(SynchronousTestCase):
+    """
+    A daemon and its figures.
+    """
+
+    def setUp(self) -> None:
+        self.daemon: Daemon = make_daemon()
+        self.registry = make_registry(self.daemon, LagMeter(self.daemon.reactor))
+
+    def families(self) -> dict[str, Metric]:
+        """
+        Collect, by the name that Prometheus sees.
+        """
+        return {
+            f"{found.name}_total" if found.type == "counter" else found.name: found
+            for found in self.registry.collect()
+        }
+
+    def value(self, name: str, **labels: str) -> float | None:
+        """
+        Collect one figure.
+        """
+        return self.registry.get_sample_value(name, labels)
+
+
+class CollectorTests(Case):
+    """
+    Tests for L{socketd.web.metrics.DaemonCollector}.
+    """
+
+    def test_tally(self) -> None:
+        """
+        Each count of a tally is a figure of its service.
+        """
+        tally = self.daemon.sites[0].tally
+        names = {
+            "connections": "connections",
+            "messages_received": "messages_received",
+            "bytes_received": "received_bytes",
+            "bytes_sent": "sent_bytes",
+            "accepts_failed": "accept_failures",
+            "full": "full",
+            "datagrams_received": "datagrams_received",
+            "datagrams_sent": "datagrams_sent",
+            "datagrams_unsent": "datagrams_unsent",
+        }
+        for number, field in enumerate(names, 1):
+            setattr(tally, field, number)
+        found = [self.value(f"socketd_{name}_total", service="echo") for name in names.values()]
+        self.assertEqual(found, list(range(1, len(names) + 1)))
+        self.assertEqual(self.value("socketd_connections_total", service="time"), 0)
+
+    def test_reasons(self) -> None:
+        """
+        Counts by reason are figures by reason; known reasons begin with 0.
+        """
+        tally = self.daemon.sites[0].tally
+        tally.refused[NETWORK], tally.overdue[IDLE] = 3, 4
+        tally.datagrams_dropped[SOURCE_RATE] = 5
+        for name, reason, expected in (
+            ("connections_refused", NETWORK, 3),
+            ("connections_refused", SOURCE_RATE, 0),
+            ("connections_overdue", IDLE, 4),
+            ("datagrams_dropped", SOURCE_RATE, 5),
+            ("datagrams_dropped", NETWORK, 0),
+        ):
+            found = self.value(f"socketd_{name}_total", service="echo", reason=reason)
+            self.assertEqual(found, expected, name)
+
+    def test_live(self) -> None:
+        """
+        Live connections count, in their own service, once.
+        """
+        site, other = self.daemon.sites
+        for number in (1, 2):
+            connection: Any = Live(site, number, 10, 100, 1000)
+            self.daemon.roster.enter(connection)
+        site.tally.bytes_sent = 5
+        found = [
+            self.value(name, service="echo")
+            for name in (
+                "socketd_connections_open",
+                "socketd_messages_received_total",
+                "socketd_received_bytes_total",
+                "socketd_sent_bytes_total",
+            )
+        ]
+        self.assertEqual(found, [2, 20, 200, 2005])
+        self.assertEqual(self.value("socketd_connections_open", service="time"), 0)
+
+    def test_removed(self) -> None:
+        """
+        The counts of a service that a reload has removed stay.
+        """
+        site = self.daemon.sites[1]
+        site.tally.connections = 7
+        self.daemon.services.remove(self.daemon.socket_services[1])
+        self.daemon.former["time"] = site
+        self.assertEqual(self.value("socketd_connections_total", service="time"), 7)
+
+    def test_certificates(self) -> None:
+        """
+        A service with TLS tells when its certificate expires, and how often it was read.
+        """
+        self.assertIdentical(
+            self.value("socketd_certificate_expiry_timestamp_seconds", service="time"), None
+        )
+        context: Any = Context()
+        self.daemon.socket_services[1].context = context
+        name = "socketd_certificate_loads_total"
+        found = [
+            self.value("socketd_certificate_expiry_timestamp_seconds", service="time"),
+            self.value(name, service="time", result="done"),
+            self.value(name, service="time", result="refused"),
+        ]
+        self.assertEqual(found, [1.8e9, 3, 2])
+
+    def test_whole(self) -> None:
+        """
+        The daemon tells whether it serves, who waits, and what became of reloads.
+        """
+        self.assertEqual(self.value("socketd_serving"), 0)
+        self.daemon.state = "serving"
+        self.daemon.operator.attach(lambda: None)
+        self.daemon.operator.ask(object(), 10, lambda word: None)
+        self.daemon.reloads["refused"] = 2
+        self.assertEqual(self.value("socketd_serving"), 1)
+        self.assertEqual(self.value("socketd_operator_waiting"), 1)
+        self.assertEqual(self.value("socketd_operator_attended"), 1)
+        self.assertEqual(self.value("socketd_bans"), 0)
+        self.assertEqual(self.value("socketd_config_reloads_total", result="refused"), 2)
+        self.assertEqual(self.value("socketd_config_reloads_total", result="done"), 0)
+
+    def test_build(self) -> None:
+        """
+        The versions of what runs are labels.
+        """
+        (sample,) = self.families()["socketd_build_info"].samples
+        self.assertEqual(set(sample.labels), {"version", "python", "twisted", "openssl"})
+        self.assertTrue(all(sample.labels.values()))
+
+    def test_names(self) -> None:
+        """
+        Each figure has one name and a sentence, in Prometheus' manner; labels are few.
+        """
+        for name, found in self.families().items():
+            if not name.startswith("socketd_"):
+                continue
+            self.assertRegex(name, r"\A[a-z][a-z_]*\Z")
+            self.assertTrue(found.documentation.endswith("."), name)
+            self.assertEqual(name.endswith("_total"), found.type == "counter", name)
+            labels = {label for sample in found.samples for label in sample.labels}
+            known = {"service", "reason", "result", "le"}
+            if name != "socketd_build_info":
+                self.assertTrue(labels <= known, name)
+
+
+def rows() -> dict[str, tuple[str, set[str], str]]:
+    """
+    Read the tables of docs/metrics.md: type, labels and meaning of each figure.
+    """
+    found = re.findall(r"^\| `(\w+)` \| (\w+) \| (.*?) \| (.*) \|$", PAGE, re.MULTILINE)
+    return {
+        name: (kind, set(re.findall(r"`(\w+)`", labels)), meaning)
+        for name, kind, labels, meaning in found
+    }
+
+
+class PageTests(Case):
+    """
+    docs/metrics.md holds.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        context: Any = Context()
+        self.daemon.socket_services[0].context = context
+
+    def test_complete(self) -> None:
+        """
+        It has every figure with its type, and no other.
+        """
+        expected = {name: found.type for name, found in self.families().items()}
+        self.assertEqual({name: row[0] for name, row in rows().items()}, expected)
+
+    def test_own(self) -> None:
+        """
+        Of our own it has the labels, and says what the scrape says.
+        """
+        with_samples = self.families()
+        # A socket that is bound has this one.
+        del with_samples["socketd_datagrams_kernel_dropped_total"]
+        for name, found in with_samples.items():
+            if name.startswith("socketd_"):
+                labels = {label for sample in found.samples for label in sample.labels}
+                row = rows()[name]
+                self.assertEqual(row[1:], (labels - {"le"}, found.documentation), name)
+
+
+def expressions(node: Any) -> list[str]:
+    """
+    List every query of the dashboard, those of its variables too.
+    """
+    if isinstance(node, list):
+        return [found for item in node for found in expressions(item)]
+    if not isinstance(node, dict):
+        return []
+    own = [node[key] for key in ("expr", "query") if isinstance(node.get(key), str)]
+    return own + [found for item in node.values() for found in expressions(item)]
+
+
+class DashboardTests(Case):
+    """
+    etc/grafana/socketd.json holds.
+    """
+
+    def test_metrics(self) -> None:
+        """
+        It asks for metrics and labels that there are.
+        """
+        known = set(WORDS) | {"service", "reason", "result", "version", "twisted", "python"}
+        for name, found in self.families().items():
+            known |= {name, *(sample.name for sample in found.samples)}
+        asked = [text for text in expressions(DASHBOARD) if text != "prometheus"]
+        self.assertTrue(len(asked) > 10)
+        for text in asked:
+            bare = re.sub(r'"[^"]*"|\[[^]]*\]', "", text)
+            names = set(re.findall(r"[A-Za-z_]\w*", bare))
+            self.assertEqual(names - known, set(), text)
+
+    def test_panels(self) -> None:
+        """
+        Its panels have titles and ids of their own, and lie beside each other.
+        """
+        panels = DASHBOARD["panels"]
+        self.assertEqual(len({panel["id"] for panel in panels}), len(panels))
+        self.assertEqual(len({panel["title"] for panel in panels}), len(panels))
+        cells = [
+            (x, y)
+            for panel in panels
+            for x in range(panel["gridPos"]["x"], panel["gridPos"]["x"] + panel["gridPos"]["w"])
+            for y in range(panel["gridPos"]["y"], panel["gridPos"]["y"] + panel["gridPos"]["h"])
+        ]
+        self.assertEqual(len(set(cells)), len(cells))
+        self.assertTrue(max(x for x, _ in cells) < 24)
