@@ -1,13 +1,15 @@
 /*
  * load: the load generator of the benchmark. One thread, one epoll, no
- * dependency, and one target: 127.0.0.1.
+ * dependency, and one target: 127.0.0.1; with --tls 1 it is 127.0.0.2, and
+ * OpenSSL's libssl is loaded when it runs: neither its headers nor the library
+ * are needed to build this.
  *
  *   load echo     --port P --connections N --size B --in-flight K
  *   load connects --port P --connections N --size B
  *   load udp      --port P --connections N --size B --in-flight K
  *   load idle     --port P --connections N --size B
  *
- * and --seconds S, --warm-up S for each of them.
+ * and --seconds S, --warm-up S for each of them; --tls 1 for echo.
  *
  * echo      N connections with K messages of B bytes in flight on each.
  * connects  N at a time: connect, send B bytes, shutdown(SHUT_WR), read to EOF.
@@ -26,7 +28,9 @@
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -79,10 +83,12 @@ struct options {
     int in_flight;
     double seconds;
     double warm_up;
+    bool tls;
 };
 
 struct connection {
     int fd;
+    void *tls;           /* OpenSSL's SSL; NULL: none */
     unsigned index;
     bool served;         /* answered since the step began */
     int64_t since;       /* when the message or the connection began, or the last check, ns */
@@ -268,6 +274,104 @@ static void connect_and_wait(struct connection *c)
         die("connection %u of %d: %s", c->index + 1, options.connections, strerror(errno));
 }
 
+/* ---------------------------------------------------------------------- tls */
+
+/* Of openssl/ssl.h and openssl/tls1.h; these numbers and names are its ABI. */
+enum {
+    SSL_ERROR_WANT_READ = 2,
+    SSL_ERROR_WANT_WRITE = 3,
+    SSL_ERROR_ZERO_RETURN = 6,
+    SSL_CTRL_MODE = 33,
+    SSL_CTRL_SET_MIN_PROTO_VERSION = 123,
+    SSL_MODES = 0x1 | 0x2, /* partial writes, from a buffer that may move */
+    TLS1_3 = 0x0304
+};
+
+/* One for all servers, so that none is measured with a cheaper one. */
+static const char CIPHER[] = "TLS_AES_128_GCM_SHA256";
+
+static struct {
+    void *context;
+    void *(*new)(void *);
+    int (*set_fd)(void *, int);
+    int (*connect)(void *);
+    int (*read)(void *, void *, int);
+    int (*write)(void *, const void *, int);
+    int (*error)(const void *, int);
+} ssl;
+
+static void *ssl_symbol(void *library, const char *name)
+{
+    void *found = dlsym(library, name);
+
+    if (found == NULL)
+        die("%s is not in libssl: %s", name, dlerror());
+    return found;
+}
+
+/* A certificate is not verified: what is measured is the server. */
+static void ssl_prepare(void)
+{
+    void *library = dlopen("libssl.so.3", RTLD_NOW);
+    void *(*method)(void), *(*context)(const void *);
+    long (*control)(void *, int, long, void *);
+    int (*ciphers)(void *, const char *);
+
+    if (library == NULL)
+        die("no TLS: %s", dlerror());
+    *(void **)&method = ssl_symbol(library, "TLS_client_method");
+    *(void **)&context = ssl_symbol(library, "SSL_CTX_new");
+    *(void **)&control = ssl_symbol(library, "SSL_CTX_ctrl");
+    *(void **)&ciphers = ssl_symbol(library, "SSL_CTX_set_ciphersuites");
+    *(void **)&ssl.new = ssl_symbol(library, "SSL_new");
+    *(void **)&ssl.set_fd = ssl_symbol(library, "SSL_set_fd");
+    *(void **)&ssl.connect = ssl_symbol(library, "SSL_connect");
+    *(void **)&ssl.read = ssl_symbol(library, "SSL_read");
+    *(void **)&ssl.write = ssl_symbol(library, "SSL_write");
+    *(void **)&ssl.error = ssl_symbol(library, "SSL_get_error");
+    ssl.context = context(method());
+    if (ssl.context == NULL || !ciphers(ssl.context, CIPHER))
+        die("no TLS: libssl has no context for %s", CIPHER);
+    control(ssl.context, SSL_CTRL_MODE, SSL_MODES, NULL);
+    control(ssl.context, SSL_CTRL_SET_MIN_PROTO_VERSION, TLS1_3, NULL);
+}
+
+static void ssl_shake_hands(struct connection *c)
+{
+    c->tls = ssl.new(ssl.context);
+    if (c->tls == NULL || !ssl.set_fd(c->tls, c->fd) || ssl.connect(c->tls) != 1)
+        die("connection %u of %d: no TLS", c->index + 1, options.connections);
+    fcntl(c->fd, F_SETFL, fcntl(c->fd, F_GETFL) | O_NONBLOCK);
+}
+
+/* What send(2) and recv(2) would return, with errno. */
+static ssize_t ssl_result(const struct connection *c, int count)
+{
+    int error;
+
+    if (count > 0)
+        return count;
+    error = ssl.error(c->tls, count);
+    if (error == SSL_ERROR_ZERO_RETURN)
+        return 0;
+    errno = error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE ? EAGAIN : EPROTO;
+    return -1;
+}
+
+static ssize_t put(struct connection *c, const char *data, size_t size)
+{
+    if (c->tls != NULL)
+        return ssl_result(c, ssl.write(c->tls, data, (int)size));
+    return send(c->fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+static ssize_t get(struct connection *c)
+{
+    if (c->tls != NULL)
+        return ssl_result(c, ssl.read(c->tls, buffer, sizeof buffer));
+    return recv(c->fd, buffer, sizeof buffer, MSG_DONTWAIT);
+}
+
 /* --------------------------------------------------------------------- echo */
 
 static void echo_send(struct connection *c, int64_t now)
@@ -278,7 +382,7 @@ static void echo_send(struct connection *c, int64_t now)
         return; /* leave the server's time to those that wait for their first answer */
     while (c->sent + options.size - c->sent % options.size <= c->received + window) {
         size_t rest = options.size - c->sent % options.size;
-        ssize_t sent = send(c->fd, pattern_at(c, c->sent), rest, MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t sent = put(c, pattern_at(c, c->sent), rest);
 
         if (sent < 0) {
             if (errno != EAGAIN) {
@@ -295,6 +399,8 @@ static void echo_send(struct connection *c, int64_t now)
 static void echo_open(struct connection *c)
 {
     connect_and_wait(c);
+    if (options.tls)
+        ssl_shake_hands(c);
     watch(c, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
     echo_send(c, now_ns());
 }
@@ -318,7 +424,7 @@ static bool echo_accept(struct connection *c, ssize_t count, int64_t now)
     return true;
 }
 
-/* Edge-triggered: read until nothing is left; a short read means just that. */
+/* Edge-triggered: read until nothing is left; a short read means just that, but in TLS. */
 static void echo_event(struct connection *c, uint32_t events)
 {
     bool ended = events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR);
@@ -326,10 +432,10 @@ static void echo_event(struct connection *c, uint32_t events)
     ssize_t count;
 
     do {
-        count = recv(c->fd, buffer, sizeof buffer, MSG_DONTWAIT);
+        count = get(c);
         if (count > 0 && !echo_accept(c, count, now))
             return;
-    } while (count == MAX_SIZE || (count > 0 && ended));
+    } while (count == MAX_SIZE || (count > 0 && (ended || c->tls != NULL)));
     if (count == 0 || (count < 0 && errno != EAGAIN)) {
         count_error("connection %u: %s", c->index, count ? strerror(errno) : "EOF");
         drop(c);
@@ -695,6 +801,8 @@ static void set_option(const char *name, const char *text)
         options.seconds = number(name, text, 0.01, 60);
     else if (strcmp(name, "--warm-up") == 0)
         options.warm_up = number(name, text, 0, 60);
+    else if (strcmp(name, "--tls") == 0)
+        options.tls = number(name, text, 0, 1) > 0;
     else
         die("unknown option %s", name);
 }
@@ -710,12 +818,16 @@ static void read_options(int count, char **words)
         die("--port is missing");
     if (options.size == 0 && strcmp(options.mode, "udp") != 0)
         die("--size 0 is for udp only");
+    if (options.tls && strcmp(options.mode, "echo") != 0)
+        die("--tls is for echo only");
 }
 
 static void prepare(void)
 {
     target = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(options.port)};
-    target.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    target.sin_addr.s_addr = htonl(INADDR_LOOPBACK + options.tls);
+    if (options.tls)
+        ssl_prepare();
     connections = calloc(options.connections, sizeof *connections);
     latencies = malloc(MAX_SAMPLES * sizeof *latencies);
     poller = epoll_create1(EPOLL_CLOEXEC);

@@ -4,9 +4,11 @@ Who is measured: one row per server.
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from pathlib import Path
 
 from bench.load import program
 from bench.peers.listening import BACKLOG, HOST
+from bench.peers.tls_listening import TLS_HOST
 
 #: Where programs of the system's administrator are, should PATH leave them out.
 SYSTEM_PATH = "/usr/sbin:/sbin"
@@ -26,6 +29,18 @@ log_connections = no
 [time]
 listen = udp:{port}:interface={host}
 """
+
+#: The same with TLS: in plain it is asked whether it answers, at another address.
+SOCKETD_TLS_INI = """\
+[echo]
+listen = tcp:{port}:interface={host}, tls:{port}:interface={tls_host}
+tls_certificate = {folder}/server.pem
+tls_key = {folder}/server.key
+log_connections = no
+"""
+
+#: The library that the load generator and every server speak TLS with.
+TLS_LIBRARY = "libssl.so.3"
 
 #: Nothing that would slow it down: no limit, no log, no look-up in hosts.allow.
 XINETD_CONF = """\
@@ -107,6 +122,34 @@ def _socketd(place: Place) -> list[str]:
     return [str(_twistd()), *daemon]
 
 
+def _socketd_tls(place: Place) -> list[str]:
+    """
+    The daemon with a certificate.
+    """
+    _make_certificate(place)
+    fields = {"port": place.port, "host": HOST, "tls_host": TLS_HOST, "folder": place.folder}
+    command = _socketd(place)
+    (place.folder / "socketd.ini").write_text(SOCKETD_TLS_INI.format(**fields))
+    return command
+
+
+def _python_tls(name: str, place: Place) -> list[str]:
+    """
+    A peer written in Python, with a certificate.
+    """
+    _make_certificate(place)
+    return [*_python(name, place), "--certificates", str(place.folder)]
+
+
+def _make_certificate(place: Place) -> None:
+    """
+    Make the certificate of a server: the same kind for all, ECDSA with P-256.
+    """
+    folder = str(place.folder)
+    command = [sys.executable, "-m", "socketd", "certificate", "--directory", folder, "localhost"]
+    subprocess.run(command, check=True, capture_output=True)
+
+
 def _xinetd(place: Place) -> list[str]:
     """
     Its internal services, in the foreground.
@@ -164,6 +207,17 @@ def _no_socketd() -> str:
     return _no_module("socketd")
 
 
+def _no_tls(module: str) -> str:
+    """
+    Why TLS cannot be measured: the load generator needs OpenSSL's library, too.
+    """
+    try:
+        ctypes.CDLL(TLS_LIBRARY)
+    except OSError:
+        return f"{TLS_LIBRARY} is not installed (apt-get install libssl3)"
+    return _no_socketd() or _no_module(module)
+
+
 def _no_module(name: str) -> str:
     """
     Why a Python peer cannot be started.
@@ -192,6 +246,16 @@ SERVERS = (
     Server("uvloop", "uvloop", partial(_python, "uvloop_echo"), partial(_no_module, "uvloop")),
     Server("asyncio", "asyncio", partial(_python, "asyncio_echo"), _never),
     Server("twisted", "plain Twisted", partial(_python, "twisted_plain"), _never),
+    Server("socketd-tls", "socketd, TLS", _socketd_tls, partial(_no_tls, "OpenSSL")),
+    Server(
+        "asyncio-tls", "asyncio, TLS", partial(_python_tls, "asyncio_tls"), partial(_no_tls, "ssl")
+    ),
+    Server(
+        "twisted-tls",
+        "plain Twisted, TLS",
+        partial(_python_tls, "twisted_tls"),
+        partial(_no_tls, "OpenSSL"),
+    ),
     Server("threads", "thread per connection", partial(_python, "threads_echo"), _never),
     Server("xinetd", "xinetd", _xinetd, partial(_no_program, "xinetd")),
     Server("socat", "socat", _socat, partial(_no_program, "socat")),

@@ -13,8 +13,11 @@ STREAM_PEERS = (
 )
 DATAGRAM_PEERS = ("socketd", "c-udp", "uvloop", "asyncio", "twisted", "xinetd")
 
+#: Every one that serves streams over TLS.
+TLS_PEERS = ("socketd-tls", "asyncio-tls", "twisted-tls")
+
 #: What C{--quick} keeps of them: the bounds (C), the best known (uvloop), where we come from.
-QUICK_PEERS = ("socketd", "c-epoll", "c-udp", "uvloop", "twisted")
+QUICK_PEERS = ("socketd", "c-epoll", "c-udp", "uvloop", "twisted", *TLS_PEERS)
 
 #: Idle connections held at once: what C{max_connections} of the default configuration allows.
 IDLE_CONNECTIONS = 10_000
@@ -121,6 +124,25 @@ WORKS = (
         load=("udp", "--connections", "8", "--size", "0", "--in-flight", "16"),
         each="datagram",
         quick=True,
+    ),
+    Work(
+        name="tls-64",
+        title="TLS 1.3 echo ping-pong, 64 B, 64 connections",
+        kind=Kind.RATE,
+        unit="messages/s",
+        servers=TLS_PEERS,
+        load=("echo", "--tls", "1", "--connections", "64", "--size", "64"),
+    ),
+    Work(
+        name="tls-bulk",
+        title="TLS 1.3 bulk echo, 64 KiB writes, 4 in flight on each of 4 connections",
+        kind=Kind.BULK,
+        unit="MB/s",
+        servers=TLS_PEERS,
+        load=(
+            "echo", "--tls", "1", "--connections", "4", "--size", "65536", "--in-flight", "4",
+        ),
+        each="64 KiB",
     ),
     Work(
         name="idle",

@@ -92,7 +92,7 @@ class TlsTests(SynchronousTestCase):
         """
         os.chmod(self.good, 0o644)
         found = self.complaint("listen = tls:0", f"tls_certificate = {self.good}")
-        self.assertRegex(found, r"^:3: \[echo\] tls_(certificate|key)\b.*read")
+        self.assertRegex(found, r"^:3: \[echo\] tls_(certificate|key)\b.*open to everybody")
 
     def test_lines(self) -> None:
         """

@@ -43,6 +43,9 @@ ALLOWED["tap"] = ALLOWED["control"] | {
     "configuration", "control", "log", "notify", "signals", "web",
 }
 
+# It writes the manuals from all that there is.
+ALLOWED["manual"] = ALLOWED["tap"] | {"cli", "reference", "tap"}
+
 #: Single modules that may be imported although their part may not.
 EXCEPTIONS = {("cli", "socketd.net.sockopts")}
 

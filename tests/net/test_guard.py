@@ -12,7 +12,7 @@ from attrs import frozen
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.admission import MAX_SOURCES, Networks, packed
+from socketd.admission import BANNED, MAX_SOURCES, Bans, Networks, packed
 from socketd.net import guard as module
 from socketd.net.guard import (
     DESTINATION,
@@ -124,12 +124,33 @@ class ReasonTests(SynchronousTestCase):
         """
         The reasons stand in the order of the rules, each with its own name.
         """
-        expected = (SOURCE_PORT, SOURCE_ADDRESS, DESTINATION, NETWORK, REPLY_SIZE, SOURCE_RATE,
-                    SERVICE_RATE, LOOP)  # fmt: skip
+        expected = (BANNED, SOURCE_PORT, SOURCE_ADDRESS, DESTINATION, NETWORK, REPLY_SIZE,
+                    SOURCE_RATE, SERVICE_RATE, LOOP)  # fmt: skip
         self.assertEqual(REASONS, expected)
         names = [reason.upper() for reason in REASONS]
         self.assertEqual([getattr(module, name) for name in names], list(REASONS))
         self.assertEqual(len(set(REASONS)), len(REASONS))
+
+
+class BanTests(GuardCase):
+    """
+    Tests for whom an operator has banned.
+    """
+
+    def test_banned(self) -> None:
+        """
+        Whoever is banned is not answered, while it lasts, loopback no more than others.
+        """
+        bans = Bans(self.clock.seconds)
+        rules = Rules(Networks(ANY, ()), 1.0, 8, 5000.0)
+        clock = self.clock.seconds
+        guard = Guard(rules, clock, lambda: self.own_ports, House(), "0.0.0.0", bans=bans)
+        for network in parse_networks("192.0.2.0/24, 127.0.0.1"):
+            bans.add(network, 60.0)
+        hosts = ["192.0.2.200", "127.0.0.1", "192.0.3.1"]
+        self.assertEqual([guard.judge(host, 50000) for host in hosts], [BANNED, BANNED, None])
+        self.clock.advance(60.0)
+        self.assertEqual([guard.judge(host, 50000) for host in hosts], [None] * 3)
 
 
 class PortTests(GuardCase):

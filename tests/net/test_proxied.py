@@ -139,10 +139,10 @@ class HeaderTests(ProxiedCase):
 
     def test_interfaces(self) -> None:
         """
-        The factory has what a port calls, and makes protocols.
+        The factory is one, and makes protocols.
         """
         factory = ProxiedFactory(OneFactory(Recorder), False)
-        verifyObject(IProtocolFactory, factory, tentative=True)
+        verifyObject(IProtocolFactory, factory)
         verifyObject(IProtocol, factory.buildProtocol(None))
 
     def test_kinds(self) -> None:

@@ -1,0 +1,116 @@
+"""
+Tests for the load over TLS, and for the peers that answer it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bench import servers
+from bench.cores import choose
+from bench.load import LoadFailed, run
+from bench.process import serving
+from bench.servers import BY_NAME, Place
+from bench.works import TLS_PEERS, WORKS
+
+#: Long enough for some hundred messages, short enough for a test.
+SHORT = ("--seconds", "0.2", "--warm-up", "0.05")
+
+#: The loads of the works with TLS, by their names.
+LOADS = {work.name: work.load for work in WORKS if work.name.startswith("tls-")}
+
+
+class PeerTests(SynchronousTestCase):
+    """
+    Tests for each peer with TLS.
+    """
+
+    def check(self, name: str) -> None:
+        """
+        Measure a server in both works.
+        """
+        self.assertEqual(BY_NAME[name].missing(), "")
+        with serving(BY_NAME[name], choose().server, False) as running:
+            for load in LOADS.values():
+                arguments = [*load, "--port", str(running.port), *SHORT]
+                report = run(arguments, choose().load, lambda mark: None)
+                self.assertEqual((report.errors, report.first_error), (0, ""))
+                self.assertGreater(report.messages, 0)
+
+    def test_every_peer(self) -> None:
+        """
+        The works are for the peers that are tested here.
+        """
+        self.assertEqual(set(LOADS), {"tls-64", "tls-bulk"})
+        self.assertEqual(TLS_PEERS, ("socketd-tls", "asyncio-tls", "twisted-tls"))
+
+    def test_socketd(self) -> None:
+        """
+        The daemon echoes messages and blocks over TLS.
+        """
+        self.check("socketd-tls")
+
+    def test_asyncio(self) -> None:
+        """
+        So does asyncio.
+        """
+        self.check("asyncio-tls")
+
+    def test_twisted(self) -> None:
+        """
+        So does plain Twisted.
+        """
+        self.check("twisted-tls")
+
+
+class MissingTests(SynchronousTestCase):
+    """
+    Tests for what cannot be measured.
+    """
+
+    def test_no_library(self) -> None:
+        """
+        Without OpenSSL's library each of them is missing, and it is said why.
+        """
+        self.patch(servers, "TLS_LIBRARY", "libnone.so.9")
+        for name in TLS_PEERS:
+            self.assertIn("libnone.so.9 is not installed", BY_NAME[name].missing())
+
+    def test_plain_server(self) -> None:
+        """
+        A server that does not speak TLS is no peer of these works.
+        """
+        with serving(BY_NAME["asyncio"], choose().server, False) as running:
+            arguments = [*LOADS["tls-64"], "--port", str(running.port), *SHORT]
+            error = self.assertRaises(
+                LoadFailed, run, arguments, choose().load, lambda mark: None
+            )
+        self.assertIn("Connection refused", str(error))
+
+    def test_echo_only(self) -> None:
+        """
+        The other modes have no TLS.
+        """
+        arguments = ["udp", "--tls", "1", "--port", "1", *SHORT]
+        error = self.assertRaises(LoadFailed, run, arguments, choose().load, lambda mark: None)
+        self.assertIn("--tls is for echo only", str(error))
+
+
+class PlaceTests(SynchronousTestCase):
+    """
+    Tests for what a server is started with.
+    """
+
+    def test_certificate(self) -> None:
+        """
+        Each has a certificate of its own in its folder, and a key that nobody else reads.
+        """
+        for name in TLS_PEERS:
+            with tempfile.TemporaryDirectory() as folder:
+                BY_NAME[name].command(Place(20001, Path(folder)))
+                self.assertTrue((Path(folder) / "server.pem").exists(), name)
+                mode = (Path(folder) / "server.key").stat().st_mode & 0o777
+                self.assertEqual(mode, 0o600, name)
