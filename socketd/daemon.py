@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import LogLevel
 
 from socketd.admission import Bans, Capacity
@@ -29,13 +29,12 @@ from socketd.net.descriptors import complaints, most_connections
 from socketd.net.door import make_door
 from socketd.net.inherit import Inherited
 from socketd.net.interfaces import Interfaces
-from socketd.net.listen import Bound
-from socketd.net.renewal import renew
 from socketd.net.site import Roster, Site
 from socketd.net.wheel import Wheel
 from socketd.operator import OperatorQueue
 from socketd.protocols.declaration import Surroundings
-from socketd.service import Place, Shared, SocketService, place_of
+from socketd.reload import Change
+from socketd.service import Shared, SocketService
 from socketd.settings import model
 from socketd.settings.complaints import SettingsError
 from socketd.settings.difference import differences
@@ -117,6 +116,7 @@ class Daemon(MultiService):
     _wheel: Wheel = field(init=False)
     _datagram_ports: frozenset[int] | None = field(default=None, init=False)
     _watching: Any = field(default=None, init=False)
+    _drains: list[Any] = field(factory=list, init=False)
     _on_state: list[Callable[[str, str], None]] = field(factory=list, init=False)
 
     def __attrs_pre_init__(self) -> None:
@@ -237,10 +237,7 @@ class Daemon(MultiService):
         @raise CannotStart: if one cannot be bound; then none stays bound.
         """
         reasons = [reason for service in self.socket_services for reason in service.bind()]
-        reasons += self.inherited.complaints
-        claimed = {listener.name for s in self.settings.services for listener in s.listeners}
-        for one in self.inherited.unclaimed(claimed):
-            reasons.append(f"no service names the inherited socket {one.name} ({one.describe()})")
+        reasons += [*self.inherited.complaints, *self._unclaimed(self.settings)]
         if reasons:
             for service in self.socket_services:
                 service.close()
@@ -314,84 +311,55 @@ class Daemon(MultiService):
         @raise CannotStart: if something cannot be bound.
         """
         before = {child.settings.name: child for child in self.socket_services}
-        old = {name: child.settings for name, child in before.items()}
-        stays = [s.name for s in settings.services if old.get(s.name) == s]
-        pool = {
-            place_of(bound.listener): bound
-            for name, child in before.items()
-            if name not in stays
-            for bound in child.bound
-            if not bound.listener.is_inherited
-        }
-        after = [
-            before[service.name]
-            if service.name in stays
-            else self._make(service, self._site_of(service, before))
-            for service in settings.services
-        ]
-        fresh = [child for child in after if child.settings.name not in stays]
-        left = self._bind_all(fresh, pool)
+        change = Change(before, self.former)
+        reasons = change.prepare(settings.services, self._successor)
+        unclaimed = self._unclaimed(settings)
+        if unclaimed and not reasons:
+            change.withdraw()
+        if reasons or unclaimed:
+            raise CannotStart([*reasons, *unclaimed])
         lines = differences(self.settings, settings)
         self.settings = settings
-        self._swap(before, after, left)
-        return lines
+        self._apply()
+        later = change.carry_out(self._let_go, self._take_on, self.reactor)
+        for child in change.gone:
+            self.former[child.settings.name] = child.site
+            self._drain_service(child)
+        self.services.sort(key=lambda child: _position(change.after, child))
+        self._datagram_ports = None
+        for child in change.after:
+            child.forget_sources()
+        return (*lines, *later)
 
-    def _site_of(self, service: model.Service, before: dict[str, SocketService]) -> Site:
-        if service.name in before:
-            return before[service.name].site
-        former = self.former.pop(service.name, None)
-        return self._make_site(service) if former is None else former
-
-    def _bind_all(
-        self, fresh: list[SocketService], pool: dict[Place, Bound]
-    ) -> dict[Place, Bound]:
+    def _apply(self) -> None:
         """
-        @return: the sockets of the pool that nobody has taken.
-        """
-        left = dict(pool)
-        reasons = [reason for child in fresh for reason in child.bind(left)]
-        if reasons:
-            held = {id(bound.sock) for bound in pool.values()}
-            for child in fresh:
-                for bound in child.hand_on():
-                    inherited = bound.listener.is_inherited
-                    if id(bound.sock) not in held and not inherited:
-                        bound.close()
-            raise CannotStart(reasons)
-        return left
-
-    def _swap(
-        self,
-        before: dict[str, SocketService],
-        after: list[SocketService],
-        left: dict[Place, Bound],
-    ) -> None:
-        """
-        Let the new services serve, at the sockets of the old ones where these stay.
+        Do as the daemon's own section says.
         """
         self.capacity.limit = self._most()
         self.journal.level = self._log_level()
         self.journal.quiet = quiet(self.settings.daemon.log_quiet)
-        for name, child in before.items():
-            if child in after:
-                continue
-            taken = child.hand_on()
-            gone = not any(new.settings.name == name for new in after)
-            self._let_go(child)
-            for bound in taken:
-                if bound in left.values() or (bound.listener.is_inherited and gone):
-                    bound.close()
-            if gone:
-                self.former[name] = child.site
-                self._drain_service(child)
-        for child in after:
-            if child not in before.values():
-                child.setServiceParent(self)
-                renew(child.site, child.settings, self.reactor)
-        self.services.sort(key=lambda child: after.index(child) if child in after else -1)
-        self._datagram_ports = None
-        for child in after:
-            child.forget_sources()
+
+    def _successor(self, service: model.Service) -> SocketService:
+        """
+        Make a service that goes on where one of its name serves, or has served.
+        """
+        known = {child.settings.name: child.site for child in self.socket_services}
+        site = known.get(service.name) or self.former.get(service.name)
+        return self._make(service, site or self._make_site(service))
+
+    def _take_on(self, child: SocketService) -> None:
+        self.former.pop(child.settings.name, None)
+        child.setServiceParent(self)
+
+    def _unclaimed(self, settings: model.Settings) -> list[str]:
+        """
+        Complain of inherited sockets that no service names: peers would wait there.
+        """
+        claimed = {listener.name for s in settings.services for listener in s.listeners}
+        return [
+            f"no service names the inherited socket {one.name} ({one.describe()})"
+            for one in self.inherited.unclaimed(claimed)
+        ]
 
     def _let_go(self, child: SocketService) -> None:
         """
@@ -405,11 +373,12 @@ class Daemon(MultiService):
         """
         Answer what has come to a service that is gone, and close its connections.
         """
-        for connection in child.site.connections:
+        leaving = child.site.connections
+        for connection in leaving:
             connection.conclude()
-        self.reactor.callLater(
-            self.settings.daemon.drain_timeout, _abort, lambda: child.site.connections
-        )
+        timeout = self.settings.daemon.drain_timeout
+        drain = self.reactor.callLater(timeout, _abort, leaving)
+        self._drains = [one for one in self._drains if one.active()] + [drain]
 
     # Drain and stop
 
@@ -435,7 +404,12 @@ class Daemon(MultiService):
             self._watching = None
         timeout = self.settings.daemon.drain_timeout
         deadline = self.reactor.callLater(timeout, self.abort)
-        stopped: Deferred[Any] = super().stopService()
+        for drain in self._drains:
+            if drain.active():
+                drain.cancel()
+        # Connections of services that a reload has removed may still be leaving.
+        waiting = [super().stopService(), *(site.when_empty() for site in self.former.values())]
+        stopped: Deferred[Any] = gatherResults(waiting)
         stopped.addBoth(self._end, deadline)
         return stopped
 
@@ -450,9 +424,13 @@ class Daemon(MultiService):
         Reset the connections that are left.
         """
         self.journal.emit(DRAIN_ENDED, connections=len(self.roster))
-        _abort(lambda: self.roster)
+        _abort(self.roster)
 
 
-def _abort(connections: Callable[[], Iterable[Any]]) -> None:
-    for connection in connections():
+def _abort(connections: Iterable[Any]) -> None:
+    for connection in connections:
         connection.abortConnection()
+
+
+def _position(after: list[SocketService], child: Any) -> int:
+    return after.index(child) if child in after else -1

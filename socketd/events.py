@@ -200,6 +200,12 @@ class Journal:
         self._on_watched.append(changed)
         changed()
 
+    def off_watched(self, changed: Callable[[], None]) -> None:
+        """
+        Undo L{on_watched}.
+        """
+        self._on_watched.remove(changed)
+
     def watch(self, watcher: Callable[[Event, dict[str, Any]], None]) -> None:
         """
         Call C{watcher(event, facts)} at each event, logged or not.

@@ -4,7 +4,7 @@ One service of the configuration: bound, served, closed, or handed on to another
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, MutableMapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -90,17 +90,18 @@ class SocketService(Service):
         self._shared = shared
         self._handed_on = False
 
-    def bind(self, pool: MutableMapping[Place, Bound] | None = None) -> list[str]:
+    def bind(self, pool: Pool | None = None) -> list[str]:
         """
         Bind every listener, and read the certificates.
 
-        @param pool: sockets that are bound already; what is taken is removed.
+        @param pool: sockets that are bound already, to be taken as they are: see
+            L{settle}.
         @return: for each listener that could not be bound, the reason.
         """
         reasons = [f"[{self.name}] {option}: {text}" for option, text in self._load()]
         for listener in self.settings.listeners:
             try:
-                self.bound += self._bind(listener, {} if pool is None else pool)
+                self.bound += self._bind(listener, pool)
             except CannotListen as problem:
                 if listener.optional and problem.absent:
                     self.site.emit(LISTENER_SKIPPED, listener=str(listener), error=str(problem))
@@ -111,11 +112,28 @@ class SocketService(Service):
     def _load(self) -> Iterable[tuple[str, str]]:
         return () if self.context is None else self.context.load()
 
-    def _bind(self, listener: Listener, pool: MutableMapping[Place, Bound]) -> list[Bound]:
+    def _bind(self, listener: Listener, pool: Pool | None) -> list[Bound]:
         if listener.is_inherited:
             return self._inherit(listener)
-        held = pool.pop(place_of(listener), None)
-        return [bind(listener, self.settings.sockets, held)]
+        held = None if pool is None else pool.take(listener)
+        if held is not None:
+            return [held.for_listener(listener, self.settings.sockets)]
+        return [bind(listener, self.settings.sockets)]
+
+    def settle(self, before: model.Service | None) -> list[str]:
+        """
+        Give the sockets that were taken what the settings say of them.
+
+        @param before: the settings that they were bound by.
+        @return: what cannot be changed on a live socket, one line each.
+        """
+        if before is None:
+            return []
+        complaints = []
+        for bound in self.bound:
+            for text in bound.settle(before.sockets, self.settings.sockets):
+                complaints.append(f"[{self.name}] {text} (from the next start on)")
+        return list(dict.fromkeys(complaints))
 
     def _inherit(self, listener: Listener) -> list[Bound]:
         inherited = self._shared.inherited
@@ -213,6 +231,41 @@ class SocketService(Service):
         for bound in self.bound:
             if isinstance(bound.port, DatagramPort):
                 bound.port.forget()
+
+
+class Pool:
+    """
+    Sockets that are bound already, and may be taken for listeners of their address.
+    """
+
+    def __init__(self, bounds: Iterable[Bound] = ()) -> None:
+        self._all = list(bounds)
+        self._held: dict[Place, list[Bound]] = {}
+        for bound in self._all:
+            if not bound.listener.is_inherited:
+                self._held.setdefault(place_of(bound.listener), []).append(bound)
+
+    def take(self, listener: Listener) -> Bound | None:
+        """
+        Take one that is bound where a listener is to be.
+        """
+        for bound in self._held.get(place_of(listener), ()):
+            if bound.is_reachable:
+                self._held[place_of(listener)].remove(bound)
+                return bound
+        return None
+
+    def lent(self, bound: Bound) -> bool:
+        """
+        Say whether a listener's socket is one of the pool.
+        """
+        return any(bound.sock is one.sock for one in self._all)
+
+    def __iter__(self) -> Iterator[Bound]:
+        """
+        List those that nobody has taken.
+        """
+        return iter([bound for held in self._held.values() for bound in held])
 
 
 def place_of(listener: Listener) -> Place:

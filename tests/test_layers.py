@@ -35,8 +35,9 @@ BOTTOM = {
     "settings", "operator", "accounting", "events", "admission", "protocols", "clock",
 }
 ALLOWED["service"] = BOTTOM | {"net"}
-ALLOWED["daemon"] = BOTTOM | {"log", "net", "service"}
-ALLOWED["control"] = BOTTOM | {"net", "table", "service", "daemon"}
+ALLOWED["reload"] = BOTTOM | {"net", "service"}
+ALLOWED["daemon"] = BOTTOM | {"log", "net", "reload", "service"}
+ALLOWED["control"] = BOTTOM | {"net", "table", "reload", "service", "daemon"}
 ALLOWED["web"] = ALLOWED["notify"] = ALLOWED["control"]
 ALLOWED["signals"] = set()
 ALLOWED["tap"] = ALLOWED["control"] | {

@@ -73,6 +73,7 @@ class StreamConnection(Outgoing, Handle):
     @ivar began: when it was accepted, on the reactor's clock.
     @ivar messages_received: receives that brought bytes.
     @ivar disconnecting: whether closing has begun.
+    @ivar known: whether its peer is the real one, and no balancer.
     @ivar voice: the transport that the service's protocol writes to, where it is
         another one: that of TLS.
     """
@@ -83,13 +84,13 @@ class StreamConnection(Outgoing, Handle):
         "_ending",
         "_entrance",
         "_family",
-        "_known",
         "_paused",
         "_peer",
         "_peer_family",
         "_read_ended",
         "_reading",
         "connection_id",
+        "known",
         "messages_received",
         "protocol",
         "voice",
@@ -123,7 +124,7 @@ class StreamConnection(Outgoing, Handle):
         self._streaming = self._producer_paused = False
         self._paused = self._reading = self._read_ended = self._ending = False
         self._shut = self._half_closing = self._discarding = self._aborting = False
-        self._known = self.settling = False
+        self.known = self.settling = False
         self._ahead = b""
         self.voice: Any = None
         self.slot, self.overdue, self._grace_ends = NOWHERE, "", 0.0
@@ -149,7 +150,7 @@ class StreamConnection(Outgoing, Handle):
         """
         Say that the peer has come.
         """
-        self._known = True
+        self.known = True
         if self.site.announced:
             self.site.emit(CONNECTION_MADE, self.site.log_connections, **self._facts())
 
@@ -314,7 +315,8 @@ class StreamConnection(Outgoing, Handle):
         if not self._ending:
             self._update_reading()
             self.reactor.addWriter(self)
-        if self._has_more():
+        if self._has_more() or not self._ending:
+            # A peer that does not read may keep even an empty buffer from being told so.
             self.start_grace(self.reactor.seconds())
 
     def speak(self, data: bytes) -> None:
@@ -401,7 +403,7 @@ class StreamConnection(Outgoing, Handle):
         self.site.leave(self)
         if self._entrance is not None:
             self._entrance.leave()
-        if self.site.announced and self._known:
+        if self.site.announced and self.known:
             self._say_goodbye(self.overdue or _ENDS.get(reason.type, "failed"))
         self._call(partial(self.protocol.connectionLost, reason))
 

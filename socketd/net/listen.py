@@ -23,7 +23,7 @@ from socketd.net.datagram_batch import datagram_port
 from socketd.net.inherit import InheritedSocket
 from socketd.net.port import Port
 from socketd.net.site import Site
-from socketd.net.sockopts import TABLE, Refused, wanted
+from socketd.net.sockopts import TABLE, Refused, change, wanted
 from socketd.net.stream import StreamPort, StreamTerms
 from socketd.settings.listeners import Listener
 from socketd.settings.model import Declared, SocketOptions
@@ -51,17 +51,20 @@ class Bound:
     """
     A listener with its bound socket.
 
+    @ivar before: the listener that the socket was bound for, if that is another one.
     @ivar port: the port that serves it, once L{serve} was called.
     """
 
     listener: Listener
     sock: socket.socket
-    port: IListeningPort | None = field(default=None, init=False)
-    _file: tuple[int, int] | None = field(init=False)
+    _file: tuple[int, int] | None = field()
 
     @_file.default
     def _identify(self) -> tuple[int, int] | None:
         return _identity(self.listener.path) if self.listener.path else None
+
+    before: Listener | None = None
+    port: IListeningPort | None = field(default=None, init=False)
 
     @property
     def is_stream(self) -> bool:
@@ -97,6 +100,48 @@ class Bound:
         port.startListening()
         return port  # type: ignore[no-any-return]
 
+    @property
+    def is_reachable(self) -> bool:
+        """
+        Whether peers find it: the file of a UNIX socket may have been removed.
+        """
+        return not self.listener.path or self._owns_file()
+
+    def for_listener(self, listener: Listener, options: SocketOptions) -> Bound:
+        """
+        Have the same socket for another listener of its address; the options are
+        tried on another one, so that this one stays as it is.
+
+        @raise CannotListen: if the system refuses one.
+        """
+        with socket.socket(listener.family, listener.type) as trial:
+            try:
+                _prepare(trial, listener, options)
+            except (OSError, Refused) as problem:
+                raise _cannot(problem) from None
+        return Bound(listener, self.sock, self._file, self.listener)
+
+    def settle(self, old: SocketOptions, new: SocketOptions) -> list[str]:
+        """
+        Give a socket of before what its listener and the options say now.
+
+        @return: what it does not take, one text each.
+        """
+        before = self.before
+        if before is None or self.listener.is_inherited:
+            return []
+        refused = change(self.sock, self.listener, old, new)
+        if not self.is_stream and new.so_rcvbuf is None:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        try:
+            if self._owns_file() and self.listener.mode != before.mode:
+                os.chmod(self.listener.path, self.listener.mode)
+            if self.is_stream:
+                self.sock.listen(self.listener.backlog)
+        except OSError as problem:
+            refused.append(f"listen: {problem.strerror}")
+        return refused
+
     def release(self) -> None:
         """
         Serve no more, though the socket stays open.
@@ -116,19 +161,19 @@ class Bound:
         return None
 
     def _remove_file(self) -> None:
-        if self._file is not None and _identity(self.listener.path) == self._file:
+        if self._owns_file():
             os.unlink(self.listener.path)
 
+    def _owns_file(self) -> bool:
+        return self._file is not None and _identity(self.listener.path) == self._file
 
-def bind(listener: Listener, options: SocketOptions, held: Bound | None = None) -> Bound:
+
+def bind(listener: Listener, options: SocketOptions) -> Bound:
     """
     Make a listener's socket, set its options and bind it.
 
-    @param held: a listener of before that is bound there: then its socket is taken.
     @raise CannotListen: says why that did not work.
     """
-    if held is not None:
-        return _take_over(held, listener, options)
     try:
         sock = socket.socket(listener.family, listener.type)
     except OSError as problem:
@@ -140,21 +185,6 @@ def bind(listener: Listener, options: SocketOptions, held: Bound | None = None) 
         sock.close()
         raise _cannot(problem) from None
     return Bound(listener, sock)
-
-
-def _take_over(held: Bound, listener: Listener, options: SocketOptions) -> Bound:
-    """
-    Serve another listener at a socket that stays as it is, peers in its queue too.
-    """
-    try:
-        _prepare(held.sock, listener, options)
-        if listener.path and listener.mode != held.listener.mode:
-            os.chmod(listener.path, listener.mode)
-        if listener.is_stream:
-            held.sock.listen(listener.backlog)
-    except (OSError, Refused) as problem:
-        raise _cannot(problem) from None
-    return Bound(listener, held.sock)
 
 
 def inherit(listener: Listener, found: InheritedSocket, declared: Declared) -> Bound:
@@ -173,7 +203,7 @@ def inherit(listener: Listener, found: InheritedSocket, declared: Declared) -> B
 
 def _prepare(sock: socket.socket, listener: Listener, options: SocketOptions) -> None:
     sock.setblocking(False)
-    if listener.family == socket.AF_INET6 and not sock.getsockname()[1]:
+    if listener.family == socket.AF_INET6:
         # tcp: and tcp6: of the same port stand side by side.
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     if not listener.is_stream:

@@ -31,6 +31,9 @@ def renew(site: Site, service: Service, clock: Any) -> None:
     site.door = door
     site.change_logging(service.common.log_connections, service.common.log_messages)
     for connection in site.connections:
+        if not connection.known:
+            # Its PROXY header is still to come; then the new door is asked.
+            continue
         entrance, reason = _ask_again(door, connection)
         connection.recheck(entrance, reason)
 

@@ -28,6 +28,7 @@ class Connection(Counting, Protocol):
     site: Site
     slot: int
     settling: bool
+    known: bool
 
     @property
     def peer(self) -> str:
@@ -201,6 +202,12 @@ class Site:
         Say that something happened in this service.
         """
         self.journal.emit(event, logged, service=self.name, **facts)
+
+    def discard(self) -> None:
+        """
+        Be told of nothing any more: nobody will serve here.
+        """
+        self.journal.off_watched(self._update_observed)
 
     def change_logging(self, log_connections: bool, log_messages: str) -> None:
         """

@@ -80,6 +80,20 @@ class SocketOption:
         if not self.holds(asked, found):
             raise Refused(f"this system makes {found!r} of it")
 
+    def reset(self, sock: socket.socket) -> None:
+        """
+        Set the option to what a fresh socket of the kind has.
+
+        @raise OSError: if it cannot be set.
+        """
+        level, number = getattr(socket, self.level), getattr(socket, self.constant)
+        arguments = (self.size,) if self.size else ()
+        with socket.socket(sock.family, sock.type) as fresh:
+            value = fresh.getsockopt(level, number, *arguments)
+        if self.holds is _at_least:
+            value = int(value) // _HEADROOM
+        sock.setsockopt(level, number, value)
+
 
 def _flag(asked: int, found: int) -> bool:
     return bool(asked) == bool(found)
@@ -157,6 +171,28 @@ def wanted(options: SocketOptions, listener: Listener) -> Iterator[tuple[str, An
             value = defaults.get(name)
         if value is not None and TABLE[name].fits(listener):
             yield name, value
+
+
+def change(
+    sock: socket.socket, listener: Listener, old: SocketOptions, new: SocketOptions
+) -> list[str]:
+    """
+    Set what a live socket is to have; what is wanted no more becomes again as a fresh
+    socket has it.
+
+    @return: the options that cannot be set, and why, one text each.
+    """
+    before, after = dict(wanted(old, listener)), dict(wanted(new, listener))
+    refused = []
+    for name in before | after:
+        try:
+            if name not in after:
+                TABLE[name].reset(sock)
+            elif before.get(name) != after[name]:
+                TABLE[name].apply(sock, after[name])
+        except (Refused, OSError) as problem:
+            refused.append(f"{name}: {problem}")
+    return refused
 
 
 def try_out(service: Service) -> Iterator[tuple[str, str]]:

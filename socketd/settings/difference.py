@@ -31,13 +31,14 @@ def _daemon(old: Settings, new: Settings) -> Iterator[str]:
 def _services(old: Settings, new: Settings) -> Iterator[str]:
     before = {service.name: service for service in old.services}
     after = {service.name: service for service in new.services}
-    for name in before.keys() - after.keys():
-        yield f"[{name}] removed"
+    for name in before:
+        if name not in after:
+            yield f"[{name}] removed"
     for name, service in after.items():
         if name not in before:
             yield f"[{name}] added"
-        elif service != before[name]:
-            yield f"[{name}] {', '.join(_what(before[name], service))} changed"
+        elif what := list(_what(before[name], service)):
+            yield f"[{name}] {', '.join(what)} changed"
 
 
 def _what(old: Service, new: Service) -> Iterator[str]:
@@ -49,7 +50,7 @@ def _what(old: Service, new: Service) -> Iterator[str]:
         yield "listen"
     for group in ("common", "door", "sockets", "tls"):
         for name in _changed(getattr(old, group), getattr(new, group)):
-            if name != "listen":
+            if name not in ("listen", "protocol"):
                 yield name
 
 

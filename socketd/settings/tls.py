@@ -190,5 +190,5 @@ class TlsOptions:
         "What a client has that asks for another name: tls_certificate, or an alert.",
     )
     handshake_timeout: float = option(
-        DURATION, 5.0, "How long a connection may take to agree on its keys, or to send its PROXY header."
+        DURATION, 5.0, "How long a connection may take for its PROXY header and its handshake."
     )

@@ -4,6 +4,7 @@ A daemon with connections, and nothing bound.
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 from twisted.internet.task import Clock
@@ -54,6 +55,7 @@ class FakeConnection(StringTransport):
         self.protocol: Any = None
         self.slot = NOWHERE
         self.settling = False
+        self.known = True
 
     def begin(self, protocol: Any) -> None:
         """
@@ -84,6 +86,28 @@ class FakeConnection(StringTransport):
         Close.
         """
         self.loseConnection()
+
+    def conclude(self) -> None:
+        """
+        Close; there is nothing that has come.
+        """
+        self.hang_up()
+
+    @property
+    def source(self) -> tuple[int, Any]:
+        """
+        The peer as the door knows it.
+        """
+        if self.peer.startswith("unix"):
+            return socket.AF_UNIX, self.peer
+        host, _, port = self.peer.rpartition(":")
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return family, (host.strip("[]"), int(port))
+
+    def recheck(self, entrance: Any, reason: str | None) -> None:
+        """
+        Stay as it is.
+        """
 
     def look(self, now: float) -> None:
         """
@@ -124,6 +148,29 @@ def connect(daemon: Daemon, service: str = "ack", peer: str = "127.0.0.1:50001")
     _: Connection = connection
     connection.begin(protocol)
     return connection
+
+
+class FakeSeat:
+    """
+    Keeps what commands ask of an operator's place.
+    """
+
+    who = "operator"
+
+    def __init__(self) -> None:
+        self.asked: list[str | None] = []
+
+    def watch(self, service: str | None) -> None:
+        """
+        Note whose events are wanted.
+        """
+        self.asked.append(service)
+
+    def attend(self) -> None:
+        """
+        Note it.
+        """
+        self.asked.append("attend")
 
 
 def watch(daemon: Daemon) -> list[tuple[str, str]]:

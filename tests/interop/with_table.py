@@ -10,7 +10,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.interop import asking, with_clocks, with_sockets
-from tests.interop.asking import InteropCase, locate, packages
+from tests.interop.asking import HERE, InteropCase, locate, packages
 from tests.interop.table import (
     CLIENTS,
     DATAGRAMS,
@@ -86,9 +86,13 @@ class PackagesTests(InteropCase):
 
     def test_every_client_has_its_package(self) -> None:
         """
-        The list has the clients of the table, and no others.
+        The list has the clients of the table, those of the other modules, and no others.
         """
         names = {client.name for client in CLIENTS} | {query.name for query in ALL_QUERIES}
+        located = re.compile(r'locate\("([\w.-]+)"\)')
+        for module in HERE.glob("with_*.py"):
+            if module != Path(__file__):
+                names |= set(located.findall(module.read_text()))
         self.assertEqual(set(packages()), names)
 
     def test_missing(self) -> None:

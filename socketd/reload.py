@@ -1,0 +1,114 @@
+"""
+From one configuration to another: what is new is bound first, then all changes over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from attrs import define, field
+
+from socketd.net.renewal import renew
+from socketd.net.site import Site
+from socketd.service import Pool, SocketService
+from socketd.settings.model import Service
+
+
+@define(eq=False)
+class Change:
+    """
+    The services of a new configuration beside those of the old one.
+
+    @ivar before: the services that serve now, by name.
+    @ivar former: what services shared that are gone since earlier, by name.
+    @ivar after: those that are to, in the order of the file; what is unchanged is
+        the same object.
+    @ivar pool: the sockets of what changes or goes.
+    """
+
+    before: Mapping[str, SocketService]
+    former: Mapping[str, Site]
+    after: list[SocketService] = field(factory=list, init=False)
+    pool: Pool = field(factory=Pool, init=False)
+
+    def prepare(
+        self, services: Iterable[Service], make: Callable[[Service], SocketService]
+    ) -> list[str]:
+        """
+        Bind what is new; what serves does not notice.
+
+        @param make: makes the service of a section that has changed or is new.
+        @return: what cannot be had, one line each; then nothing is bound.
+        """
+        known = {name: child.settings for name, child in self.before.items()}
+        self.after = [
+            self.before[service.name] if known.get(service.name) == service else make(service)
+            for service in services
+        ]
+        self.pool = Pool(bound for child in self.going for bound in child.bound)
+        reasons = [reason for child in self.fresh for reason in child.bind(self.pool)]
+        if reasons:
+            self.withdraw()
+        return reasons
+
+    @property
+    def fresh(self) -> list[SocketService]:
+        """
+        Those that do not serve yet.
+        """
+        return [child for child in self.after if child not in self.before.values()]
+
+    @property
+    def going(self) -> list[SocketService]:
+        """
+        Those that will serve no longer.
+        """
+        return [child for child in self.before.values() if child not in self.after]
+
+    @property
+    def gone(self) -> list[SocketService]:
+        """
+        Those of them that no section of the same name goes on for.
+        """
+        names = {child.settings.name for child in self.after}
+        return [child for child in self.going if child.settings.name not in names]
+
+    def withdraw(self) -> None:
+        """
+        Close what was bound, but for the sockets that were bound before.
+        """
+        sites = [*(child.site for child in self.before.values()), *self.former.values()]
+        for child in self.fresh:
+            for bound in child.hand_on():
+                if not self.pool.lent(bound) and not bound.listener.is_inherited:
+                    bound.close()
+            if child.site not in sites:
+                child.site.discard()
+
+    def carry_out(
+        self,
+        let_go: Callable[[SocketService], None],
+        take_on: Callable[[SocketService], None],
+        clock: Any,
+    ) -> list[str]:
+        """
+        Let the new services serve, at the sockets of the old ones where these stay.
+
+        @param let_go: removes a child that is not to be stopped.
+        @param take_on: adds a child, which starts it.
+        @return: what will hold from the next start on only, one line each.
+        """
+        handed = {child.settings.name: child.settings for child in self.going}
+        for child in self.going:
+            child.hand_on()
+            let_go(child)
+        for bound in self.pool:
+            if not bound.listener.is_inherited:
+                bound.close()
+        later = []
+        for child in self.fresh:
+            later += child.settle(handed.get(child.settings.name))
+            renew(child.site, child.settings, clock)
+            take_on(child)
+        return later
