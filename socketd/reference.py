@@ -25,20 +25,43 @@ of `protocol = reply` must be given, and a socket option is left as the system h
 """
 
 
-def markdown() -> str:
+def groups() -> list[tuple[str, type[Any]]]:
     """
-    Write the whole page.
+    List the classes that declare options, with their titles: the daemon's, every
+    service's, and those of each installed protocol.
     """
-    groups: list[tuple[str, type[Any]]] = [
+    found = installed()
+    return [
         ("`[socketd]`: the daemon", DaemonOptions),
         ("Every service", ServiceOptions),
         ("Every service: the door", DoorOptions),
         ("Every service: socket options", SocketOptions),
         ("Every service: TLS", TlsOptions),
+        *((f"`protocol = {name}`", found[name].options) for name in sorted(found)),
     ]
-    found = installed()
-    groups += [(f"`protocol = {name}`", found[name].options) for name in sorted(found)]
-    return _HEAD + "".join(line for group in groups for line in _table(*group))
+
+
+def markdown() -> str:
+    """
+    Write the whole page.
+    """
+    return _HEAD + "".join(line for group in groups() for line in _table(*group))
+
+
+def default_text(found: Option) -> str:
+    """
+    Write a default as the file would have it; empty where there is none.
+    """
+    value = found.default
+    if value is REQUIRED or value is None or value in ("", (), frozenset()):
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}/s" if found.kind is RATE else f"{value:g}s"
+    if isinstance(value, bytes):
+        return value.decode().encode("unicode_escape").decode()
+    return str(value)
 
 
 def _table(title: str, options: type[Any]) -> Iterator[str]:
@@ -47,23 +70,9 @@ def _table(title: str, options: type[Any]) -> Iterator[str]:
         yield f"\n## {title}\n| option | form | default | meaning |\n|---|---|---|---|\n"
     for found in rows.values():
         form = found.kind.form.replace("|", "\\|")
-        yield f"| `{found.name}` | {form} | {_default(found)} | {found.help} |\n"
-
-
-def _default(found: Option) -> str:
-    """
-    Write a default as the file would have it.
-    """
-    value = found.default
-    if value is REQUIRED or value is None or value in ("", ()):
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:g}/s" if found.kind is RATE else f"{value:g}s"
-    if isinstance(value, bytes):
-        return f"`{value.decode().encode('unicode_escape').decode()}`"
-    return str(value)
+        default = default_text(found)
+        default = f"`{default}`" if isinstance(found.default, bytes) and default else default
+        yield f"| `{found.name}` | {form} | {default} | {found.help} |\n"
 
 
 if __name__ == "__main__":

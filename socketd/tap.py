@@ -4,6 +4,7 @@ C{twistd socketd}: the options of its command line, and the wiring.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import sys
 import time
@@ -17,11 +18,16 @@ from twisted.python import usage
 
 from socketd.configuration import EXIT_CONFIG, configure
 from socketd.control.console import ConsoleService
+from socketd.control.socket import ControlService, make_directory
 from socketd.daemon import CannotStart, Daemon
+from socketd.log import LineLog, Summaries, goes_to_journal, make_observer
 from socketd.net.batch import batched
 from socketd.net.descriptors import complaints, raise_limit
 from socketd.net.inherit import Inherited
+from socketd.notify import Notifier, NotifyService
 from socketd.settings.complaints import SettingsError
+from socketd.settings.listeners import RUNTIME
+from socketd.settings.model import Settings
 from socketd.settings.places import find_config, make_private, runtime_directory
 from socketd.signals import Hangups, Signals
 
@@ -36,7 +42,10 @@ class Options(usage.Options):
     optParameters = [
         ["config", "c", None, "The INI file; else $SOCKETD_CONFIG or /etc/socketd/socketd.ini."]
     ]
-    optFlags = [["console", None, "Make this terminal the operator's console."]]
+    optFlags = [
+        ["console", None, "Make this terminal the operator's console."],
+        ["journal", None, "Begin each line of the log with its priority, as for journald."],
+    ]
 
     def postOptions(self) -> None:
         """
@@ -60,14 +69,15 @@ class Root(MultiService):
     """
     What twistd runs: the daemon, and perhaps the console.
 
-    @ivar observer: takes the log, in place of twistd's standard output.
+    @ivar observer: takes the log, in place of twistd's own.
     """
 
     observer: Any = None
 
     def setServiceParent(self, parent: Any) -> None:
         """
-        Have twistd log to the console: the two share one terminal.
+        Have twistd log as the configuration says, or to the console: the two share
+        one terminal.
         """
         if self.observer is not None:
             parent.setComponent(ILogObserver, self.observer)
@@ -94,6 +104,9 @@ class Root(MultiService):
         try:
             super().privilegedStartService()
         except CannotStart as problem:
+            for child in self.services:
+                if hasattr(child, "close"):
+                    child.close()
             # sys.stderr is the log by now.
             print(problem, file=sys.__stderr__)
             raise SystemExit(1) from None
@@ -113,28 +126,95 @@ def makeService(options: Options, reactor: Any = None) -> Root:
         # fire nor freeze a timer.
         reactor.seconds = time.monotonic  # type: ignore[attr-defined]
         hangups = Hangups()
-    settings = options["settings"]
+        _show_stacks()
+    settings, runtime = options["settings"], options["runtime"]
+    limit = _raise_limit(settings)
+    _make_directories(settings, runtime)
+    read = partial(configure, settings.file, runtime)
+    inherited = Inherited.take(os.environ, os.getpid())
+    daemon = Daemon(batched(reactor), settings, time.time, limit, inherited, read)
+    root = Root()
+    root.observer = log = _make_log(options, settings.daemon.log_format, reactor)
+    # They stop in the order from the last to the first: systemd hears of everything,
+    # and operators and health checkers see how the daemon drains.
+    notifier = Notifier(os.environ, reactor, os.getpid())
+    NotifyService(reactor, daemon, notifier).setServiceParent(root)
+    Signals(reactor, daemon.reload, daemon.abort, hangups).setServiceParent(root)
+    if options["console"]:
+        _add_console(root, options, reactor, daemon)
+    _add_summaries(root, daemon, log)
+    if settings.http is not None:
+        # Its libraries take a fifth of a second, which others need not wait for.
+        from socketd.web.service import WebService
+
+        WebService(daemon, settings.http).setServiceParent(root)
+    if settings.daemon.control:
+        control = settings.daemon.control.replace(RUNTIME, runtime)
+        ControlService(daemon, control).setServiceParent(root)
+    daemon.setServiceParent(root)
+    return root
+
+
+def _raise_limit(settings: Settings) -> int:
+    """
+    Have as many descriptors as the system allows.
+
+    @raise SystemExit: 78, if the configuration promises more connections.
+    """
     limit = raise_limit()
     if found := list(complaints(settings, limit)):
         print(SettingsError(found), file=sys.stderr)
         raise SystemExit(EXIT_CONFIG)
-    runtime = options["runtime"]
+    return limit
+
+
+def _make_directories(settings: Settings, runtime: str) -> None:
+    """
+    Make the directories of sockets that are the daemon's own.
+    """
     listeners = [listener for service in settings.services for listener in service.listeners]
-    if any(listener.path.startswith(f"{runtime}/") for listener in listeners):
-        try:
+    listeners += [] if settings.http is None else [settings.http]
+    try:
+        if settings.daemon.control:
+            make_directory(settings.daemon.control.replace(RUNTIME, runtime))
+        if any(listener.path.startswith(f"{runtime}/") for listener in listeners):
             make_private(runtime)
-        except OSError as problem:
-            raise SystemExit(f"socketd: {problem}") from None
-    root = Root()
-    inherited = Inherited.take(os.environ, os.getpid())
-    read = partial(configure, settings.file, runtime)
-    daemon = Daemon(batched(reactor), settings, time.time, limit, inherited, read)
-    Signals(reactor, daemon.reload, daemon.abort, hangups).setServiceParent(root)
-    if options["console"]:
-        console = ConsoleService(reactor, daemon, sys.stdout)
-        console.setServiceParent(root)
-        twistd: Any = options.parent or {}
-        if not (twistd.get("logfile") or twistd.get("syslog")):
-            root.observer = console.observer
-    daemon.setServiceParent(root)
-    return root
+    except OSError as problem:
+        raise SystemExit(f"socketd: {problem}") from None
+
+
+def _add_console(root: Root, options: Options, reactor: Any, daemon: Daemon) -> None:
+    console = ConsoleService(reactor, daemon, sys.stdout)
+    console.setServiceParent(root)
+    twistd: Any = options.parent or {}
+    if not (twistd.get("logfile") or twistd.get("syslog")):
+        root.observer = console.observer
+
+
+def _add_summaries(root: Root, daemon: Daemon, log: LineLog | None) -> None:
+    Summaries(
+        daemon.journal,
+        lambda: ((site.name, site.tally) for site in daemon.sites),
+        lambda: 0 if log is None else log.lost,
+    ).setServiceParent(root)
+
+
+def _show_stacks() -> None:
+    """
+    Have a crash, or the watchdog's SIGABRT, leave the stacks in the log.
+    """
+    if sys.__stderr__ is not None:
+        faulthandler.enable(sys.__stderr__)
+
+
+def _make_log(options: Options, log_format: str, reactor: Any) -> LineLog | None:
+    """
+    Make what takes the log; C{None} where twistd's own does, or there is no twistd.
+    """
+    if options.parent is None:
+        return None
+    prioritised = bool(options["journal"]) or goes_to_journal(os.environ)
+    try:
+        return make_observer(log_format, options.parent, prioritised, reactor)
+    except OSError as problem:
+        raise SystemExit(f"socketd: {problem}") from None

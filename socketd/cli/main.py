@@ -8,7 +8,6 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Any, NoReturn
 
 from socketd.cli.display import one_line
@@ -26,10 +25,26 @@ from socketd.cli.output import emit
 
 PROGRAM = "socketd"
 DESCRIPTION = "Talk to sockets and look after the socketd daemon."
-SUBCOMMANDS = ("run", "check", "send", "chat", "time", "certificate", "options")
+OPERATIONS = (
+    "status", "services", "connections", "waiting", "show", "watch", "reply", "answer", "close",
+    "reset", "ban", "unban", "bans", "reload", "drain", "log-level",
+)  # fmt: skip
 """
-The modules beside this one that are subcommands, in the order of the help. Only the one that is
-asked for is imported: most of them bring Twisted along, which takes longer than what they do.
+The subcommands that ask a running daemon, all of L{socketd.cli.operations}.
+"""
+SUBCOMMANDS = (
+    "run", "check", "console", *OPERATIONS, "send", "chat", "time", "ping", "certificate",
+    "options", "unit", "import",
+)  # fmt: skip
+"""
+The subcommands, in the order of the help: the others are modules beside this one. Only the one
+that is asked for is imported: most of them bring Twisted along, which takes longer than what they
+do.
+"""
+
+MODULES = {"import": "importing"}
+"""
+No module can be called import.
 """
 
 
@@ -118,11 +133,14 @@ def _run(argv: list[str]) -> int:
     return status
 
 
-def _import(name: str) -> ModuleType:
-    return importlib.import_module(f"socketd.cli.{name}")
+def _import(name: str) -> Any:
+    if name in OPERATIONS:
+        operations = importlib.import_module("socketd.cli.operations")
+        return operations.OPERATIONS[name]
+    return importlib.import_module(f"socketd.cli.{MODULES.get(name, name)}")
 
 
-def _parse(subcommand: ModuleType, argv: list[str]) -> argparse.Namespace:
+def _parse(subcommand: Any, argv: list[str]) -> argparse.Namespace:
     parser = Parser(
         prog=f"{PROGRAM} {subcommand.NAME}", description=subcommand.HELP, allow_abbrev=False
     )

@@ -8,37 +8,33 @@ these are shown (a table for people, JSON for programs) is not its concern.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from attrs import frozen
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import LogLevel
+from twisted.python.failure import Failure
 
-from socketd.daemon import Daemon
-from socketd.events import OPERATOR_ANSWERED, OPERATOR_COMMAND, escaped
+from socketd.control import banning
+from socketd.control.replies import BAD_CONFIGURATION, USAGE, CommandError, Reply, Value
+from socketd.control.seat import Seat
+from socketd.daemon import DRAINS, Daemon
+from socketd.events import OPERATOR_ANSWERED, OPERATOR_COMMAND, PROTOCOL_FAILED, escaped
 from socketd.net.site import Connection
 from socketd.operator import Question
 from socketd.settings.complaints import nearest
 
-Value = str | int | float
+#: One answer lists no more connections: a table of so many is written in 25 ms, half of
+#: what any of the daemon's timers may be late.
+MAX_ROWS = 500
+
+LEVELS = ("debug", "info", "warn", "error")
 
 # More digits than any daemon will ever count to.
 _ID = re.compile(r"\d{1,18}", re.ASCII)
 
-
-class CommandError(Exception):
-    """
-    A command that cannot be carried out; the text says why, in one line.
-    """
-
-
-@frozen
-class Reply:
-    """
-    What a command gives back: a sentence, or rows under headers.
-    """
-
-    text: str = ""
-    headers: Sequence[str] = ()
-    rows: Sequence[Sequence[Value]] = ()
+_OPTIONAL = "["
 
 
 @frozen
@@ -46,67 +42,130 @@ class Command:
     """
     One command.
 
-    @ivar arguments: the form of its arguments, for help; the last one may
-        have spaces.
+    @ivar arguments: the form of its arguments, for help; one in brackets can be
+        left out, the last one may have spaces.
     @ivar help: what it does, in one sentence.
-    @ivar run: carries it out; raises L{CommandError}.
+    @ivar run: carries it out for a seat; raises L{CommandError}.
     @ivar changes: whether it changes anything, and so is logged.
     """
 
     arguments: tuple[str, ...]
     help: str
-    run: Callable[..., Reply]
+    run: Callable[..., Any]
     changes: bool = False
 
+    def split(self, rest: str) -> list[str] | None:
+        """
+        Split what stands behind the command's name.
 
-def execute(daemon: Daemon, line: str) -> Reply:
+        @return: the arguments, or C{None} when there are too few or too many.
+        """
+        if not self.arguments or "TEXT" not in self.arguments[-1]:
+            rest = rest.strip()
+        most = len(self.arguments)
+        least = sum(not form.startswith(_OPTIONAL) for form in self.arguments)
+        found = rest.split(" ", max(most - 1, 0)) if rest else []
+        return found if least <= len(found) <= most else None
+
+
+def execute(daemon: Daemon, line: str, seat: Seat) -> Deferred[Reply]:
     """
     Carry out one line.
 
-    @raise CommandError: if it is no command, lacks arguments or cannot be done.
+    @param line: text; bytes that are none of UTF-8 stand in it as surrogates.
+    @return: fires with the reply; fails with L{CommandError} if the line is no
+        command, lacks arguments or cannot be done.
     """
-    name, _, rest = line.strip().partition(" ")
+    return maybeDeferred(_execute, daemon, line.lstrip().rstrip("\r\n"), seat)
+
+
+async def _execute(daemon: Daemon, line: str, seat: Seat) -> Reply:
+    name, _, rest = line.partition(" ")
     if name not in COMMANDS:
-        raise CommandError(f"{escaped(name.encode())} is no command; {nearest(name, COMMANDS)}")
+        hint = nearest(name, COMMANDS)
+        hint = hint if hint.startswith("did") else "help lists all"
+        raise CommandError(f"{shown(name)} is no command; {hint}", USAGE)
     command = COMMANDS[name]
-    arguments = rest.split(" ", len(command.arguments) - 1) if rest and command.arguments else []
-    if len(arguments) != len(command.arguments) or (rest and not command.arguments):
-        raise CommandError(f"write {' '.join((name, *command.arguments))}")
-    reply = command.run(daemon, *arguments)
+    arguments = command.split(rest)
+    if arguments is None:
+        raise CommandError(f"write {' '.join((name, *command.arguments))}", USAGE)
+    reply: Reply = await maybeDeferred(command.run, daemon, seat, *arguments)
     if command.changes:
-        daemon.journal.emit(OPERATOR_COMMAND, text=escaped(line.encode()))
+        daemon.journal.emit(OPERATOR_COMMAND, who=seat.who, text=shown(line))
     return reply
 
 
-def answer(daemon: Daemon, question: Question, word: bytes) -> None:
+def report(daemon: Daemon, failure: Failure, who: str) -> CommandError:
+    """
+    Have the log keep what went wrong inside a command.
+
+    @param who: whose command it was.
+    @return: what he is told.
+    """
+    problem = failure.value
+    text = escaped(f"{type(problem).__name__}: {problem}".encode("utf-8", "backslashreplace"))
+    daemon.journal.emit(
+        PROTOCOL_FAILED, service="control", peer=who, error=text, log_failure=failure
+    )
+    return CommandError("internal error; the log has it")
+
+
+def shown(text: str) -> str:
+    """
+    Make what was typed fit for a log or a terminal.
+    """
+    return escaped(raw(text))
+
+
+def raw(text: str) -> bytes:
+    """
+    Give what was typed as it came.
+    """
+    return text.encode("utf-8", "surrogateescape")
+
+
+def answer(daemon: Daemon, question: Question, word: bytes, who: str) -> None:
     """
     Send the operator's word to a connection that waits for it.
+
+    @param who: how the log names the operator.
     """
     connection = daemon.roster.get(question.transport.connection_id)
     daemon.operator.answer(question, word)
     if connection is not None:
         connection.site.emit(
             OPERATOR_ANSWERED,
+            who=who,
             text=escaped(word),
             peer=connection.peer,
             connection=connection.connection_id,
         )
 
 
-def _help(daemon: Daemon) -> Reply:
+def _help(daemon: Daemon, seat: Seat) -> Reply:
     rows = [(" ".join((name, *found.arguments)), found.help) for name, found in COMMANDS.items()]
     return Reply(headers=("COMMAND", "DOES"), rows=rows)
 
 
-def _status(daemon: Daemon) -> Reply:
+def _status(daemon: Daemon, seat: Seat) -> Reply:
     uptime = daemon.reactor.seconds() - daemon.began
-    return Reply(
+    waiting, drains = len(daemon.operator.waiting), daemon.state == DRAINS
+    text = (
         f"up {uptime:.0f} s, {len(daemon.socket_services)} services,"
-        f" {len(daemon.roster)} connections, {len(daemon.operator.waiting)} waiting"
+        f" {len(daemon.roster)} connections, {waiting} waiting"
     )
+    facts = {
+        "uptime": round(uptime, 3),
+        "state": daemon.state,
+        "services": len(daemon.socket_services),
+        "connections": len(daemon.roster),
+        "waiting": waiting,
+        "bans": len(daemon.bans.current()),
+    }
+    return Reply(text + ", draining" * drains, facts=facts)
 
 
-def _services(daemon: Daemon) -> Reply:
+def _services(daemon: Daemon, seat: Seat) -> Reply:
     rows = []
     for service in daemon.socket_services:
         live = service.site.connections
@@ -118,46 +177,104 @@ def _services(daemon: Daemon) -> Reply:
     return Reply(headers=_SERVICE_HEADERS + _SERVICE_COUNTS, rows=rows)
 
 
-def _connections(daemon: Daemon) -> Reply:
-    return _table(daemon, daemon.roster)
+def _connections(daemon: Daemon, seat: Seat, after: str = "0") -> Reply:
+    if _ID.fullmatch(after) is None:
+        raise CommandError(f"{shown(after)} is no id; write connections [AFTER]", USAGE)
+    found = [one for one in daemon.roster if one.connection_id > int(after)]
+    listed, left = found[:MAX_ROWS], len(found[MAX_ROWS:])
+    if not left:
+        return _table(daemon, listed)
+    last = listed[-1].connection_id
+    text = f"{left} more; write connections {last}"
+    return _table(daemon, listed, text, {"more": left, "after": last})
 
 
-def _waiting(daemon: Daemon) -> Reply:
+def _waiting(daemon: Daemon, seat: Seat) -> Reply:
     ids = [question.transport.connection_id for question in daemon.operator.waiting]
-    return _table(daemon, [found for found in map(daemon.roster.get, ids) if found is not None])
+    listed = filter(None, map(daemon.roster.get, ids[:MAX_ROWS]))
+    left = len(ids[MAX_ROWS:])
+    return _table(daemon, listed, f"{left} more" if left else "")
 
 
-def _show(daemon: Daemon, number: str) -> Reply:
+def _show(daemon: Daemon, seat: Seat, number: str) -> Reply:
     table = _table(daemon, [_find(daemon, number)])
-    return Reply(headers=("FIELD", "VALUE"), rows=list(zip(table.headers, table.rows[0])))
+    names = [header.lower() for header in table.headers]
+    facts = {"connection": dict(zip(names, table.rows[0]))}
+    return Reply("", ("FIELD", "VALUE"), list(zip(table.headers, table.rows[0])), facts)
 
 
-def _reply(daemon: Daemon, number: str, text: str) -> Reply:
+def _watch(daemon: Daemon, seat: Seat, service: str = "") -> Reply:
+    names = [one.settings.name for one in daemon.socket_services]
+    if service and service not in names:
+        raise CommandError(f"{shown(service)} is no service; {nearest(service, names)}")
+    seat.watch(service or None)
+    return Reply(f"watching {service or 'everything'}")
+
+
+def _attend(daemon: Daemon, seat: Seat) -> Reply:
+    seat.attend()
+    return Reply("attending")
+
+
+def _reply(daemon: Daemon, seat: Seat, number: str, text: str) -> Reply:
     connection = _find(daemon, number)
     question = _question(daemon, connection)
     if question is not None:
-        answer(daemon, question, text.encode())
+        answer(daemon, question, raw(text), seat.who)
     else:
-        connection.speak(text.encode())
+        connection.speak(raw(text))
     return Reply(f"sent to {connection.connection_id}")
 
 
-def _close(daemon: Daemon, number: str) -> Reply:
+def _answer(daemon: Daemon, seat: Seat, number: str, text: str = "") -> Reply:
+    connection = _find(daemon, number)
+    question = _question(daemon, connection)
+    if question is None:
+        raise CommandError(f"{connection.connection_id} does not wait; see waiting")
+    answer(daemon, question, raw(text), seat.who)
+    return Reply(f"answered {connection.connection_id}")
+
+
+def _close(daemon: Daemon, seat: Seat, number: str) -> Reply:
     connection = _find(daemon, number)
     connection.hang_up()
     return Reply(f"closing {connection.connection_id}")
 
 
-def _reset(daemon: Daemon, number: str) -> Reply:
+def _reset(daemon: Daemon, seat: Seat, number: str) -> Reply:
     connection = _find(daemon, number)
     connection.abortConnection()
     return Reply(f"reset {connection.connection_id}")
 
 
+async def _reload(daemon: Daemon, seat: Seat) -> Reply:
+    outcome = await maybeDeferred(daemon.reload)
+    if outcome.complaints:
+        text = "the configuration stays as it was"
+        raise CommandError(text, BAD_CONFIGURATION, outcome.complaints)
+    changes = list(outcome.changes)
+    text = "\n".join(("reloaded", *changes)) if changes else "reloaded; nothing changed"
+    return Reply(text, facts={"changes": changes})
+
+
+def _drain(daemon: Daemon, seat: Seat) -> Reply:
+    daemon.drain()
+    if daemon.state != DRAINS:
+        raise CommandError(f"cannot drain while {daemon.state}")
+    return Reply(f"draining; {len(daemon.roster)} connections go on")
+
+
+def _log_level(daemon: Daemon, seat: Seat, level: str) -> Reply:
+    if level not in LEVELS:
+        raise CommandError(f"{shown(level)} is no level; {nearest(level, LEVELS)}", USAGE)
+    daemon.journal.level = LogLevel.levelWithName(level)
+    return Reply(f"logging {level} and above")
+
+
 def _find(daemon: Daemon, number: str) -> Connection:
     connection = daemon.roster.get(int(number)) if _ID.fullmatch(number) else None
     if connection is None:
-        raise CommandError(f"no connection {escaped(number.encode())}; see connections")
+        raise CommandError(f"no connection {shown(number)}; see connections")
     return connection
 
 
@@ -168,11 +285,13 @@ def _question(daemon: Daemon, connection: Connection) -> Question | None:
     return None
 
 
-def _table(daemon: Daemon, connections: Iterable[Connection]) -> Reply:
+def _table(
+    daemon: Daemon, connections: Iterable[Connection], text: str = "", facts: Any = None
+) -> Reply:
     waiting = {question.transport.connection_id for question in daemon.operator.waiting}
     now = daemon.reactor.seconds()
     rows = [_row(one, now, one.connection_id in waiting) for one in connections]
-    return Reply(headers=_CONNECTION_HEADERS, rows=rows)
+    return Reply(text, _CONNECTION_HEADERS, rows, facts or {})
 
 
 def _row(connection: Connection, now: float, waits: bool) -> tuple[Value, ...]:
@@ -184,23 +303,37 @@ def _row(connection: Connection, now: float, waits: bool) -> tuple[Value, ...]:
         connection.messages_received,
         connection.bytes_received,
         connection.bytes_sent,
-        "yes" if waits else "no",
+        waits,
     )
 
 
 _CONNECTION_HEADERS = ("ID", "SERVICE", "PEER", "AGE", "MESSAGES", "IN", "OUT", "WAITS")
 _SERVICE_HEADERS = ("SERVICE", "PROTOCOL", "LISTENS", "OPEN", "TOTAL")
 _SERVICE_COUNTS = ("MESSAGES", "DATAGRAMS", "IN", "OUT")
+_FOR = "[for DURATION]"
 
 #: Every command, by name.
 COMMANDS = {
     "help": Command((), "List the commands.", _help),
     "status": Command((), "Say how the daemon is.", _status),
     "services": Command((), "List the services and what they did.", _services),
-    "connections": Command((), "List the live connections.", _connections),
+    "connections": Command(
+        ("[AFTER]",), "List the live connections, those behind an id only.", _connections
+    ),
     "waiting": Command((), "List the connections that wait for a word, oldest first.", _waiting),
     "show": Command(("ID",), "Show one connection.", _show),
+    "watch": Command(("[SERVICE]",), "Show what happens from now on.", _watch),
+    "attend": Command((), "Watch, and be asked for the word of who waits.", _attend),
     "reply": Command(("ID", "TEXT"), "Send a text to one connection.", _reply, True),
+    "answer": Command(("ID", "[TEXT]"), "Answer one connection that waits.", _answer, True),
     "close": Command(("ID",), "Close one connection, what is owed sent first.", _close, True),
     "reset": Command(("ID",), "Reset one connection.", _reset, True),
+    "ban": Command(
+        ("SOURCE", _FOR), "Serve a network or address no more, and reset it.", banning.ban, True
+    ),
+    "unban": Command(("SOURCE",), "Serve it again.", banning.unban, True),
+    "bans": Command((), "List the bans.", banning.bans),
+    "reload": Command((), "Read the configuration anew.", _reload, True),
+    "drain": Command((), "Accept nobody any more; live connections go on.", _drain, True),
+    "log-level": Command(("LEVEL",), "Log from debug, info, warn or error on.", _log_level, True),
 }

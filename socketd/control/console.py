@@ -20,10 +20,11 @@ from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socketd.control.commands import CommandError, Reply, answer, execute
+from socketd.control.commands import answer, execute, report
+from socketd.control.forms import TEXT, Form, form_of
+from socketd.control.replies import CommandError, event_text
 from socketd.daemon import Daemon
 from socketd.events import CATALOGUE, Event, escaped
-from socketd.table import render
 
 PROMPT = "input the word:"
 
@@ -41,10 +42,12 @@ class Console(LineReceiver):
     """
     One operator at a line-based terminal.
 
+    @ivar who: how the log names him.
     @ivar daemon: what is watched and commanded.
     @ivar ended: fires when the terminal is closed.
     """
 
+    who = "operator"
     delimiter = b"\n"
     MAX_LENGTH = MAX_LINE
 
@@ -56,6 +59,7 @@ class Console(LineReceiver):
         self._left_out = 0
         self._skipping = False
         self._attached = False
+        self._service: str | None = None
         self.ended: Deferred[None] = Deferred()
 
     def connectionMade(self) -> None:
@@ -108,7 +112,7 @@ class Console(LineReceiver):
         elif line.startswith(b"/"):
             self._execute(line[1:])
         elif self.daemon.operator.waiting:
-            answer(self.daemon, self.daemon.operator.waiting[0], line)
+            answer(self.daemon, self.daemon.operator.waiting[0], line, self.who)
         elif line.strip():
             self._execute(line)
         self._update_prompt()
@@ -166,16 +170,36 @@ class Console(LineReceiver):
             self._prompting = False
             self._write(_ERASE_LINE if self._is_terminal else "\n")
 
+    def watch(self, service: str | None) -> None:
+        """
+        Show only what happens at one service, or everything again.
+        """
+        self._service = service
+
+    def attend(self) -> None:
+        """
+        Nothing: whoever sits here is asked for words as long as he can type.
+        """
+
     def _execute(self, line: bytes) -> None:
-        try:
-            reply = execute(self.daemon, line.decode("utf-8", "backslashreplace"))
-        except CommandError as problem:
-            self.show(str(problem))
+        form, command = form_of(line.decode("utf-8", "surrogateescape"))
+        done = execute(self.daemon, command, self)
+        done.addCallback(lambda reply: self.show(form.reply(reply)))
+        done.addErrback(self._explain, form)
+
+    def _explain(self, failure: Failure, form: Form) -> None:
+        problem = failure.value
+        if not isinstance(problem, CommandError):
+            problem = report(self.daemon, failure, self.who)
+        if form is TEXT:
+            # A person sees that it is no answer.
+            self.show("\n".join((str(problem), *problem.details)))
         else:
-            self.show(_as_text(reply))
+            self.show(form.error(problem))
 
     def _show_event(self, event: Event, facts: dict[str, Any]) -> None:
-        self.show(event.format.format(**facts))
+        if self._service in (None, facts.get("service")):
+            self.show(event_text(event, facts))
 
     def _write(self, text: str) -> None:
         self.transport.write(text.encode("utf-8", "backslashreplace"))  # type: ignore[union-attr]
@@ -247,9 +271,3 @@ def _give_up(result: object, timeout: float) -> None:
     """
     Leave a terminal that takes nothing as it is.
     """
-
-
-def _as_text(reply: Reply) -> str:
-    if reply.headers:
-        return render(reply.headers, [[str(cell) for cell in row] for row in reply.rows])
-    return reply.text

@@ -29,6 +29,9 @@ IPV6_INDEX = slice(16, 20)
 IPV4_DESTINATION = slice(8, 12)
 IPV6_DESTINATION = slice(0, 16)
 
+# The sizes of the two structures; a message that was cut has another.
+_IPV4_INFO_SIZE, _IPV6_INFO_SIZE = 12, 20
+
 _NANOSECONDS = 1_000_000_000
 
 
@@ -64,7 +67,8 @@ def arrival(buffer: memoryview) -> int | None:
     @return: nanoseconds since 1970; C{None} if it does not say.
     """
     for message in control_messages(buffer):
-        if (message.level, message.type) == (socket.SOL_SOCKET, SO_TIMESTAMPNS):
+        is_time = (message.level, message.type) == (socket.SOL_SOCKET, SO_TIMESTAMPNS)
+        if is_time and len(message.data) == _TIMESPEC.size:
             seconds, nanoseconds = _TIMESPEC.unpack(message.data)
             return int(seconds * _NANOSECONDS + nanoseconds)
     return None
@@ -74,9 +78,12 @@ def packet_info(buffer: memoryview) -> ControlMessage | None:
     """
     Find the message that says which address a datagram was sent to.
     """
-    wanted = ((socket.IPPROTO_IP, IP_PKTINFO), (socket.IPPROTO_IPV6, IPV6_PKTINFO))
+    wanted = (
+        (socket.IPPROTO_IP, IP_PKTINFO, _IPV4_INFO_SIZE),
+        (socket.IPPROTO_IPV6, IPV6_PKTINFO, _IPV6_INFO_SIZE),
+    )
     for message in control_messages(buffer):
-        if (message.level, message.type) in wanted:
+        if (message.level, message.type, len(message.data)) in wanted:
             return message
     return None
 

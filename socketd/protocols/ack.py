@@ -55,7 +55,7 @@ class Ack(MessageProtocol):
     def message_received(self, message: bytes) -> None:
         if self._options.framing == "line":
             message = message.removesuffix(b"\n").removesuffix(b"\r")
-        self.transport.write(message + self._options.reply)
+        self.answer(message + self._options.reply)
         wanted = self._options.operator
         if wanted == "always" or (wanted == "auto" and self._operator.attended):
             self._ask()
@@ -74,7 +74,7 @@ class Ack(MessageProtocol):
         Send the operator's word and go on with what waited behind it.
         """
         self._question = None
-        self.transport.write(word)
+        self.answer(word)
         self.go_on()
 
 

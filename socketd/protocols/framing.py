@@ -10,7 +10,7 @@ from typing import Any
 from typing import Protocol as TypingProtocol
 
 from attrs import define, field
-from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPullProducer
 from twisted.internet.protocol import Protocol
 from zope.interface import implementer
 
@@ -26,6 +26,10 @@ MAX_MESSAGE = 64 * 1024
 
 #: What may come while an answer has to wait; beyond it the peer is not read from.
 MAX_BEHIND = 64 * 1024
+
+#: Answers that are sent at once; a receive of short lines has tens of thousands,
+#: and the rest waits until the peer has taken these.
+MAX_ANSWERS = 64
 
 #: What the bookkeeping of one received piece counts for, however short it is.
 COST_OF_PIECE = 1024
@@ -138,7 +142,7 @@ class Framing(TypingProtocol):
 FRAMINGS: dict[str, Callable[[int], Framing]] = {"chunk": Chunks, "line": Lines}
 
 
-@implementer(IHalfCloseableProtocol)
+@implementer(IHalfCloseableProtocol, IPullProducer)
 class MessageProtocol(Protocol):
     """
     A protocol that answers messages, one after the other.
@@ -158,6 +162,8 @@ class MessageProtocol(Protocol):
         self._framing = FRAMINGS[framing](max_message)
         self._received: deque[Iterator[bytes]] = deque()
         self._behind = 0
+        self._answers = 0
+        self._producing = False
         self.ended = False
 
     def dataReceived(self, data: bytes) -> None:
@@ -201,6 +207,27 @@ class MessageProtocol(Protocol):
         """
         raise NotImplementedError
 
+    def answer(self, data: bytes) -> None:
+        """
+        Send an answer, or a part of one.
+        """
+        if data:
+            self._answers += 1
+            self.transport.write(data)
+
+    def resumeProducing(self) -> None:
+        """
+        Answer more, now that the peer has taken what it was sent.
+        """
+        self.go_on()
+
+    def stopProducing(self) -> None:
+        """
+        Answer nothing any more: the peer is gone.
+        """
+        self._producing = False
+        self._received.clear()
+
     def finish(self) -> None:
         """
         Take no further message, and close once all answers are sent.
@@ -213,10 +240,12 @@ class MessageProtocol(Protocol):
         Answer the messages that are there, up to one that has to wait.
         """
         try:
-            self._answer_received()
+            more = self._answer_received()
         except MessageTooLong:
             self.finish()
-        if self.waiting:
+            more = False
+        self._produce(more)
+        if more or self.waiting:
             return
         if self.ended:
             self.transport.loseConnection()
@@ -224,10 +253,32 @@ class MessageProtocol(Protocol):
             self.transport.resumeProducing()
         self._behind = 0
 
-    def _answer_received(self) -> None:
+    def _produce(self, more: bool) -> None:
+        """
+        Be asked for more when the peer has taken what it was sent, and receive
+        nothing until then.
+        """
+        if more is self._producing:
+            return
+        self._producing = more
+        if more:
+            self.transport.pauseProducing()
+            self.transport.registerProducer(self, False)
+        else:
+            self.transport.unregisterProducer()
+            self.transport.resumeProducing()
+
+    def _answer_received(self) -> bool:
+        """
+        @return: whether there is more to answer than goes at once.
+        """
+        self._answers = 0
         while self._received and not self.waiting:
+            if self._answers >= MAX_ANSWERS:
+                return True
             message = next(self._received[0], None)
             if message is None:
                 self._received.popleft()
             else:
                 self.message_received(message)
+        return False

@@ -41,7 +41,7 @@ class Reply(MessageProtocol):
         self._close = options.close
 
     def message_received(self, message: bytes) -> None:
-        self.transport.write(self._reply)
+        self.answer(self._reply)
         if self._close:
             self.finish()
 

@@ -30,7 +30,7 @@ class Upper(MessageProtocol):
     """
 
     def message_received(self, message: bytes) -> None:
-        self.transport.write(message.upper())
+        self.answer(message.upper())
 
 
 class UpperDatagrams(DatagramProtocol):

@@ -51,7 +51,8 @@ class Complaint:
             subject += f" {_shown(self.option)}"
         if self.value is not None:
             subject += f" = {_shown(self.value)}"
-        return ": ".join(part for part in (place, subject.strip(), self.message) if part)
+        message = _escaped(self.message)
+        return ": ".join(part for part in (place, subject.strip(), message) if part)
 
 
 class SettingsError(Exception):
@@ -81,6 +82,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"known are {', '.join(names)}"
 
 
+def _escaped(text: str) -> str:
+    return text.encode("unicode_escape").decode("ascii").replace("\\\\", "\\")
+
+
 def _shown(value: str) -> str:
-    one_line = value.encode("unicode_escape").decode("ascii").replace("\\\\", "\\")
+    one_line = _escaped(value)
     return one_line if len(one_line) <= SHOWN_VALUE else one_line[:SHOWN_VALUE] + "..."

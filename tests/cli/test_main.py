@@ -20,12 +20,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd import cli
 from socketd.cli import main as main_module
+from socketd.cli import operations
 from socketd.cli.errors import CommandError, Terminated
 from socketd.cli.main import SUBCOMMANDS, main
 from socketd.cli.output import emit, explained
 from tests.cli.support import CommandTestCase, environment
 
-OURS = ("send", "chat", "time", "certificate", "options")
+OURS = ("console", "send", "chat", "time", "ping", "certificate", "options")
 DAEMON_FREE = [
     path
     for path in sorted(Path(cli.__file__).parent.glob("*.py"))
@@ -210,11 +211,20 @@ class ModuleTests(SynchronousTestCase):
             self.assertEqual(module.NAME, name)
             self.assertNotIn("\n", module.HELP)
 
+    def test_operations(self) -> None:
+        """
+        So has each that asks a running daemon, in one table.
+        """
+        self.assertEqual(tuple(operations.OPERATIONS), main_module.OPERATIONS)
+        for name, operation in operations.OPERATIONS.items():
+            self.assertEqual(operation.NAME, name)
+            self.assertNotIn("\n", operation.HELP)
+
     def test_stands_apart(self) -> None:
         """
-        The command knows nothing of the daemon.
+        The command knows nothing of the daemon, but it may read a configuration.
         """
-        allowed = ("socketd.cli.", "socketd.table", "socketd.cli")
+        allowed = ("socketd.cli", "socketd.table", "socketd.settings.", "socketd.configuration.")
         for path in DAEMON_FREE:
             for name in imports_of(path):
                 if name.startswith("socketd."):
@@ -257,10 +267,12 @@ class CommandTests(CommandTestCase):
         """
         code = (
             "import sys; from socketd.cli.main import main; main(['options']); "
+            "main(['status', '--control', '/nowhere']); "
             "sys.exit('twisted.internet' in sys.modules)"
         )
-        outcome = await self.python(code)
-        self.assertEqual(outcome[1:], (b"", 0))
+        _, errors, status = await self.python(code)
+        self.assertTrue(errors.startswith(b"socketd status: /nowhere: no daemon there"), errors)
+        self.assertEqual(status, 0)
 
     async def test_late_openssl(self) -> None:
         """

@@ -4,10 +4,18 @@ Tests for L{socketd.control.commands}.
 
 from __future__ import annotations
 
+from typing import Any
+
+from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.control.commands import COMMANDS, CommandError, Reply, execute
-from tests.control.fakes import connect, make_daemon, watch
+from socketd.admission import BANNED, MAX_BANS
+from socketd.control.commands import COMMANDS, MAX_ROWS, execute
+from socketd.control.replies import CommandError, Reply, reply_json, reply_text
+from socketd.control.seat import Seat
+from socketd.daemon import DRAINS, SERVING, Reloaded
+from socketd.settings.networks import parse_networks
+from tests.control.fakes import FakeSeat, connect, make_daemon, watch
 
 HEADERS = ("ID", "SERVICE", "PEER", "AGE", "MESSAGES", "IN", "OUT", "WAITS")
 
@@ -19,18 +27,29 @@ class Case(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.daemon = make_daemon()
+        self.seat = FakeSeat()
+        _: Seat = self.seat
 
     def execute(self, line: str) -> Reply:
         """
         Carry a command out.
         """
-        return execute(self.daemon, line)
+        reply: Reply = self.successResultOf(execute(self.daemon, line, self.seat))
+        return reply
+
+    def problem(self, line: str) -> CommandError:
+        """
+        Have a command that cannot be carried out.
+        """
+        failure = self.failureResultOf(execute(self.daemon, line, self.seat), CommandError)
+        found: CommandError = failure.value
+        return found
 
     def refused(self, line: str) -> str:
         """
         Say why a command cannot be carried out.
         """
-        return str(self.assertRaises(CommandError, execute, self.daemon, line))
+        return str(self.problem(line))
 
 
 class LineTests(Case):
@@ -40,15 +59,14 @@ class LineTests(Case):
 
     def test_unknown(self) -> None:
         """
-        What is no command is answered with the nearest one, or all of them.
+        What is no command is answered with the nearest one, where one is near.
         """
-        known = ", ".join(sorted(COMMANDS))
         expected = {
             "stauts": "stauts is no command; did you mean status?",
             "Status": "Status is no command; did you mean status?",
             "conections 3": "conections is no command; did you mean connections?",
-            "xyzzy": f"xyzzy is no command; known are {known}",
-            "": f" is no command; known are {known}",
+            "xyzzy": "xyzzy is no command; help lists all",
+            "": " is no command; help lists all",
         }
         self.assertEqual({line: self.refused(line) for line in expected}, expected)
 
@@ -112,8 +130,18 @@ class LineTests(Case):
         """
         for name, command in COMMANDS.items():
             self.assertTrue(command.help.endswith("."), name)
-            self.assertTrue(name.isidentifier() and name.islower(), name)
-            self.assertEqual([word.upper() for word in command.arguments], [*command.arguments])
+            self.assertRegex(name, "^[a-z]+(-[a-z]+)?$")
+            for form in command.arguments:
+                self.assertRegex(form, r"^([A-Z]+|\[(for )?[A-Z]+\])$")
+
+    def test_statuses(self) -> None:
+        """
+        What is written wrongly has status 2, what cannot be done now status 1.
+        """
+        for line in ("stauts", "show", "ban x", "ban 192.0.2.1 10m", "log-level loud"):
+            self.assertEqual(self.problem(line).status, 2, line)
+        for line in ("show 7", "answer 7", "unban 192.0.2.1", "watch nothing", "drain"):
+            self.assertEqual(self.problem(line).status, 1, line)
 
     def test_logged(self) -> None:
         """
@@ -122,7 +150,7 @@ class LineTests(Case):
         """
         connect(self.daemon)
         seen = watch(self.daemon)
-        for line in ("help", "status", "services", "connections", "waiting", "show 1"):
+        for line in ("help", "status", "services", "connections", "waiting", "show 1", "bans"):
             self.execute(line)
         self.refused("close 7")
         self.assertEqual(seen, [])
@@ -198,8 +226,8 @@ class LookTests(Case):
         self.assertEqual(
             self.execute("connections").rows,
             [
-                (1, "ack", "192.0.2.1:7", 3.2, 1, 5, 6, "yes"),
-                (2, "shout", "[::1]:8", 2.0, 0, 0, 0, "no"),
+                (1, "ack", "192.0.2.1:7", 3.2, 1, 5, 6, True),
+                (2, "shout", "[::1]:8", 2.0, 0, 0, 0, False),
             ],
         )
 
@@ -220,8 +248,10 @@ class LookTests(Case):
         connect(self.daemon, "shout", "192.0.2.1:7").receive(b"hello")
         reply = self.execute("show 1")
         self.assertEqual(reply.headers, ("FIELD", "VALUE"))
-        values = (1, "shout", "192.0.2.1:7", 0.0, 1, 5, 5, "no")
+        values = (1, "shout", "192.0.2.1:7", 0.0, 1, 5, 5, False)
         self.assertEqual(reply.rows, list(zip(HEADERS, values)))
+        names = [header.lower() for header in HEADERS]
+        self.assertEqual(reply.facts["connection"], dict(zip(names, values)))
 
 
 class ActTests(Case):
@@ -281,3 +311,309 @@ class ActTests(Case):
         connection = connect(self.daemon)
         self.assertEqual(self.execute("reset 1"), Reply("reset 1"))
         self.assertTrue(connection.disconnected)
+
+    def test_reply_keeps_bytes(self) -> None:
+        """
+        Bytes that are no text go as they were typed, spaces at the end too.
+        """
+        connection = connect(self.daemon, "shout")
+        self.execute("reply 1 \udcff  ")
+        self.assertEqual(connection.value(), b"\xff  ")
+
+    def test_answer(self) -> None:
+        """
+        C{answer} is the word for a connection that waits; the empty one is one, too.
+        """
+        first, second = connect(self.daemon), connect(self.daemon)
+        first.receive(b"a")
+        second.receive(b"b")
+        self.assertEqual(self.execute("answer 2 yes"), Reply("answered 2"))
+        self.assertEqual(self.execute("answer 1"), Reply("answered 1"))
+        self.assertEqual((first.value(), second.value()), (b"a!", b"b!yes"))
+        self.assertEqual(self.daemon.operator.waiting, ())
+
+    def test_answer_too_late(self) -> None:
+        """
+        A word for somebody whom another operator has answered goes nowhere.
+        """
+        connection = connect(self.daemon)
+        connection.receive(b"a")
+        self.execute("answer 1 mine")
+        self.assertEqual(self.refused("answer 1 late"), "1 does not wait; see waiting")
+        self.assertEqual(connection.value(), b"a!mine")
+
+
+class ManyTests(Case):
+    """
+    Tests for more connections than one answer lists.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        for _ in range(MAX_ROWS + 2):
+            connect(self.daemon, "shout")
+
+    def test_pages(self) -> None:
+        """
+        The answer says how many are left and how to ask for them.
+        """
+        reply = self.execute("connections")
+        self.assertEqual(len(reply.rows), MAX_ROWS)
+        self.assertEqual(reply.text, f"2 more; write connections {MAX_ROWS}")
+        self.assertEqual(dict(reply.facts), {"more": 2, "after": MAX_ROWS})
+
+    def test_last_page(self) -> None:
+        """
+        The last answer says nothing of the kind.
+        """
+        reply = self.execute(f"connections {MAX_ROWS}")
+        self.assertEqual([row[0] for row in reply.rows], [MAX_ROWS + 1, MAX_ROWS + 2])
+        self.assertEqual((reply.text, dict(reply.facts)), ("", {}))
+
+    def test_many_waiting(self) -> None:
+        """
+        So many of those that wait are listed, too: the oldest.
+        """
+        for _ in range(MAX_ROWS + 2):
+            connect(self.daemon).receive(b"a")
+        reply = self.execute("waiting")
+        self.assertEqual((len(reply.rows), reply.text), (MAX_ROWS, "2 more"))
+
+    def test_bad_page(self) -> None:
+        """
+        What is no id is refused.
+        """
+        self.assertEqual(
+            self.refused("connections x"), "x is no id; write connections [AFTER]"
+        )
+
+
+class SeatTests(Case):
+    """
+    Tests for the commands that change what an operator is shown.
+    """
+
+    def test_watch(self) -> None:
+        """
+        C{watch} asks for one service's events, or for all.
+        """
+        self.assertEqual(self.execute("watch ack"), Reply("watching ack"))
+        self.assertEqual(self.execute("watch"), Reply("watching everything"))
+        self.assertEqual(self.seat.asked, ["ack", None])
+
+    def test_unknown_service(self) -> None:
+        """
+        A service that is none is answered with the nearest.
+        """
+        self.assertEqual(
+            self.refused("watch shuot"), "shuot is no service; did you mean shout?"
+        )
+
+    def test_attend(self) -> None:
+        """
+        C{attend} makes an operator of whoever sits there.
+        """
+        self.execute("attend")
+        self.assertEqual(self.seat.asked, ["attend"])
+
+
+class BanTests(Case):
+    """
+    Tests for C{ban}, C{unban} and C{bans}.
+    """
+
+    def admitted(self, host: str, service: int = 0) -> str | None:
+        """
+        Ask the door of a service.
+        """
+        door = self.daemon.socket_services[service].site.door
+        return door.let_in(2, (host, 50000))[0]
+
+    def test_ban(self) -> None:
+        """
+        Whoever is banned is let in by no service, and what he has is reset.
+        """
+        banned = [connect(self.daemon, "ack", "192.0.2.7:1"), connect(self.daemon, "shout",
+                  "192.0.2.9:1")]  # fmt: skip
+        other = connect(self.daemon, "ack", "192.0.3.7:1")
+        local = connect(self.daemon, "ack", "unix /run/x")
+        reply = self.execute("ban 192.0.2.0/24")
+        self.assertEqual(reply.text, "banned 192.0.2.0/24; 2 connections reset")
+        self.assertEqual([one.disconnected for one in banned], [True, True])
+        self.assertEqual([one.disconnected for one in (other, local)], [False, False])
+        for service in (0, 1):
+            self.assertEqual(self.admitted("192.0.2.200", service), BANNED)
+            self.assertEqual(self.admitted("192.0.3.7", service), None)
+
+    def test_mapped(self) -> None:
+        """
+        An IPv4 peer of an IPv6 socket is banned as the IPv4 peer that he is.
+        """
+        peer = connect(self.daemon, "ack", "[::ffff:192.0.2.7]:1")
+        self.execute("ban 192.0.2.7")
+        self.assertTrue(peer.disconnected)
+
+    def test_for_a_while(self) -> None:
+        """
+        A ban with a duration ends with it.
+        """
+        reply = self.execute("ban 192.0.2.7 for 10m")
+        self.assertEqual(reply.text, "banned 192.0.2.7/32 for 600 s; 0 connections reset")
+        self.daemon.reactor.advance(599)
+        self.assertEqual(self.execute("bans").rows, [("192.0.2.7/32", 1.0)])
+        self.assertEqual(self.admitted("192.0.2.7"), BANNED)
+        self.daemon.reactor.advance(1)
+        self.assertEqual(self.execute("bans").rows, [])
+        self.assertEqual(self.admitted("192.0.2.7"), None)
+
+    def test_forgets(self) -> None:
+        """
+        The guards forget their verdicts at each change, so that it holds at once.
+        """
+        forgotten: list[str] = []
+        for service in self.daemon.socket_services:
+            self.patch(service, "forget_sources", lambda name=service.name: forgotten.append(name))
+        for line in ("ban 192.0.2.7", "unban 192.0.2.7"):
+            self.execute(line)
+            self.assertEqual(forgotten, ["ack", "shout"])
+            forgotten.clear()
+
+    def test_unban(self) -> None:
+        """
+        C{unban} lifts exactly that ban.
+        """
+        self.execute("ban 192.0.2.0/24")
+        self.assertEqual(
+            self.refused("unban 192.0.2.7"), "192.0.2.7/32 is not banned; see bans"
+        )
+        self.assertEqual(self.execute("unban 192.0.2.0/24").text, "192.0.2.0/24 is served again")
+        self.assertEqual(self.admitted("192.0.2.7"), None)
+
+    def test_list(self) -> None:
+        """
+        C{bans} lists them, also those without end.
+        """
+        self.execute("ban 2001:db8::/32")
+        self.execute("ban 192.0.2.7 for 1h")
+        reply = self.execute("bans")
+        self.assertEqual(reply.headers, ("SOURCE", "SECONDS"))
+        self.assertEqual(reply.rows, [("2001:db8::/32", None), ("192.0.2.7/32", 3600.0)])
+
+    def test_wrong(self) -> None:
+        """
+        What is no network, nobody or everybody is refused; nothing is banned.
+        """
+        for line in (
+            "ban x", "ban any", "ban loopback", "ban 0.0.0.0/0", "ban ::/0", "ban 192.0.2.1/24",
+            "ban 192.0.2.1,192.0.2.2", "ban 192.0.2.1 10m", "ban 192.0.2.1 for", "ban ,",
+            "ban 192.0.2.1 for ever", "ban 192.0.2.1 for 0s", "ban \x1b[2J", "ban fe80::1%lo",
+        ):
+            message = self.refused(line)
+            self.assertTrue(message.isprintable() and len(message) < 300, message)
+            self.assertEqual(len(self.daemon.bans), 0, line)
+
+    def test_full(self) -> None:
+        """
+        A full table takes no more, and keeps what it has.
+        """
+        for number in range(MAX_BANS):
+            (network,) = parse_networks(f"10.0.{number // 256}.{number % 256}")
+            self.daemon.bans.add(network)
+        self.assertEqual(
+            self.refused("ban 192.0.2.1"), f"there are {MAX_BANS} bans already; unban one first"
+        )
+        self.execute("ban 10.0.0.1 for 1s")
+        self.assertEqual(len(self.daemon.bans), MAX_BANS)
+
+
+class DaemonTests(Case):
+    """
+    Tests for the commands that change the daemon.
+    """
+
+    def reloads(self, outcome: Any) -> None:
+        """
+        Have a reload end in some way.
+        """
+        self.patch(self.daemon, "reload", lambda: outcome)
+
+    def test_reload(self) -> None:
+        """
+        C{reload} says what has changed.
+        """
+        self.reloads(Reloaded(changes=("echo: added", "ack: removed")))
+        reply = self.execute("reload")
+        self.assertEqual(reply.text, "reloaded\necho: added\nack: removed")
+        self.assertEqual(dict(reply.facts), {"changes": ["echo: added", "ack: removed"]})
+
+    def test_reload_of_the_same(self) -> None:
+        """
+        It says so, too, where nothing has.
+        """
+        self.reloads(Reloaded())
+        self.assertEqual(self.execute("reload").text, "reloaded; nothing changed")
+
+    def test_reload_of_a_bad_file(self) -> None:
+        """
+        A file that cannot be used is an error of its own, with all complaints.
+        """
+        complaints = ("x.ini:1: bad", "x.ini:2: worse")
+        self.reloads(Reloaded(complaints=complaints))
+        problem = self.problem("reload")
+        self.assertEqual(str(problem), "the configuration stays as it was")
+        self.assertEqual((problem.status, problem.details), (78, complaints))
+
+    def test_drain(self) -> None:
+        """
+        C{drain} closes the door, and C{status} says it.
+        """
+        self.daemon.state = SERVING
+        connect(self.daemon)
+        self.assertEqual(self.execute("drain").text, "draining; 1 connections go on")
+        self.assertEqual(self.daemon.state, DRAINS)
+        status = self.execute("status")
+        self.assertTrue(status.text.endswith(" waiting, draining"), status.text)
+        self.assertEqual(status.facts["state"], DRAINS)
+
+    def test_log_level(self) -> None:
+        """
+        C{log-level} is the journal's from then on.
+        """
+        self.execute("log-level debug")
+        self.assertIs(self.daemon.journal.level, LogLevel.debug)
+        self.assertEqual(
+            self.refused("log-level wran"), "wran is no level; did you mean warn?"
+        )
+        self.assertIs(self.daemon.journal.level, LogLevel.debug)
+
+    def test_failure(self) -> None:
+        """
+        What goes wrong inside a command is the failure of that command.
+        """
+        def fail() -> None:
+            raise RuntimeError("why")
+
+        self.patch(self.daemon, "reload", fail)
+        self.failureResultOf(execute(self.daemon, "reload", self.seat), RuntimeError)
+
+
+class FormTests(Case):
+    """
+    Tests for how replies are written.
+    """
+
+    def test_text(self) -> None:
+        """
+        A table has no empty line, words for yes and no, and a dash for nothing.
+        """
+        reply = Reply("2 more", ("A", "B"), [(True, None), (False, 1.5)])
+        self.assertEqual(reply_text(reply), "A    B\nyes  -\nno   1.5\n2 more")
+
+    def test_json(self) -> None:
+        """
+        The same for programs is one object in one line.
+        """
+        reply = Reply("2 more", ("A", "B"), [(True, None)], {"more": 2})
+        expected = '{"ok": true, "text": "2 more", "columns": ["a", "b"], '
+        expected += '"rows": [{"a": true, "b": null}], "more": 2}'
+        self.assertEqual(reply_json(reply), expected)

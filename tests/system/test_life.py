@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 from pathlib import Path
+from typing import Any
 
 from tests.system.running import DEADLINE, Daemon, SystemCase, in_thread, read_exactly, read_to_end
 
@@ -242,3 +243,113 @@ class StopTests(SystemCase):
             daemon.address("echo", "unix")
             self.assertTrue(path.is_socket())
         self.assertFalse(path.exists())
+
+
+class EndingTests(SystemCase):
+    """
+    Reloads and signals that come at awkward times.
+    """
+
+    def owed(self, daemon: Daemon, service: str) -> socket.socket:
+        """
+        Connect somebody who is owed more than he takes.
+        """
+        sock = daemon.connect(service)
+        sock.setblocking(False)
+        try:
+            while True:
+                sock.send(b"x" * 65536)
+        except BlockingIOError:
+            sock.settimeout(DEADLINE)
+        return sock
+
+    @in_thread
+    def test_reload_while_stopping(self) -> None:
+        """
+        A SIGHUP while the daemon stops neither ends it nor changes anything; what is
+        owed is still sent.
+        """
+        ini = INI.format(drain="1h")
+        with self.daemon(ini) as daemon:
+            with self.owed(daemon, "echo") as sock:
+                daemon.ask_to_stop()
+                daemon.output.wait_for("stopping; 1 connections")
+                self.write("socketd.ini", ini + "[upper]\nlisten = tcp:0\n")
+                daemon._process.send_signal(signal.SIGHUP)
+                self.assertTrue(read_to_end(sock, 1 << 20).endswith(b"x"))
+            self.assertEqual(daemon.wait(), 0)
+            self.assertNotIn("reloaded", daemon.output.text)
+            self.assertNotIn("upper listens", daemon.output.text)
+
+    @in_thread
+    def test_stop_waits_for_removed(self) -> None:
+        """
+        A stop right after a reload waits for the peers of a service that is gone, too.
+        """
+        more = "[upper]\nlisten = tcp:0:interface=127.0.0.1\n"
+        ini = INI.format(drain="1h")
+        with self.daemon(ini + more) as daemon:
+            with self.owed(daemon, "upper") as sock:
+                self.write("socketd.ini", ini)
+                daemon._process.send_signal(signal.SIGHUP)
+                daemon.output.wait_for(r"reloaded: \[upper\] removed")
+                daemon.ask_to_stop()
+                daemon.output.wait_for("stopping; 1 connections")
+                self.assertTrue(read_to_end(sock, 1 << 20).endswith(b"X"))
+            self.assertEqual(daemon.wait(), 0)
+
+    @in_thread
+    def test_renamed_under_load(self) -> None:
+        """
+        While a service gets other names, and TCP and UNIX peers come and go, each of
+        them is served at the same addresses.
+        """
+        path = self.directory / "a.sock"
+        ini = "[{}]\nprotocol = echo\nlog_connections = no\n"
+        ini += f"listen = tcp:0:interface=127.0.0.1, unix:{path}\n"
+        problems: list[Exception] = []
+        ended = threading.Event()
+        with self.daemon(ini.format("echo")) as daemon:
+            places: list[tuple[int, Any]] = [
+                (socket.AF_INET, daemon.address("echo")),
+                (socket.AF_UNIX, str(path)),
+            ]
+
+            def load() -> None:
+                try:
+                    while not ended.is_set():
+                        for family, name in places:
+                            with socket.socket(family) as sock:
+                                sock.settimeout(DEADLINE)
+                                sock.connect(name)
+                                sock.sendall(b"hello")
+                                assert read_exactly(sock, 5) == b"hello"
+                except Exception as problem:
+                    problems.append(problem)
+
+            thread = threading.Thread(target=load)
+            thread.start()
+            for turn in range(10):
+                self.write("socketd.ini", ini.format(f"echo-{turn}"))
+                daemon._process.send_signal(signal.SIGHUP)
+                daemon.output.wait_for(rf"\[echo-{turn}\] added")
+            ended.set()
+            thread.join(DEADLINE)
+        self.assertEqual(problems, [])
+
+    @in_thread
+    def test_many_hangups(self) -> None:
+        """
+        A burst of SIGHUP is read as often as the kernel tells of it, and ends with what
+        the file says last.
+        """
+        ini = INI.format(drain="10s")
+        with self.daemon(ini) as daemon:
+            with daemon.connect("echo") as sock:
+                for _ in range(50):
+                    daemon._process.send_signal(signal.SIGHUP)
+                self.write("socketd.ini", ini + "max_connections = 77\n")
+                daemon._process.send_signal(signal.SIGHUP)
+                daemon.output.wait_for(r"reloaded: \[echo\] max_connections changed")
+                sock.sendall(b"hello")
+                self.assertEqual(read_exactly(sock, 5), b"hello")

@@ -122,7 +122,8 @@ class ShippedTests(SeedCase):
         ini = SHIPPED.read_text(encoding="utf-8")
         ports = [match.groups() for match in _PORT.finditer(ini)]
         seeds = [("tcp", "12345"), ("udp", "12345"), ("tcp", "8080"), ("tcp6", "8080")]
-        self.assertEqual(ports, [*seeds, ("tcp", "6789"), ("tcp", "9999")])
+        expected = [*seeds, ("tcp", "6789"), ("tcp", "9999")]
+        self.assertEqual(ports[: len(expected)], expected)
         self.assertEqual(len(re.findall(r"interface=(127\.0\.0\.1|\\:\\:1)\b", ini)), len(ports))
 
 

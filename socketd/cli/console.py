@@ -1,0 +1,156 @@
+"""
+C{socketd console}: be an operator of a running daemon.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import termios
+import tty
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from socketd.cli.address import Address
+from socketd.cli.client import run_client
+from socketd.cli.control_socket import add_control, find_socket
+from socketd.cli.dialing import connect_stream
+from socketd.cli.interfaces import IInput, IOutput
+from socketd.cli.link import Valve
+from socketd.cli.operating import Operating
+from socketd.cli.stdio import StandardInput, StandardOutput
+from socketd.cli.stream import StreamLink
+from socketd.cli.views import FullScreen, IView, LineView
+
+NAME = "console"
+HELP = "attend a running daemon: see what happens, give the word to who waits, type commands"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """
+    Declare the arguments.
+
+    @param parser: the parser of this subcommand.
+    """
+    parser.add_argument(
+        "--lines", action="store_true", help="no full screen, not even at a terminal"
+    )
+    add_control(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """
+    Be an operator.
+
+    @param arguments: what was parsed.
+    @return: the exit status.
+    """
+    path = find_socket(arguments.control, os.environ, os.geteuid())
+    address = Address(path, "unix", path=path)
+    is_full = not arguments.lines and os.isatty(0) and os.isatty(1)
+
+    async def client(reactor: Any) -> None:
+        output = StandardOutput(reactor)
+        view: IView = LineView(lambda text: output.write(_encoded(text)))
+        if is_full:
+            view = screen = FullScreen(
+                lambda text: output.write(_encoded(text)), lambda: os.get_terminal_size(1)
+            )
+            signal.signal(signal.SIGWINCH, lambda *_: reactor.callFromThread(screen.resize))
+        await operate(reactor, address, view, StandardInput(reactor), output, arguments.timeout)
+
+    with _keys(0) if is_full else _nothing():
+        return run_client(address, client)
+
+
+async def operate(
+    reactor: Any, address: Address, view: IView, source: IInput, output: IOutput, timeout: float
+) -> None:
+    """
+    Connect, and attend until one side ends.
+
+    @param reactor: the reactor.
+    @param address: the control socket.
+    @param view: what the operator sees.
+    @param source: what he types.
+    @param output: what the view is written to.
+    @param timeout: how many seconds connecting may take.
+    @raise Exception: what L{socketd.cli.reasons.explain} can put in words.
+    """
+    operating = Operating(view)
+    link = StreamLink(operating)
+    await connect_stream(reactor, address, link, timeout)
+    # A terminal that takes nothing holds up the daemon's socket, which counts what is lost then.
+    output.registerProducer(Valve(link.pause, link.resume, link.abort), True)
+    operating.start(link)
+    source.start(Keyboard(view, operating))
+    failure = await operating.done
+    source.pause()
+    await output.finish()
+    if failure is not None:
+        raise failure
+
+
+class Keyboard:
+    """
+    What is typed, on its way to the view.
+    """
+
+    def __init__(self, view: IView, operating: Operating) -> None:
+        """
+        Connect the two.
+
+        @param view: what takes it.
+        @param operating: what ends without it.
+        """
+        self._view = view
+        self._operating = operating
+
+    def input_received(self, data: bytes) -> None:
+        """
+        Hand it on.
+
+        @param data: some bytes.
+        """
+        self._view.take(data)
+
+    def input_ended(self) -> None:
+        """
+        Hand that on, too.
+        """
+        self._view.take_end()
+
+    def input_failed(self, error: OSError) -> None:
+        """
+        End: a terminal that is gone cannot be read.
+
+        @param error: why.
+        """
+        self._operating.ended()
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode(getattr(sys.stdout, "encoding", None) or "utf-8", "backslashreplace")
+
+
+@contextmanager
+def _keys(descriptor: int) -> Iterator[None]:
+    """
+    Have a terminal hand over each key, and show none by itself; Ctrl-C stays a signal.
+    """
+    before = termios.tcgetattr(descriptor)
+    tty.setcbreak(descriptor)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+        # Whatever ended it: the scrolling region is the whole screen again.
+        os.write(1, b"\x1b7\x1b[r\x1b8")
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield

@@ -1,0 +1,270 @@
+"""
+What the console of a running daemon looks like: line after line, or a full screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from socketd.cli.editor import Complete, Editor, columns
+
+ASKING = "input the word:"
+COMMANDING = "> "
+
+LEAST_ROWS = 4
+"""
+A terminal with fewer rows has none to spare for a status line.
+"""
+
+MAX_LINE = 65536
+"""
+What is typed without a line end for longer is no line.
+"""
+
+_CLEAR_LINE = "\x1b[2K"
+_REVERSE, _PLAIN = "\x1b[7m", "\x1b[m"
+
+
+class IView(Protocol):
+    """
+    What is shown to the operator, and what he types.
+
+    @ivar typed: called with each line.
+    @ivar ended: called when he will type no more.
+    """
+
+    typed: Callable[[str], object]
+    ended: Callable[[], object]
+
+    def begin(self, complete: Complete) -> None:
+        """
+        Begin to show.
+
+        @param complete: what could stand where the cursor is.
+        """
+
+    def show(self, text: str) -> None:
+        """
+        Show something that happened, or an answer.
+
+        @param text: harmless lines, without the last line end.
+        """
+
+    def set_state(self, asks: bool, status: str) -> None:
+        """
+        Show how things stand.
+
+        @param asks: whether the next line is a word for somebody.
+        @param status: who waits, and how many are there.
+        """
+
+    def take(self, data: bytes) -> None:
+        """
+        Take what was typed.
+
+        @param data: some bytes.
+        """
+
+    def take_end(self) -> None:
+        """
+        Take the end of the input.
+        """
+
+    def close(self) -> None:
+        """
+        Leave the terminal as it was.
+        """
+
+
+class LineView:
+    """
+    One line after the other, for pipes and files.
+    """
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        """
+        Begin with nothing shown.
+
+        @param write: what takes text.
+        """
+        self.typed: Callable[[str], object] = lambda line: None
+        self.ended: Callable[[], object] = lambda: None
+        self._write = write
+        self._rest = b""
+        self._asks = False
+
+    def begin(self, complete: Complete) -> None:
+        """
+        Do nothing: there are no keys here.
+
+        @param complete: not used.
+        """
+
+    def show(self, text: str) -> None:
+        """
+        Write lines.
+
+        @param text: the lines.
+        """
+        self._write(text + "\n")
+
+    def set_state(self, asks: bool, status: str) -> None:
+        """
+        Ask for the word, once.
+
+        @param asks: whether somebody waits.
+        @param status: not used: what happens tells it.
+        """
+        if asks and not self._asks:
+            self._write(ASKING + "\n")
+        self._asks = asks
+
+    def take(self, data: bytes) -> None:
+        """
+        Take some lines.
+
+        @param data: some bytes.
+        """
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self._rest = self._rest[:MAX_LINE]
+        for line in lines:
+            self.typed(line.decode("utf-8", "surrogateescape"))
+
+    def take_end(self) -> None:
+        """
+        Take what is left as the last line.
+        """
+        if self._rest:
+            self.take(b"\n")
+        self.ended()
+
+    def close(self) -> None:
+        """
+        Do nothing: nothing was changed.
+        """
+
+
+class FullScreen:
+    """
+    What happens scrolls by; below it stand a line with who waits, and one to type in.
+
+    The terminal's own scrolling region is used, and its ordinary screen: what has scrolled by
+    can be looked at when the console is left.
+    """
+
+    def __init__(self, write: Callable[[str], object], size: Callable[[], Any]) -> None:
+        """
+        Begin with nothing shown.
+
+        @param write: what takes text.
+        @param size: gives the terminal's C{columns} and C{lines}.
+        """
+        self.typed: Callable[[str], object] = lambda line: None
+        self.ended: Callable[[], object] = lambda: None
+        self._write = write
+        self._size = size
+        self._editor = Editor()
+        self._asks = False
+        self._status = ""
+        self._rows, self._columns = LEAST_ROWS, 80
+
+    def begin(self, complete: Complete) -> None:
+        """
+        Divide the screen.
+
+        @param complete: what Tab asks.
+        """
+        self._editor = Editor(complete)
+        self._write("\n" * 2)
+        self.resize()
+
+    def resize(self) -> None:
+        """
+        Divide it anew: the terminal has another size.
+        """
+        size = self._size()
+        self._rows, self._columns = max(LEAST_ROWS, size.lines), max(20, size.columns)
+        self._write(f"\x1b[1;{self._rows - 2}r")
+        self._draw()
+
+    def show(self, text: str) -> None:
+        """
+        Let lines scroll in.
+
+        @param text: the lines.
+        """
+        lines = "".join(f"\r\n{line}" for line in text.split("\n"))
+        self._write(f"\x1b[{self._rows - 2};1H{lines}{self._bottom()}")
+
+    def set_state(self, asks: bool, status: str) -> None:
+        """
+        Change the two lines below.
+
+        @param asks: whether somebody waits.
+        @param status: what the upper one says.
+        """
+        if (asks, status) != (self._asks, self._status):
+            self._asks, self._status = asks, status
+            self._draw()
+
+    def take(self, data: bytes) -> None:
+        """
+        Take keys.
+
+        @param data: what the terminal sent.
+        """
+        for line in self._editor.feed(data):
+            self.typed(line)
+        self._draw()
+        if self._editor.has_ended:
+            self.ended()
+
+    def take_end(self) -> None:
+        """
+        Take the end of the terminal.
+        """
+        self.ended()
+
+    def close(self) -> None:
+        """
+        Give the whole screen back.
+        """
+        last = f"\x1b[{self._rows};1H{_CLEAR_LINE}"
+        self._write(f"\x1b[r\x1b[{self._rows - 1};1H{_CLEAR_LINE}{last}")
+
+    def _draw(self) -> None:
+        self._write(self._bottom())
+
+    def _bottom(self) -> str:
+        """
+        Write the two lines, and leave the cursor where is typed.
+        """
+        status = _fitting(self._status, self._columns)
+        status += " " * (self._columns - columns(status))
+        prompt = ASKING if self._asks else COMMANDING
+        text, cursor = self._window(self._columns - columns(prompt) - 1)
+        return (
+            f"\x1b[{self._rows - 1};1H{_REVERSE}{status}{_PLAIN}"
+            f"\x1b[{self._rows};1H{_CLEAR_LINE}{prompt}{text}"
+            f"\x1b[{self._rows};{columns(prompt) + cursor + 1}H"
+        )
+
+    def _window(self, width: int) -> tuple[str, int]:
+        """
+        Cut out of the line what fits, with the cursor in it.
+
+        @return: the part, and how many columns of it stand before the cursor.
+        """
+        before = self._editor.text[: self._editor.cursor]
+        while columns(before) > width:
+            before = before[max(1, columns(before) - width) :]
+        behind = self._editor.text[self._editor.cursor :]
+        return before + _fitting(behind, width - columns(before)), columns(before)
+
+
+def _fitting(text: str, width: int) -> str:
+    text = text[: max(0, width)]
+    while columns(text) > width:
+        text = text[:-1]
+    return text

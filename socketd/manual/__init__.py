@@ -1,0 +1,3 @@
+"""
+The manual pages and the completions of shells, written from the code.
+"""

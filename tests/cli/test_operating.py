@@ -1,0 +1,280 @@
+"""
+Tests for L{socketd.cli.operating} and L{socketd.cli.views}.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import Any
+
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from socketd.cli.link import ITalker
+from socketd.cli.operating import Operating
+from socketd.cli.views import ASKING, FullScreen, IView, LineView
+from tests.cli.support import MemoryLink
+
+#: What is asked at the beginning.
+BEGINNING = ["attend", "help", "services", "status", "connections"]
+
+WAITING = {"id": 7, "service": "ack", "peer": "192.0.2.1:5"}
+
+
+class Case(SynchronousTestCase):
+    """
+    An operator at a view that writes to memory, and a daemon that the test speaks for.
+    """
+
+    def setUp(self) -> None:
+        self.written: list[str] = []
+        self.view = self.make_view()
+        self.operating = Operating(self.view)
+        _: ITalker = self.operating
+        self.link = MemoryLink()
+        self.operating.start(self.link)
+        self.assertEqual(self.asked(), BEGINNING)
+        rows = [{"command": "status", "does": "x"}, {"command": "show ID", "does": "x"}]
+        self.say({"ok": True, "text": "attending"}, {"ok": True, "columns": [], "rows": rows})
+        self.say({"ok": True, "rows": [{"service": "ack"}]}, {"ok": True, "connections": 1})
+        self.say({"ok": True, "rows": [{"id": 7}, {"id": 71}]})
+        self.shown()
+
+    def make_view(self) -> IView:
+        """
+        Make what the operator sees.
+        """
+        return LineView(self.written.append)
+
+    def asked(self) -> list[str]:
+        """
+        Take what the daemon was asked.
+        """
+        sent, self.link.sent[:] = list(self.link.sent), []
+        lines = b"".join(sent).decode("utf-8", "surrogateescape").splitlines()
+        return [line.removeprefix("json ") for line in lines]
+
+    def say(self, *objects: dict[str, Any]) -> None:
+        """
+        Have the daemon say something.
+        """
+        for found in objects:
+            self.operating.answered(json.dumps(found).encode() + b"\n")
+
+    def shown(self) -> str:
+        """
+        Take what was shown.
+        """
+        text = "".join(self.written)
+        self.written.clear()
+        return text
+
+    def wait(self, *waiting: dict[str, Any]) -> None:
+        """
+        Have connections wait.
+        """
+        self.say({"event": "waiting", "count": len(waiting), "oldest": list(waiting)})
+
+
+class OperatingTests(Case):
+    """
+    Tests for L{Operating}, line after line.
+    """
+
+    def test_command(self) -> None:
+        """
+        A line is a command, and its answer is shown.
+        """
+        self.view.take(b"status\n/show 7\r\n\n  \n")
+        self.assertEqual(self.asked(), ["status", "show 7"])
+        rows = [{"field": "A", "value": None}]
+        self.say({"ok": True, "text": "up 1 s"})
+        self.say({"ok": True, "columns": ["field", "value"], "rows": rows})
+        self.assertEqual(self.shown(), "up 1 s\nFIELD  VALUE\nA      -\n")
+
+    def test_problem(self) -> None:
+        """
+        What cannot be done is said, with all details, escaped.
+        """
+        self.view.take(b"reload\n")
+        self.say({"ok": False, "status": 78, "error": "bad\x1b", "details": ["x:1", "x:2"]})
+        self.assertEqual(self.shown(), "bad\\x1b\nx:1\nx:2\n")
+
+    def test_word(self) -> None:
+        """
+        While somebody waits, a line is the word for the one that waits the longest, and it
+        is sent to no other.
+        """
+        self.wait(WAITING, WAITING | {"id": 8})
+        self.assertEqual(self.shown(), ASKING + "\n")
+        self.view.take(b"thank you \n")
+        self.assertEqual(self.asked(), ["answer 7 thank you "])
+        self.say({"ok": False, "status": 1, "error": "7 does not wait; see waiting"})
+        self.assertEqual(self.shown(), "7 does not wait; see waiting\n")
+        self.view.take(b"\n\xff\n/status\n")
+        self.assertEqual(self.asked(), ["answer 7 ", "answer 7 \udcff", "status"])
+
+    def test_asks_once(self) -> None:
+        """
+        The question is shown when there is one, not at each change.
+        """
+        self.wait(WAITING)
+        self.wait(WAITING, WAITING)
+        self.wait()
+        self.wait(WAITING)
+        self.assertEqual(self.shown(), (ASKING + "\n") * 2)
+
+    def test_events(self) -> None:
+        """
+        What happens is shown, also what was left out.
+        """
+        self.say({"event": "stopping", "line": "stopping\x1b", "facts": {}})
+        self.say({"event": "left_out", "count": 3})
+        self.assertEqual(self.shown(), "stopping\\x1b\n3 events were left out\n")
+        self.assertEqual(self.asked(), ["status", "connections"])
+
+    def test_completion(self) -> None:
+        """
+        Commands, connections and services are completed where they can stand.
+        """
+        made = {"event": "connection_made", "line": "", "facts": {"connection": 72}}
+        lost = {"event": "connection_lost", "line": "", "facts": {"connection": 71}}
+        self.say(made, lost)
+        expected = {
+            "s": ["status", "show"],
+            "/sh": ["/show"],
+            "show 7": ["7", "72"],
+            "/close 72": ["72"],
+            "reply 7 7": [],
+            "watch a": ["ack"],
+            "status ": [],
+        }
+        self.assertEqual({text: self.operating.complete(text) for text in expected}, expected)
+
+    def test_end_of_input(self) -> None:
+        """
+        At the end of the input he leaves, when all is answered.
+        """
+        self.view.take(b"status")
+        self.view.take_end()
+        self.assertEqual((self.asked(), self.link.calls), (["status"], []))
+        self.say({"ok": True, "text": "up"})
+        self.assertEqual(self.link.calls, ["close"])
+        self.operating.lost(Failure(ConnectionDone()))
+        self.assertIsNone(self.successResultOf(self.operating.done))
+
+    def test_daemon_ends(self) -> None:
+        """
+        A daemon that stops is a failure that is told in words.
+        """
+        self.operating.peer_ended()
+        self.operating.lost(Failure(ConnectionDone()))
+        failure = self.successResultOf(self.operating.done)
+        self.assertEqual(str(failure), "the daemon has ended the session")
+
+    def test_lost(self) -> None:
+        """
+        One that is gone is told by its reason.
+        """
+        self.operating.lost(Failure(ConnectionLost()))
+        self.assertIsInstance(self.successResultOf(self.operating.done), ConnectionLost)
+
+    def test_refused(self) -> None:
+        """
+        A session too many is told what the daemon says.
+        """
+        self.operating.answered(b"error: there are 8 sessions already\n\n")
+        self.operating.lost(Failure(ConnectionDone()))
+        failure = self.successResultOf(self.operating.done)
+        self.assertEqual(str(failure), "there are 8 sessions already")
+
+    def test_garbage(self) -> None:
+        """
+        Whatever is no daemon is said to be none.
+        """
+        for line in (
+            b"hello", b"[]", b"{}", b'{"event": "waiting"}', b"\xff", b"",
+            b'{"event": "connection_made", "facts": []}',
+        ):  # fmt: skip
+            self.setUp()
+            self.operating.answered(line + b"\n" + line + b"\n")
+            self.operating.lost(Failure(ConnectionDone()))
+            failure = self.successResultOf(self.operating.done)
+            self.assertEqual(str(failure), "this is no answer of a socketd daemon", line)
+
+
+class FullScreenTests(Case):
+    """
+    Tests for L{FullScreen}.
+    """
+
+    def make_view(self) -> IView:
+        """
+        Make one with few columns.
+        """
+        self.size = os.terminal_size((40, 10))
+        return FullScreen(self.written.append, lambda: self.size)
+
+    def test_division(self) -> None:
+        """
+        The lines above scroll, the two below do not; it is so after a change of size.
+        """
+        self.size = os.terminal_size((60, 20))
+        screen: Any = self.view
+        screen.resize()
+        self.assertTrue(self.shown().startswith("\x1b[1;18r\x1b[19;1H"))
+
+    def test_event(self) -> None:
+        """
+        What happens scrolls in, and the cursor is back where is typed.
+        """
+        self.view.take(b"sta")
+        self.shown()
+        self.say({"event": "stopping", "line": "stopping", "facts": {}})
+        text = self.shown()
+        self.assertTrue(text.startswith("\x1b[8;1H\r\nstopping\x1b[9;1H"), text)
+        self.assertTrue(text.endswith("> sta\x1b[10;6H"), text)
+
+    def test_state(self) -> None:
+        """
+        Who waits stands in the line above that in which is typed, cut to fit.
+        """
+        self.wait(WAITING, WAITING)
+        text = self.shown()
+        expected = "1 connections, 2 waiting: 7 ack 192.0.2."
+        self.assertEqual(len(expected), 40)
+        self.assertIn(f"\x1b[7m{expected}\x1b[m", text)
+        self.assertIn(f"{ASKING}\x1b[10;16H", text)
+
+    def test_typing(self) -> None:
+        """
+        A line is sent when it is entered.
+        """
+        self.view.take(b"sho\t7")
+        self.assertEqual(self.asked(), [])
+        self.view.take(b"\r")
+        self.assertEqual(self.asked(), ["show 7"])
+
+    def test_long_line(self) -> None:
+        """
+        Of a line that is too long the part with the cursor is shown.
+        """
+        self.view.take(b"a" * 50 + "長".encode() * 20 + b"end")
+        last = re.split(r"\x1b\[[0-9;]*[HKm]", self.shown())[-2]
+        self.assertTrue(last.startswith("> ") and last.endswith("end"), last)
+        self.view.take(b"\x01")
+        last = re.split(r"\x1b\[[0-9;]*[HKm]", self.shown())[-2]
+        self.assertEqual(last, "> " + "a" * 37)
+
+    def test_end(self) -> None:
+        """
+        Ctrl-D leaves, and the terminal has its whole screen again.
+        """
+        self.view.take(b"\x04")
+        self.assertEqual(self.link.calls, ["close"])
+        self.shown()
+        self.operating.lost(Failure(ConnectionDone()))
+        self.assertTrue(self.shown().startswith("\x1b[r"))

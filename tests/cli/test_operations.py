@@ -1,0 +1,240 @@
+"""
+Tests for L{socketd.cli.operations} and L{socketd.cli.control_socket}.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import socket
+import tempfile
+from threading import Thread
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from socketd.cli.control_socket import SYSTEM_DIRECTORY, command_line, find_socket, read_answer
+from socketd.cli.errors import CommandError
+from socketd.cli.main import main
+from socketd.cli.operations import render
+
+#: Longer than anything here takes (seconds).
+DEADLINE = 10.0
+
+
+class FindTests(SynchronousTestCase):
+    """
+    Tests for L{find_socket}.
+    """
+
+    def find(self, *there: str, named: str | None = None, uid: int = 1000, **environ: str) -> str:
+        """
+        Choose, where these files are.
+        """
+        return find_socket(named, environ, uid, lambda path: path in there)
+
+    def test_named(self) -> None:
+        """
+        The command line counts before the environment, and that before the places.
+        """
+        self.assertEqual(self.find(named="/a", SOCKETD_CONTROL="/b"), "/a")
+        self.assertEqual(self.find(SOCKETD_CONTROL="/b"), "/b")
+
+    def test_places(self) -> None:
+        """
+        The user's own daemon counts before that of the machine, if it is there.
+        """
+        own, system = "/run/user/1000/socketd/control.sock", f"{SYSTEM_DIRECTORY}/control.sock"
+        home = "/run/user/1000"
+        self.assertEqual(self.find(own, system, XDG_RUNTIME_DIR=home), own)
+        self.assertEqual(self.find(system, XDG_RUNTIME_DIR=home), system)
+        self.assertEqual(self.find(XDG_RUNTIME_DIR=home), own)
+
+    def test_root(self) -> None:
+        """
+        For root it is the other way round.
+        """
+        own, system = "/tmp/socketd-0/control.sock", f"{SYSTEM_DIRECTORY}/control.sock"
+        self.assertEqual(self.find(own, system, uid=0), system)
+        self.assertEqual(self.find(own, uid=0), own)
+        self.assertEqual(self.find(uid=0), system)
+
+
+class LineTests(SynchronousTestCase):
+    """
+    Tests for the lines.
+    """
+
+    def test_command_line(self) -> None:
+        """
+        A command is one line, whatever is in it; two lines would be two commands.
+        """
+        self.assertEqual(command_line(["reply", "1", "a  b"]), b"json reply 1 a  b\n")
+        self.assertEqual(command_line(["reply", "1", "\udcff"]), b"json reply 1 \xff\n")
+        for text in ("a\nreset 1", "a\r"):
+            self.assertRaises(CommandError, command_line, ["reply", "1", text])
+
+    def test_read_answer(self) -> None:
+        """
+        What is no object of JSON is no answer; a refusal is told in its words.
+        """
+        self.assertEqual(read_answer(b'{"ok": true}'), {"ok": True})
+        for line in (b"", b"x", b"[]", b"1", b"\xff", b'{"a"', b"null"):
+            self.assertRaises(CommandError, read_answer, line)
+        problem = self.assertRaises(CommandError, read_answer, b"error: too many\x1b")
+        self.assertEqual(str(problem), "too many\\x1b")
+
+    def test_render(self) -> None:
+        """
+        A table is shown to people, harmless; one that is none is an error.
+        """
+        rows = [{"a": True, "b": None}, {"a": 1.5, "b": "\x1b[2J"}]
+        text = render({"columns": ["a", "b"], "rows": rows, "text": "more\n\x1b"})
+        self.assertEqual(text, "A    B\nyes  -\n1.5  \\x1b[2J\nmore\n\\x1b\n")
+        for rows in ([{"a": 1}], [1], None):  # type: ignore[assignment]
+            self.assertRaises(CommandError, render, {"columns": ["a", "b"], "rows": rows})
+
+
+class CommandTests(SynchronousTestCase):
+    """
+    Tests for the subcommands, with a daemon that says what the test wants.
+    """
+
+    def setUp(self) -> None:
+        directory = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, directory)
+        self.path = os.path.join(directory, "c")
+        self.asked: list[str] = []
+
+    def serve(self, *answers: Any) -> None:
+        """
+        Answer each line in turn, then close.
+        """
+        listening = socket.socket(socket.AF_UNIX)
+        listening.bind(self.path)
+        listening.listen()
+        thread = Thread(target=self._serve, args=(listening, answers), daemon=True)
+        thread.start()
+        self.addCleanup(thread.join, DEADLINE)
+
+    def _serve(self, listening: socket.socket, answers: tuple[Any, ...]) -> None:
+        with listening, listening.accept()[0] as sock, sock.makefile("rwb") as file:
+            for answer in answers:
+                self.asked.append(file.readline().decode())
+                for found in answer if isinstance(answer, list) else [answer]:
+                    data = found if isinstance(found, bytes) else json.dumps(found).encode()
+                    file.write(data + b"\n")
+                file.flush()
+
+    def run_main(self, *argv: str) -> tuple[int, str, str]:
+        """
+        Run a subcommand.
+
+        @return: its status, output and errors.
+        """
+        out, error = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
+            status = main([*argv, "--control", self.path, "--timeout", "10"])
+        return status, out.getvalue(), error.getvalue()
+
+    def test_good(self) -> None:
+        """
+        A good answer is printed, with status 0.
+        """
+        self.serve({"ok": True, "text": "up"})
+        self.assertEqual(self.run_main("status"), (0, "up\n", ""))
+        self.assertEqual(self.asked, ["json status\n"])
+
+    def test_json(self) -> None:
+        """
+        With C{--json} it is the daemon's own object.
+        """
+        answer = {"ok": True, "text": "up", "uptime": 1.5}
+        self.serve(answer)
+        status, out, _ = self.run_main("status", "--json")
+        self.assertEqual((status, json.loads(out)), (0, answer))
+
+    def test_words(self) -> None:
+        """
+        The arguments go as they are.
+        """
+        cases = {
+            ("reply", "7", "two", "words"): "json reply 7 two words\n",
+            ("answer", "7"): "json answer 7\n",
+            ("ban", "192.0.2.0/24", "for", "10m"): "json ban 192.0.2.0/24 for 10m\n",
+            ("watch", "ack"): "json watch ack\n",
+            ("log-level", "debug"): "json log-level debug\n",
+        }
+        for words, line in cases.items():
+            self.serve({"ok": False, "error": "no"})
+            self.assertEqual(self.run_main(*words)[0], 1, words)
+            self.assertEqual(self.asked.pop(), line)
+            os.unlink(self.path)
+
+    def test_refused(self) -> None:
+        """
+        What the daemon could not do is one line, with the status that it says.
+        """
+        complaints = ["x.ini:1: bad", "x.ini:2: worse"]
+        self.serve({"ok": False, "status": 78, "error": "kept", "details": complaints})
+        expected = "x.ini:1: bad\nx.ini:2: worse\nsocketd reload: kept\n"
+        self.assertEqual(self.run_main("reload"), (78, "", expected))
+
+    def test_pages(self) -> None:
+        """
+        A list that goes on is asked for to its end, and printed as one.
+        """
+        page = {"ok": True, "columns": ["id"], "rows": [{"id": 1}]}
+        last = {"ok": True, "columns": ["id"], "rows": [{"id": 2}]}
+        self.serve(page | {"more": 1, "after": 1, "text": "1 more; write connections 1"}, last)
+        self.assertEqual(self.run_main("connections"), (0, "ID\n1\n2\n", ""))
+        self.assertEqual(self.asked, ["json connections\n", "json connections 1\n"])
+
+    def test_watch(self) -> None:
+        """
+        What happens is printed until the daemon ends it.
+        """
+        event = {"event": "stopping", "line": "stopping\x1b"}
+        self.serve([{"ok": True, "text": "x"}, event, {"event": "left_out", "count": 2}])
+        status, out, error = self.run_main("watch")
+        self.assertEqual(out, "stopping\\x1b\n2 events were left out\n")
+        self.assertEqual(status, 1)
+        self.assertEqual(error, "socketd watch: the daemon has ended the session\n")
+
+    def test_no_daemon(self) -> None:
+        """
+        Where there is none, that is one line.
+        """
+        status, out, error = self.run_main("status")
+        self.assertEqual((status, out, error.count("\n")), (1, "", 1))
+        self.assertIn(f"{self.path}: no daemon there", error)
+
+    def test_no_answer(self) -> None:
+        """
+        So is a daemon that says nothing, or nonsense.
+        """
+        with socket.socket(socket.AF_UNIX) as silent:
+            silent.bind(self.path)
+            silent.listen()
+            error = io.StringIO()
+            with contextlib.redirect_stderr(error):
+                self.assertEqual(main(["bans", "--control", self.path, "--timeout", "0.05"]), 1)
+            self.assertEqual(
+                error.getvalue(), f"socketd bans: {self.path}: the daemon does not answer\n"
+            )
+        os.unlink(self.path)
+        self.serve(b"hello")
+        self.assertEqual(
+            self.run_main("bans"), (1, "", "socketd bans: this is no answer of a socketd daemon\n")
+        )
+
+    def test_usage(self) -> None:
+        """
+        Wrong arguments are status 2, before anybody is asked.
+        """
+        for words in (["ban"], ["status", "x"], ["reply", "7"], ["reply", "7", "a\nb"]):
+            status, out, error = self.run_main(*words)
+            self.assertEqual((status, out, error.count("\n")), (2, "", 1), words)

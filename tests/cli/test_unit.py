@@ -1,0 +1,359 @@
+"""
+Tests for L{socketd.cli.unit}.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from socketd.cli.unit import DESCRIPTORS, MAX_RULES, RUNTIME, quoted, write
+from socketd.protocols.registry import installed
+from socketd.settings.load import parse
+from tests.cli.support import CommandTestCase
+
+SHIPPED = Path(__file__).parent.parent.parent / "etc" / "systemd" / "socketd.service"
+
+FILE = "/etc/socketd/socketd.ini"
+
+#: What follows from the configuration.
+DERIVED = {
+    "After", "Wants", "ExecStart", "TimeoutStopSec", "LimitNOFILE", "AmbientCapabilities",
+    "CapabilityBoundingSet", "PrivateUsers", "MemoryDenyWriteExecute", "RestrictAddressFamilies",
+    "SocketBindDeny", "SocketBindAllow", "PrivateNetwork", "IPAddressDeny", "IPAddressAllow",
+    "ProtectHome", "ReadWritePaths",
+}  # fmt: skip
+
+
+def directives(text: str) -> list[tuple[str, str]]:
+    """
+    Take a unit apart: names and values, without sections and comments.
+    """
+    lines = [line for line in text.splitlines() if line and line[0] not in "#["]
+    return [(name, value) for name, _, value in (line.partition("=") for line in lines)]
+
+
+class Case(SynchronousTestCase):
+    """
+    A unit for a configuration.
+    """
+
+    def unit(self, text: str) -> dict[str, list[str]]:
+        """
+        Write one, and give its values by name.
+        """
+        settings = parse(text, FILE, installed(), RUNTIME)
+        values: dict[str, list[str]] = {}
+        for name, value in directives(write(settings, FILE, "/usr/lib/socketd/bin/twistd")):
+            values.setdefault(name, []).append(value)
+        return values
+
+
+class ShippedTests(Case):
+    """
+    Tests for what does not depend on the configuration.
+    """
+
+    def test_same_as_shipped(self) -> None:
+        """
+        All that does not follow from the configuration is as in the unit that is shipped.
+        """
+        settings = parse("[echo]\nlisten = tcp:7\n", FILE, installed(), RUNTIME)
+        ours = directives(write(settings, FILE, "/usr/lib/socketd/bin/twistd"))
+        shipped = directives(SHIPPED.read_text())
+        self.assertEqual(
+            sorted(pair for pair in ours if pair[0] not in DERIVED),
+            sorted(pair for pair in shipped if pair[0] not in DERIVED),
+        )
+
+    def test_same_start(self) -> None:
+        """
+        For the usual places the command line is the shipped one, too.
+        """
+        shipped = dict(directives(SHIPPED.read_text()))["ExecStart"]
+        self.assertEqual(self.unit("[echo]\nlisten = tcp:7\n")["ExecStart"], [shipped])
+
+
+class PortTests(Case):
+    """
+    Tests for capabilities and ports.
+    """
+
+    def test_low_port(self) -> None:
+        """
+        A port below 1024 takes the one capability, in the namespace that it holds in.
+        """
+        unit = self.unit("[echo]\nlisten = tcp:7, udp6:1023\n")
+        self.assertEqual(unit["AmbientCapabilities"], ["CAP_NET_BIND_SERVICE"])
+        self.assertEqual(unit["CapabilityBoundingSet"], ["CAP_NET_BIND_SERVICE"])
+        self.assertNotIn("PrivateUsers", unit)
+
+    def test_high_port(self) -> None:
+        """
+        Other ports take none, and then nothing outside is owned.
+        """
+        unit = self.unit("[echo]\nlisten = tcp:1024\n")
+        self.assertEqual(unit["AmbientCapabilities"], [""])
+        self.assertEqual(unit["CapabilityBoundingSet"], [""])
+        self.assertEqual(unit["PrivateUsers"], ["yes"])
+
+    def test_operators_are_somebody(self) -> None:
+        """
+        With a control socket the daemon sees who its operators are.
+        """
+        unit = self.unit(
+            "[socketd]\ncontrol = {runtime}/control.sock\n[echo]\nlisten = tcp:1024\n"
+        )
+        self.assertNotIn("PrivateUsers", unit)
+        self.assertNotIn("ReadWritePaths", unit)
+
+    def test_just_the_ports(self) -> None:
+        """
+        Each listener has its rule, once; UNIX sockets and inherited ones need none.
+        """
+        unit = self.unit(
+            "[echo]\nlisten = tcp:7007, tcp:7007:interface=127.0.0.1, udp6:7008, tls6:7009,"
+            " unix:/run/socketd/x.sock, systemd:x\ntls_certificate = /c\ntls_key = /k\n"
+            "[socketd]\nhttp = tcp:9155:interface=127.0.0.1\n"
+        )
+        self.assertEqual(unit["SocketBindDeny"], ["any"])
+        expected = ["ipv4:tcp:7007", "ipv6:udp:7008", "ipv6:tcp:7009", "ipv4:tcp:9155"]
+        self.assertEqual(unit["SocketBindAllow"], expected)
+
+    def test_any_port(self) -> None:
+        """
+        A port that the kernel chooses can be any of its transport.
+        """
+        unit = self.unit("[echo]\nlisten = tcp:0, tcp:7007\n")
+        self.assertEqual(unit["SocketBindAllow"], ["ipv4:tcp", "ipv4:tcp:7007"])
+        self.assertEqual(unit["AmbientCapabilities"], [""])
+
+    def test_too_many_ports(self) -> None:
+        """
+        More rules than systemd takes become one for each transport.
+        """
+        ports = ", ".join(f"tcp:{port}" for port in range(2000, 2000 + MAX_RULES))
+        unit = self.unit(f"[echo]\nlisten = {ports}\n")
+        self.assertEqual(len(unit["SocketBindAllow"]), MAX_RULES)
+        unit = self.unit(f"[echo]\nlisten = {ports}, udp:7007\n")
+        self.assertEqual(unit["SocketBindAllow"], ["ipv4:tcp", "ipv4:udp"])
+
+
+class NetworkTests(Case):
+    """
+    Tests for address families and networks.
+    """
+
+    def families(self, listeners: str) -> str:
+        """
+        Give the families for the listeners of an echo service.
+        """
+        [found] = self.unit(f"[echo]\nlisten = {listeners}\n")["RestrictAddressFamilies"]
+        return found
+
+    def test_families(self) -> None:
+        """
+        systemd is told by a UNIX socket; the rest follows from the listeners; for
+        datagrams the addresses of the machine are read.
+        """
+        self.assertEqual(self.families("unix:/run/socketd/x.sock"), "AF_UNIX")
+        self.assertEqual(self.families("tcp:7007"), "AF_UNIX AF_INET")
+        self.assertEqual(self.families("tcp6:7007"), "AF_UNIX AF_INET6")
+        self.assertEqual(self.families("udp:7007"), "AF_UNIX AF_INET AF_NETLINK")
+
+    def test_only_inherited(self) -> None:
+        """
+        A daemon that binds nothing at the network has none, and gets no packet that its
+        socket units do not let in.
+        """
+        unit = self.unit("[echo]\nlisten = systemd:echo\n")
+        self.assertEqual(unit["PrivateNetwork"], ["yes"])
+        self.assertEqual(unit["IPAddressDeny"], ["any"])
+        self.assertEqual(unit["RestrictAddressFamilies"], ["AF_UNIX"])
+        self.assertEqual(unit["SocketBindDeny"], ["any"])
+        self.assertNotIn("SocketBindAllow", unit)
+        self.assertNotIn("IPAddressAllow", unit)
+
+    def test_everybody(self) -> None:
+        """
+        Where one service is for everybody there is no filter.
+        """
+        text = "[echo]\nlisten = udp:7007\nallow = 192.0.2.0/24\n[discard]\nlisten = tcp:7008\n"
+        unit = self.unit(text)
+        self.assertNotIn("IPAddressDeny", unit)
+        self.assertNotIn("IPAddressAllow", unit)
+        self.assertNotIn("PrivateNetwork", unit)
+
+    def test_allowed(self) -> None:
+        """
+        Otherwise those networks are let in that some service allows, and a denied part
+        of them is left to the daemon.
+        """
+        unit = self.unit(
+            "[echo]\nlisten = tcp:7007\nallow = 192.0.2.0/24 2001:db8::/32\ndeny = 192.0.2.7\n"
+            "[discard]\nlisten = tcp:7008\nallow = 192.0.2.0/24 198.51.100.7\n"
+        )
+        self.assertEqual(unit["IPAddressDeny"], ["any"])
+        expected = ["192.0.2.0/24", "198.51.100.7/32", "2001:db8::/32"]
+        self.assertEqual(unit["IPAddressAllow"], expected)
+
+    def test_datagrams(self) -> None:
+        """
+        Datagrams are for loopback and private networks where nothing is said.
+        """
+        unit = self.unit("[echo]\nlisten = udp:7007\n")
+        self.assertEqual(
+            unit["IPAddressAllow"],
+            ["10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16",
+             "::1/128", "fc00::/7", "fe80::/10"],
+        )  # fmt: skip
+
+    def test_loopback(self) -> None:
+        """
+        What is bound to loopback gets packets of loopback only.
+        """
+        unit = self.unit("[echo]\nlisten = tcp:7007:interface=127.0.0.1\n")
+        self.assertEqual(unit["IPAddressAllow"], ["127.0.0.0/8", "::1/128"])
+        self.assertEqual(unit["After"], ["network.target"])
+
+    def test_balancers(self) -> None:
+        """
+        Behind a balancer its networks are let in, not those of its clients.
+        """
+        unit = self.unit(
+            "[echo]\nlisten = haproxy:tcp:7007\nproxy_from = 192.0.2.1\nallow = 198.51.100.0/24\n"
+        )
+        self.assertEqual(unit["IPAddressAllow"], ["192.0.2.1/32"])
+
+    def test_figures(self) -> None:
+        """
+        Who may read the figures is everybody, or this machine.
+        """
+        text = "[socketd]\nhttp = tcp:9155{}\n[echo]\nlisten = udp:7007\nallow = 192.0.2.1\n"
+        unit = self.unit(text.format(":interface=127.0.0.1"))
+        self.assertEqual(unit["IPAddressAllow"], ["127.0.0.0/8", "192.0.2.1/32", "::1/128"])
+
+    def test_host_name(self) -> None:
+        """
+        Where a name has to be looked up, nobody knows which server will be asked.
+        """
+        unit = self.unit("[echo]\nlisten = udp:7007:interface=echo.example\n")
+        self.assertNotIn("IPAddressDeny", unit)
+
+    def test_own_address(self) -> None:
+        """
+        An address that the machine may get later is waited for.
+        """
+        unit = self.unit("[echo]\nlisten = udp:7007:interface=192.0.2.1\n")
+        self.assertEqual(unit["After"], ["network-online.target"])
+        self.assertEqual(unit["Wants"], ["network-online.target"])
+        unit = self.unit("[echo]\nlisten = udp:7007, tcp6:7007:interface=\\:\\:\n")
+        self.assertEqual(unit["After"], ["network.target"])
+
+
+class PlaceTests(Case):
+    """
+    Tests for files, times and limits.
+    """
+
+    TLS = "[echo]\nlisten = {}\ntls_certificate = {}\ntls_key = /etc/socketd/key\n"
+
+    def test_tls(self) -> None:
+        """
+        Only without TLS no memory is both written and run.
+        """
+        for listener in ("tls:7007", "systemd:x:tls=yes"):
+            unit = self.unit(self.TLS.format(listener, "/etc/socketd/c"))
+            self.assertNotIn("MemoryDenyWriteExecute", unit, listener)
+        self.assertEqual(self.unit("[echo]\nlisten = tcp:7\n")["MemoryDenyWriteExecute"], ["yes"])
+
+    def test_homes(self) -> None:
+        """
+        Certificates in a home directory can be read.
+        """
+        unit = self.unit(self.TLS.format("tls:7007", "/home/me/c"))
+        self.assertEqual(unit["ProtectHome"], ["read-only"])
+        self.assertEqual(self.unit("[echo]\nlisten = tcp:7\n")["ProtectHome"], ["yes"])
+
+    def test_sockets_elsewhere(self) -> None:
+        """
+        Directories of UNIX sockets can be written to, beside the daemon's own.
+        """
+        unit = self.unit(
+            "[socketd]\ncontrol = /srv/my control/x.sock\n"
+            "[echo]\nlisten = unix:/srv/b/x.sock, unix:/srv/b/y.sock, unix:{runtime}/z.sock\n"
+        )
+        self.assertEqual(unit["ReadWritePaths"], ["/srv/b", '"/srv/my control"'])
+
+    def test_drain(self) -> None:
+        """
+        systemd waits longer than the daemon does.
+        """
+        unit = self.unit("[socketd]\ndrain_timeout = 1500ms\n[echo]\nlisten = tcp:7\n")
+        self.assertEqual(unit["TimeoutStopSec"], ["12"])
+
+    def test_descriptors(self) -> None:
+        """
+        There are enough of them for the connections that the file asks for.
+        """
+        self.assertEqual(self.unit("[echo]\nlisten = tcp:7\n")["LimitNOFILE"], [str(DESCRIPTORS)])
+        unit = self.unit("[socketd]\nmax_connections = 100000\n[echo]\nlisten = tcp:7\n")
+        self.assertGreater(int(unit["LimitNOFILE"][0]), 100000)
+
+    def test_quoted(self) -> None:
+        """
+        A path stays one word, and nothing in it is expanded.
+        """
+        cases = {
+            "/etc/a.ini": "/etc/a.ini",
+            "/etc/a b": '"/etc/a b"',
+            "/etc/%n$x": '"/etc/%%n$$x"',
+            '/a"b\\c': '"/a\\"b\\\\c"',
+            "/a\nb": '"/a\\x0ab"',
+            "/a;b": '"/a;b"',
+        }
+        for text, expected in cases.items():
+            self.assertEqual(quoted(text), expected)
+
+
+class CommandTests(CommandTestCase):
+    """
+    Tests for C{socketd unit} as a process.
+    """
+
+    async def test_unit(self) -> None:
+        """
+        It prints a unit for the file by its absolute path.
+        """
+        ini = SHIPPED.parent.parent / "socketd.ini"
+        out, _, status = await self.command("unit", "--config", os.path.relpath(ini))
+        self.assertEqual(status, 0)
+        [start] = [line for line in out.decode().splitlines() if line.startswith("ExecStart=")]
+        self.assertTrue(start.endswith(f" --config {quoted(str(ini))}"), start)
+
+    async def test_temporary(self) -> None:
+        """
+        A file that the daemon would not find is pointed out, in one line.
+        """
+        directory = tempfile.mkdtemp(dir="/tmp")
+        self.addCleanup(shutil.rmtree, directory)
+        ini = Path(directory, "socketd.ini")
+        ini.write_text("[echo]\nlisten = tcp:7007\n")
+        out, err, status = await self.command("unit", "--config", str(ini))
+        self.assertEqual(status, 0)
+        self.assertIn(b"SocketBindAllow=ipv4:tcp:7007\n", out)
+        self.assertIn(f"{ini}: the daemon has temporary directories of its own", err.decode())
+        self.assertEqual(err.count(b"\n"), 1)
+
+    async def test_complaints(self) -> None:
+        """
+        Of a file that cannot be used it says what is wrong, and prints nothing.
+        """
+        Path("bad.ini").write_text("[echo]\nlisten = tcp:x\n")
+        out, err, status = await self.command("unit", "--config", "bad.ini")
+        self.assertEqual((out, status), (b"", 78))
+        self.assertIn(b"bad.ini:2: [echo] listen", err)

@@ -1,0 +1,599 @@
+"""
+Tests for L{socketd.cli.xinetd}, its syntax, its services and its addresses.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from socketd.cli.importing import read
+from socketd.cli.source_files import MAX_DEPTH, MAX_FILE_BYTES, MAX_FILES
+from socketd.cli.superserver import MAX_CAP, Findings, Place, Service
+from socketd.cli.xinetd_addresses import Sources, changed, parse, written
+from socketd.cli.xinetd_syntax import Attribute, entries
+
+REQUIRED = {"type": "INTERNAL", "socket_type": "stream", "wait": "no"}
+
+
+def service(name: str = "echo", *more: str, **attributes: str) -> str:
+    """
+    Write an entry that xinetd serves, unless the arguments say otherwise.
+
+    @param more: lines.
+    @param attributes: attributes, besides those that are required.
+    """
+    lines = [f"{key} = {value}" for key, value in (REQUIRED | attributes).items()]
+    return "\n".join([f"service {name}", "{", *lines, *more, "}"]) + "\n"
+
+
+def defaults(*lines: str) -> str:
+    """
+    Write C{defaults}.
+    """
+    return "\n".join(["defaults", "{", *lines, "}"]) + "\n"
+
+
+class XinetdTestCase(SynchronousTestCase):
+    """
+    Reads configurations.
+    """
+
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp())
+        self.directory.mkdir()
+
+    def read(self, text: str) -> Findings:
+        """
+        Read a configuration.
+        """
+        self.path = self.directory / "xinetd.conf"
+        self.path.write_text(text)
+        return read([str(self.path)])
+
+    def one(self, text: str) -> Service:
+        """
+        Read a configuration that is in order and has one service.
+        """
+        findings = self.read(text)
+        self.assertEqual((findings.problems, findings.left, findings.off), ([], [], []))
+        (found,) = findings.services
+        return found
+
+    def refused(self, text: str, *expected: str) -> None:
+        """
+        Read a configuration whose service has errors.
+
+        @param expected: the problems, with their lines.
+        """
+        findings = self.read(text)
+        self.assertEqual(findings.services, [])
+        lines = [f"{self.path}:{problem}" for problem in expected]
+        self.assertEqual(list(map(str, findings.problems)), lines)
+        self.assertEqual(len(findings.left), 1)
+
+    def left(self, text: str, expected: str) -> None:
+        """
+        Read a configuration whose service is in order and not taken.
+
+        @param expected: the reason, with its line.
+        """
+        findings = self.read(text)
+        self.assertEqual((findings.services, findings.problems), ([], []))
+        self.assertEqual(list(map(str, findings.left)), [f"{self.path}:{expected}"])
+
+
+class SyntaxTests(SynchronousTestCase):
+    """
+    Tests for L{entries}.
+    """
+
+    def read(self, *lines: str) -> tuple[list[tuple[str, str, bool]], list[str]]:
+        """
+        Read lines.
+
+        @return: keyword, name and whether it is broken, of each entry; and the problems.
+        """
+        findings = Findings()
+        found = [(e.keyword, e.name, e.is_broken) for e in entries(list(lines), "f", findings)]
+        return found, list(map(str, findings.problems))
+
+    def test_comments(self) -> None:
+        """
+        Comments and empty lines stand anywhere; a backslash at the end of one continues nothing.
+        """
+        lines = ("# a \\", "service echo", "", "  # b", "{", "\t#c", " }  ", "include x")
+        expected = [("service", "echo", False), ("include", "x", False)]
+        self.assertEqual(self.read(*lines), (expected, []))
+
+    def test_attributes(self) -> None:
+        """
+        A value needs no space in front of it, has as many words as it likes, or none.
+        """
+        lines = ["service echo", "{", "a =1 2\t3", "b += x=y", "c -=", "}"]
+        (entry,) = entries(lines, "f", Findings())
+        expected = [
+            Attribute("a", "=", ("1", "2", "3"), Place("f", 3)),
+            Attribute("b", "+=", ("x=y",), Place("f", 4)),
+            Attribute("c", "-=", (), Place("f", 5)),
+        ]
+        self.assertEqual(list(entry.attributes), expected)
+
+    def test_broken_attributes(self) -> None:
+        """
+        A line that is none breaks its service, and reading goes on behind it.
+        """
+        for line, message in (
+            ("disable=yes", "disable needs a space before its operator"),
+            ("disable", "disable has no operator; attribute = value would be right"),
+            ("disable yes", "disable yes has no operator; attribute = value would be right"),
+            ("a * b", "a * b has no operator; attribute = value would be right"),
+        ):
+            found, problems = self.read("service echo", "{", line, "x = y", "}", "include x")
+            self.assertEqual(found, [("service", "echo", True), ("include", "x", False)])
+            self.assertEqual(problems, [f"f:3: {message}; xinetd skips all up to line 5"])
+
+    def test_braces(self) -> None:
+        """
+        Braces stand alone on their lines; what xinetd skips without them is told.
+        """
+        found, problems = self.read("service echo {", "a = b", "}", "include x")
+        self.assertEqual(found, [("service", "echo", True), ("include", "x", False)])
+        needs = "service needs a { on the next line, and alone there; xinetd skips"
+        self.assertEqual(problems, [f"f:2: {needs} all up to line 3"])
+        self.assertEqual(self.read("service x")[1], [f"f:1: {needs} the rest of the file"])
+        found, problems = self.read("service echo", "{", "a = b")
+        self.assertEqual(found, [("service", "echo", True)])
+        self.assertEqual(problems, ["f:1: service has no } on a line of its own"])
+
+    def test_keywords(self) -> None:
+        """
+        What begins with no keyword, or lacks a name, is told with all that goes with it.
+        """
+        known = "service, defaults, include, includedir"
+        found, problems = self.read("servce echo", "{", "}", "include", "}", "include x")
+        self.assertEqual(found, [("include", "x", False)])
+        expected = [
+            f"f:1: servce is none of {known}; xinetd skips all up to line 3",
+            "f:4: include has no name; xinetd skips all up to line 5",
+        ]
+        self.assertEqual(problems, expected)
+
+
+class AddressTests(SynchronousTestCase):
+    """
+    Tests for L{parse}, L{changed} and L{written}.
+    """
+
+    def test_forms(self) -> None:
+        """
+        All forms of xinetd.conf(5) are understood as it says.
+        """
+        for text, expected in (
+            ("192.0.2.7", "192.0.2.7"),
+            ("128.138.12.0", "128.138.12.0/24"),
+            ("10.1.0.0", "10.1.0.0/16"),
+            ("10.0.0.0", "10.0.0.0/8"),
+            ("10.0.1.0", "10.0.1.0/24"),
+            ("0.0.0.0", "any"),
+            ("0.0.0.0/0", "0.0.0.0/0"),
+            ("192.0.2.0/25", "192.0.2.0/25"),
+            ("192.0.2.9/24", "192.0.2.0/24"),
+            ("10.0.0.0/32", "10.0.0.0"),
+            ("128.138.{200,201}", "128.138.200.0/24 128.138.201.0/24"),
+            ("192.0.2.{1,20,0}", "192.0.2.1 192.0.2.20 192.0.2.0"),
+            ("{10,11}", "10.0.0.0/8 11.0.0.0/8"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("2001:db8::/32", "2001:db8::/32"),
+            ("1234::5/46", "1234::/46"),
+            ("::/0", "::/0"),
+            ("localhost", "127.0.0.1 ::1"),
+        ):
+            attribute = Attribute("only_from", "=", (text,), Place("f", 1))
+            self.assertEqual(written(changed((), attribute, False)), expected, text)
+
+    def test_names(self) -> None:
+        """
+        Names of hosts, domains and networks are none of our networks.
+        """
+        for text in ("host.example.com", ".example.com", "loopback-net", "a_b"):
+            self.assertEqual(parse(text), ())
+
+    def test_wrong(self) -> None:
+        """
+        What is neither is refused, and so is what is read in two ways.
+        """
+        for text, reason in (
+            ("192.0.2.1,192.0.2.2", "has a comma"),
+            ("192.0.2.{1,2", "no list in braces"),
+            ("192.0.2.{1,,2}", "no list in braces"),
+            ("{1,2}.3", "no list in braces"),
+            ("192.0.2.{256}", "no address of four numbers"),
+            ("1.2.3.4.{5}", "no list in braces"),
+            ("10.1", "no address of four numbers"),
+            ("192.168.", "no address of four numbers"),
+            ("192.0.2.010", "no address of four numbers"),
+            ("300.0.0.1", "no address of four numbers"),
+            ("192.0.2.0/33", "more bits than an address"),
+            ("192.0.2.0/255.255.255.0", "ADDRESS/BITS"),
+            ("host/24", "ADDRESS/BITS"),
+            ("::1::", "no IPv6 address"),
+            ("fe80::1%eth0", "has a scope"),
+            ("::/129", "more bits than an address"),
+            ("a$b", "neither an address nor a name"),
+        ):
+            error = self.assertRaises(ValueError, parse, text)
+            self.assertIn(reason, str(error))
+
+    def test_operators(self) -> None:
+        """
+        = replaces, += adds and -= removes what is the same network, whatever it is written like.
+        """
+        sources: Sources = ()
+        for operator, values, expected in (
+            ("=", ("10.0.0.0", "192.0.2.1"), "10.0.0.0/8 192.0.2.1"),
+            ("+=", ("192.0.2.{2,3}", "host"), "10.0.0.0/8 192.0.2.1 192.0.2.2 192.0.2.3"),
+            ("-=", ("10.0.0.0/8", "HOST", "198.51.100.1"), "192.0.2.1 192.0.2.2 192.0.2.3"),
+            ("=", ("::1",), "::1"),
+            ("=", (), ""),
+        ):
+            attribute = Attribute("only_from", operator, values, Place("f", 1))
+            sources = changed(sources, attribute, is_cumulative=False)
+            self.assertEqual(written(sources), expected)
+
+    def test_cumulative(self) -> None:
+        """
+        In defaults = adds.
+        """
+        sources: Sources = ()
+        for text in ("192.0.2.1", "192.0.2.2"):
+            attribute = Attribute("only_from", "=", (text,), Place("f", 1))
+            sources = changed(sources, attribute, is_cumulative=True)
+        self.assertEqual(written(sources), "192.0.2.1 192.0.2.2")
+
+
+class DefaultsTests(XinetdTestCase):
+    """
+    Tests for what services have from C{defaults}.
+    """
+
+    def test_access(self) -> None:
+        """
+        A service adds to the lists of defaults, takes from them or has its own.
+        """
+        begin = defaults("only_from = 192.0.2.1", "only_from = 192.0.2.2", "no_access = ::1")
+        for line, expected in (
+            ("", "192.0.2.1 192.0.2.2"),
+            ("only_from += 192.0.2.3", "192.0.2.1 192.0.2.2 192.0.2.3"),
+            ("only_from -= 192.0.2.1", "192.0.2.2"),
+            ("only_from = 192.0.2.4", "192.0.2.4"),
+        ):
+            found = self.one(begin + service("echo", line))
+            self.assertEqual(found.options, {"allow": expected, "deny": "::1"})
+
+    def test_access_before(self) -> None:
+        """
+        The lists of defaults that come after a service are not for it; limits are.
+        """
+        found = self.one(service() + defaults("only_from = 192.0.2.1", "instances = 7"))
+        self.assertEqual((found.options, found.stream_options), ({}, {"max_connections": "7"}))
+
+    def test_limits(self) -> None:
+        """
+        A limit of the service's own wins.
+        """
+        begin = defaults("instances = 7", "per_source = 2", "cps = 25 30", "instances = 8")
+        own = {"max_connections": "3", "accept_rate": "25/s", "accept_burst": "25"}
+        found = self.one(begin + service(instances="3", per_source="UNLIMITED"))
+        self.assertEqual(found.stream_options, own)
+        self.assertIn("per_source = UNLIMITED: has no counterpart", str(found.remarks[0]))
+
+    def test_bind(self) -> None:
+        """
+        So does an address; interface is another word for it.
+        """
+        begin = defaults("interface = 192.0.2.1")
+        self.assertEqual(str(self.one(begin + service()).addresses[0]), "tcp:7:interface=192.0.2.1")
+        own = self.one(begin + service(bind="192.0.2.2"))
+        self.assertEqual(list(map(str, own.addresses)), ["tcp:7:interface=192.0.2.2"])
+
+    def test_errors(self) -> None:
+        """
+        After an error in the lists of defaults no service is taken: it might serve those that are
+        to be kept out.
+        """
+        for line in ("only_from = 192.0.2.1,192.0.2.2", "no_access"):
+            findings = self.read(defaults(line) + service())
+            self.assertEqual((findings.services, len(findings.problems)), ([], 1))
+            self.assertIn("because defaults has errors", str(findings.left[0]))
+
+    def test_twice(self) -> None:
+        """
+        Of two defaults in one file the first counts, and the other is told.
+        """
+        findings = self.read(defaults("instances = 1") + defaults("instances = 2") + service())
+        self.assertEqual(findings.services[0].stream_options, {"max_connections": "1"})
+        self.assertIn("xinetd takes the first", str(findings.problems[0]))
+
+    def test_switches(self) -> None:
+        """
+        disabled and enabled go by the id; disable is stronger than enabled; a name that there is
+        not is told.
+        """
+        text = service(id="echo-stream") + service("time", id="time-stream", disable="yes")
+        for lines, off in (
+            (["disabled = echo-stream"], {"echo-stream", "time-stream"}),
+            (["enabled = echo-stream time-stream"], {"time-stream"}),
+            (["enabled = echo"], {"echo-stream", "time-stream"}),
+            (["enabled = x", "enabled += echo-stream"], {"time-stream"}),
+        ):
+            findings = self.read(defaults(*lines) + text)
+            self.assertEqual({str(remark).split()[1] for remark in findings.off}, off)
+        self.assertIn("enabled has x, and there is no such service", str(findings.remarks[0]))
+
+
+class ServiceTests(XinetdTestCase):
+    """
+    Tests for single services.
+    """
+
+    def addresses(self, **attributes: str) -> list[str]:
+        """
+        Tell where a service is served.
+        """
+        return list(map(str, self.one(service(**attributes)).addresses))
+
+    def test_families(self) -> None:
+        """
+        Without a flag, and with IPv6, a service is IPv4 and IPv6, as far as v6only does not say
+        otherwise.
+        """
+        both, only = ["tcp:7", "tcp6:7:optional=yes"], ["tcp6:7:optional=yes"]
+        self.assertEqual(self.addresses(), both)
+        self.assertEqual(self.addresses(flags="IPv6 REUSE"), both)
+        self.assertEqual(self.addresses(flags="IPv4"), ["tcp:7"])
+        self.assertEqual(self.addresses(v6only="yes"), only)
+        self.assertEqual(self.addresses(flags="IPv6", v6only="yes"), only)
+        datagrams = {"socket_type": "dgram", "protocol": "udp"}
+        self.assertEqual(self.addresses(**datagrams), ["udp:7", "udp6:7:optional=yes"])
+        self.assertEqual(self.addresses(bind="0.0.0.0"), ["tcp:7"])
+        self.assertEqual(self.addresses(bind="::"), both)
+
+    def test_bind(self) -> None:
+        """
+        An address brings its family, a host name that of the flag.
+        """
+        for bind, flags, expected in (
+            ("192.0.2.1", "IPv4", "tcp:7:interface=192.0.2.1"),
+            ("2001:db8:0::1", "REUSE", r"tcp6:7:interface=2001\:db8\:\:1"),
+            ("::ffff:192.0.2.1", "REUSE", "tcp:7:interface=192.0.2.1"),
+            ("fe80::1%eth0", "IPv6", r"tcp6:7:interface=fe80\:\:1%eth0"),
+            ("host.example", "REUSE", "tcp:7:interface=host.example"),
+            ("host.example", "IPv6", "tcp6:7:interface=host.example"),
+        ):
+            self.assertEqual(self.addresses(bind=bind, flags=flags), [expected])
+
+    def test_wrong_bind(self) -> None:
+        """
+        What is no address, or does not go with a flag, is refused.
+        """
+        for bind, flags, problem in (
+            ("192.0.2.1", "IPv6", "192.0.2.1 does not go with the flag IPv6"),
+            ("::1", "IPv4", "::1 does not go with the flag IPv4"),
+            ("a:b", "REUSE", "'a:b' does not appear to be an IPv4 or IPv6 address"),
+            ("300.1.1.1", "REUSE", "'300.1.1.1' does not appear to be an IPv4 or IPv6 address"),
+            ("x;y", "REUSE", "x;y is neither an address nor a host name"),
+            ("", "REUSE", "has 0 values; one would be right"),
+            ("192.0.2.1 192.0.2.2", "REUSE", "has 2 values; one would be right"),
+        ):
+            self.refused(service(bind=bind, flags=flags), f"6: echo, bind: {problem}")
+
+    def test_port(self) -> None:
+        """
+        A port other than the assigned one needs UNLISTED, and UNLISTED needs a port.
+        """
+        self.assertEqual(self.addresses(port="7", flags="IPv4"), ["tcp:7"])
+        unlisted = {"type": "INTERNAL UNLISTED", "flags": "IPv4"}
+        self.assertEqual(self.addresses(port="7007", **unlisted), ["tcp:7007"])
+        xinetd = "xinetd takes 7 only, unless the type has UNLISTED"
+        self.refused(service(port="7007"), f"6: echo, port: {xinetd}")
+        self.refused(service(**unlisted), "3: echo, type: UNLISTED needs a port")
+        for port in ("0", "65536", "echo", "-1", "7.0"):
+            problem = f"6: echo, port: {port} is no port; 1 to 65535 would be right"
+            self.refused(service(port=port), problem)
+
+    def test_limits(self) -> None:
+        """
+        Limits become ours; one that is none, or above what ours counts, is told.
+        """
+        for attributes, expected in (
+            ({"instances": "5"}, {"max_connections": "5"}),
+            ({"per_source": "5"}, {"max_per_source": "5"}),
+            ({"cps": "50 10"}, {"accept_rate": "50/s", "accept_burst": "50"}),
+            ({"cps": "5000000 10"}, {"accept_rate": "5000000/s", "accept_burst": "1000000"}),
+            ({"cps": "0 0"}, {}),
+            ({"instances": "UNLIMITED"}, {}),
+            ({"instances": str(MAX_CAP + 1)}, {}),
+        ):
+            found = self.one(service(**attributes))
+            self.assertEqual(found.stream_options, expected)
+            self.assertEqual(len(found.remarks), 1 if expected else 2)
+
+    def test_wrong_limits(self) -> None:
+        """
+        All wrong limits of a service are told at once.
+        """
+        text = service(instances="0", per_source="many", cps="50", disable="maybe", v6only="x")
+        self.refused(
+            text,
+            "9: echo, disable: yes or no would be right",
+            "6: echo, instances: 0 serves nobody",
+            "7: echo, per_source: many is no number up to 999999999",
+            "8: echo, cps: has 1 values; two would be right",
+            "10: echo, v6only: yes or no would be right",
+        )
+
+    def test_flags(self) -> None:
+        """
+        Two flags have options of ours, for streams; others are told.
+        """
+        found = self.one(service(flags="NODELAY KEEPALIVE IDONLY NORETRY"))
+        self.assertEqual(found.stream_options, {"tcp_nodelay": "yes", "so_keepalive": "yes"})
+        flags = [str(remark).partition("flags has ")[2] for remark in found.remarks]
+        asks = "IDONLY: the daemon asks nobody who the peer is"
+        self.assertEqual(flags[:1], [asks])
+        self.assertTrue(flags[1].startswith("NORETRY: "))
+        self.assertEqual([remark.is_loud for remark in found.remarks[:2]], [True, False])
+        found = self.one(service(socket_type="dgram", flags="KEEPALIVE"))
+        self.assertEqual(found.stream_options, {})
+        problem = "6: echo, flags: KEEPALIV is none; xinetd switches the service off"
+        self.refused(service(flags="KEEPALIV"), problem)
+
+    def test_socket_type(self) -> None:
+        """
+        Type and protocol go together; one of them is enough.
+        """
+        text = service().replace("socket_type = stream", "protocol = udp")
+        self.assertEqual(self.one(text).type, "dgram")
+        problem = "4: echo, socket_type: raw is neither stream nor dgram"
+        self.refused(service(socket_type="raw"), problem)
+        self.refused(service(protocol="udp"), "6: echo, protocol: udp does not go with stream")
+
+    def test_host_names(self) -> None:
+        """
+        A host name is told aloud; where there is nothing else, nobody is served.
+        """
+        found = self.one(service(only_from="host.example 192.0.2.1", no_access=".bad.example"))
+        self.assertEqual(found.options, {"allow": "192.0.2.1"})
+        loud = [str(remark) for remark in found.remarks if remark.is_loud]
+        expected = ["only_from has host.example: names have no counterpart in allow",
+                    "no_access has .bad.example: names have no counterpart in deny"]
+        self.assertEqual([line.partition(": ")[2] for line in loud], expected)
+        found = self.one(service(only_from="host.example"))
+        self.assertEqual(found.options, {"allow": ""})
+        self.assertIn("echo serves nobody before you write networks", str(found.remarks[1]))
+
+    def test_nobody(self) -> None:
+        """
+        only_from without a value is for nobody, not for all.
+        """
+        self.assertEqual(self.one(service(only_from="")).options, {"allow": ""})
+
+    def test_wrong_addresses(self) -> None:
+        """
+        An address that is none refuses the service, rather than to open it.
+        """
+        text = service("echo", "no_access = 10.1", "only_from = 1.2.3.4/99")
+        self.refused(
+            text,
+            "6: no_access: 10.1 is no address of four numbers up to 255",
+            "7: only_from: 1.2.3.4/99 has more bits than an address",
+        )
+
+    def test_nothing_is_lost(self) -> None:
+        """
+        Each attribute without a counterpart is a remark with its line; those that keep somebody
+        out are told aloud.
+        """
+        lines = (
+            "user = root", "nice = 10", "access_times = 2:00-9:00", "log_on_success += HOST",
+            "banner = /etc/issue", "libwrap = x", "max_load = 2.5", "spleen = 1", "env = A=B",
+            "user = nobody", "user += x", "deny_time = 3",
+        )  # fmt: skip
+        found = self.one(service("echo", *lines))
+        told = {remark.place.line: remark for remark in found.remarks}
+        self.assertEqual(sorted(told), [5, *range(6, 6 + len(lines))])
+        loud = [remark.place.line for remark in found.remarks if remark.is_loud]
+        self.assertEqual(sorted(loud), [8, 11, 12])
+        self.assertIn("spleen = 1: is no attribute of xinetd.conf(5)", str(told[13]))
+        self.assertIn("user = nobody: stands twice; xinetd takes the first", str(told[15]))
+        self.assertIn("user takes = only; xinetd passes over this line", str(told[16]))
+
+    def test_left(self) -> None:
+        """
+        What is not built into both is left, and the reason has what it would be.
+        """
+        for text, reason in (
+            (service("servers"), "servers is built into xinetd, and not into the daemon"),
+            (service(type="RPC"), "echo is a service of type RPC, which the daemon has not"),
+            (service(type="UNLISTED"), "echo has no type = INTERNAL"),
+            (service(type="UNLISTED", server="/bin/x"),
+             "echo starts the program /bin/x; the daemon starts none"),
+            (service(flags="SENSOR"), "echo is a sensor; the daemon has none"),
+            (service(flags="IPv4 IPv6"),
+             "echo is both IPv4 and IPv6, for which xinetd switches it off"),
+            (service().replace("wait = no", ""),
+             "echo has no wait, without which xinetd does not start it"),
+        ):
+            self.left(text, f"1: {reason}")
+
+    def test_twice(self) -> None:
+        """
+        Of two services at one address the first is served, as with xinetd; where one address of
+        two is free, that is told.
+        """
+        findings = self.read(service(flags="IPv4") + service(id="b") + service(id="c"))
+        kept = [list(map(str, found.addresses)) for found in findings.services]
+        self.assertEqual(kept, [["tcp:7"], ["tcp6:7:optional=yes"]])
+        self.assertIn(f"tcp:7 is left to {self.path}:1", str(findings.services[1].remarks[-1]))
+        self.assertIn(f"c is at the address of {self.path}:1", str(findings.left[0]))
+
+
+class FileTests(XinetdTestCase):
+    """
+    Tests for what is included.
+    """
+
+    def test_include(self) -> None:
+        """
+        Files and directories are read where they are named; their defaults count, too.
+        """
+        (self.directory / "d").mkdir()
+        (self.directory / "d" / "b").write_text(service("time"))
+        (self.directory / "d" / "a").write_text(service("daytime"))
+        (self.directory / "more").write_text(defaults("instances = 3"))
+        findings = self.read(service() + "includedir d\ninclude more\n")
+        self.assertEqual([found.name for found in findings.services], ["echo", "daytime", "time"])
+        for found in findings.services:
+            self.assertEqual(found.stream_options, {"max_connections": "3"})
+        self.assertEqual(findings.files[1], str(self.directory / "d" / "a"))
+
+    def test_missing(self) -> None:
+        """
+        What cannot be read is told with the line that names it.
+        """
+        (self.directory / "d").mkdir()
+        (self.directory / "d" / "x").mkdir()
+        big = self.directory / "big"
+        big.write_bytes(b"#" * (MAX_FILE_BYTES + 1))
+        text = "include nowhere\nincludedir nowhere\nincludedir d\ninclude big\n"
+        problems = list(map(str, self.read(text).problems))
+        for number, (name, reason) in enumerate(
+            (
+                ("nowhere", "cannot be read: no such file or directory"),
+                ("nowhere", "cannot be read: no such file or directory"),
+                ("d/x", "is not a regular file"),
+                ("big", f"is larger than {MAX_FILE_BYTES} bytes"),
+            )
+        ):
+            expected = f"{self.path}:{number + 1}: {self.directory}/{name} {reason}"
+            self.assertEqual(problems[number], expected)
+
+    def test_circle(self) -> None:
+        """
+        A file that includes itself ends.
+        """
+        findings = self.read("include xinetd.conf\n" + service())
+        self.assertEqual(len(findings.files), MAX_DEPTH + 1)
+        (problem,) = findings.problems
+        self.assertIn("include is too deep", str(problem))
+        self.assertEqual(len(findings.services), 1)
+
+    def test_doubling(self) -> None:
+        """
+        Files that include others twice are read so often, and no more.
+        """
+        findings = self.read("include xinetd.conf\n" * 2)
+        self.assertEqual(len(findings.files), MAX_FILES)
+        self.assertIn("is one file too many", str(findings.problems[-1]))

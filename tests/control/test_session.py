@@ -1,0 +1,533 @@
+"""
+Tests for L{socketd.control.session} and L{socketd.control.forms}.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
+from twisted.internet.testing import StringTransport
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from socketd.control.replies import Reply
+from socketd.control.seat import Seat
+from socketd.control.session import IDLE, MAX_LINE, TOLD_WAITING, Session
+from socketd.control.socket import MAX_SESSIONS, Refused, SessionFactory
+from socketd.daemon import Reloaded
+from socketd.events import STOPPING
+from tests.control.fakes import connect, make_daemon, watch
+
+STATUS = "up 0 s, 2 services, 0 connections, 0 waiting\n\n"
+
+
+class Client(StringTransport):
+    """
+    A client of the control socket, in memory.
+
+    @ivar session: what serves him.
+    """
+
+    def __init__(self, case: Case) -> None:
+        super().__init__()
+        self._daemon = case.daemon
+        self.session: Any = case.factory.buildProtocol(None)
+        self.session.makeConnection(self)
+
+    def say(self, *lines: str) -> str:
+        """
+        Send lines, all at once.
+
+        @return: what comes back.
+        """
+        self.session.dataReceived("".join(f"{line}\n" for line in lines).encode())
+        return self.taken()
+
+    def taken(self) -> str:
+        """
+        Take what came since the last time.
+        """
+        for _ in range(50):
+            self._daemon.reactor.advance(0)
+        text = self.value().decode()
+        self.clear()
+        return str(text)
+
+    def objects(self) -> list[dict[str, Any]]:
+        """
+        Take it as JSON, one object in each line.
+        """
+        return [json.loads(line) for line in self.taken().splitlines()]
+
+    def leave(self) -> None:
+        """
+        Be gone.
+        """
+        self.session.connectionLost()
+
+
+class Case(SynchronousTestCase):
+    """
+    A daemon, and what makes its sessions.
+    """
+
+    def setUp(self) -> None:
+        self.daemon = make_daemon()
+        self.names = iter(f"operator uid 1000 gid 1000 pid {pid}" for pid in range(1, 100))
+        self.factory = SessionFactory(self.daemon, lambda transport: next(self.names))
+
+
+class FramingTests(Case):
+    """
+    Tests for lines and answers.
+    """
+
+    def test_interfaces(self) -> None:
+        """
+        A session is what its transport and the commands take it for.
+        """
+        session: Any = self.factory.buildProtocol(None)
+        _: Seat = session
+        verifyObject(IHalfCloseableProtocol, session)
+        verifyObject(IPushProducer, session)
+
+    def test_text(self) -> None:
+        """
+        An answer is lines, and an empty line behind them.
+        """
+        client = Client(self)
+        self.assertEqual(client.say("status"), STATUS)
+        table = client.say("connections")
+        self.assertTrue(table.startswith("ID ") and table.endswith("WAITS\n\n"), table)
+
+    def test_error(self) -> None:
+        """
+        What cannot be done begins with a word for that.
+        """
+        client = Client(self)
+        self.assertEqual(
+            client.say("stauts"), "error: stauts is no command; did you mean status?\n\n"
+        )
+
+    def test_complaints(self) -> None:
+        """
+        All that is wrong with a configuration is in the answer.
+        """
+        self.patch(self.daemon, "reload", lambda: Reloaded(complaints=("a", "b")))
+        client = Client(self)
+        text = "error: the configuration stays as it was\na\nb\n\n"
+        self.assertEqual(client.say("reload"), text)
+        client.say("json reload")
+        answer = {"ok": False, "status": 78, "error": "the configuration stays as it was"}
+        client.session.dataReceived(b"json reload\n")
+        self.assertEqual(client.objects(), [answer | {"details": ["a", "b"]}])
+
+    def test_json(self) -> None:
+        """
+        With the word in front the answer is one object in one line.
+        """
+        client = Client(self)
+        connect(self.daemon, "shout", "192.0.2.1:7")
+        client.session.dataReceived(b"json status\njson connections\njson show 7\n")
+        status, table, error = client.objects()
+        self.assertEqual((status["ok"], status["connections"], status["waiting"]), (True, 1, 0))
+        (row,) = table["rows"]
+        self.assertEqual((row["id"], row["peer"], row["waits"]), (1, "192.0.2.1:7", False))
+        expected = {"ok": False, "status": 1, "error": "no connection 7; see connections"}
+        self.assertEqual(error, expected)
+
+    def test_pieces(self) -> None:
+        """
+        How the bytes come does not matter.
+        """
+        client = Client(self)
+        for byte in b"status\r\n":
+            client.session.dataReceived(bytes([byte]))
+        self.assertEqual(client.taken(), STATUS)
+
+    def test_one_by_one(self) -> None:
+        """
+        Many lines at once are answered in order, each in its own turn; until then
+        nothing more is read.
+        """
+        client = Client(self)
+        client.session.dataReceived(b"status\n" * 3)
+        self.assertEqual(client.value().decode(), STATUS)
+        self.assertEqual(client.producerState, "paused")
+        self.assertEqual(client.taken(), STATUS * 3)
+        self.assertEqual(client.producerState, "producing")
+
+    def test_empty(self) -> None:
+        """
+        An empty line is no command, and has no answer.
+        """
+        self.assertEqual(Client(self).say("", "  ", "\r"), "")
+
+    def test_long(self) -> None:
+        """
+        A line that is too long is refused once, and what follows it is done.
+        """
+        client = Client(self)
+        refused = f"error: a line is at most {MAX_LINE} bytes long; it was not used\n\n"
+        self.assertEqual(client.say("x" * (MAX_LINE + 1), "status"), refused + STATUS)
+        for _ in range(100):
+            client.session.dataReceived(b"x" * MAX_LINE)
+        self.assertEqual(client.say("", "status"), refused + STATUS)
+
+    def test_longest(self) -> None:
+        """
+        One of just that length is not.
+        """
+        client = Client(self)
+        connect(self.daemon, "shout")
+        line = "reply 1 ".ljust(MAX_LINE, "x")
+        self.assertEqual(client.say(line), "sent to 1\n\n")
+
+    def test_garbage(self) -> None:
+        """
+        Whatever is sent, each line has an answer that is harmless, and nothing else
+        happens.
+        """
+        client = Client(self)
+        garbage = b"\0\xff\x1b[2J\njson\njson {\njson json status\n\xed\xa0\x80\njson \xff\n"
+        client.session.dataReceived(garbage)
+        text = client.taken()
+        self.assertEqual(text.count("is no command"), 6)
+        self.assertTrue(text.replace("\n", "").isprintable(), text)
+        client.session.dataReceived(os.urandom(10000) + b"\n")
+        client.taken()
+        self.assertEqual(client.say("status"), STATUS)
+
+    def test_end_of_input(self) -> None:
+        """
+        Who has said all is answered, and then the session ends; the last line needs
+        no end.
+        """
+        client = Client(self)
+        client.session.dataReceived(b"status\nstatus")
+        client.session.readConnectionLost()
+        self.assertFalse(client.disconnecting)
+        self.assertEqual(client.taken(), STATUS * 2)
+        self.assertTrue(client.disconnecting)
+
+    def test_later_answer(self) -> None:
+        """
+        The next line waits for the answer to the one before.
+        """
+        later: Deferred[Reloaded] = Deferred()
+        self.patch(self.daemon, "reload", lambda: later)
+        client = Client(self)
+        self.assertEqual(client.say("reload", "status"), "")
+        later.callback(Reloaded())
+        self.assertEqual(client.taken(), "reloaded; nothing changed\n\n" + STATUS)
+
+    def test_gone_meanwhile(self) -> None:
+        """
+        Nobody is told who is gone by then.
+        """
+        later: Deferred[Reloaded] = Deferred()
+        self.patch(self.daemon, "reload", lambda: later)
+        client = Client(self)
+        client.say("reload", "status")
+        client.leave()
+        later.callback(Reloaded())
+        self.assertEqual(client.taken(), "")
+
+    def test_failure(self) -> None:
+        """
+        A command that goes wrong inside is told to be that, and the log has it.
+        """
+        def fail() -> Reply:
+            raise RuntimeError("why")
+
+        self.patch(self.daemon, "reload", fail)
+        seen = watch(self.daemon)
+        client = Client(self)
+        self.assertEqual(
+            client.say("reload", "status"),
+            "error: internal error; the log has it\n\n" + STATUS,
+        )
+        self.assertEqual([name for name, _ in seen], ["operator_came", "protocol_failed"])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+
+class WatchTests(Case):
+    """
+    Tests for sessions that are shown what happens.
+    """
+
+    def test_events(self) -> None:
+        """
+        Each event is one line, escaped, between answers.
+        """
+        client = Client(self)
+        self.assertEqual(client.say("watch"), "watching everything\n\n")
+        connect(self.daemon, "shout").receive(b"\x1b[2J\nhello")
+        self.assertEqual(
+            client.say("status").splitlines(),
+            [
+                "connection from 127.0.0.1:50001 (shout 1)",
+                r"127.0.0.1:\x1b[2J\nhello",
+                "up 0 s, 2 services, 1 connections, 0 waiting",
+                "",
+            ],
+        )
+
+    def test_json(self) -> None:
+        """
+        For a program it is an object with the name, the line and the facts.
+        """
+        client = Client(self)
+        client.say("json watch")
+        connect(self.daemon, "shout")
+        (event,) = client.objects()
+        self.assertEqual(event["event"], "connection_made")
+        self.assertEqual(event["line"], "connection from 127.0.0.1:50001 (shout 1)")
+        facts = {"service": "shout", "peer": "127.0.0.1:50001", "connection": 1}
+        self.assertEqual(event["facts"], facts)
+
+    def test_one_service(self) -> None:
+        """
+        One service's events are only these.
+        """
+        client = Client(self)
+        client.say("watch ack")
+        connect(self.daemon, "shout")
+        self.daemon.journal.emit(STOPPING, connections=1)
+        connect(self.daemon, "ack")
+        self.assertEqual(client.taken(), "connection from 127.0.0.1:50001 (ack 2)\n")
+
+    def test_again(self) -> None:
+        """
+        The last C{watch} counts.
+        """
+        client = Client(self)
+        client.say("watch ack", "json watch shout")
+        connect(self.daemon, "ack")
+        connect(self.daemon, "shout")
+        self.assertEqual([one["facts"]["service"] for one in client.objects()], ["shout"])
+
+    def test_after_the_input(self) -> None:
+        """
+        Who watches has not left when he has nothing more to say.
+        """
+        client = Client(self)
+        client.session.dataReceived(b"watch\n")
+        client.session.readConnectionLost()
+        client.taken()
+        connect(self.daemon, "shout")
+        self.assertIn("connection from", client.taken())
+        self.assertFalse(client.disconnecting)
+
+    def test_gone(self) -> None:
+        """
+        When he has, nobody watches and nobody attends.
+        """
+        client = Client(self)
+        client.say("attend")
+        self.assertTrue(self.daemon.journal.watched and self.daemon.operator.attended)
+        client.leave()
+        self.assertFalse(self.daemon.journal.watched or self.daemon.operator.attended)
+        self.assertEqual(self.daemon.reactor.getDelayedCalls(), [])
+
+    def test_slow(self) -> None:
+        """
+        Events that a client does not take are counted, and he is told how many.
+        """
+        client = Client(self)
+        client.say("watch")
+        client.session.pauseProducing()
+        for _ in range(3):
+            connect(self.daemon, "shout")
+        self.assertEqual(client.taken(), "")
+        client.session.resumeProducing()
+        self.assertEqual(client.taken(), "3 events were left out\n")
+        connect(self.daemon, "shout")
+        self.assertIn("(shout 4)", client.taken())
+
+    def test_slow_json(self) -> None:
+        """
+        So it is in JSON.
+        """
+        client = Client(self)
+        client.say("json watch")
+        client.session.pauseProducing()
+        connect(self.daemon, "shout")
+        client.session.resumeProducing()
+        self.assertEqual(client.objects(), [{"event": "left_out", "count": 1}])
+
+    def test_slow_commands(self) -> None:
+        """
+        A client that does not take answers has no commands carried out, and is not
+        read from.
+        """
+        client = Client(self)
+        client.session.pauseProducing()
+        self.assertEqual(client.say(*["status"] * 100), "")
+        self.assertEqual(client.producerState, "paused")
+        client.session.resumeProducing()
+        self.assertTrue(client.taken().startswith(STATUS * 10))
+
+
+class AttendTests(Case):
+    """
+    Tests for operators who are asked for words.
+    """
+
+    def test_queue(self) -> None:
+        """
+        An operator is told who waits, at first and at each change.
+        """
+        asking = connect(self.daemon)
+        asking.receive(b"hello")
+        client = Client(self)
+        client.session.dataReceived(b"json attend\n")
+        answer, queue = client.objects()
+        self.assertEqual(answer, {"ok": True, "text": "attending"})
+        told = {"id": 1, "service": "ack", "peer": "127.0.0.1:50001"}
+        self.assertEqual(queue, {"event": "waiting", "count": 1, "oldest": [told]})
+        client.session.dataReceived(b"json answer 1 yes\n")
+        events = client.objects()
+        self.assertIn({"event": "waiting", "count": 0, "oldest": []}, events)
+        self.assertEqual(asking.value(), b"hello!yes")
+
+    def test_text(self) -> None:
+        """
+        In text it is a line.
+        """
+        client = Client(self)
+        client.say("attend")
+        connect(self.daemon).receive(b"hello")
+        self.assertIn("1 waiting for a word; the oldest is 1\n", client.taken())
+
+    def test_bounded(self) -> None:
+        """
+        He is told the oldest only; there may be many.
+        """
+        for _ in range(TOLD_WAITING + 5):
+            connect(self.daemon).receive(b"hello")
+        client = Client(self)
+        client.session.dataReceived(b"json attend\n")
+        queue = client.objects()[1]
+        self.assertEqual((queue["count"], len(queue["oldest"])), (TOLD_WAITING + 5, TOLD_WAITING))
+
+    def test_slow(self) -> None:
+        """
+        To one that is slow the queue is told once, as it is then.
+        """
+        client = Client(self)
+        client.say("json attend")
+        client.session.pauseProducing()
+        for _ in range(3):
+            connect(self.daemon).receive(b"hello")
+        client.session.resumeProducing()
+        self.assertEqual([one["event"] for one in client.objects()], ["left_out", "waiting"])
+
+    def test_two(self) -> None:
+        """
+        Two operators see each other's answers, and who gave them; a question is
+        answered once.
+        """
+        one, two = Client(self), Client(self)
+        one.say("attend")
+        two.say("attend")
+        asking = connect(self.daemon)
+        asking.receive(b"hello")
+        one.taken()
+        two.taken()
+        self.assertIn("answered 1\n\n", one.say("answer 1 mine"))
+        seen = two.taken()
+        expected = "operator uid 1000 gid 1000 pid 1 to 127.0.0.1:50001 (ack 1): mine\n"
+        self.assertIn(expected, seen)
+        self.assertIn("nobody waits for a word\n", seen)
+        self.assertIn("error: 1 does not wait; see waiting", two.say("answer 1 late"))
+        self.assertEqual(asking.value(), b"hello!mine")
+
+    def test_switch(self) -> None:
+        """
+        Who only watches from then on is no operator any more.
+        """
+        client = Client(self)
+        client.say("attend", "attend", "watch")
+        self.assertFalse(self.daemon.operator.attended)
+
+
+class AuditTests(Case):
+    """
+    Tests for what the log keeps.
+    """
+
+    def test_who(self) -> None:
+        """
+        Each command that changes something is logged with who gave it.
+        """
+        connect(self.daemon, "shout")
+        seen = watch(self.daemon)
+        client = Client(self)
+        client.say("status", "reply 1 hello", "ban 192.0.2.1 for 1m")
+        client.say("json close 1", "log-level warn")
+        client.leave()
+        who = "operator uid 1000 gid 1000 pid 1"
+        self.assertEqual(
+            [text for _, text in seen],
+            [
+                f"{who} came to the control socket",
+                f"{who}: reply 1 hello",
+                f"{who}: ban 192.0.2.1 for 1m",
+                f"{who}: close 1",
+                f"{who}: log-level warn",
+                f"{who} left the control socket",
+            ],
+        )
+
+
+class LimitTests(Case):
+    """
+    Tests for how many sessions there may be, and how long.
+    """
+
+    def test_ninth(self) -> None:
+        """
+        One session too many is told so in a line, and closed; the log has it.
+        """
+        clients = [Client(self) for _ in range(MAX_SESSIONS)]
+        seen = watch(self.daemon)
+        ninth = Client(self)
+        self.assertIsInstance(ninth.session, Refused)
+        self.assertEqual(ninth.taken(), f"error: there are {MAX_SESSIONS} sessions already\n\n")
+        self.assertTrue(ninth.disconnecting)
+        self.assertEqual([name for name, _ in seen], ["operator_refused"])
+        clients[3].leave()
+        self.assertIsInstance(Client(self).session, Session)
+
+    def test_idle(self) -> None:
+        """
+        A session that says nothing ends.
+        """
+        client = Client(self)
+        self.daemon.reactor.advance(IDLE - 1)
+        client.say("status")
+        self.daemon.reactor.advance(IDLE - 1)
+        self.assertFalse(client.disconnecting)
+        self.daemon.reactor.advance(1)
+        self.assertTrue(client.disconnecting)
+
+    def test_idle_watcher(self) -> None:
+        """
+        One that watches stays, as long as it could still say something.
+        """
+        client = Client(self)
+        client.say("watch")
+        self.daemon.reactor.advance(IDLE * 3)
+        self.assertFalse(client.disconnecting)
+        client.session.readConnectionLost()
+        self.daemon.reactor.advance(IDLE - 1)
+        connect(self.daemon)
+        self.daemon.reactor.advance(IDLE - 1)
+        self.assertFalse(client.disconnecting)
+        self.daemon.reactor.advance(1)
+        self.assertTrue(client.disconnecting)

@@ -1,0 +1,260 @@
+"""
+Tests for L{socketd.net.port}: what the ports of streams and of datagrams have in common.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import IListeningPort
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from socketd.admission import Capacity
+from socketd.net.datagram_batch import datagram_port
+from socketd.net.door import Door
+from socketd.net.port import Port
+from socketd.net.stream import StreamPort
+from tests.net.fakes import (
+    DatagramRecorder,
+    HandReactor,
+    OneFactory,
+    Recorder,
+    make_site,
+    read_all,
+)
+
+
+class PortCase(SynchronousTestCase):
+    """
+    Serves both kinds of sockets.
+    """
+
+    def setUp(self) -> None:
+        self.reactor = HandReactor()
+        self.door = Door(capacity=Capacity(None))
+        self.site, _ = make_site(self.reactor, door=self.door)
+        self.addCleanup(self.end)
+
+    def end(self) -> None:
+        """
+        Reset who is left.
+        """
+        for connection in self.site.roster:
+            connection.abortConnection()
+        self.reactor.advance(0)
+
+    def bind(self, kind: int) -> socket.socket:
+        """
+        Make a bound socket on loopback.
+        """
+        sock = socket.socket(socket.AF_INET, kind)
+        self.addCleanup(sock.close)
+        sock.setblocking(False)
+        sock.bind(("127.0.0.1", 0))
+        if kind == socket.SOCK_STREAM:
+            sock.listen()
+        return sock
+
+    def stream(self, sock: socket.socket | None = None) -> tuple[Any, socket.socket]:
+        """
+        Serve a socket that listens, with an echo.
+        """
+        sock = sock or self.bind(socket.SOCK_STREAM)
+        factory = OneFactory(lambda: Recorder(lambda data: data))
+        port = StreamPort(self.reactor, sock, factory, self.site)
+        port.startListening()
+        return port, sock
+
+    def datagram(self, sock: socket.socket | None = None) -> tuple[Any, socket.socket]:
+        """
+        Serve a datagram socket, with an echo.
+        """
+        sock = sock or self.bind(socket.SOCK_DGRAM)
+        port = datagram_port(self.reactor, sock, DatagramRecorder(), self.site)
+        port.startListening()
+        return port, sock
+
+    def both(self) -> list[tuple[Any, socket.socket]]:
+        """
+        Serve one of each.
+        """
+        return [self.stream(), self.datagram()]
+
+    def peer(self, sock: socket.socket) -> socket.socket:
+        """
+        Connect a peer to a socket that is served, and have it say something.
+        """
+        peer = socket.socket(sock.family, sock.type)
+        self.addCleanup(peer.close)
+        peer.connect(sock.getsockname())
+        peer.setblocking(False)
+        peer.send(b"hello")
+        return peer
+
+
+class PortTests(PortCase):
+    """
+    Tests for L{Port}.
+    """
+
+    def test_interface(self) -> None:
+        """
+        Both kinds are listening ports, and share what is here.
+        """
+        for port, _ in self.both():
+            verifyObject(IListeningPort, port)
+            self.assertIsInstance(port, Port)
+
+    def test_host(self) -> None:
+        """
+        The address is that of the socket, with the protocol's name.
+        """
+        (port, sock), (other, datagrams) = self.both()
+        self.assertEqual(port.getHost(), IPv4Address("TCP", *sock.getsockname()))
+        self.assertEqual(other.getHost(), IPv4Address("UDP", *datagrams.getsockname()))
+
+    def test_log_prefix(self) -> None:
+        """
+        In a log the port has the name of its service.
+        """
+        for port, _ in self.both():
+            self.assertEqual(port.logPrefix(), "test")
+
+    def test_stop(self) -> None:
+        """
+        A port that was stopped reads no more, its socket is closed, and the result is
+        there at once.
+        """
+        for port, sock in self.both():
+            self.assertEqual(port.fileno(), sock.fileno())
+            self.assertIs(self.successResultOf(port.stopListening()), None)
+            self.assertEqual((port.fileno(), sock.fileno()), (-1, -1))
+        self.assertEqual(self.reactor.getReaders(), [])
+
+    def test_stop_twice(self) -> None:
+        """
+        To stop it again does nothing.
+        """
+        for port, _ in self.both():
+            calls: list[None] = []
+            port.stopping = lambda: calls.append(None)
+            for _ in range(2):
+                self.successResultOf(port.stopListening())
+            self.assertEqual(len(calls), 1)
+
+    def test_stopping(self) -> None:
+        """
+        Who wants to know of the stop is told while the socket is still open.
+        """
+        for port, sock in self.both():
+            seen: list[int] = []
+            port.stopping = lambda: seen.append(sock.fileno())
+            number = sock.fileno()
+            port.stopListening()
+            self.assertEqual(seen, [number])
+
+    def test_lost(self) -> None:
+        """
+        A socket that the reactor lost is closed like one that was stopped.
+        """
+        for port, sock in self.both():
+            calls: list[None] = []
+            port.stopping = lambda: calls.append(None)
+            port.connectionLost(Failure(ConnectionLost()))
+            self.assertEqual((sock.fileno(), len(calls)), (-1, 1))
+        self.assertEqual(self.reactor.getReaders(), [])
+
+
+class ReleaseTests(PortCase):
+    """
+    Tests for L{Port.release}: another port goes on.
+    """
+
+    def test_open(self) -> None:
+        """
+        A port that was released reads no more; its socket is open, and nobody is told
+        of a stop.
+        """
+        for port, sock in self.both():
+            calls: list[None] = []
+            port.stopping = lambda: calls.append(None)
+            port.release()
+            self.assertNotEqual(sock.fileno(), -1)
+            self.assertEqual(calls, [])
+        self.assertEqual(self.reactor.getReaders(), [])
+
+    def test_next_port(self) -> None:
+        """
+        What has come before, between and after is served by the next one.
+        """
+        for serve in (self.stream, self.datagram):
+            port, sock = serve()
+            before = self.peer(sock)
+            port.release()
+            between = self.peer(sock)
+            self.reactor.turn(3)
+            serve(sock)
+            after = self.peer(sock)
+            self.reactor.turn(5)
+            answers = [peer.recv(100) for peer in (before, between, after)]
+            self.assertEqual(answers, [b"hello"] * 3)
+
+    def test_connections_stay(self) -> None:
+        """
+        The connections of a port that was released go on.
+        """
+        port, sock = self.stream()
+        peer = self.peer(sock)
+        self.reactor.turn(3)
+        port.release()
+        peer.send(b" again")
+        self.reactor.turn(3)
+        self.assertEqual(read_all(peer), (b"hello again", False))
+
+    def test_protocol_is_stopped(self) -> None:
+        """
+        The protocol of datagrams is told that it is over, and has no transport.
+        """
+        port, _ = self.datagram()
+        protocol = port._protocol
+        port.release()
+        self.assertIs(protocol.transport, None)
+
+    def test_waits_for_room(self) -> None:
+        """
+        A port that waits for room when it is released is not told of it any more; the
+        next one is.
+        """
+        self.door.capacity.limit = 1
+        port, sock = self.stream()
+        first = self.peer(sock)
+        self.reactor.turn(3)
+        second = self.peer(sock)
+        self.reactor.turn(3)
+        self.assertEqual(self.site.tally.full, 1)
+        port.release()
+        fresh, _ = self.stream(sock)
+        self.reactor.turn(3)
+        first.close()
+        self.reactor.turn(5)
+        self.assertEqual(read_all(second), (b"hello", False))
+        second.close()
+        self.reactor.turn(5)
+        self.assertEqual(self.reactor.getReaders(), [fresh])
+
+    def test_waits_for_system(self) -> None:
+        """
+        A port that waits for the system when it is released never comes back.
+        """
+        port, sock = self.stream()
+        port._pause(OSError(24, "Too many open files"))
+        port.release()
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.reactor.advance(10.0)
+        self.assertEqual(self.reactor.getReaders(), [])
+        self.assertNotEqual(sock.fileno(), -1)

@@ -1,0 +1,411 @@
+"""
+The control socket of a real daemon, with clients that know nothing of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from socketd.control.session import MAX_LINE
+from socketd.control.socket import MAX_SESSIONS
+from tests.system.running import (
+    DEADLINE,
+    Output,
+    SystemCase,
+    in_thread,
+    name_of,
+    read_exactly,
+    read_to_end,
+)
+
+INI = """
+[socketd]
+control = {runtime}/sub/control.sock
+[ack]
+listen = tcp:0:interface=127.0.0.1
+[server]
+protocol = reply
+listen = tcp:0:interface=127.0.0.1, udp:0:interface=127.0.0.1
+reply = I am a server
+udp_amplify = 100
+"""
+
+#: What a peer might send to name the operator's window.
+HOSTILE = b"\x1b]0;mine\x07"
+
+#: Messages whose lines are more than the kernel and the daemon hold for one who does
+#: not read.
+FLOOD = 3000
+
+
+class ControlCase(SystemCase):
+    """
+    A daemon with a control socket.
+    """
+
+    @property
+    def path(self) -> Path:
+        """
+        Where the socket is.
+        """
+        return self.directory / "socketd" / "sub" / "control.sock"
+
+    def session(self) -> socket.socket:
+        """
+        Connect to it.
+        """
+        sock = socket.socket(socket.AF_UNIX)
+        self.addCleanup(sock.close)
+        sock.settimeout(DEADLINE)
+        sock.connect(str(self.path))
+        return sock
+
+    def ask(self, text: str) -> str:
+        """
+        Do as C{echo TEXT | socat - UNIX:PATH} does: send, shut down writing, read.
+        """
+        with self.session() as sock:
+            sock.sendall(text.encode() + b"\n")
+            sock.shutdown(socket.SHUT_WR)
+            return read_to_end(sock).decode()
+
+
+class SocketTests(ControlCase):
+    """
+    Tests for the socket itself.
+    """
+
+    @in_thread
+    def test_place(self) -> None:
+        """
+        The socket is for its owner and group, as its directory is; it is gone when the
+        daemon is.
+        """
+        with self.daemon(INI) as daemon:
+            daemon.address("server")
+            self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o660)
+            self.assertEqual(stat.S_IMODE(self.path.parent.stat().st_mode), 0o750)
+            self.assertRegex(self.ask("status"), r"^up \d+ s, 2 services, 0 conn[^\n]*\n\n$")
+        self.assertFalse(self.path.exists())
+
+    @in_thread
+    def test_stale(self) -> None:
+        """
+        What a killed daemon left is replaced.
+        """
+        self.path.parent.mkdir(parents=True, mode=0o700)
+        (self.directory / "socketd").chmod(0o700)
+        self.path.parent.chmod(0o700)
+        with socket.socket(socket.AF_UNIX) as left:
+            left.bind(str(self.path))
+        with self.daemon(INI) as daemon:
+            daemon.address("server")
+            self.assertIn("2 services", self.ask("status"))
+
+    @in_thread
+    def test_taken(self) -> None:
+        """
+        A daemon that still serves there is left alone; the second one does not come up.
+        """
+        with self.daemon(INI) as daemon:
+            daemon.address("server")
+            ended = self.run_twistd(self.write("second.ini", INI))
+            expected = f"[socketd] control: cannot listen at {self.path}: somebody listens"
+            self.assertIn(expected, ended.errors)
+            self.assertEqual(ended.status, 1)
+            self.assertIn("2 services", self.ask("status"))
+
+    @in_thread
+    def test_failed_start(self) -> None:
+        """
+        A daemon that cannot bind another listener leaves no control socket.
+        """
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            ini = INI + f"[echo]\nlisten = tcp:{port}:interface=127.0.0.1\n"
+            ended = self.run_twistd(self.write("bad.ini", ini))
+        self.assertEqual(ended.status, 1)
+        self.assertFalse(self.path.exists())
+
+    @in_thread
+    def test_stop(self) -> None:
+        """
+        Who watches sees how the daemon stops, and is let go.
+        """
+        with self.daemon(INI) as daemon:
+            daemon.address("server")
+            watcher = self.session()
+            watcher.sendall(b"watch\n")
+            self.assertEqual(read_exactly(watcher, 21), b"watching everything\n\n")
+            daemon.ask_to_stop()
+            self.assertIn(b"stopping; 0 connections to finish\n", read_to_end(watcher))
+            watcher.close()
+
+
+class CommandTests(ControlCase):
+    """
+    Tests for what operators do there.
+    """
+
+    @in_thread
+    def test_audit(self) -> None:
+        """
+        The log has who did what, as the kernel knows it.
+        """
+        with self.daemon(INI) as daemon, daemon.connect("ack") as client:
+            self.ask("close 1")
+            self.assertEqual(read_to_end(client), b"")
+            client.close()
+            who = f"operator uid {os.getuid()} gid {os.getgid()} pid {os.getpid()}"
+            daemon.output.wait_for(f"{who}: close 1$")
+
+    @in_thread
+    def test_operators(self) -> None:
+        """
+        Two operators see each other's answers; C{ack} asks while they attend.
+        """
+        with self.daemon(INI) as daemon:
+            daemon.address("ack")
+            one, two = self.session(), self.session()
+            for sock in (one, two):
+                sock.sendall(b"json attend\n")
+                self.assertEqual(_object(sock), {"ok": True, "text": "attending"})
+                self.assertEqual(_object(sock)["count"], 0)
+            with daemon.connect("ack") as client:
+                client.sendall(b"hello")
+                client.shutdown(socket.SHUT_WR)
+                for sock in (one, two):
+                    self.assertEqual(_until(sock, "waiting")["oldest"][0]["id"], 1)
+                one.sendall(b"json answer 1 thank you\n")
+                self.assertEqual(read_to_end(client), b"hello\nI get it!\nthank you")
+                self.assertEqual(_until(two, "waiting")["count"], 0)
+                facts = _until(two, "operator_answered")["facts"]
+                self.assertEqual((facts["text"], facts["connection"]), ("thank you", 1))
+            one.close()
+            two.close()
+
+    @in_thread
+    def test_ban(self) -> None:
+        """
+        A ban holds at once: for who is in, for who comes, and for datagrams of a source
+        whose verdict is remembered.
+        """
+        with self.daemon(INI) as daemon:
+            client, datagrams = daemon.connect("server"), daemon.connect("server", "udp")
+            with client, datagrams:
+                for sock in (client, datagrams):
+                    sock.sendall(b"?")
+                    self.assertEqual(sock.recv(100), b"I am a server")
+                self.assertIn("1 connections reset", self.ask("ban 127.0.0.1 for 1h"))
+                self.assertRaises(ConnectionResetError, client.recv, 1)
+                with daemon.connect("server") as late:
+                    self.assertRaises(ConnectionResetError, late.recv, 1)
+                datagrams.sendall(b"?")
+                self.ask("unban 127.0.0.1")
+                datagrams.sendall(b"!")
+                self.assertEqual(datagrams.recv(100), b"I am a server")
+            services = json.loads(self.ask("json services"))["rows"]
+            self.assertEqual(services[1]["datagrams"], 3)
+            with daemon.connect("server") as again:
+                again.sendall(b"?")
+                self.assertEqual(read_exactly(again, 13), b"I am a server")
+
+    @in_thread
+    def test_drain(self) -> None:
+        """
+        A daemon that drains accepts nobody, and who is in goes on.
+        """
+        with self.daemon(INI) as daemon, daemon.connect("server") as client:
+            client.sendall(b"?")
+            self.assertEqual(read_exactly(client, 13), b"I am a server")
+            self.assertEqual(self.ask("drain"), "draining; 1 connections go on\n\n")
+            self.assertRaises(ConnectionRefusedError, daemon.connect, "server")
+            client.sendall(b"?")
+            self.assertEqual(read_exactly(client, 13), b"I am a server")
+            self.assertIn(", draining\n", self.ask("status"))
+
+
+class SubcommandTests(ControlCase):
+    """
+    Tests for C{socketd} at a real daemon.
+    """
+
+    def command(self, *arguments: str, text: str = "") -> tuple[int, str, str]:
+        """
+        Run a subcommand to its end.
+
+        @return: its status, output and errors.
+        """
+        done = subprocess.run(
+            [sys.executable, "-m", "socketd", *arguments],
+            input=text,
+            capture_output=True,
+            env=self.environment(SOCKETD_CONTROL=str(self.path)),
+            timeout=DEADLINE,
+            text=True,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    @in_thread
+    def test_asking(self) -> None:
+        """
+        Tables are for people, and JSON is for programs.
+        """
+        with self.daemon(INI) as daemon, daemon.connect("server") as client:
+            client.sendall(b"?")
+            self.assertEqual(read_exactly(client, 13), b"I am a server")
+            status, out, _ = self.command("connections")
+            self.assertEqual(status, 0)
+            self.assertRegex(out, rf"(?m)^1 +server +{name_of(client)} .* 1 +1 +13 +no$")
+            found = json.loads(self.command("services", "--json")[1])
+            self.assertEqual([row["service"] for row in found["rows"]], ["ack", "server"])
+
+    @in_thread
+    def test_reload(self) -> None:
+        """
+        A good file is taken; a bad one is status 78, and nothing changes.
+        """
+        with self.daemon(INI) as daemon:
+            daemon.address("server")
+            self.write("socketd.ini", INI + "[echo]\nlisten = tcp:0:interface=127.0.0.1\n")
+            self.assertEqual(self.command("reload")[0], 0)
+            self.assertIn("3 services", self.command("status")[1])
+            self.write("socketd.ini", INI + "[ehco]\nlisten = tcp:0\n")
+            status, _, errors = self.command("reload")
+            self.assertEqual(status, 78)
+            self.assertIn("did you mean echo?", errors)
+            self.assertIn("3 services", self.command("status")[1])
+
+    @in_thread
+    def test_console(self) -> None:
+        """
+        The console in line mode attends, answers and leaves at the end of its input.
+        """
+        with self.daemon(INI) as daemon:
+            daemon.address("ack")
+            status, out, errors = self.command("console", text="status\nstauts\n")
+            self.assertEqual((status, errors), (0, ""))
+            self.assertIn("2 services", out)
+            self.assertIn("stauts is no command; did you mean status?", out)
+
+    @in_thread
+    def test_console_at_a_terminal(self) -> None:
+        """
+        At a terminal the word is asked for, and sent when it is entered.
+        """
+        with self.daemon(INI) as daemon:
+            daemon.address("ack")
+            keyboard, screen = pty.openpty()
+            console = subprocess.Popen(
+                [sys.executable, "-m", "socketd", "console", "--control", str(self.path)],
+                stdin=screen, stdout=screen, stderr=screen, env=self.environment(TERM="xterm"),
+            )  # fmt: skip
+            os.close(screen)
+            shown = Output(os.dup(keyboard))
+            shown.wait_for("attending; help lists the commands")
+            with daemon.connect("ack") as client:
+                client.sendall(HOSTILE)
+                client.shutdown(socket.SHUT_WR)
+                shown.wait_for("input the word:")
+                os.write(keyboard, b"oq\x7fk\n")
+                self.assertEqual(read_to_end(client), HOSTILE + b"\nI get it!\nok")
+            shown.wait_for(r"\(ack 1\): ok")
+            self.assertNotIn("\x1b]0;", shown.text)
+            os.write(keyboard, b"\x04")
+            self.assertEqual(console.wait(DEADLINE), 0)
+            os.close(keyboard)
+
+    @in_thread
+    def test_no_daemon(self) -> None:
+        """
+        Where there is no daemon any more, that is one line.
+        """
+        with self.daemon(INI) as daemon:
+            daemon.address("server")
+        status, out, errors = self.command("status")
+        self.assertEqual((status, out, errors.count("\n")), (1, "", 1))
+        self.assertIn(f"{self.path}: no daemon there", errors)
+
+
+class HardTests(ControlCase):
+    """
+    Tests for clients that behave badly.
+    """
+
+    @in_thread
+    def test_ninth(self) -> None:
+        """
+        One session too many gets a line; the others go on.
+        """
+        with self.daemon(INI) as daemon:
+            daemon.address("server")
+            sessions = [self.session() for _ in range(MAX_SESSIONS)]
+            for sock in sessions:
+                sock.sendall(b"status\n")
+                self.assertIn(b"2 services", sock.recv(1000))
+            with self.session() as ninth:
+                expected = f"error: there are {MAX_SESSIONS} sessions already\n\n"
+                self.assertEqual(read_to_end(ninth), expected.encode())
+            for sock in sessions:
+                sock.close()
+            daemon.output.wait_for("was refused at the control socket")
+
+    @in_thread
+    def test_garbage(self) -> None:
+        """
+        Garbage is answered, line by line, and hurts nobody.
+        """
+        with self.daemon(INI) as daemon:
+            daemon.address("server")
+            with self.session() as sock:
+                sock.sendall(b"x" * (3 * MAX_LINE) + b"\n\0\xff\njson {}\n" + os.urandom(5000))
+                sock.shutdown(socket.SHUT_WR)
+                answer = read_to_end(sock)
+            self.assertIn(f"a line is at most {MAX_LINE} bytes".encode(), answer)
+            self.assertIn(rb"\x00\xff is no command", answer)
+            self.assertIn(b'{"ok": false, "status": 2', answer)
+            self.assertIn("2 services", self.ask("status"))
+
+    @in_thread
+    def test_slow(self) -> None:
+        """
+        A watcher that does not read costs lines, and no peer its answer; when it reads,
+        it is told how many.
+        """
+        with self.daemon(INI) as daemon:
+            with daemon.connect("server") as client, self.session() as slow:
+                slow.sendall(b"watch server\n")
+                self.assertEqual(read_exactly(slow, 17), b"watching server\n\n")
+                for _ in range(FLOOD):
+                    client.sendall(b"x" * 256)
+                    self.assertEqual(read_exactly(client, 13), b"I am a server")
+                shown = b""
+                while not (told := re.search(rb"^(\d+) events were left out$", shown, re.M)):
+                    shown += slow.recv(65536)
+                self.assertGreater(int(told[1]), 0)
+                self.assertEqual(shown.count(b"x" * 256) + int(told[1]), FLOOD)
+
+
+def _object(sock: socket.socket) -> dict[str, Any]:
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = sock.recv(1)
+        assert byte, line
+        line += byte
+    found: dict[str, Any] = json.loads(line)
+    return found
+
+
+def _until(sock: socket.socket, event: str) -> dict[str, Any]:
+    while (found := _object(sock)).get("event") != event:
+        pass
+    return found
