@@ -14,7 +14,7 @@ ARGS ?=
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run test interop check dist lock bench bench-quick clean distclean
+.PHONY: help run test interop fuzz check docs dist deb system-test lock bench bench-quick clean distclean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -31,16 +31,26 @@ interop: $(VENV)/dev.stamp ## run the clients of tests/interop/packages.txt agai
 	@mkdir -p build
 	@$(BIN)/python -m twisted.trial --temp-directory=build/interop tests/interop/with_*.py
 
+fuzz: $(VENV)/dev.stamp ## any input, any order of events, for two minutes; ARGS=--seconds=600
+	@$(BIN)/python -m tests.fuzz $(ARGS)
+
 check: $(VENV)/dev.stamp ## style, names, types, the API documentation and the environment
 	@mkdir -p build; failed=0; \
 	for tool in flake8 mypy "pydoctor --quiet" "pip check"; do \
 	    echo "$$tool"; $(BIN)/$$tool || failed=1; \
 	done; \
+	echo units; bash packaging/check-units $(BIN) || failed=1; \
 	bash -n .ci/run && exit $$failed
+
+docs: $(VENV)/dev.stamp ## write docs/options.md, manual pages, completions and build/docs/ (the API)
+	@mkdir -p build
+	@$(BIN)/python -m socketd.reference >build/options.md && cp build/options.md docs/options.md
+	@$(BIN)/python -m socketd.manual docs
+	@$(BIN)/pydoctor --quiet
 
 # A build is as old as its commit, so the same commit gives the same bytes. Without git (a source
 # archive) it is as old as a zip file can be.
-dist: export SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),315619200)
+dist deb: export SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),315619200)
 dist: $(VENV)/dev.stamp ## build wheel and source archive into dist/, the same bytes each time
 	@rm -rf build/dist dist
 	@mkdir -p build/dist dist
@@ -53,6 +63,15 @@ dist: $(VENV)/dev.stamp ## build wheel and source archive into dist/, the same b
 	@umask 022; $(BUILD) --wheel --outdir dist build/dist/socketd-* >build/dist.log 2>&1 || \
 	    { cat build/dist.log; exit 1; }
 	@cd dist && sha256sum *
+
+deb: dist ## build the Debian package into dist/, for this machine's Python and architecture
+	@bash packaging/build-deb $(BIN)/python
+
+# Bounded: nothing in there waits longer than a minute, all of it takes about three.
+system-test: deb ## install the package on a Debian with systemd of its own, and try it: as root
+	@bash tests/machine/make-tree build/machine/tree
+	@timeout 1200 $(BIN)/python -m twisted.trial --temp-directory=build/machine/trial \
+	    tests/machine/with_*.py
 
 lock: $(VENV)/dev.stamp ## write the locks from requirements/*.in; ARGS=--upgrade for new versions
 	@$(BIN)/python -c "import sys; sys.exit(sys.version_info[:2] != (3, 11) and \

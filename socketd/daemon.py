@@ -257,6 +257,8 @@ class Daemon(MultiService):
         See to what may change under a daemon: the clock, certificates, and the
         machine's addresses.
         """
+        # Whatever goes wrong in a look, there is a next one.
+        self._watching = self.reactor.callLater(LOOK_INTERVAL, self._look_around, turn + 1)
         step = self.clock_watch.poll()
         if step:
             self.journal.emit(CLOCK_STEPPED, seconds=round(step, 3))
@@ -266,7 +268,6 @@ class Daemon(MultiService):
                 child.renew_certificates()
             if outdated:
                 child.forget_sources()
-        self._watching = self.reactor.callLater(LOOK_INTERVAL, self._look_around, turn + 1)
 
     # Reload
 

@@ -99,7 +99,6 @@ class Change:
         @param take_on: adds a child, which starts it.
         @return: what will hold from the next start on only, one line each.
         """
-        handed = {child.settings.name: child.settings for child in self.going}
         for child in self.going:
             child.hand_on()
             let_go(child)
@@ -108,7 +107,7 @@ class Change:
                 bound.close()
         later = []
         for child in self.fresh:
-            later += child.settle(handed.get(child.settings.name))
+            later += child.settle()
             renew(child.site, child.settings, clock)
             take_on(child)
         return later

@@ -120,20 +120,15 @@ class SocketService(Service):
             return [held.for_listener(listener, self.settings.sockets)]
         return [bind(listener, self.settings.sockets)]
 
-    def settle(self, before: model.Service | None) -> list[str]:
+    def settle(self) -> list[str]:
         """
         Give the sockets that were taken what the settings say of them.
 
-        @param before: the settings that they were bound by.
         @return: what cannot be changed on a live socket, one line each.
         """
-        if before is None:
-            return []
-        complaints = []
-        for bound in self.bound:
-            for text in bound.settle(before.sockets, self.settings.sockets):
-                complaints.append(f"[{self.name}] {text} (from the next start on)")
-        return list(dict.fromkeys(complaints))
+        refused = [text for bound in self.bound for text in bound.settle(self.settings.sockets)]
+        lines = [f"[{self.name}] {text} (from the next start on)" for text in refused]
+        return list(dict.fromkeys(lines))
 
     def _inherit(self, listener: Listener) -> list[Bound]:
         inherited = self._shared.inherited

@@ -21,7 +21,7 @@ REQUIREMENTS = ROOT / "requirements"
 PLUGIN = "twisted/plugins/socketd_plugin.py"
 
 #: What a wheel is made of, besides the frame itself.
-SOURCES = ["socketd", "twisted", "etc"]
+SOURCES = ["socketd", "twisted", "etc", "docs"]
 FRAME = ["setup.cfg", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE"]
 
 #: The distributions whose packages are imported under another name.

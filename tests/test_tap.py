@@ -26,6 +26,8 @@ from socketd.configuration import EXIT_CONFIG
 from socketd.control.console import ConsoleService
 from socketd.daemon import CannotStart, Daemon
 from socketd.settings import places
+from socketd.log import Summaries
+from socketd.notify import NotifyService
 from socketd.signals import Signals
 from socketd.tap import Options, Root, makeService
 
@@ -165,8 +167,9 @@ class MakeServiceTests(Case):
         """
         root = self.make()
         verifyObject(IService, root)
-        self.assertEqual([type(child) for child in root], [Signals, Daemon])
-        _, daemon = root
+        kinds = [type(child) for child in root]
+        self.assertEqual(kinds, [NotifyService, Signals, Summaries, Daemon])
+        *_, daemon = root
         self.assertEqual([one.name for one in daemon.socket_services], ["echo"])
         self.assertFalse(daemon.running)
         self.assertEqual(daemon.reactor.getDelayedCalls(), [])
@@ -176,7 +179,7 @@ class MakeServiceTests(Case):
         With C{--console} there is a console before it, which takes the log, too.
         """
         root = self.make("--console", twistd={"nodaemon": 1})
-        _, console, _ = root
+        console = list(root)[2]
         self.assertIsInstance(console, ConsoleService)
         self.assertIdentical(root.observer, console.observer)
         application: Any = MultiService()
@@ -247,7 +250,7 @@ class ClockTests(SynchronousTestCase):
             "from socketd.tap import Options, makeService\n"
             "options = Options()\n"
             "options.parseOptions(['--config', sys.argv[1]])\n"
-            "_, daemon = makeService(options)\n"
+            "*_, daemon = makeService(options)\n"
             "from twisted.internet import reactor\n"
             "time.time = lambda: 0.0\n"
             "print(reactor.seconds is daemon.reactor.seconds is time.monotonic)\n"

@@ -69,8 +69,8 @@ _HEAD = """\
 Description=socketd, which answers sockets
 Documentation=file:///usr/share/doc/socketd/README.md
 After=network{online}.target
-{wants}StartLimitIntervalSec=300
-StartLimitBurst=5
+{wants}StartLimitIntervalSec=60
+StartLimitBurst=20
 
 [Service]
 Type=notify

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from attrs import define, field, frozen
 
 from socketd.cli.source_files import MAX_DEPTH, SourceFiles, UnreadableError
-from socketd.cli.superserver import Findings, Place, shown
+from socketd.cli.superserver import Findings, Place, Remark, shown
 from socketd.cli.xinetd_addresses import Sources, changed
+from socketd.cli.xinetd_attributes import LOUD, why
 from socketd.cli.xinetd_syntax import DEFAULTS, INCLUDE, INCLUDEDIR, Attribute, Entry, entries
 
 ACCESS = ("only_from", "no_access")
@@ -160,7 +161,15 @@ class Reader:
             elif name in INHERITED and attribute.operator == "=" and name not in self.defaults:
                 self.defaults[name] = attribute
             else:
-                self.findings.remark(attribute.place, f"defaults has {attribute}")
+                self._tell(name, attribute)
+
+    def _tell(self, name: str, attribute: Attribute) -> None:
+        text = why(name)
+        if name in INHERITED:
+            is_first = name not in self.defaults
+            text = "takes = only" if is_first else "stands twice; xinetd takes the first"
+        text = f"defaults has {attribute}: {text}"
+        self.findings.remarks.append(Remark(attribute.place, text, name in LOUD))
 
     def _take_access(self, name: str, attribute: Attribute) -> None:
         try:

@@ -30,6 +30,7 @@ from socketd.cli.superserver import (
 )
 from socketd.cli.xinetd import ACCESS, INHERITED, Draft, Reader
 from socketd.cli.xinetd_addresses import ANY, LOCALHOST, Network, written
+from socketd.cli.xinetd_attributes import LOUD, PROGRAM, why
 from socketd.cli.xinetd_syntax import Attribute
 
 UNLIMITED = "UNLIMITED"
@@ -45,49 +46,7 @@ USED = frozenset(
     ("socket_type", "protocol", "type", "id", "port", "disable", "flags", *INHERITED, *ACCESS)
 )
 """
-The attributes that are asked for here; what is said of the others is in L{WITHOUT}.
-"""
-
-PROGRAM = "is for a program that is started; the daemon answers by itself"
-WITHOUT = {
-    "wait": "the daemon serves all peers at once",
-    "user": "the daemon has one user for all services",
-    "group": "the daemon has one group for all services",
-    "groups": PROGRAM,
-    "umask": PROGRAM,
-    "nice": "the daemon has one priority for all services",
-    "server": PROGRAM,
-    "server_args": PROGRAM,
-    "env": PROGRAM,
-    "passenv": PROGRAM,
-    "rlimit_as": PROGRAM,
-    "rlimit_files": PROGRAM,
-    "rlimit_cpu": PROGRAM,
-    "rlimit_data": PROGRAM,
-    "rlimit_rss": PROGRAM,
-    "rlimit_stack": PROGRAM,
-    "log_type": "the daemon logs to standard error, for the journal",
-    "log_on_success": "see log_connections",
-    "log_on_failure": "the daemon logs what it refuses",
-    "access_times": "the daemon serves at all times",
-    "redirect": "the daemon forwards nothing",
-    "banner": "the daemon has no banners",
-    "banner_success": "the daemon has no banners",
-    "banner_fail": "the daemon has no banners",
-    "max_load": "the daemon serves whatever the load is",
-    "deny_time": "the daemon has no sensors",
-    "mdns": "the daemon announces nothing",
-    "libwrap": "the daemon does not ask hosts.allow and hosts.deny",
-    "rpc_version": "the daemon has no RPC",
-    "rpc_number": "the daemon has no RPC",
-}
-"""
-The other attributes of xinetd.conf(5), and why they have no counterpart.
-"""
-
-LOUD = ("access_times", "libwrap", "max_load")
-"""
-Those that keep somebody out.
+The attributes that are asked for here; what is said of the others is in L{why}.
 """
 
 FLAGS = {
@@ -402,9 +361,9 @@ class _Reading:
     def _tell_others(self) -> None:
         for name, attribute in self.draft.attributes.items():
             if name not in USED:
-                self._remark(attribute, WITHOUT.get(name, "is no attribute of xinetd.conf(5)"))
+                self._remark(attribute, why(name))
         for attribute, text in self.draft.others:
-            self._remark(attribute, text or WITHOUT[attribute.name])
+            self._remark(attribute, text or why(attribute.name))
 
     def _remark(self, attribute: Attribute, text: str) -> None:
         is_loud = attribute.name in LOUD

@@ -123,7 +123,7 @@ def _attribute(place: Place, line: str) -> Attribute:
 
 def _skip(rest: Iterator[Line]) -> str:
     """
-    Go behind the next C{}}, as xinetd does after what it does not understand.
+    Go behind the next closing brace, as xinetd does after what it does not understand.
 
     @return: how far that was, in words.
     """

@@ -44,8 +44,7 @@ SIGNALS = {
     signal.SIGINT: "The same.",
     signal.SIGUSR1: "Begin a new log file, where `--logfile` names one.",
     signal.SIGABRT: "End, with the stacks of all threads on standard error; the watchdog"
-    " of systemd"
-    " sends it.",
+    " of systemd sends it.",
 }
 
 DAEMON_STATUSES = {

@@ -299,6 +299,7 @@ class StreamConnection(Outgoing, Handle):
         elif self.disconnecting and self._producer is None:
             self._finish()
         elif self._half_closing:
+            self._half_closing = False
             self._shut_down()
             if IHalfCloseableProtocol.providedBy(self.protocol):
                 self._call(self.protocol.writeConnectionLost)

@@ -51,12 +51,14 @@ class Bound:
     """
     A listener with its bound socket.
 
+    @ivar options: what the socket was given.
     @ivar before: the listener that the socket was bound for, if that is another one.
     @ivar port: the port that serves it, once L{serve} was called.
     """
 
     listener: Listener
     sock: socket.socket
+    options: SocketOptions = SocketOptions()
     _file: tuple[int, int] | None = field()
 
     @_file.default
@@ -119,9 +121,9 @@ class Bound:
                 _prepare(trial, listener, options)
             except (OSError, Refused) as problem:
                 raise _cannot(problem) from None
-        return Bound(listener, self.sock, self._file, self.listener)
+        return Bound(listener, self.sock, self.options, self._file, self.listener)
 
-    def settle(self, old: SocketOptions, new: SocketOptions) -> list[str]:
+    def settle(self, new: SocketOptions) -> list[str]:
         """
         Give a socket of before what its listener and the options say now.
 
@@ -130,7 +132,8 @@ class Bound:
         before = self.before
         if before is None or self.listener.is_inherited:
             return []
-        refused = change(self.sock, self.listener, old, new)
+        refused = change(self.sock, self.listener, self.options, new)
+        self.options = new
         if not self.is_stream and new.so_rcvbuf is None:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         try:
@@ -184,7 +187,7 @@ def bind(listener: Listener, options: SocketOptions) -> Bound:
     except (OSError, Refused) as problem:
         sock.close()
         raise _cannot(problem) from None
-    return Bound(listener, sock)
+    return Bound(listener, sock, options)
 
 
 def inherit(listener: Listener, found: InheritedSocket, declared: Declared) -> Bound:

@@ -96,6 +96,9 @@ class Timed:
         received, sent = self.bytes_received, self.bytes_sent
         if received != self._seen_received or sent != self._seen_sent:
             self._active_at = now
+        if sent != self._seen_sent and self._grace_ends:
+            # The kernel took at once what a producer still had to say.
+            self._grace_ends = now + CLOSE_GRACE
         if sent != self._seen_sent or not self._waits():
             self._drained_at = now
         self._seen_received, self._seen_sent = received, sent
@@ -151,7 +154,7 @@ class Timed:
         """
         Give the peer L{CLOSE_GRACE} seconds from now to take a byte more.
         """
-        self._grace_ends = now + CLOSE_GRACE
+        self._grace_ends, self._seen_sent = now + CLOSE_GRACE, self.bytes_sent
         self.site.wheel.put(self, self._grace_ends)
 
     def hang_up(self) -> None:

@@ -152,7 +152,7 @@ class InetdTests(SynchronousTestCase):
         What the daemon has not is left with the reason.
         """
         for line, expected in (
-            ("ftp stream tcp nowait root /usr/sbin/ftpd ftpd -l", "starts the program /usr/sbin/f"),
+            ("ftp stream tcp nowait root /sbin/ftpd ftpd -l", "starts the program /sbin/ftpd;"),
             ("rstatd/1-3 dgram rpc/udp wait root /x", "is a service of RPC"),
             (entry("auth"), "is built into inetd, and not into the daemon"),
             (entry("7"), "is built into inetd, and not into the daemon"),

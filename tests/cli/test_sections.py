@@ -19,8 +19,8 @@ def service(kind: str, name: str = "echo", port: int = 0, **others: Any) -> Serv
     """
     protocol = {"stream": "tcp", "dgram": "udp"}[kind]
     address = Address(protocol, port or PORTS[name])
-    values = {"label": f"{name}-{kind}", "addresses": (address,), "place": Place("f", 1)} | others
-    return Service(name=name, type=kind, **values)
+    values: dict[str, Any] = {"label": f"{name}-{kind}", "addresses": (address,)}
+    return Service(name=name, type=kind, **{"place": Place("f", 1), **values, **others})
 
 
 def shapes(*services: Service) -> list[tuple[str, str]]:

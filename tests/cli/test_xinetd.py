@@ -294,7 +294,8 @@ class DefaultsTests(XinetdTestCase):
         So does an address; interface is another word for it.
         """
         begin = defaults("interface = 192.0.2.1")
-        self.assertEqual(str(self.one(begin + service()).addresses[0]), "tcp:7:interface=192.0.2.1")
+        common = self.one(begin + service())
+        self.assertEqual(list(map(str, common.addresses)), ["tcp:7:interface=192.0.2.1"])
         own = self.one(begin + service(bind="192.0.2.2"))
         self.assertEqual(list(map(str, own.addresses)), ["tcp:7:interface=192.0.2.2"])
 
@@ -307,6 +308,18 @@ class DefaultsTests(XinetdTestCase):
             findings = self.read(defaults(line) + service())
             self.assertEqual((findings.services, len(findings.problems)), ([], 1))
             self.assertIn("because defaults has errors", str(findings.left[0]))
+
+    def test_without_counterpart(self) -> None:
+        """
+        What of defaults has none is told once, with the reason; what keeps somebody out, aloud.
+        """
+        lines = ["max_load = 2", "umask = 022", "instances = 1", "instances = 2", "cps += 1 2"]
+        findings = self.read(defaults(*lines) + service())
+        self.assertEqual([remark.place.line for remark in findings.remarks], [3, 4, 6, 7])
+        self.assertEqual([remark.is_loud for remark in findings.remarks], [True] + [False] * 3)
+        twice, only = map(str, findings.remarks[2:])
+        self.assertIn("defaults has instances = 2: stands twice; xinetd takes the first", twice)
+        self.assertIn("defaults has cps += 1 2: takes = only", only)
 
     def test_twice(self) -> None:
         """

@@ -37,7 +37,7 @@ epoch = 1970
 listen =
     tcp:70000
     interface=127.0.0.1
-    tls:0
+    dtls:0
 operater = auto
 so_keepalvie = yes
 [upper]
@@ -57,7 +57,7 @@ COMPLAINTS = r"""
 :8: [time] epoch = 1970: is not known; write unix or 1900
 :10: [echo] listen = tcp:70000: has the port 70000; a port is a number from 0 to 65535
 :10: [echo] listen = interface=127.0.0.1: has no kind; .*
-:10: [echo] listen = tls:0: has the unknown kind tls:; .*
+:10: [echo] listen = dtls:0: has the unknown kind dtls:; .*
 :14: [echo] operater: is no option here; docs/options.md has the list
 :15: [echo] so_keepalvie: is no option here; did you mean so_keepalive?
 :16: [upper]: has no listen; write listen = .*

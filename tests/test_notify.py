@@ -1,0 +1,481 @@
+"""
+Tests for L{socketd.notify}.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from socketd.daemon import DRAINS, RELOADING, SERVING, STOPS, Daemon
+from socketd.notify import (
+    EXTEND_INTERVAL,
+    EXTENSION,
+    MAX_OWED,
+    MAX_STATUS,
+    RETRY,
+    STATUS_INTERVAL,
+    Notifier,
+    NotifyService,
+    one_line,
+)
+from socketd.settings.model import DaemonOptions, Settings
+
+PID = 4711
+
+#: More than fits a queue of systemd's (net.unix.max_dgram_qlen) or of any kernel's.
+MANY = 100_000
+
+
+class Systemd:
+    """
+    The other end: a socket that messages come to.
+    """
+
+    def __init__(self, address: str) -> None:
+        """
+        Listen.
+
+        @param address: a path, or an abstract one that begins with NUL.
+        """
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.sock.bind(address)
+        self.sock.setblocking(False)
+
+    def heard(self) -> list[str]:
+        """
+        Take all messages that have come.
+        """
+        messages = []
+        try:
+            while True:
+                messages.append(self.sock.recv(65536).decode())
+        except BlockingIOError:
+            return messages
+
+    def fill(self) -> None:
+        """
+        Leave no room in the queue.
+        """
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+            other.setblocking(False)
+            try:
+                for _ in range(MANY):
+                    other.sendto(b"", self.sock.getsockname())
+            except BlockingIOError:
+                return
+        raise AssertionError("the queue has no end")
+
+
+class FakeDaemon:
+    """
+    A daemon that enters the states that a test wants.
+
+    @ivar words: its summary.
+    """
+
+    def __init__(self) -> None:
+        self.words = "serving: 2 services"
+        self.callbacks: list[Callable[[str, str], None]] = []
+
+    def on_state(self, callback: Callable[[str, str], None]) -> None:
+        """
+        Keep the callback.
+        """
+        self.callbacks.append(callback)
+
+    def summary(self) -> str:
+        """
+        Say what the test has put there.
+        """
+        return self.words
+
+    def enter(self, state: str, detail: str = "") -> None:
+        """
+        Tell everybody.
+        """
+        for callback in self.callbacks:
+            callback(state, detail)
+
+
+class Case(SynchronousTestCase):
+    """
+    A socket to be told, and a clock.
+    """
+
+    def setUp(self) -> None:
+        # A path for UNIX sockets has to be short.
+        directory = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, directory)
+        self.path = os.path.join(directory, "notify")
+        self.systemd = Systemd(self.path)
+        self.addCleanup(self.systemd.sock.close)
+        self.environ = {"NOTIFY_SOCKET": self.path, "HOME": "/"}
+        self.clock = Clock()
+
+    def notifier(self) -> Notifier:
+        """
+        Make one from the environment.
+        """
+        notifier = Notifier(self.environ, self.clock, PID)
+        self.addCleanup(notifier.close)
+        return notifier
+
+
+class NotifierTests(Case):
+    """
+    Tests for the messages.
+    """
+
+    def test_ready(self) -> None:
+        """
+        That the daemon is ready comes in one message, with the status.
+        """
+        self.notifier().ready("fine")
+        self.assertEqual(self.systemd.heard(), ["READY=1\nSTATUS=fine"])
+
+    def test_reloading(self) -> None:
+        """
+        A reload comes with the monotonic time in microseconds.
+        """
+        self.clock.advance(12.5)
+        self.notifier().reloading("reads")
+        expected = "RELOADING=1\nMONOTONIC_USEC=12500000\nSTATUS=reads"
+        self.assertEqual(self.systemd.heard(), [expected])
+
+    def test_stopping(self) -> None:
+        """
+        The end is announced with the status.
+        """
+        self.notifier().stopping("2 connections")
+        self.assertEqual(self.systemd.heard(), ["STOPPING=1\nSTATUS=2 connections"])
+
+    def test_extend(self) -> None:
+        """
+        More time is asked for in microseconds.
+        """
+        self.notifier().extend(1.5)
+        self.assertEqual(self.systemd.heard(), ["EXTEND_TIMEOUT_USEC=1500000"])
+
+    def test_alive(self) -> None:
+        """
+        A sign of life is what the watchdog waits for.
+        """
+        self.notifier().alive()
+        self.assertEqual(self.systemd.heard(), ["WATCHDOG=1"])
+
+    def test_status_not_often(self) -> None:
+        """
+        Words that come sooner than 5 seconds after the last ones are not sent.
+        """
+        notifier = self.notifier()
+        notifier.status("one")
+        self.clock.advance(STATUS_INTERVAL - 0.1)
+        notifier.status("two")
+        self.clock.advance(0.1)
+        notifier.status("three")
+        self.assertEqual(self.systemd.heard(), ["STATUS=one", "STATUS=three"])
+
+    def test_status_not_twice(self) -> None:
+        """
+        Words that have not changed are not sent again.
+        """
+        notifier = self.notifier()
+        notifier.ready("one")
+        self.clock.advance(STATUS_INTERVAL)
+        notifier.status("one")
+        self.assertEqual(self.systemd.heard(), ["READY=1\nSTATUS=one"])
+
+    def test_status_is_a_line(self) -> None:
+        """
+        No status can add a message of its own, and none is longer than a screen has use for.
+        """
+        self.notifier().ready("a\nSTOPPING=1\x1b\ud800" + "b" * 1000)
+        [message] = self.systemd.heard()
+        ready, status = message.split("\n")
+        self.assertEqual(ready, "READY=1")
+        self.assertTrue(status.startswith("STATUS=a STOPPING=1  bb"), status)
+        self.assertEqual(len(status.removeprefix("STATUS=")), MAX_STATUS)
+
+    def test_one_line_keeps(self) -> None:
+        """
+        A line that is fine stays as it is, up to the last character that there is room for.
+        """
+        for text in ("", "fine: 1 \N{LATIN SMALL LETTER A WITH DIAERESIS}", "x" * MAX_STATUS):
+            self.assertEqual(one_line(text), text)
+
+    def test_abstract(self) -> None:
+        """
+        An at sign in front of the address stands for the NUL of an abstract one.
+        """
+        name = f"socketd-test-{os.getpid()}"
+        systemd = Systemd(f"\0{name}")
+        self.addCleanup(systemd.sock.close)
+        self.environ["NOTIFY_SOCKET"] = f"@{name}"
+        self.notifier().ready("fine")
+        self.assertEqual(systemd.heard(), ["READY=1\nSTATUS=fine"])
+
+    def test_variables_are_taken(self) -> None:
+        """
+        The variables leave the environment, and no others.
+        """
+        self.environ |= {"WATCHDOG_USEC": "1", "WATCHDOG_PID": "1"}
+        self.notifier()
+        self.assertEqual(self.environ, {"HOME": "/"})
+
+    def test_nobody(self) -> None:
+        """
+        Without a socket, with one of another kind, and with one that is not there nothing
+        happens, however much is said.
+        """
+        for address in ("", "vsock:2:1", "relative", "/nowhere/at/all", "/a\0b", "/" + "x" * 200):
+            environ = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1000000"}
+            notifier = Notifier(environ, self.clock, PID)
+            for say in (notifier.ready, notifier.reloading, notifier.stopping, notifier.status):
+                say("words")
+            notifier.alive()
+            notifier.extend(1.0)
+            self.assertEqual(notifier.is_heard, address[1:2] in ("n", "x"), address)
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+            notifier.close()
+
+    def test_made_anew(self) -> None:
+        """
+        Whoever listens may come back: what is said then is heard.
+        """
+        notifier = self.notifier()
+        self.systemd.sock.close()
+        os.unlink(self.path)
+        notifier.ready("nobody hears this")
+        self.systemd = Systemd(self.path)
+        self.addCleanup(self.systemd.sock.close)
+        notifier.stopping("this is heard")
+        self.assertEqual(self.systemd.heard(), ["STOPPING=1\nSTATUS=this is heard"])
+
+    def test_full_queue(self) -> None:
+        """
+        What finds no room is sent in order when there is some; signs of life are not.
+        """
+        notifier = self.notifier()
+        self.systemd.fill()
+        notifier.reloading("reads")
+        notifier.ready("fine")
+        notifier.alive()
+        self.assertEqual(set(self.systemd.heard()), {""})
+        self.clock.advance(RETRY)
+        first, second = self.systemd.heard()
+        self.assertTrue(first.startswith("RELOADING=1\n"), first)
+        self.assertEqual(second, "READY=1\nSTATUS=fine")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_full_queue_is_bounded(self) -> None:
+        """
+        Of what finds no room only the latest is kept.
+        """
+        notifier = self.notifier()
+        self.systemd.fill()
+        for turn in range(MAX_OWED + 5):
+            notifier.extend(turn)
+        self.systemd.heard()
+        self.clock.advance(RETRY)
+        heard = self.systemd.heard()
+        self.assertEqual(len(heard), MAX_OWED)
+        self.assertEqual(heard[-1], f"EXTEND_TIMEOUT_USEC={MAX_OWED + 4}000000")
+
+    def test_close_forgets(self) -> None:
+        """
+        What is owed when the daemon ends keeps no timer.
+        """
+        notifier = self.notifier()
+        self.systemd.fill()
+        notifier.ready("fine")
+        notifier.close()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertFalse(notifier.is_heard)
+        notifier.ready("not any more")
+        self.assertEqual(set(self.systemd.heard()), {""})
+
+
+class WatchdogTests(Case):
+    """
+    Tests for what the environment says of the watchdog.
+    """
+
+    def test_interval(self) -> None:
+        """
+        The signs of life come twice in the time that systemd waits, where they are
+        meant for this process and the time is one.
+        """
+        cases = {
+            ("30000000", ""): 15.0,
+            ("30000000", str(PID)): 15.0,
+            ("30000000", "1"): None,
+            ("30000000", "x"): None,
+            ("", ""): None,
+            ("0", ""): None,
+            ("-1", ""): None,
+            ("1e6", ""): None,
+            ("\N{SUPERSCRIPT TWO}", ""): None,
+            ("9" * 5000, ""): None,
+        }
+        for (period, wanted), interval in cases.items():
+            environ = {"NOTIFY_SOCKET": self.path, "WATCHDOG_USEC": period, "WATCHDOG_PID": wanted}
+            notifier = Notifier(environ, self.clock, PID)
+            self.assertEqual(notifier.interval, interval, (period[:20], wanted))
+            notifier.close()
+
+    def test_nobody_waits(self) -> None:
+        """
+        Without a socket there is no watchdog.
+        """
+        notifier = Notifier({"WATCHDOG_USEC": "30000000"}, self.clock, PID)
+        self.assertIsNone(notifier.interval)
+
+
+class ServiceTests(Case):
+    """
+    Tests for what is told of a daemon.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.daemon = FakeDaemon()
+        self.environ["WATCHDOG_USEC"] = "30000000"
+
+    def start(self) -> NotifyService:
+        """
+        Start the service, and have it stopped after the test.
+        """
+        service = NotifyService(self.clock, self.daemon, self.notifier())
+        service.startService()
+        self.addCleanup(service.stopService)
+        return service
+
+    def heard(self) -> list[str]:
+        """
+        List what has come, without signs of life.
+        """
+        return [message for message in self.systemd.heard() if message != "WATCHDOG=1"]
+
+    def test_not_ready_by_itself(self) -> None:
+        """
+        Nobody is told that the daemon is ready before it says so.
+        """
+        self.start()
+        self.clock.pump([1.0] * 4)
+        self.assertEqual(self.heard(), [])
+        self.daemon.enter(SERVING)
+        self.assertEqual(self.heard(), ["READY=1\nSTATUS=serving: 2 services"])
+
+    def test_signs_of_life(self) -> None:
+        """
+        They begin at once, and come at half the time.
+        """
+        self.start()
+        self.assertEqual(self.systemd.heard(), ["WATCHDOG=1"])
+        self.clock.advance(14.9)
+        self.assertNotIn("WATCHDOG=1", self.systemd.heard())
+        self.clock.advance(0.1)
+        self.assertIn("WATCHDOG=1", self.systemd.heard())
+
+    def test_late_signs_of_life(self) -> None:
+        """
+        A reactor that was late gives one sign for all that it missed.
+        """
+        self.start()
+        self.systemd.heard()
+        self.clock.advance(100.0)
+        self.assertEqual(self.systemd.heard().count("WATCHDOG=1"), 1)
+
+    def test_reload(self) -> None:
+        """
+        A reload is two messages, and what was wrong with it stays in the status.
+        """
+        self.start()
+        self.daemon.enter(RELOADING)
+        self.daemon.enter(SERVING, "the reload was refused")
+        reloading, ready = self.heard()
+        self.assertTrue(reloading.startswith("RELOADING=1\nMONOTONIC_USEC="), reloading)
+        expected = "serving: 2 services; the reload was refused"
+        self.assertEqual(ready, f"READY=1\nSTATUS={expected}")
+        self.daemon.words = "serving: 3 services"
+        self.clock.advance(STATUS_INTERVAL)
+        self.assertEqual(self.heard(), ["STATUS=serving: 3 services; the reload was refused"])
+
+    def test_status_follows(self) -> None:
+        """
+        The status follows the daemon, every five seconds at most.
+        """
+        self.start()
+        self.daemon.enter(SERVING)
+        self.heard()
+        self.daemon.words = "serving: 9 connections"
+        self.clock.advance(STATUS_INTERVAL - 1)
+        self.assertEqual(self.heard(), [])
+        self.clock.advance(1)
+        self.assertEqual(self.heard(), ["STATUS=serving: 9 connections"])
+        self.clock.advance(STATUS_INTERVAL)
+        self.assertEqual(self.heard(), [])
+
+    def test_drain(self) -> None:
+        """
+        A daemon that only accepts nobody any more does not stop.
+        """
+        self.start()
+        self.clock.advance(STATUS_INTERVAL)
+        self.heard()
+        self.clock.advance(STATUS_INTERVAL - 1)
+        self.daemon.words = "draining"
+        self.clock.advance(0.5)
+        self.daemon.enter(DRAINS)
+        self.clock.advance(STATUS_INTERVAL)
+        self.assertEqual(self.heard(), ["STATUS=draining"])
+
+    def test_stop(self) -> None:
+        """
+        While a daemon stops it asks for more time again and again, and gives signs of life.
+        """
+        service = self.start()
+        self.systemd.heard()
+        self.daemon.words = "stopping"
+        self.daemon.enter(STOPS, "2 connections")
+        extend = f"EXTEND_TIMEOUT_USEC={int(EXTENSION * 1e6)}"
+        self.assertEqual(self.heard(), ["STOPPING=1\nSTATUS=stopping; 2 connections", extend])
+        self.clock.pump([EXTEND_INTERVAL] * 3)
+        heard = self.systemd.heard()
+        self.assertEqual(heard.count(extend), 3)
+        self.assertEqual(heard.count("WATCHDOG=1"), 1)
+        service.stopService()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_no_systemd(self) -> None:
+        """
+        Where nobody listens the daemon is not asked for anything, and there is no timer.
+        """
+        self.environ.clear()
+        self.start()
+        self.assertEqual(self.daemon.callbacks, [])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_real_daemon(self) -> None:
+        """
+        The daemon itself is such a subject: it is ready when it serves, and stops once.
+        """
+        daemon = Daemon(self.clock, Settings("x.ini", DaemonOptions(), ()), lambda: 0.0)
+        service = NotifyService(self.clock, daemon, self.notifier())
+        service.startService()
+        daemon.privilegedStartService()
+        daemon.startService()
+        [ready] = self.heard()
+        self.assertTrue(ready.startswith("READY=1\nSTATUS=serving: 0 services"), ready)
+        self.successResultOf(daemon.stopService())
+        service.stopService()
+        stopping, _ = self.heard()
+        self.assertTrue(stopping.startswith("STOPPING=1\nSTATUS=stopping"), stopping)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
