@@ -298,7 +298,7 @@ class StreamConnection(Outgoing, Handle):
             self._producer.resumeProducing()
         elif self.disconnecting and self._producer is None:
             self._finish()
-        elif self._half_closing:
+        elif self._half_closing and self._producer is None:
             self._half_closing = False
             self._shut_down()
             if IHalfCloseableProtocol.providedBy(self.protocol):
@@ -368,7 +368,7 @@ class StreamConnection(Outgoing, Handle):
         """
         Shut down the writing side once all that is owed is sent.
         """
-        if self.connected and not self._aborting:
+        if self.connected and not (self._aborting or self._shut):
             self._half_closing = True
             self.reactor.addWriter(self)
 

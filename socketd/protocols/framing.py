@@ -27,9 +27,10 @@ MAX_MESSAGE = 64 * 1024
 #: What may come while an answer has to wait; beyond it the peer is not read from.
 MAX_BEHIND = 64 * 1024
 
-#: Answers that are sent at once; a receive of short lines has tens of thousands,
-#: and the rest waits until the peer has taken these.
+#: Answers, and bytes of them, that are sent at once; a receive of short lines has
+#: tens of thousands, and the rest waits until the peer has taken these.
 MAX_ANSWERS = 64
+MAX_ANSWERED = 64 * 1024
 
 #: What the bookkeeping of one received piece counts for, however short it is.
 COST_OF_PIECE = 1024
@@ -162,7 +163,7 @@ class MessageProtocol(Protocol):
         self._framing = FRAMINGS[framing](max_message)
         self._received: deque[Iterator[bytes]] = deque()
         self._behind = 0
-        self._answers = 0
+        self._answers_sent = self._bytes_answered = 0
         self._producing = False
         self.ended = False
 
@@ -212,7 +213,8 @@ class MessageProtocol(Protocol):
         Send an answer, or a part of one.
         """
         if data:
-            self._answers += 1
+            self._answers_sent += 1
+            self._bytes_answered += len(data)
             self.transport.write(data)
 
     def resumeProducing(self) -> None:
@@ -272,9 +274,9 @@ class MessageProtocol(Protocol):
         """
         @return: whether there is more to answer than goes at once.
         """
-        self._answers = 0
+        self._answers_sent = self._bytes_answered = 0
         while self._received and not self.waiting:
-            if self._answers >= MAX_ANSWERS:
+            if self._answers_sent >= MAX_ANSWERS or self._bytes_answered >= MAX_ANSWERED:
                 return True
             message = next(self._received[0], None)
             if message is None:

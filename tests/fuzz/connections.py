@@ -1,0 +1,298 @@
+"""
+What both state machines of connections share: a protocol that does what it is told,
+producers that keep to their contract, and the balance at the end.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.error import ConnectionAborted
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPullProducer, IPushProducer
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import LogLevel
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from socketd.admission import Sources
+from socketd.events import Event, Journal
+from socketd.net.connection import StreamConnection
+from socketd.net.door import Deadlines, Door, Entrance
+from socketd.net.outgoing import HIGH_WATER
+from socketd.net.site import Roster, Site
+from socketd.settings.networks import Prefixes
+from tests.net.fakes import HandReactor
+
+#: Sent bytes repeat at a prime, so that a lost or moved piece of any usual size shows.
+PERIOD = 251
+PATTERN = bytes(range(PERIOD)) * 4096
+
+#: The source that all connections of a machine have.
+SOURCE = socket.inet_aton("192.0.2.7")
+
+#: As many as the kernel lets one connection have: no limit is to be met here.
+MANY = 1000
+
+
+class Told(Exception):
+    """
+    What a protocol raises when it is told to.
+    """
+
+
+class World:
+    """
+    A reactor, and a site whose events are counted.
+
+    @ivar counts: how often each event was emitted.
+    @ivar problems: what a protocol raised although nobody had told it to: a broken promise.
+    """
+
+    def __init__(self, deadlines: Deadlines) -> None:
+        self.reactor = HandReactor()
+        self.sources = Sources(MANY, None, MANY, Prefixes(), self.reactor.seconds)
+        door = Door(sources=self.sources, deadlines=deadlines)
+        journal = Journal(self.reactor, LogLevel.critical)
+        self.site = Site("fuzz", journal, Roster(), door=door)
+        self.counts: dict[str, int] = {}
+        self.problems: list[BaseException] = []
+        journal.watch(self._count)
+
+    def _count(self, event: Event, facts: dict[str, Any]) -> None:
+        event.format.format(**facts)
+        self.counts[event.name] = self.counts.get(event.name, 0) + 1
+        failure = facts.get("log_failure")
+        if failure is not None and not failure.check(Told):
+            self.problems.append(failure.value)
+
+    def check_problems(self) -> None:
+        """
+        Raise what a protocol has raised: a connection takes everything for its failure.
+        """
+        if self.problems:
+            raise self.problems[0]
+
+    def entrance(self) -> Entrance:
+        """
+        Let one connection in.
+        """
+        key = self.sources.key(SOURCE)
+        assert self.sources.enter(key) is None
+        return Entrance(self.sources, key)
+
+    def check_balance(self) -> None:
+        """
+        See that nothing is left of the connections.
+        """
+        assert not self.reactor.readers, self.reactor.readers
+        assert not self.reactor.writers, self.reactor.writers
+        assert not self.reactor.getDelayedCalls(), self.reactor.getDelayedCalls()
+        assert len(self.site.roster) == 0
+        assert len(self.sources) == 0
+        assert self.site.door.capacity.occupancy == 0
+
+
+def pattern(start: int, size: int) -> bytes:
+    """
+    Give the bytes that stand from an offset on; both sides send the same.
+    """
+    first = start % PERIOD
+    return PATTERN[first : first + size]
+
+
+def make_pair(over_tcp: bool, small: bool) -> tuple[socket.socket, socket.socket]:
+    """
+    Connect two sockets that do not block: of TCP at loopback, or of a UNIX pair.
+
+    @param small: whether the kernel's buffers are as small as they can be.
+    @return: ours, and the peer's.
+    """
+    ours, peer = _tcp_pair() if over_tcp else socket.socketpair()
+    for one in (ours, peer):
+        one.setblocking(False)
+        if small:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    return ours, peer
+
+
+def _tcp_pair() -> tuple[socket.socket, socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        peer = socket.create_connection(server.getsockname())
+        ours, _ = server.accept()
+    # So that nothing waits for more to send.
+    ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return ours, peer
+
+
+class Actor(Protocol):
+    """
+    A protocol that does at each call what it was told to do there.
+
+    @ivar acts: what to do at C{made}, C{data}, C{read}, C{write} and C{lost}.
+    @ivar calls: how often each of these was called.
+    @ivar received: how many bytes it was handed.
+    @ivar raised: how often it raised.
+    @ivar was_reset: whether the connection was reset on our side.
+    @ivar may_receive: says whether bytes may come now.
+    """
+
+    transport: Any
+
+    def __init__(self, acts: dict[str, Callable[[], None]]) -> None:
+        self.acts = acts
+        self.calls = {"made": 0, "data": 0, "read": 0, "write": 0, "lost": 0}
+        self.received = 0
+        self.raised = 0
+        self.was_reset = False
+        self.may_receive: Callable[[], bool] = lambda: True
+
+    def act(self, call: str) -> None:
+        """
+        Note a call, and do what was told.
+        """
+        self.calls[call] += 1
+        try:
+            self.acts.get(call, nothing)()
+        except Told:
+            self.raised += 1
+            raise
+
+    def connectionMade(self) -> None:
+        assert self.calls == dict.fromkeys(self.calls, 0), self.calls
+        self.act("made")
+
+    def dataReceived(self, data: bytes) -> None:
+        assert data
+        assert self.calls["lost"] == 0, "bytes behind the end"
+        assert self.may_receive(), "bytes that nobody wanted"
+        assert data == pattern(self.received, len(data))
+        self.received += len(data)
+        self.act("data")
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        assert self.calls["made"] == 1
+        self.was_reset = reason.check(ConnectionAborted) is not None
+        self.act("lost")
+
+
+@implementer(IHalfCloseableProtocol)
+class HalfActor(Actor):
+    """
+    One that is told of each half of the end.
+    """
+
+    def readConnectionLost(self) -> None:
+        assert self.calls["lost"] == 0
+        self.act("read")
+
+    def writeConnectionLost(self) -> None:
+        assert self.calls["lost"] == 0
+        self.act("write")
+
+
+def nothing() -> None:
+    """
+    Do nothing.
+    """
+
+
+def check_calls(actor: Actor) -> None:
+    """
+    See that each end was told at most once.
+    """
+    assert max(actor.calls[name] for name in ("made", "read", "write", "lost")) <= 1, actor.calls
+
+
+def check_buffer(connection: StreamConnection) -> None:
+    """
+    See that the count of buffered bytes is right.
+    """
+    pieces = connection._buffer or ()
+    assert connection._buffered == sum(map(len, pieces))
+    assert connection._buffer is None or connection._buffered
+
+
+class Producing:
+    """
+    What both kinds of producers have.
+
+    @ivar paused: whether to wait.
+    @ivar stopped: whether the connection has ended.
+    """
+
+    def __init__(self, connection: StreamConnection, write: Callable[[int], None]) -> None:
+        self.connection = connection
+        self.write = write
+        self.paused = self.stopped = False
+
+    def stopProducing(self) -> None:
+        """
+        Take note that nothing is wanted any more; that is said once.
+        """
+        assert not self.stopped
+        self.stopped = True
+
+
+@implementer(IPushProducer)
+class Pushing(Producing):
+    """
+    One that writes by itself, unless it was told to wait.
+    """
+
+    def push(self, size: int) -> None:
+        """
+        Write, if that is wanted; too much has us wait.
+        """
+        if not self.paused and not self.stopped:
+            self.write(size)
+            live = self.connection.connected and not self.connection._aborting
+            full = self.connection._buffered > HIGH_WATER
+            assert self.paused or self.stopped or not (live and full)
+
+    def pauseProducing(self) -> None:
+        """
+        Wait.
+        """
+        assert not self.paused and not self.stopped
+        self.paused = True
+
+    def resumeProducing(self) -> None:
+        """
+        Go on; that is said to who waits, when all is sent.
+        """
+        assert self.paused and not self.stopped
+        assert self.connection._buffer is None
+        self.paused = False
+
+
+@implementer(IPullProducer)
+class Pulled(Producing):
+    """
+    One that writes a piece each time it is asked, and at last goes.
+
+    @ivar pieces: how many are left.
+    """
+
+    def __init__(
+        self, connection: StreamConnection, write: Callable[[int], None], size: int, pieces: int
+    ) -> None:
+        super().__init__(connection, write)
+        self.size = size
+        self.pieces = pieces
+        self.asked = 0
+
+    def resumeProducing(self) -> None:
+        """
+        Write the next piece, or go; only the first may come while bytes wait.
+        """
+        assert not self.stopped
+        assert not self.asked or self.connection._buffer is None
+        self.asked += 1
+        if self.pieces:
+            self.pieces -= 1
+            self.write(self.size)
+        else:
+            self.connection.unregisterProducer()

@@ -1,0 +1,436 @@
+"""
+Any order of what a client of TLS and the protocol behind it can do to a connection.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import socket
+import tempfile
+from functools import cache, partial
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from OpenSSL import SSL
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
+
+from socketd.net.connection import StreamConnection
+from socketd.net.door import Deadlines
+from socketd.net.layers import layered, make_context
+from socketd.net.timed import CLOSE_GRACE
+from socketd.net.wheel import TICK
+from socketd.protocols.registry import installed
+from socketd.settings.load import parse
+from socketd.settings.model import Service
+from tests.certificates import NOW, client_context, issued, write_private
+from tests.fuzz.connections import (
+    Actor,
+    HalfActor,
+    Told,
+    World,
+    check_buffer,
+    check_calls,
+    make_pair,
+    pattern,
+)
+from tests.net.fakes import OneFactory
+
+HEADER = b"PROXY TCP4 192.0.2.7 127.0.0.1 4711 7\r\n"
+
+#: Turns in which a handshake is over and a client that reads has all that it is owed.
+PATIENCE = 400
+
+#: Turns in which a handshake is done.
+HANDSHAKE = 12
+
+#: One of so many machines, about, meets with what ends a connection at once.
+RARE = 12
+
+#: The longest that a client takes at a time: a record and some of the next.
+PIECE = 20000
+
+HARM = ("garbage", "end", "close")
+
+LIMITS = Deadlines(idle=8.0, stall=3.0, handshake=4.0)
+
+INI = """
+[echo]
+listen = {listen}
+tls_certificate = {path}
+"""
+
+sizes = st.sampled_from([0, 1, 1000, 16 * 1024, 16 * 1024 + 1, 100_000]) | st.integers(0, 100_000)
+acts = st.one_of(
+    st.tuples(st.just("write"), sizes),
+    st.tuples(st.just("write and lose"), sizes),
+    st.tuples(st.sampled_from(["abort", "raise", *["nothing"] * 4])),
+    st.tuples(st.sampled_from(["lose", "pause", "resume", "resume", "nothing"])),
+)
+
+
+@cache
+def service(listen: str) -> tuple[Service, Any]:
+    """
+    Read a service, and make its context; once for all machines.
+    """
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, True)
+    path = os.path.join(folder, "server.pem")
+    made = issued("www.example.org")
+    write_private(path, made.pem() + made.key_pem())
+    text = INI.format(listen=listen, path=path)
+    if listen.startswith("haproxy"):
+        text += "proxy_from = loopback\n"
+    (found,) = parse(text, "fuzz.ini", installed(), "/run").services
+    context = make_context(found, lambda: NOW)
+    assert context is not None and context.load() == []
+    return found, context
+
+
+@cache
+def trusting() -> SSL.Context:
+    """
+    Make the context of the clients.
+    """
+    return client_context()
+
+
+class SecureMachine(RuleBasedStateMachine):
+    """
+    One connection with TLS, and what may happen to it.
+
+    @ivar ended: how the client saw its end, in the order of the layers.
+    @ivar excused: whether something went wrong for which a connection is reset.
+    @ivar broken: whether the client sent what is no TLS.
+    """
+
+    connection: StreamConnection
+    peer: socket.socket
+
+    @initialize(
+        proxied=st.booleans(),
+        half=st.booleans(),
+        small=st.booleans(),
+        made=acts | st.just(("nothing",)),
+        turns=st.sampled_from([0, HANDSHAKE, HANDSHAKE]),
+    )
+    def begin(self, proxied: bool, half: bool, small: bool, made: Any, turns: int) -> None:
+        """
+        Accept the connection, and have the client begin; mostly it shakes hands.
+        """
+        self.world = World(LIMITS)
+        ours, self.peer = make_pair(False, small)
+        self.written = self.owed = self.taken = self.sent = self.last_sent = 0
+        self.ended: list[str] = []
+        self.excused = self.broken = self.client_ended = False
+        self.quiet, self.waiting = 0.0, bytearray(HEADER if proxied else b"")
+        self.actor = (HalfActor if half else Actor)({"made": partial(self.do, made)})
+        self.actor.may_receive = self.may_receive
+        found, context = service("haproxy:tls:0" if proxied else "tls:0")
+        layers = (OneFactory(lambda: self.actor), found.listeners[0], found, context)
+        factory, terms = layered(*layers, self.world.reactor)
+        entrance = None if proxied else self.world.entrance()
+        self.connection = StreamConnection(
+            self.world.reactor, ours, "", self.world.site, entrance
+        )
+        self.tls = SSL.Connection(trusting())
+        self.tls.set_connect_state()
+        self.connection.begin(factory.buildProtocol(None), terms.settles, not proxied)
+        self.both_go(turns)
+
+    @property
+    def live(self) -> bool:
+        """
+        Whether the protocol has a connection that is not being reset.
+        """
+        met = self.actor.calls["made"] == 1
+        return met and self.connection.connected and not self.connection._aborting
+
+    def may_receive(self) -> bool:
+        """
+        Say whether the protocol may be handed bytes: what is decrypted already comes
+        also to one that has paused.
+        """
+        return self.live and not self.actor.transport.disconnecting
+
+    # What the protocol does
+
+    def do(self, act: Any) -> None:
+        """
+        Do one thing to the connection, now.
+        """
+        name, *arguments = act
+        if self.actor.transport is not None:
+            getattr(self, "do_" + name.replace(" ", "_"))(*arguments)
+
+    def do_nothing(self) -> None:
+        """
+        Do nothing.
+        """
+
+    def do_write(self, size: int) -> None:
+        """
+        Write, and note whether it has to arrive.
+        """
+        transport = self.actor.transport
+        binding = self.live and not transport.disconnecting
+        transport.write(pattern(self.written, size))
+        self.written += size
+        if binding:
+            self.owed = self.written
+
+    def do_lose(self) -> None:
+        """
+        Close.
+        """
+        self.actor.transport.loseConnection()
+
+    def do_write_and_lose(self, size: int) -> None:
+        """
+        Say something, and close.
+        """
+        self.do_write(size)
+        self.do_lose()
+
+    def do_abort(self) -> None:
+        """
+        Reset.
+        """
+        self.excused = True
+        self.actor.transport.abortConnection()
+
+    def do_raise(self) -> None:
+        """
+        Fail.
+        """
+        self.excused = True
+        raise Told
+
+    def do_pause(self) -> None:
+        """
+        Want no bytes.
+        """
+        self.actor.transport.pauseProducing()
+
+    def do_resume(self) -> None:
+        """
+        Want bytes again.
+        """
+        self.actor.transport.resumeProducing()
+
+    # What may happen
+
+    @rule(act=acts)
+    def protocol_acts(self, act: Any) -> None:
+        """
+        The protocol does something by itself.
+        """
+        if self.live:
+            try:
+                self.do(act)
+            except Told:
+                self.connection.abortConnection()
+
+    @rule(call=st.sampled_from(["data", "read", "lost"]), act=acts)
+    def protocol_will_act(self, call: str, act: Any) -> None:
+        """
+        The protocol makes up its mind.
+        """
+        self.actor.acts[call] = partial(self.do, act)
+
+    @rule(count=st.integers(1, 6))
+    def both_go(self, count: int) -> None:
+        """
+        The client and the reactor do what they can.
+        """
+        for _ in range(count):
+            self.client_flushes(PIECE)
+            self.world.reactor.turn()
+            self.client_reads(PIECE)
+
+    @rule(size=st.integers(1, 400))
+    def client_flushes(self, size: int) -> None:
+        """
+        The client sends some of what it has encrypted.
+        """
+        if "close" in self.ended:
+            return
+        self._step()
+        try:
+            while True:
+                self.waiting += self.tls.bio_read(65536)
+        except SSL.Error:
+            pass
+        try:
+            del self.waiting[: self.peer.send(self.waiting[:size])]
+        except OSError:
+            pass
+
+    @rule(size=st.integers(1, PIECE))
+    def client_reads(self, size: int) -> None:
+        """
+        The client takes some of what is there.
+        """
+        if {"close", "end", "reset"} & set(self.ended):
+            return
+        try:
+            data = self.peer.recv(size)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.ended.append("reset")
+            return
+        if not data:
+            self.ended.append("end")
+            return
+        self.tls.bio_write(data)
+        self._step()
+
+    def _step(self) -> None:
+        try:
+            self.tls.do_handshake()
+            while True:
+                data = self.tls.recv(65536)
+                assert data == pattern(self.taken, len(data)), "not what was written"
+                self.taken += len(data)
+        except SSL.WantReadError:
+            return
+        except SSL.ZeroReturnError:
+            if "close_notify" not in self.ended:
+                self.ended.append("close_notify")
+        except SSL.Error:
+            assert self.broken or self.excused or self.client_ended
+
+    @rule(size=sizes)
+    def client_says(self, size: int) -> None:
+        """
+        The client encrypts something, once it has its keys.
+        """
+        if self.client_ended:
+            return
+        try:
+            self.sent += self.tls.send(pattern(self.sent, size)) if size else 0
+        except SSL.Error:
+            return
+
+    @rule()
+    def client_ends(self) -> None:
+        """
+        The client says in TLS that it has said all.
+        """
+        self.client_ended = True
+        try:
+            self.tls.shutdown()
+        except SSL.Error:
+            pass
+
+    @rule(
+        how=st.integers(0, RARE).map(lambda number: HARM[number] if number < len(HARM) else ""),
+        garbage=st.binary(min_size=1, max_size=40),
+    )
+    def client_is_wrong(self, how: str, garbage: bytes) -> None:
+        """
+        The client sends what is no TLS, ends the stream below TLS, or goes.
+        """
+        self.excused = self.excused or bool(how)
+        if how == "garbage":
+            self.broken = True
+            self.waiting += garbage
+        elif how == "end" and "close" not in self.ended:
+            self.peer.shutdown(socket.SHUT_WR)
+        elif how == "close":
+            self.ended.append("close")
+            self.peer.close()
+
+    @rule(seconds=st.sampled_from([TICK, 2.5, 6.0]))
+    def time_passes(self, seconds: float) -> None:
+        """
+        Time passes, while the client does nothing.
+        """
+        self.note_progress()
+        self.quiet += seconds
+        if self.quiet >= min(CLOSE_GRACE, LIMITS.stall, LIMITS.handshake):
+            self.excused = True
+        self.world.reactor.advance(seconds)
+
+    def note_progress(self) -> None:
+        """
+        Begin to count the quiet time anew if bytes have left.
+        """
+        if self.connection.bytes_sent != self.last_sent:
+            self.last_sent = self.connection.bytes_sent
+            # A handshake has its time as a whole.
+            self.quiet = self.quiet if self.connection.settling else 0.0
+
+    @invariant()
+    def keeps_to_the_contract(self) -> None:
+        """
+        Nothing is told twice, or before the handshake is done.
+        """
+        if not hasattr(self, "actor"):
+            return
+        self.note_progress()
+        self.world.check_problems()
+        check_calls(self.actor)
+        assert self.excused or not self.actor.was_reset, "reset without a cause"
+        if self.connection.connected:
+            check_buffer(self.connection)
+            settled = self.actor.calls["made"] == 1
+            assert not settled or not self.connection.settling
+            waits = self.connection._buffer is not None and not self.connection._aborting
+            assert not waits or self.connection in self.world.reactor.writers
+        elif self.actor.calls["made"]:
+            assert self.actor.calls["lost"] == 1
+
+    # The end
+
+    def teardown(self) -> None:
+        """
+        Close, with a client that reads on, and see that nothing is left.
+        """
+        if not hasattr(self, "actor"):
+            return
+        try:
+            self.world.check_problems()
+            self.end()
+        finally:
+            self.peer.close()
+            self.connection.connectionLost(Failure(ConnectionDone()))
+
+    def end(self) -> None:
+        """
+        End, and count what is left.
+        """
+        self.actor.acts = {}
+        if self.live:
+            self.do_resume()
+            self.do_lose()
+        elif self.connection.connected and not self.actor.calls["made"]:
+            self.excused = True
+            self.connection.abortConnection()
+        for _ in range(PATIENCE):
+            self.both_go(1)
+            if not self.connection.connected or "end" in self.ended:
+                break
+        self.both_go(2)
+        if self.actor.calls["made"] and not self.excused and not self.client_ended:
+            assert self.taken >= self.owed, f"{self.owed - self.taken} of {self.owed} are lost"
+            assert self.ended == ["close_notify", "end"], self.ended
+        if self.connection.connected:
+            self.peer.close()
+            self.world.reactor.turn(4)
+        self._check_end()
+
+    def _check_end(self) -> None:
+        assert not self.connection.connected, "it does not end"
+        assert self.connection.getHandle().fileno() < 0
+        self.keeps_to_the_contract()
+        assert self.taken <= self.written and self.actor.received <= self.sent
+        counts = self.world.counts
+        assert counts.get("connection_made", 0) == counts.get("connection_lost", 0) <= 1
+        assert counts.get("tls_secured", 0) + counts.get("tls_failed", 0) <= 1
+        self.world.check_balance()

@@ -1,0 +1,262 @@
+"""
+Bytes that look like what a target expects, more or less: most of a grammar, then any.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from socketd.control.commands import COMMANDS
+from socketd.net.control_messages import IP_PKTINFO, IPV6_PKTINFO, SO_TIMESTAMPNS
+from socketd.protocols.registry import installed
+from tests.fuzz.targets import options
+
+Bytes = SearchStrategy[bytes]
+
+#: Longer texts find nothing that these do not.
+MOST_LINES = 12
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+anything = st.binary(max_size=300) | texts.map(str.encode)
+
+# Listeners, networks, numbers
+
+_hosts = st.sampled_from(
+    ["", "127.0.0.1", "::1", r"\:\:1", r"fe80\:\:1%lo", "localhost", "a..b", "x" * 70]
+    + ["256.1.1.1", "127.1", "0x7f.1", "é.example", "*", "::ffff:1.2.3.4", "-", "."]
+)
+_numbers = st.sampled_from(
+    ["0", "7", "65535", "65536", "-1", "", "٣", "1_0", "007", "1e3", "8" * 9]
+)
+_pieces = st.one_of(
+    st.sampled_from(["tcp", "tcp6", "tls", "tls6", "udp", "udp6", "unix", "unixgram", "systemd"]),
+    st.sampled_from(["haproxy", ":", "=", "\\", "interface=", "mode=", "backlog="]),
+    st.sampled_from(["optional=yes"]),
+    st.sampled_from(["tls=yes", "{runtime}", "/a.sock", "660", "0o7", " ", "\x1b", "\u2028"]),
+    _hosts,
+    _numbers,
+)
+_ports = st.sampled_from(["7", "0", "8080", "65535"])
+_addresses = st.sampled_from(["", ":interface=127.0.0.1", ":optional=yes", ":backlog=5"])
+_kinds = st.sampled_from(["tcp", "udp", "haproxy:tcp"])
+_modes = st.sampled_from(["", ":mode=600"])
+_right = st.builds("{}:{}{}".format, _kinds, _ports, _addresses)
+_right |= st.builds(
+    "{}:{}.sock{}".format, st.sampled_from(["unix", "haproxy:unix"]), _ports, _modes
+)
+_parts = st.lists(_pieces, max_size=6)
+listeners = _right | _parts.map("".join) | _parts.map(":".join)
+networks = st.lists(
+    st.one_of(
+        st.sampled_from(["any", "loopback", "private", "192.0.2.0/24", "2001:db8::/32", "::/0"]),
+        st.sampled_from(["::ffff:0:0/96", "::ffff:10.0.0.1/104", "10.0.0.1/8"]),
+        st.sampled_from(["1.2.3.4/255.0.0.0", "192.0.2.0/255.255.255.0"]),
+        st.ip_addresses().map(str),
+        st.builds("{}/{}".format, st.ip_addresses(), st.integers(0, 130)),
+        _hosts,
+        texts,
+    ),
+    max_size=5,
+).map(" ".join)
+numbers = st.builds(
+    "{}{}".format,
+    _numbers | st.integers(0, 10**15).map(str) | st.floats(0, 1e12).map(repr),
+    st.sampled_from(["", "s", "ms", "m", "h", "d", "/s", "/m", "/h"])
+    | st.sampled_from(["KiB", "MiB", " GiB", "B", "k"]),
+)
+
+# Configurations
+
+_options = st.sampled_from(sorted({option.name for option in options()}))
+_words = st.sampled_from(["yes", "no", "", "on", "text", "json", "line", "auto", "1.2", "1.3"])
+_words |= st.sampled_from(["GPS", "spiffe://a/b", "*.a", "http/1.1", "32:64", r"\x00", "\\"])
+_lists = st.lists(listeners, max_size=3).map(", ".join)
+values = st.one_of(_words, numbers, networks, listeners, texts, _lists)
+_names = st.sampled_from(["socketd", "defaults", "echo", "a", "A.b", "x y", "", "ä", "\x1b[1m"])
+_names |= st.sampled_from(sorted(installed()))
+_lines = st.one_of(
+    st.builds("{} = {}".format, _options, values),
+    st.builds("protocol = {}".format, st.sampled_from(sorted(installed()))),
+    st.builds("listen = {}".format, listeners),
+    _names.map("[{}]".format),
+    st.builds("    {}".format, values),
+    st.sampled_from(["", "; note", "# note", "[", "= 1", "a", "a ; b", "listen =", "\r"]),
+    texts,
+)
+_bodies = st.lists(_lines, max_size=MOST_LINES).map("\n".join)
+
+
+def _service(name: str, listen: str, more: list[tuple[str, str]]) -> str:
+    lines = [f"[{name}]", f"listen = {listen}", *(f"{option} = {value}" for option, value in more)]
+    return "\n".join(lines) + "\n"
+
+
+_mostly = st.sampled_from(
+    [("max_connections", "5"), ("allow", "any"), ("udp_rate", "2/s"), ("idle_timeout", "5s")]
+    + [("log_messages", "hex"), ("proxy_from", "loopback"), ("so_keepalive", "yes")]
+    + [("enabled", "no")]
+)
+_services = st.builds(
+    _service,
+    st.sampled_from(["echo", "upper", "ack", "time", "discard", "daytime", "chargen", "reply"]),
+    _right,
+    st.lists(_mostly | st.tuples(_options, values), max_size=3, unique_by=lambda pair: pair[0]),
+)
+_daemons = st.sampled_from(
+    ["", "[socketd]\nlog_level = warn\n", "[socketd]\nhttp = tcp:0\n"]
+    + ["[defaults]\nlog_messages = hex\n", "[socketd]\ncontrol = /run/c\n"]
+    + ["[socketd]\ndrain_timeout = 1s\nmax_connections = 9\n"]
+)
+_good = st.builds(
+    lambda one, more: one + "".join(more),
+    _daemons,
+    st.lists(_services, min_size=1, max_size=3),
+)
+_sound = st.builds(
+    lambda daemon, services: daemon + "".join(_service(*found) for found in services),
+    _daemons,
+    st.lists(
+        st.tuples(
+            st.sampled_from(["echo", "upper", "ack", "discard", "daytime", "chargen"]),
+            st.integers(1, 65535).map("tcp:{}".format),
+            st.lists(_mostly, max_size=3, unique_by=lambda pair: pair[0]),
+        ),
+        min_size=1,
+        max_size=3,
+        unique_by=(lambda found: found[0], lambda found: found[1]),
+    ),
+).map(str.encode)
+_mixed = st.builds("{}\n{}".format, _good, _bodies)
+configurations = (_good | _bodies | _mixed).map(str.encode)
+
+# Packets and headers
+
+_requests = st.builds(
+    lambda first, poll, rest, more: bytes([first, 0, poll]) + rest + more,
+    st.integers(0, 255) | st.sampled_from([0x23, 0x1B, 0x21, 0xE3]),
+    st.integers(0, 255),
+    st.binary(min_size=45, max_size=45) | st.just(bytes(45)),
+    st.sampled_from([b"", bytes(4), bytes(20), bytes(1)]),
+)
+_instants = st.integers(-(2**62), 2**62)
+_instants |= st.integers(1_767_225_599 * 10**9, 2_085_978_500 * 10**9)
+_clocks = st.builds(
+    lambda *fields: struct.pack("!qqbBd", *fields),
+    _instants,
+    st.sampled_from([0, 1, 10**6]) | st.integers(-(10**12), 10**12),
+    st.integers(-128, 127),
+    st.integers(0, 255),
+    st.floats(allow_nan=False, allow_infinity=False) | st.floats(0, 16),
+)
+_fields = st.sampled_from(
+    [b"PROXY", b"TCP4", b"TCP6", b"UNKNOWN", b"192.0.2.7", b"::1", b"::ffff:1.2.3.4", b"0"]
+    + [b"65535", b"65536", b"007", b"", b"\r", b"\n", b"1.2.3.4\0"]
+)
+_v1 = st.builds(
+    lambda found: b"PROXY " + b" ".join(found) + b"\r\n", st.lists(_fields, max_size=7)
+)
+_v1 |= st.sampled_from([b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n", b"PROXY TCP6 ::1 ::2 1 2\r\n"])
+_tlvs = st.lists(
+    st.builds(lambda kind, value: struct.pack("!BH", kind, len(value)) + value,
+              st.sampled_from([1, 3, 4, 0xE0]), st.binary(max_size=6)),
+    max_size=3,
+).map(b"".join)
+
+
+def _v2(command: int, kind: int, block: bytes, wrong: int) -> bytes:
+    fixed = struct.pack("!BBH", command, kind, max(0, len(block) + wrong))
+    return bytes.fromhex("0d0a0d0a000d0a515549540a") + fixed + block
+
+
+_blocks = st.builds(
+    lambda size, more, fill: bytes([fill]) * size + more,
+    st.sampled_from([0, 11, 12, 36, 216, 4000, 5000]), _tlvs, st.integers(0, 255),
+)
+_binary = st.builds(
+    _v2,
+    st.sampled_from([0x20, 0x21, 0x22, 0x11]),
+    st.sampled_from([0x11, 0x21, 0x31, 0x00, 0x12, 0x41]),
+    _blocks | st.binary(min_size=216, max_size=216),
+    st.sampled_from([0, 0, 0, 1, -1, 60000]),
+)
+headers = st.builds(lambda header, rest: header + rest, _v1 | _binary, st.binary(max_size=20))
+
+
+def _message(level: int, kind: int, data: bytes, wrong: int) -> bytes:
+    size = struct.calcsize("@Nii") + len(data) + wrong
+    packed = struct.pack("@Nii", max(0, size), level, kind) + data
+    return packed + bytes(-len(packed) % struct.calcsize("@N"))
+
+
+_messages = st.lists(
+    st.builds(
+        _message,
+        st.sampled_from([socket.SOL_SOCKET, socket.IPPROTO_IP, socket.IPPROTO_IPV6, 77]),
+        st.sampled_from([SO_TIMESTAMPNS, IP_PKTINFO, IPV6_PKTINFO, 1]),
+        st.sampled_from([bytes(16), bytes(12), bytes(20), b""]) | st.binary(max_size=24),
+        st.sampled_from([0, 0, 0, 1, -1, -16, 2**40]),
+    ),
+    max_size=4,
+).map(b"".join)
+
+# Lines
+
+_commands = st.builds(
+    lambda name, more: " ".join([name, *more]),
+    st.sampled_from([*COMMANDS, "statu", "", "json"]),
+    st.lists(
+        st.sampled_from(["1", "2", "3", "99", "-1", "٣", "ack", "shout", "debug"])
+        | st.sampled_from(["for 10m", "for 0s", "for", "for  9999999999d", "\x1b[1m", "\udc80"])
+        | st.sampled_from(["192.0.2.0/24", "::/0", "any"])
+        | texts,
+        max_size=4,
+    ),
+)
+console = st.lists(_commands | texts, max_size=6).map(
+    lambda lines: "\n".join(lines).encode("utf-8", "surrogateescape")
+)
+quotes = st.lists(
+    st.sampled_from(["%", "", "a", "x" * 510, "x" * 511, " % ", "\r", "é" * 255, "%%"]) | texts,
+    max_size=MOST_LINES,
+).map(lambda lines: "\n".join(lines).encode())
+
+#: What each target is given, besides anything at all.
+SHAPES: dict[str, Bytes] = {
+    "ini": _sound | configurations,
+    "reload": st.tuples(_sound | configurations, _sound | configurations).map(b"\0".join),
+    "listen": listeners.map(str.encode),
+    "networks": networks.map(str.encode),
+    "numbers": numbers.map(str.encode),
+    "values": st.builds(lambda which, value: bytes([which]) + value.encode(),
+                        st.integers(0, 255), values),
+    "ntp": st.tuples(_clocks, _requests).map(b"".join),
+    "proxy": headers,
+    "escaped": st.binary(max_size=600) | st.text(max_size=400).map(
+        lambda text: text.encode("utf-8", "surrogatepass")
+    ),
+    "control_messages": _messages,
+    "framing": st.builds(
+        lambda most, body: bytes([most]) + body,
+        st.sampled_from([0, 1, 7, 255]),
+        st.lists(st.sampled_from([b"\n", b"a", b"\r\n", b"ab" * 9])).map(b"".join),
+    ),
+    "answers": st.builds(
+        lambda which, times, message: bytes([which, times]) + message,
+        st.integers(0, 255),
+        st.integers(0, 255),
+        st.sampled_from([b"\n", b"a\n", b"a", b"\r\n", b"ab" * 9, b"x" * 4096 + b"\n"]),
+    ),
+    "quotes": quotes,
+    "console": console,
+}
+
+
+def shape(name: str) -> Bytes:
+    """
+    Give the bytes for a target.
+    """
+    return SHAPES[name] | anything

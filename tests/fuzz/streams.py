@@ -1,0 +1,560 @@
+"""
+Any order of what a peer, a protocol, an operator and the clock can do to a connection.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+from functools import partial
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
+
+from socketd.net.connection import StreamConnection
+from socketd.net.door import Deadlines
+from socketd.net.outgoing import HIGH_WATER
+from socketd.net.proxied import ProxyGate
+from socketd.net.timed import CLOSE_GRACE
+from socketd.net.wheel import TICK
+from tests.fuzz.connections import (
+    Actor,
+    HalfActor,
+    Pulled,
+    Pushing,
+    Told,
+    World,
+    check_buffer,
+    check_calls,
+    make_pair,
+    pattern,
+)
+from tests.net.fakes import OneFactory
+
+#: Turns of the reactor in which a peer that reads has all that it is owed.
+PATIENCE = 2000
+
+#: What ends a connection at once is done once in so many times, about.
+RARE = 12
+
+#: How long the kernel may take from one end of a TCP connection to the other (seconds).
+KERNEL = 0.2
+
+#: The PROXY headers that come first, cut after some bytes; none for a direct peer.
+HEADERS = (
+    b"PROXY TCP4 192.0.2.7 127.0.0.1 4711 7\r\n",
+    b"PROXY UNKNOWN\r\n",
+    bytes.fromhex("0d0a0d0a000d0a515549540a21110010c00002077f00000112670007" "04000178"),
+)
+
+sizes = st.sampled_from([0, 1, 1000, HIGH_WATER, HIGH_WATER + 1, 128 * 1024, 200 * 1024])
+sizes |= st.integers(0, 200 * 1024)
+acts = st.one_of(
+    st.tuples(st.just("write"), sizes),
+    st.tuples(st.sampled_from(["lose", "pause", "resume", "half", "push", "unregister"])),
+    st.tuples(st.sampled_from(["abort", "raise", *["nothing"] * 6])),
+    st.tuples(st.just("write and lose"), sizes),
+    st.tuples(st.just("pull"), sizes, st.integers(0, 5)),
+)
+deadlines = st.sampled_from(
+    [
+        Deadlines(handshake=4.0),
+        Deadlines(first_byte=6.0, idle=8.0, stall=3.0, lifetime=60.0, handshake=4.0),
+        Deadlines(stall=10.0, handshake=4.0),
+    ]
+)
+endings = st.sampled_from(["closed", "peer ends", "peer is silent", "aborted", "peer is gone"])
+
+
+class StreamMachine(RuleBasedStateMachine):
+    """
+    One connection, and what may happen to it.
+
+    @ivar written: how many bytes the protocol wrote.
+    @ivar owed: how many of these the peer has to get if nothing goes wrong.
+    @ivar taken: how many the peer has read.
+    @ivar excused: whether something went wrong for which a connection is reset.
+    @ivar quiet: for how long (seconds) no byte has left.
+    """
+
+    connection: StreamConnection
+    peer: socket.socket
+
+    @initialize(
+        over_tcp=st.sampled_from([False, False, True]),
+        small=st.booleans(),
+        half=st.booleans(),
+        limits=deadlines,
+        ending=endings,
+        made=acts | st.just(("nothing",)),
+        header=st.sampled_from([b"", b"", *HEADERS]),
+        cut=st.integers(1, 60),
+        behind=st.sampled_from([0, 0, 1, 3000]),
+    )
+    def begin(
+        self,
+        over_tcp: bool,
+        small: bool,
+        half: bool,
+        limits: Deadlines,
+        ending: str,
+        made: Any,
+        header: bytes,
+        cut: int,
+        behind: int,
+    ) -> None:
+        """
+        Accept the connection; a balancer's header comes first, in two pieces.
+        """
+        self.world = World(limits)
+        self.limits, self.ending, self.over_tcp = limits, ending, over_tcp
+        ours, self.peer = make_pair(over_tcp, small and not over_tcp)
+        self.header = header
+        self.written = self.owed = self.taken = self.sent = self.last_sent = 0
+        self.quiet = 0.0
+        self.excused = self.paused = self.half_closed = self.peer_closed = False
+        self.ended = ""
+        self.producer: Any = None
+        self.actor = (HalfActor if half else Actor)({})
+        self.actor.acts["made"] = partial(self.do, made)
+        self.actor.may_receive = self.may_receive
+        self._accept(ours, header)
+        if header:
+            self.peer.send(header[:cut])
+            self.turns(2)
+            self.peer_sends(header[cut:], behind)
+            self.turns(2)
+
+    def _accept(self, ours: socket.socket, header: bytes) -> None:
+        reactor, site = self.world.reactor, self.world.site
+        entrance = None if header else self.world.entrance()
+        name = ours.getpeername()
+        self.connection = StreamConnection(reactor, ours, name, site, entrance)
+        if header:
+            gate = ProxyGate(OneFactory(lambda: self.actor), False)
+            self.connection.begin(gate, settling=True, known=False)
+        else:
+            self.connection.begin(self.actor)
+
+    @property
+    def live(self) -> bool:
+        """
+        Whether the protocol has a connection that is not being reset.
+        """
+        met = self.actor.calls["made"] == 1
+        return met and self.connection.connected and not self.connection._aborting
+
+    def may_receive(self) -> bool:
+        """
+        Say whether the protocol may be handed bytes.
+        """
+        wanted = not self.paused and not self.connection.disconnecting
+        return wanted and self.live and self.connection._buffered <= HIGH_WATER
+
+    # What the protocol does
+
+    def do(self, act: Any) -> None:
+        """
+        Do one thing to the connection, now.
+        """
+        if self.actor.transport is not None:
+            name, *arguments = act
+            getattr(self, "do_" + name.replace(" ", "_"))(*arguments)
+
+    def do_nothing(self) -> None:
+        """
+        Do nothing.
+        """
+
+    def do_write(self, size: int) -> None:
+        """
+        Write so many bytes, and note whether they have to arrive.
+        """
+        connection = self.connection
+        closing = connection.disconnecting or self.half_closed
+        held = self.producer is not None and connection._producer is self.producer[0]
+        binding = self.live and (not closing or (held and self.producer[1]))
+        before = connection._buffered
+        connection.write(pattern(self.written, size))
+        assert connection._buffered <= before + size
+        self.written += size
+        if binding:
+            self.owed = self.written
+
+    def do_lose(self) -> None:
+        """
+        Close.
+        """
+        self.connection.loseConnection()
+
+    def do_write_and_lose(self, size: int) -> None:
+        """
+        Say something, and close.
+        """
+        self.do_write(size)
+        self.do_lose()
+
+    def do_half(self) -> None:
+        """
+        Shut down writing.
+        """
+        self.half_closed = True
+        self.connection.loseWriteConnection()
+
+    def do_abort(self) -> None:
+        """
+        Reset.
+        """
+        self.excused = True
+        self.connection.abortConnection()
+
+    def do_raise(self) -> None:
+        """
+        Fail; who called it resets the connection.
+        """
+        self.excused = True
+        raise Told
+
+    def do_pause(self) -> None:
+        """
+        Want no bytes.
+        """
+        self.paused = True
+        self.connection.pauseProducing()
+
+    def do_resume(self) -> None:
+        """
+        Want bytes again.
+        """
+        self.paused = False
+        self.connection.resumeProducing()
+
+    def do_push(self) -> None:
+        """
+        Have a producer that writes by itself.
+        """
+        self._produce(Pushing(self.connection, self.do_write), True)
+
+    def do_pull(self, size: int, pieces: int) -> None:
+        """
+        Have one that is asked.
+        """
+        self._produce(Pulled(self.connection, self.do_write, size, pieces), False)
+
+    def _produce(self, producer: Any, streaming: bool) -> None:
+        if self.connection._producer is None:
+            early = not (self.connection.disconnecting or self.half_closed)
+            self.producer = producer, early
+            was_connected = self.connection.connected
+            self.connection.registerProducer(producer, streaming)
+            assert was_connected or producer.stopped
+
+    def do_unregister(self) -> None:
+        """
+        Let the producer go.
+        """
+        self.connection.unregisterProducer()
+
+    # What may happen
+
+    @rule(act=acts)
+    def protocol_acts(self, act: Any) -> None:
+        """
+        The protocol does something by itself.
+        """
+        if self.live:
+            try:
+                self.do(act)
+            except Told:
+                # Nobody is there to hear of it.
+                self.connection.abortConnection()
+
+    @rule(call=st.sampled_from(["data", "data", "read", "write", "lost"]), act=acts)
+    def protocol_will_act(self, call: str, act: Any) -> None:
+        """
+        The protocol makes up its mind.
+        """
+        self.actor.acts[call] = partial(self.do, act)
+
+    @rule(size=sizes)
+    def producer_pushes(self, size: int) -> None:
+        """
+        A producer that writes by itself does.
+        """
+        producer = self.producer and self.producer[0]
+        if isinstance(producer, Pushing) and self.connection._producer is producer:
+            producer.push(size)
+
+    @rule(size=sizes)
+    def peer_says(self, size: int) -> None:
+        """
+        The peer sends what its kernel takes.
+        """
+        self.peer_sends(b"", size)
+
+    def peer_sends(self, before: bytes, size: int) -> None:
+        """
+        Send as the peer does.
+
+        @param before: what comes before the bytes that the protocol sees.
+        """
+        try:
+            count = self.peer.send(before + pattern(self.sent, size))
+        except OSError:
+            return
+        assert count >= len(before)
+        self.sent += count - len(before)
+
+    @rule(size=sizes)
+    def peer_reads(self, size: int) -> None:
+        """
+        The peer takes some of what is there.
+        """
+        self.take(size)
+
+    def take(self, size: int) -> bool:
+        """
+        Read as the peer does.
+
+        @return: whether there was something.
+        """
+        if self.ended or self.peer_closed or not size:
+            return False
+        try:
+            data = self.peer.recv(size)
+        except BlockingIOError:
+            return False
+        except OSError:
+            self.ended = "reset"
+            return False
+        if not data:
+            self.ended = "end"
+            return False
+        assert data == pattern(self.taken, len(data)), "not what was written"
+        self.taken += len(data)
+        return True
+
+    @rule()
+    def peer_shuts_down(self) -> None:
+        """
+        The peer says all that it has to say.
+        """
+        try:
+            self.peer.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    @precondition(lambda self: not self.peer_closed)
+    @rule(when=st.integers(0, RARE), reset=st.booleans())
+    def peer_closes(self, when: int, reset: bool) -> None:
+        """
+        The peer goes at times, with or without a reset.
+        """
+        if when:
+            return
+        self.excused = self.peer_closed = True
+        if reset and self.over_tcp:
+            self.peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.peer.close()
+
+    @rule(count=st.integers(1, 4))
+    def turns(self, count: int) -> None:
+        """
+        The reactor turns.
+        """
+        self.world.reactor.turn(count)
+
+    @rule(seconds=st.sampled_from([TICK, TICK, 1.0, 2.5]), steps=st.integers(1, 3))
+    def time_passes(self, seconds: float, steps: int) -> None:
+        """
+        Time passes, while the peer does nothing.
+        """
+        self.note_progress()
+        self.quiet += seconds * steps
+        shortest = min(CLOSE_GRACE, self.limits.stall or CLOSE_GRACE)
+        if self.connection.settling:
+            shortest = min(shortest, self.limits.handshake)
+        if self.quiet >= shortest:
+            self.excused = True
+        for _ in range(steps):
+            self.world.reactor.advance(seconds)
+
+    def note_progress(self) -> None:
+        """
+        Begin to count the quiet time anew if bytes have left.
+        """
+        if self.connection.bytes_sent != self.last_sent:
+            self.last_sent, self.quiet = self.connection.bytes_sent, 0.0
+
+    @rule(word=st.sampled_from(["conclude", "hang_up", "refuse", *["look", "recheck"] * 4]))
+    def daemon_acts(self, word: str) -> None:
+        """
+        The daemon stops, reloads, or an operator closes.
+        """
+        connection = self.connection
+        if not connection.connected:
+            return
+        if word == "look":
+            connection.look(self.world.reactor.seconds())
+        elif word == "recheck":
+            connection.recheck(self.world.entrance(), None)
+        elif word == "refuse":
+            self.excused = True
+            connection.recheck(None, "network")
+        else:
+            getattr(connection, word)()
+
+    # What always holds
+
+    @invariant()
+    def keeps_to_the_contract(self) -> None:
+        """
+        Nobody waits for what nobody will do, and nothing is told twice.
+        """
+        if not hasattr(self, "actor"):
+            return
+        self.note_progress()
+        self.world.check_problems()
+        check_calls(self.actor)
+        assert self.excused or not self.actor.was_reset, "reset without a cause"
+        if self.connection.connected:
+            check_buffer(self.connection)
+            if not self.connection._aborting:
+                self._check_waiting()
+        elif self.actor.calls["made"]:
+            assert self.actor.calls["lost"] == 1
+
+    def _check_waiting(self) -> None:
+        connection, reactor = self.connection, self.world.reactor
+        reads, writes = connection in reactor.readers, connection in reactor.writers
+        closing, full = connection.disconnecting, connection._buffered > HIGH_WATER
+        assert writes or connection._buffer is None
+        if not closing:
+            wanted = not self.paused and not full and not connection._read_ended
+            assert reads is wanted
+        elif connection._producer is None:
+            assert writes or (connection._discarding and connection._grace_ends)
+        producer = self.producer and self.producer[0]
+        if isinstance(producer, Pushing) and connection._producer is producer:
+            assert writes or not producer.paused
+
+    # The end
+
+    def teardown(self) -> None:
+        """
+        End in one of the ways there are, and see that nothing is left.
+        """
+        if not hasattr(self, "actor"):
+            return
+        try:
+            self.world.check_problems()
+            self.end()
+        finally:
+            # Also where a test has failed: the next one has its own connection.
+            self.peer.close()
+            self.connection.connectionLost(Failure(ConnectionDone()))
+
+    def end(self) -> None:
+        """
+        End, and count what is left.
+        """
+        self.actor.acts = {}
+        if self.live:
+            self.connection.unregisterProducer()
+            self.do_resume()
+            self.world.check_problems()
+        getattr(self, "end_" + self.ending.replace(" ", "_"))()
+        self._check_end()
+        self.world.check_balance()
+
+    def end_closed(self) -> None:
+        """
+        We close, and the peer reads all.
+        """
+        self.connection.loseConnection()
+        self._read_on()
+        self._peer_goes()
+
+    def end_peer_ends(self) -> None:
+        """
+        The peer says that it has said all, and reads all.
+        """
+        self.actor.acts["read"] = self.connection.loseConnection
+        if self.actor.calls["read"]:
+            self.connection.loseConnection()
+        if not self.peer_closed:
+            self.peer_shuts_down()
+        self._read_on()
+        self._peer_goes()
+
+    def end_peer_is_silent(self) -> None:
+        """
+        We close, and the peer does not read a byte more.
+        """
+        self.excused = True
+        self.connection.loseConnection()
+        self.turns(4)
+        for _ in range(int(2 * CLOSE_GRACE / TICK) + 2):
+            self.world.reactor.advance(TICK)
+
+    def end_aborted(self) -> None:
+        """
+        We reset.
+        """
+        self.do_abort()
+        self.turns(1)
+
+    def end_peer_is_gone(self) -> None:
+        """
+        The peer closes without a word.
+        """
+        self.excused = True
+        self.actor.acts["read"] = self.connection.loseConnection
+        if self.actor.calls["read"]:
+            self.connection.loseConnection()
+        self._peer_goes()
+
+    def _read_on(self) -> None:
+        for _ in range(PATIENCE):
+            self.turns(1)
+            progress = self.take(1 << 20)
+            if self.ended or self.peer_closed:
+                break
+            if self.over_tcp and not progress:
+                watched = [self.peer, *self.world.reactor.readers]
+                select.select(watched, [], [], KERNEL)
+        if self.actor.calls["made"] and not self.excused:
+            assert self.taken >= self.owed, f"{self.owed - self.taken} of {self.owed} are lost"
+            assert self.ended == "end", self.ended or "the peer waits"
+
+    def _peer_goes(self) -> None:
+        if not self.peer_closed:
+            self.peer_closed = True
+            self.peer.close()
+        for _ in range(PATIENCE):
+            if not self.connection.connected:
+                break
+            self.turns(1)
+
+    def _check_end(self) -> None:
+        assert not self.connection.connected, "it does not end"
+        assert self.connection.getHandle().fileno() < 0
+        self.keeps_to_the_contract()
+        assert self.taken <= self.written
+        tally, counts = self.world.site.tally, self.world.counts
+        assert tally.connections == 1
+        assert self.taken <= tally.bytes_sent <= self.written
+        assert self.actor.received <= self.sent
+        assert counts.get("protocol_failed", 0) == self.actor.raised
+        met = counts.get("connection_made", 0)
+        assert met == counts.get("connection_lost", 0) <= 1

@@ -1,0 +1,548 @@
+"""
+What takes bytes from others: each target takes any bytes, and raises if a promise is
+broken.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from functools import cache
+from itertools import pairwise
+from math import isfinite
+from typing import Any
+from unittest import mock
+
+from attrs import frozen
+from twisted.logger import LogLevel
+
+from socketd.admission import Networks, packed
+from socketd.clock import ClockState
+from socketd.control.commands import execute
+from socketd.control.replies import CommandError, error_json, error_text, reply_json, reply_text
+from socketd.daemon import Daemon
+from socketd.events import SHOWN_BYTES, escaped
+from socketd.net.addresses import describe, host_of, to_address
+from socketd.net.connection import StreamConnection
+from socketd.net.control_messages import (
+    answer_from,
+    arrival,
+    control_messages,
+    destination,
+    packet_info,
+)
+from socketd.net.door import Deadlines
+from socketd.net.listen import _resolve
+from socketd.net.outgoing import LOST
+from socketd.net.proxied import _FAMILIES
+from socketd.net.proxy_header import MAX_V2, HeaderError, HeaderParser
+from socketd.protocols.framing import Chunks, Lines, MessageTooLong
+from socketd.protocols.ntp import LENGTH, NtpOptions, answer
+from socketd.protocols.qotd import MAX_QUOTE, parse_quotes
+from socketd.protocols.registry import installed
+from socketd.service import place_of
+from socketd.settings.complaints import Complaint, SettingsError
+from socketd.settings.difference import differences
+from socketd.settings.listeners import MAX_PATH, Listener, parse_http, parse_listener
+from socketd.settings.load import load
+from socketd.settings.model import DaemonOptions, DoorOptions, ServiceOptions, Settings
+from socketd.settings.model import SocketOptions
+from socketd.settings.networks import is_public, parse_networks
+from socketd.settings.options import Option, declared
+from socketd.settings.tls import TlsOptions
+from socketd.settings.values import parse_duration, parse_rate, parse_size
+from tests.control.fakes import FakeConnection, connect, make_daemon
+from tests.fuzz.connections import World, make_pair
+from tests.protocols.fakes import make_stream
+
+RUNTIME = "/run/fuzz"
+
+#: Where every command's effect has had its turn (seconds).
+LATER = 1000.0
+
+#: The longest text that a byte becomes: C{\\xNN}; and the count behind a cut text.
+SHOWN_BYTE = 4
+CUT = len("... (4294967296 bytes)")
+
+#: What one connection may hold (bytes), with one more receive and its answers.
+MOST_HELD = 256 * 1024
+
+#: What answers messages, and how.
+SERVED: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("ack", {"framing": "line", "operator": "never"}),
+    ("ack", {"framing": "chunk", "operator": "never", "max_message": 1}),
+    ("ack", {"framing": "line", "operator": "never", "reply": b"x" * 4096}),
+    ("reply", {"framing": "line", "reply": b"I am a server"}),
+    ("echo", {}),
+    ("upper", {}),
+    ("discard", {}),
+    ("chargen", {}),
+    ("daytime", {}),
+)
+
+_NTP = struct.Struct("!qqbBd")
+_KINDS: tuple[Callable[[str], float], ...] = (parse_duration, parse_rate, parse_size)
+
+
+@frozen
+class Target:
+    """
+    One thing that takes bytes.
+
+    @ivar name: its name, and that of the folder of its corpus.
+    @ivar check: takes any bytes; raises if a promise is broken.
+    """
+
+    name: str
+    check: Callable[[bytes], None]
+
+
+@cache
+def _memory() -> int:
+    return os.memfd_create("fuzz")
+
+
+def file_of(content: bytes) -> str:
+    """
+    Make a file that is nowhere on a disk.
+
+    @return: its path; the next call has another content there.
+    """
+    memory = _memory()
+    os.ftruncate(memory, 0)
+    os.pwrite(memory, content, 0)
+    return f"/proc/self/fd/{memory}"
+
+
+def text_of(data: bytes) -> str:
+    """
+    Give the text of bytes; what is none becomes characters that hardly anybody uses.
+    """
+    return data.decode("utf-8", "replace")
+
+
+# Settings
+
+
+def read_settings(content: bytes) -> Settings | None:
+    """
+    Read a configuration: it is right, or every complaint is a line that names it.
+    """
+    path = file_of(content)
+    try:
+        found = load(path, installed(), RUNTIME)
+    except SettingsError as problem:
+        check_complaints(path, problem.complaints)
+        return None
+    check_settings(found)
+    return found
+
+
+def check_complaints(path: str, complaints: Iterable[Complaint]) -> None:
+    """
+    See that each complaint is a line that names the file, and fit for a terminal.
+    """
+    lines = [str(complaint) for complaint in complaints]
+    assert lines
+    for line in lines:
+        assert line.startswith(path), line
+        assert line.isprintable(), ascii(line)
+
+
+def check_settings(settings: Settings) -> None:
+    """
+    See that what was accepted can be bound, or refused; and compared.
+    """
+    assert settings.services
+    assert differences(settings, settings) == ()
+    for service in settings.services:
+        assert hash(service.door.source_prefix) is not None
+        for listener in service.listeners:
+            check_listener(listener)
+
+
+def check_listener(listener: Listener) -> None:
+    """
+    See that a listener has a place, without going there.
+    """
+    assert str(listener)
+    if listener.is_inherited:
+        return
+    assert place_of(listener)
+    if listener.path:
+        path = os.fsencode(listener.path)
+        assert b"\0" not in path and len(path) <= MAX_PATH
+        return
+    with mock.patch.object(socket, "getaddrinfo", _numbers_only):
+        try:
+            _resolve(listener)
+        except OSError:
+            return
+
+
+_getaddrinfo: Any = socket.getaddrinfo
+
+
+def _numbers_only(*arguments: Any, flags: int = 0) -> Any:
+    """
+    Ask nobody for a name.
+    """
+    return _getaddrinfo(*arguments, flags=flags | socket.AI_NUMERICHOST)
+
+
+def check_ini(data: bytes) -> None:
+    """
+    Any file is a configuration, or complained of.
+    """
+    read_settings(data)
+
+
+def check_reload(data: bytes) -> None:
+    """
+    What changes from one configuration to another is said in lines; in both directions.
+    """
+    old, _, new = data.partition(b"\0")
+    found = [settings for settings in map(read_settings, (old, new)) if settings is not None]
+    for before, after in pairwise([*found, *found[:1]]):
+        for line in differences(before, after):
+            assert line.isprintable(), ascii(line)
+
+
+def check_listen(data: bytes) -> None:
+    """
+    Any text is a listener, or refused with a sentence.
+    """
+    for parse in (parse_listener, parse_http):
+        try:
+            found = parse(text_of(data).replace("\0", ""), RUNTIME)
+        except ValueError as problem:
+            assert str(problem)
+        else:
+            check_listener(found)
+
+
+def check_networks(data: bytes) -> None:
+    """
+    Any text is networks, or refused; networks can be written, and read again.
+    """
+    try:
+        found = parse_networks(text_of(data))
+    except ValueError as problem:
+        assert str(problem)
+        return
+    assert parse_networks(" ".join(map(str, found))) == found
+    admits = Networks(found, ()).admits
+    for network in found:
+        is_public(network)
+        assert admits(packed(str(network.network_address)))
+        assert admits(packed(str(network.broadcast_address)))
+        assert not Networks(found, found).admits(packed(str(network[0])))
+
+
+def check_numbers(data: bytes) -> None:
+    """
+    Any text is a duration, a rate, a size, or none; no number is infinite or negative.
+    """
+    for parse in _KINDS:
+        try:
+            number = parse(text_of(data))
+        except ValueError as problem:
+            assert str(problem)
+        else:
+            assert isfinite(number) and number >= 0
+
+
+@cache
+def options() -> tuple[Option, ...]:
+    """
+    List every option that there is.
+    """
+    classes = [DaemonOptions, ServiceOptions, DoorOptions, SocketOptions, TlsOptions]
+    classes += [declaration.options for declaration in installed().values()]
+    return tuple(option for one in classes for option in declared(one).values())
+
+
+def check_values(data: bytes) -> None:
+    """
+    Any text is a value of an option, or refused with a sentence; the first byte says
+    which option.
+    """
+    if data:
+        option = options()[data[0] % len(options())]
+        try:
+            option.kind.parse(text_of(data[1:]).replace("\0", ""))
+        except ValueError as problem:
+            assert str(problem)
+
+
+# What peers send
+
+
+def check_ntp(data: bytes) -> None:
+    """
+    Any packet has one answer of 48 bytes, or none; it is never longer than the packet.
+
+    In front stand the time, how long the answer took, and the state of the clock.
+    """
+    if len(data) < _NTP.size:
+        return
+    received, took, precision, flags, error = _NTP.unpack_from(data)
+    request = data[_NTP.size :]
+    if not isfinite(error):
+        return
+    state = ClockState(
+        synchronised=bool(flags & 1),
+        leap=flags >> 1 & 3,
+        max_error=error,
+        precision=-(abs(precision) % 31),
+        stepped=bool(flags & 8),
+        read_at=received / 1e9 if flags & 16 else 0.0,
+    )
+    found = answer(
+        request, received, lambda: received + took, state,
+        NtpOptions(assume_synchronised=bool(flags & 32)),
+    )
+    if found is not None:
+        check_answer(request, found)
+
+
+def check_answer(request: bytes, found: bytes) -> None:
+    """
+    See that a client can take an answer for one to its request.
+    """
+    assert len(found) == LENGTH <= len(request)
+    sent = request[40:48]
+    assert found[24:32] == sent
+    assert found[0] & 7 == {1: 2, 3: 4}[request[0] & 7]
+    assert found[0] & 0o70 == request[0] & 0o70
+    times = found[32:40], found[40:48]
+    assert len({bytes(8), sent, *times}) == (3 if sent == bytes(8) else 4), times
+
+
+def read_header(pieces: Iterable[bytes]) -> tuple[Any, bytes]:
+    """
+    Feed pieces to a parser.
+
+    @return: the header, or why it is none; and what stands behind.
+    """
+    parser = HeaderParser()
+    header, rest = None, b""
+    for piece in pieces:
+        if header is not None:
+            rest += piece
+            continue
+        try:
+            header = parser.feed(piece)
+        except HeaderError as problem:
+            return str(problem), b""
+        rest = parser.rest
+        assert len(parser._buffer) <= MAX_V2
+    return header, rest
+
+
+def check_proxy(data: bytes) -> None:
+    """
+    Any bytes are a PROXY header, the beginning of one, or refused: the same however
+    they are cut.
+    """
+    whole = read_header([data])
+    assert read_header(data[at : at + 1] for at in range(len(data))) == whole
+    half = len(data) // 2
+    assert read_header([data[:half], data[half:]]) == whole
+    header = whole[0]
+    if isinstance(header, str) or header is None or header.source is None:
+        return
+    family, source = _FAMILIES[header.family], header.source
+    if header.family != "unix":
+        source = (*source, 0, 0) if header.family == "tcp6" else source
+        assert packed(str(source[0]))
+    assert to_address(family, socket.SOCK_STREAM, source) is not None
+    assert describe(family, source).isprintable() and host_of(family, source)
+
+
+def check_escaped(data: bytes) -> None:
+    """
+    Any bytes become one printable line of a bounded length.
+    """
+    text = escaped(data)
+    assert text.isprintable()
+    assert len(text) <= SHOWN_BYTE * SHOWN_BYTES + CUT
+    text.encode()
+
+
+def check_control_messages(data: bytes) -> None:
+    """
+    Whatever stands beside a datagram is taken apart without an error.
+    """
+    buffer = memoryview(bytearray(data))
+    found = list(control_messages(buffer))
+    assert sum(len(message.data) for message in found) <= len(data)
+    arrival(buffer)
+    info = packet_info(buffer)
+    if info is not None:
+        destination(info)
+        answer_from(info)
+
+
+def check_framing(data: bytes) -> None:
+    """
+    Messages are all that came, in order; none is too long, and lines are the same
+    however they are cut. The first byte is the longest message.
+    """
+    if not data:
+        return
+    most, body = data[0] + 1, data[1:]
+    chunks = list(Chunks(most).feed(body))
+    assert b"".join(chunks) == body and all(0 < len(chunk) <= most for chunk in chunks)
+    whole = list(_lines(most, [body]))
+    assert list(_lines(most, [body[at : at + 1] for at in range(len(body))])) == whole
+    assert b"".join(whole) == body[: sum(map(len, whole))]
+    assert all(0 < len(line) <= most for line in whole)
+
+
+def _lines(most: int, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    lines = Lines(most)
+    try:
+        for piece in pieces:
+            yield from lines.feed(piece)
+        yield from lines.end()
+    except MessageTooLong:
+        return
+
+
+def check_answers(data: bytes) -> None:
+    """
+    However short its messages, a peer that does not read has a connection hold no more
+    than what is promised. The first byte says what serves, the second how often the rest
+    comes; all at once.
+    """
+    if len(data) < 3:
+        return
+    name, options = SERVED[data[0] % len(SERVED)]
+    message = data[2:] * (1 << data[1] % 17)
+    world = World(Deadlines())
+    ours, peer = make_pair(False, True)
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * MOST_HELD)
+    connection = StreamConnection(world.reactor, ours, "", world.site, world.entrance())
+    connection.begin(make_stream(name, **options))
+    try:
+        for _ in range(3):
+            with suppress(BlockingIOError):
+                peer.send(message[:MOST_HELD])
+            world.reactor.turn(2)
+            assert connection._buffered <= MOST_HELD, connection._buffered
+    finally:
+        peer.close()
+        connection.connectionLost(LOST)
+    world.check_problems()
+    world.check_balance()
+
+
+# Files and lines of the operator
+
+
+def check_quotes(data: bytes) -> None:
+    """
+    Any file holds quotes that fit, or is complained of.
+    """
+    try:
+        quotes = parse_quotes(file_of(data))
+    except ValueError as problem:
+        assert str(problem).isprintable()
+        return
+    assert quotes
+    for quote in quotes:
+        assert len(quote) <= MAX_QUOTE and quote.endswith(b"\r\n")
+        assert quote.decode().strip("\r\n")
+
+
+class Seated:
+    """
+    An operator who looks at nothing.
+    """
+
+    who = "somebody"
+
+    def watch(self, service: str | None) -> None:
+        """
+        Look at a service.
+        """
+
+    def attend(self) -> None:
+        """
+        Attend.
+        """
+
+
+class Known(FakeConnection):
+    """
+    A connection whose peer the door knows.
+    """
+
+    source = (socket.AF_INET, ("192.0.2.7", 4711))
+
+
+def console_daemon() -> Daemon:
+    """
+    Make a daemon with two connections that wait for a word, and log nothing.
+    """
+    daemon = make_daemon()
+    daemon.journal.level = LogLevel.critical
+    with mock.patch("tests.control.fakes.FakeConnection", Known):
+        for port in (50001, 50002):
+            connect(daemon, peer=f"192.0.2.7:{port}").receive(b"hello")
+    return daemon
+
+
+def check_console(data: bytes) -> None:
+    """
+    Any line is carried out, or refused with one line; both can be shown.
+    """
+    daemon = console_daemon()
+    # What a command changes in the daemon itself is undone: the level is one of all.
+    for line in data.split(b"\n"):
+        outcome: list[Any] = []
+        typed = line.decode("utf-8", "surrogateescape")
+        execute(daemon, typed, Seated()).addBoth(outcome.append)
+        assert len(outcome) == 1, "no answer"
+        check_outcome(outcome[0])
+    daemon.reactor.advance(LATER)
+
+
+def check_outcome(outcome: Any) -> None:
+    """
+    See that a reply, or why there is none, can be shown.
+    """
+    problem = getattr(outcome, "value", None)
+    if problem is None:
+        assert reply_text(outcome).replace("\n", "").isprintable()
+        assert reply_json(outcome).isprintable()
+        return
+    if not isinstance(problem, CommandError):
+        raise problem
+    assert str(problem).isprintable(), ascii(str(problem))
+    assert error_text(problem) and error_json(problem).isprintable()
+
+
+TARGETS = {
+    target.name: target
+    for target in (
+        Target("ini", check_ini),
+        Target("reload", check_reload),
+        Target("listen", check_listen),
+        Target("networks", check_networks),
+        Target("numbers", check_numbers),
+        Target("values", check_values),
+        Target("ntp", check_ntp),
+        Target("proxy", check_proxy),
+        Target("escaped", check_escaped),
+        Target("control_messages", check_control_messages),
+        Target("framing", check_framing),
+        Target("answers", check_answers),
+        Target("quotes", check_quotes),
+        Target("console", check_console),
+    )
+}
