@@ -141,7 +141,10 @@ def silent(sock: socket.socket, seconds: float) -> bool:
     """
     Say whether nothing comes for a while.
     """
-    return not select.select([sock], [], [], seconds)[0]
+    # select(2) takes no descriptor from 1024 on.
+    waiting = select.poll()
+    waiting.register(sock, select.POLLIN)
+    return not waiting.poll(seconds * 1000)
 
 
 def ask(sock: socket.socket, question: bytes) -> bytes:

@@ -323,7 +323,9 @@ class EndingTests(SystemCase):
                                 sock.settimeout(DEADLINE)
                                 sock.connect(name)
                                 sock.sendall(b"hello")
-                                assert read_exactly(sock, 5) == b"hello"
+                                # The service of that name may be gone before a word has
+                                # come: then the end is in order, and no reset.
+                                assert read_exactly(sock, 5) in (b"hello", b"")
                 except Exception as problem:
                     problems.append(problem)
 
