@@ -73,10 +73,11 @@ class Timed:
         """
         self._active_at = self._drained_at = self.began
         self._seen_received = self._seen_sent = 0
-        limits = self.site.door.deadlines
-        first = limits.handshake if self.settling else limits.first_look
-        if first:
-            self.site.wheel.put(self, self.began + min(first, limits.first_look or first))
+        first = self.site.door.deadlines.first_look
+        if self.settling:
+            self._look_again(self.began)
+        elif first:
+            self.site.wheel.put(self, self.began + first)
 
     def look(self, now: float) -> None:
         """
@@ -118,7 +119,7 @@ class Timed:
             return GRACE
         if limits.stall and now - self._drained_at >= limits.stall:
             return STALL
-        if self.settling and now - self.began >= limits.handshake:
+        if self.settling and limits.handshake and now - self.began >= limits.handshake:
             return HANDSHAKE
         if self.disconnecting:
             return ""

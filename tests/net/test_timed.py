@@ -10,7 +10,7 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.net.door import LOOKS, Deadlines, Door
-from socketd.net.timed import CLOSE_GRACE, FIRST_BYTE, IDLE, LIFETIME, STALL
+from socketd.net.timed import CLOSE_GRACE, FIRST_BYTE, HANDSHAKE, IDLE, LIFETIME, STALL
 from socketd.net.wheel import TICK
 from tests.net.fakes import HandReactor, Recorder, connect, make_site, read_all
 
@@ -143,6 +143,37 @@ class DeadlineTests(DeadlineTestCase):
             self.peer.recv(1 << 18)
             self.wait(5)
         self.assertTrue(self.connection.connected)
+
+    def test_handshake(self) -> None:
+        """
+        A connection that agrees on nothing is reset when its time is over.
+        """
+        self.connect(handshake=4, idle=100)
+        self.settle_again()
+        self.wait(3.5)
+        self.assertTrue(self.connection.connected)
+        self.wait(1)
+        self.assertFalse(self.connection.connected)
+        self.assertEqual(self.site.tally.overdue, {HANDSHAKE: 1})
+
+    def test_no_handshake_deadline(self) -> None:
+        """
+        Without that deadline the others still hold.
+        """
+        self.connect(idle=8)
+        self.settle_again()
+        self.wait(7)
+        self.assertEqual(read_all(self.peer), (b"", False))
+        self.wait(8 / LOOKS + 2)
+        self.assertEqual(self.site.tally.overdue, {IDLE: 1})
+
+    def settle_again(self) -> None:
+        """
+        Have the connection begin anew, with something to agree on.
+        """
+        self.site.wheel.remove(self.connection)
+        self.connection.settling = True
+        self.connection.start_deadlines()
 
     def test_said(self) -> None:
         """
