@@ -25,7 +25,7 @@ from socketd.events import (
     Journal,
 )
 from socketd.log import quiet
-from socketd.net.descriptors import complaints, most_connections
+from socketd.net.descriptors import check, most_connections
 from socketd.net.door import make_door
 from socketd.net.inherit import Inherited
 from socketd.net.interfaces import Interfaces
@@ -124,10 +124,10 @@ class Daemon(MultiService):
 
     def __attrs_post_init__(self) -> None:
         self.began = self.reactor.seconds()
-        self.journal = Journal(self.reactor, self._log_level())
-        self.journal.quiet = quiet(self.settings.daemon.log_quiet)
+        self.journal = Journal(self.reactor)
         self.operator = OperatorQueue(self.reactor)
-        self.capacity = Capacity(self._most())
+        self.capacity = Capacity(None)
+        self._apply()
         self.bans = Bans(self.reactor.seconds)
         self._wheel = Wheel(self.reactor)
         self.clock_watch = ClockWatch(read_kernel, self.wall_clock, self.reactor.seconds)
@@ -146,9 +146,6 @@ class Daemon(MultiService):
         if self.file_limit is None:
             return self.settings.daemon.max_connections
         return most_connections(self.settings, self.file_limit)
-
-    def _log_level(self) -> Any:
-        return LogLevel.levelWithName(self.settings.daemon.log_level)
 
     def _make(self, service: model.Service, site: Site) -> SocketService:
         return SocketService(self._shared, service, site)
@@ -284,7 +281,7 @@ class Daemon(MultiService):
         try:
             settings = self.configure()
             if self.file_limit is not None:
-                self._check_limits(settings)
+                check(settings, self.file_limit)
             outcome = Reloaded(self._change(settings))
         except (SettingsError, CannotStart) as problem:
             outcome = Reloaded(complaints=tuple(str(problem).splitlines()))
@@ -299,11 +296,6 @@ class Daemon(MultiService):
             self.journal.emit(RELOADED, changes="; ".join(outcome.changes) or "nothing changed")
         self._enter(SERVING, "; ".join(outcome.complaints[:1]))
         return outcome
-
-    def _check_limits(self, settings: model.Settings) -> None:
-        found = list(complaints(settings, self.file_limit or 0))
-        if found:
-            raise SettingsError(found)
 
     def _change(self, settings: model.Settings) -> tuple[str, ...]:
         """
@@ -336,9 +328,10 @@ class Daemon(MultiService):
         """
         Do as the daemon's own section says.
         """
+        options = self.settings.daemon
         self.capacity.limit = self._most()
-        self.journal.level = self._log_level()
-        self.journal.quiet = quiet(self.settings.daemon.log_quiet)
+        self.journal.level = LogLevel.levelWithName(options.log_level)
+        self.journal.quiet = quiet(options.log_quiet)
 
     def _successor(self, service: model.Service) -> SocketService:
         """

@@ -22,7 +22,7 @@ from socketd.control.socket import ControlService, make_directory
 from socketd.daemon import CannotStart, Daemon
 from socketd.log import LineLog, Summaries, goes_to_journal, make_observer
 from socketd.net.batch import batched
-from socketd.net.descriptors import complaints, raise_limit
+from socketd.net.descriptors import check, raise_limit
 from socketd.net.inherit import Inherited
 from socketd.notify import Notifier, NotifyService
 from socketd.settings.complaints import SettingsError
@@ -162,9 +162,11 @@ def _raise_limit(settings: Settings) -> int:
     @raise SystemExit: 78, if the configuration promises more connections.
     """
     limit = raise_limit()
-    if found := list(complaints(settings, limit)):
-        print(SettingsError(found), file=sys.stderr)
-        raise SystemExit(EXIT_CONFIG)
+    try:
+        check(settings, limit)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(EXIT_CONFIG) from None
     return limit
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import resource
 from collections.abc import Iterator
 
-from socketd.settings.complaints import Complaint
+from socketd.settings.complaints import Complaint, SettingsError
 from socketd.settings.load import DEFAULTS
 from socketd.settings.model import Settings
 
@@ -44,6 +44,16 @@ def most_connections(settings: Settings, limit: int) -> int:
     Find how many connections the daemon has at most.
     """
     return settings.daemon.max_connections or max(1, min(MAX_CONNECTIONS, room(settings, limit)))
+
+
+def check(settings: Settings, limit: int) -> None:
+    """
+    Check that there is room for what a configuration promises.
+
+    @raise SettingsError: with all complaints.
+    """
+    if found := list(complaints(settings, limit)):
+        raise SettingsError(found)
 
 
 def complaints(settings: Settings, limit: int) -> Iterator[Complaint]:

@@ -21,6 +21,18 @@ log_connections = no
 """
 
 
+def fill(sock: socket.socket) -> None:
+    """
+    Send until nobody takes any more.
+    """
+    sock.setblocking(False)
+    try:
+        while True:
+            sock.send(b"x" * 65536)
+    except BlockingIOError:
+        pass
+
+
 class ReloadTests(SystemCase):
     """
     SIGHUP changes what the file changes, and nothing else.
@@ -205,12 +217,7 @@ class StopTests(SystemCase):
         """
         with self.daemon(INI.format(drain="250ms")) as daemon:
             with daemon.connect("echo") as sock:
-                sock.setblocking(False)
-                try:
-                    while True:
-                        sock.send(b"x" * 65536)
-                except BlockingIOError:
-                    pass
+                fill(sock)
                 daemon.ask_to_stop()
                 daemon.output.wait_for("1 connections did not finish")
                 self.assertEqual(daemon.wait(), 0)
@@ -222,12 +229,7 @@ class StopTests(SystemCase):
         """
         with self.daemon(INI.format(drain="1h")) as daemon:
             with daemon.connect("echo") as sock:
-                sock.setblocking(False)
-                try:
-                    while True:
-                        sock.send(b"x" * 65536)
-                except BlockingIOError:
-                    pass
+                fill(sock)
                 daemon.ask_to_stop()
                 daemon.output.wait_for("stopping; 1 connections")
                 daemon._process.send_signal(signal.SIGTERM)
