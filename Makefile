@@ -14,7 +14,7 @@ ARGS ?=
 TESTS ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run test interop fuzz check docs dist deb system-test lock bench bench-quick clean distclean
+.PHONY: help run test interop fuzz faults check docs dist deb system-test lock bench bench-quick clean distclean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -33,6 +33,9 @@ interop: $(VENV)/dev.stamp ## run the clients of tests/interop/packages.txt agai
 
 fuzz: $(VENV)/dev.stamp ## any input, any order of events, for two minutes; ARGS=--seconds=600
 	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+faults: $(VENV)/dev.stamp ## what goes wrong around a daemon: all of docs/RELIABILITY.md; ARGS=WORDS for some
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 check: $(VENV)/dev.stamp ## style, names, types, the API documentation and the environment
 	@mkdir -p build; failed=0; \
