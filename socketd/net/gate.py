@@ -31,9 +31,6 @@ from socketd.net.certificates import names_of
 from socketd.net.tls import ServerContext, UnknownServerName, pending, reason_of
 from socketd.settings.tls import PeerName
 
-#: What is decrypted before the answers to it are sent; about the longest record.
-SLICE = 16 * 1024
-
 #: So many names of a client are told to others; it is known by one or two.
 MAX_NAMES_TOLD = 4
 
@@ -306,26 +303,45 @@ class Gate(Protocol):
 
 class SecureProtocol(TLSMemoryBIOProtocol):
     """
-    Twisted's TLS, with all that is to be sent sent at once.
+    Twisted's TLS, with all that a receive gives to send sent at once, in one piece.
 
-    Twisted sends up to 32 KiB after each receive.  A longer chain of certificates
-    would wait for a peer that waits for it, and answers that TLS gives by itself
-    would pile up.
+    Twisted sends each record by itself, and after a receive no more than 32 KiB.  A
+    longer chain of certificates would wait for a peer that waits for it, and answers
+    that TLS gives by itself would pile up.  Here nothing is kept back longer than one
+    receive, and the answers to it that TLS gives by itself are no longer than it was.
     """
 
     transport: Any
 
+    _corked = False
+
     def dataReceived(self, data: bytes) -> None:
         """
-        Decrypt, and send what comes of it, piece by piece.
+        Decrypt, and send what comes of it.
         """
-        for start in range(0, len(data), SLICE):
-            connection = self.getHandle()
-            if connection is None or self.transport.disconnecting:
-                return
-            super().dataReceived(data[start : start + SLICE])
-            for piece in pending(connection):
-                self.transport.write(piece)
+        if self.transport.disconnecting:
+            return
+        self._corked = True
+        try:
+            super().dataReceived(data)
+        finally:
+            self._corked = False
+        self._flushSendBIO()
+
+    def _flushSendBIO(self) -> None:
+        connection = self.getHandle()
+        if connection is not None and not self._corked:
+            self.transport.write(b"".join(pending(connection)))
+
+    # Twisted closes the connection in both: what is to be sent has to go before.
+
+    def _shutdownTLS(self) -> None:
+        self._corked = False
+        super()._shutdownTLS()
+
+    def _tlsShutdownFinished(self, reason: Failure | None) -> None:
+        self._corked = False
+        super()._tlsShutdownFinished(reason)
 
 
 class _TlsFactory(TLSMemoryBIOFactory):

@@ -309,6 +309,22 @@ class ServingTests(GateCase):
             client.go(1)
         self.assertEqual(client.received, data)
 
+    def test_one_piece(self) -> None:
+        """
+        The answers to what is received at once leave at once, however many records.
+        """
+        client = self.dial(self.serve())
+        pieces: list[bytes] = []
+        self.patch(StreamConnection, "write", lambda _, data: pieces.append(data))
+        for _ in range(5):
+            client.tls.send(b"hello")
+        client.push()
+        self.reactor.turn()
+        [piece] = pieces
+        client.tls.bio_write(piece)
+        client.step()
+        self.assertEqual((client.received, len(self.heard)), (b"hello" * 5, 5))
+
     def test_nothing_before(self) -> None:
         """
         Until the last byte of the handshake there is no protocol, and no byte of its.
