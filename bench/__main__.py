@@ -19,7 +19,7 @@ from bench.cores import choose as choose_cores
 from bench.load import LoadFailed
 from bench.measure import Bench, raise_file_limit
 from bench.process import ServerFailed
-from bench.reach import SUBJECT
+from bench.reach import SUBJECT, SUBJECTS
 from bench.report import Run
 from bench.servers import BY_NAME, Server
 from bench.syscalls import NoStrace
@@ -114,7 +114,7 @@ def measure(options: argparse.Namespace) -> int:
     part = (proc.others_cpu_seconds() - others) / (time.monotonic() - began)
     run = Run(machine.describe(), effort, chosen_works, results, part)
     _publish(run, output)
-    failed = any(o.failed for o in results.outcomes if o.server == SUBJECT)
+    failed = any(o.failed for o in results.outcomes if o.server in SUBJECTS)
     return FAILED if failed else OK
 
 

@@ -11,6 +11,9 @@ from bench.results import Number, Results
 #: The server that all this is about.
 SUBJECT = "socketd"
 
+#: The same, in whatever way it serves a work.
+SUBJECTS = (SUBJECT, "socketd-tls")
+
 
 @dataclass(frozen=True)
 class Reach:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.machine import Machine
-from bench.reach import REACHES, SUBJECT, Reach
-from bench.results import Outcome, Results
+from bench.reach import REACHES, SUBJECTS, Reach
+from bench.results import Number, Outcome, Results
 from bench.servers import BY_NAME
 from bench.works import Effort, Work
 
@@ -74,28 +74,31 @@ def row(outcome: Outcome, results: Results) -> list[str]:
     """
     One server in one work.
     """
-    work, server, spread = outcome.work, outcome.server, outcome.spread()
+    spread = outcome.spread()
     p50, p99 = outcome.median("p50_us"), outcome.median("p99_us")
     busy = outcome.median("load_busy")
     return [
-        BY_NAME[server].title,
+        BY_NAME[outcome.server].title,
         number(outcome.median("figure")),
         f"{number(spread[0])} - {number(spread[1])}" if spread else NONE,
         f"{number(p50)} / {number(p99)}" if p50 else NONE,
         number(outcome.median("cpu_us")),
         number(outcome.median("memory_mib")),
         f"{busy:.0%}" if busy is not None else NONE,
-        _against(results.ratio(work, SUBJECT, server), server),
-        _against(results.ratio(work, SUBJECT, server, "cpu_us"), server),
+        _against(results, outcome, "figure"),
+        _against(results, outcome, "cpu_us"),
         outcome.note(),
     ]
 
 
-def _against(ratio: float | None, server: str) -> str:
+def _against(results: Results, outcome: Outcome, number_of: Number) -> str:
     """
-    A ratio to a peer.
+    The ratio of socketd to a peer in the same work.
     """
-    return NONE if server == SUBJECT else number(ratio)
+    if outcome.server in SUBJECTS:
+        return NONE
+    ours = (results.ratio(outcome.work, one, outcome.server, number_of) for one in SUBJECTS)
+    return number(next((ratio for ratio in ours if ratio is not None), None))
 
 
 def one_table(works: Sequence[Work], results: Results) -> str:

@@ -108,6 +108,18 @@ class RowTests(SynchronousTestCase):
         ]
         self.assertEqual(row(RESULTS.outcomes[1], RESULTS), expected)
 
+    def test_tls(self) -> None:
+        """
+        Behind TLS socketd is another server of the bench, and compared all the same.
+        """
+        ours, theirs = (
+            Outcome("tls-64", server, (Sample(figure, 400.0, 900.0, 6.0),))
+            for server, figure in (("socketd-tls", 50.0), ("asyncio-tls", 100.0))
+        )
+        results = Results((ours, theirs))
+        self.assertEqual(row(theirs, results)[-3:-1], ["0.50", "1.00"])
+        self.assertEqual(row(ours, results)[-3:-1], ["-", "-"])
+
     def test_subject(self) -> None:
         """
         socketd is not compared with itself.
