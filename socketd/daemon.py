@@ -311,7 +311,7 @@ class Daemon(MultiService):
             change.withdraw()
         if reasons or unclaimed:
             raise CannotStart([*reasons, *unclaimed])
-        lines = differences(self.settings, settings)
+        lines = [*differences(self.settings, settings), *change.regained]
         self.settings = settings
         self._apply()
         later = change.carry_out(self._let_go, self._take_on, self.reactor)

@@ -23,7 +23,7 @@ class Change:
     @ivar before: the services that serve now, by name.
     @ivar former: what services shared that are gone since earlier, by name.
     @ivar after: those that are to, in the order of the file; what is unchanged is
-        the same object.
+        the same object, unless it went without a listener, which is tried again.
     @ivar pool: the sockets of what changes or goes.
     """
 
@@ -41,16 +41,16 @@ class Change:
         @param make: makes the service of a section that has changed or is new.
         @return: what cannot be had, one line each; then nothing is bound.
         """
-        known = {name: child.settings for name, child in self.before.items()}
-        self.after = [
-            self.before[service.name] if known.get(service.name) == service else make(service)
-            for service in services
-        ]
+        self.after = [self._unchanged(service) or make(service) for service in services]
         self.pool = Pool(bound for child in self.going for bound in child.bound)
         reasons = [reason for child in self.fresh for reason in child.bind(self.pool)]
         if reasons:
             self.withdraw()
         return reasons
+
+    def _unchanged(self, service: Service) -> SocketService | None:
+        child = self.before.get(service.name)
+        return child if child and child.settings == service and not child.skipped else None
 
     @property
     def fresh(self) -> list[SocketService]:
@@ -65,6 +65,19 @@ class Change:
         Those that will serve no longer.
         """
         return [child for child in self.before.values() if child not in self.after]
+
+    @property
+    def regained(self) -> list[str]:
+        """
+        What listens now though this machine had no address for it before, one line each.
+        """
+        return [
+            f"[{child.settings.name}] listens at {listener} now"
+            for child in self.fresh
+            if child.settings.name in self.before
+            for listener in self.before[child.settings.name].skipped
+            if listener in child.settings.listeners and listener not in child.skipped
+        ]
 
     @property
     def gone(self) -> list[SocketService]:

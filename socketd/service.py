@@ -78,6 +78,7 @@ class SocketService(Service):
     @ivar settings: what the configuration says of it.
     @ivar site: what its ports and connections share.
     @ivar bound: its listeners, once they are bound.
+    @ivar skipped: the optional ones that this machine had no address for.
     @ivar context: what it shows of itself in TLS; C{None} if it does not speak it.
     """
 
@@ -86,6 +87,7 @@ class SocketService(Service):
         self.settings = settings
         self.site = site
         self.bound: list[Bound] = []
+        self.skipped: list[Listener] = []
         self.context = make_context(settings, shared.surroundings.wall_clock)
         self._shared = shared
         self._handed_on = False
@@ -104,6 +106,7 @@ class SocketService(Service):
                 self.bound += self._bind(listener, pool)
             except CannotListen as problem:
                 if listener.optional and problem.absent:
+                    self.skipped.append(listener)
                     self.site.emit(LISTENER_SKIPPED, listener=str(listener), error=str(problem))
                 else:
                     reasons.append(f"[{self.name}] cannot listen at {listener}: {problem}")

@@ -12,8 +12,11 @@ from typing import Any
 from OpenSSL import SSL
 from twisted.logger import LogLevel
 
+from socketd import service
 from socketd.net.inherit import Inherited, InheritedSocket
-from socketd.settings.model import Settings
+from socketd.net.listen import Bound, CannotListen, bind
+from socketd.settings.listeners import Listener
+from socketd.settings.model import Settings, SocketOptions
 from tests.certificates import client_context, issued
 from tests.daemons import ECHO, TURNS, DaemonCase, descriptors
 from tests.test_reload import AFTER, BEFORE, backlog, options_of, picture
@@ -163,6 +166,32 @@ class MovedTests(DaemonCase):
         (gone,) = {first, second} - {left}
         self.assertRaises(ConnectionRefusedError, self.connect, gone)
         self.assertEqual(self.ask(self.connect(left)), b"hello")
+
+    def test_skipped_listener(self) -> None:
+        """
+        An optional listener whose address was not there is tried again, though the file
+        is the same, and this is told once; nobody else notices.
+        """
+        there = {"127.0.0.1"}
+
+        def bind_there(listener: Listener, options: SocketOptions) -> Bound:
+            if listener.interface not in there:
+                raise CannotListen("no such address", absent=True)
+            return bind(listener, options)
+
+        self.patch(service, "bind", bind_there)
+        text = ECHO.rstrip() + ", tcp:0:interface=127.0.0.2:optional=yes\n"
+        self.start(text)
+        sock, address = self.enter(), self.address()
+        self.assertEqual(self.reloaded(text), ())
+        there.add("127.0.0.2")
+        self.assertEqual(self.reloaded(text), ("[echo] listens at tcp 127.0.0.2:0 now",))
+        self.assertEqual(self.reloaded(text), ())
+        self.assertEqual(self.address(), address)
+        first, second = self.service().bound
+        self.assertEqual(self.ask(self.connect(second.sock.getsockname())), b"hello")
+        self.assertEqual(self.ask(sock), b"hello")
+        self.assertEqual(len(self.events("listener_skipped")), 2)
 
     def test_removed_listener(self) -> None:
         """

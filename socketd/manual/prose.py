@@ -150,8 +150,7 @@ VALUES = {
 LISTENERS = {
     "tcp:PORT[:interface=ADDRESS][:backlog=N][:optional=yes]": "Streams over IPv4. Port 0 has the"
     " system choose one. Without an interface it is all of them. With `optional=yes` a"
-    " machine that"
-    " lacks the address starts without it.",
+    " machine that lacks the address starts without it, and tries again at each reload.",
     "tcp6:PORT[...]": "Over IPv6 only. The colons of an address have a backslash in front:"
     " `tcp6:7:interface=\\:\\:1`.",
     "tls:PORT[...]": "Streams over TLS; the service needs `tls_certificate`.",
