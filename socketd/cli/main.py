@@ -150,11 +150,27 @@ def _parse(subcommand: Any, argv: list[str]) -> argparse.Namespace:
         # one of its own; an argument cannot begin with a NUL, so that none is one.
         parser.prefix_chars = "\0"
         return parser.parse_args(argv)
+    _refuse_misspelt(parser, argv)
     # Intermixed: otherwise no argument that may be left out could come after an option.
     arguments, unknown = parser.parse_known_intermixed_args(argv)
     if unknown:
         parser.error(f"unknown argument: {' '.join(unknown)}")
     return arguments
+
+
+def _refuse_misspelt(parser: Parser, argv: list[str]) -> None:
+    """
+    Complain of an option that there is not, before its value is taken for an argument.
+    """
+    known = {text for action in parser._actions for text in action.option_strings}
+    options = [*argv, "--"][: [*argv, "--"].index("--")]
+    names = (word.partition("=")[0] for word in options if word.startswith("--"))
+    unknown = next((name for name in names if name not in known), "")
+    if unknown:
+        from difflib import get_close_matches
+
+        meant = "".join(f" ({text}?)" for text in get_close_matches(unknown, known, n=1))
+        parser.error(f"unknown argument: {unknown}{meant}")
 
 
 def _explain(argv: list[str]) -> NoReturn:

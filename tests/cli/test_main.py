@@ -142,6 +142,8 @@ class MainTests(SynchronousTestCase):
             ("--", "send"): "; see socketd --help",
             ("--what", "send"): "socketd: unrecognized arguments: --what",
             ("send", "--what"): "socketd send: unknown argument: --what; see socketd send --help",
+            ("send", "--hlep=3", "x"): "send: unknown argument: --hlep (--help?); see",
+            ("send", "--", "--what"): "send: unknown argument: --what; see",
         }
         for argv, line in cases.items():
             status, error = self.run_main(FakeSubcommand(0), *argv)
