@@ -50,6 +50,11 @@ GROWTH = 500e-6
 #: prefer any server that promises less.
 ASSUMED_ERROR = 1.0
 
+#: The longest time (nanoseconds) between the two readings of the clock that an answer
+#: has. If it was set forward between them, a client is misled by half of the step: by half
+#: a second at most, as much as a jump that does not count as a step (L{socketd.clock.STEP}).
+MAX_STAY = 10**9
+
 _SECOND = 10**9
 _MASK = (1 << 64) - 1
 _ORIGIN = slice(40, 48)
@@ -203,7 +208,10 @@ def answer(
     origin = request[_ORIGIN]
     fuzz = max(0, 32 + state.precision)
     noise = [random_bits(fuzz) for _ in range(2)] if fuzz else [0, 0]
-    return head + _times(origin, received, transmit(), _reference(state, fit), fuzz, noise)
+    sent = transmit()
+    if fit and not _agree(received, sent):
+        fit, head = False, _head(request, version << 3 | mode, received, state, None)
+    return head + _times(origin, received, sent, _reference(state, fit), fuzz, noise)
 
 
 class NtpDatagrams(DatagramProtocol):
@@ -262,6 +270,15 @@ def _head(
         root_dispersion(state, now),
         options.refid.wire,
     )
+
+
+def _agree(received: Instant, sent: Instant) -> bool:
+    """
+    Say whether two readings may be of one clock: it was not set forward between them,
+    nor back to before this program was written. One that was set back otherwise agrees
+    with itself once the older reading is dropped.
+    """
+    return sent >= BUILD_DATE * _SECOND and sent - received <= MAX_STAY
 
 
 def _reference(state: ClockState, fit: bool) -> Instant | None:

@@ -19,6 +19,7 @@ from socketd.clock import BUILD_DATE, ClockState
 from socketd.protocols.ntp import (
     ASSUMED_ERROR,
     LENGTH,
+    MAX_STAY,
     NtpOptions,
     ReferenceId,
     answer,
@@ -421,6 +422,28 @@ class FitnessTests(SynchronousTestCase):
         for now in (0, -SECOND, -3 * 10**18, earliest - 1):
             self._check_alarm(ask(received=now, sent=now + 1, assume_synchronised=True))
         self.assertEqual(ask(received=earliest, sent=earliest + 1).stratum, 10)
+
+    def test_set_forward_between(self) -> None:
+        """
+        So does one that was set forward after the request came: half of the step would
+        look like the client's own error, and no client may take that.
+        """
+        for step in (MAX_STAY + 1, 2 * SECOND, 3600 * SECOND):
+            found = answer(request(), NOW, lambda: NOW + step, KEPT, NtpOptions())
+            assert found is not None
+            self._check_alarm(read(found))
+            self.assertEqual(refusals(found).keys(), CLIENTS.keys())
+        self.assertEqual(ask(sent=NOW + MAX_STAY).stratum, 10)
+
+    def test_set_back_between(self) -> None:
+        """
+        One that was set back agrees with itself without the older reading, unless it went
+        back to before this program.
+        """
+        found = ask(sent=NOW - 3600 * SECOND)
+        self.assertEqual(found.stratum, 10)
+        self.assertLess(abs(seconds_between(timestamp(NOW - 3600 * SECOND), found.receive)), 1e-6)
+        self._check_alarm(ask(sent=BUILD_DATE * SECOND - 1, assume_synchronised=True))
 
     def test_refused_by_all(self) -> None:
         """
