@@ -225,12 +225,14 @@ class ClockWatch:
         @return: by how much the wall clock was set since the last poll (seconds,
             negative if it was set back); 0.0 if it was not.
         """
+        # Before the clocks: a leap second that comes meanwhile is still announced.
+        found = self._read()
         monotonic, wall = self._clocks()
         step = self._step_to(wall - monotonic)
         if step:
             self._doubt_until = monotonic + STEP_DOUBT
         stepped = monotonic < self._doubt_until
-        self.state = evolve(self._read(), stepped=stepped, read_at=wall)
+        self.state = evolve(found, stepped=stepped, read_at=wall)
         return step
 
     def _clocks(self) -> tuple[float, float]:

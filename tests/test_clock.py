@@ -290,6 +290,26 @@ class ClockWatchTests(SynchronousTestCase):
             self.assertEqual(self.times.after(step=step), 0.0)
             self.assertFalse(self.times.watch.state.stepped)
 
+    def test_leap_second_in_a_poll(self) -> None:
+        """
+        So it is where it comes just before, or just after, the kernel is asked.
+        """
+        for before in (0.0, 1.0):
+            times = Times()
+            times.state = evolve(KEPT, leap=1)
+            times.watch.poll()
+
+            def read(times: Times = times, before: float = before) -> ClockState:
+                times.wall -= before
+                found = evolve(KEPT, leap=0 if before else 1)
+                times.wall -= 1.0 - before
+                return found
+
+            times.watch._read = read
+            self.assertEqual(times.after(), 0.0)
+            times.watch._read = lambda: KEPT
+            self.assertEqual([times.after(), times.after()], [0.0, 0.0])
+
     def test_no_leap_second(self) -> None:
         """
         A step of a second is one where no leap second is due, or to the wrong side.
