@@ -322,6 +322,8 @@ class Daemon(MultiService):
         self._datagram_ports = None
         for child in change.after:
             child.forget_sources()
+            # Whoever renews certificates has the daemon reload, and means now.
+            child.renew_certificates()
         return (*lines, *later)
 
     def _apply(self) -> None:

@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "table": set(),
     "admission": {"settings"},
     "protocols": {"clock", "settings", "operator"},
-    "net": {"accounting", "admission", "events", "settings"},
+    "net": {"accounting", "admission", "clock", "events", "settings"},
     "configuration": {"net", "protocols", "settings"},
     "cli": {"configuration", "settings", "table"},
     "__main__": {"cli"},

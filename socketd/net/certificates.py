@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from socketd.clock import is_plausible
 from socketd.settings.tls import PeerName
 
 #: A certificate is 1 to 4 KiB, a chain has few, and peers take no more than 100 KiB of
@@ -255,6 +256,12 @@ def _public_key(certificate: x509.Certificate, option: str) -> object:
 def _check_times(
     certificates: Iterable[x509.Certificate], now: float, path: str, option: str
 ) -> None:
+    """
+    Refuse what is not valid now; nothing while nobody can know that: a machine without
+    a battery begins in 1970, and peers may serve it the time.
+    """
+    if not is_plausible(now):
+        return
     for number, certificate in enumerate(certificates, 1):
         begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
         if now > end.timestamp():

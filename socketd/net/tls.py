@@ -22,6 +22,7 @@ from twisted.internet.ssl import (
 )
 from zope.interface import implementer
 
+from socketd.clock import is_plausible
 from socketd.net.certificates import (
     CertificateError,
     Identity,
@@ -219,6 +220,7 @@ class ServerContext:
         self._wall_clock = wall_clock
         self._contexts: Contexts | None = None
         self._tried: dict[str, Stamp] = {}
+        self._tried_at = 0.0
         self.loads = self.failures = 0
         self.last_error = ""
 
@@ -248,8 +250,8 @@ class ServerContext:
         @return: what is wrong, each with the option's name; then nothing changes.
         """
         # Before they are read: what is written meanwhile is tried again.
-        self._tried = self._stamps()
-        maker = _Maker(self._options, self._wall_clock())
+        self._tried, self._tried_at = self._stamps(), self._wall_clock()
+        maker = _Maker(self._options, self._tried_at)
         contexts = maker.make()
         if contexts is None:
             self.failures += 1
@@ -262,9 +264,12 @@ class ServerContext:
 
     def changed(self) -> bool:
         """
-        Say whether a file is another than when they were last tried.
+        Say whether a file is another than when they were last tried; or whether the time
+        is another: the certificates have expired, or nobody knew then how late it was.
         """
-        return self._stamps() != self._tried
+        times = (self._tried_at, self._wall_clock())
+        then, now = ((is_plausible(time), time > self.not_after) for time in times)
+        return then != now or self._stamps() != self._tried
 
     def _stamps(self) -> dict[str, Stamp]:
         return {path: _stamp(path) for path in _paths(self._options)}
@@ -491,11 +496,14 @@ def pending(connection: SSL.Connection) -> Iterator[bytes]:
     """
     Take all that a connection has to send.
     """
-    while True:
+    length = _PIECE
+    while length == _PIECE:
         try:
-            yield connection.bio_read(_PIECE)
+            piece = connection.bio_read(_PIECE)
         except SSL.WantReadError:
             return
+        length = len(piece)
+        yield piece
 
 
 def _choose(connection: SSL.Connection) -> None:

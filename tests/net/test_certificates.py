@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from twisted.trial.unittest import SynchronousTestCase
 
+from socketd.clock import BUILD_DATE
 from socketd.net.certificates import (
     MAX_FILE_SIZE,
     CertificateError,
@@ -249,6 +250,18 @@ class BadTests(FileCase):
         self.write("cert.pem", made.pem())
         message = self.refusal("tls_certificate")
         self.assertIn("valid from 2048-01-01 00:00 UTC on; the clock says 2026-09-", message)
+
+    def test_no_battery(self) -> None:
+        """
+        A clock that stands before this program was written has no say.
+        """
+        self.write("cert.pem", self.made.pem())
+        for now in (0.0, BUILD_DATE - 1.0):
+            load_identity(self.certificate, self.key, now)
+        error = self.assertRaises(
+            CertificateError, load_identity, self.certificate, self.key, END.timestamp() + 1.0
+        )
+        self.assertIn("expired at 2049-01-01", error.message)
 
     def test_order(self) -> None:
         """

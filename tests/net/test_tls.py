@@ -516,6 +516,36 @@ class SwapTests(TlsCase):
         self.write("cert.pem", self.renewed)
         self.assertTrue(context.changed())
 
+    def test_expired(self) -> None:
+        """
+        When the certificate in use expires, that is a change, once: it stays, and the
+        complaint says so. A clock that is set back makes it good again.
+        """
+        self.now = END.timestamp()
+        context = self.context()
+        self.assertFalse(context.changed())
+        for now, complaints in ((self.now + 1.0, 1), (NOW, 0)):
+            self.now = now
+            self.assertTrue(context.changed())
+            self.assertEqual(len(context.load()), complaints)
+            self.assertFalse(context.changed())
+            self.assertIs(self.served(context), self.made)
+        self.assertEqual((context.loads, context.failures), (2, 1))
+
+    def test_no_battery(self) -> None:
+        """
+        While the clock cannot be right any certificate will do; it is judged when the
+        clock is set.
+        """
+        self.now = 100.0
+        context = self.context()
+        self.assertFalse(context.changed())
+        for now, complaints in ((NOW, 0), (200.0, 0), (END.timestamp() + 1.0, 1)):
+            self.now = now
+            self.assertTrue(context.changed())
+            self.assertEqual(len(context.load()), complaints)
+            self.assertFalse(context.changed())
+
     def test_every_file(self) -> None:
         """
         The key, the authorities and the files of each name are looked at, too.
