@@ -1,0 +1,187 @@
+"""
+A daemon that speaks TLS with peers who misuse it, and with an honest one.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from threading import Event, Thread
+from typing import Any
+
+from tests.faults import figures
+from tests.system.running import DEADLINE, Daemon, read_exactly
+from tests.system.test_tls import (
+    TlsCase,
+    dial,
+    first_hello,
+    reach,
+    resident,
+    shown,
+    trusting,
+)
+
+#: What a connection may take of memory (KiB), and the whole daemon beside (KiB).
+PER_CONNECTION = 256
+MAX_GROWTH = 4 * 1024
+
+
+#: The complaints about files of certificates; they say which service keeps what it has.
+_FILES = re.compile("keeps its certificates;|the configuration stays as it was:")
+
+
+class Shaking:
+    """
+    Clients that check the certificate, one after the other in a thread, while a block runs.
+
+    @ivar count: how many there were.
+    @ivar shown: the certificates that they were shown.
+    @ivar problems: what went wrong.
+    """
+
+    def __init__(self, daemon: Daemon) -> None:
+        self.count = 0
+        self.shown: set[bytes] = set()
+        self.problems: list[str] = []
+        self._daemon = daemon
+        self._ended = Event()
+        self._thread = Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Shaking:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self._ended.set()
+        self._thread.join(DEADLINE)
+
+    def _run(self) -> None:
+        context = trusting()
+        while not self._ended.is_set():
+            try:
+                self._connect(context)
+            except (OSError, AssertionError) as problem:
+                self.problems.append(repr(problem))
+            self.count += 1
+
+    def _connect(self, context: ssl.SSLContext) -> None:
+        with dial(self._daemon, "echo", context) as client:
+            client.sendall(b"hello")
+            assert read_exactly(client, 5) == b"hello"
+            self.shown.add(shown(client))
+
+
+class TlsFaultCase(TlsCase):
+    """
+    A daemon that counts, with an honest client.
+    """
+
+    def counting(self, *lines: str) -> str:
+        """
+        Write a configuration of C{echo} whose events are logged and can be counted.
+        """
+        return f"[socketd]\nhttp = tcp:0\nlog_level = debug\n{self.ini(*lines)}"
+
+    @contextmanager
+    def besieged(self, *lines: str) -> Iterator[Daemon]:
+        """
+        Start a daemon; after what is done to it, an honest client that was there before
+        is served, and so is a new one; all descriptors are given back.
+        """
+        with self.daemon(self.counting(*lines)) as daemon:
+            with dial(daemon, "echo") as before:
+                self.check_served(before)
+                self.counts(daemon)
+                base = self.descriptors(daemon)
+                yield daemon
+                self.check_served(before)
+                with dial(daemon, "echo") as after:
+                    self.check_served(after)
+                self.wait_until(lambda: self.descriptors(daemon) <= base)
+        errors = re.findall(r"^\S+ \[\S+#(?:error|critical)\] (.*)", daemon.output.text, re.M)
+        self.assertEqual([line for line in errors if not _FILES.search(line)], [])
+
+    def check_served(self, client: ssl.SSLSocket) -> None:
+        """
+        Check that a client is served.
+        """
+        client.sendall(b"hello")
+        self.assertEqual(read_exactly(client, 5), b"hello")
+
+    def counts(self, daemon: Daemon) -> dict[str, int]:
+        """
+        Scrape how many connections were not let in, or were ended, by the reason.
+        """
+        pattern = r'^socketd_connections_(?:refused|overdue)_total\{reason="(\w+)".*\} (\S+)$'
+        found = self.scrape(daemon, pattern)
+        return {reason: int(float(count)) for reason, count in found if float(count)}
+
+    def scrape(self, daemon: Daemon, pattern: str) -> list[Any]:
+        """
+        Find something in the metrics.
+        """
+        host, port = daemon.address("http")
+        with closing(http.client.HTTPConnection(host, port, timeout=DEADLINE)) as web:
+            web.request("GET", "/metrics")
+            text = web.getresponse().read().decode()
+        return re.findall(pattern, text, re.MULTILINE)
+
+    def descriptors(self, daemon: Daemon) -> int:
+        """
+        Count the descriptors of a daemon.
+        """
+        return len(os.listdir(f"/proc/{daemon.pid}/fd"))
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """
+        Wait until something is so.
+        """
+        deadline, pause = time.monotonic() + DEADLINE, Event()
+        while not condition():
+            self.assertLess(time.monotonic(), deadline)
+            pause.wait(0.05)
+
+    def wait_for_counts(self, daemon: Daemon, **expected: int) -> None:
+        """
+        Wait until so many connections were counted, each by its reason, and no others.
+        """
+        total = sum(expected.values())
+        self.wait_until(lambda: sum(self.counts(daemon).values()) >= total)
+        self.assertEqual(self.counts(daemon), expected)
+
+    def check_lines(self, daemon: Daemon, reason: str, count: int) -> None:
+        """
+        Check that each connection that was not let in has one line in the log.
+        """
+        found = re.findall(rf"no TLS with .*: {reason}: ", daemon.output.text)
+        self.assertEqual(len(found), count)
+
+    def drop(self, daemon: Daemon, count: int) -> None:
+        """
+        Begin handshakes, and drop each at another byte of its hello, at none, or behind it.
+        """
+        hello = first_hello()
+        for number in range(count):
+            with reach(daemon, "echo") as sock:
+                sock.sendall(hello[: number * 7 % (len(hello) + 1)])
+
+    def check_dropped(self, count: int) -> None:
+        """
+        Drop handshakes, and see what is left of them.
+        """
+        with self.besieged() as daemon:
+            self.drop(daemon, count)
+            self.wait_for_counts(daemon, tls_handshake=count)
+            before = resident(daemon.pid)
+            self.drop(daemon, count)
+            self.wait_for_counts(daemon, tls_handshake=2 * count)
+            growth = resident(daemon.pid) - before
+            found = daemon.output.text.count("no TLS with")
+        self.assertLess(growth, MAX_GROWTH)
+        self.assertLessEqual(found, 2 * count)
+        figures.note(self, f"{count} more grew it by {growth} KiB")

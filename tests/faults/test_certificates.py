@@ -1,0 +1,73 @@
+"""
+Certificates that are renewed while clients shake hands.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from tests.certificates import issued
+from tests.faults import figures
+from tests.faults.handshakes import Shaker
+from tests.faults.sieges import Shaking, TlsFaultCase
+from tests.system.running import Daemon, in_thread
+from tests.system.test_tls import NAME, der, dial, reach, shown
+
+#: Renewals while handshakes are running.
+RENEWALS = 10
+
+
+class RenewalTests(TlsFaultCase):
+    """
+    Certificates that are renewed while handshakes are running.
+    """
+
+    def reload(self, daemon: Daemon, outcome: str = "reloaded: ") -> None:
+        """
+        Have the daemon read its files anew.
+        """
+        os.kill(daemon.pid, signal.SIGHUP)
+        daemon.output.wait_for(outcome)
+
+    @in_thread
+    def test_renewed(self) -> None:
+        """
+        However often certificates are renewed, each handshake succeeds, with one of them;
+        whoever comes after the renewal is shown the new one.
+        """
+        with self.besieged() as daemon, Shaking(daemon) as clients:
+            for number in range(RENEWALS):
+                made = issued(NAME, number=number)
+                self.replace(made.pem() + made.key_pem())
+                self.reload(daemon)
+                with dial(daemon, "echo") as client:
+                    self.assertEqual(shown(client), der(made))
+        known = {der(self.made), *(der(issued(NAME, number=n)) for n in range(RENEWALS))}
+        self.assertEqual((clients.problems, clients.shown - known), ([], set()))
+        figures.note(self, f"{clients.count} handshakes during {RENEWALS} renewals")
+
+    @in_thread
+    def test_between(self) -> None:
+        """
+        A handshake that has begun ends with the certificate that it began with; half of a
+        file is refused, and changes nothing.
+        """
+        made = issued(NAME, number=1)
+        whole = made.pem() + made.key_pem()
+        with self.besieged() as daemon, reach(daemon, "echo") as sock:
+            client = Shaker(sock)
+            flights = client.flights()
+            hello = next(flights)
+            sock.sendall(hello[:100])
+            self.replace(whole[:-70])
+            self.reload(daemon, "the configuration stays as it was: .* is cut off")
+            with dial(daemon, "echo") as other:
+                self.assertEqual(shown(other), der(self.made))
+            self.replace(whole)
+            self.reload(daemon)
+            sock.sendall(hello[100:])
+            sock.sendall(next(flights))
+            self.assertEqual(list(flights), [])
+            self.assertEqual(client.tls.getpeercert(binary_form=True), der(self.made))
+            self.assertEqual(client.say(b"hello"), b"hello")

@@ -1,0 +1,172 @@
+"""
+What a daemon makes of its clock, its kernel and its certificates, look after look.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from math import floor
+
+from socketd import daemon as daemon_module
+from socketd.clock import Timex, read_kernel
+from socketd.daemon import CERTIFICATE_LOOK, LOOK_INTERVAL
+from socketd.net import datagram_batch
+from tests.certificates import NOW, PAST, Made, issued
+from tests.daemons import DaemonCase
+from tests.faults.clocks import NTP, Told, ntp_request, read_ntp
+from tests.system.test_tls import NAME
+
+HOUR = 3600.0
+
+#: Two readings of a clock one after the other are so near (seconds).
+CLOSE = 0.1
+
+#: For so long (seconds) after a step was seen ntp raises the alarm.
+DOUBT = 64.0
+
+#: What adjtimex(2) returns: all is well; a second will be inserted, or left out; it is
+#: being inserted; it is over.
+OK, INSERT, DELETE, LEAPING, OVER = range(5)
+
+
+class LookCase(DaemonCase):
+    """
+    A daemon whose clocks and kernel the test sets, and an NTP client.
+
+    @ivar kernel: what adjtimex(2) returns.
+    """
+
+    def setUp(self) -> None:
+        """
+        Have a kernel that keeps its clock, and tells no time of receipt.
+        """
+        super().setUp()
+        self.kernel = OK
+        self.patch(daemon_module, "read_kernel", partial(read_kernel, self.adjtimex))
+        self.patch(datagram_batch, "ask_for_arrival", lambda sock: None)
+
+    def adjtimex(self, timex: Timex) -> int:
+        """
+        Say what the kernel says.
+        """
+        timex.maxerror = 1000
+        return self.kernel
+
+    def look(self, count: int = 1) -> None:
+        """
+        Let the daemon look at the clock so many times.
+        """
+        self.reactor.pump([LOOK_INTERVAL] * count)
+
+    def now(self) -> float:
+        """
+        Read the daemon's wall clock.
+        """
+        return self.wall + self.reactor.seconds()
+
+    def told(self) -> Told:
+        """
+        Ask by NTP.
+        """
+        packet = self.ask_datagram(self.address("ntp", "udp"), ntp_request())
+        assert packet is not None
+        return read_ntp(packet, self.now())
+
+
+class DoubtTests(LookCase):
+    """
+    What NTP clients see of a step, through the socket.
+    """
+
+    def test_doubt(self) -> None:
+        """
+        For 64 seconds after a step was seen the answers raise the alarm; then they are fit,
+        and have the new time.
+        """
+        self.start(NTP)
+        self.assertTrue(self.told().fit)
+        self.wall += HOUR
+        self.look()
+        for _ in range(floor(DOUBT / LOOK_INTERVAL) - 1):
+            self.assertFalse(self.told().fit)
+            self.look()
+        self.assertFalse(self.told().fit)
+        self.look()
+        self.assertTrue(self.told().fit)
+        self.assertLess(abs(self.told().sent - self.now()), CLOSE)
+
+
+class LeapTests(LookCase):
+    """
+    Leap seconds, through the socket.
+    """
+
+    def check_leap(self, code: int, leap: int, step: float) -> None:
+        """
+        Announce a leap second, let it come, and see that the clock is trusted throughout.
+        """
+        self.start(NTP)
+        for kernel, jump, announced in (
+            (OK, 0.0, 0),
+            (code, 0.0, leap),
+            (code, 0.0, leap),
+            (LEAPING if step < 0 else OVER, step, 0),
+            (OVER, 0.0, 0),
+            (OK, 0.0, 0),
+        ):
+            self.kernel = kernel
+            self.wall += jump
+            self.look()
+            told = self.told()
+            self.assertEqual((told.leap, told.stratum), (announced, 10))
+            self.assertLess(abs(told.sent - self.now()), CLOSE)
+        self.assertEqual(self.events("clock_stepped"), [])
+
+    def test_inserted(self) -> None:
+        """
+        A second that will be inserted is announced; when it comes the clock goes back, and
+        is right before and after.
+        """
+        self.check_leap(INSERT, 1, -1.0)
+
+    def test_deleted(self) -> None:
+        """
+        A second that will be left out is announced; when it comes the clock goes forward.
+        """
+        self.check_leap(DELETE, 2, 1.0)
+
+
+class JudgedAnewTests(DaemonCase):
+    """
+    Certificates of a machine that begins in 1970.
+    """
+
+    def begin(self, made: Made) -> None:
+        """
+        Start in 1970 with a certificate, and let the clock be set later.
+        """
+        self.wall = 100.0
+        path = self.certify(made)
+        self.start(f"[echo]\nlisten = tls:0:interface=127.0.0.1\ntls_certificate = {path}\n")
+        self.reactor.pump([LOOK_INTERVAL] * CERTIFICATE_LOOK)
+        self.assertEqual(self.events("certificate_loaded"), [])
+        self.wall = NOW
+        self.reactor.pump([LOOK_INTERVAL] * (2 * CERTIFICATE_LOOK))
+
+    def test_valid(self) -> None:
+        """
+        One that is valid is said to be taken, once.
+        """
+        self.begin(issued(NAME))
+        (line,) = self.events("certificate_loaded")
+        self.assertIn("to 2049-01-01", line)
+        self.assertEqual(self.events("certificate_refused"), [])
+
+    def test_expired(self) -> None:
+        """
+        One that has expired is complained of, once.
+        """
+        self.begin(issued(NAME, end=PAST))
+        (line,) = self.events("certificate_refused")
+        self.assertIn("expired at 2021-01-01", line)
+        self.assertEqual(self.events("certificate_loaded"), [])

@@ -1,0 +1,193 @@
+"""
+Wall clocks that are set, that begin a new era, or that nobody has set, under the real daemon.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from datetime import UTC, datetime
+
+from tests.faults import figures
+from tests.faults.clocks import INI, NTP, ClockCase, seconds_until_end
+from tests.system.running import Daemon, in_thread, read_exactly
+from tests.system.test_tls import BUSY, TlsCase, dial, reach, trusting
+
+HOUR = 3600.0
+
+#: Two readings of a clock one after the other are so near (seconds).
+CLOSE = 0.1
+
+#: A step is logged so soon (seconds), on a busy machine: the clock is looked at once a second.
+LOGGED = 3.0
+
+#: A deadline is at most so late (seconds) on a busy machine.
+LATE = 5.0
+
+#: The deadlines of these tests (seconds).
+SOON = 0.5
+
+#: The first second of NTP's era 1, and of RFC 868's second count; and the one in which
+#: signed seconds since 1970 end.
+TURNS = (
+    datetime(2036, 2, 7, 6, 28, 16, tzinfo=UTC).timestamp(),
+    datetime(2038, 1, 19, 3, 14, 8, tzinfo=UTC).timestamp(),
+)
+
+
+class StepTests(ClockCase):
+    """
+    The wall clock is set while the daemon serves.
+    """
+
+    def check_steps(self, *steps: float) -> None:
+        """
+        Set the clock by each step, with a connection open throughout.
+        """
+        logged = []
+        with self.serve() as daemon, daemon.connect("echo") as open_before:
+            self.check_told(daemon)
+            self.assertTrue(self.ask_ntp(daemon).fit)
+            for step in steps:
+                self.clock.step(step)
+                began = time.monotonic()
+                self.check_told(daemon)
+                found = daemon.output.wait_for(r"the clock was set by (\S+) s;")
+                logged.append(time.monotonic() - began)
+                self.assertLess(abs(float(found[1]) - step), CLOSE)
+                self.assertFalse(self.ask_ntp(daemon).fit)
+                open_before.sendall(b"hello")
+                self.assertEqual(read_exactly(open_before, 5), b"hello")
+            self.check_told(daemon)
+        self.assertEqual(self.count(daemon, "the clock was set"), len(steps))
+        self.assertLess(max(logged), LOGGED)
+        figures.note(self, f"logged after {max(logged):.1f} s")
+
+    @in_thread
+    def test_hour(self) -> None:
+        """
+        After a step of an hour to either side the next answers tell the new time; the step
+        is logged once, ntp raises the alarm, and no connection is lost.
+        """
+        self.check_steps(HOUR, -HOUR)
+
+    @in_thread
+    def test_second(self) -> None:
+        """
+        So after a step of a second.
+        """
+        self.check_steps(1.0, -1.0)
+
+    @in_thread
+    def test_between(self) -> None:
+        """
+        Where the clock was set between the kernel's reading of it and the daemon's, ntp
+        raises the alarm if it went forward, and has but the new time if it went back.
+        """
+        self.clock.step(HOUR)
+        with self.serve(NTP, stamped=True) as daemon:
+            self.assertFalse(self.ask_ntp(daemon).fit)
+        self.clock.step(-2 * HOUR)
+        with self.serve(NTP, stamped=True) as daemon:
+            told, now = self.ask_ntp(daemon), self.clock.now()
+            self.assertTrue(told.fit)
+            self.assertLess(now - told.received, BUSY)
+            self.assertLess(now - told.sent, BUSY)
+
+
+class TimerTests(ClockCase, TlsCase):
+    """
+    Deadlines and steps.
+    """
+
+    @in_thread
+    def test_deadlines(self) -> None:
+        """
+        A silent connection and a handshake that stands still end neither early nor late,
+        though the clock is set by an hour just after they began.
+        """
+        silent = "[silent]\nprotocol = echo\nlisten = tcp:0:interface=127.0.0.1\n"
+        limit = f"_timeout = {SOON * 1000:.0f}ms"
+        lasted = []
+        with self.serve(f"{self.ini('handshake' + limit)}{silent}idle{limit}\n") as daemon:
+            for step in (HOUR, -HOUR):
+                began = time.monotonic()
+                with daemon.connect("silent") as idle, reach(daemon, "echo") as stalled:
+                    idle.sendall(b"hello")
+                    stalled.sendall(b"\x16\x03\x01")
+                    self.clock.step(step)
+                    lasted += [seconds_until_end(sock, began) for sock in (idle, stalled)]
+        self.assertGreaterEqual(min(lasted), SOON)
+        self.assertLess(max(lasted), SOON + LATE)
+        figures.note(self, f"{SOON} s lasted {min(lasted):.2f} to {max(lasted):.2f} s")
+
+
+class EraTests(ClockCase, TlsCase):
+    """
+    The counts that begin again.
+    """
+
+    @in_thread
+    def test_turns(self) -> None:
+        """
+        Just before and after 2036 and 2038 turn, every client that is in its own era reads
+        the right time; TLS is served as ever.
+        """
+        with self.serve(INI + self.ini("protocol = echo", service="secure")) as daemon:
+            for turn in TURNS:
+                for when in (turn - 1.0, turn, turn + 1.0):
+                    self.clock.set_to(when)
+                    self.check_told(daemon)
+                    with dial(daemon, "secure") as client:
+                        client.sendall(b"hello")
+                        self.assertEqual(read_exactly(client, 5), b"hello")
+
+
+class NoBatteryTests(ClockCase, TlsCase):
+    """
+    A machine that begins in 1970, and is told the time later.
+    """
+
+    @in_thread
+    def test_set_later(self) -> None:
+        """
+        The daemon comes up, and serves what needs no time, TLS too. It tells no time, and
+        trusts no client by its certificate. All that comes with the time, and the lines of
+        the log have the dates of both clocks.
+        """
+        self.clock.set_to(10.0)
+        with self.serve(INI + self.known()) as daemon:
+            for service in ("daytime", "time", "unix"):
+                self.assertEqual(self.ask(daemon, service), b"")
+            self.assertFalse(self.ask_ntp(daemon).fit)
+            with daemon.connect("echo") as plain, dial(daemon, "open") as secure:
+                for sock in (plain, secure):
+                    sock.sendall(b"hello")
+                    self.assertEqual(read_exactly(sock, 5), b"hello")
+            self.assertFalse(self.is_known(daemon))
+            self.clock.set_to(time.time())
+            daemon.output.wait_for(r"the clock was set by \d{10}\.\d+ s;")
+            self.assertTrue(self.is_known(daemon))
+            self.check_told(daemon)
+        years = {line[:4] for line in daemon.output.text.splitlines()}
+        self.assertEqual(years, {"1970", str(datetime.now(UTC).year)})
+        self.assertEqual(self.count(daemon, "the clock was set"), 1)
+
+    def known(self) -> str:
+        """
+        Write two services that speak TLS, one of them for known clients only.
+        """
+        protocol, ca = "protocol = echo", f"tls_client_ca = {self.directory}/ca.pem"
+        return self.ini(protocol, service="open") + self.ini(protocol, ca, service="closed")
+
+    def is_known(self, daemon: Daemon) -> bool:
+        """
+        Show a certificate that is valid since 2020, and say whether that was believed.
+        """
+        file = self.client_file("client.example.org")
+        try:
+            with dial(daemon, "closed", trusting(client=file)) as sock:
+                sock.sendall(b"hello")
+                return read_exactly(sock, 5) == b"hello"
+        except (ConnectionError, ssl.SSLError):
+            return False

@@ -1,0 +1,301 @@
+"""
+Peers that misuse TLS, while an honest client is served.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from random import Random
+
+from OpenSSL import SSL
+
+from tests.certificates import client_context
+from tests.faults import figures
+from tests.faults.handshakes import (
+    ALERT,
+    DATA,
+    Shaker,
+    Writer,
+    dribble,
+    drive,
+    in_tiny_records,
+    writer_for,
+)
+from tests.faults.sieges import PER_CONNECTION, TlsFaultCase
+from tests.system.running import DEADLINE, Daemon, in_thread
+from tests.system.test_tls import (
+    NAME,
+    dial,
+    first_hello,
+    reach,
+    resident,
+    trusting,
+    was_reset,
+)
+
+SEED = 20361
+
+#: The deadline of handshakes (seconds), and how late the end may be on a busy machine.
+LIMIT = 0.25
+LATE = 5.0
+
+#: How often a slow peer sends a byte (seconds).
+PAUSE = 0.02
+
+#: Handshakes that are begun and dropped.
+DROPPED = 100
+
+#: Changes of keys in a flood (27 bytes each, as their answers), how many are sent at once,
+#: and how long the server may take none (seconds): then it waits for the answers to be read.
+UPDATES = 16000
+AT_ONCE = 100
+STUCK = 0.5
+
+#: Small buffers of the kernel, so that the server's own show.
+SMALL = 4096
+
+#: Names of protocols that make a hello longer than a record.
+MANY_PROTOCOLS = [f"{number:0250}" for number in range(100)]
+
+
+class HelloTests(TlsFaultCase):
+    """
+    What comes in place of a hello, and hellos of odd form.
+    """
+
+    def garbage(self) -> Iterator[bytes]:
+        """
+        List what is no hello.
+        """
+        hello = first_hello()
+        yield b"GET / HTTP/1.1\r\nHost: www.example.org\r\n\r\n"
+        yield b"SSH-2.0-OpenSSH_9.2\r\n"
+        yield Random(SEED).randbytes(100000)
+        yield bytes(100000)
+        # An alert, and data, before anything is agreed on.
+        yield b"\x15\x03\x03\x00\x02\x02\x28"
+        yield b"\x17\x03\x03\x00\x20" + bytes(32)
+        # A record and a message that are longer than may be.
+        yield b"\x16\x03\x01\xff\xff" + bytes(65535)
+        yield (b"\x16\x03\x01\x40\x00\x01\xff\xff\xff" + bytes(16380)) * 10
+        yield hello[:5] + b"\x02" + hello[6:]
+        yield hello + hello
+
+    @in_thread
+    def test_garbage(self) -> None:
+        """
+        Whoever sends something else than a hello is closed at once, counted once, and has
+        one line at most.
+        """
+        garbage = list(self.garbage())
+        with self.besieged() as daemon:
+            for data in garbage:
+                with reach(daemon, "echo") as sock:
+                    began = time.monotonic()
+                    try:
+                        sock.sendall(data)
+                    except ConnectionError:
+                        pass
+                    was_reset(sock)
+                    self.assertLess(time.monotonic() - began, LATE)
+            self.wait_for_counts(daemon, tls_handshake=len(garbage))
+            self.check_lines(daemon, "tls_handshake", len(garbage))
+
+    @in_thread
+    def test_offers(self) -> None:
+        """
+        A client without a protocol of ours, and one that asks for another server, are told
+        why in TLS, and each is counted by its reason.
+        """
+        other = trusting()
+        other.set_alpn_protocols(["h2"])
+        with self.besieged("tls_alpn = echo/1", "tls_unknown_name = refuse") as daemon:
+            with self.assertRaisesRegex(ssl.SSLError, "no application protocol"):
+                dial(daemon, "echo", other)
+            with self.assertRaisesRegex(ssl.SSLError, "unrecognized name"):
+                dial(daemon, "echo", name="unknown.example.org")
+            self.wait_for_counts(daemon, tls_handshake=1, tls_server_name=1)
+
+    @in_thread
+    def test_forms(self) -> None:
+        """
+        A hello longer than a record is served, and so is one with a byte in each record.
+        """
+        offering = trusting()
+        offering.set_alpn_protocols(MANY_PROTOCOLS)
+        with self.besieged() as daemon:
+            with reach(daemon, "echo") as sock:
+                large = Shaker(sock, offering)
+                flights = list(self.send_all(large))
+                self.assertGreater(len(flights[0]), 16 * 1024)
+                self.assertEqual(large.say(b"large"), b"large")
+            with reach(daemon, "echo") as sock:
+                tiny = Shaker(sock)
+                flights = list(self.send_all(tiny, in_tiny_records))
+                self.assertEqual(len(flights), 2)
+                self.assertEqual(tiny.say(b"tiny"), b"tiny")
+            self.assertEqual(self.counts(daemon), {})
+
+    def send_all(
+        self, client: Shaker, cut: Callable[[bytes], bytes] = bytes
+    ) -> Iterator[bytes]:
+        """
+        Shake hands, and give each flight once it is sent.
+
+        @param cut: writes the hello anew; what comes behind it is encrypted, and stays.
+        """
+        for flight in client.flights():
+            client.sock.sendall(cut(flight))
+            cut = bytes
+            yield flight
+
+
+class StallTests(TlsFaultCase):
+    """
+    Handshakes that never end.
+    """
+
+    def half_way(self, daemon: Daemon, version: ssl.TLSVersion, count: int) -> Shaker:
+        """
+        Shake hands up to a flight.
+
+        @return: a client that has so many flights behind it.
+        """
+        context = trusting()
+        context.maximum_version = version
+        client = Shaker(reach(daemon, "echo"), context)
+        self.addCleanup(client.sock.close)
+        flights = client.flights()
+        for _ in range(count):
+            client.sock.sendall(next(flights))
+        self.unsent = next(flights)
+        return client
+
+    @in_thread
+    def test_flights(self) -> None:
+        """
+        At each flight of either version, a client that goes on with a byte now and then is
+        reset when the deadline of the whole handshake is over, which bytes do not prolong.
+        """
+        with self.besieged(f"handshake_timeout = {LIMIT * 1000:.0f}ms") as daemon:
+            rest = {}
+            for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+                for count in range(2):
+                    client = self.half_way(daemon, version, count)
+                    self.assertGreater(len(self.unsent), 2 * LIMIT / PAUSE)
+                    rest[client.sock] = self.unsent
+            lasted = dribble(rest, PAUSE)
+            self.wait_for_counts(daemon, handshake_timeout=len(rest))
+            self.assertEqual(daemon.output.text.count("no TLS with"), 0)
+        self.assertLess(max(lasted), LIMIT + LATE)
+        figures.note(self, f"{LIMIT} s ended after {max(lasted):.2f} s")
+
+    @in_thread
+    def test_dropped(self) -> None:
+        """
+        Handshakes that are begun and dropped are counted, and leave no descriptor and no
+        memory.
+        """
+        self.check_dropped(DROPPED)
+
+
+class AfterTests(TlsFaultCase):
+    """
+    What peers do to TLS once it is agreed on.
+    """
+
+    def take_over(self, daemon: Daemon) -> tuple[Shaker, Writer]:
+        """
+        Shake hands in TLS 1.3, and send records of our own from then on.
+        """
+        sock = reach(daemon, "echo")
+        self.addCleanup(sock.close)
+        for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            sock.setsockopt(socket.SOL_SOCKET, buffer, SMALL)
+        return writer_for(sock, self.directory)
+
+    @in_thread
+    def test_renegotiation(self) -> None:
+        """
+        A client of TLS 1.2 that asks for another handshake does not get one; nobody else
+        notices.
+        """
+        with self.besieged() as daemon:
+            for _ in range(5):
+                with reach(daemon, "echo") as sock:
+                    self.assertIn("renegotiation", self.renegotiate(sock))
+            self.assertEqual(self.counts(daemon), {})
+
+    def renegotiate(self, sock: socket.socket) -> str:
+        """
+        Shake hands, and again.
+
+        @return: what the second time failed with.
+        """
+        client = SSL.Connection(client_context(newest=SSL.TLS1_2_VERSION))
+        client.set_tlsext_host_name(NAME.encode())
+        client.set_connect_state()
+        drive(client, sock)
+        self.assertTrue(client.renegotiate())
+        problem = self.assertRaises(SSL.Error, drive, client, sock)
+        return str(problem)
+
+    @in_thread
+    def test_key_updates(self) -> None:
+        """
+        A client of TLS 1.3 may change its keys, and ask for others, now and then. One that
+        never ends to, and does not read the answers, is given no more memory than any peer
+        that does not read, and others are served.
+        """
+        with self.besieged(f"so_sndbuf = {SMALL}", f"so_rcvbuf = {SMALL}") as daemon:
+            client, writer = self.take_over(daemon)
+            for number in range(10):
+                client.sock.sendall(writer.update(number % 2 > 0) + writer.record(DATA, b"hello"))
+                self.assertEqual(client.hear(5), b"hello")
+                before = resident(daemon.pid)
+            sent = self.flood(client.sock, writer)
+            growth = resident(daemon.pid) - before
+            client.sock.close()
+        self.assertLess(sent, UPDATES)
+        self.assertLess(growth, PER_CONNECTION)
+        figures.note(self, f"{sent} changes of keys grew it by {growth} KiB")
+
+    def flood(self, sock: socket.socket, writer: Writer) -> int:
+        """
+        Change keys, as often as the server takes it and no answer is read.
+
+        @return: how often.
+        """
+        sock.settimeout(STUCK)
+        for number in range(0, UPDATES, AT_ONCE):
+            try:
+                sock.sendall(b"".join(writer.update(True) for _ in range(AT_ONCE)))
+            except TimeoutError:
+                return number
+        return UPDATES
+
+    @in_thread
+    def test_ends(self) -> None:
+        """
+        A fatal alert in mid-stream, and an end without C{close_notify}, end the connection
+        alone, with the line that every connection has at its end.
+        """
+        with self.besieged() as daemon:
+            client, writer = self.take_over(daemon)
+            client.sock.sendall(writer.record(DATA, b"hello"))
+            self.assertEqual(client.hear(5), b"hello")
+            client.sock.sendall(writer.record(ALERT, b"\x02\x50"))
+            self.assertFalse(was_reset(client.sock))
+            client.sock.close()
+            daemon.output.wait_for(r"\(echo \d+\) closed: ")
+            with dial(daemon, "echo") as truncated:
+                self.check_served(truncated)
+                with socket.socket(fileno=truncated.detach()) as raw:
+                    raw.settimeout(DEADLINE)
+                    raw.shutdown(socket.SHUT_WR)
+                    self.assertFalse(was_reset(raw))
+            daemon.output.wait_for(r"\(echo \d+\) closed: ")
+            self.assertEqual(self.counts(daemon), {})

@@ -1,0 +1,136 @@
+"""
+Many handshakes that come to nothing, and certificates that expire or are written slowly.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+from OpenSSL import SSL
+
+from socketd.daemon import CERTIFICATE_LOOK, LOOK_INTERVAL
+from tests.certificates import FUTURE, client_context, issued
+from tests.faults import figures
+from tests.faults.clocks import ClockCase
+from tests.faults.handshakes import drive
+from tests.faults.sieges import Shaking, TlsFaultCase
+from tests.system.running import Daemon, in_thread
+from tests.system.test_tls import BUSY, NAME, der, dial, reach, shown
+
+#: Handshakes that are begun and dropped.
+DROPPED = 1000
+
+#: Pieces that a file is written in, with a client between two of them.
+PIECES = 300
+
+#: A file that has changed is seen so soon (seconds).
+SEEN = CERTIFICATE_LOOK * LOOK_INTERVAL
+
+
+class DropTests(TlsFaultCase):
+    """
+    Handshakes that nobody ends.
+    """
+
+    @in_thread
+    def test_dropped(self) -> None:
+        """
+        A thousand handshakes that are begun and dropped are counted, and leave no
+        descriptor and no memory.
+        """
+        self.check_dropped(DROPPED)
+
+
+class WritingTests(TlsFaultCase):
+    """
+    A file that is written in its place, slowly.
+    """
+
+    @in_thread
+    def test_slowly(self) -> None:
+        """
+        While the file of certificate and key is half written, the ones in use are shown;
+        once it is whole it is taken at the next look. No handshake fails.
+        """
+        made = issued(NAME, number=1)
+        whole = made.pem() + made.key_pem()
+        step = -(-len(whole) // PIECES)
+        with self.besieged() as daemon, Shaking(daemon) as clients:
+            began = time.monotonic()
+            with (self.directory / "server.pem").open("wb", buffering=0) as file:
+                for start in range(0, len(whole), step):
+                    file.write(whole[start : start + step])
+                    deadline = began + SEEN * 1.5 * (start + step) / len(whole)
+                    while time.monotonic() < deadline:
+                        with dial(daemon, "echo") as client:
+                            self.check_served(client)
+            daemon.output.wait_for("echo has new certificates, to 2049-01-01")
+            taken = time.monotonic()
+            with dial(daemon, "echo") as client:
+                self.assertEqual(shown(client), der(made))
+        self.assertEqual(clients.problems, [])
+        self.assertEqual(clients.shown - {der(self.made), der(made)}, set())
+        self.assertLess(taken - began, SEEN * 2.5 + BUSY)
+        figures.note(self, f"{clients.count} handshakes meanwhile")
+
+
+class ExpiryTests(ClockCase, TlsFaultCase):
+    """
+    A certificate that expires while it is in use.
+    """
+
+    @in_thread
+    def test_expired(self) -> None:
+        """
+        That is logged once, at the next look, and counted; the certificate is shown on, to
+        clients that take it and to those that do not, until there is a new one.
+        """
+        made = issued(NAME, end=FUTURE)
+        self.replace(made.pem() + made.key_pem())
+        with self.serve(self.counting()) as daemon, dial(daemon, "echo") as before:
+            self.assertEqual(self.expiry(daemon), FUTURE.timestamp())
+            self.clock.set_to(FUTURE.timestamp() + 1.0)
+            began = time.monotonic()
+            daemon.output.wait_for("echo keeps its certificates; .* expired at 2048-01-01 00:00 ")
+            logged = time.monotonic() - began
+            with dial(daemon, "echo") as after:
+                for client in (before, after):
+                    self.check_served(client)
+                self.assertEqual(shown(after), der(made))
+            self.assertIn("certificate verify failed", self.refusal(daemon))
+            daemon.output.wait_for("no TLS with .*certificate expired")
+            self.wait_for_counts(daemon, tls_handshake=1)
+            self.assertEqual(self.expiry(daemon), FUTURE.timestamp())
+            renewed = issued(NAME)
+            self.replace(renewed.pem() + renewed.key_pem())
+            daemon.output.wait_for("echo has new certificates, to 2049-01-01 00:00:00 UTC")
+            with dial(daemon, "echo") as last:
+                self.assertEqual(shown(last), der(renewed))
+        self.assertEqual(self.count(daemon, "keeps its certificates"), 1)
+        self.assertLess(logged, SEEN + BUSY)
+        figures.note(self, f"logged after {logged:.1f} s")
+
+    def expiry(self, daemon: Daemon) -> float:
+        """
+        Scrape when the certificate in use expires.
+        """
+        (found,) = self.scrape(daemon, r"^socketd_certificate_expiry_\w+\{.*\} (\S+)$")
+        return float(found)
+
+    def refusal(self, daemon: Daemon) -> str:
+        """
+        Shake hands as a client whose clock is as late as the daemon's.
+
+        @return: what it has against the certificate.
+        """
+        context = client_context()
+        store = context.get_cert_store()
+        assert store is not None
+        store.set_time(FUTURE + timedelta(seconds=1))
+        client = SSL.Connection(context)
+        client.set_tlsext_host_name(NAME.encode())
+        client.set_connect_state()
+        with reach(daemon, "echo") as sock:
+            problem = self.assertRaises(SSL.Error, drive, client, sock)
+        return str(problem)
