@@ -1,0 +1,279 @@
+"""
+The configurations of the daemon under load: one to measure under, and its variants.
+
+Each service is there for one kind of account: what peers that behave say and hear is
+known to the byte, so nobody else may come to the services where they are.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from random import Random
+
+from attrs import frozen
+
+#: Whom certificates are for.
+NAME = "soak.example.org"
+
+#: Who is banned now and then, and who is never served at C{few}.
+BANNED, STRANGER = "127.0.0.66", "127.0.0.9"
+
+#: Connections that C{capped} has at once, and those of a source that C{few} has at least.
+CAP, PER_SOURCE = 20, 5
+
+#: The deadlines of the services that end connections (seconds).
+SHORT = 0.5
+
+#: That of C{idle}, longer than a client may take for its first word on a busy machine.
+QUIET = 1.5
+
+#: Those of the others: longer than the longest pause of a healthy peer.
+LONG = 30
+
+QUOTES = ("Short.", "A quote of two lines,\nwith a full stop.", "The longest of the three. " * 9)
+
+ACKNOWLEDGEMENT = b"\nI get it!\n"
+REPLY = b"I am a server"
+FIRST_REPLY = b"Are you want to talk to me"
+
+#: The longest line of C{upper}.
+MAX_LINE = 4096
+
+#: The send buffer of services without end: what is lost with a reset is bounded.
+SEND_BUFFER = 64 * 1024
+
+SERVICES = f"""
+[echo]
+listen = {{tcp}}, {{tcp6}}, {{unix}}
+[datagrams]
+protocol = echo
+listen = {{udp}}, {{udp6}}, {{unixgram}}
+[secure]
+protocol = echo
+listen = {{tls}}, {{tls6}}
+[proxied]
+protocol = echo
+listen = haproxy:{{tcp}}, haproxy:{{unix}}
+proxy_from = 127.0.0.1
+[both]
+protocol = echo
+listen = haproxy:{{tls}}
+proxy_from = 127.0.0.1
+[upper]
+listen = {{tcp}}, {{unix}}, {{udp}}
+framing = line
+max_message = {MAX_LINE}
+[ack]
+listen = {{tcp}}, {{unix}}
+operator = never
+[server]
+protocol = reply
+listen = {{tcp}}, {{udp}}
+reply = {REPLY.decode()}
+udp_amplify = 64
+[talk]
+protocol = reply
+listen = {{tcp}}, {{unix}}
+reply = {FIRST_REPLY.decode()}
+close = yes
+[time]
+listen = {{tcp}}, {{udp}}
+[rfc868]
+protocol = time
+listen = {{tcp}}, {{udp}}
+epoch = 1900
+[daytime]
+listen = {{tcp}}, {{udp}}
+udp_amplify = 32
+[ntp]
+listen = {{udp}}
+[qotd]
+listen = {{tcp}}, {{udp}}
+texts = {{directory}}/quotes
+udp_amplify = 512
+[discard]
+listen = {{tcp}}, {{unix}}, {{udp}}
+[chargen]
+listen = {{tcp}}, {{udp}}
+so_sndbuf = {SEND_BUFFER}
+[rough]
+protocol = echo
+listen = {{tcp}}, {{unix}}, {{udp}}
+[torn]
+protocol = echo
+listen = {{tls}}, haproxy:{{tcp}}
+proxy_from = 127.0.0.1
+[capped]
+protocol = echo
+listen = {{tcp}}
+max_connections = {CAP}
+[few]
+protocol = echo
+listen = {{tcp}}
+deny = {STRANGER}
+[guarded]
+protocol = echo
+listen = {{udp}}
+guard_loopback = yes
+[first]
+protocol = echo
+listen = {{tcp}}
+first_byte_timeout = {SHORT * 1000:.0f}ms
+[idle]
+protocol = echo
+listen = {{tcp}}
+idle_timeout = {QUIET * 1000:.0f}ms
+[life]
+protocol = echo
+listen = {{tcp}}
+lifetime = {SHORT * 1000:.0f}ms
+[stalled]
+protocol = chargen
+listen = {{tcp}}
+so_sndbuf = {SEND_BUFFER}
+stall_timeout = {SHORT * 1000:.0f}ms
+[hurried]
+protocol = echo
+listen = {{tls}}, haproxy:{{tcp}}
+proxy_from = 127.0.0.1
+handshake_timeout = {SHORT * 1000:.0f}ms
+"""
+
+#: There now and then, and not always at all of its listeners.
+PASSING = tuple(
+    f"\n[passing]\nprotocol = echo\nlisten = {listeners}\n"
+    for listeners in ("{tcp}, {unix}, {udp}", "{tcp}, {udp}", "{unix}")
+)
+
+_LISTENERS = {
+    "tcp": "tcp:0:interface=127.0.0.1",
+    "tcp6": r"tcp6:0:interface=\:\:1:optional=yes",
+    "tls": "tls:0:interface=127.0.0.1",
+    "tls6": r"tls6:0:interface=\:\:1:optional=yes",
+    "udp": "udp:0:interface=127.0.0.1",
+    "udp6": r"udp6:0:interface=\:\:1:optional=yes",
+}
+
+
+@frozen
+class Variable:
+    """
+    An option that reloads change; no value changes what a peer is answered.
+    """
+
+    service: str
+    option: str
+    values: tuple[str, ...]
+
+
+VARIABLES = (
+    Variable("echo", "so_keepalive", ("no", "yes")),
+    Variable("echo", "idle_timeout", ("30s", "40s")),
+    Variable("echo", "tcp_nodelay", ("yes", "no")),
+    Variable("datagrams", "so_rcvbuf", ("1MiB", "2MiB")),
+    Variable("secure", "tls_minimum", ("1.2", "1.3")),
+    Variable("proxied", "stall_timeout", ("30s", "40s")),
+    Variable("upper", "log_messages", ("no", "text")),
+    Variable("ack", "max_connections", ("500", "400")),
+    Variable("talk", "log_connections", ("no", "yes")),
+    Variable("few", "max_per_source", (str(PER_SOURCE), str(PER_SOURCE + 2))),
+    Variable("guarded", "udp_rate", ("100/s", "50/s")),
+    Variable("capped", "lifetime", ("1h", "2h")),
+)
+
+#: Files that must be refused, each for another reason.
+BAD = ("[socketd]\nlog_level = loud\n", "[echo\n", "[ehco]\nlisten = tcp:0\n", "[echo]\n")
+
+
+def base(directory: Path) -> str:
+    """
+    Write the configuration that is measured under.
+    """
+    return _write(directory, {variable: variable.values[0] for variable in VARIABLES}, "")
+
+
+def variant(directory: Path, random: Random) -> str:
+    """
+    Write one of the others.
+    """
+    values = {variable: random.choice(variable.values) for variable in VARIABLES}
+    return _write(directory, values, random.choice(("", *PASSING)))
+
+
+def unbindable(directory: Path, address: tuple[str, int]) -> str:
+    """
+    Write one that cannot be bound, behind a listener that can.
+
+    @param address: of somebody else.
+    """
+    taken = f"tcp:{address[1]}:interface={address[0]}"
+    return base(directory) + f"[taken]\nprotocol = echo\nlisten = tcp:0, {taken}\n"
+
+
+def write_quotes(directory: Path) -> None:
+    """
+    Write what C{qotd} needs.
+    """
+    (directory / "quotes").write_text("\n%\n".join(QUOTES), encoding="ascii")
+
+
+def quotes() -> list[bytes]:
+    """
+    The quotes as they go over the wire (RFC 865, lines as in RFC 854).
+    """
+    return ["".join(f"{line}\r\n" for line in text.split("\n")).encode() for text in _stripped()]
+
+
+def unix_path(directory: Path, service: str, kind: str) -> str:
+    """
+    Where a service has its UNIX socket.
+    """
+    return f"{directory}/{service}.{kind}"
+
+
+def has_ipv6() -> bool:
+    """
+    Say whether this machine has an IPv6 loopback.
+    """
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def _stripped() -> list[str]:
+    return [text.rstrip() for text in QUOTES]
+
+
+def _write(directory: Path, values: Mapping[Variable, str], more: str) -> str:
+    head = f"""
+[socketd]
+control = {directory}/control.sock
+http = tcp:0:interface=127.0.0.1
+drain_timeout = 2s
+[defaults]
+tls_certificate = {directory}/server.pem
+log_connections = no
+first_byte_timeout = {LONG}s
+idle_timeout = {LONG}s
+stall_timeout = {LONG}s
+handshake_timeout = {LONG}s
+"""
+    sections = [_section(directory, text, values) for text in _sections(SERVICES + more)]
+    return head + "".join(sections)
+
+
+def _sections(text: str) -> list[str]:
+    return [f"[{section}" for section in text.split("\n[")[1:]]
+
+
+def _section(directory: Path, text: str, values: Mapping[Variable, str]) -> str:
+    name = text[1 : text.index("]")]
+    paths = {kind: f"{kind}:{unix_path(directory, name, kind)}" for kind in ("unix", "unixgram")}
+    lines = [text.format(directory=directory, **_LISTENERS, **paths).strip()]
+    lines += [f"{one.option} = {value}" for one, value in values.items() if one.service == name]
+    return "\n".join([*lines, ""])

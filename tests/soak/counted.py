@@ -1,0 +1,112 @@
+"""
+twistd, with two signals more: what lives in this process is counted.
+
+Nothing that the daemon offers says how many Python objects it holds, and a count is
+only worth something after a collection; so whoever runs the soak asks for both.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import os
+import signal
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+#: Names the file that a census is written to.
+CENSUS = "SOCKETD_SOAK_CENSUS"
+
+#: Counts as things are; and after all that is unreachable is gone, by type.
+COUNT, COLLECT = signal.SIGUSR1, signal.SIGUSR2
+
+# prctl(2): the signal to get when the parent ends.
+_PR_SET_PDEATHSIG = 1
+
+#: A finalizer may let go of what only the next collection finds.
+COLLECTIONS = 3
+
+
+@frozen
+class Census:
+    """
+    What lives in a process.
+
+    @ivar objects: those that the collector knows.
+    @ivar blocks: all blocks of memory that Python has in use: numbers, texts, tables too.
+    @ivar types: the objects by type; empty where they were only counted.
+    """
+
+    objects: int
+    blocks: int
+    types: dict[str, int]
+
+
+def take() -> Census:
+    """
+    Count, without a collection before.
+    """
+    return Census(len(gc.get_objects()), sys.getallocatedblocks(), {})
+
+
+def take_collected() -> Census:
+    """
+    Count what is reachable, by type.
+    """
+    for _ in range(COLLECTIONS):
+        gc.collect()
+    found = take()
+    types = Counter(f"{type(one).__module__}.{type(one).__qualname__}" for one in gc.get_objects())
+    return Census(found.objects, found.blocks, dict(types))
+
+
+def write(census: Census, path: str) -> None:
+    """
+    Write a census, all at once for whoever waits for the file.
+    """
+    fresh = Path(f"{path}.new")
+    fresh.write_text(
+        json.dumps([census.objects, census.blocks, census.types]), encoding="ascii"
+    )
+    fresh.rename(path)
+
+
+def read(path: str) -> Census | None:
+    """
+    Read a census, and remove it.
+
+    @return: C{None} where there is none yet.
+    """
+    try:
+        objects, blocks, types = json.loads(Path(path).read_text(encoding="ascii"))
+    except FileNotFoundError:
+        return None
+    Path(path).unlink()
+    return Census(objects, blocks, types)
+
+
+def run() -> None:
+    """
+    Be twistd.
+    """
+    from twisted.scripts import twistd
+
+    path = os.environ[CENSUS]
+    # Whatever ends the soak, nothing is left behind.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    def count(number: int, frame: Any) -> None:
+        write(take_collected() if number == COLLECT else take(), path)
+
+    signal.signal(COUNT, count)
+    signal.signal(COLLECT, count)
+    twistd.run()
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,255 @@
+"""
+The table of loads: every kind of client, and how many of it there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from random import Random
+from threading import Event, Lock, Thread
+from traceback import extract_tb
+
+from attrs import define, field, frozen
+
+from tests.soak import datagrams, operators, rough, streams
+from tests.soak.client import Client, Gone
+from tests.soak.configuration import has_ipv6
+from tests.soak.ledger import Ledger, total
+from tests.soak.server import Server
+
+#: So many mistakes say enough; then the load ends.
+MAX_PROBLEMS = 10
+
+#: An exchange is over by then, whatever the daemon does (seconds).
+LAST = 60.0
+
+
+_FILES = {module.__file__ for module in (datagrams, operators, rough, streams)}
+
+
+@frozen
+class Load:
+    """
+    One kind of client.
+
+    @ivar name: its name.
+    @ivar run: one exchange.
+    @ivar clients: how many at once.
+    @ivar pause: how long each waits between two, on average (seconds).
+    @ivar asks: whether it asks the daemon itself.
+    @ivar misses: whether what it asks for may not be there.
+    """
+
+    name: str
+    run: Callable[..., None]
+    clients: int = 1
+    pause: float = 0.02
+    asks: bool = False
+    misses: bool = False
+
+
+GROUPS: dict[str, tuple[Load, ...]] = {
+    "streams": (
+        Load("echo", streams.echo, 2),
+        Load("echo bulk", streams.bulk, 1, 0.1),
+        Load("slow reader", streams.slow_reader, 1, 0.1),
+        Load("slow writer", streams.slow_writer, 2),
+        Load("lines", streams.lines),
+        Load("long line", streams.long_line, 1, 0.05),
+        Load("ack", streams.ack),
+        Load("reply", streams.reply),
+        Load("discard", streams.discard),
+        Load("chargen", streams.characters),
+        Load("passing", streams.passing, misses=True),
+    ),
+    "short": (
+        Load("time and daytime", streams.times),
+        Load("quote", streams.quote),
+    ),
+    "tls": (
+        Load("tls", streams.secure, 2),
+        Load("proxied", streams.proxied),
+        Load("proxied tls", streams.proxied_tls, 1, 0.05),
+    ),
+    "datagrams": (
+        Load("datagrams", datagrams.echo, 2),
+        Load("datagram burst", datagrams.burst, 1, 0.05),
+        Load("datagrams unnamed", datagrams.unnamed),
+        Load("datagram services", datagrams.services),
+        Load("datagram times", datagrams.times),
+        Load("datagram quote", datagrams.quote),
+        Load("datagrams guarded", datagrams.guarded),
+        Load("datagrams banned", datagrams.banned),
+        Load("datagrams passing", datagrams.passing, 1, 0.1, misses=True),
+    ),
+    "rough": (
+        Load("reset", rough.resets, 1, 0.05),
+        Load("reset in tls", rough.resets_tls, 1, 0.05),
+        Load("handshake dropped", rough.hangs_up_inside_tls, 1, 0.05),
+        Load("garbage as tls", rough.garbage_as_tls, 1, 0.05),
+        Load("garbage as header", rough.garbage_as_header, 1, 0.05),
+        Load("no balancer", rough.no_balancer, 1, 0.05),
+        Load("stranger", rough.stranger, 1, 0.05),
+        Load("banned", rough.banned, 1, 0.05),
+    ),
+    "floods": (
+        Load("flood", rough.flood, 1, 0.2),
+        Load("flood of one", rough.flood_of_one, 1, 0.2),
+    ),
+    "deadlines": (
+        Load("first byte", rough.silent, 2),
+        Load("idle", rough.idle, 2),
+        Load("lifetime", rough.talkative, 2),
+        Load("stall", rough.stalls, 2),
+        Load("handshake", rough.hesitates, 2),
+    ),
+    "operators": (
+        Load("operator", operators.operator, 1, 0.1, asks=True),
+        Load("watcher", operators.watcher, 1, 0.5, asks=True),
+        Load("prober", operators.prober, 1, 0.5, asks=True),
+    ),
+}
+
+
+@define(eq=False)
+class Group:
+    """
+    The clients of one group, which rest and go on together.
+
+    @ivar going: clear while they rest.
+    """
+
+    name: str
+    clients: list[tuple[Load, Client]]
+    going: Event = field(factory=Event)
+
+    def rest(self) -> None:
+        """
+        Begin no further exchange.
+        """
+        self.going.clear()
+
+    def go_on(self) -> None:
+        """
+        Go on.
+        """
+        self.going.set()
+
+
+@define(eq=False)
+class Crowd:
+    """
+    All clients, each in a thread of its own while there is load.
+
+    @ivar groups: who rests together.
+    @ivar problems: what went wrong, up to L{MAX_PROBLEMS}.
+    @ivar failed: set when that is enough.
+    """
+
+    server: Server
+    seed: int
+    problems: list[str] = field(factory=list, init=False)
+    failed: Event = field(factory=Event, init=False)
+    _stopped: Event = field(factory=Event, init=False)
+    _visitors: list[Client] = field(factory=list, init=False)
+    _threads: list[Thread] = field(factory=list, init=False)
+    _lock: Lock = field(factory=Lock, init=False)
+    groups: list[Group] = field(init=False)
+
+    @groups.default
+    def _make_groups(self) -> list[Group]:
+        return [Group(name, list(self._clients(loads))) for name, loads in GROUPS.items()]
+
+    def _clients(self, loads: Iterable[Load]) -> Iterator[tuple[Load, Client]]:
+        for load in loads:
+            for number in range(load.clients):
+                random = Random(f"{self.seed} {load.name} {number}")
+                directory, places = self.server.directory, self.server.places
+                yield load, Client(
+                    load.name, number, random, places, directory, stopped=self._stopped
+                )
+
+    def start(self) -> None:
+        """
+        Begin; each client makes one exchange at least.
+        """
+        self._stopped.clear()
+        for group in self.groups:
+            group.go_on()
+            for load, client in group.clients:
+                thread = Thread(target=self._work, args=(group, load, client), daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
+    def stop(self) -> None:
+        """
+        Let each client end its exchange.
+        """
+        self._stopped.set()
+        for group in self.groups:
+            group.go_on()
+        threads, self._threads = self._threads, []
+        for thread in threads:
+            thread.join(LAST)
+            if thread.is_alive():
+                self.note(f"a client does not come to an end within {LAST:.0f} s")
+
+    def ledger(self) -> Ledger:
+        """
+        Add up what all have seen.
+        """
+        clients = [client for group in self.groups for _, client in group.clients]
+        return total(client.ledger for client in [*clients, *self._visitors])
+
+    def visitor(self) -> Client:
+        """
+        Make one more client, who is in the ledger and in no group.
+        """
+        random = Random(f"{self.seed} visitor")
+        visitor = Client("visitor", 0, random, self.server.places, self.server.directory)
+        self._visitors.append(visitor)
+        return visitor
+
+    def note(self, problem: str) -> None:
+        """
+        Note what went wrong.
+        """
+        with self._lock:
+            if len(self.problems) < MAX_PROBLEMS:
+                self.problems.append(problem)
+            if len(self.problems) >= MAX_PROBLEMS:
+                self.failed.set()
+
+    def _work(self, group: Group, load: Load, client: Client) -> None:
+        run = partial(load.run, client, self.server) if load.asks else partial(load.run, client)
+        while True:
+            self._once(run, load, client)
+            client.wait(client.random.expovariate(1 / load.pause))
+            group.going.wait()
+            if self._stopped.is_set() or self.failed.is_set():
+                return
+
+    def _once(self, run: Callable[[], None], load: Load, client: Client) -> None:
+        try:
+            run()
+            client.ledger.deed(load.name).times += 1
+        except Exception as problem:
+            if not (load.misses and isinstance(problem, Gone)):
+                self.note(f"{load.name}: {_described(problem)}")
+
+
+def _described(problem: Exception) -> str:
+    """
+    Say what went wrong, and in which line of which load.
+    """
+    ours = [one for one in extract_tb(problem.__traceback__) if one.filename in _FILES]
+    where = "".join(f" at {one.name}, line {one.lineno}" for one in ours[-1:])
+    return f"{type(problem).__name__}: {problem}{where}"
+
+
+def available() -> list[str]:
+    """
+    Name what this machine has to be soaked over.
+    """
+    return ["tcp", "udp", "unix", "unixgram", "tls", "proxy", *["ipv6"] * has_ipv6()]

@@ -1,0 +1,60 @@
+"""
+What the daemon holds, while it is under load and when it has come to rest.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from tests.soak.counted import Census
+from tests.soak.server import Server, wait_until
+from tests.soak.wires import PATIENCE
+
+#: What is left when all is over may still be closed: so many looks in turn see the same.
+STEADY = 10
+
+
+@frozen
+class Sample:
+    """
+    @ivar when: seconds since the begin.
+    @ivar descriptors: that are open.
+    @ivar resident: bytes of memory.
+    @ivar census: what lives in it.
+    """
+
+    when: float
+    descriptors: int
+    resident: int
+    census: Census
+
+
+def look(server: Server, when: float, collected: bool = False) -> Sample:
+    """
+    Take a sample.
+
+    @param collected: whether only reachable objects count, and by type.
+    """
+    census = server.census(collected)
+    return Sample(when, server.descriptors(), server.resident(), census)
+
+
+def settle(server: Server) -> None:
+    """
+    Wait until no connection is open and descriptors come and go no more.
+
+    @raise Mismatch: if connections stay open.
+    """
+    wait_until(lambda: not _is_busy(server), "the end of all connections", PATIENCE)
+    seen: list[int] = []
+
+    def is_steady() -> bool:
+        seen.append(server.descriptors())
+        return len(seen) >= STEADY and len(set(seen[-STEADY:])) == 1
+
+    wait_until(is_steady, "to come to rest", PATIENCE)
+
+
+def _is_busy(server: Server) -> bool:
+    figures = server.figures()
+    return any(figures.get("connections_open", service=name) for name in figures.services())

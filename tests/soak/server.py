@@ -1,0 +1,318 @@
+"""
+The daemon under load: its process, its files, and what it tells of itself.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.serialization import Encoding
+from prometheus_client.parser import text_string_to_metric_families
+
+from bench.proc import parse_rss
+from socketd.cli.control_socket import Answer
+from tests.certificates import issued, write_private
+from tests.soak import configuration, counted
+from tests.soak.configuration import NAME
+from tests.soak.wires import PATIENCE, Mismatch
+
+ROOT = Path(__file__).resolve().parents[2]
+
+COMMAND = (sys.executable, "-P", "-m", "tests.soak.counted", "--nodaemon", "--pidfile=")
+
+#: How often something is looked at that is waited for (seconds).
+LOOK = 0.02
+
+#: Bytes of the log that have the first lines, which say where the pages are.
+HEAD = 4096
+
+# What would lead a daemon away from its own files.
+_HIDDEN = ("SOCKETD_CONFIG", "RUNTIME_DIRECTORY", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
+
+_PORT = re.compile(r"(?:haproxy:)?(\w+) (\S+):(\d+)")
+
+
+def wait_until(holds: Callable[[], Any], text: str, timeout: float = PATIENCE) -> Any:
+    """
+    Look until something holds.
+
+    @return: what C{holds} has given back.
+    @raise Mismatch: if it does not in time.
+    """
+    ends = time.monotonic() + timeout
+    while not (found := holds()):
+        if time.monotonic() > ends:
+            raise Mismatch(f"{text} takes longer than {timeout:.0f} s")
+        time.sleep(LOOK)
+    return found
+
+
+class Server:
+    """
+    The daemon.
+
+    @ivar directory: has all its files.
+    @ivar shown: the number of the certificate that it was given last.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.shown = 0
+        self._places: Mapping[tuple[str, str], Any] = {}
+        self._ini = directory / "socketd.ini"
+        self._log = directory / "log"
+        self._census = str(directory / "census")
+        self._process: subprocess.Popen[bytes] | None = None
+        configuration.write_quotes(directory)
+        self.renew(0)
+        self.configure(configuration.base(directory))
+
+    def start(self) -> None:
+        """
+        Start it, and wait until it serves.
+
+        @raise Mismatch: if it does not.
+        """
+        kept = {name: value for name, value in os.environ.items() if name not in _HIDDEN}
+        more = {counted.CENSUS: self._census, "PYTHONPATH": str(ROOT)}
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [*COMMAND, "socketd", "--config", str(self._ini)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=kept | more | {"XDG_RUNTIME_DIR": str(self.directory)},
+                cwd="/",
+                start_new_session=True,
+            )
+        wait_until(self._is_up, "the start")
+        self.find_places()
+
+    @property
+    def pid(self) -> int:
+        """
+        Its process.
+        """
+        assert self._process is not None
+        return self._process.pid
+
+    def send(self, number: int) -> None:
+        """
+        Send it a signal.
+        """
+        os.kill(self.pid, number)
+
+    def log(self) -> str:
+        """
+        Read its log.
+        """
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
+    def log_since(self, size: int) -> str:
+        """
+        Read its log from a length on.
+        """
+        with self._log.open("rb") as log:
+            log.seek(size)
+            return log.read().decode("utf-8", "replace")
+
+    def log_size(self) -> int:
+        """
+        The length of its log (bytes).
+        """
+        return self._log.stat().st_size
+
+    def places(self) -> Mapping[tuple[str, str], Any]:
+        """
+        Where its services are, as found last.
+        """
+        return self._places
+
+    def configure(self, text: str) -> None:
+        """
+        Write its configuration; it is not told.
+        """
+        fresh = self._ini.with_suffix(".new")
+        fresh.write_text(text, encoding="utf-8")
+        fresh.rename(self._ini)
+
+    def renew(self, number: int) -> None:
+        """
+        Give it another certificate, as whoever renews certificates does.
+        """
+        made = issued(NAME, number=number)
+        write_private(str(self.certificate), made.pem() + made.key_pem())
+        self.shown = number
+
+    def shown_certificate(self) -> bytes:
+        """
+        The certificate that it was given last, as it goes over the wire.
+        """
+        return issued(NAME, number=self.shown).certificate.public_bytes(Encoding.DER)
+
+    @property
+    def certificate(self) -> Path:
+        """
+        The file with certificate and key.
+        """
+        return self.directory / "server.pem"
+
+    def ask(self, line: str) -> Answer:
+        """
+        Have a command carried out at the control socket.
+        """
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(PATIENCE)
+            sock.connect(f"{self.directory}/control.sock")
+            sock.sendall(f"json {line}\n".encode())
+            sock.shutdown(socket.SHUT_WR)
+            with sock.makefile("rb") as answer:
+                found: Answer = json.loads(answer.readline())
+        return found
+
+    def get(self, path: str) -> tuple[int, str]:
+        """
+        Ask for a page of its web service.
+        """
+        connection = http.client.HTTPConnection(*self.web(), timeout=PATIENCE)
+        try:
+            connection.request("GET", path, headers={"Connection": "close"})
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        finally:
+            connection.close()
+
+    def web(self) -> tuple[str, int]:
+        """
+        Where its web service is.
+        """
+        found = re.search(r"http listens on tcp (\S+):(\d+)", self._log_head())
+        assert found is not None
+        return found[1], int(found[2])
+
+    def figures(self) -> Figures:
+        """
+        Read what it has counted.
+        """
+        return Figures(self.get("/metrics")[1])
+
+    def descriptors(self) -> int:
+        """
+        Count its open descriptors.
+        """
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def resident(self) -> int:
+        """
+        Its resident memory (bytes).
+        """
+        return parse_rss(Path(f"/proc/{self.pid}/smaps_rollup").read_text(encoding="ascii"))
+
+    def census(self, collected: bool) -> counted.Census:
+        """
+        Count what lives in it.
+
+        @param collected: whether only what is reachable, and by type.
+        """
+        self.send(counted.COLLECT if collected else counted.COUNT)
+        found: counted.Census = wait_until(lambda: counted.read(self._census), "a census")
+        return found
+
+    def find_places(self) -> None:
+        """
+        Ask it where its services are.
+        """
+        found = {}
+        for row in self.ask("services")["rows"]:
+            for listener in row["listens"].split(", "):
+                kind, place = self._place(row["service"], listener)
+                found[row["service"], kind] = place
+        self._places = found
+
+    def stop(self) -> int:
+        """
+        Stop it.
+
+        @return: its status.
+        @raise Mismatch: if it does not end.
+        """
+        assert self._process is not None
+        self.send(signal.SIGTERM)
+        try:
+            return self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise Mismatch("it does not stop") from None
+
+    def kill(self) -> None:
+        """
+        End it, whatever it does.
+        """
+        if self._process is not None and self._process.poll() is None:
+            self.send(signal.SIGCONT)
+            self._process.kill()
+            self._process.wait(PATIENCE)
+
+    def _is_up(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise Mismatch(f"it does not start:\n{self.log()}")
+        return "http listens on" in self.log() and Path(f"{self.directory}/control.sock").exists()
+
+    def _log_head(self) -> str:
+        with self._log.open("rb") as log:
+            return log.read(HEAD).decode("utf-8", "replace")
+
+    def _place(self, service: str, listener: str) -> tuple[str, Any]:
+        found = _PORT.fullmatch(listener)
+        if found is None:
+            kind = listener.partition(" ")[0].removeprefix("haproxy:")
+            return kind, configuration.unix_path(self.directory, service, kind)
+        return found[1], (found[2].strip("[]"), int(found[3]))
+
+
+class Figures:
+    """
+    What C{/metrics} says.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._values = {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+
+    def get(self, name: str, **labels: str) -> int:
+        """
+        One figure; 0 where there is none.
+        """
+        return int(self._values.get((f"socketd_{name}", frozenset(labels.items())), 0))
+
+    def by_reason(self, name: str, service: str) -> dict[str, int]:
+        """
+        The figures of a service by reason, without those that are 0.
+        """
+        found = {}
+        for (known, labels), value in self._values.items():
+            facts = dict(labels)
+            if known == f"socketd_{name}" and facts.get("service") == service and value:
+                found[facts["reason"]] = int(value)
+        return found
+
+    def services(self) -> list[str]:
+        """
+        The services that it has, or had.
+        """
+        name = "socketd_connections_open"
+        return sorted(dict(labels)["service"] for known, labels in self._values if known == name)

@@ -1,0 +1,42 @@
+"""
+A whole soak, of a few seconds.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from twisted.trial.unittest import TestCase
+
+from tests.soak.__main__ import SECONDS, parse
+from tests.soak.running import Plan, Soak
+from tests.system.running import in_thread
+
+
+class SoakTests(TestCase):
+    """
+    Tests for L{tests.soak.running.Soak}.
+    """
+
+    def test_arguments(self) -> None:
+        """
+        How long and from which seed can be said; else it is ten minutes from any.
+        """
+        self.assertEqual(parse(["--seconds=5", "--seed=7"]), Plan(5.0, 7))
+        self.assertEqual(parse([]).seconds, SECONDS)
+        self.assertNotEqual(parse([]).seed, parse([]).seed)
+
+    @in_thread
+    def test_seconds(self) -> None:
+        """
+        Every kind of load and of short faults was there, all counters fit, and the daemon
+        holds what it held.
+        """
+        with TemporaryDirectory(prefix="soak-") as made:
+            soak = Soak(Plan(2.0, 1), Path(made))
+            is_good = soak.run()
+        self.assertTrue(is_good, soak.summary())
+        self.assertIn("\nstopped for a moment", soak.summary())
+        assert soak.before is not None and soak.after is not None
+        self.assertEqual(soak.before.descriptors, soak.after.descriptors)

@@ -1,0 +1,200 @@
+"""
+Tests for the comparison of what the daemon says with what the clients saw.
+"""
+
+from __future__ import annotations
+
+import attrs
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.soak import report, verdict
+from tests.soak.counted import Census
+from tests.soak.ledger import Ledger
+from tests.soak.samples import Sample
+from tests.soak.server import Figures
+
+#: What a daemon says that has served one service.
+SAID = """
+socketd_connections_open{service="NAME"} 0
+socketd_connections_total{service="NAME"} 10
+socketd_received_bytes_total{service="NAME"} 100
+socketd_sent_bytes_total{service="NAME"} 90
+socketd_messages_received_total{service="NAME"} 7
+socketd_connections_refused_total{service="NAME",reason="network"} 2
+socketd_connections_refused_total{service="NAME",reason="tls_handshake"} 1
+socketd_connections_overdue_total{service="NAME",reason="idle_timeout"} 3
+socketd_datagrams_received_total{service="NAME"} 20
+socketd_datagrams_sent_total{service="NAME"} 15
+socketd_datagrams_unsent_total{service="NAME"} 1
+socketd_datagrams_dropped_total{service="NAME",reason="too_long"} 2
+socketd_datagrams_kernel_dropped_total{service="NAME"} 4
+socketd_serving 1
+socketd_bans 0
+socketd_config_reloads_total{result="done"} 6
+socketd_config_reloads_total{result="refused"} 5
+"""
+
+RELOADS = {"done": 6, "refused": 5}
+
+
+def ledger(name: str = "echo") -> Ledger:
+    """
+    What clients saw of L{SAID}.
+    """
+    found = Ledger()
+    account = found.account(name)
+    account.connects, account.rounds = 12, 7
+    account.sent, account.received = 100, 90
+    account.asked, account.answered, account.silent, account.unnamed = 24, 15, 2, 1
+    account.refused.update({"network": 2, "tls_handshake": 1})
+    account.overdue["idle_timeout"] = 3
+    account.dropped["too_long"] = 2
+    return found
+
+
+def wrong(seen: Ledger, said: str = SAID, name: str = "echo") -> list[str]:
+    """
+    List what differs.
+    """
+    found = verdict.compare(seen, Figures(said.replace("NAME", name)), RELOADS)
+    return [str(one) for one in found if not one.holds]
+
+
+def sample(objects: int = 1000, blocks: int = 5000) -> Sample:
+    """
+    Make a sample.
+    """
+    return Sample(1.0, 50, 60_000_000, Census(objects, blocks, {"a": 7}))
+
+
+class CompareTests(SynchronousTestCase):
+    """
+    Tests for L{tests.soak.verdict.compare}.
+    """
+
+    def test_equal(self) -> None:
+        """
+        What fits, fits.
+        """
+        self.assertEqual(wrong(ledger()), [])
+
+    def test_each_figure(self) -> None:
+        """
+        Each figure that is one more than the clients have seen differs, whichever it is.
+        """
+        lines = [line for line in SAID.splitlines() if line]
+        for line in lines:
+            name, _, value = line.rpartition(" ")
+            said = SAID.replace(line, f"{name} {int(value) + 1}")
+            if "messages_received" in line:
+                # There may be more receives than messages, never fewer.
+                said = SAID.replace(line, f"{name} {int(value) - 1}")
+            self.assertNotEqual(wrong(ledger(), said), [], line)
+
+    def test_each_entry(self) -> None:
+        """
+        Each entry of the ledger that is one more than the daemon has counted differs.
+        """
+        names = ("connects", "rounds", "sent", "received", "asked", "answered", "unnamed")
+        for name in names:
+            seen = ledger()
+            account = seen.account("echo")
+            setattr(account, name, getattr(account, name) + 1)
+            self.assertNotEqual(wrong(seen), [], name)
+        for name in ("refused", "overdue", "dropped"):
+            seen = ledger()
+            getattr(seen.account("echo"), name)["other"] += 1
+            self.assertNotEqual(wrong(seen), [], name)
+
+    def test_torn(self) -> None:
+        """
+        Of what was torn some may have arrived: no more than was sent, and no less than
+        was received.
+        """
+        seen = ledger("rough")
+        account = seen.account("rough")
+        account.sent, account.torn, account.torn_sent, account.torn_received = 80, 1, 20, 0
+        self.assertEqual(wrong(seen, name="rough"), [])
+        account.torn_sent = 19
+        self.assertEqual(wrong(seen, name="rough"), ["rough: bytes in: 100 is not in 80 to 99"])
+        account.torn_sent, account.torn_received = 20, 1
+        self.assertEqual(wrong(seen, name="rough"), ["rough: bytes out: 90 is not in 91 to 100"])
+
+    def test_in_doubt(self) -> None:
+        """
+        A refusal that a peer cannot tell from a reset may be one.
+        """
+        seen = ledger()
+        seen.account("echo").refused["network"] = 1
+        self.assertNotEqual(wrong(seen), [])
+        seen.account("echo").perhaps["network"] = 1
+        self.assertEqual(wrong(seen), [])
+
+
+class FlatTests(SynchronousTestCase):
+    """
+    Tests for what the daemon holds.
+    """
+
+    def test_same(self) -> None:
+        """
+        As much as before, or a little more, is right.
+        """
+        after = sample(objects=1000 + verdict.MAX_OBJECTS)
+        self.assertEqual([one for one in verdict.flat(sample(), after) if not one.holds], [])
+
+    def test_more(self) -> None:
+        """
+        One descriptor more is too many, or one less; so is too much of anything else.
+        """
+        before = sample()
+        for after in (
+            attrs.evolve(before, descriptors=51),
+            attrs.evolve(before, descriptors=49),
+            attrs.evolve(before, resident=before.resident + verdict.MAX_RESIDENT + 1),
+            sample(objects=1001 + verdict.MAX_OBJECTS),
+            sample(blocks=5001 + verdict.MAX_BLOCKS),
+        ):
+            found = [one for one in verdict.flat(before, after) if not one.holds]
+            self.assertEqual(len(found), 1, after)
+
+    def test_grown(self) -> None:
+        """
+        The types of which there are more are named, the most of them first.
+        """
+        after = attrs.evolve(sample(), census=Census(0, 0, {"a": 9, "b": 5, "c": 0}))
+        self.assertEqual(verdict.grown(sample(), after), ["+5 b", "+2 a"])
+
+    def test_log(self) -> None:
+        """
+        The log may grow with time and with what is told of each reload.
+        """
+        self.assertGreater(verdict.log_limit(20, 0), verdict.log_limit(10, 0))
+        self.assertGreater(verdict.log_limit(10, 1), verdict.log_limit(10, 0))
+
+
+class ReportTests(SynchronousTestCase):
+    """
+    Tests for L{tests.soak.report}.
+    """
+
+    def test_counters(self) -> None:
+        """
+        How much was compared is told, and what differs.
+        """
+        found = [verdict.Comparison("echo", "bytes in", 4, 5, 5)]
+        found.append(verdict.Comparison("echo", "receives", 4, 1, 5))
+        expected = "2 counters compared: 1 exact, 1 within bounds\n"
+        expected += "DIFFERS: echo: bytes in: 4 instead of 5\n"
+        self.assertEqual(report.counters(found), expected)
+
+    def test_tables(self) -> None:
+        """
+        Loads, faults and what was held are tables.
+        """
+        seen = Ledger()
+        seen.deed("bulk").bytes = 77
+        self.assertIn("bulk  0      77     0\n", report.loads(seen))
+        self.assertIn("reload  3\n", report.faults({"reload": 3}))
+        self.assertIn("warm  1 s  50", report.samples([("warm", sample())]))
+        self.assertIs(report.peak([]), None)
