@@ -166,6 +166,9 @@ def wanted(options: SocketOptions, listener: Listener) -> Iterator[tuple[str, An
     """
     is_tcp = listener.is_stream and listener.family in _INET
     defaults = _TCP_DEFAULTS if is_tcp else {}
+    if options.tcp_keepcnt is not None:
+        # The kernel does not count probes where there is a tcp_user_timeout (tcp(7)).
+        defaults = {name: defaults[name] for name in defaults if name != "tcp_user_timeout"}
     for name, value in attrs.asdict(options).items():
         if value is None:
             value = defaults.get(name)

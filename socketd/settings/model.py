@@ -192,9 +192,14 @@ class SocketOptions:
     )
     tcp_keepidle: float | None = option(_SECONDS, None, "Silence before the first probe.")
     tcp_keepintvl: float | None = option(_SECONDS, None, "Time between two probes.")
-    tcp_keepcnt: int | None = option(_COUNT, None, "Probes without answer before the end.")
+    tcp_keepcnt: int | None = option(
+        _COUNT, None, "Probes without answer before the end; not counted with tcp_user_timeout."
+    )
     tcp_user_timeout: float | None = option(
-        _MILLISECONDS, None, "How long sent bytes may wait to be acknowledged."
+        _MILLISECONDS,
+        None,
+        "How long sent bytes may wait to be acknowledged; 30s where neither it nor tcp_keepcnt"
+        " is given.",
     )
 
 

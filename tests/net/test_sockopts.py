@@ -139,6 +139,15 @@ class WantedTests(SynchronousTestCase):
         self.assertEqual(self.names("unix:/s"), {})
         self.assertFalse(self.names("tcp:7", tcp_nodelay=False)["tcp_nodelay"])
 
+    def test_count_of_probes(self) -> None:
+        """
+        Where probes are counted there is no tcp_user_timeout but one that is given: the
+        kernel would not count.
+        """
+        self.assertNotIn("tcp_user_timeout", self.names("tcp:7", tcp_keepcnt=2))
+        both = self.names("tcp:7", tcp_keepcnt=2, tcp_user_timeout=9.0)
+        self.assertEqual((both["tcp_keepcnt"], both["tcp_user_timeout"]), (2, 9.0))
+
     def test_fitting(self) -> None:
         """
         TCP options stay away from datagrams, network options from UNIX sockets.
