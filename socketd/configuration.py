@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from socketd.net.sockopts import try_out
 from socketd.protocols.registry import installed
+from socketd.settings.complaints import Complaint, SettingsError
 from socketd.settings.load import load
 from socketd.settings.model import Service, Settings
 
@@ -25,6 +27,17 @@ def configure(file: str, runtime: str) -> Settings:
     @raise SettingsError: with all complaints.
     """
     return load(file, installed(), runtime, _try_out)
+
+
+def configure_again(file: str, runtime: str) -> Settings:
+    """
+    Read a configuration while peers are served, who must not wait for it.
+
+    @raise SettingsError: with all complaints, or if it is a pipe, which may have no writer.
+    """
+    if Path(file).is_fifo():
+        raise SettingsError([Complaint(file, 0, "is a pipe; a reload does not wait for one")])
+    return configure(file, runtime)
 
 
 def _try_out(service: Service) -> Iterator[tuple[str, str]]:

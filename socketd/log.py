@@ -7,6 +7,7 @@ told once there is room.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -16,6 +17,7 @@ import syslog
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Any
 
 from constantly import NamedConstant
@@ -49,9 +51,12 @@ MAX_TEXT = 8 * 1024
 #: A pipe that has room for anything takes so many bytes without waiting (pipe(7)).
 PIPE_BUF = select.PIPE_BUF
 
-#: How long a line waits for a pipe or terminal that is full (milliseconds); the next
-#: ones do not wait until it takes one again.
-PATIENCE = 20
+#: How long lines wait for a pipe or terminal that is full (seconds), in all of them
+#: together ...
+PATIENCE = 0.02
+
+#: ... in so many seconds: who reads slowly must not make the daemon as slow.
+PATIENCE_SPAN = 1.0
 
 #: The name in JSON of all that Twisted and others log.
 FOREIGN = "twisted"
@@ -167,14 +172,21 @@ class DescriptorSink:
     Writes lines to a descriptor that may be a pipe which nobody reads.
     """
 
-    def __init__(self, descriptor: int, prioritised: bool = False) -> None:
+    def __init__(
+        self,
+        descriptor: int,
+        prioritised: bool = False,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         """
         @param prioritised: whether each line begins with its priority.
+        @param clock: tells how long lines have waited.
         """
         self._descriptor = descriptor
         self._prioritised = prioritised
+        self._clock = clock
         self._is_cut = False
-        self._patience = PATIENCE
+        self._patience, self._since = PATIENCE, -PATIENCE_SPAN
         self._poll: select.poll | None = None
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             self._poll = select.poll()
@@ -206,12 +218,42 @@ class DescriptorSink:
         return len(data) if self._poll is None else PIPE_BUF
 
     def _wait(self) -> None:
-        if self._poll is None:
+        if self._poll is None or self._poll.poll(0):
             return
-        if not self._poll.poll(self._patience):
-            self._patience = 0
+        began = self._clock()
+        if began - self._since >= PATIENCE_SPAN:
+            self._patience, self._since = PATIENCE, began
+        has_room = self._patience > 0 and self._poll.poll(self._patience * 1000)
+        self._patience -= self._clock() - began
+        if not has_room:
             raise BlockingIOError
-        self._patience = PATIENCE
+
+
+class WholeLines(LogFile):
+    """
+    A log file that says when a line was written only in part, and goes on behind it.
+    """
+
+    _cut: Any = None
+
+    def write(self, data: bytes) -> None:
+        """
+        Write a line.
+
+        @raise OSError: if it cannot be written, or only in part, as on a disk that is
+            getting full.
+        """
+        if self._file.closed:
+            # A rotation could not open the next file.
+            self._openFile()
+        if self.shouldRotate():
+            self.rotate()
+        line = b"\n" + data if self._cut is self._file else data
+        written = self._file.write(line)
+        self.size += written
+        self._cut = self._file if written < len(line) else None
+        if self._cut is not None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class FileSink:
@@ -219,7 +261,7 @@ class FileSink:
     Writes lines to a log file that twistd was told to have.
     """
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: LogFile) -> None:
         self._file = file
 
     def __call__(self, level: NamedConstant, text: str) -> None:
@@ -228,7 +270,7 @@ class FileSink:
 
         @raise OSError: if it cannot be written.
         """
-        self._file.write(text + "\n")
+        self._file.write(f"{text}\n".encode("utf-8", "backslashreplace"))
 
 
 class SyslogSink:
@@ -275,7 +317,7 @@ def make_observer(
         return LineLog(as_json, SyslogSink(twistd.get("prefix") or "")) if is_json else None
     file = twistd.get("logfile") or ("" if twistd.get("nodaemon") else DEFAULT_FILE)
     if file not in ("", "-"):
-        return LineLog(as_json, _open(file, reactor)) if is_json else None
+        return LineLog(as_json if is_json else as_text, _open(file, reactor))
     if not twistd.get("nodaemon"):
         # twistd refuses that itself.
         return None
@@ -283,11 +325,15 @@ def make_observer(
     return LineLog(as_json if is_json else text, DescriptorSink(_STDOUT, prioritised))
 
 
-def _open(name: str, reactor: Any) -> FileSink:
+def _open(name: str, reactor: Any) -> Sink:
     """
     Open a log file, and have SIGUSR1 rotate it, as twistd does.
+
+    A device or a pipe is written to as it is: rotation would put a file in its place.
     """
-    file = LogFile.fromFullPath(name)
+    if os.path.exists(name) and not os.path.isfile(name):
+        return DescriptorSink(os.open(name, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY))
+    file = WholeLines.fromFullPath(name)
     if not signal.getsignal(signal.SIGUSR1):
         signal.signal(
             signal.SIGUSR1, lambda number, frame: reactor.callFromThread(file.rotate)

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import ILogObserver
 from twisted.python import usage
 
-from socketd.configuration import EXIT_CONFIG, configure
+from socketd.configuration import EXIT_CONFIG, configure, configure_again
 from socketd.control.console import ConsoleService
 from socketd.control.socket import ControlService, make_directory
 from socketd.daemon import CannotStart, Daemon
@@ -130,7 +130,7 @@ def makeService(options: Options, reactor: Any = None) -> Root:
     settings, runtime = options["settings"], options["runtime"]
     limit = _raise_limit(settings)
     _make_directories(settings, runtime)
-    read = partial(configure, settings.file, runtime)
+    read = partial(configure_again, settings.file, runtime)
     inherited = Inherited.take(os.environ, os.getpid())
     daemon = Daemon(batched(reactor), settings, time.time, limit, inherited, read)
     root = Root()

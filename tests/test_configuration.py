@@ -10,9 +10,32 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.configuration import EXIT_CONFIG, configure
+from socketd.configuration import EXIT_CONFIG, configure, configure_again
 from socketd.settings.complaints import SettingsError
 from tests.certificates import PAST, authority, issued, write_private
+
+
+class AgainTests(SynchronousTestCase):
+    """
+    Tests for L{configure_again}.
+    """
+
+    def test_file(self) -> None:
+        """
+        A file is read as at the start.
+        """
+        file = Path(self.mktemp())
+        file.write_text("[echo]\nlisten = tcp:7\n")
+        again = configure_again(str(file), "/run")
+        self.assertEqual(again, configure(str(file), "/run"))
+
+    def test_pipe(self) -> None:
+        """
+        A pipe is not opened: nobody may ever write to it.
+        """
+        os.mkfifo(file := self.mktemp())
+        problem = self.assertRaises(SettingsError, configure_again, file, "/run")
+        self.assertEqual(str(problem), f"{file}: is a pipe; a reload does not wait for one")
 
 
 class TlsTests(SynchronousTestCase):

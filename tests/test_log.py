@@ -4,6 +4,7 @@ Tests for L{socketd.log}.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -20,13 +21,24 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from socketd.accounting import Tally
-from socketd.events import CONNECTION_MADE, INTERVAL, MESSAGE_RECEIVED, PROTOCOL_FAILED, Journal
+from socketd.events import (
+    CONNECTION_MADE,
+    INTERVAL,
+    LINES_LOST,
+    MESSAGE_RECEIVED,
+    PROTOCOL_FAILED,
+    Journal,
+)
 from socketd.log import (
     MAX_TEXT,
+    PATIENCE,
+    PATIENCE_SPAN,
     PIPE_BUF,
     DescriptorSink,
+    FileSink,
     LineLog,
     Summaries,
+    WholeLines,
     as_json,
     as_message,
     as_text,
@@ -343,6 +355,129 @@ class DescriptorSinkTests(DescriptorCase):
             self.say(log, "x" * 2 * PIPE_BUF)
             self.assertEqual(path.stat().st_size, 2 * PIPE_BUF + 1)
 
+    def test_slow_reader(self) -> None:
+        """
+        A reader who takes a little now and then does not make whoever logs as slow: lines
+        wait 20 ms of each second, in all of them together.
+        """
+        poll = SlowPoll()
+        sink = DescriptorSink(self.writable, clock=poll.seconds)
+        sink._poll = poll  # type: ignore[assignment]
+        log = LineLog(as_message, sink)
+        for _ in range(100):
+            poll.has_room = False
+            self.say(log, "x")
+        self.assertEqual((log.lost, round(poll.waited, 3)), (98, PATIENCE))
+        poll.now += PATIENCE_SPAN
+        poll.has_room = False
+        self.say(log, "x")
+        self.assertEqual((log.lost, round(poll.waited, 3)), (98, PATIENCE + SlowPoll.SLOW))
+
+
+class SlowPoll:
+    """
+    Stands for a pipe that always has room again, 10 ms after it had none.
+    """
+
+    SLOW = 0.01
+
+    def __init__(self) -> None:
+        self.now = self.waited = 0.0
+        self.has_room = True
+
+    def seconds(self) -> float:
+        """
+        The time.
+        """
+        return self.now
+
+    def poll(self, patience: float) -> list[tuple[int, int]]:
+        """
+        Wait for room.
+
+        @param patience: milliseconds.
+        """
+        waited = 0.0 if self.has_room else min(patience / 1000, self.SLOW)
+        self.now += waited
+        self.waited += waited
+        self.has_room = self.has_room or waited == self.SLOW
+        return [(0, 0)] if self.has_room else []
+
+
+class FullFile:
+    """
+    Stands for a file on a disk that has room for so many bytes.
+    """
+
+    closed = False
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.data = b""
+
+    def write(self, data: bytes) -> int:
+        """
+        Write as much as there is room for, as write(2) does.
+        """
+        if not self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        taken = data[: self.room]
+        self.room -= len(taken)
+        self.data += taken
+        return len(taken)
+
+
+class FileSinkTests(SynchronousTestCase):
+    """
+    Tests for L{FileSink} and L{WholeLines} behind a L{LineLog}.
+    """
+
+    def setUp(self) -> None:
+        self.file = WholeLines.fromFullPath(self.mktemp(), rotateLength=20)
+        self.log = LineLog(as_message, FileSink(self.file))
+
+    def say(self, text: str) -> None:
+        """
+        Log a text.
+        """
+        self.log(event_of(lambda logger: logger.emit(LogLevel.info, "{text}", text=text)))
+
+    def test_full(self) -> None:
+        """
+        On a full disk lines are lost, and counted; what was cut is ended when there is
+        room again, and stays alone in its line.
+        """
+        disk = FullFile(6)
+        self.patch(self.file, "_file", disk)
+        for _ in range(3):
+            self.say("three")
+        self.assertEqual((disk.data, self.log.lost), (b"three\n", 2))
+        disk.room = 3
+        self.say("three")
+        disk.room = 100
+        self.say("größe")
+        self.assertEqual(disk.data, "three\nthr\ngröße\n".encode())
+        self.assertEqual((self.log.lost, self.file.size), (3, len(disk.data)))
+
+    def test_rotation_fails(self) -> None:
+        """
+        A new file that cannot be opened costs lines until it can be.
+        """
+        self.say("x" * 30)
+        open_file = self.file._openFile
+
+        def fail() -> None:
+            raise OSError(errno.ENFILE, "Too many open files in system")
+
+        self.patch(self.file, "_openFile", fail)
+        self.say("one")
+        self.say("two")
+        self.assertEqual(self.log.lost, 2)
+        self.patch(self.file, "_openFile", open_file)
+        self.say("three")
+        self.assertEqual((Path(self.file.path).read_text(), self.log.lost), ("three\n", 2))
+        self.assertEqual(Path(f"{self.file.path}.1").read_text(), "x" * 30 + "\n")
+
 
 class JournalStreamTests(DescriptorCase):
     """
@@ -400,15 +535,9 @@ class ObserverTests(SynchronousTestCase):
 
     def test_twistd_does_it(self) -> None:
         """
-        Text to a file or to syslog is left to twistd, and so is its refusal of what it
-        cannot do.
+        Text to syslog is left to twistd, and so is its refusal of what it cannot do.
         """
-        for twistd in (
-            {"nodaemon": 1, "logfile": "x.log"},
-            {"nodaemon": 0},
-            {"syslog": 1},
-            {"nodaemon": 0, "logfile": "-"},
-        ):
+        for twistd in ({"syslog": 1}, {"nodaemon": 0, "logfile": "-"}):
             self.assertIdentical(self.make("text", **twistd), None)
         self.assertIdentical(self.make("json", nodaemon=0, logfile="-"), None)
 
@@ -441,6 +570,35 @@ class ObserverTests(SynchronousTestCase):
         log(journal_event(MESSAGE_RECEIVED, service="echo", host="h", text="t"))
         found = [json.loads(Path(name).read_text())["event"] for name in (f"{path}.1", path)]
         self.assertEqual((found, log.lost), (["connection_made", "message_received"], 0))
+
+    def test_device(self) -> None:
+        """
+        A device is written to as it is: as root, rotation would put a file in its place.
+        """
+        pair = os.openpty()
+        for descriptor in pair:
+            self.addCleanup(os.close, descriptor)
+        log = self.make("text", nodaemon=1, logfile=os.ttyname(pair[1]))
+        assert log is not None
+        self.assertIsInstance(log._sink, DescriptorSink)
+        log(journal_event(CONNECTION_MADE, **MADE))
+        self.assertIn(b" connection from 192.0.2.1:7 ", os.read(pair[0], 1000))
+
+    def test_text_file(self) -> None:
+        """
+        So does text, as twistd writes it; without a name in the file that twistd would
+        have.
+        """
+        os.mkdir(directory := self.mktemp())
+        self.addCleanup(os.chdir, os.getcwd())
+        os.chdir(directory)
+        options: list[tuple[dict[str, Any], str]]
+        options = [({"nodaemon": 1, "logfile": "x"}, "x"), ({}, "twistd.log")]
+        for twistd, name in options:
+            log = self.make("text", **twistd)
+            assert log is not None
+            log(journal_event(LINES_LOST, count=3))
+            self.assertRegex(Path(name).read_text(), r"\A\d{4}-.*#warn\] 3 lines .*\n\Z")
 
     def test_file_of_others(self) -> None:
         """

@@ -26,7 +26,7 @@ from socketd.configuration import EXIT_CONFIG
 from socketd.control.console import ConsoleService
 from socketd.daemon import CannotStart, Daemon
 from socketd.settings import places
-from socketd.log import Summaries
+from socketd.log import LineLog, Summaries
 from socketd.notify import NotifyService
 from socketd.signals import Signals
 from socketd.tap import Options, Root, makeService
@@ -190,11 +190,14 @@ class MakeServiceTests(Case):
 
     def test_log_elsewhere(self) -> None:
         """
-        A log that twistd was told to write elsewhere goes there.
+        A log that twistd was told to write elsewhere goes there, and not to the console.
         """
-        for name, value in (("logfile", "socketd.log"), ("syslog", 1)):
-            root = self.make("--console", twistd={"nodaemon": 1, name: value})
-            self.assertIdentical(root.observer, None)
+        root = self.make("--console", twistd={"nodaemon": 1, "syslog": 1})
+        self.assertIdentical(root.observer, None)
+        file = os.path.abspath(self.mktemp())
+        root = self.make("--console", twistd={"nodaemon": 1, "logfile": file})
+        self.assertIsInstance(root.observer, LineLog)
+        self.assertTrue(os.path.exists(file))
 
     def test_no_console(self) -> None:
         """
