@@ -30,7 +30,7 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socketd.events import CONNECTION_LOST, CONNECTION_MADE
+from socketd.events import CONNECTION_LOST, CONNECTION_MADE, PROTOCOL_FAILED
 from socketd.net.addresses import host_of
 from socketd.net.door import Entrance
 from socketd.net.handle import Handle
@@ -41,6 +41,9 @@ from socketd.net.wheel import NOWHERE
 #: One receive takes no more, so that a connection has its turn and others too.  As
 #: much as malloc(3) gives without mapping memory anew each time (from 128 KiB on).
 RECEIVE_SIZE = 128 * 1024 - 256
+
+#: What is said where memory does not suffice to receive.
+NO_MEMORY = "no memory to receive"
 
 # Made once: a failure costs as much as a whole connection else.
 _DONE = Failure(main.CONNECTION_DONE)
@@ -177,6 +180,10 @@ class StreamConnection(Outgoing, Handle):
             return
         except OSError:
             self.connectionLost(_DONE if self._discarding else LOST)
+            return
+        except MemoryError:
+            self.site.emit(PROTOCOL_FAILED, peer=self.peer, error=NO_MEMORY)
+            self.abortConnection()
             return
         if not data:
             self._end_of_input()
@@ -332,6 +339,14 @@ class StreamConnection(Outgoing, Handle):
         Whom the door was asked about: a family, and an address of it.
         """
         return self._peer_family, self._peer
+
+    def catch_up(self) -> None:
+        """
+        Send and receive once what can be, without waiting for the reactor's word.
+        """
+        if self._buffer is not None:
+            self.doWrite()
+        self.doRead()
 
     def conclude(self) -> None:
         """

@@ -22,8 +22,12 @@ from zope.interface import implementer
 from socketd.net.addresses import describe, host_of
 from socketd.net.guard import REPLY_SIZE, Guard
 from socketd.net.mmsg import BATCH, MAX_SIZE
-from socketd.net.port import Port
+from socketd.net.port import EXHAUSTED, Port
 from socketd.net.site import Site
+
+#: How long to wait when the system has no memory left (seconds); whoever asks by
+#: datagram does not wait long.
+RECEIVE_PAUSE = 0.1
 
 
 @frozen(eq=False)
@@ -99,13 +103,14 @@ class DatagramPort(Port):
         """
         Receive what waits, as far as one turn goes.
         """
+        try:
+            self._receive_all()
+        except (OSError, MemoryError) as problem:
+            self._stop_reading(problem)
+
+    def _receive_all(self) -> None:
         for _ in range(BATCH):
-            try:
-                data, source = self._socket.recvfrom(MAX_SIZE)
-            except OSError:
-                # Nothing is left; or the kernel reports that an earlier answer
-                # did not arrive, which concerns nobody here.
-                return
+            data, source = self._socket.recvfrom(MAX_SIZE)
             self._site.tally.datagrams_received += 1
             reason = self._judge(source)
             if reason is None:
@@ -114,6 +119,14 @@ class DatagramPort(Port):
                 self._deliver(data, source)
             else:
                 self._site.tally.datagrams_dropped[reason] += 1
+
+    def _stop_reading(self, problem: OSError | MemoryError) -> None:
+        """
+        Nothing is left; or the kernel reports that an earlier answer did not arrive,
+        which concerns nobody here; or there is no memory, and will not be at once.
+        """
+        if isinstance(problem, MemoryError) or problem.errno in EXHAUSTED:
+            self.pause(RECEIVE_PAUSE)
 
     def _judge(self, source: Any) -> str | None:
         """

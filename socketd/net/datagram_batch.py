@@ -106,8 +106,8 @@ class BatchedDatagramPort(DatagramPort):
         messages = self._messages
         try:
             found = messages.receive(self._socket.fileno())
-        except OSError:
-            # Nothing is left, or an earlier answer did not arrive.
+        except OSError as problem:
+            self._stop_reading(problem)
             return
         lengths: Sequence[int] = found[3::4]
         names: Sequence[bytes] = self._names[len(lengths)].unpack_from(messages.names)
@@ -115,7 +115,10 @@ class BatchedDatagramPort(DatagramPort):
             names, lengths = self._cut(names, lengths, found)
         self._site.tally.datagrams_received += len(lengths)
         self._found, self._queued = found, 0
-        self._deliver_all(names, lengths)
+        try:
+            self._deliver_all(names, lengths)
+        except MemoryError as problem:
+            self._stop_reading(problem)
         self._current = None
         self._flush()
 

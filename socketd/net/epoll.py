@@ -155,6 +155,13 @@ class EpollSet:
         """
         Serve what is ready.
         """
+        try:
+            self._serve_all()
+        except MemoryError:
+            # Not even a complaint was to be had; the next turn may have more.
+            pass
+
+    def _serve_all(self) -> None:
         descriptors = self._descriptors
         end, patience = self._clock() + SLICE, 0.0
         while True:

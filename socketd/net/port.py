@@ -6,14 +6,19 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from errno import EMFILE, ENFILE, ENOBUFS, ENOMEM
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IDelayedCall
 from twisted.python.failure import Failure
 
 from socketd.net.addresses import to_address
 from socketd.net.site import Site
+
+
+#: What the system says when it has no descriptor or memory left.
+EXHAUSTED = (EMFILE, ENFILE, ENOBUFS, ENOMEM)
 
 
 class Port:
@@ -24,6 +29,7 @@ class Port:
     """
 
     stopping: Callable[[], None] | None = None
+    _retry: IDelayedCall | None = None
 
     def __init__(self, reactor: Any, sock: socket.socket, site: Site) -> None:
         self._reactor = reactor
@@ -41,7 +47,7 @@ class Port:
                 self.stopping()
             self._reactor.removeReader(self)
             self._socket.close()
-            self.closed()
+            self._end()
         stopped.callback(None)
         return stopped
 
@@ -50,6 +56,23 @@ class Port:
         Serve no new peer, though the socket stays open for another port.
         """
         self._reactor.removeReader(self)
+        self._end()
+
+    def pause(self, seconds: float) -> None:
+        """
+        Leave what waits to the kernel, until the system may have room again.
+        """
+        self._reactor.removeReader(self)
+        self._retry = self._reactor.callLater(seconds, self._resume)
+
+    def _resume(self) -> None:
+        self._retry = None
+        self._reactor.addReader(self)
+
+    def _end(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
         self.closed()
 
     def closed(self) -> None:

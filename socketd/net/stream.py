@@ -4,13 +4,13 @@ Ports that accept connections (TCP and UNIX).
 
 from __future__ import annotations
 
+import os
 import socket
-from errno import ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPERM, EPROTO
+from errno import ECONNABORTED, ENOMEM, EPERM, EPROTO
 from typing import Any
 
 from attrs import frozen
 from twisted.internet.interfaces import (
-    IDelayedCall,
     IListeningPort,
     ILoggingContext,
     IProtocolFactory,
@@ -35,7 +35,6 @@ ACCEPT_PAUSE = 1.0
 #: While that lasts, it is logged once in so many seconds.
 ACCEPT_LOG_INTERVAL = 10.0
 
-_EXHAUSTED = (EMFILE, ENFILE, ENOBUFS, ENOMEM)
 _ACCEPT_AGAIN = (ECONNABORTED, EPERM, EPROTO)
 
 
@@ -72,7 +71,6 @@ class StreamPort(Port):
         super().__init__(reactor, sock, site)
         self._factory = factory
         self._terms = terms
-        self._retry: IDelayedCall | None = None
         self._waits = False
         self._logged = float("-inf")
 
@@ -87,9 +85,6 @@ class StreamPort(Port):
         """
         Wait for nothing any more.
         """
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
         if self._waits:
             self._waits = False
             self._site.door.capacity.forget(self._room)
@@ -99,6 +94,12 @@ class StreamPort(Port):
         """
         Accept what waits, as far as one turn goes.
         """
+        try:
+            self._accept_all()
+        except MemoryError:
+            self._pause(OSError(ENOMEM, os.strerror(ENOMEM)))
+
+    def _accept_all(self) -> None:
         capacity = self._site.door.capacity
         for _ in range(MAX_ACCEPTS):
             if capacity.is_full:
@@ -150,7 +151,13 @@ class StreamPort(Port):
 
     def _serve(self, sock: socket.socket, peer: Any, entrance: Entrance | None) -> None:
         sock.setblocking(False)
-        connection = StreamConnection(self._reactor, sock, peer, self._site, entrance)
+        try:
+            connection = StreamConnection(self._reactor, sock, peer, self._site, entrance)
+        except MemoryError:
+            sock.close()
+            if entrance is not None:
+                entrance.leave()
+            raise
         try:
             protocol = self._factory.buildProtocol(connection.getPeer())
         except Exception as problem:
@@ -169,13 +176,8 @@ class StreamPort(Port):
         Wait until the system may have room again; what waits is not lost.
         """
         self._site.tally.accepts_failed += 1
-        self._reactor.removeReader(self)
-        self._retry = self._reactor.callLater(ACCEPT_PAUSE, self._resume)
+        self.pause(ACCEPT_PAUSE)
         now = self._reactor.seconds()
         if now - self._logged >= ACCEPT_LOG_INTERVAL:
             self._logged = now
             self._site.emit(ACCEPT_FAILED, error=problem.strerror, seconds=ACCEPT_PAUSE)
-
-    def _resume(self) -> None:
-        self._retry = None
-        self._reactor.addReader(self)

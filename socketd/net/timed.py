@@ -86,6 +86,11 @@ class Timed:
         self._note(now)
         found = self._find_overdue(now)
         if found:
+            # A process that was stopped may not have come to what the peer has done.
+            self.catch_up()
+            self._note(now)
+            found = self._find_overdue(now) if self.connected else ""
+        if found:
             self._end_overdue(found)
         if self.connected and not self._aborting:
             self._look_again(now)
@@ -157,6 +162,12 @@ class Timed:
         """
         self._grace_ends, self._seen_sent = now + CLOSE_GRACE, self.bytes_sent
         self.site.wheel.put(self, self._grace_ends)
+
+    def catch_up(self) -> None:
+        """
+        Send and receive once what can be, without waiting for the reactor's word.
+        """
+        raise NotImplementedError
 
     def hang_up(self) -> None:
         """

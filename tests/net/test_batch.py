@@ -170,6 +170,21 @@ class EpollSetTests(SynchronousTestCase):
         self.assertEqual(self.set.getReaders(), [good])
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
+    def test_no_memory(self) -> None:
+        """
+        Where memory does not even suffice for the complaint, the set lives on.
+        """
+        ours, theirs = socket.socketpair()
+        self.addCleanup(ours.close)
+        self.addCleanup(theirs.close)
+        descriptor = mock.Mock(spec=("fileno", "doRead", "logPrefix"))
+        descriptor.fileno.return_value = ours.fileno()
+        descriptor.doRead.side_effect = descriptor.logPrefix.side_effect = MemoryError
+        self.set.addReader(descriptor)
+        theirs.send(b"x")
+        self.set.doRead()
+        self.assertEqual(self.set.removeAll(), [descriptor])
+
     def test_removed_by_another(self) -> None:
         """
         A descriptor that an earlier one of the same round removed is not served.

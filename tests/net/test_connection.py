@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import socket
 from typing import Any
+from unittest import mock
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
@@ -19,6 +20,7 @@ from twisted.internet.interfaces import (
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from socketd.net import connection
 from socketd.net.connection import HIGH_WATER, RECEIVE_SIZE
 from socketd.net.timed import CLOSE_GRACE
 from socketd.net.wheel import TICK
@@ -501,6 +503,24 @@ class FailingProtocolTests(ConnectionTestCase):
         facts = dict(self.events)["protocol_failed"]
         self.assertEqual(facts["error"], "ValueError: a fault of the protocol")
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+
+class MemoryTests(ConnectionTestCase):
+    """
+    Memory does not suffice to receive.
+    """
+
+    def test_receive(self) -> None:
+        """
+        The connection is reset, and one event says why.
+        """
+        self.peer.send(b"x")
+        with mock.patch.object(connection, "read", side_effect=MemoryError):
+            self.reactor.turn()
+        self.reactor.turn()
+        self.assertRaises(ConnectionResetError, self.peer.recv, 1)
+        (facts,) = (facts for name, facts in self.events if name == "protocol_failed")
+        self.assertEqual(facts["error"], connection.NO_MEMORY)
 
 
 class ObservedTests(ConnectionTestCase):

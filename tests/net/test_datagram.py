@@ -4,9 +4,12 @@ Tests of C{socketd.net.datagram}, C{datagram_batch} and C{mmsg}.
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import socket
 from typing import Any
+from unittest import mock
 
 from twisted.internet.interfaces import IListeningPort, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol
@@ -14,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from socketd.net import mmsg
-from socketd.net.datagram import DatagramPort
+from socketd.net.datagram import RECEIVE_PAUSE, DatagramPort
 from socketd.net.datagram_batch import MAX_KNOWN, BatchedDatagramPort, datagram_port
 from socketd.net.mmsg import BATCH
 from tests.net.fakes import DatagramRecorder, HandReactor, make_site
@@ -239,6 +242,71 @@ class DatagramPortTests(SynchronousTestCase):
         self.successResultOf(self.port.stopListening())
         self.assertEqual((self.port.fileno(), self.reactor.readers), (-1, []))
 
+    def test_no_memory(self) -> None:
+        """
+        Where memory does not suffice to hand a datagram on, it is lost, and the port
+        pauses and serves the next ones.
+        """
+        client = self.client(self.serve())
+        with mock.patch.object(self.port, "_judge", side_effect=MemoryError):
+            client.send(b"x")
+            self.reactor.turn()
+        self.assertNotIn(self.port, self.reactor.readers)
+        client.send(b"y")
+        self.reactor.advance(RECEIVE_PAUSE)
+        self.reactor.turn()
+        self.assertEqual(self.answers(client), [b"y"])
+
+    def refuse(self, number: int) -> None:
+        """
+        Have the system refuse to receive, once.
+        """
+        self.port._socket = FailingSocket(self.port._socket, number)
+
+    def test_exhausted(self) -> None:
+        """
+        Without memory it pauses instead of asking again and again, and serves what
+        waited afterwards; a port that is stopped meanwhile stays so.
+        """
+        client = self.client(self.serve())
+        for number in (errno.ENOBUFS, errno.ENOMEM):
+            client.send(b"x")
+            self.refuse(number)
+            self.reactor.turn()
+            self.assertNotIn(self.port, self.reactor.readers)
+            self.assertEqual(self.answers(client), [])
+            self.reactor.advance(RECEIVE_PAUSE)
+            self.reactor.turn()
+            self.assertEqual(self.answers(client), [b"x"])
+        client.send(b"x")
+        self.refuse(errno.ENOMEM)
+        self.reactor.turn()
+        self.port.stopListening()
+        self.reactor.advance(RECEIVE_PAUSE)
+        self.assertEqual(self.reactor.readers, [])
+
+
+class FailingSocket:
+    """
+    A socket whose first receive fails.
+    """
+
+    def __init__(self, sock: Any, number: int) -> None:
+        self._sock = sock
+        self._number = number
+
+    def recvfrom(self, size: int) -> Any:
+        """
+        Fail, or receive.
+        """
+        number, self._number = self._number, 0
+        if number:
+            raise OSError(number, os.strerror(number))
+        return self._sock.recvfrom(size)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
 
 class BatchedDatagramPortTests(DatagramPortTests):
     """
@@ -246,6 +314,19 @@ class BatchedDatagramPortTests(DatagramPortTests):
     """
 
     port_class = BatchedDatagramPort
+
+    def refuse(self, number: int) -> None:
+        """
+        Have the system refuse to receive, once.
+        """
+        real = mmsg._recvmmsg
+
+        def fail(*arguments: Any) -> int:
+            self.patch(mmsg, "_recvmmsg", real)
+            ctypes.set_errno(number)
+            return -1
+
+        self.patch(mmsg, "_recvmmsg", fail)
 
     def test_chosen(self) -> None:
         """

@@ -5,13 +5,16 @@ Tests of C{socketd.net.stream}.
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from typing import Any
+from unittest import mock
 
 from twisted.internet.interfaces import IListeningPort
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from socketd.net import stream
 from socketd.net.stream import ACCEPT_LOG_INTERVAL, ACCEPT_PAUSE, MAX_ACCEPTS, StreamPort
 from tests.net.fakes import HandReactor, OneFactory, Recorder, make_site
 
@@ -121,6 +124,25 @@ class StreamPortTests(SynchronousTestCase):
             self.reactor.turn()
             self.assertEqual(len(self.factory.made), made + 1)
         self.assertEqual(self.site.tally.accepts_failed, 4)
+
+    def test_no_memory(self) -> None:
+        """
+        Where memory does not suffice for a connection, this one is closed, nobody is
+        counted, and the port pauses; it serves the next one.
+        """
+        entrance = mock.Mock()
+        self.patch(self.port, "_let_in", lambda peer: (None, entrance))
+        with mock.patch.object(stream, "StreamConnection", side_effect=MemoryError):
+            peer = self.connect()
+            self.reactor.turn()
+        self.assertEqual(peer.recv(1), b"")
+        entrance.leave.assert_called_once_with()
+        self.assertNotIn(self.port, self.reactor.readers)
+        self.assertEqual(self.named("accept_failed")[0]["error"], os.strerror(errno.ENOMEM))
+        self.connect()
+        self.reactor.advance(ACCEPT_PAUSE)
+        self.reactor.turn()
+        self.assertEqual(len(self.factory.made), 1)
 
     def test_exhausted_is_logged_once(self) -> None:
         """

@@ -66,6 +66,49 @@ class DeadlineTests(DeadlineTestCase):
         self.assertEqual(read_all(self.peer), (b"", True))
         self.assertEqual(self.site.tally.overdue, {FIRST_BYTE: 1})
 
+    def test_stopped(self) -> None:
+        """
+        What came while the process was stopped counts, though a timer is due first; who
+        was silent all the time is closed.
+        """
+        self.connect(idle=4, first_byte=2)
+        self.peer.send(b"x")
+        self.reactor.advance(60)
+        self.assertEqual(read_all(self.peer), (b"X", False))
+        self.assertEqual(self.site.tally.overdue, {})
+        self.reactor.advance(60)
+        self.reactor.turn()
+        self.assertEqual(read_all(self.peer), (b"", True))
+        self.assertEqual(self.site.tally.overdue, {IDLE: 1})
+
+    def test_stopped_while_owing(self) -> None:
+        """
+        A peer that read on while the process was stopped has not stalled.
+        """
+        self.connect(stall=4)
+        self.peer.send(b"x")
+        self.reactor.turn()
+        self.connection.write(BIG)
+        self.wait(0.5)
+        taken = len(read_all(self.peer)[0])
+        self.reactor.advance(60)
+        self.assertEqual(self.site.tally.overdue, {})
+        self.assertGreater(len(read_all(self.peer)[0]), 0)
+        self.assertLess(taken, len(BIG))
+
+    def test_gone_while_stopped(self) -> None:
+        """
+        A peer that closed meanwhile is closed, and not overdue.
+        """
+        self.connect(idle=4)
+        self.peer.send(b"x")
+        self.reactor.turn()
+        self.assertEqual(self.peer.recv(2), b"X")
+        self.peer.close()
+        self.reactor.advance(60)
+        self.reactor.turn()
+        self.assertEqual((self.said(), self.site.tally.overdue), (["closed"], {}))
+
     def test_first_byte_came(self) -> None:
         """
         A peer that has said something may be silent as long as nothing else limits it.
