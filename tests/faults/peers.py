@@ -1,0 +1,240 @@
+"""
+Peers that do what they may not, and honest ones beside them.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import statistics
+import struct
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from threading import Condition, Event, Thread
+from typing import Any
+
+from tests.faults import figures
+from tests.faults.exchanges import scraped
+from tests.system.running import DEADLINE, Daemon, SystemCase, read_exactly
+from tests.system.test_door import ask, silent
+
+#: Connections of one state that are open at once.
+BATCH = 50
+
+#: What each of them sends, where it sends anything.
+HALF = b"whole\nhalf"
+LINES = b"line upon line\n" * 40
+
+STORM_INI = """
+[socketd]
+http = tcp:0
+[upper]
+listen = tcp:0:interface=127.0.0.1
+framing = line
+log_connections = no
+"""
+
+
+class Honest:
+    """
+    Somebody who asks again and again and looks at each answer, inside C{with}.
+
+    @ivar taken: how long each answer took (seconds).
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.taken: list[float] = []
+        self._sock = sock
+        self._ended = Event()
+        self._answered = Condition()
+        self._problem: BaseException | None = None
+        self._thread = Thread(target=self._exchange, daemon=True)
+
+    def _exchange(self) -> None:
+        try:
+            while not self._ended.is_set():
+                self.ask()
+        except BaseException as problem:
+            with self._answered:
+                self._problem = problem
+                self._answered.notify_all()
+
+    def ask(self) -> None:
+        """
+        Ask once.
+        """
+        began = time.perf_counter()
+        question = b"%d?\n" % len(self.taken)
+        answer = ask(self._sock, question)
+        assert answer == question, answer
+        with self._answered:
+            self.taken.append(time.perf_counter() - began)
+            self._answered.notify_all()
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        """
+        Wait until he has been answered often enough; his problem is ours.
+        """
+        with self._answered:
+            found = self._answered.wait_for(lambda: self._problem or condition(), DEADLINE)
+        if self._problem is not None:
+            raise self._problem
+        assert found, f"{len(self.taken)} answers are all"
+
+    def median(self, first: int = 0) -> float:
+        """
+        Say how long an answer takes (seconds), from some answer on.
+        """
+        return statistics.median(self.taken[first:])
+
+    def __enter__(self) -> Honest:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *problem: Any) -> None:
+        self._ended.set()
+        self._thread.join(DEADLINE)
+        if self._problem is not None:
+            raise self._problem
+
+
+class PeersCase(SystemCase):
+    """
+    A daemon on loopback that can be asked what it has counted.
+    """
+
+    def figure(self, daemon: Daemon, name: str, **labels: str) -> float:
+        """
+        Ask for one figure; nothing was counted where it is not told.
+        """
+        with daemon.connect("http") as sock:
+            written = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
+            return scraped(sock).get(f"socketd_{name}{{{written}}}", 0.0)
+
+    def wait_for_figure(
+        self, daemon: Daemon, name: str, expected: float, **labels: str
+    ) -> None:
+        """
+        Ask until the figure is what it should be; a page is old when it comes again soon.
+        """
+        end = time.monotonic() + DEADLINE
+        while (found := self.figure(daemon, name, **labels)) != expected:
+            self.assertLess(time.monotonic(), end, f"{name} {labels}: {found}, not {expected}")
+
+
+class StormCase(PeersCase):
+    """
+    Connections that end with a reset in every state.
+    """
+
+    def check_storm(self, count: int) -> None:
+        """
+        Have so many come and go; check that nobody else notices.
+        """
+        with self.daemon(STORM_INI) as daemon, daemon.connect("upper") as sock:
+            honest = Honest(sock)
+            honest.ask()
+            # Counted now: whoever asks for a figure is a peer, too.
+            descriptors, text = self.descriptors(daemon), daemon.output.text
+            began = time.monotonic()
+            with honest:
+                received = sum(self.storm(daemon, count))
+                seconds = time.monotonic() - began
+                self.wait_for_figure(daemon, "connections_open", 1, service="upper")
+            received += sum(len(b"%d?\n" % number) for number in range(len(honest.taken)))
+            self.wait_for_figure(daemon, "connections_total", count + 1, service="upper")
+            self.wait_for_figure(daemon, "received_bytes_total", received, service="upper")
+            self.wait_for_descriptors(daemon, descriptors)
+            self.assertEqual(daemon.output.text, text)
+        figures.note(
+            self,
+            f"{count} resets in {seconds:.1f} s; meanwhile {len(honest.taken)} answers, one in"
+            f" {1e6 * honest.median():.0f} us",
+        )
+
+    def descriptors(self, daemon: Daemon) -> int:
+        """
+        Count what the daemon has open.
+        """
+        return len(os.listdir(f"/proc/{daemon.pid}/fd"))
+
+    def wait_for_descriptors(self, daemon: Daemon, expected: int) -> None:
+        """
+        Wait until so many are open, and no more.
+        """
+        end = time.monotonic() + DEADLINE
+        while (found := self.descriptors(daemon)) != expected:
+            self.assertLess(time.monotonic(), end, f"{found} descriptors, not {expected}")
+
+    def storm(self, daemon: Daemon, count: int) -> Iterator[int]:
+        """
+        Come and go in each of four states in turn.
+
+        @return: how many bytes each batch has sent.
+        """
+        states = (self.waiting, self.accepted, self.amid, self.unread)
+        for start in range(0, count, len(states) * BATCH):
+            size = min(BATCH, (count - start) // len(states))
+            for state in states:
+                with ExitStack() as stack:
+                    yield state(daemon, stack, size)
+
+    def waiting(self, daemon: Daemon, stack: ExitStack, size: int) -> int:
+        """
+        Reset what the daemon has not accepted yet: it is stopped.
+        """
+        os.kill(daemon.pid, signal.SIGSTOP)
+        try:
+            resets(self.come(daemon, stack, size))
+        finally:
+            os.kill(daemon.pid, signal.SIGCONT)
+        return 0
+
+    def accepted(self, daemon: Daemon, stack: ExitStack, size: int) -> int:
+        """
+        Reset what has just come.
+        """
+        for sock in self.come(daemon, stack, size):
+            resets([sock])
+        return 0
+
+    def amid(self, daemon: Daemon, stack: ExitStack, size: int) -> int:
+        """
+        Reset in the middle of a message, of which the daemon has the first half.
+        """
+        socks = self.come(daemon, stack, size)
+        for sock in socks:
+            sock.sendall(HALF)
+        for sock in socks:
+            self.assertEqual(read_exactly(sock, 6), b"WHOLE\n")
+        resets(socks)
+        return size * len(HALF)
+
+    def unread(self, daemon: Daemon, stack: ExitStack, size: int) -> int:
+        """
+        Reset when answers have come, and were not read.
+        """
+        socks = self.come(daemon, stack, size)
+        for sock in socks:
+            sock.sendall(LINES)
+        for sock in socks:
+            self.assertFalse(silent(sock, DEADLINE))
+        resets(socks)
+        return size * len(LINES)
+
+    def come(self, daemon: Daemon, stack: ExitStack, size: int) -> list[socket.socket]:
+        """
+        Connect so many.
+        """
+        return [stack.enter_context(daemon.connect("upper")) for _ in range(size)]
+
+
+def resets(socks: Iterable[socket.socket]) -> None:
+    """
+    Close with a reset.
+    """
+    for sock in socks:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.close()

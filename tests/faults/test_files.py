@@ -1,0 +1,306 @@
+"""
+Files that cannot be read or written: configurations, certificates, the log, and those of
+the machine.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from statistics import median
+from threading import Thread
+
+from socketd.settings.load import MAX_FILE_BYTES
+from tests.certificates import FUTURE, PAST, Made, issued, write_private
+from tests.faults import figures
+from tests.faults.surroundings import (
+    INI,
+    FaultCase,
+    answers,
+    free_port,
+    mounted,
+    repeated,
+    until,
+)
+from tests.system.namespaces import Namespace
+from tests.system.running import DEADLINE, Daemon, Output, in_thread, read_exactly
+from tests.system.test_tls import NAME, der, dial, shown
+
+#: The status of a configuration that is refused (sysexits.h).
+BAD_CONFIG = 78
+
+#: A small pipe (bytes); one of a page would have room only when it is empty.
+SMALL = 8192
+
+#: How long an answer may take while the log is stuck (seconds): the log waits 20 ms at
+#: most in each second; the machine may be busy.
+PROMPT = 0.5
+
+#: Answers that are timed.
+ASKED = 300
+
+#: A reader of the log takes a page, and then does other things for so long (seconds).
+PAUSE = 0.015
+
+LOGGING = """
+[echo]
+listen = unix:{directory}/echo.sock
+log_messages = text
+"""
+
+
+class RefusedReloadTests(FaultCase):
+    """
+    A configuration that cannot be used, at a reload.
+    """
+
+    def setUp(self) -> None:
+        """
+        Write a configuration with a certificate.
+        """
+        super().setUp()
+        self.made = issued(NAME)
+        self.put(self.made)
+        self.ini = INI.format(directory=self.directory, port=free_port())
+        self.ini += "[secure]\nprotocol = echo\nlisten = tls:0:interface=127.0.0.1\n"
+        self.ini += f"tls_certificate = {self.directory}/server.pem\n"
+
+    def put(self, made: Made, key: Made | None = None, end: int | None = None) -> None:
+        """
+        Put a certificate and a key in the place of the old ones.
+        """
+        data = made.pem() + (key or made).key_pem()
+        write_private(f"{self.directory}/server.pem", data[:end])
+
+    def check(self, breakages: dict[str, Callable[[], object]]) -> None:
+        """
+        Break something, have it read, and see that nothing changes, for each complaint.
+        """
+        with self.start(self.ini) as daemon, daemon.connect("echo") as stays:
+            with dial(daemon, "secure") as secure:
+                for complaint, spoil in breakages.items():
+                    spoil()
+                    ended = self.subcommand("reload")
+                    self.assertEqual(ended.status, BAD_CONFIG, complaint)
+                    self.assertRegex(ended.errors, complaint)
+                    self.served(stays)
+                    self.served(secure)
+                    self.assertTrue(answers(f"{self.directory}/echo.sock"))
+                    with dial(daemon, "secure") as fresh:
+                        self.assertEqual(shown(fresh), der(self.made))
+                self._mend(daemon)
+
+    def _mend(self, daemon: Daemon) -> None:
+        """
+        What is good again is taken.
+        """
+        file = self.directory / "socketd.ini"
+        if file.is_dir():
+            file.rmdir()
+        else:
+            file.unlink(missing_ok=True)
+        self.write("socketd.ini", self.ini)
+        # Its name is the clients' to judge.
+        made = issued("elsewhere.example.org")
+        self.put(made)
+        self.assertEqual(self.subcommand("reload").status, 0)
+        with dial(daemon, "secure", _trusting_anybody()) as fresh:
+            self.assertEqual(shown(fresh), der(made))
+
+    @in_thread
+    def test_configurations(self) -> None:
+        """
+        A file that is wrong, too large, not UTF-8, unreadable, gone, or a directory is
+        refused with its complaint, and what there was serves on.
+        """
+        file = self.directory / "socketd.ini"
+
+        def link() -> None:
+            file.unlink()
+            file.symlink_to("/proc/self/mem")
+
+        large = self.ini + "#" * MAX_FILE_BYTES
+        self.check(
+            {
+                "did you mean echo": lambda: file.write_text(self.ini.replace("[echo]", "[ehco]")),
+                "is larger than 1048576": lambda: file.write_text(large),
+                r"is not UTF-8 text \(byte 0xff\)": lambda: file.write_bytes(b"[echo]\n\xff"),
+                "Input/output error": link,
+                "No such file": file.unlink,
+                "Is a directory": file.mkdir,
+            }
+        )
+
+    @in_thread
+    def test_certificates(self) -> None:
+        """
+        So is a certificate that is cut off, another one's, expired, of the future, or
+        gone; one for another name is taken.
+        """
+        file = self.directory / "server.pem"
+        self.check(
+            {
+                "is cut off": lambda: self.put(self.made, end=-70),
+                "is not the key of": lambda: self.put(self.made, issued(NAME, number=1)),
+                "expired at 2021": lambda: self.put(issued(NAME, end=PAST)),
+                "valid from 2048": lambda: self.put(issued(NAME, begin=FUTURE)),
+                "No such file": file.unlink,
+            }
+        )
+
+
+def _trusting_anybody() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+class StuckLogTests(FaultCase):
+    """
+    Standard output is a pipe, and whoever should read it does not, or slowly.
+    """
+
+    def check(self, note: str, meanwhile: Callable[[int], None]) -> str:
+        """
+        Ask one peer again and again while others have lines logged.
+
+        @param meanwhile: reads the pipe, in a thread, until C{over}.
+        @return: what is in the pipe in the end.
+        """
+        self.over = False
+        readable, writable = os.pipe()
+        fcntl.fcntl(writable, fcntl.F_SETPIPE_SZ, SMALL)
+        daemon = self.start(LOGGING.format(directory=self.directory), stdout=writable)
+        os.close(writable)
+        path = f"{self.directory}/echo.sock"
+        until(lambda: answers(path))
+        reader = Thread(target=meanwhile, args=(readable,))
+        reader.start()
+        try:
+            with repeated(lambda: answers(path, b"y" * 100)) as problems:
+                taken = [self._asked(path) for _ in range(ASKED)]
+            self.assertEqual(problems, [])
+            text = (
+                f"{note}: an answer takes {1000 * median(taken):.1f} ms (median),"
+                f" {1000 * max(taken):.0f} ms (slowest)"
+            )
+            figures.note(self, text)
+            self.assertLess(max(taken), PROMPT)
+        finally:
+            self.over = True
+            reader.join(DEADLINE)
+        # What the daemon says at its end does not wait for long, either.
+        until(lambda: not _emptied(readable))
+        output = Output(readable)
+        daemon.ask_to_stop()
+        self.assertEqual(daemon.wait(), 0)
+        output.join()
+        self.assertEqual(daemon.errors.text, "")
+        return output.text
+
+    def _asked(self, path: str) -> float:
+        began = time.monotonic()
+        self.assertTrue(answers(path))
+        return time.monotonic() - began
+
+    @in_thread
+    def test_nobody_reads(self) -> None:
+        """
+        Where nobody reads, peers are answered as ever; lines are lost, and how many is
+        said when there is room.
+        """
+        text = self.check("nobody reads", lambda descriptor: None)
+        self.assertRegex(text, r"(?m)\d+ lines of the log could not be written$")
+
+    @in_thread
+    def test_slow_reader(self) -> None:
+        """
+        Peers are answered as ever where somebody reads slowly, too.
+        """
+
+        def read(descriptor: int) -> None:
+            while not self.over:
+                if select.select([descriptor], [], [], 0)[0]:
+                    os.read(descriptor, SMALL)
+                select.select([], [], [], PAUSE)
+
+        self.check("somebody reads slowly", read)
+
+
+def _emptied(descriptor: int) -> bytes:
+    """
+    Read what a pipe has; nothing is the sign that it is empty, as it has a writer.
+    """
+    os.set_blocking(descriptor, False)
+    try:
+        return os.read(descriptor, SMALL)
+    except BlockingIOError:
+        return b""
+    finally:
+        os.set_blocking(descriptor, True)
+
+
+class BareTests(FaultCase):
+    """
+    A machine that has next to nothing.
+    """
+
+    @in_thread
+    def test_bare(self) -> None:
+        """
+        The daemon starts and serves without any environment, in a read-only directory
+        that has its configuration, without names of hosts or servers that know them.
+        """
+        here = self.directory
+        hide = "[ ! -e {0} ] || mount --bind /dev/null {0}"
+        before = mounted(
+            f"mount --bind {here} {here}",
+            f"mount -o remount,bind,ro {here}",
+            *(hide.format(f"/etc/{name}") for name in ("resolv.conf", "hosts", "nsswitch.conf")),
+        )
+        ini = "[reply]\nlisten = tcp:0:interface=127.0.0.1\nreply = é\n"
+        with self.start(ini, before, env={}) as daemon, daemon.connect("reply") as sock:
+            sock.sendall(b"hello")
+            self.assertEqual(read_exactly(sock, 2), "é".encode())
+            mounts = self._read(daemon, "mountinfo")
+            self.assertRegex(mounts, rf"(?m) {here} ro\b")
+            self.assertIn(" /etc/resolv.conf ", mounts)
+            self.assertNotIn("PATH=", self._read(daemon, "environ"))
+
+    @in_thread
+    def test_no_ipv6(self) -> None:
+        """
+        Without IPv6 the daemon says which optional listeners it does without, and serves
+        the others; with one that is not optional it says why it does not start, and
+        leaves nothing bound.
+        """
+        network = Namespace()
+        self.addCleanup(network.close)
+        network.run("sh", "-c", "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6")
+        listen = "[echo]\nlisten = unix:{0}/echo.sock,\n tcp:7:interface=127.0.0.1,\n"
+        listen += " tcp6:7:interface=\\:\\:1{1},\n udp6:7:interface=\\:\\:1{1}\n"
+        with self.start(listen.format(self.directory, ":optional=yes"), network.command) as daemon:
+            daemon.output.find(r"echo does without tcp6 \[::1\]:7: Cannot assign requested")
+            daemon.output.find(r"echo does without udp6 \[::1\]:7: Cannot assign requested")
+            self.assertTrue(answers(f"{self.directory}/echo.sock"))
+            with network.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+                sock.connect(("127.0.0.1", 7))
+                self.served(sock)
+        daemon = self.start(listen.format(self.directory, ""), network.command)
+        self.assertEqual(daemon.wait(), 1)
+        complaints = daemon.errors.text.splitlines()
+        self.assertEqual(len(complaints), 2, complaints)
+        for kind, line in zip(("tcp6", "udp6"), complaints):
+            expected = f"[echo] cannot listen at {kind} [::1]:7: Cannot assign requested address"
+            self.assertEqual(line, expected)
+        self.assertFalse((self.directory / "echo.sock").exists())
+
+    def _read(self, daemon: Daemon, name: str) -> str:
+        with open(f"/proc/{daemon.pid}/{name}", encoding="utf-8") as file:
+            return file.read()

@@ -1,0 +1,223 @@
+"""
+What peers and networks may do to the real daemon: what takes seconds to show.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+
+from tests.faults import figures
+from tests.faults.exchanges import CountingCase, ExchangeCase
+from tests.faults.network import Weather
+from tests.faults.peers import StormCase
+from tests.system.namespaces import Namespace
+from tests.system.running import Daemon, in_thread
+from tests.system.test_door import ask
+
+#: Both ends of a cable.
+HERE, THERE = "192.168.77.1", "192.168.77.2"
+
+CABLE_INI = """
+[socketd]
+http = tcp:9155:interface=127.0.0.1
+[defaults]
+max_per_source = 10000
+udp_rate = 100000/s
+udp_burst = 100000
+[echo]
+listen =
+    tcp:7007:interface=192.168.77.1
+    udp:7007:interface=192.168.77.1
+    tcp:7007:interface=127.0.0.1
+    udp:7007:interface=127.0.0.1
+[all]
+protocol = echo
+listen = udp:7008
+"""
+
+#: How soon an address that is back is served again; a fresh cable may lose the first
+#: packet, and the kernel sends it again after a second (seconds).
+BACK = 5.0
+
+#: Senders without a way back: how many of each kind, and what is odd about them.
+SENDERS = 100
+NO_ROUTE, NO_HOST, NOBODY = "10.99.0.{}", "10.98.0.{}", "192.168.77.{}"
+
+
+class WeatherTests(ExchangeCase):
+    """
+    Streams are complete and end well, datagrams are answered as often as they can be, and
+    the daemon counts what came through.
+    """
+
+    @in_thread
+    def test_loss_1(self) -> None:
+        """
+        Where every hundredth packet is lost in each direction.
+        """
+        self.check_exchanges(Weather(loss=0.01))
+
+    @in_thread
+    def test_order(self) -> None:
+        """
+        Where packets overtake one another, and every tenth one comes twice.
+        """
+        self.check_exchanges(Weather(delay=0.001, jitter=0.01, duplicate=0.1))
+
+    @in_thread
+    def test_small_packets(self) -> None:
+        """
+        Where no packet may be longer than 576 bytes, and datagrams are.
+        """
+        for space in (self.namespace, self.outside):
+            space.run("ip", "link", "set", "air", "mtu", "576")
+        self.check_exchanges(Weather(), size=2000)
+
+
+class ResetTests(StormCase):
+    """
+    A storm of resets.
+    """
+
+    @in_thread
+    def test_storm(self) -> None:
+        """
+        Each of 500 connections is counted, none leaves anything behind, and nobody else
+        notices them; the log does not, either.
+        """
+        self.check_storm(500)
+
+
+class CableCase(CountingCase):
+    """
+    A daemon that serves an interface which may go.
+    """
+
+    def setUp(self) -> None:
+        """
+        Lay the cable.
+        """
+        super().setUp()
+        self.outside = Namespace(self.namespace)
+        self.addCleanup(self.outside.close)
+        self.cable = self.lay()
+
+    def lay(self) -> str:
+        """
+        Lay a cable, and return the name of its interfaces.
+        """
+        return self.namespace.connect(self.outside, f"{HERE}/24", f"{THERE}/24")
+
+    def socket(self, space: Namespace, host: str, kind: int, port: int = 7007) -> socket.socket:
+        """
+        Connect within a namespace.
+        """
+        sock = space.socket(socket.AF_INET, kind)
+        self.addCleanup(sock.close)
+        sock.connect((host, port))
+        return sock
+
+    def check_served(self, space: Namespace, host: str) -> None:
+        """
+        Check that streams and datagrams are.
+        """
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+            with self.socket(space, host, kind) as sock:
+                self.assertEqual(ask(sock, b"hello"), b"hello")
+
+
+class InterfaceTests(CableCase):
+    """
+    An address goes and comes back while it is served.
+    """
+
+    def check_back(self, daemon: Daemon, old: socket.socket) -> None:
+        """
+        Check that all is as before, without a word in the log.
+        """
+        began = time.monotonic()
+        self.check_served(self.outside, HERE)
+        spent = time.monotonic() - began
+        self.assertLess(spent, BACK)
+        with old:
+            self.assertEqual(ask(old, b"still the same"), b"still the same")
+        self.assertNotRegex(daemon.output.text, "#(warn|error|critical)")
+        figures.note(self, f"served again after {spent:.2f} s")
+
+    @in_thread
+    def test_address(self) -> None:
+        """
+        Without its address the daemon serves the others; when it is back, it answers there,
+        and connections go on.
+        """
+        with self.daemon_inside(CABLE_INI) as daemon:
+            daemon.address("all", "udp")
+            old = self.socket(self.outside, HERE, socket.SOCK_STREAM)
+            self.check_served(self.outside, HERE)
+            self.namespace.run("ip", "address", "del", f"{HERE}/24", "dev", self.cable)
+            self.check_served(self.namespace, "127.0.0.1")
+            self.namespace.run("ip", "address", "add", f"{HERE}/24", "dev", self.cable)
+            self.check_back(daemon, old)
+
+    @in_thread
+    def test_interface(self) -> None:
+        """
+        So it is when the whole interface goes, and another one has the address.
+        """
+        with self.daemon_inside(CABLE_INI) as daemon:
+            daemon.address("all", "udp")
+            old = self.socket(self.outside, HERE, socket.SOCK_STREAM)
+            self.check_served(self.outside, HERE)
+            self.namespace.run("ip", "link", "delete", self.cable)
+            self.check_served(self.namespace, "127.0.0.1")
+            self.lay()
+            self.check_back(daemon, old)
+
+
+class UnreachableTests(CableCase):
+    """
+    Datagrams from where no answer can go.
+    """
+
+    def setUp(self) -> None:
+        """
+        Let anybody say he is anybody.
+        """
+        super().setUp()
+        for name in ("all", self.cable):
+            file = f"/proc/sys/net/ipv4/conf/{name}/rp_filter"
+            self.namespace.run("sh", "-c", f"echo 0 >{file}")
+        self.namespace.run("ip", "route", "add", "unreachable", "10.98.0.0/24")
+
+    def senders(self) -> Iterator[tuple[bytes, int]]:
+        """
+        Think of those whom no answer reaches.
+        """
+        for number in range(SENDERS):
+            for network in (NO_ROUTE, NO_HOST, NOBODY):
+                yield socket.inet_aton(network.format(100 + number)), 40000
+
+    @in_thread
+    def test_counted(self) -> None:
+        """
+        An answer that the kernel does not send (ENETUNREACH, EHOSTUNREACH) is counted, one
+        that nobody takes (ECONNREFUSED) or that finds nobody is of no account; nothing is
+        raised or logged, and who can be reached is answered all the time.
+        """
+        forger = self.forger(self.outside)
+        with self.daemon_inside(CABLE_INI) as daemon:
+            daemon.address("all", "udp")
+            honest = self.socket(self.outside, HERE, socket.SOCK_DGRAM, 7008)
+            text = daemon.output.text
+            for sender in self.senders():
+                forger.send(sender, (socket.inet_aton(HERE), 7008), b"%d" % forger.count)
+                with self.outside.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
+                    gone.sendto(b"gone already", (HERE, 7008))
+                question = b"here: %d" % forger.count
+                self.assertEqual(ask(honest, question), question)
+            self.wait_until(lambda: self.sum("datagrams_received") == 9 * SENDERS)
+            self.wait_until(lambda: self.sum("datagrams_unsent") == 2 * SENDERS)
+            self.assertEqual(self.sum("datagrams_sent"), 7 * SENDERS)
+            self.assertEqual(daemon.output.text, text)

@@ -1,0 +1,60 @@
+"""
+Processes that are killed, stopped, and reloaded.
+"""
+
+from __future__ import annotations
+
+import random
+
+from tests.faults.killed import Lives
+from tests.faults.reloads import ReloadCase
+from tests.faults.stopped import StopCase
+from tests.faults.surroundings import FaultCase
+from tests.system.running import in_thread
+
+SEED = 9
+
+
+class KillTests(FaultCase):
+    """
+    kill -9.
+    """
+
+    @in_thread
+    def test_kill(self) -> None:
+        """
+        A daemon that was killed while it started, or served and reloaded under load,
+        serves when it is started again: its old sockets and process number do not
+        keep it from that.
+        """
+        lives = Lives(self, random.Random(SEED))
+        lives.kill(2)
+        lives.check()
+
+
+class StopTests(StopCase):
+    """
+    SIGSTOP and SIGCONT.
+    """
+
+    @in_thread
+    def test_stop(self) -> None:
+        """
+        What came while the daemon was stopped is answered when it goes on, nobody is
+        refused, and only who was silent all the time is closed.
+        """
+        self.check(1.0)
+
+
+class ReloadTests(ReloadCase):
+    """
+    Many reloads.
+    """
+
+    @in_thread
+    def test_reloads(self) -> None:
+        """
+        While fifty reloads alternate between two configurations, nobody is refused or
+        cut; the daemon has no more memory and descriptors than before.
+        """
+        self.check(50)
