@@ -36,6 +36,12 @@ FUTURE = datetime(2048, 1, 1, tzinfo=UTC)
 
 PASSWORD = b"open sesame"
 
+#: What a key may be used for, as cryptography calls it: each has to be said.
+USAGES = (
+    "digital_signature", "content_commitment", "key_encipherment", "data_encipherment",
+    "key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
+)
+
 #: A file that only its owner can read.
 PRIVATE_MODE = 0o600
 
@@ -80,7 +86,7 @@ def authority(name: str = "authority") -> Made:
 @cache
 def _authority(name: str) -> Made:
     key = ec.generate_private_key(ec.SECP256R1())
-    return Made(key, _sign(name, key, name, key, BEGIN, END, (_vouching(),)))
+    return Made(key, _sign(name, key, name, key, BEGIN, END, _vouching()))
 
 
 @cache
@@ -91,7 +97,7 @@ def intermediate() -> Made:
     key = ec.generate_private_key(ec.SECP256R1())
     above = authority()
     return Made(
-        key, _sign("intermediate", key, "authority", above.key, BEGIN, END, (_vouching(),))
+        key, _sign("intermediate", key, "authority", above.key, BEGIN, END, _vouching())
     )
 
 
@@ -162,8 +168,9 @@ def client_context(
     return context
 
 
-def _vouching() -> x509.ExtensionType:
-    return x509.BasicConstraints(ca=True, path_length=None)
+def _vouching() -> tuple[x509.ExtensionType, ...]:
+    usage = dict.fromkeys(USAGES, False) | {"key_cert_sign": True}
+    return x509.BasicConstraints(ca=True, path_length=None), x509.KeyUsage(**usage)
 
 
 def _general_name(name: str) -> x509.GeneralName:
@@ -195,8 +202,12 @@ def _sign(
         .not_valid_before(begin)
         .not_valid_after(end)
     )
-    for extension in extensions:
-        builder = builder.add_extension(extension, critical=False)
+    # From Python 3.13 on, ssl believes only those that RFC 5280 has so, section 4.2.1.
+    own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    above = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())
+    for extension in (*extensions, own, above):
+        is_critical = isinstance(extension, x509.BasicConstraints)
+        builder = builder.add_extension(extension, critical=is_critical)
     return builder.sign(issuer_key, SHA256())
 
 

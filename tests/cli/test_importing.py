@@ -328,11 +328,11 @@ class CommandTests(ImportTestCase):
         for path, reason in (
             ("nowhere", "cannot be read: no such file or directory"),
             ("/dev/null", "is not a regular file"),
-            ("a\0b", "cannot be read: embedded null byte"),
+            ("a\0b", "cannot be read: (stat: )?embedded null"),  # Python 3.13 has the call first
         ):
             status, out, err = self.run_main(path)
             self.assertEqual((status, out), (78, ""))
-            self.assertIn(reason, err)
+            self.assertRegex(err, reason)
             self.assertEqual(err.count("\n"), 2)
 
     def test_several(self) -> None:
