@@ -9,12 +9,14 @@ BUILD := $(BIN)/python -m build --no-isolation
 INSTALL := $(PIP) install --require-hashes --requirement
 
 # ARGS goes to the daemon (make run ARGS=--console), to pip-compile (make lock ARGS=--upgrade)
-# or to the benchmark; TESTS to trial (make test TESTS=tests.test_packaging).
+# or to the benchmark; TESTS to trial (make test TESTS=tests.test_packaging). PYTHONS are those of
+# test-all.
 ARGS ?=
 TESTS ?= tests
+PYTHONS ?= 3.11 3.12 3.13
 
 .DEFAULT_GOAL := help
-.PHONY: help run test interop fuzz faults check docs dist deb system-test lock bench bench-quick clean distclean
+.PHONY: help run test test-all interop fuzz faults soak check docs dist deb system-test lock bench bench-quick clean distclean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -25,7 +27,24 @@ run: $(VENV)/run.stamp ## serve etc/socketd.ini until Ctrl-C; ARGS=--console to 
 
 test: $(VENV)/dev.stamp ## run the tests, or those named by TESTS=
 	@mkdir -p build
-	@$(BIN)/python -m twisted.trial --temp-directory=build/trial $(TESTS)
+	@$(BIN)/python -m twisted.trial \
+	    --temp-directory=build/trial$(patsubst .venv%,%,$(notdir $(VENV))) $(TESTS)
+
+# What is missing is said last, where it is seen.
+test-all: ## run them under each Python of PYTHONS=, in environments of their own
+	@failed=; missing=; for version in $(PYTHONS); do \
+	    python$$version -c 'import ensurepip, venv' 2>/dev/null || \
+	        { missing="$$missing $$version"; continue; }; \
+	    echo "python$$version"; \
+	    $(MAKE) --no-print-directory VENV=.venv-$$version PYTHON=python$$version test || \
+	        failed="$$failed $$version"; \
+	done; \
+	test -z "$$failed" || echo "make: tests failed under Python$$failed"; \
+	for version in $$missing; do \
+	    echo "make: python$$version is missing: apt-get install python$$version-venv; where" \
+	        "the system has none, build it from python.org's source and put it on PATH"; \
+	done; \
+	test -z "$$failed$$missing"
 
 interop: $(VENV)/dev.stamp ## run the clients of tests/interop/packages.txt against the daemon
 	@mkdir -p build
@@ -34,8 +53,11 @@ interop: $(VENV)/dev.stamp ## run the clients of tests/interop/packages.txt agai
 fuzz: $(VENV)/dev.stamp ## any input, any order of events, for two minutes; ARGS=--seconds=600
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
-faults: $(VENV)/dev.stamp ## what goes wrong around a daemon: all of docs/RELIABILITY.md; ARGS=WORDS for some
+faults: $(VENV)/dev.stamp ## what goes wrong around a daemon: all of docs/RELIABILITY.md; ARGS=WORDS
 	@$(BIN)/python -m tests.faults $(ARGS)
+
+soak: $(VENV)/dev.stamp ## ten minutes of load with faults on; ARGS=--seconds=3600 --seed=N
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 check: $(VENV)/dev.stamp ## style, names, types, the API documentation and the environment
 	@mkdir -p build; failed=0; \
@@ -54,7 +76,7 @@ docs: $(VENV)/dev.stamp ## write docs/options.md, manual pages, completions and 
 # A build is as old as its commit, so the same commit gives the same bytes. Without git (a source
 # archive) it is as old as a zip file can be.
 dist deb: export SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),315619200)
-dist: $(VENV)/dev.stamp ## build wheel and source archive into dist/, the same bytes each time
+dist: $(VENV)/dev.stamp ## build wheel, SBOM and source archive into dist/, always the same bytes
 	@rm -rf build/dist dist
 	@mkdir -p build/dist dist
 	@$(BUILD) --sdist --outdir build/dist . >build/dist.log 2>&1 || { cat build/dist.log; exit 1; }
@@ -63,8 +85,9 @@ dist: $(VENV)/dev.stamp ## build wheel and source archive into dist/, the same b
 	@cd build/dist && for tree in socketd-*; do \
 	    tar --sort=name --format=ustar --mtime="@$$SOURCE_DATE_EPOCH" --owner=0 --group=0 \
 	        --numeric-owner -cf - "$$tree" | gzip -9 --no-name >"../../dist/$$tree.tar.gz"; done
-	@umask 022; $(BUILD) --wheel --outdir dist build/dist/socketd-* >build/dist.log 2>&1 || \
-	    { cat build/dist.log; exit 1; }
+	@umask 022; { $(BUILD) --wheel --outdir build/dist build/dist/socketd-* && \
+	    bash packaging/add-sbom $(BIN)/python build/dist/socketd-*.whl dist; } \
+	    >build/dist.log 2>&1 || { cat build/dist.log; exit 1; }
 	@cd dist && sha256sum *
 
 deb: dist ## build the Debian package into dist/, for this machine's Python and architecture
@@ -93,10 +116,10 @@ bench-quick: $(VENV)/dev.stamp ## the same in under a minute, into bench/build/
 
 clean: ## remove what was built; .venv/ stays
 	rm -rf build dist bench/build *.egg-info .mypy_cache _trial_temp* twisted/plugins/dropin.cache
-	find . -name .venv -prune -o -name __pycache__ -prune -exec rm -rf {} +
+	find . -name '.venv*' -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
-distclean: clean ## remove .venv/ too
-	rm -rf $(VENV)
+distclean: clean ## remove .venv/ too, and those of test-all
+	rm -rf $(VENV) .venv-*
 
 # Two steps: what a running daemon needs, and what work on it needs on top. Each is taken again
 # when its lock or the metadata changes.  An editable install leaves data files out.
@@ -116,8 +139,8 @@ $(VENV)/dev.stamp: requirements/dev.txt $(VENV)/run.stamp
 
 # Why no environment can be made here, in one line; empty when one can.
 CANNOT = $(shell \
-    if ! command -v $(PYTHON) >/dev/null; then \
-        echo "$(PYTHON) is missing: apt-get install python3 python3-venv"; \
+    if ! $(PYTHON) -c '' 2>/dev/null; then \
+        echo "$(PYTHON) is missing: apt-get install $(notdir $(PYTHON))-venv"; \
     elif ! $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
         echo "$$($(PYTHON) --version) is too old: make PYTHON=python3.11 (or newer)"; \
     elif ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \

@@ -5,24 +5,55 @@ The frame: what is installed, from which files, with which versions, and by whic
 from __future__ import annotations
 
 import ast
+import csv
+import hashlib
+import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import sysconfig
+import tempfile
+import tomllib
+import venv
+from base64 import urlsafe_b64encode
 from configparser import ConfigParser
 from functools import cache
+from importlib.metadata import distribution
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 from twisted.trial.unittest import SynchronousTestCase
+
+from tests.system.running import Daemon, read_exactly
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "requirements"
 PLUGIN = "twisted/plugins/socketd_plugin.py"
+LOCKS = ["requirements/run.txt", "requirements/dev.txt"]
 
-#: What a wheel is made of, besides the frame itself.
-SOURCES = ["socketd", "twisted", "etc", "docs"]
-FRAME = ["setup.cfg", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE"]
+#: What a checkout has and a commit has not.
+NOT_KEPT = shutil.ignore_patterns(
+    ".git", ".venv*", "build", "dist", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis",
+    "_trial_temp*", "dropin.cache",
+)
+
+#: When the archives of these tests say that they were made (seconds since 1970), and how the bill
+#: of materials writes it.
+EPOCH, TIME = 1700000000, "2023-11-14T22:13:20+00:00"
+
+#: Longer than make, pip or a compiler takes on a busy machine (seconds).
+DEADLINE = 300.0
+
+#: Where a wheel has its bill of materials (PEP 770).
+SBOM = ".dist-info/sboms/socketd.cdx.json"
+
+#: twistd, where only a module of it is there.
+TWISTD = "from twisted.scripts.twistd import run; run()"
 
 #: The distributions whose packages are imported under another name.
 DISTRIBUTIONS = {"OpenSSL": "pyOpenSSL", "zope": "zope.interface"}
@@ -36,8 +67,6 @@ TARGET = re.compile(r"^([a-z][a-z-]*):(?!=)(.*)$", re.MULTILINE)
 
 #: What names the machine or the registry that a lock was made with.
 PLACE = re.compile(r"\S*://\S*|file:\S+|(?<!\S)/\S+|--(?:extra-)?index\S*|--find-links\S*")
-
-BUILD_WHEEL = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
 
 
 def metadata() -> ConfigParser:
@@ -96,25 +125,110 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+def needed() -> dict[str, str]:
+    """
+    Return the versions by name that a daemon runs with: the lock without the build backend.
+    """
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    backend = {re.split("[<>=~!]", line)[0] for line in project["build-system"]["requires"]}
+    return {name: version for name, version in pins("run.txt").items() if name not in backend}
+
+
+def run(*command: str | Path, **how: Any) -> subprocess.CompletedProcess[str]:
+    """
+    Run a command to its end, without what a surrounding make has told its children.
+
+    @param how: arguments of C{subprocess.run}; C{env} is added to the environment.
+    """
+    hidden = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL"}
+    kept = {name: value for name, value in os.environ.items() if name not in hidden}
+    how["env"] = kept | how.get("env", {})
+    return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, **how)
+
+
+def made(*command: str | Path, **how: Any) -> str:
+    """
+    Run a command that must not fail, and return what it prints.
+    """
+    ended = run(*command, **how)
+    if ended.returncode:
+        raise AssertionError(f"{command} failed:\n{ended.stdout}\n{ended.stderr}")
+    return ended.stdout
+
+
+def make_dist(tree: Path, umask: int) -> Path:
+    """
+    Run C{make dist} in a copy of the sources, with the environment of these tests.
+
+    @return: the folder of what was built.
+    """
+    environment = Path(sys.prefix)
+    command = ["make", "-o", f"{environment}/dev.stamp", f"VENV={environment}", "dist"]
+    made(*command, cwd=tree, umask=umask, env={"SOURCE_DATE_EPOCH": str(EPOCH)})
+    return tree / "dist"
+
+
+@cache
+def built() -> tuple[Path, Path]:
+    """
+    Build the archives twice, once for all tests: at two places, of files of different times, with
+    different umasks.
+
+    @return: the two folders.
+    """
+    first, second = Path("first").resolve(), Path("another").resolve()  # in trial's directory
+    shutil.copytree(ROOT, first, ignore=NOT_KEPT)
+    shutil.copytree(first, second, copy_function=shutil.copy)
+    return make_dist(first, 0o022), make_dist(second, 0o077)
+
+
 @cache
 def wheel_contents() -> dict[str, bytes]:
     """
-    Build a wheel of a copy of the sources, once, and return what it holds by path.
+    Return what the wheel holds by path.
     """
-    directory = Path("wheel").resolve()  # in trial's temporary directory
-    tree = directory / "tree"
-    for name in SOURCES:
-        leave_out = shutil.ignore_patterns("__pycache__", "dropin.cache")
-        shutil.copytree(ROOT / name, tree / name, ignore=leave_out, dirs_exist_ok=True)
-    for name in FRAME:
-        shutil.copy(ROOT / name, tree)
-    command = [sys.executable, "-c", BUILD_WHEEL, str(directory)]
-    built = subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=120)
-    if built.returncode:
-        raise AssertionError(f"no wheel was built:\n{built.stderr}")
-    [wheel] = directory.glob("*.whl")
+    [wheel] = built()[0].glob("*.whl")
     with ZipFile(wheel) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
+
+
+def one(suffix: str) -> bytes:
+    """
+    Return the only file of the wheel whose path ends so.
+    """
+    [found] = [data for name, data in wheel_contents().items() if name.endswith(suffix)]
+    return found
+
+
+def make_environment(directory: Path) -> Path:
+    """
+    Make an environment with what a daemon runs with, copied from here, and nothing else.
+
+    @return: its Python.
+    """
+    venv.create(directory, symlinks=True, with_pip=False)
+    paths = {"base": str(directory), "platbase": str(directory)}
+    packages = Path(sysconfig.get_path("purelib", "venv", paths))
+    for name in needed():
+        for file in distribution(name).files or []:
+            if ".." not in file.parts and file.suffix != ".pyc":  # no scripts
+                (packages / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(str(file.locate()), packages / file)
+    return directory / "bin" / "python"
+
+
+@cache
+def installed() -> Path:
+    """
+    Install the wheel into a clean environment, once. Nothing may be fetched for it.
+
+    @return: the Python of the environment.
+    """
+    python = make_environment(Path("clean").resolve())
+    [wheel] = built()[0].glob("*.whl")
+    pip = [sys.executable, "-m", "pip", "--isolated", "--disable-pip-version-check"]
+    made(*pip, "--python", python, "install", "--no-index", wheel)
+    return python
 
 
 class PackagesTests(SynchronousTestCase):
@@ -282,6 +396,102 @@ class MakefileTests(SynchronousTestCase):
         self.assertEqual(found, list(self.targets()))
 
 
+class TestAllTests(SynchronousTestCase):
+    """
+    Tests for C{make test-all}, with environments and Pythons that only say what they are.
+    """
+
+    def setUp(self) -> None:
+        self.tree = Path(self.mktemp()).resolve()
+        for name in ("setup.cfg", "pyproject.toml", *LOCKS):
+            (self.tree / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.tree / name).touch()
+        shutil.copy(ROOT / "Makefile", self.tree)
+
+    def python(self, version: str, status: int) -> None:
+        """
+        Add a Python whose tests end with a status.
+        """
+        environment = self.tree / f".venv-{version}"
+        (environment / "bin").mkdir(parents=True)
+        (environment / "run.stamp").touch()
+        (environment / "dev.stamp").touch()
+        script = f"#!/bin/sh\necho {version} runs\nexit {status}\n"
+        (environment / "bin" / "python").write_text(script)
+        (self.tree / f"python{version}").write_text("#!/bin/sh\n")
+        for program in (environment / "bin" / "python", self.tree / f"python{version}"):
+            program.chmod(0o755)
+
+    def make(self, versions: str) -> tuple[int, list[str]]:
+        """
+        Run it for some versions.
+
+        @return: whether it failed, and what it printed to standard output.
+        """
+        path = f"{self.tree}:{os.environ['PATH']}"
+        ended = run(
+            "make", "test-all", f"PYTHONS={versions}", cwd=self.tree, env={"PATH": path}
+        )
+        return min(ended.returncode, 1), ended.stdout.splitlines()
+
+    def test_each(self) -> None:
+        """
+        The tests run under one Python after the other, each in its own environment.
+        """
+        self.python("9.1", 0)
+        self.python("9.2", 0)
+        expected = ["python9.1", "9.1 runs", "python9.2", "9.2 runs"]
+        self.assertEqual(self.make("9.1 9.2"), (0, expected))
+
+    def test_failure(self) -> None:
+        """
+        One that fails keeps no other from running, and is named at the end.
+        """
+        self.python("9.1", 1)
+        self.python("9.2", 0)
+        status, printed = self.make("9.1 9.2")
+        self.assertEqual((status, printed[-1]), (1, "make: tests failed under Python 9.1"))
+        self.assertIn("9.2 runs", printed)
+
+    def test_missing(self) -> None:
+        """
+        A Python that is missing is a failure with one line, after the others have run, that says
+        how to get it.
+        """
+        self.python("9.2", 0)
+        status, printed = self.make("9.1 9.2")
+        self.assertEqual((status, printed[:-1]), (1, ["python9.2", "9.2 runs"]))
+        self.assertRegex(printed[-1], r"^make: python9\.1 is missing: apt-get install python9\.1")
+
+    def test_names_the_versions_of_the_metadata(self) -> None:
+        """
+        It runs what setup.cfg says that socketd runs under.
+        """
+        text = (ROOT / "Makefile").read_text(encoding="utf-8")
+        [versions] = re.findall(r"^PYTHONS \?= (.*)$", text, re.MULTILINE)
+        named = "\n".join(lines("metadata", "classifiers"))
+        found = re.findall(r":: Python :: (3\.\d+)$", named, re.MULTILINE)
+        self.assertEqual(versions.split(), found)
+
+
+class ArchiveTests(SynchronousTestCase):
+    """
+    Tests for what C{make dist} builds.
+    """
+
+    def test_reproducible(self) -> None:
+        """
+        Built twice, the wheel, the source archive and the bill of materials are the same bytes.
+        """
+        first, second = (
+            {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
+            for folder in built()
+        )
+        self.assertEqual(first, second)
+        kinds = {re.sub(r"^socketd-[\d.]+[.-](py3-)?", "", name) for name in first}
+        self.assertEqual(kinds, {"none-any.whl", "tar.gz", "cdx.json"})
+
+
 class WheelTests(SynchronousTestCase):
     """
     Tests for the wheel that is built from this tree.
@@ -318,3 +528,150 @@ class WheelTests(SynchronousTestCase):
         """
         folders = {re.sub(r"^socketd-[^/]*\.", "", name.split("/")[0]) for name in self.contents}
         self.assertEqual(folders, {"socketd", "twisted", "data", "dist-info"})
+
+    def test_record(self) -> None:
+        """
+        The wheel's own list has each of its files, with hash and length; itself without.
+        """
+        expected = {}
+        for name, data in self.contents.items():
+            digest = urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+            is_record = name.endswith(".dist-info/RECORD")
+            expected[name] = ["", ""] if is_record else [f"sha256={digest}", str(len(data))]
+        rows = csv.reader(one(".dist-info/RECORD").decode().splitlines())
+        self.assertEqual({name: rest for name, *rest in rows}, expected)
+
+    def test_pure(self) -> None:
+        """
+        It serves every Python 3 and every architecture.
+        """
+        text = one(".dist-info/WHEEL").decode()
+        self.assertIn("Root-Is-Purelib: true\n", text)
+        self.assertEqual(re.findall("^Tag: (.*)$", text, re.MULTILINE), ["py3-none-any"])
+
+
+class MaterialsTests(SynchronousTestCase):
+    """
+    Tests for the bill of materials.
+    """
+
+    def setUp(self) -> None:
+        self.text = one(SBOM).decode()
+        self.document = json.loads(self.text)
+
+    def test_valid(self) -> None:
+        """
+        It is what CycloneDX says that it must be, and nothing more.
+        """
+        version = SchemaVersion.from_version(self.document["specVersion"])
+        self.assertIsNone(JsonStrictValidator(version).validate_str(self.text))
+
+    def test_beside_the_wheel(self) -> None:
+        """
+        The one in the wheel and the one beside it are the same.
+        """
+        [file] = built()[0].glob("*.cdx.json")
+        self.assertEqual(file.read_text(encoding="utf-8"), self.text)
+
+    def test_subject(self) -> None:
+        """
+        It describes this version of socketd, under its licence, at the time that was given.
+        """
+        subject = self.document["metadata"]["component"]
+        about = metadata()["metadata"]
+        self.assertEqual((subject["name"], subject["version"]), ("socketd", about["version"]))
+        self.assertEqual(subject["licenses"][0]["license"]["id"], about["license"])
+        self.assertEqual(self.document["metadata"]["timestamp"], TIME)
+
+    def test_components_are_the_lock(self) -> None:
+        """
+        Its components are what the run lock pins, in these versions, without the build backend.
+        """
+        found = [(normal(each["name"]), each["version"]) for each in self.document["components"]]
+        self.assertEqual(sorted(found), sorted(needed().items()))
+
+    def test_components_say_what_they_are(self) -> None:
+        """
+        Each component has a licence and the address that scanners know it by.
+        """
+        for component in self.document["components"]:
+            self.assertTrue(component["licenses"], component["name"])
+            name, version = component["purl"].removeprefix("pkg:pypi/").split("@")
+            expected = normal(component["name"]), component["version"]
+            self.assertEqual((normal(name), version), expected)
+
+    def test_each_component_is_needed(self) -> None:
+        """
+        What socketd requires, and what that requires in turn, is all that there is.
+        """
+        graph = {row["ref"]: row.get("dependsOn", []) for row in self.document["dependencies"]}
+        root = self.document["metadata"]["component"]["bom-ref"]
+        reached, left = set(), [root]
+        while left:
+            reached.add(ref := left.pop())
+            left += [other for other in graph[ref] if other not in reached]
+        components = {component["bom-ref"] for component in self.document["components"]}
+        self.assertEqual(reached, components | {root})
+        required = {normal(ref.partition("==")[0]) for ref in graph[root]}
+        named = lines("options", "install_requires")
+        self.assertEqual(required, {normal(re.split("[<>=~!]", line)[0]) for line in named})
+
+    def test_names_no_place(self) -> None:
+        """
+        It holds no path of the machine that it was made on, and no number of chance.
+        """
+        for place in ("file:", str(ROOT), sys.prefix, tempfile.gettempdir()):
+            self.assertNotIn(place, self.text)
+        self.assertNotIn("serialNumber", self.document)
+
+    def test_other_versions_are_refused(self) -> None:
+        """
+        An environment that is not that of the lock is not described: one line says why.
+        """
+        tree = Path(self.mktemp()).resolve()
+        for name in ("packaging/write_sbom.py", "pyproject.toml", "setup.cfg", LOCKS[0]):
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, tree / name)
+        lock = tree / LOCKS[0]
+        lock.write_text(re.sub("^attrs==.*", "attrs==1.0", lock.read_text(), flags=re.MULTILINE))
+        ended = run(sys.executable, tree / "packaging" / "write_sbom.py", tree / "sbom")
+        self.assertEqual(ended.returncode, 1)
+        self.assertRegex(ended.stderr, r"\Awrite_sbom: attrs is 1\.0 in the lock and .*\n\Z")
+        self.assertFalse((tree / "sbom").exists())
+
+
+class CleanEnvironmentTests(SynchronousTestCase):
+    """
+    Tests for the wheel where nothing is installed but what it requires.
+    """
+
+    def setUp(self) -> None:
+        self.python = installed()
+
+    def test_every_module_is_importable(self) -> None:
+        """
+        No module needs what only the environment of the tests has.
+        """
+        files = [name for name in wheel_contents() if name.startswith("socketd/")]
+        modules = [name.removesuffix(".py").replace("/", ".") for name in files]
+        modules.remove("socketd.__main__")  # it would run
+        made(self.python, "-I", "-c", f"import {', '.join(modules)}")
+
+    def test_command(self) -> None:
+        """
+        The C{socketd} command is there and finds nothing wrong with the INI file that came along.
+        """
+        file = self.python.parent.parent / "etc" / "socketd" / "socketd.ini"
+        made(self.python.with_name("socketd"), "check", file)
+
+    def test_serves(self) -> None:
+        """
+        twistd finds the plugin, and the daemon answers.
+        """
+        file = Path(self.mktemp()).resolve()
+        file.write_text("[echo]\nlisten = tcp:0:interface=127.0.0.1\n")
+        command = [str(self.python), "-I", "-c", TWISTD, "--nodaemon", "--pidfile="]
+        with Daemon([*command, "socketd", "--config", str(file)]) as daemon:
+            with daemon.connect("echo") as sock:
+                sock.sendall(b"hello\n")
+                self.assertEqual(read_exactly(sock, 6), b"hello\n")
