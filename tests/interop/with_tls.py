@@ -10,7 +10,8 @@ import re
 import signal
 import subprocess
 from pathlib import Path
-from subprocess import PIPE, STDOUT, Popen
+from subprocess import PIPE, STDOUT, CompletedProcess, Popen
+from typing import Any
 
 from tests.certificates import Made, authority, issued, write_private
 from tests.interop.asking import InteropCase, locate
@@ -77,7 +78,7 @@ class TlsClientTests(InteropCase):
         @return: all that it wrote.
         """
         read, write = os.pipe()
-        given = {"env": self.environment(), "cwd": self.directory}
+        given: Any = {"env": self.environment(), "cwd": self.directory}
         with Popen(command, stdin=PIPE, stdout=write, stderr=STDOUT, **given) as process:
             os.close(write)
             output = Output(read)
@@ -178,8 +179,9 @@ class TlsClientTests(InteropCase):
         Say whether the daemon agrees on a cipher.
         """
         command = self.openssl(daemon, "-tls1_2", "-cipher", f"{cipher}:@SECLEVEL=0")
-        given = {"env": self.environment(), "cwd": self.directory, "timeout": DEADLINE}
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, **given)
+        given: Any = {"env": self.environment(), "cwd": self.directory, "timeout": DEADLINE}
+        pipes: Any = {"stdin": subprocess.DEVNULL, "capture_output": True}
+        done: CompletedProcess[bytes] = subprocess.run(command, **pipes, **given)
         return done.returncode == 0
 
     @in_thread
@@ -229,8 +231,8 @@ class TlsClientTests(InteropCase):
         """
         Run a command with all that it starts, up to its end or L{TESTSSL_TIME}.
         """
-        given = {"env": self.environment(), "cwd": self.directory}
-        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+        given: Any = {"env": self.environment(), "cwd": self.directory}
+        pipes: Any = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
         with Popen(command, start_new_session=True, **pipes, **given) as process:
             try:
                 process.wait(TESTSSL_TIME)

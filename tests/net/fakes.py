@@ -99,6 +99,8 @@ class Recorder(Protocol):
     Writes down what it is told, and answers with what C{answer} makes of it.
     """
 
+    transport: Any
+
     def __init__(self, answer: Any = None) -> None:
         self.answer = answer
         self.received = b""
@@ -134,6 +136,8 @@ class DatagramRecorder(DatagramProtocol):
     """
     Writes down datagrams and sends each one back.
     """
+
+    transport: Any
 
     def __init__(self) -> None:
         self.received: list[bytes] = []
@@ -200,7 +204,7 @@ def read_all(peer: socket.socket) -> tuple[bytes, bool]:
 
     @return: the bytes, and whether the end has come too.
     """
-    parts = []
+    parts: list[bytes] = []
     while True:
         try:
             data = peer.recv(1 << 20)

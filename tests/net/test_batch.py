@@ -18,7 +18,7 @@ from twisted.internet.endpoints import (
     UNIXServerEndpoint,
     connectProtocol,
 )
-from twisted.internet.error import CannotListenError, ConnectionLost
+from twisted.internet.error import CannotListenError, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IReactorFDSet,
     IReactorSocket,
@@ -28,6 +28,7 @@ from twisted.internet.interfaces import (
     IReadDescriptor,
 )
 from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyClass, verifyObject
 
@@ -95,7 +96,7 @@ class EpollSetTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.now = 0.0
         self.set = EpollSet(lambda: self.now)
-        self.addCleanup(self.set.connectionLost, None)
+        self.addCleanup(self.set.connectionLost, Failure(ConnectionDone()))
 
     def test_interfaces(self) -> None:
         """
@@ -243,7 +244,7 @@ class BatchReactorTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.hand = HandReactor()
         self.reactor = BatchReactor(self.hand)
-        self.addCleanup(self.reactor.connectionLost, None)
+        self.addCleanup(self.reactor.connectionLost, Failure(ConnectionDone()))
 
     def test_interfaces(self) -> None:
         """

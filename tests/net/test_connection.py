@@ -21,7 +21,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from socketd.net import connection
-from socketd.net.connection import HIGH_WATER, RECEIVE_SIZE
+from socketd.net.connection import RECEIVE_SIZE
+from socketd.net.outgoing import HIGH_WATER
 from socketd.net.timed import CLOSE_GRACE
 from socketd.net.wheel import TICK
 from tests.net.fakes import HalfCloseable, HandReactor, Recorder, connect, make_site, read_all

@@ -134,6 +134,8 @@ class DatagramPortTests(SynchronousTestCase):
         """
 
         class Odd(DatagramProtocol):
+            transport: Any
+
             def datagramReceived(self, datagram: bytes, addr: Any) -> None:
                 for number in range(int(datagram)):
                     self.transport.write(b"%s/%d" % (datagram, number), addr)
@@ -261,7 +263,8 @@ class DatagramPortTests(SynchronousTestCase):
         """
         Have the system refuse to receive, once.
         """
-        self.port._socket = FailingSocket(self.port._socket, number)
+        failing: Any = FailingSocket(self.port._socket, number)
+        self.port._socket = failing
 
     def test_exhausted(self) -> None:
         """
@@ -368,7 +371,8 @@ class BatchedDatagramPortTests(DatagramPortTests):
         client = self.client(self.serve())
         for number in range(5):
             client.send(b"%d" % number)
-        real, refused = mmsg._sendmmsg, []
+        real = mmsg._sendmmsg
+        refused: list[int] = []
 
         def partial(fd: int, address: int, count: int, flags: int) -> int:
             if count == 3 and not refused:
@@ -401,6 +405,7 @@ class BatchedDatagramPortTests(DatagramPortTests):
         However many senders there are, so many addresses are remembered.
         """
         self.serve()
+        assert isinstance(self.port, BatchedDatagramPort)
         for number in range(MAX_KNOWN + 10):
             name = b"\2\0" + number.to_bytes(2, "big") + bytes([127, 0, 0, 1]) + bytes(8)
             self.assertEqual(self.port._decode(name), ("127.0.0.1", number))

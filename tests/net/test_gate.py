@@ -21,7 +21,7 @@ from twisted.internet.protocol import Protocol
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyClass, verifyObject
 
-from socketd.net.connection import HIGH_WATER, StreamConnection
+from socketd.net.connection import StreamConnection
 from socketd.net.gate import (
     CLIENT_NAME,
     HANDSHAKE,
@@ -34,6 +34,7 @@ from socketd.net.gate import (
     SecureTransport,
     secure_factory,
 )
+from socketd.net.outgoing import HIGH_WATER
 from socketd.net.timed import CLOSE_GRACE
 from socketd.net.tls import ServerContext
 from socketd.protocols.chargen import BLOCK, Chargen

@@ -41,7 +41,7 @@ class BindTests(SynchronousTestCase):
         Give a directory whose name is short enough for a UNIX socket.
         """
         if not hasattr(self, "_directory"):
-            self._directory = os.path.relpath(self.mktemp())
+            self._directory: str = os.path.relpath(self.mktemp())
             os.makedirs(self._directory)
         return self._directory
 

@@ -52,6 +52,7 @@ class StreamPortTests(SynchronousTestCase):
         self.reactor = HandReactor()
         self.site, self.events = make_site(self.reactor)
         self.factory = OneFactory(lambda: Recorder(bytes.upper))
+        self.socket: Any
         self.socket = FailingSocket(socket.create_server(("127.0.0.1", 0), backlog=200))
         self.socket.setblocking(False)
         self.port = StreamPort(self.reactor, self.socket, self.factory, self.site)
@@ -86,7 +87,8 @@ class StreamPortTests(SynchronousTestCase):
         It is a listening port as Twisted knows it, and tells its address.
         """
         self.assertTrue(verifyObject(IListeningPort, self.port))
-        self.assertEqual(self.port.getHost().port, self.socket.getsockname()[1])
+        host: Any = self.port.getHost()
+        self.assertEqual(host.port, self.socket.getsockname()[1])
 
     def test_serves(self) -> None:
         """

@@ -5,6 +5,7 @@ Tests of C{socketd.net.wheel}.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -94,16 +95,21 @@ class WheelTests(SynchronousTestCase):
         self.assertEqual(entry.looks, [])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def look_and_remove(self, one: Entry, other: Entry, now: float) -> None:
+        """
+        Be looked at, and remove another entry.
+        """
+        one.looks.append(now)
+        self.wheel.remove(other)
+
     def test_removed_by_another(self) -> None:
         """
         What one entry does to another one of the same tick counts at once.
         """
         first, second = self.entry(1), self.entry(1)
         for one, other in ((first, second), (second, first)):
-            one.look = lambda now, one=one, other=other: (  # type: ignore[method-assign, misc]
-                one.looks.append(now),
-                self.wheel.remove(other),
-            )
+            look = partial(self.look_and_remove, one, other)
+            self.patch(one, "look", look)
         self.clock.pump([TICK] * 12)
         self.assertEqual(len(first.looks) + len(second.looks), 1)
 

@@ -5,6 +5,7 @@ Tests for L{socketd.protocols.registry} and what it finds.
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint
+from typing import Any
 
 import attrs
 from twisted.internet.interfaces import IProtocol
@@ -107,7 +108,7 @@ class InstalledTests(SynchronousTestCase):
         """
         for name in OURS:
             declaration = self.installed[name]
-            given = {"reply": {"reply": b"x"}, "qotd": {"texts": (b"x\r\n",)}}.get(name, {})
+            given: Any = {"reply": {"reply": b"x"}, "qotd": {"texts": (b"x\r\n",)}}.get(name, {})
             options, around = declaration.options(**given), surroundings()
             if declaration.stream is not None:
                 protocol = declaration.stream(options, around)

@@ -49,7 +49,7 @@ class Spoken:
 
 
 #: What is installed, in these tests.
-PROTOCOLS: Mapping[str, Declared] = {
+PROTOCOLS: Mapping[str, Any] = {
     "echo": Spoken(stream=1, datagram=1),
     "stream": Spoken(stream=1),
     "datagram": Spoken(datagram=1),
@@ -69,7 +69,8 @@ class Importing(Mapping[str, Declared]):
         self.imported.append(name)
         if name == "broken":
             raise ImportError("no module named crypt")
-        return PROTOCOLS[name]
+        found: Declared = PROTOCOLS[name]
+        return found
 
     def __iter__(self) -> Any:
         return iter([*PROTOCOLS, "broken"])

@@ -86,7 +86,8 @@ class ActivationCase(TlsCase):
             **self.surroundings(socks),
         )
         self.assertEqual(done.returncode, FAILED, done)
-        return done.stderr.splitlines()
+        errors: str = done.stderr
+        return errors.splitlines()
 
 
 def connect(sock: socket.socket) -> socket.socket:

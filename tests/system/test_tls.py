@@ -331,8 +331,8 @@ class ClientTests(TlsCase):
             bad = self.client_file("bad.example.org")
             self.assertEqual(self.outcome(daemon, bad), b"")
             daemon.output.wait_for(r"no TLS with .*: tls_client_name: bad\.example\.org$")
-            for file in ("", forged):
-                self.assertEqual(self.outcome(daemon, file), b"")
+            for unknown in ("", forged):
+                self.assertEqual(self.outcome(daemon, unknown), b"")
                 daemon.output.wait_for(r"no TLS with .*: tls_handshake: ")
 
 
