@@ -14,6 +14,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.admission import (
+    BANNED,
     MAX_SOURCES,
     SOURCE_LIMIT,
     SOURCE_RATE,
@@ -44,6 +45,7 @@ HOSTS = [
     ("1::ffff:192.0.2.1", "0001" + "00" * 8 + "ffffc0000201"),
     ("fe80::1%eth0", "fe80" + "00" * 13 + "01"),
     ("fe80::1%4", "fe80" + "00" * 13 + "01"),
+    ("fe80::1%a%b", "fe80" + "00" * 13 + "01"),
     ("::ffff:192.0.2.1%eth0", "c0000201"),
     ("2001:db8::1", "20010db8" + "00" * 11 + "01"),
 ]
@@ -313,6 +315,14 @@ class BucketTests(SynchronousTestCase):
             self.clock.advance(1.0)
             self.assertTrue(take())
 
+    def test_at_boot(self) -> None:
+        """
+        A machine whose clock has just begun at 0 has the burst, and no more.
+        """
+        self.clock = Clock()
+        for take in self.takers(0.1, 2):
+            self.assertEqual([take() for _ in range(3)], [True, True, False])
+
     def test_keys(self) -> None:
         """
         What one key takes is not taken from another.
@@ -383,6 +393,19 @@ class BucketTests(SynchronousTestCase):
         buckets = Buckets(1.0, 1, self.clock.seconds, leak=0.25, random=lots)
         found = sum(buckets.take(b"a") for _ in range(10_000))
         self.assertTrue(2300 < found < 2700, found)
+
+
+class ReasonTests(SynchronousTestCase):
+    """
+    Tests for why a source may not come in.
+    """
+
+    def test_words(self) -> None:
+        """
+        The reasons are the words that logs and metrics have: alerts depend on them.
+        """
+        found = (BANNED, SOURCE_LIMIT, SOURCE_RATE)
+        self.assertEqual(found, ("banned", "source_limit", "source_rate"))
 
 
 class SourcesTests(SynchronousTestCase):
@@ -481,6 +504,24 @@ class SourcesTests(SynchronousTestCase):
         self.assertRaises(KeyError, sources.leave, b"a")
         self.assertIsNone(sources.enter(b"a"))
         sources.leave(b"a")
+        self.assertRaises(KeyError, sources.leave, b"a")
+
+    def test_keep(self) -> None:
+        """
+        Who is in already has a place whatever the limits, and it counts as any other:
+        it keeps others out, and can be given back, once.
+        """
+        sources = self.sources(2, 1.0, 1)
+        for _ in range(3):
+            sources.keep(b"a")
+        self.assertEqual((sources.enter(b"a"), len(sources)), (SOURCE_LIMIT, 1))
+        sources.leave(b"a")
+        self.assertEqual(sources.enter(b"a"), SOURCE_LIMIT)
+        sources.leave(b"a")
+        # Those that were kept had no turn of the rate.
+        self.assertEqual([sources.enter(b"a"), sources.enter(b"a")], [None, SOURCE_LIMIT])
+        for _ in range(2):
+            sources.leave(b"a")
         self.assertRaises(KeyError, sources.leave, b"a")
 
 
@@ -656,7 +697,8 @@ class CapacityTests(SynchronousTestCase):
 
     def test_error(self) -> None:
         """
-        An error in one waiter is raised after the others were called.
+        An error in one waiter, the first if there are several, is raised after the
+        others were called.
         """
         capacity = Capacity(1)
         capacity.enter()
@@ -664,7 +706,10 @@ class CapacityTests(SynchronousTestCase):
         def fail() -> None:
             raise ZeroDivisionError
 
-        for name, then in (("a", fail), ("b", None), ("c", fail)):
+        def fail_otherwise() -> None:
+            raise OverflowError
+
+        for name, then in (("a", fail), ("b", None), ("c", fail_otherwise)):
             capacity.when_room(self.calls.waiter(name, then))
         self.assertRaises(ZeroDivisionError, capacity.leave)
         self.assertEqual((self.calls.made, capacity.occupancy), (["a", "b", "c"], 0))
@@ -992,7 +1037,8 @@ class BansTests(SynchronousTestCase):
         self.ban("192.0.2.1")
         self.ban("192.0.2.2", 5.0)
         self.ban("192.0.2.3")
-        self.assertRaises(BansFull, self.ban, "192.0.2.4")
+        problem = self.assertRaises(BansFull, self.ban, "192.0.2.4")
+        self.assertEqual(str(problem), "there are 3 bans already")
         self.ban("192.0.2.3", 100.0)
         self.assertEqual(self.admits("192.0.2.1", "192.0.2.4"), [False, True])
         self.clock.advance(5.0)

@@ -216,6 +216,27 @@ class JournalTests(JournalCase):
         self.journal.emit(LISTENING, service="a", listener="x")
         self.assertEqual(seen, [LISTENING])
 
+    def test_on_watched(self) -> None:
+        """
+        Who wants to know whether anybody watches is told at once, at each change, and
+        no more after having said so.
+        """
+        told: list[bool] = []
+
+        def changed() -> None:
+            told.append(self.journal.watched)
+
+        def watcher(event: Event, facts: dict[str, Any]) -> None:
+            pass
+
+        self.journal.on_watched(changed)
+        self.journal.watch(watcher)
+        self.journal.unwatch(watcher)
+        self.assertEqual(told, [False, True, False])
+        self.journal.off_watched(changed)
+        self.journal.watch(watcher)
+        self.assertEqual(told, [False, True, False])
+
 
 class LimitTests(JournalCase):
     """

@@ -86,7 +86,7 @@ def _text(file: str) -> str:
     if b"\0" in content:
         raise _unreadable(file, "holds a NUL byte; it is no text file", content, content.index(0))
     try:
-        return content.decode("utf-8-sig").replace("\r\n", "\n")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         message = f"is not UTF-8 text (byte 0x{content[error.start]:02x})"
         raise _unreadable(file, message, content, error.start) from None
@@ -150,7 +150,7 @@ class _Loader:
         if section is None:
             return DaemonOptions()
         known = declared(DaemonOptions)
-        self._check_names(section, known)
+        self._check_names(section.name, section.entries, known)
         return DaemonOptions(**self._values(section.name, section.line, section.entries, known))
 
     def _http(self, entry: Entry | None) -> Listener | None:
@@ -173,7 +173,7 @@ class _Loader:
         self.own_options.append(declaration.options)
         groups = [declared(group) for group in (*_COMMON, declaration.options)]
         known = {option: found for group in groups for option, found in group.items()}
-        self._check_names(section, known)
+        self._check_names(section.name, section.entries, known)
         inherited = {option: e for option, e in self.defaults.items() if option in known}
         entries = inherited | section.entries
         values = self._values(section.name, section.line, entries, known)
@@ -212,11 +212,12 @@ class _Loader:
             self.complaints.append(Complaint(self.file, entry.line, message, section.name))
         return None
 
-    def _check_names(self, section: Section, known: Mapping[str, Option]) -> None:
-        for name in section.entries.keys() - known.keys():
+    def _check_names(
+        self, section: str, entries: Mapping[str, Entry], known: Mapping[str, Option]
+    ) -> None:
+        for name in entries.keys() - known.keys():
             message = f"is no option here; {nearest(name, known)}"
-            entry = section.entries[name]
-            found = Complaint(self.file, entry.line, message, section.name, name)
+            found = Complaint(self.file, entries[name].line, message, section, name)
             self.complaints.append(found)
 
     def _values(
@@ -281,8 +282,7 @@ class _Loader:
         classes = [*_COMMON, *self.own_options]
         known = {name: o for options in classes for name, o in declared(options).items()}
         known = {name: o for name, o in known.items() if name not in ("protocol", "listen")}
-        line = next(iter(self.defaults.values())).line if self.defaults else 0
-        self._check_names(Section(DEFAULTS, line, self.defaults), known)
+        self._check_names(DEFAULTS, self.defaults, known)
 
     def _check_amplification(self, service: Service, sections: Mapping[str, Section]) -> None:
         """
@@ -306,11 +306,10 @@ class _Loader:
         Complain of TLS without a certificate, and of a certificate without TLS.
         """
         speaks = any(listener.tls for listener in service.listeners)
-        certified = bool(service.tls.tls_certificate)
-        if speaks and not certified and "tls_certificate" not in service.lines:
-            entry = Entry("", service.lines["listen"])
+        if speaks and "tls_certificate" not in service.lines:
+            line = service.lines["listen"]
             message = "has a listener for TLS, and no certificate; write tls_certificate = PATH"
-            self.complaints.append(Complaint(self.file, entry.line, message, service.name))
+            self.complaints.append(Complaint(self.file, line, message, service.name))
         given = service.lines.keys() & declared(TlsOptions).keys() - service.inherited
         if any(listener.proxied for listener in service.listeners):
             given = given - {"handshake_timeout"}

@@ -10,7 +10,7 @@ from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.admission import BANNED, MAX_BANS
-from socketd.control.commands import COMMANDS, MAX_ROWS, execute
+from socketd.control.commands import COMMANDS, MAX_ROWS, answer, execute
 from socketd.control.replies import CommandError, Reply, reply_json, reply_text
 from socketd.control.seat import Seat
 from socketd.daemon import DRAINS, SERVING, Reloaded
@@ -341,6 +341,19 @@ class ActTests(Case):
         self.execute("answer 1 mine")
         self.assertEqual(self.refused("answer 1 late"), "1 does not wait; see waiting")
         self.assertEqual(connection.value(), b"a!mine")
+
+    def test_answer_to_one_that_is_gone(self) -> None:
+        """
+        A word for a connection that has left already, and whose protocol does not know
+        it yet, ends its question, and is no event: there is nobody to name.
+        """
+        connection = connect(self.daemon)
+        connection.receive(b"a")
+        (question,) = self.daemon.operator.waiting
+        connection.site.leave(connection)
+        seen = watch(self.daemon)
+        answer(self.daemon, question, b"late", "operator")
+        self.assertEqual((self.daemon.operator.waiting, seen), ((), []))
 
 
 class ManyTests(Case):

@@ -122,11 +122,13 @@ class ReasonTests(SynchronousTestCase):
 
     def test_order(self) -> None:
         """
-        The reasons stand in the order of the rules, each with its own name.
+        The reasons stand in the order of the rules, each with its own name, written
+        small as logs and metrics have it.
         """
         expected = (BANNED, SOURCE_PORT, SOURCE_ADDRESS, DESTINATION, NETWORK, REPLY_SIZE,
                     SOURCE_RATE, SERVICE_RATE, LOOP)  # fmt: skip
         self.assertEqual(REASONS, expected)
+        self.assertEqual([reason for reason in REASONS if not reason.islower()], [])
         names = [reason.upper() for reason in REASONS]
         self.assertEqual([getattr(module, name) for name in names], list(REASONS))
         self.assertEqual(len(set(REASONS)), len(REASONS))
@@ -362,7 +364,7 @@ class DestinationTests(GuardCase):
         """
         guard = self.guard()
         hosts = ["192.0.2.2", "127.0.0.1", "223.255.255.255", "10.0.0.255", "::1", "2001:db8::2",
-                 "fe80::2%eth0", "::ffff:192.0.2.2"]  # fmt: skip
+                 "fe80::2%eth0", "::ffff:192.0.2.2", "240.0.0.1"]  # fmt: skip
         found = [host for host in hosts if guard.refuses_destination(packed(host))]
         self.assertEqual(found, [])
 
@@ -628,6 +630,19 @@ class LoopTests(GuardCase):
         self.assertEqual(len(loops.banned), 3)
         found = [number for number in range(10) if loops.has_banned(b"%d" % number, 1.0)]
         self.assertEqual(found, [7, 8, 9])
+
+    def test_oldest_of_those_seen(self) -> None:
+        """
+        Of those that are not banned the one that came first makes place, so that a table
+        full of forged addresses does not hide a new loop.
+        """
+        loops = LoopBreaker(max_entries=3)
+        for address in (b"a", b"b", b"c"):
+            for _ in range(LOOP_REPEATS + 1):
+                self.assertFalse(loops.finds(address, b"same", 0.0))
+        self.assertFalse(loops.finds(b"d", b"same", 0.0))
+        found = [loops.finds(address, b"same", 0.0) for address in (b"c", b"b", b"a")]
+        self.assertEqual(found, [True, True, False])
 
     def test_forgotten(self) -> None:
         """

@@ -63,6 +63,39 @@ class WheelTests(SynchronousTestCase):
             self.assertGreaterEqual(looked - began, seconds)
             self.assertLessEqual(looked - began, seconds + 2 * TICK)
 
+    def test_removed_beside_others(self) -> None:
+        """
+        An entry that is removed is not looked at; the others are, and the timer is gone
+        with the last one, in whichever way that goes.
+        """
+        first, second, third = self.entry(1.0), self.entry(1.0), self.entry(5.0)
+        self.wheel.remove(first)
+        self.clock.pump([TICK] * 10)
+        self.assertEqual((first.looks, len(second.looks), third.looks), ([], 1, []))
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        self.wheel.remove(third)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_put_twice(self) -> None:
+        """
+        An entry that is wanted again at the same time is looked at once.
+        """
+        entry = self.entry(1.0)
+        self.wheel.put(entry, self.clock.seconds() + 1.0)
+        self.clock.pump([TICK] * 10)
+        self.assertEqual(len(entry.looks), 1)
+
+    def test_stopped_twice(self) -> None:
+        """
+        To stop what has stopped, or never ran, is nothing.
+        """
+        self.wheel.stop()
+        entry = self.entry(1.0)
+        self.wheel.stop()
+        self.wheel.stop()
+        self.clock.pump([TICK] * 10)
+        self.assertEqual((entry.looks, self.clock.getDelayedCalls()), ([], []))
+
     def test_one_timer(self) -> None:
         """
         A thousand entries take one timer, which is gone when they are.

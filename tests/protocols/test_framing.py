@@ -7,13 +7,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from attrs import frozen
-from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPullProducer
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from socketd.protocols.framing import (
     DEFAULT_MAX_MESSAGE,
     FRAMINGS,
+    MAX_ANSWERED,
+    MAX_ANSWERS,
     MAX_MESSAGE,
     Chunks,
     Framing,
@@ -182,6 +184,15 @@ class Quoting(MessageProtocol):
         self.go_on()
 
 
+class Shouting(MessageProtocol):
+    """
+    Sends each message back in capital letters and without its line feed, at once.
+    """
+
+    def message_received(self, message: bytes) -> None:
+        self.answer(message.upper().rstrip(b"\n"))
+
+
 class MessageProtocolTests(SynchronousTestCase):
     """
     Tests for L{MessageProtocol}.
@@ -288,3 +299,90 @@ class MessageProtocolTests(SynchronousTestCase):
         protocol, wire = self.connect()
         protocol.writeConnectionLost()
         self.assertFalse(wire.disconnecting)
+
+    def test_no_answer(self) -> None:
+        """
+        A protocol that does not say what it answers fails where that is seen.
+        """
+        protocol = MessageProtocol("line", 16)
+        protocol.makeConnection(Wire())
+        self.assertRaises(NotImplementedError, protocol.dataReceived, b"a\n")
+
+
+class MuchToAnswerTests(SynchronousTestCase):
+    """
+    Tests for L{MessageProtocol} when one receive has more to answer than goes at once.
+    """
+
+    def connect(self, framing: str = "line") -> tuple[Shouting, Wire]:
+        """
+        Connect a protocol.
+        """
+        protocol, wire = Shouting(framing, MAX_ANSWERED // 4), Wire()
+        protocol.makeConnection(wire)
+        return protocol, wire
+
+    def test_interface(self) -> None:
+        """
+        The transport asks it for more, when there is room for more.
+        """
+        verifyObject(IPullProducer, Shouting("line", 16))
+
+    def test_answers(self) -> None:
+        """
+        So many answers are sent at once; the peer is read from again when all are.
+        """
+        protocol, wire = self.connect()
+        protocol.dataReceived(b"a\n" * (2 * MAX_ANSWERS + 1))
+        self.assertEqual((wire.taken(), wire.paused), (b"A" * MAX_ANSWERS, True))
+        self.assertEqual((wire.producer, wire.streaming), (protocol, False))
+        protocol.resumeProducing()
+        self.assertEqual((wire.taken(), wire.paused), (b"A" * MAX_ANSWERS, True))
+        protocol.resumeProducing()
+        self.assertEqual((wire.taken(), wire.paused, wire.producer), (b"A", False, None))
+        protocol.dataReceived(b"b\n")
+        self.assertEqual(wire.taken(), b"B")
+
+    def test_bytes(self) -> None:
+        """
+        So are so many bytes of answers, however few answers they are.
+        """
+        protocol, wire = self.connect("chunk")
+        protocol.dataReceived(b"a" * (MAX_ANSWERED - 1))
+        self.assertEqual((len(wire.taken()), wire.paused), (MAX_ANSWERED - 1, False))
+        protocol.dataReceived(b"b" * (MAX_ANSWERED + 1))
+        self.assertEqual((wire.taken(), wire.paused), (b"B" * MAX_ANSWERED, True))
+        protocol.resumeProducing()
+        self.assertEqual((wire.taken(), wire.paused), (b"B", False))
+
+    def test_empty_answers(self) -> None:
+        """
+        What is not sent does not count.
+        """
+        protocol, wire = self.connect()
+        protocol.dataReceived(b"\n" * MAX_ANSWERS + b"a\n")
+        self.assertEqual((wire.taken(), wire.paused), (b"A", False))
+
+    def test_end(self) -> None:
+        """
+        At the end of the input it closes when all answers are sent, not before.
+        """
+        protocol, wire = self.connect()
+        protocol.dataReceived(b"a\n" * (2 * MAX_ANSWERS) + b"b")
+        protocol.readConnectionLost()
+        self.assertFalse(wire.disconnecting)
+        protocol.resumeProducing()
+        self.assertEqual(wire.taken(), b"A" * (2 * MAX_ANSWERS) + b"B")
+        self.assertEqual((wire.producer, wire.disconnecting), (None, True))
+
+    def test_gone(self) -> None:
+        """
+        When the peer is gone nothing more is answered.
+        """
+        protocol, wire = self.connect()
+        protocol.dataReceived(b"a\n" * (MAX_ANSWERS + 1))
+        wire.taken()
+        wire.unregisterProducer()
+        protocol.stopProducing()
+        protocol.go_on()
+        self.assertEqual(wire.taken(), b"")

@@ -6,7 +6,13 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.settings.complaints import SHOWN_VALUE, Complaint, SettingsError, nearest
+from socketd.settings.complaints import (
+    MOST_NAMES,
+    SHOWN_VALUE,
+    Complaint,
+    SettingsError,
+    nearest,
+)
 
 #: A complaint, and how it is written.
 WRITTEN = [
@@ -98,3 +104,12 @@ class NearestTests(SynchronousTestCase):
         Where nothing is near, all known names are listed, sorted.
         """
         self.assertEqual(nearest("xyz", ["b", "a"]), "known are a, b")
+        self.assertEqual(nearest("operater", ["udp_rate"]), "known are udp_rate")
+
+    def test_many(self) -> None:
+        """
+        More names than fit a sentence are not listed.
+        """
+        names = [f"name{number:02}" for number in range(MOST_NAMES)]
+        self.assertEqual(nearest("xyz", names), f"known are {', '.join(names)}")
+        self.assertEqual(nearest("xyz", [*names, "z"]), "docs/options.md has the list")

@@ -240,7 +240,7 @@ class AmplificationTests(SynchronousTestCase):
         """
         Who spells it out may serve anybody.
         """
-        for networks in ("any", "private, any"):
+        for networks in ("any", "private, any", "any 192.0.2.0/24"):
             text = f"[line]\nlisten = udp:7\nudp_amplify = 512\nallow = {networks}\n"
             self.assertEqual(self.complaints(text), [])
 

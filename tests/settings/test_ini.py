@@ -4,6 +4,8 @@ Tests for L{socketd.settings.ini}.
 
 from __future__ import annotations
 
+import configparser
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.settings.ini import MAX_BROKEN_LINES, read
@@ -199,6 +201,25 @@ class BrokenTests(SynchronousTestCase):
         expected = [f"FILE:3: [a] b: {message}", f"FILE:4: [a] b: {message}"]
         self.assertEqual(complaints_of(text), expected)
 
+    def test_option_again_and_again(self) -> None:
+        """
+        One that is written alike three times is complained of twice, and what the last
+        one says is read as it stands.
+        """
+        text = "[a]\nb = 1\nb = 2\nb = x = y = z\n"
+        message = "stands twice in this section; keep one"
+        expected = [f"FILE:{number}: [a] b: {message}" for number in (3, 4)]
+        self.assertEqual(complaints_of(text), expected)
+        self.assertEqual(sections_of(text), [("a", 1, {"b": ("x = y = z", 4)})])
+
+    def test_option_twice_in_section_twice(self) -> None:
+        """
+        In the second section of one name an option is complained of under that name.
+        """
+        found = complaints_of("[a]\nb = 1\n[a]\nc = 1\nc = 2\n")
+        expected = "FILE:5: [a] c: stands twice in this section; keep one"
+        self.assertEqual(found, ["FILE:3: [a]: stands twice; join the two", expected])
+
     def test_before_any_section(self) -> None:
         """
         What stands before the first section belongs nowhere, each line of it.
@@ -257,3 +278,15 @@ class BrokenTests(SynchronousTestCase):
         text = "broken\n" * (MAX_BROKEN_LINES - 1) + "[a]\n"
         self.assertEqual(len(complaints_of(text)), MAX_BROKEN_LINES - 1)
         self.assertEqual(sections_of(text), [("a", MAX_BROKEN_LINES, {})])
+
+    def test_no_fault_of_the_file(self) -> None:
+        """
+        What C{configparser} raises for another reason than a line of the file is not
+        taken for one.
+        """
+
+        def fail(*arguments: object) -> None:
+            raise configparser.NoSectionError("a")
+
+        self.patch(configparser.RawConfigParser, "read_file", fail)
+        self.assertRaises(configparser.NoSectionError, read, "[a]\n", "FILE")

@@ -16,6 +16,7 @@ from socketd.settings.listeners import (
     MAX_PATH,
     Listener,
     _split,
+    parse_http,
     parse_listener,
 )
 from tests.settings.refusals import RUNTIME, refusal
@@ -96,6 +97,7 @@ BAD = {
     "tcp:7:backlog=0": f"has the backlog 0; {BACKLOG}",
     "tcp:7:backlog=many": f"has the backlog many; {BACKLOG}",
     "unix:a:mode=888": f"has the mode 888; {MODE}",
+    "unix:a:mode=1000": f"has the mode 1000; {MODE}",
     "unix:a:mode=1777": f"has the mode 1777; {MODE}",
     "unix:a:mode=-1": f"has the mode -1; {MODE}",
     "unix:a:mode=": f"has the mode ; {MODE}",
@@ -189,7 +191,8 @@ class ParseListenerTests(SynchronousTestCase):
         A string of arguments alone names no kind.
         """
         for text in ("interface=a", "mode=660:backlog=3"):
-            self.assertIn("kind", refusal(parse_listener, text, RUNTIME), text)
+            message = "has no kind; write tcp:PORT, udp:PORT or unix:PATH"
+            self.assertEqual(refusal(parse_listener, text, RUNTIME), message)
 
     def test_defaults(self) -> None:
         """
@@ -215,6 +218,48 @@ class ParseListenerTests(SynchronousTestCase):
         listeners = {kind: Listener(kind) for kind in expected}
         found = {kind: (one.family, one.type, one.is_stream) for kind, one in listeners.items()}
         self.assertEqual(found, expected)
+
+
+#: Where HTTP may be served, and where that is.
+HTTP = [
+    ("tcp:9155", Listener("tcp", "127.0.0.1", 9155)),
+    ("tcp6:9155:backlog=5", Listener("tcp6", "::1", 9155, backlog=5)),
+    ("tcp:9155:interface=192.0.2.1", Listener("tcp", "192.0.2.1", 9155)),
+    (r"tcp6:9155:interface=\:\:", Listener("tcp6", "::", 9155)),
+    ("unix:{runtime}/http:mode=600", Listener("unix", path="/run/test/http", mode=0o600)),
+]
+
+#: Where it may not.
+NO_HTTP = [
+    "udp:9155", "udp6:9155", "unixgram:a", "tls:9155", "tls6:9155", "systemd:web",
+    "haproxy:tcp:9155", "haproxy:unix:a", "tcp:9155:optional=yes", "unix:a:optional=yes",
+]  # fmt: skip
+
+
+class ParseHttpTests(SynchronousTestCase):
+    """
+    Tests for L{parse_http}.
+    """
+
+    def test_good(self) -> None:
+        """
+        HTTP is served on loopback where no other interface is given, or at a path.
+        """
+        self.assertEqual([(text, parse_http(text, RUNTIME)) for text, _ in HTTP], HTTP)
+
+    def test_bad(self) -> None:
+        """
+        It is served on plain streams only, and never left out in silence.
+        """
+        message = "is no place for HTTP; write tcp:PORT[:interface=A], tcp6: or unix:PATH"
+        found = {text: refusal(parse_http, text, RUNTIME) for text in NO_HTTP}
+        self.assertEqual(found, dict.fromkeys(NO_HTTP, message))
+
+    def test_no_listener(self) -> None:
+        """
+        What is no listener is refused in the words for listeners.
+        """
+        self.assertEqual(refusal(parse_http, "tcp:x", RUNTIME), f"has the port x; {PORT}")
 
 
 class SplitTests(SynchronousTestCase):

@@ -111,6 +111,17 @@ class ParseTests(SynchronousTestCase):
         self.assertEqual(self.hello.inherited, {"log_connections"})
         self.assertEqual(self.hello.lines["times"], 22)
 
+    def test_http(self) -> None:
+        """
+        HTTP is served where C{[socketd]} says, nowhere by default.
+        """
+        self.assertIsNone(self.settings.http)
+        text = "[echo]\nlisten = tcp:7\n[socketd]\nlog_level = info\nhttp ={}\n"
+        self.assertIsNone(parsed(text.format("")).http)
+        settings = parsed(text.format(" unix:{runtime}/http"))
+        self.assertEqual(settings.http, Listener("unix", path=f"{RUNTIME}/http"))
+        self.assertEqual(settings.lines, {"log_level": 4, "http": 5})
+
     def test_only_named_are_imported(self) -> None:
         """
         A protocol is imported only if a service speaks it.
@@ -165,6 +176,19 @@ class FileTests(SynchronousTestCase):
         file, settings = self.load("[talk]\nlisten = tcp:7\nreply = ä\n".encode())
         self.assertEqual(settings.file, file)
         self.assertEqual(settings.services[0].options.reply, "ä".encode())
+
+    def test_of_the_caller(self) -> None:
+        """
+        The directory for sockets is the caller's, and so is the trial of each service.
+        """
+        file = self.mktemp()
+        Path(file).write_text("[echo]\nlisten = unix:{runtime}/a\nso_dontroute = yes\n")
+        found = load(file, PROTOCOLS, "/run/b").services[0].listeners
+        self.assertEqual(found, (Listener("unix", path="/run/b/a"),))
+        error = self.assertRaises(
+            SettingsError, load, file, PROTOCOLS, "/b", lambda service: [("so_dontroute", "no")]
+        )
+        self.assertEqual(str(error), f"{file}:3: [echo] so_dontroute: no")
 
     def test_windows(self) -> None:
         """
@@ -222,7 +246,7 @@ class FileTests(SynchronousTestCase):
         A NUL is in no text file.
         """
         message = "FILE:2: holds a NUL byte; it is no text file"
-        for content in (b"[a]\nb\0 = c\n[d]\n", b"[a]\n[\0]\n", b"\n\xff\0"):
+        for content in (b"[a]\nb\0 = c\n[d]\n", b"[a]\n[\0]\n", b"\n\xff\0", b"\n\0\n\0"):
             self.assertEqual(self.refused_content(content), message, repr(content))
 
     def test_too_large(self) -> None:

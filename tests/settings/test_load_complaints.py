@@ -74,6 +74,17 @@ TABLE: list[tuple[str, list[str]]] = [
         ],
     ),
     (
+        "[socketd]\ncontrol = /run/a\n  /run/b\n[echo]\nlisten = tcp:7\n",
+        [r"FILE:2: [socketd] control = /run/a\n/run/b: is no path"],
+    ),
+    (
+        "[echo]\nlisten = tcp:7\nso_linger = 5s\n",
+        [
+            "FILE:3: [echo] so_linger = 5s: would stop the whole daemon at each close;"
+            " write no or 0s"
+        ],
+    ),
+    (
         "[echo]\nlisten = tcp:7\nenabled = si\n",
         ["FILE:3: [echo] enabled = si: is neither yes nor no"],
     ),
@@ -99,6 +110,11 @@ TABLE: list[tuple[str, list[str]]] = [
     (
         "[echo]\nlisten =\n",
         ["FILE:2: [echo] listen =: is empty; write tcp:PORT or udp:PORT"],
+    ),
+    (
+        # It may stand in the other half of a section that stands twice.
+        "[echo]\nlisten = tcp:7\n[echo]\nlog_messages = text\n",
+        ["FILE:3: [echo]: stands twice; join the two"],
     ),
     # Names.
     (
@@ -131,6 +147,15 @@ TABLE: list[tuple[str, list[str]]] = [
         ],
     ),
     (
+        # Those of one list stand in its order.
+        "[echo]\nlisten = tpc:7, tcp:70000\n",
+        [
+            "FILE:2: [echo] listen = tpc:7: has the unknown kind tpc:; did you mean tcp?",
+            "FILE:2: [echo] listen = tcp:70000: has the port 70000;"
+            " a port is a number from 0 to 65535",
+        ],
+    ),
+    (
         "[datagram]\nlisten = tcp:7, udp:7, unix:a\n",
         [
             "FILE:2: [datagram] listen = tcp:7: is a stream listener,"
@@ -155,7 +180,23 @@ TABLE: list[tuple[str, list[str]]] = [
         "[echo]\nlisten = tcp:7:backlog=1, tcp:7:backlog=2\n",
         ["FILE:2: [echo] listen = tcp *:7: is taken already, by [echo]"],
     ),
+    (
+        # TLS is TCP, so one port serves one of them.
+        "[echo]\nlisten = tcp:7, tls:7, tls6:8, tcp6:8, tls6:7\ntls_certificate = a.pem\n",
+        [
+            "FILE:2: [echo] listen = tls *:7: is taken already, by [echo]",
+            "FILE:2: [echo] listen = tcp6 *:8: is taken already, by [echo]",
+        ],
+    ),
     # Defaults.
+    (
+        "[defaults]\nprotocol = echo\n[echo]\nlisten = tcp:7\n",
+        ["FILE:2: [defaults] protocol: is no option here; docs/options.md has the list"],
+    ),
+    (
+        "[defaults]\nlisten = tcp:7\n[echo]\nlisten = tcp:7\n",
+        ["FILE:2: [defaults] listen: is no option here; docs/options.md has the list"],
+    ),
     (
         "[defaults]\nso_keepalive = maybe\n[echo]\nlisten = tcp:7\n[stream]\nlisten = tcp:8\n",
         ["FILE:2: [defaults] so_keepalive = maybe: is neither yes nor no"],
@@ -169,6 +210,65 @@ TABLE: list[tuple[str, list[str]]] = [
         [
             "FILE:4: [defaults] reply: is no option here;"
             " docs/options.md has the list"
+        ],
+    ),
+]
+
+NO_CERTIFICATE = "has a listener for TLS, and no certificate; write tls_certificate = PATH"
+NO_TLS = "is for TLS, which no listener here speaks; write tls:PORT"
+NO_PROXY = "has a haproxy: listener that believes nobody; write proxy_from = NETWORKS"
+
+#: The same of what has to go together.
+TOGETHER: list[tuple[str, list[str]]] = [
+    # A listener for TLS and a certificate.
+    ("[echo]\nlisten = tcp:7, tls:8\n", [f"FILE:2: [echo]: {NO_CERTIFICATE}"]),
+    ("[echo]\nlisten = systemd:a:tls=yes\n", [f"FILE:2: [echo]: {NO_CERTIFICATE}"]),
+    ("[echo]\nlisten = tls:8\ntls_certificate = a.pem\n", []),
+    (
+        # One complaint is enough of a certificate that is given wrong.
+        "[echo]\nlisten = tls:8\ntls_certificate =\n",
+        ["FILE:3: [echo] tls_certificate =: is no path; write that of a PEM file"],
+    ),
+    ("[defaults]\ntls_certificate = a.pem\n[echo]\nlisten = tls:8\n", []),
+    # Options for TLS and a listener that speaks it.
+    (
+        "[echo]\nlisten = tcp:8\ntls_key = a\ntls_certificate = a\nhandshake_timeout = 1s\n",
+        [
+            f"FILE:3: [echo] tls_key: {NO_TLS}",
+            f"FILE:4: [echo] tls_certificate: {NO_TLS}",
+            f"FILE:5: [echo] handshake_timeout: {NO_TLS}",
+        ],
+    ),
+    ("[echo]\nlisten = tcp:7, tls6:8\ntls_certificate = a\ntls_minimum = 1.3\n", []),
+    ("[defaults]\ntls_minimum = 1.3\n[echo]\nlisten = tcp:7\n", []),
+    (
+        "[echo]\nlisten = haproxy:tcp:7\nproxy_from = any\nhandshake_timeout = 1s\n"
+        "tls_minimum = 1.3\n",
+        [f"FILE:5: [echo] tls_minimum: {NO_TLS}"],
+    ),
+    (
+        # A listener that could not be read may have spoken it.
+        "[echo]\nlisten = tsl:8\ntls_certificate = a.pem\n",
+        ["FILE:2: [echo] listen = tsl:8: has the unknown kind tsl:; did you mean tls?"],
+    ),
+    # A PROXY header and who may send one.
+    ("[echo]\nlisten = tcp:7, haproxy:tcp:8\n", [f"FILE:2: [echo]: {NO_PROXY}"]),
+    ("[echo]\nlisten = haproxy:systemd:a\n", [f"FILE:2: [echo]: {NO_PROXY}"]),
+    ("[echo]\nlisten = haproxy:tcp:8\nproxy_from = loopback\n", []),
+    ("[defaults]\nproxy_from = loopback\n[echo]\nlisten = haproxy:tcp:8\n", []),
+    (
+        "[echo]\nlisten = haproxy:tcp:8\nproxy_from = here\n",
+        [
+            "FILE:3: [echo] proxy_from = here: has here, which is no network;"
+            " known are any, loopback, private"
+        ],
+    ),
+    # HTTP and a place for it.
+    (
+        "[socketd]\ndrain_timeout = 1s\nhttp = udp:9155\n[echo]\nlisten = tcp:7\n",
+        [
+            "FILE:3: [socketd] http = udp:9155: is no place for HTTP;"
+            " write tcp:PORT[:interface=A], tcp6: or unix:PATH"
         ],
     ),
 ]
@@ -208,6 +308,13 @@ class ComplaintTableTests(SynchronousTestCase):
         """
         self.maxDiff = None
         self.assertEqual([(text, complaints(text)) for text, _ in TABLE], TABLE)
+
+    def test_together(self) -> None:
+        """
+        What makes no sense without something else is named with what is missing.
+        """
+        self.maxDiff = None
+        self.assertEqual([(text, complaints(text)) for text, _ in TOGETHER], TOGETHER)
 
     def test_all_at_once(self) -> None:
         """

@@ -19,9 +19,12 @@ KNOWN = declared(DaemonOptions) | declared(ServiceOptions) | declared(SocketOpti
 GOOD: list[tuple[str, str, Any]] = [
     ("drain_timeout", "0s", 0.0),
     ("log_level", "debug", "debug"),
+    ("control", "/run/a b.sock", "/run/a b.sock"),
+    ("http", "", ""),
     ("log_messages", "hex", "hex"),
     ("so_linger", "no", False),
     ("so_linger", "off", False),
+    ("so_linger", "False", False),
     ("so_linger", "0s", True),
     ("so_linger", "0ms", True),
     ("so_rcvbuf", "1", 1),
@@ -38,6 +41,9 @@ GOOD: list[tuple[str, str, Any]] = [
 BAD = [
     ("log_level", "verbose", "write debug or info or warn or error"),
     ("log_messages", "yes", "write no or text or hex"),
+    ("control", "/run/a\n/run/b", "is no path"),
+    ("control", "/run/a\0", "is no path"),
+    ("http", "tcp:1\ntcp:2", "is no path"),
     ("so_linger", "5s", "write no or 0s"),
     ("so_linger", "yes", "write no or 0s"),
     ("so_rcvbuf", "0", "write up to 1GiB"),

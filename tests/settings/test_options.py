@@ -5,10 +5,11 @@ Tests for L{socketd.settings.options}.
 from __future__ import annotations
 
 import attrs
+from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.settings.model import DaemonOptions, ServiceOptions, SocketOptions
-from socketd.settings.options import REQUIRED, Option, declared
+from socketd.settings.options import REQUIRED, Option, declared, option
 from socketd.settings.values import NUMBER, TEXT, YES_NO
 from tests.settings.refusals import Silence, TalkOptions
 
@@ -43,6 +44,22 @@ class DeclaredTests(SynchronousTestCase):
         """
         self.assertRaises(TypeError, TalkOptions)
         self.assertEqual(TalkOptions(reply=b"x"), TalkOptions(reply=b"x", close=False, times=1))
+
+    def test_any_order(self) -> None:
+        """
+        One that must be given may stand behind one that has a default; both are given
+        by name only.
+        """
+
+        @frozen
+        class Mixed:
+            close: bool = option(YES_NO, False, "Whether to close.")
+            times: int = option(NUMBER, REQUIRED, "How often to say it.")
+
+        self.assertEqual(Mixed(times=2), Mixed(times=2, close=False))
+        self.assertRaises(TypeError, Mixed)
+        self.assertRaises(TypeError, Mixed, True, 2)
+        self.assertEqual([found.default for found in declared(Mixed).values()], [False, REQUIRED])
 
     def test_frozen(self) -> None:
         """

@@ -94,6 +94,18 @@ class MakePrivateTests(SynchronousTestCase):
             error = self.assertRaises(PermissionError, make_private, directory)
             self.assertIn("is not a private directory of this user", str(error))
 
+    def test_seen_by_others(self) -> None:
+        """
+        A directory that others can look into or pass through is taken: they cannot
+        change what is there.
+        """
+        for mode in (0o755, 0o711, 0o701):
+            directory = self.mktemp()
+            os.mkdir(directory)
+            os.chmod(directory, mode)
+            make_private(directory)
+            self.assertEqual(stat.S_IMODE(os.stat(directory).st_mode), mode)
+
     def test_symbolic_link(self) -> None:
         """
         A link is refused, even to a private directory: somebody else may have set it.

@@ -4,7 +4,6 @@ Properties of L{socketd.settings} that hold for every input.
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 from hypothesis import given, settings
@@ -102,9 +101,10 @@ class SettingsPropertyTests(SynchronousTestCase):
         """
         Any content of a file does.
         """
-        self.patch(Path, "open", lambda path, mode: io.BytesIO(content))
+        file = self.mktemp()
+        Path(file).write_bytes(content)
         try:
-            found = load("FILE", PROTOCOLS, RUNTIME)
+            found = load(file, PROTOCOLS, RUNTIME)
         except SettingsError as error:
             self.assertTrue(error.complaints)
         else:

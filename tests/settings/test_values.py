@@ -166,6 +166,25 @@ class KindTests(SynchronousTestCase):
         read = [(kind, text, refusal(kind.parse, text)) for kind, text, _ in BAD]
         self.assertEqual(read, BAD)
 
+    def test_made_of_words(self) -> None:
+        """
+        A kind made of words takes each of them, and names all for any other.
+        """
+        parse = choice("a", "b", "c").parse
+        self.assertEqual([parse(word) for word in "abc"], ["a", "b", "c"])
+        self.assertEqual(choice("a", "b", "c").form, "a | b | c")
+        self.assertEqual(refusal(parse, "d"), "is not known; write a or b or c")
+
+    def test_narrowed(self) -> None:
+        """
+        A kind that is narrowed takes both ends of its range and what lies between.
+        """
+        kind = within(NUMBER, 5, 7, "write 5 to 7")
+        self.assertEqual([kind.parse(text) for text in "567"], [5, 6, 7])
+        complaint = "is out of range; write 5 to 7"
+        self.assertEqual([refusal(kind.parse, text) for text in "48"], [complaint] * 2)
+        self.assertEqual(kind.form, NUMBER.form)
+
     def test_form(self) -> None:
         """
         A kind made of words shows them; one that is narrowed keeps its form.
