@@ -16,7 +16,7 @@ TESTS ?= tests
 PYTHONS ?= 3.11 3.12 3.13
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all interop fuzz faults soak check docs dist deb system-test lock bench bench-quick clean distclean
+.PHONY: help run test test-all coverage mutation interop fuzz faults soak check docs dist deb system-test lock bench bench-quick clean distclean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -45,6 +45,28 @@ test-all: ## run them under each Python of PYTHONS=, in environments of their ow
 	        "the system has none, build it from python.org's source and put it on PATH"; \
 	done; \
 	test -z "$$failed$$missing"
+
+# The layers without sockets, and what else is pure: a branch of them that no test takes fails.
+PURE := socketd/settings/*,socketd/protocols/*,socketd/accounting.py,socketd/admission.py
+PURE := $(PURE),socketd/clock.py,socketd/events.py,socketd/operator.py,socketd/table.py
+PURE := $(PURE),socketd/control/commands.py,socketd/control/forms.py,socketd/control/replies.py
+PURE := $(PURE),socketd/net/guard.py,socketd/net/proxy_header.py,socketd/net/wheel.py
+
+coverage: $(VENV)/dev.stamp ## the branches that no test takes; none may be in a pure layer
+	@rm -rf build/coverage && mkdir -p build/coverage
+	@$(BIN)/coverage run -m twisted.trial --temp-directory=build/coverage/trial $(TESTS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+	@$(BIN)/coverage report --include='$(PURE)' --fail-under=100
+
+# In a copy, for mutmut writes beside what it reads. With CI hypothesis draws the same each time.
+# A change can make a loop that takes all memory, so there is a limit (KiB of addresses).
+mutation: $(VENV)/mutation.stamp ## whether tests notice changes of admission, guard, settings: an hour
+	@rm -rf build/mutation && mkdir -p build/mutation
+	@tar -cf - --exclude=__pycache__ setup.cfg pyproject.toml socketd tests | tar -xf - -C build/mutation
+	@cd build/mutation && ulimit -v 4194304 && \
+	    CI=1 timeout 10800 $(CURDIR)/$(BIN)/mutmut run --max-children 1 $(ARGS) && \
+	    $(CURDIR)/$(BIN)/mutmut results | grep -v 'not checked'
 
 interop: $(VENV)/dev.stamp ## run the clients of tests/interop/packages.txt against the daemon
 	@mkdir -p build
@@ -102,7 +124,7 @@ system-test: deb ## install the package on a Debian with systemd of its own, and
 lock: $(VENV)/dev.stamp ## write the locks from requirements/*.in; ARGS=--upgrade for new versions
 	@$(BIN)/python -c "import sys; sys.exit(sys.version_info[:2] != (3, 11) and \
 	    'make: lock with Python 3.11: later ones need less, and the locks serve them all')"
-	@for name in run dev; do \
+	@for name in run dev mutation; do \
 	    CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes \
 	        --allow-unsafe --strip-extras --no-emit-index-url --no-emit-trusted-host \
 	        --no-emit-find-links $(ARGS) --output-file=requirements/$$name.txt \
@@ -133,6 +155,11 @@ $(VENV)/run.stamp: requirements/run.txt setup.cfg pyproject.toml
 	@touch $@
 
 $(VENV)/dev.stamp: requirements/dev.txt $(VENV)/run.stamp
+	@echo "adding $< to $(VENV)"
+	@$(INSTALL) $<
+	@touch $@
+
+$(VENV)/mutation.stamp: requirements/mutation.txt $(VENV)/dev.stamp
 	@echo "adding $< to $(VENV)"
 	@$(INSTALL) $<
 	@touch $@
