@@ -137,7 +137,7 @@ class StormCase(PeersCase):
             honest = Honest(sock)
             honest.ask()
             # Counted now: whoever asks for a figure is a peer, too.
-            descriptors, text = self.descriptors(daemon), daemon.output.text
+            descriptors, text = daemon.descriptors(), daemon.output.text
             began = time.monotonic()
             with honest:
                 received = sum(self.storm(daemon, count))
@@ -154,18 +154,12 @@ class StormCase(PeersCase):
             f" {1e6 * honest.median():.0f} us",
         )
 
-    def descriptors(self, daemon: Daemon) -> int:
-        """
-        Count what the daemon has open.
-        """
-        return len(os.listdir(f"/proc/{daemon.pid}/fd"))
-
     def wait_for_descriptors(self, daemon: Daemon, expected: int) -> None:
         """
         Wait until so many are open, and no more.
         """
         end = time.monotonic() + DEADLINE
-        while (found := self.descriptors(daemon)) != expected:
+        while (found := daemon.descriptors()) != expected:
             self.assertLess(time.monotonic(), end, f"{found} descriptors, not {expected}")
 
     def storm(self, daemon: Daemon, count: int) -> Iterator[int]:

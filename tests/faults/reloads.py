@@ -11,9 +11,8 @@ from statistics import median
 
 from tests.certificates import issued
 from tests.faults import figures
-from tests.faults.surroundings import FaultCase, answers, free_port, open_descriptors, repeated
+from tests.faults.surroundings import FaultCase, answers, free_port, repeated
 from tests.system.running import DEADLINE, Daemon
-from tests.system.test_streams import resident_bytes
 
 #: A reload takes so many seconds at most, half of all and the slowest; the machine may be
 #: busy with other things for a while.
@@ -94,7 +93,7 @@ class ReloadCase(FaultCase):
             answers_of = control.makefile("rb")
             for turn in range(WARM + times):
                 if turn == WARM:
-                    memory, descriptors = resident_bytes(daemon), open_descriptors(daemon)
+                    memory, descriptors = daemon.resident(), daemon.descriptors()
                 self.write("socketd.ini", inis[turn % 2])
                 began = time.monotonic()
                 control.sendall(b"json reload\n")
@@ -102,6 +101,6 @@ class ReloadCase(FaultCase):
                 found.append(time.monotonic() - began)
                 self.assertTrue(reply["ok"], reply)
                 self.served(stays)
-            self.assertLess(abs(open_descriptors(daemon) - descriptors), 3)
-            self.growth = resident_bytes(daemon) - memory
+            self.assertLess(abs(daemon.descriptors() - descriptors), 3)
+            self.growth = 1024 * (daemon.resident() - memory)
         return found[WARM :]

@@ -5,7 +5,6 @@ A daemon that speaks TLS with peers who misuse it, and with an honest one.
 from __future__ import annotations
 
 import http.client
-import os
 import re
 import ssl
 import time
@@ -21,7 +20,6 @@ from tests.system.test_tls import (
     dial,
     first_hello,
     reach,
-    resident,
     shown,
     trusting,
 )
@@ -97,12 +95,12 @@ class TlsFaultCase(TlsCase):
             with dial(daemon, "echo") as before:
                 self.check_served(before)
                 self.counts(daemon)
-                base = self.descriptors(daemon)
+                base = daemon.descriptors()
                 yield daemon
                 self.check_served(before)
                 with dial(daemon, "echo") as after:
                     self.check_served(after)
-                self.wait_until(lambda: self.descriptors(daemon) <= base)
+                self.wait_until(lambda: daemon.descriptors() <= base)
         errors = re.findall(r"^\S+ \[\S+#(?:error|critical)\] (.*)", daemon.output.text, re.M)
         self.assertEqual([line for line in errors if not _FILES.search(line)], [])
 
@@ -130,12 +128,6 @@ class TlsFaultCase(TlsCase):
             web.request("GET", "/metrics")
             text = web.getresponse().read().decode()
         return re.findall(pattern, text, re.MULTILINE)
-
-    def descriptors(self, daemon: Daemon) -> int:
-        """
-        Count the descriptors of a daemon.
-        """
-        return len(os.listdir(f"/proc/{daemon.pid}/fd"))
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """
@@ -177,10 +169,10 @@ class TlsFaultCase(TlsCase):
         with self.besieged() as daemon:
             self.drop(daemon, count)
             self.wait_for_counts(daemon, tls_handshake=count)
-            before = resident(daemon.pid)
+            before = daemon.resident()
             self.drop(daemon, count)
             self.wait_for_counts(daemon, tls_handshake=2 * count)
-            growth = resident(daemon.pid) - before
+            growth = daemon.resident() - before
             found = daemon.output.text.count("no TLS with")
         self.assertLess(growth, MAX_GROWTH)
         self.assertLessEqual(found, 2 * count)

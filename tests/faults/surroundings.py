@@ -13,13 +13,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
 from tests.system.running import DEADLINE, TWISTD, Daemon, Ended, SystemCase, read_exactly
-
-PACKAGES = Path(__file__).with_name("packages.txt")
 
 #: Between two looks at what is waited for (seconds).
 LOOK = 0.005
@@ -94,8 +91,7 @@ def injected(*faults: str) -> tuple[str, ...]:
     """
     strace = shutil.which("strace")
     if strace is None:
-        package = dict(map(str.split, PACKAGES.read_text().splitlines()[1:]))["strace"]
-        raise AssertionError(f"strace is missing: apt-get install {package}")
+        raise AssertionError("strace is missing: apt-get install strace")
     calls = ",".join(fault.partition(":")[0] for fault in faults)
     # The tracer stands aside, so that the daemon is our own child.
     options = ("-DDD", "-f", "--seccomp-bpf", "-qqq", "--output=/dev/null", f"--trace={calls}")
@@ -160,10 +156,3 @@ def repeated(action: Callable[[], object]) -> Iterator[list[Exception]]:
     finally:
         ended.set()
         thread.join(DEADLINE)
-
-
-def open_descriptors(daemon: Daemon) -> int:
-    """
-    Count the descriptors of a daemon.
-    """
-    return len(os.listdir(f"/proc/{daemon.pid}/fd"))

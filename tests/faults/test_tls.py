@@ -31,7 +31,6 @@ from tests.system.test_tls import (
     dial,
     first_hello,
     reach,
-    resident,
     trusting,
     was_reset,
 )
@@ -255,9 +254,9 @@ class AfterTests(TlsFaultCase):
             for number in range(10):
                 client.sock.sendall(writer.update(number % 2 > 0) + writer.record(DATA, b"hello"))
                 self.assertEqual(client.hear(5), b"hello")
-                before = resident(daemon.pid)
+                before = daemon.resident()
             sent = self.flood(client.sock, writer)
-            growth = resident(daemon.pid) - before
+            growth = daemon.resident() - before
             client.sock.close()
         self.assertLess(sent, UPDATES)
         self.assertLess(growth, PER_CONNECTION)

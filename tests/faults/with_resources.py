@@ -18,7 +18,6 @@ from socketd.net.datagram import RECEIVE_PAUSE
 from tests.faults import figures
 from tests.faults.surroundings import FaultCase, answers, injected, mounted, until
 from tests.system.running import DEADLINE, Daemon, in_thread
-from tests.system.test_streams import processor_seconds
 
 #: How often an injected call fails.
 FAILURES = 4
@@ -62,9 +61,9 @@ class InjectedTests(FaultCase):
         """
         See that no processor time is wasted meanwhile, under a tracer that takes some.
         """
-        began = processor_seconds(daemon)
+        began = daemon.processor_seconds()
         yield
-        self.assertLess(processor_seconds(daemon) - began, BUSY)
+        self.assertLess(daemon.processor_seconds() - began, BUSY)
 
     def check_accept(self, name: str, text: str) -> None:
         """

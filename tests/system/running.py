@@ -11,6 +11,7 @@ import ctypes
 import os
 import pty
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -186,6 +187,26 @@ class Daemon:
                 return sock
             sock.close()
         raise AssertionError(f"no socket is bound to {address}")
+
+    def descriptors(self) -> int:
+        """
+        Count what it has open.
+        """
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def resident(self) -> int:
+        """
+        Say how much memory it has (KiB; proc(5), statm).
+        """
+        pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
+        return int(pages) * resource.getpagesize() // 1024
+
+    def processor_seconds(self) -> float:
+        """
+        Say how much processor time it has used (proc(5), stat).
+        """
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def type(self, text: str) -> None:
         """

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import cycle
-from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
 
@@ -116,22 +115,6 @@ def reset(sock: socket.socket) -> None:
     sock.close()
 
 
-def resident_bytes(daemon: Daemon) -> int:
-    """
-    Say how much memory a daemon has (proc(5), statm).
-    """
-    pages = Path(f"/proc/{daemon.pid}/statm").read_text().split()[1]
-    return int(pages) * resource.getpagesize()
-
-
-def processor_seconds(daemon: Daemon) -> float:
-    """
-    Say how much processor time a daemon has used (proc(5), stat).
-    """
-    fields = Path(f"/proc/{daemon.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / 100.0
-
-
 @contextlib.contextmanager
 def descriptors(number: int) -> Iterator[None]:
     """
@@ -220,10 +203,10 @@ class SlowTests(SystemCase):
         """
         with self.daemon(ECHO) as daemon:
             self._exchange(daemon, bytes(MIB))
-            before = resident_bytes(daemon)
+            before = daemon.resident()
             with daemon.connect("echo") as client:
                 self.assertLess(push(client), PUSHED)
-                self.assertLess(resident_bytes(daemon) - before, MAX_GROWTH)
+                self.assertLess(1024 * (daemon.resident() - before), MAX_GROWTH)
                 self._exchange(daemon, b"others are served")
                 reset(client)
 
@@ -366,9 +349,9 @@ class CrowdTests(SystemCase):
             clients = [stack.enter_context(daemon.connect("server")) for _ in range(CROWD)]
             for client in clients:
                 client.sendall(b"?")
-            began = processor_seconds(daemon)
+            began = daemon.processor_seconds()
             served = self._served(clients)
-            self.assertLess(processor_seconds(daemon) - began, SOME_TRIES / 3)
+            self.assertLess(daemon.processor_seconds() - began, SOME_TRIES / 3)
             self.assertGreater(served, 0)
             self.assertLess(served, FEW_DESCRIPTORS)
             self._check_complaints(daemon)

@@ -460,9 +460,9 @@ class EndTests(TlsCase):
         """
         with self.daemon(self.ini("log_connections = no")) as daemon:
             self.come_and_go(daemon, RECONNECTS // 3)
-            before = (len(os.listdir(f"/proc/{daemon.pid}/fd")), resident(daemon.pid))
+            before = (daemon.descriptors(), daemon.resident())
             self.come_and_go(daemon, RECONNECTS)
-            after = (len(os.listdir(f"/proc/{daemon.pid}/fd")), resident(daemon.pid))
+            after = (daemon.descriptors(), daemon.resident())
         self.assertLess(after[0] - before[0], CLOSING)
         self.assertLess(after[1] - before[1], MAX_GROWTH)
 
@@ -545,11 +545,3 @@ reply = hello
         file = self.write("good.ini", self.ini())
         done = run([*CHECK, str(file)], capture_output=True, timeout=DEADLINE)
         self.assertEqual((done.returncode, done.stderr), (0, b""))
-
-
-def resident(pid: int) -> int:
-    """
-    Read what a process has in memory (KiB).
-    """
-    text = Path(f"/proc/{pid}/status").read_text()
-    return int(text.partition("VmRSS:")[2].split()[0])
