@@ -54,8 +54,9 @@ PUSHED = 48 * MIB
 #: A peer that is silent for so long has had its buffers filled (seconds).
 SILENCE = 0.5
 
-#: The grace of a close is 5 s; the rest is for a busy machine.
-GRACE = 8.0
+#: The grace of a close is 5 s. It begins anew when the kernel takes something more, as it may do
+#: once on a busy machine.
+GRACE = 12.0
 
 MANY = 2000
 
