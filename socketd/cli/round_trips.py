@@ -136,9 +136,10 @@ def histogram(times: Sequence[float]) -> str:
     if len(times) < FEW:
         return ""
     low, high = min(times), max(times)
-    if not 0 < low < high:
+    step = (high / low) ** (1 / CLASSES) if low > 0 else 1.0
+    # Times may differ by less than a factor can say.
+    if step <= 1:
         return ""
-    step = (high / low) ** (1 / CLASSES)
     counts = [0] * CLASSES
     for one in times:
         counts[min(CLASSES - 1, int(math.log(one / low, step)))] += 1

@@ -86,6 +86,8 @@ class HistogramTests(SynchronousTestCase):
         self.assertEqual(histogram([]), "")
         self.assertEqual(histogram([0.001, 0.002]), "")
         self.assertEqual(histogram([0.001] * 100), "")
+        self.assertEqual(histogram([1.0] * 100 + [math.nextafter(1.0, 2.0)]), "")
+        self.assertEqual(histogram([0.0] * 100 + [1.0]), "")
 
     @given(some.lists(some.floats(1e-6, 10.0), min_size=FEW, max_size=100))
     def test_counts(self, times: list[float]) -> None:
