@@ -11,12 +11,10 @@ from socketd.cli.address import Address
 from socketd.cli.arguments import add_address, seconds
 from socketd.cli.client import run_client
 from socketd.cli.conversation import Conversation
-from socketd.cli.datagrams import DatagramLink
-from socketd.cli.dialing import connect_stream, open_datagrams, secure
+from socketd.cli.dialing import connect, secure
 from socketd.cli.interfaces import IOutput
 from socketd.cli.screen import Screen
 from socketd.cli.stdio import StandardInput, StandardOutput
-from socketd.cli.stream import StreamLink
 from socketd.cli.tls_options import add_tls, tls_options
 
 if TYPE_CHECKING:
@@ -89,13 +87,7 @@ async def talk(
     @param security: what adds TLS.
     @raise Exception: what L{socketd.cli.reasons.explain} can put in words.
     """
-    link: DatagramLink | StreamLink
-    if address.is_datagram:
-        link = DatagramLink(conversation)
-        await open_datagrams(reactor, address, link)
-    else:
-        link = StreamLink(conversation)
-        await connect_stream(reactor, address, link, security=security)
+    link = await connect(reactor, address, conversation, security)
     conversation.start(link, output)
     failure = await conversation.done
     await output.finish()

@@ -26,6 +26,7 @@ from zope.interface import implementer
 from socketd.cli.address import ENDPOINT, Address
 from socketd.cli.datagrams import DatagramLink
 from socketd.cli.errors import CommandError
+from socketd.cli.link import ITalker
 from socketd.cli.stream import StreamLink
 from socketd.cli.tls_options import TlsOptions
 
@@ -48,6 +49,28 @@ RESOLVED_FAMILIES: dict[str, list[type]] = {
     "udp": [IPv4Address, IPv6Address],
     "udp6": [IPv6Address],
 }
+
+
+async def connect(
+    reactor: Any, address: Address, talker: ITalker, security: Security | None = None
+) -> DatagramLink | StreamLink:
+    """
+    Connect whoever talks, by stream or by datagram as the address says.
+
+    @param reactor: the reactor.
+    @param address: where to.
+    @param talker: hears what comes.
+    @param security: what adds TLS to a stream.
+    @return: what it sends with.
+    @raise Exception: what L{socketd.cli.reasons.explain} can put in words.
+    """
+    if address.is_datagram:
+        datagrams = DatagramLink(talker)
+        await open_datagrams(reactor, address, datagrams)
+        return datagrams
+    stream = StreamLink(talker)
+    await connect_stream(reactor, address, stream, security=security)
+    return stream
 
 
 async def connect_stream(

@@ -13,14 +13,12 @@ from twisted.internet.interfaces import IReactorTime
 from socketd.cli.address import Address
 from socketd.cli.arguments import add_address, seconds
 from socketd.cli.client import run_client
-from socketd.cli.datagrams import DatagramLink
-from socketd.cli.dialing import connect_stream, open_datagrams, secure
+from socketd.cli.dialing import connect, secure
 from socketd.cli.errors import FAILED, GOOD
 from socketd.cli.output import emit, note
 from socketd.cli.pinging import Pinging, Plan
 from socketd.cli.round_trips import RoundTrips, histogram, render, render_json
 from socketd.cli.send import MAX_DATAGRAM_PAYLOAD
-from socketd.cli.stream import StreamLink
 from socketd.cli.tls_options import add_tls, tls_options
 
 if TYPE_CHECKING:
@@ -130,13 +128,7 @@ async def measure(
     @param security: what adds TLS.
     @raise Exception: what L{socketd.cli.reasons.explain} can put in words.
     """
-    link: DatagramLink | StreamLink
-    if address.is_datagram:
-        link = DatagramLink(pinging)
-        await open_datagrams(reactor, address, link)
-    else:
-        link = StreamLink(pinging)
-        await connect_stream(reactor, address, link, security=security)
+    link = await connect(reactor, address, pinging, security)
     pinging.start(link)
     await pinging.done
 
