@@ -7,13 +7,13 @@ from __future__ import annotations
 import http.client
 import re
 import ssl
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from threading import Event, Thread
 from typing import Any
 
 from tests.faults import figures
+from tests.faults.surroundings import until
 from tests.system.running import DEADLINE, Daemon, read_exactly
 from tests.system.test_tls import (
     TlsCase,
@@ -100,7 +100,7 @@ class TlsFaultCase(TlsCase):
                 self.check_served(before)
                 with dial(daemon, "echo") as after:
                     self.check_served(after)
-                self.wait_until(lambda: daemon.descriptors() <= base)
+                until(lambda: daemon.descriptors() <= base)
         errors = re.findall(r"^\S+ \[\S+#(?:error|critical)\] (.*)", daemon.output.text, re.M)
         self.assertEqual([line for line in errors if not _FILES.search(line)], [])
 
@@ -129,21 +129,12 @@ class TlsFaultCase(TlsCase):
             text = web.getresponse().read().decode()
         return re.findall(pattern, text, re.MULTILINE)
 
-    def wait_until(self, condition: Callable[[], bool]) -> None:
-        """
-        Wait until something is so.
-        """
-        deadline, pause = time.monotonic() + DEADLINE, Event()
-        while not condition():
-            self.assertLess(time.monotonic(), deadline)
-            pause.wait(0.05)
-
     def wait_for_counts(self, daemon: Daemon, **expected: int) -> None:
         """
         Wait until so many connections were counted, each by its reason, and no others.
         """
         total = sum(expected.values())
-        self.wait_until(lambda: sum(self.counts(daemon).values()) >= total)
+        until(lambda: sum(self.counts(daemon).values()) >= total)
         self.assertEqual(self.counts(daemon), expected)
 
     def check_lines(self, daemon: Daemon, reason: str, count: int) -> None:
