@@ -41,9 +41,7 @@ from socketd.protocols.chargen import BLOCK, Chargen
 from socketd.settings.tls import PeerName, TlsOptions
 from tests.certificates import NOW, Made, authority, client_context, issued, write_private
 from tests.net.fakes import HalfCloseable, HandReactor, OneFactory, Recorder, make_site
-
-#: Turns after which everything that can happen has happened.
-TURNS = 12
+from tests.net.tls_client import TURNS, TlsClient
 
 #: What a peer that never reads tries to send, and what a connection may hold of it.
 FLOOD = 32 * 1024 * 1024
@@ -67,97 +65,22 @@ def echo(data: bytes) -> bytes:
     return data
 
 
-class Client:
+class Client(TlsClient):
     """
-    The other end: TLS over a socket that does not block.
+    The other end, which may be refused.
 
-    @ivar received: what was decrypted.
     @ivar failed: what OpenSSL failed with, but for the ends.
-    @ivar ended: how it ended: C{close_notify} in TLS, C{end} or C{reset} of the socket.
     """
 
     def __init__(self, reactor: HandReactor, sock: socket.socket, tls: SSL.Connection) -> None:
-        self.reactor = reactor
-        self.sock = sock
-        self.tls = tls
-        self.received = b""
+        super().__init__(reactor, sock, tls)
         self.failed: list[SSL.Error] = []
-        self.ended: list[str] = []
-        self.waiting = b""
-        tls.set_connect_state()
 
-    def go(self, turns: int = TURNS, reading: bool = True) -> None:
+    def fail(self, problem: SSL.Error) -> None:
         """
-        Let both sides do what they can.
+        Note it.
         """
-        for _ in range(turns):
-            self.step()
-            self.push()
-            self.reactor.turn()
-            if reading:
-                self.pull()
-
-    def step(self) -> None:
-        """
-        Go on with the handshake, and decrypt.
-        """
-        try:
-            self.tls.do_handshake()
-            while True:
-                self.received += self.tls.recv(65536)
-        except SSL.WantReadError:
-            pass
-        except SSL.ZeroReturnError:
-            if "close_notify" not in self.ended:
-                self.ended.append("close_notify")
-        except SSL.Error as problem:
-            self.failed.append(problem)
-
-    def push(self) -> None:
-        """
-        Send what is encrypted, as far as the socket takes it.
-        """
-        try:
-            while self.waiting or self.fetch():
-                self.waiting = self.waiting[self.sock.send(self.waiting) :]
-        except (BlockingIOError, BrokenPipeError, ConnectionResetError):
-            pass
-
-    def fetch(self) -> bool:
-        """
-        Take what is to be sent.
-        """
-        try:
-            self.waiting = self.tls.bio_read(65536)
-        except SSL.WantReadError:
-            return False
-        return True
-
-    def pull(self) -> None:
-        """
-        Receive.
-        """
-        while self.ended[-1:] not in (["end"], ["reset"]):
-            try:
-                data = self.sock.recv(65536)
-            except BlockingIOError:
-                return
-            except ConnectionResetError:
-                self.ended.append("reset")
-                return
-            if data:
-                self.tls.bio_write(data)
-                self.step()
-            else:
-                self.ended.append("end")
-
-    def say(self, data: bytes) -> None:
-        """
-        Encrypt and send, and see what comes of it.
-        """
-        while data:
-            data = data[self.tls.send(data) :]
-        self.go()
+        self.failed.append(problem)
 
 
 class GateCase(SynchronousTestCase):

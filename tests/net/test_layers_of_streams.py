@@ -24,6 +24,7 @@ from socketd.settings.load import parse
 from socketd.settings.model import Service
 from tests.certificates import FUTURE, NOW, Made, authority, client_context, issued, write_private
 from tests.net.fakes import HandReactor, OneFactory, Recorder, make_site
+from tests.net.tls_client import TlsClient
 
 HEADER = b"PROXY TCP4 192.0.2.7 127.0.0.1 4711 7\r\n"
 
@@ -55,71 +56,12 @@ proxy_from = 127.0.0.1
 """
 
 
-class Peer:
+class Peer(TlsClient):
     """
-    A client of TLS over a socket that does not block.
-
-    @ivar received: what was decrypted.
-    @ivar ended: C{close_notify} if the daemon said so in TLS; then C{end} or C{reset}.
+    A client that takes no more turns than a handshake needs.
     """
 
-    def __init__(self, reactor: HandReactor, sock: socket.socket, context: SSL.Context) -> None:
-        self.reactor = reactor
-        self.sock = sock
-        self.received = b""
-        self.ended: list[str] = []
-        self.tls = SSL.Connection(context)
-        self.tls.set_connect_state()
-
-    def go(self, turns: int = TURNS) -> None:
-        """
-        Let both sides do what they can.
-        """
-        for _ in range(turns):
-            self._step()
-            self._send()
-            self.reactor.turn()
-            self._receive()
-
-    def say(self, data: bytes) -> None:
-        """
-        Encrypt and send, and see what comes of it.
-        """
-        self.tls.send(data)
-        self.go()
-
-    def _step(self) -> None:
-        try:
-            self.tls.do_handshake()
-            while True:
-                self.received += self.tls.recv(65536)
-        except SSL.WantReadError:
-            pass
-        except SSL.ZeroReturnError:
-            if "close_notify" not in self.ended:
-                self.ended.append("close_notify")
-
-    def _send(self) -> None:
-        try:
-            while True:
-                self.sock.sendall(self.tls.bio_read(65536))
-        except (SSL.WantReadError, BrokenPipeError, ConnectionResetError):
-            pass
-
-    def _receive(self) -> None:
-        while self.ended[-1:] not in (["end"], ["reset"]):
-            try:
-                data = self.sock.recv(65536)
-            except BlockingIOError:
-                return
-            except ConnectionResetError:
-                self.ended.append("reset")
-                return
-            if not data:
-                self.ended.append("end")
-                return
-            self.tls.bio_write(data)
-            self._step()
+    turns = TURNS
 
 
 class LayersCase(SynchronousTestCase):
@@ -200,7 +142,7 @@ class LayersCase(SynchronousTestCase):
         client = self.connect()
         if header:
             client.sendall(header)
-        peer = Peer(self.reactor, client, context or client_context())
+        peer = Peer(self.reactor, client, SSL.Connection(context or client_context()))
         peer.go()
         return peer
 
@@ -237,7 +179,7 @@ class LayersTests(LayersCase):
         client = self.connect()
         self.reactor.turn(2)
         self.assertEqual(self.factory.made, [])
-        peer = Peer(self.reactor, client, client_context())
+        peer = Peer(self.reactor, client, SSL.Connection(client_context()))
         peer.go()
         peer.say(b"hello")
         self.assertEqual(peer.received, b"HELLO")
@@ -449,7 +391,7 @@ class GrowthTests(LayersCase):
             client = self.connect_and_forget()
             client.sendall(HEADER)
             if number % 3:
-                peer = Peer(self.reactor, client, context)
+                peer = Peer(self.reactor, client, SSL.Connection(context))
                 peer.go()
                 peer.say(b"x")
                 self.assertEqual(peer.received, b"X")
