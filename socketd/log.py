@@ -16,6 +16,7 @@ import stat
 import syslog
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
@@ -232,9 +233,27 @@ class DescriptorSink:
 class WholeLines(LogFile):
     """
     A log file that says when a line was written only in part, and goes on behind it.
+
+    Another program may rotate it, too, in one of logrotate's ways: a file that was cut
+    is appended to, and one that was moved or removed is followed by a new one.
     """
 
     _cut: Any = None
+    _identity = (0, 0)
+    _was_moved = False
+
+    def _openFile(self) -> None:
+        mode = 0o666 if self.defaultMode is None else self.defaultMode
+        # A pipe that was put there must not keep the daemon waiting.
+        more = os.O_NONBLOCK | os.O_NOCTTY
+        is_new = not os.path.exists(self.path)
+        how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | more
+        file = open(os.open(self.path, how, mode), "ab", 0)
+        if is_new and self.defaultMode is not None:
+            os.fchmod(file.fileno(), self.defaultMode)
+        found = os.fstat(file.fileno())
+        self._file, self.closed = file, False
+        self._identity, self.size = (found.st_dev, found.st_ino), found.st_size
 
     def write(self, data: bytes) -> None:
         """
@@ -243,10 +262,8 @@ class WholeLines(LogFile):
         @raise OSError: if it cannot be written, or only in part, as on a disk that is
             getting full.
         """
-        if self._file.closed:
-            # A rotation could not open the next file.
-            self._openFile()
-        if self.shouldRotate():
+        is_ours = self._follow()
+        if is_ours and self.shouldRotate():
             self.rotate()
         line = b"\n" + data if self._cut is self._file else data
         written = self._file.write(line)
@@ -254,6 +271,50 @@ class WholeLines(LogFile):
         self._cut = self._file if written < len(line) else None
         if self._cut is not None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def turn_over(self) -> None:
+        """
+        Begin a new file, unless another program has done that since the last time: then
+        this is how it says so.
+        """
+        # What cannot be opened is tried again, and counted, with the next line.
+        with suppress(OSError):
+            is_ours = self._follow()
+            was_moved, self._was_moved = self._was_moved, False
+            if is_ours and not was_moved:
+                self.rotate()
+
+    def _follow(self) -> bool:
+        """
+        Open the file that is at the path, where that is not the open one.
+
+        @return: whether that could be done.
+        @raise OSError: if it could not, and no file is open that still has a name.
+        """
+        if self._file.closed:
+            # A rotation could not open the next file.
+            self._openFile()
+        found = _status(self.path)
+        if found is not None and (found.st_dev, found.st_ino) == self._identity:
+            self.size = found.st_size
+            return True
+        old = self._file
+        try:
+            self._openFile()
+        except OSError:
+            if os.fstat(old.fileno()).st_nlink:
+                return False
+            raise
+        old.close()
+        self._was_moved = True
+        return True
+
+
+def _status(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except OSError:
+        return None
 
 
 class FileSink:
@@ -327,7 +388,7 @@ def make_observer(
 
 def _open(name: str, reactor: Any) -> Sink:
     """
-    Open a log file, and have SIGUSR1 rotate it, as twistd does.
+    Open a log file, and have SIGUSR1 begin a new one, as twistd does.
 
     A device or a pipe is written to as it is: rotation would put a file in its place.
     """
@@ -336,7 +397,7 @@ def _open(name: str, reactor: Any) -> Sink:
     file = WholeLines.fromFullPath(name)
     if not signal.getsignal(signal.SIGUSR1):
         signal.signal(
-            signal.SIGUSR1, lambda number, frame: reactor.callFromThread(file.rotate)
+            signal.SIGUSR1, lambda number, frame: reactor.callFromThread(file.turn_over)
         )
     return FileSink(file)
 

@@ -42,7 +42,8 @@ SIGNALS = {
     signal.SIGTERM: "Stop: close the listeners, answer what has come, wait for connections up to"
     " `drain_timeout`, reset the others, and end in status 0. A second signal does not wait.",
     signal.SIGINT: "The same.",
-    signal.SIGUSR1: "Begin a new log file, where `--logfile` names one.",
+    signal.SIGUSR1: "Begin a new log file, where `--logfile` names one, and no other program has"
+    " moved the old one.",
     signal.SIGABRT: "End, with the stacks of all threads on standard error; the watchdog"
     " of systemd sends it.",
 }

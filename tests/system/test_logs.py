@@ -127,6 +127,31 @@ class LogTests(SystemCase):
         self.assertIn("stopping", events[1])
 
     @in_thread
+    def test_rotated_by_others(self) -> None:
+        """
+        logrotate's ways work: cut in place, or moved away and SIGUSR1. No line is lost,
+        and none lies behind a hole.
+        """
+        path = self.directory / "socketd.log"
+        moved = self.directory / "moved.log"
+        daemon = self.start(twistd=["--logfile", str(path)])
+        _until(lambda: path.exists() and '"listening"' in path.read_text())
+        (port,) = re.findall(r"listens on tcp 127\.0\.0\.1:(\d+)", path.read_text())
+        os.truncate(path, 0)
+        self.talk(int(port))
+        _until(lambda: '"connection_lost"' in path.read_text())
+        path.rename(moved)
+        os.kill(daemon.pid, signal.SIGUSR1)
+        _until(path.exists)
+        self.talk(int(port))
+        daemon.ask_to_stop()
+        daemon.wait()
+        for file in (moved, path):
+            events = {one["event"] for one in self.objects(file.read_text())}
+            self.assertLessEqual({"connection_made", "connection_lost"}, events)
+        self.assertFalse(path.with_suffix(".log.1").exists())
+
+    @in_thread
     def test_quiet(self) -> None:
         """
         Connections of quiet networks are not logged.
