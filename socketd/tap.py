@@ -29,7 +29,7 @@ from socketd.settings.complaints import SettingsError
 from socketd.settings.listeners import RUNTIME
 from socketd.settings.model import Settings
 from socketd.settings.places import find_config, make_private, runtime_directory
-from socketd.signals import Hangups, Signals
+from socketd.signals import Hangups, Signals, Terminal
 
 
 class Options(usage.Options):
@@ -118,14 +118,14 @@ def makeService(options: Options, reactor: Any = None) -> Root:
 
     @param reactor: twistd's own where none is given.
     """
-    hangups = None
+    hangups = terminal = None
     if reactor is None:
         from twisted.internet import reactor
 
         # Before anything is scheduled: a step of the wall clock must neither
         # fire nor freeze a timer.
         reactor.seconds = time.monotonic  # type: ignore[attr-defined]
-        hangups = Hangups()
+        terminal, hangups = Terminal(), Hangups()
         _show_stacks()
     settings, runtime = options["settings"], options["runtime"]
     limit = _raise_limit(settings)
@@ -139,7 +139,7 @@ def makeService(options: Options, reactor: Any = None) -> Root:
     # and operators and health checkers see how the daemon drains.
     notifier = Notifier(os.environ, reactor, os.getpid())
     NotifyService(reactor, daemon, notifier).setServiceParent(root)
-    Signals(reactor, daemon.reload, daemon.abort, hangups).setServiceParent(root)
+    Signals(reactor, daemon.reload, daemon.abort, hangups, terminal).setServiceParent(root)
     if options["console"]:
         _add_console(root, options, reactor, daemon)
     _add_summaries(root, daemon, log)

@@ -12,17 +12,18 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import IService
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from socketd.signals import STOP, Hangups, Signals
+from socketd.signals import LOOK_INTERVAL, NOTICE, STOP, Hangups, Signals, Terminal
 from tests.source_tree import ROOT
 
 #: How long a process may take that does next to nothing (seconds).
 DEADLINE = 30
 
 
-class FakeReactor:
+class FakeReactor(Clock):
     """
     Keeps what is to be called, in the order of the calls.
 
@@ -32,6 +33,7 @@ class FakeReactor:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.when_running: list[Callable[[], object]] = []
         self.from_thread: list[Callable[[], object]] = []
         self.stops = 0
@@ -79,7 +81,7 @@ class Case(SynchronousTestCase):
         self.done: list[str] = []
         self.patch(signal, "signal", self.taken.__setitem__)
 
-    def make(self, hangups: Hangups | None = None) -> Signals:
+    def make(self, hangups: Hangups | None = None, terminal: Any = None) -> Signals:
         """
         Make the service.
         """
@@ -90,13 +92,13 @@ class Case(SynchronousTestCase):
         def abort() -> None:
             self.done.append("abort")
 
-        return Signals(self.reactor, reload, abort, hangups)
+        return Signals(self.reactor, reload, abort, hangups, terminal)
 
-    def running(self, hangups: Hangups | None = None) -> Signals:
+    def running(self, hangups: Hangups | None = None, terminal: Any = None) -> Signals:
         """
         Start the service, and the reactor.
         """
-        service = self.make(hangups)
+        service = self.make(hangups, terminal)
         service.startService()
         self.reactor.turn()
         return service
@@ -177,6 +179,137 @@ class SignalsTests(Case):
         self.send(signal.SIGTERM)
         self.reactor.turn()
         self.assertEqual((self.reactor.stops, self.done), (1, ["reload"]))
+
+
+class TerminalTests(Case):
+    """
+    Tests for L{Terminal}, and for what L{Signals} make of its end.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.path = self.mktemp()
+        self.open()
+
+    def open(self) -> None:
+        """
+        Have a terminal, for which a file stands.
+        """
+        with open(self.path, "w"):
+            pass
+
+    def terminal(self) -> Terminal:
+        """
+        Make that of the process.
+        """
+        return Terminal(self.reactor.seconds, self.path)
+
+    def hang_up(self) -> None:
+        """
+        Have SIGHUP come, and be carried out.
+        """
+        self.send(signal.SIGHUP)
+        self.reactor.turn()
+
+    def check(self, *done: str, stops: int = 0) -> None:
+        """
+        See what came of it.
+        """
+        self.assertEqual((self.done, self.reactor.stops), ([*done], stops))
+
+    def test_live(self) -> None:
+        """
+        While the terminal is there, SIGHUP reloads, however long that is.
+        """
+        self.running(terminal=self.terminal())
+        self.reactor.pump([LOOK_INTERVAL] * 20)
+        self.hang_up()
+        self.check("reload")
+
+    def test_closed(self) -> None:
+        """
+        Once it is closed, SIGHUP stops; a second one does not mean that peers are to be
+        reset, but a signal to stop does.
+        """
+        self.running(terminal=self.terminal())
+        os.remove(self.path)
+        self.hang_up()
+        self.check(stops=1)
+        self.hang_up()
+        self.check(stops=1)
+        self.send(signal.SIGTERM)
+        self.reactor.turn()
+        self.check("abort", stops=1)
+
+    def test_told_late(self) -> None:
+        """
+        A shell may take its time to tell, and a look at the terminal come first.
+        """
+        self.running(terminal=self.terminal())
+        os.remove(self.path)
+        self.reactor.pump([LOOK_INTERVAL] * int(NOTICE - 1))
+        self.hang_up()
+        self.check(stops=1)
+
+    def test_left_behind(self) -> None:
+        """
+        A daemon whose terminal went without a word reloads later, and looks no more.
+        """
+        self.running(terminal=self.terminal())
+        os.remove(self.path)
+        self.reactor.pump([LOOK_INTERVAL] * int(NOTICE + 1))
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.hang_up()
+        self.check("reload")
+
+    def test_none(self) -> None:
+        """
+        Where there was no terminal, SIGHUP reloads.
+        """
+        os.remove(self.path)
+        self.running(terminal=self.terminal())
+        self.hang_up()
+        self.check("reload")
+
+    def test_ignored(self) -> None:
+        """
+        Under nohup(1) the terminal does not matter.
+        """
+        self.patch(signal, "getsignal", lambda number: signal.SIG_IGN)
+        self.running(terminal=self.terminal())
+        os.remove(self.path)
+        self.hang_up()
+        self.check("reload")
+
+    def test_other_session(self) -> None:
+        """
+        A daemon that went into the background has left its terminal.
+        """
+        terminal = self.terminal()
+        self.running(terminal=terminal)
+        os.remove(self.path)
+        self.patch(os, "getsid", lambda pid: 0)
+        self.hang_up()
+        self.check("reload")
+
+    def test_early(self) -> None:
+        """
+        One that was closed before the reactor ran is not forgotten.
+        """
+        terminal, hangups = self.terminal(), Hangups()
+        self.send(signal.SIGHUP)
+        os.remove(self.path)
+        self.running(hangups, terminal)
+        self.check(stops=1)
+
+    def test_no_timer_left(self) -> None:
+        """
+        Nothing waits when the service has stopped.
+        """
+        service = self.running(terminal=self.terminal())
+        service.stopService()
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.make().stopService()
 
 
 class HangupsTests(Case):

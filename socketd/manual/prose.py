@@ -38,7 +38,8 @@ The options of twistd itself that matter here. They stand before the word C{sock
 SIGNALS = {
     signal.SIGHUP: "Read the configuration anew. A file that cannot be used changes nothing, and"
     " the log says why. Otherwise the difference is applied: listeners that are in both files keep"
-    " their sockets and their connections.",
+    " their sockets and their connections. Where the terminal was closed less than ten"
+    " seconds ago, it stops instead, as for SIGTERM; unless nohup(1) started it.",
     signal.SIGTERM: "Stop: close the listeners, answer what has come, wait for connections up to"
     " `drain_timeout`, reset the others, and end in status 0. A second signal does not wait.",
     signal.SIGINT: "The same.",

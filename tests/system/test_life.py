@@ -4,13 +4,24 @@ Tests of the running daemon: how it reloads, drains and stops.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import signal
 import socket
+import termios
 import threading
 from pathlib import Path
 from typing import Any
 
-from tests.system.running import DEADLINE, Daemon, SystemCase, in_thread, read_exactly, read_to_end
+from tests.system.running import (
+    DEADLINE,
+    TWISTD,
+    Daemon,
+    SystemCase,
+    in_thread,
+    read_exactly,
+    read_to_end,
+)
 
 INI = """
 [socketd]
@@ -357,3 +368,55 @@ class EndingTests(SystemCase):
                 daemon.output.wait_for(r"reloaded: \[echo\] max_connections changed")
                 sock.sendall(b"hello")
                 self.assertEqual(read_exactly(sock, 5), b"hello")
+
+
+class HangupTests(SystemCase):
+    """
+    Tests for a daemon whose terminal is closed.
+    """
+
+    def start(self, *command: str) -> tuple[Daemon, int]:
+        """
+        Start a daemon at a terminal of its own, whose end is not what it writes to.
+
+        @param command: what starts it.
+        @return: the other end of the terminal, too.
+        """
+        master, slave = os.openpty()
+        file = self.write("socketd.ini", INI.format(drain="10s"))
+        daemon = Daemon(
+            [*command, *TWISTD, "socketd", "--config", str(file)],
+            stdin=slave,
+            env=self.environment(),
+            cwd=self.directory,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        self.addCleanup(daemon.kill)
+        os.close(slave)
+        daemon.address("echo")
+        return daemon, master
+
+    @in_thread
+    def test_closed(self) -> None:
+        """
+        SIGHUP reloads while the terminal is there; its end is that of the daemon, in
+        good order.
+        """
+        daemon, master = self.start()
+        os.kill(daemon.pid, signal.SIGHUP)
+        daemon.output.wait_for("reloaded: nothing changed")
+        os.close(master)
+        daemon.output.wait_for("the terminal was closed")
+        self.assertEqual(daemon.wait(), 0)
+        self.assertIn("stopping; ", daemon.output.text)
+        self.assertEqual(daemon.errors.text, "")
+
+    @in_thread
+    def test_nohup(self) -> None:
+        """
+        One that was started with SIGHUP ignored, as by nohup(1), outlives its terminal.
+        """
+        daemon, master = self.start("sh", "-c", 'trap "" HUP; exec "$@"', "sh")
+        with daemon:
+            os.close(master)
+            daemon.output.wait_for("reloaded: nothing changed")
