@@ -74,7 +74,7 @@ class BashTests(SynchronousTestCase):
         An option with few values has these, behind a space or an equals sign; one with
         any value has nothing to offer.
         """
-        self.assertEqual(complete("time", "--epoch", ""), ["unix", "1900"])
+        self.assertEqual(complete("time", "--epoch", ""), ["auto", "unix", "1900"])
         self.assertEqual(complete("time", "--epoch", "=", "u"), ["unix"])
         self.assertEqual(complete("time", "--epoch", "="), ["unix", "1900"])
         self.assertEqual(complete("time", "--timeout", ""), [])

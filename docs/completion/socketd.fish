@@ -138,7 +138,7 @@ complete -c socketd -n '__fish_seen_subcommand_from chat' -s v -l verbose -d 'te
 complete -c socketd -n '__fish_seen_subcommand_from chat' -s h -l help -d 'show the help'
 complete -c socketd -n __fish_use_subcommand -a time -d 'ask a time server: its time, the round trip and the offset of our clock'
 complete -c socketd -n '__fish_seen_subcommand_from time' -d 'HOST:PORT, [V6]:PORT, the path of a UNIX socket, tls:HOST:PORT, udp:HOST:PORT, unixgram:PATH, or a client endpoint string of Twisted'
-complete -c socketd -n '__fish_seen_subcommand_from time' -l epoch -x -a 'unix 1900' -d 'what the server counts from: 1970 (unix, the default) or 1900 (RFC 868)'
+complete -c socketd -n '__fish_seen_subcommand_from time' -l epoch -x -a 'auto unix 1900' -d 'what the server counts from: 1970 (unix) or 1900 (RFC 868); by default the one that comes nearest to our own clock'
 complete -c socketd -n '__fish_seen_subcommand_from time' -l timeout -x -d 'fail when there is no answer for so long (default 10; 0: wait for ever)'
 complete -c socketd -n '__fish_seen_subcommand_from time' -l json -d 'print a JSON object'
 complete -c socketd -n '__fish_seen_subcommand_from time' -l tls -d 'speak TLS, as tls:HOST:PORT does'

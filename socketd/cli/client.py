@@ -8,10 +8,10 @@ import os
 import signal
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
-from twisted.logger import globalLogBeginner
+from twisted.logger import ILogObserver, LogEvent, globalLogBeginner
 from twisted.python.failure import Failure
 
 from socketd.cli.address import Address
@@ -37,10 +37,12 @@ def run_client(address: Address, client: Client) -> int:
     @raise Terminated: after another signal that ends the reactor.
     """
     _open_missing_descriptors()
+    run = Run(_take_reactor())
     # What cannot happen would be told by Twisted's log, as a traceback, beside our one line.
-    globalLogBeginner.beginLoggingTo([], discardBuffer=True, redirectStandardIO=False)
+    observers = [cast(ILogObserver, run.note)]
+    globalLogBeginner.beginLoggingTo(observers, discardBuffer=True, redirectStandardIO=False)
     try:
-        Run(_take_reactor()).until_done(client)
+        run.until_done(client)
     except (BrokenPipeError, Terminated):
         raise
     except Exception as error:
@@ -88,6 +90,17 @@ class Run:
         self._reactor.run()
         if self._failure is not None:
             raise self._failure
+
+    def note(self, event: LogEvent) -> None:
+        """
+        End with an error that no code took: what waits for the code that raised it would wait
+        without end.
+
+        @param event: an event of Twisted's log.
+        """
+        failure = event.get("log_failure")
+        if failure is not None:
+            self._stop(failure.value)
 
     def _start(self, client: Client) -> None:
         self._deferred = Deferred.fromCoroutine(client(self._reactor))

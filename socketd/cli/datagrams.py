@@ -31,7 +31,7 @@ class DatagramLink(ConnectedDatagramProtocol):
         @param talker: who is told what the peer does.
         """
         self._talker = talker
-        self._lost = False
+        self._lost = self._is_closing = False
         self.failed: BaseException | None = None
 
     # What Twisted calls.
@@ -61,8 +61,10 @@ class DatagramLink(ConnectedDatagramProtocol):
         """
         Send one datagram.
 
-        @param data: all of it.
+        @param data: all of it; dropped where the peer is lost.
         """
+        if self._lost:
+            return
         try:
             self._transport.write(data)
         except (OSError, MessageLengthError):
@@ -85,7 +87,8 @@ class DatagramLink(ConnectedDatagramProtocol):
         """
         Take nothing from the peer until L{resume}; the kernel keeps some and drops the rest.
         """
-        self._transport.stopReading()
+        if not self._lost:
+            self._transport.stopReading()
 
     def resume(self) -> None:
         """
@@ -96,9 +99,12 @@ class DatagramLink(ConnectedDatagramProtocol):
 
     def close(self) -> None:
         """
-        Part.
+        Part; nothing is left to close where the peer is lost because the port was.
         """
-        self._transport.stopListening()
+        # Twisted closes a port as often as it is told to, and fails the second time.
+        if self._transport is not None and not self._is_closing:
+            self._is_closing = True
+            self._transport.stopListening()
 
     def abort(self) -> None:
         """

@@ -4,7 +4,9 @@ From an address to a connected link.
 
 from __future__ import annotations
 
+import ipaddress
 import secrets
+import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -132,10 +134,39 @@ async def open_datagrams(reactor: Any, address: Address, link: DatagramLink) -> 
         if link.failed is not None:
             raise link.failed
         return
+    index = _interface_index(address)
     host = await _resolve(reactor, address)
     interface = "::" if isIPv6Address(host) else "0.0.0.0"
     port = reactor.listenUDP(0, link, interface=interface, maxPacketSize=MAX_DATAGRAM)
-    port.connect(host, address.port)
+    bare = host.partition("%")[0]
+    if index:
+        # Twisted would connect without the interface; once the socket is connected with it,
+        # the kernel keeps it.
+        port.getHandle().connect((bare, address.port, 0, index))
+    port.connect(bare, address.port)
+
+
+def _interface_index(address: Address) -> int:
+    """
+    Find the interface of a link-local address, which its zone names (RFC 4007, section 11.2).
+
+    @param address: any address.
+    @return: the interface's number; 0 where the address has no zone and needs none.
+    @raise CommandError: when there is no such interface, or none is named.
+    """
+    host, _, zone = address.host.partition("%")
+    if not zone:
+        if isIPv6Address(host) and ipaddress.IPv6Address(host).is_link_local:
+            right = f"[{host}%eth0]:{address.port}"
+            raise CommandError(f"a link-local address needs its interface, as in {right}")
+        return 0
+    try:
+        if zone.isdigit():
+            socket.if_indextoname(int(zone))
+            return int(zone)
+        return socket.if_nametoindex(zone)
+    except (OSError, OverflowError):
+        raise CommandError(f"no network interface {zone}") from None
 
 
 async def _connect(
@@ -157,6 +188,7 @@ async def _stream_endpoint(reactor: Any, address: Address) -> IStreamClientEndpo
         return _described_endpoint(reactor, address)
     if address.scheme == "unix":
         return UNIXClientEndpoint(reactor, address.path)
+    _interface_index(address)
     if isIPv6Address(address.host):
         return TCP6ClientEndpoint(reactor, address.host, address.port)
     if address.scheme in ("tcp6", "tls6"):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, TimeoutError
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionDone, ConnectionRefusedError
 from twisted.python.failure import Failure
 
 from socketd import table
@@ -20,8 +20,21 @@ from socketd.cli.arguments import add_address, add_timeout
 from socketd.cli.asking import Question, no_answer
 from socketd.cli.client import run_client
 from socketd.cli.dialing import connect_stream, open_datagrams, secure
-from socketd.cli.output import emit
-from socketd.cli.reading import EPOCHS, REPLY_BYTES, Moment, Reading, Reply, read_reply
+from socketd.cli.errors import CommandError
+from socketd.cli.output import emit, note
+from socketd.cli.reading import (
+    AUTO,
+    EPOCH_NAMES,
+    EPOCHS,
+    REPLY_BYTES,
+    RESOLUTION,
+    Moment,
+    Reading,
+    Reply,
+    nearest_epoch,
+    read_reply,
+)
+from socketd.cli.reasons import explain
 from socketd.cli.stream import StreamLink
 from socketd.cli.tls_options import add_tls, tls_options
 
@@ -36,6 +49,8 @@ MAX_REPLY = 64 * 1024
 What is read of a stream that is no answer to the question of the time, before its length is told.
 """
 
+NTP_PORT = 123
+
 WallClock = Callable[[], float]
 
 
@@ -48,9 +63,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_address(parser)
     parser.add_argument(
         "--epoch",
-        choices=sorted(EPOCHS, reverse=True),
-        default="unix",
-        help="what the server counts from: 1970 (unix, the default) or 1900 (RFC 868)",
+        choices=[AUTO, *EPOCHS],
+        default=AUTO,
+        help="what the server counts from: 1970 (unix) or 1900 (RFC 868); by default the one "
+        "that comes nearest to our own clock",
     )
     add_timeout(parser, "fail when there is no answer for so long")
     parser.add_argument("--json", action="store_true", help="print a JSON object")
@@ -68,12 +84,47 @@ def run(arguments: argparse.Namespace) -> int:
     security = secure(tls_options(arguments))
 
     async def client(reactor: Any) -> None:
-        reply = await ask(reactor, arguments.address, arguments.timeout, security=security)
+        reply = await _ask_or_hint(reactor, arguments, security)
         reading = read_reply(reply, arguments.epoch)
+        _doubt(reading)
         render = render_json if arguments.json else render_table
         emit(render(reading))
 
     return run_client(arguments.address, client)
+
+
+async def _ask_or_hint(
+    reactor: Any, arguments: argparse.Namespace, security: Security | None
+) -> Reply:
+    """
+    Do as L{ask} does, and say with a failure where the time may be had.
+    """
+    address = arguments.address
+    try:
+        return await ask(reactor, address, arguments.timeout, security=security)
+    except (CommandError, ConnectionRefusedError) as error:
+        hint = _hint(address)
+        if not hint:
+            raise
+        raise CommandError(f"{explain(error)}; {hint}") from error
+
+
+def _hint(address: Address) -> str:
+    if address.port == NTP_PORT:
+        return "port 123 is NTP's, which this command does not speak"
+    if address.scheme in ("tcp", "tcp6"):
+        place = address.text.removeprefix(f"{address.scheme}:")
+        return f"a server that is asked by UDP is udp:{place}"
+    return ""
+
+
+def _doubt(reading: Reading) -> None:
+    """
+    Tell that the other epoch would bring the server's clock nearer to ours.
+    """
+    nearest = nearest_epoch(reading.number, reading.unix - reading.offset)
+    if nearest != reading.epoch:
+        note(f"the server seems to count from {EPOCH_NAMES[nearest]}: --epoch {nearest}")
 
 
 def render_table(reading: Reading) -> str:
@@ -84,9 +135,9 @@ def render_table(reading: Reading) -> str:
     @return: lines.
     """
     rows = [
-        ("number", str(reading.number)),
+        ("number", f"{reading.number}, seconds since {EPOCH_NAMES[reading.epoch]}"),
         ("round trip", f"{reading.round_trip * 1000:.3f} ms"),
-        ("offset", f"{reading.offset:+.3f} s"),
+        ("offset", f"{reading.offset:+.3f} s, resolution {RESOLUTION} s"),
     ]
     return table.render(("local time", _local_time(reading.unix)), rows)
 
@@ -102,8 +153,10 @@ def render_json(reading: Reading) -> str:
         "local_time": _local_time(reading.unix),
         "unix": reading.unix,
         "number": reading.number,
+        "epoch": reading.epoch,
         "round_trip_ms": round(reading.round_trip * 1000, 3),
         "offset_seconds": round(reading.offset, 6),
+        "resolution_seconds": RESOLUTION,
     }
     return json.dumps(shown) + "\n"
 

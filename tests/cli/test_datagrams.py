@@ -141,6 +141,30 @@ class DatagramLinkTests(SynchronousTestCase):
         self.link.doStop()
         self.assertIsInstance(self.reason(), ConnectionDone)
 
+    def test_lost_talker(self) -> None:
+        """
+        A talker that is told of the loss by the end of the port may do with the link what it
+        does with any: nothing is left to close, and Twisted has taken the transport away.
+        """
+        self.port.socket.error = errno.ECONNREFUSED
+
+        def part(reason: Failure) -> None:
+            for call in (self.link.abort, self.link.close, self.link.pause, self.link.resume):
+                call()
+            self.link.send(b"x")
+
+        self.talker.lost = part  # type: ignore[method-assign]
+        self.link.doStop()
+        self.assertEqual((self.port.calls, self.port.sent), ([], []))
+
+    def test_closed_once(self) -> None:
+        """
+        The port is closed once, however often the talker parts.
+        """
+        self.link.close()
+        self.link.abort()
+        self.assertEqual(self.port.calls, ["stopListening"])
+
     def test_failed_write(self) -> None:
         """
         A datagram that cannot be sent loses the peer.

@@ -4,6 +4,7 @@ Tests for L{socketd.cli.dialing}.
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address
@@ -56,10 +57,35 @@ class MemoryResolver:
         return resolution
 
 
+class MemorySocket:
+    """
+    A socket that notes where it is connected to.
+    """
+
+    peer: Any = None
+
+    def connect(self, peer: Any) -> None:
+        """
+        Note it.
+
+        @param peer: the address.
+        """
+        self.peer = peer
+
+
 class MemoryUDPPort:
     """
     A UDP port that notes where it is connected to.
     """
+
+    def __init__(self) -> None:
+        """
+        Begin unconnected.
+        """
+        self.handle = MemorySocket()
+
+    def getHandle(self) -> MemorySocket:
+        return self.handle
 
     def connect(self, host: str, port: int) -> None:
         """
@@ -177,6 +203,19 @@ class StreamTests(SynchronousTestCase):
         for text in ("no.example:80", "tcp6:old.example:80"):
             self.failureResultOf(self.dial(text), DNSLookupError)
 
+    def test_bad_zone(self) -> None:
+        """
+        A link-local address needs an interface that there is.
+        """
+        for text, words in (
+            ("[fe80::1%nope]:80", "no network interface nope"),
+            ("tls:[fe80::1]:80", "needs its interface"),
+        ):
+            failure = self.failureResultOf(self.dial(text), CommandError)
+            self.assertIn(words, str(failure.value))
+        self.assertNoResult(self.dial("[fe80::1%lo]:80"))
+        self.assertEqual(self.reactor.tcpClients[0][:2], ("fe80::1%lo", 80))
+
     def test_bad_description(self) -> None:
         """
         What Twisted does not take for a client endpoint is a failure in one line.
@@ -226,6 +265,27 @@ class DatagramsTests(SynchronousTestCase):
         """
         for text in ("udp:no.example:53", "udp6:old.example:53", "udp6:192.0.2.9:53"):
             self.failureResultOf(self.dial(text), DNSLookupError)
+
+    def test_zone(self) -> None:
+        """
+        The interface of a link-local address, by name or number, goes to the kernel.
+        """
+        index = socket.if_nametoindex("lo")
+        for zone in ("lo", index):
+            self.successResultOf(self.dial(f"udp:[fe80::1%{zone}]:53"))
+            _, port = self.reactor.udp.pop()
+            self.assertEqual(port.handle.peer, ("fe80::1", 53, 0, index))
+            self.assertEqual(port.peer, ("fe80::1", 53))
+
+    def test_bad_zone(self) -> None:
+        """
+        An interface that there is not, or that is not named, is a failure in words.
+        """
+        for zone in ("nope", "4294967000", "9" * 30):
+            failure = self.failureResultOf(self.dial(f"udp:[fe80::1%{zone}]:53"), CommandError)
+            self.assertEqual(str(failure.value), f"no network interface {zone}")
+        failure = self.failureResultOf(self.dial("udp:[fe80::1]:53"), CommandError)
+        self.assertIn("needs its interface, as in [fe80::1%eth0]:53", str(failure.value))
 
 
 class UnixDatagramsTests(TestCase):

@@ -5,6 +5,7 @@ Tests for L{socketd.cli.pinging} and L{socketd.cli.ping}.
 from __future__ import annotations
 
 import json
+import os
 import socket
 from argparse import ArgumentTypeError
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.protocol import DatagramProtocol, Protocol
 from twisted.internet.task import Clock
+from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -307,6 +309,37 @@ class CommandTests(CommandTestCase):
         self.assertEqual((status, err.count(b"\n")), (1, 1))
         self.assertIn(b"something else", err)
         self.assertEqual(out, b"1 sent, 0 received, 1 wrong, 100.0% loss\n")
+
+    async def test_refused_datagram(self) -> None:
+        """
+        A port that refuses datagrams ends it, and what was asked is said all the same.
+        """
+        address = f"udp:127.0.0.1:{self.refusing_port(socket.SOCK_DGRAM)}"
+        out, err, status = await self.command("ping", address, "-c", "3")
+        self.assertEqual(out, b"1 sent, 0 received, 100.0% loss\n")
+        expected = f"socketd ping: {address}: connection refused\n".encode()
+        self.assertEqual((err, status), (expected, 1))
+
+    async def test_gone_path(self) -> None:
+        """
+        So does a UNIX socket that is closed between two questions.
+        """
+        path = f"./{self.id()[-20:]}"
+        server = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        server.settimeout(self.timeout)
+        server.bind(path)
+        self.addCleanup(os.unlink, path)
+
+        def answer_once() -> None:
+            with server:
+                server.sendto(*server.recvfrom(100))
+
+        serving = deferToThread(answer_once)
+        out, err, status = await self.command("ping", f"unixgram:{path}", "-c", "3", "-i", "1")
+        await serving
+        self.assertIn(b" 1 received", out)
+        self.assertIn(b"connection refused", err)
+        self.assertEqual(status, 1)
 
     async def test_refused(self) -> None:
         """

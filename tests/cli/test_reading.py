@@ -9,7 +9,7 @@ import struct
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.cli.errors import CommandError
-from socketd.cli.reading import ERA, Moment, Reading, Reply, read_reply, unix_time
+from socketd.cli.reading import AUTO, ERA, Moment, Reading, Reply, read_reply, unix_time
 
 NOW = 1_800_000_000
 WRAP_1900 = 2_085_978_496
@@ -20,6 +20,8 @@ WRAP_UNIX = ERA
 """
 2106-02-07 06:28:16 UTC, when the number of seconds since 1970 does.
 """
+
+YEAR = 365 * 86400
 
 TIMES = [
     # number, epoch, our clock, the time that is meant
@@ -74,14 +76,34 @@ class ReadReplyTests(SynchronousTestCase):
         from the steady one.
         """
         reply = Reply(struct.pack("!I", NOW), Moment(NOW - 3.0, 50.0), Moment(NOW - 2.0, 50.25))
-        self.assertEqual(read_reply(reply, "unix"), Reading(NOW, NOW, 0.25, 2.5))
+        expected = Reading(NOW, "unix", NOW, 0.25, 2.5)
+        self.assertEqual(read_reply(reply, "unix"), expected)
+        self.assertEqual(read_reply(reply, AUTO), expected)
+
+    def test_epoch(self) -> None:
+        """
+        What the server counts from is told by our own clock, up to 32 years off.
+        """
+        for apart in (-32 * YEAR, -1, 0, 32 * YEAR):
+            moment = Moment(NOW + apart, 0)
+            for number, epoch in ((NOW, "unix"), (NOW + 2_208_988_800, "1900")):
+                reading = read_reply(Reply(struct.pack("!I", number), moment, moment), AUTO)
+                self.assertEqual((reading.epoch, reading.unix), (epoch, NOW))
 
     def test_length(self) -> None:
         """
         A reply of another length is an error that tells it.
         """
         moment = Moment(0, 0)
-        for length in (0, 1, 3, 5, 48):
-            reply = Reply(bytes(length), moment, moment)
-            error = self.assertRaises(CommandError, read_reply, reply, "unix")
-            self.assertEqual(str(error), f"reply error {length}")
+        for data, guess in (
+            (b"", ": the server does not know the time, or is none (RFC 868)"),
+            (b"x", ""),
+            (b"abc", ""),
+            (b"12345", ""),
+            (bytes(47), ""),
+            (bytes(48), ": the peer is no time server of RFC 868"),
+            (b"Sun Nov 29 10:00:00 2026\r\n", ": it is text, as daytime servers send (RFC 867)"),
+        ):
+            reply = Reply(data, moment, moment)
+            error = self.assertRaises(CommandError, read_reply, reply, AUTO)
+            self.assertEqual(str(error), f"reply error {len(data)}{guess}")

@@ -31,7 +31,7 @@ class RenderTests(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        self.reading = Reading(NOW, NOW, 0.0012345, -0.25)
+        self.reading = Reading(NOW, "unix", NOW, 0.0012345, -0.25)
         self.local = time.strftime("%a %b %d %H:%M:%S %Y %Z", time.localtime(NOW))
 
     def test_table(self) -> None:
@@ -40,9 +40,9 @@ class RenderTests(SynchronousTestCase):
         """
         expected = (
             f"local time  {self.local}\n"
-            "number      1800000000\n"
+            "number      1800000000, seconds since 1970\n"
             "round trip  1.234 ms\n"
-            "offset      -0.250 s\n"
+            "offset      -0.250 s, resolution 1 s\n"
         )
         self.assertEqual(render_table(self.reading), expected)
 
@@ -54,8 +54,10 @@ class RenderTests(SynchronousTestCase):
             "local_time": self.local,
             "unix": NOW,
             "number": NOW,
+            "epoch": "unix",
             "round_trip_ms": 1.234,
             "offset_seconds": -0.25,
+            "resolution_seconds": 1,
         }
         self.assertEqual(json.loads(render_json(self.reading)), expected)
 
@@ -178,17 +180,43 @@ class CommandTests(CommandTestCase):
         out, err, status = await self.command("time", f"udp:127.0.0.1:{port}")
         self.assertEqual((err, status), (b"", 0))
         self.assertEqual(clock.received, [b""])
-        self.assertIn(b"local time  Fri Jan 15 08:00:00 2027 UTC\nnumber      1800000000\n", out)
+        self.assertIn(b"local time  Fri Jan 15 08:00:00 2027 UTC\nnumber      1800000000, ", out)
 
     async def test_stream(self) -> None:
         """
-        Over a stream the number is read to the end, by the epoch that is asked for.
+        Over a stream the number is read to the end, by the epoch that fits it or is asked for.
         """
-        port = self.listen(StreamClock)
-        arguments = (f"127.0.0.1:{port}", "--epoch", "1900", "--json")
-        out, err, status = await self.command("time", *arguments)
-        self.assertEqual((err, status), (b"", 0))
-        self.assertLess(abs(json.loads(out)["offset_seconds"]), 30)
+        address = f"127.0.0.1:{self.listen(StreamClock)}"
+        for epoch in ((), ("--epoch", "1900")):
+            out, err, status = await self.command("time", address, "--json", *epoch)
+            self.assertEqual((err, status), (b"", 0))
+            found = json.loads(out)
+            self.assertLess(abs(found["offset_seconds"]), 30)
+            self.assertEqual(found["epoch"], "1900")
+
+    async def test_other_epoch(self) -> None:
+        """
+        Who asks for an epoch gets it, and is told that the other one fits.
+        """
+        address = f"127.0.0.1:{self.listen(StreamClock)}"
+        out, err, status = await self.command("time", address, "--json", "--epoch", "unix")
+        self.assertEqual(status, 0)
+        self.assertGreater(abs(json.loads(out)["offset_seconds"]), 60 * 365 * 86400)
+        expected = b"the server seems to count from 1900 (RFC 868): --epoch 1900\n"
+        self.assertEqual(err, expected)
+
+    async def test_by_stream(self) -> None:
+        """
+        A failure over a stream says how a server is asked by UDP.
+        """
+        port = self.refusing_port()
+        outcome = await self.command("time", f"127.0.0.1:{port}")
+        hint = f"a server that is asked by UDP is udp:127.0.0.1:{port}"
+        complaint = f"socketd time: 127.0.0.1:{port}: connection refused; {hint}\n"
+        self.assertEqual(outcome, (b"", complaint.encode(), 1))
+        mute = self.listen(Protocol)
+        _, err, _ = await self.command("time", f"tcp:127.0.0.1:{mute}", "--timeout", "0.1")
+        self.assertIn(b"no answer within 0.1 s; a server that is asked by UDP is udp:127", err)
 
     async def test_wrong_length(self) -> None:
         """

@@ -1,0 +1,66 @@
+"""
+Tests for L{socketd.cli.client}.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from socketd.cli.client import Run
+
+
+class OneTurnReactor:
+    """
+    A reactor that calls what waits for its start, and then what the test has prepared.
+    """
+
+    def __init__(self) -> None:
+        """
+        Begin with nothing to call.
+        """
+        self.starting: list[Any] = []
+        self.later: list[Any] = []
+        self.running = False
+
+    def callWhenRunning(self, call: Any, *arguments: Any) -> None:
+        self.starting.append(lambda: call(*arguments))
+
+    def run(self) -> None:
+        self.running = True
+        for call in self.starting + self.later:
+            call()
+
+    def stop(self) -> None:
+        self.running = False
+
+
+class RunTests(SynchronousTestCase):
+    """
+    Tests for L{Run}.
+    """
+
+    def test_error_that_no_code_took(self) -> None:
+        """
+        What only Twisted's log hears of ends the run, since the client may wait for it; other
+        events do not.
+        """
+        self.addCleanup(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
+        reactor = OneTurnReactor()
+        run = Run(reactor)
+        reactor.later = [
+            lambda: run.note({"log_format": "nothing happened"}),
+            lambda: self.assertTrue(reactor.running),
+            lambda: run.note({"log_failure": Failure(ValueError("surprise"))}),
+            lambda: self.assertFalse(reactor.running),
+        ]
+
+        async def client(reactor: Any) -> None:
+            await Deferred()
+
+        error = self.assertRaises(ValueError, run.until_done, client)
+        self.assertEqual(str(error), "surprise")
