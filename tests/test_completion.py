@@ -76,7 +76,7 @@ class BashTests(SynchronousTestCase):
         """
         self.assertEqual(complete("time", "--epoch", ""), ["auto", "unix", "1900"])
         self.assertEqual(complete("time", "--epoch", "=", "u"), ["unix"])
-        self.assertEqual(complete("time", "--epoch", "="), ["unix", "1900"])
+        self.assertEqual(complete("time", "--epoch", "="), ["auto", "unix", "1900"])
         self.assertEqual(complete("time", "--timeout", ""), [])
 
     def test_files(self) -> None:
