@@ -10,13 +10,26 @@ INSTALL := $(PIP) install --require-hashes --requirement
 
 # ARGS goes to the daemon (make run ARGS=--console), to pip-compile (make lock ARGS=--upgrade)
 # or to the benchmark; TESTS to trial (make test TESTS=tests.test_packaging). PYTHONS are those of
-# test-all.
+# test-all; JOBS is how many processes run the tests of daemons.
 ARGS ?=
-TESTS ?= tests
 PYTHONS ?= 3.11 3.12 3.13
+JOBS ?= $(shell nproc)
+
+# Tests that start daemons, builds or loads, and wait for them; all others are unit tests. The
+# seeds go with these, so that they are tried from end to end each time.
+TEST_FILES := $(wildcard tests/test_*.py tests/*/test_*.py)
+DAEMON_TESTS := tests/faults/% tests/system/% tests/soak/test_soak.py tests/test_packaging.py \
+    tests/test_tutorial.py tests/bench/test_load.py tests/bench/test_tls.py
+SEEDS := tests/system/test_seeds.py
+DAEMON_TESTS := $(filter-out $(SEEDS),$(filter $(DAEMON_TESTS),$(TEST_FILES)))
+UNIT_TESTS := $(filter-out $(DAEMON_TESTS),$(TEST_FILES))
+
+# trial with a directory for each target and environment.
+TRIAL = mkdir -p build && $(BIN)/python -m twisted.trial \
+    --temp-directory=build/$@$(patsubst .venv%,%,$(notdir $(VENV)))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all coverage mutation interop fuzz faults soak check docs dist deb system-test lock bench bench-quick clean distclean
+.PHONY: help run test test-daemon test-all coverage mutation interop fuzz faults soak check docs dist deb system-test lock bench bench-quick clean distclean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -25,19 +38,22 @@ help: ## list the targets
 run: $(VENV)/run.stamp ## serve etc/socketd.ini until Ctrl-C; ARGS=--console to talk back
 	@exec $(BIN)/twistd --nodaemon --pidfile= socketd --config etc/socketd.ini $(ARGS)
 
-test: $(VENV)/dev.stamp ## run the tests, or those named by TESTS=
-	@mkdir -p build
-	@$(BIN)/python -m twisted.trial \
-	    --temp-directory=build/trial$(patsubst .venv%,%,$(notdir $(VENV))) $(TESTS)
+test: TESTS ?= $(UNIT_TESTS)
+test: $(VENV)/dev.stamp ## run the unit tests and the seeds, or the tests named by TESTS=
+	@$(TRIAL) $(TESTS)
+
+test-daemon: TESTS ?= $(DAEMON_TESTS)
+test-daemon: $(VENV)/dev.stamp ## run the tests that start daemons, in parallel: JOBS=
+	@$(TRIAL) --jobs=$(JOBS) $(TESTS)
 
 # What is missing is said last, where it is seen.
-test-all: ## run them under each Python of PYTHONS=, in environments of their own
+test-all: ## run test and test-daemon under each Python of PYTHONS=, in environments of their own
 	@failed=; missing=; for version in $(PYTHONS); do \
 	    python$$version -c 'import ensurepip, venv' 2>/dev/null || \
 	        { missing="$$missing $$version"; continue; }; \
 	    echo "python$$version"; \
-	    $(MAKE) --no-print-directory VENV=.venv-$$version PYTHON=python$$version test || \
-	        failed="$$failed $$version"; \
+	    $(MAKE) --no-print-directory --keep-going VENV=.venv-$$version \
+	        PYTHON=python$$version test test-daemon || failed="$$failed $$version"; \
 	done; \
 	test -z "$$failed" || echo "make: tests failed under Python$$failed"; \
 	for version in $$missing; do \
@@ -52,6 +68,7 @@ PURE := $(PURE),socketd/clock.py,socketd/events.py,socketd/operator.py,socketd/t
 PURE := $(PURE),socketd/control/commands.py,socketd/control/forms.py,socketd/control/replies.py
 PURE := $(PURE),socketd/net/guard.py,socketd/net/proxy_header.py,socketd/net/wheel.py
 
+coverage: TESTS ?= tests
 coverage: $(VENV)/dev.stamp ## the branches that no test takes; none may be in a pure layer
 	@rm -rf build/coverage && mkdir -p build/coverage
 	@$(BIN)/coverage run -m twisted.trial --temp-directory=build/coverage/trial $(TESTS)
@@ -69,8 +86,7 @@ mutation: $(VENV)/mutation.stamp ## whether tests notice changes of admission, g
 	    $(CURDIR)/$(BIN)/mutmut results | sed '/not checked/d'
 
 interop: $(VENV)/dev.stamp ## run the clients of tests/interop/packages.txt against the daemon
-	@mkdir -p build
-	@$(BIN)/python -m twisted.trial --temp-directory=build/interop tests/interop/with_*.py
+	@$(TRIAL) tests/interop/with_*.py
 
 fuzz: $(VENV)/dev.stamp ## any input, any order of events, for two minutes; ARGS=--seconds=600
 	@$(BIN)/python -m tests.fuzz $(ARGS)
