@@ -160,6 +160,7 @@ class Daemon(MultiService):
             service.common.log_messages,
             make_door(service.door, self.capacity, self.reactor, timeout, self.bans),
             self._wheel,
+            self.operator.awaits,
         )
 
     @property

@@ -65,6 +65,12 @@ class OperatorQueue:
         """
         return tuple(self._waiting)
 
+    def awaits(self, connection_id: int) -> bool:
+        """
+        Say whether a connection waits, by its id.
+        """
+        return any(one.transport.connection_id == connection_id for one in self._waiting)
+
     def attach(self, changed: Callable[[], None]) -> None:
         """
         Let an operator look on.

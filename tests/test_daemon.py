@@ -273,6 +273,45 @@ class LookTests(DaemonCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
 
+class DeadlineTests(DaemonCase):
+    """
+    Tests for the deadlines of connections, in a whole daemon.
+    """
+
+    def test_slots_of_silent_peers(self) -> None:
+        """
+        Peers that fill a service and say nothing have to go when their time is over:
+        then the next one is served, though none of them closes.
+        """
+        self.start(ECHO + "max_connections = 5\nfirst_byte_timeout = 1s\n")
+        silent = [self.enter() for _ in range(5)]
+        late = self.connect(self.address())
+        late.send(b"hello")
+        self.turn()
+        self.assertEqual(self.receive(late, 0), b"")
+        self.reactor.pump([0.25] * 5)
+        self.assertEqual(self.receive(late, 5), b"hello")
+        self.assertEqual([self.ended(sock) for sock in silent], ["closed"] * 5)
+
+    def test_operator_is_slow(self) -> None:
+        """
+        While a connection waits for the operator's word it is not idle, however long
+        that takes; once the word is there its time begins anew.
+        """
+        daemon = self.start(
+            "[ack]\nlisten = tcp:0:interface=127.0.0.1\noperator = always\n"
+            "operator_timeout = 5m\nidle_timeout = 10s\n"
+        )
+        sock = self.enter("ack")
+        self.assertTrue(self.ask(sock).startswith(b"hello"))
+        self.reactor.pump([1.0] * 60)
+        (question,) = daemon.operator.waiting
+        daemon.operator.answer(question, b"at last")
+        self.assertTrue(self.receive(sock, 50).endswith(b"at last"))
+        self.reactor.pump([1.0] * 13)
+        self.assertEqual(self.ended(sock), "closed")
+
+
 class DrainTests(DaemonCase):
     """
     Tests for a daemon that accepts nobody any more.

@@ -57,6 +57,20 @@ class OperatorQueueTests(SynchronousTestCase):
         self.assertEqual(self.names(), ["a", "b"])
         self.assertEqual([question.asked for question in self.queue.waiting], [0.0, 5.0])
 
+    def test_awaits(self) -> None:
+        """
+        A connection is found by its id while it waits.
+        """
+
+        class Transport:
+            connection_id = 7
+
+        question = self.queue.ask(Transport(), 60.0, lambda word: None)
+        assert question is not None
+        self.assertEqual([self.queue.awaits(number) for number in (6, 7)], [False, True])
+        self.queue.answer(question, b"")
+        self.assertFalse(self.queue.awaits(7))
+
     def test_answer(self) -> None:
         """
         Any of them can be answered, once.

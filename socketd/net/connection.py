@@ -131,6 +131,7 @@ class StreamConnection(Outgoing, Handle):
         self._ahead = b""
         self.voice: Any = None
         self.slot, self.overdue, self._grace_ends = NOWHERE, "", 0.0
+        self._lingers = True
 
     def begin(self, protocol: IProtocol, settling: bool = False, known: bool = True) -> None:
         """
@@ -452,7 +453,7 @@ class StreamConnection(Outgoing, Handle):
         down, and the input is thrown away until it ends (RFC 9293, 3.10.4; RFC
         2525, 2.17).
         """
-        if self._read_ended or not self._shut_down():
+        if self._read_ended or not (self._lingers and self._shut_down()):
             self.connectionLost(_DONE)
             return
         self._discarding = True

@@ -5,9 +5,12 @@ The sending part of a connection: at once where the kernel takes it, the rest in
 from __future__ import annotations
 
 import socket
+import sys
 from collections import deque
 from collections.abc import Iterable
+from fcntl import ioctl
 from os import write
+from termios import TIOCOUTQ
 from typing import Any
 
 from twisted.internet import main
@@ -165,6 +168,16 @@ class Outgoing(Timed):
             return True
         return self._producer is not None and (not self._streaming or self._producer_paused)
 
+    def _is_owed(self) -> bool:
+        """
+        Bytes or a producer wait, or the kernel has not heard that the peer has all.
+        """
+        return (
+            self._buffer is not None
+            or self._producer is not None
+            or _count_unacknowledged(self._socket) > 0
+        )
+
     def _drained(self) -> None:
         """
         Do what waited for the last byte to be sent.
@@ -182,3 +195,10 @@ class Outgoing(Timed):
         End.
         """
         raise NotImplementedError
+
+
+def _count_unacknowledged(sock: socket.socket) -> int:
+    """
+    Count the bytes that the other side has not taken (tcp(7) and unix(7), SIOCOUTQ).
+    """
+    return int.from_bytes(ioctl(sock, TIOCOUTQ, bytes(4)), sys.byteorder)

@@ -4,7 +4,7 @@ What all listeners of one service share.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from attrs import define, field
@@ -119,6 +119,13 @@ class Roster:
         del self._live[connection.connection_id]
 
 
+def _never(connection_id: int) -> bool:
+    """
+    Say that no connection waits for this side.
+    """
+    return False
+
+
 @define(eq=False)
 class Site:
     """
@@ -131,6 +138,8 @@ class Site:
     @ivar log_messages: C{no}, C{text} or C{hex}: how the log has each message.
     @ivar door: what is asked of its connections.
     @ivar wheel: their deadlines.
+    @ivar awaits_us: says of the id of a connection whether it waits for this side, and
+        so is not idle.
     @ivar announced: whether anybody wants to know of each connection.
     @ivar observed: whether anybody wants to know of each message; a plain
         attribute, since each message looks at it.
@@ -143,6 +152,7 @@ class Site:
     log_messages: str = "no"
     door: Door = field(factory=Door)
     wheel: Wheel = field()
+    awaits_us: Callable[[int], bool] = _never
     observed: bool = field(default=False, init=False)
     announced: bool = field(default=False, init=False)
     tally: Tally = field(factory=Tally, init=False)

@@ -37,6 +37,7 @@ class Timed:
         "_buffered",
         "_drained_at",
         "_grace_ends",
+        "_lingers",
         "_seen_received",
         "_seen_sent",
         "began",
@@ -54,6 +55,7 @@ class Timed:
     began: float
     bytes_received: int
     bytes_sent: int
+    connection_id: int
     connected: bool
     disconnecting: bool
     overdue: str
@@ -62,6 +64,7 @@ class Timed:
     _aborting: bool
     _buffered: int
     _grace_ends: float
+    _lingers: bool
     _active_at: float
     _drained_at: float
     _seen_received: int
@@ -102,6 +105,9 @@ class Timed:
         received, sent = self.bytes_received, self.bytes_sent
         if received != self._seen_received or sent != self._seen_sent:
             self._active_at = now
+        elif self.site.awaits_us(self.connection_id):
+            # The peer is silent because this side has the word.
+            self._active_at = now
         if sent != self._seen_sent and self._grace_ends:
             # The kernel took at once what a producer still had to say.
             self._grace_ends = now + CLOSE_GRACE
@@ -112,6 +118,12 @@ class Timed:
     def _waits(self) -> bool:
         """
         Say whether something waits for the peer to take what it is owed.
+        """
+        raise NotImplementedError
+
+    def _is_owed(self) -> bool:
+        """
+        Say whether the peer has not yet all that was sent to it.
         """
         raise NotImplementedError
 
@@ -144,6 +156,9 @@ class Timed:
         if found in (GRACE, STALL, HANDSHAKE):
             self.abortConnection()
         else:
+            # A peer that was silent for the whole of a deadline, and has all that was
+            # sent, loses nothing by a close that does not wait; others need its slot.
+            self._lingers = found == LIFETIME or self._is_owed()
             self.hang_up()
 
     def _look_again(self, now: float) -> None:

@@ -142,7 +142,10 @@ class DoorOptions:
         DURATION, 60.0, "A connection that sends nothing for so long after it came is closed."
     )
     idle_timeout: float = option(
-        DURATION, 300.0, "A connection on which nothing is sent or received for so long is closed."
+        DURATION,
+        300.0,
+        "A connection on which nothing is sent or received for so long is closed; to wait for an"
+        " operator's word does not count.",
     )
     stall_timeout: float = option(
         DURATION, 30.0, "A peer that takes nothing of what it is owed for so long is reset."

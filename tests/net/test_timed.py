@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.trial.unittest import SynchronousTestCase
 
+from socketd.admission import Capacity
 from socketd.net.door import LOOKS, Deadlines, Door
 from socketd.net.timed import CLOSE_GRACE, FIRST_BYTE, HANDSHAKE, IDLE, LIFETIME, STALL
 from socketd.net.wheel import TICK
@@ -27,8 +28,11 @@ class DeadlineTestCase(SynchronousTestCase):
         Make the connection.
         """
         self.reactor = HandReactor()
+        self.awaiting: list[int] = []
         self.site, self.events = make_site(
-            self.reactor, door=Door(deadlines=Deadlines(**deadlines))
+            self.reactor,
+            door=Door(Capacity(1), deadlines=Deadlines(**deadlines)),
+            awaits_us=self.awaiting.__contains__,
         )
         self.protocol = Recorder(bytes.upper)
         self.connection, self.peer = connect(self.reactor, self.protocol, self.site)
@@ -62,9 +66,20 @@ class DeadlineTests(DeadlineTestCase):
         self.connect(first_byte=4)
         self.wait(3.75)
         self.assertEqual(read_all(self.peer), (b"", False))
-        self.wait(1)
+        self.wait(0.5)
         self.assertEqual(read_all(self.peer), (b"", True))
         self.assertEqual(self.site.tally.overdue, {FIRST_BYTE: 1})
+
+    def test_slot(self) -> None:
+        """
+        Its slot is free at once, though it does not close: it is owed nothing.
+        """
+        self.connect(first_byte=4)
+        self.assertTrue(self.site.door.capacity.is_full)
+        self.wait(4.5)
+        self.assertFalse(self.site.door.capacity.is_full)
+        self.assertFalse(self.connection.connected)
+        self.assertEqual((len(self.protocol.lost), self.said()), (1, [FIRST_BYTE]))
 
     def test_stopped(self) -> None:
         """
@@ -228,16 +243,56 @@ class DeadlineTests(DeadlineTestCase):
         self.wait(1)
         self.assertEqual(self.said(), [IDLE])
 
-    def test_closing_peer_is_gone(self) -> None:
+    def test_closing_peer_is_owed(self) -> None:
         """
-        After a deadline the peer has the grace of every close, and is reset then.
+        After a deadline a peer that has not taken all has the grace of every close, and
+        is reset then.
         """
         self.connect(idle=2)
+        self.connection.write(b"hello")
         self.wait(3)
         self.assertTrue(self.connection.connected)
         self.wait(CLOSE_GRACE + 1)
         self.assertFalse(self.connection.connected)
         self.assertEqual(self.site.tally.overdue, {IDLE: 1})
+        self.assertEqual(read_all(self.peer), (b"hello", True))
+
+    def test_closing_peer_has_all(self) -> None:
+        """
+        One that has all is gone at once.
+        """
+        self.connect(idle=2)
+        self.connection.write(b"hello")
+        self.assertEqual(read_all(self.peer), (b"hello", False))
+        self.wait(2 + 2 / LOOKS + TICK)
+        self.assertFalse(self.connection.connected)
+        self.assertEqual(read_all(self.peer), (b"", True))
+
+    def test_closing_lively_peer(self) -> None:
+        """
+        One that may still say something is waited for: else what it has not read could
+        be lost.
+        """
+        self.connect(lifetime=2)
+        self.wait(2 + 2 * TICK)
+        self.assertTrue(self.connection.connected)
+        self.peer.close()
+        self.reactor.turn()
+        self.assertFalse(self.connection.connected)
+
+    def test_awaits_us(self) -> None:
+        """
+        Who waits for this side is not idle meanwhile, and has its whole time after that,
+        less a look.
+        """
+        self.connect(idle=8)
+        self.awaiting.append(self.connection.connection_id)
+        self.wait(60)
+        self.awaiting.clear()
+        self.wait(8 - 8 / LOOKS - TICK)
+        self.assertTrue(self.connection.connected)
+        self.wait(3)
+        self.assertFalse(self.connection.connected)
 
     def test_none(self) -> None:
         """
