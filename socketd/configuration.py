@@ -42,10 +42,31 @@ def configure_again(file: str, runtime: str) -> Settings:
 
 def _try_out(service: Service) -> Iterator[tuple[str, str]]:
     yield from try_out(service)
-    if service.tls.tls_certificate and any(listener.tls for listener in service.listeners):
-        # Most configurations have no TLS, and need not wait for its libraries.
-        from socketd.net.tls import trial
+    if not _speaks_tls(service):
+        return
+    # Most configurations have no TLS, and need not wait for its libraries.
+    from socketd.net.tls import trial
 
-        for option, message in trial(service.tls, time.time):
-            # A key that is not named is looked for beside the certificate.
-            yield option if option in service.lines else "tls_certificate", message
+    for option, message in trial(service.tls):
+        # A key that is not named is looked for beside the certificate.
+        yield option if option in service.lines else "tls_certificate", message
+
+
+def _speaks_tls(service: Service) -> bool:
+    speaks = any(listener.tls for listener in service.listeners)
+    return speaks and bool(service.tls.tls_certificate)
+
+
+def warnings_of(settings: Settings) -> Iterator[Complaint]:
+    """
+    List what is served all the same, and should not be: certificates that are not valid
+    now.
+    """
+    for service in filter(_speaks_tls, settings.services):
+        from socketd.net.tls import ServerContext
+
+        context = ServerContext(service.tls, time.time)
+        context.load()
+        for option, message in context.invalid():
+            line = service.lines[option]
+            yield Complaint(settings.file, line, message, service.name, option)

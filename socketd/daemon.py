@@ -204,10 +204,21 @@ class Daemon(MultiService):
         Say in a line how the daemon is.
         """
         listeners = sum(len(child.bound) for child in self.socket_services)
+        invalid = len(self.invalid_certificates())
         return (
             f"{self.state}: {len(self.socket_services)} services at {listeners} listeners,"
             f" {len(self.roster)} connections"
-        )
+        ) + (f", certificates not valid: {invalid}" if invalid else "")
+
+    def invalid_certificates(self) -> list[str]:
+        """
+        List the certificates in use that are not valid now, one line each.
+        """
+        return [
+            f"[{child.settings.name}] serves on; {option}: {text}"
+            for child in self.socket_services
+            for option, text in child.invalid_certificates()
+        ]
 
     def health(self) -> str:
         """
@@ -325,7 +336,7 @@ class Daemon(MultiService):
             child.forget_sources()
             # Whoever renews certificates has the daemon reload, and means now.
             child.renew_certificates()
-        return (*lines, *later)
+        return (*lines, *later, *self.invalid_certificates())
 
     def _apply(self) -> None:
         """

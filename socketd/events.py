@@ -124,6 +124,11 @@ CERTIFICATE_REFUSED = Event(
     LogLevel.error,
     "{service} keeps its certificates; {option}: {error}",
 )
+CERTIFICATE_INVALID = Event(
+    "certificate_invalid",
+    LogLevel.error,
+    "{service} serves on with a certificate that is not valid; {option}: {error}",
+)
 CLOCK_STEPPED = Event(
     "clock_stepped",
     LogLevel.warn,

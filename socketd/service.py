@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 from twisted.application.service import Service
@@ -15,7 +15,13 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 
 from socketd.admission import Bans
-from socketd.events import CERTIFICATE_LOADED, CERTIFICATE_REFUSED, LISTENER_SKIPPED, LISTENING
+from socketd.events import (
+    CERTIFICATE_INVALID,
+    CERTIFICATE_LOADED,
+    CERTIFICATE_REFUSED,
+    LISTENER_SKIPPED,
+    LISTENING,
+)
 from socketd.net.datagram import DatagramPort, DatagramTerms
 from socketd.net.door import make_guard
 from socketd.net.guard import LocalAddresses
@@ -26,6 +32,9 @@ from socketd.net.site import Site
 from socketd.protocols.declaration import Surroundings
 from socketd.settings import model
 from socketd.settings.listeners import Listener
+
+if TYPE_CHECKING:
+    from socketd.net.tls import ServerContext
 
 #: Where a listener's socket is bound: its family and type, and its address.
 Place = tuple[Any, ...]
@@ -91,6 +100,7 @@ class SocketService(Service):
         self.context = make_context(settings, shared.surroundings.wall_clock)
         self._shared = shared
         self._handed_on = False
+        self._told: list[tuple[str, str]] = []
 
     def bind(self, pool: Pool | None = None) -> list[str]:
         """
@@ -209,17 +219,32 @@ class SocketService(Service):
         speaker = declared.datagram(options, self._shared.surroundings)
         bound.serve(reactor, speaker, self.site, terms)
 
+    def invalid_certificates(self) -> list[tuple[str, str]]:
+        """
+        List the certificates in use that are not valid now: each option, and why.
+        """
+        return [] if self.context is None else self.context.invalid()
+
     def renew_certificates(self) -> None:
         """
-        Take certificates that have changed, or say what is wrong with them.
+        Take certificates that have changed, or say what is wrong with them; and say once
+        which of those in use are not valid now.
         """
-        if self.context is None or not self.context.changed():
+        if self.context is None:
             return
-        complaints = self.context.load()
+        if self.context.changed():
+            self._take_certificates(self.context)
+        told, self._told = self._told, self.invalid_certificates()
+        for option, text in self._told:
+            if (option, text) not in told:
+                self.site.emit(CERTIFICATE_INVALID, option=option, error=text)
+
+    def _take_certificates(self, context: ServerContext) -> None:
+        complaints = context.load()
         for option, text in complaints:
             self.site.emit(CERTIFICATE_REFUSED, option=option, error=text)
         if not complaints:
-            until = datetime.fromtimestamp(self.context.not_after, UTC)
+            until = datetime.fromtimestamp(context.not_after, UTC)
             self.site.emit(CERTIFICATE_LOADED, until=f"{until:%Y-%m-%d %H:%M:%S} UTC")
 
     def forget_sources(self) -> None:

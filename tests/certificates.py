@@ -5,6 +5,7 @@ Throw-away authorities, certificates and keys for tests; each is made once.
 from __future__ import annotations
 
 import os
+from base64 import b64encode
 from datetime import UTC, datetime
 from functools import cache
 from ipaddress import ip_address
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from attrs import frozen
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
 )
+from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
@@ -34,6 +36,8 @@ END = datetime(2049, 1, 1, tzinfo=UTC)
 PAST = datetime(2021, 1, 1, tzinfo=UTC)
 FUTURE = datetime(2048, 1, 1, tzinfo=UTC)
 
+CERTIFICATE_BEGIN, CERTIFICATE_END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+
 PASSWORD = b"open sesame"
 
 #: What a key may be used for, as cryptography calls it: each has to be said.
@@ -41,6 +45,17 @@ USAGES = (
     "digital_signature", "content_commitment", "key_encipherment", "data_encipherment",
     "key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
 )
+
+#: The kinds of keys that a server may have.
+Key = (
+    ec.EllipticCurvePrivateKey
+    | rsa.RSAPrivateKey
+    | ed25519.Ed25519PrivateKey
+    | ed448.Ed448PrivateKey
+)
+
+#: The version of a certificate, as it is written.
+V3 = bytes.fromhex("a003020102")
 
 #: A file that only its owner can read.
 PRIVATE_MODE = 0o600
@@ -52,7 +67,7 @@ class Made:
     A certificate, its key, and those who vouch for it.
     """
 
-    key: ec.EllipticCurvePrivateKey
+    key: Key
     certificate: x509.Certificate
     chain: tuple[x509.Certificate, ...] = ()
 
@@ -76,17 +91,47 @@ class Made:
         return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, lock)
 
 
-def authority(name: str = "authority") -> Made:
+@cache
+def rsa_key(bits: int = 2048) -> rsa.RSAPrivateKey:
+    """
+    Make an RSA key.
+    """
+    return rsa.generate_private_key(65537, bits)
+
+
+def authority(name: str = "authority", end: datetime = END) -> Made:
     """
     Make an authority that vouches for itself.
     """
-    return _authority(name)
+    return _authority(name, end)
 
 
 @cache
-def _authority(name: str) -> Made:
-    key = ec.generate_private_key(ec.SECP256R1())
-    return Made(key, _sign(name, key, name, key, BEGIN, END, _vouching()))
+def _authority(name: str, end: datetime) -> Made:
+    return authority_of(ec.generate_private_key(ec.SECP256R1()), name, end)
+
+
+def authority_of(key: Key, name: str, end: datetime = END) -> Made:
+    """
+    Make an authority that has a key of any kind.
+    """
+    return Made(key, _sign(name_of(name), key, name_of(name), key, BEGIN, end, _vouching()))
+
+
+def issued_for(
+    key: Key, *names: str, above: Made | None = None, issuer: x509.Name | None = None
+) -> Made:
+    """
+    Make a certificate for a key of any kind.
+
+    @param above: who vouches for it; L{authority} where not given.
+    @param issuer: what it calls that one, if not by its own name.
+    """
+    above = above or authority()
+    issuer = issuer or above.certificate.subject
+    extensions = _alternative(names)
+    certificate = _sign(name_of("subject"), key, issuer, above.key, BEGIN, END, extensions)
+    return Made(key, certificate, (above.certificate,))
 
 
 @cache
@@ -96,9 +141,8 @@ def intermediate() -> Made:
     """
     key = ec.generate_private_key(ec.SECP256R1())
     above = authority()
-    return Made(
-        key, _sign("intermediate", key, "authority", above.key, BEGIN, END, _vouching())
-    )
+    names = name_of("intermediate"), name_of("authority")
+    return Made(key, _sign(names[0], key, names[1], above.key, BEGIN, END, _vouching()))
 
 
 @cache
@@ -114,10 +158,9 @@ def issued(
 
     @param number: tells two with the same names apart.
     """
-    key = ec.generate_private_key(ec.SECP256R1())
-    extensions = (x509.SubjectAlternativeName(map(_general_name, names)),) if names else ()
-    above = authority(issuer)
-    return Made(key, _sign("subject", key, issuer, above.key, begin, end, extensions))
+    key, above = ec.generate_private_key(ec.SECP256R1()), authority(issuer)
+    both, extensions = (name_of("subject"), name_of(issuer)), _alternative(names)
+    return Made(key, _sign(both[0], key, both[1], above.key, begin, end, extensions))
 
 
 @cache
@@ -125,10 +168,7 @@ def issued_below(*names: str) -> Made:
     """
     Make a certificate that L{intermediate} vouches for, and that has it as its chain.
     """
-    key, above = ec.generate_private_key(ec.SECP256R1()), intermediate()
-    extensions = (x509.SubjectAlternativeName(map(_general_name, names)),)
-    certificate = _sign("subject", key, "intermediate", above.key, BEGIN, END, extensions)
-    return Made(key, certificate, (above.certificate,))
+    return issued_for(ec.generate_private_key(ec.SECP256R1()), *names, above=intermediate())
 
 
 def write_private(path: str, data: bytes) -> str:
@@ -142,6 +182,23 @@ def write_private(path: str, data: bytes) -> str:
     os.chmod(fresh, PRIVATE_MODE)
     os.rename(fresh, path)
     return path
+
+
+def pem_of(der: bytes) -> bytes:
+    """
+    Write the bytes of a certificate, whatever they are.
+    """
+    text = b64encode(der).decode()
+    lines = [text[at : at + 64] for at in range(0, len(text), 64)]
+    return "\n".join([CERTIFICATE_BEGIN, *lines, CERTIFICATE_END, ""]).encode()
+
+
+def of_unknown_version(made: Made) -> bytes:
+    """
+    Write a certificate as one of a version that there is not (RFC 5280, 4.1.2.1).
+    """
+    der = made.certificate.public_bytes(Encoding.DER)
+    return pem_of(der.replace(V3, V3[:-1] + b"B", 1))
 
 
 def client_context(
@@ -173,6 +230,10 @@ def _vouching() -> tuple[x509.ExtensionType, ...]:
     return x509.BasicConstraints(ca=True, path_length=None), x509.KeyUsage(**usage)
 
 
+def _alternative(names: tuple[str, ...]) -> tuple[x509.ExtensionType, ...]:
+    return (x509.SubjectAlternativeName(map(_general_name, names)),) if names else ()
+
+
 def _general_name(name: str) -> x509.GeneralName:
     if "://" in name:
         return x509.UniformResourceIdentifier(name)
@@ -185,18 +246,18 @@ def _general_name(name: str) -> x509.GeneralName:
 
 
 def _sign(
-    subject: str,
-    key: ec.EllipticCurvePrivateKey,
-    issuer: str,
-    issuer_key: ec.EllipticCurvePrivateKey,
+    subject: x509.Name,
+    key: Key,
+    issuer: x509.Name,
+    issuer_key: Key,
     begin: datetime,
     end: datetime,
     extensions: tuple[x509.ExtensionType, ...],
 ) -> x509.Certificate:
     builder = (
         x509.CertificateBuilder()
-        .subject_name(_name(subject))
-        .issuer_name(_name(issuer))
+        .subject_name(subject)
+        .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(begin)
@@ -208,8 +269,12 @@ def _sign(
     for extension in (*extensions, own, above):
         is_critical = isinstance(extension, x509.BasicConstraints)
         builder = builder.add_extension(extension, critical=is_critical)
-    return builder.sign(issuer_key, SHA256())
+    has_own_hash = isinstance(issuer_key, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey)
+    return builder.sign(issuer_key, None if has_own_hash else SHA256())
 
 
-def _name(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+def name_of(text: str, kind: _ASN1Type = _ASN1Type.UTF8String) -> x509.Name:
+    """
+    Make the name of a subject or an issuer.
+    """
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text, kind)])

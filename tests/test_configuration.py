@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.configuration import EXIT_CONFIG, configure, configure_again
+from socketd.configuration import EXIT_CONFIG, configure, configure_again, warnings_of
 from socketd.settings.complaints import SettingsError
 from tests.certificates import PAST, authority, issued, write_private
 
@@ -85,13 +85,11 @@ class TlsTests(SynchronousTestCase):
         Each file that cannot be used is named with its line, its option, its path and what
         is wrong with it.
         """
-        expired = issued("www.example.org", end=PAST)
         cases = {
             "is not PEM": b"hello",
             "is cut off": self.made.pem()[:-30],
             "has no private key": self.made.pem(),
-            "is not the key of": self.made.pem() + expired.key_pem(),
-            "expired": expired.pem() + expired.key_pem(),
+            "is not the key of": self.made.pem() + issued("other.example.org").key_pem(),
             "is encrypted": self.made.pem() + self.made.locked_pem(),
         }
         for words, data in cases.items():
@@ -99,6 +97,20 @@ class TlsTests(SynchronousTestCase):
             found = self.complaint("listen = tls:0", "", f"tls_certificate = {bad}")
             self.assertRegex(found, rf"^:4: \[echo\] tls_(certificate|key)\b.*{words}")
             self.assertIn(bad, found)
+
+    def test_expired(self) -> None:
+        """
+        One that has expired is taken, and warned of with its line, its option and its path.
+        """
+        expired = issued("www.example.org", end=PAST)
+        path = self.write("old.pem", expired.pem() + expired.key_pem())
+        lines = ("listen = tls:0, tcp:0", f"tls_certificate = {path}")
+        self.assertEqual(self.complaints(*lines), [])
+        (found,) = warnings_of(configure(str(self.file), str(self.directory)))
+        self.assertTrue(str(found).startswith(f"{self.file}:3: [echo] tls_certificate: "), found)
+        self.assertIn(f"certificate 1 of {path} expired at 2021-01-01", found.message)
+        self.complaints("listen = tls:0", f"tls_certificate = {self.good}")
+        self.assertEqual(list(warnings_of(configure(str(self.file), str(self.directory)))), [])
 
     def test_missing(self) -> None:
         """

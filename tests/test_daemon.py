@@ -15,7 +15,7 @@ from socketd.clock import ClockState
 from socketd.daemon import CERTIFICATE_LOOK, LOOK_INTERVAL, SURVEY, CannotStart
 from socketd.net.descriptors import RESERVED
 from socketd.settings.model import Settings
-from tests.certificates import issued
+from tests.certificates import PAST, issued
 from tests.daemons import ECHO, TURNS, DaemonCase, descriptors
 
 
@@ -128,6 +128,28 @@ class SayingTests(DaemonCase):
         self.enter()
         expected = "serving: 2 services at 3 listeners, 1 connections"
         self.assertEqual(daemon.summary(), expected)
+
+    def test_invalid_certificate(self) -> None:
+        """
+        A certificate that has expired stops neither the start nor a reload; it is said at
+        both, and as long as it is in use.
+        """
+        path = self.certify(issued("a.example", end=PAST))
+        text = f"[echo]\nlisten = tls:0:interface=127.0.0.1\ntls_certificate = {path}\n"
+        daemon = self.start(text)
+        (line,) = self.events("certificate_invalid")
+        expected = f"tls_certificate: certificate 1 of {path} expired at 2021-01-01 00:00 UTC"
+        self.assertIn(expected, line)
+        self.text = text + "[upper]\nlisten = tcp:0:interface=127.0.0.1\n"
+        self.assertIn(f"[echo] serves on; {expected}; renew it", daemon.reload().changes)
+        self.assertEqual(
+            daemon.summary(),
+            "serving: 2 services at 2 listeners, 0 connections, certificates not valid: 1",
+        )
+        self.certify(issued("a.example"))
+        self.assertEqual(daemon.reload().changes, ())
+        self.assertEqual(len(self.events("certificate_invalid")), 1)
+        self.assertEqual(daemon.invalid_certificates(), [])
 
     def test_listener_down(self) -> None:
         """

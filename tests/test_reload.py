@@ -20,7 +20,6 @@ from socketd.net.descriptors import RESERVED
 from socketd.net.sockopts import TABLE
 from socketd.settings.complaints import Complaint, SettingsError
 from socketd.settings.model import Settings
-from tests.certificates import PAST, issued
 from tests.daemons import ECHO, DaemonCase, descriptors
 
 #: Reloads of one daemon with a few live connections, and how many before what is in
@@ -255,16 +254,6 @@ class RefusedReloadTests(DaemonCase):
         bad = "[bad]\nprotocol = echo\nlisten = tls:0:interface=127.0.0.5\n"
         bad += "tls_certificate = /nowhere.pem\n"
         self.check(AFTER + bad, "[bad] tls_certificate: /nowhere.pem cannot be read")
-
-    def test_expired_certificate(self) -> None:
-        """
-        So it is where it has expired, and the service was plain before.
-        """
-        self.begin()
-        path = self.certify(issued("a.example", end=PAST))
-        text = AFTER.replace("[one]", f"[one]\ntls_certificate = {path}")
-        text = text.replace("tcp:0:interface=127.0.0.1", "tls:0:interface=127.0.0.1")
-        self.check(text, "[one] tls_certificate: ")
 
     def test_socket_option(self) -> None:
         """

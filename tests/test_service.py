@@ -28,7 +28,7 @@ from socketd.protocols.registry import installed
 from socketd.service import Pool, Shared, SocketService, StreamFactory, place_of
 from socketd.settings.listeners import parse_listener
 from socketd.settings.load import parse
-from tests.certificates import NOW, Made, issued, write_private
+from tests.certificates import NOW, PAST, Made, issued, write_private
 from tests.net.fakes import HandReactor, make_site, read_all
 
 BOTH = "[echo]\nlisten = tcp:0:interface=127.0.0.1, udp:0:interface=127.0.0.1\n"
@@ -433,6 +433,27 @@ class CertificateTests(ServiceCase):
         self.write(issued("a.example"))
         service.renew_certificates()
         self.assertEqual(self.names()[1:], ["certificate_loaded"])
+
+    def test_invalid(self) -> None:
+        """
+        That a certificate has expired is said once, until there is a good one; it is no
+        failure to load it.
+        """
+        service = self.secure()
+        assert service.context is not None
+        self.write(issued("old.example", end=PAST))
+        for _ in range(3):
+            service.renew_certificates()
+        (loaded, (name, facts)) = self.seen
+        self.assertEqual((loaded[0], name), ("certificate_loaded", "certificate_invalid"))
+        self.assertIn("expired at 2021-01-01", facts["error"])
+        self.assertEqual((service.context.loads, service.context.failures), (2, 0))
+        self.write(issued("a.example"))
+        service.renew_certificates()
+        self.assertEqual(service.invalid_certificates(), [])
+        self.write(issued("old.example", end=PAST))
+        service.renew_certificates()
+        self.assertEqual(self.names()[3:], ["certificate_loaded", "certificate_invalid"])
 
 
 class PlaceTests(SynchronousTestCase):

@@ -11,8 +11,8 @@ from argparse import ArgumentParser, Namespace
 
 import attrs
 
-from socketd.configuration import EXIT_CONFIG, configure
-from socketd.settings.complaints import SettingsError
+from socketd.configuration import EXIT_CONFIG, configure, warnings_of
+from socketd.settings.complaints import Complaint, SettingsError
 from socketd.settings.model import Settings
 from socketd.settings.places import find_config, runtime_directory
 from socketd.table import render
@@ -46,7 +46,10 @@ def run(arguments: Namespace) -> int:
             print(json.dumps({"ok": False, "complaints": complaints}))
         print(error, file=sys.stderr)
         return EXIT_CONFIG
-    print(_as_json(settings) if arguments.json else _as_text(settings))
+    found = list(warnings_of(settings))
+    for warning in found:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(_as_json(settings, found) if arguments.json else _as_text(settings))
     return 0
 
 
@@ -60,7 +63,7 @@ def _as_text(settings: Settings) -> str:
     return f"{table}{settings.file}: configuration OK"
 
 
-def _as_json(settings: Settings) -> str:
+def _as_json(settings: Settings, found: list[Complaint]) -> str:
     services = [
         {
             "name": service.name,
@@ -69,4 +72,5 @@ def _as_json(settings: Settings) -> str:
         }
         for service in settings.services
     ]
-    return json.dumps({"ok": True, "file": settings.file, "services": services})
+    facts = {"ok": True, "file": settings.file, "services": services}
+    return json.dumps(facts | {"warnings": [attrs.asdict(warning) for warning in found]})

@@ -150,10 +150,13 @@ def _help(daemon: Daemon, seat: Seat) -> Reply:
 def _status(daemon: Daemon, seat: Seat) -> Reply:
     uptime = daemon.reactor.seconds() - daemon.began
     waiting, drains = len(daemon.operator.waiting), daemon.state == DRAINS
+    invalid = len(daemon.invalid_certificates())
     text = (
         f"up {uptime:.0f} s, {len(daemon.socket_services)} services,"
         f" {len(daemon.roster)} connections, {waiting} waiting"
     )
+    if invalid:
+        text += f", certificates not valid: {invalid}"
     facts = {
         "uptime": round(uptime, 3),
         "state": daemon.state,
@@ -161,6 +164,7 @@ def _status(daemon: Daemon, seat: Seat) -> Reply:
         "connections": len(daemon.roster),
         "waiting": waiting,
         "bans": len(daemon.bans.current()),
+        "invalid_certificates": invalid,
     }
     return Reply(text + ", draining" * drains, facts=facts)
 

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv6Address
 from itertools import pairwise
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
@@ -40,12 +40,13 @@ Key = (
 _BEGIN, _END = b"-----BEGIN ", b"-----END "
 _CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 
-#: What reading the fields of a strange certificate raises.
-_STRANGE = (
+#: What reading a strange certificate, or one of its fields, raises.
+STRANGE = (
     ValueError,
     TypeError,
     UnsupportedAlgorithm,
     x509.DuplicateExtension,
+    x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
 )
 
@@ -66,9 +67,62 @@ class CertificateError(Exception):
 
 
 @frozen
+class Dated:
+    """
+    When a certificate of a file is valid.
+
+    @ivar option: the option that names the file.
+    @ivar place: which certificate of which file.
+    @ivar begin: its first moment.
+    @ivar end: its last one.
+    """
+
+    option: str
+    place: str
+    begin: datetime
+    end: datetime
+
+    def fault(self, now: float) -> str:
+        """
+        Say in a line why it is not valid now (seconds since 1970); nothing if it is.
+
+        Nor is anything said while the time cannot be known: a machine without a battery
+        begins in 1970, and peers may serve it the time.
+        """
+        if not is_plausible(now):
+            return ""
+        if now > self.end.timestamp():
+            return f"{self.place} expired at {self.end:%Y-%m-%d %H:%M} UTC; renew it"
+        if now < self.begin.timestamp():
+            today = datetime.fromtimestamp(now, UTC)
+            return (
+                f"{self.place} is valid from {self.begin:%Y-%m-%d %H:%M} UTC on;"
+                f" the clock says {today:%Y-%m-%d %H:%M}"
+            )
+        return ""
+
+
+def dated(
+    certificates: Iterable[x509.Certificate], path: str, option: str
+) -> tuple[Dated, ...]:
+    """
+    List when the certificates of a file are valid.
+    """
+    return tuple(
+        Dated(
+            option,
+            f"certificate {number} of {path}",
+            certificate.not_valid_before_utc,
+            certificate.not_valid_after_utc,
+        )
+        for number, certificate in enumerate(certificates, 1)
+    )
+
+
+@frozen
 class Identity:
     """
-    What a server proves itself with.
+    What a server proves itself with; those of one certificate and chain are equal.
 
     @ivar key: the private key; never shown.
     @ivar certificate: the server's own.
@@ -78,7 +132,7 @@ class Identity:
     @ivar fingerprint: SHA-256 of the certificate, in hexadecimal digits.
     """
 
-    key: Key
+    key: Key = field(eq=False)
     certificate: x509.Certificate
     chain: tuple[x509.Certificate, ...]
     names: frozenset[str]
@@ -95,20 +149,18 @@ class Identity:
 def load_identity(
     certificate: str,
     key: str,
-    now: float,
     options: tuple[str, str] = ("tls_certificate", "tls_key"),
 ) -> Identity:
     """
-    Read a certificate, its chain and its key, and check them.
+    Read a certificate, its chain and its key, and check them; but for the time, which
+    L{dated} tells.
 
     @param certificate: the path of a PEM file: the certificate, then its chain.
     @param key: the path of the key's PEM file; may be the same.
-    @param now: the time of day (seconds since 1970).
     @param options: the names of the options that have the paths.
     @raise CertificateError: says what is wrong with them.
     """
     chain = _read_certificates(certificate, options[0])
-    _check_times(chain, now, certificate, options[0])
     _check_order(chain, certificate, options[0])
     private = _read_key(key, options[1])
     if private.public_key() != _public_key(chain[0], options[0]):
@@ -125,15 +177,13 @@ def load_identity(
     )
 
 
-def load_authorities(path: str, now: float, option: str) -> tuple[x509.Certificate, ...]:
+def load_authorities(path: str, option: str) -> tuple[x509.Certificate, ...]:
     """
     Read the certificates of those who vouch for clients.
 
-    @param now: the time of day (seconds since 1970).
     @raise CertificateError: says what is wrong with them.
     """
     found = _read_certificates(path, option)
-    _check_times(found, now, path, option)
     for number, certificate in enumerate(found, 1):
         if not _may_vouch(certificate):
             raise CertificateError(
@@ -150,7 +200,7 @@ def names_of(certificate: x509.Certificate) -> frozenset[PeerName]:
     """
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except (x509.ExtensionNotFound, *_STRANGE):
+    except (x509.ExtensionNotFound, *STRANGE):
         return frozenset()
     return frozenset(_peer_names(extension.value))
 
@@ -210,7 +260,7 @@ def _read_certificates(path: str, option: str) -> tuple[x509.Certificate, ...]:
         raise CertificateError(option, f"{path} has no certificate; give a PEM file with one")
     try:
         return tuple(x509.load_pem_x509_certificates(data))
-    except _STRANGE:
+    except STRANGE:
         raise CertificateError(
             option, f"{path} is damaged: it has what is no certificate; write it anew"
         ) from None
@@ -247,47 +297,65 @@ def _is_weak(key: rsa.RSAPrivateKey) -> bool:
 def _public_key(certificate: x509.Certificate, option: str) -> object:
     try:
         return certificate.public_key()
-    except _STRANGE:
+    except STRANGE:
         raise CertificateError(
             option, "the certificate has a public key of a kind that is not known"
         ) from None
 
 
-def _check_times(
-    certificates: Iterable[x509.Certificate], now: float, path: str, option: str
-) -> None:
-    """
-    Refuse what is not valid now; nothing while nobody can know that: a machine without
-    a battery begins in 1970, and peers may serve it the time.
-    """
-    if not is_plausible(now):
-        return
-    for number, certificate in enumerate(certificates, 1):
-        begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-        if now > end.timestamp():
-            raise CertificateError(
-                option,
-                f"certificate {number} of {path} expired at {end:%Y-%m-%d %H:%M} UTC; renew it",
-            )
-        if now < begin.timestamp():
-            today = datetime.fromtimestamp(now, UTC)
-            raise CertificateError(
-                option,
-                f"certificate {number} of {path} is valid from {begin:%Y-%m-%d %H:%M} UTC on;"
-                f" the clock says {today:%Y-%m-%d %H:%M}",
-            )
-
-
 def _check_order(chain: Iterable[x509.Certificate], path: str, option: str) -> None:
     for number, (certificate, issuer) in enumerate(pairwise(chain), 1):
-        try:
-            certificate.verify_directly_issued_by(issuer)
-        except (InvalidSignature, *_STRANGE):
+        if not _issued(issuer, certificate):
             raise CertificateError(
                 option,
                 f"certificate {number + 1} of {path} did not issue certificate {number};"
                 " write the server's own first, then each issuer behind the one it issued",
-            ) from None
+            )
+
+
+def _issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
+    """
+    Say whether one certificate issued another: by the names as OpenSSL compares them,
+    and by the signature.
+    """
+    try:
+        if _canonical(issuer.subject) != _canonical(certificate.issuer):
+            return False
+        _verify_signature(certificate, issuer.public_key())
+    except (InvalidSignature, *STRANGE):
+        return False
+    return True
+
+
+def _canonical(name: x509.Name) -> list[list[tuple[str, bytes]]]:
+    """
+    Give a name in the form in which equal ones are the same (RFC 5280, 7.1): neither the
+    type of its strings counts, nor the case of ASCII, nor how many spaces there are.
+    """
+    return [
+        sorted((one.oid.dotted_string, _canonical_value(one.value)) for one in part)
+        for part in name.rdns
+    ]
+
+
+def _canonical_value(value: str | bytes) -> bytes:
+    return value if isinstance(value, bytes) else b" ".join(value.encode().lower().split())
+
+
+def _verify_signature(certificate: x509.Certificate, key: Any) -> None:
+    """
+    Verify the signature of a certificate.
+
+    @param key: the public key of its issuer.
+    @raise InvalidSignature: if another key has signed it.
+    """
+    arguments: list[Any] = [certificate.signature, certificate.tbs_certificate_bytes]
+    if isinstance(key, rsa.RSAPublicKey):
+        arguments += [certificate.signature_algorithm_parameters]
+        arguments += [certificate.signature_hash_algorithm]
+    elif isinstance(key, ec.EllipticCurvePublicKey):
+        arguments += [certificate.signature_algorithm_parameters]
+    key.verify(*arguments)
 
 
 def _may_vouch(certificate: x509.Certificate) -> bool:
@@ -296,6 +364,6 @@ def _may_vouch(certificate: x509.Certificate) -> bool:
     """
     try:
         found = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
-    except (x509.ExtensionNotFound, *_STRANGE):
+    except (x509.ExtensionNotFound, *STRANGE):
         return False
     return found.value.ca

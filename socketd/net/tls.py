@@ -6,12 +6,13 @@ connections live.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from attrs import define, field, frozen
-from OpenSSL import SSL
-from OpenSSL.crypto import X509
+from cryptography import x509
+from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.ssl import (
     AcceptableCiphers,
@@ -22,10 +23,11 @@ from twisted.internet.ssl import (
 )
 from zope.interface import implementer
 
-from socketd.clock import is_plausible
 from socketd.net.certificates import (
     CertificateError,
+    Dated,
     Identity,
+    dated,
     load_authorities,
     load_identity,
 )
@@ -38,9 +40,10 @@ MAX_FLIGHTS = 6
 _PIECE = 64 * 1024
 
 #: For TLS 1.2: forward secrecy and authenticated encryption only, as Mozilla's
-#: "intermediate" has it; TLS 1.3 has no others.  Twisted's list has CBC, too.
+#: "intermediate" has it, without DHE: that needs parameters, it is slow, and every client
+#: of TLS 1.2 that has AES-GCM has elliptic curves.  TLS 1.3 has no others.
 _CIPHERS = AcceptableCiphers.fromOpenSSLCipherString(
-    "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20"
+    "ECDHE+AESGCM:ECDHE+CHACHA20"
 )
 
 _MINIMA = {"1.2": TLSVersion.TLSv1_2, "1.3": TLSVersion.TLSv1_3}
@@ -168,11 +171,29 @@ class Names:
     own: frozenset[bytes]
 
 
+@frozen
+class Parts:
+    """
+    What contexts are made of; those of equal parts serve alike.
+
+    @ivar default: for a client that asks for no name.
+    @ivar named: by server name.
+    @ivar authorities: who vouches for clients.
+    @ivar dated: when each of all these is valid.
+    """
+
+    default: Identity
+    named: Mapping[str, Identity]
+    authorities: tuple[x509.Certificate, ...]
+    dated: tuple[Dated, ...]
+
+
 @frozen(eq=False)
 class Contexts:
     """
     All that new connections are served with.
 
+    @ivar parts: what they are made of.
     @ivar default: for a client that asks for no name.
     @ivar nobody: has no certificate, so that a handshake fails with it.
     @ivar names: the others.
@@ -180,6 +201,7 @@ class Contexts:
     @ivar not_after: when the first certificate expires (seconds since 1970).
     """
 
+    parts: Parts
     default: SSL.Context
     nobody: SSL.Context
     names: Names
@@ -220,7 +242,6 @@ class ServerContext:
         self._wall_clock = wall_clock
         self._contexts: Contexts | None = None
         self._tried: dict[str, Stamp] = {}
-        self._tried_at = 0.0
         self.loads = self.failures = 0
         self.last_error = ""
 
@@ -250,8 +271,8 @@ class ServerContext:
         @return: what is wrong, each with the option's name; then nothing changes.
         """
         # Before they are read: what is written meanwhile is tried again.
-        self._tried, self._tried_at = self._stamps(), self._wall_clock()
-        maker = _Maker(self._options, self._tried_at)
+        self._tried = self._stamps()
+        maker = _Maker(self._options)
         contexts = maker.make()
         if contexts is None:
             self.failures += 1
@@ -264,24 +285,34 @@ class ServerContext:
 
     def changed(self) -> bool:
         """
-        Say whether a file is another than when they were last tried; or whether the time
-        is another: the certificates have expired, or nobody knew then how late it was.
+        Say whether a file is another than when they were last tried.
         """
-        times = (self._tried_at, self._wall_clock())
-        then, now = ((is_plausible(time), time > self.not_after) for time in times)
-        return then != now or self._stamps() != self._tried
+        return self._stamps() != self._tried
+
+    def invalid(self) -> Complaints:
+        """
+        List which certificates in use are not valid now, each with its option and why.
+
+        They are served all the same: a client may take what another refuses, and a
+        service that is down helps none.
+        """
+        if self._contexts is None:
+            return []
+        now = self._wall_clock()
+        faults = [(one.option, one.fault(now)) for one in self._contexts.parts.dated]
+        return [(option, text) for option, text in faults if text]
 
     def _stamps(self) -> dict[str, Stamp]:
         return {path: _stamp(path) for path in _paths(self._options)}
 
 
-def trial(options: TlsOptions, wall_clock: Callable[[], float]) -> Complaints:
+def trial(options: TlsOptions) -> Complaints:
     """
     Read a service's certificates and keys, and shake hands with each once, in memory.
 
     @return: each option that cannot be had, and why.
     """
-    return ServerContext(options, wall_clock).load()
+    return ServerContext(options, time.time).load()
 
 
 @define(eq=False)
@@ -291,8 +322,8 @@ class _Maker:
     """
 
     options: TlsOptions
-    now: float
     complaints: Complaints = field(factory=list)
+    dated: list[Dated] = field(factory=list)
 
     def make(self) -> Contexts | None:
         """
@@ -304,9 +335,7 @@ class _Maker:
         if default is None or self.complaints:
             return None
         try:
-            return self._build(default, named, authorities)
-        except SSL.Error as problem:
-            self._complain("tls_certificate", f"OpenSSL refuses it: {reason_of(problem)}")
+            return self._build(Parts(default, named, authorities, tuple(self.dated)))
         except MemoryError:
             # cffi: no page may be written and executed, as OpenSSL's callbacks need.
             self._complain(
@@ -331,60 +360,79 @@ class _Maker:
             self._complain("tls_certificate", "is not given; write the path of a PEM file")
             return None
         key = options.tls_key or options.tls_certificate
-        found: Identity | None = self._try(load_identity, options.tls_certificate, key, self.now)
+        return self._identity(options.tls_certificate, key, ("tls_certificate", "tls_key"))
+
+    def _identity(self, path: str, key: str, options: tuple[str, str]) -> Identity | None:
+        found: Identity | None = self._try(load_identity, path, key, options)
+        if found is not None:
+            self.dated += dated((found.certificate, *found.chain), path, options[0])
         return found
 
     def _named(self) -> dict[str, Identity]:
         """
         Load each pair of files once, however many names it is for.
         """
-        loaded: dict[tuple[str, str], Identity] = {}
+        loaded: dict[tuple[str, str], Identity | None] = {}
         found: dict[str, Identity] = {}
         for named in self.options.tls_names:
             pair = (named.certificate, named.key)
             if pair not in loaded:
-                both = ("tls_names", "tls_names")
-                loaded[pair] = self._try(load_identity, *pair, self.now, both)
-            found[named.name] = loaded[pair]
+                loaded[pair] = self._identity(*pair, ("tls_names", "tls_names"))
+            identity = loaded[pair]
+            if identity is not None:
+                found[named.name] = identity
         return found
 
-    def _authorities(self) -> Sequence[Any]:
+    def _authorities(self) -> tuple[x509.Certificate, ...]:
         options = self.options
         if options.tls_client_ca:
             path = options.tls_client_ca
-            return self._try(load_authorities, path, self.now, "tls_client_ca") or ()
+            found = self._try(load_authorities, path, "tls_client_ca") or ()
+            self.dated += dated(found, path, "tls_client_ca")
+            return tuple(found)
         if options.tls_client_names:
             self._complain(
                 "tls_client_names", "needs tls_client_ca: without it no client has to have a name"
             )
         return ()
 
-    def _build(
-        self, default: Identity, named: Mapping[str, Identity], authorities: Sequence[Any]
-    ) -> Contexts | None:
+    def _build(self, parts: Parts) -> Contexts | None:
+        trusted = self._trusted(parts.authorities)
+        default = self._context("tls_certificate", parts.default, trusted)
         made = {
-            identity.fingerprint: self._context(identity, authorities)
-            for identity in named.values()
+            identity.fingerprint: self._context("tls_names", identity, trusted)
+            for identity in parts.named.values()
         }
-        by_name = {name: made[identity.fingerprint] for name, identity in named.items()}
+        if default is None or self.complaints:
+            return None
+        by_name = {name: made[identity.fingerprint] for name, identity in parts.named.items()}
         contexts = Contexts(
-            default=self._context(default, authorities),
+            parts=parts,
+            default=default,
             nobody=SSL.Context(SSL.TLS_METHOD),
-            names=_names(by_name, default),
+            names=_names(by_name, parts.default),
             refuses=self.options.tls_unknown_name == "refuse",
-            not_after=min(found.not_after for found in [default, *named.values()]),
+            not_after=min(one.not_after for one in [parts.default, *parts.named.values()]),
         )
         # Not in the callback's closure: a swap would leave a circle through OpenSSL.
-        contexts.default.set_tlsext_servername_callback(_choose)
-        self._shake_hands(contexts, named)
+        default.set_tlsext_servername_callback(_choose)
+        self._shake_hands(contexts, parts.named)
         return None if self.complaints else contexts
 
-    def _context(self, identity: Identity, authorities: Sequence[Any]) -> SSL.Context:
+    def _trusted(self, authorities: Iterable[x509.Certificate]) -> list[Certificate]:
+        try:
+            return [Certificate(crypto.X509.from_cryptography(one)) for one in authorities]
+        except crypto.Error as problem:
+            self._refuse("tls_client_ca", problem)
+            return []
+
+    def _context(
+        self, option: str, identity: Identity, trusted: Sequence[Certificate]
+    ) -> SSL.Context | None:
         """
         Make a context; OpenSSL takes all but the key and certificate from whichever
         is chosen last, so all have the same of the rest.
         """
-        trusted = [Certificate(X509.from_cryptography(found)) for found in authorities]
         # pyOpenSSL takes these as they are, and Twisted hands them on; its types
         # still name those that pyOpenSSL would rather not have.
         identified: dict[str, Any] = {
@@ -392,16 +440,23 @@ class _Maker:
             "certificate": identity.certificate,
             "extraCertChain": identity.chain,
         }
-        context: SSL.Context = CertificateOptions(
-            **identified,
-            raiseMinimumTo=_MINIMA[self.options.tls_minimum],
-            acceptableCiphers=_CIPHERS,
-            trustRoot=trustRootFromCertificates(trusted) if trusted else None,
-        ).getContext()
+        try:
+            context: SSL.Context = CertificateOptions(
+                **identified,
+                raiseMinimumTo=_MINIMA[self.options.tls_minimum],
+                acceptableCiphers=_CIPHERS,
+                trustRoot=trustRootFromCertificates(trusted) if trusted else None,
+            ).getContext()
+        except (SSL.Error, crypto.Error) as problem:
+            self._refuse(option, problem)
+            return None
         context.set_options(SSL.OP_NO_RENEGOTIATION)
         # In place of Twisted's, which goes on without an agreement.
         context.set_alpn_select_callback(_Agreement(self.options.tls_alpn))
         return context
+
+    def _refuse(self, option: str, problem: Exception) -> None:
+        self._complain(option, f"OpenSSL refuses it: {reason_of(problem)}")
 
     def _shake_hands(self, contexts: Contexts, named: Mapping[str, Identity]) -> None:
         self._shake_hand(contexts, "tls_certificate", None)
@@ -511,7 +566,7 @@ def _choose(connection: SSL.Connection) -> None:
     connection.choose()
 
 
-def _names(by_name: Mapping[str, SSL.Context], default: Identity) -> Names:
+def _names(by_name: Mapping[str, Any], default: Identity) -> Names:
     return Names(
         exact={name.encode(): found for name, found in by_name.items() if name[0] != "*"},
         wildcards={name[1:].encode(): found for name, found in by_name.items() if name[0] == "*"},

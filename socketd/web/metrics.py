@@ -181,6 +181,10 @@ EXPIRY = Figure(
     "socketd_certificate_expiry_timestamp_seconds",
     "When the first certificate in use expires, since 1970.",
 )
+INVALID = Figure(
+    "socketd_certificates_invalid",
+    "Certificates in use, authorities' too, that have expired or are not valid yet.",
+)
 LOADS = Figure(
     "socketd_certificate_loads_total",
     "Times that certificates were read from their files, by result.",
@@ -251,6 +255,8 @@ class DaemonCollector(Collector):
         }
         expiries = (((name,), found.not_after) for name, found in contexts.items())
         yield EXPIRY.family(expiries)
+        invalid = (((name,), len(found.invalid())) for name, found in contexts.items())
+        yield INVALID.family(invalid)
         loads = (((name, "done"), found.loads) for name, found in contexts.items())
         failures = (((name, "refused"), found.failures) for name, found in contexts.items())
         yield LOADS.family([*loads, *failures])

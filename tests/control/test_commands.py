@@ -194,6 +194,16 @@ class LookTests(Case):
             self.execute("status").text, "up 0 s, 2 services, 1 connections, 1 waiting"
         )
 
+    def test_status_certificates(self) -> None:
+        """
+        C{status} counts the certificates that are not valid.
+        """
+        service = self.daemon.socket_services[0]
+        self.patch(service, "invalid_certificates", lambda: [("tls_certificate", "expired")])
+        reply = self.execute("status")
+        self.assertTrue(reply.text.endswith("0 waiting, certificates not valid: 1"), reply.text)
+        self.assertEqual(reply.facts["invalid_certificates"], 1)
+
     def test_services(self) -> None:
         """
         C{services} counts what each service did, live connections included.

@@ -9,14 +9,13 @@ import fcntl
 import os
 import select
 import socket
-import ssl
 import time
 from collections.abc import Callable
 from statistics import median
 from threading import Thread
 
 from socketd.settings.load import MAX_FILE_BYTES
-from tests.certificates import FUTURE, PAST, Made, issued, write_private
+from tests.certificates import Made, issued, of_unknown_version, write_private
 from tests.faults import figures
 from tests.faults.surroundings import (
     INI,
@@ -29,7 +28,7 @@ from tests.faults.surroundings import (
 )
 from tests.system.namespaces import Namespace
 from tests.system.running import DEADLINE, Daemon, Output, in_thread, read_exactly
-from tests.system.test_tls import NAME, der, dial, shown
+from tests.system.test_tls import NAME, der, dial, shown, trusting_anybody
 
 #: The status of a configuration that is refused (sysexits.h).
 BAD_CONFIG = 78
@@ -109,7 +108,7 @@ class RefusedReloadTests(FaultCase):
         made = issued("elsewhere.example.org")
         self.put(made)
         self.assertEqual(self.subcommand("reload").status, 0)
-        with dial(daemon, "secure", _trusting_anybody()) as fresh:
+        with dial(daemon, "secure", trusting_anybody()) as fresh:
             self.assertEqual(shown(fresh), der(made))
 
     @in_thread
@@ -139,26 +138,19 @@ class RefusedReloadTests(FaultCase):
     @in_thread
     def test_certificates(self) -> None:
         """
-        So is a certificate that is cut off, another one's, expired, of the future, or
-        gone; one for another name is taken.
+        So is a certificate that is cut off, another one's, of an unknown version, or gone;
+        one for another name is taken.
         """
         file = self.directory / "server.pem"
+        strange = of_unknown_version(self.made) + self.made.key_pem()
         self.check(
             {
                 "is cut off": lambda: self.put(self.made, end=-70),
                 "is not the key of": lambda: self.put(self.made, issued(NAME, number=1)),
-                "expired at 2021": lambda: self.put(issued(NAME, end=PAST)),
-                "valid from 2048": lambda: self.put(issued(NAME, begin=FUTURE)),
+                "is damaged": lambda: file.write_bytes(strange),
                 "No such file": file.unlink,
             }
         )
-
-
-def _trusting_anybody() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 class StuckLogTests(FaultCase):

@@ -155,18 +155,15 @@ class JudgedAnewTests(DaemonCase):
 
     def test_valid(self) -> None:
         """
-        One that is valid is said to be taken, once.
+        There is nothing to say of one that is valid.
         """
         self.begin(issued(NAME))
-        (line,) = self.events("certificate_loaded")
-        self.assertIn("to 2049-01-01", line)
-        self.assertEqual(self.events("certificate_refused"), [])
+        self.assertEqual(self.events("certificate_invalid"), [])
 
     def test_expired(self) -> None:
         """
         One that has expired is complained of, once.
         """
         self.begin(issued(NAME, end=PAST))
-        (line,) = self.events("certificate_refused")
+        (line,) = self.events("certificate_invalid")
         self.assertIn("expired at 2021-01-01", line)
-        self.assertEqual(self.events("certificate_loaded"), [])

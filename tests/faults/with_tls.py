@@ -83,7 +83,7 @@ class ExpiryTests(ClockCase, TlsFaultCase):
     @in_thread
     def test_expired(self) -> None:
         """
-        That is logged once, at the next look, and counted; the certificate is shown on, to
+        That is logged once, at the next look; the certificate is shown on, to
         clients that take it and to those that do not, until there is a new one.
         """
         made = issued(NAME, end=FUTURE)
@@ -92,7 +92,7 @@ class ExpiryTests(ClockCase, TlsFaultCase):
             self.assertEqual(self.expiry(daemon), FUTURE.timestamp())
             self.clock.set_to(FUTURE.timestamp() + 1.0)
             began = time.monotonic()
-            daemon.output.wait_for("echo keeps its certificates; .* expired at 2048-01-01 00:00 ")
+            daemon.output.wait_for("echo serves on with .* expired at 2048-01-01 00:00 ")
             logged = time.monotonic() - began
             with dial(daemon, "echo") as after:
                 for client in (before, after):
@@ -107,7 +107,7 @@ class ExpiryTests(ClockCase, TlsFaultCase):
             daemon.output.wait_for("echo has new certificates, to 2049-01-01 00:00:00 UTC")
             with dial(daemon, "echo") as last:
                 self.assertEqual(shown(last), der(renewed))
-        self.assertEqual(self.count(daemon, "keeps its certificates"), 1)
+        self.assertEqual(self.count(daemon, "serves on with a certificate"), 1)
         self.assertLess(logged, SEEN + BUSY)
         figures.note(self, f"logged after {logged:.1f} s")
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric import dsa, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.name import _ASN1Type
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.clock import BUILD_DATE
 from socketd.net.certificates import (
     MAX_FILE_SIZE,
     CertificateError,
@@ -25,18 +25,23 @@ from socketd.settings.tls import PeerName
 from tests.certificates import (
     END,
     FUTURE,
-    NOW,
     PASSWORD,
-    PAST,
+    Key,
+    Made,
     authority,
+    authority_of,
     intermediate,
     issued,
     issued_below,
+    issued_for,
+    name_of,
+    of_unknown_version,
+    rsa_key,
     write_private,
 )
 
 
-def pem_of(key: PrivateKeyTypes) -> bytes:
+def key_pem_of(key: PrivateKeyTypes) -> bytes:
     """
     Write a key.
     """
@@ -65,7 +70,7 @@ class FileCase(SynchronousTestCase):
         """
         Load what the two files hold.
         """
-        return load_identity(self.certificate, self.key, NOW)
+        return load_identity(self.certificate, self.key)
 
     def refusal(self, option: str) -> str:
         """
@@ -236,32 +241,15 @@ class BadTests(FileCase):
         A key that peers refuse is refused here.
         """
         for key in (rsa.generate_private_key(65537, 1024), dsa.generate_private_key(1024)):
-            self.write("key.pem", pem_of(key))
+            self.write("key.pem", key_pem_of(key))
             self.assertIn("a key that peers refuse", self.refusal("tls_key"))
 
-    def test_times(self) -> None:
+    def test_strange(self) -> None:
         """
-        A certificate that has expired, or is not yet valid, is refused with the time.
+        A certificate of an unknown version is refused as a damaged one.
         """
-        made = issued("www.example.org", end=PAST)
-        self.write("cert.pem", made.pem())
-        self.assertIn("expired at 2021-01-01 00:00 UTC", self.refusal("tls_certificate"))
-        made = issued("www.example.org", begin=FUTURE)
-        self.write("cert.pem", made.pem())
-        message = self.refusal("tls_certificate")
-        self.assertIn("valid from 2048-01-01 00:00 UTC on; the clock says 2026-09-", message)
-
-    def test_no_battery(self) -> None:
-        """
-        A clock that stands before this program was written has no say.
-        """
-        self.write("cert.pem", self.made.pem())
-        for now in (0.0, BUILD_DATE - 1.0):
-            load_identity(self.certificate, self.key, now)
-        error = self.assertRaises(
-            CertificateError, load_identity, self.certificate, self.key, END.timestamp() + 1.0
-        )
-        self.assertIn("expired at 2049-01-01", error.message)
+        self.write("cert.pem", of_unknown_version(self.made) + self.made.key_pem())
+        self.assertIn("is damaged", self.refusal("tls_certificate"))
 
     def test_order(self) -> None:
         """
@@ -272,6 +260,9 @@ class BadTests(FileCase):
         self.assertIn("certificate 2 of ", self.refusal("tls_certificate"))
         self.write("cert.pem", made.pem() + authority("stranger").pem())
         self.assertIn("did not issue certificate 2;", self.refusal("tls_certificate"))
+        made = issued("www.example.org", issuer="intermediate")
+        self.write("cert.pem", made.pem() + intermediate().pem())
+        self.assertIn("did not issue certificate 1;", self.refusal("tls_certificate"))
 
     def test_long(self) -> None:
         """
@@ -279,6 +270,51 @@ class BadTests(FileCase):
         """
         self.write("cert.pem", self.made.pem() + b"#" * MAX_FILE_SIZE)
         self.assertIn("is longer than 256 KiB", self.refusal("tls_certificate"))
+
+
+class NamesOfIssuersTests(FileCase):
+    """
+    Tests for whom a certificate names as its issuer, in another spelling than its own.
+    """
+
+    def chain(self, above: Made, spelling: str, kind: _ASN1Type = _ASN1Type.UTF8String) -> None:
+        """
+        Write a chain whose certificate names its issuer so.
+        """
+        issuer = name_of(spelling, kind)
+        made = issued_for(rsa_key(), "www.example.org", above=above, issuer=issuer)
+        self.write("key.pem", made.key_pem())
+        self.write("cert.pem", made.pem())
+
+    def test_same(self) -> None:
+        """
+        As OpenSSL compares them, neither the type of a string counts, nor its case, nor its
+        spaces.
+        """
+        above = authority("One  authority")
+        for spelling, kind in (
+            ("One  authority", _ASN1Type.PrintableString),
+            ("one authority", _ASN1Type.UTF8String),
+            (" One AUTHORITY ", _ASN1Type.BMPString),
+        ):
+            self.chain(above, spelling, kind)
+            self.assertEqual(self.load().chain, (above.certificate,))
+
+    def test_other(self) -> None:
+        """
+        Other letters are another name, though the key is the issuer's.
+        """
+        self.chain(authority("One authority"), "Oneauthority", _ASN1Type.PrintableString)
+        self.assertIn("did not issue certificate 1;", self.refusal("tls_certificate"))
+
+    def test_keys(self) -> None:
+        """
+        Issuers sign with RSA, Ed25519 or elliptic curves.
+        """
+        keys: tuple[Key, ...] = (rsa_key(), ed25519.Ed25519PrivateKey.generate())
+        for key in (*keys, ed448.Ed448PrivateKey.generate(), authority().key):
+            self.chain(authority_of(key, "above"), "above", _ASN1Type.PrintableString)
+            self.assertEqual(len(self.load().chain), 1)
 
 
 class AuthorityTests(SynchronousTestCase):
@@ -292,7 +328,7 @@ class AuthorityTests(SynchronousTestCase):
         """
         path = self.mktemp()
         Path(path).write_bytes(data)
-        return len(load_authorities(path, NOW, "tls_client_ca"))
+        return len(load_authorities(path, "tls_client_ca"))
 
     def test_several(self) -> None:
         """

@@ -36,6 +36,8 @@ from tests.certificates import (
     client_context,
     issued,
     issued_below,
+    issued_for,
+    rsa_key,
     write_private,
 )
 
@@ -151,7 +153,7 @@ class TlsCase(SynchronousTestCase):
         """
         Give the only complaint about options and files.
         """
-        found = trial(attrs.evolve(self.options, **more), lambda: self.now)
+        found = trial(attrs.evolve(self.options, **more))
         self.assertEqual(len(found), 1, found)
         return found[0]
 
@@ -211,6 +213,24 @@ class AgreementTests(TlsCase):
         self.assertEqual(found, ["", "TLSv1.2", "TLSv1.3"])
         found = [self.version("1.3", newest) for newest in (old, middle, new)]
         self.assertEqual(found, ["", "", "TLSv1.3"])
+
+    def test_ciphers(self) -> None:
+        """
+        Every cipher of TLS 1.2 that is listed can be agreed on, with the one kind of key or
+        the other; none of them is a DHE one, for which there are no parameters.
+        """
+        made = {"ECDSA": self.made, "RSA": issued_for(rsa_key(), "www.example.org")}
+        for kind, one in made.items():
+            self.write("cert.pem", one)
+            context = self.context()
+            listed = context.serverConnectionForTLS(None).get_cipher_list()
+            for cipher in (name for name in listed if f"-{kind}-" in name):
+                self.assertTrue(cipher.startswith("ECDHE-"), cipher)
+                theirs = client_context(newest=SSL.TLS1_2_VERSION)
+                theirs.set_cipher_list(cipher.encode())
+                failed = meet(make_client(theirs), context.serverConnectionForTLS(None))
+                self.assertEqual(failed, (None, None), cipher)
+            self.assertEqual(sum("TLS_" not in name for name in listed), 6)
 
     def test_alpn(self) -> None:
         """
@@ -459,7 +479,6 @@ class SwapTests(TlsCase):
             "is cut off": self.made.pem()[:-30],
             "has no private key": self.made.pem(),
             "is not the key of": self.made.pem() + self.renewed.key_pem(),
-            "expired": issued("old", end=PAST).pem() + self.made.key_pem(),
             "is encrypted": self.made.pem() + self.made.locked_pem(),
         }
         for number, (message, data) in enumerate(bad.items(), 1):
@@ -516,35 +535,71 @@ class SwapTests(TlsCase):
         self.write("cert.pem", self.renewed)
         self.assertTrue(context.changed())
 
+    def invalid(self, context: ServerContext, now: float) -> list[str]:
+        """
+        Say what is not valid at a time, by the options.
+        """
+        self.now = now
+        self.assertFalse(context.changed())
+        return [option for option, _ in context.invalid()]
+
     def test_expired(self) -> None:
         """
-        When the certificate in use expires, that is a change, once: it stays, and the
-        complaint says so. A clock that is set back makes it good again.
+        A certificate that expires while it is in use is served on, and said to be invalid;
+        a clock that is set back makes it good again.
         """
-        self.now = END.timestamp()
         context = self.context()
-        self.assertFalse(context.changed())
-        for now, complaints in ((self.now + 1.0, 1), (NOW, 0)):
-            self.now = now
-            self.assertTrue(context.changed())
-            self.assertEqual(len(context.load()), complaints)
-            self.assertFalse(context.changed())
+        for now, expected in ((END.timestamp(), 0), (END.timestamp() + 1.0, 1), (NOW, 0)):
+            self.assertEqual(self.invalid(context, now), ["tls_certificate"] * expected)
             self.assertIs(self.served(context), self.made)
-        self.assertEqual((context.loads, context.failures), (2, 1))
+
+    def test_taken(self) -> None:
+        """
+        So is one that has expired, or that is not valid yet, when it is read: one rule,
+        whenever that is.
+        """
+        for when in ({"end": PAST}, {"begin": FUTURE}):
+            self.made = issued("www.example.org", **when)
+            self.write("cert.pem", self.made)
+            context = self.context()
+            theirs = client_context()
+            theirs.set_verify(SSL.VERIFY_NONE)
+            client = make_client(theirs)
+            meet(client, context.serverConnectionForTLS(None))
+            certificate = client.get_peer_certificate(as_cryptography=True)
+            self.assertEqual(certificate, self.made.certificate)
+            ((option, text),) = context.invalid()
+            self.assertEqual(option, "tls_certificate")
+            self.assertIn(f"certificate 1 of {self.path('cert.pem')} ", text)
+
+    def test_each_is_judged(self) -> None:
+        """
+        The certificates of a chain, of names and of authorities are judged, too.
+        """
+        self.write("old.pem", issued("old.example.org", end=PAST))
+        old = authority("old", PAST).pem()
+        ca = write_private(self.path("ca.pem"), authority().pem() + old)
+        named = NamedCertificate("old.example.org", *[self.path("old.pem")] * 2)
+        context = self.context(tls_names=(named,), tls_client_ca=ca)
+        found = context.invalid()
+        self.assertEqual([option for option, _ in found], ["tls_names", "tls_client_ca"])
+        self.assertIn("certificate 2 of", found[1][1])
+        self.assertEqual(context.not_after, PAST.timestamp())
 
     def test_no_battery(self) -> None:
         """
         While the clock cannot be right any certificate will do; it is judged when the
         clock is set.
         """
-        self.now = 100.0
         context = self.context()
-        self.assertFalse(context.changed())
-        for now, complaints in ((NOW, 0), (200.0, 0), (END.timestamp() + 1.0, 1)):
-            self.now = now
-            self.assertTrue(context.changed())
-            self.assertEqual(len(context.load()), complaints)
-            self.assertFalse(context.changed())
+        for now, expected in ((100.0, 0), (NOW, 0), (200.0, 0), (END.timestamp() + 1.0, 1)):
+            self.assertEqual(self.invalid(context, now), ["tls_certificate"] * expected)
+
+    def test_nothing_in_use(self) -> None:
+        """
+        What was never loaded is not invalid.
+        """
+        self.assertEqual(ServerContext(TlsOptions(), lambda: NOW).invalid(), [])
 
     def test_every_file(self) -> None:
         """
@@ -609,14 +664,14 @@ class TrialTests(TlsCase):
         """
         There is nothing to say of what is right.
         """
-        self.assertEqual(trial(self.options, lambda: NOW), [])
+        self.assertEqual(trial(self.options), [])
 
     def test_not_given(self) -> None:
         """
         A certificate has to be given.
         """
         self.assertEqual(
-            trial(TlsOptions(), lambda: NOW),
+            trial(TlsOptions()),
             [("tls_certificate", "is not given; write the path of a PEM file")],
         )
 
@@ -639,7 +694,7 @@ class TrialTests(TlsCase):
             tls_client_ca=self.path("no-ca.pem"),
             tls_names=(named, attrs.evolve(named, name="c.d")),
         )
-        found = [option for option, _ in trial(options, lambda: NOW)]
+        found = [option for option, _ in trial(options)]
         self.assertEqual(found, ["tls_key", "tls_names", "tls_client_ca"])
 
     def test_handshake_fails(self) -> None:

@@ -15,7 +15,15 @@ import time
 from pathlib import Path
 from subprocess import run
 
-from tests.certificates import FUTURE, PAST, Made, authority, issued, write_private
+from tests.certificates import (
+    FUTURE,
+    PAST,
+    Made,
+    authority,
+    issued,
+    of_unknown_version,
+    write_private,
+)
 from tests.system.running import (
     CHECK,
     DEADLINE,
@@ -78,6 +86,16 @@ def trusting(issuer: str | Path = "", client: str | Path = "") -> ssl.SSLContext
     )
     if client:
         context.load_cert_chain(str(client))
+    return context
+
+
+def trusting_anybody() -> ssl.SSLContext:
+    """
+    Make a client that verifies nothing.
+    """
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
     return context
 
 
@@ -402,9 +420,9 @@ class RenewalTests(TlsCase):
             daemon.output.wait_for(r"echo has new certificates, to 2048-01-01 00:00:00 UTC")
             with dial(daemon, "echo") as new:
                 self.assertEqual(shown(new), der(renewed))
-            expired = issued(NAME, end=PAST)
-            self.replace(expired.pem() + expired.key_pem())
-            daemon.output.wait_for(r"echo keeps its certificates; tls_certificate: .*expired")
+            strange = of_unknown_version(renewed) + renewed.key_pem()
+            self.replace(strange)
+            daemon.output.wait_for(r"echo keeps its certificates; tls_certificate: .*damaged")
             self.check_kept(daemon, renewed)
             whole = last.pem() + last.key_pem()
             path = self.replace(whole[:-70])
@@ -505,14 +523,37 @@ class CheckTests(TlsCase):
         """
         Certificates that cannot be used are named with line, option and path.
         """
-        expired = issued(NAME, end=PAST)
-        path = self.replace(expired.pem() + expired.key_pem(), "old.pem")
+        path = self.replace(of_unknown_version(self.made) + self.made.key_pem(), "old.pem")
         ini = f"[echo]\nlisten = tls:0\n\ntls_certificate = {path}\ntls_client_ca = /none.pem\n"
         self.check(
             ini,
-            f":4: [echo] tls_certificate: certificate 1 of {path} expired at 2021-01-01 ",
+            f":4: [echo] tls_certificate: {path} is damaged: ",
             ":5: [echo] tls_client_ca: /none.pem cannot be read: No such file or directory",
         )
+
+    @in_thread
+    def test_expired(self) -> None:
+        """
+        One that has expired is warned of by C{check} and in the log of the start; it is
+        served, and so are the other services.
+        """
+        expired = issued(NAME, end=PAST)
+        path = self.replace(expired.pem() + expired.key_pem(), "old.pem")
+        ini = f"[echo]\nlisten = tls:0:interface=127.0.0.1\ntls_certificate = {path}\n"
+        ini += "[upper]\nlisten = tcp:0:interface=127.0.0.1\n"
+        words = f"certificate 1 of {path} expired at 2021-01-01 00:00 UTC; renew it"
+        file = self.write("old.ini", ini)
+        ended = self.run_check(file)
+        self.assertEqual(ended.status, 0)
+        expected = f"warning: {file}:3: [echo] tls_certificate: {words}\n"
+        self.assertEqual(ended.errors, expected)
+        with self.daemon(ini) as daemon:
+            daemon.output.wait_for(f"echo serves on .*; tls_certificate: {words}")
+            with dial(daemon, "echo", trusting_anybody()) as client:
+                self.assertEqual(shown(client), der(expired))
+            with reach(daemon, "upper", "tcp") as plain:
+                plain.sendall(b"hello")
+                self.assertEqual(read_exactly(plain, 5), b"HELLO")
 
     @in_thread
     def test_options(self) -> None:

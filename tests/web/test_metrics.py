@@ -49,6 +49,12 @@ class Context:
 
     not_after, loads, failures = 1.8e9, 3, 2
 
+    def invalid(self) -> list[tuple[str, str]]:
+        """
+        List one certificate that is not valid.
+        """
+        return [("tls_certificate", "expired")]
+
 
 class Case(SynchronousTestCase):
     """
@@ -152,7 +158,8 @@ class CollectorTests(Case):
 
     def test_certificates(self) -> None:
         """
-        A service with TLS tells when its certificate expires, and how often it was read.
+        A service with TLS tells when its certificate expires, how often it was read, and
+        how many certificates are not valid.
         """
         self.assertIdentical(
             self.value("socketd_certificate_expiry_timestamp_seconds", service="time"), None
@@ -164,8 +171,9 @@ class CollectorTests(Case):
             self.value("socketd_certificate_expiry_timestamp_seconds", service="time"),
             self.value(name, service="time", result="done"),
             self.value(name, service="time", result="refused"),
+            self.value("socketd_certificates_invalid", service="time"),
         ]
-        self.assertEqual(found, [1.8e9, 3, 2])
+        self.assertEqual(found, [1.8e9, 3, 2, 1])
 
     def test_whole(self) -> None:
         """
