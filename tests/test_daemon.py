@@ -157,7 +157,7 @@ class SayingTests(DaemonCase):
         """
         daemon = self.start(ECHO + "[upper]\nlisten = tcp:0:interface=127.0.0.1\n")
         port: Any = self.service("upper").bound[0].port
-        port.stopListening()
+        port.close()
         self.assertEqual(daemon.health(), "a listener of upper is down")
 
     def test_healthy_while_reloading(self) -> None:

@@ -8,16 +8,33 @@ import select
 import socket
 from typing import Any
 
-from twisted.internet.error import CannotListenError
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.error import (
+    CannotListenError,
+    InvalidAddressError,
+    UnsupportedAddressFamily,
+    UnsupportedSocketType,
+)
 from twisted.internet.interfaces import (
     IListeningPort,
+    IOpenSSLContextFactory,
     IProtocolFactory,
+    IReactorCore,
+    IReactorMulticast,
+    IReactorPluggableNameResolver,
+    IReactorPluggableResolver,
+    IReactorProcess,
     IReactorSocket,
+    IReactorSSL,
     IReactorTCP,
+    IReactorThreads,
     IReactorTime,
+    IReactorUDP,
     IReactorUNIX,
+    IReactorUNIXDatagram,
 )
 from twisted.internet.protocol import DatagramProtocol
+from twisted.python.components import proxyForInterface
 from zope.interface import implementer
 
 from socketd.events import Journal
@@ -33,12 +50,37 @@ from socketd.settings.model import SocketOptions
 # Twisted's own defaults.
 _BACKLOG = 50
 _MODE = 0o666
-_TIMEOUT = 30.0
 _PACKET_SIZE = 8192
 
+#: The families whose addresses are known here.
+_FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
 
-@implementer(IReactorTCP, IReactorUNIX, IReactorSocket, IReactorTime)
-class BatchReactor(EpollSet):
+
+class IWholeReactor(
+    IReactorCore,
+    IReactorThreads,
+    IReactorProcess,
+    IReactorTCP,
+    IReactorSSL,
+    IReactorUDP,
+    IReactorMulticast,
+    IReactorUNIX,
+    IReactorUNIXDatagram,
+    IReactorPluggableResolver,
+    IReactorPluggableNameResolver,
+):
+    """
+    What every reactor of Twisted provides where there is epoll, besides what
+    L{BatchReactor} does all by itself.
+    """
+
+
+# Each of its names asks the reactor itself; those that are defined again do not.
+_Delegating: Any = proxyForInterface(IWholeReactor, "_reactor")
+
+
+@implementer(IReactorSocket, IReactorTime)
+class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
     """
     Serves streams and datagrams with our own ports; all else is the reactor's.
 
@@ -47,7 +89,7 @@ class BatchReactor(EpollSet):
     """
 
     def __init__(self, reactor: Any) -> None:
-        super().__init__()
+        EpollSet.__init__(self)
         self._reactor = reactor
         self.seconds = reactor.seconds
         self.callLater = reactor.callLater
@@ -85,26 +127,59 @@ class BatchReactor(EpollSet):
         listener = Listener("unix", path=address, mode=mode, backlog=backlog)
         return self._listen(listener, factory, None, address)
 
-    def connectTCP(
+    def listenSSL(
         self,
-        host: str,
         port: int,
-        factory: Any,
-        timeout: float = _TIMEOUT,
-        bindAddress: Any = None,
-    ) -> Any:
+        factory: IProtocolFactory,
+        contextFactory: IOpenSSLContextFactory,
+        backlog: int = _BACKLOG,
+        interface: str = "",
+    ) -> IListeningPort:
         """
-        Connect, by the reactor itself.
-        """
-        return self._reactor.connectTCP(host, port, factory, timeout, bindAddress)
+        Accept TCP connections that begin with TLS for a factory.
 
-    def connectUNIX(
-        self, address: str, factory: Any, timeout: float = _TIMEOUT, checkPID: bool = False
-    ) -> Any:
+        @raise CannotListenError: if the address cannot be had.
         """
-        Connect, by the reactor itself.
+        # A tenth of a second, which a daemon without TLS does not spend.
+        from twisted.protocols.tls import TLSMemoryBIOFactory
+
+        secured = TLSMemoryBIOFactory(contextFactory, False, factory, self)
+        return self.listenTCP(port, secured, backlog, interface)
+
+    def listenUDP(
+        self,
+        port: int,
+        protocol: DatagramProtocol,
+        interface: str = "",
+        maxPacketSize: int = _PACKET_SIZE,
+    ) -> IListeningPort:
         """
-        return self._reactor.connectUNIX(address, factory, timeout, checkPID)
+        Serve datagrams.
+
+        @param maxPacketSize: without meaning here: every size is received.
+        @raise CannotListenError: if the address cannot be had.
+        @raise InvalidAddressError: if the interface is a host name.
+        """
+        if interface and not (isIPAddress(interface) or isIPv6Address(interface)):
+            raise InvalidAddressError(interface, "not an IPv4 or IPv6 address.")
+        kind = "udp6" if ":" in interface else "udp"
+        listener = Listener(kind, interface=interface, port=port)
+        return self._listen(listener, protocol, interface, port)
+
+    def listenUNIXDatagram(
+        self,
+        address: str,
+        protocol: DatagramProtocol,
+        maxPacketSize: int = _PACKET_SIZE,
+        mode: int = _MODE,
+    ) -> IListeningPort:
+        """
+        Serve datagrams at a path.
+
+        @param maxPacketSize: without meaning here: every size is received.
+        @raise CannotListenError: if the path cannot be had.
+        """
+        return self._listen(Listener("unixgram", path=address, mode=mode), protocol, None, address)
 
     def adoptStreamPort(
         self, fileDescriptor: int, addressFamily: int, factory: IProtocolFactory
@@ -149,13 +224,17 @@ class BatchReactor(EpollSet):
         return port
 
     def _listen(
-        self, listener: Listener, factory: IProtocolFactory, interface: Any, port: Any
+        self,
+        listener: Listener,
+        speaker: IProtocolFactory | DatagramProtocol,
+        interface: Any,
+        port: Any,
     ) -> IListeningPort:
         try:
             bound = bind(listener, SocketOptions())
         except CannotListen as problem:
             raise CannotListenError(interface, port, problem) from None
-        return bound.serve(self, factory, self._site)
+        return bound.serve(self, speaker, self._site)
 
 
 def batched(reactor: Any) -> Any:
@@ -166,6 +245,18 @@ def batched(reactor: Any) -> Any:
 
 
 def _adopt(descriptor: int, family: int, kind: int) -> socket.socket:
+    """
+    Duplicate a socket.
+
+    @raise UnsupportedAddressFamily: if addresses of its family are not known here.
+    @raise UnsupportedSocketType: if it is of another type.
+    """
+    if family not in _FAMILIES:
+        raise UnsupportedAddressFamily(family)
     sock = socket.fromfd(descriptor, family, kind)
+    found = sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
+    if found != kind:
+        sock.close()
+        raise UnsupportedSocketType(found)
     sock.setblocking(False)
     return sock

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 import socket
 from collections.abc import Iterable
+from errno import ECONNREFUSED
 from typing import Any
 
 from attrs import frozen
@@ -15,11 +16,12 @@ from twisted.internet.interfaces import (
     ILoggingContext,
     IReadDescriptor,
     ISystemHandle,
+    IUDPTransport,
 )
 from twisted.internet.protocol import DatagramProtocol
 from zope.interface import implementer
 
-from socketd.net.addresses import describe, host_of
+from socketd.net.addresses import check_host, describe, from_pair, host_of, to_pair
 from socketd.net.guard import REPLY_SIZE, Guard
 from socketd.net.mmsg import BATCH, MAX_SIZE
 from socketd.net.port import EXHAUSTED, Port
@@ -50,7 +52,7 @@ class DatagramTerms:
 OPEN = DatagramTerms(reply_floor=math.inf)
 
 
-@implementer(IListeningPort, IReadDescriptor, ISystemHandle, ILoggingContext)
+@implementer(IListeningPort, IUDPTransport, IReadDescriptor, ISystemHandle, ILoggingContext)
 class DatagramPort(Port):
     """
     A bound datagram socket that hands what it receives to a protocol.
@@ -62,6 +64,8 @@ class DatagramPort(Port):
     """
 
     received_at: int | None = None
+    _current: Any = None
+    _connected_to: tuple[str, int] | None = None
 
     def __init__(
         self,
@@ -78,14 +82,13 @@ class DatagramPort(Port):
         self._floor = math.inf if sock.family == socket.AF_UNIX else terms.reply_floor
         self._allowance = self._floor
 
-    def startListening(self) -> None:
+    def started(self) -> None:
         """
-        Begin to receive; the socket is bound already.
+        Connect the protocol.
         """
         # Twisted would log a line of its own at start and stop.
         self._protocol.noisy = False
-        self._protocol.makeConnection(self)  # type: ignore[arg-type]
-        self._reactor.addReader(self)
+        self._protocol.makeConnection(self)
 
     def closed(self) -> None:
         """
@@ -110,7 +113,8 @@ class DatagramPort(Port):
 
     def _receive_all(self) -> None:
         for _ in range(BATCH):
-            data, source = self._socket.recvfrom(MAX_SIZE)
+            data, name = self._socket.recvfrom(MAX_SIZE)
+            source = to_pair(self._family, name)
             self._site.tally.datagrams_received += 1
             reason = self._judge(source)
             if reason is None:
@@ -123,10 +127,16 @@ class DatagramPort(Port):
     def _stop_reading(self, problem: OSError | MemoryError) -> None:
         """
         Nothing is left; or the kernel reports that an earlier answer did not arrive,
-        which concerns nobody here; or there is no memory, and will not be at once.
+        which concerns only a protocol that has one peer; or there is no memory, and
+        will not be at once.
         """
         if isinstance(problem, MemoryError) or problem.errno in EXHAUSTED:
             self.pause(RECEIVE_PAUSE)
+        elif problem.errno == ECONNREFUSED and self._connected_to is not None:
+            try:
+                self._protocol.connectionRefused()
+            except Exception as raised:
+                self._report(raised, self._connected_to)
 
     def _judge(self, source: Any) -> str | None:
         """
@@ -147,6 +157,7 @@ class DatagramPort(Port):
         return self._guard.admit(source[0], datagram)
 
     def _deliver(self, datagram: bytes, source: Any) -> None:
+        self._current = source
         self._allowance = max(len(datagram), self._floor)
         if self._site.observed:
             self._show(datagram, source)
@@ -163,19 +174,25 @@ class DatagramPort(Port):
 
     def write(self, datagram: bytes, addr: Any = None) -> None:
         """
-        Send a datagram to where another one came from.
+        Send a datagram.
 
         What the kernel refuses is counted: a source address can be forged, and
         neither port 0 nor 255.255.255.255 can be answered.
 
-        @param addr: the address, as the protocol received it.
+        @param addr: an address as the protocol receives them; C{None} where there is
+            only one peer, and for an unnamed UNIX socket, which cannot be answered.
+        @raise InvalidAddressError: if it is a host name or of another family.
         """
+        if addr is not None and addr != self._current and self._family != socket.AF_UNIX:
+            check_host(self._family, addr[0])
         if not self._may_send(len(datagram)):
             return
         try:
-            self._socket.sendto(datagram, addr)
-        except (OSError, TypeError):
-            # An unnamed UNIX socket has no address to answer to (TypeError).
+            if addr is None:
+                self._socket.send(datagram)
+            else:
+                self._socket.sendto(datagram, from_pair(self._family, addr))
+        except OSError:
             self._site.tally.datagrams_unsent += 1
         else:
             self._site.tally.datagrams_sent += 1
@@ -196,6 +213,31 @@ class DatagramPort(Port):
         Send one datagram made of several pieces.
         """
         self.write(b"".join(seq), addr)
+
+    def connect(self, host: str, port: int) -> None:
+        """
+        Have one peer from now on: what comes from others is not received.
+
+        @raise RuntimeError: if there is one already.
+        @raise InvalidAddressError: if it is a host name or of another family.
+        """
+        if self._connected_to is not None:
+            raise RuntimeError("already connected; a port has one peer for good")
+        check_host(self._family, host)
+        self._socket.connect(from_pair(self._family, (host, port)))
+        self._connected_to = host, port
+
+    def getBroadcastAllowed(self) -> bool:
+        """
+        Whether datagrams may be sent to all hosts of a network.
+        """
+        return bool(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST))
+
+    def setBroadcastAllowed(self, enabled: bool) -> None:
+        """
+        Set whether datagrams may be sent to all hosts of a network.
+        """
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, enabled)
 
     def getHandle(self) -> socket.socket:
         """

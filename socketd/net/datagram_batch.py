@@ -14,6 +14,7 @@ from typing import Any
 from twisted.internet.protocol import DatagramProtocol
 
 from socketd.net import mmsg
+from socketd.net.addresses import from_pair, to_pair
 from socketd.net.control_messages import (
     answer_from,
     arrival,
@@ -89,7 +90,6 @@ class BatchedDatagramPort(DatagramPort):
             ask_for_arrival(sock)
         self._found: Sequence[int] = ()
         self._index = self._queued = 0
-        self._current: Any = None
 
     def forget(self) -> None:
         """
@@ -220,7 +220,9 @@ class BatchedDatagramPort(DatagramPort):
         Send a datagram; the answer to the one that is being served waits for
         the other answers.
         """
-        if addr is None or addr is not self._current or len(datagram) > MAX_SIZE:
+        if addr is None or len(datagram) > MAX_SIZE or not (
+            addr is self._current or addr == self._current
+        ):
             super().write(datagram, addr)
             return
         if not self._may_send(len(datagram)):
@@ -268,7 +270,7 @@ class BatchedDatagramPort(DatagramPort):
             answer_from(info)
             ancillary.append((info.level, info.type, bytes(info.data)))
         try:
-            self._socket.sendmsg([datagram], ancillary, 0, addr)
+            self._socket.sendmsg([datagram], ancillary, 0, from_pair(self._family, addr))
         except OSError:
             self._site.tally.datagrams_unsent += 1
         else:
@@ -276,17 +278,14 @@ class BatchedDatagramPort(DatagramPort):
 
     def _decode(self, name: bytes) -> Any:
         """
-        Make an address as the socket module has it; the IPv6 scope is kept.
+        Make an address as protocols know it of what the kernel wrote.
         """
         family = self._family
         port = int.from_bytes(name[2:4], "big")
         if family == socket.AF_INET:
-            address: Any = (socket.inet_ntop(family, name[4:8]), port)
-        else:
-            flow = int.from_bytes(name[4:8], "big")
-            scope = int.from_bytes(name[24:28], sys.byteorder)
-            address = (socket.inet_ntop(family, name[8:24]), port, flow, scope)
-        return address
+            return socket.inet_ntop(family, name[4:8]), port
+        scope = int.from_bytes(name[24:28], sys.byteorder)
+        return to_pair(family, (socket.inet_ntop(family, name[8:24]), port, 0, scope))
 
 
 def _remember(table: dict[bytes, Any], key: bytes, value: Any) -> None:

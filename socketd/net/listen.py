@@ -13,7 +13,7 @@ from errno import EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.internet.protocol import DatagramProtocol
 
@@ -66,7 +66,7 @@ class Bound:
         return _identity(self.listener.path) if self.listener.path else None
 
     before: Listener | None = None
-    port: IListeningPort | None = field(default=None, init=False)
+    port: Port | None = field(default=None, init=False)
 
     @property
     def is_stream(self) -> bool:
@@ -98,9 +98,26 @@ class Bound:
         make: Any = StreamPort if self.is_stream else datagram_port
         port = make(reactor, self.sock, speaker, site, *terms)
         port.stopping = self._remove_file
+        if not self.listener.is_inherited:
+            port.rebind = self._rebind
         self.port = port
         port.startListening()
         return port  # type: ignore[no-any-return]
+
+    def _rebind(self) -> socket.socket:
+        """
+        Bind another socket for a port that is started once more.
+
+        @raise CannotListenError: if the address cannot be had.
+        """
+        listener = self.listener
+        try:
+            again = bind(listener, self.options)
+        except CannotListen as problem:
+            place = listener.path or listener.port
+            raise CannotListenError(listener.interface, place, problem) from None
+        self.sock, self._file = again.sock, again._file
+        return self.sock
 
     @property
     def is_reachable(self) -> bool:
@@ -149,19 +166,19 @@ class Bound:
         """
         Serve no more, though the socket stays open.
         """
-        if isinstance(self.port, Port):
+        if self.port is not None:
             self.port.release()
         self.port = None
 
-    def close(self) -> Deferred[None] | None:
+    def close(self) -> None:
         """
         Serve no more, and remove the file of a UNIX socket if it is still ours.
         """
         if self.port is not None:
-            return self.port.stopListening()
+            self.port.close()
+            return
         self._remove_file()
         self.sock.close()
-        return None
 
     def _remove_file(self) -> None:
         if self._owns_file():

@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from errno import EMFILE, ENFILE, ENOBUFS, ENOMEM
+from errno import EBADF, EMFILE, ENFILE, ENOBUFS, ENOMEM
+from os import strerror
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IDelayedCall
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from socketd.net.addresses import to_address
@@ -26,30 +28,64 @@ class Port:
     A bound socket that is served until it is stopped.
 
     @ivar stopping: called before the socket is closed.
+    @ivar rebind: binds another socket, for a port that is started once more; C{None}
+        where the socket came from elsewhere.
     """
 
     stopping: Callable[[], None] | None = None
+    rebind: Callable[[], socket.socket] | None = None
     _retry: IDelayedCall | None = None
+    _closing: IDelayedCall | None = None
 
     def __init__(self, reactor: Any, sock: socket.socket, site: Site) -> None:
         self._reactor = reactor
         self._socket = sock
         self._family = sock.family
         self._site = site
+        self._waiting: list[Deferred[None]] = []
+
+    def startListening(self) -> None:
+        """
+        Begin to serve; the socket is bound, unless the port was stopped before.
+
+        @raise CannotListenError: if it cannot be bound again.
+        """
+        if self.fileno() == -1:
+            if self.rebind is None:
+                gone = OSError(EBADF, strerror(EBADF))
+                raise CannotListenError("the socket of", self._site.name, gone)
+            self._socket = self.rebind()
+        self.started()
+        self._watch()
 
     def stopListening(self) -> Deferred[None]:
         """
-        Serve no new peer and close the socket.
+        Serve no new peer, and close the socket in the next turn: who asks for it may
+        be in the middle of what came by that socket.
+
+        @return: fires then; with what a factory or protocol raised when it was told.
         """
         stopped: Deferred[None] = Deferred()
-        if self.fileno() != -1:
-            if self.stopping is not None:
-                self.stopping()
+        if self.fileno() == -1:
+            stopped.callback(None)
+            return stopped
+        self._waiting.append(stopped)
+        if self._closing is None:
             self._reactor.removeReader(self)
-            self._socket.close()
-            self._end()
-        stopped.callback(None)
+            self._closing = self._reactor.callLater(0, self.close)
         return stopped
+
+    def close(self) -> None:
+        """
+        Serve no new peer and close the socket at once.
+        """
+        if self.fileno() == -1:
+            return
+        if self.stopping is not None:
+            self.stopping()
+        self._reactor.removeReader(self)
+        self._socket.close()
+        self._end()
 
     def release(self) -> None:
         """
@@ -67,13 +103,36 @@ class Port:
 
     def _resume(self) -> None:
         self._retry = None
-        self._reactor.addReader(self)
+        self._watch()
+
+    def _watch(self) -> None:
+        """
+        Have the reactor say what comes, unless the port is being stopped.
+        """
+        if self._closing is None:
+            self._reactor.addReader(self)
 
     def _end(self) -> None:
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
-        self.closed()
+        for call in (self._retry, self._closing):
+            if call is not None and call.active():
+                call.cancel()
+        self._retry = self._closing = None
+        waiting, self._waiting = self._waiting, []
+        try:
+            self.closed()
+        except Exception as problem:
+            for stopped in waiting:
+                stopped.errback(Failure(problem))
+            if not waiting:
+                self._site.report("", problem)
+        else:
+            for stopped in waiting:
+                stopped.callback(None)
+
+    def started(self) -> None:
+        """
+        Tell the factory or protocol that the port begins to serve.
+        """
 
     def closed(self) -> None:
         """
@@ -84,7 +143,7 @@ class Port:
         """
         Close, because the reactor lost the socket.
         """
-        self.stopListening()
+        self.close()
 
     def fileno(self) -> int:
         """
@@ -92,7 +151,7 @@ class Port:
         """
         return self._socket.fileno()
 
-    def getHost(self) -> IAddress:
+    def getHost(self) -> Any:
         """
         The address that is served.
         """

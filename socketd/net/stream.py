@@ -74,12 +74,11 @@ class StreamPort(Port):
         self._waits = False
         self._logged = float("-inf")
 
-    def startListening(self) -> None:
+    def started(self) -> None:
         """
-        Begin to accept; the socket listens already.
+        Tell the factory that a port begins to accept.
         """
         self._factory.doStart()
-        self._reactor.addReader(self)
 
     def closed(self) -> None:
         """
@@ -102,6 +101,9 @@ class StreamPort(Port):
     def _accept_all(self) -> None:
         capacity = self._site.door.capacity
         for _ in range(MAX_ACCEPTS):
+            if self._closing is not None:
+                # The protocol made last wants no other beside it.
+                return
             if capacity.is_full:
                 self._wait_for_room()
                 return
@@ -147,7 +149,7 @@ class StreamPort(Port):
 
     def _room(self) -> None:
         self._waits = False
-        self._reactor.addReader(self)
+        self._watch()
 
     def _serve(self, sock: socket.socket, peer: Any, entrance: Entrance | None) -> None:
         sock.setblocking(False)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 import os
 import socket
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 from unittest import mock
@@ -18,18 +19,23 @@ from twisted.internet.endpoints import (
     UNIXServerEndpoint,
     connectProtocol,
 )
-from twisted.internet.error import CannotListenError, ConnectionDone, ConnectionLost
+from twisted.internet.error import (
+    CannotListenError,
+    ConnectionDone,
+    ConnectionLost,
+    InvalidAddressError,
+    UnsupportedAddressFamily,
+    UnsupportedSocketType,
+)
 from twisted.internet.interfaces import (
     IReactorFDSet,
     IReactorSocket,
-    IReactorTCP,
-    IReactorTime,
-    IReactorUNIX,
     IReadDescriptor,
 )
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import providedBy
 from zope.interface.verify import verifyClass, verifyObject
 
 from socketd.net.batch import BatchReactor, batched
@@ -46,6 +52,20 @@ from tests.net.fakes import (
 
 #: No wait of these tests takes as long; it is there so that a fault ends them.
 PATIENCE = 10.0
+
+
+def reactors(test: SynchronousTestCase) -> Iterator[Any]:
+    """
+    Make one of each of Twisted's reactors.
+    """
+    import asyncio
+
+    loop = asyncio.new_event_loop()
+    test.addCleanup(loop.close)
+    yield epollreactor.EPollReactor()
+    yield pollreactor.PollReactor()
+    yield selectreactor.SelectReactor()
+    yield asyncioreactor.AsyncioSelectorReactor(loop)
 
 
 class Endless:
@@ -246,16 +266,6 @@ class BatchReactorTests(SynchronousTestCase):
         self.reactor = BatchReactor(self.hand)
         self.addCleanup(self.reactor.connectionLost, Failure(ConnectionDone()))
 
-    def test_interfaces(self) -> None:
-        """
-        It provides what a reactor of streams and datagrams provides.
-        """
-        for interface in (IReactorFDSet, IReactorTCP, IReactorUNIX, IReactorSocket):
-            self.assertTrue(verifyClass(interface, BatchReactor))
-            self.assertTrue(verifyObject(interface, self.reactor))
-        # Its clock is the reactor's own, and so no method of the class.
-        self.assertTrue(verifyObject(IReactorTime, self.reactor))
-
     def test_without_epoll(self) -> None:
         """
         Where the system has no epoll, the plain reactor serves.
@@ -305,7 +315,87 @@ class BatchReactorTests(SynchronousTestCase):
         port = self.reactor.listenUNIX(path, OneFactory(Recorder), mode=0o600)
         self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
         port.stopListening()
+        self.hand.turn()
         self.assertFalse(os.path.exists(path))
+
+    def test_started_again(self) -> None:
+        """
+        A port that was stopped is bound and served once more; an address that another
+        has taken meanwhile is reported as Twisted does.
+        """
+        path = os.path.relpath(self.mktemp())
+        port = self.reactor.listenUNIX(path, OneFactory(lambda: Recorder(bytes.upper)))
+        port.stopListening()
+        self.hand.turn()
+        port.startListening()
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.connect(path)
+            peer.send(b"again")
+            self.hand.turn(3)
+            self.assertEqual(peer.recv(9), b"AGAIN")
+        port.stopListening()
+        self.hand.turn(3)
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(path)
+            other.listen()
+            self.assertRaises(CannotListenError, port.startListening)
+
+    def test_datagrams(self) -> None:
+        """
+        Datagrams are served over UDP and UNIX, the length of none of them cut.
+        """
+        path = os.path.relpath(self.mktemp())
+        recorder, local = DatagramRecorder(), DatagramRecorder()
+        ports: list[Any] = [
+            self.reactor.listenUDP(0, recorder, interface="::1"),
+            self.reactor.listenUNIXDatagram(path, local, mode=0o600),
+        ]
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as client:
+            client.sendto(b"x" * 9000, ("::1", ports[0].getHost().port))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+            client.sendto(b"y" * 9000, path)
+        self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+        self.hand.turn()
+        self.assertEqual(recorder.received + local.received, [b"x" * 9000, b"y" * 9000])
+        for port in ports:
+            port.close()
+        self.assertFalse(os.path.exists(path))
+
+    def test_datagrams_at_a_host_name(self) -> None:
+        """
+        A host name is no interface for datagrams, and is not looked up.
+        """
+        listen = self.reactor.listenUDP
+        self.assertRaises(InvalidAddressError, listen, 0, DatagramRecorder(), "localhost")
+
+    def test_adopted_wrongly(self) -> None:
+        """
+        A socket of another type, or of a family that is unknown here, is refused.
+        """
+        reactor: Any = self.reactor
+        factory = OneFactory(Recorder)
+        with socket.socket() as stream:
+            number = stream.fileno()
+            for adopt in (reactor.adoptStreamPort, reactor.adoptStreamConnection):
+                self.assertRaises(UnsupportedAddressFamily, adopt, number, 1 << 16, factory)
+            recorder = DatagramRecorder()
+            adopt = reactor.adoptDatagramPort
+            self.assertRaises(UnsupportedAddressFamily, adopt, number, 1 << 16, recorder)
+            self.assertRaises(UnsupportedSocketType, adopt, number, socket.AF_INET, recorder)
+
+    def test_delegation(self) -> None:
+        """
+        What is not about sockets that are served, the reactor does itself.
+        """
+        calls: list[tuple[Any, ...]] = []
+        hand: Any = self.hand
+        hand.callFromThread = lambda *arguments: calls.append(arguments)
+        self.reactor.callFromThread(max, 1, 2)
+        self.assertEqual(calls, [(max, 1, 2)])
+        hand.nameResolver = object()
+        self.assertIs(self.reactor.nameResolver, hand.nameResolver)
+        hand.running = True
+        self.assertTrue(self.reactor.running)
 
     def test_adopted(self) -> None:
         """
@@ -314,8 +404,8 @@ class BatchReactorTests(SynchronousTestCase):
         factory = OneFactory(lambda: Recorder(bytes.upper))
         with socket.create_server(("127.0.0.1", 0)) as listener:
             address = listener.getsockname()
-            port = self.reactor.adoptStreamPort(listener.fileno(), socket.AF_INET, factory)
-        self.addCleanup(port.stopListening)
+            port: Any = self.reactor.adoptStreamPort(listener.fileno(), socket.AF_INET, factory)
+        self.addCleanup(port.close)
         ours, peer = socket.socketpair()
         with ours:
             self.reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, factory)
@@ -337,8 +427,9 @@ class BatchReactorTests(SynchronousTestCase):
             sock.bind(("127.0.0.1", 0))
             address = sock.getsockname()
             recorder = DatagramRecorder()
-            port = self.reactor.adoptDatagramPort(sock.fileno(), socket.AF_INET, recorder)
-        self.addCleanup(port.stopListening)
+            adopt = self.reactor.adoptDatagramPort
+            port: Any = adopt(sock.fileno(), socket.AF_INET, recorder)
+        self.addCleanup(port.close)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
             client.sendto(b"x" * 9000, address)
             self.hand.turn()
@@ -382,17 +473,22 @@ class UnderReactorsTests(SynchronousTestCase):
         """
         Under epoll, poll, select and asyncio alike.
         """
-        import asyncio
-
-        loop = asyncio.new_event_loop()
-        self.addCleanup(loop.close)
-        for reactor in (
-            epollreactor.EPollReactor(),
-            pollreactor.PollReactor(),
-            selectreactor.SelectReactor(),
-            asyncioreactor.AsyncioSelectorReactor(loop),
-        ):
+        for reactor in reactors(self):
             self.run_under(reactor)
+
+    def test_interfaces(self) -> None:
+        """
+        It provides what each of them does.
+        """
+        for interface in (IReactorFDSet, IReactorSocket):
+            self.assertTrue(verifyClass(interface, BatchReactor))
+        for reactor in reactors(self):
+            batch = BatchReactor(reactor)
+            for interface in providedBy(reactor):
+                if not interface.__name__.startswith("_"):
+                    self.assertTrue(interface.providedBy(batch), interface)
+                    self.assertTrue(verifyObject(interface, batch))
+            batch.connectionLost(Failure(ConnectionDone()))
 
     def test_unix_endpoint(self) -> None:
         """

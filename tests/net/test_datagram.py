@@ -11,10 +11,16 @@ import socket
 from typing import Any
 from unittest import mock
 
-from twisted.internet.interfaces import IListeningPort, IUDPTransport
+from twisted.internet.error import InvalidAddressError
+from twisted.internet.interfaces import (
+    IListeningPort,
+    ILoggingContext,
+    ISystemHandle,
+    IUDPTransport,
+)
 from twisted.internet.protocol import DatagramProtocol
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface.verify import verifyObject
+from zope.interface.verify import verifyClass, verifyObject
 
 from socketd.net import mmsg
 from socketd.net.datagram import RECEIVE_PAUSE, DatagramPort
@@ -54,7 +60,7 @@ class DatagramPortTests(SynchronousTestCase):
         self.protocol = DatagramRecorder() if protocol is None else protocol
         self.port = self.port_class(self.reactor, sock, self.protocol, self.site)
         self.port.startListening()
-        self.addCleanup(self.port.stopListening)
+        self.addCleanup(self.port.close)
         return sock.getsockname()
 
     def client(self, target: Any, family: int = socket.AF_INET) -> socket.socket:
@@ -84,10 +90,9 @@ class DatagramPortTests(SynchronousTestCase):
         It is a port and a transport as Twisted knows them.
         """
         self.serve()
-        self.assertTrue(verifyObject(IListeningPort, self.port))
-        for name in ("write", "getHost", "stopListening"):
-            self.assertIn(name, IUDPTransport)
-            self.assertTrue(callable(getattr(self.port, name)))
+        for interface in (IListeningPort, IUDPTransport, ISystemHandle, ILoggingContext):
+            self.assertTrue(verifyClass(interface, self.port_class))
+            self.assertTrue(verifyObject(interface, self.port))
 
     def test_sizes(self) -> None:
         """
@@ -220,7 +225,8 @@ class DatagramPortTests(SynchronousTestCase):
 
     def test_ipv6(self) -> None:
         """
-        IPv6 senders are answered, and their address keeps its four parts.
+        IPv6 senders are answered, and their address is a host and a port, as ordinary
+        protocols unpack it.
         """
         addresses = []
 
@@ -234,14 +240,163 @@ class DatagramPortTests(SynchronousTestCase):
         client.send(b"six")
         self.reactor.turn()
         self.assertEqual(self.answers(client), [b"six"])
-        self.assertEqual(addresses, [client.getsockname()])
+        self.assertEqual(addresses, [client.getsockname()[:2]])
+
+    def test_address_written_again(self) -> None:
+        """
+        An address that a protocol has put together itself is as good as that which it
+        was given.
+        """
+
+        class Unpacking(DatagramProtocol):
+            transport: Any
+
+            def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+                host, port = addr
+                self.transport.write(datagram, (host, port))
+
+        for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+            client = self.client(self.serve(Unpacking(), (host, 0), family), family)
+            client.send(b"hello")
+            self.reactor.turn()
+            self.assertEqual(self.answers(client), [b"hello"])
+
+    def test_no_address(self) -> None:
+        """
+        A host name would have to be looked up, and another family cannot be written to:
+        both are refused as Twisted does, and nothing is sent or counted.
+        """
+        for family, host, others in (
+            (socket.AF_INET, "127.0.0.1", ("example.invalid", "::1", "")),
+            (socket.AF_INET6, "::1", ("example.invalid", "127.0.0.1", "<broadcast>")),
+        ):
+            self.serve(None, (host, 0), family)
+            for other in others:
+                for send, what in ((self.port.write, b"x"), (self.port.writeSequence, [b"x"])):
+                    self.assertRaises(InvalidAddressError, send, what, (other, 7))
+                self.assertRaises(InvalidAddressError, self.port.connect, other, 7)
+        self.assertEqual(self.site.tally.datagrams_sent, 0)
+        self.assertEqual(self.site.tally.datagrams_unsent, 0)
+
+    def test_connect(self) -> None:
+        """
+        A protocol that has one peer hears no other, needs no address, and is told when
+        the peer is not there.
+        """
+
+        class One(DatagramRecorder):
+            refused = 0
+
+            def connectionRefused(self) -> None:
+                self.refused += 1
+
+        for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+            protocol = One()
+            target = self.serve(protocol, (host, 0), family)
+            peer, other = (socket.socket(family, socket.SOCK_DGRAM) for _ in range(2))
+            self.addCleanup(other.close)
+            peer.bind((host, 0))
+            self.port.connect(*peer.getsockname()[:2])
+            self.assertRaises(RuntimeError, self.port.connect, host, 7)
+            self.port.write(b"to the peer")
+            self.assertEqual(peer.recv(20), b"to the peer")
+            other.sendto(b"not wanted", target)
+            peer.sendto(b"hello", target)
+            self.reactor.turn()
+            self.assertEqual((protocol.received, peer.recv(9)), ([b"hello"], b"hello"))
+            peer.close()
+            self.port.write(b"nobody")
+            self.reactor.turn()
+            self.assertEqual(protocol.refused, 1)
+
+    def test_refused_without_a_peer(self) -> None:
+        """
+        That an answer was refused is nothing to a protocol that serves many.
+        """
+        calls: list[None] = []
+        protocol: Any = DatagramRecorder()
+        protocol.connectionRefused = lambda: calls.append(None)
+        target = self.serve(protocol)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.sendto(b"x", target)
+        self.reactor.turn(3)
+        self.assertEqual(calls, [])
+
+    def test_refused_raises(self) -> None:
+        """
+        A protocol that raises when it is told is reported.
+        """
+        protocol: Any = DatagramRecorder()
+        protocol.connectionRefused = lambda: 1 / 0
+        self.serve(protocol)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            peer.bind(("127.0.0.1", 0))
+            self.port.connect(*peer.getsockname())
+        self.port.write(b"nobody")
+        self.reactor.turn()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertIn(self.port, self.reactor.readers)
+
+    def test_broadcast(self) -> None:
+        """
+        Broadcasts are off until a protocol asks for them.
+        """
+        self.serve()
+        for wanted in (False, True, False):
+            self.port.setBroadcastAllowed(wanted)
+            self.assertIs(self.port.getBroadcastAllowed(), wanted)
 
     def test_stop(self) -> None:
         """
-        A stopped port is closed and watched no more.
+        A stopped port is watched no more, and closed in the next turn.
         """
         self.serve()
-        self.successResultOf(self.port.stopListening())
+        stopped = self.port.stopListening()
+        self.assertEqual(self.reactor.readers, [])
+        self.reactor.turn()
+        self.successResultOf(stopped)
+        self.assertEqual((self.port.fileno(), self.protocol.transport), (-1, None))
+
+    def test_stop_while_receiving(self) -> None:
+        """
+        A protocol that stops its port still has all that came with what it stopped at,
+        and its answers are sent.
+        """
+        calls: list[str] = []
+
+        class Stopping(DatagramRecorder):
+            def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+                super().datagramReceived(datagram, addr)
+                self.transport.stopListening().addCallback(lambda _: calls.append("fired"))
+
+            def stopProtocol(self) -> None:
+                calls.append("stopped")
+
+        client = self.client(self.serve(Stopping()))
+        for number in range(3):
+            client.send(b"%d" % number)
+        self.reactor.turn(2)
+        self.assertEqual(self.answers(client), [b"0", b"1", b"2"])
+        self.assertEqual(calls, ["stopped"] + ["fired"] * 3)
+        self.assertEqual((self.port.fileno(), self.reactor.readers), (-1, []))
+
+    def test_stop_at_the_start(self) -> None:
+        """
+        A protocol may stop its port as soon as it is there.
+        """
+        calls: list[str] = []
+
+        class Stopping(DatagramRecorder):
+            def startProtocol(self) -> None:
+                self.transport.stopListening()
+                calls.append("started")
+
+            def stopProtocol(self) -> None:
+                calls.append("stopped")
+
+        self.serve(Stopping())
+        self.reactor.turn()
+        self.assertEqual(calls, ["started", "stopped"])
         self.assertEqual((self.port.fileno(), self.reactor.readers), (-1, []))
 
     def test_no_memory(self) -> None:

@@ -121,7 +121,7 @@ class DoorCase(SynchronousTestCase):
         self.protocol = protocol or DatagramRecorder()
         self.port = self.port_class(self.reactor, sock, self.protocol, self.site, terms)
         self.port.startListening()
-        self.addCleanup(self.port.stopListening)
+        self.addCleanup(self.port.close)
         self.number = sock.getsockname()[1]
 
     def guard(self, host: str, lot: float = 0.99, **rules: Any) -> Guard:
@@ -340,7 +340,7 @@ class GuardedPortTests(DoorCase):
         terms = DatagramTerms(self.guard("0.0.0.0", networks=Networks((), ())), 0, False)
         port = self.port_class(self.reactor, sock, Replier(b"x" * 999), self.site, terms)
         port.startListening()
-        self.addCleanup(port.stopListening)
+        self.addCleanup(port.close)
         client = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.addCleanup(client.close)
         client.setblocking(False)

@@ -8,7 +8,7 @@ import socket
 from typing import Any
 
 from twisted.internet.address import IPv4Address
-from twisted.internet.error import ConnectionLost
+from twisted.internet.error import CannotListenError, ConnectionLost
 from twisted.internet.interfaces import IListeningPort
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -127,24 +127,42 @@ class PortTests(PortCase):
 
     def test_stop(self) -> None:
         """
-        A port that was stopped reads no more, its socket is closed, and the result is
-        there at once.
+        A port that was stopped reads no more; in the next turn its socket is closed, and
+        the result is there.
         """
         for port, sock in self.both():
             self.assertEqual(port.fileno(), sock.fileno())
-            self.assertIs(self.successResultOf(port.stopListening()), None)
+            stopped = port.stopListening()
+            self.assertNotIn(port, self.reactor.getReaders())
+            self.assertNoResult(stopped)
+            self.reactor.turn()
+            self.assertIs(self.successResultOf(stopped), None)
             self.assertEqual((port.fileno(), sock.fileno()), (-1, -1))
+
+    def test_close(self) -> None:
+        """
+        A port that is closed is so at once, and whoever waits for a stop knows.
+        """
+        for port, sock in self.both():
+            stopped = port.stopListening()
+            port.close()
+            self.assertEqual((port.fileno(), sock.fileno()), (-1, -1))
+            self.successResultOf(stopped)
         self.assertEqual(self.reactor.getReaders(), [])
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_stop_twice(self) -> None:
         """
-        To stop it again does nothing.
+        To stop it again does nothing; each result is there.
         """
         for port, _ in self.both():
             calls: list[None] = []
             port.stopping = lambda: calls.append(None)
-            for _ in range(2):
-                self.successResultOf(port.stopListening())
+            stopped = [port.stopListening(), port.stopListening()]
+            self.reactor.turn()
+            for result in [*stopped, port.stopListening()]:
+                self.successResultOf(result)
+            port.close()
             self.assertEqual(len(calls), 1)
 
     def test_stopping(self) -> None:
@@ -156,7 +174,49 @@ class PortTests(PortCase):
             port.stopping = lambda: seen.append(sock.fileno())
             number = sock.fileno()
             port.stopListening()
+            self.reactor.turn()
             self.assertEqual(seen, [number])
+
+    def test_end_raises(self) -> None:
+        """
+        What a factory or protocol raises at the end fails the result; where there is
+        none, it is reported.
+        """
+        for wait in (True, False):
+            (streams, _), (datagrams, _) = self.both()
+            streams._factory.stopFactory = datagrams._protocol.stopProtocol = lambda: 1 / 0
+            for port in (streams, datagrams):
+                if wait:
+                    stopped = port.stopListening()
+                    self.reactor.turn()
+                    self.failureResultOf(stopped, ZeroDivisionError)
+                else:
+                    port.close()
+                self.assertEqual(port.fileno(), -1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+
+    def test_start_again(self) -> None:
+        """
+        A port that was stopped serves again at another socket, which is asked for.
+        """
+        for (port, old), kind in zip(self.both(), (socket.SOCK_STREAM, socket.SOCK_DGRAM)):
+            fresh = self.bind(kind)
+            port.stopListening()
+            self.reactor.turn()
+            self.assertEqual(old.fileno(), -1)
+            port.rebind = lambda fresh=fresh: fresh
+            port.startListening()
+            peer = self.peer(fresh)
+            self.reactor.turn(4)
+            self.assertEqual(peer.recv(9), b"hello")
+
+    def test_not_again(self) -> None:
+        """
+        One whose socket came from elsewhere cannot be started again, and says so.
+        """
+        for port, _ in self.both():
+            port.close()
+            self.assertRaises(CannotListenError, port.startListening)
 
     def test_lost(self) -> None:
         """

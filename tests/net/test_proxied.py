@@ -261,7 +261,7 @@ class HeaderTests(ProxiedCase):
         """
         self.serve()
         self.assertEqual(self.factory.numPorts, 1)
-        self.port.stopListening()
+        self.port.close()
         self.assertEqual(self.factory.numPorts, 0)
 
 

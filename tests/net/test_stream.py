@@ -194,15 +194,37 @@ class StreamPortTests(SynchronousTestCase):
 
     def test_stop(self) -> None:
         """
-        A stopped port is closed; its connections live on.
+        A stopped port is closed in the next turn; its connections live on.
         """
         peer = self.connect()
         self.reactor.turn()
-        self.successResultOf(self.port.stopListening())
+        stopped = self.port.stopListening()
+        self.assertNotIn(self.port, self.reactor.readers)
+        self.reactor.turn()
+        self.successResultOf(stopped)
         self.assertEqual(self.port.fileno(), -1)
         peer.send(b"still")
         self.reactor.turn()
         self.assertEqual(peer.recv(10), b"STILL")
+
+    def test_serve_once(self) -> None:
+        """
+        A factory that stops the port as it makes its protocol serves that one and no
+        other, though more wait.
+        """
+
+        def make() -> Recorder:
+            self.port.stopListening()
+            return Recorder(bytes.upper)
+
+        self.factory.make = make
+        first, second = self.connect(), self.connect()
+        first.send(b"once")
+        self.reactor.turn(3)
+        self.assertEqual(first.recv(9), b"ONCE")
+        self.assertRaises(ConnectionResetError, second.recv, 9)
+        self.assertEqual((self.port.fileno(), len(self.factory.made)), (-1, 1))
+        self.assertEqual(self.site.tally.accepts_failed, 0)
 
     def test_stop_while_paused(self) -> None:
         """
