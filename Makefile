@@ -10,9 +10,10 @@ INSTALL := $(PIP) install --require-hashes --requirement
 
 # ARGS goes to the daemon (make run ARGS=--console), to pip-compile (make lock ARGS=--upgrade)
 # or to the benchmark; TESTS to trial (make test TESTS=tests.test_packaging). PYTHONS are those of
-# test-all; JOBS is how many processes run the tests of daemons.
+# test-all, RELEASES those of test-bare; JOBS is how many processes run the tests of daemons.
 ARGS ?=
 PYTHONS ?= 3.11 3.12 3.13
+RELEASES ?= 12 13
 JOBS ?= $(shell nproc)
 
 # Tests that start daemons, builds or loads, and wait for them; all others are unit tests. The
@@ -29,7 +30,7 @@ TRIAL = mkdir -p build && $(BIN)/python -m twisted.trial \
     --temp-directory=build/$@$(patsubst .venv%,%,$(notdir $(VENV)))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-daemon test-all coverage mutation interop fuzz faults soak check docs dist deb system-test lock bench bench-quick clean distclean
+.PHONY: help run test test-daemon test-all coverage mutation interop fuzz faults soak check docs dist deb system-test test-bare lock bench bench-quick clean distclean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -131,11 +132,38 @@ dist: $(VENV)/dev.stamp ## build wheel, SBOM and source archive into dist/, alwa
 deb: dist ## build the Debian package into dist/, for this machine's Python and architecture
 	@bash packaging/build-deb $(BIN)/python
 
+# Machines of our own, without a network: their disks and all that is fetched for them stay in
+# build/machine/. By release of Debian: its name, its Python, and the disk that has only what README
+# asks for; of the last packages only the archives are there, for README's "apt install".
+SUITE-12 := bookworm
+SUITE-13 := trixie
+PYTHON-12 := 3.11
+PYTHON-13 := 3.13
+BARE := python3,python3-venv,make,git
+LATER := systemd pipx
+
 # Bounded: nothing in there waits longer than a minute, all of it takes about three.
 system-test: deb ## install the package on a Debian with systemd of its own, and try it: as root
-	@bash tests/machine/make-tree build/machine/tree
+	@bash tests/machine/make-tree build/machine/systemd-12 $(SUITE-12) \
+	    systemd,systemd-sysv,dbus,python3,chrony,iproute2
 	@timeout 1200 $(BIN)/python -m twisted.trial --temp-directory=build/machine/trial \
-	    tests/machine/with_*.py
+	    tests/machine/with_systemd.py
+
+test-bare: $(VENV)/dev.stamp $(RELEASES:%=build/machine/wheels-%) ## as root: what README says, on bare Debians; RELEASES=12 for one
+	@$(foreach release,$(RELEASES),bash tests/machine/make-tree \
+	    build/machine/bare-$(release) $(SUITE-$(release)) $(BARE) $(LATER) &&) true
+	@rm -rf build/machine/socketd.git
+	@git clone --quiet --bare "file://$(CURDIR)" build/machine/socketd.git
+	@timeout 5400 $(BIN)/python -m twisted.trial --temp-directory=build/machine/bare-trial \
+	    $(RELEASES:%=tests.machine.with_bare.Debian%Tests)
+
+# What pip and uv find there in place of an index.
+build/machine/wheels-%: requirements/run.txt requirements/dev.txt | $(VENV)/dev.stamp
+	@rm -rf $@ $@.new && mkdir -p $@.new
+	@$(PIP) download --no-deps --only-binary :all: --python-version $(PYTHON-$*) --dest $@.new \
+	    --require-hashes $(^:%=--requirement %)
+	@$(PIP) download --no-deps --only-binary :all: --dest $@.new uv
+	@mv $@.new $@ && touch $@
 
 lock: $(VENV)/dev.stamp ## write the locks from requirements/*.in; ARGS=--upgrade for new versions
 	@$(BIN)/python -c "import sys; sys.exit(sys.version_info[:2] != (3, 11) and \

@@ -48,7 +48,7 @@ class AddingTests(PageCase):
         """
         install(self.directory)
         self.follow(PAGE, PYTHONPATH=str(self.directory))
-        self.assertEqual(self.ports.keys(), {"7013", "7014"})
+        self.assertEqual(self.ports.keys(), {"7013", "udp7014"})
 
     def test_steps(self) -> None:
         """

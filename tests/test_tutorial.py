@@ -1,5 +1,5 @@
 """
-Follows docs/tutorial.md as a reader would, with the real daemon.
+Follows docs/tutorial.md and README.md as a reader would, with the real daemon.
 """
 
 from __future__ import annotations
@@ -21,15 +21,22 @@ from tests.system.running import Daemon, SystemCase, in_thread
 #: Stands behind the output of a command.
 MARK = "----------- that was all"
 
-#: A port of a page: from 7000 to 7099, in an address.
-PORT = re.compile(r"(?<=:)(70\d\d)\b")
+#: A port of a page, in an address: from 7000 to 7099, or one of those of the default configuration
+#: that README shows.
+PORT = re.compile(r"(?<=:)(70\d\d|8080|12345)\b")
 #: The same in what is bound: there the system chooses another.
 BOUND = re.compile(r"(?<=[: ])70\d\d\b")
 #: A port in an address that a command prints.
 REAL = re.compile(r"(?<=:)(\d{4,5})\b")
 
+#: A port that is bound, in the default configuration.
+DEFAULT = re.compile(r"(?<=tcp:|udp:)\d+|(?<=tcp6:)\d+")
+
 #: Commands that go on running.
-SERVERS = ("socketd run", "python server.py")
+SERVERS = ("make run", "socketd run", "python server.py")
+
+#: What the operator is asked, and types.
+ASKED = re.compile(r"(input the word:)(.+)")
 
 #: The file that a block is, in its first line.
 NAME = re.compile(r"[;#] ([\w.]+)\n")
@@ -76,6 +83,14 @@ def pattern(output: str) -> str:
     )
 
 
+def key(port: re.Match[str]) -> str:
+    """
+    Name a port, which UDP has another of than TCP.
+    """
+    is_udp = re.search(r"\budp[: ]\S*$", port.string[: port.start()])
+    return f"udp{port[0]}" if is_udp else port[0]
+
+
 class PatternTests(SynchronousTestCase):
     """
     What is shown is compared, but for the dots.
@@ -102,7 +117,7 @@ class PatternTests(SynchronousTestCase):
 class PageCase(SystemCase):
     """
     A test that follows a page: it writes its files, starts its servers at free ports,
-    types its commands, and compares what they print.
+    types its commands, and compares what they print once more is typed.
     """
 
     timeout: ClassVar[float] = 110
@@ -120,14 +135,16 @@ class PageCase(SystemCase):
         self._servers: list[Daemon] = []
         self._shell = self._start(["bash", "--norc"])
         self._shell.type("exec 2>&1\n")
+        self._typed: tuple[str, str] | None = None
         for block in found:
             if block.language == "console":
                 for command, output in commands(block.text):
                     self._obey(command, output)
             elif block.language == "log":
                 self._expect(self._servers[-1], block.text)
-            else:
+            elif block.language != "sh":
                 self._keep(block.text)
+        self._compare()
         self._servers[-1].stop()
 
     def _start(self, words: list[str]) -> Daemon:
@@ -147,30 +164,52 @@ class PageCase(SystemCase):
             file.write(text)
 
     def _obey(self, command: str, output: str) -> None:
+        self._compare()
         if command.startswith(SERVERS):
-            started = self._start(shlex.split(command))
+            started = self._start(self._server(shlex.split(command)))
             self._servers.append(started)
             self._expect(started, output)
         else:
             # A check says what stands in the file.
             is_check = command.startswith("socketd check")
-            self._compare(command, PORT.sub("0", output) if is_check else output)
+            self._typed = command, PORT.sub("0", output) if is_check else output
+            typed = PORT.sub(lambda port: self.ports.get(key(port), port[0]), command)
+            self._shell.type(f"{typed}\nprintf '\\n%s\\n' '{MARK}'\n")
+
+    def _server(self, words: list[str]) -> list[str]:
+        """
+        Give the command of a server: C{make run} is one with the default configuration.
+        """
+        if words[:2] != ["make", "run"]:
+            return words
+        file = self.write("default.ini", DEFAULT.sub("0", (ROOT / "etc/socketd.ini").read_text()))
+        options = [word.removeprefix("ARGS=") for word in words[2:]]
+        return ["socketd", "run", "--config", str(file), *options]
 
     def _expect(self, server: Daemon, text: str) -> None:
         """
-        Wait until a server has said each of these lines, and note its ports.
+        Wait until a server has said each of these lines, and note its ports; type what
+        its operator does.
         """
         for line in text.splitlines():
-            shown = PORT.findall(line)
+            if asked := ASKED.fullmatch(line):
+                server.output.find(asked[1])
+                server.type(f"{asked[2]}\n")
+                continue
+            shown = map(key, PORT.finditer(line))
             expected = re.sub(PORT, r"(\\d+)", pattern(line))
             said = server.output.find(rf"{expected}$")
             self.ports.update(zip(shown, said.groups()))
 
-    def _compare(self, command: str, output: str) -> None:
-        typed = PORT.sub(lambda port: self.ports.get(port[0], port[0]), command)
-        self._shell.type(f"{typed}\nprintf '\\n%s\\n' '{MARK}'\n")
+    def _compare(self) -> None:
+        """
+        Wait for the end of what was typed last, if anything was, and compare.
+        """
+        if self._typed is None:
+            return
+        (command, output), self._typed = self._typed, None
         found = self._shell.output.wait_for(rf"([\s\S]*?)^{MARK}\n")[1]
-        shown = {real: port for port, real in self.ports.items()}
+        shown = {real: port.removeprefix("udp") for port, real in self.ports.items()}
         text = REAL.sub(lambda port: shown.get(port[0], port[0]), found)
         expected = rf"\A\s*{pattern(output)}\s*\Z"
         if re.match(expected, text) is None:
@@ -189,4 +228,13 @@ class TutorialTests(PageCase):
         ends in good order.
         """
         self.follow(ROOT / "docs" / "tutorial.md")
-        self.assertEqual(set(self.ports), {str(port) for port in range(7000, 7007)})
+        expected = {"7000", "7001", "7002", "7003", "udp7004", "7005", "7006"}
+        self.assertEqual(set(self.ports), expected)
+
+    @in_thread
+    def test_readme(self) -> None:
+        """
+        So does each of README, but for what it takes a machine for (tests/machine/with_bare.py).
+        """
+        self.follow(ROOT / "README.md")
+        self.assertEqual(set(self.ports), {"12345", "udp12345", "8080", "7043"})

@@ -8,14 +8,15 @@ import sys
 from argparse import REMAINDER, ArgumentParser, Namespace
 
 NAME = "run"
-HELP = "run the daemon in the foreground (twistd --nodaemon --pidfile= socketd ...)"
+HELP = "run the daemon in the foreground"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """
     Declare the arguments: those of C{twistd socketd}.
     """
-    parser.add_argument("options", nargs=REMAINDER, help="options of twistd socketd")
+    options = "--config FILE, --console, --journal: socketd(8)"
+    parser.add_argument("options", nargs=REMAINDER, help=options)
 
 
 def run(arguments: Namespace) -> int:

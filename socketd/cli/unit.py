@@ -75,7 +75,7 @@ StartLimitBurst=20
 [Service]
 Type=notify
 ExecStart={twistd} --nodaemon --pidfile= socketd --config {config}
-ExecReload=kill -HUP $MAINPID
+ExecReload=/bin/sh -c 'kill -HUP ${{MAINPID}}'
 Restart=on-failure
 RestartSec=200ms
 RestartPreventExitStatus=78

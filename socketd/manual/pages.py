@@ -27,7 +27,7 @@ def daemon_page() -> str:
     page = _page(PROGRAM, 8, "answers sockets, as its INI file says")
     page.section("SYNOPSIS")
     options = " ".join(found.form for found in daemon_options())
-    page.example([f"twistd [options of twistd] {PROGRAM} {options}", f"{PROGRAM} run {options}"])
+    page.example([f"{PROGRAM} run {options}", f"twistd [options of twistd] {PROGRAM} {options}"])
     page.section("DESCRIPTION")
     page.paragraphs(prose.DAEMON)
     page.section("OPTIONS")
@@ -46,7 +46,7 @@ def daemon_page() -> str:
     page.paragraphs(prose.HTTP)
     page.section("SYSTEMD")
     page.paragraphs(prose.SYSTEMD)
-    return _ended(page, "socketd(1), socketd.ini(5), twistd(1), systemd.service(5)")
+    return _ended(page, "socketd(1), socketd.ini(5), systemd.service(5)")
 
 
 def configuration_page() -> str:

@@ -13,12 +13,13 @@ from socketd.cli import errors
 from socketd.configuration import EXIT_CONFIG
 
 DAEMON = """
-`socketd` is a plugin of twistd(1) that answers sockets: it serves small protocols over TCP, UDP,
+`socketd` answers sockets: it serves small protocols over TCP, UDP,
 UNIX sockets and TLS, as one INI file says (socketd.ini(5)). It reads the whole file and binds
 every listener before it serves anybody; what is wrong is said at once, one line each, and
 nothing stays bound.
 
-`socketd run` is the same as `twistd --nodaemon --pidfile= socketd` with the options that follow.
+It is a plugin of Twisted's `twistd`: `socketd run` is the same as `twistd --nodaemon --pidfile=
+socketd` with the options that follow.
 """
 
 TWISTD = {

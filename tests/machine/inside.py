@@ -1,7 +1,7 @@
 """
 What runs in the machine, by its own Python: clients of the daemon, without socketd.
 
-usage: inside.py ask | answers PORT SECONDS | load PORT SECONDS | hold PORT
+usage: inside.py ask RUNTIME | answers PORT SECONDS | load PORT SECONDS | hold PORT
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ def near(epoch: int) -> Callable[[bytes], bool]:
     return lambda data: abs(struct.unpack("!I", data)[0] - epoch - time.time()) < 5
 
 
-#: Kind, place, what is sent, what is right.
+#: Kind, place (of a UNIX socket in the daemon's runtime directory), what is sent, what is right.
 QUESTIONS: list[tuple[str, int | str, bytes, Callable[[bytes], bool]]] = [
     ("tcp", 12345, b"hi", lambda data: data == b"hi\nI get it!\n"),
     ("udp", 12345, b"", near(0)),
     ("tcp", 8080, b"hi", lambda data: data == b"HI"),
     ("tcp6", 8080, b"hi", lambda data: data == b"HI"),
-    ("unix", "/run/socketd/upper.sock", b"hi", lambda data: data == b"HI"),
+    ("unix", "upper.sock", b"hi", lambda data: data == b"HI"),
     ("tcp", 6789, b"hi", lambda data: data == b"Are you want to talk to me"),
     ("tcp", 9999, b"hi", lambda data: data == b"I am a server"),
     ("tcp", 9007, b"hi", lambda data: data == b"hi"),
@@ -87,13 +87,13 @@ def exchange(kind: str, place: int | str, data: bytes) -> bytes:
         return answer
 
 
-def ask() -> None:
+def ask(runtime: str) -> None:
     """
     Ask every default service, and print what is wrong.
     """
     for kind, place, data, is_right in QUESTIONS:
         try:
-            answer = exchange(kind, place, data)
+            answer = exchange(kind, f"{runtime}/{place}" if kind == "unix" else place, data)
         except OSError as error:
             print(f"{kind} {place}: {error}")
         else:

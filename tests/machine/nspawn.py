@@ -1,6 +1,6 @@
 """
-A machine that is booted in a container: systemd as its first process, a network of its own
-with nothing but loopback, and a disk that forgets everything when it stops.
+A machine in a container: systemd as its first process, or nothing that runs by itself; a network
+of its own with nothing but loopback, and a disk that forgets everything when it stops.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-#: Seconds until systemd has started everything; it takes 2.
+#: Seconds until it has started everything; it takes 2.
 BOOT = 60.0
 
 #: Seconds that any command in the machine may take.
@@ -30,6 +30,9 @@ ENVIRON = (
     "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive", "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
 )  # fmt: skip
 
+#: The first program of a machine that is not booted: it says that the machine is complete.
+_IDLE = ("--as-pid2", "sh", "-c", "echo ready; exec sleep infinity")
+
 _PR_SET_PDEATHSIG = 1
 
 
@@ -44,25 +47,28 @@ class Machine:
     One machine.
     """
 
-    def __init__(self, tree: Path, shared: dict[str, Path]) -> None:
+    def __init__(self, tree: Path, shared: dict[str, Path], boots: bool = True) -> None:
         """
-        Boot it.
+        Start it.
 
         @param tree: its disk; nothing in it is changed.
         @param shared: folders of this machine that it can read, by where it has them.
+        @param boots: whether its own systemd starts its services.
         @raise MachineError: if it does not come up.
         """
+        self._boots = boots
+        name = f"socketd-{tree.name}-{os.getpid()}"
         command = [
             "systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--volatile=overlay",
             # As on any machine, the clock may be read.
             "--system-call-filter=adjtimex clock_adjtime", "--private-network",
-            f"--machine=socketd-{os.getpid()}", f"--directory={tree}",
+            f"--machine={name}", f"--directory={tree}",
         ]  # fmt: skip
         command += [f"--bind-ro={folder}:{place}" for place, folder in shared.items()]
-        self._said = Path("console").resolve()
+        self._said = Path(f"{name}.console").resolve()
         self._console = self._said.open("wb")
         self._process = subprocess.Popen(
-            [*command, "--boot"],
+            [*command, *(["--boot"] if boots else _IDLE)],
             stdin=subprocess.DEVNULL,
             stdout=self._console,
             stderr=subprocess.STDOUT,
@@ -84,25 +90,33 @@ class Machine:
             children = path.read_text().split()
             if children:
                 self._first = int(children[0])
-                state = self.run("systemctl", "is-system-running")
-                if state.stdout.strip() in ("running", "degraded"):
+                if self._is_up():
                     return self._first
             time.sleep(LOOK)
         said = self._said.read_text(errors="replace")
         raise MachineError(f"the machine did not come up:\n{said[-2000:]}")
 
-    def run(self, *command: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    def _is_up(self) -> bool:
+        if not self._boots:
+            return b"ready" in self._said.read_bytes()
+        state = self.run("systemctl", "is-system-running")
+        return state.stdout.strip() in ("running", "degraded")
+
+    def run(
+        self, *command: str, text: str = "", seconds: float = COMMAND
+    ) -> subprocess.CompletedProcess[str]:
         """
         Run a command as root, and wait for it.
 
         @param text: its standard input.
+        @param seconds: how long it may take.
         """
         return subprocess.run(
             self._inside(command),
             input=text,
             capture_output=True,
             text=True,
-            timeout=COMMAND,
+            timeout=seconds,
             check=False,
         )
 
@@ -127,7 +141,10 @@ class Machine:
         """
         Switch it off.
         """
-        self.run("systemctl", "poweroff")
+        if self._boots:
+            self.run("systemctl", "poweroff")
+        else:
+            self._process.terminate()
         try:
             self._process.wait(STOP)
         except subprocess.TimeoutExpired:

@@ -1,7 +1,7 @@
 """
 The package on a Debian with systemd: what an operator does to it, and what happens to it.
 
-The tree to boot and the package are those of C{build/machine/tree} and C{dist/}, which
+The tree to boot and the package are those of C{build/machine/systemd-12} and C{dist/}, which
 C{make system-test} makes.
 """
 
@@ -21,10 +21,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.machine.nspawn import COMMAND, LOOK, Machine
 
 TOP = Path(__file__).resolve().parent.parent.parent
-TREE = TOP / "build" / "machine" / "tree"
+TREE = TOP / "build" / "machine" / "systemd-12"
 
 INI = "/etc/socketd/socketd.ini"
 TLS = "/etc/socketd/tls"
+RUNTIME = "/run/socketd"
 DROP_INS = "/etc/systemd/system/socketd.service.d"
 EXAMPLES = "/usr/share/doc/socketd/examples"
 
@@ -166,7 +167,7 @@ class StartTests(Case):
         """
         Every service of the default configuration gives the right answer.
         """
-        self.assertEqual(self.inside("ask"), "")
+        self.assertEqual(self.inside("ask", RUNTIME), "")
 
     def test_command(self) -> None:
         """
@@ -278,7 +279,7 @@ class ReloadTests(Case):
         self.assertIn("serving: ", self.shown("StatusText"))
         self.assertIn(f"{INI}:", self.journal())
         self.assertEqual(self.shown("ActiveState"), "active")
-        self.assertEqual(self.inside("ask"), "")
+        self.assertEqual(self.inside("ask", RUNTIME), "")
 
     def test_written_unit(self) -> None:
         """
@@ -291,7 +292,7 @@ class ReloadTests(Case):
         self.done("systemctl", "daemon-reload")
         self.done("systemctl", "restart", "socketd")
         self.assertEqual(self.shown("FragmentPath"), "/etc/systemd/system/socketd.service")
-        self.assertEqual(self.inside("ask"), "")
+        self.assertEqual(self.inside("ask", RUNTIME), "")
 
     def test_written_unit_for_tls(self) -> None:
         """
@@ -327,7 +328,7 @@ class FaultTests(Case):
         away = self.inside("answers", "9007", "10")
         self.assertLess(float(away), AWAY)
         self.assertNotEqual(self.shown("MainPID"), process)
-        self.assertEqual(self.inside("ask"), "")
+        self.assertEqual(self.inside("ask", RUNTIME), "")
 
     def test_stuck(self) -> None:
         """
@@ -338,7 +339,7 @@ class FaultTests(Case):
         process = self.shown("MainPID")
         time.sleep(4)
         self.assertEqual(self.shown("MainPID"), process, "it gives signs of life")
-        self.done("kill", "-STOP", process)
+        self.done("systemctl", "kill", "--signal=STOP", "socketd")
         self.wait_for("restarted", lambda: self.shown("MainPID") not in (process, "0"))
         self.assertNotEqual(self.inside("answers", "9007", "5"), "")
         self.assertIn("Watchdog timeout", self.journal())
@@ -460,13 +461,13 @@ class PackageTests(Case):
         A purge leaves nothing behind but the account, whose number may own keys; the daemon
         has written nothing beside what was installed.
         """
-        self.inside("ask")
+        self.inside("ask", RUNTIME)
         self.done("dpkg", "--verify", "socketd")
         self.done("dpkg", "--purge", "socketd")
         before = self.files()
         self.assertEqual({path for path in before if "socketd" in path}, set())
         self.done("dpkg", "--install", self.package)
-        self.inside("ask")
+        self.inside("ask", RUNTIME)
         self.done("dpkg", "--purge", "socketd")
         self.assertEqual(self.files() - before, set())
         self.assertEqual(self.shown("LoadState"), "not-found")

@@ -1,0 +1,265 @@
+"""
+What README says, on Debians that have nothing but what it asks for: each line of its C{sh} blocks,
+as an ordinary user, and by root where C{sudo} stands in front.
+
+The trees and the wheels, which are pip's index there, are those of C{build/machine}, which
+C{make test-bare} makes.
+"""
+
+from __future__ import annotations
+
+import atexit
+import re
+import time
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.machine.nspawn import COMMAND, Machine
+from tests.test_tutorial import blocks
+
+TOP = Path(__file__).resolve().parent.parent.parent
+BUILT = TOP / "build" / "machine"
+README = (TOP / "README.md").read_text()
+
+USER = "user"
+
+#: Parts of README, by their headings; the first screen has none.
+FIRST = ""
+PACKAGE = "Install it"
+ONE_USER = "For one user"
+
+#: Seconds that a line may take: a run of the tests on a slow machine.
+LINE = 1200.0
+
+#: Seconds until a daemon answers, with all that is made before.
+START = 300.0
+
+#: What goes on until Ctrl-C.
+SERVERS = ("make run", "socketd run")
+
+#: The daemon of the package, as its unit starts it; systemd makes the directory.
+UNIT = "mkdir -p /run/socketd; exec $(sed -n s/^ExecStart=//p /lib/systemd/system/socketd.service)"
+
+#: A heading of README.
+HEADING = re.compile(r"^##+ (.*)\n", re.MULTILINE)
+
+#: A link to a file beside the page.
+LINK = re.compile(r"\]\(([^):#]+)\)")
+
+#: How trial sums up.
+SUMMARY = re.compile(r"^(?:Ran \d+ tests|PASSED|FAILED).*", re.MULTILINE)
+
+#: The whole setting of a machine: its user, a repository that the user may read, and the wheels
+#: where pip and uv look for them, for there is no network.
+PREPARE = r"""
+set -e
+useradd --create-home --shell /bin/bash user
+rm -rf /dev/net
+cp -r /source /srv/socketd.git
+chown -R user: /srv/socketd.git
+printf '[global]\nno-index = true\nfind-links = /wheels\n' >/etc/pip.conf
+mkdir /etc/uv
+printf 'no-index = true\nfind-links = ["/wheels"]\n' >/etc/uv/uv.toml
+git config --system url./srv/socketd.git.insteadOf "$1"
+"""
+
+
+def parts() -> dict[str, list[str]]:
+    """
+    Take README apart.
+
+    @return: the lines of its C{sh} blocks, by heading.
+    """
+    found = [FIRST, *HEADING.split(README)]
+    lines = {heading: list(shell_lines(text)) for heading, text in zip(found[::2], found[1::2])}
+    return {heading: some for heading, some in lines.items() if some}
+
+
+def shell_lines(text: str) -> Iterator[str]:
+    """
+    List the commands of the C{sh} blocks of a text, without comments.
+    """
+    for block in blocks(text):
+        if block.language == "sh":
+            for line in block.text.splitlines():
+                yield re.sub(r"(^|\s+)#.*", "", line)
+
+
+@cache
+def machine(release: str) -> Machine:
+    """
+    Start a machine, once, with its user.
+    """
+    shared = {
+        "/source": BUILT / "socketd.git",
+        "/tests": TOP / "tests" / "machine",
+        "/wheels": BUILT / f"wheels-{release}",
+    }
+    started = Machine(BUILT / f"bare-{release}", shared, boots=False)
+    atexit.register(started.stop)
+    [address] = re.findall(r"^git clone (\S+)", README, re.MULTILINE)
+    prepared = started.run("bash", "-c", PREPARE, "prepare", address)
+    assert prepared.returncode == 0, prepared.stderr
+    return started
+
+
+class Case(SynchronousTestCase):
+    """
+    A user of one release, in an empty folder.
+
+    @cvar release: its number.
+    """
+
+    timeout: ClassVar[float] = 3600
+    release: ClassVar[str]
+
+    def setUp(self) -> None:
+        self.machine = machine(self.release)
+        self.folder = "~"
+        self.folder = self.by(USER, "mktemp -d -p ~").strip()
+
+    def by(self, user: str, line: str) -> str:
+        """
+        Have a user run a line of shell, which has to succeed.
+
+        @return: what it wrote.
+        """
+        began = time.monotonic()
+        ran = self.machine.run(*self.as_user(user, f"{{ {line}\n}} 2>&1"), seconds=LINE)
+        self.say(f"{line}: {time.monotonic() - began:.0f} s")
+        for summary in SUMMARY.findall(ran.stdout):
+            self.say(summary)
+        if ran.returncode:
+            self.fail(f"{line}: status {ran.returncode}\n{ran.stdout}{ran.stderr}")
+        return ran.stdout
+
+    def say(self, text: str) -> None:
+        """
+        Tell who waits how it goes.
+        """
+        print(f"Debian {self.release}: {text}", flush=True)
+
+    def as_user(self, user: str, line: str) -> list[str]:
+        """
+        Give the command that runs a line of shell as after a login, in the folder.
+        """
+        return ["su", "--login", user, "--command", f"cd {self.folder} && {line}"]
+
+    def follow(self, lines: Iterable[str]) -> None:
+        """
+        Do what README says.
+        """
+        for line in lines:
+            if line.startswith(SERVERS):
+                self.serve(line)
+            elif line.startswith("cd "):
+                self.folder = f"{self.folder}/{line.removeprefix('cd ')}"
+            elif line.startswith("sudo "):
+                self.by("root", line.removeprefix("sudo "))
+            else:
+                self.by(USER, line)
+
+    def clone(self) -> None:
+        """
+        Do what stands first in README, and no more.
+        """
+        self.follow(line for line in parts()[FIRST] if line.startswith(("git clone ", "cd ")))
+
+    def serve(self, line: str, user: str = USER) -> None:
+        """
+        Start a daemon, ask all that it serves, and press Ctrl-C.
+        """
+        began = time.monotonic()
+        daemon = self.machine.start(*self.as_user(user, f"echo $$; exec {line}"))
+        self.addCleanup(daemon.communicate)
+        self.addCleanup(daemon.kill)
+        assert daemon.stdout is not None
+        leader = daemon.stdout.readline().strip()
+        try:
+            self.assertNotEqual(self.inside("answers", "9007", str(START)), "")
+            self.say(f"{line}: answers after {time.monotonic() - began:.0f} s")
+            self.assertEqual(self.inside("ask", self.runtime(user)), "")
+        finally:
+            self.machine.run("sh", "-c", f"kill -INT -{leader}")
+            said, _ = daemon.communicate(timeout=COMMAND)
+        self.assertIn("stopping", said)
+
+    def runtime(self, user: str) -> str:
+        """
+        Say where the daemon of a user has its sockets.
+        """
+        return f"/tmp/socketd-{self.by(user, 'id -u').strip()}" if user == USER else "/run/socketd"
+
+    def inside(self, *arguments: str) -> str:
+        """
+        Run one of the clients in the machine.
+        """
+        return self.by(USER, f"python3 /tests/inside.py {' '.join(arguments)}")
+
+    def check_command(self) -> None:
+        """
+        Expect the command to be on the PATH, and to serve what it came with.
+        """
+        self.assertIn("configuration OK", self.by(USER, "socketd check"))
+
+
+class Tests:
+    """
+    What every release has to do.
+    """
+
+    def test_first_screen(self: Any) -> None:
+        """
+        The first screen of README, from the clone to the tests.
+        """
+        self.follow(parts()[FIRST])
+
+    def test_package(self: Any) -> None:
+        """
+        The package is built and installed; its daemon serves, its pages have what they link to,
+        and no text names a twistd that is not on the PATH.
+        """
+        self.clone()
+        self.addCleanup(self.by, "root", "apt-get purge --yes socketd")
+        self.follow(parts()[PACKAGE])
+        self.check_command()
+        self.serve(UNIT, "root")
+        for path in self.by(USER, "find /usr/share/doc/socketd -name '*.md'").splitlines():
+            links = LINK.findall(self.by(USER, f"cat {path}"))
+            for link in dict.fromkeys(links):
+                self.by(USER, f"test -e {Path(path).parent / link}")
+        texts = self.by(USER, "dpkg --listfiles socketd | grep -E '^/(etc|usr/share)/'")
+        search = f"zgrep -hE '(^|[^/a-z_.-])twistd' {' '.join(texts.split())} 2>/dev/null || true"
+        found = self.by(USER, search)
+        self.assertEqual(found, "")
+
+    def test_one_user(self: Any) -> None:
+        """
+        The wheel is installed as README says, and serves.
+        """
+        self.clone()
+        for line in parts()[ONE_USER]:
+            self.follow([line])
+            if "install" in line and "dist/" in line:
+                self.check_command()
+                self.serve("socketd run")
+
+
+class Debian12Tests(Tests, Case):
+    """
+    Debian 12.
+    """
+
+    release = "12"
+
+
+class Debian13Tests(Tests, Case):
+    """
+    Debian 13.
+    """
+
+    release = "13"
