@@ -72,14 +72,17 @@ def make_source_key(prefixes: Prefixes) -> Callable[[bytes], bytes]:
     Make what names the source that an address belongs to.
 
     The name is the address with all other bits 0. Its length still tells the
-    family, so that no IPv4 source is taken for one of IPv6.
+    family, so that no IPv4 source is taken for one of IPv6. A link-local address is a
+    source by itself: all hosts of a link have the same prefix (RFC 4291, 2.5.6).
     """
     ipv4 = _make_cut(prefixes.ipv4, _IPV4_BYTES)
     ipv6 = _make_cut(prefixes.ipv6, _IPV6_BYTES)
 
     def source_key(address: bytes) -> bytes:
-        cut = ipv4 if len(address) == _IPV4_BYTES else ipv6
-        return address if cut is None else cut(address)
+        if len(address) == _IPV4_BYTES:
+            return address if ipv4 is None else ipv4(address)
+        is_link_local = address[0] == 0xFE and address[1] & 0xC0 == 0x80
+        return address if ipv6 is None or is_link_local else ipv6(address)
 
     return source_key
 

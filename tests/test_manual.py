@@ -27,6 +27,7 @@ from socketd.reference import groups
 from socketd.settings.listeners import parse_listener
 from socketd.settings.load import parse
 from socketd.settings.options import declared
+from socketd.web.metrics import DROPS, REFUSALS
 from tests.source_tree import ROOT, modules
 
 DOCS = ROOT / "docs"
@@ -299,12 +300,12 @@ class NamedTests(SynchronousTestCase):
 
     def test_options(self) -> None:
         """
-        Every word of a document that looks like an option is one, or an event, or a
-        figure of the metrics.
+        Every word of a document that looks like an option is one, or an event, a figure
+        of the metrics or one of their reasons.
         """
         known = {name for _, options in groups() for name in declared(options)}
-        known |= CATALOGUE.keys()
-        for name in ("THREATS.md", "SCALING.md"):
+        known |= CATALOGUE.keys() | {*DROPS, *REFUSALS}
+        for name in ("THREATS.md", "SCALING.md", "DROPS.md"):
             words = re.findall(r"`([a-z]+_[a-z_]+)`", (DOCS / name).read_text())
             self.assertTrue(words)
             self.assertEqual(

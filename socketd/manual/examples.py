@@ -34,6 +34,7 @@ _OWN = {
     "TlsOptions.tls_names": "www.example.org = www.pem www.key",
     "AckOptions.reply": "thanks\\n",
     "NtpOptions.stratum": "2",
+    "NtpOptions.assumed_error": "500ms",
     "NtpOptions.refid": "192.0.2.1",
     "QotdOptions.texts": "/etc/socketd/quotes",
     "ReplyOptions.reply": "hello\\n",

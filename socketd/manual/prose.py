@@ -147,7 +147,8 @@ VALUES = {
     "text": "Sent as UTF-8; `\\n`, `\\r`, `\\t`, `\\xNN` and `\\\\` are one byte each.",
     "list": "One item per line, or with commas between them.",
     "networks": "A list of `192.0.2.0/24`, `2001:db8::/32`, single addresses, `any`, `loopback`"
-    " and `private`.",
+    " and `private` (RFC 1918, link-local, unique local addresses, and 100.64.0.0/10, which"
+    " carrier-grade NAT and Tailscale use).",
 }
 
 LISTENERS = {
@@ -175,8 +176,8 @@ source is reset; where the service or the daemon is full, connections wait in th
 kernel. An IPv6 /64 is one source. Loopback has no limits unless they are given.
 
 A datagram can be forged, so it passes more: no reserved source port, only the networks of
-`allow` (by default `loopback` and `private`), no answer longer than the question unless
-`udp_amplify` says so, and a rate for each source.
+`allow` (by default `loopback`, `private` and the addresses of this machine), no answer longer
+than the question unless `udp_amplify` says so, and a rate for each source and for each network.
 """
 
 CLIENT = """

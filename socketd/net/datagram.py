@@ -118,7 +118,7 @@ class DatagramPort(Port):
             self._site.tally.datagrams_received += 1
             reason = self._judge(source)
             if reason is None:
-                reason = self._ask(source, data)
+                reason = self._ask(source)
             if reason is None:
                 self._deliver(data, source)
             else:
@@ -146,7 +146,7 @@ class DatagramPort(Port):
         """
         return None if self._guard is None else self._guard.judge(source[0], source[1])
 
-    def _ask(self, source: Any, datagram: bytes) -> str | None:
+    def _ask(self, source: Any) -> str | None:
         """
         Ask the guard for one datagram.
 
@@ -154,7 +154,7 @@ class DatagramPort(Port):
         """
         if self._guard is None or self._guard.is_exempt(source[0]):
             return None
-        return self._guard.admit(source[0], datagram)
+        return self._guard.admit(source[0])
 
     def _deliver(self, datagram: bytes, source: Any) -> None:
         self._current = source

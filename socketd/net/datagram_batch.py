@@ -136,7 +136,7 @@ class BatchedDatagramPort(DatagramPort):
             datagram = bytes(data[start : start + length]) if length else b""
             source = known.get(name, _STRANGER)
             if source is _STRANGER:
-                source = self._meet(name, datagram)
+                source = self._meet(name)
                 if source is _STRANGER:
                     continue
             self._current = source
@@ -148,7 +148,7 @@ class BatchedDatagramPort(DatagramPort):
             except Exception as problem:
                 self._report(problem, source)
 
-    def _meet(self, name: bytes, datagram: bytes) -> Any:
+    def _meet(self, name: bytes) -> Any:
         """
         Ask the guard about a source that has to be asked about.
 
@@ -165,7 +165,7 @@ class BatchedDatagramPort(DatagramPort):
                 return address
             _remember(self._judged, name, found)
         address, reason = found
-        reason = reason or self._ask(address, datagram)
+        reason = reason or self._ask(address)
         if reason is None:
             return address
         self._site.tally.datagrams_dropped[reason] += 1

@@ -185,15 +185,17 @@ def make_guard(
     """
     if sock.family == socket.AF_UNIX:
         return None
-    options = service.door
+    options, declared = service.door, service.declared
     rules = Rules(
         networks=_networks(options, DATAGRAM_NETWORKS),
-        udp_rate=options.udp_rate,
-        udp_burst=options.udp_burst,
+        own_networks=Networks(ANY if options.allow is None else (), options.deny),
+        udp_rate=options.udp_rate or declared.udp_rate,
+        udp_burst=options.udp_burst or declared.udp_burst,
+        network_rate=options.udp_network_rate,
         service_rate=options.udp_service_rate,
         prefixes=options.source_prefix,
         guard_loopback=options.guard_loopback,
-        source_ports=service.declared.source_ports,
+        source_ports=declared.source_ports,
     )
     bound = sock.getsockname()[0]
     return Guard(rules, clock.seconds, own_ports, interfaces, bound, bans=bans)

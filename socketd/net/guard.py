@@ -1,15 +1,18 @@
 """
 What a datagram has to pass before it is answered.
 
-The sender of a datagram can be forged. Whoever answers everybody can be made to
-flood somebody else, or to talk with another server without end (CVE-1999-0103,
-CVE-2024-2169). What fails a rule is dropped in silence and counted by its reason.
+The sender of a datagram can be forged. A service that answers every datagram can be
+made to flood a third party, or to exchange answers with another server without end
+(CVE-1999-0103, CVE-2024-2169). What fails a rule is dropped in silence and counted by
+its reason; docs/DROPS.md has all reasons.
+
+Nothing here looks for loops. A loop is one source that asks as fast as it is answered,
+so it meets the rate of its source, and the first datagram that is dropped ends it.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Container
 from random import random
 from typing import Protocol
 
@@ -17,7 +20,6 @@ from attrs import frozen
 
 from socketd.admission import (
     BANNED,
-    MAX_SOURCES,
     Bans,
     Bucket,
     Buckets,
@@ -36,8 +38,8 @@ DESTINATION = "destination"
 NETWORK = "network"
 REPLY_SIZE = "reply_size"
 SOURCE_RATE = "source_rate"
+NETWORK_RATE = "network_rate"
 SERVICE_RATE = "service_rate"
-LOOP = "loop"
 REASONS = (
     BANNED,
     SOURCE_PORT,
@@ -46,8 +48,8 @@ REASONS = (
     NETWORK,
     REPLY_SIZE,
     SOURCE_RATE,
+    NETWORK_RATE,
     SERVICE_RATE,
-    LOOP,
 )
 
 #: Ports below it belong to services, not to who asks one (RFC 6335, 6).
@@ -63,19 +65,17 @@ REFLECTOR_PORTS = frozenset(
 #: (chrony's default), so that forging an address does not silence who has it.
 LEAK = 0.25
 
-#: Bytes of an IPv4 address that make a neighbourhood, and how many sources' rate it
-#: has: forging the addresses of one network in turn does not flood that network.
-NEIGHBOURHOOD = 3
-NEIGHBOURHOOD_SHARE = 8
+#: Bytes of an address that make a network: an IPv4 /24, an IPv6 /64. A network has a rate
+#: of its own, so that forging its addresses in turn does not flood it.
+IPV4_NETWORK = 3
+IPV6_NETWORK = 8
+
+#: How many sources' rate a network has where the configuration does not say: with a burst
+#: of 8 each of 256 hosts may ask twice at once, as after a power failure.
+NETWORK_SHARE = 64
 
 #: How much of a service's rate may come at once (seconds).
 SERVICE_BURST = 1.0
-
-#: The same datagram of the same address more than so many times again within so long
-#: is an answer to an answer, and the address is not answered for so long (seconds).
-LOOP_REPEATS = 3
-LOOP_WINDOW = 1.0
-LOOP_BAN = 60.0
 
 _IPV4_BYTES = 4
 _LOOPBACK_IPV4 = 127
@@ -110,25 +110,29 @@ class Rules:
     """
     What a service asks of datagrams.
 
-    @ivar networks: who is served.
+    @ivar networks: the sources that are served.
     @ivar udp_rate: datagrams of one source (per second).
     @ivar udp_burst: how many of them may come at once.
     @ivar service_rate: datagrams of all sources together (per second).
+    @ivar network_rate: datagrams of one network (per second), with a burst in the same
+        proportion; C{None}: L{NETWORK_SHARE} times that of a source.
+    @ivar own_networks: where this machine's own addresses are served, too.
     @ivar prefixes: how many bits of an address make a source.
     @ivar guard_loopback: whether loopback has to keep to the rules for ports and
         rates, too.
     @ivar source_ports: ports that may ask although they are reserved, or one of our
-        own: an NTP server asks others from port 123. Its protocol must not answer
-        answers.
+        own. The protocol must not answer answers.
     """
 
     networks: Networks
     udp_rate: float
     udp_burst: float
     service_rate: float
+    network_rate: float | None = None
+    own_networks: Networks = Networks((), ())
     prefixes: Prefixes = Prefixes()
     guard_loopback: bool = False
-    source_ports: frozenset[int] = frozenset()
+    source_ports: Container[int] = frozenset()
 
 
 class Guard:
@@ -151,7 +155,7 @@ class Guard:
         @param own_ports: gives the ports of all our datagram listeners.
         @param bound: the address that the socket is bound to, as the kernel names it.
         @param random: gives numbers from 0 up to 1.
-        @param bans: whom an operator has banned.
+        @param bans: the networks that an operator has banned.
         @raise OSError: when C{bound} is no address.
         """
         self._rules = rules
@@ -160,17 +164,15 @@ class Guard:
         self._interfaces = interfaces
         self._bans = Bans(clock) if bans is None else bans
         address = packed(bound)
-        self._is_on_loopback = _is_loopback(address)
         # The kernel drops what comes from outside and says it is from 127/8 or ::1
         # (RFC 1122, 3.2.1.3; RFC 4291, 2.5.3), so on a wildcard socket it is local.
-        self._hears_loopback = self._is_on_loopback or not any(address)
+        self._hears_loopback = _is_loopback(address) or not any(address)
         self._source_key = make_source_key(rules.prefixes)
         rate, burst = rules.udp_rate, rules.udp_burst
         self._sources = Buckets(rate, burst, clock, leak=LEAK, random=random)
-        share = NEIGHBOURHOOD_SHARE
-        self._neighbourhoods = Buckets(rate * share, burst * share, clock)
+        share = NETWORK_SHARE if rules.network_rate is None else rules.network_rate / rate
+        self._networks = Buckets(rate * share, burst * share, clock)
         self._service = Bucket(rules.service_rate, rules.service_rate * SERVICE_BURST, clock)
-        self._loops = LoopBreaker()
 
     def judge(self, host: str, port: int) -> str | None:
         """
@@ -187,9 +189,7 @@ class Guard:
             return SOURCE_PORT
         if not self._can_be_source(address):
             return SOURCE_ADDRESS
-        if not self._rules.networks.admits(address):
-            return NETWORK
-        return None
+        return None if self._serves(address) else NETWORK
 
     def is_exempt(self, host: str) -> bool:
         """
@@ -217,7 +217,7 @@ class Guard:
             or address in self._interfaces.broadcasts
         )
 
-    def admit(self, host: str, datagram: bytes) -> str | None:
+    def admit(self, host: str) -> str | None:
         """
         Apply the rules that depend on what was sent before, and note this one. It is
         not asked for a source that is exempt.
@@ -227,27 +227,29 @@ class Guard:
         """
         address = packed(host)
         now = self._clock()
-        loops = self._loops
-        if loops.banned and loops.has_banned(address, now):
-            return LOOP
-        # What is above the rate of its source costs the neighbours nothing; the lot is
-        # drawn once for both.
-        fits = self._sources.spend(self._source_key(address), now)
-        if fits and len(address) == _IPV4_BYTES:
-            fits = self._neighbourhoods.spend(address[:NEIGHBOURHOOD], now)
-        if not fits and not self._sources.leaks():
-            return SOURCE_RATE
-        if not self._service.spend(now):
-            return SERVICE_RATE
-        return LOOP if loops.finds(address, datagram, now) else None
+        # What is above the rate of its source costs its network nothing; the lot is drawn
+        # once for both.
+        if not self._sources.spend(self._source_key(address), now):
+            if not self._sources.leaks():
+                return SOURCE_RATE
+        else:
+            size = IPV4_NETWORK if len(address) == _IPV4_BYTES else IPV6_NETWORK
+            if not self._networks.spend(address[:size], now) and not self._sources.leaks():
+                return NETWORK_RATE
+        return None if self._service.spend(now) else SERVICE_RATE
 
     def _is_exempt(self, address: bytes) -> bool:
         if self._rules.guard_loopback or not self._hears_loopback:
             return False
         return _is_loopback(address)
 
+    def _serves(self, address: bytes) -> bool:
+        if self._rules.networks.admits(address):
+            return True
+        return self._rules.own_networks.admits(address) and address in self._interfaces.addresses
+
     def _may_ask_from(self, port: int, address: bytes) -> bool:
-        # Nobody can be answered at port 0.
+        # No answer reaches port 0.
         if port == 0:
             return False
         if port in self._rules.source_ports or self._is_exempt(address):
@@ -261,65 +263,10 @@ class Guard:
     def _can_be_source(self, address: bytes) -> bool:
         if _is_loopback(address):
             return self._hears_loopback
-        if not _is_unicast(address) or address in self._interfaces.broadcasts:
-            return False
-        return self._is_on_loopback or address not in self._interfaces.addresses
-
-
-class LoopBreaker:
-    """
-    Finds who sends the same datagram again and again, and bans him for a while.
-
-    It keeps one hash for each address, of 64 bits and with a random key of the
-    process (PEP 456). Both tables are bounded; the oldest entry makes place.
-
-    @ivar banned: until when each address is banned, which may be over.
-    """
-
-    def __init__(self, max_entries: int = MAX_SOURCES) -> None:
-        self._max_entries = max_entries
-        # The hash, when that datagram came first, and how often it came again.
-        self._seen: OrderedDict[bytes, tuple[int, float, int]] = OrderedDict()
-        # A table of its own: to be in it takes more than one forged datagram.
-        self.banned: OrderedDict[bytes, float] = OrderedDict()
-
-    def __len__(self) -> int:
-        """
-        Count the addresses that are remembered.
-        """
-        return len(self._seen) + len(self.banned)
-
-    def has_banned(self, address: bytes, now: float) -> bool:
-        """
-        Say whether an address is banned now.
-        """
-        until = self.banned.get(address)
-        if until is None:
-            return False
-        if now < until:
-            return True
-        del self.banned[address]
-        return False
-
-    def finds(self, address: bytes, datagram: bytes, now: float) -> bool:
-        """
-        Note a datagram, and ban its address if it is one of a loop.
-        """
-        mark = hash(datagram)
-        seen = self._seen.get(address)
-        if seen is None or seen[0] != mark or now - seen[1] > LOOP_WINDOW:
-            self._seen[address] = (mark, now, 0)
-            if seen is None and len(self._seen) > self._max_entries:
-                self._seen.popitem(last=False)
-            return False
-        if seen[2] < LOOP_REPEATS:
-            self._seen[address] = (mark, seen[1], seen[2] + 1)
-            return False
-        del self._seen[address]
-        self.banned[address] = now + LOOP_BAN
-        if len(self.banned) > self._max_entries:
-            self.banned.popitem(last=False)
-        return True
+        # This machine's own addresses are sources, too: a monitor asks by them. From
+        # outside the kernel lets in a forged one by IPv6 only, and then the answer goes to
+        # a port of this machine, which the forger reaches without us.
+        return _is_unicast(address) and address not in self._interfaces.broadcasts
 
 
 def _is_loopback(address: bytes) -> bool:
@@ -331,8 +278,8 @@ def _is_loopback(address: bytes) -> bool:
 def _is_unicast(address: bytes) -> bool:
     """
     Say whether an address is that of one machine: not this network (0/8), multicast,
-    reserved, unspecified, or of the kind ::192.0.2.1, which nobody has any more
-    (RFC 4291, 2.5.5.1).
+    reserved, unspecified, or of the kind ::192.0.2.1, which is obsolete (RFC 4291,
+    2.5.5.1).
     """
     if len(address) == _IPV4_BYTES:
         return 0 < address[0] < _FIRST_MULTICAST_IPV4

@@ -4,7 +4,7 @@ What a protocol file offers, and what it is handed in return.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 from attrs import frozen
@@ -49,7 +49,13 @@ class Declaration:
         datagram form.
     @ivar reply_floor: of the options, so many bytes may answer a datagram however
         short it was; a longer answer must not exceed what it answers.
-    @ivar source_ports: reserved ports that its datagrams may come from all the same.
+    @ivar shortest_reply: of the options, how long the shortest answer to an empty datagram
+        is.
+    @ivar source_ports: reserved ports that its datagrams may come from all the same; a
+        protocol that has any must not answer answers.
+    @ivar udp_rate: datagrams of one source that are answered (per second), where the
+        configuration does not say.
+    @ivar udp_burst: how many of them may come at once.
     @ivar timestamped: whether its C{DatagramProtocol} reads C{transport.received_at}.
     """
 
@@ -57,5 +63,8 @@ class Declaration:
     stream: Callable[[Any, Surroundings], IProtocol] | None = None
     datagram: Callable[[Any, Surroundings], DatagramProtocol] | None = None
     reply_floor: Callable[[Any], int] = lambda options: 0
-    source_ports: frozenset[int] = frozenset()
+    shortest_reply: Callable[[Any], int] = lambda options: 0
+    source_ports: Container[int] = frozenset()
+    udp_rate: float = 1.0
+    udp_burst: int = 8
     timestamped: bool = False

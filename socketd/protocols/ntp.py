@@ -24,7 +24,7 @@ from socketd.clock import BUILD_DATE, ClockState
 from socketd.protocols.declaration import Declaration, Surroundings
 from socketd.protocols.time import SECONDS_1900_TO_1970
 from socketd.settings.options import option
-from socketd.settings.values import NUMBER, YES_NO, Kind, within
+from socketd.settings.values import DURATION, NUMBER, YES_NO, Kind, within
 
 #: A time of day in nanoseconds since 1970.
 Instant = int
@@ -45,10 +45,18 @@ MAX_DISPERSION = 16.0
 #: kernel counts so.
 GROWTH = 500e-6
 
-#: How far (seconds) a clock may be off that only the operator vouches for. The number of
-#: the kernel says nothing then. Clients take up to 1.5 seconds (ntpd) or more, and
-#: prefer any server that promises less.
-ASSUMED_ERROR = 1.0
+#: How far (seconds) a clock is off at most that only the operator vouches for, where the
+#: configuration does not say; the kernel's number means nothing then. Clients add what the
+#: network costs, and then refuse a server above 0.1 s (Android), 1 s (BusyBox) or 1.5 s
+#: (ntpd).
+ASSUMED_ERROR = 0.05
+
+#: How many requests of one address are answered (a second), and how many at once: that of a
+#: translator with 256 clients behind it, which ask once in 64 seconds each (RFC 5905, section
+#: 7.2, MINPOLL 6), and all at once after a power failure. An answer is as long as the request
+#: and is never a request, so it serves no attack.
+NAT_RATE = 4.0
+NAT_BURST = 256
 
 #: The longest time (nanoseconds) between the two readings of the clock that an answer
 #: has. If it was set forward between them, a client is misled by half of the step: by half
@@ -128,7 +136,12 @@ class NtpOptions:
     assume_synchronised: bool = option(
         YES_NO,
         False,
-        "Whether to vouch for the clock, within a second, where the kernel does not.",
+        "Whether to vouch for the clock where the kernel does not.",
+    )
+    assumed_error: float = option(
+        within(DURATION, 0.0, MAX_DISPERSION, "write up to 16s"),
+        ASSUMED_ERROR,
+        "How far off that clock is at most; BusyBox takes no server that says 1s or more.",
     )
 
 
@@ -168,13 +181,17 @@ def is_fit(state: ClockState, options: NtpOptions, now: Instant) -> bool:
     return kept and not state.stepped and now >= BUILD_DATE * _SECOND
 
 
-def root_dispersion(state: ClockState, now: Instant) -> int:
+def root_dispersion(
+    state: ClockState, now: Instant, assumed_error: float = ASSUMED_ERROR
+) -> int:
     """
     Say how far the clock may be off at most.
 
+    @param assumed_error: how far it may be where the kernel does not know.
+
     @return: units of 2**-16 seconds, rounded up.
     """
-    error = state.max_error if state.synchronised else ASSUMED_ERROR
+    error = state.max_error if state.synchronised else assumed_error
     age = now / _SECOND - state.read_at if state.read_at else 0.0
     error += 2.0**state.precision + GROWTH * max(0.0, age)
     return ceil(min(MAX_DISPERSION, max(0.0, error)) * 65536)
@@ -267,7 +284,7 @@ def _head(
         poll,
         state.precision,
         0,
-        root_dispersion(state, now),
+        root_dispersion(state, now, options.assumed_error),
         options.refid.wire,
     )
 
@@ -337,6 +354,13 @@ def _datagrams(options: NtpOptions, surroundings: Surroundings) -> NtpDatagrams:
     )
 
 
+# A network address translator maps port 123 to any other, reserved ones too; and what is
+# answered here is a request, never an answer.
 declaration = Declaration(
-    options=NtpOptions, datagram=_datagrams, source_ports=frozenset({123}), timestamped=True
+    options=NtpOptions,
+    datagram=_datagrams,
+    source_ports=range(1, 65536),
+    udp_rate=NAT_RATE,
+    udp_burst=NAT_BURST,
+    timestamped=True,
 )

@@ -5,7 +5,7 @@ The settings of a daemon: what an INI file becomes, frozen.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any, Protocol
 
 import attrs
@@ -113,7 +113,8 @@ class DoorOptions:
     allow: tuple[Network, ...] | None = option(
         NETWORKS,
         None,
-        "Who is served; where not given: any for streams, loopback and private for datagrams.",
+        "Who is served; where not given: any for streams, and for datagrams loopback, private"
+        " and the addresses of this machine.",
     )
     deny: tuple[Network, ...] = option(
         NETWORKS, (), "Who is not; the longer match of allow and deny wins, then deny."
@@ -151,9 +152,23 @@ class DoorOptions:
         DURATION, 30.0, "A peer that takes nothing of what it is owed for so long is reset."
     )
     lifetime: float = option(DURATION, 3600.0, "A connection is closed after so long.")
-    udp_rate: float = option(RATE, 1.0, "Datagrams of one source that are answered.")
-    udp_burst: int = option(
-        _CAP, 8, "How many datagrams of one source may come at once, within that rate."
+    udp_rate: float | None = option(
+        RATE,
+        None,
+        "Datagrams of one source that are answered; 1/s where not given, 4/s by ntp. It is what"
+        " ends a loop of two services.",
+    )
+    udp_burst: int | None = option(
+        _CAP,
+        None,
+        "How many datagrams of one source may come at once, within that rate; 8 where not given,"
+        " 256 by ntp.",
+    )
+    udp_network_rate: float | None = option(
+        RATE,
+        None,
+        "Datagrams of one network, an IPv4 /24 or an IPv6 /64, that are answered; 64 times"
+        " udp_rate where not given, and as many times udp_burst at once.",
     )
     udp_service_rate: float = option(
         RATE, 5000.0, "Datagrams of all sources together that a listener answers."
@@ -236,9 +251,27 @@ class Declared(Protocol):
         """
 
     @property
-    def source_ports(self) -> frozenset[int]:
+    def shortest_reply(self) -> Any:
+        """
+        Of the options, how long the shortest answer to an empty datagram is.
+        """
+
+    @property
+    def source_ports(self) -> Container[int]:
         """
         Reserved ports that its datagrams may come from.
+        """
+
+    @property
+    def udp_rate(self) -> float:
+        """
+        Datagrams of one source that are answered (per second), where not configured.
+        """
+
+    @property
+    def udp_burst(self) -> int:
+        """
+        How many of them may come at once.
         """
 
     @property

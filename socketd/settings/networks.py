@@ -15,13 +15,14 @@ from socketd.settings.values import Kind, parse_list
 Network = IPv4Network | IPv6Network
 
 #: What the words for networks stand for (RFC 1122, 3.2.1.3; RFC 4291, 2.5.3; RFC
-#: 1918; RFC 3927; RFC 4193; RFC 4291, 2.5.6).
+#: 1918; RFC 3927; RFC 6598, which carrier-grade NAT and Tailscale use; RFC 4193; RFC
+#: 4291, 2.5.6).
 WORDS = {
     "any": ("0.0.0.0/0", "::/0"),
     "loopback": ("127.0.0.0/8", "::1/128"),
     "private": (
         "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16",
-        "fc00::/7", "fe80::/10",
+        "100.64.0.0/10", "fc00::/7", "fe80::/10",
     ),
 }
 

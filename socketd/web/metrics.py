@@ -27,6 +27,7 @@ from prometheus_client.registry import Collector
 from socketd.accounting import Tally
 from socketd.admission import BANNED, SOURCE_LIMIT, SOURCE_RATE
 from socketd.daemon import SERVING, Daemon
+from socketd.net.datagram_batch import TOO_LONG
 from socketd.net.gate import CLIENT_NAME, HANDSHAKE, SERVER_NAME
 from socketd.net.guard import NETWORK, REASONS
 from socketd.net.proxied import PROXY_HEADER, PROXY_SOURCE
@@ -35,6 +36,9 @@ from socketd.net.timed import FIRST_BYTE, IDLE, LIFETIME, STALL
 from socketd.net.timed import HANDSHAKE as HANDSHAKE_TIMEOUT
 from socketd.web.kernel import KernelDrops
 from socketd.web.lag import LagMeter
+
+#: Reasons that nothing counts any more: a dashboard that has them still finds them.
+RETIRED = ("loop",)
 
 #: Known reasons are there from the beginning, as 0: the first one is a change, too.
 REFUSALS = (
@@ -48,7 +52,7 @@ REFUSALS = (
     SERVER_NAME,
     CLIENT_NAME,
 )
-DROPS = (BANNED, *REASONS)
+DROPS = (*REASONS, TOO_LONG, *RETIRED)
 DEADLINES = (FIRST_BYTE, IDLE, STALL, LIFETIME, HANDSHAKE_TIMEOUT)
 
 #: A label's values, and the figure.

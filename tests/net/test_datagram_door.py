@@ -20,9 +20,8 @@ from socketd.net.datagram import DatagramPort, DatagramTerms
 from socketd.net.datagram_batch import MAX_KNOWN, BatchedDatagramPort
 from socketd.net.guard import (
     DESTINATION,
-    LOOP,
-    LOOP_REPEATS,
     NETWORK,
+    NETWORK_RATE,
     REPLY_SIZE,
     SERVICE_RATE,
     SOURCE_ADDRESS,
@@ -31,6 +30,8 @@ from socketd.net.guard import (
     Guard,
     Rules,
 )
+from socketd.protocols.daytime import DaytimeDatagrams
+from socketd.protocols.qotd import QotdDatagrams, QotdOptions
 from socketd.settings.networks import ANY, parse_networks
 from tests.net.fakes import DatagramRecorder, HandReactor, make_site
 
@@ -277,16 +278,37 @@ class GuardedPortTests(DoorCase):
         self.assertEqual(found, [[b"x"], [b"x"], [], []])
         self.check_dropped(**{SERVICE_RATE: 2})
 
-    def test_loop(self) -> None:
+    def test_protocols(self) -> None:
         """
-        Who sends the same again and again is dropped, whatever he sends then.
+        What daytime and qotd cannot answer because their answers are too long is counted.
+        """
+        quotes = QotdOptions(texts=(b"Less is more.\r\n",))
+        for number, protocol in enumerate(
+            (DaytimeDatagrams("inetd", lambda: 1.8e9), QotdDatagrams(quotes)), 1
+        ):
+            self.serve(protocol, udp_burst=100)
+            self.assertEqual(self.answered(self.client(), b"", b"?"), [])
+            self.assertEqual(len(self.answered(self.client(), b"?" * 26)), 1)
+            self.check_dropped(**{REPLY_SIZE: 2 * number})
+
+    def test_network_rate(self) -> None:
+        """
+        All sources of one network have the rate of the network, which is counted under a
+        reason of its own.
+        """
+        self.serve(network_rate=2.0, udp_burst=1)
+        found = [self.answered(self.client(f"127.0.0.{n}"), b"x") for n in range(2, 6)]
+        self.assertEqual(found, [[b"x"], [b"x"], [], []])
+        self.assertEqual(self.answered(self.client("127.0.1.2"), b"x"), [b"x"])
+        self.check_dropped(**{NETWORK_RATE: 2})
+
+    def test_equal(self) -> None:
+        """
+        Equal datagrams of one client are answered, as far as its rate goes.
         """
         self.serve(udp_rate=1000.0, udp_burst=1000)
-        client = self.client()
-        found = self.answered(client, *[b"same"] * (LOOP_REPEATS + 3))
-        self.assertEqual(found, [b"same"] * (LOOP_REPEATS + 1))
-        self.assertEqual(self.answered(client, b"other"), [])
-        self.check_dropped(**{LOOP: 3})
+        self.assertEqual(self.answered(self.client(), *[b"same"] * 90), [b"same"] * 90)
+        self.check_dropped()
 
     def test_several_reasons(self) -> None:
         """
@@ -459,7 +481,7 @@ class BatchedGuardedPortTests(GuardedPortTests):
         Have the port meet a source as its kernel names it.
         """
         name = b"\2\0" + (40000).to_bytes(2, "big") + packed(host) + bytes(8)
-        self.port._meet(name, b"")
+        self.port._meet(name)
         self.assertLessEqual(len(self.port._judged), MAX_KNOWN)
 
     def test_forget(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.admission import SOURCE_LIMIT, SOURCE_RATE, Capacity
+from socketd.admission import SOURCE_LIMIT, SOURCE_RATE, Capacity, packed
 from socketd.net.door import (
     ACCEPT_RATE,
     LOOKS,
@@ -32,7 +32,10 @@ LOOPBACK = ("127.0.0.1", "127.255.255.254", "::1", "::ffff:127.0.0.1")
 PRIVATE = ("10.0.0.1", "192.168.1.1", "fe80::1%eth0", "::ffff:172.16.0.1")
 PUBLIC = ("192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1")
 
-#: A port that anybody may ask from, and one of a well-known service.
+#: This machine's own addresses.
+OWN = ("192.0.2.9", "2001:db8::9")
+
+#: A port that any source may ask from, and one of a well-known service.
 PORT = 40000
 RESERVED_PORT = 123
 
@@ -246,7 +249,8 @@ class GuardTests(DoorCase):
                 return host, 7
 
         with Bound(family, socket.SOCK_DGRAM) as sock:
-            return make_guard(service, sock, self.clock, lambda: own_ports, Found())
+            house = Found(frozenset(map(packed, OWN)))
+            return make_guard(service, sock, self.clock, lambda: own_ports, house)
 
     def judged(self, hosts: tuple[str, ...], options: str = "", **how: Any) -> set[str | None]:
         """
@@ -264,10 +268,12 @@ class GuardTests(DoorCase):
 
     def test_default_networks(self) -> None:
         """
-        Where nothing is said, datagrams are served to loopback and private networks.
+        Where nothing is said, datagrams are served to loopback, private networks and the
+        addresses of this machine; not to those that C{deny} has.
         """
-        self.assertEqual(self.judged(PRIVATE), {None})
+        self.assertEqual(self.judged(PRIVATE + OWN), {None})
         self.assertEqual(self.judged(PUBLIC), {NETWORK})
+        self.assertEqual(self.judged(OWN, f"deny = {', '.join(OWN)}"), {NETWORK})
         self.assertEqual(self.judged(LOOPBACK, host="127.0.0.1"), {None})
         self.assertEqual(self.judged(LOOPBACK), {SOURCE_ADDRESS})
 
@@ -279,17 +285,19 @@ class GuardTests(DoorCase):
         self.assertEqual(self.judged(PUBLIC, "allow = any\ndeny = 192.0.2.0/24, 2001:db8::/32"),
                          {NETWORK})  # fmt: skip
         self.assertEqual(self.judged(PRIVATE, "allow = 192.0.2.0/24"), {NETWORK})
+        self.assertEqual(self.judged(OWN, "allow = private"), {NETWORK})
         self.assertEqual(self.judged(PRIVATE + PUBLIC, "allow ="), {NETWORK})
 
     def test_ports(self) -> None:
         """
-        Reserved ports and our own may not ask, but for those that a protocol names.
+        Reserved ports and our own may not ask, but for those that a protocol names; for ntp
+        all may, because a translator gives a client any port.
         """
         for protocol, verdict in (("echo", SOURCE_PORT), ("ntp", None)):
             guard = self.guard(protocol=protocol, own_ports=(PORT,))
             assert guard is not None
             found = [guard.judge("10.0.0.1", port) for port in (RESERVED_PORT, PORT, PORT + 1)]
-            self.assertEqual(found, [verdict, SOURCE_PORT, None], protocol)
+            self.assertEqual(found, [verdict, verdict, None], protocol)
 
     def test_guard_loopback(self) -> None:
         """
@@ -310,9 +318,9 @@ class GuardTests(DoorCase):
         self.assertEqual(found, [True] * 3 + [False])
         self.clock.advance(0.5)
         self.assertTrue(guard._sources.spend(b"source", self.clock.seconds()))
-        found = [guard.admit(f"10.0.{number}.1", b"") is None for number in range(6)]
+        found = [guard.admit(f"10.0.{number}.1") is None for number in range(6)]
         self.assertEqual(found, [True] * 5 + [False])
-        self.assertEqual(guard.admit("10.0.9.1", b""), SERVICE_RATE)
+        self.assertEqual(guard.admit("10.0.9.1"), SERVICE_RATE)
 
     def test_prefix(self) -> None:
         """
@@ -322,5 +330,5 @@ class GuardTests(DoorCase):
         assert guard is not None
         guard._sources._random = lambda: 0.99
         hosts = ("10.1.0.1", "10.1.255.1", "2001:db8::1", "2001:db8:ffff::1", "10.2.0.1")
-        found = [guard.admit(host, b"") is None for host in hosts]
+        found = [guard.admit(host) is None for host in hosts]
         self.assertEqual(found, [True, False, True, False, True])

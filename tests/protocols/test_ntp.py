@@ -168,6 +168,22 @@ def timesyncd_refuses(packet: bytes, origin: int) -> list[str]:
     return [name for name, passed in tests.items() if not passed]
 
 
+def busybox_refuses(packet: bytes, origin: int) -> list[str]:
+    """
+    Give what the ntpd of BusyBox has against an answer (C{networking/ntpd.c}); it goes by
+    the name of OpenWrt, too.
+    """
+    found = read(packet)
+    tests = {
+        "origin": found.origin == origin,
+        "leap": found.leap != 3,
+        "stratum": 1 <= found.stratum <= 15,
+        # MINDISP and MAXDIST; what the network adds is not in it.
+        "distance": max(0.01, found.root_delay) / 2 + found.root_dispersion <= 1.0,
+    }
+    return [name for name, passed in tests.items() if not passed]
+
+
 def ntpdig_refuses(packet: bytes, origin: int) -> list[str]:
     """
     Give what ntpdig has against an answer.
@@ -184,6 +200,7 @@ def ntpdig_refuses(packet: bytes, origin: int) -> list[str]:
 
 
 CLIENTS = {
+    "busybox": busybox_refuses,
     "chrony": chrony_refuses,
     "timesyncd": timesyncd_refuses,
     "ntpdig": ntpdig_refuses,
@@ -331,7 +348,8 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual(refusals(found[:40] + found[32:40])["chrony"], ["1", "interval"])
         self.assertEqual(refusals(b"\xe4\0" + found[2:]).keys(), CLIENTS.keys())
         far = found[:8] + b"\0\x10\0\0" + found[12:]
-        self.assertEqual(refusals(far), {"chrony": ["7"], "timesyncd": ["distance"]})
+        expected = {"busybox": ["distance"], "chrony": ["7"], "timesyncd": ["distance"]}
+        self.assertEqual(refusals(far), expected)
 
     def test_options(self) -> None:
         """
@@ -455,10 +473,11 @@ class FitnessTests(SynchronousTestCase):
 
     def test_assumed(self) -> None:
         """
-        Where the operator vouches for the clock, clients take its time, and know that it
-        may be a second off.
+        Where the operator vouches for the clock, clients take its time, and know how far
+        off it may be.
         """
         options = NtpOptions(assume_synchronised=True)
+        self.assertEqual(options.assumed_error, ASSUMED_ERROR)
         for state in (ClockState(), ClockState(read_at=KEPT.read_at)):
             packet = answer(request(), NOW, lambda: LATER, state, options)
             assert packet is not None
@@ -468,6 +487,17 @@ class FitnessTests(SynchronousTestCase):
             self.assertGreaterEqual(found.root_dispersion, ASSUMED_ERROR)
             self.assertEqual(found.stratum, 10)
             self.assertNotEqual(found.reference, 0)
+
+    def test_assumed_error(self) -> None:
+        """
+        The configuration says how much that is; busybox takes less than a second only.
+        """
+        for error, refused in ((0.0, {}), (0.9, {}), (1.0, {"busybox": ["distance"]})):
+            options = NtpOptions(assume_synchronised=True, assumed_error=error)
+            packet = answer(request(), NOW, lambda: LATER, ClockState(), options)
+            assert packet is not None
+            self.assertEqual(refusals(packet), refused)
+            self.assertAlmostEqual(read(packet).root_dispersion, error, places=3)
 
     def test_assumed_and_kept(self) -> None:
         """
@@ -763,10 +793,11 @@ class NtpDatagramsTests(SynchronousTestCase):
 
     def test_declaration(self) -> None:
         """
-        It serves datagrams only, also from port 123, which older clients ask from, and
-        never sends more than it received.
+        It serves datagrams only, from every port but 0: a translator maps 123, which older
+        clients ask from, to any other; and it never sends more than it received.
         """
         self.assertIsNone(declaration.stream)
-        self.assertEqual(declaration.source_ports, {123})
+        found = [port for port in range(65536) if port not in declaration.source_ports]
+        self.assertEqual(found, [0])
         self.assertTrue(declaration.timestamped)
         self.assertEqual(declaration.reply_floor(NtpOptions()), 0)

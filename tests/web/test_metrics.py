@@ -1,5 +1,6 @@
 """
-Tests for L{socketd.web.metrics}, and of docs/metrics.md and the dashboard against it.
+Tests for L{socketd.web.metrics}, and of docs/metrics.md, docs/DROPS.md and the dashboard
+against it.
 """
 
 from __future__ import annotations
@@ -14,14 +15,18 @@ from prometheus_client import Metric
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.daemon import Daemon
-from socketd.net.guard import NETWORK, SOURCE_RATE
+from socketd.net.datagram_batch import TOO_LONG
+from socketd.net.guard import NETWORK, NETWORK_SHARE, REASONS, REPLY_SIZE, SOURCE_RATE
 from socketd.net.timed import IDLE
+from socketd.protocols.registry import installed
+from socketd.settings.model import DoorOptions
 from socketd.web.lag import LagMeter
-from socketd.web.metrics import make_registry
+from socketd.web.metrics import DEADLINES, DROPS, REFUSALS, RETIRED, make_registry
 from tests.web.fakes import make_daemon
 
 TOP = Path(__file__).parent.parent.parent
 PAGE = (TOP / "docs" / "metrics.md").read_text()
+DROPS_PAGE = (TOP / "docs" / "DROPS.md").read_text()
 DASHBOARD = json.loads((TOP / "etc" / "grafana" / "socketd.json").read_text())
 
 #: What PromQL has besides names of metrics and labels.
@@ -255,6 +260,60 @@ class PageTests(Case):
                 labels = {label for sample in found.samples for label in sample.labels}
                 row = rows()[name]
                 self.assertEqual(row[1:], (labels - {"le"}, found.documentation), name)
+
+
+def reasons(heading: str) -> list[tuple[str, ...]]:
+    """
+    Read the tables of a chapter of docs/DROPS.md: the reasons of each.
+    """
+    chapter = DROPS_PAGE.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    tables = chapter.split("| reason | why | to allow it |\n")[1:]
+    rows = [table.partition("\n\n")[0] for table in tables]
+    return [tuple(re.findall(r"^\| `(\w+)` \|", found, re.MULTILINE)) for found in rows]
+
+
+class DropsPageTests(SynchronousTestCase):
+    """
+    docs/DROPS.md holds.
+    """
+
+    def test_datagrams(self) -> None:
+        """
+        It has every reason to drop a datagram, in the order of the rules, and no other.
+        """
+        (found,) = reasons("Datagrams")
+        rules = (*REASONS, TOO_LONG, *RETIRED)
+        self.assertEqual(sorted(found), sorted(DROPS))
+        self.assertEqual(set(found), set(rules))
+        asked = [reason for reason in REASONS if reason != REPLY_SIZE]
+        self.assertEqual([reason for reason in found if reason in asked], asked)
+
+    def test_connections(self) -> None:
+        """
+        It has every reason to refuse or to end a connection, and no other.
+        """
+        self.assertEqual(reasons("Connections"), [REFUSALS, DEADLINES])
+
+    def test_rates(self) -> None:
+        """
+        The default rates that it shows are those of the protocols and of the guard.
+        """
+        found = installed()
+        for name, label in (("ntp", "`ntp`"), ("echo", "all others")):
+            rate, burst = found[name].udp_rate, found[name].udp_burst
+            share, service = NETWORK_SHARE, DoorOptions().udp_service_rate
+            row = f"| {label} | {rate:g}/s | {burst} | {share * rate:g}/s | {share * burst} |"
+            self.assertIn(f"{row} {service:g}/s |", DROPS_PAGE)
+        rates = {(one.udp_rate, one.udp_burst) for name, one in found.items() if name != "ntp"}
+        self.assertEqual(len(rates), 1)
+
+    def test_linked(self) -> None:
+        """
+        The pages that speak of reasons link to it.
+        """
+        self.assertIn("(docs/DROPS.md)", (TOP / "README.md").read_text())
+        for page in ("metrics.md", "THREATS.md", "events.md", "tutorial.md"):
+            self.assertIn("(DROPS.md)", (TOP / "docs" / page).read_text(), page)
 
 
 def expressions(node: Any) -> list[str]:
