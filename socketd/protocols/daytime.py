@@ -72,30 +72,30 @@ class Daytime(Protocol):
 
 class DaytimeDatagrams(DatagramProtocol):
     """
-    Tell the time to each datagram that is as long as the line, or to any that the
-    configuration wants answered (RFC 867, "UDP Based Daytime Service").
+    Tell the time to each datagram (RFC 867, "UDP Based Daytime Service"); the transport
+    drops and counts a line that is longer than the datagram and than C{udp_amplify}.
 
     A clock that cannot be right is not told: L{is_plausible}.
     """
 
     transport: IUDPTransport
 
-    def __init__(self, options: DaytimeOptions, wall_clock: Callable[[], float]) -> None:
-        self._options = options
+    def __init__(self, format: str, wall_clock: Callable[[], float]) -> None:
+        self._format = format
         self._wall_clock = wall_clock
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         now = self._wall_clock()
-        if not is_plausible(now):
-            return
-        line = daytime_line(now, self._options.format)
-        if len(line) <= max(len(datagram), self._options.udp_amplify):
-            self.transport.write(line, addr)
+        if is_plausible(now):
+            self.transport.write(daytime_line(now, self._format), addr)
 
 
 declaration = Declaration(
     options=DaytimeOptions,
     stream=lambda options, surroundings: Daytime(options.format, surroundings.wall_clock),
-    datagram=lambda options, surroundings: DaytimeDatagrams(options, surroundings.wall_clock),
+    datagram=lambda options, surroundings: DaytimeDatagrams(
+        options.format, surroundings.wall_clock
+    ),
     reply_floor=lambda options: options.udp_amplify,
+    shortest_reply=lambda options: len(daytime_line(0, options.format)),
 )

@@ -151,7 +151,7 @@ class QotdDatagrams(DatagramProtocol):
     Answer each datagram with one of the quotes that are not longer than it, or than
     the configuration wants (RFC 865, "UDP Based Quote of the Day Service").
 
-    Where no quote is short enough, there is no answer.
+    Where no quote is short enough, the transport drops and counts the shortest one.
     """
 
     transport: IUDPTransport
@@ -165,8 +165,7 @@ class QotdDatagrams(DatagramProtocol):
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         fitting = bisect_right(self._lengths, max(len(datagram), self._udp_amplify))
-        if fitting:
-            self.transport.write(self._quotes[self._choose(range(fitting))], addr)
+        self.transport.write(self._quotes[self._choose(range(fitting or 1))], addr)
 
 
 declaration = Declaration(
@@ -174,4 +173,5 @@ declaration = Declaration(
     stream=lambda options, surroundings: Qotd(options.texts),
     datagram=lambda options, surroundings: QotdDatagrams(options),
     reply_floor=lambda options: options.udp_amplify,
+    shortest_reply=lambda options: min(map(len, options.texts)),
 )

@@ -48,8 +48,8 @@ class Reply(MessageProtocol):
 
 class ReplyDatagrams(DatagramProtocol):
     """
-    Answer each datagram that is as long as the answer, or any that the
-    configuration wants answered.
+    Answer each datagram; the transport drops and counts an answer that is longer than
+    the datagram and than C{udp_amplify}.
     """
 
     transport: IUDPTransport
@@ -66,4 +66,5 @@ declaration = Declaration(
     stream=lambda options, surroundings: Reply(options),
     datagram=lambda options, surroundings: ReplyDatagrams(options),
     reply_floor=lambda options: options.udp_amplify,
+    shortest_reply=lambda options: len(options.reply),
 )

@@ -4,6 +4,7 @@ What a protocol is handed, in memory.
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import Any
 
@@ -30,10 +31,16 @@ class FakeDatagramTransport:
     A datagram transport that keeps what is written to it.
 
     @ivar sent: each datagram with its address.
+    @ivar allowance: how many bytes a datagram may have; the port of the daemon sets it
+        for each datagram that it delivers.
+    @ivar refused: the datagrams that had more.
     """
+
+    allowance: float = math.inf
 
     def __init__(self) -> None:
         self.sent: list[tuple[bytes, Any]] = []
+        self.refused: list[bytes] = []
 
     def write(self, packet: bytes, addr: Any = None) -> None:
         """
@@ -41,6 +48,9 @@ class FakeDatagramTransport:
         """
         if not isinstance(packet, bytes):
             raise TypeError("data must be bytes")
+        if len(packet) > self.allowance:
+            self.refused.append(packet)
+            return
         self.sent.append((packet, addr))
 
     def connect(self, host: str, port: int) -> None:
@@ -105,7 +115,7 @@ def make_stream(name: str, around: Surroundings | None = None, **options: Any) -
 
 def answers(name: str, *datagrams: bytes, now: float = 0.0, **options: Any) -> list[bytes]:
     """
-    Send datagrams to a protocol.
+    Send datagrams to a protocol, on the terms of its port.
 
     @return: what it sent back, all of it to where the datagrams came from.
     """
@@ -115,7 +125,9 @@ def answers(name: str, *datagrams: bytes, now: float = 0.0, **options: Any) -> l
     assert isinstance(protocol, DatagramProtocol)
     protocol.noisy = False
     protocol.makeConnection(transport)
+    floor = declaration.reply_floor(declaration.options(**options))
     for datagram in datagrams:
+        transport.allowance = max(len(datagram), floor)
         protocol.datagramReceived(datagram, PEER)
     protocol.doStop()
     assert all(addr == PEER for _, addr in transport.sent)

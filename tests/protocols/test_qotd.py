@@ -257,6 +257,7 @@ class QotdDatagramTests(SynchronousTestCase):
         Send a datagram, and give the longest answer that it can have.
         """
         transport = FakeDatagramTransport()
+        transport.allowance = max(length, udp_amplify)
         protocol = QotdDatagrams(QotdOptions(texts=QUOTES, udp_amplify=udp_amplify), last)
         protocol.transport = transport
         protocol.datagramReceived(b"x" * length, PEER)
