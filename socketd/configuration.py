@@ -1,35 +1,43 @@
 """
-A configuration as this machine can have it: read, and its socket options tried.
+A configuration as this machine can have it: all that a start would refuse is found here,
+so that C{socketd check} and the start never disagree.
 """
 
 from __future__ import annotations
 
+import os
+import stat
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+from socketd.net import descriptors
+from socketd.net.conflicts import conflicts
 from socketd.net.sockopts import try_out
 from socketd.protocols.registry import installed
 from socketd.settings.complaints import Complaint, SettingsError
+from socketd.settings.listeners import RUNTIME, Listener
 from socketd.settings.load import load
-from socketd.settings.model import Service, Settings
+from socketd.settings.model import DAEMON, Service, Settings
 
 #: sysexits.h: EX_CONFIG.  systemd is told not to start again after it.
 EXIT_CONFIG = 78
 
 
-def configure(file: str, runtime: str) -> Settings:
+def configure(file: str, runtime: str, limit: int | None = None) -> Settings:
     """
     Read a configuration; nothing is bound.
 
     @param file: its path.
     @param runtime: the directory for UNIX sockets.
+    @param limit: how many descriptors the process may have; C{None}: enough.
     @raise SettingsError: with all complaints.
     """
-    return load(file, installed(), runtime, _try_out)
+    return load(file, installed(), runtime, partial(refusals, limit=limit))
 
 
-def configure_again(file: str, runtime: str) -> Settings:
+def configure_again(file: str, runtime: str, limit: int | None = None) -> Settings:
     """
     Read a configuration while peers are served, who must not wait for it.
 
@@ -37,7 +45,43 @@ def configure_again(file: str, runtime: str) -> Settings:
     """
     if Path(file).is_fifo():
         raise SettingsError([Complaint(file, 0, "is a pipe; a reload does not wait for one")])
-    return configure(file, runtime)
+    return configure(file, runtime, limit)
+
+
+def refusals(settings: Settings, limit: int | None = None) -> Iterator[Complaint]:
+    """
+    Complain of all that this machine does not let a configuration have.
+    """
+    for service in settings.services:
+        for option, message in _try_out(service):
+            yield service.complaint(settings.file, option, message)
+    yield from conflicts(settings)
+    yield from _control(settings)
+    if limit is not None:
+        yield from descriptors.complaints(settings, limit)
+
+
+def _needed(listener: Listener, runtime: str) -> str:
+    if listener.is_inherited:
+        return f"needs a socket unit with FileDescriptorName={listener.name}, or cannot start"
+    directory = os.path.dirname(listener.path)
+    if directory and directory != runtime and not os.path.isdir(directory):
+        return f"needs the directory {directory}, which is not there"
+    return ""
+
+
+def _control(settings: Settings) -> Iterator[Complaint]:
+    """
+    Complain of a control socket where everybody could put another one in its place.
+    """
+    if settings.control is None:
+        return
+    directory = os.path.dirname(settings.control.path) or "."
+    if os.path.isdir(directory) and os.stat(directory).st_mode & stat.S_IWOTH:
+        message = f"is in {directory}, where everybody can write;"
+        message += f" write control = {RUNTIME}/control.sock"
+        line = settings.lines["control"]
+        yield Complaint(settings.file, line, message, DAEMON, "control", settings.control.path)
 
 
 def _try_out(service: Service) -> Iterator[tuple[str, str]]:
@@ -57,16 +101,21 @@ def _speaks_tls(service: Service) -> bool:
     return speaks and bool(service.tls.tls_certificate)
 
 
-def warnings_of(settings: Settings) -> Iterator[Complaint]:
+def warnings_of(settings: Settings, runtime: str) -> Iterator[Complaint]:
     """
-    List what is served all the same, and should not be: certificates that are not valid
-    now.
+    List what does not refuse a configuration, and should not be: certificates that are not
+    valid now, and what the start needs and may have by then.
+
+    @param runtime: the directory for UNIX sockets, which a start makes.
     """
+    for service in settings.services:
+        for listener in service.listeners:
+            if needed := _needed(listener, runtime):
+                yield service.complaint(settings.file, "listen", needed, str(listener))
     for service in filter(_speaks_tls, settings.services):
         from socketd.net.tls import ServerContext
 
         context = ServerContext(service.tls, time.time)
         context.load()
         for option, message in context.invalid():
-            line = service.lines[option]
-            yield Complaint(settings.file, line, message, service.name, option)
+            yield service.complaint(settings.file, option, message)

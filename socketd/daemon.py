@@ -25,7 +25,7 @@ from socketd.events import (
     Journal,
 )
 from socketd.log import quiet
-from socketd.net.descriptors import check, most_connections
+from socketd.net.descriptors import most_connections
 from socketd.net.door import make_door
 from socketd.net.inherit import Inherited
 from socketd.net.interfaces import Interfaces
@@ -291,10 +291,7 @@ class Daemon(MultiService):
             return Reloaded(complaints=(f"cannot reload while {self.state}",))
         self._enter(RELOADING)
         try:
-            settings = self.configure()
-            if self.file_limit is not None:
-                check(settings, self.file_limit)
-            outcome = Reloaded(self._change(settings))
+            outcome = Reloaded(self._change(self.configure()))
         except (SettingsError, CannotStart) as problem:
             outcome = Reloaded(complaints=tuple(str(problem).splitlines()))
         except Exception:

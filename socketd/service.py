@@ -31,13 +31,10 @@ from socketd.net.listen import Bound, CannotListen, bind, inherit
 from socketd.net.site import Site
 from socketd.protocols.declaration import Surroundings
 from socketd.settings import model
-from socketd.settings.listeners import Listener
+from socketd.settings.listeners import Listener, Place, place_of
 
 if TYPE_CHECKING:
     from socketd.net.tls import ServerContext
-
-#: Where a listener's socket is bound: its family and type, and its address.
-Place = tuple[Any, ...]
 
 
 class StreamFactory(Factory):
@@ -289,11 +286,3 @@ class Pool:
         List those that nobody has taken.
         """
         return iter([bound for held in self._held.values() for bound in held])
-
-
-def place_of(listener: Listener) -> Place:
-    """
-    Name where a listener is bound, whatever is spoken there.
-    """
-    address = (listener.interface, listener.port, listener.path)
-    return listener.family, listener.type, *address

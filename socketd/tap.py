@@ -22,11 +22,10 @@ from socketd.control.socket import ControlService, make_directory
 from socketd.daemon import CannotStart, Daemon
 from socketd.log import LineLog, Summaries, goes_to_journal, make_observer
 from socketd.net.batch import batched
-from socketd.net.descriptors import check, raise_limit
+from socketd.net.descriptors import raise_limit
 from socketd.net.inherit import Inherited
 from socketd.notify import Notifier, NotifyService
 from socketd.settings.complaints import SettingsError
-from socketd.settings.listeners import RUNTIME
 from socketd.settings.model import Settings
 from socketd.settings.places import find_config, make_private, runtime_directory
 from socketd.signals import Hangups, Signals, Terminal
@@ -58,8 +57,10 @@ class Options(usage.Options):
         if self["console"] and self.parent is not None and not self.parent["nodaemon"]:
             raise SystemExit("socketd: --console needs a terminal; start twistd with --nodaemon")
         self["runtime"] = runtime_directory(os.environ, os.geteuid())
+        self["limit"] = raise_limit()
+        file = find_config(self["config"], os.environ)
         try:
-            self["settings"] = configure(find_config(self["config"], os.environ), self["runtime"])
+            self["settings"] = configure(file, self["runtime"], self["limit"])
         except SettingsError as error:
             print(error, file=sys.stderr)
             raise SystemExit(EXIT_CONFIG) from None
@@ -128,9 +129,9 @@ def makeService(options: Options, reactor: Any = None) -> Root:
         terminal, hangups = Terminal(), Hangups()
         _show_stacks()
     settings, runtime = options["settings"], options["runtime"]
-    limit = _raise_limit(settings)
+    limit = options["limit"]
     _make_directories(settings, runtime)
-    read = partial(configure_again, settings.file, runtime)
+    read = partial(configure_again, settings.file, runtime, limit)
     inherited = Inherited.take(os.environ, os.getpid())
     daemon = Daemon(batched(reactor), settings, time.time, limit, inherited, read)
     root = Root()
@@ -148,26 +149,10 @@ def makeService(options: Options, reactor: Any = None) -> Root:
         from socketd.web.service import WebService
 
         WebService(daemon, settings.http).setServiceParent(root)
-    if settings.daemon.control:
-        control = settings.daemon.control.replace(RUNTIME, runtime)
-        ControlService(daemon, control).setServiceParent(root)
+    if settings.control is not None:
+        ControlService(daemon, settings.control.path).setServiceParent(root)
     daemon.setServiceParent(root)
     return root
-
-
-def _raise_limit(settings: Settings) -> int:
-    """
-    Have as many descriptors as the system allows.
-
-    @raise SystemExit: 78, if the configuration promises more connections.
-    """
-    limit = raise_limit()
-    try:
-        check(settings, limit)
-    except SettingsError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(EXIT_CONFIG) from None
-    return limit
 
 
 def _make_directories(settings: Settings, runtime: str) -> None:
@@ -177,8 +162,8 @@ def _make_directories(settings: Settings, runtime: str) -> None:
     listeners = [listener for service in settings.services for listener in service.listeners]
     listeners += [] if settings.http is None else [settings.http]
     try:
-        if settings.daemon.control:
-            make_directory(settings.daemon.control.replace(RUNTIME, runtime))
+        if settings.control is not None:
+            make_directory(settings.control.path)
         if any(listener.path.startswith(f"{runtime}/") for listener in listeners):
             make_private(runtime)
     except OSError as problem:

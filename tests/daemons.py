@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from socketd.configuration import refusals
 from socketd.daemon import Daemon, Reloaded
 from socketd.protocols.registry import installed
 from socketd.service import SocketService
@@ -56,16 +58,20 @@ class DaemonCase(SynchronousTestCase):
         """
         Read the text.
         """
-        return parse(self.text, "FILE", installed(), self.runtime)
+        trial = partial(refusals, limit=self.limit)
+        return parse(self.text, "FILE", installed(), self.runtime, trial)
 
     def make(self, text: str = ECHO, **more: Any) -> Daemon:
         """
         Make a daemon that is not started.
         """
         self.text = text
+        self.limit = more.get("file_limit")
         more = {"configure": self.parse} | more
         clock = lambda: self.wall + self.reactor.seconds()  # noqa: E731
-        self.daemon = Daemon(self.reactor, self.parse(), clock, **more)
+        # What was refused would not have come so far; what is missing since then has.
+        settings = parse(text, "FILE", installed(), self.runtime)
+        self.daemon = Daemon(self.reactor, settings, clock, **more)
         self.addCleanup(self.end, self.daemon)
         self.said = watch(self.daemon)
         return self.daemon

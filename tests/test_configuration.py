@@ -38,6 +38,55 @@ class AgainTests(SynchronousTestCase):
         self.assertEqual(str(problem), f"{file}: is a pipe; a reload does not wait for one")
 
 
+class RefusalTests(SynchronousTestCase):
+    """
+    Tests for what this machine does not let a configuration have.
+    """
+
+    def refused(self, text: str, limit: int | None = None) -> list[str]:
+        """
+        Configure, and list the complaints without the file's path.
+        """
+        file = Path(self.mktemp())
+        file.write_text(text)
+        try:
+            configure(str(file), "/run", limit)
+        except SettingsError as error:
+            return [line.removeprefix(str(file)) for line in str(error).splitlines()]
+        return []
+
+    def test_all_at_once(self) -> None:
+        """
+        What is refused by the grammar, by the kernel, by another listener and for want of
+        descriptors is said in one run.
+        """
+        text = (
+            "[socketd]\nhttp = tcp:7\nmax_connections = 500\n[echo]\nlisten = tcp:7, 8\n"
+            "so_bindtodevice = nosuch0\n[upper]\nlisten = tcp:7\n"
+        )
+        found = self.refused(text, 200)
+        self.assertEqual([line.split(":")[1] for line in found], ["2", "3", "5", "6", "8"])
+
+    def test_enough_descriptors(self) -> None:
+        """
+        Where no limit is given, as for a unit that gives one, there are enough.
+        """
+        text = "[echo]\nlisten = tcp:7\nmax_connections = 1000000\n"
+        self.assertEqual(self.refused(text), [])
+
+    def test_open_directory(self) -> None:
+        """
+        A control socket where everybody could put another one is refused, as by the start.
+        """
+        os.mkdir(directory := self.mktemp())
+        text = f"[socketd]\ncontrol = {directory}/c\n[echo]\nlisten = tcp:7\n"
+        self.assertEqual(self.refused(text), [])
+        os.chmod(directory, 0o777)
+        (found,) = self.refused(text)
+        expected = f"is in {directory}, where everybody can write; write control = "
+        self.assertTrue(found.endswith(f"{expected}{{runtime}}/control.sock"), found)
+
+
 class TlsTests(SynchronousTestCase):
     """
     Tests for certificates, as the start and C{socketd check} look at them.
@@ -106,11 +155,12 @@ class TlsTests(SynchronousTestCase):
         path = self.write("old.pem", expired.pem() + expired.key_pem())
         lines = ("listen = tls:0, tcp:0", f"tls_certificate = {path}")
         self.assertEqual(self.complaints(*lines), [])
-        (found,) = warnings_of(configure(str(self.file), str(self.directory)))
+        runtime = str(self.directory)
+        (found,) = warnings_of(configure(str(self.file), runtime), runtime)
         self.assertTrue(str(found).startswith(f"{self.file}:3: [echo] tls_certificate: "), found)
         self.assertIn(f"certificate 1 of {path} expired at 2021-01-01", found.message)
         self.complaints("listen = tls:0", f"tls_certificate = {self.good}")
-        self.assertEqual(list(warnings_of(configure(str(self.file), str(self.directory)))), [])
+        self.assertEqual(list(warnings_of(configure(str(self.file), runtime), runtime)), [])
 
     def test_missing(self) -> None:
         """

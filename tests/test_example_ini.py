@@ -13,7 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from socketd.configuration import configure
 from socketd.protocols.registry import installed
 from socketd.settings.ini import read
-from socketd.settings.load import DAEMON, DEFAULTS, load
+from socketd.settings.load import load
+from socketd.settings.model import DAEMON, DEFAULTS
 from socketd.settings.model import DaemonOptions, DoorOptions, Service, ServiceOptions
 from socketd.settings.model import SocketOptions
 from socketd.settings.options import declared

@@ -25,7 +25,7 @@ from socketd.net.stream import StreamPort
 from socketd.operator import OperatorQueue
 from socketd.protocols.declaration import Declaration, Surroundings
 from socketd.protocols.registry import installed
-from socketd.service import Pool, Shared, SocketService, StreamFactory, place_of
+from socketd.service import Pool, Shared, SocketService, StreamFactory
 from socketd.settings.listeners import parse_listener
 from socketd.settings.load import parse
 from tests.certificates import NOW, PAST, Made, issued, write_private
@@ -454,34 +454,6 @@ class CertificateTests(ServiceCase):
         self.write(issued("old.example", end=PAST))
         service.renew_certificates()
         self.assertEqual(self.names()[3:], ["certificate_loaded", "certificate_invalid"])
-
-
-class PlaceTests(SynchronousTestCase):
-    """
-    Tests for L{place_of}.
-    """
-
-    def places(self, *texts: str) -> set[Any]:
-        """
-        Name the places of listeners.
-        """
-        return {place_of(parse_listener(text, "/run/x")) for text in texts}
-
-    def test_same(self) -> None:
-        """
-        What is spoken, and how many may wait, does not change the place.
-        """
-        same = ("tcp:7", "tls:7", "haproxy:tcp:7", "tcp:7:backlog=9", "tcp:7:optional=yes")
-        self.assertEqual(len(self.places(*same)), 1)
-        self.assertEqual(len(self.places("unix:{runtime}/a", "unix:/run/x/a:mode=600")), 1)
-
-    def test_different(self) -> None:
-        """
-        Family, type, address and port do.
-        """
-        different = ["tcp:7", "tcp6:7", "udp:7", "udp6:7", "tcp:8", "tcp:7:interface=127.0.0.1"]
-        different += ["unix:/a", "unix:/b", "unixgram:/a"]
-        self.assertEqual(len(self.places(*different)), len(different))
 
 
 class PoolTests(SynchronousTestCase):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import sys
 from argparse import ArgumentParser, Namespace
 
@@ -38,15 +39,17 @@ def run(arguments: Namespace) -> int:
     @return: 0, or 78 when there are complaints.
     """
     file = find_config(arguments.file, os.environ)
+    runtime = runtime_directory(os.environ, os.geteuid())
+    _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
-        settings = configure(file, runtime_directory(os.environ, os.geteuid()))
+        settings = configure(file, runtime, limit)
     except SettingsError as error:
         if arguments.json:
             complaints = [attrs.asdict(complaint) for complaint in error.complaints]
             print(json.dumps({"ok": False, "complaints": complaints}))
         print(error, file=sys.stderr)
         return EXIT_CONFIG
-    found = list(warnings_of(settings))
+    found = list(warnings_of(settings, runtime))
     for warning in found:
         print(f"warning: {warning}", file=sys.stderr)
     print(_as_json(settings, found) if arguments.json else _as_text(settings))

@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from attrs import define, evolve, field, frozen
 
 from socketd.cli.display import one_line
+from socketd.settings.listeners import canonical_host
 
 PORTS = {"echo": 7, "discard": 9, "daytime": 13, "chargen": 19, "time": 37}
 """
@@ -97,6 +98,14 @@ class Address:
     interface: str = ""
 
     @property
+    def host(self) -> str:
+        """
+        The interface in one spelling; empty for all.
+        """
+        family = socket.AF_INET6 if self.kind.endswith("6") else socket.AF_INET
+        return canonical_host(self.interface, family)
+
+    @property
     def is_optional(self) -> bool:
         """
         Whether to go without it where there is no IPv6, as super-servers do.
@@ -158,7 +167,7 @@ class Findings:
     problems: list[Remark] = field(factory=list)
     remarks: list[Remark] = field(factory=list)
     hints: dict[str, list[Place]] = field(factory=dict)
-    _taken: dict[Address, Place] = field(factory=dict)
+    _taken: dict[tuple[str, int], dict[str, Place]] = field(factory=dict)
 
     def problem(self, place: Place, text: str) -> None:
         """
@@ -201,18 +210,28 @@ class Findings:
         """
         Note a service that can be served; of two at one address the first has it.
         """
-        free = tuple(a for a in dict.fromkeys(service.addresses) if a not in self._taken)
-        others = [self._taken[a] for a in service.addresses if a in self._taken]
+        places = {address: self._holder(address) for address in service.addresses}
+        free = tuple(address for address, place in places.items() if place is None)
+        others = {address: place for address, place in places.items() if place is not None}
         if not free:
-            self.leave(service.place, f"{service.label} is at the address of {others[0]}")
+            first = next(iter(others.values()))
+            self.leave(service.place, f"{service.label} is at the address of {first}")
             return
-        self._taken.update(dict.fromkeys(free, service.place))
-        remarks = list(service.remarks)
-        for address in service.addresses:
-            if address not in free:
-                text = f"{address} is left to {self._taken[address]}"
-                remarks.append(Remark(service.place, text))
-        self.services.append(evolve(service, addresses=free, remarks=tuple(remarks)))
+        for address in free:
+            taken = self._taken.setdefault((address.kind, address.port), {})
+            taken[address.host] = service.place
+        left = [Remark(service.place, f"{a} is left to {place}") for a, place in others.items()]
+        remarks = (*service.remarks, *left)
+        self.services.append(evolve(service, addresses=free, remarks=remarks))
+
+    def _holder(self, address: Address) -> Place | None:
+        """
+        Find who has an address already, or the one that stands for all, or one of these.
+        """
+        taken = self._taken.get((address.kind, address.port), {})
+        if not address.host:
+            return next(iter(taken.values()), None)
+        return taken.get(address.host) or taken.get("")
 
 
 def plain(text: str) -> str:

@@ -7,9 +7,8 @@ from __future__ import annotations
 import resource
 from collections.abc import Iterator
 
-from socketd.settings.complaints import Complaint, SettingsError
-from socketd.settings.load import DEFAULTS
-from socketd.settings.model import Settings
+from socketd.settings.complaints import Complaint
+from socketd.settings.model import DAEMON, DEFAULTS, Settings
 
 #: Descriptors for everything but connections and listeners: logs, the control
 #: socket, files of certificates, the reactor itself.
@@ -46,22 +45,12 @@ def most_connections(settings: Settings, limit: int) -> int:
     return settings.daemon.max_connections or max(1, min(MAX_CONNECTIONS, room(settings, limit)))
 
 
-def check(settings: Settings, limit: int) -> None:
-    """
-    Check that there is room for what a configuration promises.
-
-    @raise SettingsError: with all complaints.
-    """
-    if found := list(complaints(settings, limit)):
-        raise SettingsError(found)
-
-
 def complaints(settings: Settings, limit: int) -> Iterator[Complaint]:
     """
     Complain of each C{max_connections} for which there is no room.
     """
     most = room(settings, limit)
-    asked = {("socketd", settings.daemon.max_connections): settings.lines}
+    asked = {(DAEMON, settings.daemon.max_connections): settings.lines}
     for service in settings.services:
         section = DEFAULTS if "max_connections" in service.inherited else service.name
         asked[section, service.door.max_connections] = service.lines

@@ -18,7 +18,7 @@ from twisted.internet.protocol import DatagramProtocol, Protocol
 from socketd.protocols.amplification import udp_amplify_option
 from socketd.protocols.declaration import Declaration
 from socketd.settings.options import REQUIRED, option
-from socketd.settings.values import Kind
+from socketd.settings.values import Kind, one_file, parse_path
 
 #: RFC 865 has a quote fit 512 characters, and every datagram that size arrives.
 MAX_QUOTE = 512
@@ -66,7 +66,7 @@ def _read(path: str) -> str:
 
     @raise ValueError: says what is wrong with it.
     """
-    if not path:
+    if not parse_path(path):
         raise ValueError("names no file; write the path of a file of quotes")
     try:
         # Before it is opened: to open a pipe would wait for its other end.
@@ -115,7 +115,7 @@ def _entries(text: str) -> Iterator[tuple[int, bytes]]:
             lines.append(line)
 
 
-QUOTES = Kind("file of quotes, with a line % between them", parse_quotes)
+QUOTES = Kind("file of quotes, with a line % between them", parse_quotes, one_file)
 
 
 @frozen

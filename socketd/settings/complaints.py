@@ -14,8 +14,9 @@ from attrs import frozen
 SHOWN_VALUE = 60
 
 
-#: How alike two names must be, of 1: "tpc" means "tcp", "operater" not "udp_rate".
-LIKENESS = 0.65
+#: How alike two names must be, of 1: "protocoll" means "protocol", "operater" not
+#: "udp_rate", and "max_message" not "log_messages".
+LIKENESS = 0.75
 
 #: So many known names are listed in one sentence.
 MOST_NAMES = 16
@@ -74,12 +75,21 @@ def nearest(name: str, known: Iterable[str]) -> str:
     @return: C{"did you mean X?"}, or the known names where none is near.
     """
     names = sorted(known)
-    close = get_close_matches(name, names, n=1, cutoff=LIKENESS)
-    if close:
-        return f"did you mean {close[0]}?"
+    if close := likeliest(name, names):
+        return f"did you mean {close}?"
     if len(names) > MOST_NAMES:
         return "docs/options.md has the list"
     return f"known are {', '.join(names)}"
+
+
+def likeliest(name: str, known: Sequence[str]) -> str:
+    """
+    Choose the known name that a mistyped one may have meant; nothing if none is near.
+    """
+    # In a short name two letters that changed places are much of it: "tpc".
+    name = name.lower()
+    turned = [one for one in known if sorted(one) == sorted(name)]
+    return next(iter(turned or get_close_matches(name, known, n=1, cutoff=LIKENESS)), "")
 
 
 def _escaped(text: str) -> str:

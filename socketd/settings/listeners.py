@@ -10,6 +10,7 @@ or equals sign behind it.
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from socketd.settings.complaints import nearest
+from socketd.settings.spelling import EVERY, respelled
 
 #: Stands in a UNIX path for the directory where the daemon keeps its sockets.
 RUNTIME = "{runtime}"
@@ -39,8 +41,23 @@ INHERITED = "systemd"
 #: In front of a listener: a PROXY header comes first.
 PROXIED = "haproxy:"
 
+#: The addresses that stand for all of their family.
+_EVERY = ("0.0.0.0", "::")
+
 #: Where an HTTP listener is that names no interface: figures are for this machine.
 _LOOPBACK = {"tcp": "127.0.0.1", "tcp6": "::1"}
+
+#: So many words may be listeners that stand in one line.
+MAX_WORDS = 16
+
+#: A host name, of another script too; or an address with a scope.
+_HOST = re.compile(r"[\w.%:-]+")
+
+#: What Linux and its tools call devices: no host has such a name.
+_DEVICE = re.compile(
+    r"lo|(eth|wlan|br|bond|team|tun|tap|wg|veth|docker|virbr)-?[0-9][\w.]*"
+    r"|(en|wl|ww)[osPpx][0-9]\w*"
+)
 
 _KINDS = {
     "tcp": (socket.AF_INET, socket.SOCK_STREAM),
@@ -123,6 +140,57 @@ class Listener:
         return f"{self.kind} {f'[{host}]' if ':' in host else host}:{self.port}"
 
 
+@frozen
+class Place:
+    """
+    Where a listener is bound, in one spelling: those that differ in more than this can
+    have the same socket one after the other.
+
+    @ivar host: its interface; empty for every address.
+    @ivar path: its directory without links, its last part as it is.
+    """
+
+    family: socket.AddressFamily
+    type: socket.SocketKind
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+
+def place_of(listener: Listener) -> Place:
+    """
+    Tell where a listener is bound, whatever is spoken there and however it is spelled.
+    """
+    family, type_ = listener.family, listener.type
+    if listener.path:
+        directory, name = os.path.split(listener.path)
+        # bind(2) follows the links of a directory, and not one in place of the socket.
+        return Place(family, type_, path=os.path.join(os.path.realpath(directory), name))
+    return Place(family, type_, canonical_host(listener.interface, family), listener.port)
+
+
+def canonical_host(host: str, family: socket.AddressFamily) -> str:
+    """
+    Spell an address as the system does; a host name in lower case.
+
+    @return: nothing for the address that stands for all of them.
+    """
+    if not host:
+        return ""
+    if host.lower() == "localhost":
+        # It is nothing else anywhere (RFC 6761, 6.3).
+        return "::1" if family == socket.AF_INET6 else "127.0.0.1"
+    try:
+        # No name is asked for: this neither waits nor changes.
+        found = socket.getaddrinfo(host, 0, family, flags=socket.AI_NUMERICHOST)
+    except (OSError, UnicodeError):
+        return host.lower()
+    address, _, *scope = found[0][4]
+    if address in _EVERY:
+        return ""
+    return f"{address}%{scope[1]}" if scope and scope[1] else str(address)
+
+
 def parse_listener(text: str, runtime: str) -> Listener:
     """
     Read one listener string.
@@ -130,8 +198,42 @@ def parse_listener(text: str, runtime: str) -> Listener:
     @param runtime: what L{RUNTIME} stands for in a UNIX path.
     @raise ValueError: says what is wrong and what would be right.
     """
+    try:
+        return _parse(text, runtime)
+    except ValueError as error:
+        right = meant(text, runtime)
+        if not right:
+            raise
+        raise ValueError(f"{str(error).partition('; ')[0]}; write {right}") from None
+
+
+def meant(text: str, runtime: str) -> str:
+    """
+    Spell what was probably meant; nothing where that is not clear.
+    """
+    front = PROXIED if text.startswith(PROXIED) else ""
+    for guess in respelled(text.removeprefix(front)):
+        if all(_is_good(front + one, runtime) for one in guess):
+            return " or ".join(front + one for one in guess)
+    words = text.split()
+    if 1 < len(words) <= MAX_WORDS:
+        spelled = [word if _is_good(word, runtime) else meant(word, runtime) for word in words]
+        if all(spelled):
+            return ", ".join(word.partition(" or ")[0] for word in spelled)
+    return ""
+
+
+def _is_good(text: str, runtime: str) -> bool:
+    try:
+        _parse(text, runtime)
+    except ValueError:
+        return False
+    return True
+
+
+def _parse(text: str, runtime: str) -> Listener:
     if text.startswith(PROXIED):
-        listener = parse_listener(text.removeprefix(PROXIED), runtime)
+        listener = _parse(text.removeprefix(PROXIED), runtime)
         if not (listener.is_inherited or listener.is_stream) or listener.proxied:
             raise ValueError(f"has {PROXIED} in front of {listener.kind}:; write it before tcp:")
         return evolve(listener, proxied=True)
@@ -143,6 +245,8 @@ def parse_listener(text: str, runtime: str) -> Listener:
         return _parse_inherited(rest, keywords)
     if kind not in _KINDS:
         kinds = [*_KINDS, INHERITED, PROXIED.removesuffix(":")]
+        if ":" not in text:
+            raise ValueError("is no listener; write tcp:PORT, udp:PORT or unix:PATH")
         raise ValueError(f"has the unknown kind {kind}:; {nearest(kind, kinds)}")
     family, type_ = _KINDS[kind]
     known = {"mode" if family == socket.AF_UNIX else "interface", "optional"}
@@ -154,8 +258,9 @@ def parse_listener(text: str, runtime: str) -> Listener:
     arguments = {name: _ARGUMENTS[name](value) for name, value in keywords.items()}
     if family == socket.AF_UNIX:
         return Listener(kind, path=_path(rest[0], runtime), **arguments)
-    _check_family(arguments.get("interface", ""), family, kind)
-    return Listener(kind, port=_port(rest[0]), tls=kind in ("tls", "tls6"), **arguments)
+    port = _port(rest[0])
+    _check_interface(arguments.get("interface", ""), family, kind, port)
+    return Listener(kind, port=port, tls=kind in ("tls", "tls6"), **arguments)
 
 
 def _parse_inherited(rest: list[str], keywords: dict[str, str]) -> Listener:
@@ -177,6 +282,19 @@ def parse_http(text: str, runtime: str) -> Listener:
     if listener.kind not in (*_LOOPBACK, "unix") or listener.proxied or listener.optional:
         raise ValueError("is no place for HTTP; write tcp:PORT[:interface=A], tcp6: or unix:PATH")
     return evolve(listener, interface=listener.interface or _LOOPBACK.get(listener.kind, ""))
+
+
+def parse_control(text: str, runtime: str) -> Listener:
+    """
+    Read where operators are served: the path of a UNIX socket.
+
+    @raise ValueError: says what is wrong and what would be right.
+    """
+    if _is_good(text, runtime):
+        kind, _, path = text.partition(":")
+        right = path if kind == "unix" else f"{RUNTIME}/control.sock"
+        raise ValueError(f"is a listener, and no path; write control = {right}")
+    return Listener("unix", path=_path(text, runtime))
 
 
 def _split(text: str) -> tuple[list[str], dict[str, str]]:
@@ -214,6 +332,8 @@ def _path(text: str, runtime: str) -> str:
     path = text.replace(RUNTIME, runtime)
     if not path:
         raise ValueError("has no path; write unix:/run/socketd/NAME.sock")
+    if path.startswith("~"):
+        raise ValueError("has a ~, which stands for nothing here; write the whole path")
     if len(path.encode()) > MAX_PATH:
         raise ValueError(f"has a path of over {MAX_PATH} bytes; choose a shorter one")
     return path
@@ -252,14 +372,24 @@ def _yes_no(name: str, text: str) -> bool:
     return text == "yes"
 
 
-def _check_family(interface: str, family: socket.AddressFamily, kind: str) -> None:
+def _check_interface(
+    interface: str, family: socket.AddressFamily, kind: str, port: int
+) -> None:
     """
-    Refuse an address literal of the other family; a host name may be of both.
+    Refuse an address literal of the other family, and a device; a host name may be of both.
     """
     try:
-        version = ip_address(interface).version
+        address = ip_address(interface)
     except ValueError:
+        if interface and not _HOST.fullmatch(interface) or interface.lower() in EVERY:
+            raise ValueError(f"has the interface {interface}; write an address, or none") from None
+        if _DEVICE.fullmatch(interface):
+            message = f"has the interface {interface}, which is a device; write {kind}:{port}"
+            raise ValueError(f"{message} and so_bindtodevice = {interface}") from None
         return
+    if getattr(address, "ipv4_mapped", None):
+        raise ValueError(f"has an IPv4 address written as one of IPv6; write {kind[:3]}:")
+    version = address.version
     if (version == 6) != (family == socket.AF_INET6):
         other = kind.removesuffix("6") + ("6" if version == 6 else "")
         raise ValueError(f"has an IPv{version} interface; write {other}:")

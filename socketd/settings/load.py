@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,33 +14,38 @@ from attrs import define, field
 
 from socketd.settings.complaints import Complaint, SettingsError, nearest
 from socketd.settings.ini import Entry, Section, read
-from socketd.settings.listeners import Listener, parse_http, parse_listener
-from socketd.settings.model import DaemonOptions, Declared, DoorOptions, Service
+from socketd.settings.listeners import Listener, meant, parse_control, parse_http
+from socketd.settings.listeners import parse_listener
+from socketd.settings.model import DAEMON, DEFAULTS, DaemonOptions, Declared, DoorOptions, Service
 from socketd.settings.model import ServiceOptions, Settings, SocketOptions
 from socketd.settings.networks import is_public
 from socketd.settings.options import REQUIRED, Option, declared
+from socketd.settings.spelling import unquoted
 from socketd.settings.tls import TlsOptions
 from socketd.settings.values import parse_list
 
 #: No configuration of this daemon comes near; a wrong path may name a film.
 MAX_FILE_BYTES = 1024 * 1024
 
-DAEMON = "socketd"
-DEFAULTS = "defaults"
-
 #: The options that every service has.
 _COMMON = (ServiceOptions, DoorOptions, SocketOptions, TlsOptions)
+
+#: What a listener is given by in other files.
+_INSTEAD_OF_LISTEN = ("address", "bind", "host", "interface", "port")
+
+#: The options of the daemon that are listeners of its own, and how each is read.
+_OWN = {"http": parse_http, "control": parse_control}
 
 # A service's name stands in logs, tables and metrics without quotes.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 
 
-#: Finds what a machine does not let a service have: options, and why.
-Trial = Callable[[Service], Iterable[tuple[str, str]]]
+#: Finds what a machine does not let a configuration have.
+Trial = Callable[[Settings], Iterable[Complaint]]
 
 
 def load(
-    file: str, protocols: Mapping[str, Declared], runtime: str, trial: Trial = lambda service: ()
+    file: str, protocols: Mapping[str, Declared], runtime: str, trial: Trial = lambda settings: ()
 ) -> Settings:
     """
     Read a configuration file.
@@ -47,7 +53,7 @@ def load(
     @param file: its path.
     @param protocols: what is installed, by name; looked up only when named.
     @param runtime: the directory for UNIX sockets, for C{{runtime}} in paths.
-    @param trial: tries each service out, for further complaints.
+    @param trial: tries the machine out, for further complaints.
     @raise SettingsError: with all complaints.
     """
     return parse(_text(file), file, protocols, runtime, trial)
@@ -58,7 +64,7 @@ def parse(
     file: str,
     protocols: Mapping[str, Declared],
     runtime: str,
-    trial: Trial = lambda service: (),
+    trial: Trial = lambda settings: (),
 ) -> Settings:
     """
     Read the text of a configuration; see L{load}.
@@ -66,8 +72,7 @@ def parse(
     sections, complaints = read(text, file)
     loader = _Loader(file, protocols, runtime, complaints)
     settings = loader.settings(sections)
-    for service in settings.services:
-        loader.try_out(service, trial)
+    loader.complaints += trial(settings)
     if loader.complaints:
         # What stands in [defaults] was read once for each service.
         complaints = list(dict.fromkeys(loader.complaints))
@@ -124,7 +129,6 @@ class _Loader:
         services = [service for service in map(self._service, ordinary) if service is not None]
         self._check_defaults()
         enabled = tuple(service for service in services if service.common.enabled)
-        self._check_addresses(enabled)
         for service in enabled:
             self._check_amplification(service, special)
             self._check_tls(service)
@@ -134,17 +138,9 @@ class _Loader:
             self.complaints.append(Complaint(self.file, 0, message))
         entries = special[DAEMON].entries if DAEMON in special else {}
         lines = {option: entry.line for option, entry in entries.items()}
-        http = self._http(entries.get("http"))
-        return Settings(self.file, daemon, enabled, lines, http)
-
-    def try_out(self, service: Service, trial: Trial) -> None:
-        """
-        Complain of the options that the machine refuses to a service.
-        """
-        for option, message in trial(service):
-            section = DEFAULTS if option in service.inherited else service.name
-            found = Complaint(self.file, service.lines[option], message, section, option)
-            self.complaints.append(found)
+        given = {name: entries[name] for name in _OWN if getattr(daemon, name)}
+        own = {name: self._own(name, entry) for name, entry in given.items()}
+        return Settings(self.file, daemon, enabled, lines, **own)
 
     def _daemon(self, section: Section | None) -> DaemonOptions:
         if section is None:
@@ -153,13 +149,14 @@ class _Loader:
         self._check_names(section.name, section.entries, known)
         return DaemonOptions(**self._values(section.name, section.line, section.entries, known))
 
-    def _http(self, entry: Entry | None) -> Listener | None:
-        if entry is None or not entry.value:
-            return None
+    def _own(self, name: str, entry: Entry) -> Listener | None:
+        """
+        Read a listener of the daemon itself.
+        """
         try:
-            return parse_http(entry.value, self.runtime)
+            return _OWN[name](entry.value, self.runtime)
         except ValueError as error:
-            self._complain(DAEMON, "http", entry, str(error))
+            self._complain(DAEMON, name, entry, str(error))
             return None
 
     def _service(self, section: Section) -> Service | None:
@@ -192,6 +189,7 @@ class _Loader:
             options=declaration.options(**own),
             lines={option: entry.line for option, entry in entries.items()},
             inherited=frozenset(inherited.keys() - section.entries.keys()),
+            files=tuple(_files(entries, known)),
         )
 
     def _protocol(self, section: Section) -> tuple[str, Declared] | None:
@@ -216,9 +214,36 @@ class _Loader:
         self, section: str, entries: Mapping[str, Entry], known: Mapping[str, Option]
     ) -> None:
         for name in entries.keys() - known.keys():
-            message = f"is no option here; {nearest(name, known)}"
+            where = self._where(section, name, entries[name]) or nearest(name, known)
+            message = f"is no option here; {where}"
             found = Complaint(self.file, entries[name].line, message, section, name)
             self.complaints.append(found)
+
+    def _where(self, section: str, name: str, entry: Entry) -> str:
+        """
+        Say where an option belongs that exists, or what it is here that others call so.
+        """
+        is_common = any(name in declared(group) for group in _COMMON)
+        if is_common:
+            for_all = "" if section == DEFAULTS else ", or in [defaults] for all"
+            return f"write it in the section of a service{for_all}"
+        if name in declared(DaemonOptions):
+            return f"write it in [{DAEMON}]"
+        if owners := sorted(self._owners(name)):
+            return f"{' and '.join(owners)} {'have' if owners[1:] else 'has'} it"
+        if name in _INSTEAD_OF_LISTEN and section not in (DAEMON, DEFAULTS):
+            return f"write listen = {meant(entry.value, self.runtime) or 'tcp:PORT or udp:PORT'}"
+        return ""
+
+    def _owners(self, name: str) -> Iterator[str]:
+        """
+        List the protocols that have an option; only for a mistake all of them are imported.
+        """
+        for protocol in self.protocols:
+            # One that is broken is of interest to those who name it.
+            with suppress(ImportError):
+                if name in declared(self.protocols[protocol].options):
+                    yield protocol
 
     def _values(
         self, section: str, line: int, entries: Mapping[str, Entry], known: Mapping[str, Option]
@@ -234,7 +259,8 @@ class _Loader:
                 try:
                     values[name] = wanted.kind.parse(entries[name].value)
                 except ValueError as error:
-                    self._complain(section, name, entries[name], str(error))
+                    message = _about_comment(entries[name].value) or str(error)
+                    self._complain(section, name, entries[name], message)
                     values[name] = None
             elif wanted.default is REQUIRED:
                 values[name] = None
@@ -257,6 +283,10 @@ class _Loader:
         entry = entries["listen"]
         if not common["listen"]:
             self._complain(section, "listen", entry, "is empty; write tcp:PORT or udp:PORT")
+        message = _about_comment(entry.value) or _about_quotes(entry.value)
+        if message:
+            self._complain(section, "listen", entry, message)
+            return
         for text in common["listen"]:
             try:
                 listener = parse_listener(text, self.runtime)
@@ -329,20 +359,31 @@ class _Loader:
             line = service.lines["listen"]
             self.complaints.append(Complaint(self.file, line, message, service.name))
 
-    def _check_addresses(self, services: tuple[Service, ...]) -> None:
-        """
-        Complain of an address that is given twice, in one service or in two.
-        """
-        seen: dict[tuple[str, str, int, str], str] = {}
-        for service in services:
-            for found in service.listeners:
-                family = found.kind.replace("tls", "tcp")
-                key = (family, found.interface, found.port, found.path or found.name)
-                if key in seen and any(key[2:]):
-                    entry = Entry(str(found), service.lines["listen"])
-                    message = f"is taken already, by [{seen[key]}]"
-                    self._complain(service.name, "listen", entry, message)
-                seen[key] = service.name
+
+def _files(entries: Mapping[str, Entry], known: Mapping[str, Option]) -> Iterator[str]:
+    """
+    List the paths of files that options name.
+    """
+    for name, option in known.items():
+        if name in entries:
+            yield from option.kind.files(entries[name].value)
+
+
+def _about_comment(value: str) -> str:
+    """
+    Say how a comment is written, where one begins as in other files.
+    """
+    for line in value.split("\n"):
+        before, *after = re.split(r"(?:^|\s+)#", line, maxsplit=1)
+        if after:
+            right = f"{before}  ;{after[0]}" if before else f";{after[0]}, on a line of its own"
+            return f"has a #, and a comment begins with a semicolon; write {right.strip()}"
+    return ""
+
+
+def _about_quotes(value: str) -> str:
+    bare = unquoted(value)
+    return f"has quotes, which would be part of it; write {bare}" if bare != value else ""
 
 
 def _check_form(listener: Listener, declaration: Declared) -> None:

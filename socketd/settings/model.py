@@ -11,12 +11,18 @@ from typing import Any, Protocol
 import attrs
 from attrs import frozen
 
+from socketd.settings.complaints import Complaint
 from socketd.settings.listeners import Listener
 from socketd.settings.networks import NETWORKS, PREFIXES, Network, Prefixes
 from socketd.settings.options import REQUIRED, option
 from socketd.settings.tls import TlsOptions
-from socketd.settings.values import DURATION, LIST, NUMBER, RATE, SIZE, WORD, YES_NO, Kind
-from socketd.settings.values import choice, within
+from socketd.settings.values import DURATION, NUMBER, RATE, SIZE, WORD, YES_NO, Kind
+from socketd.settings.values import choice, parse_list, parse_path, within
+
+
+#: The section of the daemon itself, and that of what its services inherit.
+DAEMON = "socketd"
+DEFAULTS = "defaults"
 
 
 def _parse_linger(text: str) -> bool:
@@ -34,14 +40,9 @@ def _parse_linger(text: str) -> bool:
     return True
 
 
-def _parse_path(text: str) -> str:
-    if "\n" in text or "\0" in text:
-        raise ValueError("is no path")
-    return text
-
-
-_PATH = Kind("path", _parse_path)
-_ADDRESS = Kind("listener", _parse_path)
+_PATH = Kind("path", parse_path)
+_ADDRESS = Kind("listener", parse_path)
+_LISTENERS = Kind("listeners (tcp:7007 udp:7007 unix:PATH)", parse_list)
 _SECONDS = within(DURATION, 1.0, 32767.0, "write 1s to 9h")
 _COUNT = within(NUMBER, 1, 127, "write 1 to 127")
 _BUFFER = within(SIZE, 1, 1024**3, "write up to 1GiB")
@@ -92,7 +93,7 @@ class ServiceOptions:
     """
 
     protocol: str = option(WORD, "", "What is said on the wire; the section's name by default.")
-    listen: tuple[str, ...] = option(LIST, REQUIRED, "The listeners, one per line.")
+    listen: tuple[str, ...] = option(_LISTENERS, REQUIRED, "The listeners, one per line.")
     enabled: bool = option(YES_NO, True, "Whether the service is started.")
     log_connections: bool = option(
         YES_NO, True, "Whether each connection is logged when it comes and goes."
@@ -297,6 +298,7 @@ class Service:
     @ivar options: the protocol's own options, an instance of C{declared.options}.
     @ivar lines: the line that each option stands at, for later complaints.
     @ivar inherited: the options that stand in C{[defaults]} only.
+    @ivar files: the paths of the files that its options name.
     """
 
     name: str
@@ -310,6 +312,16 @@ class Service:
     options: Any
     lines: Mapping[str, int] = attrs.field(eq=False, factory=dict)
     inherited: frozenset[str] = attrs.field(eq=False, factory=frozenset)
+    files: tuple[str, ...] = attrs.field(eq=False, default=())
+
+    def complaint(
+        self, file: str, option: str, message: str, value: str | None = None
+    ) -> Complaint:
+        """
+        Complain of one of its options, where it stands.
+        """
+        section = DEFAULTS if option in self.inherited else self.name
+        return Complaint(file, self.lines[option], message, section, option, value)
 
 
 @frozen
@@ -320,6 +332,7 @@ class Settings:
     @ivar file: where it was read.
     @ivar lines: the line that each option of C{[socketd]} stands at.
     @ivar http: where /metrics and /healthz are; C{None}: nowhere.
+    @ivar control: the socket for operators; C{None}: there is none.
     """
 
     file: str
@@ -327,3 +340,12 @@ class Settings:
     services: tuple[Service, ...]
     lines: Mapping[str, int] = attrs.field(eq=False, factory=dict)
     http: Listener | None = None
+    control: Listener | None = None
+
+    @property
+    def own(self) -> dict[str, Listener]:
+        """
+        The listeners of the daemon itself, by their option.
+        """
+        found = {"http": self.http, "control": self.control}
+        return {option: listener for option, listener in found.items() if listener is not None}

@@ -5,12 +5,13 @@ The options of a service that is served over TLS.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from ipaddress import ip_address
 
 from attrs import frozen
 
 from socketd.settings.options import option
-from socketd.settings.values import DURATION, Kind, choice, parse_list
+from socketd.settings.values import DURATION, Kind, choice, one_file, parse_list, parse_path
 
 #: One part of a host name (RFC 1123, 2.1), the underscore of service names too.
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
@@ -78,7 +79,7 @@ def _parse_path(text: str) -> str:
     """
     if not text or "\n" in text or "\0" in text:
         raise ValueError("is no path; write that of a PEM file")
-    return text
+    return parse_path(text)
 
 
 def _parse_alpn(text: str) -> tuple[bytes, ...]:
@@ -146,13 +147,21 @@ def _parse_named(line: str) -> NamedCertificate:
             f"has {name!r}, which is no name; write such as www.example.org or *.example.org,"
             " and other scripts as xn--"
         )
-    return NamedCertificate(name, paths[0], paths[-1])
+    return NamedCertificate(name, parse_path(paths[0]), parse_path(paths[-1]))
 
 
-_PATH = Kind("path of a PEM file", _parse_path)
+def _named_files(text: str) -> Iterator[str]:
+    """
+    List the files of C{NAME = CERT.pem [KEY.pem]}.
+    """
+    for line in text.split("\n"):
+        yield from line.partition("=")[2].split()
+
+
+_PATH = Kind("path of a PEM file", _parse_path, one_file)
 _ALPN = Kind("list of protocols (one per line, or with commas)", _parse_alpn)
 _CLIENT_NAMES = Kind("list of names (host, URI, address, user@host)", _parse_client_names)
-_NAMES = Kind("NAME = CERT.pem [KEY.pem], one per line", _parse_names)
+_NAMES = Kind("NAME = CERT.pem [KEY.pem], one per line", _parse_names, _named_files)
 
 
 @frozen

@@ -8,10 +8,12 @@ C{ValueError} with what is wrong and what would be right.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from attrs import frozen
+
+from socketd.settings.spelling import unquoted
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"": 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
@@ -34,10 +36,12 @@ class Kind:
 
     @ivar form: how it is written, for manuals and complaints.
     @ivar parse: reads the text; raises C{ValueError}.
+    @ivar files: lists the paths of the files that such a value names.
     """
 
     form: str
     parse: Callable[[str], Any]
+    files: Callable[[str], Iterable[str]] = lambda text: ()
 
 
 def parse_yes_no(text: str) -> bool:
@@ -104,6 +108,28 @@ def parse_list(text: str, between: str = r"[,\n]") -> tuple[str, ...]:
     @param between: the regular expression for what stands between two items.
     """
     return tuple(item for item in (part.strip() for part in re.split(between, text)) if item)
+
+
+def parse_path(text: str) -> str:
+    """
+    Read the path of a file or a socket; an empty one is none.
+    """
+    if "\n" in text or "\0" in text:
+        raise ValueError("is no path")
+    if unquoted(text) != text:
+        raise ValueError(f"has quotes, which would be part of it; write {unquoted(text)}")
+    if text.startswith("~"):
+        raise ValueError("has a ~, which stands for nothing here; write the whole path")
+    if re.search(r"\s#", text):
+        raise ValueError("has a # that no path has")
+    return text
+
+
+def one_file(text: str) -> tuple[str, ...]:
+    """
+    List the file that a path names.
+    """
+    return (text,) if text else ()
 
 
 def parse_word(text: str) -> str:

@@ -43,10 +43,9 @@ from socketd.protocols.framing import Chunks, Lines, MessageTooLong
 from socketd.protocols.ntp import LENGTH, NtpOptions, answer
 from socketd.protocols.qotd import MAX_QUOTE, parse_quotes
 from socketd.protocols.registry import installed
-from socketd.service import place_of
 from socketd.settings.complaints import Complaint, SettingsError
 from socketd.settings.difference import differences
-from socketd.settings.listeners import MAX_PATH, Listener, parse_http, parse_listener
+from socketd.settings.listeners import MAX_PATH, Listener, parse_http, parse_listener, place_of
 from socketd.settings.load import load
 from socketd.settings.model import DaemonOptions, DoorOptions, ServiceOptions, Settings
 from socketd.settings.model import SocketOptions

@@ -105,6 +105,15 @@ class NearestTests(SynchronousTestCase):
         """
         self.assertEqual(nearest("xyz", ["b", "a"]), "known are a, b")
         self.assertEqual(nearest("operater", ["udp_rate"]), "known are udp_rate")
+        self.assertEqual(nearest("max_message", ["log_messages"]), "known are log_messages")
+
+    def test_turned(self) -> None:
+        """
+        Two letters that have changed places are as near as can be, in a short name too; and
+        case is none of the letters.
+        """
+        self.assertEqual(nearest("tpc", ["tls", "tcp"]), "did you mean tcp?")
+        self.assertEqual(nearest("UPD", ["tcp", "udp"]), "did you mean udp?")
 
     def test_many(self) -> None:
         """

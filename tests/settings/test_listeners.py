@@ -4,6 +4,7 @@ Tests for L{socketd.settings.listeners}.
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import Any
 
@@ -15,9 +16,11 @@ from socketd.settings.listeners import (
     DEFAULT_MODE,
     MAX_PATH,
     Listener,
+    Place,
     _split,
     parse_http,
     parse_listener,
+    place_of,
 )
 from tests.settings.refusals import RUNTIME, refusal
 
@@ -66,21 +69,22 @@ GOOD = [
 ]
 
 KINDS = "known are haproxy, systemd, tcp, tcp6, tls, tls6, udp, udp6, unix, unixgram"
+FORMS = "write tcp:PORT, udp:PORT or unix:PATH"
 PORT = "a port is a number from 0 to 65535"
 BACKLOG = "a backlog is a number from 1 to 65535"
 MODE = "a mode is octal, such as 660"
 
 #: A string, and what is wrong with it.
 BAD = {
-    "": f"has the unknown kind :; {KINDS}",
-    "7": f"has the unknown kind 7:; {KINDS}",
-    "TCP:7": f"has the unknown kind TCP:; {KINDS}",
-    "tpc:7": "has the unknown kind tpc:; did you mean tcp?",
-    "ssl:443": f"has the unknown kind ssl:; {KINDS}",
+    "": f"is no listener; {FORMS}",
+    "7": "is no listener; write tcp:7 or udp:7",
+    "TCP:7": "has the unknown kind TCP:; write tcp:7",
+    "tpc:7": "has the unknown kind tpc:; write tcp:7",
+    "ssl:443": "has the unknown kind ssl:; write tls:443",
     "tcp": "takes one port: tcp:...",
     "udp:7:8": "takes one port: udp:...",
-    "tcp:127.0.0.1:7": "takes one port: tcp:...",
-    "tcp6:7:interface=::1": "takes one port: tcp6:...",
+    "tcp:127.0.0.1:7": "takes one port: tcp:...; write tcp:7:interface=127.0.0.1",
+    "tcp6:7:interface=::1": r"takes one port: tcp6:...; write tcp6:7:interface=\:\:1",
     "unix": "takes one path: unix:...",
     "unix:/a:/b": "takes one path: unix:...",
     "unix:": "has no path; write unix:/run/socketd/NAME.sock",
@@ -108,21 +112,82 @@ BAD = {
     "udp:7:backlog=5": "has the unknown argument backlog=; known are interface, optional",
     "unix:a:interface=b": "has the unknown argument interface=; known are backlog, mode, optional",
     "unixgram:a:backlog=5": "has the unknown argument backlog=; known are mode, optional",
-    r"tcp:7:interface=\:\:1": "has an IPv6 interface; write tcp6:",
-    r"udp:7:interface=\:\:": "has an IPv6 interface; write udp6:",
-    "tcp6:7:interface=127.0.0.1": "has an IPv4 interface; write tcp:",
-    "udp6:7:interface=0.0.0.0": "has an IPv4 interface; write udp:",
-    r"tls:7:interface=\:\:1": "has an IPv6 interface; write tls6:",
+    r"tcp:7:interface=\:\:1": r"has an IPv6 interface; write tcp6:7:interface=\:\:1",
+    r"udp:7:interface=\:\:": "has an IPv6 interface; write udp6:7",
+    "tcp6:7:interface=127.0.0.1": "has an IPv4 interface; write tcp:7:interface=127.0.0.1",
+    "udp6:7:interface=0.0.0.0": "has an IPv4 interface; write udp:7",
+    r"tls:7:interface=\:\:1": r"has an IPv6 interface; write tls6:7:interface=\:\:1",
     "systemd": "takes one name, that of FileDescriptorName=: systemd:NAME",
     "systemd:": "takes one name, that of FileDescriptorName=: systemd:NAME",
     "systemd:a:b": "takes one name, that of FileDescriptorName=: systemd:NAME",
     "systemd:a:tls=maybe": "has tls=maybe; write yes or no",
     "systemd:a:backlog=5": "has the unknown argument backlog=; known are tls",
-    "haproxy:": f"has the unknown kind :; {KINDS}",
+    "haproxy:": f"is no listener; {FORMS}",
     "haproxy:udp:7": "has haproxy: in front of udp:; write it before tcp:",
     "haproxy:unixgram:a": "has haproxy: in front of unixgram:; write it before tcp:",
     "haproxy:haproxy:tcp:7": "has haproxy: in front of tcp:; write it before tcp:",
 }
+
+#: What other programs call a listener, and what is one here.
+ELSEWHERE = {
+    "7007": "tcp:7007 or udp:7007",
+    ":7007": "tcp:7007 or udp:7007",
+    "*:7007": "tcp:7007",
+    "0.0.0.0:7007": "tcp:7007",
+    "127.0.0.1:7007": "tcp:7007:interface=127.0.0.1",
+    "localhost:7007": "tcp:7007:interface=localhost",
+    "[::1]:7007": r"tcp6:7007:interface=\:\:1",
+    "::1:7007": r"tcp6:7007:interface=\:\:1",
+    "[::]:7007": "tcp6:7007",
+    ":::7007": "tcp6:7007",
+    "[fe80::1%eth0]:7007": r"tcp6:7007:interface=fe80\:\:1%eth0",
+    "[::ffff:127.0.0.1]:7007": "tcp:7007:interface=127.0.0.1",
+    "7007/tcp": "tcp:7007",
+    "7007/udp": "udp:7007",
+    "tcp/7007": "tcp:7007",
+    "tcp 7007": "tcp:7007",
+    "TCP:7007": "tcp:7007",
+    "UDP:7": "udp:7",
+    "UDP6:7:interface=\\:\\:1": r"udp6:7:interface=\:\:1",
+    "UNIX:/Run/X:mode=600": "unix:/Run/X:mode=600",
+    "tcp://127.0.0.1:7007": "tcp:7007:interface=127.0.0.1",
+    "tcp://:7007": "tcp:7007",
+    "tcp://*:7007/": "tcp:7007",
+    "udp://[::]:7007": "udp6:7007",
+    "http://localhost:8080/": "tcp:8080:interface=localhost",
+    "https://0.0.0.0:8443": "tls:8443",
+    "ssl:443": "tls:443",
+    "tcp4:7": "tcp:7",
+    "tcp:127.0.0.1:7": "tcp:7:interface=127.0.0.1",
+    "tcp:[::1]:7": r"tcp6:7:interface=\:\:1",
+    "tcp:7:127.0.0.1": "tcp:7:interface=127.0.0.1",
+    "tcp:7:address=127.0.0.1": "tcp:7:interface=127.0.0.1",
+    "tcp:7:bind=::1": r"tcp6:7:interface=\:\:1",
+    "tcp:port=7": "tcp:7",
+    "tcp6:7:interface=::1": r"tcp6:7:interface=\:\:1",
+    "tcp6:7:interface=::1:backlog=5": r"tcp6:7:interface=\:\:1:backlog=5",
+    "tcp:7:interface=[::1]": r"tcp6:7:interface=\:\:1",
+    "tls:7:interface=::": "tls6:7",
+    "tcp:7:interface=*": "tcp:7",
+    "tcp:7:interface=any": "tcp:7",
+    "tcp:7:interface=lo": "tcp:7:interface=127.0.0.1",
+    "127.0.0.1:7:backlog=5": "tcp:7:interface=127.0.0.1:backlog=5",
+    "tcp:7 udp:7": "tcp:7, udp:7",
+    "7007 7008": "tcp:7007, tcp:7008",
+    "tcp:7 127.0.0.1:8 unix:/a": "tcp:7, tcp:8:interface=127.0.0.1, unix:/a",
+    "/run/x.sock": "unix:/run/x.sock",
+    "unix:/a:0660": "unix:/a:mode=0660",
+    "unix:/a b:600": "unix:/a b:mode=600",
+    '"tcp:7"': "tcp:7",
+    "'unix:/a'": "unix:/a",
+    "haproxy:127.0.0.1:7": "haproxy:tcp:7:interface=127.0.0.1",
+    "HAPROXY:tcp:7": "haproxy:tcp:7",
+    "SYSTEMD:web": "systemd:web",
+    "tpc:7:backlog=5": "tcp:7:backlog=5",
+}
+
+#: Names of devices, which hold for every address that these have.
+DEVICES = ("eth0", "wlan0", "br-0a1b", "bond0", "enp3s0", "eno1", "ens3", "wlp2s0", "eth0.100")
 
 #: Strings in the grammar of Twisted's endpoints, sense or not.
 SPLIT = [
@@ -172,6 +237,39 @@ class ParseListenerTests(SynchronousTestCase):
         """
         self.assertEqual({text: refusal(parse_listener, text, RUNTIME) for text in BAD}, BAD)
 
+    def test_elsewhere(self) -> None:
+        """
+        What is a listener of another program is spelled as one of ours, which is right.
+        """
+        found = {
+            text: refusal(parse_listener, text, RUNTIME).partition("; write ")[2]
+            for text in ELSEWHERE
+        }
+        self.maxDiff = None
+        self.assertEqual(found, ELSEWHERE)
+        for right in ELSEWHERE.values():
+            for text in right.replace(" or ", ", ").split(", "):
+                parse_listener(text, RUNTIME)
+
+    def test_devices(self) -> None:
+        """
+        A device is no address; it has an option of its own.
+        """
+        for name in DEVICES:
+            found = refusal(parse_listener, f"udp:7:interface={name}", RUNTIME)
+            expected = f"is a device; write udp:7 and so_bindtodevice = {name}"
+            self.assertEqual(found, f"has the interface {name}, which {expected}")
+        for name in ("loki", "eth", "enterprise", "br.example.org", "docker", "localhost"):
+            self.assertEqual(parse_listener(f"tcp:7:interface={name}", "").interface, name)
+
+    def test_no_guess(self) -> None:
+        """
+        Neither a long text nor one of many words is guessed at.
+        """
+        for text in ("x" * 300 + ":7", "tcp:7 " * 40):
+            found = refusal(parse_listener, text, RUNTIME)
+            self.assertNotIn("; write tcp:7", found)
+
     def test_longest_path(self) -> None:
         """
         The longest path that fits an address of the kernel's is taken.
@@ -218,6 +316,46 @@ class ParseListenerTests(SynchronousTestCase):
         listeners = {kind: Listener(kind) for kind in expected}
         found = {kind: (one.family, one.type, one.is_stream) for kind, one in listeners.items()}
         self.assertEqual(found, expected)
+
+
+class PlaceTests(SynchronousTestCase):
+    """
+    Tests for L{place_of}.
+    """
+
+    def places(self, *texts: str) -> set[Place]:
+        """
+        Name the places of listeners.
+        """
+        return {place_of(parse_listener(text, "/run/x")) for text in texts}
+
+    def test_same(self) -> None:
+        """
+        What is spoken, and how many may wait, does not change the place; nor does how an
+        address or a path is spelled.
+        """
+        for same in (
+            ("tcp:7", "tls:7", "haproxy:tcp:7", "tcp:7:backlog=9", "tcp:7:optional=yes"),
+            ("tcp:7", "tcp:7:interface=0.0.0.0", "tcp:7:interface=0"),
+            ("udp:7:interface=127.0.0.1", "udp:7:interface=127.1", "udp:7:interface=LocalHost"),
+            (r"tcp6:7:interface=\:\:1", r"tcp6:7:interface=0\:0\:\:1"),
+            (r"tcp6:7:interface=\:\:1", "tcp6:7:interface=localhost"),
+            (r"tcp6:7:interface=fe80\:\:a%lo", r"tcp6:7:interface=fe80\:\:A%1"),
+            ("tcp6:7", r"tcp6:7:interface=\:\:"),
+            ("tcp:7:interface=a.example", "tcp:7:interface=A.Example"),
+            ("unix:{runtime}/a", "unix:/run/x/a:mode=600", "unix://run//x/./a"),
+            ("unix:/run/x/a", "unix:/run/y/../x/a"),
+            ("unix:a", f"unix:{os.getcwd()}/a"),
+        ):
+            self.assertEqual(len(self.places(*same)), 1, same)
+
+    def test_different(self) -> None:
+        """
+        Family, type, address and port do.
+        """
+        different = ["tcp:7", "tcp6:7", "udp:7", "udp6:7", "tcp:8", "tcp:7:interface=127.0.0.1"]
+        different += ["unix:/a", "unix:/b", "unixgram:/a", "tcp:7:interface=127.0.0.1.example"]
+        self.assertEqual(len(self.places(*different)), len(different))
 
 
 #: Where HTTP may be served, and where that is.

@@ -185,10 +185,11 @@ class FileTests(SynchronousTestCase):
         Path(file).write_text("[echo]\nlisten = unix:{runtime}/a\nso_dontroute = yes\n")
         found = load(file, PROTOCOLS, "/run/b").services[0].listeners
         self.assertEqual(found, (Listener("unix", path="/run/b/a"),))
-        error = self.assertRaises(
-            SettingsError, load, file, PROTOCOLS, "/b", lambda service: [("so_dontroute", "no")]
-        )
-        self.assertEqual(str(error), f"{file}:3: [echo] so_dontroute: no")
+        refuse = lambda settings: [  # noqa: E731
+            settings.services[0].complaint(settings.file, "so_dontroute", "no", "yes")
+        ]
+        error = self.assertRaises(SettingsError, load, file, PROTOCOLS, "/b", refuse)
+        self.assertEqual(str(error), f"{file}:3: [echo] so_dontroute = yes: no")
 
     def test_windows(self) -> None:
         """

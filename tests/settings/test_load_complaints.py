@@ -8,10 +8,12 @@ from collections.abc import Iterator
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.settings.complaints import SettingsError
+from socketd.settings.complaints import Complaint, SettingsError
 from socketd.settings.load import parse
-from socketd.settings.model import Service
+from socketd.settings.model import Settings
 from tests.settings.refusals import PROTOCOLS, RUNTIME, Importing, complaints
+
+NO_LISTEN = "has no listen; write listen = listeners (tcp:7007 udp:7007 unix:PATH)"
 
 #: What a file says, and what is wrong with it, line by line.
 TABLE: list[tuple[str, list[str]]] = [
@@ -27,7 +29,7 @@ TABLE: list[tuple[str, list[str]]] = [
     (
         "[echo]\nListen = tcp:7\n",
         [
-            "FILE:1: [echo]: has no listen; write listen = list (one per line, or with commas)",
+            f"FILE:1: [echo]: {NO_LISTEN}",
             "FILE:2: [echo] Listen: is no option here; did you mean listen?",
         ],
     ),
@@ -37,7 +39,7 @@ TABLE: list[tuple[str, list[str]]] = [
     ),
     (
         "[stream]\nlisten = tcp:7\nreply = x\n[talk]\nlisten = tcp:8\nreply = x\n",
-        ["FILE:3: [stream] reply: is no option here; docs/options.md has the list"],
+        ["FILE:3: [stream] reply: is no option here; talk has it"],
     ),
     # Protocols.
     (
@@ -103,7 +105,7 @@ TABLE: list[tuple[str, list[str]]] = [
     (
         "[talk]\n",
         [
-            "FILE:1: [talk]: has no listen; write listen = list (one per line, or with commas)",
+            f"FILE:1: [talk]: {NO_LISTEN}",
             r"FILE:1: [talk]: has no reply; write reply = text (\n \r \t \xNN \\)",
         ],
     ),
@@ -130,8 +132,10 @@ TABLE: list[tuple[str, list[str]]] = [
     ),
     (
         "[socketd]\nlisten = tcp:7\n[echo]\nlisten = tcp:7\n",
-        ["FILE:2: [socketd] listen: is no option here; known are control, drain_timeout,"
-            " http, log_format, log_level, log_quiet, max_connections"],
+        [
+            "FILE:2: [socketd] listen: is no option here;"
+            " write it in the section of a service, or in [defaults] for all"
+        ],
     ),
     (
         "[DEFAULT]\nlog_messages = text\n[echo]\nlisten = tcp:7\n",
@@ -143,14 +147,14 @@ TABLE: list[tuple[str, list[str]]] = [
         [
             "FILE:2: [echo] listen = tcp:70000: has the port 70000;"
             " a port is a number from 0 to 65535",
-            "FILE:2: [echo] listen = tpc:7: has the unknown kind tpc:; did you mean tcp?",
+            "FILE:2: [echo] listen = tpc:7: has the unknown kind tpc:; write tcp:7",
         ],
     ),
     (
         # Those of one list stand in its order.
         "[echo]\nlisten = tpc:7, tcp:70000\n",
         [
-            "FILE:2: [echo] listen = tpc:7: has the unknown kind tpc:; did you mean tcp?",
+            "FILE:2: [echo] listen = tpc:7: has the unknown kind tpc:; write tcp:7",
             "FILE:2: [echo] listen = tcp:70000: has the port 70000;"
             " a port is a number from 0 to 65535",
         ],
@@ -171,31 +175,103 @@ TABLE: list[tuple[str, list[str]]] = [
             " which the protocol does not have; write tcp:"
         ],
     ),
-    # Addresses.
+    # What other files have.
     (
-        "[echo]\nlisten = unix:a:mode=600\n[b]\nprotocol = echo\nlisten = tcp:8, unix:a\n",
-        ["FILE:5: [b] listen = unix a: is taken already, by [echo]"],
-    ),
-    (
-        "[echo]\nlisten = tcp:7:backlog=1, tcp:7:backlog=2\n",
-        ["FILE:2: [echo] listen = tcp *:7: is taken already, by [echo]"],
-    ),
-    (
-        # TLS is TCP, so one port serves one of them.
-        "[echo]\nlisten = tcp:7, tls:7, tls6:8, tcp6:8, tls6:7\ntls_certificate = a.pem\n",
+        "[echo]\nlisten = tcp:7   # the first\n",
         [
-            "FILE:2: [echo] listen = tls *:7: is taken already, by [echo]",
-            "FILE:2: [echo] listen = tcp6 *:8: is taken already, by [echo]",
+            "FILE:2: [echo] listen = tcp:7   # the first: has a #, and a comment begins with a"
+            " semicolon; write tcp:7  ; the first"
         ],
+    ),
+    (
+        "[echo]\nlisten =\n  tcp:7, tcp:8\n  udp:7 #, tcp:9\n",
+        [
+            r"FILE:2: [echo] listen = \ntcp:7, tcp:8\nudp:7 #, tcp:9: has a #, and a comment"
+            " begins with a semicolon; write udp:7  ;, tcp:9"
+        ],
+    ),
+    (
+        "[socketd]\ncontrol = /run/x.sock  # x\nhttp = tcp:8 # y\n"
+        "[echo]\nlisten = tcp:7\nmax_connections = 5 # z\n",
+        [
+            "FILE:2: [socketd] control = /run/x.sock  # x: has a #, and a comment begins with a"
+            " semicolon; write /run/x.sock  ; x",
+            "FILE:3: [socketd] http = tcp:8 # y: has a #, and a comment begins with a"
+            " semicolon; write tcp:8  ; y",
+            "FILE:6: [echo] max_connections = 5 # z: has a #, and a comment begins with a"
+            " semicolon; write 5  ; z",
+        ],
+    ),
+    (
+        # Where any text is right, so is this one.
+        "[talk]\nlisten = tcp:7\nreply = a # b\n",
+        [],
+    ),
+    (
+        "[echo]\nlisten = \"tcp:7, udp:7\"\n",
+        [
+            'FILE:2: [echo] listen = "tcp:7, udp:7": has quotes, which would be part of it;'
+            " write tcp:7, udp:7"
+        ],
+    ),
+    (
+        "[socketd]\ncontrol = '/run/x.sock'\n[echo]\nlisten = tcp:7\n",
+        [
+            "FILE:2: [socketd] control = '/run/x.sock': has quotes, which would be part of it;"
+            " write /run/x.sock"
+        ],
+    ),
+    (
+        "[socketd]\ncontrol = unix:/run/x.sock\n[echo]\nlisten = tcp:7\n",
+        [
+            "FILE:2: [socketd] control = unix:/run/x.sock: is a listener, and no path;"
+            " write control = /run/x.sock"
+        ],
+    ),
+    (
+        "[socketd]\ncontrol = tcp:9\n[echo]\nlisten = tcp:7\n",
+        [
+            "FILE:2: [socketd] control = tcp:9: is a listener, and no path;"
+            " write control = {runtime}/control.sock"
+        ],
+    ),
+    (
+        "[socketd]\ncontrol = ~/x.sock\n[echo]\nlisten = tcp:7\n",
+        [
+            "FILE:2: [socketd] control = ~/x.sock: has a ~, which stands for nothing here;"
+            " write the whole path"
+        ],
+    ),
+    (
+        "[socketd]\ncontrol = /" + "x" * 107 + "\n[echo]\nlisten = tcp:7\n",
+        [
+            "FILE:2: [socketd] control = /" + "x" * 59 + "...: has a path of over 107 bytes;"
+            " choose a shorter one"
+        ],
+    ),
+    (
+        "[echo]\nport = 7007\n",
+        [
+            f"FILE:1: [echo]: {NO_LISTEN}",
+            "FILE:2: [echo] port: is no option here; write listen = tcp:7007 or udp:7007",
+        ],
+    ),
+    (
+        "[echo]\nlisten = tcp:7\nbind = here\n",
+        ["FILE:3: [echo] bind: is no option here; write listen = tcp:PORT or udp:PORT"],
+    ),
+    (
+        "[echo]\nlisten = tcp:7\nlog_level = info\n",
+        ["FILE:3: [echo] log_level: is no option here; write it in [socketd]"],
     ),
     # Defaults.
     (
         "[defaults]\nprotocol = echo\n[echo]\nlisten = tcp:7\n",
-        ["FILE:2: [defaults] protocol: is no option here; docs/options.md has the list"],
+        ["FILE:2: [defaults] protocol: is no option here; write it in the section of a service"],
     ),
     (
         "[defaults]\nlisten = tcp:7\n[echo]\nlisten = tcp:7\n",
-        ["FILE:2: [defaults] listen: is no option here; docs/options.md has the list"],
+        ["FILE:2: [defaults] listen: is no option here; write it in the section of a service"],
     ),
     (
         "[defaults]\nso_keepalive = maybe\n[echo]\nlisten = tcp:7\n[stream]\nlisten = tcp:8\n",
@@ -207,10 +283,7 @@ TABLE: list[tuple[str, list[str]]] = [
     ),
     (
         "[echo]\nlisten = tcp:7\n[defaults]\nreply = x\n",
-        [
-            "FILE:4: [defaults] reply: is no option here;"
-            " docs/options.md has the list"
-        ],
+        ["FILE:4: [defaults] reply: is no option here; talk has it"],
     ),
 ]
 
@@ -249,7 +322,7 @@ TOGETHER: list[tuple[str, list[str]]] = [
     (
         # A listener that could not be read may have spoken it.
         "[echo]\nlisten = tsl:8\ntls_certificate = a.pem\n",
-        ["FILE:2: [echo] listen = tsl:8: has the unknown kind tsl:; did you mean tls?"],
+        ["FILE:2: [echo] listen = tsl:8: has the unknown kind tsl:; write tls:8"],
     ),
     # A PROXY header and who may send one.
     ("[echo]\nlisten = tcp:7, haproxy:tcp:8\n", [f"FILE:2: [echo]: {NO_PROXY}"]),
@@ -391,13 +464,14 @@ class TrialTests(SynchronousTestCase):
     Tests for what the machine refuses, as the caller's trial finds it.
     """
 
-    def try_out(self, service: Service) -> Iterator[tuple[str, str]]:
+    def try_out(self, settings: Settings) -> Iterator[Complaint]:
         """
         Refuse one option to every service.
         """
-        self.tried.append(service.name)
-        if "so_dontroute" in service.lines:
-            yield "so_dontroute", "this system refuses it"
+        for service in settings.services:
+            self.tried.append(service.name)
+            if "so_dontroute" in service.lines:
+                yield service.complaint("FILE", "so_dontroute", "this system refuses it")
 
     def complaints(self, text: str) -> list[str]:
         """

@@ -1,0 +1,122 @@
+r"""
+Listeners as other programs write them, spelled as this file wants them.
+
+C{127.0.0.1:7007}, C{[::1]:7007}, C{tcp://host:7007}, C{7007/udp} or C{interface=::1} are
+no listeners here, and there is little doubt what they mean.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from ipaddress import IPv6Address, ip_address
+
+from socketd.settings.complaints import likeliest
+
+#: What others call the kinds of listener.
+_SYNONYMS = {
+    "tcp4": "tcp", "stream": "tcp", "http": "tcp", "ssl": "tls", "https": "tls",
+    "udp4": "udp", "dgram": "udp", "unixstream": "unix", "unix-stream": "unix",
+    "unix-dgram": "unixgram", "local": "unix",
+}  # fmt: skip
+
+_KINDS = ("tcp", "tcp6", "tls", "tls6", "udp", "udp6")
+_PATHS = ("unix", "unixgram")
+_FLAGS = re.ASCII | re.IGNORECASE
+_KIND = "|".join(sorted([*_KINDS, *_PATHS, *_SYNONYMS], key=len, reverse=True))
+
+#: An IPv6 address, in brackets or not; a name or an IPv4 address; or every address.
+_HOST = r"\[[^\]\s]*\]|[0-9a-f.]*:[0-9a-f:.]*(?:%[\w.-]+)?|(?!\d+(?::|$))[\w.-]+|\*|"
+_REST = r"(?P<rest>(?::(?:backlog|optional|mode)=[^:=\s]*)*)"
+
+#: C{KIND://HOST:PORT/}, each part but the port left out by some.
+_HOST_PORT = re.compile(
+    rf"(?:(?P<kind>{_KIND}):(?://)?)?(?:(?P<host>{_HOST}):)?(?P<port>\d+)/?{_REST}", _FLAGS
+)
+
+#: C{7007/tcp}, C{tcp/7007} and C{tcp 7007}.
+_SERVICE = re.compile(rf"(?P<port>\d+)[/ ](?P<kind>{_KIND})", _FLAGS)
+_TURNED = re.compile(rf"(?P<kind>{_KIND})[/ ](?P<port>\d+)", _FLAGS)
+
+#: C{KIND:PORT:interface=HOST}, with colons that have no backslash, or another name for it.
+_NAMED = re.compile(
+    rf"(?P<kind>{_KIND}):(?:port=)?(?P<port>\d+)"
+    rf"(?::(?:(?:interface|address|addr|host|bind|ip)=)?(?P<host>{_HOST}))?{_REST}",
+    _FLAGS,
+)
+
+#: C{unix:PATH}, its kind left out or not ours; and its mode without a name.
+_PATH = re.compile(
+    rf"(?:(?P<kind>{_KIND}):)?(?://)?(?P<path>/[^:]+)(?::(?P<mode>0?[0-7]{{3}}))?", _FLAGS
+)
+
+#: What stands for every address elsewhere.
+EVERY = ("*", "any", "all")
+
+#: A longer text is no slip: it is not worth a guess.
+MAX_GUESSED = 200
+
+
+def unquoted(text: str) -> str:
+    """
+    Take quotes off, which mean nothing in this file.
+    """
+    return text[1:-1].strip() if re.fullmatch(r"'.*'|\".*\"", text) else text
+
+
+def respelled(text: str) -> Iterator[tuple[str, ...]]:
+    """
+    Guess what was meant, the likeliest first; it need not be right yet.
+
+    @return: for each guess, the one or two listeners that it may be.
+    """
+    if len(text) > MAX_GUESSED:
+        return
+    bare = unquoted(text)
+    yield (bare,)
+    bare = bare.replace(r"\:", ":")
+    kind, _, rest = bare.partition(":")
+    if near := likeliest(kind.lower(), (*_KINDS, *_PATHS)):
+        yield (f"{near}:{rest}",)
+    for form in (_HOST_PORT, _SERVICE, _TURNED, _NAMED):
+        if match := form.fullmatch(bare):
+            yield _listener(**match.groupdict())
+    if match := _PATH.fullmatch(bare):
+        kind = _kind(match["kind"] or "unix")
+        if kind in _PATHS:
+            mode = f":mode={match['mode']}" if match["mode"] else ""
+            yield (f"{kind}:{match['path']}{mode}",)
+    yield (bare.lower(),)
+
+
+def _listener(
+    port: str, kind: str | None = None, host: str | None = None, rest: str | None = None
+) -> tuple[str, ...]:
+    host = (host or "").strip("[]")
+    if kind is None:
+        kinds = ["tcp"] if host or rest else ["tcp", "udp"]
+    else:
+        kinds = [_kind(kind)]
+    return tuple(_address(one, port, host, rest or "") for one in kinds)
+
+
+def _kind(kind: str) -> str:
+    return _SYNONYMS.get(kind.lower(), kind.lower())
+
+
+def _address(kind: str, port: str, host: str, rest: str) -> str:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        if host == "lo":
+            return _address(kind, port, "::1" if kind.endswith("6") else "127.0.0.1", rest)
+        interface = "" if host.lower() in ("", *EVERY) else f":interface={host}"
+        return f"{kind}:{port}{interface}{rest}"
+    kind = kind.removesuffix("6")
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is None:
+        kind += "6"
+        host = str(address)
+    else:
+        host = str(getattr(address, "ipv4_mapped", None) or address)
+    interface = "" if int(address) == 0 else ":interface=" + host.replace(":", r"\:")
+    return f"{kind}:{port}{interface}{rest}"
