@@ -15,6 +15,7 @@ from pathlib import Path
 from socketd.net import descriptors
 from socketd.net.conflicts import conflicts
 from socketd.net.sockopts import try_out
+from socketd.protocols.amplification import MAX_AMPLIFY
 from socketd.protocols.registry import installed
 from socketd.settings.complaints import Complaint, SettingsError
 from socketd.settings.listeners import RUNTIME, Listener
@@ -82,6 +83,23 @@ def _control(settings: Settings) -> Iterator[Complaint]:
         message += f" write control = {RUNTIME}/control.sock"
         line = settings.lines["control"]
         yield Complaint(settings.file, line, message, DAEMON, "control", settings.control.path)
+
+
+def hints_of(settings: Settings) -> Iterator[Complaint]:
+    """
+    List what works as it is written, and may not be what was meant: a listener that
+    answers long datagrams only.
+    """
+    for service in settings.services:
+        shortest = service.declared.shortest_reply(service.options)
+        speaks_udp = any(listener.kind in ("udp", "udp6") for listener in service.listeners)
+        if speaks_udp and shortest > service.declared.reply_floor(service.options):
+            message = f"answers over UDP only datagrams of {shortest} bytes or more, because"
+            message += " the sender of a shorter one may be forged"
+            if shortest <= MAX_AMPLIFY:
+                message += f"; udp_amplify = {shortest} answers all"
+            line = service.lines["listen"]
+            yield Complaint(settings.file, line, message, service.name, "listen")
 
 
 def _try_out(service: Service) -> Iterator[tuple[str, str]]:

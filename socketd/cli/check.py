@@ -12,7 +12,7 @@ from argparse import ArgumentParser, Namespace
 
 import attrs
 
-from socketd.configuration import EXIT_CONFIG, configure, warnings_of
+from socketd.configuration import EXIT_CONFIG, configure, hints_of, warnings_of
 from socketd.settings.complaints import Complaint, SettingsError
 from socketd.settings.model import Settings
 from socketd.settings.places import find_config, runtime_directory
@@ -49,9 +49,10 @@ def run(arguments: Namespace) -> int:
             print(json.dumps({"ok": False, "complaints": complaints}))
         print(error, file=sys.stderr)
         return EXIT_CONFIG
-    found = list(warnings_of(settings, runtime))
-    for warning in found:
-        print(f"warning: {warning}", file=sys.stderr)
+    found = {"warning": [*warnings_of(settings, runtime)], "hint": [*hints_of(settings)]}
+    for kind, remarks in found.items():
+        for remark in remarks:
+            print(f"{kind}: {remark}", file=sys.stderr)
     print(_as_json(settings, found) if arguments.json else _as_text(settings))
     return 0
 
@@ -66,7 +67,7 @@ def _as_text(settings: Settings) -> str:
     return f"{table}{settings.file}: configuration OK"
 
 
-def _as_json(settings: Settings, found: list[Complaint]) -> str:
+def _as_json(settings: Settings, found: dict[str, list[Complaint]]) -> str:
     services = [
         {
             "name": service.name,
@@ -76,4 +77,5 @@ def _as_json(settings: Settings, found: list[Complaint]) -> str:
         for service in settings.services
     ]
     facts = {"ok": True, "file": settings.file, "services": services}
-    return json.dumps(facts | {"warnings": [attrs.asdict(warning) for warning in found]})
+    remarks = {f"{kind}s": [attrs.asdict(one) for one in ones] for kind, ones in found.items()}
+    return json.dumps(facts | remarks)
