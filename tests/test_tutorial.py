@@ -10,7 +10,6 @@ import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
 
 from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
@@ -119,8 +118,6 @@ class PageCase(SystemCase):
     A test that follows a page: it writes its files, starts its servers at free ports,
     types its commands, and compares what they print once more is typed.
     """
-
-    timeout: ClassVar[float] = 110
 
     def follow(self, page: Path, **environ: str) -> None:
         """

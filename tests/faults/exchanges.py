@@ -13,7 +13,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from threading import Event, Semaphore
-from typing import ClassVar
 
 from tests.faults import figures
 from tests.faults.network import (
@@ -197,8 +196,6 @@ class ExchangeCase(CountingCase, TlsCase):
     """
     A daemon in one namespace, its clients in another one, and a bad network in between.
     """
-
-    timeout: ClassVar[float] = 60
 
     def setUp(self) -> None:
         """

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from random import Random
 
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from tests.faults import network
 from tests.faults.network import (
@@ -200,7 +200,7 @@ class LineTests(SynchronousTestCase):
         self.assertEqual(list(line.arrivals(2.0)), [(UDP, packet(3))])
 
 
-class NetworkTests(TestCase):
+class NetworkTests(SynchronousTestCase):
     """
     Tests with two real namespaces.
     """

@@ -23,8 +23,6 @@ class KillTests(FaultCase):
     kill -9 at a hundred moments.
     """
 
-    timeout: ClassVar[float] = 120
-
     @in_thread
     def test_kill(self) -> None:
         """

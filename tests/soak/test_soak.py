@@ -7,14 +7,14 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from tests.soak.__main__ import SECONDS, parse
 from tests.soak.running import Plan, Soak
 from tests.system.running import in_thread
 
 
-class SoakTests(TestCase):
+class SoakTests(SynchronousTestCase):
     """
     Tests for L{tests.soak.running.Soak}.
     """

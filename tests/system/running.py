@@ -1,8 +1,8 @@
 """
 Starts the real daemon, collects what it writes, and checks how it ends.
 
-What these tests do blocks: each runs in a thread, and everything that it waits for
-has a deadline.  No test sleeps; it reads until what it waits for is there.
+What these tests do blocks, and everything that they wait for has a deadline.  No test
+sleeps; it reads until what it waits for is there.
 """
 
 from __future__ import annotations
@@ -18,16 +18,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import wraps
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Condition, Thread
-from typing import Any, ClassVar
+from typing import Any
 
 from attrs import frozen
-from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThread
-from twisted.trial.unittest import SkipTest, TestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 #: Longer than anything here takes on a busy machine (seconds).
 DEADLINE = 15.0
@@ -49,16 +46,11 @@ _HIDDEN = ("SOCKETD_CONFIG", "RUNTIME_DIRECTORY", "LISTEN_FDS", "LISTEN_PID", "L
 _PIDFD_GETFD = 438
 
 
-def in_thread(test: Callable[[Any], None]) -> Callable[[Any], Deferred[None]]:
+def in_thread(test: Callable[[Any], None]) -> Callable[[Any], None]:
     """
-    Run a test that blocks in a thread, so that trial can still time it out.
+    Do nothing: the tests that have this are from a time when they ran in threads.
     """
-
-    @wraps(test)
-    def run(self: Any) -> Deferred[None]:
-        return deferToThread(test, self)
-
-    return run
+    return test
 
 
 class Output:
@@ -277,14 +269,12 @@ class Ended:
     errors: str
 
 
-class SystemCase(TestCase):
+class SystemCase(SynchronousTestCase):
     """
     A test of the real daemon, with a directory of its own.
 
     @ivar directory: for its files and sockets; a short path, as UNIX sockets need it.
     """
-
-    timeout: ClassVar[float] = 60
 
     def setUp(self) -> None:
         """

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from socketd.configuration import EXIT_CONFIG
 from socketd.net.descriptors import RESERVED
@@ -199,8 +199,6 @@ class SweepTests(FloodCase):
     """
     Datagrams of every kind, from every port.
     """
-
-    timeout: ClassVar[float] = 60 + SWEPT / 5000
 
     def setUp(self) -> None:
         """
