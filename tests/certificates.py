@@ -57,6 +57,13 @@ Key = (
 #: The version of a certificate, as it is written.
 V3 = bytes.fromhex("a003020102")
 
+#: The algorithm of a signature, as it is written (RFC 5758, 3.2).
+ECDSA_WITH_SHA256 = bytes.fromhex("300a06082a8648ce3d040302")
+
+#: The kind of a public key, as it is written: RSA, and RSA for PSS (RFC 4055, 1.2).
+RSA = bytes.fromhex("2a864886f70d0101010500")
+RSA_PSS = bytes.fromhex("2a864886f70d01010a3000")
+
 #: A file that only its owner can read.
 PRIVATE_MODE = 0o600
 
@@ -193,12 +200,32 @@ def pem_of(der: bytes) -> bytes:
     return "\n".join([CERTIFICATE_BEGIN, *lines, CERTIFICATE_END, ""]).encode()
 
 
-def of_unknown_version(made: Made) -> bytes:
+def of_unknown_version(made: Made, issuer: str = "authority") -> bytes:
     """
-    Write a certificate as one of a version that there is not (RFC 5280, 4.1.2.1).
+    Write a certificate as one of a version that there is not (RFC 5280, 4.1.2.1), signed
+    by an authority all the same.
     """
-    der = made.certificate.public_bytes(Encoding.DER)
-    return pem_of(der.replace(V3, V3[:-1] + b"B", 1))
+    return signed_again(made, V3, V3[:-1] + b"B", issuer)
+
+
+def signed_again(made: Made, old: bytes, new: bytes, issuer: str = "authority") -> bytes:
+    """
+    Write a certificate with some bytes replaced by as many others, and signed.
+    """
+    body = made.certificate.tbs_certificate_bytes.replace(old, new, 1)
+    key = authority(issuer).key
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    signature = b"\0" + key.sign(body, ec.ECDSA(SHA256()))
+    return pem_of(_element(0x30, body + ECDSA_WITH_SHA256 + _element(3, signature)))
+
+
+def _element(tag: int, content: bytes) -> bytes:
+    """
+    Write an element of DER (X.690, 8.1).
+    """
+    size = len(content)
+    length = bytes([size]) if size < 128 else b"\x82" + size.to_bytes(2)
+    return bytes([tag]) + length + content
 
 
 def client_context(

@@ -48,7 +48,7 @@ ALLOWED["tap"] = ALLOWED["control"] | {
 ALLOWED["manual"] = ALLOWED["tap"] | {"cli", "reference", "tap"}
 
 #: Single modules that may be imported although their part may not.
-EXCEPTIONS = {("cli", "socketd.net.sockopts")}
+EXCEPTIONS = {("cli", "socketd.net.sockopts"), ("cli", "socketd.net.certificates")}
 
 #: The only modules that may take the reactor of the process.
 REACTOR_USERS = {"socketd.tap", "socketd.cli.client"}

@@ -25,6 +25,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from socketd.cli.errors import CommandError
 from socketd.cli.host_names import is_ip_address
 from socketd.cli.pem import load_certificates, load_key
+from socketd.net.certificates import STRANGE, is_authority
 
 AUTHORITY_DAYS = 3650
 """
@@ -108,7 +109,7 @@ def load_authority(certificate_path: str, key_path: str, now: datetime) -> Issue
     """
     certificate = load_certificates(certificate_path)[0]
     key = load_key(key_path, certificate)
-    if not _is_authority(certificate):
+    if not is_authority(certificate) or not _has_name(certificate):
         raise CommandError(f"{certificate_path}: the certificate is not that of an authority")
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
         raise CommandError(f"{key_path}: a key of that kind is not used here; EC or RSA are")
@@ -203,13 +204,14 @@ def _authority_identifier(
     return x509.AuthorityKeyIdentifier.from_issuer_public_key(public_key)
 
 
-def _is_authority(certificate: x509.Certificate) -> bool:
+def _has_name(certificate: x509.Certificate) -> bool:
+    """
+    Say whether a certificate has a name that what it issues can have as its issuer.
+    """
     try:
-        extensions = certificate.extensions
-        constraints = extensions.get_extension_for_class(x509.BasicConstraints).value
-    except (x509.ExtensionNotFound, ValueError):
+        return bool(list(certificate.subject))
+    except STRANGE:
         return False
-    return constraints.ca
 
 
 def _usage(

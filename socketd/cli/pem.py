@@ -7,10 +7,10 @@ from __future__ import annotations
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from socketd.cli.errors import CommandError
+from socketd.net.certificates import STRANGE, public_key_of
 
 MAX_FILE = 4 * 1024 * 1024
 """
@@ -28,7 +28,7 @@ def load_certificates(path: str) -> list[x509.Certificate]:
     """
     try:
         return x509.load_pem_x509_certificates(_read(path))
-    except ValueError as error:
+    except STRANGE as error:
         raise CommandError(f"{path}: there is no good PEM certificate in it") from error
 
 
@@ -46,9 +46,12 @@ def load_key(path: str, certificate: x509.Certificate) -> Any:
         key = load_pem_private_key(data, password=None)
     except TypeError as error:
         raise CommandError(f"{path}: the key is encrypted; one without is needed") from error
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except STRANGE as error:
         raise CommandError(f"{path}: there is no good PEM key in it") from error
-    if key.public_key() != certificate.public_key():
+    public = public_key_of(certificate)
+    if public is None:
+        raise CommandError(f"{path}: the certificate has a public key of a kind that is not used")
+    if key.public_key() != public:
         raise CommandError(f"{path}: the key is not that of the certificate")
     return key
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,7 +36,9 @@ from socketd.cli.errors import CommandError
 from socketd.cli.host_names import is_ip_address
 from socketd.cli.output import note
 from socketd.cli.pem import load_certificates, load_key
+from socketd.cli.reasons import explain
 from socketd.cli.tls_options import TlsOptions
+from socketd.net.certificates import STRANGE
 
 INSECURE = "--insecure: the server is NOT VERIFIED, anybody may be answering"
 
@@ -82,29 +85,53 @@ def secure(options: TlsOptions) -> Security:
     @return: what makes connections secure.
     @raise CommandError: when a file is not good.
     """
-    own: dict[str, Any] = {}
-    if options.certificate:
-        first, *chain = load_certificates(options.certificate)
-        key = load_key(options.key, first)
-        own["privateKey"] = crypto.PKey.from_cryptography_key(key)
-        own["certificate"] = crypto.X509.from_cryptography(first)
-        own["extraCertChain"] = [crypto.X509.from_cryptography(one) for one in chain]
+    own = _own(options) if options.certificate else {}
     trust = _trust(options) if options.is_verified else None
     if not options.is_verified:
         note(INSECURE)
     contexts = CertificateOptions(
         trustRoot=trust, acceptableProtocols=list(options.protocols) or None, **own
     )
+    with _refusing(options.certificate):
+        contexts.getContext()
     return Security(contexts, options)
+
+
+def _own(options: TlsOptions) -> dict[str, Any]:
+    """
+    Read what the client proves itself with.
+    """
+    first, *chain = load_certificates(options.certificate)
+    key = load_key(options.key, first)
+    with _refusing(options.certificate):
+        return {
+            "privateKey": crypto.PKey.from_cryptography_key(key),
+            "certificate": crypto.X509.from_cryptography(first),
+            "extraCertChain": [crypto.X509.from_cryptography(one) for one in chain],
+        }
 
 
 def _trust(options: TlsOptions) -> Any:
     if not options.authorities:
         return platformTrust()
     trusted = load_certificates(options.authorities)
-    return trustRootFromCertificates(
-        [Certificate(crypto.X509.from_cryptography(one)) for one in trusted]
-    )
+    with _refusing(options.authorities):
+        return trustRootFromCertificates(
+            [Certificate(crypto.X509.from_cryptography(one)) for one in trusted]
+        )
+
+
+@contextmanager
+def _refusing(path: str) -> Iterator[None]:
+    """
+    Say of what file it is that OpenSSL does not take it.
+    """
+    try:
+        yield
+    except (crypto.Error, SSL.Error) as error:
+        raise CommandError(f"{path}: {explain(error)}") from error
+    except TypeError as error:
+        raise CommandError(f"{path}: a key of that kind is not for TLS") from error
 
 
 @implementer(IOpenSSLClientConnectionCreator)
@@ -227,9 +254,16 @@ def describe(connection: SSL.Connection, now: float) -> Iterator[str]:
     yield f"TLS: {version}, {cipher}, ALPN {one_line(protocol) or 'none'}"
     certificate = connection.get_peer_certificate()
     if certificate is not None:
+        yield f"TLS: the certificate {_about(certificate, now)}"
+
+
+def _about(certificate: crypto.X509, now: float) -> str:
+    try:
         found = certificate.to_cryptography()
-        names = ", ".join(peer_names(found)) or "nobody"
-        yield f"TLS: the certificate is for {names}; {days_left(found, now)}"
+    except STRANGE:
+        return "cannot be read"
+    names = ", ".join(peer_names(found)) or "nobody"
+    return f"is for {names}; {days_left(found, now)}"
 
 
 def peer_names(certificate: x509.Certificate) -> list[str]:
@@ -244,7 +278,7 @@ def peer_names(certificate: x509.Certificate) -> list[str]:
         names = [str(getattr(name, "value", name)) for name in extension.value]
     except x509.ExtensionNotFound:
         return []
-    except ValueError:
+    except STRANGE:
         return ["names that cannot be read"]
     shown = [one_line(name[:SHOWN_CHARACTERS]) for name in names[:SHOWN_NAMES]]
     if len(names) > SHOWN_NAMES:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import stat
+import warnings
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address
@@ -29,6 +30,9 @@ MAX_FILE_SIZE = 256 * 1024
 #: RSA keys of fewer bits are broken, and refused by OpenSSL and by peers.
 MIN_RSA_BITS = 2048
 
+# RFC 5280 has it so, and old tools made others: OpenSSL takes them, and so do peers.
+warnings.filterwarnings("ignore", "Parsed a serial number which wasn't positive")
+
 #: What a server can prove itself with.
 Key = (
     rsa.RSAPrivateKey
@@ -36,6 +40,8 @@ Key = (
     | ed25519.Ed25519PrivateKey
     | ed448.Ed448PrivateKey
 )
+
+_GOOD_KEYS = f"use EC P-256, Ed25519, or RSA of {MIN_RSA_BITS} bits or more"
 
 _BEGIN, _END = b"-----BEGIN ", b"-----END "
 _CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
@@ -163,7 +169,12 @@ def load_identity(
     chain = _read_certificates(certificate, options[0])
     _check_order(chain, certificate, options[0])
     private = _read_key(key, options[1])
-    if private.public_key() != _public_key(chain[0], options[0]):
+    public = public_key_of(chain[0])
+    if public is None:
+        raise CertificateError(
+            options[0], f"{certificate} has a public key of a kind that is not used; {_GOOD_KEYS}"
+        )
+    if private.public_key() != public:
         raise CertificateError(
             options[1], f"{key} is not the key of {certificate}; give the two that belong together"
         )
@@ -185,7 +196,7 @@ def load_authorities(path: str, option: str) -> tuple[x509.Certificate, ...]:
     """
     found = _read_certificates(path, option)
     for number, certificate in enumerate(found, 1):
-        if not _may_vouch(certificate):
+        if not is_authority(certificate):
             raise CertificateError(
                 option, f"certificate {number} of {path} is not that of an authority (CA)"
             )
@@ -284,8 +295,7 @@ def _read_key(path: str, option: str) -> Key:
     if not isinstance(key, Key) or (isinstance(key, rsa.RSAPrivateKey) and _is_weak(key)):
         raise CertificateError(
             option,
-            f"{path} has a key that peers refuse; use EC P-256, Ed25519, or RSA of {MIN_RSA_BITS}"
-            " bits or more",
+            f"{path} has a key that peers refuse; {_GOOD_KEYS}",
         )
     return key
 
@@ -294,13 +304,27 @@ def _is_weak(key: rsa.RSAPrivateKey) -> bool:
     return key.key_size < MIN_RSA_BITS
 
 
-def _public_key(certificate: x509.Certificate, option: str) -> object:
+def public_key_of(certificate: x509.Certificate) -> object:
+    """
+    Give the public key of a certificate; C{None} if it is of a kind that cannot be used.
+    """
     try:
-        return certificate.public_key()
+        # Read as an RSA key, which OpenSSL then does not find the certificate for.
+        is_pss = certificate.public_key_algorithm_oid == x509.PublicKeyAlgorithmOID.RSASSA_PSS
+        return None if is_pss else certificate.public_key()
     except STRANGE:
-        raise CertificateError(
-            option, "the certificate has a public key of a kind that is not known"
-        ) from None
+        return None
+
+
+def is_authority(certificate: x509.Certificate) -> bool:
+    """
+    Say whether a certificate is an authority's (RFC 5280, 4.2.1.9).
+    """
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+    except (x509.ExtensionNotFound, *STRANGE):
+        return False
+    return found.value.ca
 
 
 def _check_order(chain: Iterable[x509.Certificate], path: str, option: str) -> None:
@@ -356,14 +380,3 @@ def _verify_signature(certificate: x509.Certificate, key: Any) -> None:
     elif isinstance(key, ec.EllipticCurvePublicKey):
         arguments += [certificate.signature_algorithm_parameters]
     key.verify(*arguments)
-
-
-def _may_vouch(certificate: x509.Certificate) -> bool:
-    """
-    Say whether a certificate is an authority's (RFC 5280, 4.2.1.9).
-    """
-    try:
-        found = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
-    except (x509.ExtensionNotFound, *STRANGE):
-        return False
-    return found.value.ca

@@ -27,7 +27,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from socketd.events import escaped
-from socketd.net.certificates import names_of
+from socketd.net.certificates import STRANGE, names_of
 from socketd.net.tls import ServerContext, UnknownServerName, pending, reason_of
 from socketd.settings.tls import PeerName
 
@@ -401,7 +401,11 @@ def _client_names(tls: Any) -> frozenset[PeerName]:
     """
     List the names in the certificate of the client, if it has one.
     """
-    certificate = tls.getHandle().get_peer_certificate(as_cryptography=True)
+    try:
+        certificate = tls.getHandle().get_peer_certificate(as_cryptography=True)
+    except STRANGE:
+        # OpenSSL takes what the reader of names does not, such as an unknown version.
+        return frozenset()
     return frozenset() if certificate is None else names_of(certificate)
 
 

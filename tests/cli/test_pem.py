@@ -15,6 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.cli.errors import CommandError
 from socketd.cli.pem import MAX_FILE, load_certificates, load_key
+from tests.certificates import RSA, RSA_PSS, issued, issued_for, of_unknown_version, rsa_key
+from tests.certificates import signed_again
 from tests.cli.tls_support import authority, joined, server, write_pems
 
 
@@ -56,7 +58,8 @@ class PemTests(SynchronousTestCase):
         A file without a good certificate is refused by its name.
         """
         broken = server().certificate_pem.replace(b"\nM", b"\nA", 1)
-        for data in (b"", b"text", server().key_pem, broken):
+        strange = of_unknown_version(issued("a.example"))
+        for data in (b"", b"text", server().key_pem, broken, strange):
             path = self.write(data)
             error = self.assertRaises(CommandError, load_certificates, path)
             self.assertEqual(str(error), f"{path}: there is no good PEM certificate in it")
@@ -79,6 +82,16 @@ class PemTests(SynchronousTestCase):
                 CommandError, load_key, self.write(data), server().certificate
             )
             self.assertIn(part, str(error))
+
+    def test_key_of_other_kind(self) -> None:
+        """
+        A certificate whose key is of a kind that cannot be used is refused.
+        """
+        made = issued_for(rsa_key(), "a.example")
+        path = self.write(signed_again(made, RSA, RSA_PSS) + made.key_pem())
+        (certificate,) = load_certificates(path)
+        error = self.assertRaises(CommandError, load_key, path, certificate)
+        self.assertIn("a public key of a kind that is not used", str(error))
 
     def test_unreadable(self) -> None:
         """

@@ -4,6 +4,7 @@ Tests for L{socketd.cli.tls}, against servers in this process.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import ssl
@@ -16,7 +17,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import CertificateOptions
@@ -34,6 +35,7 @@ from socketd.cli.reasons import explain
 from socketd.cli.stream import StreamLink
 from socketd.cli.tls import SHOWN_NAMES, Security, days_left, peer_names
 from socketd.cli.tls_options import TlsOptions
+from tests import certificates
 from tests.cli.support import CommandTestCase, MemoryTalker, environment
 from tests.cli.tls_support import (
     NAMES,
@@ -320,6 +322,15 @@ class SecurityTests(SynchronousTestCase):
             error = self.assertRaises(CommandError, secure, options)
             self.assertEqual(str(error), f"{path}: there is no good PEM certificate in it")
 
+    def test_refused_by_openssl(self) -> None:
+        """
+        So is one that OpenSSL does not take.
+        """
+        made = certificates.issued_for(certificates.rsa_key(1024), "a.example")
+        path = write_pems(Path(self.mktemp()), file=made.pem() + made.key_pem())["file"]
+        error = self.assertRaises(CommandError, secure, TlsOptions("a", "", path, path))
+        self.assertEqual(str(error), f"{path}: TLS: ee key too small")
+
     def test_none(self) -> None:
         """
         Without wish for TLS there is none.
@@ -358,6 +369,26 @@ class DescribeTests(SynchronousTestCase):
         certificate = _with_names(bad)
         self.assertEqual(peer_names(certificate), ["x:\\x1b[2J\\n", "a" * 100])
         self.assertEqual(peer_names(nameless_server(None).certificate), [])
+
+    def test_strange(self) -> None:
+        """
+        What nobody here can read is told as that; OpenSSL has taken it.
+        """
+        context, theirs = (SSL.Context(SSL.TLS_METHOD) for _ in range(2))
+        made = certificates.issued("a.example")
+        pem = certificates.of_unknown_version(made)
+        context.use_certificate(crypto.load_certificate(crypto.FILETYPE_PEM, pem))
+        context.use_privatekey(made.key)
+        server, client = SSL.Connection(context), SSL.Connection(theirs)
+        server.set_accept_state()
+        client.set_connect_state()
+        for one, other in ((client, server), (server, client)) * 3:
+            with contextlib.suppress(SSL.WantReadError):
+                one.do_handshake()
+            with contextlib.suppress(SSL.WantReadError):
+                other.bio_write(one.bio_read(2**16))
+        *_, line = tls.describe(client, 0.0)
+        self.assertEqual(line, "TLS: the certificate cannot be read")
 
     def test_days(self) -> None:
         """

@@ -6,18 +6,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from attrs import frozen
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from tests.fuzz.secure_streams import SecureMachine
-from tests.fuzz.shapes import shape
+from tests.fuzz.shapes import CORPUS, shape
 from tests.fuzz.streams import StreamMachine
 from tests.fuzz.targets import TARGETS, Target
-
-CORPUS = Path(__file__).parent / "corpus"
 
 #: The state machines by name, and how many steps each takes.
 MACHINES: dict[str, tuple[type[RuleBasedStateMachine], int]] = {

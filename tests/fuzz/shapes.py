@@ -4,8 +4,10 @@ Bytes that look like what a target expects, more or less: most of a grammar, the
 
 from __future__ import annotations
 
+import binascii
 import socket
 import struct
+from pathlib import Path
 
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
@@ -13,9 +15,11 @@ from hypothesis.strategies import SearchStrategy
 from socketd.control.commands import COMMANDS
 from socketd.net.control_messages import IP_PKTINFO, IPV6_PKTINFO, SO_TIMESTAMPNS
 from socketd.protocols.registry import installed
-from tests.fuzz.targets import options
+from tests.fuzz.targets import blocks, options
 
 Bytes = SearchStrategy[bytes]
+
+CORPUS = Path(__file__).parent / "corpus"
 
 #: Longer texts find nothing that these do not.
 MOST_LINES = 12
@@ -224,6 +228,45 @@ quotes = st.lists(
     max_size=MOST_LINES,
 ).map(lambda lines: "\n".join(lines).encode())
 
+# Certificates
+
+
+def _pem(label: bytes, der: bytes) -> bytes:
+    text = binascii.b2a_base64(der, newline=False)
+    lines = [text[at : at + 64] for at in range(0, len(text), 64)]
+    return b"\n".join([b"-----BEGIN %s-----" % label, *lines, b"-----END %s-----" % label, b""])
+
+
+def _damaged(block: tuple[bytes, bytes], damages: list[tuple[int, bytes, int]]) -> bytes:
+    """
+    Write a block with some of its bytes replaced by others, fewer or more.
+    """
+    label, der = block
+    for place, data, length in damages:
+        at = place % len(der)
+        der = der[:at] + data + der[at + length :]
+    return _pem(label, der)
+
+
+#: The corpus has the certificates and keys: made here, they would be others each time.
+_pems = [path.read_bytes() for path in sorted((CORPUS / "certificates").iterdir())]
+_blocks_of_pem = sorted({block for data in _pems for block in blocks(data)})
+_damages = st.lists(
+    st.tuples(
+        st.integers(0, 2000),
+        st.binary(min_size=1, max_size=1) | st.binary(max_size=3),
+        st.sampled_from([1, 1, 1, 0, 2]),
+    ),
+    max_size=3,
+)
+certificates = st.lists(
+    st.builds(_damaged, st.sampled_from(_blocks_of_pem), _damages), min_size=1, max_size=3
+).map(b"".join)
+certificates |= st.builds(
+    lambda data, damages: b"".join(_damaged(block, damages) for block in blocks(data)),
+    st.sampled_from(_pems), _damages,
+)
+
 #: What each target is given, besides anything at all.
 SHAPES: dict[str, Bytes] = {
     "ini": _sound | configurations,
@@ -251,6 +294,7 @@ SHAPES: dict[str, Bytes] = {
         st.sampled_from([b"\n", b"a\n", b"a", b"\r\n", b"ab" * 9, b"x" * 4096 + b"\n"]),
     ),
     "quotes": quotes,
+    "certificates": certificates,
     "console": console,
 }
 

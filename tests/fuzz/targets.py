@@ -5,7 +5,9 @@ broken.
 
 from __future__ import annotations
 
+import binascii
 import os
+import re
 import socket
 import struct
 from collections.abc import Callable, Iterable, Iterator
@@ -17,15 +19,22 @@ from typing import Any
 from unittest import mock
 
 from attrs import frozen
+from OpenSSL import crypto
 from twisted.logger import LogLevel
 
 from socketd.admission import Networks, packed
+from socketd.cli.authority import issue_client, load_authority, utc
+from socketd.cli.errors import CommandError as ClientError
+from socketd.cli.pem import load_certificates
+from socketd.cli.tls import _about, secure
+from socketd.cli.tls_options import TlsOptions as ClientOptions
 from socketd.clock import ClockState
 from socketd.control.commands import execute
 from socketd.control.replies import CommandError, error_json, error_text, reply_json, reply_text
 from socketd.daemon import Daemon
 from socketd.events import SHOWN_BYTES, escaped
 from socketd.net.addresses import describe, host_of, to_address
+from socketd.net.certificates import names_of
 from socketd.net.connection import StreamConnection
 from socketd.net.control_messages import (
     answer_from,
@@ -39,6 +48,7 @@ from socketd.net.listen import _resolve
 from socketd.net.outgoing import LOST
 from socketd.net.proxied import _FAMILIES
 from socketd.net.proxy_header import MAX_V2, HeaderError, HeaderParser
+from socketd.net.tls import ServerContext
 from socketd.protocols.framing import Chunks, Lines, MessageTooLong
 from socketd.protocols.ntp import LENGTH, NtpOptions, answer
 from socketd.protocols.qotd import MAX_QUOTE, parse_quotes
@@ -51,8 +61,9 @@ from socketd.settings.model import DaemonOptions, DoorOptions, ServiceOptions, S
 from socketd.settings.model import SocketOptions
 from socketd.settings.networks import is_public, parse_networks
 from socketd.settings.options import Option, declared
-from socketd.settings.tls import TlsOptions
+from socketd.settings.tls import NamedCertificate, TlsOptions
 from socketd.settings.values import parse_duration, parse_rate, parse_size
+from tests.certificates import NOW, PRIVATE_MODE
 from tests.control.fakes import FakeConnection, connect, make_daemon
 from tests.fuzz.connections import World, make_pair
 from tests.protocols.fakes import make_stream
@@ -82,6 +93,7 @@ SERVED: tuple[tuple[str, dict[str, Any]], ...] = (
     ("daytime", {}),
 )
 
+_BLOCK = re.compile(rb"-----BEGIN ([A-Z ]+)-----\s+([A-Za-z0-9+/=\s]+)-----END")
 _NTP = struct.Struct("!qqbBd")
 _KINDS: tuple[Callable[[str], float], ...] = (parse_duration, parse_rate, parse_size)
 
@@ -111,6 +123,7 @@ def file_of(content: bytes) -> str:
     @return: its path; the next call has another content there.
     """
     memory = _memory()
+    os.fchmod(memory, PRIVATE_MODE)
     os.ftruncate(memory, 0)
     os.pwrite(memory, content, 0)
     return f"/proc/self/fd/{memory}"
@@ -496,6 +509,51 @@ def console_daemon() -> Daemon:
     return daemon
 
 
+def check_certificates(data: bytes) -> None:
+    """
+    Any file is the certificates and the key of a server, of its authorities and of a
+    client, or refused with a line for each option; whatever OpenSSL takes of it can be
+    told to people.
+    """
+    path = file_of(data)
+    named = NamedCertificate("a.example", path, path)
+    options = TlsOptions(tls_certificate=path, tls_client_ca=path, tls_names=(named,))
+    context = ServerContext(options, lambda: NOW)
+    for _, line in [*context.load(), *context.invalid()]:
+        assert line and line.isprintable(), ascii(line)
+    check_client(path)
+    for _, der in blocks(data):
+        with suppress(crypto.Error):
+            found = crypto.load_certificate(crypto.FILETYPE_ASN1, der)
+            assert _about(found, NOW).isprintable()
+
+
+def check_client(path: str) -> None:
+    """
+    See that what a command reads of a file is of use, or refused with a line.
+    """
+    options = ClientOptions("a.example", authorities=path, certificate=path, key=path)
+    reads: tuple[Callable[[], Any], ...] = (
+        lambda: secure(options),
+        lambda: [names_of(one) for one in load_certificates(path)],
+        lambda: issue_client(load_authority(path, path, utc(NOW)), utc(NOW), 1),
+    )
+    for read in reads:
+        try:
+            read()
+        except ClientError as problem:
+            assert str(problem).isprintable(), ascii(str(problem))
+
+
+def blocks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """
+    List what stands in a file of PEM: each label, and the bytes.
+    """
+    for label, text in _BLOCK.findall(data):
+        with suppress(binascii.Error):
+            yield label, binascii.a2b_base64(text)
+
+
 def check_console(data: bytes) -> None:
     """
     Any line is carried out, or refused with one line; both can be shown.
@@ -542,6 +600,7 @@ TARGETS = {
         Target("framing", check_framing),
         Target("answers", check_answers),
         Target("quotes", check_quotes),
+        Target("certificates", check_certificates),
         Target("console", check_console),
     )
 }

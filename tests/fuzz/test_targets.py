@@ -10,8 +10,8 @@ from unittest import mock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fuzz import targets
-from tests.fuzz.running import CORPUS, Profile, replay, seeds, shares, spend, try_target
-from tests.fuzz.shapes import SHAPES
+from tests.fuzz.running import Profile, replay, seeds, shares, spend, try_target
+from tests.fuzz.shapes import CORPUS, SHAPES
 from tests.fuzz.targets import TARGETS, Target
 
 SHORT = Profile(examples=40)
@@ -129,6 +129,12 @@ class TargetTests(SynchronousTestCase):
         """
         self.check("quotes")
 
+    def test_certificates(self) -> None:
+        """
+        Any file is certificates and a key, or refused with a line for each option.
+        """
+        self.check("certificates")
+
     def test_console(self) -> None:
         """
         Any line of an operator has a reply, or a refusal of one line.
@@ -160,6 +166,7 @@ class BrokenTests(SynchronousTestCase):
         self.assert_found("quotes", "parse_quotes", lambda path: (b"x" * 513,))
         self.assert_found("networks", "parse_networks", fail)
         self.assert_found("numbers", "_KINDS", (lambda text: -1.0,))
+        self.assert_found("certificates", "names_of", fail)
         self.assert_found("reload", "differences", lambda old, new: ("\x1b",))
         self.assert_found("framing", "Chunks", lambda most: mock.Mock(feed=lambda data: [b"x"]))
 

@@ -5,6 +5,8 @@ Tests for L{socketd.net.certificates}.
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import dsa, ed448, ed25519, rsa
@@ -26,6 +28,8 @@ from tests.certificates import (
     END,
     FUTURE,
     PASSWORD,
+    RSA,
+    RSA_PSS,
     Key,
     Made,
     authority,
@@ -37,6 +41,7 @@ from tests.certificates import (
     name_of,
     of_unknown_version,
     rsa_key,
+    signed_again,
     write_private,
 )
 
@@ -143,6 +148,67 @@ class GoodTests(FileCase):
         self.assertEqual(repr(found), f"<Identity {found.fingerprint}>")
 
 
+class RelativesTests(FileCase):
+    """
+    Tests for what is seldom, and taken all the same.
+    """
+
+    def test_spellings(self) -> None:
+        """
+        A file may begin with a byte order mark, have the lines of other systems, text
+        around the blocks, and parameters of a curve.
+        """
+        mark, text = b"\xef\xbb\xbf", b"Certificate:\n    Data:\n"
+        parameters = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n"
+        parameters += b"-----END EC PARAMETERS-----\n"
+        for front in (b"", mark, text, parameters):
+            for end in (b"\n", b"\r\n"):
+                for name, pem in (("cert", self.made.pem()), ("key", self.made.key_pem())):
+                    self.write(f"{name}.pem", (front + pem).replace(b"\n", end))
+                self.assertEqual(self.load().certificate, self.made.certificate)
+
+    def test_keys(self) -> None:
+        """
+        Keys of the usual kinds are taken.
+        """
+        keys: tuple[Key, ...] = (rsa_key(), ed25519.Ed25519PrivateKey.generate())
+        for key in (*keys, ed448.Ed448PrivateKey.generate()):
+            made = issued_for(key, "www.example.org")
+            self.write("cert.pem", made.pem())
+            self.write("key.pem", made.key_pem())
+            self.assertEqual(self.load().certificate, made.certificate)
+
+    def test_names(self) -> None:
+        """
+        A certificate without names has none; one with the same name twice, or with a name
+        that is longer than any host's, is served.
+        """
+        long = ".".join(["a" * 63] * 64)
+        many = (long, *(f"{number}.example" for number in range(99)))
+        for names in ((), ("a.example", "A.example"), many):
+            made = issued(*names)
+            self.write("cert.pem", made.pem())
+            self.write("key.pem", made.key_pem())
+            self.assertEqual(self.load().names, {name.lower() for name in names})
+
+    def test_serial_number(self) -> None:
+        """
+        A serial number that is not positive, as old tools made them, is nothing to speak of.
+        """
+        number = self.made.certificate.serial_number
+        size = number.bit_length() // 8 + 1
+        positive = number.to_bytes(size)
+        negative = bytes([positive[0] | 0x80]) + positive[1:]
+        self.write("cert.pem", signed_again(self.made, positive, negative))
+        self.assertLess(self.load().certificate.serial_number, 0)
+        self.flushWarnings()
+        program = "import sys; from socketd.net.certificates import load_identity; "
+        program += "load_identity(*sys.argv[1:])"
+        command = [sys.executable, "-c", program, self.certificate, self.key]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        self.assertEqual(done.stderr, "")
+
+
 class BadTests(FileCase):
     """
     Tests for files that cannot be used.
@@ -243,6 +309,16 @@ class BadTests(FileCase):
         for key in (rsa.generate_private_key(65537, 1024), dsa.generate_private_key(1024)):
             self.write("key.pem", key_pem_of(key))
             self.assertIn("a key that peers refuse", self.refusal("tls_key"))
+
+    def test_pss(self) -> None:
+        """
+        A key that is for RSA-PSS only is refused, with those that are good.
+        """
+        made = issued_for(rsa_key(), "www.example.org")
+        self.write("cert.pem", signed_again(made, RSA, RSA_PSS))
+        self.write("key.pem", made.key_pem())
+        message = self.refusal("tls_certificate")
+        self.assertIn("public key of a kind that is not used; use EC P-256", message)
 
     def test_strange(self) -> None:
         """

@@ -9,7 +9,7 @@ import socket
 from random import Random
 from typing import Any
 
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import (
     IConsumer,
     IHandshakeListener,
@@ -39,7 +39,15 @@ from socketd.net.timed import CLOSE_GRACE
 from socketd.net.tls import ServerContext
 from socketd.protocols.chargen import BLOCK, Chargen
 from socketd.settings.tls import PeerName, TlsOptions
-from tests.certificates import NOW, Made, authority, client_context, issued, write_private
+from tests.certificates import (
+    NOW,
+    Made,
+    authority,
+    client_context,
+    issued,
+    of_unknown_version,
+    write_private,
+)
 from tests.net.fakes import HalfCloseable, HandReactor, OneFactory, Recorder, make_site
 from tests.net.tls_client import TURNS, TlsClient
 
@@ -490,6 +498,23 @@ class ClientNameTests(GateCase):
             self.assertEqual(self.failed.pop(), NotSecured(CLIENT_NAME, ", ".join(names)))
             self.assertEqual(self.failed, [])
             self.assert_ended()
+
+    def test_strange(self) -> None:
+        """
+        A client whose certificate no parser of ours reads has no name; OpenSSL takes it,
+        and so it is served where names do not count.
+        """
+        made = issued("alice.example.org", issuer="clients")
+        strange = of_unknown_version(made, "clients")
+        context = client_context(made)
+        context.use_certificate(crypto.load_certificate(crypto.FILETYPE_PEM, strange))
+        ca = write_private(self.mktemp(), authority("clients").pem())
+        alice = PeerName("dns", "alice.example.org")
+        self.dial(self.serve(Greeter, allowed=[alice], tls_client_ca=ca), context)
+        self.assertEqual(self.failed, [NotSecured(CLIENT_NAME, "")])
+        self.assert_ended()
+        client = self.dial(self.serve(Greeter, tls_client_ca=ca), context)
+        self.assertEqual(client.received, b"welcome")
 
     def test_any(self) -> None:
         """
