@@ -136,7 +136,7 @@ def is_xinetd(lines: Sequence[str]) -> bool:
         # Nobody but Debian's inetd says something in comments.
         return not any(line.startswith(inetd.SWITCHED_OFF) for line in lines)
     is_braced = any(found in (["{"], ["}"]) for found in words)
-    return is_braced or all(found[0] in KEYWORDS for found in words)
+    return is_braced or all(found[0].lower() in KEYWORDS for found in words)
 
 
 def result(findings: Findings) -> str:

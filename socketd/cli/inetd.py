@@ -89,9 +89,16 @@ def read(lines: list[str], file: str, findings: Findings) -> None:
     rows = list(_rows(lines, file, findings))
     # Where tcp and tcp6 have a line each, tcp cannot be both.
     split = {(row.fields[0], row.fields[2][:3]) for row in rows if "6" in row.fields[2][3:6]}
+    by_4 = {(row.fields[0], row.fields[2][:3]) for row in rows if _has_4(row.fields[2])}
     for row in rows:
         is_split = (row.fields[0], row.fields[2]) in split
-        _Reading(findings, row, is_split).sort_in()
+        is_alone = (row.fields[0], row.fields[2][:3]) not in by_4
+        _Reading(findings, row, is_split, is_alone).sort_in()
+
+
+def _has_4(protocol: str) -> bool:
+    match = _PROTOCOL.fullmatch(protocol)
+    return match is not None and "4" in FAMILIES[match[2]]
 
 
 def _rows(lines: list[str], file: str, findings: Findings) -> Iterator[Row]:
@@ -146,11 +153,13 @@ class _Reading:
     One entry on its way.
 
     @ivar is_split: whether IPv6 has a line of its own.
+    @ivar is_alone: whether IPv4 has none.
     """
 
     findings: Findings
     row: Row
     is_split: bool
+    is_alone: bool
     problems: list[Remark] = field(factory=list)
     remarks: list[Remark] = field(factory=list)
 
@@ -215,6 +224,8 @@ class _Reading:
             families = ("4",)
         elif not suffix:
             self.findings.hint("plain", self.row.place)
+        elif suffix == "6" and self.is_alone:
+            self.findings.hint("mapped", self.row.place)
         port = port_of(self.row.fields[0], protocol)
         found: list[Address] = []
         for host in self.row.hosts:

@@ -82,6 +82,10 @@ HINTS = {
         "tcp and udp without a 4 or a 6 were read as Debian and OpenBSD have it: IPv4 and IPv6.",
         "For inetd of FreeBSD or GNU they are IPv4 only: take tcp6 and udp6 out then.",
     ),
+    "mapped": (
+        "tcp6 and udp6 were read as Debian, OpenBSD and FreeBSD have it: IPv6 only. For inetd of",
+        "GNU they are IPv4 too, unless it is tcp6only: add tcp and udp then.",
+    ),
     "daytime": (
         "daytime tells UTC in the form of ctime(3); super-servers tell local time, xinetd in a",
         "form of its own. See format in docs/options.md.",

@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 from socketd.cli.source_files import MAX_DEPTH, SourceFiles, UnreadableError
 from socketd.cli.superserver import Findings, Place, Remark, shown
 from socketd.cli.xinetd_addresses import Sources, changed
-from socketd.cli.xinetd_attributes import LOUD, why
+from socketd.cli.xinetd_attributes import KNOWN, KNOWN_IN_DEFAULTS, LOUD, why
 from socketd.cli.xinetd_syntax import DEFAULTS, INCLUDE, INCLUDEDIR, Attribute, Entry, entries
 
 ACCESS = ("only_from", "no_access")
@@ -64,6 +64,13 @@ class Draft:
         """
         return shown(self.attributes["id"].values) if self.attributes.get("id") else self.name
 
+    @property
+    def id(self) -> str:
+        """
+        The label as it is compared.
+        """
+        return self.label.lower()
+
 
 @define
 class Reader:
@@ -73,7 +80,7 @@ class Reader:
     @ivar drafts: the services, in the order in which xinetd reads them.
     @ivar defaults: the attributes of C{defaults} that may stand once, by name.
     @ivar access: its lists of addresses.
-    @ivar switches: its lists of services: each name, and where it stands.
+    @ivar switches: its lists of services: each name in lower case, and where it stands.
     @ivar has_defaults: whether there are any.
     @ivar is_unusable: whether an error in it may hide who is to be kept out. xinetd ends then.
     """
@@ -157,7 +164,8 @@ class Reader:
                 self._take_access(name, attribute)
             elif name in SWITCHES:
                 named = self.switches.setdefault(name, {})
-                named.update(dict.fromkeys(attribute.values, attribute.place))
+                ids = map(str.lower, attribute.values)
+                named.update(dict.fromkeys(ids, attribute.place))
             elif name in INHERITED and attribute.operator == "=" and name not in self.defaults:
                 self.defaults[name] = attribute
             else:
@@ -165,11 +173,14 @@ class Reader:
 
     def _tell(self, name: str, attribute: Attribute) -> None:
         text = why(name)
+        if name in KNOWN and name not in KNOWN_IN_DEFAULTS:
+            text = "belongs to a service; xinetd passes over it here"
         if name in INHERITED:
             is_first = name not in self.defaults
             text = "takes = only" if is_first else "stands twice; xinetd takes the first"
         text = f"defaults has {attribute}: {text}"
-        self.findings.remarks.append(Remark(attribute.place, text, name in LOUD))
+        is_loud = name in LOUD or name not in KNOWN_IN_DEFAULTS
+        self.findings.remarks.append(Remark(attribute.place, text, is_loud))
 
     def _take_access(self, name: str, attribute: Attribute) -> None:
         try:

@@ -4,6 +4,8 @@ The attributes of xinetd.conf(5) that have no counterpart, and why.
 
 from __future__ import annotations
 
+from socketd.settings.complaints import likeliest
+
 PROGRAM = "is for a program that is started; the daemon answers by itself"
 WITHOUT = {
     "wait": "the daemon serves all peers at once",
@@ -47,8 +49,33 @@ Those that keep somebody out.
 """
 
 
+KNOWN_IN_DEFAULTS = frozenset(
+    (
+        "banner", "banner_fail", "banner_success", "bind", "cps", "disabled", "enabled",
+        "groups", "instances", "interface", "log_on_failure", "log_on_success", "log_type",
+        "max_load", "mdns", "no_access", "only_from", "passenv", "per_source", "umask", "v6only",
+    )
+)  # fmt: skip
+"""
+What may stand in C{defaults}.
+"""
+
+KNOWN = (
+    KNOWN_IN_DEFAULTS - {"enabled", "disabled"}
+    | WITHOUT.keys()
+    | {"disable", "flags", "id", "port", "protocol", "socket_type", "type"}
+)
+"""
+What may stand in a service.
+"""
+
+
 def why(name: str) -> str:
     """
     Say why an attribute has no counterpart.
     """
-    return WITHOUT.get(name, "is no attribute of xinetd.conf(5)")
+    if name in WITHOUT:
+        return WITHOUT[name]
+    near = likeliest(name, sorted(KNOWN))
+    hint = f"; did you mean {near}?" if near else ""
+    return f"is no attribute of xinetd.conf(5), which xinetd passes over{hint}"

@@ -30,7 +30,7 @@ from socketd.cli.superserver import (
 )
 from socketd.cli.xinetd import ACCESS, INHERITED, Draft, Reader
 from socketd.cli.xinetd_addresses import ANY, LOCALHOST, Network, written
-from socketd.cli.xinetd_attributes import LOUD, PROGRAM, why
+from socketd.cli.xinetd_attributes import KNOWN, LOUD, PROGRAM, why
 from socketd.cli.xinetd_syntax import Attribute
 
 UNLIMITED = "UNLIMITED"
@@ -60,11 +60,11 @@ FLAGS = {
     "NOLIBWRAP": "the daemon does not ask hosts.allow and hosts.deny",
     "LABELED": PROGRAM,
     "SENSOR": "the daemon has no sensors",
-    "IPv4": "",
-    "IPv6": "",
+    "IPV4": "",
+    "IPV6": "",
 }
 """
-The flags of xinetd.conf(5), and why those that are not taken over are not.
+The flags of xinetd.conf(5) in upper case, and why those that are not taken over are not.
 """
 
 STREAM_FLAGS = {"NODELAY": "tcp_nodelay", "KEEPALIVE": "so_keepalive"}
@@ -76,10 +76,10 @@ def find(reader: Reader) -> None:
     """
     for draft in reader.drafts:
         _Reading(reader, draft).sort_in()
-    labels = {draft.label for draft in reader.drafts}
+    ids = {draft.id for draft in reader.drafts}
     for switch, named in reader.switches.items():
         for name, place in named.items():
-            if name not in labels:
+            if name not in ids:
                 text = f"{switch} has {shown([name])}, and there is no such service"
                 reader.findings.remark(place, text)
 
@@ -125,6 +125,12 @@ class _Reading:
         attribute = self._attribute(name)
         return attribute.values if attribute else ()
 
+    def _words(self, name: str) -> tuple[str, ...]:
+        """
+        Give the values of an attribute in upper case, for words that are compared without it.
+        """
+        return tuple(map(str.upper, self._values(name)))
+
     def _attribute(self, name: str) -> Attribute | None:
         own = self.draft.attributes.get(name)
         return own or (self.reader.defaults.get(name) if name in INHERITED else None)
@@ -145,11 +151,11 @@ class _Reading:
         Say why the service is switched off; nothing where it is not.
         """
         switches = self.reader.switches
-        if self._values("disable") == ("yes",):
+        if self._words("disable") == ("YES",):
             return f"disable = yes in line {self.draft.attributes['disable'].place.line}"
-        if self.draft.label in switches.get("disabled", {}):
-            return f"{switches['disabled'][self.draft.label]} has it in disabled"
-        if "enabled" in switches and self.draft.label not in switches["enabled"]:
+        if self.draft.id in switches.get("disabled", {}):
+            return f"{switches['disabled'][self.draft.id]} has it in disabled"
+        if "enabled" in switches and self.draft.id not in switches["enabled"]:
             return "the defaults have others in enabled"
         return ""
 
@@ -157,7 +163,7 @@ class _Reading:
         """
         Say why the daemon cannot have the service; nothing where it can.
         """
-        types, flags = self._values("type"), self._values("flags")
+        types, flags = self._words("type"), self._words("flags")
         if self.draft.is_broken:
             return "has errors"
         if self.reader.is_unusable:
@@ -166,9 +172,12 @@ class _Reading:
             return "is a sensor; the daemon has none"
         if "INTERNAL" not in types:
             return self._program(types)
-        if self.draft.name not in PORTS:
+        if self.draft.name.lower() not in PORTS:
             return "is built into xinetd, and not into the daemon"
-        if {"IPv4", "IPv6"} <= set(flags):
+        if self.draft.name not in PORTS and "UNLISTED" not in types:
+            # Only the list of ports has case.
+            return "is in no list of ports by this spelling; xinetd does not start it"
+        if {"IPV4", "IPV6"} <= set(flags):
             return "is both IPv4 and IPv6, for which xinetd switches it off"
         if "wait" not in self.draft.attributes:
             return "has no wait, without which xinetd does not start it"
@@ -202,16 +211,16 @@ class _Reading:
             return None
         draft = self.draft
         return Service(
-            draft.name, draft.label, kind, draft.place, addresses, options, streams,
+            draft.name.lower(), draft.label, kind, draft.place, addresses, options, streams,
             tuple(self.remarks),
         )  # fmt: skip
 
     def _check_switch(self) -> None:
-        if self._attribute("disable") and self._values("disable") != ("no",):
+        if self._attribute("disable") and self._words("disable") != ("NO",):
             self._wrong("disable", "yes or no would be right")
 
     def _kind(self) -> str | None:
-        kind, protocol = self._one("socket_type"), self._one("protocol")
+        kind, protocol = self._one("socket_type").lower(), self._one("protocol").lower()
         known = {STREAM: ("", "tcp"), DATAGRAM: ("", "udp")}
         kind = kind or {"tcp": STREAM, "udp": DATAGRAM}.get(protocol, "")
         if kind not in known:
@@ -253,7 +262,7 @@ class _Reading:
             if attribute is None:
                 continue
             value = self._one(name)
-            if value == UNLIMITED:
+            if value.upper() == UNLIMITED:
                 self._remark(attribute, "has no counterpart; see the limits above")
             elif value:
                 options |= self._cap(name, option, value, attribute)
@@ -294,7 +303,7 @@ class _Reading:
     def _flags(self, kind: str) -> dict[str, str]:
         options: dict[str, str] = {}
         attribute = self._attribute("flags")
-        for flag in dict.fromkeys(self._values("flags")):
+        for flag in dict.fromkeys(self._words("flags")):
             if flag not in FLAGS:
                 self._wrong("flags", f"{shown([flag])} is none; xinetd switches the service off")
             elif kind == STREAM and flag in STREAM_FLAGS:
@@ -308,13 +317,13 @@ class _Reading:
         port, text = self._port(protocol), self._one("bind")
         if port is None or (self._attribute("bind") and not text):
             return ()
-        flags = self._values("flags")
+        flags = self._words("flags")
         try:
             interface = parse_interface(text) if text else ""
             families = self._families(interface)
             # One that stands for all addresses says no more than the family.
             is_all = not isinstance(interface, str) and not int(interface)
-            explicit = "IPv4" in flags or "IPv6" in flags
+            explicit = "IPV4" in flags or "IPV6" in flags
             return bound(protocol, port, "" if is_all else str(interface), families, explicit)
         except ValueError as error:
             self._wrong("bind", str(error))
@@ -325,25 +334,26 @@ class _Reading:
         Say what the service is served over: with neither flag xinetd tries an IPv6 socket, and
         that serves IPv4 too, where v6only does not say otherwise.
         """
-        v6only, flags = self._one("v6only"), self._values("flags")
+        v6only, flags = self._one("v6only").lower(), self._words("flags")
         if v6only not in ("", "yes", "no"):
             self._wrong("v6only", "yes or no would be right")
         is_literal = not isinstance(interface, str)
         if isinstance(interface, IPv4Address):
-            if "IPv6" in flags:
+            if "IPV6" in flags:
                 raise ValueError(f"{interface} does not go with the flag IPv6")
             return ("4",)
-        if "IPv4" in flags:
+        if "IPV4" in flags:
             if is_literal:
                 raise ValueError(f"{interface} does not go with the flag IPv4")
             return ("4",)
-        if v6only == "yes" or (interface and not is_literal and "IPv6" in flags):
+        if v6only == "yes" or (interface and not is_literal and "IPV6" in flags):
             return ("6",)
         return ("4", "6")
 
     def _port(self, protocol: str) -> int | None:
-        listed = port_of(self.draft.name, protocol)
-        is_unlisted = "UNLISTED" in self._values("type")
+        name = self.draft.name.lower()
+        listed = port_of(name, protocol)
+        is_unlisted = "UNLISTED" in self._words("type")
         attribute = self._attribute("port")
         if attribute is None:
             if is_unlisted:
@@ -354,7 +364,7 @@ class _Reading:
         if not 1 <= port <= MAX_PORT:
             self._wrong("port", f"{shown([text])} is no port; 1 to {MAX_PORT} would be right")
             return None
-        if port not in (listed, PORTS[self.draft.name]) and not is_unlisted:
+        if port not in (listed, PORTS[name]) and not is_unlisted:
             self._wrong("port", f"xinetd takes {listed} only, unless the type has UNLISTED")
         return port
 
@@ -366,5 +376,5 @@ class _Reading:
             self._remark(attribute, text or why(attribute.name))
 
     def _remark(self, attribute: Attribute, text: str) -> None:
-        is_loud = attribute.name in LOUD
+        is_loud = attribute.name in LOUD or attribute.name not in KNOWN
         self.remarks.append(Remark(attribute.place, f"{attribute}: {text}", is_loud))

@@ -1,7 +1,8 @@
 """
 The syntax of xinetd.conf(5): lines to entries.
 
-Nothing continues on the next line, and a comment has a line of its own; both as xinetd reads it.
+Nothing continues on the next line, and a comment has a line of its own; keywords and names of
+attributes are compared without case. All of it as xinetd reads it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class Attribute:
     """
     One C{attribute = value value ...}.
 
+    @ivar name: in lower case.
     @ivar operator: C{=}, C{+=} or C{-=}.
     """
 
@@ -39,7 +41,7 @@ class Attribute:
 
     def __str__(self) -> str:
         """
-        Write it as the file has it.
+        Write it as the file has it, but for the case of its name.
         """
         return shown([self.name, self.operator, *self.values])
 
@@ -72,10 +74,11 @@ def entries(lines: list[str], file: str, findings: Findings) -> Iterator[Entry]:
     numbered = ((Place(file, number), line.strip(_BLANK)) for number, line in enumerate(lines, 1))
     rest = ((place, line) for place, line in numbered if line and not line.startswith("#"))
     for place, line in rest:
-        keyword, *names = _WORD.findall(line)
+        first, *names = _WORD.findall(line)
+        keyword = first.lower()
         if keyword not in KEYWORDS:
             end = _skip(rest)
-            text = f"{shown([keyword])} is none of {', '.join(KEYWORDS)}; xinetd skips {end}"
+            text = f"{shown([first])} is none of {', '.join(KEYWORDS)}; xinetd skips {end}"
             findings.problem(place, text)
         elif keyword != DEFAULTS and not names:
             findings.problem(place, f"{keyword} has no name; xinetd skips {_skip(rest)}")
@@ -118,7 +121,7 @@ def _attribute(place: Place, line: str) -> Attribute:
     name, space, operator, values = match.groups()
     if not space:
         raise ValueError(f"{shown([name])} needs a space before its operator")
-    return Attribute(name, operator, tuple(_WORD.findall(values)), place)
+    return Attribute(name.lower(), operator, tuple(_WORD.findall(values)), place)
 
 
 def _skip(rest: Iterator[Line]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.cli.inetd import read
+from socketd.cli.sections import join, write
 from socketd.cli.superserver import Findings, Service
 
 
@@ -67,6 +68,27 @@ class InetdTests(SynchronousTestCase):
         lines = [entry(protocol=protocol) for protocol in ("tcp6", "tcp", "udp")]
         expected = ["tcp6:7:optional=yes", "tcp:7", "udp:7", "udp6:7:optional=yes"]
         self.assertEqual(self.addresses(*lines), expected)
+
+    def test_families_differ(self) -> None:
+        """
+        Where inetds differ in what a protocol is served over, that is said: for tcp, and for
+        tcp6 if IPv4 has no line.
+        """
+        for protocols, hints in (
+            (["tcp"], {"plain"}),
+            (["tcp4"], set()),
+            (["tcp6"], {"mapped"}),
+            (["udp6", "tcp4"], {"mapped"}),
+            (["udp6", "udp4"], set()),
+            (["tcp6only"], set()),
+            (["tcp46"], set()),
+            (["tcp6", "tcp"], set()),
+        ):
+            findings = found(*[entry(protocol=protocol) for protocol in protocols])
+            self.assertEqual(set(findings.hints), hints, protocols)
+        text = write(findings := found(entry(protocol="tcp6")), join(findings.services), {})
+        self.assertIn("For inetd of\n;     GNU they are IPv4 too", text)
+        self.assertIn(";     (f:1)\n", text)
 
     def test_hosts(self) -> None:
         """

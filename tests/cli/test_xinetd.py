@@ -329,6 +329,23 @@ class DefaultsTests(XinetdTestCase):
         self.assertEqual(findings.services[0].stream_options, {"max_connections": "1"})
         self.assertIn("xinetd takes the first", str(findings.problems[0]))
 
+    def test_unknown(self) -> None:
+        """
+        What does not count in defaults is told aloud: it was to keep somebody out.
+        """
+        lines = ["disable = yes", "only_form = 192.0.2.1", "deny_time = 3"]
+        findings = self.read(defaults(*lines) + service())
+        self.assertEqual([remark.is_loud for remark in findings.remarks], [True] * 3)
+        said = [str(remark).partition(": ")[2] for remark in findings.remarks]
+        elsewhere = "belongs to a service; xinetd passes over it here"
+        unknown = "is no attribute of xinetd.conf(5), which xinetd passes over"
+        expected = [
+            f"defaults has disable = yes: {elsewhere}",
+            f"defaults has only_form = 192.0.2.1: {unknown}; did you mean only_from?",
+            f"defaults has deny_time = 3: {elsewhere}",
+        ]
+        self.assertEqual(said, expected)
+
     def test_switches(self) -> None:
         """
         disabled and enabled go by the id; disable is stronger than enabled; a name that there is
@@ -344,6 +361,76 @@ class DefaultsTests(XinetdTestCase):
             findings = self.read(defaults(*lines) + text)
             self.assertEqual({str(remark).split()[1] for remark in findings.off}, off)
         self.assertIn("enabled has x, and there is no such service", str(findings.remarks[0]))
+
+
+class CaseTests(XinetdTestCase):
+    """
+    Tests for what xinetd compares without case: keywords, names of attributes, words, ids.
+    """
+
+    def test_restricted(self) -> None:
+        """
+        A restricted service stays restricted.
+        """
+        text = service("echo", "Only_From = 192.0.2.0/24", "NO_ACCESS = 192.0.2.7")
+        expected = {"allow": "192.0.2.0/24", "deny": "192.0.2.7"}
+        self.assertEqual(self.one(text).options, expected)
+        text = defaults("ONLY_FROM = 192.0.2.0/24") + service("echo", "Only_From += 192.0.2.7")
+        self.assertEqual(self.one(text).options, {"allow": "192.0.2.0/24 192.0.2.7"})
+        text = defaults("No_Access = 192.0.2.7").replace("defaults", "DEFAULTS") + service()
+        self.assertEqual(self.one(text).options, {"deny": "192.0.2.7"})
+
+    def test_switched_off(self) -> None:
+        """
+        A service that is switched off stays so.
+        """
+        for text in (
+            service(disable="YES"),
+            service("echo", "Disable = yes"),
+            service("echo", "DISABLE = Yes"),
+            defaults("Disabled = ECHO") + service(),
+            defaults("disabled = my-echo") + service("echo", "ID = My-Echo"),
+            defaults("ENABLED = time") + service(),
+        ):
+            findings = self.read(text)
+            self.assertEqual((findings.services, len(findings.off)), ([], 1), text)
+            self.assertEqual(findings.problems, [])
+        found = self.one(defaults("Enabled = Echo") + service("echo", "Disable = No"))
+        self.assertEqual(found.name, "echo")
+
+    def test_whole(self) -> None:
+        """
+        A whole file in another case is the same file.
+        """
+        text = defaults("Instances = unlimited", "Cps = 5 10", "Per_Source = Unlimited")
+        text += service(
+            "echo", "Flags = nodelay ipv4", "V6Only = NO", "Bind = 192.0.2.1", port="7",
+        ).replace("stream", "STREAM").replace("INTERNAL", "Internal")  # fmt: skip
+        text += service("Time", type="Unlisted internal", port="3700", protocol="TCP")
+        upper = [line.partition(" ") for line in text.splitlines()]
+        changed = "\n".join(f"{word.swapcase()} {rest}" for word, _, rest in upper)
+        for one in (text, changed):
+            echo, time = self.read(one).services
+            self.assertEqual(list(map(str, echo.addresses)), ["tcp:7:interface=192.0.2.1"])
+            limits = {"accept_rate": "5/s", "accept_burst": "5", "tcp_nodelay": "yes"}
+            self.assertEqual(echo.stream_options, limits)
+            self.assertEqual((time.name, time.addresses[0].port), ("time", 3700))
+
+    def test_name_has_case(self) -> None:
+        """
+        The list of ports has case: xinetd does not start what it does not find there.
+        """
+        findings = self.read(service("ECHO"))
+        self.assertEqual(findings.services, [])
+        self.assertIn("ECHO is in no list of ports by this spelling", str(findings.left[0]))
+
+    def test_keywords(self) -> None:
+        """
+        Files are included, and known for xinetd's, by keywords of any case.
+        """
+        (self.directory / "more").write_text(service().replace("service", "SERVICE"))
+        for word in ("Include", "INCLUDE"):
+            self.assertEqual(self.one(f"{word} more\n").name, "echo")
 
 
 class ServiceTests(XinetdTestCase):
@@ -518,7 +605,7 @@ class ServiceTests(XinetdTestCase):
         told = {remark.place.line: remark for remark in found.remarks}
         self.assertEqual(sorted(told), [5, *range(6, 6 + len(lines))])
         loud = [remark.place.line for remark in found.remarks if remark.is_loud]
-        self.assertEqual(sorted(loud), [8, 11, 12])
+        self.assertEqual(sorted(loud), [8, 11, 12, 13])
         self.assertIn("spleen = 1: is no attribute of xinetd.conf(5)", str(told[13]))
         self.assertIn("user = nobody: stands twice; xinetd takes the first", str(told[15]))
         self.assertIn("user takes = only; xinetd passes over this line", str(told[16]))
