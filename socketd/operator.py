@@ -59,6 +59,13 @@ class OperatorQueue:
         return bool(self._attached)
 
     @property
+    def operators(self) -> int:
+        """
+        How many operators are attached.
+        """
+        return len(self._attached)
+
+    @property
     def waiting(self) -> tuple[Question, ...]:
         """
         The connections that wait, oldest first.

@@ -17,6 +17,7 @@ from twisted.logger import ILogObserver
 from twisted.python import usage
 
 from socketd.configuration import EXIT_CONFIG, configure, configure_again
+from socketd.cli.terminal import Keys
 from socketd.control.console import ConsoleService
 from socketd.control.socket import ControlService, make_directory
 from socketd.daemon import CannotStart, Daemon
@@ -171,7 +172,9 @@ def _make_directories(settings: Settings, runtime: str) -> None:
 
 
 def _add_console(root: Root, options: Options, reactor: Any, daemon: Daemon) -> None:
-    console = ConsoleService(reactor, daemon, sys.stdout)
+    terminals = all(one is not None and one.isatty() for one in (sys.stdin, sys.stdout))
+    keys = Keys(sys.stdin.fileno()) if terminals else None
+    console = ConsoleService(reactor, daemon, sys.stdout, keys)
     console.setServiceParent(root)
     twistd: Any = options.parent or {}
     if not (twistd.get("logfile") or twistd.get("syslog")):

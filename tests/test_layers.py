@@ -50,6 +50,15 @@ ALLOWED["manual"] = ALLOWED["tap"] | {"cli", "reference", "tap"}
 #: Single modules that may be imported although their part may not.
 EXCEPTIONS = {("cli", "socketd.net.sockopts"), ("cli", "socketd.net.certificates")}
 
+# The console of the daemon's own terminal and that of a client are typed at alike.
+EXCEPTIONS |= {
+    (part, f"socketd.cli.{name}")
+    for part, name in (
+        ("control", "addressee"), ("control", "prompt_line"), ("control", "terminal"),
+        ("tap", "terminal"),
+    )
+}  # fmt: skip
+
 #: The only modules that may take the reactor of the process.
 REACTOR_USERS = {"socketd.tap", "socketd.cli.client"}
 

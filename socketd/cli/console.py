@@ -8,10 +8,8 @@ import argparse
 import os
 import signal
 import sys
-import termios
-import tty
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from socketd.cli.address import Address
@@ -23,7 +21,8 @@ from socketd.cli.link import Valve
 from socketd.cli.operating import Operating
 from socketd.cli.stdio import StandardInput, StandardOutput
 from socketd.cli.stream import StreamLink
-from socketd.cli.views import FullScreen, IView, LineView
+from socketd.cli.terminal import Keys, takes_escape_codes, terminal_size
+from socketd.cli.views import FullScreen, IView, LineView, TerminalLines
 
 NAME = "console"
 HELP = "attend a running daemon: see what happens, give the word to who waits, type commands"
@@ -50,20 +49,47 @@ def run(arguments: argparse.Namespace) -> int:
     """
     path = find_socket(arguments.control, os.environ, os.geteuid())
     address = Address(path, "unix", path=path)
-    is_full = not arguments.lines and os.isatty(0) and os.isatty(1)
+    keys = Keys() if os.isatty(0) and os.isatty(1) else None
+    is_full = keys is not None and not arguments.lines and takes_escape_codes(os.environ)
 
     async def client(reactor: Any) -> None:
         output = StandardOutput(reactor)
-        view: IView = LineView(lambda text: output.write(_encoded(text)))
-        if is_full:
-            view = screen = FullScreen(
-                lambda text: output.write(_encoded(text)), lambda: os.get_terminal_size(1)
-            )
-            signal.signal(signal.SIGWINCH, lambda *_: reactor.callFromThread(screen.resize))
+        view = make_view(lambda text: output.write(_encoded(text)), keys is not None, is_full)
+        if keys is not None and not isinstance(view, LineView):
+            redraw = partial(reactor.callFromThread, view.resize)
+            keys.continued = redraw
+            if is_full:
+                signal.signal(signal.SIGWINCH, lambda *_: redraw())
         await operate(reactor, address, view, StandardInput(reactor), output, arguments.timeout)
 
-    with _keys(0) if is_full else _nothing():
+    if keys is None:
         return run_client(address, client)
+    keys.take()
+    try:
+        return run_client(address, client)
+    finally:
+        keys.give_back()
+        if is_full:
+            # Whatever ended it: the scrolling region is the whole screen again.
+            os.write(1, b"\x1b7\x1b[r\x1b8")
+
+
+def make_view(
+    write: Callable[[str], object], at_terminal: bool, is_full: bool
+) -> LineView | TerminalLines | FullScreen:
+    """
+    Choose what the operator sees.
+
+    @param write: what takes text.
+    @param at_terminal: whether keys are typed there.
+    @param is_full: whether the whole screen may be used.
+    @return: the view.
+    """
+    if is_full:
+        return FullScreen(write, terminal_size)
+    if at_terminal:
+        return TerminalLines(write, lambda: terminal_size().columns)
+    return LineView(write)
 
 
 async def operate(
@@ -80,7 +106,7 @@ async def operate(
     @param timeout: how many seconds connecting may take.
     @raise Exception: what L{socketd.cli.reasons.explain} can put in words.
     """
-    operating = Operating(view)
+    operating = Operating(view, reactor)
     link = StreamLink(operating)
     await connect_stream(reactor, address, link, timeout)
     # A terminal that takes nothing holds up the daemon's socket, which counts what is lost then.
@@ -134,23 +160,3 @@ class Keyboard:
 
 def _encoded(text: str) -> bytes:
     return text.encode(getattr(sys.stdout, "encoding", None) or "utf-8", "backslashreplace")
-
-
-@contextmanager
-def _keys(descriptor: int) -> Iterator[None]:
-    """
-    Have a terminal hand over each key, and show none by itself; Ctrl-C stays a signal.
-    """
-    before = termios.tcgetattr(descriptor)
-    tty.setcbreak(descriptor)
-    try:
-        yield
-    finally:
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
-        # Whatever ended it: the scrolling region is the whole screen again.
-        os.write(1, b"\x1b7\x1b[r\x1b8")
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield

@@ -8,7 +8,7 @@ import codecs
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 MAX_TEXT = 4000
 """
@@ -37,6 +37,20 @@ def columns(text: str) -> int:
     return len(text) + wide - sum(unicodedata.combining(character) > 0 for character in text)
 
 
+def fitting(text: str, width: int) -> str:
+    """
+    Cut a text to so many columns.
+
+    @param text: printable characters.
+    @param width: the columns.
+    @return: its beginning.
+    """
+    text = text[: max(0, width)]
+    while columns(text) > width:
+        text = text[:-1]
+    return text
+
+
 class Editor:
     """
     The line, with a cursor, a history and completion.
@@ -63,20 +77,33 @@ class Editor:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._lines: list[str] = []
 
-    def feed(self, data: bytes) -> list[str]:
+    def feed(self, data: bytes) -> Iterator[str]:
         """
         Take what was typed.
 
         @param data: what the terminal sent.
-        @return: the lines that were entered.
+        @return: each line that is entered, before the key behind it is taken.
         """
         typed = self._rest + self._decoder.decode(data)
         partial = _PARTIAL.search(typed)
         self._rest = partial[0] if partial else ""
         for key in _KEYS.findall(typed[: len(typed) - len(self._rest)]):
             self._press(key)
-        lines, self._lines = self._lines, []
-        return lines
+            while self._lines:
+                yield self._lines.pop()
+
+    def window(self, width: int) -> tuple[str, int]:
+        """
+        Cut out of the line what fits, with the cursor in it.
+
+        @param width: the columns that there are.
+        @return: the part, and how many columns of it stand before the cursor.
+        """
+        before = self.text[: self.cursor]
+        while columns(before) > width:
+            before = before[max(1, columns(before) - width) :]
+        behind = self.text[self.cursor :]
+        return before + fitting(behind, width - columns(before)), columns(before)
 
     def _press(self, key: str) -> None:
         action = _ACTIONS.get(key)

@@ -10,8 +10,10 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
+from socketd.cli.addressee import Addressee, gone, prompt_for, taken_for_word, waits
 from socketd.cli.control_socket import MAX_ANSWER, Answer, read_answer
 from socketd.cli.display import one_line
 from socketd.cli.errors import CommandError
@@ -38,21 +40,24 @@ class Operating:
     """
     Attends: shows what happens and who waits, and sends what the operator types.
 
-    While a connection waits, a line is the word for the one that waits the longest; one that
+    While a connection waits, a line is the word for the one that the prompt names; one that
     begins with a slash is always a command, as at the console in the daemon's own terminal.
 
     @ivar done: fires in the end, with what failed or C{None}.
     """
 
-    def __init__(self, view: IView) -> None:
+    def __init__(self, view: IView, clock: IReactorTime) -> None:
         """
         Begin with no daemon.
 
         @param view: what the operator sees, and types at.
+        @param clock: what keeps the time.
         """
         self.done: Deferred[BaseException | None] = Deferred()
         self._view = view
-        view.typed, view.ended = self.typed, self.ended
+        view.typed, view.edited, view.ended = self.typed, self._show_state, self.ended
+        self._addressee: Addressee[Any] = Addressee(clock, self._show_state)
+        self._told = False
         self._link: ILink | None = None
         self._rest = b""
         self._expected: deque[Expecting] = deque()
@@ -87,12 +92,19 @@ class Operating:
         @param line: without its end.
         """
         line = line.removesuffix("\r")
+        one, is_gone = self._addressee.enter()
         if line.startswith("/"):
             self._ask(line[1:], self._show_answer)
-        elif self._waiting:
-            self._ask(f"answer {self._waiting[0]['id']} {line}", self._show_problem)
-        elif line.strip():
-            self._ask(line, self._show_answer)
+        elif one is None:
+            if line.strip():
+                self._ask(line, self._show_answer)
+        elif not is_gone:
+            self._ask(f"answer {one['id']} {line}", self._show_problem)
+            command = line.split(" ")[0]
+            if command in self._commands:
+                self._view.show(taken_for_word(command))
+        elif line:
+            self._view.show(gone(_name(one)))
 
     def ended(self) -> None:
         """
@@ -154,6 +166,7 @@ class Operating:
         """
         if self._failure is None and not reason.check(ConnectionDone):
             self._failure = reason.value
+        self._addressee.stop()
         self._view.close()
         if not self.done.called:
             self.done.callback(self._failure)
@@ -218,11 +231,34 @@ class Operating:
         self._ids = dict.fromkeys(str(row["id"]) for row in answer["rows"][:MAX_IDS])
 
     def _show_state(self) -> None:
+        was_gone = self._addressee.is_gone
+        # Until a command is answered, who waits may change by that.
+        self._addressee.update(self._waiting, self._view.is_begun or bool(self._expected))
+        self._tell(was_gone)
         status = f"{self._connections} connections, {self._count} waiting"
         if self._waiting:
             listed = (f"{one['id']} {one['service']} {one['peer']}" for one in self._waiting)
             status += f": {one_line(', '.join(listed))}"
-        self._view.set_state(bool(self._waiting), status)
+        self._view.set_state(self._prompt(), status)
+
+    def _tell(self, was_gone: bool) -> None:
+        """
+        Say what has changed while a line is begun, which stays for the one it was for.
+        """
+        addressee = self._addressee
+        if not self._view.is_begun:
+            self._told = False
+        elif addressee.is_gone and not was_gone:
+            self._view.show(gone(_name(addressee.current)))
+        elif addressee.current is None and self._waiting and not self._told:
+            self._told = True
+            self._view.show(waits(_name(self._waiting[0])))
+
+    def _prompt(self) -> str:
+        addressee = self._addressee
+        if addressee.current is None or (addressee.is_gone and not self._view.is_begun):
+            return ""
+        return prompt_for(_name(addressee.current))
 
     # The end.
 
@@ -235,6 +271,11 @@ class Operating:
             failure = CommandError("this is no answer of a socketd daemon")
         self._failure = self._failure or failure
         self._is_leaving = True
+        self._waiting = []
         self._expected.clear()
         if self._link is not None:
             self._link.close()
+
+
+def _name(one: Any) -> str:
+    return one_line(f"{one['service']} {one['id']} ({one['peer']})")

@@ -4,12 +4,13 @@ What the console of a running daemon looks like: line after line, or a full scre
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from socketd.cli.editor import Complete, Editor, columns
+from socketd.cli.editor import Complete, Editor, columns, fitting
+from socketd.cli.prompt_line import LEAST_ROOM, PromptLine
+from socketd.cli.terminal import COLUMNS
 
-ASKING = "input the word:"
 COMMANDING = "> "
 
 LEAST_ROWS = 4
@@ -31,11 +32,19 @@ class IView(Protocol):
     What is shown to the operator, and what he types.
 
     @ivar typed: called with each line.
-    @ivar ended: called when he will type no more.
+    @ivar edited: called behind all that is typed.
+    @ivar ended: called when nothing more will be typed.
     """
 
     typed: Callable[[str], object]
+    edited: Callable[[], object]
     ended: Callable[[], object]
+
+    @property
+    def is_begun(self) -> bool:
+        """
+        Whether a line is typed that is not entered yet.
+        """
 
     def begin(self, complete: Complete) -> None:
         """
@@ -51,11 +60,11 @@ class IView(Protocol):
         @param text: harmless lines, without the last line end.
         """
 
-    def set_state(self, asks: bool, status: str) -> None:
+    def set_state(self, prompt: str, status: str) -> None:
         """
         Show how things stand.
 
-        @param asks: whether the next line is a word for somebody.
+        @param prompt: asks for a word; empty where the next line is a command.
         @param status: who waits, and how many are there.
         """
 
@@ -89,10 +98,18 @@ class LineView:
         @param write: what takes text.
         """
         self.typed: Callable[[str], object] = lambda line: None
+        self.edited: Callable[[], object] = lambda: None
         self.ended: Callable[[], object] = lambda: None
         self._write = write
         self._rest = b""
-        self._asks = False
+        self._prompt = ""
+
+    @property
+    def is_begun(self) -> bool:
+        """
+        Whether the last line has no end yet.
+        """
+        return bool(self._rest)
 
     def begin(self, complete: Complete) -> None:
         """
@@ -109,16 +126,16 @@ class LineView:
         """
         self._write(text + "\n")
 
-    def set_state(self, asks: bool, status: str) -> None:
+    def set_state(self, prompt: str, status: str) -> None:
         """
         Ask for the word, once.
 
-        @param asks: whether somebody waits.
+        @param prompt: asks for it.
         @param status: not used: what happens tells it.
         """
-        if asks and not self._asks:
-            self._write(ASKING + "\n")
-        self._asks = asks
+        if prompt not in ("", self._prompt):
+            self._write(f"{prompt}\n")
+        self._prompt = prompt
 
     def take(self, data: bytes) -> None:
         """
@@ -130,6 +147,7 @@ class LineView:
         self._rest = self._rest[:MAX_LINE]
         for line in lines:
             self.typed(line.decode("utf-8", "surrogateescape"))
+        self.edited()
 
     def take_end(self) -> None:
         """
@@ -143,6 +161,93 @@ class LineView:
         """
         Do nothing: nothing was changed.
         """
+
+
+class TerminalLines:
+    """
+    One line after the other at a terminal, and one below them to type in.
+    """
+
+    def __init__(self, write: Callable[[str], object], width: Callable[[], int]) -> None:
+        """
+        Begin with nothing shown.
+
+        @param write: what takes text.
+        @param width: gives the terminal's columns.
+        """
+        self.typed: Callable[[str], object] = lambda line: None
+        self.edited: Callable[[], object] = lambda: None
+        self.ended: Callable[[], object] = lambda: None
+        self._line = PromptLine(write, width, self._find)
+        self._complete: Complete = lambda before: ()
+
+    @property
+    def is_begun(self) -> bool:
+        """
+        Whether a line is typed that is not entered yet.
+        """
+        return self._line.is_begun
+
+    def begin(self, complete: Complete) -> None:
+        """
+        Show the prompt.
+
+        @param complete: what Tab asks.
+        """
+        self._complete = complete
+        self.set_state("", "")
+
+    def show(self, text: str) -> None:
+        """
+        Write lines above the prompt.
+
+        @param text: the lines.
+        """
+        self._line.above(text)
+
+    def set_state(self, prompt: str, status: str) -> None:
+        """
+        Change the prompt.
+
+        @param prompt: asks for a word.
+        @param status: not used: what happens tells it.
+        """
+        self._line.prompt = prompt or COMMANDING
+        self._line.draw()
+
+    def take(self, data: bytes) -> None:
+        """
+        Take keys.
+
+        @param data: what the terminal sent.
+        """
+        for line in self._line.take(data):
+            self.typed(line)
+            self.edited()
+        self.edited()
+        if self._line.has_ended:
+            self.ended()
+
+    def take_end(self) -> None:
+        """
+        Take the end of the terminal.
+        """
+        self.ended()
+
+    def resize(self) -> None:
+        """
+        Write the prompt again: something else may have been written over it.
+        """
+        self._line.redraw()
+
+    def close(self) -> None:
+        """
+        Take the prompt away.
+        """
+        self._line.clear()
+
+    def _find(self, before: str) -> Sequence[str]:
+        return self._complete(before)
 
 
 class FullScreen:
@@ -161,13 +266,20 @@ class FullScreen:
         @param size: gives the terminal's C{columns} and C{lines}.
         """
         self.typed: Callable[[str], object] = lambda line: None
+        self.edited: Callable[[], object] = lambda: None
         self.ended: Callable[[], object] = lambda: None
         self._write = write
         self._size = size
         self._editor = Editor()
-        self._asks = False
-        self._status = ""
-        self._rows, self._columns = LEAST_ROWS, 80
+        self._prompt = self._status = ""
+        self._rows, self._columns = LEAST_ROWS, COLUMNS
+
+    @property
+    def is_begun(self) -> bool:
+        """
+        Whether a line is typed that is not entered yet.
+        """
+        return bool(self._editor.text)
 
     def begin(self, complete: Complete) -> None:
         """
@@ -197,15 +309,15 @@ class FullScreen:
         lines = "".join(f"\r\n{line}" for line in text.split("\n"))
         self._write(f"\x1b[{self._rows - 2};1H{lines}{self._bottom()}")
 
-    def set_state(self, asks: bool, status: str) -> None:
+    def set_state(self, prompt: str, status: str) -> None:
         """
         Change the two lines below.
 
-        @param asks: whether somebody waits.
+        @param prompt: asks for a word.
         @param status: what the upper one says.
         """
-        if (asks, status) != (self._asks, self._status):
-            self._asks, self._status = asks, status
+        if (prompt, status) != (self._prompt, self._status):
+            self._prompt, self._status = prompt, status
             self._draw()
 
     def take(self, data: bytes) -> None:
@@ -216,6 +328,7 @@ class FullScreen:
         """
         for line in self._editor.feed(data):
             self.typed(line)
+        self.edited()
         self._draw()
         if self._editor.has_ended:
             self.ended()
@@ -240,31 +353,12 @@ class FullScreen:
         """
         Write the two lines, and leave the cursor where is typed.
         """
-        status = _fitting(self._status, self._columns)
+        status = fitting(self._status, self._columns)
         status += " " * (self._columns - columns(status))
-        prompt = ASKING if self._asks else COMMANDING
-        text, cursor = self._window(self._columns - columns(prompt) - 1)
+        prompt = fitting(self._prompt or COMMANDING, self._columns - LEAST_ROOM)
+        text, cursor = self._editor.window(self._columns - columns(prompt) - 1)
         return (
             f"\x1b[{self._rows - 1};1H{_REVERSE}{status}{_PLAIN}"
             f"\x1b[{self._rows};1H{_CLEAR_LINE}{prompt}{text}"
             f"\x1b[{self._rows};{columns(prompt) + cursor + 1}H"
         )
-
-    def _window(self, width: int) -> tuple[str, int]:
-        """
-        Cut out of the line what fits, with the cursor in it.
-
-        @return: the part, and how many columns of it stand before the cursor.
-        """
-        before = self._editor.text[: self._editor.cursor]
-        while columns(before) > width:
-            before = before[max(1, columns(before) - width) :]
-        behind = self._editor.text[self._editor.cursor :]
-        return before + _fitting(behind, width - columns(before)), columns(before)
-
-
-def _fitting(text: str, width: int) -> str:
-    text = text[: max(0, width)]
-    while columns(text) > width:
-        text = text[:-1]
-    return text

@@ -1,14 +1,17 @@
 """
 The terminal as a console: what happens is shown, and what is typed is done.
 
-While a connection waits for the operator's word, C{input the word:} is shown and
-the next line is that word.  A line that begins with a slash is always a command;
-without a waiting connection the slash can be left out.
+While a connection waits for the operator's word, C{input the word:} is shown, and the
+line that is begun then is the word for that connection and for no other.  A line that
+begins with a slash is always a command; where no word is asked for the slash can be
+left out.
 """
 
 from __future__ import annotations
 
-from typing import Any, TextIO
+import atexit
+from collections.abc import Callable
+from typing import Any, Protocol, TextIO
 
 from twisted.application.service import Service
 from twisted.internet import stdio
@@ -20,13 +23,15 @@ from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socketd.control.commands import answer, execute, report
+from socketd.cli.addressee import PROMPT, Addressee, gone, prompt_for, taken_for_word, waits
+from socketd.cli.prompt_line import PromptLine
+from socketd.cli.terminal import Keys, terminal_size
+from socketd.control.commands import COMMANDS, answer, execute, report
 from socketd.control.forms import TEXT, Form, form_of
 from socketd.control.replies import CommandError, event_text
 from socketd.daemon import Daemon
 from socketd.events import CATALOGUE, Event, escaped
-
-PROMPT = "input the word:"
+from socketd.operator import Question
 
 #: What a terminal hands over as one line at most (N_TTY, termios(3)).
 MAX_LINE = 4096
@@ -34,15 +39,70 @@ MAX_LINE = 4096
 #: How long a stopping daemon waits for a terminal that takes nothing (seconds).
 FLUSH_TIMEOUT = 1.0
 
-_ERASE_LINE = "\r\x1b[K"
+Width = Callable[[], int]
+
+
+class Prompter(Protocol):
+    """
+    Where the prompt stands: L{PromptLine} at a terminal, else L{PlainPrompt}.
+
+    @ivar prompt: the prompt, from the next L{draw} on.
+    @ivar is_held: whether nothing is written, because the terminal takes nothing.
+    """
+
+    prompt: str
+    is_held: bool
+
+    def draw(self) -> None:
+        """
+        Have the prompt stand there.
+        """
+
+    def above(self, text: str) -> None:
+        """
+        Show lines above it.
+        """
+
+
+class PlainPrompt:
+    """
+    A prompt in a pipe or a file, where nothing can be taken back.
+    """
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        self.prompt = self._shown = ""
+        self.is_held = False
+        self._write = write
+
+    def entered(self) -> None:
+        """
+        Take note that a line has come, which ends that of the prompt.
+        """
+        self._shown = ""
+
+    def draw(self) -> None:
+        """
+        Have the prompt stand there.
+        """
+        if not self.is_held and self.prompt != self._shown:
+            self._write("\n" * bool(self._shown) + self.prompt)
+            self._shown = self.prompt
+
+    def above(self, text: str) -> None:
+        """
+        End the prompt's line, write others, and ask again.
+        """
+        self._write("\n" * bool(self._shown) + f"{text}\n")
+        self._shown = ""
+        self.draw()
 
 
 @implementer(IPushProducer, IHalfCloseableProtocol)
 class Console(LineReceiver):
     """
-    One operator at a line-based terminal.
+    One operator, at a terminal that hands over keys, or at a pipe that has lines.
 
-    @ivar who: how the log names him.
+    @ivar who: how the log names the operator.
     @ivar daemon: what is watched and commanded.
     @ivar ended: fires when the terminal is closed.
     """
@@ -51,11 +111,18 @@ class Console(LineReceiver):
     delimiter = b"\n"
     MAX_LENGTH = MAX_LINE
 
-    def __init__(self, daemon: Daemon, is_terminal: bool) -> None:
+    def __init__(self, daemon: Daemon, width: Width | None) -> None:
+        """
+        @param width: gives the columns of the terminal; C{None} where there is none.
+        """
         self.daemon = daemon
-        self._is_terminal = is_terminal
-        self._prompting = False
-        self._full = False
+        self._keys = None if width is None else PromptLine(self._write, width, _complete)
+        self._plain = PlainPrompt(self._write)
+        self._line: Prompter = self._keys or self._plain
+        self._addressee: Addressee[Question] = Addressee(daemon.reactor, self._update)
+        self._name = ""
+        self._told = False
+        self._begun = False
         self._left_out = 0
         self._skipping = False
         self._attached = False
@@ -66,7 +133,7 @@ class Console(LineReceiver):
         self.transport.registerProducer(self, True)  # type: ignore[union-attr]
         self.daemon.journal.watch(self._show_event)
         self._attached = True
-        self.daemon.operator.attach(self._update_prompt)
+        self.daemon.operator.attach(self._update)
         self.show("console ready; help lists the commands")
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -91,7 +158,8 @@ class Console(LineReceiver):
     def _leave(self) -> None:
         if self._attached:
             self._attached = False
-            self.daemon.operator.detach(self._update_prompt)
+            self._addressee.stop()
+            self.daemon.operator.detach(self._update)
 
     def end(self) -> None:
         """
@@ -100,22 +168,36 @@ class Console(LineReceiver):
         if not self.ended.called:
             self.ended.callback(None)
 
+    # What is typed
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Take keys, or lines and pieces of them.
+        """
+        if self._keys is None:
+            self._begun = not data.endswith(b"\n")
+            super().dataReceived(data)
+            self._update()
+        elif self._attached:
+            self._take_keys(self._keys, data)
+
+    def _take_keys(self, keys: PromptLine, data: bytes) -> None:
+        for line in keys.take(data):
+            self._enter(line.encode())
+        self._update()
+        if keys.has_ended:
+            self.readConnectionLost()
+
     def lineReceived(self, line: bytes) -> None:
         """
-        Take a word for the oldest waiting connection, or a command.
+        Take a line of a pipe.
         """
-        # The terminal has echoed the line and its end behind the prompt.
-        self._prompting = False
-        line = line.removesuffix(b"\r")
+        self._plain.entered()
         if self._skipping:
             self._skipping = False
-        elif line.startswith(b"/"):
-            self._execute(line[1:])
-        elif self.daemon.operator.waiting:
-            answer(self.daemon, self.daemon.operator.waiting[0], line, self.who)
-        elif line.strip():
-            self._execute(line)
-        self._update_prompt()
+        else:
+            self._enter(line.removesuffix(b"\r"))
+        self._update()
 
     def lineLengthExceeded(self, line: bytes) -> None:
         """
@@ -125,50 +207,115 @@ class Console(LineReceiver):
             self.show(f"a line is at most {MAX_LINE} bytes long; it was not used")
         self._skipping = not line.endswith(b"\n")
 
+    def _enter(self, line: bytes) -> None:
+        """
+        Take a word for the connection that the prompt named, or a command.
+        """
+        question, is_gone = self._addressee.enter()
+        if line.startswith(b"/"):
+            self._execute(line[1:])
+        elif question is None:
+            if line.strip():
+                self._execute(line)
+        elif not is_gone:
+            answer(self.daemon, question, line, self.who)
+            self._warn(line)
+        elif line:
+            self.show(gone(self._name))
+
+    def _warn(self, word: bytes) -> None:
+        command = word.split(b" ")[0].decode("ascii", "replace")
+        if command in COMMANDS:
+            self.show(taken_for_word(command))
+
+    @property
+    def _is_begun(self) -> bool:
+        return self._begun if self._keys is None else self._keys.is_begun
+
+    # What is shown
+
     def show(self, text: str) -> None:
         """
         Write lines, and the prompt again behind them.
 
         A terminal that takes nothing costs lines, not memory.
         """
-        if self._full:
+        if self._line.is_held:
             self._left_out += 1
-            return
-        if self._prompting:
-            self._write(_ERASE_LINE if self._is_terminal else "\n")
-        self._prompting = False
-        self._write(text.rstrip("\n") + "\n")
-        self._update_prompt()
+        else:
+            self._line.prompt = self._prompt()
+            self._line.above(text.rstrip("\n"))
+
+    def redraw(self) -> None:
+        """
+        Write the prompt again: another program has had the terminal.
+        """
+        if self._keys is not None:
+            self._keys.redraw()
 
     def pauseProducing(self) -> None:
         """
         Show nothing more: the terminal does not take it.
         """
-        self._full = True
+        self._line.is_held = True
 
     def resumeProducing(self) -> None:
         """
         Go on, and say how much was left out.
         """
-        self._full = False
+        self._line.is_held = False
         count, self._left_out = self._left_out, 0
         if count:
             self.show(f"{count} lines were left out")
-        self._update_prompt()
+        self._update()
 
     def stopProducing(self) -> None:
         """
         Nothing: L{connectionLost} follows.
         """
 
-    def _update_prompt(self) -> None:
-        waiting = self._attached and bool(self.daemon.operator.waiting)
-        if waiting and not self._prompting and not self._full:
-            self._prompting = True
-            self._write(PROMPT)
-        elif self._prompting and not waiting:
-            self._prompting = False
-            self._write(_ERASE_LINE if self._is_terminal else "\n")
+    def _update(self) -> None:
+        """
+        Ask for the word of the connection that waits the longest, unless a line is
+        begun already.
+        """
+        waiting = self.daemon.operator.waiting if self._attached else ()
+        addressee = self._addressee
+        before, was_gone = addressee.current, addressee.is_gone
+        addressee.update(waiting, self._is_begun)
+        if addressee.current not in (before, None):
+            self._name = self._name_of(addressee.current)
+        self._line.prompt = self._prompt()
+        self._line.draw()
+        self._tell(was_gone, waiting)
+
+    def _tell(self, was_gone: bool, waiting: tuple[Question, ...]) -> None:
+        """
+        Say what has changed while a line is begun, which stays for the one it was for.
+        """
+        addressee = self._addressee
+        if not self._is_begun:
+            self._told = False
+        elif addressee.is_gone and not was_gone:
+            self.show(gone(self._name))
+        elif addressee.current is None and waiting and not self._told:
+            self._told = True
+            self.show(waits(self._name_of(waiting[0])))
+
+    def _prompt(self) -> str:
+        addressee = self._addressee
+        if addressee.current is None or (addressee.is_gone and not self._is_begun):
+            return ""
+        # Where there is one connection and one operator, all know which one it is.
+        alone = len(self.daemon.roster) == self.daemon.operator.operators == 1
+        return PROMPT if alone and not addressee.is_gone else prompt_for(self._name)
+
+    def _name_of(self, question: Question | None) -> str:
+        number = 0 if question is None else question.transport.connection_id
+        found = self.daemon.roster.get(number)
+        if found is None:
+            return f"connection {number}"
+        return f"{found.site.name} {number} ({found.peer})"
 
     def watch(self, service: str | None) -> None:
         """
@@ -178,7 +325,7 @@ class Console(LineReceiver):
 
     def attend(self) -> None:
         """
-        Nothing: whoever sits here is asked for words as long as he can type.
+        Nothing: who sits here is asked for words as long as there is input.
         """
 
     def _execute(self, line: bytes) -> None:
@@ -205,6 +352,14 @@ class Console(LineReceiver):
         self.transport.write(text.encode("utf-8", "backslashreplace"))  # type: ignore[union-attr]
 
 
+def _complete(before: str) -> list[str]:
+    """
+    Complete a command that stands alone, or behind its slash.
+    """
+    slash = "/" * before.startswith("/")
+    return [slash + name for name in COMMANDS if name.startswith(before[len(slash) :])]
+
+
 class ConsoleService(Service):
     """
     The terminal of C{twistd -n socketd --console}.
@@ -212,11 +367,20 @@ class ConsoleService(Service):
     @ivar console: the console, while the terminal is open.
     """
 
-    def __init__(self, reactor: Any, daemon: Daemon, terminal: TextIO) -> None:
+    def __init__(
+        self, reactor: Any, daemon: Daemon, terminal: TextIO, keys: Keys | None = None
+    ) -> None:
+        """
+        @param terminal: what is written to.
+        @param keys: the terminal that is typed at, where it is the same.
+        """
         self.setName("console")
         self._reactor = reactor
         self._terminal = terminal
-        self.console = Console(daemon, terminal.isatty())
+        self._keys = keys
+        width = None if keys is None else lambda: terminal_size(terminal.fileno()).columns
+        self.console = Console(daemon, width)
+        self.console.ended.addCallback(self._give_back)
         self.observer = ConsoleLog(self.console, terminal)
 
     def startService(self) -> None:
@@ -224,6 +388,11 @@ class ConsoleService(Service):
         Take the terminal over.
         """
         super().startService()
+        if self._keys is not None:
+            self._keys.continued = self._continued
+            self._keys.take()
+            # For an end without a stop.
+            atexit.register(self._keys.give_back)
         stdio.StandardIO(self.console, reactor=self._reactor)
 
     def stopService(self) -> Deferred[None]:
@@ -239,6 +408,13 @@ class ConsoleService(Service):
         else:
             self.console.end()
         return self.console.ended
+
+    def _continued(self) -> None:
+        self._reactor.callFromThread(self.console.redraw)
+
+    def _give_back(self, result: None) -> None:
+        if self._keys is not None:
+            self._keys.give_back()
 
 
 @implementer(ILogObserver)

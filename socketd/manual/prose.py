@@ -88,8 +88,9 @@ and then an empty line. An answer that begins with `error:` says why the command
 out. With `json` in front of the command, its answer is one line, a JSON object with `ok`. What
 changes something is logged with the name of the operator.
 
-With `--console` the terminal takes the same commands. While it asks for a word, a line is the
-word for the connection that waits longest, and a line that begins with `/` is a command.
+With `--console` the terminal takes the same commands. While it asks for a word, the line that
+is begun then is the word for that connection, and for no other one if it goes meanwhile; a line
+that begins with `/` is a command.
 """
 
 HTTP = """

@@ -26,7 +26,7 @@ class EditorTests(SynchronousTestCase):
         """
         Type text.
         """
-        return self.editor.feed(text.encode())
+        return list(self.editor.feed(text.encode()))
 
     def line(self, keys: str) -> str:
         """
@@ -91,7 +91,7 @@ class EditorTests(SynchronousTestCase):
         """
         A character or a key in pieces is the same as in one.
         """
-        lines = []
+        lines: list[str] = []
         for byte in f"größer{LEFT}x\r".encode():
             lines += self.editor.feed(bytes([byte]))
         self.assertEqual(lines, ["größexr"])

@@ -6,22 +6,31 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 from typing import Any
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from socketd.cli.addressee import REACTION, gone, prompt_for, taken_for_word, waits
+from socketd.cli.console import make_view
 from socketd.cli.link import ITalker
 from socketd.cli.operating import Operating
-from socketd.cli.views import ASKING, FullScreen, IView, LineView
+from socketd.cli.terminal import takes_escape_codes, terminal_size
+from socketd.cli.views import FullScreen, IView, LineView, TerminalLines
 from tests.cli.support import MemoryLink
 
 #: What is asked at the beginning.
 BEGINNING = ["attend", "help", "services", "status", "connections"]
 
 WAITING = {"id": 7, "service": "ack", "peer": "192.0.2.1:5"}
+NEXT = WAITING | {"id": 8}
+
+FIRST, SECOND = "ack 7 (192.0.2.1:5)", "ack 8 (192.0.2.1:5)"
+ASKING = prompt_for(FIRST)
 
 
 class Case(SynchronousTestCase):
@@ -32,7 +41,8 @@ class Case(SynchronousTestCase):
     def setUp(self) -> None:
         self.written: list[str] = []
         self.view = self.make_view()
-        self.operating = Operating(self.view)
+        self.clock = Clock()
+        self.operating = Operating(self.view, self.clock)
         _: ITalker = self.operating
         self.link = MemoryLink()
         self.operating.start(self.link)
@@ -105,25 +115,70 @@ class OperatingTests(Case):
 
     def test_word(self) -> None:
         """
-        While somebody waits, a line is the word for the one that waits the longest, and it
-        is sent to no other.
+        While a connection waits, a line is the word for the one that the prompt names.
         """
-        self.wait(WAITING, WAITING | {"id": 8})
+        self.wait(WAITING, NEXT)
         self.assertEqual(self.shown(), ASKING + "\n")
         self.view.take(b"thank you \n")
         self.assertEqual(self.asked(), ["answer 7 thank you "])
         self.say({"ok": False, "status": 1, "error": "7 does not wait; see waiting"})
-        self.assertEqual(self.shown(), "7 does not wait; see waiting\n")
-        self.view.take(b"\n\xff\n/status\n")
-        self.assertEqual(self.asked(), ["answer 7 ", "answer 7 \udcff", "status"])
+        self.assertEqual(self.shown(), f"7 does not wait; see waiting\n{ASKING}\n")
+        self.view.take(b"\xff\n/status\n")
+        self.assertEqual(self.asked(), ["answer 7 \udcff", "status"])
+
+    def test_next_word(self) -> None:
+        """
+        When the first has its word the next is asked for, at once.
+        """
+        self.wait(WAITING, NEXT)
+        self.view.take(b"\n")
+        self.assertEqual(self.asked(), ["answer 7 "])
+        self.wait(NEXT)
+        self.say({"ok": True, "text": "answered 7"})
+        self.assertEqual(self.shown(), f"{ASKING}\n{prompt_for(SECOND)}\n")
+        self.view.take(b"two\n")
+        self.assertEqual(self.asked(), ["answer 8 two"])
+
+    def test_command_as_word(self) -> None:
+        """
+        What looks like a command is a word without the slash, and that is said.
+        """
+        self.wait(WAITING)
+        self.view.take(b"status\n")
+        self.assertEqual(self.asked(), ["answer 7 status"])
+        self.assertIn(taken_for_word("status"), self.shown())
+
+    def test_other_operator(self) -> None:
+        """
+        A word for a connection that another operator has answered goes to no other, and is no
+        command; a little later the next is asked for.
+        """
+        self.wait(WAITING, NEXT)
+        self.wait(NEXT)
+        self.view.take(b"drain\n")
+        self.assertEqual(self.asked(), [])
+        self.assertEqual(self.shown(), f"{ASKING}\n{gone(FIRST)}\n{prompt_for(SECOND)}\n")
+        self.view.take(b"yes\n")
+        self.assertEqual(self.asked(), ["answer 8 yes"])
+
+    def test_too_late(self) -> None:
+        """
+        When there was time to see that the first has gone, lines are for the next, or commands.
+        """
+        self.wait(WAITING)
+        self.wait()
+        self.clock.advance(REACTION)
+        self.view.take(b"status\n")
+        self.assertEqual(self.asked(), ["status"])
 
     def test_asks_once(self) -> None:
         """
         The question is shown when there is one, not at each change.
         """
         self.wait(WAITING)
-        self.wait(WAITING, WAITING)
+        self.wait(WAITING, NEXT)
         self.wait()
+        self.clock.advance(REACTION)
         self.wait(WAITING)
         self.assertEqual(self.shown(), (ASKING + "\n") * 2)
 
@@ -242,12 +297,56 @@ class FullScreenTests(Case):
         """
         Who waits stands in the line above that in which is typed, cut to fit.
         """
-        self.wait(WAITING, WAITING)
+        self.wait(WAITING, NEXT)
         text = self.shown()
         expected = "1 connections, 2 waiting: 7 ack 192.0.2."
         self.assertEqual(len(expected), 40)
         self.assertIn(f"\x1b[7m{expected}\x1b[m", text)
-        self.assertIn(f"{ASKING}\x1b[10;16H", text)
+        self.assertIn(f"{ASKING[:28]}\x1b[10;29H", text)
+
+    def test_half_typed(self) -> None:
+        """
+        A command that is begun when a client arrives stays one, and a word that is begun when
+        its client goes is for no other.
+        """
+        self.view.take(b"sta")
+        self.wait(WAITING)
+        text = self.shown()
+        self.assertIn(waits(FIRST), text)
+        self.assertIn("> sta", text)
+        self.view.take(b"tus\r")
+        self.assertEqual(self.asked(), ["status"])
+        self.say({"ok": True, "text": "up"})
+        self.view.take(b"dra")
+        self.wait(NEXT)
+        self.assertIn(gone(FIRST), self.shown())
+        self.view.take(b"in\r")
+        self.assertEqual(self.asked(), [])
+        self.view.take(b"ok\r")
+        self.assertEqual(self.asked(), ["answer 8 ok"])
+
+    def test_unknown_size(self) -> None:
+        """
+        A terminal that does not know its size, as a serial line, has 80 columns and 24 lines.
+        """
+        keyboard, screen = pty.openpty()
+        self.addCleanup(os.close, keyboard)
+        self.addCleanup(os.close, screen)
+        self.assertEqual(terminal_size(screen), (80, 24))
+        with open(os.devnull, "rb") as none:
+            self.assertEqual(terminal_size(none.fileno()), (80, 24))
+
+    def test_dumb(self) -> None:
+        """
+        Where the terminal takes no escape codes there are lines, with a line to type in; in
+        a pipe there are lines only.
+        """
+        expected = {"xterm": True, "linux": True, "dumb": False, "": False, "unknown": False}
+        found = {term: takes_escape_codes({"TERM": term}) for term in expected}
+        self.assertEqual(found, expected)
+        self.assertFalse(takes_escape_codes({}))
+        kinds = [type(make_view(self.written.append, *choice)) for choice in CHOICES]
+        self.assertEqual(kinds, [FullScreen, TerminalLines, LineView])
 
     def test_typing(self) -> None:
         """
@@ -278,3 +377,56 @@ class FullScreenTests(Case):
         self.shown()
         self.operating.lost(Failure(ConnectionDone()))
         self.assertTrue(self.shown().startswith("\x1b[r"))
+
+
+CHOICES = ((True, True), (True, False), (False, False))
+
+
+class TerminalLinesTests(Case):
+    """
+    Tests for L{TerminalLines}.
+    """
+
+    def make_view(self) -> IView:
+        """
+        Make one with few columns.
+        """
+        return TerminalLines(self.written.append, lambda: 60)
+
+    def test_typing(self) -> None:
+        """
+        What happens is shown above the line that is typed, which is sent when it is entered.
+        """
+        self.view.take(b"sho\t")
+        self.say({"event": "stopping", "line": "stopping", "facts": {}})
+        self.assertEqual(self.shown(), "show \r       \rstopping\n> show ")
+        self.view.take(b"7\x7f71\r")
+        self.assertEqual(self.asked(), ["show 71"])
+
+    def test_no_escape_codes(self) -> None:
+        """
+        None is written, whatever is typed and wherever the cursor stands.
+        """
+        self.view.take(b"status\x01x\x1b[C\x1b[C\x0b" + "長い".encode() * 40 + b"\x02\x02a")
+        self.wait(WAITING, NEXT)
+        self.assertNotIn("\x1b", self.shown())
+
+    def test_word(self) -> None:
+        """
+        The prompt asks for the word, and for commands otherwise.
+        """
+        self.wait(WAITING)
+        self.assertEqual(self.shown(), f"\r{ASKING}")
+        self.view.take(b"ok\r")
+        self.assertEqual(self.asked(), ["answer 7 ok"])
+        self.assertTrue(self.shown().startswith("ok\n> "))
+
+    def test_end(self) -> None:
+        """
+        Ctrl-D leaves, and the prompt is taken away.
+        """
+        self.view.take(b"\x04")
+        self.assertEqual(self.link.calls, ["close"])
+        self.shown()
+        self.operating.lost(Failure(ConnectionDone()))
+        self.assertEqual(self.shown(), "\r  \r")

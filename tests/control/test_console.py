@@ -7,10 +7,18 @@ from __future__ import annotations
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.control.console import MAX_LINE, PROMPT, Console
+from socketd.cli.addressee import PROMPT, REACTION, gone, prompt_for, taken_for_word, waits
+from socketd.control.commands import answer
+from socketd.control.console import MAX_LINE, Console
+from socketd.events import LISTENING
 from tests.control.fakes import connect, make_daemon
 
-ERASE = "\r\x1b[K"
+COLUMNS = 80
+
+#: Takes the prompt away.
+ERASE = "\r" + " " * len(PROMPT) + "\r"
+
+FIRST, SECOND = "ack 1 (127.0.0.1:50001)", "ack 2 (127.0.0.1:50001)"
 
 
 class Case(SynchronousTestCase):
@@ -23,7 +31,7 @@ class Case(SynchronousTestCase):
     def setUp(self) -> None:
         self.daemon = make_daemon()
         self.terminal = StringTransport()
-        self.console = Console(self.daemon, self.is_terminal)
+        self.console = Console(self.daemon, (lambda: COLUMNS) if self.is_terminal else None)
         self.console.makeConnection(self.terminal)
 
     def shown(self) -> str:
@@ -39,6 +47,17 @@ class Case(SynchronousTestCase):
         Type a line.
         """
         self.console.dataReceived(line.encode() + b"\n")
+
+    def answered(self, line: str) -> str:
+        """
+        Type a line, and take what is shown behind it and its echo.
+        """
+        self.shown()
+        self.type(line)
+        text = self.shown()
+        echo = f"{line}\n" if self.is_terminal else ""
+        self.assertTrue(text.startswith(echo), text)
+        return text.removeprefix(echo)
 
 
 class ConsoleTests(Case):
@@ -90,10 +109,9 @@ class ConsoleTests(Case):
         """
         A line is a command, with or without a slash.
         """
-        for line in ("status", "/status", " status", "status\r"):
-            self.shown()
-            self.type(line)
-            self.assertEqual(self.shown(), "up 0 s, 2 services, 0 connections, 0 waiting\n", line)
+        for line in ("status", "/status", " status"):
+            expected = "up 0 s, 2 services, 0 connections, 0 waiting\n"
+            self.assertEqual(self.answered(line), expected, line)
 
     def test_table(self) -> None:
         """
@@ -102,7 +120,7 @@ class ConsoleTests(Case):
         connect(self.daemon, "shout")
         self.shown()
         self.type("connections")
-        lines = self.shown().split("\n")
+        lines = self.shown().split("\n")[1:]
         self.assertEqual(len(lines), 3)
         self.assertEqual(lines[0].split()[:3], ["ID", "SERVICE", "PEER"])
         self.assertEqual(lines[1].split()[:3], ["1", "shout", "127.0.0.1:50001"])
@@ -111,28 +129,65 @@ class ConsoleTests(Case):
         """
         A command that cannot be carried out is answered with the reason.
         """
-        self.shown()
-        self.type("stats")
-        self.assertEqual(self.shown(), "stats is no command; did you mean status?\n")
+        self.assertEqual(self.answered("stats"), "stats is no command; did you mean status?\n")
 
     def test_empty_line(self) -> None:
         """
         An empty line does nothing.
         """
         self.shown()
-        for line in ("", "  ", "\r"):
-            self.type(line)
-        self.assertEqual(self.shown(), "")
+        for line in ("", "  "):
+            self.assertEqual(self.answered(line), "")
 
     def test_no_text(self) -> None:
         """
-        Bytes that are no text are no command, and are shown escaped.
+        Keys that are no text do nothing, or what they do in a shell.
         """
         self.shown()
-        self.console.dataReceived(b"\xff\x1b\n")
+        self.console.dataReceived(b"\x1b[2J\x00stauts\x7f\x7f\x1b[D\x05\x15status\r")
         text = self.shown()
-        self.assertIn("is no command", text)
+        self.assertTrue(text.endswith("\nup 0 s, 2 services, 0 connections, 0 waiting\n"), text)
         self.assertNotIn("\x1b", text)
+
+    def test_completion(self) -> None:
+        """
+        Tab completes a command.
+        """
+        self.console.dataReceived(b"log\t")
+        self.assertTrue(self.shown().endswith("log-level "))
+        self.console.dataReceived(b"\x15/ser\t")
+        self.assertTrue(self.shown().endswith("/services "))
+
+    def test_begun(self) -> None:
+        """
+        What happens is shown above the line that is begun, which goes on.
+        """
+        self.console.dataReceived(b"sta")
+        self.shown()
+        connect(self.daemon, "shout")
+        made = "connection from 127.0.0.1:50001 (shout 1)"
+        self.assertEqual(self.shown(), f"\r   \r{made}\nsta")
+        self.console.dataReceived(b"tus\n")
+        self.assertTrue(self.shown().startswith("tus\nup 0 s"))
+
+    def test_end(self) -> None:
+        """
+        After Ctrl-D no operator is here; what is typed then does nothing.
+        """
+        self.console.dataReceived(b"\x04drain\n")
+        self.assertFalse(self.daemon.operator.attended)
+        self.assertTrue(self.shown().endswith("no more input; the daemon goes on\n"))
+        self.console.dataReceived(b"drain\n")
+        self.assertEqual((self.shown(), self.daemon.state), ("", "starting"))
+
+    def test_redraw(self) -> None:
+        """
+        After another program has had the terminal, the line stands there again.
+        """
+        self.console.dataReceived(b"sta")
+        self.shown()
+        self.console.redraw()
+        self.assertEqual(self.shown(), "sta")
 
 
 class WordTests(Case):
@@ -155,17 +210,9 @@ class WordTests(Case):
         """
         The typed line goes to the connection, without its end, and the prompt is gone.
         """
-        self.shown()
-        self.type("ok")
+        expected = "operator to 127.0.0.1:50001 (ack 1): ok\n"
+        self.assertEqual(self.answered("ok"), expected)
         self.assertEqual(self.connection.value(), b"hello!ok")
-        self.assertEqual(self.shown(), "operator to 127.0.0.1:50001 (ack 1): ok\n")
-
-    def test_bytes(self) -> None:
-        """
-        A word is the bytes that were typed, whatever they are.
-        """
-        self.console.dataReceived(b" \xff status \r\n")
-        self.assertEqual(self.connection.value(), b"hello! \xff status ")
 
     def test_empty_word(self) -> None:
         """
@@ -185,48 +232,60 @@ class WordTests(Case):
         self.assertEqual((self.connection.value(), second.value()), (b"hello!one", b"b!two"))
         self.assertIn("0 waiting", self.shown())
 
-    def test_next(self) -> None:
+    def test_named(self) -> None:
         """
-        While another one waits, it is asked for again.
+        Where there are several connections, or operators, the prompt names the one whose
+        word is asked for.
         """
         connect(self.daemon).receive(b"b")
-        self.shown()
+        text = self.shown()
+        self.assertTrue(text.endswith(f"\n{prompt_for(FIRST)}"), text)
+        self.assertEqual(text.count(PROMPT), 1)
         self.type("one")
         text = self.shown()
-        self.assertTrue(text.endswith(f"operator to 127.0.0.1:50001 (ack 1): one\n{PROMPT}"))
+        word = "operator to 127.0.0.1:50001 (ack 1): one\n"
+        self.assertTrue(text.endswith(word + prompt_for(SECOND)), text)
+        self.connection.leave()
+        self.assertTrue(self.shown().endswith(f"\n{PROMPT}"))
+        self.daemon.operator.attach(lambda: None)
+        self.console.show("x")
+        self.type("/status")
+        self.assertTrue(self.shown().endswith(f"\n{prompt_for(SECOND)}"))
 
     def test_slash(self) -> None:
         """
         A line with a slash is a command even then; the word is still asked for.
         """
-        self.shown()
-        self.type("/status")
-        text = self.shown()
+        text = self.answered("/status")
         self.assertEqual(text, f"up 0 s, 2 services, 1 connections, 1 waiting\n{PROMPT}")
         self.assertEqual(self.connection.value(), b"hello!")
+
+    def test_command_as_word(self) -> None:
+        """
+        What looks like a command is a word without the slash, and that is said.
+        """
+        self.assertTrue(self.answered("help").endswith(f"\n{taken_for_word('help')}\n"))
+        self.assertEqual(self.connection.value(), b"hello!help")
 
     def test_line_behind_prompt(self) -> None:
         """
         What happens then takes the place of the prompt, which comes again below.
         """
         self.shown()
-        connect(self.daemon, "shout")
-        self.assertEqual(
-            self.shown(), f"{ERASE}connection from 127.0.0.1:50001 (shout 2)\n{PROMPT}"
-        )
+        self.daemon.journal.emit(LISTENING, service="x", listener="y")
+        self.assertEqual(self.shown(), f"{ERASE}x listens on y\n{PROMPT}")
 
     def test_withdrawn(self) -> None:
         """
-        The prompt goes when the connection does.
+        The prompt goes when the connection does, and a little later commands need no slash.
         """
         self.shown()
         self.connection.leave()
         text = self.shown()
-        self.assertTrue(text.startswith(ERASE))
+        self.assertIn(ERASE, text)
         self.assertFalse(text.endswith(PROMPT))
-        self.shown()
-        self.type("status")
-        self.assertTrue(self.shown().startswith("up"))
+        self.daemon.reactor.advance(REACTION)
+        self.assertTrue(self.answered("status").startswith("up"))
 
     def test_timeout(self) -> None:
         """
@@ -246,6 +305,107 @@ class WordTests(Case):
         self.assertEqual((self.connection.value(), second.value()), (b"hello!", b"b!you first"))
 
 
+class AddresseeTests(Case):
+    """
+    Tests that a line goes to the connection that the prompt named when it was begun, and
+    to no other.
+    """
+
+    def test_half_typed_command(self) -> None:
+        """
+        A command that is begun when a client arrives stays one; then the word is asked for.
+        """
+        self.console.dataReceived(b"sta")
+        first = connect(self.daemon)
+        first.receive(b"hello")
+        self.assertTrue(self.shown().endswith(f"{waits(FIRST)}\nsta"))
+        second = connect(self.daemon)
+        second.receive(b"hello")
+        self.assertNotIn("waits", self.shown())
+        self.console.dataReceived(b"tus\n")
+        text = self.shown()
+        self.assertTrue(text.startswith("tus\nup 0 s"), text)
+        self.assertTrue(text.endswith(prompt_for(FIRST)), text)
+        self.assertEqual((first.value(), second.value()), (b"hello!", b"hello!"))
+
+    def test_half_typed_word(self) -> None:
+        """
+        A word that is begun when its client goes is sent to no other.
+        """
+        first, second = connect(self.daemon), connect(self.daemon)
+        for one in (first, second):
+            one.receive(b"hello")
+        self.console.dataReceived(b"dra")
+        self.shown()
+        first.leave()
+        self.assertTrue(self.shown().endswith(f"{gone(FIRST)}\n{prompt_for(FIRST)}dra"))
+        self.daemon.reactor.advance(2 * REACTION)
+        self.console.dataReceived(b"in\n")
+        self.assertTrue(self.shown().endswith(f"{gone(FIRST)}\n{PROMPT}"))
+        self.assertEqual((second.value(), self.daemon.state), (b"hello!", "starting"))
+        self.type("ok")
+        self.assertEqual(second.value(), b"hello!ok")
+
+    def test_word_too_late(self) -> None:
+        """
+        A word that is begun when its client has just gone is no command, and for no other.
+        """
+        connection = connect(self.daemon)
+        connection.receive(b"hello")
+        connection.leave()
+        self.assertEqual(self.answered("drain"), f"{gone(FIRST)}\n")
+        self.assertEqual(self.daemon.state, "starting")
+        self.assertEqual(self.answered("status")[:2], "up")
+
+    def test_next_prompt(self) -> None:
+        """
+        The next one is asked for when there was time to see that the first has gone.
+        """
+        first, second = connect(self.daemon), connect(self.daemon)
+        for one in (first, second):
+            one.receive(b"hello")
+        first.leave()
+        self.assertFalse(self.shown().endswith(":"))
+        self.daemon.reactor.advance(REACTION)
+        self.assertTrue(self.shown().endswith(PROMPT))
+
+    def test_two_operators(self) -> None:
+        """
+        A connection that another operator has answered gets no second word, nor does the
+        next one, nor the same at its next message.
+        """
+        first, second = connect(self.daemon), connect(self.daemon)
+        for one in (first, second):
+            one.receive(b"hello")
+        self.console.dataReceived(b"mine")
+        answer(self.daemon, self.daemon.operator.waiting[0], b"theirs", "uid 7")
+        first.receive(b"again")
+        self.type("")
+        self.assertEqual(first.value(), b"hello!theirsagain!")
+        self.assertEqual(second.value(), b"hello!")
+
+    def test_emptied(self) -> None:
+        """
+        A line that is emptied was not begun.
+        """
+        self.console.dataReceived(b"x")
+        connect(self.daemon).receive(b"hello")
+        self.console.dataReceived(b"\x7f")
+        self.assertTrue(self.shown().endswith(PROMPT))
+
+    def test_gone_operator(self) -> None:
+        """
+        An operator who has gone leaves nothing behind.
+        """
+        connection = connect(self.daemon)
+        connection.receive(b"hello")
+        connection.leave()
+        self.console.connectionLost()
+        self.shown()
+        self.daemon.reactor.advance(REACTION)
+        self.assertEqual(self.shown(), "")
+
+
 class PipeTests(Case):
     """
     Tests for L{Console} where standard output is no terminal.
@@ -260,17 +420,38 @@ class PipeTests(Case):
         first = connect(self.daemon)
         first.receive(b"a")
         self.shown()
-        connect(self.daemon, "shout")
-        made = "connection from 127.0.0.1:50001 (shout 2)"
-        self.assertEqual(self.shown(), f"\n{made}\n{PROMPT}")
+        self.daemon.journal.emit(LISTENING, service="x", listener="y")
+        self.assertEqual(self.shown(), f"\nx listens on y\n{PROMPT}")
         self.daemon.reactor.advance(60)
         self.assertEqual(self.shown(), "\n")
+
+    def test_bytes(self) -> None:
+        """
+        A word is the bytes that came, whatever they are.
+        """
+        connection = connect(self.daemon)
+        connection.receive(b"a")
+        self.console.dataReceived(b" \xff\x1b status \r\n")
+        self.assertEqual(connection.value(), b"a! \xff\x1b status ")
+        self.assertIn(r"(ack 1):  \xff\x1b status", self.shown())
+
+    def test_pieces(self) -> None:
+        """
+        A line that comes in pieces is for the one whose prompt stood there at first.
+        """
+        self.console.dataReceived(b"sta")
+        connection = connect(self.daemon)
+        connection.receive(b"a")
+        self.assertEqual(self.answered("tus")[:2], "up")
+        self.assertEqual(connection.value(), b"a!")
 
 
 class LongLineTests(Case):
     """
     Tests for lines that no terminal would send.
     """
+
+    is_terminal = False
 
     refusal = f"a line is at most {MAX_LINE} bytes long; it was not used\n"
 
@@ -327,6 +508,7 @@ class FullTests(Case):
         self.console.pauseProducing()
         for _ in range(3):
             connect(self.daemon, "shout")
+        self.type("")
         self.assertEqual(self.shown(), "")
         self.console.resumeProducing()
         self.assertEqual(self.shown(), "3 lines were left out\n")

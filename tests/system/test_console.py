@@ -47,8 +47,9 @@ HARMLESS = r"\x1b[2J\x1b]0;mine\x07\x9b31m\x9b31m\rroot\x08\x7f\x00\x0e\x0b"
 #: Connections whose lines fill a pipe several times (pipe(7): 64 KiB).
 FLOOD = 500
 
-# The console's own sequence takes a prompt away.
-_ERASE = "\r\x1b[K"
+# The console takes a line away with blanks between carriage returns, and writes one
+# again behind one.
+_REDRAWN = r"\r *\r|\r(?=input the word)"
 _CONTROLS = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]|\r(?!\n)"
 
 
@@ -109,7 +110,7 @@ class TerminalTests(SystemCase):
         """
         with self.daemon(INI, "--console", terminal=True) as daemon:
             with ask(daemon, b"one") as older, ask(daemon, b"two") as newer:
-                daemon.output.wait_for(PROMPT)
+                daemon.output.wait_for("^input the word for ack 1 ")
                 daemon.type("first\n")
                 self.assertEqual(read_to_end(older), b"one\nI get it!\nfirst")
                 daemon.output.wait_for(PROMPT)
@@ -123,7 +124,7 @@ class TerminalTests(SystemCase):
         """
         with self.daemon(INI, "--console", terminal=True) as daemon:
             with ask(daemon, b"one") as older, ask(daemon, b"two") as newer:
-                daemon.output.wait_for(PROMPT)
+                daemon.output.wait_for("^input the word for ack 1 ")
                 daemon.type("/reply 2 for you\n")
                 self.assertEqual(read_to_end(newer), b"two\nI get it!\nfor you")
                 daemon.type("/close 1\n")
@@ -141,20 +142,66 @@ class TerminalTests(SystemCase):
                 daemon.output.wait_for(rf"^127\.0\.0\.1:{re.escape(HARMLESS)}\r$")
                 client.sendall(b"x" * 1000)
                 daemon.output.wait_for(r"^127\.0\.0\.1:x{256}\.\.\. \(1000 bytes\)\r$")
-            raw = daemon.output.text.replace(_ERASE, "")
+            raw = re.sub(_REDRAWN, "", daemon.output.text)
         self.assertIsNone(re.search(_CONTROLS, raw), ascii(raw))
 
     @in_thread
-    def test_hostile_word(self) -> None:
+    def test_word(self) -> None:
         """
-        The operator's word goes to the peer as typed, and to the terminal escaped.
+        The operator's word goes to the peer as edited, and to the terminal; keys that are
+        no text are in neither.
         """
         with self.daemon(INI, "--console", terminal=True) as daemon:
             with ask(daemon, b"hello") as client:
                 daemon.output.wait_for(PROMPT)
-                daemon.type("\x1b[2Jö\n")
-                self.assertEqual(read_to_end(client), "hello\nI get it!\n\x1b[2Jö".encode())
-                daemon.output.wait_for(rf"^operator to {name_of(client)} \(ack 1\): \\x1b\[2J")
+                daemon.type("\x1b[2Jxö\x1b[D\x7f\n")
+                self.assertEqual(read_to_end(client), "hello\nI get it!\nö".encode())
+                daemon.output.wait_for(rf"^operator to {name_of(client)} \(ack 1\): ")
+
+    @in_thread
+    def test_half_typed(self) -> None:
+        """
+        A command that is half typed when a client arrives is finished as one; then the word
+        is asked for.
+        """
+        with self.daemon(INI, "--console", terminal=True) as daemon:
+            daemon.output.wait_for("^console ready")
+            daemon.type("sta")
+            daemon.output.wait_for("^sta")
+            with ask(daemon, b"hello") as client:
+                daemon.output.wait_for(r"\rack 1 \(127\.0\.0\.1:\d+\) waits for a word\r$")
+                daemon.type("tus\n")
+                daemon.output.wait_for("^up .* 1 waiting\r$")
+                daemon.output.wait_for(PROMPT)
+                daemon.type("ok\n")
+                self.assertEqual(read_to_end(client), b"hello\nI get it!\nok")
+
+    @in_thread
+    def test_gone(self) -> None:
+        """
+        C{drain}, typed as a word whose client goes meanwhile, does not drain the daemon.
+        """
+        ini = INI.replace("log_messages", "operator_timeout = 300ms\nlog_messages")
+        with self.daemon(ini, "--console", terminal=True) as daemon:
+            with ask(daemon, b"hello") as client:
+                daemon.output.wait_for(PROMPT)
+                daemon.type("dra")
+                self.assertEqual(read_to_end(client), b"hello\nI get it!\n")
+            daemon.output.wait_for("does not wait any more")
+            daemon.type("in\n/status\n")
+            daemon.output.wait_for("^up [^,]*, 2 services, 0 connections, 0 waiting\r$")
+
+    @in_thread
+    def test_dumb(self) -> None:
+        """
+        No escape code is ever written, so that any terminal will do.
+        """
+        with self.daemon(INI, "--console", terminal=True) as daemon:
+            with ask(daemon, b"one"), ask(daemon, b"two"):
+                daemon.output.wait_for("^input the word for ack 1 ")
+                daemon.type("x\x1b[Dy\x05\x15/status\n")
+                daemon.output.wait_for("^up ")
+            self.assertNotIn("\x1b", daemon.output.text)
 
     @in_thread
     def test_end_of_input(self) -> None:
@@ -171,7 +218,7 @@ class TerminalTests(SystemCase):
             with ask(daemon, b"behind") as client:
                 self.assertEqual(read_to_end(client), b"behind\nI get it!\n")
                 daemon.output.wait_for(rf"connection from {name_of(client)} \(ack 2\) closed")
-            self.assertNotIn("input the word:", daemon.output.text.rpartition("behind")[2])
+            self.assertNotIn("input the word", daemon.output.text.rpartition("behind")[2])
 
     @in_thread
     def test_stop(self) -> None:

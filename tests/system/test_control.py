@@ -12,6 +12,9 @@ import socket
 import stat
 import subprocess
 import sys
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -297,32 +300,77 @@ class SubcommandTests(ControlCase):
             self.assertIn("2 services", out)
             self.assertIn("stauts is no command; did you mean status?", out)
 
+    @contextmanager
+    def console(self, term: str, *options: str) -> Iterator[tuple[Output, int]]:
+        """
+        Run the console at a terminal that does not know its size.
+
+        @return: what it shows, and the descriptor to type at; it has to end by itself.
+        """
+        keyboard, screen = pty.openpty()
+        console = subprocess.Popen(
+            [sys.executable, "-m", "socketd", "console", "--control", str(self.path), *options],
+            stdin=screen, stdout=screen, stderr=screen, env=self.environment(TERM=term),
+        )  # fmt: skip
+        before = termios.tcgetattr(keyboard)
+        os.close(screen)
+        try:
+            shown = Output(os.dup(keyboard))
+            shown.wait_for("attending; help lists the commands")
+            yield shown, keyboard
+            self.assertEqual(console.wait(DEADLINE), 0)
+            self.assertEqual(termios.tcgetattr(keyboard), before)
+        finally:
+            console.kill()
+            console.wait()
+            os.close(keyboard)
+
     @in_thread
     def test_console_at_a_terminal(self) -> None:
         """
-        At a terminal the word is asked for, and sent when it is entered.
+        At a terminal the word is asked for, and sent when it is entered; in full screen, or
+        line by line where the terminal is a dumb one or that is asked for.
         """
         with self.daemon(INI) as daemon:
             daemon.address("ack")
-            keyboard, screen = pty.openpty()
-            console = subprocess.Popen(
-                [sys.executable, "-m", "socketd", "console", "--control", str(self.path)],
-                stdin=screen, stdout=screen, stderr=screen, env=self.environment(TERM="xterm"),
-            )  # fmt: skip
-            os.close(screen)
-            shown = Output(os.dup(keyboard))
-            shown.wait_for("attending; help lists the commands")
-            with daemon.connect("ack") as client:
-                client.sendall(HOSTILE)
-                client.shutdown(socket.SHUT_WR)
-                shown.wait_for("input the word:")
-                os.write(keyboard, b"oq\x7fk\n")
-                self.assertEqual(read_to_end(client), HOSTILE + b"\nI get it!\nok")
-            shown.wait_for(r"\(ack 1\): ok")
-            self.assertNotIn("\x1b]0;", shown.text)
-            os.write(keyboard, b"\x04")
-            self.assertEqual(console.wait(DEADLINE), 0)
-            os.close(keyboard)
+            for term, *options in (("xterm",), ("dumb",), ("",), ("xterm", "--lines")):
+                with self.console(term, *options) as (shown, keyboard):
+                    with daemon.connect("ack") as client:
+                        client.sendall(HOSTILE)
+                        client.shutdown(socket.SHUT_WR)
+                        shown.wait_for(r"input the word for ack \d+ \(127")
+                        os.write(keyboard, b"oq\x7fk\n")
+                        self.assertEqual(read_to_end(client), HOSTILE + b"\nI get it!\nok")
+                    shown.wait_for(r"\(ack \d+\): ok")
+                    self.assertNotIn("\x1b]0;", shown.text)
+                    is_full = term == "xterm" and not options
+                    self.assertEqual("\x1b[1;22r" in shown.text, is_full)
+                    self.assertEqual("\x1b" in shown.text, is_full)
+                    os.write(keyboard, b"\x04")
+
+    @in_thread
+    def test_two_operators(self) -> None:
+        """
+        A word that another operator was quicker with goes to no connection that waits next.
+        """
+        with self.daemon(INI) as daemon:
+            daemon.address("ack")
+            with self.console("dumb") as (shown, keyboard):
+                with daemon.connect("ack") as first, daemon.connect("ack") as second:
+                    first.sendall(b"one")
+                    shown.wait_for("input the word for ack 1 ")
+                    second.sendall(b"two")
+                    shown.wait_for(": ?two\\b")
+                    os.write(keyboard, b"min")
+                    shown.wait_for("[)]:min")
+                    self.assertEqual(self.command("answer", "1", "theirs")[0], 0)
+                    shown.wait_for(r"ack 1 .* does not wait any more")
+                    os.write(keyboard, b"e\n")
+                    shown.wait_for("input the word for ack 2 ")
+                    os.write(keyboard, b"yours\n")
+                    self.assertEqual(read_exactly(first, 20), b"one\nI get it!\ntheirs")
+                    self.assertEqual(read_exactly(second, 19), b"two\nI get it!\nyours")
+                os.write(keyboard, b"\x04")
 
     @in_thread
     def test_no_daemon(self) -> None:
