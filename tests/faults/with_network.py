@@ -19,13 +19,10 @@ from tests.system.test_tls import first_hello, secure
 #: What a busy machine, and the coarse look at a deadline, may add to one (seconds).
 SLACK = 3.0
 
-#: After the last word to a peer that says nothing any more (seconds).
-CLOSE_GRACE = 5.0
-
 #: Each service has room for one, and one deadline only: at its port, when it is over
 #: after a peer has vanished (seconds), and how its end is called.
 VANISHED = {
-    "idle": (7001, 1.0 + CLOSE_GRACE, "idle_timeout"),
+    "idle": (7001, 1.0, "idle_timeout"),
     "owed": (7002, 1.0, "stall_timeout"),
     "shaking": (7003, 1.0, "handshake_timeout"),
     "headed": (7004, 1.0, "handshake_timeout"),
