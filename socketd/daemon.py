@@ -5,7 +5,7 @@ The service tree: bind everything or nothing, serve, reload by difference, drain
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from attrs import define, field, frozen
@@ -19,6 +19,7 @@ from socketd.events import (
     CLOCK_STEPPED,
     DRAIN_ENDED,
     DRAINING,
+    LISTENER_UNREACHABLE,
     RELOAD_REFUSED,
     RELOADED,
     STOPPING,
@@ -29,6 +30,8 @@ from socketd.net.descriptors import most_connections
 from socketd.net.door import make_door
 from socketd.net.inherit import Inherited
 from socketd.net.interfaces import Interfaces
+from socketd.net.listen import Bound
+from socketd.net.own_listener import OwnListener
 from socketd.net.site import Roster, Site
 from socketd.net.wheel import Wheel
 from socketd.operator import OperatorQueue
@@ -44,6 +47,9 @@ LOOK_INTERVAL = 1.0
 
 #: Every so many looks the files of certificates may have changed.
 CERTIFICATE_LOOK = 5
+
+#: Every so many looks the files of UNIX sockets may be gone.
+FILE_LOOK = 5
 
 #: Every so many looks the machine's own addresses may have changed.
 SURVEY = 30
@@ -93,6 +99,7 @@ class Daemon(MultiService):
     @ivar state: what the daemon does.
     @ivar former: what removed services shared with their connections, by name: their
         counts are not forgotten.
+    @ivar own: the listeners that no service has.
     @ivar reloads: how often a reload was carried out, and refused.
     """
 
@@ -112,6 +119,8 @@ class Daemon(MultiService):
     state: str = field(default=STARTING, init=False)
     reloads: dict[str, int] = field(factory=lambda: {"done": 0, "refused": 0}, init=False)
     former: dict[str, Site] = field(factory=dict, init=False)
+    own: list[OwnListener] = field(factory=list, init=False)
+    _missing: dict[tuple[str, str], str] = field(factory=dict, init=False)
     _shared: Shared = field(init=False)
     _wheel: Wheel = field(init=False)
     _datagram_ports: frozenset[int] | None = field(default=None, init=False)
@@ -223,14 +232,24 @@ class Daemon(MultiService):
     def health(self) -> str:
         """
         Say whether peers can be sent here: C{serving}; the state if it is another
-        one; or that a listener is down.
+        one; or which listener is down or not found.
         """
         if self.state in (SERVING, RELOADING):
-            for child in self.socket_services:
-                if any(bound.port is None or bound.sock.fileno() < 0 for bound in child.bound):
-                    return f"a listener of {child.name} is down"
+            for name, bound in self._listeners():
+                if bound.port is None or bound.sock.fileno() < 0:
+                    return f"a listener of {name} is down"
+                if bound.missing:
+                    return f"{name} cannot be reached at {bound.listener}: {bound.missing}"
             return SERVING
         return self.state
+
+    def _listeners(self) -> Iterator[tuple[str, Bound]]:
+        """
+        List all that is bound, with the name of its service.
+        """
+        for child in self.socket_services:
+            yield from ((child.settings.name, bound) for bound in child.bound)
+        yield from ((own.option, own.bound) for own in self.own if own.bound is not None)
 
     def _enter(self, state: str, detail: str = "") -> None:
         self.state = state
@@ -268,6 +287,8 @@ class Daemon(MultiService):
         """
         # Whatever goes wrong in a look, there is a next one.
         self._watching = self.reactor.callLater(LOOK_INTERVAL, self._look_around, turn + 1)
+        if turn % FILE_LOOK == 0:
+            self._look_for_files()
         step = self.clock_watch.poll()
         if step:
             self.journal.emit(CLOCK_STEPPED, seconds=round(step, 3))
@@ -277,6 +298,20 @@ class Daemon(MultiService):
                 child.renew_certificates()
             if outdated:
                 child.forget_sources()
+
+    def _look_for_files(self) -> None:
+        """
+        Say once of each UNIX socket that its file is gone.
+        """
+        told, self._missing = self._missing, {
+            (name, str(bound.listener)): bound.missing
+            for name, bound in self._listeners()
+            if bound.missing
+        }
+        for (name, listener), error in self._missing.items():
+            if (name, listener) not in told:
+                facts: dict[str, Any] = {"service": name, "listener": listener, "error": error}
+                self.journal.emit(LISTENER_UNREACHABLE, **facts)
 
     # Reload
 
@@ -313,7 +348,7 @@ class Daemon(MultiService):
         @raise CannotStart: if something cannot be bound.
         """
         before = {child.settings.name: child for child in self.socket_services}
-        change = Change(before, self.former)
+        change = Change(before, self.former, self.own)
         reasons = change.prepare(settings.services, self._successor)
         unclaimed = self._unclaimed(settings)
         if unclaimed and not reasons:
@@ -333,6 +368,7 @@ class Daemon(MultiService):
             child.forget_sources()
             # Whoever renews certificates has the daemon reload, and means now.
             child.renew_certificates()
+        self._look_for_files()
         return (*lines, *later, *self.invalid_certificates())
 
     def _apply(self) -> None:

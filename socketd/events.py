@@ -62,6 +62,9 @@ LISTENING = Event("listening", LogLevel.info, "{service} listens on {listener}")
 LISTENER_SKIPPED = Event(
     "listener_skipped", LogLevel.warn, "{service} does without {listener}: {error}"
 )
+LISTENER_UNREACHABLE = Event(
+    "listener_unreachable", LogLevel.warn, "{service} cannot be reached at {listener}: {error}"
+)
 STOPPING = Event("stopping", LogLevel.info, "stopping; {connections} connections to finish")
 DRAIN_ENDED = Event(
     "drain_ended", LogLevel.warn, "{connections} connections did not finish and are reset"

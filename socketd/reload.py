@@ -9,9 +9,11 @@ from typing import Any
 
 from attrs import define, field
 
+from socketd.net.own_listener import OwnListener
 from socketd.net.renewal import renew
 from socketd.net.site import Site
 from socketd.service import Pool, SocketService
+from socketd.settings.listeners import Listener
 from socketd.settings.model import Service
 
 
@@ -22,15 +24,20 @@ class Change:
 
     @ivar before: the services that serve now, by name.
     @ivar former: what services shared that are gone since earlier, by name.
+    @ivar own: the listeners of the daemon itself.
     @ivar after: those that are to, in the order of the file; what is unchanged is
-        the same object, unless it went without a listener, which is tried again.
+        the same object, unless it went without a listener, or nobody finds one any
+        more: that is tried again.
     @ivar pool: the sockets of what changes or goes.
+    @ivar lost: the listeners that nobody finds, by the name of their service.
     """
 
     before: Mapping[str, SocketService]
     former: Mapping[str, Site]
+    own: Iterable[OwnListener] = ()
     after: list[SocketService] = field(factory=list, init=False)
     pool: Pool = field(factory=Pool, init=False)
+    lost: dict[str, list[Listener]] = field(factory=dict, init=False)
 
     def prepare(
         self, services: Iterable[Service], make: Callable[[Service], SocketService]
@@ -41,16 +48,20 @@ class Change:
         @param make: makes the service of a section that has changed or is new.
         @return: what cannot be had, one line each; then nothing is bound.
         """
+        self.lost = {name: child.lost for name, child in self.before.items()}
         self.after = [self._unchanged(service) or make(service) for service in services]
         self.pool = Pool(bound for child in self.going for bound in child.bound)
         reasons = [reason for child in self.fresh for reason in child.bind(self.pool)]
+        reasons += [reason for own in self.own for reason in own.prepare()]
         if reasons:
             self.withdraw()
         return reasons
 
     def _unchanged(self, service: Service) -> SocketService | None:
         child = self.before.get(service.name)
-        return child if child and child.settings == service and not child.skipped else None
+        if child is None or child.settings != service:
+            return None
+        return None if child.skipped or self.lost[service.name] else child
 
     @property
     def fresh(self) -> list[SocketService]:
@@ -69,15 +80,19 @@ class Change:
     @property
     def regained(self) -> list[str]:
         """
-        What listens now though this machine had no address for it before, one line each.
+        What listens now though this machine had no address for it before, or its file
+        was gone, one line each.
         """
-        return [
-            f"[{child.settings.name}] listens at {listener} now"
-            for child in self.fresh
-            if child.settings.name in self.before
-            for listener in self.before[child.settings.name].skipped
-            if listener in child.settings.listeners and listener not in child.skipped
-        ]
+        found = []
+        for child in self.fresh:
+            name = child.settings.name
+            listening = [one for one in child.settings.listeners if one not in child.skipped]
+            skipped = self.before[name].skipped if name in self.before else []
+            for word, listeners in (("now", skipped), ("again", self.lost.get(name, []))):
+                found += [
+                    f"[{name}] listens at {one} {word}" for one in listeners if one in listening
+                ]
+        return found
 
     @property
     def gone(self) -> list[SocketService]:
@@ -91,6 +106,8 @@ class Change:
         """
         Close what was bound, but for the sockets that were bound before.
         """
+        for own in self.own:
+            own.withdraw()
         sites = [*(child.site for child in self.before.values()), *self.former.values()]
         for child in self.fresh:
             for bound in child.hand_on():
@@ -110,8 +127,12 @@ class Change:
 
         @param let_go: removes a child that is not to be stopped.
         @param take_on: adds a child, which starts it.
-        @return: what will hold from the next start on only, one line each.
+        @return: what will hold from the next start on only, and which listeners of the
+            daemon are back, one line each.
         """
+        for bound in self.pool:
+            # Who has come before the change is served.
+            bound.finish()
         for child in self.going:
             child.hand_on()
             let_go(child)
@@ -123,4 +144,4 @@ class Change:
             later += child.settle()
             renew(child.site, child.settings, clock)
             take_on(child)
-        return later
+        return later + [line for own in self.own for line in own.carry_out()]

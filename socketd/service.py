@@ -99,6 +99,13 @@ class SocketService(Service):
         self._handed_on = False
         self._told: list[tuple[str, str]] = []
 
+    @property
+    def lost(self) -> list[Listener]:
+        """
+        The listeners that nobody finds any more, because a file is gone.
+        """
+        return [bound.listener for bound in self.bound if bound.missing]
+
     def bind(self, pool: Pool | None = None) -> list[str]:
         """
         Bind every listener, and read the certificates.

@@ -13,6 +13,8 @@ from OpenSSL import SSL
 from twisted.logger import LogLevel
 
 from socketd import service
+from socketd.control.socket import ControlService
+from socketd.daemon import FILE_LOOK, LOOK_INTERVAL
 from socketd.net.inherit import Inherited, InheritedSocket
 from socketd.net.listen import Bound, CannotListen, bind
 from socketd.settings.listeners import Listener
@@ -401,6 +403,178 @@ class UnixReloadTests(DaemonCase):
         self.assertEqual(stat.S_IMODE(os.stat(self.path()).st_mode), 0o660)
         self.assertEqual(len(descriptors()), before)
         self.assertEqual(self.ask(self.connect(self.path())), b"HELLO")
+
+
+class LostFileTests(DaemonCase):
+    """
+    Tests for UNIX sockets whose file is removed or replaced while they are served.
+    """
+
+    TEXT = (
+        "[echo]\nlisten = unix:{runtime}/e, unixgram:{runtime}/g, tcp:0:interface=127.0.0.1\n"
+        "[upper]\nlisten = unix:{runtime}/u\n"
+    )
+
+    def begin(self, text: str = TEXT) -> None:
+        """
+        Start the daemon, and have it look at the files once.
+        """
+        self.start(text)
+        self.looks()
+
+    def looks(self) -> None:
+        """
+        Let the daemon look at the files.
+        """
+        self.reactor.pump([LOOK_INTERVAL] * FILE_LOOK)
+
+    def own(self) -> ControlService:
+        """
+        Serve operators, too.
+        """
+        control = ControlService(self.daemon, f"{self.runtime}/c")
+        control.privilegedStartService()
+        control.startService()
+        self.addCleanup(control.stopService)
+        return control
+
+    def ask_unix(self, path: str) -> bytes:
+        """
+        Ask at a path.
+        """
+        return self.ask(self.connect(path))
+
+    def test_healthy(self) -> None:
+        """
+        While the files are there, the daemon is healthy.
+        """
+        self.begin()
+        self.own()
+        self.assertEqual(self.daemon.health(), "serving")
+        self.assertEqual(self.events("listener_unreachable"), [])
+
+    def test_removed(self) -> None:
+        """
+        A file that is gone makes the daemon unhealthy, and the log says so once; after a
+        reload of the same file peers come in, and the other listeners are as before.
+        """
+        self.begin()
+        peer, tcp = self.connect(f"{self.runtime}/e"), self.address()
+        os.unlink(f"{self.runtime}/e")
+        said = f"echo cannot be reached at unix {self.runtime}/e: its file is gone;"
+        said += " a reload makes another one"
+        self.assertEqual(self.daemon.health(), said)
+        self.looks()
+        self.looks()
+        self.assertEqual(self.events("listener_unreachable"), [said])
+        changes = self.reloaded(self.TEXT)
+        self.assertEqual(changes, (f"[echo] listens at unix {self.runtime}/e again",))
+        self.assertEqual(self.daemon.health(), "serving")
+        self.assertEqual(self.ask_unix(f"{self.runtime}/e"), b"hello")
+        self.assertEqual((self.ask(peer), self.address()), (b"hello", tcp))
+        os.unlink(f"{self.runtime}/e")
+        self.looks()
+        self.assertEqual(self.events("listener_unreachable"), [said] * 2)
+
+    def test_waiting_peer(self) -> None:
+        """
+        Who had connected before the file was removed, and waits, is served.
+        """
+        self.begin()
+        sock = self.connect(f"{self.runtime}/e")
+        os.unlink(f"{self.runtime}/e")
+        self.reloaded(self.TEXT)
+        self.assertEqual(self.ask(sock), b"hello")
+
+    def test_datagrams(self) -> None:
+        """
+        So it is for datagrams.
+        """
+        self.begin()
+        path = f"{self.runtime}/g"
+        os.unlink(path)
+        self.assertIn("echo cannot be reached at unixgram", self.daemon.health())
+        self.reloaded(self.TEXT)
+        sock = self.peer(socket.AF_UNIX, socket.SOCK_DGRAM)
+        sock.bind(f"{self.runtime}/mine")
+        sock.sendto(b"hello", path)
+        self.turn()
+        self.assertEqual(sock.recv(100), b"hello")
+
+    def test_another(self) -> None:
+        """
+        Where somebody else listens at the path the daemon is unhealthy, too; a reload is
+        refused as long as that is so, and changes nothing.
+        """
+        self.begin()
+        path = f"{self.runtime}/u"
+        os.unlink(path)
+        other = self.peer(socket.AF_UNIX)
+        other.bind(path)
+        other.listen()
+        said = f"upper cannot be reached at unix {path}: another file is in its place"
+        self.assertEqual(self.daemon.health(), said)
+        (complaint,) = self.refused(self.TEXT)
+        self.assertEqual(
+            complaint, f"[upper] cannot listen at unix {path}: somebody listens there already"
+        )
+        other.close()
+        self.reloaded(self.TEXT)
+        self.assertEqual(self.ask_unix(path), b"HELLO")
+
+    def test_own(self) -> None:
+        """
+        The daemon's own listeners are looked at as those of services; who is connected
+        stays so.
+        """
+        self.begin()
+        self.own()
+        path = f"{self.runtime}/c"
+        sock = self.connect(path)
+        os.unlink(path)
+        self.assertIn("control cannot be reached at unix", self.daemon.health())
+        changes = self.reloaded(self.TEXT)
+        self.assertEqual(changes, (f"[socketd] control listens at unix {path} again",))
+        self.assertEqual(self.daemon.health(), "serving")
+        for one in (sock, self.connect(path)):
+            one.send(b"status\n")
+            self.assertIn(b"2 services", self.receive(one, 20))
+
+    def test_own_is_refused(self) -> None:
+        """
+        Where the control socket cannot be had nothing changes; and where a service
+        cannot, no other control socket stays behind.
+        """
+        self.begin()
+        control = self.own()
+        path = f"{self.runtime}/c"
+        os.unlink(path)
+        with open(path, "w"):
+            pass
+        more = "[reply]\nreply = x\nlisten = tcp:0:interface=127.0.0.1\n"
+        (complaint,) = self.refused(self.TEXT + more)
+        self.assertIn("control: cannot listen at", complaint)
+        os.unlink(path)
+        self.refused(self.TEXT + more.replace("tcp:0:interface=127.0.0.1", self.taken()))
+        self.assertFalse(os.path.exists(path))
+        self.reloaded(self.TEXT)
+        self.assertTrue(os.path.exists(path))
+        self.successResultOf(control.stopService())
+        self.assertFalse(os.path.exists(path))
+
+    def test_again_and_again(self) -> None:
+        """
+        However often that happens, nothing stays open.
+        """
+        self.begin()
+        self.own()
+        before = len(descriptors())
+        for _ in range(50):
+            for name in "egu":
+                os.unlink(f"{self.runtime}/{name}")
+            os.unlink(f"{self.runtime}/c")
+            self.assertEqual(len(self.reloaded(self.TEXT)), 4)
+        self.assertEqual(len(descriptors()), before)
 
 
 class SecureTests(DaemonCase):

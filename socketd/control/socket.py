@@ -24,10 +24,9 @@ from socketd.control.session import Refusal, Session
 from socketd.daemon import CannotStart, Daemon
 from socketd.events import OPERATOR_REFUSED, Journal
 from socketd.net.door import Deadlines, Door
-from socketd.net.listen import Bound, CannotListen, bind
+from socketd.net.own_listener import OwnListener
 from socketd.net.site import Roster, Site
 from socketd.settings.listeners import Listener
-from socketd.settings.model import SocketOptions
 
 #: More than the operators of one machine, with their scripts.
 MAX_SESSIONS = 8
@@ -140,7 +139,6 @@ class ControlService(Service):
         self.path = path
         self._daemon = daemon
         self._factory = SessionFactory(daemon)
-        self._bound: Bound | None = None
         # Its own journal: an operator is no connection of a service.
         self._site = Site(
             "control",
@@ -149,6 +147,10 @@ class ControlService(Service):
             log_connections=False,
             door=Door(Capacity(MAX_SESSIONS + MAX_REFUSALS), deadlines=Deadlines(stall=STALL)),
         )
+        listener = Listener("unix", path=path, mode=MODE, backlog=BACKLOG)
+        served_by = daemon.reactor, self._factory, self._site
+        self._own = OwnListener("control", listener, *served_by)
+        daemon.own.append(self._own)
 
     def privilegedStartService(self) -> None:
         """
@@ -157,20 +159,15 @@ class ControlService(Service):
         @raise CannotStart: if that cannot be done.
         """
         super().privilegedStartService()
-        listener = Listener("unix", path=self.path, mode=MODE, backlog=BACKLOG)
-        try:
-            self._bound = bind(listener, SocketOptions())
-        except CannotListen as problem:
-            text = f"[socketd] control: cannot listen at {self.path}: {problem}"
-            raise CannotStart([text]) from None
+        if reasons := self._own.bind():
+            raise CannotStart(reasons)
 
     def startService(self) -> None:
         """
         Serve operators.
         """
         super().startService()
-        if self._bound is not None:
-            self._bound.serve(self._daemon.reactor, self._factory, self._site)
+        self._own.serve()
 
     def stopService(self) -> Deferred[None]:
         """
@@ -190,6 +187,4 @@ class ControlService(Service):
         """
         Close the socket, and remove its file.
         """
-        bound, self._bound = self._bound, None
-        if bound is not None:
-            bound.close()
+        self._own.close()

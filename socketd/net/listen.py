@@ -124,7 +124,18 @@ class Bound:
         """
         Whether peers find it: the file of a UNIX socket may have been removed.
         """
-        return not self.listener.path or self._owns_file()
+        return not self.missing
+
+    @property
+    def missing(self) -> str:
+        """
+        Why peers do not find it; empty if they do.
+        """
+        if not self.listener.path or self._owns_file():
+            return ""
+        if os.path.lexists(self.listener.path):
+            return "another file is in its place"
+        return "its file is gone; a reload makes another one"
 
     def for_listener(self, listener: Listener, options: SocketOptions) -> Bound:
         """
@@ -161,6 +172,13 @@ class Bound:
         except OSError as problem:
             refused.append(f"listen: {problem.strerror}")
         return refused
+
+    def finish(self) -> None:
+        """
+        Serve what has come already, before the socket is closed.
+        """
+        if self.port is not None:
+            self.port.finish()
 
     def release(self) -> None:
         """

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from errno import EBADF, EMFILE, ENFILE, ENOBUFS, ENOMEM
 from os import strerror
+from select import POLLIN, poll
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -21,6 +22,10 @@ from socketd.net.site import Site
 
 #: What the system says when it has no descriptor or memory left.
 EXHAUSTED = (EMFILE, ENFILE, ENOBUFS, ENOMEM)
+
+#: So often a port that is to be closed serves what one turn takes, 64 connections or 32
+#: datagrams: together that is a full queue of listeners.DEFAULT_BACKLOG.
+LAST_TURNS = 64
 
 
 class Port:
@@ -36,6 +41,7 @@ class Port:
     rebind: Callable[[], socket.socket] | None = None
     _retry: IDelayedCall | None = None
     _closing: IDelayedCall | None = None
+    _waits = False
 
     def __init__(self, reactor: Any, sock: socket.socket, site: Site) -> None:
         self._reactor = reactor
@@ -93,6 +99,27 @@ class Port:
         """
         self._reactor.removeReader(self)
         self._end()
+
+    def finish(self) -> None:
+        """
+        Serve what has come already, as far as there is room: the socket will be closed,
+        and what waits there would be lost.
+        """
+        for _ in range(LAST_TURNS):
+            if self._waits or self._retry is not None or not self._is_ready():
+                return
+            self.doRead()
+
+    def _is_ready(self) -> bool:
+        found = poll()
+        found.register(self.fileno(), POLLIN)
+        return bool(found.poll(0))
+
+    def doRead(self) -> None:
+        """
+        Serve what waits, as far as one turn goes.
+        """
+        raise NotImplementedError
 
     def pause(self, seconds: float) -> None:
         """

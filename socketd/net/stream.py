@@ -71,7 +71,6 @@ class StreamPort(Port):
         super().__init__(reactor, sock, site)
         self._factory = factory
         self._terms = terms
-        self._waits = False
         self._logged = float("-inf")
 
     def started(self) -> None:

@@ -13,10 +13,9 @@ from twisted.web import http
 
 from socketd.daemon import SERVING, CannotStart, Daemon
 from socketd.events import LISTENING, Journal
-from socketd.net.listen import Bound, CannotListen, bind
+from socketd.net.own_listener import OwnListener
 from socketd.net.site import Roster, Site
 from socketd.settings.listeners import Listener
-from socketd.settings.model import SocketOptions
 from socketd.web.lag import LagMeter
 from socketd.web.metrics import make_registry
 from socketd.web.server import ChannelFactory, Page
@@ -37,15 +36,13 @@ class WebService(MultiService):
     no service's: no limit of the configuration keeps a scraper out, and no table, figure
     or console shows it.
 
-    @ivar bound: the listener, once it is bound.
+    @ivar own: its listener.
     """
 
     def __init__(self, daemon: Daemon, listener: Listener) -> None:
         MultiService.__init__(self)
         self.setName("web")
-        self.bound: Bound | None = None
         self._daemon = daemon
-        self._listener = listener
         lag = LagMeter(daemon.reactor)
         lag.setServiceParent(self)
         self._registry = make_registry(daemon, lag)
@@ -55,6 +52,8 @@ class WebService(MultiService):
         self._factory = ChannelFactory(
             {b"/metrics": self._metrics, b"/healthz": self._health}, daemon.reactor
         )
+        self.own = OwnListener(NAME, listener, daemon.reactor, self._factory, self._site)
+        daemon.own.append(self.own)
         self._page: Page | None = None
         self._collected = 0.0
 
@@ -64,11 +63,8 @@ class WebService(MultiService):
 
         @raise CannotStart: if that does not work.
         """
-        try:
-            self.bound = bind(self._listener, SocketOptions())
-        except CannotListen as problem:
-            text = f"[socketd] http: cannot listen at {self._listener}: {problem}"
-            raise CannotStart([text]) from None
+        if reasons := self.own.bind():
+            raise CannotStart(reasons)
         super().privilegedStartService()
 
     def startService(self) -> None:
@@ -76,9 +72,8 @@ class WebService(MultiService):
         Serve, and measure.
         """
         super().startService()
-        if self.bound is not None:
-            self.bound.serve(self._daemon.reactor, self._factory, self._site)
-            self._daemon.reactor.callLater(0, self._announce)
+        self.own.serve()
+        self._daemon.reactor.callLater(0, self._announce)
 
     def stopService(self) -> Deferred[Any]:
         """
@@ -94,13 +89,11 @@ class WebService(MultiService):
         """
         Close the listener.
         """
-        bound, self.bound = self.bound, None
-        if bound is not None:
-            bound.close()
+        self.own.close()
 
     def _announce(self) -> None:
-        if self.bound is not None:
-            self._daemon.journal.emit(LISTENING, service=NAME, listener=str(self.bound))
+        if self.own.bound is not None:
+            self._daemon.journal.emit(LISTENING, service=NAME, listener=str(self.own.bound))
 
     def _health(self) -> Page:
         state = self._daemon.health()

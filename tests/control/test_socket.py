@@ -135,7 +135,7 @@ class ServiceTests(Case):
         path = os.path.join(self.directory, "file")
         with open(path, "w", encoding="ascii") as file:
             file.write("mine")
-        expected = f"[socketd] control: cannot listen at {path}: the file is there"
+        expected = f"[socketd] control: cannot listen at unix {path}: the file is there"
         self.assertTrue(self.bind(path).startswith(expected))
         self.assertTrue(os.path.exists(path))
 

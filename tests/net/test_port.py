@@ -18,7 +18,7 @@ from socketd.admission import Capacity
 from socketd.net.datagram_batch import datagram_port
 from socketd.net.door import Door
 from socketd.net.port import Port
-from socketd.net.stream import StreamPort
+from socketd.net.stream import MAX_ACCEPTS, StreamPort
 from tests.net.fakes import (
     DatagramRecorder,
     HandReactor,
@@ -228,6 +228,58 @@ class PortTests(PortCase):
             port.connectionLost(Failure(ConnectionLost()))
             self.assertEqual((sock.fileno(), len(calls)), (-1, 1))
         self.assertEqual(self.reactor.getReaders(), [])
+
+
+class FinishTests(PortCase):
+    """
+    Tests for L{Port.finish}: what has come is served before the socket is closed.
+    """
+
+    def test_all(self) -> None:
+        """
+        All that wait are served, though they are more than one turn takes.
+        """
+        for port, sock in self.both():
+            peers = [self.peer(sock) for _ in range(MAX_ACCEPTS + 10)]
+            port.finish()
+            port.close()
+            self.reactor.turn(3)
+            self.assertEqual([peer.recv(100) for peer in peers], [b"hello"] * len(peers))
+            self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_nothing(self) -> None:
+        """
+        Where nothing waits, nothing is waited for.
+        """
+        for port, _ in self.both():
+            port.finish()
+
+    def test_no_room(self) -> None:
+        """
+        Nobody is let in for whom there is no room.
+        """
+        self.door.capacity.limit = 1
+        port, sock = self.stream()
+        peers = [self.peer(sock) for _ in range(3)]
+        port.finish()
+        self.assertEqual((len(self.site.roster), self.site.tally.full), (1, 1))
+        port.finish()
+        self.assertEqual(self.site.tally.full, 1)
+        port.close()
+        self.reactor.turn(3)
+        self.assertEqual(peers[0].recv(100), b"hello")
+        self.assertRaises(ConnectionResetError, peers[2].recv, 1)
+
+    def test_system_has_none(self) -> None:
+        """
+        A port that waits for the system does not try more often for that.
+        """
+        port, sock = self.stream()
+        self.peer(sock)
+        port._pause(OSError(24, "Too many open files"))
+        port.finish()
+        self.assertEqual(len(self.site.roster), 0)
+        port.close()
 
 
 class ReleaseTests(PortCase):

@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import re
+import signal
 import socket
 import stat
 import subprocess
@@ -122,10 +123,30 @@ class SocketTests(ControlCase):
         with self.daemon(INI) as daemon:
             daemon.address("server")
             ended = self.run_twistd(self.write("second.ini", INI))
-            expected = f"[socketd] control: cannot listen at {self.path}: somebody listens"
+            expected = f"[socketd] control: cannot listen at unix {self.path}: somebody listens"
             self.assertIn(expected, ended.errors)
             self.assertEqual(ended.status, 1)
             self.assertIn("2 services", self.ask("status"))
+
+    @in_thread
+    def test_removed(self) -> None:
+        """
+        A control socket and a service's whose files were removed are there again after
+        SIGHUP, though the configuration is the same.
+        """
+        path = self.directory / "echo.sock"
+        ini = INI + f"[echo]\nlisten = unix:{path}\n"
+        with self.daemon(ini) as daemon:
+            daemon.address("server")
+            for file in (self.path, path):
+                file.unlink()
+            daemon.output.wait_for("echo cannot be reached at unix .*: its file is gone")
+            os.kill(daemon.pid, signal.SIGHUP)
+            daemon.output.wait_for(r"reloaded: \[echo\] listens at .* again; \[socketd\] control ")
+            self.assertIn("3 services", self.ask("status"))
+            with daemon.connect("echo", "unix") as client:
+                client.sendall(b"hello")
+                self.assertEqual(read_exactly(client, 5), b"hello")
 
     @in_thread
     def test_failed_start(self) -> None:

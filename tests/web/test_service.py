@@ -58,10 +58,10 @@ class WebServiceTests(SynchronousTestCase):
         """
         Connect to it.
         """
-        assert web.bound is not None
-        client = socket.socket(web.bound.sock.family)
+        assert web.own.bound is not None
+        client = socket.socket(web.own.bound.sock.family)
         self.addCleanup(client.close)
-        client.connect(web.bound.sock.getsockname())
+        client.connect(web.own.bound.sock.getsockname())
         client.setblocking(False)
         return client
 
@@ -170,8 +170,8 @@ class WebServiceTests(SynchronousTestCase):
         self.reactor.turn()
         ((name, facts),) = seen
         self.assertEqual((name, facts["service"]), ("listening", "http"))
-        assert web.bound is not None
-        self.assertIn(str(web.bound.sock.getsockname()[1]), facts["listener"])
+        assert web.own.bound is not None
+        self.assertIn(str(web.own.bound.sock.getsockname()[1]), facts["listener"])
 
     def test_unix(self) -> None:
         """
@@ -185,13 +185,28 @@ class WebServiceTests(SynchronousTestCase):
         self.stop(web)
         self.assertFalse(os.path.exists(path))
 
+    def test_file_is_gone(self) -> None:
+        """
+        A socket whose file was removed makes the daemon unhealthy, and is there again
+        when the daemon has prepared and carried out a change.
+        """
+        directory = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, directory)
+        path = os.path.join(directory, "http.sock")
+        web = self.start(Listener("unix", path=path))
+        os.unlink(path)
+        self.assertIn(f"http cannot be reached at unix {path}", self.daemon.health())
+        self.assertEqual(web.own.prepare(), [])
+        self.assertEqual(web.own.carry_out(), [f"[socketd] http listens at unix {path} again"])
+        self.assertEqual(self.ask(web, "/healthz"), (200, "serving\n"))
+
     def test_taken(self) -> None:
         """
         An address that cannot be had stops the start, in words.
         """
         first = self.start()
-        assert first.bound is not None
-        port = first.bound.sock.getsockname()[1]
+        assert first.own.bound is not None
+        port = first.own.bound.sock.getsockname()[1]
         web = WebService(self.daemon, Listener("tcp", interface="127.0.0.1", port=port))
         problem = self.assertRaises(CannotStart, web.privilegedStartService)
         self.assertEqual(
@@ -220,4 +235,4 @@ class WebServiceTests(SynchronousTestCase):
         web.privilegedStartService()
         web.close()
         web.close()
-        self.assertIdentical(web.bound, None)
+        self.assertIdentical(web.own.bound, None)
