@@ -1,0 +1,83 @@
+"""
+Clients that ask again and again, and monitors that ask a machine by its own address.
+
+They are in a network of their own, because the daemon exempts loopback from most rules.
+"""
+
+from __future__ import annotations
+
+import shlex
+
+from tests.interop.asking import GUARDED, InteropCase, locate
+from tests.interop.table import written
+from tests.system.namespaces import Namespace
+from tests.system.running import TWISTD, Daemon, in_thread
+
+#: An address of the machine that is not loopback.
+HOST = "192.168.79.1"
+
+INI = """
+[time]
+epoch = 1900
+listen = udp:37
+[echo]
+listen = udp:7
+[ntp]
+listen = udp:123
+assume_synchronised = yes
+"""
+
+#: How often each client asks, faster than once a second.
+TIMES = 7
+
+_PLUGINS = "/usr/lib/nagios/plugins"
+
+#: Each client, with what it prints when it is answered.
+CLIENTS = {
+    f"rdate -p -u {HOST}": written("%a %b %e %H:%M:%S UTC %Y\n")(""),
+    f"rdate -p -n {HOST}": written("%a %b %e %H:%M:%S UTC %Y\n")(""),
+    f"{_PLUGINS}/check_time -u -H {HOST}": "TIME OK - [01] second time difference",
+    f"{_PLUGINS}/check_ntp_time -H {HOST}": r"NTP OK: Offset -?[0-9.e-]+ secs",
+    f"{_PLUGINS}/check_udp -H {HOST} -p 7 -s same -e same": "UDP OK - .* second response time",
+}
+
+
+class MonitorTests(InteropCase):
+    """
+    What is within the rates is answered.
+    """
+
+    def setUp(self) -> None:
+        """
+        Make the network.
+        """
+        super().setUp()
+        self.namespace = Namespace()
+        self.addCleanup(self.namespace.close)
+        self.namespace.run("ip", "address", "add", f"{HOST}/24", "dev", "lo")
+
+    def start(self) -> Daemon:
+        """
+        Start a daemon that takes the clock for one that nothing keeps.
+        """
+        file = self.write("socketd.ini", INI)
+        command = [*self.namespace.command, *GUARDED, *TWISTD, "socketd", f"--config={file}"]
+        daemon = Daemon(command, **self._surroundings())
+        self.addCleanup(daemon.kill)
+        daemon.address("ntp", "udp")
+        return daemon
+
+    @in_thread
+    def test_again_and_again(self) -> None:
+        """
+        Each client is answered seven times in a row, with the default rates.
+        """
+        for line, expected in CLIENTS.items():
+            name, *rest = shlex.split(line)
+            # A daemon for each, whose rates no other client has used up.
+            with self.start():
+                for number in range(TIMES):
+                    command = [*self.namespace.command, locate(name), *rest]
+                    ran = self.run_guarded(command)
+                    self.assertRegex(ran.stdout, expected, (line, number))
+                    self.assertEqual(ran.returncode, 0, (line, number))
