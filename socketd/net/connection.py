@@ -78,7 +78,7 @@ class StreamConnection(Outgoing, Handle):
     @ivar disconnecting: whether closing has begun.
     @ivar known: whether its peer is the real one, and no balancer.
     @ivar voice: the transport that the service's protocol writes to, where it is
-        another one: that of TLS.
+        another one: that of TLS.  It has the last word.
     """
 
     __slots__ = (
@@ -301,12 +301,15 @@ class StreamConnection(Outgoing, Handle):
 
     def _drained(self) -> None:
         self.reactor.removeWriter(self)
-        if self._producer is not None and (not self._streaming or self._producer_paused):
+        if self._producer_owes():
             self._producer_paused = False
             self._producer.resumeProducing()
-        elif self.disconnecting and self._producer is None:
+            if self._streaming and (self.disconnecting or self._half_closing):
+                # It may have nothing more to say, and would not say that either.
+                self.reactor.addWriter(self)
+        elif self.disconnecting:
             self._finish()
-        elif self._half_closing and self._producer is None:
+        elif self._half_closing:
             self._half_closing = False
             self._shut_down()
             if IHalfCloseableProtocol.providedBy(self.protocol):
@@ -442,7 +445,7 @@ class StreamConnection(Outgoing, Handle):
             self.abortConnection()
 
     def _has_more(self) -> bool:
-        return self._buffer is not None or self._producer is not None
+        return self._buffer is not None or self._producer_owes()
 
     def _finish(self) -> None:
         """
@@ -453,6 +456,10 @@ class StreamConnection(Outgoing, Handle):
         down, and the input is thrown away until it ends (RFC 9293, 3.10.4; RFC
         2525, 2.17).
         """
+        if self.voice is not None:
+            self.voice.conclude()
+            if self._buffer is not None:
+                return
         if self._read_ended or not (self._lingers and self._shut_down()):
             self.connectionLost(_DONE)
             return

@@ -83,7 +83,7 @@ class SecureTransport:
     def __init__(self, tls: TLSMemoryBIOProtocol) -> None:
         self._tls = tls
         self._connection: Any = tls.transport
-        self._closing = self._produces = False
+        self._closing = self._concluded = False
 
     @property
     def connection_id(self) -> int:
@@ -107,6 +107,8 @@ class SecureTransport:
         """
         if not isinstance(data, bytes):
             raise TypeError("data must be bytes")
+        if self._closing and self._connection.producer is None:
+            return
         if self._tls.connected:
             self._tls.write(data)
 
@@ -124,14 +126,16 @@ class SecureTransport:
         The peer's own word of the end is not waited for (RFC 8446, 6.1), and one
         that takes nothing is reset as any other.
         """
-        if not self._closing:
-            self._closing = True
-            if not self._produces:
-                self._close()
-
-    def _close(self) -> None:
-        self._tls.loseConnection()
+        self._closing = True
         self._connection.loseConnection()
+
+    def conclude(self) -> None:
+        """
+        Say the last word, now that all else is sent.
+        """
+        if not self._concluded:
+            self._closing = self._concluded = True
+            self._tls.loseConnection()
 
     def abortConnection(self) -> None:
         """
@@ -177,20 +181,13 @@ class SecureTransport:
 
         @raise RuntimeError: if another one is registered.
         """
-        self._produces = True
         self._connection.registerProducer(producer, streaming)
 
     def unregisterProducer(self) -> None:
         """
         Let the producer go; a close that waited for it goes on.
         """
-        if self._produces:
-            self._produces = False
-            if self._closing:
-                self._tls.loseConnection()
-            self._connection.unregisterProducer()
-            if self._closing:
-                self._connection.loseConnection()
+        self._connection.unregisterProducer()
 
 
 OnSecured = Callable[[Any, Secured, SecureTransport], object]
@@ -260,6 +257,7 @@ class Gate(Protocol):
             return
         self._told = True
         secure = SecureTransport(tls)
+        tls.transport.voice = secure
         self._hooks.on_secured(tls.transport, _agreed(tls, text), secure)
         protocol = self._factory.buildProtocol(self._peer)
         if protocol is None:

@@ -160,12 +160,27 @@ class Outgoing(Timed):
         if self.connected and (self.disconnecting or self._half_closing):
             self.reactor.addWriter(self)
 
+    @property
+    def producer(self) -> Any:
+        """
+        The producer that is registered, or C{None}.
+        """
+        return self._producer
+
     def _waits(self) -> bool:
         """
         Bytes wait, or a producer that has been told to.
         """
-        if self._buffered:
-            return True
+        return bool(self._buffered) or self._producer_owes()
+
+    def _producer_owes(self) -> bool:
+        """
+        A producer will say more: it is asked for each piece, or was told to wait.
+
+        Another one has said what it had to say.  Interfaces would have a close wait
+        until it is unregistered, but Twisted's transports do not, and protocols that
+        close so (the server of twisted.web, portforward) would not end.
+        """
         return self._producer is not None and (not self._streaming or self._producer_paused)
 
     def _is_owed(self) -> bool:
@@ -174,7 +189,7 @@ class Outgoing(Timed):
         """
         return (
             self._buffer is not None
-            or self._producer is not None
+            or self._producer_owes()
             or _count_unacknowledged(self._socket) > 0
         )
 

@@ -23,9 +23,8 @@ def secured(
     return secure_factory(context, factory, service.tls.tls_client_names, _HOOKS, clock)
 
 
-def _secured(connection: Any, found: Secured, voice: SecureTransport) -> None:
+def _secured(connection: Any, found: Secured, transport: SecureTransport) -> None:
     connection.settling = False
-    connection.voice = voice
     connection.site.emit(
         TLS_SECURED,
         peer=connection.peer,

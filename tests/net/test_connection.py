@@ -448,15 +448,50 @@ class ProducerTests(ConnectionTestCase):
 
     def test_close_waits_for_producer(self) -> None:
         """
-        A close waits for the producer to be unregistered.
+        A close waits for a producer that was told to wait: it is asked once more, and
+        what it says then is sent.
+        """
+        producer: Any = Producer()
+        self.connection.registerProducer(producer, True)
+        self.connection.write(BIG)
+        self.connection.loseConnection()
+        producer.resumeProducing = lambda: self.connection.write(b"the rest")
+        received, ended = b"", False
+        while not ended:
+            self.reactor.turn()
+            part, ended = read_all(self.peer)
+            received += part
+        self.assertEqual(received, BIG + b"the rest")
+
+    def test_close_does_not_wait_for_ever(self) -> None:
+        """
+        One that may produce whenever it likes has said what it had to say, as Twisted's
+        transports take it: a server of HTTP is a producer as long as its connection.
         """
         self.connection.registerProducer(Producer(), True)
+        self.connection.write(b"all")
         self.connection.loseConnection()
         self.reactor.turn(2)
-        self.assertEqual(read_all(self.peer), (b"", False))
-        self.connection.unregisterProducer()
-        self.reactor.turn(2)
-        self.assertEqual(read_all(self.peer), (b"", True))
+        self.assertEqual(read_all(self.peer), (b"all", True))
+
+    def test_end_of_input(self) -> None:
+        """
+        When the peer ends, its connection ends at once and cleanly, whoever is registered;
+        a producer that was told to wait is heard first, and one that is asked for each
+        piece until it is through.
+        """
+        for streaming in (True, False):
+            site, events = make_site(self.reactor)
+            connection, peer = connect(self.reactor, self.protocol, site)
+            self.addCleanup(peer.close)
+            producer = Producer(connection, 3)
+            connection.registerProducer(producer, streaming)
+            peer.shutdown(socket.SHUT_WR)
+            self.reactor.turn(6)
+            expected = b"" if streaming else b"x" * 3000
+            self.assertEqual(read_all(peer), (expected, True))
+            self.assertEqual(events[-1][1]["reason"], "closed")
+            self.assertFalse(connection.connected)
 
 
 class PauseTests(ConnectionTestCase):
