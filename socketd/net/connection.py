@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from os import read
 from typing import Any
@@ -21,11 +21,13 @@ from twisted.internet.interfaces import (
     IHalfCloseableDescriptor,
     IHalfCloseableProtocol,
     ILoggingContext,
+    INegotiated,
     IProtocol,
     IPushProducer,
     IReadWriteDescriptor,
     ISystemHandle,
     ITCPTransport,
+    ITLSTransport,
 )
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -65,6 +67,7 @@ RESET = struct.pack("ii", 1, 0)
     IReadWriteDescriptor,
     IHalfCloseableDescriptor,
     ISystemHandle,
+    ITLSTransport,
     ILoggingContext,
 )
 class StreamConnection(Outgoing, Handle):
@@ -310,10 +313,26 @@ class StreamConnection(Outgoing, Handle):
         elif self.disconnecting:
             self._finish()
         elif self._half_closing:
-            self._half_closing = False
-            self._shut_down()
-            if IHalfCloseableProtocol.providedBy(self.protocol):
-                self._call(self.protocol.writeConnectionLost)
+            self._finish_writing()
+
+    def _finish_writing(self) -> None:
+        if not self._has_last_word():
+            return
+        self._half_closing = False
+        self._shut_down()
+        protocol = self.protocol if self.voice is None else self.voice.protocol
+        if IHalfCloseableProtocol.providedBy(protocol):
+            self._call(protocol.writeConnectionLost)
+
+    def _has_last_word(self) -> bool:
+        """
+        Have TLS, where that is spoken, say that no more will be sent.
+
+        @return: whether that is sent, too.
+        """
+        if self.voice is not None:
+            self.voice.conclude()
+        return self._buffer is None and not self._aborting
 
     # Closing
 
@@ -376,6 +395,18 @@ class StreamConnection(Outgoing, Handle):
             self.abortConnection()
         elif self.connected and not self._aborting:
             self.look(self.reactor.seconds())
+
+    def startTLS(self, contextFactory: Any, normal: bool = True) -> None:
+        """
+        Speak TLS from now on; the protocol stays, and writes to this transport.
+
+        @param contextFactory: as Twisted's own transports take it.
+        @param normal: whether this side is the server.
+        """
+        # A tenth of a second, which a daemon without TLS does not spend.
+        from socketd.net.started_tls import start_tls
+
+        start_tls(self, StartedTlsConnection, contextFactory, not normal)
 
     def hang_up(self) -> None:
         """
@@ -456,10 +487,8 @@ class StreamConnection(Outgoing, Handle):
         down, and the input is thrown away until it ends (RFC 9293, 3.10.4; RFC
         2525, 2.17).
         """
-        if self.voice is not None:
-            self.voice.conclude()
-            if self._buffer is not None:
-                return
+        if not self._has_last_word():
+            return
         if self._read_ended or not (self._lingers and self._shut_down()):
             self.connectionLost(_DONE)
             return
@@ -493,3 +522,60 @@ class StreamConnection(Outgoing, Handle):
 
     def _facts(self) -> dict[str, Any]:
         return {"peer": self.peer, "connection": self.connection_id}
+
+
+@implementer(INegotiated)
+class StartedTlsConnection(StreamConnection):
+    """
+    A connection on which TLS was started.
+
+    The protocol keeps its transport, so the object becomes another one: to ask at each
+    write whether TLS is spoken would cost every connection.
+    """
+
+    __slots__ = ()
+
+    def write(self, data: bytes) -> None:
+        """
+        Encrypt bytes and send them.
+
+        @raise TypeError: if C{data} is not bytes.
+        """
+        self.voice.write(data)
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        """
+        Encrypt several pieces as one.
+        """
+        self.voice.writeSequence(data)
+
+    def loseConnection(self) -> None:
+        """
+        Close once all that is owed is sent.
+        """
+        self.voice.loseConnection()
+
+    def abortConnection(self) -> None:
+        """
+        Reset the connection.
+        """
+        self.voice.abortConnection()
+
+    def getHandle(self) -> Any:
+        """
+        The TLS state of pyOpenSSL, as Twisted's other transports of TLS give it.
+        """
+        return self.voice.getHandle()
+
+    def getPeerCertificate(self) -> Any:
+        """
+        The certificate that the peer has shown, as pyOpenSSL has it; C{None} if none.
+        """
+        return self.voice.getPeerCertificate()
+
+    @property
+    def negotiatedProtocol(self) -> bytes | None:
+        """
+        The application protocol that was agreed on (ALPN), or C{None}.
+        """
+        return self.voice.negotiatedProtocol  # type: ignore[no-any-return]

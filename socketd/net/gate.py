@@ -15,11 +15,12 @@ from twisted.internet.interfaces import (
     IConsumer,
     IHalfCloseableProtocol,
     IHandshakeListener,
+    INegotiated,
     IProtocol,
     IProtocolFactory,
     IPushProducer,
     IReactorTime,
-    ITransport,
+    ITCPTransport,
 )
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
@@ -70,7 +71,7 @@ class NotSecured:
     detail: str
 
 
-@implementer(ITransport, IConsumer, IPushProducer)
+@implementer(INegotiated, ITCPTransport, IConsumer, IPushProducer)
 class SecureTransport:
     """
     What a protocol writes to: the connection, through TLS.
@@ -78,11 +79,17 @@ class SecureTransport:
     Producers stand at the connection itself.  It asks for more when what is
     encrypted is sent, and it stops reading while too much is not; TLS in between
     keeps nothing back once the handshake is done.
+
+    @ivar protocol: what writes here.
     """
 
-    def __init__(self, tls: TLSMemoryBIOProtocol) -> None:
+    def __init__(self, tls: SecureProtocol, connection: Any, protocol: Any = None) -> None:
+        """
+        @param connection: what is under TLS.
+        """
+        self.protocol = protocol
         self._tls = tls
-        self._connection: Any = tls.transport
+        self._connection = connection
         self._closing = self._concluded = False
 
     @property
@@ -127,14 +134,24 @@ class SecureTransport:
         that takes nothing is reset as any other.
         """
         self._closing = True
-        self._connection.loseConnection()
+        if self._tls.holds_back:
+            self._connection.start_grace(self._connection.reactor.seconds())
+        else:
+            self._connection.loseConnection()
+
+    def loseWriteConnection(self) -> None:
+        """
+        Tell the peer that no more will be sent, once all that is owed is; what it still
+        sends is received.
+        """
+        self._connection.loseWriteConnection()
 
     def conclude(self) -> None:
         """
         Say the last word, now that all else is sent.
         """
         if not self._concluded:
-            self._closing = self._concluded = True
+            self._concluded = True
             self._tls.loseConnection()
 
     def abortConnection(self) -> None:
@@ -145,17 +162,60 @@ class SecureTransport:
         if self._tls.connected:
             self._tls.abortConnection()
 
-    def getPeer(self) -> IAddress:
+    def getPeerCertificate(self) -> Any:
+        """
+        The certificate that the client has shown, as pyOpenSSL has it; C{None} if none.
+        """
+        return self._tls.getPeerCertificate()
+
+    @property
+    def negotiatedProtocol(self) -> bytes | None:
+        """
+        The application protocol that was agreed on (ALPN), or C{None}.
+        """
+        return self._tls.negotiatedProtocol
+
+    def getHandle(self) -> Any:
+        """
+        The TLS state of pyOpenSSL, as Twisted's other transports of TLS give it.
+        """
+        return self._tls.getHandle()
+
+    def getTcpNoDelay(self) -> bool:
+        """
+        Whether small segments are sent at once.
+        """
+        return self._connection.getTcpNoDelay()  # type: ignore[no-any-return]
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """
+        Set whether small segments are sent at once.
+        """
+        self._connection.setTcpNoDelay(enabled)
+
+    def getTcpKeepAlive(self) -> bool:
+        """
+        Whether a silent peer is probed.
+        """
+        return self._connection.getTcpKeepAlive()  # type: ignore[no-any-return]
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        """
+        Set whether a silent peer is probed.
+        """
+        self._connection.setTcpKeepAlive(enabled)
+
+    def getPeer(self) -> Any:
         """
         The address of the other side.
         """
-        return self._connection.getPeer()  # type: ignore[no-any-return]
+        return self._connection.getPeer()
 
-    def getHost(self) -> IAddress:
+    def getHost(self) -> Any:
         """
         The address of this side.
         """
-        return self._connection.getHost()  # type: ignore[no-any-return]
+        return self._connection.getHost()
 
     def pauseProducing(self) -> None:
         """
@@ -256,7 +316,7 @@ class Gate(Protocol):
             tls.abortConnection()
             return
         self._told = True
-        secure = SecureTransport(tls)
+        secure = SecureTransport(tls, tls.transport)
         tls.transport.voice = secure
         self._hooks.on_secured(tls.transport, _agreed(tls, text), secure)
         protocol = self._factory.buildProtocol(self._peer)
@@ -264,6 +324,7 @@ class Gate(Protocol):
             tls.abortConnection()
             return
         self._secure, self._protocol = secure, protocol
+        secure.protocol = protocol
         tls.getHandle().on_end = self.peer_ended
         protocol.makeConnection(secure)
 
@@ -313,6 +374,13 @@ class SecureProtocol(TLSMemoryBIOProtocol):
 
     _corked = False
 
+    @property
+    def holds_back(self) -> bool:
+        """
+        Whether something that was written waits for the handshake.
+        """
+        return bool(self._appSendBuffer)
+
     def dataReceived(self, data: bytes) -> None:
         """
         Decrypt, and send what comes of it.
@@ -331,6 +399,13 @@ class SecureProtocol(TLSMemoryBIOProtocol):
         if connection is not None and not self._corked:
             self.transport.write(b"".join(pending(connection)))
 
+    def _unbufferPendingWrites(self) -> None:
+        super()._unbufferPendingWrites()
+        voice = self.transport.voice
+        if voice is not None and voice.disconnecting and not self.holds_back:
+            # The close has waited, too.
+            voice.loseConnection()
+
     # Twisted closes the connection in both: what is to be sent has to go before.
 
     def _shutdownTLS(self) -> None:
@@ -342,7 +417,11 @@ class SecureProtocol(TLSMemoryBIOProtocol):
         super()._tlsShutdownFinished(reason)
 
 
-class _TlsFactory(TLSMemoryBIOFactory):
+class SecureProtocolFactory(TLSMemoryBIOFactory):
+    """
+    Makes it of a context and what is behind.
+    """
+
     protocol = SecureProtocol
 
 
@@ -389,7 +468,7 @@ def secure_factory(
     @param allowed: the clients that are served; all that the context takes if empty.
     @param clock: Twisted's factory takes the process's reactor without it.
     """
-    made: IProtocolFactory = _TlsFactory(
+    made: IProtocolFactory = SecureProtocolFactory(
         context, False, GateFactory(factory, allowed, hooks), clock
     )
     return made

@@ -13,12 +13,15 @@ from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import (
     IConsumer,
     IHandshakeListener,
+    INegotiated,
     IProtocolFactory,
     IPushProducer,
-    ITransport,
+    ITCPTransport,
 )
 from twisted.internet.protocol import Protocol
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
+from twisted.web.server import Site as WebSite
 from zope.interface.verify import verifyClass, verifyObject
 
 from socketd.net.connection import StreamConnection
@@ -214,8 +217,75 @@ class ServingTests(GateCase):
         verifyClass(IHandshakeListener, Gate)
         verifyClass(IProtocolFactory, GateFactory)
         self.dial(self.serve())
-        for interface in (ITransport, IConsumer, IPushProducer):
+        for interface in (INegotiated, ITCPTransport, IConsumer, IPushProducer):
+            verifyClass(interface, SecureTransport)
             verifyObject(interface, self.transports[0])
+
+    def test_what_was_agreed_on(self) -> None:
+        """
+        A protocol finds in its transport what Twisted's own of TLS has.
+        """
+        self.dial(self.serve(tls_alpn=(b"p",)))
+        transport = self.transports[0]
+        self.assertIs(transport.negotiatedProtocol, None)
+        self.assertIs(transport.getPeerCertificate(), None)
+        self.assertEqual(transport.getHandle().get_protocol_version_name(), "TLSv1.3")
+        for enabled in (True, False):
+            transport.setTcpKeepAlive(enabled)
+            self.assertIs(transport.getTcpKeepAlive(), enabled)
+            # No matter where there is no TCP.
+            transport.setTcpNoDelay(enabled)
+            self.assertIs(transport.getTcpNoDelay(), False)
+
+    def test_is_secure(self) -> None:
+        """
+        The server of twisted.web knows that it speaks TLS; the end of a client that kept
+        its connection is seen at once.
+        """
+        secure: list[bool] = []
+
+        class Page(Resource):
+            isLeaf = True
+
+            def render_GET(self, request: Any) -> bytes:
+                secure.append(request.isSecure())
+                return b"page"
+
+        site = WebSite(Page(), reactor=self.reactor)
+        site.noisy = False
+        client = self.dial(self.serve(lambda: site.buildProtocol(None)))
+        client.say(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.assertIn(b"\r\n\r\npage", client.received)
+        self.assertEqual(secure, [True])
+        client.tls.shutdown()
+        client.go()
+        client.sock.close()
+        self.reactor.turn(3)
+        self.assert_ended()
+        self.assertEqual(self.events[-1][1]["reason"], "closed")
+        site.stopFactory()
+
+    def test_half_close(self) -> None:
+        """
+        A protocol may end its side, in TLS and below, and still hear the other one.
+        """
+        client = self.dial(self.serve(HalfCloseable))
+        self.transports[0].write(b"all")
+        self.transports[0].loseWriteConnection()
+        client.go()
+        self.assertEqual((client.received, client.ended), (b"all", ["close_notify", "end"]))
+        self.assertEqual(self.factory.made[0].halves, ["write"])
+        client.tls.send(b"still here")
+        client.push()
+        self.reactor.turn(2)
+        self.assertEqual(self.factory.made[0].received, b"still here")
+        client.tls.shutdown()
+        client.push()
+        self.reactor.turn(2)
+        self.assertEqual(self.factory.made[0].halves, ["write", "read"])
+        client.sock.close()
+        self.reactor.turn(3)
+        self.assert_ended()
 
     def test_echo(self) -> None:
         """
