@@ -148,11 +148,8 @@ def run(arguments: Namespace) -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)
         return BAD_CONFIGURATION
-    if any(Path(file).is_relative_to(directory) for directory in _TEMPORARY):
-        note(
-            f"socketd unit: {file}: the daemon has temporary directories of its own and will not"
-            " find it there; /etc/socketd/socketd.ini would be right"
-        )
+    for problem in doubts(settings, file):
+        note(f"socketd unit: {problem}")
     emit(write(settings, file, str(Path(sys.prefix, "bin", "twistd"))))
     return GOOD
 
@@ -174,8 +171,26 @@ def write(settings: Settings, file: str, twistd: str) -> str:
         stop=ceil(settings.daemon.drain_timeout) + STOP_MARGIN,
         descriptors=max(DESCRIPTORS, (settings.daemon.max_connections or 0) + RESERVED),
     )
-    lines = [*_capabilities(settings), *_networks(settings), *_files(settings, file)]
+    # A link of the environment's, often to a program of a user.
+    python = os.path.realpath(Path(twistd).parent / "python")
+    read = [file, twistd, python, *settings.files]
+    lines = [*_capabilities(settings), *_networks(settings), *_files(settings, read)]
     return f"{head}{''.join(f'{line}{chr(10)}' for line in lines)}{_TAIL}"
+
+
+def doubts(settings: Settings, file: str) -> Iterator[str]:
+    """
+    Say what the daemon will hardly find, or others will not, in spite of the unit.
+    """
+    for path in (file, *settings.files):
+        if _is_in(_TEMPORARY, os.path.realpath(path)):
+            yield f"{path}: temporary files are removed with time; /etc/socketd would be right"
+    for path in map(os.path.abspath, _sockets(settings)):
+        if Path(path).parent in _TEMPORARY:
+            yield (
+                f"{path}: the daemon has a {Path(path).parent} of its own, where no client finds"
+                f" it; {{runtime}}/{Path(path).name} would be right"
+            )
 
 
 def bound(settings: Settings) -> list[Listener]:
@@ -251,7 +266,7 @@ def _capabilities(settings: Settings) -> Iterator[str]:
     capability = "CAP_NET_BIND_SERVICE" if is_low else ""
     yield f"AmbientCapabilities={capability}"
     yield f"CapabilityBoundingSet={capability}"
-    if not is_low and not settings.daemon.control:
+    if not is_low and settings.control is None:
         # In a user namespace of its own it has no capability outside, and sees every
         # operator as nobody.
         yield "PrivateUsers=yes"
@@ -284,17 +299,48 @@ def _families(listeners: list[Listener]) -> Iterator[str]:
         yield "AF_NETLINK"
 
 
-def _files(settings: Settings, file: str) -> Iterator[str]:
-    tls = [service.tls for service in settings.services]
-    named = [path for one in tls for path in (one.tls_certificate, one.tls_key) if path]
-    read = [Path(file), *map(Path, named)]
-    is_home = any(path.is_relative_to(home) for path in read for home in _HOMES)
-    yield f"ProtectHome={'read-only' if is_home else 'yes'}"
-    sockets = [one.path for service in settings.services for one in service.listeners]
-    sockets.append(settings.daemon.control.replace("{runtime}", RUNTIME))
-    parents = {str(Path(path).parent) for path in sockets if path}
-    for directory in sorted(one for one in parents if not Path(one).is_relative_to(RUNTIME)):
-        yield f"ReadWritePaths={quoted(directory)}"
+def _files(settings: Settings, read: Iterable[str]) -> Iterator[str]:
+    sockets = [os.path.abspath(path) for path in _sockets(settings)]
+    # The way there counts as well as the end: /etc may have a link to a home.
+    every = {*sockets, *map(os.path.abspath, read)}
+    every |= set(map(os.path.realpath, every))
+    yield f"ProtectHome={'read-only' if any(_is_in(_HOMES, one) for one in every) else 'yes'}"
+    if not all(map(os.path.isabs, [*_sockets(settings), *settings.files])):
+        yield f"WorkingDirectory={quoted(os.getcwd())}"
+    parents = {os.path.dirname(path) for path in sockets if not _is_in((Path(RUNTIME),), path)}
+    for directory in sorted(parents):
+        if not _is_in(_TEMPORARY, directory):
+            yield f"ReadWritePaths={quoted(directory)}"
+        elif Path(directory) not in _TEMPORARY:
+            yield f"BindPaths={_bound_path(directory)}"
+    # A directory, so that a renewed file is seen.
+    temporary = {path for path in every if _is_in(_TEMPORARY, path)} - set(sockets)
+    for path in sorted({_own_directory(path) for path in temporary} - parents):
+        yield f"BindReadOnlyPaths={_bound_path(path)}"
+
+
+def _sockets(settings: Settings) -> list[str]:
+    """
+    List the paths of all UNIX sockets.
+    """
+    listeners = [one for service in settings.services for one in service.listeners]
+    return [one.path for one in (*listeners, *settings.own.values()) if one.path]
+
+
+def _own_directory(path: str) -> str:
+    """
+    Give the directory of a temporary file, or the file where that is for everybody's.
+    """
+    directory = os.path.dirname(path)
+    return path if Path(directory) in _TEMPORARY else directory
+
+
+def _bound_path(path: str) -> str:
+    return quoted(path.replace(":", "\\:"))
+
+
+def _is_in(directories: Iterable[Path], path: str) -> bool:
+    return any(Path(path).is_relative_to(directory) for directory in directories)
 
 
 def _kind(listener: Listener) -> tuple[str, int]:

@@ -140,7 +140,9 @@ class _Loader:
         lines = {option: entry.line for option, entry in entries.items()}
         given = {name: entries[name] for name in _OWN if getattr(daemon, name)}
         own = {name: self._own(name, entry) for name, entry in given.items()}
-        return Settings(self.file, daemon, enabled, lines, **own)
+        files = dict.fromkeys(_files(entries, declared(DaemonOptions)))
+        files |= dict.fromkeys(path for service in enabled for path in service.files)
+        return Settings(self.file, daemon, enabled, lines, **own, files=tuple(files))
 
     def _daemon(self, section: Section | None) -> DaemonOptions:
         if section is None:

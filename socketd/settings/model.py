@@ -333,6 +333,7 @@ class Settings:
     @ivar lines: the line that each option of C{[socketd]} stands at.
     @ivar http: where /metrics and /healthz are; C{None}: nowhere.
     @ivar control: the socket for operators; C{None}: there is none.
+    @ivar files: the paths of the files that the daemon's options and its services' name.
     """
 
     file: str
@@ -341,6 +342,7 @@ class Settings:
     lines: Mapping[str, int] = attrs.field(eq=False, factory=dict)
     http: Listener | None = None
     control: Listener | None = None
+    files: tuple[str, ...] = attrs.field(eq=False, default=())
 
     @property
     def own(self) -> dict[str, Listener]:

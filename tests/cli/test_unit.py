@@ -7,13 +7,19 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.unit import DESCRIPTORS, MAX_RULES, RUNTIME, quoted, write
+from socketd.cli import unit
+from socketd.cli.unit import DESCRIPTORS, MAX_RULES, RUNTIME, doubts, quoted, write
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
+from socketd.settings.model import DaemonOptions, DoorOptions, ServiceOptions, SocketOptions
+from socketd.settings.options import declared
+from socketd.settings.tls import TlsOptions
 from tests.cli.support import CommandTestCase
 
 SHIPPED = Path(__file__).parent.parent.parent / "etc" / "systemd" / "socketd.service"
@@ -25,8 +31,30 @@ DERIVED = {
     "After", "Wants", "ExecStart", "TimeoutStopSec", "LimitNOFILE", "AmbientCapabilities",
     "CapabilityBoundingSet", "PrivateUsers", "MemoryDenyWriteExecute", "RestrictAddressFamilies",
     "SocketBindDeny", "SocketBindAllow", "PrivateNetwork", "IPAddressDeny", "IPAddressAllow",
-    "ProtectHome", "ReadWritePaths",
+    "ProtectHome", "ReadWritePaths", "BindPaths", "BindReadOnlyPaths", "WorkingDirectory",
 }  # fmt: skip
+
+
+def groups() -> Iterator[type[Any]]:
+    """
+    List all classes of options that there are.
+    """
+    yield from (DaemonOptions, ServiceOptions, DoorOptions, SocketOptions, TlsOptions)
+    for declaration in installed().values():
+        yield declaration.options
+
+
+def naming_files() -> Iterator[tuple[str, str, str]]:
+    """
+    List the options that name files: a protocol that has each, its name, and how a path
+    stands in it.
+    """
+    protocols = {declaration.options: name for name, declaration in installed().items()}
+    for group in groups():
+        for name, found in declared(group).items():
+            for form in ("{}", "name.example = {}"):
+                if list(found.kind.files(form.format("/a.pem"))) == ["/a.pem"]:
+                    yield protocols.get(group, "echo"), name, form
 
 
 def directives(text: str) -> list[tuple[str, str]]:
@@ -289,6 +317,131 @@ class PlaceTests(Case):
         )
         self.assertEqual(unit["ReadWritePaths"], ["/srv/b", '"/srv/my control"'])
 
+    def test_every_file(self) -> None:
+        """
+        Whatever option names a file, that file can be read in a home directory and in a
+        temporary one.
+        """
+        home, temporary = (Path(self.mktemp()).absolute() for _ in range(2))
+        self.patch(unit, "_HOMES", (home,))
+        self.patch(unit, "_TEMPORARY", (temporary,))
+        for directory in (home, temporary / "mine"):
+            directory.mkdir(parents=True)
+            # It is read when the configuration is.
+            (directory / "a.pem").write_text("a quote\n")
+        named = list(naming_files())
+        self.assertEqual(len(named), len({option for _, option, _ in named}))
+        self.assertLessEqual(
+            {"tls_certificate", "tls_key", "tls_client_ca", "tls_names", "texts"},
+            {option for _, option, _ in named},
+        )
+        for protocol, option, form in named:
+            text = f"[{protocol}]\nlisten = tls:7007\ntls_certificate = /etc/c.pem\n"
+            if protocol == "qotd" and option != "texts":
+                text += f"texts = {SHIPPED}\n"
+            text = text.replace("tls_certificate = /etc/c.pem\n", "") if "cert" in option else text
+            with self.subTest(option=option):
+                found = self.unit(f"{text}{option} = {form.format(home / 'a.pem')}\n")
+                self.assertEqual(found["ProtectHome"], ["read-only"])
+                self.assertNotIn("BindReadOnlyPaths", found)
+                path = temporary / "mine" / "a.pem"
+                found = self.unit(f"{text}{option} = {form.format(path)}\n")
+                self.assertEqual(found["ProtectHome"], ["yes"])
+                self.assertEqual(found["BindReadOnlyPaths"], [str(path.parent)])
+
+    def test_every_path_is_a_file_or_a_socket(self) -> None:
+        """
+        An option that speaks of a path says which files it names, or is one of the daemon's
+        own sockets.
+        """
+        spoken = {
+            name
+            for group in groups()
+            for name, found in declared(group).items()
+            if {"path", "file", "PEM"} & set(found.kind.form.replace(",", "").split())
+        }
+        named = {option for _, option, _ in naming_files()}
+        self.assertEqual(spoken - named, {"control"})
+        settings = parse(
+            "[socketd]\ncontrol = /a/c\nhttp = unix:/b/h\n[echo]\nlisten = unix:/c/e\n",
+            FILE, installed(), RUNTIME,
+        )  # fmt: skip
+        self.assertEqual(set(settings.own), {"control", "http"})
+
+    def test_own_sockets(self) -> None:
+        """
+        The daemon's own sockets are bound where they are to be, in a home too.
+        """
+        found = self.unit(
+            "[socketd]\nhttp = unix:/run/mon/x\ncontrol = /home/me/c\n"
+            "[echo]\nlisten = tcp:7007\n"
+        )
+        self.assertEqual(found["ReadWritePaths"], ["/home/me", "/run/mon"])
+        self.assertEqual(found["ProtectHome"], ["read-only"])
+        self.assertIn("AF_UNIX", found["RestrictAddressFamilies"][0])
+
+    def test_temporary_sockets(self) -> None:
+        """
+        A socket in a directory of its own below /tmp is where others find it.
+        """
+        found = self.unit("[echo]\nlisten = unix:/tmp/a\\:b/x, unix:/var/tmp/c/y, unix:/tmp/z\n")
+        self.assertEqual(found["BindPaths"], [r'"/tmp/a\\:b"', "/var/tmp/c"])
+        self.assertNotIn("ReadWritePaths", found)
+
+    def test_temporary_files(self) -> None:
+        """
+        The configuration itself may be a temporary file, alone or in a directory.
+        """
+        self.assertEqual(self.unit("[echo]\nlisten = tcp:7\n").get("BindReadOnlyPaths"), None)
+        settings = parse("[echo]\nlisten = tcp:7\n", FILE, installed(), RUNTIME)
+        for file, bound in (("/tmp/a.ini", "/tmp/a.ini"), ("/tmp/d/a.ini", "/tmp/d")):
+            text = write(settings, file, "/usr/lib/socketd/bin/twistd")
+            self.assertIn(("BindReadOnlyPaths", bound), directives(text))
+
+    def test_links(self) -> None:
+        """
+        Where a link leads counts, too.
+        """
+        home = Path(self.mktemp()).absolute()
+        home.mkdir()
+        self.patch(unit, "_HOMES", (home,))
+        link = Path(self.mktemp()).absolute()
+        link.symlink_to(home / "c")
+        self.assertEqual(self.unit(self.TLS.format("tls:7", link))["ProtectHome"], ["read-only"])
+
+    def test_relative(self) -> None:
+        """
+        The daemon starts where relative paths are meant from.
+        """
+        found = self.unit(self.TLS.format("tls:7", "certificates/c.pem"))
+        self.assertEqual(found["WorkingDirectory"], [quoted(os.getcwd())])
+        self.assertNotIn("WorkingDirectory", self.unit("[echo]\nlisten = unix:{runtime}/a\n"))
+
+    def test_program(self) -> None:
+        """
+        An environment in a home directory can be read: the daemon is there.
+        """
+        settings = parse("[echo]\nlisten = tcp:7\n", FILE, installed(), RUNTIME)
+        text = write(settings, FILE, "/home/me/socketd/.venv/bin/twistd")
+        self.assertIn(("ProtectHome", "read-only"), directives(text))
+
+    def test_doubts(self) -> None:
+        """
+        What will be removed, or found by nobody, is pointed out.
+        """
+        text = "[socketd]\ncontrol = /tmp/c\n[echo]\nlisten = unix:/tmp/d/e\n"
+        settings = parse(text, FILE, installed(), RUNTIME)
+        self.assertEqual(
+            list(doubts(settings, "/tmp/a.ini")),
+            [
+                "/tmp/a.ini: temporary files are removed with time; /etc/socketd would be right",
+                "/tmp/c: the daemon has a /tmp of its own, where no client finds it;"
+                " {runtime}/c would be right",
+            ],
+        )
+        settings = parse("[echo]\nlisten = tcp:7\n", FILE, installed(), RUNTIME)
+        self.assertEqual(list(doubts(settings, FILE)), [])
+
     def test_drain(self) -> None:
         """
         systemd waits longer than the daemon does.
@@ -337,7 +490,7 @@ class CommandTests(CommandTestCase):
 
     async def test_temporary(self) -> None:
         """
-        A file that the daemon would not find is pointed out, in one line.
+        A file that may be removed is pointed out, in one line.
         """
         directory = tempfile.mkdtemp(dir="/tmp")
         self.addCleanup(shutil.rmtree, directory)
@@ -346,7 +499,8 @@ class CommandTests(CommandTestCase):
         out, err, status = await self.command("unit", "--config", str(ini))
         self.assertEqual(status, 0)
         self.assertIn(b"SocketBindAllow=ipv4:tcp:7007\n", out)
-        self.assertIn(f"{ini}: the daemon has temporary directories of its own", err.decode())
+        self.assertIn(f"BindReadOnlyPaths={directory}\n", out.decode())
+        self.assertIn(f"{ini}: temporary files are removed with time", err.decode())
         self.assertEqual(err.count(b"\n"), 1)
 
     async def test_complaints(self) -> None:
