@@ -1,6 +1,9 @@
 # What is done with a checkout. The environment is .venv/, made from the locks in requirements/;
 # everything else that is built here goes to build/ and dist/.
 
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,8 +19,8 @@ PYTHONS ?= 3.11 3.12 3.13
 RELEASES ?= 12 13
 JOBS ?= $(shell nproc)
 
-# Tests that start daemons, builds or loads, and wait for them; all others are unit tests. The
-# seeds go with these, so that they are tried from end to end each time.
+# Tests that start daemons, builds or loads, and wait for them; all others are unit tests. Those of
+# the seeds go with the unit tests, so that each run tries something from end to end.
 TEST_FILES := $(wildcard tests/test_*.py tests/*/test_*.py)
 DAEMON_TESTS := tests/faults/% tests/system/% tests/soak/test_soak.py tests/test_packaging.py \
     tests/test_limits.py tests/test_tutorial.py tests/bench/test_load.py tests/bench/test_tls.py
@@ -25,9 +28,10 @@ SEEDS := tests/system/test_seeds.py
 DAEMON_TESTS := $(filter-out $(SEEDS),$(filter $(DAEMON_TESTS),$(TEST_FILES)))
 UNIT_TESTS := $(filter-out $(DAEMON_TESTS),$(TEST_FILES))
 
-# trial with a directory for each target and environment.
-TRIAL = mkdir -p build && $(BIN)/python -m twisted.trial \
-    --temp-directory=build/$@$(patsubst .venv%,%,$(notdir $(VENV)))
+# trial with a directory for each target and environment, and what it skipped said last.
+TRIAL = mkdir -p build && $(BIN)/python -u -m twisted.trial \
+    --temp-directory=build/$@$(patsubst .venv%,%,$(notdir $(VENV))) $(1) | \
+    $(BIN)/python tests/summary.py
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-daemon test-all coverage mutation interop fuzz faults soak check docs dist deb system-test test-bare lock bench bench-quick clean distclean
@@ -41,11 +45,11 @@ run: $(VENV)/run.stamp ## serve etc/socketd.ini until Ctrl-C; ARGS=--console to 
 
 test: TESTS ?= $(UNIT_TESTS)
 test: $(VENV)/dev.stamp ## run the unit tests and the seeds, or the tests named by TESTS=
-	@$(TRIAL) $(TESTS)
+	@$(call TRIAL,$(TESTS))
 
 test-daemon: TESTS ?= $(DAEMON_TESTS)
 test-daemon: $(VENV)/dev.stamp ## run the tests that start daemons, in parallel: JOBS=
-	@$(TRIAL) --jobs=$(JOBS) $(TESTS)
+	@$(call TRIAL,--jobs=$(JOBS) $(TESTS))
 
 # What is missing is said last, where it is seen.
 test-all: ## run test and test-daemon under each Python of PYTHONS=, in environments of their own
@@ -86,8 +90,8 @@ mutation: $(VENV)/mutation.stamp ## whether tests notice changes of admission, g
 	    CI=1 timeout 10800 $(CURDIR)/$(BIN)/mutmut run --max-children 1 $(ARGS) && \
 	    $(CURDIR)/$(BIN)/mutmut results | sed '/not checked/d'
 
-interop: $(VENV)/dev.stamp ## run the clients of tests/interop/packages.txt against the daemon
-	@$(TRIAL) tests/interop/with_*.py
+interop: $(VENV)/dev.stamp ## run the clients of tests/packages.txt against the daemon
+	@$(call TRIAL,tests/interop/with_*.py)
 
 fuzz: $(VENV)/dev.stamp ## any input, any order of events, for two minutes; ARGS=--seconds=600
 	@$(BIN)/python -m tests.fuzz $(ARGS)

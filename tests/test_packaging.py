@@ -416,7 +416,8 @@ class TestAllTests(SynchronousTestCase):
         (environment / "bin").mkdir(parents=True)
         (environment / "run.stamp").touch()
         (environment / "dev.stamp").touch()
-        script = f"#!/bin/sh\necho {version} runs\nexit {status}\n"
+        copy = "case $1 in */summary.py) exec cat; esac"
+        script = f"#!/bin/sh\n{copy}\necho {version} runs\nexit {status}\n"
         (environment / "bin" / "python").write_text(script)
         (self.tree / f"python{version}").write_text("#!/bin/sh\n")
         for program in (environment / "bin" / "python", self.tree / f"python{version}"):

@@ -10,12 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.configuration import EXIT_CONFIG
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
 from socketd.settings.model import DaemonOptions
+from tests.needs import need
 
 TOP = Path(__file__).resolve().parent.parent
 UNITS = TOP / "etc" / "systemd"
@@ -146,8 +147,7 @@ class GateTests(SynchronousTestCase):
 
         @return: what it says.
         """
-        if shutil.which("systemd-analyze") is None:
-            raise SkipTest("systemd-analyze is not here: apt-get install systemd")
+        need("systemd-analyze")
         path = self.tree / "etc" / "systemd" / file
         text = path.read_text()
         self.assertEqual(text.count(old), 1)

@@ -23,6 +23,8 @@ from bench.load import (
     program,
     run,
 )
+from tests.needs import COMPILING, need
+from tests.system.running import DEADLINE
 
 #: Long enough for some thousand messages, short enough for a test.
 SHORT = ("--seconds", "0.2", "--warm-up", "0.05")
@@ -67,6 +69,9 @@ class BuildTests(SynchronousTestCase):
     Tests for the C programs as they are.
     """
 
+    def setUp(self) -> None:
+        need(*COMPILING)
+
     def test_no_warnings(self) -> None:
         """
         They compile without a warning.
@@ -81,6 +86,9 @@ class PeerTests(SynchronousTestCase):
     """
     Tests for loads against real peers on this machine.
     """
+
+    def setUp(self) -> None:
+        need(*COMPILING)
 
     def start(self, command: list[str]) -> int:
         """
@@ -161,6 +169,9 @@ class FailureTests(SynchronousTestCase):
     Tests for what the load refuses to measure.
     """
 
+    def setUp(self) -> None:
+        need(*COMPILING)
+
     def serve(self, answer: Callable[[bytes], bytes]) -> int:
         """
         Answer one message of one connection.
@@ -168,14 +179,15 @@ class FailureTests(SynchronousTestCase):
         @return: where.
         """
         server = socket.create_server(("127.0.0.1", 0))
+        server.settimeout(DEADLINE)
 
         def serve_one() -> None:
             with server, server.accept()[0] as connection:
                 connection.sendall(answer(connection.recv(64)))
 
-        thread = threading.Thread(target=serve_one)
+        thread = threading.Thread(target=serve_one, daemon=True)
         thread.start()
-        self.addCleanup(thread.join)
+        self.addCleanup(thread.join, DEADLINE)
         return int(server.getsockname()[1])
 
     def failure(self, port: int, *arguments: str) -> str:

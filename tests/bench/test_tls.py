@@ -15,6 +15,7 @@ from bench.load import LoadFailed, run
 from bench.process import serving
 from bench.servers import BY_NAME, Place
 from bench.works import TLS_PEERS, WORKS
+from tests.needs import COMPILING, need
 
 #: Long enough for some hundred messages, short enough for a test.
 SHORT = ("--seconds", "0.2", "--warm-up", "0.05")
@@ -27,6 +28,9 @@ class PeerTests(SynchronousTestCase):
     """
     Tests for each peer with TLS.
     """
+
+    def setUp(self) -> None:
+        need(*COMPILING)
 
     def check(self, name: str) -> None:
         """
@@ -70,6 +74,9 @@ class MissingTests(SynchronousTestCase):
     """
     Tests for what cannot be measured.
     """
+
+    def setUp(self) -> None:
+        need(*COMPILING)
 
     def test_no_library(self) -> None:
         """

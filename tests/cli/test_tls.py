@@ -463,9 +463,11 @@ class TlsCommandTests(TlsTestCase):
         """
         listener = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(listener.close)
-        thread = threading.Thread(target=_echo_once, args=(listener, self._pem_of(server())))
+        listener.settimeout(self.timeout)
+        serving = (listener, self._pem_of(server()))
+        thread = threading.Thread(target=_echo_once, args=serving, daemon=True)
         thread.start()
-        self.addCleanup(thread.join)
+        self.addCleanup(thread.join, self.timeout)
         address = f"tls:127.0.0.1:{listener.getsockname()[1]}"
         arguments = ("--ca", self.paths["ca"], "--pause", "0.1", address, "hello")
         self.assertEqual(await self.command("send", *arguments), (b"hello", b"", 0))

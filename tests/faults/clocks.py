@@ -7,7 +7,6 @@ library, for the wall clock only. Deadlines hang on the monotonic one, which is 
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 import sys
@@ -18,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from attrs import frozen
-from twisted.trial.unittest import SkipTest
 
-from tests.faults import figures
+from tests.needs import need
 from tests.system.running import DEADLINE, TWISTD, Daemon, SystemCase, read_to_end
 
 #: Where Debian's package C{faketime} has the library, below the directory of the machine.
@@ -80,16 +78,10 @@ _NTP = struct.Struct("!BBbbII4sQ8sQQ")
 
 def library() -> str:
     """
-    Find libfaketime.
-
-    @raise AssertionError: if it is missing and all faults are to be tried.
-    @raise SkipTest: if it is missing and this is only one test of many.
+    Find libfaketime, which a test needs.
     """
-    for place in PLACES:
-        for found in place.glob(LIBRARY):
-            return str(found)
-    missing = "libfaketime is missing: apt-get install faketime"
-    raise AssertionError(missing) if figures.FIGURES in os.environ else SkipTest(missing)
+    need("faketime")
+    return next(str(found) for place in PLACES for found in place.glob(LIBRARY))
 
 
 class WallClock:

@@ -3,20 +3,17 @@ A bad network between two namespaces: it loses, delays, reorders, doubles and sp
 
 A thread holds a TUN device of each namespace and passes IPv4 packets from one to the
 other, so that no module of the kernel is needed but that one (tuntap of linux-doc).
-What happens to a packet is drawn by lot; the seed is printed, and may be given. Run as
-a program, this file makes such a device in the namespace that it runs in, and hands it
-over.
+What happens to a packet is drawn by lot; the seed is printed, and may be given. A program
+makes the device in its namespace and hands it over (C{device.py}).
 """
 
 from __future__ import annotations
 
-import fcntl
 import math
 import os
 import secrets
 import select
 import socket
-import struct
 import subprocess
 import sys
 import time
@@ -24,14 +21,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 from ipaddress import ip_interface
+from pathlib import Path
 from random import Random
 from threading import Condition, Thread
-from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-if TYPE_CHECKING:
-    from tests.system.namespaces import Namespace
+from tests.needs import missing
+from tests.system.namespaces import Namespace
 
 #: The seed of all lots, to have the same ones again.
 SEED = "SOCKETD_NETWORK_SEED"
@@ -45,6 +42,7 @@ MAX_TURN = 64
 #: The name of both interfaces, and the device that they are made with.
 INTERFACE = "air"
 TUN = "/dev/net/tun"
+DEVICE = Path(__file__).with_name("device.py")
 
 #: Longer than it takes to make a device on a busy machine (seconds).
 PATIENCE = 10.0
@@ -60,11 +58,6 @@ TCP = {"tcp_congestion_control": "reno", "tcp_rto_max_ms": "1000"}
 _MAX_PACKET = 65536
 _VERSION_4 = 4
 _PROTOCOL_AT = 9
-
-# linux/if_tun.h and if.h: struct ifreq is a name, flags, and room up to 40 bytes.
-_TUNSETIFF = 0x400454CA
-_IFF_TUN_NO_PI = 0x1001
-_IFREQ = struct.Struct("16sH22x")
 
 # What may happen to a packet.
 TAKEN, PASSED, LOST, DOUBLED, SPOILED, CUT, FULL, REFUSED = (
@@ -186,7 +179,6 @@ class Network:
         @param ours: the address of the first namespace, with its prefix length.
         @param theirs: that of the second one.
         @param seed: that of the lots; a new one if it is empty and none is in the environment.
-        @raise AssertionError: when the machine gives no TUN device.
         """
         self.seed = seed or os.environ.get(SEED) or secrets.token_hex(4)
         print(f"{SEED}={self.seed}")
@@ -294,23 +286,10 @@ def _device(namespace: Namespace) -> int:
     """
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        program = [*namespace.command, sys.executable, __file__, TUN]
+        program = [*namespace.command, sys.executable, str(DEVICE), TUN, INTERFACE]
         done = subprocess.run(
             program, stdin=theirs.fileno(), capture_output=True, text=True, timeout=PATIENCE
         )
         if done.returncode:
-            raise AssertionError(f"this machine gives no TUN device: {done.stderr.strip()}")
+            raise missing("a TUN device", done.stderr.strip())
         return socket.recv_fds(ours, 1, 1)[1][0]
-
-
-def _hand_over(path: str) -> None:
-    try:
-        device = os.open(path, os.O_RDWR | os.O_NONBLOCK)
-        fcntl.ioctl(device, _TUNSETIFF, _IFREQ.pack(INTERFACE.encode(), _IFF_TUN_NO_PI))
-    except OSError as problem:
-        sys.exit(f"{path}: {problem.strerror}")
-    socket.send_fds(socket.socket(fileno=0), [b"."], [device])
-
-
-if __name__ == "__main__":
-    _hand_over(sys.argv[1])

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
 import socket
 import sys
 import time
@@ -16,6 +15,7 @@ from contextlib import contextmanager
 from threading import Event, Thread
 from typing import Any
 
+from tests.needs import locate, need_right
 from tests.system.running import DEADLINE, TWISTD, Daemon, Ended, SystemCase, read_exactly
 
 #: Between two looks at what is waited for (seconds).
@@ -79,6 +79,7 @@ def mounted(*commands: str) -> tuple[str, ...]:
     unshare = ["unshare", "--mount"]
     if os.geteuid():
         unshare += ["--user", "--map-root-user"]
+    need_right("a mount namespace", *unshare, "true")
     return (*unshare, "sh", "-ec", "\n".join((*commands, 'exec "$@"')), "sh")
 
 
@@ -87,15 +88,11 @@ def injected(*faults: str) -> tuple[str, ...]:
     Give what stands before a command whose system calls are to fail, by strace(1).
 
     @param faults: such as C{accept4:error=ENFILE:when=1..3}.
-    @raise AssertionError: if strace is missing, with the name of its package.
     """
-    strace = shutil.which("strace")
-    if strace is None:
-        raise AssertionError("strace is missing: apt-get install strace")
     calls = ",".join(fault.partition(":")[0] for fault in faults)
     # The tracer stands aside, so that the daemon is our own child.
     options = ("-DDD", "-f", "--seccomp-bpf", "-qqq", "--output=/dev/null", f"--trace={calls}")
-    return (strace, *options, *(f"--inject={fault}" for fault in faults))
+    return (locate("strace"), *options, *(f"--inject={fault}" for fault in faults))
 
 
 def free_port() -> int:
@@ -149,7 +146,7 @@ def repeated(action: Callable[[], object]) -> Iterator[list[Exception]]:
         except Exception as problem:
             problems.append(problem)
 
-    thread = Thread(target=run)
+    thread = Thread(target=run, daemon=True)
     thread.start()
     try:
         yield problems

@@ -12,6 +12,7 @@ import threading
 import time
 from pathlib import Path
 from random import Random
+from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -323,9 +324,8 @@ class NetworkTests(SynchronousTestCase):
     @in_thread
     def test_no_device(self) -> None:
         """
-        A machine that gives no device is told of by name.
+        A machine that gives no device has it missing by name.
         """
         self.patch(network, "TUN", "/nonexistent/tun")
-        words = "gives no TUN device: /nonexistent/tun: No such file"
-        with self.assertRaisesRegex(AssertionError, words):
+        with self.assertRaisesRegex(SkipTest, "a TUN device: /nonexistent/tun: No such file"):
             self.network()

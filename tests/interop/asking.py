@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -17,40 +16,16 @@ from subprocess import DEVNULL, PIPE, STDOUT, Popen
 from typing import Any, ClassVar
 
 from tests.interop.table import ENOUGH, QUOTE, SERVICES, Input, Query, Row, Service
+from tests.needs import PLACES, locate
 from tests.system.running import DEADLINE, TWISTD, Daemon, Ended, Output, SystemCase
 
 HERE = Path(__file__).parent
-PACKAGES = HERE / "packages.txt"
 GUARDED = (sys.executable, str(HERE / "guarded.py"))
 
 #: How much of what a client wrote a failure shows (characters).
 SHOWN = 500
 
-#: Debian has the daemons of time where only root looks for commands.
-PLACES = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
-
 INTERFACES = {"tcp": "127.0.0.1", "tcp6": r"\:\:1", "udp": "127.0.0.1", "udp6": r"\:\:1"}
-
-
-def packages() -> dict[str, str]:
-    """
-    Read which package has which command.
-    """
-    lines = PACKAGES.read_text().splitlines()
-    pairs = (line.split() for line in lines if not line.startswith("#"))
-    return {command: package for command, package in pairs}
-
-
-def locate(command: str) -> str:
-    """
-    Find a client.
-
-    @raise AssertionError: if it is missing, with the name of its package.
-    """
-    found = shutil.which(command, path=PLACES)
-    if found is None:
-        raise AssertionError(f"{command} is missing: apt-get install {packages()[command]}")
-    return found
 
 
 class InteropCase(SystemCase):

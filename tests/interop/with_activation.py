@@ -8,7 +8,8 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from tests.interop.asking import InteropCase, locate
+from tests.interop.asking import InteropCase
+from tests.needs import locate
 from tests.system.running import DEADLINE, TWISTD, Daemon, in_thread, read_exactly
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import shlex
 
-from tests.interop.asking import GUARDED, InteropCase, locate
+from tests.interop.asking import GUARDED, InteropCase
 from tests.interop.table import written
+from tests.needs import locate
 from tests.system.namespaces import Namespace
 from tests.system.running import TWISTD, Daemon, in_thread
 

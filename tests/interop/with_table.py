@@ -9,8 +9,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.interop import asking, with_clocks, with_sockets
-from tests.interop.asking import HERE, InteropCase, locate, packages
+from tests.interop import with_clocks, with_sockets
 from tests.interop.table import (
     CLIENTS,
     DATAGRAMS,
@@ -77,28 +76,3 @@ class TableTests(SynchronousTestCase):
             (clocks, with_clocks.ClockClientTests),
         ):
             self.assertLessEqual(names, set(vars(case)))
-
-
-class PackagesTests(InteropCase):
-    """
-    Tests for the list of packages.
-    """
-
-    def test_every_client_has_its_package(self) -> None:
-        """
-        The list has the clients of the table, those of the other modules, and no others.
-        """
-        names = {client.name for client in CLIENTS} | {query.name for query in ALL_QUERIES}
-        located = re.compile(r'locate\("([\w.-]+)"\)')
-        for module in HERE.glob("with_*.py"):
-            if module != Path(__file__):
-                names |= set(located.findall(module.read_text()))
-        self.assertEqual(set(packages()), names)
-
-    def test_missing(self) -> None:
-        """
-        A client that is missing fails its test, in one line that says what to install.
-        """
-        self.patch(asking, "PLACES", str(self.directory))
-        problem = self.assertRaises(AssertionError, locate, "chronyd")
-        self.assertEqual(str(problem), "chronyd is missing: apt-get install chrony")

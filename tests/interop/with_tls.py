@@ -14,7 +14,8 @@ from subprocess import PIPE, STDOUT, CompletedProcess, Popen
 from typing import Any
 
 from tests.certificates import Made, authority, issued, write_private
-from tests.interop.asking import InteropCase, locate
+from tests.interop.asking import InteropCase
+from tests.needs import locate
 from tests.system.running import DEADLINE, Daemon, Output, in_thread
 
 NAME, OTHER = "www.example.org", "other.example.org"

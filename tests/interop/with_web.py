@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import subprocess
 
-from tests.interop.asking import InteropCase, locate
+from tests.interop.asking import InteropCase
+from tests.needs import locate
 from tests.system.running import DEADLINE, Daemon, in_thread, read_exactly
 
 INI = """

@@ -134,7 +134,7 @@ def load(port: str, seconds: str) -> None:
                 tally[type(error).__name__] += 1
             time.sleep(PACE)
 
-    workers = [threading.Thread(target=work) for _ in range(WORKERS)]
+    workers = [threading.Thread(target=work, daemon=True) for _ in range(WORKERS)]
     for worker in workers:
         worker.start()
     for worker in workers:

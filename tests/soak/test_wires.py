@@ -43,7 +43,7 @@ class WireTests(SynchronousTestCase):
         """
         More than all buffers hold comes back whole, and is counted in both directions.
         """
-        thread = Thread(target=self.echo)
+        thread = Thread(target=self.echo, daemon=True)
         thread.start()
         self.assertTrue(self.wire.swap(MUCH) == MUCH, "it came back changed")
         thread.join()

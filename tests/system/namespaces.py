@@ -1,9 +1,9 @@
 """
 Networks that a test makes for itself, in which it may forge what it likes.
 
-Root makes a network namespace (network_namespaces(7)); anybody else makes it inside a
-user namespace of his own. Run as a program, this file stays in a new namespace and
-hands out sockets of it, so that the test itself need not move.
+Root makes a network namespace (network_namespaces(7)); another user makes it inside a
+user namespace. A process stays in it and hands out sockets of it (C{keeper.py}), so that
+the test itself need not move.
 """
 
 from __future__ import annotations
@@ -13,15 +13,18 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable
+from pathlib import Path
+
+from tests.needs import need, need_right
+from tests.system.keeper import MAX_REQUEST, READY
+
+KEEPER = Path(__file__).with_name("keeper.py")
 
 #: Longer than any step here takes on a busy machine (seconds).
 PATIENCE = 10.0
 
-#: A request for a socket, or the word that the namespace is there.
-MAX_REQUEST = 100
-
-_READY = b"ready"
+#: Enters a network of its own; who is not root needs a user namespace for that.
+UNSHARE = ("unshare", "--net", *(("--user", "--map-root-user") if os.geteuid() else ()))
 
 
 class Namespace:
@@ -35,8 +38,9 @@ class Namespace:
     def __init__(self, beside: Namespace | None = None) -> None:
         """
         @param beside: another one that this one shall be connected with.
-        @raise AssertionError: when the machine does not let anybody make one.
         """
+        need("ip")
+        need_right("a network namespace", *UNSHARE, "true")
         self._interfaces = 0
         self._sockets, theirs = socket.socketpair()
         self._sockets.settimeout(PATIENCE)
@@ -47,10 +51,10 @@ class Namespace:
         if os.geteuid():
             enter += ["--user", "--preserve-credentials"]
         self.command: tuple[str, ...] = tuple(enter)
-        if self._sockets.recv(MAX_REQUEST) != _READY:
+        if self._sockets.recv(MAX_REQUEST) != READY:
             complaint = self._complaint()
             self.close()
-            raise AssertionError(f"this machine gives no network namespace: {complaint}")
+            raise AssertionError(f"no network namespace: {complaint}")
         self.run("ip", "link", "set", "lo", "up")
 
     def _complaint(self) -> str:
@@ -119,30 +123,6 @@ def _start(before: tuple[str, ...], requests: socket.socket) -> subprocess.Popen
 
     @param before: enters the namespace that the new one shall be connected with.
     """
-    unshare = ["unshare", "--net"]
-    if os.geteuid() and not before:
-        unshare += ["--user", "--map-root-user"]
-    program = [*before, *unshare, sys.executable, __file__]
-    try:
-        return subprocess.Popen(program, stdin=requests.fileno(), stderr=subprocess.PIPE)
-    except FileNotFoundError as problem:
-        raise AssertionError(f"network namespaces need unshare and nsenter: {problem}") from None
-
-
-def hand_out(requests: socket.socket) -> None:
-    """
-    Make the sockets that are asked for, until nobody can ask any more.
-    """
-    requests.send(_READY)
-    for request in _received(requests):
-        with socket.socket(*json.loads(request)) as made:
-            socket.send_fds(requests, [b"."], [made.fileno()])
-
-
-def _received(requests: socket.socket) -> Iterable[bytes]:
-    while request := requests.recv(MAX_REQUEST):
-        yield request
-
-
-if __name__ == "__main__":
-    hand_out(socket.socket(fileno=os.dup(0)))
+    unshare = UNSHARE[:2] if before else UNSHARE
+    program = [*before, *unshare, sys.executable, str(KEEPER)]
+    return subprocess.Popen(program, stdin=requests.fileno(), stderr=subprocess.PIPE)

@@ -26,6 +26,8 @@ from typing import Any
 from attrs import frozen
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from tests.needs import missing
+
 #: Longer than anything here takes on a busy machine (seconds).
 DEADLINE = 15.0
 
@@ -418,7 +420,7 @@ def _sockets_of(pid: int) -> Iterator[socket.socket]:
     Duplicate the sockets of another process.
     """
     if not hasattr(os, "pidfd_open"):
-        raise SkipTest("this system has no pidfd_open(2)")
+        raise missing("pidfd_open(2)", "Python is built for an older kernel")
     process = os.pidfd_open(pid)
     try:
         for link in Path(f"/proc/{pid}/fd").iterdir():
@@ -431,5 +433,5 @@ def _sockets_of(pid: int) -> Iterator[socket.socket]:
 def _duplicate(process: int, descriptor: int) -> int:
     found = ctypes.CDLL(None, use_errno=True).syscall(_PIDFD_GETFD, process, descriptor, 0)
     if found < 0:
-        raise SkipTest(f"pidfd_getfd(2): {os.strerror(ctypes.get_errno())}")
+        raise missing("pidfd_getfd(2)", os.strerror(ctypes.get_errno()))
     return int(found)

@@ -191,7 +191,7 @@ listen = unix:{self.directory}/b.sock
                 except Exception as problem:
                     problems.append(problem)
 
-            thread = threading.Thread(target=load)
+            thread = threading.Thread(target=load, daemon=True)
             thread.start()
             for turn in range(20):
                 ini = INI.format(drain="10s") + f"idle_timeout = {turn + 10}s\n"
@@ -342,7 +342,7 @@ class EndingTests(SystemCase):
                 except Exception as problem:
                     problems.append(problem)
 
-            thread = threading.Thread(target=load)
+            thread = threading.Thread(target=load, daemon=True)
             thread.start()
             for turn in range(10):
                 self.write("socketd.ini", ini.format(f"echo-{turn}"))

@@ -14,8 +14,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from twisted.trial.unittest import SkipTest
-
+from tests.needs import missing
 from tests.system.running import (
     DEADLINE,
     Daemon,
@@ -218,7 +217,7 @@ class UpperTests(SeedCase):
         """
         with self.seeds() as daemon:
             if daemon.output.find(r"upper (listens on|does without) tcp6")[1] == "does without":
-                raise SkipTest("this machine has no ::1")
+                raise missing("IPv6", "the machine has no ::1")
             with daemon.connect("upper", "tcp6") as client:
                 self.assertEqual(phone(client, ["over", "six"]), ["OVER", "SIX"])
 
@@ -298,7 +297,7 @@ class OptionTests(SystemCase):
             try:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo")
             except (AttributeError, OSError) as problem:
-                raise SkipTest(f"SO_BINDTODEVICE: {problem}") from None
+                raise missing("SO_BINDTODEVICE", f"{problem}") from None
         with self.daemon(f"{self.ini}so_bindtodevice = lo\n") as daemon:
             self._check_accepted()
             with daemon.listening_socket("echo") as sock, daemon.connect("echo") as client:

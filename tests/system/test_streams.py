@@ -15,8 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import cycle
 
-from twisted.trial.unittest import SkipTest
-
+from tests.needs import missing
 from tests.system.running import (
     DEADLINE,
     Daemon,
@@ -123,7 +122,7 @@ def descriptors(number: int) -> Iterator[None]:
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < number:
-        raise SkipTest(f"no more than {hard} descriptors are allowed here")
+        raise missing(f"{number} descriptors", f"here {hard} are the most (ulimit -Hn)")
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, number), hard))
     try:
         yield
