@@ -7,9 +7,10 @@ They are in a network of their own, because the daemon exempts loopback from mos
 from __future__ import annotations
 
 import shlex
+import socket
 
 from tests.interop.asking import GUARDED, InteropCase
-from tests.interop.table import written
+from tests.interop.table import QUERIES, SMALL, written
 from tests.needs import locate
 from tests.system.namespaces import Namespace
 from tests.system.running import TWISTD, Daemon, in_thread
@@ -27,6 +28,9 @@ listen = udp:7
 listen = udp:123
 assume_synchronised = yes
 """
+
+#: A request in mode 3 that is otherwise zero.
+ZEROS = b"\x1b" + bytes(47)
 
 #: How often each client asks, faster than once a second.
 TIMES = 7
@@ -67,6 +71,23 @@ class MonitorTests(InteropCase):
         self.addCleanup(daemon.kill)
         daemon.address("ntp", "udp")
         return daemon
+
+    @in_thread
+    def test_chronyd_behind_devices(self) -> None:
+        """
+        Eight devices at one address, whose requests are all zero, do not silence a chronyd
+        there.
+        """
+        (command,) = {query.command for query in QUERIES if query.name == "chronyd"}
+        own = self.directory / "chronyd.pid"
+        name, *rest = shlex.split(command.format(host=HOST, port=123, own=own))
+        with self.start():
+            with self.namespace.socket(socket.AF_INET, socket.SOCK_DGRAM) as device:
+                for _ in range(8):
+                    device.sendto(ZEROS, (HOST, 123))
+                self.assertEqual([len(device.recv(99)) for _ in range(8)], [48] * 8)
+            ran = self.run_guarded([*self.namespace.command, locate(name), *rest])
+            self.assertRegex(ran.stdout, rf"System clock wrong by {SMALL} seconds \(ignored\)\n")
 
     @in_thread
     def test_again_and_again(self) -> None:
