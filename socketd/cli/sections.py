@@ -57,9 +57,9 @@ HINTS = {
         "and deny where they were in use.",
     ),
     "datagrams": (
-        "Where a section has no allow, datagrams are answered to loopback and private networks",
-        "only, because anybody's address can be forged; a super-server answers all. With",
-        "allow = any all are answered, within udp_rate.",
+        "Where a section has no allow, datagrams are answered to loopback, private networks and",
+        "this machine's own addresses only, because an address can be forged; a super-server",
+        "answers all. With allow = any all are answered, within udp_rate.",
     ),
     "cps": (
         "cps counts the connections of a service and switches it off for a while. accept_rate",
@@ -272,7 +272,7 @@ def _own(section: Section) -> Mapping[str, str]:
 
 
 def _amplifies(section: Section) -> bool:
-    # Without an allow, none but loopback and private networks are answered.
+    # Without an allow, none from outside but private networks are answered.
     is_inside = "allow" not in section.options
     return section.protocol == "daytime" and section.has_datagrams and is_inside
 
