@@ -384,9 +384,13 @@ class Daemon(MultiService):
         """
         Make a service that goes on where one of its name serves, or has served.
         """
-        known = {child.settings.name: child.site for child in self.socket_services}
-        site = known.get(service.name) or self.former.get(service.name)
-        return self._make(service, site or self._make_site(service))
+        known = {child.settings.name: child for child in self.socket_services}
+        before = known.get(service.name)
+        site = before.site if before else self.former.get(service.name)
+        made = self._make(service, site or self._make_site(service))
+        if before:
+            made.succeed(before)
+        return made
 
     def _take_on(self, child: SocketService) -> None:
         self.former.pop(child.settings.name, None)

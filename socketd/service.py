@@ -94,7 +94,8 @@ class SocketService(Service):
         self.site = site
         self.bound: list[Bound] = []
         self.skipped: list[Listener] = []
-        self.context = make_context(settings, shared.surroundings.wall_clock)
+        clocks = shared.surroundings.wall_clock, shared.reactor.seconds
+        self.context = make_context(settings, *clocks)
         self._shared = shared
         self._handed_on = False
         self._told: list[tuple[str, str]] = []
@@ -229,6 +230,13 @@ class SocketService(Service):
         """
         return [] if self.context is None else self.context.invalid()
 
+    def succeed(self, former: SocketService) -> None:
+        """
+        Go on for a service of the same name, and take what its clients count on.
+        """
+        if self.context is not None and former.context is not None:
+            self.context.inherit(former.context)
+
     def renew_certificates(self) -> None:
         """
         Take certificates that have changed, or say what is wrong with them; and say once
@@ -238,6 +246,7 @@ class SocketService(Service):
             return
         if self.context.changed():
             self._take_certificates(self.context)
+        self.context.rotate()
         told, self._told = self._told, self.invalid_certificates()
         for option, text in self._told:
             if (option, text) not in told:

@@ -645,6 +645,27 @@ class SecureTests(DaemonCase):
             self.assertEqual(shown.to_cryptography(), made.certificate)
             self.assertEqual(self.ask_secure(tls), b"hello")
 
+    def test_tickets_stay(self) -> None:
+        """
+        A reload of other options changes nothing that tickets are good for; another
+        certificate does.
+        """
+        text = TLS.format(self.certify(issued("a.example"), "a"))
+        self.start(text)
+        before = self.default_context()
+        self.reloaded(text + "idle_timeout = 9s\n")
+        self.assertIs(self.default_context(), before)
+        self.reloaded(TLS.format(self.certify(issued("b.example"), "b")))
+        self.assertIsNot(self.default_context(), before)
+
+    def default_context(self) -> SSL.Context:
+        """
+        Give what a new connection is served with.
+        """
+        context = self.service().context
+        assert context is not None
+        return context.serverConnectionForTLS(None).get_context()
+
     def test_handshake_goes_on(self) -> None:
         """
         Who is in the middle of a handshake finishes it.

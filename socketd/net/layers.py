@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from socketd.net.tls import ServerContext
 
 
-def make_context(service: Service, wall_clock: Any) -> ServerContext | None:
+def make_context(service: Service, wall_clock: Any, clock: Any) -> ServerContext | None:
     """
     Make what a service shows of itself in TLS; nothing is read yet.
 
+    @param wall_clock: gives the time of day.
+    @param clock: gives the time of the reactor's timers.
     @return: C{None} if no listener speaks it.
     """
     if not any(listener.tls for listener in service.listeners):
@@ -30,7 +32,7 @@ def make_context(service: Service, wall_clock: Any) -> ServerContext | None:
     # A tenth of a second, which a daemon without TLS does not spend.
     from socketd.net.tls import ServerContext
 
-    return ServerContext(service.tls, wall_clock)
+    return ServerContext(service.tls, wall_clock, clock)
 
 
 def layered(

@@ -25,6 +25,8 @@ def secured(
 
 def _secured(connection: Any, found: Secured, transport: SecureTransport) -> None:
     connection.settling = False
+    # The client's may be the last word of the handshake, and its first message waits.
+    connection.acknowledge()
     connection.site.emit(
         TLS_SECURED,
         peer=connection.peer,

@@ -46,6 +46,14 @@ _CIPHERS = AcceptableCiphers.fromOpenSSLCipherString(
     "ECDHE+AESGCM:ECDHE+CHACHA20"
 )
 
+#: How long the keys of session tickets are used (seconds). Who steals one reads what TLS
+#: 1.2 has resumed with it, so that they have to change (RFC 9325, 3.3); with the keys all
+#: tickets of theirs are worth nothing, which costs each client one full handshake.
+KEY_LIFETIME = 12 * 3600
+
+#: How long a ticket is good (seconds): half as long, as RFC 9325 has it.
+TICKET_LIFETIME = KEY_LIFETIME // 2
+
 _MINIMA = {"1.2": TLSVersion.TLSv1_2, "1.3": TLSVersion.TLSv1_3}
 
 #: An alert as it goes over the wire while no key is agreed on: type 21, two bytes of
@@ -102,6 +110,10 @@ class ServerConnection(SSL.Connection):
         """
         Take the context for the name that the client asks for (RFC 6066, 3).
         """
+        if not self._contexts.resumes:
+            # Where tickets were allowed up to here none is sent now; forbidden from the
+            # beginning, OpenSSL would still send those of TLS 1.3, for a cache it has not.
+            self.set_options(SSL.OP_NO_TICKET)
         context: SSL.Context | None
         try:
             context = self._contexts.find(self.get_servername())
@@ -176,12 +188,14 @@ class Parts:
     """
     What contexts are made of; those of equal parts serve alike.
 
+    @ivar options: how to serve.
     @ivar default: for a client that asks for no name.
     @ivar named: by server name.
     @ivar authorities: who vouches for clients.
     @ivar dated: when each of all these is valid.
     """
 
+    options: TlsOptions
     default: Identity
     named: Mapping[str, Identity]
     authorities: tuple[x509.Certificate, ...]
@@ -198,6 +212,8 @@ class Contexts:
     @ivar nobody: has no certificate, so that a handshake fails with it.
     @ivar names: the others.
     @ivar refuses: whether an unknown name is refused.
+    @ivar resumes: whether clients get tickets for shorter handshakes.
+    @ivar made_at: when these were made, by the clock of the daemon's timers (seconds).
     @ivar not_after: when the first certificate expires (seconds since 1970).
     """
 
@@ -206,6 +222,8 @@ class Contexts:
     nobody: SSL.Context
     names: Names
     refuses: bool
+    resumes: bool
+    made_at: float
     not_after: float
 
     def find(self, asked: bytes | None) -> SSL.Context | None:
@@ -237,9 +255,15 @@ class ServerContext:
     @ivar last_error: why, in one line; empty once they were.
     """
 
-    def __init__(self, options: TlsOptions, wall_clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        options: TlsOptions,
+        wall_clock: Callable[[], float],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._options = options
         self._wall_clock = wall_clock
+        self._clock = clock
         self._contexts: Contexts | None = None
         self._tried: dict[str, Stamp] = {}
         self.loads = self.failures = 0
@@ -272,8 +296,8 @@ class ServerContext:
         """
         # Before they are read: what is written meanwhile is tried again.
         self._tried = self._stamps()
-        maker = _Maker(self._options)
-        contexts = maker.make()
+        maker = _Maker(self._options, self._clock)
+        contexts = maker.make(self._contexts)
         if contexts is None:
             self.failures += 1
             self.last_error = "; ".join(f"{name}: {text}" for name, text in maker.complaints)
@@ -282,6 +306,23 @@ class ServerContext:
             self.loads += 1
             self.last_error = ""
         return maker.complaints
+
+    def inherit(self, other: ServerContext) -> None:
+        """
+        Go on where another one has served: where the files say the same when they are
+        loaded, its clients' tickets stay good.
+        """
+        self._contexts = other._contexts
+
+    def rotate(self) -> None:
+        """
+        Take new keys for tickets when the old ones have had their time.
+        """
+        contexts = self._contexts
+        if contexts is None or not contexts.resumes:
+            return
+        if self._clock() - contexts.made_at >= KEY_LIFETIME:
+            self._contexts = _Maker(self._options, self._clock).build(contexts.parts) or contexts
 
     def changed(self) -> bool:
         """
@@ -322,20 +363,30 @@ class _Maker:
     """
 
     options: TlsOptions
+    clock: Callable[[], float]
     complaints: Complaints = field(factory=list)
     dated: list[Dated] = field(factory=list)
 
-    def make(self) -> Contexts | None:
+    def make(self, before: Contexts | None) -> Contexts | None:
         """
         Make them all; or none, if there is a complaint.
+
+        @param before: those that serve; they stay where the files say the same.
         """
         default = self._default()
         named = self._named()
         authorities = self._authorities()
         if default is None or self.complaints:
             return None
+        parts = Parts(self.options, default, named, authorities, tuple(self.dated))
+        return before if before is not None and before.parts == parts else self.build(parts)
+
+    def build(self, parts: Parts) -> Contexts | None:
+        """
+        Make contexts of their parts; none, if OpenSSL does not take these.
+        """
         try:
-            return self._build(Parts(default, named, authorities, tuple(self.dated)))
+            return self._build(parts)
         except MemoryError:
             # cffi: no page may be written and executed, as OpenSSL's callbacks need.
             self._complain(
@@ -405,13 +456,18 @@ class _Maker:
         }
         if default is None or self.complaints:
             return None
+        refuses = self.options.tls_unknown_name == "refuse"
         by_name = {name: made[identity.fingerprint] for name, identity in parts.named.items()}
         contexts = Contexts(
             parts=parts,
             default=default,
             nobody=SSL.Context(SSL.TLS_METHOD),
             names=_names(by_name, parts.default),
-            refuses=self.options.tls_unknown_name == "refuse",
+            refuses=refuses,
+            # A session is good for the default context, whatever name is asked for then,
+            # and OpenSSL does not ask again who the client is, nor whether he may still.
+            resumes=not (parts.named or parts.authorities or refuses),
+            made_at=self.clock(),
             not_after=min(one.not_after for one in [parts.default, *parts.named.values()]),
         )
         # Not in the callback's closure: a swap would leave a circle through OpenSSL.
@@ -445,12 +501,14 @@ class _Maker:
                 **identified,
                 raiseMinimumTo=_MINIMA[self.options.tls_minimum],
                 acceptableCiphers=_CIPHERS,
+                enableSessionTickets=True,
                 trustRoot=trustRootFromCertificates(trusted) if trusted else None,
             ).getContext()
         except (SSL.Error, crypto.Error) as problem:
             self._refuse(option, problem)
             return None
         context.set_options(SSL.OP_NO_RENEGOTIATION)
+        context.set_timeout(TICKET_LIFETIME)
         # In place of Twisted's, which goes on without an agreement.
         context.set_alpn_select_callback(_Agreement(self.options.tls_alpn))
         return context

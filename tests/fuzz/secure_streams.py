@@ -86,7 +86,7 @@ def service(listen: str) -> tuple[Service, Any]:
     if listen.startswith("haproxy"):
         text += "proxy_from = loopback\n"
     (found,) = parse(text, "fuzz.ini", installed(), "/run").services
-    context = make_context(found, lambda: NOW)
+    context = make_context(found, lambda: NOW, lambda: 0.0)
     assert context is not None and context.load() == []
     return found, context
 

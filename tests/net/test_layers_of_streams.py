@@ -104,7 +104,7 @@ class LayersCase(SynchronousTestCase):
         handshake = service.tls.handshake_timeout
         door = make_door(service.door, Capacity(None), self.reactor, handshake)
         self.site, self.events = make_site(self.reactor, door=door)
-        self.context: Any = make_context(service, lambda: NOW)
+        self.context: Any = make_context(service, lambda: NOW, lambda: 0.0)
         if self.context is not None:
             self.assertEqual(self.context.load(), [])
         self.factory = OneFactory(make or (lambda: Recorder(bytes.upper)))

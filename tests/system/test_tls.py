@@ -40,6 +40,8 @@ CERTIFICATE = (sys.executable, "-m", "socketd", "certificate")
 LOOPBACK = "tls:0:interface=127.0.0.1"
 NAME = "www.example.org"
 
+VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
+
 #: The longest record of TLS (bytes), which is decrypted whole.
 RECORD = 16 * 1024
 
@@ -99,14 +101,28 @@ def trusting_anybody() -> ssl.SSLContext:
     return context
 
 
+def trusting_version(version: ssl.TLSVersion) -> ssl.SSLContext:
+    """
+    Make a client that speaks one version only.
+    """
+    context = trusting()
+    context.minimum_version = context.maximum_version = version
+    return context
+
+
 def secure(
-    sock: socket.socket, context: ssl.SSLContext | None = None, name: str = NAME
+    sock: socket.socket,
+    context: ssl.SSLContext | None = None,
+    name: str = NAME,
+    session: ssl.SSLSession | None = None,
 ) -> ssl.SSLSocket:
     """
     Shake hands over a connection; an end without C{close_notify} is an error.
+
+    @param session: one of the same client's, to be resumed.
     """
     return (context or trusting()).wrap_socket(
-        sock, server_hostname=name, suppress_ragged_eofs=False
+        sock, server_hostname=name, suppress_ragged_eofs=False, session=session
     )
 
 
@@ -435,6 +451,34 @@ class RenewalTests(TlsCase):
             old.sendall(b"still here")
             self.assertEqual(read_exactly(old, 10), b"still here")
         self.assertEqual(daemon.output.text.count("keeps its certificates"), 2)
+
+    @in_thread
+    def test_resumed(self) -> None:
+        """
+        A client that comes again resumes its session, over TLS 1.2 and 1.3, and still
+        does when a reload has changed other things.
+        """
+        with self.daemon(self.ini()) as daemon:
+            found = [self.visit(daemon, trusting_version(version)) for version in VERSIONS]
+            self.write("socketd.ini", self.ini("idle_timeout = 7s"))
+            os.kill(daemon.pid, signal.SIGHUP)
+            daemon.output.wait_for("reloaded: .*idle_timeout")
+            for context, session in found:
+                for _ in range(2):
+                    with secure(reach(daemon, "echo"), context, session=session) as again:
+                        self.assertTrue(again.session_reused)
+
+    def visit(
+        self, daemon: Daemon, context: ssl.SSLContext
+    ) -> tuple[ssl.SSLContext, ssl.SSLSession | None]:
+        """
+        Be answered once; what the client may bring the next time comes with it.
+        """
+        with secure(reach(daemon, "echo"), context) as client:
+            client.sendall(b"hello")
+            self.assertEqual(read_exactly(client, 5), b"hello")
+            self.assertFalse(client.session_reused)
+            return context, client.session
 
     def check_kept(self, daemon: Daemon, made: Made) -> None:
         """
