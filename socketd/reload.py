@@ -50,7 +50,8 @@ class Change:
         """
         self.lost = {name: child.lost for name, child in self.before.items()}
         self.after = [self._unchanged(service) or make(service) for service in services]
-        self.pool = Pool(bound for child in self.going for bound in child.bound)
+        wanted = (listener for child in self.fresh for listener in child.settings.listeners)
+        self.pool = Pool((bound for child in self.going for bound in child.bound), wanted)
         reasons = [reason for child in self.fresh for reason in child.bind(self.pool)]
         reasons += [reason for own in self.own for reason in own.prepare()]
         if reasons:
@@ -130,6 +131,7 @@ class Change:
         @return: what will hold from the next start on only, and which listeners of the
             daemon are back, one line each.
         """
+        later = [line for child in self.fresh for line in child.settle()]
         for bound in self.pool:
             # Who has come before the change is served.
             bound.finish()
@@ -139,9 +141,7 @@ class Change:
         for bound in self.pool:
             if not bound.listener.is_inherited:
                 bound.close()
-        later = []
         for child in self.fresh:
-            later += child.settle()
             renew(child.site, child.settings, clock)
             take_on(child)
         return later + [line for own in self.own for line in own.carry_out()]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
@@ -27,7 +27,7 @@ from socketd.net.door import make_guard
 from socketd.net.guard import LocalAddresses
 from socketd.net.inherit import Inherited
 from socketd.net.layers import layered, make_context
-from socketd.net.listen import Bound, CannotListen, bind, inherit
+from socketd.net.listen import Bound, CannotListen, bind, inherit, look_up
 from socketd.net.site import Site
 from socketd.protocols.declaration import Surroundings
 from socketd.settings import model
@@ -133,10 +133,17 @@ class SocketService(Service):
     def _bind(self, listener: Listener, pool: Pool | None) -> list[Bound]:
         if listener.is_inherited:
             return self._inherit(listener)
-        held = None if pool is None else pool.take(listener)
+        options = self.settings.sockets
+        if pool is None:
+            return [bind(listener, options)]
+        held, within = pool.take(listener), pool.take_within(listener)
+        kept = [
+            one.for_listener(evolve(listener, interface=one.listener.interface), options)
+            for one in within
+        ]
         if held is not None:
-            return [held.for_listener(listener, self.settings.sockets)]
-        return [bind(listener, self.settings.sockets)]
+            return [held.for_listener(listener, options), *kept]
+        return [bind(listener, options, [*within, *pool.beside(listener)]), *kept]
 
     def settle(self) -> list[str]:
         """
@@ -274,22 +281,56 @@ class Pool:
     Sockets that are bound already, and may be taken for listeners of their address.
     """
 
-    def __init__(self, bounds: Iterable[Bound] = ()) -> None:
+    def __init__(self, bounds: Iterable[Bound] = (), wanted: Iterable[Listener] = ()) -> None:
+        """
+        @param wanted: the listeners that will ask.
+        """
         self._all = list(bounds)
-        self._held: dict[Place, list[Bound]] = {}
-        for bound in self._all:
-            if not bound.listener.is_inherited:
-                self._held.setdefault(place_of(bound.listener), []).append(bound)
+        own = (bound for bound in self._all if not bound.listener.is_inherited)
+        self._left = {bound: bound.place for bound in own}
+        self._at: dict[Place, list[Bound]] = {}
+        for bound, place in self._left.items():
+            for known in {place, place_of(bound.listener)}:
+                self._at.setdefault(known, []).append(bound)
+        self._wanted = {place_of(one) for one in wanted if not one.is_inherited}
 
     def take(self, listener: Listener) -> Bound | None:
         """
         Take one that is bound where a listener is to be.
         """
-        for bound in self._held.get(place_of(listener), ()):
-            if bound.is_reachable:
-                self._held[place_of(listener)].remove(bound)
-                return bound
+        # A host name is looked up where that is of use only.
+        for find in (place_of, look_up):
+            for bound in self._at.get(find(listener), ()):
+                if bound in self._left and bound.is_reachable:
+                    del self._left[bound]
+                    return bound
         return None
+
+    def take_within(self, listener: Listener) -> list[Bound]:
+        """
+        Take those that are bound at one address of a listener at all addresses: there
+        the kernel prefers them, so that what comes is served by them without a gap.
+        """
+        if place_of(listener).host:
+            return []
+        found = [one for one in self.beside(listener) if self._left[one] not in self._wanted]
+        for bound in found:
+            del self._left[bound]
+        return found
+
+    def beside(self, listener: Listener) -> list[Bound]:
+        """
+        List those that are left and in the way of a listener: at one of its addresses,
+        or at all where it has one.
+        """
+        place = place_of(listener)
+        if not place.port:
+            return []
+        return [
+            bound
+            for bound, other in self._left.items()
+            if evolve(other, host=place.host) == place and "" in (other.host, place.host)
+        ]
 
     def lent(self, bound: Bound) -> bool:
         """
@@ -301,4 +342,4 @@ class Pool:
         """
         List those that nobody has taken.
         """
-        return iter([bound for held in self._held.values() for bound in held])
+        return iter(list(self._left))

@@ -176,7 +176,7 @@ class MovedTests(DaemonCase):
         """
         there = {"127.0.0.1"}
 
-        def bind_there(listener: Listener, options: SocketOptions) -> Bound:
+        def bind_there(listener: Listener, options: SocketOptions, beside: Any = ()) -> Bound:
             if listener.interface not in there:
                 raise CannotListen("no such address", absent=True)
             return bind(listener, options)

@@ -7,12 +7,12 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from errno import EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.internet.protocol import DatagramProtocol
@@ -25,13 +25,18 @@ from socketd.net.port import Port
 from socketd.net.site import Site
 from socketd.net.sockopts import TABLE, Refused, change, wanted
 from socketd.net.stream import StreamPort, StreamTerms
-from socketd.settings.listeners import Listener
+from socketd.settings.listeners import Listener, Place, canonical_host, place_of
 from socketd.settings.model import Declared, SocketOptions
 
 #: The receive buffer of datagram sockets (bytes) where the configuration gives none.
 RECEIVE_BUFFER = 1024 * 1024
 
 _ABSENT = (EADDRNOTAVAIL, EAFNOSUPPORT)
+
+_IN_THE_WAY = (
+    "this daemon itself holds {}, and the system lets no other socket be bound beside it;"
+    " reload without that listener first, then with this one"
+)
 
 
 class CannotListen(Exception):
@@ -53,6 +58,7 @@ class Bound:
 
     @ivar options: what the socket was given.
     @ivar before: the listener that the socket was bound for, if that is another one.
+    @ivar beside: the sockets in whose way it is until L{settle}, which then listens.
     @ivar port: the port that serves it, once L{serve} was called.
     """
 
@@ -66,6 +72,7 @@ class Bound:
         return _identity(self.listener.path) if self.listener.path else None
 
     before: Listener | None = None
+    beside: Sequence[socket.socket] = ()
     port: Port | None = field(default=None, init=False)
 
     @property
@@ -120,6 +127,16 @@ class Bound:
         return self.sock
 
     @property
+    def place(self) -> Place:
+        """
+        Where the socket is: of a host name, the address that it stood for.
+        """
+        place = place_of(self.listener)
+        if not place.port:
+            return place
+        return evolve(place, host=canonical_host(self.sock.getsockname()[0], place.family))
+
+    @property
     def is_reachable(self) -> bool:
         """
         Whether peers find it: the file of a UNIX socket may have been removed.
@@ -157,6 +174,8 @@ class Bound:
 
         @return: what it does not take, one text each.
         """
+        if self.beside:
+            return self._listen_beside()
         before = self.before
         if before is None or self.listener.is_inherited:
             return []
@@ -172,6 +191,15 @@ class Bound:
         except OSError as problem:
             refused.append(f"listen: {problem.strerror}")
         return refused
+
+    def _listen_beside(self) -> list[str]:
+        beside, self.beside = self.beside, ()
+        try:
+            with _sharing(self.sock, *beside):
+                self.sock.listen(self.listener.backlog)
+        except OSError as problem:
+            return [f"listen: {problem.strerror}"]
+        return []
 
     def finish(self) -> None:
         """
@@ -206,23 +234,31 @@ class Bound:
         return self._file is not None and _identity(self.listener.path) == self._file
 
 
-def bind(listener: Listener, options: SocketOptions) -> Bound:
+def bind(listener: Listener, options: SocketOptions, beside: Sequence[Bound] = ()) -> Bound:
     """
     Make a listener's socket, set its options and bind it.
 
+    @param beside: what this daemon has bound in its way. Then streams are accepted from
+        L{Bound.settle} on, so that until then nobody comes who would be lost.
     @raise CannotListen: says why that did not work.
     """
     try:
         sock = socket.socket(listener.family, listener.type)
     except OSError as problem:
         raise _cannot(problem) from None
+    others = [one.sock for one in beside]
     try:
         _prepare(sock, listener, options)
-        _bind(sock, listener)
+        with _sharing(sock, *others):
+            _bind(sock, listener)
+        if listener.is_stream and not others:
+            sock.listen(listener.backlog)
     except (OSError, Refused) as problem:
         sock.close()
+        if beside and getattr(problem, "errno", None) == EADDRINUSE:
+            raise CannotListen(_IN_THE_WAY.format(*beside)) from None
         raise _cannot(problem) from None
-    return Bound(listener, sock, options)
+    return Bound(listener, sock, options, beside=others if listener.is_stream else ())
 
 
 def inherit(listener: Listener, found: InheritedSocket, declared: Declared) -> Bound:
@@ -262,8 +298,41 @@ def _bind(sock: socket.socket, listener: Listener) -> None:
             sock.bind(listener.path)
     else:
         sock.bind(_resolve(listener))
-    if listener.is_stream:
-        sock.listen(listener.backlog)
+
+
+@contextmanager
+def _sharing(*socks: socket.socket) -> Iterator[None]:
+    """
+    Have sockets not be in each other's way for a moment: bind(2) and listen(2) look at
+    the option of those that are there, too, as it is then (socket(7), SO_REUSEPORT).
+    """
+    if len(socks) == 1:
+        yield
+        return
+    option = socket.SOL_SOCKET, socket.SO_REUSEPORT
+    before = [sock.getsockopt(*option) for sock in socks]
+    try:
+        for sock in socks:
+            sock.setsockopt(*option, 1)
+        yield
+    finally:
+        for sock, value in zip(socks, before):
+            sock.setsockopt(*option, value)
+
+
+def look_up(listener: Listener) -> Place:
+    """
+    Tell where a listener is bound, with its host name looked up.
+    """
+    place = place_of(listener)
+    if not place.port:
+        return place
+    try:
+        host = _resolve(listener)[0]
+    except OSError:
+        # To bind it will fail as well, and say why.
+        return place
+    return evolve(place, host=canonical_host(host, place.family))
 
 
 def _resolve(listener: Listener) -> Any:

@@ -200,6 +200,46 @@ listen = unix:{self.directory}/b.sock
             thread.join(DEADLINE)
         self.assertEqual(problems, [])
 
+    @in_thread
+    def test_addresses_under_load(self) -> None:
+        """
+        While a service goes from all addresses to one and back, nobody who connects at the
+        one is refused or lost, by TCP or UDP.
+        """
+        problems: list[Exception] = []
+        ended = threading.Event()
+        with socket.socket() as sock:
+            sock.bind(("", 0))
+            port = sock.getsockname()[1]
+        ini = "[echo]\nlog_connections = no\nguard_loopback = no\nlisten = "
+        one = f"{ini}tcp:{port}:interface=127.0.0.1, udp:{port}:interface=127.0.0.1\n"
+        every = f"{ini}tcp:{port}, udp:{port}\n"
+        with self.daemon(every) as daemon:
+            daemon.address("echo")
+            address = ("127.0.0.1", port)
+
+            def load(kind: socket.SocketKind) -> None:
+                try:
+                    while not ended.is_set():
+                        with socket.socket(socket.AF_INET, kind) as sock:
+                            sock.settimeout(DEADLINE)
+                            sock.connect(address)
+                            assert self.served(sock, b"hello")
+                except Exception as problem:
+                    problems.append(problem)
+
+            kinds = (socket.SOCK_STREAM, socket.SOCK_STREAM, socket.SOCK_DGRAM)
+            threads = [threading.Thread(target=load, args=[kind], daemon=True) for kind in kinds]
+            for thread in threads:
+                thread.start()
+            for _ in range(10):
+                for text in (one, every):
+                    self.reload(daemon, text, r"reloaded: \[echo\] listen changed")
+            ended.set()
+            for thread in threads:
+                thread.join(DEADLINE)
+        self.assertEqual(problems, [])
+
 
 class StopTests(SystemCase):
     """
