@@ -55,7 +55,7 @@ def refusals(settings: Settings, limit: int | None = None) -> Iterator[Complaint
     """
     for service in settings.services:
         for option, message in _try_out(service):
-            yield service.complaint(settings.file, option, message)
+            yield service.complaint(option, message)
     yield from conflicts(settings)
     yield from _control(settings)
     if limit is not None:
@@ -129,11 +129,11 @@ def warnings_of(settings: Settings, runtime: str) -> Iterator[Complaint]:
     for service in settings.services:
         for listener in service.listeners:
             if needed := _needed(listener, runtime):
-                yield service.complaint(settings.file, "listen", needed, str(listener))
+                yield service.complaint("listen", needed, str(listener))
     for service in filter(_speaks_tls, settings.services):
         from socketd.net.tls import ServerContext
 
         context = ServerContext(service.tls, time.time)
         context.load()
         for option, message in context.invalid():
-            yield service.complaint(settings.file, option, message)
+            yield service.complaint(option, message)

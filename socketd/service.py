@@ -124,7 +124,8 @@ class SocketService(Service):
                     self.skipped.append(listener)
                     self.site.emit(LISTENER_SKIPPED, listener=str(listener), error=str(problem))
                 else:
-                    reasons.append(f"[{self.name}] cannot listen at {listener}: {problem}")
+                    place = self.settings.place("listen")
+                    reasons.append(problem.line(f"[{self.name}]", listener, place))
         return reasons
 
     def _load(self) -> Iterable[tuple[str, str]]:

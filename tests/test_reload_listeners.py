@@ -386,7 +386,7 @@ class UnixReloadTests(DaemonCase):
         other.listen()
         os.chmod(self.path(), 0o644)
         (complaint,) = self.refused(self.TEXT + ":mode=666\nprotocol = upper\n")
-        self.assertIn("somebody listens there already", complaint)
+        self.assertIn("Address already in use", complaint)
         self.assertEqual(stat.S_IMODE(os.stat(self.path()).st_mode), 0o644)
         self.daemon.stopService()
         self.assertTrue(os.path.exists(self.path()))
@@ -516,7 +516,9 @@ class LostFileTests(DaemonCase):
         self.assertEqual(self.daemon.health(), said)
         (complaint,) = self.refused(self.TEXT)
         self.assertEqual(
-            complaint, f"[upper] cannot listen at unix {path}: somebody listens there already"
+            complaint,
+            f"[upper] cannot listen at unix {path}: Address already in use;"
+            " write another path in FILE:4",
         )
         other.close()
         self.reloaded(self.TEXT)

@@ -149,7 +149,7 @@ class ControlService(Service):
         )
         listener = Listener("unix", path=path, mode=MODE, backlog=BACKLOG)
         served_by = daemon.reactor, self._factory, self._site
-        self._own = OwnListener("control", listener, *served_by)
+        self._own = OwnListener("control", listener, daemon.settings.place("control"), *served_by)
         daemon.own.append(self._own)
 
     def privilegedStartService(self) -> None:

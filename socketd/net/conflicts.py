@@ -136,6 +136,6 @@ def _handed_over_twice(settings: Settings) -> Iterator[Complaint]:
         for one in service.listeners:
             if one.name in seen:
                 message = f"is taken already, by [{seen[one.name]}]"
-                yield service.complaint(settings.file, "listen", message, str(one))
+                yield service.complaint("listen", message, str(one))
             if one.name:
                 seen[one.name] = service.name

@@ -9,7 +9,7 @@ import socket
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from errno import EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT
+from errno import EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EEXIST
 from typing import Any
 
 from attrs import define, evolve, field
@@ -20,6 +20,7 @@ from twisted.internet.protocol import DatagramProtocol
 from socketd.net.addresses import describe
 from socketd.net.datagram import DatagramTerms
 from socketd.net.datagram_batch import datagram_port
+from socketd.net.holders import THIS, holder_of
 from socketd.net.inherit import InheritedSocket
 from socketd.net.port import Port
 from socketd.net.site import Site
@@ -44,11 +45,26 @@ class CannotListen(Exception):
     A listener's socket could not be bound; the text says why.
 
     @ivar absent: whether the machine lacks the address or its whole family.
+    @ivar holder: who has it; C{None} where nobody has.
     """
 
-    def __init__(self, reason: str, absent: bool = False) -> None:
+    def __init__(self, reason: str, absent: bool = False, holder: str | None = None) -> None:
         super().__init__(reason)
         self.absent = absent
+        self.holder = holder
+
+    def line(self, owner: str, listener: Listener, place: str) -> str:
+        """
+        Write a line for the operator.
+
+        @param owner: whose listener it is.
+        @param place: where it is configured.
+        """
+        advice = ""
+        if self.holder is not None:
+            stop = "" if self.holder in ("", THIS) else "stop that, or "
+            advice = f"; {stop}write another {'path' if listener.path else 'port'} in {place}"
+        return f"{owner} cannot listen at {listener}: {self}{advice}"
 
 
 @define(eq=False)
@@ -257,7 +273,7 @@ def bind(listener: Listener, options: SocketOptions, beside: Sequence[Bound] = (
         sock.close()
         if beside and getattr(problem, "errno", None) == EADDRINUSE:
             raise CannotListen(_IN_THE_WAY.format(*beside)) from None
-        raise _cannot(problem) from None
+        raise _cannot(problem, listener) from None
     return Bound(listener, sock, options, beside=others if listener.is_stream else ())
 
 
@@ -360,7 +376,7 @@ def _remove_stale(listener: Listener) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise OSError(EADDRINUSE, "the file is there and is no socket")
+        raise OSError(EEXIST, "the file is there and is no socket")
     with socket.socket(listener.family, listener.type) as probe:
         probe.setblocking(False)
         try:
@@ -371,7 +387,7 @@ def _remove_stale(listener: Listener) -> None:
             return
         except BlockingIOError:
             pass  # its queue is full: somebody listens
-    raise OSError(EADDRINUSE, "somebody listens there already")
+    raise OSError(EADDRINUSE, os.strerror(EADDRINUSE))
 
 
 @contextmanager
@@ -395,11 +411,18 @@ def _identity(path: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _cannot(problem: Exception) -> CannotListen:
+def _cannot(problem: Exception, listener: Listener | None = None) -> CannotListen:
+    """
+    Say why a socket cannot be had, and who has the address of the listener, if it is that.
+    """
     if isinstance(problem, socket.gaierror):
         return CannotListen(f"bad host: {problem.strerror}", _is_family_missing(problem))
     if isinstance(problem, OSError):
-        return CannotListen(problem.strerror or str(problem), problem.errno in _ABSENT)
+        reason = problem.strerror or str(problem)
+        if problem.errno != EADDRINUSE or listener is None:
+            return CannotListen(reason, problem.errno in _ABSENT)
+        holder = holder_of(listener)
+        return CannotListen(f"{reason} by {holder}" if holder else reason, holder=holder)
     return CannotListen(str(problem))
 
 

@@ -20,14 +20,22 @@ class OwnListener:
 
     @ivar option: the option of the daemon that names it.
     @ivar listener: where it is.
+    @ivar place: where it is configured.
     @ivar bound: its socket, once it is bound.
     """
 
     def __init__(
-        self, option: str, listener: Listener, reactor: Any, factory: IProtocolFactory, site: Site
+        self,
+        option: str,
+        listener: Listener,
+        place: str,
+        reactor: Any,
+        factory: IProtocolFactory,
+        site: Site,
     ) -> None:
         self.option = option
         self.listener = listener
+        self.place = place
         self.bound: Bound | None = None
         self._next: Bound | None = None
         self._served_by = reactor, factory, site
@@ -45,7 +53,7 @@ class OwnListener:
         try:
             return bind(self.listener, SocketOptions()), []
         except CannotListen as problem:
-            return None, [f"[socketd] {self.option}: cannot listen at {self.listener}: {problem}"]
+            return None, [problem.line(f"[socketd] {self.option}:", self.listener, self.place)]
 
     def serve(self) -> None:
         """

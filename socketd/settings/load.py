@@ -192,6 +192,7 @@ class _Loader:
             lines={option: entry.line for option, entry in entries.items()},
             inherited=frozenset(inherited.keys() - section.entries.keys()),
             files=tuple(_files(entries, known)),
+            file=self.file,
         )
 
     def _protocol(self, section: Section) -> tuple[str, Declared] | None:

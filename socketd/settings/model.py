@@ -299,6 +299,7 @@ class Service:
     @ivar lines: the line that each option stands at, for later complaints.
     @ivar inherited: the options that stand in C{[defaults]} only.
     @ivar files: the paths of the files that its options name.
+    @ivar file: where it was read.
     """
 
     name: str
@@ -313,15 +314,20 @@ class Service:
     lines: Mapping[str, int] = attrs.field(eq=False, factory=dict)
     inherited: frozenset[str] = attrs.field(eq=False, factory=frozenset)
     files: tuple[str, ...] = attrs.field(eq=False, default=())
+    file: str = attrs.field(eq=False, default="")
 
-    def complaint(
-        self, file: str, option: str, message: str, value: str | None = None
-    ) -> Complaint:
+    def place(self, option: str) -> str:
+        """
+        Tell where one of its options stands, for people.
+        """
+        return f"{self.file}:{self.lines[option]}"
+
+    def complaint(self, option: str, message: str, value: str | None = None) -> Complaint:
         """
         Complain of one of its options, where it stands.
         """
         section = DEFAULTS if option in self.inherited else self.name
-        return Complaint(file, self.lines[option], message, section, option, value)
+        return Complaint(self.file, self.lines[option], message, section, option, value)
 
 
 @frozen
@@ -343,6 +349,12 @@ class Settings:
     http: Listener | None = None
     control: Listener | None = None
     files: tuple[str, ...] = attrs.field(eq=False, default=())
+
+    def place(self, option: str) -> str:
+        """
+        Tell where one of the daemon's own options stands, for people.
+        """
+        return f"{self.file}:{self.lines[option]}" if option in self.lines else self.file
 
     @property
     def own(self) -> dict[str, Listener]:

@@ -52,7 +52,9 @@ class WebService(MultiService):
         self._factory = ChannelFactory(
             {b"/metrics": self._metrics, b"/healthz": self._health}, daemon.reactor
         )
-        self.own = OwnListener(NAME, listener, daemon.reactor, self._factory, self._site)
+        self.own = OwnListener(
+            NAME, listener, daemon.settings.place(NAME), daemon.reactor, self._factory, self._site
+        )
         daemon.own.append(self.own)
         self._page: Page | None = None
         self._collected = 0.0

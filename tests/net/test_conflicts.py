@@ -13,6 +13,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.net.conflicts import conflicts
+from socketd.net.holders import THIS
 from socketd.net.listen import CannotListen, bind
 from socketd.settings.model import Settings
 from tests.settings.refusals import parsed
@@ -219,7 +220,7 @@ class ConflictTests(SynchronousTestCase):
                 try:
                     found = bind(service.listeners[0], service.sockets)
                 except CannotListen as problem:
-                    self.assertEqual(str(problem), "Address already in use")
+                    self.assertEqual(problem.holder, THIS)
                     refused = True
                 else:
                     stack.callback(found.close)

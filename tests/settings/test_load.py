@@ -186,7 +186,7 @@ class FileTests(SynchronousTestCase):
         found = load(file, PROTOCOLS, "/run/b").services[0].listeners
         self.assertEqual(found, (Listener("unix", path="/run/b/a"),))
         refuse = lambda settings: [  # noqa: E731
-            settings.services[0].complaint(settings.file, "so_dontroute", "no", "yes")
+            settings.services[0].complaint("so_dontroute", "no", "yes")
         ]
         error = self.assertRaises(SettingsError, load, file, PROTOCOLS, "/b", refuse)
         self.assertEqual(str(error), f"{file}:3: [echo] so_dontroute = yes: no")

@@ -471,7 +471,7 @@ class TrialTests(SynchronousTestCase):
         for service in settings.services:
             self.tried.append(service.name)
             if "so_dontroute" in service.lines:
-                yield service.complaint("FILE", "so_dontroute", "this system refuses it")
+                yield service.complaint("so_dontroute", "this system refuses it")
 
     def complaints(self, text: str) -> list[str]:
         """

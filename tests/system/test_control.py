@@ -123,8 +123,10 @@ class SocketTests(ControlCase):
         with self.daemon(INI) as daemon:
             daemon.address("server")
             ended = self.run_twistd(self.write("second.ini", INI))
-            expected = f"[socketd] control: cannot listen at unix {self.path}: somebody listens"
+            expected = f"[socketd] control: cannot listen at unix {self.path}: Address already in"
             self.assertIn(expected, ended.errors)
+            holder = f"(process {daemon.pid}); stop that, or write another path"
+            self.assertIn(holder, ended.errors)
             self.assertEqual(ended.status, 1)
             self.assertIn("2 services", self.ask("status"))
 

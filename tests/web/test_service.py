@@ -209,10 +209,10 @@ class WebServiceTests(SynchronousTestCase):
         port = first.own.bound.sock.getsockname()[1]
         web = WebService(self.daemon, Listener("tcp", interface="127.0.0.1", port=port))
         problem = self.assertRaises(CannotStart, web.privilegedStartService)
-        self.assertEqual(
-            problem.lines,
-            (f"[socketd] http: cannot listen at tcp 127.0.0.1:{port}: Address already in use",),
-        )
+        (line,) = problem.lines
+        expected = f"[socketd] http: cannot listen at tcp 127.0.0.1:{port}: Address already in use"
+        self.assertEqual(line.partition(" by ")[0], expected)
+        self.assertIn("; write another port in socketd.ini", line)
 
     def test_stop(self) -> None:
         """
