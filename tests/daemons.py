@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -23,10 +24,13 @@ from tests.certificates import NOW, Made, write_private
 from tests.control.fakes import watch
 from tests.net.fakes import HandReactor, read_all
 
-#: What comes over loopback is there at once; the rest is for the order of events.
-TURNS = 200
+#: Longer than anything that is waited for takes on a busy machine (seconds).
+PATIENCE = 30.0
 
-#: Turns for what must not happen.
+#: Between two looks at what is waited for, where nothing is ready (seconds).
+LOOK = 0.005
+
+#: Turns for the order of events, and for what must not happen.
 FEW_TURNS = 5
 
 ECHO = """
@@ -107,9 +111,18 @@ class DaemonCase(SynchronousTestCase):
         """
         Turn until something is so.
         """
-        for _ in range(TURNS):
+        for _ in self.turns():
             if condition():
                 return
+
+    def turns(self) -> Iterator[None]:
+        """
+        Turn while the caller has not what it waits for, and fail if that never comes.
+        """
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            yield
+            self.reactor.wait(LOOK)
             self.turn(1)
         self.fail("it never came to that")
 
@@ -197,10 +210,9 @@ class DaemonCase(SynchronousTestCase):
         Wait for so many bytes, or the end.
         """
         received, ended = read_all(sock)
-        for _ in range(TURNS):
+        for _ in self.turns():
             if len(received) >= length or ended:
                 break
-            self.turn(1)
             more, ended = read_all(sock)
             received += more
         return received
@@ -211,14 +223,13 @@ class DaemonCase(SynchronousTestCase):
 
         @return: C{closed} or C{reset}.
         """
-        for _ in range(TURNS):
+        for _ in self.turns():
             try:
                 if read_all(sock)[1]:
                     return "closed"
             except ConnectionResetError:
                 return "reset"
-            self.turn(1)
-        self.fail("it never ended")
+        raise AssertionError  # turns() has failed
 
     def ask_datagram(self, address: Any, data: bytes = b"hello") -> bytes | None:
         """

@@ -4,6 +4,7 @@ Tests for L{socketd.reload}: listeners that stay, move, come and go.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import stat
@@ -20,7 +21,7 @@ from socketd.net.listen import Bound, CannotListen, bind
 from socketd.settings.listeners import Listener
 from socketd.settings.model import Settings, SocketOptions
 from tests.certificates import client_context, issued
-from tests.daemons import ECHO, TURNS, DaemonCase, descriptors
+from tests.daemons import ECHO, DaemonCase, descriptors
 from tests.test_reload import AFTER, BEFORE, backlog, options_of, picture
 
 TLS = "[echo]\nlisten = tls:0:interface=127.0.0.1\ntls_certificate = {}\n"
@@ -590,26 +591,23 @@ class SecureTests(DaemonCase):
         """
         tls = SSL.Connection(client_context(), sock)
         tls.set_connect_state()
-        for _ in range(TURNS):
+        for _ in self.turns():
             try:
                 tls.do_handshake()
             except SSL.WantReadError:
-                self.turn(1)
-            else:
-                return tls
-        self.fail("there was no handshake")
+                continue
+            break
+        return tls
 
     def ask_secure(self, tls: SSL.Connection, data: bytes = b"hello") -> bytes:
         """
         Say something over TLS, and wait for the answer.
         """
         tls.send(data)
-        for _ in range(TURNS):
-            try:
+        for _ in self.turns():
+            with contextlib.suppress(SSL.WantReadError):
                 return tls.recv(len(data))
-            except SSL.WantReadError:
-                self.turn(1)
-        self.fail("there was no answer")
+        raise AssertionError  # turns() has failed
 
     def test_to_tls_and_back(self) -> None:
         """

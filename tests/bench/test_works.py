@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bench.servers import BY_NAME, SERVERS, Place
 from bench.works import QUICK_PEERS, WORKS, Kind, Work, choose
+from tests.needs import COMPILING, need
 
 
 def names(works: tuple[Work, ...]) -> list[str]:
@@ -111,6 +112,7 @@ class CommandTests(SynchronousTestCase):
         """
         Every server is told its port, on its command line or in a file that stands there.
         """
+        need(*COMPILING)
         for server in SERVERS:
             place = self.place()
             said = server.command(place)
