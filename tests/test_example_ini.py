@@ -6,6 +6,7 @@ the socket tutorials expect.
 from __future__ import annotations
 
 import re
+import socket
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -95,6 +96,24 @@ class ExampleTests(SynchronousTestCase):
             service = self.services[name]
             self.assertEqual(service.protocol, protocol)
             self.assertEqual(set(map(str, service.listeners)), addresses)
+
+    def test_ports(self) -> None:
+        """
+        Beside those of the tutorials no port is one that other programs have as a habit, or
+        that the kernel gives to connections.
+        """
+        own = {
+            (service.protocol, listener.port)
+            for service in self.settings.services
+            if service.name not in SEEDS
+            for listener in service.listeners
+        }
+        assigned = {"echo": 7, "discard": 9, "daytime": 13, "chargen": 19, "time": 37, "ntp": 123}
+        self.assertEqual(own, {(name, port + 23000) for name, port in assigned.items()})
+        for _, port in own:
+            for kind in ("tcp", "udp"):
+                # Nobody has been given it, as far as this machine knows.
+                self.assertRaises(OSError, socket.getservbyport, port, kind)
 
     def test_safe(self) -> None:
         """

@@ -30,7 +30,7 @@ HOST = "127.0.0.1"
 ERA = 2208988800
 
 #: It never stops: the beginning is enough.
-CHARGEN = 9019
+CHARGEN = 23019
 
 NTP_REQUEST = bytes([0x23]) + bytes(47)
 
@@ -51,15 +51,15 @@ QUESTIONS: list[tuple[str, int | str, bytes, Callable[[bytes], bool]]] = [
     ("unix", "upper.sock", b"hi", lambda data: data == b"HI"),
     ("tcp", 6789, b"hi", lambda data: data == b"Are you want to talk to me"),
     ("tcp", 9999, b"hi", lambda data: data == b"I am a server"),
-    ("tcp", 9007, b"hi", lambda data: data == b"hi"),
-    ("udp", 9007, b"hi", lambda data: data == b"hi"),
-    ("tcp", 9009, b"hi", lambda data: data == b""),
-    ("tcp", 9013, b"", lambda data: b"20" in data),
-    ("udp", 9013, b"", lambda data: b"20" in data),
+    ("tcp", 23007, b"hi", lambda data: data == b"hi"),
+    ("udp", 23007, b"hi", lambda data: data == b"hi"),
+    ("tcp", 23009, b"hi", lambda data: data == b""),
+    ("tcp", 23013, b"", lambda data: b"20" in data),
+    ("udp", 23013, b"", lambda data: b"20" in data),
     ("tcp", CHARGEN, b"", lambda data: b" !\"#$%" in data),
-    ("tcp", 9037, b"", near(ERA)),
-    ("udp", 9037, b"", near(ERA)),
-    ("udp", 9123, NTP_REQUEST, lambda data: len(data) == 48 and data[0] & 7 == 4),
+    ("tcp", 23037, b"", near(ERA)),
+    ("udp", 23037, b"", near(ERA)),
+    ("udp", 23123, NTP_REQUEST, lambda data: len(data) == 48 and data[0] & 7 == 4),
 ]
 
 

@@ -180,7 +180,7 @@ class Case(SynchronousTestCase):
         assert daemon.stdout is not None
         leader = daemon.stdout.readline().strip()
         try:
-            self.assertNotEqual(self.inside("answers", "9007", str(START)), "")
+            self.assertNotEqual(self.inside("answers", "23007", str(START)), "")
             self.say(f"{line}: answers after {time.monotonic() - began:.0f} s")
             self.assertEqual(self.inside("ask", self.runtime(user)), "")
         finally:

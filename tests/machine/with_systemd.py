@@ -214,10 +214,10 @@ class StartTests(Case):
         """
         The log is in the journal, from start to stop, with each connection.
         """
-        self.inside("answers", "9007", "1")
+        self.inside("answers", "23007", "1")
         self.done("systemctl", "stop", "socketd")
         log = self.journal()
-        for line in ("echo listens on tcp 127.0.0.1:9007", "stopping"):
+        for line in ("echo listens on tcp 127.0.0.1:23007", "stopping"):
             self.assertIn(line, log)
         self.assertRegex(log, r"echo.*127\.0\.0\.1")
         self.assertNotIn("Traceback", log)
@@ -228,9 +228,9 @@ class StartTests(Case):
         failure.
         """
         self.configure(
-            "[socketd]\ndrain_timeout = 2s\n[echo]\nlisten = tcp:9007:interface=127.0.0.1\n"
+            "[socketd]\ndrain_timeout = 2s\n[echo]\nlisten = tcp:23007:interface=127.0.0.1\n"
         )
-        client = machine().start("python3", "/tests/inside.py", "hold", "9007")
+        client = machine().start("python3", "/tests/inside.py", "hold", "23007")
         assert client.stdout is not None
         self.assertEqual(client.stdout.readline(), "held\n")
         began = time.monotonic()
@@ -265,7 +265,7 @@ class ReloadTests(Case):
         before = self.done("cat", INI)
         self.write(INI, before + "[new]\nprotocol = echo\nlisten = tcp:9107:interface=127.0.0.1\n")
         process = self.shown("MainPID")
-        self.under_load(9007, lambda: self.done("systemctl", "reload", "socketd"))
+        self.under_load(23007, lambda: self.done("systemctl", "reload", "socketd"))
         self.assertNotEqual(self.inside("answers", "9107", "5"), "")
         self.assertEqual(self.shown("MainPID"), process)
 
@@ -325,7 +325,7 @@ class FaultTests(Case):
         """
         process = self.shown("MainPID")
         self.done("systemctl", "kill", "--signal=KILL", "socketd")
-        away = self.inside("answers", "9007", "10")
+        away = self.inside("answers", "23007", "10")
         self.assertLess(float(away), AWAY)
         self.assertNotEqual(self.shown("MainPID"), process)
         self.assertEqual(self.inside("ask", RUNTIME), "")
@@ -341,7 +341,7 @@ class FaultTests(Case):
         self.assertEqual(self.shown("MainPID"), process, "it gives signs of life")
         self.done("systemctl", "kill", "--signal=STOP", "socketd")
         self.wait_for("restarted", lambda: self.shown("MainPID") not in (process, "0"))
-        self.assertNotEqual(self.inside("answers", "9007", "5"), "")
+        self.assertNotEqual(self.inside("answers", "23007", "5"), "")
         self.assertIn("Watchdog timeout", self.journal())
 
     def test_stacks(self) -> None:
