@@ -173,7 +173,9 @@ class TlsOptions:
     """
 
     tls_certificate: str = option(
-        _PATH, "", "The certificate of the server, and behind it those that vouch for it."
+        _PATH,
+        "",
+        "The certificate of the server, then those that vouch for it; served on when expired.",
     )
     tls_key: str = option(
         _PATH, "", "The key of the server; in the certificate's file where not given."
@@ -183,7 +185,9 @@ class TlsOptions:
         _ALPN, (), "The application protocols to agree on, the best first; others are refused."
     )
     tls_client_ca: str = option(
-        _PATH, "", "Who vouches for clients; where given, each client needs a certificate."
+        _PATH,
+        "",
+        "Who vouches for clients; each needs a certificate then, and no session is resumed.",
     )
     tls_client_names: frozenset[PeerName] = option(
         _CLIENT_NAMES,
@@ -191,7 +195,10 @@ class TlsOptions:
         "The clients that are served, by a name in their certificate; all where not given.",
     )
     tls_names: tuple[NamedCertificate, ...] = option(
-        _NAMES, (), "Further certificates, by the name of the server that a client asks for."
+        _NAMES,
+        (),
+        "Further certificates, by the name of the server that a client asks for; with them no"
+        " session is resumed.",
     )
     tls_unknown_name: str = option(
         choice("default", "refuse"),

@@ -302,6 +302,25 @@ class ClientTests(TlsCase):
             for wrong in (issued("client"), issued("client", issuer="clients", end=PAST)):
                 self.assertEqual(self.failure(wrong, newest), "certificate verify failed")
 
+    def test_expired_authority(self) -> None:
+        """
+        Of several authorities in a file one may have expired: its clients are refused, and
+        those of the others are served.
+        """
+        good, old = authority("clients"), authority("old", PAST)
+        ca = write_private(self.path("ca.pem"), old.pem() + good.pem())
+        context = self.context(tls_client_ca=ca)
+        for client, served in (
+            (issued("client", issuer="clients"), True),
+            (issued_for(rsa_key(), "client", above=old), False),
+        ):
+            theirs = make_client(client_context(client))
+            failed = meet(theirs, context.serverConnectionForTLS(None))
+            self.assertEqual(failed == (None, None), served)
+        ((option, text),) = context.invalid()
+        self.assertEqual(option, "tls_client_ca")
+        self.assertIn(f"certificate 1 of {ca} expired", text)
+
     def test_with_names(self) -> None:
         """
         For another server name the client has to prove itself as well.
