@@ -21,7 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from socketd.net import connection
-from socketd.net.connection import RECEIVE_SIZE
+from socketd.net.connection import RECEIVE_SIZE, StreamConnection
 from socketd.net.outgoing import HIGH_WATER
 from socketd.net.timed import CLOSE_GRACE
 from socketd.net.wheel import TICK
@@ -557,6 +557,48 @@ class MemoryTests(ConnectionTestCase):
         self.assertRaises(ConnectionResetError, self.peer.recv, 1)
         (facts,) = (facts for name, facts in self.events if name == "protocol_failed")
         self.assertEqual(facts["error"], connection.NO_MEMORY)
+
+
+class AcknowledgeTests(ConnectionTestCase):
+    """
+    What came is acknowledged before there is an answer.
+    """
+
+    def test_small_pieces(self) -> None:
+        """
+        A peer of TCP that holds small pieces back until then sends the next one.
+        """
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            peer = socket.create_connection(server.getsockname())
+            ours, name = server.accept()
+        self.addCleanup(peer.close)
+        ours.setblocking(False)
+        protocol = Recorder()
+        talking = StreamConnection(self.reactor, ours, name, self.site)
+        talking.begin(protocol)
+        self.addCleanup(ours.close)
+        # After some questions and answers the kernel expects an answer to each.
+        for _ in range(3):
+            peer.send(b"question")
+            self.reactor.turn()
+            talking.write(b"answer")
+            peer.recv(100)
+        protocol.received = b""
+        peer.send(b"one")
+        self.reactor.turn()
+        peer.send(b"two")
+        talking.acknowledge()
+        self.reactor.turn()
+        self.assertEqual(protocol.received, b"onetwo")
+
+    def test_unix(self) -> None:
+        """
+        A UNIX socket has nothing to acknowledge, and goes on.
+        """
+        self.connection.acknowledge()
+        self.peer.send(b"hello")
+        self.reactor.turn()
+        self.assertEqual(self.protocol.received, b"hello")
 
 
 class ObservedTests(ConnectionTestCase):
