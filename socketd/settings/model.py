@@ -138,7 +138,10 @@ class DoorOptions:
         _CAP, 20, "How many connections of one source may come at once, within that rate."
     )
     source_prefix: Prefixes = option(
-        PREFIXES, Prefixes(), "The bits of an IPv4 and an IPv6 address that make one source."
+        PREFIXES,
+        Prefixes(),
+        "The bits of an IPv4 and an IPv6 address that make one source; a link-local address is"
+        " one by itself.",
     )
     first_byte_timeout: float = option(
         DURATION, 60.0, "A connection that sends nothing for so long after it came is closed."
