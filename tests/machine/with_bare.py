@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import re
+import shlex
 import time
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -19,7 +20,7 @@ from typing import Any, ClassVar
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.machine.nspawn import COMMAND, Machine
-from tests.test_tutorial import blocks
+from tests.test_tutorial import blocks, commands
 
 TOP = Path(__file__).resolve().parent.parent.parent
 BUILT = TOP / "build" / "machine"
@@ -41,8 +42,8 @@ START = 300.0
 #: What goes on until Ctrl-C.
 SERVERS = ("make run", "socketd run")
 
-#: The daemon of the package, as its unit starts it; systemd makes the directory.
-UNIT = "mkdir -p /run/socketd; exec $(sed -n s/^ExecStart=//p /lib/systemd/system/socketd.service)"
+#: The daemon of the package, as its unit starts it.
+UNIT = "$(sed -n s/^ExecStart=//p /lib/systemd/system/socketd.service)"
 
 #: A heading of README.
 HEADING = re.compile(r"^##+ (.*)\n", re.MULTILINE)
@@ -53,8 +54,9 @@ LINK = re.compile(r"\]\(([^):#]+)\)")
 #: How trial sums up.
 SUMMARY = re.compile(r"^(?:Ran \d+ tests|PASSED|FAILED).*", re.MULTILINE)
 
-#: The whole setting of a machine: its user, a repository that the user may read, and the wheels
-#: where pip and uv look for them, for there is no network.
+#: The whole setting of a machine: its user, a repository that the user may read, the wheels where
+#: pip and uv look for them, for there is no network; a yes to what apt asks, and no more than it
+#: needs, for the archives of the rest are not there; the name that every installer writes.
 PREPARE = r"""
 set -e
 useradd --create-home --shell /bin/bash user
@@ -62,6 +64,8 @@ rm -rf /dev/net
 cp -r /source /srv/socketd.git
 chown -R user: /srv/socketd.git
 printf '[global]\nno-index = true\nfind-links = /wheels\n' >/etc/pip.conf
+echo 'APT { Get::Assume-Yes "true"; Install-Recommends "false"; };' >/etc/apt/apt.conf.d/bare
+printf '127.0.0.1 localhost\n::1 localhost\n' >/etc/hosts
 mkdir /etc/uv
 printf 'no-index = true\nfind-links = ["/wheels"]\n' >/etc/uv/uv.toml
 git config --system url./srv/socketd.git.insteadOf "$1"
@@ -77,6 +81,20 @@ def parts() -> dict[str, list[str]]:
     found = [FIRST, *HEADING.split(README)]
     lines = {heading: list(shell_lines(text)) for heading, text in zip(found[::2], found[1::2])}
     return {heading: some for heading, some in lines.items() if some}
+
+
+def clients() -> list[str]:
+    """
+    List the clients of the first screen.
+    """
+    found = blocks(HEADING.split(README)[0])
+    typed = [
+        command
+        for block in found
+        if block.language == "console"
+        for command, _ in commands(block.text)
+    ]
+    return [command for command in typed if command.startswith("socketd ")]
 
 
 def shell_lines(text: str) -> Iterator[str]:
@@ -120,6 +138,7 @@ class Case(SynchronousTestCase):
     def setUp(self) -> None:
         self.machine = machine(self.release)
         self.folder = "~"
+        self.exports: list[str] = []
         self.folder = self.by(USER, "mktemp -d -p ~").strip()
 
     def by(self, user: str, line: str) -> str:
@@ -128,11 +147,7 @@ class Case(SynchronousTestCase):
 
         @return: what it wrote.
         """
-        began = time.monotonic()
         ran = self.machine.run(*self.as_user(user, f"{{ {line}\n}} 2>&1"), seconds=LINE)
-        self.say(f"{line}: {time.monotonic() - began:.0f} s")
-        for summary in SUMMARY.findall(ran.stdout):
-            self.say(summary)
         if ran.returncode:
             self.fail(f"{line}: status {ran.returncode}\n{ran.stdout}{ran.stderr}")
         return ran.stdout
@@ -147,7 +162,8 @@ class Case(SynchronousTestCase):
         """
         Give the command that runs a line of shell as after a login, in the folder.
         """
-        return ["su", "--login", user, "--command", f"cd {self.folder} && {line}"]
+        lines = [f"cd {self.folder}", *self.exports, line]
+        return ["su", "--login", user, "--command", " && ".join(lines)]
 
     def follow(self, lines: Iterable[str]) -> None:
         """
@@ -158,10 +174,19 @@ class Case(SynchronousTestCase):
                 self.serve(line)
             elif line.startswith("cd "):
                 self.folder = f"{self.folder}/{line.removeprefix('cd ')}"
-            elif line.startswith("sudo "):
-                self.by("root", line.removeprefix("sudo "))
+            elif line.startswith("export "):
+                self.exports.append(line)
             else:
-                self.by(USER, line)
+                self.time(line)
+
+    def time(self, line: str) -> None:
+        """
+        Do what one line of README says, and say how long it took.
+        """
+        began = time.monotonic()
+        user = "root" if line.startswith("sudo ") else USER
+        said = self.by(user, line.removeprefix("sudo "))
+        self.say("; ".join([f"{line}: {time.monotonic() - began:.0f} s", *SUMMARY.findall(said)]))
 
     def clone(self) -> None:
         """
@@ -169,40 +194,40 @@ class Case(SynchronousTestCase):
         """
         self.follow(line for line in parts()[FIRST] if line.startswith(("git clone ", "cd ")))
 
-    def serve(self, line: str, user: str = USER) -> None:
+    def serve(self, line: str, user: str = USER, also: Iterable[str] = ()) -> None:
         """
         Start a daemon, ask all that it serves, and press Ctrl-C.
+
+        @param also: more clients, which have to succeed.
         """
         began = time.monotonic()
-        daemon = self.machine.start(*self.as_user(user, f"echo $$; exec {line}"))
-        self.addCleanup(daemon.communicate)
-        self.addCleanup(daemon.kill)
+        shell = shlex.join(["setsid", "--wait", "bash", "-c", f"echo $$; exec {line}"])
+        daemon = self.machine.start(*self.as_user(user, shell))
         assert daemon.stdout is not None
-        leader = daemon.stdout.readline().strip()
-        try:
-            self.assertNotEqual(self.inside("answers", "23007", str(START)), "")
-            self.say(f"{line}: answers after {time.monotonic() - began:.0f} s")
-            self.assertEqual(self.inside("ask", self.runtime(user)), "")
-        finally:
-            self.machine.run("sh", "-c", f"kill -INT -{leader}")
-            said, _ = daemon.communicate(timeout=COMMAND)
+        group = daemon.stdout.readline().strip()
+        self.addCleanup(daemon.communicate)
+        self.addCleanup(self.machine.run, "sh", "-c", f"kill -KILL -{group}")
+        while not self.inside("answers", "23007", "5") and daemon.poll() is None:
+            self.assertLess(time.monotonic() - began, START, line)
+        self.say(f"{line}: answers after {time.monotonic() - began:.0f} s")
+        private = self.by(user, "echo /tmp/socketd-$(id -u)").strip()
+        wrong = self.inside("ask", private if user == USER else "/run/socketd", user=user)
+        for client in also:
+            self.by(user, client)
+        self.machine.run("sh", "-c", f"kill -INT -{group}")
+        said, _ = daemon.communicate(timeout=COMMAND)
+        self.assertEqual(wrong, "", said)
         self.assertIn("stopping", said)
 
-    def runtime(self, user: str) -> str:
-        """
-        Say where the daemon of a user has its sockets.
-        """
-        return f"/tmp/socketd-{self.by(user, 'id -u').strip()}" if user == USER else "/run/socketd"
-
-    def inside(self, *arguments: str) -> str:
+    def inside(self, *arguments: str, user: str = USER) -> str:
         """
         Run one of the clients in the machine.
         """
-        return self.by(USER, f"python3 /tests/inside.py {' '.join(arguments)}")
+        return self.by(user, f"python3 /tests/inside.py {' '.join(arguments)}")
 
     def check_command(self) -> None:
         """
-        Expect the command to be on the PATH, and to serve what it came with.
+        Expect the command to be on the PATH, and to know the configuration that came with it.
         """
         self.assertIn("configuration OK", self.by(USER, "socketd check"))
 
@@ -217,6 +242,7 @@ class Tests:
         The first screen of README, from the clone to the tests.
         """
         self.follow(parts()[FIRST])
+        self.serve("make run", also=clients())
 
     def test_package(self: Any) -> None:
         """
@@ -227,6 +253,8 @@ class Tests:
         self.addCleanup(self.by, "root", "apt-get purge --yes socketd")
         self.follow(parts()[PACKAGE])
         self.check_command()
+        # As RuntimeDirectory= does.
+        self.by("root", "mkdir /run/socketd")
         self.serve(UNIT, "root")
         for path in self.by(USER, "find /usr/share/doc/socketd -name '*.md'").splitlines():
             links = LINK.findall(self.by(USER, f"cat {path}"))
