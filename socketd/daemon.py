@@ -22,6 +22,7 @@ from socketd.events import (
     LISTENER_UNREACHABLE,
     RELOAD_REFUSED,
     RELOADED,
+    RESUMED,
     STOPPING,
     Journal,
 )
@@ -434,9 +435,29 @@ class Daemon(MultiService):
         if self.state != SERVING:
             return
         for child in self.socket_services:
-            child.close()
+            child.withdraw()
         self.journal.emit(DRAINING, connections=len(self.roster))
         self._enter(DRAINS)
+
+    def resume(self) -> tuple[str, ...]:
+        """
+        Accept connections again after L{drain}, at all listeners or at none.
+
+        @return: what cannot be bound, one line each; then nothing has changed.
+        """
+        if self.state != DRAINS:
+            return (f"cannot resume while {self.state}",)
+        reasons = [reason for child in self.socket_services for reason in child.bind()]
+        self._datagram_ports = None
+        for child in self.socket_services:
+            if reasons:
+                child.withdraw()
+            else:
+                child.serve()
+        if not reasons:
+            self.journal.emit(RESUMED)
+            self._enter(SERVING)
+        return tuple(reasons)
 
     def stopService(self) -> Deferred[Any]:
         """

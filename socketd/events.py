@@ -103,6 +103,7 @@ ACCEPT_FAILED = Event(
 DRAINING = Event(
     "draining", LogLevel.info, "accepting nobody any more; {connections} connections go on"
 )
+RESUMED = Event("resumed", LogLevel.info, "accepting connections again")
 RELOADED = Event("reloaded", LogLevel.info, "reloaded: {changes}")
 RELOAD_REFUSED = Event(
     "reload_refused", LogLevel.error, "the configuration stays as it was: {error}"

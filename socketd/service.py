@@ -171,6 +171,12 @@ class SocketService(Service):
         Serve what is bound.
         """
         super().startService()
+        self.serve()
+
+    def serve(self) -> None:
+        """
+        Serve what is bound.
+        """
         for bound in self.bound:
             self._serve(bound)
         # Whoever waits for these lines may stop the daemon with a signal, which
@@ -199,6 +205,16 @@ class SocketService(Service):
         bound, self.bound = self.bound, []
         for one in bound:
             one.close()
+
+    def withdraw(self) -> None:
+        """
+        Close the listeners so that L{bind} can have them again: what systemd handed over
+        stays open, as it does with systemd, for there is no other one.
+        """
+        bound, self.bound = self.bound, []
+        self.skipped.clear()
+        for one in bound:
+            one.release() if one.listener.is_inherited else one.close()
 
     def hand_on(self) -> list[Bound]:
         """

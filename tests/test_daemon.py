@@ -395,6 +395,70 @@ class DrainTests(DaemonCase):
         self.successResultOf(daemon.stopService())
 
 
+class ResumeTests(DaemonCase):
+    """
+    Tests for a daemon that accepts connections again.
+    """
+
+    def drained(self) -> tuple[Any, int]:
+        """
+        Start a daemon with streams, datagrams and a path, and drain it.
+
+        @return: the daemon, and the port of streams and datagrams.
+        """
+        with self.peer() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        listen = f"tcp:{port}:interface=127.0.0.1, udp:{port}:interface=127.0.0.1"
+        text = f"[echo]\nlisten = {listen}\n[upper]\nlisten = unix:{{runtime}}/u.sock\n"
+        found = self.start(text)
+        found.drain()
+        return found, port
+
+    def test_resume(self) -> None:
+        """
+        All listeners are served again, connections went on, and who asked is told.
+        """
+        daemon, port = self.drained()
+        told: list[str] = []
+        daemon.on_state(lambda state, detail: told.append(state))
+        self.assertEqual(daemon.resume(), ())
+        self.assertEqual((daemon.state, told), ("serving", ["serving"]))
+        self.assertEqual(len(self.events("resumed")), 1)
+        address = ("127.0.0.1", port)
+        self.assertEqual(self.ask(self.connect(address)), b"hello")
+        self.assertEqual(self.ask_datagram(address), b"hello")
+        self.assertEqual(self.ask(self.enter("upper", "unix")), b"HELLO")
+        daemon.drain()
+        self.assertRaises(ConnectionRefusedError, self.connect, address)
+
+    def test_refused(self) -> None:
+        """
+        A listener that cannot be bound any more leaves the daemon as it was; once it can be
+        the daemon resumes.
+        """
+        daemon, port = self.drained()
+        with self.peer() as taken:
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.bind(("127.0.0.1", port))
+            taken.listen()
+            (reason,) = daemon.resume()
+            self.assertIn("[echo] cannot listen at", reason)
+            self.assertEqual(daemon.state, "draining")
+            self.assertEqual(os.listdir(self.runtime), [])
+        self.assertEqual(daemon.resume(), ())
+
+    def test_not_drained(self) -> None:
+        """
+        A daemon that serves, or stops, has nothing to resume.
+        """
+        daemon = self.start()
+        self.assertEqual(daemon.resume(), ("cannot resume while serving",))
+        daemon.stopService()
+        self.assertEqual(daemon.resume(), ("cannot resume while stopping",))
+        self.assertEqual(self.events("resumed"), [])
+
+
 class StopTests(DaemonCase):
     """
     Tests for the stop.

@@ -719,6 +719,19 @@ class InheritedReloadTests(DaemonCase):
         self.refused(text)
         self.assertEqual(self.ask(self.connect(self.names[0])), b"hello")
 
+    def test_resumed(self) -> None:
+        """
+        A daemon that drains leaves them to systemd's queue, and serves that when it resumes.
+        """
+        self.hand_over("web")
+        self.daemon.drain()
+        waiting = self.connect(self.names[0])
+        waiting.send(b"hello")
+        self.turn()
+        self.assertEqual(self.receive(waiting, 0), b"")
+        self.assertEqual(self.daemon.resume(), ())
+        self.assertEqual(self.receive(waiting, 5), b"hello")
+
     def test_other_service(self) -> None:
         """
         Another service can take one over.

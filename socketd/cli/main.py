@@ -27,7 +27,7 @@ PROGRAM = "socketd"
 DESCRIPTION = "Talk to sockets and look after the socketd daemon."
 OPERATIONS = (
     "status", "services", "connections", "waiting", "show", "watch", "reply", "answer", "close",
-    "reset", "ban", "unban", "bans", "reload", "drain", "log-level",
+    "reset", "ban", "unban", "bans", "reload", "drain", "resume", "log-level",
 )  # fmt: skip
 """
 The subcommands that ask a running daemon, all of L{socketd.cli.operations}.

@@ -224,7 +224,8 @@ OPERATIONS = {
         Operation("unban", "serve a source again", (_SOURCE,)),
         Operation("bans", "list the bans"),
         Operation("reload", "have the configuration read anew; status 78 if it is bad"),
-        Operation("drain", "accept nobody any more; live connections go on"),
+        Operation("drain", "accept no more connections; the live ones go on"),
+        Operation("resume", "accept connections again after drain"),
         Operation(
             "log-level",
             "change what is logged",

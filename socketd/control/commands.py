@@ -265,7 +265,16 @@ def _drain(daemon: Daemon, seat: Seat) -> Reply:
     daemon.drain()
     if daemon.state != DRAINS:
         raise CommandError(f"cannot drain while {daemon.state}")
-    return Reply(f"draining; {len(daemon.roster)} connections go on")
+    return Reply(f"draining; {len(daemon.roster)} connections go on; resume undoes it")
+
+
+def _resume(daemon: Daemon, seat: Seat) -> Reply:
+    reasons = daemon.resume()
+    if daemon.state == DRAINS:
+        raise CommandError("still draining", details=reasons)
+    if reasons:
+        raise CommandError(reasons[0])
+    return Reply("accepting connections again")
 
 
 def _log_level(daemon: Daemon, seat: Seat, level: str) -> Reply:
@@ -338,6 +347,9 @@ COMMANDS = {
     "unban": Command(("SOURCE",), "Serve it again.", banning.unban, True),
     "bans": Command((), "List the bans.", banning.bans),
     "reload": Command((), "Read the configuration anew.", _reload, True),
-    "drain": Command((), "Accept nobody any more; live connections go on.", _drain, True),
+    "drain": Command(
+        (), "Accept no more connections; the live ones go on, and resume undoes it.", _drain, True
+    ),
+    "resume": Command((), "Accept connections again after drain.", _resume, True),
     "log-level": Command(("LEVEL",), "Log from debug, info, warn or error on.", _log_level, True),
 }

@@ -592,11 +592,27 @@ class DaemonTests(Case):
         """
         self.daemon.state = SERVING
         connect(self.daemon)
-        self.assertEqual(self.execute("drain").text, "draining; 1 connections go on")
+        expected = "draining; 1 connections go on; resume undoes it"
+        self.assertEqual(self.execute("drain").text, expected)
         self.assertEqual(self.daemon.state, DRAINS)
         status = self.execute("status")
         self.assertTrue(status.text.endswith(" waiting, draining"), status.text)
         self.assertEqual(status.facts["state"], DRAINS)
+
+    def test_resume(self) -> None:
+        """
+        C{resume} undoes it, or says why not.
+        """
+        self.assertEqual(str(self.problem("resume")), "cannot resume while starting")
+        self.daemon.state = SERVING
+        self.execute("drain")
+        why = ("[ack] cannot listen at x: Address already in use",)
+        self.patch(self.daemon, "resume", lambda: why)
+        problem = self.problem("resume")
+        self.assertEqual((str(problem), problem.details), ("still draining", why))
+        self.daemon.state = SERVING
+        self.patch(self.daemon, "resume", lambda: ())
+        self.assertEqual(self.execute("resume").text, "accepting connections again")
 
     def test_log_level(self) -> None:
         """

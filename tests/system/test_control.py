@@ -248,16 +248,25 @@ class CommandTests(ControlCase):
     @in_thread
     def test_drain(self) -> None:
         """
-        A daemon that drains accepts nobody, and who is in goes on.
+        A daemon that drains accepts no more connections, the live ones go on, and C{resume}
+        undoes it.
         """
-        with self.daemon(INI) as daemon, daemon.connect("server") as client:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        ini = INI.replace("tcp:0:interface=127.0.0.1, udp", f"tcp:{port}:interface=127.0.0.1, udp")
+        with self.daemon(ini) as daemon, daemon.connect("server") as client:
             client.sendall(b"?")
             self.assertEqual(read_exactly(client, 13), b"I am a server")
-            self.assertEqual(self.ask("drain"), "draining; 1 connections go on\n\n")
+            draining = "draining; 1 connections go on; resume undoes it\n\n"
+            self.assertEqual(self.ask("drain"), draining)
             self.assertRaises(ConnectionRefusedError, daemon.connect, "server")
             client.sendall(b"?")
             self.assertEqual(read_exactly(client, 13), b"I am a server")
             self.assertIn(", draining\n", self.ask("status"))
+            self.assertEqual(self.ask("resume"), "accepting connections again\n\n")
+            with daemon.connect("server") as again:
+                again.sendall(b"?")
+                self.assertEqual(read_exactly(again, 13), b"I am a server")
 
 
 class SubcommandTests(ControlCase):
