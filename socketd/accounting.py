@@ -31,13 +31,15 @@ class Tally:
     What a service did since it started.
 
     @ivar connections: connections accepted.
-    @ivar messages_received: receives that brought bytes, of connections that
-        have ended.
+    @ivar messages_received: receives that brought bytes for the protocol, of
+        connections that have ended.
     @ivar bytes_received: bytes of these.
     @ivar bytes_sent: bytes sent to connections that have ended.
     @ivar datagrams_received: datagrams that came, those dropped too.
     @ivar datagrams_sent: datagrams that the kernel took.
     @ivar datagrams_unsent: datagrams that it refused.
+    @ivar datagram_bytes_received: the bytes of those that came.
+    @ivar datagram_bytes_sent: the bytes of those that the kernel took.
     @ivar datagrams_dropped: datagrams that the protocol did not see, by reason.
     @ivar accepts_failed: times that no connection could be accepted.
     @ivar full: times that accepting stopped because the limit was reached.
@@ -52,6 +54,8 @@ class Tally:
     datagrams_received: int = 0
     datagrams_sent: int = 0
     datagrams_unsent: int = 0
+    datagram_bytes_received: int = 0
+    datagram_bytes_sent: int = 0
     accepts_failed: int = 0
     full: int = 0
     datagrams_dropped: Counter[str] = field(factory=Counter)

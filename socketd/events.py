@@ -80,7 +80,11 @@ CONNECTION_LOST = Event(
     True,
 )
 MESSAGE_RECEIVED = Event(
-    "message_received", LogLevel.info, "{host}:{text}", True, ("service",)
+    "message_received",
+    LogLevel.info,
+    "{host}:{text}",
+    True,
+    ("service", "peer", "connection"),
 )
 CONNECTIONS_REFUSED = Event(
     "connections_refused",

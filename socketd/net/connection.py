@@ -78,7 +78,9 @@ class StreamConnection(Outgoing, Handle):
     @ivar connection_id: its id in logs and commands.
     @ivar site: the service that it belongs to.
     @ivar began: when it was accepted, on the reactor's clock.
-    @ivar messages_received: receives that brought bytes.
+    @ivar messages_received: receives that brought bytes for the service's protocol.
+    @ivar is_plain: whether what is received goes to that protocol as it is, and not to
+        TLS or the reader of a header.
     @ivar disconnecting: whether closing has begun.
     @ivar known: whether its peer is the real one, and no balancer.
     @ivar voice: the transport that the service's protocol writes to, where it is
@@ -97,6 +99,7 @@ class StreamConnection(Outgoing, Handle):
         "_read_ended",
         "_reading",
         "connection_id",
+        "is_plain",
         "known",
         "messages_received",
         "protocol",
@@ -132,6 +135,7 @@ class StreamConnection(Outgoing, Handle):
         self._paused = self._reading = self._read_ended = self._ending = False
         self._shut = self._half_closing = self._discarding = self._aborting = False
         self.known = self.settling = False
+        self.is_plain = True
         self._ahead = b""
         self.voice: Any = None
         self.slot, self.overdue, self._grace_ends = NOWHERE, "", 0.0
@@ -147,6 +151,7 @@ class StreamConnection(Outgoing, Handle):
         """
         self.protocol = protocol
         self.settling = settling
+        self.is_plain = not settling
         self.site.enter(self)
         self.start_deadlines()
         if known:
@@ -193,12 +198,13 @@ class StreamConnection(Outgoing, Handle):
         if not data:
             self._end_of_input()
             return
-        self.messages_received += 1
         self.bytes_received += len(data)
         if self._discarding:
             return
-        if self.site.observed and not self.settling and self.voice is None:
-            self.observe(data)
+        if self.is_plain:
+            self.messages_received += 1
+            if self.site.observed:
+                self.observe(data)
         try:
             self.protocol.dataReceived(data)
         except Exception as problem:
@@ -218,8 +224,10 @@ class StreamConnection(Outgoing, Handle):
             return
         data, self._ahead = self._ahead, b""
         if not self._discarding:
-            if self.site.observed and not self.settling and self.voice is None:
-                self.observe(data)
+            if self.is_plain:
+                self.messages_received += 1
+                if self.site.observed:
+                    self.observe(data)
             self._call(partial(self.protocol.dataReceived, data))
         self._update_reading()
 
@@ -227,7 +235,8 @@ class StreamConnection(Outgoing, Handle):
         """
         Tell whoever wants to know of each message.
         """
-        self.site.message(host_of(self._peer_family, self._peer), data)
+        host = host_of(self._peer_family, self._peer)
+        self.site.message(host, data, self.peer, self.connection_id)
 
     def acknowledge(self) -> None:
         """

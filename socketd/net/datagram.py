@@ -116,6 +116,7 @@ class DatagramPort(Port):
             data, name = self._socket.recvfrom(MAX_SIZE)
             source = to_pair(self._family, name)
             self._site.tally.datagrams_received += 1
+            self._site.tally.datagram_bytes_received += len(data)
             reason = self._judge(source)
             if reason is None:
                 reason = self._ask(source)
@@ -167,7 +168,8 @@ class DatagramPort(Port):
             self._report(problem, source)
 
     def _show(self, datagram: bytes, source: Any) -> None:
-        self._site.message(host_of(self._family, source), datagram)
+        peer = describe(self._family, source or "")
+        self._site.message(host_of(self._family, source), datagram, peer, None)
 
     def _report(self, problem: Exception, source: Any) -> None:
         self._site.report(describe(self._family, source or ""), problem)
@@ -196,6 +198,7 @@ class DatagramPort(Port):
             self._site.tally.datagrams_unsent += 1
         else:
             self._site.tally.datagrams_sent += 1
+            self._site.tally.datagram_bytes_sent += len(datagram)
 
     def _may_send(self, size: int) -> bool:
         """

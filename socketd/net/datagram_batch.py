@@ -89,7 +89,7 @@ class BatchedDatagramPort(DatagramPort):
         if terms.timestamped:
             ask_for_arrival(sock)
         self._found: Sequence[int] = ()
-        self._index = self._queued = 0
+        self._index = self._queued = self._queued_bytes = 0
 
     def forget(self) -> None:
         """
@@ -110,10 +110,13 @@ class BatchedDatagramPort(DatagramPort):
             self._stop_reading(problem)
             return
         lengths: Sequence[int] = found[3::4]
+        received = sum(lengths)
         names: Sequence[bytes] = self._names[len(lengths)].unpack_from(messages.names)
         if self._is_unix:
             names, lengths = self._cut(names, lengths, found)
-        self._site.tally.datagrams_received += len(lengths)
+        tally = self._site.tally
+        tally.datagrams_received += len(lengths)
+        tally.datagram_bytes_received += received
         self._found, self._queued = found, 0
         try:
             self._deliver_all(names, lengths)
@@ -220,12 +223,13 @@ class BatchedDatagramPort(DatagramPort):
         Send a datagram; the answer to the one that is being served waits for
         the other answers.
         """
-        if addr is None or len(datagram) > MAX_SIZE or not (
+        size = len(datagram)
+        if addr is None or size > MAX_SIZE or not (
             addr is self._current or addr == self._current
         ):
             super().write(datagram, addr)
             return
-        if not self._may_send(len(datagram)):
+        if not self._may_send(size):
             return
         if self._timestamped:
             self._answer_now(datagram, addr)
@@ -242,13 +246,17 @@ class BatchedDatagramPort(DatagramPort):
             self._answer_from(queued * CONTROL_SIZE)
         self._messages.put(queued, datagram)
         self._queued = queued + 1
+        self._queued_bytes += size
 
     def _flush(self) -> None:
         count, self._queued = self._queued, 0
+        size, self._queued_bytes = self._queued_bytes, 0
         if count:
-            refused = self._messages.send(self._socket.fileno(), count)
-            self._site.tally.datagrams_sent += count - refused
-            self._site.tally.datagrams_unsent += refused
+            refused, refused_bytes = self._messages.send(self._socket.fileno(), count)
+            tally = self._site.tally
+            tally.datagrams_sent += count - refused
+            tally.datagrams_unsent += refused
+            tally.datagram_bytes_sent += size - refused_bytes
 
     def _answer_from(self, start: int) -> None:
         """
@@ -275,6 +283,7 @@ class BatchedDatagramPort(DatagramPort):
             self._site.tally.datagrams_unsent += 1
         else:
             self._site.tally.datagrams_sent += 1
+            self._site.tally.datagram_bytes_sent += len(datagram)
 
     def _decode(self, name: bytes) -> Any:
         """

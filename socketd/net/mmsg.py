@@ -151,24 +151,26 @@ class Messages:
         self.data[start : start + length] = datagram
         _SIZE.pack_into(self._iovec_view, index * _IOVEC_SIZE + _IOVEC_LEN_AT, length)
 
-    def send(self, fd: int, count: int) -> int:
+    def send(self, fd: int, count: int) -> tuple[int, int]:
         """
         Send the first C{count} messages.
 
         The kernel stops at the first one that it refuses; that one is left
         out, and the rest is sent.
 
-        @return: how many were refused.
+        @return: how many were refused, and how many bytes they had.
         """
-        done = refused = 0
+        done = refused = size = 0
         while done < count:
             address = self._address + done * _HEADER_SIZE
             sent = _sendmmsg(fd, address, count - done, _MSG_DONTWAIT)
             if sent <= 0:
                 refused += 1
+                at = done * _IOVEC_SIZE + _IOVEC_LEN_AT
+                size += _SIZE.unpack_from(self._iovec_view, at)[0]
                 sent = 1
             done += sent
-        return refused
+        return refused, size
 
 
 def _load(name: str, *arguments: Any) -> Any:

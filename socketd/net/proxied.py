@@ -64,6 +64,7 @@ class ProxyGate(Protocol):
         elif not self._let_in(header):
             return
         connection.settling = self._settles
+        connection.is_plain = not self._settles
         protocol = self._factory.buildProtocol(connection.getPeer())
         if protocol is None:
             connection.abortConnection()

@@ -48,6 +48,7 @@ def _failed(connection: Any, failed: NotSecured) -> None:
 
 
 def _received(connection: Any, data: bytes) -> None:
+    connection.messages_received += 1
     if connection.site.observed:
         connection.observe(data)
 

@@ -237,9 +237,12 @@ class Site:
         text = escaped(f"{type(problem).__name__}: {problem}".encode())
         self.emit(PROTOCOL_FAILED, peer=peer, error=text, log_failure=Failure(problem))
 
-    def message(self, host: str, data: bytes) -> None:
+    def message(self, host: str, data: bytes, peer: str, connection: int | None) -> None:
         """
         Tell whoever wants to know of each message.
+
+        @param connection: the id of the connection; C{None} for a datagram.
         """
         text = hexadecimal(data) if self.log_messages == "hex" else escaped(data)
-        self.emit(MESSAGE_RECEIVED, self.log_messages != "no", host=host, text=text)
+        facts = {"host": host, "text": text, "peer": peer, "connection": connection}
+        self.emit(MESSAGE_RECEIVED, self.log_messages != "no", **facts)

@@ -120,7 +120,10 @@ COUNTS = (
         lambda tally: tally.connections,
     ),
     Read(
-        Figure("socketd_messages_received_total", "Receives that brought bytes on connections."),
+        Figure(
+            "socketd_messages_received_total",
+            "Receives that brought bytes for the protocol on connections.",
+        ),
         lambda tally: tally.messages_received,
     ),
     Read(
@@ -146,6 +149,17 @@ COUNTS = (
     Read(
         Figure("socketd_datagrams_sent_total", "Datagrams sent in answer."),
         lambda tally: tally.datagrams_sent,
+    ),
+    Read(
+        Figure(
+            "socketd_datagrams_received_bytes_total",
+            "Bytes of the datagrams received, those dropped too.",
+        ),
+        lambda tally: tally.datagram_bytes_received,
+    ),
+    Read(
+        Figure("socketd_datagrams_sent_bytes_total", "Bytes of the datagrams sent in answer."),
+        lambda tally: tally.datagram_bytes_sent,
     ),
     Read(
         Figure("socketd_datagrams_unsent_total", "Answers that the kernel refused to send."),

@@ -72,7 +72,7 @@ class FakeConnection(StringTransport):
         """
         self.messages_received += 1
         self.bytes_received += len(data)
-        self.site.message(self.peer.partition(":")[0], data)
+        self.site.message(self.peer.partition(":")[0], data, self.peer, self.connection_id)
         self.protocol.dataReceived(data)
 
     def speak(self, data: bytes) -> None:

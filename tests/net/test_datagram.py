@@ -120,6 +120,9 @@ class DatagramPortTests(SynchronousTestCase):
             self.assertEqual(self.answers(client), expected)
         tally = self.site.tally
         self.assertEqual((tally.datagrams_received, tally.datagrams_sent), (20, 20))
+        size = len("0-0") * (1 + 2 + 3 + 4) * 5
+        counted = tally.datagram_bytes_received, tally.datagram_bytes_sent
+        self.assertEqual(counted, (size, size))
 
     def test_flood_of_empty_datagrams(self) -> None:
         """
@@ -540,6 +543,7 @@ class BatchedDatagramPortTests(DatagramPortTests):
         self.assertEqual(self.answers(client), [b"0", b"1", b"3", b"4"])
         tally = self.site.tally
         self.assertEqual((tally.datagrams_sent, tally.datagrams_unsent), (4, 1))
+        self.assertEqual((tally.datagram_bytes_received, tally.datagram_bytes_sent), (5, 4))
 
     def test_too_long(self) -> None:
         """

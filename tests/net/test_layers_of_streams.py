@@ -219,6 +219,28 @@ class LayersTests(LayersCase):
             [(facts["host"], facts["text"]) for facts in heard], [("192.0.2.7", "hello")]
         )
 
+    def test_counts(self) -> None:
+        """
+        One message is counted as one: the handshake, the header and the end are none.
+        """
+        for listen, header in (
+            ("tls:0", b""), ("haproxy:tls:0", HEADER), ("haproxy:tcp:0", HEADER),
+        ):  # fmt: skip
+            self.serve(listen)
+            if "tls" in listen:
+                peer = self.dial(header)
+                peer.say(b"hello")
+                peer.tls.shutdown()
+                peer.go()
+            else:
+                client = self.connect()
+                client.sendall(header)
+                self.reactor.turn()
+                client.sendall(b"hello")
+                self.reactor.turn()
+            count = sum(one.messages_received for one in self.site.connections)
+            self.assertEqual(self.site.tally.messages_received + count, 1, listen)
+
     def test_spoken(self) -> None:
         """
         What the operator sends, and how he hangs up, goes through TLS.

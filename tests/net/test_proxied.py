@@ -226,6 +226,8 @@ class HeaderTests(ProxiedCase):
         heard = [facts for name, facts in self.events if name == "message_received"]
         self.assertEqual([facts["host"] for facts in heard], ["192.0.2.7"] * 2)
         self.assertEqual([facts["text"] for facts in heard], ["one", "two"])
+        (connection,) = self.site.connections
+        self.assertEqual(connection.messages_received, 2)
 
     def test_half_close(self) -> None:
         """

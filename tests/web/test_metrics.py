@@ -106,6 +106,8 @@ class CollectorTests(Case):
             "datagrams_received": "datagrams_received",
             "datagrams_sent": "datagrams_sent",
             "datagrams_unsent": "datagrams_unsent",
+            "datagram_bytes_received": "datagrams_received_bytes",
+            "datagram_bytes_sent": "datagrams_sent_bytes",
         }
         for number, field in enumerate(names, 1):
             setattr(tally, field, number)
