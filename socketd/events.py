@@ -4,7 +4,8 @@ The catalogue of what can happen; the log and whoever watches hang on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from string import Formatter
 from typing import Any
 
@@ -179,6 +180,26 @@ def hexadecimal(data: bytes, limit: int = SHOWN_BYTES) -> str:
     Write bytes of a peer as hexadecimal digits, as far as L{escaped} would.
     """
     return data[:limit].hex(" ") + _cut(data, limit)
+
+
+def timestamp(moment: float) -> str:
+    """
+    Write a time of day as RFC 3339 has it, with milliseconds.
+    """
+    written = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
+    return written.replace("+00:00", "Z")
+
+
+def summary(event: Event, facts: Mapping[str, Any]) -> str:
+    """
+    Write an event for an operator who watches: as the log has it, but that a message has
+    its service and connection.
+    """
+    if event is not MESSAGE_RECEIVED:
+        return event.format.format(**facts)
+    service, number = facts["service"], facts.get("connection")
+    name = service if number is None else f"{service} {number}"
+    return f"message from {facts.get('peer', facts['host'])} ({name}): {facts['text']}"
 
 
 @define(eq=False)

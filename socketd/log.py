@@ -17,7 +17,6 @@ import syslog
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
@@ -43,6 +42,7 @@ from socketd.events import (
     INTERVAL,
     LINES_LOST,
     Journal,
+    timestamp,
 )
 from socketd.settings.networks import Network
 
@@ -110,7 +110,7 @@ def as_json(event: LogEvent) -> str | None:
     if known is None and not message and "log_failure" not in event:
         return None
     found: dict[str, Any] = {
-        "time": _timestamp(event.get("log_time", 0.0)),
+        "time": timestamp(event.get("log_time", 0.0)),
         "level": _level(event).name,
         "event": FOREIGN if known is None else known.name,
         "message": _cut(message),
@@ -124,14 +124,6 @@ def as_json(event: LogEvent) -> str | None:
 
 def _level(event: LogEvent) -> NamedConstant:
     return event.get("log_level") or LogLevel.info
-
-
-def _timestamp(moment: float) -> str:
-    """
-    Write a time of day as RFC 3339 has it, with milliseconds.
-    """
-    written = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
-    return written.replace("+00:00", "Z")
 
 
 def _traceback(event: LogEvent) -> str:

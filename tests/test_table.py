@@ -40,3 +40,83 @@ class RenderTests(SynchronousTestCase):
         """
         error = self.assertRaises(ValueError, table.render, ("A", "B"), [("only",)])
         self.assertIn("1 cells under 2 headers", str(error))
+
+
+SERVICES = ["service", "listens", "open", "in"]
+LISTENS = "tcp 127.0.0.1:8080, tcp [::1]:8080, unix /run/socketd/upper.sock"
+ROWS = [("ack", "tcp *:1", 3, 360_000_000), ("upper", LISTENS, 12, 0)]
+UNITS = {"listens": table.LIST, "in": "bytes"}
+
+
+class ListingTests(SynchronousTestCase):
+    """
+    Tests for L{table.listing}.
+    """
+
+    def test_wide(self) -> None:
+        """
+        Numbers are aligned at their right, in units for people.
+        """
+        expected = (
+            f"SERVICE  LISTENS{' ' * 57}  OPEN         IN\n"
+            f"ack      tcp *:1{' ' * 57}     3  343.3 MiB\n"
+            f"upper    {LISTENS}    12        0 B\n"
+        )
+        self.assertEqual(table.listing(SERVICES, ROWS, UNITS), expected)
+        self.assertEqual(table.listing(SERVICES, ROWS, UNITS, 200), expected)
+
+    def test_narrow(self) -> None:
+        """
+        Where the terminal is too narrow, each thing of a list has a line of its own.
+        """
+        expected = (
+            "SERVICE  OPEN         IN\n"
+            "ack         3  343.3 MiB\n"
+            "    tcp *:1\n"
+            "upper      12        0 B\n"
+            "    tcp 127.0.0.1:8080\n"
+            "    tcp [::1]:8080\n"
+            "    unix /run/socketd/upper.sock\n"
+        )
+        self.assertEqual(table.listing(SERVICES, ROWS, UNITS, 80), expected)
+
+    def test_widest_text(self) -> None:
+        """
+        Then the widest text goes below its row; what names the row stays.
+        """
+        rows = [(1, "echo", "[2001:db8:1:2:3:4:5:6]:50000", True)]
+        names = ["id", "service", "peer", "waits"]
+        expected = "ID  SERVICE  WAITS\n1   echo     yes\n    [2001:db8:1:2:3:4:5:6]:50000\n"
+        self.assertEqual(table.listing(names, rows, {}, 40), expected)
+        self.assertEqual(table.listing(["a"], [("x" * 50,)], {}, 40), f"A\n{'x' * 50}\n")
+
+    def test_one_thing(self) -> None:
+        """
+        A table of one thing has its units by row; a row of many things has not.
+        """
+        rows = [("AGE", 93_784.0), ("IN", 2048), ("PEER", None)]
+        units = {"age": "seconds", "in": "bytes"}
+        expected = "FIELD  VALUE\nAGE    1d2h\nIN     2.0 KiB\nPEER   -\n"
+        self.assertEqual(table.listing(["field", "value"], rows, units), expected)
+        found = table.listing(["service", "n"], [("in", 5)], units)
+        self.assertEqual(found, "SERVICE  N\nin       5\n")
+
+    def test_clean(self) -> None:
+        """
+        What a stranger wrote is made harmless.
+        """
+        found = table.listing(["a", "b"], [("x", "\x1b")], {}, 80, lambda text: ascii(text)[1:-1])
+        self.assertEqual(found, "A  B\nx  \\x1b\n")
+
+    def test_units(self) -> None:
+        """
+        Sizes and times have as many digits as people want.
+        """
+        sizes = {
+            0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1536: "1.5 KiB", 102_300: "99.9 KiB",
+            102_400: "100.0 KiB", 1_048_575: "1.0 MiB", 360_000_000: "343.3 MiB", 2**40: "1.0 TiB",
+            2**70: "1024.0 EiB",
+        }  # fmt: skip
+        self.assertEqual({count: table.size(count) for count in sizes}, sizes)
+        times = {0: "0 s", 59.9: "59.9 s", 119: "119 s", 120: "2m0s", 3600: "1h0m", 86_400: "1d0h"}
+        self.assertEqual({one: table.duration(one) for one in times}, times)

@@ -209,7 +209,7 @@ class Operating:
 
     def _show_answer(self, answer: Answer) -> None:
         if answer.get("ok"):
-            self._view.show(render(answer).rstrip("\n"))
+            self._view.show(render(answer, self._view.columns).rstrip("\n"))
         else:
             self._show_problem(answer)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from argparse import ArgumentParser, Namespace
+from datetime import datetime
 from typing import Any
 
 from attrs import frozen
@@ -24,6 +25,7 @@ from socketd.cli.control_socket import (
 from socketd.cli.display import one_line
 from socketd.cli.errors import GOOD, CommandError
 from socketd.cli.output import emit, note
+from socketd.cli.terminal import terminal_size
 
 MAX_PAGES = 1000
 """
@@ -103,7 +105,8 @@ class Operation:
             if self.NAME == "watch":
                 follow(control, arguments.json)
             else:
-                emit(json.dumps(answer) + "\n" if arguments.json else render(answer))
+                width = terminal_size().columns if os.isatty(1) else None
+                emit(json.dumps(answer) + "\n" if arguments.json else render(answer, width))
         finally:
             control.close()
         return GOOD
@@ -159,14 +162,20 @@ def event_line(event: Answer) -> str:
     """
     if event.get("event") == "left_out":
         return f"{event.get('count')} events were left out"
-    return one_line(str(event.get("line", "")))
+    line = one_line(str(event.get("summary", event.get("line", ""))))
+    try:
+        moment = datetime.fromisoformat(str(event.get("time"))).astimezone()
+    except (ValueError, OverflowError):
+        return line
+    return f"{moment:%H:%M:%S} {line}"
 
 
-def render(answer: Answer) -> str:
+def render(answer: Answer, width: int | None = None) -> str:
     """
     Show an answer to a person.
 
     @param answer: a good one.
+    @param width: the columns of the terminal; C{None} where there is none.
     @return: lines.
     @raise CommandError: when its table is none.
     """
@@ -174,21 +183,14 @@ def render(answer: Answer) -> str:
     if "columns" in answer:
         try:
             columns = [str(name) for name in answer["columns"]]
-            rows = [[_cell(row[name]) for name in columns] for row in answer["rows"]]
-        except (KeyError, TypeError) as error:
+            rows = [[row[name] for name in columns] for row in answer["rows"]]
+            units = dict(answer.get("units", {}))
+            text = table.listing(columns, rows, units, width, one_line)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise CommandError("this is no answer of a socketd daemon") from error
-        text = table.render([name.upper() for name in columns], rows)
     for line in str(answer.get("text", "")).splitlines():
         text += one_line(line) + "\n"
     return text
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return one_line(str(value))
 
 
 _ID = Argument("ID", "the connection, as connections lists it")

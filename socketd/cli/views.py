@@ -46,6 +46,12 @@ class IView(Protocol):
         Whether a line is typed that is not entered yet.
         """
 
+    @property
+    def columns(self) -> int | None:
+        """
+        How wide a line may be; C{None} where that is all the same.
+        """
+
     def begin(self, complete: Complete) -> None:
         """
         Begin to show.
@@ -90,6 +96,8 @@ class LineView:
     """
     One line after the other, for pipes and files.
     """
+
+    columns: int | None = None
 
     def __init__(self, write: Callable[[str], object]) -> None:
         """
@@ -178,8 +186,16 @@ class TerminalLines:
         self.typed: Callable[[str], object] = lambda line: None
         self.edited: Callable[[], object] = lambda: None
         self.ended: Callable[[], object] = lambda: None
+        self._width = width
         self._line = PromptLine(write, width, self._find)
         self._complete: Complete = lambda before: ()
+
+    @property
+    def columns(self) -> int:
+        """
+        How wide a line may be.
+        """
+        return self._width()
 
     @property
     def is_begun(self) -> bool:
@@ -273,6 +289,13 @@ class FullScreen:
         self._editor = Editor()
         self._prompt = self._status = ""
         self._rows, self._columns = LEAST_ROWS, COLUMNS
+
+    @property
+    def columns(self) -> int:
+        """
+        How wide a line may be.
+        """
+        return self._columns
 
     @property
     def is_begun(self) -> bool:

@@ -24,6 +24,7 @@ from socketd.events import OPERATOR_ANSWERED, OPERATOR_COMMAND, PROTOCOL_FAILED,
 from socketd.net.site import Connection
 from socketd.operator import Question
 from socketd.settings.complaints import nearest
+from socketd.table import FIELD, LIST, LIST_GAP, duration
 
 #: One answer lists no more connections: a table of so many is written in 25 ms, half of
 #: what any of the daemon's timers may be late.
@@ -152,7 +153,7 @@ def _status(daemon: Daemon, seat: Seat) -> Reply:
     waiting, drains = len(daemon.operator.waiting), daemon.state == DRAINS
     invalid = len(daemon.invalid_certificates())
     text = (
-        f"up {uptime:.0f} s, {len(daemon.socket_services)} services,"
+        f"up {duration(round(uptime))}, {len(daemon.socket_services)} services,"
         f" {len(daemon.roster)} connections, {waiting} waiting"
     )
     if invalid:
@@ -175,10 +176,11 @@ def _services(daemon: Daemon, seat: Seat) -> Reply:
         live = service.site.connections
         total = service.site.tally.total(live)
         row: list[Value] = [service.settings.name, service.settings.protocol]
-        row += [", ".join(map(str, service.bound)), len(live), total.connections]
+        row += [LIST_GAP.join(map(str, service.bound)), len(live), total.connections]
         row += [total.messages_received, total.datagrams_received]
-        rows.append([*row, total.bytes_received, total.bytes_sent])
-    return Reply(headers=_SERVICE_HEADERS + _SERVICE_COUNTS, rows=rows)
+        received = total.bytes_received + total.datagram_bytes_received
+        rows.append([*row, received, total.bytes_sent + total.datagram_bytes_sent])
+    return Reply(headers=_SERVICE_HEADERS + _SERVICE_COUNTS, rows=rows, units=_SERVICE_UNITS)
 
 
 def _connections(daemon: Daemon, seat: Seat, after: str = "0") -> Reply:
@@ -204,7 +206,8 @@ def _show(daemon: Daemon, seat: Seat, number: str) -> Reply:
     table = _table(daemon, [_find(daemon, number)])
     names = [header.lower() for header in table.headers]
     facts = {"connection": dict(zip(names, table.rows[0]))}
-    return Reply("", ("FIELD", "VALUE"), list(zip(table.headers, table.rows[0])), facts)
+    rows = list(zip(table.headers, table.rows[0]))
+    return Reply("", (FIELD.upper(), "VALUE"), rows, facts, _CONNECTION_UNITS)
 
 
 def _watch(daemon: Daemon, seat: Seat, service: str = "") -> Reply:
@@ -304,7 +307,7 @@ def _table(
     waiting = {question.transport.connection_id for question in daemon.operator.waiting}
     now = daemon.reactor.seconds()
     rows = [_row(one, now, one.connection_id in waiting) for one in connections]
-    return Reply(text, _CONNECTION_HEADERS, rows, facts or {})
+    return Reply(text, _CONNECTION_HEADERS, rows, facts or {}, _CONNECTION_UNITS)
 
 
 def _row(connection: Connection, now: float, waits: bool) -> tuple[Value, ...]:
@@ -323,6 +326,8 @@ def _row(connection: Connection, now: float, waits: bool) -> tuple[Value, ...]:
 _CONNECTION_HEADERS = ("ID", "SERVICE", "PEER", "AGE", "MESSAGES", "IN", "OUT", "WAITS")
 _SERVICE_HEADERS = ("SERVICE", "PROTOCOL", "LISTENS", "OPEN", "TOTAL")
 _SERVICE_COUNTS = ("MESSAGES", "DATAGRAMS", "IN", "OUT")
+_CONNECTION_UNITS = {"age": "seconds", "in": "bytes", "out": "bytes"}
+_SERVICE_UNITS = {"listens": LIST, "in": "bytes", "out": "bytes"}
 _FOR = "[for DURATION]"
 
 #: Every command, by name.

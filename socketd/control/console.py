@@ -28,7 +28,7 @@ from socketd.cli.prompt_line import PromptLine
 from socketd.cli.terminal import Keys, terminal_size
 from socketd.control.commands import COMMANDS, answer, execute, report
 from socketd.control.forms import TEXT, Form, form_of
-from socketd.control.replies import CommandError, event_text
+from socketd.control.replies import CommandError, Reply, event_text, reply_text
 from socketd.daemon import Daemon
 from socketd.events import CATALOGUE, Event, escaped
 from socketd.operator import Question
@@ -116,6 +116,7 @@ class Console(LineReceiver):
         @param width: gives the columns of the terminal; C{None} where there is none.
         """
         self.daemon = daemon
+        self._width = width
         self._keys = None if width is None else PromptLine(self._write, width, _complete)
         self._plain = PlainPrompt(self._write)
         self._line: Prompter = self._keys or self._plain
@@ -331,8 +332,12 @@ class Console(LineReceiver):
     def _execute(self, line: bytes) -> None:
         form, command = form_of(line.decode("utf-8", "surrogateescape"))
         done = execute(self.daemon, command, self)
-        done.addCallback(lambda reply: self.show(form.reply(reply)))
+        done.addCallback(self._show_reply, form)
         done.addErrback(self._explain, form)
+
+    def _show_reply(self, reply: Reply, form: Form) -> None:
+        width = self._width() if self._width is not None else None
+        self.show(reply_text(reply, width) if form is TEXT else form.reply(reply))
 
     def _explain(self, failure: Failure, form: Form) -> None:
         problem = failure.value

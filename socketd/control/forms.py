@@ -16,9 +16,9 @@ from socketd.control.replies import (
     error_json,
     error_text,
     event_json,
-    event_text,
     reply_json,
     reply_text,
+    watch_text,
 )
 from socketd.events import Event
 
@@ -32,7 +32,7 @@ class Form:
 
     @ivar reply: writes what a command gave back.
     @ivar error: writes why it could not be carried out.
-    @ivar event: writes an event.
+    @ivar event: writes an event, with the time of day.
     @ivar queue: writes who waits: how many, and the oldest.
     @ivar left_out: writes how many events were not shown.
     @ivar end: what stands behind an answer.
@@ -40,7 +40,7 @@ class Form:
 
     reply: Callable[[Reply], str]
     error: Callable[[CommandError], str]
-    event: Callable[[Event, Mapping[str, Any]], str]
+    event: Callable[[Event, Mapping[str, Any], float], str]
     queue: Callable[[int, list[dict[str, Any]]], str]
     left_out: Callable[[int], str]
     end: str
@@ -59,7 +59,7 @@ def _queue_json(count: int, oldest: list[dict[str, Any]]) -> str:
 TEXT = Form(
     reply_text,
     error_text,
-    event_text,
+    watch_text,
     _queue_text,
     lambda count: f"{count} events were left out",
     "\n\n",

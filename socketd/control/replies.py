@@ -5,13 +5,14 @@ What a command gives back, and how it is written: for people, and as JSON.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import field, frozen
 
-from socketd.events import Event
-from socketd.table import render
+from socketd.events import Event, summary, timestamp
+from socketd.table import listing
 
 Value = str | int | float | bool | None
 
@@ -41,21 +42,27 @@ class Reply:
     What a command gives back: a sentence, or rows under headers, or both.
 
     @ivar facts: for programs, what the sentence says.
+    @ivar units: of the columns, or of the rows of a single thing, by name; see
+        L{socketd.table.listing}.
     """
 
     text: str = ""
     headers: Sequence[str] = ()
     rows: Sequence[Sequence[Value]] = ()
     facts: Mapping[str, Any] = field(factory=dict, eq=False)
+    units: Mapping[str, str] = field(factory=dict, eq=False)
 
 
-def reply_text(reply: Reply) -> str:
+def reply_text(reply: Reply, width: int | None = None) -> str:
     """
     Write a reply for people: lines, none of them empty, no end behind the last.
+
+    @param width: the columns of the terminal.
     """
     table = ""
     if reply.headers:
-        table = render(reply.headers, [[_cell(value) for value in row] for row in reply.rows])
+        names = [header.lower() for header in reply.headers]
+        table = listing(names, reply.rows, reply.units, width)
     return "\n".join(line for line in (table + reply.text).split("\n") if line)
 
 
@@ -70,6 +77,8 @@ def reply_json(reply: Reply) -> str:
         names = [header.lower() for header in reply.headers]
         found["columns"] = names
         found["rows"] = [dict(zip(names, row)) for row in reply.rows]
+        if reply.units:
+            found["units"] = dict(reply.units)
     return json.dumps(found | dict(reply.facts))
 
 
@@ -92,23 +101,35 @@ def error_json(problem: CommandError) -> str:
 
 def event_text(event: Event, facts: Mapping[str, Any]) -> str:
     """
-    Write an event for people: one line.
+    Write an event as the log has it: one line.
     """
-    return " ".join(event.format.format(**facts).split("\n"))
+    return _one_line(event.format.format(**facts))
 
 
-def event_json(event: Event, facts: Mapping[str, Any]) -> str:
+def watch_text(event: Event, facts: Mapping[str, Any], moment: float) -> str:
+    """
+    Write an event for an operator who watches: one line, with the local time.
+
+    @param moment: the time of day, in seconds since 1970.
+    """
+    clock = time.strftime("%H:%M:%S", time.localtime(moment))
+    return f"{clock} {_one_line(summary(event, facts))}"
+
+
+def event_json(event: Event, facts: Mapping[str, Any], moment: float) -> str:
     """
     Write an event for programs: one object in one line.
     """
     kept = {name: fact for name, fact in facts.items() if name != "log_failure"}
-    found = {"event": event.name, "line": event_text(event, facts), "facts": kept}
+    found = {
+        "event": event.name,
+        "time": timestamp(moment),
+        "line": event_text(event, facts),
+        "summary": _one_line(summary(event, facts)),
+        "facts": kept,
+    }
     return json.dumps(found, default=str)
 
 
-def _cell(value: Value) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return str(value)
+def _one_line(text: str) -> str:
+    return " ".join(text.split("\n"))

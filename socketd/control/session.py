@@ -4,8 +4,8 @@ One operator behind the control socket: lines in, answers and events out.
 A command is a line. Its answer is one or more lines, none of them empty, and then an
 empty line, so that both C{socat} and a program know where it ends; what could not be
 done begins with C{error:}. With C{json} before the command the answer is one line, a
-JSON object. What happens is one line for each event: in text as the log has it, or a
-JSON object that has C{event} in place of C{ok}. Lines are never mixed: an event comes
+JSON object. What happens is one line for each event: in text with the time, or a JSON
+object that has C{event} in place of C{ok}. Lines are never mixed: an event comes
 before an answer or behind it.
 """
 
@@ -271,7 +271,7 @@ class Session(Protocol):
             return
         if self._input_ended:
             self._idle.reset(IDLE)
-        self._write(view.form.event(event, facts) + "\n")
+        self._write(view.form.event(event, facts, self._daemon.wall_clock()) + "\n")
 
     def _show_queue(self) -> None:
         view = self._view

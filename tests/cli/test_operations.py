@@ -11,6 +11,7 @@ import os
 import shutil
 import socket
 import tempfile
+from datetime import UTC, datetime
 from threading import Thread
 from typing import Any
 
@@ -198,9 +199,16 @@ class CommandTests(SynchronousTestCase):
         What happens is printed until the daemon ends it.
         """
         event = {"event": "stopping", "line": "stopping\x1b"}
-        self.serve([{"ok": True, "text": "x"}, event, {"event": "left_out", "count": 2}])
+        moment = datetime(2026, 11, 29, 10, 0, 1, tzinfo=UTC)
+        new = event | {"time": "2026-11-29T10:00:01.500Z", "summary": "new\x1b"}
+        odd = event | {"time": [1]}
+        left_out = {"event": "left_out", "count": 2}
+        self.serve([{"ok": True, "text": "x"}, event, new, odd, left_out])
         status, out, error = self.run_main("watch")
-        self.assertEqual(out, "stopping\\x1b\n2 events were left out\n")
+        clock = f"{moment.astimezone():%H:%M:%S}"
+        stopping = "stopping\\x1b\n"
+        expected = f"{stopping}{clock} new\\x1b\n{stopping}2 events were left out\n"
+        self.assertEqual(out, expected)
         self.assertEqual(status, 1)
         self.assertEqual(error, "socketd watch: the daemon has ended the session\n")
 

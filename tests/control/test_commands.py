@@ -4,6 +4,7 @@ Tests for L{socketd.control.commands}.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from twisted.logger import LogLevel
@@ -646,7 +647,27 @@ class FormTests(Case):
         A table has no empty line, words for yes and no, and a dash for nothing.
         """
         reply = Reply("2 more", ("A", "B"), [(True, None), (False, 1.5)])
-        self.assertEqual(reply_text(reply), "A    B\nyes  -\nno   1.5\n2 more")
+        self.assertEqual(reply_text(reply), "A      B\nyes    -\nno   1.5\n2 more")
+
+    def test_units(self) -> None:
+        """
+        People are shown units, programs the numbers and what they are of.
+        """
+        reply = Reply("", ("A", "IN"), [("x", 360_000_000)], units={"in": "bytes"})
+        self.assertEqual(reply_text(reply), "A         IN\nx  343.3 MiB")
+        found = json.loads(reply_json(reply))
+        self.assertEqual((found["rows"][0]["in"], found["units"]), (360_000_000, {"in": "bytes"}))
+
+    def test_datagram_bytes(self) -> None:
+        """
+        What a service received and sent is by datagrams, too.
+        """
+        daemon = make_daemon()
+        tally = daemon.socket_services[1].site.tally
+        tally.bytes_received, tally.datagram_bytes_received = 1, 20
+        tally.bytes_sent, tally.datagram_bytes_sent = 300, 4000
+        done = execute(daemon, "services", FakeSeat())
+        self.assertEqual(list(self.successResultOf(done).rows[1][-2:]), [21, 4300])
 
     def test_json(self) -> None:
         """

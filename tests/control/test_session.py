@@ -5,6 +5,7 @@ Tests for L{socketd.control.session} and L{socketd.control.forms}.
 from __future__ import annotations
 
 import json
+import time
 import os
 from typing import Any
 
@@ -23,6 +24,10 @@ from socketd.events import STOPPING
 from tests.control.fakes import connect, make_daemon, watch
 
 STATUS = "up 0 s, 2 services, 0 connections, 0 waiting\n\n"
+
+
+#: When all happens here.
+CLOCK = time.strftime("%H:%M:%S", time.localtime(0))
 
 
 class Client(StringTransport):
@@ -270,8 +275,8 @@ class WatchTests(Case):
         self.assertEqual(
             client.say("status").splitlines(),
             [
-                "connection from 127.0.0.1:50001 (shout 1)",
-                r"127.0.0.1:\x1b[2J\nhello",
+                f"{CLOCK} connection from 127.0.0.1:50001 (shout 1)",
+                rf"{CLOCK} message from 127.0.0.1:50001 (shout 1): \x1b[2J\nhello",
                 "up 0 s, 2 services, 1 connections, 0 waiting",
                 "",
             ],
@@ -289,6 +294,22 @@ class WatchTests(Case):
         self.assertEqual(event["line"], "connection from 127.0.0.1:50001 (shout 1)")
         facts = {"service": "shout", "peer": "127.0.0.1:50001", "connection": 1}
         self.assertEqual(event["facts"], facts)
+        self.assertEqual(event["time"], "1970-01-01T00:00:00.000Z")
+
+    def test_message(self) -> None:
+        """
+        A message has its line of the log, and one with its service and connection; that of
+        a datagram has no connection.
+        """
+        client = Client(self)
+        client.say("json watch shout")
+        self.daemon.socket_services[1].site.message("192.0.2.1", b"hi", "192.0.2.1:7", None)
+        connect(self.daemon, "shout").receive(b"hello")
+        datagram, _, stream = client.objects()
+        self.assertEqual(stream["line"], "127.0.0.1:hello")
+        self.assertEqual(stream["summary"], "message from 127.0.0.1:50001 (shout 1): hello")
+        self.assertEqual(stream["facts"]["connection"], 1)
+        self.assertEqual(datagram["summary"], "message from 192.0.2.1:7 (shout): hi")
 
     def test_one_service(self) -> None:
         """
@@ -299,7 +320,7 @@ class WatchTests(Case):
         connect(self.daemon, "shout")
         self.daemon.journal.emit(STOPPING, connections=1)
         connect(self.daemon, "ack")
-        self.assertEqual(client.taken(), "connection from 127.0.0.1:50001 (ack 2)\n")
+        self.assertEqual(client.taken(), f"{CLOCK} connection from 127.0.0.1:50001 (ack 2)\n")
 
     def test_again(self) -> None:
         """
