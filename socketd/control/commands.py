@@ -338,7 +338,7 @@ COMMANDS = {
     "connections": Command(
         ("[AFTER]",), "List the live connections, those behind an id only.", _connections
     ),
-    "waiting": Command((), "List the connections that wait for a word, oldest first.", _waiting),
+    "waiting": Command((), "List the connections that wait, oldest first.", _waiting),
     "show": Command(("ID",), "Show one connection.", _show),
     "watch": Command(("[SERVICE]",), "Show what happens from now on.", _watch),
     "attend": Command((), "Watch, and be asked for the word of who waits.", _attend),
@@ -352,9 +352,7 @@ COMMANDS = {
     "unban": Command(("SOURCE",), "Serve it again.", banning.unban, True),
     "bans": Command((), "List the bans.", banning.bans),
     "reload": Command((), "Read the configuration anew.", _reload, True),
-    "drain": Command(
-        (), "Accept no more connections; the live ones go on, and resume undoes it.", _drain, True
-    ),
+    "drain": Command((), "Accept no more connections; resume undoes it.", _drain, True),
     "resume": Command((), "Accept connections again after drain.", _resume, True),
     "log-level": Command(("LEVEL",), "Log from debug, info, warn or error on.", _log_level, True),
 }

@@ -658,6 +658,13 @@ class FormTests(Case):
         found = json.loads(reply_json(reply))
         self.assertEqual((found["rows"][0]["in"], found["units"]), (360_000_000, {"in": "bytes"}))
 
+    def test_help_fits(self) -> None:
+        """
+        The list of commands fits a terminal of 80 columns as a table.
+        """
+        reply = self.successResultOf(execute(make_daemon(), "help", FakeSeat()))
+        self.assertEqual(len(reply_text(reply, 80).splitlines()), len(COMMANDS) + 1)
+
     def test_datagram_bytes(self) -> None:
         """
         What a service received and sent is by datagrams, too.

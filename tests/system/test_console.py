@@ -98,7 +98,7 @@ class TerminalTests(SystemCase):
                 daemon.output.wait_for(PROMPT)
                 daemon.type("/connections\n")
                 daemon.output.wait_for("^ID +SERVICE +PEER +AGE +MESSAGES +IN +OUT +WAITS\r$")
-                daemon.output.wait_for(rf"^1 +ack +{name_of(client)} .* 1 +5 +16 +yes\r$")
+                daemon.output.wait_for(rf"^1 +ack +{name_of(client)} .* 1 +5 B +16 B +yes\r$")
                 daemon.output.wait_for(PROMPT)
                 daemon.type("help\n")
                 self.assertEqual(read_to_end(client), b"hello\nI get it!\nhelp")

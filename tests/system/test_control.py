@@ -300,7 +300,7 @@ class SubcommandTests(ControlCase):
             self.assertEqual(read_exactly(client, 13), b"I am a server")
             status, out, _ = self.command("connections")
             self.assertEqual(status, 0)
-            self.assertRegex(out, rf"(?m)^1 +server +{name_of(client)} .* 1 +1 +13 +no$")
+            self.assertRegex(out, rf"(?m)^1 +server +{name_of(client)} .* 1 +1 B +13 B +no$")
             found = json.loads(self.command("services", "--json")[1])
             self.assertEqual([row["service"] for row in found["rows"]], ["ack", "server"])
 
