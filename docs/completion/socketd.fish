@@ -2,7 +2,7 @@
 complete -c socketd -f
 complete -c socketd -n __fish_use_subcommand -l help -d 'show the help'
 complete -c socketd -n __fish_use_subcommand -l version -d 'print the version'
-complete -c socketd -n __fish_use_subcommand -a run -d 'run the daemon in the foreground'
+complete -c socketd -n __fish_use_subcommand -a run -d 'run the daemon in the foreground (twistd --nodaemon --pidfile= socketd ...)'
 complete -c socketd -n '__fish_seen_subcommand_from run' -s c -l config -r -F -d 'The INI file; else $SOCKETD_CONFIG or /etc/socketd/socketd.ini.'
 complete -c socketd -n '__fish_seen_subcommand_from run' -l console -d 'Make this terminal the operator\'s console.'
 complete -c socketd -n '__fish_seen_subcommand_from run' -l journal -d 'Begin each line of the log with its priority, as for journald.'

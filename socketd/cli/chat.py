@@ -5,6 +5,8 @@ C{socketd chat}: talk with a peer line by line.
 from __future__ import annotations
 
 import argparse
+import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from socketd.cli.address import Address
@@ -12,9 +14,10 @@ from socketd.cli.arguments import add_address, seconds
 from socketd.cli.client import run_client
 from socketd.cli.conversation import Conversation
 from socketd.cli.dialing import connect, secure
-from socketd.cli.interfaces import IOutput
-from socketd.cli.screen import Screen
+from socketd.cli.interfaces import IInput, IOutput
+from socketd.cli.screen import EditedInput, EditedScreen, Screen
 from socketd.cli.stdio import StandardInput, StandardOutput
+from socketd.cli.terminal import Keys, is_terminal, key_by_key, terminal_size
 from socketd.cli.tls_options import add_tls, tls_options
 
 if TYPE_CHECKING:
@@ -58,16 +61,23 @@ def run(arguments: argparse.Namespace) -> int:
     """
 
     security = secure(tls_options(arguments))
+    keys = Keys() if is_terminal() and sys.stdout.encoding == "utf-8" else None
 
     async def client(reactor: Any) -> None:
-        source, output = StandardInput(reactor), StandardOutput(reactor)
+        source: IInput = StandardInput(reactor)
+        output = StandardOutput(reactor)
         screen = Screen(output, prompts=source.is_terminal)
+        if keys is not None:
+            screen = edited = EditedScreen(output, lambda: terminal_size().columns)
+            source = EditedInput(source, edited.line)
+            keys.continued = partial(reactor.callFromThread, edited.line.redraw)
         conversation = Conversation(
             reactor, source, screen, arguments.wait, arguments.newline
         )
         await talk(reactor, arguments.address, conversation, output, security)
 
-    return run_client(arguments.address, client)
+    with key_by_key(keys):
+        return run_client(arguments.address, client)
 
 
 async def talk(

@@ -12,16 +12,25 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from twisted.internet.error import ConnectError
+
 from socketd.cli.address import Address
 from socketd.cli.client import run_client
-from socketd.cli.control_socket import add_control, find_socket
+from socketd.cli.control_socket import add_control, explain, find_socket
 from socketd.cli.dialing import connect_stream
+from socketd.cli.errors import CommandError
 from socketd.cli.interfaces import IInput, IOutput
 from socketd.cli.link import Valve
 from socketd.cli.operating import Operating
 from socketd.cli.stdio import StandardInput, StandardOutput
 from socketd.cli.stream import StreamLink
-from socketd.cli.terminal import Keys, takes_escape_codes, terminal_size
+from socketd.cli.terminal import (
+    Keys,
+    is_terminal,
+    key_by_key,
+    takes_escape_codes,
+    terminal_size,
+)
 from socketd.cli.views import FullScreen, IView, LineView, TerminalLines
 
 NAME = "console"
@@ -49,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     path = find_socket(arguments.control, os.environ, os.geteuid())
     address = Address(path, "unix", path=path)
-    keys = Keys() if os.isatty(0) and os.isatty(1) else None
+    keys = Keys() if is_terminal() else None
     is_full = keys is not None and not arguments.lines and takes_escape_codes(os.environ)
 
     async def client(reactor: Any) -> None:
@@ -62,13 +71,10 @@ def run(arguments: argparse.Namespace) -> int:
                 signal.signal(signal.SIGWINCH, lambda *_: redraw())
         await operate(reactor, address, view, StandardInput(reactor), output, arguments.timeout)
 
-    if keys is None:
-        return run_client(address, client)
-    keys.take()
     try:
-        return run_client(address, client)
+        with key_by_key(keys):
+            return run_client(address, client)
     finally:
-        keys.give_back()
         if is_full:
             # Whatever ended it: the scrolling region is the whole screen again.
             os.write(1, b"\x1b7\x1b[r\x1b8")
@@ -108,7 +114,13 @@ async def operate(
     """
     operating = Operating(view, reactor)
     link = StreamLink(operating)
-    await connect_stream(reactor, address, link, timeout)
+    try:
+        await connect_stream(reactor, address, link, timeout)
+    except ConnectError as error:
+        number = error.osError or 0
+        why = explain(address.path, OSError(number, os.strerror(number)))
+        # The caller puts the path in front.
+        raise CommandError(why.removeprefix(f"{address.text}: ")) from error
     # A terminal that takes nothing holds up the daemon's socket, which counts what is lost then.
     output.registerProducer(Valve(link.pause, link.resume, link.abort), True)
     operating.start(link)

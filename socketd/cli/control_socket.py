@@ -208,7 +208,9 @@ def explain(path: str, error: OSError) -> str:
     if isinstance(error, TimeoutError):
         return f"{path}: the daemon does not answer"
     if isinstance(error, FileNotFoundError | ConnectionRefusedError):
-        return f"{path}: no daemon there (the option control of [socketd] names the socket)"
+        return f"{path}: no daemon there; start one that has control = {path} in [socketd]"
+    if isinstance(error, PermissionError):
+        return f"{path}: permission denied; it is for the daemon's user and group, and for root"
     return f"{path}: {(error.strerror or str(error)).lower()}"
 
 

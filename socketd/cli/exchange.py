@@ -41,6 +41,7 @@ class Exchange:
     @ivar link: what has to be connected before the L{start}.
     @ivar done: fires in the end, with what failed or C{None}.
     @ivar timeout: how many seconds the peer may be silent; 0 for ever.
+    @ivar has_answer: whether the peer has said anything.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class Exchange:
         self._silence = Silence(clock, timeout, self._expired)
         self._quiet = Silence(clock, pause, self._end)
         self._failure: BaseException | None = None
-        self._anything_received = False
+        self.has_answer = False
         self._source_ended = False
         self._has_told_end = False
         self._peer_ended = False
@@ -125,7 +126,7 @@ class Exchange:
 
         @param data: some bytes from the peer.
         """
-        self._anything_received = True
+        self.has_answer = True
         self._output.write(data)
         self._watch()
 
@@ -180,7 +181,7 @@ class Exchange:
             self._silence.start()
         else:
             self._silence.stop()
-        if self._source_ended and self._anything_received and not self._has_told_end:
+        if self._source_ended and self.has_answer and not self._has_told_end:
             self._quiet.start()
 
     def _end(self) -> None:
@@ -188,7 +189,7 @@ class Exchange:
         self.link.end()
 
     def _expired(self) -> None:
-        if self._anything_received:
+        if self.has_answer:
             self._fail(CommandError(f"the peer was silent for {self.timeout:g} s"))
         else:
             self._fail(no_answer(self.timeout))

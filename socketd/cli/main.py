@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from socketd.cli.display import one_line
@@ -40,6 +40,11 @@ SUBCOMMANDS = (
 The subcommands, in the order of the help: the others are modules beside this one. Only the one
 that is asked for is imported: most of them bring Twisted along, which takes longer than what they
 do.
+"""
+
+CONSOLE_ONLY = ("attend", "quit", "exit")
+"""
+What only a session at the console can do.
 """
 
 MODULES = {"import": "importing"}
@@ -122,6 +127,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: list[str]) -> int:
     try:
+        if argv[:1] == ["help"]:
+            argv = [*argv[1:2], "--help"]
         if argv[:1] and argv[0] in SUBCOMMANDS:
             subcommand = _import(argv[0])
             arguments = _parse(subcommand, argv[1:])
@@ -154,23 +161,45 @@ def _parse(subcommand: Any, argv: list[str]) -> argparse.Namespace:
     # Intermixed: otherwise no argument that may be left out could come after an option.
     arguments, unknown = parser.parse_known_intermixed_args(argv)
     if unknown:
-        parser.error(f"unknown argument: {' '.join(unknown)}")
+        takes = "takes no arguments" if not _positionals(parser) else "unknown argument"
+        parser.error(f"{takes}: {' '.join(unknown)}")
     return arguments
+
+
+def _positionals(parser: Parser) -> list[argparse.Action]:
+    return [action for action in parser._actions if not action.option_strings]
 
 
 def _refuse_misspelt(parser: Parser, argv: list[str]) -> None:
     """
     Complain of an option that there is not, before its value is taken for an argument.
     """
-    known = {text for action in parser._actions for text in action.option_strings}
+    known = {text: action for action in parser._actions for text in action.option_strings}
     options = [*argv, "--"][: [*argv, "--"].index("--")]
     names = (word.partition("=")[0] for word in options if word.startswith("--"))
     unknown = next((name for name in names if name not in known), "")
+    unknown = unknown or next((word for word in options if _is_misspelt(word, known)), "")
     if unknown:
         from difflib import get_close_matches
 
         meant = "".join(f" ({text}?)" for text in get_close_matches(unknown, known, n=1))
-        parser.error(f"unknown argument: {unknown}{meant}")
+        if any(action.metavar == "TEXT" for action in _positionals(parser)):
+            meant += f"; a text that begins with a dash stands behind --: -- {unknown}"
+        parser.error(f"unknown option: {unknown}{meant}")
+
+
+def _is_misspelt(word: str, known: Mapping[str, argparse.Action]) -> bool:
+    """
+    Say whether a word with one dash is neither an option with its value, nor several options
+    in one word, nor a number.
+    """
+    if word[:1] != "-" or word[1:2] in ("", "-") or word[1:].replace(".", "", 1).isdigit():
+        return False
+    for letter in word[1:]:
+        action = known.get(f"-{letter}")
+        if action is None or action.nargs != 0:
+            return action is None
+    return False
 
 
 def _explain(argv: list[str]) -> NoReturn:
@@ -183,11 +212,23 @@ def _explain(argv: list[str]) -> NoReturn:
     parser.add_argument("--version", action=VersionAction, nargs=0, help="print the version")
     subparsers = parser.add_subparsers(metavar="SUBCOMMAND", required=True)
     wants_help = argv[:1] in (["-h"], ["--help"])
+    word = argv[0] if argv else ""
+    if not word:
+        parser.error(f"a command has to follow, such as {PROGRAM} status")
+    if word.startswith("-") and word not in ("-h", "--help", "--version"):
+        parser.error(f"unknown option: {word}; the command comes first")
+    if word in CONSOLE_ONLY:
+        parser.error(f"{word} is a command of socketd console")
+    if not word.startswith("-"):
+        from difflib import get_close_matches
+
+        meant = "".join(f" ({text}?)" for text in get_close_matches(word, SUBCOMMANDS, n=1))
+        parser.error(f"{one_line(word)} is no command{meant}")
     for name in SUBCOMMANDS:
         # The help of the whole command is the only thing that needs every module.
         subparsers.add_parser(name, **{"help": _import(name).HELP} if wants_help else {})
     parser.parse_args(argv)
-    parser.error("the subcommand comes first")
+    parser.error("the command comes first")
 
 
 def _complain(program: str, message: str, status: int) -> int:

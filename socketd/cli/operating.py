@@ -31,6 +31,11 @@ BY_ID = ("show", "reply", "answer", "close", "reset")
 The commands whose first argument is a connection.
 """
 
+LEAVING = ("quit", "exit")
+"""
+The commands that end this console; the daemon would end the session, as if by an accident.
+"""
+
 _SURPRISES = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 Expecting = Callable[[Answer], object]
@@ -93,11 +98,8 @@ class Operating:
         """
         line = line.removesuffix("\r")
         one, is_gone = self._addressee.enter()
-        if line.startswith("/"):
-            self._ask(line[1:], self._show_answer)
-        elif one is None:
-            if line.strip():
-                self._ask(line, self._show_answer)
+        if line.startswith("/") or one is None:
+            self._command(line.removeprefix("/"))
         elif not is_gone:
             self._ask(f"answer {one['id']} {line}", self._show_problem)
             command = line.split(" ")[0]
@@ -105,6 +107,12 @@ class Operating:
                 self._view.show(taken_for_word(command))
         elif line:
             self._view.show(gone(_name(one)))
+
+    def _command(self, line: str) -> None:
+        if line.strip() in LEAVING:
+            self.ended()
+        elif line.strip():
+            self._ask(line, self._show_answer)
 
     def ended(self) -> None:
         """

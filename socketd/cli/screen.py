@@ -5,9 +5,11 @@ What a conversation looks like.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 from socketd.cli.display import AnswerDecoder
-from socketd.cli.interfaces import IOutput
+from socketd.cli.interfaces import IInput, IInputUser, IOutput
+from socketd.cli.prompt_line import PromptLine
 
 PROMPT = ">>: "
 
@@ -80,3 +82,103 @@ class Screen:
         if text:
             self._at_line_start = text.endswith("\n")
             self._output.write(text.encode(self._encoding, "backslashreplace"))
+
+
+class EditedScreen(Screen):
+    """
+    The same at a terminal that hands over keys: what is typed stays below the answers.
+
+    @ivar line: where it is typed.
+    """
+
+    def __init__(
+        self, output: IOutput, width: Callable[[], int], encoding: str | None = None
+    ) -> None:
+        """
+        Begin at the start of a line.
+
+        @param output: where it is written.
+        @param width: gives the columns of the terminal.
+        @param encoding: that of the terminal; by default the one of standard output.
+        """
+        super().__init__(output, True, encoding)
+        self.line = PromptLine(lambda text: output.write(text.encode(self._encoding)), width)
+        self.line.prompt = PROMPT
+        self.line.is_held = True
+
+    def prompt(self) -> None:
+        """
+        Ask for a line, with what of it is typed already.
+        """
+        self.new_line()
+        self._is_prompting = True
+        self.line.is_held = False
+        self.line.draw()
+
+    def line_typed(self) -> None:
+        """
+        Note that a line was entered, and show no other one before the next prompt.
+        """
+        super().line_typed()
+        self.line.is_held = True
+
+    def new_line(self) -> None:
+        """
+        Take the prompt away, or end the line where something stands on it.
+        """
+        self.line.clear()
+        self.line.is_held = True
+        super().new_line()
+
+
+class EditedInput:
+    """
+    Standard input as keys, and the lines that they make.
+    """
+
+    is_terminal = True
+
+    def __init__(self, source: IInput, line: PromptLine) -> None:
+        """
+        Read nothing yet.
+
+        @param source: has the keys.
+        @param line: what they do something to.
+        """
+        self._source = source
+        self._line = line
+        self.pause, self.resume = source.pause, source.resume
+
+    def start(self, user: IInputUser) -> None:
+        """
+        Begin to read.
+
+        @param user: who takes the lines.
+        """
+        self._user = user
+        self._source.start(self)
+
+    def input_received(self, data: bytes) -> None:
+        """
+        Hand on what is entered.
+
+        @param data: what the terminal sent.
+        """
+        for line in self._line.take(data):
+            self._user.input_received(f"{line}\n".encode())
+        if self._line.has_ended:
+            self._user.input_ended()
+
+    def input_ended(self) -> None:
+        """
+        Hand that on, too.
+        """
+        self._user.input_ended()
+
+    def input_failed(self, error: OSError) -> None:
+        """
+        Hand that on, too.
+
+        @param error: why the terminal cannot be read.
+        """
+        self._user.input_failed(error)

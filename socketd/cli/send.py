@@ -18,6 +18,7 @@ from socketd.cli.dialing import connect_stream, open_datagrams, secure
 from socketd.cli.errors import CommandError
 from socketd.cli.exchange import QUIET_SECONDS, Exchange
 from socketd.cli.interfaces import IInput, IOutput
+from socketd.cli.output import advise
 from socketd.cli.stdio import StandardInput, StandardOutput, TextInput
 from socketd.cli.tls_options import add_pause, add_tls, tls_options
 
@@ -62,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     async def client(reactor: Any) -> None:
         text = _payload(arguments.text, arguments.newline)
         source = StandardInput(reactor) if text is None else TextInput(text)
-        output = StandardOutput(reactor)
+        output = StandardOutput(reactor, ends_line=os.isatty(1))
         if arguments.address.is_datagram:
             await send_datagram(reactor, arguments.address, source, output, arguments.timeout)
         else:
@@ -95,6 +96,8 @@ async def send_stream(
     await output.finish()
     if failure is not None:
         raise failure
+    if not exchange.has_answer and security is None:
+        advise("the peer has answered nothing; if it speaks TLS, use --tls")
 
 
 async def send_datagram(

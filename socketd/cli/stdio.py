@@ -145,14 +145,17 @@ class StandardOutput(FileDescriptor):
     Standard output, or another descriptor that is written.
     """
 
-    def __init__(self, reactor: Any, descriptor: int = 1) -> None:
+    def __init__(self, reactor: Any, descriptor: int = 1, ends_line: bool = False) -> None:
         """
         Wrap the descriptor.
 
         @param reactor: what tells when it can be written.
         @param descriptor: its number.
+        @param ends_line: whether a last line without an end gets one, for the prompt of a shell.
         """
         super().__init__(reactor)
+        self._ends_line = ends_line
+        self._last = b"\n"
         self.connected = 1
         self._descriptor = descriptor
         is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
@@ -172,8 +175,14 @@ class StandardOutput(FileDescriptor):
         @return: fires when all is written.
         """
         self.unregisterProducer()
+        if self._ends_line and self._last != b"\n":
+            self.write(b"\n")
         FileDescriptor.loseConnection(self)
         return self._finished
+
+    def write(self, data: bytes) -> None:
+        self._last = data[-1:] or self._last
+        FileDescriptor.write(self, data)
 
     def writeSomeData(self, data: bytes) -> int | BaseException:
         try:

@@ -4,6 +4,7 @@ A stream as a way to the peer.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -17,7 +18,14 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from socketd.cli.errors import CommandError
 from socketd.cli.link import ITalker, Valve
+
+
+ALERT = re.compile(rb"\x15\x03[\x00-\x04]\x00\x02[\x01\x02].", re.DOTALL)
+"""
+An alert of TLS (RFC 8446, sections 5.1 and 6), as many a server answers what is none.
+"""
 
 
 @implementer(IHalfCloseableProtocol, IHandshakeListener)
@@ -46,6 +54,7 @@ class StreamLink(Protocol):
         self._is_held = False
         self._is_ready = False
         self._has_said_end = False
+        self._has_heard = False
         self._is_lost = False
 
     # What Twisted calls.
@@ -58,22 +67,35 @@ class StreamLink(Protocol):
         self._get_ready()
 
     def dataReceived(self, data: bytes) -> None:
-        self._talker.answered(data)
+        is_first, self._has_heard = not self._has_heard, True
+        if is_first and self.can_end and ALERT.fullmatch(data):
+            self.abort()
+            self._lose(Failure(CommandError("the peer speaks TLS; use --tls")))
+        elif not self._is_lost:
+            self._talker.answered(data)
 
     def readConnectionLost(self) -> None:
-        self._talker.peer_ended()
+        if not self._is_lost:
+            self._talker.peer_ended()
 
     def writeConnectionLost(self) -> None:
         # Our own doing; when the peer went away, connectionLost tells it.
         pass
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._is_lost = True
+        if self._is_lost:
+            return
         if self._is_ready:
             is_enough = self._has_said_end and reason.type is ConnectionLost
-            self._talker.lost(Failure(ConnectionDone()) if is_enough else reason)
-        elif not self.ready.called:
+            self._lose(Failure(ConnectionDone()) if is_enough else reason)
+            return
+        self._is_lost = True
+        if not self.ready.called:
             self.ready.errback(reason)
+
+    def _lose(self, reason: Failure) -> None:
+        self._is_lost = True
+        self._talker.lost(reason)
 
     # What the talker calls.
 

@@ -8,7 +8,8 @@ import os
 import signal
 import termios
 import tty
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 COLUMNS, LINES = 80, 24
@@ -43,6 +44,13 @@ def takes_escape_codes(environ: Mapping[str, str]) -> bool:
     @param environ: the environment.
     """
     return environ.get("TERM", "") not in DUMB
+
+
+def is_terminal() -> bool:
+    """
+    Say whether a person types and reads here.
+    """
+    return os.isatty(0) and os.isatty(1)
 
 
 class Keys:
@@ -90,3 +98,20 @@ class Keys:
         os.kill(os.getpid(), signal.SIGSTOP)
         self.take()
         self.continued()
+
+
+@contextmanager
+def key_by_key(keys: Keys | None) -> Iterator[None]:
+    """
+    Have the keys as long as something is done.
+
+    @param keys: the terminal; C{None} where there is none.
+    """
+    if keys is None:
+        yield
+        return
+    keys.take()
+    try:
+        yield
+    finally:
+        keys.give_back()

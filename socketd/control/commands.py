@@ -82,6 +82,7 @@ def execute(daemon: Daemon, line: str, seat: Seat) -> Deferred[Reply]:
 
 async def _execute(daemon: Daemon, line: str, seat: Seat) -> Reply:
     name, _, rest = line.partition(" ")
+    name = ALIASES.get(name, name)
     if name not in COMMANDS:
         hint = nearest(name, COMMANDS)
         hint = hint if hint.startswith("did") else "help lists all"
@@ -223,6 +224,11 @@ def _attend(daemon: Daemon, seat: Seat) -> Reply:
     return Reply("attending")
 
 
+def _quit(daemon: Daemon, seat: Seat) -> Reply:
+    seat.leave()
+    return Reply("leaving; the daemon goes on")
+
+
 def _reply(daemon: Daemon, seat: Seat, number: str, text: str) -> Reply:
     connection = _find(daemon, number)
     question = _question(daemon, connection)
@@ -342,6 +348,7 @@ COMMANDS = {
     "show": Command(("ID",), "Show one connection.", _show),
     "watch": Command(("[SERVICE]",), "Show what happens from now on.", _watch),
     "attend": Command((), "Watch, and be asked for the word of who waits.", _attend),
+    "quit": Command((), "Leave; the daemon goes on.", _quit),
     "reply": Command(("ID", "TEXT"), "Send a text to one connection.", _reply, True),
     "answer": Command(("ID", "[TEXT]"), "Answer one connection that waits.", _answer, True),
     "close": Command(("ID",), "Close one connection, what is owed sent first.", _close, True),
@@ -356,3 +363,6 @@ COMMANDS = {
     "resume": Command((), "Accept connections again after drain.", _resume, True),
     "log-level": Command(("LEVEL",), "Log from debug, info, warn or error on.", _log_level, True),
 }
+
+#: Other names of commands.
+ALIASES = {"exit": "quit"}

@@ -147,8 +147,9 @@ class Console(LineReceiver):
         """
         Go on showing: only the operator has left (Ctrl-D).
         """
-        self._leave()
-        self.show("no more input; the daemon goes on")
+        if self._attached:
+            self._leave()
+            self.show("no more input; the daemon goes on")
 
     def writeConnectionLost(self) -> None:
         """
@@ -177,7 +178,8 @@ class Console(LineReceiver):
         """
         if self._keys is None:
             self._begun = not data.endswith(b"\n")
-            super().dataReceived(data)
+            if self._attached:
+                super().dataReceived(data)
             self._update()
         elif self._attached:
             self._take_keys(self._keys, data)
@@ -328,6 +330,12 @@ class Console(LineReceiver):
         """
         Nothing: who sits here is asked for words as long as there is input.
         """
+
+    def leave(self) -> None:
+        """
+        Take no more input, behind the answer to this command.
+        """
+        self.daemon.reactor.callLater(0, self.readConnectionLost)
 
     def _execute(self, line: bytes) -> None:
         form, command = form_of(line.decode("utf-8", "surrogateescape"))

@@ -27,3 +27,8 @@ class Seat(Protocol):
         """
         Show him what happens and who waits for a word, and count him as an operator.
         """
+
+    def leave(self) -> None:
+        """
+        Let the operator go, behind the answer to this command.
+        """

@@ -90,8 +90,9 @@ class Session(Protocol):
         self._idle = self._daemon.reactor.callLater(IDLE, self._idled)
 
     def dataReceived(self, data: bytes) -> None:
-        self._buffer += data
-        self._go_on()
+        if not self._input_ended:
+            self._buffer += data
+            self._go_on()
 
     def readConnectionLost(self) -> None:
         """
@@ -165,6 +166,14 @@ class Session(Protocol):
         self._daemon.operator.attach(self._show_queue)
         # Behind the answer to this command.
         self._daemon.reactor.callLater(0, self._show_queue)
+
+    def leave(self) -> None:
+        """
+        End, behind the answer to this command.
+        """
+        self._look_away()
+        self._buffer.clear()
+        self._input_ended = True
 
     def _look(self, view: View) -> None:
         self._look_away()

@@ -137,18 +137,57 @@ class MainTests(SynchronousTestCase):
         A wrong use is told in one line, with status 2, under the name of the subcommand.
         """
         cases = {
-            (): "socketd: the following arguments are required: SUBCOMMAND; see",
-            ("sned",): "socketd: argument SUBCOMMAND: invalid choice: 'sned'",
+            (): "socketd: a command has to follow, such as socketd status; see",
+            ("sned",): "socketd: sned is no command (send?); see socketd --help",
+            ("statu",): "socketd: statu is no command (status?); see",
+            ("help", "statu"): "socketd: statu is no command (status?); see",
+            ("x\x1b",): "socketd: x\\x1b is no command; see",
+            ("quit",): "socketd: quit is a command of socketd console; see",
             ("--", "send"): "; see socketd --help",
-            ("--what", "send"): "socketd: unrecognized arguments: --what",
-            ("send", "--what"): "socketd send: unknown argument: --what; see socketd send --help",
-            ("send", "--hlep=3", "x"): "send: unknown argument: --hlep (--help?); see",
+            ("--what", "send"): "socketd: unknown option: --what; the command comes first; see",
+            ("--versio",): "socketd: unknown option: --versio; the command comes first; see",
+            ("send", "--what"): "socketd send: unknown option: --what; see socketd send --help",
+            ("send", "-x5"): "socketd send: unknown option: -x5; see socketd send --help",
+            ("send", "-help"): "socketd send: unknown option: -help (--help?); see",
+            ("send", "--hlep=3", "x"): "send: unknown option: --hlep (--help?); see",
             ("send", "--", "--what"): "send: unknown argument: --what; see",
         }
         for argv, line in cases.items():
             status, error = self.run_main(FakeSubcommand(0), *argv)
             self.assertEqual((status, error.count("\n")), (2, 1))
             self.assertIn(line, error)
+
+    def test_arguments(self) -> None:
+        """
+        Too many arguments are told from those that there are not, and a text that begins
+        with a dash from an option; options in one word, and numbers, are none of this.
+        """
+        dash = "a text that begins with a dash stands behind --: -- "
+        cases = {
+            ("status", "x"): "socketd status: takes no arguments: x; see socketd status --help",
+            ("close", "1", "2"): "socketd close: unknown argument: 2; see",
+            ("send", "a:1", "-hello"): f"unknown option: -hello (--help?); {dash}-hello; see",
+            ("send", "a:1", "--hello"): f"unknown option: --hello (--help?); {dash}--hello; see",
+            ("reply", "1", "-x"): f"socketd reply: unknown option: -x; {dash}-x; see",
+            ("ping", "a:1", "-cx"): "argument -c/--count: 'x' is no number",
+            ("ping", "a:1", "-c", "-1"): "argument -c/--count: '-1' is no number",
+        }
+        for argv, line in cases.items():
+            error = io.StringIO()
+            with contextlib.redirect_stderr(error):
+                self.assertEqual(main(list(argv)), 2, argv)
+            self.assertEqual(error.getvalue().count("\n"), 1)
+            self.assertIn(line, error.getvalue())
+
+    def test_help(self) -> None:
+        """
+        C{help} is C{--help}, of all or of one command.
+        """
+        for argv, line in ((["help"], "SUBCOMMAND"), (["help", "status"], "socketd status")):
+            out = io.StringIO()
+            with contextlib.redirect_stdout(out):
+                self.assertEqual(main(argv), 0)
+            self.assertIn(line, out.getvalue())
 
     def test_passes_on(self) -> None:
         """
@@ -226,7 +265,11 @@ class ModuleTests(SynchronousTestCase):
         """
         The command knows nothing of the daemon, but it may read a configuration.
         """
-        allowed = ("socketd.cli", "socketd.table", "socketd.settings.", "socketd.configuration.")
+        allowed = (
+            "socketd.cli", "socketd.table", "socketd.settings.", "socketd.configuration.",
+            # How a certificate is read is the same on both sides.
+            "socketd.net.certificates.",
+        )  # fmt: skip
         for path in DAEMON_FREE:
             for name in imports_of(path):
                 if name.startswith("socketd."):

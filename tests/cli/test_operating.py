@@ -221,6 +221,22 @@ class OperatingTests(Case):
         self.operating.lost(Failure(ConnectionDone()))
         self.assertIsNone(self.successResultOf(self.operating.done))
 
+    def test_quit(self) -> None:
+        """
+        C{quit} and C{exit} leave, as the end of the input does; behind a slash where a word is
+        asked for.
+        """
+        for line in (b"quit\n", b" exit \n", b"/quit\n"):
+            self.setUp()
+            if line.startswith(b"/"):
+                self.wait(WAITING)
+            self.view.take(line)
+            self.assertEqual((self.asked(), self.link.calls), ([], ["close"]))
+        self.setUp()
+        self.wait(WAITING)
+        self.view.take(b"quit\n")
+        self.assertEqual(self.asked(), ["answer 7 quit"])
+
     def test_daemon_ends(self) -> None:
         """
         A daemon that stops is a failure that is told in words.

@@ -203,6 +203,23 @@ class StandardOutputTests(SynchronousTestCase):
         self.assertTrue(os.get_blocking(self.write))
         os.close(self.read)
 
+    def test_last_line(self) -> None:
+        """
+        Where that is asked for, a last line without an end gets one; no other output does.
+        """
+        for ends_line, written, expected in (
+            (True, [b"a", b"b"], b"ab\n"),
+            (True, [b"a\n", b""], b"a\n"),
+            (False, [b"a"], b"a"),
+        ):
+            self.output = StandardOutput(self.reactor, self.write, ends_line)
+            for data in written:
+                self.output.write(data)
+            finished = self.output.finish()
+            self.assertEqual(self.run_writers(), expected)
+            self.successResultOf(finished)
+        os.close(self.read)
+
     def test_pauses_producer(self) -> None:
         """
         Who writes too much is paused until it is written.

@@ -52,6 +52,27 @@ class StreamLinkTests(SynchronousTestCase):
         self.link.makeConnection(self.transport)
         self.successResultOf(self.link.ready)
 
+    def test_tls_without_tls(self) -> None:
+        """
+        A peer that answers with an alert of TLS speaks that; it is left, which is told once.
+        Bytes like these that are no first answer, or only a part of one, are none.
+        """
+        alert = b"\x15\x03\x01\x00\x02\x02\x46"
+        self.link.makeConnection(self.transport)
+        self.link.dataReceived(alert)
+        self.assertTrue(self.transport.aborting)
+        self.link.readConnectionLost()
+        self.link.connectionLost(Failure(ConnectionLost()))
+        (reason,) = self.talker.reasons
+        self.assertEqual(str(reason.value), "the peer speaks TLS; use --tls")
+        self.assertEqual((self.talker.heard, self.talker.has_ended), ([], False))
+        for pieces in ([b"x", alert], [alert + b"x"], [alert[:3], alert[3:]]):
+            self.setUp()
+            self.link.makeConnection(self.transport)
+            for piece in pieces:
+                self.link.dataReceived(piece)
+            self.assertEqual((self.talker.heard, self.talker.reasons), (pieces, []))
+
     def test_ready_with_tls(self) -> None:
         """
         TLS is ready after the handshake only.

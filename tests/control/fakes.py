@@ -172,6 +172,12 @@ class FakeSeat:
         """
         self.asked.append("attend")
 
+    def leave(self) -> None:
+        """
+        Note it.
+        """
+        self.asked.append("leave")
+
 
 def watch(daemon: Daemon) -> list[tuple[str, str]]:
     """

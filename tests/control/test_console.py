@@ -180,6 +180,19 @@ class ConsoleTests(Case):
         self.console.dataReceived(b"drain\n")
         self.assertEqual((self.shown(), self.daemon.state), ("", "starting"))
 
+    def test_quit(self) -> None:
+        """
+        C{quit}, or C{exit}, leaves; the daemon goes on, and what happens is shown.
+        """
+        for command in ("quit", "exit"):
+            self.setUp()
+            self.assertEqual(self.answered(command), "leaving; the daemon goes on\n")
+            self.daemon.reactor.advance(0)
+            self.assertFalse(self.daemon.operator.attended)
+            self.assertEqual(self.shown(), "no more input; the daemon goes on\n")
+            connect(self.daemon, "shout")
+            self.assertIn("connection from", self.shown())
+
     def test_redraw(self) -> None:
         """
         After another program has had the terminal, the line stands there again.

@@ -260,6 +260,24 @@ class FramingTests(Case):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
 
+class QuitTests(Case):
+    """
+    Tests for C{quit} in a session.
+    """
+
+    def test_quit(self) -> None:
+        """
+        The session ends behind the answer, and no command behind it is carried out.
+        """
+        client = Client(self)
+        client.session.dataReceived(b"quit\ndrain\n")
+        client.session.dataReceived(b"drain\n")
+        self.daemon.reactor.advance(0)
+        self.assertEqual(client.taken(), "leaving; the daemon goes on\n\n")
+        self.assertTrue(client.disconnecting)
+        self.assertNotEqual(self.daemon.state, "draining")
+
+
 class WatchTests(Case):
     """
     Tests for sessions that are shown what happens.

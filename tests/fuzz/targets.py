@@ -488,6 +488,11 @@ class Seated:
         Attend.
         """
 
+    def leave(self) -> None:
+        """
+        Leave.
+        """
+
 
 class Known(FakeConnection):
     """

@@ -80,7 +80,7 @@ class TerminalTests(SystemCase):
             for name in COMMANDS:
                 daemon.output.wait_for(f"^{name} .*[.]\r$")
             daemon.type("/services\n")
-            daemon.output.wait_for(r"^ack +ack +tcp 127\.0\.0\.1:\d+")
+            daemon.output.wait_for(r"^ack +ack +0 .*\r\n +tcp 127\.0\.0\.1:\d+\r$")
             daemon.type("stauts\n")
             daemon.output.wait_for("^stauts is no command; did you mean status[?]\r$")
             daemon.type("close 868\n")
