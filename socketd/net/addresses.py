@@ -29,7 +29,7 @@ def to_address(family: int, kind: int, name: Any) -> IAddress:
     if family == socket.AF_INET:
         return IPv4Address(_word(kind), name[0], name[1])
     if family == socket.AF_INET6:
-        return IPv6Address(_word(kind), *name)
+        return IPv6Address(_word(kind), *to_pair(family, name), *name[2:])
     return UNIXAddress(name or None)
 
 

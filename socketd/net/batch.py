@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import select
 import socket
+from select import EPOLLIN, EPOLLOUT
 from typing import Any
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
@@ -98,16 +99,26 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
         reactor.addReader(self)
 
     def listenTCP(
-        self, port: int, factory: IProtocolFactory, backlog: int = _BACKLOG, interface: str = ""
+        self, port: Any, factory: IProtocolFactory, backlog: int = _BACKLOG, interface: str = ""
     ) -> IListeningPort:
         """
         Accept TCP connections for a factory.
 
+        @param port: a number, or what L{twisted.internet.tcp.makeBinding} makes.
         @raise CannotListenError: if the address cannot be had.
+        @raise ValueError: if a binding and the interface are not the same.
         """
+        options = SocketOptions()
+        if not isinstance(port, int):
+            binding = port
+            if interface not in ("", binding._address):
+                raise ValueError("the interface is another one than that of the binding")
+            interface, port = binding._address, binding._port
+            reuse = {"so_reuseaddr": binding._reuseAddress, "so_reuseport": binding._reusePort}
+            options = SocketOptions(**reuse)
         kind = "tcp6" if ":" in interface else "tcp"
         listener = Listener(kind, interface=interface, port=port, backlog=backlog)
-        return self._listen(listener, factory, interface, port)
+        return self._listen(listener, factory, interface, port, options)
 
     def listenUNIX(
         self,
@@ -223,15 +234,28 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
         port.startListening()
         return port
 
+    def _watch_file(self, file: Any, event: int) -> None:
+        # The reactor has its own way with what is always ready.
+        super()._watch_file(file, event)
+        (self._reactor.addReader if event == EPOLLIN else self._reactor.addWriter)(file)
+
+    def _drop_file(self, file: Any, event: int) -> None:
+        super()._drop_file(file, event)
+        if event & EPOLLIN:
+            self._reactor.removeReader(file)
+        if event & EPOLLOUT:
+            self._reactor.removeWriter(file)
+
     def _listen(
         self,
         listener: Listener,
         speaker: IProtocolFactory | DatagramProtocol,
         interface: Any,
         port: Any,
+        options: SocketOptions = SocketOptions(),
     ) -> IListeningPort:
         try:
-            bound = bind(listener, SocketOptions())
+            bound = bind(listener, options)
         except CannotListen as problem:
             raise CannotListenError(interface, port, problem) from None
         return bound.serve(self, speaker, self._site)

@@ -156,8 +156,9 @@ class StreamConnection(Outgoing, Handle):
         self.start_deadlines()
         if known:
             self.announce()
-        self._call(partial(protocol.makeConnection, self))
+        # First, so that a protocol may hand the socket to another one at once.
         self._update_reading()
+        self._call(partial(protocol.makeConnection, self))
 
     def announce(self) -> None:
         """
@@ -466,6 +467,9 @@ class StreamConnection(Outgoing, Handle):
         """
         if not self.connected:
             return
+        if self._discarding and reason.type is error.ConnectionLost:
+            # All was sent and the end told: only the peer's own was waited for.
+            reason = _DONE
         self._shut = True
         self._buffer, self._buffered = None, 0
         self._close_socket(reason.type is error.ConnectionAborted)

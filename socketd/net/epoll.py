@@ -56,6 +56,8 @@ class EpollSet:
         self._descriptors: dict[int, Any] = {}
         self._interest: dict[int, int] = {}
         self._fresh: set[int] = set()
+        # Regular files, which are always ready, and for what they are watched.
+        self._files: dict[Any, int] = {}
 
     # IReactorFDSet
 
@@ -89,7 +91,7 @@ class EpollSet:
 
         @return: what was watched.
         """
-        watched = list(self._descriptors.values())
+        watched = [*self._descriptors.values(), *self._files]
         for descriptor in watched:
             self._remove(descriptor, _IN | _OUT)
         return watched
@@ -98,19 +100,27 @@ class EpollSet:
         """
         List what is watched for input.
         """
-        return [self._descriptors[fd] for fd, mask in self._interest.items() if mask & _IN]
+        return self._watched(_IN)
 
     def getWriters(self) -> list[Any]:
         """
         List what is watched for room to write.
         """
-        return [self._descriptors[fd] for fd, mask in self._interest.items() if mask & _OUT]
+        return self._watched(_OUT)
+
+    def _watched(self, event: int) -> list[Any]:
+        found = [self._descriptors[fd] for fd, mask in self._interest.items() if mask & event]
+        return found + [file for file, mask in self._files.items() if mask & event]
 
     def _add(self, descriptor: Any, event: int) -> None:
         fd = descriptor.fileno()
         mask = self._interest.get(fd, 0)
         if not mask:
-            self._epoll.register(fd, event)
+            try:
+                self._epoll.register(fd, event)
+            except PermissionError:
+                self._watch_file(descriptor, event)
+                return
             self._descriptors[fd] = descriptor
             self._fresh.add(fd)
         elif not mask & event:
@@ -121,6 +131,8 @@ class EpollSet:
         fd = descriptor.fileno()
         mask = self._interest.get(fd, 0)
         if not mask & event:
+            if descriptor in self._files:
+                self._drop_file(descriptor, event)
             return
         if mask & ~event:
             self._interest[fd] = mask & ~event
@@ -128,6 +140,20 @@ class EpollSet:
         else:
             del self._interest[fd], self._descriptors[fd]
             self._epoll.unregister(fd)
+
+    def _watch_file(self, file: Any, event: int) -> None:
+        """
+        Note a file that epoll(7) does not take, as it takes no regular one.
+        """
+        self._files[file] = self._files.get(file, 0) | event
+
+    def _drop_file(self, file: Any, event: int) -> None:
+        """
+        Watch a file less, or no more.
+        """
+        self._files[file] &= ~event
+        if not self._files[file]:
+            del self._files[file]
 
     # IReadDescriptor
 
@@ -148,7 +174,10 @@ class EpollSet:
         End every descriptor that is watched, and close the epoll.
         """
         for descriptor in self.removeAll():
-            descriptor.connectionLost(reason)
+            try:
+                descriptor.connectionLost(reason)
+            except Exception:
+                self._log.failure("{prefix} raised", prefix=descriptor.logPrefix())
         self._epoll.close()
 
     def doRead(self) -> None:

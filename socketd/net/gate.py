@@ -29,6 +29,7 @@ from zope.interface import implementer
 
 from socketd.events import escaped
 from socketd.net.certificates import STRANGE, names_of
+from socketd.net.outgoing import NOT_BYTES, joined
 from socketd.net.tls import ServerContext, UnknownServerName, pending, reason_of
 from socketd.settings.tls import PeerName
 
@@ -113,7 +114,7 @@ class SecureTransport:
         @raise TypeError: if C{data} is not bytes.
         """
         if not isinstance(data, bytes):
-            raise TypeError("data must be bytes")
+            raise TypeError(NOT_BYTES)
         if self._closing and self._connection.producer is None:
             return
         if self._tls.connected:
@@ -123,7 +124,7 @@ class SecureTransport:
         """
         Encrypt several pieces as one.
         """
-        self.write(b"".join(data))
+        self.write(joined(data))
 
     def loseConnection(self) -> None:
         """

@@ -4,7 +4,7 @@ What a connection tells of its socket.
 
 from __future__ import annotations
 
-import socket
+import socket as sockets
 from typing import Any
 
 from socketd.net.addresses import describe, to_address
@@ -24,7 +24,7 @@ class Handle:
     _family: int
     _peer: Any
     _peer_family: int
-    _socket: socket.socket
+    _socket: sockets.socket
 
     def fileno(self) -> int:
         """
@@ -32,9 +32,16 @@ class Handle:
         """
         return self._descriptor if self.connected else -1
 
-    def getHandle(self) -> socket.socket:
+    def getHandle(self) -> sockets.socket:
         """
         The socket.
+        """
+        return self._socket
+
+    @property
+    def socket(self) -> sockets.socket:
+        """
+        The socket, where many protocols look for it, though no interface has it.
         """
         return self._socket
 
@@ -42,21 +49,21 @@ class Handle:
         """
         The address of the other side.
         """
-        return to_address(self._peer_family, socket.SOCK_STREAM, self._peer)
+        return to_address(self._peer_family, sockets.SOCK_STREAM, self._peer)
 
     def getHost(self) -> Any:
         """
         The address of this side.
         """
         name = self._socket.getsockname()
-        return to_address(self._family, socket.SOCK_STREAM, name)
+        return to_address(self._family, sockets.SOCK_STREAM, name)
 
     def getTcpNoDelay(self) -> bool:
         """
         Whether small segments are sent at once.
         """
         return self._tcp and bool(
-            self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            self._socket.getsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY)
         )
 
     def setTcpNoDelay(self, enabled: bool) -> None:
@@ -64,19 +71,19 @@ class Handle:
         Set whether small segments are sent at once; no matter on UNIX sockets.
         """
         if self._tcp:
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, enabled)
+            self._socket.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, enabled)
 
     def getTcpKeepAlive(self) -> bool:
         """
         Whether a silent peer is probed.
         """
-        return bool(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+        return bool(self._socket.getsockopt(sockets.SOL_SOCKET, sockets.SO_KEEPALIVE))
 
     def setTcpKeepAlive(self, enabled: bool) -> None:
         """
         Set whether a silent peer is probed.
         """
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, enabled)
+        self._socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_KEEPALIVE, enabled)
 
     @property
     def peer(self) -> str:
@@ -87,4 +94,4 @@ class Handle:
 
     @property
     def _tcp(self) -> bool:
-        return self._family != socket.AF_UNIX
+        return self._family != sockets.AF_UNIX

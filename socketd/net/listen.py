@@ -85,7 +85,7 @@ class Bound:
 
     @_file.default
     def _identify(self) -> tuple[int, int] | None:
-        return _identity(self.listener.path) if self.listener.path else None
+        return _identity(self.listener.path) if self.listener.has_file else None
 
     before: Listener | None = None
     beside: Sequence[socket.socket] = ()
@@ -164,7 +164,7 @@ class Bound:
         """
         Why peers do not find it; empty if they do.
         """
-        if not self.listener.path or self._owns_file():
+        if not self.listener.has_file or self._owns_file():
             return ""
         if os.path.lexists(self.listener.path):
             return "another file is in its place"
@@ -309,7 +309,8 @@ def _prepare(sock: socket.socket, listener: Listener, options: SocketOptions) ->
 
 def _bind(sock: socket.socket, listener: Listener) -> None:
     if listener.family == socket.AF_UNIX:
-        _remove_stale(listener)
+        if listener.has_file:
+            _remove_stale(listener)
         with _exact_mode(listener.mode):
             sock.bind(listener.path)
     else:

@@ -25,6 +25,9 @@ HIGH_WATER = 64 * 1024
 #: Buffers that one sendmsg(2) takes; IOV_MAX is 1024, and few are worth a turn.
 MAX_SEGMENTS = 64
 
+#: What Twisted's own transports say of a string, and tests look for.
+NOT_BYTES = "Data must be bytes"
+
 #: Made once: a failure costs as much as a whole connection else.
 LOST = Failure(main.CONNECTION_LOST)
 
@@ -63,7 +66,7 @@ class Outgoing(Timed):
         @raise TypeError: if C{data} is not bytes.
         """
         if not isinstance(data, bytes):
-            raise TypeError("data must be bytes")
+            raise TypeError(NOT_BYTES)
         if self._shut or not data:
             return
         if self._buffer is None:
@@ -88,7 +91,7 @@ class Outgoing(Timed):
         """
         Send several pieces, in one call to the kernel if it takes them all.
         """
-        self.write(b"".join(data))
+        self.write(joined(data))
 
     def _append(self, data: bytes | memoryview) -> None:
         assert self._buffer is not None
@@ -210,6 +213,18 @@ class Outgoing(Timed):
         End.
         """
         raise NotImplementedError
+
+
+def joined(pieces: Iterable[bytes]) -> bytes:
+    """
+    Make one piece of several.
+
+    @raise TypeError: if one is not bytes.
+    """
+    try:
+        return b"".join(pieces)
+    except TypeError:
+        raise TypeError(NOT_BYTES) from None
 
 
 def _count_unacknowledged(sock: socket.socket) -> int:

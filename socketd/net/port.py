@@ -4,7 +4,7 @@ What ports of streams and of datagrams have in common.
 
 from __future__ import annotations
 
-import socket
+import socket as sockets
 from collections.abc import Callable
 from errno import EBADF, EMFILE, ENFILE, ENOBUFS, ENOMEM
 from os import strerror
@@ -38,12 +38,12 @@ class Port:
     """
 
     stopping: Callable[[], None] | None = None
-    rebind: Callable[[], socket.socket] | None = None
+    rebind: Callable[[], sockets.socket] | None = None
     _retry: IDelayedCall | None = None
     _closing: IDelayedCall | None = None
     _waits = False
 
-    def __init__(self, reactor: Any, sock: socket.socket, site: Site) -> None:
+    def __init__(self, reactor: Any, sock: sockets.socket, site: Site) -> None:
         self._reactor = reactor
         self._socket = sock
         self._family = sock.family
@@ -183,6 +183,29 @@ class Port:
         The address that is served.
         """
         return to_address(self._family, self._socket.type, self._socket.getsockname())
+
+    def __repr__(self) -> str:
+        """
+        Name the port and its address, for who looks for it.
+        """
+        address = self.getHost() if self.connected else "closed"
+        return f"<{type(self).__name__} of {self._site.name}: {address}>"
+
+    # What protocols and their tests look for, though no interface has it.
+
+    @property
+    def socket(self) -> sockets.socket:
+        """
+        The socket.
+        """
+        return self._socket
+
+    @property
+    def connected(self) -> bool:
+        """
+        Whether the socket is open.
+        """
+        return self.fileno() != -1
 
     def logPrefix(self) -> str:
         """

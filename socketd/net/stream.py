@@ -58,6 +58,8 @@ DIRECT = StreamTerms()
 class StreamPort(Port):
     """
     A listening socket that accepts connections for a factory.
+
+    @ivar factory: makes their protocols.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class StreamPort(Port):
         terms: StreamTerms = DIRECT,
     ) -> None:
         super().__init__(reactor, sock, site)
-        self._factory = factory
+        self.factory = factory
         self._terms = terms
         self._logged = float("-inf")
 
@@ -77,7 +79,7 @@ class StreamPort(Port):
         """
         Tell the factory that a port begins to accept.
         """
-        self._factory.doStart()
+        self.factory.doStart()
 
     def closed(self) -> None:
         """
@@ -86,7 +88,7 @@ class StreamPort(Port):
         if self._waits:
             self._waits = False
             self._site.door.capacity.forget(self._room)
-        self._factory.doStop()
+        self.factory.doStop()
 
     def doRead(self) -> None:
         """
@@ -160,7 +162,7 @@ class StreamPort(Port):
                 entrance.leave()
             raise
         try:
-            protocol = self._factory.buildProtocol(connection.getPeer())
+            protocol = self.factory.buildProtocol(connection.getPeer())
         except Exception as problem:
             # Whatever one protocol does, the next connection is accepted.
             connection.report(problem)

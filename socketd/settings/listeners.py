@@ -122,6 +122,14 @@ class Listener:
         return _KINDS[self.kind][1]
 
     @property
+    def has_file(self) -> bool:
+        """
+        Whether a file stands for it: the name of an abstract UNIX socket begins with a
+        NUL byte (unix(7)).
+        """
+        return bool(self.path) and self.path[0] != "\0"
+
+    @property
     def is_stream(self) -> bool:
         """
         Whether it accepts connections; what systemd hands over may.
@@ -162,6 +170,8 @@ def place_of(listener: Listener) -> Place:
     Tell where a listener is bound, whatever is spoken there and however it is spelled.
     """
     family, type_ = listener.family, listener.type
+    if listener.path and not listener.has_file:
+        return Place(family, type_, path=listener.path)
     if listener.path:
         directory, name = os.path.split(listener.path)
         # bind(2) follows the links of a directory, and not one in place of the socket.

@@ -8,10 +8,11 @@ import socket
 from typing import Any
 from unittest import mock
 
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import InvalidAddressError
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.net.addresses import check_host, from_pair, to_pair
+from socketd.net.addresses import check_host, from_pair, to_address, to_pair
 
 #: The loopback interface of every Linux.
 LOOPBACK = "lo"
@@ -59,6 +60,34 @@ class PairTests(SynchronousTestCase):
         The name of no interface is an error, as an address that cannot be reached is.
         """
         self.assertRaises(OSError, from_pair, socket.AF_INET6, ("fe80::1%nosuch0", 7))
+
+
+class ToAddressTests(SynchronousTestCase):
+    """
+    Tests for L{to_address}.
+    """
+
+    def test_kinds(self) -> None:
+        """
+        Each family has its own; a link-local one has its scope in the host, too, as
+        Twisted's have.
+        """
+        index = socket.if_nametoindex(LOOPBACK)
+        stream, datagram = socket.SOCK_STREAM, socket.SOCK_DGRAM
+        for family, kind, name, address in (
+            (socket.AF_INET, stream, ("127.0.0.1", 7), IPv4Address("TCP", "127.0.0.1", 7)),
+            (socket.AF_INET6, datagram, ("::1", 7, 0, 0), IPv6Address("UDP", "::1", 7)),
+            (
+                socket.AF_INET6,
+                stream,
+                ("fe80::1", 7, 0, index),
+                IPv6Address("TCP", f"fe80::1%{LOOPBACK}", 7, 0, index),
+            ),
+            (socket.AF_UNIX, stream, "/run/x", UNIXAddress("/run/x")),
+            (socket.AF_UNIX, stream, "", UNIXAddress(None)),
+        ):
+            made: Any = to_address(family, kind, name)
+            self.assertEqual(made, address)
 
 
 class CheckHostTests(SynchronousTestCase):

@@ -13,6 +13,7 @@ from typing import Any
 from unittest import mock
 
 from twisted.internet import asyncioreactor, epollreactor, pollreactor, selectreactor
+from twisted.internet.address import UNIXAddress
 from twisted.internet.endpoints import (
     TCP4ClientEndpoint,
     TCP4ServerEndpoint,
@@ -33,6 +34,7 @@ from twisted.internet.interfaces import (
     IReadDescriptor,
 )
 from twisted.internet.protocol import Factory
+from twisted.internet.tcp import makeBinding
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import providedBy
@@ -245,6 +247,35 @@ class EpollSetTests(SynchronousTestCase):
         self.set.doRead()
         self.assertEqual(newer[0].lost, [])
 
+    def test_files(self) -> None:
+        """
+        A regular file, which epoll(7) does not take, is watched all the same.
+        """
+        with open(self.mktemp(), "wb") as one:
+            file = Endless(self)
+            self.patch(file, "fileno", one.fileno)
+            self.set.addReader(file)
+            self.set.addWriter(file)
+            self.assertEqual((self.set.getReaders(), self.set.getWriters()), ([file], [file]))
+            self.set.removeReader(file)
+            self.assertEqual((self.set.getReaders(), self.set.getWriters()), ([], [file]))
+            self.set.removeReader(file)
+            self.assertEqual(self.set.removeAll(), [file])
+            self.assertEqual((self.set.getReaders(), self.set.getWriters()), ([], []))
+
+    def test_end(self) -> None:
+        """
+        When the set ends, each descriptor is told, though one of them raises.
+        """
+        ended = EpollSet()
+        bad, good = Endless(self), Endless(self)
+        bad.connectionLost = lambda reason: 1 / 0  # type: ignore[method-assign, assignment]
+        for one in (bad, good):
+            ended.addReader(one)
+        ended.connectionLost(Failure(ConnectionLost()))
+        self.assertEqual(len(good.lost), 1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     def test_hang_up_of_a_paused_writer(self) -> None:
         """
         A peer that hangs up ends a descriptor that only waits to write.
@@ -339,6 +370,51 @@ class BatchReactorTests(SynchronousTestCase):
             other.bind(path)
             other.listen()
             self.assertRaises(CannotListenError, port.startListening)
+
+    def test_files(self) -> None:
+        """
+        A regular file is the reactor's to serve.
+        """
+        with open(self.mktemp(), "wb") as one:
+            file = Endless(self)
+            self.patch(file, "fileno", one.fileno)
+            self.reactor.addReader(file)
+            self.reactor.addWriter(file)
+            self.assertIn(file, self.hand.readers)
+            self.assertIn(file, self.hand.writers)
+            self.reactor.removeReader(file)
+            self.reactor.removeWriter(file)
+            self.assertNotIn(file, self.hand.readers)
+            self.assertNotIn(file, self.hand.writers)
+
+    def test_abstract_names(self) -> None:
+        """
+        A name that begins with a NUL byte stands in no directory, and has no mode.
+        """
+        name = "\0" + os.path.abspath(self.mktemp())[-80:]
+        streams: Any = self.reactor.listenUNIX(name, OneFactory(Recorder))
+        self.assertEqual(streams.getHost(), UNIXAddress(name))
+        self.assertRaises(CannotListenError, self.reactor.listenUNIX, name, Factory())
+        streams.close()
+        datagrams: Any = self.reactor.listenUNIXDatagram(name, DatagramRecorder())
+        self.assertEqual(datagrams.getHost(), UNIXAddress(name))
+        datagrams.close()
+
+    def test_bindings(self) -> None:
+        """
+        A port may be told with the options of its socket, as Twisted's makeBinding does.
+        """
+        for address, port, more in (("127.0.0.1", False, True), ("::1", True, False)):
+            binding = makeBinding(address, 0, reuseAddress=port, reusePort=more)
+            served: Any = self.reactor.listenTCP(binding, OneFactory(Recorder))
+            found = [
+                bool(served.socket.getsockopt(socket.SOL_SOCKET, option))
+                for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT)
+            ]
+            self.assertEqual((served.getHost().host, found), (address, [port, more]))
+            served.close()
+            listen = self.reactor.listenTCP
+            self.assertRaises(ValueError, listen, binding, Factory(), interface="127.0.0.2")
 
     def test_datagrams(self) -> None:
         """

@@ -10,15 +10,11 @@ from typing import Any
 from unittest import mock
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import (
-    IConsumer,
-    IHalfCloseableDescriptor,
-    IPushProducer,
-    IReadWriteDescriptor,
-    ITCPTransport,
-)
+from twisted.internet.interfaces import ITCPTransport, ITLSTransport
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface.verify import verifyObject
+from zope.interface import implementedBy
+from zope.interface.verify import verifyClass, verifyObject
 
 from socketd.net import connection
 from socketd.net.connection import RECEIVE_SIZE, StreamConnection
@@ -112,9 +108,11 @@ class InterfaceTests(ConnectionTestCase):
         """
         It provides the interfaces of a TCP transport and of a descriptor.
         """
-        for interface in (ITCPTransport, IConsumer, IPushProducer, IReadWriteDescriptor):
+        for interface in implementedBy(StreamConnection):
+            self.assertTrue(verifyClass(interface, StreamConnection))
             self.assertTrue(verifyObject(interface, self.connection))
-        self.assertTrue(IHalfCloseableDescriptor.providedBy(self.connection))
+        for interface in (ITCPTransport, ITLSTransport):
+            self.assertTrue(interface.providedBy(self.connection))
 
     def test_counts(self) -> None:
         """
@@ -492,6 +490,38 @@ class ProducerTests(ConnectionTestCase):
             self.assertEqual(read_all(peer), (expected, True))
             self.assertEqual(events[-1][1]["reason"], "closed")
             self.assertFalse(connection.connected)
+
+
+class LeavingTests(ConnectionTestCase):
+    """
+    The reactor may end while a connection waits for its peer's own end.
+    """
+
+    def test_closed_all_the_same(self) -> None:
+        """
+        What was sent and ended is closed cleanly for its protocol.
+        """
+        self.connection.write(b"all")
+        self.connection.loseConnection()
+        self.reactor.turn()
+        self.assertTrue(self.connection.connected)
+        self.connection.connectionLost(Failure(ConnectionLost()))
+        self.assertEqual([reason.type for reason in self.protocol.lost], [ConnectionDone])
+
+    def test_handed_on_at_once(self) -> None:
+        """
+        A protocol may take its socket from the reactor as soon as it is there.
+        """
+
+        class Taking(Recorder):
+            def connectionMade(self) -> None:
+                self.transport.reactor.removeReader(self.transport)
+
+        connection, peer = connect(self.reactor, Taking(), self.site)
+        self.addCleanup(peer.close)
+        self.assertNotIn(connection, self.reactor.readers)
+        connection.abortConnection()
+        self.reactor.turn()
 
 
 class PauseTests(ConnectionTestCase):

@@ -118,6 +118,18 @@ class PortTests(PortCase):
         self.assertEqual(port.getHost(), IPv4Address("TCP", *sock.getsockname()))
         self.assertEqual(other.getHost(), IPv4Address("UDP", *datagrams.getsockname()))
 
+    def test_for_people(self) -> None:
+        """
+        Its text has the service and the address while it is open.
+        """
+        for port, sock in self.both():
+            self.assertIn(f"Port of test: {port.getHost()}>", repr(port))
+            self.assertTrue(port.connected)
+            self.assertIs(port.socket, sock)
+            port.close()
+            self.assertIn("Port of test: closed>", repr(port))
+            self.assertFalse(port.connected)
+
     def test_log_prefix(self) -> None:
         """
         In a log the port has the name of its service.
@@ -184,7 +196,7 @@ class PortTests(PortCase):
         """
         for wait in (True, False):
             (streams, _), (datagrams, _) = self.both()
-            streams._factory.stopFactory = datagrams._protocol.stopProtocol = lambda: 1 / 0
+            streams.factory.stopFactory = datagrams._protocol.stopProtocol = lambda: 1 / 0
             for port in (streams, datagrams):
                 if wait:
                     stopped = port.stopListening()
