@@ -14,11 +14,12 @@ from pathlib import Path
 
 from socketd.net import descriptors
 from socketd.net.conflicts import conflicts
+from socketd.net.needs import needed
 from socketd.net.sockopts import try_out
 from socketd.protocols.amplification import MAX_AMPLIFY
 from socketd.protocols.registry import installed
 from socketd.settings.complaints import Complaint, SettingsError
-from socketd.settings.listeners import RUNTIME, Listener
+from socketd.settings.listeners import RUNTIME
 from socketd.settings.load import load
 from socketd.settings.model import DAEMON, Service, Settings
 
@@ -60,15 +61,6 @@ def refusals(settings: Settings, limit: int | None = None) -> Iterator[Complaint
     yield from _control(settings)
     if limit is not None:
         yield from descriptors.complaints(settings, limit)
-
-
-def _needed(listener: Listener, runtime: str) -> str:
-    if listener.is_inherited:
-        return f"needs a socket unit with FileDescriptorName={listener.name}, or cannot start"
-    directory = os.path.dirname(listener.path)
-    if directory and directory != runtime and not os.path.isdir(directory):
-        return f"needs the directory {directory}, which is not there"
-    return ""
 
 
 def _control(settings: Settings) -> Iterator[Complaint]:
@@ -128,8 +120,8 @@ def warnings_of(settings: Settings, runtime: str) -> Iterator[Complaint]:
     """
     for service in settings.services:
         for listener in service.listeners:
-            if needed := _needed(listener, runtime):
-                yield service.complaint("listen", needed, str(listener))
+            if missing := needed(listener, runtime):
+                yield service.complaint("listen", missing, str(listener))
     for service in filter(_speaks_tls, settings.services):
         from socketd.net.tls import ServerContext
 

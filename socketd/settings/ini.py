@@ -19,6 +19,9 @@ MAX_BROKEN_LINES = 50
 
 _HEADER = re.compile(r"\[(?P<header>[^]]+)\]")
 
+#: C{option: value}, as other files have it.
+_COLON = re.compile(r"\s*(\w+)\s*:\s*(\S.*?)\s*", re.ASCII)
+
 # In no file that is read: a NUL byte is complained of before.
 _MARK = "\0"
 
@@ -136,6 +139,15 @@ def _spelled(option: str) -> str:
     return option.rstrip(_MARK).rstrip()
 
 
+def _about(line: str) -> str:
+    """
+    Say what is wrong with a line, and what is right where a colon stands for the sign.
+    """
+    message = "is neither [section] nor option = value"
+    match = _COLON.fullmatch(line)
+    return f"{message}; write {match[1]} = {match[2]}" if match else message
+
+
 def _mend(lines: list[str], error: configparser.Error, file: str) -> list[Complaint]:
     """
     Complain of what the parser met, and change the lines so that it gets past.
@@ -154,8 +166,8 @@ def _mend(lines: list[str], error: configparser.Error, file: str) -> list[Compla
             lines[number - 1] = ""
             return [Complaint(file, number, "stands before any [section]")]
         case configparser.ParsingError(errors=errors):
+            said = [Complaint(file, number, _about(lines[number - 1])) for number, _ in errors]
             for number, _ in errors:
                 lines[number - 1] = ""
-            message = "is neither [section] nor option = value"
-            return [Complaint(file, number, message) for number, _ in errors]
+            return said
     raise error

@@ -226,6 +226,8 @@ class _Loader:
         """
         Say where an option belongs that exists, or what it is here that others call so.
         """
+        if match := re.match(r"(\w+)\s*:\s*(.+)", name):
+            return f"write {match[1]} = {match[2]}={entry.value}"
         is_common = any(name in declared(group) for group in _COMMON)
         if is_common:
             for_all = "" if section == DEFAULTS else ", or in [defaults] for all"

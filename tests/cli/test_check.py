@@ -45,9 +45,9 @@ class CheckTests(SynchronousTestCase):
         """
         A good file is shown as a table.
         """
-        table = "SERVICE  PROTOCOL  LISTENS\necho     echo      tcp *:7\n"
+        table = "SERVICE  PROTOCOL  LISTENS\necho     echo      tcp *:7007\n"
         expected = (0, f"{table}FILE: configuration OK\n", "")
-        self.assertEqual(self.check("[echo]\nlisten = tcp:7\n"), expected)
+        self.assertEqual(self.check("[echo]\nlisten = tcp:7007\n"), expected)
 
     def test_conflict(self) -> None:
         """
@@ -76,7 +76,8 @@ class CheckTests(SynchronousTestCase):
         """
         What only the start can know is said, and is no reason to refuse the file.
         """
-        text = "[echo]\nlisten = systemd:web, unix:/nowhere/a, unix:{runtime}/b, unix:/tmp/c\n"
+        here = self.mktemp()
+        text = f"[echo]\nlisten = systemd:web, unix:/nowhere/a, unix:{{runtime}}/b, unix:{here}\n"
         status, out, errors = self.check(text)
         self.assertEqual((status, out.splitlines()[-1]), (0, "FILE: configuration OK"))
         expected = (

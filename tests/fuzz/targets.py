@@ -44,6 +44,7 @@ from socketd.net.control_messages import (
     packet_info,
 )
 from socketd.net.door import Deadlines
+from socketd.net.conflicts import conflicts
 from socketd.net.listen import _resolve
 from socketd.net.outgoing import LOST
 from socketd.net.proxied import _FAMILIES
@@ -55,7 +56,8 @@ from socketd.protocols.qotd import MAX_QUOTE, parse_quotes
 from socketd.protocols.registry import installed
 from socketd.settings.complaints import Complaint, SettingsError
 from socketd.settings.difference import differences
-from socketd.settings.listeners import MAX_PATH, Listener, parse_http, parse_listener, place_of
+from socketd.settings.listeners import MAX_PATH, Listener, meant, parse_control, parse_http
+from socketd.settings.listeners import parse_listener, place_of
 from socketd.settings.load import load
 from socketd.settings.model import DaemonOptions, DoorOptions, ServiceOptions, Settings
 from socketd.settings.model import SocketOptions
@@ -170,6 +172,8 @@ def check_settings(settings: Settings) -> None:
     """
     assert settings.services
     assert differences(settings, settings) == ()
+    for complaint in conflicts(settings):
+        assert complaint.line and str(complaint).isprintable(), complaint
     for service in settings.services:
         assert hash(service.door.source_prefix) is not None
         for listener in service.listeners:
@@ -225,15 +229,20 @@ def check_reload(data: bytes) -> None:
 
 def check_listen(data: bytes) -> None:
     """
-    Any text is a listener, or refused with a sentence.
+    Any text is a listener, or refused with a sentence; what that says to write is right.
     """
-    for parse in (parse_listener, parse_http):
+    text = text_of(data).replace("\0", "")
+    for parse in (parse_listener, parse_http, parse_control):
         try:
-            found = parse(text_of(data).replace("\0", ""), RUNTIME)
+            found = parse(text, RUNTIME)
         except ValueError as problem:
             assert str(problem)
         else:
             check_listener(found)
+    right = meant(text, RUNTIME)
+    if right and len(text.split()) == 1:
+        for one in right.split(" or "):
+            check_listener(parse_listener(one, RUNTIME))
 
 
 def check_networks(data: bytes) -> None:

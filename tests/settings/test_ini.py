@@ -235,7 +235,8 @@ class BrokenTests(SynchronousTestCase):
         """
         text = "[a]\nlisten tcp:7\n= 3\n[b\nc = 1\nd:e\n"
         message = "is neither [section] nor option = value"
-        self.assertEqual(complaints_of(text), [f"FILE:{n}: {message}" for n in (2, 3, 4, 6)])
+        expected = [f"FILE:{n}: {message}" for n in (2, 3, 4, 6)]
+        self.assertEqual(complaints_of(text), [*expected[:3], f"{expected[3]}; write d = e"])
         self.assertEqual(sections_of(text), [("a", 1, {"c": ("1", 5)})])
 
     def test_text_behind_header(self) -> None:

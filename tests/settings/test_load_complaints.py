@@ -250,6 +250,24 @@ TABLE: list[tuple[str, list[str]]] = [
         ],
     ),
     (
+        "[echo]\nlisten: tcp:7\nidle_timeout : 5s\nprose without a sign\n",
+        [
+            f"FILE:1: [echo]: {NO_LISTEN}",
+            "FILE:2: is neither [section] nor option = value; write listen = tcp:7",
+            "FILE:3: is neither [section] nor option = value; write idle_timeout = 5s",
+            "FILE:4: is neither [section] nor option = value",
+        ],
+    ),
+    (
+        # The sign of the argument is taken for that of the option.
+        "[echo]\nlisten: tcp:7:interface=127.0.0.1\n",
+        [
+            f"FILE:1: [echo]: {NO_LISTEN}",
+            "FILE:2: [echo] listen: tcp:7:interface: is no option here;"
+            " write listen = tcp:7:interface=127.0.0.1",
+        ],
+    ),
+    (
         "[echo]\nport = 7007\n",
         [
             f"FILE:1: [echo]: {NO_LISTEN}",
