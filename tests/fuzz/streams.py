@@ -182,7 +182,7 @@ class StreamMachine(RuleBasedStateMachine):
         """
         connection = self.connection
         closing = connection.disconnecting or self.half_closed
-        held = self.producer is not None and connection._producer is self.producer[0]
+        held = self.producer is not None and connection._producer_owes()
         binding = self.live and (not closing or (held and self.producer[1]))
         before = connection._buffered
         connection.write(pattern(self.written, size))
@@ -442,7 +442,7 @@ class StreamMachine(RuleBasedStateMachine):
         if not closing:
             wanted = not self.paused and not full and not connection._read_ended
             assert reads is wanted
-        elif connection._producer is None:
+        elif not connection._producer_owes():
             assert writes or (connection._discarding and connection._grace_ends)
         producer = self.producer and self.producer[0]
         if isinstance(producer, Pushing) and connection._producer is producer:

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.net.connection import StreamConnection
 from socketd.net.door import Deadlines
-from socketd.net.outgoing import Outgoing
+from socketd.net.outgoing import HIGH_WATER, Outgoing
 from socketd.net.site import Site
 from tests.fuzz.running import Profile, try_machine
 from tests.fuzz.streams import HEADERS, StreamMachine
@@ -83,31 +83,36 @@ class FoundTests(SynchronousTestCase):
         self.assertEqual(machine.actor.calls["write"], 1)
         machine.teardown()
 
-    def test_producer_goes_on(self) -> None:
+    def test_producer_that_was_paused(self) -> None:
         """
-        A producer that has more to say after the close is not cut off while its peer takes
-        every byte.
+        A producer that was told to wait is resumed before the close, and what it then writes
+        arrives.
         """
         machine = begun(made=("push",))
+        machine.producer_pushes(2 * HIGH_WATER)
         machine.protocol_acts(("lose",))
-        for _ in range(6):
-            machine.producer_pushes(100)
+        producer = machine.producer[0]
+        assert producer.paused
+        resume = producer.resumeProducing
+
+        def resume_and_write() -> None:
+            resume()
+            machine.do_write(100)
+
+        producer.resumeProducing = resume_and_write
+        while machine.take(HIGH_WATER) or not machine.ended:
             machine.turns(1)
-            machine.peer_reads(1000)
-            machine.time_passes(2.5, 1)
             machine.keeps_to_the_contract()
-        self.assertEqual(machine.taken, 600)
+        self.assertEqual(machine.taken, 2 * HIGH_WATER + 100)
         machine.teardown()
 
     def test_half_with_producer(self) -> None:
         """
-        Writing is shut down when the producer has gone, not before.
+        Writing is shut down although a producer is registered that was not told to wait.
         """
         machine = begun(half=True, made=("push",))
-        machine.protocol_acts(("half",))
-        machine.turns(1)
         machine.producer_pushes(100)
-        machine.protocol_acts(("unregister",))
+        machine.protocol_acts(("half",))
         machine.turns(1)
         machine.peer_reads(1000)
         self.assertEqual((machine.taken, machine.actor.calls["write"]), (100, 1))
