@@ -228,6 +228,53 @@ quotes = st.lists(
     max_size=MOST_LINES,
 ).map(lambda lines: "\n".join(lines).encode())
 
+# Files of super-servers
+
+_cases = st.sampled_from([str, str.upper, str.title])
+_attributes = st.sampled_from(
+    ["only_from", "no_access", "disable", "type", "flags", "id", "port", "socket_type", "bind"]
+    + ["instances", "per_source", "cps", "v6only", "protocol", "wait", "interface", "enabled"]
+    + ["disabled", "user", "server", "redirect", "spleen"]
+)
+_arguments = st.sampled_from(
+    ["yes", "no", "UNLIMITED", "192.0.2.0", "192.0.2.{1,2}", "::1/64", "0.0.0.0", "localhost"]
+    + ["NODELAY", "IPv4", "IPv6", "SENSOR", "INTERNAL UNLISTED", "echo", "7", "70000", "5 10"]
+    + ["stream", "dgram", "udp", "tcp", "echo-dgram", "", "a.example"]
+)
+_said = st.builds(
+    lambda case, name, sign, value: f"\t{case(name)} {sign} {value}",
+    _cases, _attributes, st.sampled_from(["=", "=", "=", "+=", "-="]), _arguments,
+)
+_entries = st.builds(
+    lambda case, name, kind, more: (
+        f"{case('service')} {name}\n{{\ntype = INTERNAL\nwait = no\n"
+        f"socket_type = {kind}\n{more}\n}}\n"
+    ),
+    _cases,
+    st.sampled_from(["echo", "time", "chargen", "daytime", "discard", "ECHO", "ftp"]),
+    st.sampled_from(["stream", "dgram", "Stream"]),
+    st.lists(_said, max_size=4).map("\n".join),
+)
+_before = st.builds(
+    lambda case, more: f"{case('defaults')}\n{{\n{more}\n}}\n",
+    _cases,
+    st.lists(_said, max_size=3).map("\n".join),
+)
+_inetd = st.builds(
+    "{} {} {} {} root internal".format,
+    st.sampled_from(["echo", "time", "127.0.0.1:echo", "[::1]:daytime", "*:", "chargen", "ftp"]),
+    st.sampled_from(["stream", "dgram"]),
+    st.sampled_from(["tcp", "tcp4", "tcp6", "tcp6only", "udp", "udp6", "tcp46", "rpc/tcp"]),
+    st.sampled_from(["nowait", "wait", "nowait.40", "nowait/5/60/2"]),
+)
+superservers = st.one_of(
+    st.lists(_entries | _before | st.just("include x\n"), max_size=4).map("".join),
+    st.lists(_inetd | texts, max_size=5).map("\n".join),
+    st.lists(
+        _said | texts | st.sampled_from(["{", "}", "service echo"]), max_size=MOST_LINES
+    ).map("\n".join),
+)
+
 # Certificates
 
 
@@ -272,6 +319,7 @@ SHAPES: dict[str, Bytes] = {
     "ini": _sound | configurations,
     "reload": st.tuples(_sound | configurations, _sound | configurations).map(b"\0".join),
     "listen": listeners.map(str.encode),
+    "import": superservers.map(str.encode),
     "networks": networks.map(str.encode),
     "numbers": numbers.map(str.encode),
     "values": st.builds(lambda which, value: bytes([which]) + value.encode(),

@@ -22,6 +22,12 @@ from attrs import frozen
 from OpenSSL import crypto
 from twisted.logger import LogLevel
 
+from socketd.cli import inetd, xinetd_services
+from socketd.cli.importing import is_xinetd
+from socketd.cli.sections import join, write
+from socketd.cli.source_files import SourceFiles, UnreadableError
+from socketd.cli.superserver import Findings
+from socketd.cli.xinetd import Reader
 from socketd.admission import Networks, packed
 from socketd.cli.authority import issue_client, load_authority, utc
 from socketd.cli.errors import CommandError as ClientError
@@ -58,6 +64,7 @@ from socketd.settings.complaints import Complaint, SettingsError
 from socketd.settings.difference import differences
 from socketd.settings.listeners import MAX_PATH, Listener, meant, parse_control, parse_http
 from socketd.settings.listeners import parse_listener, place_of
+from socketd.settings import load as loading
 from socketd.settings.load import load
 from socketd.settings.model import DaemonOptions, DoorOptions, ServiceOptions, Settings
 from socketd.settings.model import SocketOptions
@@ -243,6 +250,60 @@ def check_listen(data: bytes) -> None:
     if right and len(text.split()) == 1:
         for one in right.split(" or "):
             check_listener(parse_listener(one, RUNTIME))
+
+
+class NoFiles(SourceFiles):
+    """
+    A file system of which nothing is read: what is included is not there.
+    """
+
+    def lines(self, path: str) -> list[str]:
+        raise UnreadableError("cannot be read")
+
+    def names(self, directory: str) -> list[str]:
+        raise UnreadableError("cannot be read")
+
+
+def read_superserver(lines: list[str]) -> Findings:
+    """
+    Read a file of xinetd or inetd.
+    """
+    findings = Findings()
+    if is_xinetd(lines):
+        reader = Reader(NoFiles(), findings)
+        reader.read_file("FILE", lines)
+        xinetd_services.find(reader)
+    else:
+        inetd.read(lines, "FILE", findings)
+    return findings
+
+
+def check_import(data: bytes) -> None:
+    """
+    Any file of a super-server becomes a configuration that loads; and for xinetd's, which is
+    read without case, the same one from words that are shouted.
+    """
+    lines = text_of(data).split("\n")
+    findings = read_superserver(lines)
+    served = findings.services
+    for remark in (*findings.problems, *findings.left, *findings.off, *findings.remarks):
+        assert str(remark).isascii() and str(remark).isprintable(), ascii(remark)
+    if served:
+        text = write(findings, join(served), {})
+        loading.parse(text, "FILE", installed(), RUNTIME, conflicts)
+    if is_xinetd(lines):
+        again = read_superserver([_shouted(line) for line in lines])
+        assert _outcome(findings) == _outcome(again), (findings, again)
+
+
+def _outcome(findings: Findings) -> tuple[Any, ...]:
+    served = [(one.name, one.options, one.addresses) for one in findings.services]
+    return served, len(findings.off)
+
+
+def _shouted(line: str) -> str:
+    word = re.match(r"\s*([a-z_]+)(?=\s|$)", line)
+    return line if word is None else line[: word.end()].upper() + line[word.end() :]
 
 
 def check_networks(data: bytes) -> None:
@@ -604,6 +665,7 @@ TARGETS = {
         Target("ini", check_ini),
         Target("reload", check_reload),
         Target("listen", check_listen),
+        Target("import", check_import),
         Target("networks", check_networks),
         Target("numbers", check_numbers),
         Target("values", check_values),

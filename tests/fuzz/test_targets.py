@@ -69,6 +69,12 @@ class TargetTests(SynchronousTestCase):
         """
         self.check("listen")
 
+    def test_import(self) -> None:
+        """
+        Any file of a super-server becomes a configuration that loads, whatever its case.
+        """
+        self.check("import")
+
     def test_networks(self) -> None:
         """
         Any text is networks that hold their own addresses, or refused.
@@ -168,6 +174,7 @@ class BrokenTests(SynchronousTestCase):
         self.assert_found("numbers", "_KINDS", (lambda text: -1.0,))
         self.assert_found("certificates", "names_of", fail)
         self.assert_found("reload", "differences", lambda old, new: ("\x1b",))
+        self.assert_found("import", "write", lambda *arguments: "[x]\n")
         self.assert_found("framing", "Chunks", lambda most: mock.Mock(feed=lambda data: [b"x"]))
 
     def test_named(self) -> None:
