@@ -16,7 +16,7 @@ from tests.faults.surroundings import FaultCase
 from tests.system.running import DEADLINE, Daemon, name_of, read_exactly, read_to_end
 
 #: Once it goes on, all that waited is answered in so many seconds, and the watchdog fed.
-RESUMED = 1.0
+RESUMED = 5.0
 
 #: Peers that come while it is stopped.
 CROWD = 40

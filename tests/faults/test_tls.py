@@ -25,14 +25,13 @@ from tests.faults.handshakes import (
     writer_for,
 )
 from tests.faults.sieges import PER_CONNECTION, TlsFaultCase
-from tests.system.running import DEADLINE, Daemon, in_thread
+from tests.system.running import DEADLINE, Daemon, in_thread, was_reset
 from tests.system.test_tls import (
     NAME,
     dial,
     first_hello,
     reach,
     trusting,
-    was_reset,
 )
 
 SEED = 20361

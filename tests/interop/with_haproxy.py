@@ -16,6 +16,7 @@ from typing import Any
 from attrs import define, field
 
 from tests.interop.asking import InteropCase
+from tests.faults.surroundings import free_port
 from tests.needs import locate
 from tests.system.running import DEADLINE, Daemon, in_thread, name_of, read_exactly
 
@@ -65,14 +66,6 @@ class Client:
                 self.failed = f"came back: {received!r}"
                 return
             self.answers += 1
-
-
-def free_port() -> int:
-    """
-    Find a port where nobody listens.
-    """
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 class BalancerTests(InteropCase):

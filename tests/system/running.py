@@ -381,6 +381,30 @@ def read_exactly(sock: socket.socket, length: int) -> bytes:
     return received
 
 
+def was_reset(sock: socket.socket) -> bool:
+    """
+    Wait until a peer is reset, and say so; bytes that come before do not count.
+    """
+    try:
+        while sock.recv(4096):
+            pass
+    except ConnectionResetError:
+        return True
+    return False
+
+
+def comes_and_is_reset(connect: Callable[[], socket.socket]) -> bool:
+    """
+    Connect, and say whether that is reset; a daemon that does so at once may be faster than
+    connect(2), which then raises.
+    """
+    try:
+        with connect() as sock:
+            return was_reset(sock)
+    except ConnectionResetError:
+        return True
+
+
 def name_of(sock: socket.socket) -> str:
     """
     Write a client's own address as the daemon does.
