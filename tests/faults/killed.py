@@ -16,7 +16,8 @@ from statistics import median
 from attrs import define, field
 
 from tests.faults import figures
-from tests.faults.surroundings import INI, FaultCase, answers, free_port, repeated, until
+from tests.faults.surroundings import INI, FaultCase, answers, repeated, until
+from tests.ports import free_port
 from tests.system.running import DEADLINE, Daemon
 
 #: A start takes about so long (seconds), and what serves is given half of that at most.

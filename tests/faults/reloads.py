@@ -11,7 +11,8 @@ from statistics import median
 
 from tests.certificates import issued
 from tests.faults import figures
-from tests.faults.surroundings import FaultCase, answers, free_port, repeated
+from tests.faults.surroundings import FaultCase, answers, repeated
+from tests.ports import free_port
 from tests.system.running import DEADLINE, Daemon
 
 #: A reload takes so many seconds at most, half of all and the slowest; the machine may be

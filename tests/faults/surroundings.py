@@ -6,14 +6,12 @@ that fail, files of others; and what is asked of it then.
 from __future__ import annotations
 
 import os
-import random
 import select
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from threading import Event, Thread
 from typing import Any
 
@@ -95,18 +93,6 @@ def injected(*faults: str) -> tuple[str, ...]:
     # The tracer stands aside, so that the daemon is our own child.
     options = ("-DDD", "-f", "--seccomp-bpf", "-qqq", "--output=/dev/null", f"--trace={calls}")
     return (locate("strace"), *options, *(f"--inject={fault}" for fault in faults))
-
-
-def free_port() -> int:
-    """
-    Find a port that is free, and below those that the system gives to clients (ip(7)), one of
-    which might take it before the daemon does.
-    """
-    low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    for port in random.sample(range(max(1024, low - 10_000), low), 100):
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
-    raise AssertionError("no port is free")
 
 
 def until(holds: Callable[[], Any], deadline: float = DEADLINE) -> None:

@@ -21,11 +21,11 @@ from tests.faults.surroundings import (
     INI,
     FaultCase,
     answers,
-    free_port,
     mounted,
     repeated,
     until,
 )
+from tests.ports import free_port
 from tests.system.namespaces import Namespace
 from tests.system.running import DEADLINE, Daemon, Output, in_thread, read_exactly
 from tests.system.test_tls import NAME, der, dial, shown, trusting_anybody

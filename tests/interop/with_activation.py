@@ -10,17 +10,8 @@ from pathlib import Path
 
 from tests.interop.asking import InteropCase
 from tests.needs import locate
+from tests.ports import free_port
 from tests.system.running import DEADLINE, TWISTD, Daemon, in_thread, read_exactly
-
-
-def free_port() -> int:
-    """
-    Find a port that nobody has, neither for streams nor for datagrams.
-    """
-    with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagram:
-        stream.bind(("127.0.0.1", 0))
-        datagram.bind(stream.getsockname())
-        return int(stream.getsockname()[1])
 
 
 class ActivationTests(InteropCase):

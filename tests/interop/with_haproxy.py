@@ -16,8 +16,8 @@ from typing import Any
 from attrs import define, field
 
 from tests.interop.asking import InteropCase
-from tests.faults.surroundings import free_port
 from tests.needs import locate
+from tests.ports import free_port
 from tests.system.running import DEADLINE, Daemon, in_thread, name_of, read_exactly
 
 EXAMPLE = Path(__file__).parent.parent.parent / "etc" / "haproxy" / "haproxy.cfg"

@@ -5,7 +5,6 @@ Tests for L{socketd.net.conflicts}: what is said is what bind(2) would say.
 from __future__ import annotations
 
 import os
-import socket
 from contextlib import ExitStack
 from itertools import product
 from pathlib import Path
@@ -16,6 +15,7 @@ from socketd.net.conflicts import conflicts
 from socketd.net.holders import THIS
 from socketd.net.listen import CannotListen, bind
 from socketd.settings.model import Settings
+from tests.ports import free_port
 from tests.settings.refusals import parsed
 
 HEAD = "[echo]\nlisten = "
@@ -205,7 +205,7 @@ class ConflictTests(SynchronousTestCase):
         """
         Have two listeners bound, at a port that was free a moment ago.
         """
-        port = self.free_port()
+        port = free_port()
         names = ("a", "b")
         text = "".join(
             f"[{name}]\nprotocol = echo\nlisten = {listen.format(port=port)}\n"
@@ -225,12 +225,3 @@ class ConflictTests(SynchronousTestCase):
                 else:
                     stack.callback(found.close)
         self.assertEqual(bool(said(settings)), refused, text)
-
-    def free_port(self) -> int:
-        """
-        Find a port that nothing has at any address.
-        """
-        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagram:
-            stream.bind(("", 0))
-            datagram.bind(("", 0))
-            return int(stream.getsockname()[1])
