@@ -125,7 +125,7 @@ class StreamConnection(Outgoing, Handle):
         self._entrance = entrance
         self.connection_id = site.roster.new_id()
         self.began: float = reactor.seconds()
-        self.messages_received = self.bytes_received = self.bytes_sent = 0
+        self.messages_received = self.bytes_received = self.bytes_sent = self.preamble = 0
         self.connected = True
         self.disconnecting = False
         self._buffer = None

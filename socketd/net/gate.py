@@ -82,7 +82,10 @@ class SecureTransport:
     keeps nothing back once the handshake is done.
 
     @ivar protocol: what writes here.
+    @ivar spoken: whether either side has said anything through it.
     """
+
+    spoken = True
 
     def __init__(self, tls: SecureProtocol, connection: Any, protocol: Any = None) -> None:
         """
@@ -118,6 +121,7 @@ class SecureTransport:
         if self._closing and self._connection.producer is None:
             return
         if self._tls.connected:
+            self.spoken = True
             self._tls.write(data)
 
     def writeSequence(self, data: Any) -> None:
@@ -318,6 +322,7 @@ class Gate(Protocol):
             return
         self._told = True
         secure = SecureTransport(tls, tls.transport)
+        secure.spoken = False
         tls.transport.voice = secure
         self._hooks.on_secured(tls.transport, _agreed(tls, text), secure)
         protocol = self._factory.buildProtocol(self._peer)
@@ -334,6 +339,7 @@ class Gate(Protocol):
         Hand on what was decrypted, unless the protocol has closed.
         """
         if self._secure is not None and not self._secure.disconnecting:
+            self._secure.spoken = True
             self._hooks.on_received(self.transport.transport, data)
             self._protocol.dataReceived(data)
 

@@ -65,6 +65,7 @@ class ProxyGate(Protocol):
             return
         connection.settling = self._settles
         connection.is_plain = not self._settles
+        connection.preamble = connection.bytes_received - len(rest)
         protocol = self._factory.buildProtocol(connection.getPeer())
         if protocol is None:
             connection.abortConnection()

@@ -7,6 +7,8 @@ has changed since the last look tells whether anything has moved.
 
 from __future__ import annotations
 
+from typing import Any
+
 from socketd.net.door import LOOKS
 from socketd.net.site import Site
 
@@ -27,6 +29,7 @@ class Timed:
     The part of a connection that looks at the clock.
 
     @ivar settling: whether something has to be agreed on before the service begins.
+    @ivar preamble: how many bytes of the input came before the service's.
     @ivar slot: the wheel's.
     @ivar overdue: the deadline that ended the connection; empty if none did.
     """
@@ -46,6 +49,7 @@ class Timed:
         "connected",
         "disconnecting",
         "overdue",
+        "preamble",
         "settling",
         "site",
         "slot",
@@ -59,8 +63,10 @@ class Timed:
     connected: bool
     disconnecting: bool
     overdue: str
+    preamble: int
     settling: bool
     slot: int
+    voice: Any
     _aborting: bool
     _buffered: int
     _grace_ends: float
@@ -144,10 +150,18 @@ class Timed:
             return LIFETIME
         if limits.idle and now - self._active_at >= limits.idle:
             return IDLE
-        silent = not (self.bytes_received or self.bytes_sent)
-        if limits.first_byte and silent and now - self.began >= limits.first_byte:
+        if limits.first_byte and self._is_silent() and now - self.began >= limits.first_byte:
             return FIRST_BYTE
         return ""
+
+    def _is_silent(self) -> bool:
+        """
+        Say whether neither side has said anything yet: a PROXY header and a handshake
+        are no word of a service.
+        """
+        if self.voice is not None:
+            return not self.voice.spoken
+        return self.bytes_received <= self.preamble and not self.bytes_sent
 
     def _end_overdue(self, found: str) -> None:
         if found != GRACE:

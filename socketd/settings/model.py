@@ -144,7 +144,10 @@ class DoorOptions:
         " one by itself.",
     )
     first_byte_timeout: float = option(
-        DURATION, 60.0, "A connection that sends nothing for so long after it came is closed."
+        DURATION,
+        60.0,
+        "A connection that sends nothing for so long after it came is closed; a PROXY header or a"
+        " TLS handshake is nothing.",
     )
     idle_timeout: float = option(
         DURATION,

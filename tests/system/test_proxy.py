@@ -184,6 +184,27 @@ class RefusedTests(TlsCase):
                     self.assertTrue(1 <= time.monotonic() - began < BUSY)
 
     @in_thread
+    def test_first_byte(self) -> None:
+        """
+        The header is no word: who says nothing behind it is closed; who says something
+        with it or later is not.
+        """
+        with self.daemon(ini("first_byte_timeout = 1s")) as daemon, ExitStack() as opened:
+            lively, late, silent = (
+                opened.enter_context(reach(daemon, "echo", "tcp")) for _ in range(3)
+            )
+            for sock, message in ((lively, b"hello"), (late, b""), (silent, b"")):
+                sock.sendall(v1() + message)
+            late.sendall(b"hello")
+            for sock in (lively, late):
+                self.assertEqual(read_exactly(sock, 5), b"hello")
+            self.assertEqual(silent.recv(1), b"")
+            daemon.output.wait_for("first_byte_timeout")
+            for sock in (lively, late):
+                sock.sendall(b"again")
+                self.assertEqual(read_exactly(sock, 5), b"again")
+
+    @in_thread
     def test_door(self) -> None:
         """
         The lists and limits are for the real source: two of its connections at once, none

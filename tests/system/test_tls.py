@@ -383,6 +383,21 @@ class DeadlineTests(TlsCase):
                     self.assertTrue(1 <= time.monotonic() - began < BUSY)
 
     @in_thread
+    def test_first_byte(self) -> None:
+        """
+        The handshake is no word: a client that says nothing behind it is closed, one that
+        has said something is not.
+        """
+        with self.daemon(self.ini("first_byte_timeout = 1s")) as daemon:
+            with dial(daemon, "echo") as lively, dial(daemon, "echo") as silent:
+                lively.sendall(b"hello")
+                self.assertEqual(read_exactly(lively, 5), b"hello")
+                self.assertEqual(read_to_end(silent), b"")
+                daemon.output.wait_for("first_byte_timeout")
+                lively.sendall(b"again")
+                self.assertEqual(read_exactly(lively, 5), b"again")
+
+    @in_thread
     def test_idle(self) -> None:
         """
         A client that is idle is told of the end in TLS.
