@@ -237,7 +237,7 @@ class Daemon(MultiService):
         """
         if self.state in (SERVING, RELOADING):
             for name, bound in self._listeners():
-                if bound.port is None or bound.sock.fileno() < 0:
+                if bound.port is None or bound.is_down:
                     return f"a listener of {name} is down"
                 if bound.missing:
                     return f"{name} cannot be reached at {bound.listener}: {bound.missing}"

@@ -103,9 +103,9 @@ class SocketService(Service):
     @property
     def lost(self) -> list[Listener]:
         """
-        The listeners that nobody finds any more, because a file is gone.
+        The listeners that nobody finds any more: a file is gone, or a socket.
         """
-        return [bound.listener for bound in self.bound if bound.missing]
+        return [bound.listener for bound in self.bound if not bound.is_reachable]
 
     def bind(self, pool: Pool | None = None) -> list[str]:
         """
@@ -200,10 +200,11 @@ class SocketService(Service):
 
     def close(self) -> None:
         """
-        Close the listeners.
+        Close the listeners, after what has come to them is served.
         """
         bound, self.bound = self.bound, []
         for one in bound:
+            one.finish()
             one.close()
 
     def withdraw(self) -> None:
@@ -303,8 +304,8 @@ class Pool:
         @param wanted: the listeners that will ask.
         """
         self._all = list(bounds)
-        own = (bound for bound in self._all if not bound.listener.is_inherited)
-        self._left = {bound: bound.place for bound in own}
+        own = [bound for bound in self._all if not bound.listener.is_inherited]
+        self._left = {bound: bound.place for bound in own if not bound.is_down}
         self._at: dict[Place, list[Bound]] = {}
         for bound, place in self._left.items():
             for known in {place, place_of(bound.listener)}:

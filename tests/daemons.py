@@ -6,7 +6,9 @@ does from start to end.
 from __future__ import annotations
 
 import os
+import select
 import socket
+import struct
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -29,6 +31,10 @@ PATIENCE = 30.0
 
 #: Between two looks at what is waited for, where nothing is ready (seconds).
 LOOK = 0.005
+
+#: Where tcpi_unacked is in struct tcp_info (linux/tcp.h): how many wait at a socket that
+#: listens.
+TCP_INFO_WAITING = 24
 
 #: Turns for the order of events, and for what must not happen.
 FEW_TURNS = 5
@@ -198,6 +204,18 @@ class DaemonCase(SynchronousTestCase):
         self.until(lambda: len(self.daemon.roster) > before)
         return sock
 
+    def until_waiting(self, count: int, kind: str = "tcp") -> None:
+        """
+        Wait until so many peers wait to be accepted, or datagrams have come: a busy kernel
+        may take its time, also for loopback.
+        """
+        bound = [one for child in self.daemon.socket_services for one in child.bound]
+        socks = [one.sock for one in bound if one.listener.kind == kind]
+        end = time.monotonic() + PATIENCE
+        while sum(map(_waiting, socks)) < count:
+            self.assertLess(time.monotonic(), end, "they never came")
+            time.sleep(LOOK)
+
     def ask(self, sock: socket.socket, data: bytes = b"hello") -> bytes:
         """
         Say something, and wait for an answer of the same length.
@@ -273,6 +291,16 @@ class DaemonCase(SynchronousTestCase):
         @return: its path.
         """
         return write_private(f"{self.runtime}/{name}.pem", made.pem() + made.key_pem())
+
+
+def _waiting(sock: socket.socket) -> int:
+    """
+    Count who waits to be accepted; of datagrams, whether there are any.
+    """
+    if sock.type == socket.SOCK_DGRAM:
+        return len(select.select([sock], [], [], 0)[0])
+    found = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+    return int(struct.unpack_from("I", found, TCP_INFO_WAITING)[0])
 
 
 def descriptors() -> set[str]:

@@ -16,7 +16,7 @@ from socketd.daemon import CERTIFICATE_LOOK, LOOK_INTERVAL, SURVEY, CannotStart
 from socketd.net.descriptors import RESERVED
 from socketd.settings.model import Settings
 from tests.certificates import PAST, issued
-from tests.daemons import ECHO, DaemonCase, descriptors
+from tests.daemons import ECHO, PATIENCE, DaemonCase, descriptors
 
 
 class StartTests(DaemonCase):
@@ -499,6 +499,26 @@ class StopTests(DaemonCase):
         self.turn()
         self.successResultOf(stopped)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_not_accepted_yet(self) -> None:
+        """
+        Who has connected and was not accepted yet is answered, too, and so is a datagram.
+        """
+        self.start(ECHO.rstrip() + ", udp:0:interface=127.0.0.1\n")
+        sock = self.connect(self.address())
+        sock.send(b"hello")
+        asking = self.peer(kind=socket.SOCK_DGRAM)
+        asking.sendto(b"hello", self.address(kind="udp"))
+        self.until_waiting(1)
+        self.until_waiting(1, "udp")
+        stopped = self.daemon.stopService()
+        self.assertEqual(self.receive(sock, 5), b"hello")
+        asking.settimeout(PATIENCE)
+        self.assertEqual(asking.recv(10), b"hello")
+        self.assertEqual(self.ended(sock), "closed")
+        sock.close()
+        self.turn()
+        self.successResultOf(stopped)
 
     def flooded(self) -> socket.socket:
         """

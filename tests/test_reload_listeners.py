@@ -11,7 +11,9 @@ import stat
 from typing import Any
 
 from OpenSSL import SSL
+from twisted.internet.error import ConnectionLost
 from twisted.logger import LogLevel
+from twisted.python.failure import Failure
 
 from socketd import service
 from socketd.control.socket import ControlService
@@ -476,6 +478,19 @@ class LostFileTests(DaemonCase):
         os.unlink(f"{self.runtime}/e")
         self.looks()
         self.assertEqual(self.events("listener_unreachable"), [said] * 2)
+
+    def test_socket_is_lost(self) -> None:
+        """
+        A listener whose socket the reactor has lost is there again after a reload.
+        """
+        self.begin()
+        lost: Any = self.service("echo").bound[2]
+        lost.port.connectionLost(Failure(ConnectionLost()))
+        self.assertEqual(self.daemon.health(), "a listener of echo is down")
+        (change,) = self.reloaded(self.TEXT)
+        self.assertEqual(change, "[echo] listens at tcp 127.0.0.1:0 again")
+        self.assertEqual(self.daemon.health(), "serving")
+        self.assertEqual(self.ask(self.enter()), b"hello")
 
     def test_waiting_peer(self) -> None:
         """

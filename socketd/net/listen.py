@@ -153,11 +153,18 @@ class Bound:
         return evolve(place, host=canonical_host(self.sock.getsockname()[0], place.family))
 
     @property
+    def is_down(self) -> bool:
+        """
+        Whether the reactor has lost the socket.
+        """
+        return self.sock.fileno() < 0
+
+    @property
     def is_reachable(self) -> bool:
         """
         Whether peers find it: the file of a UNIX socket may have been removed.
         """
-        return not self.missing
+        return not (self.is_down or self.missing)
 
     @property
     def missing(self) -> str:
@@ -221,7 +228,7 @@ class Bound:
         """
         Serve what has come already, before the socket is closed.
         """
-        if self.port is not None:
+        if self.port is not None and not self.is_down:
             self.port.finish()
 
     def release(self) -> None:
