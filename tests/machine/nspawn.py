@@ -133,6 +133,12 @@ class Machine:
             preexec_fn=_die_with_parent,
         )
 
+    def place(self, path: str) -> Path:
+        """
+        Say where something of the machine is for this one.
+        """
+        return Path(f"/proc/{self._first}/root{path}")
+
     def _inside(self, command: Sequence[str]) -> list[str]:
         enter = ["nsenter", f"--target={self._first}", "--all", "--", "env", "-i", *ENVIRON]
         return [*enter, *command]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import re
 import shlex
+import shutil
 import time
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -225,6 +226,16 @@ class Case(SynchronousTestCase):
         """
         return self.by(user, f"python3 /tests/inside.py {' '.join(arguments)}")
 
+    def keep_package(self) -> None:
+        """
+        Take the package that was built here to C{build/machine}, for C{make system-test}.
+        """
+        [package] = self.machine.place(f"{self.folder}/dist").glob("*.deb")
+        place = BUILT / f"deb-{self.release}"
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        shutil.copy(package, place)
+
     def check_command(self) -> None:
         """
         Expect the command to be on the PATH, and to know the configuration that came with it.
@@ -252,6 +263,7 @@ class Tests:
         self.clone()
         self.addCleanup(self.by, "root", "apt-get purge --yes socketd")
         self.follow(parts()[PACKAGE])
+        self.keep_package()
         self.check_command()
         # As RuntimeDirectory= does.
         self.by("root", "mkdir /run/socketd")

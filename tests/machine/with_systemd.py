@@ -1,14 +1,15 @@
 """
 The package on a Debian with systemd: what an operator does to it, and what happens to it.
 
-The tree to boot and the package are those of C{build/machine/systemd-12} and C{dist/}, which
-C{make system-test} makes.
+The tree to boot is in C{build/machine}. C{make system-test} makes it and the package for Debian
+12; that for 13 is the one which C{make test-bare} has built there.
 """
 
 from __future__ import annotations
 
 import atexit
 import json
+import os
 import re
 import time
 from collections.abc import Callable
@@ -16,12 +17,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.machine.nspawn import COMMAND, LOOK, Machine
 
 TOP = Path(__file__).resolve().parent.parent.parent
-TREE = TOP / "build" / "machine" / "systemd-12"
+BUILT = TOP / "build" / "machine"
+RELEASE = os.environ.get("RELEASE", "12")
+PACKAGES = TOP / "dist" if RELEASE == "12" else BUILT / f"deb-{RELEASE}"
 
 INI = "/etc/socketd/socketd.ini"
 TLS = "/etc/socketd/tls"
@@ -31,6 +34,9 @@ EXAMPLES = "/usr/share/doc/socketd/examples"
 
 #: Seconds that a daemon may be away after it was killed.
 AWAY = 2.0
+
+#: The first systemd that has C{Type=notify-reload}.
+NOTIFY_RELOAD = 253
 
 #: Seconds of load, with something that happens five times meanwhile.
 LOAD = 3.0
@@ -48,7 +54,8 @@ def machine() -> Machine:
     """
     Boot the machine, once.
     """
-    booted = Machine(TREE, {"/dist": TOP / "dist", "/tests": TOP / "tests" / "machine"})
+    shared = {"/dist": PACKAGES, "/tests": TOP / "tests" / "machine"}
+    booted = Machine(BUILT / f"systemd-{RELEASE}", shared)
     atexit.register(booted.stop)
     return booted
 
@@ -59,7 +66,7 @@ class Case(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        [package] = (TOP / "dist").glob("*.deb")
+        [package] = PACKAGES.glob("*.deb")
         self.package = f"/dist/{package.name}"
         self.shell("dpkg --purge socketd; rm -rf /etc/systemd/system/socketd.s* /etc/socketd")
         self.shell("systemctl daemon-reload; systemctl reset-failed")
@@ -281,6 +288,20 @@ class ReloadTests(Case):
         self.assertEqual(self.shown("ActiveState"), "active")
         self.assertEqual(self.inside("ask", RUNTIME), "")
 
+    def test_notify_reload(self) -> None:
+        """
+        Where systemd itself sends the signal, a reload ends when what is new answers.
+        """
+        version = self.done("systemctl", "--version").split()[1]
+        if int(version) < NOTIFY_RELOAD:
+            raise SkipTest(f"needs systemd {NOTIFY_RELOAD}, in Debian 13: RELEASE=13")
+        self.drop_in(self.done("cat", f"{EXAMPLES}/notify-reload.conf"))
+        self.done("systemctl", "restart", "socketd")
+        new = "[new]\nprotocol = echo\nlisten = tcp:9107:interface=127.0.0.1\n"
+        self.write(INI, self.done("cat", INI) + new)
+        self.done("systemctl", "reload", "socketd")
+        self.done("socketd", "send", "127.0.0.1:9107", "hello")
+
     def test_written_unit(self) -> None:
         """
         The unit that the daemon writes for a configuration suffices for it.
@@ -384,6 +405,14 @@ class ActivationTests(Case):
         self.assertEqual(len(spaces), 2)
         sent = self.done("socketd", "send", "udp:127.0.0.1:7", "hello")
         self.assertEqual(sent.strip(), "hello")
+
+    def test_reload(self) -> None:
+        """
+        A reload reaches it, too, though its users are others than those outside.
+        """
+        self.inside("answers", "7", "10")
+        self.done("systemctl", "reload", "socketd")
+        self.wait_for("reloaded", lambda: "reloaded: nothing changed" in self.journal())
 
     def test_restart(self) -> None:
         """
