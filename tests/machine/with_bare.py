@@ -40,6 +40,9 @@ LINE = 1200.0
 #: Seconds until a daemon answers, with all that is made before.
 START = 300.0
 
+#: So much of what a command has said is shown when it fails: the end, where trial sums up.
+SHOWN = 20000
+
 #: What goes on until Ctrl-C.
 SERVERS = ("make run", "socketd run")
 
@@ -150,7 +153,7 @@ class Case(SynchronousTestCase):
         """
         ran = self.machine.run(*self.as_user(user, f"{{ {line}\n}} 2>&1"), seconds=LINE)
         if ran.returncode:
-            self.fail(f"{line}: status {ran.returncode}\n{ran.stdout}{ran.stderr}")
+            self.fail(f"{line}: status {ran.returncode}\n{(ran.stdout + ran.stderr)[-SHOWN:]}")
         return ran.stdout
 
     def say(self, text: str) -> None:
