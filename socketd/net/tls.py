@@ -42,13 +42,11 @@ _PIECE = 64 * 1024
 #: For TLS 1.2: forward secrecy and authenticated encryption only, as Mozilla's
 #: "intermediate" has it, without DHE: that needs parameters, it is slow, and every client
 #: of TLS 1.2 that has AES-GCM has elliptic curves.  TLS 1.3 has no others.
-_CIPHERS = AcceptableCiphers.fromOpenSSLCipherString(
-    "ECDHE+AESGCM:ECDHE+CHACHA20"
-)
+_CIPHERS = AcceptableCiphers.fromOpenSSLCipherString("ECDHE+AESGCM:ECDHE+CHACHA20")
 
-#: How long the keys of session tickets are used (seconds). Who steals one reads what TLS
-#: 1.2 has resumed with it, so that they have to change (RFC 9325, 3.3); with the keys all
-#: tickets of theirs are worth nothing, which costs each client one full handshake.
+#: How long the keys of session tickets are used (seconds). With a stolen one the sessions of
+#: TLS 1.2 can be read that had its tickets, so they have to change (RFC 9325, 3.3); a ticket
+#: of old keys is worth nothing, which costs its client one full handshake.
 KEY_LIFETIME = 12 * 3600
 
 #: How long a ticket is good (seconds): half as long, as RFC 9325 has it.
@@ -465,7 +463,7 @@ class _Maker:
             names=_names(by_name, parts.default),
             refuses=refuses,
             # A session is good for the default context, whatever name is asked for then,
-            # and OpenSSL does not ask again who the client is, nor whether he may still.
+            # and OpenSSL does not verify the client's certificate again.
             resumes=not (parts.named or parts.authorities or refuses),
             made_at=self.clock(),
             not_after=min(one.not_after for one in [parts.default, *parts.named.values()]),

@@ -372,7 +372,7 @@ class DescribeTests(SynchronousTestCase):
 
     def test_strange(self) -> None:
         """
-        What nobody here can read is told as that; OpenSSL has taken it.
+        A certificate that OpenSSL takes and the parser does not is told as unreadable.
         """
         context, theirs = (SSL.Context(SSL.TLS_METHOD) for _ in range(2))
         made = certificates.issued("a.example")

@@ -350,7 +350,7 @@ class BadTests(FileCase):
 
 class NamesOfIssuersTests(FileCase):
     """
-    Tests for whom a certificate names as its issuer, in another spelling than its own.
+    Tests for issuers that a certificate names in another spelling than their own.
     """
 
     def chain(self, above: Made, spelling: str, kind: _ASN1Type = _ASN1Type.UTF8String) -> None:

@@ -623,7 +623,7 @@ class AcknowledgeTests(ConnectionTestCase):
 
     def test_unix(self) -> None:
         """
-        A UNIX socket has nothing to acknowledge, and goes on.
+        A UNIX socket has nothing to acknowledge, and is served as before.
         """
         self.connection.acknowledge()
         self.peer.send(b"hello")
