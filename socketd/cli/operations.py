@@ -77,6 +77,9 @@ class Operation:
         """
         for argument in self.arguments:
             count: Any = {"nargs": argument.nargs} if argument.nargs else {}
+            if argument.nargs == "*":
+                # Without it argparse says that one has to be there.
+                count["default"] = []
             parser.add_argument(
                 argument.key, metavar=argument.name, help=argument.help, **count
             )

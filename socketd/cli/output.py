@@ -44,16 +44,6 @@ def note(line: str) -> None:
         pass
 
 
-def advise(line: str) -> None:
-    """
-    Tell a person what to try; a program that reads standard error is not told.
-
-    @param line: a line without its end.
-    """
-    if sys.stderr is not None and sys.stderr.isatty():
-        note(line)
-
-
 def explained(error: OSError) -> Exception:
     """
     Say what an error of standard output means.

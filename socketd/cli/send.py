@@ -18,7 +18,7 @@ from socketd.cli.dialing import connect_stream, open_datagrams, secure
 from socketd.cli.errors import CommandError
 from socketd.cli.exchange import QUIET_SECONDS, Exchange
 from socketd.cli.interfaces import IInput, IOutput
-from socketd.cli.output import advise
+from socketd.cli.output import note
 from socketd.cli.stdio import StandardInput, StandardOutput, TextInput
 from socketd.cli.tls_options import add_pause, add_tls, tls_options
 
@@ -97,7 +97,8 @@ async def send_stream(
     if failure is not None:
         raise failure
     if not exchange.has_answer and security is None:
-        advise("the peer has answered nothing; if it speaks TLS, use --tls")
+        # A server of TLS closes, too, where what comes is none.
+        note("the peer has answered nothing; if it speaks TLS, use --tls")
 
 
 async def send_datagram(

@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 import socketd
+from socketd.cli.editor import columns
 from socketd.cli.interfaces import IInputUser
 from socketd.cli.link import Valve
 
@@ -242,6 +243,58 @@ class HalfCloseTransport(StringTransport):
 
     def loseWriteConnection(self) -> None:
         self.has_ended = True
+
+
+class Paper:
+    """
+    A terminal that knows a carriage return, a backspace and a line end, and nothing else.
+
+    @ivar lines: what stands on it; the last one is that of the cursor.
+    @ivar column: where the cursor stands.
+    """
+
+    def __init__(self, width: int) -> None:
+        """
+        Begin with an empty line.
+
+        @param width: how many columns there are.
+        """
+        self.width = width
+        self.lines: list[list[str]] = [[]]
+        self.column = 0
+
+    def write(self, text: str) -> None:
+        """
+        Print.
+
+        @param text: what is printed.
+        """
+        for character in text:
+            if character == "\n":
+                self.lines.append([])
+                self.column = 0
+            elif character == "\r":
+                self.column = 0
+            elif character == "\b":
+                self.column -= 1
+                assert self.column >= 0, "left of the line"
+            else:
+                self._print(character)
+
+    def _print(self, character: str) -> None:
+        assert character.isprintable(), ascii(character)
+        line, width = self.lines[-1], columns(character)
+        line += [" "] * (self.column + width - len(line))
+        line[self.column : self.column + width] = [character, ""][:width]
+        self.column += width
+        assert self.column < self.width, "the last column is used"
+
+    @property
+    def last(self) -> str:
+        """
+        The line of the cursor.
+        """
+        return "".join(self.lines[-1]).rstrip(" ")
 
 
 class CommandTestCase(TestCase):

@@ -169,6 +169,8 @@ class MainTests(SynchronousTestCase):
             ("send", "a:1", "-hello"): f"unknown option: -hello (--help?); {dash}-hello; see",
             ("send", "a:1", "--hello"): f"unknown option: --hello (--help?); {dash}--hello; see",
             ("reply", "1", "-x"): f"socketd reply: unknown option: -x; {dash}-x; see",
+            ("ban",): "the following arguments are required: SOURCE; see",
+            ("answer",): "the following arguments are required: ID; see",
             ("ping", "a:1", "-cx"): "argument -c/--count: 'x' is no number",
             ("ping", "a:1", "-c", "-1"): "argument -c/--count: '-1' is no number",
         }

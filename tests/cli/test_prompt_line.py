@@ -17,60 +17,12 @@ from socketd.cli.addressee import REACTION, Addressee
 from socketd.cli.editor import columns
 from socketd.cli.prompt_line import PromptLine
 from socketd.cli.terminal import Keys
+from tests.cli.support import Paper
 
 WIDTH = 30
 """
 The columns of the terminal here.
 """
-
-
-class Paper:
-    """
-    A terminal that knows a carriage return, a backspace and a line end, and nothing else.
-
-    @ivar lines: what stands on it; the last one is that of the cursor.
-    @ivar column: where the cursor stands.
-    """
-
-    def __init__(self) -> None:
-        """
-        Begin with an empty line.
-        """
-        self.lines: list[list[str]] = [[]]
-        self.column = 0
-
-    def write(self, text: str) -> None:
-        """
-        Print.
-
-        @param text: what is printed.
-        """
-        for character in text:
-            if character == "\n":
-                self.lines.append([])
-                self.column = 0
-            elif character == "\r":
-                self.column = 0
-            elif character == "\b":
-                self.column -= 1
-                assert self.column >= 0, "left of the line"
-            else:
-                self._print(character)
-
-    def _print(self, character: str) -> None:
-        assert character.isprintable(), ascii(character)
-        line, width = self.lines[-1], columns(character)
-        line += [" "] * (self.column + width - len(line))
-        line[self.column : self.column + width] = [character, ""][:width]
-        self.column += width
-        assert self.column < WIDTH, "the last column is used"
-
-    @property
-    def last(self) -> str:
-        """
-        The line of the cursor.
-        """
-        return "".join(self.lines[-1]).rstrip(" ")
 
 
 class PromptLineTests(SynchronousTestCase):
@@ -79,7 +31,7 @@ class PromptLineTests(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        self.paper = Paper()
+        self.paper = Paper(WIDTH)
         self.line = PromptLine(self.paper.write, lambda: WIDTH)
 
     def test_cursor(self) -> None:
@@ -122,7 +74,7 @@ class PromptLineTests(SynchronousTestCase):
         """
         Whatever is typed, what stands there is the prompt and what is typed, as far as it fits.
         """
-        paper = Paper()
+        paper = Paper(WIDTH)
         line = PromptLine(paper.write, lambda: WIDTH)
         line.prompt = "go: "
         for number, piece in enumerate(pieces):

@@ -144,6 +144,27 @@ class Mute(Protocol):
             self.came.callback(None)
 
 
+class Closing(Protocol):
+    """
+    Closes at the first word.
+    """
+
+    def dataReceived(self, data: bytes) -> None:
+        transport: Any = self.transport
+        transport.loseConnection()
+
+
+class Alert(Protocol):
+    """
+    Answers as a server of TLS does to what is none: protocol_version, then the end.
+    """
+
+    def dataReceived(self, data: bytes) -> None:
+        transport: Any = self.transport
+        transport.write(b"\x15\x03\x01\x00\x02\x02\x46")
+        transport.loseConnection()
+
+
 class Reset(Protocol):
     """
     Breaks the connection off at the first word.
@@ -225,6 +246,20 @@ class StreamCommandTests(CommandTestCase):
         _, err, status = await self.command("send", f"127.0.0.1:{port}", "x")
         complaint = f"socketd send: 127.0.0.1:{port}: connection reset or lost\n"
         self.assertEqual((err, status), (complaint.encode(), 1))
+
+    async def test_nothing(self) -> None:
+        """
+        A peer that ends without a word is no failure, but it may be that it speaks TLS; one that
+        says so is one.
+        """
+        for protocol, outcome in (
+            (Closing, (b"the peer has answered nothing; if it speaks TLS, use --tls\n", 0)),
+            (Alert, (b"socketd send: ADDRESS: the peer speaks TLS; use --tls\n", 1)),
+        ):
+            address = f"127.0.0.1:{self.listen(protocol)}"
+            out, err, status = await self.command("send", address, "x")
+            told = err.replace(address.encode(), b"ADDRESS")
+            self.assertEqual((out, (told, status)), (b"", outcome))
 
     async def test_interrupt(self) -> None:
         """

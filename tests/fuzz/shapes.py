@@ -5,9 +5,11 @@ Bytes that look like what a target expects, more or less: most of a grammar, the
 from __future__ import annotations
 
 import binascii
+import json
 import socket
 import struct
 from pathlib import Path
+from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
@@ -15,6 +17,7 @@ from hypothesis.strategies import SearchStrategy
 from socketd.control.commands import COMMANDS
 from socketd.net.control_messages import IP_PKTINFO, IPV6_PKTINFO, SO_TIMESTAMPNS
 from socketd.protocols.registry import installed
+from tests.fuzz.operators import SEPARATOR
 from tests.fuzz.targets import blocks, options
 
 Bytes = SearchStrategy[bytes]
@@ -315,6 +318,54 @@ certificates |= st.builds(
 )
 
 #: What each target is given, besides anything at all.
+# What operators type while clients come and go, and what a daemon says
+
+_keys = st.sampled_from(
+    [b"\r", b"\r", b"ok", b"drain", b"status", b"/status", b"quit", b"\x7f", b"\x15", b"\t"]
+    + [b"\x04", b"\x1b[A", b"\x1b[D", b"/reply 1 x", b"/close 1", b"answer 2 x", "長い".encode()]
+)
+_steps = st.lists(
+    st.builds(
+        lambda what, keys: bytes([what]) + b"".join(keys),
+        st.integers(0, 5),
+        st.lists(_keys, max_size=4),
+    ),
+    max_size=MOST_LINES,
+).map(SEPARATOR.join)
+
+_values: SearchStrategy[Any] = st.sampled_from(
+    [None, 0, 1, -1, 2**70, True, "", "x\x1b", [], [1], {}, 1e300, "ack"]
+)
+_names = st.sampled_from(
+    ["ok", "event", "count", "oldest", "facts", "connection", "rows", "columns", "units", "text",
+     "line", "summary", "time", "error", "details", "id", "service", "peer", "command"]
+)  # fmt: skip
+_things = st.dictionaries(_names, _values, max_size=4)
+_sayings = st.lists(
+    st.one_of(
+        st.fixed_dictionaries({
+            "event": st.just("waiting"),
+            "count": _values,
+            "oldest": st.lists(
+                st.fixed_dictionaries({"id": _values, "service": _values, "peer": _values}),
+                max_size=3,
+            ),
+        }),
+        st.builds(
+            lambda rows, more: {"ok": True, "columns": ["id", "in"], "rows": rows} | more,
+            st.lists(st.fixed_dictionaries({"id": _values, "in": _values}), max_size=3),
+            _things,
+        ),
+        st.builds(
+            lambda name, facts: {"event": name, "facts": facts},
+            st.sampled_from(["connection_made", "connection_lost", "left_out", "x"]),
+            _things,
+        ),
+        _things,
+    ).map(lambda found: json.dumps(found).encode()),
+    max_size=MOST_LINES,
+).map(SEPARATOR.join)
+
 SHAPES: dict[str, Bytes] = {
     "ini": _sound | configurations,
     "reload": st.tuples(_sound | configurations, _sound | configurations).map(b"\0".join),
@@ -344,6 +395,8 @@ SHAPES: dict[str, Bytes] = {
     "quotes": quotes,
     "certificates": certificates,
     "console": console,
+    "keys": _steps,
+    "daemon": _sayings,
 }
 
 

@@ -75,6 +75,7 @@ from socketd.settings.values import parse_duration, parse_rate, parse_size
 from tests.certificates import NOW, PRIVATE_MODE
 from tests.control.fakes import FakeConnection, connect, make_daemon
 from tests.fuzz.connections import World, make_pair
+from tests.fuzz.operators import check_daemon, check_keys
 from tests.protocols.fakes import make_stream
 
 RUNTIME = "/run/fuzz"
@@ -678,5 +679,7 @@ TARGETS = {
         Target("quotes", check_quotes),
         Target("certificates", check_certificates),
         Target("console", check_console),
+        Target("keys", check_keys),
+        Target("daemon", check_daemon),
     )
 }

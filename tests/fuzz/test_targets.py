@@ -141,6 +141,18 @@ class TargetTests(SynchronousTestCase):
         """
         self.check("certificates")
 
+    def test_keys(self) -> None:
+        """
+        Whatever is typed while clients come and go, words go where the prompt says.
+        """
+        self.check("keys")
+
+    def test_daemon(self) -> None:
+        """
+        Whatever a daemon says, a console shows it or says that it is none.
+        """
+        self.check("daemon")
+
     def test_console(self) -> None:
         """
         Any line of an operator has a reply, or a refusal of one line.

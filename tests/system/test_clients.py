@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import pty
-import socket
 import subprocess
 import sys
 import termios
@@ -101,17 +100,6 @@ class TerminalTests(SystemCase):
                 capture_output=True, timeout=DEADLINE, check=True,
             )  # fmt: skip
             self.assertEqual(found.stdout, b"no line end")
-
-    @in_thread
-    def test_no_answer(self) -> None:
-        """
-        Where nothing is answered a person is told what to try.
-        """
-        with socket.create_server(("127.0.0.1", 0)) as mute:
-            address = f"127.0.0.1:{mute.getsockname()[1]}"
-            with self.at_terminal("send", address, "x") as (shown, _):
-                mute.accept()[0].close()
-                shown.wait_for("answered nothing; if it speaks TLS, use --tls\r$")
 
     @in_thread
     def test_chat(self) -> None:

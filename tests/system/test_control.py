@@ -340,11 +340,12 @@ class SubcommandTests(ControlCase):
         @return: what it shows, and the descriptor to type at; it has to end by itself.
         """
         keyboard, screen = pty.openpty()
+        before = termios.tcgetattr(keyboard)
         console = subprocess.Popen(
             [sys.executable, "-m", "socketd", "console", "--control", str(self.path), *options],
             stdin=screen, stdout=screen, stderr=screen, env=self.environment(TERM=term),
         )  # fmt: skip
-        before = termios.tcgetattr(keyboard)
+        self.process = console
         os.close(screen)
         try:
             shown = Output(os.dup(keyboard))
@@ -379,6 +380,27 @@ class SubcommandTests(ControlCase):
                     self.assertEqual("\x1b[1;22r" in shown.text, is_full)
                     self.assertEqual("\x1b" in shown.text, is_full)
                     os.write(keyboard, b"\x04")
+
+    @in_thread
+    def test_stopped(self) -> None:
+        """
+        While the console is stopped with Ctrl-Z the terminal is as the shell had it; then the
+        line that was begun stands there again, and is typed on.
+        """
+        with self.daemon(INI) as daemon:
+            daemon.address("ack")
+            with self.console("dumb") as (shown, keyboard):
+                os.write(keyboard, b"sta")
+                shown.wait_for("> sta")
+                os.kill(self.process.pid, signal.SIGTSTP)
+                os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
+                self.assertTrue(termios.tcgetattr(keyboard)[3] & termios.ICANON)
+                os.kill(self.process.pid, signal.SIGCONT)
+                shown.wait_for("> sta")
+                self.assertFalse(termios.tcgetattr(keyboard)[3] & termios.ICANON)
+                os.write(keyboard, b"tus\n")
+                shown.wait_for(r"up \d")
+                os.write(keyboard, b"\x04")
 
     @in_thread
     def test_two_operators(self) -> None:
