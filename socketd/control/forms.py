@@ -49,7 +49,8 @@ class Form:
 def _queue_text(count: int, oldest: list[dict[str, Any]]) -> str:
     if not count:
         return "nobody waits for a word"
-    return f"{count} waiting for a word; the oldest is {oldest[0]['id']}"
+    name = "{service} {id} ({peer})".format(**oldest[0])
+    return f"{count} waiting for a word; the oldest is {name}: answer {oldest[0]['id']} TEXT"
 
 
 def _queue_json(count: int, oldest: list[dict[str, Any]]) -> str:

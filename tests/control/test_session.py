@@ -441,7 +441,8 @@ class AttendTests(Case):
         client = Client(self)
         client.say("attend")
         connect(self.daemon).receive(b"hello")
-        self.assertIn("1 waiting for a word; the oldest is 1\n", client.taken())
+        oldest = "ack 1 (127.0.0.1:50001): answer 1 TEXT"
+        self.assertIn(f"1 waiting for a word; the oldest is {oldest}\n", client.taken())
 
     def test_bounded(self) -> None:
         """
