@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import struct
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -181,12 +182,14 @@ class TerminalTests(SystemCase):
         """
         C{drain}, typed as a word whose client goes meanwhile, does not drain the daemon.
         """
-        ini = INI.replace("log_messages", "operator_timeout = 300ms\nlog_messages")
-        with self.daemon(ini, "--console", terminal=True) as daemon:
-            with ask(daemon, b"hello") as client:
+        with self.daemon(INI, "--console", terminal=True) as daemon:
+            with daemon.connect("ack") as client:
+                client.sendall(b"hello")
                 daemon.output.wait_for(PROMPT)
                 daemon.type("dra")
-                self.assertEqual(read_to_end(client), b"hello\nI get it!\n")
+                daemon.output.wait_for("dra")
+                # At once, and not only when something is sent to it.
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             daemon.output.wait_for("does not wait any more")
             daemon.type("in\n/status\n")
             daemon.output.wait_for("^up [^,]*, 2 services, 0 connections, 0 waiting\r$")
