@@ -17,7 +17,13 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.control_socket import SYSTEM_DIRECTORY, command_line, find_socket, read_answer
+from socketd.cli.control_socket import (
+    SYSTEM_DIRECTORY,
+    command_line,
+    explain,
+    find_socket,
+    read_answer,
+)
 from socketd.cli.errors import CommandError
 from socketd.cli.main import main
 from socketd.cli.operations import render
@@ -219,6 +225,21 @@ class CommandTests(SynchronousTestCase):
         status, out, error = self.run_main("status")
         self.assertEqual((status, out, error.count("\n")), (1, "", 1))
         self.assertIn(f"{self.path}: no daemon there", error)
+
+    def test_reasons(self) -> None:
+        """
+        Why a daemon cannot be talked with is said with what to do.
+        """
+        start = "/c: no daemon there; start one that has control = /c in [socketd]"
+        cases = {
+            FileNotFoundError(2, "x"): start,
+            ConnectionRefusedError(111, "x"): start,
+            PermissionError(13, "x"): "/c: permission denied; it is for the daemon's user and",
+            TimeoutError(): "/c: the daemon does not answer",
+            OSError(5, "Input/output error"): "/c: input/output error",
+        }
+        for error, expected in cases.items():
+            self.assertIn(expected, explain("/c", error))
 
     def test_no_answer(self) -> None:
         """

@@ -382,6 +382,21 @@ class SubcommandTests(ControlCase):
                     os.write(keyboard, b"\x04")
 
     @in_thread
+    def test_width(self) -> None:
+        """
+        A list fits the terminal: what would make it too wide stands below each row.
+        """
+        with self.daemon(INI) as daemon:
+            daemon.address("ack")
+            with self.console("dumb") as (shown, keyboard):
+                os.write(keyboard, b"services\n")
+                shown.wait_for(r"SERVICE  PROTOCOL  OPEN  TOTAL  MESSAGES  DATAGRAMS   IN  OUT\r$")
+                shown.wait_for(r"^server +reply( +0){4}( +0 B){2}\r$")
+                shown.wait_for(r"^    tcp 127\.0\.0\.1:\d+\r$")
+                shown.wait_for(r"^    udp 127\.0\.0\.1:\d+\r$")
+                os.write(keyboard, b"\x04")
+
+    @in_thread
     def test_stopped(self) -> None:
         """
         While the console is stopped with Ctrl-Z the terminal is as the shell had it; then the
@@ -436,6 +451,9 @@ class SubcommandTests(ControlCase):
         status, out, errors = self.command("status")
         self.assertEqual((status, out, errors.count("\n")), (1, "", 1))
         self.assertIn(f"{self.path}: no daemon there", errors)
+        status, out, told = self.command("console")
+        self.assertEqual((status, out), (1, ""))
+        self.assertEqual(told, errors.replace("socketd status", "socketd console"))
 
 
 class HardTests(ControlCase):
