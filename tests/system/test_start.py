@@ -67,6 +67,62 @@ COMPLAINTS = r"""
 """
 
 
+#: Listeners in each other's way.
+CONFLICTS = r"""
+[socketd]
+http = tcp:7007
+control = {runtime}/sock
+[echo]
+listen =
+    tcp:7007
+    tcp:7008:interface=127.0.0.1
+    tcp6:7009:interface=\:\:1
+    unix:{runtime}/sock
+[upper]
+listen =
+    tcp:7008
+    tcp6:7009:interface=0\:0\:\:1
+    unix:{runtime}//sock
+"""
+
+TAKEN = """
+:3: [socketd] http = tcp 127.0.0.1:7007: is taken already, by tcp *:7007 of [echo]; .*
+:4: [socketd] control = .*: is taken already, by [echo]
+:12: [upper] listen = tcp *:7008: is taken already, by tcp 127.0.0.1:7008 of [echo]; .*
+:12: [upper] listen = tcp6 [0:0::1]:7009: is taken already, by tcp6 [::1]:7009 of [echo]
+:12: [upper] listen = unix .*: is taken already, by unix .* of [echo]
+"""
+
+#: What other programs have in their files.
+ELSEWHERE = """
+[socketd]
+control = /run/x.sock  # for operators
+[echo]
+listen = 127.0.0.1:7007, [::1]:7007, tcp://:7007, UDP:7, tcp:7 udp:7, tcp:7:interface=eth0
+reply = hello
+[upper]
+listen = tcp:7   # upper
+[ack]
+port = 7007
+listen: tcp:7
+"""
+
+MEANT = r"""
+:3: [socketd] control = .*: has a #, and .*; write /run/x.sock  ; for operators
+:5: [echo] listen = 127.0.0.1:7007: .*; write tcp:7007:interface=127.0.0.1
+:5: [echo] listen = [::1]:7007: .*; write tcp6:7007:interface=\:\:1
+:5: [echo] listen = tcp://:7007: .*; write tcp:7007
+:5: [echo] listen = UDP:7: .*; write udp:7
+:5: [echo] listen = tcp:7 udp:7: .*; write tcp:7, udp:7
+:5: [echo] listen = tcp:7:interface=eth0: .*; write tcp:7 and so_bindtodevice = eth0
+:6: [echo] reply: is no option here; ack and reply have it
+:8: [upper] listen = tcp:7   # upper: .*; write tcp:7  ; upper
+:9: [ack]: has no listen; .*
+:10: [ack] port: is no option here; write listen = tcp:7007 or udp:7007
+:11: is neither [section] nor option = value; write listen = tcp:7
+"""
+
+
 def check_lines(test: SystemCase, text: str, lines: Sequence[str]) -> None:
     """
     Compare lines; where one ends in C{.*} the rest may be anything.
@@ -150,6 +206,23 @@ class ConfigurationTests(SystemCase):
         line = f"{file}:3: [ehco]: is no protocol; did you mean echo?"
         self._check_refusal(file, [line])
         self.assertFalse(path.exists())
+
+    @in_thread
+    def test_conflicts(self) -> None:
+        """
+        What cannot be bound beside each other is said by the check as by the start.
+        """
+        file = self.write("conflicts.ini", CONFLICTS)
+        lines = [line.strip() for line in TAKEN.strip().split("\n")]
+        self._check_refusal(file, [f"{file}{line}" for line in lines])
+
+    @in_thread
+    def test_elsewhere(self) -> None:
+        """
+        So is what other programs would take for a listener, a comment or an option.
+        """
+        file = self.write("elsewhere.ini", ELSEWHERE)
+        self._check_refusal(file, [f"{file}{line}" for line in MEANT.strip().split("\n")])
 
     def _check_refusal(self, file: Path, lines: list[str]) -> None:
         """
