@@ -23,7 +23,8 @@ JOBS ?= $(shell nproc)
 # the seeds go with the unit tests, so that each run tries something from end to end.
 TEST_FILES := $(wildcard tests/test_*.py tests/*/test_*.py)
 DAEMON_TESTS := tests/faults/% tests/system/% tests/soak/test_soak.py tests/test_packaging.py \
-    tests/test_limits.py tests/test_tutorial.py tests/bench/test_load.py tests/bench/test_tls.py
+    tests/test_limits.py tests/test_tutorial.py tests/bench/test_load.py tests/bench/test_tls.py \
+    tests/contract/test_over_reactor.py
 SEEDS := tests/system/test_seeds.py
 DAEMON_TESTS := $(filter-out $(SEEDS),$(filter $(DAEMON_TESTS),$(TEST_FILES)))
 UNIT_TESTS := $(filter-out $(DAEMON_TESTS),$(TEST_FILES))

@@ -133,7 +133,14 @@ class DatagramPort(Port):
         """
         if isinstance(problem, MemoryError) or problem.errno in EXHAUSTED:
             self.pause(RECEIVE_PAUSE)
-        elif problem.errno == ECONNREFUSED and self._connected_to is not None:
+        else:
+            self._note_refusal(problem)
+
+    def _note_refusal(self, problem: OSError) -> None:
+        """
+        Tell a protocol that has one peer that this one is not there.
+        """
+        if problem.errno == ECONNREFUSED and self._connected_to is not None:
             try:
                 self._protocol.connectionRefused()
             except Exception as raised:
@@ -194,8 +201,9 @@ class DatagramPort(Port):
                 self._socket.send(datagram)
             else:
                 self._socket.sendto(datagram, from_pair(self._family, addr))
-        except OSError:
+        except OSError as problem:
             self._site.tally.datagrams_unsent += 1
+            self._note_refusal(problem)
         else:
             self._site.tally.datagrams_sent += 1
             self._site.tally.datagram_bytes_sent += len(datagram)

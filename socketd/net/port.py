@@ -166,7 +166,7 @@ class Port:
         Let go of what a kind of port has, after its socket was closed or released.
         """
 
-    def connectionLost(self, reason: Failure) -> None:
+    def connectionLost(self, reason: Failure | None = None) -> None:
         """
         Close, because the reactor lost the socket.
         """

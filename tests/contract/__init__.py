@@ -1,0 +1,3 @@
+"""
+What Twisted's own tests ask of a reactor and its transports, asked of ours.
+"""
