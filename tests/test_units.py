@@ -5,6 +5,7 @@ Tests for C{etc/systemd} and C{etc/sysusers.d}, and for the gate that C{make che
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -59,6 +60,16 @@ class ServiceTests(SynchronousTestCase):
         A configuration that is refused is not tried again.
         """
         self.assertEqual(self.unit["RestartPreventExitStatus"], [str(EXIT_CONFIG)])
+
+    def test_reload(self) -> None:
+        """
+        A reload needs no program but the shell: a minimal Debian has no other kill.
+        """
+        [reload] = self.unit["ExecReload"]
+        program, option, line = shlex.split(reload)
+        self.assertEqual((program, option), ("/bin/sh", "-c"))
+        builtin = subprocess.run([program, option, f"type {line.split()[0]}"], capture_output=True)
+        self.assertIn(b"builtin", builtin.stdout)
 
     def test_drain(self) -> None:
         """
