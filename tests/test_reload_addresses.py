@@ -11,6 +11,7 @@ from typing import Any
 
 from socketd.net import listen
 from tests.daemons import PATIENCE, DaemonCase, descriptors
+from tests.ports import free_port
 
 #: Reloads back and forth, each of which would lose a peer or a descriptor if one did.
 OFTEN = 50
@@ -30,13 +31,10 @@ class AddressCase(DaemonCase):
     """
 
     kind = "tcp"
-    type = socket.SOCK_STREAM
 
     def setUp(self) -> None:
         super().setUp()
-        with socket.socket(socket.AF_INET, self.type) as sock:
-            sock.bind(("", 0))
-            self.port = sock.getsockname()[1]
+        self.port = free_port()
 
     def at(self, interface: str = "", section: str = "echo") -> str:
         """
@@ -230,7 +228,6 @@ class DatagramAddressTests(AddressCase):
     """
 
     kind = "udp"
-    type = socket.SOCK_DGRAM
 
     def setUp(self) -> None:
         super().setUp()

@@ -104,7 +104,7 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
         """
         Accept TCP connections for a factory.
 
-        @param port: a number, or what L{twisted.internet.tcp.makeBinding} makes.
+        @param port: a number, or what C{twisted.internet.tcp.makeBinding} makes.
         @raise CannotListenError: if the address cannot be had.
         @raise ValueError: if a binding and the interface are not the same.
         """

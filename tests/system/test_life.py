@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from tests.ports import free_port
 from tests.system.running import (
     DEADLINE,
     TWISTD,
@@ -208,9 +209,7 @@ listen = unix:{self.directory}/b.sock
         """
         problems: list[Exception] = []
         ended = threading.Event()
-        with socket.socket() as sock:
-            sock.bind(("", 0))
-            port = sock.getsockname()[1]
+        port = free_port()
         ini = "[echo]\nlog_connections = no\nguard_loopback = no\nlisten = "
         one = f"{ini}tcp:{port}:interface=127.0.0.1, udp:{port}:interface=127.0.0.1\n"
         every = f"{ini}tcp:{port}, udp:{port}\n"
