@@ -13,7 +13,7 @@ INSTALL := $(PIP) install --require-hashes --requirement
 
 # ARGS goes to the daemon (make run ARGS=--console), to pip-compile (make lock ARGS=--upgrade)
 # or to the benchmark; TESTS to trial (make test TESTS=tests.test_packaging). PYTHONS are those of
-# test-all, RELEASES those of test-bare; JOBS is how many processes run the tests of daemons.
+# test-all, RELEASES those of test-bare; JOBS is how many processes run tests.
 ARGS ?=
 PYTHONS ?= 3.11 3.12 3.13
 RELEASES ?= 12 13
@@ -46,10 +46,10 @@ run: $(VENV)/run.stamp ## serve etc/socketd.ini until Ctrl-C; ARGS=--console to 
 
 test: TESTS ?= $(UNIT_TESTS)
 test: $(VENV)/dev.stamp ## run the unit tests and the seeds, or the tests named by TESTS=
-	@$(call TRIAL,$(TESTS))
+	@$(call TRIAL,--jobs=$(JOBS) $(TESTS))
 
 test-daemon: TESTS ?= $(DAEMON_TESTS)
-test-daemon: $(VENV)/dev.stamp ## run the tests that start daemons, in parallel: JOBS=
+test-daemon: $(VENV)/dev.stamp ## run the tests that start daemons, or those named by TESTS=
 	@$(call TRIAL,--jobs=$(JOBS) $(TESTS))
 
 # What is missing is said last, where it is seen.

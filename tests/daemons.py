@@ -26,11 +26,13 @@ from tests.certificates import NOW, Made, write_private
 from tests.control.fakes import watch
 from tests.net.fakes import HandReactor, read_all
 
-#: Longer than anything that is waited for takes on a busy machine (seconds).
-PATIENCE = 30.0
+#: Turns in which all comes that the daemon has only to be let do.
+TURNS = 200
 
-#: Between two looks at what is waited for, where nothing is ready (seconds).
-LOOK = 0.005
+#: Longer than the rest takes on a busy machine, and between two looks at it, where nothing
+#: is ready (seconds).
+PATIENCE = 30.0
+LOOK = 0.05
 
 #: Where tcpi_unacked is in struct tcp_info (linux/tcp.h): how many wait at a socket that
 #: listens.
@@ -125,11 +127,14 @@ class DaemonCase(SynchronousTestCase):
         """
         Turn while the caller has not what it waits for, and fail if that never comes.
         """
+        for _ in range(TURNS):
+            yield
+            self.turn(1)
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
-            yield
             self.reactor.wait(LOOK)
             self.turn(1)
+            yield
         self.fail("it never came to that")
 
     def reload(self, text: str) -> Reloaded:

@@ -148,6 +148,7 @@ class ThreadsTests(SynchronousTestCase):
         None keeps Python from its end, should nothing wake it.
         """
         for module in TESTS.rglob("*.py"):
-            for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+            text = module.read_text(encoding="utf-8")
+            for node in ast.walk(ast.parse(text)) if "Thread(" in text else ():
                 if isinstance(node, ast.Call) and ast.unparse(node.func) in THREAD:
                     self.assertIn("daemon", [one.arg for one in node.keywords], module)

@@ -14,6 +14,7 @@ from itertools import cycle
 from typing import Any
 
 import attrs
+from twisted.logger import globalLogPublisher
 
 from socketd.daemon import Daemon
 from socketd.net.descriptors import RESERVED
@@ -391,6 +392,8 @@ class RepeatTests(DaemonCase):
         After a thousand reloads there are as many descriptors, objects, timers and
         readers as before, and connections are served.
         """
+        # A process of trial --jobs keeps what is logged until its test is over.
+        self.patch(globalLogPublisher, "_observers", [])
         files = self.files()
         self.start(files[0])
         self.daemon.journal._watchers.clear()
