@@ -306,11 +306,12 @@ def _files(settings: Settings, read: Iterable[str]) -> Iterator[str]:
     every |= set(map(os.path.realpath, every))
     yield f"ProtectHome={'read-only' if any(_is_in(_HOMES, one) for one in every) else 'yes'}"
     if not all(map(os.path.isabs, [*_sockets(settings), *settings.files])):
-        yield f"WorkingDirectory={quoted(os.getcwd())}"
+        # The one path that is never in quotes.
+        yield f"WorkingDirectory={os.getcwd().replace('%', '%%')}"
     parents = {os.path.dirname(path) for path in sockets if not _is_in((Path(RUNTIME),), path)}
     for directory in sorted(parents):
         if not _is_in(_TEMPORARY, directory):
-            yield f"ReadWritePaths={quoted(directory)}"
+            yield f"ReadWritePaths={_path(directory)}"
         elif Path(directory) not in _TEMPORARY:
             yield f"BindPaths={_bound_path(directory)}"
     # A directory, so that a renewed file is seen.
@@ -335,8 +336,13 @@ def _own_directory(path: str) -> str:
     return path if Path(directory) in _TEMPORARY else directory
 
 
+def _path(path: str) -> str:
+    # Nothing is expanded for a dollar here, unlike in a command.
+    return quoted(path).replace("$$", "$")
+
+
 def _bound_path(path: str) -> str:
-    return quoted(path.replace(":", "\\:"))
+    return _path(path).replace(":", "\\:")
 
 
 def _is_in(directories: Iterable[Path], path: str) -> bool:

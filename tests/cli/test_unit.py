@@ -382,11 +382,15 @@ class PlaceTests(Case):
 
     def test_temporary_sockets(self) -> None:
         """
-        A socket in a directory of its own below /tmp is where others find it.
+        A socket in a directory of its own below /tmp is where others find it; written as
+        systemd reads it, which was tried with 252 and 257.
         """
-        found = self.unit("[echo]\nlisten = unix:/tmp/a\\:b/x, unix:/var/tmp/c/y, unix:/tmp/z\n")
-        self.assertEqual(found["BindPaths"], [r'"/tmp/a\\:b"', "/var/tmp/c"])
+        listen = r"unix:/tmp/a b\:c$x%n/x, unix:/var/tmp/c/y, unix:/tmp/z"
+        found = self.unit(f"[echo]\nlisten = {listen}\n")
+        self.assertEqual(found["BindPaths"], [r'"/tmp/a b\:c$x%%n"', "/var/tmp/c"])
         self.assertNotIn("ReadWritePaths", found)
+        found = self.unit("[echo]\nlisten = unix:/srv/a$b/x\n")
+        self.assertEqual(found["ReadWritePaths"], ['"/srv/a$b"'])
 
     def test_temporary_files(self) -> None:
         """
@@ -414,7 +418,7 @@ class PlaceTests(Case):
         The daemon starts where relative paths are meant from.
         """
         found = self.unit(self.TLS.format("tls:7", "certificates/c.pem"))
-        self.assertEqual(found["WorkingDirectory"], [quoted(os.getcwd())])
+        self.assertEqual(found["WorkingDirectory"], [os.getcwd().replace("%", "%%")])
         self.assertNotIn("WorkingDirectory", self.unit("[echo]\nlisten = unix:{runtime}/a\n"))
 
     def test_program(self) -> None:
