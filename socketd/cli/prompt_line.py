@@ -100,7 +100,7 @@ class PromptLine:
         """
         Leave the entered line where it stands, and begin below it.
         """
-        self._put(self._visible_prompt() + line[: self._room()], 0)
+        self._put(self._visible_prompt() + fitting(line, self._room()), 0)
         if not self.is_held:
             self._write("\n")
             self._shown = ""

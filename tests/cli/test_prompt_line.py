@@ -53,6 +53,16 @@ class PromptLineTests(SynchronousTestCase):
         list(self.line.take(b"hello"))
         self.assertEqual(self.paper.last, "input the word forhello")
 
+    def test_wide(self) -> None:
+        """
+        A line of wide characters that is entered is cut to the columns that there are.
+        """
+        self.line.prompt = "> "
+        word = "\u5b57" * WIDTH
+        self.assertEqual(list(self.line.take(f"{word}\r".encode())), [word])
+        shown = "".join(self.paper.lines[0])
+        self.assertEqual(shown.count("\u5b57"), (WIDTH - len("> ") - 1) // 2)
+
     def test_held(self) -> None:
         """
         A terminal that takes nothing gets nothing, and all that counts later.
