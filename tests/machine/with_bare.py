@@ -144,6 +144,8 @@ class Case(SynchronousTestCase):
         self.folder = "~"
         self.exports: list[str] = []
         self.folder = self.by(USER, "mktemp -d -p ~").strip()
+        # The machine's disk is memory.
+        self.addCleanup(self.by, "root", f"rm -rf {self.folder}")
 
     def by(self, user: str, line: str) -> str:
         """
