@@ -50,11 +50,11 @@ class HintTests(SynchronousTestCase):
         answers long datagrams only, and the option that changes it is named.
         """
         cases = [
-            (["[daytime]", "listen = udp:13"], 2, "daytime", 26),
-            (["[daytime]", "format = iso", "listen = tcp:13, udp6:13"], 3, "daytime", 22),
-            (["[qotd]", "texts = {quotes}", "listen = udp:17"], 3, "qotd", 5),
-            (["[reply]", "reply = hello", "", "listen = udp:1"], 4, "reply", 5),
-            (["[reply]", "reply = hello", "udp_amplify = 4", "listen = udp:1"], 4, "reply", 5),
+            (["[daytime]", "listen = udp:9013"], 2, "daytime", 26),
+            (["[daytime]", "format = iso", "listen = tcp:9013, udp6:9013"], 3, "daytime", 22),
+            (["[qotd]", "texts = {quotes}", "listen = udp:9017"], 3, "qotd", 5),
+            (["[reply]", "reply = hello", "", "listen = udp:9001"], 4, "reply", 5),
+            (["[reply]", "reply = hello", "udp_amplify = 4", "listen = udp:9001"], 4, "reply", 5),
         ]
         for lines, line, service, size in cases:
             output, hints = self.check(*lines)
@@ -66,7 +66,7 @@ class HintTests(SynchronousTestCase):
         """
         An answer that is longer than any datagram may be amplified to has no way out.
         """
-        _, hints = self.check("[reply]", f"reply = {'x' * 513}", "listen = udp:1")
+        _, hints = self.check("[reply]", f"reply = {'x' * 513}", "listen = udp:9001")
         message = HINT.format(513)
         self.assertEqual(hints, [f"hint: {self.file}:3: [reply] listen: {message}"])
 
@@ -75,11 +75,12 @@ class HintTests(SynchronousTestCase):
         There is no hint where short datagrams are answered, or the sender is known.
         """
         for lines in (
-            ["[daytime]", "listen = tcp:13, unixgram:{{runtime}}/d"],
-            ["[daytime]", "listen = udp:13", "udp_amplify = 26"],
-            ["[qotd]", "texts = {quotes}", "listen = udp:17", "udp_amplify = 5"],
-            ["[echo]", "listen = udp:7", "[time]", "listen = udp:37", "[ntp]", "listen = udp:123"],
-            ["[upper]", "listen = udp:1", "[chargen]", "listen = udp:19"],
+            ["[daytime]", "listen = tcp:9013, unixgram:{{runtime}}/d"],
+            ["[daytime]", "listen = udp:9013", "udp_amplify = 26"],
+            ["[qotd]", "texts = {quotes}", "listen = udp:9017", "udp_amplify = 5"],
+            ["[echo]", "listen = udp:9007", "[time]", "listen = udp:9037"],
+            ["[ntp]", "listen = udp:9123"],
+            ["[upper]", "listen = udp:9001", "[chargen]", "listen = udp:9019"],
         ):
             self.assertEqual(self.check(*lines)[1], [], lines)
 
@@ -87,7 +88,7 @@ class HintTests(SynchronousTestCase):
         """
         Programs find the hints, too.
         """
-        output, _ = self.check("[daytime]", "listen = udp:13", json=True)
+        output, _ = self.check("[daytime]", "listen = udp:9013", json=True)
         found = json.loads(output)
         (hint,) = found["hints"]
         self.assertEqual((found["ok"], found["warnings"]), (True, []))

@@ -198,7 +198,7 @@ class RelativesTests(FileCase):
         number = self.made.certificate.serial_number
         size = number.bit_length() // 8 + 1
         positive = number.to_bytes(size)
-        negative = bytes([positive[0] | 0x80]) + positive[1:]
+        negative = b"\x80" + positive[1:]
         self.write("cert.pem", signed_again(self.made, positive, negative))
         self.assertLess(self.load().certificate.serial_number, 0)
         self.flushWarnings()
