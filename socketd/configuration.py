@@ -122,6 +122,10 @@ def warnings_of(settings: Settings, runtime: str) -> Iterator[Complaint]:
         for listener in service.listeners:
             if missing := needed(listener, runtime):
                 yield service.complaint("listen", missing, str(listener))
+    # The directory of the control socket is made by the start.
+    if settings.http is not None and (missing := needed(settings.http, runtime)):
+        line, value = settings.lines["http"], str(settings.http)
+        yield Complaint(settings.file, line, missing, DAEMON, "http", value)
     for service in filter(_speaks_tls, settings.services):
         from socketd.net.tls import ServerContext
 

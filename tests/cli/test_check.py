@@ -87,6 +87,11 @@ class CheckTests(SynchronousTestCase):
             " which is not there\n"
         )
         self.assertEqual(errors, expected)
+        own = "[socketd]\nhttp = unix:/nowhere/h\ncontrol = /nowhere/c\n"
+        own += "[echo]\nlisten = tcp:7007\n"
+        needs = "needs the directory /nowhere, which is not there"
+        expected = f"warning: FILE:2: [socketd] http = unix /nowhere/h: {needs}\n"
+        self.assertEqual(self.check(own)[2], expected)
         status, out, _ = self.check(text, "--json")
         found = json.loads(out)
         self.assertTrue(found["ok"])
