@@ -160,6 +160,9 @@ def _parse(subcommand: Any, argv: list[str]) -> argparse.Namespace:
     _refuse_misspelt(parser, argv)
     # Intermixed: otherwise no argument that may be left out could come after an option.
     arguments, unknown = parser.parse_known_intermixed_args(argv)
+    if "--" in argv and not _positionals(parser):
+        # Where no argument is taken, Python 3.13.5 drops what stands behind it.
+        unknown = unknown or argv[argv.index("--") + 1 :]
     if unknown:
         takes = "takes no arguments" if not _positionals(parser) else "unknown argument"
         parser.error(f"{takes}: {' '.join(unknown)}")
