@@ -8,7 +8,6 @@ from configparser import ConfigParser
 from pathlib import Path
 
 from tests.source_tree import ROOT
-from tests.system.running import in_thread
 from tests.test_tutorial import NAME, PageCase, blocks
 
 PAGE = ROOT / "docs" / "PROTOCOLS.md"
@@ -40,7 +39,6 @@ class AddingTests(PageCase):
     The five steps hold.
     """
 
-    @in_thread
     def test_five_steps(self) -> None:
         """
         What the page shows is a package: its own test passes, a mistyped name of its

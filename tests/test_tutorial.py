@@ -15,7 +15,7 @@ from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.source_tree import ROOT
-from tests.system.running import Daemon, SystemCase, in_thread
+from tests.system.running import Daemon, SystemCase
 
 #: Stands behind the output of a command.
 MARK = "----------- that was all"
@@ -218,7 +218,6 @@ class TutorialTests(PageCase):
     The tutorial holds.
     """
 
-    @in_thread
     def test_followed(self) -> None:
         """
         Each command of it does what it shows, in the order of the page, and the daemon
@@ -228,7 +227,6 @@ class TutorialTests(PageCase):
         expected = {"7000", "7001", "7002", "7003", "udp7004", "7005", "7006"}
         self.assertEqual(set(self.ports), expected)
 
-    @in_thread
     def test_readme(self) -> None:
         """
         So does each of README, but for what it takes a machine for (tests/machine/with_bare.py).

@@ -11,7 +11,7 @@ from tests.certificates import issued
 from tests.faults import figures
 from tests.faults.handshakes import Shaker
 from tests.faults.sieges import Shaking, TlsFaultCase
-from tests.system.running import Daemon, in_thread
+from tests.system.running import Daemon
 from tests.system.test_tls import NAME, der, dial, reach, shown
 
 #: Renewals while handshakes are running.
@@ -30,7 +30,6 @@ class RenewalTests(TlsFaultCase):
         os.kill(daemon.pid, signal.SIGHUP)
         daemon.output.wait_for(outcome)
 
-    @in_thread
     def test_renewed(self) -> None:
         """
         However often certificates are renewed, each handshake succeeds, with one of them;
@@ -47,7 +46,6 @@ class RenewalTests(TlsFaultCase):
         self.assertEqual((clients.problems, clients.shown - known), ([], set()))
         figures.note(self, f"{clients.count} handshakes during {RENEWALS} renewals")
 
-    @in_thread
     def test_between(self) -> None:
         """
         A handshake that has begun ends with the certificate that it began with; half of a

@@ -27,7 +27,7 @@ from tests.faults.surroundings import (
 )
 from tests.ports import free_port
 from tests.system.namespaces import Namespace
-from tests.system.running import DEADLINE, Daemon, Output, in_thread, read_exactly
+from tests.system.running import DEADLINE, Daemon, Output, read_exactly
 from tests.system.test_tls import NAME, der, dial, shown, trusting_anybody
 
 #: The status of a configuration that is refused (sysexits.h).
@@ -111,7 +111,6 @@ class RefusedReloadTests(FaultCase):
         with dial(daemon, "secure", trusting_anybody()) as fresh:
             self.assertEqual(shown(fresh), der(made))
 
-    @in_thread
     def test_configurations(self) -> None:
         """
         A file that is wrong, too large, not UTF-8, unreadable, gone, or a directory is
@@ -135,7 +134,6 @@ class RefusedReloadTests(FaultCase):
             }
         )
 
-    @in_thread
     def test_certificates(self) -> None:
         """
         So is a certificate that is cut off, another one's, of an unknown version, or gone;
@@ -201,7 +199,6 @@ class StuckLogTests(FaultCase):
         self.assertTrue(answers(path))
         return time.monotonic() - began
 
-    @in_thread
     def test_nobody_reads(self) -> None:
         """
         Where nobody reads, peers are answered as ever; lines are lost, and how many is
@@ -210,7 +207,6 @@ class StuckLogTests(FaultCase):
         text = self.check("nobody reads", lambda descriptor: None)
         self.assertRegex(text, r"(?m)\d+ lines of the log could not be written$")
 
-    @in_thread
     def test_slow_reader(self) -> None:
         """
         Peers are answered as ever where somebody reads slowly, too.
@@ -243,7 +239,6 @@ class BareTests(FaultCase):
     A machine that has next to nothing.
     """
 
-    @in_thread
     def test_bare(self) -> None:
         """
         The daemon starts and serves without any environment, in a read-only directory
@@ -265,7 +260,6 @@ class BareTests(FaultCase):
             self.assertIn(" /etc/resolv.conf ", mounts)
             self.assertNotIn("PATH=", self._read(daemon, "environ"))
 
-    @in_thread
     def test_no_ipv6(self) -> None:
         """
         Without IPv6 the daemon says which optional listeners it does without, and serves

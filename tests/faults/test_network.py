@@ -33,7 +33,6 @@ from tests.faults.network import (
     flipped,
 )
 from tests.system.namespaces import Namespace
-from tests.system.running import in_thread
 
 HERE, THERE = "10.78.0.1", "10.78.0.2"
 UDP = socket.IPPROTO_UDP
@@ -237,7 +236,6 @@ class NetworkTests(SynchronousTestCase):
         theirs.connect(ours.getsockname())
         return ours, theirs
 
-    @in_thread
     def test_exchange(self) -> None:
         """
         Datagrams arrive in both directions as they were sent, nothing arrives while the
@@ -260,7 +258,6 @@ class NetworkTests(SynchronousTestCase):
         made.wait_for(lambda: (there[UDP, PASSED], back[UDP, PASSED]) == (4, 3))
         self.assertEqual((there[UDP, TAKEN], back[UDP, TAKEN]), (5, 3))
 
-    @in_thread
     def test_delay(self) -> None:
         """
         What is delayed takes as long as it should in each direction.
@@ -273,7 +270,6 @@ class NetworkTests(SynchronousTestCase):
         self.assertEqual(ours.recv(1), b"?")
         self.assertGreaterEqual(time.monotonic() - began, 0.2)
 
-    @in_thread
     def test_corrupt(self) -> None:
         """
         The kernel takes no spoiled packet, whichever bit is another.
@@ -290,7 +286,6 @@ class NetworkTests(SynchronousTestCase):
         ours.send(b"whole")
         self.assertEqual(theirs.recv(2000), b"whole")
 
-    @in_thread
     def test_down(self) -> None:
         """
         What an interface does not take is counted, and the rest goes on.
@@ -304,7 +299,6 @@ class NetworkTests(SynchronousTestCase):
         ours.send(b"again")
         self.assertEqual(theirs.recv(2000), b"again")
 
-    @in_thread
     def test_close(self) -> None:
         """
         A network that is closed leaves no thread, no descriptor and no interface.
@@ -321,7 +315,6 @@ class NetworkTests(SynchronousTestCase):
         interfaces = Path(f"/proc/{self.here.pid}/net/dev").read_text()
         self.assertNotIn("air:", interfaces)
 
-    @in_thread
     def test_no_device(self) -> None:
         """
         A machine that gives no device has it missing by name.

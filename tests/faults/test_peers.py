@@ -13,7 +13,7 @@ from tests.faults.exchanges import CountingCase, ExchangeCase
 from tests.faults.network import Weather
 from tests.faults.peers import StormCase
 from tests.system.namespaces import Namespace
-from tests.system.running import Daemon, in_thread
+from tests.system.running import Daemon
 from tests.system.test_door import ask
 
 #: Both ends of a cable.
@@ -52,21 +52,18 @@ class WeatherTests(ExchangeCase):
     the daemon counts what came through.
     """
 
-    @in_thread
     def test_loss_1(self) -> None:
         """
         Where every hundredth packet is lost in each direction.
         """
         self.check_exchanges(Weather(loss=0.01))
 
-    @in_thread
     def test_order(self) -> None:
         """
         Where packets overtake one another, and every tenth one comes twice.
         """
         self.check_exchanges(Weather(delay=0.001, jitter=0.01, duplicate=0.1))
 
-    @in_thread
     def test_small_packets(self) -> None:
         """
         Where no packet may be longer than 576 bytes, and datagrams are.
@@ -81,7 +78,6 @@ class ResetTests(StormCase):
     A storm of resets.
     """
 
-    @in_thread
     def test_storm(self) -> None:
         """
         Each of 500 connections is counted, none leaves anything behind, and nobody else
@@ -146,7 +142,6 @@ class InterfaceTests(CableCase):
         self.assertNotRegex(daemon.output.text, "#(warn|error|critical)")
         figures.note(self, f"served again after {spent:.2f} s")
 
-    @in_thread
     def test_address(self) -> None:
         """
         Without its address the daemon serves the others; when it is back, it answers there,
@@ -161,7 +156,6 @@ class InterfaceTests(CableCase):
             self.namespace.run("ip", "address", "add", f"{HERE}/24", "dev", self.cable)
             self.check_back(daemon, old)
 
-    @in_thread
     def test_interface(self) -> None:
         """
         So it is when the whole interface goes, and another one has the address.
@@ -199,7 +193,6 @@ class UnreachableTests(CableCase):
             for network in (NO_ROUTE, NO_HOST, NOBODY):
                 yield socket.inet_aton(network.format(100 + number)), 40000
 
-    @in_thread
     def test_counted(self) -> None:
         """
         An answer that the kernel does not send (ENETUNREACH, EHOSTUNREACH) is counted, one

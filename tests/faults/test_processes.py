@@ -10,7 +10,6 @@ from tests.faults.killed import Lives
 from tests.faults.reloads import ReloadCase
 from tests.faults.stopped import StopCase
 from tests.faults.surroundings import FaultCase
-from tests.system.running import in_thread
 
 SEED = 9
 
@@ -20,7 +19,6 @@ class KillTests(FaultCase):
     kill -9.
     """
 
-    @in_thread
     def test_kill(self) -> None:
         """
         A daemon that was killed while it started, or served and reloaded under load,
@@ -37,7 +35,6 @@ class StopTests(StopCase):
     SIGSTOP and SIGCONT.
     """
 
-    @in_thread
     def test_stop(self) -> None:
         """
         What came while the daemon was stopped is answered when it goes on, nobody is
@@ -51,7 +48,6 @@ class ReloadTests(ReloadCase):
     Many reloads.
     """
 
-    @in_thread
     def test_reloads(self) -> None:
         """
         While fifty reloads alternate between two configurations, nobody is refused or

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from tests.faults import figures
 from tests.faults.clocks import INI, NTP, ClockCase, seconds_until_end
-from tests.system.running import Daemon, in_thread, read_exactly
+from tests.system.running import Daemon, read_exactly
 from tests.system.test_tls import BUSY, TlsCase, dial, reach, trusting
 
 HOUR = 3600.0
@@ -63,7 +63,6 @@ class StepTests(ClockCase):
         self.assertLess(max(logged), LOGGED)
         figures.note(self, f"logged after {max(logged):.1f} s")
 
-    @in_thread
     def test_hour(self) -> None:
         """
         After a step of an hour to either side the next answers tell the new time; the step
@@ -71,14 +70,12 @@ class StepTests(ClockCase):
         """
         self.check_steps(HOUR, -HOUR)
 
-    @in_thread
     def test_second(self) -> None:
         """
         So after a step of a second.
         """
         self.check_steps(1.0, -1.0)
 
-    @in_thread
     def test_between(self) -> None:
         """
         Where the clock was set between the kernel's reading of it and the daemon's, ntp
@@ -100,7 +97,6 @@ class TimerTests(ClockCase, TlsCase):
     Deadlines and steps.
     """
 
-    @in_thread
     def test_deadlines(self) -> None:
         """
         A silent connection and a handshake that stands still end neither early nor late,
@@ -127,7 +123,6 @@ class EraTests(ClockCase, TlsCase):
     The counts that begin again.
     """
 
-    @in_thread
     def test_turns(self) -> None:
         """
         Just before and after 2036 and 2038 turn, every client that is in its own era reads
@@ -148,7 +143,6 @@ class NoBatteryTests(ClockCase, TlsCase):
     A machine that begins in 1970, and is told the time later.
     """
 
-    @in_thread
     def test_set_later(self) -> None:
         """
         The daemon comes up, and serves what needs no time, TLS too. It tells no time, and

@@ -25,7 +25,7 @@ from tests.faults.handshakes import (
     writer_for,
 )
 from tests.faults.sieges import PER_CONNECTION, TlsFaultCase
-from tests.system.running import DEADLINE, Daemon, in_thread, was_reset
+from tests.system.running import DEADLINE, Daemon, was_reset
 from tests.system.test_tls import (
     NAME,
     dial,
@@ -82,7 +82,6 @@ class HelloTests(TlsFaultCase):
         yield hello[:5] + b"\x02" + hello[6:]
         yield hello + hello
 
-    @in_thread
     def test_garbage(self) -> None:
         """
         Whoever sends something else than a hello is closed at once, counted once, and has
@@ -102,7 +101,6 @@ class HelloTests(TlsFaultCase):
             self.wait_for_counts(daemon, tls_handshake=len(garbage))
             self.check_lines(daemon, "tls_handshake", len(garbage))
 
-    @in_thread
     def test_offers(self) -> None:
         """
         A client without a protocol of ours, and one that asks for another server, are told
@@ -117,7 +115,6 @@ class HelloTests(TlsFaultCase):
                 dial(daemon, "echo", name="unknown.example.org")
             self.wait_for_counts(daemon, tls_handshake=1, tls_server_name=1)
 
-    @in_thread
     def test_forms(self) -> None:
         """
         A hello longer than a record is served, and so is one with a byte in each record.
@@ -172,7 +169,6 @@ class StallTests(TlsFaultCase):
         self.unsent = next(flights)
         return client
 
-    @in_thread
     def test_flights(self) -> None:
         """
         At each flight of either version, a client that goes on with a byte now and then is
@@ -191,7 +187,6 @@ class StallTests(TlsFaultCase):
         self.assertLess(max(lasted), LIMIT + LATE)
         figures.note(self, f"{LIMIT} s ended after {max(lasted):.2f} s")
 
-    @in_thread
     def test_dropped(self) -> None:
         """
         Handshakes that are begun and dropped are counted, and leave no descriptor and no
@@ -215,7 +210,6 @@ class AfterTests(TlsFaultCase):
             sock.setsockopt(socket.SOL_SOCKET, buffer, SMALL)
         return writer_for(sock, self.directory)
 
-    @in_thread
     def test_renegotiation(self) -> None:
         """
         A client of TLS 1.2 that asks for another handshake does not get one; nobody else
@@ -241,7 +235,6 @@ class AfterTests(TlsFaultCase):
         problem = self.assertRaises(SSL.Error, drive, client, sock)
         return str(problem)
 
-    @in_thread
     def test_key_updates(self) -> None:
         """
         A client of TLS 1.3 may change its keys, and ask for others, now and then. One that
@@ -275,7 +268,6 @@ class AfterTests(TlsFaultCase):
                 return number
         return UPDATES
 
-    @in_thread
     def test_ends(self) -> None:
         """
         A fatal alert in mid-stream, and an end without C{close_notify}, end the connection

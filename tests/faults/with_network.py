@@ -12,7 +12,7 @@ from tests.faults import figures
 from tests.faults.exchanges import KIB, PATIENCE, ExchangeCase
 from tests.faults.network import Weather
 from tests.net.test_proxied import v1
-from tests.system.running import in_thread, read_exactly
+from tests.system.running import read_exactly
 from tests.system.test_door import ask
 from tests.system.test_tls import first_hello, secure
 
@@ -83,28 +83,24 @@ class WeatherTests(ExchangeCase):
     the daemon counts what came through.
     """
 
-    @in_thread
     def test_loss_10(self) -> None:
         """
         Where every tenth packet is lost in each direction.
         """
         self.check_exchanges(Weather(loss=0.1))
 
-    @in_thread
     def test_loss_33(self) -> None:
         """
         Where every third one is.
         """
         self.check_exchanges(Weather(loss=0.33), length=25 * KIB)
 
-    @in_thread
     def test_delay(self) -> None:
         """
         Where each takes 300 ms.
         """
         self.check_exchanges(Weather(delay=0.3))
 
-    @in_thread
     def test_corrupt(self) -> None:
         """
         Where in every tenth one a bit is another: the kernel drops that one, so that
@@ -174,7 +170,6 @@ class CutTests(ExchangeCase):
         sock.close()
         return spent
 
-    @in_thread
     def test_deadlines(self) -> None:
         """
         Each is ended by the deadline that is there for it, the next one has its place
@@ -217,7 +212,6 @@ class CutTests(ExchangeCase):
             self.assertLess(spent[name], seconds + SLACK, name)
             self.assertGreater(spent[name], seconds - 0.1, name)
 
-    @in_thread
     def test_stop(self) -> None:
         """
         A daemon that is stopped then ends when its drain_timeout is over, and well.

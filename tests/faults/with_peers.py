@@ -12,7 +12,7 @@ from threading import Event, Thread
 
 from tests.faults import figures
 from tests.faults.peers import Honest, PeersCase, StormCase
-from tests.system.running import DEADLINE, Daemon, in_thread
+from tests.system.running import DEADLINE, Daemon
 from tests.system.test_door import private_bytes
 from tests.system.test_life import fill
 from tests.system.test_streams import descriptors
@@ -86,7 +86,6 @@ class ResetTests(StormCase):
     A storm of resets.
     """
 
-    @in_thread
     def test_storm(self) -> None:
         """
         Of 10 000 connections each is counted, none leaves anything behind, and nobody else
@@ -149,7 +148,6 @@ class SlowTests(PeersCase):
     Readers and writers of one byte a second.
     """
 
-    @in_thread
     def test_slow(self) -> None:
         """
         With 100 readers who are owed all that the daemon takes from them, and 100 writers of
@@ -204,7 +202,6 @@ class IdleTests(PeersCase):
     Very many who say nothing.
     """
 
-    @in_thread
     def test_idle(self) -> None:
         """
         All of 10 000 come in and cost little memory, one among them is served as before,

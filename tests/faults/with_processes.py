@@ -11,7 +11,6 @@ from tests.faults.killed import Lives
 from tests.faults.reloads import ReloadCase
 from tests.faults.stopped import StopCase
 from tests.faults.surroundings import FaultCase
-from tests.system.running import in_thread
 
 
 #: How often it is killed.
@@ -23,7 +22,6 @@ class KillTests(FaultCase):
     kill -9 at a hundred moments.
     """
 
-    @in_thread
     def test_kill(self) -> None:
         """
         A daemon that was killed anywhere in its start, or while it served and reloaded
@@ -41,7 +39,6 @@ class StopTests(StopCase):
     SIGSTOP for long.
     """
 
-    @in_thread
     def test_stop(self) -> None:
         """
         What came while the daemon was stopped is answered when it goes on, nobody is
@@ -57,7 +54,6 @@ class ReloadTests(ReloadCase):
 
     timeout: ClassVar[float] = 180
 
-    @in_thread
     def test_reloads(self) -> None:
         """
         While a thousand reloads alternate between two configurations, nobody is refused or

@@ -17,7 +17,7 @@ from pathlib import Path
 from socketd.net.datagram import RECEIVE_PAUSE
 from tests.faults import figures
 from tests.faults.surroundings import FaultCase, answers, injected, mounted, until
-from tests.system.running import DEADLINE, Daemon, in_thread
+from tests.system.running import DEADLINE, Daemon
 
 #: How often an injected call fails.
 FAILURES = 4
@@ -83,21 +83,18 @@ class InjectedTests(FaultCase):
             daemon.output.find(line)
         figures.note(self, f"{FAILURES} failures: {WAITING} peers served after {passed:.1f} s")
 
-    @in_thread
     def test_enfile(self) -> None:
         """
         Where the system has no descriptor, peers wait and are served; one line says so.
         """
         self.check_accept("ENFILE", "Too many open files in system")
 
-    @in_thread
     def test_enomem(self) -> None:
         """
         So it is without memory.
         """
         self.check_accept("ENOMEM", "Cannot allocate memory")
 
-    @in_thread
     def test_enobufs(self) -> None:
         """
         So it is without buffers.
@@ -128,7 +125,6 @@ class InjectedTests(FaultCase):
             self.assertNotIn("error", daemon.output.text)
         return len(found)
 
-    @in_thread
     def test_receive(self) -> None:
         """
         Datagrams wait while they cannot be received, and are answered then: none is lost.
@@ -139,7 +135,6 @@ class InjectedTests(FaultCase):
             # It has not tried again and again in between.
             self.assertGreater(self.passed, FAILURES * RECEIVE_PAUSE)
 
-    @in_thread
     def test_send(self) -> None:
         """
         Answers that cannot be sent are lost; the next ones are not.
@@ -153,7 +148,6 @@ class FullDiskTests(FaultCase):
     The log's disk gets full.
     """
 
-    @in_thread
     def test_full(self) -> None:
         """
         The daemon serves on, logs again when there is room, and says how many lines were
@@ -201,7 +195,6 @@ class MemoryTests(FaultCase):
     A daemon that may have no more memory.
     """
 
-    @in_thread
     def test_greedy_peers(self) -> None:
         """
         Peers that push and never read are reset where memory does not suffice; the

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from tests.faults import figures
 from tests.faults.clocks import ClockCase
-from tests.system.running import DEADLINE, in_thread, read_exactly
+from tests.system.running import DEADLINE, read_exactly
 
 #: The daemon comes up so long before the turn (seconds), on a busy machine too.
 BEFORE = 5.0
@@ -43,7 +43,6 @@ class EraTests(ClockCase):
         self.assertEqual(self.count(daemon, "the clock was set"), 0)
         figures.note(self, f"{asked} times asked by each protocol")
 
-    @in_thread
     def test_2036(self) -> None:
         """
         NTP's era 1 begins, and RFC 868 counts from zero: each answer is right for a client
@@ -51,14 +50,12 @@ class EraTests(ClockCase):
         """
         self.check_turn(datetime(2036, 2, 7, 6, 28, 16, tzinfo=UTC))
 
-    @in_thread
     def test_2038(self) -> None:
         """
         Signed seconds since 1970 end, and nothing here has them.
         """
         self.check_turn(datetime(2038, 1, 19, 3, 14, 8, tzinfo=UTC))
 
-    @in_thread
     def test_2106(self) -> None:
         """
         Unsigned seconds since 1970 count from zero again.

@@ -15,7 +15,7 @@ from tests.faults import figures
 from tests.faults.clocks import ClockCase
 from tests.faults.handshakes import drive
 from tests.faults.sieges import Shaking, TlsFaultCase
-from tests.system.running import Daemon, in_thread
+from tests.system.running import Daemon
 from tests.system.test_tls import BUSY, NAME, der, dial, reach, shown
 
 #: Handshakes that are begun and dropped.
@@ -33,7 +33,6 @@ class DropTests(TlsFaultCase):
     Handshakes that nobody ends.
     """
 
-    @in_thread
     def test_dropped(self) -> None:
         """
         A thousand handshakes that are begun and dropped are counted, and leave no
@@ -47,7 +46,6 @@ class WritingTests(TlsFaultCase):
     A file that is written in its place, slowly.
     """
 
-    @in_thread
     def test_slowly(self) -> None:
         """
         While the file of certificate and key is half written, the ones in use are shown;
@@ -80,7 +78,6 @@ class ExpiryTests(ClockCase, TlsFaultCase):
     A certificate that expires while it is in use.
     """
 
-    @in_thread
     def test_expired(self) -> None:
         """
         That is logged once, at the next look; the certificate is shown on, to

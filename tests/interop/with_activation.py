@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.interop.asking import InteropCase
 from tests.needs import locate
 from tests.ports import free_port
-from tests.system.running import DEADLINE, TWISTD, Daemon, in_thread, read_exactly
+from tests.system.running import DEADLINE, TWISTD, Daemon, read_exactly
 
 
 class ActivationTests(InteropCase):
@@ -56,7 +56,6 @@ class ActivationTests(InteropCase):
             sock.send(b"hello")
             self.assertEqual(read_exactly(sock, 5), b"hello")
 
-    @in_thread
     def test_streams(self) -> None:
         """
         Two sockets of two names, a port and a path, are served; the client that had the
@@ -72,7 +71,6 @@ class ActivationTests(InteropCase):
         daemon.output.find(rf"echo listens on systemd 127\.0\.0\.1:{port}$")
         self.stop(daemon)
 
-    @in_thread
     def test_datagrams(self) -> None:
         """
         So are sockets for datagrams, under one name.
@@ -86,7 +84,6 @@ class ActivationTests(InteropCase):
         self.echoes(socket.SOCK_DGRAM, str(path))
         self.stop(daemon)
 
-    @in_thread
     def test_refused(self) -> None:
         """
         A socket that no service names ends the start with one line.

@@ -18,7 +18,6 @@ from pathlib import Path
 from tests.interop.asking import InteropCase
 from tests.interop.guarded import CALLS
 from tests.interop.table import PORT_123_QUERIES, QUERIES
-from tests.system.running import in_thread
 
 #: The services of L{PORT_123_QUERIES}.
 PORT_123_INI = """
@@ -66,7 +65,6 @@ class ClockClientTests(InteropCase):
         with self.serve() as daemon:
             self.report(self.query(daemon, query) for query in QUERIES if query.name == name)
 
-    @in_thread
     def test_guarded(self) -> None:
         """
         What runs guarded is refused every call that sets the clock, or asks about it.
@@ -75,7 +73,6 @@ class ClockClientTests(InteropCase):
         ran = self.run_guarded([sys.executable, "-c", CALL, *map(str, calls)])
         self.assertEqual((ran.returncode, ran.stdout), (0, f"{EPERM}\n" * len(calls)))
 
-    @in_thread
     def test_rdate(self) -> None:
         """
         rdate prints the right time over TCP and UDP (RFC 868) and SNTP, and refuses an SNTP
@@ -83,14 +80,12 @@ class ClockClientTests(InteropCase):
         """
         self.ask_all("rdate")
 
-    @in_thread
     def test_busybox(self) -> None:
         """
         busybox's rdate prints the right time (RFC 868).
         """
         self.ask_all("busybox")
 
-    @in_thread
     def test_chronyd(self) -> None:
         """
         chronyd takes the time of a server that vouches for it, less than a second off, and
@@ -98,7 +93,6 @@ class ClockClientTests(InteropCase):
         """
         self.ask_all("chronyd")
 
-    @in_thread
     def test_ntpsec(self) -> None:
         """
         So do ntpdig and ntpdate; they ask port 123, which root alone may bind.

@@ -18,7 +18,7 @@ from attrs import define, field
 from tests.interop.asking import InteropCase
 from tests.needs import locate
 from tests.ports import free_port
-from tests.system.running import DEADLINE, Daemon, in_thread, name_of, read_exactly
+from tests.system.running import DEADLINE, Daemon, name_of, read_exactly
 
 EXAMPLE = Path(__file__).parent.parent.parent / "etc" / "haproxy" / "haproxy.cfg"
 
@@ -109,7 +109,6 @@ class BalancerTests(InteropCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertNotIn("[WARNING]", done.stderr)
 
-    @in_thread
     def test_example(self) -> None:
         """
         HAProxy takes the example without a warning, and with its variant too.
@@ -127,7 +126,6 @@ class BalancerTests(InteropCase):
         lines[place:place] = ["    " + line.removeprefix(VARIANT) for line in variant]
         self.check("\n".join([*lines, ""]))
 
-    @in_thread
     def test_daemon_dies(self) -> None:
         """
         When one of two daemons is killed under load, no connection of the other one is
@@ -190,7 +188,6 @@ class CurlTests(InteropCase):
     Tests for the header of version 1 as curl writes it.
     """
 
-    @in_thread
     def test_header(self) -> None:
         """
         The daemon takes curl's header, and sends back the request behind it.

@@ -13,7 +13,7 @@ from tests.interop.asking import GUARDED, InteropCase
 from tests.interop.table import QUERIES, SMALL, written
 from tests.needs import locate
 from tests.system.namespaces import Namespace
-from tests.system.running import TWISTD, Daemon, in_thread
+from tests.system.running import TWISTD, Daemon
 
 #: An address of the machine that is not loopback.
 HOST = "192.168.79.1"
@@ -72,7 +72,6 @@ class MonitorTests(InteropCase):
         daemon.address("ntp", "udp")
         return daemon
 
-    @in_thread
     def test_chronyd_behind_devices(self) -> None:
         """
         Eight devices at one address, whose requests are all zero, do not silence a chronyd
@@ -89,7 +88,6 @@ class MonitorTests(InteropCase):
             ran = self.run_guarded([*self.namespace.command, locate(name), *rest])
             self.assertRegex(ran.stdout, rf"System clock wrong by {SMALL} seconds \(ignored\)\n")
 
-    @in_thread
     def test_again_and_again(self) -> None:
         """
         Each client is answered seven times in a row, with the default rates.

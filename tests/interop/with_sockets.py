@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from tests.interop.asking import InteropCase
 from tests.interop.table import rows
-from tests.system.running import in_thread
 
 
 class SocketClientTests(InteropCase):
@@ -22,42 +21,36 @@ class SocketClientTests(InteropCase):
         with self.serve() as daemon:
             self.report(self.ask(daemon, row) for row in rows() if row.client.name == name)
 
-    @in_thread
     def test_ncat(self) -> None:
         """
         ncat is answered over TCP, UDP and UNIX sockets; its streams are half-closed.
         """
         self.ask_all("ncat")
 
-    @in_thread
     def test_socat(self) -> None:
         """
         socat is answered over TCP, UDP and UNIX sockets; its streams are half-closed.
         """
         self.ask_all("socat")
 
-    @in_thread
     def test_nc_openbsd(self) -> None:
         """
         OpenBSD's nc is answered over TCP, UDP and UNIX sockets; its streams are half-closed.
         """
         self.ask_all("nc.openbsd")
 
-    @in_thread
     def test_busybox(self) -> None:
         """
         busybox's nc is answered over TCP, half-closed; it has neither UDP nor UNIX sockets.
         """
         self.ask_all("busybox")
 
-    @in_thread
     def test_telnet(self) -> None:
         """
         telnet is answered with text while it does not close.
         """
         self.ask_all("telnet")
 
-    @in_thread
     def test_curl(self) -> None:
         """
         curl's telnet is answered with text while it does not close.

@@ -16,7 +16,7 @@ from typing import Any
 from tests.certificates import Made, authority, issued, write_private
 from tests.interop.asking import InteropCase
 from tests.needs import locate
-from tests.system.running import DEADLINE, Daemon, Output, in_thread
+from tests.system.running import DEADLINE, Daemon, Output
 
 NAME, OTHER = "www.example.org", "other.example.org"
 
@@ -112,7 +112,6 @@ class TlsClientTests(InteropCase):
         """
         return made.pem().decode().strip() in text
 
-    @in_thread
     def test_openssl_versions(self) -> None:
         """
         OpenSSL's client verifies the daemon and is answered over TLS 1.2 and 1.3; older
@@ -134,7 +133,6 @@ class TlsClientTests(InteropCase):
                 self.assertIn("alert protocol version", text)
                 self.assertNotEqual(self.status, 0)
 
-    @in_thread
     def test_openssl_resumes(self) -> None:
         """
         It resumes a session in each version; where there are several certificates it is
@@ -149,7 +147,6 @@ class TlsClientTests(InteropCase):
                     resume = self.openssl(daemon, version, "-sess_in", file)
                     self.converse(resume, f"{again}, TLSv")
 
-    @in_thread
     def test_openssl_names(self) -> None:
         """
         It is shown the certificate for the name that it asks for.
@@ -161,7 +158,6 @@ class TlsClientTests(InteropCase):
                 )
                 self.assertTrue(self.is_shown(made, text), name)
 
-    @in_thread
     def test_openssl_client(self) -> None:
         """
         With a certificate of its own it is served where that is wanted, and not without.
@@ -173,7 +169,6 @@ class TlsClientTests(InteropCase):
             text = self.converse(self.openssl(daemon, "-tls1_2"), answered=False)
             self.assertIn("alert handshake failure", text)
 
-    @in_thread
     def test_openssl_ciphers(self) -> None:
         """
         Of all ciphers that OpenSSL knows, one at a time, the good ones are agreed on and
@@ -200,7 +195,6 @@ class TlsClientTests(InteropCase):
         done: CompletedProcess[bytes] = subprocess.run(command, **pipes, **given)
         return done.returncode == 0
 
-    @in_thread
     def test_ncat(self) -> None:
         """
         ncat verifies the daemon, and is answered.
@@ -212,7 +206,6 @@ class TlsClientTests(InteropCase):
             text = self.converse([locate("ncat"), "-4", *trust, "localhost", port])
             self.assertEqual((text, self.status), ("hello there\n", 0))
 
-    @in_thread
     def test_socat(self) -> None:
         """
         So does socat.
@@ -223,7 +216,6 @@ class TlsClientTests(InteropCase):
             text = self.converse([locate("socat"), "-t15", "-", address])
             self.assertEqual((text, self.status), ("hello there\n", 0))
 
-    @in_thread
     def test_testssl(self) -> None:
         """
         testssl.sh finds TLS 1.2 and 1.3, no older version, and no weak cipher.

@@ -8,7 +8,7 @@ import subprocess
 
 from tests.interop.asking import InteropCase
 from tests.needs import locate
-from tests.system.running import DEADLINE, Daemon, in_thread, read_exactly
+from tests.system.running import DEADLINE, Daemon, read_exactly
 
 INI = """
 [socketd]
@@ -40,7 +40,6 @@ class WebClientTests(InteropCase):
         host, port = daemon.address("http")
         return f"http://{host}:{port}{path}"
 
-    @in_thread
     def test_promtool(self) -> None:
         """
         promtool finds nothing to complain of in the figures.
@@ -55,7 +54,6 @@ class WebClientTests(InteropCase):
         ran = subprocess.run(command, input=figures, capture_output=True, timeout=DEADLINE)
         self.assertEqual((ran.returncode, ran.stdout, ran.stderr), (0, b"", b""))
 
-    @in_thread
     def test_curl(self) -> None:
         """
         curl is served over HTTP/1.0 and 1.1, again on the same connection, HEAD too, and

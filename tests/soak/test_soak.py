@@ -11,7 +11,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.soak.__main__ import SECONDS, parse
 from tests.soak.running import Plan, Soak
-from tests.system.running import in_thread
 
 
 class SoakTests(SynchronousTestCase):
@@ -27,7 +26,6 @@ class SoakTests(SynchronousTestCase):
         self.assertEqual(parse([]).seconds, SECONDS)
         self.assertNotEqual(parse([]).seed, parse([]).seed)
 
-    @in_thread
     def test_seconds(self) -> None:
         """
         Every kind of load and of short faults was there, all counters fit, and the daemon

@@ -48,13 +48,6 @@ _HIDDEN = ("SOCKETD_CONFIG", "RUNTIME_DIRECTORY", "LISTEN_FDS", "LISTEN_PID", "L
 _PIDFD_GETFD = 438
 
 
-def in_thread(test: Callable[[Any], None]) -> Callable[[Any], None]:
-    """
-    Do nothing: the tests that have this are from a time when they ran in threads.
-    """
-    return test
-
-
 class Output:
     """
     What a child writes, as it comes; one character for each byte.

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tests.net.test_proxied import v1
-from tests.system.running import DEADLINE, TWISTD, Daemon, in_thread, read_exactly
+from tests.system.running import DEADLINE, TWISTD, Daemon, read_exactly
 from tests.system.test_tls import TlsCase, secure
 
 FAILED = 1
@@ -105,7 +105,6 @@ class ServedTests(ActivationCase):
     Tests for sockets that are served.
     """
 
-    @in_thread
     def test_kinds(self) -> None:
         """
         Streams and datagrams, of IPv4 and UNIX, are served by the service that names them;
@@ -129,7 +128,6 @@ class ServedTests(ActivationCase):
                 self.assertEqual(read_exactly(client, 5), b"LOCAL")
         self.assertTrue(os.path.exists(path), "the file is systemd's")
 
-    @in_thread
     def test_beside_others(self) -> None:
         """
         A service may have addresses of its own beside those handed over.
@@ -142,7 +140,6 @@ class ServedTests(ActivationCase):
                     client.sendall(b"hello")
                     self.assertEqual(read_exactly(client, 5), b"hello")
 
-    @in_thread
     def test_layers(self) -> None:
         """
         TLS, and a PROXY header before it, are spoken there too.
@@ -159,7 +156,6 @@ class ServedTests(ActivationCase):
                     self.assertEqual(read_exactly(client, 5), b"hello")
             daemon.output.wait_for(r"connection from 192\.0\.2\.7:4711 ")
 
-    @in_thread
     def test_unnamed(self) -> None:
         """
         A socket without a name is called C{unknown}, as systemd has it.
@@ -170,7 +166,6 @@ class ServedTests(ActivationCase):
                 client.sendall(b"hello")
                 self.assertEqual(read_exactly(client, 5), b"hello")
 
-    @in_thread
     def test_stop_and_start(self) -> None:
         """
         The socket outlives the daemon: who connects between two runs is served by the next.
@@ -190,7 +185,6 @@ class RefusedTests(ActivationCase):
     Tests for what does not fit; nothing is served then.
     """
 
-    @in_thread
     def test_nobody_names_it(self) -> None:
         """
         A socket that no service names is refused in one line: its clients would wait for
@@ -202,7 +196,6 @@ class RefusedTests(ActivationCase):
         line = f"no service names the inherited socket other (127.0.0.1:{port})"
         self.assertEqual(self.refusal(ini, [first, second], "web:other"), [line])
 
-    @in_thread
     def test_no_such_socket(self) -> None:
         """
         So is a name without a socket, with the names that there are.
@@ -215,7 +208,6 @@ class RefusedTests(ActivationCase):
         line += " (there is none); twistd must not fork"
         self.assertEqual(self.refusal(ini.partition("[upper]")[0], [], ""), [line])
 
-    @in_thread
     def test_wrong_kind(self) -> None:
         """
         A datagram socket is nothing for a protocol of streams only, nor for TLS.
@@ -227,7 +219,6 @@ class RefusedTests(ActivationCase):
         (line,) = self.refusal(ini, [datagram], "web")
         self.assertRegex(line, r"^\[echo\] cannot listen at systemd web: .* is for datagrams;")
 
-    @in_thread
     def test_not_listening(self) -> None:
         """
         A stream that does not listen cannot be served; the line says what would be right.

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.system.namespaces import Namespace
-from tests.system.running import DEADLINE, Output, SystemCase, in_thread
+from tests.system.running import DEADLINE, Output, SystemCase
 
 #: A link-local address that the test gives to the interface C{lo}.
 ADDRESS = "fe80::7"
@@ -24,7 +24,6 @@ class LinkLocalTests(SystemCase):
     Tests for addresses that hold on one interface only.
     """
 
-    @in_thread
     def test_refused(self) -> None:
         """
         The interface that is named with such an address is used, by datagram as by stream:
@@ -85,7 +84,6 @@ class TerminalTests(SystemCase):
             client.wait()
             os.close(keyboard)
 
-    @in_thread
     def test_send(self) -> None:
         """
         An answer without a last line end has one at a terminal, so that the prompt of the
@@ -101,7 +99,6 @@ class TerminalTests(SystemCase):
             )  # fmt: skip
             self.assertEqual(found.stdout, b"no line end")
 
-    @in_thread
     def test_chat(self) -> None:
         """
         The lines of a chat are edited, and earlier ones come back.
@@ -136,7 +133,6 @@ class RunTests(SystemCase):
         )  # fmt: skip
         return found.returncode, found.stdout + found.stderr
 
-    @in_thread
     def test_file(self) -> None:
         """
         The file can stand alone behind the command.
@@ -147,7 +143,6 @@ class RunTests(SystemCase):
             self.assertEqual(status, 78)
             self.assertIn("did you mean echo?", said)
 
-    @in_thread
     def test_wrong(self) -> None:
         """
         What it does not take is one line, and no success.

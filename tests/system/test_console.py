@@ -19,7 +19,6 @@ from tests.system.running import (
     DEADLINE,
     Daemon,
     SystemCase,
-    in_thread,
     name_of,
     read_exactly,
     read_to_end,
@@ -70,7 +69,6 @@ class TerminalTests(SystemCase):
     Tests for the console at a terminal.
     """
 
-    @in_thread
     def test_commands(self) -> None:
         """
         Commands are answered while nobody waits, with the slash or without.
@@ -89,7 +87,6 @@ class TerminalTests(SystemCase):
             daemon.type("close\n")
             daemon.output.wait_for("^write close ID\r$")
 
-    @in_thread
     def test_command_while_waiting(self) -> None:
         """
         A line with a slash is a command, and the question comes again behind it.
@@ -104,7 +101,6 @@ class TerminalTests(SystemCase):
                 daemon.type("help\n")
                 self.assertEqual(read_to_end(client), b"hello\nI get it!\nhelp")
 
-    @in_thread
     def test_queue(self) -> None:
         """
         Waiting connections get their words in the order of their messages.
@@ -118,7 +114,6 @@ class TerminalTests(SystemCase):
                 daemon.type("second\n")
                 self.assertEqual(read_to_end(newer), b"two\nI get it!\nsecond")
 
-    @in_thread
     def test_out_of_turn(self) -> None:
         """
         A word can be sent to any waiting connection by its id.
@@ -131,7 +126,6 @@ class TerminalTests(SystemCase):
                 daemon.type("/close 1\n")
                 self.assertEqual(read_to_end(older), b"one\nI get it!\n")
 
-    @in_thread
     def test_hostile_bytes(self) -> None:
         """
         What a peer sends reaches the terminal escaped, never raw.
@@ -146,7 +140,6 @@ class TerminalTests(SystemCase):
             raw = re.sub(_REDRAWN, "", daemon.output.text)
         self.assertIsNone(re.search(_CONTROLS, raw), ascii(raw))
 
-    @in_thread
     def test_word(self) -> None:
         """
         The operator's word goes to the peer as edited, and to the terminal; keys that are
@@ -159,7 +152,6 @@ class TerminalTests(SystemCase):
                 self.assertEqual(read_to_end(client), "hello\nI get it!\nö".encode())
                 daemon.output.wait_for(rf"^operator to {name_of(client)} \(ack 1\): ")
 
-    @in_thread
     def test_half_typed(self) -> None:
         """
         A command that is half typed when a client arrives is finished as one; then the word
@@ -177,7 +169,6 @@ class TerminalTests(SystemCase):
                 daemon.type("ok\n")
                 self.assertEqual(read_to_end(client), b"hello\nI get it!\nok")
 
-    @in_thread
     def test_gone(self) -> None:
         """
         C{drain}, typed as a word whose client goes meanwhile, does not drain the daemon.
@@ -194,7 +185,6 @@ class TerminalTests(SystemCase):
             daemon.type("in\n/status\n")
             daemon.output.wait_for("^up [^,]*, 2 services, 0 connections, 0 waiting\r$")
 
-    @in_thread
     def test_dumb(self) -> None:
         """
         No escape code is ever written, so that any terminal will do.
@@ -206,7 +196,6 @@ class TerminalTests(SystemCase):
                 daemon.output.wait_for("^up ")
             self.assertNotIn("\x1b", daemon.output.text)
 
-    @in_thread
     def test_end_of_input(self) -> None:
         """
         Ctrl-D ends the questions: who waits waits for the timeout, and no longer; the
@@ -223,7 +212,6 @@ class TerminalTests(SystemCase):
                 daemon.output.wait_for(rf"connection from {name_of(client)} \(ack 2\) closed")
             self.assertNotIn("input the word", daemon.output.text.rpartition("behind")[2])
 
-    @in_thread
     def test_stop(self) -> None:
         """
         What happens at the end is shown until the end.
@@ -243,7 +231,6 @@ class PipeTests(SystemCase):
     Tests for the console where there is no terminal.
     """
 
-    @in_thread
     def test_no_input(self) -> None:
         """
         With nothing to read from, the daemon serves without operator, and logs.
@@ -254,7 +241,6 @@ class PipeTests(SystemCase):
                 self.assertEqual(read_exactly(client, 13), b"I am a server")
                 daemon.output.wait_for(rf"connection from {name_of(client)} \(server 1\)$")
 
-    @in_thread
     def test_file(self) -> None:
         """
         A file can be the input: its lines are commands.
@@ -267,7 +253,6 @@ class PipeTests(SystemCase):
                 daemon.output.wait_for("^up 0 s, 2 services, 0 connections, 0 waiting$")
                 daemon.connect("server").close()
 
-    @in_thread
     def test_log_file(self) -> None:
         """
         With --logfile the log goes there, and the console shows what happens.
@@ -281,7 +266,6 @@ class PipeTests(SystemCase):
                 self.assertEqual(read_exactly(client, 13), b"I am a server")
                 self.assertRegex(log.read_text(), f"(?m)[+]0000 .*{expected}")
 
-    @in_thread
     def test_unread_output(self) -> None:
         """
         A terminal that takes nothing costs lines, and no client its answer.
@@ -292,7 +276,6 @@ class PipeTests(SystemCase):
             self.assertRegex(_read_until(screen, b"left out"), rb"\d+ lines were left out$")
             self.assertEqual(self._ask(address), b"I am a server")
 
-    @in_thread
     def test_broken_output(self) -> None:
         """
         A terminal that is gone takes the console with it, and no client's answer.

@@ -26,7 +26,6 @@ from tests.system.running import (
     Output,
     SystemCase,
     comes_and_is_reset,
-    in_thread,
     name_of,
     read_exactly,
     read_to_end,
@@ -89,7 +88,6 @@ class SocketTests(ControlCase):
     Tests for the socket itself.
     """
 
-    @in_thread
     def test_place(self) -> None:
         """
         The socket is for its owner and group, as its directory is; it is gone when the
@@ -102,7 +100,6 @@ class SocketTests(ControlCase):
             self.assertRegex(self.ask("status"), r"^up \d+ s, 2 services, 0 conn[^\n]*\n\n$")
         self.assertFalse(self.path.exists())
 
-    @in_thread
     def test_stale(self) -> None:
         """
         What a killed daemon left is replaced.
@@ -116,7 +113,6 @@ class SocketTests(ControlCase):
             daemon.address("server")
             self.assertIn("2 services", self.ask("status"))
 
-    @in_thread
     def test_taken(self) -> None:
         """
         A daemon that still serves there is left alone; the second one does not come up.
@@ -131,7 +127,6 @@ class SocketTests(ControlCase):
             self.assertEqual(ended.status, 1)
             self.assertIn("2 services", self.ask("status"))
 
-    @in_thread
     def test_removed(self) -> None:
         """
         A control socket and a service's whose files were removed are there again after
@@ -151,7 +146,6 @@ class SocketTests(ControlCase):
                 client.sendall(b"hello")
                 self.assertEqual(read_exactly(client, 5), b"hello")
 
-    @in_thread
     def test_failed_start(self) -> None:
         """
         A daemon that cannot bind another listener leaves no control socket.
@@ -163,7 +157,6 @@ class SocketTests(ControlCase):
         self.assertEqual(ended.status, 1)
         self.assertFalse(self.path.exists())
 
-    @in_thread
     def test_stop(self) -> None:
         """
         Who watches sees how the daemon stops, and is let go.
@@ -183,7 +176,6 @@ class CommandTests(ControlCase):
     Tests for what operators do there.
     """
 
-    @in_thread
     def test_audit(self) -> None:
         """
         The log has who did what, as the kernel knows it.
@@ -195,7 +187,6 @@ class CommandTests(ControlCase):
             who = f"operator uid {os.getuid()} gid {os.getgid()} pid {os.getpid()}"
             daemon.output.wait_for(f"{who}: close 1$")
 
-    @in_thread
     def test_operators(self) -> None:
         """
         Two operators see each other's answers; C{ack} asks while they attend.
@@ -220,7 +211,6 @@ class CommandTests(ControlCase):
             one.close()
             two.close()
 
-    @in_thread
     def test_ban(self) -> None:
         """
         A ban holds at once: for who is in, for who comes, and for datagrams of a source
@@ -245,7 +235,6 @@ class CommandTests(ControlCase):
                 again.sendall(b"?")
                 self.assertEqual(read_exactly(again, 13), b"I am a server")
 
-    @in_thread
     def test_drain(self) -> None:
         """
         A daemon that drains accepts no more connections, the live ones go on, and C{resume}
@@ -290,7 +279,6 @@ class SubcommandTests(ControlCase):
         )
         return done.returncode, done.stdout, done.stderr
 
-    @in_thread
     def test_asking(self) -> None:
         """
         Tables are for people, and JSON is for programs.
@@ -304,7 +292,6 @@ class SubcommandTests(ControlCase):
             found = json.loads(self.command("services", "--json")[1])
             self.assertEqual([row["service"] for row in found["rows"]], ["ack", "server"])
 
-    @in_thread
     def test_reload(self) -> None:
         """
         A good file is taken; a bad one is status 78, and nothing changes.
@@ -320,7 +307,6 @@ class SubcommandTests(ControlCase):
             self.assertIn("did you mean echo?", errors)
             self.assertIn("3 services", self.command("status")[1])
 
-    @in_thread
     def test_console(self) -> None:
         """
         The console in line mode attends, answers and leaves at the end of its input.
@@ -358,7 +344,6 @@ class SubcommandTests(ControlCase):
             console.wait()
             os.close(keyboard)
 
-    @in_thread
     def test_console_at_a_terminal(self) -> None:
         """
         At a terminal the word is asked for, and sent when it is entered; in full screen, or
@@ -381,7 +366,6 @@ class SubcommandTests(ControlCase):
                     self.assertEqual("\x1b" in shown.text, is_full)
                     os.write(keyboard, b"\x04")
 
-    @in_thread
     def test_width(self) -> None:
         """
         A list fits the terminal: what would make it too wide stands below each row.
@@ -396,7 +380,6 @@ class SubcommandTests(ControlCase):
                 shown.wait_for(r"^    udp 127\.0\.0\.1:\d+\r$")
                 os.write(keyboard, b"\x04")
 
-    @in_thread
     def test_stopped(self) -> None:
         """
         While the console is stopped with Ctrl-Z the terminal is as the shell had it; then the
@@ -417,7 +400,6 @@ class SubcommandTests(ControlCase):
                 shown.wait_for(r"up \d")
                 os.write(keyboard, b"\x04")
 
-    @in_thread
     def test_two_operators(self) -> None:
         """
         A word that another operator was quicker with goes to no connection that waits next.
@@ -441,7 +423,6 @@ class SubcommandTests(ControlCase):
                     self.assertEqual(read_exactly(second, 19), b"two\nI get it!\nyours")
                 os.write(keyboard, b"\x04")
 
-    @in_thread
     def test_no_daemon(self) -> None:
         """
         Where there is no daemon any more, that is one line.
@@ -461,7 +442,6 @@ class HardTests(ControlCase):
     Tests for clients that behave badly.
     """
 
-    @in_thread
     def test_ninth(self) -> None:
         """
         One session too many gets a line; the others go on.
@@ -479,7 +459,6 @@ class HardTests(ControlCase):
                 sock.close()
             daemon.output.wait_for("was refused at the control socket")
 
-    @in_thread
     def test_garbage(self) -> None:
         """
         Garbage is answered, line by line, and hurts nobody.
@@ -495,7 +474,6 @@ class HardTests(ControlCase):
             self.assertIn(b'{"ok": false, "status": 2', answer)
             self.assertIn("2 services", self.ask("status"))
 
-    @in_thread
     def test_slow(self) -> None:
         """
         A watcher that does not read costs lines, and no peer its answer; when it reads,

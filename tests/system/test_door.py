@@ -27,7 +27,6 @@ from tests.system.running import (
     TWISTD,
     Daemon,
     SystemCase,
-    in_thread,
     read_exactly,
     read_to_end,
 )
@@ -271,7 +270,6 @@ class SweepTests(FloodCase):
             if len(seen.data) > max(asked, FLOORS[port]):
                 self.too_long.append((port, asked, len(seen.data)))
 
-    @in_thread
     def test_every_port(self) -> None:
         """
         From whichever port and with whatever bytes a service is asked, its answer is not
@@ -321,7 +319,6 @@ class ForgedSourceTests(FloodCase):
         self.namespace.connect(self.outside, f"{HERE}/30", f"{THERE}/30")
         self.namespace.run("ip", "route", "add", "default", "via", THERE)
 
-    @in_thread
     def test_many_sources(self) -> None:
         """
         Ten thousand new sources a second for three seconds take no more memory than the
@@ -370,7 +367,6 @@ class SlowTests(SystemCase):
     Those who come and say nothing.
     """
 
-    @in_thread
     def test_slowloris(self) -> None:
         """
         Clients that fill the daemon and then say nothing, or no more, are closed when
@@ -396,7 +392,6 @@ class HammeredTests(SystemCase):
     One source that comes far too often.
     """
 
-    @in_thread
     def test_rate(self) -> None:
         """
         Who comes a hundred times more often than he may is reset without a byte, and
@@ -453,7 +448,6 @@ class FullTests(SystemCase):
     A daemon that has no room for more.
     """
 
-    @in_thread
     def test_others(self) -> None:
         """
         A service at its limit lets the next one wait, and still answers datagrams; other
@@ -487,7 +481,6 @@ class FullTests(SystemCase):
         allow = ["sh", "-c", f'ulimit -n {limit} && exec "$@"', "sh"]
         return [*allow, *TWISTD, "socketd", f"--config={file}"]
 
-    @in_thread
     def test_few_descriptors(self) -> None:
         """
         A daemon that may have few descriptors takes only as many connections as it has
@@ -523,7 +516,6 @@ class FullTests(SystemCase):
             client.close()
         return count
 
-    @in_thread
     def test_too_many(self) -> None:
         """
         A limit of connections that no process may have is refused at its line, with the

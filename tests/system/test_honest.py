@@ -15,7 +15,7 @@ from collections import Counter
 
 from tests.system.forging import Forger, Wire
 from tests.system.namespaces import Namespace
-from tests.system.running import DEADLINE, TWISTD, Daemon, SystemCase, in_thread
+from tests.system.running import DEADLINE, TWISTD, Daemon, SystemCase
 
 #: The two ends of a cable; each has more than one address, and none is loopback.
 HERE = ("192.168.78.1", "fd00:78::1", "2001:db8:78::1", "203.0.113.1")
@@ -125,7 +125,6 @@ class OwnAddressTests(HonestCase):
     A monitor on the machine asks by the machine's own address.
     """
 
-    @in_thread
     def test_answered(self) -> None:
         """
         It is answered at each of them, private and public, IPv4 and IPv6.
@@ -138,7 +137,6 @@ class OwnAddressTests(HonestCase):
             answer = self.ask(self.client(self.inside, HERE[0]), ZEROS, HERE[0], 123)
             self.assertEqual(len(answer), 48)
 
-    @in_thread
     def test_neighbours(self) -> None:
         """
         Private neighbours are answered, public ones are not; carrier-grade NAT and
@@ -152,7 +150,6 @@ class OwnAddressTests(HonestCase):
                 found[host] = self.ask(client, b"me", target, 7)
                 self.assertEqual(found[host], b"me" if private else b"", host)
 
-    @in_thread
     def test_command(self) -> None:
         """
         So does our own client.
@@ -166,7 +163,6 @@ class OwnAddressTests(HonestCase):
                 )  # fmt: skip
                 self.assertEqual((ran.returncode, ran.stderr), (0, ""))
 
-    @in_thread
     def test_forged(self) -> None:
         """
         What comes from outside with an address of this machine: by IPv4 the kernel drops
@@ -207,7 +203,6 @@ class VictimTests(HonestCase):
     A client in whose name others ask.
     """
 
-    @in_thread
     def test_forged_repeats(self) -> None:
         """
         After five equal forged datagrams it is answered at once.
@@ -227,7 +222,6 @@ class RepeatTests(HonestCase):
     Clients that send the same again and again.
     """
 
-    @in_thread
     def test_seven(self) -> None:
         """
         Seven equal requests in a row are answered, by each service.
@@ -238,7 +232,6 @@ class RepeatTests(HonestCase):
                 found = [bool(self.ask(client, question, HERE[0], port)) for _ in range(7)]
                 self.assertEqual(found, [True] * 7, port)
 
-    @in_thread
     def test_devices_behind_one_address(self) -> None:
         """
         Thirty devices behind one translator, which gives them ports below 1024, are told
@@ -254,7 +247,6 @@ class RepeatTests(HonestCase):
             found = [len(self.ask(late, ZEROS, HERE[0], 123)) for _ in range(4)]
             self.assertEqual(found, [48] * 4)
 
-    @in_thread
     def test_network(self) -> None:
         """
         200 hosts of one /24 that ask at once are all answered.

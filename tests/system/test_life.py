@@ -19,7 +19,6 @@ from tests.system.running import (
     TWISTD,
     Daemon,
     SystemCase,
-    in_thread,
     read_exactly,
     read_to_end,
 )
@@ -65,7 +64,6 @@ class ReloadTests(SystemCase):
         sock.sendall(data)
         return read_exactly(sock, len(data)) == data
 
-    @in_thread
     def test_nothing_changed(self) -> None:
         """
         The same file changes nothing; connections and sockets live on.
@@ -79,7 +77,6 @@ class ReloadTests(SystemCase):
             with socket.create_connection(address, DEADLINE) as sock:
                 self.assertTrue(self.served(sock))
 
-    @in_thread
     def test_changes(self) -> None:
         """
         A service is added, one is removed, one has other options and keeps its
@@ -127,7 +124,6 @@ listen = unix:{self.directory}/b.sock
             for sock in (kept, old, gone):
                 sock.close()
 
-    @in_thread
     def test_bad_file(self) -> None:
         """
         A bad file changes nothing at all, and every complaint is logged.
@@ -141,7 +137,6 @@ listen = unix:{self.directory}/b.sock
             with daemon.connect("echo") as sock:
                 self.assertTrue(self.served(sock))
 
-    @in_thread
     def test_cannot_bind(self) -> None:
         """
         A listener that cannot be bound keeps everything as it was, and nothing
@@ -156,7 +151,6 @@ listen = unix:{self.directory}/b.sock
             with daemon.connect("echo") as sock:
                 self.assertTrue(self.served(sock))
 
-    @in_thread
     def test_networks(self) -> None:
         """
         Live peers are asked again at the door; who may no longer come in is reset.
@@ -174,7 +168,6 @@ listen = unix:{self.directory}/b.sock
             stays.close()
             goes.close()
 
-    @in_thread
     def test_under_load(self) -> None:
         """
         While the file is read again and again, no connection is refused or lost.
@@ -201,7 +194,6 @@ listen = unix:{self.directory}/b.sock
             thread.join(DEADLINE)
         self.assertEqual(problems, [])
 
-    @in_thread
     def test_addresses_under_load(self) -> None:
         """
         While a service goes from all addresses to one and back, nobody who connects at the
@@ -245,7 +237,6 @@ class StopTests(SystemCase):
     A daemon that stops finishes what it owes, within bounds.
     """
 
-    @in_thread
     def test_what_has_come_is_answered(self) -> None:
         """
         Bytes that have come before the stop are answered before the close.
@@ -260,7 +251,6 @@ class StopTests(SystemCase):
                 daemon._asked = signal.SIGTERM
                 self.assertEqual(read_to_end(sock), b"last words")
 
-    @in_thread
     def test_drain_timeout(self) -> None:
         """
         A peer that does not take what it is owed is reset when the time is over.
@@ -272,7 +262,6 @@ class StopTests(SystemCase):
                 daemon.output.wait_for("1 connections did not finish")
                 self.assertEqual(daemon.wait(), 0)
 
-    @in_thread
     def test_second_signal(self) -> None:
         """
         A second signal does not wait for anybody.
@@ -285,7 +274,6 @@ class StopTests(SystemCase):
                 daemon._process.send_signal(signal.SIGTERM)
                 self.assertEqual(daemon.wait(), 0)
 
-    @in_thread
     def test_files_are_removed(self) -> None:
         """
         The files of UNIX sockets are gone after a stop.
@@ -315,7 +303,6 @@ class EndingTests(SystemCase):
             sock.settimeout(DEADLINE)
         return sock
 
-    @in_thread
     def test_reload_while_stopping(self) -> None:
         """
         A SIGHUP while the daemon stops neither ends it nor changes anything; what is
@@ -333,7 +320,6 @@ class EndingTests(SystemCase):
             self.assertNotIn("reloaded", daemon.output.text)
             self.assertNotIn("upper listens", daemon.output.text)
 
-    @in_thread
     def test_stop_waits_for_removed(self) -> None:
         """
         A stop right after a reload waits for the peers of a service that is gone, too.
@@ -350,7 +336,6 @@ class EndingTests(SystemCase):
                 self.assertTrue(read_to_end(sock, 1 << 20).endswith(b"X"))
             self.assertEqual(daemon.wait(), 0)
 
-    @in_thread
     def test_renamed_under_load(self) -> None:
         """
         While a service gets other names, and TCP and UNIX peers come and go, each of
@@ -391,7 +376,6 @@ class EndingTests(SystemCase):
             thread.join(DEADLINE)
         self.assertEqual(problems, [])
 
-    @in_thread
     def test_many_hangups(self) -> None:
         """
         A burst of SIGHUP is read as often as the kernel tells of it, and ends with what
@@ -435,7 +419,6 @@ class HangupTests(SystemCase):
         daemon.address("echo")
         return daemon, master
 
-    @in_thread
     def test_closed(self) -> None:
         """
         SIGHUP reloads while the terminal is there; its end is that of the daemon, in
@@ -450,7 +433,6 @@ class HangupTests(SystemCase):
         self.assertIn("stopping; ", daemon.output.text)
         self.assertEqual(daemon.errors.text, "")
 
-    @in_thread
     def test_nohup(self) -> None:
         """
         One that was started with SIGHUP ignored, as by nohup(1), outlives its terminal.

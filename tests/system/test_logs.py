@@ -15,7 +15,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from tests.system.running import DEADLINE, Daemon, SystemCase, in_thread, read_exactly
+from tests.system.running import DEADLINE, Daemon, SystemCase, read_exactly
 
 INI = """
 [socketd]
@@ -64,7 +64,6 @@ class LogTests(SystemCase):
             datetime.fromisoformat(one["time"])
         return found
 
-    @in_thread
     def test_json(self) -> None:
         """
         Each line from the first to the last is one JSON object; what a peer says stays in
@@ -83,7 +82,6 @@ class LogTests(SystemCase):
         (lost,) = (one for one in found if one["event"] == "connection_lost")
         self.assertEqual((lost["received"], lost["sent"], lost["service"]), (22, 22, "echo"))
 
-    @in_thread
     def test_journal(self) -> None:
         """
         Lines have priorities where standard output is the stream that systemd names, and
@@ -108,7 +106,6 @@ class LogTests(SystemCase):
             pattern = r"<6>echo listens on" if prioritised else r"\d{4}-.*\[socketd#info\] echo"
             self.assertRegex(line, rf"\A{pattern}")
 
-    @in_thread
     def test_logfile(self) -> None:
         """
         twistd's --logfile is honoured; SIGUSR1 begins a new file.
@@ -126,7 +123,6 @@ class LogTests(SystemCase):
         self.assertIn("listening", events[0])
         self.assertIn("stopping", events[1])
 
-    @in_thread
     def test_rotated_by_others(self) -> None:
         """
         logrotate's ways work: cut in place, or moved away and SIGUSR1. No line is lost,
@@ -151,7 +147,6 @@ class LogTests(SystemCase):
             self.assertLessEqual({"connection_made", "connection_lost"}, events)
         self.assertFalse(path.with_suffix(".log.1").exists())
 
-    @in_thread
     def test_quiet(self) -> None:
         """
         Connections of quiet networks are not logged.
@@ -161,7 +156,6 @@ class LogTests(SystemCase):
         self.assertNotIn("connection from", daemon.output.text)
         self.assertNotIn("hello", daemon.output.text)
 
-    @in_thread
     def test_nowhere(self) -> None:
         """
         A log that cannot be written, because the disk is full or nobody reads, does not

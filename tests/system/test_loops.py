@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.system.forging import Forger, Wire
 from tests.system.namespaces import Namespace
-from tests.system.running import TWISTD, Daemon, SystemCase, in_thread
+from tests.system.running import TWISTD, Daemon, SystemCase
 
 #: The two machines, and the services that have answered everybody since 1983.
 HOSTS = ("10.77.0.1", "10.77.0.2")
@@ -115,7 +115,6 @@ class LoopTests(SystemCase):
         """
         self.assertEqual(self.count(1.0), {})
 
-    @in_thread
     def test_known_services(self) -> None:
         """
         Of all pairs of echo, daytime, chargen and time at their own ports none exchanges
@@ -136,7 +135,6 @@ class LoopTests(SystemCase):
             self.assertEqual({pair: n for pair, n in found.items() if n > 2}, {})
             self.check_served(PORTS)
 
-    @in_thread
     def test_high_ports(self) -> None:
         """
         Two echo services at ports that are not known for it, with rates that were raised,
@@ -158,7 +156,6 @@ class LoopTests(SystemCase):
                 self.assertLessEqual(found[HIGH], bound(100.0, 50))
             self.check_ended()
 
-    @in_thread
     def test_different_services(self) -> None:
         """
         With the default rates no pair of services at high ports exchanges more than 47

@@ -14,7 +14,6 @@ from tests.system.running import (
     DEADLINE,
     Daemon,
     comes_and_is_reset,
-    in_thread,
     name_of,
     read_exactly,
     read_to_end,
@@ -56,7 +55,6 @@ class HeaderTests(TlsCase):
     Tests for whom the daemon takes a peer for.
     """
 
-    @in_thread
     def test_log(self) -> None:
         """
         The log has the real source of each connection and message, whatever the header's
@@ -82,7 +80,6 @@ class HeaderTests(TlsCase):
                     self.assertEqual(read_exactly(sock, 5), b"hello")
                     daemon.output.wait_for(rf"connection from {name_of(sock)} \(echo \d+\)$")
 
-    @in_thread
     def test_pieces(self) -> None:
         """
         A header may come byte by byte, and a client that shuts down writing behind its
@@ -98,7 +95,6 @@ class HeaderTests(TlsCase):
                     sock.shutdown(socket.SHUT_WR)
                     self.assertEqual(read_to_end(sock), b"hello")
 
-    @in_thread
     def test_tls(self) -> None:
         """
         TLS comes behind the header, and is told of with the real source.
@@ -114,7 +110,6 @@ class HeaderTests(TlsCase):
                     self.assertEqual(read_exactly(client, 5), b"hello")
                     daemon.output.wait_for(r"connection from 192\.0\.2\.7:4711 .* TLSv1\.3 ")
 
-    @in_thread
     def test_unix(self) -> None:
         """
         A balancer at a UNIX socket is believed, for its file says who may come.
@@ -132,7 +127,6 @@ class RefusedTests(TlsCase):
     Tests for who is not served.
     """
 
-    @in_thread
     def test_not_believed(self) -> None:
         """
         A header from elsewhere resets the connection, without a line in the log.
@@ -151,7 +145,6 @@ class RefusedTests(TlsCase):
             self.assertEqual(ask(daemon, v1()), b"hello")
         self.assertNotIn(STRANGER, daemon.output.text)
 
-    @in_thread
     def test_malformed(self) -> None:
         """
         What is no header resets the connection; a line for debugging says why.
@@ -170,7 +163,6 @@ class RefusedTests(TlsCase):
                 daemon.output.wait_for(line)
             self.assertEqual(ask(daemon, v1()), b"hello")
 
-    @in_thread
     def test_deadline(self) -> None:
         """
         A header that is never complete resets the connection in time.
@@ -183,7 +175,6 @@ class RefusedTests(TlsCase):
                     self.assertTrue(was_reset(sock))
                     self.assertTrue(1 <= time.monotonic() - began < BUSY)
 
-    @in_thread
     def test_first_byte(self) -> None:
         """
         The header is no word: who says nothing behind it is closed; who says something
@@ -204,7 +195,6 @@ class RefusedTests(TlsCase):
                 sock.sendall(b"again")
                 self.assertEqual(read_exactly(sock, 5), b"again")
 
-    @in_thread
     def test_door(self) -> None:
         """
         The lists and limits are for the real source: two of its connections at once, none

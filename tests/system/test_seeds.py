@@ -19,7 +19,6 @@ from tests.system.running import (
     DEADLINE,
     Daemon,
     SystemCase,
-    in_thread,
     name_of,
     read_exactly,
     read_to_end,
@@ -131,7 +130,6 @@ class AckTests(SeedCase):
     Tests for the TCP server of 000 and 001.
     """
 
-    @in_thread
     def test_with_operator(self) -> None:
         """
         The client gets its message, the acknowledgement and the operator's word.
@@ -145,7 +143,6 @@ class AckTests(SeedCase):
             daemon.type("ok\n")
             self.assertEqual(read_to_end(client), b"hello\nI get it!\nok")
 
-    @in_thread
     def test_conversation(self) -> None:
         """
         A client that stays is read from again behind each word.
@@ -158,7 +155,6 @@ class AckTests(SeedCase):
                 expected = message + b"\nI get it!\n" + word.encode()
                 self.assertEqual(read_exactly(client, len(expected)), expected)
 
-    @in_thread
     def test_without_operator(self) -> None:
         """
         Nobody is waited for, and the log has the client and its message.
@@ -174,7 +170,6 @@ class TimeTests(SeedCase):
     Tests for the UDP server of 000 and 001.
     """
 
-    @in_thread
     def test_any_datagram(self) -> None:
         """
         An empty datagram, or any other, brings four bytes: the time.
@@ -190,7 +185,6 @@ class UpperTests(SeedCase):
     Tests for the server of 002.
     """
 
-    @in_thread
     def test_second_client(self) -> None:
         """
         Each message is answered, and a second client need not wait for the first.
@@ -202,7 +196,6 @@ class UpperTests(SeedCase):
                 self.assertEqual(phone(first, ["still here"]), ["STILL HERE"])
             self.assertEqual(phone(first, ["bye"]), ["BYE"])
 
-    @in_thread
     def test_unix(self) -> None:
         """
         It is served over a UNIX socket as well.
@@ -210,7 +203,6 @@ class UpperTests(SeedCase):
         with self.seeds() as daemon, daemon.connect("upper", "unix") as client:
             self.assertEqual(phone(client, ["over", "unix"]), ["OVER", "UNIX"])
 
-    @in_thread
     def test_ipv6(self) -> None:
         """
         It is served over IPv6 as well, where the machine has it.
@@ -227,7 +219,6 @@ class TalkTests(SeedCase):
     Tests for the server of 003.
     """
 
-    @in_thread
     def test_reply_and_close(self) -> None:
         """
         Any message brings the question, once; then the server closes.
@@ -244,7 +235,6 @@ class ServerTests(SeedCase):
     Tests for the server of 004.
     """
 
-    @in_thread
     def test_five_clients(self) -> None:
         """
         Five clients talk at the same time, and none waits for another.
@@ -262,7 +252,6 @@ class OptionTests(SystemCase):
 
     ini = "[echo]\nlisten =\n tcp:0:interface=127.0.0.1\n udp:0:interface=127.0.0.1\n"
 
-    @in_thread
     def test_flags(self) -> None:
         """
         Each flag is on or off at the daemon's sockets, as the configuration says it.
@@ -278,7 +267,6 @@ class OptionTests(SystemCase):
                 with daemon.listening_socket(service, kind) as sock:
                     self.assertEqual(flags_of(sock), dict.fromkeys(FLAGS, words[service]))
 
-    @in_thread
     def test_urgent_data(self) -> None:
         """
         With SO_OOBINLINE a connection takes urgent data as ordinary data.
@@ -288,7 +276,6 @@ class OptionTests(SystemCase):
                 client.send(b"urgent", socket.MSG_OOB)
                 self.assertEqual(read_exactly(client, 6), b"urgent")
 
-    @in_thread
     def test_device(self) -> None:
         """
         With SO_BINDTODEVICE one network interface is served.
@@ -305,7 +292,6 @@ class OptionTests(SystemCase):
                 self.assertEqual(found.rstrip(b"\0"), b"lo")
                 self.assertEqual(tcpclient(client, b"here"), b"here")
 
-    @in_thread
     def test_refused_device(self) -> None:
         """
         A network interface that is not there is complained of, and nothing starts.
@@ -315,7 +301,6 @@ class OptionTests(SystemCase):
         for ended in self.run_both(file):
             self.assertEqual((ended.status, ended.output, ended.errors), (78, "", expected))
 
-    @in_thread
     def test_restart(self) -> None:
         """
         A daemon that stopped with connections open is started on its port at once.

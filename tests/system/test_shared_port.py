@@ -7,7 +7,7 @@ from __future__ import annotations
 import socket
 from itertools import count
 
-from tests.system.running import SystemCase, in_thread, read_to_end
+from tests.system.running import SystemCase, read_to_end
 
 #: The kernel spreads connections by a hash of their addresses: that so many all go
 #: to one of two daemons happens once in 2 ** 63 runs.
@@ -28,7 +28,6 @@ class SharedPortTests(SystemCase):
 
     timeout = 60
 
-    @in_thread
     def test_both_answer(self) -> None:
         """
         Both are asked; neither is refused the port.

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 
-from tests.system.running import SystemCase, in_thread, read_exactly, read_to_end
+from tests.system.running import SystemCase, read_exactly, read_to_end
 
 #: The statuses of a start that fails: a bad configuration (sysexits.h), anything else.
 BAD_CONFIG = 78
@@ -137,7 +137,6 @@ class ConfigurationTests(SystemCase):
     Tests for configurations that cannot be used.
     """
 
-    @in_thread
     def test_wrong(self) -> None:
         """
         All that is wrong is said in one line each, alike by the daemon and the check.
@@ -145,7 +144,6 @@ class ConfigurationTests(SystemCase):
         file = self.write("wrong.ini", WRONG)
         self._check_refusal(file, [str(file) + line for line in COMPLAINTS.split("\n")[1:-1]])
 
-    @in_thread
     def test_empty(self) -> None:
         """
         A file that says nothing serves nothing.
@@ -153,7 +151,6 @@ class ConfigurationTests(SystemCase):
         file = self.write("empty.ini", "")
         self._check_refusal(file, [f"{file}{NOTHING}"])
 
-    @in_thread
     def test_no_services(self) -> None:
         """
         So does one without services; a service that is not enabled is none.
@@ -162,7 +159,6 @@ class ConfigurationTests(SystemCase):
         file = self.write("none.ini", ini)
         self._check_refusal(file, [f"{file}{NOTHING}"])
 
-    @in_thread
     def test_not_text(self) -> None:
         """
         A file that is not UTF-8 is refused with the line of its first bad byte.
@@ -171,7 +167,6 @@ class ConfigurationTests(SystemCase):
         line = f"{file}:3: is not UTF-8 text (byte 0xe9)"
         self._check_refusal(file, [line])
 
-    @in_thread
     def test_missing(self) -> None:
         """
         A file that is not there is named.
@@ -180,7 +175,6 @@ class ConfigurationTests(SystemCase):
         line = f"{file}: cannot be read: No such file or directory"
         self._check_refusal(file, [line])
 
-    @in_thread
     def test_directory(self) -> None:
         """
         A directory is no configuration.
@@ -188,7 +182,6 @@ class ConfigurationTests(SystemCase):
         line = f"{self.directory}: cannot be read: Is a directory"
         self._check_refusal(self.directory, [line])
 
-    @in_thread
     def test_read_fails(self) -> None:
         """
         A file that can be opened and not read is refused.
@@ -196,7 +189,6 @@ class ConfigurationTests(SystemCase):
         file = Path("/proc/self/mem")
         self._check_refusal(file, [f"{file}: cannot be read: Input/output error"])
 
-    @in_thread
     def test_nothing_bound(self) -> None:
         """
         A good service beside a broken one is not started.
@@ -207,7 +199,6 @@ class ConfigurationTests(SystemCase):
         self._check_refusal(file, [line])
         self.assertFalse(path.exists())
 
-    @in_thread
     def test_conflicts(self) -> None:
         """
         What cannot be bound beside each other is said by the check as by the start.
@@ -216,7 +207,6 @@ class ConfigurationTests(SystemCase):
         lines = [line.strip() for line in TAKEN.strip().split("\n")]
         self._check_refusal(file, [f"{file}{line}" for line in lines])
 
-    @in_thread
     def test_elsewhere(self) -> None:
         """
         So is what other programs would take for a listener, a comment or an option.
@@ -238,7 +228,6 @@ class SearchTests(SystemCase):
     Tests for the way to the configuration.
     """
 
-    @in_thread
     def test_variable(self) -> None:
         """
         Without --config, $SOCKETD_CONFIG names the file.
@@ -248,7 +237,6 @@ class SearchTests(SystemCase):
             self.assertEqual(ended.status, BAD_CONFIG)
             self.assertRegex(ended.errors, rf"^{re.escape(str(file))}:1: \[wrong\]")
 
-    @in_thread
     def test_option_first(self) -> None:
         """
         What the command line names comes before the environment.
@@ -272,7 +260,6 @@ class ReplyTests(SystemCase):
         "words": ("Grüße, 你好 €", "Grüße, 你好 €".encode()),
     }
 
-    @in_thread
     def test_replies(self) -> None:
         """
         A per cent sign is itself, escapes are bytes, and the rest is UTF-8.
@@ -295,7 +282,6 @@ class BindTests(SystemCase):
 
     TAKEN = f"Address already in use by .* (process {os.getpid()}); stop that, or write another"
 
-    @in_thread
     def test_in_use(self) -> None:
         """
         Every address in use is named, with its service; nothing stays bound.
@@ -315,7 +301,6 @@ class BindTests(SystemCase):
             )
         self.assertFalse(free.exists())
 
-    @in_thread
     def test_absent(self) -> None:
         """
         An address and an interface that the machine lacks are named.
@@ -328,7 +313,6 @@ class BindTests(SystemCase):
             "[echo] cannot listen at tcp6 [fe80::1%nosuch0]:0: bad host: .*",
         )
 
-    @in_thread
     def test_bad_host(self) -> None:
         """
         Names that no host can have are bad hosts, each in its line.
@@ -340,7 +324,6 @@ class BindTests(SystemCase):
             "[echo] cannot listen at udp no..host:0: bad host: .*",
         )
 
-    @in_thread
     def test_optional(self) -> None:
         """
         The daemon does without an optional listener whose address is absent.
@@ -351,7 +334,6 @@ class BindTests(SystemCase):
             client.shutdown(socket.SHUT_WR)
             self.assertEqual(read_to_end(client), b"")
 
-    @in_thread
     def test_live_socket(self) -> None:
         """
         A UNIX socket that somebody serves is left to him.
@@ -366,7 +348,6 @@ class BindTests(SystemCase):
             )
             client.connect(path)
 
-    @in_thread
     def test_live_datagram_socket(self) -> None:
         """
         So is one that takes datagrams.
@@ -380,7 +361,6 @@ class BindTests(SystemCase):
             )
             self.assertTrue(os.path.exists(path))
 
-    @in_thread
     def test_other_files(self) -> None:
         """
         A file that is no socket is left alone; so is a link.
@@ -396,7 +376,6 @@ class BindTests(SystemCase):
         self.assertEqual(file.read_text(), "keep me")
         self.assertEqual(os.readlink(link), "nowhere")
 
-    @in_thread
     def test_no_directory(self) -> None:
         """
         A directory that is not there is not made.
@@ -431,7 +410,6 @@ class UnixTests(SystemCase):
         names = ("all.sock", "own.sock", "group.sock")
         return [stat.S_IMODE((self.directory / name).stat().st_mode) for name in names]
 
-    @in_thread
     def test_mode(self) -> None:
         """
         A socket has exactly its mode, whatever the umask, and is gone after a stop.
@@ -442,7 +420,6 @@ class UnixTests(SystemCase):
                 self.assertEqual(self._modes(), [0o666, 0o600, 0o660])
             self.assertEqual(list(self.directory.glob("*.sock")), [])
 
-    @in_thread
     def test_stale(self) -> None:
         """
         The sockets that a killed daemon left are replaced.
@@ -456,7 +433,6 @@ class UnixTests(SystemCase):
             client.shutdown(socket.SHUT_WR)
             self.assertEqual(read_to_end(client), b"there you are")
 
-    @in_thread
     def test_replaced(self) -> None:
         """
         A file that took the place of the socket is not removed at the stop.
@@ -468,7 +444,6 @@ class UnixTests(SystemCase):
             path.write_text("mine")
         self.assertEqual(path.read_text(), "mine")
 
-    @in_thread
     def test_runtime_directory(self) -> None:
         """
         The directory of C{{runtime}} is made for its owner only.
@@ -478,7 +453,6 @@ class UnixTests(SystemCase):
             self.assertEqual(path, self.directory / "socketd" / "echo.sock")
             self.assertEqual(stat.S_IMODE(path.parent.stat().st_mode), 0o700)
 
-    @in_thread
     def test_open_runtime_directory(self) -> None:
         """
         A directory that others can write to is not used, in one line.
@@ -498,7 +472,6 @@ class StopTests(SystemCase):
     Tests for the ways to end.
     """
 
-    @in_thread
     def test_interrupt(self) -> None:
         """
         An interrupt stops as well as a request to terminate.
@@ -512,7 +485,6 @@ class StopTests(SystemCase):
                 self.assertEqual(read_to_end(client), b"")
         self.assertFalse(path.exists())
 
-    @in_thread
     def test_drain(self) -> None:
         """
         A connection that does not end is reset when drain_timeout is over.

@@ -20,7 +20,6 @@ from tests.system.running import (
     DEADLINE,
     Daemon,
     SystemCase,
-    in_thread,
     name_of,
     read_exactly,
     read_to_end,
@@ -135,7 +134,6 @@ class CompleteTests(SystemCase):
     Tests that nothing is lost.
     """
 
-    @in_thread
     def test_long(self) -> None:
         """
         64 MiB come back identical, written and read in odd-sized pieces.
@@ -148,7 +146,6 @@ class CompleteTests(SystemCase):
                 sending.result()
         self.assertTrue(received == data, f"{len(received)} bytes, or other ones")
 
-    @in_thread
     def test_half_close(self) -> None:
         """
         40 of 40 clients that send and shut down writing get all that is owed to them.
@@ -163,7 +160,6 @@ class CompleteTests(SystemCase):
             complete = [read_to_end(client) == data for client in clients]
         self.assertEqual(complete, [True] * 40)
 
-    @in_thread
     def test_more_than_asked(self) -> None:
         """
         A client that sends more than the server wants gets its answer and a clean end.
@@ -178,7 +174,6 @@ class CompleteTests(SystemCase):
                 self.assertEqual(read_to_end(client), REPLY)
                 daemon.output.find(rf"{name_of(client)} \(server \d+\) closed: {MIB} bytes in")
 
-    @in_thread
     def test_half_close_of_lines(self) -> None:
         """
         The last line of a client that shuts down writing needs no line feed.
@@ -196,7 +191,6 @@ class SlowTests(SystemCase):
     Tests for peers that do not read.
     """
 
-    @in_thread
     def test_memory(self) -> None:
         """
         A peer that pushes and never reads is not read from, and costs little memory.
@@ -210,7 +204,6 @@ class SlowTests(SystemCase):
                 self._exchange(daemon, b"others are served")
                 reset(client)
 
-    @in_thread
     def test_close(self) -> None:
         """
         Closing does not hang on peers that neither read nor close.
@@ -230,7 +223,6 @@ class SlowTests(SystemCase):
                 daemon.output.find(rf"^connection from .* \(echo {number}\) reset here")
             self.assertLess(time.monotonic() - asked, GRACE)
 
-    @in_thread
     def test_stop(self) -> None:
         """
         Nor does stopping.
@@ -258,7 +250,6 @@ listen = tcp:0:interface=127.0.0.1
 framing = line
 """
 
-    @in_thread
     def test_endless_line(self) -> None:
         """
         A line of 1 MiB ends its connection behind the answers to the lines before.
@@ -270,7 +261,6 @@ framing = line
                     self.assertEqual(read_to_end(client), b"BEFORE\n")
             self._serves(daemon)
 
-    @in_thread
     def test_reset(self) -> None:
         """
         A client that resets in the middle of a message is gone, and no one else.
@@ -284,7 +274,6 @@ framing = line
                 daemon.output.wait_for(rf"connection from {name} \(upper \d+\) reset by peer")
             self._serves(daemon)
 
-    @in_thread
     def test_reset_with_answers(self) -> None:
         """
         So is one that resets while it is owed answers.
@@ -308,7 +297,6 @@ class CrowdTests(SystemCase):
     Tests for many connections.
     """
 
-    @in_thread
     def test_many(self) -> None:
         """
         2000 connections at once are all served.
@@ -323,7 +311,6 @@ class CrowdTests(SystemCase):
                 served = [read_exactly(client, len(REPLY)) == REPLY for client in clients]
             self.assertEqual(served.count(True), MANY)
 
-    @in_thread
     def test_log(self) -> None:
         """
         What peers can cause is logged up to a number of lines, and no further.
@@ -337,7 +324,6 @@ class CrowdTests(SystemCase):
             text = daemon.output.text
         self.assertEqual(text.count("connection from"), 2000)
 
-    @in_thread
     def test_out_of_descriptors(self) -> None:
         """
         Without descriptors left, who is in is served, and one line says that others wait;

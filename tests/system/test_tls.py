@@ -29,7 +29,6 @@ from tests.system.running import (
     DEADLINE,
     Daemon,
     SystemCase,
-    in_thread,
     name_of,
     read_exactly,
     read_to_end,
@@ -222,7 +221,6 @@ class ServiceTests(TlsCase):
         done = run(command, capture_output=True, text=True, timeout=DEADLINE)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
 
-    @in_thread
     def test_own_certificates(self) -> None:
         """
         With what C{socketd certificate} makes, and no more, a client that verifies is
@@ -251,7 +249,6 @@ class ServiceTests(TlsCase):
                 plain.sendall(b"hello")
                 self.assertEqual(read_exactly(plain, 5), b"hello")
 
-    @in_thread
     def test_stranger(self) -> None:
         """
         A client that trusts others refuses the daemon; one that is not for TLS is closed;
@@ -271,7 +268,6 @@ class ServiceTests(TlsCase):
                 client.sendall(b"hello")
                 self.assertEqual(read_exactly(client, 5), b"hello")
 
-    @in_thread
     def test_long(self) -> None:
         """
         A megabyte comes back unchanged, with both directions busy.
@@ -284,7 +280,6 @@ class ServiceTests(TlsCase):
                 received += read_exactly(client, RECORD)
             self.assertEqual(received, sent)
 
-    @in_thread
     def test_messages(self) -> None:
         """
         The log shows messages in plain, without the handshake before them.
@@ -297,7 +292,6 @@ class ServiceTests(TlsCase):
         shown = re.findall(r"\] (127\.0\.0\.1:.*)$", daemon.output.text, re.MULTILINE)
         self.assertEqual(shown, ["127.0.0.1:in plain"])
 
-    @in_thread
     def test_operator(self) -> None:
         """
         The operator's answer, and what he sends by himself, reach the client decrypted.
@@ -333,7 +327,6 @@ class ClientTests(TlsCase):
         except (ConnectionError, ssl.SSLError):
             return b""
 
-    @in_thread
     def test_names(self) -> None:
         """
         Only clients with one of the names are served; another name, no certificate and a
@@ -364,7 +357,6 @@ class DeadlineTests(TlsCase):
     Tests for peers that waste time.
     """
 
-    @in_thread
     def test_handshake(self) -> None:
         """
         Who says nothing, or half of what a client says first, is reset in time; meanwhile
@@ -382,7 +374,6 @@ class DeadlineTests(TlsCase):
                     self.assertTrue(was_reset(sock))
                     self.assertTrue(1 <= time.monotonic() - began < BUSY)
 
-    @in_thread
     def test_first_byte(self) -> None:
         """
         The handshake is no word: a client that says nothing behind it is closed, one that
@@ -397,7 +388,6 @@ class DeadlineTests(TlsCase):
                 lively.sendall(b"again")
                 self.assertEqual(read_exactly(lively, 5), b"again")
 
-    @in_thread
     def test_idle(self) -> None:
         """
         A client that is idle is told of the end in TLS.
@@ -408,7 +398,6 @@ class DeadlineTests(TlsCase):
                 self.assertEqual(read_to_end(client), b"hello")
                 daemon.output.wait_for("idle_timeout")
 
-    @in_thread
     def test_stall(self) -> None:
         """
         A client that takes nothing is reset.
@@ -426,7 +415,6 @@ class RenewalTests(TlsCase):
     Tests for certificate files that change under the daemon.
     """
 
-    @in_thread
     def test_renewal(self) -> None:
         """
         New connections have the new certificate, and old ones live on with theirs.  A file
@@ -456,7 +444,6 @@ class RenewalTests(TlsCase):
             self.assertEqual(read_exactly(old, 10), b"still here")
         self.assertEqual(daemon.output.text.count("keeps its certificates"), 2)
 
-    @in_thread
     def test_resumed(self) -> None:
         """
         A client that comes again resumes its session, over TLS 1.2 and 1.3, and still
@@ -499,7 +486,6 @@ class EndTests(TlsCase):
     Tests for how connections end, and what they leave.
     """
 
-    @in_thread
     def test_drain(self) -> None:
         """
         A daemon that is stopped sends what it owes, and tells each client of the end in
@@ -518,7 +504,6 @@ class EndTests(TlsCase):
                 self.assertEqual(read_to_end(idle), b"")
                 self.assertFalse(was_reset(silent))
 
-    @in_thread
     def test_reconnects(self) -> None:
         """
         Clients that come and go quickly, some without a word and some in the middle of
@@ -566,7 +551,6 @@ class CheckTests(TlsCase):
             for text, expected in zip(found, lines):
                 self.assertTrue(text.startswith(f"{file}{expected}"), text)
 
-    @in_thread
     def test_files(self) -> None:
         """
         Certificates that cannot be used are named with line, option and path.
@@ -579,7 +563,6 @@ class CheckTests(TlsCase):
             ":5: [echo] tls_client_ca: /none.pem cannot be read: No such file or directory",
         )
 
-    @in_thread
     def test_expired(self) -> None:
         """
         One that has expired is warned of by C{check} and in the log of the start; it is
@@ -603,7 +586,6 @@ class CheckTests(TlsCase):
                 plain.sendall(b"hello")
                 self.assertEqual(read_exactly(plain, 5), b"HELLO")
 
-    @in_thread
     def test_options(self) -> None:
         """
         So are TLS without a certificate, its options without TLS, and a listener for PROXY
@@ -626,7 +608,6 @@ reply = hello
             ":8: [reply]: has a haproxy: listener that believes nobody",
         )
 
-    @in_thread
     def test_good(self) -> None:
         """
         A good file is said to be good.

@@ -15,7 +15,6 @@ from tests.system.running import (
     Daemon,
     SystemCase,
     comes_and_is_reset,
-    in_thread,
     read_exactly,
     read_to_end,
 )
@@ -65,7 +64,6 @@ class WebTests(SystemCase):
         assert found is not None, f"no {name} in:\n{text}"
         return float(found[1])
 
-    @in_thread
     def test_figures(self) -> None:
         """
         The figures are those of what clients did, also while the daemon is full.
@@ -98,7 +96,6 @@ class WebTests(SystemCase):
                 self.assertEqual(self.value(text, name), 1, name)
             self.assertTrue(self.value(text, "process_resident_memory_bytes") > 0)
 
-    @in_thread
     def test_odd_clients(self) -> None:
         """
         Clients that are slow, silent, rude or too many hurt nobody: the next one is
@@ -124,7 +121,6 @@ class WebTests(SystemCase):
                 client.sendall(b"x")
                 self.assertEqual(client.recv(1), b"x")
 
-    @in_thread
     def test_draining(self) -> None:
         """
         While the daemon stops it says so, until its last connection has ended.
@@ -138,7 +134,6 @@ class WebTests(SystemCase):
                 status, text = self.get(daemon, "/healthz")
                 self.assertEqual((status, text), (503, "stopping\n"))
 
-    @in_thread
     def test_unix(self) -> None:
         """
         It serves at a UNIX socket for those who may, and removes it at the end.
@@ -152,7 +147,6 @@ class WebTests(SystemCase):
                 self.assertTrue(read_to_end(client).endswith(b"\r\n\r\nserving\n"))
         self.assertFalse(path.exists())
 
-    @in_thread
     def test_taken(self) -> None:
         """
         An address that is taken stops the start with one line.
@@ -165,7 +159,6 @@ class WebTests(SystemCase):
         expected = f"[socketd] http: cannot listen at tcp 127.0.0.1:{port}: Address already in use"
         self.assertTrue(ended.errors.startswith(expected), ended.errors)
 
-    @in_thread
     def test_complaint(self) -> None:
         """
         A place that is none for HTTP is complained of with its line, by the daemon and by
