@@ -10,7 +10,7 @@ import shlex
 import socket
 
 from tests.interop.asking import GUARDED, InteropCase
-from tests.interop.table import QUERIES, SMALL, written
+from tests.interop.table import QUERIES, SMALL, fixed, written
 from tests.needs import locate
 from tests.system.namespaces import Namespace
 from tests.system.running import TWISTD, Daemon
@@ -37,13 +37,15 @@ TIMES = 7
 
 _PLUGINS = "/usr/lib/nagios/plugins"
 
-#: Each client, with what it prints when it is answered.
+#: Each client, with what writes the pattern of what it prints when it is answered.
 CLIENTS = {
-    f"rdate -p -u {HOST}": written("%a %b %e %H:%M:%S UTC %Y\n")(""),
-    f"rdate -p -n {HOST}": written("%a %b %e %H:%M:%S UTC %Y\n")(""),
-    f"{_PLUGINS}/check_time -u -H {HOST}": "TIME OK - [01] second time difference",
-    f"{_PLUGINS}/check_ntp_time -H {HOST}": r"NTP OK: Offset -?[0-9.e-]+ secs",
-    f"{_PLUGINS}/check_udp -H {HOST} -p 7 -s same -e same": "UDP OK - .* second response time",
+    f"rdate -p -u {HOST}": written("%a %b %e %H:%M:%S UTC %Y\n"),
+    f"rdate -p -n {HOST}": written("%a %b %e %H:%M:%S UTC %Y\n"),
+    f"{_PLUGINS}/check_time -u -H {HOST}": fixed("TIME OK - [01] second time difference"),
+    f"{_PLUGINS}/check_ntp_time -H {HOST}": fixed(r"NTP OK: Offset -?[0-9.e-]+ secs"),
+    f"{_PLUGINS}/check_udp -H {HOST} -p 7 -s same -e same": fixed(
+        "UDP OK - .* second response time"
+    ),
 }
 
 
@@ -92,11 +94,12 @@ class MonitorTests(InteropCase):
         """
         Each client is answered seven times in a row, with the default rates.
         """
-        for line, expected in CLIENTS.items():
+        for line, expect in CLIENTS.items():
             name, *rest = shlex.split(line)
             # A daemon for each, whose rates no other client has used up.
             with self.start():
                 for number in range(TIMES):
+                    expected = expect("")
                     command = [*self.namespace.command, locate(name), *rest]
                     ran = self.run_guarded(command)
                     self.assertRegex(ran.stdout, expected, (line, number))
