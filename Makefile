@@ -69,10 +69,10 @@ test-all: ## run test and test-daemon under each Python of PYTHONS=, in environm
 	test -z "$$failed$$missing"
 
 # The layers without sockets, and what else is pure: a branch of them that no test takes fails.
-PURE := socketd/settings/*,socketd/protocols/*,socketd/accounting.py,socketd/admission.py
-PURE := $(PURE),socketd/clock.py,socketd/events.py,socketd/operator.py,socketd/table.py
-PURE := $(PURE),socketd/control/commands.py,socketd/control/forms.py,socketd/control/replies.py
-PURE := $(PURE),socketd/net/guard.py,socketd/net/proxy_header.py,socketd/net/wheel.py
+PURE := socketd/common/*,socketd/settings/*,socketd/access/rates.py,socketd/protocols/*
+PURE := $(PURE),socketd/access/datagram_guard.py,socketd/net/timer_wheel.py
+PURE := $(PURE),socketd/net/proxy/header.py,socketd/control/commands.py
+PURE := $(PURE),socketd/control/forms.py,socketd/control/results.py
 
 coverage: TESTS ?= tests
 coverage: $(VENV)/dev.stamp ## the branches that no test takes; none may be in a pure layer
@@ -113,8 +113,9 @@ check: $(VENV)/dev.stamp ## style, names, types, the API documentation and the e
 
 docs: $(VENV)/dev.stamp ## write docs/options.md, manual pages, completions and build/docs/ (the API)
 	@mkdir -p build
-	@$(BIN)/python -m socketd.reference >build/options.md && cp build/options.md docs/options.md
-	@$(BIN)/python -m socketd.manual docs
+	@$(BIN)/python -m tools.manual.options_page >build/options.md && \
+	    cp build/options.md docs/options.md
+	@$(BIN)/python -m tools.manual docs
 	@$(BIN)/pydoctor --quiet
 
 # A build is as old as its commit, so the same commit gives the same bytes. Without git (a source

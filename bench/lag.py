@@ -18,8 +18,8 @@ from twisted.internet.epollreactor import EPollReactor
 
 from bench.cores import choose, on_core
 from bench.load import program
-from socketd.daemon import Daemon
-from socketd.net.batch import BatchReactor
+from socketd.daemon.daemon import Daemon
+from socketd.net.reactor.batch import BatchReactor
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
 

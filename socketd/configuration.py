@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from socketd.net import descriptors
-from socketd.net.conflicts import conflicts
 from socketd.net.needs import needed
-from socketd.net.sockopts import try_out
+from socketd.net.sockets import rlimit
+from socketd.net.sockets.conflicts import conflicts
+from socketd.net.sockets.sockopts import try_out
 from socketd.protocols.amplification import MAX_AMPLIFY
 from socketd.protocols.registry import installed
-from socketd.settings.complaints import Complaint, SettingsError
+from socketd.settings.diagnostics import Complaint, SettingsError
 from socketd.settings.listeners import RUNTIME
 from socketd.settings.load import load
 from socketd.settings.model import DAEMON, Service, Settings
@@ -60,7 +60,7 @@ def refusals(settings: Settings, limit: int | None = None) -> Iterator[Complaint
     yield from conflicts(settings)
     yield from _control(settings)
     if limit is not None:
-        yield from descriptors.complaints(settings, limit)
+        yield from rlimit.complaints(settings, limit)
 
 
 def _control(settings: Settings) -> Iterator[Complaint]:
@@ -99,7 +99,7 @@ def _try_out(service: Service) -> Iterator[tuple[str, str]]:
     if not _speaks_tls(service):
         return
     # Most configurations have no TLS, and need not wait for its libraries.
-    from socketd.net.tls import trial
+    from socketd.net.tls.context import trial
 
     for option, message in trial(service.tls):
         # A key that is not named is looked for beside the certificate.
@@ -127,7 +127,7 @@ def warnings_of(settings: Settings, runtime: str) -> Iterator[Complaint]:
         line, value = settings.lines["http"], str(settings.http)
         yield Complaint(settings.file, line, missing, DAEMON, "http", value)
     for service in filter(_speaks_tls, settings.services):
-        from socketd.net.tls import ServerContext
+        from socketd.net.tls.context import ServerContext
 
         context = ServerContext(service.tls, time.time)
         context.load()

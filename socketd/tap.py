@@ -17,19 +17,19 @@ from twisted.logger import ILogObserver
 from twisted.python import usage
 
 from socketd.configuration import EXIT_CONFIG, configure, configure_again
-from socketd.cli.terminal import Keys
 from socketd.control.console import ConsoleService
-from socketd.control.socket import ControlService, make_directory
-from socketd.daemon import CannotStart, Daemon
-from socketd.log import LineLog, Summaries, goes_to_journal, make_observer
-from socketd.net.batch import batched
-from socketd.net.descriptors import raise_limit
-from socketd.net.inherit import Inherited
-from socketd.notify import Notifier, NotifyService
-from socketd.settings.complaints import SettingsError
+from socketd.control.server import ControlService, make_directory
+from socketd.daemon.daemon import CannotStart, Daemon
+from socketd.daemon.log import LineLog, Summaries, goes_to_journal, make_observer
+from socketd.daemon.notify import Notifier, NotifyService
+from socketd.daemon.signals import Hangups, Signals, Terminal
+from socketd.net.reactor.batch import batched
+from socketd.net.sockets.activation import Inherited
+from socketd.net.sockets.rlimit import raise_limit
+from socketd.settings.diagnostics import SettingsError
 from socketd.settings.model import Settings
-from socketd.settings.places import find_config, make_private, runtime_directory
-from socketd.signals import Hangups, Signals, Terminal
+from socketd.settings.paths import find_config, make_private, runtime_directory
+from socketd.terminal.device import Keys
 
 
 class Options(usage.Options):

@@ -17,9 +17,9 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.configuration import refusals
-from socketd.daemon import Daemon, Reloaded
+from socketd.daemon.daemon import Daemon, Reloaded
+from socketd.daemon.service import SocketService
 from socketd.protocols.registry import installed
-from socketd.service import SocketService
 from socketd.settings.load import parse
 from socketd.settings.model import Settings
 from tests.certificates import NOW, Made, write_private

@@ -13,18 +13,18 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from socketd.cli import errors
+from socketd.cli.common import errors
+from socketd.common.events import CATALOGUE
 from socketd.control.commands import COMMANDS, execute
-from socketd.control.replies import reply_json
-from socketd.events import CATALOGUE
-from socketd.manual.program import daemon_options, subcommands
-from socketd.reference import default_text, groups
+from socketd.control.results import reply_json
 from socketd.settings.options import declared
 from socketd.web.lag import LagMeter
 from socketd.web.metrics import make_registry
 from tests.control.fakes import FakeSeat, connect
 from tests.control.fakes import make_daemon as make_commanded
 from tests.web.fakes import make_daemon as make_measured
+from tools.manual.options_page import default_text, groups
+from tools.manual.program import daemon_options, subcommands
 
 FILE = Path(__file__).with_name("surface.json")
 

@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.accounting}.
+Tests for L{socketd.common.counters}.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.accounting import Tally
+from socketd.common.counters import Tally
 
 
 @attrs.define

@@ -7,6 +7,8 @@ from __future__ import annotations
 from configparser import ConfigParser
 from pathlib import Path
 
+from socketd.protocols import declaration, spec
+from socketd.settings import value_types, values
 from tests.source_tree import ROOT
 from tests.test_tutorial import NAME, PageCase, blocks
 
@@ -58,3 +60,12 @@ class AddingTests(PageCase):
         names = [found[1] for block in blocks(text) if (found := NAME.match(block.text))]
         self.assertEqual(names[:2], ["socketd_rot13.py", "setup.cfg"])
         self.assertIn("rot13 = socketd_rot13:declaration", text)
+
+    def test_earlier_paths(self) -> None:
+        """
+        What a protocol imported before its modules moved is still there, and the same.
+        """
+        self.assertIs(declaration.Declaration, spec.Declaration)
+        self.assertIs(declaration.Surroundings, spec.Surroundings)
+        for name in values.__all__:
+            self.assertIs(getattr(values, name), getattr(value_types, name), name)

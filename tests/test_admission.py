@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.admission}.
+Tests for L{socketd.access.rates}.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from hypothesis import strategies as some
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.admission import (
+from socketd.access.rates import (
     BANNED,
     MAX_SOURCES,
     SOURCE_LIMIT,

@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.clock}.
+Tests for L{socketd.common.system_clock}.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from itertools import count
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.clock import (
+from socketd.common.system_clock import (
     BUILD_DATE,
     COARSE_PRECISION,
     MAX_READINGS,

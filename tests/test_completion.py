@@ -12,8 +12,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.cli.main import PROGRAM
-from socketd.manual.program import subcommands
 from tests.source_tree import ROOT
+from tools.manual.program import subcommands
 
 COMPLETION = ROOT / "docs" / "completion"
 BASH = COMPLETION / "socketd"

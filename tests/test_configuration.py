@@ -11,7 +11,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.configuration import EXIT_CONFIG, configure, configure_again, warnings_of
-from socketd.settings.complaints import SettingsError
+from socketd.settings.diagnostics import SettingsError
 from tests.certificates import PAST, authority, issued, write_private
 
 

@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.daemon}: start, drain, stop, and what it says of itself.
+Tests for L{socketd.daemon.daemon}: start, drain, stop, and what it says of itself.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
-from socketd.clock import ClockState
-from socketd.daemon import CERTIFICATE_LOOK, LOOK_INTERVAL, SURVEY, CannotStart
-from socketd.net.descriptors import RESERVED
+from socketd.common.system_clock import ClockState
+from socketd.daemon.daemon import CERTIFICATE_LOOK, LOOK_INTERVAL, SURVEY, CannotStart
+from socketd.net.sockets.rlimit import RESERVED
 from socketd.settings.model import Settings
 from tests.certificates import PAST, issued
 from tests.daemons import ECHO, PATIENCE, DaemonCase, descriptors

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.main import SUBCOMMANDS
+from socketd.cli.main import MODULES
 from socketd.control.commands import COMMANDS
 from socketd.protocols.registry import installed
-from socketd.reference import markdown
 from socketd.settings.load import parse
 from tests.machine.with_bare import FIRST, ONE_USER, PACKAGE, parts
 from tests.test_tutorial import blocks
+from tools.manual.options_page import markdown
 
 TOP = Path(__file__).parent.parent
 README = (TOP / "README.md").read_text()
@@ -60,7 +60,7 @@ class ReadmeTests(SynchronousTestCase):
         """
         It names every subcommand, and every command of the console but help itself.
         """
-        for name in SUBCOMMANDS:
+        for name in MODULES:
             self.assertIn(f"`socketd {name}", README)
         console = README.partition("At the console")[2].partition("\n\n")[0].replace("\n", " ")
         for name, command in COMMANDS.items():

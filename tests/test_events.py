@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.events}.
+Tests for L{socketd.common.events}.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, Logger, LogLevel, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.events import (
+from socketd.common.events import (
     ACCEPT_FAILED,
     CATALOGUE,
     CONNECTION_LOST,

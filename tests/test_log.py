@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.log}.
+Tests for L{socketd.daemon.log}.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from twisted.python.syslog import SyslogObserver
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from socketd.accounting import Tally
-from socketd.events import (
+from socketd.common.counters import Tally
+from socketd.common.events import (
     CONNECTION_MADE,
     INTERVAL,
     LINES_LOST,
@@ -30,7 +30,7 @@ from socketd.events import (
     PROTOCOL_FAILED,
     Journal,
 )
-from socketd.log import (
+from socketd.daemon.log import (
     MAX_TEXT,
     PATIENCE,
     PATIENCE_SPAN,

@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.notify}.
+Tests for L{socketd.daemon.notify}.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Callable
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.daemon import DRAINS, RELOADING, SERVING, STOPS, Daemon
-from socketd.notify import (
+from socketd.daemon.daemon import DRAINS, RELOADING, SERVING, STOPS, Daemon
+from socketd.daemon.notify import (
     EXTEND_INTERVAL,
     EXTENSION,
     MAX_OWED,

@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.operator}.
+Tests for L{socketd.common.operator_queue}.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.operator import MAX_WAITING, OperatorQueue, Question
+from socketd.common.operator_queue import MAX_WAITING, OperatorQueue, Question
 
 
 class OperatorQueueTests(SynchronousTestCase):

@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.reload}: all or nothing, as often as one likes, in any order.
+Tests for L{socketd.daemon.reload}: all or nothing, as often as one likes, in any order.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any
 import attrs
 from twisted.logger import globalLogPublisher
 
-from socketd.daemon import Daemon
-from socketd.net.descriptors import RESERVED
-from socketd.net.sockopts import TABLE
-from socketd.settings.complaints import Complaint, SettingsError
+from socketd.daemon.daemon import Daemon
+from socketd.net.sockets.rlimit import RESERVED
+from socketd.net.sockets.sockopts import TABLE
+from socketd.settings.diagnostics import Complaint, SettingsError
 from socketd.settings.model import Settings
 from tests.daemons import ECHO, DaemonCase, descriptors
 

@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.reload}: listeners in the way of those that are there.
+Tests for L{socketd.daemon.reload}: listeners in the way of those that are there.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.reload}: listeners that stay, move, come and go.
+Tests for L{socketd.daemon.reload}: listeners that stay, move, come and go.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from twisted.internet.error import ConnectionLost
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
-from socketd import service
-from socketd.control.socket import ControlService
-from socketd.daemon import FILE_LOOK, LOOK_INTERVAL
-from socketd.net.inherit import Inherited, InheritedSocket
+from socketd.control.server import ControlService
+from socketd.daemon import service
+from socketd.daemon.daemon import FILE_LOOK, LOOK_INTERVAL
 from socketd.net.listen import Bound, CannotListen, bind
+from socketd.net.sockets.activation import Inherited, InheritedSocket
 from socketd.settings.listeners import Listener
 from socketd.settings.model import Settings, SocketOptions
 from tests.certificates import client_context, issued

@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.reload}: new rules for those who are connected.
+Tests for L{socketd.daemon.reload}: new rules for those who are connected.
 """
 
 from __future__ import annotations

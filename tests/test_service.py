@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.service}: one service, bound, served, closed or handed on.
+Tests for L{socketd.daemon.service}: one service, bound, served, closed or handed on.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from twisted.internet.protocol import Protocol
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from socketd.admission import Bans
-from socketd.net.datagram import DatagramPort
-from socketd.net.inherit import Inherited, InheritedSocket
-from socketd.net.interfaces import Interfaces
+from socketd.access.rates import Bans
+from socketd.common.operator_queue import OperatorQueue
+from socketd.daemon.service import Pool, Shared, SocketService, StreamFactory
+from socketd.net.datagram.port import DatagramPort
 from socketd.net.listen import Bound
-from socketd.net.stream import StreamPort
-from socketd.operator import OperatorQueue
-from socketd.protocols.declaration import Declaration, Surroundings
+from socketd.net.sockets.activation import Inherited, InheritedSocket
+from socketd.net.sockets.local_addresses import Interfaces
+from socketd.net.stream.port import StreamPort
 from socketd.protocols.registry import installed
-from socketd.service import Pool, Shared, SocketService, StreamFactory
+from socketd.protocols.spec import Declaration, Surroundings
 from socketd.settings.listeners import parse_listener
 from socketd.settings.load import parse
 from tests.certificates import NOW, PAST, Made, issued, write_private

@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.signals}.
+Tests for L{socketd.daemon.signals}.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from socketd.signals import LOOK_INTERVAL, NOTICE, STOP, Hangups, Signals, Terminal
+from socketd.daemon.signals import LOOK_INTERVAL, NOTICE, STOP, Hangups, Signals, Terminal
 from tests.source_tree import ROOT
 
 #: How long a process may take that does next to nothing (seconds).
@@ -361,7 +361,7 @@ class HangupsTests(Case):
         """
         script = (
             "import os, signal\n"
-            "from socketd.signals import Hangups\n"
+            "from socketd.daemon.signals import Hangups\n"
             "hangups = Hangups()\n"
             "os.kill(os.getpid(), signal.SIGHUP)\n"
             "print(hangups.waiting)\n"

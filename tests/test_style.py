@@ -15,7 +15,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementedBy
 
-from socketd import events
+from socketd.common import events
 from tests.source_tree import functions, modules
 
 #: More than this does not fit a screen with what stands around it.

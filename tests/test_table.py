@@ -1,12 +1,12 @@
 """
-Tests for L{socketd.table}.
+Tests for L{socketd.common.table}.
 """
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd import table
+from socketd.common import table
 
 
 class RenderTests(SynchronousTestCase):

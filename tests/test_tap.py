@@ -18,18 +18,18 @@ from typing import Any
 from twisted.application.service import IService, IServiceMaker, MultiService
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import ILogObserver
-from twisted.plugins.socketd_plugin import socketd as maker
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from socketd.configuration import EXIT_CONFIG
 from socketd.control.console import ConsoleService
-from socketd.daemon import CannotStart, Daemon
-from socketd.settings import places
-from socketd.log import LineLog, Summaries
-from socketd.notify import NotifyService
-from socketd.signals import Signals
+from socketd.daemon.daemon import CannotStart, Daemon
+from socketd.daemon.log import LineLog, Summaries
+from socketd.daemon.notify import NotifyService
+from socketd.daemon.signals import Signals
+from socketd.settings import paths
 from socketd.tap import Options, Root, makeService
+from twisted.plugins.socketd_plugin import socketd as maker
 
 GOOD = "[echo]\nlisten = tcp:7\n"
 BAD = "[echo]\nlisten = tcp:x\nlisen = tcp:7\n[eco]\n"
@@ -97,7 +97,7 @@ class OptionsTests(Case):
         """
         Where the command line names no file, the variable does.
         """
-        os.environ[places.CONFIG_VARIABLE] = self.file(GOOD)
+        os.environ[paths.CONFIG_VARIABLE] = self.file(GOOD)
         self.assertEqual(len(self.options()["settings"].services), 1)
 
     def test_bad(self) -> None:

@@ -10,8 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from socketd.cli.display import one_line
-from socketd.cli.errors import (
+from socketd.cli.common.errors import (
     FAILED,
     GOOD,
     INTERRUPTED,
@@ -21,7 +20,8 @@ from socketd.cli.errors import (
     CommandError,
     Terminated,
 )
-from socketd.cli.output import emit
+from socketd.cli.common.output import emit
+from socketd.cli.common.sanitize import one_line
 
 PROGRAM = "socketd"
 DESCRIPTION = "Talk to sockets and look after the socketd daemon."
@@ -30,26 +30,30 @@ OPERATIONS = (
     "reset", "ban", "unban", "bans", "reload", "drain", "resume", "log-level",
 )  # fmt: skip
 """
-The subcommands that ask a running daemon, all of L{socketd.cli.operations}.
+The subcommands that ask a running daemon, all of L{socketd.cli.operator.commands}.
 """
-SUBCOMMANDS = (
-    "run", "check", "console", *OPERATIONS, "send", "chat", "time", "ping", "certificate",
-    "options", "unit", "import",
-)  # fmt: skip
+MODULES = {
+    "run": "system.run",
+    "check": "system.check",
+    "console": "operator.console",
+    **dict.fromkeys(OPERATIONS, "operator.commands"),
+    "send": "client.send",
+    "chat": "client.chat",
+    "time": "client.time",
+    "ping": "client.ping",
+    "certificate": "system.certificate",
+    "options": "system.socket_options",
+    "unit": "system.unit",
+    "import": "migrate.command",
+}
 """
-The subcommands, in the order of the help: the others are modules beside this one. Only the one
-that is asked for is imported: most of them bring Twisted along, which takes longer than what they
-do.
+Where each subcommand is, in the order of the help. Only the module of the one that is asked for is
+imported: most of them bring Twisted along, which takes longer than what they do.
 """
 
 CONSOLE_ONLY = ("attend", "quit", "exit")
 """
 What only a session at the console can do.
-"""
-
-MODULES = {"import": "importing"}
-"""
-No module can be called import.
 """
 
 
@@ -105,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     @return: the exit status.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
-    named = [word for word in arguments[:1] if word in SUBCOMMANDS]
+    named = [word for word in arguments[:1] if word in MODULES]
     program = " ".join([PROGRAM, *named])
     try:
         status = _run(arguments)
@@ -129,7 +133,7 @@ def _run(argv: list[str]) -> int:
     try:
         if argv[:1] == ["help"]:
             argv = [*argv[1:2], "--help"]
-        if argv[:1] and argv[0] in SUBCOMMANDS:
+        if argv[:1] and argv[0] in MODULES:
             subcommand = _import(argv[0])
             arguments = _parse(subcommand, argv[1:])
         else:
@@ -141,10 +145,8 @@ def _run(argv: list[str]) -> int:
 
 
 def _import(name: str) -> Any:
-    if name in OPERATIONS:
-        operations = importlib.import_module("socketd.cli.operations")
-        return operations.OPERATIONS[name]
-    return importlib.import_module(f"socketd.cli.{MODULES.get(name, name)}")
+    module = importlib.import_module(f"socketd.cli.{MODULES[name]}")
+    return module.OPERATIONS[name] if name in OPERATIONS else module
 
 
 def _parse(subcommand: Any, argv: list[str]) -> argparse.Namespace:
@@ -225,9 +227,9 @@ def _explain(argv: list[str]) -> NoReturn:
     if not word.startswith("-"):
         from difflib import get_close_matches
 
-        meant = "".join(f" ({text}?)" for text in get_close_matches(word, SUBCOMMANDS, n=1))
+        meant = "".join(f" ({text}?)" for text in get_close_matches(word, MODULES, n=1))
         parser.error(f"{one_line(word)} is no command{meant}")
-    for name in SUBCOMMANDS:
+    for name in MODULES:
         # The help of the whole command is the only thing that needs every module.
         subparsers.add_parser(name, **{"help": _import(name).HELP} if wants_help else {})
     parser.parse_args(argv)

@@ -16,15 +16,15 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
-from socketd.control import banning
-from socketd.control.replies import BAD_CONFIGURATION, USAGE, CommandError, Reply, Value
-from socketd.control.seat import Seat
-from socketd.daemon import DRAINS, Daemon
-from socketd.events import OPERATOR_ANSWERED, OPERATOR_COMMAND, PROTOCOL_FAILED, escaped
-from socketd.net.site import Connection
-from socketd.operator import Question
-from socketd.settings.complaints import nearest
-from socketd.table import FIELD, LIST, LIST_GAP, duration
+from socketd.common.events import OPERATOR_ANSWERED, OPERATOR_COMMAND, PROTOCOL_FAILED, escaped
+from socketd.common.operator_queue import Question
+from socketd.common.table import FIELD, LIST, LIST_GAP, duration
+from socketd.control import ban_commands
+from socketd.control.operator_session import Seat
+from socketd.control.results import BAD_CONFIGURATION, USAGE, CommandError, Reply, Value
+from socketd.daemon.daemon import DRAINS, Daemon
+from socketd.net.service_state import Connection
+from socketd.settings.diagnostics import nearest
 
 #: One answer lists no more connections: a table of so many is written in 25 ms, half of
 #: what any of the daemon's timers may be late.
@@ -354,10 +354,13 @@ COMMANDS = {
     "close": Command(("ID",), "Close one connection, what is owed sent first.", _close, True),
     "reset": Command(("ID",), "Reset one connection.", _reset, True),
     "ban": Command(
-        ("SOURCE", _FOR), "Serve a network or address no more, and reset it.", banning.ban, True
+        ("SOURCE", _FOR),
+        "Serve a network or address no more, and reset it.",
+        ban_commands.ban,
+        True,
     ),
-    "unban": Command(("SOURCE",), "Serve it again.", banning.unban, True),
-    "bans": Command((), "List the bans.", banning.bans),
+    "unban": Command(("SOURCE",), "Serve it again.", ban_commands.unban, True),
+    "bans": Command((), "List the bans.", ban_commands.bans),
     "reload": Command((), "Read the configuration anew.", _reload, True),
     "drain": Command((), "Accept no more connections; resume undoes it.", _drain, True),
     "resume": Command((), "Accept connections again after drain.", _resume, True),

@@ -23,15 +23,15 @@ from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socketd.cli.addressee import PROMPT, Addressee, gone, prompt_for, taken_for_word, waits
-from socketd.cli.prompt_line import PromptLine
-from socketd.cli.terminal import Keys, terminal_size
+from socketd.common.events import CATALOGUE, Event, escaped
+from socketd.common.operator_queue import Question
 from socketd.control.commands import COMMANDS, answer, execute, report
 from socketd.control.forms import TEXT, Form, form_of
-from socketd.control.replies import CommandError, Reply, event_text, reply_text
-from socketd.daemon import Daemon
-from socketd.events import CATALOGUE, Event, escaped
-from socketd.operator import Question
+from socketd.control.results import CommandError, Reply, event_text, reply_text
+from socketd.daemon.daemon import Daemon
+from socketd.terminal.addressee import PROMPT, Addressee, gone, prompt_for, taken_for_word, waits
+from socketd.terminal.device import Keys, terminal_size
+from socketd.terminal.prompt_line import PromptLine
 
 #: What a terminal hands over as one line at most (N_TTY, termios(3)).
 MAX_LINE = 4096

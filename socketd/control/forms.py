@@ -10,7 +10,8 @@ from typing import Any
 
 from attrs import frozen
 
-from socketd.control.replies import (
+from socketd.common.events import Event
+from socketd.control.results import (
     CommandError,
     Reply,
     error_json,
@@ -20,7 +21,6 @@ from socketd.control.replies import (
     reply_text,
     watch_text,
 )
-from socketd.events import Event
 
 _JSON = "json "
 

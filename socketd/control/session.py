@@ -20,11 +20,11 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from socketd.common.events import OPERATOR_CAME, OPERATOR_WENT, Event
 from socketd.control.commands import execute, report
 from socketd.control.forms import TEXT, Form, form_of
-from socketd.control.replies import USAGE, CommandError, Reply
-from socketd.daemon import Daemon
-from socketd.events import OPERATOR_CAME, OPERATOR_WENT, Event
+from socketd.control.results import USAGE, CommandError, Reply
+from socketd.daemon.daemon import Daemon
 
 #: As much as a terminal hands over at once (N_TTY, termios(3)).
 MAX_LINE = 4096

@@ -13,7 +13,7 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import InvalidAddressError
 from twisted.internet.interfaces import IAddress
 
-from socketd.events import escaped
+from socketd.common.events import escaped
 
 #: What socket calls take for 255.255.255.255.
 BROADCAST = "<broadcast>"

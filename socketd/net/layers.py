@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IProtocolFactory
 
-from socketd.admission import Networks
-from socketd.net.proxied import ProxiedFactory
-from socketd.net.stream import StreamTerms
+from socketd.access.rates import Networks
+from socketd.net.proxy.layer import ProxiedFactory
+from socketd.net.stream.port import StreamTerms
 from socketd.settings.listeners import Listener
 from socketd.settings.model import Service
 
 if TYPE_CHECKING:
-    from socketd.net.tls import ServerContext
+    from socketd.net.tls.context import ServerContext
 
 
 def make_context(service: Service, wall_clock: Any, clock: Any) -> ServerContext | None:
@@ -30,7 +30,7 @@ def make_context(service: Service, wall_clock: Any, clock: Any) -> ServerContext
     if not any(listener.tls for listener in service.listeners):
         return None
     # A tenth of a second, which a daemon without TLS does not spend.
-    from socketd.net.tls import ServerContext
+    from socketd.net.tls.context import ServerContext
 
     return ServerContext(service.tls, wall_clock, clock)
 
@@ -49,7 +49,7 @@ def layered(
     @return: a factory for the connections, and on which terms these are served.
     """
     if listener.tls and context is not None:
-        from socketd.net.secured import secured
+        from socketd.net.tls.secured import secured
 
         factory = secured(factory, service, context, clock)
     if not listener.proxied:

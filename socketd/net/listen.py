@@ -18,14 +18,14 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.internet.protocol import DatagramProtocol
 
 from socketd.net.addresses import describe
-from socketd.net.datagram import DatagramTerms
-from socketd.net.datagram_batch import datagram_port
-from socketd.net.holders import THIS, holder_of
-from socketd.net.inherit import InheritedSocket
+from socketd.net.datagram.batch_port import datagram_port
+from socketd.net.datagram.port import DatagramTerms
 from socketd.net.port import Port
-from socketd.net.site import Site
-from socketd.net.sockopts import TABLE, Refused, change, wanted
-from socketd.net.stream import StreamPort, StreamTerms
+from socketd.net.service_state import Site
+from socketd.net.sockets.activation import InheritedSocket
+from socketd.net.sockets.holders import THIS, holder_of
+from socketd.net.sockets.sockopts import TABLE, Refused, change, wanted
+from socketd.net.stream.port import StreamPort, StreamTerms
 from socketd.settings.listeners import Listener, Place, canonical_host, place_of
 from socketd.settings.model import Declared, SocketOptions
 

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.interfaces import IProtocolFactory
 
 from socketd.net.listen import Bound, CannotListen, bind
-from socketd.net.site import Site
+from socketd.net.service_state import Site
 from socketd.settings.listeners import Listener
 from socketd.settings.model import SocketOptions
 

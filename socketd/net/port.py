@@ -17,8 +17,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from socketd.net.addresses import to_address
-from socketd.net.site import Site
-
+from socketd.net.service_state import Site
 
 #: What the system says when it has no descriptor or memory left.
 EXHAUSTED = (EMFILE, ENFILE, ENOBUFS, ENOMEM)

@@ -8,11 +8,11 @@ from attrs import frozen
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
-from socketd.operator import OperatorQueue, Question
-from socketd.protocols.declaration import Declaration
+from socketd.common.operator_queue import OperatorQueue, Question
 from socketd.protocols.framing import MessageProtocol, framing_option, max_message_option
+from socketd.protocols.spec import Declaration
 from socketd.settings.options import option
-from socketd.settings.values import DURATION, TEXT, choice
+from socketd.settings.value_types import DURATION, TEXT, choice
 
 
 @frozen

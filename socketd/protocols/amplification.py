@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from socketd.settings.options import option
-from socketd.settings.values import SIZE, within
+from socketd.settings.value_types import SIZE, within
 
 #: The longest answer that RFC 865 knows; more serves nobody but an attacker.
 MAX_AMPLIFY = 512

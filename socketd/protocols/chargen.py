@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IHalfCloseableProtocol, IPullProducer, I
 from twisted.internet.protocol import DatagramProtocol, Protocol
 from zope.interface import implementer
 
-from socketd.protocols.declaration import Declaration
+from socketd.protocols.spec import Declaration
 
 #: RFC 864: the characters of a line, without its CR LF.
 LINE_LENGTH = 72

@@ -13,11 +13,11 @@ from attrs import frozen
 from twisted.internet.interfaces import ITransport, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol, Protocol
 
-from socketd.clock import is_plausible
+from socketd.common.system_clock import is_plausible
 from socketd.protocols.amplification import udp_amplify_option
-from socketd.protocols.declaration import Declaration
+from socketd.protocols.spec import Declaration
 from socketd.settings.options import option
-from socketd.settings.values import choice
+from socketd.settings.value_types import choice
 
 # Reckoned from here, no time is formatted by the C library: neither its locale nor
 # a time zone with leap seconds, which would print :60, has a say.

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet.protocol import DatagramProtocol, Protocol
 
-from socketd.protocols.declaration import Declaration
+from socketd.protocols.spec import Declaration
 
 
 class Discard(Protocol):

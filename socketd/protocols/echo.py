@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.interfaces import ITransport, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol, Protocol
 
-from socketd.protocols.declaration import Declaration
+from socketd.protocols.spec import Declaration
 
 
 class Echo(Protocol):

@@ -15,7 +15,7 @@ from twisted.internet.protocol import Protocol
 from zope.interface import implementer
 
 from socketd.settings.options import option
-from socketd.settings.values import SIZE, choice, within
+from socketd.settings.value_types import SIZE, choice, within
 
 #: 4096 is what socket tutorials receive at a time, and what inetd's and SMTP's
 #: successors take as a line.

@@ -20,11 +20,11 @@ from typing import Any
 from attrs import field, frozen
 from twisted.internet.protocol import DatagramProtocol
 
-from socketd.clock import BUILD_DATE, ClockState
-from socketd.protocols.declaration import Declaration, Surroundings
+from socketd.common.system_clock import BUILD_DATE, ClockState
+from socketd.protocols.spec import Declaration, Surroundings
 from socketd.protocols.time import SECONDS_1900_TO_1970
 from socketd.settings.options import option
-from socketd.settings.values import DURATION, NUMBER, YES_NO, Kind, within
+from socketd.settings.value_types import DURATION, NUMBER, YES_NO, Kind, within
 
 #: A time of day in nanoseconds since 1970.
 Instant = int
@@ -60,7 +60,8 @@ NAT_BURST = 256
 
 #: The longest time (nanoseconds) between the two readings of the clock that an answer
 #: has. If it was set forward between them, a client is misled by half of the step: by half
-#: a second at most, as much as a jump that does not count as a step (L{socketd.clock.STEP}).
+#: a second at most, as much as a jump that does not count as a step
+#: (L{socketd.common.system_clock.STEP}).
 MAX_STAY = 10**9
 
 _SECOND = 10**9

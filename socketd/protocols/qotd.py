@@ -16,9 +16,9 @@ from twisted.internet.interfaces import ITransport, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol, Protocol
 
 from socketd.protocols.amplification import udp_amplify_option
-from socketd.protocols.declaration import Declaration
+from socketd.protocols.spec import Declaration
 from socketd.settings.options import REQUIRED, option
-from socketd.settings.values import Kind, one_file, parse_path
+from socketd.settings.value_types import Kind, one_file, parse_path
 
 #: RFC 865 has a quote fit 512 characters, and every datagram that size arrives.
 MAX_QUOTE = 512

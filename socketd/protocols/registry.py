@@ -9,7 +9,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from attrs import frozen
 
-from socketd.protocols.declaration import Declaration
+from socketd.protocols.spec import Declaration
 
 #: The entry-point group that a package adds its protocols to.
 GROUP = "socketd.protocols"

@@ -11,10 +11,10 @@ from twisted.internet.interfaces import IUDPTransport
 from twisted.internet.protocol import DatagramProtocol
 
 from socketd.protocols.amplification import udp_amplify_option
-from socketd.protocols.declaration import Declaration
 from socketd.protocols.framing import MessageProtocol, framing_option, max_message_option
+from socketd.protocols.spec import Declaration
 from socketd.settings.options import REQUIRED, option
-from socketd.settings.values import TEXT, YES_NO
+from socketd.settings.value_types import TEXT, YES_NO
 
 
 @frozen

@@ -13,10 +13,10 @@ from attrs import frozen
 from twisted.internet.interfaces import ITransport, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol, Protocol
 
-from socketd.clock import is_plausible
-from socketd.protocols.declaration import Declaration
+from socketd.common.system_clock import is_plausible
+from socketd.protocols.spec import Declaration
 from socketd.settings.options import option
-from socketd.settings.values import choice
+from socketd.settings.value_types import choice
 
 #: RFC 868 counts from 1900: seventy years with seventeen leap days before 1970.
 SECONDS_1900_TO_1970 = 2208988800

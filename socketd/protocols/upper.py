@@ -10,8 +10,8 @@ from attrs import frozen
 from twisted.internet.interfaces import IUDPTransport
 from twisted.internet.protocol import DatagramProtocol
 
-from socketd.protocols.declaration import Declaration
 from socketd.protocols.framing import MessageProtocol, framing_option, max_message_option
+from socketd.protocols.spec import Declaration
 
 
 @frozen

@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import Factory, frozen
 
-from socketd.settings.complaints import Complaint
+from socketd.settings.diagnostics import Complaint
 
 #: The reader starts again behind each broken line; past this many the rest of
 #: a file is not worth reading, and the time it takes stays bounded.

@@ -19,7 +19,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from socketd.settings.complaints import nearest
+from socketd.settings.diagnostics import nearest
 from socketd.settings.spelling import EVERY, respelled
 
 #: Stands in a UNIX path for the directory where the daemon keeps its sockets.

@@ -12,17 +12,25 @@ from typing import Any
 
 from attrs import define, field
 
-from socketd.settings.complaints import Complaint, SettingsError, nearest
+from socketd.settings.diagnostics import Complaint, SettingsError, nearest
 from socketd.settings.ini import Entry, Section, read
-from socketd.settings.listeners import Listener, meant, parse_control, parse_http
-from socketd.settings.listeners import parse_listener
-from socketd.settings.model import DAEMON, DEFAULTS, DaemonOptions, Declared, DoorOptions, Service
-from socketd.settings.model import ServiceOptions, Settings, SocketOptions
+from socketd.settings.listeners import Listener, meant, parse_control, parse_http, parse_listener
+from socketd.settings.model import (
+    DAEMON,
+    DEFAULTS,
+    DaemonOptions,
+    Declared,
+    DoorOptions,
+    Service,
+    ServiceOptions,
+    Settings,
+    SocketOptions,
+)
 from socketd.settings.networks import is_public
 from socketd.settings.options import REQUIRED, Option, declared
 from socketd.settings.spelling import unquoted
 from socketd.settings.tls import TlsOptions
-from socketd.settings.values import parse_list
+from socketd.settings.value_types import parse_list
 
 #: No configuration of this daemon comes near; a wrong path may name a film.
 MAX_FILE_BYTES = 1024 * 1024

@@ -11,14 +11,24 @@ from typing import Any, Protocol
 import attrs
 from attrs import frozen
 
-from socketd.settings.complaints import Complaint
+from socketd.settings.diagnostics import Complaint
 from socketd.settings.listeners import Listener
 from socketd.settings.networks import NETWORKS, PREFIXES, Network, Prefixes
 from socketd.settings.options import REQUIRED, option
 from socketd.settings.tls import TlsOptions
-from socketd.settings.values import DURATION, NUMBER, RATE, SIZE, WORD, YES_NO, Kind
-from socketd.settings.values import choice, parse_list, parse_path, within
-
+from socketd.settings.value_types import (
+    DURATION,
+    NUMBER,
+    RATE,
+    SIZE,
+    WORD,
+    YES_NO,
+    Kind,
+    choice,
+    parse_list,
+    parse_path,
+    within,
+)
 
 #: The section of the daemon itself, and that of what its services inherit.
 DAEMON = "socketd"

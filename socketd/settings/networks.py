@@ -9,8 +9,8 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from attrs import frozen
 
-from socketd.settings.complaints import nearest
-from socketd.settings.values import Kind, parse_list
+from socketd.settings.diagnostics import nearest
+from socketd.settings.value_types import Kind, parse_list
 
 Network = IPv4Network | IPv6Network
 

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from socketd.settings.values import Kind
+from socketd.settings.value_types import Kind
 
 #: The default of an option that must be given.
 REQUIRED = attrs.NOTHING

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from ipaddress import IPv6Address, ip_address
 
-from socketd.settings.complaints import likeliest
+from socketd.settings.diagnostics import likeliest
 
 #: What others call the kinds of listener.
 _SYNONYMS = {

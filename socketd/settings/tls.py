@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from attrs import frozen
 
 from socketd.settings.options import option
-from socketd.settings.values import DURATION, Kind, choice, one_file, parse_list, parse_path
+from socketd.settings.value_types import DURATION, Kind, choice, one_file, parse_list, parse_path
 
 #: One part of a host name (RFC 1123, 2.1), the underscore of service names too.
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
-import twisted
 from attrs import frozen
 from OpenSSL import SSL
 from prometheus_client import (
@@ -24,18 +23,20 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from socketd.accounting import Tally
-from socketd.admission import BANNED, SOURCE_LIMIT, SOURCE_RATE
-from socketd.daemon import SERVING, Daemon
-from socketd.net.datagram_batch import TOO_LONG
-from socketd.net.gate import CLIENT_NAME, HANDSHAKE, SERVER_NAME
-from socketd.net.guard import NETWORK, REASONS
-from socketd.net.proxied import PROXY_HEADER, PROXY_SOURCE
-from socketd.net.site import Connection, Site
-from socketd.net.timed import FIRST_BYTE, IDLE, LIFETIME, STALL
-from socketd.net.timed import HANDSHAKE as HANDSHAKE_TIMEOUT
-from socketd.web.kernel import KernelDrops
+import twisted
+from socketd.access.datagram_guard import NETWORK, REASONS
+from socketd.access.rates import BANNED, SOURCE_LIMIT, SOURCE_RATE
+from socketd.common.counters import Tally
+from socketd.daemon.daemon import SERVING, Daemon
+from socketd.net.datagram.batch_port import TOO_LONG
+from socketd.net.proxy.layer import PROXY_HEADER, PROXY_SOURCE
+from socketd.net.service_state import Connection, Site
+from socketd.net.stream.deadlines import FIRST_BYTE
+from socketd.net.stream.deadlines import HANDSHAKE as HANDSHAKE_TIMEOUT
+from socketd.net.stream.deadlines import IDLE, LIFETIME, STALL
+from socketd.net.tls.layer import CLIENT_NAME, HANDSHAKE, SERVER_NAME
 from socketd.web.lag import LagMeter
+from socketd.web.socket_drops import KernelDrops
 
 #: Reasons that nothing counts any more: a dashboard that has them still finds them.
 RETIRED = ("loop",)

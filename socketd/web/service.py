@@ -11,10 +11,10 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.web import http
 
-from socketd.daemon import SERVING, CannotStart, Daemon
-from socketd.events import LISTENING, Journal
+from socketd.common.events import LISTENING, Journal
+from socketd.daemon.daemon import SERVING, CannotStart, Daemon
 from socketd.net.own_listener import OwnListener
-from socketd.net.site import Roster, Site
+from socketd.net.service_state import Roster, Site
 from socketd.settings.listeners import Listener
 from socketd.web.lag import LagMeter
 from socketd.web.metrics import make_registry

@@ -19,9 +19,9 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 import socketd
-from socketd.cli.editor import columns
-from socketd.cli.interfaces import IInputUser
-from socketd.cli.link import Valve
+from socketd.cli.transport.interface import Valve
+from socketd.cli.transport.interfaces import IInputUser
+from socketd.terminal.line_editor import columns
 
 ROOT = str(Path(socketd.__file__).parent.parent)
 

@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.cli.address}.
+Tests for L{socketd.cli.common.address}.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ import argparse
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.address import ENDPOINT, MAX_PATH, Address, parse, parse_argument
+from socketd.cli.common.address import ENDPOINT, MAX_PATH, Address, parse, parse_argument
 
 HOSTS = {
     "127.0.0.1:80": ("tcp", "127.0.0.1", 80),

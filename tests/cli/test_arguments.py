@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.cli.arguments}.
+Tests for L{socketd.cli.common.arguments}.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ import argparse
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.arguments import add_address, add_timeout, seconds
+from socketd.cli.common.arguments import add_address, add_timeout, seconds
 
 
 class SecondsTests(SynchronousTestCase):

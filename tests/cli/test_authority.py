@@ -1,6 +1,6 @@
 """
-Tests for L{socketd.cli.authority}, by the verification of C{cryptography}, which is as strict as
-that of a browser.
+Tests for L{socketd.cli.system.development_ca}, by the verification of C{cryptography}, which is
+as strict as that of a browser.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from cryptography.x509.oid import NameOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.authority import (
+from socketd.cli.common.errors import CommandError
+from socketd.cli.system.development_ca import (
     AUTHORITY_DAYS,
     BACKDATED,
     CLIENT,
@@ -27,7 +28,6 @@ from socketd.cli.authority import (
     make_authority,
     utc,
 )
-from socketd.cli.errors import CommandError
 from tests.cli.tls_support import (
     authority,
     client,

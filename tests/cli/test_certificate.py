@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.cli.certificate}.
+Tests for L{socketd.cli.system.certificate}.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from cryptography import x509
 from cryptography.x509.verification import PolicyBuilder, Store
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.certificate import MAX_DAYS, MAX_NAMES, make
+from socketd.cli.common.pem import load_certificates, load_key
 from socketd.cli.main import main
-from socketd.cli.pem import load_certificates, load_key
+from socketd.cli.system.certificate import MAX_DAYS, MAX_NAMES, make
 from tests.cli.tls_support import today
 
 FILES = ["ca.key", "ca.pem", "client.key", "client.pem", "server.key", "server.pem"]

@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.cli.chat}.
+Tests for L{socketd.cli.client.chat}.
 """
 
 from __future__ import annotations

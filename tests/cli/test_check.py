@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.cli.check}.
+Tests for L{socketd.cli.system.check}.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli import check
+from socketd.cli.system import check
 from socketd.configuration import EXIT_CONFIG
-from socketd.net.descriptors import RESERVED
+from socketd.net.sockets.rlimit import RESERVED
 
 
 class CheckTests(SynchronousTestCase):

@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.cli.client}.
+Tests for L{socketd.cli.client.runner}.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.client import Run
+from socketd.cli.client.runner import Run
 
 
 class OneTurnReactor:

@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.cli.conversation}.
+Tests for L{socketd.cli.client.line_dialog}.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.conversation import FAREWELL_SECONDS, SETTLE_SECONDS, Conversation
-from socketd.cli.lines import MAX_LINE
-from socketd.cli.screen import Screen
+from socketd.cli.client.line_dialog import FAREWELL_SECONDS, SETTLE_SECONDS, Conversation
+from socketd.cli.client.lines import MAX_LINE
+from socketd.cli.client.screen import Screen
 from tests.cli.support import MemoryInput, MemoryLink, MemoryOutput
 
 WAIT = 1

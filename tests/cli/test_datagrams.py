@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.cli.datagrams} and L{socketd.cli.asking}.
+Tests for L{socketd.cli.transport.datagram} and L{socketd.cli.transport.asking}.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.asking import Question
-from socketd.cli.datagrams import DatagramLink
-from socketd.cli.errors import CommandError
-from socketd.cli.link import Valve
+from socketd.cli.common.errors import CommandError
+from socketd.cli.transport.asking import Question
+from socketd.cli.transport.datagram import DatagramLink
+from socketd.cli.transport.interface import Valve
 from tests.cli.support import MemoryTalker
 
 

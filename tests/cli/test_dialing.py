@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.cli.dialing}.
+Tests for L{socketd.cli.transport.connect}.
 """
 
 from __future__ import annotations
@@ -17,11 +17,16 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from socketd.cli.address import parse
-from socketd.cli.datagrams import DatagramLink
-from socketd.cli.dialing import CONNECT_SECONDS, Resolution, connect_stream, open_datagrams
-from socketd.cli.errors import CommandError
-from socketd.cli.stream import StreamLink
+from socketd.cli.common.address import parse
+from socketd.cli.common.errors import CommandError
+from socketd.cli.transport.connect import (
+    CONNECT_SECONDS,
+    Resolution,
+    connect_stream,
+    open_datagrams,
+)
+from socketd.cli.transport.datagram import DatagramLink
+from socketd.cli.transport.stream import StreamLink
 from tests.cli.support import HalfCloseTransport, MemoryTalker
 
 NAMES = {

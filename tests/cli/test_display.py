@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.cli.display}.
+Tests for L{socketd.cli.common.sanitize}.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.display import AnswerDecoder, one_line, printable
+from socketd.cli.common.sanitize import AnswerDecoder, one_line, printable
 
 SHOWN = {
     "plain": "plain",

@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.cli.editor}.
+Tests for L{socketd.terminal.line_editor}.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.editor import MAX_HISTORY, MAX_TEXT, Editor, columns
+from socketd.terminal.line_editor import MAX_HISTORY, MAX_TEXT, Editor, columns
 
 UP, DOWN, RIGHT, LEFT = (f"\x1b[{letter}" for letter in "ABCD")
 WORDS = ("status", "services", "show")

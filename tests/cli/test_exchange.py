@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.cli.exchange}.
+Tests for L{socketd.cli.client.exchange}.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides
 
-from socketd.cli.exchange import QUIET_SECONDS, Exchange
-from socketd.cli.interfaces import IInput
-from socketd.cli.stdio import TextInput
+from socketd.cli.client.exchange import QUIET_SECONDS, Exchange
+from socketd.cli.client.stdio import TextInput
+from socketd.cli.transport.interfaces import IInput
 from tests.cli.support import HalfCloseTransport, MemoryInput, MemoryOutput
 
 TIMEOUT = 10

@@ -1,5 +1,5 @@
 """
-Tests for the hints of L{socketd.cli.check}.
+Tests for the hints of L{socketd.cli.system.check}.
 """
 
 from __future__ import annotations

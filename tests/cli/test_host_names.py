@@ -1,12 +1,12 @@
 """
-Tests for L{socketd.cli.host_names}.
+Tests for L{socketd.cli.common.host_names}.
 """
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.host_names import MAX_NAME, is_ip_address, parse_host, parse_name
+from socketd.cli.common.host_names import MAX_NAME, is_ip_address, parse_host, parse_name
 
 LONG = ".".join(["a" * 63] * 3 + ["a" * 61])
 

@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.cli.importing}, on configurations that systems have shipped.
+Tests for L{socketd.cli.migrate.command}, on configurations that systems have shipped.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli import importing
-from socketd.cli.importing import check, is_xinetd, read
 from socketd.cli.main import main
-from socketd.cli.superserver import PORTS
+from socketd.cli.migrate import command
+from socketd.cli.migrate.command import check, is_xinetd, read
+from socketd.cli.migrate.model import PORTS
 from socketd.configuration import configure
-from socketd.settings.complaints import Complaint
+from socketd.settings.diagnostics import Complaint
 from socketd.settings.model import Service, Settings
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -403,7 +403,7 @@ class CommandTests(ImportTestCase):
         A result that the daemon would not take is not written; the complaint is told.
         """
         complaint = Complaint("result", 3, "is wrong", "echo", "allow")
-        self.patch(importing, "check", lambda text: (complaint,))
+        self.patch(command, "check", lambda text: (complaint,))
         status, out, err = self.run_main(self.file(self.ECHO))
         self.assertEqual((status, out), (78, ""))
         self.assertIn("result:3: [echo] allow: is wrong\n", err)
@@ -414,7 +414,7 @@ class CommandTests(ImportTestCase):
         """
         complaint = Complaint("result", 3, "this system has less", "echo", "so_rcvbuf")
         answers: list[tuple[Any, ...]] = [(complaint,), ()]
-        self.patch(importing, "check", lambda text: answers.pop(0))
+        self.patch(command, "check", lambda text: answers.pop(0))
         source = self.file(self.ECHO.replace("tcp", "tcp,rcvbuf=8m"))
         status, out, _ = self.run_main(source)
         self.assertEqual((status, answers), (0, []))

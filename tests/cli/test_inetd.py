@@ -1,14 +1,14 @@
 """
-Tests for L{socketd.cli.inetd}.
+Tests for L{socketd.cli.migrate.inetd}.
 """
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.inetd import read
-from socketd.cli.sections import join, write
-from socketd.cli.superserver import Findings, Service
+from socketd.cli.migrate.inetd import read
+from socketd.cli.migrate.ini_writer import join, write
+from socketd.cli.migrate.model import Findings, Service
 
 
 def found(*lines: str) -> Findings:

@@ -1,12 +1,12 @@
 """
-Tests for L{socketd.cli.lines}.
+Tests for L{socketd.cli.client.lines}.
 """
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.lines import LineSplitter
+from socketd.cli.client.lines import LineSplitter
 
 CASES = {
     b"": [],

@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.cli.main}, L{socketd.cli.output} and L{socketd.cli.client}.
+Tests for L{socketd.cli.main}, L{socketd.cli.common.output} and L{socketd.cli.client.runner}.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd import cli
 from socketd.cli import main as main_module
-from socketd.cli import operations
-from socketd.cli.errors import CommandError, Terminated
-from socketd.cli.main import SUBCOMMANDS, main
-from socketd.cli.output import emit, explained
+from socketd.cli.common.errors import CommandError, Terminated
+from socketd.cli.common.output import emit, explained
+from socketd.cli.main import MODULES, main
+from socketd.cli.operator import commands
 from tests.cli.support import CommandTestCase, environment
 
 OURS = ("console", "send", "chat", "time", "ping", "certificate", "options")
 DAEMON_FREE = [
     path
-    for path in sorted(Path(cli.__file__).parent.glob("*.py"))
+    for path in sorted(Path(cli.__file__).parent.rglob("*.py"))
     if path.stem not in ("check", "run")
 ]
 
@@ -247,9 +247,9 @@ class ModuleTests(SynchronousTestCase):
         """
         Each subcommand has a module of its name with what the command needs.
         """
-        self.assertLessEqual(set(OURS), set(SUBCOMMANDS))
+        self.assertLessEqual(set(OURS), set(MODULES))
         for name in OURS:
-            module = import_module(f"socketd.cli.{name}")
+            module = import_module(f"socketd.cli.{MODULES[name]}")
             self.assertEqual(module.NAME, name)
             self.assertNotIn("\n", module.HELP)
 
@@ -257,8 +257,8 @@ class ModuleTests(SynchronousTestCase):
         """
         So has each that asks a running daemon, in one table.
         """
-        self.assertEqual(tuple(operations.OPERATIONS), main_module.OPERATIONS)
-        for name, operation in operations.OPERATIONS.items():
+        self.assertEqual(tuple(commands.OPERATIONS), main_module.OPERATIONS)
+        for name, operation in commands.OPERATIONS.items():
             self.assertEqual(operation.NAME, name)
             self.assertNotIn("\n", operation.HELP)
 
@@ -267,9 +267,10 @@ class ModuleTests(SynchronousTestCase):
         The command knows nothing of the daemon, but it may read a configuration.
         """
         allowed = (
-            "socketd.cli", "socketd.table", "socketd.settings.", "socketd.configuration.",
+            "socketd.cli", "socketd.common.", "socketd.terminal.", "socketd.settings.",
+            "socketd.configuration.",
             # How a certificate is read is the same on both sides.
-            "socketd.net.certificates.",
+            "socketd.net.tls.certificates.",
         )  # fmt: skip
         for path in DAEMON_FREE:
             for name in imports_of(path):
@@ -282,7 +283,7 @@ class ModuleTests(SynchronousTestCase):
         """
         reactor = "twisted.internet.reactor"
         touching = [path.stem for path in DAEMON_FREE if reactor in imports_of(path)]
-        self.assertEqual(touching, ["client"])
+        self.assertEqual(touching, ["runner"])
 
 
 class CommandTests(CommandTestCase):
@@ -296,7 +297,7 @@ class CommandTests(CommandTestCase):
         """
         out, err, status = await self.command("--help")
         self.assertEqual((err, status), (b"", 0))
-        for name in SUBCOMMANDS:
+        for name in MODULES:
             self.assertRegex(out, rf"\n    {name}\s".encode())
 
     async def test_version(self) -> None:
@@ -325,10 +326,11 @@ class CommandTests(CommandTestCase):
         What TLS and certificates need is loaded only where they are asked for.
         """
         for names, unwanted in (
-            ("certificate, options", "cryptography"),
-            ("chat, send, time", "socketd.cli.tls"),
+            ("system.certificate, system.socket_options", "cryptography"),
+            ("client.chat, client.send, client.time", "socketd.cli.transport.tls"),
         ):
-            code = f"import sys; from socketd.cli import {names}; "
+            modules = ", ".join(f"socketd.cli.{name}" for name in names.split(", "))
+            code = f"import sys, {modules}; "
             code += f"sys.exit({unwanted!r} in sys.modules)"
             self.assertEqual(await self.python(code), (b"", b"", 0))
 

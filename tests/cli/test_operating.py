@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.cli.operating} and L{socketd.cli.views}.
+Tests for L{socketd.cli.operator.session} and L{socketd.cli.operator.views}.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.addressee import REACTION, gone, prompt_for, taken_for_word, waits
-from socketd.cli.console import make_view
-from socketd.cli.link import ITalker
-from socketd.cli.operating import Operating
-from socketd.cli.terminal import takes_escape_codes, terminal_size
-from socketd.cli.views import FullScreen, IView, LineView, TerminalLines
+from socketd.cli.operator.console import make_view
+from socketd.cli.operator.session import Operating
+from socketd.cli.operator.views import FullScreen, IView, LineView, TerminalLines
+from socketd.cli.transport.interface import ITalker
+from socketd.terminal.addressee import REACTION, gone, prompt_for, taken_for_word, waits
+from socketd.terminal.device import takes_escape_codes, terminal_size
 from tests.cli.support import MemoryLink
 
 #: What is asked at the beginning.

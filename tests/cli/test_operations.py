@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.cli.operations} and L{socketd.cli.control_socket}.
+Tests for L{socketd.cli.operator.commands} and L{socketd.cli.operator.control_socket}.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.control_socket import (
+from socketd.cli.common.errors import CommandError
+from socketd.cli.main import main
+from socketd.cli.operator.commands import render
+from socketd.cli.operator.control_socket import (
     SYSTEM_DIRECTORY,
     command_line,
     explain,
     find_socket,
     read_answer,
 )
-from socketd.cli.errors import CommandError
-from socketd.cli.main import main
-from socketd.cli.operations import render
 
 #: Longer than anything here takes (seconds).
 DEADLINE = 10.0

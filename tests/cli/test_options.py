@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.cli.options} and L{socketd.cli.option_table}.
+Tests for L{socketd.cli.system.socket_options} and L{socketd.cli.system.option_table}.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import struct
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.option_table import (
+from socketd.cli.system.option_table import (
     FORMS,
     LEVELS,
     MEANINGS,
@@ -19,7 +19,7 @@ from socketd.cli.option_table import (
     meaning_of,
     option_names,
 )
-from socketd.cli.options import (
+from socketd.cli.system.socket_options import (
     INTERPRETERS,
     Option,
     interpret,

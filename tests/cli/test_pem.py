@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.cli.pem}.
+Tests for L{socketd.cli.common.pem}.
 """
 
 from __future__ import annotations
@@ -13,10 +13,17 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.errors import CommandError
-from socketd.cli.pem import MAX_FILE, load_certificates, load_key
-from tests.certificates import RSA, RSA_PSS, issued, issued_for, of_unknown_version, rsa_key
-from tests.certificates import signed_again
+from socketd.cli.common.errors import CommandError
+from socketd.cli.common.pem import MAX_FILE, load_certificates, load_key
+from tests.certificates import (
+    RSA,
+    RSA_PSS,
+    issued,
+    issued_for,
+    of_unknown_version,
+    rsa_key,
+    signed_again,
+)
 from tests.cli.tls_support import authority, joined, server, write_pems
 
 

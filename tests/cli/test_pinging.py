@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.cli.pinging} and L{socketd.cli.ping}.
+Tests for L{socketd.cli.client.echo_probe} and L{socketd.cli.client.ping}.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli import ping
-from socketd.cli.link import ILink
-from socketd.cli.pinging import MAX_OVERDUE, Pinging, Plan
+from socketd.cli.client import ping
+from socketd.cli.client.echo_probe import MAX_OVERDUE, Pinging, Plan
+from socketd.cli.transport.interface import ILink
 from tests.cli.support import CommandTestCase, MemoryLink
 
 

@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.cli.placing}.
+Tests for L{socketd.cli.common.atomic_write}.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.errors import CommandError
-from socketd.cli.placing import PRIVATE, PUBLIC, NewFile, place
+from socketd.cli.common.atomic_write import PRIVATE, PUBLIC, NewFile, place
+from socketd.cli.common.errors import CommandError
 
 
 class PlaceTests(SynchronousTestCase):

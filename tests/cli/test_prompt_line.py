@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.cli.prompt_line}, L{socketd.cli.terminal} and L{socketd.cli.addressee}.
+Tests for L{socketd.terminal}: the prompt line, the device and the addressee.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from hypothesis import strategies as some
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.addressee import REACTION, Addressee
-from socketd.cli.editor import columns
-from socketd.cli.prompt_line import PromptLine
-from socketd.cli.terminal import Keys
+from socketd.terminal.addressee import REACTION, Addressee
+from socketd.terminal.device import Keys
+from socketd.terminal.line_editor import columns
+from socketd.terminal.prompt_line import PromptLine
 from tests.cli.support import Paper
 
 WIDTH = 30

@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.cli.reading}.
+Tests for L{socketd.cli.client.time_reply}.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ import struct
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.errors import CommandError
-from socketd.cli.reading import AUTO, ERA, Moment, Reading, Reply, read_reply, unix_time
+from socketd.cli.client.time_reply import AUTO, ERA, Moment, Reading, Reply, read_reply, unix_time
+from socketd.cli.common.errors import CommandError
 
 NOW = 1_800_000_000
 WRAP_1900 = 2_085_978_496

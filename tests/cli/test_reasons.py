@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.cli.reasons}.
+Tests for L{socketd.cli.transport.error_text}.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from service_identity import VerificationError
 from twisted.internet import defer, error
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.errors import CommandError
-from socketd.cli.reasons import explain
+from socketd.cli.common.errors import CommandError
+from socketd.cli.transport.error_text import explain
 
 REASONS: list[tuple[BaseException, str]] = [
     (CommandError("as it is"), "as it is"),

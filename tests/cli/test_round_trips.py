@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.cli.round_trips}.
+Tests for L{socketd.cli.client.round_trip_stats}.
 """
 
 from __future__ import annotations
@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.round_trips import BARS, CLASSES, FEW, RoundTrips, histogram, render, render_json
+from socketd.cli.client.round_trip_stats import (
+    BARS,
+    CLASSES,
+    FEW,
+    RoundTrips,
+    histogram,
+    render,
+    render_json,
+)
 
 
 class FigureTests(SynchronousTestCase):

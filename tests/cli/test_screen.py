@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.cli.screen}.
+Tests for L{socketd.cli.client.screen}.
 """
 
 from __future__ import annotations
@@ -7,9 +7,9 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.conversation import Conversation
-from socketd.cli.interfaces import IInput
-from socketd.cli.screen import EditedInput, EditedScreen, Screen
+from socketd.cli.client.line_dialog import Conversation
+from socketd.cli.client.screen import EditedInput, EditedScreen, Screen
+from socketd.cli.transport.interfaces import IInput
 from tests.cli.support import MemoryInput, MemoryLink, MemoryOutput
 
 

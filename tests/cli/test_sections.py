@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.cli.sections}.
+Tests for L{socketd.cli.migrate.ini_writer}.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.importing import check
-from socketd.cli.sections import MAX_NAME, MAX_PLACES, join, write
-from socketd.cli.superserver import PORTS, Address, Findings, Place, Service
+from socketd.cli.migrate.command import check
+from socketd.cli.migrate.ini_writer import MAX_NAME, MAX_PLACES, join, write
+from socketd.cli.migrate.model import PORTS, Address, Findings, Place, Service
 
 
 def service(kind: str, name: str = "echo", port: int = 0, **others: Any) -> Service:

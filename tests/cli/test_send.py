@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.cli.send}.
+Tests for L{socketd.cli.client.send}.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from socketd.cli import send
-from socketd.cli.errors import CommandError
+from socketd.cli.client import send
+from socketd.cli.client.send import MAX_DATAGRAM_PAYLOAD, Gathering
+from socketd.cli.common.errors import CommandError
 from socketd.cli.main import main
-from socketd.cli.send import MAX_DATAGRAM_PAYLOAD, Gathering
 from tests.cli.support import CommandTestCase, MemoryInput, environment
 
 LONG = os.urandom(3 * 1024 * 1024 + 1)

@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.cli.silence}.
+Tests for L{socketd.cli.transport.inactivity}.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.silence import Silence
+from socketd.cli.transport.inactivity import Silence
 
 
 class SilenceTests(SynchronousTestCase):

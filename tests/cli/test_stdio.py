@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.cli.stdio}.
+Tests for L{socketd.cli.client.stdio}.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from socketd.cli.errors import CommandError
-from socketd.cli.link import Valve
-from socketd.cli.stdio import StandardInput, StandardOutput, TextInput
+from socketd.cli.client.stdio import StandardInput, StandardOutput, TextInput
+from socketd.cli.common.errors import CommandError
+from socketd.cli.transport.interface import Valve
 
 
 class MemoryUser:

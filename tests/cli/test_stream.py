@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.cli.stream} and L{socketd.cli.link}.
+Tests for L{socketd.cli.transport.stream} and L{socketd.cli.transport.interface}.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides
 from zope.interface.verify import verifyObject
 
-from socketd.cli.link import Valve
-from socketd.cli.stream import StreamLink
+from socketd.cli.transport.interface import Valve
+from socketd.cli.transport.stream import StreamLink
 from tests.cli.support import HalfCloseTransport, MemoryTalker
 
 

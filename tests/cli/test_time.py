@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.cli.time}.
+Tests for L{socketd.cli.client.time}.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.address import parse
-from socketd.cli.errors import CommandError
-from socketd.cli.reading import ERA, Moment, Reading, Reply
-from socketd.cli.time import MAX_REPLY, ask, render_json, render_table
+from socketd.cli.client.time import MAX_REPLY, ask, render_json, render_table
+from socketd.cli.client.time_reply import ERA, Moment, Reading, Reply
+from socketd.cli.common.address import parse
+from socketd.cli.common.errors import CommandError
 from tests.cli.support import CommandTestCase, HalfCloseTransport
 
 NOW = 1_800_000_000

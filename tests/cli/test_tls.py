@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.cli.tls}, against servers in this process.
+Tests for L{socketd.cli.transport.tls}, against servers in this process.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from socketd.cli import tls
-from socketd.cli.address import parse
-from socketd.cli.authority import Issued, issue_server
-from socketd.cli.dialing import connect_stream, secure
-from socketd.cli.errors import CommandError
-from socketd.cli.reasons import explain
-from socketd.cli.stream import StreamLink
-from socketd.cli.tls import SHOWN_NAMES, Security, days_left, peer_names
-from socketd.cli.tls_options import TlsOptions
+from socketd.cli.common.address import parse
+from socketd.cli.common.errors import CommandError
+from socketd.cli.system.development_ca import Issued, issue_server
+from socketd.cli.transport import tls
+from socketd.cli.transport.connect import connect_stream, secure
+from socketd.cli.transport.error_text import explain
+from socketd.cli.transport.stream import StreamLink
+from socketd.cli.transport.tls import SHOWN_NAMES, Security, days_left, peer_names
+from socketd.cli.transport.tls_options import TlsOptions
 from tests import certificates
 from tests.cli.support import CommandTestCase, MemoryTalker, environment
 from tests.cli.tls_support import (

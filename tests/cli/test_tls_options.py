@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.cli.tls_options}.
+Tests for L{socketd.cli.transport.tls_options}.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import io
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.arguments import add_address
-from socketd.cli.errors import USAGE, CommandError
+from socketd.cli.common.arguments import add_address
+from socketd.cli.common.errors import USAGE, CommandError
 from socketd.cli.main import Parser, main
-from socketd.cli.tls_options import (
+from socketd.cli.transport.tls_options import (
     MAX_PROTOCOL,
     MAX_PROTOCOLS,
     TlsOptions,

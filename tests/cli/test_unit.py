@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.cli.unit}.
+Tests for L{socketd.cli.system.unit}.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli import unit
-from socketd.cli.unit import DESCRIPTORS, MAX_RULES, RUNTIME, doubts, quoted, write
+from socketd.cli.system import unit
+from socketd.cli.system.unit import DESCRIPTORS, MAX_RULES, RUNTIME, doubts, quoted, write
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
 from socketd.settings.model import DaemonOptions, DoorOptions, ServiceOptions, SocketOptions

@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.cli.xinetd}, its syntax, its services and its addresses.
+Tests for L{socketd.cli.migrate.xinetd_files}, its syntax, its services and its addresses.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.importing import read
-from socketd.cli.source_files import MAX_DEPTH, MAX_FILE_BYTES, MAX_FILES
-from socketd.cli.superserver import MAX_CAP, Findings, Place, Service
-from socketd.cli.xinetd_addresses import Sources, changed, parse, written
-from socketd.cli.xinetd_syntax import Attribute, entries
+from socketd.cli.migrate.command import read
+from socketd.cli.migrate.model import MAX_CAP, Findings, Place, Service
+from socketd.cli.migrate.source_files import MAX_DEPTH, MAX_FILE_BYTES, MAX_FILES
+from socketd.cli.migrate.xinetd_addresses import Sources, changed, parse, written
+from socketd.cli.migrate.xinetd_syntax import Attribute, entries
 
 REQUIRED = {"type": "INTERNAL", "socket_type": "stream", "wait": "no"}
 

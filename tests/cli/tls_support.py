@@ -21,7 +21,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.ssl import Certificate, CertificateOptions, trustRootFromCertificates
 from twisted.python.failure import Failure
 
-from socketd.cli.authority import Issued, issue_client, issue_server, make_authority
+from socketd.cli.system.development_ca import Issued, issue_client, issue_server, make_authority
 
 NAMES = ["localhost", "127.0.0.1", "*.example.com"]
 

@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.epollreactor import EPollReactor
 from twisted.trial.runner import TestLoader, TestSuite
 
-from socketd.net.batch import BatchReactor
+from socketd.net.reactor.batch import BatchReactor
 from tests.contract.left_out import LEFT_OUT
 
 

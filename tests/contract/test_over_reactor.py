@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from twisted.trial.runner import TestSuite
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.net.batch import BatchReactor
+from socketd.net.reactor.batch import BatchReactor
 from tests.contract.reactor import applicable
 
 #: Transports, ports and endpoints, and protocols that listen at a reactor.

@@ -27,7 +27,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 from zope.interface import implementer
 
-from socketd.net.batch import BatchReactor
+from socketd.net.reactor.batch import BatchReactor
 from tests.certificates import issued
 from tests.net.fakes import OneFactory
 

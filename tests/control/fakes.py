@@ -10,12 +10,12 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from socketd.daemon import Daemon
-from socketd.events import CONNECTION_LOST, CONNECTION_MADE, Event
-from socketd.net.site import Connection, Site
-from socketd.net.wheel import NOWHERE
-from socketd.protocols.declaration import Surroundings
+from socketd.common.events import CONNECTION_LOST, CONNECTION_MADE, Event
+from socketd.daemon.daemon import Daemon
+from socketd.net.service_state import Connection, Site
+from socketd.net.timer_wheel import NOWHERE
 from socketd.protocols.registry import installed
+from socketd.protocols.spec import Surroundings
 from socketd.settings.load import parse
 
 CONFIGURATION = r"""

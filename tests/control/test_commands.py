@@ -10,11 +10,11 @@ from typing import Any
 from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.admission import BANNED, MAX_BANS
+from socketd.access.rates import BANNED, MAX_BANS
 from socketd.control.commands import COMMANDS, MAX_ROWS, answer, execute
-from socketd.control.replies import CommandError, Reply, reply_json, reply_text
-from socketd.control.seat import Seat
-from socketd.daemon import DRAINS, SERVING, Reloaded
+from socketd.control.operator_session import Seat
+from socketd.control.results import CommandError, Reply, reply_json, reply_text
+from socketd.daemon.daemon import DRAINS, SERVING, Reloaded
 from socketd.settings.networks import parse_networks
 from tests.control.fakes import FakeSeat, connect, make_daemon, watch
 

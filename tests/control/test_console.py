@@ -7,10 +7,10 @@ from __future__ import annotations
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.addressee import PROMPT, REACTION, gone, prompt_for, taken_for_word, waits
+from socketd.common.events import LISTENING
 from socketd.control.commands import answer
 from socketd.control.console import MAX_LINE, Console
-from socketd.events import LISTENING
+from socketd.terminal.addressee import PROMPT, REACTION, gone, prompt_for, taken_for_word, waits
 from tests.control.fakes import connect, make_daemon
 
 COLUMNS = 80

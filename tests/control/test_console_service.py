@@ -14,8 +14,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from socketd.common.events import LISTENING
 from socketd.control.console import ConsoleService
-from socketd.events import LISTENING
 from tests.control.fakes import make_daemon
 
 READY = b"console ready; help lists the commands\n"

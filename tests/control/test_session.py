@@ -5,8 +5,8 @@ Tests for L{socketd.control.session} and L{socketd.control.forms}.
 from __future__ import annotations
 
 import json
-import time
 import os
+import time
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -15,12 +15,12 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from socketd.control.replies import Reply
-from socketd.control.seat import Seat
+from socketd.common.events import STOPPING
+from socketd.control.operator_session import Seat
+from socketd.control.results import Reply
+from socketd.control.server import MAX_SESSIONS, Refused, SessionFactory
 from socketd.control.session import IDLE, MAX_LINE, TOLD_WAITING, Session
-from socketd.control.socket import MAX_SESSIONS, Refused, SessionFactory
-from socketd.daemon import Reloaded
-from socketd.events import STOPPING
+from socketd.daemon.daemon import Reloaded
 from tests.control.fakes import connect, make_daemon, watch
 
 STATUS = "up 0 s, 2 services, 0 connections, 0 waiting\n\n"

@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.control.socket}.
+Tests for L{socketd.control.server}.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.control.socket import ControlService, describe_peer, make_directory
-from socketd.daemon import CannotStart
+from socketd.control.server import ControlService, describe_peer, make_directory
+from socketd.daemon.daemon import CannotStart
 from tests.control.fakes import make_daemon
 
 

@@ -34,9 +34,9 @@ LEFT = ("faketime_shm_{}", "sem.faketime_sem_{}")
 UNSTAMPED = (
     sys.executable,
     "-c",
-    "from socketd.net import datagram_batch\n"
+    "from socketd.net.datagram import batch_port\n"
     "from twisted.scripts.twistd import run\n"
-    "datagram_batch.ask_for_arrival = lambda sock: None\n"
+    "batch_port.ask_for_arrival = lambda sock: None\n"
     "run()\n",
     *TWISTD[1:],
 )

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256, SHA384, HashAlgorithm
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from OpenSSL import SSL
 
-from socketd.net.tls import pending
+from socketd.net.tls.context import pending
 from tests.system.running import DEADLINE
 from tests.system.test_tls import NAME, trusting
 

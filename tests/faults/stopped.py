@@ -10,7 +10,7 @@ import signal
 import socket
 import time
 
-from socketd.net.wheel import TICK
+from socketd.net.timer_wheel import TICK
 from tests.faults import figures
 from tests.faults.surroundings import FaultCase
 from tests.system.running import DEADLINE, Daemon, name_of, read_exactly, read_to_end

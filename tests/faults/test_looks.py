@@ -7,10 +7,10 @@ from __future__ import annotations
 from functools import partial
 from math import floor
 
-from socketd import daemon as daemon_module
-from socketd.clock import Timex, read_kernel
-from socketd.daemon import CERTIFICATE_LOOK, LOOK_INTERVAL
-from socketd.net import datagram_batch
+from socketd.common.system_clock import Timex, read_kernel
+from socketd.daemon import daemon as daemon_module
+from socketd.daemon.daemon import CERTIFICATE_LOOK, LOOK_INTERVAL
+from socketd.net.datagram import batch_port
 from tests.certificates import NOW, PAST, Made, issued
 from tests.daemons import DaemonCase
 from tests.faults.clocks import NTP, Told, ntp_request, read_ntp
@@ -43,7 +43,7 @@ class LookCase(DaemonCase):
         super().setUp()
         self.kernel = OK
         self.patch(daemon_module, "read_kernel", partial(read_kernel, self.adjtimex))
-        self.patch(datagram_batch, "ask_for_arrival", lambda sock: None)
+        self.patch(batch_port, "ask_for_arrival", lambda sock: None)
 
     def adjtimex(self, timex: Timex) -> int:
         """

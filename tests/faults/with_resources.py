@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from socketd.net.datagram import RECEIVE_PAUSE
+from socketd.net.datagram.port import RECEIVE_PAUSE
 from tests.faults import figures
 from tests.faults.surroundings import FaultCase, answers, injected, mounted, until
 from tests.system.running import DEADLINE, Daemon

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from OpenSSL import SSL
 
-from socketd.daemon import CERTIFICATE_LOOK, LOOK_INTERVAL
+from socketd.daemon.daemon import CERTIFICATE_LOOK, LOOK_INTERVAL
 from tests.certificates import FUTURE, client_context, issued
 from tests.faults import figures
 from tests.faults.clocks import ClockCase

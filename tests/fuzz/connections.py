@@ -16,12 +16,12 @@ from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socketd.admission import Sources
-from socketd.events import Event, Journal
-from socketd.net.connection import StreamConnection
-from socketd.net.door import Deadlines, Door, Entrance
-from socketd.net.outgoing import HIGH_WATER
-from socketd.net.site import Roster, Site
+from socketd.access.policy import Deadlines, Door, Entrance
+from socketd.access.rates import Sources
+from socketd.common.events import Event, Journal
+from socketd.net.service_state import Roster, Site
+from socketd.net.stream.connection import StreamConnection
+from socketd.net.stream.write_buffer import HIGH_WATER
 from socketd.settings.networks import Prefixes
 from tests.net.fakes import HandReactor
 

@@ -9,12 +9,12 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
-from socketd.cli.addressee import PROMPT, REACTION
-from socketd.cli.editor import MAX_TEXT
-from socketd.cli.operating import Operating
-from socketd.cli.views import LineView
+from socketd.cli.operator.session import Operating
+from socketd.cli.operator.views import LineView
 from socketd.control.commands import ALIASES, COMMANDS, answer
 from socketd.control.console import Console
+from socketd.terminal.addressee import PROMPT, REACTION
+from socketd.terminal.line_editor import MAX_TEXT
 from tests.cli.support import MemoryLink, Paper
 from tests.control.fakes import FakeConnection, connect, make_daemon
 

@@ -18,11 +18,11 @@ from OpenSSL import SSL
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
-from socketd.net.connection import StreamConnection
-from socketd.net.door import Deadlines
+from socketd.access.policy import Deadlines
 from socketd.net.layers import layered, make_context
-from socketd.net.timed import CLOSE_GRACE
-from socketd.net.wheel import TICK
+from socketd.net.stream.connection import StreamConnection
+from socketd.net.stream.deadlines import CLOSE_GRACE
+from socketd.net.timer_wheel import TICK
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
 from socketd.settings.model import Service

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from socketd.control.commands import COMMANDS
-from socketd.net.control_messages import IP_PKTINFO, IPV6_PKTINFO, SO_TIMESTAMPNS
+from socketd.net.datagram.cmsg import IP_PKTINFO, IPV6_PKTINFO, SO_TIMESTAMPNS
 from socketd.protocols.registry import installed
 from tests.fuzz.operators import SEPARATOR
 from tests.fuzz.targets import blocks, options

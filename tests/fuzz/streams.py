@@ -21,12 +21,12 @@ from hypothesis.stateful import (
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
-from socketd.net.connection import StreamConnection
-from socketd.net.door import Deadlines
-from socketd.net.outgoing import HIGH_WATER
-from socketd.net.proxied import ProxyGate
-from socketd.net.timed import CLOSE_GRACE
-from socketd.net.wheel import TICK
+from socketd.access.policy import Deadlines
+from socketd.net.proxy.layer import ProxyGate
+from socketd.net.stream.connection import StreamConnection
+from socketd.net.stream.deadlines import CLOSE_GRACE
+from socketd.net.stream.write_buffer import HIGH_WATER
+from socketd.net.timer_wheel import TICK
 from tests.fuzz.connections import (
     Actor,
     HalfActor,

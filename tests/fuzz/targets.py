@@ -22,56 +22,68 @@ from attrs import frozen
 from OpenSSL import crypto
 from twisted.logger import LogLevel
 
-from socketd.cli import inetd, xinetd_services
-from socketd.cli.importing import is_xinetd
-from socketd.cli.sections import join, write
-from socketd.cli.source_files import SourceFiles, UnreadableError
-from socketd.cli.superserver import Findings
-from socketd.cli.xinetd import Reader
-from socketd.admission import Networks, packed
-from socketd.cli.authority import issue_client, load_authority, utc
-from socketd.cli.errors import CommandError as ClientError
-from socketd.cli.pem import load_certificates
-from socketd.cli.tls import _about, secure
-from socketd.cli.tls_options import TlsOptions as ClientOptions
-from socketd.clock import ClockState
+from socketd.access.policy import Deadlines
+from socketd.access.rates import Networks, packed
+from socketd.cli.common.errors import CommandError as ClientError
+from socketd.cli.common.pem import load_certificates
+from socketd.cli.migrate import inetd, xinetd_services
+from socketd.cli.migrate.command import is_xinetd
+from socketd.cli.migrate.ini_writer import join, write
+from socketd.cli.migrate.model import Findings
+from socketd.cli.migrate.source_files import SourceFiles, UnreadableError
+from socketd.cli.migrate.xinetd_files import Reader
+from socketd.cli.system.development_ca import issue_client, load_authority, utc
+from socketd.cli.transport.tls import _about, secure
+from socketd.cli.transport.tls_options import TlsOptions as ClientOptions
+from socketd.common.events import SHOWN_BYTES, escaped
+from socketd.common.system_clock import ClockState
 from socketd.control.commands import execute
-from socketd.control.replies import CommandError, error_json, error_text, reply_json, reply_text
-from socketd.daemon import Daemon
-from socketd.events import SHOWN_BYTES, escaped
+from socketd.control.results import CommandError, error_json, error_text, reply_json, reply_text
+from socketd.daemon.daemon import Daemon
 from socketd.net.addresses import describe, host_of, to_address
-from socketd.net.certificates import names_of
-from socketd.net.connection import StreamConnection
-from socketd.net.control_messages import (
+from socketd.net.datagram.cmsg import (
     answer_from,
     arrival,
     control_messages,
     destination,
     packet_info,
 )
-from socketd.net.door import Deadlines
-from socketd.net.conflicts import conflicts
 from socketd.net.listen import _resolve
-from socketd.net.outgoing import LOST
-from socketd.net.proxied import _FAMILIES
-from socketd.net.proxy_header import MAX_V2, HeaderError, HeaderParser
-from socketd.net.tls import ServerContext
+from socketd.net.proxy.header import MAX_V2, HeaderError, HeaderParser
+from socketd.net.proxy.layer import _FAMILIES
+from socketd.net.sockets.conflicts import conflicts
+from socketd.net.stream.connection import StreamConnection
+from socketd.net.stream.write_buffer import LOST
+from socketd.net.tls.certificates import names_of
+from socketd.net.tls.context import ServerContext
 from socketd.protocols.framing import Chunks, Lines, MessageTooLong
 from socketd.protocols.ntp import LENGTH, NtpOptions, answer
 from socketd.protocols.qotd import MAX_QUOTE, parse_quotes
 from socketd.protocols.registry import installed
-from socketd.settings.complaints import Complaint, SettingsError
-from socketd.settings.difference import differences
-from socketd.settings.listeners import MAX_PATH, Listener, meant, parse_control, parse_http
-from socketd.settings.listeners import parse_listener, place_of
 from socketd.settings import load as loading
+from socketd.settings.diagnostics import Complaint, SettingsError
+from socketd.settings.diff import differences
+from socketd.settings.listeners import (
+    MAX_PATH,
+    Listener,
+    meant,
+    parse_control,
+    parse_http,
+    parse_listener,
+    place_of,
+)
 from socketd.settings.load import load
-from socketd.settings.model import DaemonOptions, DoorOptions, ServiceOptions, Settings
-from socketd.settings.model import SocketOptions
+from socketd.settings.model import (
+    DaemonOptions,
+    DoorOptions,
+    ServiceOptions,
+    Settings,
+    SocketOptions,
+)
 from socketd.settings.networks import is_public, parse_networks
 from socketd.settings.options import Option, declared
 from socketd.settings.tls import NamedCertificate, TlsOptions
-from socketd.settings.values import parse_duration, parse_rate, parse_size
+from socketd.settings.value_types import parse_duration, parse_rate, parse_size
 from tests.certificates import NOW, PRIVATE_MODE
 from tests.control.fakes import FakeConnection, connect, make_daemon
 from tests.fuzz.connections import World, make_pair

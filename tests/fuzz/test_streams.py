@@ -9,10 +9,10 @@ from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.net.connection import StreamConnection
-from socketd.net.door import Deadlines
-from socketd.net.outgoing import HIGH_WATER, Outgoing
-from socketd.net.site import Site
+from socketd.access.policy import Deadlines
+from socketd.net.service_state import Site
+from socketd.net.stream.connection import StreamConnection
+from socketd.net.stream.write_buffer import HIGH_WATER, Outgoing
 from tests.fuzz.running import Profile, try_machine
 from tests.fuzz.streams import HEADERS, StreamMachine
 

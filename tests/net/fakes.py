@@ -21,10 +21,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 from zope.interface.verify import verifyClass
 
-from socketd.events import Event, Journal
-from socketd.net.connection import StreamConnection
-from socketd.net.site import Roster, Site
-
+from socketd.common.events import Event, Journal
+from socketd.net.service_state import Roster, Site
+from socketd.net.stream.connection import StreamConnection
 
 #: Longer than a datagram takes over loopback on a busy machine (seconds).
 PATIENCE = 30.0

@@ -1,5 +1,5 @@
 """
-Tests of C{socketd.net.epoll} and C{socketd.net.batch}.
+Tests of C{socketd.net.reactor.epoll} and C{socketd.net.reactor.batch}.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import providedBy
 from zope.interface.verify import verifyClass, verifyObject
 
-from socketd.net.batch import BatchReactor, batched
-from socketd.net.epoll import SLICE, EpollSet
+from socketd.net.reactor.batch import BatchReactor, batched
+from socketd.net.reactor.epoll import SLICE, EpollSet
 from tests.net.fakes import (
     DatagramRecorder,
     HandReactor,
@@ -301,7 +301,7 @@ class BatchReactorTests(SynchronousTestCase):
         """
         Where the system has no epoll, the plain reactor serves.
         """
-        with mock.patch("socketd.net.batch.select", spec=["poll"]):
+        with mock.patch("socketd.net.reactor.batch.select", spec=["poll"]):
             self.assertIs(batched(self.hand), self.hand)
         self.assertIsInstance(batched(self.hand), BatchReactor)
 

@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.net.certificates}.
+Tests for L{socketd.net.tls.certificates}.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.name import _ASN1Type
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.net.certificates import (
+from socketd.net.tls.certificates import (
     MAX_FILE_SIZE,
     CertificateError,
     Identity,
@@ -202,7 +202,7 @@ class RelativesTests(FileCase):
         self.write("cert.pem", signed_again(self.made, positive, negative))
         self.assertLess(self.load().certificate.serial_number, 0)
         self.flushWarnings()
-        program = "import sys; from socketd.net.certificates import load_identity; "
+        program = "import sys; from socketd.net.tls.certificates import load_identity; "
         program += "load_identity(*sys.argv[1:])"
         command = [sys.executable, "-c", program, self.certificate, self.key]
         done = subprocess.run(command, capture_output=True, text=True, check=True)

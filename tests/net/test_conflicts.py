@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.net.conflicts}: what is said is what bind(2) would say.
+Tests for L{socketd.net.sockets.conflicts}: what is said is what bind(2) would say.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.net.conflicts import conflicts
-from socketd.net.holders import THIS
 from socketd.net.listen import CannotListen, bind
+from socketd.net.sockets.conflicts import conflicts
+from socketd.net.sockets.holders import THIS
 from socketd.settings.model import Settings
 from tests.ports import free_port
 from tests.settings.refusals import parsed

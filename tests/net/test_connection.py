@@ -1,5 +1,5 @@
 """
-Tests of C{socketd.net.connection}.
+Tests of C{socketd.net.stream.connection}.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementedBy
 from zope.interface.verify import verifyClass, verifyObject
 
-from socketd.net import connection
-from socketd.net.connection import RECEIVE_SIZE, StreamConnection
-from socketd.net.outgoing import HIGH_WATER
-from socketd.net.timed import CLOSE_GRACE
-from socketd.net.wheel import TICK
+from socketd.net.stream import connection
+from socketd.net.stream.connection import RECEIVE_SIZE, StreamConnection
+from socketd.net.stream.deadlines import CLOSE_GRACE
+from socketd.net.stream.write_buffer import HIGH_WATER
+from socketd.net.timer_wheel import TICK
 from tests.net.fakes import HalfCloseable, HandReactor, Recorder, connect, make_site, read_all
 
 BIG = os.urandom(1 << 20)
@@ -245,7 +245,7 @@ class HalfCloseTests(ConnectionTestCase):
         ours, _ = listener.accept()
         ours.setblocking(False)
         protocol = Recorder()
-        from socketd.net.connection import StreamConnection
+        from socketd.net.stream.connection import StreamConnection
 
         connection = StreamConnection(self.reactor, ours, ours.getpeername(), self.site)
         connection.begin(protocol)

@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.net.control_messages}.
+Tests for L{socketd.net.datagram.cmsg}.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import time
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.admission import packed
-from socketd.net.control_messages import (
+from socketd.access.rates import packed
+from socketd.net.datagram.cmsg import (
     IP_PKTINFO,
     IPV6_PKTINFO,
     IPV6_RECVPKTINFO,

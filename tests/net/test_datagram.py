@@ -1,5 +1,5 @@
 """
-Tests of C{socketd.net.datagram}, C{datagram_batch} and C{mmsg}.
+Tests of C{socketd.net.datagram.port}, C{datagram_batch} and C{mmsg}.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyClass, verifyObject
 
-from socketd.net import mmsg
-from socketd.net.datagram import RECEIVE_PAUSE, DatagramPort
-from socketd.net.datagram_batch import MAX_KNOWN, BatchedDatagramPort, datagram_port
-from socketd.net.mmsg import BATCH
+from socketd.net.datagram import mmsg
+from socketd.net.datagram.batch_port import MAX_KNOWN, BatchedDatagramPort, datagram_port
+from socketd.net.datagram.mmsg import BATCH
+from socketd.net.datagram.port import RECEIVE_PAUSE, DatagramPort
 from tests.net.fakes import DatagramRecorder, HandReactor, make_site
 
 LARGEST = os.urandom(65507)

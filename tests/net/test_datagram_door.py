@@ -1,5 +1,5 @@
 """
-Tests of what C{socketd.net.datagram} and C{datagram_batch} ask of a datagram before they
+Tests of what C{socketd.net.datagram.port} and C{datagram_batch} ask of a datagram before they
 serve it, and of an answer before they send it.
 """
 
@@ -15,10 +15,7 @@ from attrs import define
 from twisted.internet.protocol import DatagramProtocol
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.admission import Networks, packed
-from socketd.net.datagram import DatagramPort, DatagramTerms
-from socketd.net.datagram_batch import MAX_KNOWN, BatchedDatagramPort
-from socketd.net.guard import (
+from socketd.access.datagram_guard import (
     DESTINATION,
     NETWORK,
     NETWORK_RATE,
@@ -30,6 +27,9 @@ from socketd.net.guard import (
     Guard,
     Rules,
 )
+from socketd.access.rates import Networks, packed
+from socketd.net.datagram.batch_port import MAX_KNOWN, BatchedDatagramPort
+from socketd.net.datagram.port import DatagramPort, DatagramTerms
 from socketd.protocols.daytime import DaytimeDatagrams
 from socketd.protocols.qotd import QotdDatagrams, QotdOptions
 from socketd.settings.networks import ANY, parse_networks

@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.net.descriptors}.
+Tests for L{socketd.net.sockets.rlimit}.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ import resource
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.net.descriptors import (
+from socketd.net.sockets.rlimit import (
     MAX_CONNECTIONS,
     RESERVED,
     complaints,

@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.net.door}: what it makes of the options of a service.
+Tests for L{socketd.access.policy}: what it makes of the options of a service.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.admission import SOURCE_LIMIT, SOURCE_RATE, Capacity, packed
-from socketd.net.door import (
+from socketd.access.datagram_guard import NETWORK, SERVICE_RATE, SOURCE_ADDRESS, SOURCE_PORT, Guard
+from socketd.access.policy import (
     ACCEPT_RATE,
     LOOKS,
     MAX_PER_SOURCE,
@@ -20,8 +20,8 @@ from socketd.net.door import (
     make_door,
     make_guard,
 )
-from socketd.net.guard import NETWORK, SERVICE_RATE, SOURCE_ADDRESS, SOURCE_PORT, Guard
-from socketd.net.interfaces import Found
+from socketd.access.rates import SOURCE_LIMIT, SOURCE_RATE, Capacity, packed
+from socketd.net.sockets.local_addresses import Found
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
 from socketd.settings.model import DoorOptions

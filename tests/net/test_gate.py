@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.net.gate}: TLS over real sockets, turned by hand.
+Tests for L{socketd.net.tls.layer}: TLS over real sockets, turned by hand.
 """
 
 from __future__ import annotations
@@ -24,8 +24,11 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site as WebSite
 from zope.interface.verify import verifyClass, verifyObject
 
-from socketd.net.connection import StreamConnection
-from socketd.net.gate import (
+from socketd.net.stream.connection import StreamConnection
+from socketd.net.stream.deadlines import CLOSE_GRACE
+from socketd.net.stream.write_buffer import HIGH_WATER
+from socketd.net.tls.context import ServerContext
+from socketd.net.tls.layer import (
     CLIENT_NAME,
     HANDSHAKE,
     SERVER_NAME,
@@ -37,9 +40,6 @@ from socketd.net.gate import (
     SecureTransport,
     secure_factory,
 )
-from socketd.net.outgoing import HIGH_WATER
-from socketd.net.timed import CLOSE_GRACE
-from socketd.net.tls import ServerContext
 from socketd.protocols.chargen import BLOCK, Chargen
 from socketd.settings.tls import PeerName, TlsOptions
 from tests.certificates import (

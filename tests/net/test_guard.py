@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.net.guard}.
+Tests for L{socketd.access.datagram_guard}.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from attrs import frozen
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.admission import BANNED, MAX_SOURCES, Bans, Networks, packed
-from socketd.net import guard as module
-from socketd.net.guard import (
+from socketd.access import datagram_guard as module
+from socketd.access.datagram_guard import (
     DESTINATION,
     LEAK,
     NETWORK,
@@ -30,6 +29,7 @@ from socketd.net.guard import (
     Guard,
     Rules,
 )
+from socketd.access.rates import BANNED, MAX_SOURCES, Bans, Networks, packed
 from socketd.protocols.registry import installed
 from socketd.settings.networks import ANY, Prefixes, parse_networks
 

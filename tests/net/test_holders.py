@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.net.holders}.
+Tests for L{socketd.net.sockets.holders}.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from socketd.net import holders
-from socketd.net.holders import THIS, holder_of
+from socketd.net.sockets import holders
+from socketd.net.sockets.holders import THIS, holder_of
 from socketd.settings.listeners import parse_listener
 
 HEAD = "sl local_address rem_address st tx_queue rx_queue tr tm->when retrnsmt uid timeout inode\n"

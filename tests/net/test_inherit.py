@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.net.inherit}.
+Tests for L{socketd.net.sockets.activation}.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.net.inherit import MAX_INHERITED, Inherited
+from socketd.net.sockets.activation import MAX_INHERITED, Inherited
 from tests.source_tree import ROOT
 
 #: Where descriptors are handed over to this process: above those it has anyway.
@@ -29,7 +29,7 @@ SERVED = "; hand over listening streams and bound datagram sockets of IPv4, IPv6
 #: and then what Twisted finds.
 CHILD = """
 import json, os, sys
-from socketd.net.inherit import Inherited
+from socketd.net.sockets.activation import Inherited
 for place, number in enumerate(sys.argv[1:]):
     os.dup2(int(number), 3 + place, inheritable=True)
 os.environ["LISTEN_PID"] = str(os.getpid())

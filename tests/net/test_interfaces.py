@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.net.interfaces}.
+Tests for L{socketd.net.sockets.local_addresses}.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from ifaddr import IP, Adapter
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.admission import packed
-from socketd.net.interfaces import REFRESH, Found, Interfaces, find, read_interfaces
+from socketd.access.rates import packed
+from socketd.net.sockets.local_addresses import REFRESH, Found, Interfaces, find, read_interfaces
 
 #: Address, length of its prefix, and the broadcast address of that subnet.
 SUBNETS: list[tuple[Any, int, str | None]] = [

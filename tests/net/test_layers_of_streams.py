@@ -15,10 +15,10 @@ from typing import Any
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.admission import Capacity
-from socketd.net.door import make_door
+from socketd.access.policy import make_door
+from socketd.access.rates import Capacity
 from socketd.net.layers import layered, make_context
-from socketd.net.stream import StreamPort, StreamTerms
+from socketd.net.stream.port import StreamPort, StreamTerms
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
 from socketd.settings.model import Service

@@ -14,11 +14,11 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from socketd.admission import Capacity
-from socketd.net.datagram_batch import datagram_port
-from socketd.net.door import Door
+from socketd.access.policy import Door
+from socketd.access.rates import Capacity
+from socketd.net.datagram.batch_port import datagram_port
 from socketd.net.port import Port
-from socketd.net.stream import MAX_ACCEPTS, StreamPort
+from socketd.net.stream.port import MAX_ACCEPTS, StreamPort
 from tests.net.fakes import (
     DatagramRecorder,
     HandReactor,

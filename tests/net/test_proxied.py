@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.net.proxied}: connections that a balancer makes for others.
+Tests for L{socketd.net.proxy.layer}: connections that a balancer makes for others.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from socketd.admission import Capacity, Networks
-from socketd.net.door import make_door
-from socketd.net.proxied import ProxiedFactory
-from socketd.net.stream import StreamPort, StreamTerms
+from socketd.access.policy import make_door
+from socketd.access.rates import Capacity, Networks
+from socketd.net.proxy.layer import ProxiedFactory
+from socketd.net.stream.port import StreamPort, StreamTerms
 from socketd.settings.model import DoorOptions
 from socketd.settings.networks import parse_networks
 from tests.net.fakes import HandReactor, OneFactory, Recorder, make_site, read_all

@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.net.proxy_header}.
+Tests for L{socketd.net.proxy.header}.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from twisted.protocols.haproxy._v1parser import V1Parser
 from twisted.protocols.haproxy._v2parser import V2Parser
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.net.proxy_header import MAX_V1, MAX_V2, Header, HeaderError, HeaderParser, crc32c
+from socketd.net.proxy.header import MAX_V1, MAX_V2, Header, HeaderError, HeaderParser, crc32c
 
 SIGNATURE = bytes.fromhex("0d0a0d0a000d0a515549540a")
 

@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.net.renewal}.
+Tests for L{socketd.daemon.renewal}.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from typing import Any
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.admission import BANNED, SOURCE_LIMIT, packed
-from socketd.net.door import MAX_PER_SOURCE, Entrance
-from socketd.net.guard import NETWORK
-from socketd.net.renewal import renew
-from socketd.net.site import Connection
+from socketd.access.datagram_guard import NETWORK
+from socketd.access.policy import MAX_PER_SOURCE, Entrance
+from socketd.access.rates import BANNED, SOURCE_LIMIT, packed
+from socketd.daemon.renewal import renew
+from socketd.net.service_state import Connection
 from socketd.settings.model import Service
 from tests.control.fakes import FakeConnection, make_daemon
 from tests.net.fakes import Recorder

@@ -1,5 +1,5 @@
 """
-Tests for sessions that are resumed, with the tickets of L{socketd.net.tls}.
+Tests for sessions that are resumed, with the tickets of L{socketd.net.tls.context}.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 from OpenSSL import SSL
 
-from socketd.net.tls import (
+from socketd.net.tls.context import (
     KEY_LIFETIME,
     MAX_FLIGHTS,
     TICKET_LIFETIME,

@@ -1,5 +1,5 @@
 """
-Tests of C{socketd.net.sockopts}.
+Tests of C{socketd.net.sockets.sockopts}.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from unittest import mock
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.net.sockopts import TABLE, Refused, try_out, wanted
+from socketd.net.sockets.sockopts import TABLE, Refused, try_out, wanted
 from socketd.protocols import echo
 from socketd.settings.listeners import parse_listener
 from socketd.settings.load import parse
@@ -197,6 +197,7 @@ class TryOutTests(SynchronousTestCase):
         """
         A family that the machine lacks is no trouble of the option's.
         """
-        with mock.patch("socketd.net.sockopts.socket.socket", side_effect=OSError(97, "no")):
+        made = "socketd.net.sockets.sockopts.socket.socket"
+        with mock.patch(made, side_effect=OSError(97, "no")):
             found = list(try_out(service("listen = tcp6:7\nso_keepalive = yes")))
         self.assertEqual(found, [])

@@ -1,5 +1,5 @@
 """
-Tests of C{socketd.net.started_tls}.
+Tests of C{socketd.net.tls.started}.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from twisted.internet.interfaces import (
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyClass, verifyObject
 
-from socketd.net.connection import StartedTlsConnection, StreamConnection
-from socketd.net.timed import CLOSE_GRACE
-from socketd.net.tls import ServerContext
+from socketd.net.stream.connection import StartedTlsConnection, StreamConnection
+from socketd.net.stream.deadlines import CLOSE_GRACE
+from socketd.net.tls.context import ServerContext
 from socketd.settings.tls import TlsOptions
 from tests.certificates import NOW, client_context, issued, write_private
-from tests.net.fakes import HandReactor, HalfCloseable, connect, make_site
+from tests.net.fakes import HalfCloseable, HandReactor, connect, make_site
 from tests.net.tls_client import TURNS, TlsClient
 
 #: What a client asks with for TLS, in the clear.

@@ -1,5 +1,5 @@
 """
-Tests of C{socketd.net.stream}.
+Tests of C{socketd.net.stream.port}.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from socketd.net import stream
-from socketd.net.stream import ACCEPT_LOG_INTERVAL, ACCEPT_PAUSE, MAX_ACCEPTS, StreamPort
+from socketd.net.stream import port
+from socketd.net.stream.port import ACCEPT_LOG_INTERVAL, ACCEPT_PAUSE, MAX_ACCEPTS, StreamPort
 from tests.net.fakes import HandReactor, OneFactory, Recorder, make_site
 
 
@@ -134,7 +134,7 @@ class StreamPortTests(SynchronousTestCase):
         """
         entrance = mock.Mock()
         self.patch(self.port, "_let_in", lambda peer: (None, entrance))
-        with mock.patch.object(stream, "StreamConnection", side_effect=MemoryError):
+        with mock.patch.object(port, "StreamConnection", side_effect=MemoryError):
             peer = self.connect()
             self.reactor.turn()
         self.assertEqual(peer.recv(1), b"")

@@ -1,5 +1,5 @@
 """
-Tests of what C{socketd.net.stream} asks of a connection before it serves it.
+Tests of what C{socketd.net.stream.port} asks of a connection before it serves it.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.admission import Capacity
-from socketd.net.door import ACCEPT_RATE, MAX_PER_SOURCE, Door, make_door
-from socketd.net.stream import StreamPort
+from socketd.access.policy import ACCEPT_RATE, MAX_PER_SOURCE, Door, make_door
+from socketd.access.rates import Capacity
+from socketd.net.stream.port import StreamPort
 from socketd.settings.model import DoorOptions
 from socketd.settings.networks import parse_networks
 from tests.net.fakes import HandReactor, OneFactory, Recorder, make_site, read_all

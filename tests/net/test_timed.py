@@ -1,5 +1,5 @@
 """
-Tests of C{socketd.net.timed}.
+Tests of C{socketd.net.stream.deadlines}.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from typing import Any
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.admission import Capacity
-from socketd.net.door import LOOKS, Deadlines, Door
-from socketd.net.timed import CLOSE_GRACE, FIRST_BYTE, HANDSHAKE, IDLE, LIFETIME, STALL
-from socketd.net.wheel import TICK
+from socketd.access.policy import LOOKS, Deadlines, Door
+from socketd.access.rates import Capacity
+from socketd.net.stream.deadlines import CLOSE_GRACE, FIRST_BYTE, HANDSHAKE, IDLE, LIFETIME, STALL
+from socketd.net.timer_wheel import TICK
 from tests.net.fakes import HandReactor, Recorder, connect, make_site, read_all
 
 BIG = b"x" * (1 << 20)

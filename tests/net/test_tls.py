@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.net.tls}.
+Tests for L{socketd.net.tls.context}.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from twisted.internet.ssl import CertificateOptions
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyClass, verifyObject
 
-from socketd.net.tls import (
+from socketd.net.tls.context import (
     MAX_FLIGHTS,
     NoCommonProtocol,
     ServerConnection,

@@ -1,5 +1,5 @@
 """
-Tests of C{socketd.net.wheel}.
+Tests of C{socketd.net.timer_wheel}.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from functools import partial
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.net.wheel import MAX_LOOKS, NOWHERE, TICK, Wheel
+from socketd.net.timer_wheel import MAX_LOOKS, NOWHERE, TICK, Wheel
 
 
 class Entry:

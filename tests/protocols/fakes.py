@@ -17,9 +17,9 @@ from twisted.internet.testing import StringTransport
 from zope.interface import implementer
 from zope.interface.verify import verifyClass
 
-from socketd.operator import OperatorQueue
-from socketd.protocols.declaration import Declaration, Surroundings
+from socketd.common.operator_queue import OperatorQueue
 from socketd.protocols.registry import installed
+from socketd.protocols.spec import Declaration, Surroundings
 
 #: Where the datagrams of these tests come from.
 PEER = ("192.0.2.1", 54321)

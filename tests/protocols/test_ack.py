@@ -10,7 +10,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.operator import MAX_WAITING, OperatorQueue
+from socketd.common.operator_queue import MAX_WAITING, OperatorQueue
 from socketd.protocols.ack import Ack, AckOptions
 from socketd.protocols.framing import COST_OF_PIECE, MAX_BEHIND, MAX_MESSAGE
 from tests.protocols.fakes import Wire, declaration_of

@@ -12,7 +12,7 @@ from unittest.mock import patch
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.clock import BUILD_DATE
+from socketd.common.system_clock import BUILD_DATE
 from socketd.protocols.daytime import daytime_line
 from tests.protocols.fakes import answers, declaration_of, make_stream, surroundings
 

@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IUDPTransport
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from socketd.clock import BUILD_DATE, ClockState
+from socketd.common.system_clock import BUILD_DATE, ClockState
 from socketd.protocols.ntp import (
     ASSUMED_ERROR,
     LENGTH,

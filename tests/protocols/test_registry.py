@@ -12,8 +12,8 @@ from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import DatagramProtocol
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.protocols.declaration import Declaration, NoOptions
 from socketd.protocols.registry import GROUP, Registry, installed
+from socketd.protocols.spec import Declaration, NoOptions
 from socketd.settings.model import DoorOptions, ServiceOptions, SocketOptions
 from socketd.settings.options import REQUIRED, declared
 from tests.protocols.fakes import surroundings

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.clock import BUILD_DATE, is_plausible
+from socketd.common.system_clock import BUILD_DATE, is_plausible
 from socketd.protocols.time import SECONDS_1900_TO_1970, time_reply
 from tests.protocols.fakes import answers, declaration_of, make_stream, surroundings
 

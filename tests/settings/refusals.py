@@ -9,11 +9,11 @@ from typing import Any
 
 from attrs import field, frozen
 
-from socketd.settings.complaints import SettingsError
+from socketd.settings.diagnostics import SettingsError
 from socketd.settings.load import parse
 from socketd.settings.model import Declared, Settings
 from socketd.settings.options import REQUIRED, option
-from socketd.settings.values import NUMBER, TEXT, YES_NO
+from socketd.settings.value_types import NUMBER, TEXT, YES_NO
 
 #: The directory for UNIX sockets, in these tests.
 RUNTIME = "/run/test"

@@ -1,18 +1,12 @@
 """
-Tests for L{socketd.settings.complaints}.
+Tests for L{socketd.settings.diagnostics}.
 """
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.settings.complaints import (
-    MOST_NAMES,
-    SHOWN_VALUE,
-    Complaint,
-    SettingsError,
-    nearest,
-)
+from socketd.settings.diagnostics import MOST_NAMES, SHOWN_VALUE, Complaint, SettingsError, nearest
 
 #: A complaint, and how it is written.
 WRITTEN = [

@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.settings.difference}.
+Tests for L{socketd.settings.diff}.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.protocols.registry import installed
-from socketd.settings.difference import AT_START, differences
+from socketd.settings.diff import AT_START, differences
 from socketd.settings.load import parse
 from socketd.settings.model import DaemonOptions, Settings
 from tests.source_tree import ROOT
@@ -181,7 +181,7 @@ class DifferencesTests(SynchronousTestCase):
         """
         script = (
             "from tests.settings.test_difference import ECHO, read\n"
-            "from socketd.settings.difference import differences\n"
+            "from socketd.settings.diff import differences\n"
             "more = [f'[{n}]\\nprotocol = echo\\nlisten = tcp:{p}\\n'"
             " for p, n in enumerate('dbac', 8)]\n"
             "print([line[1] for line in differences(read(ECHO + ''.join(more)), read(ECHO))])\n"

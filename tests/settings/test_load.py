@@ -10,7 +10,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.settings.complaints import SettingsError
+from socketd.settings.diagnostics import SettingsError
 from socketd.settings.listeners import Listener
 from socketd.settings.load import MAX_FILE_BYTES, load
 from socketd.settings.model import DaemonOptions, ServiceOptions, Settings, SocketOptions

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.settings.complaints import Complaint, SettingsError
+from socketd.settings.diagnostics import Complaint, SettingsError
 from socketd.settings.load import parse
 from socketd.settings.model import Settings
 from tests.settings.refusals import PROTOCOLS, RUNTIME, Importing, complaints

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.settings.model import DaemonOptions, ServiceOptions, SocketOptions
 from socketd.settings.options import REQUIRED, Option, declared, option
-from socketd.settings.values import NUMBER, TEXT, YES_NO
+from socketd.settings.value_types import NUMBER, TEXT, YES_NO
 from tests.settings.refusals import Silence, TalkOptions
 
 

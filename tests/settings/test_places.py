@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.settings.places}.
+Tests for L{socketd.settings.paths}.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.settings import places
-from socketd.settings.places import find_config, make_private, runtime_directory
+from socketd.settings import paths
+from socketd.settings.paths import find_config, make_private, runtime_directory
 
 
 class FindConfigTests(SynchronousTestCase):
@@ -39,14 +39,14 @@ class FindConfigTests(SynchronousTestCase):
         """
         file = self.mktemp()
         Path(file).touch()
-        self.patch(places, "SYSTEM_FILE", file)
+        self.patch(paths, "SYSTEM_FILE", file)
         self.assertEqual(find_config(None, {}), file)
 
     def test_installed(self) -> None:
         """
         At last the file that came with the installation.
         """
-        self.patch(places, "SYSTEM_FILE", self.mktemp())
+        self.patch(paths, "SYSTEM_FILE", self.mktemp())
         self.assertEqual(find_config(None, {}), f"{sys.prefix}/etc/socketd/socketd.ini")
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.internet.endpoints import _parse
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.settings.complaints import SettingsError
+from socketd.settings.diagnostics import SettingsError
 from socketd.settings.ini import read
 from socketd.settings.listeners import Listener, _split, parse_listener
 from socketd.settings.load import load, parse

@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.settings.values}.
+Tests for L{socketd.settings.value_types}.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.settings.values import (
+from socketd.settings.value_types import (
     DURATION,
     LIST,
     NUMBER,

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import socket
 
-from socketd.net.mmsg import MAX_SIZE
+from socketd.net.datagram.mmsg import MAX_SIZE
 from socketd.protocols.chargen import MAX_ANSWER, PATTERN
 from tests.soak import configuration
 from tests.soak.client import Client

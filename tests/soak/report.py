@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from socketd.table import render
+from socketd.common.table import render
 from tests.soak.ledger import Ledger
 from tests.soak.samples import Sample
 from tests.soak.verdict import Comparison

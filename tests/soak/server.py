@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from prometheus_client.parser import text_string_to_metric_families
 
 from bench.proc import parse_rss
-from socketd.cli.control_socket import Answer
+from socketd.cli.operator.control_socket import Answer
 from tests.certificates import issued, write_private
 from tests.soak import configuration, counted
 from tests.soak.configuration import NAME

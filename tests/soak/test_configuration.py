@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.configuration import configure
 from socketd.protocols.qotd import parse_quotes
-from socketd.settings.complaints import SettingsError
+from socketd.settings.diagnostics import SettingsError
 from socketd.settings.model import Settings
 from tests.certificates import issued, write_private
 from tests.soak import configuration

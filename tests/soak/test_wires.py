@@ -9,7 +9,7 @@ from threading import Thread
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.net.proxy_header import HeaderParser
+from socketd.net.proxy.header import HeaderParser
 from tests.soak.wires import Wire, first_hello, proxy_header
 
 #: More than both sides of a UNIX socket hold.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from socketd.events import CATALOGUE, INTERVAL, MAX_LINES
+from socketd.common.events import CATALOGUE, INTERVAL, MAX_LINES
 from tests.soak.configuration import SEND_BUFFER
 from tests.soak.ledger import Account, Ledger
 from tests.soak.samples import Sample
@@ -215,7 +215,7 @@ def grown(before: Sample, after: Sample, most: int = 8) -> list[str]:
 
 def log_limit(seconds: float, reloads: int) -> int:
     """
-    Say how long the log may be (bytes), by what C{socketd.events} promises.
+    Say how long the log may be (bytes), by what C{socketd.common.events} promises.
     """
     kinds = sum(event.by_peer for event in CATALOGUE.values())
     turns = seconds / INTERVAL + 1

@@ -10,7 +10,7 @@ import ssl
 import struct
 from functools import cache
 
-from socketd.net.connection import RESET
+from socketd.net.stream.connection import RESET
 from tests.certificates import authority
 from tests.soak.configuration import NAME
 

@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from socketd.control.server import MAX_SESSIONS
 from socketd.control.session import MAX_LINE
-from socketd.control.socket import MAX_SESSIONS
 from tests.system.running import (
     DEADLINE,
     Output,

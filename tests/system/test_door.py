@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from socketd.configuration import EXIT_CONFIG
-from socketd.net.descriptors import RESERVED
+from socketd.net.sockets.rlimit import RESERVED
 from tests.system.forging import Forger, Wire, queues
 from tests.system.namespaces import Namespace
 from tests.system.running import (

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
-from socketd.daemon import Daemon
+from socketd.daemon.daemon import Daemon
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
 

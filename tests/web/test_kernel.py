@@ -1,5 +1,5 @@
 """
-Tests for L{socketd.web.kernel}.
+Tests for L{socketd.web.socket_drops}.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ import socket
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.web.kernel import KernelDrops
+from socketd.web.socket_drops import KernelDrops
 
 
 class KernelDropsTests(SynchronousTestCase):

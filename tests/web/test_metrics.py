@@ -14,10 +14,10 @@ from attrs import frozen
 from prometheus_client import Metric
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.daemon import Daemon
-from socketd.net.datagram_batch import TOO_LONG
-from socketd.net.guard import NETWORK, NETWORK_SHARE, REASONS, REPLY_SIZE, SOURCE_RATE
-from socketd.net.timed import IDLE
+from socketd.access.datagram_guard import NETWORK, NETWORK_SHARE, REASONS, REPLY_SIZE, SOURCE_RATE
+from socketd.daemon.daemon import Daemon
+from socketd.net.datagram.batch_port import TOO_LONG
+from socketd.net.stream.deadlines import IDLE
 from socketd.protocols.registry import installed
 from socketd.settings.model import DoorOptions
 from socketd.web.lag import LagMeter

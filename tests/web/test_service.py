@@ -14,7 +14,7 @@ from twisted.application.service import IService
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from socketd.daemon import CannotStart
+from socketd.daemon.daemon import CannotStart
 from socketd.settings.listeners import Listener
 from socketd.web import service
 from socketd.web.service import FRESH, WebService

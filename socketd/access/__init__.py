@@ -1,0 +1,3 @@
+"""
+Who may connect: networks, rates, capacity, bans, and the guard of datagrams.
+"""

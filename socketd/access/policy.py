@@ -1,0 +1,208 @@
+"""
+The door of a service: who may come in, and how long a connection may take.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Collection
+from typing import Any
+
+from attrs import define, field, frozen
+
+from socketd.access.datagram_guard import NETWORK, Guard, LocalAddresses, Rules
+from socketd.access.rates import BANNED, Bans, Capacity, Networks, Sources, packed
+from socketd.settings.model import DoorOptions, Service
+from socketd.settings.networks import ANY, Network, network_words
+
+#: What is allowed where the configuration does not say.
+STREAM_NETWORKS = ANY
+DATAGRAM_NETWORKS = network_words("loopback", "private")
+
+#: Connections of one source, where the configuration does not say: xinetd's sample
+#: configuration has 10 and 10/s; an address may be that of a whole office.
+MAX_PER_SOURCE = 20
+ACCEPT_RATE = 10.0
+
+#: Looks within one deadline: it is kept to an eighth of its length.
+LOOKS = 8
+
+_LOOPBACK = Networks(network_words("loopback"), ())
+
+
+@frozen
+class Deadlines:
+    """
+    How long a connection may take (seconds; 0: as long as it likes).
+
+    @ivar first_byte: until it says something.
+    @ivar idle: without a byte in either direction.
+    @ivar stall: without taking a byte of what it is owed.
+    @ivar lifetime: altogether.
+    @ivar handshake: until a PROXY header and the keys of TLS are agreed on.
+    @ivar first_look: when a connection is first looked at, after it came.
+    """
+
+    first_byte: float = 0.0
+    idle: float = 0.0
+    stall: float = 0.0
+    lifetime: float = 0.0
+    handshake: float = 0.0
+    first_look: float = field(init=False)
+
+    @first_look.default
+    def _find_first_look(self) -> float:
+        spans = (self.first_byte, self.idle / LOOKS, self.stall / LOOKS, self.lifetime)
+        return min((span for span in spans if span), default=0.0)
+
+
+@define(eq=False)
+class Door:
+    """
+    What is asked of a connection before it is served, and while it is.
+
+    @ivar capacity: how many may be in.
+    @ivar networks: who may come in.
+    @ivar sources: how many of one source, and how often; C{None}: no limit.
+    @ivar local_sources: the same for loopback.
+    @ivar deadlines: how long they may stay.
+    @ivar bans: whom an operator has banned.
+    """
+
+    capacity: Capacity = field(factory=lambda: Capacity(None))
+    networks: Networks = field(factory=lambda: Networks(ANY, ()))
+    sources: Sources | None = None
+    local_sources: Sources | None = None
+    deadlines: Deadlines = Deadlines()
+    bans: Bans = field(factory=lambda: Bans(_never))
+
+    def let_in(self, family: int, peer: Any) -> tuple[str | None, Entrance | None]:
+        """
+        Ask whether a peer may come in.
+
+        @return: the reason why not, or C{None}; and what to hand back when it
+            has gone.
+        """
+        if family == socket.AF_UNIX:
+            return None, None
+        address = packed(peer[0])
+        if not self.bans.admits(address):
+            return BANNED, None
+        if not self.networks.admits(address):
+            return NETWORK, None
+        sources = self.local_sources if _LOOPBACK.admits(address) else self.sources
+        if sources is None:
+            return None, None
+        key = sources.key(address)
+        reason = sources.enter(key)
+        return reason, None if reason else Entrance(sources, key)
+
+    def keep(self, address: bytes) -> Entrance | None:
+        """
+        Give a place to who is in already, whatever the limits.
+        """
+        sources = self.local_sources if _LOOPBACK.admits(address) else self.sources
+        if sources is None:
+            return None
+        key = sources.key(address)
+        sources.keep(key)
+        return Entrance(sources, key)
+
+
+@frozen(eq=False)
+class Entrance:
+    """
+    The place that one connection takes of what its source may have.
+    """
+
+    _sources: Sources
+    _key: bytes
+
+    def leave(self) -> None:
+        """
+        Make place for another one.
+        """
+        self._sources.leave(self._key)
+
+
+def make_door(
+    options: DoorOptions,
+    daemon: Capacity,
+    clock: Any,
+    handshake_timeout: float = 0.0,
+    bans: Bans | None = None,
+) -> Door:
+    """
+    Make the door of a service's streams.
+
+    @param daemon: the connections of all services.
+    @param clock: the reactor's, for the rates.
+    @param bans: those of all services.
+    """
+    per_source, rate = options.max_per_source, options.accept_rate
+    return Door(
+        capacity=Capacity(options.max_connections, daemon),
+        networks=_networks(options, STREAM_NETWORKS),
+        sources=_sources(per_source or MAX_PER_SOURCE, rate or ACCEPT_RATE, options, clock),
+        local_sources=_sources(per_source, rate, options, clock),
+        deadlines=Deadlines(
+            options.first_byte_timeout,
+            options.idle_timeout,
+            options.stall_timeout,
+            options.lifetime,
+            handshake_timeout,
+        ),
+        bans=Bans(clock.seconds) if bans is None else bans,
+    )
+
+
+def _networks(options: DoorOptions, default: tuple[Network, ...]) -> Networks:
+    return Networks(default if options.allow is None else options.allow, options.deny)
+
+
+def _sources(
+    per_source: int | None, rate: float | None, options: DoorOptions, clock: Any
+) -> Sources | None:
+    if per_source is None and rate is None:
+        return None
+    burst, prefixes = options.accept_burst, options.source_prefix
+    return Sources(per_source, rate, burst, prefixes, clock.seconds)
+
+
+def make_guard(
+    service: Service,
+    sock: socket.socket,
+    clock: Any,
+    own_ports: Callable[[], Collection[int]],
+    interfaces: LocalAddresses,
+    bans: Bans | None = None,
+) -> Guard | None:
+    """
+    Make the guard of a datagram socket; one of a UNIX socket needs none.
+
+    @param own_ports: gives the ports of all datagram listeners of the daemon.
+    @param bans: those of all services.
+    """
+    if sock.family == socket.AF_UNIX:
+        return None
+    options, declared = service.door, service.declared
+    rules = Rules(
+        networks=_networks(options, DATAGRAM_NETWORKS),
+        own_networks=Networks(ANY if options.allow is None else (), options.deny),
+        udp_rate=options.udp_rate or declared.udp_rate,
+        udp_burst=options.udp_burst or declared.udp_burst,
+        network_rate=options.udp_network_rate,
+        service_rate=options.udp_service_rate,
+        prefixes=options.source_prefix,
+        guard_loopback=options.guard_loopback,
+        source_ports=declared.source_ports,
+    )
+    bound = sock.getsockname()[0]
+    return Guard(rules, clock.seconds, own_ports, interfaces, bound, bans=bans)
+
+
+def _never() -> float:
+    """
+    Stand for a clock where no ban has an end.
+    """
+    return 0.0

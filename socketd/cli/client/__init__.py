@@ -1,0 +1,3 @@
+"""
+The commands that talk to a peer: send, chat, time, ping.
+"""

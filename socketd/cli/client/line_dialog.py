@@ -1,0 +1,197 @@
+"""
+Lines to a peer, its answers to the screen, one after the other.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
+
+from socketd.cli.client.lines import LineSplitter
+from socketd.cli.client.screen import Screen
+from socketd.cli.common.errors import CommandError
+from socketd.cli.transport.inactivity import Silence
+from socketd.cli.transport.interface import ILink, Valve
+from socketd.cli.transport.interfaces import IInput, IOutput
+
+SETTLE_SECONDS = 0.05
+"""
+How long after a piece of an answer the next is still waited for: too short to be noticed, longer
+than a server takes between two writes. Datagrams are whole, and need no such time.
+"""
+
+FAREWELL_SECONDS = 10.0
+"""
+How long a peer may be silent after our end before we stop waiting for its own.
+"""
+
+
+class Conversation:
+    """
+    Says a line, waits for the answer or until so much time passed, says the next.
+
+    @ivar done: fires in the end, with what failed or C{None}.
+    """
+
+    def __init__(
+        self, clock: IReactorTime, source: IInput, screen: Screen, wait: float, newline: bool
+    ) -> None:
+        """
+        Begin with nobody to talk to.
+
+        @param clock: what keeps the time.
+        @param source: where the lines come from.
+        @param screen: where the answers go.
+        @param wait: how many seconds an answer is waited for.
+        @param newline: whether the peer gets the end of a line too.
+        """
+        self.done: Deferred[BaseException | None] = Deferred()
+        self._clock = clock
+        self._source = source
+        self._screen = screen
+        self._wait = wait
+        self._ending = b"\n" * newline
+        self._splitter = LineSplitter()
+        self._lines: deque[bytes] = deque()
+        self._turn: IDelayedCall | None = None
+        self._turn_ends = 0.0
+        self._farewell = Silence(clock, FAREWELL_SECONDS, self._part)
+        self._failure: BaseException | None = None
+        self._input_ended = False
+        self._has_said_farewell = False
+        self._peer_is_full = False
+
+    def start(self, link: ILink, output: IOutput) -> None:
+        """
+        Begin to talk.
+
+        @param link: the way to the peer, which is connected.
+        @param output: what the screen is written to.
+        """
+        self._link = link
+        output.registerProducer(Valve(link.pause, link.resume, link.abort), True)
+        link.hold(Valve(self._peer_full, self._peer_ready, lambda: None))
+        self._source.start(self)
+        self._go_on()
+
+    # What the input calls.
+
+    def input_received(self, data: bytes) -> None:
+        """
+        Take some lines.
+
+        @param data: some bytes of the input.
+        """
+        self._screen.line_typed()
+        try:
+            self._lines.extend(self._splitter.feed(data))
+        except ValueError as error:
+            self._fail(CommandError(str(error)))
+        else:
+            self._go_on()
+
+    def input_ended(self) -> None:
+        """
+        Take what is left as the last line.
+        """
+        self._lines.extend(self._splitter.end())
+        self._input_ended = True
+        self._go_on()
+
+    def input_failed(self, error: OSError) -> None:
+        """
+        Give up.
+
+        @param error: why the input cannot be read.
+        """
+        self._fail(CommandError(f"standard input: {error.strerror}"))
+
+    # What the link calls.
+
+    def answered(self, data: bytes) -> None:
+        """
+        Show it.
+
+        @param data: a piece of an answer, or a datagram.
+        """
+        self._screen.show(data, self._link.keeps_messages)
+        if self._has_said_farewell:
+            self._farewell.start()
+        elif self._turn is not None:
+            settle = 0 if self._link.keeps_messages else SETTLE_SECONDS
+            self._turn.reset(max(0, min(settle, self._turn_ends - self._clock.seconds())))
+        else:
+            self._go_on()
+
+    def peer_ended(self) -> None:
+        """
+        Part: nobody would hear what is still to be said.
+        """
+        self._part()
+
+    def lost(self, reason: Failure) -> None:
+        """
+        End.
+
+        @param reason: why there is no peer any more.
+        """
+        self._source.pause()
+        self._farewell.stop()
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
+        self._screen.close()
+        if self._failure is None and not reason.check(ConnectionDone):
+            self._failure = reason.value
+        self._has_said_farewell = True
+        self.done.callback(self._failure)
+
+    # Whose turn it is.
+
+    def _go_on(self) -> None:
+        if self._turn is not None or self._peer_is_full or self._has_said_farewell:
+            self._source.pause()
+        elif self._lines:
+            self._say(self._lines.popleft())
+        elif self._input_ended:
+            self._say_farewell()
+        else:
+            self._source.resume()
+            self._screen.prompt()
+
+    def _say(self, line: bytes) -> None:
+        self._source.pause()
+        self._screen.new_line()
+        self._turn = self._clock.callLater(self._wait, self._turn_over)
+        self._turn_ends = self._clock.seconds() + self._wait
+        self._link.send(line + self._ending)
+
+    def _turn_over(self) -> None:
+        self._turn = None
+        self._go_on()
+
+    def _say_farewell(self) -> None:
+        self._has_said_farewell = True
+        self._screen.new_line()
+        self._farewell.start()
+        self._link.end()
+
+    def _peer_full(self) -> None:
+        self._peer_is_full = True
+
+    def _peer_ready(self) -> None:
+        self._peer_is_full = False
+        self._go_on()
+
+    def _part(self) -> None:
+        self._has_said_farewell = True
+        self._source.pause()
+        self._link.close()
+
+    def _fail(self, failure: Exception) -> None:
+        self._failure = failure
+        self._link.abort()

@@ -1,0 +1,179 @@
+"""
+C{socketd ping}: round trips to a service that says back what it is told.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.interfaces import IReactorTime
+
+from socketd.cli.client.echo_probe import Pinging, Plan
+from socketd.cli.client.round_trip_stats import RoundTrips, histogram, render, render_json
+from socketd.cli.client.runner import run_client
+from socketd.cli.client.send import MAX_DATAGRAM_PAYLOAD
+from socketd.cli.common.address import Address
+from socketd.cli.common.arguments import add_address, seconds
+from socketd.cli.common.errors import FAILED, GOOD
+from socketd.cli.common.output import emit, note
+from socketd.cli.transport.connect import connect, secure
+from socketd.cli.transport.tls_options import add_tls, tls_options
+
+if TYPE_CHECKING:
+    from socketd.cli.transport.tls import Security
+
+NAME = "ping"
+HELP = "measure the round trips to an echo service over a stream or datagrams"
+
+DEFAULT_COUNT = 5
+MAX_COUNT = 1_000_000
+"""
+More questions than this would not be a look at a service but a load on it; their times take 32 MB.
+"""
+
+DEFAULT_INTERVAL = 0.2
+DEFAULT_TIMEOUT = 2.0
+DEFAULT_SIZE = 56
+"""
+What C{ping} of iputils sends.
+"""
+
+MAX_SIZE = MAX_DATAGRAM_PAYLOAD
+"""
+The same for streams: no more is unsent than a connection of the daemon buffers.
+"""
+
+PROGRESS_SECONDS = 5.0
+"""
+A run that takes longer than this says at such intervals how far it is.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """
+    Declare the arguments.
+
+    @param parser: the parser of this subcommand.
+    """
+    add_address(parser)
+    parser.add_argument(
+        "-c", "--count", type=_whole(1, MAX_COUNT), default=DEFAULT_COUNT,
+        help=f"how many questions (default {DEFAULT_COUNT})",
+    )  # fmt: skip
+    parser.add_argument(
+        "-i", "--interval", metavar="SECONDS", type=seconds, default=DEFAULT_INTERVAL,
+        help=f"from one to the next (default {DEFAULT_INTERVAL:g}; 0: as soon as it is answered)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--timeout", metavar="SECONDS", type=_positive_seconds, default=DEFAULT_TIMEOUT,
+        help=f"a question without answer is lost then (default {DEFAULT_TIMEOUT:g})",
+    )  # fmt: skip
+    parser.add_argument(
+        "-s", "--size", metavar="BYTES", type=_whole(1, MAX_SIZE), default=DEFAULT_SIZE,
+        help=f"the length of each question (default {DEFAULT_SIZE})",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print a JSON object")
+    add_tls(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """
+    Measure.
+
+    @param arguments: what was parsed.
+    @return: the exit status: 1 when no right answer came.
+    """
+    security = secure(tls_options(arguments))
+    plan = Plan(arguments.count, arguments.interval, arguments.timeout, arguments.size)
+    begun: list[Pinging] = []
+
+    async def client(reactor: Any) -> None:
+        begun.append(Pinging(reactor, plan, Progress(reactor, plan.count).tell))
+        await measure(reactor, arguments.address, begun[0], security)
+
+    status = FAILED
+    try:
+        run_client(arguments.address, client)
+    finally:
+        # After Ctrl-C, too: what was measured until then is what was asked for.
+        for pinging in begun:
+            status = report(pinging.trips, arguments.json)
+    return status
+
+
+def report(trips: RoundTrips, as_json: bool) -> int:
+    """
+    Print what came of it, if anything was asked.
+
+    @param trips: the round trips.
+    @param as_json: whether a program reads it.
+    @return: the exit status.
+    """
+    if trips.sent:
+        emit(render_json(trips) if as_json else render(trips) + histogram(trips.times))
+    return GOOD if trips.times else FAILED
+
+
+async def measure(
+    reactor: Any, address: Address, pinging: Pinging, security: Security | None = None
+) -> None:
+    """
+    Connect, and ask all questions.
+
+    @param reactor: the reactor.
+    @param address: the service.
+    @param pinging: not started.
+    @param security: what adds TLS.
+    @raise Exception: what L{socketd.cli.transport.error_text.explain} can put in words.
+    """
+    link = await connect(reactor, address, pinging, security)
+    pinging.start(link)
+    await pinging.done
+
+
+class Progress:
+    """
+    Tells on standard error how far a long run is.
+    """
+
+    def __init__(self, clock: IReactorTime, count: int) -> None:
+        """
+        Begin now.
+
+        @param clock: what keeps the time.
+        @param count: how many questions there will be.
+        """
+        self._clock = clock
+        self._count = count
+        self._told = clock.seconds()
+
+    def tell(self, sent: int, received: int) -> None:
+        """
+        Say it, if it is time to.
+
+        @param sent: how many were asked.
+        @param received: how many were answered.
+        """
+        now = self._clock.seconds()
+        if now - self._told >= PROGRESS_SECONDS:
+            self._told = now
+            note(f"{sent} of {self._count} sent, {received} received")
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) < 10 and low <= int(text) <= high):
+            message = f"{text[:20]!r} is no number from {low} to {high}"
+            raise argparse.ArgumentTypeError(message)
+        return int(text)
+
+    return parse
+
+
+def _positive_seconds(text: str) -> float:
+    number = seconds(text)
+    if not number:
+        raise argparse.ArgumentTypeError("0 seconds are too few for any answer")
+    return number

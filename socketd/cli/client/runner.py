@@ -1,0 +1,132 @@
+"""
+Where a client subcommand meets the reactor.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred
+from twisted.logger import ILogObserver, LogEvent, globalLogBeginner
+from twisted.python.failure import Failure
+
+from socketd.cli.common.address import Address
+from socketd.cli.common.errors import GOOD, CommandError, Terminated
+from socketd.cli.transport.error_text import explain
+
+Client = Callable[[Any], Coroutine[Deferred[Any], Any, None]]
+"""
+What a subcommand does with the reactor that it is handed.
+"""
+
+
+def run_client(address: Address, client: Client) -> int:
+    """
+    Run the reactor until a client is done.
+
+    @param address: the peer, for the message of a failure.
+    @param client: what is done.
+    @return: the exit status.
+    @raise CommandError: when the client failed.
+    @raise BrokenPipeError: when nobody reads standard output.
+    @raise KeyboardInterrupt: after Ctrl-C.
+    @raise Terminated: after another signal that ends the reactor.
+    """
+    _open_missing_descriptors()
+    run = Run(_take_reactor())
+    # What cannot happen would be told by Twisted's log, as a traceback, beside our one line.
+    observers = [cast(ILogObserver, run.note)]
+    globalLogBeginner.beginLoggingTo(observers, discardBuffer=True, redirectStandardIO=False)
+    try:
+        run.until_done(client)
+    except (BrokenPipeError, Terminated):
+        raise
+    except Exception as error:
+        raise CommandError(f"{address.text}: {explain(error)}") from error
+    return GOOD
+
+
+def _take_reactor() -> Any:
+    """
+    The one place of the command that touches the reactor of the process.
+
+    @return: the reactor, with timers that no change of the wall clock can hurry or stop.
+    """
+    from twisted.internet import reactor
+
+    process_reactor: Any = reactor
+    process_reactor.seconds = time.monotonic
+    return process_reactor
+
+
+class Run:
+    """
+    One run of a reactor.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        """
+        Take the reactor; it is not started yet.
+
+        @param reactor: the reactor.
+        """
+        self._reactor = reactor
+        self._failure: BaseException | None = Terminated()
+        self._deferred: Deferred[None] | None = None
+
+    def until_done(self, client: Client) -> None:
+        """
+        Start the reactor, and stop it when the client is done or interrupted.
+
+        @param client: what is done.
+        @raise BaseException: what the client raised, or C{KeyboardInterrupt}.
+        """
+        signal.signal(signal.SIGINT, self._interrupted)
+        self._reactor.callWhenRunning(self._start, client)
+        self._reactor.run()
+        if self._failure is not None:
+            raise self._failure
+
+    def note(self, event: LogEvent) -> None:
+        """
+        End with an error that no code took: what waits for the code that raised it would wait
+        without end.
+
+        @param event: an event of Twisted's log.
+        """
+        failure = event.get("log_failure")
+        if failure is not None:
+            self._stop(failure.value)
+
+    def _start(self, client: Client) -> None:
+        self._deferred = Deferred.fromCoroutine(client(self._reactor))
+        self._deferred.addCallbacks(self._succeed, self._fail)
+
+    def _succeed(self, _: object) -> None:
+        self._stop(None)
+
+    def _fail(self, failure: Failure) -> None:
+        self._stop(failure.value)
+
+    def _interrupted(self, *_: object) -> None:
+        # A second Ctrl-C ends the process even where a name lookup or a write still blocks.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        self._reactor.callFromThread(self._stop, KeyboardInterrupt())
+
+    def _stop(self, failure: BaseException | None) -> None:
+        if self._reactor.running and isinstance(self._failure, Terminated):
+            self._failure = failure
+            self._reactor.stop()
+
+
+def _open_missing_descriptors() -> None:
+    # A closed standard descriptor would be handed to the next socket, and answers written to it.
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)

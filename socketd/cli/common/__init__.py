@@ -1,0 +1,3 @@
+"""
+What all commands share: addresses, arguments, errors, output.
+"""

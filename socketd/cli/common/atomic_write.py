@@ -1,0 +1,97 @@
+"""
+Several new files at once, or none of them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from attrs import frozen
+
+from socketd.cli.common.errors import CommandError
+
+PRIVATE = 0o600
+PUBLIC = 0o644
+
+
+@frozen
+class NewFile:
+    """
+    A file that is to be.
+
+    @ivar path: where.
+    @ivar data: what is in it.
+    @ivar mode: its permissions, L{PRIVATE} or L{PUBLIC}; it never has more.
+    @ivar may_replace: whether a file of this name may be there already.
+    """
+
+    path: Path
+    data: bytes
+    mode: int
+    may_replace: bool = False
+
+
+def place(files: Sequence[NewFile]) -> None:
+    """
+    Write the files under other names first, and rename them when all are written. Whatever goes
+    wrong, the directory is as it was before.
+
+    @param files: the files, all of one directory.
+    @raise CommandError: when that cannot be done.
+    """
+    aside: list[Path] = []
+    try:
+        with ExitStack() as undo:
+            written = [_write(file, undo) for file in files]
+            for file, temporary in zip(files, written, strict=True):
+                if file.may_replace and os.path.lexists(file.path):
+                    aside.append(_move_aside(file.path, undo))
+                else:
+                    _reserve(file.path, undo)
+                os.replace(temporary, file.path)
+            undo.pop_all()
+    except FileExistsError as error:
+        raise CommandError(f"{error.filename} exists; --force would replace it") from error
+    except IsADirectoryError as error:
+        raise CommandError(f"{error.filename} is a directory") from error
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise CommandError(f"{files[0].path.parent}: {why}") from error
+    for old in aside:
+        old.unlink()
+
+
+def _write(file: NewFile, undo: ExitStack) -> Path:
+    temporary = _other_name(file.path)
+    # Whoever may read a file when it is opened may read what is written to it later.
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, file.mode)
+    undo.callback(temporary.unlink, missing_ok=True)
+    with open(descriptor, "wb") as stream:
+        stream.write(file.data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    return temporary
+
+
+def _move_aside(path: Path, undo: ExitStack) -> Path:
+    if path.is_dir() and not path.is_symlink():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    other = _other_name(path)
+    os.rename(path, other)
+    undo.callback(os.replace, other, path)
+    return other
+
+
+def _reserve(path: Path, undo: ExitStack) -> None:
+    # A rename would replace what somebody else put there in the meantime; this name is ours.
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE))
+    undo.callback(path.unlink, missing_ok=True)
+
+
+def _other_name(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}")

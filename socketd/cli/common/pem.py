@@ -1,0 +1,69 @@
+"""
+Certificates and keys from PEM files (RFC 7468).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from socketd.cli.common.errors import CommandError
+from socketd.net.tls.certificates import STRANGE, public_key_of
+
+MAX_FILE = 4 * 1024 * 1024
+"""
+Bytes; a system's whole list of authorities has a quarter of a megabyte, a device has no end.
+"""
+
+
+def load_certificates(path: str) -> list[x509.Certificate]:
+    """
+    Read all certificates of a file.
+
+    @param path: the file.
+    @return: at least one.
+    @raise CommandError: when it cannot be read, or has none.
+    """
+    try:
+        return x509.load_pem_x509_certificates(_read(path))
+    except STRANGE as error:
+        raise CommandError(f"{path}: there is no good PEM certificate in it") from error
+
+
+def load_key(path: str, certificate: x509.Certificate) -> Any:
+    """
+    Read a private key.
+
+    @param path: the file, which may have certificates too.
+    @param certificate: what the key has to be for.
+    @return: the key, of one of the types of C{cryptography}.
+    @raise CommandError: when it cannot be read, is encrypted, or is that of another certificate.
+    """
+    data = _read(path)
+    try:
+        key = load_pem_private_key(data, password=None)
+    except TypeError as error:
+        raise CommandError(f"{path}: the key is encrypted; one without is needed") from error
+    except STRANGE as error:
+        raise CommandError(f"{path}: there is no good PEM key in it") from error
+    public = public_key_of(certificate)
+    if public is None:
+        raise CommandError(f"{path}: the certificate has a public key of a kind that is not used")
+    if key.public_key() != public:
+        raise CommandError(f"{path}: the key is not that of the certificate")
+    return key
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_FILE + 1)
+    except OSError as error:
+        raise CommandError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+    except ValueError as error:
+        raise CommandError(f"{path!r} is no name of a file") from error
+    if len(data) > MAX_FILE:
+        raise CommandError(f"{path}: more than {MAX_FILE} bytes are no certificate or key")
+    return data

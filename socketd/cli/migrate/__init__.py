@@ -1,0 +1,3 @@
+"""
+C{socketd import}: a configuration made of those of inetd and xinetd.
+"""

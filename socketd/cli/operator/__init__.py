@@ -1,0 +1,3 @@
+"""
+The commands of an operator, and the console of a running daemon.
+"""

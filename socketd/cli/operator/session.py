@@ -1,0 +1,289 @@
+"""
+An operator and a running daemon: lines to commands and words, answers and events to lines.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from socketd.cli.common.errors import CommandError
+from socketd.cli.common.sanitize import one_line
+from socketd.cli.operator.commands import event_line, render
+from socketd.cli.operator.control_socket import MAX_ANSWER, Answer, read_answer
+from socketd.cli.operator.views import IView
+from socketd.cli.transport.interface import ILink
+from socketd.terminal.addressee import Addressee, gone, prompt_for, taken_for_word, waits
+
+MAX_IDS = 1000
+"""
+So many connections are offered for completion; nobody looks for more with Tab.
+"""
+
+BY_ID = ("show", "reply", "answer", "close", "reset")
+"""
+The commands whose first argument is a connection.
+"""
+
+LEAVING = ("quit", "exit")
+"""
+The commands that end this console; the daemon would end the session, as if by an accident.
+"""
+
+_SURPRISES = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+
+Expecting = Callable[[Answer], object]
+
+
+class Operating:
+    """
+    Attends: shows what happens and who waits, and sends what the operator types.
+
+    While a connection waits, a line is the word for the one that the prompt names; one that
+    begins with a slash is always a command, as at the console in the daemon's own terminal.
+
+    @ivar done: fires in the end, with what failed or C{None}.
+    """
+
+    def __init__(self, view: IView, clock: IReactorTime) -> None:
+        """
+        Begin with no daemon.
+
+        @param view: what the operator sees, and types at.
+        @param clock: what keeps the time.
+        """
+        self.done: Deferred[BaseException | None] = Deferred()
+        self._view = view
+        view.typed, view.edited, view.ended = self.typed, self._show_state, self.ended
+        self._addressee: Addressee[Any] = Addressee(clock, self._show_state)
+        self._told = False
+        self._link: ILink | None = None
+        self._rest = b""
+        self._expected: deque[Expecting] = deque()
+        self._waiting: list[Any] = []
+        self._count = self._connections = 0
+        self._ids: dict[str, None] = {}
+        self._commands: Sequence[str] = ()
+        self._services: Sequence[str] = ()
+        self._is_leaving = False
+        self._failure: BaseException | None = None
+
+    def start(self, link: ILink) -> None:
+        """
+        Begin.
+
+        @param link: the way to the daemon, which is connected.
+        """
+        self._link = link
+        self._view.begin(self.complete)
+        self._ask("attend", lambda answer: self._view.show("attending; help lists the commands"))
+        self._ask("help", self._learn_commands)
+        self._ask("services", self._learn_services)
+        self._ask("status", self._learn_status)
+        self._ask("connections", self._learn_connections)
+
+    # What the operator does.
+
+    def typed(self, line: str) -> None:
+        """
+        Take a line: a word, or a command.
+
+        @param line: without its end.
+        """
+        line = line.removesuffix("\r")
+        one, is_gone = self._addressee.enter()
+        if line.startswith("/") or one is None:
+            self._command(line.removeprefix("/"))
+        elif not is_gone:
+            self._ask(f"answer {one['id']} {line}", self._show_problem)
+            command = line.split(" ")[0]
+            if command in self._commands:
+                self._view.show(taken_for_word(command))
+        elif line:
+            self._view.show(gone(_name(one)))
+
+    def _command(self, line: str) -> None:
+        if line.strip() in LEAVING:
+            self.ended()
+        elif line.strip():
+            self._ask(line, self._show_answer)
+
+    def ended(self) -> None:
+        """
+        Leave, when all is answered.
+        """
+        self._is_leaving = True
+        self._leave()
+
+    def complete(self, before: str) -> list[str]:
+        """
+        Find what could stand where the cursor is.
+
+        @param before: what stands before it.
+        @return: words that begin like the one there.
+        """
+        *words, word = before.removeprefix("/").split(" ")
+        known: Sequence[str] = ()
+        if not words:
+            known = self._commands
+        elif len(words) == 1 and words[0] in BY_ID:
+            known = list(self._ids)
+        elif words == ["watch"]:
+            known = self._services
+        slash = "/" * (before.startswith("/") and not words)
+        return [slash + one for one in known if one.startswith(word)]
+
+    # What the link calls.
+
+    def answered(self, data: bytes) -> None:
+        """
+        Take answers and events.
+
+        @param data: some bytes.
+        """
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        try:
+            if len(self._rest) > MAX_ANSWER:
+                raise CommandError(f"an answer is longer than {MAX_ANSWER} bytes")
+            for line in lines:
+                self._take(read_answer(line))
+        except (CommandError, *_SURPRISES) as error:
+            self._fail(error)
+        self._leave()
+
+    def peer_ended(self) -> None:
+        """
+        End: the daemon has said all.
+        """
+        if not self._is_leaving:
+            self._fail(CommandError("the daemon has ended the session"))
+        elif self._link is not None:
+            self._link.close()
+
+    def lost(self, reason: Failure) -> None:
+        """
+        End.
+
+        @param reason: why there is no daemon any more.
+        """
+        if self._failure is None and not reason.check(ConnectionDone):
+            self._failure = reason.value
+        self._addressee.stop()
+        self._view.close()
+        if not self.done.called:
+            self.done.callback(self._failure)
+
+    def _take(self, found: Answer) -> None:
+        if "event" in found:
+            self._take_event(found)
+        else:
+            self._expected.popleft()(found)
+        self._show_state()
+
+    def _take_event(self, event: Answer) -> None:
+        name, facts = event["event"], event.get("facts", {})
+        if name == "waiting":
+            self._count, self._waiting = event["count"], list(event["oldest"])
+            return
+        if name == "connection_made":
+            self._connections += 1
+            if len(self._ids) < MAX_IDS:
+                self._ids[str(facts["connection"])] = None
+        elif name == "connection_lost":
+            self._connections -= 1
+            self._ids.pop(str(facts["connection"]), None)
+        elif name == "left_out":
+            self._ask("status", self._learn_status)
+            self._ask("connections", self._learn_connections)
+        self._view.show(event_line(event))
+
+    # What was asked.
+
+    def _ask(self, command: str, expecting: Expecting) -> None:
+        if self._link is None or self._is_leaving:
+            return
+        line = f"json {command}".encode("utf-8", "surrogateescape")
+        if b"\n" in line or not command.strip():
+            self._view.show("this cannot be sent")
+            return
+        self._expected.append(expecting)
+        self._link.send(line + b"\n")
+
+    def _show_answer(self, answer: Answer) -> None:
+        if answer.get("ok"):
+            self._view.show(render(answer, self._view.columns).rstrip("\n"))
+        else:
+            self._show_problem(answer)
+
+    def _show_problem(self, answer: Answer) -> None:
+        if not answer.get("ok"):
+            lines = [answer.get("error", ""), *answer.get("details", ())]
+            self._view.show("\n".join(one_line(str(line)) for line in lines))
+
+    def _learn_commands(self, answer: Answer) -> None:
+        self._commands = [str(row["command"]).split(" ")[0] for row in answer["rows"]]
+
+    def _learn_services(self, answer: Answer) -> None:
+        self._services = [str(row["service"]) for row in answer["rows"]]
+
+    def _learn_status(self, answer: Answer) -> None:
+        self._connections = int(answer["connections"])
+
+    def _learn_connections(self, answer: Answer) -> None:
+        self._ids = dict.fromkeys(str(row["id"]) for row in answer["rows"][:MAX_IDS])
+
+    def _show_state(self) -> None:
+        was_gone = self._addressee.is_gone
+        # Until a command is answered, who waits may change by that.
+        self._addressee.update(self._waiting, self._view.is_begun or bool(self._expected))
+        self._tell(was_gone)
+        status = f"{self._connections} connections, {self._count} waiting"
+        if self._waiting:
+            listed = (f"{one['id']} {one['service']} {one['peer']}" for one in self._waiting)
+            status += f": {one_line(', '.join(listed))}"
+        self._view.set_state(self._prompt(), status)
+
+    def _tell(self, was_gone: bool) -> None:
+        """
+        Say what has changed while a line is begun, which stays for the one it was for.
+        """
+        addressee = self._addressee
+        if not self._view.is_begun:
+            self._told = False
+        elif addressee.is_gone and not was_gone:
+            self._view.show(gone(_name(addressee.current)))
+        elif addressee.current is None and self._waiting and not self._told:
+            self._told = True
+            self._view.show(waits(_name(self._waiting[0])))
+
+    def _prompt(self) -> str:
+        addressee = self._addressee
+        if addressee.current is None or (addressee.is_gone and not self._view.is_begun):
+            return ""
+        return prompt_for(_name(addressee.current))
+
+    # The end.
+
+    def _leave(self) -> None:
+        if self._is_leaving and not self._expected and self._link is not None:
+            self._link.close()
+
+    def _fail(self, failure: BaseException) -> None:
+        if not isinstance(failure, CommandError):
+            failure = CommandError("this is no answer of a socketd daemon")
+        self._failure = self._failure or failure
+        self._is_leaving = True
+        self._waiting = []
+        self._expected.clear()
+        if self._link is not None:
+            self._link.close()
+
+
+def _name(one: Any) -> str:
+    return one_line(f"{one['service']} {one['id']} ({one['peer']})")

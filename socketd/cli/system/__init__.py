@@ -1,0 +1,3 @@
+"""
+The commands that prepare a machine: certificates, units, socket options, checks.
+"""

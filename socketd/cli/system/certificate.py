@@ -1,0 +1,204 @@
+"""
+C{socketd certificate}: certificates for a server and a client under development.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from socketd.cli.common.atomic_write import PRIVATE, PUBLIC, NewFile, place
+from socketd.cli.common.errors import GOOD, USAGE, CommandError
+from socketd.cli.common.host_names import parse_name
+from socketd.cli.common.output import emit
+
+if TYPE_CHECKING:
+    from socketd.cli.system.development_ca import Issued
+
+NAME = "certificate"
+HELP = "make certificates for development: an authority, a server, a client"
+
+DEFAULT_DAYS = 365
+MAX_DAYS = 825
+"""
+What clients accept at most of a server, those of one vendor even where the authority is private.
+"""
+
+MAX_NAMES = 100
+"""
+A certificate has to fit the first packets of a handshake.
+"""
+
+DESCRIPTION = """
+Makes DIR/ca.pem and DIR/ca.key, unless they are there, and has them sign server.pem for the names
+and client.pem, with their keys. Trust ca.pem on the machines of the developers only, and keep
+ca.key to yourself: who has it can be any server to them.
+"""
+
+AUTHORITY, SERVER, CLIENT = "ca", "server", "client"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """
+    Declare the arguments.
+
+    @param parser: the parser of this subcommand.
+    """
+    parser.description = DESCRIPTION
+    parser.add_argument(
+        "names",
+        metavar="NAME",
+        nargs="+",
+        type=_name,
+        help="what the server is called: a DNS name, *.DOMAIN or an IP address",
+    )
+    parser.add_argument(
+        "--directory",
+        metavar="DIR",
+        type=Path,
+        default=Path("."),
+        help="where the files go (default: here; made where it is missing)",
+    )
+    parser.add_argument(
+        "--days",
+        metavar="N",
+        type=_days,
+        default=DEFAULT_DAYS,
+        help=f"how long they are good (default {DEFAULT_DAYS})",
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="replace certificates that are there, never the CA"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """
+    Make the certificates.
+
+    @param arguments: what was parsed.
+    @return: the exit status.
+    @raise CommandError: when they cannot be made; then nothing is written.
+    """
+    names = list(dict.fromkeys(arguments.names))
+    if len(names) > MAX_NAMES:
+        message = f"{len(names)} names are too many; up to {MAX_NAMES} would be right"
+        raise CommandError(message, USAGE)
+    with ExitStack() as undo:
+        directory: Path = arguments.directory
+        _make_directory(directory, undo)
+        files = make(directory, names, arguments.days, time.time(), arguments.force)
+        place(files)
+        undo.pop_all()
+    emit(_report(files, names))
+    return GOOD
+
+
+def make(
+    directory: Path, names: Sequence[str], days: int, now: float, is_forced: bool = False
+) -> list[NewFile]:
+    """
+    Make the certificates, and write nothing.
+
+    @param directory: where they will go, and where the authority may be already.
+    @param names: what L{parse_name} returned, each once.
+    @param days: how long they are good.
+    @param now: seconds since 1970.
+    @param is_forced: whether they may replace others; those of an authority never do, because
+        whoever trusts the old one would trust nothing of the new.
+    @return: the files, those of the authority only where it is new.
+    @raise CommandError: when there is half an authority, or one that cannot be used.
+    """
+    from socketd.cli.system.development_ca import (
+        issue_client,
+        issue_server,
+        load_authority,
+        make_authority,
+        utc,
+    )
+
+    today = utc(now)
+    certificate, key = (directory / f"{AUTHORITY}.{end}" for end in ("pem", "key"))
+    files: list[NewFile] = []
+    if _is_there(certificate, key):
+        authority = load_authority(str(certificate), str(key), today)
+    else:
+        authority = make_authority(today)
+        files += _files(directory, AUTHORITY, authority)
+    server = issue_server(authority, names, today, days)
+    # A peer that was told of the authority needs no more; others can at least show it.
+    issued = _files(directory, SERVER, server, authority.certificate_pem)
+    issued += _files(directory, CLIENT, issue_client(authority, today, days))
+    return files + [evolve(file, may_replace=is_forced) for file in issued]
+
+
+def _is_there(certificate: Path, key: Path) -> bool:
+    present = [os.path.lexists(path) for path in (certificate, key)]
+    if any(present) and not all(present):
+        there, missing = (certificate, key) if present[0] else (key, certificate)
+        raise CommandError(f"{there} is there without {missing.name}; both or none would be right")
+    return all(present)
+
+
+def _files(directory: Path, stem: str, issued: Issued, chain: bytes = b"") -> list[NewFile]:
+    certificate = issued.certificate_pem + chain
+    return [
+        NewFile(directory / f"{stem}.pem", certificate, PUBLIC),
+        NewFile(directory / f"{stem}.key", issued.key_pem, PRIVATE),
+    ]
+
+
+def _make_directory(directory: Path, undo: ExitStack) -> None:
+    try:
+        directory.mkdir()
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise CommandError(f"{directory}: {(error.strerror or str(error)).lower()}") from error
+    undo.callback(directory.rmdir)
+
+
+def _report(files: Sequence[NewFile], names: Sequence[str]) -> str:
+    directory = files[0].path.parent
+    lines = [f"wrote {file.path}" for file in files]
+    server = os.path.abspath(directory / SERVER)
+    authority = shlex.quote(str(directory / f"{AUTHORITY}.pem"))
+    lines += [
+        "",
+        "In the section of a service with a tls: listener:",
+        f"tls_certificate = {server}.pem",
+        f"tls_key = {server}.key",
+        "",
+        "To try it:",
+        f"socketd send --tls --ca {authority} {shlex.quote(_dialed(names))} hello",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _dialed(names: Sequence[str]) -> str:
+    plain = [name for name in names if not name.startswith("*")]
+    name = plain[0] if plain else names[0].replace("*", "any", 1)
+    return f"[{name}]:PORT" if ":" in name else f"{name}:PORT"
+
+
+def _name(text: str) -> str:
+    try:
+        return parse_name(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _days(text: str) -> int:
+    is_number = text.isascii() and text.isdigit() and len(text) <= len(str(MAX_DAYS))
+    days = int(text) if is_number else 0
+    if not 1 <= days <= MAX_DAYS:
+        message = f"{text[:20]!r} is no number of days; 1 to {MAX_DAYS} would be right"
+        raise argparse.ArgumentTypeError(message)
+    return days

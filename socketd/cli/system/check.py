@@ -1,0 +1,81 @@
+"""
+C{socketd check}: read a configuration and bind nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+from argparse import ArgumentParser, Namespace
+
+import attrs
+
+from socketd.common.table import render
+from socketd.configuration import EXIT_CONFIG, configure, hints_of, warnings_of
+from socketd.settings.diagnostics import Complaint, SettingsError
+from socketd.settings.model import Settings
+from socketd.settings.paths import find_config, runtime_directory
+
+NAME = "check"
+HELP = "read a configuration, say all that is wrong with it, bind nothing"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """
+    Declare the arguments.
+    """
+    parser.add_argument(
+        "file", nargs="?", help="the INI file (default: what the daemon would read)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(arguments: Namespace) -> int:
+    """
+    Check the file.
+
+    @return: 0, or 78 when there are complaints.
+    """
+    file = find_config(arguments.file, os.environ)
+    runtime = runtime_directory(os.environ, os.geteuid())
+    _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        settings = configure(file, runtime, limit)
+    except SettingsError as error:
+        if arguments.json:
+            complaints = [attrs.asdict(complaint) for complaint in error.complaints]
+            print(json.dumps({"ok": False, "complaints": complaints}))
+        print(error, file=sys.stderr)
+        return EXIT_CONFIG
+    found = {"warning": [*warnings_of(settings, runtime)], "hint": [*hints_of(settings)]}
+    for kind, remarks in found.items():
+        for remark in remarks:
+            print(f"{kind}: {remark}", file=sys.stderr)
+    print(_as_json(settings, found) if arguments.json else _as_text(settings))
+    return 0
+
+
+def _as_text(settings: Settings) -> str:
+    rows = [
+        (service.name, service.protocol, str(listener))
+        for service in settings.services
+        for listener in service.listeners
+    ]
+    table = render(("SERVICE", "PROTOCOL", "LISTENS"), rows)
+    return f"{table}{settings.file}: configuration OK"
+
+
+def _as_json(settings: Settings, found: dict[str, list[Complaint]]) -> str:
+    services = [
+        {
+            "name": service.name,
+            "protocol": service.protocol,
+            "listeners": [attrs.asdict(listener) for listener in service.listeners],
+        }
+        for service in settings.services
+    ]
+    facts = {"ok": True, "file": settings.file, "services": services}
+    remarks = {f"{kind}s": [attrs.asdict(one) for one in ones] for kind, ones in found.items()}
+    return json.dumps(facts | remarks)

@@ -1,0 +1,46 @@
+"""
+C{socketd run}: the daemon in the foreground, by twistd.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import REMAINDER, ArgumentParser, Namespace
+from typing import Any
+
+from socketd.cli.common.errors import GOOD, USAGE, CommandError
+
+NAME = "run"
+HELP = "run the daemon in the foreground (twistd --nodaemon --pidfile= socketd ...)"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """
+    Declare the arguments: those of C{twistd socketd}.
+    """
+    parser.add_argument(
+        "options", nargs=REMAINDER, help="the INI file, or options of twistd socketd"
+    )
+
+
+def run(arguments: Namespace) -> int:
+    """
+    Hand over to twistd.
+
+    @raise CommandError: when it does not take the options.
+    """
+    from twisted.python.usage import UsageError
+    from twisted.scripts import twistd
+
+    options = list(arguments.options)
+    if options and not options[0].startswith("-"):
+        options[:1] = ["--config", options[0]]
+    # What twistd and its plugins take for the command line.
+    sys.argv = ["twistd", "--nodaemon", "--pidfile=", "socketd", *options]
+    config: Any = twistd.ServerOptions()  # type: ignore[attr-defined]
+    try:
+        config.parseOptions(sys.argv[1:])
+    except UsageError as error:
+        raise CommandError(f"{error}; see socketd run --help", USAGE) from error
+    twistd.runApp(config)
+    return GOOD

@@ -1,0 +1,192 @@
+"""
+C{socketd options}: the socket options that this Python knows, and what this system sets them to.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socket
+import struct
+from collections.abc import Callable
+
+from attrs import asdict, frozen
+
+from socketd.cli.common.errors import GOOD
+from socketd.cli.common.output import emit
+from socketd.cli.common.sanitize import one_line
+from socketd.cli.system.option_table import FORMS, level_of, meaning_of, option_names
+from socketd.common import table
+
+NAME = "options"
+HELP = "list the socket options of this system with their defaults"
+
+UNREADABLE = "-"
+MAX_VALUE = 1024
+"""
+Bytes offered for a value: more than the longest known, C{TCP_INFO}, and the most that Python
+reads.
+"""
+
+Value = int | str | None
+
+
+@frozen
+class Option:
+    """
+    One line of the table.
+
+    @ivar name: the constant of Python's socket module.
+    @ivar level: the name of the level, C{None} for no option of Internet sockets.
+    @ivar number: its value on this system.
+    @ivar tcp: the default of a fresh TCP socket, C{None} where it cannot be read.
+    @ivar udp: the same for UDP.
+    @ivar meaning: some words.
+    """
+
+    name: str
+    level: str | None
+    number: int
+    tcp: Value
+    udp: Value
+    meaning: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """
+    Declare the arguments.
+
+    @param parser: the parser of this subcommand.
+    """
+    parser.add_argument("--json", action="store_true", help="print a JSON array of objects")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """
+    Print the options.
+
+    @param arguments: what was parsed.
+    @return: the exit status.
+    """
+    options = [read_option(name) for name in option_names()]
+    emit(render_json(options) if arguments.json else render_table(options))
+    return GOOD
+
+
+def render_json(options: list[Option]) -> str:
+    """
+    Show options to a program.
+
+    @param options: the options.
+    @return: an array of objects.
+    """
+    return json.dumps([asdict(option) for option in options], indent=1) + "\n"
+
+
+def render_table(options: list[Option]) -> str:
+    """
+    Show options to a person.
+
+    @param options: the options.
+    @return: a table.
+    """
+    headers = ("NAME", "NUMBER", "TCP", "UDP", "MEANING")
+    rows = [
+        (option.name, str(option.number), _shown(option.tcp), _shown(option.udp), option.meaning)
+        for option in options
+    ]
+    return table.render(headers, rows)
+
+
+def read_option(name: str) -> Option:
+    """
+    Find out about an option.
+
+    @param name: the constant of Python's socket module.
+    @return: what there is to know.
+    """
+    level, number = level_of(name), getattr(socket, name)
+    tcp = read_default(name, level, number, socket.SOCK_STREAM)
+    udp = read_default(name, level, number, socket.SOCK_DGRAM)
+    return Option(name, level, int(number), tcp, udp, meaning_of(name))
+
+
+def read_default(name: str, level: str | None, number: int, kind: int) -> Value:
+    """
+    Read an option from a fresh socket.
+
+    @param name: the option.
+    @param level: the name of its level.
+    @param number: its number.
+    @param kind: that of the socket.
+    @return: a number or a text; C{None} where it cannot be read.
+    """
+    if level is None:
+        return None
+    family = socket.AF_INET6 if level == "IPPROTO_IPV6" else socket.AF_INET
+    try:
+        with socket.socket(family, kind) as fresh:
+            raw = fresh.getsockopt(getattr(socket, level), number, MAX_VALUE)
+    except OSError:
+        return None
+    return interpret(raw, FORMS.get(name, "number"))
+
+
+def interpret(raw: bytes, form: str) -> Value:
+    """
+    Turn the bytes of a value into something to show.
+
+    @param raw: what the system returned.
+    @param form: one of those in L{FORMS}, or C{number}.
+    @return: a number, or a text: a structure in words, or how many bytes it has.
+    """
+    try:
+        return INTERPRETERS[form](raw)
+    except struct.error:
+        return f"{len(raw)} bytes"
+
+
+def _number(raw: bytes) -> Value:
+    if len(raw) == 1:
+        return raw[0]
+    number: int = struct.unpack("i", raw)[0]
+    return number
+
+
+def _text(raw: bytes) -> Value:
+    return one_line(raw.rstrip(b"\0").decode("utf-8", "backslashreplace"))
+
+
+def _linger(raw: bytes) -> Value:
+    is_on, seconds = struct.unpack("ii", raw)
+    return f"{seconds} s" if is_on else "off"
+
+
+def _time(raw: bytes) -> Value:
+    seconds, microseconds = struct.unpack("ll", raw)
+    return f"{seconds + microseconds / 1e6:g} s" if seconds or microseconds else "none"
+
+
+def _credentials(raw: bytes) -> Value:
+    process, user, group = struct.unpack("iii", raw)
+    return f"pid {process} uid {user} gid {group}" if process else "none"
+
+
+def _address(raw: bytes) -> Value:
+    return ".".join(map(str, struct.unpack("4B", raw)))
+
+
+INTERPRETERS: dict[str, Callable[[bytes], Value]] = {
+    "number": _number,
+    "text": _text,
+    "linger": _linger,
+    "time": _time,
+    "credentials": _credentials,
+    "address": _address,
+}
+
+
+def _shown(value: Value) -> str:
+    if value is None:
+        return UNREADABLE
+    return str(value) or '""'

@@ -1,0 +1,3 @@
+"""
+The transports of clients: streams, datagrams, TLS, and how to connect one.
+"""

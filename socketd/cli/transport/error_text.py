@@ -1,0 +1,94 @@
+"""
+Why talking to a peer failed, in a few words.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from twisted.internet import error
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+
+from socketd.cli.common.errors import CommandError
+
+SENTENCES: dict[type[BaseException], str] = {
+    DeferredTimeout: "no connection in time",
+    error.TimeoutError: "no connection in time",
+    error.DNSLookupError: "no such host",
+    error.ConnectionDone: "connection closed",
+    error.ConnectionLost: "connection reset or lost",
+    error.MessageLengthError: "the message is too long for a datagram",
+}
+"""
+Read in this order: subclasses first.
+"""
+
+NO_TLS = (
+    "wrong version number",
+    "unexpected message",
+    "http request",
+    "packet length too long",
+    "record layer failure",
+    "bad record type",
+)
+"""
+What OpenSSL takes the first bytes for when they are none of TLS.
+"""
+
+ALERTS = {
+    "certificate required": "it wants a certificate of ours (--cert)",
+    "unknown ca": "our certificate is of an authority that it does not trust",
+    "bad certificate": "our certificate is bad or missing",
+    "certificate expired": "our certificate expired",
+    "unsupported certificate": "our certificate is not for clients",
+    "certificate unknown": "it does not take our certificate",
+    "no application protocol": "it speaks none of the protocols of --alpn",
+    "handshake failure": "handshake failure (no common cipher, or no certificate of ours)",
+    "unrecognized name": "it is no server of that name",
+}
+"""
+What an alert (RFC 8446, section 6.2) means to a client, where its name alone does not say it.
+"""
+
+_ALERT = re.compile(r"(?:ssl|tls)\S*(?: alert)? (.+)")
+
+
+def explain(failed: BaseException) -> str:
+    """
+    Say why something failed.
+
+    @param failed: what was raised.
+    @return: some words, without a full stop.
+    """
+    if isinstance(failed, CommandError):
+        return str(failed)
+    for kind, sentence in SENTENCES.items():
+        if isinstance(failed, kind):
+            return sentence
+    number = getattr(failed, "osError", None) or getattr(failed, "errno", None)
+    if isinstance(number, int) and number > 0:
+        return _uncapitalized(os.strerror(number))
+    return _explain_tls(failed) or f"{type(failed).__name__}: {failed}"
+
+
+def _explain_tls(failed: BaseException) -> str:
+    # By name: what raises these is loaded only where TLS is asked for.
+    module = type(failed).__module__.partition(".")[0]
+    if module == "OpenSSL" and failed.args and isinstance(failed.args[0], list):
+        return "TLS: " + ", ".join(_in_words(str(entry[-1])) for entry in failed.args[0])
+    if module == "service_identity":
+        return "TLS: the certificate is for another name"
+    return ""
+
+
+def _in_words(reason: str) -> str:
+    if reason in NO_TLS:
+        return f"the peer speaks something else ({reason})"
+    if alert := _ALERT.fullmatch(reason):
+        return f"the peer refused: {ALERTS.get(alert[1], alert[1])}"
+    return reason
+
+
+def _uncapitalized(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]

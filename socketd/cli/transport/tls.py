@@ -1,0 +1,300 @@
+"""
+TLS for clients: who is trusted, whether the server is who it should be, what was agreed on.
+
+Nothing but L{socketd.cli.transport.connect.secure} imports this, and only where TLS is asked for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from cryptography import x509
+from OpenSSL import SSL, crypto
+from OpenSSL.SSL import X509VerificationCodes as Codes
+from service_identity import VerificationError
+from service_identity.cryptography import (
+    verify_certificate_hostname,
+    verify_certificate_ip_address,
+)
+from twisted.internet.endpoints import wrapClientTLS
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStreamClientEndpoint
+from twisted.internet.ssl import (
+    Certificate,
+    CertificateOptions,
+    platformTrust,
+    trustRootFromCertificates,
+)
+from zope.interface import implementer
+
+from socketd.cli.common.errors import CommandError
+from socketd.cli.common.host_names import is_ip_address
+from socketd.cli.common.output import note
+from socketd.cli.common.pem import load_certificates, load_key
+from socketd.cli.common.sanitize import one_line
+from socketd.cli.transport.error_text import explain
+from socketd.cli.transport.tls_options import TlsOptions
+from socketd.net.tls.certificates import STRANGE
+
+INSECURE = "--insecure: the server is NOT VERIFIED, anybody may be answering"
+
+SHOWN_NAMES = 10
+"""
+How many names of a certificate are shown: a server's can have thousands.
+"""
+
+SHOWN_CHARACTERS = 100
+"""
+How much of each is.
+"""
+
+UNKNOWN = "is of an authority that is not trusted"
+
+REFUSALS: dict[int, str] = {
+    Codes.ERR_DEPTH_ZERO_SELF_SIGNED_CERT: "is self-signed and not trusted",
+    Codes.ERR_SELF_SIGNED_CERT_IN_CHAIN: UNKNOWN,
+    Codes.ERR_UNABLE_TO_GET_ISSUER_CERT: UNKNOWN,
+    Codes.ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY: UNKNOWN,
+    Codes.ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE: UNKNOWN,
+    Codes.ERR_CERT_SIGNATURE_FAILURE: "has a wrong signature",
+    Codes.ERR_CERT_REVOKED: "is revoked",
+    Codes.ERR_INVALID_PURPOSE: "is not for a server",
+    Codes.ERR_INVALID_CA: "is of somebody who is no authority",
+    Codes.ERR_PATH_LENGTH_EXCEEDED: "has more authorities above it than they allow",
+    Codes.ERR_CERT_CHAIN_TOO_LONG: "has too many authorities above it",
+}
+"""
+What OpenSSL does not like about a certificate, in words.
+"""
+
+DAY = 86400
+"""
+Seconds.
+"""
+
+
+def secure(options: TlsOptions) -> Security:
+    """
+    Read the files that TLS needs; say so where nothing is verified.
+
+    @param options: what is wanted.
+    @return: what makes connections secure.
+    @raise CommandError: when a file is not good.
+    """
+    own = _own(options) if options.certificate else {}
+    trust = _trust(options) if options.is_verified else None
+    if not options.is_verified:
+        note(INSECURE)
+    contexts = CertificateOptions(
+        trustRoot=trust, acceptableProtocols=list(options.protocols) or None, **own
+    )
+    with _refusing(options.certificate):
+        contexts.getContext()
+    return Security(contexts, options)
+
+
+def _own(options: TlsOptions) -> dict[str, Any]:
+    """
+    Read what the client proves itself with.
+    """
+    first, *chain = load_certificates(options.certificate)
+    key = load_key(options.key, first)
+    with _refusing(options.certificate):
+        return {
+            "privateKey": crypto.PKey.from_cryptography_key(key),
+            "certificate": crypto.X509.from_cryptography(first),
+            "extraCertChain": [crypto.X509.from_cryptography(one) for one in chain],
+        }
+
+
+def _trust(options: TlsOptions) -> Any:
+    if not options.authorities:
+        return platformTrust()
+    trusted = load_certificates(options.authorities)
+    with _refusing(options.authorities):
+        return trustRootFromCertificates(
+            [Certificate(crypto.X509.from_cryptography(one)) for one in trusted]
+        )
+
+
+@contextmanager
+def _refusing(path: str) -> Iterator[None]:
+    """
+    Say of what file it is that OpenSSL does not take it.
+    """
+    try:
+        yield
+    except (crypto.Error, SSL.Error) as error:
+        raise CommandError(f"{path}: {explain(error)}") from error
+    except TypeError as error:
+        raise CommandError(f"{path}: a key of that kind is not for TLS") from error
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class Security:
+    """
+    Makes one connection secure.
+
+    C{optionsForClientTLS} of Twisted is not used: it logs what goes wrong in the check of a name
+    and lets the connection pass, so that a certificate without any name is good for every server.
+    Here, what goes wrong refuses.
+
+    @ivar refusal: why the server was not trusted, empty as long as it is.
+    """
+
+    def __init__(self, contexts: CertificateOptions, options: TlsOptions) -> None:
+        """
+        Take what is known before the connection.
+
+        @param contexts: what makes connections of OpenSSL, with the trusted authorities.
+        @param options: what is wanted of the server.
+        """
+        self.refusal = ""
+        self._contexts = contexts
+        self._options = options
+
+    def over(self, endpoint: IStreamClientEndpoint) -> IStreamClientEndpoint:
+        """
+        Add TLS to what connects.
+
+        @param endpoint: connects a stream.
+        @return: connects a stream with TLS.
+        """
+        wrapped: IStreamClientEndpoint = wrapClientTLS(self, endpoint)
+        return wrapped
+
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+        connection: SSL.Connection = self._contexts.clientConnectionForTLS(tlsProtocol)
+        name = self._options.name
+        # Addresses are no server names (RFC 6066, section 3).
+        if name and not is_ip_address(name):
+            connection.set_tlsext_host_name(name.encode("ascii"))
+        if self._options.is_verified:
+            connection.set_verify(SSL.VERIFY_PEER, self._verify)
+        else:
+            connection.set_verify(SSL.VERIFY_NONE, lambda *_: True)
+        return connection
+
+    def explained(self, error: Exception, is_connected: bool) -> Exception:
+        """
+        Say why there is no secure connection.
+
+        @param error: what connecting or the handshake raised.
+        @param is_connected: whether there was a connection without TLS already.
+        @return: what to raise instead.
+        """
+        if self.refusal:
+            return CommandError(f"TLS: {self.refusal}")
+        if is_connected and isinstance(error, ConnectionDone | ConnectionLost):
+            return CommandError("TLS: the peer ended the handshake; does it speak TLS?")
+        return error
+
+    def established(self, transport: Any, wall: Callable[[], float] = time.time) -> None:
+        """
+        Tell what was agreed on, where that is wanted.
+
+        @param transport: the one of the protocol, after the handshake.
+        @param wall: the wall clock.
+        """
+        if self._options.is_verbose:
+            for line in describe(transport.getHandle(), wall()):
+                note(line)
+
+    def _verify(
+        self, connection: object, certificate: crypto.X509, number: int, depth: int, good: int
+    ) -> bool:
+        # Raised here, an error would be told as one of the handshake, far from its cause.
+        try:
+            found = certificate.to_cryptography()
+            if not good:
+                self.refusal = _refusal(found, number, depth)
+            elif depth == 0:
+                _verify_name(found, self._options.name)
+        except VerificationError:
+            names = ", ".join(peer_names(found)) or "nobody"
+            self.refusal = f"the certificate is for {names}, not for {self._options.name}"
+        except Exception as error:
+            self.refusal = f"the certificate cannot be verified: {error}"
+        return not self.refusal
+
+
+def _verify_name(certificate: x509.Certificate, name: str) -> None:
+    if is_ip_address(name):
+        verify_certificate_ip_address(certificate, name)
+    else:
+        verify_certificate_hostname(certificate, name)
+
+
+def _refusal(certificate: x509.Certificate, number: int, depth: int) -> str:
+    whose = "the certificate" if depth == 0 else "the certificate of an authority above it"
+    if number == Codes.ERR_CERT_HAS_EXPIRED:
+        return f"{whose} expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+    if number == Codes.ERR_CERT_NOT_YET_VALID:
+        return f"{whose} is not valid before {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
+    # Whose authority is unknown is told of the last certificate that came.
+    if REFUSALS.get(number) == UNKNOWN:
+        return f"the certificate {UNKNOWN}"
+    return f"{whose} {REFUSALS.get(number, f'was refused (verification error {number})')}"
+
+
+def describe(connection: SSL.Connection, now: float) -> Iterator[str]:
+    """
+    Tell of a connection after its handshake.
+
+    @param connection: the connection.
+    @param now: seconds since 1970.
+    @return: lines, harmless for a terminal.
+    """
+    protocol = connection.get_alpn_proto_negotiated().decode("utf-8", "backslashreplace")
+    version, cipher = connection.get_protocol_version_name(), connection.get_cipher_name()
+    yield f"TLS: {version}, {cipher}, ALPN {one_line(protocol) or 'none'}"
+    certificate = connection.get_peer_certificate()
+    if certificate is not None:
+        yield f"TLS: the certificate {_about(certificate, now)}"
+
+
+def _about(certificate: crypto.X509, now: float) -> str:
+    try:
+        found = certificate.to_cryptography()
+    except STRANGE:
+        return "cannot be read"
+    names = ", ".join(peer_names(found)) or "nobody"
+    return f"is for {names}; {days_left(found, now)}"
+
+
+def peer_names(certificate: x509.Certificate) -> list[str]:
+    """
+    List whom a certificate is for.
+
+    @param certificate: the certificate, which need not be good.
+    @return: the first L{SHOWN_NAMES}, and how many there are beyond; harmless for a terminal.
+    """
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        names = [str(getattr(name, "value", name)) for name in extension.value]
+    except x509.ExtensionNotFound:
+        return []
+    except STRANGE:
+        return ["names that cannot be read"]
+    shown = [one_line(name[:SHOWN_CHARACTERS]) for name in names[:SHOWN_NAMES]]
+    if len(names) > SHOWN_NAMES:
+        shown.append(f"{len(names) - SHOWN_NAMES} more")
+    return shown
+
+
+def days_left(certificate: x509.Certificate, now: float) -> str:
+    """
+    Tell how long a certificate is still good.
+
+    @param certificate: the certificate.
+    @param now: seconds since 1970.
+    @return: whole days, in words.
+    """
+    left = certificate.not_valid_after_utc - datetime.fromtimestamp(now, UTC)
+    days = int(abs(left.total_seconds()) // DAY)
+    unit = "day" if days == 1 else "days"
+    return f"{days} {unit} left" if left.total_seconds() >= 0 else f"expired {days} {unit} ago"

@@ -1,0 +1,195 @@
+"""
+The arguments of the client subcommands that are about TLS, without OpenSSL.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from attrs import frozen
+
+from socketd.cli.common.address import ENDPOINT, Address
+from socketd.cli.common.arguments import seconds
+from socketd.cli.common.errors import USAGE, CommandError
+from socketd.cli.common.host_names import MAX_NAME, is_ip_address, parse_host
+
+MAX_PROTOCOL = 255
+"""
+The bytes of an ALPN protocol name, which has one byte for its length (RFC 7301, section 3.1).
+"""
+
+MAX_PROTOCOLS = 16
+"""
+How many of them are offered: no server knows more, and all have to fit one ClientHello.
+"""
+
+NEEDS_TLS = {
+    "ca": "--ca",
+    "server_name": "--server-name",
+    "cert": "--cert",
+    "key": "--key",
+    "alpn": "--alpn",
+    "insecure": "--insecure",
+    "verbose": "--verbose",
+    "pause": "--pause",
+}
+"""
+The options that mean nothing without TLS, by the attribute that holds them.
+"""
+
+
+@frozen
+class TlsOptions:
+    """
+    How a client speaks TLS.
+
+    @ivar name: what the server's certificate must be for: a DNS name or an IP address; empty only
+        where nothing is verified.
+    @ivar authorities: a file of trusted authorities; empty for those of the system.
+    @ivar certificate: a file with the client's certificate and its chain; empty for none.
+    @ivar key: the file with its key.
+    @ivar protocols: the ALPN names that are offered, the best first.
+    @ivar is_verified: whether the server is.
+    @ivar is_verbose: whether to tell what was agreed on.
+    """
+
+    name: str
+    authorities: str = ""
+    certificate: str = ""
+    key: str = ""
+    protocols: tuple[bytes, ...] = ()
+    is_verified: bool = True
+    is_verbose: bool = False
+
+
+def add_tls(parser: argparse.ArgumentParser) -> None:
+    """
+    Add the options.
+
+    @param parser: the parser of the subcommand.
+    """
+    group = parser.add_argument_group("TLS")
+    group.add_argument("--tls", action="store_true", help="speak TLS, as tls:HOST:PORT does")
+    group.add_argument(
+        "--ca", metavar="FILE", help="trust these authorities, not those of the system"
+    )
+    group.add_argument(
+        "--server-name",
+        metavar="NAME",
+        type=_host,
+        help="the name or IP address that the server's certificate must be for, "
+        "where that is not the HOST that is dialed",
+    )
+    group.add_argument("--cert", metavar="FILE", help="our certificate and its chain")
+    group.add_argument("--key", metavar="FILE", help="its key (default: in the file of --cert)")
+    group.add_argument(
+        "--alpn",
+        metavar="NAME",
+        type=_protocol,
+        action="append",
+        help="offer this protocol; more than once: the best first",
+    )
+    group.add_argument(
+        "--insecure", action="store_true", help="verify nothing: anybody may be answering"
+    )
+    group.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="tell on standard error what was agreed on and whose the certificate is",
+    )
+
+
+def add_pause(parser: argparse.ArgumentParser, default: float) -> None:
+    """
+    Add C{--pause}, and say in the help when an answer over TLS is over.
+
+    @param parser: the parser of the subcommand.
+    @param default: the seconds.
+    """
+    parser.add_argument(
+        "--pause",
+        metavar="SECONDS",
+        type=seconds,
+        help="over TLS, which cannot end one direction only, the connection is closed when the "
+        "peer closes it, or when it has answered and then paused for so long "
+        f"(default {default:g}; 0: only when the peer closes it)",
+    )
+
+
+def tls_options(arguments: argparse.Namespace) -> TlsOptions | None:
+    """
+    Bring the options together.
+
+    @param arguments: what was parsed.
+    @return: how TLS is to be spoken; C{None} for not at all.
+    @raise CommandError: when they do not go together, with the status for that.
+    """
+    address: Address = arguments.address
+    if not (arguments.tls or address.is_tls):
+        _refuse_without_tls(arguments)
+        return None
+    if address.is_datagram:
+        _refuse(f"--tls does not go with {address.scheme}: TLS needs a stream")
+    if address.scheme == ENDPOINT:
+        _refuse("--tls goes with HOST:PORT or a path, not with an endpoint string of Twisted")
+    if arguments.insecure and arguments.ca:
+        _refuse("--insecure does not go with --ca: it verifies nothing")
+    if arguments.key and not arguments.cert:
+        _refuse("--key needs --cert")
+    protocols = tuple(arguments.alpn or ())
+    if len(protocols) > MAX_PROTOCOLS:
+        _refuse(f"--alpn {len(protocols)} times; up to {MAX_PROTOCOLS} times would be right")
+    return TlsOptions(
+        name=_name(address, arguments),
+        authorities=arguments.ca or "",
+        certificate=arguments.cert or "",
+        key=arguments.key or arguments.cert or "",
+        protocols=protocols,
+        is_verified=not arguments.insecure,
+        is_verbose=arguments.verbose,
+    )
+
+
+def _refuse_without_tls(arguments: argparse.Namespace) -> None:
+    for attribute, option in NEEDS_TLS.items():
+        value = getattr(arguments, attribute, None)
+        # Not by comparing: a pause of no seconds equals False.
+        if value is not None and value is not False:
+            _refuse(f"{option} needs --tls, or tls:HOST:PORT for an address")
+
+
+def _name(address: Address, arguments: argparse.Namespace) -> str:
+    given: str | None = arguments.server_name
+    if given is not None:
+        return given
+    # The zone is of this machine, the final dot of its resolver: no certificate has either.
+    host = address.host.partition("%")[0].removesuffix(".").lower()
+    if not host and not arguments.insecure:
+        _refuse("--tls over a UNIX socket needs --server-name")
+    # The two standards for the other form of a name differ, and a name must not be verified that
+    # is not the one that is dialed.
+    if not host.isascii() or "\0" in host:
+        _refuse(f"{address.text!r} has other letters than ASCII; its xn-- form would be right")
+    if len(host) > MAX_NAME and not is_ip_address(host):
+        _refuse(f"{address.text[:60]!r}... is too long a name")
+    return host
+
+
+def _refuse(message: str) -> None:
+    raise CommandError(message, USAGE)
+
+
+def _host(text: str) -> str:
+    try:
+        return parse_host(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _protocol(text: str) -> bytes:
+    name = text.encode("utf-8", "surrogateescape")
+    if not 1 <= len(name) <= MAX_PROTOCOL:
+        message = f"a protocol of {len(name)} bytes; 1 to {MAX_PROTOCOL} would be right"
+        raise argparse.ArgumentTypeError(message)
+    return name

@@ -1,0 +1,3 @@
+"""
+What every part of socketd may use; it knows none of them.
+"""

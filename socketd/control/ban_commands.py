@@ -1,0 +1,108 @@
+"""
+The commands for bans: who is not served for a while.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+
+from socketd.access.rates import Ban, BansFull, packed
+from socketd.common.events import escaped
+from socketd.control.operator_session import Seat
+from socketd.control.results import USAGE, CommandError, Reply
+from socketd.daemon.daemon import Daemon
+from socketd.settings.networks import WORDS, Network, parse_networks
+from socketd.settings.value_types import parse_duration
+
+_FOR = re.compile(r"for +(\S+)")
+
+
+def ban(daemon: Daemon, seat: Seat, source: str, duration: str = "") -> Reply:
+    """
+    Ban a network, and reset who is in from there.
+
+    @param duration: C{for 10m}; empty: until it is lifted.
+    @raise CommandError: if it is no network, or cannot be banned.
+    """
+    network, seconds = _parse_source(source), _parse_duration(duration)
+    try:
+        daemon.bans.add(network, seconds)
+    except BansFull as problem:
+        raise CommandError(f"{problem}; unban one first") from None
+    _forget_sources(daemon)
+    count = _reset_banned(daemon)
+    while_ = "" if seconds is None else f" for {seconds:g} s"
+    facts = {"source": str(network), "seconds": seconds, "connections_reset": count}
+    return Reply(f"banned {network}{while_}; {count} connections reset", facts=facts)
+
+
+def unban(daemon: Daemon, seat: Seat, source: str) -> Reply:
+    """
+    Lift a ban.
+
+    @raise CommandError: if there is none of that network.
+    """
+    network = _parse_source(source)
+    if not daemon.bans.remove(network):
+        raise CommandError(f"{network} is not banned; see bans")
+    _forget_sources(daemon)
+    return Reply(f"{network} is served again", facts={"source": str(network)})
+
+
+def bans(daemon: Daemon, seat: Seat) -> Reply:
+    """
+    List the bans, and how many seconds of each are left.
+    """
+    now = daemon.reactor.seconds()
+    rows = [(str(one.network), _left(one, now)) for one in daemon.bans.current()]
+    return Reply(headers=("SOURCE", "SECONDS"), rows=rows)
+
+
+def _left(one: Ban, now: float) -> float | None:
+    return None if one.ends is None else round(one.ends - now, 1)
+
+
+def _parse_source(text: str) -> Network:
+    if text in WORDS:
+        raise CommandError(f"{text} is more than one network; write an address or one", USAGE)
+    try:
+        networks = parse_networks(text)
+    except ValueError as error:
+        hint = escaped(str(error).partition("; ")[2].encode()) if "/" in text else ""
+        right = hint or "write 192.0.2.7 or 2001:db8::/32"
+        shown = escaped(text.encode("utf-8", "surrogateescape"))
+        raise CommandError(f"{shown} is no address or network; {right}", USAGE) from None
+    if len(networks) != 1:
+        raise CommandError("write one address or network", USAGE)
+    if not networks[0].prefixlen:
+        raise CommandError("would ban everybody; drain is the command for that", USAGE)
+    return networks[0]
+
+
+def _parse_duration(text: str) -> float | None:
+    if not text:
+        return None
+    found = _FOR.fullmatch(text)
+    try:
+        seconds = parse_duration(found[1] if found else "")
+    except ValueError:
+        raise CommandError("write for how long as for 10m, for 1h or for 7d", USAGE) from None
+    if not seconds:
+        raise CommandError("a ban of no time is none; see unban", USAGE)
+    return seconds
+
+
+def _forget_sources(daemon: Daemon) -> None:
+    for service in daemon.socket_services:
+        service.forget_sources()
+
+
+def _reset_banned(daemon: Daemon) -> int:
+    count = 0
+    for connection in daemon.roster:
+        family, peer = connection.source
+        if family != socket.AF_UNIX and not daemon.bans.admits(packed(peer[0])):
+            connection.abortConnection()
+            count += 1
+    return count

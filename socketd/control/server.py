@@ -1,0 +1,190 @@
+"""
+The control socket: who may connect, and how many.
+
+File permissions decide who may (the socket is for its owner and group, 0660 from the
+moment it is there); the kernel says who it was, and the log keeps that.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory, Protocol
+
+from socketd.access.policy import Deadlines, Door
+from socketd.access.rates import Capacity
+from socketd.common.events import OPERATOR_REFUSED, Journal
+from socketd.control.session import Refusal, Session
+from socketd.daemon.daemon import CannotStart, Daemon
+from socketd.net.own_listener import OwnListener
+from socketd.net.service_state import Roster, Site
+from socketd.settings.listeners import Listener
+
+#: More than the operators of one machine, with their scripts.
+MAX_SESSIONS = 8
+
+#: So many more can be told at the same time that there are too many.
+MAX_REFUSALS = 8
+
+#: A client that takes nothing of what it is owed for so long is dropped (seconds).
+STALL = 30.0
+
+#: Connections that wait in the kernel's queue.
+BACKLOG = 16
+
+MODE = 0o660
+DIRECTORY_MODE = 0o750
+
+# struct ucred: pid, uid, gid (unix(7)).
+_CREDENTIALS = struct.Struct("3i")
+
+
+def describe_peer(transport: Any) -> str:
+    """
+    Name who is behind a connection of a UNIX socket, as the kernel knows it.
+    """
+    sock: socket.socket = transport.getHandle()
+    found = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, gid = _CREDENTIALS.unpack(found)
+    return f"operator uid {uid} gid {gid} pid {pid}"
+
+
+def make_directory(path: str) -> None:
+    """
+    Make the directory of the control socket, or check that not everybody can write
+    there: whoever can would take our place.
+
+    @raise OSError: if it cannot be made, or is somebody else's.
+    """
+    directory = os.path.dirname(path) or "."
+    if not os.path.isdir(directory):
+        os.makedirs(directory, mode=DIRECTORY_MODE)
+        # Whatever the umask: the group that may use the socket has to get there.
+        os.chmod(directory, DIRECTORY_MODE)
+    found = os.stat(directory)
+    if found.st_uid not in (0, os.geteuid()) or found.st_mode & stat.S_IWOTH:
+        raise PermissionError(f"{directory} is not a directory of this user only")
+
+
+class SessionFactory(Factory):
+    """
+    Makes a session of each connection, up to L{MAX_SESSIONS}.
+
+    @ivar sessions: those that are open.
+    """
+
+    noisy = False
+
+    def __init__(self, daemon: Daemon, who: Callable[[Any], str] = describe_peer) -> None:
+        self.sessions: set[Session] = set()
+        self._daemon = daemon
+        self._who = who
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
+        """
+        Make a session, or a refusal.
+        """
+        if len(self.sessions) < MAX_SESSIONS:
+            return Listed(self)
+        return Refused(self)
+
+
+class Listed(Session):
+    """
+    A session that its factory knows of while it is open.
+    """
+
+    def __init__(self, factory: SessionFactory) -> None:
+        super().__init__(factory._daemon, factory._who)
+        self._sessions = factory.sessions
+        self._sessions.add(self)
+
+    def connectionLost(self, *reason: Any) -> None:
+        self._sessions.discard(self)
+        super().connectionLost(*reason)
+
+
+class Refused(Refusal):
+    """
+    A session too many; the log has it.
+    """
+
+    def __init__(self, factory: SessionFactory) -> None:
+        super().__init__(f"there are {MAX_SESSIONS} sessions already")
+        self._factory = factory
+
+    def connectionMade(self) -> None:
+        who = self._factory._who(self.transport)
+        self._factory._daemon.journal.emit(OPERATOR_REFUSED, who=who, error=self._text)
+        super().connectionMade()
+
+
+class ControlService(Service):
+    """
+    The control socket of a daemon.
+
+    @ivar path: where it is.
+    """
+
+    def __init__(self, daemon: Daemon, path: str) -> None:
+        self.setName("control")
+        self.path = path
+        self._daemon = daemon
+        self._factory = SessionFactory(daemon)
+        # Its own journal: an operator is no connection of a service.
+        self._site = Site(
+            "control",
+            Journal(daemon.reactor),
+            Roster(),
+            log_connections=False,
+            door=Door(Capacity(MAX_SESSIONS + MAX_REFUSALS), deadlines=Deadlines(stall=STALL)),
+        )
+        listener = Listener("unix", path=path, mode=MODE, backlog=BACKLOG)
+        served_by = daemon.reactor, self._factory, self._site
+        self._own = OwnListener("control", listener, daemon.settings.place("control"), *served_by)
+        daemon.own.append(self._own)
+
+    def privilegedStartService(self) -> None:
+        """
+        Bind; the directory is there.
+
+        @raise CannotStart: if that cannot be done.
+        """
+        super().privilegedStartService()
+        if reasons := self._own.bind():
+            raise CannotStart(reasons)
+
+    def startService(self) -> None:
+        """
+        Serve operators.
+        """
+        super().startService()
+        self._own.serve()
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Let the operators go.
+
+        @return: fires when they are gone; who does not go is reset.
+        """
+        super().stopService()
+        self.close()
+        for session in tuple(self._factory.sessions):
+            session.finish()
+        gone = self._site.when_empty()
+        gone.addCallback(lambda _: self._site.wheel.stop())
+        return gone
+
+    def close(self) -> None:
+        """
+        Close the socket, and remove its file.
+        """
+        self._own.close()

@@ -1,0 +1,3 @@
+"""
+The daemon: services, reload, signals, log, and what it tells systemd.
+"""

@@ -1,0 +1,502 @@
+"""
+The service tree: bind everything or nothing, serve, reload by difference, drain, stop.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from attrs import define, field, frozen
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.logger import LogLevel
+
+from socketd.access.policy import make_door
+from socketd.access.rates import Bans, Capacity
+from socketd.common.events import (
+    CLOCK_STEPPED,
+    DRAIN_ENDED,
+    DRAINING,
+    LISTENER_UNREACHABLE,
+    RELOAD_REFUSED,
+    RELOADED,
+    RESUMED,
+    STOPPING,
+    Journal,
+)
+from socketd.common.operator_queue import OperatorQueue
+from socketd.common.system_clock import ClockWatch, read_kernel
+from socketd.daemon.log import quiet
+from socketd.daemon.reload import Change
+from socketd.daemon.service import Shared, SocketService
+from socketd.net.listen import Bound
+from socketd.net.own_listener import OwnListener
+from socketd.net.service_state import Roster, Site
+from socketd.net.sockets.activation import Inherited
+from socketd.net.sockets.local_addresses import Interfaces
+from socketd.net.sockets.rlimit import most_connections
+from socketd.net.timer_wheel import Wheel
+from socketd.protocols.spec import Surroundings
+from socketd.settings import model
+from socketd.settings.diagnostics import SettingsError
+from socketd.settings.diff import differences
+
+#: Seconds between two looks at the clock.
+LOOK_INTERVAL = 1.0
+
+#: Every so many looks the files of certificates may have changed.
+CERTIFICATE_LOOK = 5
+
+#: Every so many looks the files of UNIX sockets may be gone.
+FILE_LOOK = 5
+
+#: Every so many looks the machine's own addresses may have changed.
+SURVEY = 30
+
+#: The states of a daemon, as operators and systemd see them.
+STARTING, SERVING, RELOADING = "starting", "serving", "reloading"
+DRAINS, STOPS = "draining", "stopping"
+
+
+class CannotStart(Exception):
+    """
+    Listeners that could not be bound, one line each.
+    """
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self.lines = tuple(lines)
+        super().__init__("\n".join(self.lines))
+
+
+@frozen
+class Reloaded:
+    """
+    What came of a reload.
+
+    @ivar changes: what has changed, one line each.
+    @ivar complaints: what is wrong, one line each; then nothing has changed.
+    """
+
+    changes: tuple[str, ...] = ()
+    complaints: tuple[str, ...] = ()
+
+
+@define(eq=False, slots=False)
+class Daemon(MultiService):
+    """
+    All services of a configuration, and what they share.
+
+    @ivar reactor: runs them.
+    @ivar settings: the configuration.
+    @ivar wall_clock: the time of day, in seconds since 1970.
+    @ivar file_limit: how many descriptors the process may have; C{None}: enough.
+    @ivar inherited: what systemd has handed over.
+    @ivar configure: reads the configuration anew; raises C{SettingsError}.
+    @ivar capacity: how many connections there may be.
+    @ivar bans: whom an operator has banned.
+    @ivar clock_watch: what the kernel knows of its clock.
+    @ivar state: what the daemon does.
+    @ivar former: what removed services shared with their connections, by name: their
+        counts are not forgotten.
+    @ivar own: the listeners that no service has.
+    @ivar reloads: how often a reload was carried out, and refused.
+    """
+
+    reactor: Any
+    settings: model.Settings
+    wall_clock: Any
+    file_limit: int | None = None
+    inherited: Inherited = Inherited()
+    configure: Callable[[], model.Settings] | None = None
+    began: float = field(init=False)
+    journal: Journal = field(init=False)
+    roster: Roster = field(factory=Roster, init=False)
+    operator: OperatorQueue = field(init=False)
+    capacity: Capacity = field(init=False)
+    bans: Bans = field(init=False)
+    clock_watch: ClockWatch = field(init=False)
+    state: str = field(default=STARTING, init=False)
+    reloads: dict[str, int] = field(factory=lambda: {"done": 0, "refused": 0}, init=False)
+    former: dict[str, Site] = field(factory=dict, init=False)
+    own: list[OwnListener] = field(factory=list, init=False)
+    _missing: dict[tuple[str, str], str] = field(factory=dict, init=False)
+    _shared: Shared = field(init=False)
+    _wheel: Wheel = field(init=False)
+    _datagram_ports: frozenset[int] | None = field(default=None, init=False)
+    _watching: Any = field(default=None, init=False)
+    _drains: list[Any] = field(factory=list, init=False)
+    _on_state: list[Callable[[str, str], None]] = field(factory=list, init=False)
+
+    def __attrs_pre_init__(self) -> None:
+        MultiService.__init__(self)
+
+    def __attrs_post_init__(self) -> None:
+        self.began = self.reactor.seconds()
+        self.journal = Journal(self.reactor)
+        self.operator = OperatorQueue(self.reactor)
+        self.capacity = Capacity(None)
+        self._apply()
+        self.bans = Bans(self.reactor.seconds)
+        self._wheel = Wheel(self.reactor)
+        self.clock_watch = ClockWatch(read_kernel, self.wall_clock, self.reactor.seconds)
+        self._shared = Shared(
+            self.reactor,
+            Surroundings(self.wall_clock, self.operator, lambda: self.clock_watch.state),
+            self.datagram_ports,
+            Interfaces(self.reactor.seconds),
+            self.inherited,
+            self.bans,
+        )
+        for service in self.settings.services:
+            self._make(service, self._make_site(service)).setServiceParent(self)
+
+    def _most(self) -> int | None:
+        if self.file_limit is None:
+            return self.settings.daemon.max_connections
+        return most_connections(self.settings, self.file_limit)
+
+    def _make(self, service: model.Service, site: Site) -> SocketService:
+        return SocketService(self._shared, service, site)
+
+    def _make_site(self, service: model.Service) -> Site:
+        timeout = service.tls.handshake_timeout
+        return Site(
+            service.name,
+            self.journal,
+            self.roster,
+            service.common.log_connections,
+            service.common.log_messages,
+            make_door(service.door, self.capacity, self.reactor, timeout, self.bans),
+            self._wheel,
+            self.operator.awaits,
+        )
+
+    @property
+    def socket_services(self) -> list[SocketService]:
+        """
+        The services of the configuration, in its order.
+        """
+        return [child for child in self if isinstance(child, SocketService)]
+
+    @property
+    def sites(self) -> list[Site]:
+        """
+        What the services share with their connections; then what removed ones did.
+        """
+        return [child.site for child in self.socket_services] + list(self.former.values())
+
+    def datagram_ports(self) -> frozenset[int]:
+        """
+        List the ports of all datagram listeners: what comes from one of these
+        would be answered for ever.
+        """
+        if self._datagram_ports is None:
+            socks = [bound.sock for child in self.socket_services for bound in child.bound]
+            self._datagram_ports = frozenset(
+                sock.getsockname()[1]
+                for sock in socks
+                if sock.type == socket.SOCK_DGRAM and sock.family != socket.AF_UNIX
+            )
+        return self._datagram_ports
+
+    # What the daemon does
+
+    def on_state(self, callback: Callable[[str, str], None]) -> None:
+        """
+        Call C{callback(state, detail)} whenever the state changes.
+        """
+        self._on_state.append(callback)
+
+    def summary(self) -> str:
+        """
+        Say in a line how the daemon is.
+        """
+        listeners = sum(len(child.bound) for child in self.socket_services)
+        invalid = len(self.invalid_certificates())
+        return (
+            f"{self.state}: {len(self.socket_services)} services at {listeners} listeners,"
+            f" {len(self.roster)} connections"
+        ) + (f", certificates not valid: {invalid}" if invalid else "")
+
+    def invalid_certificates(self) -> list[str]:
+        """
+        List the certificates in use that are not valid now, one line each.
+        """
+        return [
+            f"[{child.settings.name}] serves on; {option}: {text}"
+            for child in self.socket_services
+            for option, text in child.invalid_certificates()
+        ]
+
+    def health(self) -> str:
+        """
+        Say whether peers can be sent here: C{serving}; the state if it is another
+        one; or which listener is down or not found.
+        """
+        if self.state in (SERVING, RELOADING):
+            for name, bound in self._listeners():
+                if bound.port is None or bound.is_down:
+                    return f"a listener of {name} is down"
+                if bound.missing:
+                    return f"{name} cannot be reached at {bound.listener}: {bound.missing}"
+            return SERVING
+        return self.state
+
+    def _listeners(self) -> Iterator[tuple[str, Bound]]:
+        """
+        List all that is bound, with the name of its service.
+        """
+        for child in self.socket_services:
+            yield from ((child.settings.name, bound) for bound in child.bound)
+        yield from ((own.option, own.bound) for own in self.own if own.bound is not None)
+
+    def _enter(self, state: str, detail: str = "") -> None:
+        self.state = state
+        for callback in self._on_state:
+            callback(state, detail)
+
+    # Start
+
+    def privilegedStartService(self) -> None:
+        """
+        Bind every listener of every service, while privileges last.
+
+        @raise CannotStart: if one cannot be bound; then none stays bound.
+        """
+        reasons = [reason for service in self.socket_services for reason in service.bind()]
+        reasons += [*self.inherited.complaints, *self._unclaimed(self.settings)]
+        if reasons:
+            for service in self.socket_services:
+                service.close()
+            raise CannotStart(reasons)
+        super().privilegedStartService()
+
+    def startService(self) -> None:
+        """
+        Serve, and look at the clock once a second.
+        """
+        super().startService()
+        self._look_around(0)
+        self._enter(SERVING)
+
+    def _look_around(self, turn: int) -> None:
+        """
+        See to what may change under a daemon: the clock, certificates, and the
+        machine's addresses.
+        """
+        # Whatever goes wrong in a look, there is a next one.
+        self._watching = self.reactor.callLater(LOOK_INTERVAL, self._look_around, turn + 1)
+        if turn % FILE_LOOK == 0:
+            self._look_for_files()
+        step = self.clock_watch.poll()
+        if step:
+            self.journal.emit(CLOCK_STEPPED, seconds=round(step, 3))
+        outdated = self.bans.sweep() or turn % SURVEY == 0
+        for child in self.socket_services:
+            if turn % CERTIFICATE_LOOK == 0:
+                child.renew_certificates()
+            if outdated:
+                child.forget_sources()
+
+    def _look_for_files(self) -> None:
+        """
+        Say once of each UNIX socket that its file is gone.
+        """
+        told, self._missing = self._missing, {
+            (name, str(bound.listener)): bound.missing
+            for name, bound in self._listeners()
+            if bound.missing
+        }
+        for (name, listener), error in self._missing.items():
+            if (name, listener) not in told:
+                facts: dict[str, Any] = {"service": name, "listener": listener, "error": error}
+                self.journal.emit(LISTENER_UNREACHABLE, **facts)
+
+    # Reload
+
+    def reload(self) -> Reloaded:
+        """
+        Read the configuration anew, and change what it changes: all or nothing.
+
+        What stays keeps its sockets and connections.  Connections under changed
+        rules are asked at the door again; those of removed services are drained.
+        """
+        if self.configure is None or self.state != SERVING:
+            return Reloaded(complaints=(f"cannot reload while {self.state}",))
+        self._enter(RELOADING)
+        try:
+            outcome = Reloaded(self._change(self.configure()))
+        except (SettingsError, CannotStart) as problem:
+            outcome = Reloaded(complaints=tuple(str(problem).splitlines()))
+        except Exception:
+            # Whatever it was, peers are served, and the next reload may do better.
+            self._enter(SERVING, "the reload failed")
+            raise
+        self.reloads["refused" if outcome.complaints else "done"] += 1
+        for line in outcome.complaints:
+            self.journal.emit(RELOAD_REFUSED, error=line)
+        if not outcome.complaints:
+            self.journal.emit(RELOADED, changes="; ".join(outcome.changes) or "nothing changed")
+        self._enter(SERVING, "; ".join(outcome.complaints[:1]))
+        return outcome
+
+    def _change(self, settings: model.Settings) -> tuple[str, ...]:
+        """
+        Bind what is new, then change over: up to there nothing has happened.
+
+        @raise CannotStart: if something cannot be bound.
+        """
+        before = {child.settings.name: child for child in self.socket_services}
+        change = Change(before, self.former, self.own)
+        reasons = change.prepare(settings.services, self._successor)
+        unclaimed = self._unclaimed(settings)
+        if unclaimed and not reasons:
+            change.withdraw()
+        if reasons or unclaimed:
+            raise CannotStart([*reasons, *unclaimed])
+        lines = [*differences(self.settings, settings), *change.regained]
+        self.settings = settings
+        self._apply()
+        later = change.carry_out(self._let_go, self._take_on, self.reactor)
+        for child in change.gone:
+            self.former[child.settings.name] = child.site
+            self._drain_service(child)
+        self.services.sort(key=lambda child: _position(change.after, child))
+        self._datagram_ports = None
+        for child in change.after:
+            child.forget_sources()
+            # Whoever renews certificates has the daemon reload, and means now.
+            child.renew_certificates()
+        self._look_for_files()
+        return (*lines, *later, *self.invalid_certificates())
+
+    def _apply(self) -> None:
+        """
+        Do as the daemon's own section says.
+        """
+        options = self.settings.daemon
+        self.capacity.limit = self._most()
+        self.journal.level = LogLevel.levelWithName(options.log_level)
+        self.journal.quiet = quiet(options.log_quiet)
+
+    def _successor(self, service: model.Service) -> SocketService:
+        """
+        Make a service that goes on where one of its name serves, or has served.
+        """
+        known = {child.settings.name: child for child in self.socket_services}
+        before = known.get(service.name)
+        site = before.site if before else self.former.get(service.name)
+        made = self._make(service, site or self._make_site(service))
+        if before:
+            made.succeed(before)
+        return made
+
+    def _take_on(self, child: SocketService) -> None:
+        self.former.pop(child.settings.name, None)
+        child.setServiceParent(self)
+
+    def _unclaimed(self, settings: model.Settings) -> list[str]:
+        """
+        Complain of inherited sockets that no service names: peers would wait there.
+        """
+        claimed = {listener.name for s in settings.services for listener in s.listeners}
+        return [
+            f"no service names the inherited socket {one.name} ({one.describe()})"
+            for one in self.inherited.unclaimed(claimed)
+        ]
+
+    def _let_go(self, child: SocketService) -> None:
+        """
+        Have a child no more, without stopping it as C{removeService} would.
+        """
+        self.services.remove(child)
+        del self.namedServices[child.name]
+        child.parent = None
+
+    def _drain_service(self, child: SocketService) -> None:
+        """
+        Answer what has come to a service that is gone, and close its connections.
+        """
+        leaving = child.site.connections
+        for connection in leaving:
+            connection.conclude()
+        timeout = self.settings.daemon.drain_timeout
+        drain = self.reactor.callLater(timeout, _abort, leaving)
+        self._drains = [one for one in self._drains if one.active()] + [drain]
+
+    # Drain and stop
+
+    def drain(self) -> None:
+        """
+        Accept nobody any more; the connections that there are go on.
+        """
+        if self.state != SERVING:
+            return
+        for child in self.socket_services:
+            child.withdraw()
+        self.journal.emit(DRAINING, connections=len(self.roster))
+        self._enter(DRAINS)
+
+    def resume(self) -> tuple[str, ...]:
+        """
+        Accept connections again after L{drain}, at all listeners or at none.
+
+        @return: what cannot be bound, one line each; then nothing has changed.
+        """
+        if self.state != DRAINS:
+            return (f"cannot resume while {self.state}",)
+        reasons = [reason for child in self.socket_services for reason in child.bind()]
+        self._datagram_ports = None
+        for child in self.socket_services:
+            if reasons:
+                child.withdraw()
+            else:
+                child.serve()
+        if not reasons:
+            self.journal.emit(RESUMED)
+            self._enter(SERVING)
+        return tuple(reasons)
+
+    def stopService(self) -> Deferred[Any]:
+        """
+        Stop, and give the connections C{drain_timeout} to take what they are owed.
+        """
+        self.journal.emit(STOPPING, connections=len(self.roster))
+        self._enter(STOPS, f"{len(self.roster)} connections to finish")
+        if self._watching is not None:
+            self._watching.cancel()
+            self._watching = None
+        timeout = self.settings.daemon.drain_timeout
+        deadline = self.reactor.callLater(timeout, self.abort)
+        for drain in self._drains:
+            if drain.active():
+                drain.cancel()
+        # Connections of services that a reload has removed may still be leaving.
+        waiting = [super().stopService(), *(site.when_empty() for site in self.former.values())]
+        stopped: Deferred[Any] = gatherResults(waiting)
+        stopped.addBoth(self._end, deadline)
+        return stopped
+
+    def _end(self, result: Any, deadline: Any) -> Any:
+        if deadline.active():
+            deadline.cancel()
+        self._wheel.stop()
+        return result
+
+    def abort(self) -> None:
+        """
+        Reset the connections that are left.
+        """
+        self.journal.emit(DRAIN_ENDED, connections=len(self.roster))
+        _abort(self.roster)
+
+
+def _abort(connections: Iterable[Any]) -> None:
+    for connection in connections:
+        connection.abortConnection()
+
+
+def _position(after: list[SocketService], child: Any) -> int:
+    return after.index(child) if child in after else -1

@@ -1,0 +1,3 @@
+"""
+Ports that serve datagrams.
+"""

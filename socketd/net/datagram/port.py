@@ -1,0 +1,257 @@
+"""
+Ports that serve datagrams (UDP and UNIX).
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+from collections.abc import Iterable
+from errno import ECONNREFUSED
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.interfaces import (
+    IListeningPort,
+    ILoggingContext,
+    IReadDescriptor,
+    ISystemHandle,
+    IUDPTransport,
+)
+from twisted.internet.protocol import DatagramProtocol
+from zope.interface import implementer
+
+from socketd.access.datagram_guard import REPLY_SIZE, Guard
+from socketd.net.addresses import check_host, describe, from_pair, host_of, to_pair
+from socketd.net.datagram.mmsg import BATCH, MAX_SIZE
+from socketd.net.port import EXHAUSTED, Port
+from socketd.net.service_state import Site
+
+#: How long to wait when the system has no memory left (seconds); whoever asks by
+#: datagram does not wait long.
+RECEIVE_PAUSE = 0.1
+
+
+@frozen(eq=False)
+class DatagramTerms:
+    """
+    On which terms datagrams are answered.
+
+    @ivar guard: asked for each one; C{None}: all are served.
+    @ivar reply_floor: so many bytes may answer the shortest datagram; a longer
+        answer must not exceed what it answers.
+    @ivar timestamped: whether the protocol wants to know when each one came.
+    """
+
+    guard: Guard | None = None
+    reply_floor: float = 0
+    timestamped: bool = False
+
+
+#: For whoever takes a port from L{socketd.net.reactor.batch.BatchReactor}, as from Twisted.
+OPEN = DatagramTerms(reply_floor=math.inf)
+
+
+@implementer(IListeningPort, IUDPTransport, IReadDescriptor, ISystemHandle, ILoggingContext)
+class DatagramPort(Port):
+    """
+    A bound datagram socket that hands what it receives to a protocol.
+
+    It works on every system; L{socketd.net.datagram.batch_port} has a faster one.
+
+    @ivar received_at: when the datagram that is being served came, by the kernel
+        (nanoseconds since 1970); C{None} where the kernel does not say.
+    """
+
+    received_at: int | None = None
+    _current: Any = None
+    _connected_to: tuple[str, int] | None = None
+
+    def __init__(
+        self,
+        reactor: Any,
+        sock: socket.socket,
+        protocol: DatagramProtocol,
+        site: Site,
+        terms: DatagramTerms = OPEN,
+    ) -> None:
+        super().__init__(reactor, sock, site)
+        self._protocol = protocol
+        self._guard = None if sock.family == socket.AF_UNIX else terms.guard
+        # Whoever sends from a UNIX socket can forge nothing.
+        self._floor = math.inf if sock.family == socket.AF_UNIX else terms.reply_floor
+        self._allowance = self._floor
+
+    def started(self) -> None:
+        """
+        Connect the protocol.
+        """
+        # Twisted would log a line of its own at start and stop.
+        self._protocol.noisy = False
+        self._protocol.makeConnection(self)
+
+    def closed(self) -> None:
+        """
+        Tell the protocol that it is over.
+        """
+        self._protocol.doStop()
+
+    def forget(self) -> None:
+        """
+        Judge every source anew: the addresses of this machine, or the rules,
+        may have changed.
+        """
+
+    def doRead(self) -> None:
+        """
+        Receive what waits, as far as one turn goes.
+        """
+        try:
+            self._receive_all()
+        except (OSError, MemoryError) as problem:
+            self._stop_reading(problem)
+
+    def _receive_all(self) -> None:
+        for _ in range(BATCH):
+            data, name = self._socket.recvfrom(MAX_SIZE)
+            source = to_pair(self._family, name)
+            self._site.tally.datagrams_received += 1
+            self._site.tally.datagram_bytes_received += len(data)
+            reason = self._judge(source)
+            if reason is None:
+                reason = self._ask(source)
+            if reason is None:
+                self._deliver(data, source)
+            else:
+                self._site.tally.datagrams_dropped[reason] += 1
+
+    def _stop_reading(self, problem: OSError | MemoryError) -> None:
+        """
+        Nothing is left; or the kernel reports that an earlier answer did not arrive,
+        which concerns only a protocol that has one peer; or there is no memory, and
+        will not be at once.
+        """
+        if isinstance(problem, MemoryError) or problem.errno in EXHAUSTED:
+            self.pause(RECEIVE_PAUSE)
+        else:
+            self._note_refusal(problem)
+
+    def _note_refusal(self, problem: OSError) -> None:
+        """
+        Tell a protocol that has one peer that this one is not there.
+        """
+        if problem.errno == ECONNREFUSED and self._connected_to is not None:
+            try:
+                self._protocol.connectionRefused()
+            except Exception as raised:
+                self._report(raised, self._connected_to)
+
+    def _judge(self, source: Any) -> str | None:
+        """
+        Ask the guard what does not change from one datagram to the next.
+
+        @return: the reason to drop all that come from there.
+        """
+        return None if self._guard is None else self._guard.judge(source[0], source[1])
+
+    def _ask(self, source: Any) -> str | None:
+        """
+        Ask the guard for one datagram.
+
+        @return: the reason to drop it.
+        """
+        if self._guard is None or self._guard.is_exempt(source[0]):
+            return None
+        return self._guard.admit(source[0])
+
+    def _deliver(self, datagram: bytes, source: Any) -> None:
+        self._current = source
+        self._allowance = max(len(datagram), self._floor)
+        if self._site.observed:
+            self._show(datagram, source)
+        try:
+            self._protocol.datagramReceived(datagram, source)
+        except Exception as problem:
+            self._report(problem, source)
+
+    def _show(self, datagram: bytes, source: Any) -> None:
+        peer = describe(self._family, source or "")
+        self._site.message(host_of(self._family, source), datagram, peer, None)
+
+    def _report(self, problem: Exception, source: Any) -> None:
+        self._site.report(describe(self._family, source or ""), problem)
+
+    def write(self, datagram: bytes, addr: Any = None) -> None:
+        """
+        Send a datagram.
+
+        What the kernel refuses is counted: a source address can be forged, and
+        neither port 0 nor 255.255.255.255 can be answered.
+
+        @param addr: an address as the protocol receives them; C{None} where there is
+            only one peer, and for an unnamed UNIX socket, which cannot be answered.
+        @raise InvalidAddressError: if it is a host name or of another family.
+        """
+        if addr is not None and addr != self._current and self._family != socket.AF_UNIX:
+            check_host(self._family, addr[0])
+        if not self._may_send(len(datagram)):
+            return
+        try:
+            if addr is None:
+                self._socket.send(datagram)
+            else:
+                self._socket.sendto(datagram, from_pair(self._family, addr))
+        except OSError as problem:
+            self._site.tally.datagrams_unsent += 1
+            self._note_refusal(problem)
+        else:
+            self._site.tally.datagrams_sent += 1
+            self._site.tally.datagram_bytes_sent += len(datagram)
+
+    def _may_send(self, size: int) -> bool:
+        """
+        Say whether an answer is not longer than what it answers, all answers to
+        it taken together; one that is serves whoever forged the source.
+        """
+        if size <= self._allowance:
+            self._allowance -= size
+            return True
+        self._site.tally.datagrams_dropped[REPLY_SIZE] += 1
+        return False
+
+    def writeSequence(self, seq: Iterable[bytes], addr: Any) -> None:
+        """
+        Send one datagram made of several pieces.
+        """
+        self.write(b"".join(seq), addr)
+
+    def connect(self, host: str, port: int) -> None:
+        """
+        Have one peer from now on: what comes from others is not received.
+
+        @raise RuntimeError: if there is one already.
+        @raise InvalidAddressError: if it is a host name or of another family.
+        """
+        if self._connected_to is not None:
+            raise RuntimeError("already connected; a port has one peer for good")
+        check_host(self._family, host)
+        self._socket.connect(from_pair(self._family, (host, port)))
+        self._connected_to = host, port
+
+    def getBroadcastAllowed(self) -> bool:
+        """
+        Whether datagrams may be sent to all hosts of a network.
+        """
+        return bool(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST))
+
+    def setBroadcastAllowed(self, enabled: bool) -> None:
+        """
+        Set whether datagrams may be sent to all hosts of a network.
+        """
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, enabled)
+
+    def getHandle(self) -> socket.socket:
+        """
+        The socket.
+        """
+        return self._socket

@@ -1,0 +1,3 @@
+"""
+The PROXY header, and the layer that reads it.
+"""

@@ -1,0 +1,3 @@
+"""
+A reactor in front of the reactor, for many connections at little cost.
+"""

@@ -1,0 +1,3 @@
+"""
+Sockets before they are ports: options, limits, activation, local addresses.
+"""

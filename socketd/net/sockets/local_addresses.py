@@ -1,0 +1,108 @@
+"""
+The addresses of this machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import ifaddr
+from attrs import frozen
+
+from socketd.access.rates import Clock, packed
+
+#: Addresses come and go (DHCP, a cable); to read them takes about 100 us, which is
+#: nothing twice a minute (seconds).
+REFRESH = 30.0
+
+_IPV4_BITS = 32
+
+
+@frozen
+class Found:
+    """
+    What one reading found; addresses are packed, without their scope.
+
+    @ivar addresses: the machine's own.
+    @ivar broadcasts: those of its IPv4 subnets (RFC 919, section 7).
+    """
+
+    addresses: frozenset[bytes] = frozenset()
+    broadcasts: frozenset[bytes] = frozenset()
+
+
+def find(adapters: Iterable[ifaddr.Adapter]) -> Found:
+    """
+    Collect the addresses of network interfaces.
+    """
+    addresses, broadcasts = set(), set()
+    for adapter in adapters:
+        for ip in adapter.ips:
+            address = packed(ip.ip if isinstance(ip.ip, str) else ip.ip[0])
+            addresses.add(address)
+            broadcast = _broadcast(address, ip.network_prefix)
+            if broadcast is not None:
+                broadcasts.add(broadcast)
+    return Found(frozenset(addresses), frozenset(broadcasts))
+
+
+def read_interfaces() -> Found:
+    """
+    Read the addresses of this machine.
+
+    @raise OSError: when the system does not give them.
+    """
+    return find(ifaddr.get_adapters())
+
+
+class Interfaces:
+    """
+    The addresses of this machine, read again when they are older than L{REFRESH}.
+    """
+
+    def __init__(self, clock: Clock, read: Callable[[], Found] = read_interfaces) -> None:
+        """
+        @param clock: gives monotonic seconds.
+        @param read: reads them; when it raises, what was known stays.
+        """
+        self._clock = clock
+        self._read = read
+        self._found = Found()
+        self._read_at: float | None = None
+
+    @property
+    def addresses(self) -> frozenset[bytes]:
+        """
+        The machine's own addresses.
+        """
+        return self._fresh().addresses
+
+    @property
+    def broadcasts(self) -> frozenset[bytes]:
+        """
+        The broadcast addresses of its subnets.
+        """
+        return self._fresh().broadcasts
+
+    def _fresh(self) -> Found:
+        now = self._clock()
+        if self._read_at is None or now - self._read_at >= REFRESH:
+            # Set first: a system that fails is not asked for every datagram.
+            self._read_at = now
+            try:
+                self._found = self._read()
+            except Exception:
+                # Old addresses are better than none, and the library asserts things.
+                pass
+        return self._found
+
+
+def _broadcast(address: bytes, prefix: int) -> bytes | None:
+    """
+    Name the last address of a subnet; one of 31 bits or more has none (RFC 3021).
+    """
+    host_bits = _IPV4_BITS - prefix
+    if len(address) * 8 != _IPV4_BITS or host_bits < 2:
+        return None
+    last = int.from_bytes(address, "big") | (1 << host_bits) - 1
+    return last.to_bytes(len(address), "big")

@@ -1,0 +1,3 @@
+"""
+Ports that accept streams, and their connections.
+"""

@@ -1,0 +1,211 @@
+"""
+The deadlines of a connection.
+
+A message costs nothing here: the connection is looked at now and then, and what
+has changed since the last look tells whether anything has moved.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from socketd.access.policy import LOOKS
+from socketd.net.service_state import Site
+
+#: A closing peer that takes no byte for so long is reset (seconds).
+CLOSE_GRACE = 5.0
+
+#: The names of the deadlines in logs and counts.
+FIRST_BYTE = "first_byte_timeout"
+IDLE = "idle_timeout"
+STALL = "stall_timeout"
+HANDSHAKE = "handshake_timeout"
+LIFETIME = "lifetime"
+GRACE = "close_grace"
+
+
+class Timed:
+    """
+    The part of a connection that looks at the clock.
+
+    @ivar settling: whether something has to be agreed on before the service begins.
+    @ivar preamble: how many bytes of the input came before the service's.
+    @ivar slot: the wheel's.
+    @ivar overdue: the deadline that ended the connection; empty if none did.
+    """
+
+    __slots__ = (
+        "_aborting",
+        "_active_at",
+        "_buffered",
+        "_drained_at",
+        "_grace_ends",
+        "_lingers",
+        "_seen_received",
+        "_seen_sent",
+        "began",
+        "bytes_received",
+        "bytes_sent",
+        "connected",
+        "disconnecting",
+        "overdue",
+        "preamble",
+        "settling",
+        "site",
+        "slot",
+    )
+
+    site: Site
+    began: float
+    bytes_received: int
+    bytes_sent: int
+    connection_id: int
+    connected: bool
+    disconnecting: bool
+    overdue: str
+    preamble: int
+    settling: bool
+    slot: int
+    voice: Any
+    _aborting: bool
+    _buffered: int
+    _grace_ends: float
+    _lingers: bool
+    _active_at: float
+    _drained_at: float
+    _seen_received: int
+    _seen_sent: int
+
+    def start_deadlines(self) -> None:
+        """
+        Begin to count.
+        """
+        self._active_at = self._drained_at = self.began
+        self._seen_received = self._seen_sent = 0
+        first = self.site.door.deadlines.first_look
+        if self.settling:
+            self._look_again(self.began)
+        elif first:
+            self.site.wheel.put(self, self.began + first)
+
+    def look(self, now: float) -> None:
+        """
+        End the connection if it is overdue, or be looked at again.
+        """
+        self._note(now)
+        found = self._find_overdue(now)
+        if found:
+            # A process that was stopped may not have come to what the peer has done.
+            self.catch_up()
+            self._note(now)
+            found = self._find_overdue(now) if self.connected else ""
+        if found:
+            self._end_overdue(found)
+        if self.connected and not self._aborting:
+            self._look_again(now)
+
+    def _note(self, now: float) -> None:
+        """
+        Note what has moved since the last look.
+        """
+        received, sent = self.bytes_received, self.bytes_sent
+        if received != self._seen_received or sent != self._seen_sent:
+            self._active_at = now
+        elif self.site.awaits_us(self.connection_id):
+            # The peer is silent because this side has the word.
+            self._active_at = now
+        if sent != self._seen_sent and self._grace_ends:
+            # The kernel took at once what a producer still had to say.
+            self._grace_ends = now + CLOSE_GRACE
+        if sent != self._seen_sent or not self._waits():
+            self._drained_at = now
+        self._seen_received, self._seen_sent = received, sent
+
+    def _waits(self) -> bool:
+        """
+        Say whether something waits for the peer to take what it is owed.
+        """
+        raise NotImplementedError
+
+    def _is_owed(self) -> bool:
+        """
+        Say whether the peer has not yet all that was sent to it.
+        """
+        raise NotImplementedError
+
+    def _find_overdue(self, now: float) -> str:
+        """
+        Name the deadline that is over, if one is.
+        """
+        limits = self.site.door.deadlines
+        if self._grace_ends and now >= self._grace_ends:
+            return GRACE
+        if limits.stall and now - self._drained_at >= limits.stall:
+            return STALL
+        if self.settling and limits.handshake and now - self.began >= limits.handshake:
+            return HANDSHAKE
+        if self.disconnecting:
+            return ""
+        if limits.lifetime and now - self.began >= limits.lifetime:
+            return LIFETIME
+        if limits.idle and now - self._active_at >= limits.idle:
+            return IDLE
+        if limits.first_byte and self._is_silent() and now - self.began >= limits.first_byte:
+            return FIRST_BYTE
+        return ""
+
+    def _is_silent(self) -> bool:
+        """
+        Say whether neither side has said anything yet: a PROXY header and a handshake
+        are no word of a service.
+        """
+        if self.voice is not None:
+            return not self.voice.spoken
+        return self.bytes_received <= self.preamble and not self.bytes_sent
+
+    def _end_overdue(self, found: str) -> None:
+        if found != GRACE:
+            self.overdue = found
+            self.site.tally.overdue[found] += 1
+        if found in (GRACE, STALL, HANDSHAKE):
+            self.abortConnection()
+        else:
+            # A peer that was silent for the whole of a deadline, and has all that was
+            # sent, loses nothing by a close that does not wait; others need its slot.
+            self._lingers = found == LIFETIME or self._is_owed()
+            self.hang_up()
+
+    def _look_again(self, now: float) -> None:
+        limits, age = self.site.door.deadlines, now - self.began
+        wanted = [span / LOOKS for span in (limits.idle, limits.stall) if span]
+        whole = (limits.first_byte, limits.lifetime, self.settling and limits.handshake)
+        wanted += [limit - age for limit in whole if limit > age]
+        if self._grace_ends:
+            wanted.append(self._grace_ends - now)
+        if wanted:
+            self.site.wheel.put(self, now + min(wanted))
+
+    def start_grace(self, now: float) -> None:
+        """
+        Give the peer L{CLOSE_GRACE} seconds from now to take a byte more.
+        """
+        self._grace_ends, self._seen_sent = now + CLOSE_GRACE, self.bytes_sent
+        self.site.wheel.put(self, self._grace_ends)
+
+    def catch_up(self) -> None:
+        """
+        Send and receive once what can be, without waiting for the reactor's word.
+        """
+        raise NotImplementedError
+
+    def hang_up(self) -> None:
+        """
+        Close, after what is owed is sent.
+        """
+        raise NotImplementedError
+
+    def abortConnection(self) -> None:
+        """
+        Reset, at once.
+        """
+        raise NotImplementedError

@@ -1,0 +1,186 @@
+"""
+Ports that accept connections (TCP and UNIX).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from errno import ECONNABORTED, ENOMEM, EPERM, EPROTO
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.interfaces import (
+    IListeningPort,
+    ILoggingContext,
+    IProtocolFactory,
+    IReadDescriptor,
+)
+from zope.interface import implementer
+
+from socketd.access.policy import Entrance
+from socketd.access.rates import Networks, packed
+from socketd.common.events import ACCEPT_FAILED
+from socketd.net.port import Port
+from socketd.net.proxy.layer import PROXY_SOURCE
+from socketd.net.service_state import Site
+from socketd.net.stream.connection import RESET, StreamConnection
+
+#: Connections that one wake-up accepts, so that the others have their turn.
+MAX_ACCEPTS = 64
+
+#: How long to wait when the system has no descriptor or memory left (seconds).
+ACCEPT_PAUSE = 1.0
+
+#: While that lasts, it is logged once in so many seconds.
+ACCEPT_LOG_INTERVAL = 10.0
+
+_ACCEPT_AGAIN = (ECONNABORTED, EPERM, EPROTO)
+
+
+@frozen(eq=False)
+class StreamTerms:
+    """
+    What comes before a connection is served.
+
+    @ivar settles: whether something has to be agreed on, within a deadline.
+    @ivar proxies: whose PROXY headers are believed; C{None}: none are wanted.
+    """
+
+    settles: bool = False
+    proxies: Networks | None = None
+
+
+DIRECT = StreamTerms()
+
+
+@implementer(IListeningPort, IReadDescriptor, ILoggingContext)
+class StreamPort(Port):
+    """
+    A listening socket that accepts connections for a factory.
+
+    @ivar factory: makes their protocols.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        sock: socket.socket,
+        factory: IProtocolFactory,
+        site: Site,
+        terms: StreamTerms = DIRECT,
+    ) -> None:
+        super().__init__(reactor, sock, site)
+        self.factory = factory
+        self._terms = terms
+        self._logged = float("-inf")
+
+    def started(self) -> None:
+        """
+        Tell the factory that a port begins to accept.
+        """
+        self.factory.doStart()
+
+    def closed(self) -> None:
+        """
+        Wait for nothing any more.
+        """
+        if self._waits:
+            self._waits = False
+            self._site.door.capacity.forget(self._room)
+        self.factory.doStop()
+
+    def doRead(self) -> None:
+        """
+        Accept what waits, as far as one turn goes.
+        """
+        try:
+            self._accept_all()
+        except MemoryError:
+            self._pause(OSError(ENOMEM, os.strerror(ENOMEM)))
+
+    def _accept_all(self) -> None:
+        capacity = self._site.door.capacity
+        for _ in range(MAX_ACCEPTS):
+            if self._closing is not None:
+                # The protocol made last wants no other beside it.
+                return
+            if capacity.is_full:
+                self._wait_for_room()
+                return
+            try:
+                sock, peer = self._socket.accept()
+            except BlockingIOError:
+                return
+            except OSError as problem:
+                if problem.errno in _ACCEPT_AGAIN:
+                    continue
+                self._pause(problem)
+                return
+            reason, entrance = self._let_in(peer)
+            if reason:
+                self._refuse(sock, reason)
+            else:
+                self._serve(sock, peer, entrance)
+
+    def _let_in(self, peer: Any) -> tuple[str | None, Entrance | None]:
+        if self._terms.proxies is None:
+            return self._site.door.let_in(self._family, peer)
+        # Whom the balancer speaks for is asked when its header is there.
+        believed = self._family == socket.AF_UNIX or self._terms.proxies.admits(packed(peer[0]))
+        return (None if believed else PROXY_SOURCE), None
+
+    def _refuse(self, sock: socket.socket, reason: str) -> None:
+        """
+        Reset a connection at once: no bytes, no line in the log, and nothing
+        that lingers in the kernel.
+        """
+        self._site.tally.refused[reason] += 1
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        sock.close()
+
+    def _wait_for_room(self) -> None:
+        """
+        Leave what waits to the kernel's queue until some have gone.
+        """
+        self._site.tally.full += 1
+        self._waits = True
+        self._reactor.removeReader(self)
+        self._site.door.capacity.when_room(self._room)
+
+    def _room(self) -> None:
+        self._waits = False
+        self._watch()
+
+    def _serve(self, sock: socket.socket, peer: Any, entrance: Entrance | None) -> None:
+        sock.setblocking(False)
+        try:
+            connection = StreamConnection(self._reactor, sock, peer, self._site, entrance)
+        except MemoryError:
+            sock.close()
+            if entrance is not None:
+                entrance.leave()
+            raise
+        try:
+            protocol = self.factory.buildProtocol(connection.getPeer())
+        except Exception as problem:
+            # Whatever one protocol does, the next connection is accepted.
+            connection.report(problem)
+            protocol = None
+        if protocol is None:
+            sock.close()
+            if entrance is not None:
+                entrance.leave()
+        else:
+            connection.begin(protocol, self._terms.settles, self._terms.proxies is None)
+
+    def _pause(self, problem: OSError) -> None:
+        """
+        Wait until the system may have room again; what waits is not lost.
+        """
+        self._site.tally.accepts_failed += 1
+        self.pause(ACCEPT_PAUSE)
+        now = self._reactor.seconds()
+        if now - self._logged >= ACCEPT_LOG_INTERVAL:
+            self._logged = now
+            self._site.emit(ACCEPT_FAILED, error=problem.strerror, seconds=ACCEPT_PAUSE)

@@ -1,0 +1,3 @@
+"""
+TLS: certificates, contexts that are swapped while serving, and the layer.
+"""

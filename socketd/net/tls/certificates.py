@@ -1,0 +1,382 @@
+"""
+Certificates and keys: read from PEM files, and checked before they are used.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import warnings
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv6Address
+from itertools import pairwise
+from typing import Any
+
+from attrs import field, frozen
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from socketd.common.system_clock import is_plausible
+from socketd.settings.tls import PeerName
+
+#: A certificate is 1 to 4 KiB, a chain has few, and peers take no more than 100 KiB of
+#: them; authorities for clients are more, but never the thousands of a system's store.
+MAX_FILE_SIZE = 256 * 1024
+
+#: RSA keys of fewer bits are broken, and refused by OpenSSL and by peers.
+MIN_RSA_BITS = 2048
+
+# RFC 5280 has it so, and old tools made others: OpenSSL takes them, and so do peers.
+warnings.filterwarnings("ignore", "Parsed a serial number which wasn't positive")
+
+#: What a server can prove itself with.
+Key = (
+    rsa.RSAPrivateKey
+    | ec.EllipticCurvePrivateKey
+    | ed25519.Ed25519PrivateKey
+    | ed448.Ed448PrivateKey
+)
+
+_GOOD_KEYS = f"use EC P-256, Ed25519, or RSA of {MIN_RSA_BITS} bits or more"
+
+_BEGIN, _END = b"-----BEGIN ", b"-----END "
+_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
+
+#: What reading a strange certificate, or one of its fields, raises.
+STRANGE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+
+
+class CertificateError(Exception):
+    """
+    A file that cannot be used.
+
+    @ivar option: the option that names it.
+    @ivar message: what is wrong and what would be right, in one line, without
+        anything of the file's contents.
+    """
+
+    def __init__(self, option: str, message: str) -> None:
+        super().__init__(option, message)
+        self.option = option
+        self.message = message
+
+
+@frozen
+class Dated:
+    """
+    When a certificate of a file is valid.
+
+    @ivar option: the option that names the file.
+    @ivar place: which certificate of which file.
+    @ivar begin: its first moment.
+    @ivar end: its last one.
+    """
+
+    option: str
+    place: str
+    begin: datetime
+    end: datetime
+
+    def fault(self, now: float) -> str:
+        """
+        Say in a line why it is not valid now (seconds since 1970); nothing if it is.
+
+        Nor is anything said while the time cannot be known: a machine without a battery
+        begins in 1970, and peers may serve it the time.
+        """
+        if not is_plausible(now):
+            return ""
+        if now > self.end.timestamp():
+            return f"{self.place} expired at {self.end:%Y-%m-%d %H:%M} UTC; renew it"
+        if now < self.begin.timestamp():
+            today = datetime.fromtimestamp(now, UTC)
+            return (
+                f"{self.place} is valid from {self.begin:%Y-%m-%d %H:%M} UTC on;"
+                f" the clock says {today:%Y-%m-%d %H:%M}"
+            )
+        return ""
+
+
+def dated(
+    certificates: Iterable[x509.Certificate], path: str, option: str
+) -> tuple[Dated, ...]:
+    """
+    List when the certificates of a file are valid.
+    """
+    return tuple(
+        Dated(
+            option,
+            f"certificate {number} of {path}",
+            certificate.not_valid_before_utc,
+            certificate.not_valid_after_utc,
+        )
+        for number, certificate in enumerate(certificates, 1)
+    )
+
+
+@frozen
+class Identity:
+    """
+    What a server proves itself with; those of one certificate and chain are equal.
+
+    @ivar key: the private key; never shown.
+    @ivar certificate: the server's own.
+    @ivar chain: who vouches for it, each for the one before; without the root.
+    @ivar names: the host names that the certificate is for, in lower case.
+    @ivar not_after: when the first of them expires (seconds since 1970).
+    @ivar fingerprint: SHA-256 of the certificate, in hexadecimal digits.
+    """
+
+    key: Key = field(eq=False)
+    certificate: x509.Certificate
+    chain: tuple[x509.Certificate, ...]
+    names: frozenset[str]
+    not_after: float
+    fingerprint: str
+
+    def __repr__(self) -> str:
+        """
+        Name it without its key.
+        """
+        return f"<Identity {self.fingerprint}>"
+
+
+def load_identity(
+    certificate: str,
+    key: str,
+    options: tuple[str, str] = ("tls_certificate", "tls_key"),
+) -> Identity:
+    """
+    Read a certificate, its chain and its key, and check them; but for the time, which
+    L{dated} tells.
+
+    @param certificate: the path of a PEM file: the certificate, then its chain.
+    @param key: the path of the key's PEM file; may be the same.
+    @param options: the names of the options that have the paths.
+    @raise CertificateError: says what is wrong with them.
+    """
+    chain = _read_certificates(certificate, options[0])
+    _check_order(chain, certificate, options[0])
+    private = _read_key(key, options[1])
+    public = public_key_of(chain[0])
+    if public is None:
+        raise CertificateError(
+            options[0], f"{certificate} has a public key of a kind that is not used; {_GOOD_KEYS}"
+        )
+    if private.public_key() != public:
+        raise CertificateError(
+            options[1], f"{key} is not the key of {certificate}; give the two that belong together"
+        )
+    return Identity(
+        key=private,
+        certificate=chain[0],
+        chain=chain[1:],
+        names=frozenset(name.value for name in names_of(chain[0]) if name.kind == "dns"),
+        not_after=min(found.not_valid_after_utc.timestamp() for found in chain),
+        fingerprint=chain[0].fingerprint(SHA256()).hex(),
+    )
+
+
+def load_authorities(path: str, option: str) -> tuple[x509.Certificate, ...]:
+    """
+    Read the certificates of those who vouch for clients.
+
+    @raise CertificateError: says what is wrong with them.
+    """
+    found = _read_certificates(path, option)
+    for number, certificate in enumerate(found, 1):
+        if not is_authority(certificate):
+            raise CertificateError(
+                option, f"certificate {number} of {path} is not that of an authority (CA)"
+            )
+    return found
+
+
+def names_of(certificate: x509.Certificate) -> frozenset[PeerName]:
+    """
+    List whom a certificate is for: its alternative names (RFC 5280, 4.2.1.6).
+
+    @return: empty where it has none, or none that can be read.
+    """
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except (x509.ExtensionNotFound, *STRANGE):
+        return frozenset()
+    return frozenset(_peer_names(extension.value))
+
+
+def _peer_names(names: Iterable[x509.GeneralName]) -> Iterable[PeerName]:
+    for name in names:
+        value = name.value
+        if isinstance(name, x509.DNSName):
+            yield PeerName("dns", name.value.lower())
+        elif isinstance(name, x509.UniformResourceIdentifier):
+            yield PeerName("uri", name.value)
+        elif isinstance(name, x509.RFC822Name):
+            yield PeerName("email", name.value)
+        elif isinstance(value, IPv4Address | IPv6Address):
+            yield PeerName("ip", str(value))
+
+
+def _read(path: str, option: str, secret: bool = False) -> bytes:
+    """
+    Read a file of PEM.
+    """
+    try:
+        # A FIFO in its place must not stop the daemon.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            data = file.read(MAX_FILE_SIZE + 1) if stat.S_ISREG(status.st_mode) else b""
+    except (OSError, ValueError) as problem:
+        reason = os.strerror(getattr(problem, "errno", None) or 0)
+        raise CertificateError(option, f"{path} cannot be read: {reason}") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise CertificateError(option, f"{path} is no file; give the path of a PEM file")
+    if secret and stat.S_IMODE(status.st_mode) & stat.S_IRWXO:
+        raise CertificateError(
+            option, f"{path} has a key, and is open to everybody; chmod o= {path}"
+        )
+    _check_form(data, path, option)
+    return data
+
+
+def _check_form(data: bytes, path: str, option: str) -> None:
+    if len(data) > MAX_FILE_SIZE:
+        raise CertificateError(
+            option, f"{path} is longer than {MAX_FILE_SIZE // 1024} KiB; give what is needed only"
+        )
+    if _BEGIN not in data:
+        raise CertificateError(
+            option, f"{path} is not PEM; give a file with -----BEGIN and -----END lines"
+        )
+    if data.count(_BEGIN) != data.count(_END):
+        raise CertificateError(option, f"{path} is cut off; write all of it, to its last END line")
+
+
+def _read_certificates(path: str, option: str) -> tuple[x509.Certificate, ...]:
+    data = _read(path, option)
+    if _CERTIFICATE not in data:
+        raise CertificateError(option, f"{path} has no certificate; give a PEM file with one")
+    try:
+        return tuple(x509.load_pem_x509_certificates(data))
+    except STRANGE:
+        raise CertificateError(
+            option, f"{path} is damaged: it has what is no certificate; write it anew"
+        ) from None
+
+
+def _read_key(path: str, option: str) -> Key:
+    data = _read(path, option, secret=True)
+    if b"PRIVATE KEY-----" not in data:
+        raise CertificateError(option, f"{path} has no private key; give the PEM file of the key")
+    try:
+        # The problem's own text stays here: it might quote the file.
+        key: Any = load_pem_private_key(data, None)
+    except TypeError:
+        raise CertificateError(
+            option, f"{path} is encrypted, and nobody is there to type the password; decrypt it"
+        ) from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise CertificateError(
+            option, f"{path} is damaged: it has what is no key that is known; write it anew"
+        ) from None
+    if not isinstance(key, Key) or (isinstance(key, rsa.RSAPrivateKey) and _is_weak(key)):
+        raise CertificateError(
+            option,
+            f"{path} has a key that peers refuse; {_GOOD_KEYS}",
+        )
+    return key
+
+
+def _is_weak(key: rsa.RSAPrivateKey) -> bool:
+    return key.key_size < MIN_RSA_BITS
+
+
+def public_key_of(certificate: x509.Certificate) -> object:
+    """
+    Give the public key of a certificate; C{None} if it is of a kind that cannot be used.
+    """
+    try:
+        # Read as an RSA key, which OpenSSL then does not find the certificate for.
+        is_pss = certificate.public_key_algorithm_oid == x509.PublicKeyAlgorithmOID.RSASSA_PSS
+        return None if is_pss else certificate.public_key()
+    except STRANGE:
+        return None
+
+
+def is_authority(certificate: x509.Certificate) -> bool:
+    """
+    Say whether a certificate is an authority's (RFC 5280, 4.2.1.9).
+    """
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+    except (x509.ExtensionNotFound, *STRANGE):
+        return False
+    return found.value.ca
+
+
+def _check_order(chain: Iterable[x509.Certificate], path: str, option: str) -> None:
+    for number, (certificate, issuer) in enumerate(pairwise(chain), 1):
+        if not _issued(issuer, certificate):
+            raise CertificateError(
+                option,
+                f"certificate {number + 1} of {path} did not issue certificate {number};"
+                " write the server's own first, then each issuer behind the one it issued",
+            )
+
+
+def _issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
+    """
+    Say whether one certificate issued another: by the names as OpenSSL compares them,
+    and by the signature.
+    """
+    try:
+        if _canonical(issuer.subject) != _canonical(certificate.issuer):
+            return False
+        _verify_signature(certificate, issuer.public_key())
+    except (InvalidSignature, *STRANGE):
+        return False
+    return True
+
+
+def _canonical(name: x509.Name) -> list[list[tuple[str, bytes]]]:
+    """
+    Give a name in the form in which equal ones are the same (RFC 5280, 7.1): neither the
+    type of its strings counts, nor the case of ASCII, nor how many spaces there are.
+    """
+    return [
+        sorted((one.oid.dotted_string, _canonical_value(one.value)) for one in part)
+        for part in name.rdns
+    ]
+
+
+def _canonical_value(value: str | bytes) -> bytes:
+    return value if isinstance(value, bytes) else b" ".join(value.encode().lower().split())
+
+
+def _verify_signature(certificate: x509.Certificate, key: Any) -> None:
+    """
+    Verify the signature of a certificate.
+
+    @param key: the public key of its issuer.
+    @raise InvalidSignature: if another key has signed it.
+    """
+    arguments: list[Any] = [certificate.signature, certificate.tbs_certificate_bytes]
+    if isinstance(key, rsa.RSAPublicKey):
+        arguments += [certificate.signature_algorithm_parameters]
+        arguments += [certificate.signature_hash_algorithm]
+    elif isinstance(key, ec.EllipticCurvePublicKey):
+        arguments += [certificate.signature_algorithm_parameters]
+    key.verify(*arguments)

@@ -1,0 +1,200 @@
+"""
+The kinds of value that an option can have: how each is written and read.
+
+A parser takes the text of the INI file and returns the value, or raises
+C{ValueError} with what is wrong and what would be right.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from attrs import frozen
+
+from socketd.settings.spelling import unquoted
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_BYTES = {"": 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+_WORDS = {"yes": True, "on": True, "true": True, "1": True}
+_WORDS |= {"no": False, "off": False, "false": False, "0": False}
+_ESCAPES = {"n": b"\n", "r": b"\r", "t": b"\t", "\\": b"\\"}
+
+_PER = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+_RATE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)/([smh])", re.ASCII)
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h|d)", re.ASCII)
+_SIZE = re.compile(r"(\d{1,15}) ?(B|KiB|MiB|GiB|)", re.ASCII)
+_ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{2}|.|$)", re.DOTALL)
+
+
+@frozen
+class Kind:
+    """
+    A kind of value.
+
+    @ivar form: how it is written, for manuals and complaints.
+    @ivar parse: reads the text; raises C{ValueError}.
+    @ivar files: lists the paths of the files that such a value names.
+    """
+
+    form: str
+    parse: Callable[[str], Any]
+    files: Callable[[str], Iterable[str]] = lambda text: ()
+
+
+def parse_yes_no(text: str) -> bool:
+    """
+    Read C{yes} or C{no} (C{on off true false 1 0} too, in any case).
+    """
+    try:
+        return _WORDS[text.lower()]
+    except KeyError:
+        raise ValueError("is neither yes nor no") from None
+
+
+def parse_duration(text: str) -> float:
+    """
+    Read a duration such as C{250ms 10s 5m 1h}.
+
+    @return: seconds.
+    """
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError("is no duration; write 250ms, 10s, 5m or 1h")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def parse_rate(text: str) -> float:
+    """
+    Read a rate such as C{50/s}, C{256/m} or C{10/h}.
+
+    @return: a number per second.
+    """
+    match = _RATE.fullmatch(text)
+    if match is None or not float(match[1]):
+        raise ValueError("is no rate; write 50/s, 256/m or 10/h")
+    return float(match[1]) / _PER[match[2]]
+
+
+def parse_size(text: str) -> int:
+    """
+    Read a size such as C{4096} or C{64KiB}.
+
+    @return: bytes.
+    """
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise ValueError("is no size; write bytes as 4096, 64KiB or 1MiB")
+    return int(match[1]) * _BYTES[match[2]]
+
+
+def parse_text(text: str) -> bytes:
+    r"""
+    Read a text with the escapes C{\n \r \t \xNN \\}; the rest is sent as UTF-8.
+    """
+    parts, end = [], 0
+    for match in _ESCAPE.finditer(text):
+        parts += [text[end : match.start()].encode(), _unescaped(match[1])]
+        end = match.end()
+    return b"".join([*parts, text[end:].encode()])
+
+
+def parse_list(text: str, between: str = r"[,\n]") -> tuple[str, ...]:
+    """
+    Read a list: one item per line, or with commas between them.
+
+    @param between: the regular expression for what stands between two items.
+    """
+    return tuple(item for item in (part.strip() for part in re.split(between, text)) if item)
+
+
+def parse_path(text: str) -> str:
+    """
+    Read the path of a file or a socket; an empty one is none.
+    """
+    if "\n" in text or "\0" in text:
+        raise ValueError("is no path")
+    if unquoted(text) != text:
+        raise ValueError(f"has quotes, which would be part of it; write {unquoted(text)}")
+    if text.startswith("~"):
+        raise ValueError("has a ~, which stands for nothing here; write the whole path")
+    if re.search(r"\s#", text):
+        raise ValueError("has a # that no path has")
+    return text
+
+
+def one_file(text: str) -> tuple[str, ...]:
+    """
+    List the file that a path names.
+    """
+    return (text,) if text else ()
+
+
+def parse_word(text: str) -> str:
+    """
+    Read one word that is not empty.
+    """
+    if not text or re.search(r"\s", text):
+        raise ValueError("is not one word")
+    return text
+
+
+def choice(*words: str) -> Kind:
+    """
+    Make the kind whose values are these words.
+    """
+
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"is not known; write {' or '.join(words)}")
+        return text
+
+    return Kind(" | ".join(words), parse)
+
+
+def within(kind: Kind, low: float, high: float, why: str) -> Kind:
+    """
+    Narrow a kind of number to a range, both ends included.
+
+    @param why: the range in words, as the complaint says it.
+    """
+
+    def parse(text: str) -> Any:
+        value = kind.parse(text)
+        if not low <= value <= high:
+            raise ValueError(f"is out of range; {why}")
+        return value
+
+    return Kind(kind.form, parse)
+
+
+def parse_number(text: str) -> int:
+    """
+    Read a whole number, written with ASCII digits.
+    """
+    if re.fullmatch(r"\d{1,9}", text, re.ASCII) is None:
+        raise ValueError("is no whole number")
+    return int(text)
+
+
+YES_NO = Kind("yes | no", parse_yes_no)
+DURATION = Kind("duration (250ms 10s 5m 1h)", parse_duration)
+RATE = Kind("rate (50/s 256/m 10/h)", parse_rate)
+SIZE = Kind("size (4096 64KiB 1MiB)", parse_size)
+NUMBER = Kind("number", parse_number)
+TEXT = Kind(r"text (\n \r \t \xNN \\)", parse_text)
+WORD = Kind("word", parse_word)
+LIST = Kind("list (one per line, or with commas)", parse_list)
+
+
+def _unescaped(escape: str) -> bytes:
+    if escape.startswith("x") and len(escape) == 3:
+        return bytes([int(escape[1:], 16)])
+    try:
+        return _ESCAPES[escape]
+    except KeyError:
+        raise ValueError(
+            rf"has the unknown escape \{escape}; known are \n \r \t \xNN and \\"
+        ) from None

@@ -1,0 +1,3 @@
+"""
+What is run to build socketd, and is not installed.
+"""

@@ -1,0 +1,68 @@
+"""
+An example of each option, as a file would have it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from socketd.settings.options import Option
+from tools.manual.options_page import default_text
+
+#: Where the form alone would give no good one: by the class that declares it and its name,
+#: or by the name alone.
+_OWN = {
+    "DaemonOptions.control": "{runtime}/control.sock",
+    "DaemonOptions.http": "tcp:9155:interface=127.0.0.1",
+    "DaemonOptions.log_quiet": "192.0.2.10",
+    "DaemonOptions.max_connections": "5000",
+    "ServiceOptions.protocol": "echo",
+    "ServiceOptions.listen": "tcp:7007, udp:7007",
+    "DoorOptions.allow": "192.0.2.0/24, loopback",
+    "DoorOptions.deny": "192.0.2.13",
+    "DoorOptions.proxy_from": "192.0.2.10",
+    "DoorOptions.source_prefix": "32:56",
+    "DoorOptions.lifetime": "12h",
+    "SocketOptions.so_bindtodevice": "eth0",
+    "SocketOptions.so_linger": "0s",
+    "SocketOptions.tcp_keepcnt": "5",
+    "TlsOptions.tls_certificate": "/etc/socketd/server.pem",
+    "TlsOptions.tls_key": "/etc/socketd/server.key",
+    "TlsOptions.tls_client_ca": "/etc/socketd/clients.pem",
+    "TlsOptions.tls_alpn": "http/1.1",
+    "TlsOptions.tls_client_names": "probe.example.org",
+    "TlsOptions.tls_names": "www.example.org = www.pem www.key",
+    "AckOptions.reply": "thanks\\n",
+    "NtpOptions.stratum": "2",
+    "NtpOptions.assumed_error": "500ms",
+    "NtpOptions.refid": "192.0.2.1",
+    "QotdOptions.texts": "/etc/socketd/quotes",
+    "ReplyOptions.reply": "hello\\n",
+    "udp_amplify": "64",
+}
+
+#: By the first word of the form.
+_FORMS = {
+    "duration": "90s",
+    "rate": "50/s",
+    "size": "64KiB",
+    "number": "100",
+    "text": "hello\\n",
+    "word": "name",
+    "path": "/etc/socketd/file",
+}
+
+
+def example_of(options: type[Any], found: Option) -> str:
+    """
+    Give a value that the option can have, another than its default if there are others.
+
+    @param options: the class that declares it.
+    """
+    own = _OWN.get(f"{options.__name__}.{found.name}", _OWN.get(found.name))
+    if own is not None:
+        return own
+    words = found.kind.form.split(" | ")
+    if len(words) > 1:
+        return next(word for word in words if word != default_text(found))
+    return _FORMS[found.kind.form.split()[0]]

@@ -1,0 +1,79 @@
+"""
+The reference of options, written from their declarations.
+
+C{python -m tools.manual.options_page > docs/options.md} writes it anew; a test compares.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from socketd.protocols.registry import installed
+from socketd.settings.model import DaemonOptions, DoorOptions, ServiceOptions, SocketOptions
+from socketd.settings.options import REQUIRED, Option, declared
+from socketd.settings.tls import TlsOptions
+from socketd.settings.value_types import RATE
+
+_HEAD = """\
+# Options
+
+Every option of a configuration, written by `make docs`. `[defaults]` takes all that services
+have, but `listen` and `protocol`. Where no default stands, `listen` and the `reply` of
+`protocol = reply` must be given, and a socket option is left as the system has it.
+"""
+
+
+def groups() -> list[tuple[str, type[Any]]]:
+    """
+    List the classes that declare options, with their titles: the daemon's, every
+    service's, and those of each installed protocol.
+    """
+    found = installed()
+    return [
+        ("`[socketd]`: the daemon", DaemonOptions),
+        ("Every service", ServiceOptions),
+        ("Every service: the door", DoorOptions),
+        ("Every service: socket options", SocketOptions),
+        ("Every service: TLS", TlsOptions),
+        *((f"`protocol = {name}`", found[name].options) for name in sorted(found)),
+    ]
+
+
+def markdown() -> str:
+    """
+    Write the whole page.
+    """
+    return _HEAD + "".join(line for group in groups() for line in _table(*group))
+
+
+def default_text(found: Option) -> str:
+    """
+    Write a default as the file would have it; empty where there is none.
+    """
+    value = found.default
+    if value is REQUIRED or value is None or value in ("", (), frozenset()):
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}/s" if found.kind is RATE else f"{value:g}s"
+    if isinstance(value, bytes):
+        return value.decode().encode("unicode_escape").decode()
+    return str(value)
+
+
+def _table(title: str, options: type[Any]) -> Iterator[str]:
+    rows = declared(options)
+    if rows:
+        yield f"\n## {title}\n| option | form | default | meaning |\n|---|---|---|---|\n"
+    for found in rows.values():
+        form = found.kind.form.replace("|", "\\|")
+        default = default_text(found)
+        default = f"`{default}`" if isinstance(found.default, bytes) and default else default
+        yield f"| `{found.name}` | {form} | {default} | {found.help} |\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown())
