@@ -15,10 +15,10 @@ from pathlib import Path
 from socketd.net.needs import needed
 from socketd.net.sockets import rlimit
 from socketd.net.sockets.conflicts import conflicts
-from socketd.net.sockets.sockopts import try_out
+from socketd.net.sockets.sockopts import validate
 from socketd.protocols.amplification import MAX_AMPLIFY
 from socketd.protocols.registry import installed
-from socketd.settings.diagnostics import Complaint, SettingsError
+from socketd.settings.diagnostics import Diagnostic, SettingsError
 from socketd.settings.listeners import RUNTIME
 from socketd.settings.load import load
 from socketd.settings.model import DAEMON, Service, Settings
@@ -46,24 +46,24 @@ def configure_again(file: str, runtime: str, limit: int | None = None) -> Settin
     @raise SettingsError: with all complaints, or if it is a pipe, which may have no writer.
     """
     if Path(file).is_fifo():
-        raise SettingsError([Complaint(file, 0, "is a pipe; a reload does not wait for one")])
+        raise SettingsError([Diagnostic(file, 0, "is a pipe; a reload does not wait for one")])
     return configure(file, runtime, limit)
 
 
-def refusals(settings: Settings, limit: int | None = None) -> Iterator[Complaint]:
+def refusals(settings: Settings, limit: int | None = None) -> Iterator[Diagnostic]:
     """
     Complain of all that this machine does not let a configuration have.
     """
     for service in settings.services:
-        for option, message in _try_out(service):
+        for option, message in _validate(service):
             yield service.complaint(option, message)
     yield from conflicts(settings)
     yield from _control(settings)
     if limit is not None:
-        yield from rlimit.complaints(settings, limit)
+        yield from rlimit.diagnostics(settings, limit)
 
 
-def _control(settings: Settings) -> Iterator[Complaint]:
+def _control(settings: Settings) -> Iterator[Diagnostic]:
     """
     Complain of a control socket where everybody could put another one in its place.
     """
@@ -74,10 +74,10 @@ def _control(settings: Settings) -> Iterator[Complaint]:
         message = f"is in {directory}, where everybody can write;"
         message += f" write control = {RUNTIME}/control.sock"
         line = settings.lines["control"]
-        yield Complaint(settings.file, line, message, DAEMON, "control", settings.control.path)
+        yield Diagnostic(settings.file, line, message, DAEMON, "control", settings.control.path)
 
 
-def hints_of(settings: Settings) -> Iterator[Complaint]:
+def hints_of(settings: Settings) -> Iterator[Diagnostic]:
     """
     List what works as it is written, and may not be what was meant: a listener that
     answers long datagrams only.
@@ -91,11 +91,11 @@ def hints_of(settings: Settings) -> Iterator[Complaint]:
             if shortest <= MAX_AMPLIFY:
                 message += f"; udp_amplify = {shortest} answers all"
             line = service.lines["listen"]
-            yield Complaint(settings.file, line, message, service.name, "listen")
+            yield Diagnostic(settings.file, line, message, service.name, "listen")
 
 
-def _try_out(service: Service) -> Iterator[tuple[str, str]]:
-    yield from try_out(service)
+def _validate(service: Service) -> Iterator[tuple[str, str]]:
+    yield from validate(service)
     if not _speaks_tls(service):
         return
     # Most configurations have no TLS, and need not wait for its libraries.
@@ -111,7 +111,7 @@ def _speaks_tls(service: Service) -> bool:
     return speaks and bool(service.tls.tls_certificate)
 
 
-def warnings_of(settings: Settings, runtime: str) -> Iterator[Complaint]:
+def warnings_of(settings: Settings, runtime: str) -> Iterator[Diagnostic]:
     """
     List what does not refuse a configuration, and should not be: certificates that are not
     valid now, and what the start needs and may have by then.
@@ -125,7 +125,7 @@ def warnings_of(settings: Settings, runtime: str) -> Iterator[Complaint]:
     # The directory of the control socket is made by the start.
     if settings.http is not None and (missing := needed(settings.http, runtime)):
         line, value = settings.lines["http"], str(settings.http)
-        yield Complaint(settings.file, line, missing, DAEMON, "http", value)
+        yield Diagnostic(settings.file, line, missing, DAEMON, "http", value)
     for service in filter(_speaks_tls, settings.services):
         from socketd.net.tls.context import ServerContext
 

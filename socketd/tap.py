@@ -183,8 +183,10 @@ def _add_console(root: Root, options: Options, reactor: Any, daemon: Daemon) -> 
 
 def _add_summaries(root: Root, daemon: Daemon, log: LineLog | None) -> None:
     Summaries(
-        daemon.journal,
-        lambda: ((site.name, site.tally) for site in daemon.sites),
+        daemon.event_bus,
+        lambda: (
+            (service_state.name, service_state.counters) for service_state in daemon.service_states
+        ),
         lambda: 0 if log is None else log.lost,
     ).setServiceParent(root)
 

@@ -151,7 +151,7 @@ class DaemonCase(SynchronousTestCase):
         @return: what has changed.
         """
         outcome = self.reload(text)
-        self.assertEqual(outcome.complaints, ())
+        self.assertEqual(outcome.diagnostics, ())
         self.turn()
         return outcome.changes
 
@@ -162,9 +162,9 @@ class DaemonCase(SynchronousTestCase):
         @return: the complaints.
         """
         outcome = self.reload(text)
-        self.assertNotEqual(outcome.complaints, ())
+        self.assertNotEqual(outcome.diagnostics, ())
         self.assertEqual(outcome.changes, ())
-        return outcome.complaints
+        return outcome.diagnostics
 
     def service(self, name: str = "echo") -> SocketService:
         """
@@ -204,9 +204,9 @@ class DaemonCase(SynchronousTestCase):
         """
         Connect a peer to a service, and wait until it is in.
         """
-        before = len(self.daemon.roster)
+        before = len(self.daemon.connection_table)
         sock = self.connect(self.address(name, kind), source)
-        self.until(lambda: len(self.daemon.roster) > before)
+        self.until(lambda: len(self.daemon.connection_table) > before)
         return sock
 
     def until_waiting(self, count: int, kind: str = "tcp") -> None:

@@ -20,7 +20,7 @@ from socketd.control.results import reply_json
 from socketd.settings.options import declared
 from socketd.web.lag import LagMeter
 from socketd.web.metrics import make_registry
-from tests.control.fakes import FakeSeat, connect
+from tests.control.fakes import FakeOperatorSession, connect
 from tests.control.fakes import make_daemon as make_commanded
 from tests.web.fakes import make_daemon as make_measured
 from tools.manual.options_page import default_text, groups
@@ -110,7 +110,7 @@ def _answers() -> dict[str, Any]:
     found = {}
     for line in QUESTIONS:
         replies: list[Any] = []
-        asked: Deferred[Any] = execute(daemon, line, FakeSeat())
+        asked: Deferred[Any] = execute(daemon, line, FakeOperatorSession())
         asked.addCallback(replies.append)
         found[line] = _shape(json.loads(reply_json(replies[0])))
     return found

@@ -65,7 +65,7 @@ class AddingTests(PageCase):
         """
         What a protocol imported before its modules moved is still there, and the same.
         """
-        self.assertIs(declaration.Declaration, spec.Declaration)
-        self.assertIs(declaration.Surroundings, spec.Surroundings)
+        self.assertIs(declaration.Declaration, spec.ProtocolSpec)
+        self.assertIs(declaration.Surroundings, spec.ProtocolContext)
         for name in values.__all__:
             self.assertIs(getattr(values, name), getattr(value_types, name), name)

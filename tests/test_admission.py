@@ -560,7 +560,7 @@ class CapacityTests(SynchronousTestCase):
             self.assertFalse(capacity.is_full)
             capacity.enter()
             self.assertTrue(capacity.is_full)
-            capacity.when_room(calls.waiter("a"))
+            capacity.when_available(calls.waiter("a"))
             leave(capacity, limit - resume - 1)
             self.assertEqual((capacity.is_full, calls.made), (True, []), limit)
             capacity.leave()
@@ -573,7 +573,7 @@ class CapacityTests(SynchronousTestCase):
         """
         capacity = Capacity(1)
         capacity.enter()
-        capacity.when_room(self.calls.waiter("a"))
+        capacity.when_available(self.calls.waiter("a"))
         for _ in range(3):
             capacity.leave()
             capacity.enter()
@@ -583,7 +583,7 @@ class CapacityTests(SynchronousTestCase):
         """
         Who asks while there is room is told at once: nobody else would do it.
         """
-        Capacity(1).when_room(self.calls.waiter("a"))
+        Capacity(1).when_available(self.calls.waiter("a"))
         self.assertEqual(self.calls.made, ["a"])
 
     def test_order(self) -> None:
@@ -593,7 +593,7 @@ class CapacityTests(SynchronousTestCase):
         capacity = Capacity(10)
         fill(capacity, 10)
         for name in "abc":
-            capacity.when_room(self.calls.waiter(name))
+            capacity.when_available(self.calls.waiter(name))
         capacity.leave()
         self.assertEqual(self.calls.made, ["a", "b", "c"])
 
@@ -605,7 +605,7 @@ class CapacityTests(SynchronousTestCase):
         capacity.enter()
         first = self.calls.waiter("a")
         for waiter in (first, self.calls.waiter("b"), first):
-            capacity.when_room(waiter)
+            capacity.when_available(waiter)
         capacity.leave()
         self.assertEqual(self.calls.made, ["a", "b"])
 
@@ -616,8 +616,8 @@ class CapacityTests(SynchronousTestCase):
         capacity = Capacity(1)
         capacity.enter()
         first, second = self.calls.waiter("a"), self.calls.waiter("b")
-        capacity.when_room(first)
-        capacity.when_room(second)
+        capacity.when_available(first)
+        capacity.when_available(second)
         capacity.forget(first)
         capacity.forget(first)
         capacity.leave()
@@ -631,8 +631,8 @@ class CapacityTests(SynchronousTestCase):
         capacity = Capacity(1)
         capacity.enter()
         second = self.calls.waiter("b")
-        capacity.when_room(self.calls.waiter("a", lambda: capacity.forget(second)))
-        capacity.when_room(second)
+        capacity.when_available(self.calls.waiter("a", lambda: capacity.forget(second)))
+        capacity.when_available(second)
         capacity.leave()
         self.assertEqual(self.calls.made, ["a"])
 
@@ -647,7 +647,7 @@ class CapacityTests(SynchronousTestCase):
                 capacity.enter()
                 wait(name)
 
-            capacity.when_room(self.calls.waiter(name, take))
+            capacity.when_available(self.calls.waiter(name, take))
 
         capacity.enter()
         for name in "abc":
@@ -667,7 +667,7 @@ class CapacityTests(SynchronousTestCase):
         order, firsts = list("abc"), []
         for _ in range(6):
             for name in order:
-                capacity.when_room(waiters[name])
+                capacity.when_available(waiters[name])
             capacity.leave()
             order, self.calls.made = self.calls.made, []
             firsts.append(order[0])
@@ -683,7 +683,7 @@ class CapacityTests(SynchronousTestCase):
         for _ in range(2):
             capacity.enter()
             for waiter in waiters.values():
-                capacity.when_room(waiter)
+                capacity.when_available(waiter)
             capacity.leave()
             capacity.forget(waiters["a"])
         self.assertEqual(self.calls.made, list("abab"))
@@ -695,7 +695,9 @@ class CapacityTests(SynchronousTestCase):
         capacity = Capacity(3)
         fill(capacity, 3)
         for name in "abc":
-            capacity.when_room(self.calls.waiter(name, capacity.leave if name < "c" else None))
+            capacity.when_available(
+                self.calls.waiter(name, capacity.leave if name < "c" else None)
+            )
         capacity.leave()
         self.assertEqual((self.calls.made, capacity.occupancy), (["a", "b", "c"], 0))
 
@@ -714,7 +716,7 @@ class CapacityTests(SynchronousTestCase):
             raise OverflowError
 
         for name, then in (("a", fail), ("b", None), ("c", fail_otherwise)):
-            capacity.when_room(self.calls.waiter(name, then))
+            capacity.when_available(self.calls.waiter(name, then))
         self.assertRaises(ZeroDivisionError, capacity.leave)
         self.assertEqual((self.calls.made, capacity.occupancy), (["a", "b", "c"], 0))
 
@@ -755,12 +757,12 @@ class CapacityTests(SynchronousTestCase):
         for limit in (3, 100, None):
             capacity, calls = Capacity(2), Calls()
             fill(capacity, 2)
-            capacity.when_room(calls.waiter("a"))
+            capacity.when_available(calls.waiter("a"))
             capacity.limit = limit
             self.assertEqual((capacity.is_full, calls.made), (False, ["a"]))
             capacity.limit = 1
             self.assertTrue(capacity.is_full)
-            capacity.when_room(calls.waiter("b"))
+            capacity.when_available(calls.waiter("b"))
             capacity.limit = 2
             self.assertEqual((capacity.is_full, calls.made), (True, ["a"]))
             capacity.limit = limit
@@ -809,7 +811,7 @@ class ChildTests(SynchronousTestCase):
         """
         fill(self.other, 4)
         for child, name in ((self.other, "a"), (self.one, "b"), (self.other, "c")):
-            child.when_room(self.calls.waiter(name))
+            child.when_available(self.calls.waiter(name))
         self.other.leave()
         self.assertEqual(self.calls.made, ["a", "b", "c"])
 
@@ -821,7 +823,7 @@ class ChildTests(SynchronousTestCase):
             fill(self.one, 2)
             fill(self.other, 3)
             self.calls.made = []
-            self.one.when_room(self.calls.waiter("a"))
+            self.one.when_available(self.calls.waiter("a"))
             leave(first, 1)
             self.assertEqual(self.calls.made, [])
             leave(second, 1)
@@ -835,9 +837,9 @@ class ChildTests(SynchronousTestCase):
         """
         fill(self.other, 4)
         waiter = self.calls.waiter("a")
-        self.one.when_room(waiter)
+        self.one.when_available(waiter)
         fill(self.one, 2)
-        self.one.when_room(waiter)
+        self.one.when_available(waiter)
         leave(self.other, 4)
         self.assertEqual(self.calls.made, [])
         leave(self.one, 2)
@@ -849,8 +851,8 @@ class ChildTests(SynchronousTestCase):
         """
         fill(self.other, 4)
         waiter = self.calls.waiter("a")
-        self.one.when_room(waiter)
-        self.other.when_room(waiter)
+        self.one.when_available(waiter)
+        self.other.when_available(waiter)
         self.other.leave()
         self.assertEqual(self.calls.made, ["a", "a"])
 
@@ -860,8 +862,8 @@ class ChildTests(SynchronousTestCase):
         """
         fill(self.other, 4)
         waiter = self.calls.waiter("a")
-        self.one.when_room(waiter)
-        self.other.when_room(waiter)
+        self.one.when_available(waiter)
+        self.other.when_available(waiter)
         self.one.forget(waiter)
         self.other.leave()
         self.assertEqual(self.calls.made, ["a"])
@@ -871,7 +873,7 @@ class ChildTests(SynchronousTestCase):
         Waiters that wait for the parent are woken when its limit is raised.
         """
         fill(self.other, 4)
-        self.one.when_room(self.calls.waiter("a"))
+        self.one.when_available(self.calls.waiter("a"))
         self.one.limit = 7
         self.assertEqual(self.calls.made, [])
         self.parent.limit = None
@@ -889,7 +891,7 @@ class ChildTests(SynchronousTestCase):
                 children[name].enter()
                 wait(name)
 
-            children[name].when_room(self.calls.waiter(name, take))
+            children[name].when_available(self.calls.waiter(name, take))
 
         children["a"].enter()
         for name in "abc":
@@ -915,7 +917,7 @@ class ChildTests(SynchronousTestCase):
                 waiting.remove((child, called))
 
             waiting.append((child, called))
-            child.when_room(called)
+            child.when_available(called)
 
         for step in steps:
             child = children[step.isupper()]

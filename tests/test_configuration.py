@@ -104,7 +104,7 @@ class TlsTests(SynchronousTestCase):
         """
         return write_private(str(self.directory / name), data)
 
-    def complaints(self, *lines: str) -> list[str]:
+    def diagnostics(self, *lines: str) -> list[str]:
         """
         Configure a service with these lines, and list the complaints without the path.
         """
@@ -120,14 +120,14 @@ class TlsTests(SynchronousTestCase):
         """
         Get the only complaint.
         """
-        (found,) = self.complaints(*lines)
+        (found,) = self.diagnostics(*lines)
         return found
 
     def test_good(self) -> None:
         """
         A certificate with its key is taken, and nothing is bound.
         """
-        self.assertEqual(self.complaints("listen = tls:1", f"tls_certificate = {self.good}"), [])
+        self.assertEqual(self.diagnostics("listen = tls:1", f"tls_certificate = {self.good}"), [])
 
     def test_bad_files(self) -> None:
         """
@@ -154,12 +154,12 @@ class TlsTests(SynchronousTestCase):
         expired = issued("www.example.org", end=PAST)
         path = self.write("old.pem", expired.pem() + expired.key_pem())
         lines = ("listen = tls:0, tcp:0", f"tls_certificate = {path}")
-        self.assertEqual(self.complaints(*lines), [])
+        self.assertEqual(self.diagnostics(*lines), [])
         runtime = str(self.directory)
         (found,) = warnings_of(configure(str(self.file), runtime), runtime)
         self.assertTrue(str(found).startswith(f"{self.file}:3: [echo] tls_certificate: "), found)
         self.assertIn(f"certificate 1 of {path} expired at 2021-01-01", found.message)
-        self.complaints("listen = tls:0", f"tls_certificate = {self.good}")
+        self.diagnostics("listen = tls:0", f"tls_certificate = {self.good}")
         self.assertEqual(list(warnings_of(configure(str(self.file), runtime), runtime)), [])
 
     def test_missing(self) -> None:
@@ -190,7 +190,7 @@ class TlsTests(SynchronousTestCase):
             f"tls_client_ca = {bad}",
             f"tls_names = other.example.org = {bad}",
         ]
-        found = self.complaints(*lines)
+        found = self.diagnostics(*lines)
         self.assertEqual(
             [line.partition(f": {bad} is not PEM")[0] for line in found],
             [":4: [echo] tls_client_ca", ":5: [echo] tls_names"],
@@ -215,7 +215,9 @@ class TlsTests(SynchronousTestCase):
         An option for TLS that no listener speaks is refused; in C{[defaults]} it is for
         those that do.
         """
-        found = self.complaints("listen = tcp:0", f"tls_certificate = {self.good}", "tls_alpn = a")
+        found = self.diagnostics(
+            "listen = tcp:0", f"tls_certificate = {self.good}", "tls_alpn = a"
+        )
         self.assertEqual(
             [line.split(":", 4)[2].split()[:2] for line in found],
             [["[echo]", "tls_certificate"], ["[echo]", "tls_alpn"]],
@@ -234,7 +236,7 @@ class TlsTests(SynchronousTestCase):
         self.assertIn("needs tls_client_ca", found)
         ca = self.write("ca.pem", authority().pem())
         lines = ["listen = tls:0", f"tls_certificate = {self.good}", names]
-        self.assertEqual(self.complaints(*lines, f"tls_client_ca = {ca}"), [])
+        self.assertEqual(self.diagnostics(*lines, f"tls_client_ca = {ca}"), [])
 
     def test_nobody_is_believed(self) -> None:
         """
@@ -244,7 +246,7 @@ class TlsTests(SynchronousTestCase):
             found = self.complaint(f"listen = {listen}")
             self.assertIn(":2: [echo]", found)
             self.assertIn("write proxy_from = NETWORKS", found)
-        self.assertEqual(self.complaints("listen = haproxy:tcp:0", "proxy_from = loopback"), [])
+        self.assertEqual(self.diagnostics("listen = haproxy:tcp:0", "proxy_from = loopback"), [])
 
     def test_no_datagrams(self) -> None:
         """

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from socketd.common.system_clock import ClockState
-from socketd.daemon.daemon import CERTIFICATE_LOOK, LOOK_INTERVAL, SURVEY, CannotStart
+from socketd.daemon.daemon import ADDRESS_CHECK, CERTIFICATE_LOOK, LOOK_INTERVAL, CannotStart
 from socketd.net.sockets.rlimit import RESERVED
 from socketd.settings.model import Settings
 from tests.certificates import PAST, issued
@@ -48,7 +48,7 @@ class StartTests(DaemonCase):
         sock = self.connect(self.address())
         sock.send(b"early")
         self.turn()
-        self.assertEqual(len(daemon.roster), 0)
+        self.assertEqual(len(daemon.connection_table), 0)
         daemon.startService()
         self.assertEqual(self.receive(sock, 5), b"early")
 
@@ -192,9 +192,13 @@ class SayingTests(DaemonCase):
         What removed services have counted stays among the sites.
         """
         daemon = self.start(ECHO + "[upper]\nlisten = tcp:0:interface=127.0.0.2\n")
-        self.assertEqual([site.name for site in daemon.sites], ["echo", "upper"])
+        self.assertEqual(
+            [service_state.name for service_state in daemon.service_states], ["echo", "upper"]
+        )
         self.reloaded("[upper]\nlisten = tcp:0:interface=127.0.0.2\n")
-        self.assertEqual([site.name for site in daemon.sites], ["upper", "echo"])
+        self.assertEqual(
+            [service_state.name for service_state in daemon.service_states], ["upper", "echo"]
+        )
 
 
 class LookTests(DaemonCase):
@@ -225,7 +229,7 @@ class LookTests(DaemonCase):
         Protocols are lent the state that the last look found, and see the step.
         """
         daemon = self.start()
-        state: Callable[[], ClockState] = daemon._shared.surroundings.clock_state
+        state: Callable[[], ClockState] = daemon._shared.context.clock_state
         self.assertFalse(state().stepped)
         self.wall += 10.0
         self.looks(1)
@@ -264,7 +268,7 @@ class LookTests(DaemonCase):
         port: Any = self.service().bound[0].port
         calls: list[None] = []
         self.patch(port, "forget", lambda: calls.append(None))
-        self.looks(2 * SURVEY)
+        self.looks(2 * ADDRESS_CHECK)
         self.assertEqual(len(calls), 2)
 
     def test_certificates(self) -> None:
@@ -391,7 +395,7 @@ class DrainTests(DaemonCase):
         sock = self.enter()
         daemon.drain()
         sock.close()
-        self.until(lambda: not daemon.roster)
+        self.until(lambda: not daemon.connection_table)
         self.successResultOf(daemon.stopService())
 
 
@@ -525,7 +529,7 @@ class StopTests(DaemonCase):
         Connect somebody who takes nothing of what he is owed.
         """
         sock = self.enter()
-        (connection,) = self.daemon.roster
+        (connection,) = self.daemon.connection_table
         for _ in self.turns():
             try:
                 sock.send(b"x" * 65536)

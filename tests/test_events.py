@@ -27,7 +27,7 @@ from socketd.common.events import (
     SHOWN_BYTES,
     TLS_FAILED,
     Event,
-    Journal,
+    EventBus,
     escaped,
     hexadecimal,
 )
@@ -124,14 +124,14 @@ class JournalCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.logged: list[LogEvent] = []
         self.clock = Clock()
-        self.journal = self.make(LogLevel.info)
+        self.event_bus = self.make(LogLevel.info)
 
-    def make(self, level: Any) -> Journal:
+    def make(self, level: Any) -> EventBus:
         """
         Make a journal that logs to C{self.logged}.
         """
         observer: Any = self.logged.append
-        return Journal(self.clock, level, Logger(namespace="socketd", observer=observer))
+        return EventBus(self.clock, level, Logger(namespace="socketd", observer=observer))
 
     def lines(self) -> list[str]:
         """
@@ -143,14 +143,14 @@ class JournalCase(SynchronousTestCase):
 
 class JournalTests(JournalCase):
     """
-    Tests for L{Journal}.
+    Tests for L{EventBus}.
     """
 
     def test_logged(self) -> None:
         """
         An event is a line of the log, with its name, its level and its facts.
         """
-        self.journal.emit(LISTENING, service="echo", listener="tcp *:7")
+        self.event_bus.emit(LISTENING, service="echo", listener="tcp *:7")
         (event,) = self.logged
         self.assertEqual(formatEvent(event), "echo listens on tcp *:7")
         found = (event["event"], event["log_level"], event["log_namespace"], event["service"])
@@ -160,7 +160,7 @@ class JournalTests(JournalCase):
         """
         What a peer says is never taken for a format.
         """
-        self.journal.emit(MESSAGE_RECEIVED, service="echo", host="{host}", text="{0} {text} {{")
+        self.event_bus.emit(MESSAGE_RECEIVED, service="echo", host="{host}", text="{0} {text} {{")
         self.assertEqual(self.lines(), ["{host}:{0} {text} {{"])
 
     def test_level(self) -> None:
@@ -169,16 +169,16 @@ class JournalTests(JournalCase):
         """
         levels = [LogLevel.debug, LogLevel.info, LogLevel.warn, LogLevel.error]
         for index, level in enumerate(levels):
-            journal = self.make(level)
+            event_bus = self.make(level)
             for one in levels:
-                journal.emit(Event(one.name, one, one.name))
+                event_bus.emit(Event(one.name, one, one.name))
             self.assertEqual(self.lines(), [one.name for one in levels[index:]])
 
     def test_not_logged(self) -> None:
         """
         An event that the operator does not want in the log is not there.
         """
-        self.journal.emit(LISTENING, False, service="echo", listener="x")
+        self.event_bus.emit(LISTENING, False, service="echo", listener="x")
         self.assertEqual(self.logged, [])
 
     def test_watched(self) -> None:
@@ -190,15 +190,15 @@ class JournalTests(JournalCase):
         def watcher(event: Event, facts: dict[str, Any]) -> None:
             seen.append((event, facts))
 
-        journal = self.make(LogLevel.critical)
-        self.assertFalse(journal.watched)
-        journal.watch(watcher)
-        self.assertTrue(journal.watched)
-        journal.emit(LISTENING, service="a", listener="x")
-        journal.emit(LISTENING, False, service="b", listener="x")
-        journal.unwatch(watcher)
-        journal.emit(LISTENING, service="c", listener="x")
-        self.assertFalse(journal.watched)
+        event_bus = self.make(LogLevel.critical)
+        self.assertFalse(event_bus.watched)
+        event_bus.watch(watcher)
+        self.assertTrue(event_bus.watched)
+        event_bus.emit(LISTENING, service="a", listener="x")
+        event_bus.emit(LISTENING, False, service="b", listener="x")
+        event_bus.unwatch(watcher)
+        event_bus.emit(LISTENING, service="c", listener="x")
+        self.assertFalse(event_bus.watched)
         self.assertEqual([facts["service"] for _, facts in seen], ["a", "b"])
         self.assertEqual([event for event, _ in seen], [LISTENING, LISTENING])
 
@@ -209,11 +209,11 @@ class JournalTests(JournalCase):
         seen: list[Event] = []
 
         def leaving(event: Event, facts: dict[str, Any]) -> None:
-            self.journal.unwatch(leaving)
+            self.event_bus.unwatch(leaving)
 
-        self.journal.watch(leaving)
-        self.journal.watch(lambda event, facts: seen.append(event))
-        self.journal.emit(LISTENING, service="a", listener="x")
+        self.event_bus.watch(leaving)
+        self.event_bus.watch(lambda event, facts: seen.append(event))
+        self.event_bus.emit(LISTENING, service="a", listener="x")
         self.assertEqual(seen, [LISTENING])
 
     def test_on_watched(self) -> None:
@@ -224,17 +224,17 @@ class JournalTests(JournalCase):
         told: list[bool] = []
 
         def changed() -> None:
-            told.append(self.journal.watched)
+            told.append(self.event_bus.watched)
 
         def watcher(event: Event, facts: dict[str, Any]) -> None:
             pass
 
-        self.journal.on_watched(changed)
-        self.journal.watch(watcher)
-        self.journal.unwatch(watcher)
+        self.event_bus.on_watched(changed)
+        self.event_bus.watch(watcher)
+        self.event_bus.unwatch(watcher)
         self.assertEqual(told, [False, True, False])
-        self.journal.off_watched(changed)
-        self.journal.watch(watcher)
+        self.event_bus.off_watched(changed)
+        self.event_bus.watch(watcher)
         self.assertEqual(told, [False, True, False])
 
 
@@ -248,7 +248,7 @@ class LimitTests(JournalCase):
         Have a peer cause events.
         """
         for number in range(count):
-            self.journal.emit(
+            self.event_bus.emit(
                 event, logged, service="echo", peer="p", connection=number, host="h", text="t"
             )
 
@@ -291,7 +291,7 @@ class LimitTests(JournalCase):
         What no peer can cause at will is always logged.
         """
         for _ in range(MAX_LINES + 1):
-            self.journal.emit(ACCEPT_FAILED, service="echo", error="e", seconds=1.0)
+            self.event_bus.emit(ACCEPT_FAILED, service="echo", error="e", seconds=1.0)
         self.assertEqual(len(self.lines()), MAX_LINES + 1)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -308,7 +308,7 @@ class LimitTests(JournalCase):
         Watchers see what the log leaves out, and that it does.
         """
         seen: list[str] = []
-        self.journal.watch(lambda event, facts: seen.append(event.name))
+        self.event_bus.watch(lambda event, facts: seen.append(event.name))
         self.emit(MAX_LINES + 5)
         self.assertEqual(len(seen), MAX_LINES + 5)
         self.clock.advance(INTERVAL)
@@ -331,8 +331,8 @@ class QuietTests(JournalCase):
         super().setUp()
         self.asked: list[str] = []
         self.seen: list[str] = []
-        self.journal.quiet = self.is_quiet
-        self.journal.watch(lambda event, facts: self.seen.append(event.name))
+        self.event_bus.quiet = self.is_quiet
+        self.event_bus.watch(lambda event, facts: self.seen.append(event.name))
 
     def is_quiet(self, host: str) -> bool:
         """
@@ -348,9 +348,9 @@ class QuietTests(JournalCase):
         """
         for host in ("192.0.2.1", "192.0.2.2"):
             facts: dict[str, Any] = {"service": "echo", "peer": f"{host}:7", "connection": 1}
-            self.journal.emit(CONNECTION_MADE, **facts)
-            self.journal.emit(MESSAGE_RECEIVED, service="echo", host=host, text="x")
-            self.journal.emit(CONNECTION_LOST, reason="closed", received=1, sent=1, **facts)
+            self.event_bus.emit(CONNECTION_MADE, **facts)
+            self.event_bus.emit(MESSAGE_RECEIVED, service="echo", host=host, text="x")
+            self.event_bus.emit(CONNECTION_LOST, reason="closed", received=1, sent=1, **facts)
         self.assertEqual(len(self.seen), 6)
         self.assertEqual(len(self.lines()), 3)
         self.assertEqual(set(self.asked), {"192.0.2.1", "192.0.2.2"})
@@ -360,7 +360,7 @@ class QuietTests(JournalCase):
         The host is taken out of the peer's address.
         """
         for peer in ("192.0.2.1:7", "[2001:db8::1]:7", "[fe80::1%eth0]:7", "unix /run/x:y"):
-            self.journal.emit(CONNECTION_MADE, service="a", peer=peer, connection=1)
+            self.event_bus.emit(CONNECTION_MADE, service="a", peer=peer, connection=1)
         expected = ["192.0.2.1", "2001:db8::1", "fe80::1%eth0", "unix /run/x"]
         self.assertEqual(self.asked, expected)
 
@@ -368,8 +368,8 @@ class QuietTests(JournalCase):
         """
         What goes wrong here is logged whoever is there.
         """
-        self.journal.emit(PROTOCOL_FAILED, service="a", peer="192.0.2.1:7", error="x")
-        self.journal.emit(LISTENING, service="a", listener="192.0.2.1:7")
+        self.event_bus.emit(PROTOCOL_FAILED, service="a", peer="192.0.2.1:7", error="x")
+        self.event_bus.emit(LISTENING, service="a", listener="192.0.2.1:7")
         self.assertEqual((len(self.lines()), self.asked), (2, []))
 
     def test_no_room_taken(self) -> None:
@@ -377,15 +377,15 @@ class QuietTests(JournalCase):
         What is not logged takes no room of what is.
         """
         for _ in range(MAX_LINES + 5):
-            self.journal.emit(CONNECTION_MADE, service="a", peer="192.0.2.1:7", connection=1)
-        self.journal.emit(CONNECTION_MADE, service="a", peer="192.0.2.2:7", connection=1)
+            self.event_bus.emit(CONNECTION_MADE, service="a", peer="192.0.2.1:7", connection=1)
+        self.event_bus.emit(CONNECTION_MADE, service="a", peer="192.0.2.2:7", connection=1)
         self.assertEqual(len(self.lines()), 1)
 
     def test_hushable(self) -> None:
         """
         All that peers do can be left out, but for failures of ours.
         """
-        found = [event.hushable for event in (TLS_FAILED, CONNECTION_MADE, PROTOCOL_FAILED)]
+        found = [event.suppressible for event in (TLS_FAILED, CONNECTION_MADE, PROTOCOL_FAILED)]
         self.assertEqual(found, [True, True, False])
 
 

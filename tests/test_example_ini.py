@@ -15,9 +15,15 @@ from socketd.configuration import configure
 from socketd.protocols.registry import installed
 from socketd.settings.ini import read
 from socketd.settings.load import load
-from socketd.settings.model import DAEMON, DEFAULTS
-from socketd.settings.model import DaemonOptions, DoorOptions, Service, ServiceOptions
-from socketd.settings.model import SocketOptions
+from socketd.settings.model import (
+    DAEMON,
+    DEFAULTS,
+    AccessOptions,
+    DaemonOptions,
+    Service,
+    ServiceOptions,
+    SocketOptions,
+)
 from socketd.settings.options import declared
 
 FILE = Path(__file__).resolve().parent.parent / "etc" / "socketd.ini"
@@ -63,9 +69,9 @@ class ExampleTests(SynchronousTestCase):
         """
         Every option in the file is one of its section's.
         """
-        sections, complaints = read(FILE.read_text(encoding="utf-8"), str(FILE))
-        self.assertEqual(complaints, [])
-        common = declared(ServiceOptions) | declared(DoorOptions) | declared(SocketOptions)
+        sections, diagnostics = read(FILE.read_text(encoding="utf-8"), str(FILE))
+        self.assertEqual(diagnostics, [])
+        common = declared(ServiceOptions) | declared(AccessOptions) | declared(SocketOptions)
         for section in sections:
             if section.name == DAEMON:
                 known = declared(DaemonOptions)
@@ -80,7 +86,7 @@ class ExampleTests(SynchronousTestCase):
         """
         A comment that is an option, ready to be uncommented, is one that exists.
         """
-        names = declared(DaemonOptions) | declared(ServiceOptions) | declared(DoorOptions)
+        names = declared(DaemonOptions) | declared(ServiceOptions) | declared(AccessOptions)
         names |= declared(SocketOptions)
         for protocol in installed().values():
             names |= declared(protocol.options)

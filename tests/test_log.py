@@ -21,14 +21,14 @@ from twisted.python.syslog import SyslogObserver
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from socketd.common.counters import Tally
+from socketd.common.counters import Counters
 from socketd.common.events import (
     CONNECTION_MADE,
     INTERVAL,
     LINES_LOST,
     MESSAGE_RECEIVED,
     PROTOCOL_FAILED,
-    Journal,
+    EventBus,
 )
 from socketd.daemon.log import (
     MAX_TEXT,
@@ -81,7 +81,7 @@ def journal_event(event: Any, **facts: Any) -> LogEvent:
     """
     Take what a journal logs.
     """
-    return event_of(lambda log: Journal(Clock(), LogLevel.debug, log).emit(event, **facts))
+    return event_of(lambda log: EventBus(Clock(), LogLevel.debug, log).emit(event, **facts))
 
 
 def failure(problem: Exception) -> Failure:
@@ -773,12 +773,14 @@ class SummariesTests(SynchronousTestCase):
         self.logged: list[str] = []
         observer: Any = lambda event: self.logged.append(formatEvent(event))  # noqa: E731
         log = Logger(namespace="socketd", observer=observer)
-        self.tallies = {"echo": Tally(), "time": Tally()}
+        self.counters_by_service = {"echo": Counters(), "time": Counters()}
         self.lost = 0
         self.loses = False
-        self.journal = Journal(self.clock, LogLevel.info, log)
-        self.journal.watch(self.lose)
-        self.summaries = Summaries(self.journal, lambda: self.tallies.items(), lambda: self.lost)
+        self.event_bus = EventBus(self.clock, LogLevel.info, log)
+        self.event_bus.watch(self.lose)
+        self.summaries = Summaries(
+            self.event_bus, lambda: self.counters_by_service.items(), lambda: self.lost
+        )
         self.summaries.startService()
 
     def lose(self, event: Any, facts: Any) -> None:
@@ -809,8 +811,8 @@ class SummariesTests(SynchronousTestCase):
         """
         Each reason of each service has a line with the number of an interval.
         """
-        self.tallies["echo"].refused = Counter(source_rate=312, network=1)
-        self.tallies["time"].datagrams_dropped["loop"] = 5
+        self.counters_by_service["echo"].refused = Counter(source_rate=312, network=1)
+        self.counters_by_service["time"].datagrams_dropped["loop"] = 5
         expected = [
             "echo refused 1 connections (network) in 10 s",
             "echo refused 312 connections (source_rate) in 10 s",
@@ -818,7 +820,7 @@ class SummariesTests(SynchronousTestCase):
         ]
         self.assertEqual(self.turn(), expected)
         self.assertEqual(self.turn(), [])
-        self.tallies["echo"].refused["network"] += 2
+        self.counters_by_service["echo"].refused["network"] += 2
         self.assertEqual(self.turn(), ["echo refused 2 connections (network) in 10 s"])
 
     def test_nothing(self) -> None:
@@ -831,7 +833,7 @@ class SummariesTests(SynchronousTestCase):
         """
         What happened shortly before the end is told.
         """
-        self.tallies["echo"].refused["network"] = 2
+        self.counters_by_service["echo"].refused["network"] = 2
         self.summaries.stopService()
         self.assertEqual(self.logged, ["echo refused 2 connections (network) in 10 s"])
 

@@ -19,7 +19,7 @@ from twisted.logger import globalLogPublisher
 from socketd.daemon.daemon import Daemon
 from socketd.net.sockets.rlimit import RESERVED
 from socketd.net.sockets.sockopts import TABLE
-from socketd.settings.diagnostics import Complaint, SettingsError
+from socketd.settings.diagnostics import Diagnostic, SettingsError
 from socketd.settings.model import Settings
 from tests.daemons import ECHO, DaemonCase, descriptors
 
@@ -75,7 +75,7 @@ def picture(daemon: Daemon) -> dict[str, Any]:
     services = daemon.socket_services
     bound = [one for service in services for one in service.bound]
     paths = [one.listener.path for one in bound if one.listener.path]
-    sites = [service.site for service in services]
+    service_states = [service.service_state for service in services]
     return {
         "settings": daemon.settings,
         "services": services,
@@ -83,14 +83,20 @@ def picture(daemon: Daemon) -> dict[str, Any]:
         "names": [one.sock.getsockname() for one in bound],
         "options": [options_of(one.sock) for one in bound],
         "files": [(os.stat(path).st_ino, os.stat(path).st_mode) for path in paths],
-        "doors": [(site, site.door, site.door.capacity.limit) for site in sites],
-        "logging": [(site.log_connections, site.log_messages) for site in sites],
-        "deadlines": [site.door.deadlines for site in sites],
+        "doors": [
+            (service_state, service_state.policy, service_state.policy.capacity.limit)
+            for service_state in service_states
+        ],
+        "logging": [
+            (service_state.log_connections, service_state.log_messages)
+            for service_state in service_states
+        ],
+        "deadlines": [service_state.policy.deadlines for service_state in service_states],
         "capacity": (daemon.capacity.limit, daemon.capacity.occupancy),
         "bans": daemon.bans.current(),
-        "journal": (daemon.journal.level, daemon.journal.quiet),
-        "observers": len(daemon.journal._on_watched),
-        "connections": list(daemon.roster),
+        "journal": (daemon.event_bus.level, daemon.event_bus.quiet),
+        "observers": len(daemon.event_bus._on_watched),
+        "connections": list(daemon.connection_table),
         "former": dict(daemon.former),
         "state": (daemon.state, daemon.health(), daemon.summary(), daemon.datagram_ports()),
         "readers": set(daemon.reactor.getReaders()),
@@ -162,10 +168,10 @@ class RefusedReloadTests(DaemonCase):
         nothing has changed, and that everybody is served.
         """
         before = picture(self.daemon)
-        complaints = self.refused(text)
+        diagnostics = self.refused(text)
         if len(expected) > 1:
-            self.assertEqual(len(complaints), len(expected), complaints)
-        for complaint, part in zip(complaints, cycle(expected)):
+            self.assertEqual(len(diagnostics), len(expected), diagnostics)
+        for complaint, part in zip(diagnostics, cycle(expected)):
             self.assertIn(part, complaint)
         after = picture(self.daemon)
         for name, found in before.items():
@@ -175,7 +181,7 @@ class RefusedReloadTests(DaemonCase):
         self.assertEqual(self.ask(self.enter("one")), b"hello")
         self.assertEqual(self.ask_datagram(self.datagram), b"hello")
         self.assertEqual(self.daemon.reloads["refused"], 1)
-        self.assertEqual(len(self.events("reload_refused")), len(complaints))
+        self.assertEqual(len(self.events("reload_refused")), len(diagnostics))
 
     def check_listeners(self, place: int) -> None:
         """
@@ -238,14 +244,14 @@ class RefusedReloadTests(DaemonCase):
         A removed service that cannot come back keeps its counts for the next try.
         """
         self.begin()
-        site = self.daemon.former["former"]
+        service_state = self.daemon.former["former"]
         text = f"[former]\nprotocol = echo\nlisten = {self.taken()}\n"
         self.check(BEFORE + text, "[former]")
         for _ in range(3):
             self.refused(BEFORE + text)
         self.reloaded(BEFORE + "[former]\nprotocol = echo\nlisten = tcp:0:interface=127.0.0.4\n")
-        self.assertIs(self.service("former").site, site)
-        self.assertEqual(site.tally.connections, 1)
+        self.assertIs(self.service("former").service_state, service_state)
+        self.assertEqual(service_state.counters.connections, 1)
 
     def test_certificate(self) -> None:
         """
@@ -295,7 +301,7 @@ class RefusedReloadTests(DaemonCase):
         """
 
         def refuse() -> Settings:
-            raise SettingsError([Complaint("FILE", 3, "refused", "one", "so_linger", "0s")])
+            raise SettingsError([Diagnostic("FILE", 3, "refused", "one", "so_linger", "0s")])
 
         self.begin()
         self.daemon.configure = refuse
@@ -396,7 +402,7 @@ class RepeatTests(DaemonCase):
         self.patch(globalLogPublisher, "_observers", [])
         files = self.files()
         self.start(files[0])
-        self.daemon.journal._watchers.clear()
+        self.daemon.event_bus._watchers.clear()
         socks = [self.enter() for _ in range(5)]
         found = []
         for number in range(WARM_UP + RELOADS + len(files)):
@@ -551,7 +557,7 @@ class RandomTests(DaemonCase):
             outcome = self.reload(step.text)
             self.turn(1)
             where = f"seed {seed}, step {number}: {step.text} {outcome}"
-            self.assertEqual(not outcome.complaints, step.good, where)
+            self.assertEqual(not outcome.diagnostics, step.good, where)
             last = step if step.good else last
             after = self.bound()
             self.assertEqual(after.keys(), last.places.keys(), where)
@@ -564,7 +570,7 @@ class RandomTests(DaemonCase):
                     self.assertTrue(self.closed(kind, name), where)
                 else:
                     self.assertEqual(after[kind, place], name, where)
-        self.until(lambda: not self.daemon.roster)
+        self.until(lambda: not self.daemon.connection_table)
         self.end(self.daemon)
 
     def test_walks(self) -> None:

@@ -218,7 +218,7 @@ class StreamAddressTests(AddressCase):
         self.assertEqual([self.ask(sock) for sock in socks], [b"hello"] * 2 * OFTEN)
         for sock in socks:
             sock.close()
-        self.until(lambda: not self.daemon.roster)
+        self.until(lambda: not self.daemon.connection_table)
         self.assertEqual(len(descriptors()), before)
 
 

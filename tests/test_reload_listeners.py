@@ -59,7 +59,7 @@ class MovedTests(DaemonCase):
             ),
         )
         self.assertEqual(self.daemon.capacity.limit, 40)
-        self.assertIs(self.daemon.journal.level, LogLevel.debug)
+        self.assertIs(self.daemon.event_bus.level, LogLevel.debug)
         self.assertEqual(self.daemon.reloads, {"done": 1, "refused": 0})
 
     def test_nothing(self) -> None:

@@ -91,7 +91,7 @@ class LimitTests(DaemonCase):
         self.reloaded(head + ECHO)
         self.assertEqual(self.ended(sock), "closed")
         sock.close()
-        self.until(lambda: not daemon.roster)
+        self.until(lambda: not daemon.connection_table)
         self.assertEqual(daemon.capacity.occupancy, 0)
 
     def test_max_per_source(self) -> None:
@@ -116,14 +116,14 @@ class LimitTests(DaemonCase):
             self.reloaded(ECHO + f"max_per_source = {limit}\n")
         self.assertEqual(self.ended(self.connect(self.address())), "reset")
         socks.pop().close()
-        self.until(lambda: len(daemon.roster) == 1)
+        self.until(lambda: len(daemon.connection_table) == 1)
         self.assertEqual(self.ask(self.enter()), b"hello")
-        sources = self.service().site.door.local_sources
+        sources = self.service().service_state.policy.local_sources
         assert sources is not None
         socks.pop().close()
         self.reloaded(ECHO)
         self.reloaded(ECHO + "max_per_source = 1\n")
-        sources = self.service().site.door.local_sources
+        sources = self.service().service_state.policy.local_sources
         assert sources is not None
         self.assertEqual(len(sources), 1)
         self.assertEqual(self.ended(self.connect(self.address())), "reset")
@@ -137,7 +137,7 @@ class LimitTests(DaemonCase):
         self.reloaded(ECHO + "deny = 127.0.0.2\n")
         self.assertEqual(self.ended(goes), "reset")
         self.assertEqual(self.ask(stays), b"hello")
-        self.assertEqual(self.service().site.tally.refused["network"], 1)
+        self.assertEqual(self.service().service_state.counters.refused["network"], 1)
 
     def test_unix_has_no_network(self) -> None:
         """
@@ -158,7 +158,7 @@ class LimitTests(DaemonCase):
         self.reloaded(ECHO + "max_per_source = 5\n")
         self.assertEqual(daemon.bans.current(), [ban])
         self.assertEqual(self.ended(self.connect(self.address(), "127.0.0.2")), "reset")
-        self.assertEqual(self.service().site.tally.refused["banned"], 1)
+        self.assertEqual(self.service().service_state.counters.refused["banned"], 1)
 
     def test_idle_timeout(self) -> None:
         """
@@ -175,7 +175,7 @@ class LimitTests(DaemonCase):
             self.reactor.pump([0.25])
             self.assertEqual(self.ask(busy), b"hello")
         self.assertEqual(self.ended(quiet), "closed")
-        self.assertEqual(self.service().site.tally.overdue["idle_timeout"], 1)
+        self.assertEqual(self.service().service_state.counters.timed_out["idle_timeout"], 1)
         self.assertEqual(self.ask(busy), b"hello")
 
     def test_idle_timeout_goes(self) -> None:
@@ -207,10 +207,10 @@ class LimitTests(DaemonCase):
         """
         self.start(ECHO + "log_connections = no\n")
         logged: list[str] = []
-        log = self.daemon.journal._log
+        log = self.daemon.event_bus._log
         self.patch(log, "emit", lambda level, format, **facts: logged.append(facts["event"]))
-        self.daemon.journal._watchers.clear()
-        self.daemon.journal._tell()
+        self.daemon.event_bus._watchers.clear()
+        self.daemon.event_bus._tell()
         sock = self.enter()
         self.assertEqual(self.ask(sock), b"hello")
         self.assertEqual(logged, [])
@@ -218,7 +218,7 @@ class LimitTests(DaemonCase):
         self.assertEqual(logged, ["reloaded", "listening"])
         self.assertEqual(self.ask(sock), b"hello")
         sock.close()
-        self.until(lambda: not self.daemon.roster)
+        self.until(lambda: not self.daemon.connection_table)
         self.assertEqual(logged[2:], ["message_received", "connection_lost"])
         self.reloaded(ECHO + "log_connections = no\n")
         self.assertEqual(self.ask(self.enter()), b"hello")
@@ -229,15 +229,15 @@ class LimitTests(DaemonCase):
         The level of the log, and who is left out of it, change at once.
         """
         daemon = self.start()
-        self.assertIs(daemon.journal.quiet, None)
+        self.assertIs(daemon.event_bus.quiet, None)
         self.reloaded(ECHO + "[socketd]\nlog_level = error\nlog_quiet = 127.0.0.1\n")
-        self.assertIs(daemon.journal.level, LogLevel.error)
-        quiet = daemon.journal.quiet
+        self.assertIs(daemon.event_bus.level, LogLevel.error)
+        quiet = daemon.event_bus.quiet
         assert quiet is not None
         self.assertTrue(quiet("127.0.0.1"))
         self.assertFalse(quiet("127.0.0.2"))
         self.reloaded(ECHO)
-        self.assertEqual((daemon.journal.level, daemon.journal.quiet), (LogLevel.info, None))
+        self.assertEqual((daemon.event_bus.level, daemon.event_bus.quiet), (LogLevel.info, None))
 
     def proxied(self, text: str) -> bytes:
         """
@@ -251,7 +251,7 @@ class LimitTests(DaemonCase):
         sock.send(b"PROXY TCP4 192.0.2.7 192.0.2.8 4711 7\r\n")
         answer = self.ask(sock)
         sock.close()
-        self.until(lambda: not self.daemon.roster)
+        self.until(lambda: not self.daemon.connection_table)
         return answer
 
     def test_balancer(self) -> None:
@@ -264,8 +264,8 @@ class LimitTests(DaemonCase):
         self.start(text.format(3))
         self.assertEqual(self.proxied(text.format(2)), b"hello")
         self.assertEqual(self.proxied(text.format(1)), b"hello")
-        door = self.service().site.door
-        for sources in (door.sources, door.local_sources):
+        policy = self.service().service_state.policy
+        for sources in (policy.sources, policy.local_sources):
             assert sources is not None
             self.assertEqual(len(sources), 0)
 
@@ -343,7 +343,7 @@ class FormerTests(DaemonCase):
         Find the daemon's side.
         """
         host, port = sock.getsockname()
-        (found,) = (one for one in self.daemon.roster if one.peer == f"{host}:{port}")
+        (found,) = (one for one in self.daemon.connection_table if one.peer == f"{host}:{port}")
         return found
 
     def test_does_not_take_it(self) -> None:
@@ -353,29 +353,29 @@ class FormerTests(DaemonCase):
         daemon = self.start("[socketd]\ndrain_timeout = 2s\n" + ECHO + self.UPPER)
         self.flood("upper")
         self.reloaded("[socketd]\ndrain_timeout = 2s\n" + ECHO)
-        self.assertEqual(len(daemon.roster), 1)
+        self.assertEqual(len(daemon.connection_table), 1)
         self.reactor.advance(1.5)
         self.turn()
-        self.assertEqual(len(daemon.roster), 1)
+        self.assertEqual(len(daemon.connection_table), 1)
         self.reactor.advance(0.5)
         self.turn()
-        self.assertEqual(len(daemon.roster), 0)
+        self.assertEqual(len(daemon.connection_table), 0)
 
     def test_comes_back(self) -> None:
         """
         A service that comes back goes on with its counts.
         """
         daemon = self.start(ECHO + self.UPPER)
-        site = self.service("upper").site
+        service_state = self.service("upper").service_state
         self.enter("upper").close()
-        self.until(lambda: not daemon.roster)
+        self.until(lambda: not daemon.connection_table)
         self.reloaded(ECHO)
-        self.assertEqual(daemon.former, {"upper": site})
+        self.assertEqual(daemon.former, {"upper": service_state})
         self.reloaded(ECHO + self.UPPER)
         self.assertEqual(daemon.former, {})
-        self.assertIs(self.service("upper").site, site)
+        self.assertIs(self.service("upper").service_state, service_state)
         self.assertEqual(self.ask(self.enter("upper")), b"HELLO")
-        self.assertEqual(site.tally.connections, 2)
+        self.assertEqual(service_state.counters.connections, 2)
 
     def test_comes_back_under_new_rules(self) -> None:
         """
@@ -384,8 +384,10 @@ class FormerTests(DaemonCase):
         self.start(ECHO + self.UPPER)
         self.reloaded(ECHO)
         self.reloaded(ECHO + self.UPPER + "max_connections = 7\nlog_messages = hex\n")
-        site = self.service("upper").site
-        self.assertEqual((site.door.capacity.limit, site.log_messages), (7, "hex"))
+        service_state = self.service("upper").service_state
+        self.assertEqual(
+            (service_state.policy.capacity.limit, service_state.log_messages), (7, "hex")
+        )
 
     def test_new_connections_stay(self) -> None:
         """
@@ -413,7 +415,7 @@ class FormerTests(DaemonCase):
         while not read_all(sock)[1]:
             self.turn(1)
         sock.close()
-        self.until(lambda: not daemon.roster)
+        self.until(lambda: not daemon.connection_table)
         self.successResultOf(stopped)
 
     def test_stop_leaves_no_timer(self) -> None:
@@ -431,10 +433,10 @@ class FormerTests(DaemonCase):
         Each removed service is remembered once, however often it goes.
         """
         daemon = self.start(ECHO + self.UPPER)
-        observers = len(daemon.journal._on_watched)
+        observers = len(daemon.event_bus._on_watched)
         for _ in range(10):
             self.reloaded(ECHO)
             self.reloaded(ECHO + self.UPPER)
         self.reloaded(ECHO)
         self.assertEqual(list(daemon.former), ["upper"])
-        self.assertEqual(len(daemon.journal._on_watched), observers)
+        self.assertEqual(len(daemon.event_bus._on_watched), observers)

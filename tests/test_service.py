@@ -25,11 +25,11 @@ from socketd.net.sockets.activation import Inherited, InheritedSocket
 from socketd.net.sockets.local_addresses import Interfaces
 from socketd.net.stream.port import StreamPort
 from socketd.protocols.registry import installed
-from socketd.protocols.spec import Declaration, Surroundings
+from socketd.protocols.spec import ProtocolContext, ProtocolSpec
 from socketd.settings.listeners import parse_listener
 from socketd.settings.load import parse
 from tests.certificates import NOW, PAST, Made, issued, write_private
-from tests.net.fakes import HandReactor, make_site, read_all
+from tests.net.fakes import HandReactor, make_service_state, read_all
 
 BOTH = "[echo]\nlisten = tcp:0:interface=127.0.0.1, udp:0:interface=127.0.0.1\n"
 UNIX = "[echo]\nlisten = unix:{runtime}/s\n"
@@ -46,7 +46,7 @@ class ServiceCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.reactor = HandReactor()
-        self.site, self.seen = make_site(self.reactor)
+        self.service_state, self.seen = make_service_state(self.reactor)
         self.addCleanup(self.end)
         self.runtime = os.path.relpath(self.mktemp())
         os.makedirs(self.runtime)
@@ -55,7 +55,7 @@ class ServiceCase(SynchronousTestCase):
         """
         Reset who is left.
         """
-        for connection in self.site.roster:
+        for connection in self.service_state.connection_table:
             connection.abortConnection()
         self.reactor.advance(0)
 
@@ -66,13 +66,13 @@ class ServiceCase(SynchronousTestCase):
         (settings,) = parse(text, "FILE", installed(), self.runtime).services
         shared = Shared(
             self.reactor,
-            Surroundings(lambda: NOW, OperatorQueue(self.reactor)),
+            ProtocolContext(lambda: NOW, OperatorQueue(self.reactor)),
             lambda: (),
             Interfaces(self.reactor.seconds),
             inherited,
             Bans(self.reactor.seconds),
         )
-        service = SocketService(shared, settings, self.site)
+        service = SocketService(shared, settings, self.service_state)
         self.addCleanup(service.close)
         return service
 
@@ -527,8 +527,8 @@ class StreamFactoryTests(ServiceCase):
 
         text = "[reply]\nlisten = tcp:7\nreply = hi\n"
         (settings,) = parse(text, "FILE", installed(), self.runtime).services
-        settings = evolve(settings, declared=Declaration(stream=stream))
-        around = Surroundings(lambda: NOW, OperatorQueue(self.reactor))
+        settings = evolve(settings, declared=ProtocolSpec(stream=stream))
+        around = ProtocolContext(lambda: NOW, OperatorQueue(self.reactor))
         factory = StreamFactory(settings, around)
         verifyObject(IProtocolFactory, factory)
         self.assertIsNot(factory.buildProtocol(None), factory.buildProtocol(None))

@@ -174,7 +174,7 @@ class Guard:
         self._networks = Buckets(rate * share, burst * share, clock)
         self._service = Bucket(rules.service_rate, rules.service_rate * SERVICE_BURST, clock)
 
-    def judge(self, host: str, port: int) -> str | None:
+    def check_static(self, host: str, port: int) -> str | None:
         """
         Apply the rules that do not depend on what was sent before: the answer holds
         while our own ports and addresses, and the bans, stay as they are.

@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 
 from socketd.access.datagram_guard import NETWORK, Guard, LocalAddresses, Rules
 from socketd.access.rates import BANNED, Bans, Capacity, Networks, Sources, packed
-from socketd.settings.model import DoorOptions, Service
+from socketd.settings.model import AccessOptions, Service
 from socketd.settings.networks import ANY, Network, network_words
 
 #: What is allowed where the configuration does not say.
@@ -25,7 +25,7 @@ MAX_PER_SOURCE = 20
 ACCEPT_RATE = 10.0
 
 #: Looks within one deadline: it is kept to an eighth of its length.
-LOOKS = 8
+CHECKS_PER_DEADLINE = 8
 
 _LOOPBACK = Networks(network_words("loopback"), ())
 
@@ -40,7 +40,7 @@ class Deadlines:
     @ivar stall: without taking a byte of what it is owed.
     @ivar lifetime: altogether.
     @ivar handshake: until a PROXY header and the keys of TLS are agreed on.
-    @ivar first_look: when a connection is first looked at, after it came.
+    @ivar first_check: when a connection is first looked at, after it came.
     """
 
     first_byte: float = 0.0
@@ -48,16 +48,21 @@ class Deadlines:
     stall: float = 0.0
     lifetime: float = 0.0
     handshake: float = 0.0
-    first_look: float = field(init=False)
+    first_check: float = field(init=False)
 
-    @first_look.default
-    def _find_first_look(self) -> float:
-        spans = (self.first_byte, self.idle / LOOKS, self.stall / LOOKS, self.lifetime)
+    @first_check.default
+    def _find_first_check(self) -> float:
+        spans = (
+            self.first_byte,
+            self.idle / CHECKS_PER_DEADLINE,
+            self.stall / CHECKS_PER_DEADLINE,
+            self.lifetime,
+        )
         return min((span for span in spans if span), default=0.0)
 
 
 @define(eq=False)
-class Door:
+class AccessPolicy:
     """
     What is asked of a connection before it is served, and while it is.
 
@@ -76,7 +81,7 @@ class Door:
     deadlines: Deadlines = Deadlines()
     bans: Bans = field(factory=lambda: Bans(_never))
 
-    def let_in(self, family: int, peer: Any) -> tuple[str | None, Entrance | None]:
+    def admit_connection(self, family: int, peer: Any) -> tuple[str | None, Slot | None]:
         """
         Ask whether a peer may come in.
 
@@ -95,9 +100,9 @@ class Door:
             return None, None
         key = sources.key(address)
         reason = sources.enter(key)
-        return reason, None if reason else Entrance(sources, key)
+        return reason, None if reason else Slot(sources, key)
 
-    def keep(self, address: bytes) -> Entrance | None:
+    def keep(self, address: bytes) -> Slot | None:
         """
         Give a place to who is in already, whatever the limits.
         """
@@ -106,11 +111,11 @@ class Door:
             return None
         key = sources.key(address)
         sources.keep(key)
-        return Entrance(sources, key)
+        return Slot(sources, key)
 
 
 @frozen(eq=False)
-class Entrance:
+class Slot:
     """
     The place that one connection takes of what its source may have.
     """
@@ -125,13 +130,13 @@ class Entrance:
         self._sources.leave(self._key)
 
 
-def make_door(
-    options: DoorOptions,
+def make_policy(
+    options: AccessOptions,
     daemon: Capacity,
     clock: Any,
     handshake_timeout: float = 0.0,
     bans: Bans | None = None,
-) -> Door:
+) -> AccessPolicy:
     """
     Make the door of a service's streams.
 
@@ -140,7 +145,7 @@ def make_door(
     @param bans: those of all services.
     """
     per_source, rate = options.max_per_source, options.accept_rate
-    return Door(
+    return AccessPolicy(
         capacity=Capacity(options.max_connections, daemon),
         networks=_networks(options, STREAM_NETWORKS),
         sources=_sources(per_source or MAX_PER_SOURCE, rate or ACCEPT_RATE, options, clock),
@@ -156,12 +161,12 @@ def make_door(
     )
 
 
-def _networks(options: DoorOptions, default: tuple[Network, ...]) -> Networks:
+def _networks(options: AccessOptions, default: tuple[Network, ...]) -> Networks:
     return Networks(default if options.allow is None else options.allow, options.deny)
 
 
 def _sources(
-    per_source: int | None, rate: float | None, options: DoorOptions, clock: Any
+    per_source: int | None, rate: float | None, options: AccessOptions, clock: Any
 ) -> Sources | None:
     if per_source is None and rate is None:
         return None
@@ -185,7 +190,7 @@ def make_guard(
     """
     if sock.family == socket.AF_UNIX:
         return None
-    options, declared = service.door, service.declared
+    options, declared = service.policy, service.declared
     rules = Rules(
         networks=_networks(options, DATAGRAM_NETWORKS),
         own_networks=Networks(ANY if options.allow is None else (), options.deny),

@@ -458,7 +458,7 @@ class Capacity:
         self._limit = _checked(limit)
         self._chain: tuple[Capacity, ...] = (self, *(parent._chain if parent else ()))
         self._occupancy = 0
-        self._is_shut = False
+        self._is_saturated = False
         self._waiting: OrderedDict[tuple[Capacity, Callable[[], None]], None] = OrderedDict()
         self._first: tuple[Capacity, Callable[[], None]] | None = None
 
@@ -474,7 +474,7 @@ class Capacity:
     @limit.setter
     def limit(self, limit: int | None) -> None:
         self._limit = _checked(limit)
-        self._is_shut = limit is not None and self._occupancy >= limit
+        self._is_saturated = limit is not None and self._occupancy >= limit
         self._wake()
 
     @property
@@ -489,7 +489,7 @@ class Capacity:
         """
         Whether nobody should come in now, here or at a parent.
         """
-        return any(capacity._is_shut for capacity in self._chain)
+        return any(capacity._is_saturated for capacity in self._chain)
 
     def enter(self) -> None:
         """
@@ -499,7 +499,7 @@ class Capacity:
             capacity._occupancy += 1
             limit = capacity._limit
             if limit is not None and capacity._occupancy >= limit:
-                capacity._is_shut = True
+                capacity._is_saturated = True
 
     def leave(self) -> None:
         """
@@ -514,10 +514,10 @@ class Capacity:
         for capacity in self._chain:
             limit = capacity._limit
             if limit is not None and capacity._occupancy <= limit * RESUME // 100:
-                capacity._is_shut = False
+                capacity._is_saturated = False
                 capacity._wake()
 
-    def when_room(self, callback: Callable[[], None]) -> None:
+    def when_available(self, callback: Callable[[], None]) -> None:
         """
         Call once when there is room, at once when there is; one that waits already
         keeps its place.
@@ -529,7 +529,7 @@ class Capacity:
         if any(waiter in capacity._waiting for capacity in self._chain):
             return
         for capacity in self._chain:
-            if capacity._is_shut:
+            if capacity._is_saturated:
                 capacity._waiting[waiter] = None
                 return
         callback()
@@ -551,10 +551,10 @@ class Capacity:
         """
         self._rotate()
         problems = []
-        while self._waiting and not self._is_shut:
+        while self._waiting and not self._is_saturated:
             (child, callback), _ = self._waiting.popitem(last=False)
             try:
-                child.when_room(callback)
+                child.when_available(callback)
             except Exception as problem:
                 problems.append(problem)
         if problems:

@@ -26,7 +26,7 @@ class Counting(Protocol):
 
 
 @define
-class Tally:
+class Counters:
     """
     What a service did since it started.
 
@@ -44,7 +44,7 @@ class Tally:
     @ivar accepts_failed: times that no connection could be accepted.
     @ivar full: times that accepting stopped because the limit was reached.
     @ivar refused: connections that were not let in, by reason.
-    @ivar overdue: connections that a deadline ended, by its name.
+    @ivar timed_out: connections that a deadline ended, by its name.
     """
 
     connections: int = 0
@@ -60,7 +60,7 @@ class Tally:
     full: int = 0
     datagrams_dropped: Counter[str] = field(factory=Counter)
     refused: Counter[str] = field(factory=Counter)
-    overdue: Counter[str] = field(factory=Counter)
+    timed_out: Counter[str] = field(factory=Counter)
 
     def add(self, ended: Counting) -> None:
         """
@@ -70,7 +70,7 @@ class Tally:
         self.bytes_received += ended.bytes_received
         self.bytes_sent += ended.bytes_sent
 
-    def total(self, live: Iterable[Counting]) -> Tally:
+    def total(self, live: Iterable[Counting]) -> Counters:
         """
         Take a snapshot: a copy, with the live connections counted in.
         """
@@ -78,7 +78,7 @@ class Tally:
             self,
             datagrams_dropped=self.datagrams_dropped.copy(),
             refused=self.refused.copy(),
-            overdue=self.overdue.copy(),
+            timed_out=self.timed_out.copy(),
         )
         for connection in live:
             total.add(connection)

@@ -51,7 +51,7 @@ class Event:
         return tuple(dict.fromkeys((*shown, *self.also)))
 
     @property
-    def hushable(self) -> bool:
+    def suppressible(self) -> bool:
         """
         Whether it is not logged for a peer that is to be quiet: what peers do is not,
         what goes wrong here is.
@@ -203,7 +203,7 @@ def summary(event: Event, facts: Mapping[str, Any]) -> str:
 
 
 @define(eq=False)
-class Journal:
+class EventBus:
     """
     Where events go: to the log, and to whoever watches.
 
@@ -271,7 +271,7 @@ class Journal:
             changed()
 
     def _is_hushed(self, event: Event, facts: dict[str, Any]) -> bool:
-        if self.quiet is None or not event.hushable:
+        if self.quiet is None or not event.suppressible:
             return False
         return self.quiet(facts.get("host") or _host(facts.get("peer", "")))
 

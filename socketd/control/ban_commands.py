@@ -9,7 +9,7 @@ import socket
 
 from socketd.access.rates import Ban, BansFull, packed
 from socketd.common.events import escaped
-from socketd.control.operator_session import Seat
+from socketd.control.operator_session import IOperatorSession
 from socketd.control.results import USAGE, CommandError, Reply
 from socketd.daemon.daemon import Daemon
 from socketd.settings.networks import WORDS, Network, parse_networks
@@ -18,7 +18,7 @@ from socketd.settings.value_types import parse_duration
 _FOR = re.compile(r"for +(\S+)")
 
 
-def ban(daemon: Daemon, seat: Seat, source: str, duration: str = "") -> Reply:
+def ban(daemon: Daemon, session: IOperatorSession, source: str, duration: str = "") -> Reply:
     """
     Ban a network, and reset who is in from there.
 
@@ -37,7 +37,7 @@ def ban(daemon: Daemon, seat: Seat, source: str, duration: str = "") -> Reply:
     return Reply(f"banned {network}{while_}; {count} connections reset", facts=facts)
 
 
-def unban(daemon: Daemon, seat: Seat, source: str) -> Reply:
+def unban(daemon: Daemon, session: IOperatorSession, source: str) -> Reply:
     """
     Lift a ban.
 
@@ -50,7 +50,7 @@ def unban(daemon: Daemon, seat: Seat, source: str) -> Reply:
     return Reply(f"{network} is served again", facts={"source": str(network)})
 
 
-def bans(daemon: Daemon, seat: Seat) -> Reply:
+def bans(daemon: Daemon, session: IOperatorSession) -> Reply:
     """
     List the bans, and how many seconds of each are left.
     """
@@ -100,7 +100,7 @@ def _forget_sources(daemon: Daemon) -> None:
 
 def _reset_banned(daemon: Daemon) -> int:
     count = 0
-    for connection in daemon.roster:
+    for connection in daemon.connection_table:
         family, peer = connection.source
         if family != socket.AF_UNIX and not daemon.bans.admits(packed(peer[0])):
             connection.abortConnection()

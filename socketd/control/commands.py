@@ -20,7 +20,7 @@ from socketd.common.events import OPERATOR_ANSWERED, OPERATOR_COMMAND, PROTOCOL_
 from socketd.common.operator_queue import Question
 from socketd.common.table import FIELD, LIST, LIST_GAP, duration
 from socketd.control import ban_commands
-from socketd.control.operator_session import Seat
+from socketd.control.operator_session import IOperatorSession
 from socketd.control.results import BAD_CONFIGURATION, USAGE, CommandError, Reply, Value
 from socketd.daemon.daemon import DRAINS, Daemon
 from socketd.net.service_state import Connection
@@ -69,7 +69,7 @@ class Command:
         return found if least <= len(found) <= most else None
 
 
-def execute(daemon: Daemon, line: str, seat: Seat) -> Deferred[Reply]:
+def execute(daemon: Daemon, line: str, session: IOperatorSession) -> Deferred[Reply]:
     """
     Carry out one line.
 
@@ -77,10 +77,10 @@ def execute(daemon: Daemon, line: str, seat: Seat) -> Deferred[Reply]:
     @return: fires with the reply; fails with L{CommandError} if the line is no
         command, lacks arguments or cannot be done.
     """
-    return maybeDeferred(_execute, daemon, line.lstrip().rstrip("\r\n"), seat)
+    return maybeDeferred(_execute, daemon, line.lstrip().rstrip("\r\n"), session)
 
 
-async def _execute(daemon: Daemon, line: str, seat: Seat) -> Reply:
+async def _execute(daemon: Daemon, line: str, session: IOperatorSession) -> Reply:
     name, _, rest = line.partition(" ")
     name = ALIASES.get(name, name)
     if name not in COMMANDS:
@@ -91,9 +91,9 @@ async def _execute(daemon: Daemon, line: str, seat: Seat) -> Reply:
     arguments = command.split(rest)
     if arguments is None:
         raise CommandError(f"write {' '.join((name, *command.arguments))}", USAGE)
-    reply: Reply = await maybeDeferred(command.run, daemon, seat, *arguments)
+    reply: Reply = await maybeDeferred(command.run, daemon, session, *arguments)
     if command.changes:
-        daemon.journal.emit(OPERATOR_COMMAND, who=seat.who, text=shown(line))
+        daemon.event_bus.emit(OPERATOR_COMMAND, who=session.who, text=shown(line))
     return reply
 
 
@@ -106,7 +106,7 @@ def report(daemon: Daemon, failure: Failure, who: str) -> CommandError:
     """
     problem = failure.value
     text = escaped(f"{type(problem).__name__}: {problem}".encode("utf-8", "backslashreplace"))
-    daemon.journal.emit(
+    daemon.event_bus.emit(
         PROTOCOL_FAILED, service="control", peer=who, error=text, log_failure=failure
     )
     return CommandError("internal error; the log has it")
@@ -132,10 +132,10 @@ def answer(daemon: Daemon, question: Question, word: bytes, who: str) -> None:
 
     @param who: how the log names the operator.
     """
-    connection = daemon.roster.get(question.transport.connection_id)
+    connection = daemon.connection_table.get(question.transport.connection_id)
     daemon.operator.answer(question, word)
     if connection is not None:
-        connection.site.emit(
+        connection.service_state.emit(
             OPERATOR_ANSWERED,
             who=who,
             text=escaped(word),
@@ -144,18 +144,18 @@ def answer(daemon: Daemon, question: Question, word: bytes, who: str) -> None:
         )
 
 
-def _help(daemon: Daemon, seat: Seat) -> Reply:
+def _help(daemon: Daemon, session: IOperatorSession) -> Reply:
     rows = [(" ".join((name, *found.arguments)), found.help) for name, found in COMMANDS.items()]
     return Reply(headers=("COMMAND", "DOES"), rows=rows)
 
 
-def _status(daemon: Daemon, seat: Seat) -> Reply:
+def _status(daemon: Daemon, session: IOperatorSession) -> Reply:
     uptime = daemon.reactor.seconds() - daemon.began
     waiting, drains = len(daemon.operator.waiting), daemon.state == DRAINS
     invalid = len(daemon.invalid_certificates())
     text = (
         f"up {duration(round(uptime))}, {len(daemon.socket_services)} services,"
-        f" {len(daemon.roster)} connections, {waiting} waiting"
+        f" {len(daemon.connection_table)} connections, {waiting} waiting"
     )
     if invalid:
         text += f", certificates not valid: {invalid}"
@@ -163,7 +163,7 @@ def _status(daemon: Daemon, seat: Seat) -> Reply:
         "uptime": round(uptime, 3),
         "state": daemon.state,
         "services": len(daemon.socket_services),
-        "connections": len(daemon.roster),
+        "connections": len(daemon.connection_table),
         "waiting": waiting,
         "bans": len(daemon.bans.current()),
         "invalid_certificates": invalid,
@@ -171,11 +171,11 @@ def _status(daemon: Daemon, seat: Seat) -> Reply:
     return Reply(text + ", draining" * drains, facts=facts)
 
 
-def _services(daemon: Daemon, seat: Seat) -> Reply:
+def _services(daemon: Daemon, session: IOperatorSession) -> Reply:
     rows = []
     for service in daemon.socket_services:
-        live = service.site.connections
-        total = service.site.tally.total(live)
+        live = service.service_state.connections
+        total = service.service_state.counters.total(live)
         row: list[Value] = [service.settings.name, service.settings.protocol]
         row += [LIST_GAP.join(map(str, service.bound)), len(live), total.connections]
         row += [total.messages_received, total.datagrams_received]
@@ -184,10 +184,10 @@ def _services(daemon: Daemon, seat: Seat) -> Reply:
     return Reply(headers=_SERVICE_HEADERS + _SERVICE_COUNTS, rows=rows, units=_SERVICE_UNITS)
 
 
-def _connections(daemon: Daemon, seat: Seat, after: str = "0") -> Reply:
+def _connections(daemon: Daemon, session: IOperatorSession, after: str = "0") -> Reply:
     if _ID.fullmatch(after) is None:
         raise CommandError(f"{shown(after)} is no id; write connections [AFTER]", USAGE)
-    found = [one for one in daemon.roster if one.connection_id > int(after)]
+    found = [one for one in daemon.connection_table if one.connection_id > int(after)]
     listed, left = found[:MAX_ROWS], len(found[MAX_ROWS:])
     if not left:
         return _table(daemon, listed)
@@ -196,14 +196,14 @@ def _connections(daemon: Daemon, seat: Seat, after: str = "0") -> Reply:
     return _table(daemon, listed, text, {"more": left, "after": last})
 
 
-def _waiting(daemon: Daemon, seat: Seat) -> Reply:
+def _waiting(daemon: Daemon, session: IOperatorSession) -> Reply:
     ids = [question.transport.connection_id for question in daemon.operator.waiting]
-    listed = filter(None, map(daemon.roster.get, ids[:MAX_ROWS]))
+    listed = filter(None, map(daemon.connection_table.get, ids[:MAX_ROWS]))
     left = len(ids[MAX_ROWS:])
     return _table(daemon, listed, f"{left} more" if left else "")
 
 
-def _show(daemon: Daemon, seat: Seat, number: str) -> Reply:
+def _show(daemon: Daemon, session: IOperatorSession, number: str) -> Reply:
     table = _table(daemon, [_find(daemon, number)])
     names = [header.lower() for header in table.headers]
     facts = {"connection": dict(zip(names, table.rows[0]))}
@@ -211,73 +211,73 @@ def _show(daemon: Daemon, seat: Seat, number: str) -> Reply:
     return Reply("", (FIELD.upper(), "VALUE"), rows, facts, _CONNECTION_UNITS)
 
 
-def _watch(daemon: Daemon, seat: Seat, service: str = "") -> Reply:
+def _watch(daemon: Daemon, session: IOperatorSession, service: str = "") -> Reply:
     names = [one.settings.name for one in daemon.socket_services]
     if service and service not in names:
         raise CommandError(f"{shown(service)} is no service; {nearest(service, names)}")
-    seat.watch(service or None)
+    session.watch(service or None)
     return Reply(f"watching {service or 'everything'}")
 
 
-def _attend(daemon: Daemon, seat: Seat) -> Reply:
-    seat.attend()
+def _attend(daemon: Daemon, session: IOperatorSession) -> Reply:
+    session.attend()
     return Reply("attending")
 
 
-def _quit(daemon: Daemon, seat: Seat) -> Reply:
-    seat.leave()
+def _quit(daemon: Daemon, session: IOperatorSession) -> Reply:
+    session.leave()
     return Reply("leaving; the daemon goes on")
 
 
-def _reply(daemon: Daemon, seat: Seat, number: str, text: str) -> Reply:
+def _reply(daemon: Daemon, session: IOperatorSession, number: str, text: str) -> Reply:
     connection = _find(daemon, number)
     question = _question(daemon, connection)
     if question is not None:
-        answer(daemon, question, raw(text), seat.who)
+        answer(daemon, question, raw(text), session.who)
     else:
-        connection.speak(raw(text))
+        connection.send(raw(text))
     return Reply(f"sent to {connection.connection_id}")
 
 
-def _answer(daemon: Daemon, seat: Seat, number: str, text: str = "") -> Reply:
+def _answer(daemon: Daemon, session: IOperatorSession, number: str, text: str = "") -> Reply:
     connection = _find(daemon, number)
     question = _question(daemon, connection)
     if question is None:
         raise CommandError(f"{connection.connection_id} does not wait; see waiting")
-    answer(daemon, question, raw(text), seat.who)
+    answer(daemon, question, raw(text), session.who)
     return Reply(f"answered {connection.connection_id}")
 
 
-def _close(daemon: Daemon, seat: Seat, number: str) -> Reply:
+def _close(daemon: Daemon, session: IOperatorSession, number: str) -> Reply:
     connection = _find(daemon, number)
-    connection.hang_up()
+    connection.close()
     return Reply(f"closing {connection.connection_id}")
 
 
-def _reset(daemon: Daemon, seat: Seat, number: str) -> Reply:
+def _reset(daemon: Daemon, session: IOperatorSession, number: str) -> Reply:
     connection = _find(daemon, number)
     connection.abortConnection()
     return Reply(f"reset {connection.connection_id}")
 
 
-async def _reload(daemon: Daemon, seat: Seat) -> Reply:
+async def _reload(daemon: Daemon, session: IOperatorSession) -> Reply:
     outcome = await maybeDeferred(daemon.reload)
-    if outcome.complaints:
+    if outcome.diagnostics:
         text = "the configuration stays as it was"
-        raise CommandError(text, BAD_CONFIGURATION, outcome.complaints)
+        raise CommandError(text, BAD_CONFIGURATION, outcome.diagnostics)
     changes = list(outcome.changes)
     text = "\n".join(("reloaded", *changes)) if changes else "reloaded; nothing changed"
     return Reply(text, facts={"changes": changes})
 
 
-def _drain(daemon: Daemon, seat: Seat) -> Reply:
+def _drain(daemon: Daemon, session: IOperatorSession) -> Reply:
     daemon.drain()
     if daemon.state != DRAINS:
         raise CommandError(f"cannot drain while {daemon.state}")
-    return Reply(f"draining; {len(daemon.roster)} connections go on; resume undoes it")
+    return Reply(f"draining; {len(daemon.connection_table)} connections go on; resume undoes it")
 
 
-def _resume(daemon: Daemon, seat: Seat) -> Reply:
+def _resume(daemon: Daemon, session: IOperatorSession) -> Reply:
     reasons = daemon.resume()
     if daemon.state == DRAINS:
         raise CommandError("still draining", details=reasons)
@@ -286,15 +286,15 @@ def _resume(daemon: Daemon, seat: Seat) -> Reply:
     return Reply("accepting connections again")
 
 
-def _log_level(daemon: Daemon, seat: Seat, level: str) -> Reply:
+def _log_level(daemon: Daemon, session: IOperatorSession, level: str) -> Reply:
     if level not in LEVELS:
         raise CommandError(f"{shown(level)} is no level; {nearest(level, LEVELS)}", USAGE)
-    daemon.journal.level = LogLevel.levelWithName(level)
+    daemon.event_bus.level = LogLevel.levelWithName(level)
     return Reply(f"logging {level} and above")
 
 
 def _find(daemon: Daemon, number: str) -> Connection:
-    connection = daemon.roster.get(int(number)) if _ID.fullmatch(number) else None
+    connection = daemon.connection_table.get(int(number)) if _ID.fullmatch(number) else None
     if connection is None:
         raise CommandError(f"no connection {shown(number)}; see connections")
     return connection
@@ -319,7 +319,7 @@ def _table(
 def _row(connection: Connection, now: float, waits: bool) -> tuple[Value, ...]:
     return (
         connection.connection_id,
-        connection.site.name,
+        connection.service_state.name,
         connection.peer,
         round(now - connection.began, 1),
         connection.messages_received,

@@ -132,7 +132,7 @@ class Console(LineReceiver):
 
     def connectionMade(self) -> None:
         self.transport.registerProducer(self, True)  # type: ignore[union-attr]
-        self.daemon.journal.watch(self._show_event)
+        self.daemon.event_bus.watch(self._show_event)
         self._attached = True
         self.daemon.operator.attach(self._update)
         self.show("console ready; help lists the commands")
@@ -140,7 +140,7 @@ class Console(LineReceiver):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.connected = 0
         self.end()
-        self.daemon.journal.unwatch(self._show_event)
+        self.daemon.event_bus.unwatch(self._show_event)
         self._leave()
 
     def readConnectionLost(self) -> None:
@@ -310,15 +310,15 @@ class Console(LineReceiver):
         if addressee.current is None or (addressee.is_gone and not self._is_begun):
             return ""
         # Where there is one connection and one operator, all know which one it is.
-        alone = len(self.daemon.roster) == self.daemon.operator.operators == 1
+        alone = len(self.daemon.connection_table) == self.daemon.operator.operators == 1
         return PROMPT if alone and not addressee.is_gone else prompt_for(self._name)
 
     def _name_of(self, question: Question | None) -> str:
         number = 0 if question is None else question.transport.connection_id
-        found = self.daemon.roster.get(number)
+        found = self.daemon.connection_table.get(number)
         if found is None:
             return f"connection {number}"
-        return f"{found.site.name} {number} ({found.peer})"
+        return f"{found.service_state.name} {number} ({found.peer})"
 
     def watch(self, service: str | None) -> None:
         """

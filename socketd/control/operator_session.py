@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Protocol
 
 
-class Seat(Protocol):
+class IOperatorSession(Protocol):
     """
     One operator: at the console of the process, or behind the control socket.
 

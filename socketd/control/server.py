@@ -19,13 +19,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
 
-from socketd.access.policy import Deadlines, Door
+from socketd.access.policy import AccessPolicy, Deadlines
 from socketd.access.rates import Capacity
-from socketd.common.events import OPERATOR_REFUSED, Journal
+from socketd.common.events import OPERATOR_REFUSED, EventBus
 from socketd.control.session import Refusal, Session
 from socketd.daemon.daemon import CannotStart, Daemon
 from socketd.net.own_listener import OwnListener
-from socketd.net.service_state import Roster, Site
+from socketd.net.service_state import ConnectionTable, ServiceState
 from socketd.settings.listeners import Listener
 
 #: More than the operators of one machine, with their scripts.
@@ -123,7 +123,7 @@ class Refused(Refusal):
 
     def connectionMade(self) -> None:
         who = self._factory._who(self.transport)
-        self._factory._daemon.journal.emit(OPERATOR_REFUSED, who=who, error=self._text)
+        self._factory._daemon.event_bus.emit(OPERATOR_REFUSED, who=who, error=self._text)
         super().connectionMade()
 
 
@@ -140,15 +140,17 @@ class ControlService(Service):
         self._daemon = daemon
         self._factory = SessionFactory(daemon)
         # Its own journal: an operator is no connection of a service.
-        self._site = Site(
+        self._service_state = ServiceState(
             "control",
-            Journal(daemon.reactor),
-            Roster(),
+            EventBus(daemon.reactor),
+            ConnectionTable(),
             log_connections=False,
-            door=Door(Capacity(MAX_SESSIONS + MAX_REFUSALS), deadlines=Deadlines(stall=STALL)),
+            policy=AccessPolicy(
+                Capacity(MAX_SESSIONS + MAX_REFUSALS), deadlines=Deadlines(stall=STALL)
+            ),
         )
         listener = Listener("unix", path=path, mode=MODE, backlog=BACKLOG)
-        served_by = daemon.reactor, self._factory, self._site
+        served_by = daemon.reactor, self._factory, self._service_state
         self._own = OwnListener("control", listener, daemon.settings.place("control"), *served_by)
         daemon.own.append(self._own)
 
@@ -179,8 +181,8 @@ class ControlService(Service):
         self.close()
         for session in tuple(self._factory.sessions):
             session.finish()
-        gone = self._site.when_empty()
-        gone.addCallback(lambda _: self._site.wheel.stop())
+        gone = self._service_state.when_empty()
+        gone.addCallback(lambda _: self._service_state.wheel.stop())
         return gone
 
     def close(self) -> None:

@@ -85,7 +85,7 @@ class Session(Protocol):
 
     def connectionMade(self) -> None:
         self.who = self._find_who(self._carrier)
-        self._daemon.journal.emit(OPERATOR_CAME, who=self.who)
+        self._daemon.event_bus.emit(OPERATOR_CAME, who=self.who)
         self._carrier.registerProducer(self, True)
         self._idle = self._daemon.reactor.callLater(IDLE, self._idled)
 
@@ -114,7 +114,7 @@ class Session(Protocol):
             if call is not None and call.active():
                 call.cancel()
         self._look_away()
-        self._daemon.journal.emit(OPERATOR_WENT, who=self.who)
+        self._daemon.event_bus.emit(OPERATOR_WENT, who=self.who)
 
     def pauseProducing(self) -> None:
         """
@@ -178,12 +178,12 @@ class Session(Protocol):
     def _look(self, view: View) -> None:
         self._look_away()
         self._view = view
-        self._daemon.journal.watch(self._show_event)
+        self._daemon.event_bus.watch(self._show_event)
 
     def _look_away(self) -> None:
         view, self._view = self._view, None
         if view is not None:
-            self._daemon.journal.unwatch(self._show_event)
+            self._daemon.event_bus.unwatch(self._show_event)
             if view.attends:
                 self._daemon.operator.detach(self._show_queue)
 
@@ -290,9 +290,9 @@ class Session(Protocol):
         if not self._is_full:
             waiting = self._daemon.operator.waiting
             oldest = [one.transport.connection_id for one in waiting[:TOLD_WAITING]]
-            known = filter(None, map(self._daemon.roster.get, oldest))
+            known = filter(None, map(self._daemon.connection_table.get, oldest))
             told = [
-                {"id": one.connection_id, "service": one.site.name, "peer": one.peer}
+                {"id": one.connection_id, "service": one.service_state.name, "peer": one.peer}
                 for one in known
             ]
             self._write(view.form.queue(len(waiting) if told else 0, told) + "\n")

@@ -13,7 +13,7 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import LogLevel
 
-from socketd.access.policy import make_door
+from socketd.access.policy import make_policy
 from socketd.access.rates import Bans, Capacity
 from socketd.common.events import (
     CLOCK_STEPPED,
@@ -24,7 +24,7 @@ from socketd.common.events import (
     RELOADED,
     RESUMED,
     STOPPING,
-    Journal,
+    EventBus,
 )
 from socketd.common.operator_queue import OperatorQueue
 from socketd.common.system_clock import ClockWatch, read_kernel
@@ -33,12 +33,12 @@ from socketd.daemon.reload import Change
 from socketd.daemon.service import Shared, SocketService
 from socketd.net.listen import Bound
 from socketd.net.own_listener import OwnListener
-from socketd.net.service_state import Roster, Site
+from socketd.net.service_state import ConnectionTable, ServiceState
 from socketd.net.sockets.activation import Inherited
 from socketd.net.sockets.local_addresses import Interfaces
 from socketd.net.sockets.rlimit import most_connections
-from socketd.net.timer_wheel import Wheel
-from socketd.protocols.spec import Surroundings
+from socketd.net.timer_wheel import TimerWheel
+from socketd.protocols.spec import ProtocolContext
 from socketd.settings import model
 from socketd.settings.diagnostics import SettingsError
 from socketd.settings.diff import differences
@@ -53,7 +53,7 @@ CERTIFICATE_LOOK = 5
 FILE_LOOK = 5
 
 #: Every so many looks the machine's own addresses may have changed.
-SURVEY = 30
+ADDRESS_CHECK = 30
 
 #: The states of a daemon, as operators and systemd see them.
 STARTING, SERVING, RELOADING = "starting", "serving", "reloading"
@@ -76,11 +76,11 @@ class Reloaded:
     What came of a reload.
 
     @ivar changes: what has changed, one line each.
-    @ivar complaints: what is wrong, one line each; then nothing has changed.
+    @ivar diagnostics: what is wrong, one line each; then nothing has changed.
     """
 
     changes: tuple[str, ...] = ()
-    complaints: tuple[str, ...] = ()
+    diagnostics: tuple[str, ...] = ()
 
 
 @define(eq=False, slots=False)
@@ -111,19 +111,19 @@ class Daemon(MultiService):
     inherited: Inherited = Inherited()
     configure: Callable[[], model.Settings] | None = None
     began: float = field(init=False)
-    journal: Journal = field(init=False)
-    roster: Roster = field(factory=Roster, init=False)
+    event_bus: EventBus = field(init=False)
+    connection_table: ConnectionTable = field(factory=ConnectionTable, init=False)
     operator: OperatorQueue = field(init=False)
     capacity: Capacity = field(init=False)
     bans: Bans = field(init=False)
     clock_watch: ClockWatch = field(init=False)
     state: str = field(default=STARTING, init=False)
     reloads: dict[str, int] = field(factory=lambda: {"done": 0, "refused": 0}, init=False)
-    former: dict[str, Site] = field(factory=dict, init=False)
+    former: dict[str, ServiceState] = field(factory=dict, init=False)
     own: list[OwnListener] = field(factory=list, init=False)
     _missing: dict[tuple[str, str], str] = field(factory=dict, init=False)
     _shared: Shared = field(init=False)
-    _wheel: Wheel = field(init=False)
+    _wheel: TimerWheel = field(init=False)
     _datagram_ports: frozenset[int] | None = field(default=None, init=False)
     _watching: Any = field(default=None, init=False)
     _drains: list[Any] = field(factory=list, init=False)
@@ -134,16 +134,16 @@ class Daemon(MultiService):
 
     def __attrs_post_init__(self) -> None:
         self.began = self.reactor.seconds()
-        self.journal = Journal(self.reactor)
+        self.event_bus = EventBus(self.reactor)
         self.operator = OperatorQueue(self.reactor)
         self.capacity = Capacity(None)
         self._apply()
         self.bans = Bans(self.reactor.seconds)
-        self._wheel = Wheel(self.reactor)
+        self._wheel = TimerWheel(self.reactor)
         self.clock_watch = ClockWatch(read_kernel, self.wall_clock, self.reactor.seconds)
         self._shared = Shared(
             self.reactor,
-            Surroundings(self.wall_clock, self.operator, lambda: self.clock_watch.state),
+            ProtocolContext(self.wall_clock, self.operator, lambda: self.clock_watch.state),
             self.datagram_ports,
             Interfaces(self.reactor.seconds),
             self.inherited,
@@ -157,18 +157,18 @@ class Daemon(MultiService):
             return self.settings.daemon.max_connections
         return most_connections(self.settings, self.file_limit)
 
-    def _make(self, service: model.Service, site: Site) -> SocketService:
-        return SocketService(self._shared, service, site)
+    def _make(self, service: model.Service, service_state: ServiceState) -> SocketService:
+        return SocketService(self._shared, service, service_state)
 
-    def _make_site(self, service: model.Service) -> Site:
+    def _make_site(self, service: model.Service) -> ServiceState:
         timeout = service.tls.handshake_timeout
-        return Site(
+        return ServiceState(
             service.name,
-            self.journal,
-            self.roster,
+            self.event_bus,
+            self.connection_table,
             service.common.log_connections,
             service.common.log_messages,
-            make_door(service.door, self.capacity, self.reactor, timeout, self.bans),
+            make_policy(service.policy, self.capacity, self.reactor, timeout, self.bans),
             self._wheel,
             self.operator.awaits,
         )
@@ -181,11 +181,11 @@ class Daemon(MultiService):
         return [child for child in self if isinstance(child, SocketService)]
 
     @property
-    def sites(self) -> list[Site]:
+    def service_states(self) -> list[ServiceState]:
         """
         What the services share with their connections; then what removed ones did.
         """
-        return [child.site for child in self.socket_services] + list(self.former.values())
+        return [child.service_state for child in self.socket_services] + list(self.former.values())
 
     def datagram_ports(self) -> frozenset[int]:
         """
@@ -217,7 +217,7 @@ class Daemon(MultiService):
         invalid = len(self.invalid_certificates())
         return (
             f"{self.state}: {len(self.socket_services)} services at {listeners} listeners,"
-            f" {len(self.roster)} connections"
+            f" {len(self.connection_table)} connections"
         ) + (f", certificates not valid: {invalid}" if invalid else "")
 
     def invalid_certificates(self) -> list[str]:
@@ -266,7 +266,7 @@ class Daemon(MultiService):
         @raise CannotStart: if one cannot be bound; then none stays bound.
         """
         reasons = [reason for service in self.socket_services for reason in service.bind()]
-        reasons += [*self.inherited.complaints, *self._unclaimed(self.settings)]
+        reasons += [*self.inherited.diagnostics, *self._unclaimed(self.settings)]
         if reasons:
             for service in self.socket_services:
                 service.close()
@@ -278,22 +278,22 @@ class Daemon(MultiService):
         Serve, and look at the clock once a second.
         """
         super().startService()
-        self._look_around(0)
+        self._periodic_checks(0)
         self._enter(SERVING)
 
-    def _look_around(self, turn: int) -> None:
+    def _periodic_checks(self, turn: int) -> None:
         """
         See to what may change under a daemon: the clock, certificates, and the
         machine's addresses.
         """
         # Whatever goes wrong in a look, there is a next one.
-        self._watching = self.reactor.callLater(LOOK_INTERVAL, self._look_around, turn + 1)
+        self._watching = self.reactor.callLater(LOOK_INTERVAL, self._periodic_checks, turn + 1)
         if turn % FILE_LOOK == 0:
             self._look_for_files()
         step = self.clock_watch.poll()
         if step:
-            self.journal.emit(CLOCK_STEPPED, seconds=round(step, 3))
-        outdated = self.bans.sweep() or turn % SURVEY == 0
+            self.event_bus.emit(CLOCK_STEPPED, seconds=round(step, 3))
+        outdated = self.bans.sweep() or turn % ADDRESS_CHECK == 0
         for child in self.socket_services:
             if turn % CERTIFICATE_LOOK == 0:
                 child.renew_certificates()
@@ -312,7 +312,7 @@ class Daemon(MultiService):
         for (name, listener), error in self._missing.items():
             if (name, listener) not in told:
                 facts: dict[str, Any] = {"service": name, "listener": listener, "error": error}
-                self.journal.emit(LISTENER_UNREACHABLE, **facts)
+                self.event_bus.emit(LISTENER_UNREACHABLE, **facts)
 
     # Reload
 
@@ -324,22 +324,22 @@ class Daemon(MultiService):
         rules are asked at the door again; those of removed services are drained.
         """
         if self.configure is None or self.state != SERVING:
-            return Reloaded(complaints=(f"cannot reload while {self.state}",))
+            return Reloaded(diagnostics=(f"cannot reload while {self.state}",))
         self._enter(RELOADING)
         try:
             outcome = Reloaded(self._change(self.configure()))
         except (SettingsError, CannotStart) as problem:
-            outcome = Reloaded(complaints=tuple(str(problem).splitlines()))
+            outcome = Reloaded(diagnostics=tuple(str(problem).splitlines()))
         except Exception:
             # Whatever it was, peers are served, and the next reload may do better.
             self._enter(SERVING, "the reload failed")
             raise
-        self.reloads["refused" if outcome.complaints else "done"] += 1
-        for line in outcome.complaints:
-            self.journal.emit(RELOAD_REFUSED, error=line)
-        if not outcome.complaints:
-            self.journal.emit(RELOADED, changes="; ".join(outcome.changes) or "nothing changed")
-        self._enter(SERVING, "; ".join(outcome.complaints[:1]))
+        self.reloads["refused" if outcome.diagnostics else "done"] += 1
+        for line in outcome.diagnostics:
+            self.event_bus.emit(RELOAD_REFUSED, error=line)
+        if not outcome.diagnostics:
+            self.event_bus.emit(RELOADED, changes="; ".join(outcome.changes) or "nothing changed")
+        self._enter(SERVING, "; ".join(outcome.diagnostics[:1]))
         return outcome
 
     def _change(self, settings: model.Settings) -> tuple[str, ...]:
@@ -361,7 +361,7 @@ class Daemon(MultiService):
         self._apply()
         later = change.carry_out(self._let_go, self._take_on, self.reactor)
         for child in change.gone:
-            self.former[child.settings.name] = child.site
+            self.former[child.settings.name] = child.service_state
             self._drain_service(child)
         self.services.sort(key=lambda child: _position(change.after, child))
         self._datagram_ports = None
@@ -378,8 +378,8 @@ class Daemon(MultiService):
         """
         options = self.settings.daemon
         self.capacity.limit = self._most()
-        self.journal.level = LogLevel.levelWithName(options.log_level)
-        self.journal.quiet = quiet(options.log_quiet)
+        self.event_bus.level = LogLevel.levelWithName(options.log_level)
+        self.event_bus.quiet = quiet(options.log_quiet)
 
     def _successor(self, service: model.Service) -> SocketService:
         """
@@ -387,8 +387,8 @@ class Daemon(MultiService):
         """
         known = {child.settings.name: child for child in self.socket_services}
         before = known.get(service.name)
-        site = before.site if before else self.former.get(service.name)
-        made = self._make(service, site or self._make_site(service))
+        service_state = before.service_state if before else self.former.get(service.name)
+        made = self._make(service, service_state or self._make_site(service))
         if before:
             made.succeed(before)
         return made
@@ -419,9 +419,9 @@ class Daemon(MultiService):
         """
         Answer what has come to a service that is gone, and close its connections.
         """
-        leaving = child.site.connections
+        leaving = child.service_state.connections
         for connection in leaving:
-            connection.conclude()
+            connection.drain_and_close()
         timeout = self.settings.daemon.drain_timeout
         drain = self.reactor.callLater(timeout, _abort, leaving)
         self._drains = [one for one in self._drains if one.active()] + [drain]
@@ -436,7 +436,7 @@ class Daemon(MultiService):
             return
         for child in self.socket_services:
             child.withdraw()
-        self.journal.emit(DRAINING, connections=len(self.roster))
+        self.event_bus.emit(DRAINING, connections=len(self.connection_table))
         self._enter(DRAINS)
 
     def resume(self) -> tuple[str, ...]:
@@ -455,7 +455,7 @@ class Daemon(MultiService):
             else:
                 child.serve()
         if not reasons:
-            self.journal.emit(RESUMED)
+            self.event_bus.emit(RESUMED)
             self._enter(SERVING)
         return tuple(reasons)
 
@@ -463,8 +463,8 @@ class Daemon(MultiService):
         """
         Stop, and give the connections C{drain_timeout} to take what they are owed.
         """
-        self.journal.emit(STOPPING, connections=len(self.roster))
-        self._enter(STOPS, f"{len(self.roster)} connections to finish")
+        self.event_bus.emit(STOPPING, connections=len(self.connection_table))
+        self._enter(STOPS, f"{len(self.connection_table)} connections to finish")
         if self._watching is not None:
             self._watching.cancel()
             self._watching = None
@@ -474,7 +474,10 @@ class Daemon(MultiService):
             if drain.active():
                 drain.cancel()
         # Connections of services that a reload has removed may still be leaving.
-        waiting = [super().stopService(), *(site.when_empty() for site in self.former.values())]
+        waiting = [
+            super().stopService(),
+            *(service_state.when_empty() for service_state in self.former.values()),
+        ]
         stopped: Deferred[Any] = gatherResults(waiting)
         stopped.addBoth(self._end, deadline)
         return stopped
@@ -489,8 +492,8 @@ class Daemon(MultiService):
         """
         Reset the connections that are left.
         """
-        self.journal.emit(DRAIN_ENDED, connections=len(self.roster))
-        _abort(self.roster)
+        self.event_bus.emit(DRAIN_ENDED, connections=len(self.connection_table))
+        _abort(self.connection_table)
 
 
 def _abort(connections: Iterable[Any]) -> None:

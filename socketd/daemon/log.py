@@ -34,14 +34,14 @@ from twisted.python.syslog import SyslogObserver
 from zope.interface import implementer
 
 from socketd.access.rates import Networks, packed
-from socketd.common.counters import Tally
+from socketd.common.counters import Counters
 from socketd.common.events import (
     CATALOGUE,
     CONNECTIONS_REFUSED,
     DATAGRAMS_DROPPED,
     INTERVAL,
     LINES_LOST,
-    Journal,
+    EventBus,
     timestamp,
 )
 from socketd.settings.networks import Network
@@ -420,17 +420,17 @@ class Summaries(Service):
 
     def __init__(
         self,
-        journal: Journal,
-        tallies: Callable[[], Iterable[tuple[str, Tally]]],
+        event_bus: EventBus,
+        counters_by_service: Callable[[], Iterable[tuple[str, Counters]]],
         lost: Callable[[], int] = lambda: 0,
     ) -> None:
         """
-        @param tallies: gives each service's name and counts.
+        @param counters_by_service: gives each service's name and counts.
         @param lost: gives how many lines of the log could not be written.
         """
         self.setName("summaries")
-        self._journal = journal
-        self._tallies = tallies
+        self._event_bus = event_bus
+        self._tallies = counters_by_service
         self._lost = lost
         self._told = 0
         self._refused: dict[str, Counter[str]] = {}
@@ -442,7 +442,7 @@ class Summaries(Service):
         Begin to look.
         """
         super().startService()
-        self._call = self._journal.clock.callLater(INTERVAL, self._look)
+        self._call = self._event_bus.clock.callLater(INTERVAL, self._look)
 
     def stopService(self) -> None:
         """
@@ -456,23 +456,23 @@ class Summaries(Service):
 
     def _look(self) -> None:
         self._report()
-        self._call = self._journal.clock.callLater(INTERVAL, self._look)
+        self._call = self._event_bus.clock.callLater(INTERVAL, self._look)
 
     def _report(self) -> None:
-        journal, span = self._journal, round(INTERVAL)
-        for name, tally in self._tallies():
-            for reason, count in _news(self._refused, name, tally.refused):
+        event_bus, span = self._event_bus, round(INTERVAL)
+        for name, counters in self._tallies():
+            for reason, count in _news(self._refused, name, counters.refused):
                 facts: dict[str, Any] = {"service": name, "count": count, "reason": reason}
-                journal.emit(CONNECTIONS_REFUSED, seconds=span, **facts)
-            for reason, count in _news(self._dropped, name, tally.datagrams_dropped):
+                event_bus.emit(CONNECTIONS_REFUSED, seconds=span, **facts)
+            for reason, count in _news(self._dropped, name, counters.datagrams_dropped):
                 facts = {"service": name, "count": count, "reason": reason}
-                journal.emit(DATAGRAMS_DROPPED, seconds=span, **facts)
+                event_bus.emit(DATAGRAMS_DROPPED, seconds=span, **facts)
         self._report_lost()
 
     def _report_lost(self) -> None:
         lost = self._lost()
         if lost > self._told:
-            self._journal.emit(LINES_LOST, count=lost - self._told)
+            self._event_bus.emit(LINES_LOST, count=lost - self._told)
             if self._lost() == lost:
                 self._told = lost
 

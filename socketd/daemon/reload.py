@@ -12,7 +12,7 @@ from attrs import define, field
 from socketd.daemon.renewal import renew
 from socketd.daemon.service import Pool, SocketService
 from socketd.net.own_listener import OwnListener
-from socketd.net.service_state import Site
+from socketd.net.service_state import ServiceState
 from socketd.settings.listeners import Listener
 from socketd.settings.model import Service
 
@@ -33,7 +33,7 @@ class Change:
     """
 
     before: Mapping[str, SocketService]
-    former: Mapping[str, Site]
+    former: Mapping[str, ServiceState]
     own: Iterable[OwnListener] = ()
     after: list[SocketService] = field(factory=list, init=False)
     pool: Pool = field(factory=Pool, init=False)
@@ -109,13 +109,16 @@ class Change:
         """
         for own in self.own:
             own.withdraw()
-        sites = [*(child.site for child in self.before.values()), *self.former.values()]
+        service_states = [
+            *(child.service_state for child in self.before.values()),
+            *self.former.values(),
+        ]
         for child in self.fresh:
             for bound in child.hand_on():
                 if not self.pool.lent(bound) and not bound.listener.is_inherited:
                     bound.close()
-            if child.site not in sites:
-                child.site.discard()
+            if child.service_state not in service_states:
+                child.service_state.discard()
 
     def carry_out(
         self,
@@ -142,6 +145,6 @@ class Change:
             if not bound.listener.is_inherited:
                 bound.close()
         for child in self.fresh:
-            renew(child.site, child.settings, clock)
+            renew(child.service_state, child.settings, clock)
             take_on(child)
         return later + [line for own in self.own for line in own.carry_out()]

@@ -8,13 +8,13 @@ import socket
 from typing import Any
 
 from socketd.access.datagram_guard import NETWORK
-from socketd.access.policy import Door, Entrance, make_door
+from socketd.access.policy import AccessPolicy, Slot, make_policy
 from socketd.access.rates import Capacity, packed
-from socketd.net.service_state import Site
+from socketd.net.service_state import ServiceState
 from socketd.settings.model import Service
 
 
-def renew(site: Site, service: Service, clock: Any) -> None:
+def renew(service_state: ServiceState, service: Service, clock: Any) -> None:
     """
     Have a site do as the service's new settings say.
 
@@ -23,26 +23,26 @@ def renew(site: Site, service: Service, clock: Any) -> None:
 
     @param clock: the reactor's.
     """
-    old = site.door
+    old = service_state.policy
     timeout = service.tls.handshake_timeout
-    door = make_door(service.door, Capacity(None), clock, timeout, old.bans)
-    door.capacity = old.capacity
-    door.capacity.limit = service.door.max_connections
-    site.door = door
-    site.change_logging(service.common.log_connections, service.common.log_messages)
-    for connection in site.connections:
+    policy = make_policy(service.policy, Capacity(None), clock, timeout, old.bans)
+    policy.capacity = old.capacity
+    policy.capacity.limit = service.policy.max_connections
+    service_state.policy = policy
+    service_state.change_logging(service.common.log_connections, service.common.log_messages)
+    for connection in service_state.connections:
         if not connection.known:
             # Its PROXY header is still to come; then the new door is asked.
             continue
-        entrance, reason = _ask_again(door, connection)
-        connection.recheck(entrance, reason)
+        slot_held, reason = _ask_again(policy, connection)
+        connection.reapply_policy(slot_held, reason)
 
 
-def _ask_again(door: Door, connection: Any) -> tuple[Entrance | None, str | None]:
+def _ask_again(policy: AccessPolicy, connection: Any) -> tuple[Slot | None, str | None]:
     family, peer = connection.source
     if family == socket.AF_UNIX:
         return None, None
     address = packed(peer[0])
-    if not door.networks.admits(address):
+    if not policy.networks.admits(address):
         return None, NETWORK
-    return door.keep(address), None
+    return policy.keep(address), None

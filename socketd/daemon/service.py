@@ -25,11 +25,11 @@ from socketd.common.events import (
     LISTENING,
 )
 from socketd.net.datagram.port import DatagramPort, DatagramTerms
-from socketd.net.layers import layered, make_context
+from socketd.net.layers import make_context, wrap_factory
 from socketd.net.listen import Bound, CannotListen, bind, inherit, look_up
-from socketd.net.service_state import Site
+from socketd.net.service_state import ServiceState
 from socketd.net.sockets.activation import Inherited
-from socketd.protocols.spec import Surroundings
+from socketd.protocols.spec import ProtocolContext
 from socketd.settings import model
 from socketd.settings.listeners import Listener, Place, place_of
 
@@ -44,10 +44,10 @@ class StreamFactory(Factory):
 
     noisy = False
 
-    def __init__(self, service: model.Service, surroundings: Surroundings) -> None:
+    def __init__(self, service: model.Service, context: ProtocolContext) -> None:
         self._make = service.declared.stream
         self._options = service.options
-        self._surroundings = surroundings
+        self._surroundings = context
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """
@@ -62,7 +62,7 @@ class Shared:
     What the services of a daemon share.
 
     @ivar reactor: runs them.
-    @ivar surroundings: what protocols are lent.
+    @ivar context: what protocols are lent.
     @ivar own_ports: gives the ports of all datagram listeners.
     @ivar interfaces: the addresses of this machine.
     @ivar inherited: what systemd has handed over.
@@ -70,7 +70,7 @@ class Shared:
     """
 
     reactor: Any
-    surroundings: Surroundings
+    context: ProtocolContext
     own_ports: Callable[[], Collection[int]]
     interfaces: LocalAddresses
     inherited: Inherited
@@ -82,19 +82,21 @@ class SocketService(Service):
     One service of the configuration, at all its listeners.
 
     @ivar settings: what the configuration says of it.
-    @ivar site: what its ports and connections share.
+    @ivar service_state: what its ports and connections share.
     @ivar bound: its listeners, once they are bound.
     @ivar skipped: the optional ones that this machine had no address for.
     @ivar context: what it shows of itself in TLS; C{None} if it does not speak it.
     """
 
-    def __init__(self, shared: Shared, settings: model.Service, site: Site) -> None:
+    def __init__(
+        self, shared: Shared, settings: model.Service, service_state: ServiceState
+    ) -> None:
         self.setName(settings.name)
         self.settings = settings
-        self.site = site
+        self.service_state = service_state
         self.bound: list[Bound] = []
         self.skipped: list[Listener] = []
-        clocks = shared.surroundings.wall_clock, shared.reactor.seconds
+        clocks = shared.context.wall_clock, shared.reactor.seconds
         self.context = make_context(settings, *clocks)
         self._shared = shared
         self._handed_on = False
@@ -122,7 +124,9 @@ class SocketService(Service):
             except CannotListen as problem:
                 if listener.optional and problem.absent:
                     self.skipped.append(listener)
-                    self.site.emit(LISTENER_SKIPPED, listener=str(listener), error=str(problem))
+                    self.service_state.emit(
+                        LISTENER_SKIPPED, listener=str(listener), error=str(problem)
+                    )
                 else:
                     place = self.settings.place("listen")
                     reasons.append(problem.line(f"[{self.name}]", listener, place))
@@ -194,9 +198,9 @@ class SocketService(Service):
         if self._handed_on:
             return None
         self.close()
-        for connection in self.site.connections:
-            connection.conclude()
-        return self.site.when_empty()
+        for connection in self.service_state.connections:
+            connection.drain_and_close()
+        return self.service_state.when_empty()
 
     def close(self) -> None:
         """
@@ -231,23 +235,23 @@ class SocketService(Service):
 
     def _announce(self) -> None:
         for bound in self.bound:
-            self.site.emit(LISTENING, listener=str(bound))
+            self.service_state.emit(LISTENING, listener=str(bound))
 
     def _serve(self, bound: Bound) -> None:
         reactor, settings = self._shared.reactor, self.settings
         if bound.is_stream:
-            factory = StreamFactory(settings, self._shared.surroundings)
+            factory = StreamFactory(settings, self._shared.context)
             layers = (factory, bound.listener, settings, self.context, reactor)
-            speaker, stream_terms = layered(*layers)
-            bound.serve(reactor, speaker, self.site, stream_terms)
+            speaker, stream_terms = wrap_factory(*layers)
+            bound.serve(reactor, speaker, self.service_state, stream_terms)
             return
         declared, options = settings.declared, settings.options
         shared = self._shared
         around = (reactor, shared.own_ports, shared.interfaces, shared.bans)
         guard = make_guard(settings, bound.sock, *around)
         terms = DatagramTerms(guard, declared.reply_floor(options), declared.timestamped)
-        speaker = declared.datagram(options, self._shared.surroundings)
-        bound.serve(reactor, speaker, self.site, terms)
+        speaker = declared.datagram(options, self._shared.context)
+        bound.serve(reactor, speaker, self.service_state, terms)
 
     def invalid_certificates(self) -> list[tuple[str, str]]:
         """
@@ -275,15 +279,15 @@ class SocketService(Service):
         told, self._told = self._told, self.invalid_certificates()
         for option, text in self._told:
             if (option, text) not in told:
-                self.site.emit(CERTIFICATE_INVALID, option=option, error=text)
+                self.service_state.emit(CERTIFICATE_INVALID, option=option, error=text)
 
     def _take_certificates(self, context: ServerContext) -> None:
-        complaints = context.load()
-        for option, text in complaints:
-            self.site.emit(CERTIFICATE_REFUSED, option=option, error=text)
-        if not complaints:
+        diagnostics = context.load()
+        for option, text in diagnostics:
+            self.service_state.emit(CERTIFICATE_REFUSED, option=option, error=text)
+        if not diagnostics:
             until = datetime.fromtimestamp(context.not_after, UTC)
-            self.site.emit(CERTIFICATE_LOADED, until=f"{until:%Y-%m-%d %H:%M:%S} UTC")
+            self.service_state.emit(CERTIFICATE_LOADED, until=f"{until:%Y-%m-%d %H:%M:%S} UTC")
 
     def forget_sources(self) -> None:
         """

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.interfaces import IProtocolFactory
 
 from socketd.access.rates import Networks
-from socketd.net.proxy.layer import ProxiedFactory
+from socketd.net.proxy.layer import ProxyLayerFactory
 from socketd.net.stream.port import StreamTerms
 from socketd.settings.listeners import Listener
 from socketd.settings.model import Service
@@ -35,7 +35,7 @@ def make_context(service: Service, wall_clock: Any, clock: Any) -> ServerContext
     return ServerContext(service.tls, wall_clock, clock)
 
 
-def layered(
+def wrap_factory(
     factory: IProtocolFactory,
     listener: Listener,
     service: Service,
@@ -54,5 +54,5 @@ def layered(
         factory = secured(factory, service, context, clock)
     if not listener.proxied:
         return factory, StreamTerms(settles=listener.tls)
-    proxies = Networks(service.door.proxy_from, ())
-    return ProxiedFactory(factory, listener.tls), StreamTerms(True, proxies)
+    proxies = Networks(service.policy.proxy_from, ())
+    return ProxyLayerFactory(factory, listener.tls), StreamTerms(True, proxies)

@@ -21,13 +21,13 @@ from socketd.net.addresses import describe
 from socketd.net.datagram.batch_port import datagram_port
 from socketd.net.datagram.port import DatagramTerms
 from socketd.net.port import Port
-from socketd.net.service_state import Site
+from socketd.net.service_state import ServiceState
 from socketd.net.sockets.activation import InheritedSocket
 from socketd.net.sockets.holders import THIS, holder_of
 from socketd.net.sockets.sockopts import TABLE, Refused, change, wanted
 from socketd.net.stream.port import StreamPort, StreamTerms
 from socketd.settings.listeners import Listener, Place, canonical_host, place_of
-from socketd.settings.model import Declared, SocketOptions
+from socketd.settings.model import IProtocolSpec, SocketOptions
 
 #: The receive buffer of datagram sockets (bytes) where the configuration gives none.
 RECEIVE_BUFFER = 1024 * 1024
@@ -109,7 +109,7 @@ class Bound:
         self,
         reactor: Any,
         speaker: IProtocolFactory | DatagramProtocol,
-        site: Site,
+        service_state: ServiceState,
         *terms: StreamTerms | DatagramTerms,
     ) -> IListeningPort:
         """
@@ -119,7 +119,7 @@ class Bound:
         @param terms: on which peers are served; as Twisted does where none are given.
         """
         make: Any = StreamPort if self.is_stream else datagram_port
-        port = make(reactor, self.sock, speaker, site, *terms)
+        port = make(reactor, self.sock, speaker, service_state, *terms)
         port.stopping = self._remove_file
         if not self.listener.is_inherited:
             port.rebind = self._rebind
@@ -284,7 +284,7 @@ def bind(listener: Listener, options: SocketOptions, beside: Sequence[Bound] = (
     return Bound(listener, sock, options, beside=others if listener.is_stream else ())
 
 
-def inherit(listener: Listener, found: InheritedSocket, declared: Declared) -> Bound:
+def inherit(listener: Listener, found: InheritedSocket, declared: IProtocolSpec) -> Bound:
     """
     Take a socket that was handed over as one of a listener's.
 

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.interfaces import IProtocolFactory
 
 from socketd.net.listen import Bound, CannotListen, bind
-from socketd.net.service_state import Site
+from socketd.net.service_state import ServiceState
 from socketd.settings.listeners import Listener
 from socketd.settings.model import SocketOptions
 
@@ -31,14 +31,14 @@ class OwnListener:
         place: str,
         reactor: Any,
         factory: IProtocolFactory,
-        site: Site,
+        service_state: ServiceState,
     ) -> None:
         self.option = option
         self.listener = listener
         self.place = place
         self.bound: Bound | None = None
         self._next: Bound | None = None
-        self._served_by = reactor, factory, site
+        self._served_by = reactor, factory, service_state
 
     def bind(self) -> list[str]:
         """

@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from socketd.net.addresses import to_address
-from socketd.net.service_state import Site
+from socketd.net.service_state import ServiceState
 
 #: What the system says when it has no descriptor or memory left.
 EXHAUSTED = (EMFILE, ENFILE, ENOBUFS, ENOMEM)
@@ -42,11 +42,11 @@ class Port:
     _closing: IDelayedCall | None = None
     _waits = False
 
-    def __init__(self, reactor: Any, sock: sockets.socket, site: Site) -> None:
+    def __init__(self, reactor: Any, sock: sockets.socket, service_state: ServiceState) -> None:
         self._reactor = reactor
         self._socket = sock
         self._family = sock.family
-        self._site = site
+        self._service_state = service_state
         self._waiting: list[Deferred[None]] = []
 
     def startListening(self) -> None:
@@ -58,7 +58,7 @@ class Port:
         if self.fileno() == -1:
             if self.rebind is None:
                 gone = OSError(EBADF, strerror(EBADF))
-                raise CannotListenError("the socket of", self._site.name, gone)
+                raise CannotListenError("the socket of", self._service_state.name, gone)
             self._socket = self.rebind()
         self.started()
         self._watch()
@@ -150,7 +150,7 @@ class Port:
             for stopped in waiting:
                 stopped.errback(Failure(problem))
             if not waiting:
-                self._site.report("", problem)
+                self._service_state.report("", problem)
         else:
             for stopped in waiting:
                 stopped.callback(None)
@@ -188,7 +188,7 @@ class Port:
         Name the port and its address, for who looks for it.
         """
         address = self.getHost() if self.connected else "closed"
-        return f"<{type(self).__name__} of {self._site.name}: {address}>"
+        return f"<{type(self).__name__} of {self._service_state.name}: {address}>"
 
     # What protocols and their tests look for, though no interface has it.
 
@@ -210,4 +210,4 @@ class Port:
         """
         Name this port in a traceback's log line.
         """
-        return self._site.name
+        return self._service_state.name

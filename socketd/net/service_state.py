@@ -12,17 +12,17 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.python.failure import Failure
 
-from socketd.access.policy import Door
-from socketd.common.counters import Counting, Tally
+from socketd.access.policy import AccessPolicy
+from socketd.common.counters import Counters, Counting
 from socketd.common.events import (
     MESSAGE_RECEIVED,
     PROTOCOL_FAILED,
     Event,
-    Journal,
+    EventBus,
     escaped,
     hexadecimal,
 )
-from socketd.net.timer_wheel import Wheel
+from socketd.net.timer_wheel import TimerWheel
 
 
 class Connection(Counting, Protocol):
@@ -32,9 +32,9 @@ class Connection(Counting, Protocol):
 
     connection_id: int
     began: float
-    site: Site
+    service_state: ServiceState
     slot: int
-    settling: bool
+    handshaking: bool
     known: bool
 
     @property
@@ -53,17 +53,17 @@ class Connection(Counting, Protocol):
         Keep to the deadlines.
         """
 
-    def speak(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
         """
         Send bytes.
         """
 
-    def hang_up(self) -> None:
+    def close(self) -> None:
         """
         Close, after what is owed is sent.
         """
 
-    def conclude(self) -> None:
+    def drain_and_close(self) -> None:
         """
         Answer what has come already, and close.
         """
@@ -74,7 +74,7 @@ class Connection(Counting, Protocol):
         Whom the door was asked about: a family, and an address of it.
         """
 
-    def recheck(self, entrance: Any, reason: str | None) -> None:
+    def reapply_policy(self, slot_held: Any, reason: str | None) -> None:
         """
         Go on under another door, or end.
         """
@@ -86,7 +86,7 @@ class Connection(Counting, Protocol):
 
 
 @define(eq=False)
-class Roster:
+class ConnectionTable:
     """
     All live connections of the daemon; their ids are never used twice.
     """
@@ -134,16 +134,16 @@ def _never(connection_id: int) -> bool:
 
 
 @define(eq=False)
-class Site:
+class ServiceState:
     """
     One service, as its ports and connections see it.
 
     @ivar name: the service's name.
-    @ivar journal: where events go.
-    @ivar roster: the live connections of the whole daemon.
+    @ivar event_bus: where events go.
+    @ivar connection_table: the live connections of the whole daemon.
     @ivar log_connections: whether the log has a line for each connection.
     @ivar log_messages: C{no}, C{text} or C{hex}: how the log has each message.
-    @ivar door: what is asked of its connections.
+    @ivar policy: what is asked of its connections.
     @ivar wheel: their deadlines.
     @ivar awaits_us: says of the id of a connection whether it waits for this side, and
         so is not idle.
@@ -153,51 +153,53 @@ class Site:
     """
 
     name: str
-    journal: Journal
-    roster: Roster
+    event_bus: EventBus
+    connection_table: ConnectionTable
     log_connections: bool = True
     log_messages: str = "no"
-    door: Door = field(factory=Door)
-    wheel: Wheel = field()
+    policy: AccessPolicy = field(factory=AccessPolicy)
+    wheel: TimerWheel = field()
     awaits_us: Callable[[int], bool] = _never
     observed: bool = field(default=False, init=False)
     announced: bool = field(default=False, init=False)
-    tally: Tally = field(factory=Tally, init=False)
+    counters: Counters = field(factory=Counters, init=False)
     _count: int = field(default=0, init=False)
     _empty: list[Deferred[None]] = field(factory=list, init=False)
 
     @wheel.default
-    def _make_wheel(self) -> Wheel:
-        return Wheel(self.journal.clock)
+    def _make_wheel(self) -> TimerWheel:
+        return TimerWheel(self.event_bus.clock)
 
     def __attrs_post_init__(self) -> None:
-        self.journal.on_watched(self._update_observed)
+        self.event_bus.on_watched(self._update_observed)
 
     @property
     def connections(self) -> list[Connection]:
         """
         The live connections of this service.
         """
-        return [connection for connection in self.roster if connection.site is self]
+        return [
+            connection for connection in self.connection_table if connection.service_state is self
+        ]
 
     def enter(self, connection: Connection) -> None:
         """
         Note a connection that has begun.
         """
         self._count += 1
-        self.tally.connections += 1
-        self.door.capacity.enter()
-        self.roster.enter(connection)
+        self.counters.connections += 1
+        self.policy.capacity.enter()
+        self.connection_table.enter(connection)
 
     def leave(self, connection: Connection) -> None:
         """
         Take over the counts of a connection that has ended.
         """
         self._count -= 1
-        self.tally.add(connection)
-        self.roster.leave(connection)
+        self.counters.add(connection)
+        self.connection_table.leave(connection)
         self.wheel.remove(connection)
-        self.door.capacity.leave()
+        self.policy.capacity.leave()
         if not self._count:
             waiting, self._empty = self._empty, []
             for deferred in waiting:
@@ -218,13 +220,13 @@ class Site:
         """
         Say that something happened in this service.
         """
-        self.journal.emit(event, logged, service=self.name, **facts)
+        self.event_bus.emit(event, logged, service=self.name, **facts)
 
     def discard(self) -> None:
         """
         Be told of nothing any more: nobody will serve here.
         """
-        self.journal.off_watched(self._update_observed)
+        self.event_bus.off_watched(self._update_observed)
 
     def change_logging(self, log_connections: bool, log_messages: str) -> None:
         """
@@ -234,8 +236,8 @@ class Site:
         self._update_observed()
 
     def _update_observed(self) -> None:
-        self.announced = self.log_connections or self.journal.watched
-        self.observed = self.log_messages != "no" or self.journal.watched
+        self.announced = self.log_connections or self.event_bus.watched
+        self.observed = self.log_messages != "no" or self.event_bus.watched
 
     def report(self, peer: str, problem: Exception) -> None:
         """

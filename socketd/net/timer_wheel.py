@@ -38,7 +38,7 @@ class Entry(Protocol):
         """
 
 
-class Wheel:
+class TimerWheel:
     """
     The slots, and the timer that turns them; it runs while there is an entry.
     """

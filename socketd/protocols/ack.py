@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 
 from socketd.common.operator_queue import OperatorQueue, Question
 from socketd.protocols.framing import MessageProtocol, framing_option, max_message_option
-from socketd.protocols.spec import Declaration
+from socketd.protocols.spec import ProtocolSpec
 from socketd.settings.options import option
 from socketd.settings.value_types import DURATION, TEXT, choice
 
@@ -78,7 +78,7 @@ class Ack(MessageProtocol):
         self.go_on()
 
 
-declaration = Declaration(
+declaration = ProtocolSpec(
     options=AckOptions,
-    stream=lambda options, surroundings: Ack(options, surroundings.operator),
+    stream=lambda options, context: Ack(options, context.operator),
 )

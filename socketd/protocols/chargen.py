@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IHalfCloseableProtocol, IPullProducer, I
 from twisted.internet.protocol import DatagramProtocol, Protocol
 from zope.interface import implementer
 
-from socketd.protocols.spec import Declaration
+from socketd.protocols.spec import ProtocolSpec
 
 #: RFC 864: the characters of a line, without its CR LF.
 LINE_LENGTH = 72
@@ -98,7 +98,7 @@ class ChargenDatagrams(DatagramProtocol):
             self.transport.write(PATTERN[: min(len(datagram), MAX_ANSWER)], addr)
 
 
-declaration = Declaration(
-    stream=lambda options, surroundings: Chargen(),
-    datagram=lambda options, surroundings: ChargenDatagrams(),
+declaration = ProtocolSpec(
+    stream=lambda options, context: Chargen(),
+    datagram=lambda options, context: ChargenDatagrams(),
 )

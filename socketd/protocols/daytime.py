@@ -15,7 +15,7 @@ from twisted.internet.protocol import DatagramProtocol, Protocol
 
 from socketd.common.system_clock import is_plausible
 from socketd.protocols.amplification import udp_amplify_option
-from socketd.protocols.spec import Declaration
+from socketd.protocols.spec import ProtocolSpec
 from socketd.settings.options import option
 from socketd.settings.value_types import choice
 
@@ -90,11 +90,11 @@ class DaytimeDatagrams(DatagramProtocol):
             self.transport.write(daytime_line(now, self._format), addr)
 
 
-declaration = Declaration(
+declaration = ProtocolSpec(
     options=DaytimeOptions,
-    stream=lambda options, surroundings: Daytime(options.format, surroundings.wall_clock),
-    datagram=lambda options, surroundings: DaytimeDatagrams(
-        options.format, surroundings.wall_clock
+    stream=lambda options, context: Daytime(options.format, context.wall_clock),
+    datagram=lambda options, context: DaytimeDatagrams(
+        options.format, context.wall_clock
     ),
     reply_floor=lambda options: options.udp_amplify,
     shortest_reply=lambda options: len(daytime_line(0, options.format)),

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet.protocol import DatagramProtocol, Protocol
 
-from socketd.protocols.spec import Declaration
+from socketd.protocols.spec import ProtocolSpec
 
 
 class Discard(Protocol):
@@ -33,7 +33,7 @@ class DiscardDatagrams(DatagramProtocol):
         """
 
 
-declaration = Declaration(
-    stream=lambda options, surroundings: Discard(),
-    datagram=lambda options, surroundings: DiscardDatagrams(),
+declaration = ProtocolSpec(
+    stream=lambda options, context: Discard(),
+    datagram=lambda options, context: DiscardDatagrams(),
 )

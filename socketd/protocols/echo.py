@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.interfaces import ITransport, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol, Protocol
 
-from socketd.protocols.spec import Declaration
+from socketd.protocols.spec import ProtocolSpec
 
 
 class Echo(Protocol):
@@ -34,7 +34,7 @@ class EchoDatagrams(DatagramProtocol):
         self.transport.write(datagram, addr)
 
 
-declaration = Declaration(
-    stream=lambda options, surroundings: Echo(),
-    datagram=lambda options, surroundings: EchoDatagrams(),
+declaration = ProtocolSpec(
+    stream=lambda options, context: Echo(),
+    datagram=lambda options, context: EchoDatagrams(),
 )

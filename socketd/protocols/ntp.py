@@ -21,7 +21,7 @@ from attrs import field, frozen
 from twisted.internet.protocol import DatagramProtocol
 
 from socketd.common.system_clock import BUILD_DATE, ClockState
-from socketd.protocols.spec import Declaration, Surroundings
+from socketd.protocols.spec import ProtocolContext, ProtocolSpec
 from socketd.protocols.time import SECONDS_1900_TO_1970
 from socketd.settings.options import option
 from socketd.settings.value_types import DURATION, NUMBER, YES_NO, Kind, within
@@ -349,15 +349,15 @@ def _apart(wide: int, taken: set[int]) -> int:
     return wide
 
 
-def _datagrams(options: NtpOptions, surroundings: Surroundings) -> NtpDatagrams:
+def _datagrams(options: NtpOptions, context: ProtocolContext) -> NtpDatagrams:
     return NtpDatagrams(
-        options, lambda: instant(surroundings.wall_clock()), surroundings.clock_state
+        options, lambda: instant(context.wall_clock()), context.clock_state
     )
 
 
 # A network address translator maps port 123 to any other, reserved ones too; and what is
 # answered here is a request, never an answer.
-declaration = Declaration(
+declaration = ProtocolSpec(
     options=NtpOptions,
     datagram=_datagrams,
     source_ports=range(1, 65536),

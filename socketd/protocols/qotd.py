@@ -16,7 +16,7 @@ from twisted.internet.interfaces import ITransport, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol, Protocol
 
 from socketd.protocols.amplification import udp_amplify_option
-from socketd.protocols.spec import Declaration
+from socketd.protocols.spec import ProtocolSpec
 from socketd.settings.options import REQUIRED, option
 from socketd.settings.value_types import Kind, one_file, parse_path
 
@@ -168,10 +168,10 @@ class QotdDatagrams(DatagramProtocol):
         self.transport.write(self._quotes[self._choose(range(fitting or 1))], addr)
 
 
-declaration = Declaration(
+declaration = ProtocolSpec(
     options=QotdOptions,
-    stream=lambda options, surroundings: Qotd(options.texts),
-    datagram=lambda options, surroundings: QotdDatagrams(options),
+    stream=lambda options, context: Qotd(options.texts),
+    datagram=lambda options, context: QotdDatagrams(options),
     reply_floor=lambda options: options.udp_amplify,
     shortest_reply=lambda options: min(map(len, options.texts)),
 )

@@ -9,26 +9,26 @@ from importlib.metadata import EntryPoint, entry_points
 
 from attrs import frozen
 
-from socketd.protocols.spec import Declaration
+from socketd.protocols.spec import ProtocolSpec
 
 #: The entry-point group that a package adds its protocols to.
 GROUP = "socketd.protocols"
 
 
 @frozen
-class Registry(Mapping[str, Declaration]):
+class Registry(Mapping[str, ProtocolSpec]):
     """
     Protocols by name; each file is imported when it is first looked up.
     """
 
     found: Mapping[str, EntryPoint]
 
-    def __getitem__(self, name: str) -> Declaration:
+    def __getitem__(self, name: str) -> ProtocolSpec:
         try:
             declaration = self.found[name].load()
         except AttributeError as problem:
             raise ImportError(str(problem)) from problem
-        if not isinstance(declaration, Declaration):
+        if not isinstance(declaration, ProtocolSpec):
             raise ImportError(f"{self.found[name].value} is no Declaration")
         return declaration
 

@@ -12,7 +12,7 @@ from twisted.internet.protocol import DatagramProtocol
 
 from socketd.protocols.amplification import udp_amplify_option
 from socketd.protocols.framing import MessageProtocol, framing_option, max_message_option
-from socketd.protocols.spec import Declaration
+from socketd.protocols.spec import ProtocolSpec
 from socketd.settings.options import REQUIRED, option
 from socketd.settings.value_types import TEXT, YES_NO
 
@@ -61,10 +61,10 @@ class ReplyDatagrams(DatagramProtocol):
         self.transport.write(self._reply, addr)
 
 
-declaration = Declaration(
+declaration = ProtocolSpec(
     options=ReplyOptions,
-    stream=lambda options, surroundings: Reply(options),
-    datagram=lambda options, surroundings: ReplyDatagrams(options),
+    stream=lambda options, context: Reply(options),
+    datagram=lambda options, context: ReplyDatagrams(options),
     reply_floor=lambda options: options.udp_amplify,
     shortest_reply=lambda options: len(options.reply),
 )

@@ -16,7 +16,7 @@ from socketd.common.system_clock import ClockState
 
 
 @frozen
-class Surroundings:
+class ProtocolContext:
     """
     What the daemon lends to its protocols.
 
@@ -38,7 +38,7 @@ class NoOptions:
 
 
 @frozen
-class Declaration:
+class ProtocolSpec:
     """
     One protocol, as its file declares it.
 
@@ -60,8 +60,8 @@ class Declaration:
     """
 
     options: type[Any] = NoOptions
-    stream: Callable[[Any, Surroundings], IProtocol] | None = None
-    datagram: Callable[[Any, Surroundings], DatagramProtocol] | None = None
+    stream: Callable[[Any, ProtocolContext], IProtocol] | None = None
+    datagram: Callable[[Any, ProtocolContext], DatagramProtocol] | None = None
     reply_floor: Callable[[Any], int] = lambda options: 0
     shortest_reply: Callable[[Any], int] = lambda options: 0
     source_ports: Container[int] = frozenset()

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import ITransport, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol, Protocol
 
 from socketd.common.system_clock import is_plausible
-from socketd.protocols.spec import Declaration
+from socketd.protocols.spec import ProtocolSpec
 from socketd.settings.options import option
 from socketd.settings.value_types import choice
 
@@ -88,9 +88,9 @@ class TimeDatagrams(DatagramProtocol):
             self.transport.write(time_reply(now, self._epoch), addr)
 
 
-declaration = Declaration(
+declaration = ProtocolSpec(
     options=TimeOptions,
-    stream=lambda options, surroundings: Time(options.epoch, surroundings.wall_clock),
-    datagram=lambda options, surroundings: TimeDatagrams(options.epoch, surroundings.wall_clock),
+    stream=lambda options, context: Time(options.epoch, context.wall_clock),
+    datagram=lambda options, context: TimeDatagrams(options.epoch, context.wall_clock),
     reply_floor=lambda options: _REPLY.size,
 )

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IUDPTransport
 from twisted.internet.protocol import DatagramProtocol
 
 from socketd.protocols.framing import MessageProtocol, framing_option, max_message_option
-from socketd.protocols.spec import Declaration
+from socketd.protocols.spec import ProtocolSpec
 
 
 @frozen
@@ -44,8 +44,8 @@ class UpperDatagrams(DatagramProtocol):
         self.transport.write(datagram.upper(), addr)
 
 
-declaration = Declaration(
+declaration = ProtocolSpec(
     options=UpperOptions,
-    stream=lambda options, surroundings: Upper(options.framing, options.max_message),
-    datagram=lambda options, surroundings: UpperDatagrams(),
+    stream=lambda options, context: Upper(options.framing, options.max_message),
+    datagram=lambda options, context: UpperDatagrams(),
 )

@@ -23,7 +23,7 @@ MOST_NAMES = 16
 
 
 @frozen(order=True)
-class Complaint:
+class Diagnostic:
     """
     One thing that is wrong, and where.
 
@@ -60,12 +60,12 @@ class SettingsError(Exception):
     """
     A configuration that cannot be used.
 
-    @ivar complaints: all that is wrong with it, in the order of the file.
+    @ivar diagnostics: all that is wrong with it, in the order of the file.
     """
 
-    def __init__(self, complaints: Sequence[Complaint]) -> None:
-        super().__init__("\n".join(map(str, complaints)))
-        self.complaints = tuple(complaints)
+    def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
+        super().__init__("\n".join(map(str, diagnostics)))
+        self.diagnostics = tuple(diagnostics)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

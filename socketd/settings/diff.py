@@ -48,7 +48,7 @@ def _what(old: Service, new: Service) -> Iterator[str]:
         yield from _changed(old.options, new.options)
     if old.listeners != new.listeners:
         yield "listen"
-    for group in ("common", "door", "sockets", "tls"):
+    for group in ("common", "policy", "sockets", "tls"):
         for name in _changed(getattr(old, group), getattr(new, group)):
             if name not in ("listen", "protocol"):
                 yield name

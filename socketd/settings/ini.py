@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import Factory, frozen
 
-from socketd.settings.diagnostics import Complaint
+from socketd.settings.diagnostics import Diagnostic
 
 #: The reader starts again behind each broken line; past this many the rest of
 #: a file is not worth reading, and the time it takes stays bounded.
@@ -47,7 +47,7 @@ class Section:
     entries: dict[str, Entry] = Factory(dict)
 
 
-def read(text: str, file: str) -> tuple[list[Section], list[Complaint]]:
+def read(text: str, file: str) -> tuple[list[Section], list[Diagnostic]]:
     """
     Read INI text.
 
@@ -57,18 +57,18 @@ def read(text: str, file: str) -> tuple[list[Section], list[Complaint]]:
 
     @param file: the file's name, for complaints.
     """
-    complaints: list[Complaint] = []
+    diagnostics: list[Diagnostic] = []
     lines = text.split("\n")
     for _ in range(MAX_BROKEN_LINES):
         reader = _Reader(lines)
         try:
             reader.read_file(reader.numbered(), file)
         except configparser.Error as error:
-            complaints += _mend(lines, error, file)
+            diagnostics += _mend(lines, error, file)
         else:
-            return reader.located(), complaints
-    complaints.append(Complaint(file, 0, "too many broken lines; the rest was not read"))
-    return [], complaints
+            return reader.located(), diagnostics
+    diagnostics.append(Diagnostic(file, 0, "too many broken lines; the rest was not read"))
+    return [], diagnostics
 
 
 class _Reader(configparser.RawConfigParser):
@@ -148,25 +148,25 @@ def _about(line: str) -> str:
     return f"{message}; write {match[1]} = {match[2]}" if match else message
 
 
-def _mend(lines: list[str], error: configparser.Error, file: str) -> list[Complaint]:
+def _mend(lines: list[str], error: configparser.Error, file: str) -> list[Diagnostic]:
     """
     Complain of what the parser met, and change the lines so that it gets past.
     """
     match error:
         case configparser.DuplicateSectionError(section=section, lineno=int(number)):
             lines[number - 1] = f"[{section}{_MARK}]"
-            found = Complaint(file, number, "stands twice; join the two", section)
+            found = Diagnostic(file, number, "stands twice; join the two", section)
             return [] if section.endswith(_MARK) else [found]
         case configparser.DuplicateOptionError(section=section, option=option, lineno=int(number)):
             lines[number - 1] = lines[number - 1].replace("=", f"{_MARK}=", 1)
             message = "stands twice in this section; keep one"
-            found = Complaint(file, number, message, section.rstrip(_MARK), option)
+            found = Diagnostic(file, number, message, section.rstrip(_MARK), option)
             return [] if option.endswith(_MARK) else [found]
         case configparser.MissingSectionHeaderError(lineno=number):
             lines[number - 1] = ""
-            return [Complaint(file, number, "stands before any [section]")]
+            return [Diagnostic(file, number, "stands before any [section]")]
         case configparser.ParsingError(errors=errors):
-            said = [Complaint(file, number, _about(lines[number - 1])) for number, _ in errors]
+            said = [Diagnostic(file, number, _about(lines[number - 1])) for number, _ in errors]
             for number, _ in errors:
                 lines[number - 1] = ""
             return said

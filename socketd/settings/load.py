@@ -12,15 +12,15 @@ from typing import Any
 
 from attrs import define, field
 
-from socketd.settings.diagnostics import Complaint, SettingsError, nearest
+from socketd.settings.diagnostics import Diagnostic, SettingsError, nearest
 from socketd.settings.ini import Entry, Section, read
 from socketd.settings.listeners import Listener, meant, parse_control, parse_http, parse_listener
 from socketd.settings.model import (
     DAEMON,
     DEFAULTS,
+    AccessOptions,
     DaemonOptions,
-    Declared,
-    DoorOptions,
+    IProtocolSpec,
     Service,
     ServiceOptions,
     Settings,
@@ -36,7 +36,7 @@ from socketd.settings.value_types import parse_list
 MAX_FILE_BYTES = 1024 * 1024
 
 #: The options that every service has.
-_COMMON = (ServiceOptions, DoorOptions, SocketOptions, TlsOptions)
+_COMMON = (ServiceOptions, AccessOptions, SocketOptions, TlsOptions)
 
 #: What a listener is given by in other files.
 _INSTEAD_OF_LISTEN = ("address", "bind", "host", "interface", "port")
@@ -49,11 +49,14 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 
 
 #: Finds what a machine does not let a configuration have.
-Trial = Callable[[Settings], Iterable[Complaint]]
+Validator = Callable[[Settings], Iterable[Diagnostic]]
 
 
 def load(
-    file: str, protocols: Mapping[str, Declared], runtime: str, trial: Trial = lambda settings: ()
+    file: str,
+    protocols: Mapping[str, IProtocolSpec],
+    runtime: str,
+    trial: Validator = lambda settings: (),
 ) -> Settings:
     """
     Read a configuration file.
@@ -70,21 +73,21 @@ def load(
 def parse(
     text: str,
     file: str,
-    protocols: Mapping[str, Declared],
+    protocols: Mapping[str, IProtocolSpec],
     runtime: str,
-    trial: Trial = lambda settings: (),
+    trial: Validator = lambda settings: (),
 ) -> Settings:
     """
     Read the text of a configuration; see L{load}.
     """
-    sections, complaints = read(text, file)
-    loader = _Loader(file, protocols, runtime, complaints)
+    sections, diagnostics = read(text, file)
+    loader = _Loader(file, protocols, runtime, diagnostics)
     settings = loader.settings(sections)
-    loader.complaints += trial(settings)
-    if loader.complaints:
+    loader.diagnostics += trial(settings)
+    if loader.diagnostics:
         # What stands in [defaults] was read once for each service.
-        complaints = list(dict.fromkeys(loader.complaints))
-        raise SettingsError(sorted(complaints, key=lambda found: found.line))
+        diagnostics = list(dict.fromkeys(loader.diagnostics))
+        raise SettingsError(sorted(diagnostics, key=lambda found: found.line))
     return settings
 
 
@@ -107,7 +110,7 @@ def _text(file: str) -> str:
 
 def _unreadable(file: str, message: str, content: bytes = b"", offset: int = 0) -> SettingsError:
     line = content.count(b"\n", 0, offset) + 1 if content else 0
-    return SettingsError([Complaint(file, line, message)])
+    return SettingsError([Diagnostic(file, line, message)])
 
 
 @define
@@ -117,9 +120,9 @@ class _Loader:
     """
 
     file: str
-    protocols: Mapping[str, Declared]
+    protocols: Mapping[str, IProtocolSpec]
     runtime: str
-    complaints: list[Complaint]
+    diagnostics: list[Diagnostic]
     defaults: dict[str, Entry] = field(factory=dict)
     own_options: list[type[Any]] = field(factory=list)
     twice: set[str] = field(factory=set)
@@ -141,9 +144,9 @@ class _Loader:
             self._check_amplification(service, special)
             self._check_tls(service)
             self._check_proxies(service)
-        if not enabled and not self.complaints:
+        if not enabled and not self.diagnostics:
             message = "serves nothing; add a section such as [echo] with listen = tcp:7007"
-            self.complaints.append(Complaint(self.file, 0, message))
+            self.diagnostics.append(Diagnostic(self.file, 0, message))
         entries = special[DAEMON].entries if DAEMON in special else {}
         lines = {option: entry.line for option, entry in entries.items()}
         given = {name: entries[name] for name in _OWN if getattr(daemon, name)}
@@ -172,7 +175,7 @@ class _Loader:
     def _service(self, section: Section) -> Service | None:
         if _NAME.fullmatch(section.name) is None:
             message = "is no service name; use up to 32 letters, digits and . _ -"
-            self.complaints.append(Complaint(self.file, section.line, message, section.name))
+            self.diagnostics.append(Diagnostic(self.file, section.line, message, section.name))
         protocol = self._protocol(section)
         if protocol is None:
             return None
@@ -184,7 +187,7 @@ class _Loader:
         inherited = {option: e for option, e in self.defaults.items() if option in known}
         entries = inherited | section.entries
         values = self._values(section.name, section.line, entries, known)
-        common, door, sockets, tls, own = (
+        common, policy, sockets, tls, own = (
             {option: values[option] for option in group if option in values} for group in groups
         )
         return Service(
@@ -193,7 +196,7 @@ class _Loader:
             declared=declaration,
             listeners=tuple(self._listeners(section.name, entries, common, declaration)),
             common=ServiceOptions(**common),
-            door=DoorOptions(**door),
+            policy=AccessOptions(**policy),
             sockets=SocketOptions(**sockets),
             tls=TlsOptions(**tls),
             options=declaration.options(**own),
@@ -203,7 +206,7 @@ class _Loader:
             file=self.file,
         )
 
-    def _protocol(self, section: Section) -> tuple[str, Declared] | None:
+    def _protocol(self, section: Section) -> tuple[str, IProtocolSpec] | None:
         """
         Find what a section speaks; complain where nobody knows it.
         """
@@ -218,7 +221,7 @@ class _Loader:
         if "protocol" in section.entries:
             self._complain(section.name, "protocol", entry, message)
         else:
-            self.complaints.append(Complaint(self.file, entry.line, message, section.name))
+            self.diagnostics.append(Diagnostic(self.file, entry.line, message, section.name))
         return None
 
     def _check_names(
@@ -227,8 +230,8 @@ class _Loader:
         for name in entries.keys() - known.keys():
             where = self._where(section, name, entries[name]) or nearest(name, known)
             message = f"is no option here; {where}"
-            found = Complaint(self.file, entries[name].line, message, section, name)
-            self.complaints.append(found)
+            found = Diagnostic(self.file, entries[name].line, message, section, name)
+            self.diagnostics.append(found)
 
     def _where(self, section: str, name: str, entry: Entry) -> str:
         """
@@ -281,7 +284,7 @@ class _Loader:
                     # It may stand in the other half.
                     continue
                 message = f"has no {name}; write {name} = {wanted.kind.form}"
-                self.complaints.append(Complaint(self.file, line, message, section))
+                self.diagnostics.append(Diagnostic(self.file, line, message, section))
         return values
 
     def _listeners(
@@ -289,7 +292,7 @@ class _Loader:
         section: str,
         entries: Mapping[str, Entry],
         common: Mapping[str, Any],
-        declaration: Declared,
+        declaration: IProtocolSpec,
     ) -> Iterator[Listener]:
         if "listen" not in entries:
             return
@@ -315,8 +318,8 @@ class _Loader:
         """
         if self.defaults.get(name) is entry:
             section = DEFAULTS
-        found = Complaint(self.file, entry.line, message, section, name, entry.value)
-        self.complaints.append(found)
+        found = Diagnostic(self.file, entry.line, message, section, name, entry.value)
+        self.diagnostics.append(found)
 
     def _check_defaults(self) -> None:
         """
@@ -339,7 +342,7 @@ class _Loader:
         entry = entries.get("allow")
         if entry is None or "any" in parse_list(entry.value, r"[,\s]"):
             return
-        if any(map(is_public, service.door.allow or ())):
+        if any(map(is_public, service.policy.allow or ())):
             message = "has a public network, for which udp_amplify would serve attacks on others;"
             message += " write udp_amplify = 0, or allow = any if that is what you want"
             self._complain(service.name, "allow", entry, message)
@@ -352,7 +355,7 @@ class _Loader:
         if speaks and "tls_certificate" not in service.lines:
             line = service.lines["listen"]
             message = "has a listener for TLS, and no certificate; write tls_certificate = PATH"
-            self.complaints.append(Complaint(self.file, line, message, service.name))
+            self.diagnostics.append(Diagnostic(self.file, line, message, service.name))
         given = service.lines.keys() & declared(TlsOptions).keys() - service.inherited
         if any(listener.proxied for listener in service.listeners):
             given = given - {"handshake_timeout"}
@@ -360,17 +363,17 @@ class _Loader:
             for name in sorted(given):
                 message = "is for TLS, which no listener here speaks; write tls:PORT"
                 found = (self.file, service.lines[name], message, service.name, name)
-                self.complaints.append(Complaint(*found))
+                self.diagnostics.append(Diagnostic(*found))
 
     def _check_proxies(self, service: Service) -> None:
         """
         Complain of PROXY headers that nobody may send.
         """
         proxied = [listener for listener in service.listeners if listener.proxied]
-        if proxied and not service.door.proxy_from and "proxy_from" not in service.lines:
+        if proxied and not service.policy.proxy_from and "proxy_from" not in service.lines:
             message = "has a haproxy: listener that believes nobody; write proxy_from = NETWORKS"
             line = service.lines["listen"]
-            self.complaints.append(Complaint(self.file, line, message, service.name))
+            self.diagnostics.append(Diagnostic(self.file, line, message, service.name))
 
 
 def _files(entries: Mapping[str, Entry], known: Mapping[str, Option]) -> Iterator[str]:
@@ -399,7 +402,7 @@ def _about_quotes(value: str) -> str:
     return f"has quotes, which would be part of it; write {bare}" if bare != value else ""
 
 
-def _check_form(listener: Listener, declaration: Declared) -> None:
+def _check_form(listener: Listener, declaration: IProtocolSpec) -> None:
     if listener.is_inherited:
         return
     form = "stream" if listener.is_stream else "datagram"

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import attrs
 from attrs import frozen
 
-from socketd.settings.diagnostics import Complaint
+from socketd.settings.diagnostics import Diagnostic
 from socketd.settings.listeners import Listener
 from socketd.settings.networks import NETWORKS, PREFIXES, Network, Prefixes
 from socketd.settings.options import REQUIRED, option
@@ -114,7 +114,7 @@ class ServiceOptions:
 
 
 @frozen
-class DoorOptions:
+class AccessOptions:
     """
     Who is served, how many at once, how often, and for how long.
 
@@ -238,7 +238,7 @@ class SocketOptions:
     )
 
 
-class Declared(Protocol):
+class IProtocolSpec(Protocol):
     """
     What settings need to know of a protocol.
     """
@@ -308,7 +308,7 @@ class Service:
     @ivar declared: that protocol.
     @ivar listeners: where it is served.
     @ivar common: the options that every service has.
-    @ivar door: who may come in.
+    @ivar policy: who may come in.
     @ivar sockets: its socket options.
     @ivar tls: how it is served over TLS.
     @ivar options: the protocol's own options, an instance of C{declared.options}.
@@ -320,10 +320,10 @@ class Service:
 
     name: str
     protocol: str
-    declared: Declared
+    declared: IProtocolSpec
     listeners: tuple[Listener, ...]
     common: ServiceOptions
-    door: DoorOptions
+    policy: AccessOptions
     sockets: SocketOptions
     tls: TlsOptions
     options: Any
@@ -338,12 +338,12 @@ class Service:
         """
         return f"{self.file}:{self.lines[option]}"
 
-    def complaint(self, option: str, message: str, value: str | None = None) -> Complaint:
+    def complaint(self, option: str, message: str, value: str | None = None) -> Diagnostic:
         """
         Complain of one of its options, where it stands.
         """
         section = DEFAULTS if option in self.inherited else self.name
-        return Complaint(self.file, self.lines[option], message, section, option, value)
+        return Diagnostic(self.file, self.lines[option], message, section, option, value)
 
 
 @frozen

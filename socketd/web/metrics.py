@@ -26,11 +26,11 @@ from prometheus_client.registry import Collector
 import twisted
 from socketd.access.datagram_guard import NETWORK, REASONS
 from socketd.access.rates import BANNED, SOURCE_LIMIT, SOURCE_RATE
-from socketd.common.counters import Tally
+from socketd.common.counters import Counters
 from socketd.daemon.daemon import SERVING, Daemon
 from socketd.net.datagram.batch_port import TOO_LONG
 from socketd.net.proxy.layer import PROXY_HEADER, PROXY_SOURCE
-from socketd.net.service_state import Connection, Site
+from socketd.net.service_state import Connection, ServiceState
 from socketd.net.stream.deadlines import FIRST_BYTE
 from socketd.net.stream.deadlines import HANDSHAKE as HANDSHAKE_TIMEOUT
 from socketd.net.stream.deadlines import IDLE, LIFETIME, STALL
@@ -61,7 +61,7 @@ Sample = tuple[tuple[str, ...], float]
 
 
 @frozen
-class Figure:
+class MetricSpec:
     """
     One figure, of which there is one for each value of its labels.
 
@@ -91,8 +91,8 @@ class Read:
     A figure of each service that a function reads from its tally.
     """
 
-    figure: Figure
-    read: Callable[[Tally], int]
+    figure: MetricSpec
+    read: Callable[[Counters], int]
 
 
 @frozen
@@ -103,120 +103,122 @@ class ReadByReason:
     @ivar known: the reasons that there always are.
     """
 
-    figure: Figure
-    read: Callable[[Tally], Mapping[str, int]]
+    figure: MetricSpec
+    read: Callable[[Counters], Mapping[str, int]]
     known: tuple[str, ...]
 
 
 _BY_REASON = ("service", "reason")
 
-OPEN = Figure("socketd_connections_open", "Connections that are open.")
-KERNEL = Figure(
+OPEN = MetricSpec("socketd_connections_open", "Connections that are open.")
+KERNEL = MetricSpec(
     "socketd_datagrams_kernel_dropped_total",
     "Datagrams that the kernel dropped because the receive buffer was full.",
 )
 COUNTS = (
     Read(
-        Figure("socketd_connections_total", "Connections that were let in."),
-        lambda tally: tally.connections,
+        MetricSpec("socketd_connections_total", "Connections that were let in."),
+        lambda counters: counters.connections,
     ),
     Read(
-        Figure(
+        MetricSpec(
             "socketd_messages_received_total",
             "Receives that brought bytes for the protocol on connections.",
         ),
-        lambda tally: tally.messages_received,
+        lambda counters: counters.messages_received,
     ),
     Read(
-        Figure("socketd_received_bytes_total", "Bytes received on connections."),
-        lambda tally: tally.bytes_received,
+        MetricSpec("socketd_received_bytes_total", "Bytes received on connections."),
+        lambda counters: counters.bytes_received,
     ),
     Read(
-        Figure("socketd_sent_bytes_total", "Bytes sent on connections."),
-        lambda tally: tally.bytes_sent,
+        MetricSpec("socketd_sent_bytes_total", "Bytes sent on connections."),
+        lambda counters: counters.bytes_sent,
     ),
     Read(
-        Figure("socketd_accept_failures_total", "Times that the system had no room to accept."),
-        lambda tally: tally.accepts_failed,
+        MetricSpec(
+            "socketd_accept_failures_total", "Times that the system had no room to accept."
+        ),
+        lambda counters: counters.accepts_failed,
     ),
     Read(
-        Figure("socketd_full_total", "Times that accepting stopped at the limit."),
-        lambda tally: tally.full,
+        MetricSpec("socketd_full_total", "Times that accepting stopped at the limit."),
+        lambda counters: counters.full,
     ),
     Read(
-        Figure("socketd_datagrams_received_total", "Datagrams received, those dropped too."),
-        lambda tally: tally.datagrams_received,
+        MetricSpec("socketd_datagrams_received_total", "Datagrams received, those dropped too."),
+        lambda counters: counters.datagrams_received,
     ),
     Read(
-        Figure("socketd_datagrams_sent_total", "Datagrams sent in answer."),
-        lambda tally: tally.datagrams_sent,
+        MetricSpec("socketd_datagrams_sent_total", "Datagrams sent in answer."),
+        lambda counters: counters.datagrams_sent,
     ),
     Read(
-        Figure(
+        MetricSpec(
             "socketd_datagrams_received_bytes_total",
             "Bytes of the datagrams received, those dropped too.",
         ),
-        lambda tally: tally.datagram_bytes_received,
+        lambda counters: counters.datagram_bytes_received,
     ),
     Read(
-        Figure("socketd_datagrams_sent_bytes_total", "Bytes of the datagrams sent in answer."),
-        lambda tally: tally.datagram_bytes_sent,
+        MetricSpec("socketd_datagrams_sent_bytes_total", "Bytes of the datagrams sent in answer."),
+        lambda counters: counters.datagram_bytes_sent,
     ),
     Read(
-        Figure("socketd_datagrams_unsent_total", "Answers that the kernel refused to send."),
-        lambda tally: tally.datagrams_unsent,
+        MetricSpec("socketd_datagrams_unsent_total", "Answers that the kernel refused to send."),
+        lambda counters: counters.datagrams_unsent,
     ),
 )
 COUNTS_BY_REASON = (
     ReadByReason(
-        Figure(
+        MetricSpec(
             "socketd_connections_refused_total",
             "Connections that were not let in, by reason.",
             _BY_REASON,
         ),
-        lambda tally: tally.refused,
+        lambda counters: counters.refused,
         REFUSALS,
     ),
     ReadByReason(
-        Figure(
+        MetricSpec(
             "socketd_connections_overdue_total",
             "Connections that a deadline ended, by its option.",
             _BY_REASON,
         ),
-        lambda tally: tally.overdue,
+        lambda counters: counters.timed_out,
         DEADLINES,
     ),
     ReadByReason(
-        Figure(
+        MetricSpec(
             "socketd_datagrams_dropped_total",
             "Datagrams that were dropped unanswered, by reason.",
             _BY_REASON,
         ),
-        lambda tally: tally.datagrams_dropped,
+        lambda counters: counters.datagrams_dropped,
         DROPS,
     ),
 )
-EXPIRY = Figure(
+EXPIRY = MetricSpec(
     "socketd_certificate_expiry_timestamp_seconds",
     "When the first certificate in use expires, since 1970.",
 )
-INVALID = Figure(
+INVALID = MetricSpec(
     "socketd_certificates_invalid",
     "Certificates in use, authorities' too, that have expired or are not valid yet.",
 )
-LOADS = Figure(
+LOADS = MetricSpec(
     "socketd_certificate_loads_total",
     "Times that certificates were read from their files, by result.",
     ("service", "result"),
 )
-UP = Figure("socketd_serving", "Whether all listeners serve: 1, or 0.", ())
-WAITING = Figure("socketd_operator_waiting", "Connections that wait for the operator.", ())
-ATTENDED = Figure("socketd_operator_attended", "Whether an operator looks on: 1, or 0.", ())
-BANS = Figure("socketd_bans", "Networks that are banned.", ())
-RELOADS = Figure(
+UP = MetricSpec("socketd_serving", "Whether all listeners serve: 1, or 0.", ())
+WAITING = MetricSpec("socketd_operator_waiting", "Connections that wait for the operator.", ())
+ATTENDED = MetricSpec("socketd_operator_attended", "Whether an operator looks on: 1, or 0.", ())
+BANS = MetricSpec("socketd_bans", "Networks that are banned.", ())
+RELOADS = MetricSpec(
     "socketd_config_reloads_total", "Reloads of the configuration, by result.", ("result",)
 )
-BUILD = Figure(
+BUILD = MetricSpec(
     "socketd_build_info",
     "1, with the versions of what runs as labels.",
     ("version", "python", "twisted", "openssl"),
@@ -237,30 +239,40 @@ class DaemonCollector(Collector):
         Read all of them.
         """
         live = self._live()
-        tallies = {site.name: site.tally.total(live[site]) for site in self._daemon.sites}
-        open_ = (((site.name,), len(live[site])) for site in self._daemon.sites)
+        counters_by_service = {
+            service_state.name: service_state.counters.total(live[service_state])
+            for service_state in self._daemon.service_states
+        }
+        open_ = (
+            ((service_state.name,), len(live[service_state]))
+            for service_state in self._daemon.service_states
+        )
         yield OPEN.family(open_)
         for one in COUNTS:
-            yield one.figure.family(((name,), one.read(t)) for name, t in tallies.items())
+            yield one.figure.family(
+                ((name,), one.read(t)) for name, t in counters_by_service.items()
+            )
         for many in COUNTS_BY_REASON:
-            yield many.figure.family(_by_reason(many, tallies))
+            yield many.figure.family(_by_reason(many, counters_by_service))
         yield KERNEL.family(((name,), count) for name, count in self._drops().items())
         yield from self._certificates()
         yield from self._whole()
 
-    def _live(self) -> dict[Site, list[Connection]]:
+    def _live(self) -> dict[ServiceState, list[Connection]]:
         """
         Sort the live connections by service, in one pass.
         """
-        found: dict[Site, list[Connection]] = {site: [] for site in self._daemon.sites}
-        for connection in self._daemon.roster:
-            if connection.site in found:
-                found[connection.site].append(connection)
+        found: dict[ServiceState, list[Connection]] = {
+            service_state: [] for service_state in self._daemon.service_states
+        }
+        for connection in self._daemon.connection_table:
+            if connection.service_state in found:
+                found[connection.service_state].append(connection)
         return found
 
     def _drops(self) -> Mapping[str, int]:
         return self._kernel.update(
-            (child.site.name, bound.sock)
+            (child.service_state.name, bound.sock)
             for child in self._daemon.socket_services
             for bound in child.bound
             if not bound.is_stream
@@ -268,7 +280,7 @@ class DaemonCollector(Collector):
 
     def _certificates(self) -> Iterator[Metric]:
         contexts = {
-            child.site.name: child.context
+            child.service_state.name: child.context
             for child in self._daemon.socket_services
             if child.context is not None
         }
@@ -303,9 +315,11 @@ def make_registry(daemon: Daemon, lag: LagMeter) -> CollectorRegistry:
     return registry
 
 
-def _by_reason(many: ReadByReason, tallies: Mapping[str, Tally]) -> Iterator[Sample]:
-    for name, tally in tallies.items():
-        counts = dict.fromkeys(many.known, 0) | dict(many.read(tally))
+def _by_reason(
+    many: ReadByReason, counters_by_service: Mapping[str, Counters]
+) -> Iterator[Sample]:
+    for name, counters in counters_by_service.items():
+        counts = dict.fromkeys(many.known, 0) | dict(many.read(counters))
         for reason, count in counts.items():
             yield (name, reason), count
 

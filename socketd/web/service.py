@@ -11,10 +11,10 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.web import http
 
-from socketd.common.events import LISTENING, Journal
+from socketd.common.events import LISTENING, EventBus
 from socketd.daemon.daemon import SERVING, CannotStart, Daemon
 from socketd.net.own_listener import OwnListener
-from socketd.net.service_state import Roster, Site
+from socketd.net.service_state import ConnectionTable, ServiceState
 from socketd.settings.listeners import Listener
 from socketd.web.lag import LagMeter
 from socketd.web.metrics import make_registry
@@ -47,13 +47,20 @@ class WebService(MultiService):
         lag.setServiceParent(self)
         self._registry = make_registry(daemon, lag)
         # A journal of its own: who watches the daemon's connections does not see these.
-        journal = Journal(daemon.reactor)
-        self._site = Site(NAME, journal, Roster(), log_connections=False)
+        event_bus = EventBus(daemon.reactor)
+        self._service_state = ServiceState(
+            NAME, event_bus, ConnectionTable(), log_connections=False
+        )
         self._factory = ChannelFactory(
             {b"/metrics": self._metrics, b"/healthz": self._health}, daemon.reactor
         )
         self.own = OwnListener(
-            NAME, listener, daemon.settings.place(NAME), daemon.reactor, self._factory, self._site
+            NAME,
+            listener,
+            daemon.settings.place(NAME),
+            daemon.reactor,
+            self._factory,
+            self._service_state,
         )
         daemon.own.append(self.own)
         self._page: Page | None = None
@@ -82,10 +89,10 @@ class WebService(MultiService):
         Close the listener, and end every connection.
         """
         self.close()
-        for connection in self._site.connections:
+        for connection in self._service_state.connections:
             connection.abortConnection()
         stopped = maybeDeferred(super().stopService)
-        return gatherResults([stopped, self._site.when_empty()])
+        return gatherResults([stopped, self._service_state.when_empty()])
 
     def close(self) -> None:
         """
@@ -95,7 +102,7 @@ class WebService(MultiService):
 
     def _announce(self) -> None:
         if self.own.bound is not None:
-            self._daemon.journal.emit(LISTENING, service=NAME, listener=str(self.own.bound))
+            self._daemon.event_bus.emit(LISTENING, service=NAME, listener=str(self.own.bound))
 
     def _health(self) -> Page:
         state = self._daemon.health()
@@ -112,6 +119,6 @@ class WebService(MultiService):
         try:
             body = generate_latest(self._registry)
         except Exception as problem:
-            self._site.report("/metrics", problem)
+            self._service_state.report("/metrics", problem)
             return Page(http.INTERNAL_SERVER_ERROR, b"the figures cannot be collected\n")
         return Page(http.OK, body, CONTENT_TYPE_PLAIN_0_0_4.encode())

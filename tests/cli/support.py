@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 import socketd
-from socketd.cli.transport.interface import Valve
+from socketd.cli.transport.interface import CallbackProducer
 from socketd.cli.transport.interfaces import IInputUser
 from socketd.terminal.line_editor import columns
 
@@ -144,7 +144,7 @@ class MemoryLink:
         self.keeps_messages = keeps_messages
         self.calls: list[str] = []
         self.sent: list[bytes] = []
-        self.valve: Valve | None = None
+        self.valve: CallbackProducer | None = None
 
     def send(self, data: bytes) -> None:
         """
@@ -154,7 +154,7 @@ class MemoryLink:
         """
         self.sent.append(data)
 
-    def hold(self, valve: Valve) -> None:
+    def hold(self, valve: CallbackProducer) -> None:
         """
         Keep it.
 

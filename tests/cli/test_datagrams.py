@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from socketd.cli.common.errors import CommandError
 from socketd.cli.transport.asking import Question
 from socketd.cli.transport.datagram import DatagramLink
-from socketd.cli.transport.interface import Valve
+from socketd.cli.transport.interface import CallbackProducer
 from tests.cli.support import MemoryTalker
 
 
@@ -179,7 +179,7 @@ class DatagramLinkTests(SynchronousTestCase):
         """
         The port can be paused, and is not opened again when it is lost.
         """
-        self.link.hold(Valve(lambda: None, lambda: None, lambda: None))
+        self.link.hold(CallbackProducer(lambda: None, lambda: None, lambda: None))
         self.link.pause()
         self.link.resume()
         self.link.connectionRefused()

@@ -21,7 +21,7 @@ from socketd.cli.migrate import command
 from socketd.cli.migrate.command import check, is_xinetd, read
 from socketd.cli.migrate.model import PORTS
 from socketd.configuration import configure
-from socketd.settings.diagnostics import Complaint
+from socketd.settings.diagnostics import Diagnostic
 from socketd.settings.model import Service, Settings
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -153,8 +153,8 @@ class SampleTests(ImportTestCase):
         settings, text = self.taken(SAMPLES / "debian-xinetd" / "sample.conf")
         self.assertEqual(list(listeners(settings)), ["echo", "chargen", "daytime", "time"])
         for service in settings.services:
-            self.assertEqual(service.door.max_connections, 25)
-            allowed = list(map(str, service.door.allow or ()))
+            self.assertEqual(service.policy.max_connections, 25)
+            allowed = list(map(str, service.policy.allow or ()))
             self.assertEqual(allowed[0], "128.138.193.0/24")
             self.assertEqual(allowed[-3:], ["127.0.0.1/32", "::1/128", "192.231.139.0/24"])
         for reason in (
@@ -175,10 +175,10 @@ class SampleTests(ImportTestCase):
         settings, text = self.taken(copied("redhat-xinetd", self.directory / "etc"))
         self.assertEqual(listeners(settings), {name: everywhere(name) for name in sorted(PORTS)})
         for service in settings.services:
-            door = service.door
-            self.assertEqual((door.max_connections, door.max_per_source), (50, 10))
-            self.assertEqual((door.accept_rate, door.accept_burst), (50.0, 50))
-            self.assertIsNone(door.allow)
+            policy = service.policy
+            self.assertEqual((policy.max_connections, policy.max_per_source), (50, 10))
+            self.assertEqual((policy.accept_rate, policy.accept_burst), (50.0, 50))
+            self.assertIsNone(policy.allow)
         self.assertEqual(text.count("defaults has log_type = SYSLOG daemon info"), 1)
         self.assertIn("rsync starts the program /usr/bin/rsync", text)
         self.assertIn("tcpmux-server is built into xinetd", text)
@@ -247,7 +247,7 @@ class SampleTests(ImportTestCase):
                 "chargen": ["tcp *:19", "tcp6 *:19"],
             },
         )
-        doors = {found.name: found.door for found in settings.services}
+        doors = {found.name: found.policy for found in settings.services}
         self.assertEqual(doors["echo"].accept_rate, 40 / 60)
         chargen = doors["chargen"]
         self.assertEqual((chargen.max_connections, chargen.max_per_source), (5, 2))
@@ -402,7 +402,7 @@ class CommandTests(ImportTestCase):
         """
         A result that the daemon would not take is not written; the complaint is told.
         """
-        complaint = Complaint("result", 3, "is wrong", "echo", "allow")
+        complaint = Diagnostic("result", 3, "is wrong", "echo", "allow")
         self.patch(command, "check", lambda text: (complaint,))
         status, out, err = self.run_main(self.file(self.ECHO))
         self.assertEqual((status, out), (78, ""))
@@ -412,7 +412,7 @@ class CommandTests(ImportTestCase):
         """
         A size of a buffer that this machine refuses becomes a comment.
         """
-        complaint = Complaint("result", 3, "this system has less", "echo", "so_rcvbuf")
+        complaint = Diagnostic("result", 3, "this system has less", "echo", "so_rcvbuf")
         answers: list[tuple[Any, ...]] = [(complaint,), ()]
         self.patch(command, "check", lambda text: answers.pop(0))
         source = self.file(self.ECHO.replace("tcp", "tcp,rcvbuf=8m"))

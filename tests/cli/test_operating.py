@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from socketd.cli.operator.console import make_view
 from socketd.cli.operator.session import Operating
 from socketd.cli.operator.views import FullScreen, IView, LineView, TerminalLines
-from socketd.cli.transport.interface import ITalker
+from socketd.cli.transport.interface import IReceiver
 from socketd.terminal.addressee import REACTION, gone, prompt_for, taken_for_word, waits
 from socketd.terminal.device import takes_escape_codes, terminal_size
 from tests.cli.support import MemoryLink
@@ -43,7 +43,7 @@ class Case(SynchronousTestCase):
         self.view = self.make_view()
         self.clock = Clock()
         self.operating = Operating(self.view, self.clock)
-        _: ITalker = self.operating
+        _: IReceiver = self.operating
         self.link = MemoryLink()
         self.operating.start(self.link)
         self.assertEqual(self.asked(), BEGINNING)

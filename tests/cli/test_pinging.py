@@ -19,7 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.cli.client import ping
 from socketd.cli.client.echo_probe import MAX_OVERDUE, Pinging, Plan
-from socketd.cli.transport.interface import ILink
+from socketd.cli.transport.interface import IPeerTransport
 from tests.cli.support import CommandTestCase, MemoryLink
 
 
@@ -36,7 +36,7 @@ class Case(SynchronousTestCase):
         """
         self.clock = Clock()
         self.link = MemoryLink(self.keeps_messages)
-        _: ILink = self.link
+        _: IPeerTransport = self.link
         self.told: list[tuple[int, int]] = []
         plan = Plan(count, interval, 2.0, size)
         pinging = Pinging(self.clock, plan, lambda *counts: self.told.append(counts))

@@ -18,7 +18,7 @@ from zope.interface.verify import verifyObject
 
 from socketd.cli.client.stdio import StandardInput, StandardOutput, TextInput
 from socketd.cli.common.errors import CommandError
-from socketd.cli.transport.interface import Valve
+from socketd.cli.transport.interface import CallbackProducer
 
 
 class MemoryUser:
@@ -225,7 +225,7 @@ class StandardOutputTests(SynchronousTestCase):
         Who writes too much is paused until it is written.
         """
         calls: list[str] = []
-        valve = Valve(
+        valve = CallbackProducer(
             lambda: calls.append("pause"),
             lambda: calls.append("resume"),
             lambda: calls.append("stop"),

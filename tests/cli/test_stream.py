@@ -21,7 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides
 from zope.interface.verify import verifyObject
 
-from socketd.cli.transport.interface import Valve
+from socketd.cli.transport.interface import CallbackProducer
 from socketd.cli.transport.stream import StreamLink
 from tests.cli.support import HalfCloseTransport, MemoryTalker
 
@@ -42,7 +42,7 @@ class StreamLinkTests(SynchronousTestCase):
         """
         verifyObject(IHalfCloseableProtocol, self.link)
         verifyObject(IHandshakeListener, self.link)
-        verifyObject(IPushProducer, Valve(lambda: None, lambda: None, lambda: None))
+        verifyObject(IPushProducer, CallbackProducer(lambda: None, lambda: None, lambda: None))
 
     def test_ready(self) -> None:
         """
@@ -134,7 +134,7 @@ class StreamLinkTests(SynchronousTestCase):
         The end shuts down one direction, with nobody left to pause.
         """
         self.link.makeConnection(self.transport)
-        self.link.hold(Valve(lambda: None, lambda: None, lambda: None))
+        self.link.hold(CallbackProducer(lambda: None, lambda: None, lambda: None))
         self.link.end()
         self.assertTrue(self.transport.has_ended)
         self.assertFalse(self.transport.disconnecting)
@@ -161,7 +161,9 @@ class StreamLinkTests(SynchronousTestCase):
             self.transport.transport = SimpleNamespace(disconnecting=is_closing)
             self.link.makeConnection(self.transport)
             asked: list[str] = []
-            self.link.hold(Valve(lambda: None, partial(asked.append, "resume"), lambda: None))
+            self.link.hold(
+                CallbackProducer(lambda: None, partial(asked.append, "resume"), lambda: None)
+            )
             producer: Any = self.transport.producer
             producer.resumeProducing()
             self.assertEqual(asked, resumed)

@@ -17,7 +17,7 @@ from socketd.cli.system import unit
 from socketd.cli.system.unit import DESCRIPTORS, MAX_RULES, RUNTIME, doubts, quoted, write
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
-from socketd.settings.model import DaemonOptions, DoorOptions, ServiceOptions, SocketOptions
+from socketd.settings.model import AccessOptions, DaemonOptions, ServiceOptions, SocketOptions
 from socketd.settings.options import declared
 from socketd.settings.tls import TlsOptions
 from tests.cli.support import CommandTestCase
@@ -39,7 +39,7 @@ def groups() -> Iterator[type[Any]]:
     """
     List all classes of options that there are.
     """
-    yield from (DaemonOptions, ServiceOptions, DoorOptions, SocketOptions, TlsOptions)
+    yield from (DaemonOptions, ServiceOptions, AccessOptions, SocketOptions, TlsOptions)
     for declaration in installed().values():
         yield declaration.options
 

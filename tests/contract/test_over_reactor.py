@@ -74,7 +74,7 @@ def _end(result: Any, batch: BatchReactor) -> Deferred[Any]:
 
     def end() -> Any:
         for call in batch.getDelayedCalls():
-            if getattr(call.func, "__self__", None) is batch._site.journal:
+            if getattr(call.func, "__self__", None) is batch._service_state.event_bus:
                 call.cancel()
         reactor.removeReader(batch)
         batch.connectionLost(Failure(ConnectionDone()))

@@ -82,7 +82,7 @@ class ServedCase(TestCase):
     async def tearDown(self) -> None:  # type: ignore[override]
         for port in self.ports:
             await port.stopListening()
-        await self.batch._site.when_empty()
+        await self.batch._service_state.when_empty()
         reactor.removeReader(self.batch)
         self.batch.connectionLost(Failure(ConnectionDone()))
 

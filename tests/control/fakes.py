@@ -12,10 +12,10 @@ from twisted.internet.testing import StringTransport
 
 from socketd.common.events import CONNECTION_LOST, CONNECTION_MADE, Event
 from socketd.daemon.daemon import Daemon
-from socketd.net.service_state import Connection, Site
+from socketd.net.service_state import Connection, ServiceState
 from socketd.net.timer_wheel import NOWHERE
 from socketd.protocols.registry import installed
-from socketd.protocols.spec import Surroundings
+from socketd.protocols.spec import ProtocolContext
 from socketd.settings.load import parse
 
 CONFIGURATION = r"""
@@ -45,16 +45,16 @@ class FakeConnection(StringTransport):
     A connection of a daemon, in memory.
     """
 
-    def __init__(self, daemon: Daemon, site: Site, peer: str) -> None:
+    def __init__(self, daemon: Daemon, service_state: ServiceState, peer: str) -> None:
         super().__init__()
-        self.connection_id = site.roster.new_id()
-        self.site = site
+        self.connection_id = service_state.connection_table.new_id()
+        self.service_state = service_state
         self.peer = peer
         self.began: float = daemon.reactor.seconds()
         self.messages_received = self.bytes_received = self.bytes_sent = 0
         self.protocol: Any = None
         self.slot = NOWHERE
-        self.settling = False
+        self.handshaking = False
         self.known = True
 
     def begin(self, protocol: Any) -> None:
@@ -62,8 +62,8 @@ class FakeConnection(StringTransport):
         Connect the protocol.
         """
         self.protocol = protocol
-        self.site.enter(self)
-        self.site.emit(CONNECTION_MADE, peer=self.peer, connection=self.connection_id)
+        self.service_state.enter(self)
+        self.service_state.emit(CONNECTION_MADE, peer=self.peer, connection=self.connection_id)
         protocol.makeConnection(self)
 
     def receive(self, data: bytes) -> None:
@@ -72,26 +72,28 @@ class FakeConnection(StringTransport):
         """
         self.messages_received += 1
         self.bytes_received += len(data)
-        self.site.message(self.peer.partition(":")[0], data, self.peer, self.connection_id)
+        self.service_state.message(
+            self.peer.partition(":")[0], data, self.peer, self.connection_id
+        )
         self.protocol.dataReceived(data)
 
-    def speak(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
         """
         Have the protocol's transport send bytes.
         """
         self.write(data)
 
-    def hang_up(self) -> None:
+    def close(self) -> None:
         """
         Close.
         """
         self.loseConnection()
 
-    def conclude(self) -> None:
+    def drain_and_close(self) -> None:
         """
         Close; there is nothing that has come.
         """
-        self.hang_up()
+        self.close()
 
     @property
     def source(self) -> tuple[int, Any]:
@@ -104,7 +106,7 @@ class FakeConnection(StringTransport):
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return family, (host.strip("[]"), int(port))
 
-    def recheck(self, entrance: Any, reason: str | None) -> None:
+    def reapply_policy(self, slot_held: Any, reason: str | None) -> None:
         """
         Stay as it is.
         """
@@ -125,8 +127,8 @@ class FakeConnection(StringTransport):
         """
         Have the peer be gone.
         """
-        self.site.leave(self)
-        self.site.emit(
+        self.service_state.leave(self)
+        self.service_state.emit(
             CONNECTION_LOST,
             peer=self.peer,
             connection=self.connection_id,
@@ -142,15 +144,15 @@ def connect(daemon: Daemon, service: str = "ack", peer: str = "127.0.0.1:50001")
     Connect a peer to a service.
     """
     (found,) = (one for one in daemon.socket_services if one.name == service)
-    around = Surroundings(daemon.wall_clock, daemon.operator)
+    around = ProtocolContext(daemon.wall_clock, daemon.operator)
     protocol = found.settings.declared.stream(found.settings.options, around)
-    connection = FakeConnection(daemon, found.site, peer)
+    connection = FakeConnection(daemon, found.service_state, peer)
     _: Connection = connection
     connection.begin(protocol)
     return connection
 
 
-class FakeSeat:
+class FakeOperatorSession:
     """
     Keeps what commands ask of an operator's place.
     """
@@ -190,5 +192,5 @@ def watch(daemon: Daemon) -> list[tuple[str, str]]:
     def watcher(event: Event, facts: dict[str, Any]) -> None:
         seen.append((event.name, event.format.format(**facts)))
 
-    daemon.journal.watch(watcher)
+    daemon.event_bus.watch(watcher)
     return seen

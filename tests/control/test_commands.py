@@ -12,11 +12,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.access.rates import BANNED, MAX_BANS
 from socketd.control.commands import COMMANDS, MAX_ROWS, answer, execute
-from socketd.control.operator_session import Seat
+from socketd.control.operator_session import IOperatorSession
 from socketd.control.results import CommandError, Reply, reply_json, reply_text
 from socketd.daemon.daemon import DRAINS, SERVING, Reloaded
 from socketd.settings.networks import parse_networks
-from tests.control.fakes import FakeSeat, connect, make_daemon, watch
+from tests.control.fakes import FakeOperatorSession, connect, make_daemon, watch
 
 HEADERS = ("ID", "SERVICE", "PEER", "AGE", "MESSAGES", "IN", "OUT", "WAITS")
 
@@ -28,21 +28,21 @@ class Case(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.daemon = make_daemon()
-        self.seat = FakeSeat()
-        _: Seat = self.seat
+        self.session = FakeOperatorSession()
+        _: IOperatorSession = self.session
 
     def execute(self, line: str) -> Reply:
         """
         Carry a command out.
         """
-        reply: Reply = self.successResultOf(execute(self.daemon, line, self.seat))
+        reply: Reply = self.successResultOf(execute(self.daemon, line, self.session))
         return reply
 
     def problem(self, line: str) -> CommandError:
         """
         Have a command that cannot be carried out.
         """
-        failure = self.failureResultOf(execute(self.daemon, line, self.seat), CommandError)
+        failure = self.failureResultOf(execute(self.daemon, line, self.session), CommandError)
         found: CommandError = failure.value
         return found
 
@@ -361,7 +361,7 @@ class ActTests(Case):
         connection = connect(self.daemon)
         connection.receive(b"a")
         (question,) = self.daemon.operator.waiting
-        connection.site.leave(connection)
+        connection.service_state.leave(connection)
         seen = watch(self.daemon)
         answer(self.daemon, question, b"late", "operator")
         self.assertEqual((self.daemon.operator.waiting, seen), ((), []))
@@ -423,7 +423,7 @@ class SeatTests(Case):
         """
         self.assertEqual(self.execute("watch ack"), Reply("watching ack"))
         self.assertEqual(self.execute("watch"), Reply("watching everything"))
-        self.assertEqual(self.seat.asked, ["ack", None])
+        self.assertEqual(self.session.asked, ["ack", None])
 
     def test_unknown_service(self) -> None:
         """
@@ -438,7 +438,7 @@ class SeatTests(Case):
         C{attend} makes an operator of whoever sits there.
         """
         self.execute("attend")
-        self.assertEqual(self.seat.asked, ["attend"])
+        self.assertEqual(self.session.asked, ["attend"])
 
 
 class BanTests(Case):
@@ -450,8 +450,8 @@ class BanTests(Case):
         """
         Ask the door of a service.
         """
-        door = self.daemon.socket_services[service].site.door
-        return door.let_in(2, (host, 50000))[0]
+        policy = self.daemon.socket_services[service].service_state.policy
+        return policy.admit_connection(2, (host, 50000))[0]
 
     def test_ban(self) -> None:
         """
@@ -581,11 +581,11 @@ class DaemonTests(Case):
         """
         A file that cannot be used is an error of its own, with all complaints.
         """
-        complaints = ("x.ini:1: bad", "x.ini:2: worse")
-        self.reloads(Reloaded(complaints=complaints))
+        diagnostics = ("x.ini:1: bad", "x.ini:2: worse")
+        self.reloads(Reloaded(diagnostics=diagnostics))
         problem = self.problem("reload")
         self.assertEqual(str(problem), "the configuration stays as it was")
-        self.assertEqual((problem.status, problem.details), (78, complaints))
+        self.assertEqual((problem.status, problem.details), (78, diagnostics))
 
     def test_drain(self) -> None:
         """
@@ -620,11 +620,11 @@ class DaemonTests(Case):
         C{log-level} is the journal's from then on.
         """
         self.execute("log-level debug")
-        self.assertIs(self.daemon.journal.level, LogLevel.debug)
+        self.assertIs(self.daemon.event_bus.level, LogLevel.debug)
         self.assertEqual(
             self.refused("log-level wran"), "wran is no level; did you mean warn?"
         )
-        self.assertIs(self.daemon.journal.level, LogLevel.debug)
+        self.assertIs(self.daemon.event_bus.level, LogLevel.debug)
 
     def test_failure(self) -> None:
         """
@@ -634,7 +634,7 @@ class DaemonTests(Case):
             raise RuntimeError("why")
 
         self.patch(self.daemon, "reload", fail)
-        self.failureResultOf(execute(self.daemon, "reload", self.seat), RuntimeError)
+        self.failureResultOf(execute(self.daemon, "reload", self.session), RuntimeError)
 
 
 class FormTests(Case):
@@ -662,7 +662,7 @@ class FormTests(Case):
         """
         The list of commands fits a terminal of 80 columns as a table.
         """
-        reply = self.successResultOf(execute(make_daemon(), "help", FakeSeat()))
+        reply = self.successResultOf(execute(make_daemon(), "help", FakeOperatorSession()))
         self.assertEqual(len(reply_text(reply, 80).splitlines()), len(COMMANDS) + 1)
 
     def test_datagram_bytes(self) -> None:
@@ -670,10 +670,10 @@ class FormTests(Case):
         What a service received and sent is by datagrams, too.
         """
         daemon = make_daemon()
-        tally = daemon.socket_services[1].site.tally
-        tally.bytes_received, tally.datagram_bytes_received = 1, 20
-        tally.bytes_sent, tally.datagram_bytes_sent = 300, 4000
-        done = execute(daemon, "services", FakeSeat())
+        counters = daemon.socket_services[1].service_state.counters
+        counters.bytes_received, counters.datagram_bytes_received = 1, 20
+        counters.bytes_sent, counters.datagram_bytes_sent = 300, 4000
+        done = execute(daemon, "services", FakeOperatorSession())
         self.assertEqual(list(self.successResultOf(done).rows[1][-2:]), [21, 4300])
 
     def test_json(self) -> None:

@@ -78,7 +78,7 @@ class ConsoleTests(Case):
         """
         self.console.connectionLost()
         self.assertFalse(self.daemon.operator.attended)
-        self.assertFalse(self.daemon.journal.watched)
+        self.assertFalse(self.daemon.event_bus.watched)
 
     def test_events(self) -> None:
         """
@@ -285,7 +285,7 @@ class WordTests(Case):
         What happens then takes the place of the prompt, which comes again below.
         """
         self.shown()
-        self.daemon.journal.emit(LISTENING, service="x", listener="y")
+        self.daemon.event_bus.emit(LISTENING, service="x", listener="y")
         self.assertEqual(self.shown(), f"{ERASE}x listens on y\n{PROMPT}")
 
     def test_withdrawn(self) -> None:
@@ -433,7 +433,7 @@ class PipeTests(Case):
         first = connect(self.daemon)
         first.receive(b"a")
         self.shown()
-        self.daemon.journal.emit(LISTENING, service="x", listener="y")
+        self.daemon.event_bus.emit(LISTENING, service="x", listener="y")
         self.assertEqual(self.shown(), f"\nx listens on y\n{PROMPT}")
         self.daemon.reactor.advance(60)
         self.assertEqual(self.shown(), "\n")

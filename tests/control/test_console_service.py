@@ -129,7 +129,7 @@ class ConsoleLogTests(Case):
         What the console has shown as an event is not shown again.
         """
         self.started()
-        self.daemon.journal.emit(LISTENING, service="ack", listener="tcp *:7")
+        self.daemon.event_bus.emit(LISTENING, service="ack", listener="tcp *:7")
         self.log("ack listens on tcp *:7", event=LISTENING.name)
         self.assertEqual(self.transport.value(), b"ack listens on tcp *:7\n")
 

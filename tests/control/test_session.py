@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from socketd.common.events import STOPPING
-from socketd.control.operator_session import Seat
+from socketd.control.operator_session import IOperatorSession
 from socketd.control.results import Reply
 from socketd.control.server import MAX_SESSIONS, Refused, SessionFactory
 from socketd.control.session import IDLE, MAX_LINE, TOLD_WAITING, Session
@@ -96,7 +96,7 @@ class FramingTests(Case):
         A session is what its transport and the commands take it for.
         """
         session: Any = self.factory.buildProtocol(None)
-        _: Seat = session
+        _: IOperatorSession = session
         verifyObject(IHalfCloseableProtocol, session)
         verifyObject(IPushProducer, session)
 
@@ -122,7 +122,7 @@ class FramingTests(Case):
         """
         All that is wrong with a configuration is in the answer.
         """
-        self.patch(self.daemon, "reload", lambda: Reloaded(complaints=("a", "b")))
+        self.patch(self.daemon, "reload", lambda: Reloaded(diagnostics=("a", "b")))
         client = Client(self)
         text = "error: the configuration stays as it was\na\nb\n\n"
         self.assertEqual(client.say("reload"), text)
@@ -321,7 +321,9 @@ class WatchTests(Case):
         """
         client = Client(self)
         client.say("json watch shout")
-        self.daemon.socket_services[1].site.message("192.0.2.1", b"hi", "192.0.2.1:7", None)
+        self.daemon.socket_services[1].service_state.message(
+            "192.0.2.1", b"hi", "192.0.2.1:7", None
+        )
         connect(self.daemon, "shout").receive(b"hello")
         datagram, _, stream = client.objects()
         self.assertEqual(stream["line"], "127.0.0.1:hello")
@@ -336,7 +338,7 @@ class WatchTests(Case):
         client = Client(self)
         client.say("watch ack")
         connect(self.daemon, "shout")
-        self.daemon.journal.emit(STOPPING, connections=1)
+        self.daemon.event_bus.emit(STOPPING, connections=1)
         connect(self.daemon, "ack")
         self.assertEqual(client.taken(), f"{CLOCK} connection from 127.0.0.1:50001 (ack 2)\n")
 
@@ -368,9 +370,9 @@ class WatchTests(Case):
         """
         client = Client(self)
         client.say("attend")
-        self.assertTrue(self.daemon.journal.watched and self.daemon.operator.attended)
+        self.assertTrue(self.daemon.event_bus.watched and self.daemon.operator.attended)
         client.leave()
-        self.assertFalse(self.daemon.journal.watched or self.daemon.operator.attended)
+        self.assertFalse(self.daemon.event_bus.watched or self.daemon.operator.attended)
         self.assertEqual(self.daemon.reactor.getDelayedCalls(), [])
 
     def test_slow(self) -> None:

@@ -16,10 +16,10 @@ from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socketd.access.policy import Deadlines, Door, Entrance
+from socketd.access.policy import AccessPolicy, Deadlines, Slot
 from socketd.access.rates import Sources
-from socketd.common.events import Event, Journal
-from socketd.net.service_state import Roster, Site
+from socketd.common.events import Event, EventBus
+from socketd.net.service_state import ConnectionTable, ServiceState
 from socketd.net.stream.connection import StreamConnection
 from socketd.net.stream.write_buffer import HIGH_WATER
 from socketd.settings.networks import Prefixes
@@ -53,12 +53,12 @@ class World:
     def __init__(self, deadlines: Deadlines) -> None:
         self.reactor = HandReactor()
         self.sources = Sources(MANY, None, MANY, Prefixes(), self.reactor.seconds)
-        door = Door(sources=self.sources, deadlines=deadlines)
-        journal = Journal(self.reactor, LogLevel.critical)
-        self.site = Site("fuzz", journal, Roster(), door=door)
+        policy = AccessPolicy(sources=self.sources, deadlines=deadlines)
+        event_bus = EventBus(self.reactor, LogLevel.critical)
+        self.service_state = ServiceState("fuzz", event_bus, ConnectionTable(), policy=policy)
         self.counts: dict[str, int] = {}
         self.problems: list[BaseException] = []
-        journal.watch(self._count)
+        event_bus.watch(self._count)
 
     def _count(self, event: Event, facts: dict[str, Any]) -> None:
         event.format.format(**facts)
@@ -74,13 +74,13 @@ class World:
         if self.problems:
             raise self.problems[0]
 
-    def entrance(self) -> Entrance:
+    def slot_held(self) -> Slot:
         """
         Let one connection in.
         """
         key = self.sources.key(SOURCE)
         assert self.sources.enter(key) is None
-        return Entrance(self.sources, key)
+        return Slot(self.sources, key)
 
     def check_balance(self) -> None:
         """
@@ -89,9 +89,9 @@ class World:
         assert not self.reactor.readers, self.reactor.readers
         assert not self.reactor.writers, self.reactor.writers
         assert not self.reactor.getDelayedCalls(), self.reactor.getDelayedCalls()
-        assert len(self.site.roster) == 0
+        assert len(self.service_state.connection_table) == 0
         assert len(self.sources) == 0
-        assert self.site.door.capacity.occupancy == 0
+        assert self.service_state.policy.capacity.occupancy == 0
 
 
 def pattern(start: int, size: int) -> bytes:

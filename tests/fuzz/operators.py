@@ -36,7 +36,7 @@ class Scene:
 
     def __init__(self) -> None:
         self.daemon = make_daemon()
-        self.daemon.journal.level = LogLevel.critical
+        self.daemon.event_bus.level = LogLevel.critical
         self.paper = Paper(WIDTH)
         self.clients: list[FakeConnection] = []
         self.console = Console(self.daemon, lambda: WIDTH)

@@ -19,7 +19,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from socketd.access.policy import Deadlines
-from socketd.net.layers import layered, make_context
+from socketd.net.layers import make_context, wrap_factory
 from socketd.net.stream.connection import StreamConnection
 from socketd.net.stream.deadlines import CLOSE_GRACE
 from socketd.net.timer_wheel import TICK
@@ -132,10 +132,10 @@ class SecureMachine(RuleBasedStateMachine):
         self.actor.may_receive = self.may_receive
         found, context = service("haproxy:tls:0" if proxied else "tls:0")
         layers = (OneFactory(lambda: self.actor), found.listeners[0], found, context)
-        factory, terms = layered(*layers, self.world.reactor)
-        entrance = None if proxied else self.world.entrance()
+        factory, terms = wrap_factory(*layers, self.world.reactor)
+        slot_held = None if proxied else self.world.slot_held()
         self.connection = StreamConnection(
-            self.world.reactor, ours, "", self.world.site, entrance
+            self.world.reactor, ours, "", self.world.service_state, slot_held
         )
         self.tls = SSL.Connection(trusting())
         self.tls.set_connect_state()
@@ -364,7 +364,7 @@ class SecureMachine(RuleBasedStateMachine):
         if self.connection.bytes_sent != self.last_sent:
             self.last_sent = self.connection.bytes_sent
             # A handshake has its time as a whole.
-            self.quiet = self.quiet if self.connection.settling else 0.0
+            self.quiet = self.quiet if self.connection.handshaking else 0.0
 
     @invariant()
     def keeps_to_the_contract(self) -> None:
@@ -380,7 +380,7 @@ class SecureMachine(RuleBasedStateMachine):
         if self.connection.connected:
             check_buffer(self.connection)
             settled = self.actor.calls["made"] == 1
-            assert not settled or not self.connection.settling
+            assert not settled or not self.connection.handshaking
             waits = self.connection._buffer is not None and not self.connection._aborting
             assert not waits or self.connection in self.world.reactor.writers
         elif self.actor.calls["made"]:

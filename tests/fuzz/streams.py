@@ -22,7 +22,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from socketd.access.policy import Deadlines
-from socketd.net.proxy.layer import ProxyGate
+from socketd.net.proxy.layer import ProxyLayer
 from socketd.net.stream.connection import StreamConnection
 from socketd.net.stream.deadlines import CLOSE_GRACE
 from socketd.net.stream.write_buffer import HIGH_WATER
@@ -136,13 +136,13 @@ class StreamMachine(RuleBasedStateMachine):
             self.turns(2)
 
     def _accept(self, ours: socket.socket, header: bytes) -> None:
-        reactor, site = self.world.reactor, self.world.site
-        entrance = None if header else self.world.entrance()
+        reactor, service_state = self.world.reactor, self.world.service_state
+        slot_held = None if header else self.world.slot_held()
         name = ours.getpeername()
-        self.connection = StreamConnection(reactor, ours, name, site, entrance)
+        self.connection = StreamConnection(reactor, ours, name, service_state, slot_held)
         if header:
-            gate = ProxyGate(OneFactory(lambda: self.actor), False)
-            self.connection.begin(gate, settling=True, known=False)
+            layer = ProxyLayer(OneFactory(lambda: self.actor), False)
+            self.connection.begin(layer, handshaking=True, known=False)
         else:
             self.connection.begin(self.actor)
 
@@ -382,7 +382,7 @@ class StreamMachine(RuleBasedStateMachine):
         self.note_progress()
         self.quiet += seconds * steps
         shortest = min(CLOSE_GRACE, self.limits.stall or CLOSE_GRACE)
-        if self.connection.settling:
+        if self.connection.handshaking:
             shortest = min(shortest, self.limits.handshake)
         if self.quiet >= shortest:
             self.excused = True
@@ -396,7 +396,11 @@ class StreamMachine(RuleBasedStateMachine):
         if self.connection.bytes_sent != self.last_sent:
             self.last_sent, self.quiet = self.connection.bytes_sent, 0.0
 
-    @rule(word=st.sampled_from(["conclude", "hang_up", "refuse", *["look", "recheck"] * 4]))
+    @rule(
+        word=st.sampled_from(
+            ["drain_and_close", "close", "refuse", *["look", "reapply_policy"] * 4]
+        )
+    )
     def daemon_acts(self, word: str) -> None:
         """
         The daemon stops, reloads, or an operator closes.
@@ -406,11 +410,11 @@ class StreamMachine(RuleBasedStateMachine):
             return
         if word == "look":
             connection.look(self.world.reactor.seconds())
-        elif word == "recheck":
-            connection.recheck(self.world.entrance(), None)
+        elif word == "reapply_policy":
+            connection.reapply_policy(self.world.slot_held(), None)
         elif word == "refuse":
             self.excused = True
-            connection.recheck(None, "network")
+            connection.reapply_policy(None, "network")
         else:
             getattr(connection, word)()
 
@@ -551,9 +555,9 @@ class StreamMachine(RuleBasedStateMachine):
         assert self.connection.getHandle().fileno() < 0
         self.keeps_to_the_contract()
         assert self.taken <= self.written
-        tally, counts = self.world.site.tally, self.world.counts
-        assert tally.connections == 1
-        assert self.taken <= tally.bytes_sent <= self.written
+        counters, counts = self.world.service_state.counters, self.world.counts
+        assert counters.connections == 1
+        assert self.taken <= counters.bytes_sent <= self.written
         assert self.actor.received <= self.sent
         assert counts.get("protocol_failed", 0) == self.actor.raised
         met = counts.get("connection_made", 0)

@@ -61,7 +61,7 @@ from socketd.protocols.ntp import LENGTH, NtpOptions, answer
 from socketd.protocols.qotd import MAX_QUOTE, parse_quotes
 from socketd.protocols.registry import installed
 from socketd.settings import load as loading
-from socketd.settings.diagnostics import Complaint, SettingsError
+from socketd.settings.diagnostics import Diagnostic, SettingsError
 from socketd.settings.diff import differences
 from socketd.settings.listeners import (
     MAX_PATH,
@@ -74,8 +74,8 @@ from socketd.settings.listeners import (
 )
 from socketd.settings.load import load
 from socketd.settings.model import (
+    AccessOptions,
     DaemonOptions,
-    DoorOptions,
     ServiceOptions,
     Settings,
     SocketOptions,
@@ -169,17 +169,17 @@ def read_settings(content: bytes) -> Settings | None:
     try:
         found = load(path, installed(), RUNTIME)
     except SettingsError as problem:
-        check_complaints(path, problem.complaints)
+        check_complaints(path, problem.diagnostics)
         return None
     check_settings(found)
     return found
 
 
-def check_complaints(path: str, complaints: Iterable[Complaint]) -> None:
+def check_complaints(path: str, diagnostics: Iterable[Diagnostic]) -> None:
     """
     See that each complaint is a line that names the file, and fit for a terminal.
     """
-    lines = [str(complaint) for complaint in complaints]
+    lines = [str(complaint) for complaint in diagnostics]
     assert lines
     for line in lines:
         assert line.startswith(path), line
@@ -195,7 +195,7 @@ def check_settings(settings: Settings) -> None:
     for complaint in conflicts(settings):
         assert complaint.line and str(complaint).isprintable(), complaint
     for service in settings.services:
-        assert hash(service.door.source_prefix) is not None
+        assert hash(service.policy.source_prefix) is not None
         for listener in service.listeners:
             check_listener(listener)
 
@@ -355,7 +355,7 @@ def options() -> tuple[Option, ...]:
     """
     List every option that there is.
     """
-    classes = [DaemonOptions, ServiceOptions, DoorOptions, SocketOptions, TlsOptions]
+    classes = [DaemonOptions, ServiceOptions, AccessOptions, SocketOptions, TlsOptions]
     classes += [declaration.options for declaration in installed().values()]
     return tuple(option for one in classes for option in declared(one).values())
 
@@ -521,7 +521,7 @@ def check_answers(data: bytes) -> None:
     world = World(Deadlines())
     ours, peer = make_pair(False, True)
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * MOST_HELD)
-    connection = StreamConnection(world.reactor, ours, "", world.site, world.entrance())
+    connection = StreamConnection(world.reactor, ours, "", world.service_state, world.slot_held())
     connection.begin(make_stream(name, **options))
     try:
         for _ in range(3):
@@ -590,7 +590,7 @@ def console_daemon() -> Daemon:
     Make a daemon with two connections that wait for a word, and log nothing.
     """
     daemon = make_daemon()
-    daemon.journal.level = LogLevel.critical
+    daemon.event_bus.level = LogLevel.critical
     with mock.patch("tests.control.fakes.FakeConnection", Known):
         for port in (50001, 50002):
             connect(daemon, peer=f"192.0.2.7:{port}").receive(b"hello")

@@ -10,9 +10,9 @@ from unittest import mock
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.access.policy import Deadlines
-from socketd.net.service_state import Site
+from socketd.net.service_state import ServiceState
 from socketd.net.stream.connection import StreamConnection
-from socketd.net.stream.write_buffer import HIGH_WATER, Outgoing
+from socketd.net.stream.write_buffer import HIGH_WATER, WriteBuffer
 from tests.fuzz.running import Profile, try_machine
 from tests.fuzz.streams import HEADERS, StreamMachine
 
@@ -147,7 +147,7 @@ class BrokenTests(SynchronousTestCase):
         Bytes that are lost, a connection that reads on, one that stays in the roster, and one
         that never gives up are found.
         """
-        consume = Outgoing._consume
+        consume = WriteBuffer._consume
 
         def lose(connection: StreamConnection, sent: int) -> None:
             consume(connection, sent + 1 if connection._buffered > sent + 1 else sent)
@@ -156,7 +156,7 @@ class BrokenTests(SynchronousTestCase):
             (StreamConnection, "_consume", lose),
             (StreamConnection, "_finish", lambda connection: connection.abortConnection()),
             (StreamConnection, "_update_reading", lambda connection: None),
-            (Site, "leave", lambda site, connection: None),
+            (ServiceState, "leave", lambda service_state, connection: None),
         ):
             with mock.patch.object(where, what, broken):
                 self.assertRaises(Exception, self.go, "closed")

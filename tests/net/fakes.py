@@ -21,8 +21,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 from zope.interface.verify import verifyClass
 
-from socketd.common.events import Event, Journal
-from socketd.net.service_state import Roster, Site
+from socketd.common.events import Event, EventBus
+from socketd.net.service_state import ConnectionTable, ServiceState
 from socketd.net.stream.connection import StreamConnection
 
 #: Longer than a datagram takes over loopback on a busy machine (seconds).
@@ -194,23 +194,27 @@ class OneFactory(Factory):
         return protocol
 
 
-def make_site(reactor: Any, **options: Any) -> tuple[Site, list[tuple[str, dict[str, Any]]]]:
+def make_service_state(
+    reactor: Any, **options: Any
+) -> tuple[ServiceState, list[tuple[str, dict[str, Any]]]]:
     """
     Make a site, and the list that its events go to.
     """
-    journal = Journal(reactor)
+    event_bus = EventBus(reactor)
     events: list[tuple[str, dict[str, Any]]] = []
 
     def note(event: Event, facts: dict[str, Any]) -> None:
         events.append((event.name, facts))
 
-    site = Site("test", journal, Roster(), log_connections=False, **options)
-    journal.watch(note)
-    return site, events
+    service_state = ServiceState(
+        "test", event_bus, ConnectionTable(), log_connections=False, **options
+    )
+    event_bus.watch(note)
+    return service_state, events
 
 
 def connect(
-    reactor: Any, protocol: Any, site: Site, small: bool = False
+    reactor: Any, protocol: Any, service_state: ServiceState, small: bool = False
 ) -> tuple[StreamConnection, socket.socket]:
     """
     Make a connection over a pair of sockets.
@@ -223,7 +227,7 @@ def connect(
         one.setblocking(False)
         if small:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
-    connection = StreamConnection(reactor, ours, "", site)
+    connection = StreamConnection(reactor, ours, "", service_state)
     connection.begin(protocol)
     return connection, peer
 

@@ -41,14 +41,14 @@ from zope.interface import providedBy
 from zope.interface.verify import verifyClass, verifyObject
 
 from socketd.net.reactor.batch import BatchReactor, batched
-from socketd.net.reactor.epoll import SLICE, EpollSet
+from socketd.net.reactor.epoll import TIME_SLICE, EpollSet
 from tests.net.fakes import (
     DatagramRecorder,
     HandReactor,
     OneFactory,
     Recorder,
     connect,
-    make_site,
+    make_service_state,
     read_all,
 )
 
@@ -164,14 +164,14 @@ class EpollSetTests(SynchronousTestCase):
             one.after = self.spend_a_millisecond
             self.set.addReader(one)
         self.set.doRead()
-        rounds = math.ceil(SLICE / (5 * 0.001))
+        rounds = math.ceil(TIME_SLICE / (5 * 0.001))
         self.assertEqual([one.reads for one in ready], [rounds] * 5)
 
     def spend_a_slice(self) -> None:
         """
         Let so much time pass that the wake-up ends with this round.
         """
-        self.now += SLICE
+        self.now += TIME_SLICE
 
     def spend_a_millisecond(self) -> None:
         """
@@ -309,9 +309,9 @@ class BatchReactorTests(SynchronousTestCase):
         """
         A connection is served, in both directions, until its end.
         """
-        site, _ = make_site(self.reactor)
+        service_state, _ = make_service_state(self.reactor)
         protocol = Recorder(lambda data: data)
-        connection, peer = connect(self.reactor, protocol, site)
+        connection, peer = connect(self.reactor, protocol, service_state)
         data = os.urandom(1 << 20)
         received, rest, ended = b"", memoryview(data), False
         while not ended:

@@ -21,7 +21,14 @@ from socketd.net.stream.connection import RECEIVE_SIZE, StreamConnection
 from socketd.net.stream.deadlines import CLOSE_GRACE
 from socketd.net.stream.write_buffer import HIGH_WATER
 from socketd.net.timer_wheel import TICK
-from tests.net.fakes import HalfCloseable, HandReactor, Recorder, connect, make_site, read_all
+from tests.net.fakes import (
+    HalfCloseable,
+    HandReactor,
+    Recorder,
+    connect,
+    make_service_state,
+    read_all,
+)
 
 BIG = os.urandom(1 << 20)
 
@@ -67,9 +74,11 @@ class ConnectionTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.reactor = HandReactor()
-        self.site, self.events = make_site(self.reactor)
+        self.service_state, self.events = make_service_state(self.reactor)
         self.protocol = self.make_protocol()
-        self.connection, self.peer = connect(self.reactor, self.protocol, self.site, self.small)
+        self.connection, self.peer = connect(
+            self.reactor, self.protocol, self.service_state, self.small
+        )
         self.addCleanup(self.peer.close)
         self.addCleanup(self.connection.getHandle().close)
 
@@ -124,10 +133,10 @@ class InterfaceTests(ConnectionTestCase):
         self.assertEqual(self.connection.messages_received, 1)
         self.connection.abortConnection()
         self.reactor.turn()
-        tally = self.site.tally
-        self.assertEqual((tally.bytes_received, tally.bytes_sent), (5, 2))
-        self.assertEqual((tally.messages_received, tally.connections), (1, 1))
-        self.assertEqual(len(self.site.roster), 0)
+        counters = self.service_state.counters
+        self.assertEqual((counters.bytes_received, counters.bytes_sent), (5, 2))
+        self.assertEqual((counters.messages_received, counters.connections), (1, 1))
+        self.assertEqual(len(self.service_state.connection_table), 0)
 
 
 class WriteTests(ConnectionTestCase):
@@ -247,7 +256,7 @@ class HalfCloseTests(ConnectionTestCase):
         protocol = Recorder()
         from socketd.net.stream.connection import StreamConnection
 
-        connection = StreamConnection(self.reactor, ours, ours.getpeername(), self.site)
+        connection = StreamConnection(self.reactor, ours, ours.getpeername(), self.service_state)
         connection.begin(protocol)
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         peer.close()
@@ -479,8 +488,8 @@ class ProducerTests(ConnectionTestCase):
         piece until it is through.
         """
         for streaming in (True, False):
-            site, events = make_site(self.reactor)
-            connection, peer = connect(self.reactor, self.protocol, site)
+            service_state, events = make_service_state(self.reactor)
+            connection, peer = connect(self.reactor, self.protocol, service_state)
             self.addCleanup(peer.close)
             producer = Producer(connection, 3)
             connection.registerProducer(producer, streaming)
@@ -517,7 +526,7 @@ class LeavingTests(ConnectionTestCase):
             def connectionMade(self) -> None:
                 self.transport.reactor.removeReader(self.transport)
 
-        connection, peer = connect(self.reactor, Taking(), self.site)
+        connection, peer = connect(self.reactor, Taking(), self.service_state)
         self.addCleanup(peer.close)
         self.assertNotIn(connection, self.reactor.readers)
         connection.abortConnection()
@@ -604,7 +613,7 @@ class AcknowledgeTests(ConnectionTestCase):
         self.addCleanup(peer.close)
         ours.setblocking(False)
         protocol = Recorder()
-        talking = StreamConnection(self.reactor, ours, name, self.site)
+        talking = StreamConnection(self.reactor, ours, name, self.service_state)
         talking.begin(protocol)
         self.addCleanup(ours.close)
         # After some questions and answers the kernel expects an answer to each.

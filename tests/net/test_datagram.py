@@ -26,7 +26,7 @@ from socketd.net.datagram import mmsg
 from socketd.net.datagram.batch_port import MAX_KNOWN, BatchedDatagramPort, datagram_port
 from socketd.net.datagram.mmsg import BATCH
 from socketd.net.datagram.port import RECEIVE_PAUSE, DatagramPort
-from tests.net.fakes import DatagramRecorder, HandReactor, make_site
+from tests.net.fakes import DatagramRecorder, HandReactor, make_service_state
 
 LARGEST = os.urandom(65507)
 
@@ -40,7 +40,7 @@ class DatagramPortTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.reactor = HandReactor()
-        self.site, self.events = make_site(self.reactor)
+        self.service_state, self.events = make_service_state(self.reactor)
 
     def serve(
         self,
@@ -58,7 +58,7 @@ class DatagramPortTests(SynchronousTestCase):
         sock.bind(address)
         sock.setblocking(False)
         self.protocol = DatagramRecorder() if protocol is None else protocol
-        self.port = self.port_class(self.reactor, sock, self.protocol, self.site)
+        self.port = self.port_class(self.reactor, sock, self.protocol, self.service_state)
         self.port.startListening()
         self.addCleanup(self.port.close)
         return sock.getsockname()
@@ -118,10 +118,10 @@ class DatagramPortTests(SynchronousTestCase):
         for index, client in enumerate(clients):
             expected = [b"%d-%d" % (index, number) * (number + 1) for number in range(4)]
             self.assertEqual(self.answers(client), expected)
-        tally = self.site.tally
-        self.assertEqual((tally.datagrams_received, tally.datagrams_sent), (20, 20))
+        counters = self.service_state.counters
+        self.assertEqual((counters.datagrams_received, counters.datagrams_sent), (20, 20))
         size = len("0-0") * (1 + 2 + 3 + 4) * 5
-        counted = tally.datagram_bytes_received, tally.datagram_bytes_sent
+        counted = counters.datagram_bytes_received, counters.datagram_bytes_sent
         self.assertEqual(counted, (size, size))
 
     def test_flood_of_empty_datagrams(self) -> None:
@@ -179,7 +179,7 @@ class DatagramPortTests(SynchronousTestCase):
         for host, port in (("127.0.0.1", 0), ("255.255.255.255", 7), ("240.0.0.1", 7)):
             self.port.write(b"x", (host, port))
         self.port.writeSequence([b"x" * 40000, b"y" * 40000], ("127.0.0.1", 7))
-        self.assertEqual(self.site.tally.datagrams_unsent, 4)
+        self.assertEqual(self.service_state.counters.datagrams_unsent, 4)
 
     def test_failing_protocol(self) -> None:
         """
@@ -224,7 +224,7 @@ class DatagramPortTests(SynchronousTestCase):
         self.reactor.turn()
         self.assertEqual(self.answers(abstract), [b"abstract"])
         self.assertEqual(self.protocol.received, [b"unnamed", b"named", b"abstract"])
-        self.assertEqual(self.site.tally.datagrams_unsent, 1)
+        self.assertEqual(self.service_state.counters.datagrams_unsent, 1)
 
     def test_ipv6(self) -> None:
         """
@@ -278,8 +278,8 @@ class DatagramPortTests(SynchronousTestCase):
                 for send, what in ((self.port.write, b"x"), (self.port.writeSequence, [b"x"])):
                     self.assertRaises(InvalidAddressError, send, what, (other, 7))
                 self.assertRaises(InvalidAddressError, self.port.connect, other, 7)
-        self.assertEqual(self.site.tally.datagrams_sent, 0)
-        self.assertEqual(self.site.tally.datagrams_unsent, 0)
+        self.assertEqual(self.service_state.counters.datagrams_sent, 0)
+        self.assertEqual(self.service_state.counters.datagrams_unsent, 0)
 
     def test_connect(self) -> None:
         """
@@ -412,7 +412,7 @@ class DatagramPortTests(SynchronousTestCase):
         pauses and serves the next ones.
         """
         client = self.client(self.serve())
-        with mock.patch.object(self.port, "_judge", side_effect=MemoryError):
+        with mock.patch.object(self.port, "_check_static", side_effect=MemoryError):
             client.send(b"x")
             self.reactor.turn()
         self.assertNotIn(self.port, self.reactor.readers)
@@ -501,7 +501,7 @@ class BatchedDatagramPortTests(DatagramPortTests):
         self.addCleanup(sock.close)
         for available, expected in ((True, BatchedDatagramPort), (False, DatagramPort)):
             self.patch(mmsg, "AVAILABLE", available)
-            port = datagram_port(self.reactor, sock, DatagramRecorder(), self.site)
+            port = datagram_port(self.reactor, sock, DatagramRecorder(), self.service_state)
             self.assertIs(type(port), expected)
 
     def test_answer_comes_from_the_address_asked(self) -> None:
@@ -545,9 +545,9 @@ class BatchedDatagramPortTests(DatagramPortTests):
         self.patch(mmsg, "_sendmmsg", partial)
         self.reactor.turn()
         self.assertEqual(self.answers(client), [b"0", b"1", b"3", b"4"])
-        tally = self.site.tally
-        self.assertEqual((tally.datagrams_sent, tally.datagrams_unsent), (4, 1))
-        self.assertEqual((tally.datagram_bytes_received, tally.datagram_bytes_sent), (5, 4))
+        counters = self.service_state.counters
+        self.assertEqual((counters.datagrams_sent, counters.datagrams_unsent), (4, 1))
+        self.assertEqual((counters.datagram_bytes_received, counters.datagram_bytes_sent), (5, 4))
 
     def test_too_long(self) -> None:
         """
@@ -561,7 +561,7 @@ class BatchedDatagramPortTests(DatagramPortTests):
         client.send(b"fits")
         self.reactor.turn()
         self.assertEqual(self.protocol.received, [b"fits"])
-        self.assertEqual(self.site.tally.datagrams_dropped, {"too_long": 1})
+        self.assertEqual(self.service_state.counters.datagrams_dropped, {"too_long": 1})
 
     def test_known_addresses_are_bounded(self) -> None:
         """
@@ -581,5 +581,5 @@ class BatchedDatagramPortTests(DatagramPortTests):
         self.serve()
         self.patch(mmsg, "_recvmmsg", lambda *arguments: -1)
         self.port.doRead()
-        self.assertEqual(self.site.tally.datagrams_received, 0)
+        self.assertEqual(self.service_state.counters.datagrams_received, 0)
         self.assertNotEqual(self.port.fileno(), -1)

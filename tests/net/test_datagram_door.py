@@ -33,7 +33,7 @@ from socketd.net.datagram.port import DatagramPort, DatagramTerms
 from socketd.protocols.daytime import DaytimeDatagrams
 from socketd.protocols.qotd import QotdDatagrams, QotdOptions
 from socketd.settings.networks import ANY, parse_networks
-from tests.net.fakes import DatagramRecorder, HandReactor, make_site
+from tests.net.fakes import DatagramRecorder, HandReactor, make_service_state
 
 #: What the clock of the kernel and ours may differ by in a test (nanoseconds).
 TOLERANCE = 10 * 10**9
@@ -93,7 +93,7 @@ class DoorCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.reactor = HandReactor()
-        self.site, _ = make_site(self.reactor)
+        self.service_state, _ = make_service_state(self.reactor)
         self.house = House()
         self.own_ports: set[int] = set()
 
@@ -120,7 +120,7 @@ class DoorCase(SynchronousTestCase):
         guard = self.guard(host, **rules) if guarded else None
         terms = DatagramTerms(guard, floor, timestamped)
         self.protocol = protocol or DatagramRecorder()
-        self.port = self.port_class(self.reactor, sock, self.protocol, self.site, terms)
+        self.port = self.port_class(self.reactor, sock, self.protocol, self.service_state, terms)
         self.port.startListening()
         self.addCleanup(self.port.close)
         self.number = sock.getsockname()[1]
@@ -188,7 +188,7 @@ class DoorCase(SynchronousTestCase):
         """
         Check what was dropped, and for which reasons.
         """
-        self.assertEqual(+self.site.tally.datagrams_dropped, reasons)
+        self.assertEqual(+self.service_state.counters.datagrams_dropped, reasons)
 
 
 class GuardedPortTests(DoorCase):
@@ -203,7 +203,7 @@ class GuardedPortTests(DoorCase):
         self.serve()
         self.assertEqual(self.answered(self.client(), b"a", b"", b"ccc"), [b"a", b"", b"ccc"])
         self.check_dropped()
-        self.assertEqual(self.site.tally.datagrams_received, 3)
+        self.assertEqual(self.service_state.counters.datagrams_received, 3)
 
     def test_source_port(self) -> None:
         """
@@ -216,7 +216,7 @@ class GuardedPortTests(DoorCase):
         self.assertEqual(self.answered(one, b"d"), [])
         self.assertEqual(self.answered(other, b"e"), [b"e"])
         self.check_dropped(**{SOURCE_PORT: 4})
-        self.assertEqual(self.site.tally.datagrams_received, 5)
+        self.assertEqual(self.service_state.counters.datagrams_received, 5)
 
     def test_source_address(self) -> None:
         """
@@ -360,7 +360,7 @@ class GuardedPortTests(DoorCase):
         sock.bind(f"{directory}/d")
         sock.setblocking(False)
         terms = DatagramTerms(self.guard("0.0.0.0", networks=Networks((), ())), 0, False)
-        port = self.port_class(self.reactor, sock, Replier(b"x" * 999), self.site, terms)
+        port = self.port_class(self.reactor, sock, Replier(b"x" * 999), self.service_state, terms)
         port.startListening()
         self.addCleanup(port.close)
         client = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -389,7 +389,7 @@ class GuardedPortTests(DoorCase):
         """
         Have the port meet a source.
         """
-        self.assertIsNone(self.port._judge((host, 40000)))
+        self.assertIsNone(self.port._check_static((host, 40000)))
 
 
 class ReplySizeTests(DoorCase):
@@ -413,7 +413,7 @@ class ReplySizeTests(DoorCase):
         client = self.serve_answers(b"12345")
         self.assertEqual(self.answered(client, b"1234", b"", b"12345", b"123456"), [b"12345"] * 2)
         self.check_dropped(**{REPLY_SIZE: 2})
-        self.assertEqual(self.site.tally.datagrams_sent, 2)
+        self.assertEqual(self.service_state.counters.datagrams_sent, 2)
 
     def test_sum(self) -> None:
         """
@@ -481,8 +481,8 @@ class BatchedGuardedPortTests(GuardedPortTests):
         Have the port meet a source as its kernel names it.
         """
         name = b"\2\0" + (40000).to_bytes(2, "big") + packed(host) + bytes(8)
-        self.port._meet(name)
-        self.assertLessEqual(len(self.port._judged), MAX_KNOWN)
+        self.port._classify(name)
+        self.assertLessEqual(len(self.port._verdicts), MAX_KNOWN)
 
     def test_forget(self) -> None:
         """
@@ -723,7 +723,7 @@ class TimestampedTests(DestinationTests):
         """
         self.serve(Replier(b"x" * 65508), floor=10**6, timestamped=True)
         self.assertEqual(self.ask(self.client(), b"?"), [])
-        self.assertEqual(self.site.tally.datagrams_unsent, 1)
+        self.assertEqual(self.service_state.counters.datagrams_unsent, 1)
 
 
 class UnstampedTests(DoorCase):

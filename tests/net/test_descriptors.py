@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from socketd.net.sockets.rlimit import (
     MAX_CONNECTIONS,
     RESERVED,
-    complaints,
+    diagnostics,
     most_connections,
     raise_limit,
     room,
@@ -43,7 +43,7 @@ def said(found: Settings, limit: int = LIMIT) -> list[str]:
     """
     List what is complained of, as the operator reads it.
     """
-    return [str(complaint) for complaint in complaints(found, limit)]
+    return [str(complaint) for complaint in diagnostics(found, limit)]
 
 
 class RoomTests(SynchronousTestCase):
@@ -85,7 +85,7 @@ class RoomTests(SynchronousTestCase):
 
 class ComplaintTests(SynchronousTestCase):
     """
-    Tests for L{complaints}.
+    Tests for L{diagnostics}.
     """
 
     def test_fits(self) -> None:

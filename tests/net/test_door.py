@@ -13,18 +13,18 @@ from twisted.trial.unittest import SynchronousTestCase
 from socketd.access.datagram_guard import NETWORK, SERVICE_RATE, SOURCE_ADDRESS, SOURCE_PORT, Guard
 from socketd.access.policy import (
     ACCEPT_RATE,
-    LOOKS,
+    CHECKS_PER_DEADLINE,
     MAX_PER_SOURCE,
+    AccessPolicy,
     Deadlines,
-    Door,
-    make_door,
     make_guard,
+    make_policy,
 )
 from socketd.access.rates import SOURCE_LIMIT, SOURCE_RATE, Capacity, packed
 from socketd.net.sockets.local_addresses import Found
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
-from socketd.settings.model import DoorOptions
+from socketd.settings.model import AccessOptions
 from socketd.settings.networks import Prefixes, parse_networks
 
 #: Sources of every kind, as the kernel names them.
@@ -40,12 +40,12 @@ PORT = 40000
 RESERVED_PORT = 123
 
 
-def entered(door: Door, host: str, times: int = 1) -> list[str | None]:
+def entered(policy: AccessPolicy, host: str, times: int = 1) -> list[str | None]:
     """
     Ask a number of times whether a source may come in.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return [door.let_in(family, (host, PORT))[0] for _ in range(times)]
+    return [policy.admit_connection(family, (host, PORT))[0] for _ in range(times)]
 
 
 class DoorCase(SynchronousTestCase):
@@ -58,11 +58,11 @@ class DoorCase(SynchronousTestCase):
         self.clock.advance(1000.0)
         self.daemon = Capacity(100)
 
-    def door(self, **options: Any) -> Door:
+    def policy(self, **options: Any) -> AccessPolicy:
         """
         Make one.
         """
-        return make_door(DoorOptions(**options), self.daemon, self.clock)
+        return make_policy(AccessOptions(**options), self.daemon, self.clock)
 
 
 class NetworkTests(DoorCase):
@@ -74,41 +74,41 @@ class NetworkTests(DoorCase):
         """
         Where nothing is said, streams are for everybody.
         """
-        found = [entered(self.door(), host) for host in LOOPBACK + PRIVATE + PUBLIC]
+        found = [entered(self.policy(), host) for host in LOOPBACK + PRIVATE + PUBLIC]
         self.assertEqual(found, [[None]] * len(LOOPBACK + PRIVATE + PUBLIC))
 
     def test_allow(self) -> None:
         """
         Only who is allowed comes in, loopback too; IPv4 in IPv6 is IPv4.
         """
-        door = self.door(allow=parse_networks("192.0.2.0/24"))
+        policy = self.policy(allow=parse_networks("192.0.2.0/24"))
         for host in (*LOOPBACK, *PRIVATE, "2001:db8::1"):
-            self.assertEqual(entered(door, host), [NETWORK], host)
+            self.assertEqual(entered(policy, host), [NETWORK], host)
         for host in ("192.0.2.1", "::ffff:192.0.2.1"):
-            self.assertEqual(entered(door, host), [None], host)
+            self.assertEqual(entered(policy, host), [None], host)
 
     def test_empty(self) -> None:
         """
         An empty C{allow} lets nobody in; it does not open the service to all.
         """
-        door = self.door(allow=())
-        found = [entered(door, host) for host in LOOPBACK + PUBLIC]
+        policy = self.policy(allow=())
+        found = [entered(policy, host) for host in LOOPBACK + PUBLIC]
         self.assertEqual(found, [[NETWORK]] * len(LOOPBACK + PUBLIC))
 
     def test_deny(self) -> None:
         """
         Who is denied does not come in, and others do.
         """
-        door = self.door(deny=parse_networks("private"))
-        self.assertEqual([entered(door, host) for host in PRIVATE], [[NETWORK]] * len(PRIVATE))
-        self.assertEqual([entered(door, host) for host in PUBLIC], [[None]] * len(PUBLIC))
+        policy = self.policy(deny=parse_networks("private"))
+        self.assertEqual([entered(policy, host) for host in PRIVATE], [[NETWORK]] * len(PRIVATE))
+        self.assertEqual([entered(policy, host) for host in PUBLIC], [[None]] * len(PUBLIC))
 
     def test_unix(self) -> None:
         """
         Networks and limits say nothing of UNIX sockets: their files have modes.
         """
-        door = self.door(deny=parse_networks("any"), max_per_source=1, accept_rate=0.001)
-        found = [door.let_in(socket.AF_UNIX, peer) for peer in ("", b"\0x", "/a") * 9]
+        policy = self.policy(deny=parse_networks("any"), max_per_source=1, accept_rate=0.001)
+        found = [policy.admit_connection(socket.AF_UNIX, peer) for peer in ("", b"\0x", "/a") * 9]
         self.assertEqual(found, [(None, None)] * 27)
 
 
@@ -122,20 +122,20 @@ class SourceTests(DoorCase):
         Where nothing is said, a source has the default limit; another one does not
         notice it.
         """
-        door = self.door()
+        policy = self.policy()
         expected = [None] * MAX_PER_SOURCE + [SOURCE_LIMIT]
-        self.assertEqual(entered(door, "192.0.2.1", MAX_PER_SOURCE + 1), expected)
-        self.assertEqual(entered(door, "192.0.2.2"), [None])
+        self.assertEqual(entered(policy, "192.0.2.1", MAX_PER_SOURCE + 1), expected)
+        self.assertEqual(entered(policy, "192.0.2.2"), [None])
 
     def test_default_rate(self) -> None:
         """
         With another limit the default rate holds.
         """
-        door = self.door(max_per_source=1000)
+        policy = self.policy(max_per_source=1000)
         expected = [None] * 20 + [SOURCE_RATE]
-        self.assertEqual(entered(door, "192.0.2.1", 21), expected)
+        self.assertEqual(entered(policy, "192.0.2.1", 21), expected)
         self.clock.advance(1.0)
-        found = entered(door, "192.0.2.1", 20)
+        found = entered(policy, "192.0.2.1", 20)
         self.assertEqual(found, [None] * int(ACCEPT_RATE) + [SOURCE_RATE] * 10)
 
     def test_loopback(self) -> None:
@@ -145,34 +145,36 @@ class SourceTests(DoorCase):
         """
         many = 20 * MAX_PER_SOURCE
         for host in LOOPBACK:
-            self.assertEqual(set(entered(self.door(), host, many)), {None}, host)
-            door = self.door(max_per_source=many - 1)
-            self.assertEqual(entered(door, host, many)[-2:], [None, SOURCE_LIMIT], host)
-            door = self.door(accept_rate=1.0, accept_burst=3)
-            self.assertEqual(entered(door, host, 4), [None] * 3 + [SOURCE_RATE], host)
+            self.assertEqual(set(entered(self.policy(), host, many)), {None}, host)
+            policy = self.policy(max_per_source=many - 1)
+            self.assertEqual(entered(policy, host, many)[-2:], [None, SOURCE_LIMIT], host)
+            policy = self.policy(accept_rate=1.0, accept_burst=3)
+            self.assertEqual(entered(policy, host, 4), [None] * 3 + [SOURCE_RATE], host)
 
     def test_prefix(self) -> None:
         """
         The addresses of one prefix have the limit together.
         """
-        door = self.door(max_per_source=2, source_prefix=Prefixes(24, 48))
+        policy = self.policy(max_per_source=2, source_prefix=Prefixes(24, 48))
         for hosts in (("192.0.2.1", "192.0.2.254", "::ffff:192.0.2.7"),
                       ("2001:db8::1", "2001:db8:0:7::1", "2001:db8:0:ffff::1")):  # fmt: skip
-            found = [verdict for host in hosts for verdict in entered(door, host)]
+            found = [verdict for host in hosts for verdict in entered(policy, host)]
             self.assertEqual(found, [None, None, SOURCE_LIMIT])
-        self.assertEqual(entered(door, "192.0.3.1") + entered(door, "2001:db8:1::1"), [None] * 2)
+        self.assertEqual(
+            entered(policy, "192.0.3.1") + entered(policy, "2001:db8:1::1"), [None] * 2
+        )
 
     def test_leave(self) -> None:
         """
         A place that is given back can be taken again; a refusal takes none.
         """
-        door = self.door(max_per_source=1, accept_rate=1000.0)
-        reason, entrance = door.let_in(socket.AF_INET, ("192.0.2.1", PORT))
-        assert reason is None and entrance is not None
-        refused = door.let_in(socket.AF_INET, ("192.0.2.1", PORT))
+        policy = self.policy(max_per_source=1, accept_rate=1000.0)
+        reason, slot_held = policy.admit_connection(socket.AF_INET, ("192.0.2.1", PORT))
+        assert reason is None and slot_held is not None
+        refused = policy.admit_connection(socket.AF_INET, ("192.0.2.1", PORT))
         self.assertEqual(refused, (SOURCE_LIMIT, None))
-        entrance.leave()
-        self.assertEqual(entered(door, "192.0.2.1", 2), [None, SOURCE_LIMIT])
+        slot_held.leave()
+        self.assertEqual(entered(policy, "192.0.2.1", 2), [None, SOURCE_LIMIT])
 
 
 class CapacityTests(DoorCase):
@@ -184,11 +186,11 @@ class CapacityTests(DoorCase):
         """
         A service has its own limit within that of the daemon.
         """
-        door, other = self.door(max_connections=2), self.door()
-        self.assertEqual([door.capacity.limit, other.capacity.limit], [2, None])
+        policy, other = self.policy(max_connections=2), self.policy()
+        self.assertEqual([policy.capacity.limit, other.capacity.limit], [2, None])
         for _ in range(2):
-            door.capacity.enter()
-        self.assertEqual([door.capacity.is_full, other.capacity.is_full], [True, False])
+            policy.capacity.enter()
+        self.assertEqual([policy.capacity.is_full, other.capacity.is_full], [True, False])
         for _ in range(98):
             other.capacity.enter()
         self.assertEqual((self.daemon.occupancy, other.capacity.is_full), (100, True))
@@ -203,10 +205,10 @@ class DeadlineTests(DoorCase):
         """
         Each deadline is that of its option.
         """
-        options = DoorOptions(
+        options = AccessOptions(
             first_byte_timeout=1.0, idle_timeout=2.0, stall_timeout=3.0, lifetime=4.0
         )
-        found = make_door(options, self.daemon, self.clock, 5.0).deadlines
+        found = make_policy(options, self.daemon, self.clock, 5.0).deadlines
         self.assertEqual(found, Deadlines(1.0, 2.0, 3.0, 4.0, 5.0))
 
     def test_first_look(self) -> None:
@@ -217,12 +219,12 @@ class DeadlineTests(DoorCase):
         table = [
             (Deadlines(), 0.0),
             (Deadlines(first_byte=1.0, idle=300.0), 1.0),
-            (Deadlines(first_byte=60.0, idle=80.0), 80.0 / LOOKS),
-            (Deadlines(first_byte=60.0, stall=8.0), 8.0 / LOOKS),
+            (Deadlines(first_byte=60.0, idle=80.0), 80.0 / CHECKS_PER_DEADLINE),
+            (Deadlines(first_byte=60.0, stall=8.0), 8.0 / CHECKS_PER_DEADLINE),
             (Deadlines(lifetime=5.0), 5.0),
             (Deadlines(handshake=5.0), 0.0),
         ]
-        self.assertEqual([(given, given.first_look) for given, _ in table], table)
+        self.assertEqual([(given, given.first_check) for given, _ in table], table)
 
 
 class GuardTests(DoorCase):
@@ -258,7 +260,7 @@ class GuardTests(DoorCase):
         """
         guard = self.guard(options, **how)
         assert guard is not None
-        return {guard.judge(host, PORT) for host in hosts}
+        return {guard.check_static(host, PORT) for host in hosts}
 
     def test_unix(self) -> None:
         """
@@ -296,7 +298,9 @@ class GuardTests(DoorCase):
         for protocol, verdict in (("echo", SOURCE_PORT), ("ntp", None)):
             guard = self.guard(protocol=protocol, own_ports=(PORT,))
             assert guard is not None
-            found = [guard.judge("10.0.0.1", port) for port in (RESERVED_PORT, PORT, PORT + 1)]
+            found = [
+                guard.check_static("10.0.0.1", port) for port in (RESERVED_PORT, PORT, PORT + 1)
+            ]
             self.assertEqual(found, [verdict, verdict, None], protocol)
 
     def test_guard_loopback(self) -> None:

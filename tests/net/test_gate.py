@@ -32,12 +32,12 @@ from socketd.net.tls.layer import (
     CLIENT_NAME,
     HANDSHAKE,
     SERVER_NAME,
-    Gate,
-    GateFactory,
+    HandshakeFailure,
     Hooks,
-    NotSecured,
-    Secured,
     SecureTransport,
+    TlsLayer,
+    TlsLayerFactory,
+    TlsSession,
     secure_factory,
 )
 from socketd.protocols.chargen import BLOCK, Chargen
@@ -51,7 +51,7 @@ from tests.certificates import (
     of_unknown_version,
     write_private,
 )
-from tests.net.fakes import HalfCloseable, HandReactor, OneFactory, Recorder, make_site
+from tests.net.fakes import HalfCloseable, HandReactor, OneFactory, Recorder, make_service_state
 from tests.net.tls_client import TURNS, TlsClient
 
 #: What a peer that never reads tries to send, and what a connection may hold of it.
@@ -101,10 +101,10 @@ class GateCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.reactor = HandReactor()
-        self.site, self.events = make_site(self.reactor)
-        self.secured: list[Secured] = []
+        self.service_state, self.events = make_service_state(self.reactor)
+        self.secured: list[TlsSession] = []
         self.transports: list[SecureTransport] = []
-        self.failed: list[NotSecured] = []
+        self.failed: list[HandshakeFailure] = []
         self.heard: list[bytes] = []
         self.opened: list[socket.socket] = []
         self.addCleanup(self.close_all)
@@ -115,12 +115,12 @@ class GateCase(SynchronousTestCase):
         """
         for sock in self.opened:
             sock.close()
-        for connection in list(self.site.connections):
+        for connection in list(self.service_state.connections):
             connection.abortConnection()
         self.reactor.turn()
-        self.assertEqual(self.site.connections, [])
+        self.assertEqual(self.service_state.connections, [])
 
-    def note_secured(self, connection: Any, found: Secured, transport: SecureTransport) -> None:
+    def note_secured(self, connection: Any, found: TlsSession, transport: SecureTransport) -> None:
         """
         Note what was agreed on.
         """
@@ -128,7 +128,7 @@ class GateCase(SynchronousTestCase):
         self.secured.append(found)
         self.transports.append(transport)
 
-    def note_failed(self, connection: Any, found: NotSecured) -> None:
+    def note_failed(self, connection: Any, found: HandshakeFailure) -> None:
         """
         Note that a connection was not let through.
         """
@@ -172,7 +172,7 @@ class GateCase(SynchronousTestCase):
         for one in (ours, peer):
             one.setblocking(False)
         self.opened.append(peer)
-        self.connection = StreamConnection(self.reactor, ours, "", self.site)
+        self.connection = StreamConnection(self.reactor, ours, "", self.service_state)
         protocol = factory.buildProtocol(self.connection.getPeer())
         assert protocol is not None
         self.connection.begin(protocol)
@@ -214,8 +214,8 @@ class ServingTests(GateCase):
         """
         Each part is what its neighbour takes it for.
         """
-        verifyClass(IHandshakeListener, Gate)
-        verifyClass(IProtocolFactory, GateFactory)
+        verifyClass(IHandshakeListener, TlsLayer)
+        verifyClass(IProtocolFactory, TlsLayerFactory)
         self.dial(self.serve())
         for interface in (INegotiated, ITCPTransport, IConsumer, IPushProducer):
             verifyClass(interface, SecureTransport)
@@ -251,9 +251,9 @@ class ServingTests(GateCase):
                 secure.append(request.isSecure())
                 return b"page"
 
-        site = WebSite(Page(), reactor=self.reactor)
-        site.noisy = False
-        client = self.dial(self.serve(lambda: site.buildProtocol(None)))
+        service_state = WebSite(Page(), reactor=self.reactor)
+        service_state.noisy = False
+        client = self.dial(self.serve(lambda: service_state.buildProtocol(None)))
         client.say(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         self.assertIn(b"\r\n\r\npage", client.received)
         self.assertEqual(secure, [True])
@@ -263,7 +263,7 @@ class ServingTests(GateCase):
         self.reactor.turn(3)
         self.assert_ended()
         self.assertEqual(self.events[-1][1]["reason"], "closed")
-        site.stopFactory()
+        service_state.stopFactory()
 
     def test_half_close(self) -> None:
         """
@@ -565,7 +565,7 @@ class ClientNameTests(GateCase):
         ):
             client = self.dial_as(issued(*names, issuer="clients"), alice)
             self.assertEqual((client.received, self.factory.made, self.secured), (b"", [], []))
-            self.assertEqual(self.failed.pop(), NotSecured(CLIENT_NAME, ", ".join(names)))
+            self.assertEqual(self.failed.pop(), HandshakeFailure(CLIENT_NAME, ", ".join(names)))
             self.assertEqual(self.failed, [])
             self.assert_ended()
 
@@ -581,7 +581,7 @@ class ClientNameTests(GateCase):
         ca = write_private(self.mktemp(), authority("clients").pem())
         alice = PeerName("dns", "alice.example.org")
         self.dial(self.serve(Greeter, allowed=[alice], tls_client_ca=ca), context)
-        self.assertEqual(self.failed, [NotSecured(CLIENT_NAME, "")])
+        self.assertEqual(self.failed, [HandshakeFailure(CLIENT_NAME, "")])
         self.assert_ended()
         client = self.dial(self.serve(Greeter, tls_client_ca=ca), context)
         self.assertEqual(client.received, b"welcome")
@@ -601,7 +601,7 @@ class ClientNameTests(GateCase):
         self.assertEqual((client.received, self.factory.made), (b"", []))
         client.sock.close()
         self.reactor.turn(TURNS)
-        self.assertEqual(self.failed, [NotSecured(HANDSHAKE, "certificate verify failed")])
+        self.assertEqual(self.failed, [HandshakeFailure(HANDSHAKE, "certificate verify failed")])
 
     def test_told(self) -> None:
         """
@@ -682,7 +682,7 @@ class FailureTests(GateCase):
             self.reactor.turn()
         peer.close()
         self.reactor.turn(TURNS)
-        self.assertEqual(self.failed, [NotSecured(HANDSHAKE, "excessive message size")])
+        self.assertEqual(self.failed, [HandshakeFailure(HANDSHAKE, "excessive message size")])
 
     def test_gone(self) -> None:
         """
@@ -696,7 +696,7 @@ class FailureTests(GateCase):
             self.failed.clear()
             self.feed(whole[:size]).close()
             self.reactor.turn(TURNS)
-            self.assertEqual(self.failed, [NotSecured(HANDSHAKE, "the connection ended")])
+            self.assertEqual(self.failed, [HandshakeFailure(HANDSHAKE, "the connection ended")])
             self.assert_ended()
 
     def test_stall(self) -> None:
@@ -708,7 +708,7 @@ class FailureTests(GateCase):
         self.assertEqual(self.reactor.writers, [])
         self.connection.abortConnection()
         self.reactor.turn()
-        self.assertEqual(self.failed, [NotSecured(HANDSHAKE, "the connection ended")])
+        self.assertEqual(self.failed, [HandshakeFailure(HANDSHAKE, "the connection ended")])
         self.assert_ended()
 
     def test_no_common_version(self) -> None:
@@ -718,7 +718,7 @@ class FailureTests(GateCase):
         old = client_context(newest=SSL.TLS1_2_VERSION)
         self.dial(self.serve(tls_minimum="1.3"), old).sock.close()
         self.reactor.turn(TURNS)
-        self.assertEqual(self.failed, [NotSecured(HANDSHAKE, "unsupported protocol")])
+        self.assertEqual(self.failed, [HandshakeFailure(HANDSHAKE, "unsupported protocol")])
 
     def test_server_name(self) -> None:
         """
@@ -727,7 +727,7 @@ class FailureTests(GateCase):
         client = self.dial(self.serve(tls_unknown_name="refuse"), name="unknown.test")
         client.sock.close()
         self.reactor.turn(TURNS)
-        self.assertEqual(self.failed, [NotSecured(SERVER_NAME, "unknown server name")])
+        self.assertEqual(self.failed, [HandshakeFailure(SERVER_NAME, "unknown server name")])
         self.assertIn("unrecognized name", str(client.failed[0]))
         self.assert_ended()
 

@@ -147,9 +147,11 @@ class BanTests(GuardCase):
         for network in parse_networks("192.0.2.0/24, 127.0.0.1"):
             bans.add(network, 60.0)
         hosts = ["192.0.2.200", "127.0.0.1", "192.0.3.1"]
-        self.assertEqual([guard.judge(host, 50000) for host in hosts], [BANNED, BANNED, None])
+        self.assertEqual(
+            [guard.check_static(host, 50000) for host in hosts], [BANNED, BANNED, None]
+        )
         self.clock.advance(60.0)
-        self.assertEqual([guard.judge(host, 50000) for host in hosts], [None] * 3)
+        self.assertEqual([guard.check_static(host, 50000) for host in hosts], [None] * 3)
 
 
 class PortTests(GuardCase):
@@ -163,17 +165,17 @@ class PortTests(GuardCase):
         """
         self.own_ports = {12345, 65535}
         guard = self.guard()
-        refused = {port for port in range(65536) if guard.judge("192.0.2.3", port)}
+        refused = {port for port in range(65536) if guard.check_static("192.0.2.3", port)}
         expected = {*range(1024), 1900, 2049, 3702, 5353, 11211, 12345, 65535}
         self.assertEqual(refused, expected)
-        self.assertEqual(guard.judge("192.0.2.3", 53), SOURCE_PORT)
+        self.assertEqual(guard.check_static("192.0.2.3", 53), SOURCE_PORT)
 
     def test_reflectors(self) -> None:
         """
         Every known reflector is refused.
         """
         guard = self.guard()
-        found = {guard.judge("2001:db8::3", port) for port in REFLECTOR_PORTS}
+        found = {guard.check_static("2001:db8::3", port) for port in REFLECTOR_PORTS}
         self.assertEqual((found, len(REFLECTOR_PORTS)), ({SOURCE_PORT}, 15))
 
     def test_own_ports_change(self) -> None:
@@ -181,9 +183,9 @@ class PortTests(GuardCase):
         Our own ports are those of the moment.
         """
         guard = self.guard()
-        self.assertIsNone(guard.judge("192.0.2.3", PORT))
+        self.assertIsNone(guard.check_static("192.0.2.3", PORT))
         self.own_ports.add(PORT)
-        self.assertEqual(guard.judge("192.0.2.3", PORT), SOURCE_PORT)
+        self.assertEqual(guard.check_static("192.0.2.3", PORT), SOURCE_PORT)
 
     def test_allowed_ports(self) -> None:
         """
@@ -191,7 +193,7 @@ class PortTests(GuardCase):
         """
         self.own_ports = {123}
         guard = self.guard(source_ports=frozenset({123}))
-        allowed = [port for port in range(1024) if not guard.judge("192.0.2.3", port)]
+        allowed = [port for port in range(1024) if not guard.check_static("192.0.2.3", port)]
         self.assertEqual(allowed, [123])
 
     def test_port_zero(self) -> None:
@@ -200,7 +202,7 @@ class PortTests(GuardCase):
         """
         guard = self.guard(source_ports=frozenset({0, 123}))
         for host in ("192.0.2.3", "127.0.0.1", "::1"):
-            self.assertEqual(guard.judge(host, 0), SOURCE_PORT)
+            self.assertEqual(guard.check_static(host, 0), SOURCE_PORT)
 
     def test_loopback(self) -> None:
         """
@@ -210,7 +212,9 @@ class PortTests(GuardCase):
         for bound in (*LOOPBACKS, *WILDCARDS):
             guard = self.guard(bound)
             for host in LOOPBACK_PEERS:
-                found = {guard.judge(host, port) for port in (1, 7, 123, 11211, 12345, 65535)}
+                found = {
+                    guard.check_static(host, port) for port in (1, 7, 123, 11211, 12345, 65535)
+                }
                 self.assertEqual(found, {None}, (bound, host))
 
     def test_all_ports_of_loopback(self) -> None:
@@ -219,9 +223,9 @@ class PortTests(GuardCase):
         """
         self.own_ports = {12345}
         free, guarded = self.guard(), self.guard(guard_loopback=True)
-        refused = [port for port in range(65536) if free.judge("127.0.0.1", port)]
+        refused = [port for port in range(65536) if free.check_static("127.0.0.1", port)]
         self.assertEqual(refused, [0])
-        refused = [port for port in range(65536) if guarded.judge("127.0.0.1", port)]
+        refused = [port for port in range(65536) if guarded.check_static("127.0.0.1", port)]
         self.assertEqual(refused, [*range(1024), 1900, 2049, 3702, 5353, 11211, 12345])
 
 
@@ -237,16 +241,16 @@ class AddressTests(GuardCase):
         for bound in (*LOOPBACKS, *WILDCARDS, *SPECIFIC):
             guard = self.guard(bound)
             for host in (*SOURCES, *OWN):
-                self.assertIsNone(guard.judge(host, PORT), (bound, host))
+                self.assertIsNone(guard.check_static(host, PORT), (bound, host))
             for host in NO_SOURCES:
-                self.assertEqual(guard.judge(host, PORT), SOURCE_ADDRESS, (bound, host))
+                self.assertEqual(guard.check_static(host, PORT), SOURCE_ADDRESS, (bound, host))
 
     def test_first_bytes(self) -> None:
         """
         Of the first byte of an IPv4 address 0, 127 and all from 224 are refused.
         """
         guard = self.guard("192.0.2.2")
-        refused = [first for first in range(256) if guard.judge(f"{first}.1.2.3", PORT)]
+        refused = [first for first in range(256) if guard.check_static(f"{first}.1.2.3", PORT)]
         self.assertEqual(refused, [0, 127, *range(224, 256)])
 
     def test_own_ports(self) -> None:
@@ -255,7 +259,7 @@ class AddressTests(GuardCase):
         be a loop on one machine.
         """
         self.own_ports = {7007}
-        found = {self.guard(bound).judge(host, 7007) for bound in WILDCARDS for host in OWN}
+        found = {self.guard(bound).check_static(host, 7007) for bound in WILDCARDS for host in OWN}
         self.assertEqual(found, {SOURCE_PORT})
 
     def test_loopback(self) -> None:
@@ -268,20 +272,22 @@ class AddressTests(GuardCase):
             for bound in bounds:
                 for guarded in (False, True):
                     guard = self.guard(bound, guard_loopback=guarded)
-                    found = {guard.judge(host, PORT) for host in LOOPBACK_PEERS}
+                    found = {guard.check_static(host, PORT) for host in LOOPBACK_PEERS}
                     self.assertEqual(found, {verdict}, bound)
 
     def test_loopback_broadcast(self) -> None:
         """
         The broadcast address of loopback cannot come from outside either.
         """
-        self.assertEqual(self.guard("192.0.2.2").judge("127.255.255.255", PORT), SOURCE_ADDRESS)
+        self.assertEqual(
+            self.guard("192.0.2.2").check_static("127.255.255.255", PORT), SOURCE_ADDRESS
+        )
 
     def test_no_address(self) -> None:
         """
         What is no address is an error of the caller.
         """
-        self.assertRaises(OSError, self.guard().judge, "somebody", PORT)
+        self.assertRaises(OSError, self.guard().check_static, "somebody", PORT)
         self.assertRaises(OSError, self.guard, "")
 
 
@@ -298,9 +304,9 @@ class NetworkTests(GuardCase):
         for guarded in (False, True):
             guard = self.guard(networks=networks, guard_loopback=guarded)
             for host in ("10.0.1.1", "::ffff:10.0.1.1", "fe80::3%eth0", "192.168.0.1"):
-                self.assertIsNone(guard.judge(host, PORT), host)
+                self.assertIsNone(guard.check_static(host, PORT), host)
             for host in ("10.0.0.1", "192.0.2.3", "127.0.0.1", "::1", "2001:db8::3"):
-                self.assertEqual(guard.judge(host, PORT), NETWORK, host)
+                self.assertEqual(guard.check_static(host, PORT), NETWORK, host)
 
     def test_own_networks(self) -> None:
         """
@@ -308,13 +314,13 @@ class NetworkTests(GuardCase):
         say; others in these networks are not.
         """
         nowhere = Networks((), ())
-        self.assertEqual(self.guard(networks=nowhere).judge("192.0.2.2", PORT), NETWORK)
+        self.assertEqual(self.guard(networks=nowhere).check_static("192.0.2.2", PORT), NETWORK)
         guard = self.guard(networks=nowhere, own_networks=Networks(ANY, ()))
-        self.assertEqual({guard.judge(host, PORT) for host in OWN}, {None})
-        self.assertEqual({guard.judge(host, PORT) for host in SOURCES}, {NETWORK})
+        self.assertEqual({guard.check_static(host, PORT) for host in OWN}, {None})
+        self.assertEqual({guard.check_static(host, PORT) for host in SOURCES}, {NETWORK})
         denied = Networks(ANY, parse_networks("192.0.2.0/24"))
         guard = self.guard(networks=nowhere, own_networks=denied)
-        found = [guard.judge(host, PORT) for host in ("192.0.2.2", "2001:db8::2")]
+        found = [guard.check_static(host, PORT) for host in ("192.0.2.2", "2001:db8::2")]
         self.assertEqual(found, [NETWORK, None])
 
     def test_order(self) -> None:
@@ -323,7 +329,7 @@ class NetworkTests(GuardCase):
         """
         guard = self.guard(networks=Networks((), ()))
         peers = [("0.0.0.0", 7), ("0.0.0.0", PORT), ("8.8.8.8", PORT)]
-        found = [guard.judge(*peer) for peer in peers]
+        found = [guard.check_static(*peer) for peer in peers]
         self.assertEqual(found, [SOURCE_PORT, SOURCE_ADDRESS, NETWORK])
 
 
@@ -666,5 +672,5 @@ class HonestClientTests(GuardCase):
         A translator maps port 123 to any other: the time is told to all of them but 0.
         """
         guard = self.default("ntp")
-        refused = [port for port in range(65536) if guard.judge("192.168.1.1", port)]
+        refused = [port for port in range(65536) if guard.check_static("192.168.1.1", port)]
         self.assertEqual(refused, [0])

@@ -40,7 +40,7 @@ print(json.dumps({
     "early": early,
     "left": [name for name in os.environ if name.startswith("LISTEN_")],
     "twisted": list(_SystemdParser._sddaemon.inheritedDescriptors()),
-    "complaints": inherited.complaints,
+    "complaints": inherited.diagnostics,
     "sockets": [
         [one.name, one.sock.fileno(), one.describe(), one.is_stream,
          one.sock.getblocking(), one.sock.get_inheritable()]
@@ -140,7 +140,7 @@ class InheritedTestCase(SynchronousTestCase):
         first = self.put(*handed)
         inherited = self.take(variables(len(handed), ":".join(["a"] * len(handed))), first)
         self.assertEqual(len(inherited.sockets), len(handed) - 1)
-        (complaint,) = inherited.complaints
+        (complaint,) = inherited.diagnostics
         start = f"inherited descriptor {first} (a): "
         self.assertTrue(complaint.startswith(start), complaint)
         return complaint.removeprefix(start)
@@ -162,7 +162,7 @@ class TakeTests(InheritedTestCase):
         ]
         made = [self.make(*kind) for kind in kinds]
         inherited = self.take(variables(3, "a:b:c"), self.put(*made))
-        self.assertEqual(inherited.complaints, ())
+        self.assertEqual(inherited.diagnostics, ())
         self.assertEqual([(one.family, one.type) for one in inherited.sockets], kinds)
         self.assertEqual([one.is_stream for one in inherited.sockets], [True, False, True])
         ports = [one.getsockname()[1] for one in made[:2]]
@@ -284,7 +284,7 @@ class NothingTests(InheritedTestCase):
         half = [{"LISTEN_PID": str(PID)}, {"LISTEN_FDS": "1", "LISTEN_FDNAMES": "a"}]
         for environ in (variables(1, pid=PID + 1), variables(1, "a:b", pid=0), {}, *half):
             inherited = self.take(environ, first)
-            self.assertEqual((inherited.sockets, inherited.complaints), ((), ()))
+            self.assertEqual((inherited.sockets, inherited.diagnostics), ((), ()))
         self.assertTrue(os.get_inheritable(first))
         self.assertTrue(os.get_blocking(first))
 
@@ -293,7 +293,7 @@ class NothingTests(InheritedTestCase):
         No sockets at all are nothing to complain of.
         """
         inherited = self.take(variables(0), HIGH)
-        self.assertEqual((inherited.sockets, inherited.complaints), ((), ()))
+        self.assertEqual((inherited.sockets, inherited.diagnostics), ((), ()))
 
     def test_malformed(self) -> None:
         """
@@ -319,14 +319,14 @@ class NothingTests(InheritedTestCase):
         ]
         for environ, expected in wrong:
             inherited = self.take(environ, first)
-            self.assertEqual((inherited.sockets, inherited.complaints), ((), (expected,)))
+            self.assertEqual((inherited.sockets, inherited.diagnostics), ((), (expected,)))
         self.assertTrue(os.get_blocking(first))
 
     def test_long_variables(self) -> None:
         """
         A complaint is short however long the variable is.
         """
-        (complaint,) = self.take(variables(2, "a:" * 100_000), HIGH).complaints
+        (complaint,) = self.take(variables(2, "a:" * 100_000), HIGH).diagnostics
         self.assertTrue(len(complaint) < 512, len(complaint))
 
     def test_bound(self) -> None:
@@ -338,7 +338,7 @@ class NothingTests(InheritedTestCase):
             first += 1
         inherited = self.take(variables(MAX_INHERITED), first)
         self.assertEqual(inherited.sockets, ())
-        self.assertEqual(len(inherited.complaints), MAX_INHERITED)
+        self.assertEqual(len(inherited.diagnostics), MAX_INHERITED)
 
 
 class UnusableTests(InheritedTestCase):
@@ -404,7 +404,7 @@ class UnusableTests(InheritedTestCase):
         inherited = self.take(variables(2, "a:b"), first)
         self.assertEqual([one.name for one in inherited.sockets], ["b"])
         expected = f"inherited descriptor {first} (a): Bad file descriptor"
-        self.assertEqual(inherited.complaints, (expected,))
+        self.assertEqual(inherited.diagnostics, (expected,))
 
     def test_left_open(self) -> None:
         """
@@ -416,7 +416,7 @@ class UnusableTests(InheritedTestCase):
         os.close(reading)
         os.close(writing)
         inherited = self.take(variables(2), first)
-        self.assertEqual(len(inherited.complaints), 2)
+        self.assertEqual(len(inherited.diagnostics), 2)
         for number in (first, first + 1):
             self.assertTrue(os.get_blocking(number))
             self.assertFalse(os.get_inheritable(number))
@@ -428,7 +428,10 @@ class UnusableTests(InheritedTestCase):
         made = self.make(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         inherited = self.take(variables(2, "a\nb:\x1b"), self.put(made, made))
         self.assertEqual(
-            [complaint.partition(" (")[2].partition(")")[0] for complaint in inherited.complaints],
+            [
+                complaint.partition(" (")[2].partition(")")[0]
+                for complaint in inherited.diagnostics
+            ],
             ["a\\nb", "\\x1b"],
         )
 

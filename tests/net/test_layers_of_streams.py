@@ -15,15 +15,15 @@ from typing import Any
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.access.policy import make_door
+from socketd.access.policy import make_policy
 from socketd.access.rates import Capacity
-from socketd.net.layers import layered, make_context
+from socketd.net.layers import make_context, wrap_factory
 from socketd.net.stream.port import StreamPort, StreamTerms
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
 from socketd.settings.model import Service
 from tests.certificates import FUTURE, NOW, Made, authority, client_context, issued, write_private
-from tests.net.fakes import HandReactor, OneFactory, Recorder, make_site
+from tests.net.fakes import HandReactor, OneFactory, Recorder, make_service_state
 from tests.net.tls_client import TlsClient
 
 HEADER = b"PROXY TCP4 192.0.2.7 127.0.0.1 4711 7\r\n"
@@ -102,17 +102,17 @@ class LayersCase(SynchronousTestCase):
         """
         service = self.service(listen, more)
         handshake = service.tls.handshake_timeout
-        door = make_door(service.door, Capacity(None), self.reactor, handshake)
-        self.site, self.events = make_site(self.reactor, door=door)
+        policy = make_policy(service.policy, Capacity(None), self.reactor, handshake)
+        self.service_state, self.events = make_service_state(self.reactor, policy=policy)
         self.context: Any = make_context(service, lambda: NOW, lambda: 0.0)
         if self.context is not None:
             self.assertEqual(self.context.load(), [])
         self.factory = OneFactory(make or (lambda: Recorder(bytes.upper)))
         layers = (self.factory, service.listeners[0], service, self.context, self.reactor)
-        factory, self.terms = layered(*layers)
+        factory, self.terms = wrap_factory(*layers)
         sock = socket.create_server(("127.0.0.1", 0), backlog=100)
         sock.setblocking(False)
-        self.port = StreamPort(self.reactor, sock, factory, self.site, self.terms)
+        self.port = StreamPort(self.reactor, sock, factory, self.service_state, self.terms)
         self.port.startListening()
         self.addCleanup(self.stop)
 
@@ -121,7 +121,7 @@ class LayersCase(SynchronousTestCase):
         Close everything, and see that no protocol failed.
         """
         self.port.stopListening()
-        for connection in list(self.site.connections):
+        for connection in list(self.service_state.connections):
             connection.abortConnection()
         self.reactor.turn()
         self.assertNotIn("protocol_failed", [name for name, _ in self.events])
@@ -212,7 +212,7 @@ class LayersTests(LayersCase):
         nothing of the handshake or the header.
         """
         self.serve("haproxy:tls:0")
-        self.assertTrue(self.site.observed)
+        self.assertTrue(self.service_state.observed)
         self.dial(HEADER).say(b"hello")
         heard = [facts for name, facts in self.events if name == "message_received"]
         self.assertEqual(
@@ -238,8 +238,8 @@ class LayersTests(LayersCase):
                 self.reactor.turn()
                 client.sendall(b"hello")
                 self.reactor.turn()
-            count = sum(one.messages_received for one in self.site.connections)
-            self.assertEqual(self.site.tally.messages_received + count, 1, listen)
+            count = sum(one.messages_received for one in self.service_state.connections)
+            self.assertEqual(self.service_state.counters.messages_received + count, 1, listen)
 
     def test_spoken(self) -> None:
         """
@@ -247,9 +247,9 @@ class LayersTests(LayersCase):
         """
         self.serve("tls:0", make=Recorder)
         peer = self.dial()
-        (connection,) = self.site.connections
-        connection.speak(b"from the operator")
-        connection.hang_up()
+        (connection,) = self.service_state.connections
+        connection.send(b"from the operator")
+        connection.close()
         peer.go()
         self.assertEqual(peer.received, b"from the operator")
         self.assertEqual(peer.ended, ["close_notify", "end"])
@@ -262,11 +262,11 @@ class LayersTests(LayersCase):
         self.serve("tls:0")
         peers, silent = [self.dial() for _ in range(3)], self.connect()
         self.reactor.turn()
-        self.assertEqual(len(self.site.connections), 4)
-        for connection in self.site.connections:
-            connection.hang_up()
+        self.assertEqual(len(self.service_state.connections), 4)
+        for connection in self.service_state.connections:
+            connection.close()
         empty: list[Any] = []
-        self.site.when_empty().addCallback(empty.append)
+        self.service_state.when_empty().addCallback(empty.append)
         for peer in peers:
             peer.go()
             peer.sock.close()
@@ -302,12 +302,12 @@ class DeadlineTests(LayersCase):
         for client, data in zip(clients, (b"", hello[: len(hello) // 2], hello), strict=True):
             client.send(data)
         self.reactor.turn(3)
-        self.assertEqual(len(self.site.connections), 4)
+        self.assertEqual(len(self.service_state.connections), 4)
         self.reactor.advance(HANDSHAKE + 1)
         self.reactor.turn(3)
-        self.assertEqual(len(self.site.connections), 1)
-        self.assertEqual(self.site.tally.overdue, {"handshake_timeout": 3})
-        self.assertEqual(self.site.tally.refused, {})
+        self.assertEqual(len(self.service_state.connections), 1)
+        self.assertEqual(self.service_state.counters.timed_out, {"handshake_timeout": 3})
+        self.assertEqual(self.service_state.counters.refused, {})
         served.say(b"still")
         self.assertEqual(served.received, b"STILL")
 
@@ -321,11 +321,11 @@ class DeadlineTests(LayersCase):
         self.reactor.advance(HANDSHAKE - 1)
         client.send(HEADER)
         self.reactor.turn(2)
-        self.assertEqual(len(self.site.connections), 1)
+        self.assertEqual(len(self.service_state.connections), 1)
         self.reactor.advance(2)
         self.reactor.turn(2)
-        self.assertEqual(self.site.connections, [])
-        self.assertEqual(self.site.tally.overdue, {"handshake_timeout": 1})
+        self.assertEqual(self.service_state.connections, [])
+        self.assertEqual(self.service_state.counters.timed_out, {"handshake_timeout": 1})
 
     def pass_time(self, seconds: int) -> None:
         """
@@ -347,7 +347,7 @@ class DeadlineTests(LayersCase):
         self.pass_time(4)
         peer.go()
         self.assertEqual(peer.ended, ["close_notify", "end"])
-        self.assertEqual(self.site.tally.overdue, {"idle_timeout": 1})
+        self.assertEqual(self.service_state.counters.timed_out, {"idle_timeout": 1})
 
 
 class GrowthTests(LayersCase):
@@ -403,7 +403,7 @@ class GrowthTests(LayersCase):
         after = self.census()
         self.assertLess(after[0] - before[0], SLACK)
         self.assertEqual(after[1], before[1])
-        self.assertEqual(self.site.connections, [])
+        self.assertEqual(self.service_state.connections, [])
 
     def come_and_go(self, times: int, context: SSL.Context) -> None:
         """
@@ -461,7 +461,7 @@ class ClientTests(LayersCase):
         self.assertEqual(good.received, b"X")
         other = self.dial(HEADER, client_context(issued("other.example.org")))
         self.assertEqual((other.received, other.ended[-1]), (b"", "reset"))
-        self.assertEqual(self.site.tally.refused, {"tls_client_name": 1})
+        self.assertEqual(self.service_state.counters.refused, {"tls_client_name": 1})
         self.assertEqual(len(self.factory.made), 1)
 
     def test_terms(self) -> None:

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from socketd.access.policy import Door
+from socketd.access.policy import AccessPolicy
 from socketd.access.rates import Capacity
 from socketd.net.datagram.batch_port import datagram_port
 from socketd.net.port import Port
@@ -24,7 +24,7 @@ from tests.net.fakes import (
     HandReactor,
     OneFactory,
     Recorder,
-    make_site,
+    make_service_state,
     read_all,
 )
 
@@ -36,15 +36,15 @@ class PortCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.reactor = HandReactor()
-        self.door = Door(capacity=Capacity(None))
-        self.site, _ = make_site(self.reactor, door=self.door)
+        self.policy = AccessPolicy(capacity=Capacity(None))
+        self.service_state, _ = make_service_state(self.reactor, policy=self.policy)
         self.addCleanup(self.end)
 
     def end(self) -> None:
         """
         Reset who is left.
         """
-        for connection in self.site.roster:
+        for connection in self.service_state.connection_table:
             connection.abortConnection()
         self.reactor.advance(0)
 
@@ -66,7 +66,7 @@ class PortCase(SynchronousTestCase):
         """
         sock = sock or self.bind(socket.SOCK_STREAM)
         factory = OneFactory(lambda: Recorder(lambda data: data))
-        port = StreamPort(self.reactor, sock, factory, self.site)
+        port = StreamPort(self.reactor, sock, factory, self.service_state)
         port.startListening()
         return port, sock
 
@@ -75,7 +75,7 @@ class PortCase(SynchronousTestCase):
         Serve a datagram socket, with an echo.
         """
         sock = sock or self.bind(socket.SOCK_DGRAM)
-        port = datagram_port(self.reactor, sock, DatagramRecorder(), self.site)
+        port = datagram_port(self.reactor, sock, DatagramRecorder(), self.service_state)
         port.startListening()
         return port, sock
 
@@ -270,13 +270,15 @@ class FinishTests(PortCase):
         """
         Nobody is let in for whom there is no room.
         """
-        self.door.capacity.limit = 1
+        self.policy.capacity.limit = 1
         port, sock = self.stream()
         peers = [self.peer(sock) for _ in range(3)]
         port.finish()
-        self.assertEqual((len(self.site.roster), self.site.tally.full), (1, 1))
+        self.assertEqual(
+            (len(self.service_state.connection_table), self.service_state.counters.full), (1, 1)
+        )
         port.finish()
-        self.assertEqual(self.site.tally.full, 1)
+        self.assertEqual(self.service_state.counters.full, 1)
         port.close()
         self.reactor.turn(3)
         self.assertEqual(peers[0].recv(100), b"hello")
@@ -290,7 +292,7 @@ class FinishTests(PortCase):
         self.peer(sock)
         port._pause(OSError(24, "Too many open files"))
         port.finish()
-        self.assertEqual(len(self.site.roster), 0)
+        self.assertEqual(len(self.service_state.connection_table), 0)
         port.close()
 
 
@@ -354,13 +356,13 @@ class ReleaseTests(PortCase):
         A port that waits for room when it is released is not told of it any more; the
         next one is.
         """
-        self.door.capacity.limit = 1
+        self.policy.capacity.limit = 1
         port, sock = self.stream()
         first = self.peer(sock)
         self.reactor.turn(3)
         second = self.peer(sock)
         self.reactor.turn(3)
-        self.assertEqual(self.site.tally.full, 1)
+        self.assertEqual(self.service_state.counters.full, 1)
         port.release()
         fresh, _ = self.stream(sock)
         self.reactor.turn(3)

@@ -12,13 +12,13 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from socketd.access.policy import make_door
+from socketd.access.policy import make_policy
 from socketd.access.rates import Capacity, Networks
-from socketd.net.proxy.layer import ProxiedFactory
+from socketd.net.proxy.layer import ProxyLayerFactory
 from socketd.net.stream.port import StreamPort, StreamTerms
-from socketd.settings.model import DoorOptions
+from socketd.settings.model import AccessOptions
 from socketd.settings.networks import parse_networks
-from tests.net.fakes import HandReactor, OneFactory, Recorder, make_site, read_all
+from tests.net.fakes import HandReactor, OneFactory, Recorder, make_service_state, read_all
 
 SIGNATURE = bytes.fromhex("0d0a0d0a000d0a515549540a")
 LOCAL, PROXY = 0x20, 0x21
@@ -67,14 +67,14 @@ class ProxiedCase(SynchronousTestCase):
         Begin to serve; 127.0.0.1 is believed.
         """
         self.reactor = HandReactor()
-        door = make_door(DoorOptions(**options), Capacity(None), self.reactor, HANDSHAKE)
-        self.site, self.events = make_site(self.reactor, door=door)
+        policy = make_policy(AccessOptions(**options), Capacity(None), self.reactor, HANDSHAKE)
+        self.service_state, self.events = make_service_state(self.reactor, policy=policy)
         sock = socket.create_server(("127.0.0.1", 0))
         sock.setblocking(False)
         self.factory = OneFactory(make or (lambda: Recorder(bytes.upper)))
         terms = StreamTerms(True, Networks(parse_networks("127.0.0.1"), ()))
-        factory = ProxiedFactory(self.factory, settles)
-        self.port = StreamPort(self.reactor, sock, factory, self.site, terms)
+        factory = ProxyLayerFactory(self.factory, settles)
+        self.port = StreamPort(self.reactor, sock, factory, self.service_state, terms)
         self.port.startListening()
         self.addCleanup(self.stop)
 
@@ -83,13 +83,13 @@ class ProxiedCase(SynchronousTestCase):
         Close everything, and see that nothing is left at the door either.
         """
         self.port.stopListening()
-        for connection in list(self.site.connections):
+        for connection in list(self.service_state.connections):
             connection.abortConnection()
         self.reactor.turn()
-        sources = self.site.door.sources
+        sources = self.service_state.policy.sources
         if sources is not None:
             self.assertEqual(len(sources), 0)
-        self.assertEqual(self.site.door.capacity.occupancy, 0.0)
+        self.assertEqual(self.service_state.policy.capacity.occupancy, 0.0)
         self.assertNotIn("protocol_failed", [name for name, _ in self.events])
 
     def client(self, data: bytes = b"", source: str = "127.0.0.1") -> socket.socket:
@@ -141,7 +141,7 @@ class HeaderTests(ProxiedCase):
         """
         The factory is one, and makes protocols.
         """
-        factory = ProxiedFactory(OneFactory(Recorder), False)
+        factory = ProxyLayerFactory(OneFactory(Recorder), False)
         verifyObject(IProtocolFactory, factory)
         verifyObject(IProtocol, factory.buildProtocol(None))
 
@@ -168,7 +168,7 @@ class HeaderTests(ProxiedCase):
             self.assertEqual(self.told("connection_lost")[-1], peer)
         client = self.client(v2(PROXY, UNIX, unix) + b"hello")
         self.assertEqual(read_all(client)[0], b"HELLO")
-        self.assertEqual(self.site.tally.refused, {})
+        self.assertEqual(self.service_state.counters.refused, {})
 
     def test_address_of_the_protocol(self) -> None:
         """
@@ -220,13 +220,13 @@ class HeaderTests(ProxiedCase):
         Who watches messages sees what stands behind a header, and never the header.
         """
         self.serve()
-        self.assertTrue(self.site.observed)
+        self.assertTrue(self.service_state.observed)
         client = self.client(v1() + b"one")
         self.send(client, b"two")
         heard = [facts for name, facts in self.events if name == "message_received"]
         self.assertEqual([facts["host"] for facts in heard], ["192.0.2.7"] * 2)
         self.assertEqual([facts["text"] for facts in heard], ["one", "two"])
-        (connection,) = self.site.connections
+        (connection,) = self.service_state.connections
         self.assertEqual(connection.messages_received, 2)
 
     def test_half_close(self) -> None:
@@ -245,7 +245,7 @@ class HeaderTests(ProxiedCase):
         """
         self.serve(make=lambda: None)
         self.assertTrue(self.was_reset(self.client(v1())))
-        self.assertEqual(self.site.connections, [])
+        self.assertEqual(self.service_state.connections, [])
 
     def test_still_settling(self) -> None:
         """
@@ -283,7 +283,7 @@ class RefusedTests(ProxiedCase):
             except ConnectionError:
                 continue
             self.assertTrue(self.was_reset(client))
-        self.assertEqual(self.site.tally.refused, {"proxy_source": 2})
+        self.assertEqual(self.service_state.counters.refused, {"proxy_source": 2})
         self.assertEqual((self.events, self.factory.made), ([], []))
 
     def test_malformed(self) -> None:
@@ -309,10 +309,10 @@ class RefusedTests(ProxiedCase):
         )
         for data in wrong:
             self.assertTrue(self.was_reset(self.client(data)), data)
-        self.assertEqual(self.site.tally.refused, {"proxy_header": len(wrong)})
+        self.assertEqual(self.service_state.counters.refused, {"proxy_header": len(wrong)})
         self.assertEqual(len(self.told("proxy_refused")), len(wrong))
         self.assertEqual(self.told("connection_made") + self.told("connection_lost"), [])
-        self.assertEqual((self.factory.made, self.site.connections), ([], []))
+        self.assertEqual((self.factory.made, self.service_state.connections), ([], []))
 
     def test_never_complete(self) -> None:
         """
@@ -325,7 +325,7 @@ class RefusedTests(ProxiedCase):
         self.assertFalse(any(map(self.was_reset, clients)))
         self.reactor.advance(1.5)
         self.assertTrue(all(map(self.was_reset, clients)))
-        self.assertEqual(self.site.tally.overdue, {"handshake_timeout": 3})
+        self.assertEqual(self.service_state.counters.timed_out, {"handshake_timeout": 3})
 
     def test_trickle(self) -> None:
         """
@@ -339,8 +339,8 @@ class RefusedTests(ProxiedCase):
             except ConnectionError:
                 break
             self.reactor.advance(1)
-        self.assertEqual(self.site.tally.overdue, {"handshake_timeout": 1})
-        self.assertEqual(self.site.connections, [])
+        self.assertEqual(self.service_state.counters.timed_out, {"handshake_timeout": 1})
+        self.assertEqual(self.service_state.connections, [])
 
     def test_gone(self) -> None:
         """
@@ -351,8 +351,8 @@ class RefusedTests(ProxiedCase):
         for data in (b"", v1()[:9]):
             self.client(data).close()
             self.reactor.turn(3)
-        self.assertEqual((self.site.connections, self.events), ([], []))
-        self.assertEqual(self.site.tally.refused, {})
+        self.assertEqual((self.service_state.connections, self.events), ([], []))
+        self.assertEqual(self.service_state.counters.refused, {})
 
 
 class DoorTests(ProxiedCase):
@@ -367,7 +367,7 @@ class DoorTests(ProxiedCase):
         self.serve(deny=parse_networks("192.0.2.7"))
         self.assertTrue(self.was_reset(self.client(v1() + b"x")))
         self.assertEqual(read_all(self.client(v1("192.0.2.8") + b"x"))[0], b"X")
-        self.assertEqual(self.site.tally.refused, {"network": 1})
+        self.assertEqual(self.service_state.counters.refused, {"network": 1})
 
     def test_allowed(self) -> None:
         """
@@ -377,7 +377,7 @@ class DoorTests(ProxiedCase):
         for source, header in (("192.0.2.7", v1), ("2001:db8::1", v2_tcp)):
             self.assertEqual(read_all(self.client(header(source) + b"x"))[0], b"X")
         self.assertTrue(self.was_reset(self.client(v1("198.51.100.1") + b"x")))
-        self.assertEqual(self.site.tally.refused, {"network": 1})
+        self.assertEqual(self.service_state.counters.refused, {"network": 1})
 
     def test_one_address_in_two_families(self) -> None:
         """
@@ -395,7 +395,7 @@ class DoorTests(ProxiedCase):
         self.assertEqual([read_all(one)[0] for one in (first, second)], [b"X", b"X"])
         self.assertTrue(self.was_reset(self.client(v1() + b"x")))
         self.assertEqual(read_all(self.client(v1("192.0.2.8") + b"x"))[0], b"X")
-        self.assertEqual(self.site.tally.refused, {"source_limit": 1})
+        self.assertEqual(self.service_state.counters.refused, {"source_limit": 1})
         first.close()
         self.reactor.turn(3)
         self.assertEqual(read_all(self.client(v1() + b"x"))[0], b"X")
@@ -409,5 +409,5 @@ class DoorTests(ProxiedCase):
         for _ in range(4):
             client = self.client(v1() + b"x")
             answers.append(b"" if self.was_reset(client) else b"served")
-        self.assertEqual(self.site.tally.refused, {"source_rate": 2})
+        self.assertEqual(self.service_state.counters.refused, {"source_rate": 2})
         self.assertEqual(read_all(self.client(v1("192.0.2.8") + b"x"))[0], b"X")

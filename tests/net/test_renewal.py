@@ -11,7 +11,7 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.access.datagram_guard import NETWORK
-from socketd.access.policy import MAX_PER_SOURCE, Entrance
+from socketd.access.policy import MAX_PER_SOURCE, Slot
 from socketd.access.rates import BANNED, SOURCE_LIMIT, packed
 from socketd.daemon.renewal import renew
 from socketd.net.service_state import Connection
@@ -32,13 +32,13 @@ class Live(FakeConnection):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self.asked: list[tuple[Entrance | None, str | None]] = []
+        self.asked: list[tuple[Slot | None, str | None]] = []
 
-    def recheck(self, entrance: Entrance | None, reason: str | None) -> None:
+    def reapply_policy(self, slot_held: Slot | None, reason: str | None) -> None:
         """
         Keep it.
         """
-        self.asked.append((entrance, reason))
+        self.asked.append((slot_held, reason))
 
 
 class RenewTests(SynchronousTestCase):
@@ -49,31 +49,31 @@ class RenewTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.daemon = make_daemon("[socketd]\nmax_connections = 100\n[echo]\nlisten = tcp:7\n")
         (service,) = self.daemon.socket_services
-        self.site, self.service = service.site, service.settings
+        self.service_state, self.service = service.service_state, service.settings
 
     def enter(self, peer: str = PEER) -> Live:
         """
         Have somebody in.
         """
-        connection = Live(self.daemon, self.site, peer)
+        connection = Live(self.daemon, self.service_state, peer)
         _: Connection = connection
         connection.begin(Recorder())
         return connection
 
-    def renew(self, **door: Any) -> Service:
+    def renew(self, **policy: Any) -> Service:
         """
         Put the site under new rules.
         """
-        service = evolve(self.service, door=evolve(self.service.door, **door))
-        renew(self.site, service, self.daemon.reactor)
+        service = evolve(self.service, policy=evolve(self.service.policy, **policy))
+        renew(self.service_state, service, self.daemon.reactor)
         return service
 
     def comes(self, peer: str = PEER) -> str | None:
         """
         Say why somebody may not come in now.
         """
-        found = Live(self.daemon, self.site, peer)
-        return self.site.door.let_in(*found.source)[0]
+        found = Live(self.daemon, self.service_state, peer)
+        return self.service_state.policy.admit_connection(*found.source)[0]
 
     def test_place(self) -> None:
         """
@@ -81,13 +81,13 @@ class RenewTests(SynchronousTestCase):
         """
         connection = self.enter()
         self.renew(max_per_source=2)
-        ((entrance, reason),) = connection.asked
+        ((slot_held, reason),) = connection.asked
         self.assertIs(reason, None)
-        assert entrance is not None and self.site.door.sources is not None
-        self.assertEqual(len(self.site.door.sources), 1)
+        assert slot_held is not None and self.service_state.policy.sources is not None
+        self.assertEqual(len(self.service_state.policy.sources), 1)
         self.assertIs(self.comes(), None)
         self.assertEqual(self.comes(), SOURCE_LIMIT)
-        entrance.leave()
+        slot_held.leave()
         self.assertIs(self.comes(), None)
 
     def test_too_many(self) -> None:
@@ -100,13 +100,13 @@ class RenewTests(SynchronousTestCase):
         self.assertEqual([one.asked[0][1] for one in inside], [None] * len(inside))
         self.assertEqual(self.comes(), SOURCE_LIMIT)
         for connection in inside[:5]:
-            entrance, _ = connection.asked[0]
-            assert entrance is not None
-            entrance.leave()
+            slot_held, _ = connection.asked[0]
+            assert slot_held is not None
+            slot_held.leave()
         self.assertEqual(self.comes(), SOURCE_LIMIT)
-        entrance, _ = inside[5].asked[0]
-        assert entrance is not None
-        entrance.leave()
+        slot_held, _ = inside[5].asked[0]
+        assert slot_held is not None
+        slot_held.leave()
         self.assertIs(self.comes(), None)
 
     def test_no_limit(self) -> None:
@@ -117,7 +117,7 @@ class RenewTests(SynchronousTestCase):
         self.renew()
         self.assertEqual(connection.asked, [(None, None)])
         self.renew(max_per_source=1)
-        self.assertIsInstance(connection.asked[1][0], Entrance)
+        self.assertIsInstance(connection.asked[1][0], Slot)
 
     def test_network(self) -> None:
         """
@@ -151,20 +151,20 @@ class RenewTests(SynchronousTestCase):
         """
         other = make_daemon("[echo]\nlisten = tcp:7\n[upper]\nlisten = tcp:8\n")
         echo, upper = other.socket_services
-        connection = Live(other, upper.site, PEER)
+        connection = Live(other, upper.service_state, PEER)
         connection.begin(Recorder())
-        renew(echo.site, echo.settings, other.reactor)
+        renew(echo.service_state, echo.settings, other.reactor)
         self.assertEqual(connection.asked, [])
 
     def test_capacity(self) -> None:
         """
         Who is in goes on counting, here and for the daemon, under the new limit.
         """
-        capacity = self.site.door.capacity
+        capacity = self.service_state.policy.capacity
         for _ in range(3):
             self.enter()
         self.renew(max_connections=2)
-        self.assertIs(self.site.door.capacity, capacity)
+        self.assertIs(self.service_state.policy.capacity, capacity)
         self.assertEqual((capacity.limit, capacity.occupancy, capacity.is_full), (2, 3, True))
         self.assertEqual(self.daemon.capacity.occupancy, 3)
         self.renew(max_connections=4)
@@ -179,7 +179,7 @@ class RenewTests(SynchronousTestCase):
         The bans of all services hold behind the new door, too.
         """
         self.renew(max_per_source=7)
-        self.assertIs(self.site.door.bans, self.daemon.bans)
+        self.assertIs(self.service_state.policy.bans, self.daemon.bans)
         self.daemon.bans.add(ip_network("192.0.2.1/32"))
         self.assertEqual(self.comes(), BANNED)
 
@@ -190,11 +190,11 @@ class RenewTests(SynchronousTestCase):
         """
         seen = []
         connection = self.enter()
-        connection.recheck = lambda *asked: seen.append(  # type: ignore[method-assign]
-            self.site.door.deadlines.idle
+        connection.reapply_policy = lambda *asked: seen.append(  # type: ignore[method-assign]
+            self.service_state.policy.deadlines.idle
         )
         service = self.renew(idle_timeout=7.0, stall_timeout=8.0, lifetime=9.0)
-        found = self.site.door.deadlines
+        found = self.service_state.policy.deadlines
         self.assertEqual((found.idle, found.stall, found.lifetime), (7.0, 8.0, 9.0))
         self.assertEqual(found.handshake, service.tls.handshake_timeout)
         self.assertEqual(seen, [7.0])
@@ -204,10 +204,12 @@ class RenewTests(SynchronousTestCase):
         What is logged is what the new settings say.
         """
         common = evolve(self.service.common, log_connections=False, log_messages="hex")
-        renew(self.site, evolve(self.service, common=common), self.daemon.reactor)
-        site = self.site
-        self.assertEqual((site.log_connections, site.log_messages), (False, "hex"))
-        self.assertEqual((site.announced, site.observed), (False, True))
+        renew(self.service_state, evolve(self.service, common=common), self.daemon.reactor)
+        service_state = self.service_state
+        self.assertEqual(
+            (service_state.log_connections, service_state.log_messages), (False, "hex")
+        )
+        self.assertEqual((service_state.announced, service_state.observed), (False, True))
 
     def test_rates(self) -> None:
         """
@@ -224,8 +226,8 @@ class RenewTests(SynchronousTestCase):
         Sources are those of the new prefix.
         """
         self.enter()
-        self.renew(max_per_source=1, source_prefix=type(self.service.door.source_prefix)(24, 56))
-        sources = self.site.door.sources
+        self.renew(max_per_source=1, source_prefix=type(self.service.policy.source_prefix)(24, 56))
+        sources = self.service_state.policy.sources
         assert sources is not None
         self.assertEqual(self.comes("192.0.2.200:7"), SOURCE_LIMIT)
         key = sources.key(packed("192.0.2.99"))

@@ -13,7 +13,7 @@ from unittest import mock
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.net.sockets.sockopts import TABLE, Refused, try_out, wanted
+from socketd.net.sockets.sockopts import TABLE, Refused, validate, wanted
 from socketd.protocols import echo
 from socketd.settings.listeners import parse_listener
 from socketd.settings.load import parse
@@ -168,13 +168,13 @@ class TryOutTests(SynchronousTestCase):
         """
         What the system takes is not complained of.
         """
-        self.assertEqual(list(try_out(service("listen = tcp:7\nso_keepalive = yes"))), [])
+        self.assertEqual(list(validate(service("listen = tcp:7\nso_keepalive = yes"))), [])
 
     def test_refused(self) -> None:
         """
         What it refuses is, with the reason.
         """
-        found = list(try_out(service("listen = tcp:7\nso_bindtodevice = nosuch0")))
+        found = list(validate(service("listen = tcp:7\nso_bindtodevice = nosuch0")))
         reason = f"this system refuses it: {os.strerror(19)}"
         self.assertEqual(found, [("so_bindtodevice", reason)])
 
@@ -182,7 +182,7 @@ class TryOutTests(SynchronousTestCase):
         """
         An option that fits no listener of its service is complained of.
         """
-        found = list(try_out(service("listen = udp:7\ntcp_nodelay = yes")))
+        found = list(validate(service("listen = udp:7\ntcp_nodelay = yes")))
         self.assertEqual(found, [("tcp_nodelay", "fits none of the service's listeners")])
 
     def test_useless_default(self) -> None:
@@ -191,7 +191,7 @@ class TryOutTests(SynchronousTestCase):
         """
         text = "[defaults]\ntcp_nodelay = yes\n[echo]\nlisten = udp:7"
         settings = parse(text, "x.ini", {"echo": echo.declaration}, "/run")
-        self.assertEqual(list(try_out(settings.services[0])), [])
+        self.assertEqual(list(validate(settings.services[0])), [])
 
     def test_family_missing(self) -> None:
         """
@@ -199,5 +199,5 @@ class TryOutTests(SynchronousTestCase):
         """
         made = "socketd.net.sockets.sockopts.socket.socket"
         with mock.patch(made, side_effect=OSError(97, "no")):
-            found = list(try_out(service("listen = tcp6:7\nso_keepalive = yes")))
+            found = list(validate(service("listen = tcp6:7\nso_keepalive = yes")))
         self.assertEqual(found, [])

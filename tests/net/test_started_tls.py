@@ -24,7 +24,7 @@ from socketd.net.stream.deadlines import CLOSE_GRACE
 from socketd.net.tls.context import ServerContext
 from socketd.settings.tls import TlsOptions
 from tests.certificates import NOW, client_context, issued, write_private
-from tests.net.fakes import HalfCloseable, HandReactor, connect, make_site
+from tests.net.fakes import HalfCloseable, HandReactor, connect, make_service_state
 from tests.net.tls_client import TURNS, TlsClient
 
 #: What a client asks with for TLS, in the clear.
@@ -77,7 +77,7 @@ class StartTlsTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.reactor = HandReactor()
-        self.site, self.events = make_site(self.reactor)
+        self.service_state, self.events = make_service_state(self.reactor)
         made = issued("www.example.org")
         path = write_private(self.mktemp(), made.pem() + made.key_pem())
         options = TlsOptions(tls_certificate=path, tls_alpn=(b"p",))
@@ -89,7 +89,7 @@ class StartTlsTests(SynchronousTestCase):
         Serve one peer that has asked for TLS.
         """
         self.server = Server(self.context, after)
-        self.connection, peer = connect(self.reactor, self.server, self.site)
+        self.connection, peer = connect(self.reactor, self.server, self.service_state)
         self.addCleanup(peer.close)
         self.addCleanup(self.connection._socket.close)
         peer.send(ASK)
@@ -231,7 +231,7 @@ class StartTlsTests(SynchronousTestCase):
         """
         Whoever accepted the connection can be the client of TLS.
         """
-        connection, peer = connect(self.reactor, HalfCloseable(), self.site)
+        connection, peer = connect(self.reactor, HalfCloseable(), self.service_state)
         self.addCleanup(peer.close)
         connection.startTLS(Contexts(SSL.Context(SSL.TLS_METHOD)), False)
         hello = peer.recv(4096)
@@ -245,7 +245,7 @@ class StartTlsTests(SynchronousTestCase):
         A context that fails changes nothing.
         """
 
-        connection, peer = connect(self.reactor, Server(None), self.site)
+        connection, peer = connect(self.reactor, Server(None), self.service_state)
         self.addCleanup(peer.close)
         self.assertRaises(ValueError, connection.startTLS, Contexts(None))
         self.assertIs(type(connection), StreamConnection)

@@ -16,7 +16,7 @@ from zope.interface.verify import verifyObject
 
 from socketd.net.stream import port
 from socketd.net.stream.port import ACCEPT_LOG_INTERVAL, ACCEPT_PAUSE, MAX_ACCEPTS, StreamPort
-from tests.net.fakes import HandReactor, OneFactory, Recorder, make_site
+from tests.net.fakes import HandReactor, OneFactory, Recorder, make_service_state
 
 
 class FailingSocket:
@@ -50,12 +50,12 @@ class StreamPortTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.reactor = HandReactor()
-        self.site, self.events = make_site(self.reactor)
+        self.service_state, self.events = make_service_state(self.reactor)
         self.factory = OneFactory(lambda: Recorder(bytes.upper))
         self.socket: Any
         self.socket = FailingSocket(socket.create_server(("127.0.0.1", 0), backlog=200))
         self.socket.setblocking(False)
-        self.port = StreamPort(self.reactor, self.socket, self.factory, self.site)
+        self.port = StreamPort(self.reactor, self.socket, self.factory, self.service_state)
         self.port.startListening()
         self.addCleanup(self.stop)
 
@@ -64,7 +64,7 @@ class StreamPortTests(SynchronousTestCase):
         Close everything.
         """
         self.port.stopListening()
-        for connection in self.site.connections:
+        for connection in self.service_state.connections:
             connection.abortConnection()
         self.reactor.turn()
 
@@ -125,20 +125,20 @@ class StreamPortTests(SynchronousTestCase):
             self.reactor.advance(ACCEPT_PAUSE)
             self.reactor.turn()
             self.assertEqual(len(self.factory.made), made + 1)
-        self.assertEqual(self.site.tally.accepts_failed, 4)
+        self.assertEqual(self.service_state.counters.accepts_failed, 4)
 
     def test_no_memory(self) -> None:
         """
         Where memory does not suffice for a connection, this one is closed, nobody is
         counted, and the port pauses; it serves the next one.
         """
-        entrance = mock.Mock()
-        self.patch(self.port, "_let_in", lambda peer: (None, entrance))
+        slot_held = mock.Mock()
+        self.patch(self.port, "_admit", lambda peer: (None, slot_held))
         with mock.patch.object(port, "StreamConnection", side_effect=MemoryError):
             peer = self.connect()
             self.reactor.turn()
         self.assertEqual(peer.recv(1), b"")
-        entrance.leave.assert_called_once_with()
+        slot_held.leave.assert_called_once_with()
         self.assertNotIn(self.port, self.reactor.readers)
         self.assertEqual(self.named("accept_failed")[0]["error"], os.strerror(errno.ENOMEM))
         self.connect()
@@ -175,7 +175,7 @@ class StreamPortTests(SynchronousTestCase):
         peer = self.connect()
         self.reactor.turn()
         self.assertEqual(peer.recv(1), b"")
-        self.assertEqual(len(self.site.roster), 0)
+        self.assertEqual(len(self.service_state.connection_table), 0)
 
     def test_factory_that_raises(self) -> None:
         """
@@ -190,7 +190,7 @@ class StreamPortTests(SynchronousTestCase):
         self.factory.make = Recorder
         self.connect()
         self.reactor.turn()
-        self.assertEqual(len(self.site.roster), 1)
+        self.assertEqual(len(self.service_state.connection_table), 1)
 
     def test_stop(self) -> None:
         """
@@ -224,7 +224,7 @@ class StreamPortTests(SynchronousTestCase):
         self.assertEqual(first.recv(9), b"ONCE")
         self.assertRaises(ConnectionResetError, second.recv, 9)
         self.assertEqual((self.port.fileno(), len(self.factory.made)), (-1, 1))
-        self.assertEqual(self.site.tally.accepts_failed, 0)
+        self.assertEqual(self.service_state.counters.accepts_failed, 0)
 
     def test_stop_while_paused(self) -> None:
         """

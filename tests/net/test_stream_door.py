@@ -10,12 +10,12 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.access.policy import ACCEPT_RATE, MAX_PER_SOURCE, Door, make_door
+from socketd.access.policy import ACCEPT_RATE, MAX_PER_SOURCE, AccessPolicy, make_policy
 from socketd.access.rates import Capacity
 from socketd.net.stream.port import StreamPort
-from socketd.settings.model import DoorOptions
+from socketd.settings.model import AccessOptions
 from socketd.settings.networks import parse_networks
-from tests.net.fakes import HandReactor, OneFactory, Recorder, make_site, read_all
+from tests.net.fakes import HandReactor, OneFactory, Recorder, make_service_state, read_all
 
 
 class StreamDoorTests(SynchronousTestCase):
@@ -28,12 +28,12 @@ class StreamDoorTests(SynchronousTestCase):
         Begin to serve with these options of a service.
         """
         self.reactor = HandReactor()
-        door = make_door(DoorOptions(**options), daemon or Capacity(None), self.reactor)
-        self.site, _ = make_site(self.reactor, door=door)
+        policy = make_policy(AccessOptions(**options), daemon or Capacity(None), self.reactor)
+        self.service_state, _ = make_service_state(self.reactor, policy=policy)
         sock = socket.create_server(("127.0.0.1", 0), backlog=200)
         sock.setblocking(False)
         factory = OneFactory(lambda: Recorder(bytes.upper))
-        self.port = StreamPort(self.reactor, sock, factory, self.site)
+        self.port = StreamPort(self.reactor, sock, factory, self.service_state)
         self.port.startListening()
         self.addCleanup(self.stop)
 
@@ -42,7 +42,7 @@ class StreamDoorTests(SynchronousTestCase):
         Close everything.
         """
         self.port.stopListening()
-        for connection in self.site.connections:
+        for connection in self.service_state.connections:
             connection.abortConnection()
         self.reactor.advance(0)
 
@@ -88,8 +88,8 @@ class StreamDoorTests(SynchronousTestCase):
         self.serve(deny=parse_networks("127.0.0.2"))
         self.assertTrue(self.was_reset(self.client("127.0.0.2")))
         self.assertTrue(self.served(self.client("127.0.0.1")))
-        self.assertEqual(self.site.tally.refused, {"network": 1})
-        self.assertEqual(self.site.tally.connections, 1)
+        self.assertEqual(self.service_state.counters.refused, {"network": 1})
+        self.assertEqual(self.service_state.counters.connections, 1)
 
     def test_allowed_only(self) -> None:
         """
@@ -109,7 +109,7 @@ class StreamDoorTests(SynchronousTestCase):
         self.assertTrue(self.served(first) and self.served(second))
         self.assertTrue(self.was_reset(self.client()))
         self.assertTrue(self.served(self.client("127.0.0.2")))
-        self.assertEqual(self.site.tally.refused, {"source_limit": 1})
+        self.assertEqual(self.service_state.counters.refused, {"source_limit": 1})
         first.close()
         self.reactor.turn(3)
         self.assertTrue(self.served(self.client()))
@@ -123,7 +123,7 @@ class StreamDoorTests(SynchronousTestCase):
         clients = [self.client() for _ in range(6)]
         self.assertEqual([self.served(client) for client in clients], [True] * 3 + [False] * 3)
         self.assertTrue(self.served(self.client("127.0.0.2")))
-        self.assertEqual(self.site.tally.refused, {"source_rate": 3})
+        self.assertEqual(self.service_state.counters.refused, {"source_rate": 3})
         self.reactor.advance(1.1)
         self.assertTrue(self.served(self.client()))
 
@@ -140,25 +140,32 @@ class StreamDoorTests(SynchronousTestCase):
         Where nothing is said, others have the default limits.
         """
         self.serve()
-        door = self.site.door
-        asked = [door.let_in(socket.AF_INET, ("192.0.2.1", 1)) for _ in range(MAX_PER_SOURCE)]
+        policy = self.service_state.policy
+        asked = [
+            policy.admit_connection(socket.AF_INET, ("192.0.2.1", 1))
+            for _ in range(MAX_PER_SOURCE)
+        ]
         self.assertEqual([reason for reason, _ in asked], [None] * MAX_PER_SOURCE)
-        self.assertEqual(door.let_in(socket.AF_INET, ("192.0.2.1", 1))[0], "source_limit")
-        for _, entrance in asked:
-            assert entrance is not None
-            entrance.leave()
-        self.assertEqual(door.let_in(socket.AF_INET, ("192.0.2.1", 1))[0], "source_rate")
+        self.assertEqual(
+            policy.admit_connection(socket.AF_INET, ("192.0.2.1", 1))[0], "source_limit"
+        )
+        for _, slot_held in asked:
+            assert slot_held is not None
+            slot_held.leave()
+        self.assertEqual(
+            policy.admit_connection(socket.AF_INET, ("192.0.2.1", 1))[0], "source_rate"
+        )
         self.reactor.advance(1.0 / ACCEPT_RATE)
-        self.assertEqual(door.let_in(socket.AF_INET, ("192.0.2.1", 1))[0], None)
+        self.assertEqual(policy.admit_connection(socket.AF_INET, ("192.0.2.1", 1))[0], None)
 
     def test_prefix(self) -> None:
         """
         A whole IPv6 /64 is one source, and a mapped IPv4 address is an IPv4 one.
         """
         self.serve(max_per_source=1)
-        door = self.site.door
+        policy = self.service_state.policy
         peers = ["2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "::ffff:192.0.2.1", "192.0.2.1"]
-        reasons = [door.let_in(socket.AF_INET6, (peer, 1, 0, 0))[0] for peer in peers]
+        reasons = [policy.admit_connection(socket.AF_INET6, (peer, 1, 0, 0))[0] for peer in peers]
         self.assertEqual(reasons, [None, "source_limit", None, None, "source_limit"])
 
     def test_full(self) -> None:
@@ -170,11 +177,13 @@ class StreamDoorTests(SynchronousTestCase):
         first, second, third = (self.client() for _ in range(3))
         self.assertTrue(self.served(first) and self.served(second))
         self.assertFalse(self.served(third))
-        self.assertEqual((self.site.tally.full, len(self.site.roster)), (1, 2))
+        self.assertEqual(
+            (self.service_state.counters.full, len(self.service_state.connection_table)), (1, 2)
+        )
         first.close()
         self.reactor.turn(4)
         self.assertEqual(read_all(third), (b"X", False))
-        self.assertEqual(self.site.tally.refused, {})
+        self.assertEqual(self.service_state.counters.refused, {})
 
     def test_daemon_full(self) -> None:
         """
@@ -215,11 +224,13 @@ class StreamDoorTests(SynchronousTestCase):
         """
         A UNIX socket has its permissions, and no address to be refused.
         """
-        door = make_door(DoorOptions(allow=()), Capacity(None), HandReactor())
-        self.assertEqual(door.let_in(socket.AF_UNIX, ""), (None, None))
+        policy = make_policy(AccessOptions(allow=()), Capacity(None), HandReactor())
+        self.assertEqual(policy.admit_connection(socket.AF_UNIX, ""), (None, None))
 
     def test_open(self) -> None:
         """
         A door that nobody configured is open.
         """
-        self.assertEqual(Door().let_in(socket.AF_INET, ("192.0.2.1", 1)), (None, None))
+        self.assertEqual(
+            AccessPolicy().admit_connection(socket.AF_INET, ("192.0.2.1", 1)), (None, None)
+        )

@@ -9,11 +9,11 @@ from typing import Any
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.access.policy import LOOKS, Deadlines, Door
+from socketd.access.policy import CHECKS_PER_DEADLINE, AccessPolicy, Deadlines
 from socketd.access.rates import Capacity
 from socketd.net.stream.deadlines import CLOSE_GRACE, FIRST_BYTE, HANDSHAKE, IDLE, LIFETIME, STALL
 from socketd.net.timer_wheel import TICK
-from tests.net.fakes import HandReactor, Recorder, connect, make_site, read_all
+from tests.net.fakes import HandReactor, Recorder, connect, make_service_state, read_all
 
 BIG = b"x" * (1 << 20)
 
@@ -29,13 +29,13 @@ class DeadlineTestCase(SynchronousTestCase):
         """
         self.reactor = HandReactor()
         self.awaiting: list[int] = []
-        self.site, self.events = make_site(
+        self.service_state, self.events = make_service_state(
             self.reactor,
-            door=Door(Capacity(1), deadlines=Deadlines(**deadlines)),
+            policy=AccessPolicy(Capacity(1), deadlines=Deadlines(**deadlines)),
             awaits_us=self.awaiting.__contains__,
         )
         self.protocol = Recorder(bytes.upper)
-        self.connection, self.peer = connect(self.reactor, self.protocol, self.site)
+        self.connection, self.peer = connect(self.reactor, self.protocol, self.service_state)
         self.addCleanup(self.peer.close)
         self.addCleanup(self.connection.getHandle().close)
 
@@ -68,16 +68,16 @@ class DeadlineTests(DeadlineTestCase):
         self.assertEqual(read_all(self.peer), (b"", False))
         self.wait(0.5)
         self.assertEqual(read_all(self.peer), (b"", True))
-        self.assertEqual(self.site.tally.overdue, {FIRST_BYTE: 1})
+        self.assertEqual(self.service_state.counters.timed_out, {FIRST_BYTE: 1})
 
     def test_slot(self) -> None:
         """
         Its slot is free at once, though it does not close: it is owed nothing.
         """
         self.connect(first_byte=4)
-        self.assertTrue(self.site.door.capacity.is_full)
+        self.assertTrue(self.service_state.policy.capacity.is_full)
         self.wait(4.5)
-        self.assertFalse(self.site.door.capacity.is_full)
+        self.assertFalse(self.service_state.policy.capacity.is_full)
         self.assertFalse(self.connection.connected)
         self.assertEqual((len(self.protocol.lost), self.said()), (1, [FIRST_BYTE]))
 
@@ -90,11 +90,11 @@ class DeadlineTests(DeadlineTestCase):
         self.peer.send(b"x")
         self.reactor.advance(60)
         self.assertEqual(read_all(self.peer), (b"X", False))
-        self.assertEqual(self.site.tally.overdue, {})
+        self.assertEqual(self.service_state.counters.timed_out, {})
         self.reactor.advance(60)
         self.reactor.turn()
         self.assertEqual(read_all(self.peer), (b"", True))
-        self.assertEqual(self.site.tally.overdue, {IDLE: 1})
+        self.assertEqual(self.service_state.counters.timed_out, {IDLE: 1})
 
     def test_stopped_while_owing(self) -> None:
         """
@@ -107,7 +107,7 @@ class DeadlineTests(DeadlineTestCase):
         self.wait(0.5)
         taken = len(read_all(self.peer)[0])
         self.reactor.advance(60)
-        self.assertEqual(self.site.tally.overdue, {})
+        self.assertEqual(self.service_state.counters.timed_out, {})
         self.assertGreater(len(read_all(self.peer)[0]), 0)
         self.assertLess(taken, len(BIG))
 
@@ -122,7 +122,7 @@ class DeadlineTests(DeadlineTestCase):
         self.peer.close()
         self.reactor.advance(60)
         self.reactor.turn()
-        self.assertEqual((self.said(), self.site.tally.overdue), (["closed"], {}))
+        self.assertEqual((self.said(), self.service_state.counters.timed_out), (["closed"], {}))
 
     def test_first_byte_came(self) -> None:
         """
@@ -151,9 +151,9 @@ class DeadlineTests(DeadlineTestCase):
         self.peer.send(b"x")
         self.wait(7.5)
         self.assertEqual(read_all(self.peer), (b"X", False))
-        self.wait(8 / LOOKS + 2)
+        self.wait(8 / CHECKS_PER_DEADLINE + 2)
         self.assertEqual(read_all(self.peer), (b"", True))
-        self.assertEqual(self.site.tally.overdue, {IDLE: 1})
+        self.assertEqual(self.service_state.counters.timed_out, {IDLE: 1})
 
     def test_lively(self) -> None:
         """
@@ -176,7 +176,7 @@ class DeadlineTests(DeadlineTestCase):
         self.assertEqual(read_all(self.peer), (b"X" * 9, False))
         self.wait(2)
         self.assertEqual(read_all(self.peer), (b"", True))
-        self.assertEqual(self.site.tally.overdue, {LIFETIME: 1})
+        self.assertEqual(self.service_state.counters.timed_out, {LIFETIME: 1})
 
     def test_stall(self) -> None:
         """
@@ -189,7 +189,7 @@ class DeadlineTests(DeadlineTestCase):
             self.wait(2)
         self.assertFalse(self.connection.connected)
         self.assertTrue(self.protocol.lost[0].check(ConnectionAborted))
-        self.assertEqual(self.site.tally.overdue, {STALL: 1})
+        self.assertEqual(self.service_state.counters.timed_out, {STALL: 1})
 
     def test_slow_is_not_stalled(self) -> None:
         """
@@ -212,7 +212,7 @@ class DeadlineTests(DeadlineTestCase):
         self.assertTrue(self.connection.connected)
         self.wait(1)
         self.assertFalse(self.connection.connected)
-        self.assertEqual(self.site.tally.overdue, {HANDSHAKE: 1})
+        self.assertEqual(self.service_state.counters.timed_out, {HANDSHAKE: 1})
 
     def test_no_handshake_deadline(self) -> None:
         """
@@ -222,15 +222,15 @@ class DeadlineTests(DeadlineTestCase):
         self.settle_again()
         self.wait(7)
         self.assertEqual(read_all(self.peer), (b"", False))
-        self.wait(8 / LOOKS + 2)
-        self.assertEqual(self.site.tally.overdue, {IDLE: 1})
+        self.wait(8 / CHECKS_PER_DEADLINE + 2)
+        self.assertEqual(self.service_state.counters.timed_out, {IDLE: 1})
 
     def settle_again(self) -> None:
         """
         Have the connection begin anew, with something to agree on.
         """
-        self.site.wheel.remove(self.connection)
-        self.connection.settling = True
+        self.service_state.wheel.remove(self.connection)
+        self.connection.handshaking = True
         self.connection.start_deadlines()
 
     def test_said(self) -> None:
@@ -254,7 +254,7 @@ class DeadlineTests(DeadlineTestCase):
         self.assertTrue(self.connection.connected)
         self.wait(CLOSE_GRACE + 1)
         self.assertFalse(self.connection.connected)
-        self.assertEqual(self.site.tally.overdue, {IDLE: 1})
+        self.assertEqual(self.service_state.counters.timed_out, {IDLE: 1})
         self.assertEqual(read_all(self.peer), (b"hello", True))
 
     def test_closing_peer_has_all(self) -> None:
@@ -264,7 +264,7 @@ class DeadlineTests(DeadlineTestCase):
         self.connect(idle=2)
         self.connection.write(b"hello")
         self.assertEqual(read_all(self.peer), (b"hello", False))
-        self.wait(2 + 2 / LOOKS + TICK)
+        self.wait(2 + 2 / CHECKS_PER_DEADLINE + TICK)
         self.assertFalse(self.connection.connected)
         self.assertEqual(read_all(self.peer), (b"", True))
 
@@ -289,7 +289,7 @@ class DeadlineTests(DeadlineTestCase):
         self.awaiting.append(self.connection.connection_id)
         self.wait(60)
         self.awaiting.clear()
-        self.wait(8 - 8 / LOOKS - TICK)
+        self.wait(8 - 8 / CHECKS_PER_DEADLINE - TICK)
         self.assertTrue(self.connection.connected)
         self.wait(3)
         self.assertFalse(self.connection.connected)

@@ -10,7 +10,7 @@ from functools import partial
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.net.timer_wheel import MAX_LOOKS, NOWHERE, TICK, Wheel
+from socketd.net.timer_wheel import MAX_LOOKS, NOWHERE, TICK, TimerWheel
 
 
 class Entry:
@@ -18,7 +18,7 @@ class Entry:
     Writes down when it is looked at, and may want another look.
     """
 
-    def __init__(self, wheel: Wheel, again: float = 0.0) -> None:
+    def __init__(self, wheel: TimerWheel, again: float = 0.0) -> None:
         self.wheel = wheel
         self.again = again
         self.slot = NOWHERE
@@ -41,7 +41,7 @@ class WheelTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(1000.1)
-        self.wheel = Wheel(self.clock)
+        self.wheel = TimerWheel(self.clock)
 
     def entry(self, seconds: float, again: float = 0.0) -> Entry:
         """

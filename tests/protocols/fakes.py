@@ -19,7 +19,7 @@ from zope.interface.verify import verifyClass
 
 from socketd.common.operator_queue import OperatorQueue
 from socketd.protocols.registry import installed
-from socketd.protocols.spec import Declaration, Surroundings
+from socketd.protocols.spec import ProtocolContext, ProtocolSpec
 
 #: Where the datagrams of these tests come from.
 PEER = ("192.0.2.1", 54321)
@@ -87,30 +87,30 @@ class FakeDatagramTransport:
 verifyClass(IUDPTransport, FakeDatagramTransport)
 
 
-def surroundings(now: float = 0.0) -> Surroundings:
+def context(now: float = 0.0) -> ProtocolContext:
     """
     Make what a daemon lends to its protocols.
 
     @param now: the time of day.
     """
-    return Surroundings(wall_clock=lambda: now, operator=OperatorQueue(Clock()))
+    return ProtocolContext(wall_clock=lambda: now, operator=OperatorQueue(Clock()))
 
 
 @cache
-def declaration_of(name: str) -> Declaration:
+def declaration_of(name: str) -> ProtocolSpec:
     """
     Look an installed protocol up.
     """
     return installed()[name]
 
 
-def make_stream(name: str, around: Surroundings | None = None, **options: Any) -> Any:
+def make_stream(name: str, around: ProtocolContext | None = None, **options: Any) -> Any:
     """
     Make the protocol of one connection, as the daemon does.
     """
     declaration = declaration_of(name)
     assert declaration.stream is not None
-    return declaration.stream(declaration.options(**options), around or surroundings())
+    return declaration.stream(declaration.options(**options), around or context())
 
 
 def answers(name: str, *datagrams: bytes, now: float = 0.0, **options: Any) -> list[bytes]:
@@ -121,7 +121,7 @@ def answers(name: str, *datagrams: bytes, now: float = 0.0, **options: Any) -> l
     """
     declaration, transport = declaration_of(name), FakeDatagramTransport()
     assert declaration.datagram is not None
-    protocol = declaration.datagram(declaration.options(**options), surroundings(now))
+    protocol = declaration.datagram(declaration.options(**options), context(now))
     assert isinstance(protocol, DatagramProtocol)
     protocol.noisy = False
     protocol.makeConnection(transport)

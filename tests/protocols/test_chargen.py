@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from socketd.protocols.chargen import BLOCK, LINE_LENGTH, MAX_ANSWER, MAX_BLOCK, PATTERN, Chargen
-from tests.net.fakes import HandReactor, connect, make_site, read_all
+from tests.net.fakes import HandReactor, connect, make_service_state, read_all
 from tests.protocols.fakes import answers, make_stream
 
 #: The first lines of RFC 864's pattern: number N begins with character N.
@@ -155,8 +155,10 @@ class ChargenConnectionTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = HandReactor()
         self.protocol = CountingChargen()
-        site, self.events = make_site(self.reactor)
-        self.connection, self.peer = connect(self.reactor, self.protocol, site, small=True)
+        service_state, self.events = make_service_state(self.reactor)
+        self.connection, self.peer = connect(
+            self.reactor, self.protocol, service_state, small=True
+        )
         self.addCleanup(self.peer.close)
         self.addCleanup(self.connection.getHandle().close)
 

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.common.system_clock import BUILD_DATE
 from socketd.protocols.daytime import daytime_line
-from tests.protocols.fakes import answers, declaration_of, make_stream, surroundings
+from tests.protocols.fakes import answers, context, declaration_of, make_stream
 
 #: A time of day in seconds since 1970, and its line, by format.
 TABLE: list[tuple[float, bytes, bytes]] = [
@@ -105,7 +105,7 @@ class DaytimeTests(SynchronousTestCase):
         Connect, and give what is sent before the close.
         """
         transport = StringTransport()
-        make_stream("daytime", surroundings(now), **options).makeConnection(transport)
+        make_stream("daytime", context(now), **options).makeConnection(transport)
         self.assertTrue(transport.disconnecting)
         return bytes(transport.value())
 
@@ -129,7 +129,7 @@ class DaytimeTests(SynchronousTestCase):
         What a peer says is of no interest.
         """
         transport = StringTransport()
-        protocol = make_stream("daytime", surroundings(NOW))
+        protocol = make_stream("daytime", context(NOW))
         protocol.makeConnection(transport)
         protocol.dataReceived(b"what time is it?")
         self.assertEqual(transport.value(), UNIX)

@@ -8,7 +8,7 @@ import socket
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.net.fakes import HandReactor, connect, make_site, read_all
+from tests.net.fakes import HandReactor, connect, make_service_state, read_all
 from tests.protocols.fakes import answers, make_stream
 from tests.protocols.feeding import Outcome, outcomes
 
@@ -46,7 +46,7 @@ class DiscardTests(SynchronousTestCase):
         A connection takes all that the peer sends, and ends when its writing side does.
         """
         reactor = HandReactor()
-        connection, peer = connect(reactor, make_stream("discard"), make_site(reactor)[0])
+        connection, peer = connect(reactor, make_stream("discard"), make_service_state(reactor)[0])
         self.addCleanup(peer.close)
         for _ in range(100):
             self.assertEqual(peer.send(EVERY_BYTE), len(EVERY_BYTE))

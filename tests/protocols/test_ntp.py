@@ -30,7 +30,7 @@ from socketd.protocols.ntp import (
     timestamp,
 )
 from socketd.settings.options import declared
-from tests.protocols.fakes import PEER, FakeDatagramTransport, surroundings
+from tests.protocols.fakes import PEER, FakeDatagramTransport, context
 from tests.settings.refusals import refusal
 
 SECOND = 10**9
@@ -737,7 +737,7 @@ class NtpDatagramsTests(SynchronousTestCase):
         Send datagrams to the protocol that the declaration makes.
         """
         assert declaration.datagram is not None
-        around = evolve(surroundings(now), clock_state=lambda: KEPT)
+        around = evolve(context(now), clock_state=lambda: KEPT)
         protocol = declaration.datagram(declaration.options(), around)
         protocol.noisy = False
         transport = StampedTransport(received_at)
@@ -782,7 +782,7 @@ class NtpDatagramsTests(SynchronousTestCase):
         """
         assert declaration.datagram is not None
         states = iter([KEPT, ClockState(), KEPT])
-        around = evolve(surroundings(NOW / SECOND), clock_state=lambda: next(states))
+        around = evolve(context(NOW / SECOND), clock_state=lambda: next(states))
         protocol = declaration.datagram(NtpOptions(), around)
         transport = StampedTransport(NOW)
         protocol.noisy = False

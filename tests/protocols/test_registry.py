@@ -13,10 +13,10 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.protocols.registry import GROUP, Registry, installed
-from socketd.protocols.spec import Declaration, NoOptions
-from socketd.settings.model import DoorOptions, ServiceOptions, SocketOptions
+from socketd.protocols.spec import NoOptions, ProtocolSpec
+from socketd.settings.model import AccessOptions, ServiceOptions, SocketOptions
 from socketd.settings.options import REQUIRED, declared
-from tests.protocols.fakes import surroundings
+from tests.protocols.fakes import context
 
 #: What socketd brings along: name, stream form, datagram form.
 OURS = {
@@ -50,7 +50,7 @@ class RegistryTests(SynchronousTestCase):
         A protocol is imported when it is looked up, and not before.
         """
         found = registry(ours="socketd.protocols.echo:declaration", other="no.such.module:x")
-        self.assertIsInstance(found["ours"], Declaration)
+        self.assertIsInstance(found["ours"], ProtocolSpec)
         self.assertEqual((sorted(found), len(found)), (["other", "ours"], 2))
         self.assertTrue("other" in found)
         self.assertFalse("third" in found)
@@ -109,7 +109,7 @@ class InstalledTests(SynchronousTestCase):
         for name in OURS:
             declaration = self.installed[name]
             given: Any = {"reply": {"reply": b"x"}, "qotd": {"texts": (b"x\r\n",)}}.get(name, {})
-            options, around = declaration.options(**given), surroundings()
+            options, around = declaration.options(**given), context()
             if declaration.stream is not None:
                 protocol = declaration.stream(options, around)
                 self.assertTrue(IProtocol.providedBy(protocol), name)
@@ -121,7 +121,7 @@ class InstalledTests(SynchronousTestCase):
         """
         A protocol's options are frozen, have help, and no name of a common option.
         """
-        groups = (ServiceOptions, DoorOptions, SocketOptions)
+        groups = (ServiceOptions, AccessOptions, SocketOptions)
         common = {option for group in groups for option in declared(group)}
         for name in OURS:
             options = self.installed[name].options
@@ -143,4 +143,4 @@ class InstalledTests(SynchronousTestCase):
         """
         A declaration may leave everything out.
         """
-        self.assertEqual(Declaration(), Declaration(NoOptions, None, None))
+        self.assertEqual(ProtocolSpec(), ProtocolSpec(NoOptions, None, None))

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.common.system_clock import BUILD_DATE, is_plausible
 from socketd.protocols.time import SECONDS_1900_TO_1970, time_reply
-from tests.protocols.fakes import answers, declaration_of, make_stream, surroundings
+from tests.protocols.fakes import answers, context, declaration_of, make_stream
 
 #: A time of day in seconds since 1970, and what is sent for it, by epoch.
 TABLE: list[tuple[float, str, str]] = [
@@ -108,7 +108,7 @@ class TimeTests(SynchronousTestCase):
         for now, unix, since_1900 in TOLD:
             for epoch, expected in (("unix", unix), ("1900", since_1900)):
                 transport = StringTransport()
-                protocol = make_stream("time", surroundings(now), epoch=epoch)
+                protocol = make_stream("time", context(now), epoch=epoch)
                 protocol.makeConnection(transport)
                 self.assertEqual(transport.value().hex(), expected)
                 self.assertTrue(transport.disconnecting)
@@ -118,7 +118,7 @@ class TimeTests(SynchronousTestCase):
         What a peer says is of no interest.
         """
         transport = StringTransport()
-        protocol = make_stream("time", surroundings(float(BUILD_DATE)))
+        protocol = make_stream("time", context(float(BUILD_DATE)))
         protocol.makeConnection(transport)
         protocol.dataReceived(b"what time is it?")
         self.assertEqual(transport.value(), BUILD_DATE.to_bytes(4, "big"))
@@ -149,7 +149,7 @@ class TimeTests(SynchronousTestCase):
         for now in early:
             for epoch in ("unix", "1900"):
                 transport = StringTransport()
-                protocol = make_stream("time", surroundings(now), epoch=epoch)
+                protocol = make_stream("time", context(now), epoch=epoch)
                 protocol.makeConnection(transport)
                 self.assertEqual((transport.value(), transport.disconnecting), (b"", True))
                 self.assertEqual(answers("time", b"", b"x" * 4, now=now, epoch=epoch), [])

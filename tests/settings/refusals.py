@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from socketd.settings.diagnostics import SettingsError
 from socketd.settings.load import parse
-from socketd.settings.model import Declared, Settings
+from socketd.settings.model import IProtocolSpec, Settings
 from socketd.settings.options import REQUIRED, option
 from socketd.settings.value_types import NUMBER, TEXT, YES_NO
 
@@ -58,18 +58,18 @@ PROTOCOLS: Mapping[str, Any] = {
 
 
 @frozen
-class Importing(Mapping[str, Declared]):
+class Importing(Mapping[str, IProtocolSpec]):
     """
     Protocols whose import can fail, and that remember which were imported.
     """
 
     imported: list[str] = field(factory=list)
 
-    def __getitem__(self, name: str) -> Declared:
+    def __getitem__(self, name: str) -> IProtocolSpec:
         self.imported.append(name)
         if name == "broken":
             raise ImportError("no module named crypt")
-        found: Declared = PROTOCOLS[name]
+        found: IProtocolSpec = PROTOCOLS[name]
         return found
 
     def __iter__(self) -> Any:
@@ -93,14 +93,14 @@ def refusal(read: Callable[..., Any], *arguments: Any) -> str:
     return ""
 
 
-def parsed(text: str, protocols: Mapping[str, Declared] = PROTOCOLS) -> Settings:
+def parsed(text: str, protocols: Mapping[str, IProtocolSpec] = PROTOCOLS) -> Settings:
     """
     Read a configuration that is right.
     """
     return parse(text, "FILE", protocols, RUNTIME)
 
 
-def complaints(text: str, protocols: Mapping[str, Declared] = PROTOCOLS) -> list[str]:
+def diagnostics(text: str, protocols: Mapping[str, IProtocolSpec] = PROTOCOLS) -> list[str]:
     """
     List what is wrong with a configuration, as the operator reads it.
     """

@@ -6,31 +6,37 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.settings.diagnostics import MOST_NAMES, SHOWN_VALUE, Complaint, SettingsError, nearest
+from socketd.settings.diagnostics import (
+    MOST_NAMES,
+    SHOWN_VALUE,
+    Diagnostic,
+    SettingsError,
+    nearest,
+)
 
 #: A complaint, and how it is written.
 WRITTEN = [
     (
-        Complaint("/etc/s.ini", 3, "is wrong; write right", "echo", "listen", "tcp:x"),
+        Diagnostic("/etc/s.ini", 3, "is wrong; write right", "echo", "listen", "tcp:x"),
         "/etc/s.ini:3: [echo] listen = tcp:x: is wrong; write right",
     ),
     (
-        Complaint("s.ini", 12, "is no option here", "echo", "lisen"),
+        Diagnostic("s.ini", 12, "is no option here", "echo", "lisen"),
         "s.ini:12: [echo] lisen: is no option here",
     ),
-    (Complaint("s.ini", 1, "stands twice", "echo"), "s.ini:1: [echo]: stands twice"),
-    (Complaint("s.ini", 7, "is no text"), "s.ini:7: is no text"),
-    (Complaint("s.ini", 0, "cannot be read"), "s.ini: cannot be read"),
+    (Diagnostic("s.ini", 1, "stands twice", "echo"), "s.ini:1: [echo]: stands twice"),
+    (Diagnostic("s.ini", 7, "is no text"), "s.ini:7: is no text"),
+    (Diagnostic("s.ini", 0, "cannot be read"), "s.ini: cannot be read"),
     (
-        Complaint("s.ini", 2, "is empty", "echo", "listen", ""),
+        Diagnostic("s.ini", 2, "is empty", "echo", "listen", ""),
         "s.ini:2: [echo] listen =: is empty",
     ),
     (
-        Complaint("s.ini", 2, "is wrong", "echo", "listen", "\ntcp:1\ntcp:2"),
+        Diagnostic("s.ini", 2, "is wrong", "echo", "listen", "\ntcp:1\ntcp:2"),
         r"s.ini:2: [echo] listen = \ntcp:1\ntcp:2: is wrong",
     ),
     (
-        Complaint("s.ini", 2, "is wrong", "echo", "reply", "a\\q\x1b[2J\u202e"),
+        Diagnostic("s.ini", 2, "is wrong", "echo", "reply", "a\\q\x1b[2J\u202e"),
         r"s.ini:2: [echo] reply = a\q\x1b[2J\u202e: is wrong",
     ),
 ]
@@ -38,7 +44,7 @@ WRITTEN = [
 
 class ComplaintTests(SynchronousTestCase):
     """
-    Tests for L{Complaint} and L{SettingsError}.
+    Tests for L{Diagnostic} and L{SettingsError}.
     """
 
     def test_written(self) -> None:
@@ -52,9 +58,9 @@ class ComplaintTests(SynchronousTestCase):
         """
         A long value is cut.
         """
-        line = str(Complaint("s.ini", 1, "is wrong", "echo", "reply", "x" * (SHOWN_VALUE + 1)))
+        line = str(Diagnostic("s.ini", 1, "is wrong", "echo", "reply", "x" * (SHOWN_VALUE + 1)))
         self.assertEqual(line, f"s.ini:1: [echo] reply = {'x' * SHOWN_VALUE}...: is wrong")
-        line = str(Complaint("s.ini", 1, "is wrong", "echo", "reply", "x" * SHOWN_VALUE))
+        line = str(Diagnostic("s.ini", 1, "is wrong", "echo", "reply", "x" * SHOWN_VALUE))
         self.assertEqual(line, f"s.ini:1: [echo] reply = {'x' * SHOWN_VALUE}: is wrong")
 
     def test_unprintable_names(self) -> None:
@@ -62,17 +68,17 @@ class ComplaintTests(SynchronousTestCase):
         Names are made printable like values: the wrong file may hold anything,
         and a terminal must not act on it.
         """
-        line = str(Complaint("s.ini", 1, "is wrong", "a\x1b[2J", "b\x07", "c\x00"))
+        line = str(Diagnostic("s.ini", 1, "is wrong", "a\x1b[2J", "b\x07", "c\x00"))
         self.assertEqual(line, r"s.ini:1: [a\x1b[2J] b\x07 = c\x00: is wrong")
 
     def test_error(self) -> None:
         """
         The error is all complaints, one per line, in the order given.
         """
-        found = [Complaint("s.ini", 2, "is wrong"), Complaint("s.ini", 1, "is worse")]
+        found = [Diagnostic("s.ini", 2, "is wrong"), Diagnostic("s.ini", 1, "is worse")]
         error = SettingsError(found)
         self.assertEqual(str(error), "s.ini:2: is wrong\ns.ini:1: is worse")
-        self.assertEqual(error.complaints, tuple(found))
+        self.assertEqual(error.diagnostics, tuple(found))
 
 
 class NearestTests(SynchronousTestCase):

@@ -11,10 +11,10 @@ from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.protocols.amplification import udp_amplify_option
-from socketd.settings.model import DoorOptions
+from socketd.settings.model import AccessOptions
 from socketd.settings.networks import ANY, Network, Prefixes, network_words, parse_networks
 from socketd.settings.options import declared
-from tests.settings.refusals import PROTOCOLS, Spoken, complaints, parsed
+from tests.settings.refusals import PROTOCOLS, Spoken, diagnostics, parsed
 
 
 @frozen
@@ -116,11 +116,11 @@ AMPLIFIES = (
 )
 
 
-def door(text: str) -> DoorOptions:
+def policy(text: str) -> AccessOptions:
     """
     Read the options of the door of one service.
     """
-    return parsed(f"[echo]\nlisten = udp:7\n{text}\n").services[0].door
+    return parsed(f"[echo]\nlisten = udp:7\n{text}\n").services[0].policy
 
 
 class ReadTests(SynchronousTestCase):
@@ -132,21 +132,21 @@ class ReadTests(SynchronousTestCase):
         """
         Each option becomes what was written.
         """
-        found = [(name, text, getattr(door(f"{name} = {text}"), name)) for name, text, _ in READ]
+        found = [(name, text, getattr(policy(f"{name} = {text}"), name)) for name, text, _ in READ]
         self.assertEqual(found, READ)
 
     def test_every_option(self) -> None:
         """
         Each option of the door is in the table.
         """
-        self.assertEqual({name for name, _, _ in READ}, set(declared(DoorOptions)))
+        self.assertEqual({name for name, _, _ in READ}, set(declared(AccessOptions)))
 
     def test_defaults(self) -> None:
         """
         What is not given is what the class says, and no cap where the help says so.
         """
-        found = door("")
-        self.assertEqual(found, DoorOptions())
+        found = policy("")
+        self.assertEqual(found, AccessOptions())
         for name in ("allow", "max_connections", "max_per_source", "accept_rate"):
             self.assertIsNone(getattr(found, name), name)
 
@@ -156,7 +156,7 @@ class ReadTests(SynchronousTestCase):
         """
         text = "[defaults]\nudp_rate = 3/s\nallow = private\nsource_prefix = 24:48\n"
         text += "[echo]\nlisten = udp:7\n[datagram]\nlisten = udp:8\nudp_rate = 9/s\nallow = any\n"
-        echo, datagram = (service.door for service in parsed(text).services)
+        echo, datagram = (service.policy for service in parsed(text).services)
         self.assertEqual((echo.udp_rate, echo.allow), (3.0, network_words("private")))
         self.assertEqual((datagram.udp_rate, datagram.allow), (9.0, ANY))
         self.assertEqual([echo.source_prefix, datagram.source_prefix], [Prefixes(24, 48)] * 2)
@@ -166,7 +166,7 @@ class ReadTests(SynchronousTestCase):
         An empty C{allow} is not the same as none: it is never taken for the default.
         """
         text = "[defaults]\nallow = private\n[echo]\nlisten = udp:7\nallow =\n"
-        networks: tuple[Network, ...] | None = parsed(text).services[0].door.allow
+        networks: tuple[Network, ...] | None = parsed(text).services[0].policy.allow
         self.assertEqual(networks, ())
 
 
@@ -182,7 +182,7 @@ class ComplaintTests(SynchronousTestCase):
         self.maxDiff = None
         found, expected = [], []
         for name, text, wrong in REFUSED:
-            found += complaints(f"[echo]\nlisten = udp:7\n{name} = {text}\n")
+            found += diagnostics(f"[echo]\nlisten = udp:7\n{name} = {text}\n")
             expected.append(f"FILE:3: [echo] {name} = {text}: {wrong}")
         self.assertEqual(found, expected)
 
@@ -192,7 +192,7 @@ class ComplaintTests(SynchronousTestCase):
         """
         lines = [f"{name} = {text}" for name, text, _ in REFUSED[::-1]]
         once = list({line.split(" =")[0]: line for line in lines}.values())
-        found = complaints("[echo]\nlisten = udp:7\n" + "\n".join(once) + "\n")
+        found = diagnostics("[echo]\nlisten = udp:7\n" + "\n".join(once) + "\n")
         expected = [f"FILE:{n}: [echo] {line}" for n, line in enumerate(once, 3)]
         self.assertEqual(len(found), len(once))
         for said, start in zip(found, expected):
@@ -203,14 +203,14 @@ class ComplaintTests(SynchronousTestCase):
         A mistake in the defaults section is named once, where it stands.
         """
         text = "[defaults]\nudp_rate = 5\n[echo]\nlisten = udp:7\n[datagram]\nlisten = udp:8\n"
-        self.assertEqual(complaints(text), [f"FILE:2: [defaults] udp_rate = 5: {_NO_RATE}"])
+        self.assertEqual(diagnostics(text), [f"FILE:2: [defaults] udp_rate = 5: {_NO_RATE}"])
 
     def test_not_of_the_daemon(self) -> None:
         """
         The daemon itself has no door but its cap.
         """
         for name, text, _ in READ:
-            found = complaints(f"[socketd]\n{name} = {text}\n[echo]\nlisten = udp:7\n")
+            found = diagnostics(f"[socketd]\n{name} = {text}\n[echo]\nlisten = udp:7\n")
             start = f"FILE:2: [socketd] {name}: is no option here;"
             wrong = [said for said in found if not said.startswith(start)]
             self.assertEqual((wrong, bool(found)), ([], name != "max_connections"))
@@ -221,11 +221,11 @@ class AmplificationTests(SynchronousTestCase):
     Tests for C{udp_amplify} beside networks that anybody can forge an address of.
     """
 
-    def complaints(self, text: str) -> list[str]:
+    def diagnostics(self, text: str) -> list[str]:
         """
         List what is wrong with a file that has a service [line].
         """
-        return complaints(text, WITH_AMPLIFYING)
+        return diagnostics(text, WITH_AMPLIFYING)
 
     def test_refused(self) -> None:
         """
@@ -236,7 +236,7 @@ class AmplificationTests(SynchronousTestCase):
             for listener in ("udp:7", "tcp:7, udp6:7", "systemd:line"):
                 text = f"[line]\nlisten = {listener}\nudp_amplify = 1\nallow = {networks}\n"
                 expected = [f"FILE:4: [line] allow = {networks}: {AMPLIFIES}"]
-                self.assertEqual(self.complaints(text), expected)
+                self.assertEqual(self.diagnostics(text), expected)
 
     def test_any(self) -> None:
         """
@@ -244,7 +244,7 @@ class AmplificationTests(SynchronousTestCase):
         """
         for networks in ("any", "private, any", "any 192.0.2.0/24"):
             text = f"[line]\nlisten = udp:7\nudp_amplify = 512\nallow = {networks}\n"
-            self.assertEqual(self.complaints(text), [])
+            self.assertEqual(self.diagnostics(text), [])
 
     def test_harmless(self) -> None:
         """
@@ -257,8 +257,8 @@ class AmplificationTests(SynchronousTestCase):
         ]
         for listener, size, networks in table:
             text = f"[line]\nlisten = {listener}\nudp_amplify = {size}\nallow = {networks}\n"
-            self.assertEqual(self.complaints(text), [], text)
-        self.assertEqual(self.complaints("[line]\nlisten = udp:7\nudp_amplify = 512\n"), [])
+            self.assertEqual(self.diagnostics(text), [], text)
+        self.assertEqual(self.diagnostics("[line]\nlisten = udp:7\nudp_amplify = 512\n"), [])
 
     def test_inherited(self) -> None:
         """
@@ -267,15 +267,15 @@ class AmplificationTests(SynchronousTestCase):
         """
         text = "[defaults]\nallow = 192.0.2.0/24\nudp_amplify = 9\n[line]\nlisten = udp:7\n"
         expected = [f"FILE:2: [defaults] allow = 192.0.2.0/24: {AMPLIFIES}"]
-        self.assertEqual(self.complaints(text), expected)
-        self.assertEqual(self.complaints(text + "allow = private\n"), [])
-        self.assertEqual(self.complaints(text + "udp_amplify = 0\n"), [])
+        self.assertEqual(self.diagnostics(text), expected)
+        self.assertEqual(self.diagnostics(text + "allow = private\n"), [])
+        self.assertEqual(self.diagnostics(text + "udp_amplify = 0\n"), [])
 
     def test_size(self) -> None:
         """
         No answer may be made longer than the longest that RFC 865 knows.
         """
         for size in ("513", "1KiB"):
-            found = self.complaints(f"[line]\nlisten = udp:7\nudp_amplify = {size}\n")
+            found = self.diagnostics(f"[line]\nlisten = udp:7\nudp_amplify = {size}\n")
             expected = f"FILE:3: [line] udp_amplify = {size}: is out of range; write 0 to 512"
             self.assertEqual(found, [expected])

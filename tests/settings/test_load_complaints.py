@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.settings.diagnostics import Complaint, SettingsError
+from socketd.settings.diagnostics import Diagnostic, SettingsError
 from socketd.settings.load import parse
 from socketd.settings.model import Settings
-from tests.settings.refusals import PROTOCOLS, RUNTIME, Importing, complaints
+from tests.settings.refusals import PROTOCOLS, RUNTIME, Importing, diagnostics
 
 NO_LISTEN = "has no listen; write listen = listeners (tcp:7007 udp:7007 unix:PATH)"
 
@@ -398,34 +398,34 @@ class ComplaintTableTests(SynchronousTestCase):
         value, with what is wrong and what would be right.
         """
         self.maxDiff = None
-        self.assertEqual([(text, complaints(text)) for text, _ in TABLE], TABLE)
+        self.assertEqual([(text, diagnostics(text)) for text, _ in TABLE], TABLE)
 
     def test_together(self) -> None:
         """
         What makes no sense without something else is named with what is missing.
         """
         self.maxDiff = None
-        self.assertEqual([(text, complaints(text)) for text, _ in TOGETHER], TOGETHER)
+        self.assertEqual([(text, diagnostics(text)) for text, _ in TOGETHER], TOGETHER)
 
     def test_all_at_once(self) -> None:
         """
         All mistakes are named in one run, each once, in the order of the file.
         """
         error = self.assertRaises(SettingsError, parse, ALL_WRONG, "FILE", PROTOCOLS, RUNTIME)
-        self.assertEqual([found.line for found in error.complaints], ALL_WRONG_LINES)
+        self.assertEqual([found.line for found in error.diagnostics], ALL_WRONG_LINES)
 
     def test_broken_and_nothing_else(self) -> None:
         """
         A file whose sections could not be read is not told to have none.
         """
-        found = complaints("broken\n")
+        found = diagnostics("broken\n")
         self.assertEqual(found, ["FILE:1: stands before any [section]"])
 
     def test_too_many_broken_lines(self) -> None:
         """
         The end of a broken file is not blamed for what was not read.
         """
-        found = complaints("broken\n" * 60)
+        found = diagnostics("broken\n" * 60)
         self.assertEqual(len(found), 51)
         self.assertIn("FILE: too many broken lines; the rest was not read", found)
 
@@ -441,7 +441,7 @@ class NameTests(SynchronousTestCase):
         """
         for name in ("a", "7", "Echo-2.b_c", "x" * 32):
             text = f"[{name}]\nprotocol = echo\nlisten = tcp:7\n"
-            self.assertEqual(complaints(text), [], name)
+            self.assertEqual(diagnostics(text), [], name)
 
     def test_bad(self) -> None:
         """
@@ -449,7 +449,7 @@ class NameTests(SynchronousTestCase):
         """
         for name in ("x" * 33, "-a", ".a", "_a", "a b", "ä", "a/b", "a:b", "a[", " a", "a\u202e"):
             text = f"[{name}]\nprotocol = echo\nlisten = tcp:7\n"
-            found = complaints(text)
+            found = diagnostics(text)
             self.assertEqual(len(found), 1, name)
             self.assertIn("is no service name; use up to 32 letters, digits and . _ -", found[0])
 
@@ -466,7 +466,7 @@ class ImportTests(SynchronousTestCase):
         message = "cannot be imported: no module named crypt"
         text = "[broken]\nlisten = tcp:7\n[a]\nprotocol = broken\nlisten = tcp:8\n"
         self.assertEqual(
-            complaints(text, Importing()),
+            diagnostics(text, Importing()),
             [f"FILE:1: [broken]: {message}", f"FILE:4: [a] protocol = broken: {message}"],
         )
 
@@ -474,7 +474,7 @@ class ImportTests(SynchronousTestCase):
         """
         One that no service speaks is nobody's trouble.
         """
-        self.assertEqual(complaints("[echo]\nlisten = tcp:7\n", Importing()), [])
+        self.assertEqual(diagnostics("[echo]\nlisten = tcp:7\n", Importing()), [])
 
 
 class TrialTests(SynchronousTestCase):
@@ -482,7 +482,7 @@ class TrialTests(SynchronousTestCase):
     Tests for what the machine refuses, as the caller's trial finds it.
     """
 
-    def try_out(self, settings: Settings) -> Iterator[Complaint]:
+    def validate(self, settings: Settings) -> Iterator[Diagnostic]:
         """
         Refuse one option to every service.
         """
@@ -491,12 +491,12 @@ class TrialTests(SynchronousTestCase):
             if "so_dontroute" in service.lines:
                 yield service.complaint("so_dontroute", "this system refuses it")
 
-    def complaints(self, text: str) -> list[str]:
+    def diagnostics(self, text: str) -> list[str]:
         """
         Read a configuration with the trial.
         """
         self.tried: list[str] = []
-        read = (parse, text, "FILE", PROTOCOLS, RUNTIME, self.try_out)
+        read = (parse, text, "FILE", PROTOCOLS, RUNTIME, self.validate)
         return str(self.assertRaises(SettingsError, *read)).split("\n")
 
     def test_refused(self) -> None:
@@ -508,7 +508,7 @@ class TrialTests(SynchronousTestCase):
             "FILE:3: [echo] so_dontroute: this system refuses it",
             "FILE:4: [echo] so_keepalive = x: is neither yes nor no",
         ]
-        self.assertEqual(self.complaints(text), expected)
+        self.assertEqual(self.diagnostics(text), expected)
 
     def test_inherited(self) -> None:
         """
@@ -516,7 +516,7 @@ class TrialTests(SynchronousTestCase):
         """
         text = "[echo]\nlisten = tcp:7\n[stream]\nlisten = tcp:8\n[defaults]\nso_dontroute = no\n"
         expected = ["FILE:6: [defaults] so_dontroute: this system refuses it"]
-        self.assertEqual(self.complaints(text), expected)
+        self.assertEqual(self.diagnostics(text), expected)
         self.assertEqual(self.tried, ["echo", "stream"])
 
     def test_disabled(self) -> None:
@@ -524,5 +524,5 @@ class TrialTests(SynchronousTestCase):
         A disabled service is not tried out: it may be meant for another machine.
         """
         text = "[echo]\nlisten = tcp:7\nenabled = no\nso_dontroute = no\n[stream]\nlisten = x\n"
-        self.complaints(text)
+        self.diagnostics(text)
         self.assertEqual(self.tried, ["stream"])

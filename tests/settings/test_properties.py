@@ -59,10 +59,10 @@ class SettingsPropertyTests(SynchronousTestCase):
         try:
             found = parse(text, "FILE", PROTOCOLS, RUNTIME)
         except SettingsError as error:
-            numbers = [complaint.line for complaint in error.complaints]
+            numbers = [complaint.line for complaint in error.diagnostics]
             self.assertEqual(numbers, sorted(numbers))
             self.assertTrue(0 < len(numbers) and numbers[-1] <= text.count("\n") + 1)
-            self.assertTrue(all(str(found).startswith("FILE:") for found in error.complaints))
+            self.assertTrue(all(str(found).startswith("FILE:") for found in error.diagnostics))
         else:
             self.assertIsInstance(found, Settings)
             self.assertTrue(found.services)
@@ -106,7 +106,7 @@ class SettingsPropertyTests(SynchronousTestCase):
         try:
             found = load(file, PROTOCOLS, RUNTIME)
         except SettingsError as error:
-            self.assertTrue(error.complaints)
+            self.assertTrue(error.diagnostics)
         else:
             self.assertTrue(found.services)
 

@@ -19,7 +19,7 @@ from socketd.daemon.daemon import Daemon
 from socketd.net.datagram.batch_port import TOO_LONG
 from socketd.net.stream.deadlines import IDLE
 from socketd.protocols.registry import installed
-from socketd.settings.model import DoorOptions
+from socketd.settings.model import AccessOptions
 from socketd.web.lag import LagMeter
 from socketd.web.metrics import DEADLINES, DROPS, REFUSALS, RETIRED, make_registry
 from tests.web.fakes import make_daemon
@@ -40,7 +40,7 @@ class Live:
     A live connection, as far as it is counted.
     """
 
-    site: Any
+    service_state: Any
     connection_id: int
     messages_received: int
     bytes_received: int
@@ -95,7 +95,7 @@ class CollectorTests(Case):
         """
         Each count of a tally is a figure of its service.
         """
-        tally = self.daemon.sites[0].tally
+        counters = self.daemon.service_states[0].counters
         names = {
             "connections": "connections",
             "messages_received": "messages_received",
@@ -110,7 +110,7 @@ class CollectorTests(Case):
             "datagram_bytes_sent": "datagrams_sent_bytes",
         }
         for number, field in enumerate(names, 1):
-            setattr(tally, field, number)
+            setattr(counters, field, number)
         found = [self.value(f"socketd_{name}_total", service="echo") for name in names.values()]
         self.assertEqual(found, list(range(1, len(names) + 1)))
         self.assertEqual(self.value("socketd_connections_total", service="time"), 0)
@@ -119,9 +119,9 @@ class CollectorTests(Case):
         """
         Counts by reason are figures by reason; known reasons begin with 0.
         """
-        tally = self.daemon.sites[0].tally
-        tally.refused[NETWORK], tally.overdue[IDLE] = 3, 4
-        tally.datagrams_dropped[SOURCE_RATE] = 5
+        counters = self.daemon.service_states[0].counters
+        counters.refused[NETWORK], counters.timed_out[IDLE] = 3, 4
+        counters.datagrams_dropped[SOURCE_RATE] = 5
         for name, reason, expected in (
             ("connections_refused", NETWORK, 3),
             ("connections_refused", SOURCE_RATE, 0),
@@ -136,11 +136,11 @@ class CollectorTests(Case):
         """
         Live connections count, in their own service, once.
         """
-        site, other = self.daemon.sites
+        service_state, other = self.daemon.service_states
         for number in (1, 2):
-            connection: Any = Live(site, number, 10, 100, 1000)
-            self.daemon.roster.enter(connection)
-        site.tally.bytes_sent = 5
+            connection: Any = Live(service_state, number, 10, 100, 1000)
+            self.daemon.connection_table.enter(connection)
+        service_state.counters.bytes_sent = 5
         found = [
             self.value(name, service="echo")
             for name in (
@@ -157,10 +157,10 @@ class CollectorTests(Case):
         """
         The counts of a service that a reload has removed stay.
         """
-        site = self.daemon.sites[1]
-        site.tally.connections = 7
+        service_state = self.daemon.service_states[1]
+        service_state.counters.connections = 7
         self.daemon.services.remove(self.daemon.socket_services[1])
-        self.daemon.former["time"] = site
+        self.daemon.former["time"] = service_state
         self.assertEqual(self.value("socketd_connections_total", service="time"), 7)
 
     def test_certificates(self) -> None:
@@ -303,7 +303,7 @@ class DropsPageTests(SynchronousTestCase):
         found = installed()
         for name, label in (("ntp", "`ntp`"), ("echo", "all others")):
             rate, burst = found[name].udp_rate, found[name].udp_burst
-            share, service = NETWORK_SHARE, DoorOptions().udp_service_rate
+            share, service = NETWORK_SHARE, AccessOptions().udp_service_rate
             row = f"| {label} | {rate:g}/s | {burst} | {share * rate:g}/s | {share * burst} |"
             self.assertIn(f"{row} {service:g}/s |", DROPS_PAGE)
         rates = {(one.udp_rate, one.udp_burst) for name, one in found.items() if name != "ntp"}

@@ -107,7 +107,7 @@ class WebServiceTests(SynchronousTestCase):
         """
         web = self.start()
         for count in (3, 4):
-            self.daemon.sites[0].tally.connections = count
+            self.daemon.service_states[0].counters.connections = count
             self.reactor.advance(FRESH)
             status, text = self.ask(web, "/metrics")
             self.assertEqual(status, 200)
@@ -156,16 +156,16 @@ class WebServiceTests(SynchronousTestCase):
         self.reactor.turn()
         self.daemon.capacity.limit = 1
         self.daemon.capacity.enter()
-        self.daemon.journal.watch(lambda event, facts: seen.append(event))
+        self.daemon.event_bus.watch(lambda event, facts: seen.append(event))
         self.assertEqual(self.ask(web, "/healthz")[0], 200)
-        self.assertEqual((seen, len(self.daemon.roster)), ([], 0))
+        self.assertEqual((seen, len(self.daemon.connection_table)), ([], 0))
 
     def test_announced(self) -> None:
         """
         The log has the address, with the port that the kernel chose.
         """
         seen: list[Any] = []
-        self.daemon.journal.watch(lambda event, facts: seen.append((event.name, facts)))
+        self.daemon.event_bus.watch(lambda event, facts: seen.append((event.name, facts)))
         web = self.start()
         self.reactor.turn()
         ((name, facts),) = seen

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from socketd.protocols.registry import installed
-from socketd.settings.model import DaemonOptions, DoorOptions, ServiceOptions, SocketOptions
+from socketd.settings.model import AccessOptions, DaemonOptions, ServiceOptions, SocketOptions
 from socketd.settings.options import REQUIRED, Option, declared
 from socketd.settings.tls import TlsOptions
 from socketd.settings.value_types import RATE
@@ -34,7 +34,7 @@ def groups() -> list[tuple[str, type[Any]]]:
     return [
         ("`[socketd]`: the daemon", DaemonOptions),
         ("Every service", ServiceOptions),
-        ("Every service: the door", DoorOptions),
+        ("Every service: the door", AccessOptions),
         ("Every service: socket options", SocketOptions),
         ("Every service: TLS", TlsOptions),
         *((f"`protocol = {name}`", found[name].options) for name in sorted(found)),

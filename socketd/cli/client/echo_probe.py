@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 from socketd.cli.client.round_trip_stats import RoundTrips
 from socketd.cli.common.errors import CommandError
-from socketd.cli.transport.interface import ILink
+from socketd.cli.transport.interface import IPeerTransport
 
 MARK = 16
 """
@@ -110,7 +110,7 @@ class Pinging:
         """
         return RoundTrips(self._sent, tuple(self._times), self._wrong)
 
-    def start(self, link: ILink) -> None:
+    def start(self, link: IPeerTransport) -> None:
         """
         Begin to ask.
 

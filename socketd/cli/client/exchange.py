@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from socketd.cli.common.errors import CommandError
 from socketd.cli.transport.asking import no_answer
 from socketd.cli.transport.inactivity import Silence
-from socketd.cli.transport.interface import Valve
+from socketd.cli.transport.interface import CallbackProducer
 from socketd.cli.transport.interfaces import IInput, IOutput
 from socketd.cli.transport.stream import StreamLink
 
@@ -84,9 +84,9 @@ class Exchange:
         Begin to send; the link is connected.
         """
         self._output.registerProducer(
-            Valve(self._output_full, self._output_ready, self.link.abort), True
+            CallbackProducer(self._output_full, self._output_ready, self.link.abort), True
         )
-        self.link.hold(Valve(self._peer_full, self._peer_ready, lambda: None))
+        self.link.hold(CallbackProducer(self._peer_full, self._peer_ready, lambda: None))
         self._source.start(self)
 
     # What the input calls.

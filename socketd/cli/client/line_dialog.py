@@ -15,7 +15,7 @@ from socketd.cli.client.lines import LineSplitter
 from socketd.cli.client.screen import Screen
 from socketd.cli.common.errors import CommandError
 from socketd.cli.transport.inactivity import Silence
-from socketd.cli.transport.interface import ILink, Valve
+from socketd.cli.transport.interface import CallbackProducer, IPeerTransport
 from socketd.cli.transport.interfaces import IInput, IOutput
 
 SETTLE_SECONDS = 0.05
@@ -65,7 +65,7 @@ class Conversation:
         self._has_said_farewell = False
         self._peer_is_full = False
 
-    def start(self, link: ILink, output: IOutput) -> None:
+    def start(self, link: IPeerTransport, output: IOutput) -> None:
         """
         Begin to talk.
 
@@ -73,8 +73,8 @@ class Conversation:
         @param output: what the screen is written to.
         """
         self._link = link
-        output.registerProducer(Valve(link.pause, link.resume, link.abort), True)
-        link.hold(Valve(self._peer_full, self._peer_ready, lambda: None))
+        output.registerProducer(CallbackProducer(link.pause, link.resume, link.abort), True)
+        link.hold(CallbackProducer(self._peer_full, self._peer_ready, lambda: None))
         self._source.start(self)
         self._go_on()
 

@@ -20,7 +20,7 @@ from socketd.cli.migrate.source_files import SourceFiles, UnreadableError
 from socketd.cli.migrate.xinetd_files import Reader
 from socketd.cli.migrate.xinetd_syntax import KEYWORDS
 from socketd.configuration import configure
-from socketd.settings.diagnostics import Complaint, SettingsError
+from socketd.settings.diagnostics import Diagnostic, SettingsError
 
 NAME = "import"
 HELP = "turn a configuration of xinetd or inetd into one of socketd"
@@ -148,20 +148,20 @@ def result(findings: Findings) -> str:
     """
     sections = join(findings.services)
     text = write(findings, sections, {})
-    complaints = check(text)
-    refused = {(found.section, found.option): found.message for found in complaints}
+    diagnostics = check(text)
+    refused = {(found.section, found.option): found.message for found in diagnostics}
     if refused and all(option.startswith("so_") for _, option in refused):
         # Sizes of buffers, which differ between systems.
         text = write(findings, sections, refused)
-        complaints = check(text)
-    if complaints:
-        for complaint in complaints:
+        diagnostics = check(text)
+    if diagnostics:
+        for complaint in diagnostics:
             note(plain(str(complaint)))
         raise CommandError("the result cannot be loaded; nothing is written", BAD_CONFIGURATION)
     return text
 
 
-def check(text: str) -> tuple[Complaint, ...]:
+def check(text: str) -> tuple[Diagnostic, ...]:
     """
     Load a configuration, and bind nothing.
 
@@ -174,7 +174,7 @@ def check(text: str) -> tuple[Complaint, ...]:
         try:
             configure(str(file), RUNTIME)
         except SettingsError as error:
-            return error.complaints
+            return error.diagnostics
     return ()
 
 

@@ -22,7 +22,7 @@ from socketd.cli.operator.control_socket import add_control, explain, find_socke
 from socketd.cli.operator.session import Operating
 from socketd.cli.operator.views import FullScreen, IView, LineView, TerminalLines
 from socketd.cli.transport.connect import connect_stream
-from socketd.cli.transport.interface import Valve
+from socketd.cli.transport.interface import CallbackProducer
 from socketd.cli.transport.interfaces import IInput, IOutput
 from socketd.cli.transport.stream import StreamLink
 from socketd.terminal.device import (
@@ -122,7 +122,7 @@ async def operate(
         # The caller puts the path in front.
         raise CommandError(why.removeprefix(f"{address.text}: ")) from error
     # A terminal that takes nothing holds up the daemon's socket, which counts what is lost then.
-    output.registerProducer(Valve(link.pause, link.resume, link.abort), True)
+    output.registerProducer(CallbackProducer(link.pause, link.resume, link.abort), True)
     operating.start(link)
     source.start(Keyboard(view, operating))
     failure = await operating.done

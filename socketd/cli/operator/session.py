@@ -18,7 +18,7 @@ from socketd.cli.common.sanitize import one_line
 from socketd.cli.operator.commands import event_line, render
 from socketd.cli.operator.control_socket import MAX_ANSWER, Answer, read_answer
 from socketd.cli.operator.views import IView
-from socketd.cli.transport.interface import ILink
+from socketd.cli.transport.interface import IPeerTransport
 from socketd.terminal.addressee import Addressee, gone, prompt_for, taken_for_word, waits
 
 MAX_IDS = 1000
@@ -63,7 +63,7 @@ class Operating:
         view.typed, view.edited, view.ended = self.typed, self._show_state, self.ended
         self._addressee: Addressee[Any] = Addressee(clock, self._show_state)
         self._told = False
-        self._link: ILink | None = None
+        self._link: IPeerTransport | None = None
         self._rest = b""
         self._expected: deque[Expecting] = deque()
         self._waiting: list[Any] = []
@@ -74,7 +74,7 @@ class Operating:
         self._is_leaving = False
         self._failure: BaseException | None = None
 
-    def start(self, link: ILink) -> None:
+    def start(self, link: IPeerTransport) -> None:
         """
         Begin.
 

@@ -14,7 +14,7 @@ import attrs
 
 from socketd.common.table import render
 from socketd.configuration import EXIT_CONFIG, configure, hints_of, warnings_of
-from socketd.settings.diagnostics import Complaint, SettingsError
+from socketd.settings.diagnostics import Diagnostic, SettingsError
 from socketd.settings.model import Settings
 from socketd.settings.paths import find_config, runtime_directory
 
@@ -45,8 +45,8 @@ def run(arguments: Namespace) -> int:
         settings = configure(file, runtime, limit)
     except SettingsError as error:
         if arguments.json:
-            complaints = [attrs.asdict(complaint) for complaint in error.complaints]
-            print(json.dumps({"ok": False, "complaints": complaints}))
+            diagnostics = [attrs.asdict(complaint) for complaint in error.diagnostics]
+            print(json.dumps({"ok": False, "complaints": diagnostics}))
         print(error, file=sys.stderr)
         return EXIT_CONFIG
     found = {"warning": [*warnings_of(settings, runtime)], "hint": [*hints_of(settings)]}
@@ -67,7 +67,7 @@ def _as_text(settings: Settings) -> str:
     return f"{table}{settings.file}: configuration OK"
 
 
-def _as_json(settings: Settings, found: dict[str, list[Complaint]]) -> str:
+def _as_json(settings: Settings, found: dict[str, list[Diagnostic]]) -> str:
     services = [
         {
             "name": service.name,

@@ -359,9 +359,9 @@ def _peers_of(service: Service, listener: Listener) -> Iterable[Network]:
         return network_words("loopback")
     if listener.proxied:
         # The peer is the balancer; the networks of allow are those of its clients.
-        return service.door.proxy_from
-    if service.door.allow is not None:
-        return service.door.allow
+        return service.policy.proxy_from
+    if service.policy.allow is not None:
+        return service.policy.allow
     return ANY if listener.is_stream else INTERNAL
 
 

@@ -28,7 +28,7 @@ from zope.interface import implementer
 from socketd.cli.common.address import ENDPOINT, Address
 from socketd.cli.common.errors import CommandError
 from socketd.cli.transport.datagram import DatagramLink
-from socketd.cli.transport.interface import ITalker
+from socketd.cli.transport.interface import IReceiver
 from socketd.cli.transport.stream import StreamLink
 from socketd.cli.transport.tls_options import TlsOptions
 
@@ -54,7 +54,7 @@ RESOLVED_FAMILIES: dict[str, list[type]] = {
 
 
 async def connect(
-    reactor: Any, address: Address, talker: ITalker, security: Security | None = None
+    reactor: Any, address: Address, talker: IReceiver, security: Security | None = None
 ) -> DatagramLink | StreamLink:
     """
     Connect whoever talks, by stream or by datagram as the address says.

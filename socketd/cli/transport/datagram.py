@@ -13,7 +13,7 @@ from twisted.internet.error import ConnectionDone, ConnectionRefusedError, Messa
 from twisted.internet.protocol import ConnectedDatagramProtocol
 from twisted.python.failure import Failure
 
-from socketd.cli.transport.interface import ITalker, Valve
+from socketd.cli.transport.interface import CallbackProducer, IReceiver
 
 
 class DatagramLink(ConnectedDatagramProtocol):
@@ -24,7 +24,7 @@ class DatagramLink(ConnectedDatagramProtocol):
     keeps_messages = True
     noisy = False
 
-    def __init__(self, talker: ITalker) -> None:
+    def __init__(self, talker: IReceiver) -> None:
         """
         Begin unconnected.
 
@@ -70,7 +70,7 @@ class DatagramLink(ConnectedDatagramProtocol):
         except (OSError, MessageLengthError):
             self._lose(Failure())
 
-    def hold(self, valve: Valve) -> None:
+    def hold(self, valve: CallbackProducer) -> None:
         """
         Do nothing: a datagram is sent or dropped at once.
 

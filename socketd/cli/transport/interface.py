@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 
-class ITalker(Protocol):
+class IReceiver(Protocol):
     """
     Who talks with the peer.
     """
@@ -37,7 +37,7 @@ class ITalker(Protocol):
         """
 
 
-class ILink(Protocol):
+class IPeerTransport(Protocol):
     """
     A way to the peer.
     """
@@ -51,7 +51,7 @@ class ILink(Protocol):
         @param data: some bytes of a stream, or one datagram.
         """
 
-    def hold(self, valve: Valve) -> None:
+    def hold(self, valve: CallbackProducer) -> None:
         """
         Tell who must be paused while the peer takes nothing.
 
@@ -85,7 +85,7 @@ class ILink(Protocol):
 
 
 @implementer(IPushProducer)
-class Valve:
+class CallbackProducer:
     """
     A producer for Twisted made of three functions.
     """

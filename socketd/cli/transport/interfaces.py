@@ -89,5 +89,5 @@ class IOutput(Protocol):
         Write nothing new from now on.
 
         @return: fires when all is written; fails with C{BrokenPipeError} when nobody reads it,
-            with L{CommandError} when it cannot be written.
+            with C{CommandError} when it cannot be written.
         """

@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from socketd.cli.common.errors import CommandError
-from socketd.cli.transport.interface import ITalker, Valve
+from socketd.cli.transport.interface import CallbackProducer, IReceiver
 
 ALERT = re.compile(rb"\x15\x03[\x00-\x04]\x00\x02[\x01\x02].", re.DOTALL)
 """
@@ -42,7 +42,7 @@ class StreamLink(Protocol):
 
     keeps_messages = False
 
-    def __init__(self, talker: ITalker) -> None:
+    def __init__(self, talker: IReceiver) -> None:
         """
         Begin unconnected.
 
@@ -106,13 +106,15 @@ class StreamLink(Protocol):
         """
         self._transport.write(data)
 
-    def hold(self, valve: Valve) -> None:
+    def hold(self, valve: CallbackProducer) -> None:
         """
         Tell who must be paused while the peer takes nothing.
 
         @param valve: what pauses it.
         """
-        ours = Valve(valve.pauseProducing, lambda: self._let_on(valve), valve.stopProducing)
+        ours = CallbackProducer(
+            valve.pauseProducing, lambda: self._let_on(valve), valve.stopProducing
+        )
         self._transport.registerProducer(ours, True)
         self._is_held = True
 
@@ -181,7 +183,7 @@ class StreamLink(Protocol):
             self._is_ready = True
             self.ready.callback(None)
 
-    def _let_on(self, valve: Valve) -> None:
+    def _let_on(self, valve: CallbackProducer) -> None:
         # After an alert TLS drops what is written and wants to close what carries it; that waits
         # for the producer, which would go on to the end of its input for nothing.
         carrier = None if self.can_end else getattr(self._transport, "transport", None)

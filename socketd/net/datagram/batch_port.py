@@ -21,13 +21,13 @@ from socketd.net.datagram.cmsg import (
     arrival,
     ask_for_arrival,
     ask_for_destination,
-    ask_for_nothing,
     destination,
+    disable_ancillary,
     packet_info,
 )
 from socketd.net.datagram.mmsg import BATCH, CONTROL_SIZE, MAX_SIZE, NAME_SIZE, Messages
 from socketd.net.datagram.port import OPEN, DatagramPort, DatagramTerms
-from socketd.net.service_state import Site
+from socketd.net.service_state import ServiceState
 
 #: Addresses that a port remembers in both forms; then it starts anew.
 MAX_KNOWN = 1024
@@ -51,7 +51,7 @@ _TRUNCATED = int(socket.MSG_TRUNC)
 TOO_LONG = "too_long"
 
 # Stands for a source that was not met yet, or that is not served.
-_STRANGER = object()
+_UNKNOWN = object()
 
 
 class BatchedDatagramPort(DatagramPort):
@@ -70,20 +70,20 @@ class BatchedDatagramPort(DatagramPort):
         reactor: Any,
         sock: socket.socket,
         protocol: DatagramProtocol,
-        site: Site,
+        service_state: ServiceState,
         terms: DatagramTerms = OPEN,
     ) -> None:
-        super().__init__(reactor, sock, protocol, site, terms)
+        super().__init__(reactor, sock, protocol, service_state, terms)
         if BatchedDatagramPort._shared is None:
             BatchedDatagramPort._shared = Messages()
         self._messages = BatchedDatagramPort._shared
         # Sources that need not be asked about any more, and the verdicts on others.
         self._known: dict[bytes, Any] = {}
-        self._judged: dict[bytes, tuple[Any, str | None]] = {}
+        self._verdicts: dict[bytes, tuple[Any, str | None]] = {}
         self._destinations: dict[bytes, bool] = {}
         self._names = _name_formats(_NAME_SIZES[sock.family])
         self._is_unix = sock.family == socket.AF_UNIX
-        ask_for_nothing(sock)
+        disable_ancillary(sock)
         self._asks_for_destination = ask_for_destination(sock)
         self._timestamped = terms.timestamped
         if terms.timestamped:
@@ -96,7 +96,7 @@ class BatchedDatagramPort(DatagramPort):
         Judge every source anew.
         """
         self._known.clear()
-        self._judged.clear()
+        self._verdicts.clear()
         self._destinations.clear()
 
     def doRead(self) -> None:
@@ -114,9 +114,9 @@ class BatchedDatagramPort(DatagramPort):
         names: Sequence[bytes] = self._names[len(lengths)].unpack_from(messages.names)
         if self._is_unix:
             names, lengths = self._cut(names, lengths, found)
-        tally = self._site.tally
-        tally.datagrams_received += len(lengths)
-        tally.datagram_bytes_received += received
+        counters = self._service_state.counters
+        counters.datagrams_received += len(lengths)
+        counters.datagram_bytes_received += received
         self._found, self._queued = found, 0
         try:
             self._deliver_all(names, lengths)
@@ -130,17 +130,17 @@ class BatchedDatagramPort(DatagramPort):
         Hand each datagram to the protocol; this loop is what a datagram costs.
         """
         known, data, floor = self._known, self._messages.data, self._floor
-        observed, deliver = self._site.observed, self._protocol.datagramReceived
+        observed, deliver = self._service_state.observed, self._protocol.datagramReceived
         checked = self._timestamped or (self._asks_for_destination and self._guard is not None)
         for self._index, (name, length) in enumerate(zip(names, lengths)):
             if length < 0 or (checked and not self._check_controls()):
                 continue
             start = self._index * MAX_SIZE
             datagram = bytes(data[start : start + length]) if length else b""
-            source = known.get(name, _STRANGER)
-            if source is _STRANGER:
-                source = self._meet(name)
-                if source is _STRANGER:
+            source = known.get(name, _UNKNOWN)
+            if source is _UNKNOWN:
+                source = self._classify(name)
+                if source is _UNKNOWN:
                     continue
             self._current = source
             self._allowance = length if length > floor else floor
@@ -151,28 +151,28 @@ class BatchedDatagramPort(DatagramPort):
             except Exception as problem:
                 self._report(problem, source)
 
-    def _meet(self, name: bytes) -> Any:
+    def _classify(self, name: bytes) -> Any:
         """
         Ask the guard about a source that has to be asked about.
 
-        @return: its address, or C{_STRANGER} to drop the datagram.
+        @return: its address, or C{_UNKNOWN} to drop the datagram.
         """
         if self._is_unix:
             return _unix_address(name[2:])
-        found = self._judged.get(name)
+        found = self._verdicts.get(name)
         if found is None:
             address = self._decode(name)
-            found = (address, self._judge(address))
+            found = (address, self._check_static(address))
             if found[1] is None and (self._guard is None or self._guard.is_exempt(address[0])):
                 _remember(self._known, name, address)
                 return address
-            _remember(self._judged, name, found)
+            _remember(self._verdicts, name, found)
         address, reason = found
         reason = reason or self._ask(address)
         if reason is None:
             return address
-        self._site.tally.datagrams_dropped[reason] += 1
-        return _STRANGER
+        self._service_state.counters.datagrams_dropped[reason] += 1
+        return _UNKNOWN
 
     def _check_controls(self) -> bool:
         """
@@ -195,7 +195,7 @@ class BatchedDatagramPort(DatagramPort):
             refused = self._guard.refuses_destination(sent_to)
             _remember(self._destinations, sent_to, refused)
         if refused:
-            self._site.tally.datagrams_dropped[DESTINATION] += 1
+            self._service_state.counters.datagrams_dropped[DESTINATION] += 1
         return not refused
 
     def _controls(self) -> memoryview:
@@ -214,7 +214,7 @@ class BatchedDatagramPort(DatagramPort):
         """
         fits = [not flags & _TRUNCATED for flags in found[2::4]]
         if not all(fits):
-            self._site.tally.datagrams_dropped[TOO_LONG] += fits.count(False)
+            self._service_state.counters.datagrams_dropped[TOO_LONG] += fits.count(False)
         cut = [name[:size] for name, size in zip(names, found[0::4])]
         return cut, [length if fit else -1 for length, fit in zip(lengths, fits)]
 
@@ -253,10 +253,10 @@ class BatchedDatagramPort(DatagramPort):
         size, self._queued_bytes = self._queued_bytes, 0
         if count:
             refused, refused_bytes = self._messages.send(self._socket.fileno(), count)
-            tally = self._site.tally
-            tally.datagrams_sent += count - refused
-            tally.datagrams_unsent += refused
-            tally.datagram_bytes_sent += size - refused_bytes
+            counters = self._service_state.counters
+            counters.datagrams_sent += count - refused
+            counters.datagrams_unsent += refused
+            counters.datagram_bytes_sent += size - refused_bytes
 
     def _answer_from(self, start: int) -> None:
         """
@@ -280,10 +280,10 @@ class BatchedDatagramPort(DatagramPort):
         try:
             self._socket.sendmsg([datagram], ancillary, 0, from_pair(self._family, addr))
         except OSError:
-            self._site.tally.datagrams_unsent += 1
+            self._service_state.counters.datagrams_unsent += 1
         else:
-            self._site.tally.datagrams_sent += 1
-            self._site.tally.datagram_bytes_sent += len(datagram)
+            self._service_state.counters.datagrams_sent += 1
+            self._service_state.counters.datagram_bytes_sent += len(datagram)
 
     def _decode(self, name: bytes) -> Any:
         """
@@ -307,14 +307,14 @@ def datagram_port(
     reactor: Any,
     sock: socket.socket,
     protocol: DatagramProtocol,
-    site: Site,
+    service_state: ServiceState,
     terms: DatagramTerms = OPEN,
 ) -> DatagramPort:
     """
     Make the best port that the system has.
     """
     port = BatchedDatagramPort if mmsg.AVAILABLE else DatagramPort
-    return port(reactor, sock, protocol, site, terms)
+    return port(reactor, sock, protocol, service_state, terms)
 
 
 def _unix_address(path: bytes) -> str | bytes | None:

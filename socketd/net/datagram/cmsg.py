@@ -109,7 +109,7 @@ def answer_from(info: ControlMessage) -> None:
         info.data[IPV6_INDEX] = bytes(4)
 
 
-def ask_for_nothing(sock: socket.socket) -> None:
+def disable_ancillary(sock: socket.socket) -> None:
     """
     Have the kernel tell nothing: whoever handed the socket over may have asked.
     """

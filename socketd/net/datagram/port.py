@@ -25,7 +25,7 @@ from socketd.access.datagram_guard import REPLY_SIZE, Guard
 from socketd.net.addresses import check_host, describe, from_pair, host_of, to_pair
 from socketd.net.datagram.mmsg import BATCH, MAX_SIZE
 from socketd.net.port import EXHAUSTED, Port
-from socketd.net.service_state import Site
+from socketd.net.service_state import ServiceState
 
 #: How long to wait when the system has no memory left (seconds); whoever asks by
 #: datagram does not wait long.
@@ -72,10 +72,10 @@ class DatagramPort(Port):
         reactor: Any,
         sock: socket.socket,
         protocol: DatagramProtocol,
-        site: Site,
+        service_state: ServiceState,
         terms: DatagramTerms = OPEN,
     ) -> None:
-        super().__init__(reactor, sock, site)
+        super().__init__(reactor, sock, service_state)
         self._protocol = protocol
         self._guard = None if sock.family == socket.AF_UNIX else terms.guard
         # Whoever sends from a UNIX socket can forge nothing.
@@ -115,15 +115,15 @@ class DatagramPort(Port):
         for _ in range(BATCH):
             data, name = self._socket.recvfrom(MAX_SIZE)
             source = to_pair(self._family, name)
-            self._site.tally.datagrams_received += 1
-            self._site.tally.datagram_bytes_received += len(data)
-            reason = self._judge(source)
+            self._service_state.counters.datagrams_received += 1
+            self._service_state.counters.datagram_bytes_received += len(data)
+            reason = self._check_static(source)
             if reason is None:
                 reason = self._ask(source)
             if reason is None:
                 self._deliver(data, source)
             else:
-                self._site.tally.datagrams_dropped[reason] += 1
+                self._service_state.counters.datagrams_dropped[reason] += 1
 
     def _stop_reading(self, problem: OSError | MemoryError) -> None:
         """
@@ -146,13 +146,13 @@ class DatagramPort(Port):
             except Exception as raised:
                 self._report(raised, self._connected_to)
 
-    def _judge(self, source: Any) -> str | None:
+    def _check_static(self, source: Any) -> str | None:
         """
         Ask the guard what does not change from one datagram to the next.
 
         @return: the reason to drop all that come from there.
         """
-        return None if self._guard is None else self._guard.judge(source[0], source[1])
+        return None if self._guard is None else self._guard.check_static(source[0], source[1])
 
     def _ask(self, source: Any) -> str | None:
         """
@@ -167,7 +167,7 @@ class DatagramPort(Port):
     def _deliver(self, datagram: bytes, source: Any) -> None:
         self._current = source
         self._allowance = max(len(datagram), self._floor)
-        if self._site.observed:
+        if self._service_state.observed:
             self._show(datagram, source)
         try:
             self._protocol.datagramReceived(datagram, source)
@@ -176,10 +176,10 @@ class DatagramPort(Port):
 
     def _show(self, datagram: bytes, source: Any) -> None:
         peer = describe(self._family, source or "")
-        self._site.message(host_of(self._family, source), datagram, peer, None)
+        self._service_state.message(host_of(self._family, source), datagram, peer, None)
 
     def _report(self, problem: Exception, source: Any) -> None:
-        self._site.report(describe(self._family, source or ""), problem)
+        self._service_state.report(describe(self._family, source or ""), problem)
 
     def write(self, datagram: bytes, addr: Any = None) -> None:
         """
@@ -202,11 +202,11 @@ class DatagramPort(Port):
             else:
                 self._socket.sendto(datagram, from_pair(self._family, addr))
         except OSError as problem:
-            self._site.tally.datagrams_unsent += 1
+            self._service_state.counters.datagrams_unsent += 1
             self._note_refusal(problem)
         else:
-            self._site.tally.datagrams_sent += 1
-            self._site.tally.datagram_bytes_sent += len(datagram)
+            self._service_state.counters.datagrams_sent += 1
+            self._service_state.counters.datagram_bytes_sent += len(datagram)
 
     def _may_send(self, size: int) -> bool:
         """
@@ -216,7 +216,7 @@ class DatagramPort(Port):
         if size <= self._allowance:
             self._allowance -= size
             return True
-        self._site.tally.datagrams_dropped[REPLY_SIZE] += 1
+        self._service_state.counters.datagrams_dropped[REPLY_SIZE] += 1
         return False
 
     def writeSequence(self, seq: Iterable[bytes], addr: Any) -> None:

@@ -25,7 +25,7 @@ PROXY_SOURCE = "proxy_source"
 _FAMILIES = {"tcp4": socket.AF_INET, "tcp6": socket.AF_INET6, "unix": socket.AF_UNIX}
 
 
-class ProxyGate(Protocol):
+class ProxyLayer(Protocol):
     """
     Stands for the protocol of a connection until its header is there.
 
@@ -60,10 +60,10 @@ class ProxyGate(Protocol):
         connection = self.transport
         if header.source is None:
             # The balancer asks for itself, or does not know for whom.
-            connection.announce()
-        elif not self._let_in(header):
+            connection.log_open()
+        elif not self._admit(header):
             return
-        connection.settling = self._settles
+        connection.handshaking = self._settles
         connection.is_plain = not self._settles
         connection.preamble = connection.bytes_received - len(rest)
         protocol = self._factory.buildProtocol(connection.getPeer())
@@ -75,25 +75,25 @@ class ProxyGate(Protocol):
         if rest:
             connection.receive(rest)
 
-    def _let_in(self, header: Header) -> bool:
+    def _admit(self, header: Header) -> bool:
         """
         Ask the door for the real peer.
         """
         family, source = _FAMILIES[header.family], header.source
         if header.family == "tcp6":
             source = (*source, 0, 0)  # type: ignore[misc]
-        reason, entrance = self.transport.site.door.let_in(family, source)
+        reason, slot_held = self.transport.service_state.policy.admit_connection(family, source)
         if reason:
             self._refuse(reason, "")
             return False
-        self.transport.introduce(family, source, entrance)
+        self.transport.set_peer(family, source, slot_held)
         return True
 
     def _refuse(self, reason: str, problem: str) -> None:
         connection = self.transport
-        connection.site.tally.refused[reason] += 1
+        connection.service_state.counters.refused[reason] += 1
         if problem:
-            connection.site.emit(PROXY_REFUSED, peer=connection.peer, error=problem)
+            connection.service_state.emit(PROXY_REFUSED, peer=connection.peer, error=problem)
         connection.abortConnection()
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
@@ -104,7 +104,7 @@ class ProxyGate(Protocol):
 
 @implementer(IProtocolFactory)
 @frozen(eq=False)
-class ProxiedFactory:
+class ProxyLayerFactory:
     """
     Makes a gate for each connection.
 
@@ -115,11 +115,11 @@ class ProxiedFactory:
     factory: IProtocolFactory
     settles: bool
 
-    def buildProtocol(self, addr: Any) -> ProxyGate:
+    def buildProtocol(self, addr: Any) -> ProxyLayer:
         """
         Make the gate of a connection.
         """
-        return ProxyGate(self.factory, self.settles)
+        return ProxyLayer(self.factory, self.settles)
 
     def doStart(self) -> None:
         """

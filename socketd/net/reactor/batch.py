@@ -38,11 +38,11 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.python.components import proxyForInterface
 from zope.interface import implementer
 
-from socketd.common.events import Journal
+from socketd.common.events import EventBus
 from socketd.net.datagram.batch_port import datagram_port
 from socketd.net.listen import CannotListen, bind
 from socketd.net.reactor.epoll import EpollSet
-from socketd.net.service_state import Roster, Site
+from socketd.net.service_state import ConnectionTable, ServiceState
 from socketd.net.stream.connection import StreamConnection
 from socketd.net.stream.port import StreamPort
 from socketd.settings.listeners import Listener
@@ -95,7 +95,9 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
         self.seconds = reactor.seconds
         self.callLater = reactor.callLater
         self.getDelayedCalls = reactor.getDelayedCalls
-        self._site = Site("reactor", Journal(self), Roster(), log_connections=False)
+        self._service_state = ServiceState(
+            "reactor", EventBus(self), ConnectionTable(), log_connections=False
+        )
         reactor.addReader(self)
 
     def listenTCP(
@@ -199,7 +201,7 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
         Accept connections at a socket that listens already; it is duplicated.
         """
         sock = _adopt(fileDescriptor, addressFamily, socket.SOCK_STREAM)
-        port = StreamPort(self, sock, factory, self._site)
+        port = StreamPort(self, sock, factory, self._service_state)
         port.startListening()
         return port
 
@@ -210,7 +212,7 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
         Serve a connection that is established already; it is duplicated.
         """
         sock = _adopt(fileDescriptor, addressFamily, socket.SOCK_STREAM)
-        connection = StreamConnection(self, sock, sock.getpeername(), self._site)
+        connection = StreamConnection(self, sock, sock.getpeername(), self._service_state)
         protocol = factory.buildProtocol(connection.getPeer())
         if protocol is None:
             sock.close()
@@ -230,7 +232,7 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
         @param maxPacketSize: without meaning here: every size is received.
         """
         sock = _adopt(fileDescriptor, addressFamily, socket.SOCK_DGRAM)
-        port = datagram_port(self, sock, protocol, self._site)
+        port = datagram_port(self, sock, protocol, self._service_state)
         port.startListening()
         return port
 
@@ -258,7 +260,7 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
             bound = bind(listener, options)
         except CannotListen as problem:
             raise CannotListenError(interface, port, problem) from None
-        return bound.serve(self, speaker, self._site)
+        return bound.serve(self, speaker, self._service_state)
 
 
 def batched(reactor: Any) -> Any:

@@ -29,12 +29,12 @@ MAX_EVENTS = 256
 
 #: After so long the reactor has its turn (seconds).  With the last round, which is
 #: bounded too, its timers are late by less than 50 ms whatever peers do.
-SLICE = 0.005
+TIME_SLICE = 0.005
 
 #: How long to wait for the next event before the reactor has its turn (seconds):
 #: the answer to an answer is often nearer than a turn of the reactor.  It is the
 #: shortest time that epoll_wait(2) knows.
-LINGER = 0.001
+POLL_TIMEOUT = 0.001
 
 _IN = select.EPOLLIN
 _OUT = select.EPOLLOUT
@@ -55,7 +55,7 @@ class EpollSet:
         self._epoll = select.epoll()
         self._descriptors: dict[int, Any] = {}
         self._interest: dict[int, int] = {}
-        self._fresh: set[int] = set()
+        self._added_this_round: set[int] = set()
         # Regular files, which are always ready, and for what they are watched.
         self._files: dict[Any, int] = {}
 
@@ -122,7 +122,7 @@ class EpollSet:
                 self._watch_file(descriptor, event)
                 return
             self._descriptors[fd] = descriptor
-            self._fresh.add(fd)
+            self._added_this_round.add(fd)
         elif not mask & event:
             self._epoll.modify(fd, mask | event)
         self._interest[fd] = mask | event
@@ -192,9 +192,9 @@ class EpollSet:
 
     def _serve_all(self) -> None:
         descriptors = self._descriptors
-        end, patience = self._clock() + SLICE, 0.0
+        end, patience = self._clock() + TIME_SLICE, 0.0
         while True:
-            self._fresh.clear()
+            self._added_this_round.clear()
             events = self._epoll.poll(patience, MAX_EVENTS)
             for fd, event in events:
                 descriptor = descriptors.get(fd)
@@ -213,7 +213,7 @@ class EpollSet:
             # The last event may have stopped the reactor, and that closes us.
             if not events or self._epoll.closed or self._clock() >= end:
                 return
-            patience = LINGER
+            patience = POLL_TIMEOUT
 
     def _serve(self, fd: int, event: int, descriptor: Any) -> Any:
         """
@@ -229,7 +229,7 @@ class EpollSet:
             why = descriptor.doRead()
         if why is None and event & (_OUT | _ENDED) and self._interest.get(fd, 0) & _OUT:
             why = descriptor.doWrite()
-        if why is None and event & _HUP and mask == _OUT and fd not in self._fresh:
+        if why is None and event & _HUP and mask == _OUT and fd not in self._added_this_round:
             # A reader sees the end when it has read what is left.
             if self._interest.get(fd) == mask and self._descriptors[fd] is descriptor:
                 why = main.CONNECTION_LOST

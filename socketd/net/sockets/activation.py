@@ -94,11 +94,11 @@ class Inherited:
     All that was handed over.
 
     @ivar sockets: those that can be served, in the order of their numbers.
-    @ivar complaints: one line for everything that cannot.
+    @ivar diagnostics: one line for everything that cannot.
     """
 
     sockets: tuple[InheritedSocket, ...] = ()
-    complaints: tuple[str, ...] = ()
+    diagnostics: tuple[str, ...] = ()
 
     @classmethod
     def take(cls, environ: MutableMapping[str, str], pid: int, first: int = FIRST) -> Inherited:
@@ -119,18 +119,18 @@ class Inherited:
                 return cls()
             named = _read_names(_read_count(number), names)
         except _Unusable as problem:
-            return cls(complaints=(str(problem),))
+            return cls(diagnostics=(str(problem),))
         return cls._take_all(named, first)
 
     @classmethod
     def _take_all(cls, names: list[str], first: int) -> Inherited:
-        sockets, complaints = [], []
+        sockets, diagnostics = [], []
         for number, name in enumerate(names, first):
             try:
                 sockets.append(_take(number, name))
             except _Unusable as problem:
-                complaints.append(f"inherited descriptor {number} ({_shown(name)}): {problem}")
-        return cls(tuple(sockets), tuple(complaints))
+                diagnostics.append(f"inherited descriptor {number} ({_shown(name)}): {problem}")
+        return cls(tuple(sockets), tuple(diagnostics))
 
     def names(self) -> list[str]:
         """

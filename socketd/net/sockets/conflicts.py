@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from attrs import evolve, field, frozen
 
-from socketd.settings.diagnostics import Complaint
+from socketd.settings.diagnostics import Diagnostic
 from socketd.settings.listeners import Listener, Place, place_of
 from socketd.settings.model import DAEMON, Settings, SocketOptions
 
@@ -92,7 +92,7 @@ class _Bucket:
         return None
 
 
-def conflicts(settings: Settings) -> Iterator[Complaint]:
+def conflicts(settings: Settings) -> Iterator[Diagnostic]:
     """
     Complain of each listener whose address another one has.
     """
@@ -119,7 +119,7 @@ def _claims(settings: Settings) -> Iterator[Claim]:
         yield Claim(DAEMON, option, line, one, place_of(one), SocketOptions())
 
 
-def _complaint(file: str, claim: Claim, other: Claim) -> Complaint:
+def _complaint(file: str, claim: Claim, other: Claim) -> Diagnostic:
     by = f"[{other.section}]{'' if other.option == 'listen' else f' {other.option}'}"
     if str(other.listener) != str(claim.listener):
         by = f"{other.listener} of {by}"
@@ -127,10 +127,10 @@ def _complaint(file: str, claim: Claim, other: Claim) -> Complaint:
     if claim.place.host != other.place.host:
         wide = other if claim.place.host else claim
         message += f"; {wide.listener} is every address"
-    return Complaint(file, claim.line, message, claim.section, claim.option, str(claim.listener))
+    return Diagnostic(file, claim.line, message, claim.section, claim.option, str(claim.listener))
 
 
-def _handed_over_twice(settings: Settings) -> Iterator[Complaint]:
+def _handed_over_twice(settings: Settings) -> Iterator[Diagnostic]:
     seen: dict[str, str] = {}
     for service in settings.services:
         for one in service.listeners:

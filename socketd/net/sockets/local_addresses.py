@@ -75,16 +75,16 @@ class Interfaces:
         """
         The machine's own addresses.
         """
-        return self._fresh().addresses
+        return self._added_this_round().addresses
 
     @property
     def broadcasts(self) -> frozenset[bytes]:
         """
         The broadcast addresses of its subnets.
         """
-        return self._fresh().broadcasts
+        return self._added_this_round().broadcasts
 
-    def _fresh(self) -> Found:
+    def _added_this_round(self) -> Found:
         now = self._clock()
         if self._read_at is None or now - self._read_at >= REFRESH:
             # Set first: a system that fails is not asked for every datagram.

@@ -7,7 +7,7 @@ from __future__ import annotations
 import resource
 from collections.abc import Iterator
 
-from socketd.settings.diagnostics import Complaint
+from socketd.settings.diagnostics import Diagnostic
 from socketd.settings.model import DAEMON, DEFAULTS, Settings
 
 #: Descriptors for everything but connections and listeners: logs, the control
@@ -45,7 +45,7 @@ def most_connections(settings: Settings, limit: int) -> int:
     return settings.daemon.max_connections or max(1, min(MAX_CONNECTIONS, room(settings, limit)))
 
 
-def complaints(settings: Settings, limit: int) -> Iterator[Complaint]:
+def diagnostics(settings: Settings, limit: int) -> Iterator[Diagnostic]:
     """
     Complain of each C{max_connections} for which there is no room.
     """
@@ -53,12 +53,12 @@ def complaints(settings: Settings, limit: int) -> Iterator[Complaint]:
     asked = {(DAEMON, settings.daemon.max_connections): settings.lines}
     for service in settings.services:
         section = DEFAULTS if "max_connections" in service.inherited else service.name
-        asked[section, service.door.max_connections] = service.lines
+        asked[section, service.policy.max_connections] = service.lines
     for (section, value), lines in asked.items():
         if value is not None and value > most:
             message = f"needs more descriptors than the {limit} that a process may have here;"
             message += f" write up to {max(0, most)}, or raise LimitNOFILE= or ulimit -n"
             line = lines["max_connections"]
-            yield Complaint(
+            yield Diagnostic(
                 settings.file, line, message, section, "max_connections", str(value)
             )

@@ -198,7 +198,7 @@ def change(
     return refused
 
 
-def try_out(service: Service) -> Iterator[tuple[str, str]]:
+def validate(service: Service) -> Iterator[tuple[str, str]]:
     """
     Set a service's options on sockets that are not bound.
 

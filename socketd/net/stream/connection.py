@@ -33,12 +33,12 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socketd.access.policy import Entrance
+from socketd.access.policy import Slot
 from socketd.common.events import CONNECTION_LOST, CONNECTION_MADE, PROTOCOL_FAILED
 from socketd.net.addresses import host_of
-from socketd.net.service_state import Site
-from socketd.net.stream.handle import Handle
-from socketd.net.stream.write_buffer import HIGH_WATER, LOST, Outgoing
+from socketd.net.service_state import ServiceState
+from socketd.net.stream.handle import SocketInfo
+from socketd.net.stream.write_buffer import HIGH_WATER, LOST, WriteBuffer
 from socketd.net.timer_wheel import NOWHERE
 
 #: One receive takes no more, so that a connection has its turn and others too.  As
@@ -71,19 +71,19 @@ RESET = struct.pack("ii", 1, 0)
     ITLSTransport,
     ILoggingContext,
 )
-class StreamConnection(Outgoing, Handle):
+class StreamConnection(WriteBuffer, SocketInfo):
     """
     One accepted connection.
 
     @ivar connection_id: its id in logs and commands.
-    @ivar site: the service that it belongs to.
+    @ivar service_state: the service that it belongs to.
     @ivar began: when it was accepted, on the reactor's clock.
     @ivar messages_received: receives that brought bytes for the service's protocol.
     @ivar is_plain: whether what is received goes to that protocol as it is, and not to
         TLS or the reader of a header.
     @ivar disconnecting: whether closing has begun.
     @ivar known: whether its peer is the real one, and no balancer.
-    @ivar voice: the transport that the service's protocol writes to, where it is
+    @ivar app_transport: the transport that the service's protocol writes to, where it is
         another one: that of TLS.  It has the last word.
     """
 
@@ -103,7 +103,7 @@ class StreamConnection(Outgoing, Handle):
         "known",
         "messages_received",
         "protocol",
-        "voice",
+        "app_transport",
     )
 
     def __init__(
@@ -111,8 +111,8 @@ class StreamConnection(Outgoing, Handle):
         reactor: Any,
         sock: socket.socket,
         peer: Any,
-        site: Site,
-        entrance: Entrance | None = None,
+        service_state: ServiceState,
+        slot_held: Slot | None = None,
     ) -> None:
         self.reactor = reactor
         self._socket = sock
@@ -121,9 +121,9 @@ class StreamConnection(Outgoing, Handle):
         # once it is closed, and may be another's, connected is false.
         self._descriptor = sock.fileno()
         self._peer = peer
-        self.site = site
-        self._entrance = entrance
-        self.connection_id = site.roster.new_id()
+        self.service_state = service_state
+        self._entrance = slot_held
+        self.connection_id = service_state.connection_table.new_id()
         self.began: float = reactor.seconds()
         self.messages_received = self.bytes_received = self.bytes_sent = self.preamble = 0
         self.connected = True
@@ -134,48 +134,50 @@ class StreamConnection(Outgoing, Handle):
         self._streaming = self._producer_paused = False
         self._paused = self._reading = self._read_ended = self._ending = False
         self._shut = self._half_closing = self._discarding = self._aborting = False
-        self.known = self.settling = False
+        self.known = self.handshaking = False
         self.is_plain = True
         self._ahead = b""
-        self.voice: Any = None
-        self.slot, self.overdue, self._grace_ends = NOWHERE, "", 0.0
+        self.app_transport: Any = None
+        self.slot, self.timed_out, self._grace_ends = NOWHERE, "", 0.0
         self._lingers = True
 
-    def begin(self, protocol: IProtocol, settling: bool = False, known: bool = True) -> None:
+    def begin(self, protocol: IProtocol, handshaking: bool = False, known: bool = True) -> None:
         """
         Connect the protocol, and start to read.
 
-        @param settling: whether something has to be agreed on before the service
+        @param handshaking: whether something has to be agreed on before the service
             begins; there is a deadline for that.
         @param known: whether the peer is the real one, and no balancer.
         """
         self.protocol = protocol
-        self.settling = settling
-        self.is_plain = not settling
-        self.site.enter(self)
+        self.handshaking = handshaking
+        self.is_plain = not handshaking
+        self.service_state.enter(self)
         self.start_deadlines()
         if known:
-            self.announce()
+            self.log_open()
         # First, so that a protocol may hand the socket to another one at once.
         self._update_reading()
         self._call(partial(protocol.makeConnection, self))
 
-    def announce(self) -> None:
+    def log_open(self) -> None:
         """
         Say that the peer has come.
         """
         self.known = True
-        if self.site.announced:
-            self.site.emit(CONNECTION_MADE, self.site.log_connections, **self._facts())
+        if self.service_state.announced:
+            self.service_state.emit(
+                CONNECTION_MADE, self.service_state.log_connections, **self._facts()
+            )
 
-    def introduce(self, family: int, peer: Any, entrance: Entrance | None) -> None:
+    def set_peer(self, family: int, peer: Any, slot_held: Slot | None) -> None:
         """
         Take note of the real peer, for whom a balancer speaks.
 
-        @param entrance: what is handed back when the peer has gone.
+        @param slot_held: what is handed back when the peer has gone.
         """
-        self._peer_family, self._peer, self._entrance = family, peer, entrance
-        self.announce()
+        self._peer_family, self._peer, self._entrance = family, peer, slot_held
+        self.log_open()
 
     # Reading
 
@@ -193,7 +195,7 @@ class StreamConnection(Outgoing, Handle):
             self.connectionLost(_DONE if self._discarding else LOST)
             return
         except MemoryError:
-            self.site.emit(PROTOCOL_FAILED, peer=self.peer, error=NO_MEMORY)
+            self.service_state.emit(PROTOCOL_FAILED, peer=self.peer, error=NO_MEMORY)
             self.abortConnection()
             return
         if not data:
@@ -204,7 +206,7 @@ class StreamConnection(Outgoing, Handle):
             return
         if self.is_plain:
             self.messages_received += 1
-            if self.site.observed:
+            if self.service_state.observed:
                 self.observe(data)
         try:
             self.protocol.dataReceived(data)
@@ -227,7 +229,7 @@ class StreamConnection(Outgoing, Handle):
         if not self._discarding:
             if self.is_plain:
                 self.messages_received += 1
-                if self.site.observed:
+                if self.service_state.observed:
                     self.observe(data)
             self._call(partial(self.protocol.dataReceived, data))
         self._update_reading()
@@ -237,7 +239,7 @@ class StreamConnection(Outgoing, Handle):
         Tell whoever wants to know of each message.
         """
         host = host_of(self._peer_family, self._peer)
-        self.site.message(host, data, self.peer, self.connection_id)
+        self.service_state.message(host, data, self.peer, self.connection_id)
 
     def acknowledge(self) -> None:
         """
@@ -342,7 +344,7 @@ class StreamConnection(Outgoing, Handle):
             return
         self._half_closing = False
         self._shut_down()
-        protocol = self.protocol if self.voice is None else self.voice.protocol
+        protocol = self.protocol if self.app_transport is None else self.app_transport.protocol
         if IHalfCloseableProtocol.providedBy(protocol):
             self._call(protocol.writeConnectionLost)
 
@@ -352,8 +354,8 @@ class StreamConnection(Outgoing, Handle):
 
         @return: whether that is sent, too.
         """
-        if self.voice is not None:
-            self.voice.conclude()
+        if self.app_transport is not None:
+            self.app_transport.drain_and_close()
         return self._buffer is None and not self._aborting
 
     # Closing
@@ -372,11 +374,11 @@ class StreamConnection(Outgoing, Handle):
             # A peer that does not read may keep even an empty buffer from being told so.
             self.start_grace(self.reactor.seconds())
 
-    def speak(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
         """
         Send bytes as the service's protocol would, through TLS where that is spoken.
         """
-        (self.voice or self).write(data)
+        (self.app_transport or self).write(data)
 
     @property
     def source(self) -> tuple[int, Any]:
@@ -385,7 +387,7 @@ class StreamConnection(Outgoing, Handle):
         """
         return self._peer_family, self._peer
 
-    def catch_up(self) -> None:
+    def poll_once(self) -> None:
         """
         Send and receive once what can be, without waiting for the reactor's word.
         """
@@ -393,27 +395,27 @@ class StreamConnection(Outgoing, Handle):
             self.doWrite()
         self.doRead()
 
-    def conclude(self) -> None:
+    def drain_and_close(self) -> None:
         """
         Answer what has come already, and close.
         """
         if self._reading:
             self.doRead()
-        self.hang_up()
+        self.close()
 
-    def recheck(self, entrance: Entrance | None, reason: str | None) -> None:
+    def reapply_policy(self, slot_held: Slot | None, reason: str | None) -> None:
         """
         Go on under another door, or end.
 
-        @param entrance: the place that the connection has there.
+        @param slot_held: the place that the connection has there.
         @param reason: why it has none.
         """
-        before, self._entrance = self._entrance, entrance
+        before, self._entrance = self._entrance, slot_held
         if before is not None:
             before.leave()
         if reason:
-            self.overdue = reason
-            self.site.tally.refused[reason] += 1
+            self.timed_out = reason
+            self.service_state.counters.refused[reason] += 1
             self.abortConnection()
         elif self.connected and not self._aborting:
             self.look(self.reactor.seconds())
@@ -430,11 +432,11 @@ class StreamConnection(Outgoing, Handle):
 
         start_tls(self, StartedTlsConnection, contextFactory, not normal)
 
-    def hang_up(self) -> None:
+    def close(self) -> None:
         """
         Close as the service's protocol would.
         """
-        (self.voice or self).loseConnection()
+        (self.app_transport or self).loseConnection()
 
     def loseWriteConnection(self) -> None:
         """
@@ -448,7 +450,7 @@ class StreamConnection(Outgoing, Handle):
         """
         Say that the protocol raised.
         """
-        self.site.report(self.peer, problem)
+        self.service_state.report(self.peer, problem)
 
     def abortConnection(self) -> None:
         """
@@ -476,17 +478,17 @@ class StreamConnection(Outgoing, Handle):
         producer, self._producer = self._producer, None
         if producer is not None:
             producer.stopProducing()
-        self.site.leave(self)
+        self.service_state.leave(self)
         if self._entrance is not None:
             self._entrance.leave()
-        if self.site.announced and self.known:
-            self._say_goodbye(self.overdue or _ENDS.get(reason.type, "failed"))
+        if self.service_state.announced and self.known:
+            self._log_close(self.timed_out or _ENDS.get(reason.type, "failed"))
         self._call(partial(self.protocol.connectionLost, reason))
 
-    def _say_goodbye(self, word: str) -> None:
-        self.site.emit(
+    def _log_close(self, word: str) -> None:
+        self.service_state.emit(
             CONNECTION_LOST,
-            self.site.log_connections,
+            self.service_state.log_connections,
             reason=word,
             received=self.bytes_received,
             sent=self.bytes_sent,
@@ -543,7 +545,7 @@ class StreamConnection(Outgoing, Handle):
         """
         Name this connection in a traceback's log line.
         """
-        return f"{self.site.name} {self.connection_id}"
+        return f"{self.service_state.name} {self.connection_id}"
 
     def _facts(self) -> dict[str, Any]:
         return {"peer": self.peer, "connection": self.connection_id}
@@ -566,41 +568,41 @@ class StartedTlsConnection(StreamConnection):
 
         @raise TypeError: if C{data} is not bytes.
         """
-        self.voice.write(data)
+        self.app_transport.write(data)
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
         """
         Encrypt several pieces as one.
         """
-        self.voice.writeSequence(data)
+        self.app_transport.writeSequence(data)
 
     def loseConnection(self) -> None:
         """
         Close once all that is owed is sent.
         """
-        self.voice.loseConnection()
+        self.app_transport.loseConnection()
 
     def abortConnection(self) -> None:
         """
         Reset the connection.
         """
-        self.voice.abortConnection()
+        self.app_transport.abortConnection()
 
     def getHandle(self) -> Any:
         """
         The TLS state of pyOpenSSL, as Twisted's other transports of TLS give it.
         """
-        return self.voice.getHandle()
+        return self.app_transport.getHandle()
 
     def getPeerCertificate(self) -> Any:
         """
         The certificate that the peer has shown, as pyOpenSSL has it; C{None} if none.
         """
-        return self.voice.getPeerCertificate()
+        return self.app_transport.getPeerCertificate()
 
     @property
     def negotiatedProtocol(self) -> bytes | None:
         """
         The application protocol that was agreed on (ALPN), or C{None}.
         """
-        return self.voice.negotiatedProtocol  # type: ignore[no-any-return]
+        return self.app_transport.negotiatedProtocol  # type: ignore[no-any-return]

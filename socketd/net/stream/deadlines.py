@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from socketd.access.policy import LOOKS
-from socketd.net.service_state import Site
+from socketd.access.policy import CHECKS_PER_DEADLINE
+from socketd.net.service_state import ServiceState
 
 #: A closing peer that takes no byte for so long is reset (seconds).
 CLOSE_GRACE = 5.0
@@ -24,14 +24,14 @@ LIFETIME = "lifetime"
 GRACE = "close_grace"
 
 
-class Timed:
+class DeadlineChecks:
     """
     The part of a connection that looks at the clock.
 
-    @ivar settling: whether something has to be agreed on before the service begins.
+    @ivar handshaking: whether something has to be agreed on before the service begins.
     @ivar preamble: how many bytes of the input came before the service's.
     @ivar slot: the wheel's.
-    @ivar overdue: the deadline that ended the connection; empty if none did.
+    @ivar timed_out: the deadline that ended the connection; empty if none did.
     """
 
     __slots__ = (
@@ -48,25 +48,25 @@ class Timed:
         "bytes_sent",
         "connected",
         "disconnecting",
-        "overdue",
+        "timed_out",
         "preamble",
-        "settling",
-        "site",
+        "handshaking",
+        "service_state",
         "slot",
     )
 
-    site: Site
+    service_state: ServiceState
     began: float
     bytes_received: int
     bytes_sent: int
     connection_id: int
     connected: bool
     disconnecting: bool
-    overdue: str
+    timed_out: str
     preamble: int
-    settling: bool
+    handshaking: bool
     slot: int
-    voice: Any
+    app_transport: Any
     _aborting: bool
     _buffered: int
     _grace_ends: float
@@ -82,11 +82,11 @@ class Timed:
         """
         self._active_at = self._drained_at = self.began
         self._seen_received = self._seen_sent = 0
-        first = self.site.door.deadlines.first_look
-        if self.settling:
-            self._look_again(self.began)
+        first = self.service_state.policy.deadlines.first_check
+        if self.handshaking:
+            self._check_again(self.began)
         elif first:
-            self.site.wheel.put(self, self.began + first)
+            self.service_state.wheel.put(self, self.began + first)
 
     def look(self, now: float) -> None:
         """
@@ -96,13 +96,13 @@ class Timed:
         found = self._find_overdue(now)
         if found:
             # A process that was stopped may not have come to what the peer has done.
-            self.catch_up()
+            self.poll_once()
             self._note(now)
             found = self._find_overdue(now) if self.connected else ""
         if found:
             self._end_overdue(found)
         if self.connected and not self._aborting:
-            self._look_again(now)
+            self._check_again(now)
 
     def _note(self, now: float) -> None:
         """
@@ -111,7 +111,7 @@ class Timed:
         received, sent = self.bytes_received, self.bytes_sent
         if received != self._seen_received or sent != self._seen_sent:
             self._active_at = now
-        elif self.site.awaits_us(self.connection_id):
+        elif self.service_state.awaits_us(self.connection_id):
             # The peer is silent because this side has the word.
             self._active_at = now
         if sent != self._seen_sent and self._grace_ends:
@@ -137,12 +137,12 @@ class Timed:
         """
         Name the deadline that is over, if one is.
         """
-        limits = self.site.door.deadlines
+        limits = self.service_state.policy.deadlines
         if self._grace_ends and now >= self._grace_ends:
             return GRACE
         if limits.stall and now - self._drained_at >= limits.stall:
             return STALL
-        if self.settling and limits.handshake and now - self.began >= limits.handshake:
+        if self.handshaking and limits.handshake and now - self.began >= limits.handshake:
             return HANDSHAKE
         if self.disconnecting:
             return ""
@@ -159,46 +159,46 @@ class Timed:
         Say whether neither side has said anything yet: a PROXY header and a handshake
         are no word of a service.
         """
-        if self.voice is not None:
-            return not self.voice.spoken
+        if self.app_transport is not None:
+            return not self.app_transport.spoken
         return self.bytes_received <= self.preamble and not self.bytes_sent
 
     def _end_overdue(self, found: str) -> None:
         if found != GRACE:
-            self.overdue = found
-            self.site.tally.overdue[found] += 1
+            self.timed_out = found
+            self.service_state.counters.timed_out[found] += 1
         if found in (GRACE, STALL, HANDSHAKE):
             self.abortConnection()
         else:
             # A peer that was silent for the whole of a deadline, and has all that was
             # sent, loses nothing by a close that does not wait; others need its slot.
             self._lingers = found == LIFETIME or self._is_owed()
-            self.hang_up()
+            self.close()
 
-    def _look_again(self, now: float) -> None:
-        limits, age = self.site.door.deadlines, now - self.began
-        wanted = [span / LOOKS for span in (limits.idle, limits.stall) if span]
-        whole = (limits.first_byte, limits.lifetime, self.settling and limits.handshake)
+    def _check_again(self, now: float) -> None:
+        limits, age = self.service_state.policy.deadlines, now - self.began
+        wanted = [span / CHECKS_PER_DEADLINE for span in (limits.idle, limits.stall) if span]
+        whole = (limits.first_byte, limits.lifetime, self.handshaking and limits.handshake)
         wanted += [limit - age for limit in whole if limit > age]
         if self._grace_ends:
             wanted.append(self._grace_ends - now)
         if wanted:
-            self.site.wheel.put(self, now + min(wanted))
+            self.service_state.wheel.put(self, now + min(wanted))
 
     def start_grace(self, now: float) -> None:
         """
         Give the peer L{CLOSE_GRACE} seconds from now to take a byte more.
         """
         self._grace_ends, self._seen_sent = now + CLOSE_GRACE, self.bytes_sent
-        self.site.wheel.put(self, self._grace_ends)
+        self.service_state.wheel.put(self, self._grace_ends)
 
-    def catch_up(self) -> None:
+    def poll_once(self) -> None:
         """
         Send and receive once what can be, without waiting for the reactor's word.
         """
         raise NotImplementedError
 
-    def hang_up(self) -> None:
+    def close(self) -> None:
         """
         Close, after what is owed is sent.
         """

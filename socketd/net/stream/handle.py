@@ -10,7 +10,7 @@ from typing import Any
 from socketd.net.addresses import describe, to_address
 
 
-class Handle:
+class SocketInfo:
     """
     The part of a TCP transport that concerns its socket alone.
 

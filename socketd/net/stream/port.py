@@ -18,12 +18,12 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import implementer
 
-from socketd.access.policy import Entrance
+from socketd.access.policy import Slot
 from socketd.access.rates import Networks, packed
 from socketd.common.events import ACCEPT_FAILED
 from socketd.net.port import Port
 from socketd.net.proxy.layer import PROXY_SOURCE
-from socketd.net.service_state import Site
+from socketd.net.service_state import ServiceState
 from socketd.net.stream.connection import RESET, StreamConnection
 
 #: Connections that one wake-up accepts, so that the others have their turn.
@@ -67,10 +67,10 @@ class StreamPort(Port):
         reactor: Any,
         sock: socket.socket,
         factory: IProtocolFactory,
-        site: Site,
+        service_state: ServiceState,
         terms: StreamTerms = DIRECT,
     ) -> None:
-        super().__init__(reactor, sock, site)
+        super().__init__(reactor, sock, service_state)
         self.factory = factory
         self._terms = terms
         self._logged = float("-inf")
@@ -87,7 +87,7 @@ class StreamPort(Port):
         """
         if self._waits:
             self._waits = False
-            self._site.door.capacity.forget(self._room)
+            self._service_state.policy.capacity.forget(self._room)
         self.factory.doStop()
 
     def doRead(self) -> None:
@@ -100,7 +100,7 @@ class StreamPort(Port):
             self._pause(OSError(ENOMEM, os.strerror(ENOMEM)))
 
     def _accept_all(self) -> None:
-        capacity = self._site.door.capacity
+        capacity = self._service_state.policy.capacity
         for _ in range(MAX_ACCEPTS):
             if self._closing is not None:
                 # The protocol made last wants no other beside it.
@@ -117,15 +117,15 @@ class StreamPort(Port):
                     continue
                 self._pause(problem)
                 return
-            reason, entrance = self._let_in(peer)
+            reason, slot_held = self._admit(peer)
             if reason:
                 self._refuse(sock, reason)
             else:
-                self._serve(sock, peer, entrance)
+                self._serve(sock, peer, slot_held)
 
-    def _let_in(self, peer: Any) -> tuple[str | None, Entrance | None]:
+    def _admit(self, peer: Any) -> tuple[str | None, Slot | None]:
         if self._terms.proxies is None:
-            return self._site.door.let_in(self._family, peer)
+            return self._service_state.policy.admit_connection(self._family, peer)
         # Whom the balancer speaks for is asked when its header is there.
         believed = self._family == socket.AF_UNIX or self._terms.proxies.admits(packed(peer[0]))
         return (None if believed else PROXY_SOURCE), None
@@ -135,7 +135,7 @@ class StreamPort(Port):
         Reset a connection at once: no bytes, no line in the log, and nothing
         that lingers in the kernel.
         """
-        self._site.tally.refused[reason] += 1
+        self._service_state.counters.refused[reason] += 1
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         sock.close()
 
@@ -143,23 +143,25 @@ class StreamPort(Port):
         """
         Leave what waits to the kernel's queue until some have gone.
         """
-        self._site.tally.full += 1
+        self._service_state.counters.full += 1
         self._waits = True
         self._reactor.removeReader(self)
-        self._site.door.capacity.when_room(self._room)
+        self._service_state.policy.capacity.when_available(self._room)
 
     def _room(self) -> None:
         self._waits = False
         self._watch()
 
-    def _serve(self, sock: socket.socket, peer: Any, entrance: Entrance | None) -> None:
+    def _serve(self, sock: socket.socket, peer: Any, slot_held: Slot | None) -> None:
         sock.setblocking(False)
         try:
-            connection = StreamConnection(self._reactor, sock, peer, self._site, entrance)
+            connection = StreamConnection(
+                self._reactor, sock, peer, self._service_state, slot_held
+            )
         except MemoryError:
             sock.close()
-            if entrance is not None:
-                entrance.leave()
+            if slot_held is not None:
+                slot_held.leave()
             raise
         try:
             protocol = self.factory.buildProtocol(connection.getPeer())
@@ -169,8 +171,8 @@ class StreamPort(Port):
             protocol = None
         if protocol is None:
             sock.close()
-            if entrance is not None:
-                entrance.leave()
+            if slot_held is not None:
+                slot_held.leave()
         else:
             connection.begin(protocol, self._terms.settles, self._terms.proxies is None)
 
@@ -178,9 +180,9 @@ class StreamPort(Port):
         """
         Wait until the system may have room again; what waits is not lost.
         """
-        self._site.tally.accepts_failed += 1
+        self._service_state.counters.accepts_failed += 1
         self.pause(ACCEPT_PAUSE)
         now = self._reactor.seconds()
         if now - self._logged >= ACCEPT_LOG_INTERVAL:
             self._logged = now
-            self._site.emit(ACCEPT_FAILED, error=problem.strerror, seconds=ACCEPT_PAUSE)
+            self._service_state.emit(ACCEPT_FAILED, error=problem.strerror, seconds=ACCEPT_PAUSE)

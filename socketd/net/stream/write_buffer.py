@@ -16,7 +16,7 @@ from typing import Any
 from twisted.internet import main
 from twisted.python.failure import Failure
 
-from socketd.net.stream.deadlines import Timed
+from socketd.net.stream.deadlines import DeadlineChecks
 from socketd.net.written import NOT_BYTES, joined
 
 #: A connection that holds more unsent bytes is not read from; with one more
@@ -30,7 +30,7 @@ MAX_SEGMENTS = 64
 LOST = Failure(main.CONNECTION_LOST)
 
 
-class Outgoing(Timed):
+class WriteBuffer(DeadlineChecks):
     """
     What is to be sent, and who produces it.
     """

@@ -298,12 +298,12 @@ class ServerContext:
         contexts = maker.make(self._contexts)
         if contexts is None:
             self.failures += 1
-            self.last_error = "; ".join(f"{name}: {text}" for name, text in maker.complaints)
+            self.last_error = "; ".join(f"{name}: {text}" for name, text in maker.diagnostics)
         else:
             self._contexts = contexts
             self.loads += 1
             self.last_error = ""
-        return maker.complaints
+        return maker.diagnostics
 
     def inherit(self, other: ServerContext) -> None:
         """
@@ -362,7 +362,7 @@ class _Maker:
 
     options: TlsOptions
     clock: Callable[[], float]
-    complaints: Complaints = field(factory=list)
+    diagnostics: Complaints = field(factory=list)
     dated: list[Dated] = field(factory=list)
 
     def make(self, before: Contexts | None) -> Contexts | None:
@@ -374,7 +374,7 @@ class _Maker:
         default = self._default()
         named = self._named()
         authorities = self._authorities()
-        if default is None or self.complaints:
+        if default is None or self.diagnostics:
             return None
         parts = Parts(self.options, default, named, authorities, tuple(self.dated))
         return before if before is not None and before.parts == parts else self.build(parts)
@@ -394,7 +394,7 @@ class _Maker:
         return None
 
     def _complain(self, option: str, message: str) -> None:
-        self.complaints.append((option, message))
+        self.diagnostics.append((option, message))
 
     def _try(self, load: Callable[..., Any], *arguments: Any) -> Any:
         try:
@@ -452,7 +452,7 @@ class _Maker:
             identity.fingerprint: self._context("tls_names", identity, trusted)
             for identity in parts.named.values()
         }
-        if default is None or self.complaints:
+        if default is None or self.diagnostics:
             return None
         refuses = self.options.tls_unknown_name == "refuse"
         by_name = {name: made[identity.fingerprint] for name, identity in parts.named.items()}
@@ -471,7 +471,7 @@ class _Maker:
         # Not in the callback's closure: a swap would leave a circle through OpenSSL.
         default.set_tlsext_servername_callback(_choose)
         self._shake_hands(contexts, parts.named)
-        return None if self.complaints else contexts
+        return None if self.diagnostics else contexts
 
     def _trusted(self, authorities: Iterable[x509.Certificate]) -> list[Certificate]:
         try:

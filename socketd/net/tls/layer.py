@@ -43,7 +43,7 @@ CLIENT_NAME = "tls_client_name"
 
 
 @frozen
-class Secured:
+class TlsSession:
     """
     What was agreed on in a handshake.
 
@@ -60,7 +60,7 @@ class Secured:
 
 
 @frozen
-class NotSecured:
+class HandshakeFailure:
     """
     Why a connection was not let through.
 
@@ -151,7 +151,7 @@ class SecureTransport:
         """
         self._connection.loseWriteConnection()
 
-    def conclude(self) -> None:
+    def drain_and_close(self) -> None:
         """
         Say the last word, now that all else is sent.
         """
@@ -255,8 +255,8 @@ class SecureTransport:
         self._connection.unregisterProducer()
 
 
-OnSecured = Callable[[Any, Secured, SecureTransport], object]
-OnFailed = Callable[[Any, NotSecured], object]
+OnSecured = Callable[[Any, TlsSession, SecureTransport], object]
+OnFailed = Callable[[Any, HandshakeFailure], object]
 OnReceived = Callable[[Any, bytes], object]
 
 
@@ -271,18 +271,18 @@ class Hooks:
     """
     What is told to those who count; each is given the connection under TLS first.
 
-    @ivar on_secured: called once the handshake is done, before the protocol is there.
+    @ivar on_established: called once the handshake is done, before the protocol is there.
     @ivar on_failed: called once when the connection is not let through.
     @ivar on_received: called with what was decrypted, before the protocol has it.
     """
 
-    on_secured: OnSecured
+    on_established: OnSecured
     on_failed: OnFailed
     on_received: OnReceived = _nothing
 
 
 @implementer(IHandshakeListener)
-class Gate(Protocol):
+class TlsLayer(Protocol):
     """
     Stands for the protocol of a connection until the peer may be served, and hands
     on what it receives from then on.
@@ -317,14 +317,14 @@ class Gate(Protocol):
         client = _client_names(tls)
         text = _told(client)
         if self._allowed and not client & self._allowed:
-            self._fail(NotSecured(CLIENT_NAME, text))
+            self._fail(HandshakeFailure(CLIENT_NAME, text))
             tls.abortConnection()
             return
         self._told = True
         secure = SecureTransport(tls, tls.transport)
         secure.spoken = False
-        tls.transport.voice = secure
-        self._hooks.on_secured(tls.transport, _agreed(tls, text), secure)
+        tls.transport.app_transport = secure
+        self._hooks.on_established(tls.transport, _agreed(tls, text), secure)
         protocol = self._factory.buildProtocol(self._peer)
         if protocol is None:
             tls.abortConnection()
@@ -360,9 +360,9 @@ class Gate(Protocol):
             protocol.connectionLost(reason)
         elif not self._told:
             name = SERVER_NAME if reason.check(UnknownServerName) else HANDSHAKE
-            self._fail(NotSecured(name, _explained(reason)))
+            self._fail(HandshakeFailure(name, _explained(reason)))
 
-    def _fail(self, failed: NotSecured) -> None:
+    def _fail(self, failed: HandshakeFailure) -> None:
         self._told = True
         self._hooks.on_failed(self.transport.transport, failed)
 
@@ -408,10 +408,10 @@ class SecureProtocol(TLSMemoryBIOProtocol):
 
     def _unbufferPendingWrites(self) -> None:
         super()._unbufferPendingWrites()
-        voice = self.transport.voice
-        if voice is not None and voice.disconnecting and not self.holds_back:
+        app_transport = self.transport.app_transport
+        if app_transport is not None and app_transport.disconnecting and not self.holds_back:
             # The close has waited, too.
-            voice.loseConnection()
+            app_transport.loseConnection()
 
     # Twisted closes the connection in both: what is to be sent has to go before.
 
@@ -434,7 +434,7 @@ class SecureProtocolFactory(TLSMemoryBIOFactory):
 
 @implementer(IProtocolFactory)
 @frozen(eq=False)
-class GateFactory:
+class TlsLayerFactory:
     """
     Makes a gate for each connection.
     """
@@ -447,7 +447,7 @@ class GateFactory:
         """
         Make the gate of a connection.
         """
-        return Gate(self.factory, addr, self.allowed, self.hooks)
+        return TlsLayer(self.factory, addr, self.allowed, self.hooks)
 
     def doStart(self) -> None:
         """
@@ -476,7 +476,7 @@ def secure_factory(
     @param clock: Twisted's factory takes the process's reactor without it.
     """
     made: IProtocolFactory = SecureProtocolFactory(
-        context, False, GateFactory(factory, allowed, hooks), clock
+        context, False, TlsLayerFactory(factory, allowed, hooks), clock
     )
     return made
 
@@ -498,9 +498,9 @@ def _told(names: frozenset[PeerName]) -> str:
     return escaped(shown.encode("utf-8", "backslashreplace"))
 
 
-def _agreed(tls: Any, client: str) -> Secured:
+def _agreed(tls: Any, client: str) -> TlsSession:
     connection: SSL.Connection = tls.getHandle()
-    return Secured(
+    return TlsSession(
         version=connection.get_protocol_version_name(),
         cipher=connection.get_cipher_name() or "",
         alpn=connection.get_alpn_proto_negotiated().decode("ascii", "backslashreplace"),

@@ -10,7 +10,13 @@ from twisted.internet.interfaces import IProtocolFactory
 
 from socketd.common.events import TLS_FAILED, TLS_SECURED
 from socketd.net.tls.context import ServerContext
-from socketd.net.tls.layer import Hooks, NotSecured, Secured, SecureTransport, secure_factory
+from socketd.net.tls.layer import (
+    HandshakeFailure,
+    Hooks,
+    SecureTransport,
+    TlsSession,
+    secure_factory,
+)
 from socketd.settings.model import Service
 
 
@@ -23,11 +29,11 @@ def secured(
     return secure_factory(context, factory, service.tls.tls_client_names, _HOOKS, clock)
 
 
-def _secured(connection: Any, found: Secured, transport: SecureTransport) -> None:
-    connection.settling = False
+def _secured(connection: Any, found: TlsSession, transport: SecureTransport) -> None:
+    connection.handshaking = False
     # The client's may be the last word of the handshake, and its first message waits.
     connection.acknowledge()
-    connection.site.emit(
+    connection.service_state.emit(
         TLS_SECURED,
         peer=connection.peer,
         connection=connection.connection_id,
@@ -38,18 +44,18 @@ def _secured(connection: Any, found: Secured, transport: SecureTransport) -> Non
     )
 
 
-def _failed(connection: Any, failed: NotSecured) -> None:
-    site = connection.site
-    if connection.overdue:
+def _failed(connection: Any, failed: HandshakeFailure) -> None:
+    service_state = connection.service_state
+    if connection.timed_out:
         # It is counted as that already.
         return
-    site.tally.refused[failed.reason] += 1
-    site.emit(TLS_FAILED, peer=connection.peer, reason=failed.reason, error=failed.detail)
+    service_state.counters.refused[failed.reason] += 1
+    service_state.emit(TLS_FAILED, peer=connection.peer, reason=failed.reason, error=failed.detail)
 
 
 def _received(connection: Any, data: bytes) -> None:
     connection.messages_received += 1
-    if connection.site.observed:
+    if connection.service_state.observed:
         connection.observe(data)
 
 

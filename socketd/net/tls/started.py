@@ -54,7 +54,7 @@ def start_tls(connection: Any, secured: type, context: Any, as_client: bool) -> 
     none: Any = None
     factory = SecureProtocolFactory(context, as_client, none, connection.reactor)
     tls, below = factory.protocol(factory, protocol, False), _Below(connection)
-    connection.voice = SecureTransport(tls, below, protocol)
+    connection.app_transport = SecureTransport(tls, below, protocol)
     connection.protocol = tls
     connection.__class__ = secured
     tls.makeConnection(below)
