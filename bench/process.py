@@ -42,7 +42,11 @@ LINE_LIMIT = 160
 #: What would make a Python server start slower here than where it is installed.
 UNWANTED_ENVIRONMENT = ("PYTHONDONTWRITEBYTECODE", "PYTHONDEVMODE", "PYTHONASYNCIODEBUG")
 
-_ports = itertools.cycle(range(FIRST_PORT + os.getpid() % 5000, LAST_PORT))
+#: How far apart two processes with neighbouring numbers begin: more ports than a test process
+#: takes, so that two that run at the same time do not wait at the same one for their servers.
+STEP = 100
+
+_ports = itertools.cycle(range(FIRST_PORT + os.getpid() * STEP % 5000, LAST_PORT))
 
 
 class ServerFailed(Exception):
