@@ -1,3 +1,3 @@
 """
-Ports that accept streams, and their connections.
+Stream listeners and their connections (TCP and UNIX).
 """

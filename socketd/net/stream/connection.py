@@ -1,9 +1,9 @@
 """
 Accepted connections (TCP and UNIX).
 
-A connection does more than Twisted's: it writes at once where it can, stops
-reading from a peer that does not read, sends all that is owed to a peer that has
-shut down its writing side, and never hangs when it closes.
+Beyond Twisted's transport: data is written without waiting for the reactor, a peer
+that does not read is not read from (backpressure), buffered data is still sent after
+the peer's EOF, and every close is bounded in time.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ from socketd.net.stream.handle import SocketInfo
 from socketd.net.stream.write_buffer import HIGH_WATER, LOST, WriteBuffer
 from socketd.net.timer_wheel import NOWHERE
 
-#: One receive takes no more, so that a connection has its turn and others too.  As
-#: much as malloc(3) gives without mapping memory anew each time (from 128 KiB on).
+#: The most that one receive takes (bytes), so that connections are served in turn.  Just
+#: below 128 KiB, from which on malloc(3) calls mmap(2) for each allocation.
 RECEIVE_SIZE = 128 * 1024 - 256
 
-#: What is said where memory does not suffice to receive.
+#: The error text when there is no memory for the receive buffer.
 NO_MEMORY = "no memory to receive"
 
-# Made once: a failure costs as much as a whole connection else.
+# Shared instance: building a Failure costs as much as a connection.
 _DONE = Failure(main.CONNECTION_DONE)
 
 _ENDS: dict[type[BaseException] | None, str] = {
@@ -57,7 +57,7 @@ _ENDS: dict[type[BaseException] | None, str] = {
     error.ConnectionLost: "reset by peer",
 }
 
-#: The value of SO_LINGER with which close(2) resets (socket(7)).
+#: SO_LINGER with a timeout of 0: close(2) resets the connection (socket(7)).
 RESET = struct.pack("ii", 1, 0)
 
 
@@ -75,16 +75,16 @@ class StreamConnection(WriteBuffer, SocketInfo):
     """
     One accepted connection.
 
-    @ivar connection_id: its id in logs and commands.
-    @ivar service_state: the service that it belongs to.
-    @ivar began: when it was accepted, on the reactor's clock.
-    @ivar messages_received: receives that brought bytes for the service's protocol.
-    @ivar is_plain: whether what is received goes to that protocol as it is, and not to
-        TLS or the reader of a header.
+    @ivar connection_id: the id in logs and control commands.
+    @ivar service_state: the state of the service that it belongs to.
+    @ivar began: the time of accept(2) on the reactor's clock (seconds).
+    @ivar messages_received: receives with data for the service's protocol.
+    @ivar is_plain: whether received data goes straight to that protocol, not to the TLS
+        layer or the PROXY header parser.
     @ivar disconnecting: whether closing has begun.
-    @ivar known: whether its peer is the real one, and no balancer.
-    @ivar app_transport: the transport that the service's protocol writes to, where it is
-        another one: that of TLS.  It has the last word.
+    @ivar known: whether the peer address is final, not that of a load balancer.
+    @ivar app_transport: the TLS transport, or C{None} for plain text; on close, it sends
+        its own end (close_notify) before the socket's.
     """
 
     __slots__ = (
@@ -117,8 +117,8 @@ class StreamConnection(WriteBuffer, SocketInfo):
         self.reactor = reactor
         self._socket = sock
         self._family = self._peer_family = sock.family
-        # read(2) and write(2) on the number cost less than the socket's methods;
-        # once it is closed, and may be another's, connected is false.
+        # read(2) and write(2) on the descriptor cost less than the socket's methods.  Once
+        # closed, the number may be reused, so it is valid only while connected is true.
         self._descriptor = sock.fileno()
         self._peer = peer
         self.service_state = service_state
@@ -143,11 +143,11 @@ class StreamConnection(WriteBuffer, SocketInfo):
 
     def begin(self, protocol: IProtocol, handshaking: bool = False, known: bool = True) -> None:
         """
-        Connect the protocol, and start to read.
+        Connect the protocol and start reading.
 
-        @param handshaking: whether something has to be agreed on before the service
-            begins; there is a deadline for that.
-        @param known: whether the peer is the real one, and no balancer.
+        @param handshaking: whether a PROXY header or a handshake comes first, within
+            C{handshake_timeout}.
+        @param known: whether the peer address is final, not that of a load balancer.
         """
         self.protocol = protocol
         self.handshaking = handshaking
@@ -156,13 +156,13 @@ class StreamConnection(WriteBuffer, SocketInfo):
         self.start_deadlines()
         if known:
             self.log_open()
-        # First, so that a protocol may hand the socket to another one at once.
+        # Before makeConnection(), in which a protocol may already hand the socket over.
         self._update_reading()
         self._call(partial(protocol.makeConnection, self))
 
     def log_open(self) -> None:
         """
-        Say that the peer has come.
+        Log the new connection.
         """
         self.known = True
         if self.service_state.announced:
@@ -172,9 +172,9 @@ class StreamConnection(WriteBuffer, SocketInfo):
 
     def set_peer(self, family: int, peer: Any, slot_held: Slot | None) -> None:
         """
-        Take note of the real peer, for whom a balancer speaks.
+        Set the peer address that the PROXY header named.
 
-        @param slot_held: what is handed back when the peer has gone.
+        @param slot_held: its slot in the source's quota, freed when the connection ends.
         """
         self._peer_family, self._peer, self._entrance = family, peer, slot_held
         self.log_open()
@@ -183,7 +183,7 @@ class StreamConnection(WriteBuffer, SocketInfo):
 
     def doRead(self) -> None:
         """
-        Receive once and hand the bytes to the protocol.
+        Receive once and pass the data to the protocol.
         """
         if not self._reading:
             return
@@ -216,8 +216,8 @@ class StreamConnection(WriteBuffer, SocketInfo):
 
     def receive(self, data: bytes) -> None:
         """
-        Have the protocol receive bytes that came together with something before
-        them, as soon as it wants to and before all others.
+        Queue data that followed a PROXY header in the same receive; it is delivered before
+        any other, once reading is not paused.
         """
         self._ahead = data
         self._update_reading()
@@ -236,40 +236,39 @@ class StreamConnection(WriteBuffer, SocketInfo):
 
     def observe(self, data: bytes) -> None:
         """
-        Tell whoever wants to know of each message.
+        Emit a message event for received data.
         """
         host = host_of(self._peer_family, self._peer)
         self.service_state.message(host, data, self.peer, self.connection_id)
 
     def acknowledge(self) -> None:
         """
-        Acknowledge at once what has come, where nothing is to be sent that does.
+        Acknowledge received data at once (TCP_QUICKACK), for use when no reply carries the ACK.
 
-        A peer that sends in small pieces holds the next one back until then (RFC 896), and
-        the kernel would wait 40 ms for an answer of ours.
+        Nagle's algorithm (RFC 896) holds the peer's next small segment back until then, and
+        the kernel delays an ACK by 40 ms.
         """
-        # UNIX sockets have nothing of the kind.
+        # UNIX sockets have no such option.
         with suppress(OSError):
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def readConnectionLost(self, reason: Failure) -> None:
         """
-        Take note that the reactor saw the end of the input.
+        Handle EOF that the reactor detected.
         """
         self._end_of_input()
 
     def writeConnectionLost(self, reason: Failure) -> None:
         """
-        Take note that the reactor saw the end of the output.
+        Handle a closed output that the reactor detected.
         """
         self.connectionLost(reason)
 
     def _end_of_input(self) -> None:
         """
-        Close, or let a protocol that has more to say do so.
+        Handle EOF: close, or notify a half-closeable protocol, which may send more.
 
-        What is buffered is still sent: the peer may have shut down its writing
-        side only.
+        Buffered data is still sent: the peer may have shut down only its writing side.
         """
         self._read_ended = self._ending = True
         if not self.disconnecting:
@@ -286,7 +285,7 @@ class StreamConnection(WriteBuffer, SocketInfo):
 
     def _update_reading(self) -> None:
         """
-        Read while somebody wants it and the peer takes what it is sent.
+        Register or unregister for reading, according to pauses and backpressure.
         """
         wanted = self._wants_to_read()
         if wanted and self._ahead:
@@ -304,25 +303,25 @@ class StreamConnection(WriteBuffer, SocketInfo):
 
     def pauseProducing(self) -> None:
         """
-        Do not read any more, until L{resumeProducing}.
+        Pause reading until L{resumeProducing}.
         """
         self._paused = True
         self._update_reading()
 
     def resumeProducing(self) -> None:
         """
-        Read on.
+        Resume reading.
         """
         self._paused = False
         self._update_reading()
 
     def stopProducing(self) -> None:
         """
-        Close; the consumer of what is read here is gone.
+        Close: the consumer of the received data is gone.
         """
         self.loseConnection()
 
-    # What protocols call on Twisted's own transports, though no interface has it.
+    # In no interface, but protocols call these on Twisted's own transports.
     stopReading = pauseProducing
     startReading = resumeProducing
 
@@ -332,7 +331,7 @@ class StreamConnection(WriteBuffer, SocketInfo):
             self._producer_paused = False
             self._producer.resumeProducing()
             if self._streaming and (self.disconnecting or self._half_closing):
-                # It may have nothing more to say, and would not say that either.
+                # The producer may have no more data and never write again.
                 self.reactor.addWriter(self)
         elif self.disconnecting:
             self._finish()
@@ -350,9 +349,9 @@ class StreamConnection(WriteBuffer, SocketInfo):
 
     def _has_last_word(self) -> bool:
         """
-        Have TLS, where that is spoken, say that no more will be sent.
+        Have the TLS layer, if there is one, send its close_notify.
 
-        @return: whether that is sent, too.
+        @return: whether everything is sent, close_notify included.
         """
         if self.app_transport is not None:
             self.app_transport.drain_and_close()
@@ -362,7 +361,7 @@ class StreamConnection(WriteBuffer, SocketInfo):
 
     def loseConnection(self) -> None:
         """
-        Close once all that is owed is sent.
+        Close after all buffered data is sent.
         """
         if not self.connected or self.disconnecting:
             return
@@ -371,25 +370,25 @@ class StreamConnection(WriteBuffer, SocketInfo):
             self._update_reading()
             self.reactor.addWriter(self)
         if self._has_more() or not self._ending:
-            # A peer that does not read may keep even an empty buffer from being told so.
+            # Even an empty buffer may not become writable while the peer does not read.
             self.start_grace(self.reactor.seconds())
 
     def send(self, data: bytes) -> None:
         """
-        Send bytes as the service's protocol would, through TLS where that is spoken.
+        Send application data (through TLS if active).
         """
         (self.app_transport or self).write(data)
 
     @property
     def source(self) -> tuple[int, Any]:
         """
-        Whom the door was asked about: a family, and an address of it.
+        The source that the access policy checked: an address family and an address.
         """
         return self._peer_family, self._peer
 
     def poll_once(self) -> None:
         """
-        Send and receive once what can be, without waiting for the reactor's word.
+        Send and receive once, as far as possible without blocking, outside the reactor's loop.
         """
         if self._buffer is not None:
             self.doWrite()
@@ -397,7 +396,7 @@ class StreamConnection(WriteBuffer, SocketInfo):
 
     def drain_and_close(self) -> None:
         """
-        Answer what has come already, and close.
+        Serve data that has already arrived, then close.
         """
         if self._reading:
             self.doRead()
@@ -405,10 +404,10 @@ class StreamConnection(WriteBuffer, SocketInfo):
 
     def reapply_policy(self, slot_held: Slot | None, reason: str | None) -> None:
         """
-        Go on under another door, or end.
+        Apply a changed access policy to a live connection; reset it if refused.
 
-        @param slot_held: the place that the connection has there.
-        @param reason: why it has none.
+        @param slot_held: its slot in the source's quota under the new policy.
+        @param reason: why the new policy refuses it; C{None} if it does not.
         """
         before, self._entrance = self._entrance, slot_held
         if before is not None:
@@ -422,25 +421,25 @@ class StreamConnection(WriteBuffer, SocketInfo):
 
     def startTLS(self, contextFactory: Any, normal: bool = True) -> None:
         """
-        Speak TLS from now on; the protocol stays, and writes to this transport.
+        Start TLS; the protocol keeps this object as its transport.
 
         @param contextFactory: as Twisted's own transports take it.
         @param normal: whether this side is the server.
         """
-        # A tenth of a second, which a daemon without TLS does not spend.
+        # Lazy: this import takes 0.1 s, which a daemon without TLS need not spend.
         from socketd.net.tls.started import start_tls
 
         start_tls(self, StartedTlsConnection, contextFactory, not normal)
 
     def close(self) -> None:
         """
-        Close as the service's protocol would.
+        Close after all data is sent (through TLS if active).
         """
         (self.app_transport or self).loseConnection()
 
     def loseWriteConnection(self) -> None:
         """
-        Shut down the writing side once all that is owed is sent.
+        Shut down the writing side after all buffered data is sent.
         """
         if self.connected and not (self._aborting or self._shut):
             self._half_closing = True
@@ -448,7 +447,7 @@ class StreamConnection(WriteBuffer, SocketInfo):
 
     def report(self, problem: Exception) -> None:
         """
-        Say that the protocol raised.
+        Log an exception that the protocol raised.
         """
         self.service_state.report(self.peer, problem)
 
@@ -465,12 +464,12 @@ class StreamConnection(WriteBuffer, SocketInfo):
 
     def connectionLost(self, reason: Failure) -> None:
         """
-        End: the only place where the socket is closed.
+        End the connection; nothing else closes the socket.
         """
         if not self.connected:
             return
         if self._discarding and reason.type is error.ConnectionLost:
-            # All was sent and the end told: only the peer's own was waited for.
+            # All data and our FIN were sent; only the peer's EOF was missing.
             reason = _DONE
         self._shut = True
         self._buffer, self._buffered = None, 0
@@ -507,12 +506,11 @@ class StreamConnection(WriteBuffer, SocketInfo):
 
     def _finish(self) -> None:
         """
-        Close now that all is sent.
+        Close after the last byte is sent.
 
-        A close with unread input would reset the connection, and the peer might
-        lose what it has not yet received.  So only the writing side is shut
-        down, and the input is thrown away until it ends (RFC 9293, 3.10.4; RFC
-        2525, 2.17).
+        close(2) with unread input resets the connection, and the peer may lose data that it
+        has not yet received.  So only the writing side is shut down, and input is discarded
+        until EOF (RFC 9293, 3.10.4; RFC 2525, 2.17).
         """
         if not self._has_last_word():
             return
@@ -543,7 +541,7 @@ class StreamConnection(WriteBuffer, SocketInfo):
 
     def logPrefix(self) -> str:
         """
-        Name this connection in a traceback's log line.
+        The service and the connection id, for the log line of a traceback.
         """
         return f"{self.service_state.name} {self.connection_id}"
 
@@ -554,17 +552,17 @@ class StreamConnection(WriteBuffer, SocketInfo):
 @implementer(INegotiated)
 class StartedTlsConnection(StreamConnection):
     """
-    A connection on which TLS was started.
+    A connection on which STARTTLS succeeded.
 
-    The protocol keeps its transport, so the object becomes another one: to ask at each
-    write whether TLS is spoken would cost every connection.
+    The protocol keeps its transport object, whose class is switched instead: a check for
+    TLS in each write would cost every connection.
     """
 
     __slots__ = ()
 
     def write(self, data: bytes) -> None:
         """
-        Encrypt bytes and send them.
+        Encrypt and send data.
 
         @raise TypeError: if C{data} is not bytes.
         """
@@ -572,13 +570,13 @@ class StartedTlsConnection(StreamConnection):
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
         """
-        Encrypt several pieces as one.
+        Encrypt and send several pieces as one.
         """
         self.app_transport.writeSequence(data)
 
     def loseConnection(self) -> None:
         """
-        Close once all that is owed is sent.
+        Close after all buffered data is sent.
         """
         self.app_transport.loseConnection()
 
@@ -590,19 +588,19 @@ class StartedTlsConnection(StreamConnection):
 
     def getHandle(self) -> Any:
         """
-        The TLS state of pyOpenSSL, as Twisted's other transports of TLS give it.
+        The pyOpenSSL connection object, as Twisted's own TLS transports return it.
         """
         return self.app_transport.getHandle()
 
     def getPeerCertificate(self) -> Any:
         """
-        The certificate that the peer has shown, as pyOpenSSL has it; C{None} if none.
+        The peer's certificate (a pyOpenSSL object), or C{None}.
         """
         return self.app_transport.getPeerCertificate()
 
     @property
     def negotiatedProtocol(self) -> bytes | None:
         """
-        The application protocol that was agreed on (ALPN), or C{None}.
+        The negotiated application protocol (ALPN), or C{None}.
         """
         return self.app_transport.negotiatedProtocol  # type: ignore[no-any-return]

@@ -1,8 +1,8 @@
 """
 The deadlines of a connection.
 
-A message costs nothing here: the connection is looked at now and then, and what
-has changed since the last look tells whether anything has moved.
+Deadlines are polled: each check compares the byte counters with the previous check, so
+a message reschedules nothing.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 from socketd.access.policy import CHECKS_PER_DEADLINE
 from socketd.net.service_state import ServiceState
 
-#: A closing peer that takes no byte for so long is reset (seconds).
+#: Seconds without progress after which a closing connection is reset.
 CLOSE_GRACE = 5.0
 
-#: The names of the deadlines in logs and counts.
+#: The names of the deadlines in the log and in counters.
 FIRST_BYTE = "first_byte_timeout"
 IDLE = "idle_timeout"
 STALL = "stall_timeout"
@@ -26,11 +26,11 @@ GRACE = "close_grace"
 
 class DeadlineChecks:
     """
-    The part of a connection that looks at the clock.
+    Mixin: the deadline checks of a connection.
 
-    @ivar handshaking: whether something has to be agreed on before the service begins.
-    @ivar preamble: how many bytes of the input came before the service's.
-    @ivar slot: the wheel's.
+    @ivar handshaking: whether the PROXY header or the TLS handshake is not yet complete.
+    @ivar preamble: bytes received before the service's data (the PROXY header).
+    @ivar slot: its slot in the timer wheel, which alone sets it.
     @ivar timed_out: the deadline that ended the connection; empty if none did.
     """
 
@@ -78,7 +78,7 @@ class DeadlineChecks:
 
     def start_deadlines(self) -> None:
         """
-        Begin to count.
+        Start the deadlines and schedule the first check.
         """
         self._active_at = self._drained_at = self.began
         self._seen_received = self._seen_sent = 0
@@ -90,12 +90,12 @@ class DeadlineChecks:
 
     def look(self, now: float) -> None:
         """
-        End the connection if it is overdue, or be looked at again.
+        Check the deadlines: end the connection if one has expired, else schedule the next check.
         """
         self._note(now)
         found = self._find_overdue(now)
         if found:
-            # A process that was stopped may not have come to what the peer has done.
+            # After SIGSTOP or a long stall, the peer's data may be in the kernel, unread.
             self.poll_once()
             self._note(now)
             found = self._find_overdue(now) if self.connected else ""
@@ -106,16 +106,16 @@ class DeadlineChecks:
 
     def _note(self, now: float) -> None:
         """
-        Note what has moved since the last look.
+        Record activity since the last check.
         """
         received, sent = self.bytes_received, self.bytes_sent
         if received != self._seen_received or sent != self._seen_sent:
             self._active_at = now
         elif self.service_state.awaits_us(self.connection_id):
-            # The peer is silent because this side has the word.
+            # The peer waits for a reply from this side, so it is not idle.
             self._active_at = now
         if sent != self._seen_sent and self._grace_ends:
-            # The kernel took at once what a producer still had to say.
+            # A producer's last data went out at once, without passing the buffer.
             self._grace_ends = now + CLOSE_GRACE
         if sent != self._seen_sent or not self._waits():
             self._drained_at = now
@@ -123,19 +123,19 @@ class DeadlineChecks:
 
     def _waits(self) -> bool:
         """
-        Say whether something waits for the peer to take what it is owed.
+        Whether data or a producer waits for the peer to read.
         """
         raise NotImplementedError
 
     def _is_owed(self) -> bool:
         """
-        Say whether the peer has not yet all that was sent to it.
+        Whether the peer has not yet received all data.
         """
         raise NotImplementedError
 
     def _find_overdue(self, now: float) -> str:
         """
-        Name the deadline that is over, if one is.
+        The name of an expired deadline, or an empty string.
         """
         limits = self.service_state.policy.deadlines
         if self._grace_ends and now >= self._grace_ends:
@@ -156,8 +156,7 @@ class DeadlineChecks:
 
     def _is_silent(self) -> bool:
         """
-        Say whether neither side has said anything yet: a PROXY header and a handshake
-        are no word of a service.
+        Whether no application data was exchanged; a PROXY header and a handshake do not count.
         """
         if self.app_transport is not None:
             return not self.app_transport.spoken
@@ -170,8 +169,8 @@ class DeadlineChecks:
         if found in (GRACE, STALL, HANDSHAKE):
             self.abortConnection()
         else:
-            # A peer that was silent for the whole of a deadline, and has all that was
-            # sent, loses nothing by a close that does not wait; others need its slot.
+            # A peer that was silent for a whole deadline and has received all data loses
+            # nothing by a close without lingering, which frees the slot for others.
             self._lingers = found == LIFETIME or self._is_owed()
             self.close()
 
@@ -187,25 +186,25 @@ class DeadlineChecks:
 
     def start_grace(self, now: float) -> None:
         """
-        Give the peer L{CLOSE_GRACE} seconds from now to take a byte more.
+        Give the peer L{CLOSE_GRACE} seconds from now to make progress.
         """
         self._grace_ends, self._seen_sent = now + CLOSE_GRACE, self.bytes_sent
         self.service_state.wheel.put(self, self._grace_ends)
 
     def poll_once(self) -> None:
         """
-        Send and receive once what can be, without waiting for the reactor's word.
+        Send and receive once, as far as possible without blocking, outside the reactor's loop.
         """
         raise NotImplementedError
 
     def close(self) -> None:
         """
-        Close, after what is owed is sent.
+        Close after all data is sent.
         """
         raise NotImplementedError
 
     def abortConnection(self) -> None:
         """
-        Reset, at once.
+        Reset the connection.
         """
         raise NotImplementedError

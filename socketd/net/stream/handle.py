@@ -1,5 +1,5 @@
 """
-What a connection tells of its socket.
+The socket accessors of a stream transport.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from socketd.net.addresses import describe, to_address
 
 class SocketInfo:
     """
-    The part of a TCP transport that concerns its socket alone.
+    Mixin: the part of C{ITCPTransport} that concerns only the socket.
 
-    Subclasses have the attributes in their slots.
+    Subclasses declare the attributes in C{__slots__}.
     """
 
     __slots__ = ()
@@ -28,7 +28,7 @@ class SocketInfo:
 
     def fileno(self) -> int:
         """
-        The descriptor; -1 when closed.
+        The file descriptor; -1 when closed.
         """
         return self._descriptor if self.connected else -1
 
@@ -41,26 +41,26 @@ class SocketInfo:
     @property
     def socket(self) -> sockets.socket:
         """
-        The socket, where many protocols look for it, though no interface has it.
+        The socket; in no interface, but many protocols use this attribute.
         """
         return self._socket
 
     def getPeer(self) -> Any:
         """
-        The address of the other side.
+        The peer's address.
         """
         return to_address(self._peer_family, sockets.SOCK_STREAM, self._peer)
 
     def getHost(self) -> Any:
         """
-        The address of this side.
+        The local address.
         """
         name = self._socket.getsockname()
         return to_address(self._family, sockets.SOCK_STREAM, name)
 
     def getTcpNoDelay(self) -> bool:
         """
-        Whether small segments are sent at once.
+        Whether TCP_NODELAY is set; false on UNIX sockets.
         """
         return self._tcp and bool(
             self._socket.getsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY)
@@ -68,27 +68,27 @@ class SocketInfo:
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         """
-        Set whether small segments are sent at once; no matter on UNIX sockets.
+        Set TCP_NODELAY; ignored on UNIX sockets.
         """
         if self._tcp:
             self._socket.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, enabled)
 
     def getTcpKeepAlive(self) -> bool:
         """
-        Whether a silent peer is probed.
+        Whether SO_KEEPALIVE is set.
         """
         return bool(self._socket.getsockopt(sockets.SOL_SOCKET, sockets.SO_KEEPALIVE))
 
     def setTcpKeepAlive(self, enabled: bool) -> None:
         """
-        Set whether a silent peer is probed.
+        Set SO_KEEPALIVE.
         """
         self._socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_KEEPALIVE, enabled)
 
     @property
     def peer(self) -> str:
         """
-        The address of the other side, for people.
+        The peer's address as printable text.
         """
         return describe(self._peer_family, self._peer)
 

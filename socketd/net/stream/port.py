@@ -1,5 +1,5 @@
 """
-Ports that accept connections (TCP and UNIX).
+Listening ports for streams (TCP and UNIX).
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from socketd.net.proxy.layer import PROXY_SOURCE
 from socketd.net.service_state import ServiceState
 from socketd.net.stream.connection import RESET, StreamConnection
 
-#: Connections that one wake-up accepts, so that the others have their turn.
+#: Connections accepted per wake-up, so that other descriptors are served in turn.
 MAX_ACCEPTS = 64
 
-#: How long to wait when the system has no descriptor or memory left (seconds).
+#: Seconds without accepting after the system ran out of descriptors or memory.
 ACCEPT_PAUSE = 1.0
 
-#: While that lasts, it is logged once in so many seconds.
+#: Rate limit: the shortage is logged at most once in so many seconds.
 ACCEPT_LOG_INTERVAL = 10.0
 
 _ACCEPT_AGAIN = (ECONNABORTED, EPERM, EPROTO)
@@ -41,10 +41,11 @@ _ACCEPT_AGAIN = (ECONNABORTED, EPERM, EPROTO)
 @frozen(eq=False)
 class StreamTerms:
     """
-    What comes before a connection is served.
+    What is required of a connection before it is served.
 
-    @ivar settles: whether something has to be agreed on, within a deadline.
-    @ivar proxies: whose PROXY headers are believed; C{None}: none are wanted.
+    @ivar settles: whether a PROXY header or a TLS handshake comes first, within
+        C{handshake_timeout}.
+    @ivar proxies: the networks whose PROXY headers are trusted; C{None}: no header is read.
     """
 
     settles: bool = False
@@ -59,7 +60,7 @@ class StreamPort(Port):
     """
     A listening socket that accepts connections for a factory.
 
-    @ivar factory: makes their protocols.
+    @ivar factory: builds the protocol of each connection.
     """
 
     def __init__(
@@ -77,13 +78,13 @@ class StreamPort(Port):
 
     def started(self) -> None:
         """
-        Tell the factory that a port begins to accept.
+        Call the factory's C{doStart}.
         """
         self.factory.doStart()
 
     def closed(self) -> None:
         """
-        Wait for nothing any more.
+        Cancel the wait for capacity and call the factory's C{doStop}.
         """
         if self._waits:
             self._waits = False
@@ -92,7 +93,7 @@ class StreamPort(Port):
 
     def doRead(self) -> None:
         """
-        Accept what waits, as far as one turn goes.
+        Accept pending connections, up to L{MAX_ACCEPTS}.
         """
         try:
             self._accept_all()
@@ -103,7 +104,7 @@ class StreamPort(Port):
         capacity = self._service_state.policy.capacity
         for _ in range(MAX_ACCEPTS):
             if self._closing is not None:
-                # The protocol made last wants no other beside it.
+                # The protocol built last has stopped the port.
                 return
             if capacity.is_full:
                 self._wait_for_room()
@@ -126,14 +127,13 @@ class StreamPort(Port):
     def _admit(self, peer: Any) -> tuple[str | None, Slot | None]:
         if self._terms.proxies is None:
             return self._service_state.policy.admit_connection(self._family, peer)
-        # Whom the balancer speaks for is asked when its header is there.
+        # The real source is checked once the load balancer's PROXY header is read.
         believed = self._family == socket.AF_UNIX or self._terms.proxies.admits(packed(peer[0]))
         return (None if believed else PROXY_SOURCE), None
 
     def _refuse(self, sock: socket.socket, reason: str) -> None:
         """
-        Reset a connection at once: no bytes, no line in the log, and nothing
-        that lingers in the kernel.
+        Reset a refused connection: no data, no log line, no TIME-WAIT state in the kernel.
         """
         self._service_state.counters.refused[reason] += 1
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
@@ -141,7 +141,7 @@ class StreamPort(Port):
 
     def _wait_for_room(self) -> None:
         """
-        Leave what waits to the kernel's queue until some have gone.
+        Leave pending connections in the kernel's backlog until there is capacity.
         """
         self._service_state.counters.full += 1
         self._waits = True
@@ -166,7 +166,7 @@ class StreamPort(Port):
         try:
             protocol = self.factory.buildProtocol(connection.getPeer())
         except Exception as problem:
-            # Whatever one protocol does, the next connection is accepted.
+            # An error in one protocol does not keep the next connection out.
             connection.report(problem)
             protocol = None
         if protocol is None:
@@ -178,7 +178,7 @@ class StreamPort(Port):
 
     def _pause(self, problem: OSError) -> None:
         """
-        Wait until the system may have room again; what waits is not lost.
+        Stop accepting for L{ACCEPT_PAUSE} seconds; pending connections stay in the backlog.
         """
         self._service_state.counters.accepts_failed += 1
         self.pause(ACCEPT_PAUSE)

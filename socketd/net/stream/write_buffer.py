@@ -1,5 +1,5 @@
 """
-The sending part of a connection: at once where the kernel takes it, the rest in order.
+The write side of a connection: direct writes, and a buffer for what the kernel refuses.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from twisted.python.failure import Failure
 from socketd.net.stream.deadlines import DeadlineChecks
 from socketd.net.written import NOT_BYTES, joined
 
-#: A connection that holds more unsent bytes is not read from; with one more
-#: receive and its answer it stays below 256 KiB.
+#: Backpressure: with more unsent bytes than this, a connection is not read from.  One more
+#: receive and its reply stay below 256 KiB.
 HIGH_WATER = 64 * 1024
 
-#: Buffers that one sendmsg(2) takes; IOV_MAX is 1024, and few are worth a turn.
+#: Buffers per sendmsg(2); the limit is IOV_MAX (1024).
 MAX_SEGMENTS = 64
 
-#: Made once: a failure costs as much as a whole connection else.
+#: Shared instance: building a Failure costs as much as a connection.
 LOST = Failure(main.CONNECTION_LOST)
 
 
 class WriteBuffer(DeadlineChecks):
     """
-    What is to be sent, and who produces it.
+    Mixin: the write buffer of a connection and its producer.
     """
 
     __slots__ = (
@@ -59,7 +59,7 @@ class WriteBuffer(DeadlineChecks):
 
     def write(self, data: bytes) -> None:
         """
-        Send bytes: at once as far as the kernel takes them, the rest in order.
+        Send data: as much as the kernel accepts at once, the rest through the buffer.
 
         @raise TypeError: if C{data} is not bytes.
         """
@@ -72,7 +72,7 @@ class WriteBuffer(DeadlineChecks):
                 sent = write(self._descriptor, data)
             except OSError:
                 # Either the kernel's buffer is full or the connection is lost;
-                # the reactor will say which.
+                # the next event will tell which.
                 sent = 0
             self.bytes_sent += sent
             if sent == len(data):
@@ -87,7 +87,7 @@ class WriteBuffer(DeadlineChecks):
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
         """
-        Send several pieces, in one call to the kernel if it takes them all.
+        Send several pieces as one.
         """
         self.write(joined(data))
 
@@ -103,7 +103,7 @@ class WriteBuffer(DeadlineChecks):
 
     def doWrite(self) -> None:
         """
-        Send what is buffered; once there is nothing left, do what waited for that.
+        Send buffered data; when the buffer is empty, resume the producer or close.
         """
         if not self.connected or self._aborting:
             return
@@ -121,7 +121,7 @@ class WriteBuffer(DeadlineChecks):
 
     def _consume(self, sent: int) -> None:
         """
-        Take sent bytes out of the buffer.
+        Remove sent bytes from the buffer.
         """
         assert self._buffer is not None
         self.bytes_sent += sent
@@ -140,7 +140,7 @@ class WriteBuffer(DeadlineChecks):
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """
-        Take what a producer writes, as fast as the peer does.
+        Register a producer, which is paused while the peer does not read (backpressure).
 
         @raise RuntimeError: if another one is registered.
         """
@@ -155,7 +155,7 @@ class WriteBuffer(DeadlineChecks):
 
     def unregisterProducer(self) -> None:
         """
-        Let the producer go; a close that waited for it goes on.
+        Unregister the producer; a close that waited for it proceeds.
         """
         self._producer = None
         if self.connected and (self.disconnecting or self._half_closing):
@@ -164,29 +164,29 @@ class WriteBuffer(DeadlineChecks):
     @property
     def producer(self) -> Any:
         """
-        The producer that is registered, or C{None}.
+        The registered producer, or C{None}.
         """
         return self._producer
 
     def _waits(self) -> bool:
         """
-        Bytes wait, or a producer that has been told to.
+        Whether data is buffered or a producer still has data to write.
         """
         return bool(self._buffered) or self._producer_owes()
 
     def _producer_owes(self) -> bool:
         """
-        A producer will say more: it is asked for each piece, or was told to wait.
+        Whether a producer still has data to write: a pull producer, or a paused push producer.
 
-        Another one has said what it had to say.  Interfaces would have a close wait
-        until it is unregistered, but Twisted's transports do not, and protocols that
-        close so (the server of twisted.web, portforward) would not end.
+        A push producer that is not paused has written all it had.  By the interface, a close
+        waits until it is unregistered; Twisted's transports do not wait, and with protocols
+        that rely on it (twisted.web's server, portforward) the close would never finish.
         """
         return self._producer is not None and (not self._streaming or self._producer_paused)
 
     def _is_owed(self) -> bool:
         """
-        Bytes or a producer wait, or the kernel has not heard that the peer has all.
+        Whether data is buffered, a producer has more, or sent data is not acknowledged.
         """
         return (
             self._buffer is not None
@@ -196,25 +196,25 @@ class WriteBuffer(DeadlineChecks):
 
     def _drained(self) -> None:
         """
-        Do what waited for the last byte to be sent.
+        Called when the buffer is empty: resume the producer or close.
         """
         raise NotImplementedError
 
     def _update_reading(self) -> None:
         """
-        Read, or do not, now that more or less waits to be sent.
+        Pause or resume reading after the amount of buffered data changed.
         """
         raise NotImplementedError
 
     def connectionLost(self, reason: Failure) -> None:
         """
-        End.
+        End the connection.
         """
         raise NotImplementedError
 
 
 def _count_unacknowledged(sock: socket.socket) -> int:
     """
-    Count the bytes that the other side has not taken (tcp(7) and unix(7), SIOCOUTQ).
+    Count the bytes that the peer has not acknowledged or read (tcp(7), unix(7), SIOCOUTQ).
     """
     return int.from_bytes(ioctl(sock, TIOCOUTQ, bytes(4)), sys.byteorder)
