@@ -1,3 +1,3 @@
 """
-What is said on the wire: one file, one protocol.
+The wire protocols, one per module.
 """

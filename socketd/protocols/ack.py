@@ -1,5 +1,5 @@
 """
-C{ack}: each message comes back, then an acknowledgement, then the operator's word.
+C{ack}: echoes each message, then sends an acknowledgement, then the operator's reply.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class AckOptions:
 
 class Ack(MessageProtocol):
     """
-    Acknowledge each message, and send the operator's word behind it.
+    Acknowledge each message, then send the operator's reply.
 
-    Messages and answers stay in turn, as if a person alone served the peer.
+    Replies are in message order; the next message waits for the operator.
     """
 
     def __init__(self, options: AckOptions, operator: OperatorQueue) -> None:
@@ -48,7 +48,7 @@ class Ack(MessageProtocol):
     @property
     def waiting(self) -> bool:
         """
-        Whether the operator's word is awaited.
+        Whether the connection waits for the operator's reply.
         """
         return self._question is not None
 
@@ -71,7 +71,7 @@ class Ack(MessageProtocol):
 
     def _answered(self, word: bytes) -> None:
         """
-        Send the operator's word and go on with what waited behind it.
+        Send the operator's reply, then process the messages that waited for it.
         """
         self._question = None
         self.answer(word)

@@ -1,5 +1,5 @@
 """
-The option with which an answer may be longer than the datagram that asks for it.
+The option that allows a reply to be longer than its request datagram.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from typing import Any
 from socketd.settings.options import option
 from socketd.settings.value_types import SIZE, within
 
-#: The longest answer that RFC 865 knows; more serves nobody but an attacker.
+#: The longest reply of RFC 865, in bytes; more would only help amplification attacks.
 MAX_AMPLIFY = 512
 
 
 def udp_amplify_option() -> Any:
     """
-    Declare C{udp_amplify}; the declaration's C{reply_floor} has to give it.
+    Declare C{udp_amplify}; C{reply_floor} of the protocol's specification must return it.
     """
     return option(
         within(SIZE, 0, MAX_AMPLIFY, f"write 0 to {MAX_AMPLIFY}"),

@@ -1,5 +1,5 @@
 """
-C{chargen}: a rotating pattern of printable characters, without end (RFC 864).
+C{chargen}: an endless rotating pattern of printable characters (RFC 864).
 """
 
 from __future__ import annotations
@@ -12,40 +12,37 @@ from zope.interface import implementer
 
 from socketd.protocols.spec import ProtocolSpec
 
-#: RFC 864: the characters of a line, without its CR LF.
+#: The characters of a line without CR LF (RFC 864).
 LINE_LENGTH = 72
 
-#: What a connection is sent at a time, at most: it costs one call to the kernel, is
-#: less than a connection may hold unsent, and gives the others their turn.
+#: The most bytes per write: one system call, below the write buffer's limit, and short
+#: enough to be fair to other connections.
 MAX_BLOCK = 16 * 1024
 
-#: RFC 864: the longest answer to a datagram.
+#: The longest reply to a datagram, in bytes (RFC 864).
 MAX_ANSWER = 512
 
 _PRINTABLE = bytes(range(0x20, 0x7F))
 
-#: Line N begins with character N, so that the lines begin again after as many as
-#: there are characters.
+#: Line N begins with character N, so the pattern has as many lines as there are characters.
 PATTERN = b"".join(
     (_PRINTABLE * 2)[start : start + LINE_LENGTH] + b"\r\n" for start in range(len(_PRINTABLE))
 )
 
-#: Whole patterns: each block begins where the last one ended, with line 0.
+#: A whole number of patterns, so that each block begins with line 0.
 BLOCK = PATTERN * (MAX_BLOCK // len(PATTERN))
 
 
 @implementer(IPullProducer, IHalfCloseableProtocol)
 class Chargen(Protocol):
     """
-    Send the pattern as fast as the peer reads it, until the peer is gone or the
-    daemon closes.
+    Send the pattern as fast as the peer reads it, until the peer or the daemon closes.
 
-    A connection asks for more only when all is sent, so that one whose peer never
-    reads holds one block, and that is the same object for all.
+    Backpressure: the next block is produced when the last one is sent, so a peer that never
+    reads holds one block, an object that all connections share.
 
-    A peer that shuts down its writing side may read on, and is served: what is
-    received is of no interest, so neither is its end.  A peer that is gone refuses
-    the next bytes, and that ends the connection.
+    The peer's EOF is ignored like its data, since it may still read after a half-close. If
+    it has closed entirely, it resets the connection at the next write.
     """
 
     transport: Any
@@ -55,12 +52,13 @@ class Chargen(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Answer nothing (RFC 864: received data is thrown away).
+        Discard the data (RFC 864).
         """
 
     def resumeProducing(self) -> None:
         """
-        Send one more block; or let a close go on, which waits for its producer.
+        Send one more block, or unregister if a close is pending, which waits for the
+        producer.
         """
         if self.transport.disconnecting:
             self.transport.unregisterProducer()
@@ -69,26 +67,26 @@ class Chargen(Protocol):
 
     def stopProducing(self) -> None:
         """
-        Nothing: the connection is lost, and asks for no more.
+        No-op: the connection is lost and asks for no more data.
         """
 
     def readConnectionLost(self) -> None:
         """
-        Nothing: the peer may still read.
+        No-op: the peer may still read.
         """
 
     def writeConnectionLost(self) -> None:
         """
-        Nothing: this side is shut down by closing only.
+        No-op: this protocol never half-closes.
         """
 
 
 class ChargenDatagrams(DatagramProtocol):
     """
-    Answer each datagram with as much of the pattern as it was long.
+    Answer each datagram with as many bytes of the pattern as it has, up to L{MAX_ANSWER}.
 
-    RFC 864 has a random length up to 512; ours never makes a forged source
-    receive more than its forger sent.  So an empty datagram has no answer.
+    RFC 864 specifies a random length up to 512; ours never exceeds the request, so that a
+    spoofed source receives no amplified traffic. An empty datagram has no reply.
     """
 
     transport: IUDPTransport

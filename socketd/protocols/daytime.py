@@ -1,5 +1,5 @@
 """
-C{daytime}: the time of day in a line for people (RFC 867).
+C{daytime}: the time of day as a readable line (RFC 867).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from socketd.protocols.spec import ProtocolSpec
 from socketd.settings.options import option
 from socketd.settings.value_types import choice
 
-# Reckoned from here, no time is formatted by the C library: neither its locale nor
-# a time zone with leap seconds, which would print :60, has a say.
+# Adding to a fixed date avoids the C library, whose locale or leap-second time zone (which
+# would print :60) would change the text.
 _EPOCH = datetime(1970, 1, 1)
 
 
@@ -40,9 +40,9 @@ class DaytimeOptions:
 
 def daytime_line(now: float, format: str) -> bytes:
     """
-    Write a time for people, in UTC, in a line that ends with CR LF.
+    Format a time in UTC as a line that ends with CR LF.
 
-    @param now: seconds since 1970; may be before it.
+    @param now: seconds since 1970; may be negative.
     @param format: C{inetd} (as asctime(3), English in every locale) or C{iso}.
     """
     time = _EPOCH + timedelta(seconds=floor(now))
@@ -52,9 +52,9 @@ def daytime_line(now: float, format: str) -> bytes:
 
 class Daytime(Protocol):
     """
-    Tell the time at once, and close (RFC 867, "TCP Based Daytime Service").
+    Send the time at once, and close (RFC 867, "TCP Based Daytime Service").
 
-    A clock that cannot be right is not told: L{is_plausible}.
+    An implausible clock is not sent: L{is_plausible}.
     """
 
     transport: ITransport
@@ -72,10 +72,10 @@ class Daytime(Protocol):
 
 class DaytimeDatagrams(DatagramProtocol):
     """
-    Tell the time to each datagram (RFC 867, "UDP Based Daytime Service"); the transport
-    drops and counts a line that is longer than the datagram and than C{udp_amplify}.
+    Answer each datagram with the time (RFC 867, "UDP Based Daytime Service"); the transport
+    drops and counts a line that is longer than both the datagram and C{udp_amplify}.
 
-    A clock that cannot be right is not told: L{is_plausible}.
+    An implausible clock is not sent: L{is_plausible}.
     """
 
     transport: IUDPTransport

@@ -1,6 +1,6 @@
 """
-Where L{socketd.protocols.spec} was, with its earlier names: protocols of other packages may still
-import it.
+The former name of L{socketd.protocols.spec}, with the former class names, kept for
+protocols of other packages.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-C{discard}: what comes in is thrown away (RFC 863).
+C{discard}: discards all received data (RFC 863).
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from socketd.protocols.spec import ProtocolSpec
 
 class Discard(Protocol):
     """
-    Throw all received bytes away, until the peer closes.
+    Discard all received bytes until the peer closes.
     """
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Answer nothing.
+        Discard the data.
         """
 
 
 class DiscardDatagrams(DatagramProtocol):
     """
-    Throw each datagram away.
+    Discard each datagram.
     """
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         """
-        Answer nothing.
+        Discard the data.
         """
 
 

@@ -1,5 +1,5 @@
 """
-C{echo}: what comes in goes out (RFC 862).
+C{echo}: sends all received data back (RFC 862).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from socketd.protocols.spec import ProtocolSpec
 
 class Echo(Protocol):
     """
-    Send all received bytes back, until the peer closes.
+    Send all received bytes back until the peer closes.
     """
 
     transport: ITransport
@@ -25,7 +25,7 @@ class Echo(Protocol):
 
 class EchoDatagrams(DatagramProtocol):
     """
-    Send each datagram back to where it came from, an empty one too.
+    Send each datagram, even an empty one, back to its source.
     """
 
     transport: IUDPTransport

@@ -1,5 +1,5 @@
 """
-Where one message ends and the next begins, for the protocols that answer messages.
+Message framing, and the base class of protocols that answer messages.
 """
 
 from __future__ import annotations
@@ -17,22 +17,23 @@ from zope.interface import implementer
 from socketd.settings.options import option
 from socketd.settings.value_types import SIZE, choice, within
 
-#: 4096 is what socket tutorials receive at a time, and what inetd's and SMTP's
-#: successors take as a line.
+#: Bytes: the receive size of socket tutorials, and the line limit of the successors of
+#: inetd and SMTP.
 DEFAULT_MAX_MESSAGE = 4096
 
-#: A message and its answer fit the memory that a connection may use.
+#: Bytes: a message and its reply fit the memory limit of a connection.
 MAX_MESSAGE = 64 * 1024
 
-#: What may come while an answer has to wait; beyond it the peer is not read from.
+#: Backpressure: the bytes that may be queued while a reply is pending; above it, reading
+#: pauses.
 MAX_BEHIND = 64 * 1024
 
-#: Answers, and bytes of them, that are sent at once; a receive of short lines has
-#: tens of thousands, and the rest waits until the peer has taken these.
+#: The most replies, and bytes of replies, per batch: one receive can hold tens of thousands
+#: of short lines. The rest waits until the peer has read the batch.
 MAX_ANSWERS = 64
 MAX_ANSWERED = 64 * 1024
 
-#: What the bookkeeping of one received piece counts for, however short it is.
+#: The overhead (bytes) counted for each queued piece of data, however short it is.
 COST_OF_PIECE = 1024
 
 _OUT_OF_RANGE = "write 1 to 64KiB"
@@ -40,7 +41,7 @@ _OUT_OF_RANGE = "write 1 to 64KiB"
 
 def framing_option() -> str:
     """
-    Declare C{framing}, for an options class.
+    Declare C{framing} in an options class.
     """
     return option(  # type: ignore[no-any-return]
         choice("chunk", "line"),
@@ -51,7 +52,7 @@ def framing_option() -> str:
 
 def max_message_option() -> int:
     """
-    Declare C{max_message}, for an options class.
+    Declare C{max_message} in an options class.
     """
     return option(  # type: ignore[no-any-return]
         within(SIZE, 1, MAX_MESSAGE, _OUT_OF_RANGE),
@@ -62,28 +63,28 @@ def max_message_option() -> int:
 
 class MessageTooLong(Exception):
     """
-    A line went on beyond the longest message.
+    A line is longer than the longest message.
     """
 
 
 @define
 class Chunks:
     """
-    What one receive brings is a message, cut where it is too long.
+    Each received chunk is a message; one that is too long is split.
     """
 
     max_message: int
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """
-        Take received bytes and give the messages that they complete.
+        Take received bytes and yield the messages that they complete.
         """
         for start in range(0, len(data), self.max_message):
             yield data[start : start + self.max_message]
 
     def end(self) -> Iterator[bytes]:
         """
-        Give what the end of the stream completes: nothing.
+        Yield nothing: at EOF no message is incomplete.
         """
         return iter(())
 
@@ -91,7 +92,7 @@ class Chunks:
 @define
 class Lines:
     """
-    A line, with its line feed, is a message; so is the rest at the end.
+    Each line, including its line feed, is a message, and so is an unterminated line at EOF.
     """
 
     max_message: int
@@ -99,9 +100,9 @@ class Lines:
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """
-        Take received bytes and give the messages that they complete.
+        Take received bytes and yield the messages that they complete.
 
-        @raise MessageTooLong: when a line does not end in time.
+        @raise MessageTooLong: when a line exceeds C{max_message}.
         """
         data, start = self._rest + data, 0
         self._rest = b""
@@ -114,7 +115,7 @@ class Lines:
 
     def end(self) -> Iterator[bytes]:
         """
-        Give what the end of the stream completes: a line without line feed.
+        Yield the unterminated line at EOF, if any.
         """
         if self._rest:
             yield self._rest
@@ -126,17 +127,17 @@ class Lines:
 
 class Framing(TypingProtocol):
     """
-    Cuts what is received into messages.
+    Splits received data into messages.
     """
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """
-        Take received bytes and give the messages that they complete.
+        Take received bytes and yield the messages that they complete.
         """
 
     def end(self) -> Iterator[bytes]:
         """
-        Give what the end of the stream completes.
+        Yield the messages that EOF completes.
         """
 
 
@@ -146,13 +147,12 @@ FRAMINGS: dict[str, Callable[[int], Framing]] = {"chunk": Chunks, "line": Lines}
 @implementer(IHalfCloseableProtocol, IPullProducer)
 class MessageProtocol(Protocol):
     """
-    A protocol that answers messages, one after the other.
+    A protocol that answers messages one at a time, in order.
 
-    A peer that shuts down its writing side has sent its last message; one that
-    sends a line without end is closed.
+    The peer's EOF ends its messages; a line that is too long closes the connection.
 
-    While an answer has to wait the connection is still read, so that a peer that
-    is gone is noticed; what has come is answered later, in turn.
+    While a reply is pending, the connection is still read (up to L{MAX_BEHIND}), so that a
+    disconnect is noticed; the data is answered later, in order.
 
     @ivar ended: whether no further message will come.
     """
@@ -182,7 +182,7 @@ class MessageProtocol(Protocol):
 
     def readConnectionLost(self) -> None:
         """
-        Answer what is left, then close.
+        Answer the remaining messages, then close.
         """
         if not self.ended:
             self.ended = True
@@ -191,14 +191,14 @@ class MessageProtocol(Protocol):
 
     def writeConnectionLost(self) -> None:
         """
-        Nothing: this side is shut down by closing only.
+        No-op: this protocol never half-closes.
         """
 
     @property
     def waiting(self) -> bool:
         """
-        Whether the last answer is not complete, so that the next message has to
-        wait for L{go_on}.
+        Whether the last reply is still incomplete, so that the next message waits for
+        L{go_on}.
         """
         return False
 
@@ -210,7 +210,7 @@ class MessageProtocol(Protocol):
 
     def answer(self, data: bytes) -> None:
         """
-        Send an answer, or a part of one.
+        Send a reply, or a part of one.
         """
         if data:
             self._answers_sent += 1
@@ -219,27 +219,27 @@ class MessageProtocol(Protocol):
 
     def resumeProducing(self) -> None:
         """
-        Answer more, now that the peer has taken what it was sent.
+        Process the next batch, now that the write buffer is empty.
         """
         self.go_on()
 
     def stopProducing(self) -> None:
         """
-        Answer nothing any more: the peer is gone.
+        Drop the pending messages: the connection is lost.
         """
         self._producing = False
         self._received.clear()
 
     def finish(self) -> None:
         """
-        Take no further message, and close once all answers are sent.
+        Accept no further messages, and close once all replies are sent.
         """
         self.ended = True
         self._received.clear()
 
     def go_on(self) -> None:
         """
-        Answer the messages that are there, up to one that has to wait.
+        Answer the queued messages until one has to wait or a batch is full.
         """
         try:
             more = self._answer_received()
@@ -257,8 +257,8 @@ class MessageProtocol(Protocol):
 
     def _produce(self, more: bool) -> None:
         """
-        Be asked for more when the peer has taken what it was sent, and receive
-        nothing until then.
+        Backpressure: while messages remain, register as pull producer and pause reading;
+        then undo both.
         """
         if more is self._producing:
             return
@@ -272,7 +272,9 @@ class MessageProtocol(Protocol):
 
     def _answer_received(self) -> bool:
         """
-        @return: whether there is more to answer than goes at once.
+        Answer one batch of queued messages.
+
+        @return: whether messages remain because the batch is full.
         """
         self._answers_sent = self._bytes_answered = 0
         while self._received and not self.waiting:

@@ -1,10 +1,10 @@
 """
 C{ntp}: the time of day for NTP and SNTP clients (RFC 5905, RFC 4330).
 
-Only a server that remembers nobody: it answers clients (mode 3) and symmetric
-active peers (mode 1) of the versions 1 to 4, and is silent to all else. So to mode 0,
-which some clients of version 1 sent, and to the control and private modes 6 and 7,
-whose answers are longer than what they answer.
+A stateless server: it answers clients (mode 3) and symmetric active peers (mode 1) of
+versions 1 to 4, and drops all else. That includes mode 0, which some version 1 clients
+send, and the control and private modes 6 and 7, whose replies are longer than their
+requests.
 """
 
 from __future__ import annotations
@@ -29,39 +29,35 @@ from socketd.settings.value_types import DURATION, NUMBER, YES_NO, Kind, within
 #: A time of day in nanoseconds since 1970.
 Instant = int
 
-#: The header without extension fields or authentication (RFC 5905, section 7.3),
-#: which is all that is ever answered.
+#: The header in bytes, without extension fields or authentication (RFC 5905, section 7.3);
+#: replies consist of it alone.
 LENGTH = 48
 
-#: The powers of two of the shortest and longest interval between requests (seconds;
-#: RFC 5905, section 7.2).
+#: The shortest and longest poll interval, as log2 of seconds (RFC 5905, section 7.2).
 MIN_POLL, MAX_POLL = 4, 17
 
-#: A clock that may be off by more (seconds) is of no use to anybody (MAXDISP of RFC
-#: 5905, section 7.2).
+#: The largest dispersion in seconds, above which a clock is useless (MAXDISP of RFC 5905,
+#: section 7.2).
 MAX_DISPERSION = 16.0
 
-#: How much the error of a clock that nothing corrects grows (seconds a second); the
-#: kernel counts so.
+#: The error growth of an undisciplined clock (seconds per second), as in the kernel.
 GROWTH = 500e-6
 
-#: How far (seconds) a clock is off at most that only the operator vouches for, where the
-#: configuration does not say; the kernel's number means nothing then. Clients add what the
-#: network costs, and then refuse a server above 0.1 s (Android), 1 s (BusyBox) or 1.5 s
-#: (ntpd).
+#: The default error bound (seconds) of a clock that only C{assume_synchronised} declares
+#: good, as the kernel's estimate is meaningless then. Clients add the network delay and
+#: reject a server above 0.1 s (Android), 1 s (BusyBox) or 1.5 s (ntpd).
 ASSUMED_ERROR = 0.05
 
-#: How many requests of one address are answered (a second), and how many at once: that of a
-#: translator with 256 clients behind it, which ask once in 64 seconds each (RFC 5905, section
-#: 7.2, MINPOLL 6), and all at once after a power failure. An answer is as long as the request
-#: and is never a request, so it serves no attack.
+#: The rate limit per source (requests per second) and its burst: enough for a NAT with 256
+#: clients that each poll once in 64 s (RFC 5905, section 7.2, MINPOLL 6), and all at once
+#: after a power failure. A reply is no longer than its request and is never a request
+#: itself, so it allows neither amplification nor loops.
 NAT_RATE = 4.0
 NAT_BURST = 256
 
-#: The longest time (nanoseconds) between the two readings of the clock that an answer
-#: has. If it was set forward between them, a client is misled by half of the step: by half
-#: a second at most, as much as a jump that does not count as a step
-#: (L{socketd.common.system_clock.STEP}).
+#: The longest time (ns) between a reply's receive and transmit timestamps. A clock step
+#: between them misleads the client by half the step: at most half a second, the largest
+#: jump that does not count as a step (L{socketd.common.system_clock.STEP}).
 MAX_STAY = 10**9
 
 _SECOND = 10**9
@@ -70,8 +66,8 @@ _ORIGIN = slice(40, 48)
 _ALARM = 3
 _REPLY_MODES = {1: 2, 3: 4}
 
-# Leap, version and mode; stratum; poll; precision; root delay and dispersion; who is
-# asked for the time.
+# Leap, version and mode; stratum; poll; precision; root delay; root dispersion; reference
+# id.
 _HEAD = struct.Struct("!BBbbII4s")
 _TIMES = struct.Struct("!Q8sQQ")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,3}", re.ASCII)
@@ -80,10 +76,10 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,3}", re.ASCII)
 @frozen
 class ReferenceId:
     """
-    Where a server has its time from (RFC 5905, section 7.3).
+    The reference id: a server's time source (RFC 5905, section 7.3).
 
     @ivar text: a name of up to four characters, or an IPv4 address.
-    @ivar wire: the four bytes that are sent; a shorter name ends in zeros.
+    @ivar wire: the four bytes on the wire; a shorter name is zero-padded.
     """
 
     text: str
@@ -101,7 +97,7 @@ class ReferenceId:
 
 def parse_reference_id(text: str) -> ReferenceId:
     """
-    Read a reference such as C{GPS} or C{192.0.2.1}.
+    Parse a reference id such as C{GPS} or C{192.0.2.1}.
     """
     try:
         return ReferenceId(text)
@@ -119,8 +115,8 @@ class NtpOptions:
     """
     The options of C{ntp}.
 
-    No address is wrong for the daemon's own clock, and 127.127.1.1 is what other
-    servers send for theirs.
+    The default C{refid} is 127.127.1.1, which other servers send for their local clock,
+    since no real address describes it.
     """
 
     stratum: int = option(
@@ -148,7 +144,7 @@ class NtpOptions:
 
 def wide_timestamp(when: Instant) -> int:
     """
-    Count from 1900 in units of 2**-32 seconds, without end (RFC 5905, section 6).
+    Convert to 2**-32 seconds since 1900, without wrapping at 64 bits (RFC 5905, section 6).
     """
     seconds, nanoseconds = divmod(when, _SECOND)
     return (seconds + SECONDS_1900_TO_1970 << 32) + (nanoseconds << 32) // _SECOND
@@ -156,18 +152,18 @@ def wide_timestamp(when: Instant) -> int:
 
 def timestamp(when: Instant) -> int:
     """
-    Make the 64 bits that are sent for a time.
+    Convert to the 64-bit NTP timestamp.
 
-    The seconds start again at zero on 2036-02-07 06:28:16 UTC, where era 1 begins; a
-    client takes the era nearest to its own time (RFC 5905, section 6).
+    The seconds wrap to zero on 2036-02-07 06:28:16 UTC, when era 1 begins; clients assume
+    the era nearest to their own time (RFC 5905, section 6).
     """
     return wide_timestamp(when) & _MASK
 
 
 def instant(now: float) -> Instant:
     """
-    Turn seconds since 1970 into nanoseconds, as exactly as they are given: in 2026 the
-    neighbours of a C{float} are 238 ns apart, which the precision of the clock tells.
+    Convert seconds since 1970 to nanoseconds without further rounding: in 2026 adjacent
+    C{float} values are 238 ns apart, which the clock's precision field accounts for.
     """
     seconds = floor(now)
     return seconds * _SECOND + int((now - seconds) * _SECOND)
@@ -175,8 +171,8 @@ def instant(now: float) -> Instant:
 
 def is_fit(state: ClockState, options: NtpOptions, now: Instant) -> bool:
     """
-    Say whether the clock can be given as the time: somebody keeps it or vouches for
-    it, it was not just set, and it is not before this program was written.
+    Whether the clock may be served: it is synchronised (or assumed to be), has not just
+    been stepped, and is not before the build date.
     """
     kept = state.synchronised or options.assume_synchronised
     return kept and not state.stepped and now >= BUILD_DATE * _SECOND
@@ -186,9 +182,9 @@ def root_dispersion(
     state: ClockState, now: Instant, assumed_error: float = ASSUMED_ERROR
 ) -> int:
     """
-    Say how far the clock may be off at most.
+    The upper bound of the clock's error.
 
-    @param assumed_error: how far it may be where the kernel does not know.
+    @param assumed_error: the bound (seconds) if the kernel has no estimate.
 
     @return: units of 2**-16 seconds, rounded up.
     """
@@ -207,14 +203,15 @@ def answer(
     random_bits: Callable[[int], int] = random.getrandbits,
 ) -> bytes | None:
     """
-    Answer a request, extension fields and authentication left aside (RFC 5905,
+    Build the reply to a request, ignoring extension fields and authentication (RFC 5905,
     section 9.2 and A.5.3, C{fast_xmit}).
 
-    @param received: when the request came.
-    @param transmit: gives the time; called last, once.
-    @param random_bits: makes so many random bits, to fill what is below the precision;
-        no secret hangs on them.
-    @return: 48 bytes; C{None} if the request is none, or none that is answered.
+    @param received: the receive time.
+    @param transmit: reads the clock; called once, as late as possible.
+    @param random_bits: returns that many random bits, for the bits below the precision; not
+        security-relevant.
+    @return: 48 bytes; C{None} if the request is invalid or its mode or version is not
+        served.
     """
     if len(request) < LENGTH or len(request) % 4:
         return None
@@ -234,10 +231,10 @@ def answer(
 
 class NtpDatagrams(DatagramProtocol):
     """
-    Answers the requests that come to one port.
+    Answers the requests of one port.
 
-    The time of receipt is the kernel's, as the transport has it (C{received_at}), or
-    else that of delivery.
+    The receive time is the kernel's timestamp (C{received_at} of the transport) if there is
+    one, otherwise the current time.
     """
 
     transport: Any
@@ -265,14 +262,15 @@ def _head(
     request: bytes, kind: int, now: Instant, state: ClockState, options: NtpOptions | None
 ) -> bytes:
     """
-    Write the first sixteen bytes.
+    Encode the first sixteen bytes.
 
-    Without options the clock is not fit: the leap bits raise the alarm, and stratum
-    16, "unsynchronised", is written as 0 with no reference (RFC 5905, section 7.3). Such
-    an answer lets a client turn to another server at once; silence would have it wait.
-    The name must stay empty, because at stratum 0 it is an order to the client.
+    Without options the clock is unfit: the leap indicator is 3 (alarm), and stratum 16,
+    "unsynchronised", is encoded as 0 (RFC 5905, section 7.3). Such a reply makes a client
+    try another server at once, where silence would make it wait for its timeout. The
+    reference id must be empty, because at stratum 0 it is a kiss code, a command to the
+    client.
 
-    The root delay is zero: the kernel's error has it in it.
+    The root delay is zero, since the kernel's error estimate includes it.
     """
     poll = int.from_bytes(request[2:3], "big", signed=True)
     poll = max(MIN_POLL, min(MAX_POLL, poll))
@@ -292,17 +290,17 @@ def _head(
 
 def _agree(received: Instant, sent: Instant) -> bool:
     """
-    Say whether two readings may be of one clock: it was not set forward between them,
-    nor back to before this program was written. One that was set back otherwise agrees
-    with itself once the older reading is dropped.
+    Whether two clock readings are consistent: no step forward between them, and none back
+    to before the build date. A smaller step back is harmless, since L{_times} then drops
+    the older reading.
     """
     return sent >= BUILD_DATE * _SECOND and sent - received <= MAX_STAY
 
 
 def _reference(state: ClockState, fit: bool) -> Instant | None:
     """
-    Say when the clock was last known to be right; C{None} if never, 0 if only the
-    operator says so.
+    The time when the clock was last known to be right; C{None} if unfit, 0 if it is only
+    assumed to be synchronised.
     """
     if not fit:
         return None
@@ -318,16 +316,15 @@ def _times(
     noise: list[int],
 ) -> bytes:
     """
-    Write the four timestamps: reference, origin, receive, transmit.
+    Encode the four timestamps: reference, origin, receive, transmit.
 
-    Clients refuse an answer whose times are zero, or equal to each other or to their
-    own. The bits below the precision are random, so that nobody takes them for
-    knowledge.
+    Clients reject a reply whose timestamps are zero, or equal to each other or to their
+    own. The bits below the precision are random, as they carry no information.
 
-    @param fuzz: how many bits are below the precision.
-    @param noise: what the two times of this server have there.
+    @param fuzz: the number of bits below the precision.
+    @param noise: the random bits of the receive and transmit timestamps.
     """
-    # The clock may have been set back since; the older time is of no clock then.
+    # If the clock was stepped back since, the older reading is invalid.
     received = min(received, sent)
     taken = {0, int.from_bytes(origin, "big")}
     arrival = _apart(wide_timestamp(received) >> fuzz << fuzz | noise[0], taken)
@@ -342,7 +339,7 @@ def _times(
 
 def _apart(wide: int, taken: set[int]) -> int:
     """
-    Take the next timestamp that is not taken.
+    Increment a timestamp until it differs from those taken.
     """
     while wide & _MASK in taken:
         wide += 1
@@ -355,8 +352,8 @@ def _datagrams(options: NtpOptions, context: ProtocolContext) -> NtpDatagrams:
     )
 
 
-# A network address translator maps port 123 to any other, reserved ones too; and what is
-# answered here is a request, never an answer.
+# A NAT maps port 123 to any other, reserved ones included; and only requests are answered,
+# never replies, so that no loop can arise.
 declaration = ProtocolSpec(
     options=NtpOptions,
     datagram=_datagrams,

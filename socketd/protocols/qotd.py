@@ -1,5 +1,5 @@
 """
-C{qotd}: a quote of the day, picked at random (RFC 865).
+C{qotd}: a randomly chosen quote of the day (RFC 865).
 """
 
 from __future__ import annotations
@@ -20,29 +20,30 @@ from socketd.protocols.spec import ProtocolSpec
 from socketd.settings.options import REQUIRED, option
 from socketd.settings.value_types import Kind, one_file, parse_path
 
-#: RFC 865 has a quote fit 512 characters, and every datagram that size arrives.
+#: Bytes: RFC 865 limits a quote to 512 characters, and every host accepts a datagram of
+#: that size.
 MAX_QUOTE = 512
 
-#: Thousands of quotes; a wrong path may name a film.
+#: Thousands of quotes. Bound, in case the path names some other large file.
 MAX_FILE_BYTES = 1024 * 1024
 
-#: A complaint that is one line names so many lines of the file.
+#: The most line numbers in one error message, which is a single line.
 MAX_NAMED_LINES = 5
 
-#: What stands between two quotes, alone in its line, as fortune(6) has it.
+#: The separator line between two quotes, as in fortune(6).
 SEPARATOR = "%"
 
-#: Picks one of a range of numbers.
+#: Chooses a number from a range.
 Choose = Callable[[range], int]
 
 
 def parse_quotes(text: str) -> tuple[bytes, ...]:
     """
-    Read the file of quotes that an option names.
+    Load a file of quotes.
 
     @param text: its path.
-    @return: the quotes as they are sent, with CR LF at the end of each line.
-    @raise ValueError: says what is wrong with the file, and in which of its lines.
+    @return: the quotes in wire format, each line terminated by CR LF.
+    @raise ValueError: with the error and its line.
     """
     quotes, long = [], []
     for line, quote in _entries(_read(text)):
@@ -62,14 +63,14 @@ def parse_quotes(text: str) -> tuple[bytes, ...]:
 
 def _read(path: str) -> str:
     """
-    Read a text file that is neither too large nor anything else than text.
+    Read a regular text file of at most L{MAX_FILE_BYTES}.
 
-    @raise ValueError: says what is wrong with it.
+    @raise ValueError: with the error.
     """
     if not parse_path(path):
         raise ValueError("names no file; write the path of a file of quotes")
     try:
-        # Before it is opened: to open a pipe would wait for its other end.
+        # Checked before open(2), which would block on a FIFO.
         if not stat.S_ISREG(Path(path).stat().st_mode):
             raise ValueError("is no file; write the path of a file of quotes")
         with Path(path).open("rb") as stream:
@@ -96,9 +97,9 @@ def _decoded(content: bytes) -> str:
 
 def _entries(text: str) -> Iterator[tuple[int, bytes]]:
     """
-    Cut a text into its quotes, without the empty ones.
+    Split a text into its quotes, skipping empty ones.
 
-    @return: the line that each begins at, 1-based, with what is sent for it.
+    @return: pairs of the first line number (1-based) and the quote in wire format.
     """
     lines: list[str] = []
     start = 1
@@ -148,16 +149,16 @@ class Qotd(Protocol):
 
 class QotdDatagrams(DatagramProtocol):
     """
-    Answer each datagram with one of the quotes that are not longer than it, or than
-    the configuration wants (RFC 865, "UDP Based Quote of the Day Service").
+    Answer each datagram with a quote that is not longer than the larger of the datagram and
+    C{udp_amplify} (RFC 865, "UDP Based Quote of the Day Service").
 
-    Where no quote is short enough, the transport drops and counts the shortest one.
+    If no quote is short enough, the transport drops and counts the shortest one.
     """
 
     transport: IUDPTransport
 
     def __init__(self, options: QotdOptions, choose: Choose = random.choice) -> None:
-        # In this order those that fit are found without a look at each.
+        # Sorted by length, so that the fitting quotes are found by bisection.
         self._quotes = sorted(options.texts, key=len)
         self._lengths = [len(quote) for quote in self._quotes]
         self._udp_amplify = options.udp_amplify

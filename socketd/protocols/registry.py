@@ -1,5 +1,5 @@
 """
-The protocols that are installed: ours and those of other packages alike.
+The installed protocols, those of other packages included, found by entry point.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from attrs import frozen
 
 from socketd.protocols.spec import ProtocolSpec
 
-#: The entry-point group that a package adds its protocols to.
+#: The entry-point group in which a package registers its protocols.
 GROUP = "socketd.protocols"
 
 
 @frozen
 class Registry(Mapping[str, ProtocolSpec]):
     """
-    Protocols by name; each file is imported when it is first looked up.
+    Protocols by name; a protocol's module is imported when it is looked up.
     """
 
     found: Mapping[str, EntryPoint]
@@ -44,6 +44,6 @@ class Registry(Mapping[str, ProtocolSpec]):
 
 def installed() -> Registry:
     """
-    Find every installed protocol without importing any.
+    Find all installed protocols without importing them.
     """
     return Registry({point.name: point for point in entry_points(group=GROUP)})

@@ -1,5 +1,5 @@
 """
-C{reply}: a fixed answer to each message.
+C{reply}: a fixed reply to each message.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ReplyOptions:
 
 class Reply(MessageProtocol):
     """
-    Answer each message, or only the first one and close.
+    Answer each message, or answer the first one and close.
     """
 
     def __init__(self, options: ReplyOptions) -> None:
@@ -48,8 +48,8 @@ class Reply(MessageProtocol):
 
 class ReplyDatagrams(DatagramProtocol):
     """
-    Answer each datagram; the transport drops and counts an answer that is longer than
-    the datagram and than C{udp_amplify}.
+    Answer each datagram; the transport drops and counts a reply that is longer than both
+    the datagram and C{udp_amplify}.
     """
 
     transport: IUDPTransport

@@ -1,5 +1,5 @@
 """
-What a protocol file offers, and what it is handed in return.
+The specification that a protocol module exports, and the context that its protocols get.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from socketd.common.system_clock import ClockState
 @frozen
 class ProtocolContext:
     """
-    What the daemon lends to its protocols.
+    Services of the daemon that a protocol may use.
 
-    @ivar wall_clock: the time of day, in seconds since 1970.
-    @ivar operator: the queue of connections that wait for the operator's word.
-    @ivar clock_state: what the kernel knows of its clock, not older than a second or two.
+    @ivar wall_clock: returns the time of day, in seconds since 1970.
+    @ivar operator: the queue of connections that wait for the operator's reply.
+    @ivar clock_state: returns the kernel's state of the clock, at most about two seconds
+        old.
     """
 
     wall_clock: Callable[[], float]
@@ -33,29 +34,27 @@ class ProtocolContext:
 @frozen
 class NoOptions:
     """
-    The options of a protocol that has none of its own.
+    The options of a protocol without options of its own.
     """
 
 
 @frozen
 class ProtocolSpec:
     """
-    One protocol, as its file declares it.
+    The specification of one protocol.
 
     @ivar options: an attrs class made of L{socketd.settings.options.option}.
-    @ivar stream: makes the protocol of one connection; C{None} if there is
-        no stream form.
-    @ivar datagram: makes the protocol of one port; C{None} if there is no
-        datagram form.
-    @ivar reply_floor: of the options, so many bytes may answer a datagram however
-        short it was; a longer answer must not exceed what it answers.
-    @ivar shortest_reply: of the options, how long the shortest answer to an empty datagram
-        is.
-    @ivar source_ports: reserved ports that its datagrams may come from all the same; a
-        protocol that has any must not answer answers.
-    @ivar udp_rate: datagrams of one source that are answered (per second), where the
-        configuration does not say.
-    @ivar udp_burst: how many of them may come at once.
+    @ivar stream: makes the protocol of one connection; C{None} if streams are not
+        supported.
+    @ivar datagram: makes the protocol of one port; C{None} if datagrams are not supported.
+    @ivar reply_floor: maps the options to the reply size (bytes) that is allowed however
+        short the datagram is; a longer reply must not exceed its request.
+    @ivar shortest_reply: maps the options to the size (bytes) of the shortest reply to an
+        empty datagram.
+    @ivar source_ports: reserved source ports that are served nevertheless; such a protocol
+        must not answer replies, or two services could loop.
+    @ivar udp_rate: the default rate limit per source (datagrams per second).
+    @ivar udp_burst: the default burst per source (datagrams).
     @ivar timestamped: whether its C{DatagramProtocol} reads C{transport.received_at}.
     """
 

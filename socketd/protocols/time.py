@@ -1,5 +1,5 @@
 """
-C{time}: the time of day in four bytes (RFC 868; or counted from 1970).
+C{time}: the time of day in four bytes, since 1900 (RFC 868) or 1970.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from socketd.protocols.spec import ProtocolSpec
 from socketd.settings.options import option
 from socketd.settings.value_types import choice
 
-#: RFC 868 counts from 1900: seventy years with seventeen leap days before 1970.
+#: RFC 868 counts from 1900, seventy years with seventeen leap days before 1970.
 SECONDS_1900_TO_1970 = 2208988800
 
 _OFFSETS = {"unix": 0, "1900": SECONDS_1900_TO_1970}
@@ -38,12 +38,12 @@ class TimeOptions:
 
 def time_reply(now: float, epoch: str) -> bytes:
     """
-    Write a time for the wire: 32 bits, most significant byte first.
+    Encode a time as 32 bits in network byte order.
 
-    The count starts again at zero on 2036-02-07 (C{1900}) and 2106-02-07
-    (C{unix}), both at 06:28:16 UTC; a client takes the era nearest to it.
+    The count wraps to zero on 2036-02-07 (C{1900}) and 2106-02-07 (C{unix}), both at
+    06:28:16 UTC; clients assume the era nearest to their own time.
 
-    @param now: seconds since 1970; may be before it.
+    @param now: seconds since 1970; may be negative.
     @param epoch: C{unix} or C{1900}.
     """
     return _REPLY.pack((floor(now) + _OFFSETS[epoch]) & 0xFFFFFFFF)
@@ -51,9 +51,9 @@ def time_reply(now: float, epoch: str) -> bytes:
 
 class Time(Protocol):
     """
-    Tell the time at once, and close (RFC 868, "over TCP").
+    Send the time at once, and close (RFC 868, "over TCP").
 
-    A clock that cannot be right is not told: L{is_plausible}.
+    An implausible clock is not sent: L{is_plausible}.
     """
 
     transport: ITransport
@@ -71,9 +71,9 @@ class Time(Protocol):
 
 class TimeDatagrams(DatagramProtocol):
     """
-    Tell the time to each datagram, an empty one too (RFC 868, "over UDP").
+    Answer each datagram, even an empty one, with the time (RFC 868, "over UDP").
 
-    A clock that cannot be right is not told: L{is_plausible}.
+    An implausible clock is not sent: L{is_plausible}.
     """
 
     transport: IUDPTransport

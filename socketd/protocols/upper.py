@@ -1,5 +1,5 @@
 """
-C{upper}: each message comes back in upper case (ASCII letters only).
+C{upper}: sends each message back in upper case (ASCII letters only).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class UpperOptions:
 
 class Upper(MessageProtocol):
     """
-    Answer each message with its upper case.
+    Send each message back in upper case.
     """
 
     def message_received(self, message: bytes) -> None:
@@ -35,7 +35,7 @@ class Upper(MessageProtocol):
 
 class UpperDatagrams(DatagramProtocol):
     """
-    Answer each datagram with its upper case.
+    Send each datagram back in upper case.
     """
 
     transport: IUDPTransport

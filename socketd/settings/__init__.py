@@ -1,3 +1,3 @@
 """
-INI text to frozen settings, with every complaint at once; pure, no reactor.
+Parses INI text into frozen settings and reports all errors at once; pure, no reactor.
 """

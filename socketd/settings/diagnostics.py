@@ -1,5 +1,5 @@
 """
-What is wrong with a configuration, in lines that a person can act on.
+Configuration errors, one line each, with the file, the line and the remedy.
 """
 
 from __future__ import annotations
@@ -9,30 +9,30 @@ from difflib import get_close_matches
 
 from attrs import frozen
 
-#: A value is shown in a complaint up to this many characters: enough to be
-#: recognised, short enough to leave room for the sentence.
+#: The characters of a value that a diagnostic shows: enough to recognise it, few enough to
+#: leave room for the message.
 SHOWN_VALUE = 60
 
 
-#: How alike two names must be, of 1: "protocoll" means "protocol", "operater" not
-#: "udp_rate", and "max_message" not "log_messages".
+#: The lowest C{difflib} ratio (0 to 1) of a suggestion: "protocoll" suggests "protocol",
+#: but "operater" does not suggest "udp_rate", nor "max_message" "log_messages".
 LIKENESS = 0.75
 
-#: So many known names are listed in one sentence.
+#: The most known names that one message lists.
 MOST_NAMES = 16
 
 
 @frozen(order=True)
 class Diagnostic:
     """
-    One thing that is wrong, and where.
+    One error and its position.
 
-    @ivar file: the configuration file, as the operator named it.
-    @ivar line: its line, 1-based; 0 where no line can be named.
+    @ivar file: the path of the configuration file, as given by the operator.
+    @ivar line: the line number, 1-based; 0 if the error has no line.
     @ivar section: the section's name, or the empty string.
     @ivar option: the option's name, or the empty string.
     @ivar value: the value as written.
-    @ivar message: what is wrong and what would be right.
+    @ivar message: the error and the remedy.
     """
 
     file: str
@@ -44,7 +44,7 @@ class Diagnostic:
 
     def __str__(self) -> str:
         """
-        Write it as C{FILE:LINE: [section] option = value: message}.
+        Format it as C{FILE:LINE: [section] option = value: message}.
         """
         place = f"{self.file}:{self.line}" if self.line else self.file
         subject = f"[{_shown(self.section)}]" if self.section else ""
@@ -58,9 +58,9 @@ class Diagnostic:
 
 class SettingsError(Exception):
     """
-    A configuration that cannot be used.
+    The configuration is invalid.
 
-    @ivar diagnostics: all that is wrong with it, in the order of the file.
+    @ivar diagnostics: all errors, in file order.
     """
 
     def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
@@ -70,9 +70,10 @@ class SettingsError(Exception):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """
-    Say which known name a mistyped one may have meant.
+    Suggest a known name for a misspelled one.
 
-    @return: C{"did you mean X?"}, or the known names where none is near.
+    @return: C{"did you mean X?"}; the known names if none is similar; or, above
+        L{MOST_NAMES}, a reference to the documentation.
     """
     names = sorted(known)
     if close := likeliest(name, names):
@@ -84,9 +85,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def likeliest(name: str, known: Sequence[str]) -> str:
     """
-    Choose the known name that a mistyped one may have meant; nothing if none is near.
+    Choose the known name most similar to a misspelled one; an empty string if none is.
     """
-    # In a short name two letters that changed places are much of it: "tpc".
+    # Transposed letters lower the ratio of a short name below the cutoff: "tpc".
     name = name.lower()
     turned = [one for one in known if sorted(one) == sorted(name)]
     return next(iter(turned or get_close_matches(name, known, n=1, cutoff=LIKENESS)), "")

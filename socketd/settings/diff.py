@@ -1,5 +1,5 @@
 """
-What a new configuration changes, in lines for people.
+The changes between two configurations, as readable lines.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import attrs
 
 from socketd.settings.model import Service, Settings
 
-#: Options of the daemon that hold from the next start on.
+#: Daemon options that take effect only at the next start.
 AT_START = ("control", "http", "log_format")
 
 
 def differences(old: Settings, new: Settings) -> tuple[str, ...]:
     """
-    List what changes from one configuration to another.
+    List the changes between two configurations.
     """
     return (*_daemon(old, new), *_services(old, new))
 

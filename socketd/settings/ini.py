@@ -1,5 +1,5 @@
 """
-INI text to sections with line numbers; the dialect is C{configparser}'s.
+Parses INI text (C{configparser} dialect) into sections with line numbers.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from attrs import Factory, frozen
 
 from socketd.settings.diagnostics import Diagnostic
 
-#: The reader starts again behind each broken line; past this many the rest of
-#: a file is not worth reading, and the time it takes stays bounded.
+#: Parsing restarts after each broken line, so its number is limited to bound the parsing
+#: time.
 MAX_BROKEN_LINES = 50
 
 _HEADER = re.compile(r"\[(?P<header>[^]]+)\]")
 
-#: C{option: value}, as other files have it.
+#: C{option: value}, the syntax of other INI dialects.
 _COLON = re.compile(r"\s*(\w+)\s*:\s*(\S.*?)\s*", re.ASCII)
 
-# In no file that is read: a NUL byte is complained of before.
+# Cannot occur in the text: a file with a NUL byte is rejected before it is parsed.
 _MARK = "\0"
 
 
 @frozen
 class Entry:
     """
-    One C{option = value} with the line of its first character.
+    The value of one C{option = value}, and the line where it starts.
     """
 
     value: str
@@ -39,7 +39,7 @@ class Entry:
 @frozen
 class Section:
     """
-    One section: its name, the line of its header and its entries by name.
+    One section: its name, the line of its header, and its entries by option name.
     """
 
     name: str
@@ -49,13 +49,12 @@ class Section:
 
 def read(text: str, file: str) -> tuple[list[Section], list[Diagnostic]]:
     """
-    Read INI text.
+    Parse INI text.
 
-    A section or an option that stands twice is complained of and still read,
-    under a name that no file can spell, so that what is wrong inside it is
-    reported in the same run.
+    A duplicate section or option is reported and still parsed, under a name that no file
+    can contain, so that errors inside it are reported in the same run.
 
-    @param file: the file's name, for complaints.
+    @param file: the file name, for diagnostics.
     """
     diagnostics: list[Diagnostic] = []
     lines = text.split("\n")
@@ -73,7 +72,7 @@ def read(text: str, file: str) -> tuple[list[Section], list[Diagnostic]]:
 
 class _Reader(configparser.RawConfigParser):
     """
-    A strict parser that remembers at which line each name stood.
+    A strict parser that records the line of each section and option.
     """
 
     def __init__(self, lines: list[str]) -> None:
@@ -86,19 +85,19 @@ class _Reader(configparser.RawConfigParser):
         self._line = 0
         self._option_lines: list[int] = []
         self._header_lines: list[int] = []
-        # A hook of configparser's, as optionxform is.
+        # An override point of configparser, like optionxform.
         self.SECTCRE: Any = self
 
     def numbered(self) -> Iterator[str]:
         """
-        Hand the lines out, remembering which one is being read.
+        Iterate over the lines and track the current line number.
         """
         for self._line, line in enumerate(self._lines, 1):
             yield line + "\n"
 
     def match(self, text: str) -> re.Match[str] | None:
         """
-        Note the line of the header that is being read.
+        Match a section header and record its line.
         """
         found = _HEADER.fullmatch(text)
         if found is not None:
@@ -107,16 +106,16 @@ class _Reader(configparser.RawConfigParser):
 
     def optionxform(self, optionstr: str) -> str:
         """
-        Note the line of the option that is being read.
+        Record the line of an option.
 
-        Names are compared as they are written: C{Listen} is a typing error.
+        Names are case-sensitive: C{Listen} is an unknown option.
         """
         self._option_lines.append(self._line)
         return optionstr.strip()
 
     def located(self) -> list[Section]:
         """
-        Return what was read; strict reading keeps the order of the file.
+        Return the parsed sections; a strict parser keeps the file order.
         """
         lines = iter(tuple(self._option_lines))
         return [
@@ -134,14 +133,14 @@ class _Reader(configparser.RawConfigParser):
 
 def _spelled(option: str) -> str:
     """
-    Give an option's name as its file spells it, without the marks of L{_mend}.
+    Return an option's name as in the file, without the marks added by L{_mend}.
     """
     return option.rstrip(_MARK).rstrip()
 
 
 def _about(line: str) -> str:
     """
-    Say what is wrong with a line, and what is right where a colon stands for the sign.
+    Describe a syntax error; suggest the correction for C{option: value}.
     """
     message = "is neither [section] nor option = value"
     match = _COLON.fullmatch(line)
@@ -150,7 +149,7 @@ def _about(line: str) -> str:
 
 def _mend(lines: list[str], error: configparser.Error, file: str) -> list[Diagnostic]:
     """
-    Complain of what the parser met, and change the lines so that it gets past.
+    Turn a parser error into diagnostics, and patch the lines so that parsing can continue.
     """
     match error:
         case configparser.DuplicateSectionError(section=section, lineno=int(number)):

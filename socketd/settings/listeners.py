@@ -1,11 +1,10 @@
 """
-Listener strings: where a service is served, in Twisted's endpoint grammar.
+Listener strings: the addresses of a service, in Twisted's endpoint grammar.
 
 C{tcp:PORT[:interface=A][:backlog=N]}, C{tcp6:}, C{tls:}, C{tls6:}, C{udp:}, C{udp6:},
 C{unix:PATH[:mode=660][:backlog=N]}, C{unixgram:PATH[:mode=660]} and
-C{systemd:NAME[:tls=yes]}; C{haproxy:} in front of one for streams has each
-connection begin with a PROXY header.  A backslash takes the meaning from the colon
-or equals sign behind it.
+C{systemd:NAME[:tls=yes]}.  With the prefix C{haproxy:} (streams only) each connection
+begins with a PROXY header.  A backslash escapes a colon or an equals sign.
 """
 
 from __future__ import annotations
@@ -22,38 +21,39 @@ from attrs import evolve, frozen
 from socketd.settings.diagnostics import nearest
 from socketd.settings.spelling import EVERY, respelled
 
-#: Stands in a UNIX path for the directory where the daemon keeps its sockets.
+#: Placeholder in a UNIX path for the daemon's runtime directory.
 RUNTIME = "{runtime}"
 
-#: A queue this long outlasts any pause of the reactor that would not have the
-#: watchdog act; the kernel lowers it to net.core.somaxconn by itself.
+#: Long enough for any reactor pause that is too short to trigger the watchdog; the kernel
+#: caps it at net.core.somaxconn.
 DEFAULT_BACKLOG = 4096
 
-#: Owner and group: whoever may use the service is put in the group.
+#: Owner and group; access to the service is granted by group membership.
 DEFAULT_MODE = 0o660
 
 #: sun_path of Linux holds 108 bytes with the final NUL (unix(7)).
 MAX_PATH = 107
 
-#: A socket that systemd hands over; its family and type are its own.
+#: The kind of sockets passed by systemd, which come with their family and type.
 INHERITED = "systemd"
 
-#: In front of a listener: a PROXY header comes first.
+#: Listener prefix: each connection begins with a PROXY header.
 PROXIED = "haproxy:"
 
-#: The addresses that stand for all of their family.
+#: The wildcard address of each family.
 _EVERY = ("0.0.0.0", "::")
 
-#: Where an HTTP listener is that names no interface: figures are for this machine.
+#: The default interfaces of the HTTP listener: metrics are local unless an interface is
+#: given.
 _LOOPBACK = {"tcp": "127.0.0.1", "tcp6": "::1"}
 
-#: So many words may be listeners that stand in one line.
+#: The most words in one value that are tried as separate listeners.
 MAX_WORDS = 16
 
-#: A host name, of another script too; or an address with a scope.
+#: A host name (non-ASCII letters included), or an address with a scope.
 _HOST = re.compile(r"[\w.%:-]+")
 
-#: What Linux and its tools call devices: no host has such a name.
+#: Device names used by Linux and its tools; unlikely as host names.
 _DEVICE = re.compile(
     r"lo|(eth|wlan|br|bond|team|tun|tap|wg|veth|docker|virbr)-?[0-9][\w.]*"
     r"|(en|wl|ww)[osPpx][0-9]\w*"
@@ -74,18 +74,18 @@ _KINDS = {
 @frozen
 class Listener:
     """
-    One address that a service is served at.
+    One address that a service listens on.
 
-    @ivar kind: the word in front: C{tcp}, C{udp6}, C{unix}, ...
-    @ivar interface: an address or a host name; empty for all interfaces.
-    @ivar port: 0 lets the kernel choose.
+    @ivar kind: the prefix: C{tcp}, C{udp6}, C{unix}, ...
+    @ivar interface: an address or a host name; empty for the wildcard address.
+    @ivar port: the port number; 0 lets the kernel choose one.
     @ivar path: the path of a UNIX socket.
     @ivar mode: the permissions of a UNIX socket.
-    @ivar backlog: how many connections may wait to be accepted.
-    @ivar optional: whether to go without it on a machine that lacks its
-        address or its whole address family.
-    @ivar name: by which systemd hands its sockets over.
-    @ivar tls: whether TLS is spoken.
+    @ivar backlog: the length of the accept queue, in connections.
+    @ivar optional: whether it is skipped if the machine lacks its address or its address
+        family.
+    @ivar name: the C{FileDescriptorName=} of sockets passed by systemd.
+    @ivar tls: whether connections use TLS.
     @ivar proxied: whether each connection begins with a PROXY header.
     """
 
@@ -103,7 +103,7 @@ class Listener:
     @property
     def is_inherited(self) -> bool:
         """
-        Whether systemd hands its sockets over.
+        Whether systemd passes its sockets.
         """
         return self.kind == INHERITED
 
@@ -124,21 +124,22 @@ class Listener:
     @property
     def has_file(self) -> bool:
         """
-        Whether a file stands for it: the name of an abstract UNIX socket begins with a
-        NUL byte (unix(7)).
+        Whether it has a socket file; an abstract UNIX socket, whose name begins with a NUL
+        byte, has none (unix(7)).
         """
         return bool(self.path) and self.path[0] != "\0"
 
     @property
     def is_stream(self) -> bool:
         """
-        Whether it accepts connections; what systemd hands over may.
+        Whether it is known to accept connections; the type of a systemd socket is not known
+        here.
         """
         return not self.is_inherited and self.type == socket.SOCK_STREAM
 
     def __str__(self) -> str:
         """
-        Write it for people: C{tcp 127.0.0.1:7007}.
+        Format it for display: C{tcp 127.0.0.1:7007}.
         """
         if self.is_inherited:
             return f"{self.kind} {self.name}"
@@ -151,11 +152,12 @@ class Listener:
 @frozen
 class Place:
     """
-    Where a listener is bound, in one spelling: those that differ in more than this can
-    have the same socket one after the other.
+    The canonical bind address of a listener: at a reload, a listener can take over the
+    socket of another one with an equal place.
 
-    @ivar host: its interface; empty for every address.
-    @ivar path: its directory without links, its last part as it is.
+    @ivar host: the interface; empty for the wildcard address.
+    @ivar path: the path with the symbolic links of its directory resolved, but not those of
+        its last component.
     """
 
     family: socket.AddressFamily
@@ -167,31 +169,31 @@ class Place:
 
 def place_of(listener: Listener) -> Place:
     """
-    Tell where a listener is bound, whatever is spoken there and however it is spelled.
+    Return the bind address of a listener, independent of its protocol, TLS and spelling.
     """
     family, type_ = listener.family, listener.type
     if listener.path and not listener.has_file:
         return Place(family, type_, path=listener.path)
     if listener.path:
         directory, name = os.path.split(listener.path)
-        # bind(2) follows the links of a directory, and not one in place of the socket.
+        # bind(2) follows symbolic links in the directory, but not in the last component.
         return Place(family, type_, path=os.path.join(os.path.realpath(directory), name))
     return Place(family, type_, canonical_host(listener.interface, family), listener.port)
 
 
 def canonical_host(host: str, family: socket.AddressFamily) -> str:
     """
-    Spell an address as the system does; a host name in lower case.
+    Normalise an address to the system's spelling, and a host name to lower case.
 
-    @return: nothing for the address that stands for all of them.
+    @return: the host; an empty string for the wildcard address.
     """
     if not host:
         return ""
     if host.lower() == "localhost":
-        # It is nothing else anywhere (RFC 6761, 6.3).
+        # Always resolves to loopback (RFC 6761, 6.3).
         return "::1" if family == socket.AF_INET6 else "127.0.0.1"
     try:
-        # No name is asked for: this neither waits nor changes.
+        # Numeric only: no DNS lookup, so this neither blocks nor varies.
         found = socket.getaddrinfo(host, 0, family, flags=socket.AI_NUMERICHOST)
     except (OSError, UnicodeError):
         return host.lower()
@@ -203,10 +205,10 @@ def canonical_host(host: str, family: socket.AddressFamily) -> str:
 
 def parse_listener(text: str, runtime: str) -> Listener:
     """
-    Read one listener string.
+    Parse one listener string.
 
-    @param runtime: what L{RUNTIME} stands for in a UNIX path.
-    @raise ValueError: says what is wrong and what would be right.
+    @param runtime: the directory that replaces L{RUNTIME} in a UNIX path.
+    @raise ValueError: with the error and the remedy.
     """
     try:
         return _parse(text, runtime)
@@ -219,7 +221,7 @@ def parse_listener(text: str, runtime: str) -> Listener:
 
 def meant(text: str, runtime: str) -> str:
     """
-    Spell what was probably meant; nothing where that is not clear.
+    Suggest a valid spelling for an invalid listener; an empty string if none is likely.
     """
     front = PROXIED if text.startswith(PROXIED) else ""
     for guess in respelled(text.removeprefix(front)):
@@ -283,10 +285,9 @@ def _parse_inherited(rest: list[str], keywords: dict[str, str]) -> Listener:
 
 def parse_http(text: str, runtime: str) -> Listener:
     """
-    Read where HTTP is served: a stream without TLS; on loopback where no interface is
-    given.
+    Parse the HTTP listener: a stream without TLS, on loopback unless an interface is given.
 
-    @raise ValueError: says what is wrong and what would be right.
+    @raise ValueError: with the error and the remedy.
     """
     listener = parse_listener(text, runtime)
     if listener.kind not in (*_LOOPBACK, "unix") or listener.proxied or listener.optional:
@@ -296,9 +297,9 @@ def parse_http(text: str, runtime: str) -> Listener:
 
 def parse_control(text: str, runtime: str) -> Listener:
     """
-    Read where operators are served: the path of a UNIX socket.
+    Parse the path of the control socket (AF_UNIX).
 
-    @raise ValueError: says what is wrong and what would be right.
+    @raise ValueError: with the error and the remedy.
     """
     if _is_good(text, runtime):
         kind, _, path = text.partition(":")
@@ -309,8 +310,8 @@ def parse_control(text: str, runtime: str) -> Listener:
 
 def _split(text: str) -> tuple[list[str], dict[str, str]]:
     """
-    Take a string apart as C{twisted.internet.endpoints} does (whose parser is
-    private, and whose import takes systemd's sockets out of the environment).
+    Split a string as C{twisted.internet.endpoints} does.  That parser is private, and
+    importing it removes the systemd variables from the environment.
     """
     fields: list[str] = []
     names: list[str | None] = [None]
@@ -367,7 +368,7 @@ def _backlog(text: str) -> int:
 
 def _is_number(text: str, lowest: int) -> bool:
     """
-    Say whether a text is a whole number from C{lowest} to 65535.
+    Whether a text is an integer from C{lowest} to 65535.
     """
     return re.fullmatch(r"\d{1,5}", text, re.ASCII) is not None and lowest <= int(text) <= 65535
 
@@ -386,7 +387,8 @@ def _check_interface(
     interface: str, family: socket.AddressFamily, kind: str, port: int
 ) -> None:
     """
-    Refuse an address literal of the other family, and a device; a host name may be of both.
+    Reject an address literal of the other family, and a device name; a host name may
+    resolve to either family.
     """
     try:
         address = ip_address(interface)

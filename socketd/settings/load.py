@@ -1,5 +1,5 @@
 """
-From a file to L{Settings}, or to every complaint that there is.
+Loads L{Settings} from a file, or reports all errors.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ from socketd.settings.spelling import unquoted
 from socketd.settings.tls import TlsOptions
 from socketd.settings.value_types import parse_list
 
-#: No configuration of this daemon comes near; a wrong path may name a film.
+#: Far above any real configuration. Bound, in case the path names some other large file.
 MAX_FILE_BYTES = 1024 * 1024
 
 #: The options that every service has.
 _COMMON = (ServiceOptions, AccessOptions, SocketOptions, TlsOptions)
 
-#: What a listener is given by in other files.
+#: Options that other programs have in place of C{listen}.
 _INSTEAD_OF_LISTEN = ("address", "bind", "host", "interface", "port")
 
-#: The options of the daemon that are listeners of its own, and how each is read.
+#: The daemon options that are listeners, with their parsers.
 _OWN = {"http": parse_http, "control": parse_control}
 
-# A service's name stands in logs, tables and metrics without quotes.
+# Service names are not quoted in logs, tables and metrics.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 
 
-#: Finds what a machine does not let a configuration have.
+#: Checks whether the machine supports a configuration.
 Validator = Callable[[Settings], Iterable[Diagnostic]]
 
 
@@ -59,13 +59,14 @@ def load(
     trial: Validator = lambda settings: (),
 ) -> Settings:
     """
-    Read a configuration file.
+    Load a configuration file.
 
     @param file: its path.
-    @param protocols: what is installed, by name; looked up only when named.
-    @param runtime: the directory for UNIX sockets, for C{{runtime}} in paths.
-    @param trial: tries the machine out, for further complaints.
-    @raise SettingsError: with all complaints.
+    @param protocols: the installed protocols by name; each is looked up only if the file
+        names it.
+    @param runtime: the directory that replaces C{{runtime}} in UNIX socket paths.
+    @param trial: checks the settings against the machine, for further diagnostics.
+    @raise SettingsError: with all diagnostics.
     """
     return parse(_text(file), file, protocols, runtime, trial)
 
@@ -78,14 +79,14 @@ def parse(
     trial: Validator = lambda settings: (),
 ) -> Settings:
     """
-    Read the text of a configuration; see L{load}.
+    Load the text of a configuration; see L{load}.
     """
     sections, diagnostics = read(text, file)
     loader = _Loader(file, protocols, runtime, diagnostics)
     settings = loader.settings(sections)
     loader.diagnostics += trial(settings)
     if loader.diagnostics:
-        # What stands in [defaults] was read once for each service.
+        # Drop duplicates: [defaults] is parsed once per service.
         diagnostics = list(dict.fromkeys(loader.diagnostics))
         raise SettingsError(sorted(diagnostics, key=lambda found: found.line))
     return settings
@@ -116,7 +117,7 @@ def _unreadable(file: str, message: str, content: bytes = b"", offset: int = 0) 
 @define
 class _Loader:
     """
-    The state of one reading: what was complained of so far.
+    The state of one load, with the diagnostics so far.
     """
 
     file: str
@@ -129,7 +130,7 @@ class _Loader:
 
     def settings(self, sections: list[Section]) -> Settings:
         """
-        Make the settings; of use only where no complaint was added.
+        Build the settings; they are valid only if no diagnostic was added.
         """
         names = [section.name for section in sections]
         self.twice = {name for name in names if names.count(name) > 1}
@@ -164,7 +165,7 @@ class _Loader:
 
     def _own(self, name: str, entry: Entry) -> Listener | None:
         """
-        Read a listener of the daemon itself.
+        Parse a listener of the daemon itself.
         """
         try:
             return _OWN[name](entry.value, self.runtime)
@@ -208,7 +209,7 @@ class _Loader:
 
     def _protocol(self, section: Section) -> tuple[str, IProtocolSpec] | None:
         """
-        Find what a section speaks; complain where nobody knows it.
+        Look up the protocol of a section; report one that is unknown or cannot be imported.
         """
         entry = section.entries.get("protocol", Entry(section.name, section.line))
         if entry.value in self.protocols:
@@ -235,7 +236,8 @@ class _Loader:
 
     def _where(self, section: str, name: str, entry: Entry) -> str:
         """
-        Say where an option belongs that exists, or what it is here that others call so.
+        Say in which section an option belongs, or which option has this name in other
+        programs.
         """
         if match := re.match(r"(\w+)\s*:\s*(.+)", name):
             return f"write {match[1]} = {match[2]}={entry.value}"
@@ -253,10 +255,11 @@ class _Loader:
 
     def _owners(self, name: str) -> Iterator[str]:
         """
-        List the protocols that have an option; only for a mistake all of them are imported.
+        List the protocols that have an option; imports all protocols, so it is called for
+        errors only.
         """
         for protocol in self.protocols:
-            # One that is broken is of interest to those who name it.
+            # A protocol that cannot be imported matters only to services that use it.
             with suppress(ImportError):
                 if name in declared(self.protocols[protocol].options):
                     yield protocol
@@ -265,9 +268,9 @@ class _Loader:
         self, section: str, line: int, entries: Mapping[str, Entry], known: Mapping[str, Option]
     ) -> dict[str, Any]:
         """
-        Parse what is given; what is missing keeps the default of its class.
+        Parse the given options; a missing one keeps the default of its class.
 
-        What is complained of becomes C{None}, so that the rest can be checked.
+        An invalid value becomes C{None}, so that the rest can be checked.
         """
         values: dict[str, Any] = {}
         for name, wanted in known.items():
@@ -281,7 +284,7 @@ class _Loader:
             elif wanted.default is REQUIRED:
                 values[name] = None
                 if section in self.twice:
-                    # It may stand in the other half.
+                    # It may be in the duplicate section.
                     continue
                 message = f"has no {name}; write {name} = {wanted.kind.form}"
                 self.diagnostics.append(Diagnostic(self.file, line, message, section))
@@ -314,7 +317,7 @@ class _Loader:
 
     def _complain(self, section: str, name: str, entry: Entry, message: str) -> None:
         """
-        Complain of a value; one that was inherited is reported where it stands.
+        Report an invalid value; an inherited one is reported in C{[defaults]}.
         """
         if self.defaults.get(name) is entry:
             section = DEFAULTS
@@ -323,7 +326,7 @@ class _Loader:
 
     def _check_defaults(self) -> None:
         """
-        Complain of a default that no service of this file has as an option.
+        Report defaults that are not an option of any service in this file.
         """
         classes = [*_COMMON, *self.own_options]
         known = {name: o for options in classes for name, o in declared(options).items()}
@@ -332,8 +335,8 @@ class _Loader:
 
     def _check_amplification(self, service: Service, sections: Mapping[str, Section]) -> None:
         """
-        Complain where the public could have a short datagram answered with a long
-        one, sent to whoever the datagram names as its source.
+        Report amplification toward spoofed sources: C{udp_amplify} with a public network in
+        C{allow}.
         """
         amplify = getattr(service.options, "udp_amplify", 0)
         if not amplify or all(listener.is_stream for listener in service.listeners):
@@ -349,7 +352,7 @@ class _Loader:
 
     def _check_tls(self, service: Service) -> None:
         """
-        Complain of TLS without a certificate, and of a certificate without TLS.
+        Report TLS listeners without a certificate, and TLS options without a TLS listener.
         """
         speaks = any(listener.tls for listener in service.listeners)
         if speaks and "tls_certificate" not in service.lines:
@@ -367,7 +370,7 @@ class _Loader:
 
     def _check_proxies(self, service: Service) -> None:
         """
-        Complain of PROXY headers that nobody may send.
+        Report C{haproxy:} listeners without C{proxy_from}.
         """
         proxied = [listener for listener in service.listeners if listener.proxied]
         if proxied and not service.policy.proxy_from and "proxy_from" not in service.lines:
@@ -378,7 +381,7 @@ class _Loader:
 
 def _files(entries: Mapping[str, Entry], known: Mapping[str, Option]) -> Iterator[str]:
     """
-    List the paths of files that options name.
+    List the paths of the files that the options name.
     """
     for name, option in known.items():
         if name in entries:
@@ -387,7 +390,7 @@ def _files(entries: Mapping[str, Entry], known: Mapping[str, Option]) -> Iterato
 
 def _about_comment(value: str) -> str:
     """
-    Say how a comment is written, where one begins as in other files.
+    Describe the comment syntax if a value contains a C{#} comment.
     """
     for line in value.split("\n"):
         before, *after = re.split(r"(?:^|\s+)#", line, maxsplit=1)

@@ -1,5 +1,5 @@
 """
-The settings of a daemon: what an INI file becomes, frozen.
+The settings of a daemon: a parsed INI file as frozen classes.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ from socketd.settings.value_types import (
     within,
 )
 
-#: The section of the daemon itself, and that of what its services inherit.
+#: The section of the daemon, and that of the values that all services inherit.
 DAEMON = "socketd"
 DEFAULTS = "defaults"
 
 
 def _parse_linger(text: str) -> bool:
     """
-    Read C{no} or C{0s}.
+    Parse C{no} or C{0s}.
 
-    @return: whether closing resets the connection.
+    @return: whether close(2) resets the connection.
     """
     if text.lower() in ("no", "off", "false"):
         return False
     if re.fullmatch(r"0+(ms|s|m|h)", text, re.ASCII) is None:
-        # For a longer time close(2) sleeps even on a non-blocking socket, and
-        # the whole daemon with it.
+        # With a longer time close(2) blocks, even on a non-blocking socket, and so blocks
+        # the reactor.
         raise ValueError("would stop the whole daemon at each close; write no or 0s")
     return True
 
@@ -99,7 +99,7 @@ class DaemonOptions:
 @frozen
 class ServiceOptions:
     """
-    What every service has, whatever its protocol.
+    The options of every service, independent of its protocol.
     """
 
     protocol: str = option(WORD, "", "What is said on the wire; the section's name by default.")
@@ -116,9 +116,9 @@ class ServiceOptions:
 @frozen
 class AccessOptions:
     """
-    Who is served, how many at once, how often, and for how long.
+    The access policy: networks, connection limits, rate limits and timeouts.
 
-    A time of 0 is none; C{None} is what the help says.
+    A timeout of 0 is disabled; C{None} means the default that the help text describes.
     """
 
     allow: tuple[Network, ...] | None = option(
@@ -203,9 +203,9 @@ class AccessOptions:
 @frozen
 class SocketOptions:
     """
-    Socket options, set before the socket is bound; C{None} leaves the system's.
+    Socket options, set before the socket is bound; C{None} keeps the system default.
 
-    A connection has those of the socket that accepted it (socket(7), tcp(7)).
+    A connection inherits those of its listening socket (socket(7), tcp(7)).
     """
 
     so_reuseaddr: bool | None = option(
@@ -240,7 +240,7 @@ class SocketOptions:
 
 class IProtocolSpec(Protocol):
     """
-    What settings need to know of a protocol.
+    The part of a protocol specification that the settings use.
     """
 
     @property
@@ -252,49 +252,50 @@ class IProtocolSpec(Protocol):
     @property
     def stream(self) -> Any:
         """
-        C{None} where the protocol has no stream form.
+        The stream protocol factory; C{None} if streams are not supported.
         """
 
     @property
     def datagram(self) -> Any:
         """
-        C{None} where the protocol has no datagram form.
+        The datagram protocol factory; C{None} if datagrams are not supported.
         """
 
     @property
     def reply_floor(self) -> Any:
         """
-        Of the options, so many bytes may answer the shortest datagram.
+        Maps the options to the reply size (bytes) that is allowed however short the
+        datagram is.
         """
 
     @property
     def shortest_reply(self) -> Any:
         """
-        Of the options, how long the shortest answer to an empty datagram is.
+        Maps the options to the size (bytes) of the shortest reply to an empty datagram.
         """
 
     @property
     def source_ports(self) -> Container[int]:
         """
-        Reserved ports that its datagrams may come from.
+        Reserved source ports that its datagrams may have.
         """
 
     @property
     def udp_rate(self) -> float:
         """
-        Datagrams of one source that are answered (per second), where not configured.
+        The default rate limit per source (datagrams per second).
         """
 
     @property
     def udp_burst(self) -> int:
         """
-        How many of them may come at once.
+        The default burst per source (datagrams).
         """
 
     @property
     def timestamped(self) -> bool:
         """
-        Whether its datagrams are wanted with the time of their arrival.
+        Whether its datagrams need kernel receive timestamps.
         """
 
 
@@ -303,19 +304,19 @@ class Service:
     """
     One enabled service.
 
-    @ivar name: the section's name, and the service's name everywhere.
-    @ivar protocol: the name of its protocol.
-    @ivar declared: that protocol.
-    @ivar listeners: where it is served.
+    @ivar name: the section's name, which is also the service's name.
+    @ivar protocol: the protocol's name.
+    @ivar declared: the protocol's specification.
+    @ivar listeners: the addresses that it listens on.
     @ivar common: the options that every service has.
-    @ivar policy: who may come in.
+    @ivar policy: the options of its access policy.
     @ivar sockets: its socket options.
-    @ivar tls: how it is served over TLS.
+    @ivar tls: its TLS options.
     @ivar options: the protocol's own options, an instance of C{declared.options}.
-    @ivar lines: the line that each option stands at, for later complaints.
-    @ivar inherited: the options that stand in C{[defaults]} only.
+    @ivar lines: the line of each option, for later diagnostics.
+    @ivar inherited: the options that are set in C{[defaults]} only.
     @ivar files: the paths of the files that its options name.
-    @ivar file: where it was read.
+    @ivar file: the path of the configuration file.
     """
 
     name: str
@@ -334,13 +335,13 @@ class Service:
 
     def place(self, option: str) -> str:
         """
-        Tell where one of its options stands, for people.
+        Format the position of one of its options as C{FILE:LINE}.
         """
         return f"{self.file}:{self.lines[option]}"
 
     def complaint(self, option: str, message: str, value: str | None = None) -> Diagnostic:
         """
-        Complain of one of its options, where it stands.
+        Make a diagnostic about one of its options, at the option's line.
         """
         section = DEFAULTS if option in self.inherited else self.name
         return Diagnostic(self.file, self.lines[option], message, section, option, value)
@@ -351,11 +352,11 @@ class Settings:
     """
     A whole configuration.
 
-    @ivar file: where it was read.
-    @ivar lines: the line that each option of C{[socketd]} stands at.
-    @ivar http: where /metrics and /healthz are; C{None}: nowhere.
-    @ivar control: the socket for operators; C{None}: there is none.
-    @ivar files: the paths of the files that the daemon's options and its services' name.
+    @ivar file: the path of the configuration file.
+    @ivar lines: the line of each option of C{[socketd]}.
+    @ivar http: the listener of /metrics and /healthz, or C{None}.
+    @ivar control: the listener of the control socket, or C{None}.
+    @ivar files: the paths of the files named by options of the daemon and its services.
     """
 
     file: str
@@ -368,14 +369,15 @@ class Settings:
 
     def place(self, option: str) -> str:
         """
-        Tell where one of the daemon's own options stands, for people.
+        Format the position of a C{[socketd]} option as C{FILE:LINE}; the file alone if it
+        is not set.
         """
         return f"{self.file}:{self.lines[option]}" if option in self.lines else self.file
 
     @property
     def own(self) -> dict[str, Listener]:
         """
-        The listeners of the daemon itself, by their option.
+        The listeners of the daemon itself, by option name.
         """
         found = {"http": self.http, "control": self.control}
         return {option: listener for option, listener in found.items() if listener is not None}

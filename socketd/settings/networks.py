@@ -1,5 +1,5 @@
 """
-Networks as an INI file names them.
+Parses networks (CIDR) and prefix lengths.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ from socketd.settings.value_types import Kind, parse_list
 
 Network = IPv4Network | IPv6Network
 
-#: What the words for networks stand for (RFC 1122, 3.2.1.3; RFC 4291, 2.5.3; RFC
-#: 1918; RFC 3927; RFC 6598, which carrier-grade NAT and Tailscale use; RFC 4193; RFC
-#: 4291, 2.5.6).
+#: Named groups of networks (RFC 1122, 3.2.1.3; RFC 4291, 2.5.3; RFC 1918; RFC 3927; RFC
+#: 6598, which carrier-grade NAT and Tailscale use; RFC 4193; RFC 4291, 2.5.6).
 WORDS = {
     "any": ("0.0.0.0/0", "::/0"),
     "loopback": ("127.0.0.0/8", "::1/128"),
@@ -32,12 +31,12 @@ _MAPPED = IPv6Network("::ffff:0:0/96")
 
 def network_words(*words: str) -> tuple[Network, ...]:
     """
-    List the networks that words stand for.
+    List the networks of named groups.
     """
     return tuple(ip_network(text) for word in words for text in WORDS[word])
 
 
-#: The networks that are not "the public".
+#: All networks that do not count as public.
 INTERNAL = network_words("loopback", "private")
 
 ANY = network_words("any")
@@ -46,10 +45,10 @@ ANY = network_words("any")
 @frozen
 class Prefixes:
     """
-    How many bits of an address make one source.
+    The prefix lengths that define one source.
 
-    @ivar ipv4: of 32.
-    @ivar ipv6: of 128; the network that one customer is given is a /64 or shorter.
+    @ivar ipv4: 1 to 32 bits.
+    @ivar ipv6: 1 to 128 bits; a customer is assigned a /64 or a shorter prefix.
     """
 
     ipv4: int = 32
@@ -57,25 +56,26 @@ class Prefixes:
 
     def __str__(self) -> str:
         """
-        Write it as the file has it.
+        Format it as in the file.
         """
         return f"{self.ipv4}:{self.ipv6}"
 
 
 def parse_networks(text: str) -> tuple[Network, ...]:
     """
-    Read networks: C{192.0.2.0/24 2001:db8::/32 192.0.2.7 any loopback private}.
+    Parse networks: C{192.0.2.0/24 2001:db8::/32 192.0.2.7 any loopback private}.
 
-    An IPv4 peer of an IPv6 socket is matched as the IPv4 peer that it is.
+    IPv4-mapped networks become IPv4 networks, since IPv4 peers of IPv6 sockets are matched
+    as IPv4.
 
-    @raise ValueError: names the first item that is none.
+    @raise ValueError: names the first invalid item.
     """
     return tuple(network for item in parse_list(text, r"[,\s]") for network in _item(item))
 
 
 def is_public(network: Network) -> bool:
     """
-    Say whether a network reaches beyond L{INTERNAL}.
+    Whether a network is not contained in L{INTERNAL}.
     """
     return not any(
         network.version == inner.version and network.subnet_of(inner)  # type: ignore[arg-type]
@@ -101,7 +101,7 @@ def _item(item: str) -> tuple[Network, ...]:
 
 def _canonical(network: Network) -> Network:
     """
-    Write an IPv4-mapped network as the IPv4 network that it is.
+    Convert an IPv4-mapped network to IPv4.
     """
     if not isinstance(network, IPv6Network) or not network.subnet_of(_MAPPED):
         return network

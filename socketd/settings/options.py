@@ -1,8 +1,8 @@
 """
-How a class of options is declared: an attrs class whose fields say all.
+Declares options as fields of attrs classes.
 
-The kind, the default and the help stand beside the field, once; the parser, the
-complaints and the manuals read them from there.
+The field holds the value type, the default and the help text; the parser, the diagnostics
+and the manual pages read them from there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from attrs import frozen
 
 from socketd.settings.value_types import Kind
 
-#: The default of an option that must be given.
+#: Marks an option that has no default and must be given.
 REQUIRED = attrs.NOTHING
 
 
@@ -23,10 +23,10 @@ class Option:
     """
     One declared option.
 
-    @ivar name: as written in the INI file.
-    @ivar kind: how its value is written and read.
-    @ivar default: its value where the file gives none, or C{REQUIRED}.
-    @ivar help: one sentence for the manual.
+    @ivar name: its name in the INI file.
+    @ivar kind: its value type.
+    @ivar default: its parsed default, or C{REQUIRED}.
+    @ivar help: one sentence for the manual pages.
     """
 
     name: str
@@ -46,7 +46,7 @@ def option(kind: Kind, default: Any, help: str) -> Any:
 
 def declared(options: type[Any]) -> dict[str, Option]:
     """
-    List what an options class declares, in its own order.
+    List the options of a class, in declaration order.
     """
     return {
         field.name: Option(

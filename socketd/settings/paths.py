@@ -1,5 +1,5 @@
 """
-Where a configuration and the daemon's sockets are kept.
+Default paths of the configuration and of the runtime directory.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-#: Names the configuration where the command line does not.
+#: The environment variable of the configuration path, if the command line has none.
 CONFIG_VARIABLE = "SOCKETD_CONFIG"
 
-#: The operator's configuration, and what came with the installation.
+#: The operator's configuration, and the one installed with the package.
 SYSTEM_FILE = "/etc/socketd/socketd.ini"
 INSTALLED_FILE = "etc/socketd/socketd.ini"
 
@@ -22,9 +22,9 @@ def find_config(named: str | None, environ: Mapping[str, str]) -> str:
     """
     Choose the configuration file.
 
-    @param named: what the command line says.
-    @return: that; or C{$SOCKETD_CONFIG}, C{/etc/socketd/socketd.ini}, or the
-        default under the environment's prefix, whichever is there first.
+    @param named: the path on the command line, or C{None}.
+    @return: the first of C{named}, C{$SOCKETD_CONFIG}, C{/etc/socketd/socketd.ini} if it
+        exists, and the installed file under C{sys.prefix}.
     """
     if named or environ.get(CONFIG_VARIABLE):
         return named or environ[CONFIG_VARIABLE]
@@ -48,9 +48,10 @@ def runtime_directory(environ: Mapping[str, str], uid: int) -> str:
 
 def make_private(directory: str) -> None:
     """
-    Make a directory that only its owner can use, or check that only it can write there.
+    Create a directory with mode 0700, or check that an existing one is writable by its
+    owner only.
 
-    @raise OSError: if it cannot be made, or somebody else could have made it.
+    @raise OSError: if it cannot be created, or if another user owns it or can write to it.
     """
     os.makedirs(directory, mode=0o700, exist_ok=True)
     found = os.lstat(directory)

@@ -1,8 +1,8 @@
 r"""
-Listeners as other programs write them, spelled as this file wants them.
+Corrects listeners that are written in the syntax of other programs.
 
-C{127.0.0.1:7007}, C{[::1]:7007}, C{tcp://host:7007}, C{7007/udp} or C{interface=::1} are
-no listeners here, and there is little doubt what they mean.
+C{127.0.0.1:7007}, C{[::1]:7007}, C{tcp://host:7007}, C{7007/udp} and C{interface=::1} are
+not valid listeners, but unambiguous.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ipaddress import IPv6Address, ip_address
 
 from socketd.settings.diagnostics import likeliest
 
-#: What others call the kinds of listener.
+#: Names that other programs have for the listener kinds.
 _SYNONYMS = {
     "tcp4": "tcp", "stream": "tcp", "http": "tcp", "ssl": "tls", "https": "tls",
     "udp4": "udp", "dgram": "udp", "unixstream": "unix", "unix-stream": "unix",
@@ -25,11 +25,11 @@ _PATHS = ("unix", "unixgram")
 _FLAGS = re.ASCII | re.IGNORECASE
 _KIND = "|".join(sorted([*_KINDS, *_PATHS, *_SYNONYMS], key=len, reverse=True))
 
-#: An IPv6 address, in brackets or not; a name or an IPv4 address; or every address.
+#: An IPv6 address with or without brackets, a name, an IPv4 address, or a wildcard.
 _HOST = r"\[[^\]\s]*\]|[0-9a-f.]*:[0-9a-f:.]*(?:%[\w.-]+)?|(?!\d+(?::|$))[\w.-]+|\*|"
 _REST = r"(?P<rest>(?::(?:backlog|optional|mode)=[^:=\s]*)*)"
 
-#: C{KIND://HOST:PORT/}, each part but the port left out by some.
+#: C{KIND://HOST:PORT/}, where all but the port is optional.
 _HOST_PORT = re.compile(
     rf"(?:(?P<kind>{_KIND}):(?://)?)?(?:(?P<host>{_HOST}):)?(?P<port>\d+)/?{_REST}", _FLAGS
 )
@@ -38,37 +38,38 @@ _HOST_PORT = re.compile(
 _SERVICE = re.compile(rf"(?P<port>\d+)[/ ](?P<kind>{_KIND})", _FLAGS)
 _TURNED = re.compile(rf"(?P<kind>{_KIND})[/ ](?P<port>\d+)", _FLAGS)
 
-#: C{KIND:PORT:interface=HOST}, with colons that have no backslash, or another name for it.
+#: C{KIND:PORT:interface=HOST}, with colons that are not escaped, or with another argument
+#: name.
 _NAMED = re.compile(
     rf"(?P<kind>{_KIND}):(?:port=)?(?P<port>\d+)"
     rf"(?::(?:(?:interface|address|addr|host|bind|ip)=)?(?P<host>{_HOST}))?{_REST}",
     _FLAGS,
 )
 
-#: C{unix:PATH}, its kind left out or not ours; and its mode without a name.
+#: C{unix:PATH}, with the kind missing or a synonym, and with a mode that lacks C{mode=}.
 _PATH = re.compile(
     rf"(?:(?P<kind>{_KIND}):)?(?://)?(?P<path>/[^:]+)(?::(?P<mode>0?[0-7]{{3}}))?", _FLAGS
 )
 
-#: What stands for every address elsewhere.
+#: Names of the wildcard address in other programs.
 EVERY = ("*", "any", "all")
 
-#: A longer text is no slip: it is not worth a guess.
+#: The longest text that is corrected (characters); a longer one is not a typing error.
 MAX_GUESSED = 200
 
 
 def unquoted(text: str) -> str:
     """
-    Take quotes off, which mean nothing in this file.
+    Remove enclosing quotes, which the INI dialect does not have.
     """
     return text[1:-1].strip() if re.fullmatch(r"'.*'|\".*\"", text) else text
 
 
 def respelled(text: str) -> Iterator[tuple[str, ...]]:
     """
-    Guess what was meant, the likeliest first; it need not be right yet.
+    Yield candidate corrections, the likeliest first; they may still be invalid.
 
-    @return: for each guess, the one or two listeners that it may be.
+    @return: for each candidate, its one or two listeners.
     """
     if len(text) > MAX_GUESSED:
         return

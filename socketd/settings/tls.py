@@ -1,5 +1,5 @@
 """
-The options of a service that is served over TLS.
+The TLS options of a service.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from attrs import frozen
 from socketd.settings.options import option
 from socketd.settings.value_types import DURATION, Kind, choice, one_file, parse_list, parse_path
 
-#: One part of a host name (RFC 1123, 2.1), the underscore of service names too.
+#: One label of a host name (RFC 1123, 2.1), with the underscore of service names allowed.
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+", re.ASCII)
-# Without a colon, which a URI has.
+# The local part has no colon, so that a URI does not match.
 _MAIL = re.compile(r"[!-9;-?A-~]+@([!-?A-~]+)", re.ASCII)
 
-#: RFC 1035, 2.3.4, as a text without the last dot.
+#: The longest name (RFC 1035, 2.3.4) in text form, without the trailing dot.
 _MAX_NAME = 253
 
-#: RFC 7301, 3.1: the length of a protocol's name is one byte.
+#: The longest protocol name in bytes: its length field is one byte (RFC 7301, 3.1).
 _MAX_ALPN = 255
 
-#: With all names ALPN would not fit its extension (RFC 7301, 3.1: two bytes).
+#: Keeps the protocol list within the extension's two-byte length (RFC 7301, 3.1).
 _MAX_ALPN_NAMES = 64
 
 _WILDCARD = "*."
@@ -35,10 +35,10 @@ _WILDCARD = "*."
 @frozen(order=True)
 class PeerName:
     """
-    A name that a certificate vouches for (RFC 5280, 4.2.1.6), in one spelling.
+    A subject alternative name of a certificate (RFC 5280, 4.2.1.6), in canonical form.
 
     @ivar kind: C{dns}, C{uri}, C{ip} or C{email}.
-    @ivar value: the name; C{dns} in lower case, C{ip} in its shortest form.
+    @ivar value: the name; C{dns} in lower case, C{ip} in compressed form.
     """
 
     kind: str
@@ -46,7 +46,7 @@ class PeerName:
 
     def __str__(self) -> str:
         """
-        Write it as the file has it.
+        Format it as in the file.
         """
         return self.value
 
@@ -54,11 +54,11 @@ class PeerName:
 @frozen
 class NamedCertificate:
     """
-    The certificate for a server name.
+    The certificate for one server name (SNI).
 
-    @ivar name: in lower case; C{*.} in front stands for any one label.
+    @ivar name: in lower case; a leading C{*.} matches exactly one label.
     @ivar certificate: the path of its PEM file.
-    @ivar key: the path of its key; the certificate's where the file has none.
+    @ivar key: the path of its private key; that of the certificate if no key is given.
     """
 
     name: str
@@ -68,14 +68,14 @@ class NamedCertificate:
 
 def is_host_name(name: str) -> bool:
     """
-    Say whether a text in lower case is the name of a host.
+    Whether a text in lower case is a valid host name.
     """
     return len(name) <= _MAX_NAME and all(map(_LABEL.fullmatch, name.split(".")))
 
 
 def _parse_path(text: str) -> str:
     """
-    Read the path of a file.
+    Parse the path of a PEM file.
     """
     if not text or "\n" in text or "\0" in text:
         raise ValueError("is no path; write that of a PEM file")
@@ -84,7 +84,7 @@ def _parse_path(text: str) -> str:
 
 def _parse_alpn(text: str) -> tuple[bytes, ...]:
     """
-    Read the names of application protocols (RFC 7301).
+    Parse the ALPN protocol names (RFC 7301).
     """
     names = parse_list(text)
     for name in names:
@@ -99,7 +99,7 @@ def _parse_alpn(text: str) -> tuple[bytes, ...]:
 
 def _parse_client_names(text: str) -> frozenset[PeerName]:
     """
-    Read the names of clients.
+    Parse the names of clients.
     """
     return frozenset(map(_parse_client_name, parse_list(text)))
 
@@ -126,7 +126,7 @@ def _parse_client_name(name: str) -> PeerName:
 
 def _parse_names(text: str) -> tuple[NamedCertificate, ...]:
     """
-    Read C{NAME = CERT.pem [KEY.pem]}, one per line.
+    Parse C{NAME = CERT.pem [KEY.pem]}, one per line.
     """
     found: dict[str, NamedCertificate] = {}
     for line in filter(None, map(str.strip, text.split("\n"))):
@@ -167,9 +167,9 @@ _NAMES = Kind("NAME = CERT.pem [KEY.pem], one per line", _parse_names, _named_fi
 @frozen
 class TlsOptions:
     """
-    How a service is served over TLS.
+    The TLS options of a service.
 
-    An empty path or list is none.
+    An empty path or list means that the option is not set.
     """
 
     tls_certificate: str = option(

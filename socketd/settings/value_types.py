@@ -1,8 +1,8 @@
 """
-The kinds of value that an option can have: how each is written and read.
+The value types of options: the syntax and the parser of each.
 
-A parser takes the text of the INI file and returns the value, or raises
-C{ValueError} with what is wrong and what would be right.
+A parser maps the text in the INI file to a value, or raises C{ValueError} with the error
+and the remedy.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{2}|.|$)", re.DOTALL)
 @frozen
 class Kind:
     """
-    A kind of value.
+    A value type.
 
-    @ivar form: how it is written, for manuals and complaints.
-    @ivar parse: reads the text; raises C{ValueError}.
-    @ivar files: lists the paths of the files that such a value names.
+    @ivar form: its syntax, for the manual pages and diagnostics.
+    @ivar parse: parses the text; raises C{ValueError}.
+    @ivar files: lists the paths of the files that a value names.
     """
 
     form: str
@@ -46,7 +46,7 @@ class Kind:
 
 def parse_yes_no(text: str) -> bool:
     """
-    Read C{yes} or C{no} (C{on off true false 1 0} too, in any case).
+    Parse C{yes} or C{no} (or C{on off true false 1 0}), case-insensitive.
     """
     try:
         return _WORDS[text.lower()]
@@ -56,7 +56,7 @@ def parse_yes_no(text: str) -> bool:
 
 def parse_duration(text: str) -> float:
     """
-    Read a duration such as C{250ms 10s 5m 1h}.
+    Parse a duration such as C{250ms 10s 5m 1h}.
 
     @return: seconds.
     """
@@ -68,9 +68,9 @@ def parse_duration(text: str) -> float:
 
 def parse_rate(text: str) -> float:
     """
-    Read a rate such as C{50/s}, C{256/m} or C{10/h}.
+    Parse a rate such as C{50/s}, C{256/m} or C{10/h}.
 
-    @return: a number per second.
+    @return: events per second.
     """
     match = _RATE.fullmatch(text)
     if match is None or not float(match[1]):
@@ -80,7 +80,7 @@ def parse_rate(text: str) -> float:
 
 def parse_size(text: str) -> int:
     """
-    Read a size such as C{4096} or C{64KiB}.
+    Parse a size such as C{4096} or C{64KiB}.
 
     @return: bytes.
     """
@@ -92,7 +92,7 @@ def parse_size(text: str) -> int:
 
 def parse_text(text: str) -> bytes:
     r"""
-    Read a text with the escapes C{\n \r \t \xNN \\}; the rest is sent as UTF-8.
+    Parse a text with the escapes C{\n \r \t \xNN \\}; the rest is encoded as UTF-8.
     """
     parts, end = [], 0
     for match in _ESCAPE.finditer(text):
@@ -103,16 +103,16 @@ def parse_text(text: str) -> bytes:
 
 def parse_list(text: str, between: str = r"[,\n]") -> tuple[str, ...]:
     """
-    Read a list: one item per line, or with commas between them.
+    Parse a list: one item per line, or separated by commas.
 
-    @param between: the regular expression for what stands between two items.
+    @param between: the regular expression of the separator.
     """
     return tuple(item for item in (part.strip() for part in re.split(between, text)) if item)
 
 
 def parse_path(text: str) -> str:
     """
-    Read the path of a file or a socket; an empty one is none.
+    Parse the path of a file or a socket; an empty text means none.
     """
     if "\n" in text or "\0" in text:
         raise ValueError("is no path")
@@ -127,14 +127,14 @@ def parse_path(text: str) -> str:
 
 def one_file(text: str) -> tuple[str, ...]:
     """
-    List the file that a path names.
+    List the file of a path value; none if the path is empty.
     """
     return (text,) if text else ()
 
 
 def parse_word(text: str) -> str:
     """
-    Read one word that is not empty.
+    Parse one word without whitespace, not empty.
     """
     if not text or re.search(r"\s", text):
         raise ValueError("is not one word")
@@ -143,7 +143,7 @@ def parse_word(text: str) -> str:
 
 def choice(*words: str) -> Kind:
     """
-    Make the kind whose values are these words.
+    Make a value type whose values are these words.
     """
 
     def parse(text: str) -> str:
@@ -156,9 +156,9 @@ def choice(*words: str) -> Kind:
 
 def within(kind: Kind, low: float, high: float, why: str) -> Kind:
     """
-    Narrow a kind of number to a range, both ends included.
+    Restrict a numeric value type to a range, bounds included.
 
-    @param why: the range in words, as the complaint says it.
+    @param why: the remedy in words, for the error message.
     """
 
     def parse(text: str) -> Any:
@@ -172,7 +172,7 @@ def within(kind: Kind, low: float, high: float, why: str) -> Kind:
 
 def parse_number(text: str) -> int:
     """
-    Read a whole number, written with ASCII digits.
+    Parse a non-negative integer of ASCII digits.
     """
     if re.fullmatch(r"\d{1,9}", text, re.ASCII) is None:
         raise ValueError("is no whole number")

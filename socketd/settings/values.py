@@ -1,5 +1,5 @@
 """
-Where L{socketd.settings.value_types} was: protocols of other packages may still import it.
+The former name of L{socketd.settings.value_types}, kept for protocols of other packages.
 """
 
 from __future__ import annotations

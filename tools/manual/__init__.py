@@ -1,3 +1,3 @@
 """
-The manual pages and the completions of shells, written from the code.
+Generates the manual pages and the shell completions from the code.
 """

@@ -1,6 +1,6 @@
 """
-C{python -m socketd.manual DIRECTORY} writes the manual pages and the completions into
-C{man/} and C{completion/} there.
+C{python -m tools.manual DIRECTORY} writes the manual pages and the shell completions to
+C{man/} and C{completion/} in that directory.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from pathlib import Path
 
 from tools.manual import completion, pages
 
-#: Each file that is written from the code, with what writes it. The names of completions
-#: are those that each shell looks for.
+#: Each generated file and its generator. The completions have the file names that each
+#: shell looks for.
 FILES: dict[str, Callable[[], str]] = {
     "man/socketd.8": pages.daemon_page,
     "man/socketd.ini.5": pages.configuration_page,
@@ -25,7 +25,7 @@ FILES: dict[str, Callable[[], str]] = {
 
 def main(directory: str) -> None:
     """
-    Write all of them.
+    Write all files.
     """
     for name, write in FILES.items():
         file = Path(directory, name)

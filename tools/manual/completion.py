@@ -1,7 +1,7 @@
 """
-Completions of the command line of C{socketd}, for bash, zsh and fish.
+Generates command line completions of C{socketd} for bash, zsh and fish.
 
-Libraries that write such files know no fish, or have to be there when the command runs.
+Existing libraries either do not support fish, or are needed at run time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from socketd.cli.main import PROGRAM
 from tools.manual.program import HELP, Argument, Subcommand, subcommands
 
-#: What C{socketd} takes in place of a subcommand.
+#: The options of C{socketd} without a subcommand.
 GENERAL = {"--help": "show the help", "--version": "print the version"}
 
 _HEAD = f"# Written by make docs, from the parsers of {PROGRAM}."
@@ -78,7 +78,7 @@ _FISH_MARKUP = re.compile(r"([\\'])")
 
 def bash() -> str:
     """
-    Write the completion for bash.
+    Generate the completion for bash.
     """
     found = subcommands()
     text = _BASH.format(
@@ -92,7 +92,7 @@ def bash() -> str:
 
 def _bash_values(subcommand: Subcommand) -> Iterator[str]:
     """
-    Write what stands behind an option that has a value.
+    Generate the cases that complete the values of options.
     """
     patterns: dict[str, list[str]] = {}
     for option in subcommand.options:
@@ -106,14 +106,14 @@ def _bash_values(subcommand: Subcommand) -> Iterator[str]:
 
 def _bash_value(arguments: list[Argument]) -> Iterator[str]:
     """
-    Write what completes the value of one of these arguments.
+    Generate the command that completes the value of any of these arguments.
     """
     words = [word for found in arguments for word in found.choices]
     names = {found.names for found in arguments} - {""}
     if words:
         yield f"""_socketd_words '{" ".join(words)}' "$word\""""
     elif names:
-        # A file may be in any directory.
+        # "file" sorts after "directory" and includes it, as a file may be in any directory.
         yield f'_socketd_names {_BASH_NAMES[max(names)]} "$word"'
 
 
@@ -128,7 +128,7 @@ def _bash_rest(subcommand: Subcommand) -> str:
 
 def zsh() -> str:
     """
-    Write the completion for zsh.
+    Generate the completion for zsh.
     """
     found = subcommands()
     texts = [f"{one.name}:{_zsh(one.help)}" for one in found]
@@ -148,7 +148,7 @@ def _zsh_rest(subcommand: Subcommand) -> str:
 
 def _zsh_specs(found: Argument) -> Iterator[str]:
     """
-    Write an argument as C{_arguments} takes it (zshcompsys(1)).
+    Format an argument as specifications for C{_arguments} (zshcompsys(1)).
     """
     value = f"({' '.join(found.choices)})" if found.choices else _ZSH_NAMES.get(found.names, " ")
     behind = f":{_zsh(found.value)}:{value}" if found.value else ""
@@ -162,14 +162,14 @@ def _zsh_specs(found: Argument) -> Iterator[str]:
 
 def _zsh(text: str) -> str:
     """
-    Write a text that C{_arguments} and C{_describe} show as it stands.
+    Escape a text for C{_arguments} and C{_describe}.
     """
     return _ZSH_MARKUP.sub(r"\\\1", text)
 
 
 def fish() -> str:
     """
-    Write the completion for fish.
+    Generate the completion for fish.
     """
     first = f"complete -c {PROGRAM} -n __fish_use_subcommand"
     lines = [_HEAD, f"complete -c {PROGRAM} -f"]
@@ -199,7 +199,7 @@ def _fish_argument(found: Argument) -> str:
 
 def _fish(text: str) -> str:
     """
-    Quote a text (fish(1)).
+    Quote a text for fish(1).
     """
     quoted = _FISH_MARKUP.sub(r"\\\1", text)
     return f"'{quoted}'"

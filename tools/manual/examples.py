@@ -1,5 +1,5 @@
 """
-An example of each option, as a file would have it.
+An example value for each option, in INI syntax.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from typing import Any
 from socketd.settings.options import Option
 from tools.manual.options_page import default_text
 
-#: Where the form alone would give no good one: by the class that declares it and its name,
-#: or by the name alone.
+#: Examples of single options, by class and option name or by option name alone, if the
+#: value type alone gives no good one.
 _OWN = {
     "DaemonOptions.control": "{runtime}/control.sock",
     "DaemonOptions.http": "tcp:9155:interface=127.0.0.1",
@@ -41,7 +41,7 @@ _OWN = {
     "udp_amplify": "64",
 }
 
-#: By the first word of the form.
+#: Examples of value types, by the first word of their syntax.
 _FORMS = {
     "duration": "90s",
     "rate": "50/s",
@@ -55,9 +55,9 @@ _FORMS = {
 
 def example_of(options: type[Any], found: Option) -> str:
     """
-    Give a value that the option can have, another than its default if there are others.
+    Return a valid value of an option, not its default if there are others.
 
-    @param options: the class that declares it.
+    @param options: the class that declares the option.
     """
     own = _OWN.get(f"{options.__name__}.{found.name}", _OWN.get(found.name))
     if own is not None:

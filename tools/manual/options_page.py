@@ -1,7 +1,8 @@
 """
-The reference of options, written from their declarations.
+Generates the reference of options from their declarations.
 
-C{python -m tools.manual.options_page > docs/options.md} writes it anew; a test compares.
+C{python -m tools.manual.options_page > docs/options.md} updates it; a test checks that it
+is up to date.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ have, but `listen` and `protocol`. Where no default stands, `listen` and the `re
 
 def groups() -> list[tuple[str, type[Any]]]:
     """
-    List the classes that declare options, with their titles: the daemon's, every
-    service's, and those of each installed protocol.
+    List the options classes with their titles: of the daemon, of every service, and of each
+    installed protocol.
     """
     found = installed()
     return [
@@ -43,14 +44,14 @@ def groups() -> list[tuple[str, type[Any]]]:
 
 def markdown() -> str:
     """
-    Write the whole page.
+    Generate the page in Markdown.
     """
     return _HEAD + "".join(line for group in groups() for line in _table(*group))
 
 
 def default_text(found: Option) -> str:
     """
-    Write a default as the file would have it; empty where there is none.
+    Format a default in INI syntax; empty if there is none.
     """
     value = found.default
     if value is REQUIRED or value is None or value in ("", (), frozenset()):

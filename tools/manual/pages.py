@@ -1,5 +1,5 @@
 """
-The three manual pages: socketd(8), socketd.ini(5) and socketd(1).
+Generates the manual pages socketd(8), socketd.ini(5) and socketd(1).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tools.manual.roff import Page
 
 def daemon_page() -> str:
     """
-    Write socketd(8).
+    Generate socketd(8).
     """
     page = _page(PROGRAM, 8, "answers sockets, as its INI file says")
     page.section("SYNOPSIS")
@@ -51,7 +51,7 @@ def daemon_page() -> str:
 
 def configuration_page() -> str:
     """
-    Write socketd.ini(5).
+    Generate socketd.ini(5).
     """
     page = _page(f"{PROGRAM}.ini", 5, "the configuration of socketd(8)")
     page.section("DESCRIPTION")
@@ -72,7 +72,7 @@ def configuration_page() -> str:
 
 def command_page() -> str:
     """
-    Write socketd(1).
+    Generate socketd(1).
     """
     page = _page(PROGRAM, 1, "talk to sockets, and look after the socketd daemon")
     page.section("SYNOPSIS")
@@ -97,7 +97,7 @@ def command_page() -> str:
 
 
 def _page(name: str, section: int, what: str) -> Page:
-    # The year of the release is the only date that the code knows.
+    # The build date (the year of the release) is the only date in the code.
     date = datetime.fromtimestamp(BUILD_DATE, UTC).strftime("%Y-%m-%d")
     page = Page(name.upper(), section, date, f"{PROGRAM} {installed_version()}")
     page.section("NAME")
@@ -144,7 +144,7 @@ def _entry(found: Argument) -> tuple[str, str]:
 
 def _sentence(text: str) -> str:
     """
-    Make a sentence of a help text.
+    Turn a help text into a sentence.
     """
     return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 

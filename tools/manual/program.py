@@ -1,5 +1,5 @@
 """
-The command lines, as the parsers declare them: those of C{socketd} and of the daemon.
+Reads the command lines of C{socketd} and of the daemon from their parsers.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from socketd.cli import main
 from socketd.cli.main import PROGRAM, Parser
 from socketd.tap import Options
 
-#: What an argument is called that is the name of a file.
+#: Value names (metavars) of arguments that are file names.
 _FILES = ("FILE", "PATH", "CONFIG")
 
-#: And of a directory.
+#: Value names of arguments that are directory names.
 _DIRECTORIES = ("DIR", "DIRECTORY")
 
 
 @frozen
 class Argument:
     """
-    One argument.
+    One command line argument.
 
-    @ivar flags: how it is written; none where its place tells what it is.
-    @ivar value: what its value is called; empty for a flag that has none.
-    @ivar help: what it is for.
-    @ivar choices: the values that it can have, where they are few.
-    @ivar names: C{file} or C{directory}, where its value is the name of one.
-    @ivar needed: whether it has to be given.
-    @ivar repeated: whether it can be given more than once.
+    @ivar flags: its option strings; empty if it is positional.
+    @ivar value: the name of its value; empty for a flag without a value.
+    @ivar help: its help text.
+    @ivar choices: its valid values, if they are enumerated.
+    @ivar names: C{file} or C{directory} if its value names one, else empty.
+    @ivar needed: whether it is required.
+    @ivar repeated: whether it may be repeated.
     """
 
     flags: tuple[str, ...]
@@ -45,21 +45,21 @@ class Argument:
     @property
     def term(self) -> str:
         """
-        How it is written: C{-t, --timeout SECONDS}.
+        Its term in a list of options: C{-t, --timeout SECONDS}.
         """
         return " ".join(filter(None, (", ".join(self.flags), self.value)))
 
     @property
     def form(self) -> str:
         """
-        How it stands in a synopsis.
+        Its form in a synopsis.
         """
         written = f"{self.flags[-1]} {self.value}".strip() if self.flags else self.value
         written += " ..." * self.repeated
         return written if self.needed else f"[{written}]"
 
 
-#: What every subcommand takes.
+#: The argument that every subcommand has.
 HELP = Argument(("-h", "--help"), "", "show the help")
 
 
@@ -68,7 +68,7 @@ class Subcommand:
     """
     One subcommand.
 
-    @ivar help: what it does.
+    @ivar help: its help text.
     @ivar arguments: in the order of their declaration, without L{HELP}.
     """
 
@@ -79,21 +79,21 @@ class Subcommand:
     @property
     def options(self) -> list[Argument]:
         """
-        The arguments that are told by a flag.
+        The arguments with flags.
         """
         return [found for found in self.arguments if found.flags]
 
     @property
     def positional(self) -> list[Argument]:
         """
-        The arguments that are told by their place.
+        The positional arguments.
         """
         return [found for found in self.arguments if not found.flags]
 
     @property
     def synopsis(self) -> str:
         """
-        The whole command line.
+        The synopsis of the command line.
         """
         forms = [found.form for found in (*self.options, *self.positional)]
         return " ".join((PROGRAM, self.name, *forms))
@@ -101,14 +101,14 @@ class Subcommand:
 
 def subcommands() -> list[Subcommand]:
     """
-    Read the parsers of all subcommands.
+    Read all subcommands from their parsers.
     """
     return [_subcommand(name) for name in main.MODULES]
 
 
 def daemon_options() -> tuple[Argument, ...]:
     """
-    List the options behind C{twistd socketd}.
+    List the options of C{twistd socketd}.
     """
     parameters: Any = Options.optParameters
     flags: Any = Options.optFlags
@@ -128,7 +128,7 @@ def _subcommand(name: str) -> Subcommand:
     module = main._import(name)
     parser = Parser(prog=f"{PROGRAM} {name}", description=module.HELP, allow_abbrev=False)
     module.add_arguments(parser)
-    # argparse has no other way to list what was declared.
+    # argparse has no public way to list the declared arguments.
     actions = parser._actions
     if any(action.nargs == argparse.REMAINDER for action in actions):
         return Subcommand(name, module.HELP, daemon_options())
@@ -159,7 +159,7 @@ def _value_of(action: argparse.Action, choices: tuple[str, ...]) -> str:
 
 def _names(value: str) -> str:
     """
-    Say what the value of an argument names, by what it is called.
+    Return what an argument's value names: C{directory}, C{file}, or an empty string.
     """
     if value in _DIRECTORIES:
         return "directory"

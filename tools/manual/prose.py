@@ -1,8 +1,8 @@
 """
-What the manual pages say that no declaration in the code does.
+Texts of the manual pages that are not generated from declarations.
 
-Paragraphs have empty lines between them; words between backquotes are typed as they
-stand, and lines that are indented by four are examples.
+Paragraphs are separated by empty lines, words in backquotes are literal, and paragraphs
+indented by four spaces are examples.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ It is a plugin of Twisted's `twistd`: `socketd run` is the same as `twistd --nod
 socketd` with the options that follow.
 """
 
+#: The relevant options of twistd itself, which precede the word C{socketd}.
 TWISTD = {
     "--nodaemon": "Stay in the foreground. `--console` and a service of systemd need it.",
     "--pidfile": "Where the process id is written; nothing behind the equals sign is nowhere.",
@@ -32,9 +33,6 @@ TWISTD = {
     "--umask": "The permissions that its files do not get.",
     "--reactor": "The event loop of Twisted: epoll, poll, select, asyncio.",
 }
-"""
-The options of twistd itself that matter here. They stand before the word C{socketd}.
-"""
 
 SIGNALS = {
     signal.SIGHUP: "Read the configuration anew. A file that cannot be used changes nothing, and"

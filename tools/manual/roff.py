@@ -1,5 +1,5 @@
 """
-Manual pages in the macros of man(7), which groff and mandoc both read.
+Writes manual pages with the man(7) macros, which groff and mandoc both support.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterable
 from textwrap import wrap
 
-#: The source of a page is as wide as a terminal.
+#: The width of the page's source, that of a terminal.
 WIDTH = 79
 
-#: What a formatter would take for markup, or print as another character than the one
-#: that a shell wants (groff_char(7)).
+#: Characters that a formatter would interpret as markup, or replace by typographic ones
+#: (groff_char(7)).
 _ESCAPES = {"\\": r"\e", "-": r"\-", "'": r"\(aq", "`": r"\(ga", "^": r"\(ha", "~": r"\(ti"}
 
 _CODE = re.compile(r"`([^`]+)`")
@@ -20,14 +20,14 @@ _CODE = re.compile(r"`([^`]+)`")
 
 def escaped(text: str) -> str:
     """
-    Write a text that is printed as it stands.
+    Escape a text so that it is printed literally.
     """
     return "".join(_ESCAPES.get(character, character) for character in text)
 
 
 def marked(text: str) -> str:
     """
-    Write a text in which `words` between backquotes are bold.
+    Escape a text, with `words` in backquotes in bold.
     """
     pieces = _CODE.split(text)
     return "".join(
@@ -38,21 +38,21 @@ def marked(text: str) -> str:
 
 def _whole(text: str) -> str:
     """
-    Write words that no line end cuts in two.
+    Escape words and prevent hyphenation.
     """
     return " ".join(rf"\%{escaped(word)}" for word in text.split(" "))
 
 
 class Page:
     """
-    One page.
+    One manual page.
     """
 
     def __init__(self, title: str, section: int, date: str, source: str) -> None:
         """
         @param title: the name of the page.
-        @param date: year, month and day.
-        @param source: what the page belongs to.
+        @param date: the date as YYYY-MM-DD.
+        @param source: the program and its version.
         """
         self._lines = [
             r".\" Written by make docs; change the code that it is written from.",
@@ -61,20 +61,19 @@ class Page:
 
     def section(self, title: str) -> None:
         """
-        Begin a section.
+        Start a section.
         """
         self._lines.append(f".SH {escaped(title)}")
 
     def part(self, title: str) -> None:
         """
-        Begin a part of a section.
+        Start a subsection.
         """
         self._lines.append(f".SS {escaped(title)}")
 
     def paragraphs(self, text: str) -> None:
         """
-        Add paragraphs, with empty lines between them; what is indented by four is an
-        example.
+        Add paragraphs, separated by empty lines; one indented by four spaces is an example.
         """
         for paragraph in filter(None, text.strip("\n").split("\n\n")):
             if paragraph.startswith("    "):
@@ -85,7 +84,7 @@ class Page:
 
     def entry(self, term: str, text: str) -> None:
         """
-        Add a term, and what there is to say of it.
+        Add a term and its description.
         """
         self._lines += [".TP", _guarded(marked(term))]
         self._fill(text)
@@ -99,7 +98,7 @@ class Page:
 
     def example(self, lines: Iterable[str]) -> None:
         """
-        Add lines that are printed as they stand.
+        Add lines that are printed literally.
         """
         shown = [_guarded(escaped(line)) for line in lines]
         self._separate()
@@ -107,13 +106,13 @@ class Page:
 
     def __str__(self) -> str:
         """
-        Give the source of the page.
+        Return the source of the page.
         """
         return "\n".join(self._lines) + "\n"
 
     def _separate(self) -> None:
         """
-        Begin a paragraph, where no heading has begun one.
+        Start a paragraph, unless a heading has just started one.
         """
         if not self._lines[-1].startswith((".SH", ".SS")):
             self._lines.append(".PP")
@@ -126,6 +125,6 @@ class Page:
 
 def _guarded(line: str) -> str:
     """
-    Keep a line from being taken for a macro.
+    Prevent a line from being interpreted as a request or macro call.
     """
     return rf"\&{line}" if line.startswith((".", "'")) else line
