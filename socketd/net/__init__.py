@@ -1,3 +1,3 @@
 """
-Twisted's transports, made careful: ports, connections and their sockets.
+Twisted transports with access policies and deadlines: ports, connections and their sockets.
 """

@@ -1,5 +1,5 @@
 """
-Socket addresses as Twisted's address objects, and as text for people.
+Conversion of socket addresses to Twisted's address objects and to printable text.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from twisted.internet.interfaces import IAddress
 
 from socketd.common.events import escaped
 
-#: What socket calls take for 255.255.255.255.
+#: The name that socket calls accept for 255.255.255.255.
 BROADCAST = "<broadcast>"
 
 
 def to_address(family: int, kind: int, name: Any) -> IAddress:
     """
-    Make an address object of what a socket call returned.
+    Convert a socket address to Twisted's address object.
 
     @param family: C{AF_INET}, C{AF_INET6} or C{AF_UNIX}.
     @param kind: C{SOCK_STREAM} or C{SOCK_DGRAM}.
@@ -35,9 +35,8 @@ def to_address(family: int, kind: int, name: Any) -> IAddress:
 
 def to_pair(family: int, name: Any) -> Any:
     """
-    Write what a socket call returned as Twisted's datagram protocols know addresses:
-    of IPv6 too a host and a port, the scope of a link-local one in the host (RFC 4007,
-    11.2).
+    Convert a socket address to Twisted's datagram form: host and port, also for IPv6, with
+    the scope of a link-local address in the host (RFC 4007, 11.2).
     """
     if family != socket.AF_INET6:
         return name
@@ -47,9 +46,9 @@ def to_pair(family: int, name: Any) -> Any:
 
 def from_pair(family: int, pair: Any) -> Any:
     """
-    Make what socket calls take of an address in the form of L{to_pair}.
+    Convert an address from the form of L{to_pair} to a socket address.
 
-    @raise OSError: if there is no such scope.
+    @raise OSError: if there is no interface of the scope's name.
     """
     if family != socket.AF_INET6 or "%" not in pair[0]:
         return pair
@@ -59,9 +58,9 @@ def from_pair(family: int, pair: Any) -> Any:
 
 def check_host(family: int, host: str) -> None:
     """
-    Refuse what is no address of a family: to look a host name up may block.
+    Reject anything but an address of the family, since resolving a host name may block.
 
-    @raise InvalidAddressError: says what it is.
+    @raise InvalidAddressError: if it is no such address.
     """
     if family == socket.AF_INET6 and not isIPv6Address(host):
         raise InvalidAddressError(host, "not an IPv6 address")
@@ -73,23 +72,23 @@ def _scope_name(scope: int) -> str:
     try:
         return socket.if_indextoname(scope)
     except OSError:
-        # The interface has gone since.
+        # The interface was removed.
         return str(scope)
 
 
 def host_of(family: int, name: Any) -> str:
     """
-    Name the host of a peer, without its port.
+    The host of a peer, without its port.
     """
     return "unix" if family == socket.AF_UNIX else str(name[0])
 
 
 def describe(family: int, name: Any) -> str:
     """
-    Write an address for people: C{127.0.0.1:7}, C{[::1]:7} or a path.
+    Format an address as printable text: C{127.0.0.1:7}, C{[::1]:7} or a path.
     """
     if family == socket.AF_UNIX:
-        # A peer chooses the path of its own socket.
+        # Untrusted: a peer chooses the path of its own socket.
         return f"unix {escaped(os.fsencode(name))}".rstrip()
     host = f"[{name[0]}]" if family == socket.AF_INET6 else name[0]
     return f"{host}:{name[1]}"

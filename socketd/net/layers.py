@@ -1,6 +1,5 @@
 """
-What lies between a connection and the protocol of its service: the header of a
-balancer, and TLS.
+The layers between a connection and its service's protocol: PROXY header and TLS.
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ if TYPE_CHECKING:
 
 def make_context(service: Service, wall_clock: Any, clock: Any) -> ServerContext | None:
     """
-    Make what a service shows of itself in TLS; nothing is read yet.
+    Create the service's TLS context; files are read by C{load()}.
 
-    @param wall_clock: gives the time of day.
-    @param clock: gives the time of the reactor's timers.
-    @return: C{None} if no listener speaks it.
+    @param wall_clock: provides the time of day.
+    @param clock: provides the reactor's time.
+    @return: C{None} if no listener uses TLS.
     """
     if not any(listener.tls for listener in service.listeners):
         return None
-    # A tenth of a second, which a daemon without TLS does not spend.
+    # Lazy: this import takes 0.1 s, which a daemon without TLS need not spend.
     from socketd.net.tls.context import ServerContext
 
     return ServerContext(service.tls, wall_clock, clock)
@@ -43,10 +42,10 @@ def wrap_factory(
     clock: Any,
 ) -> tuple[Any, StreamTerms]:
     """
-    Put the layers of a listener before what a factory makes.
+    Wrap a factory in the layers that its listener needs.
 
-    @param context: for TLS; C{None} where no listener speaks it.
-    @return: a factory for the connections, and on which terms these are served.
+    @param context: the TLS context; C{None} if no listener uses TLS.
+    @return: the wrapping factory and the terms of its connections.
     """
     if listener.tls and context is not None:
         from socketd.net.tls.secured import secured

@@ -1,5 +1,5 @@
 """
-From listeners to bound sockets, and from these to ports.
+Bind the sockets of listeners and serve them with ports.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from socketd.net.stream.port import StreamPort, StreamTerms
 from socketd.settings.listeners import Listener, Place, canonical_host, place_of
 from socketd.settings.model import IProtocolSpec, SocketOptions
 
-#: The receive buffer of datagram sockets (bytes) where the configuration gives none.
+#: The receive buffer of datagram sockets (bytes), unless configured.
 RECEIVE_BUFFER = 1024 * 1024
 
 _ABSENT = (EADDRNOTAVAIL, EAFNOSUPPORT)
@@ -44,8 +44,8 @@ class CannotListen(Exception):
     """
     A listener's socket could not be bound; the text says why.
 
-    @ivar absent: whether the machine lacks the address or its whole family.
-    @ivar holder: who has it; C{None} where nobody has.
+    @ivar absent: whether the machine lacks the address or the whole address family.
+    @ivar holder: the process that has the address; C{None} if the address is not in use.
     """
 
     def __init__(self, reason: str, absent: bool = False, holder: str | None = None) -> None:
@@ -55,9 +55,9 @@ class CannotListen(Exception):
 
     def line(self, owner: str, listener: Listener, place: str) -> str:
         """
-        Write a line for the operator.
+        Format the error as one line for the operator.
 
-        @param owner: whose listener it is.
+        @param owner: the service or option that the listener belongs to.
         @param place: where it is configured.
         """
         advice = ""
@@ -72,10 +72,10 @@ class Bound:
     """
     A listener with its bound socket.
 
-    @ivar options: what the socket was given.
-    @ivar before: the listener that the socket was bound for, if that is another one.
-    @ivar beside: the sockets in whose way it is until L{settle}, which then listens.
-    @ivar port: the port that serves it, once L{serve} was called.
+    @ivar options: the options that were set on the socket.
+    @ivar before: the listener that the socket was first bound for, if it was reused.
+    @ivar beside: sockets with a conflicting address; until L{settle} it does not listen.
+    @ivar port: the port that serves it, after L{serve}.
     """
 
     listener: Listener
@@ -100,7 +100,7 @@ class Bound:
 
     def __str__(self) -> str:
         """
-        Write the address with the port that the kernel chose.
+        The kind and address, with the port that the kernel chose.
         """
         address = describe(self.sock.family, self.sock.getsockname())
         return f"{self.listener.kind} {address.removeprefix('unix ')}"
@@ -113,10 +113,10 @@ class Bound:
         *terms: StreamTerms | DatagramTerms,
     ) -> IListeningPort:
         """
-        Begin to serve.
+        Start serving.
 
         @param speaker: a factory for streams, a protocol for datagrams.
-        @param terms: on which peers are served; as Twisted does where none are given.
+        @param terms: the terms on which peers are served; by default, as in Twisted.
         """
         make: Any = StreamPort if self.is_stream else datagram_port
         port = make(reactor, self.sock, speaker, service_state, *terms)
@@ -129,9 +129,9 @@ class Bound:
 
     def _rebind(self) -> socket.socket:
         """
-        Bind another socket for a port that is started once more.
+        Bind a new socket for a port that is restarted.
 
-        @raise CannotListenError: if the address cannot be had.
+        @raise CannotListenError: if the address cannot be bound.
         """
         listener = self.listener
         try:
@@ -145,7 +145,7 @@ class Bound:
     @property
     def place(self) -> Place:
         """
-        Where the socket is: of a host name, the address that it stood for.
+        The bound address; for a host name, the address that it resolved to.
         """
         place = place_of(self.listener)
         if not place.port:
@@ -155,21 +155,21 @@ class Bound:
     @property
     def is_down(self) -> bool:
         """
-        Whether the reactor has lost the socket.
+        Whether the socket is closed, as it is after an error that the reactor reported.
         """
         return self.sock.fileno() < 0
 
     @property
     def is_reachable(self) -> bool:
         """
-        Whether peers find it: the file of a UNIX socket may have been removed.
+        Whether peers can reach it: the file of a UNIX socket may have been removed.
         """
         return not (self.is_down or self.missing)
 
     @property
     def missing(self) -> str:
         """
-        Why peers do not find it; empty if they do.
+        Why peers cannot reach its socket file; empty if they can.
         """
         if not self.listener.has_file or self._owns_file():
             return ""
@@ -179,10 +179,10 @@ class Bound:
 
     def for_listener(self, listener: Listener, options: SocketOptions) -> Bound:
         """
-        Have the same socket for another listener of its address; the options are
-        tried on another one, so that this one stays as it is.
+        Reuse the socket for another listener of the same address; the options are tried on
+        a scratch socket, so that this one is unchanged.
 
-        @raise CannotListen: if the system refuses one.
+        @raise CannotListen: if the system refuses an option.
         """
         with socket.socket(listener.family, listener.type) as trial:
             try:
@@ -193,9 +193,9 @@ class Bound:
 
     def settle(self, new: SocketOptions) -> list[str]:
         """
-        Give a socket of before what its listener and the options say now.
+        Apply the settings of the new listener and its options to a reused socket.
 
-        @return: what it does not take, one text each.
+        @return: the refused settings, one text each.
         """
         if self.beside:
             return self._listen_beside()
@@ -226,14 +226,14 @@ class Bound:
 
     def finish(self) -> None:
         """
-        Serve what has come already, before the socket is closed.
+        Serve pending connections or datagrams before the socket is closed.
         """
         if self.port is not None and not self.is_down:
             self.port.finish()
 
     def release(self) -> None:
         """
-        Serve no more, though the socket stays open.
+        Stop serving, but keep the socket open.
         """
         if self.port is not None:
             self.port.release()
@@ -241,7 +241,7 @@ class Bound:
 
     def close(self) -> None:
         """
-        Serve no more, and remove the file of a UNIX socket if it is still ours.
+        Stop serving, and remove the file of a UNIX socket if it is still ours.
         """
         if self.port is not None:
             self.port.close()
@@ -259,11 +259,12 @@ class Bound:
 
 def bind(listener: Listener, options: SocketOptions, beside: Sequence[Bound] = ()) -> Bound:
     """
-    Make a listener's socket, set its options and bind it.
+    Create a listener's socket, set its options and bind it.
 
-    @param beside: what this daemon has bound in its way. Then streams are accepted from
-        L{Bound.settle} on, so that until then nobody comes who would be lost.
-    @raise CannotListen: says why that did not work.
+    @param beside: sockets of this daemon with a conflicting address.  If there are any, a
+        stream socket listens only from L{Bound.settle} on, so that a reload that is rolled
+        back loses no connection.
+    @raise CannotListen: if a step fails; the text says why.
     """
     try:
         sock = socket.socket(listener.family, listener.type)
@@ -286,9 +287,9 @@ def bind(listener: Listener, options: SocketOptions, beside: Sequence[Bound] = (
 
 def inherit(listener: Listener, found: InheritedSocket, declared: IProtocolSpec) -> Bound:
     """
-    Take a socket that was handed over as one of a listener's.
+    Use an inherited socket for a listener.
 
-    @raise CannotListen: if the protocol has no form for it.
+    @raise CannotListen: if the protocol or a layer does not support the socket's type.
     """
     form = "stream" if found.is_stream else "datagram"
     if getattr(declared, form) is None:
@@ -301,11 +302,11 @@ def inherit(listener: Listener, found: InheritedSocket, declared: IProtocolSpec)
 def _prepare(sock: socket.socket, listener: Listener, options: SocketOptions) -> None:
     sock.setblocking(False)
     if listener.family == socket.AF_INET6:
-        # tcp: and tcp6: of the same port stand side by side.
+        # tcp: and tcp6: listeners may share a port.
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     if not listener.is_stream:
-        # As far as net.core.rmem_max allows: a burst must not be lost while a turn
-        # of the reactor serves others.
+        # As far as net.core.rmem_max allows, so that a burst is not lost while the
+        # reactor serves others.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
     for name, value in wanted(options, listener):
         try:
@@ -327,8 +328,8 @@ def _bind(sock: socket.socket, listener: Listener) -> None:
 @contextmanager
 def _sharing(*socks: socket.socket) -> Iterator[None]:
     """
-    Have sockets not be in each other's way for a moment: bind(2) and listen(2) look at
-    the option of those that are there, too, as it is then (socket(7), SO_REUSEPORT).
+    Set SO_REUSEPORT on all the sockets for a moment, so that they do not conflict: bind(2)
+    and listen(2) also check the option of existing sockets (socket(7)).
     """
     if len(socks) == 1:
         yield
@@ -346,7 +347,7 @@ def _sharing(*socks: socket.socket) -> Iterator[None]:
 
 def look_up(listener: Listener) -> Place:
     """
-    Tell where a listener is bound, with its host name looked up.
+    The address that a listener binds, with its host name resolved.
     """
     place = place_of(listener)
     if not place.port:
@@ -354,30 +355,30 @@ def look_up(listener: Listener) -> Place:
     try:
         host = _resolve(listener)[0]
     except OSError:
-        # To bind it will fail as well, and say why.
+        # bind() will fail as well, and report the reason.
         return place
     return evolve(place, host=canonical_host(host, place.family))
 
 
 def _resolve(listener: Listener) -> Any:
     """
-    Find the socket address of an interface, with its scope; the first one counts.
+    Resolve a listener's interface to a socket address with scope; the first result is used.
     """
     host = listener.interface or None
     kinds = (listener.family, listener.type)
     try:
         found = socket.getaddrinfo(host, listener.port, *kinds, flags=socket.AI_PASSIVE)
     except UnicodeError:
-        # The name cannot even be written as one of the DNS.
+        # The name cannot be encoded as a DNS name.
         raise socket.gaierror(socket.EAI_NONAME, "not a host name") from None
     return found[0][4]
 
 
 def _remove_stale(listener: Listener) -> None:
     """
-    Remove the socket file that a killed daemon left, and no other file.
+    Remove a stale socket file, which a killed daemon left behind.
 
-    @raise OSError: if the file is another one, or somebody listens there.
+    @raise OSError: if the file is no socket, or a process listens there.
     """
     try:
         mode = os.lstat(listener.path).st_mode
@@ -394,15 +395,15 @@ def _remove_stale(listener: Listener) -> None:
                 os.unlink(listener.path)
             return
         except BlockingIOError:
-            pass  # its queue is full: somebody listens
+            pass  # its backlog is full: a process listens
     raise OSError(EADDRINUSE, os.strerror(EADDRINUSE))
 
 
 @contextmanager
 def _exact_mode(mode: int) -> Iterator[None]:
     """
-    Have bind(2) make the file with this mode: a chmod(2) behind it would leave a
-    moment in which others can connect.
+    Set the umask so that bind(2) creates the file with this mode; a chmod(2) afterwards
+    would leave a moment in which others can connect.
     """
     before = os.umask(0o777 & ~mode)
     try:
@@ -421,7 +422,7 @@ def _identity(path: str) -> tuple[int, int] | None:
 
 def _cannot(problem: Exception, listener: Listener | None = None) -> CannotListen:
     """
-    Say why a socket cannot be had, and who has the address of the listener, if it is that.
+    Convert an error, naming the process that holds the listener's address if it is in use.
     """
     if isinstance(problem, socket.gaierror):
         return CannotListen(f"bad host: {problem.strerror}", _is_family_missing(problem))

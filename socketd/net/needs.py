@@ -1,6 +1,6 @@
 """
-What a start needs beside its configuration, and this machine may have by then: said by
-C{socketd check}, and no reason to refuse the configuration.
+Preconditions of a start that this machine does not meet now: C{socketd check} reports them,
+but accepts the configuration, since they may be met by the time of the start.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from pathlib import Path
 from socketd.net.listen import look_up
 from socketd.settings.listeners import Listener
 
-#: capabilities(7): CAP_NET_BIND_SERVICE, as a bit of a mask.
+#: The bit mask of CAP_NET_BIND_SERVICE (capabilities(7)).
 _BIND_SERVICE = 1 << 10
 
-#: The lowest port that needs no privilege, where the kernel does not tell (ip-sysctl).
+#: The lowest unprivileged port, if the kernel's setting cannot be read (ip-sysctl).
 _UNPRIVILEGED = 1024
 
 _LOWEST = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
@@ -25,10 +25,10 @@ _STATUS = Path("/proc/self/status")
 
 def needed(listener: Listener, runtime: str) -> str:
     """
-    Say what is missing for a listener; nothing is bound there.
+    Check what a listener needs, without binding its port or path.
 
-    @param runtime: the directory for UNIX sockets, which a start makes.
-    @return: nothing if all is there.
+    @param runtime: the directory for UNIX sockets, which a start creates.
+    @return: what is missing; empty if nothing is.
     """
     if listener.is_inherited:
         return f"needs a socket unit with FileDescriptorName={listener.name}, or cannot start"
@@ -51,7 +51,7 @@ def _needed_address(listener: Listener) -> str:
         return ""
     host = look_up(listener).host
     try:
-        # At a port of the kernel's choice, that no peer knows.
+        # Port 0: the kernel chooses one that is free.
         with socket.socket(listener.family, socket.SOCK_DGRAM) as trial:
             trial.bind((host, 0))
     except socket.gaierror:

@@ -1,5 +1,5 @@
 """
-A listener of the daemon itself: that of operators, or of those who read its figures.
+A listener of the daemon itself: the control socket, or the HTTP server of metrics.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from socketd.settings.model import SocketOptions
 
 class OwnListener:
     """
-    A listener that no service of the configuration has.
+    A listener that belongs to the daemon and to no configured service.
 
-    @ivar option: the option of the daemon that names it.
-    @ivar listener: where it is.
+    @ivar option: the daemon's option that sets its address.
+    @ivar listener: its address.
     @ivar place: where it is configured.
-    @ivar bound: its socket, once it is bound.
+    @ivar bound: its socket, once bound.
     """
 
     def __init__(
@@ -42,9 +42,9 @@ class OwnListener:
 
     def bind(self) -> list[str]:
         """
-        Bind it.
+        Bind the socket.
 
-        @return: why that cannot be done, in one line.
+        @return: the error, in one line; empty on success.
         """
         self.bound, reasons = self._bind()
         return reasons
@@ -57,7 +57,7 @@ class OwnListener:
 
     def serve(self) -> None:
         """
-        Serve whoever comes.
+        Start serving, if bound.
         """
         if self.bound is not None:
             self.bound.serve(*self._served_by)
@@ -74,9 +74,9 @@ class OwnListener:
 
     def prepare(self) -> list[str]:
         """
-        Bind another socket where the file of this one is gone.
+        Bind a new socket if peers cannot reach this one (its file was removed).
 
-        @return: why that cannot be done, in one line.
+        @return: the error, in one line; empty on success.
         """
         if self.bound is None or self.bound.is_reachable:
             return []
@@ -85,7 +85,7 @@ class OwnListener:
 
     def withdraw(self) -> None:
         """
-        Leave it as it was.
+        Roll back: close the new socket and keep the current one.
         """
         fresh, self._next = self._next, None
         if fresh is not None:
@@ -93,9 +93,9 @@ class OwnListener:
 
     def carry_out(self) -> list[str]:
         """
-        Serve at the other socket, and close this one.
+        Commit: serve on the new socket and close the current one.
 
-        @return: what has changed, in one line.
+        @return: the change, in one line; empty if nothing changed.
         """
         if self.bound is None or self._next is None:
             return []

@@ -1,5 +1,5 @@
 """
-What ports of streams and of datagrams have in common.
+The base class of stream and datagram ports.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from twisted.python.failure import Failure
 from socketd.net.addresses import to_address
 from socketd.net.service_state import ServiceState
 
-#: What the system says when it has no descriptor or memory left.
+#: Errors that mean a shortage of descriptors or memory.
 EXHAUSTED = (EMFILE, ENFILE, ENOBUFS, ENOMEM)
 
-#: So often a port that is to be closed serves what one turn takes, 64 connections or 32
-#: datagrams: together that is a full queue of listeners.DEFAULT_BACKLOG.
+#: Reads before a port is closed, of up to 64 connections or 32 datagrams each: together, a
+#: full backlog of listeners.DEFAULT_BACKLOG connections.
 LAST_TURNS = 64
 
 
@@ -32,8 +32,8 @@ class Port:
     A bound socket that is served until it is stopped.
 
     @ivar stopping: called before the socket is closed.
-    @ivar rebind: binds another socket, for a port that is started once more; C{None}
-        where the socket came from elsewhere.
+    @ivar rebind: binds a new socket when a stopped port is restarted; C{None} for an
+        inherited socket.
     """
 
     stopping: Callable[[], None] | None = None
@@ -51,9 +51,9 @@ class Port:
 
     def startListening(self) -> None:
         """
-        Begin to serve; the socket is bound, unless the port was stopped before.
+        Start serving; a port that was stopped binds a new socket first.
 
-        @raise CannotListenError: if it cannot be bound again.
+        @raise CannotListenError: if that cannot be bound.
         """
         if self.fileno() == -1:
             if self.rebind is None:
@@ -65,10 +65,10 @@ class Port:
 
     def stopListening(self) -> Deferred[None]:
         """
-        Serve no new peer, and close the socket in the next turn: who asks for it may
-        be in the middle of what came by that socket.
+        Stop serving new peers, and close the socket in the next reactor iteration, since the
+        caller may be handling an event of that socket.
 
-        @return: fires then; with what a factory or protocol raised when it was told.
+        @return: fires once closed; fails with an exception of the factory or protocol.
         """
         stopped: Deferred[None] = Deferred()
         if self.fileno() == -1:
@@ -82,7 +82,7 @@ class Port:
 
     def close(self) -> None:
         """
-        Serve no new peer and close the socket at once.
+        Stop serving new peers and close the socket at once.
         """
         if self.fileno() == -1:
             return
@@ -94,15 +94,15 @@ class Port:
 
     def release(self) -> None:
         """
-        Serve no new peer, though the socket stays open for another port.
+        Stop serving new peers, but keep the socket open for another port.
         """
         self._reactor.removeReader(self)
         self._end()
 
     def finish(self) -> None:
         """
-        Serve what has come already, as far as there is room: the socket will be closed,
-        and what waits there would be lost.
+        Before a close, serve pending connections or datagrams as far as capacity allows, since
+        the kernel discards the rest.
         """
         for _ in range(LAST_TURNS):
             if self._waits or self._retry is not None or not self._is_ready():
@@ -116,13 +116,13 @@ class Port:
 
     def doRead(self) -> None:
         """
-        Serve what waits, as far as one turn goes.
+        Serve pending connections or datagrams, up to the limit of one iteration.
         """
         raise NotImplementedError
 
     def pause(self, seconds: float) -> None:
         """
-        Leave what waits to the kernel, until the system may have room again.
+        Stop reading for some seconds after a shortage; pending input stays in the kernel.
         """
         self._reactor.removeReader(self)
         self._retry = self._reactor.callLater(seconds, self._resume)
@@ -133,7 +133,7 @@ class Port:
 
     def _watch(self) -> None:
         """
-        Have the reactor say what comes, unless the port is being stopped.
+        Resume reading, unless the port is being stopped.
         """
         if self._closing is None:
             self._reactor.addReader(self)
@@ -157,40 +157,40 @@ class Port:
 
     def started(self) -> None:
         """
-        Tell the factory or protocol that the port begins to serve.
+        Called when the port starts serving, to notify the factory or protocol.
         """
 
     def closed(self) -> None:
         """
-        Let go of what a kind of port has, after its socket was closed or released.
+        Called after the socket was closed or released, to clean up.
         """
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         """
-        Close, because the reactor lost the socket.
+        Close the port after the reactor reported an error.
         """
         self.close()
 
     def fileno(self) -> int:
         """
-        The descriptor; -1 when closed.
+        The file descriptor; -1 when closed.
         """
         return self._socket.fileno()
 
     def getHost(self) -> Any:
         """
-        The address that is served.
+        The bound address.
         """
         return to_address(self._family, self._socket.type, self._socket.getsockname())
 
     def __repr__(self) -> str:
         """
-        Name the port and its address, for who looks for it.
+        Class, service and address, for debugging.
         """
         address = self.getHost() if self.connected else "closed"
         return f"<{type(self).__name__} of {self._service_state.name}: {address}>"
 
-    # What protocols and their tests look for, though no interface has it.
+    # In no interface, but protocols and their tests use these attributes.
 
     @property
     def socket(self) -> sockets.socket:
@@ -208,6 +208,6 @@ class Port:
 
     def logPrefix(self) -> str:
         """
-        Name this port in a traceback's log line.
+        The service's name, for the log line of a traceback.
         """
         return self._service_state.name

@@ -1,5 +1,5 @@
 """
-What all listeners of one service share.
+The state that all ports and connections of one service share.
 """
 
 from __future__ import annotations
@@ -40,55 +40,55 @@ class Connection(Counting, Protocol):
     @property
     def peer(self) -> str:
         """
-        The address of the other side, for people.
+        The peer's address as printable text.
         """
 
     def getPeer(self) -> IAddress:
         """
-        The address of the other side.
+        The peer's address.
         """
 
     def look(self, now: float) -> None:
         """
-        Keep to the deadlines.
+        Check the deadlines.
         """
 
     def send(self, data: bytes) -> None:
         """
-        Send bytes.
+        Send application data.
         """
 
     def close(self) -> None:
         """
-        Close, after what is owed is sent.
+        Close after all data is sent.
         """
 
     def drain_and_close(self) -> None:
         """
-        Answer what has come already, and close.
+        Serve data that has already arrived, then close.
         """
 
     @property
     def source(self) -> tuple[int, Any]:
         """
-        Whom the door was asked about: a family, and an address of it.
+        The source that the access policy checked: an address family and an address.
         """
 
     def reapply_policy(self, slot_held: Any, reason: str | None) -> None:
         """
-        Go on under another door, or end.
+        Apply a changed access policy to a live connection; reset it if refused.
         """
 
     def abortConnection(self) -> None:
         """
-        Reset, at once.
+        Reset the connection.
         """
 
 
 @define(eq=False)
 class ConnectionTable:
     """
-    All live connections of the daemon; their ids are never used twice.
+    All live connections of the daemon by id; ids are never reused.
     """
 
     _live: dict[int, Connection] = field(factory=dict, init=False)
@@ -96,7 +96,7 @@ class ConnectionTable:
 
     def new_id(self) -> int:
         """
-        Give the id of one more connection.
+        Allocate a connection id.
         """
         self._last += 1
         return self._last
@@ -109,26 +109,26 @@ class ConnectionTable:
 
     def get(self, connection_id: int) -> Connection | None:
         """
-        Look a live connection up.
+        Look up a live connection.
         """
         return self._live.get(connection_id)
 
     def enter(self, connection: Connection) -> None:
         """
-        Note a connection that has begun.
+        Add a new connection.
         """
         self._live[connection.connection_id] = connection
 
     def leave(self, connection: Connection) -> None:
         """
-        Forget a connection that has ended.
+        Remove a closed connection.
         """
         del self._live[connection.connection_id]
 
 
 def _never(connection_id: int) -> bool:
     """
-    Say that no connection waits for this side.
+    Default for L{ServiceState.awaits_us}: no connection waits for a reply.
     """
     return False
 
@@ -139,17 +139,18 @@ class ServiceState:
     One service, as its ports and connections see it.
 
     @ivar name: the service's name.
-    @ivar event_bus: where events go.
+    @ivar event_bus: receives the events.
     @ivar connection_table: the live connections of the whole daemon.
-    @ivar log_connections: whether the log has a line for each connection.
-    @ivar log_messages: C{no}, C{text} or C{hex}: how the log has each message.
-    @ivar policy: what is asked of its connections.
-    @ivar wheel: their deadlines.
-    @ivar awaits_us: says of the id of a connection whether it waits for this side, and
+    @ivar log_connections: whether each connection is logged.
+    @ivar log_messages: C{no}, C{text} or C{hex}: whether and how each message is logged.
+    @ivar policy: the access policy.
+    @ivar wheel: the timer wheel of the connections' deadlines.
+    @ivar awaits_us: whether the connection of an id waits for a reply from this side, and
         so is not idle.
-    @ivar announced: whether anybody wants to know of each connection.
-    @ivar observed: whether anybody wants to know of each message; a plain
-        attribute, since each message looks at it.
+    @ivar announced: whether connection events are logged or watched.
+    @ivar observed: whether message events are logged or watched; a plain attribute, since
+        it is read for each message.
+    @ivar counters: the service's counters; those of a connection are added when it closes.
     """
 
     name: str
@@ -184,7 +185,7 @@ class ServiceState:
 
     def enter(self, connection: Connection) -> None:
         """
-        Note a connection that has begun.
+        Add a new connection.
         """
         self._count += 1
         self.counters.connections += 1
@@ -193,7 +194,7 @@ class ServiceState:
 
     def leave(self, connection: Connection) -> None:
         """
-        Take over the counts of a connection that has ended.
+        Remove a closed connection and add its counters to the service's.
         """
         self._count -= 1
         self.counters.add(connection)
@@ -207,7 +208,9 @@ class ServiceState:
 
     def when_empty(self) -> Deferred[None]:
         """
-        Wait until no connection is live.
+        Wait until there are no live connections.
+
+        @return: fires then, or at once if there are none.
         """
         deferred: Deferred[None] = Deferred()
         if self._count:
@@ -218,19 +221,19 @@ class ServiceState:
 
     def emit(self, event: Event, logged: bool = True, **facts: Any) -> None:
         """
-        Say that something happened in this service.
+        Emit an event of this service.
         """
         self.event_bus.emit(event, logged, service=self.name, **facts)
 
     def discard(self) -> None:
         """
-        Be told of nothing any more: nobody will serve here.
+        Unsubscribe from the event bus; the service is no longer, or was never, served.
         """
         self.event_bus.off_watched(self._update_observed)
 
     def change_logging(self, log_connections: bool, log_messages: str) -> None:
         """
-        Log from now on as a new configuration says.
+        Apply new log settings.
         """
         self.log_connections, self.log_messages = log_connections, log_messages
         self._update_observed()
@@ -241,14 +244,14 @@ class ServiceState:
 
     def report(self, peer: str, problem: Exception) -> None:
         """
-        Say that the protocol raised; the text may hold bytes of the peer.
+        Emit an exception of the protocol; the text is escaped, as it may hold the peer's data.
         """
         text = escaped(f"{type(problem).__name__}: {problem}".encode())
         self.emit(PROTOCOL_FAILED, peer=peer, error=text, log_failure=Failure(problem))
 
     def message(self, host: str, data: bytes, peer: str, connection: int | None) -> None:
         """
-        Tell whoever wants to know of each message.
+        Emit a message event for received data.
 
         @param connection: the id of the connection; C{None} for a datagram.
         """

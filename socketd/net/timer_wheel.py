@@ -1,8 +1,7 @@
 """
-Deadlines of many connections on one timer.
+A timing wheel: the deadlines of many connections on one timer.
 
-An entry stands in the slot of the tick at which it wants to be looked at; to put,
-move or remove it costs one operation on a set, whatever the number of entries.
+An entry is in the slot of the tick at which it expires; add, move and remove are O(1).
 """
 
 from __future__ import annotations
@@ -10,37 +9,37 @@ from __future__ import annotations
 import math
 from typing import Any, Protocol
 
-#: The length of a tick (seconds): deadlines are seconds long, and a few wake-ups a
-#: second cost nothing.
+#: The length of a tick (seconds): deadlines are in seconds, and four wake-ups per second
+#: cost next to nothing.
 TICK = 0.25
 
-#: Entries that one turn looks at, about 2 ms; the others have theirs in the next.
+#: Entries checked per reactor iteration, about 2 ms; the rest follow in the next.
 MAX_LOOKS = 1000
 
-#: The slot of an entry that stands nowhere, and of one whose time has come.
+#: Sentinels: the slot of an entry that is not in the wheel, and of one that has expired.
 NOWHERE = -1
 DUE = -2
 
 
 class Entry(Protocol):
     """
-    What has deadlines.
+    An object with deadlines.
 
-    @ivar slot: where it stands, L{NOWHERE} at first; the wheel's alone.
+    @ivar slot: its slot, L{NOWHERE} at first; set only by the wheel.
     """
 
     slot: int
 
     def look(self, now: float) -> None:
         """
-        Do what is due; called at the wanted time or up to a tick later, when the
-        entry stands nowhere.
+        Check the deadlines; called at the scheduled time or up to one tick later, after the
+        entry has left the wheel.
         """
 
 
 class TimerWheel:
     """
-    The slots, and the timer that turns them; it runs while there is an entry.
+    The slots and their timer, which runs only while there are entries.
     """
 
     def __init__(self, clock: Any) -> None:
@@ -52,7 +51,7 @@ class TimerWheel:
 
     def put(self, entry: Entry, when: float) -> None:
         """
-        Have an entry looked at, and no longer when it was wanted before.
+        Schedule an entry, or reschedule it.
 
         @param when: the time on the wheel's clock (seconds).
         """
@@ -71,7 +70,7 @@ class TimerWheel:
 
     def remove(self, entry: Entry) -> None:
         """
-        Do not look at an entry any more.
+        Remove an entry.
         """
         self._take(entry)
         if not self._slots and not self._due:
@@ -87,7 +86,7 @@ class TimerWheel:
 
     def stop(self) -> None:
         """
-        Forget everything.
+        Remove all entries and stop the timer.
         """
         self._slots.clear()
         self._due.clear()
@@ -102,14 +101,14 @@ class TimerWheel:
         more = bool(self._due) or bool(self._slots)
         self._timer = self._clock.callLater(0 if self._due else TICK, self._turn) if more else None
         for entry in looked:
-            # An earlier one may have removed it, or put it elsewhere.
+            # The check of an earlier entry may have removed or rescheduled this one.
             if entry.slot == DUE:
                 entry.slot = NOWHERE
                 entry.look(now)
 
     def _collect(self, tick: int) -> None:
         """
-        Take the entries of all slots up to this tick.
+        Move the entries of all slots up to this tick to the list of expired ones.
         """
         if tick - self._last > len(self._slots):
             slots = sorted(slot for slot in self._slots if slot <= tick)

@@ -1,20 +1,20 @@
 """
-What a transport is given to write: bytes, whole or in pieces.
+Checks of the data that is passed to a transport's write methods.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-#: What Twisted's own transports say of a string, and tests look for.
+#: The message of Twisted's own transports for a C{str}, which protocols' tests expect.
 NOT_BYTES = "Data must be bytes"
 
 
 def joined(pieces: Iterable[bytes]) -> bytes:
     """
-    Make one piece of several.
+    Join several pieces.
 
-    @raise TypeError: if one is not bytes.
+    @raise TypeError: if one is not C{bytes}.
     """
     try:
         return b"".join(pieces)

@@ -1,3 +1,3 @@
 """
-A reactor in front of the reactor, for many connections at little cost.
+A wrapper of Twisted's reactor that handles events in batches with its own epoll.
 """

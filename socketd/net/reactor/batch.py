@@ -1,5 +1,5 @@
 """
-A reactor in front of the reactor, for many connections at little cost.
+A wrapper of Twisted's reactor that serves streams and datagrams with socketd's own ports.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _BACKLOG = 50
 _MODE = 0o666
 _PACKET_SIZE = 8192
 
-#: The families whose addresses are known here.
+#: The supported address families.
 _FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
 
 
@@ -71,22 +71,22 @@ class IWholeReactor(
     IReactorPluggableNameResolver,
 ):
     """
-    What every reactor of Twisted provides where there is epoll, besides what
-    L{BatchReactor} does all by itself.
+    The interfaces that every Twisted reactor provides on systems with epoll, except those
+    that L{BatchReactor} implements alone.
     """
 
 
-# Each of its names asks the reactor itself; those that are defined again do not.
+# Delegates every method to the wrapped reactor, except those that are overridden below.
 _Delegating: Any = proxyForInterface(IWholeReactor, "_reactor")
 
 
 @implementer(IReactorSocket, IReactorTime)
 class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
     """
-    Serves streams and datagrams with our own ports; all else is the reactor's.
+    A reactor that serves streams and datagrams with socketd's own ports and delegates
+    everything else to the wrapped reactor.
 
-    Whatever takes a reactor takes this one: Twisted's endpoints, its TLS
-    wrapper and its producers work on it unchanged.
+    Twisted's endpoints, TLS wrapper and producers work on it unchanged.
     """
 
     def __init__(self, reactor: Any) -> None:
@@ -106,9 +106,9 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
         """
         Accept TCP connections for a factory.
 
-        @param port: a number, or what C{twisted.internet.tcp.makeBinding} makes.
-        @raise CannotListenError: if the address cannot be had.
-        @raise ValueError: if a binding and the interface are not the same.
+        @param port: a port number, or a binding of C{twisted.internet.tcp.makeBinding}.
+        @raise CannotListenError: if the address cannot be bound.
+        @raise ValueError: if the interface contradicts that of the binding.
         """
         options = SocketOptions()
         if not isinstance(port, int):
@@ -133,9 +133,8 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
         """
         Accept connections at a path for a factory.
 
-        @param wantPID: without meaning here: a stale file is told from a live
-            one by connecting to it.
-        @raise CannotListenError: if the path cannot be had.
+        @param wantPID: ignored: connecting to a socket file shows whether it is stale.
+        @raise CannotListenError: if the path cannot be bound.
         """
         listener = Listener("unix", path=address, mode=mode, backlog=backlog)
         return self._listen(listener, factory, None, address)
@@ -149,11 +148,11 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
         interface: str = "",
     ) -> IListeningPort:
         """
-        Accept TCP connections that begin with TLS for a factory.
+        Accept TLS connections for a factory.
 
-        @raise CannotListenError: if the address cannot be had.
+        @raise CannotListenError: if the address cannot be bound.
         """
-        # A tenth of a second, which a daemon without TLS does not spend.
+        # Lazy: this import takes 0.1 s, which a daemon without TLS need not spend.
         from twisted.protocols.tls import TLSMemoryBIOFactory
 
         secured = TLSMemoryBIOFactory(contextFactory, False, factory, self)
@@ -169,8 +168,8 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
         """
         Serve datagrams.
 
-        @param maxPacketSize: without meaning here: every size is received.
-        @raise CannotListenError: if the address cannot be had.
+        @param maxPacketSize: ignored: datagrams of every size are received.
+        @raise CannotListenError: if the address cannot be bound.
         @raise InvalidAddressError: if the interface is a host name.
         """
         if interface and not (isIPAddress(interface) or isIPv6Address(interface)):
@@ -189,8 +188,8 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
         """
         Serve datagrams at a path.
 
-        @param maxPacketSize: without meaning here: every size is received.
-        @raise CannotListenError: if the path cannot be had.
+        @param maxPacketSize: ignored: datagrams of every size are received.
+        @raise CannotListenError: if the path cannot be bound.
         """
         return self._listen(Listener("unixgram", path=address, mode=mode), protocol, None, address)
 
@@ -198,7 +197,7 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
         self, fileDescriptor: int, addressFamily: int, factory: IProtocolFactory
     ) -> IListeningPort:
         """
-        Accept connections at a socket that listens already; it is duplicated.
+        Accept connections at a listening socket; the descriptor is duplicated.
         """
         sock = _adopt(fileDescriptor, addressFamily, socket.SOCK_STREAM)
         port = StreamPort(self, sock, factory, self._service_state)
@@ -209,7 +208,7 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
         self, fileDescriptor: int, addressFamily: int, factory: IProtocolFactory
     ) -> None:
         """
-        Serve a connection that is established already; it is duplicated.
+        Serve an established connection; the descriptor is duplicated.
         """
         sock = _adopt(fileDescriptor, addressFamily, socket.SOCK_STREAM)
         connection = StreamConnection(self, sock, sock.getpeername(), self._service_state)
@@ -227,9 +226,9 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
         maxPacketSize: int = _PACKET_SIZE,
     ) -> IListeningPort:
         """
-        Serve datagrams at a socket that is bound already; it is duplicated.
+        Serve datagrams at a bound socket; the descriptor is duplicated.
 
-        @param maxPacketSize: without meaning here: every size is received.
+        @param maxPacketSize: ignored: datagrams of every size are received.
         """
         sock = _adopt(fileDescriptor, addressFamily, socket.SOCK_DGRAM)
         port = datagram_port(self, sock, protocol, self._service_state)
@@ -237,7 +236,7 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
         return port
 
     def _watch_file(self, file: Any, event: int) -> None:
-        # The reactor has its own way with what is always ready.
+        # The wrapped reactor polls files that are always ready.
         super()._watch_file(file, event)
         (self._reactor.addReader if event == EPOLLIN else self._reactor.addWriter)(file)
 
@@ -265,7 +264,7 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
 
 def batched(reactor: Any) -> Any:
     """
-    Put a L{BatchReactor} in front of a reactor, where the system has epoll.
+    Wrap a reactor in a L{BatchReactor} where the system has epoll.
     """
     return BatchReactor(reactor) if hasattr(select, "epoll") else reactor
 
@@ -274,7 +273,7 @@ def _adopt(descriptor: int, family: int, kind: int) -> socket.socket:
     """
     Duplicate a socket.
 
-    @raise UnsupportedAddressFamily: if addresses of its family are not known here.
+    @raise UnsupportedAddressFamily: if its address family is not supported.
     @raise UnsupportedSocketType: if it is of another type.
     """
     if family not in _FAMILIES:

@@ -1,9 +1,8 @@
 """
-A set of descriptors in an epoll of its own, itself one descriptor of a reactor.
+A set of descriptors in a nested epoll(7), which a reactor watches as one descriptor.
 
-The running reactor watches one descriptor, an epoll(7) of ours, and asks it to
-read when anything is ready there.  All that is ready is then served in one loop,
-without the log context and the bookkeeping that Twisted spends on each event.
+When a member is ready, the reactor calls L{EpollSet.doRead}, which serves all ready
+members in one loop, without Twisted's log context and bookkeeping for each event.
 """
 
 from __future__ import annotations
@@ -24,16 +23,15 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-#: Events that one round takes.
+#: Events per epoll_wait(2).
 MAX_EVENTS = 256
 
-#: After so long the reactor has its turn (seconds).  With the last round, which is
-#: bounded too, its timers are late by less than 50 ms whatever peers do.
+#: Seconds after which control returns to the reactor.  Including the last round, which is
+#: bounded too, timers are late by less than 50 ms under any load.
 TIME_SLICE = 0.005
 
-#: How long to wait for the next event before the reactor has its turn (seconds):
-#: the answer to an answer is often nearer than a turn of the reactor.  It is the
-#: shortest time that epoll_wait(2) knows.
+#: Busy-poll timeout (seconds): in request/response traffic the next event usually comes
+#: before the next reactor iteration.  The shortest that epoll_wait(2) supports.
 POLL_TIMEOUT = 0.001
 
 _IN = select.EPOLLIN
@@ -45,7 +43,7 @@ _ENDED = select.EPOLLHUP | select.EPOLLERR
 @implementer(IReactorFDSet, IReadDescriptor)
 class EpollSet:
     """
-    Watches descriptors on behalf of a reactor.
+    Watches descriptors on behalf of a reactor, with an epoll(7) of its own.
     """
 
     _log = Logger(namespace="socketd")
@@ -56,7 +54,7 @@ class EpollSet:
         self._descriptors: dict[int, Any] = {}
         self._interest: dict[int, int] = {}
         self._added_this_round: set[int] = set()
-        # Regular files, which are always ready, and for what they are watched.
+        # Regular files, which are always ready, with the mask of watched events.
         self._files: dict[Any, int] = {}
 
     # IReactorFDSet
@@ -69,27 +67,27 @@ class EpollSet:
 
     def addWriter(self, writer: Any) -> None:
         """
-        Watch a descriptor for room to write.
+        Watch a descriptor for output.
         """
         self._add(writer, _OUT)
 
     def removeReader(self, reader: Any) -> None:
         """
-        Watch it for input no more.
+        Stop watching a descriptor for input.
         """
         self._remove(reader, _IN)
 
     def removeWriter(self, writer: Any) -> None:
         """
-        Watch it for room to write no more.
+        Stop watching a descriptor for output.
         """
         self._remove(writer, _OUT)
 
     def removeAll(self) -> list[Any]:
         """
-        Watch nothing any more.
+        Stop watching all descriptors.
 
-        @return: what was watched.
+        @return: the descriptors that were watched.
         """
         watched = [*self._descriptors.values(), *self._files]
         for descriptor in watched:
@@ -98,13 +96,13 @@ class EpollSet:
 
     def getReaders(self) -> list[Any]:
         """
-        List what is watched for input.
+        The descriptors that are watched for input.
         """
         return self._watched(_IN)
 
     def getWriters(self) -> list[Any]:
         """
-        List what is watched for room to write.
+        The descriptors that are watched for output.
         """
         return self._watched(_OUT)
 
@@ -143,13 +141,13 @@ class EpollSet:
 
     def _watch_file(self, file: Any, event: int) -> None:
         """
-        Note a file that epoll(7) does not take, as it takes no regular one.
+        Record a file that epoll(7) refuses, as it does all regular files (EPERM).
         """
         self._files[file] = self._files.get(file, 0) | event
 
     def _drop_file(self, file: Any, event: int) -> None:
         """
-        Watch a file less, or no more.
+        Stop watching a file for the given events.
         """
         self._files[file] &= ~event
         if not self._files[file]:
@@ -159,19 +157,19 @@ class EpollSet:
 
     def fileno(self) -> int:
         """
-        The descriptor of the epoll.
+        The descriptor of the epoll(7) instance.
         """
         return self._epoll.fileno()
 
     def logPrefix(self) -> str:
         """
-        Name this set in a traceback's log line.
+        The prefix of the log line of a traceback.
         """
         return "socketd"
 
     def connectionLost(self, reason: Failure) -> None:
         """
-        End every descriptor that is watched, and close the epoll.
+        Disconnect every watched descriptor and close the epoll(7) instance.
         """
         for descriptor in self.removeAll():
             try:
@@ -182,12 +180,12 @@ class EpollSet:
 
     def doRead(self) -> None:
         """
-        Serve what is ready.
+        Serve the ready descriptors.
         """
         try:
             self._serve_all()
         except MemoryError:
-            # Not even a complaint was to be had; the next turn may have more.
+            # Out of memory, even for logging; retry in the next iteration.
             pass
 
     def _serve_all(self) -> None:
@@ -210,18 +208,17 @@ class EpollSet:
                     why = problem
                 if why is not None:
                     self._disconnect(descriptor, why, event)
-            # The last event may have stopped the reactor, and that closes us.
+            # The last event may have stopped the reactor, which closes this epoll.
             if not events or self._epoll.closed or self._clock() >= end:
                 return
             patience = POLL_TIMEOUT
 
     def _serve(self, fd: int, event: int, descriptor: Any) -> Any:
         """
-        Serve what is more than input.
+        Serve an event other than plain input.
 
-        An error or a hang-up is seen by reading or writing, which tells the
-        truth: the descriptor may have been closed and opened again by an
-        earlier event of this round.
+        Errors and hang-ups are confirmed by reading or writing, since the event may be stale: an
+        earlier event of this round may have closed the descriptor and reused its number.
         """
         why = None
         mask = self._interest[fd]
@@ -230,14 +227,14 @@ class EpollSet:
         if why is None and event & (_OUT | _ENDED) and self._interest.get(fd, 0) & _OUT:
             why = descriptor.doWrite()
         if why is None and event & _HUP and mask == _OUT and fd not in self._added_this_round:
-            # A reader sees the end when it has read what is left.
+            # With a reader, EOF is found by doRead(), after the remaining data.
             if self._interest.get(fd) == mask and self._descriptors[fd] is descriptor:
                 why = main.CONNECTION_LOST
         return why
 
     def _disconnect(self, descriptor: Any, why: Any, event: int) -> None:
         """
-        End a descriptor in the way of Twisted's own reactors.
+        Disconnect a descriptor as Twisted's own reactors do.
         """
         self.removeReader(descriptor)
         failure = Failure(why)

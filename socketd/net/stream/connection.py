@@ -216,8 +216,8 @@ class StreamConnection(WriteBuffer, SocketInfo):
 
     def receive(self, data: bytes) -> None:
         """
-        Queue data that followed a PROXY header in the same receive; it is delivered before
-        any other, once reading is not paused.
+        Queue data that followed another layer's bytes in the same receive; it is delivered
+        before later data, once reading is not paused.
         """
         self._ahead = data
         self._update_reading()
@@ -464,7 +464,7 @@ class StreamConnection(WriteBuffer, SocketInfo):
 
     def connectionLost(self, reason: Failure) -> None:
         """
-        End the connection; nothing else closes the socket.
+        End the connection; a live connection's socket is closed only here.
         """
         if not self.connected:
             return
@@ -552,7 +552,7 @@ class StreamConnection(WriteBuffer, SocketInfo):
 @implementer(INegotiated)
 class StartedTlsConnection(StreamConnection):
     """
-    A connection on which STARTTLS succeeded.
+    A connection after L{StreamConnection.startTLS}.
 
     The protocol keeps its transport object, whose class is switched instead: a check for
     TLS in each write would cost every connection.
