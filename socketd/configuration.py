@@ -1,6 +1,6 @@
 """
-A configuration as this machine can have it: all that a start would refuse is found here,
-so that C{socketd check} and the start never disagree.
+Validates a configuration for this machine. All reasons to refuse a start are found here,
+so that C{socketd check} and the start always agree.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from socketd.settings.listeners import RUNTIME
 from socketd.settings.load import load
 from socketd.settings.model import DAEMON, Service, Settings
 
-#: sysexits.h: EX_CONFIG.  systemd is told not to start again after it.
+#: EX_CONFIG of sysexits.h; the systemd unit prevents a restart after this status.
 EXIT_CONFIG = 78
 
 
 def configure(file: str, runtime: str, limit: int | None = None) -> Settings:
     """
-    Read a configuration; nothing is bound.
+    Read and validate a configuration; nothing is bound.
 
     @param file: its path.
     @param runtime: the directory for UNIX sockets.
-    @param limit: how many descriptors the process may have; C{None}: enough.
+    @param limit: the descriptor limit of the process; C{None}: not checked.
     @raise SettingsError: with all complaints.
     """
     return load(file, installed(), runtime, partial(refusals, limit=limit))
@@ -41,9 +41,10 @@ def configure(file: str, runtime: str, limit: int | None = None) -> Settings:
 
 def configure_again(file: str, runtime: str, limit: int | None = None) -> Settings:
     """
-    Read a configuration while peers are served, who must not wait for it.
+    Read a configuration for a reload, which must not block the reactor.
 
-    @raise SettingsError: with all complaints, or if it is a pipe, which may have no writer.
+    @raise SettingsError: with all complaints, or if the file is a pipe, which may have no
+        writer.
     """
     if Path(file).is_fifo():
         raise SettingsError([Diagnostic(file, 0, "is a pipe; a reload does not wait for one")])
@@ -52,7 +53,7 @@ def configure_again(file: str, runtime: str, limit: int | None = None) -> Settin
 
 def refusals(settings: Settings, limit: int | None = None) -> Iterator[Diagnostic]:
     """
-    Complain of all that this machine does not let a configuration have.
+    List everything in a configuration that this machine does not support.
     """
     for service in settings.services:
         for option, message in _validate(service):
@@ -65,7 +66,7 @@ def refusals(settings: Settings, limit: int | None = None) -> Iterator[Diagnosti
 
 def _control(settings: Settings) -> Iterator[Diagnostic]:
     """
-    Complain of a control socket where everybody could put another one in its place.
+    Report a control socket in a world-writable directory, where any user could replace it.
     """
     if settings.control is None:
         return
@@ -79,8 +80,8 @@ def _control(settings: Settings) -> Iterator[Diagnostic]:
 
 def hints_of(settings: Settings) -> Iterator[Diagnostic]:
     """
-    List what works as it is written, and may not be what was meant: a listener that
-    answers long datagrams only.
+    List valid settings that may be unintended: UDP listeners that answer only long
+    datagrams.
     """
     for service in settings.services:
         shortest = service.declared.shortest_reply(service.options)
@@ -98,11 +99,11 @@ def _validate(service: Service) -> Iterator[tuple[str, str]]:
     yield from validate(service)
     if not _speaks_tls(service):
         return
-    # Most configurations have no TLS, and need not wait for its libraries.
+    # Imported lazily: most configurations do not need the TLS libraries.
     from socketd.net.tls.context import trial
 
     for option, message in trial(service.tls):
-        # A key that is not named is looked for beside the certificate.
+        # A key that is not named is expected beside the certificate.
         yield option if option in service.lines else "tls_certificate", message
 
 
@@ -113,16 +114,16 @@ def _speaks_tls(service: Service) -> bool:
 
 def warnings_of(settings: Settings, runtime: str) -> Iterator[Diagnostic]:
     """
-    List what does not refuse a configuration, and should not be: certificates that are not
-    valid now, and what the start needs and may have by then.
+    List problems that do not prevent a start: certificates that are not valid now, and
+    requirements that are missing now but may be met at the start.
 
-    @param runtime: the directory for UNIX sockets, which a start makes.
+    @param runtime: the directory for UNIX sockets, which the start creates.
     """
     for service in settings.services:
         for listener in service.listeners:
             if missing := needed(listener, runtime):
                 yield service.complaint("listen", missing, str(listener))
-    # The directory of the control socket is made by the start.
+    # The start creates the directory of the control socket.
     if settings.http is not None and (missing := needed(settings.http, runtime)):
         line, value = settings.lines["http"], str(settings.http)
         yield Diagnostic(settings.file, line, missing, DAEMON, "http", value)

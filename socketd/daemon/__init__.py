@@ -1,3 +1,3 @@
 """
-The daemon: services, reload, signals, log, and what it tells systemd.
+The daemon: services, reload, signals, log and sd_notify.
 """

@@ -1,5 +1,5 @@
 """
-The service tree: bind everything or nothing, serve, reload by difference, drain, stop.
+The service tree: bind all listeners or none, serve, reload the differences, drain, stop.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ from socketd.settings import model
 from socketd.settings.diagnostics import SettingsError
 from socketd.settings.diff import differences
 
-#: Seconds between two looks at the clock.
+#: Seconds between two periodic checks; each one polls the clock.
 LOOK_INTERVAL = 1.0
 
-#: Every so many looks the files of certificates may have changed.
+#: Check the certificate files for changes in every so many periodic checks.
 CERTIFICATE_LOOK = 5
 
-#: Every so many looks the files of UNIX sockets may be gone.
+#: Check that the files of UNIX sockets exist in every so many periodic checks.
 FILE_LOOK = 5
 
-#: Every so many looks the machine's own addresses may have changed.
+#: Check the machine's own addresses for changes in every so many periodic checks.
 ADDRESS_CHECK = 30
 
 #: The states of a daemon, as operators and systemd see them.
@@ -73,10 +73,10 @@ class CannotStart(Exception):
 @frozen
 class Reloaded:
     """
-    What came of a reload.
+    The result of a reload.
 
-    @ivar changes: what has changed, one line each.
-    @ivar diagnostics: what is wrong, one line each; then nothing has changed.
+    @ivar changes: the changes, one line each.
+    @ivar diagnostics: the errors, one line each; if there are any, nothing has changed.
     """
 
     changes: tuple[str, ...] = ()
@@ -86,22 +86,21 @@ class Reloaded:
 @define(eq=False, slots=False)
 class Daemon(MultiService):
     """
-    All services of a configuration, and what they share.
+    All services of a configuration, and their shared state.
 
-    @ivar reactor: runs them.
+    @ivar reactor: the reactor that runs the services.
     @ivar settings: the configuration.
-    @ivar wall_clock: the time of day, in seconds since 1970.
-    @ivar file_limit: how many descriptors the process may have; C{None}: enough.
-    @ivar inherited: what systemd has handed over.
-    @ivar configure: reads the configuration anew; raises C{SettingsError}.
-    @ivar capacity: how many connections there may be.
-    @ivar bans: whom an operator has banned.
-    @ivar clock_watch: what the kernel knows of its clock.
-    @ivar state: what the daemon does.
-    @ivar former: what removed services shared with their connections, by name: their
-        counts are not forgotten.
-    @ivar own: the listeners that no service has.
-    @ivar reloads: how often a reload was carried out, and refused.
+    @ivar wall_clock: returns the time of day, in seconds since 1970.
+    @ivar file_limit: the descriptor limit of the process; C{None}: not a constraint.
+    @ivar inherited: the sockets passed by systemd.
+    @ivar configure: reads the configuration again; raises C{SettingsError}.
+    @ivar capacity: the limit of connections for the whole daemon.
+    @ivar bans: the sources that operators have banned.
+    @ivar clock_watch: the kernel's view of its clock.
+    @ivar state: the state of the daemon, such as C{serving}.
+    @ivar former: the states of removed services, by name, kept for their counters.
+    @ivar own: the listeners of the daemon itself, which belong to no service.
+    @ivar reloads: the numbers of reloads done and refused.
     """
 
     reactor: Any
@@ -176,21 +175,21 @@ class Daemon(MultiService):
     @property
     def socket_services(self) -> list[SocketService]:
         """
-        The services of the configuration, in its order.
+        The services, in the order of the configuration.
         """
         return [child for child in self if isinstance(child, SocketService)]
 
     @property
     def service_states(self) -> list[ServiceState]:
         """
-        What the services share with their connections; then what removed ones did.
+        The states of the services, then those of removed services.
         """
         return [child.service_state for child in self.socket_services] + list(self.former.values())
 
     def datagram_ports(self) -> frozenset[int]:
         """
-        List the ports of all datagram listeners: what comes from one of these
-        would be answered for ever.
+        List the ports of all datagram listeners: replying to a datagram from one of them
+        could start an endless loop.
         """
         if self._datagram_ports is None:
             socks = [bound.sock for child in self.socket_services for bound in child.bound]
@@ -201,7 +200,7 @@ class Daemon(MultiService):
             )
         return self._datagram_ports
 
-    # What the daemon does
+    # State
 
     def on_state(self, callback: Callable[[str, str], None]) -> None:
         """
@@ -211,7 +210,7 @@ class Daemon(MultiService):
 
     def summary(self) -> str:
         """
-        Say in a line how the daemon is.
+        Describe the state of the daemon in one line.
         """
         listeners = sum(len(child.bound) for child in self.socket_services)
         invalid = len(self.invalid_certificates())
@@ -232,8 +231,8 @@ class Daemon(MultiService):
 
     def health(self) -> str:
         """
-        Say whether peers can be sent here: C{serving}; the state if it is another
-        one; or which listener is down or not found.
+        Return the health for a load balancer: C{serving}, another state, or the listener
+        that is down or unreachable.
         """
         if self.state in (SERVING, RELOADING):
             for name, bound in self._listeners():
@@ -246,7 +245,7 @@ class Daemon(MultiService):
 
     def _listeners(self) -> Iterator[tuple[str, Bound]]:
         """
-        List all that is bound, with the name of its service.
+        List the bound listeners, each with the name of its service or option.
         """
         for child in self.socket_services:
             yield from ((child.settings.name, bound) for bound in child.bound)
@@ -261,9 +260,9 @@ class Daemon(MultiService):
 
     def privilegedStartService(self) -> None:
         """
-        Bind every listener of every service, while privileges last.
+        Bind every listener of every service, before privileges are dropped.
 
-        @raise CannotStart: if one cannot be bound; then none stays bound.
+        @raise CannotStart: if one cannot be bound; then all are closed.
         """
         reasons = [reason for service in self.socket_services for reason in service.bind()]
         reasons += [*self.inherited.diagnostics, *self._unclaimed(self.settings)]
@@ -275,7 +274,7 @@ class Daemon(MultiService):
 
     def startService(self) -> None:
         """
-        Serve, and look at the clock once a second.
+        Serve, and start the periodic checks.
         """
         super().startService()
         self._periodic_checks(0)
@@ -283,10 +282,10 @@ class Daemon(MultiService):
 
     def _periodic_checks(self, turn: int) -> None:
         """
-        See to what may change under a daemon: the clock, certificates, and the
+        Check the clock, the files of certificates and UNIX sockets, expired bans and the
         machine's addresses.
         """
-        # Whatever goes wrong in a look, there is a next one.
+        # Rescheduled first, so that an error does not end the checks.
         self._watching = self.reactor.callLater(LOOK_INTERVAL, self._periodic_checks, turn + 1)
         if turn % FILE_LOOK == 0:
             self._look_for_files()
@@ -302,7 +301,7 @@ class Daemon(MultiService):
 
     def _look_for_files(self) -> None:
         """
-        Say once of each UNIX socket that its file is gone.
+        Report each UNIX socket whose file is gone, once.
         """
         told, self._missing = self._missing, {
             (name, str(bound.listener)): bound.missing
@@ -318,10 +317,10 @@ class Daemon(MultiService):
 
     def reload(self) -> Reloaded:
         """
-        Read the configuration anew, and change what it changes: all or nothing.
+        Read the configuration again and apply the differences, all or nothing.
 
-        What stays keeps its sockets and connections.  Connections under changed
-        rules are asked at the door again; those of removed services are drained.
+        Unchanged services keep their sockets and connections.  A changed access policy is
+        applied to live connections again; those of removed services are drained.
         """
         if self.configure is None or self.state != SERVING:
             return Reloaded(diagnostics=(f"cannot reload while {self.state}",))
@@ -331,7 +330,7 @@ class Daemon(MultiService):
         except (SettingsError, CannotStart) as problem:
             outcome = Reloaded(diagnostics=tuple(str(problem).splitlines()))
         except Exception:
-            # Whatever it was, peers are served, and the next reload may do better.
+            # The old configuration still serves, and a later reload may succeed.
             self._enter(SERVING, "the reload failed")
             raise
         self.reloads["refused" if outcome.diagnostics else "done"] += 1
@@ -344,9 +343,9 @@ class Daemon(MultiService):
 
     def _change(self, settings: model.Settings) -> tuple[str, ...]:
         """
-        Bind what is new, then change over: up to there nothing has happened.
+        Bind the new listeners, then switch over; a failure before that changes nothing.
 
-        @raise CannotStart: if something cannot be bound.
+        @raise CannotStart: if a listener cannot be bound or an inherited socket is unused.
         """
         before = {child.settings.name: child for child in self.socket_services}
         change = Change(before, self.former, self.own)
@@ -367,14 +366,14 @@ class Daemon(MultiService):
         self._datagram_ports = None
         for child in change.after:
             child.forget_sources()
-            # Whoever renews certificates has the daemon reload, and means now.
+            # Tools that renew certificates reload the daemon to load them at once.
             child.renew_certificates()
         self._look_for_files()
         return (*lines, *later, *self.invalid_certificates())
 
     def _apply(self) -> None:
         """
-        Do as the daemon's own section says.
+        Apply the daemon's own section of the settings.
         """
         options = self.settings.daemon
         self.capacity.limit = self._most()
@@ -383,7 +382,7 @@ class Daemon(MultiService):
 
     def _successor(self, service: model.Service) -> SocketService:
         """
-        Make a service that goes on where one of its name serves, or has served.
+        Make a service that reuses the state of a current or removed one of its name.
         """
         known = {child.settings.name: child for child in self.socket_services}
         before = known.get(service.name)
@@ -399,7 +398,8 @@ class Daemon(MultiService):
 
     def _unclaimed(self, settings: model.Settings) -> list[str]:
         """
-        Complain of inherited sockets that no service names: peers would wait there.
+        Report inherited sockets that no service names: peers would connect to them and
+        never be accepted.
         """
         claimed = {listener.name for s in settings.services for listener in s.listeners}
         return [
@@ -409,7 +409,7 @@ class Daemon(MultiService):
 
     def _let_go(self, child: SocketService) -> None:
         """
-        Have a child no more, without stopping it as C{removeService} would.
+        Remove a child without stopping it, as C{removeService} would.
         """
         self.services.remove(child)
         del self.namedServices[child.name]
@@ -417,7 +417,8 @@ class Daemon(MultiService):
 
     def _drain_service(self, child: SocketService) -> None:
         """
-        Answer what has come to a service that is gone, and close its connections.
+        Drain and close the connections of a removed service, and abort them after
+        C{drain_timeout}.
         """
         leaving = child.service_state.connections
         for connection in leaving:
@@ -430,7 +431,7 @@ class Daemon(MultiService):
 
     def drain(self) -> None:
         """
-        Accept nobody any more; the connections that there are go on.
+        Stop accepting; existing connections continue.
         """
         if self.state != SERVING:
             return
@@ -441,9 +442,9 @@ class Daemon(MultiService):
 
     def resume(self) -> tuple[str, ...]:
         """
-        Accept connections again after L{drain}, at all listeners or at none.
+        Accept connections again after L{drain}, on all listeners or on none.
 
-        @return: what cannot be bound, one line each; then nothing has changed.
+        @return: the errors, one line each; if there are any, nothing has changed.
         """
         if self.state != DRAINS:
             return (f"cannot resume while {self.state}",)
@@ -461,7 +462,7 @@ class Daemon(MultiService):
 
     def stopService(self) -> Deferred[Any]:
         """
-        Stop, and give the connections C{drain_timeout} to take what they are owed.
+        Shut down gracefully: connections have C{drain_timeout} to receive pending data.
         """
         self.event_bus.emit(STOPPING, connections=len(self.connection_table))
         self._enter(STOPS, f"{len(self.connection_table)} connections to finish")
@@ -473,7 +474,7 @@ class Daemon(MultiService):
         for drain in self._drains:
             if drain.active():
                 drain.cancel()
-        # Connections of services that a reload has removed may still be leaving.
+        # Connections of services that a reload removed may still be draining.
         waiting = [
             super().stopService(),
             *(service_state.when_empty() for service_state in self.former.values()),
@@ -490,7 +491,7 @@ class Daemon(MultiService):
 
     def abort(self) -> None:
         """
-        Reset the connections that are left.
+        Reset the remaining connections.
         """
         self.event_bus.emit(DRAIN_ENDED, connections=len(self.connection_table))
         _abort(self.connection_table)

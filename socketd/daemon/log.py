@@ -1,8 +1,8 @@
 """
-How the log is written: as lines for people or for programs, and to where.
+The log: its formats (text, JSON) and its outputs (descriptor, file, syslog).
 
-A log that cannot be written costs lines, never the daemon: what is lost is counted, and
-told once there is room.
+A log that cannot be written never stops the daemon: lost lines are counted, and the
+count is logged as soon as the output accepts lines again.
 """
 
 from __future__ import annotations
@@ -46,26 +46,26 @@ from socketd.common.events import (
 )
 from socketd.settings.networks import Network
 
-#: Characters of a line that is not ours, or of a traceback, in JSON; its end says most.
+#: Limit for a message or a traceback in JSON (characters); the end is kept, because it
+#: says most.
 MAX_TEXT = 8 * 1024
 
-#: A pipe that has room for anything takes so many bytes without waiting (pipe(7)).
+#: A pipe that polls as writable takes so many bytes without blocking (pipe(7)).
 PIPE_BUF = select.PIPE_BUF
 
-#: How long lines wait for a pipe or terminal that is full (seconds), in all of them
-#: together ...
+#: Time budget for waiting on a full pipe or terminal (seconds), for all lines together ...
 PATIENCE = 0.02
 
-#: ... in so many seconds: who reads slowly must not make the daemon as slow.
+#: ... within this span (seconds): a slow reader must not slow the daemon down.
 PATIENCE_SPAN = 1.0
 
-#: The name in JSON of all that Twisted and others log.
+#: The JSON event name of lines from Twisted and other libraries.
 FOREIGN = "twisted"
 
-#: twistd's own name for the log of a daemon that is in the background.
+#: twistd's default log file for a daemon in the background.
 DEFAULT_FILE = "twistd.log"
 
-#: Priorities of syslog(3), as journald reads them in front of a line (sd-daemon(3)).
+#: Priorities of syslog(3), which journald reads as a line prefix (sd-daemon(3)).
 PRIORITIES = {
     LogLevel.debug: syslog.LOG_DEBUG,
     LogLevel.info: syslog.LOG_INFO,
@@ -76,16 +76,16 @@ PRIORITIES = {
 
 _STDOUT = 1
 
-#: Makes the text of an event; C{None} where it has none.
+#: Formats an event; C{None} if it has no text.
 Form = Callable[[LogEvent], str | None]
 
-#: Takes a text of that level.
+#: Writes a text of the given level.
 Sink = Callable[[NamedConstant, str], None]
 
 
 def as_text(event: LogEvent) -> str | None:
     """
-    Write an event for people, as twistd does: time, system, text, and a traceback.
+    Format an event as twistd does: time, system, text and traceback.
     """
     text = formatEventAsClassicLogText(event)
     return None if text is None else text.removesuffix("\n")
@@ -93,7 +93,7 @@ def as_text(event: LogEvent) -> str | None:
 
 def as_message(event: LogEvent) -> str | None:
     """
-    Write an event for a journal that adds the time and the name itself.
+    Format an event for journald, which adds the time and the name itself.
     """
     text = formatEvent(event)
     if "log_failure" in event:
@@ -103,7 +103,7 @@ def as_message(event: LogEvent) -> str | None:
 
 def as_json(event: LogEvent) -> str | None:
     """
-    Write an event as one JSON object, in one line of ASCII.
+    Format an event as one JSON object, in one line of ASCII.
     """
     known = CATALOGUE.get(event.get("event", ""))
     message = formatEvent(event)
@@ -137,9 +137,9 @@ def _cut(text: str) -> str:
 @implementer(ILogObserver)
 class LineLog:
     """
-    Takes the log of Twisted, and hands lines on.
+    Log observer that formats events and passes them to a sink.
 
-    @ivar lost: how many could not be written.
+    @ivar lost: the number of events that could not be written.
     """
 
     def __init__(self, form: Form, sink: Sink) -> None:
@@ -149,7 +149,7 @@ class LineLog:
 
     def __call__(self, event: LogEvent) -> None:
         """
-        Write an event; nothing is raised, since the log is the last to hear of it.
+        Write an event. Never raises: there is nowhere left to report to.
         """
         try:
             text = self._form(event)
@@ -162,7 +162,7 @@ class LineLog:
 
 class DescriptorSink:
     """
-    Writes lines to a descriptor that may be a pipe which nobody reads.
+    Writes lines to a descriptor, which may be a pipe without an active reader.
     """
 
     def __init__(
@@ -172,8 +172,8 @@ class DescriptorSink:
         clock: Callable[[], float] = monotonic,
     ) -> None:
         """
-        @param prioritised: whether each line begins with its priority.
-        @param clock: tells how long lines have waited.
+        @param prioritised: whether each line is prefixed with its priority.
+        @param clock: a monotonic clock, which measures how long lines wait.
         """
         self._descriptor = descriptor
         self._prioritised = prioritised
@@ -187,7 +187,7 @@ class DescriptorSink:
 
     def __call__(self, level: NamedConstant, text: str) -> None:
         """
-        Write a text, of one line or several.
+        Write a text of one or more lines.
 
         @raise OSError: if it cannot be written, or only in part.
         """
@@ -224,10 +224,10 @@ class DescriptorSink:
 
 class WholeLines(LogFile):
     """
-    A log file that says when a line was written only in part, and goes on behind it.
+    A log file that raises after a partial write, and starts the next write on a new line.
 
-    Another program may rotate it, too, in one of logrotate's ways: a file that was cut
-    is appended to, and one that was moved or removed is followed by a new one.
+    Another program may rotate it in either of logrotate's ways: a truncated file is
+    appended to, and a moved or removed file is replaced by a new one.
     """
 
     _cut: Any = None
@@ -236,7 +236,7 @@ class WholeLines(LogFile):
 
     def _openFile(self) -> None:
         mode = 0o666 if self.defaultMode is None else self.defaultMode
-        # A pipe that was put there must not keep the daemon waiting.
+        # If the path is a pipe, neither open nor write may block the daemon.
         more = os.O_NONBLOCK | os.O_NOCTTY
         is_new = not os.path.exists(self.path)
         how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | more
@@ -251,8 +251,7 @@ class WholeLines(LogFile):
         """
         Write a line.
 
-        @raise OSError: if it cannot be written, or only in part, as on a disk that is
-            getting full.
+        @raise OSError: if it cannot be written, or only in part, as on a full disk.
         """
         is_ours = self._follow()
         if is_ours and self.shouldRotate():
@@ -266,10 +265,10 @@ class WholeLines(LogFile):
 
     def turn_over(self) -> None:
         """
-        Begin a new file, unless another program has done that since the last time: then
-        this is how it says so.
+        Rotate the file, unless another program has moved it since the last call: then the
+        signal only announces that rotation.
         """
-        # What cannot be opened is tried again, and counted, with the next line.
+        # If opening fails, the next line tries again, and counts as lost on failure.
         with suppress(OSError):
             is_ours = self._follow()
             was_moved, self._was_moved = self._was_moved, False
@@ -278,13 +277,13 @@ class WholeLines(LogFile):
 
     def _follow(self) -> bool:
         """
-        Open the file that is at the path, where that is not the open one.
+        Reopen the file if the path no longer leads to the open one.
 
-        @return: whether that could be done.
-        @raise OSError: if it could not, and no file is open that still has a name.
+        @return: whether the open file is now the one at the path.
+        @raise OSError: if it cannot be opened and the open file has been deleted.
         """
         if self._file.closed:
-            # A rotation could not open the next file.
+            # A rotation failed to open the next file.
             self._openFile()
         found = _status(self.path)
         if found is not None and (found.st_dev, found.st_ino) == self._identity:
@@ -311,7 +310,7 @@ def _status(path: str) -> os.stat_result | None:
 
 class FileSink:
     """
-    Writes lines to a log file that twistd was told to have.
+    Writes lines to the log file named by twistd's options.
     """
 
     def __init__(self, file: LogFile) -> None:
@@ -328,7 +327,7 @@ class FileSink:
 
 class SyslogSink:
     """
-    Hands lines to syslog(3).
+    Sends lines to syslog(3).
     """
 
     def __init__(self, prefix: str) -> None:
@@ -336,15 +335,15 @@ class SyslogSink:
 
     def __call__(self, level: NamedConstant, text: str) -> None:
         """
-        Hand a text on.
+        Send a text to syslog.
         """
         self._log.syslog(PRIORITIES[level], text)
 
 
 def goes_to_journal(environ: Mapping[str, str], descriptor: int = _STDOUT) -> bool:
     """
-    Say whether what is written to a descriptor goes to journald: systemd names device
-    and inode of the stream that it has set up (sd-daemon(3), systemd.exec(5)).
+    Tell whether a descriptor is connected to journald: C{$JOURNAL_STREAM} has the device
+    and inode of the stream that systemd set up (sd-daemon(3), systemd.exec(5)).
     """
     try:
         found = os.fstat(descriptor)
@@ -357,12 +356,12 @@ def make_observer(
     log_format: str, twistd: Mapping[str, Any], prioritised: bool, reactor: Any
 ) -> LineLog | None:
     """
-    Make what takes the log, to where twistd was told to write it.
+    Make the log observer for the output that twistd's options select.
 
     @param log_format: C{text} or C{json}.
     @param twistd: the options of twistd itself.
-    @param prioritised: whether journald reads what is written to standard output.
-    @return: C{None} where twistd's own does it.
+    @param prioritised: whether standard output is read by journald.
+    @return: C{None} where twistd's own observer is used.
     @raise OSError: if a log file cannot be opened.
     """
     is_json = log_format == "json"
@@ -372,7 +371,7 @@ def make_observer(
     if file not in ("", "-"):
         return LineLog(as_json if is_json else as_text, _open(file, reactor))
     if not twistd.get("nodaemon"):
-        # twistd refuses that itself.
+        # twistd itself rejects this combination.
         return None
     text = as_message if prioritised else as_text
     return LineLog(as_json if is_json else text, DescriptorSink(_STDOUT, prioritised))
@@ -380,9 +379,9 @@ def make_observer(
 
 def _open(name: str, reactor: Any) -> Sink:
     """
-    Open a log file, and have SIGUSR1 begin a new one, as twistd does.
+    Open a log file, and rotate it at SIGUSR1, as twistd does.
 
-    A device or a pipe is written to as it is: rotation would put a file in its place.
+    A device or a pipe is not rotated, since that would replace it with a file.
     """
     if os.path.exists(name) and not os.path.isfile(name):
         return DescriptorSink(os.open(name, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY))
@@ -396,7 +395,7 @@ def _open(name: str, reactor: Any) -> Sink:
 
 def quiet(networks: tuple[Network, ...]) -> Callable[[str], bool] | None:
     """
-    Make what says of a host whether it is in these networks; C{None} if there are none.
+    Make a function that tells whether a host is in these networks; C{None} if there are none.
     """
     if not networks:
         return None
@@ -406,7 +405,7 @@ def quiet(networks: tuple[Network, ...]) -> Callable[[str], bool] | None:
         try:
             return found.admits(packed(host))
         except OSError:
-            # That of a UNIX socket.
+            # Not an IP address: a peer of a UNIX socket.
             return False
 
     return is_quiet
@@ -414,8 +413,8 @@ def quiet(networks: tuple[Network, ...]) -> Callable[[str], bool] | None:
 
 class Summaries(Service):
     """
-    Tells now and then what was refused and dropped: a line for each service and reason,
-    however often it happened.
+    Logs refused connections and dropped datagrams at intervals: one line for each service
+    and reason, whatever the count.
     """
 
     def __init__(
@@ -425,8 +424,8 @@ class Summaries(Service):
         lost: Callable[[], int] = lambda: 0,
     ) -> None:
         """
-        @param counters_by_service: gives each service's name and counts.
-        @param lost: gives how many lines of the log could not be written.
+        @param counters_by_service: returns each service's name and counters.
+        @param lost: returns the number of log lines that could not be written.
         """
         self.setName("summaries")
         self._event_bus = event_bus
@@ -439,14 +438,14 @@ class Summaries(Service):
 
     def startService(self) -> None:
         """
-        Begin to look.
+        Start the interval.
         """
         super().startService()
         self._call = self._event_bus.clock.callLater(INTERVAL, self._look)
 
     def stopService(self) -> None:
         """
-        Tell what there is to tell, for the last time.
+        Log the last summary, and stop.
         """
         super().stopService()
         if self._call is not None:
@@ -481,7 +480,7 @@ def _news(
     known: dict[str, Counter[str]], name: str, counts: Counter[str]
 ) -> Iterator[tuple[str, int]]:
     """
-    List what has come to some counts since they were last looked at.
+    List the increases of a service's counts since the previous call, by reason.
     """
     before = known.get(name, Counter())
     known[name] = counts.copy()

@@ -1,7 +1,7 @@
 """
-What systemd is told of the daemon: sd_notify(3), and the watchdog of systemd.service(5).
+State notification for systemd: sd_notify(3), and the watchdog of systemd.service(5).
 
-Without systemd there is no C{$NOTIFY_SOCKET}, and all of this is silent.
+Without C{$NOTIFY_SOCKET}, that is without systemd, nothing is sent.
 """
 
 from __future__ import annotations
@@ -16,34 +16,35 @@ from twisted.internet.task import LoopingCall
 
 from socketd.daemon.daemon import RELOADING, SERVING, STOPS
 
-#: Seconds between two lines of C{STATUS=}: somebody reads them, and each one wakes systemd.
+#: Least interval of C{STATUS=} (seconds): people read it, and each message wakes systemd.
 STATUS_INTERVAL = 5.0
 
-#: Characters of C{STATUS=}: more than a terminal shows of it.
+#: Limit for C{STATUS=} (characters): more than a terminal shows.
 MAX_STATUS = 400
 
-#: Seconds between two requests for more time, and how much each one asks for: one
-#: may come late or get lost before systemd gives up on the stop.
+#: Interval of EXTEND_TIMEOUT_USEC messages, and the time that each requests (seconds):
+#: one may be late or lost before systemd gives up on the stop.
 EXTEND_INTERVAL, EXTENSION = 5.0, 15.0
 
-#: Messages that wait for room in systemd's queue. A state is two of them; the oldest
-#: ones are of no use any more.
+#: Limit of messages that wait for room in systemd's queue. A change of state takes two;
+#: the oldest are dropped, since they are outdated.
 MAX_OWED = 8
 
-#: Seconds until what waits is tried again.
+#: Retry interval for waiting messages (seconds).
 RETRY = 0.1
 
 _SOCKET, _USEC, _PID = "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"
 
 _MICROSECONDS = 1_000_000
 
-#: A number of microseconds is an unsigned 64-bit one; this is the longest that fits.
+#: Digits accepted in a number of microseconds, which is an unsigned 64-bit integer: any
+#: number of so many digits fits.
 _DIGITS = 19
 
 
 class Subject(Protocol):
     """
-    What is reported: the daemon.
+    The interface of the daemon that a notifier service needs.
     """
 
     def on_state(self, callback: Callable[[str, str], None]) -> None:
@@ -53,27 +54,27 @@ class Subject(Protocol):
 
     def summary(self) -> str:
         """
-        Say in a line how the daemon is.
+        Describe the state of the daemon in one line.
         """
 
 
 class Notifier:
     """
-    The messages of sd_notify(3). Whatever goes wrong with them is ignored: the daemon
-    serves all the same.
+    Sends the messages of sd_notify(3). Errors are ignored, since the daemon can serve
+    without systemd's attention.
 
-    @ivar interval: seconds between two signs of life, half of what systemd waits for
-        one; C{None} where it waits for none.
+    @ivar interval: the interval of watchdog pings (seconds), half of systemd's timeout;
+        C{None} if the watchdog is off.
     """
 
     def __init__(self, environ: MutableMapping[str, str], clock: Any, pid: int) -> None:
         """
-        Take the variables out of the environment, so that no other program is told to
-        speak for this one.
+        Remove the variables from the environment, so that child processes do not notify
+        in place of the daemon.
 
         @param environ: the environment of the process.
-        @param clock: CLOCK_MONOTONIC as C{seconds()}, and C{callLater}.
-        @param pid: the number of the process: the watchdog may be meant for another.
+        @param clock: has C{seconds()}, from CLOCK_MONOTONIC, and C{callLater}.
+        @param pid: the id of this process: C{$WATCHDOG_PID} may name another one.
         """
         self._clock = clock
         address = environ.pop(_SOCKET, "")
@@ -88,34 +89,34 @@ class Notifier:
     @property
     def is_heard(self) -> bool:
         """
-        Whether anybody listens.
+        Whether there is a socket to notify.
         """
         return self._sock is not None
 
     def ready(self, status: str) -> None:
         """
-        Every listener is bound; or the reload has ended, well or not.
+        Send READY=1: every listener is bound, or a reload has ended, successful or not.
         """
         self._state("READY=1", status)
 
     def reloading(self, status: str) -> None:
         """
-        The configuration is read anew. systemd compares the time with that of its
-        signal, and without it would wait for the answer to that signal for ever.
+        Send RELOADING=1. MONOTONIC_USEC is required: systemd compares it with the time of
+        its SIGHUP, and would otherwise never see the reload as a reply to the signal.
         """
         now = int(self._clock.seconds() * _MICROSECONDS)
         self._state(f"RELOADING=1\nMONOTONIC_USEC={now}", status)
 
     def stopping(self, status: str) -> None:
         """
-        The daemon stops. Nothing takes this back.
+        Send STOPPING=1, which is final.
         """
         self._state("STOPPING=1", status)
 
     def status(self, text: str) -> None:
         """
-        Say in words how the daemon is, unless these are the words of the last time, or
-        that was less than L{STATUS_INTERVAL} ago.
+        Send STATUS=, unless the text is unchanged or the last one was sent less than
+        L{STATUS_INTERVAL} ago.
         """
         line, now = one_line(text), self._clock.seconds()
         if self._said is not None:
@@ -127,20 +128,20 @@ class Notifier:
 
     def alive(self) -> None:
         """
-        Keep the watchdog quiet. A sign of life that finds no room is not repeated: the
-        next one comes by itself.
+        Send WATCHDOG=1. Not retried on EAGAIN; the next ping follows.
         """
         self._try(b"WATCHDOG=1")
 
     def extend(self, seconds: float) -> None:
         """
-        Ask systemd to wait for the next message so long, however long that takes in all.
+        Send EXTEND_TIMEOUT_USEC: systemd then waits so long for the next message, whatever
+        the total.
         """
         self._send(f"EXTEND_TIMEOUT_USEC={int(seconds * _MICROSECONDS)}")
 
     def close(self) -> None:
         """
-        Say nothing more.
+        Close the socket; nothing is sent any more.
         """
         if self._retry is not None:
             self._retry.cancel()
@@ -163,7 +164,7 @@ class Notifier:
 
     def _flush(self) -> None:
         """
-        Send in order what is owed, as far as there is room.
+        Send the queued messages in order until the socket would block.
         """
         self._retry = None
         while self._owed and self._try(self._owed[0]):
@@ -173,11 +174,11 @@ class Notifier:
 
     def _try(self, message: bytes) -> bool:
         """
-        @return: whether the message has been sent, or never will be.
+        @return: whether the message was sent or cannot be; C{False}: it would block.
         """
         if self._sock is not None:
             try:
-                # Not connected: whoever listens may close the socket and make it anew.
+                # Not connected, because the receiver may close the socket and create it again.
                 self._sock.sendto(message, self._address)
             except BlockingIOError:
                 return False
@@ -188,17 +189,17 @@ class Notifier:
 
 class NotifyService(Service):
     """
-    Tells systemd what happens to the daemon, for as long as that takes.
+    Notifies systemd of the daemon's states, from start to the end of the shutdown.
 
-    It has to be started before the daemon, and stopped after it.
+    It must be started before the daemon, and stopped after it.
     """
 
     def __init__(self, reactor: Any, daemon: Subject, notifier: Notifier) -> None:
         """
-        @param reactor: runs the timers; the signs of life come from it, because a
-            daemon whose reactor hangs is not alive.
-        @param daemon: what is reported.
-        @param notifier: what reports it.
+        @param reactor: runs the timers, also that of the watchdog, so that systemd
+            notices when the reactor hangs.
+        @param daemon: the daemon whose states are reported.
+        @param notifier: sends the messages.
         """
         self._daemon = daemon
         self._notifier = notifier
@@ -211,7 +212,7 @@ class NotifyService(Service):
 
     def startService(self) -> None:
         """
-        Give signs of life, and say in words how the daemon is.
+        Start the watchdog pings and the status messages.
         """
         super().startService()
         if self._notifier.interval is not None:
@@ -221,7 +222,7 @@ class NotifyService(Service):
 
     def stopService(self) -> None:
         """
-        Say nothing more.
+        Stop all messages, and close the socket.
         """
         super().stopService()
         for loop in (self._alive, self._status, self._extend):
@@ -244,7 +245,7 @@ class NotifyService(Service):
 
     def _words(self) -> str:
         """
-        Put the summary first: the detail may be long.
+        Join summary and detail; the summary is first, because the detail may be long.
         """
         return "; ".join(filter(None, (self._daemon.summary(), self._detail)))
 
@@ -257,7 +258,7 @@ class NotifyService(Service):
 
 def one_line(text: str) -> str:
     """
-    Make a line that can stand in a message: each message is lines.
+    Make a text fit for a message, where a newline would end the assignment.
     """
     line = "".join(character if character.isprintable() else " " for character in text)
     return line if len(line) <= MAX_STATUS else f"{line[:MAX_STATUS - 3]}..."
@@ -265,10 +266,10 @@ def one_line(text: str) -> str:
 
 def _read_address(text: str) -> str:
     """
-    Read the address of the socket.
+    Parse the address of the notification socket.
 
-    @param text: a path; with an at sign in front an abstract one (unix(7)).
-    @return: the empty string where it is none of a UNIX socket.
+    @param text: a path, or C{@} and the name of an abstract socket (unix(7)).
+    @return: the address; the empty string if it is not one of a UNIX socket.
     """
     if not text.startswith(("/", "@")) or "\0" in text:
         return ""
@@ -286,9 +287,9 @@ def _make_socket() -> socket.socket | None:
 
 def _period(text: str, wanted: str, pid: int) -> float | None:
     """
-    Read the variables of the watchdog (sd_watchdog_enabled(3)).
+    Parse the variables of the watchdog (sd_watchdog_enabled(3)).
 
-    @return: seconds; C{None} where it is off, or meant for another process.
+    @return: the timeout (seconds); C{None} if it is off, or for another process.
     """
     if wanted not in ("", str(pid)):
         return None

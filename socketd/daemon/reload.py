@@ -1,5 +1,5 @@
 """
-From one configuration to another: what is new is bound first, then all changes over.
+Switch to a new configuration: bind new listeners first, then switch all services over.
 """
 
 from __future__ import annotations
@@ -20,16 +20,15 @@ from socketd.settings.model import Service
 @define(eq=False)
 class Change:
     """
-    The services of a new configuration beside those of the old one.
+    The difference between the running services and those of a new configuration.
 
-    @ivar before: the services that serve now, by name.
-    @ivar former: what services shared that are gone since earlier, by name.
+    @ivar before: the running services, by name.
+    @ivar former: the states of services that earlier reloads removed, by name.
     @ivar own: the listeners of the daemon itself.
-    @ivar after: those that are to, in the order of the file; what is unchanged is
-        the same object, unless it went without a listener, or nobody finds one any
-        more: that is tried again.
-    @ivar pool: the sockets of what changes or goes.
-    @ivar lost: the listeners that nobody finds, by the name of their service.
+    @ivar after: the new services, in the order of the file. An unchanged one is the same
+        object, unless it has a skipped or unreachable listener, which is then bound again.
+    @ivar pool: the sockets of changed and removed services.
+    @ivar lost: the unreachable listeners, by the name of their service.
     """
 
     before: Mapping[str, SocketService]
@@ -43,10 +42,10 @@ class Change:
         self, services: Iterable[Service], make: Callable[[Service], SocketService]
     ) -> list[str]:
         """
-        Bind what is new; what serves does not notice.
+        Bind the new listeners, without any effect on the running services.
 
-        @param make: makes the service of a section that has changed or is new.
-        @return: what cannot be had, one line each; then nothing is bound.
+        @param make: makes the service of a changed or new section.
+        @return: the errors, one line each; if there are any, nothing stays bound.
         """
         self.lost = {name: child.lost for name, child in self.before.items()}
         self.after = [self._unchanged(service) or make(service) for service in services]
@@ -67,22 +66,22 @@ class Change:
     @property
     def fresh(self) -> list[SocketService]:
         """
-        Those that do not serve yet.
+        The changed and new services, which do not serve yet.
         """
         return [child for child in self.after if child not in self.before.values()]
 
     @property
     def going(self) -> list[SocketService]:
         """
-        Those that will serve no longer.
+        The running services that are replaced or removed.
         """
         return [child for child in self.before.values() if child not in self.after]
 
     @property
     def regained(self) -> list[str]:
         """
-        What listens now though this machine had no address for it before, or its file
-        was gone, one line each.
+        The listeners that were skipped (no such address on this machine) or unreachable (file
+        gone) and are bound now, one line each.
         """
         found = []
         for child in self.fresh:
@@ -98,14 +97,14 @@ class Change:
     @property
     def gone(self) -> list[SocketService]:
         """
-        Those of them that no section of the same name goes on for.
+        Removed services: no section of that name in the new file.
         """
         names = {child.settings.name for child in self.after}
         return [child for child in self.going if child.settings.name not in names]
 
     def withdraw(self) -> None:
         """
-        Close what was bound, but for the sockets that were bound before.
+        Roll back: close the sockets bound by L{prepare}, but not those of running services.
         """
         for own in self.own:
             own.withdraw()
@@ -127,16 +126,16 @@ class Change:
         clock: Any,
     ) -> list[str]:
         """
-        Let the new services serve, at the sockets of the old ones where these stay.
+        Commit: start the new services, on the sockets of the old ones where these are kept.
 
-        @param let_go: removes a child that is not to be stopped.
+        @param let_go: removes a child without stopping it.
         @param take_on: adds a child, which starts it.
-        @return: what will hold from the next start on only, and which listeners of the
-            daemon are back, one line each.
+        @return: settings that apply only after a restart, and listeners of the daemon that
+            are bound again, one line each.
         """
         later = [line for child in self.fresh for line in child.settle()]
         for bound in self.pool:
-            # Who has come before the change is served.
+            # Connections and datagrams that arrived before the switch are served.
             bound.finish()
         for child in self.going:
             child.hand_on()

@@ -1,5 +1,5 @@
 """
-Put a live service under new rules: its door, and the connections that are in.
+Apply new settings to a running service: its access policy and its live connections.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from socketd.settings.model import Service
 
 def renew(service_state: ServiceState, service: Service, clock: Any) -> None:
     """
-    Have a site do as the service's new settings say.
+    Apply new settings to a running service.
 
-    The capacity stays, for it counts who is in; whoever may no longer come in is
-    reset, and the others have their place under the new limits.
+    The connection count is kept; connections that the new policy refuses are reset, the
+    others get a slot in their source's new quota.
 
-    @param clock: the reactor's.
+    @param clock: the clock of the reactor.
     """
     old = service_state.policy
     timeout = service.tls.handshake_timeout
@@ -32,7 +32,7 @@ def renew(service_state: ServiceState, service: Service, clock: Any) -> None:
     service_state.change_logging(service.common.log_connections, service.common.log_messages)
     for connection in service_state.connections:
         if not connection.known:
-            # Its PROXY header is still to come; then the new door is asked.
+            # The PROXY header is still pending; the new policy is applied when it arrives.
             continue
         slot_held, reason = _ask_again(policy, connection)
         connection.reapply_policy(slot_held, reason)

@@ -1,5 +1,5 @@
 """
-One service of the configuration: bound, served, closed, or handed on to another one.
+One service of the configuration: bind, serve, close, or hand over to a successor.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 class StreamFactory(Factory):
     """
-    Makes the protocol of each connection, as its file declares it.
+    Creates the protocol of each connection from the service's protocol specification.
     """
 
     noisy = False
@@ -51,7 +51,7 @@ class StreamFactory(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """
-        Make one more.
+        Create a protocol for one connection.
         """
         return self._make(self._options, self._surroundings)
 
@@ -59,14 +59,14 @@ class StreamFactory(Factory):
 @frozen(eq=False)
 class Shared:
     """
-    What the services of a daemon share.
+    Objects that all services of a daemon share.
 
-    @ivar reactor: runs them.
-    @ivar context: what protocols are lent.
-    @ivar own_ports: gives the ports of all datagram listeners.
+    @ivar reactor: the reactor that runs them.
+    @ivar context: services of the daemon that a protocol may use.
+    @ivar own_ports: returns the ports of all datagram listeners.
     @ivar interfaces: the addresses of this machine.
-    @ivar inherited: what systemd has handed over.
-    @ivar bans: whom an operator has banned.
+    @ivar inherited: the sockets passed by systemd.
+    @ivar bans: the sources that operators have banned.
     """
 
     reactor: Any
@@ -79,13 +79,13 @@ class Shared:
 
 class SocketService(Service):
     """
-    One service of the configuration, at all its listeners.
+    One service of the configuration, with all its listeners.
 
-    @ivar settings: what the configuration says of it.
-    @ivar service_state: what its ports and connections share.
-    @ivar bound: its listeners, once they are bound.
-    @ivar skipped: the optional ones that this machine had no address for.
-    @ivar context: what it shows of itself in TLS; C{None} if it does not speak it.
+    @ivar settings: its section of the configuration.
+    @ivar service_state: the state that its ports and connections share.
+    @ivar bound: its bound listeners.
+    @ivar skipped: the optional listeners whose address this machine does not have.
+    @ivar context: its TLS context; C{None} without TLS.
     """
 
     def __init__(
@@ -105,17 +105,16 @@ class SocketService(Service):
     @property
     def lost(self) -> list[Listener]:
         """
-        The listeners that nobody finds any more: a file is gone, or a socket.
+        The unreachable listeners: the file or the socket is gone.
         """
         return [bound.listener for bound in self.bound if not bound.is_reachable]
 
     def bind(self, pool: Pool | None = None) -> list[str]:
         """
-        Bind every listener, and read the certificates.
+        Bind every listener, and load the certificates.
 
-        @param pool: sockets that are bound already, to be taken as they are: see
-            L{settle}.
-        @return: for each listener that could not be bound, the reason.
+        @param pool: bound sockets to reuse as they are; L{settle} sets their options.
+        @return: the errors of listeners and certificates, one line each.
         """
         reasons = [f"[{self.name}] {option}: {text}" for option, text in self._load()]
         for listener in self.settings.listeners:
@@ -152,9 +151,9 @@ class SocketService(Service):
 
     def settle(self) -> list[str]:
         """
-        Give the sockets that were taken what the settings say of them.
+        Apply the socket options of the settings to reused sockets.
 
-        @return: what cannot be changed on a live socket, one line each.
+        @return: the options that cannot be changed on a bound socket, one line each.
         """
         refused = [text for bound in self.bound for text in bound.settle(self.settings.sockets)]
         lines = [f"[{self.name}] {text} (from the next start on)" for text in refused]
@@ -172,27 +171,27 @@ class SocketService(Service):
 
     def startService(self) -> None:
         """
-        Serve what is bound.
+        Serve the bound listeners.
         """
         super().startService()
         self.serve()
 
     def serve(self) -> None:
         """
-        Serve what is bound.
+        Serve the bound listeners, and log them.
         """
         for bound in self.bound:
             self._serve(bound)
-        # Whoever waits for these lines may stop the daemon with a signal, which
-        # only a running reactor takes.
+        # A program that waits for these lines may then send a signal, which is handled
+        # only once the reactor runs.
         self._shared.reactor.callLater(0, self._announce)
 
     def stopService(self) -> Deferred[Any] | None:
         """
-        Serve no new peer, answer what has come, and close every connection.
+        Stop gracefully: close the listeners, drain and close every connection.
 
-        @return: fires when the last connection has ended; C{None} where another
-            service goes on.
+        @return: fires when the last connection has ended; C{None} if a successor has
+            taken over.
         """
         super().stopService()
         if self._handed_on:
@@ -204,7 +203,7 @@ class SocketService(Service):
 
     def close(self) -> None:
         """
-        Close the listeners, after what has come to them is served.
+        Serve what has arrived at the listeners, then close them.
         """
         bound, self.bound = self.bound, []
         for one in bound:
@@ -213,8 +212,8 @@ class SocketService(Service):
 
     def withdraw(self) -> None:
         """
-        Close the listeners so that L{bind} can have them again: what systemd handed over
-        stays open, as it does with systemd, for there is no other one.
+        Close the listeners so that L{bind} can bind them again. Sockets from systemd stay
+        open, here as at systemd, since they cannot be created again.
         """
         bound, self.bound = self.bound, []
         self.skipped.clear()
@@ -223,9 +222,9 @@ class SocketService(Service):
 
     def hand_on(self) -> list[Bound]:
         """
-        Serve no longer, though nothing is closed: another service goes on.
+        Detach: stop serving, keep the sockets open for the successor.
 
-        @return: the listeners, which that one may take or close.
+        @return: the listeners, for the caller to reuse or close.
         """
         self._handed_on = True
         bound, self.bound = self.bound, []
@@ -255,21 +254,21 @@ class SocketService(Service):
 
     def invalid_certificates(self) -> list[tuple[str, str]]:
         """
-        List the certificates in use that are not valid now: each option, and why.
+        List the certificates in use that are not valid now: the option and the reason.
         """
         return [] if self.context is None else self.context.invalid()
 
     def succeed(self, former: SocketService) -> None:
         """
-        Go on for a service of the same name, and take what its clients count on.
+        Take over the TLS state of a former service of the same name that clients rely on.
         """
         if self.context is not None and former.context is not None:
             self.context.inherit(former.context)
 
     def renew_certificates(self) -> None:
         """
-        Take certificates that have changed, or say what is wrong with them; and say once
-        which of those in use are not valid now.
+        Load changed certificates, or report their errors; report once each certificate in
+        use that is not valid now.
         """
         if self.context is None:
             return
@@ -291,7 +290,7 @@ class SocketService(Service):
 
     def forget_sources(self) -> None:
         """
-        Have the guards judge every source anew.
+        Drop the cached verdicts of the datagram guards, so that every source is checked again.
         """
         for bound in self.bound:
             if isinstance(bound.port, DatagramPort):
@@ -300,12 +299,12 @@ class SocketService(Service):
 
 class Pool:
     """
-    Sockets that are bound already, and may be taken for listeners of their address.
+    Bound sockets, which listeners of the same address may reuse.
     """
 
     def __init__(self, bounds: Iterable[Bound] = (), wanted: Iterable[Listener] = ()) -> None:
         """
-        @param wanted: the listeners that will ask.
+        @param wanted: the listeners that will be bound from this pool.
         """
         self._all = list(bounds)
         own = [bound for bound in self._all if not bound.listener.is_inherited]
@@ -318,9 +317,9 @@ class Pool:
 
     def take(self, listener: Listener) -> Bound | None:
         """
-        Take one that is bound where a listener is to be.
+        Take a socket that is bound at a listener's address.
         """
-        # A host name is looked up where that is of use only.
+        # A host name is resolved only if the literal address has no match.
         for find in (place_of, look_up):
             for bound in self._at.get(find(listener), ()):
                 if bound in self._left and bound.is_reachable:
@@ -330,8 +329,8 @@ class Pool:
 
     def take_within(self, listener: Listener) -> list[Bound]:
         """
-        Take those that are bound at one address of a listener at all addresses: there
-        the kernel prefers them, so that what comes is served by them without a gap.
+        Take the sockets bound at single addresses of a wildcard listener: the kernel
+        prefers them there, so keeping them serves those addresses without a gap.
         """
         if place_of(listener).host:
             return []
@@ -342,8 +341,8 @@ class Pool:
 
     def beside(self, listener: Listener) -> list[Bound]:
         """
-        List those that are left and in the way of a listener: at one of its addresses,
-        or at all where it has one.
+        List the remaining sockets that conflict with a listener: at one of its addresses
+        if it is a wildcard, or wildcards themselves.
         """
         place = place_of(listener)
         if not place.port:
@@ -356,12 +355,12 @@ class Pool:
 
     def lent(self, bound: Bound) -> bool:
         """
-        Say whether a listener's socket is one of the pool.
+        Tell whether a listener's socket came from this pool.
         """
         return any(bound.sock is one.sock for one in self._all)
 
     def __iter__(self) -> Iterator[Bound]:
         """
-        List those that nobody has taken.
+        Iterate over the sockets that have not been taken.
         """
         return iter(list(self._left))

@@ -1,8 +1,8 @@
 """
-What signals mean: reload, stop, stop now.
+Signal handling: reload, graceful shutdown, immediate stop.
 
-SIGHUP has two meanings. Sent to a daemon it asks for a reload; sent because the
-terminal was closed it is the end of all that runs there.
+SIGHUP has two meanings: a request to reload, or, when the controlling terminal has
+hung up, a request to terminate.
 """
 
 from __future__ import annotations
@@ -17,39 +17,39 @@ from twisted.application.service import Service
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-#: The first of these stops, the next one does not wait any more.
+#: The first of these starts a graceful shutdown, the second resets what is left.
 STOP = (signal.SIGTERM, signal.SIGINT)
 
-#: The controlling terminal of the process, whichever it is (tty(4)).
+#: The controlling terminal of the process (tty(4)).
 TERMINAL = "/dev/tty"
 
-#: Seconds between two looks at the terminal, for it may go without a signal: from a job
-#: in the background when its shell ends.
+#: Poll interval for the terminal (seconds): a background job may lose it without a
+#: signal, when its shell ends.
 LOOK_INTERVAL = 1.0
 
-#: How long a shell may take to tell its jobs that the terminal was closed (seconds).
-#: A SIGHUP that comes later has another reason.
+#: How long a shell may take to send SIGHUP to its jobs after the terminal has hung up
+#: (seconds). A later SIGHUP has another reason.
 NOTICE = 10.0
 
 
 class Terminal:
     """
-    The controlling terminal, as long as there is one.
+    Tracks whether the controlling terminal still exists.
     """
 
     def __init__(self, clock: Callable[[], float] = monotonic, path: str = TERMINAL) -> None:
         self._clock = clock
         self._path = path
-        # nohup(1) has SIGHUP ignored: the process is to outlive the terminal.
+        # nohup(1) ignores SIGHUP: the process shall outlive the terminal.
         self._matters = signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
-        # In another one (twistd in the background makes it) no terminal matters any more.
+        # After setsid(2), as in a background twistd, the terminal no longer matters.
         self._session = os.getsid(0)
         self._seen = float("-inf")
         self.look()
 
     def look(self) -> bool:
         """
-        See whether it is there.
+        Tell whether the terminal exists, and note the time if so.
         """
         try:
             os.close(os.open(self._path, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK))
@@ -60,7 +60,7 @@ class Terminal:
 
     def was_closed(self) -> bool:
         """
-        Say whether it is not there any more, since shortly.
+        Tell whether the terminal disappeared less than L{NOTICE} seconds ago.
         """
         if not self._matters or os.getsid(0) != self._session or self.look():
             return False
@@ -69,10 +69,9 @@ class Terminal:
 
 class Hangups:
     """
-    Takes SIGHUP from the first moment on: by default it would end a daemon that is
-    just starting.
+    Records SIGHUP during start-up, where its default action would terminate the daemon.
 
-    @ivar waiting: whether one came that nobody has taken yet.
+    @ivar waiting: whether a SIGHUP is pending.
     """
 
     def __init__(self) -> None:
@@ -85,10 +84,10 @@ class Hangups:
 
 class Signals(Service):
     """
-    Takes the signals while the reactor runs.
+    Handles the signals while the reactor runs.
 
-    Twisted's own way ends the process by the signal, after a stop in good order,
-    and a second signal in a traceback.
+    Twisted re-raises the signal after a clean stop (non-zero status), and a second one
+    prints a traceback.
     """
 
     _log = Logger()
@@ -104,8 +103,8 @@ class Signals(Service):
         """
         @param reload: called for SIGHUP.
         @param abort: called for the second signal to stop.
-        @param hangups: has those that came before.
-        @param terminal: what SIGHUP may tell the end of.
+        @param hangups: records a SIGHUP that arrived during start-up.
+        @param terminal: the controlling terminal, whose hangup also sends SIGHUP.
         """
         self._reactor = reactor
         self._reload = reload
@@ -118,7 +117,7 @@ class Signals(Service):
 
     def startService(self) -> None:
         """
-        Take the signals as soon as the reactor has taken them for itself.
+        Install the handlers once the reactor has installed its own.
         """
         super().startService()
         self._reactor.callWhenRunning(self._install)
@@ -134,7 +133,7 @@ class Signals(Service):
 
     def stopService(self) -> None:
         """
-        Look no more.
+        Stop polling the terminal.
         """
         super().stopService()
         if self._looking.running:
@@ -154,7 +153,7 @@ class Signals(Service):
         if self._terminal is None or not self._terminal.was_closed():
             self._reload()
         elif not self._stopping:
-            # The kernel and the shell may both tell: that is no impatience.
+            # The kernel and the shell may both send SIGHUP; the second must not abort.
             self._log.info("the terminal was closed")
             self._stop()
 

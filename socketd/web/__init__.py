@@ -1,3 +1,3 @@
 """
-What programs ask of the daemon over HTTP: figures, and whether it serves.
+The HTTP interface for programs: metrics and a health check.
 """

@@ -1,5 +1,5 @@
 """
-How late the reactor's timers are.
+Event loop lag: how late the reactor's timers fire.
 """
 
 from __future__ import annotations
@@ -13,36 +13,37 @@ from prometheus_client.core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from twisted.application.service import Service
 
-#: Seconds between two timers.
+#: Interval of the measurement (seconds).
 INTERVAL = 1.0
 
-#: Up to 50 ms is what a busy daemon may have (ARCHITECTURE.md); a watchdog acts at seconds.
+#: Upper bounds of the histogram (seconds): a busy daemon may lag up to 50 ms
+#: (ARCHITECTURE.md), and a watchdog acts after seconds.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
 class LagMeter(Service, Collector):
     """
-    Sets a timer once a second, and counts by how much it is late.
+    Sets a timer once a second, and counts its lag in a histogram.
     """
 
     def __init__(self, clock: Any) -> None:
         self.setName("lag")
         self._clock = clock
         self._call: Any = None
-        # One more for what is later than the last.
+        # One more, for a lag above the last bound.
         self._counts = [0] * (len(BUCKETS) + 1)
         self._sum = 0.0
 
     def startService(self) -> None:
         """
-        Begin to measure.
+        Start the measurement.
         """
         super().startService()
         self._start()
 
     def stopService(self) -> None:
         """
-        Measure no more.
+        Stop the measurement.
         """
         super().stopService()
         if self._call is not None:
@@ -51,7 +52,7 @@ class LagMeter(Service, Collector):
 
     def collect(self) -> Iterator[Metric]:
         """
-        Write the counts down.
+        Export the histogram.
         """
         names = [*map(str, BUCKETS), "+Inf"]
         yield HistogramMetricFamily(

@@ -1,8 +1,8 @@
 """
-The daemon's figures, as Prometheus asks for them.
+The daemon's metrics for Prometheus.
 
-Nothing is counted for it: the figures are read from the plain tallies when somebody
-asks, and a message costs no more than without.
+The values are read from the plain counters at each scrape, so that metrics add no cost
+to a message.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ from socketd.net.tls.layer import CLIENT_NAME, HANDSHAKE, SERVER_NAME
 from socketd.web.lag import LagMeter
 from socketd.web.socket_drops import KernelDrops
 
-#: Reasons that nothing counts any more: a dashboard that has them still finds them.
+#: Reasons that are no longer counted, kept at 0 for existing dashboards.
 RETIRED = ("loop",)
 
-#: Known reasons are there from the beginning, as 0: the first one is a change, too.
+#: Known reasons are exported as 0 from the start, so that C{rate()} sees the first one.
 REFUSALS = (
     BANNED,
     NETWORK,
@@ -56,17 +56,17 @@ REFUSALS = (
 DROPS = (*REASONS, TOO_LONG, *RETIRED)
 DEADLINES = (FIRST_BYTE, IDLE, STALL, LIFETIME, HANDSHAKE_TIMEOUT)
 
-#: A label's values, and the figure.
+#: The values of the labels, and the value of the metric.
 Sample = tuple[tuple[str, ...], float]
 
 
 @frozen
 class MetricSpec:
     """
-    One figure, of which there is one for each value of its labels.
+    The name, help and labels of one metric.
 
-    @ivar name: its name; that of a count ends in C{_total}.
-    @ivar help: what it means, in a sentence.
+    @ivar name: its name; that of a counter ends in C{_total}.
+    @ivar help: its meaning, in a sentence.
     @ivar labels: the names of its labels.
     """
 
@@ -76,7 +76,7 @@ class MetricSpec:
 
     def family(self, samples: Iterable[Sample]) -> Metric:
         """
-        Write it down with its values.
+        Make the metric family with its samples.
         """
         kind = CounterMetricFamily if self.name.endswith("_total") else GaugeMetricFamily
         found: Any = kind(self.name, self.help, labels=self.labels)
@@ -88,7 +88,7 @@ class MetricSpec:
 @frozen
 class Read:
     """
-    A figure of each service that a function reads from its tally.
+    A metric per service, and the function that reads it from the service's counters.
     """
 
     figure: MetricSpec
@@ -98,9 +98,9 @@ class Read:
 @frozen
 class ReadByReason:
     """
-    The same for one that has a count for each reason.
+    A metric per service and reason, and the function that reads it from the counters.
 
-    @ivar known: the reasons that there always are.
+    @ivar known: the reasons that are always exported.
     """
 
     figure: MetricSpec
@@ -227,7 +227,7 @@ BUILD = MetricSpec(
 
 class DaemonCollector(Collector):
     """
-    Reads the figures when they are asked for.
+    Reads the daemon's metrics at each scrape.
     """
 
     def __init__(self, daemon: Daemon) -> None:
@@ -236,7 +236,7 @@ class DaemonCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """
-        Read all of them.
+        Read all metrics.
         """
         live = self._live()
         counters_by_service = {
@@ -260,7 +260,7 @@ class DaemonCollector(Collector):
 
     def _live(self) -> dict[ServiceState, list[Connection]]:
         """
-        Sort the live connections by service, in one pass.
+        Group the live connections by service, in one pass.
         """
         found: dict[ServiceState, list[Connection]] = {
             service_state: [] for service_state in self._daemon.service_states
@@ -304,7 +304,7 @@ class DaemonCollector(Collector):
 
 def make_registry(daemon: Daemon, lag: LagMeter) -> CollectorRegistry:
     """
-    Make what collects the figures of the daemon, of its process and of Python.
+    Make the registry of metrics of the daemon, its process and Python.
     """
     registry = CollectorRegistry()
     registry.register(DaemonCollector(daemon))

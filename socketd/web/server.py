@@ -1,7 +1,7 @@
 """
-HTTP/1.0 and 1.1 for two pages, in the face of clients that are slow, odd or hostile.
+HTTP/1.0 and 1.1 for two pages, robust against slow, broken and hostile clients.
 
-It is Twisted's, without its resources: there are no files, no forms and no error pages.
+It is Twisted's HTTP without twisted.web.resource: no files, no forms, no error pages.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from twisted.python.failure import Failure
 from twisted.web import http
 from zope.interface import implementer
 
-#: The line of a request and each header may be so long (bytes): clients of this service
-#: send a hundred bytes in all.
+#: Limit for the request line and for each header (bytes): a usual request of a scraper
+#: has a hundred bytes in all.
 MAX_LINE = 4096
 
-#: All lines of a request together, and how many headers there may be.
+#: Limits for the request line and headers together (bytes), and for the number of headers.
 MAX_HEADER_BYTES = 8192
 MAX_HEADERS = 50
 
-#: Requests that one connection may make, which a scraper does in half an hour.
+#: Limit of requests per connection; a scraper reaches it in about half an hour.
 MAX_REQUESTS = 100
 
-#: Connections at once; one more, and the oldest is reset. A scraper needs one.
+#: Limit of concurrent connections; one more resets the oldest. A scraper needs one.
 MAX_CONNECTIONS = 32
 
-#: How long a client may take to make a request, once it has begun, or has come (seconds).
+#: Time limit for a complete request, from its first byte or from accept (seconds).
 REQUEST_TIMEOUT = 10.0
 
-#: How long a connection may wait for the next request; scrapes are up to a minute apart.
+#: Keep-alive timeout (seconds); scrapes are up to a minute apart.
 IDLE_TIMEOUT = 75.0
 
 _METHODS = (b"GET", b"HEAD")
@@ -43,11 +43,11 @@ _METHODS = (b"GET", b"HEAD")
 @frozen
 class Page:
     """
-    What is answered.
+    A response.
 
-    @ivar code: the status.
-    @ivar body: the whole of it.
-    @ivar kind: its media type.
+    @ivar code: the status code.
+    @ivar body: the complete body.
+    @ivar kind: the media type.
     """
 
     code: int
@@ -55,22 +55,22 @@ class Page:
     kind: bytes = b"text/plain; charset=utf-8"
 
 
-#: Makes the page of a path.
+#: The function that makes each page, by path.
 Pages = dict[bytes, Callable[[], Page]]
 
 
 class Question(http.Request):
     """
-    One request. Nothing is asked for with a body.
+    One request, which may have no body.
     """
 
     channel: Channel
 
     def gotLength(self, length: int | None) -> None:
         """
-        Refuse a body; Twisted would write a long one to a file.
+        Reject a body; Twisted would write a long one to a file.
 
-        @param length: C{None} if the client does not say.
+        @param length: the length of the body (bytes); C{None} if the client does not say.
         """
         self.content = BytesIO()
         if length != 0:
@@ -78,12 +78,12 @@ class Question(http.Request):
 
     def handleContentChunk(self, data: bytes) -> None:
         """
-        Throw a body away.
+        Discard a body.
         """
 
     def process(self) -> None:
         """
-        Answer.
+        Send the response.
         """
         page = self._find()
         self.setResponseCode(page.code)
@@ -100,7 +100,7 @@ class Question(http.Request):
         self.finish()
 
     def _find(self) -> Page:
-        # RFC 9112, 3.2: a request of HTTP/1.1 without Host must be refused.
+        # RFC 9112, 3.2: an HTTP/1.1 request without Host must be answered with 400.
         if self.clientproto == b"HTTP/1.1" and not self.requestHeaders.hasHeader(b"host"):
             return _plain(http.BAD_REQUEST)
         make = self.channel.pages.get(_path(self.path))
@@ -115,9 +115,9 @@ class Question(http.Request):
 @implementer(IHalfCloseableProtocol)
 class Channel(http.HTTPChannel):
     """
-    One connection.
+    One HTTP connection.
 
-    @ivar pages: what there is.
+    @ivar pages: the pages, by path.
     """
 
     transport: Any
@@ -130,7 +130,7 @@ class Channel(http.HTTPChannel):
         self.requestFactory = Question
         self.MAX_LENGTH = MAX_LINE
         self.totalHeadersSize, self.maxHeaders = MAX_HEADER_BYTES, MAX_HEADERS
-        # Twisted's own timeout begins anew with each byte.
+        # Twisted's own timeout restarts with each byte.
         self.timeOut = None
         self.pages = pages
         self._reactor = reactor
@@ -141,14 +141,14 @@ class Channel(http.HTTPChannel):
 
     def connectionMade(self) -> None:
         """
-        Wait for the first request.
+        Start the timeout of the first request.
         """
         super().connectionMade()
         self._wait(REQUEST_TIMEOUT)
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Take a piece of a request.
+        Parse data of a request; its first byte starts the request timeout.
         """
         if not self._asking:
             self._asking = True
@@ -157,13 +157,13 @@ class Channel(http.HTTPChannel):
 
     def lineLengthExceeded(self, line: bytes) -> None:
         """
-        Refuse a line that no client of ours would send.
+        Reject a line or header that exceeds the limits.
         """
         self.refuse(http.BAD_REQUEST)
 
     def checkPersistence(self, request: http.Request, version: bytes) -> bool:
         """
-        Say whether another request may follow this one.
+        Decide whether the connection stays open for another request.
         """
         self._count += 1
         if self._count >= MAX_REQUESTS:
@@ -173,7 +173,7 @@ class Channel(http.HTTPChannel):
 
     def requestDone(self, request: http.Request) -> None:
         """
-        Wait for the next request.
+        Start the keep-alive timeout for the next request.
         """
         self._asking = False
         self._wait(IDLE_TIMEOUT)
@@ -181,7 +181,7 @@ class Channel(http.HTTPChannel):
 
     def refuse(self, code: int) -> None:
         """
-        Answer with nothing but a status, and close.
+        Respond with a bare status, and close.
         """
         status = b"HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
         self.transport.write(status % (code, http.RESPONSES[code]))
@@ -189,18 +189,18 @@ class Channel(http.HTTPChannel):
 
     def readConnectionLost(self) -> None:
         """
-        Close, when what is owed is sent: the client asks for nothing more.
+        Handle EOF: close after pending data is sent.
         """
         self.loseConnection()
 
     def writeConnectionLost(self) -> None:
         """
-        Nothing: L{connectionLost} follows.
+        Do nothing: L{connectionLost} follows.
         """
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
-        End.
+        Cancel the timeout, and report the end of the connection.
         """
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
@@ -219,7 +219,7 @@ class Channel(http.HTTPChannel):
 
 class ChannelFactory(Factory):
     """
-    Makes the protocol of each connection, and resets the oldest one for a new one.
+    Creates the protocol of each connection; at the limit it resets the oldest connection.
     """
 
     noisy = False
@@ -227,12 +227,12 @@ class ChannelFactory(Factory):
     def __init__(self, pages: Pages, reactor: Any) -> None:
         self._pages = pages
         self._reactor = reactor
-        # In the order in which they came.
+        # In the order of accept.
         self._channels: dict[Channel, None] = {}
 
     def buildProtocol(self, addr: Any) -> Channel:
         """
-        Make one more.
+        Create a channel, and reset the oldest one at the limit.
         """
         if len(self._channels) >= MAX_CONNECTIONS:
             oldest = next(iter(self._channels))
@@ -248,7 +248,7 @@ class ChannelFactory(Factory):
 
 def _path(target: bytes) -> bytes:
     """
-    Take the path out of what is asked for, which may be a whole URL (RFC 9112, 3.2.2).
+    Extract the path from a request target, which may be an absolute URL (RFC 9112, 3.2.2).
     """
     if target.startswith(b"/"):
         return target

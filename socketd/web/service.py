@@ -1,5 +1,5 @@
 """
-The web service: /metrics for Prometheus, /healthz for whoever sends peers here.
+The web service: /metrics for Prometheus, /healthz for load balancers.
 """
 
 from __future__ import annotations
@@ -20,23 +20,22 @@ from socketd.web.lag import LagMeter
 from socketd.web.metrics import make_registry
 from socketd.web.server import ChannelFactory, Page
 
-#: Figures are as old as that at most (seconds). Collecting them takes milliseconds, and
-#: must not take more of the daemon's time however often somebody asks.
+#: How long collected metrics are reused (seconds): collecting takes milliseconds, so
+#: frequent requests must not repeat it.
 FRESH = 0.1
 
-#: Its name in the log.
+#: The name of the web service in the log.
 NAME = "http"
 
 
 class WebService(MultiService):
     """
-    Serves the two pages at one listener.
+    Serves the two pages on one listener.
 
-    Its connections are accepted by the same careful ports as all others, but they are
-    no service's: no limit of the configuration keeps a scraper out, and no table, figure
-    or console shows it.
+    Its connections use the same ports as all others, but belong to no service: limits of
+    the configuration do not apply to a scraper, and no table, metric or console shows it.
 
-    @ivar own: its listener.
+    @ivar own: the listener.
     """
 
     def __init__(self, daemon: Daemon, listener: Listener) -> None:
@@ -46,7 +45,7 @@ class WebService(MultiService):
         lag = LagMeter(daemon.reactor)
         lag.setServiceParent(self)
         self._registry = make_registry(daemon, lag)
-        # A journal of its own: who watches the daemon's connections does not see these.
+        # A separate event bus, so that watchers of the daemon do not see these connections.
         event_bus = EventBus(daemon.reactor)
         self._service_state = ServiceState(
             NAME, event_bus, ConnectionTable(), log_connections=False
@@ -70,7 +69,7 @@ class WebService(MultiService):
         """
         Bind the listener.
 
-        @raise CannotStart: if that does not work.
+        @raise CannotStart: if it cannot be bound.
         """
         if reasons := self.own.bind():
             raise CannotStart(reasons)
@@ -78,7 +77,7 @@ class WebService(MultiService):
 
     def startService(self) -> None:
         """
-        Serve, and measure.
+        Serve, and start measuring the event loop lag.
         """
         super().startService()
         self.own.serve()
@@ -86,7 +85,7 @@ class WebService(MultiService):
 
     def stopService(self) -> Deferred[Any]:
         """
-        Close the listener, and end every connection.
+        Close the listener, and reset every connection.
         """
         self.close()
         for connection in self._service_state.connections:

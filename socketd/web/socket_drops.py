@@ -1,5 +1,5 @@
 """
-What the kernel has dropped before the daemon could receive it.
+Counts of datagrams that the kernel dropped before the daemon could receive them.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ _SO_COOKIE = 57
 _MEMINFO = struct.Struct("9I")
 _COOKIE = struct.Struct("Q")
 
-#: The kernel counts in so many bits.
+#: The kernel's counter has 32 bits.
 _WRAP = 1 << 32
 
 
 class KernelDrops:
     """
-    Counts datagrams that found the receive buffer of their socket full.
+    Counts datagrams dropped because the receive buffer of their socket was full.
 
-    SO_MEMINFO asks one socket about itself. /proc/net/udp would have the same number,
-    in a list of all sockets of the machine.
+    SO_MEMINFO reads one socket; /proc/net/udp has the same number, but lists all sockets
+    of the machine.
     """
 
     def __init__(self) -> None:
@@ -35,10 +35,10 @@ class KernelDrops:
 
     def update(self, sockets: Iterable[tuple[str, socket.socket]]) -> Mapping[str, int]:
         """
-        Ask the kernel.
+        Read the drop counters of all sockets.
 
-        @param sockets: those that are open, each with the name of its service.
-        @return: what each service has lost, at sockets that are closed by now, too.
+        @param sockets: the open sockets, each with the name of its service.
+        @return: the drops of each service, including those at sockets since closed.
         """
         last: dict[int, int] = {}
         for name, sock in sockets:
@@ -54,8 +54,8 @@ class KernelDrops:
 
 def _ask(sock: socket.socket) -> tuple[int, int] | None:
     """
-    @return: what identifies the socket until the machine is started anew, and how many
-        datagrams it has lost; C{None} where the kernel does not tell (before Linux 4.12).
+    @return: the socket's cookie, unique until reboot, and its drops; C{None} if the
+        kernel lacks the options (before Linux 4.12).
     """
     try:
         memory = sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
