@@ -1,3 +1,3 @@
 """
-The commands that talk to a peer: send, chat, time, ping.
+The client subcommands: send, chat, time, ping.
 """

@@ -1,5 +1,5 @@
 """
-C{socketd chat}: talk with a peer line by line.
+C{socketd chat}: an interactive session with a peer, line by line.
 """
 
 from __future__ import annotations
@@ -26,15 +26,14 @@ if TYPE_CHECKING:
 NAME = "chat"
 HELP = "send line by line, print each answer, until the peer ends or Ctrl-D"
 
+#: Seconds to wait for a reply before the next line is sent; some services (C{discard}) never
+#: reply.
 DEFAULT_WAIT = 1.0
-"""
-Seconds; a peer that says nothing to a line, as C{discard} does, holds up the next no longer.
-"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """
-    Declare the arguments.
+    Declare the arguments of the subcommand.
 
     @param parser: the parser of this subcommand.
     """
@@ -54,9 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """
-    Talk.
+    Run the session.
 
-    @param arguments: what was parsed.
+    @param arguments: the parsed command line.
     @return: the exit status.
     """
 
@@ -88,14 +87,14 @@ async def talk(
     security: Security | None = None,
 ) -> None:
     """
-    Have a conversation.
+    Connect and run one session to its end.
 
     @param reactor: the reactor.
     @param address: the peer.
-    @param conversation: not started.
-    @param output: what its screen is written to.
-    @param security: what adds TLS.
-    @raise Exception: what L{socketd.cli.transport.error_text.explain} can put in words.
+    @param conversation: the session, not yet started.
+    @param output: the output that the session's screen writes to.
+    @param security: adds TLS; C{None} for plain text.
+    @raise Exception: any error that L{socketd.cli.transport.error_text.explain} describes.
     """
     link = await connect(reactor, address, conversation, security)
     conversation.start(link, output)

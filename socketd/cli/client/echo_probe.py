@@ -1,5 +1,5 @@
 """
-Questions to a service that says back what it is told, and how long that takes.
+Round-trip measurement against an echo service.
 """
 
 from __future__ import annotations
@@ -18,30 +18,25 @@ from socketd.cli.client.round_trip_stats import RoundTrips
 from socketd.cli.common.errors import CommandError
 from socketd.cli.transport.interface import IPeerTransport
 
+#: Bytes of the request number (hexadecimal digits) at the start of each request; requests of at
+#: least this size are distinct.
 MARK = 16
-"""
-The bytes of a question's number, in hexadecimal digits: no two questions are the same as long as
-they have room for it.
-"""
 
 FILLING = b"abcdefghijklmnopqrstuvwxyz"
 
+#: Outstanding timed-out requests that are remembered, to match late replies.
 MAX_OVERDUE = 64
-"""
-So many questions are remembered whose answers may still come late; it must not be taken for that
-to a later one.
-"""
 
 
 @frozen
 class Plan:
     """
-    What is asked.
+    The parameters of a measurement.
 
-    @ivar count: how many questions.
-    @ivar interval: seconds from one to the next; the next waits for an answer, too.
-    @ivar timeout: seconds after which a question counts as lost.
-    @ivar size: the bytes of each.
+    @ivar count: the number of requests.
+    @ivar interval: seconds between requests; the next request also waits for the pending reply.
+    @ivar timeout: seconds after which a request counts as lost.
+    @ivar size: bytes per request.
     """
 
     count: int
@@ -51,9 +46,9 @@ class Plan:
 
     def question(self, number: int) -> bytes:
         """
-        Make one question.
+        Build one request.
 
-        @param number: which one, from 0 on.
+        @param number: the request number, from 0.
         @return: C{size} bytes.
         """
         mark = (b"%0*x" % (MARK, number))[-min(self.size, MARK) :]
@@ -63,11 +58,11 @@ class Plan:
 @define
 class Asked:
     """
-    A question that has no answer yet.
+    A request without a reply yet.
 
-    @ivar data: what was sent.
-    @ivar when: when, on the clock.
-    @ivar is_lost: whether nobody waits for it any more.
+    @ivar data: the bytes that were sent.
+    @ivar when: the send time, in seconds of the clock.
+    @ivar is_lost: whether the request has timed out.
     """
 
     data: bytes
@@ -77,20 +72,20 @@ class Asked:
 
 class Pinging:
     """
-    Asks one question after the other, and compares each answer with it.
+    Sends the requests one at a time, and compares each reply with its request.
 
-    @ivar done: fires in the end; fails when the peer is lost.
+    @ivar done: fires when the measurement is complete; fails when the connection is lost.
     """
 
     def __init__(
         self, clock: Any, plan: Plan, told: Callable[[int, int], object] = lambda *counts: None
     ) -> None:
         """
-        Begin with nobody to ask.
+        Create the probe, not yet connected.
 
-        @param clock: what keeps the time.
-        @param plan: what is asked.
-        @param told: called after each question with how many were asked, and answered.
+        @param clock: the clock that schedules timeouts.
+        @param plan: the parameters of the measurement.
+        @param told: called after each request with the numbers of requests and replies so far.
         """
         self.done: Deferred[None] = Deferred()
         self._clock = clock
@@ -106,27 +101,27 @@ class Pinging:
     @property
     def trips(self) -> RoundTrips:
         """
-        What there is so far.
+        The results so far.
         """
         return RoundTrips(self._sent, tuple(self._times), self._wrong)
 
     def start(self, link: IPeerTransport) -> None:
         """
-        Begin to ask.
+        Send the first request.
 
-        @param link: the way to the peer, which is connected.
+        @param link: the transport, already connected.
         """
         self._link = link
         self._began = self._clock.seconds()
         self._ask()
 
-    # What the link calls.
+    # Called by the transport.
 
     def answered(self, data: bytes) -> None:
         """
-        Compare an answer.
+        Compare a reply with its request.
 
-        @param data: some bytes of a stream, or a datagram.
+        @param data: bytes of a stream, or one datagram.
         """
         if self._link.keeps_messages:
             self._compare_datagram(data)
@@ -135,20 +130,20 @@ class Pinging:
 
     def peer_ended(self) -> None:
         """
-        End: nothing more will come back.
+        Fail on EOF: no further reply can come.
         """
         self._end(CommandError("the peer has closed the connection"))
 
     def lost(self, reason: Failure) -> None:
         """
-        End.
+        Fail when the connection is lost.
 
-        @param reason: why there is no peer any more.
+        @param reason: why the connection ended.
         """
         done = CommandError("the peer has closed the connection")
         self._end(done if reason.check(ConnectionDone) else reason.value)
 
-    # One question after the other.
+    # One request at a time.
 
     def _ask(self) -> None:
         now = self._clock.seconds()
@@ -165,7 +160,7 @@ class Pinging:
         if len(self._asked) > MAX_OVERDUE:
             self._asked.popleft()
             if not self._link.keeps_messages:
-                # What came now could not be told from what belongs to it.
+                # In a stream, a late reply to the forgotten request would shift all later ones.
                 self._end(CommandError(f"{MAX_OVERDUE} questions in a row without an answer"))
         self._next()
 
@@ -181,7 +176,7 @@ class Pinging:
 
     def _settle(self, asked: Asked) -> None:
         """
-        Take a right answer; one that is late changes nothing.
+        Record a correct reply; a late one is ignored.
         """
         if asked.is_lost:
             return

@@ -1,5 +1,5 @@
 """
-An input to a peer, and what the peer says to an output, until it ends.
+A stream exchange: copies an input to the peer, and the peer's data to an output, until EOF.
 """
 
 from __future__ import annotations
@@ -16,32 +16,31 @@ from socketd.cli.transport.interface import CallbackProducer
 from socketd.cli.transport.interfaces import IInput, IOutput
 from socketd.cli.transport.stream import StreamLink
 
+#: Seconds without data after which a reply over TLS counts as complete and C{close_notify} is
+#: sent. Not sooner: the peer may close on it and drop unsent data.
 QUIET_SECONDS = 1.0
-"""
-After a pause of this length an answer over TLS counts as whole, and the peer is told our end: it
-may close at that, and lose what it had still to say.
-"""
 
 
 class Exchange:
     """
-    Sends an input, shuts down the writing side, and writes what comes back until the peer ends.
+    Sends an input, shuts down the write side, and writes the reply to an output until the peer's
+    EOF.
 
-    Neither side is read faster than the other takes it. The peer's silence is counted only while
-    it is the peer's turn: the input is all sent, or the peer takes no more of it; and the output
-    is not what holds everything up.
+    Backpressure applies in both directions. The inactivity timeout runs only while the peer is
+    expected to act: the input is sent completely, or the write buffer is full because the peer
+    does not read; and the output is not blocked.
 
-    A peer that ends before the input does may still be listening, so the rest is sent as long as
-    it takes it. Nobody at a terminal is asked for more input then.
+    After the peer's EOF the peer may still read, so the rest of the input is sent. Input from a
+    terminal is not continued then.
 
-    Over TLS the end of the input can be told only by closing. That waits until the peer has
-    answered and then been quiet for L{QUIET_SECONDS}, or has ended by itself. What the peer still
-    says after that is written too.
+    TLS cannot signal EOF in one direction without closing. The close therefore waits until the
+    peer has replied and then sent nothing for L{QUIET_SECONDS}, or has closed. Data that arrives
+    after that is still written.
 
-    @ivar link: what has to be connected before the L{start}.
-    @ivar done: fires in the end, with what failed or C{None}.
-    @ivar timeout: how many seconds the peer may be silent; 0 for ever.
-    @ivar has_answer: whether the peer has said anything.
+    @ivar link: the transport, which must be connected before L{start}.
+    @ivar done: fires at the end, with the error or C{None}.
+    @ivar timeout: seconds that the peer may be inactive; 0 for no limit.
+    @ivar has_answer: whether the peer has sent any data.
     """
 
     def __init__(
@@ -53,14 +52,14 @@ class Exchange:
         pause: float | None = None,
     ) -> None:
         """
-        Begin unconnected.
+        Create the object, not yet connected.
 
-        @param clock: what keeps the time.
+        @param clock: the clock that schedules timeouts.
         @param source: the input.
-        @param output: where the peer's bytes go.
-        @param timeout: how many seconds the peer may be silent; 0 for ever.
-        @param pause: what stands for L{QUIET_SECONDS}; 0 for ever, C{None} for these, or for half
-            of a shorter timeout.
+        @param output: the destination of the peer's data.
+        @param timeout: seconds that the peer may be inactive; 0 for no limit.
+        @param pause: seconds that replace L{QUIET_SECONDS}; 0 to wait for the peer's close;
+            C{None} for L{QUIET_SECONDS}, or half the timeout where that is shorter.
         """
         if pause is None:
             pause = min(QUIET_SECONDS, timeout / 2 or QUIET_SECONDS)
@@ -81,7 +80,7 @@ class Exchange:
 
     def start(self) -> None:
         """
-        Begin to send; the link is connected.
+        Start the exchange; the transport must be connected.
         """
         self._output.registerProducer(
             CallbackProducer(self._output_full, self._output_ready, self.link.abort), True
@@ -89,19 +88,19 @@ class Exchange:
         self.link.hold(CallbackProducer(self._peer_full, self._peer_ready, lambda: None))
         self._source.start(self)
 
-    # What the input calls.
+    # Called by the input.
 
     def input_received(self, data: bytes) -> None:
         """
-        Send it.
+        Send input to the peer.
 
-        @param data: some bytes of the input.
+        @param data: bytes of the input.
         """
         self.link.send(data)
 
     def input_ended(self) -> None:
         """
-        Tell the peer, and wait for what it still says.
+        Signal EOF to the peer, and wait for the rest of its reply.
         """
         self._source_ended = True
         if self._peer_ended:
@@ -112,19 +111,19 @@ class Exchange:
 
     def input_failed(self, error: OSError) -> None:
         """
-        Give up: the peer must not take half an input for the whole.
+        Reset the connection, so that the peer does not take a truncated input for a complete one.
 
-        @param error: why it cannot be read.
+        @param error: the error of the read.
         """
         self._fail(CommandError(f"standard input: {error.strerror}"))
 
-    # What the link calls.
+    # Called by the transport.
 
     def answered(self, data: bytes) -> None:
         """
-        Write it.
+        Write the peer's data to the output.
 
-        @param data: some bytes from the peer.
+        @param data: bytes from the peer.
         """
         self.has_answer = True
         self._output.write(data)
@@ -132,7 +131,7 @@ class Exchange:
 
     def peer_ended(self) -> None:
         """
-        Part, unless something is left to send.
+        Close on the peer's EOF, unless input is left to send.
         """
         self._peer_ended = True
         if self._source_ended or self._source.is_terminal:
@@ -141,9 +140,9 @@ class Exchange:
 
     def lost(self, reason: Failure) -> None:
         """
-        End.
+        Stop the timers, and fire C{done}.
 
-        @param reason: why there is no peer any more.
+        @param reason: why the connection ended.
         """
         self._silence.stop()
         self._quiet.stop()
@@ -152,7 +151,7 @@ class Exchange:
             self._failure = reason.value
         self.done.callback(self._failure)
 
-    # What the two valves call.
+    # Called by the two producers.
 
     def _output_full(self) -> None:
         self._output_is_full = True
@@ -174,7 +173,7 @@ class Exchange:
         self._source.resume()
         self._watch()
 
-    # The peer's silence.
+    # The inactivity timers.
 
     def _watch(self) -> None:
         if (self._source_ended or self._peer_is_full) and not self._output_is_full:

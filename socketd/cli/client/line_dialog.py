@@ -1,5 +1,5 @@
 """
-Lines to a peer, its answers to the screen, one after the other.
+A line-by-line dialog: sends a line, shows the reply, sends the next.
 """
 
 from __future__ import annotations
@@ -18,36 +18,32 @@ from socketd.cli.transport.inactivity import Silence
 from socketd.cli.transport.interface import CallbackProducer, IPeerTransport
 from socketd.cli.transport.interfaces import IInput, IOutput
 
+#: Seconds to wait for more data after part of a reply: too short to notice, longer than a server
+#: takes between two writes. Not used for datagrams, which are complete.
 SETTLE_SECONDS = 0.05
-"""
-How long after a piece of an answer the next is still waited for: too short to be noticed, longer
-than a server takes between two writes. Datagrams are whole, and need no such time.
-"""
 
+#: Seconds to wait for the peer's EOF after ours.
 FAREWELL_SECONDS = 10.0
-"""
-How long a peer may be silent after our end before we stop waiting for its own.
-"""
 
 
 class Conversation:
     """
-    Says a line, waits for the answer or until so much time passed, says the next.
+    Sends a line, waits for the reply or the timeout, then sends the next.
 
-    @ivar done: fires in the end, with what failed or C{None}.
+    @ivar done: fires at the end, with the error or C{None}.
     """
 
     def __init__(
         self, clock: IReactorTime, source: IInput, screen: Screen, wait: float, newline: bool
     ) -> None:
         """
-        Begin with nobody to talk to.
+        Create the dialog, not yet connected.
 
-        @param clock: what keeps the time.
-        @param source: where the lines come from.
-        @param screen: where the answers go.
-        @param wait: how many seconds an answer is waited for.
-        @param newline: whether the peer gets the end of a line too.
+        @param clock: the clock that schedules timeouts.
+        @param source: the input of the lines.
+        @param screen: shows the replies.
+        @param wait: seconds to wait for a reply.
+        @param newline: whether to send the line end, too.
         """
         self.done: Deferred[BaseException | None] = Deferred()
         self._clock = clock
@@ -67,10 +63,10 @@ class Conversation:
 
     def start(self, link: IPeerTransport, output: IOutput) -> None:
         """
-        Begin to talk.
+        Start the dialog.
 
-        @param link: the way to the peer, which is connected.
-        @param output: what the screen is written to.
+        @param link: the transport, already connected.
+        @param output: the output that the screen writes to.
         """
         self._link = link
         output.registerProducer(CallbackProducer(link.pause, link.resume, link.abort), True)
@@ -78,13 +74,13 @@ class Conversation:
         self._source.start(self)
         self._go_on()
 
-    # What the input calls.
+    # Called by the input.
 
     def input_received(self, data: bytes) -> None:
         """
-        Take some lines.
+        Queue the complete lines of the input.
 
-        @param data: some bytes of the input.
+        @param data: bytes of the input.
         """
         self._screen.line_typed()
         try:
@@ -96,7 +92,7 @@ class Conversation:
 
     def input_ended(self) -> None:
         """
-        Take what is left as the last line.
+        Queue the rest of the input as the last line.
         """
         self._lines.extend(self._splitter.end())
         self._input_ended = True
@@ -104,19 +100,19 @@ class Conversation:
 
     def input_failed(self, error: OSError) -> None:
         """
-        Give up.
+        Abort the connection.
 
-        @param error: why the input cannot be read.
+        @param error: the error of the read.
         """
         self._fail(CommandError(f"standard input: {error.strerror}"))
 
-    # What the link calls.
+    # Called by the transport.
 
     def answered(self, data: bytes) -> None:
         """
-        Show it.
+        Show part of a reply.
 
-        @param data: a piece of an answer, or a datagram.
+        @param data: bytes of a stream, or one datagram.
         """
         self._screen.show(data, self._link.keeps_messages)
         if self._has_said_farewell:
@@ -129,15 +125,15 @@ class Conversation:
 
     def peer_ended(self) -> None:
         """
-        Part: nobody would hear what is still to be said.
+        Close on the peer's EOF.
         """
         self._part()
 
     def lost(self, reason: Failure) -> None:
         """
-        End.
+        Stop the timers, close the screen, and fire C{done}.
 
-        @param reason: why there is no peer any more.
+        @param reason: why the connection ended.
         """
         self._source.pause()
         self._farewell.stop()
@@ -150,7 +146,7 @@ class Conversation:
         self._has_said_farewell = True
         self.done.callback(self._failure)
 
-    # Whose turn it is.
+    # Turn-taking.
 
     def _go_on(self) -> None:
         if self._turn is not None or self._peer_is_full or self._has_said_farewell:

@@ -1,38 +1,36 @@
 """
-Bytes to lines.
+Splits a byte stream into lines.
 """
 
 from __future__ import annotations
 
+#: Maximum length of a line in bytes: a megabyte without a line end is not line-based input.
 MAX_LINE = 1024 * 1024
-"""
-The longest line: somebody who pipes more than a megabyte without a line end has no lines.
-"""
 
 
 class LineSplitter:
     """
-    Cuts an input into lines, each stripped of white space on both ends, and drops empty ones.
+    Splits an input into lines, strips white space at both ends, and drops empty lines.
     """
 
     def __init__(self, limit: int = MAX_LINE) -> None:
         """
-        Begin at the start of a line.
+        Start at the beginning of a line.
 
-        @param limit: how many bytes a line may have.
+        @param limit: the maximum length of a line in bytes.
         """
         self._limit = limit
         self._rest = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
         """
-        Take some more bytes.
+        Add input.
 
         @param data: the bytes.
-        @return: the lines that end in them.
+        @return: the lines that these bytes complete.
         @raise ValueError: when a line is too long.
         """
-        # Only what is new is searched: a long line in small pieces costs no more than its length.
+        # Only new bytes are searched, so that a long line in small pieces takes linear time.
         *ended, rest = data.split(b"\n")
         if ended:
             ended[0] = bytes(self._rest) + ended[0]
@@ -44,9 +42,9 @@ class LineSplitter:
 
     def end(self) -> list[bytes]:
         """
-        Take the end of the input for the end of the line.
+        Treat the end of the input as a line end.
 
-        @return: the last line, where there is one.
+        @return: the last line, if it is not empty.
         """
         return _stripped([bytes(self._rest)])
 

@@ -1,5 +1,5 @@
 """
-C{socketd ping}: round trips to a service that says back what it is told.
+C{socketd ping}: measure round trips to an echo service.
 """
 
 from __future__ import annotations
@@ -28,32 +28,24 @@ NAME = "ping"
 HELP = "measure the round trips to an echo service over a stream or datagrams"
 
 DEFAULT_COUNT = 5
+#: Maximum number of requests: more would be a load test, and the times of so many take 32 MB.
 MAX_COUNT = 1_000_000
-"""
-More questions than this would not be a look at a service but a load on it; their times take 32 MB.
-"""
 
 DEFAULT_INTERVAL = 0.2
 DEFAULT_TIMEOUT = 2.0
+#: Bytes per request, as C{ping} of iputils sends.
 DEFAULT_SIZE = 56
-"""
-What C{ping} of iputils sends.
-"""
 
+#: Bytes per request, for streams too, so that unsent data fits the write buffer of the daemon.
 MAX_SIZE = MAX_DATAGRAM_PAYLOAD
-"""
-The same for streams: no more is unsent than a connection of the daemon buffers.
-"""
 
+#: Seconds between progress messages.
 PROGRESS_SECONDS = 5.0
-"""
-A run that takes longer than this says at such intervals how far it is.
-"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """
-    Declare the arguments.
+    Declare the arguments of the subcommand.
 
     @param parser: the parser of this subcommand.
     """
@@ -80,10 +72,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """
-    Measure.
+    Run the measurement.
 
-    @param arguments: what was parsed.
-    @return: the exit status: 1 when no right answer came.
+    @param arguments: the parsed command line.
+    @return: the exit status: 1 when no correct reply came.
     """
     security = secure(tls_options(arguments))
     plan = Plan(arguments.count, arguments.interval, arguments.timeout, arguments.size)
@@ -97,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         run_client(arguments.address, client)
     finally:
-        # After Ctrl-C, too: what was measured until then is what was asked for.
+        # After Ctrl-C, too: the user wants the results so far.
         for pinging in begun:
             status = report(pinging.trips, arguments.json)
     return status
@@ -105,10 +97,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def report(trips: RoundTrips, as_json: bool) -> int:
     """
-    Print what came of it, if anything was asked.
+    Print the results, if any request was sent.
 
     @param trips: the round trips.
-    @param as_json: whether a program reads it.
+    @param as_json: whether to print JSON.
     @return: the exit status.
     """
     if trips.sent:
@@ -120,13 +112,13 @@ async def measure(
     reactor: Any, address: Address, pinging: Pinging, security: Security | None = None
 ) -> None:
     """
-    Connect, and ask all questions.
+    Connect, and send all requests.
 
     @param reactor: the reactor.
     @param address: the service.
-    @param pinging: not started.
-    @param security: what adds TLS.
-    @raise Exception: what L{socketd.cli.transport.error_text.explain} can put in words.
+    @param pinging: the probe, not yet started.
+    @param security: adds TLS; C{None} for plain text.
+    @raise Exception: any error that L{socketd.cli.transport.error_text.explain} describes.
     """
     link = await connect(reactor, address, pinging, security)
     pinging.start(link)
@@ -135,15 +127,15 @@ async def measure(
 
 class Progress:
     """
-    Tells on standard error how far a long run is.
+    Reports the progress of a long run on standard error.
     """
 
     def __init__(self, clock: IReactorTime, count: int) -> None:
         """
-        Begin now.
+        Start the interval.
 
-        @param clock: what keeps the time.
-        @param count: how many questions there will be.
+        @param clock: the clock that schedules timeouts.
+        @param count: the total number of requests.
         """
         self._clock = clock
         self._count = count
@@ -151,10 +143,10 @@ class Progress:
 
     def tell(self, sent: int, received: int) -> None:
         """
-        Say it, if it is time to.
+        Report the progress, if the interval has passed.
 
-        @param sent: how many were asked.
-        @param received: how many were answered.
+        @param sent: the number of requests so far.
+        @param received: the number of correct replies so far.
         """
         now = self._clock.seconds()
         if now - self._told >= PROGRESS_SECONDS:

@@ -1,5 +1,5 @@
 """
-What round trips say together: numbers, a histogram, and the same for programs.
+Statistics of round trips: summary, histogram, JSON.
 """
 
 from __future__ import annotations
@@ -12,30 +12,24 @@ from attrs import frozen
 
 from socketd.common import table
 
+#: Characters of the longest bar of a histogram, so that bar and numbers fit a terminal.
 BARS = 40
-"""
-The longest bar of a histogram, in characters: with its numbers it fits a terminal.
-"""
 
+#: Number of histogram bars.
 CLASSES = 10
-"""
-How many bars a histogram has.
-"""
 
+#: Minimum number of samples for a histogram; fewer show no distribution.
 FEW = 20
-"""
-Fewer times than this have no shape that could be drawn.
-"""
 
 
 @frozen
 class RoundTrips:
     """
-    What came of a number of questions.
+    The results of a measurement.
 
-    @ivar sent: how many were asked.
-    @ivar times: how long each right answer took, in seconds, in the order of the questions.
-    @ivar wrong: how many answers were not what was sent.
+    @ivar sent: the number of requests.
+    @ivar times: round-trip times of the correct replies in seconds, in the order of the requests.
+    @ivar wrong: the number of replies that differ from the request.
     """
 
     sent: int
@@ -45,21 +39,21 @@ class RoundTrips:
     @property
     def loss(self) -> float:
         """
-        The part of the questions without a right answer, from 0 to 1.
+        The fraction of requests without a correct reply, from 0 to 1.
         """
         return 1 - len(self.times) / self.sent if self.sent else 0.0
 
     @property
     def average(self) -> float:
         """
-        The mean of the times.
+        The mean time in seconds.
         """
         return math.fsum(self.times) / len(self.times)
 
     @property
     def deviation(self) -> float:
         """
-        The mean deviation from the average, as C{ping} of iputils calls its standard deviation.
+        The standard deviation in seconds, which C{ping} of iputils calls mdev.
         """
         average = self.average
         square = math.fsum((one - average) ** 2 for one in self.times) / len(self.times)
@@ -67,16 +61,16 @@ class RoundTrips:
 
     def percentile(self, part: float) -> float:
         """
-        The shortest time that so many answers did not exceed (nearest rank).
+        Compute a percentile of the times (nearest rank).
 
-        @param part: from 0 to 1.
+        @param part: the fraction, from 0 to 1.
         """
         ordered = sorted(self.times)
         return ordered[max(0, math.ceil(part * len(ordered)) - 1)]
 
     def figures(self) -> dict[str, float]:
         """
-        The figures in milliseconds, by name; none where nothing came back.
+        The statistics in milliseconds, by name; empty without replies.
         """
         if not self.times:
             return {}
@@ -93,7 +87,7 @@ class RoundTrips:
 
 def render(trips: RoundTrips) -> str:
     """
-    Show round trips to a person.
+    Render the results as a table.
 
     @param trips: the round trips.
     @return: lines.
@@ -109,7 +103,7 @@ def render(trips: RoundTrips) -> str:
 
 def render_json(trips: RoundTrips) -> str:
     """
-    Show round trips to a program.
+    Render the results as JSON.
 
     @param trips: the round trips.
     @return: one line.
@@ -127,17 +121,16 @@ def render_json(trips: RoundTrips) -> str:
 
 def histogram(times: Sequence[float]) -> str:
     """
-    Draw how the times are spread: classes that grow by the same factor each, because the long
-    ones are few and far off.
+    Draw a histogram with logarithmic classes, because long times are few and far apart.
 
-    @param times: seconds.
-    @return: one line for each class; nothing where there are few, or all are the same.
+    @param times: round-trip times in seconds.
+    @return: one line per class; empty for few or equal samples.
     """
     if len(times) < FEW:
         return ""
     low, high = min(times), max(times)
     step = (high / low) ** (1 / CLASSES) if low > 0 else 1.0
-    # Times may differ by less than a factor can say.
+    # The times may differ by less than a float can represent as a factor.
     if step <= 1:
         return ""
     counts = [0] * CLASSES

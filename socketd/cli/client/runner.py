@@ -1,5 +1,5 @@
 """
-Where a client subcommand meets the reactor.
+Runs a client subcommand in the reactor.
 """
 
 from __future__ import annotations
@@ -18,27 +18,25 @@ from socketd.cli.common.address import Address
 from socketd.cli.common.errors import GOOD, CommandError, Terminated
 from socketd.cli.transport.error_text import explain
 
+#: The coroutine function of a subcommand; it gets the reactor.
 Client = Callable[[Any], Coroutine[Deferred[Any], Any, None]]
-"""
-What a subcommand does with the reactor that it is handed.
-"""
 
 
 def run_client(address: Address, client: Client) -> int:
     """
     Run the reactor until a client is done.
 
-    @param address: the peer, for the message of a failure.
-    @param client: what is done.
+    @param address: the peer, for error messages.
+    @param client: the coroutine function of the subcommand.
     @return: the exit status.
     @raise CommandError: when the client failed.
-    @raise BrokenPipeError: when nobody reads standard output.
+    @raise BrokenPipeError: when the reader of standard output has closed the pipe.
     @raise KeyboardInterrupt: after Ctrl-C.
     @raise Terminated: after another signal that ends the reactor.
     """
     _open_missing_descriptors()
     run = Run(_take_reactor())
-    # What cannot happen would be told by Twisted's log, as a traceback, beside our one line.
+    # Otherwise Twisted's log would print an unexpected error as a traceback beside our message.
     observers = [cast(ILogObserver, run.note)]
     globalLogBeginner.beginLoggingTo(observers, discardBuffer=True, redirectStandardIO=False)
     try:
@@ -52,9 +50,9 @@ def run_client(address: Address, client: Client) -> int:
 
 def _take_reactor() -> Any:
     """
-    The one place of the command that touches the reactor of the process.
+    Get the reactor of the process; nothing else in the command imports it.
 
-    @return: the reactor, with timers that no change of the wall clock can hurry or stop.
+    @return: the reactor, with timers on the monotonic clock.
     """
     from twisted.internet import reactor
 
@@ -70,7 +68,7 @@ class Run:
 
     def __init__(self, reactor: Any) -> None:
         """
-        Take the reactor; it is not started yet.
+        Prepare a run; the reactor is not started yet.
 
         @param reactor: the reactor.
         """
@@ -82,8 +80,8 @@ class Run:
         """
         Start the reactor, and stop it when the client is done or interrupted.
 
-        @param client: what is done.
-        @raise BaseException: what the client raised, or C{KeyboardInterrupt}.
+        @param client: the coroutine function of the subcommand.
+        @raise BaseException: the client's exception, or C{KeyboardInterrupt}.
         """
         signal.signal(signal.SIGINT, self._interrupted)
         self._reactor.callWhenRunning(self._start, client)
@@ -93,8 +91,8 @@ class Run:
 
     def note(self, event: LogEvent) -> None:
         """
-        End with an error that no code took: what waits for the code that raised it would wait
-        without end.
+        Stop on an unhandled error, because the client would wait indefinitely for the code that
+        raised it.
 
         @param event: an event of Twisted's log.
         """
@@ -113,7 +111,7 @@ class Run:
         self._stop(failure.value)
 
     def _interrupted(self, *_: object) -> None:
-        # A second Ctrl-C ends the process even where a name lookup or a write still blocks.
+        # A second Ctrl-C ends the process even if a name lookup or a write still blocks.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         self._reactor.callFromThread(self._stop, KeyboardInterrupt())
 
@@ -124,7 +122,8 @@ class Run:
 
 
 def _open_missing_descriptors() -> None:
-    # A closed standard descriptor would be handed to the next socket, and answers written to it.
+    # Otherwise the next socket would get the number of a closed standard descriptor, and output
+    # would go to it.
     for descriptor in range(3):
         try:
             os.fstat(descriptor)

@@ -1,5 +1,5 @@
 """
-What a conversation looks like.
+Terminal output and line editing of an interactive session.
 """
 
 from __future__ import annotations
@@ -16,17 +16,16 @@ PROMPT = ">>: "
 
 class Screen:
     """
-    Writes answers, each from the start of a line on, and the prompt, where somebody is there to
-    see it.
+    Writes replies, each from the start of a line, and the prompt if the session is interactive.
     """
 
     def __init__(self, output: IOutput, prompts: bool, encoding: str | None = None) -> None:
         """
-        Begin at the start of a line.
+        Start at the beginning of a line.
 
-        @param output: where it is written.
-        @param prompts: whether the prompt is.
-        @param encoding: that of the terminal; by default the one of standard output.
+        @param output: the output to write to.
+        @param prompts: whether to write the prompt.
+        @param encoding: the terminal's encoding; by default that of standard output.
         """
         self._output = output
         self._prompts = prompts
@@ -37,7 +36,7 @@ class Screen:
 
     def prompt(self) -> None:
         """
-        Ask for a line, unless that is still to be seen.
+        Write the prompt, unless it is still visible.
         """
         if self._prompts and not self._is_prompting:
             self.new_line()
@@ -46,7 +45,7 @@ class Screen:
 
     def line_typed(self) -> None:
         """
-        Note that the user ended the line: the terminal has shown that, behind the prompt.
+        Note that the user entered a line; the terminal has echoed the line end.
         """
         if self._is_prompting:
             self._is_prompting = False
@@ -54,10 +53,11 @@ class Screen:
 
     def show(self, data: bytes, is_whole: bool) -> None:
         """
-        Write what the peer said.
+        Write data from the peer.
 
-        @param data: its bytes.
-        @param is_whole: whether they are a message; else they go on where the last ones ended.
+        @param data: bytes of a stream, or one datagram.
+        @param is_whole: whether C{data} is a complete message; otherwise it continues the previous
+            data.
         """
         if self._is_prompting or is_whole:
             self.new_line()
@@ -65,7 +65,7 @@ class Screen:
 
     def new_line(self) -> None:
         """
-        End the line, where something stands on it.
+        End the current line, unless it is empty.
         """
         self._is_prompting = False
         if not self._at_line_start:
@@ -73,7 +73,7 @@ class Screen:
 
     def close(self) -> None:
         """
-        Write half a character that no other half followed, and end the line.
+        Flush an incomplete character, and end the line.
         """
         self._write(self._decoder.decode(b"", True))
         self.new_line()
@@ -86,20 +86,20 @@ class Screen:
 
 class EditedScreen(Screen):
     """
-    The same at a terminal that hands over keys: what is typed stays below the answers.
+    A screen for a terminal in key-by-key mode: the edited line stays below the replies.
 
-    @ivar line: where it is typed.
+    @ivar line: the edited line.
     """
 
     def __init__(
         self, output: IOutput, width: Callable[[], int], encoding: str | None = None
     ) -> None:
         """
-        Begin at the start of a line.
+        Start at the beginning of a line.
 
-        @param output: where it is written.
-        @param width: gives the columns of the terminal.
-        @param encoding: that of the terminal; by default the one of standard output.
+        @param output: the output to write to.
+        @param width: returns the terminal's width in columns.
+        @param encoding: the terminal's encoding; by default that of standard output.
         """
         super().__init__(output, True, encoding)
         self.line = PromptLine(lambda text: output.write(text.encode(self._encoding)), width)
@@ -108,7 +108,7 @@ class EditedScreen(Screen):
 
     def prompt(self) -> None:
         """
-        Ask for a line, with what of it is typed already.
+        Draw the prompt with the line edited so far.
         """
         self.new_line()
         self._is_prompting = True
@@ -117,14 +117,14 @@ class EditedScreen(Screen):
 
     def line_typed(self) -> None:
         """
-        Note that a line was entered, and show no other one before the next prompt.
+        Note that a line was entered, and hide the editor until the next prompt.
         """
         super().line_typed()
         self.line.is_held = True
 
     def new_line(self) -> None:
         """
-        Take the prompt away, or end the line where something stands on it.
+        Erase the prompt, or end the current line.
         """
         self.line.clear()
         self.line.is_held = True
@@ -133,17 +133,17 @@ class EditedScreen(Screen):
 
 class EditedInput:
     """
-    Standard input as keys, and the lines that they make.
+    Standard input in key-by-key mode, edited into lines.
     """
 
     is_terminal = True
 
     def __init__(self, source: IInput, line: PromptLine) -> None:
         """
-        Read nothing yet.
+        Prepare the input; L{start} begins to read.
 
-        @param source: has the keys.
-        @param line: what they do something to.
+        @param source: the input of the keys.
+        @param line: the line that the keys edit.
         """
         self._source = source
         self._line = line
@@ -151,18 +151,18 @@ class EditedInput:
 
     def start(self, user: IInputUser) -> None:
         """
-        Begin to read.
+        Start reading.
 
-        @param user: who takes the lines.
+        @param user: the consumer of the lines.
         """
         self._user = user
         self._source.start(self)
 
     def input_received(self, data: bytes) -> None:
         """
-        Hand on what is entered.
+        Feed keys to the editor, and forward the completed lines.
 
-        @param data: what the terminal sent.
+        @param data: bytes from the terminal.
         """
         for line in self._line.take(data):
             self._user.input_received(f"{line}\n".encode())
@@ -171,14 +171,14 @@ class EditedInput:
 
     def input_ended(self) -> None:
         """
-        Hand that on, too.
+        Forward the event.
         """
         self._user.input_ended()
 
     def input_failed(self, error: OSError) -> None:
         """
-        Hand that on, too.
+        Forward the event.
 
-        @param error: why the terminal cannot be read.
+        @param error: the error of the read.
         """
         self._user.input_failed(error)

@@ -1,5 +1,5 @@
 """
-C{socketd send}: text or standard input to a peer, and what comes back to standard output.
+C{socketd send}: send text or standard input to a peer, and write the reply to standard output.
 """
 
 from __future__ import annotations
@@ -28,15 +28,13 @@ if TYPE_CHECKING:
 NAME = "send"
 HELP = "send text or standard input, print what comes back until the peer ends"
 
+#: Maximum UDP payload over IPv4 in bytes: 65535 less 20 and 8 bytes of headers.
 MAX_DATAGRAM_PAYLOAD = 65507
-"""
-What is left of an IPv4 packet for a UDP datagram: 65535 less 20 and 8 bytes of headers.
-"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """
-    Declare the arguments.
+    Declare the arguments of the subcommand.
 
     @param parser: the parser of this subcommand.
     """
@@ -52,9 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """
-    Send.
+    Send the input, and write the reply.
 
-    @param arguments: what was parsed.
+    @param arguments: the parsed command line.
     @return: the exit status.
     """
 
@@ -85,10 +83,10 @@ async def send_stream(
 
     @param reactor: the reactor.
     @param address: the peer.
-    @param exchange: not started.
-    @param output: what it writes to; what came is all written even on failure.
-    @param security: what adds TLS.
-    @raise Exception: what L{socketd.cli.transport.error_text.explain} can put in words.
+    @param exchange: the exchange, not yet started.
+    @param output: the output of the exchange; received data is written even on failure.
+    @param security: adds TLS; C{None} for plain text.
+    @raise Exception: any error that L{socketd.cli.transport.error_text.explain} describes.
     """
     await connect_stream(reactor, address, exchange.link, exchange.timeout, security)
     exchange.start()
@@ -97,7 +95,7 @@ async def send_stream(
     if failure is not None:
         raise failure
     if not exchange.has_answer and security is None:
-        # A server of TLS closes, too, where what comes is none.
+        # A TLS server may close without a reply when it gets something other than TLS.
         note("the peer has answered nothing; if it speaks TLS, use --tls")
 
 
@@ -105,14 +103,14 @@ async def send_datagram(
     reactor: Any, address: Address, source: IInput, output: IOutput, timeout: float
 ) -> None:
     """
-    Send an input as one datagram, and write the first that comes back.
+    Send an input as one datagram, and write the first reply.
 
     @param reactor: the reactor.
     @param address: the peer.
     @param source: the input.
-    @param output: where the answer goes.
-    @param timeout: how many seconds it may take; 0 for ever.
-    @raise Exception: what L{socketd.cli.transport.error_text.explain} can put in words.
+    @param output: the destination of the reply.
+    @param timeout: seconds to wait for the reply; 0 for no limit.
+    @raise Exception: any error that L{socketd.cli.transport.error_text.explain} describes.
     """
     gathered = Gathering(source)
     source.start(gathered)
@@ -125,16 +123,16 @@ async def send_datagram(
 
 class Gathering:
     """
-    Gathers an input that has to fit a datagram.
+    Collects an input that must fit one datagram.
 
-    @ivar done: fires with all of it, or fails with L{CommandError}.
+    @ivar done: fires with the whole input, or fails with L{CommandError}.
     """
 
     def __init__(self, source: IInput) -> None:
         """
-        Begin empty.
+        Start with an empty buffer.
 
-        @param source: the input, which is read no further than it would fit.
+        @param source: the input; reading stops when it exceeds one datagram.
         """
         self.done: Deferred[bytes] = Deferred()
         self._source = source
@@ -142,9 +140,9 @@ class Gathering:
 
     def input_received(self, data: bytes) -> None:
         """
-        Add to what there is.
+        Append to the buffer.
 
-        @param data: some bytes of the input.
+        @param data: bytes of the input.
         """
         self._data += data
         if len(self._data) > MAX_DATAGRAM_PAYLOAD and not self.done.called:
@@ -154,16 +152,16 @@ class Gathering:
 
     def input_ended(self) -> None:
         """
-        Hand over what there is.
+        Fire C{done} with the buffer.
         """
         if not self.done.called:
             self.done.callback(self._data)
 
     def input_failed(self, error: OSError) -> None:
         """
-        Give up.
+        Fail C{done}.
 
-        @param error: why the input cannot be read.
+        @param error: the error of the read.
         """
         self.done.errback(CommandError(f"standard input: {error.strerror}"))
 
@@ -171,5 +169,5 @@ class Gathering:
 def _payload(text: str | None, newline: bool) -> bytes | None:
     if text is None:
         return None
-    # What the shell handed over, whatever the encoding.
+    # The original bytes of the argument, in any encoding.
     return os.fsencode(text) + b"\n" * newline

@@ -1,9 +1,9 @@
 """
 Standard input and output in the reactor.
 
-Twisted's own C{StandardIO} sets C{O_NONBLOCK}, which a terminal or a pipe shares with every other
-process that has it open. Here the descriptors stay as they are: a read follows only on readiness,
-and what is written at once is so short that a ready pipe takes it whole.
+Twisted's C{StandardIO} sets C{O_NONBLOCK}, which affects every process that shares the terminal or
+pipe. Here the descriptors stay blocking: reads and writes happen only on readiness, and a write is
+short enough for a ready pipe to take it without blocking.
 """
 
 from __future__ import annotations
@@ -24,65 +24,61 @@ from zope.interface import implementer
 from socketd.cli.common.output import explained
 from socketd.cli.transport.interfaces import IInputUser
 
+#: Maximum bytes per read: the capacity of a Linux pipe, and what Twisted reads from a socket.
 READ_BYTES = 64 * 1024
-"""
-At most this much per read: what a Linux pipe holds, and as much as Twisted reads from a socket.
-"""
 
+#: Maximum bytes per write to a regular file, which is always ready; Twisted offers no more at once
+#: (C{FileDescriptor.SEND_LIMIT}).
 FILE_WRITE_BYTES = 128 * 1024
-"""
-At most this much per write to a regular file, which is always ready: C{FileDescriptor.SEND_LIMIT},
-the most that Twisted offers at once.
-"""
 
 
 class TextInput:
     """
-    An input that is known beforehand.
+    An input of fixed bytes.
     """
 
     is_terminal = False
 
     def __init__(self, text: bytes) -> None:
         """
-        Hold the input.
+        Store the bytes.
 
-        @param text: all of it.
+        @param text: the whole input.
         """
         self._text = text
 
     def start(self, user: IInputUser) -> None:
         """
-        Hand all of it over.
+        Deliver the whole input at once.
 
-        @param user: who takes it.
+        @param user: the consumer of the input.
         """
         user.input_received(self._text)
         user.input_ended()
 
     def pause(self) -> None:
         """
-        Do nothing: all is handed over.
+        Do nothing: the input is already delivered.
         """
 
     def resume(self) -> None:
         """
-        Do nothing: all is handed over.
+        Do nothing: the input is already delivered.
         """
 
 
 @implementer(IReadDescriptor)
 class StandardInput:
     """
-    Standard input, or another descriptor that is read.
+    Standard input, or another readable descriptor.
     """
 
     def __init__(self, reactor: Any, descriptor: int = 0) -> None:
         """
         Wrap the descriptor.
 
-        @param reactor: what tells when there is something to read.
-        @param descriptor: its number.
+        @param reactor: reports readiness to read.
+        @param descriptor: the file descriptor.
         """
         self.is_terminal = os.isatty(descriptor)
         self._reactor = reactor
@@ -91,29 +87,29 @@ class StandardInput:
 
     def start(self, user: IInputUser) -> None:
         """
-        Begin to read.
+        Start reading.
 
-        @param user: who takes what is read.
+        @param user: the consumer of the input.
         """
         self._user = user
         self.resume()
 
     def pause(self) -> None:
         """
-        Read nothing until L{resume}.
+        Stop reading until L{resume}.
         """
         self._reactor.removeReader(self)
 
     def resume(self) -> None:
         """
-        Read on, where the end was not met yet.
+        Resume reading, unless EOF was reached.
         """
         if self._is_open:
             self._reactor.addReader(self)
 
     def fileno(self) -> int:
         """
-        The number of the descriptor, for the reactor.
+        Return the file descriptor, for the reactor.
         """
         return self._descriptor
 
@@ -142,16 +138,16 @@ class StandardInput:
 
 class StandardOutput(FileDescriptor):
     """
-    Standard output, or another descriptor that is written.
+    Standard output, or another writable descriptor.
     """
 
     def __init__(self, reactor: Any, descriptor: int = 1, ends_line: bool = False) -> None:
         """
         Wrap the descriptor.
 
-        @param reactor: what tells when it can be written.
-        @param descriptor: its number.
-        @param ends_line: whether a last line without an end gets one, for the prompt of a shell.
+        @param reactor: reports readiness to write.
+        @param descriptor: the file descriptor.
+        @param ends_line: whether to add a missing final line end, for the shell's prompt.
         """
         super().__init__(reactor)
         self._ends_line = ends_line
@@ -164,13 +160,13 @@ class StandardOutput(FileDescriptor):
 
     def fileno(self) -> int:
         """
-        The number of the descriptor, for the reactor.
+        Return the file descriptor, for the reactor.
         """
         return self._descriptor
 
     def finish(self) -> Deferred[None]:
         """
-        Write what is left, then nothing more.
+        Flush the buffer, then stop writing.
 
         @return: fires when all is written.
         """
@@ -197,7 +193,7 @@ class StandardOutput(FileDescriptor):
         if reason.check(ConnectionDone):
             self._finished.callback(None)
         elif reason.check(ConnectionLost):
-            # How the reactor tells that nobody reads a pipe any more, before a write could.
+            # The reactor reports this way that the read end of a pipe is closed, before any EPIPE.
             self._finished.errback(Failure(BrokenPipeError()))
         elif isinstance(reason.value, OSError):
             self._finished.errback(Failure(explained(reason.value)))

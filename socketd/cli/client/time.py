@@ -1,5 +1,5 @@
 """
-C{socketd time}: ask a time server, and compare its clock with ours.
+C{socketd time}: query a time server, and compare its clock with the local one.
 """
 
 from __future__ import annotations
@@ -44,10 +44,8 @@ if TYPE_CHECKING:
 NAME = "time"
 HELP = "ask a time server: its time, the round trip and the offset of our clock"
 
+#: Maximum bytes to read of a stream that is not a time reply, before it is reported by its length.
 MAX_REPLY = 64 * 1024
-"""
-What is read of a stream that is no answer to the question of the time, before its length is told.
-"""
 
 NTP_PORT = 123
 
@@ -56,7 +54,7 @@ WallClock = Callable[[], float]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """
-    Declare the arguments.
+    Declare the arguments of the subcommand.
 
     @param parser: the parser of this subcommand.
     """
@@ -75,9 +73,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """
-    Ask for the time.
+    Query the server, and print the result.
 
-    @param arguments: what was parsed.
+    @param arguments: the parsed command line.
     @return: the exit status.
     """
 
@@ -97,7 +95,7 @@ async def _ask_or_hint(
     reactor: Any, arguments: argparse.Namespace, security: Security | None
 ) -> Reply:
     """
-    Do as L{ask} does, and say with a failure where the time may be had.
+    Call L{ask}, and add a hint about other services to its errors.
     """
     address = arguments.address
     try:
@@ -120,7 +118,7 @@ def _hint(address: Address) -> str:
 
 def _doubt(reading: Reading) -> None:
     """
-    Tell that the other epoch would bring the server's clock nearer to ours.
+    Report when the other epoch would make the offset smaller.
     """
     nearest = nearest_epoch(reading.number, reading.unix - reading.offset)
     if nearest != reading.epoch:
@@ -129,7 +127,7 @@ def _doubt(reading: Reading) -> None:
 
 def render_table(reading: Reading) -> str:
     """
-    Show a reading to a person.
+    Render a reading as a table.
 
     @param reading: the reading.
     @return: lines.
@@ -144,7 +142,7 @@ def render_table(reading: Reading) -> str:
 
 def render_json(reading: Reading) -> str:
     """
-    Show a reading to a program.
+    Render a reading as JSON.
 
     @param reading: the reading.
     @return: one line.
@@ -173,16 +171,15 @@ async def ask(
     security: Security | None = None,
 ) -> Reply:
     """
-    Get the number from a server: over a stream, what it sends until it ends; with datagrams, the
-    answer to an empty one.
+    Query a time server: read a stream until EOF, or send an empty datagram and wait for the reply.
 
-    @param reactor: the reactor, with the steady clock.
+    @param reactor: the reactor, which also has the monotonic clock.
     @param address: the server.
-    @param timeout: how many seconds it may take; 0 for ever.
+    @param timeout: seconds to wait; 0 for no limit.
     @param wall: the wall clock.
-    @param security: what adds TLS to a stream.
+    @param security: adds TLS to a stream; C{None} for plain text.
     @return: the reply.
-    @raise Exception: what L{socketd.cli.transport.error_text.explain} can put in words.
+    @raise Exception: any error that L{socketd.cli.transport.error_text.explain} describes.
     """
 
     def now() -> Moment:
@@ -212,14 +209,15 @@ async def _ask_stream(
 ) -> Reply:
     listening = Listening(now)
     await connect_stream(reactor, address, listening.link, timeout, security)
-    # Not before: the way of the last packet that connects is that of the question.
+    # The time of the request, for the round trip: the last packet of the handshake triggers the
+    # reply.
     asked = now()
     if timeout:
         listening.done.addTimeout(timeout, reactor)
     try:
         await listening.done
     except TimeoutError:
-        # What came is an answer all the same, though no end of the stream followed.
+        # The data counts as a reply even without EOF.
         if not listening.data:
             raise no_answer(timeout) from None
     return Reply(listening.data, asked, listening.received or now())
@@ -227,19 +225,19 @@ async def _ask_stream(
 
 class Listening:
     """
-    Listens to a server that sends its number unasked.
+    Receives the reply of a stream server, which sends it without a request.
 
-    @ivar link: what has to be connected.
-    @ivar data: what it said.
-    @ivar received: when the number was complete.
-    @ivar done: fires at the end of the stream, fails when that is not a clean one.
+    @ivar link: the transport, which must be connected.
+    @ivar data: the received bytes.
+    @ivar received: the time when the reply was complete.
+    @ivar done: fires at EOF; fails when the connection is lost otherwise.
     """
 
     def __init__(self, now: Callable[[], Moment]) -> None:
         """
-        Begin unconnected.
+        Create the object, not yet connected.
 
-        @param now: the clocks.
+        @param now: reads both clocks.
         """
         self.link = StreamLink(self)
         self.data = b""
@@ -249,9 +247,9 @@ class Listening:
 
     def answered(self, data: bytes) -> None:
         """
-        Add to what there is.
+        Append to the received bytes.
 
-        @param data: some bytes.
+        @param data: bytes from the server.
         """
         self.data += data
         if len(self.data) >= REPLY_BYTES and self.received is None:
@@ -262,16 +260,16 @@ class Listening:
 
     def peer_ended(self) -> None:
         """
-        End.
+        End the reply.
         """
         self.link.close()
         self._end(None)
 
     def lost(self, reason: Failure) -> None:
         """
-        End.
+        End the reply.
 
-        @param reason: why there is no peer any more.
+        @param reason: why the connection ended.
         """
         self._end(None if reason.check(ConnectionDone) else reason)
 

@@ -1,5 +1,5 @@
 """
-What the 32 bits of a time server mean.
+Interprets the 32-bit reply of a time server (RFC 868).
 """
 
 from __future__ import annotations
@@ -13,41 +13,30 @@ EPOCHS = {
     # Seventy years with seventeen leap days (RFC 868).
     "1900": 2208988800,
 }
+#: Selects the epoch with the smaller offset from the local clock; the two are 66 years apart (70
+#: in the next era).
 AUTO = "auto"
-"""
-Stands for the epoch that brings the server's clock nearest to ours: the two are 66 years apart,
-or 70 in the next era.
-"""
+#: The epochs as users see them.
 EPOCH_NAMES = {"unix": "1970", "1900": "1900 (RFC 868)"}
-"""
-How people know them.
-"""
+#: Seconds after which the 32-bit number wraps to zero (136 years).
 ERA = 2**32
-"""
-The number has 32 bits: it starts again at zero after so many seconds (136 years).
-"""
 REPLY_BYTES = 4
+#: Minimum size of an NTP packet in bytes (RFC 5905, section 7.3).
 NTP_BYTES = 48
-"""
-What a server of NTP sends at least (RFC 5905, section 7.3).
-"""
+#: Minimum bytes to take a printable reply for text: the shortest time of day has as many, and
+#: fewer may be printable by chance.
 LEAST_TEXT = 9
-"""
-A printable reply of so many bytes is no accident; the shortest time of day has as many.
-"""
+#: Seconds per unit of the number.
 RESOLUTION = 1
-"""
-The seconds between two numbers.
-"""
 
 
 @frozen
 class Moment:
     """
-    When something happened.
+    A time on both clocks.
 
-    @ivar wall: seconds since 1970, by a clock that can be set.
-    @ivar steady: seconds since whenever, by a clock that cannot.
+    @ivar wall: seconds since 1970, by the wall clock.
+    @ivar steady: seconds since an arbitrary start, by the monotonic clock.
     """
 
     wall: float
@@ -57,7 +46,7 @@ class Moment:
 @frozen
 class Reply:
     """
-    What a server said, and when.
+    A server's reply, with the times of request and reply.
     """
 
     data: bytes
@@ -68,14 +57,14 @@ class Reply:
 @frozen
 class Reading:
     """
-    What a reply means.
+    An interpreted reply.
 
     @ivar number: the raw number.
-    @ivar epoch: what it counts from, one of L{EPOCHS}.
+    @ivar epoch: the epoch of the number, one of L{EPOCHS}.
     @ivar unix: the server's time in seconds since 1970.
-    @ivar round_trip: seconds.
-    @ivar offset: seconds by which the server is ahead of us; it counts whole seconds, so that a
-        perfect one seems to be up to a second behind.
+    @ivar round_trip: the round-trip time in seconds.
+    @ivar offset: seconds by which the server is ahead of the local clock. It sends whole seconds,
+        so an exact server appears up to a second behind.
     """
 
     number: int
@@ -89,10 +78,10 @@ def unix_time(number: int, epoch: str, near: float) -> int:
     """
     Undo the wrap of a 32-bit number of seconds.
 
-    @param number: the number from the wire.
-    @param epoch: what it counts from, one of L{EPOCHS}.
-    @param near: a time that is less than half an era (68 years) away, in seconds since 1970.
-    @return: the seconds since 1970 that are nearest to C{near} and have this number.
+    @param number: the number that was received.
+    @param epoch: the epoch of the number, one of L{EPOCHS}.
+    @param near: a reference time less than half an era (68 years) away, in seconds since 1970.
+    @return: the seconds since 1970 nearest to C{near} that wrap to this number.
     """
     first = number - EPOCHS[epoch]
     return first + ERA * round((near - first) / ERA)
@@ -100,11 +89,11 @@ def unix_time(number: int, epoch: str, near: float) -> int:
 
 def nearest_epoch(number: int, near: float) -> str:
     """
-    Find out what a server counts from.
+    Guess the epoch of a server.
 
-    @param number: the number from the wire.
-    @param near: our own time, in seconds since 1970.
-    @return: the epoch by which the server's clock differs the least.
+    @param number: the number that was received.
+    @param near: the local time, in seconds since 1970.
+    @return: the epoch with the smallest offset.
     """
     return min(EPOCHS, key=lambda epoch: abs(unix_time(number, epoch, near) - near))
 
@@ -114,9 +103,9 @@ def read_reply(reply: Reply, epoch: str) -> Reading:
     Interpret a reply.
 
     @param reply: the reply.
-    @param epoch: what the server counts from, one of L{EPOCHS}, or L{AUTO}.
-    @return: what it means.
-    @raise CommandError: when its length is not that of a number.
+    @param epoch: the server's epoch, one of L{EPOCHS}, or L{AUTO}.
+    @return: the interpreted reply.
+    @raise CommandError: when the reply is not 4 bytes long.
     """
     if len(reply.data) != REPLY_BYTES:
         raise CommandError(f"reply error {len(reply.data)}{_guess(reply.data)}")
@@ -130,7 +119,7 @@ def read_reply(reply: Reply, epoch: str) -> Reading:
 
 def _guess(data: bytes) -> str:
     """
-    Say what sends such a reply, where that can be seen.
+    Guess what kind of server sends such a reply.
     """
     text = data.strip()
     if not data:

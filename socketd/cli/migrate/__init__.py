@@ -1,3 +1,3 @@
 """
-C{socketd import}: a configuration made of those of inetd and xinetd.
+C{socketd import}: convert configurations of inetd and xinetd.
 """

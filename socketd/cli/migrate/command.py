@@ -1,5 +1,5 @@
 """
-C{socketd import}: from a configuration of xinetd or inetd to one of ours.
+C{socketd import}: convert a configuration of xinetd or inetd to an INI file of socketd.
 """
 
 from __future__ import annotations
@@ -31,15 +31,13 @@ xinetd.d, or inetd.conf. Writes an INI file with the services that are built int
 (echo, discard, daytime, chargen, time), and a comment for everything that has no counterpart.
 """
 
+#: Placeholder for the runtime directory of UNIX sockets; no result has any.
 RUNTIME = "/run/socketd"
-"""
-Stands in for the directory of UNIX sockets, which no result has.
-"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """
-    Declare the arguments.
+    Declare the arguments of the subcommand.
 
     @param parser: the parser of this subcommand.
     """
@@ -58,11 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """
-    Read, write, and say on standard error what became of it.
+    Convert the files, and report on standard error.
 
-    @param arguments: what was parsed.
+    @param arguments: the parsed command line.
     @return: the exit status.
-    @raise CommandError: when nothing can be written; then nothing is.
+    @raise CommandError: when there is no result; then nothing is written.
     """
     findings = read(arguments.paths)
     _tell(findings.problems)
@@ -83,10 +81,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def read(paths: Sequence[str]) -> Findings:
     """
-    Read configurations, all as if they were one.
+    Read several configurations as one.
 
     @param paths: files and directories.
-    @return: what is in them.
+    @return: the findings of all of them.
     """
     findings = Findings()
     reader = Reader(SourceFiles(), findings)
@@ -125,15 +123,15 @@ def _sort(path: str, lines: list[str], reader: Reader) -> None:
 
 def is_xinetd(lines: Sequence[str]) -> bool:
     """
-    Tell the two kinds of file apart: xinetd's has braces alone on a line, or nothing but its
-    keywords at the beginning of lines.
+    Detect the file format: xinetd's has braces alone on a line, or starts every line with a
+    keyword.
 
     @param lines: the lines of a file.
     """
     meant = [line.split() for line in lines if not line.lstrip().startswith("#")]
     words = [found for found in meant if found]
     if not words:
-        # Nobody but Debian's inetd says something in comments.
+        # Only Debian's inetd.conf has meaningful comments.
         return not any(line.startswith(inetd.SWITCHED_OFF) for line in lines)
     is_braced = any(found in (["{"], ["}"]) for found in words)
     return is_braced or all(found[0].lower() in KEYWORDS for found in words)
@@ -141,17 +139,17 @@ def is_xinetd(lines: Sequence[str]) -> bool:
 
 def result(findings: Findings) -> str:
     """
-    Write the INI file, and load it as the daemon would.
+    Generate the INI file, and validate it as the daemon would.
 
-    @return: its text.
-    @raise CommandError: when the daemon would not take it.
+    @return: the text of the file.
+    @raise CommandError: when the daemon would reject it.
     """
     sections = join(findings.services)
     text = write(findings, sections, {})
     diagnostics = check(text)
     refused = {(found.section, found.option): found.message for found in diagnostics}
     if refused and all(option.startswith("so_") for _, option in refused):
-        # Sizes of buffers, which differ between systems.
+        # Limits of socket buffer sizes differ between systems.
         text = write(findings, sections, refused)
         diagnostics = check(text)
     if diagnostics:
@@ -163,10 +161,10 @@ def result(findings: Findings) -> str:
 
 def check(text: str) -> tuple[Diagnostic, ...]:
     """
-    Load a configuration, and bind nothing.
+    Validate a configuration without binding sockets.
 
-    @param text: the INI file.
-    @return: what the daemon would complain of.
+    @param text: the text of the INI file.
+    @return: the daemon's diagnostics.
     """
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory, "result")
@@ -180,7 +178,7 @@ def check(text: str) -> tuple[Diagnostic, ...]:
 
 def summary(findings: Findings) -> str:
     """
-    Count in words.
+    Summarize the findings in one line.
     """
     taken, left, off = len(findings.services), len(findings.left), len(findings.off)
     plural = "" if taken == 1 else "s"

@@ -1,5 +1,5 @@
 """
-Configurations of inetd: of OpenBSD (which Debian has), FreeBSD and GNU.
+Reads inetd.conf of OpenBSD (also Debian's), FreeBSD and GNU.
 """
 
 from __future__ import annotations
@@ -28,25 +28,17 @@ from socketd.cli.migrate.model import (
 
 INTERNAL = "internal"
 FIELDS = "name, type, protocol, wait or nowait, user, program"
+#: Prefix of a disabled entry, written by Debian's update-inetd.
 SWITCHED_OFF = "#<off>#"
-"""
-What update-inetd of Debian writes in front of an entry that is not in use.
-"""
 
+#: Prefix of an IPsec policy, which FreeBSD applies to all following lines.
 POLICY = "#@"
-"""
-In front of an IPsec policy, which FreeBSD has all lines below obey.
-"""
 
+#: The wildcard host.
 ALL = "*"
-"""
-The host that stands for all addresses.
-"""
 
+#: IP versions by the suffix of C{tcp} and C{udp}.
 FAMILIES = {"": ("4", "6"), "4": ("4",), "6": ("6",), "6only": ("6",), "46": ("4", "6")}
-"""
-What is behind C{tcp} and C{udp}, and what it is served over.
-"""
 
 BUFFERS = {"rcvbuf": "so_rcvbuf", "sndbuf": "so_sndbuf"}
 UNITS = {"": "", "k": "KiB", "m": "MiB"}
@@ -61,10 +53,10 @@ _WAIT = re.compile(r"(no)?wait(?:([.:/])([0-9]{1,9})(?:/([0-9]{1,9}))?(?:/([0-9]
 @frozen
 class Row:
     """
-    One entry.
+    One entry of inetd.conf.
 
-    @ivar hosts: where it is served; C{*} is everywhere.
-    @ivar fields: the fields, without the hosts; six at least.
+    @ivar hosts: the addresses to bind; C{*} is the wildcard.
+    @ivar fields: the fields without the hosts; at least six.
     """
 
     place: Place
@@ -74,20 +66,20 @@ class Row:
     @property
     def label(self) -> str:
         """
-        What it is called in what is said of it.
+        The entry's name in messages.
         """
         return shown([f"{self.fields[0]}/{self.fields[2]}"])
 
 
 def read(lines: list[str], file: str, findings: Findings) -> None:
     """
-    Read a file, and put each entry where it belongs in the findings.
+    Parse a file, and add each entry to the findings.
 
-    @param lines: what is in it.
+    @param lines: the lines of the file.
     """
     findings.files.append(file)
     rows = list(_rows(lines, file, findings))
-    # Where tcp and tcp6 have a line each, tcp cannot be both.
+    # If tcp and tcp6 have a line each, tcp is IPv4 only.
     split = {(row.fields[0], row.fields[2][:3]) for row in rows if "6" in row.fields[2][3:6]}
     by_4 = {(row.fields[0], row.fields[2][:3]) for row in rows if _has_4(row.fields[2])}
     for row in rows:
@@ -127,7 +119,7 @@ def _rows(lines: list[str], file: str, findings: Findings) -> Iterator[Row]:
 
 def _joined(lines: Iterable[str], file: str) -> Iterator[tuple[Place, str]]:
     """
-    Put lines together: one that begins with white space goes on with the entry before it.
+    Join continuation lines, which begin with white space, to their entries.
     """
     current: tuple[Place, list[str]] | None = None
     for number, line in enumerate(lines, 1):
@@ -150,10 +142,10 @@ def _joined(lines: Iterable[str], file: str) -> Iterator[tuple[Place, str]]:
 @define
 class _Reading:
     """
-    One entry on its way.
+    The conversion of one entry.
 
-    @ivar is_split: whether IPv6 has a line of its own.
-    @ivar is_alone: whether IPv4 has none.
+    @ivar is_split: whether IPv6 has a separate line.
+    @ivar is_alone: whether IPv4 has no line.
     """
 
     findings: Findings
@@ -165,7 +157,7 @@ class _Reading:
 
     def sort_in(self) -> None:
         """
-        Take the service, or say why not.
+        Add the service to the findings, or the reason why it is not converted.
         """
         row = self.row
         reason = self._reason()
@@ -180,7 +172,7 @@ class _Reading:
 
     def _reason(self) -> str:
         """
-        Say why the daemon cannot have the service; nothing where it can.
+        Give the reason why the service is not supported; empty if it is.
         """
         name, _, protocol, _, _, program, *_ = self.row.fields
         if protocol.startswith("rpc/"):
@@ -254,9 +246,9 @@ class _Reading:
 
     def _limits(self, wait: str) -> dict[str, str]:
         """
-        Read what stands behind C{wait}: C{.MAX}, services in a minute (OpenBSD, GNU); or
-        C{/CHILDREN/CONNECTIONS/CHILDREN} in all, of one source in a minute, of one source at
-        once (FreeBSD, where 0 is no limit).
+        Parse the limits after C{wait}: C{.MAX} is a rate limit per minute (OpenBSD, GNU);
+        C{/CHILDREN/CONNECTIONS/CHILDREN} are the total, the rate per source and minute, and the
+        total per source (FreeBSD; 0 is no limit).
         """
         match = _WAIT.fullmatch(wait)
         if match is None:

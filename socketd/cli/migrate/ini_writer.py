@@ -1,5 +1,5 @@
 """
-Findings of a super-server's configuration, written as an INI file of ours.
+Writes the findings as an INI file of socketd.
 """
 
 from __future__ import annotations
@@ -11,37 +11,26 @@ from attrs import define, field
 
 from socketd.cli.migrate.model import DATAGRAM, STREAM, Findings, Place, Remark, Service, plain
 
+#: C{udp_amplify} with which C{daytime} replies to every datagram; its line has 26 bytes.
 DAYTIME_ANSWER = 32
-"""
-What C{udp_amplify} has to be for the line of C{daytime}, which has 26 bytes, to answer any
-datagram.
-"""
 
+#: Maximum length of a section name in characters.
 MAX_NAME = 32
-"""
-The longest name of a section.
-"""
 
+#: Section names that are not services.
 RESERVED = ("socketd", "defaults")
-"""
-Sections that are no services.
-"""
 
+#: Maximum number of places listed per hint, since each file may have one.
 MAX_PLACES = 3
-"""
-So many places are named for a difference that may have one in each file.
-"""
 
+#: Maximum columns of an option; longer values have one word per line.
 MAX_LINE = 88
-"""
-Networks that need more stand on lines of their own.
-"""
 
+#: Ports below this are privileged (ip_unprivileged_port_start of ip-sysctl).
 LOWEST_FREE_PORT = 1024
-"""
-Ports below need a privilege (ip_unprivileged_port_start of ip-sysctl).
-"""
 
+#: Hints on general differences, by the words of L{Findings.hint}; each is written once, in this
+#: order.
 HINTS = {
     "limits": (
         "Super-servers have no time limits. Here a stream ends after 5 minutes of silence",
@@ -96,18 +85,15 @@ HINTS = {
     ),
     "chargen": ("chargen answers a datagram with as much as it brought; an empty one with none.",),
 }
-"""
-What is said once, for all sections, by the words of L{Findings.hint}, in this order.
-"""
 
 
 @define
 class Section:
     """
-    One section of the result.
+    One section of the INI file.
 
-    @ivar name: its name.
-    @ivar services: the entries that are joined in it; at least one.
+    @ivar name: the name of the section.
+    @ivar services: the entries that share it; at least one.
     """
 
     name: str
@@ -116,36 +102,37 @@ class Section:
     @property
     def protocol(self) -> str:
         """
-        What it speaks.
+        The protocol of the section.
         """
         return self.services[0].name
 
     @property
     def options(self) -> Mapping[str, str]:
         """
-        The options that all its entries agree on.
+        The options that all entries share.
         """
         return self.services[0].options
 
     @property
     def stream_options(self) -> Mapping[str, str]:
         """
-        The options of its streams; none where it has no stream.
+        The options of the streams; empty without streams.
         """
         return next((s.stream_options for s in self.services if s.type == STREAM), {})
 
     @property
     def has_datagrams(self) -> bool:
         """
-        Whether it has a listener for datagrams.
+        Whether the section has a datagram listener.
         """
         return any(service.type == DATAGRAM for service in self.services)
 
     def fits(self, service: Service) -> bool:
         """
-        Say whether an entry can be joined: it has to agree in all that it would share.
+        Check whether an entry can share the section: all shared options must be equal.
 
-        A limit of two streams would become a limit of both together, so these stay apart.
+        Streams with C{max_connections} stay separate, since one section would have one limit for
+        both.
         """
         if (service.name, service.options) != (self.protocol, self.options):
             return False
@@ -157,7 +144,7 @@ class Section:
 
     def remarks(self) -> Iterator[Remark]:
         """
-        List what of its entries has no counterpart.
+        List the parts of the entries without a counterpart.
         """
         streams = self.stream_options
         for service in self.services:
@@ -171,7 +158,7 @@ class Section:
 
 def join(services: Iterable[Service]) -> list[Section]:
     """
-    Make sections: an entry joins the first that it agrees with, or starts one of its own.
+    Group entries into sections: each joins the first section that it fits, or starts a new one.
     """
     sections: list[Section] = []
     for service in services:
@@ -190,12 +177,12 @@ def write(
     findings: Findings, sections: Iterable[Section], without: Mapping[tuple[str, str], str]
 ) -> str:
     """
-    Write the INI file.
+    Generate the INI file.
 
-    @param findings: what it is made of.
-    @param sections: its services, as L{join} returns them.
-    @param without: options that this machine refuses, by section and name, and why.
-    @return: its text, in ASCII.
+    @param findings: the findings.
+    @param sections: the sections, from L{join}.
+    @param without: options that this machine rejects: reasons by section and option name.
+    @return: the text of the file, in ASCII.
     """
     sections = list(sections)
     lines = ["; Made by socketd import from:"]
@@ -262,7 +249,7 @@ def _option(option: str, value: str) -> Iterator[str]:
 
 def _own(section: Section) -> Mapping[str, str]:
     """
-    The options that make a protocol of ours what a super-server's was.
+    Give the options that make a protocol behave as in a super-server.
     """
     if section.protocol == "time":
         return {"epoch": "1900"}
@@ -272,7 +259,7 @@ def _own(section: Section) -> Mapping[str, str]:
 
 
 def _amplifies(section: Section) -> bool:
-    # Without an allow, none from outside but private networks are answered.
+    # Without allow, outside this machine only private networks get replies.
     is_inside = "allow" not in section.options
     return section.protocol == "daytime" and section.has_datagrams and is_inside
 
@@ -292,7 +279,7 @@ _CONDITIONS: Mapping[str, Callable[[Section], bool]] = {
 
 def _free_name(service: Service, taken: Collection[str]) -> str:
     """
-    Name a section: as its protocol, else by the entry's label, else with a number.
+    Choose a section name: the protocol, else the entry's label, else the protocol with a number.
     """
     label = re.sub(r"[^A-Za-z0-9._-]", "-", service.label).strip("-._")[:MAX_NAME]
     number = 2

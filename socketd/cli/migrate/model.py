@@ -1,6 +1,6 @@
 """
-What the configuration of a super-server (xinetd, inetd) comes to: services that the daemon has
-too, and everything that it has not, with the file and the line where it stands.
+The content of a super-server's configuration (xinetd, inetd): services that socketd supports, and
+everything else, with file and line.
 """
 
 from __future__ import annotations
@@ -15,28 +15,20 @@ from attrs import define, evolve, field, frozen
 from socketd.cli.common.sanitize import one_line
 from socketd.settings.listeners import canonical_host
 
+#: Built-in services of super-servers that socketd supports, with their assigned ports (RFC 862,
+#: 863, 864, 867, 868).
 PORTS = {"echo": 7, "discard": 9, "daytime": 13, "chargen": 19, "time": 37}
-"""
-The services that super-servers have built in and the daemon has too, at their assigned ports
-(RFC 862, 863, 864, 867, 868).
-"""
 
 STREAM = "stream"
 DATAGRAM = "dgram"
+#: Transport protocols by socket type.
 PROTOCOLS = {STREAM: "tcp", DATAGRAM: "udp"}
-"""
-The types of socket, and what is spoken over them.
-"""
 
+#: Maximum characters quoted from a foreign file in one line: enough to find it again.
 MAX_SHOWN = 200
-"""
-So many characters of somebody else's file are repeated in one line: enough to find it again.
-"""
 
+#: Maximum of the daemon's own limits; a higher value counts as no limit.
 MAX_CAP = 1_000_000
-"""
-The most that the daemon's own limits take; above it a limit is none.
-"""
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?", re.ASCII)
 _LITERAL = re.compile(r"[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]{1,15})?", re.ASCII)
@@ -45,10 +37,10 @@ _LITERAL = re.compile(r"[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]{1,15})?", re.ASCII)
 @frozen(order=True)
 class Place:
     """
-    Where something stands.
+    A position in a file.
 
-    @ivar file: the file, as it was named.
-    @ivar line: its line, 1-based; 0 where it is the whole file.
+    @ivar file: the file, as named by the user or the configuration.
+    @ivar line: the 1-based line; 0 for the whole file.
     """
 
     file: str
@@ -56,7 +48,7 @@ class Place:
 
     def __str__(self) -> str:
         """
-        Write it as C{FILE:LINE}.
+        Format as C{FILE:LINE}.
         """
         return f"{self.file}:{self.line}" if self.line else self.file
 
@@ -64,12 +56,12 @@ class Place:
 @frozen
 class Remark:
     """
-    Something to be said of a place.
+    A message about a place.
 
     @ivar place: the place.
-    @ivar text: what is said.
-    @ivar is_loud: whether somebody has to know it who does not read the result: the service would
-        be served to more, or to fewer, than before.
+    @ivar text: the message.
+    @ivar is_loud: whether to print it on standard error, too: the service would be accessible to
+        more or fewer peers than before.
     """
 
     place: Place
@@ -78,7 +70,7 @@ class Remark:
 
     def __str__(self) -> str:
         """
-        Write it in one line of ASCII, whatever the files hold.
+        Format as one line of ASCII, whatever the files contain.
         """
         return plain(f"{self.place}: {self.text}")
 
@@ -90,7 +82,7 @@ class Address:
 
     @ivar kind: C{tcp}, C{tcp6}, C{udp} or C{udp6}.
     @ivar port: the port.
-    @ivar interface: an address or a host name; empty for all.
+    @ivar interface: an address or a host name; empty for the wildcard.
     """
 
     kind: str
@@ -100,7 +92,7 @@ class Address:
     @property
     def host(self) -> str:
         """
-        The interface in one spelling; empty for all.
+        The interface in canonical form; empty for the wildcard.
         """
         family = socket.AF_INET6 if self.kind.endswith("6") else socket.AF_INET
         return canonical_host(self.interface, family)
@@ -108,13 +100,13 @@ class Address:
     @property
     def is_optional(self) -> bool:
         """
-        Whether to go without it where there is no IPv6, as super-servers do.
+        Whether to skip the listener on systems without IPv6, as super-servers do.
         """
         return self.kind.endswith("6") and not self.interface
 
     def __str__(self) -> str:
         """
-        Write it as an INI file has it.
+        Format for C{listen} of the INI file.
         """
         escaped = self.interface.replace(":", r"\:")
         interface = f":interface={escaped}" if escaped else ""
@@ -124,16 +116,16 @@ class Address:
 @frozen
 class Service:
     """
-    One entry that the daemon can serve.
+    One entry that socketd can serve.
 
     @ivar name: one of L{PORTS}.
-    @ivar label: how the file tells it from others of that name.
+    @ivar label: the file's identifier among entries of that name.
     @ivar type: L{STREAM} or L{DATAGRAM}.
-    @ivar place: where it stands.
-    @ivar addresses: its listeners.
-    @ivar options: options of ours that both types of socket have.
-    @ivar stream_options: options of ours that only streams have.
-    @ivar remarks: what of the entry has no counterpart.
+    @ivar place: its place in the file.
+    @ivar addresses: the listeners.
+    @ivar options: socketd options for both socket types.
+    @ivar stream_options: socketd options for streams only.
+    @ivar remarks: the parts of the entry without a counterpart.
     """
 
     name: str
@@ -149,15 +141,15 @@ class Service:
 @define
 class Findings:
     """
-    What was found so far.
+    The findings so far.
 
     @ivar files: the files that were read.
-    @ivar services: what can be served.
-    @ivar left: services that are not taken, and why.
-    @ivar off: services that are switched off.
-    @ivar problems: what is wrong with the files.
-    @ivar remarks: what belongs to no service and has no counterpart.
-    @ivar hints: what differs, by a word for it, with the places that make it worth saying.
+    @ivar services: the services that are converted.
+    @ivar left: the services that are not converted, with reasons.
+    @ivar off: the disabled services.
+    @ivar problems: the errors in the files.
+    @ivar remarks: the parts outside services that have no counterpart.
+    @ivar hints: the places to which a general difference applies, by the words of C{HINTS}.
     """
 
     files: list[str] = field(factory=list)
@@ -171,44 +163,44 @@ class Findings:
 
     def problem(self, place: Place, text: str) -> None:
         """
-        Note what is wrong with a file.
+        Record an error in a file.
         """
         self.problems.append(Remark(place, text))
 
     def leave(self, place: Place, text: str) -> None:
         """
-        Note a service that is not taken.
+        Record a service that is not converted.
         """
         self.left.append(Remark(place, text))
 
     def switched_off(self, place: Place, text: str) -> None:
         """
-        Note a service that is there and not in use.
+        Record a disabled service.
         """
         self.off.append(Remark(place, text))
 
     def remark(self, place: Place, text: str) -> None:
         """
-        Note what has no counterpart and belongs to no service.
+        Record something outside services that has no counterpart.
         """
         self.remarks.append(Remark(place, text))
 
     def hint(self, word: str, place: Place) -> None:
         """
-        Note a place that makes a general difference worth saying.
+        Record a place to which a general difference applies.
         """
         self.hints.setdefault(word, []).append(place)
 
     def refuse(self, place: Place, label: str, problems: Iterable[Remark]) -> None:
         """
-        Note all that is wrong with one service, which is not taken for it.
+        Record the errors of a service, which is therefore not converted.
         """
         self.problems.extend(problems)
         self.leave(place, f"{label} has errors")
 
     def take(self, service: Service) -> None:
         """
-        Note a service that can be served; of two at one address the first has it.
+        Record a service to convert; an address goes to the first service that uses it.
         """
         places = {address: self._holder(address) for address in service.addresses}
         free = tuple(address for address, place in places.items() if place is None)
@@ -226,7 +218,8 @@ class Findings:
 
     def _holder(self, address: Address) -> Place | None:
         """
-        Find who has an address already, or the one that stands for all, or one of these.
+        Find the service that already uses an address, or an overlapping one (the wildcard overlaps
+        all).
         """
         taken = self._taken.get((address.kind, address.port), {})
         if not address.host:
@@ -236,9 +229,10 @@ class Findings:
 
 def plain(text: str) -> str:
     """
-    Make any text fit for a comment and for a terminal.
+    Sanitize text for a comment and for a terminal.
 
-    @return: one line of ASCII, L{MAX_SHOWN} characters and what stands around a value at most.
+    @return: one line of ASCII, cut after twice L{MAX_SHOWN} characters: room for a quoted value
+        and its context.
     """
     line = one_line(text).encode("ascii", "backslashreplace").decode("ascii")
     return line if len(line) <= 2 * MAX_SHOWN else line[: 2 * MAX_SHOWN] + "..."
@@ -246,7 +240,7 @@ def plain(text: str) -> str:
 
 def shown(words: Iterable[str]) -> str:
     """
-    Repeat somebody's words, but not without end.
+    Quote words of a foreign file, cut after L{MAX_SHOWN} characters.
     """
     text = " ".join(words)
     return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."
@@ -254,7 +248,7 @@ def shown(words: Iterable[str]) -> str:
 
 def port_of(name: str, protocol: str) -> int:
     """
-    Look up where one of L{PORTS} is: in the system's list, for it may differ, or in ours.
+    Look up the port of a service: in the system's list, which may differ, else in L{PORTS}.
 
     @param protocol: C{tcp} or C{udp}.
     """
@@ -266,9 +260,9 @@ def port_of(name: str, protocol: str) -> int:
 
 def parse_count(text: str) -> int:
     """
-    Read a whole number.
+    Parse a whole number.
 
-    @raise ValueError: where it is none.
+    @raise ValueError: when it is not a number up to 999999999.
     """
     if re.fullmatch(r"[0-9]{1,9}", text) is None:
         raise ValueError(f"{shown([text])} is no number up to 999999999")
@@ -277,11 +271,11 @@ def parse_count(text: str) -> int:
 
 def rate_options(count: int, unit: str) -> dict[str, str]:
     """
-    Write a limit of so many connections per second or minute; 0 is none.
+    Convert a rate limit of connections; 0 is no limit.
 
-    All of them may come at once, as they may at a super-server.
+    The burst equals the count, because a super-server accepts all of them at once.
 
-    @param unit: C{s} or C{m}.
+    @param unit: C{s} (per second) or C{m} (per minute).
     """
     if not count:
         return {}
@@ -290,17 +284,17 @@ def rate_options(count: int, unit: str) -> dict[str, str]:
 
 def cap_option(option: str, count: int) -> dict[str, str]:
     """
-    Write a limit; 0 and what the daemon cannot count up to are none.
+    Convert a limit; 0 and values above L{MAX_CAP} are no limit.
     """
     return {option: str(count)} if 0 < count <= MAX_CAP else {}
 
 
 def parse_interface(text: str) -> IPv4Address | IPv6Address | str:
     """
-    Read where a service is bound.
+    Parse the address that a service binds to.
 
-    @return: an address, an IPv4-mapped one as the IPv4 address that it is; or a host name.
-    @raise ValueError: where it is neither.
+    @return: an address (IPv4 for an IPv4-mapped one), or a host name.
+    @raise ValueError: when it is neither.
     """
     if _LITERAL.fullmatch(text) and (":" in text or text.replace(".", "").isdigit()):
         address = ip_address(text)
@@ -318,17 +312,17 @@ def bound(
     List the listeners of a service.
 
     @param protocol: C{tcp} or C{udp}.
-    @param interface: an address, a host name, or nothing for all.
-    @param families: C{4}, C{6} or both: what it is served over where the interface does not say.
-    @param explicit: whether the file gives the families, so that the interface has to fit.
-    @raise ValueError: where it does not.
+    @param interface: an address or a host name; empty for the wildcard.
+    @param families: C{4}, C{6} or both: the IP versions, unless the interface decides.
+    @param explicit: whether the file names the families, so that the interface must match.
+    @raise ValueError: when it does not match.
     """
     kinds = tuple(protocol + family.replace("4", "") for family in families)
     if not interface:
         return tuple(Address(kind, port) for kind in kinds)
     address = parse_interface(interface)
     if isinstance(address, str):
-        # One name may have addresses of both families; the daemon looks up those of the kind.
+        # A name may have addresses of both families; the daemon resolves those of the listener's.
         chosen = kinds if explicit else kinds[:1]
         return tuple(Address(kind, port, address) for kind in chosen)
     family = str(address.version)

@@ -1,5 +1,5 @@
 """
-Files of somebody else's configuration: read with bounds, never written.
+Reads foreign configuration files, with bounds; never writes them.
 """
 
 from __future__ import annotations
@@ -10,34 +10,30 @@ from pathlib import Path
 
 from attrs import define, field
 
+#: Maximum file size in bytes, far above any super-server's configuration; bound, in case the path
+#: names some other large file.
 MAX_FILE_BYTES = 1024 * 1024
-"""
-No configuration of a super-server comes near; a wrong path may name a film.
-"""
 
+#: Maximum number of files; a directory has some dozens. Bounds files that include others
+#: repeatedly.
 MAX_FILES = 1000
-"""
-A directory has some dozens. Files that include others twice would else be read without end.
-"""
 
+#: Maximum include depth, usually one; bounds a file that includes itself.
 MAX_DEPTH = 16
-"""
-One file includes a directory as a rule; a file that includes itself has to end.
-"""
 
 
 class UnreadableError(Exception):
     """
-    A file that cannot be read; the text says why.
+    A file cannot be read; the text is the reason.
     """
 
 
 @define
 class SourceFiles:
     """
-    Reads files, and counts them.
+    Reads files, with a limit on their number.
 
-    @ivar count: how many were read.
+    @ivar count: the number of files read.
     """
 
     count: int = field(default=0)
@@ -46,8 +42,8 @@ class SourceFiles:
         """
         Read a file.
 
-        @return: its lines, without their ends; what is not UTF-8 is kept as it can be.
-        @raise UnreadableError: where it cannot be read.
+        @return: the lines without line ends; bytes that are not UTF-8 become surrogate escapes.
+        @raise UnreadableError: when it cannot be read.
         """
         self.count += 1
         if self.count > MAX_FILES:
@@ -68,8 +64,8 @@ class SourceFiles:
         """
         List a directory.
 
-        @return: the names, in the order of the C locale.
-        @raise UnreadableError: where it cannot be read.
+        @return: the names, sorted as in the C locale.
+        @raise UnreadableError: when it cannot be read.
         """
         try:
             return sorted(os.listdir(directory), key=os.fsencode)
@@ -79,8 +75,8 @@ class SourceFiles:
 
 def reason(error: OSError | ValueError) -> str:
     """
-    Say in words why a file cannot be read.
+    Describe why a file cannot be read.
 
-    @param error: what was raised; C{ValueError} is for a path that no system takes.
+    @param error: the exception; C{ValueError} for a path that is invalid on every system.
     """
     return (getattr(error, "strerror", None) or str(error)).lower()

@@ -1,5 +1,5 @@
 """
-Addresses as C{only_from} and C{no_access} of xinetd have them, as networks of ours.
+Converts the addresses of xinetd's C{only_from} and C{no_access} to networks in CIDR notation.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,255}")
 @frozen
 class Source:
     """
-    One address of a list.
+    One address of an access list.
 
-    @ivar text: as the file has it.
-    @ivar networks: what it stands for; none for a name that only a resolver knows.
-    @ivar place: where it stands.
+    @ivar text: the text in the file.
+    @ivar networks: the networks that it matches; empty for a name, which needs a resolver.
+    @ivar place: its place in the file.
     """
 
     text: str
@@ -51,10 +51,10 @@ Sources = tuple[Source, ...]
 
 def changed(sources: Sources, attribute: Attribute, is_cumulative: bool) -> Sources:
     """
-    Let one line change a list.
+    Apply one line to an access list.
 
     @param is_cumulative: whether C{=} adds, as it does in C{defaults}.
-    @raise ValueError: where an address is none.
+    @raise ValueError: when an address is invalid.
     """
     named = tuple(Source(text, parse(text), attribute.place) for text in attribute.values)
     if attribute.operator == "-=":
@@ -71,7 +71,7 @@ def _identity(source: Source) -> tuple[Network, ...] | str:
 
 def written(sources: Iterable[Source]) -> str:
     """
-    Write networks as the INI file has them, each once.
+    Format networks for the INI file, without duplicates.
     """
     networks = list(dict.fromkeys(n for source in sources for n in source.networks))
     if set(ANY) <= set(networks):
@@ -86,13 +86,13 @@ def _short(network: Network) -> str:
 
 def parse(text: str) -> tuple[Network, ...]:
     """
-    Read one address.
+    Parse one address.
 
-    Zeros at the end of an IPv4 address stand for all that may be there, C{0.0.0.0} for all
-    addresses; a list in braces stands for one network each (xinetd.conf(5), C{only_from}).
+    Trailing zeros of an IPv4 address are wildcards, C{0.0.0.0} matches all addresses, and a list
+    in braces is one network per item (xinetd.conf(5), C{only_from}).
 
-    @return: networks; none for a name of a host, a domain or a network.
-    @raise ValueError: says what is wrong.
+    @return: networks; empty for the name of a host, domain or network.
+    @raise ValueError: when it is invalid; the text is the reason.
     """
     if "{" in text:
         return _factorised(text)
@@ -140,8 +140,8 @@ def _masked(text: str) -> Network:
 
 
 def _address4(text: str) -> IPv4Address:
-    # One with a zero in front of a number is refused: it means octal in one place of xinetd and
-    # nothing in another.
+    # Leading zeros are rejected: xinetd reads them as octal in one place and ignores them in
+    # another.
     try:
         return IPv4Address(text)
     except AddressValueError:

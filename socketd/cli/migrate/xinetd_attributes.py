@@ -1,5 +1,5 @@
 """
-The attributes of xinetd.conf(5) that have no counterpart, and why.
+The attributes of xinetd.conf(5) without a counterpart, with reasons.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 from socketd.settings.diagnostics import likeliest
 
 PROGRAM = "is for a program that is started; the daemon answers by itself"
+#: Attributes without a counterpart, with reasons.
 WITHOUT = {
     "wait": "the daemon serves all peers at once",
     "user": "the daemon has one user for all services",
@@ -39,16 +40,12 @@ WITHOUT = {
     "rpc_version": "the daemon has no RPC",
     "rpc_number": "the daemon has no RPC",
 }
-"""
-Each attribute, with the reason.
-"""
 
+#: Attributes without a counterpart that restrict access.
 LOUD = ("access_times", "libwrap", "max_load")
-"""
-Those that keep somebody out.
-"""
 
 
+#: Attributes that are valid in C{defaults}.
 KNOWN_IN_DEFAULTS = frozenset(
     (
         "banner", "banner_fail", "banner_success", "bind", "cps", "disabled", "enabled",
@@ -56,23 +53,18 @@ KNOWN_IN_DEFAULTS = frozenset(
         "max_load", "mdns", "no_access", "only_from", "passenv", "per_source", "umask", "v6only",
     )
 )  # fmt: skip
-"""
-What may stand in C{defaults}.
-"""
 
+#: Attributes that are valid in a service.
 KNOWN = (
     KNOWN_IN_DEFAULTS - {"enabled", "disabled"}
     | WITHOUT.keys()
     | {"disable", "flags", "id", "port", "protocol", "socket_type", "type"}
 )
-"""
-What may stand in a service.
-"""
 
 
 def why(name: str) -> str:
     """
-    Say why an attribute has no counterpart.
+    Give the reason why an attribute has no counterpart.
     """
     if name in WITHOUT:
         return WITHOUT[name]

@@ -1,5 +1,5 @@
 """
-Configurations of xinetd: which files they are, and what C{defaults} does to the services.
+Reads configurations of xinetd: includes, and the effect of C{defaults} on the services.
 """
 
 from __future__ import annotations
@@ -22,25 +22,17 @@ from socketd.cli.migrate.xinetd_syntax import (
     entries,
 )
 
+#: The access lists.
 ACCESS = ("only_from", "no_access")
-"""
-The lists of addresses.
-"""
 
+#: The lists of service ids in C{defaults}.
 SWITCHES = ("enabled", "disabled")
-"""
-The lists of services in C{defaults}.
-"""
 
+#: Attributes that a service inherits from C{defaults}, and that have a counterpart.
 INHERITED = ("bind", "cps", "instances", "per_source", "v6only")
-"""
-What a service has from C{defaults} where it does not say otherwise, and we have too.
-"""
 
+#: Other attributes that may be repeated; they have no counterpart.
 CUMULATIVE = ("env", "log_on_failure", "log_on_success", "log_type", "passenv")
-"""
-Further attributes that may stand several times; they have no counterpart.
-"""
 
 SYNONYMS = {"interface": "bind"}
 
@@ -48,12 +40,12 @@ SYNONYMS = {"interface": "bind"}
 @frozen
 class Draft:
     """
-    One C{service} entry with what it has from C{defaults} when it is read.
+    One C{service} entry, with the access lists that it inherits from the C{defaults} read so far.
 
-    @ivar attributes: those that may stand once, by name; the first counts.
-    @ivar access: the lists of addresses that there are, by name.
-    @ivar problems: what was wrong with addresses, and where.
-    @ivar others: all that has no counterpart, or does not count.
+    @ivar attributes: the attributes that may not be repeated, by name; the first counts.
+    @ivar access: the access lists, by name.
+    @ivar problems: the errors in addresses, with their places.
+    @ivar others: the attributes that have no counterpart, or are ignored.
     """
 
     name: str
@@ -67,14 +59,14 @@ class Draft:
     @property
     def label(self) -> str:
         """
-        The id of the service; its name where it has none.
+        The id of the service, by default its name.
         """
         return shown(self.attributes["id"].values) if self.attributes.get("id") else self.name
 
     @property
     def id(self) -> str:
         """
-        The label as it is compared.
+        The label in lower case, for comparison.
         """
         return self.label.lower()
 
@@ -82,14 +74,15 @@ class Draft:
 @define
 class Reader:
     """
-    Reads files, and those that they include.
+    Reads files and their includes.
 
-    @ivar drafts: the services, in the order in which xinetd reads them.
-    @ivar defaults: the attributes of C{defaults} that may stand once, by name.
-    @ivar access: its lists of addresses.
-    @ivar switches: its lists of services: each name in lower case, and where it stands.
-    @ivar has_defaults: whether there are any.
-    @ivar is_unusable: whether an error in it may hide who is to be kept out. xinetd ends then.
+    @ivar drafts: the services, in xinetd's reading order.
+    @ivar defaults: the inherited attributes of C{defaults}, by name.
+    @ivar access: the access lists of C{defaults}.
+    @ivar switches: the service lists of C{defaults}: places by lower-case name.
+    @ivar has_defaults: whether any file has C{defaults}.
+    @ivar is_unusable: whether C{defaults} has an error that may hide an access restriction; xinetd
+        exits on it.
     """
 
     files: SourceFiles
@@ -106,8 +99,8 @@ class Reader:
         Read a file.
 
         @param path: the file.
-        @param lines: what is in it.
-        @param depth: through how many others it is included.
+        @param lines: the lines of the file.
+        @param depth: the include depth.
         """
         self.findings.files.append(path)
         has_defaults = False
@@ -125,10 +118,10 @@ class Reader:
 
     def files_of(self, directory: str, place: Place) -> Iterator[tuple[str, list[str]]]:
         """
-        Read the files of a directory, but those whose names have a dot or end with a tilde.
+        Read the files of a directory, except names with a dot or a trailing tilde.
 
-        @param place: where the directory is named.
-        @return: each file, and its lines.
+        @param place: the place that names the directory.
+        @return: pairs of a path and the lines of the file.
         """
         try:
             names = self.files.names(directory)
@@ -152,7 +145,8 @@ class Reader:
             yield path, lines
 
     def _include(self, entry: Entry, depth: int) -> None:
-        # xinetd has no directory of its own; relative names are for configurations elsewhere.
+        # xinetd has no base directory; relative paths are resolved against the including file, for
+        # configurations that were copied elsewhere.
         path = os.path.join(os.path.dirname(entry.place.file), entry.name)
         if depth >= MAX_DEPTH:
             text = f"{entry.keyword} is too deep: {MAX_DEPTH} files that include each other"

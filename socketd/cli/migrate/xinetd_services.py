@@ -1,5 +1,5 @@
 """
-Services of xinetd: which of them the daemon has too, and what becomes of their attributes.
+Converts services of xinetd: which are supported, and how their attributes map to options.
 """
 
 from __future__ import annotations
@@ -37,18 +37,15 @@ UNLIMITED = "UNLIMITED"
 MAX_PORT = 65535
 
 OPTIONS = {"only_from": "allow", "no_access": "deny"}
+#: Limits: socketd options by xinetd attribute.
 CAPS = {"instances": "max_connections", "per_source": "max_per_source"}
-"""
-Attributes of xinetd, and the options that do the same here.
-"""
 
+#: Attributes that are converted here; L{why} explains the others.
 USED = frozenset(
     ("socket_type", "protocol", "type", "id", "port", "disable", "flags", *INHERITED, *ACCESS)
 )
-"""
-The attributes that are asked for here; what is said of the others is in L{why}.
-"""
 
+#: The flags of xinetd.conf(5) in upper case, with the reasons for those that are not converted.
 FLAGS = {
     "REUSE": "it is always so here",
     "INTERCEPT": PROGRAM,
@@ -63,16 +60,13 @@ FLAGS = {
     "IPV4": "",
     "IPV6": "",
 }
-"""
-The flags of xinetd.conf(5) in upper case, and why those that are not taken over are not.
-"""
 
 STREAM_FLAGS = {"NODELAY": "tcp_nodelay", "KEEPALIVE": "so_keepalive"}
 
 
 def find(reader: Reader) -> None:
     """
-    Go through all that was read, and put each service where it belongs in the findings.
+    Convert all services that were read, and add each to the findings.
     """
     for draft in reader.drafts:
         _Reading(reader, draft).sort_in()
@@ -87,7 +81,7 @@ def find(reader: Reader) -> None:
 @define
 class _Reading:
     """
-    One service on its way.
+    The conversion of one service.
     """
 
     reader: Reader
@@ -98,13 +92,13 @@ class _Reading:
     @property
     def findings(self) -> Findings:
         """
-        Where it all goes.
+        The findings of the reader.
         """
         return self.reader.findings
 
     def sort_in(self) -> None:
         """
-        Take the service, or say why not.
+        Add the service to the findings, or the reason why it is not converted.
         """
         draft, findings = self.draft, self.findings
         label = shown([draft.label])
@@ -127,7 +121,7 @@ class _Reading:
 
     def _words(self, name: str) -> tuple[str, ...]:
         """
-        Give the values of an attribute in upper case, for words that are compared without it.
+        Get the values of an attribute in upper case, for case-insensitive comparison.
         """
         return tuple(map(str.upper, self._values(name)))
 
@@ -148,7 +142,7 @@ class _Reading:
 
     def _off(self) -> str:
         """
-        Say why the service is switched off; nothing where it is not.
+        Give the reason why the service is disabled; empty if it is enabled.
         """
         switches = self.reader.switches
         if self._words("disable") == ("YES",):
@@ -161,7 +155,7 @@ class _Reading:
 
     def _reason(self) -> str:
         """
-        Say why the daemon cannot have the service; nothing where it can.
+        Give the reason why the service is not supported; empty if it is.
         """
         types, flags = self._words("type"), self._words("flags")
         if self.draft.is_broken:
@@ -175,7 +169,7 @@ class _Reading:
         if self.draft.name.lower() not in PORTS:
             return "is built into xinetd, and not into the daemon"
         if self.draft.name not in PORTS and "UNLISTED" not in types:
-            # Only the list of ports has case.
+            # Only the lookup in the list of ports is case-sensitive.
             return "is in no list of ports by this spelling; xinetd does not start it"
         if {"IPV4", "IPV6"} <= set(flags):
             return "is both IPv4 and IPv6, for which xinetd switches it off"
@@ -197,7 +191,7 @@ class _Reading:
 
     def _service(self) -> Service | None:
         """
-        Make the service; what is wrong is in L{problems}.
+        Convert the service; errors are added to L{problems}.
         """
         self._check_switch()
         kind = self._kind()
@@ -321,7 +315,7 @@ class _Reading:
         try:
             interface = parse_interface(text) if text else ""
             families = self._families(interface)
-            # One that stands for all addresses says no more than the family.
+            # A wildcard address only selects the family.
             is_all = not isinstance(interface, str) and not int(interface)
             explicit = "IPV4" in flags or "IPV6" in flags
             return bound(protocol, port, "" if is_all else str(interface), families, explicit)
@@ -331,8 +325,8 @@ class _Reading:
 
     def _families(self, interface: IPv4Address | IPv6Address | str) -> tuple[str, ...]:
         """
-        Say what the service is served over: with neither flag xinetd tries an IPv6 socket, and
-        that serves IPv4 too, where v6only does not say otherwise.
+        Choose the IP versions: with neither flag xinetd opens an IPv6 socket, which also serves
+        IPv4 unless v6only is set.
         """
         v6only, flags = self._one("v6only").lower(), self._words("flags")
         if v6only not in ("", "yes", "no"):

@@ -1,8 +1,8 @@
 """
-The syntax of xinetd.conf(5): lines to entries.
+Parser for the syntax of xinetd.conf(5): lines to entries.
 
-Nothing continues on the next line, and a comment has a line of its own; keywords and names of
-attributes are compared without case. All of it as xinetd reads it.
+As in xinetd, there are no continuation lines, comments have their own lines, and keywords and
+attribute names are case-insensitive.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Attribute:
     """
     One C{attribute = value value ...}.
 
-    @ivar name: in lower case.
+    @ivar name: the name in lower case.
     @ivar operator: C{=}, C{+=} or C{-=}.
     """
 
@@ -41,7 +41,7 @@ class Attribute:
 
     def __str__(self) -> str:
         """
-        Write it as the file has it, but for the case of its name.
+        Format as in the file, with the name in lower case.
         """
         return shown([self.name, self.operator, *self.values])
 
@@ -53,8 +53,8 @@ class Entry:
 
     @ivar keyword: one of L{KEYWORDS}.
     @ivar name: the service, the file or the directory; empty for L{DEFAULTS}.
-    @ivar attributes: what stands between the braces.
-    @ivar is_broken: whether some of it could not be read, and xinetd drops it.
+    @ivar attributes: the attributes between the braces.
+    @ivar is_broken: whether it has a syntax error, so that xinetd drops it.
     """
 
     keyword: str
@@ -69,7 +69,7 @@ Line = tuple[Place, str]
 
 def entries(lines: list[str], file: str, findings: Findings) -> Iterator[Entry]:
     """
-    Read the entries of a file; what is wrong goes to the findings.
+    Parse the entries of a file; errors are added to the findings.
     """
     numbered = ((Place(file, number), line.strip(_BLANK)) for number, line in enumerate(lines, 1))
     rest = ((place, line) for place, line in numbered if line and not line.startswith("#"))
@@ -126,9 +126,9 @@ def _attribute(place: Place, line: str) -> Attribute:
 
 def _skip(rest: Iterator[Line]) -> str:
     """
-    Go behind the next closing brace, as xinetd does after what it does not understand.
+    Skip to the line after the next closing brace, as xinetd does after a syntax error.
 
-    @return: how far that was, in words.
+    @return: the skipped range in words.
     """
     for place, line in rest:
         if line == "}":

@@ -1,5 +1,5 @@
 """
-One datagram there, one back.
+A datagram request with one reply.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from socketd.cli.transport.datagram import DatagramLink
 
 def no_answer(seconds: float) -> CommandError:
     """
-    The failure of a peer that does not answer at all.
+    Make the error for a peer that sent no reply.
 
-    @param seconds: how long it had time.
-    @return: what to raise.
+    @param seconds: the timeout that expired.
+    @return: the exception to raise.
     """
     return CommandError(f"no answer within {seconds:g} s")
 
 
 class Question:
     """
-    Waits for the first datagram of the peer.
+    Sends one datagram, and waits for the first reply.
 
-    @ivar link: what has to be connected before something is asked.
+    @ivar link: the transport, which must be connected before L{ask}.
     """
 
     def __init__(self) -> None:
         """
-        Begin unasked.
+        Create the request, not yet sent.
         """
         self.link = DatagramLink(self)
         self._answer: Deferred[bytes] = Deferred()
@@ -41,12 +41,12 @@ class Question:
         """
         Send the datagram.
 
-        @param reactor: what keeps the time.
+        @param reactor: schedules the timeout.
         @param data: the datagram.
-        @param seconds: how long the answer may take; 0 for ever.
-        @return: the answer.
-        @raise CommandError: when none came in time.
-        @raise Exception: what L{socketd.cli.transport.error_text.explain} can put in words.
+        @param seconds: how long to wait for the reply; 0 for no limit.
+        @return: the reply.
+        @raise CommandError: when no reply came in time.
+        @raise Exception: any error that L{socketd.cli.transport.error_text.explain} describes.
         """
         if seconds:
             self._answer.addTimeout(seconds, reactor)
@@ -58,23 +58,23 @@ class Question:
 
     def answered(self, data: bytes) -> None:
         """
-        Take the answer; what follows it is dropped.
+        Take the first reply; later datagrams are dropped.
 
-        @param data: a datagram.
+        @param data: one datagram.
         """
         if not self._answer.called:
             self._answer.callback(data)
 
     def peer_ended(self) -> None:
         """
-        Do nothing: datagrams have no end.
+        Do nothing: datagrams have no EOF.
         """
 
     def lost(self, reason: Failure) -> None:
         """
-        Fail, where there is no answer yet.
+        Fail, unless there is a reply already.
 
-        @param reason: why.
+        @param reason: why the transport ended.
         """
         if not self._answer.called:
             self._answer.errback(reason)

@@ -1,5 +1,5 @@
 """
-From an address to a connected link.
+Connects a client transport to an address.
 """
 
 from __future__ import annotations
@@ -35,15 +35,11 @@ from socketd.cli.transport.tls_options import TlsOptions
 if TYPE_CHECKING:
     from socketd.cli.transport.tls import Security
 
+#: Default connect timeout of a stream in seconds, as in Twisted's endpoints.
 CONNECT_SECONDS = 30
-"""
-How long a stream connection may take to come about: what Twisted's endpoints use.
-"""
 
+#: Maximum bytes of a datagram by the UDP length field; Twisted's default would truncate at 8192.
 MAX_DATAGRAM = 65535
-"""
-The most that a UDP datagram can hold by its length field; Twisted would cut at 8192.
-"""
 
 RESOLVED_FAMILIES: dict[str, list[type]] = {
     "tcp6": [IPv6Address],
@@ -57,14 +53,14 @@ async def connect(
     reactor: Any, address: Address, talker: IReceiver, security: Security | None = None
 ) -> DatagramLink | StreamLink:
     """
-    Connect whoever talks, by stream or by datagram as the address says.
+    Connect a receiver over a stream or datagrams, as the address says.
 
     @param reactor: the reactor.
-    @param address: where to.
-    @param talker: hears what comes.
-    @param security: what adds TLS to a stream.
-    @return: what it sends with.
-    @raise Exception: what L{socketd.cli.transport.error_text.explain} can put in words.
+    @param address: the peer.
+    @param talker: the receiver of data and connection events.
+    @param security: adds TLS to a stream; C{None} for plain text.
+    @return: the transport, connected.
+    @raise Exception: any error that L{socketd.cli.transport.error_text.explain} describes.
     """
     if address.is_datagram:
         datagrams = DatagramLink(talker)
@@ -83,14 +79,15 @@ async def connect_stream(
     security: Security | None = None,
 ) -> None:
     """
-    Connect a stream, up to and with the handshake of TLS.
+    Connect a stream, including the TLS handshake.
 
     @param reactor: the reactor.
-    @param address: where to.
-    @param link: what is connected.
-    @param seconds: how long this may take; 0 leaves it to L{CONNECT_SECONDS}.
-    @param security: what adds TLS; C{None} for none but that of an endpoint string of Twisted.
-    @raise Exception: what L{socketd.cli.transport.error_text.explain} can put in words.
+    @param address: the peer.
+    @param link: the transport to connect.
+    @param seconds: the timeout; 0 for L{CONNECT_SECONDS}.
+    @param security: adds TLS; C{None} for plain text, or for an endpoint string of Twisted, which
+        may bring its own TLS.
+    @raise Exception: any error that L{socketd.cli.transport.error_text.explain} describes.
     """
     endpoint = await _stream_endpoint(reactor, address)
     if security is None:
@@ -105,11 +102,11 @@ async def connect_stream(
 
 def secure(options: TlsOptions | None) -> Security | None:
     """
-    Prepare TLS, and load what verifies certificates only then.
+    Prepare TLS; the TLS modules are imported only here.
 
-    @param options: what is wanted; C{None} for no TLS.
-    @return: what L{connect_stream} takes.
-    @raise CommandError: when a file is not good.
+    @param options: the TLS options; C{None} for no TLS.
+    @return: the C{security} argument of L{connect_stream}.
+    @raise CommandError: when a file cannot be used.
     """
     if options is None:
         return None
@@ -120,12 +117,12 @@ def secure(options: TlsOptions | None) -> Security | None:
 
 async def open_datagrams(reactor: Any, address: Address, link: DatagramLink) -> None:
     """
-    Open a datagram socket that talks with one peer only.
+    Open a datagram socket, connected to one peer.
 
     @param reactor: the reactor.
     @param address: the peer.
-    @param link: what is connected.
-    @raise Exception: what L{socketd.cli.transport.error_text.explain} can put in words.
+    @param link: the transport to connect.
+    @raise Exception: any error that L{socketd.cli.transport.error_text.explain} describes.
     """
     if address.scheme == "unixgram":
         reactor.connectUNIXDatagram(
@@ -140,19 +137,19 @@ async def open_datagrams(reactor: Any, address: Address, link: DatagramLink) -> 
     port = reactor.listenUDP(0, link, interface=interface, maxPacketSize=MAX_DATAGRAM)
     bare = host.partition("%")[0]
     if index:
-        # Twisted would connect without the interface; once the socket is connected with it,
-        # the kernel keeps it.
+        # Twisted would connect without the interface index; the kernel keeps it from this
+        # connect(2).
         port.getHandle().connect((bare, address.port, 0, index))
     port.connect(bare, address.port)
 
 
 def _interface_index(address: Address) -> int:
     """
-    Find the interface of a link-local address, which its zone names (RFC 4007, section 11.2).
+    Find the interface index of an address from its zone (RFC 4007, section 11.2).
 
     @param address: any address.
-    @return: the interface's number; 0 where the address has no zone and needs none.
-    @raise CommandError: when there is no such interface, or none is named.
+    @return: the interface index; 0 if the address has no zone and needs none.
+    @raise CommandError: when there is no such interface, or a link-local address has no zone.
     """
     host, _, zone = address.host.partition("%")
     if not zone:
@@ -209,11 +206,11 @@ def _described_endpoint(reactor: Any, address: Address) -> IStreamClientEndpoint
 
 def _reply_path() -> str:
     """
-    A name to bind a UNIX datagram client to, without which nothing could be answered to it.
+    Make a name to bind a UNIX datagram client to; without one it could get no reply.
 
-    @return: on Linux a name in the abstract namespace: it needs no cleaning up, no permission in
-        a directory, and is the same name for a server that has a C{/tmp} of its own.
-    @raise CommandError: elsewhere, where there is no such namespace.
+    @return: a name in the abstract namespace of Linux: it needs no cleanup and no directory
+        permission, and works with a server that has a private C{/tmp}.
+    @raise CommandError: on systems without abstract names.
     """
     if sys.platform != "linux":
         raise CommandError("unixgram needs the abstract socket names that only Linux has")
@@ -222,13 +219,13 @@ def _reply_path() -> str:
 
 async def _resolve(reactor: Any, address: Address) -> str:
     """
-    Find the IP address of a host, the IPv4 one first where both will do: a UDP client cannot try
-    them in turn, since a wrong guess need not be answered.
+    Resolve a host, preferring IPv4 if both families are allowed: a UDP client cannot try addresses
+    in turn, because an unreachable one may give no error.
 
-    @param reactor: what has the resolver.
-    @param address: the address with the host.
+    @param reactor: provides the resolver.
+    @param address: the address whose host is resolved.
     @return: an IP address.
-    @raise DNSLookupError: when there is none.
+    @raise DNSLookupError: when the host has no address.
     """
     families = RESOLVED_FAMILIES[address.scheme]
     if isIPAddress(address.host) and IPv4Address in families or isIPv6Address(address.host):
@@ -246,14 +243,15 @@ async def _resolve(reactor: Any, address: Address) -> str:
 @implementer(IResolutionReceiver)
 class Resolution:
     """
-    Collects what the resolver finds.
+    Collects the resolver's results.
     """
 
     def __init__(self, found: Deferred[list[str]]) -> None:
         """
-        Begin empty.
+        Start with no results.
 
-        @param found: fired with the hosts, in the resolver's order, in the end.
+        @param found: fires with the addresses, in the resolver's order, when resolution is
+            complete.
         """
         self._found = found
         self._hosts: list[str] = []

@@ -1,5 +1,5 @@
 """
-Datagrams as a way to the peer.
+The datagram transport of clients.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ class DatagramLink(ConnectedDatagramProtocol):
 
     def __init__(self, talker: IReceiver) -> None:
         """
-        Begin unconnected.
+        Create the object, not yet connected.
 
-        @param talker: who is told what the peer does.
+        @param talker: the receiver of data and connection events.
         """
         self._talker = talker
         self._lost = self._is_closing = False
         self.failed: BaseException | None = None
 
-    # What Twisted calls.
+    # Called by Twisted.
 
     def startProtocol(self) -> None:
         self._socket: socket.socket = self._transport.getHandle()
@@ -50,18 +50,18 @@ class DatagramLink(ConnectedDatagramProtocol):
         self.failed = failure.value
 
     def stopProtocol(self) -> None:
-        # The epoll reactor takes the error of a datagram that was refused for the end of the
-        # socket, and asks nobody which one it was.
+        # The epoll reactor treats the error of a refused datagram as the end of the socket, and
+        # does not read SO_ERROR.
         number = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         self._lose(Failure(OSError(number, os.strerror(number)) if number else ConnectionDone()))
 
-    # What the talker calls.
+    # Called by the receiver.
 
     def send(self, data: bytes) -> None:
         """
         Send one datagram.
 
-        @param data: all of it; dropped where the peer is lost.
+        @param data: the whole datagram; dropped after the transport is lost.
         """
         if self._lost:
             return
@@ -72,43 +72,43 @@ class DatagramLink(ConnectedDatagramProtocol):
 
     def hold(self, valve: CallbackProducer) -> None:
         """
-        Do nothing: a datagram is sent or dropped at once.
+        Do nothing: datagrams have no backpressure, they are sent or dropped at once.
 
-        @param valve: not used.
+        @param valve: unused.
         """
 
     def end(self) -> None:
         """
-        Part: nobody can tell when the last datagram came.
+        Close at once: datagrams have no EOF to wait for.
         """
         self.close()
 
     def pause(self) -> None:
         """
-        Take nothing from the peer until L{resume}; the kernel keeps some and drops the rest.
+        Stop reading until L{resume}; the kernel drops datagrams that exceed its receive buffer.
         """
         if not self._lost:
             self._transport.stopReading()
 
     def resume(self) -> None:
         """
-        Take what the peer says.
+        Resume reading from the peer.
         """
         if not self._lost:
             self._transport.startReading()
 
     def close(self) -> None:
         """
-        Part; nothing is left to close where the peer is lost because the port was.
+        Close the port, unless it is already closed.
         """
-        # Twisted closes a port as often as it is told to, and fails the second time.
+        # Twisted does not check for a second stopListening(), and fails in it.
         if self._transport is not None and not self._is_closing:
             self._is_closing = True
             self._transport.stopListening()
 
     def abort(self) -> None:
         """
-        Part.
+        Close at once.
         """
         self.close()
 

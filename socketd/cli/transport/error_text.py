@@ -1,5 +1,5 @@
 """
-Why talking to a peer failed, in a few words.
+Describes connection errors in a few words.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 
 from socketd.cli.common.errors import CommandError
 
+#: Descriptions by exception type; the first match counts, so subclasses come first.
 SENTENCES: dict[type[BaseException], str] = {
     DeferredTimeout: "no connection in time",
     error.TimeoutError: "no connection in time",
@@ -20,10 +21,8 @@ SENTENCES: dict[type[BaseException], str] = {
     error.ConnectionLost: "connection reset or lost",
     error.MessageLengthError: "the message is too long for a datagram",
 }
-"""
-Read in this order: subclasses first.
-"""
 
+#: OpenSSL's errors for a peer that does not speak TLS.
 NO_TLS = (
     "wrong version number",
     "unexpected message",
@@ -32,10 +31,8 @@ NO_TLS = (
     "record layer failure",
     "bad record type",
 )
-"""
-What OpenSSL takes the first bytes for when they are none of TLS.
-"""
 
+#: Meanings of TLS alerts (RFC 8446, section 6.2) whose names alone are unclear to a client.
 ALERTS = {
     "certificate required": "it wants a certificate of ours (--cert)",
     "unknown ca": "our certificate is of an authority that it does not trust",
@@ -47,19 +44,16 @@ ALERTS = {
     "handshake failure": "handshake failure (no common cipher, or no certificate of ours)",
     "unrecognized name": "it is no server of that name",
 }
-"""
-What an alert (RFC 8446, section 6.2) means to a client, where its name alone does not say it.
-"""
 
 _ALERT = re.compile(r"(?:ssl|tls)\S*(?: alert)? (.+)")
 
 
 def explain(failed: BaseException) -> str:
     """
-    Say why something failed.
+    Describe an error.
 
-    @param failed: what was raised.
-    @return: some words, without a full stop.
+    @param failed: the exception.
+    @return: a short phrase, without a full stop.
     """
     if isinstance(failed, CommandError):
         return str(failed)
@@ -73,7 +67,7 @@ def explain(failed: BaseException) -> str:
 
 
 def _explain_tls(failed: BaseException) -> str:
-    # By name: what raises these is loaded only where TLS is asked for.
+    # By name, because the modules of these exceptions are imported only for TLS.
     module = type(failed).__module__.partition(".")[0]
     if module == "OpenSSL" and failed.args and isinstance(failed.args[0], list):
         return "TLS: " + ", ".join(_in_words(str(entry[-1])) for entry in failed.args[0])

@@ -1,5 +1,5 @@
 """
-A timer for a peer that says nothing.
+An inactivity timer.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 class Silence:
     """
-    Calls back once so many seconds passed since the last L{start}.
+    Calls back when the timeout has passed since the last L{start}.
     """
 
     def __init__(
         self, clock: IReactorTime, seconds: float, expired: Callable[[], object]
     ) -> None:
         """
-        Prepare the timer; nothing runs before L{start}.
+        Create the timer, stopped.
 
-        @param clock: what schedules it.
-        @param seconds: how long; 0 stands for ever.
-        @param expired: what is called then.
+        @param clock: schedules the call.
+        @param seconds: the timeout; 0 for no limit.
+        @param expired: called on timeout.
         """
         self._clock = clock
         self._seconds = seconds
@@ -31,7 +31,7 @@ class Silence:
 
     def start(self) -> None:
         """
-        Begin to wait, anew where that was already so.
+        Start or restart the timer.
         """
         if self._call is not None:
             self._call.reset(self._seconds)
@@ -40,7 +40,7 @@ class Silence:
 
     def stop(self) -> None:
         """
-        Wait no more.
+        Stop the timer.
         """
         if self._call is not None:
             self._call.cancel()

@@ -1,5 +1,5 @@
 """
-A way to the peer: what a stream and datagrams have in common.
+The common interface of the stream and datagram transports of clients.
 """
 
 from __future__ import annotations
@@ -14,91 +14,91 @@ from zope.interface import implementer
 
 class IReceiver(Protocol):
     """
-    Who talks with the peer.
+    Receiver of data and connection events.
     """
 
     def answered(self, data: bytes) -> None:
         """
-        The peer said something.
+        Data arrived.
 
-        @param data: some bytes of a stream, or one datagram.
+        @param data: bytes of a stream, or one datagram.
         """
 
     def peer_ended(self) -> None:
         """
-        The peer will say nothing more, but may still listen.
+        EOF arrived; the peer may still read.
         """
 
     def lost(self, reason: Failure) -> None:
         """
-        There is no peer any more.
+        The connection ended.
 
-        @param reason: C{ConnectionDone} for a clean end.
+        @param reason: C{ConnectionDone} for a clean close.
         """
 
 
 class IPeerTransport(Protocol):
     """
-    A way to the peer.
+    Client transport.
     """
 
     keeps_messages: bool
 
     def send(self, data: bytes) -> None:
         """
-        Say something.
+        Send data.
 
-        @param data: some bytes of a stream, or one datagram.
+        @param data: bytes of a stream, or one datagram.
         """
 
     def hold(self, valve: CallbackProducer) -> None:
         """
-        Tell who must be paused while the peer takes nothing.
+        Register the producer to pause while the write buffer is full (backpressure).
 
-        @param valve: what pauses it.
+        @param valve: the producer.
         """
 
     def end(self) -> None:
         """
-        Say that nothing more will be said.
+        Send EOF.
         """
 
     def pause(self) -> None:
         """
-        Take nothing from the peer until L{resume}.
+        Stop reading from the peer until L{resume} (backpressure).
         """
 
     def resume(self) -> None:
         """
-        Take what the peer says.
+        Resume reading from the peer.
         """
 
     def close(self) -> None:
         """
-        Part after what was said is sent.
+        Close after the write buffer is sent.
         """
 
     def abort(self) -> None:
         """
-        Part at once.
+        Close at once, discarding unsent data.
         """
 
 
 @implementer(IPushProducer)
 class CallbackProducer:
     """
-    A producer for Twisted made of three functions.
+    A push producer made of three functions.
     """
 
     def __init__(
         self, pause: Callable[[], object], resume: Callable[[], object], stop: Callable[[], object]
     ) -> None:
         """
-        Take the functions.
+        Store the functions.
 
-        @param pause: called when the consumer has enough.
-        @param resume: called when it wants more.
-        @param stop: called when it will never take more.
+        @param pause: called when the consumer's buffer is full.
+        @param resume: called when the consumer accepts data again.
+        @param stop: called when the consumer has ended.
         """
         self._pause = pause
         self._resume = resume

@@ -1,5 +1,5 @@
 """
-What the client subcommands need of an input and an output, so that tests can bring their own.
+The interfaces of input and output for client subcommands, so that tests can substitute them.
 """
 
 from __future__ import annotations
@@ -11,69 +11,69 @@ from twisted.internet.defer import Deferred
 
 class IInputUser(Protocol):
     """
-    Who takes the input.
+    Consumer of the input.
     """
 
     def input_received(self, data: bytes) -> None:
         """
-        Some bytes came.
+        Data was read.
 
         @param data: at least one byte.
         """
 
     def input_ended(self) -> None:
         """
-        Nothing more will come.
+        EOF was reached.
         """
 
     def input_failed(self, error: OSError) -> None:
         """
-        Nothing more can be read.
+        Reading failed; no more data follows.
 
-        @param error: why.
+        @param error: the error of the read.
         """
 
 
 class IInput(Protocol):
     """
-    Where the bytes to send come from.
+    Input: the source of the bytes to send.
     """
 
     is_terminal: bool
 
     def start(self, user: IInputUser) -> None:
         """
-        Begin to read.
+        Start reading.
 
-        @param user: who takes what is read.
+        @param user: the consumer of the input.
         """
 
     def pause(self) -> None:
         """
-        Read nothing until L{resume}.
+        Stop reading until L{resume}.
         """
 
     def resume(self) -> None:
         """
-        Read on.
+        Resume reading.
         """
 
 
 class IOutput(Protocol):
     """
-    Where the bytes of the peer go.
+    Output: the destination of the peer's data.
     """
 
     def write(self, data: bytes) -> None:
         """
-        Write in time.
+        Buffer data for writing.
 
         @param data: the bytes.
         """
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """
-        Take somebody to pause while too much is unwritten, as in Twisted's C{IConsumer}.
+        Register the producer to pause while the buffer is full, as in Twisted's C{IConsumer}.
 
         @param producer: the C{IPushProducer}; it is stopped when the output cannot be written.
         @param streaming: C{True}.
@@ -81,13 +81,13 @@ class IOutput(Protocol):
 
     def unregisterProducer(self) -> None:
         """
-        Forget who was registered.
+        Unregister the producer.
         """
 
     def finish(self) -> Deferred[None]:
         """
-        Write nothing new from now on.
+        Flush the buffer, and accept no more data.
 
-        @return: fires when all is written; fails with C{BrokenPipeError} when nobody reads it,
-            with C{CommandError} when it cannot be written.
+        @return: fires when all is written; fails with C{BrokenPipeError} when the reader has
+            closed the pipe, with C{CommandError} on another write error.
         """

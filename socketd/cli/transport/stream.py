@@ -1,5 +1,5 @@
 """
-A stream as a way to the peer.
+The stream transport of clients.
 """
 
 from __future__ import annotations
@@ -21,32 +21,31 @@ from zope.interface import implementer
 from socketd.cli.common.errors import CommandError
 from socketd.cli.transport.interface import CallbackProducer, IReceiver
 
+#: A TLS alert record (RFC 8446, sections 5.1 and 6), with which many TLS servers reply to plain
+#: text.
 ALERT = re.compile(rb"\x15\x03[\x00-\x04]\x00\x02[\x01\x02].", re.DOTALL)
-"""
-An alert of TLS (RFC 8446, sections 5.1 and 6), as many a server answers what is none.
-"""
 
 
 @implementer(IHalfCloseableProtocol, IHandshakeListener)
 class StreamLink(Protocol):
     """
-    A stream to the peer: TCP, UNIX or TLS.
+    A stream transport: TCP, UNIX or TLS.
 
-    TLS cannot shut down one direction. There L{end} sends C{close_notify} and reads on until the
-    peer closes too; but many a peer, Twisted for one, drops then what it had not sent yet. So who
-    wants the whole answer lets it come first, where L{can_end} is false. A peer may then just go,
-    without a C{close_notify} of its own, which before our end would be an answer that is cut off.
+    TLS cannot shut down one direction. There L{end} sends C{close_notify} and reads until the peer
+    closes, but many peers (Twisted, for one) drop unsent data on it. Where L{can_end} is false,
+    wait for the whole reply before L{end}. After our C{close_notify} the peer may close without
+    its own; before it, that means a truncated reply.
 
-    @ivar ready: fires when the peer can be talked to: for TLS, after the handshake.
+    @ivar ready: fires when data can be sent: for TLS, after the handshake.
     """
 
     keeps_messages = False
 
     def __init__(self, talker: IReceiver) -> None:
         """
-        Begin unconnected.
+        Create the object, not yet connected.
 
-        @param talker: who is told what the peer does.
+        @param talker: the receiver of data and connection events.
         """
         self.ready: Deferred[None] = Deferred()
         self._talker = talker
@@ -56,7 +55,7 @@ class StreamLink(Protocol):
         self._has_heard = False
         self._is_lost = False
 
-    # What Twisted calls.
+    # Called by Twisted.
 
     def connectionMade(self) -> None:
         if self.can_end:
@@ -78,7 +77,7 @@ class StreamLink(Protocol):
             self._talker.peer_ended()
 
     def writeConnectionLost(self) -> None:
-        # Our own doing; when the peer went away, connectionLost tells it.
+        # Caused by our own shutdown; a lost connection is reported by connectionLost.
         pass
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -96,21 +95,21 @@ class StreamLink(Protocol):
         self._is_lost = True
         self._talker.lost(reason)
 
-    # What the talker calls.
+    # Called by the receiver.
 
     def send(self, data: bytes) -> None:
         """
-        Say something.
+        Send data.
 
-        @param data: the bytes.
+        @param data: the bytes to send.
         """
         self._transport.write(data)
 
     def hold(self, valve: CallbackProducer) -> None:
         """
-        Tell who must be paused while the peer takes nothing.
+        Register the producer to pause while the write buffer is full (backpressure).
 
-        @param valve: what pauses it.
+        @param valve: the producer.
         """
         ours = CallbackProducer(
             valve.pauseProducing, lambda: self._let_on(valve), valve.stopProducing
@@ -121,13 +120,13 @@ class StreamLink(Protocol):
     @property
     def is_connected(self) -> bool:
         """
-        Whether there is, or was, a connection, be it without a handshake.
+        Whether a connection was ever made, with or without a TLS handshake.
         """
         return self.transport is not None
 
     def abandon(self) -> None:
         """
-        Break off what may have begun to connect.
+        Abort a connection attempt.
         """
         if self.is_connected:
             self.abort()
@@ -135,13 +134,13 @@ class StreamLink(Protocol):
     @property
     def can_end(self) -> bool:
         """
-        Whether the peer can be told our end without losing what it still has to say.
+        Whether EOF can be sent without risk to the rest of the reply: false for TLS.
         """
         return not ISSLTransport.providedBy(self._transport)
 
     def end(self) -> None:
         """
-        Shut down the writing side.
+        Send EOF: shut down the write side, or send C{close_notify} over TLS.
         """
         self._release()
         if self.can_end:
@@ -152,40 +151,40 @@ class StreamLink(Protocol):
 
     def pause(self) -> None:
         """
-        Take nothing from the peer until L{resume}.
+        Stop reading from the peer until L{resume} (backpressure).
         """
         self._transport.pauseProducing()
 
     def resume(self) -> None:
         """
-        Take what the peer says.
+        Resume reading from the peer.
         """
         self._transport.resumeProducing()
 
     def close(self) -> None:
         """
-        Part after what was said is sent.
+        Close after the write buffer is sent.
         """
         self._release()
         self._transport.loseConnection()
 
     def abort(self) -> None:
         """
-        Part at once, where that did not happen yet.
+        Reset the connection, unless it has ended already.
         """
-        # Twisted's TLS has nothing left to abort then, and raises an error.
+        # Twisted's TLS transport raises an error on abort after the connection is lost.
         if not self._is_lost:
             self._transport.abortConnection()
 
     def _get_ready(self) -> None:
-        # Whoever waited may have given up.
+        # The connect timeout may have fired it already.
         if not self.ready.called:
             self._is_ready = True
             self.ready.callback(None)
 
     def _let_on(self, valve: CallbackProducer) -> None:
-        # After an alert TLS drops what is written and wants to close what carries it; that waits
-        # for the producer, which would go on to the end of its input for nothing.
+        # After an alert, TLS drops written data and closes its carrier once the producer is
+        # unregistered; without this the producer would run to the end of its input for nothing.
         carrier = None if self.can_end else getattr(self._transport, "transport", None)
         if getattr(carrier, "disconnecting", False):
             self._release()
@@ -193,7 +192,7 @@ class StreamLink(Protocol):
             valve.resumeProducing()
 
     def _release(self) -> None:
-        # Twisted closes nothing while a producer is registered.
+        # Twisted does not close while a producer is registered.
         if self._is_held:
             self._is_held = False
             self._transport.unregisterProducer()

@@ -1,7 +1,7 @@
 """
-TLS for clients: who is trusted, whether the server is who it should be, what was agreed on.
+TLS for clients: trust roots, server verification, and a report of the negotiated parameters.
 
-Nothing but L{socketd.cli.transport.connect.secure} imports this, and only where TLS is asked for.
+Imported only by L{socketd.cli.transport.connect.secure}, and only when TLS is used.
 """
 
 from __future__ import annotations
@@ -42,18 +42,15 @@ from socketd.net.tls.certificates import STRANGE
 
 INSECURE = "--insecure: the server is NOT VERIFIED, anybody may be answering"
 
+#: Maximum number of certificate names shown: a server's certificate can have thousands.
 SHOWN_NAMES = 10
-"""
-How many names of a certificate are shown: a server's can have thousands.
-"""
 
+#: Maximum characters shown of each name.
 SHOWN_CHARACTERS = 100
-"""
-How much of each is.
-"""
 
 UNKNOWN = "is of an authority that is not trusted"
 
+#: OpenSSL's verification errors in words.
 REFUSALS: dict[int, str] = {
     Codes.ERR_DEPTH_ZERO_SELF_SIGNED_CERT: "is self-signed and not trusted",
     Codes.ERR_SELF_SIGNED_CERT_IN_CHAIN: UNKNOWN,
@@ -67,23 +64,18 @@ REFUSALS: dict[int, str] = {
     Codes.ERR_PATH_LENGTH_EXCEEDED: "has more authorities above it than they allow",
     Codes.ERR_CERT_CHAIN_TOO_LONG: "has too many authorities above it",
 }
-"""
-What OpenSSL does not like about a certificate, in words.
-"""
 
+#: Seconds per day.
 DAY = 86400
-"""
-Seconds.
-"""
 
 
 def secure(options: TlsOptions) -> Security:
     """
-    Read the files that TLS needs; say so where nothing is verified.
+    Load the TLS files; warn when the server is not verified.
 
-    @param options: what is wanted.
-    @return: what makes connections secure.
-    @raise CommandError: when a file is not good.
+    @param options: the TLS options.
+    @return: the TLS settings of a connection.
+    @raise CommandError: when a file cannot be used.
     """
     own = _own(options) if options.certificate else {}
     trust = _trust(options) if options.is_verified else None
@@ -99,7 +91,7 @@ def secure(options: TlsOptions) -> Security:
 
 def _own(options: TlsOptions) -> dict[str, Any]:
     """
-    Read what the client proves itself with.
+    Load the client's private key and certificate chain.
     """
     first, *chain = load_certificates(options.certificate)
     key = load_key(options.key, first)
@@ -124,7 +116,7 @@ def _trust(options: TlsOptions) -> Any:
 @contextmanager
 def _refusing(path: str) -> Iterator[None]:
     """
-    Say of what file it is that OpenSSL does not take it.
+    Add the file name to errors of OpenSSL.
     """
     try:
         yield
@@ -137,21 +129,21 @@ def _refusing(path: str) -> Iterator[None]:
 @implementer(IOpenSSLClientConnectionCreator)
 class Security:
     """
-    Makes one connection secure.
+    Adds TLS to one connection.
 
-    C{optionsForClientTLS} of Twisted is not used: it logs what goes wrong in the check of a name
-    and lets the connection pass, so that a certificate without any name is good for every server.
-    Here, what goes wrong refuses.
+    Twisted's C{optionsForClientTLS} is not used: it only logs unexpected errors of the name check
+    and accepts the connection, so a certificate without names would be valid for every server.
+    Here every error of the check is a refusal.
 
-    @ivar refusal: why the server was not trusted, empty as long as it is.
+    @ivar refusal: why the server was refused; empty if it was not.
     """
 
     def __init__(self, contexts: CertificateOptions, options: TlsOptions) -> None:
         """
-        Take what is known before the connection.
+        Store the settings.
 
-        @param contexts: what makes connections of OpenSSL, with the trusted authorities.
-        @param options: what is wanted of the server.
+        @param contexts: creates OpenSSL connections, with the trust roots.
+        @param options: the TLS options.
         """
         self.refusal = ""
         self._contexts = contexts
@@ -159,10 +151,10 @@ class Security:
 
     def over(self, endpoint: IStreamClientEndpoint) -> IStreamClientEndpoint:
         """
-        Add TLS to what connects.
+        Wrap an endpoint in TLS.
 
-        @param endpoint: connects a stream.
-        @return: connects a stream with TLS.
+        @param endpoint: the endpoint of the plain stream.
+        @return: the endpoint with TLS.
         """
         wrapped: IStreamClientEndpoint = wrapClientTLS(self, endpoint)
         return wrapped
@@ -170,7 +162,7 @@ class Security:
     def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
         connection: SSL.Connection = self._contexts.clientConnectionForTLS(tlsProtocol)
         name = self._options.name
-        # Addresses are no server names (RFC 6066, section 3).
+        # SNI does not permit IP addresses (RFC 6066, section 3).
         if name and not is_ip_address(name):
             connection.set_tlsext_host_name(name.encode("ascii"))
         if self._options.is_verified:
@@ -181,11 +173,11 @@ class Security:
 
     def explained(self, error: Exception, is_connected: bool) -> Exception:
         """
-        Say why there is no secure connection.
+        Describe a failed connection.
 
-        @param error: what connecting or the handshake raised.
-        @param is_connected: whether there was a connection without TLS already.
-        @return: what to raise instead.
+        @param error: the error of the connection attempt or the handshake.
+        @param is_connected: whether the error came after the TCP or UNIX connection was made.
+        @return: the exception to raise instead.
         """
         if self.refusal:
             return CommandError(f"TLS: {self.refusal}")
@@ -195,9 +187,9 @@ class Security:
 
     def established(self, transport: Any, wall: Callable[[], float] = time.time) -> None:
         """
-        Tell what was agreed on, where that is wanted.
+        Report the negotiated parameters, if C{--verbose} is set.
 
-        @param transport: the one of the protocol, after the handshake.
+        @param transport: the TLS transport, after the handshake.
         @param wall: the wall clock.
         """
         if self._options.is_verbose:
@@ -207,7 +199,7 @@ class Security:
     def _verify(
         self, connection: object, certificate: crypto.X509, number: int, depth: int, good: int
     ) -> bool:
-        # Raised here, an error would be told as one of the handshake, far from its cause.
+        # An exception raised here would be reported as a handshake error, without its cause.
         try:
             found = certificate.to_cryptography()
             if not good:
@@ -235,7 +227,7 @@ def _refusal(certificate: x509.Certificate, number: int, depth: int) -> str:
         return f"{whose} expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
     if number == Codes.ERR_CERT_NOT_YET_VALID:
         return f"{whose} is not valid before {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
-    # Whose authority is unknown is told of the last certificate that came.
+    # OpenSSL reports an unknown issuer for the last certificate of the chain.
     if REFUSALS.get(number) == UNKNOWN:
         return f"the certificate {UNKNOWN}"
     return f"{whose} {REFUSALS.get(number, f'was refused (verification error {number})')}"
@@ -243,11 +235,11 @@ def _refusal(certificate: x509.Certificate, number: int, depth: int) -> str:
 
 def describe(connection: SSL.Connection, now: float) -> Iterator[str]:
     """
-    Tell of a connection after its handshake.
+    Describe a TLS connection after the handshake.
 
     @param connection: the connection.
     @param now: seconds since 1970.
-    @return: lines, harmless for a terminal.
+    @return: lines, safe for a terminal.
     """
     protocol = connection.get_alpn_proto_negotiated().decode("utf-8", "backslashreplace")
     version, cipher = connection.get_protocol_version_name(), connection.get_cipher_name()
@@ -268,10 +260,10 @@ def _about(certificate: crypto.X509, now: float) -> str:
 
 def peer_names(certificate: x509.Certificate) -> list[str]:
     """
-    List whom a certificate is for.
+    List the subject alternative names of a certificate.
 
-    @param certificate: the certificate, which need not be good.
-    @return: the first L{SHOWN_NAMES}, and how many there are beyond; harmless for a terminal.
+    @param certificate: the certificate, which may be malformed.
+    @return: the first L{SHOWN_NAMES} names, and the number of the rest; safe for a terminal.
     """
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
@@ -288,11 +280,11 @@ def peer_names(certificate: x509.Certificate) -> list[str]:
 
 def days_left(certificate: x509.Certificate, now: float) -> str:
     """
-    Tell how long a certificate is still good.
+    Describe the remaining validity of a certificate.
 
     @param certificate: the certificate.
     @param now: seconds since 1970.
-    @return: whole days, in words.
+    @return: the whole days left, or since expiry, in words.
     """
     left = certificate.not_valid_after_utc - datetime.fromtimestamp(now, UTC)
     days = int(abs(left.total_seconds()) // DAY)

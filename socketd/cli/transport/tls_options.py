@@ -1,5 +1,5 @@
 """
-The arguments of the client subcommands that are about TLS, without OpenSSL.
+TLS arguments of the client subcommands; does not import OpenSSL.
 """
 
 from __future__ import annotations
@@ -13,16 +13,14 @@ from socketd.cli.common.arguments import seconds
 from socketd.cli.common.errors import USAGE, CommandError
 from socketd.cli.common.host_names import MAX_NAME, is_ip_address, parse_host
 
+#: Maximum bytes of an ALPN protocol name, whose length field is one byte (RFC 7301, section 3.1).
 MAX_PROTOCOL = 255
-"""
-The bytes of an ALPN protocol name, which has one byte for its length (RFC 7301, section 3.1).
-"""
 
+#: Maximum number of offered ALPN protocols: no server knows more, and all must fit one
+#: ClientHello.
 MAX_PROTOCOLS = 16
-"""
-How many of them are offered: no server knows more, and all have to fit one ClientHello.
-"""
 
+#: The options that need TLS, by their attribute names.
 NEEDS_TLS = {
     "ca": "--ca",
     "server_name": "--server-name",
@@ -33,24 +31,21 @@ NEEDS_TLS = {
     "verbose": "--verbose",
     "pause": "--pause",
 }
-"""
-The options that mean nothing without TLS, by the attribute that holds them.
-"""
 
 
 @frozen
 class TlsOptions:
     """
-    How a client speaks TLS.
+    The TLS options of a client.
 
-    @ivar name: what the server's certificate must be for: a DNS name or an IP address; empty only
-        where nothing is verified.
-    @ivar authorities: a file of trusted authorities; empty for those of the system.
-    @ivar certificate: a file with the client's certificate and its chain; empty for none.
-    @ivar key: the file with its key.
-    @ivar protocols: the ALPN names that are offered, the best first.
-    @ivar is_verified: whether the server is.
-    @ivar is_verbose: whether to tell what was agreed on.
+    @ivar name: the DNS name or IP address that the server's certificate must match; empty only if
+        the server is not verified.
+    @ivar authorities: a file of trusted CA certificates; empty for the system's.
+    @ivar certificate: a file with the client's certificate chain; empty for none.
+    @ivar key: the file of its private key.
+    @ivar protocols: the ALPN protocols to offer, in order of preference.
+    @ivar is_verified: whether to verify the server.
+    @ivar is_verbose: whether to report the negotiated parameters.
     """
 
     name: str
@@ -64,7 +59,7 @@ class TlsOptions:
 
 def add_tls(parser: argparse.ArgumentParser) -> None:
     """
-    Add the options.
+    Add the TLS arguments.
 
     @param parser: the parser of the subcommand.
     """
@@ -102,10 +97,10 @@ def add_tls(parser: argparse.ArgumentParser) -> None:
 
 def add_pause(parser: argparse.ArgumentParser, default: float) -> None:
     """
-    Add C{--pause}, and say in the help when an answer over TLS is over.
+    Add C{--pause}, which decides when a reply over TLS is complete.
 
     @param parser: the parser of the subcommand.
-    @param default: the seconds.
+    @param default: the default in seconds, for the help.
     """
     parser.add_argument(
         "--pause",
@@ -119,11 +114,11 @@ def add_pause(parser: argparse.ArgumentParser, default: float) -> None:
 
 def tls_options(arguments: argparse.Namespace) -> TlsOptions | None:
     """
-    Bring the options together.
+    Check and combine the TLS arguments.
 
-    @param arguments: what was parsed.
-    @return: how TLS is to be spoken; C{None} for not at all.
-    @raise CommandError: when they do not go together, with the status for that.
+    @param arguments: the parsed command line.
+    @return: the TLS options; C{None} for no TLS.
+    @raise CommandError: when the arguments conflict, with the exit status for usage errors.
     """
     address: Address = arguments.address
     if not (arguments.tls or address.is_tls):
@@ -154,7 +149,7 @@ def tls_options(arguments: argparse.Namespace) -> TlsOptions | None:
 def _refuse_without_tls(arguments: argparse.Namespace) -> None:
     for attribute, option in NEEDS_TLS.items():
         value = getattr(arguments, attribute, None)
-        # Not by comparing: a pause of no seconds equals False.
+        # By identity, because a pause of 0 seconds equals False.
         if value is not None and value is not False:
             _refuse(f"{option} needs --tls, or tls:HOST:PORT for an address")
 
@@ -163,12 +158,11 @@ def _name(address: Address, arguments: argparse.Namespace) -> str:
     given: str | None = arguments.server_name
     if given is not None:
         return given
-    # The zone is of this machine, the final dot of its resolver: no certificate has either.
+    # Zone and trailing dot are local to host and resolver; no certificate has either.
     host = address.host.partition("%")[0].removesuffix(".").lower()
     if not host and not arguments.insecure:
         _refuse("--tls over a UNIX socket needs --server-name")
-    # The two standards for the other form of a name differ, and a name must not be verified that
-    # is not the one that is dialed.
+    # IDNA 2003 and 2008 differ, and the verified name must be the one that was resolved.
     if not host.isascii() or "\0" in host:
         _refuse(f"{address.text!r} has other letters than ASCII; its xn-- form would be right")
     if len(host) > MAX_NAME and not is_ip_address(host):
