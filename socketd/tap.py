@@ -1,5 +1,5 @@
 """
-C{twistd socketd}: the options of its command line, and the wiring.
+C{twistd socketd}: its command line options, and the wiring of the service tree.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from socketd.terminal.device import Keys
 
 class Options(usage.Options):
     """
-    The command line behind C{twistd socketd}.
+    The command line options of C{twistd socketd}.
     """
 
     synopsis = "[options]"
@@ -51,9 +51,8 @@ class Options(usage.Options):
         """
         Read the configuration.
 
-        @raise SystemExit: 78 for a configuration that cannot be used (a
-            C{usage.UsageError} would end in status 0), 1 for a console that
-            would have no terminal.
+        @raise SystemExit: 78 for an invalid configuration (C{usage.UsageError} would exit
+            with status 0), 1 for C{--console} without C{--nodaemon}.
         """
         if self["console"] and self.parent is not None and not self.parent["nodaemon"]:
             raise SystemExit("socketd: --console needs a terminal; start twistd with --nodaemon")
@@ -69,17 +68,17 @@ class Options(usage.Options):
 
 class Root(MultiService):
     """
-    What twistd runs: the daemon, and perhaps the console.
+    The root of the service tree: the daemon and the services around it.
 
-    @ivar observer: takes the log, in place of twistd's own.
+    @ivar observer: the log observer that replaces twistd's; C{None}: twistd's own.
     """
 
     observer: Any = None
 
     def setServiceParent(self, parent: Any) -> None:
         """
-        Have twistd log as the configuration says, or to the console: the two share
-        one terminal.
+        Install the log observer, which writes to the configured output or to the console;
+        log and console share one terminal.
         """
         if self.observer is not None:
             parent.setComponent(ILogObserver, self.observer)
@@ -87,7 +86,7 @@ class Root(MultiService):
 
     def stopService(self) -> Deferred[None]:
         """
-        Stop the last child first: the console shows how the daemon stops.
+        Stop the children in reverse order, so that the console shows how the daemon stops.
         """
         Service.stopService(self)
         return Deferred.fromCoroutine(self._stop_in_turn())
@@ -98,10 +97,9 @@ class Root(MultiService):
 
     def privilegedStartService(self) -> None:
         """
-        Bind.
+        Bind all listeners.
 
-        @raise SystemExit: 1, with one line on standard error for each listener
-            that could not be bound.
+        @raise SystemExit: 1, with one line on standard error for each error.
         """
         try:
             super().privilegedStartService()
@@ -109,7 +107,7 @@ class Root(MultiService):
             for child in self.services:
                 if hasattr(child, "close"):
                     child.close()
-            # sys.stderr is the log by now.
+            # sys.stderr goes to the log at this point.
             print(problem, file=sys.__stderr__)
             raise SystemExit(1) from None
 
@@ -118,14 +116,15 @@ def makeService(options: Options, reactor: Any = None) -> Root:
     """
     Build the service tree; nothing is bound or started.
 
-    @param reactor: twistd's own where none is given.
+    @param reactor: C{None}: the global reactor, for which signals, the terminal and stack
+        dumps are set up too.
     """
     hangups = terminal = None
     if reactor is None:
         from twisted.internet import reactor
 
-        # Before anything is scheduled: a step of the wall clock must neither
-        # fire nor freeze a timer.
+        # Set before anything is scheduled: a step of the wall clock must neither fire nor
+        # delay a timer.
         reactor.seconds = time.monotonic  # type: ignore[attr-defined]
         terminal, hangups = Terminal(), Hangups()
         _show_stacks()
@@ -137,8 +136,8 @@ def makeService(options: Options, reactor: Any = None) -> Root:
     daemon = Daemon(batched(reactor), settings, time.time, limit, inherited, read)
     root = Root()
     root.observer = log = _make_log(options, settings.daemon.log_format, reactor)
-    # They stop in the order from the last to the first: systemd hears of everything,
-    # and operators and health checkers see how the daemon drains.
+    # The children stop in reverse order: systemd is notified to the end, and operators
+    # and health checks see the daemon drain.
     notifier = Notifier(os.environ, reactor, os.getpid())
     NotifyService(reactor, daemon, notifier).setServiceParent(root)
     Signals(reactor, daemon.reload, daemon.abort, hangups, terminal).setServiceParent(root)
@@ -146,7 +145,7 @@ def makeService(options: Options, reactor: Any = None) -> Root:
         _add_console(root, options, reactor, daemon)
     _add_summaries(root, daemon, log)
     if settings.http is not None:
-        # Its libraries take a fifth of a second, which others need not wait for.
+        # Imported lazily: its libraries take a fifth of a second to import.
         from socketd.web.service import WebService
 
         WebService(daemon, settings.http).setServiceParent(root)
@@ -158,7 +157,7 @@ def makeService(options: Options, reactor: Any = None) -> Root:
 
 def _make_directories(settings: Settings, runtime: str) -> None:
     """
-    Make the directories of sockets that are the daemon's own.
+    Make the daemon's own directories for sockets.
     """
     listeners = [listener for service in settings.services for listener in service.listeners]
     listeners += [] if settings.http is None else [settings.http]
@@ -193,7 +192,7 @@ def _add_summaries(root: Root, daemon: Daemon, log: LineLog | None) -> None:
 
 def _show_stacks() -> None:
     """
-    Have a crash, or the watchdog's SIGABRT, leave the stacks in the log.
+    Enable faulthandler: a crash, or the watchdog's SIGABRT, dumps the stacks to the log.
     """
     if sys.__stderr__ is not None:
         faulthandler.enable(sys.__stderr__)
@@ -201,7 +200,7 @@ def _show_stacks() -> None:
 
 def _make_log(options: Options, log_format: str, reactor: Any) -> LineLog | None:
     """
-    Make what takes the log; C{None} where twistd's own does, or there is no twistd.
+    Make the log observer; C{None} if twistd's own is used, or there is no twistd.
     """
     if options.parent is None:
         return None

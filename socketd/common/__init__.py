@@ -1,3 +1,3 @@
 """
-What every part of socketd may use; it knows none of them.
+Modules that every part of socketd may import; they import no other part.
 """

@@ -1,8 +1,8 @@
 """
-Plain counts per service, and a snapshot of them.
+Plain counters per service, and snapshots of them.
 
-A live connection counts for itself; its counts are added here when it ends, so
-that a byte is counted once and a message costs no more than an addition.
+A live connection has its own counters, which are added to the service's when it ends:
+each byte is counted once, and a message costs one addition.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from attrs import define, field
 
 class Counting(Protocol):
     """
-    A live connection, as far as its counts go.
+    The counters of a live connection.
     """
 
     messages_received: int
@@ -28,23 +28,22 @@ class Counting(Protocol):
 @define
 class Counters:
     """
-    What a service did since it started.
+    The counters of a service since its start.
 
-    @ivar connections: connections accepted.
-    @ivar messages_received: receives that brought bytes for the protocol, of
-        connections that have ended.
-    @ivar bytes_received: bytes of these.
-    @ivar bytes_sent: bytes sent to connections that have ended.
-    @ivar datagrams_received: datagrams that came, those dropped too.
-    @ivar datagrams_sent: datagrams that the kernel took.
-    @ivar datagrams_unsent: datagrams that it refused.
-    @ivar datagram_bytes_received: the bytes of those that came.
-    @ivar datagram_bytes_sent: the bytes of those that the kernel took.
-    @ivar datagrams_dropped: datagrams that the protocol did not see, by reason.
-    @ivar accepts_failed: times that no connection could be accepted.
-    @ivar full: times that accepting stopped because the limit was reached.
-    @ivar refused: connections that were not let in, by reason.
-    @ivar timed_out: connections that a deadline ended, by its name.
+    @ivar connections: accepted connections.
+    @ivar messages_received: receives with data for the protocol, on ended connections.
+    @ivar bytes_received: bytes of these receives.
+    @ivar bytes_sent: bytes sent on ended connections.
+    @ivar datagrams_received: received datagrams, including dropped ones.
+    @ivar datagrams_sent: datagrams accepted by the kernel for sending.
+    @ivar datagrams_unsent: datagrams that the kernel refused to send.
+    @ivar datagram_bytes_received: bytes of received datagrams, including dropped ones.
+    @ivar datagram_bytes_sent: bytes of sent datagrams.
+    @ivar datagrams_dropped: datagrams not passed to the protocol, by reason.
+    @ivar accepts_failed: how often accepting failed for lack of system resources.
+    @ivar full: how often accepting stopped because the limit was reached.
+    @ivar refused: rejected connections, by reason.
+    @ivar timed_out: connections closed by a deadline, by its option.
     """
 
     connections: int = 0
@@ -64,7 +63,7 @@ class Counters:
 
     def add(self, ended: Counting) -> None:
         """
-        Take over the counts of a connection that has ended.
+        Add the counters of a connection that has ended.
         """
         self.messages_received += ended.messages_received
         self.bytes_received += ended.bytes_received
@@ -72,7 +71,7 @@ class Counters:
 
     def total(self, live: Iterable[Counting]) -> Counters:
         """
-        Take a snapshot: a copy, with the live connections counted in.
+        Return a snapshot that includes the live connections.
         """
         total = attrs.evolve(
             self,

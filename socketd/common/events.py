@@ -1,5 +1,5 @@
 """
-The catalogue of what can happen; the log and whoever watches hang on it.
+The catalogue of events, and the event bus that delivers them to the log and to watchers.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from constantly import NamedConstant
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger, LogLevel
 
-#: How many bytes of a message are shown; a line of text fits, a flood does not.
+#: Limit for the shown part of a message (bytes): enough for a line of text.
 SHOWN_BYTES = 256
 
-#: What peers can cause is logged up to this many lines of a kind ...
+#: Rate limit for the log lines of each event that peers can cause: so many lines ...
 MAX_LINES = 1000
 
-#: ... in so many seconds; what is left out is counted in one line.
+#: ... in so many seconds; one line then has the number of suppressed lines.
 INTERVAL = 10.0
 
 
 @frozen
 class Event:
     """
-    One kind of thing that happens.
+    A kind of event.
 
     @ivar name: its stable name.
-    @ivar level: how important it is to a person.
-    @ivar format: the line, in the manner of C{twisted.logger}.
-    @ivar by_peer: whether a peer can cause it at will.
-    @ivar also: facts that come with it although the line does not show them.
+    @ivar level: its log level.
+    @ivar format: the log line, as a format string of C{twisted.logger}.
+    @ivar by_peer: whether peers can cause it, so that it is rate limited.
+    @ivar also: the names of further fields, which the line does not show.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Event:
     @property
     def fields(self) -> tuple[str, ...]:
         """
-        The names of its facts: those of the line in their order, then the others.
+        The names of its fields: those of the line in their order, then the others.
         """
         shown = [name for _, name, _, _ in Formatter().parse(self.format) if name]
         return tuple(dict.fromkeys((*shown, *self.also)))
@@ -53,8 +53,7 @@ class Event:
     @property
     def suppressible(self) -> bool:
         """
-        Whether it is not logged for a peer that is to be quiet: what peers do is not,
-        what goes wrong here is.
+        Whether C{log_quiet} suppresses it (caused by a peer and below warning).
         """
         return self.by_peer and self.level < LogLevel.warn
 
@@ -165,9 +164,9 @@ _LEVELS = tuple(LogLevel.iterconstants())
 
 def escaped(data: bytes, limit: int = SHOWN_BYTES) -> str:
     """
-    Make bytes of a peer fit for a log or a terminal: printable, one line, short.
+    Make bytes from a peer safe for a log or a terminal: printable, one line, short.
 
-    @param limit: how many bytes to show; the rest is only counted.
+    @param limit: the number of bytes to show; of a longer text the total is added.
     """
     text = data[:limit].replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
     if not text.isprintable():
@@ -177,14 +176,14 @@ def escaped(data: bytes, limit: int = SHOWN_BYTES) -> str:
 
 def hexadecimal(data: bytes, limit: int = SHOWN_BYTES) -> str:
     """
-    Write bytes of a peer as hexadecimal digits, as far as L{escaped} would.
+    Format bytes from a peer as hexadecimal digits, up to the limit of L{escaped}.
     """
     return data[:limit].hex(" ") + _cut(data, limit)
 
 
 def timestamp(moment: float) -> str:
     """
-    Write a time of day as RFC 3339 has it, with milliseconds.
+    Format a time (seconds since 1970) as in RFC 3339, with milliseconds.
     """
     written = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
     return written.replace("+00:00", "Z")
@@ -192,8 +191,8 @@ def timestamp(moment: float) -> str:
 
 def summary(event: Event, facts: Mapping[str, Any]) -> str:
     """
-    Write an event for an operator who watches: as the log has it, but that a message has
-    its service and connection.
+    Format an event for a watching operator: as in the log, but a message also has its
+    service and connection.
     """
     if event is not MESSAGE_RECEIVED:
         return event.format.format(**facts)
@@ -205,11 +204,11 @@ def summary(event: Event, facts: Mapping[str, Any]) -> str:
 @define(eq=False)
 class EventBus:
     """
-    Where events go: to the log, and to whoever watches.
+    Delivers events to the log and to watchers.
 
-    @ivar clock: for the limit of lines that peers can cause.
-    @ivar level: the least important level that is logged.
-    @ivar quiet: says of a host whether what it does is not logged; C{None}: of none.
+    @ivar clock: the clock of the rate limit.
+    @ivar level: the lowest level that is logged.
+    @ivar quiet: tells whether C{log_quiet} applies to a host; C{None}: to none.
     """
 
     clock: IReactorTime
@@ -223,7 +222,7 @@ class EventBus:
     @property
     def watched(self) -> bool:
         """
-        Whether anybody watches.
+        Whether there is a watcher.
         """
         return bool(self._watchers)
 
@@ -242,7 +241,7 @@ class EventBus:
 
     def watch(self, watcher: Callable[[Event, dict[str, Any]], None]) -> None:
         """
-        Call C{watcher(event, facts)} at each event, logged or not.
+        Call C{watcher(event, facts)} for each event, logged or not.
         """
         self._watchers.append(watcher)
         self._tell()
@@ -256,9 +255,9 @@ class EventBus:
 
     def emit(self, event: Event, logged: bool = True, **facts: Any) -> None:
         """
-        Say that something happened.
+        Deliver an event.
 
-        @param logged: whether the operator wants it in the log, too.
+        @param logged: whether it also goes to the log, besides the watchers.
         """
         for watcher in tuple(self._watchers):
             watcher(event, facts)
@@ -290,7 +289,7 @@ class EventBus:
 
 def _host(peer: str) -> str:
     """
-    Take the host out of C{192.0.2.1:7} or C{[2001:db8::1]:7}.
+    Extract the host from C{192.0.2.1:7} or C{[2001:db8::1]:7}.
     """
     return peer.rpartition(":")[0].removeprefix("[").removesuffix("]")
 

@@ -1,5 +1,5 @@
 """
-The queue of connections that wait for the operator's word.
+The queue of connections that wait for an answer from the operator.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-#: More than a person will ever answer; beyond it a connection is not made to
-#: wait for its turn.
+#: Limit of waiting connections: more than a person can answer; further ones are not
+#: queued.
 MAX_WAITING = 1000
 
 
 @define(eq=False)
 class Question:
     """
-    One connection that waits.
+    One waiting connection.
 
     @ivar transport: the connection.
-    @ivar asked: when it began to wait, on the queue's clock.
+    @ivar asked: the time at which it was queued, on the queue's clock (seconds).
     """
 
     transport: Any
@@ -32,7 +32,7 @@ class Question:
 
     def settle(self, word: bytes) -> None:
         """
-        Hand the word to the connection; the empty word is none.
+        Pass the answer to the connection; empty bytes mean that there is none.
         """
         if self._timeout is not None and self._timeout.active():
             self._timeout.cancel()
@@ -42,9 +42,9 @@ class Question:
 @define(eq=False)
 class OperatorQueue:
     """
-    The waiting connections, oldest first, and the operators who look at them.
+    The waiting connections, oldest first, and the attached operators.
 
-    @ivar clock: measures how long each may wait.
+    @ivar clock: runs the timeouts.
     """
 
     clock: IReactorTime
@@ -61,26 +61,26 @@ class OperatorQueue:
     @property
     def operators(self) -> int:
         """
-        How many operators are attached.
+        The number of attached operators.
         """
         return len(self._attached)
 
     @property
     def waiting(self) -> tuple[Question, ...]:
         """
-        The connections that wait, oldest first.
+        The waiting connections, oldest first.
         """
         return tuple(self._waiting)
 
     def awaits(self, connection_id: int) -> bool:
         """
-        Say whether a connection waits, by its id.
+        Tell whether the connection with this id is waiting.
         """
         return any(one.transport.connection_id == connection_id for one in self._waiting)
 
     def attach(self, changed: Callable[[], None]) -> None:
         """
-        Let an operator look on.
+        Attach an operator.
 
         @param changed: called after each change of the queue.
         """
@@ -88,7 +88,7 @@ class OperatorQueue:
 
     def detach(self, changed: Callable[[], None]) -> None:
         """
-        Let an operator go; what waits goes on waiting.
+        Detach an operator; connections keep waiting.
         """
         self._attached.remove(changed)
 
@@ -96,11 +96,11 @@ class OperatorQueue:
         self, transport: Any, timeout: float, answered: Callable[[bytes], None]
     ) -> Question | None:
         """
-        Put a connection into the queue.
+        Add a connection to the queue.
 
-        @param timeout: seconds after which the empty word is the answer.
-        @param answered: called once with the word, unless withdrawn.
-        @return: the question; C{None} where the queue is full.
+        @param timeout: seconds after which the answer is empty.
+        @param answered: called once with the answer, unless withdrawn.
+        @return: the question; C{None} if the queue is full.
         """
         if len(self._waiting) >= MAX_WAITING:
             return None
@@ -114,7 +114,7 @@ class OperatorQueue:
         """
         Answer a waiting connection.
 
-        @raise ValueError: if it does not wait any more.
+        @raise ValueError: if it no longer waits.
         """
         self._waiting.remove(question)
         question.settle(word)
@@ -122,7 +122,7 @@ class OperatorQueue:
 
     def withdraw(self, question: Question) -> None:
         """
-        Take a question back, because its connection is gone.
+        Remove a question whose connection has ended.
         """
         if question in self._waiting:
             self._waiting.remove(question)
@@ -140,5 +140,5 @@ class OperatorQueue:
 
 def _nobody(word: bytes) -> None:
     """
-    Take the place of a connection that is gone.
+    No-op callback for a connection that has ended.
     """

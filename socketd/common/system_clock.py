@@ -1,5 +1,5 @@
 """
-What the kernel knows of its own clock, and whether somebody has set it.
+The kernel's clock state (adjtimex(2)), and detection of clock steps.
 """
 
 from __future__ import annotations
@@ -14,47 +14,47 @@ from math import ceil, inf, log2
 
 from attrs import evolve, frozen
 
-#: The beginning of the year of this release, 2026-01-01T00:00:00Z (seconds since
-#: 1970): no clock that has ever been set stands before the code that it runs.
+#: The start of the year of this release, 2026-01-01T00:00:00Z (seconds since 1970): a
+#: clock that shows an earlier time has never been set.
 BUILD_DATE = 1767225600
 
-#: A jump of the wall clock beyond it (seconds) is a step. The kernel slews by 500 us
-#: a second, so that no drift comes near it between two polls.
+#: A larger jump of the wall clock is a step (seconds). The kernel slews by at most 500 us
+#: per second, so drift between two polls stays far below it.
 STEP = 0.5
 
-#: For so long (seconds) after a step the clock is not vouched for: whoever set it
-#: measures anew, and the shortest interval of most clients is 64 seconds.
+#: How long after a step the clock counts as unsynchronised (seconds): the program that
+#: set it measures again, and the shortest poll interval of most NTP clients is 64 s.
 STEP_DOUBT = 64.0
 
-#: How far (seconds) the step of a leap second may be from one second.
+#: How far the step of a leap second may be from one second (seconds).
 LEAP_TOLERANCE = 0.1
 
-#: Two readings of the monotonic clock that are further apart (seconds) say that the
-#: process was stopped between them.
+#: If two readings of the monotonic clock are further apart (seconds), the process was
+#: preempted between them.
 MAX_READING_TIME = 0.01
 
-#: A reading that was disturbed is made again, so many times in all.
+#: Attempts at a reading without preemption.
 MAX_READINGS = 3
 
-#: Steps of the clock that its precision is the smallest of.
+#: The number of steps of the clock whose minimum is its precision.
 PRECISION_STEPS = 64
 
-#: Readings that a clock may take for them: a few milliseconds in all.
+#: Limit of readings for these steps: a few milliseconds in all.
 PRECISION_READINGS = 20000
 
-#: The precision of a clock that did not step in that time: it counts ticks of a
-#: hundredth of a second.
+#: The precision (power of two of seconds) of a clock that did not step in that time: its
+#: ticks are assumed to be a hundredth of a second.
 COARSE_PRECISION = -6
 
 _FINEST_PRECISION = -30
 
-# From sys/timex.h: what adjtimex(2) returns, and the flag of a clock nobody keeps.
+# From sys/timex.h: return values of adjtimex(2), and the flag of an unsynchronised clock.
 _TIME_INS, _TIME_DEL, _TIME_ERROR = 1, 2, 5
 _STA_UNSYNC = 0x0040
 
 _LEAPS = {_TIME_INS: 1, _TIME_DEL: 2}
 
-# What the wall clock does against the monotonic one in the announced leap second.
+# The step of the wall clock relative to the monotonic one in an announced leap second.
 _LEAP_STEPS = {1: -1.0, 2: 1.0}
 
 
@@ -63,14 +63,14 @@ class ClockState:
     """
     The state of the system clock.
 
-    @ivar synchronised: whether something keeps it right.
-    @ivar leap: 0; 1 before an inserted second, 2 before one that is left out.
-    @ivar max_error: how far it may be off (seconds).
-    @ivar estimated_error: how far it is thought to be off (seconds).
-    @ivar precision: the power of two of its smallest step (seconds).
-    @ivar stepped: whether it was set by a jump not long ago.
-    @ivar read_at: when this was read, by that clock (seconds since 1970); 0.0 if
-        nobody noted it.
+    @ivar synchronised: whether it is synchronised, according to the kernel.
+    @ivar leap: 0; 1 before an inserted second, 2 before a deleted one.
+    @ivar max_error: the maximum error (seconds).
+    @ivar estimated_error: the estimated error (seconds).
+    @ivar precision: its smallest step, as a power of two of seconds.
+    @ivar stepped: whether it was stepped less than L{STEP_DOUBT} ago.
+    @ivar read_at: the time of this reading, by that clock (seconds since 1970); 0.0 if
+        not recorded.
     """
 
     synchronised: bool = False
@@ -84,11 +84,11 @@ class ClockState:
 
 def is_plausible(now: float) -> bool:
     """
-    Say whether a wall clock may be right: it does not stand before L{BUILD_DATE}.
+    Tell whether a wall clock may be right, that is not before L{BUILD_DATE}.
 
-    A machine without a battery begins at 1970, or where it was switched off.  RFC
-    868 has a server that cannot determine the time say nothing: it closes the
-    connection without a byte, and discards the datagram.
+    A machine without a battery starts at 1970, or at the time of its last shutdown.  By
+    RFC 868 a server that cannot determine the time closes the connection without sending
+    a byte, and discards the datagram.
 
     @param now: seconds since 1970.
     """
@@ -97,8 +97,7 @@ def is_plausible(now: float) -> bool:
 
 class Timex(Structure):
     """
-    C{struct timex} of sys/timex.h: 208 bytes where a C{long} has eight, 128 where
-    it has four.
+    C{struct timex} of sys/timex.h: 208 bytes with a C{long} of eight bytes, 128 with four.
     """
 
     _fields_ = [
@@ -131,24 +130,24 @@ def adjtimex(kernel: Timex) -> int:
     """
     Call adjtimex(2).
 
-    @param kernel: with C{modes} zero, as it is made, it is filled and nothing is set.
-    @return: the state of the clock; -1 if the call is refused or missing.
+    @param kernel: receives the state; its C{modes} must be 0, the default, to set nothing.
+    @return: the state of the clock; -1 if the call is denied or missing.
     """
     try:
         call = ctypes.CDLL(None).adjtimex
     except (AttributeError, OSError):
-        # Another system than Linux, or a C library without the call.
+        # Not Linux, or a C library without the call.
         return -1
     return int(call(ctypes.byref(kernel)))
 
 
 def read_kernel(call: Callable[[Timex], int] = adjtimex) -> ClockState:
     """
-    Ask the kernel for the state of its clock (adjtimex(2), which needs no privilege
-    to read). In a container this is the state of the host.
+    Read the state of the kernel's clock; adjtimex(2) needs no privilege for reading. In
+    a container this is the state of the host.
 
-    @param call: what fills C{struct timex} and returns the state, or -1.
-    @return: the state; not synchronised where a filter of system calls refuses.
+    @param call: fills C{struct timex} and returns the state, or -1.
+    @return: the state; not synchronised if a system call filter denies the call.
     """
     kernel = Timex()
     code = call(kernel)
@@ -165,10 +164,10 @@ def read_kernel(call: Callable[[Timex], int] = adjtimex) -> ClockState:
 
 def measure_precision(read: Callable[[], float]) -> int:
     """
-    Measure the smallest step that a clock is seen to make.
+    Measure the smallest observed step of a clock.
 
     @param read: reads the clock (seconds).
-    @return: its power of two (seconds), rounded up, as RFC 5905, section 7.3 wants it.
+    @return: the step as a power of two of seconds, rounded up (RFC 5905, section 7.3).
     """
     smallest, steps = inf, 0
     for before, after in pairwise(read() for _ in range(PRECISION_READINGS)):
@@ -184,20 +183,19 @@ def measure_precision(read: Callable[[], float]) -> int:
 @cache
 def precision() -> int:
     """
-    Give the precision of the wall clock, as a number of seconds since 1970 shows it;
-    it is measured once.
+    Return the precision of C{time.time} as a power of two of seconds; it is measured once.
     """
     return measure_precision(time.time)
 
 
 class ClockWatch:
     """
-    Follows the state of the clock, and notices when it is set by a jump.
+    Polls the state of the clock, and detects steps.
 
-    A leap second that was announced is no jump: the clock is right before and after.
-    A machine that slept does jump, because the monotonic clock slept too.
+    An announced leap second is not a step: the clock is right before and after it.
+    Resuming from suspend is a step, because the monotonic clock was suspended too.
 
-    @ivar state: what the last poll found; not synchronised before the first.
+    @ivar state: the result of the last poll; not synchronised before the first.
     """
 
     def __init__(
@@ -207,9 +205,9 @@ class ClockWatch:
         monotonic: Callable[[], float],
     ) -> None:
         """
-        @param read: asks for the state, as L{read_kernel} does.
-        @param wall_clock: the time of day, in seconds since 1970.
-        @param monotonic: a clock that nobody sets, in seconds.
+        @param read: reads the state, as L{read_kernel} does.
+        @param wall_clock: returns the time of day, in seconds since 1970.
+        @param monotonic: a monotonic clock, in seconds.
         """
         self._read = read
         self._wall_clock = wall_clock
@@ -220,12 +218,12 @@ class ClockWatch:
 
     def poll(self) -> float:
         """
-        Look at the clock; to be called once a second.
+        Poll the clock; to be called once a second.
 
-        @return: by how much the wall clock was set since the last poll (seconds,
-            negative if it was set back); 0.0 if it was not.
+        @return: the step of the wall clock since the last poll (seconds, negative if set
+            back); 0.0 if there was none.
         """
-        # Before the clocks: a leap second that comes meanwhile is still announced.
+        # Read before the clocks, so that a leap second in between is still announced.
         found = self._read()
         monotonic, wall = self._clocks()
         step = self._step_to(wall - monotonic)
@@ -237,8 +235,8 @@ class ClockWatch:
 
     def _clocks(self) -> tuple[float, float]:
         """
-        Read both clocks at one moment: a process that was stopped between the two
-        would see a jump that was none.
+        Read both clocks at the same moment: preemption between the two readings would look
+        like a step.
         """
         for _ in range(MAX_READINGS):
             before, wall, after = self._monotonic(), self._wall_clock(), self._monotonic()
@@ -248,9 +246,9 @@ class ClockWatch:
 
     def _step_to(self, offset: float) -> float:
         """
-        Take how far the wall clock is before the monotonic one.
+        Record the offset between wall clock and monotonic clock.
 
-        @return: the change since the last time if it is a step; else 0.0.
+        @return: the change since the last call if it is a step; else 0.0 (seconds).
         """
         change = 0.0 if self._offset is None else offset - self._offset
         self._offset = offset

@@ -1,6 +1,6 @@
 """
-Plain text tables: columns as wide as their widest cell, two spaces between them; and what
-stands in them, written for people.
+Plain text tables, with columns as wide as their widest cell and two spaces between them,
+and human-readable formats for their values.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from typing import Any
 
 from attrs import frozen
 
-#: Two spaces, so that a cell may hold single ones and a table can still be cut
-#: into its columns.
+#: Two spaces, so that cells may have single spaces and a program can still split the
+#: columns.
 GAP = "  "
 
 
-#: The unit of a cell that has several things in it, with C{LIST_GAP} between them.
+#: The unit of a cell with several items, which C{LIST_GAP} separates.
 LIST = "list"
 LIST_GAP = ", "
 
-#: The first column of a table of one thing.
+#: The header of the first column in a table that describes one object.
 FIELD = "field"
 
-#: What stands below its row begins so far to the right.
+#: Indentation of cells that are written below their row.
 INDENT = 4
 
 _MULTIPLES = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
@@ -33,13 +33,13 @@ def render(
     headers: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[int] = ()
 ) -> str:
     """
-    Align rows under their headers.
+    Format rows as a table with headers.
 
     @param headers: one title per column.
     @param rows: the cells, as many in each row as there are headers.
-    @param right: the columns that are aligned at their right.
-    @return: the table, every line of it ended by a newline and without trailing spaces.
-    @raise ValueError: when a row has another number of cells than there are headers.
+    @param right: the indexes of right-aligned columns.
+    @return: the table; each line ends with a newline and has no trailing spaces.
+    @raise ValueError: if the number of cells in a row differs from that of the headers.
     """
     lines = [headers, *rows]
     for line in lines:
@@ -57,15 +57,15 @@ def listing(
     clean: Callable[[str], str] = str,
 ) -> str:
     """
-    Write rows of values for people.
+    Format rows of values as a human-readable table.
 
     @param names: one per column.
     @param rows: the values.
-    @param units: C{bytes}, C{seconds} or L{LIST}, by the name of a column; or by that of a row
-        where the first column is L{FIELD}, and names what the second one holds.
-    @param width: the columns of the terminal; C{None}: no line is too long.
-    @param clean: makes text fit for a terminal.
-    @return: lines.
+    @param units: C{bytes}, C{seconds} or L{LIST}, by the name of the column, or by that of
+        the row if the first column is L{FIELD}.
+    @param width: the width of the terminal (columns); C{None}: unlimited.
+    @param clean: makes text safe for a terminal.
+    @return: the lines of the table, as one text.
     """
 
     is_one_thing = names[:1] == [FIELD]
@@ -74,7 +74,7 @@ def listing(
         unit = units.get(str(row[0]).lower() if is_one_thing else name, "")
         return clean(written(value, unit))
 
-    # The first column says what the row is of, be it by a number.
+    # The first column identifies the row, even if by a number, so it is not right-aligned.
     columns = list(zip(names, zip(*rows)))[1:]
     numbers = {name for name, column in columns if _are_numbers(column) and not is_one_thing}
     cells = [
@@ -86,10 +86,11 @@ def listing(
 @frozen
 class _Listing:
     """
-    Rows of cells, and which columns are numbers.
+    Formatted cells, and the layout that fits them into the terminal.
 
-    @ivar names: of all columns.
-    @ivar cells: by name, for each row.
+    @ivar names: the names of all columns.
+    @ivar cells: for each row, its cells by column name.
+    @ivar numbers: the names of the columns with numbers.
     """
 
     names: list[str]
@@ -100,8 +101,7 @@ class _Listing:
 
     def render(self) -> str:
         """
-        Put columns below their rows until a line is short enough: lists first, then the
-        widest text.
+        Move columns below their rows until the lines fit: lists first, then the widest text.
         """
         below: list[str] = []
         while True:
@@ -141,10 +141,10 @@ class _Listing:
 
 def written(value: Any, unit: str = "") -> str:
     """
-    Write a value for people.
+    Format a value for people.
 
-    @param value: text, a number, a truth or nothing.
-    @param unit: see L{listing}.
+    @param value: text, a number, a boolean or C{None}.
+    @param unit: as in L{listing}.
     """
     if value is None:
         return "-"
@@ -159,7 +159,7 @@ def written(value: Any, unit: str = "") -> str:
 
 def size(count: int) -> str:
     """
-    Write a number of bytes, with a digit behind the point.
+    Format a number of bytes with a binary unit and one decimal.
     """
     if count < 1024:
         return f"{count} B"
@@ -173,7 +173,7 @@ def size(count: int) -> str:
 
 def duration(seconds: float) -> str:
     """
-    Write a time: its two greatest units.
+    Format a duration with its two largest units.
     """
     if seconds < 120:
         return f"{seconds:g} s"
@@ -200,10 +200,10 @@ def _line(cells: Sequence[str], widths: Sequence[int], right: Collection[int]) -
 
 def _width(text: str) -> int:
     """
-    The columns that a text takes on a terminal.
+    Return the width of a text on a terminal (columns).
 
-    @param text: a cell.
-    @return: two for a wide East Asian character, none for a combining one, else one each.
+    @return: the sum of 2 for each wide East Asian character, 0 for each combining one, and
+        1 for each other.
     """
     return sum(_character_width(character) for character in text)
 
