@@ -1,5 +1,5 @@
 """
-The console script C{socketd}: finds the subcommand, runs it, and says in one line what failed.
+The console script C{socketd}: dispatches to a subcommand and reports an error in one line.
 """
 
 from __future__ import annotations
@@ -25,13 +25,15 @@ from socketd.cli.common.sanitize import one_line
 
 PROGRAM = "socketd"
 DESCRIPTION = "Talk to sockets and look after the socketd daemon."
+
+#: The subcommands that control a running daemon, all in L{socketd.cli.operator.commands}.
 OPERATIONS = (
     "status", "services", "connections", "waiting", "show", "watch", "reply", "answer", "close",
     "reset", "ban", "unban", "bans", "reload", "drain", "resume", "log-level",
 )  # fmt: skip
-"""
-The subcommands that ask a running daemon, all of L{socketd.cli.operator.commands}.
-"""
+
+#: The module of each subcommand, in the order of the help. Only the requested one is imported:
+#: most import Twisted, which takes longer than their work.
 MODULES = {
     "run": "system.run",
     "check": "system.check",
@@ -46,42 +48,36 @@ MODULES = {
     "unit": "system.unit",
     "import": "migrate.command",
 }
-"""
-Where each subcommand is, in the order of the help. Only the module of the one that is asked for is
-imported: most of them bring Twisted along, which takes longer than what they do.
-"""
 
+#: Commands that exist only in an operator session.
 CONSOLE_ONLY = ("attend", "quit", "exit")
-"""
-What only a session at the console can do.
-"""
 
 
 class Parser(argparse.ArgumentParser):
     """
-    An argument parser whose complaints are one line.
+    An argument parser whose errors are one line.
     """
 
     def error(self, message: str) -> NoReturn:
         """
-        End with the complaint, without the usage that would push it out of sight.
+        Exit with the error only, without the usage text that would hide it.
 
-        @param message: what is wrong.
+        @param message: the error.
         """
         self.exit(USAGE, f"{self.prog}: {one_line(message)}; see {self.prog} --help\n")
 
 
 class VersionAction(argparse.Action):
     """
-    C{--version}: looks the version up only when it is asked for.
+    C{--version}: looks up the version only on demand.
     """
 
     def __call__(self, parser: argparse.ArgumentParser, *args: Any) -> None:
         """
-        Print the version and end.
+        Print the version and exit.
 
-        @param parser: the parser that met the option.
-        @param args: what else C{argparse} passes.
+        @param parser: the parser of the option.
+        @param args: the remaining arguments of C{argparse}, unused.
         """
         emit(f"{PROGRAM} {installed_version()}\n")
         parser.exit()
@@ -89,9 +85,9 @@ class VersionAction(argparse.Action):
 
 def installed_version() -> str:
     """
-    The version of the installed distribution.
+    Return the version of the installed distribution.
 
-    @return: the version, or words that say that there is none.
+    @return: the version, or a text that says that none is installed.
     """
     from importlib import metadata
 
@@ -105,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     Run one subcommand.
 
-    @param argv: the arguments, without the program's name; those of the process by default.
+    @param argv: the arguments without the program's name; default: those of the process.
     @return: the exit status.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
@@ -155,15 +151,15 @@ def _parse(subcommand: Any, argv: list[str]) -> argparse.Namespace:
     )
     subcommand.add_arguments(parser)
     if any(action.nargs == argparse.REMAINDER for action in parser._actions):
-        # All of it is for another program. argparse would take an option that comes first for
-        # one of its own; an argument cannot begin with a NUL, so that none is one.
+        # All arguments belong to another program, but argparse would parse a leading option
+        # as its own; no argument can begin with NUL, so this prefix disables options.
         parser.prefix_chars = "\0"
         return parser.parse_args(argv)
     _refuse_misspelt(parser, argv)
-    # Intermixed: otherwise no argument that may be left out could come after an option.
+    # Intermixed: otherwise an optional argument could not follow an option.
     arguments, unknown = parser.parse_known_intermixed_args(argv)
     if "--" in argv and not _positionals(parser):
-        # Where no argument is taken, Python 3.13.5 drops what stands behind it.
+        # For a parser without positionals, Python 3.13.5 drops what follows "--".
         unknown = unknown or argv[argv.index("--") + 1 :]
     if unknown:
         takes = "takes no arguments" if not _positionals(parser) else "unknown argument"
@@ -177,7 +173,7 @@ def _positionals(parser: Parser) -> list[argparse.Action]:
 
 def _refuse_misspelt(parser: Parser, argv: list[str]) -> None:
     """
-    Complain of an option that there is not, before its value is taken for an argument.
+    Reject an unknown option, before its value is parsed as an argument.
     """
     known = {text: action for action in parser._actions for text in action.option_strings}
     options = [*argv, "--"][: [*argv, "--"].index("--")]
@@ -195,8 +191,8 @@ def _refuse_misspelt(parser: Parser, argv: list[str]) -> None:
 
 def _is_misspelt(word: str, known: Mapping[str, argparse.Action]) -> bool:
     """
-    Say whether a word with one dash is neither an option with its value, nor several options
-    in one word, nor a number.
+    Return whether a word with one dash is neither an option with its value, nor combined short
+    options, nor a number.
     """
     if word[:1] != "-" or word[1:2] in ("", "-") or word[1:].replace(".", "", 1).isdigit():
         return False
@@ -209,7 +205,7 @@ def _is_misspelt(word: str, known: Mapping[str, argparse.Action]) -> bool:
 
 def _explain(argv: list[str]) -> NoReturn:
     """
-    Answer what names no subcommand: with the help, the version or a complaint.
+    Handle arguments without a subcommand: print the help, the version or an error.
 
     @param argv: the arguments.
     """
@@ -230,7 +226,7 @@ def _explain(argv: list[str]) -> NoReturn:
         meant = "".join(f" ({text}?)" for text in get_close_matches(word, MODULES, n=1))
         parser.error(f"{one_line(word)} is no command{meant}")
     for name in MODULES:
-        # The help of the whole command is the only thing that needs every module.
+        # Only the program's own help needs every module.
         subparsers.add_parser(name, **{"help": _import(name).HELP} if wants_help else {})
     parser.parse_args(argv)
     parser.error("the command comes first")

@@ -1,3 +1,3 @@
 """
-The operator's commands, and the console that they are typed at.
+Operator commands, the console and the control socket.
 """

@@ -1,5 +1,5 @@
 """
-The commands for bans: who is not served for a while.
+The commands for bans: sources that are not served until the ban expires or is lifted.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _FOR = re.compile(r"for +(\S+)")
 
 def ban(daemon: Daemon, session: IOperatorSession, source: str, duration: str = "") -> Reply:
     """
-    Ban a network, and reset who is in from there.
+    Ban a network, and reset its live connections.
 
-    @param duration: C{for 10m}; empty: until it is lifted.
-    @raise CommandError: if it is no network, or cannot be banned.
+    @param duration: C{for 10m}; empty: no expiry.
+    @raise CommandError: if the source is not a network, or cannot be banned.
     """
     network, seconds = _parse_source(source), _parse_duration(duration)
     try:
@@ -41,7 +41,7 @@ def unban(daemon: Daemon, session: IOperatorSession, source: str) -> Reply:
     """
     Lift a ban.
 
-    @raise CommandError: if there is none of that network.
+    @raise CommandError: if that network is not banned.
     """
     network = _parse_source(source)
     if not daemon.bans.remove(network):
@@ -52,7 +52,7 @@ def unban(daemon: Daemon, session: IOperatorSession, source: str) -> Reply:
 
 def bans(daemon: Daemon, session: IOperatorSession) -> Reply:
     """
-    List the bans, and how many seconds of each are left.
+    List the bans with their remaining seconds.
     """
     now = daemon.reactor.seconds()
     rows = [(str(one.network), _left(one, now)) for one in daemon.bans.current()]

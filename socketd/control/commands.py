@@ -1,8 +1,8 @@
 """
-The table of commands: what an operator can ask and do, wherever it is typed.
+The command table, shared by the console and the control socket.
 
-A command takes its arguments as text and gives back a L{Reply}, as values; how
-these are shown (a table for people, JSON for programs) is not its concern.
+A command takes text arguments and returns a L{Reply} of values; the session formats it
+(a table for people, JSON for programs).
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from socketd.daemon.daemon import DRAINS, Daemon
 from socketd.net.service_state import Connection
 from socketd.settings.diagnostics import nearest
 
-#: One answer lists no more connections: a table of so many is written in 25 ms, half of
-#: what any of the daemon's timers may be late.
+#: Connections listed per answer: formatting this many takes 25 ms, half the lateness that
+#: the daemon's timers allow.
 MAX_ROWS = 500
 
 LEVELS = ("debug", "info", "warn", "error")
 
-# More digits than any daemon will ever count to.
+# More digits than a connection counter reaches.
 _ID = re.compile(r"\d{1,18}", re.ASCII)
 
 _OPTIONAL = "["
@@ -43,11 +43,11 @@ class Command:
     """
     One command.
 
-    @ivar arguments: the form of its arguments, for help; one in brackets can be
-        left out, the last one may have spaces.
+    @ivar arguments: the argument syntax, for help; arguments in brackets are optional, the
+        last one may contain spaces.
     @ivar help: what it does, in one sentence.
-    @ivar run: carries it out for a seat; raises L{CommandError}.
-    @ivar changes: whether it changes anything, and so is logged.
+    @ivar run: executes it for an operator session; raises L{CommandError}.
+    @ivar changes: whether it changes state, and is therefore logged.
     """
 
     arguments: tuple[str, ...]
@@ -57,9 +57,9 @@ class Command:
 
     def split(self, rest: str) -> list[str] | None:
         """
-        Split what stands behind the command's name.
+        Split the text after the command's name.
 
-        @return: the arguments, or C{None} when there are too few or too many.
+        @return: the arguments, or C{None} if there are too few or too many.
         """
         if not self.arguments or "TEXT" not in self.arguments[-1]:
             rest = rest.strip()
@@ -71,11 +71,11 @@ class Command:
 
 def execute(daemon: Daemon, line: str, session: IOperatorSession) -> Deferred[Reply]:
     """
-    Carry out one line.
+    Execute one command line.
 
-    @param line: text; bytes that are none of UTF-8 stand in it as surrogates.
-    @return: fires with the reply; fails with L{CommandError} if the line is no
-        command, lacks arguments or cannot be done.
+    @param line: text; bytes that are not UTF-8 are surrogate escapes.
+    @return: fires with the reply; fails with L{CommandError} if the line is not a
+        command, has the wrong number of arguments, or its command fails.
     """
     return maybeDeferred(_execute, daemon, line.lstrip().rstrip("\r\n"), session)
 
@@ -99,10 +99,10 @@ async def _execute(daemon: Daemon, line: str, session: IOperatorSession) -> Repl
 
 def report(daemon: Daemon, failure: Failure, who: str) -> CommandError:
     """
-    Have the log keep what went wrong inside a command.
+    Log an internal error of a command.
 
-    @param who: whose command it was.
-    @return: what he is told.
+    @param who: the operator who gave the command.
+    @return: the error that the operator sees.
     """
     problem = failure.value
     text = escaped(f"{type(problem).__name__}: {problem}".encode("utf-8", "backslashreplace"))
@@ -114,21 +114,21 @@ def report(daemon: Daemon, failure: Failure, who: str) -> CommandError:
 
 def shown(text: str) -> str:
     """
-    Make what was typed fit for a log or a terminal.
+    Escape typed text for a log or a terminal.
     """
     return escaped(raw(text))
 
 
 def raw(text: str) -> bytes:
     """
-    Give what was typed as it came.
+    Encode typed text back to the bytes received.
     """
     return text.encode("utf-8", "surrogateescape")
 
 
 def answer(daemon: Daemon, question: Question, word: bytes, who: str) -> None:
     """
-    Send the operator's word to a connection that waits for it.
+    Send the operator's word to a connection that waits for the operator.
 
     @param who: how the log names the operator.
     """
@@ -367,5 +367,5 @@ COMMANDS = {
     "log-level": Command(("LEVEL",), "Log from debug, info, warn or error on.", _log_level, True),
 }
 
-#: Other names of commands.
+#: Command aliases.
 ALIASES = {"exit": "quit"}

@@ -1,10 +1,9 @@
 """
-The terminal as a console: what happens is shown, and what is typed is done.
+The console of the daemon's own terminal: shows events and executes typed commands.
 
-While a connection waits for the operator's word, C{input the word:} is shown, and the
-line that is begun then is the word for that connection and for no other.  A line that
-begins with a slash is always a command; where no word is asked for the slash can be
-left out.
+While a connection waits for the operator's word, C{input the word:} is shown, and a line
+begun at that prompt is sent to that connection only.  A line that begins with a slash is
+always a command; without a prompt for a word the slash is optional.
 """
 
 from __future__ import annotations
@@ -33,10 +32,10 @@ from socketd.terminal.addressee import PROMPT, Addressee, gone, prompt_for, take
 from socketd.terminal.device import Keys, terminal_size
 from socketd.terminal.prompt_line import PromptLine
 
-#: What a terminal hands over as one line at most (N_TTY, termios(3)).
+#: Bytes of the longest line that a terminal delivers (N_TTY, termios(3)).
 MAX_LINE = 4096
 
-#: How long a stopping daemon waits for a terminal that takes nothing (seconds).
+#: How long a graceful shutdown waits for a terminal that does not drain (seconds).
 FLUSH_TIMEOUT = 1.0
 
 Width = Callable[[], int]
@@ -44,10 +43,10 @@ Width = Callable[[], int]
 
 class Prompter(Protocol):
     """
-    Where the prompt stands: L{PromptLine} at a terminal, else L{PlainPrompt}.
+    Shows the prompt: L{PromptLine} at a terminal, else L{PlainPrompt}.
 
-    @ivar prompt: the prompt, from the next L{draw} on.
-    @ivar is_held: whether nothing is written, because the terminal takes nothing.
+    @ivar prompt: the prompt text, shown from the next L{draw} on.
+    @ivar is_held: whether backpressure from the terminal suspends all output.
     """
 
     prompt: str
@@ -55,18 +54,18 @@ class Prompter(Protocol):
 
     def draw(self) -> None:
         """
-        Have the prompt stand there.
+        Show the prompt.
         """
 
     def above(self, text: str) -> None:
         """
-        Show lines above it.
+        Show lines above the prompt.
         """
 
 
 class PlainPrompt:
     """
-    A prompt in a pipe or a file, where nothing can be taken back.
+    A prompt in a pipe or a file, where written text cannot be erased.
     """
 
     def __init__(self, write: Callable[[str], object]) -> None:
@@ -76,13 +75,13 @@ class PlainPrompt:
 
     def entered(self) -> None:
         """
-        Take note that a line has come, which ends that of the prompt.
+        Note that an input line has arrived, which ends the prompt's line.
         """
         self._shown = ""
 
     def draw(self) -> None:
         """
-        Have the prompt stand there.
+        Show the prompt.
         """
         if not self.is_held and self.prompt != self._shown:
             self._write("\n" * bool(self._shown) + self.prompt)
@@ -90,7 +89,7 @@ class PlainPrompt:
 
     def above(self, text: str) -> None:
         """
-        End the prompt's line, write others, and ask again.
+        End the prompt's line, write the lines, and show the prompt again.
         """
         self._write("\n" * bool(self._shown) + f"{text}\n")
         self._shown = ""
@@ -100,10 +99,10 @@ class PlainPrompt:
 @implementer(IPushProducer, IHalfCloseableProtocol)
 class Console(LineReceiver):
     """
-    One operator, at a terminal that hands over keys, or at a pipe that has lines.
+    One operator, at a terminal in cbreak mode (keys) or a pipe (lines).
 
     @ivar who: how the log names the operator.
-    @ivar daemon: what is watched and commanded.
+    @ivar daemon: the daemon under control.
     @ivar ended: fires when the terminal is closed.
     """
 
@@ -113,7 +112,7 @@ class Console(LineReceiver):
 
     def __init__(self, daemon: Daemon, width: Width | None) -> None:
         """
-        @param width: gives the columns of the terminal; C{None} where there is none.
+        @param width: returns the terminal's columns; C{None} without a terminal.
         """
         self.daemon = daemon
         self._width = width
@@ -145,7 +144,7 @@ class Console(LineReceiver):
 
     def readConnectionLost(self) -> None:
         """
-        Go on showing: only the operator has left (Ctrl-D).
+        Continue to show events: EOF (Ctrl-D) ends only the input.
         """
         if self._attached:
             self._leave()
@@ -153,7 +152,7 @@ class Console(LineReceiver):
 
     def writeConnectionLost(self) -> None:
         """
-        End, because the terminal takes nothing any more.
+        End: the terminal can no longer be written.
         """
         self.transport.loseConnection()  # type: ignore[union-attr]
 
@@ -170,11 +169,11 @@ class Console(LineReceiver):
         if not self.ended.called:
             self.ended.callback(None)
 
-    # What is typed
+    # Input
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Take keys, or lines and pieces of them.
+        Process keys (terminal) or line fragments (pipe).
         """
         if self._keys is None:
             self._begun = not data.endswith(b"\n")
@@ -193,7 +192,7 @@ class Console(LineReceiver):
 
     def lineReceived(self, line: bytes) -> None:
         """
-        Take a line of a pipe.
+        Process a line from a pipe.
         """
         self._plain.entered()
         if self._skipping:
@@ -204,7 +203,7 @@ class Console(LineReceiver):
 
     def lineLengthExceeded(self, line: bytes) -> None:
         """
-        Refuse a line that no terminal would send.
+        Reject a line longer than L{MAX_LINE}.
         """
         if not self._skipping:
             self.show(f"a line is at most {MAX_LINE} bytes long; it was not used")
@@ -212,7 +211,7 @@ class Console(LineReceiver):
 
     def _enter(self, line: bytes) -> None:
         """
-        Take a word for the connection that the prompt named, or a command.
+        Process a line: a word for the connection that the prompt names, or a command.
         """
         question, is_gone = self._addressee.enter()
         if line.startswith(b"/"):
@@ -235,13 +234,13 @@ class Console(LineReceiver):
     def _is_begun(self) -> bool:
         return self._begun if self._keys is None else self._keys.is_begun
 
-    # What is shown
+    # Output
 
     def show(self, text: str) -> None:
         """
-        Write lines, and the prompt again behind them.
+        Write lines, and the prompt again after them.
 
-        A terminal that takes nothing costs lines, not memory.
+        Backpressure: lines are dropped and counted, not buffered.
         """
         if self._line.is_held:
             self._left_out += 1
@@ -251,20 +250,20 @@ class Console(LineReceiver):
 
     def redraw(self) -> None:
         """
-        Write the prompt again: another program has had the terminal.
+        Redraw the prompt after another program used the terminal.
         """
         if self._keys is not None:
             self._keys.redraw()
 
     def pauseProducing(self) -> None:
         """
-        Show nothing more: the terminal does not take it.
+        Suspend output: the terminal does not drain.
         """
         self._line.is_held = True
 
     def resumeProducing(self) -> None:
         """
-        Go on, and say how much was left out.
+        Resume output, and report how many lines were dropped.
         """
         self._line.is_held = False
         count, self._left_out = self._left_out, 0
@@ -274,13 +273,12 @@ class Console(LineReceiver):
 
     def stopProducing(self) -> None:
         """
-        Nothing: L{connectionLost} follows.
+        Do nothing: L{connectionLost} follows.
         """
 
     def _update(self) -> None:
         """
-        Ask for the word of the connection that waits the longest, unless a line is
-        begun already.
+        Prompt for the connection that has waited longest, unless a line is already begun.
         """
         waiting = self.daemon.operator.waiting if self._attached else ()
         addressee = self._addressee
@@ -294,7 +292,7 @@ class Console(LineReceiver):
 
     def _tell(self, was_gone: bool, waiting: tuple[Question, ...]) -> None:
         """
-        Say what has changed while a line is begun, which stays for the one it was for.
+        Report changes while a line is begun; its addressee stays the same.
         """
         addressee = self._addressee
         if not self._is_begun:
@@ -309,7 +307,7 @@ class Console(LineReceiver):
         addressee = self._addressee
         if addressee.current is None or (addressee.is_gone and not self._is_begun):
             return ""
-        # Where there is one connection and one operator, all know which one it is.
+        # With a single connection and a single operator the name is redundant.
         alone = len(self.daemon.connection_table) == self.daemon.operator.operators == 1
         return PROMPT if alone and not addressee.is_gone else prompt_for(self._name)
 
@@ -322,18 +320,18 @@ class Console(LineReceiver):
 
     def watch(self, service: str | None) -> None:
         """
-        Show only what happens at one service, or everything again.
+        Show the events of one service only, or of all again.
         """
         self._service = service
 
     def attend(self) -> None:
         """
-        Nothing: who sits here is asked for words as long as there is input.
+        Do nothing: the console prompts for words until EOF.
         """
 
     def leave(self) -> None:
         """
-        Take no more input, behind the answer to this command.
+        Stop reading input, after the answer to this command.
         """
         self.daemon.reactor.callLater(0, self.readConnectionLost)
 
@@ -352,7 +350,7 @@ class Console(LineReceiver):
         if not isinstance(problem, CommandError):
             problem = report(self.daemon, failure, self.who)
         if form is TEXT:
-            # A person sees that it is no answer.
+            # Without the "error:" prefix, which is for programs.
             self.show("\n".join((str(problem), *problem.details)))
         else:
             self.show(form.error(problem))
@@ -367,7 +365,7 @@ class Console(LineReceiver):
 
 def _complete(before: str) -> list[str]:
     """
-    Complete a command that stands alone, or behind its slash.
+    Complete a command name, with or without its slash.
     """
     slash = "/" * before.startswith("/")
     return [slash + name for name in COMMANDS if name.startswith(before[len(slash) :])]
@@ -384,8 +382,8 @@ class ConsoleService(Service):
         self, reactor: Any, daemon: Daemon, terminal: TextIO, keys: Keys | None = None
     ) -> None:
         """
-        @param terminal: what is written to.
-        @param keys: the terminal that is typed at, where it is the same.
+        @param terminal: the output.
+        @param keys: the input, if it is the same terminal.
         """
         self.setName("console")
         self._reactor = reactor
@@ -398,21 +396,21 @@ class ConsoleService(Service):
 
     def startService(self) -> None:
         """
-        Take the terminal over.
+        Put the terminal into cbreak mode and start the console.
         """
         super().startService()
         if self._keys is not None:
             self._keys.continued = self._continued
             self._keys.take()
-            # For an end without a stop.
+            # In case the process exits without stopService.
             atexit.register(self._keys.give_back)
         stdio.StandardIO(self.console, reactor=self._reactor)
 
     def stopService(self) -> Deferred[None]:
         """
-        Give the terminal back.
+        Restore the terminal.
 
-        @return: fires when it has taken what was shown, or takes nothing.
+        @return: fires when the output is flushed, or L{FLUSH_TIMEOUT} has expired.
         """
         super().stopService()
         if self.console.connected:
@@ -433,7 +431,7 @@ class ConsoleService(Service):
 @implementer(ILogObserver)
 class ConsoleLog:
     """
-    Shows at the console what the log alone would have.
+    A log observer that shows at the console what is otherwise only logged.
     """
 
     def __init__(self, console: Console, terminal: TextIO) -> None:
@@ -442,7 +440,7 @@ class ConsoleLog:
 
     def __call__(self, event: LogEvent) -> None:
         """
-        Show a log event, unless the console has shown it already.
+        Show a log event, unless the console has already shown it.
         """
         shown = event.get("event") in CATALOGUE and "log_failure" not in event
         text = formatEventAsClassicLogText(event)
@@ -458,5 +456,5 @@ class ConsoleLog:
 
 def _give_up(result: object, timeout: float) -> None:
     """
-    Leave a terminal that takes nothing as it is.
+    Stop waiting for a terminal that does not drain.
     """

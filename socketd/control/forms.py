@@ -1,5 +1,5 @@
 """
-The two forms in which operators are written to: text, and JSON.
+The two output formats of an operator session: text and JSON.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _JSON = "json "
 @frozen
 class Form:
     """
-    How a session is written to.
+    The output format of a session.
 
-    @ivar reply: writes what a command gave back.
-    @ivar error: writes why it could not be carried out.
-    @ivar event: writes an event, with the time of day.
-    @ivar queue: writes who waits: how many, and the oldest.
-    @ivar left_out: writes how many events were not shown.
-    @ivar end: what stands behind an answer.
+    @ivar reply: formats the result of a command.
+    @ivar error: formats the error of a command.
+    @ivar event: formats an event, with the time of day.
+    @ivar queue: formats the operator queue: its length and the oldest entries.
+    @ivar left_out: formats the number of events that were not shown.
+    @ivar end: the terminator of an answer.
     """
 
     reply: Callable[[Reply], str]
@@ -77,9 +77,9 @@ JSON = Form(
 
 def form_of(line: str) -> tuple[Form, str]:
     """
-    Find out which form a line asks for.
+    Determine the format that a line asks for.
 
-    @return: the form, and the command.
+    @return: the format, and the command.
     """
     line = line.lstrip()
     if line.startswith(_JSON):

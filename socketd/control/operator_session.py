@@ -1,5 +1,5 @@
 """
-Where an operator sits, as far as commands need to know.
+The operator's session, as commands see it.
 """
 
 from __future__ import annotations
@@ -9,26 +9,27 @@ from typing import Protocol
 
 class IOperatorSession(Protocol):
     """
-    One operator: at the console of the process, or behind the control socket.
+    One operator: at the daemon's own console, or connected to the control socket.
 
-    @ivar who: how the log names him.
+    @ivar who: how the log names the operator.
     """
 
     who: str
 
     def watch(self, service: str | None) -> None:
         """
-        Show him what happens from now on.
+        Show events from now on.
 
-        @param service: only what happens there; C{None}: everything.
+        @param service: only the events of this service; C{None}: all.
         """
 
     def attend(self) -> None:
         """
-        Show him what happens and who waits for a word, and count him as an operator.
+        Show events and the connections that wait for the operator, and count this session as an
+        operator.
         """
 
     def leave(self) -> None:
         """
-        Let the operator go, behind the answer to this command.
+        End the session, after the answer to this command.
         """

@@ -1,5 +1,5 @@
 """
-What a command gives back, and how it is written: for people, and as JSON.
+Command results and errors, and their text and JSON formats.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from socketd.common.table import listing
 
 Value = str | int | float | bool | None
 
-#: The exit statuses that C{socketd} leaves for a command that could not be carried out.
+#: The exit statuses of C{socketd} for a command that failed.
 FAILED = 1
 USAGE = 2
 BAD_CONFIGURATION = 78
@@ -24,10 +24,10 @@ BAD_CONFIGURATION = 78
 
 class CommandError(Exception):
     """
-    A command that cannot be carried out; the text says why, in one line.
+    A command failed; the text says why, in one line.
 
-    @ivar status: what C{socketd} ends with.
-    @ivar details: more lines, for a configuration with several faults.
+    @ivar status: the exit status of C{socketd}.
+    @ivar details: more lines, for a configuration with several errors.
     """
 
     def __init__(self, text: str, status: int = FAILED, details: Sequence[str] = ()) -> None:
@@ -39,10 +39,10 @@ class CommandError(Exception):
 @frozen
 class Reply:
     """
-    What a command gives back: a sentence, or rows under headers, or both.
+    The result of a command: a sentence, a table, or both.
 
-    @ivar facts: for programs, what the sentence says.
-    @ivar units: of the columns, or of the rows of a single thing, by name; see
+    @ivar facts: the values in the sentence, for programs.
+    @ivar units: units by name of the column, or of the row if one object is shown; see
         L{socketd.common.table.listing}.
     """
 
@@ -55,9 +55,9 @@ class Reply:
 
 def reply_text(reply: Reply, width: int | None = None) -> str:
     """
-    Write a reply for people: lines, none of them empty, no end behind the last.
+    Format a reply for people: no empty lines, no final line end.
 
-    @param width: the columns of the terminal.
+    @param width: the terminal's columns.
     """
     table = ""
     if reply.headers:
@@ -68,7 +68,7 @@ def reply_text(reply: Reply, width: int | None = None) -> str:
 
 def reply_json(reply: Reply) -> str:
     """
-    Write a reply for programs: one object in one line.
+    Format a reply for programs: one JSON object on one line.
     """
     found: dict[str, Any] = {"ok": True}
     if reply.text:
@@ -84,14 +84,14 @@ def reply_json(reply: Reply) -> str:
 
 def error_text(problem: CommandError) -> str:
     """
-    Write for people why a command could not be carried out.
+    Format a command's error for people.
     """
     return "\n".join(line for line in (f"error: {problem}", *problem.details) if line)
 
 
 def error_json(problem: CommandError) -> str:
     """
-    Write the same for programs.
+    Format a command's error for programs.
     """
     found: dict[str, Any] = {"ok": False, "status": problem.status, "error": str(problem)}
     if problem.details:
@@ -101,16 +101,16 @@ def error_json(problem: CommandError) -> str:
 
 def event_text(event: Event, facts: Mapping[str, Any]) -> str:
     """
-    Write an event as the log has it: one line.
+    Format an event as in the log: one line.
     """
     return _one_line(event.format.format(**facts))
 
 
 def watch_text(event: Event, facts: Mapping[str, Any], moment: float) -> str:
     """
-    Write an event for an operator who watches: one line, with the local time.
+    Format an event for a watching operator: one line, with the local time.
 
-    @param moment: the time of day, in seconds since 1970.
+    @param moment: seconds since 1970.
     """
     clock = time.strftime("%H:%M:%S", time.localtime(moment))
     return f"{clock} {_one_line(summary(event, facts))}"
@@ -118,7 +118,7 @@ def watch_text(event: Event, facts: Mapping[str, Any], moment: float) -> str:
 
 def event_json(event: Event, facts: Mapping[str, Any], moment: float) -> str:
     """
-    Write an event for programs: one object in one line.
+    Format an event for programs: one JSON object on one line.
     """
     kept = {name: fact for name, fact in facts.items() if name != "log_failure"}
     found = {

@@ -1,8 +1,8 @@
 """
-The control socket: who may connect, and how many.
+The control socket: its permissions and its session limit.
 
-File permissions decide who may (the socket is for its owner and group, 0660 from the
-moment it is there); the kernel says who it was, and the log keeps that.
+File permissions control access (owner and group, 0660 from the moment the socket
+exists); the log names the peer by its kernel credentials (SO_PEERCRED).
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from socketd.net.own_listener import OwnListener
 from socketd.net.service_state import ConnectionTable, ServiceState
 from socketd.settings.listeners import Listener
 
-#: More than the operators of one machine, with their scripts.
+#: Concurrent sessions: more than one machine's operators and their scripts need.
 MAX_SESSIONS = 8
 
-#: So many more can be told at the same time that there are too many.
+#: Connections over the limit that can be told so at the same time.
 MAX_REFUSALS = 8
 
-#: A client that takes nothing of what it is owed for so long is dropped (seconds).
+#: A client that reads none of its pending output for this long is reset (seconds).
 STALL = 30.0
 
-#: Connections that wait in the kernel's queue.
+#: The listen(2) backlog.
 BACKLOG = 16
 
 MODE = 0o660
@@ -49,7 +49,7 @@ _CREDENTIALS = struct.Struct("3i")
 
 def describe_peer(transport: Any) -> str:
     """
-    Name who is behind a connection of a UNIX socket, as the kernel knows it.
+    Name the peer of a UNIX socket by its kernel credentials.
     """
     sock: socket.socket = transport.getHandle()
     found = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
@@ -59,15 +59,15 @@ def describe_peer(transport: Any) -> str:
 
 def make_directory(path: str) -> None:
     """
-    Make the directory of the control socket, or check that not everybody can write
-    there: whoever can would take our place.
+    Create the control socket's directory, or check that it is not world-writable: any
+    user who can write there could replace the socket.
 
-    @raise OSError: if it cannot be made, or is somebody else's.
+    @raise OSError: if it cannot be created, or belongs to another user.
     """
     directory = os.path.dirname(path) or "."
     if not os.path.isdir(directory):
         os.makedirs(directory, mode=DIRECTORY_MODE)
-        # Whatever the umask: the group that may use the socket has to get there.
+        # Regardless of the umask: the socket's group must be able to reach it.
         os.chmod(directory, DIRECTORY_MODE)
     found = os.stat(directory)
     if found.st_uid not in (0, os.geteuid()) or found.st_mode & stat.S_IWOTH:
@@ -76,9 +76,9 @@ def make_directory(path: str) -> None:
 
 class SessionFactory(Factory):
     """
-    Makes a session of each connection, up to L{MAX_SESSIONS}.
+    Creates a session for each connection, up to L{MAX_SESSIONS}.
 
-    @ivar sessions: those that are open.
+    @ivar sessions: the open sessions.
     """
 
     noisy = False
@@ -90,7 +90,7 @@ class SessionFactory(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         """
-        Make a session, or a refusal.
+        Create a session, or a refusal over the limit.
         """
         if len(self.sessions) < MAX_SESSIONS:
             return Listed(self)
@@ -99,7 +99,7 @@ class SessionFactory(Factory):
 
 class Listed(Session):
     """
-    A session that its factory knows of while it is open.
+    A session that is registered with its factory while open.
     """
 
     def __init__(self, factory: SessionFactory) -> None:
@@ -114,7 +114,7 @@ class Listed(Session):
 
 class Refused(Refusal):
     """
-    A session too many; the log has it.
+    A refusal of a session over the limit, which is logged.
     """
 
     def __init__(self, factory: SessionFactory) -> None:
@@ -131,7 +131,7 @@ class ControlService(Service):
     """
     The control socket of a daemon.
 
-    @ivar path: where it is.
+    @ivar path: the socket's path.
     """
 
     def __init__(self, daemon: Daemon, path: str) -> None:
@@ -139,7 +139,7 @@ class ControlService(Service):
         self.path = path
         self._daemon = daemon
         self._factory = SessionFactory(daemon)
-        # Its own journal: an operator is no connection of a service.
+        # A separate event bus: an operator session is not a service's connection.
         self._service_state = ServiceState(
             "control",
             EventBus(daemon.reactor),
@@ -156,9 +156,9 @@ class ControlService(Service):
 
     def privilegedStartService(self) -> None:
         """
-        Bind; the directory is there.
+        Bind the socket; its directory must exist.
 
-        @raise CannotStart: if that cannot be done.
+        @raise CannotStart: if binding fails.
         """
         super().privilegedStartService()
         if reasons := self._own.bind():
@@ -166,16 +166,16 @@ class ControlService(Service):
 
     def startService(self) -> None:
         """
-        Serve operators.
+        Start accepting operators.
         """
         super().startService()
         self._own.serve()
 
     def stopService(self) -> Deferred[None]:
         """
-        Let the operators go.
+        Stop accepting, and end all sessions.
 
-        @return: fires when they are gone; who does not go is reset.
+        @return: fires when all are closed; a session that stalls is reset.
         """
         super().stopService()
         self.close()

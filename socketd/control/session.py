@@ -1,12 +1,11 @@
 """
-One operator behind the control socket: lines in, answers and events out.
+One operator session on the control socket: lines in, answers and events out.
 
-A command is a line. Its answer is one or more lines, none of them empty, and then an
-empty line, so that both C{socat} and a program know where it ends; what could not be
-done begins with C{error:}. With C{json} before the command the answer is one line, a
-JSON object. What happens is one line for each event: in text with the time, or a JSON
-object that has C{event} in place of C{ok}. Lines are never mixed: an event comes
-before an answer or behind it.
+A command is one line. Its answer is one or more non-empty lines, terminated by an empty
+line so that both C{socat} and a program can find its end; an error begins with
+C{error:}. With the prefix C{json} the answer is one line, a JSON object. Each event is
+one line: text with the time, or a JSON object that has C{event} in place of C{ok}.
+Events come before or after an answer, never within it.
 """
 
 from __future__ import annotations
@@ -26,25 +25,25 @@ from socketd.control.forms import TEXT, Form, form_of
 from socketd.control.results import USAGE, CommandError, Reply
 from socketd.daemon.daemon import Daemon
 
-#: As much as a terminal hands over at once (N_TTY, termios(3)).
+#: Bytes of a command line: the longest that a terminal delivers (N_TTY, termios(3)).
 MAX_LINE = 4096
 
-#: A session that says nothing for so long ends (seconds); one that watches stays.
+#: An idle session is closed after this long (seconds); a watching one is not.
 IDLE = 300.0
 
-#: Who waits for a word is told up to so many; C{waiting} lists all of them.
+#: Waiting connections named in a queue notification; C{waiting} lists all of them.
 TOLD_WAITING = 16
 
 
 @define(eq=False)
 class View:
     """
-    What a session is shown beside the answers to its commands.
+    What a session shows in addition to the answers.
 
-    @ivar form: how it is written.
-    @ivar service: whose events only; C{None}: all.
-    @ivar attends: whether he is asked for words.
-    @ivar left_out: how many events were not shown because they were not taken.
+    @ivar form: the output format.
+    @ivar service: the only service whose events are shown; C{None}: all.
+    @ivar attends: whether the operator queue is shown.
+    @ivar left_out: how many events backpressure has suppressed.
     @ivar is_stale: whether the queue has changed since it was shown.
     """
 
@@ -58,17 +57,17 @@ class View:
 @implementer(IHalfCloseableProtocol, IPushProducer)
 class Session(Protocol):
     """
-    One session.
+    One operator session.
 
-    A client that does not read is not served any command, and the events that he
-    would have seen are counted only; the transport's deadline ends him.
+    Backpressure: while the client does not read, no command runs and events are only
+    counted; the transport's stall deadline closes it.
 
     @ivar who: how the log names the operator.
     """
 
     def __init__(self, daemon: Daemon, who: Callable[[Any], str]) -> None:
         """
-        @param who: names the peer of a transport.
+        @param who: returns the name of a transport's peer.
         """
         self.who = ""
         self._daemon = daemon
@@ -81,7 +80,7 @@ class Session(Protocol):
         self._turn: Any = None
         self._idle: Any = None
 
-    # What the transport calls
+    # Callbacks of the transport
 
     def connectionMade(self) -> None:
         self.who = self._find_who(self._carrier)
@@ -96,7 +95,8 @@ class Session(Protocol):
 
     def readConnectionLost(self) -> None:
         """
-        Answer what has come; who watches is shown more, for he may still read.
+        EOF: answer the remaining lines; a watching session stays open, since its client may
+        still read.
         """
         self._input_ended = True
         if self._buffer:
@@ -105,7 +105,7 @@ class Session(Protocol):
 
     def writeConnectionLost(self) -> None:
         """
-        Nothing: only L{finish} shuts down writing.
+        Do nothing: only L{finish} shuts down writing.
         """
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -118,13 +118,13 @@ class Session(Protocol):
 
     def pauseProducing(self) -> None:
         """
-        Show nothing more: the client does not take it.
+        Suspend output: the client does not read.
         """
         self._is_full = True
 
     def resumeProducing(self) -> None:
         """
-        Go on, and say how much was left out.
+        Resume output, and report how many events were suppressed.
         """
         self._is_full = False
         view = self._view
@@ -137,12 +137,12 @@ class Session(Protocol):
 
     def stopProducing(self) -> None:
         """
-        Nothing: L{connectionLost} follows.
+        Do nothing: L{connectionLost} follows.
         """
 
     def finish(self) -> None:
         """
-        End, after what is owed is sent.
+        Close, after pending output is sent.
         """
         if not self._is_over:
             self._is_over = True
@@ -150,26 +150,26 @@ class Session(Protocol):
             self._carrier.unregisterProducer()
             self._carrier.loseConnection()
 
-    # What commands call
+    # IOperatorSession
 
     def watch(self, service: str | None) -> None:
         """
-        Show what happens.
+        Show events.
         """
         self._look(View(self._form, service))
 
     def attend(self) -> None:
         """
-        Show what happens, and who waits.
+        Show events and the operator queue.
         """
         self._look(View(self._form, attends=True))
         self._daemon.operator.attach(self._show_queue)
-        # Behind the answer to this command.
+        # After the answer to this command.
         self._daemon.reactor.callLater(0, self._show_queue)
 
     def leave(self) -> None:
         """
-        End, behind the answer to this command.
+        Close, after the answer to this command.
         """
         self._look_away()
         self._buffer.clear()
@@ -187,12 +187,12 @@ class Session(Protocol):
             if view.attends:
                 self._daemon.operator.detach(self._show_queue)
 
-    # One line after the other
+    # Command execution
 
     def _go_on(self) -> None:
         """
-        Carry out one line, if its answer can be sent; the next has its own turn, so
-        that a thousand lines at once hold nobody up.
+        Execute one line, if its answer can be sent; the next runs in a later reactor
+        iteration, so that a burst of lines does not block other clients.
         """
         if self._is_over or self._turn is not None:
             return
@@ -211,7 +211,7 @@ class Session(Protocol):
         self._go_on()
 
     def _update_reading(self) -> None:
-        # What is not wanted yet stays with the kernel.
+        # Backpressure: unread input stays in the kernel's buffer.
         if b"\n" in self._buffer:
             self._carrier.pauseProducing()
         else:
@@ -219,7 +219,7 @@ class Session(Protocol):
 
     def _take_line(self) -> bytes | None:
         """
-        Take the next line out of what came; what is too long becomes an empty one.
+        Remove the next line from the buffer; an overlong one becomes empty.
         """
         end = self._buffer.find(b"\n")
         if end < 0:
@@ -269,7 +269,7 @@ class Session(Protocol):
     def _answer(self, form: Form, text: str) -> None:
         self._write(text + form.end)
 
-    # What happens
+    # Events
 
     def _show_event(self, event: Event, facts: dict[str, Any]) -> None:
         view = self._view
@@ -314,7 +314,7 @@ class Session(Protocol):
 
 class Refusal(Protocol):
     """
-    A session too many: it is told so, and closed.
+    A session over the limit: sends the reason, then closes.
     """
 
     def __init__(self, text: str) -> None:

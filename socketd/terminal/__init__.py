@@ -1,3 +1,3 @@
 """
-What is typed and shown at a terminal, by the daemon's console and by a client's.
+Terminal input and output, shared by the daemon's console and the clients.
 """

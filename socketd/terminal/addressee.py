@@ -1,5 +1,5 @@
 """
-For whom a line is that an operator types: what the prompt names, and no other.
+The addressee of a line that an operator types: the connection that the prompt names.
 """
 
 from __future__ import annotations
@@ -12,45 +12,43 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 PROMPT = "input the word:"
 
+#: Seconds. A line begun this soon after its prompt disappeared is meant for that prompt: longer
+#: than a person's reaction time, shorter than deciding on another line takes.
 REACTION = 1.0
-"""
-Seconds. A line that is begun so soon after its prompt has gone is meant for that prompt: longer
-than a person takes to see it, shorter than to think of something else.
-"""
 
 Question = TypeVar("Question")
 
 
 def prompt_for(name: str) -> str:
     """
-    Ask for the word for one of several connections.
+    Return the prompt for one of several connections.
 
-    @param name: that of the connection.
+    @param name: the connection's name.
     """
     return f"input the word for {name}:"
 
 
 def waits(name: str) -> str:
     """
-    Say that a connection waits, while something else is typed.
+    Return the notice that a connection waits while another line is being typed.
 
-    @param name: that of the connection.
+    @param name: the connection's name.
     """
     return f"{name} waits for a word"
 
 
 def gone(name: str) -> str:
     """
-    Say that what is typed can be sent no more.
+    Return the notice that the line being typed can no longer be sent.
 
-    @param name: that of the connection.
+    @param name: the connection's name.
     """
     return f"{name} does not wait any more; what is typed for it is not sent"
 
 
 def taken_for_word(command: str) -> str:
     """
-    Say that what looks like a command was sent as a word.
+    Return the warning that a line that looks like a command was sent as a word.
 
     @param command: the name of the command.
     """
@@ -60,15 +58,16 @@ def taken_for_word(command: str) -> str:
 @define(eq=False)
 class Addressee(Generic[Question]):
     """
-    Which of the connections that wait gets the line that is typed.
+    Selects the waiting connection that receives the typed line.
 
-    It is the oldest when the line is begun, and stays so until the line is entered. When it
-    goes by itself, nothing that is typed within L{REACTION} is for another, nor a command.
+    It is the oldest one when the line is begun, and is fixed until the line is entered. If it
+    disappears first, a line begun within L{REACTION} still belongs to it, not to another
+    connection.
 
-    @ivar clock: measures that time.
-    @ivar changed: called when it is over.
-    @ivar current: the connection; C{None} for none: the line is a command.
-    @ivar is_gone: whether it does not wait any more.
+    @ivar clock: schedules the end of L{REACTION}.
+    @ivar changed: called at that end.
+    @ivar current: the connection; C{None}: the line is a command.
+    @ivar is_gone: whether the connection no longer waits.
     """
 
     clock: IReactorTime
@@ -79,10 +78,10 @@ class Addressee(Generic[Question]):
 
     def update(self, waiting: Sequence[Question], is_begun: bool) -> None:
         """
-        Take note of who waits now.
+        Update the list of waiting connections.
 
-        @param waiting: the oldest first.
-        @param is_begun: whether the current addressee has to stay, because a line is begun.
+        @param waiting: the waiting connections, oldest first.
+        @param is_begun: whether a line is begun, which fixes the current addressee.
         """
         if self.current is not None and not self.is_gone and self.current not in waiting:
             self.is_gone = True
@@ -92,9 +91,9 @@ class Addressee(Generic[Question]):
 
     def enter(self) -> tuple[Question | None, bool]:
         """
-        Have a line entered; the next one is for the oldest again.
+        Note that a line was entered; the next one goes to the oldest connection again.
 
-        @return: for whom it is, and whether that one does not wait any more.
+        @return: the line's addressee, and whether it no longer waits.
         """
         found = self.current, self.is_gone
         self.stop()
@@ -102,7 +101,7 @@ class Addressee(Generic[Question]):
 
     def stop(self) -> None:
         """
-        Name no one.
+        Clear the addressee.
         """
         reacting, self._reacting = self._reacting, None
         if reacting is not None:

@@ -1,5 +1,5 @@
 """
-A terminal that hands over each key, and how large it is.
+The terminal device: its size, and cbreak mode.
 """
 
 from __future__ import annotations
@@ -12,23 +12,19 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+#: Fallback where the size is unknown, as on a serial line or in a container.
 COLUMNS, LINES = 80, 24
-"""
-The size of a terminal that does not know it, as a serial line or a pipe to a container.
-"""
 
+#: Values of C{TERM} for terminals without escape codes.
 DUMB = ("", "dumb", "unknown")
-"""
-The types (C{TERM}) that take no escape codes.
-"""
 
 
 def terminal_size(descriptor: int = 1) -> os.terminal_size:
     """
-    Ask a terminal how large it is.
+    Return the size of a terminal.
 
-    @param descriptor: the terminal.
-    @return: its size, or that of a terminal that does not know it.
+    @param descriptor: the terminal's file descriptor.
+    @return: its size; L{COLUMNS} and L{LINES} where that is unknown.
     """
     try:
         found = os.get_terminal_size(descriptor)
@@ -39,7 +35,7 @@ def terminal_size(descriptor: int = 1) -> os.terminal_size:
 
 def takes_escape_codes(environ: Mapping[str, str]) -> bool:
     """
-    Say whether the terminal can move its cursor over the whole screen.
+    Return whether the terminal supports cursor addressing.
 
     @param environ: the environment.
     """
@@ -48,23 +44,23 @@ def takes_escape_codes(environ: Mapping[str, str]) -> bool:
 
 def is_terminal() -> bool:
     """
-    Say whether a person types and reads here.
+    Return whether standard input and output are both terminals.
     """
     return os.isatty(0) and os.isatty(1)
 
 
 class Keys:
     """
-    Has a terminal hand over each key, and show none by itself; Ctrl-C stays a signal.
+    Puts a terminal into cbreak mode: keys arrive at once, without echo; Ctrl-C still signals.
 
-    @ivar continued: called when the process goes on after Ctrl-Z.
+    @ivar continued: called when the process resumes after Ctrl-Z.
     """
 
     def __init__(self, descriptor: int = 0) -> None:
         """
-        Change nothing yet.
+        Store the descriptor; the terminal is unchanged until L{take}.
 
-        @param descriptor: the terminal.
+        @param descriptor: the terminal's file descriptor.
         """
         self.continued: Callable[[], object] = int
         self._descriptor = descriptor
@@ -72,7 +68,7 @@ class Keys:
 
     def take(self) -> None:
         """
-        Change the terminal.
+        Switch the terminal to cbreak mode.
         """
         if self._before is None:
             self._before = termios.tcgetattr(self._descriptor)
@@ -81,7 +77,7 @@ class Keys:
 
     def give_back(self) -> None:
         """
-        Leave the terminal as it was.
+        Restore the terminal's previous mode.
         """
         before, self._before = self._before, None
         if before is not None:
@@ -89,11 +85,11 @@ class Keys:
             try:
                 termios.tcsetattr(self._descriptor, termios.TCSADRAIN, before)
             except termios.error:
-                # It is gone.
+                # The terminal has hung up.
                 pass
 
     def _stop(self, *_: object) -> None:
-        # Not every shell sees to the terminal itself when a program stops.
+        # Not every shell restores the terminal when a job stops.
         self.give_back()
         os.kill(os.getpid(), signal.SIGSTOP)
         self.take()
@@ -103,9 +99,9 @@ class Keys:
 @contextmanager
 def key_by_key(keys: Keys | None) -> Iterator[None]:
     """
-    Have the keys as long as something is done.
+    Keep cbreak mode for the duration of the context.
 
-    @param keys: the terminal; C{None} where there is none.
+    @param keys: the terminal; C{None} without one.
     """
     if keys is None:
         yield

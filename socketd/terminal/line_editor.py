@@ -1,5 +1,5 @@
 """
-A line that is typed at a terminal: what each key does to it.
+A line editor with history and completion: keys in, lines out.
 """
 
 from __future__ import annotations
@@ -10,17 +10,13 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 
+#: Characters of a line: the daemon takes 4096 bytes, including the command.
 MAX_TEXT = 4000
-"""
-The characters of a line: the daemon takes 4096 bytes, with the command in front.
-"""
 
 MAX_HISTORY = 500
 
+#: Maps the text before the cursor to the completions of its last word.
 Complete = Callable[[str], Sequence[str]]
-"""
-From what stands before the cursor to what could stand there.
-"""
 
 _KEYS = re.compile(r"\x1b(?:\[[0-9;?]*[@-~]|O[@-~]|[^\[O])|[^\x1b]", re.DOTALL)
 _PARTIAL = re.compile(r"\x1b(?:\[[0-9;?]{0,16}|O)?\Z")
@@ -28,10 +24,10 @@ _PARTIAL = re.compile(r"\x1b(?:\[[0-9;?]{0,16}|O)?\Z")
 
 def columns(text: str) -> int:
     """
-    Count the columns that a text takes on a terminal.
+    Count the terminal columns of a text.
 
     @param text: printable characters.
-    @return: two for a wide East Asian character, none for a combining one, else one each.
+    @return: 2 per wide East Asian character, 0 per combining character, else 1.
     """
     wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
     return len(text) + wide - sum(unicodedata.combining(character) > 0 for character in text)
@@ -39,11 +35,11 @@ def columns(text: str) -> int:
 
 def fitting(text: str, width: int) -> str:
     """
-    Cut a text to so many columns.
+    Truncate a text to a number of columns.
 
     @param text: printable characters.
     @param width: the columns.
-    @return: its beginning.
+    @return: the longest prefix that fits.
     """
     text = text[: max(0, width)]
     while columns(text) > width:
@@ -55,16 +51,16 @@ class Editor:
     """
     The line, with a cursor, a history and completion.
 
-    @ivar text: what is typed so far.
-    @ivar cursor: before which character of it.
+    @ivar text: the line so far.
+    @ivar cursor: index of the character under the cursor.
     @ivar has_ended: whether Ctrl-D was typed on an empty line.
     """
 
     def __init__(self, complete: Complete = lambda before: ()) -> None:
         """
-        Begin with an empty line.
+        Start with an empty line.
 
-        @param complete: what Tab asks.
+        @param complete: called on Tab.
         """
         self.text = ""
         self.cursor = 0
@@ -79,10 +75,10 @@ class Editor:
 
     def feed(self, data: bytes) -> Iterator[str]:
         """
-        Take what was typed.
+        Process typed keys.
 
-        @param data: what the terminal sent.
-        @return: each line that is entered, before the key behind it is taken.
+        @param data: bytes from the terminal.
+        @return: each entered line, before the keys after it are processed.
         """
         typed = self._rest + self._decoder.decode(data)
         partial = _PARTIAL.search(typed)
@@ -94,10 +90,10 @@ class Editor:
 
     def window(self, width: int) -> tuple[str, int]:
         """
-        Cut out of the line what fits, with the cursor in it.
+        Return the part of the line that fits, including the cursor.
 
-        @param width: the columns that there are.
-        @return: the part, and how many columns of it stand before the cursor.
+        @param width: the available columns.
+        @return: the part, and the column of the cursor in it.
         """
         before = self.text[: self.cursor]
         while columns(before) > width:

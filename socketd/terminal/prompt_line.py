@@ -1,7 +1,7 @@
 """
-The line of a terminal in which is typed, below all that is shown.
+The input line at the bottom of a scrolling terminal.
 
-It needs no escape codes: a carriage return, blanks and backspaces do on every terminal.
+It needs no escape codes: carriage return, blanks and backspaces work on every terminal.
 """
 
 from __future__ import annotations
@@ -10,18 +10,16 @@ from collections.abc import Callable, Iterator
 
 from socketd.terminal.line_editor import Complete, Editor, columns, fitting
 
+#: Columns that a prompt leaves for input.
 LEAST_ROOM = 12
-"""
-The columns that a prompt leaves to what is typed.
-"""
 
 
 class PromptLine:
     """
-    A prompt, and what is typed behind it.
+    A prompt, followed by the edited line.
 
-    @ivar prompt: what stands before what is typed, from the next L{draw} on.
-    @ivar is_held: whether nothing is written, because the terminal takes nothing.
+    @ivar prompt: the prompt text, shown from the next L{draw} on.
+    @ivar is_held: whether backpressure from the terminal suspends all output.
     """
 
     def __init__(
@@ -31,11 +29,11 @@ class PromptLine:
         complete: Complete = lambda before: (),
     ) -> None:
         """
-        Begin without a prompt.
+        Start without a prompt.
 
-        @param write: what takes text.
-        @param width: gives the columns of the terminal.
-        @param complete: what Tab asks.
+        @param write: writes text to the terminal.
+        @param width: returns the terminal's columns.
+        @param complete: called on Tab.
         """
         self.is_held = False
         self._write = write
@@ -48,7 +46,7 @@ class PromptLine:
     @property
     def is_begun(self) -> bool:
         """
-        Whether a line is typed that is not entered yet.
+        Whether the line is begun but not yet entered.
         """
         return bool(self._editor.text)
 
@@ -61,10 +59,10 @@ class PromptLine:
 
     def take(self, data: bytes) -> Iterator[str]:
         """
-        Take keys.
+        Process keys.
 
-        @param data: what the terminal sent.
-        @return: each line that is entered, as soon as it is.
+        @param data: bytes from the terminal.
+        @return: each line, as soon as it is entered.
         """
         for line in self._editor.feed(data):
             self._finish(line)
@@ -73,7 +71,7 @@ class PromptLine:
 
     def above(self, text: str) -> None:
         """
-        Show lines above this one.
+        Show lines above the input line.
 
         @param text: the lines, without the last line end.
         """
@@ -84,20 +82,20 @@ class PromptLine:
 
     def redraw(self) -> None:
         """
-        Write it again, because another program has written over it.
+        Redraw the line after another program wrote over it.
         """
         self._shown, self._behind = "", 0
         self.draw()
 
     def clear(self) -> None:
         """
-        Take the line away.
+        Erase the line.
         """
         self._put("", 0)
 
     def _finish(self, line: str) -> None:
         """
-        Leave the entered line where it stands, and begin below it.
+        Leave the entered line on the screen, and start a new one below it.
         """
         self._put(self._visible_prompt() + fitting(line, self._room()), 0)
         if not self.is_held:
@@ -106,7 +104,7 @@ class PromptLine:
 
     def draw(self) -> None:
         """
-        Have the prompt stand there, and what is typed.
+        Show the prompt and the edited line.
         """
         text, before = self._editor.window(self._room())
         self._put(self._visible_prompt() + text, columns(text) - before)
@@ -115,12 +113,12 @@ class PromptLine:
         return fitting(self.prompt, self._width() - LEAST_ROOM)
 
     def _room(self) -> int:
-        # The last column stays empty: a cursor behind it would stand in the next line.
+        # The last column stays empty: a cursor after it would wrap to the next line.
         return self._width() - columns(self._visible_prompt()) - 1
 
     def _put(self, line: str, behind: int) -> None:
         """
-        Have a text stand in the line, and the cursor so many columns before its end.
+        Replace the displayed line, with the cursor C{behind} columns before its end.
         """
         if self.is_held or (line, behind) == (self._shown, self._behind):
             return

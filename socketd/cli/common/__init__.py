@@ -1,3 +1,3 @@
 """
-What all commands share: addresses, arguments, errors, output.
+Code shared by the subcommands: addresses, arguments, errors, output.
 """

@@ -1,5 +1,5 @@
 """
-The ADDRESS of the client subcommands: text to a value, without a reactor.
+The ADDRESS argument of the client subcommands, parsed without a reactor.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ DESCRIBED_SCHEMES = ("tcp", "tls", "unix")
 ENDPOINT = "endpoint"
 FORMS = "HOST:PORT, [V6]:PORT, a path or udp:HOST:PORT"
 MAX_PORT = 65535
+
+#: Bytes of C{sun_path} without the terminating NUL on Linux; other systems have fewer, none more.
 MAX_PATH = 107
-"""
-The bytes of C{sun_path} without its closing zero, on Linux; some systems take fewer, none more.
-"""
 
 _DESCRIPTION = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?:.*:|.*=).*", re.DOTALL)
 _HOST = re.compile(r"[^\s:=/\[\]\x00]+")
@@ -32,9 +31,9 @@ _PORT_FIELD = re.compile(r":(?:port=)?([0-9]+)(?=:|$)")
 @frozen
 class Address:
     """
-    Where a client goes.
+    The destination of a client.
 
-    @ivar text: what was typed, for messages.
+    @ivar text: the address as typed, for messages.
     @ivar scheme: one of L{HOST_SCHEMES}, L{PATH_SCHEMES} or L{ENDPOINT}.
     @ivar host: name or IP address, for L{HOST_SCHEMES}.
     @ivar port: 1 to L{MAX_PORT}, for L{HOST_SCHEMES}.
@@ -50,27 +49,27 @@ class Address:
     @property
     def is_datagram(self) -> bool:
         """
-        Whether messages keep their borders there.
+        Whether the transport preserves message boundaries.
         """
         return self.scheme in DATAGRAM_SCHEMES
 
     @property
     def is_tls(self) -> bool:
         """
-        Whether TLS is spoken there.
+        Whether the transport is TLS.
         """
         return self.scheme in TLS_SCHEMES
 
 
 def parse(text: str) -> Address:
     """
-    Read an address.
+    Parse an address.
 
-    @param text: C{HOST:PORT}, C{[V6]:PORT}, a path (with a slash, or from a dot on), one of these
-        after C{tcp: tcp6: tls: tls6: udp: udp6: unix: unixgram:}, or a client endpoint string of
-        Twisted.
+    @param text: C{HOST:PORT}, C{[V6]:PORT}, a path (which contains a slash or begins with a dot),
+        one of these with a prefix C{tcp: tcp6: tls: tls6: udp: udp6: unix: unixgram:}, or a
+        client endpoint string of Twisted.
     @return: the address.
-    @raise ValueError: with one sentence that says what is wrong and what would be right.
+    @raise ValueError: with one sentence that names the error and a valid form.
     """
     scheme, _, rest = text.partition(":")
     if not text:
@@ -90,7 +89,7 @@ def parse(text: str) -> Address:
 
 def parse_argument(text: str) -> Address:
     """
-    L{parse} for C{argparse}, which shows no other message than that of its own exception.
+    L{parse} for C{argparse}, which shows only the messages of its own exception.
 
     @param text: the argument.
     @return: the address.
@@ -140,7 +139,7 @@ def _split_bracketed(text: str, place: str) -> tuple[str, str]:
 def _parse_port(text: str, port: str) -> int:
     if not (port.isascii() and port.isdigit()):
         raise ValueError(f"{text!r}: {port!r} is no port number; 1 to {MAX_PORT} would be right")
-    # int() refuses thousands of digits with a sentence about integers.
+    # int() rejects thousands of digits with a message about integer conversion.
     number = int(port[:9])
     if len(port) > 9 or not 1 <= number <= MAX_PORT:
         raise ValueError(f"{text!r}: port {port[:20]} is out of range; 1 to {MAX_PORT} is right")

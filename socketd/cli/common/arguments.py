@@ -1,5 +1,5 @@
 """
-Arguments that several subcommands have.
+Arguments shared by several subcommands.
 """
 
 from __future__ import annotations
@@ -8,15 +8,11 @@ import argparse
 
 from socketd.cli.common.address import parse_argument
 
+#: Seconds; more than a slow network needs for an answer, less than a user's patience.
 DEFAULT_TIMEOUT = 10.0
-"""
-Seconds; more than a slow network needs for an answer, less than anybody waits without wondering.
-"""
 
+#: Seconds, 11.6 days: a longer wait is a typing error, and kernel timers need not support it.
 MAX_SECONDS = 1e6
-"""
-Eleven days: a longer wait is a slip of the pen, and a timer of the kernel need not hold it.
-"""
 
 ADDRESS_HELP = (
     "HOST:PORT, [V6]:PORT, the path of a UNIX socket, tls:HOST:PORT, udp:HOST:PORT, "
@@ -26,11 +22,11 @@ ADDRESS_HELP = (
 
 def seconds(text: str) -> float:
     """
-    Read a number of seconds.
+    Parse a number of seconds.
 
     @param text: the argument.
     @return: the seconds, 0 or more.
-    @raise argparse.ArgumentTypeError: when it is none.
+    @raise argparse.ArgumentTypeError: if it is not such a number.
     """
     try:
         number = float(text)
@@ -44,7 +40,7 @@ def seconds(text: str) -> float:
 
 def add_address(parser: argparse.ArgumentParser) -> None:
     """
-    Add ADDRESS.
+    Add the ADDRESS argument.
 
     @param parser: the parser of the subcommand.
     """
@@ -56,7 +52,7 @@ def add_timeout(parser: argparse.ArgumentParser, meaning: str) -> None:
     Add C{--timeout}.
 
     @param parser: the parser of the subcommand.
-    @param meaning: what fails after so long.
+    @param meaning: the help text: what fails at the timeout.
     """
     parser.add_argument(
         "--timeout",

@@ -1,5 +1,5 @@
 """
-Several new files at once, or none of them.
+Creates several files atomically: all or none.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ PUBLIC = 0o644
 @frozen
 class NewFile:
     """
-    A file that is to be.
+    A file to be created.
 
-    @ivar path: where.
-    @ivar data: what is in it.
-    @ivar mode: its permissions, L{PRIVATE} or L{PUBLIC}; it never has more.
-    @ivar may_replace: whether a file of this name may be there already.
+    @ivar path: its path.
+    @ivar data: its content.
+    @ivar mode: its permissions, L{PRIVATE} or L{PUBLIC}; never wider, not even while written.
+    @ivar may_replace: whether it may replace an existing file.
     """
 
     path: Path
@@ -38,11 +38,11 @@ class NewFile:
 
 def place(files: Sequence[NewFile]) -> None:
     """
-    Write the files under other names first, and rename them when all are written. Whatever goes
-    wrong, the directory is as it was before.
+    Write the files under temporary names, then rename all of them. On any error the directory
+    is left unchanged.
 
-    @param files: the files, all of one directory.
-    @raise CommandError: when that cannot be done.
+    @param files: the files, all in one directory.
+    @raise CommandError: if a file cannot be created.
     """
     aside: list[Path] = []
     try:
@@ -68,7 +68,7 @@ def place(files: Sequence[NewFile]) -> None:
 
 def _write(file: NewFile, undo: ExitStack) -> Path:
     temporary = _other_name(file.path)
-    # Whoever may read a file when it is opened may read what is written to it later.
+    # Restricted from the start: a process that opens the file now can read later writes.
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, file.mode)
     undo.callback(temporary.unlink, missing_ok=True)
     with open(descriptor, "wb") as stream:
@@ -88,7 +88,7 @@ def _move_aside(path: Path, undo: ExitStack) -> Path:
 
 
 def _reserve(path: Path, undo: ExitStack) -> None:
-    # A rename would replace what somebody else put there in the meantime; this name is ours.
+    # O_EXCL reserves the name: rename(2) would replace a file created in the meantime.
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE))
     undo.callback(path.unlink, missing_ok=True)
 

@@ -1,5 +1,5 @@
 """
-What ends a subcommand early, and the statuses that it then leaves to the shell.
+Exceptions that end a subcommand, and its exit statuses.
 """
 
 from __future__ import annotations
@@ -7,32 +7,30 @@ from __future__ import annotations
 GOOD = 0
 FAILED = 1
 USAGE = 2
+
+#: C{EX_CONFIG} of sysexits.h: tells systemd that a restart will not help.
 BAD_CONFIGURATION = 78
-"""
-C{EX_CONFIG} of sysexits, by which systemd can tell that a restart will not help.
-"""
 INTERRUPTED = 130
 TERMINATED = 143
+
+#: As L{INTERRUPTED} and L{TERMINATED}: 128 plus the signal's number (here SIGPIPE), which is the
+#: status that the shell reports for a program killed by that signal.
 OUTPUT_CLOSED = 141
-"""
-As for L{INTERRUPTED} and L{TERMINATED}: 128 and the number of the signal (here SIGPIPE), which is
-what the shell shows for a program that lets the signal end it.
-"""
 
 
 class CommandError(Exception):
     """
-    A failure that the user can understand from one line.
+    A failure that is explained to the user in one line.
 
-    @ivar status: the exit status to leave.
+    @ivar status: the exit status.
     """
 
     def __init__(self, message: str, status: int = FAILED) -> None:
         """
-        Say what failed.
+        Store the message and the status.
 
-        @param message: what stands after C{socketd SUBCOMMAND:} on standard error.
-        @param status: the exit status to leave.
+        @param message: the text after C{socketd SUBCOMMAND:} on standard error.
+        @param status: the exit status.
         """
         super().__init__(message)
         self.status = status
@@ -40,5 +38,5 @@ class CommandError(Exception):
 
 class Terminated(Exception):
     """
-    The reactor was stopped by a signal other than the one that Ctrl-C sends.
+    The reactor was stopped by a signal other than SIGINT.
     """

@@ -1,5 +1,5 @@
 """
-The names that a certificate is for: DNS names, wildcards and IP addresses, as text.
+Names in a certificate: DNS names, wildcards and IP addresses, as text.
 """
 
 from __future__ import annotations
@@ -7,15 +7,11 @@ from __future__ import annotations
 import ipaddress
 import re
 
+#: Characters of a DNS name without the final dot; it has 255 bytes on the wire.
 MAX_NAME = 253
-"""
-The characters of a DNS name, without the final dot: what its 255 bytes on the wire leave.
-"""
 
+#: Minimum labels of a wildcard, including the star: no client accepts C{*.com}.
 WILDCARD_LABELS = 3
-"""
-The labels of a wildcard, the star included: no client takes C{*.com} for a server's name.
-"""
 
 RIGHT = "a DNS name, *.DOMAIN or an IP address would be right"
 
@@ -24,9 +20,9 @@ _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 def is_ip_address(text: str) -> bool:
     """
-    Tell an IP address from a name.
+    Return whether a text is an IP address.
 
-    @param text: either; an IPv6 address without brackets and zone.
+    @param text: a name or an address; IPv6 without brackets and zone.
     @return: whether it is an address.
     """
     try:
@@ -38,11 +34,11 @@ def is_ip_address(text: str) -> bool:
 
 def parse_host(text: str) -> str:
     """
-    Read a DNS name (RFC 1123, section 2.1) or an IP address.
+    Parse a DNS name (RFC 1123, section 2.1) or an IP address.
 
-    @param text: what was typed.
-    @return: the same in its usual form: small letters, IPv6 shortened.
-    @raise ValueError: with one sentence that says what is wrong and what would be right.
+    @param text: the text as typed.
+    @return: its canonical form: lower case, IPv6 compressed.
+    @raise ValueError: with one sentence that names the error and a valid form.
     """
     if is_ip_address(text):
         return str(ipaddress.ip_address(text))
@@ -58,12 +54,12 @@ def parse_host(text: str) -> str:
 
 def parse_name(text: str) -> str:
     """
-    Read a name that a certificate may be for: one that L{parse_host} takes, or a wildcard for the
-    first label (RFC 9525, section 6.3).
+    Parse a certificate name: a host as in L{parse_host}, or a wildcard as the first label
+    (RFC 9525, section 6.3).
 
-    @param text: what was typed.
-    @return: the same in its usual form.
-    @raise ValueError: with one sentence that says what is wrong and what would be right.
+    @param text: the text as typed.
+    @return: its canonical form.
+    @raise ValueError: with one sentence that names the error and a valid form.
     """
     star, _, rest = text.partition(".")
     if star != "*":

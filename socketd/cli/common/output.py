@@ -1,5 +1,5 @@
 """
-Standard output of the subcommands that print what they know, and end.
+Standard output of the subcommands that print a result and exit.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from socketd.cli.common.errors import CommandError
 
 def emit(text: str) -> None:
     """
-    Print, and see to it that it was printed.
+    Print and flush, so that errors are raised here.
 
-    @param text: lines; nothing is written when standard output is closed.
-    @raise BrokenPipeError: when nobody reads it.
-    @raise CommandError: when it cannot be written.
+    @param text: lines; dropped if standard output is closed.
+    @raise BrokenPipeError: if the reader has closed the pipe.
+    @raise CommandError: on any other write error.
     """
     if sys.stdout is None:
         return
     try:
-        # Here, not when the interpreter ends: it could only complain with a traceback.
+        # Flush here: at interpreter exit an error would print a traceback.
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
@@ -31,25 +31,25 @@ def emit(text: str) -> None:
 
 def note(line: str) -> None:
     """
-    Tell something on standard error, beside what the subcommand prints.
+    Print a line on standard error.
 
-    @param line: a line without its end; dropped where nobody can read it.
+    @param line: a line without its end; dropped if it cannot be written.
     """
     if sys.stderr is None:
         return
     try:
         print(line, file=sys.stderr, flush=True)
     except OSError:
-        # What is asked for is on standard output; that goes on.
+        # The result is on standard output and is not affected.
         pass
 
 
 def explained(error: OSError) -> Exception:
     """
-    Say what an error of standard output means.
+    Convert a write error of standard output.
 
-    @param error: what a write raised.
-    @return: the same, where nobody reads; else words.
+    @param error: the error of the write.
+    @return: the same for a broken pipe, else a L{CommandError}.
     """
     if isinstance(error, BrokenPipeError):
         return error
@@ -57,7 +57,7 @@ def explained(error: OSError) -> Exception:
 
 
 def _give_up() -> None:
-    # The interpreter will try once more to write what is left, and must not fail then.
+    # At exit the interpreter flushes the rest again, which must not fail.
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.close(null)

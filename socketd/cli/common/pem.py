@@ -12,10 +12,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from socketd.cli.common.errors import CommandError
 from socketd.net.tls.certificates import STRANGE, public_key_of
 
+#: Bytes; a system's whole CA bundle has 0.25 MB. Bounded: the path may be a device.
 MAX_FILE = 4 * 1024 * 1024
-"""
-Bytes; a system's whole list of authorities has a quarter of a megabyte, a device has no end.
-"""
 
 
 def load_certificates(path: str) -> list[x509.Certificate]:
@@ -24,7 +22,7 @@ def load_certificates(path: str) -> list[x509.Certificate]:
 
     @param path: the file.
     @return: at least one.
-    @raise CommandError: when it cannot be read, or has none.
+    @raise CommandError: if the file cannot be read, or contains none.
     """
     try:
         return x509.load_pem_x509_certificates(_read(path))
@@ -36,10 +34,10 @@ def load_key(path: str, certificate: x509.Certificate) -> Any:
     """
     Read a private key.
 
-    @param path: the file, which may have certificates too.
-    @param certificate: what the key has to be for.
-    @return: the key, of one of the types of C{cryptography}.
-    @raise CommandError: when it cannot be read, is encrypted, or is that of another certificate.
+    @param path: the file, which may also contain certificates.
+    @param certificate: the certificate that the key must match.
+    @return: a private key of C{cryptography}.
+    @raise CommandError: if the key cannot be read, is encrypted, or does not match.
     """
     data = _read(path)
     try:

@@ -1,31 +1,29 @@
 """
-Text from a peer, made harmless for a terminal.
+Escapes text from a peer, so that it cannot control the terminal.
 """
 
 from __future__ import annotations
 
 import codecs
 
+#: Control characters that are not escaped: line end and tab cannot overwrite anything.
 PLAIN_CONTROLS = "\n\t"
-"""
-The control characters that pass: a line end and a tabulator cannot overwrite anything.
-"""
 
 
 def printable(text: str) -> str:
     """
-    Escape what could drive the terminal or turn the order of the text.
+    Escape control sequences and bidirectional overrides.
 
     @param text: any text.
-    @return: the text, with everything but printable characters, line ends and tabulators written
-        as Python would escape it; a line end after a carriage return counts as one line end.
+    @return: the text, with all but printable characters, line ends and tabs escaped as in Python;
+        CR LF becomes one line end.
     """
     return "".join(map(_printable_character, text.replace("\r\n", "\n")))
 
 
 def one_line(text: str) -> str:
     """
-    Escape like L{printable}, line ends and tabulators too.
+    Escape as L{printable} does, including line ends and tabs.
 
     @param text: any text.
     @return: the text on one line.
@@ -35,22 +33,22 @@ def one_line(text: str) -> str:
 
 class AnswerDecoder:
     """
-    Turns the bytes of a peer into harmless text, across the borders of segments.
+    Decodes and escapes a peer's bytes incrementally, across segment boundaries.
     """
 
     def __init__(self) -> None:
         """
-        Start between two characters.
+        Start at a character boundary.
         """
         self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
 
     def decode(self, data: bytes, final: bool = False) -> str:
         """
-        Take some more bytes.
+        Decode more bytes.
 
         @param data: the bytes.
-        @param final: whether these end the message, so that half a character counts as broken.
-        @return: the characters that are complete by now.
+        @param final: whether the message ends here, so that an incomplete character is invalid.
+        @return: the characters completed so far.
         """
         return printable(self._decoder.decode(data, final))
 

@@ -1,3 +1,3 @@
 """
-The commands of an operator, and the console of a running daemon.
+The control subcommands and the console of a running daemon.
 """

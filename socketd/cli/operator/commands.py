@@ -1,6 +1,5 @@
 """
-The subcommands that ask a running daemon, or have it do something: one for each command of
-its control socket.
+The subcommands that query or control a running daemon, one per command of its control socket.
 """
 
 from __future__ import annotations
@@ -27,10 +26,8 @@ from socketd.cli.operator.control_socket import (
 from socketd.common import table
 from socketd.terminal.device import terminal_size
 
+#: Bound on the pages of a list: a longer one, of over 500,000 connections, is not from socketd.
 MAX_PAGES = 1000
-"""
-A list that goes on for longer than a million connections is none of a socketd daemon.
-"""
 
 
 @frozen
@@ -38,9 +35,9 @@ class Argument:
     """
     An argument of a subcommand.
 
-    @ivar name: how the help calls it.
-    @ivar help: what it is.
-    @ivar nargs: how many there may be, as in C{argparse}; empty for one.
+    @ivar name: its name in the help.
+    @ivar help: its description.
+    @ivar nargs: the number of values, as in C{argparse}; empty for one.
     """
 
     name: str
@@ -50,7 +47,7 @@ class Argument:
     @property
     def key(self) -> str:
         """
-        Where the parser puts it.
+        The attribute of the parsed namespace.
         """
         return self.name.lower().replace(" ", "_")
 
@@ -58,11 +55,11 @@ class Argument:
 @frozen
 class Operation:
     """
-    A subcommand, with what C{main} needs of its module.
+    A subcommand, with the attributes that C{main} expects of a subcommand's module.
 
-    @ivar NAME: its name, and that of the daemon's command.
-    @ivar HELP: what it does.
-    @ivar arguments: what the command takes.
+    @ivar NAME: the name of the subcommand and of the daemon's command.
+    @ivar HELP: its description.
+    @ivar arguments: the command's arguments.
     """
 
     NAME: str
@@ -78,7 +75,7 @@ class Operation:
         for argument in self.arguments:
             count: Any = {"nargs": argument.nargs} if argument.nargs else {}
             if argument.nargs == "*":
-                # Without it argparse says that one has to be there.
+                # Without a default, argparse reports a missing argument.
                 count["default"] = []
             parser.add_argument(
                 argument.key, metavar=argument.name, help=argument.help, **count
@@ -88,13 +85,13 @@ class Operation:
 
     def run(self, arguments: Namespace) -> int:
         """
-        Ask the daemon.
+        Send the command and print its answer.
 
-        @param arguments: what was parsed.
+        @param arguments: the parsed arguments.
         @return: the exit status.
         """
         words = [self.NAME, *self._words(arguments)]
-        # Before anybody is asked.
+        # Validate before connecting.
         command_line(words)
         path = find_socket(arguments.control, os.environ, os.geteuid())
         control = ControlSocket(path, arguments.timeout)
@@ -124,12 +121,12 @@ class Operation:
 
 def ask(control: ControlSocket, *words: str) -> Answer:
     """
-    Have a command carried out, and ask on while the answer is a list that goes on.
+    Send a command, and fetch the remaining pages if the answer is a list.
 
-    @param control: the daemon.
+    @param control: the session with the daemon.
     @param words: the command and its arguments.
     @return: the answer, with the whole list.
-    @raise CommandError: when none came.
+    @raise CommandError: if there is no answer.
     """
     answer = page = control.ask(*words)
     for _ in range(MAX_PAGES):
@@ -146,11 +143,11 @@ def ask(control: ControlSocket, *words: str) -> Answer:
 
 def follow(control: ControlSocket, as_json: bool) -> None:
     """
-    Print what happens until the daemon or the user ends it.
+    Print events until the daemon or the user ends the session.
 
-    @param control: a session that watches.
-    @param as_json: whether to print the daemon's objects.
-    @raise CommandError: when the daemon has ended it.
+    @param control: a watching session.
+    @param as_json: whether to print the daemon's JSON objects.
+    @raise CommandError: if the daemon ends the session.
     """
     for event in control.listen():
         emit((json.dumps(event) if as_json else event_line(event)) + "\n")
@@ -158,9 +155,9 @@ def follow(control: ControlSocket, as_json: bool) -> None:
 
 def event_line(event: Answer) -> str:
     """
-    Show an event to a person.
+    Format an event for people.
 
-    @param event: what the daemon said.
+    @param event: the daemon's JSON object.
     @return: a line.
     """
     if event.get("event") == "left_out":
@@ -175,12 +172,12 @@ def event_line(event: Answer) -> str:
 
 def render(answer: Answer, width: int | None = None) -> str:
     """
-    Show an answer to a person.
+    Format an answer for people.
 
-    @param answer: a good one.
-    @param width: the columns of the terminal; C{None} where there is none.
+    @param answer: the answer of a command that succeeded.
+    @param width: the terminal's columns; C{None} without a terminal.
     @return: lines.
-    @raise CommandError: when its table is none.
+    @raise CommandError: if its table is malformed.
     """
     text = ""
     if "columns" in answer:
@@ -200,6 +197,7 @@ _ID = Argument("ID", "the connection, as connections lists it")
 _TEXT = Argument("TEXT", "what is sent", "+")
 _SOURCE = Argument("SOURCE", "an address or a network: 192.0.2.7, 2001:db8::/32")
 
+#: The subcommands, by name.
 OPERATIONS = {
     operation.NAME: operation
     for operation in (
@@ -238,6 +236,3 @@ OPERATIONS = {
         ),
     )
 }
-"""
-The subcommands, by name.
-"""

@@ -1,5 +1,5 @@
 """
-C{socketd console}: be an operator of a running daemon.
+C{socketd console}: an operator session with a running daemon.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """
-    Be an operator.
+    Run an operator session.
 
-    @param arguments: what was parsed.
+    @param arguments: the parsed arguments.
     @return: the exit status.
     """
     path = find_socket(arguments.control, os.environ, os.geteuid())
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
             return run_client(address, client)
     finally:
         if is_full:
-            # Whatever ended it: the scrolling region is the whole screen again.
+            # On every exit path: reset the scrolling region to the whole screen.
             os.write(1, b"\x1b7\x1b[r\x1b8")
 
 
@@ -84,11 +84,11 @@ def make_view(
     write: Callable[[str], object], at_terminal: bool, is_full: bool
 ) -> LineView | TerminalLines | FullScreen:
     """
-    Choose what the operator sees.
+    Create the view.
 
-    @param write: what takes text.
-    @param at_terminal: whether keys are typed there.
-    @param is_full: whether the whole screen may be used.
+    @param write: writes text to the output.
+    @param at_terminal: whether input is keys from a terminal.
+    @param is_full: whether to use the full screen.
     @return: the view.
     """
     if is_full:
@@ -102,15 +102,15 @@ async def operate(
     reactor: Any, address: Address, view: IView, source: IInput, output: IOutput, timeout: float
 ) -> None:
     """
-    Connect, and attend until one side ends.
+    Connect, and run the session until one side ends it.
 
     @param reactor: the reactor.
     @param address: the control socket.
-    @param view: what the operator sees.
-    @param source: what he types.
-    @param output: what the view is written to.
-    @param timeout: how many seconds connecting may take.
-    @raise Exception: what L{socketd.cli.transport.error_text.explain} can put in words.
+    @param view: the operator's view.
+    @param source: the operator's input.
+    @param output: the output of the view.
+    @param timeout: seconds until connecting fails.
+    @raise Exception: an error that L{socketd.cli.transport.error_text.explain} can explain.
     """
     operating = Operating(view, reactor)
     link = StreamLink(operating)
@@ -119,9 +119,9 @@ async def operate(
     except ConnectError as error:
         number = error.osError or 0
         why = explain(address.path, OSError(number, os.strerror(number)))
-        # The caller puts the path in front.
+        # The caller prefixes the path.
         raise CommandError(why.removeprefix(f"{address.text}: ")) from error
-    # A terminal that takes nothing holds up the daemon's socket, which counts what is lost then.
+    # Backpressure from the terminal pauses the socket; the daemon counts the events it drops.
     output.registerProducer(CallbackProducer(link.pause, link.resume, link.abort), True)
     operating.start(link)
     source.start(Keyboard(view, operating))
@@ -134,38 +134,38 @@ async def operate(
 
 class Keyboard:
     """
-    What is typed, on its way to the view.
+    Forwards standard input to the view.
     """
 
     def __init__(self, view: IView, operating: Operating) -> None:
         """
-        Connect the two.
+        Store the view and the session.
 
-        @param view: what takes it.
-        @param operating: what ends without it.
+        @param view: receives the input.
+        @param operating: the session, which ends if the input fails.
         """
         self._view = view
         self._operating = operating
 
     def input_received(self, data: bytes) -> None:
         """
-        Hand it on.
+        Forward input to the view.
 
-        @param data: some bytes.
+        @param data: the bytes.
         """
         self._view.take(data)
 
     def input_ended(self) -> None:
         """
-        Hand that on, too.
+        Forward EOF to the view.
         """
         self._view.take_end()
 
     def input_failed(self, error: OSError) -> None:
         """
-        End: a terminal that is gone cannot be read.
+        End the session: the terminal has hung up.
 
-        @param error: why.
+        @param error: the read error.
         """
         self._operating.ended()
 

@@ -1,7 +1,7 @@
 """
-The way to a running daemon: its control socket, without Twisted.
+A blocking client of a running daemon's control socket, without Twisted.
 
-A question is a line, C{json COMMAND}; its answer is a line, too, with one JSON object.
+A request is a line, C{json COMMAND}; its answer is a line with one JSON object.
 """
 
 from __future__ import annotations
@@ -18,29 +18,21 @@ from socketd.cli.common.errors import FAILED, USAGE, CommandError
 from socketd.cli.common.sanitize import one_line
 from socketd.settings.paths import runtime_directory
 
+#: Environment variable with the socket's path, used without C{--control}.
 VARIABLE = "SOCKETD_CONTROL"
-"""
-Names the socket where the command line does not.
-"""
 
+#: The C{RuntimeDirectory=} of the system-wide daemon.
 SYSTEM_DIRECTORY = "/run/socketd"
-"""
-Where systemd makes the runtime directory of a daemon for the whole machine.
-"""
 
 FILE = "control.sock"
 
+#: Bytes of an answer; the longest list, 500 connections, takes 0.1 MB.
 MAX_ANSWER = 16 * 1024 * 1024
-"""
-The longest answer: the longest list, five hundred connections, takes a tenth of a megabyte.
-"""
 
 RECEIVE_BYTES = 64 * 1024
 
+#: Prefix of the line with which a daemon refuses a session over the limit.
 REFUSED = "error: "
-"""
-How a daemon begins what is no answer: that there are too many sessions.
-"""
 
 Answer = dict[str, Any]
 
@@ -67,14 +59,14 @@ def find_socket(
     exists: Callable[[str], bool] = os.path.exists,
 ) -> str:
     """
-    Choose the control socket.
+    Choose the control socket's path.
 
-    @param named: what the command line says.
+    @param named: the path from the command line.
     @param environ: the environment.
-    @param uid: who asks.
-    @param exists: whether there is a file.
-    @return: that; or C{$SOCKETD_CONTROL}; or the one in the runtime directory of this user's
-        daemon or in that of the machine's, the latter first for root: whichever is there.
+    @param uid: the user's id.
+    @param exists: tests whether a path exists.
+    @return: C{named}; or C{$SOCKETD_CONTROL}; or the socket that exists in the runtime directory
+        of the user's daemon or of the system's (for root in the reverse order).
     """
     if named or environ.get(VARIABLE):
         return named or environ[VARIABLE]
@@ -86,11 +78,11 @@ def find_socket(
 
 def command_line(words: Sequence[str]) -> bytes:
     """
-    Write a question.
+    Encode a request.
 
     @param words: the command and its arguments.
     @return: the line.
-    @raise CommandError: when it would be more than one.
+    @raise CommandError: if it would be more than one line.
     """
     line = os.fsencode(" ".join(("json", *words)))
     if b"\n" in line or b"\r" in line:
@@ -100,11 +92,11 @@ def command_line(words: Sequence[str]) -> bytes:
 
 def read_answer(line: bytes) -> Answer:
     """
-    Read a line of the daemon.
+    Parse a line from the daemon.
 
     @param line: the line, without its end.
-    @return: the object.
-    @raise CommandError: when it is none.
+    @return: the JSON object.
+    @raise CommandError: if it is not a JSON object.
     """
     text = line.decode("utf-8", "replace")
     if text.startswith(REFUSED):
@@ -120,16 +112,16 @@ def read_answer(line: bytes) -> Answer:
 
 class ControlSocket:
     """
-    A session with the daemon.
+    A blocking session with the daemon.
     """
 
     def __init__(self, path: str, timeout: float) -> None:
         """
         Connect.
 
-        @param path: where the socket is.
-        @param timeout: how many seconds an answer may take; 0 for ever.
-        @raise CommandError: when nobody is there, or we may not.
+        @param path: the socket's path.
+        @param timeout: seconds to wait for an answer; 0: no limit.
+        @raise CommandError: if no daemon listens, or permission is denied.
         """
         self._path = path
         self._rest = b""
@@ -143,27 +135,27 @@ class ControlSocket:
 
     def close(self) -> None:
         """
-        Leave.
+        Close the socket.
         """
         self._socket.close()
 
     def ask(self, *words: str) -> Answer:
         """
-        Have a command carried out.
+        Send a command and wait for its answer.
 
         @param words: the command and its arguments.
-        @return: the answer, be it that it cannot be done.
-        @raise CommandError: when none came.
+        @return: the answer, which may be an error.
+        @raise CommandError: if there is no answer.
         """
         self._send(command_line(words))
         return self._next()
 
     def listen(self) -> Iterator[Answer]:
         """
-        Wait for what happens, until the daemon ends the session.
+        Receive events until the daemon ends the session.
 
         @return: one object for each event.
-        @raise CommandError: at that end.
+        @raise CommandError: when the session ends.
         """
         self._socket.settimeout(None)
         while True:
@@ -173,7 +165,7 @@ class ControlSocket:
         try:
             self._socket.sendall(data)
         except BrokenPipeError:
-            # The daemon may have said why before it closed.
+            # The daemon may have sent a reason before it closed.
             pass
         except OSError as error:
             raise CommandError(explain(self._path, error)) from error
@@ -199,10 +191,10 @@ class ControlSocket:
 
 def explain(path: str, error: OSError) -> str:
     """
-    Say why the daemon cannot be talked with.
+    Explain why the daemon cannot be reached.
 
     @param path: its control socket.
-    @param error: what the system said.
+    @param error: the error of the socket call.
     @return: one line.
     """
     if isinstance(error, TimeoutError):
@@ -216,11 +208,11 @@ def explain(path: str, error: OSError) -> str:
 
 def check(answer: Answer) -> Answer:
     """
-    Let an answer pass that is a good one.
+    Raise an error answer as an exception.
 
-    @param answer: what the daemon said.
-    @return: the same.
-    @raise CommandError: when the command could not be carried out.
+    @param answer: the daemon's answer.
+    @return: the same answer, if the command succeeded.
+    @raise CommandError: if the command failed.
     """
     if answer.get("ok") is True:
         return answer

@@ -1,5 +1,5 @@
 """
-An operator and a running daemon: lines to commands and words, answers and events to lines.
+An operator session: lines become commands and words, answers and events become lines.
 """
 
 from __future__ import annotations
@@ -21,20 +21,15 @@ from socketd.cli.operator.views import IView
 from socketd.cli.transport.interface import IPeerTransport
 from socketd.terminal.addressee import Addressee, gone, prompt_for, taken_for_word, waits
 
+#: Connections offered for completion; Tab is of no use in a longer list.
 MAX_IDS = 1000
-"""
-So many connections are offered for completion; nobody looks for more with Tab.
-"""
 
+#: Commands whose first argument is a connection ID.
 BY_ID = ("show", "reply", "answer", "close", "reset")
-"""
-The commands whose first argument is a connection.
-"""
 
+#: Commands handled by this console; if the daemon executed them, the closed session would look
+#: like a failure.
 LEAVING = ("quit", "exit")
-"""
-The commands that end this console; the daemon would end the session, as if by an accident.
-"""
 
 _SURPRISES = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
@@ -43,20 +38,20 @@ Expecting = Callable[[Answer], object]
 
 class Operating:
     """
-    Attends: shows what happens and who waits, and sends what the operator types.
+    An attending session: shows events and waiting connections, and sends what the operator types.
 
-    While a connection waits, a line is the word for the one that the prompt names; one that
-    begins with a slash is always a command, as at the console in the daemon's own terminal.
+    While a connection waits, a line is the word for the connection that the prompt names; a line
+    that begins with a slash is always a command, as at the daemon's own console.
 
-    @ivar done: fires in the end, with what failed or C{None}.
+    @ivar done: fires when the session has ended, with the failure or C{None}.
     """
 
     def __init__(self, view: IView, clock: IReactorTime) -> None:
         """
-        Begin with no daemon.
+        Create a session that is not connected.
 
-        @param view: what the operator sees, and types at.
-        @param clock: what keeps the time.
+        @param view: the operator's view.
+        @param clock: schedules timeouts.
         """
         self.done: Deferred[BaseException | None] = Deferred()
         self._view = view
@@ -76,9 +71,9 @@ class Operating:
 
     def start(self, link: IPeerTransport) -> None:
         """
-        Begin.
+        Start the session on a connected transport.
 
-        @param link: the way to the daemon, which is connected.
+        @param link: the transport to the daemon.
         """
         self._link = link
         self._view.begin(self.complete)
@@ -88,13 +83,13 @@ class Operating:
         self._ask("status", self._learn_status)
         self._ask("connections", self._learn_connections)
 
-    # What the operator does.
+    # Callbacks of the view.
 
     def typed(self, line: str) -> None:
         """
-        Take a line: a word, or a command.
+        Process a line: a word, or a command.
 
-        @param line: without its end.
+        @param line: the line, without its end.
         """
         line = line.removesuffix("\r")
         one, is_gone = self._addressee.enter()
@@ -116,17 +111,17 @@ class Operating:
 
     def ended(self) -> None:
         """
-        Leave, when all is answered.
+        Leave, after all commands are answered.
         """
         self._is_leaving = True
         self._leave()
 
     def complete(self, before: str) -> list[str]:
         """
-        Find what could stand where the cursor is.
+        Complete the last word before the cursor.
 
-        @param before: what stands before it.
-        @return: words that begin like the one there.
+        @param before: the text before the cursor.
+        @return: the matching words.
         """
         *words, word = before.removeprefix("/").split(" ")
         known: Sequence[str] = ()
@@ -139,13 +134,13 @@ class Operating:
         slash = "/" * (before.startswith("/") and not words)
         return [slash + one for one in known if one.startswith(word)]
 
-    # What the link calls.
+    # Callbacks of the transport.
 
     def answered(self, data: bytes) -> None:
         """
-        Take answers and events.
+        Process answers and events.
 
-        @param data: some bytes.
+        @param data: the received bytes.
         """
         *lines, self._rest = (self._rest + data).split(b"\n")
         try:
@@ -159,7 +154,7 @@ class Operating:
 
     def peer_ended(self) -> None:
         """
-        End: the daemon has said all.
+        EOF from the daemon: end the session.
         """
         if not self._is_leaving:
             self._fail(CommandError("the daemon has ended the session"))
@@ -168,9 +163,9 @@ class Operating:
 
     def lost(self, reason: Failure) -> None:
         """
-        End.
+        End the session: the connection is closed.
 
-        @param reason: why there is no daemon any more.
+        @param reason: why it was closed.
         """
         if self._failure is None and not reason.check(ConnectionDone):
             self._failure = reason.value
@@ -203,7 +198,7 @@ class Operating:
             self._ask("connections", self._learn_connections)
         self._view.show(event_line(event))
 
-    # What was asked.
+    # Requests and answers.
 
     def _ask(self, command: str, expecting: Expecting) -> None:
         if self._link is None or self._is_leaving:
@@ -240,7 +235,7 @@ class Operating:
 
     def _show_state(self) -> None:
         was_gone = self._addressee.is_gone
-        # Until a command is answered, who waits may change by that.
+        # An outstanding command may change the queue, so the addressee is fixed until its answer.
         self._addressee.update(self._waiting, self._view.is_begun or bool(self._expected))
         self._tell(was_gone)
         status = f"{self._connections} connections, {self._count} waiting"
@@ -251,7 +246,7 @@ class Operating:
 
     def _tell(self, was_gone: bool) -> None:
         """
-        Say what has changed while a line is begun, which stays for the one it was for.
+        Report changes while a line is begun; its addressee stays the same.
         """
         addressee = self._addressee
         if not self._view.is_begun:
@@ -268,7 +263,7 @@ class Operating:
             return ""
         return prompt_for(_name(addressee.current))
 
-    # The end.
+    # Closing.
 
     def _leave(self) -> None:
         if self._is_leaving and not self._expected and self._link is not None:

@@ -1,5 +1,5 @@
 """
-What the console of a running daemon looks like: line after line, or a full screen.
+The views of the console: line by line, or full screen.
 """
 
 from __future__ import annotations
@@ -13,15 +13,11 @@ from socketd.terminal.prompt_line import LEAST_ROOM, PromptLine
 
 COMMANDING = "> "
 
+#: Minimum rows assumed: two for the output, one for the status line, one for input.
 LEAST_ROWS = 4
-"""
-A terminal with fewer rows has none to spare for a status line.
-"""
 
+#: Bytes kept of a line that has no end yet.
 MAX_LINE = 65536
-"""
-What is typed without a line end for longer is no line.
-"""
 
 _CLEAR_LINE = "\x1b[2K"
 _REVERSE, _PLAIN = "\x1b[7m", "\x1b[m"
@@ -29,11 +25,11 @@ _REVERSE, _PLAIN = "\x1b[7m", "\x1b[m"
 
 class IView(Protocol):
     """
-    What is shown to the operator, and what he types.
+    The operator's view: output and input.
 
-    @ivar typed: called with each line.
-    @ivar edited: called behind all that is typed.
-    @ivar ended: called when nothing more will be typed.
+    @ivar typed: called with each entered line.
+    @ivar edited: called after all input is processed.
+    @ivar ended: called at EOF.
     """
 
     typed: Callable[[str], object]
@@ -43,67 +39,67 @@ class IView(Protocol):
     @property
     def is_begun(self) -> bool:
         """
-        Whether a line is typed that is not entered yet.
+        Whether a line is begun but not yet entered.
         """
 
     @property
     def columns(self) -> int | None:
         """
-        How wide a line may be; C{None} where that is all the same.
+        The columns of a line; C{None}: no limit.
         """
 
     def begin(self, complete: Complete) -> None:
         """
-        Begin to show.
+        Start the output.
 
-        @param complete: what could stand where the cursor is.
+        @param complete: called on Tab.
         """
 
     def show(self, text: str) -> None:
         """
-        Show something that happened, or an answer.
+        Show an event or an answer.
 
-        @param text: harmless lines, without the last line end.
+        @param text: sanitized lines, without the last line end.
         """
 
     def set_state(self, prompt: str, status: str) -> None:
         """
-        Show how things stand.
+        Show the prompt and the status.
 
-        @param prompt: asks for a word; empty where the next line is a command.
-        @param status: who waits, and how many are there.
+        @param prompt: the prompt for a word; empty: the next line is a command.
+        @param status: the number of connections, and those that wait.
         """
 
     def take(self, data: bytes) -> None:
         """
-        Take what was typed.
+        Process input.
 
-        @param data: some bytes.
+        @param data: the bytes.
         """
 
     def take_end(self) -> None:
         """
-        Take the end of the input.
+        Process EOF.
         """
 
     def close(self) -> None:
         """
-        Leave the terminal as it was.
+        Restore the terminal.
         """
 
 
 class LineView:
     """
-    One line after the other, for pipes and files.
+    Line by line, for pipes and files.
     """
 
     columns: int | None = None
 
     def __init__(self, write: Callable[[str], object]) -> None:
         """
-        Begin with nothing shown.
+        Start with nothing shown.
 
-        @param write: what takes text.
+        @param write: writes text to the output.
         """
         self.typed: Callable[[str], object] = lambda line: None
         self.edited: Callable[[], object] = lambda: None
@@ -115,13 +111,13 @@ class LineView:
     @property
     def is_begun(self) -> bool:
         """
-        Whether the last line has no end yet.
+        Whether the last line is incomplete.
         """
         return bool(self._rest)
 
     def begin(self, complete: Complete) -> None:
         """
-        Do nothing: there are no keys here.
+        Do nothing: a pipe has no completion.
 
         @param complete: not used.
         """
@@ -136,10 +132,10 @@ class LineView:
 
     def set_state(self, prompt: str, status: str) -> None:
         """
-        Ask for the word, once.
+        Show a new prompt once.
 
-        @param prompt: asks for it.
-        @param status: not used: what happens tells it.
+        @param prompt: the prompt for a word.
+        @param status: unused: the events contain it.
         """
         if prompt not in ("", self._prompt):
             self._write(f"{prompt}\n")
@@ -147,9 +143,9 @@ class LineView:
 
     def take(self, data: bytes) -> None:
         """
-        Take some lines.
+        Process lines.
 
-        @param data: some bytes.
+        @param data: the bytes.
         """
         *lines, self._rest = (self._rest + data).split(b"\n")
         self._rest = self._rest[:MAX_LINE]
@@ -159,7 +155,7 @@ class LineView:
 
     def take_end(self) -> None:
         """
-        Take what is left as the last line.
+        Process an incomplete last line, then EOF.
         """
         if self._rest:
             self.take(b"\n")
@@ -167,21 +163,21 @@ class LineView:
 
     def close(self) -> None:
         """
-        Do nothing: nothing was changed.
+        Do nothing: there is no terminal to restore.
         """
 
 
 class TerminalLines:
     """
-    One line after the other at a terminal, and one below them to type in.
+    Line by line at a terminal, with an input line at the bottom.
     """
 
     def __init__(self, write: Callable[[str], object], width: Callable[[], int]) -> None:
         """
-        Begin with nothing shown.
+        Start with nothing shown.
 
-        @param write: what takes text.
-        @param width: gives the terminal's columns.
+        @param write: writes text to the output.
+        @param width: returns the terminal's columns.
         """
         self.typed: Callable[[str], object] = lambda line: None
         self.edited: Callable[[], object] = lambda: None
@@ -193,14 +189,14 @@ class TerminalLines:
     @property
     def columns(self) -> int:
         """
-        How wide a line may be.
+        The columns of a line.
         """
         return self._width()
 
     @property
     def is_begun(self) -> bool:
         """
-        Whether a line is typed that is not entered yet.
+        Whether a line is begun but not yet entered.
         """
         return self._line.is_begun
 
@@ -208,7 +204,7 @@ class TerminalLines:
         """
         Show the prompt.
 
-        @param complete: what Tab asks.
+        @param complete: called on Tab.
         """
         self._complete = complete
         self.set_state("", "")
@@ -225,17 +221,17 @@ class TerminalLines:
         """
         Change the prompt.
 
-        @param prompt: asks for a word.
-        @param status: not used: what happens tells it.
+        @param prompt: the prompt for a word.
+        @param status: unused: the events contain it.
         """
         self._line.prompt = prompt or COMMANDING
         self._line.draw()
 
     def take(self, data: bytes) -> None:
         """
-        Take keys.
+        Process keys.
 
-        @param data: what the terminal sent.
+        @param data: bytes from the terminal.
         """
         for line in self._line.take(data):
             self.typed(line)
@@ -246,19 +242,19 @@ class TerminalLines:
 
     def take_end(self) -> None:
         """
-        Take the end of the terminal.
+        Process EOF.
         """
         self.ended()
 
     def resize(self) -> None:
         """
-        Write the prompt again: something else may have been written over it.
+        Redraw the prompt: another program may have written over it.
         """
         self._line.redraw()
 
     def close(self) -> None:
         """
-        Take the prompt away.
+        Erase the prompt.
         """
         self._line.clear()
 
@@ -268,18 +264,18 @@ class TerminalLines:
 
 class FullScreen:
     """
-    What happens scrolls by; below it stand a line with who waits, and one to type in.
+    Full screen: a scrolling region for output, above a status line and an input line.
 
-    The terminal's own scrolling region is used, and its ordinary screen: what has scrolled by
-    can be looked at when the console is left.
+    It uses the terminal's scrolling region on its normal screen, so that the output remains in the
+    scrollback after exit.
     """
 
     def __init__(self, write: Callable[[str], object], size: Callable[[], Any]) -> None:
         """
-        Begin with nothing shown.
+        Start with nothing shown.
 
-        @param write: what takes text.
-        @param size: gives the terminal's C{columns} and C{lines}.
+        @param write: writes text to the output.
+        @param size: returns the terminal's C{columns} and C{lines}.
         """
         self.typed: Callable[[str], object] = lambda line: None
         self.edited: Callable[[], object] = lambda: None
@@ -293,22 +289,22 @@ class FullScreen:
     @property
     def columns(self) -> int:
         """
-        How wide a line may be.
+        The columns of a line.
         """
         return self._columns
 
     @property
     def is_begun(self) -> bool:
         """
-        Whether a line is typed that is not entered yet.
+        Whether a line is begun but not yet entered.
         """
         return bool(self._editor.text)
 
     def begin(self, complete: Complete) -> None:
         """
-        Divide the screen.
+        Set up the screen.
 
-        @param complete: what Tab asks.
+        @param complete: called on Tab.
         """
         self._editor = Editor(complete)
         self._write("\n" * 2)
@@ -316,7 +312,7 @@ class FullScreen:
 
     def resize(self) -> None:
         """
-        Divide it anew: the terminal has another size.
+        Adapt to the terminal's new size.
         """
         size = self._size()
         self._rows, self._columns = max(LEAST_ROWS, size.lines), max(20, size.columns)
@@ -325,7 +321,7 @@ class FullScreen:
 
     def show(self, text: str) -> None:
         """
-        Let lines scroll in.
+        Append lines to the scrolling region.
 
         @param text: the lines.
         """
@@ -334,10 +330,10 @@ class FullScreen:
 
     def set_state(self, prompt: str, status: str) -> None:
         """
-        Change the two lines below.
+        Change the status line and the input line.
 
-        @param prompt: asks for a word.
-        @param status: what the upper one says.
+        @param prompt: the prompt for a word.
+        @param status: the text of the status line.
         """
         if (prompt, status) != (self._prompt, self._status):
             self._prompt, self._status = prompt, status
@@ -345,9 +341,9 @@ class FullScreen:
 
     def take(self, data: bytes) -> None:
         """
-        Take keys.
+        Process keys.
 
-        @param data: what the terminal sent.
+        @param data: bytes from the terminal.
         """
         for line in self._editor.feed(data):
             self.typed(line)
@@ -358,13 +354,13 @@ class FullScreen:
 
     def take_end(self) -> None:
         """
-        Take the end of the terminal.
+        Process EOF.
         """
         self.ended()
 
     def close(self) -> None:
         """
-        Give the whole screen back.
+        Reset the scrolling region.
         """
         last = f"\x1b[{self._rows};1H{_CLEAR_LINE}"
         self._write(f"\x1b[r\x1b[{self._rows - 1};1H{_CLEAR_LINE}{last}")
@@ -374,7 +370,7 @@ class FullScreen:
 
     def _bottom(self) -> str:
         """
-        Write the two lines, and leave the cursor where is typed.
+        Return the sequence that draws both lines and places the cursor.
         """
         status = fitting(self._status, self._columns)
         status += " " * (self._columns - columns(status))

@@ -1,3 +1,3 @@
 """
-The commands that prepare a machine: certificates, units, socket options, checks.
+The subcommands of the daemon and its setup: run, check, certificates, units, socket options.
 """

@@ -1,5 +1,5 @@
 """
-C{socketd certificate}: certificates for a server and a client under development.
+C{socketd certificate}: server and client certificates for development.
 """
 
 from __future__ import annotations
@@ -27,15 +27,12 @@ NAME = "certificate"
 HELP = "make certificates for development: an authority, a server, a client"
 
 DEFAULT_DAYS = 365
-MAX_DAYS = 825
-"""
-What clients accept at most of a server, those of one vendor even where the authority is private.
-"""
 
+#: Longest validity that clients accept; one vendor's enforce it even for a private authority.
+MAX_DAYS = 825
+
+#: Bounds the certificate, which should fit the first packets of a handshake.
 MAX_NAMES = 100
-"""
-A certificate has to fit the first packets of a handshake.
-"""
 
 DESCRIPTION = """
 Makes DIR/ca.pem and DIR/ca.key, unless they are there, and has them sign server.pem for the names
@@ -83,9 +80,9 @@ def run(arguments: argparse.Namespace) -> int:
     """
     Make the certificates.
 
-    @param arguments: what was parsed.
+    @param arguments: the parsed arguments.
     @return: the exit status.
-    @raise CommandError: when they cannot be made; then nothing is written.
+    @raise CommandError: if they cannot be created; then nothing is written.
     """
     names = list(dict.fromkeys(arguments.names))
     if len(names) > MAX_NAMES:
@@ -105,16 +102,16 @@ def make(
     directory: Path, names: Sequence[str], days: int, now: float, is_forced: bool = False
 ) -> list[NewFile]:
     """
-    Make the certificates, and write nothing.
+    Create the certificates in memory.
 
-    @param directory: where they will go, and where the authority may be already.
-    @param names: what L{parse_name} returned, each once.
-    @param days: how long they are good.
+    @param directory: the destination, which may already contain the authority.
+    @param names: results of L{parse_name}, without duplicates.
+    @param days: their validity.
     @param now: seconds since 1970.
-    @param is_forced: whether they may replace others; those of an authority never do, because
-        whoever trusts the old one would trust nothing of the new.
-    @return: the files, those of the authority only where it is new.
-    @raise CommandError: when there is half an authority, or one that cannot be used.
+    @param is_forced: whether they may replace files; an authority is never replaced, because
+        clients that trust the old one would reject all that the new one issues.
+    @return: the files, including those of the authority only if it is new.
+    @raise CommandError: if one file of the authority is missing, or it cannot be used.
     """
     from socketd.cli.system.development_ca import (
         issue_client,
@@ -133,7 +130,7 @@ def make(
         authority = make_authority(today)
         files += _files(directory, AUTHORITY, authority)
     server = issue_server(authority, names, today, days)
-    # A peer that was told of the authority needs no more; others can at least show it.
+    # The chain includes the authority: peers that do not know it can at least display it.
     issued = _files(directory, SERVER, server, authority.certificate_pem)
     issued += _files(directory, CLIENT, issue_client(authority, today, days))
     return files + [evolve(file, may_replace=is_forced) for file in issued]

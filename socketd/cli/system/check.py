@@ -1,5 +1,5 @@
 """
-C{socketd check}: read a configuration and bind nothing.
+C{socketd check}: validate a configuration without binding.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """
-    Check the file.
+    Validate the file and print the diagnostics.
 
-    @return: 0, or 78 when there are complaints.
+    @return: 0, or 78 (C{EX_CONFIG}) if there are errors.
     """
     file = find_config(arguments.file, os.environ)
     runtime = runtime_directory(os.environ, os.geteuid())

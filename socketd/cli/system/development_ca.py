@@ -1,7 +1,7 @@
 """
-A certificate authority for development, and what it issues.
+A certificate authority for development, and the certificates that it issues.
 
-What stands in the certificates is the profile of RFC 5280, section 4.2, and of RFC 9525.
+The certificates follow the profiles of RFC 5280, section 4.2, and RFC 9525.
 """
 
 from __future__ import annotations
@@ -27,35 +27,29 @@ from socketd.cli.common.host_names import is_ip_address
 from socketd.cli.common.pem import load_certificates, load_key
 from socketd.net.tls.certificates import STRANGE, is_authority
 
+#: Validity of an authority: longer than that of its certificates, so that clients rarely need a
+#: new one.
 AUTHORITY_DAYS = 3650
-"""
-How long an authority is good: longer than what it issues, so that whoever trusts it is left alone.
-"""
 
+#: How far in the past a validity begins, for peers whose clocks are slow.
 BACKDATED = timedelta(hours=1)
-"""
-How much before now a certificate begins, for machines whose clocks are behind.
-"""
 
+#: Characters of a common name (RFC 5280, appendix A.1).
 MAX_COMMON_NAME = 64
-"""
-The characters of a common name (RFC 5280, appendix A.1).
-"""
 
 SERVER = "socketd development server"
+
+#: The client's name, a DNS name in syntax only.
 CLIENT = "socketd-client"
-"""
-The name of the one client, a DNS name only in form.
-"""
 
 
 @frozen
 class Issued:
     """
-    A certificate with its key.
+    A certificate and its private key.
 
     @ivar certificate: the certificate.
-    @ivar key: the key, of one of the types of C{cryptography}.
+    @ivar key: a private key of C{cryptography}.
     """
 
     certificate: x509.Certificate
@@ -71,7 +65,7 @@ class Issued:
     @property
     def key_pem(self) -> bytes:
         """
-        The key as PEM, not encrypted.
+        The key as unencrypted PEM.
         """
         data: bytes = self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         return data
@@ -79,14 +73,14 @@ class Issued:
 
 def make_authority(now: datetime) -> Issued:
     """
-    Make an authority.
+    Create an authority.
 
-    @param now: the time of day.
-    @return: its own certificate, good for L{AUTHORITY_DAYS}.
+    @param now: the current time.
+    @return: its self-signed certificate, valid for L{AUTHORITY_DAYS}.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     serial = x509.random_serial_number()
-    # Two authorities of one name would be taken for each other.
+    # A unique name: clients look up issuers by name.
     subject = _subject(f"socketd development CA {serial % 2**32:08x}")
     builder = _builder(subject, subject, key.public_key(), serial)
     builder = builder.not_valid_before(now - BACKDATED)
@@ -99,13 +93,13 @@ def make_authority(now: datetime) -> Issued:
 
 def load_authority(certificate_path: str, key_path: str, now: datetime) -> Issued:
     """
-    Read an authority.
+    Load an authority.
 
     @param certificate_path: the file of its certificate.
     @param key_path: the file of its key.
-    @param now: the time of day.
+    @param now: the current time.
     @return: the authority.
-    @raise CommandError: when it is none that could issue a certificate now.
+    @raise CommandError: if it cannot issue a certificate now.
     """
     certificate = load_certificates(certificate_path)[0]
     key = load_key(key_path, certificate)
@@ -120,12 +114,12 @@ def load_authority(certificate_path: str, key_path: str, now: datetime) -> Issue
 
 def issue_server(authority: Issued, names: Sequence[str], now: datetime, days: int) -> Issued:
     """
-    Issue the certificate of a server.
+    Issue a server certificate.
 
-    @param authority: who signs it.
-    @param names: what L{socketd.cli.common.host_names.parse_name} returned, at least one.
-    @param now: the time of day.
-    @param days: how long it is good; no longer than the authority is.
+    @param authority: the issuer.
+    @param names: results of L{socketd.cli.common.host_names.parse_name}, at least one.
+    @param now: the current time.
+    @param days: the validity, limited to that of the authority.
     @return: the certificate.
     """
     common = names[0] if len(names[0]) <= MAX_COMMON_NAME else SERVER
@@ -135,11 +129,11 @@ def issue_server(authority: Issued, names: Sequence[str], now: datetime, days: i
 
 def issue_client(authority: Issued, now: datetime, days: int) -> Issued:
     """
-    Issue the certificate of a client.
+    Issue a client certificate.
 
-    @param authority: who signs it.
-    @param now: the time of day.
-    @param days: how long it is good; no longer than the authority is.
+    @param authority: the issuer.
+    @param now: the current time.
+    @param days: the validity, limited to that of the authority.
     @return: the certificate.
     """
     names = [x509.DNSName(CLIENT)]
@@ -148,10 +142,10 @@ def issue_client(authority: Issued, now: datetime, days: int) -> Issued:
 
 def utc(seconds: float) -> datetime:
     """
-    Turn a time into the form that certificates take.
+    Convert a Unix time for use in a certificate.
 
     @param seconds: seconds since 1970.
-    @return: the same, in whole seconds.
+    @return: the UTC time in whole seconds.
     """
     return datetime.fromtimestamp(int(seconds), UTC)
 
@@ -194,7 +188,7 @@ def _builder(
 def _authority_identifier(
     public_key: Any, certificate: x509.Certificate | None = None
 ) -> x509.AuthorityKeyIdentifier:
-    # An authority that was made elsewhere may have computed its identifier in another way.
+    # An authority created by another program may use another key identifier method.
     try:
         if certificate is not None:
             found = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
@@ -206,7 +200,7 @@ def _authority_identifier(
 
 def _has_name(certificate: x509.Certificate) -> bool:
     """
-    Say whether a certificate has a name that what it issues can have as its issuer.
+    Return whether a certificate has a subject that can be used as an issuer.
     """
     try:
         return bool(list(certificate.subject))

@@ -1,37 +1,32 @@
 """
-What is known of socket options beyond their numbers: level, form and meaning.
+Tables of socket options: level, format and meaning.
 """
 
 from __future__ import annotations
 
 import socket
 
+#: Level of an option, by the prefix of its name.
 LEVELS = {
     "SO_": "SOL_SOCKET",
     "TCP_": "IPPROTO_TCP",
     "IP_": "IPPROTO_IP",
     "IPV6_": "IPPROTO_IPV6",
 }
-"""
-Where an option belongs, by how its name begins.
-"""
 
+#: Name prefixes of options of other socket families, whose numbers have another meaning on an
+#: Internet socket.
 FOREIGN = ("SO_J1939_", "SO_VM_SOCKETS_")
-"""
-Beginnings of the names of options of other socket families, whose numbers mean something else on
-an Internet socket.
-"""
 
+#: Constants that look like options, and their meanings.
 NOT_OPTIONS = {
     "IP_DEFAULT_MULTICAST_LOOP": "no option: what IP_MULTICAST_LOOP is when nobody sets it",
     "IP_DEFAULT_MULTICAST_TTL": "no option: what IP_MULTICAST_TTL is when nobody sets it",
     "IP_MAX_MEMBERSHIPS": "no option: how many groups a socket may join",
     "IPV6_RTHDR_TYPE_0": "no option: a kind of routing header",
 }
-"""
-Constants that look like options, and what they are.
-"""
 
+#: Format of a value; an option that is not listed is a number, if it has the size of one.
 FORMS = {
     "SO_BINDTODEVICE": "text",
     "SO_LINGER": "linger",
@@ -42,10 +37,8 @@ FORMS = {
     "TCP_ULP": "text",
     "IP_MULTICAST_IF": "address",
 }
-"""
-How a value is to be read; what is not named here is a number where it has the size of one.
-"""
 
+#: Descriptions that are short enough for a table.
 MEANINGS = {
     "SO_ACCEPTCONN": "1 while the socket listens (read only)",
     "SO_BINDTODEVICE": "use this network interface only",
@@ -115,16 +108,13 @@ MEANINGS = {
     "IPV6_UNICAST_HOPS": "routers that a packet may pass; -1: the system's",
     "IPV6_V6ONLY": "serve IPv6 only, not IPv4 by mapped addresses",
 }
-"""
-In our own words, short enough for a table.
-"""
 
 
 def option_names() -> list[str]:
     """
-    The constants of this Python that look like socket options.
+    List the constants of this Python's C{socket} module that look like socket options.
 
-    @return: their names: those of sockets, of TCP, of IP and of IPv6, each in alphabetical order.
+    @return: their names: socket, TCP, IP and IPv6 options, each in alphabetical order.
     """
     return [
         name
@@ -136,10 +126,10 @@ def option_names() -> list[str]:
 
 def level_of(name: str) -> str | None:
     """
-    Find where an option belongs.
+    Return the level of an option.
 
     @param name: the option.
-    @return: the name of the level; C{None} where the constant is no option of Internet sockets.
+    @return: the name of the level; C{None} if the constant is not an option of Internet sockets.
     """
     if name in NOT_OPTIONS or name.startswith(FOREIGN):
         return None
@@ -148,10 +138,10 @@ def level_of(name: str) -> str | None:
 
 def meaning_of(name: str) -> str:
     """
-    Find what an option means.
+    Return the description of an option.
 
     @param name: the option.
-    @return: some words, or none.
+    @return: the description, or an empty text.
     """
     if name.startswith(FOREIGN):
         return "an option of another socket family"

@@ -1,5 +1,5 @@
 """
-C{socketd run}: the daemon in the foreground, by twistd.
+C{socketd run}: run the daemon in the foreground with twistd.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ HELP = "run the daemon in the foreground (twistd --nodaemon --pidfile= socketd .
 
 def add_arguments(parser: ArgumentParser) -> None:
     """
-    Declare the arguments: those of C{twistd socketd}.
+    Declare the arguments, which are those of C{twistd socketd}.
     """
     parser.add_argument(
         "options", nargs=REMAINDER, help="the INI file, or options of twistd socketd"
@@ -25,9 +25,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """
-    Hand over to twistd.
+    Run twistd in this process.
 
-    @raise CommandError: when it does not take the options.
+    @raise CommandError: if twistd rejects the options.
     """
     from twisted.python.usage import UsageError
     from twisted.scripts import twistd
@@ -35,7 +35,7 @@ def run(arguments: Namespace) -> int:
     options = list(arguments.options)
     if options and not options[0].startswith("-"):
         options[:1] = ["--config", options[0]]
-    # What twistd and its plugins take for the command line.
+    # twistd and its plugins read their command line from here.
     sys.argv = ["twistd", "--nodaemon", "--pidfile=", "socketd", *options]
     config: Any = twistd.ServerOptions()  # type: ignore[attr-defined]
     try:

@@ -1,5 +1,5 @@
 """
-C{socketd options}: the socket options that this Python knows, and what this system sets them to.
+C{socketd options}: the socket options of this Python, and their defaults on this system.
 """
 
 from __future__ import annotations
@@ -22,11 +22,9 @@ NAME = "options"
 HELP = "list the socket options of this system with their defaults"
 
 UNREADABLE = "-"
+
+#: Buffer size of a value in bytes: more than the longest known, C{TCP_INFO}, and Python's limit.
 MAX_VALUE = 1024
-"""
-Bytes offered for a value: more than the longest known, C{TCP_INFO}, and the most that Python
-reads.
-"""
 
 Value = int | str | None
 
@@ -34,14 +32,14 @@ Value = int | str | None
 @frozen
 class Option:
     """
-    One line of the table.
+    One row of the table.
 
     @ivar name: the constant of Python's socket module.
-    @ivar level: the name of the level, C{None} for no option of Internet sockets.
-    @ivar number: its value on this system.
-    @ivar tcp: the default of a fresh TCP socket, C{None} where it cannot be read.
+    @ivar level: the name of the level; C{None} if it is not an option of Internet sockets.
+    @ivar number: the option's number on this system.
+    @ivar tcp: the default of a new TCP socket; C{None} if it cannot be read.
     @ivar udp: the same for UDP.
-    @ivar meaning: some words.
+    @ivar meaning: the description.
     """
 
     name: str
@@ -65,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     Print the options.
 
-    @param arguments: what was parsed.
+    @param arguments: the parsed arguments.
     @return: the exit status.
     """
     options = [read_option(name) for name in option_names()]
@@ -75,17 +73,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 def render_json(options: list[Option]) -> str:
     """
-    Show options to a program.
+    Format options as JSON.
 
     @param options: the options.
-    @return: an array of objects.
+    @return: a JSON array of objects.
     """
     return json.dumps([asdict(option) for option in options], indent=1) + "\n"
 
 
 def render_table(options: list[Option]) -> str:
     """
-    Show options to a person.
+    Format options as a table.
 
     @param options: the options.
     @return: a table.
@@ -100,10 +98,10 @@ def render_table(options: list[Option]) -> str:
 
 def read_option(name: str) -> Option:
     """
-    Find out about an option.
+    Look up an option.
 
     @param name: the constant of Python's socket module.
-    @return: what there is to know.
+    @return: its row of the table.
     """
     level, number = level_of(name), getattr(socket, name)
     tcp = read_default(name, level, number, socket.SOCK_STREAM)
@@ -113,13 +111,13 @@ def read_option(name: str) -> Option:
 
 def read_default(name: str, level: str | None, number: int, kind: int) -> Value:
     """
-    Read an option from a fresh socket.
+    Read an option of a new socket.
 
     @param name: the option.
     @param level: the name of its level.
     @param number: its number.
-    @param kind: that of the socket.
-    @return: a number or a text; C{None} where it cannot be read.
+    @param kind: the socket type.
+    @return: a number or a text; C{None} if it cannot be read.
     """
     if level is None:
         return None
@@ -134,11 +132,11 @@ def read_default(name: str, level: str | None, number: int, kind: int) -> Value:
 
 def interpret(raw: bytes, form: str) -> Value:
     """
-    Turn the bytes of a value into something to show.
+    Decode the value of an option.
 
-    @param raw: what the system returned.
-    @param form: one of those in L{FORMS}, or C{number}.
-    @return: a number, or a text: a structure in words, or how many bytes it has.
+    @param raw: the bytes from getsockopt(2).
+    @param form: one of the formats in L{FORMS}, or C{number}.
+    @return: a number, or a text that describes a structure, or states its size.
     """
     try:
         return INTERPRETERS[form](raw)

@@ -1,5 +1,5 @@
 """
-C{socketd unit}: a unit for systemd with no more than a configuration needs.
+C{socketd unit}: a systemd unit with the least privileges that a configuration needs.
 """
 
 from __future__ import annotations
@@ -30,35 +30,23 @@ those of its listeners, no address families and networks but those that it serve
 /etc/systemd/system/socketd.service, and again when the listeners change.
 """
 
+#: The directory that C{RuntimeDirectory=} creates.
 RUNTIME = "/run/socketd"
-"""
-What C{RuntimeDirectory=} makes of the unit's name.
-"""
 
+#: Lower ports need C{CAP_NET_BIND_SERVICE}, unless ip_unprivileged_port_start is changed.
 LOW_PORTS = 1024
-"""
-Ports below need C{CAP_NET_BIND_SERVICE}, unless the machine says otherwise.
-"""
 
+#: Limit on C{SocketBindAllow=} rules; with more, systemd ignores all of them.
 MAX_RULES = 128
-"""
-So many C{SocketBindAllow=} are allowed; systemd ignores all of them where there are more.
-"""
 
+#: Minimum C{LimitNOFILE=}: more than the connections without a C{max_connections}.
 DESCRIPTORS = 65536
-"""
-More than the connections that there are without a C{max_connections}.
-"""
 
+#: Descriptors for everything except connections; the daemon reserves fewer.
 RESERVED = 1024
-"""
-Descriptors for all that is no connection; the daemon asks for fewer.
-"""
 
+#: Seconds of C{TimeoutStopSec=} after the drain timeout.
 STOP_MARGIN = 10
-"""
-Seconds from the end of the drain to the end of the process.
-"""
 
 _TEMPORARY = (Path("/tmp"), Path("/var/tmp"))
 _HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
@@ -139,8 +127,8 @@ def run(arguments: Namespace) -> int:
     """
     Print the unit.
 
-    @param arguments: what was parsed.
-    @return: 0, or 78 when the configuration cannot be used.
+    @param arguments: the parsed arguments.
+    @return: 0, or 78 (C{EX_CONFIG}) if the configuration is invalid.
     """
     file = os.path.abspath(find_config(arguments.config, os.environ))
     try:
@@ -156,9 +144,9 @@ def run(arguments: Namespace) -> int:
 
 def write(settings: Settings, file: str, twistd: str) -> str:
     """
-    Write the unit.
+    Return the text of the unit.
 
-    @param settings: what the file says, with L{RUNTIME} for C{{runtime}}.
+    @param settings: the settings, with L{RUNTIME} for C{{runtime}}.
     @param file: the absolute path of the file.
     @param twistd: the absolute path of twistd.
     """
@@ -171,7 +159,7 @@ def write(settings: Settings, file: str, twistd: str) -> str:
         stop=ceil(settings.daemon.drain_timeout) + STOP_MARGIN,
         descriptors=max(DESCRIPTORS, (settings.daemon.max_connections or 0) + RESERVED),
     )
-    # A link of the environment's, often to a program of a user.
+    # In a virtual environment a symbolic link, often to a file below a home directory.
     python = os.path.realpath(Path(twistd).parent / "python")
     read = [file, twistd, python, *settings.files]
     lines = [*_capabilities(settings), *_networks(settings), *_files(settings, read)]
@@ -180,7 +168,7 @@ def write(settings: Settings, file: str, twistd: str) -> str:
 
 def doubts(settings: Settings, file: str) -> Iterator[str]:
     """
-    Say what the daemon will hardly find, or others will not, in spite of the unit.
+    List paths that the daemon or its clients may not find, in spite of the unit.
     """
     for path in (file, *settings.files):
         if _is_in(_TEMPORARY, os.path.realpath(path)):
@@ -195,7 +183,7 @@ def doubts(settings: Settings, file: str) -> Iterator[str]:
 
 def bound(settings: Settings) -> list[Listener]:
     """
-    List what the daemon binds itself, at addresses of the network.
+    List the network listeners that the daemon binds itself.
     """
     listeners = [listener for service in settings.services for listener in service.listeners]
     if settings.http is not None:
@@ -205,14 +193,14 @@ def bound(settings: Settings) -> list[Listener]:
 
 def needs_addresses(settings: Settings) -> bool:
     """
-    Say whether there is an address that the machine may have only when its network is up.
+    Return whether a listener has an address that may exist only after the network is up.
     """
     return any(not (is_loopback(one) or _is_wildcard(one)) for one in bound(settings))
 
 
 def is_loopback(listener: Listener) -> bool:
     """
-    Say whether a listener is for this machine only.
+    Return whether a listener is bound to a loopback address.
     """
     try:
         return ip_address(listener.interface).is_loopback
@@ -222,10 +210,10 @@ def is_loopback(listener: Listener) -> bool:
 
 def rules(listeners: Iterable[Listener]) -> list[str]:
     """
-    Write what may be bound: C{ipv4:tcp:7}.
+    Return the C{SocketBindAllow=} rules, such as C{ipv4:tcp:7}.
 
-    @return: with the families and transports alone where the ports are too many, or the
-        kernel chooses one.
+    @return: rules without ports where there are more than L{MAX_RULES}, or where the kernel
+        chooses the port.
     """
     kinds = [_kind(listener) for listener in listeners]
     exact = dict.fromkeys(f"{kind}:{port}" if port else kind for kind, port in kinds)
@@ -236,11 +224,11 @@ def rules(listeners: Iterable[Listener]) -> list[str]:
 
 def peers(settings: Settings) -> set[Network] | None:
     """
-    Find the networks whose packets the daemon has to get.
+    Return the networks of the C{IPAddressAllow=} rules.
 
-    What a service denies is left to the daemon: for systemd what is allowed wins.
+    The daemon itself enforces C{deny}: in systemd, allow rules take precedence.
 
-    @return: C{None} where that is no restriction.
+    @return: C{None} if no network can be excluded.
     """
     found: set[Network] = set()
     for service in settings.services:
@@ -254,7 +242,7 @@ def peers(settings: Settings) -> set[Network] | None:
 
 def quoted(text: str) -> str:
     """
-    Write a word of a command line (systemd.service(5), systemd.syntax(7)).
+    Quote a word of a command line (systemd.service(5), systemd.syntax(7)).
     """
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     escaped = "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in escaped)
@@ -267,11 +255,11 @@ def _capabilities(settings: Settings) -> Iterator[str]:
     yield f"AmbientCapabilities={capability}"
     yield f"CapabilityBoundingSet={capability}"
     if not is_low and settings.control is None:
-        # In a user namespace of its own it has no capability outside, and sees every
-        # operator as nobody.
+        # A private user namespace removes the capabilities, and maps the uid of every
+        # operator to the overflow uid.
         yield "PrivateUsers=yes"
     if not any(one.tls for service in settings.services for one in service.listeners):
-        # The library of TLS is called back, through code that it writes (cffi).
+        # The TLS library's callbacks use code generated at run time (cffi).
         yield "MemoryDenyWriteExecute=yes"
 
 
@@ -291,22 +279,22 @@ def _networks(settings: Settings) -> Iterator[str]:
 
 
 def _families(listeners: list[Listener]) -> Iterator[str]:
-    # systemd itself is told by way of a UNIX socket.
+    # sd_notify uses a UNIX socket.
     yield "AF_UNIX"
     yield from sorted({listener.family.name for listener in listeners})
     if any(not listener.is_stream for listener in listeners):
-        # For the addresses of the machine, from which no datagram is answered.
+        # Lists the local addresses; datagrams from them are not answered.
         yield "AF_NETLINK"
 
 
 def _files(settings: Settings, read: Iterable[str]) -> Iterator[str]:
     sockets = [os.path.abspath(path) for path in _sockets(settings)]
-    # The way there counts as well as the end: /etc may have a link to a home.
+    # Both the path and its target: /etc may contain a symbolic link to a home directory.
     every = {*sockets, *map(os.path.abspath, read)}
     every |= set(map(os.path.realpath, every))
     yield f"ProtectHome={'read-only' if any(_is_in(_HOMES, one) for one in every) else 'yes'}"
     if not all(map(os.path.isabs, [*_sockets(settings), *settings.files])):
-        # The one path that is never in quotes.
+        # The only setting whose path is never quoted.
         yield f"WorkingDirectory={os.getcwd().replace('%', '%%')}"
     parents = {os.path.dirname(path) for path in sockets if not _is_in((Path(RUNTIME),), path)}
     for directory in sorted(parents):
@@ -314,7 +302,7 @@ def _files(settings: Settings, read: Iterable[str]) -> Iterator[str]:
             yield f"ReadWritePaths={_path(directory)}"
         elif Path(directory) not in _TEMPORARY:
             yield f"BindPaths={_bound_path(directory)}"
-    # A directory, so that a renewed file is seen.
+    # The directory, so that a replaced file is seen.
     temporary = {path for path in every if _is_in(_TEMPORARY, path)} - set(sockets)
     for path in sorted({_own_directory(path) for path in temporary} - parents):
         yield f"BindReadOnlyPaths={_bound_path(path)}"
@@ -330,14 +318,14 @@ def _sockets(settings: Settings) -> list[str]:
 
 def _own_directory(path: str) -> str:
     """
-    Give the directory of a temporary file, or the file where that is for everybody's.
+    Return the directory of a temporary file, or the file itself if that directory is shared.
     """
     directory = os.path.dirname(path)
     return path if Path(directory) in _TEMPORARY else directory
 
 
 def _path(path: str) -> str:
-    # Nothing is expanded for a dollar here, unlike in a command.
+    # Unlike in a command line, "$" is not expanded here.
     return quoted(path).replace("$$", "$")
 
 
@@ -358,7 +346,7 @@ def _peers_of(service: Service, listener: Listener) -> Iterable[Network]:
     if is_loopback(listener):
         return network_words("loopback")
     if listener.proxied:
-        # The peer is the balancer; the networks of allow are those of its clients.
+        # The TCP peer is the load balancer; allow lists networks of its clients.
         return service.policy.proxy_from
     if service.policy.allow is not None:
         return service.policy.allow
@@ -371,7 +359,7 @@ def _is_wildcard(listener: Listener) -> bool:
 
 def _has_names(settings: Settings) -> bool:
     """
-    Say whether a listener is at a host name, for which a server may have to be asked.
+    Return whether a listener has a host name, which may need a DNS lookup.
     """
     return any(
         not _is_wildcard(one) and not _is_address(one.interface) for one in bound(settings)
