@@ -1,3 +1,3 @@
 """
-Who may connect: networks, rates, capacity, bans, and the guard of datagrams.
+Access control: networks, rate limits, capacity, bans, and the datagram guard.
 """

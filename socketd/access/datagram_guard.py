@@ -1,13 +1,13 @@
 """
-What a datagram has to pass before it is answered.
+The rules that a datagram must pass before a service replies to it.
 
-The sender of a datagram can be forged. A service that answers every datagram can be
-made to flood a third party, or to exchange answers with another server without end
-(CVE-1999-0103, CVE-2024-2169). What fails a rule is dropped in silence and counted by
-its reason; docs/DROPS.md has all reasons.
+The source address of a datagram can be spoofed. A service that replies to every datagram
+can be used to flood a third party, or can enter an endless loop with another server
+(CVE-1999-0103, CVE-2024-2169). A datagram that fails a rule is dropped silently and
+counted by reason; docs/DROPS.md lists the reasons.
 
-Nothing here looks for loops. A loop is one source that asks as fast as it is answered,
-so it meets the rate of its source, and the first datagram that is dropped ends it.
+There is no loop detection. In a loop one source sends as fast as it gets replies, so it
+exceeds the rate limit per source, and the first dropped datagram ends the loop.
 """
 
 from __future__ import annotations
@@ -52,29 +52,30 @@ REASONS = (
     SERVICE_RATE,
 )
 
-#: Ports below it belong to services, not to who asks one (RFC 6335, 6).
+#: Ports below this belong to servers, not to clients (RFC 6335, 6).
 FIRST_UNRESERVED_PORT = 1024
 
-#: Services that answer anybody: echo, systat, daytime, qotd, chargen, time, domain,
+#: Services that reply to any source: echo, systat, daytime, qotd, chargen, time, domain,
 #: tftp, snmp, ldap, ssdp, nfs, ws-discovery, mdns, memcached.
 REFLECTOR_PORTS = frozenset(
     {7, 11, 13, 17, 19, 37, 53, 69, 161, 389, 1900, 2049, 3702, 5353, 11211}
 )
 
-#: A datagram above the rate of its source is let through with this probability
-#: (chrony's default), so that forging an address does not silence who has it.
+#: A datagram over the rate limit of its source is allowed with this probability (chrony's
+#: default), so that spoofing an address does not lock out its owner.
 LEAK = 0.25
 
-#: Bytes of an address that make a network: an IPv4 /24, an IPv6 /64. A network has a rate
-#: of its own, so that forging its addresses in turn does not flood it.
+#: Bytes of the prefix that datagrams are aggregated by: an IPv4 /24, an IPv6 /64. Each
+#: such network has its own rate limit, so that spoofing its addresses in turn does not
+#: flood it.
 IPV4_NETWORK = 3
 IPV6_NETWORK = 8
 
-#: How many sources' rate a network has where the configuration does not say: with a burst
-#: of 8 each of 256 hosts may ask twice at once, as after a power failure.
+#: Default rate of a network, as a multiple of the rate of one source: with a burst of 8
+#: each of 256 hosts may send two requests at once, as after a power failure.
 NETWORK_SHARE = 64
 
-#: How much of a service's rate may come at once (seconds).
+#: Burst of a service, in seconds of its rate.
 SERVICE_BURST = 1.0
 
 _IPV4_BYTES = 4
@@ -89,39 +90,38 @@ _MULTICAST_IPV6 = 255
 
 class LocalAddresses(Protocol):
     """
-    The addresses of this machine, packed.
+    The addresses of this host, packed.
     """
 
     @property
     def addresses(self) -> frozenset[bytes]:
         """
-        The machine's own addresses.
+        The host's own addresses.
         """
 
     @property
     def broadcasts(self) -> frozenset[bytes]:
         """
-        The broadcast addresses of its subnets.
+        The broadcast addresses of the host's subnets.
         """
 
 
 @frozen
 class Rules:
     """
-    What a service asks of datagrams.
+    The datagram rules of one service.
 
     @ivar networks: the sources that are served.
-    @ivar udp_rate: datagrams of one source (per second).
-    @ivar udp_burst: how many of them may come at once.
-    @ivar service_rate: datagrams of all sources together (per second).
-    @ivar network_rate: datagrams of one network (per second), with a burst in the same
-        proportion; C{None}: L{NETWORK_SHARE} times that of a source.
-    @ivar own_networks: where this machine's own addresses are served, too.
-    @ivar prefixes: how many bits of an address make a source.
-    @ivar guard_loopback: whether loopback has to keep to the rules for ports and
-        rates, too.
-    @ivar source_ports: ports that may ask although they are reserved, or one of our
-        own. The protocol must not answer answers.
+    @ivar udp_rate: datagrams from one source (per second).
+    @ivar udp_burst: burst of one source (datagrams).
+    @ivar service_rate: datagrams from all sources together (per second).
+    @ivar network_rate: datagrams from one network (per second), with a burst in the same
+        proportion; C{None}: L{NETWORK_SHARE} times the rate of a source.
+    @ivar own_networks: the networks in which this host's own addresses are served, too.
+    @ivar prefixes: prefix lengths that define a source.
+    @ivar guard_loopback: whether the rules for ports and rates apply to loopback, too.
+    @ivar source_ports: source ports that are allowed although they are reserved or are
+        ports of this daemon. The protocol must not reply to replies.
     """
 
     networks: Networks
@@ -137,7 +137,7 @@ class Rules:
 
 class Guard:
     """
-    The rules, applied to the datagrams of one socket.
+    Applies the rules to the datagrams of one socket.
     """
 
     def __init__(
@@ -151,12 +151,12 @@ class Guard:
         bans: Bans | None = None,
     ) -> None:
         """
-        @param clock: gives monotonic seconds.
-        @param own_ports: gives the ports of all our datagram listeners.
-        @param bound: the address that the socket is bound to, as the kernel names it.
-        @param random: gives numbers from 0 up to 1.
-        @param bans: the networks that an operator has banned.
-        @raise OSError: when C{bound} is no address.
+        @param clock: returns monotonic seconds.
+        @param own_ports: returns the ports of all datagram listeners of the daemon.
+        @param bound: the address that the socket is bound to, as the kernel writes it.
+        @param random: returns numbers in [0, 1).
+        @param bans: the networks that the operator has banned.
+        @raise OSError: when C{bound} is not an address.
         """
         self._rules = rules
         self._clock = clock
@@ -164,8 +164,8 @@ class Guard:
         self._interfaces = interfaces
         self._bans = Bans(clock) if bans is None else bans
         address = packed(bound)
-        # The kernel drops what comes from outside and says it is from 127/8 or ::1
-        # (RFC 1122, 3.2.1.3; RFC 4291, 2.5.3), so on a wildcard socket it is local.
+        # The kernel drops packets from outside with a source in 127/8 or ::1 (RFC 1122,
+        # 3.2.1.3; RFC 4291, 2.5.3), so on a wildcard socket such a source is local.
         self._hears_loopback = _is_loopback(address) or not any(address)
         self._source_key = make_source_key(rules.prefixes)
         rate, burst = rules.udp_rate, rules.udp_burst
@@ -176,11 +176,11 @@ class Guard:
 
     def check_static(self, host: str, port: int) -> str | None:
         """
-        Apply the rules that do not depend on what was sent before: the answer holds
-        while our own ports and addresses, and the bans, stay as they are.
+        Apply the rules without state: the result is valid while the daemon's ports, the
+        host's addresses and the bans do not change.
 
-        @return: why its datagrams are dropped, or C{None}.
-        @raise OSError: when C{host} is no address.
+        @return: the reason to drop datagrams of this source, or C{None}.
+        @raise OSError: when C{host} is not an address.
         """
         address = packed(host)
         if not self._bans.admits(address):
@@ -193,20 +193,20 @@ class Guard:
 
     def is_exempt(self, host: str) -> bool:
         """
-        Say whether a source is free of the rules for ports and rates: loopback is, so
-        that a person can try things, unless the rules guard it. It can then start a
-        loop of two services on one machine.
+        Say whether a source is exempt from the rules for ports and rates: loopback is,
+        for manual tests, unless C{guard_loopback} is set. An exempt source can start a
+        loop between two services on this host.
 
-        @raise OSError: when C{host} is no address.
+        @raise OSError: when C{host} is not an address.
         """
         return self._is_exempt(packed(host))
 
     def refuses_destination(self, address: bytes) -> bool:
         """
-        Say whether a datagram was sent to many machines: one answer of each would go
-        to whoever the sender says he is.
+        Say whether the destination is multicast or broadcast: replying would amplify
+        toward a spoofed source.
 
-        @param address: where it was sent to, packed.
+        @param address: the destination, packed.
         """
         address = canonical(address)
         if len(address) != _IPV4_BYTES:
@@ -219,16 +219,16 @@ class Guard:
 
     def admit(self, host: str) -> str | None:
         """
-        Apply the rules that depend on what was sent before, and note this one. It is
-        not asked for a source that is exempt.
+        Apply the rate limits, and count this datagram against them. Not to be called for
+        an exempt source.
 
-        @return: why it is dropped, or C{None}.
-        @raise OSError: when C{host} is no address.
+        @return: the reason to drop it, or C{None}.
+        @raise OSError: when C{host} is not an address.
         """
         address = packed(host)
         now = self._clock()
-        # What is above the rate of its source costs its network nothing; the lot is drawn
-        # once for both.
+        # An over-limit datagram does not consume the network's bucket; one leak decision
+        # covers both buckets.
         if not self._sources.spend(self._source_key(address), now):
             if not self._sources.leaks():
                 return SOURCE_RATE
@@ -249,7 +249,7 @@ class Guard:
         return self._rules.own_networks.admits(address) and address in self._interfaces.addresses
 
     def _may_ask_from(self, port: int, address: bytes) -> bool:
-        # No answer reaches port 0.
+        # No reply can be sent to port 0.
         if port == 0:
             return False
         if port in self._rules.source_ports or self._is_exempt(address):
@@ -263,9 +263,9 @@ class Guard:
     def _can_be_source(self, address: bytes) -> bool:
         if _is_loopback(address):
             return self._hears_loopback
-        # This machine's own addresses are sources, too: a monitor asks by them. From
-        # outside the kernel lets in a forged one by IPv6 only, and then the answer goes to
-        # a port of this machine, which the forger reaches without us.
+        # This host's own addresses are valid sources: local monitoring uses them. From
+        # outside the kernel accepts a spoofed one over IPv6 only; the reply then goes to a
+        # port of this host, which the attacker can reach directly.
         return _is_unicast(address) and address not in self._interfaces.broadcasts
 
 
@@ -277,9 +277,8 @@ def _is_loopback(address: bytes) -> bool:
 
 def _is_unicast(address: bytes) -> bool:
     """
-    Say whether an address is that of one machine: not this network (0/8), multicast,
-    reserved, unspecified, or of the kind ::192.0.2.1, which is obsolete (RFC 4291,
-    2.5.5.1).
+    Say whether an address is unicast: not in 0/8 ("this network"), multicast, reserved,
+    unspecified, or IPv4-compatible (::192.0.2.1, obsolete by RFC 4291, 2.5.5.1).
     """
     if len(address) == _IPV4_BYTES:
         return 0 < address[0] < _FIRST_MULTICAST_IPV4

@@ -1,5 +1,5 @@
 """
-The door of a service: who may come in, and how long a connection may take.
+The access policy of a service: which peers may connect, and for how long.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from socketd.access.rates import BANNED, Bans, Capacity, Networks, Sources, pack
 from socketd.settings.model import AccessOptions, Service
 from socketd.settings.networks import ANY, Network, network_words
 
-#: What is allowed where the configuration does not say.
+#: Networks that are allowed by default.
 STREAM_NETWORKS = ANY
 DATAGRAM_NETWORKS = network_words("loopback", "private")
 
-#: Connections of one source, where the configuration does not say: xinetd's sample
-#: configuration has 10 and 10/s; an address may be that of a whole office.
+#: Default connections and rate (per second) of one source: xinetd's sample configuration
+#: has 10 and 10/s, but one address may be the NAT of a whole office.
 MAX_PER_SOURCE = 20
 ACCEPT_RATE = 10.0
 
-#: Looks within one deadline: it is kept to an eighth of its length.
+#: Checks within one deadline: it is accurate to an eighth of its length.
 CHECKS_PER_DEADLINE = 8
 
 _LOOPBACK = Networks(network_words("loopback"), ())
@@ -33,14 +33,14 @@ _LOOPBACK = Networks(network_words("loopback"), ())
 @frozen
 class Deadlines:
     """
-    How long a connection may take (seconds; 0: as long as it likes).
+    The timeouts of a connection (seconds; 0: no limit).
 
-    @ivar first_byte: until it says something.
+    @ivar first_byte: until the first byte is received.
     @ivar idle: without a byte in either direction.
-    @ivar stall: without taking a byte of what it is owed.
-    @ivar lifetime: altogether.
-    @ivar handshake: until a PROXY header and the keys of TLS are agreed on.
-    @ivar first_check: when a connection is first looked at, after it came.
+    @ivar stall: without the peer taking a byte of pending output.
+    @ivar lifetime: in total.
+    @ivar handshake: until the PROXY header is read and the TLS handshake is done.
+    @ivar first_check: until the first deadline check after accept.
     """
 
     first_byte: float = 0.0
@@ -64,14 +64,14 @@ class Deadlines:
 @define(eq=False)
 class AccessPolicy:
     """
-    What is asked of a connection before it is served, and while it is.
+    The limits that apply to the connections of a service.
 
-    @ivar capacity: how many may be in.
-    @ivar networks: who may come in.
-    @ivar sources: how many of one source, and how often; C{None}: no limit.
+    @ivar capacity: how many connections may be open.
+    @ivar networks: the networks that are served.
+    @ivar sources: quota and rate limit per source; C{None}: no limit.
     @ivar local_sources: the same for loopback.
-    @ivar deadlines: how long they may stay.
-    @ivar bans: whom an operator has banned.
+    @ivar deadlines: the timeouts of a connection.
+    @ivar bans: the networks that the operator has banned.
     """
 
     capacity: Capacity = field(factory=lambda: Capacity(None))
@@ -83,10 +83,10 @@ class AccessPolicy:
 
     def admit_connection(self, family: int, peer: Any) -> tuple[str | None, Slot | None]:
         """
-        Ask whether a peer may come in.
+        Decide whether a peer may connect.
 
-        @return: the reason why not, or C{None}; and what to hand back when it
-            has gone.
+        @return: the reason to reject it, or C{None}; and the slot to free when the
+            connection ends, if it has one.
         """
         if family == socket.AF_UNIX:
             return None, None
@@ -104,7 +104,7 @@ class AccessPolicy:
 
     def keep(self, address: bytes) -> Slot | None:
         """
-        Give a place to who is in already, whatever the limits.
+        Take a slot for a connection that is already open, regardless of the limits.
         """
         sources = self.local_sources if _LOOPBACK.admits(address) else self.sources
         if sources is None:
@@ -117,7 +117,7 @@ class AccessPolicy:
 @frozen(eq=False)
 class Slot:
     """
-    The place that one connection takes of what its source may have.
+    One connection's slot in its source's quota.
     """
 
     _sources: Sources
@@ -125,7 +125,7 @@ class Slot:
 
     def leave(self) -> None:
         """
-        Make place for another one.
+        Free the slot.
         """
         self._sources.leave(self._key)
 
@@ -138,11 +138,11 @@ def make_policy(
     bans: Bans | None = None,
 ) -> AccessPolicy:
     """
-    Make the door of a service's streams.
+    Make the access policy of a service's stream listeners.
 
-    @param daemon: the connections of all services.
-    @param clock: the reactor's, for the rates.
-    @param bans: those of all services.
+    @param daemon: the capacity that all services share.
+    @param clock: the reactor, for the rate limits.
+    @param bans: the bans that all services share.
     """
     per_source, rate = options.max_per_source, options.accept_rate
     return AccessPolicy(
@@ -183,10 +183,10 @@ def make_guard(
     bans: Bans | None = None,
 ) -> Guard | None:
     """
-    Make the guard of a datagram socket; one of a UNIX socket needs none.
+    Make the guard of a datagram socket; a UNIX socket needs none.
 
-    @param own_ports: gives the ports of all datagram listeners of the daemon.
-    @param bans: those of all services.
+    @param own_ports: returns the ports of all datagram listeners of the daemon.
+    @param bans: the bans that all services share.
     """
     if sock.family == socket.AF_UNIX:
         return None
@@ -208,6 +208,6 @@ def make_guard(
 
 def _never() -> float:
     """
-    Stand for a clock where no ban has an end.
+    Null clock: bans never expire.
     """
     return 0.0

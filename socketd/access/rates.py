@@ -1,8 +1,8 @@
 """
-Who may come in: networks, rates, sources, and how many at once.
+Access control: networks, bans, rate limits, quotas per source, and capacity.
 
-Addresses are packed: 4 bytes or 16, in network order. A clock is any callable that
-gives monotonic seconds.
+Addresses are packed: 4 or 16 bytes in network order. A clock is any callable that returns
+monotonic seconds.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from attrs import frozen
 
 from socketd.settings.networks import ANY, Network, Prefixes
 
-#: Sources that a table of rates remembers, about 1 MB; chrony remembers as many.
+#: Entries of a rate limit table, about 1 MB; chrony has as many.
 MAX_SOURCES = 4096
 
-#: A full capacity has room again when so many of a hundred places are taken, so that
-#: accepting is not stopped and resumed for every single connection.
+#: A saturated capacity is available again at this percentage (hysteresis), so that
+#: accepting is not paused and resumed for every single connection.
 RESUME = 95
 
-#: How much too early one may come (of the time between two): sums of floats are not
-#: exact, and a burst of 20 has to be 20.
+#: Tolerance, as a fraction of the interval: sums of floats are not exact, and a burst of
+#: 20 must allow 20.
 SLACK = 0.001
 
-#: More networks than anybody bans by hand; each address is looked up once for each
-#: length of prefix that there is among them.
+#: More networks than an operator bans by hand; each address costs one lookup per prefix
+#: length in the table.
 MAX_BANS = 1024
 
-#: Why a source may not come in.
+#: Why a connection or datagram is rejected.
 BANNED = "banned"
 SOURCE_LIMIT = "source_limit"
 SOURCE_RATE = "source_rate"
@@ -47,11 +47,11 @@ _IPV6_BYTES = 16
 
 def packed(host: str) -> bytes:
     """
-    Pack an address; one that is IPv4 in IPv6 becomes IPv4, and a scope is cut.
+    Pack an address; IPv4-mapped IPv6 becomes IPv4, and the scope is removed.
 
-    @param host: as the kernel names it: C{192.0.2.1}, C{::ffff:192.0.2.1} or
+    @param host: as the kernel writes it: C{192.0.2.1}, C{::ffff:192.0.2.1} or
         C{fe80::1%eth0}.
-    @raise OSError: when it is no address.
+    @raise OSError: when it is not an address.
     """
     if ":" not in host:
         return socket.inet_pton(socket.AF_INET, host)
@@ -62,18 +62,18 @@ def packed(host: str) -> bytes:
 
 def canonical(address: bytes) -> bytes:
     """
-    Write an IPv4-mapped IPv6 address as the IPv4 address that it is.
+    Convert an IPv4-mapped IPv6 address to IPv4; others are unchanged.
     """
     return address[12:] if address[:12] == _MAPPED else address
 
 
 def make_source_key(prefixes: Prefixes) -> Callable[[bytes], bytes]:
     """
-    Make what names the source that an address belongs to.
+    Make the function that maps an address to the key of its source.
 
-    The name is the address with all other bits 0. Its length still tells the
-    family, so that no IPv4 source is taken for one of IPv6. A link-local address is a
-    source by itself: all hosts of a link have the same prefix (RFC 4291, 2.5.6).
+    The key is the address with the bits after the prefix set to 0. Its length still
+    identifies the family, so IPv4 and IPv6 keys never collide. A link-local address is
+    its own source: all hosts of a link have the same prefix (RFC 4291, 2.5.6).
     """
     ipv4 = _make_cut(prefixes.ipv4, _IPV4_BYTES)
     ipv6 = _make_cut(prefixes.ipv6, _IPV6_BYTES)
@@ -89,7 +89,7 @@ def make_source_key(prefixes: Prefixes) -> Callable[[bytes], bytes]:
 
 def _make_cut(bits: int, size: int) -> Callable[[bytes], bytes] | None:
     """
-    Make what keeps so many bits; C{None} when it would keep all.
+    Make the function that clears the bits after a prefix; C{None} if there are none.
     """
     whole, rest = divmod(bits, 8)
     if whole == size:
@@ -103,14 +103,14 @@ def _make_cut(bits: int, size: int) -> Callable[[bytes], bytes] | None:
 
 class Networks:
     """
-    Networks that are served, and networks that are not.
+    The networks that are allowed and denied.
     """
 
     def __init__(self, allow: Iterable[Network], deny: Iterable[Network]) -> None:
         allow, deny = tuple(allow), tuple(deny)
         self._is_open = not deny and set(ANY) <= set(allow)
         verdicts = [(network, True) for network in allow]
-        # Of two that are the same the later one stays: a tie is a refusal.
+        # The later of two equal networks wins, so a tie is a denial.
         verdicts += [(network, False) for network in deny]
         self._tables = {
             _IPV4_BYTES: _by_length(verdicts, 4),
@@ -119,8 +119,8 @@ class Networks:
 
     def admits(self, address: bytes) -> bool:
         """
-        Say whether an address is served: the longest network that has it decides,
-        and what is in none is refused.
+        Say whether an address is allowed: the longest matching prefix decides, and no
+        match is a denial.
         """
         if self._is_open:
             return True
@@ -136,9 +136,9 @@ def _by_length(
     verdicts: Iterable[tuple[Network, bool]], version: int
 ) -> list[tuple[int, dict[int, bool]]]:
     """
-    Sort networks of one family by their length, the longest first.
+    Group the networks of one family by prefix length, the longest first.
 
-    @return: how many bits of an address to shift out, and what then decides.
+    @return: pairs of the host bits to shift out and the verdict by prefix.
     """
     tables: dict[int, dict[int, bool]] = {}
     for network, verdict in verdicts:
@@ -151,10 +151,10 @@ def _by_length(
 @frozen
 class Ban:
     """
-    A network that is not served for a while.
+    The ban of one network.
 
-    @ivar network: which one.
-    @ivar ends: when it is served again, on the clock of L{Bans}; C{None}: never.
+    @ivar network: the banned network.
+    @ivar ends: when the ban expires, on the clock of L{Bans}; C{None}: never.
     """
 
     network: Network
@@ -163,37 +163,36 @@ class Ban:
 
 class BansFull(Exception):
     """
-    There is no place for one more ban.
+    The table of bans is full.
     """
 
 
 class Bans:
     """
-    The networks that an operator has banned, by hand and for a while.
+    The networks that the operator has banned.
 
-    A full table takes no more: a ban that made place for another one would be lifted
-    behind the back of who wanted it.
+    L{add} fails when the table is full; it never evicts a ban.
     """
 
     def __init__(self, clock: Clock, max_entries: int = MAX_BANS) -> None:
         self._clock = clock
         self._max_entries = max_entries
         self._bans: dict[Network, Ban] = {}
-        # By size of the address, then by how many of its bits to shift out.
+        # By address size, then by the host bits to shift out; then by prefix.
         self._tables: dict[int, dict[int, dict[int, Ban]]] = {_IPV4_BYTES: {}, _IPV6_BYTES: {}}
 
     def __len__(self) -> int:
         """
-        Count the bans that have not been swept away.
+        Count the bans in the table, including expired ones not yet swept.
         """
         return len(self._bans)
 
     def add(self, network: Network, seconds: float | None = None) -> Ban:
         """
-        Ban a network; an earlier ban of the same one is forgotten.
+        Ban a network, replacing an earlier ban of the same network.
 
-        @param seconds: for how long; C{None}: until it is lifted.
-        @raise BansFull: when there are too many.
+        @param seconds: the duration; C{None}: until it is removed.
+        @raise BansFull: when the table is full.
         """
         self.sweep()
         if network not in self._bans and len(self._bans) >= self._max_entries:
@@ -206,9 +205,9 @@ class Bans:
 
     def remove(self, network: Network) -> bool:
         """
-        Lift a ban.
+        Remove a ban.
 
-        @return: whether there was one.
+        @return: whether there was one that had not expired.
         """
         ban = self._bans.pop(network, None)
         if ban is None:
@@ -221,7 +220,7 @@ class Bans:
 
     def sweep(self) -> bool:
         """
-        Forget the bans that are over.
+        Remove the expired bans.
 
         @return: whether there were any.
         """
@@ -232,7 +231,7 @@ class Bans:
 
     def admits(self, address: bytes) -> bool:
         """
-        Say whether an address is in no banned network.
+        Say whether an address is not banned.
         """
         if not self._bans:
             return True
@@ -245,7 +244,7 @@ class Bans:
 
     def current(self) -> list[Ban]:
         """
-        List the bans, oldest first.
+        List the bans that have not expired, oldest first.
         """
         return [ban for ban in self._bans.values() if not self._is_over(ban)]
 
@@ -255,9 +254,9 @@ class Bans:
 
 def _place(network: Network) -> tuple[int, int, int]:
     """
-    Say how an address is found to be in a network.
+    Compute the table position of a network.
 
-    @return: its bytes, how many bits to shift out of it, and what is left then.
+    @return: the address size in bytes, the host bits to shift out, and the prefix.
     """
     shift = network.max_prefixlen - network.prefixlen
     return network.max_prefixlen // 8, shift, int(network.network_address) >> shift
@@ -265,16 +264,16 @@ def _place(network: Network) -> tuple[int, int, int]:
 
 class Bucket:
     """
-    A rate for all together, with a burst (GCRA: ITU-T I.371, annex A).
+    A token bucket (GCRA: ITU-T I.371, annex A).
 
-    One number is kept: when the next one would be due if they came evenly.
+    The only state is the theoretical arrival time of the next event.
     """
 
     def __init__(self, rate: float, burst: float, clock: Clock) -> None:
         """
-        @param rate: a number per second.
-        @param burst: how many may come at once; less than 1 counts as 1, because
-            no limit switches a service off.
+        @param rate: tokens per second.
+        @param burst: the bucket size; less than 1 counts as 1, because no limit may
+            disable a service.
         """
         self._interval = 1.0 / rate
         self._tolerance = (max(burst, 1.0) - 1.0 + SLACK) * self._interval
@@ -283,13 +282,13 @@ class Bucket:
 
     def take(self) -> bool:
         """
-        Take one, if there is one.
+        Consume one token, if available.
         """
         return self.spend(self._clock())
 
     def spend(self, now: float) -> bool:
         """
-        Take one, if there is one, at a time that the caller has read already.
+        Consume one token, if available, at a time that the caller has already read.
         """
         due = self._due
         if due - now > self._tolerance:
@@ -300,11 +299,11 @@ class Bucket:
 
 class Buckets:
     """
-    A rate for each key, with a burst.
+    A token bucket for each key.
 
-    The table is bounded: the key that was not seen for the longest time makes place
-    for a new one. Keys are bytes, which CPython hashes with a random key of the
-    process (PEP 456), so that nobody outside can choose some that collide.
+    The table is bounded: a new key evicts the least recently used one. Keys are bytes,
+    which CPython hashes with a random key per process (PEP 456), so a peer cannot choose
+    colliding keys.
     """
 
     def __init__(
@@ -317,12 +316,11 @@ class Buckets:
         random: Callable[[], float] = random,
     ) -> None:
         """
-        @param rate: a number per second, for each key.
-        @param burst: how many may come at once; less than 1 counts as 1.
-        @param leak: how probable it is that one above the rate is let through. So
-            somebody who forges the address of another cannot silence him (chrony
-            does this: ratelimit, leak).
-        @param random: gives numbers from 0 up to 1.
+        @param rate: tokens per second, for each key.
+        @param burst: the bucket size; less than 1 counts as 1.
+        @param leak: the probability that an event over the limit is allowed, so that
+            spoofing an address cannot lock out its owner (as in chrony: ratelimit, leak).
+        @param random: returns numbers in [0, 1).
         """
         self._interval = 1.0 / rate
         self._tolerance = (max(burst, 1.0) - 1.0 + SLACK) * self._interval
@@ -334,20 +332,20 @@ class Buckets:
 
     def __len__(self) -> int:
         """
-        Count the keys that are remembered.
+        Count the keys in the table.
         """
         return len(self._due)
 
     def take(self, key: bytes) -> bool:
         """
-        Take one of a key, if there is one or luck will have it.
+        Consume one token; over the limit, allow it with probability C{leak}.
         """
         return self.spend(key, self._clock()) or self.leaks()
 
     def spend(self, key: bytes, now: float) -> bool:
         """
-        Take one of a key, if there is one, at a time that the caller has read
-        already; nothing leaks.
+        Consume one token of a key, if available, at a time that the caller has already
+        read; C{leak} is not applied.
         """
         table = self._due
         due = table.get(key)
@@ -364,14 +362,14 @@ class Buckets:
 
     def leaks(self) -> bool:
         """
-        Draw whether one above the rate is let through.
+        Decide at random whether an event over the limit is allowed.
         """
         return self._random() < self._leak
 
 
 class Sources:
     """
-    How many of one source may be in at once, and how often one may come.
+    The connection quota and rate limit per source.
     """
 
     def __init__(
@@ -383,35 +381,35 @@ class Sources:
         clock: Clock,
     ) -> None:
         """
-        @param max_per_source: how many at once; C{None}: no limit.
-        @param rate: a number per second; C{None}: no limit.
-        @param burst: how many may come at once, within the rate.
-        @param prefixes: how many bits of an address make a source.
+        @param max_per_source: open connections per source; C{None}: no limit.
+        @param rate: connections per second; C{None}: no limit.
+        @param burst: the bucket size of the rate limit.
+        @param prefixes: prefix lengths that define a source.
         """
         self._max_per_source = max_per_source
         self._rates = None if rate is None else Buckets(rate, burst, clock)
         self._cut = make_source_key(prefixes)
-        # No bound of its own: who is in has a place of the capacity.
+        # Bounded by the capacity: each entry has at least one open connection.
         self._inside: dict[bytes, int] = {}
 
     def __len__(self) -> int:
         """
-        Count the sources that are in.
+        Count the sources that have open connections.
         """
         return len(self._inside)
 
     def key(self, address: bytes) -> bytes:
         """
-        Name the source that an address belongs to.
+        Return the key of the source that an address belongs to.
         """
         return self._cut(address)
 
     def enter(self, key: bytes) -> str | None:
         """
-        Ask for one place.
+        Take one slot, if the limits allow it.
 
-        @return: C{None} when it is given; L{leave} gives it back. Else
-            L{SOURCE_LIMIT} or L{SOURCE_RATE}.
+        @return: C{None} on success, and L{leave} frees the slot; else L{SOURCE_LIMIT} or
+            L{SOURCE_RATE}.
         """
         inside = self._inside.get(key, 0)
         if self._max_per_source is not None and inside >= self._max_per_source:
@@ -423,13 +421,13 @@ class Sources:
 
     def keep(self, key: bytes) -> None:
         """
-        Give one place to who is in already, whatever the limits.
+        Take one slot for a connection that is already open, regardless of the limits.
         """
         self._inside[key] = self._inside.get(key, 0) + 1
 
     def leave(self, key: bytes) -> None:
         """
-        Give one place back.
+        Free one slot.
 
         @raise KeyError: when the source has none.
         """
@@ -442,18 +440,17 @@ class Sources:
 
 class Capacity:
     """
-    How many may be in at once; whoever finds it full can wait for room.
+    A limit on open connections, on which callers can wait.
 
-    Once full it counts as full until it has fallen to L{RESUME}, also for who did
-    not wait: else a listener that is never told of it would take each place that
-    gets free, and one that waits would wait for ever.
+    Hysteresis: once full, it is saturated until the occupancy falls to L{RESUME} percent,
+    for every caller; otherwise a port that never waits starves those that do.
     """
 
     def __init__(self, limit: int | None, parent: Capacity | None = None) -> None:
         """
         @param limit: at least 1; C{None}: no limit.
-        @param parent: what is full for all its children when it is full.
-        @raise ValueError: when nobody would ever come in.
+        @param parent: a shared capacity; while it is full, all its children are full.
+        @raise ValueError: when the limit is less than 1.
         """
         self._limit = _checked(limit)
         self._chain: tuple[Capacity, ...] = (self, *(parent._chain if parent else ()))
@@ -465,9 +462,9 @@ class Capacity:
     @property
     def limit(self) -> int | None:
         """
-        How many may be in; who is in when it is lowered may stay.
+        The limit; lowering it does not close open connections.
 
-        @raise ValueError: when it is set so that nobody would ever come in.
+        @raise ValueError: when it is set to less than 1.
         """
         return self._limit
 
@@ -480,20 +477,20 @@ class Capacity:
     @property
     def occupancy(self) -> int:
         """
-        How many are in.
+        The number of open connections.
         """
         return self._occupancy
 
     @property
     def is_full(self) -> bool:
         """
-        Whether nobody should come in now, here or at a parent.
+        Whether this capacity or a parent is saturated.
         """
         return any(capacity._is_saturated for capacity in self._chain)
 
     def enter(self) -> None:
         """
-        Count one in. It is counted even when it is full: it has come already.
+        Count one connection in, even over the limit: it is already accepted.
         """
         for capacity in self._chain:
             capacity._occupancy += 1
@@ -503,9 +500,9 @@ class Capacity:
 
     def leave(self) -> None:
         """
-        Count one out, and tell who waits when that makes room.
+        Count one connection out, and wake the waiters if that ends the saturation.
 
-        @raise ValueError: when nobody is in.
+        @raise ValueError: when there are no open connections.
         """
         if not self._occupancy:
             raise ValueError("nobody is in")
@@ -519,11 +516,11 @@ class Capacity:
 
     def when_available(self, callback: Callable[[], None]) -> None:
         """
-        Call once when there is room, at once when there is; one that waits already
-        keeps its place.
+        Call once when there is capacity, immediately if there is some now; a callback
+        that is already waiting keeps its position.
 
-        If one of several fills it again while it is called, those after it
-        keep theirs.
+        If one waiter saturates it again while being called, those after it keep their
+        positions.
         """
         waiter = (self, callback)
         if any(waiter in capacity._waiting for capacity in self._chain):
@@ -536,7 +533,7 @@ class Capacity:
 
     def forget(self, callback: Callable[[], None]) -> None:
         """
-        Do not call one that waits, if it does.
+        Cancel a waiting callback; nothing happens if it does not wait.
         """
         waiter = (self, callback)
         for capacity in self._chain:
@@ -546,8 +543,8 @@ class Capacity:
 
     def _wake(self) -> None:
         """
-        Tell who waits while there is room; an error in one is raised when all
-        others have been told.
+        Call the waiters while there is capacity; an error in one of them is raised after
+        the others have been called.
         """
         self._rotate()
         problems = []
@@ -562,8 +559,8 @@ class Capacity:
 
     def _rotate(self) -> None:
         """
-        Let another one be the first this time: the first takes what there is, and
-        is the first to wait again.
+        Rotate the waiters (round robin) so that the head does not take every freed
+        slot.
         """
         first = next(iter(self._waiting), None)
         if first is not None and first == self._first:

@@ -1,3 +1,3 @@
 """
-Ports that serve datagrams.
+Datagram ports, and the system calls that batch datagrams.
 """

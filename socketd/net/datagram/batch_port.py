@@ -1,5 +1,5 @@
 """
-The datagram port that serves a batch with two system calls.
+The datagram port that serves a batch with two system calls: recvmmsg and sendmmsg.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ from socketd.net.datagram.mmsg import BATCH, CONTROL_SIZE, MAX_SIZE, NAME_SIZE, 
 from socketd.net.datagram.port import OPEN, DatagramPort, DatagramTerms
 from socketd.net.service_state import ServiceState
 
-#: Addresses that a port remembers in both forms; then it starts anew.
+#: Entries of each address cache of a port; a full cache is cleared.
 MAX_KNOWN = 1024
 
 _NAME_SIZES = {socket.AF_INET: 16, socket.AF_INET6: 28, socket.AF_UNIX: 110}
 
-# Where struct in_pktinfo and in6_pktinfo have the interface, behind the header of
-# the first control message; the first bits of a link-local address; and the
-# address that the datagram was sent to.
+# Offsets within the first control message, its header included: the interface index of
+# struct in_pktinfo and in6_pktinfo, the prefix that marks a link-local address, and the
+# destination address.
 _IPV4_INDEX = slice(16, 20)
 _IPV6_INDEX = slice(32, 36)
 _IPV6_PREFIX = slice(16, 18)
 _IPV4_DESTINATION = slice(24, 28)
 _IPV6_DESTINATION = slice(16, 32)
 
-# A plain number: the enumeration's operators cost more than a system call.
+# A plain int: the operators of the enum cost more than a system call.
 _TRUNCATED = int(socket.MSG_TRUNC)
 
-#: The reason to drop a datagram that did not fit: only those of UNIX sockets can
-#: be so long.
+#: The reason to drop a truncated datagram: only those of UNIX sockets can exceed the
+#: buffer.
 TOO_LONG = "too_long"
 
-# Stands for a source that was not met yet, or that is not served.
+# Sentinel: unknown or rejected source.
 _UNKNOWN = object()
 
 
@@ -58,9 +58,8 @@ class BatchedDatagramPort(DatagramPort):
     """
     A port that receives and answers many datagrams in two system calls.
 
-    The answer to a datagram leaves from the address that the datagram was sent
-    to, also where the socket is bound to all addresses (IP_PKTINFO, ip(7); RFC
-    3542, section 6).
+    The source address of a reply is the destination address of the datagram, also on a
+    wildcard socket (IP_PKTINFO, ip(7); RFC 3542, section 6).
     """
 
     _shared: Messages | None = None
@@ -77,7 +76,7 @@ class BatchedDatagramPort(DatagramPort):
         if BatchedDatagramPort._shared is None:
             BatchedDatagramPort._shared = Messages()
         self._messages = BatchedDatagramPort._shared
-        # Sources that need not be asked about any more, and the verdicts on others.
+        # Caches by raw address: trusted sources, and static verdicts on the others.
         self._known: dict[bytes, Any] = {}
         self._verdicts: dict[bytes, tuple[Any, str | None]] = {}
         self._destinations: dict[bytes, bool] = {}
@@ -93,7 +92,7 @@ class BatchedDatagramPort(DatagramPort):
 
     def forget(self) -> None:
         """
-        Judge every source anew.
+        Clear the cached verdicts.
         """
         self._known.clear()
         self._verdicts.clear()
@@ -101,7 +100,7 @@ class BatchedDatagramPort(DatagramPort):
 
     def doRead(self) -> None:
         """
-        Receive what waits, as far as one turn goes, and send the answers.
+        Receive one batch of pending datagrams, and send the replies.
         """
         messages = self._messages
         try:
@@ -127,7 +126,7 @@ class BatchedDatagramPort(DatagramPort):
 
     def _deliver_all(self, names: Sequence[bytes], lengths: Sequence[int]) -> None:
         """
-        Hand each datagram to the protocol; this loop is what a datagram costs.
+        Deliver each datagram to the protocol; this loop is the hot path.
         """
         known, data, floor = self._known, self._messages.data, self._floor
         observed, deliver = self._service_state.observed, self._protocol.datagramReceived
@@ -153,7 +152,7 @@ class BatchedDatagramPort(DatagramPort):
 
     def _classify(self, name: bytes) -> Any:
         """
-        Ask the guard about a source that has to be asked about.
+        Apply the guard to a source that is not in the cache of trusted ones.
 
         @return: its address, or C{_UNKNOWN} to drop the datagram.
         """
@@ -176,8 +175,8 @@ class BatchedDatagramPort(DatagramPort):
 
     def _check_controls(self) -> bool:
         """
-        Take note of when a datagram came, and say whether it was sent to one
-        address of this machine and not to many machines.
+        Record the arrival time of a datagram, and say whether its destination is
+        acceptable, which multicast and broadcast are not.
         """
         if self._timestamped:
             controls = self._controls()
@@ -200,7 +199,7 @@ class BatchedDatagramPort(DatagramPort):
 
     def _controls(self) -> memoryview:
         """
-        The control messages of the datagram that is being served.
+        The control messages of the current datagram.
         """
         start = self._index * CONTROL_SIZE
         return self._messages.controls[start : start + self._found[4 * self._index + 1]]
@@ -209,8 +208,8 @@ class BatchedDatagramPort(DatagramPort):
         self, names: Sequence[bytes], lengths: Sequence[int], found: Sequence[int]
     ) -> tuple[list[bytes], list[int]]:
         """
-        Cut the paths to their lengths, and mark the datagrams that did not fit:
-        only those of UNIX sockets can be so long.
+        Cut the paths to their lengths, and mark truncated datagrams with length -1: only
+        those of UNIX sockets can exceed the buffer.
         """
         fits = [not flags & _TRUNCATED for flags in found[2::4]]
         if not all(fits):
@@ -220,8 +219,8 @@ class BatchedDatagramPort(DatagramPort):
 
     def write(self, datagram: bytes, addr: Any = None) -> None:
         """
-        Send a datagram; the answer to the one that is being served waits for
-        the other answers.
+        Send a datagram; a reply to the current datagram is queued until the batch is
+        done.
         """
         size = len(datagram)
         if addr is None or size > MAX_SIZE or not (
@@ -236,7 +235,7 @@ class BatchedDatagramPort(DatagramPort):
             return
         index = self._index
         if self._queued > index:
-            # More answers than datagrams: the next header is not free yet.
+            # More replies than datagrams: the next header is not free yet.
             self._flush()
         queued = self._queued
         if queued != index:
@@ -260,7 +259,7 @@ class BatchedDatagramPort(DatagramPort):
 
     def _answer_from(self, start: int) -> None:
         """
-        Do as L{answer_from} does, without a search: nothing stands before.
+        Do as L{answer_from} does, at fixed offsets: pktinfo is the only control message.
         """
         control = self._messages.controls[start : start + CONTROL_SIZE]
         if self._family == socket.AF_INET:
@@ -270,7 +269,7 @@ class BatchedDatagramPort(DatagramPort):
 
     def _answer_now(self, datagram: bytes, addr: Any) -> None:
         """
-        Send at once: an answer that holds a time must not wait for others.
+        Send immediately: a reply with a timestamp must not wait for the batch.
         """
         info = packet_info(self._controls()) if self._asks_for_destination else None
         ancillary = []
@@ -287,7 +286,7 @@ class BatchedDatagramPort(DatagramPort):
 
     def _decode(self, name: bytes) -> Any:
         """
-        Make an address as protocols know it of what the kernel wrote.
+        Convert a raw socket address to the form that protocols use.
         """
         family = self._family
         port = int.from_bytes(name[2:4], "big")
@@ -311,7 +310,7 @@ def datagram_port(
     terms: DatagramTerms = OPEN,
 ) -> DatagramPort:
     """
-    Make the best port that the system has.
+    Make the fastest port that the system supports.
     """
     port = BatchedDatagramPort if mmsg.AVAILABLE else DatagramPort
     return port(reactor, sock, protocol, service_state, terms)
@@ -319,7 +318,8 @@ def datagram_port(
 
 def _unix_address(path: bytes) -> str | bytes | None:
     """
-    Tell a path from an abstract name, which begins with a NUL byte (unix(7)).
+    Convert a raw UNIX address: a path becomes str, an abstract name (unix(7)) stays bytes, and
+    an unnamed socket is C{None}.
     """
     if path[:1] == b"\0":
         return path
@@ -328,7 +328,7 @@ def _unix_address(path: bytes) -> str | bytes | None:
 
 def _name_formats(size: int) -> list[struct.Struct]:
     """
-    Make the formats that read the addresses of so many headers at once.
+    Make the formats that unpack the addresses of 0 to L{BATCH} headers at once.
     """
     one = f"{size}s{NAME_SIZE - size}x"
     return [struct.Struct(one * count) for count in range(BATCH + 1)]

@@ -1,5 +1,5 @@
 """
-What recvmmsg(2) says beside a datagram: when it came, and to which address.
+Control messages (ancillary data) of datagrams: arrival time and destination address.
 """
 
 from __future__ import annotations
@@ -9,27 +9,27 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-# The socket module does not have these of linux/in.h, in6.h and asm/socket.h.
+# Constants of linux/in.h, in6.h and asm/socket.h that the socket module lacks.
 IP_PKTINFO = 8
 IPV6_RECVPKTINFO = 49
 IPV6_PKTINFO = 50
 SO_TIMESTAMP = 29
 SO_TIMESTAMPNS = 35
 
-# struct cmsghdr; its messages begin at multiples of a size_t (cmsg(3)).
+# struct cmsghdr; messages are aligned to size_t (cmsg(3)).
 _HEADER = struct.Struct("@Nii")
 _ALIGNMENT = struct.calcsize("@N")
 _TIMESPEC = struct.Struct("@ll")
 
-#: Where struct in_pktinfo and in6_pktinfo have the interface.
+#: The interface index in struct in_pktinfo and in6_pktinfo.
 IPV4_INDEX = slice(0, 4)
 IPV6_INDEX = slice(16, 20)
 
-#: Where they have the address that the datagram was sent to.
+#: The destination address in these structures.
 IPV4_DESTINATION = slice(8, 12)
 IPV6_DESTINATION = slice(0, 16)
 
-# The sizes of the two structures; a message that was cut has another.
+# The sizes of the two structures; a truncated message has another size.
 _IPV4_INFO_SIZE, _IPV6_INFO_SIZE = 12, 20
 
 _NANOSECONDS = 1_000_000_000
@@ -47,9 +47,9 @@ class ControlMessage(NamedTuple):
 
 def control_messages(buffer: memoryview) -> Iterator[ControlMessage]:
     """
-    Take the control messages of one datagram apart (RFC 3542, section 20).
+    Parse the control messages of one datagram (RFC 3542, section 20).
 
-    @param buffer: as many bytes as the kernel says that it has written.
+    @param buffer: the C{msg_controllen} bytes that the kernel wrote.
     """
     at = 0
     while at + _HEADER.size <= len(buffer):
@@ -62,9 +62,9 @@ def control_messages(buffer: memoryview) -> Iterator[ControlMessage]:
 
 def arrival(buffer: memoryview) -> int | None:
     """
-    Find when a datagram came, by the kernel (socket(7), SO_TIMESTAMPNS).
+    Find the kernel's arrival time of a datagram (socket(7), SO_TIMESTAMPNS).
 
-    @return: nanoseconds since 1970; C{None} if it does not say.
+    @return: nanoseconds since 1970; C{None} if there is no timestamp.
     """
     for message in control_messages(buffer):
         is_time = (message.level, message.type) == (socket.SOL_SOCKET, SO_TIMESTAMPNS)
@@ -76,7 +76,7 @@ def arrival(buffer: memoryview) -> int | None:
 
 def packet_info(buffer: memoryview) -> ControlMessage | None:
     """
-    Find the message that says which address a datagram was sent to.
+    Find the pktinfo message, which has the destination address of a datagram.
     """
     wanted = (
         (socket.IPPROTO_IP, IP_PKTINFO, _IPV4_INFO_SIZE),
@@ -90,7 +90,7 @@ def packet_info(buffer: memoryview) -> ControlMessage | None:
 
 def destination(info: ControlMessage) -> bytes:
     """
-    Read the address that a datagram was sent to, packed.
+    Read the destination address of a datagram, packed.
     """
     is_ipv4 = info.level == socket.IPPROTO_IP
     return bytes(info.data[IPV4_DESTINATION if is_ipv4 else IPV6_DESTINATION])
@@ -98,10 +98,10 @@ def destination(info: ControlMessage) -> bytes:
 
 def answer_from(info: ControlMessage) -> None:
     """
-    Turn "came to this address" into "send from this address", in place.
+    Reuse the received pktinfo as source address of the reply, in place.
 
-    The way back is the routing table's choice, unless the address has a meaning
-    on its own interface only (RFC 4007, section 6).
+    The interface index is cleared, so that the routing table decides, unless the address
+    is link-local (RFC 4007, section 6).
     """
     if info.level == socket.IPPROTO_IP:
         info.data[IPV4_INDEX] = bytes(4)
@@ -111,7 +111,7 @@ def answer_from(info: ControlMessage) -> None:
 
 def disable_ancillary(sock: socket.socket) -> None:
     """
-    Have the kernel tell nothing: whoever handed the socket over may have asked.
+    Disable ancillary data; an inherited socket may have it enabled.
     """
     sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMP, 0)
     sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 0)
@@ -123,10 +123,9 @@ def disable_ancillary(sock: socket.socket) -> None:
 
 def ask_for_destination(sock: socket.socket) -> bool:
     """
-    Have the kernel tell which address a datagram was sent to, where it may be
-    one of several.
+    Enable pktinfo on a wildcard socket, where the destination address can vary.
 
-    @return: whether it may.
+    @return: whether it was enabled.
     """
     name = sock.getsockname()
     if sock.family == socket.AF_INET and name[0] == "0.0.0.0":
@@ -140,6 +139,6 @@ def ask_for_destination(sock: socket.socket) -> bool:
 
 def ask_for_arrival(sock: socket.socket) -> None:
     """
-    Have the kernel tell when a datagram came.
+    Enable the kernel's timestamps of arrival.
     """
     sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)

@@ -1,8 +1,8 @@
 """
 Many datagrams in one system call: recvmmsg(2) and sendmmsg(2), through ctypes.
 
-The buffers are laid out once and used by every port in turn, for no datagram
-stays in them beyond the wake-up that brought it.
+The buffers are allocated once and shared by all ports, because no datagram stays in them
+after the C{doRead} that received it.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import struct
 from ctypes import POINTER, Structure, c_int, c_size_t, c_uint, c_void_p
 from typing import Any
 
-#: Datagrams that one call takes, an empty one too: a flood must not keep the
-#: reactor from its timers (libuv's number).
+#: Datagrams per call, including empty ones: a flood must not keep the reactor from its
+#: timers (libuv uses the same number).
 BATCH = 32
 
-#: The largest UDP payload is 65507 bytes; nothing is cut off.
+#: The largest UDP payload is 65507 bytes, so none is truncated.
 MAX_SIZE = 65536
 
-#: struct sockaddr_storage holds the address of any family.
+#: The size of struct sockaddr_storage, which holds an address of any family.
 NAME_SIZE = 128
 
-#: Room for the control messages with a time (32 bytes) and a struct in6_pktinfo
-#: (40, the larger one).
+#: Bytes for the control messages of a timestamp (32) and of pktinfo (40 for struct
+#: in6_pktinfo, the larger one).
 CONTROL_SIZE = 96
 
 _MSG_DONTWAIT = int(socket.MSG_DONTWAIT)
@@ -64,7 +64,7 @@ _IOVEC_LEN_AT = _Iovec.len.offset
 
 def _received_format() -> str:
     """
-    Write the format that reads C{namelen controllen flags len} of one header.
+    Make the format that unpacks C{namelen controllen flags len} of one header.
     """
     parts, at = [], 0
     for offset, code, size in (
@@ -119,11 +119,11 @@ class Messages:
 
     def receive(self, fd: int) -> tuple[int, ...]:
         """
-        Receive what waits, without waiting.
+        Receive up to L{BATCH} pending datagrams, without blocking.
 
         @return: four numbers for each datagram: the lengths of its address and
             of its control messages, its flags, and its own length.
-        @raise OSError: when nothing waits, or the socket has an error to report.
+        @raise OSError: when nothing is pending, or the socket has a pending error.
         """
         self._header_view[:], self._iovec_view[:] = self._pristine
         count = _recvmmsg(fd, self._address, BATCH, _MSG_DONTWAIT, None)
@@ -134,7 +134,7 @@ class Messages:
 
     def move(self, source: int, target: int, name_length: int, control_length: int) -> None:
         """
-        Put the address and the control messages of one header into another one.
+        Copy the address and the control messages of one header to another one.
         """
         at = target * _HEADER_SIZE
         _NAMELEN.pack_into(self._header_view, at + _NAMELEN_AT, name_length)
@@ -144,7 +144,8 @@ class Messages:
 
     def put(self, index: int, datagram: bytes) -> None:
         """
-        Fill one header for L{send}; its address and control are in place already.
+        Fill in the payload of one header for L{send}; its address and control messages are
+        already set.
         """
         length = len(datagram)
         start = index * MAX_SIZE
@@ -155,10 +156,10 @@ class Messages:
         """
         Send the first C{count} messages.
 
-        The kernel stops at the first one that it refuses; that one is left
-        out, and the rest is sent.
+        The kernel stops at the first message that it refuses; that one is skipped, and
+        the rest is sent.
 
-        @return: how many were refused, and how many bytes they had.
+        @return: how many messages were refused, and their bytes.
         """
         done = refused = size = 0
         while done < count:
@@ -189,5 +190,5 @@ def _last_error() -> OSError:
 _recvmmsg = _load("recvmmsg", c_int, c_void_p, c_uint, c_int, c_void_p)
 _sendmmsg = _load("sendmmsg", c_int, c_void_p, c_uint, c_int)
 
-#: Whether this system has the two calls.
+#: Whether this system has both calls.
 AVAILABLE = _recvmmsg is not None and _sendmmsg is not None

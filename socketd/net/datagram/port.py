@@ -1,5 +1,5 @@
 """
-Ports that serve datagrams (UDP and UNIX).
+The portable datagram port (UDP and UNIX).
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from socketd.net.datagram.mmsg import BATCH, MAX_SIZE
 from socketd.net.port import EXHAUSTED, Port
 from socketd.net.service_state import ServiceState
 
-#: How long to wait when the system has no memory left (seconds); whoever asks by
-#: datagram does not wait long.
+#: Pause when the system is out of memory (seconds); short, because clients of datagram
+#: services have short timeouts.
 RECEIVE_PAUSE = 0.1
 
 
 @frozen(eq=False)
 class DatagramTerms:
     """
-    On which terms datagrams are answered.
+    The rules by which a port replies to datagrams.
 
-    @ivar guard: asked for each one; C{None}: all are served.
-    @ivar reply_floor: so many bytes may answer the shortest datagram; a longer
-        answer must not exceed what it answers.
-    @ivar timestamped: whether the protocol wants to know when each one came.
+    @ivar guard: checks each datagram; C{None}: all are served.
+    @ivar reply_floor: bytes that may reply to the shortest datagram; a longer reply must
+        not exceed the datagram that it replies to.
+    @ivar timestamped: whether the protocol needs the arrival time of each datagram.
     """
 
     guard: Guard | None = None
@@ -48,19 +48,19 @@ class DatagramTerms:
     timestamped: bool = False
 
 
-#: For whoever takes a port from L{socketd.net.reactor.batch.BatchReactor}, as from Twisted.
+#: For ports made through L{socketd.net.reactor.batch.BatchReactor}: no rules, as in Twisted.
 OPEN = DatagramTerms(reply_floor=math.inf)
 
 
 @implementer(IListeningPort, IUDPTransport, IReadDescriptor, ISystemHandle, ILoggingContext)
 class DatagramPort(Port):
     """
-    A bound datagram socket that hands what it receives to a protocol.
+    A bound datagram socket that delivers what it receives to a protocol.
 
     It works on every system; L{socketd.net.datagram.batch_port} has a faster one.
 
-    @ivar received_at: when the datagram that is being served came, by the kernel
-        (nanoseconds since 1970); C{None} where the kernel does not say.
+    @ivar received_at: the kernel's arrival time of the current datagram (nanoseconds since
+        1970); C{None} without a timestamp.
     """
 
     received_at: int | None = None
@@ -78,7 +78,7 @@ class DatagramPort(Port):
         super().__init__(reactor, sock, service_state)
         self._protocol = protocol
         self._guard = None if sock.family == socket.AF_UNIX else terms.guard
-        # Whoever sends from a UNIX socket can forge nothing.
+        # The source of a UNIX datagram cannot be spoofed.
         self._floor = math.inf if sock.family == socket.AF_UNIX else terms.reply_floor
         self._allowance = self._floor
 
@@ -86,25 +86,25 @@ class DatagramPort(Port):
         """
         Connect the protocol.
         """
-        # Twisted would log a line of its own at start and stop.
+        # Else Twisted logs its own line at start and stop.
         self._protocol.noisy = False
         self._protocol.makeConnection(self)
 
     def closed(self) -> None:
         """
-        Tell the protocol that it is over.
+        Stop the protocol.
         """
         self._protocol.doStop()
 
     def forget(self) -> None:
         """
-        Judge every source anew: the addresses of this machine, or the rules,
-        may have changed.
+        Clear cached verdicts, since local addresses or rules may have changed; there are
+        none here.
         """
 
     def doRead(self) -> None:
         """
-        Receive what waits, as far as one turn goes.
+        Receive pending datagrams, at most one batch.
         """
         try:
             self._receive_all()
@@ -127,9 +127,8 @@ class DatagramPort(Port):
 
     def _stop_reading(self, problem: OSError | MemoryError) -> None:
         """
-        Nothing is left; or the kernel reports that an earlier answer did not arrive,
-        which concerns only a protocol that has one peer; or there is no memory, and
-        will not be at once.
+        Handle the error that ended a read: nothing is pending, an earlier reply met
+        connection refused, or the system is out of memory, which pauses the port.
         """
         if isinstance(problem, MemoryError) or problem.errno in EXHAUSTED:
             self.pause(RECEIVE_PAUSE)
@@ -138,7 +137,7 @@ class DatagramPort(Port):
 
     def _note_refusal(self, problem: OSError) -> None:
         """
-        Tell a protocol that has one peer that this one is not there.
+        Report connection refused to a protocol with a connected peer.
         """
         if problem.errno == ECONNREFUSED and self._connected_to is not None:
             try:
@@ -148,17 +147,17 @@ class DatagramPort(Port):
 
     def _check_static(self, source: Any) -> str | None:
         """
-        Ask the guard what does not change from one datagram to the next.
+        Apply the guard's stateless rules.
 
-        @return: the reason to drop all that come from there.
+        @return: the reason to drop all datagrams of this source, or C{None}.
         """
         return None if self._guard is None else self._guard.check_static(source[0], source[1])
 
     def _ask(self, source: Any) -> str | None:
         """
-        Ask the guard for one datagram.
+        Apply the guard's rate limits to one datagram.
 
-        @return: the reason to drop it.
+        @return: the reason to drop it, or C{None}.
         """
         if self._guard is None or self._guard.is_exempt(source[0]):
             return None
@@ -185,11 +184,11 @@ class DatagramPort(Port):
         """
         Send a datagram.
 
-        What the kernel refuses is counted: a source address can be forged, and
-        neither port 0 nor 255.255.255.255 can be answered.
+        What the kernel refuses is only counted: a source address can be spoofed, and a
+        reply to port 0 or 255.255.255.255 cannot be sent.
 
-        @param addr: an address as the protocol receives them; C{None} where there is
-            only one peer, and for an unnamed UNIX socket, which cannot be answered.
+        @param addr: an address as the protocol receives it; C{None} for the connected
+            peer, and for an unnamed UNIX socket, which cannot receive a reply.
         @raise InvalidAddressError: if it is a host name or of another family.
         """
         if addr is not None and addr != self._current and self._family != socket.AF_UNIX:
@@ -210,8 +209,8 @@ class DatagramPort(Port):
 
     def _may_send(self, size: int) -> bool:
         """
-        Say whether an answer is not longer than what it answers, all answers to
-        it taken together; one that is serves whoever forged the source.
+        Say whether all replies to the current datagram together are no longer than it is;
+        else they would amplify toward a spoofed source.
         """
         if size <= self._allowance:
             self._allowance -= size
@@ -221,15 +220,15 @@ class DatagramPort(Port):
 
     def writeSequence(self, seq: Iterable[bytes], addr: Any) -> None:
         """
-        Send one datagram made of several pieces.
+        Send several pieces as one datagram.
         """
         self.write(b"".join(seq), addr)
 
     def connect(self, host: str, port: int) -> None:
         """
-        Have one peer from now on: what comes from others is not received.
+        Connect to one peer; datagrams from others are no longer received.
 
-        @raise RuntimeError: if there is one already.
+        @raise RuntimeError: if it is already connected.
         @raise InvalidAddressError: if it is a host name or of another family.
         """
         if self._connected_to is not None:
@@ -240,13 +239,13 @@ class DatagramPort(Port):
 
     def getBroadcastAllowed(self) -> bool:
         """
-        Whether datagrams may be sent to all hosts of a network.
+        Whether broadcasts may be sent.
         """
         return bool(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST))
 
     def setBroadcastAllowed(self, enabled: bool) -> None:
         """
-        Set whether datagrams may be sent to all hosts of a network.
+        Set whether broadcasts may be sent.
         """
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, enabled)
 

@@ -1,3 +1,3 @@
 """
-Sockets before they are ports: options, limits, activation, local addresses.
+Sockets before they become ports: options, descriptor limit, activation, local addresses.
 """

@@ -1,10 +1,10 @@
 """
-Sockets that systemd, or whoever speaks its protocol, hands over at start:
-sd_listen_fds(3).
+Socket activation: sockets that systemd, or another implementation of sd_listen_fds(3),
+passes at start.
 
-To import C{twisted.internet.endpoints} takes the variables out of the environment,
-and leaves one socket of those with the same name, or none where they have no names.
-So L{Inherited.take} reads them itself, and has to be called before.
+Importing C{twisted.internet.endpoints} removes the variables from the environment, and
+keeps one socket of those with the same name, or none where they have no names. So
+L{Inherited.take} reads the variables itself, and must be called before that import.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from socketd.net.addresses import describe
 #: SD_LISTEN_FDS_START of sd_listen_fds(3).
 FIRST = 3
 
-#: More sockets than this are a slip in LISTEN_FDS: no configuration names that many,
-#: and 1024 is the usual limit of descriptors. Each one costs some system calls.
+#: More sockets than this are an error in LISTEN_FDS: no configuration names that many,
+#: and 1024 is the usual descriptor limit. Each one costs some system calls.
 MAX_INHERITED = 1024
 
-#: What a socket without a name is called (sd_listen_fds_with_names).
+#: The name of a socket without a name (sd_listen_fds_with_names).
 UNNAMED = "unknown"
 
 _PID, _COUNT, _NAMES = "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"
 
-#: With the fourth one, newer systemds tell a process from a later one of the same number.
+#: The fourth one, of newer systemd versions, tells apart processes with a reused PID.
 _VARIABLES = (_PID, _COUNT, _NAMES, "LISTEN_PIDFDID")
 
 _NUMBER = re.compile(r"[0-9]{1,10}")
 _FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
 _SERVED = "hand over listening streams and bound datagram sockets of IPv4, IPv6 or UNIX"
 
-#: What else than a socket a descriptor can be.
+#: Other file types that a descriptor can have.
 _FILES = (
     (stat.S_ISFIFO, "a FIFO"),
     (stat.S_ISREG, "a file"),
@@ -51,21 +51,19 @@ _FILES = (
 
 class _Unusable(ValueError):
     """
-    An inherited descriptor, or a variable, that nothing can be done with; the text says
-    why.
+    An unusable inherited descriptor or variable; the text says why.
     """
 
 
 @frozen(eq=False)
 class InheritedSocket:
     """
-    A socket that was handed over: it is bound, does not block, and is not passed on to
-    programs that are started.
+    An inherited socket: bound, non-blocking and close-on-exec.
 
-    @ivar name: what the socket unit calls it; several may have the same name.
+    @ivar name: its name in the socket unit; several may have the same name.
     @ivar family: C{AF_INET}, C{AF_INET6} or C{AF_UNIX}.
     @ivar type: C{SOCK_STREAM}, then it listens; or C{SOCK_DGRAM}.
-    @ivar address: what getsockname(2) said when it was taken.
+    @ivar address: the result of getsockname(2) when it was taken.
     """
 
     name: str
@@ -83,7 +81,7 @@ class InheritedSocket:
 
     def describe(self) -> str:
         """
-        Write its address for people, as L{socketd.net.addresses.describe} does.
+        Format its address for display, as L{socketd.net.addresses.describe} does.
         """
         return describe(self.family, self.address)
 
@@ -91,10 +89,10 @@ class InheritedSocket:
 @frozen(eq=False)
 class Inherited:
     """
-    All that was handed over.
+    All inherited sockets.
 
-    @ivar sockets: those that can be served, in the order of their numbers.
-    @ivar diagnostics: one line for everything that cannot.
+    @ivar sockets: those that can be served, in the order of their descriptors.
+    @ivar diagnostics: one line for each descriptor or variable that is unusable.
     """
 
     sockets: tuple[InheritedSocket, ...] = ()
@@ -103,13 +101,13 @@ class Inherited:
     @classmethod
     def take(cls, environ: MutableMapping[str, str], pid: int, first: int = FIRST) -> Inherited:
         """
-        Take what is handed over to this process, and remove the variables that say so.
+        Take the sockets passed to this process, and remove the variables.
 
-        What cannot be used stays open: whose it is nobody knows.
+        An unusable descriptor stays open: its owner is not known.
 
         @param environ: the environment of the process.
-        @param pid: the number of the process; what is meant for another is not taken.
-        @param first: the number of the first descriptor.
+        @param pid: the process id; sockets for another process are not taken.
+        @param first: the first descriptor.
         """
         asked, number, names = (environ.get(name) for name in (_PID, _COUNT, _NAMES))
         for variable in _VARIABLES:
@@ -134,7 +132,7 @@ class Inherited:
 
     def names(self) -> list[str]:
         """
-        List the names of the sockets, each once, in their order.
+        List the distinct names of the sockets, in their order.
         """
         return list(dict.fromkeys(one.name for one in self.sockets))
 
@@ -146,7 +144,7 @@ class Inherited:
 
     def unclaimed(self, claimed: Collection[str]) -> list[InheritedSocket]:
         """
-        List the sockets that have none of these names: peers would wait there forever.
+        List the sockets that have none of these names: their peers would never be served.
         """
         return [one for one in self.sockets if one.name not in claimed]
 
@@ -178,9 +176,9 @@ def _read_names(count: int, text: str | None) -> list[str]:
 
 def _take(number: int, name: str) -> InheritedSocket:
     """
-    Make a socket of a descriptor.
+    Make a socket from a descriptor.
 
-    @raise _Unusable: says what is wrong with it; then it stays open.
+    @raise _Unusable: says what is wrong with it; the descriptor then stays open.
     """
     try:
         _check_is_socket(number)
@@ -197,7 +195,7 @@ def _take(number: int, name: str) -> InheritedSocket:
 
 
 def _check_is_socket(number: int) -> None:
-    # Programs that are started get none of these, whatever they are.
+    # No child process inherits any of these, whether usable or not.
     os.set_inheritable(number, False)
     mode = os.fstat(number).st_mode
     if not stat.S_ISSOCK(mode):
@@ -207,7 +205,7 @@ def _check_is_socket(number: int) -> None:
 
 def _look_at(sock: socket.socket, name: str) -> InheritedSocket:
     """
-    See what a socket is, by what the kernel says: the variables tell nothing of it.
+    Ask the kernel for the properties of a socket: the variables do not give them.
     """
     family = sock.getsockopt(socket.SOL_SOCKET, socket.SO_DOMAIN)
     kind = sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)

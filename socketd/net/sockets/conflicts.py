@@ -1,8 +1,8 @@
 """
-Listeners of one configuration that cannot be bound beside each other.
+Address conflicts between the listeners of one configuration.
 
-What bind(2) would say is said before anything is bound (socket(7), ip(7)): an address
-is taken by itself and by the one that stands for all of its family.
+They are found before anything is bound, by the rules of bind(2) (socket(7), ip(7)): an
+address conflicts with itself and with the wildcard address of its family.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from socketd.settings.diagnostics import Diagnostic
 from socketd.settings.listeners import Listener, Place, place_of
 from socketd.settings.model import DAEMON, Settings, SocketOptions
 
-#: What lets two sockets have addresses of which one is among the other.
+#: Options that let a wildcard address and a specific one be bound together.
 _SHARING = {
     socket.SOCK_STREAM: ("so_reuseport",),
     socket.SOCK_DGRAM: ("so_reuseport", "so_reuseaddr"),
@@ -26,10 +26,11 @@ _SHARING = {
 @frozen
 class Claim:
     """
-    A listener with all that decides whether it can be bound beside another one.
+    A listener with the properties that decide whether it conflicts with another one.
 
-    @ivar section: whose it is.
-    @ivar option: which of the section's options names it, at which line.
+    @ivar section: the section that it belongs to.
+    @ivar option: the option of that section that names it.
+    @ivar line: the line of that option.
     """
 
     section: str
@@ -42,23 +43,24 @@ class Claim:
     @property
     def bucket(self) -> Place:
         """
-        Its place without the host: others can only be in its way there.
+        Its place without the host: only claims of the same bucket can conflict.
         """
         if self.place.path:
-            # One file is a socket of one type.
+            # One path is a socket of one type.
             return evolve(self.place, type=socket.SOCK_STREAM)
         return evolve(self.place, host="")
 
     def shares(self, other: Claim) -> bool:
         """
-        Say whether both have an option by which the kernel lets one be among the other.
+        Say whether both have an option that lets the kernel bind both.
         """
         names = _SHARING[self.place.type]
         return any(getattr(self.options, n) and getattr(other.options, n) for n in names)
 
     def is_in_the_way(self, other: Claim) -> bool:
         """
-        Say whether two of one bucket cannot both be bound, or only share what comes.
+        Say whether two claims of one bucket conflict: one bind fails, or both share the
+        traffic of one address.
         """
         devices = {self.options.so_bindtodevice, other.options.so_bindtodevice}
         if None not in devices and len(devices) == 2:
@@ -71,19 +73,19 @@ class Claim:
 @frozen
 class _Bucket:
     """
-    The claims of one port, or of one path, that go together so far.
+    The claims of one port or path that do not conflict so far.
     """
 
     hosts: dict[str, list[Claim]] = field(factory=dict)
 
     def add(self, claim: Claim) -> Claim | None:
         """
-        Add a claim, unless one is in its way.
+        Add a claim, unless it conflicts with an earlier one.
 
-        @return: that one.
+        @return: the earlier one, or C{None}.
         """
         host = claim.place.host
-        # One host is in the way of itself and of all; all are in the way of each.
+        # A host conflicts with itself and the wildcard; the wildcard with every host.
         near = (host, "") if host else tuple(self.hosts)
         for other in (found for name in near for found in self.hosts.get(name, ())):
             if claim.is_in_the_way(other):
@@ -94,7 +96,7 @@ class _Bucket:
 
 def conflicts(settings: Settings) -> Iterator[Diagnostic]:
     """
-    Complain of each listener whose address another one has.
+    Report each listener whose address conflicts with an earlier one.
     """
     buckets: dict[Place, list[Claim]] = {}
     for claim in _claims(settings):

@@ -1,7 +1,7 @@
 """
-Which process has an address that could not be had, as far as Linux tells.
+Find the process that holds an address in use, as far as Linux tells.
 
-Nothing here is asked while all goes well: the answer costs a look at every process.
+Used only after bind(2) has failed: it scans the descriptors of every process.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from socketd.settings.listeners import Listener, Place, place_of
 
 PROC = Path("/proc")
 
-#: What is said of this process.
+#: The text for this process.
 THIS = "this daemon itself"
 
-#: So many sockets of a table are looked at (a tenth of a second).
+#: Bound on the sockets read from a table (a tenth of a second).
 MAX_SOCKETS = 50_000
 
-#: So many descriptors of other processes are (a tenth of a second): peers wait meanwhile.
+#: Bound on the descriptors scanned (a tenth of a second), since it blocks the reactor.
 MAX_DESCRIPTORS = 50_000
 
-#: proc(5): the state of a TCP socket that listens.
+#: proc(5): the state of a listening TCP socket.
 _LISTENS = "0A"
 
-#: The inode of a TCP socket that no process has any more.
+#: The inode of a TCP socket that no process has open.
 _CLOSED = "0"
 
-#: So many fields has a row of UNIX sockets with a path.
+#: The fields of a row of the UNIX table with a path.
 _WITH_PATH = 8
 
 
 @frozen
 class _Socket:
     """
-    A row of a table of sockets.
+    A row of a socket table.
 
-    @ivar uid: whose it is; C{None} if the table does not say.
+    @ivar uid: its owner; C{None} if the table does not say.
     """
 
     inode: str
@@ -56,10 +56,10 @@ class _Socket:
 
 def holder_of(listener: Listener, proc: Path = PROC) -> str:
     """
-    Name who has the address of a listener, or one that is among it or that it is among.
+    Name the holder of a listener's address, or of one that overlaps it (wildcard).
 
-    @param proc: where proc(5) is.
-    @return: C{NAME (process 7)}, C{a process of USER}, or nothing if it is not known.
+    @param proc: the mount point of proc(5).
+    @return: C{NAME (process 7)}, C{a process of USER}, or empty if it is not known.
     """
     place = place_of(listener)
     rows = _paths(proc, place) if place.path else _ports(proc, place)
@@ -67,13 +67,13 @@ def holder_of(listener: Listener, proc: Path = PROC) -> str:
         found = sorted(rows, key=lambda row: not row.listens)
         return _process_with(proc, [row.inode for row in found]) or _user(found)
     except (OSError, ValueError, IndexError):
-        # There is no /proc here, or it is none of Linux.
+        # There is no /proc, or it is not that of Linux.
         return ""
 
 
 def _ports(proc: Path, place: Place) -> Iterator[_Socket]:
     word = "tcp" if place.type == socket.SOCK_STREAM else "udp"
-    # A socket for IPv6 may have the port of IPv4, too.
+    # A dual-stack IPv6 socket can hold the IPv4 port, too.
     tables = [word, f"{word}6"] if place.family == socket.AF_INET else [f"{word}6"]
     for fields in (row for table in tables for row in _rows(proc, table)):
         host, _, port = fields[1].partition(":")
@@ -93,7 +93,7 @@ def _paths(proc: Path, place: Place) -> Iterator[_Socket]:
 
 def _rows(proc: Path, table: str) -> Iterator[list[str]]:
     """
-    Read a table of sockets; a path is the last field, whatever is in it.
+    Read a socket table; a path is the last field, spaces included.
     """
     parts = _WITH_PATH - 1 if table == "unix" else -1
     file = proc / "net" / table
@@ -103,9 +103,9 @@ def _rows(proc: Path, table: str) -> Iterator[list[str]]:
 
 def _host(text: str) -> str:
     """
-    Read an address as the kernel writes it: words of 32 bits in its own order of bytes.
+    Read an address as the kernel writes it: 32-bit words in host byte order.
 
-    @return: in the spelling of L{Place}; an IPv4-mapped one as the IPv4 address that it is.
+    @return: in the spelling of L{Place}; IPv4-mapped becomes IPv4.
     """
     words = [bytes.fromhex(text[at : at + 8]) for at in range(0, len(text), 8)]
     packed = b"".join(word[::-1] if sys.byteorder == "little" else word for word in words)
@@ -117,8 +117,8 @@ def _host(text: str) -> str:
 
 def _process_with(proc: Path, inodes: Collection[str]) -> str:
     """
-    Find a process that has one of these sockets open, among those that this one may look
-    into.
+    Find a process that has one of these sockets open, among those that this process may
+    inspect.
     """
     links = {f"socket:[{inode}]" for inode in inodes}
     for path in islice(_descriptors(proc), MAX_DESCRIPTORS if links else 0):
@@ -134,7 +134,7 @@ def _process_with(proc: Path, inodes: Collection[str]) -> str:
 
 def _descriptors(proc: Path) -> Iterator[str]:
     for process in filter(str.isdecimal, os.listdir(proc)):
-        # It may have ended, or be another user's.
+        # The process may have ended, or belong to another user.
         with suppress(OSError):
             directory = f"{proc}/{process}/fd"
             yield from (f"{directory}/{number}" for number in os.listdir(directory))

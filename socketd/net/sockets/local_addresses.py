@@ -1,5 +1,5 @@
 """
-The addresses of this machine.
+The local addresses of this host.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from attrs import frozen
 
 from socketd.access.rates import Clock, packed
 
-#: Addresses come and go (DHCP, a cable); to read them takes about 100 us, which is
-#: nothing twice a minute (seconds).
+#: Refresh interval (seconds), since addresses change (DHCP, link up and down); one scan
+#: takes about 100 us.
 REFRESH = 30.0
 
 _IPV4_BITS = 32
@@ -21,9 +21,9 @@ _IPV4_BITS = 32
 @frozen
 class Found:
     """
-    What one reading found; addresses are packed, without their scope.
+    The result of one scan; addresses are packed, without scope.
 
-    @ivar addresses: the machine's own.
+    @ivar addresses: the host's own.
     @ivar broadcasts: those of its IPv4 subnets (RFC 919, section 7).
     """
 
@@ -48,22 +48,22 @@ def find(adapters: Iterable[ifaddr.Adapter]) -> Found:
 
 def read_interfaces() -> Found:
     """
-    Read the addresses of this machine.
+    Scan the addresses of this host.
 
-    @raise OSError: when the system does not give them.
+    @raise OSError: when the system does not report them.
     """
     return find(ifaddr.get_adapters())
 
 
 class Interfaces:
     """
-    The addresses of this machine, read again when they are older than L{REFRESH}.
+    The addresses of this host, scanned again when older than L{REFRESH}.
     """
 
     def __init__(self, clock: Clock, read: Callable[[], Found] = read_interfaces) -> None:
         """
-        @param clock: gives monotonic seconds.
-        @param read: reads them; when it raises, what was known stays.
+        @param clock: returns monotonic seconds.
+        @param read: scans them; when it raises, the previous result stays.
         """
         self._clock = clock
         self._read = read
@@ -73,33 +73,33 @@ class Interfaces:
     @property
     def addresses(self) -> frozenset[bytes]:
         """
-        The machine's own addresses.
+        The host's own addresses.
         """
         return self._added_this_round().addresses
 
     @property
     def broadcasts(self) -> frozenset[bytes]:
         """
-        The broadcast addresses of its subnets.
+        The broadcast addresses of the host's subnets.
         """
         return self._added_this_round().broadcasts
 
     def _added_this_round(self) -> Found:
         now = self._clock()
         if self._read_at is None or now - self._read_at >= REFRESH:
-            # Set first: a system that fails is not asked for every datagram.
+            # Set first, so that a failing scan is not repeated for every datagram.
             self._read_at = now
             try:
                 self._found = self._read()
             except Exception:
-                # Old addresses are better than none, and the library asserts things.
+                # Any exception (ifaddr uses assert): old addresses are better than none.
                 pass
         return self._found
 
 
 def _broadcast(address: bytes, prefix: int) -> bytes | None:
     """
-    Name the last address of a subnet; one of 31 bits or more has none (RFC 3021).
+    Compute the broadcast address of a subnet; /31 and /32 have none (RFC 3021).
     """
     host_bits = _IPV4_BITS - prefix
     if len(address) * 8 != _IPV4_BITS or host_bits < 2:

@@ -1,5 +1,5 @@
 """
-Whether the process may have as many descriptors as the configuration promises.
+The descriptor limit (RLIMIT_NOFILE), and whether it suffices for the configuration.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from collections.abc import Iterator
 from socketd.settings.diagnostics import Diagnostic
 from socketd.settings.model import DAEMON, DEFAULTS, Settings
 
-#: Descriptors for everything but connections and listeners: logs, the control
-#: socket, files of certificates, the reactor itself.
+#: Descriptors for everything but connections and listeners: logs, the control socket,
+#: certificate files, the reactor itself.
 RESERVED = 128
 
-#: Connections at once where the configuration does not say.
+#: The default of the daemon's max_connections.
 MAX_CONNECTIONS = 10_000
 
 
 def raise_limit() -> int:
     """
-    Raise the soft limit of descriptors to the hard one.
+    Raise the soft descriptor limit to the hard one.
 
-    @return: the limit that holds from now on.
+    @return: the limit now in effect.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
@@ -32,7 +32,7 @@ def raise_limit() -> int:
 
 def room(settings: Settings, limit: int) -> int:
     """
-    Count the connections for which a limit of descriptors has room.
+    Compute how many connections a descriptor limit allows.
     """
     listeners = sum(len(service.listeners) for service in settings.services)
     return limit - RESERVED - listeners
@@ -40,14 +40,14 @@ def room(settings: Settings, limit: int) -> int:
 
 def most_connections(settings: Settings, limit: int) -> int:
     """
-    Find how many connections the daemon has at most.
+    Compute the daemon's connection limit.
     """
     return settings.daemon.max_connections or max(1, min(MAX_CONNECTIONS, room(settings, limit)))
 
 
 def diagnostics(settings: Settings, limit: int) -> Iterator[Diagnostic]:
     """
-    Complain of each C{max_connections} for which there is no room.
+    Report each C{max_connections} that exceeds the descriptor limit.
     """
     most = room(settings, limit)
     asked = {(DAEMON, settings.daemon.max_connections): settings.lines}

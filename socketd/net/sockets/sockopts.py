@@ -1,5 +1,5 @@
 """
-Socket options by name: set before bind, and checked by reading back.
+Socket options by name: set before bind, and verified by reading them back.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ _LINGER = struct.Struct("ii")
 _INET = frozenset({socket.AF_INET, socket.AF_INET6})
 _ANY = _INET | {socket.AF_UNIX}
 
-# Linux reports twice the size that was asked for (socket(7), SO_RCVBUF).
+# Linux reports twice the requested size (socket(7), SO_RCVBUF).
 _HEADROOM = 2
 
 
 class Refused(Exception):
     """
-    The system lacks an option, or does not take its value.
+    The system lacks an option, or rejects its value.
     """
 
 
 @frozen
 class SocketOption:
     """
-    One option of the kernel's.
+    One socket option of the kernel.
 
     @ivar level: the name of its level in C{socket}.
-    @ivar constant: its own name there.
-    @ivar pack: makes the kernel's value of ours.
-    @ivar size: how many bytes to read back; 0 for a number.
-    @ivar holds: whether a value that was read back does what was asked.
-    @ivar families: the sockets that have it.
+    @ivar constant: its name in C{socket}.
+    @ivar pack: converts the configured value to the kernel's.
+    @ivar size: the size of the value in bytes; 0 for an integer.
+    @ivar holds: whether the value read back satisfies the requested one.
+    @ivar families: the address families that have it.
     @ivar tcp: whether only TCP sockets have it.
     """
 
@@ -54,10 +54,10 @@ class SocketOption:
 
     def fits(self, listener: Listener) -> bool:
         """
-        Say whether sockets of such a listener have this option.
+        Say whether this option applies to the sockets of a listener.
         """
         if listener.is_inherited:
-            # It has those that its socket unit gave it.
+            # The socket unit sets its options.
             return False
         return listener.family in self.families and (listener.is_stream or not self.tcp)
 
@@ -65,7 +65,7 @@ class SocketOption:
         """
         Set the option and read it back.
 
-        @raise Refused: says why it cannot be had.
+        @raise Refused: says why it is not in effect.
         """
         if not hasattr(socket, self.constant):
             raise Refused("this system does not have it")
@@ -82,7 +82,7 @@ class SocketOption:
 
     def reset(self, sock: socket.socket) -> None:
         """
-        Set the option to what a fresh socket of the kind has.
+        Set the option to the default of a fresh socket of the same kind.
 
         @raise OSError: if it cannot be set.
         """
@@ -123,7 +123,7 @@ def _tcp(name: str, **more: Any) -> SocketOption:
     return SocketOption("IPPROTO_TCP", name, tcp=True, **more)
 
 
-#: The options that a service can have, by their name in the INI file.
+#: The options of a service, by their name in the INI file.
 TABLE = {
     "so_reuseaddr": _on("SO_REUSEADDR"),
     "so_reuseport": _on("SO_REUSEPORT"),
@@ -146,9 +146,9 @@ TABLE = {
     "tcp_user_timeout": _tcp("TCP_USER_TIMEOUT", pack=_milliseconds),
 }
 
-# An answer in two segments must not wait for an acknowledgement in between, and
-# a daemon that is started again must get its port while old connections linger.  A
-# peer that has vanished is noticed in under two minutes.
+# tcp_nodelay: a reply in two segments must not wait for an ACK in between (Nagle).
+# so_reuseaddr: a restart must be able to bind while old connections are in TIME_WAIT.
+# Keepalive: a dead peer is detected in under two minutes.
 _TCP_DEFAULTS = {
     "so_reuseaddr": True,
     "tcp_nodelay": True,
@@ -167,7 +167,7 @@ def wanted(options: SocketOptions, listener: Listener) -> Iterator[tuple[str, An
     is_tcp = listener.is_stream and listener.family in _INET
     defaults = _TCP_DEFAULTS if is_tcp else {}
     if options.tcp_keepcnt is not None:
-        # The kernel does not count probes where there is a tcp_user_timeout (tcp(7)).
+        # tcp_user_timeout overrides tcp_keepcnt in the kernel (tcp(7)).
         defaults = {name: defaults[name] for name in defaults if name != "tcp_user_timeout"}
     for name, value in attrs.asdict(options).items():
         if value is None:
@@ -180,10 +180,9 @@ def change(
     sock: socket.socket, listener: Listener, old: SocketOptions, new: SocketOptions
 ) -> list[str]:
     """
-    Set what a live socket is to have; what is wanted no more becomes again as a fresh
-    socket has it.
+    Apply changed options to an open socket; removed ones are reset to their default.
 
-    @return: the options that cannot be set, and why, one text each.
+    @return: one text for each option that cannot be set, with the reason.
     """
     before, after = dict(wanted(old, listener)), dict(wanted(new, listener))
     refused = []
@@ -200,9 +199,9 @@ def change(
 
 def validate(service: Service) -> Iterator[tuple[str, str]]:
     """
-    Set a service's options on sockets that are not bound.
+    Try a service's options on unbound sockets.
 
-    @return: each option that cannot be had, and why.
+    @return: each option that cannot be set, and why.
     """
     for name, value in attrs.asdict(service.sockets).items():
         if value is None:
@@ -218,5 +217,5 @@ def validate(service: Service) -> Iterator[tuple[str, str]]:
                 yield name, str(refused)
                 break
             except OSError:
-                # A family that this system lacks is the listener's trouble.
+                # A missing address family is reported for the listener.
                 continue
