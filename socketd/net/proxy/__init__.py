@@ -1,3 +1,3 @@
 """
-The PROXY header, and the layer that reads it.
+The PROXY protocol: the header parser, and the layer that uses it.
 """

@@ -1,9 +1,8 @@
 """
-The header of the PROXY protocol, versions 1 and 2: for whom a proxy connects.
+The header of the PROXY protocol, versions 1 and 2: the client of a proxied connection.
 
-The protocol is HAProxy's; sections named here are those of its
-C{doc/proxy-protocol.txt}. A header can be forged by whoever may send one, so it
-is read from proxies that the configuration names, and from nobody else.
+The protocol is HAProxy's; section numbers here refer to its C{doc/proxy-protocol.txt}. Any
+peer can forge a header, so it is accepted only from the proxies in the configuration.
 """
 
 from __future__ import annotations
@@ -17,18 +16,16 @@ from functools import cache
 
 from attrs import frozen
 
-#: A line with its CRLF, in bytes: the longest that can be meant (section 2.1).
+#: The longest valid line of version 1, CRLF included (bytes, section 2.1).
 MAX_V1 = 107
 
-#: A binary header, in bytes. The format has room for 64 KiB, but says that a
-#: header is always smaller than a TCP segment (section 2.2), which is 1460 bytes
-#: nearly everywhere. This has room for a client's certificate too, and nginx takes
-#: as much.
+#: The longest accepted header of version 2 (bytes). The format allows 64 KiB, but requires
+#: that a header fits in a TCP segment (section 2.2), usually 1460 bytes. This limit also
+#: fits a client certificate, and is that of nginx.
 MAX_V2 = 4096
 
-#: What a C{PROXY} header of version 1 or 2 gives as one end of a connection: a
-#: host and a port; or the name of a UNIX socket as getpeername(2) gives it, text
-#: for a path and bytes for an abstract name.
+#: One endpoint in a header: host and port; or the name of a UNIX socket as returned by
+#: getpeername(2), str for a path and bytes for an abstract name.
 ProxyAddress = tuple[str, int] | str | bytes
 
 _START_V1 = b"PROXY "
@@ -59,22 +56,21 @@ _POLYNOMIAL = 0x82F63B78
 
 class HeaderError(ValueError):
     """
-    What came is no header of the PROXY protocol; the text says why, in a few words
-    and with nothing that the peer wrote.
+    Not a valid PROXY header; the text says why in a few words, without bytes of the
+    peer.
     """
 
 
 @frozen
 class Header:
     """
-    What a header says.
+    A parsed header.
 
     @ivar version: 1 or 2.
-    @ivar command: C{PROXY}, or C{LOCAL} where the proxy connects for itself.
+    @ivar command: C{PROXY}, or C{LOCAL} for a connection of the proxy itself.
     @ivar family: C{tcp4}, C{tcp6}, C{unix} or C{unknown}.
-    @ivar source: who connected to the proxy; C{None} if the addresses of the
-        connection itself count.
-    @ivar destination: where to; C{None} likewise.
+    @ivar source: the client's address; C{None}: use that of the connection itself.
+    @ivar destination: the address that the client connected to; C{None} likewise.
     """
 
     version: int
@@ -86,11 +82,11 @@ class Header:
 
 class HeaderParser:
     """
-    Takes the bytes of one connection up to the end of its header.
+    An incremental parser for the header of one connection.
 
-    Every byte is looked at once, however the bytes are cut.
+    The cost is linear in the size of the header, however its bytes are segmented.
 
-    @ivar rest: the bytes behind the header, once it is complete.
+    @ivar rest: the bytes after the header, once it is complete.
     """
 
     def __init__(self) -> None:
@@ -101,12 +97,13 @@ class HeaderParser:
 
     def feed(self, data: bytes) -> Header | None:
         """
-        Take received bytes.
+        Parse received bytes.
 
-        @return: the header; C{None} as long as it is not complete.
-        @raise HeaderError: if this is no valid header: at the first byte that begins
-            none, then with the line, with the fixed part, or with the whole block; or
-            if a header, or an error, was given before.
+        @return: the header; C{None} while it is incomplete.
+        @raise HeaderError: if the header is invalid, detected as early as possible: at
+            the first wrong byte of the signature, else after the line (version 1), or
+            after the fixed part or the whole header (version 2); or if the parser has
+            already returned a header or raised an error.
         """
         if self._ended:
             raise HeaderError("the header has ended already")
@@ -125,7 +122,7 @@ class HeaderParser:
 
     def _find_size(self, before: int) -> int:
         """
-        Find how long the header is, in bytes; 0 as long as that is not known.
+        Find the length of the header (bytes); 0 while it is not known.
         """
         start = bytes(self._buffer[: len(_SIGNATURE)])
         if _SIGNATURE.startswith(start):
@@ -143,7 +140,7 @@ class HeaderParser:
 
 
 def _size_v1(buffer: bytearray, before: int) -> int:
-    # A CR may have come at the end of the piece before this one.
+    # The CR may be the last byte of the previous segment.
     end = buffer.find(_CRLF, max(0, before - 1), MAX_V1)
     if end < 0 and len(buffer) >= MAX_V1:
         raise HeaderError("line too long")
@@ -152,11 +149,11 @@ def _size_v1(buffer: bytearray, before: int) -> int:
 
 def _parse_v1(header: bytes) -> Header:
     """
-    Read a line with its CRLF (section 2.1).
+    Parse a header of version 1, CRLF included (section 2.1).
     """
     fields = header[: -len(_CRLF)].split(b" ")
     if fields[1] == b"UNKNOWN":
-        # Whatever else the line has is to be ignored.
+        # The rest of the line must be ignored (section 2.1).
         return Header(1, "PROXY")
     if fields[1] not in _FAMILIES_V1:
         raise HeaderError("unknown protocol")
@@ -170,8 +167,8 @@ def _parse_v1(header: bytes) -> Header:
 
 def _host(family: socket.AddressFamily, text: bytes) -> str:
     """
-    Read an address, and write it as the kernel's are written: one that has two
-    spellings would be counted as two sources.
+    Normalise an address to the kernel's spelling: two spellings would be counted as two
+    sources.
     """
     try:
         return socket.inet_ntop(family, socket.inet_pton(family, text.decode("ascii")))
@@ -187,7 +184,7 @@ def _port(text: bytes) -> int:
 
 def _size_v2(buffer: bytearray) -> int:
     """
-    Check the fixed part, once it is there, and find the length of the whole.
+    Check the fixed part, once it is complete, and find the length of the header.
     """
     if len(buffer) < _FIXED_V2.size:
         return 0
@@ -208,8 +205,8 @@ def _check_kind(family: int, transport: int, length: int) -> None:
     if family > _LAST_FAMILY or transport > _DATAGRAM:
         raise HeaderError("unknown protocol")
     if transport == _DATAGRAM:
-        # Section 2.2 would have it taken for unknown, or refused: a proxy that says
-        # this on a stream is not set up as anybody meant it.
+        # Section 2.2 allows treating it as unknown, or rejecting it: a proxy that sends
+        # this on a stream is misconfigured.
         raise HeaderError("datagrams announced on a stream")
     if _UNSPEC not in (family, transport) and length < _LAYOUTS[family].size:
         raise HeaderError("too short for its addresses")
@@ -217,13 +214,13 @@ def _check_kind(family: int, transport: int, length: int) -> None:
 
 def _parse_v2(header: bytes) -> Header:
     """
-    Read a header whose fixed part is checked (section 2.2).
+    Parse a header of version 2 whose fixed part is checked (section 2.2).
     """
     _, version_and_command, kind, _ = _FIXED_V2.unpack_from(header)
     if version_and_command & 0xF == _LOCAL:
         return Header(2, "LOCAL")
     if _UNSPEC in (kind >> 4, kind & 0xF):
-        # Where its addresses end nobody knows, so the rest cannot be checked.
+        # The size of its addresses is unknown, so the TLVs cannot be checked.
         return Header(2, "PROXY")
     layout = _LAYOUTS[kind >> 4]
     fields = layout.unpack_from(header, _FIXED_V2.size)
@@ -237,8 +234,8 @@ def _parse_v2(header: bytes) -> Header:
 
 def _unix_name(padded: bytes) -> str | bytes:
     """
-    Read the name of a UNIX socket (unix(7)): a path ends at its first NUL, an
-    abstract name begins with one. An unnamed socket has the empty path.
+    Read the name of a UNIX socket (unix(7)): a path ends at its first NUL, an abstract
+    name begins with NUL, and an unnamed socket has the empty path.
     """
     if padded.startswith(b"\0") and padded.strip(b"\0"):
         return padded.rstrip(b"\0")
@@ -247,10 +244,10 @@ def _unix_name(padded: bytes) -> str | bytes:
 
 def _tlvs(header: bytes, start: int) -> Iterator[tuple[int, int, int]]:
     """
-    List what stands behind the addresses (section 2.2).
+    List the TLVs after the addresses (section 2.2).
 
-    @return: for each its type, and where its value starts and ends.
-    @raise HeaderError: if the last one does not end with the header.
+    @return: the type of each, and where its value starts and ends.
+    @raise HeaderError: if the last TLV does not end with the header.
     """
     while start < len(header):
         if start + _TLV.size > len(header):
@@ -265,14 +262,14 @@ def _tlvs(header: bytes, start: int) -> Iterator[tuple[int, int, int]]:
 
 def _check_tlvs(header: bytes, start: int) -> None:
     """
-    Check the TLVs' lengths, and the checksum if there is one (section 2.2.3: who can
-    verify it must, and must refuse the connection if it is wrong).
+    Check the lengths of the TLVs, and the checksum if there is one (section 2.2.3: a
+    receiver that can verify it must, and must reject the connection if it is wrong).
     """
     places = [(low, high) for kind, low, high in _tlvs(header, start) if kind == _CHECKSUM]
     if not places:
         return
     low, high = places[0]
-    # No sender writes two; to compute one for each would be work squared.
+    # No sender writes two; computing one for each would be quadratic.
     if len(places) > 1 or high - low != _CHECKSUM_SIZE:
         raise HeaderError("bad checksum")
     computed = crc32c(header[:low] + bytes(_CHECKSUM_SIZE) + header[high:])
@@ -282,7 +279,7 @@ def _check_tlvs(header: bytes, start: int) -> None:
 
 def crc32c(data: bytes) -> int:
     """
-    Compute the CRC32c of some bytes (RFC 4960, appendix B).
+    Compute the CRC32c (RFC 4960, appendix B).
     """
     table, crc = _crc_table(), 0xFFFFFFFF
     for byte in data:

@@ -1,5 +1,5 @@
 """
-Connections that a balancer makes for somebody else, with a PROXY header in front.
+The PROXY layer: reads the PROXY header of a load balancer before the service's protocol.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from zope.interface import implementer
 from socketd.common.events import PROXY_REFUSED
 from socketd.net.proxy.header import Header, HeaderError, HeaderParser
 
-#: Why a connection is reset: what it began with is no PROXY header.
+#: Reason for a reset: the first bytes are not a valid PROXY header.
 PROXY_HEADER = "proxy_header"
 
-#: Why a connection is reset: its other end may not speak for others.
+#: Reason for a reset: the peer is not a trusted proxy.
 PROXY_SOURCE = "proxy_source"
 
 _FAMILIES = {"tcp4": socket.AF_INET, "tcp6": socket.AF_INET6, "unix": socket.AF_UNIX}
@@ -27,18 +27,18 @@ _FAMILIES = {"tcp4": socket.AF_INET, "tcp6": socket.AF_INET6, "unix": socket.AF_
 
 class ProxyLayer(Protocol):
     """
-    Stands for the protocol of a connection until its header is there.
+    The protocol of a connection until its PROXY header is complete.
 
-    From then on it is out of the way: the connection has the real peer, whom the
-    door has let in, and the real protocol.
+    It then replaces itself: the connection gets the client's address, once the access
+    policy has admitted it, and the service's protocol.
     """
 
     transport: Any
 
     def __init__(self, factory: IProtocolFactory, settles: bool) -> None:
         """
-        @param factory: makes the real protocol.
-        @param settles: whether that one has something to agree on, too.
+        @param factory: makes the service's protocol.
+        @param settles: whether that protocol begins with a handshake (TLS).
         """
         self._factory = factory
         self._settles = settles
@@ -46,7 +46,7 @@ class ProxyLayer(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Read the header, and hand on what comes behind it.
+        Parse the header, and forward the bytes after it.
         """
         try:
             header = self._parser.feed(data)
@@ -59,7 +59,7 @@ class ProxyLayer(Protocol):
     def _open(self, header: Header, rest: bytes) -> None:
         connection = self.transport
         if header.source is None:
-            # The balancer asks for itself, or does not know for whom.
+            # A connection of the proxy itself (health check), or of an unknown client.
             connection.log_open()
         elif not self._admit(header):
             return
@@ -77,7 +77,7 @@ class ProxyLayer(Protocol):
 
     def _admit(self, header: Header) -> bool:
         """
-        Ask the door for the real peer.
+        Apply the access policy to the client's address.
         """
         family, source = _FAMILIES[header.family], header.source
         if header.family == "tcp6":
@@ -98,7 +98,7 @@ class ProxyLayer(Protocol):
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """
-        Forget a connection that ended before its header was there.
+        Ignore a connection that ended before its header was complete.
         """
 
 
@@ -106,10 +106,10 @@ class ProxyLayer(Protocol):
 @frozen(eq=False)
 class ProxyLayerFactory:
     """
-    Makes a gate for each connection.
+    Makes a PROXY layer for each connection.
 
-    @ivar factory: makes the real protocols.
-    @ivar settles: whether these have something to agree on, too.
+    @ivar factory: makes the service's protocols.
+    @ivar settles: whether these begin with a handshake (TLS).
     """
 
     factory: IProtocolFactory
@@ -117,18 +117,18 @@ class ProxyLayerFactory:
 
     def buildProtocol(self, addr: Any) -> ProxyLayer:
         """
-        Make the gate of a connection.
+        Make the PROXY layer of a connection.
         """
         return ProxyLayer(self.factory, self.settles)
 
     def doStart(self) -> None:
         """
-        Pass on that a port begins to accept.
+        Tell the wrapped factory that a port starts.
         """
         self.factory.doStart()
 
     def doStop(self) -> None:
         """
-        Pass on that a port has ended.
+        Tell the wrapped factory that a port has stopped.
         """
         self.factory.doStop()

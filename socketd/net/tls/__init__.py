@@ -1,3 +1,3 @@
 """
-TLS: certificates, contexts that are swapped while serving, and the layer.
+TLS: certificates, contexts that are replaced while serving, and the TLS layer.
 """

@@ -1,5 +1,5 @@
 """
-Certificates and keys: read from PEM files, and checked before they are used.
+Certificates and keys: read from PEM files and validated before use.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from socketd.common.system_clock import is_plausible
 from socketd.settings.tls import PeerName
 
-#: A certificate is 1 to 4 KiB, a chain has few, and peers take no more than 100 KiB of
-#: them; authorities for clients are more, but never the thousands of a system's store.
+#: Bytes: a certificate is 1 to 4 KiB, a chain has few, and peers accept at most 100 KiB;
+#: a file of client CAs has more, but never the thousands of a system's store.
 MAX_FILE_SIZE = 256 * 1024
 
-#: RSA keys of fewer bits are broken, and refused by OpenSSL and by peers.
+#: Shorter RSA keys are insecure, and rejected by OpenSSL and by peers.
 MIN_RSA_BITS = 2048
 
-# RFC 5280 has it so, and old tools made others: OpenSSL takes them, and so do peers.
+# RFC 5280 requires positive serial numbers; OpenSSL and peers accept others of old tools.
 warnings.filterwarnings("ignore", "Parsed a serial number which wasn't positive")
 
-#: What a server can prove itself with.
+#: The supported types of private key.
 Key = (
     rsa.RSAPrivateKey
     | ec.EllipticCurvePrivateKey
@@ -46,7 +46,7 @@ _GOOD_KEYS = f"use EC P-256, Ed25519, or RSA of {MIN_RSA_BITS} bits or more"
 _BEGIN, _END = b"-----BEGIN ", b"-----END "
 _CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 
-#: What reading a strange certificate, or one of its fields, raises.
+#: Exceptions raised when an unusual certificate, or one of its fields, is parsed.
 STRANGE = (
     ValueError,
     TypeError,
@@ -59,11 +59,11 @@ STRANGE = (
 
 class CertificateError(Exception):
     """
-    A file that cannot be used.
+    An unusable file.
 
     @ivar option: the option that names it.
-    @ivar message: what is wrong and what would be right, in one line, without
-        anything of the file's contents.
+    @ivar message: the problem and its remedy in one line, without any of the file's
+        contents.
     """
 
     def __init__(self, option: str, message: str) -> None:
@@ -75,12 +75,12 @@ class CertificateError(Exception):
 @frozen
 class Dated:
     """
-    When a certificate of a file is valid.
+    The validity period of a certificate in a file.
 
     @ivar option: the option that names the file.
     @ivar place: which certificate of which file.
-    @ivar begin: its first moment.
-    @ivar end: its last one.
+    @ivar begin: notBefore.
+    @ivar end: notAfter.
     """
 
     option: str
@@ -90,10 +90,10 @@ class Dated:
 
     def fault(self, now: float) -> str:
         """
-        Say in a line why it is not valid now (seconds since 1970); nothing if it is.
+        Say in one line why it is not valid at C{now} (seconds since 1970); empty if it is.
 
-        Nor is anything said while the time cannot be known: a machine without a battery
-        begins in 1970, and peers may serve it the time.
+        Also empty while the clock is implausible: a host without an RTC battery boots in
+        1970 and gets the time later, perhaps over the network.
         """
         if not is_plausible(now):
             return ""
@@ -112,7 +112,7 @@ def dated(
     certificates: Iterable[x509.Certificate], path: str, option: str
 ) -> tuple[Dated, ...]:
     """
-    List when the certificates of a file are valid.
+    List the validity periods of the certificates in a file.
     """
     return tuple(
         Dated(
@@ -128,13 +128,13 @@ def dated(
 @frozen
 class Identity:
     """
-    What a server proves itself with; those of one certificate and chain are equal.
+    A private key with its certificate chain; equal if certificate and chain are.
 
-    @ivar key: the private key; never shown.
-    @ivar certificate: the server's own.
-    @ivar chain: who vouches for it, each for the one before; without the root.
-    @ivar names: the host names that the certificate is for, in lower case.
-    @ivar not_after: when the first of them expires (seconds since 1970).
+    @ivar key: the private key; never in repr.
+    @ivar certificate: the server's certificate.
+    @ivar chain: its issuers, each of the one before; without the root.
+    @ivar names: the host names of the certificate, in lower case.
+    @ivar not_after: when the first certificate expires (seconds since 1970).
     @ivar fingerprint: SHA-256 of the certificate, in hexadecimal digits.
     """
 
@@ -147,7 +147,7 @@ class Identity:
 
     def __repr__(self) -> str:
         """
-        Name it without its key.
+        Show the fingerprint, not the key.
         """
         return f"<Identity {self.fingerprint}>"
 
@@ -158,13 +158,13 @@ def load_identity(
     options: tuple[str, str] = ("tls_certificate", "tls_key"),
 ) -> Identity:
     """
-    Read a certificate, its chain and its key, and check them; but for the time, which
-    L{dated} tells.
+    Read and check a certificate, its chain and its key; L{dated} gives the validity
+    periods, which are not checked here.
 
     @param certificate: the path of a PEM file: the certificate, then its chain.
     @param key: the path of the key's PEM file; may be the same.
-    @param options: the names of the options that have the paths.
-    @raise CertificateError: says what is wrong with them.
+    @param options: the options that name the two paths.
+    @raise CertificateError: if a file is unusable.
     """
     chain = _read_certificates(certificate, options[0])
     _check_order(chain, certificate, options[0])
@@ -190,9 +190,9 @@ def load_identity(
 
 def load_authorities(path: str, option: str) -> tuple[x509.Certificate, ...]:
     """
-    Read the certificates of those who vouch for clients.
+    Read the CA certificates that client certificates are verified against.
 
-    @raise CertificateError: says what is wrong with them.
+    @raise CertificateError: if a file is unusable.
     """
     found = _read_certificates(path, option)
     for number, certificate in enumerate(found, 1):
@@ -205,9 +205,9 @@ def load_authorities(path: str, option: str) -> tuple[x509.Certificate, ...]:
 
 def names_of(certificate: x509.Certificate) -> frozenset[PeerName]:
     """
-    List whom a certificate is for: its alternative names (RFC 5280, 4.2.1.6).
+    List the subject alternative names of a certificate (RFC 5280, 4.2.1.6).
 
-    @return: empty where it has none, or none that can be read.
+    @return: empty if it has none, or if they cannot be parsed.
     """
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
@@ -231,10 +231,12 @@ def _peer_names(names: Iterable[x509.GeneralName]) -> Iterable[PeerName]:
 
 def _read(path: str, option: str, secret: bool = False) -> bytes:
     """
-    Read a file of PEM.
+    Read a PEM file.
+
+    @param secret: whether it must not be accessible to other users.
     """
     try:
-        # A FIFO in its place must not stop the daemon.
+        # Non-blocking: a FIFO at this path must not block the daemon.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as file:
             status = os.fstat(descriptor)
@@ -282,7 +284,7 @@ def _read_key(path: str, option: str) -> Key:
     if b"PRIVATE KEY-----" not in data:
         raise CertificateError(option, f"{path} has no private key; give the PEM file of the key")
     try:
-        # The problem's own text stays here: it might quote the file.
+        # The exception's own text is not used: it might quote the file.
         key: Any = load_pem_private_key(data, None)
     except TypeError:
         raise CertificateError(
@@ -306,10 +308,10 @@ def _is_weak(key: rsa.RSAPrivateKey) -> bool:
 
 def public_key_of(certificate: x509.Certificate) -> object:
     """
-    Give the public key of a certificate; C{None} if it is of a kind that cannot be used.
+    Return the public key of a certificate; C{None} if its type is unsupported.
     """
     try:
-        # Read as an RSA key, which OpenSSL then does not find the certificate for.
+        # Parsed as a plain RSA key, for which OpenSSL then finds no certificate.
         is_pss = certificate.public_key_algorithm_oid == x509.PublicKeyAlgorithmOID.RSASSA_PSS
         return None if is_pss else certificate.public_key()
     except STRANGE:
@@ -318,7 +320,7 @@ def public_key_of(certificate: x509.Certificate) -> object:
 
 def is_authority(certificate: x509.Certificate) -> bool:
     """
-    Say whether a certificate is an authority's (RFC 5280, 4.2.1.9).
+    Say whether a certificate is that of a CA (RFC 5280, 4.2.1.9).
     """
     try:
         found = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
@@ -339,8 +341,8 @@ def _check_order(chain: Iterable[x509.Certificate], path: str, option: str) -> N
 
 def _issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
     """
-    Say whether one certificate issued another: by the names as OpenSSL compares them,
-    and by the signature.
+    Say whether one certificate issued another: the names match by OpenSSL's rules, and
+    the signature verifies.
     """
     try:
         if _canonical(issuer.subject) != _canonical(certificate.issuer):
@@ -353,8 +355,8 @@ def _issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
 
 def _canonical(name: x509.Name) -> list[list[tuple[str, bytes]]]:
     """
-    Give a name in the form in which equal ones are the same (RFC 5280, 7.1): neither the
-    type of its strings counts, nor the case of ASCII, nor how many spaces there are.
+    Normalise a name for comparison (RFC 5280, 7.1): string types, the case of ASCII and
+    the number of spaces are not significant.
     """
     return [
         sorted((one.oid.dotted_string, _canonical_value(one.value)) for one in part)
@@ -371,7 +373,7 @@ def _verify_signature(certificate: x509.Certificate, key: Any) -> None:
     Verify the signature of a certificate.
 
     @param key: the public key of its issuer.
-    @raise InvalidSignature: if another key has signed it.
+    @raise InvalidSignature: if it was signed by another key.
     """
     arguments: list[Any] = [certificate.signature, certificate.tbs_certificate_bytes]
     if isinstance(key, rsa.RSAPublicKey):

@@ -1,6 +1,6 @@
 """
-The server's side of TLS: contexts that are made anew from the files, and swapped while
-connections live.
+The server side of TLS: contexts that are reloaded from files, and replaced while
+connections are open.
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ from socketd.net.tls.certificates import (
 )
 from socketd.settings.tls import TlsOptions
 
-#: A handshake has at most two flights of each side, and one more for a second hello.
+#: A handshake has at most two flights per side, and one more each for HelloRetryRequest.
 MAX_FLIGHTS = 6
 
-#: What is moved from one end of a trial to the other at a time (bytes).
+#: Bytes per BIO read.
 _PIECE = 64 * 1024
 
-#: For TLS 1.2: forward secrecy and authenticated encryption only, as Mozilla's
-#: "intermediate" has it, without DHE: that needs parameters, it is slow, and every client
-#: of TLS 1.2 that has AES-GCM has elliptic curves.  TLS 1.3 has no others.
+#: For TLS 1.2: forward secrecy and AEAD only, as in Mozilla's "intermediate" profile but
+#: without DHE, which needs parameters and is slow: every TLS 1.2 client with AES-GCM also
+#: has ECDHE. TLS 1.3 has no other suites.
 _CIPHERS = AcceptableCiphers.fromOpenSSLCipherString("ECDHE+AESGCM:ECDHE+CHACHA20")
 
-#: How long the keys of session tickets are used (seconds). With a stolen one the sessions of
-#: TLS 1.2 can be read that had its tickets, so they have to change (RFC 9325, 3.3); a ticket
-#: of old keys is worth nothing, which costs its client one full handshake.
+#: Lifetime of session ticket keys (seconds). A stolen key decrypts the TLS 1.2 sessions
+#: that had its tickets, so keys must be rotated (RFC 9325, 3.3); a ticket of an old key is
+#: ignored, which costs its client one full handshake.
 KEY_LIFETIME = 12 * 3600
 
-#: How long a ticket is good (seconds): half as long, as RFC 9325 has it.
+#: Lifetime of a ticket (seconds): half that of its key, by RFC 9325.
 TICKET_LIFETIME = KEY_LIFETIME // 2
 
 _MINIMA = {"1.2": TLSVersion.TLSv1_2, "1.3": TLSVersion.TLSv1_3}
 
-#: An alert as it goes over the wire while no key is agreed on: type 21, two bytes of
-#: version, a length of two, level 2 (fatal), and which (RFC 8446, 5.1 and 6).
+#: An unencrypted alert record: type 21, two bytes of version, length 2, level 2 (fatal),
+#: and the description (RFC 8446, 5.1 and 6).
 _ALERT_SIZE = 7
 _ALERT_TYPE = 21
 _ALERT_MIDDLE = b"\0\2\2"
@@ -63,7 +63,7 @@ _ALERT_MIDDLE = b"\0\2\2"
 #: RFC 8446, 6.2.
 _UNRECOGNIZED_NAME = b"\x70"
 
-#: The time, size and inode of a file, by which a new one is told; none if there is none.
+#: Mtime, size and inode of a file, to detect a new one; C{None} without a file.
 Stamp = tuple[int, int, int] | None
 
 Complaints = list[tuple[str, str]]
@@ -71,17 +71,17 @@ Complaints = list[tuple[str, str]]
 
 class UnknownServerName(SSL.Error):
     """
-    The client asked for a server that nobody here is.
+    The client's server name (SNI) is unknown, and unknown names are rejected.
     """
 
     def __init__(self) -> None:
-        # In the form of OpenSSL's own: Twisted looks into it.
+        # In the form of OpenSSL's error queue, which Twisted inspects.
         super().__init__([("socketd", "", "unknown server name")])
 
 
 class NoCommonProtocol(SSL.Error):
     """
-    The client offered application protocols, and none is spoken here.
+    The client offered application protocols (ALPN), and none is supported here.
     """
 
     def __init__(self) -> None:
@@ -92,13 +92,13 @@ class ServerConnection(SSL.Connection):
     """
     The TLS state of one accepted connection.
 
-    @ivar on_end: called when the peer says that it will send no more, while it can
-        still be sent to.
+    @ivar on_end: called on the peer's close_notify, while data can still be sent to the
+        peer.
     """
 
     def __init__(self, contexts: Contexts) -> None:
         super().__init__(contexts.default)
-        # OpenSSL goes on calling back into the first context when another is chosen.
+        # OpenSSL keeps calling the callbacks of the first context after set_context().
         self._contexts = contexts
         self._refused = False
         self._problem: Exception | None = None
@@ -106,17 +106,17 @@ class ServerConnection(SSL.Connection):
 
     def choose(self) -> None:
         """
-        Take the context for the name that the client asks for (RFC 6066, 3).
+        Select the context for the client's server name (SNI, RFC 6066, 3).
         """
         if not self._contexts.resumes:
-            # Where tickets were allowed up to here none is sent now; forbidden from the
-            # beginning, OpenSSL would still send those of TLS 1.3, for a cache it has not.
+            # Set here, it suppresses all tickets; set from the start, OpenSSL would still
+            # send stateful TLS 1.3 tickets, for a session cache that does not exist.
             self.set_options(SSL.OP_NO_TICKET)
         context: SSL.Context | None
         try:
             context = self._contexts.find(self.get_servername())
         except Exception as problem:
-            # pyOpenSSL would write a traceback to stderr; do_handshake raises it.
+            # Raised by do_handshake: pyOpenSSL would print a traceback to stderr here.
             self._problem = problem
             context = self._contexts.nobody
         if context is None:
@@ -127,9 +127,9 @@ class ServerConnection(SSL.Connection):
 
     def do_handshake(self) -> None:
         """
-        Go on with the handshake.
+        Advance the handshake.
 
-        @raise SSL.Error: when it failed, or waits for the peer.
+        @raise SSL.Error: when it failed, or needs more data from the peer.
         """
         try:
             super().do_handshake()
@@ -144,7 +144,7 @@ class ServerConnection(SSL.Connection):
 
     def bio_read(self, bufsiz: int) -> bytes:
         """
-        Take what is to be sent; the alert of a refused client says why.
+        Read the output; the alert to a rejected client becomes unrecognized_name.
         """
         data = super().bio_read(bufsiz)
         alert = data[-_ALERT_SIZE:]
@@ -154,9 +154,9 @@ class ServerConnection(SSL.Connection):
 
     def recv(self, bufsiz: int, flags: int | None = None) -> bytes:
         """
-        Take what was received.
+        Read decrypted data.
 
-        @raise SSL.Error: when there is nothing, or will be nothing more.
+        @raise SSL.Error: when there is none yet, or at the end of the session.
         """
         try:
             return super().recv(bufsiz, flags)
@@ -172,7 +172,7 @@ class Names:
     The contexts by server name.
 
     @ivar exact: by full name, in lower case.
-    @ivar wildcards: by what follows the first label, with its dot.
+    @ivar wildcards: by the name after its first label, leading dot included.
     @ivar own: the names of the default context, wildcards with their C{*}.
     """
 
@@ -184,13 +184,13 @@ class Names:
 @frozen
 class Parts:
     """
-    What contexts are made of; those of equal parts serve alike.
+    The input of a set of contexts; equal parts make equivalent contexts.
 
-    @ivar options: how to serve.
-    @ivar default: for a client that asks for no name.
-    @ivar named: by server name.
-    @ivar authorities: who vouches for clients.
-    @ivar dated: when each of all these is valid.
+    @ivar options: the TLS options of the service.
+    @ivar default: the identity for a client without a server name.
+    @ivar named: the identities by server name.
+    @ivar authorities: the CAs of client certificates.
+    @ivar dated: the validity periods of all these certificates.
     """
 
     options: TlsOptions
@@ -203,15 +203,15 @@ class Parts:
 @frozen(eq=False)
 class Contexts:
     """
-    All that new connections are served with.
+    The set of contexts that new connections use.
 
-    @ivar parts: what they are made of.
-    @ivar default: for a client that asks for no name.
-    @ivar nobody: has no certificate, so that a handshake fails with it.
-    @ivar names: the others.
-    @ivar refuses: whether an unknown name is refused.
-    @ivar resumes: whether clients get tickets for shorter handshakes.
-    @ivar made_at: when these were made, by the clock of the daemon's timers (seconds).
+    @ivar parts: the input that they were made from.
+    @ivar default: for a client without a server name.
+    @ivar nobody: has no certificate, so that every handshake with it fails.
+    @ivar names: the contexts by server name.
+    @ivar refuses: whether an unknown server name is rejected.
+    @ivar resumes: whether clients get session tickets.
+    @ivar made_at: when these were made, by the monotonic clock (seconds).
     @ivar not_after: when the first certificate expires (seconds since 1970).
     """
 
@@ -226,9 +226,9 @@ class Contexts:
 
     def find(self, asked: bytes | None) -> SSL.Context | None:
         """
-        Find the context for a name, as the client sent it.
+        Find the context for a server name, as sent by the client.
 
-        @return: C{None} if the client is to be refused.
+        @return: C{None} if the client must be rejected.
         """
         if asked is None:
             return self.default
@@ -244,13 +244,13 @@ class Contexts:
 @implementer(IOpenSSLServerConnectionCreator)
 class ServerContext:
     """
-    Makes the TLS state of new connections, from files that may be renewed.
+    Makes the TLS state of new connections, from files that can be reloaded.
 
-    Nothing is served before the first L{load} without complaint.
+    No connection can be made before the first successful L{load}.
 
-    @ivar loads: how often the files were taken.
-    @ivar failures: how often they were not.
-    @ivar last_error: why, in one line; empty once they were.
+    @ivar loads: the number of successful loads.
+    @ivar failures: the number of failed loads.
+    @ivar last_error: the error of the last load in one line; empty if it succeeded.
     """
 
     def __init__(
@@ -270,8 +270,8 @@ class ServerContext:
     @property
     def not_after(self) -> float:
         """
-        When the first certificate of those in use expires (seconds since 1970); 0
-        while there is none.
+        When the first certificate in use expires (seconds since 1970); 0 if none is
+        loaded.
         """
         return 0.0 if self._contexts is None else self._contexts.not_after
 
@@ -279,7 +279,7 @@ class ServerContext:
         """
         Make the TLS state of a new connection.
 
-        @raise RuntimeError: if no certificate could be loaded yet.
+        @raise RuntimeError: if no certificate is loaded yet.
         """
         if self._contexts is None:
             raise RuntimeError(f"there is no certificate: {self.last_error or 'none loaded'}")
@@ -287,12 +287,11 @@ class ServerContext:
 
     def load(self) -> Complaints:
         """
-        Read the files anew and serve new connections with what they hold; old
-        connections keep what they have.
+        Reload the files for new connections; open connections keep their context.
 
-        @return: what is wrong, each with the option's name; then nothing changes.
+        @return: the errors, each with its option's name; if any, nothing changes.
         """
-        # Before they are read: what is written meanwhile is tried again.
+        # Before they are read, so that a concurrent write triggers another reload.
         self._tried = self._stamps()
         maker = _Maker(self._options, self._clock)
         contexts = maker.make(self._contexts)
@@ -307,14 +306,14 @@ class ServerContext:
 
     def inherit(self, other: ServerContext) -> None:
         """
-        Go on where another one has served: where the files say the same when they are
-        loaded, its clients' tickets stay good.
+        Take over the contexts of a predecessor: they are kept if L{load} finds the same
+        contents, so that the session tickets of clients stay valid.
         """
         self._contexts = other._contexts
 
     def rotate(self) -> None:
         """
-        Take new keys for tickets when the old ones have had their time.
+        Replace the session ticket keys after L{KEY_LIFETIME}.
         """
         contexts = self._contexts
         if contexts is None or not contexts.resumes:
@@ -324,16 +323,16 @@ class ServerContext:
 
     def changed(self) -> bool:
         """
-        Say whether a file is another than when they were last tried.
+        Say whether a file has changed since the last attempt to load.
         """
         return self._stamps() != self._tried
 
     def invalid(self) -> Complaints:
         """
-        List which certificates in use are not valid now, each with its option and why.
+        List the certificates in use that are not valid now, each with its option and why.
 
-        They are served all the same: a client may take what another refuses, and a
-        service that is down helps none.
+        They are still used: a client may accept what another rejects, and a stopped
+        service helps neither.
         """
         if self._contexts is None:
             return []
@@ -347,9 +346,9 @@ class ServerContext:
 
 def trial(options: TlsOptions) -> Complaints:
     """
-    Read a service's certificates and keys, and shake hands with each once, in memory.
+    Load a service's certificates and keys, and test each with a handshake in memory.
 
-    @return: each option that cannot be had, and why.
+    @return: each option that is unusable, and why.
     """
     return ServerContext(options, time.time).load()
 
@@ -357,7 +356,7 @@ def trial(options: TlsOptions) -> Complaints:
 @define(eq=False)
 class _Maker:
     """
-    Makes contexts, and collects what is wrong with the files.
+    Makes contexts, and collects the errors in the files.
     """
 
     options: TlsOptions
@@ -367,9 +366,9 @@ class _Maker:
 
     def make(self, before: Contexts | None) -> Contexts | None:
         """
-        Make them all; or none, if there is a complaint.
+        Make all contexts; C{None} on any error.
 
-        @param before: those that serve; they stay where the files say the same.
+        @param before: the current contexts; returned if their parts are unchanged.
         """
         default = self._default()
         named = self._named()
@@ -381,12 +380,12 @@ class _Maker:
 
     def build(self, parts: Parts) -> Contexts | None:
         """
-        Make contexts of their parts; none, if OpenSSL does not take these.
+        Make contexts from their parts; C{None} if OpenSSL rejects them.
         """
         try:
             return self._build(parts)
         except MemoryError:
-            # cffi: no page may be written and executed, as OpenSSL's callbacks need.
+            # Raised by cffi where memory cannot be writable and executable, as callbacks need.
             self._complain(
                 "tls_certificate",
                 "this process may not have callbacks; run it without MemoryDenyWriteExecute",
@@ -419,7 +418,7 @@ class _Maker:
 
     def _named(self) -> dict[str, Identity]:
         """
-        Load each pair of files once, however many names it is for.
+        Load the identities by name, each pair of files only once.
         """
         loaded: dict[tuple[str, str], Identity | None] = {}
         found: dict[str, Identity] = {}
@@ -462,13 +461,13 @@ class _Maker:
             nobody=SSL.Context(SSL.TLS_METHOD),
             names=_names(by_name, parts.default),
             refuses=refuses,
-            # A session is good for the default context, whatever name is asked for then,
-            # and OpenSSL does not verify the client's certificate again.
+            # A ticket resumes in the default context, whatever the server name is then, and
+            # OpenSSL does not verify the client's certificate again.
             resumes=not (parts.named or parts.authorities or refuses),
             made_at=self.clock(),
             not_after=min(one.not_after for one in [parts.default, *parts.named.values()]),
         )
-        # Not in the callback's closure: a swap would leave a circle through OpenSSL.
+        # Not a closure: a replaced set would stay alive in a reference cycle via OpenSSL.
         default.set_tlsext_servername_callback(_choose)
         self._shake_hands(contexts, parts.named)
         return None if self.diagnostics else contexts
@@ -484,11 +483,11 @@ class _Maker:
         self, option: str, identity: Identity, trusted: Sequence[Certificate]
     ) -> SSL.Context | None:
         """
-        Make a context; OpenSSL takes all but the key and certificate from whichever
-        is chosen last, so all have the same of the rest.
+        Make a context; set_context() switches more than the key and certificate, so all
+        contexts have the same other settings.
         """
-        # pyOpenSSL takes these as they are, and Twisted hands them on; its types
-        # still name those that pyOpenSSL would rather not have.
+        # pyOpenSSL accepts these cryptography objects and Twisted passes them through;
+        # Twisted's annotations still name the types that pyOpenSSL deprecates.
         identified: dict[str, Any] = {
             "privateKey": identity.key,
             "certificate": identity.certificate,
@@ -507,7 +506,7 @@ class _Maker:
             return None
         context.set_options(SSL.OP_NO_RENEGOTIATION)
         context.set_timeout(TICKET_LIFETIME)
-        # In place of Twisted's, which goes on without an agreement.
+        # Replaces Twisted's callback, which continues without a common protocol.
         context.set_alpn_select_callback(_Agreement(self.options.tls_alpn))
         return context
 
@@ -517,7 +516,7 @@ class _Maker:
     def _shake_hands(self, contexts: Contexts, named: Mapping[str, Identity]) -> None:
         self._shake_hand(contexts, "tls_certificate", None)
         for name in named:
-            # A wildcard is asked for by a name that it stands for.
+            # A wildcard is tested with a name that it matches.
             self._shake_hand(contexts, "tls_names", name.replace("*", "trial"))
 
     def _shake_hand(self, contexts: Contexts, option: str, name: str | None) -> None:
@@ -530,17 +529,17 @@ class _Maker:
 @frozen
 class _Agreement:
     """
-    Chooses the application protocol; the first of ours that the peer has, too.
+    The ALPN callback: selects the first of our protocols that the peer offers.
     """
 
     ours: tuple[bytes, ...]
 
     def __call__(self, connection: SSL.Connection, theirs: Sequence[bytes]) -> Any:
         """
-        Choose; where there are none of ours, what the peer offers is left open.
+        Select the protocol; if none are configured, ALPN is ignored.
 
-        @raise NoCommonProtocol: if there is none; OpenSSL sends the alert (RFC 7301,
-            3.2), and pyOpenSSL raises this from the handshake.
+        @raise NoCommonProtocol: if there is no common one; OpenSSL sends the alert (RFC
+            7301, 3.2), and pyOpenSSL raises this from the handshake.
         """
         for name in self.ours:
             if name in theirs:
@@ -554,11 +553,11 @@ def shake_hands(
     server: SSL.Connection, alpn: Sequence[bytes] = (), name: str | None = None
 ) -> None:
     """
-    Let a server connection shake hands with a client that trusts anybody, in memory.
+    Test a server connection by a handshake in memory, with a client that verifies nothing.
 
     @param alpn: the application protocols that the client offers.
-    @param name: the name that it asks for.
-    @raise SSL.Error: if they do not come to terms.
+    @param name: the server name that it requests.
+    @raise SSL.Error: if the handshake fails.
     """
     client = SSL.Connection(SSL.Context(SSL.TLS_METHOD))
     if alpn:
@@ -567,7 +566,7 @@ def shake_hands(
         client.set_tlsext_host_name(name.encode())
     client.set_connect_state()
     server.set_accept_state()
-    # The trial has no client certificate.
+    # The test client has no certificate.
     server.set_verify(SSL.VERIFY_NONE)
     done = False
     for _ in range(MAX_FLIGHTS):
@@ -579,7 +578,7 @@ def shake_hands(
 
 def reason_of(problem: BaseException) -> str:
     """
-    Say in OpenSSL's words why a handshake failed, without anything of the peer's.
+    Return OpenSSL's reason for a failed handshake, without any data of the peer.
     """
     queue = problem.args[0] if problem.args else None
     if isinstance(queue, list) and queue:
@@ -589,7 +588,7 @@ def reason_of(problem: BaseException) -> str:
 
 def _advance(one: SSL.Connection, other: SSL.Connection) -> bool:
     """
-    Let one side do what it can, and hand the other what it has to send.
+    Advance the handshake of one side, and pass its output to the other.
 
     @return: whether its handshake is done.
     """
@@ -605,7 +604,7 @@ def _advance(one: SSL.Connection, other: SSL.Connection) -> bool:
 
 def pending(connection: SSL.Connection) -> Iterator[bytes]:
     """
-    Take all that a connection has to send.
+    Read all pending output of a connection.
     """
     length = _PIECE
     while length == _PIECE:
@@ -647,5 +646,5 @@ def _stamp(path: str) -> Stamp:
 
 def _nothing() -> None:
     """
-    Take the place of a hook that nobody has set.
+    No-op default callback.
     """

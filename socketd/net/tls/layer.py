@@ -1,6 +1,6 @@
 """
-Between TLS and a protocol: nothing is served before the handshake is done and the
-client is found to be one of those that are served.
+The TLS layer: creates a service's protocol only after the handshake and the check of the
+client's names.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from socketd.net.tls.context import ServerContext, UnknownServerName, pending, r
 from socketd.net.written import NOT_BYTES, joined
 from socketd.settings.tls import PeerName
 
-#: So many names of a client are told to others; it is known by one or two.
+#: Names of a client that are logged; usually it has one or two.
 MAX_NAMES_TOLD = 4
 
-#: Why a connection was not let through, as counts and logs have it.
+#: Why a connection was rejected, as in counters and logs.
 HANDSHAKE = "tls_handshake"
 SERVER_NAME = "tls_server_name"
 CLIENT_NAME = "tls_client_name"
@@ -45,12 +45,12 @@ CLIENT_NAME = "tls_client_name"
 @frozen
 class TlsSession:
     """
-    What was agreed on in a handshake.
+    The result of a handshake.
 
     @ivar version: such as C{TLSv1.3}.
-    @ivar cipher: OpenSSL's name of it.
-    @ivar alpn: the application protocol, or the empty string.
-    @ivar client: the client's names, fit for a log; empty if it has none.
+    @ivar cipher: OpenSSL's name of the cipher suite.
+    @ivar alpn: the application protocol; empty if none was negotiated.
+    @ivar client: the client's names, escaped for logs; empty if it has none.
     """
 
     version: str
@@ -62,10 +62,10 @@ class TlsSession:
 @frozen
 class HandshakeFailure:
     """
-    Why a connection was not let through.
+    Why a connection was rejected.
 
     @ivar reason: L{HANDSHAKE}, L{SERVER_NAME} or L{CLIENT_NAME}.
-    @ivar detail: more for people; OpenSSL's words or the client's names, fit for a log.
+    @ivar detail: OpenSSL's reason or the client's names, escaped for logs.
     """
 
     reason: str
@@ -75,21 +75,21 @@ class HandshakeFailure:
 @implementer(INegotiated, ITCPTransport, IConsumer, IPushProducer)
 class SecureTransport:
     """
-    What a protocol writes to: the connection, through TLS.
+    The transport of a protocol over TLS.
 
-    Producers stand at the connection itself.  It asks for more when what is
-    encrypted is sent, and it stops reading while too much is not; TLS in between
-    keeps nothing back once the handshake is done.
+    Producers are registered at the connection itself, which applies backpressure by the
+    encrypted bytes that are pending: it resumes and pauses the producer, and pauses
+    reading. TLS in between buffers nothing once the handshake is done.
 
-    @ivar protocol: what writes here.
-    @ivar spoken: whether either side has said anything through it.
+    @ivar protocol: the protocol that writes here.
+    @ivar spoken: whether either side has sent application data.
     """
 
     spoken = True
 
     def __init__(self, tls: SecureProtocol, connection: Any, protocol: Any = None) -> None:
         """
-        @param connection: what is under TLS.
+        @param connection: the connection below TLS.
         """
         self.protocol = protocol
         self._tls = tls
@@ -132,11 +132,10 @@ class SecureTransport:
 
     def loseConnection(self) -> None:
         """
-        Close once all that is owed is sent: tell the peer so in TLS, then as any
-        connection does.
+        Close once the pending output is sent: close_notify first, then the connection.
 
-        The peer's own word of the end is not waited for (RFC 8446, 6.1), and one
-        that takes nothing is reset as any other.
+        The peer's close_notify is not awaited (RFC 8446, 6.1), and a peer that stops
+        reading is reset like any other.
         """
         self._closing = True
         if self._tls.holds_back:
@@ -146,14 +145,14 @@ class SecureTransport:
 
     def loseWriteConnection(self) -> None:
         """
-        Tell the peer that no more will be sent, once all that is owed is; what it still
-        sends is received.
+        Half-close: signal EOF to the peer once the pending output is sent; data from the
+        peer is still received.
         """
         self._connection.loseWriteConnection()
 
     def drain_and_close(self) -> None:
         """
-        Say the last word, now that all else is sent.
+        Send close_notify, once, now that all other output is sent.
         """
         if not self._concluded:
             self._concluded = True
@@ -169,88 +168,88 @@ class SecureTransport:
 
     def getPeerCertificate(self) -> Any:
         """
-        The certificate that the client has shown, as pyOpenSSL has it; C{None} if none.
+        The client's certificate as a pyOpenSSL object; C{None} if it sent none.
         """
         return self._tls.getPeerCertificate()
 
     @property
     def negotiatedProtocol(self) -> bytes | None:
         """
-        The application protocol that was agreed on (ALPN), or C{None}.
+        The negotiated application protocol (ALPN), or C{None}.
         """
         return self._tls.negotiatedProtocol
 
     def getHandle(self) -> Any:
         """
-        The TLS state of pyOpenSSL, as Twisted's other transports of TLS give it.
+        The pyOpenSSL connection, as from Twisted's other TLS transports.
         """
         return self._tls.getHandle()
 
     def getTcpNoDelay(self) -> bool:
         """
-        Whether small segments are sent at once.
+        Whether TCP_NODELAY is set.
         """
         return self._connection.getTcpNoDelay()  # type: ignore[no-any-return]
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         """
-        Set whether small segments are sent at once.
+        Set TCP_NODELAY.
         """
         self._connection.setTcpNoDelay(enabled)
 
     def getTcpKeepAlive(self) -> bool:
         """
-        Whether a silent peer is probed.
+        Whether SO_KEEPALIVE is set.
         """
         return self._connection.getTcpKeepAlive()  # type: ignore[no-any-return]
 
     def setTcpKeepAlive(self, enabled: bool) -> None:
         """
-        Set whether a silent peer is probed.
+        Set SO_KEEPALIVE.
         """
         self._connection.setTcpKeepAlive(enabled)
 
     def getPeer(self) -> Any:
         """
-        The address of the other side.
+        The remote address.
         """
         return self._connection.getPeer()
 
     def getHost(self) -> Any:
         """
-        The address of this side.
+        The local address.
         """
         return self._connection.getHost()
 
     def pauseProducing(self) -> None:
         """
-        Do not read any more; what is received already may still come.
+        Pause reading; data that is already received may still be delivered.
         """
         self._connection.pauseProducing()
 
     def resumeProducing(self) -> None:
         """
-        Read on.
+        Resume reading.
         """
         self._connection.resumeProducing()
 
     def stopProducing(self) -> None:
         """
-        Close; the consumer of what is read here is gone.
+        Close: the consumer of the received data is gone.
         """
         self.loseConnection()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """
-        Take what a producer writes, as fast as the peer does.
+        Register a producer, paced by how fast the peer reads (backpressure).
 
-        @raise RuntimeError: if another one is registered.
+        @raise RuntimeError: if a producer is already registered.
         """
         self._connection.registerProducer(producer, streaming)
 
     def unregisterProducer(self) -> None:
         """
-        Let the producer go; a close that waited for it goes on.
+        Unregister the producer; a close that waited for it continues.
         """
         self._connection.unregisterProducer()
 
@@ -262,18 +261,18 @@ OnReceived = Callable[[Any, bytes], object]
 
 def _nothing(connection: Any, data: bytes) -> None:
     """
-    Take the place of a hook that nobody has set.
+    No-op default callback.
     """
 
 
 @frozen
 class Hooks:
     """
-    What is told to those who count; each is given the connection under TLS first.
+    Callbacks for counters and logs; the first argument is the connection below TLS.
 
-    @ivar on_established: called once the handshake is done, before the protocol is there.
-    @ivar on_failed: called once when the connection is not let through.
-    @ivar on_received: called with what was decrypted, before the protocol has it.
+    @ivar on_established: called once after the handshake, before the protocol is created.
+    @ivar on_failed: called once if the connection is rejected.
+    @ivar on_received: called with decrypted data, before the protocol receives it.
     """
 
     on_established: OnSecured
@@ -284,12 +283,11 @@ class Hooks:
 @implementer(IHandshakeListener)
 class TlsLayer(Protocol):
     """
-    Stands for the protocol of a connection until the peer may be served, and hands
-    on what it receives from then on.
+    Creates the protocol once the handshake and the client check succeed, then forwards
+    data.
 
-    TLS has an end of each side's own (RFC 8446, 6.1), but Twisted closes as soon as
-    the peer ends.  So a protocol is told of that end just before, and may answer at
-    once what it has; it cannot answer later.
+    TLS has a half-close (RFC 8446, 6.1), but Twisted closes on the peer's close_notify. So
+    a protocol is told of the EOF just before that: it can reply immediately, not later.
     """
 
     transport: Any
@@ -311,7 +309,7 @@ class TlsLayer(Protocol):
 
     def handshakeCompleted(self) -> None:
         """
-        Make the protocol, if the client is one of those that are served.
+        Check the client's names, and create the protocol.
         """
         tls = self.transport
         client = _client_names(tls)
@@ -336,7 +334,7 @@ class TlsLayer(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Hand on what was decrypted, unless the protocol has closed.
+        Forward decrypted data, unless the protocol has closed.
         """
         if self._secure is not None and not self._secure.disconnecting:
             self._secure.spoken = True
@@ -345,7 +343,7 @@ class TlsLayer(Protocol):
 
     def peer_ended(self) -> None:
         """
-        Tell the protocol that the peer will send no more, if it wants to know.
+        Report the peer's EOF to a protocol that supports half-close.
         """
         if self._secure is not None and not self._secure.disconnecting:
             if IHalfCloseableProtocol.providedBy(self._protocol):
@@ -353,7 +351,7 @@ class TlsLayer(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
-        Tell the protocol, or that there was none.
+        Report the loss to the protocol, or a failed handshake if there is none yet.
         """
         protocol, self._protocol, self._secure = self._protocol, None, None
         if protocol is not None:
@@ -369,12 +367,12 @@ class TlsLayer(Protocol):
 
 class SecureProtocol(TLSMemoryBIOProtocol):
     """
-    Twisted's TLS, with all that a receive gives to send sent at once, in one piece.
+    Twisted's TLS, with all output that one receive causes sent in one write.
 
-    Twisted sends each record by itself, and after a receive no more than 32 KiB.  A
-    longer chain of certificates would wait for a peer that waits for it, and answers
-    that TLS gives by itself would pile up.  Here nothing is kept back longer than one
-    receive, and the answers to it that TLS gives by itself are no longer than it was.
+    Twisted sends each record separately, and at most 32 KiB after a receive: a longer
+    certificate chain would deadlock with the peer, and responses of TLS itself would
+    accumulate. Here no output is delayed beyond one receive, and the responses of TLS
+    itself are no longer than the data received.
     """
 
     transport: Any
@@ -384,13 +382,13 @@ class SecureProtocol(TLSMemoryBIOProtocol):
     @property
     def holds_back(self) -> bool:
         """
-        Whether something that was written waits for the handshake.
+        Whether written data is buffered until the handshake is done.
         """
         return bool(self._appSendBuffer)
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Decrypt, and send what comes of it.
+        Decrypt received data, and send the resulting output.
         """
         if self.transport.disconnecting:
             return
@@ -410,10 +408,10 @@ class SecureProtocol(TLSMemoryBIOProtocol):
         super()._unbufferPendingWrites()
         app_transport = self.transport.app_transport
         if app_transport is not None and app_transport.disconnecting and not self.holds_back:
-            # The close has waited, too.
+            # A close was deferred until the handshake, too.
             app_transport.loseConnection()
 
-    # Twisted closes the connection in both: what is to be sent has to go before.
+    # Twisted closes the connection in both, so pending output must be flushed before.
 
     def _shutdownTLS(self) -> None:
         self._corked = False
@@ -426,7 +424,7 @@ class SecureProtocol(TLSMemoryBIOProtocol):
 
 class SecureProtocolFactory(TLSMemoryBIOFactory):
     """
-    Makes it of a context and what is behind.
+    Makes L{SecureProtocol} from a context and a wrapped factory.
     """
 
     protocol = SecureProtocol
@@ -436,7 +434,7 @@ class SecureProtocolFactory(TLSMemoryBIOFactory):
 @frozen(eq=False)
 class TlsLayerFactory:
     """
-    Makes a gate for each connection.
+    Makes a TLS layer for each connection.
     """
 
     factory: IProtocolFactory
@@ -445,19 +443,19 @@ class TlsLayerFactory:
 
     def buildProtocol(self, addr: IAddress) -> IProtocol:
         """
-        Make the gate of a connection.
+        Make the TLS layer of a connection.
         """
         return TlsLayer(self.factory, addr, self.allowed, self.hooks)
 
     def doStart(self) -> None:
         """
-        Pass on that a port begins to accept.
+        Tell the wrapped factory that a port starts.
         """
         self.factory.doStart()
 
     def doStop(self) -> None:
         """
-        Pass on that a port has ended.
+        Tell the wrapped factory that a port has stopped.
         """
         self.factory.doStop()
 
@@ -470,10 +468,11 @@ def secure_factory(
     clock: IReactorTime,
 ) -> IProtocolFactory:
     """
-    Put TLS and a gate before what a factory makes.
+    Wrap a factory in TLS and the TLS layer.
 
-    @param allowed: the clients that are served; all that the context takes if empty.
-    @param clock: Twisted's factory takes the process's reactor without it.
+    @param allowed: the client names that are served; if empty, all clients that the
+        context accepts.
+    @param clock: without it Twisted's factory uses the global reactor.
     """
     made: IProtocolFactory = SecureProtocolFactory(
         context, False, TlsLayerFactory(factory, allowed, hooks), clock
@@ -483,12 +482,12 @@ def secure_factory(
 
 def _client_names(tls: Any) -> frozenset[PeerName]:
     """
-    List the names in the certificate of the client, if it has one.
+    List the names in the client's certificate, if it sent one.
     """
     try:
         certificate = tls.getHandle().get_peer_certificate(as_cryptography=True)
     except STRANGE:
-        # OpenSSL takes what the reader of names does not, such as an unknown version.
+        # OpenSSL accepts certificates that cryptography does not, e.g. of unknown version.
         return frozenset()
     return frozenset() if certificate is None else names_of(certificate)
 

@@ -1,5 +1,5 @@
 """
-TLS before the protocol of a service, and what the connection has to know of it.
+The TLS layer of a service, with hooks that keep the connection's state and counters.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ def secured(
     factory: IProtocolFactory, service: Service, context: ServerContext, clock: Any
 ) -> IProtocolFactory:
     """
-    Put TLS before what a factory makes.
+    Wrap a factory so that its protocols are served over TLS.
     """
     return secure_factory(context, factory, service.tls.tls_client_names, _HOOKS, clock)
 
 
 def _secured(connection: Any, found: TlsSession, transport: SecureTransport) -> None:
     connection.handshaking = False
-    # The client's may be the last word of the handshake, and its first message waits.
+    # The client may have sent the last flight and wait for this ACK with its first message.
     connection.acknowledge()
     connection.service_state.emit(
         TLS_SECURED,
@@ -47,7 +47,7 @@ def _secured(connection: Any, found: TlsSession, transport: SecureTransport) -> 
 def _failed(connection: Any, failed: HandshakeFailure) -> None:
     service_state = connection.service_state
     if connection.timed_out:
-        # It is counted as that already.
+        # It is already counted as timed out.
         return
     service_state.counters.refused[failed.reason] += 1
     service_state.emit(TLS_FAILED, peer=connection.peer, reason=failed.reason, error=failed.detail)

@@ -1,5 +1,5 @@
 """
-TLS that a protocol begins on a connection that it speaks on already (STARTTLS).
+TLS started by a protocol on an established plain-text connection (STARTTLS).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from socketd.net.tls.layer import SecureProtocolFactory, SecureTransport
 
 class _Below:
     """
-    The connection as it is under TLS.
+    The plain-text side of a connection, as the transport of TLS.
     """
 
     def __init__(self, connection: Any) -> None:
@@ -20,19 +20,19 @@ class _Below:
 
     def __getattr__(self, name: str) -> Any:
         """
-        Give what TLS does not change.
+        Forward everything else to the connection.
         """
         return getattr(self._connection, name)
 
     def write(self, data: bytes) -> None:
         """
-        Send bytes as they are.
+        Send bytes unencrypted.
         """
         self._plain.write(self._connection, data)
 
     def loseConnection(self) -> None:
         """
-        Close once all that is owed is sent.
+        Close once the pending output is sent.
         """
         self._plain.loseConnection(self._connection)
 
@@ -45,12 +45,12 @@ class _Below:
 
 def start_tls(connection: Any, secured: type, context: Any, as_client: bool) -> None:
     """
-    Put TLS between a connection and its protocol.
+    Insert TLS between a connection and its protocol.
 
-    @param secured: what the connection is from then on.
+    @param secured: the class that the connection has afterwards.
     """
     protocol = connection.protocol
-    # Nothing is asked of a factory behind: the protocol is there.
+    # There is no wrapped factory to call: the protocol already exists.
     none: Any = None
     factory = SecureProtocolFactory(context, as_client, none, connection.reactor)
     tls, below = factory.protocol(factory, protocol, False), _Below(connection)
