@@ -75,16 +75,16 @@ class Interfaces:
         """
         The host's own addresses.
         """
-        return self._added_this_round().addresses
+        return self._fresh().addresses
 
     @property
     def broadcasts(self) -> frozenset[bytes]:
         """
         The broadcast addresses of the host's subnets.
         """
-        return self._added_this_round().broadcasts
+        return self._fresh().broadcasts
 
-    def _added_this_round(self) -> Found:
+    def _fresh(self) -> Found:
         now = self._clock()
         if self._read_at is None or now - self._read_at >= REFRESH:
             # Set first, so that a failing scan is not repeated for every datagram.
