@@ -35,7 +35,7 @@ def groups() -> list[tuple[str, type[Any]]]:
     return [
         ("`[socketd]`: the daemon", DaemonOptions),
         ("Every service", ServiceOptions),
-        ("Every service: the door", AccessOptions),
+        ("Every service: access policy", AccessOptions),
         ("Every service: socket options", SocketOptions),
         ("Every service: TLS", TlsOptions),
         *((f"`protocol = {name}`", found[name].options) for name in sorted(found)),

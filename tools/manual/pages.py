@@ -63,7 +63,7 @@ def configuration_page() -> str:
     page.section("OPTIONS")
     for title, options in groups():
         page.part(title.replace("`", ""))
-        page.paragraphs("The door" in title and prose.DOOR or "")
+        page.paragraphs("access policy" in title and prose.ACCESS or "")
         page.entries(_option_entries(options))
     page.section("FILES")
     page.entries(prose.FILES.items())

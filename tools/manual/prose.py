@@ -140,7 +140,7 @@ VALUES = {
     "yes | no": "Also on, off, true, false, 1 and 0.",
     "duration": "A number with its unit: `250ms`, `10s`, `5m`, `1h`, `1d`. `0s` switches"
     " a deadline"
-    " of the door off.",
+    " of the access policy off.",
     "rate": "So many in a second, a minute or an hour: `50/s`, `256/m`, `10/h`.",
     "size": "Bytes: `4096`, `64KiB`, `1MiB`.",
     "text": "Sent as UTF-8; `\\n`, `\\r`, `\\t`, `\\xNN` and `\\\\` are one byte each.",
@@ -169,10 +169,11 @@ LISTENERS = {
     " `proxy_from` are believed.",
 }
 
-DOOR = """
-The door decides who is served, how often and for how long. A connection above a limit of its
-source is reset; where the service or the daemon is full, connections wait in the queue of the
-kernel. An IPv6 /64 is one source. Loopback has no limits unless they are given.
+ACCESS = """
+The access policy decides which peers are served, how often and for how long. A connection
+above a limit of its source is reset; where the service or the daemon is full, connections
+wait in the queue of the kernel. An IPv6 /64 is one source. Loopback has no limits unless
+they are given.
 
 A datagram can be forged, so it passes more: no reserved source port, only the networks of
 `allow` (by default `loopback`, `private` and the addresses of this machine), no answer longer
