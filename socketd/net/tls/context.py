@@ -118,10 +118,10 @@ class ServerConnection(SSL.Connection):
         except Exception as problem:
             # Raised by do_handshake: pyOpenSSL would print a traceback to stderr here.
             self._problem = problem
-            context = self._contexts.nobody
+            context = self._contexts.refusing
         if context is None:
             self._refused = True
-            context = self._contexts.nobody
+            context = self._contexts.refusing
         if context is not self._contexts.default:
             self.set_context(context)
 
@@ -207,7 +207,7 @@ class Contexts:
 
     @ivar parts: the input that they were made from.
     @ivar default: for a client without a server name.
-    @ivar nobody: has no certificate, so that every handshake with it fails.
+    @ivar refusing: has no certificate, so that every handshake with it fails.
     @ivar names: the contexts by server name.
     @ivar refuses: whether an unknown server name is rejected.
     @ivar resumes: whether clients get session tickets.
@@ -217,7 +217,7 @@ class Contexts:
 
     parts: Parts
     default: SSL.Context
-    nobody: SSL.Context
+    refusing: SSL.Context
     names: Names
     refuses: bool
     resumes: bool
@@ -458,7 +458,7 @@ class _Maker:
         contexts = Contexts(
             parts=parts,
             default=default,
-            nobody=SSL.Context(SSL.TLS_METHOD),
+            refusing=SSL.Context(SSL.TLS_METHOD),
             names=_names(by_name, parts.default),
             refuses=refuses,
             # A ticket resumes in the default context, whatever the server name is then, and
