@@ -288,7 +288,8 @@ class TerminalTests(Case):
         terminal = self.terminal()
         self.running(terminal=terminal)
         os.remove(self.path)
-        self.patch(os, "getsid", lambda pid: 0)
+        other = os.getsid(0) + 1
+        self.patch(os, "getsid", lambda pid: other)
         self.hang_up()
         self.check("reload")
 
