@@ -1,6 +1,4 @@
-"""
-The command line: C{python -m bench}.
-"""
+"""The command line: C{python -m bench}."""
 
 from __future__ import annotations
 
@@ -36,9 +34,7 @@ OK, FAILED, USAGE = 0, 1, 2
 
 
 def parser() -> argparse.ArgumentParser:
-    """
-    The command line.
-    """
+    """The command line."""
     top = argparse.ArgumentParser(prog="python -m bench", description="Measure socketd.")
     top.add_argument("--quick", action="store_true", help="less than a minute")
     top.add_argument("--only", metavar="WORK", type=_names, default=[], help=_works())
@@ -53,23 +49,17 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _names(text: str) -> list[str]:
-    """
-    Names between commas.
-    """
+    """Names between commas."""
     return [name for name in text.split(",") if name]
 
 
 def _works() -> str:
-    """
-    Every work there is.
-    """
+    """Every work there is."""
     return ", ".join(work.name for work in WORKS)
 
 
 def _servers() -> str:
-    """
-    Every server there is.
-    """
+    """Every server there is."""
     return ", ".join(BY_NAME)
 
 
@@ -99,9 +89,7 @@ def choose_works(names: list[str], quick: bool, servers: Collection[str]) -> tup
 
 
 def measure(options: argparse.Namespace) -> int:
-    """
-    Measure, print the table, write the page.
-    """
+    """Measure, print the table, write the page."""
     chosen_servers = choose_servers(options.servers, options.quick)
     chosen_works = choose_works(options.only, options.quick, chosen_servers)
     output = output_for(options)
@@ -147,9 +135,7 @@ def output_for(options: argparse.Namespace) -> Path:
 
 
 def _publish(run: Run, output: Path) -> None:
-    """
-    Print the tables and keep the page.
-    """
+    """Print the tables and keep the page."""
     print(report.one_table(run.works, run.results))
     print(report.reach_table(run.results))
     output.write_text(report.page(run, NOTES.read_text() if NOTES.exists() else ""))
@@ -157,9 +143,7 @@ def _publish(run: Run, output: Path) -> None:
 
 
 def profile(options: argparse.Namespace) -> int:
-    """
-    Print a server's system calls under one load.
-    """
+    """Print a server's system calls under one load."""
     works = [work for work in choose([options.work], quick=False) if work.load]
     if not works:
         raise ValueError(f"{options.work} has no load to count system calls under")
@@ -174,9 +158,7 @@ def profile(options: argparse.Namespace) -> int:
 
 
 def _say(line: str) -> None:
-    """
-    Tell how it goes, apart from what comes out.
-    """
+    """Tell how it goes, apart from what comes out."""
     print(line, file=sys.stderr, flush=True)
 
 

@@ -63,16 +63,12 @@ class Watch:
     due: float = field(default=0.0)
 
     def start(self) -> None:
-        """
-        Begin to measure anew.
-        """
+        """Begin to measure anew."""
         self.worst, self.due = 0.0, time.monotonic() + PERIOD
         self.reactor.callLater(PERIOD, self.fire)
 
     def fire(self) -> None:
-        """
-        Note the delay, and go on.
-        """
+        """Note the delay, and go on."""
         now = time.monotonic()
         self.worst = max(self.worst, now - self.due)
         self.due = now + PERIOD
@@ -80,9 +76,7 @@ class Watch:
 
 
 def flood(mode: str, port: int, arguments: tuple[str, ...]) -> subprocess.Popen[bytes]:
-    """
-    Start the load generator on the other core.
-    """
+    """Start the load generator on the other core."""
     times = ("--seconds", str(SECONDS), "--warm-up", "0.1")
     command = [str(program("load")), mode, "--port", str(port), *arguments, *times]
     with on_core(CORES.load):
@@ -121,9 +115,7 @@ def measure(mode: str, arguments: tuple[str, ...]) -> float:
 
 
 def main() -> int:
-    """
-    Flood in every way and print how late the timer was.
-    """
+    """Flood in every way and print how late the timer was."""
     os.sched_setaffinity(0, {CORES.server})
     for name, mode, arguments in FLOODS:
         late = measure(mode, arguments) * 1000

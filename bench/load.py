@@ -1,6 +1,4 @@
-"""
-The load generator: build it, run it, read what it says.
-"""
+"""The load generator: build it, run it, read what it says."""
 
 from __future__ import annotations
 
@@ -27,9 +25,7 @@ COMPILER = ("cc", "-O2", "-Wall", "-Wextra")
 
 
 class LoadFailed(Exception):
-    """
-    The load could not be built, or could not make its measurement.
-    """
+    """The load could not be built, or could not make its measurement."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +95,7 @@ def run(arguments: Iterable[str], core: int, on_mark: Callable[[str], None]) -> 
 
 
 def _follow(process: subprocess.Popen[str], on_mark: Callable[[str], None]) -> LoadReport:
-    """
-    Read lines until the last one, which is the report.
-    """
+    """Read lines until the last one, which is the report."""
     assert process.stdin and process.stdout and process.stderr
     for line in map(str.strip, process.stdout):
         if line.startswith("{"):
@@ -115,7 +109,5 @@ def _follow(process: subprocess.Popen[str], on_mark: Callable[[str], None]) -> L
 
 
 def parse(line: str) -> LoadReport:
-    """
-    The report from the load's last line.
-    """
+    """The report from the load's last line."""
     return LoadReport(**json.loads(line))

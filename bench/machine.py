@@ -1,6 +1,4 @@
-"""
-What it was measured on.
-"""
+"""What it was measured on."""
 
 from __future__ import annotations
 
@@ -49,9 +47,7 @@ class Machine:
 
 
 def describe() -> Machine:
-    """
-    This machine, now.
-    """
+    """This machine, now."""
     return Machine(
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         cpu=parse_cpu(Path("/proc/cpuinfo").read_text()),
@@ -63,9 +59,7 @@ def describe() -> Machine:
 
 
 def parse_cpu(cpuinfo: str) -> str:
-    """
-    The name of the processor from /proc/cpuinfo.
-    """
+    """The name of the processor from /proc/cpuinfo."""
     for line in cpuinfo.splitlines():
         name, _, value = line.partition(":")
         if name.strip() == "model name":
@@ -74,9 +68,7 @@ def parse_cpu(cpuinfo: str) -> str:
 
 
 def _versions() -> tuple[tuple[str, str], ...]:
-    """
-    Every version that can be asked for.
-    """
+    """Every version that can be asked for."""
     python = ("Python", f"{platform.python_implementation()} {platform.python_version()}")
     packages = [(name, _package_version(name)) for name in PACKAGES]
     programs = [(name, _program_version(*command)) for name, *command in PROGRAMS]
@@ -84,9 +76,7 @@ def _versions() -> tuple[tuple[str, str], ...]:
 
 
 def _package_version(name: str) -> str:
-    """
-    The version of a package that may be missing.
-    """
+    """The version of a package that may be missing."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -94,9 +84,7 @@ def _package_version(name: str) -> str:
 
 
 def _program_version(name: str, option: str) -> str:
-    """
-    The version of a program that may be missing.
-    """
+    """The version of a program that may be missing."""
     path = find_program(name)
     if path is None:
         return NOT_THERE
@@ -106,9 +94,7 @@ def _program_version(name: str, option: str) -> str:
 
 
 def _commit() -> str:
-    """
-    What of socketd was measured; C{-dirty}: with changes that are not committed.
-    """
+    """What of socketd was measured; C{-dirty}: with changes that are not committed."""
     git = find_program("git")
     if git is None:
         return "unknown"

@@ -38,9 +38,7 @@ US, MS = 1e6, 1e3
 
 
 class RunFailed(Exception):
-    """
-    A round gave no figure.
-    """
+    """A round gave no figure."""
 
 
 @dataclass
@@ -74,16 +72,12 @@ class Bench:
             raise RunFailed(str(error)) from None
 
     def close(self) -> None:
-        """
-        Stop the servers of the last work.
-        """
+        """Stop the servers of the last work."""
         self._kept.clear()
         self._servers.close()
 
     def _running(self, work: Work, server: Server) -> Running:
-        """
-        The server, started if it is the first time in this work.
-        """
+        """The server, started if it is the first time in this work."""
         if work.name != self._work:
             self.close()
             self._work = work.name
@@ -95,9 +89,7 @@ class Bench:
         return serving(server, self.cores.server, work.datagrams, self.reactor)
 
     def _measure(self, work: Work, running: Running) -> Sample:
-        """
-        The sample of a server that answers.
-        """
+        """The sample of a server that answers."""
         try:
             if work.kind is Kind.START:
                 return _start_sample(running)
@@ -111,9 +103,7 @@ class Bench:
     def _run_load(
         self, work: Work, running: Running, on_mark: Callable[[str], None]
     ) -> LoadReport:
-        """
-        One load, and what it counted.
-        """
+        """One load, and what it counted."""
         seconds = HOLD_LIMIT if work.kind is Kind.IDLE else self.effort.seconds
         timing = ["--seconds", str(seconds), "--warm-up", str(self.effort.warm_up)]
         arguments = [*work.load, "--port", str(running.port), *timing]
@@ -125,9 +115,7 @@ class Bench:
         return report
 
     def _rate_sample(self, work: Work, running: Running) -> Sample:
-        """
-        Answers, or bytes, by the second.
-        """
+        """Answers, or bytes, by the second."""
         cpu: dict[str, float] = {}
 
         def on_mark(mark: str) -> None:
@@ -145,9 +133,7 @@ class Bench:
         )
 
     def _idle_sample(self, work: Work, running: Running) -> Sample:
-        """
-        What each idle connection costs the server.
-        """
+        """What each idle connection costs the server."""
         require_files(IDLE_CONNECTIONS + SPARE_FILES)
         time.sleep(SETTLE)
         before = proc.resident_bytes(running.pid)
@@ -164,17 +150,13 @@ class Bench:
 
 
 def _start_sample(running: Running) -> Sample:
-    """
-    How long it took, and what it holds now.
-    """
+    """How long it took, and what it holds now."""
     memory = proc.resident_bytes(running.pid) / MIB
     return Sample(figure=running.start_seconds * MS, memory_mib=memory)
 
 
 def _note(report: LoadReport) -> str:
-    """
-    What a reader of the figure has to know.
-    """
+    """What a reader of the figure has to know."""
     said = []
     if report.lost:
         said.append(f"{report.lost / (report.lost + report.messages):.1%} lost")
@@ -195,8 +177,6 @@ def require_files(count: int) -> None:
 
 
 def raise_file_limit() -> None:
-    """
-    As many descriptors as the system allows; children inherit it.
-    """
+    """As many descriptors as the system allows; children inherit it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

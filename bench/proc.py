@@ -1,6 +1,4 @@
-"""
-CPU time and memory of a server, as the kernel counts them.
-"""
+"""CPU time and memory of a server, as the kernel counts them."""
 
 from __future__ import annotations
 
@@ -65,9 +63,7 @@ def parse_rss(text: str) -> int:
 
 
 def family(root: int, stats: Iterable[Stat]) -> list[Stat]:
-    """
-    C{root} and all that descend from it.
-    """
+    """C{root} and all that descend from it."""
     children: dict[int, list[Stat]] = {}
     found = []
     for stat in stats:
@@ -80,9 +76,7 @@ def family(root: int, stats: Iterable[Stat]) -> list[Stat]:
 
 
 def all_processes() -> list[Stat]:
-    """
-    Every process there is now.
-    """
+    """Every process there is now."""
     stats = []
     for entry in os.scandir(PROC):
         if entry.name.isdigit():
@@ -107,9 +101,7 @@ def cpu_seconds(root: int) -> float:
 
 
 def others_cpu_seconds() -> float:
-    """
-    CPU time that all have used so far but this program and what it started.
-    """
+    """CPU time that all have used so far but this program and what it started."""
     stats = all_processes()
     ours = {stat.pid for stat in family(os.getpid(), stats)}
     ticks = (stat.own_ticks + stat.waited_ticks for stat in stats if stat.pid not in ours)
@@ -117,9 +109,7 @@ def others_cpu_seconds() -> float:
 
 
 def _own_seconds(stat: Stat) -> float:
-    """
-    CPU time of one process, in ticks.
-    """
+    """CPU time of one process, in ticks."""
     return stat.own_ticks / TICKS
 
 
@@ -134,8 +124,6 @@ def _scheduled_seconds(stat: Stat) -> float:
 
 
 def resident_bytes(root: int) -> int:
-    """
-    Memory of a server and its children; what they share counts for each.
-    """
+    """Memory of a server and its children; what they share counts for each."""
     pids = [stat.pid for stat in family(root, all_processes())]
     return sum(parse_rss((PROC / str(pid) / "smaps_rollup").read_text()) for pid in pids)

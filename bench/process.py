@@ -1,6 +1,4 @@
-"""
-One server: start it on its core, wait for its first answer, stop it.
-"""
+"""One server: start it on its core, wait for its first answer, stop it."""
 
 from __future__ import annotations
 
@@ -50,9 +48,7 @@ _ports = itertools.cycle(range(FIRST_PORT + os.getpid() * STEP % 5000, LAST_PORT
 
 
 class ServerFailed(Exception):
-    """
-    A server did not come up, or did not stay.
-    """
+    """A server did not come up, or did not stay."""
 
 
 @dataclass(frozen=True)
@@ -69,25 +65,19 @@ class Running:
     start_seconds: float
 
     def last_line(self) -> str:
-        """
-        The last thing it said.
-        """
+        """The last thing it said."""
         return last_line(self.log)
 
 
 def last_line(log: Path) -> str:
-    """
-    The last line of a log that is not empty, without the folder that this project is in.
-    """
+    """The last line of a log that is not empty, without the folder that this project is in."""
     lines = log.read_text(errors="replace").split("\n") if log.exists() else []
     said = [line.strip() for line in lines if line.strip()]
     return said[-1].replace(str(ROOT), ".")[:LINE_LIMIT] if said else ""
 
 
 def free_port() -> int:
-    """
-    A number at which neither streams nor datagrams are served.
-    """
+    """A number at which neither streams nor datagrams are served."""
     for port in itertools.islice(_ports, LAST_PORT - FIRST_PORT):
         if _is_free(port):
             return port
@@ -95,9 +85,7 @@ def free_port() -> int:
 
 
 def _is_free(port: int) -> bool:
-    """
-    Whether both kinds of socket can be bound to it.
-    """
+    """Whether both kinds of socket can be bound to it."""
     stream = socket.socket(type=socket.SOCK_STREAM)
     datagram = socket.socket(type=socket.SOCK_DGRAM)
     with stream, datagram, suppress(OSError):
@@ -128,9 +116,7 @@ def serving(server: Server, core: int, datagrams: bool, reactor: str = "") -> It
 
 
 def _start(command: list[str], place: Place, core: int) -> subprocess.Popen[bytes]:
-    """
-    A process group of its own, on its core, with everything it says in one file.
-    """
+    """A process group of its own, on its core, with everything it says in one file."""
     environment = {k: v for k, v in os.environ.items() if k not in UNWANTED_ENVIRONMENT}
     with on_core(core), place.log.open("ab") as log:
         return subprocess.Popen(
@@ -145,9 +131,7 @@ def _start(command: list[str], place: Place, core: int) -> subprocess.Popen[byte
 
 
 def _wait_for_answer(process: subprocess.Popen[bytes], place: Place, datagrams: bool) -> None:
-    """
-    Ask until there is an answer.
-    """
+    """Ask until there is an answer."""
     answers = _answers_datagram if datagrams else _answers_stream
     deadline = time.monotonic() + START_LIMIT
     while not answers(place.port):
@@ -160,9 +144,7 @@ def _wait_for_answer(process: subprocess.Popen[bytes], place: Place, datagrams: 
 
 
 def _answers_stream(port: int) -> bool:
-    """
-    Whether a byte comes back.
-    """
+    """Whether a byte comes back."""
     with suppress(OSError), socket.create_connection((HOST, port), ATTEMPT_LIMIT) as client:
         client.sendall(b"?")
         return client.recv(1) == b"?"
@@ -170,9 +152,7 @@ def _answers_stream(port: int) -> bool:
 
 
 def _answers_datagram(port: int) -> bool:
-    """
-    Whether an empty datagram is answered with four bytes.
-    """
+    """Whether an empty datagram is answered with four bytes."""
     with suppress(OSError), socket.socket(type=socket.SOCK_DGRAM) as client:
         client.settimeout(ATTEMPT_LIMIT)
         client.connect((HOST, port))
@@ -182,9 +162,7 @@ def _answers_datagram(port: int) -> bool:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """
-    Ask it to end; then end what is left of its group.
-    """
+    """Ask it to end; then end what is left of its group."""
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
         process.wait(STOP_LIMIT)

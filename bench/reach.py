@@ -1,6 +1,4 @@
-"""
-What socketd has to reach, what it should reach, and whether it does.
-"""
+"""What socketd has to reach, what it should reach, and whether it does."""
 
 from __future__ import annotations
 
@@ -36,29 +34,21 @@ class Reach:
     goal_peer: str = ""
 
     def measured(self, results: Results, server: str = SUBJECT) -> float | None:
-        """
-        The figure as it came out.
-        """
+        """The figure as it came out."""
         if self.against:
             return results.ratio(self.work, server, self.against, self.number)
         return results.value(self.work, server, self.number)
 
     def goal_in(self, results: Results) -> float | None:
-        """
-        The goal as a number.
-        """
+        """The goal as a number."""
         return self.measured(results, self.goal_peer) if self.goal_peer else self.goal
 
     def holds(self, value: float, bound: float) -> bool:
-        """
-        Whether a figure is on the right side of a bound, which belongs to it.
-        """
+        """Whether a figure is on the right side of a bound, which belongs to it."""
         return value >= bound if self.at_least else value <= bound
 
     def verdict(self, results: Results) -> str:
-        """
-        One or two words.
-        """
+        """One or two words."""
         value, goal = self.measured(results), self.goal_in(results)
         if value is None:
             return "not measured"

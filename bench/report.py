@@ -1,6 +1,4 @@
-"""
-The tables: one for the terminal, and the page that is kept.
-"""
+"""The tables: one for the terminal, and the page that is kept."""
 
 from __future__ import annotations
 
@@ -45,35 +43,27 @@ BUSY = "**Other programs took {others:.0%} of a core meanwhile: do not trust the
 
 
 def number(value: float | None) -> str:
-    """
-    A figure as it is read: C{152 300}, C{12.34}, C{-}.
-    """
+    """A figure as it is read: C{152 300}, C{12.34}, C{-}."""
     if value is None:
         return NONE
     return f"{value:,.0f}".replace(",", " ") if abs(value) >= WHOLE else f"{value:.2f}"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """
-    A Markdown table that is as readable in a terminal.
-    """
+    """A Markdown table that is as readable in a terminal."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     lines = [header, ["-" * width for width in widths], *rows]
     return "".join(_line(cells, widths) for cells in lines)
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    """
-    One line of a table.
-    """
+    """One line of a table."""
     padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
     return f"| {' | '.join(padded)} |\n"
 
 
 def row(outcome: Outcome, results: Results) -> list[str]:
-    """
-    One server in one work.
-    """
+    """One server in one work."""
     spread = outcome.spread()
     p50, p99 = outcome.median("p50_us"), outcome.median("p99_us")
     busy = outcome.median("load_busy")
@@ -92,9 +82,7 @@ def row(outcome: Outcome, results: Results) -> list[str]:
 
 
 def _against(results: Results, outcome: Outcome, number_of: Number) -> str:
-    """
-    The ratio of socketd to a peer in the same work.
-    """
+    """The ratio of socketd to a peer in the same work."""
     if outcome.server in SUBJECTS:
         return NONE
     ours = (results.ratio(outcome.work, one, outcome.server, number_of) for one in SUBJECTS)
@@ -102,9 +90,7 @@ def _against(results: Results, outcome: Outcome, number_of: Number) -> str:
 
 
 def one_table(works: Sequence[Work], results: Results) -> str:
-    """
-    Everything in one table, for the terminal.
-    """
+    """Everything in one table, for the terminal."""
     rows = [
         [work.name, work.unit, *row(outcome, results)]
         for work in works
@@ -114,17 +100,13 @@ def one_table(works: Sequence[Work], results: Results) -> str:
 
 
 def reach_table(results: Results, reaches: Sequence[Reach] = REACHES) -> str:
-    """
-    What socketd has to reach.
-    """
+    """What socketd has to reach."""
     header = ("figure", "must", "goal", "measured", "verdict")
     return table(header, [_reach_row(reach, results) for reach in reaches])
 
 
 def _reach_row(reach: Reach, results: Results) -> list[str]:
-    """
-    One figure that is wanted.
-    """
+    """One figure that is wanted."""
     sign, unit = ">=" if reach.at_least else "<=", f" {reach.unit}" if reach.unit else ""
     goal, measured = reach.goal_in(results), reach.measured(results)
     peer = f"{BY_NAME[reach.goal_peer].title}: " if reach.goal_peer else ""
@@ -153,9 +135,7 @@ class Run:
 
     @property
     def warning(self) -> str:
-        """
-        Why the figures are not to be trusted; empty if they are.
-        """
+        """Why the figures are not to be trusted; empty if they are."""
         return BUSY.format(others=self.others) if self.others > QUIET else ""
 
 
@@ -174,9 +154,7 @@ def page(run: Run, notes: str) -> str:
 
 
 def _section(work: Work, results: Results) -> str:
-    """
-    One work.
-    """
+    """One work."""
     rows = [row(outcome, results) for outcome in results.of(work.name)]
     header = list(COLUMNS)
     header[1] = work.unit
@@ -187,17 +165,13 @@ def _section(work: Work, results: Results) -> str:
 def without_empty(
     header: Sequence[str], rows: Sequence[Sequence[str]]
 ) -> tuple[list[str], list[list[str]]]:
-    """
-    A table without the columns that say nothing.
-    """
+    """A table without the columns that say nothing."""
     kept = [i for i in range(len(header)) if any(cells[i] not in ("", NONE) for cells in rows)]
     return [header[i] for i in kept], [[cells[i] for i in kept] for cells in rows]
 
 
 def _machine_table(run: Run) -> str:
-    """
-    Where and when.
-    """
+    """Where and when."""
     machine = run.machine
     rows = [
         ("date", machine.date),

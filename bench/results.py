@@ -1,6 +1,4 @@
-"""
-What came out: samples, their medians, and ratios between servers.
-"""
+"""What came out: samples, their medians, and ratios between servers."""
 
 from __future__ import annotations
 
@@ -49,29 +47,21 @@ class Outcome:
     failed: str = ""
 
     def median(self, number: Number) -> float | None:
-        """
-        The median of one number over the rounds.
-        """
+        """The median of one number over the rounds."""
         values = [value for value in self.numbers(number) if value is not None]
         return median(values) if values else None
 
     def numbers(self, number: Number) -> list[float | None]:
-        """
-        One number of every round.
-        """
+        """One number of every round."""
         return [getattr(sample, number) for sample in self.samples]
 
     def spread(self) -> tuple[float, float] | None:
-        """
-        The lowest and the highest figure.
-        """
+        """The lowest and the highest figure."""
         figures = [sample.figure for sample in self.samples]
         return (min(figures), max(figures)) if figures else None
 
     def note(self) -> str:
-        """
-        Why there is no figure, or what has to be known about it.
-        """
+        """Why there is no figure, or what has to be known about it."""
         said = [f"missing: {self.missing}"] if self.missing else []
         said += [f"failed: {self.failed}"] if self.failed else []
         notes = [sample.note for sample in self.samples if sample.note]
@@ -80,28 +70,20 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Results:
-    """
-    Everything that was measured, in the order it was.
-    """
+    """Everything that was measured, in the order it was."""
 
     outcomes: tuple[Outcome, ...]
 
     def of(self, work: str) -> tuple[Outcome, ...]:
-        """
-        All servers of one work.
-        """
+        """All servers of one work."""
         return tuple(outcome for outcome in self.outcomes if outcome.work == work)
 
     def find(self, work: str, server: str) -> Outcome | None:
-        """
-        One server of one work, if it had its turn.
-        """
+        """One server of one work, if it had its turn."""
         return next((o for o in self.of(work) if o.server == server), None)
 
     def value(self, work: str, server: str, number: Number = "figure") -> float | None:
-        """
-        The median of a number of one server in one work.
-        """
+        """The median of a number of one server in one work."""
         outcome = self.find(work, server)
         return outcome.median(number) if outcome else None
 

@@ -1,6 +1,4 @@
-"""
-The rounds: every server has its turn, then all of them again.
-"""
+"""The rounds: every server has its turn, then all of them again."""
 
 from __future__ import annotations
 
@@ -26,9 +24,7 @@ Progress = Callable[[str], None]
 
 @dataclass
 class Tally:
-    """
-    What one server has so far in one work.
-    """
+    """What one server has so far in one work."""
 
     work: Work
     server: Server
@@ -37,9 +33,7 @@ class Tally:
     samples: list[Sample] = field(default_factory=list)
 
     def outcome(self) -> Outcome:
-        """
-        The end of it.
-        """
+        """The end of it."""
         samples = tuple(self.samples)
         return Outcome(self.work.name, self.server.name, samples, self.missing, self.failed)
 
@@ -80,9 +74,7 @@ def in_turn(tallies: Sequence[Tally], turn: int) -> list[Tally]:
 
 
 def _take_one(tally: Tally, turn: int, take: Take, progress: Progress) -> None:
-    """
-    One sample, or the reason why there is none.
-    """
+    """One sample, or the reason why there is none."""
     who = f"{tally.work.name} {turn + 1} {tally.server.name}"
     try:
         sample = take(tally.work, tally.server)

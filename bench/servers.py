@@ -1,6 +1,4 @@
-"""
-Who is measured: one row per server.
-"""
+"""Who is measured: one row per server."""
 
 from __future__ import annotations
 
@@ -90,9 +88,7 @@ class Place:
 
     @property
     def log(self) -> Path:
-        """
-        Where everything goes that the server says.
-        """
+        """Where everything goes that the server says."""
         return self.folder / "server.log"
 
 
@@ -112,9 +108,7 @@ class Server:
 
 
 def _socketd(place: Place) -> list[str]:
-    """
-    The daemon as it is run everywhere, with a configuration of two services.
-    """
+    """The daemon as it is run everywhere, with a configuration of two services."""
     ini = place.folder / "socketd.ini"
     ini.write_text(SOCKETD_INI.format(port=place.port, host=HOST))
     reactor = [f"--reactor={place.reactor}"] if place.reactor else []
@@ -123,9 +117,7 @@ def _socketd(place: Place) -> list[str]:
 
 
 def _socketd_tls(place: Place) -> list[str]:
-    """
-    The daemon with a certificate.
-    """
+    """The daemon with a certificate."""
     _make_certificate(place)
     fields = {"port": place.port, "host": HOST, "tls_host": TLS_HOST, "folder": place.folder}
     command = _socketd(place)
@@ -134,26 +126,20 @@ def _socketd_tls(place: Place) -> list[str]:
 
 
 def _python_tls(name: str, place: Place) -> list[str]:
-    """
-    A peer written in Python, with a certificate.
-    """
+    """A peer written in Python, with a certificate."""
     _make_certificate(place)
     return [*_python(name, place), "--certificates", str(place.folder)]
 
 
 def _make_certificate(place: Place) -> None:
-    """
-    Make the certificate of a server: the same kind for all, ECDSA with P-256.
-    """
+    """Make the certificate of a server: the same kind for all, ECDSA with P-256."""
     folder = str(place.folder)
     command = [sys.executable, "-m", "socketd", "certificate", "--directory", folder, "localhost"]
     subprocess.run(command, check=True, capture_output=True)
 
 
 def _xinetd(place: Place) -> list[str]:
-    """
-    Its internal services, in the foreground.
-    """
+    """Its internal services, in the foreground."""
     conf = place.folder / "xinetd.conf"
     conf.write_text(XINETD_CONF.format(port=place.port, host=HOST))
     pid = str(place.folder / "xinetd.pid")
@@ -171,46 +157,34 @@ def _socat(place: Place) -> list[str]:
 
 
 def _compiled(name: str, place: Place) -> list[str]:
-    """
-    A peer written in C.
-    """
+    """A peer written in C."""
     return [str(program(name)), "--port", str(place.port)]
 
 
 def _python(name: str, place: Place) -> list[str]:
-    """
-    A peer written in Python.
-    """
+    """A peer written in Python."""
     return [sys.executable, "-m", f"bench.peers.{name}", "--port", str(place.port)]
 
 
 def _twistd() -> Path:
-    """
-    The twistd that belongs to this interpreter.
-    """
+    """The twistd that belongs to this interpreter."""
     return Path(sys.executable).parent / "twistd"
 
 
 def find_program(name: str) -> str | None:
-    """
-    Where a program is.
-    """
+    """Where a program is."""
     return shutil.which(name, path=f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}")
 
 
 def _no_socketd() -> str:
-    """
-    Why socketd cannot be started.
-    """
+    """Why socketd cannot be started."""
     if not _twistd().exists():
         return "there is no twistd beside this Python"
     return _no_module("socketd")
 
 
 def _no_tls(module: str) -> str:
-    """
-    Why TLS cannot be measured: the load generator needs OpenSSL's library, too.
-    """
+    """Why TLS cannot be measured: the load generator needs OpenSSL's library, too."""
     try:
         ctypes.CDLL(TLS_LIBRARY)
     except OSError:
@@ -219,23 +193,17 @@ def _no_tls(module: str) -> str:
 
 
 def _no_module(name: str) -> str:
-    """
-    Why a Python peer cannot be started.
-    """
+    """Why a Python peer cannot be started."""
     return "" if importlib.util.find_spec(name) else f"Python module {name} is not installed"
 
 
 def _no_program(name: str) -> str:
-    """
-    Why an installed program cannot be started.
-    """
+    """Why an installed program cannot be started."""
     return "" if find_program(name) else f"{name} is not installed (apt-get install {name})"
 
 
 def _never() -> str:
-    """
-    For what is always there.
-    """
+    """For what is always there."""
     return ""
 
 

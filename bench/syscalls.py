@@ -1,6 +1,4 @@
-"""
-Where the time goes, without slowing the interpreter: socketd's system calls under one load.
-"""
+"""Where the time goes, without slowing the interpreter: socketd's system calls under one load."""
 
 from __future__ import annotations
 
@@ -33,16 +31,12 @@ NO_STRACE = "strace is not installed (apt-get install strace)"
 
 
 class NoStrace(Exception):
-    """
-    The profile needs strace.
-    """
+    """The profile needs strace."""
 
 
 @dataclass(frozen=True)
 class Calls:
-    """
-    One system call in a summary.
-    """
+    """One system call in a summary."""
 
     name: str
     count: int
@@ -51,9 +45,7 @@ class Calls:
 
 
 def parse_summary(text: str) -> list[Calls]:
-    """
-    Read what C{strace -c} writes.
-    """
+    """Read what C{strace -c} writes."""
     calls = []
     for line in text.splitlines():
         cells = line.split()
@@ -82,9 +74,7 @@ def profile(work: Work, server: Server, cores: Cores, reactor: str = "") -> str:
 
 
 def render(calls: list[Calls], messages: int, each: str) -> str:
-    """
-    The most frequent calls first.
-    """
+    """The most frequent calls first."""
     rows = [
         [call.name, str(call.count), f"{call.count / messages:.3f}", str(call.errors)]
         for call in sorted(calls, key=lambda call: -call.count)
@@ -96,9 +86,7 @@ def render(calls: list[Calls], messages: int, each: str) -> str:
 
 @contextmanager
 def _strace(running: Running) -> Iterator[Path]:
-    """
-    Count a server's calls as long as the block lasts; the summary is there afterwards.
-    """
+    """Count a server's calls as long as the block lasts; the summary is there afterwards."""
     summary = running.log.with_name("strace.txt")
     command = ["strace", "-c", "-f", "-qq", "-o", str(summary), "-p", str(running.pid)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
@@ -111,9 +99,7 @@ def _strace(running: Running) -> Iterator[Path]:
 
 
 def _wait_until_traced(pid: int) -> None:
-    """
-    Wait until strace has its hands on it.
-    """
+    """Wait until strace has its hands on it."""
     deadline = time.monotonic() + STRACE_LIMIT
     while "TracerPid:\t0\n" in Path(f"/proc/{pid}/status").read_text():
         if time.monotonic() > deadline:

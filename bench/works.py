@@ -1,6 +1,4 @@
-"""
-What is measured: one row per work.
-"""
+"""What is measured: one row per work."""
 
 from __future__ import annotations
 
@@ -24,9 +22,7 @@ IDLE_CONNECTIONS = 10_000
 
 
 class Kind(Enum):
-    """
-    How the figure of a work comes about.
-    """
+    """How the figure of a work comes about."""
 
     RATE = "answers per second"
     BULK = "megabytes per second"
@@ -55,30 +51,22 @@ class Work:
 
     @property
     def datagrams(self) -> bool:
-        """
-        Whether the servers are asked by datagram.
-        """
+        """Whether the servers are asked by datagram."""
         return self.load[:1] == ("udp",)
 
     @property
     def fresh(self) -> bool:
-        """
-        Whether each sample needs a server that was just started.
-        """
+        """Whether each sample needs a server that was just started."""
         return self.kind in (Kind.IDLE, Kind.START)
 
     @property
     def less_is_better(self) -> bool:
-        """
-        Whether a small figure is the good one.
-        """
+        """Whether a small figure is the good one."""
         return self.kind in (Kind.IDLE, Kind.START)
 
 
 def _pingpong(connections: int, quick: bool = False) -> Work:
-    """
-    One message of 64 bytes in flight on each connection.
-    """
+    """One message of 64 bytes in flight on each connection."""
     noun = "connection" if connections == 1 else "connections"
     return Work(
         name=f"pingpong-{connections}",
@@ -200,7 +188,5 @@ def choose(names: list[str], quick: bool) -> tuple[Work, ...]:
 
 
 def _is_named(work: Work, name: str) -> bool:
-    """
-    Whether C{name} means this work.
-    """
+    """Whether C{name} means this work."""
     return work.name == name or work.name.startswith(name + "-")

@@ -63,9 +63,7 @@ def metadata(name: str, version: str) -> str:
 
 
 def make_environment(directory: Path) -> None:
-    """
-    Make an environment that holds the metadata of the pinned distributions.
-    """
+    """Make an environment that holds the metadata of the pinned distributions."""
     venv.create(directory, symlinks=True, with_pip=False)
     paths = {"base": str(directory), "platbase": str(directory)}
     packages = Path(sysconfig.get_path("purelib", "venv", paths))
@@ -76,9 +74,7 @@ def make_environment(directory: Path) -> None:
 
 
 def project() -> str:
-    """
-    Return what setup.cfg says of socketd, as the pyproject.toml that the tool wants.
-    """
+    """Return what setup.cfg says of socketd, as the pyproject.toml that the tool wants."""
     parser = ConfigParser(interpolation=None)
     parser.read(ROOT / "setup.cfg", encoding="utf-8")
     about = parser["metadata"]
@@ -95,9 +91,7 @@ def project() -> str:
 
 
 def main(file: str) -> int:
-    """
-    Write the file, and return the tool's exit status.
-    """
+    """Write the file, and return the tool's exit status."""
     with tempfile.TemporaryDirectory() as directory:
         environment = Path(directory, "environment")
         description = Path(directory, "pyproject.toml")

@@ -1,3 +1,1 @@
-"""
-A daemon that answers sockets: one process, one reactor, one INI file.
-"""
+"""A daemon that answers sockets: one process, one reactor, one INI file."""

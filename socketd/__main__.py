@@ -1,6 +1,4 @@
-"""
-C{python -m socketd}: the C{socketd} command.
-"""
+"""C{python -m socketd}: the C{socketd} command."""
 
 from socketd.cli.main import main
 

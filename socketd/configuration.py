@@ -52,9 +52,7 @@ def configure_again(file: str, runtime: str, limit: int | None = None) -> Settin
 
 
 def refusals(settings: Settings, limit: int | None = None) -> Iterator[Diagnostic]:
-    """
-    List everything in a configuration that this machine does not support.
-    """
+    """List everything in a configuration that this machine does not support."""
     for service in settings.services:
         for option, message in _validate(service):
             yield service.complaint(option, message)
@@ -65,9 +63,7 @@ def refusals(settings: Settings, limit: int | None = None) -> Iterator[Diagnosti
 
 
 def _control(settings: Settings) -> Iterator[Diagnostic]:
-    """
-    Report a control socket in a world-writable directory, where any user could replace it.
-    """
+    """Report a control socket in a world-writable directory, where any user could replace it."""
     if settings.control is None:
         return
     directory = os.path.dirname(settings.control.path) or "."

@@ -1,6 +1,4 @@
-"""
-C{twistd socketd}: its command line options, and the wiring of the service tree.
-"""
+"""C{twistd socketd}: its command line options, and the wiring of the service tree."""
 
 from __future__ import annotations
 
@@ -33,9 +31,7 @@ from socketd.terminal.device import Keys
 
 
 class Options(usage.Options):
-    """
-    The command line options of C{twistd socketd}.
-    """
+    """The command line options of C{twistd socketd}."""
 
     synopsis = "[options]"
     longdesc = "Answers sockets: echo, ack, upper, reply and time, from one INI file."
@@ -85,9 +81,7 @@ class Root(MultiService):
         super().setServiceParent(parent)
 
     def stopService(self) -> Deferred[None]:
-        """
-        Stop the children in reverse order, so that the console shows how the daemon stops.
-        """
+        """Stop the children in reverse order, so that the console shows how the daemon stops."""
         Service.stopService(self)
         return Deferred.fromCoroutine(self._stop_in_turn())
 
@@ -156,9 +150,7 @@ def makeService(options: Options, reactor: Any = None) -> Root:
 
 
 def _make_directories(settings: Settings, runtime: str) -> None:
-    """
-    Make the daemon's own directories for sockets.
-    """
+    """Make the daemon's own directories for sockets."""
     listeners = [listener for service in settings.services for listener in service.listeners]
     listeners += [] if settings.http is None else [settings.http]
     try:
@@ -191,17 +183,13 @@ def _add_summaries(root: Root, daemon: Daemon, log: LineLog | None) -> None:
 
 
 def _show_stacks() -> None:
-    """
-    Enable faulthandler: a crash, or the watchdog's SIGABRT, dumps the stacks to the log.
-    """
+    """Enable faulthandler: a crash, or the watchdog's SIGABRT, dumps the stacks to the log."""
     if sys.__stderr__ is not None:
         faulthandler.enable(sys.__stderr__)
 
 
 def _make_log(options: Options, log_format: str, reactor: Any) -> LineLog | None:
-    """
-    Make the log observer; C{None} if twistd's own is used, or there is no twistd.
-    """
+    """Make the log observer; C{None} if twistd's own is used, or there is no twistd."""
     if options.parent is None:
         return None
     prioritised = bool(options["journal"]) or goes_to_journal(os.environ)

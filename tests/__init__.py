@@ -1,6 +1,4 @@
-"""
-The tests of socketd, in the same tree as the code: one module for each module.
-"""
+"""The tests of socketd, in the same tree as the code: one module for each module."""
 
 from hypothesis import HealthCheck, settings
 

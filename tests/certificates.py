@@ -1,6 +1,4 @@
-"""
-Throw-away authorities, certificates and keys for tests; each is made once.
-"""
+"""Throw-away authorities, certificates and keys for tests; each is made once."""
 
 from __future__ import annotations
 
@@ -70,46 +68,34 @@ PRIVATE_MODE = 0o600
 
 @frozen(eq=False)
 class Made:
-    """
-    A certificate, its key, and those who vouch for it.
-    """
+    """A certificate, its key, and those who vouch for it."""
 
     key: Key
     certificate: x509.Certificate
     chain: tuple[x509.Certificate, ...] = ()
 
     def pem(self) -> bytes:
-        """
-        Write the certificate and its chain.
-        """
+        """Write the certificate and its chain."""
         return b"".join(one.public_bytes(Encoding.PEM) for one in (self.certificate, *self.chain))
 
     def key_pem(self) -> bytes:
-        """
-        Write the key.
-        """
+        """Write the key."""
         return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
     def locked_pem(self) -> bytes:
-        """
-        Write the key with L{PASSWORD}.
-        """
+        """Write the key with L{PASSWORD}."""
         lock = BestAvailableEncryption(PASSWORD)
         return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, lock)
 
 
 @cache
 def rsa_key(bits: int = 2048) -> rsa.RSAPrivateKey:
-    """
-    Make an RSA key.
-    """
+    """Make an RSA key."""
     return rsa.generate_private_key(65537, bits)
 
 
 def authority(name: str = "authority", end: datetime = END) -> Made:
-    """
-    Make an authority that vouches for itself.
-    """
+    """Make an authority that vouches for itself."""
     return _authority(name, end)
 
 
@@ -119,9 +105,7 @@ def _authority(name: str, end: datetime) -> Made:
 
 
 def authority_of(key: Key, name: str, end: datetime = END) -> Made:
-    """
-    Make an authority that has a key of any kind.
-    """
+    """Make an authority that has a key of any kind."""
     return Made(key, _sign(name_of(name), key, name_of(name), key, BEGIN, end, _vouching()))
 
 
@@ -143,9 +127,7 @@ def issued_for(
 
 @cache
 def intermediate() -> Made:
-    """
-    Make an authority that L{authority} vouches for.
-    """
+    """Make an authority that L{authority} vouches for."""
     key = ec.generate_private_key(ec.SECP256R1())
     above = authority()
     names = name_of("intermediate"), name_of("authority")
@@ -172,9 +154,7 @@ def issued(
 
 @cache
 def issued_below(*names: str) -> Made:
-    """
-    Make a certificate that L{intermediate} vouches for, and that has it as its chain.
-    """
+    """Make a certificate that L{intermediate} vouches for, and that has it as its chain."""
     return issued_for(ec.generate_private_key(ec.SECP256R1()), *names, above=intermediate())
 
 
@@ -192,9 +172,7 @@ def write_private(path: str, data: bytes) -> str:
 
 
 def pem_of(der: bytes) -> bytes:
-    """
-    Write the bytes of a certificate, whatever they are.
-    """
+    """Write the bytes of a certificate, whatever they are."""
     text = b64encode(der).decode()
     lines = [text[at : at + 64] for at in range(0, len(text), 64)]
     return "\n".join([CERTIFICATE_BEGIN, *lines, CERTIFICATE_END, ""]).encode()
@@ -209,9 +187,7 @@ def of_unknown_version(made: Made, issuer: str = "authority") -> bytes:
 
 
 def signed_again(made: Made, old: bytes, new: bytes, issuer: str = "authority") -> bytes:
-    """
-    Write a certificate with some bytes replaced by as many others, and signed.
-    """
+    """Write a certificate with some bytes replaced by as many others, and signed."""
     body = made.certificate.tbs_certificate_bytes.replace(old, new, 1)
     key = authority(issuer).key
     assert isinstance(key, ec.EllipticCurvePrivateKey)
@@ -220,9 +196,7 @@ def signed_again(made: Made, old: bytes, new: bytes, issuer: str = "authority") 
 
 
 def _element(tag: int, content: bytes) -> bytes:
-    """
-    Write an element of DER (X.690, 8.1).
-    """
+    """Write an element of DER (X.690, 8.1)."""
     size = len(content)
     length = bytes([size]) if size < 128 else b"\x82" + size.to_bytes(2)
     return bytes([tag]) + length + content
@@ -301,7 +275,5 @@ def _sign(
 
 
 def name_of(text: str, kind: _ASN1Type = _ASN1Type.UTF8String) -> x509.Name:
-    """
-    Make the name of a subject or an issuer.
-    """
+    """Make the name of a subject or an issuer."""
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text, kind)])

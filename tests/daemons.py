@@ -67,16 +67,12 @@ class DaemonCase(SynchronousTestCase):
         os.makedirs(self.runtime)
 
     def parse(self) -> Settings:
-        """
-        Read the text.
-        """
+        """Read the text."""
         trial = partial(refusals, limit=self.limit)
         return parse(self.text, "FILE", installed(), self.runtime, trial)
 
     def make(self, text: str = ECHO, **more: Any) -> Daemon:
-        """
-        Make a daemon that is not started.
-        """
+        """Make a daemon that is not started."""
         self.text = text
         self.limit = more.get("file_limit")
         more = {"configure": self.parse} | more
@@ -89,9 +85,7 @@ class DaemonCase(SynchronousTestCase):
         return self.daemon
 
     def start(self, text: str = ECHO, **more: Any) -> Daemon:
-        """
-        Start a daemon.
-        """
+        """Start a daemon."""
         daemon = self.make(text, **more)
         daemon.privilegedStartService()
         daemon.startService()
@@ -99,9 +93,7 @@ class DaemonCase(SynchronousTestCase):
         return daemon
 
     def end(self, daemon: Daemon) -> None:
-        """
-        Stop a daemon, and reset who is left.
-        """
+        """Stop a daemon, and reset who is left."""
         if daemon.running:
             daemon.stopService()
         for service in daemon.socket_services:
@@ -110,23 +102,17 @@ class DaemonCase(SynchronousTestCase):
         self.turn()
 
     def turn(self, times: int = FEW_TURNS) -> None:
-        """
-        Let the daemon serve what is ready.
-        """
+        """Let the daemon serve what is ready."""
         self.reactor.turn(times)
 
     def until(self, condition: Callable[[], object]) -> None:
-        """
-        Turn until something is so.
-        """
+        """Turn until something is so."""
         for _ in self.turns():
             if condition():
                 return
 
     def turns(self) -> Iterator[None]:
-        """
-        Turn while the caller has not what it waits for, and fail if that never comes.
-        """
+        """Turn while the caller has not what it waits for, and fail if that never comes."""
         for _ in range(TURNS):
             yield
             self.turn(1)
@@ -138,9 +124,7 @@ class DaemonCase(SynchronousTestCase):
         self.fail("it never came to that")
 
     def reload(self, text: str) -> Reloaded:
-        """
-        Write the file anew, and have it read.
-        """
+        """Write the file anew, and have it read."""
         self.text = text
         return self.daemon.reload()
 
@@ -167,31 +151,23 @@ class DaemonCase(SynchronousTestCase):
         return outcome.diagnostics
 
     def service(self, name: str = "echo") -> SocketService:
-        """
-        Find a service.
-        """
+        """Find a service."""
         (found,) = (one for one in self.daemon.socket_services if one.name == name)
         return found
 
     def address(self, name: str = "echo", kind: str = "tcp") -> Any:
-        """
-        Tell where a service is bound, for C{connect}.
-        """
+        """Tell where a service is bound, for C{connect}."""
         found = [one for one in self.service(name).bound if one.listener.kind == kind]
         return found[0].sock.getsockname()
 
     def peer(self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM) -> socket.socket:
-        """
-        Make a socket for a peer.
-        """
+        """Make a socket for a peer."""
         sock = socket.socket(family, kind)
         self.addCleanup(sock.close)
         return sock
 
     def connect(self, address: Any, source: str = "") -> socket.socket:
-        """
-        Connect a peer, whether or not it is accepted.
-        """
+        """Connect a peer, whether or not it is accepted."""
         is_path = isinstance(address, str)
         sock = self.peer(socket.AF_UNIX if is_path else socket.AF_INET)
         if source:
@@ -201,9 +177,7 @@ class DaemonCase(SynchronousTestCase):
         return sock
 
     def enter(self, name: str = "echo", kind: str = "tcp", source: str = "") -> socket.socket:
-        """
-        Connect a peer to a service, and wait until it is in.
-        """
+        """Connect a peer to a service, and wait until it is in."""
         before = len(self.daemon.connection_table)
         sock = self.connect(self.address(name, kind), source)
         self.until(lambda: len(self.daemon.connection_table) > before)
@@ -222,16 +196,12 @@ class DaemonCase(SynchronousTestCase):
             time.sleep(LOOK)
 
     def ask(self, sock: socket.socket, data: bytes = b"hello") -> bytes:
-        """
-        Say something, and wait for an answer of the same length.
-        """
+        """Say something, and wait for an answer of the same length."""
         sock.send(data)
         return self.receive(sock, len(data))
 
     def receive(self, sock: socket.socket, length: int) -> bytes:
-        """
-        Wait for so many bytes, or the end.
-        """
+        """Wait for so many bytes, or the end."""
         received, ended = read_all(sock)
         for _ in self.turns():
             if len(received) >= length or ended:
@@ -284,9 +254,7 @@ class DaemonCase(SynchronousTestCase):
         return f"tcp:{sock.getsockname()[1]}:interface=127.0.0.9"
 
     def events(self, name: str) -> list[str]:
-        """
-        List the texts of what happened.
-        """
+        """List the texts of what happened."""
         return [text for found, text in self.said if found == name]
 
     def certify(self, made: Made, name: str = "server") -> str:
@@ -299,9 +267,7 @@ class DaemonCase(SynchronousTestCase):
 
 
 def _waiting(sock: socket.socket) -> int:
-    """
-    Count who waits to be accepted; of datagrams, whether there are any.
-    """
+    """Count who waits to be accepted; of datagrams, whether there are any."""
     if sock.type == socket.SOCK_DGRAM:
         return len(select.select([sock], [], [], 0)[0])
     found = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
@@ -309,9 +275,7 @@ def _waiting(sock: socket.socket) -> int:
 
 
 def descriptors() -> set[str]:
-    """
-    List the descriptors of this process, with what they are.
-    """
+    """List the descriptors of this process, with what they are."""
     found = set()
     for name in os.listdir("/proc/self/fd"):
         try:

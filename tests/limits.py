@@ -66,9 +66,7 @@ def limited(seconds: float) -> Iterator[None]:
 
 
 def limit_tests() -> None:
-    """
-    Limit all tests from now on.
-    """
+    """Limit all tests from now on."""
     run = SynchronousTestCase.run
 
     @wraps(run)

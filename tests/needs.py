@@ -32,9 +32,7 @@ NAMESPACES = "run it as root, or let users make namespaces (user_namespaces(7))"
 
 
 def packages() -> dict[str, str]:
-    """
-    Read which package has which command or file.
-    """
+    """Read which package has which command or file."""
     lines = PACKAGES.read_text(encoding="utf-8").splitlines()
     pairs = (line.split() for line in lines if not line.startswith("#"))
     return {name: package for name, package in pairs}
@@ -53,9 +51,7 @@ def missing(what: str, how: str) -> Exception:
 
 
 def need(*names: str) -> None:
-    """
-    Need commands, or files with an absolute path, of L{PACKAGES}.
-    """
+    """Need commands, or files with an absolute path, of L{PACKAGES}."""
     if absent := [name for name in names if not _found(name)]:
         install = " ".join(dict.fromkeys(packages()[name] for name in absent))
         raise missing(", ".join(absent), f"apt-get install {install}")
@@ -78,9 +74,7 @@ def _found(name: str) -> str:
 
 
 def need_right(what: str, *command: str) -> None:
-    """
-    Need what a command tries.
-    """
+    """Need what a command tries."""
     if complaint := _complaint(command):
         raise missing(what, f"{NAMESPACES}; {complaint}")
 

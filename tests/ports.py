@@ -1,6 +1,4 @@
-"""
-Ports for what must listen where a test says.
-"""
+"""Ports for what must listen where a test says."""
 
 from __future__ import annotations
 

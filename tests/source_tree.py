@@ -1,6 +1,4 @@
-"""
-The source of C{socketd}, taken apart, for the tests that read it.
-"""
+"""The source of C{socketd}, taken apart, for the tests that read it."""
 
 from __future__ import annotations
 
@@ -15,9 +13,7 @@ PACKAGE = ROOT / "socketd"
 
 @cache
 def modules() -> dict[str, ast.Module]:
-    """
-    Parse every module of the package, by its full name.
-    """
+    """Parse every module of the package, by its full name."""
     return {
         _name(path): ast.parse(path.read_text(encoding="utf-8"), str(path))
         for path in sorted(PACKAGE.rglob("*.py"))
@@ -25,9 +21,7 @@ def modules() -> dict[str, ast.Module]:
 
 
 def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    """
-    Find every function of a module, methods and inner functions too.
-    """
+    """Find every function of a module, methods and inner functions too."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node

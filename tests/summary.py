@@ -43,9 +43,7 @@ def summarise(lines: Iterable[str]) -> list[str]:
 
 
 def main() -> None:
-    """
-    Copy standard input, and add what was skipped.
-    """
+    """Copy standard input, and add what was skipped."""
     # Trial ends by the same Ctrl-C; its last words are copied, too.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     kept = []

@@ -36,9 +36,7 @@ PREFIX = "socketd_"
 
 
 def surface() -> dict[str, Any]:
-    """
-    Collect everything, in values that JSON has.
-    """
+    """Collect everything, in values that JSON has."""
     return {
         "options": _options(),
         "events": {name: dict.fromkeys(event.fields, True) for name, event in CATALOGUE.items()},
@@ -53,24 +51,18 @@ def surface() -> dict[str, Any]:
 
 
 def write(found: dict[str, Any]) -> str:
-    """
-    Write what was collected, a line for each value, so that a change shows as one.
-    """
+    """Write what was collected, a line for each value, so that a change shows as one."""
     return json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def stored() -> dict[str, Any]:
-    """
-    Read it as it was.
-    """
+    """Read it as it was."""
     found: dict[str, Any] = json.loads(FILE.read_text())
     return found
 
 
 def missing(old: Any, new: Any, name: str = "") -> list[str]:
-    """
-    List what is no longer as it was. More keys are no change.
-    """
+    """List what is no longer as it was. More keys are no change."""
     if isinstance(old, dict) and isinstance(new, dict):
         return [
             text

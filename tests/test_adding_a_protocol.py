@@ -1,6 +1,4 @@
-"""
-Follows docs/PROTOCOLS.md: a protocol of another package, found, tested and served.
-"""
+"""Follows docs/PROTOCOLS.md: a protocol of another package, found, tested and served."""
 
 from __future__ import annotations
 
@@ -37,9 +35,7 @@ def install(directory: Path) -> None:
 
 
 class AddingTests(PageCase):
-    """
-    The five steps hold.
-    """
+    """The five steps hold."""
 
     def test_five_steps(self) -> None:
         """
@@ -51,9 +47,7 @@ class AddingTests(PageCase):
         self.assertEqual(self.ports.keys(), {"7013", "udp7014"})
 
     def test_steps(self) -> None:
-        """
-        There are five, and the module of step 2 is the file of step 1.
-        """
+        """There are five, and the module of step 2 is the file of step 1."""
         text = PAGE.read_text()
         steps = [line[3] for line in text.splitlines() if line.startswith("## ")]
         self.assertEqual(steps, list("12345"))
@@ -62,9 +56,7 @@ class AddingTests(PageCase):
         self.assertIn("rot13 = socketd_rot13:declaration", text)
 
     def test_earlier_paths(self) -> None:
-        """
-        What a protocol imported before its modules moved is still there, and the same.
-        """
+        """What a protocol imported before its modules moved is still there, and the same."""
         self.assertIs(declaration.Declaration, spec.ProtocolSpec)
         self.assertIs(declaration.Surroundings, spec.ProtocolContext)
         for name in values.__all__:

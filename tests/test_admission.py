@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.access.rates}.
-"""
+"""Tests for L{socketd.access.rates}."""
 
 from __future__ import annotations
 
@@ -108,9 +106,7 @@ KEYS = [
 
 
 class Calls:
-    """
-    Makes waiters that write down when they are called.
-    """
+    """Makes waiters that write down when they are called."""
 
     def __init__(self) -> None:
         self.made: list[str] = []
@@ -131,53 +127,39 @@ class Calls:
 
 
 def fill(capacity: Capacity, count: int) -> None:
-    """
-    Let so many in.
-    """
+    """Let so many in."""
     for _ in range(count):
         capacity.enter()
 
 
 def leave(capacity: Capacity, count: int) -> None:
-    """
-    Let so many go.
-    """
+    """Let so many go."""
     for _ in range(count):
         capacity.leave()
 
 
 class PackedTests(SynchronousTestCase):
-    """
-    Tests for L{packed} and L{canonical}.
-    """
+    """Tests for L{packed} and L{canonical}."""
 
     def test_hosts(self) -> None:
-        """
-        Addresses are packed, without scope, and IPv4 in IPv6 as IPv4.
-        """
+        """Addresses are packed, without scope, and IPv4 in IPv6 as IPv4."""
         found = [(host, packed(host).hex()) for host, _ in HOSTS]
         self.assertEqual(found, HOSTS)
 
     def test_no_hosts(self) -> None:
-        """
-        What is no address is refused.
-        """
+        """What is no address is refused."""
         for host in NO_HOSTS:
             self.assertRaises(OSError, packed, host)
 
     @given(some.ip_addresses())
     @settings(max_examples=50, deadline=None)
     def test_any(self, address: Any) -> None:
-        """
-        Every address is packed as the standard library packs it.
-        """
+        """Every address is packed as the standard library packs it."""
         mapped = getattr(address, "ipv4_mapped", None)
         self.assertEqual(packed(str(address)), (mapped or address).packed)
 
     def test_canonical(self) -> None:
-        """
-        Only an IPv4-mapped address is changed.
-        """
+        """Only an IPv4-mapped address is changed."""
         mapped = ip_address("::ffff:192.0.2.1").packed
         self.assertEqual(canonical(mapped), packed("192.0.2.1"))
         for host in ("192.0.2.1", "::1", "::192.0.2.1"):
@@ -185,14 +167,10 @@ class PackedTests(SynchronousTestCase):
 
 
 class NetworksTests(SynchronousTestCase):
-    """
-    Tests for L{Networks}.
-    """
+    """Tests for L{Networks}."""
 
     def test_table(self) -> None:
-        """
-        The longer match wins, a tie is a refusal, what matches nothing is refused.
-        """
+        """The longer match wins, a tie is a refusal, what matches nothing is refused."""
         for allow, deny, admitted, refused in NETWORKS:
             networks = Networks(parse_networks(allow), parse_networks(deny))
             for host in admitted.split():
@@ -206,9 +184,7 @@ class NetworksTests(SynchronousTestCase):
     )
     @settings(max_examples=100, deadline=None)
     def test_as_by_hand(self, lists: list[tuple[bool, int, int]], low: int) -> None:
-        """
-        The verdict is that of a search through all networks, one by one.
-        """
+        """The verdict is that of a search through all networks, one by one."""
         texts: dict[bool, list[str]] = {True: [], False: []}
         best, expected = -1, False
         for verdict, bits, length in lists:
@@ -222,22 +198,16 @@ class NetworksTests(SynchronousTestCase):
 
 
 class SourceKeyTests(SynchronousTestCase):
-    """
-    Tests for L{make_source_key}.
-    """
+    """Tests for L{make_source_key}."""
 
     def test_table(self) -> None:
-        """
-        The bits behind the prefix are 0.
-        """
+        """The bits behind the prefix are 0."""
         for prefixes, host, key in KEYS:
             found = make_source_key(prefixes)(packed(host))
             self.assertEqual(found, packed(key), (prefixes, host))
 
     def test_every_length(self) -> None:
-        """
-        Every length keeps as many bits as it says.
-        """
+        """Every length keeps as many bits as it says."""
         for bits in range(1, 33):
             key = make_source_key(Prefixes(bits, 64))(b"\xff" * 4)
             self.assertEqual(int.from_bytes(key, "big"), 2**32 - 2 ** (32 - bits))
@@ -247,9 +217,7 @@ class SourceKeyTests(SynchronousTestCase):
 
 
 class BucketTests(SynchronousTestCase):
-    """
-    Tests for L{Bucket} and L{Buckets}: what is said of one is true of each key.
-    """
+    """Tests for L{Bucket} and L{Buckets}: what is said of one is true of each key."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -257,26 +225,20 @@ class BucketTests(SynchronousTestCase):
         self.clock.advance(365 * 86400.0)
 
     def takers(self, rate: float, burst: float) -> list[Any]:
-        """
-        Make one of each.
-        """
+        """Make one of each."""
         buckets = Buckets(rate, burst, self.clock.seconds)
         bucket = Bucket(rate, burst, self.clock.seconds)
         return [bucket.take, lambda: buckets.take(b"key")]
 
     def test_burst(self) -> None:
-        """
-        As many as the burst come at once, and not one more.
-        """
+        """As many as the burst come at once, and not one more."""
         for rate, burst in ((1.0, 8), (10.0, 20), (10 / 3600, 3), (5000.0, 5000), (7.0, 1)):
             for take in self.takers(rate, burst):
                 self.assertEqual([take() for _ in range(burst)], [True] * burst)
                 self.assertEqual([take() for _ in range(3)], [False] * 3)
 
     def test_rate(self) -> None:
-        """
-        After the burst there is one for each interval, not before it is over.
-        """
+        """After the burst there is one for each interval, not before it is over."""
         for take in self.takers(2.0, 4):
             while take():
                 pass
@@ -288,9 +250,7 @@ class BucketTests(SynchronousTestCase):
                 self.assertFalse(take())
 
     def test_rest(self) -> None:
-        """
-        A rest restores the burst, and no more than the burst.
-        """
+        """A rest restores the burst, and no more than the burst."""
         for take in self.takers(2.0, 4):
             while take():
                 pass
@@ -300,9 +260,7 @@ class BucketTests(SynchronousTestCase):
             self.assertEqual([take() for _ in range(5)], [True] * 4 + [False])
 
     def test_long_run(self) -> None:
-        """
-        Whoever tries all the time gets the rate times the time, and the burst.
-        """
+        """Whoever tries all the time gets the rate times the time, and the burst."""
         for take in self.takers(10.0, 5):
             taken = 0
             for _ in range(1000):
@@ -311,34 +269,26 @@ class BucketTests(SynchronousTestCase):
             self.assertIn(taken, (105, 106))
 
     def test_small_burst(self) -> None:
-        """
-        A burst of less than one still lets one come.
-        """
+        """A burst of less than one still lets one come."""
         for take in self.takers(1.0, 0.0):
             self.assertEqual([take(), take()], [True, False])
             self.clock.advance(1.0)
             self.assertTrue(take())
 
     def test_at_boot(self) -> None:
-        """
-        A machine whose clock has just begun at 0 has the burst, and no more.
-        """
+        """A machine whose clock has just begun at 0 has the burst, and no more."""
         self.clock = Clock()
         for take in self.takers(0.1, 2):
             self.assertEqual([take() for _ in range(3)], [True, True, False])
 
     def test_keys(self) -> None:
-        """
-        What one key takes is not taken from another.
-        """
+        """What one key takes is not taken from another."""
         buckets = Buckets(1.0, 2, self.clock.seconds)
         self.assertEqual([buckets.take(b"a") for _ in range(3)], [True, True, False])
         self.assertEqual([buckets.take(b"b") for _ in range(3)], [True, True, False])
 
     def test_spend(self) -> None:
-        """
-        A time that was read before is as good, and nothing leaks.
-        """
+        """A time that was read before is as good, and nothing leaks."""
         now = self.clock.seconds()
         buckets = Buckets(1.0, 1, self.clock.seconds, leak=1.0)
         bucket = Bucket(1.0, 1, self.clock.seconds)
@@ -347,9 +297,7 @@ class BucketTests(SynchronousTestCase):
             self.assertEqual(found, [True, False, True, False, True])
 
     def test_bound(self) -> None:
-        """
-        The table does not grow beyond its bound, whoever comes.
-        """
+        """The table does not grow beyond its bound, whoever comes."""
         buckets = Buckets(1.0, 1, self.clock.seconds)
         for number in range(3 * MAX_SOURCES):
             buckets.take(number.to_bytes(4, "big"))
@@ -357,9 +305,7 @@ class BucketTests(SynchronousTestCase):
         self.assertEqual(len(buckets), MAX_SOURCES)
 
     def test_least_recent(self) -> None:
-        """
-        Who was not seen for the longest time makes place; to be refused is to be seen.
-        """
+        """Who was not seen for the longest time makes place; to be refused is to be seen."""
         buckets = Buckets(1.0, 1, self.clock.seconds, max_entries=3)
         for key in (b"a", b"b", b"c"):
             self.assertTrue(buckets.take(key))
@@ -383,16 +329,12 @@ class BucketTests(SynchronousTestCase):
         self.assertTrue(buckets.take(b"a"))
 
     def test_no_leak(self) -> None:
-        """
-        Without a leak the lowest lot is refused as well.
-        """
+        """Without a leak the lowest lot is refused as well."""
         buckets = Buckets(1.0, 1, self.clock.seconds, random=lambda: 0.0)
         self.assertEqual([buckets.take(b"a"), buckets.take(b"a")], [True, False])
 
     def test_share_that_leaks(self) -> None:
-        """
-        About one of four above the rate is let through.
-        """
+        """About one of four above the rate is let through."""
         lots = random.Random(7).random
         buckets = Buckets(1.0, 1, self.clock.seconds, leak=0.25, random=lots)
         found = sum(buckets.take(b"a") for _ in range(10_000))
@@ -400,30 +342,22 @@ class BucketTests(SynchronousTestCase):
 
 
 class ReasonTests(SynchronousTestCase):
-    """
-    Tests for why a source may not come in.
-    """
+    """Tests for why a source may not come in."""
 
     def test_words(self) -> None:
-        """
-        The reasons are the words that logs and metrics have: alerts depend on them.
-        """
+        """The reasons are the words that logs and metrics have: alerts depend on them."""
         found = (BANNED, SOURCE_LIMIT, SOURCE_RATE)
         self.assertEqual(found, ("banned", "source_limit", "source_rate"))
 
 
 class SourcesTests(SynchronousTestCase):
-    """
-    Tests for L{Sources}.
-    """
+    """Tests for L{Sources}."""
 
     def setUp(self) -> None:
         self.clock = Clock()
 
     def sources(self, most: int | None, rate: float | None, burst: float = 1) -> Sources:
-        """
-        Make some.
-        """
+        """Make some."""
         return Sources(most, rate, burst, Prefixes(), self.clock.seconds)
 
     def test_limit(self) -> None:
@@ -439,9 +373,7 @@ class SourcesTests(SynchronousTestCase):
         self.assertEqual([sources.enter(one) for _ in range(2)], [None, SOURCE_LIMIT])
 
     def test_rate(self) -> None:
-        """
-        A source that comes too often waits for its rate; another one does not.
-        """
+        """A source that comes too often waits for its rate; another one does not."""
         sources = self.sources(None, 10.0, 3)
         found = [sources.enter(b"a") for _ in range(4)]
         self.assertEqual(found, [None, None, None, SOURCE_RATE])
@@ -450,18 +382,14 @@ class SourcesTests(SynchronousTestCase):
         self.assertEqual([sources.enter(b"a"), sources.enter(b"a")], [None, SOURCE_RATE])
 
     def test_rate_is_not_given_back(self) -> None:
-        """
-        To leave gives a place back, not the right to come at once.
-        """
+        """To leave gives a place back, not the right to come at once."""
         sources = self.sources(5, 1.0, 1)
         self.assertIsNone(sources.enter(b"a"))
         sources.leave(b"a")
         self.assertEqual(sources.enter(b"a"), SOURCE_RATE)
 
     def test_refused_are_not_counted(self) -> None:
-        """
-        Who is refused takes neither a place nor a turn.
-        """
+        """Who is refused takes neither a place nor a turn."""
         sources = self.sources(1, 1.0, 2)
         found = [sources.enter(b"a") for _ in range(9)]
         self.assertEqual(found, [None] + [SOURCE_LIMIT] * 8)
@@ -471,16 +399,12 @@ class SourcesTests(SynchronousTestCase):
         self.assertEqual([sources.enter(b"a"), len(sources)], [SOURCE_RATE, 0])
 
     def test_no_limits(self) -> None:
-        """
-        None for a limit means none.
-        """
+        """None for a limit means none."""
         sources = self.sources(None, None)
         self.assertEqual({sources.enter(b"a") for _ in range(5000)}, {None})
 
     def test_one_network(self) -> None:
-        """
-        The addresses of an IPv6 /64 are one source, an IPv4-mapped one is IPv4.
-        """
+        """The addresses of an IPv6 /64 are one source, an IPv4-mapped one is IPv4."""
         sources = self.sources(1, None)
         hosts = ["2001:db8::1", "2001:db8::ffff:1", "2001:db8:0:1::1", "192.0.2.1",
                  "::ffff:192.0.2.1", "192.0.2.2"]  # fmt: skip
@@ -488,9 +412,7 @@ class SourcesTests(SynchronousTestCase):
         self.assertEqual(found, [None, SOURCE_LIMIT, None, None, SOURCE_LIMIT, None])
 
     def test_live_only(self) -> None:
-        """
-        The table has those that are in, and nobody else.
-        """
+        """The table has those that are in, and nobody else."""
         sources = self.sources(2, None)
         keys = [number.to_bytes(4, "big") for number in range(1000)]
         for key in keys * 2:
@@ -501,9 +423,7 @@ class SourcesTests(SynchronousTestCase):
         self.assertEqual(len(sources), 0)
 
     def test_leave_without_place(self) -> None:
-        """
-        Nobody gives back what he does not have.
-        """
+        """Nobody gives back what he does not have."""
         sources = self.sources(2, None)
         self.assertRaises(KeyError, sources.leave, b"a")
         self.assertIsNone(sources.enter(b"a"))
@@ -530,17 +450,13 @@ class SourcesTests(SynchronousTestCase):
 
 
 class CapacityTests(SynchronousTestCase):
-    """
-    Tests for L{Capacity}.
-    """
+    """Tests for L{Capacity}."""
 
     def setUp(self) -> None:
         self.calls = Calls()
 
     def test_no_limit(self) -> None:
-        """
-        Without a limit it is never full.
-        """
+        """Without a limit it is never full."""
         capacity = Capacity(None)
         fill(capacity, 1000)
         self.assertEqual((capacity.is_full, capacity.occupancy), (False, 1000))
@@ -548,10 +464,7 @@ class CapacityTests(SynchronousTestCase):
         self.assertEqual((capacity.limit, capacity.occupancy), (None, 0))
 
     def test_resume(self) -> None:
-        """
-        Once full it is full until 95 percent are left, and at any limit until there
-        is room.
-        """
+        """Once full it is full until 95 percent are left, and at any limit until there is room."""
         table = [(1, 0), (2, 1), (3, 2), (10, 9), (19, 18), (20, 19), (21, 19), (40, 38),
                  (100, 95), (1000, 950), (10_000, 9500)]  # fmt: skip
         for limit, resume in table:
@@ -568,9 +481,7 @@ class CapacityTests(SynchronousTestCase):
             self.assertEqual(capacity.occupancy, resume)
 
     def test_once(self) -> None:
-        """
-        A waiter is called once, however often it fills and empties afterwards.
-        """
+        """A waiter is called once, however often it fills and empties afterwards."""
         capacity = Capacity(1)
         capacity.enter()
         capacity.when_available(self.calls.waiter("a"))
@@ -580,16 +491,12 @@ class CapacityTests(SynchronousTestCase):
         self.assertEqual(self.calls.made, ["a"])
 
     def test_room_already(self) -> None:
-        """
-        Who asks while there is room is told at once: nobody else would do it.
-        """
+        """Who asks while there is room is told at once: nobody else would do it."""
         Capacity(1).when_available(self.calls.waiter("a"))
         self.assertEqual(self.calls.made, ["a"])
 
     def test_order(self) -> None:
-        """
-        All waiters are called, in the order in which they came.
-        """
+        """All waiters are called, in the order in which they came."""
         capacity = Capacity(10)
         fill(capacity, 10)
         for name in "abc":
@@ -598,9 +505,7 @@ class CapacityTests(SynchronousTestCase):
         self.assertEqual(self.calls.made, ["a", "b", "c"])
 
     def test_asked_twice(self) -> None:
-        """
-        Who waits and asks again keeps its place, and is called once.
-        """
+        """Who waits and asks again keeps its place, and is called once."""
         capacity = Capacity(1)
         capacity.enter()
         first = self.calls.waiter("a")
@@ -610,9 +515,7 @@ class CapacityTests(SynchronousTestCase):
         self.assertEqual(self.calls.made, ["a", "b"])
 
     def test_forget(self) -> None:
-        """
-        Who is withdrawn is not called; the others are; to withdraw twice is nothing.
-        """
+        """Who is withdrawn is not called; the others are; to withdraw twice is nothing."""
         capacity = Capacity(1)
         capacity.enter()
         first, second = self.calls.waiter("a"), self.calls.waiter("b")
@@ -625,9 +528,7 @@ class CapacityTests(SynchronousTestCase):
         capacity.forget(second)
 
     def test_forget_while_called(self) -> None:
-        """
-        A waiter may withdraw another one while it is called.
-        """
+        """A waiter may withdraw another one while it is called."""
         capacity = Capacity(1)
         capacity.enter()
         second = self.calls.waiter("b")
@@ -637,9 +538,7 @@ class CapacityTests(SynchronousTestCase):
         self.assertEqual(self.calls.made, ["a"])
 
     def test_taking_turns(self) -> None:
-        """
-        A waiter that fills it at once does not keep those after it from their turn.
-        """
+        """A waiter that fills it at once does not keep those after it from their turn."""
         capacity = Capacity(1)
 
         def wait(name: str) -> None:
@@ -675,9 +574,7 @@ class CapacityTests(SynchronousTestCase):
         self.assertEqual(firsts, list("abcabc"))
 
     def test_forgotten_first(self) -> None:
-        """
-        One that was the first and is withdrawn begins anew when it waits again.
-        """
+        """One that was the first and is withdrawn begins anew when it waits again."""
         capacity = Capacity(1)
         waiters = {name: self.calls.waiter(name) for name in "ab"}
         for _ in range(2):
@@ -689,9 +586,7 @@ class CapacityTests(SynchronousTestCase):
         self.assertEqual(self.calls.made, list("abab"))
 
     def test_leaves_while_called(self) -> None:
-        """
-        Those that leave while waiters are called cause nobody to be called twice.
-        """
+        """Those that leave while waiters are called cause nobody to be called twice."""
         capacity = Capacity(3)
         fill(capacity, 3)
         for name in "abc":
@@ -721,9 +616,7 @@ class CapacityTests(SynchronousTestCase):
         self.assertEqual((self.calls.made, capacity.occupancy), (["a", "b", "c"], 0))
 
     def test_leave_without_place(self) -> None:
-        """
-        Nobody leaves who is not in, and the parent is not changed either.
-        """
+        """Nobody leaves who is not in, and the parent is not changed either."""
         parent = Capacity(1)
         child = Capacity(1, parent)
         parent.enter()
@@ -731,9 +624,7 @@ class CapacityTests(SynchronousTestCase):
         self.assertEqual((parent.occupancy, child.occupancy), (1, 0))
 
     def test_more_than_the_limit(self) -> None:
-        """
-        Who comes in although it is full is counted.
-        """
+        """Who comes in although it is full is counted."""
         capacity = Capacity(2)
         fill(capacity, 4)
         leave(capacity, 2)
@@ -742,18 +633,14 @@ class CapacityTests(SynchronousTestCase):
         self.assertFalse(capacity.is_full)
 
     def test_no_room_ever(self) -> None:
-        """
-        A limit below one is refused, and changes nothing.
-        """
+        """A limit below one is refused, and changes nothing."""
         self.assertRaises(ValueError, Capacity, 0)
         capacity = Capacity(2)
         self.assertRaises(ValueError, setattr, capacity, "limit", 0)
         self.assertEqual(capacity.limit, 2)
 
     def test_raise(self) -> None:
-        """
-        To raise the limit wakes who waits, also when it was lowered before.
-        """
+        """To raise the limit wakes who waits, also when it was lowered before."""
         for limit in (3, 100, None):
             capacity, calls = Capacity(2), Calls()
             fill(capacity, 2)
@@ -769,9 +656,7 @@ class CapacityTests(SynchronousTestCase):
             self.assertEqual(calls.made, ["a", "b"])
 
     def test_lower(self) -> None:
-        """
-        To lower the limit throws nobody out, and lets nobody in until enough left.
-        """
+        """To lower the limit throws nobody out, and lets nobody in until enough left."""
         capacity = Capacity(None)
         fill(capacity, 10)
         capacity.limit = 5
@@ -783,9 +668,7 @@ class CapacityTests(SynchronousTestCase):
 
 
 class ChildTests(SynchronousTestCase):
-    """
-    Tests for L{Capacity} with a parent.
-    """
+    """Tests for L{Capacity} with a parent."""
 
     def setUp(self) -> None:
         self.calls = Calls()
@@ -793,9 +676,7 @@ class ChildTests(SynchronousTestCase):
         self.one, self.other = Capacity(2, self.parent), Capacity(None, self.parent)
 
     def test_full(self) -> None:
-        """
-        A child is full if itself or its parent is; the parent counts all.
-        """
+        """A child is full if itself or its parent is; the parent counts all."""
         fill(self.one, 2)
         found = (self.one.is_full, self.other.is_full, self.parent.is_full)
         self.assertEqual(found, (True, False, False))
@@ -806,9 +687,7 @@ class ChildTests(SynchronousTestCase):
         self.assertEqual((self.parent.occupancy, self.one.occupancy), (4, 1))
 
     def test_parent_makes_room(self) -> None:
-        """
-        Waiters of all children are called in their order when the parent has room.
-        """
+        """Waiters of all children are called in their order when the parent has room."""
         fill(self.other, 4)
         for child, name in ((self.other, "a"), (self.one, "b"), (self.other, "c")):
             child.when_available(self.calls.waiter(name))
@@ -816,9 +695,7 @@ class ChildTests(SynchronousTestCase):
         self.assertEqual(self.calls.made, ["a", "b", "c"])
 
     def test_both(self) -> None:
-        """
-        A waiter is called when both have room, whichever has it first.
-        """
+        """A waiter is called when both have room, whichever has it first."""
         for first, second in ((self.one, self.other), (self.other, self.one)):
             fill(self.one, 2)
             fill(self.other, 3)
@@ -832,9 +709,7 @@ class ChildTests(SynchronousTestCase):
             leave(self.other, 2)
 
     def test_asked_twice(self) -> None:
-        """
-        A waiter that waits for the parent does not wait for its child as well.
-        """
+        """A waiter that waits for the parent does not wait for its child as well."""
         fill(self.other, 4)
         waiter = self.calls.waiter("a")
         self.one.when_available(waiter)
@@ -846,9 +721,7 @@ class ChildTests(SynchronousTestCase):
         self.assertEqual(self.calls.made, ["a"])
 
     def test_same_waiter_of_two(self) -> None:
-        """
-        One callback that waits at two children is called for each.
-        """
+        """One callback that waits at two children is called for each."""
         fill(self.other, 4)
         waiter = self.calls.waiter("a")
         self.one.when_available(waiter)
@@ -857,9 +730,7 @@ class ChildTests(SynchronousTestCase):
         self.assertEqual(self.calls.made, ["a", "a"])
 
     def test_forget(self) -> None:
-        """
-        A waiter is found wherever it waits, and only that of the child that asks.
-        """
+        """A waiter is found wherever it waits, and only that of the child that asks."""
         fill(self.other, 4)
         waiter = self.calls.waiter("a")
         self.one.when_available(waiter)
@@ -869,9 +740,7 @@ class ChildTests(SynchronousTestCase):
         self.assertEqual(self.calls.made, ["a"])
 
     def test_limits_change(self) -> None:
-        """
-        Waiters that wait for the parent are woken when its limit is raised.
-        """
+        """Waiters that wait for the parent are woken when its limit is raised."""
         fill(self.other, 4)
         self.one.when_available(self.calls.waiter("a"))
         self.one.limit = 7
@@ -880,9 +749,7 @@ class ChildTests(SynchronousTestCase):
         self.assertEqual(self.calls.made, ["a"])
 
     def test_taking_turns(self) -> None:
-        """
-        A service that fills the daemon at once does not starve another one.
-        """
+        """A service that fills the daemon at once does not starve another one."""
         parent = Capacity(1)
         children = {name: Capacity(None, parent) for name in "abc"}
 
@@ -936,14 +803,10 @@ class ChildTests(SynchronousTestCase):
 
 
 class TogetherTests(SynchronousTestCase):
-    """
-    Tests for how the parts fit.
-    """
+    """Tests for how the parts fit."""
 
     def test_internal(self) -> None:
-        """
-        The networks of the machine itself and its neighbours are not the public.
-        """
+        """The networks of the machine itself and its neighbours are not the public."""
         networks = Networks(ANY, INTERNAL)
         hosts = ["127.0.0.1", "10.0.0.1", "::1", "fe80::1%eth0", "192.0.2.1", "2001:db8::1"]
         found = [networks.admits(packed(host)) for host in hosts]
@@ -951,38 +814,28 @@ class TogetherTests(SynchronousTestCase):
 
 
 class BansTests(SynchronousTestCase):
-    """
-    Tests for L{Bans}.
-    """
+    """Tests for L{Bans}."""
 
     def setUp(self) -> None:
         self.clock = Clock()
         self.bans = Bans(self.clock.seconds, max_entries=3)
 
     def ban(self, text: str, seconds: float | None = None) -> None:
-        """
-        Ban one network.
-        """
+        """Ban one network."""
         (network,) = parse_networks(text)
         self.bans.add(network, seconds)
 
     def admits(self, *hosts: str) -> list[bool]:
-        """
-        Ask about some addresses.
-        """
+        """Ask about some addresses."""
         return [self.bans.admits(packed(host)) for host in hosts]
 
     def test_none(self) -> None:
-        """
-        Nobody is banned at first.
-        """
+        """Nobody is banned at first."""
         self.assertEqual(self.admits("192.0.2.1", "2001:db8::1"), [True, True])
         self.assertEqual((len(self.bans), self.bans.current()), (0, []))
 
     def test_networks(self) -> None:
-        """
-        Who is in any of the banned networks is banned, in his own family only.
-        """
+        """Who is in any of the banned networks is banned, in his own family only."""
         self.ban("192.0.2.0/24")
         self.ban("::c000:0/104")
         self.ban("198.51.100.7")
@@ -991,9 +844,7 @@ class BansTests(SynchronousTestCase):
         self.assertEqual(self.admits("::c012:3456", "::c112:3456"), [False, True])
 
     def test_nested(self) -> None:
-        """
-        A ban in another one changes nothing, nor does it when it is lifted.
-        """
+        """A ban in another one changes nothing, nor does it when it is lifted."""
         self.ban("192.0.2.0/24")
         self.ban("192.0.2.7", 10.0)
         self.clock.advance(11.0)
@@ -1002,9 +853,7 @@ class BansTests(SynchronousTestCase):
         self.assertEqual(self.admits("192.0.2.7"), [False])
 
     def test_end(self) -> None:
-        """
-        A ban ends in time, swept or not.
-        """
+        """A ban ends in time, swept or not."""
         self.ban("192.0.2.1", 10.0)
         self.clock.advance(9.9)
         self.assertEqual((self.admits("192.0.2.1"), self.bans.sweep()), ([False], False))
@@ -1013,9 +862,7 @@ class BansTests(SynchronousTestCase):
         self.assertEqual((self.bans.sweep(), self.bans.sweep(), len(self.bans)), (True, False, 0))
 
     def test_again(self) -> None:
-        """
-        Who is banned once more is banned for as long as that says.
-        """
+        """Who is banned once more is banned for as long as that says."""
         self.ban("192.0.2.1", 10.0)
         self.ban("192.0.2.1", 1.0)
         self.clock.advance(1.0)
@@ -1025,9 +872,7 @@ class BansTests(SynchronousTestCase):
         self.assertEqual(self.admits("192.0.2.1"), [False])
 
     def test_remove(self) -> None:
-        """
-        Lifting a ban says whether there was one.
-        """
+        """Lifting a ban says whether there was one."""
         (network,) = parse_networks("192.0.2.1")
         self.ban("192.0.2.1", 1.0)
         self.assertEqual((self.bans.remove(network), self.admits("192.0.2.1")), (True, [True]))
@@ -1037,9 +882,7 @@ class BansTests(SynchronousTestCase):
         self.assertFalse(self.bans.remove(network))
 
     def test_full(self) -> None:
-        """
-        A full table takes no more, until one ends; one that it has can be changed.
-        """
+        """A full table takes no more, until one ends; one that it has can be changed."""
         self.ban("192.0.2.1")
         self.ban("192.0.2.2", 5.0)
         self.ban("192.0.2.3")
@@ -1064,9 +907,7 @@ class BansTests(SynchronousTestCase):
     )
     @settings(max_examples=100, deadline=None)
     def test_as_a_list(self, steps: list[tuple[str, int, int, float | None]]) -> None:
-        """
-        It says what a plain list of bans would.
-        """
+        """It says what a plain list of bans would."""
         clock, plain = Clock(), dict[Any, float]()
         bans = Bans(clock.seconds)
         for what, host, length, seconds in steps:

@@ -1,6 +1,4 @@
-"""
-Tests of the completions of shells.
-"""
+"""Tests of the completions of shells."""
 
 from __future__ import annotations
 
@@ -41,30 +39,22 @@ def complete(*words: str, directory: Path = ROOT) -> list[str]:
 
 
 class BashTests(SynchronousTestCase):
-    """
-    The completion for bash, in a bash.
-    """
+    """The completion for bash, in a bash."""
 
     def test_syntax(self) -> None:
-        """
-        Bash can read it.
-        """
+        """Bash can read it."""
         done = subprocess.run(["bash", "-n", str(BASH)], capture_output=True, timeout=30)
         self.assertEqual((done.returncode, done.stderr), (0, b""))
 
     def test_subcommands(self) -> None:
-        """
-        The first word is a subcommand, --help or --version.
-        """
+        """The first word is a subcommand, --help or --version."""
         names = [found.name for found in subcommands()]
         self.assertEqual(complete(""), [*names, "--help", "--version"])
         self.assertEqual(complete("opt"), ["options"])
         self.assertEqual(complete("--v"), ["--version"])
 
     def test_options(self) -> None:
-        """
-        Each subcommand has its options, and no others.
-        """
+        """Each subcommand has its options, and no others."""
         for found in subcommands():
             flags = [flag for option in found.options for flag in option.flags]
             self.assertEqual(complete(found.name, "-"), [*flags, "-h", "--help"])
@@ -94,22 +84,16 @@ class BashTests(SynchronousTestCase):
         self.assertEqual(found, ["folder"])
 
     def test_nothing(self) -> None:
-        """
-        An address, or what follows no subcommand, has nothing to offer.
-        """
+        """An address, or what follows no subcommand, has nothing to offer."""
         self.assertEqual(complete("send", ""), [])
         self.assertEqual(complete("nothing", "-"), [])
 
 
 class OtherTests(SynchronousTestCase):
-    """
-    The completions for shells that need not be here.
-    """
+    """The completions for shells that need not be here."""
 
     def test_zsh(self) -> None:
-        """
-        For zsh every subcommand is described and has its arguments; all quotes end.
-        """
+        """For zsh every subcommand is described and has its arguments; all quotes end."""
         text = (COMPLETION / "_socketd").read_text()
         self.assertEqual(text.splitlines()[0], f"#compdef {PROGRAM}")
         words = shlex.split(text.partition("_socketd() {")[2], comments=True)
@@ -124,9 +108,7 @@ class OtherTests(SynchronousTestCase):
                     self.assertEqual(len(list(filter(spec.fullmatch, specs))), 1, flag)
 
     def test_fish(self) -> None:
-        """
-        For fish every subcommand is offered, and each of its options has a line.
-        """
+        """For fish every subcommand is offered, and each of its options has a line."""
         lines = (COMPLETION / "socketd.fish").read_text().splitlines()
         quoted = re.compile(r"(?:[^'\\]|'(?:[^'\\]|\\['\\])*')*")
         for line in lines[1:]:

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.configuration}: what a machine refuses, in the file's own terms.
-"""
+"""Tests for L{socketd.configuration}: what a machine refuses, in the file's own terms."""
 
 from __future__ import annotations
 
@@ -16,37 +14,27 @@ from tests.certificates import PAST, authority, issued, write_private
 
 
 class AgainTests(SynchronousTestCase):
-    """
-    Tests for L{configure_again}.
-    """
+    """Tests for L{configure_again}."""
 
     def test_file(self) -> None:
-        """
-        A file is read as at the start.
-        """
+        """A file is read as at the start."""
         file = Path(self.mktemp())
         file.write_text("[echo]\nlisten = tcp:7\n")
         again = configure_again(str(file), "/run")
         self.assertEqual(again, configure(str(file), "/run"))
 
     def test_pipe(self) -> None:
-        """
-        A pipe is not opened: nobody may ever write to it.
-        """
+        """A pipe is not opened: nobody may ever write to it."""
         os.mkfifo(file := self.mktemp())
         problem = self.assertRaises(SettingsError, configure_again, file, "/run")
         self.assertEqual(str(problem), f"{file}: is a pipe; a reload does not wait for one")
 
 
 class RefusalTests(SynchronousTestCase):
-    """
-    Tests for what this machine does not let a configuration have.
-    """
+    """Tests for what this machine does not let a configuration have."""
 
     def refused(self, text: str, limit: int | None = None) -> list[str]:
-        """
-        Configure, and list the complaints without the file's path.
-        """
+        """Configure, and list the complaints without the file's path."""
         file = Path(self.mktemp())
         file.write_text(text)
         try:
@@ -68,16 +56,12 @@ class RefusalTests(SynchronousTestCase):
         self.assertEqual([line.split(":")[1] for line in found], ["2", "3", "5", "6", "8"])
 
     def test_enough_descriptors(self) -> None:
-        """
-        Where no limit is given, as for a unit that gives one, there are enough.
-        """
+        """Where no limit is given, as for a unit that gives one, there are enough."""
         text = "[echo]\nlisten = tcp:7\nmax_connections = 1000000\n"
         self.assertEqual(self.refused(text), [])
 
     def test_open_directory(self) -> None:
-        """
-        A control socket where everybody could put another one is refused, as by the start.
-        """
+        """A control socket where everybody could put another one is refused, as by the start."""
         os.mkdir(directory := self.mktemp())
         text = f"[socketd]\ncontrol = {directory}/c\n[echo]\nlisten = tcp:7\n"
         self.assertEqual(self.refused(text), [])
@@ -88,9 +72,7 @@ class RefusalTests(SynchronousTestCase):
 
 
 class TlsTests(SynchronousTestCase):
-    """
-    Tests for certificates, as the start and C{socketd check} look at them.
-    """
+    """Tests for certificates, as the start and C{socketd check} look at them."""
 
     def setUp(self) -> None:
         self.directory = Path(self.mktemp()).absolute()
@@ -99,15 +81,11 @@ class TlsTests(SynchronousTestCase):
         self.good = self.write("good.pem", self.made.pem() + self.made.key_pem())
 
     def write(self, name: str, data: bytes) -> str:
-        """
-        Write a file that only its owner can read.
-        """
+        """Write a file that only its owner can read."""
         return write_private(str(self.directory / name), data)
 
     def diagnostics(self, *lines: str) -> list[str]:
-        """
-        Configure a service with these lines, and list the complaints without the path.
-        """
+        """Configure a service with these lines, and list the complaints without the path."""
         self.file = self.directory / "socketd.ini"
         self.file.write_text("\n".join(["[echo]", *lines, ""]))
         try:
@@ -117,16 +95,12 @@ class TlsTests(SynchronousTestCase):
         return []
 
     def complaint(self, *lines: str) -> str:
-        """
-        Get the only complaint.
-        """
+        """Get the only complaint."""
         (found,) = self.diagnostics(*lines)
         return found
 
     def test_good(self) -> None:
-        """
-        A certificate with its key is taken, and nothing is bound.
-        """
+        """A certificate with its key is taken, and nothing is bound."""
         self.assertEqual(self.diagnostics("listen = tls:1", f"tls_certificate = {self.good}"), [])
 
     def test_bad_files(self) -> None:
@@ -148,9 +122,7 @@ class TlsTests(SynchronousTestCase):
             self.assertIn(bad, found)
 
     def test_expired(self) -> None:
-        """
-        One that has expired is taken, and warned of with its line, its option and its path.
-        """
+        """One that has expired is taken, and warned of with its line, its option and its path."""
         expired = issued("www.example.org", end=PAST)
         path = self.write("old.pem", expired.pem() + expired.key_pem())
         lines = ("listen = tls:0, tcp:0", f"tls_certificate = {path}")
@@ -163,26 +135,20 @@ class TlsTests(SynchronousTestCase):
         self.assertEqual(list(warnings_of(configure(str(self.file), runtime), runtime)), [])
 
     def test_missing(self) -> None:
-        """
-        So is a file that is not there.
-        """
+        """So is a file that is not there."""
         path = self.directory / "none.pem"
         found = self.complaint("listen = tls:0", f"tls_certificate = {path}")
         self.assertIn(":3: [echo] tls_certificate", found)
         self.assertIn("No such file or directory", found)
 
     def test_key_of_everybody(self) -> None:
-        """
-        A key that others can read is refused.
-        """
+        """A key that others can read is refused."""
         os.chmod(self.good, 0o644)
         found = self.complaint("listen = tls:0", f"tls_certificate = {self.good}")
         self.assertRegex(found, r"^:3: \[echo\] tls_(certificate|key)\b.*open to everybody")
 
     def test_lines(self) -> None:
-        """
-        Each option is named at its own line; one that stands in C{[defaults]}, too.
-        """
+        """Each option is named at its own line; one that stands in C{[defaults]}, too."""
         bad = self.write("bad.pem", b"hello")
         lines = [
             "listen = tls:0",
@@ -201,9 +167,7 @@ class TlsTests(SynchronousTestCase):
         self.assertTrue(str(error).startswith(f"{self.file}:2: "), str(error))
 
     def test_no_certificate(self) -> None:
-        """
-        TLS without a certificate is refused at the listener's line.
-        """
+        """TLS without a certificate is refused at the listener's line."""
         for listen in ("tls:0", "tls6:0", "haproxy:tls:0", "systemd:web:tls=yes"):
             more = ["proxy_from = 127.0.0.1"] if "haproxy" in listen else []
             found = self.complaint(f"listen = {listen}", *more)
@@ -227,9 +191,7 @@ class TlsTests(SynchronousTestCase):
         configure(str(self.file), "/run")
 
     def test_client_names_need_an_authority(self) -> None:
-        """
-        Names of clients without C{tls_client_ca} would keep out everybody.
-        """
+        """Names of clients without C{tls_client_ca} would keep out everybody."""
         names = "tls_client_names = good.example.org"
         found = self.complaint("listen = tls:0", f"tls_certificate = {self.good}", names)
         self.assertIn(":4: [echo] tls_client_names", found)
@@ -239,9 +201,7 @@ class TlsTests(SynchronousTestCase):
         self.assertEqual(self.diagnostics(*lines, f"tls_client_ca = {ca}"), [])
 
     def test_nobody_is_believed(self) -> None:
-        """
-        A listener for PROXY headers needs somebody whose headers are believed.
-        """
+        """A listener for PROXY headers needs somebody whose headers are believed."""
         for listen in ("haproxy:tcp:0", "haproxy:unix:/run/x", "haproxy:systemd:web"):
             found = self.complaint(f"listen = {listen}")
             self.assertIn(":2: [echo]", found)
@@ -249,22 +209,16 @@ class TlsTests(SynchronousTestCase):
         self.assertEqual(self.diagnostics("listen = haproxy:tcp:0", "proxy_from = loopback"), [])
 
     def test_no_datagrams(self) -> None:
-        """
-        There is neither TLS nor a PROXY header for datagrams.
-        """
+        """There is neither TLS nor a PROXY header for datagrams."""
         for listen in ("haproxy:udp:0", "haproxy:unixgram:/run/x", "udp:0:tls=yes"):
             found = self.complaint(f"listen = {listen}", "proxy_from = 127.0.0.1")
             self.assertTrue(found.startswith(f":2: [echo] listen = {listen}: "), found)
 
     def test_socket_options(self) -> None:
-        """
-        A socket option that the kernel refuses is named, too.
-        """
+        """A socket option that the kernel refuses is named, too."""
         found: Any = self.complaint("listen = tcp:0", "tcp_congestion = nonsense")
         self.assertIn(":3: [echo] tcp_congestion", found)
 
     def test_status(self) -> None:
-        """
-        The status of a bad configuration is that of sysexits.h.
-        """
+        """The status of a bad configuration is that of sysexits.h."""
         self.assertEqual(EXIT_CONFIG, os.EX_CONFIG)

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.daemon.daemon}: start, drain, stop, and what it says of itself.
-"""
+"""Tests for L{socketd.daemon.daemon}: start, drain, stop, and what it says of itself."""
 
 from __future__ import annotations
 
@@ -20,14 +18,10 @@ from tests.daemons import ECHO, PATIENCE, DaemonCase, descriptors
 
 
 class StartTests(DaemonCase):
-    """
-    Tests for the start.
-    """
+    """Tests for the start."""
 
     def test_states(self) -> None:
-        """
-        A daemon starts, then serves; whoever asked is told of it.
-        """
+        """A daemon starts, then serves; whoever asked is told of it."""
         daemon = self.make()
         told: list[tuple[str, str]] = []
         daemon.on_state(lambda state, detail: told.append((state, detail)))
@@ -53,9 +47,7 @@ class StartTests(DaemonCase):
         self.assertEqual(self.receive(sock, 5), b"early")
 
     def test_all_or_nothing(self) -> None:
-        """
-        Every listener that cannot be bound has its line, and then none stays bound.
-        """
+        """Every listener that cannot be bound has its line, and then none stays bound."""
         before = descriptors()
         taken, path = self.taken(), f"{self.runtime}/a.sock"
         held = descriptors()
@@ -72,17 +64,13 @@ class StartTests(DaemonCase):
         self.assertTrue(held > before)
 
     def test_certificate(self) -> None:
-        """
-        A certificate that cannot be used stops the start like a listener.
-        """
+        """A certificate that cannot be used stops the start like a listener."""
         daemon = self.make("[echo]\nlisten = tls:0\ntls_certificate = /nowhere.pem\n")
         problem = self.assertRaises(CannotStart, daemon.privilegedStartService)
         self.assertTrue(problem.lines[0].startswith("[echo] tls_certificate: "), problem)
 
     def test_optional(self) -> None:
-        """
-        A listener that may be missing is left out with a line in the log.
-        """
+        """A listener that may be missing is left out with a line in the log."""
         daemon = self.start(ECHO.rstrip() + ", tcp:0:interface=192.0.2.1:optional=yes\n")
         self.assertEqual(len(self.service().bound), 1)
         self.assertEqual(len(self.events("listener_skipped")), 1)
@@ -114,14 +102,10 @@ class StartTests(DaemonCase):
 
 
 class SayingTests(DaemonCase):
-    """
-    Tests for what a daemon says of itself.
-    """
+    """Tests for what a daemon says of itself."""
 
     def test_summary(self) -> None:
-        """
-        The summary counts services, listeners and connections.
-        """
+        """The summary counts services, listeners and connections."""
         text = "[echo]\nlisten = tcp:0:interface=127.0.0.1, udp:0:interface=127.0.0.1\n"
         text += "[upper]\nlisten = unix:{runtime}/u.sock\n"
         daemon = self.start(text)
@@ -152,18 +136,14 @@ class SayingTests(DaemonCase):
         self.assertEqual(daemon.invalid_certificates(), [])
 
     def test_listener_down(self) -> None:
-        """
-        A listener whose socket was lost makes the daemon unhealthy, and is named.
-        """
+        """A listener whose socket was lost makes the daemon unhealthy, and is named."""
         daemon = self.start(ECHO + "[upper]\nlisten = tcp:0:interface=127.0.0.1\n")
         port: Any = self.service("upper").bound[0].port
         port.close()
         self.assertEqual(daemon.health(), "a listener of upper is down")
 
     def test_healthy_while_reloading(self) -> None:
-        """
-        While the file is read peers are served: the daemon is healthy.
-        """
+        """While the file is read peers are served: the daemon is healthy."""
         seen = []
 
         def configure() -> Settings:
@@ -188,9 +168,7 @@ class SayingTests(DaemonCase):
         self.assertIn(port, daemon.datagram_ports())
 
     def test_sites(self) -> None:
-        """
-        What removed services have counted stays among the sites.
-        """
+        """What removed services have counted stays among the sites."""
         daemon = self.start(ECHO + "[upper]\nlisten = tcp:0:interface=127.0.0.2\n")
         self.assertEqual(
             [service_state.name for service_state in daemon.service_states], ["echo", "upper"]
@@ -202,20 +180,14 @@ class SayingTests(DaemonCase):
 
 
 class LookTests(DaemonCase):
-    """
-    Tests for what a daemon looks at while it runs.
-    """
+    """Tests for what a daemon looks at while it runs."""
 
     def looks(self, count: int) -> None:
-        """
-        Let so many looks pass.
-        """
+        """Let so many looks pass."""
         self.reactor.pump([LOOK_INTERVAL] * count)
 
     def test_clock_step(self) -> None:
-        """
-        A step of the wall clock is told once, with its size.
-        """
+        """A step of the wall clock is told once, with its size."""
         self.start()
         self.looks(2)
         self.assertEqual(self.events("clock_stepped"), [])
@@ -225,9 +197,7 @@ class LookTests(DaemonCase):
         self.assertIn("-3600.0 s", line)
 
     def test_clock_state(self) -> None:
-        """
-        Protocols are lent the state that the last look found, and see the step.
-        """
+        """Protocols are lent the state that the last look found, and see the step."""
         daemon = self.start()
         state: Callable[[], ClockState] = daemon._shared.context.clock_state
         self.assertFalse(state().stepped)
@@ -236,9 +206,7 @@ class LookTests(DaemonCase):
         self.assertTrue(state().stepped)
 
     def test_timers_ignore_steps(self) -> None:
-        """
-        A step neither ends a connection nor keeps it.
-        """
+        """A step neither ends a connection nor keeps it."""
         self.start(ECHO + "idle_timeout = 10s\n")
         sock = self.enter()
         self.wall += 86400.0
@@ -249,9 +217,7 @@ class LookTests(DaemonCase):
         self.assertEqual(self.ended(sock), "closed")
 
     def test_ban_is_over(self) -> None:
-        """
-        When a ban of datagrams' sources is over, these are judged anew.
-        """
+        """When a ban of datagrams' sources is over, these are judged anew."""
         daemon = self.start("[echo]\nlisten = udp:0:interface=127.0.0.1\n")
         address = self.address(kind="udp")
         daemon.bans.add(ip_network("127.0.0.1/32"), 2 * LOOK_INTERVAL)
@@ -290,9 +256,7 @@ class LookTests(DaemonCase):
         self.assertEqual(len(self.events("certificate_loaded")), 1)
 
     def test_looks_end(self) -> None:
-        """
-        A daemon that has stopped looks no more.
-        """
+        """A daemon that has stopped looks no more."""
         daemon = self.start()
         daemon.stopService()
         self.turn()
@@ -300,9 +264,7 @@ class LookTests(DaemonCase):
 
 
 class DeadlineTests(DaemonCase):
-    """
-    Tests for the deadlines of connections, in a whole daemon.
-    """
+    """Tests for the deadlines of connections, in a whole daemon."""
 
     def test_slots_of_silent_peers(self) -> None:
         """
@@ -341,14 +303,10 @@ class DeadlineTests(DaemonCase):
 
 
 class DrainTests(DaemonCase):
-    """
-    Tests for a daemon that accepts nobody any more.
-    """
+    """Tests for a daemon that accepts nobody any more."""
 
     def test_drain(self) -> None:
-        """
-        Listeners are closed, connections go on, and whoever asked is told.
-        """
+        """Listeners are closed, connections go on, and whoever asked is told."""
         daemon = self.start(ECHO + "[upper]\nlisten = unix:{runtime}/u.sock\n")
         told: list[str] = []
         daemon.on_state(lambda state, detail: told.append(state))
@@ -364,9 +322,7 @@ class DrainTests(DaemonCase):
         self.assertIn("0 listeners, 1 connections", daemon.summary())
 
     def test_once(self) -> None:
-        """
-        To drain a daemon that drains or stops does nothing.
-        """
+        """To drain a daemon that drains or stops does nothing."""
         daemon = self.start()
         daemon.drain()
         daemon.drain()
@@ -376,9 +332,7 @@ class DrainTests(DaemonCase):
         self.assertEqual((daemon.state, len(self.events("draining"))), ("stopping", 1))
 
     def test_deadlines_go_on(self) -> None:
-        """
-        The deadlines of connections, and the looks at the clock, go on.
-        """
+        """The deadlines of connections, and the looks at the clock, go on."""
         daemon = self.start(ECHO + "idle_timeout = 5s\n")
         sock = self.enter()
         daemon.drain()
@@ -388,9 +342,7 @@ class DrainTests(DaemonCase):
         self.assertEqual(len(self.events("clock_stepped")), 1)
 
     def test_then_stop(self) -> None:
-        """
-        A daemon that has drained stops as any other.
-        """
+        """A daemon that has drained stops as any other."""
         daemon = self.start()
         sock = self.enter()
         daemon.drain()
@@ -400,9 +352,7 @@ class DrainTests(DaemonCase):
 
 
 class ResumeTests(DaemonCase):
-    """
-    Tests for a daemon that accepts connections again.
-    """
+    """Tests for a daemon that accepts connections again."""
 
     def drained(self) -> tuple[Any, int]:
         """
@@ -420,9 +370,7 @@ class ResumeTests(DaemonCase):
         return found, port
 
     def test_resume(self) -> None:
-        """
-        All listeners are served again, connections went on, and who asked is told.
-        """
+        """All listeners are served again, connections went on, and who asked is told."""
         daemon, port = self.drained()
         told: list[str] = []
         daemon.on_state(lambda state, detail: told.append(state))
@@ -453,9 +401,7 @@ class ResumeTests(DaemonCase):
         self.assertEqual(daemon.resume(), ())
 
     def test_not_drained(self) -> None:
-        """
-        A daemon that serves, or stops, has nothing to resume.
-        """
+        """A daemon that serves, or stops, has nothing to resume."""
         daemon = self.start()
         self.assertEqual(daemon.resume(), ("cannot resume while serving",))
         daemon.stopService()
@@ -464,14 +410,10 @@ class ResumeTests(DaemonCase):
 
 
 class StopTests(DaemonCase):
-    """
-    Tests for the stop.
-    """
+    """Tests for the stop."""
 
     def test_idle(self) -> None:
-        """
-        Without connections it is over at once, and nothing is left.
-        """
+        """Without connections it is over at once, and nothing is left."""
         before = descriptors()
         daemon = self.start(ECHO + "[upper]\nlisten = unix:{runtime}/u.sock, udp:0\n")
         self.successResultOf(daemon.stopService())
@@ -505,9 +447,7 @@ class StopTests(DaemonCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_not_accepted_yet(self) -> None:
-        """
-        Who has connected and was not accepted yet is answered, too, and so is a datagram.
-        """
+        """Who has connected and was not accepted yet is answered, too, and so is a datagram."""
         self.start(ECHO.rstrip() + ", udp:0:interface=127.0.0.1\n")
         sock = self.connect(self.address())
         sock.send(b"hello")
@@ -525,9 +465,7 @@ class StopTests(DaemonCase):
         self.successResultOf(stopped)
 
     def flooded(self) -> socket.socket:
-        """
-        Connect somebody who takes nothing of what he is owed.
-        """
+        """Connect somebody who takes nothing of what he is owed."""
         sock = self.enter()
         (connection,) = self.daemon.connection_table
         for _ in self.turns():
@@ -539,9 +477,7 @@ class StopTests(DaemonCase):
         return sock
 
     def test_drain_timeout(self) -> None:
-        """
-        Who takes nothing is reset when the time is over, not before; then it ends.
-        """
+        """Who takes nothing is reset when the time is over, not before; then it ends."""
         daemon = self.start("[socketd]\ndrain_timeout = 3s\n" + ECHO)
         self.flooded()
         stopped = daemon.stopService()
@@ -555,9 +491,7 @@ class StopTests(DaemonCase):
         self.assertEqual(line, "1 connections did not finish and are reset")
 
     def test_abort(self) -> None:
-        """
-        Who does not want to wait resets everybody at once.
-        """
+        """Who does not want to wait resets everybody at once."""
         text = "[socketd]\ndrain_timeout = 1h\n" + ECHO + "log_connections = no\n"
         daemon = self.start(text)
         self.flooded()
@@ -568,9 +502,7 @@ class StopTests(DaemonCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_new_drain_timeout(self) -> None:
-        """
-        The time is what the last good file says.
-        """
+        """The time is what the last good file says."""
         daemon = self.start("[socketd]\ndrain_timeout = 1h\n" + ECHO)
         self.reloaded("[socketd]\ndrain_timeout = 1s\n" + ECHO)
         self.flooded()

@@ -1,6 +1,4 @@
-"""
-Tests of what README.md and docs/ say against the code.
-"""
+"""Tests of what README.md and docs/ say against the code."""
 
 from __future__ import annotations
 
@@ -22,14 +20,10 @@ README = (TOP / "README.md").read_text()
 
 
 class ReadmeTests(SynchronousTestCase):
-    """
-    README.md holds.
-    """
+    """README.md holds."""
 
     def test_configurations(self) -> None:
-        """
-        Every configuration in it can be used, but for the one whose complaints it shows.
-        """
+        """Every configuration in it can be used, but for the one whose complaints it shows."""
         texts = [block.text for block in blocks(README) if block.language == "ini"]
         names = [
             [service.name for service in parse(text, "README.md", installed(), "/run").services]
@@ -49,17 +43,13 @@ class ReadmeTests(SynchronousTestCase):
         self.assertEqual(set(parts()), {FIRST, PACKAGE, ONE_USER})
 
     def test_protocols(self) -> None:
-        """
-        Its table of protocols has every one, and no other.
-        """
+        """Its table of protocols has every one, and no other."""
         table = README.partition("## What it serves")[2].partition("\n\n")[0]
         named = re.findall(r"^\| `(\w+)`", table, re.MULTILINE)
         self.assertEqual(sorted(named), sorted(installed()))
 
     def test_commands(self) -> None:
-        """
-        It names every subcommand, and every command of the console but help itself.
-        """
+        """It names every subcommand, and every command of the console but help itself."""
         for name in MODULES:
             self.assertIn(f"`socketd {name}", README)
         console = README.partition("At the console")[2].partition("\n\n")[0].replace("\n", " ")
@@ -68,12 +58,8 @@ class ReadmeTests(SynchronousTestCase):
 
 
 class OptionsPageTests(SynchronousTestCase):
-    """
-    docs/options.md holds.
-    """
+    """docs/options.md holds."""
 
     def test_written_from_the_code(self) -> None:
-        """
-        It is what C{python -m socketd.reference} writes.
-        """
+        """It is what C{python -m socketd.reference} writes."""
         self.assertEqual((TOP / "docs" / "options.md").read_text(), markdown())

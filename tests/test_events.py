@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.common.events}.
-"""
+"""Tests for L{socketd.common.events}."""
 
 from __future__ import annotations
 
@@ -71,29 +69,21 @@ ESCAPED = [
 
 
 class EscapedTests(SynchronousTestCase):
-    """
-    Tests for L{escaped} and L{hexadecimal}.
-    """
+    """Tests for L{escaped} and L{hexadecimal}."""
 
     def test_table(self) -> None:
-        """
-        Text stays legible, and all that a terminal or a log would act on is escaped.
-        """
+        """Text stays legible, and all that a terminal or a log would act on is escaped."""
         self.assertEqual([(data, escaped(data)) for data, _ in ESCAPED], ESCAPED)
 
     def test_every_byte(self) -> None:
-        """
-        Whatever the bytes, the text is printable and one line.
-        """
+        """Whatever the bytes, the text is printable and one line."""
         for first in range(256):
             for second in (b"", b"\x80", b"\xbf", b"\\", b"\n", b"a"):
                 text = escaped(bytes([first]) + second)
                 self.assertTrue(text.isprintable(), repr(text))
 
     def test_cap(self) -> None:
-        """
-        Only the first bytes are shown, and the number of all.
-        """
+        """Only the first bytes are shown, and the number of all."""
         self.assertEqual(escaped(b"x" * SHOWN_BYTES), "x" * SHOWN_BYTES)
         expected = "x" * SHOWN_BYTES + f"... ({SHOWN_BYTES + 1} bytes)"
         self.assertEqual(escaped(b"x" * (SHOWN_BYTES + 1)), expected)
@@ -101,15 +91,11 @@ class EscapedTests(SynchronousTestCase):
         self.assertEqual(escaped(b"abc", 3), "abc")
 
     def test_cap_in_a_character(self) -> None:
-        """
-        A character that the cap divides is shown as bytes.
-        """
+        """A character that the cap divides is shown as bytes."""
         self.assertEqual(escaped("aä".encode(), 2), r"a\xc3... (3 bytes)")
 
     def test_hexadecimal(self) -> None:
-        """
-        Hexadecimal digits show the same bytes, with the same cap.
-        """
+        """Hexadecimal digits show the same bytes, with the same cap."""
         self.assertEqual(hexadecimal(b""), "")
         self.assertEqual(hexadecimal(b"a\n\xff"), "61 0a ff")
         self.assertEqual(hexadecimal(b"abc", 2), "61 62... (3 bytes)")
@@ -117,9 +103,7 @@ class EscapedTests(SynchronousTestCase):
 
 
 class JournalCase(SynchronousTestCase):
-    """
-    A journal and its log.
-    """
+    """A journal and its log."""
 
     def setUp(self) -> None:
         self.logged: list[LogEvent] = []
@@ -127,29 +111,21 @@ class JournalCase(SynchronousTestCase):
         self.event_bus = self.make(LogLevel.info)
 
     def make(self, level: Any) -> EventBus:
-        """
-        Make a journal that logs to C{self.logged}.
-        """
+        """Make a journal that logs to C{self.logged}."""
         observer: Any = self.logged.append
         return EventBus(self.clock, level, Logger(namespace="socketd", observer=observer))
 
     def lines(self) -> list[str]:
-        """
-        Take what was logged, as text.
-        """
+        """Take what was logged, as text."""
         found, self.logged[:] = list(self.logged), []
         return [formatEvent(event) for event in found]
 
 
 class JournalTests(JournalCase):
-    """
-    Tests for L{EventBus}.
-    """
+    """Tests for L{EventBus}."""
 
     def test_logged(self) -> None:
-        """
-        An event is a line of the log, with its name, its level and its facts.
-        """
+        """An event is a line of the log, with its name, its level and its facts."""
         self.event_bus.emit(LISTENING, service="echo", listener="tcp *:7")
         (event,) = self.logged
         self.assertEqual(formatEvent(event), "echo listens on tcp *:7")
@@ -157,16 +133,12 @@ class JournalTests(JournalCase):
         self.assertEqual(found, ("listening", LogLevel.info, "socketd", "echo"))
 
     def test_facts_are_no_format(self) -> None:
-        """
-        What a peer says is never taken for a format.
-        """
+        """What a peer says is never taken for a format."""
         self.event_bus.emit(MESSAGE_RECEIVED, service="echo", host="{host}", text="{0} {text} {{")
         self.assertEqual(self.lines(), ["{host}:{0} {text} {{"])
 
     def test_level(self) -> None:
-        """
-        What is less important than the journal's level is not logged.
-        """
+        """What is less important than the journal's level is not logged."""
         levels = [LogLevel.debug, LogLevel.info, LogLevel.warn, LogLevel.error]
         for index, level in enumerate(levels):
             event_bus = self.make(level)
@@ -175,16 +147,12 @@ class JournalTests(JournalCase):
             self.assertEqual(self.lines(), [one.name for one in levels[index:]])
 
     def test_not_logged(self) -> None:
-        """
-        An event that the operator does not want in the log is not there.
-        """
+        """An event that the operator does not want in the log is not there."""
         self.event_bus.emit(LISTENING, False, service="echo", listener="x")
         self.assertEqual(self.logged, [])
 
     def test_watched(self) -> None:
-        """
-        Watchers are called at each event, logged or not, until they leave.
-        """
+        """Watchers are called at each event, logged or not, until they leave."""
         seen: list[tuple[Event, dict[str, Any]]] = []
 
         def watcher(event: Event, facts: dict[str, Any]) -> None:
@@ -203,9 +171,7 @@ class JournalTests(JournalCase):
         self.assertEqual([event for event, _ in seen], [LISTENING, LISTENING])
 
     def test_unwatch_when_called(self) -> None:
-        """
-        A watcher may leave when it is called; the others are called all the same.
-        """
+        """A watcher may leave when it is called; the others are called all the same."""
         seen: list[Event] = []
 
         def leaving(event: Event, facts: dict[str, Any]) -> None:
@@ -239,14 +205,10 @@ class JournalTests(JournalCase):
 
 
 class LimitTests(JournalCase):
-    """
-    Tests for the limit of the lines that peers can cause.
-    """
+    """Tests for the limit of the lines that peers can cause."""
 
     def emit(self, count: int, event: Event = CONNECTION_MADE, logged: bool = True) -> None:
-        """
-        Have a peer cause events.
-        """
+        """Have a peer cause events."""
         for number in range(count):
             self.event_bus.emit(
                 event, logged, service="echo", peer="p", connection=number, host="h", text="t"
@@ -267,18 +229,14 @@ class LimitTests(JournalCase):
         self.assertEqual(len(self.lines()), 2)
 
     def test_within(self) -> None:
-        """
-        Where nothing was left out, nothing is said.
-        """
+        """Where nothing was left out, nothing is said."""
         self.emit(MAX_LINES)
         self.lines()
         self.clock.advance(INTERVAL)
         self.assertEqual((self.lines(), self.clock.getDelayedCalls()), ([], []))
 
     def test_kinds(self) -> None:
-        """
-        Each kind has its own count.
-        """
+        """Each kind has its own count."""
         self.emit(MAX_LINES + 1)
         self.emit(MAX_LINES + 2, MESSAGE_RECEIVED)
         self.assertEqual(len(self.lines()), 2 * MAX_LINES)
@@ -287,26 +245,20 @@ class LimitTests(JournalCase):
         self.assertEqual(self.lines(), [f"{line} not logged" for line in expected])
 
     def test_not_by_peers(self) -> None:
-        """
-        What no peer can cause at will is always logged.
-        """
+        """What no peer can cause at will is always logged."""
         for _ in range(MAX_LINES + 1):
             self.event_bus.emit(ACCEPT_FAILED, service="echo", error="e", seconds=1.0)
         self.assertEqual(len(self.lines()), MAX_LINES + 1)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_not_logged_does_not_count(self) -> None:
-        """
-        What is not wanted in the log takes no room there.
-        """
+        """What is not wanted in the log takes no room there."""
         self.emit(MAX_LINES, logged=False)
         self.emit(1)
         self.assertEqual(len(self.lines()), 1)
 
     def test_watchers_see_all(self) -> None:
-        """
-        Watchers see what the log leaves out, and that it does.
-        """
+        """Watchers see what the log leaves out, and that it does."""
         seen: list[str] = []
         self.event_bus.watch(lambda event, facts: seen.append(event.name))
         self.emit(MAX_LINES + 5)
@@ -315,17 +267,13 @@ class LimitTests(JournalCase):
         self.assertEqual(seen[-1], LINES_LEFT_OUT.name)
 
     def test_by_peer(self) -> None:
-        """
-        All that a peer can cause at will is limited.
-        """
+        """All that a peer can cause at will is limited."""
         by_peer = [event.by_peer for event in (CONNECTION_MADE, CONNECTION_LOST, MESSAGE_RECEIVED)]
         self.assertEqual(by_peer, [True] * 3)
 
 
 class QuietTests(JournalCase):
-    """
-    Tests for hosts whose doings are not logged.
-    """
+    """Tests for hosts whose doings are not logged."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -335,9 +283,7 @@ class QuietTests(JournalCase):
         self.event_bus.watch(lambda event, facts: self.seen.append(event.name))
 
     def is_quiet(self, host: str) -> bool:
-        """
-        Say that of one host.
-        """
+        """Say that of one host."""
         self.asked.append(host)
         return host == "192.0.2.1"
 
@@ -356,62 +302,46 @@ class QuietTests(JournalCase):
         self.assertEqual(set(self.asked), {"192.0.2.1", "192.0.2.2"})
 
     def test_hosts(self) -> None:
-        """
-        The host is taken out of the peer's address.
-        """
+        """The host is taken out of the peer's address."""
         for peer in ("192.0.2.1:7", "[2001:db8::1]:7", "[fe80::1%eth0]:7", "unix /run/x:y"):
             self.event_bus.emit(CONNECTION_MADE, service="a", peer=peer, connection=1)
         expected = ["192.0.2.1", "2001:db8::1", "fe80::1%eth0", "unix /run/x"]
         self.assertEqual(self.asked, expected)
 
     def test_failures(self) -> None:
-        """
-        What goes wrong here is logged whoever is there.
-        """
+        """What goes wrong here is logged whoever is there."""
         self.event_bus.emit(PROTOCOL_FAILED, service="a", peer="192.0.2.1:7", error="x")
         self.event_bus.emit(LISTENING, service="a", listener="192.0.2.1:7")
         self.assertEqual((len(self.lines()), self.asked), (2, []))
 
     def test_no_room_taken(self) -> None:
-        """
-        What is not logged takes no room of what is.
-        """
+        """What is not logged takes no room of what is."""
         for _ in range(MAX_LINES + 5):
             self.event_bus.emit(CONNECTION_MADE, service="a", peer="192.0.2.1:7", connection=1)
         self.event_bus.emit(CONNECTION_MADE, service="a", peer="192.0.2.2:7", connection=1)
         self.assertEqual(len(self.lines()), 1)
 
     def test_hushable(self) -> None:
-        """
-        All that peers do can be left out, but for failures of ours.
-        """
+        """All that peers do can be left out, but for failures of ours."""
         found = [event.suppressible for event in (TLS_FAILED, CONNECTION_MADE, PROTOCOL_FAILED)]
         self.assertEqual(found, [True, True, False])
 
 
 class FieldTests(SynchronousTestCase):
-    """
-    Tests for the facts that each event has.
-    """
+    """Tests for the facts that each event has."""
 
     def test_fields(self) -> None:
-        """
-        They are those of the line in its order, once each, and then the others.
-        """
+        """They are those of the line in its order, once each, and then the others."""
         event = Event("x", LogLevel.info, "{b} {a} {b}", False, ("c", "a"))
         self.assertEqual(event.fields, ("b", "a", "c"))
 
     def test_common(self) -> None:
-        """
-        None takes the name of what every line has.
-        """
+        """None takes the name of what every line has."""
         taken = {name: COMMON & set(event.fields) for name, event in CATALOGUE.items()}
         self.assertEqual({name for name, found in taken.items() if found}, set())
 
     def test_emitted(self) -> None:
-        """
-        No event is emitted with a fact that its entry in the catalogue does not have.
-        """
+        """No event is emitted with a fact that its entry in the catalogue does not have."""
         known = {name.upper(): set(event.fields) for name, event in CATALOGUE.items()}
         for module, tree in modules().items():
             for node in ast.walk(tree):
@@ -423,14 +353,10 @@ class FieldTests(SynchronousTestCase):
 
 
 class PageTests(SynchronousTestCase):
-    """
-    docs/events.md holds.
-    """
+    """docs/events.md holds."""
 
     def test_table(self) -> None:
-        """
-        It has every event, with its level, line and facts, and no other.
-        """
+        """It has every event, with its level, line and facts, and no other."""
         text = PAGE.read_text(encoding="utf-8")
         rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (.*) \| (.*) \|$", text, re.MULTILINE)
         expected = [

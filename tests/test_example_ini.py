@@ -40,18 +40,14 @@ SEEDS = {
 
 
 class ExampleTests(SynchronousTestCase):
-    """
-    Tests for the default configuration.
-    """
+    """Tests for the default configuration."""
 
     def setUp(self) -> None:
         self.settings = load(str(FILE), installed(), RUNTIME)
         self.services = {service.name: service for service in self.settings.services}
 
     def service(self, address: str) -> Service:
-        """
-        Find who serves an address.
-        """
+        """Find who serves an address."""
         (found,) = (
             service
             for service in self.settings.services
@@ -60,15 +56,11 @@ class ExampleTests(SynchronousTestCase):
         return found
 
     def test_this_machine(self) -> None:
-        """
-        The machine has all socket options that the file asks for.
-        """
+        """The machine has all socket options that the file asks for."""
         self.assertEqual(configure(str(FILE), RUNTIME), self.settings)
 
     def test_options_exist(self) -> None:
-        """
-        Every option in the file is one of its section's.
-        """
+        """Every option in the file is one of its section's."""
         sections, diagnostics = read(FILE.read_text(encoding="utf-8"), str(FILE))
         self.assertEqual(diagnostics, [])
         common = declared(ServiceOptions) | declared(AccessOptions) | declared(SocketOptions)
@@ -83,9 +75,7 @@ class ExampleTests(SynchronousTestCase):
             self.assertEqual(section.entries.keys() - known.keys(), set(), section.name)
 
     def test_comments(self) -> None:
-        """
-        A comment that is an option, ready to be uncommented, is one that exists.
-        """
+        """A comment that is an option, ready to be uncommented, is one that exists."""
         names = declared(DaemonOptions) | declared(ServiceOptions) | declared(AccessOptions)
         names |= declared(SocketOptions)
         for protocol in installed().values():
@@ -95,9 +85,7 @@ class ExampleTests(SynchronousTestCase):
         self.assertEqual(set(written) - names.keys(), set())
 
     def test_seeds(self) -> None:
-        """
-        Each server of the tutorials is there, at its address.
-        """
+        """Each server of the tutorials is there, at its address."""
         for name, (protocol, addresses) in SEEDS.items():
             service = self.services[name]
             self.assertEqual(service.protocol, protocol)
@@ -122,9 +110,7 @@ class ExampleTests(SynchronousTestCase):
                 self.assertRaises(OSError, socket.getservbyport, port, kind)
 
     def test_safe(self) -> None:
-        """
-        Strangers are served nothing, and no privileges are needed.
-        """
+        """Strangers are served nothing, and no privileges are needed."""
         for service in self.settings.services:
             for listener in service.listeners:
                 if listener.path:
@@ -134,9 +120,7 @@ class ExampleTests(SynchronousTestCase):
                     self.assertTrue(listener.port >= 1024, str(listener))
 
     def test_without_ipv6(self) -> None:
-        """
-        A machine without IPv6 can start it.
-        """
+        """A machine without IPv6 can start it."""
         for service in self.settings.services:
             for listener in service.listeners:
                 if listener.kind in ("tcp6", "udp6"):
@@ -154,16 +138,11 @@ class ExampleTests(SynchronousTestCase):
         self.assertTrue(service.common.log_connections)
 
     def test_time(self) -> None:
-        """
-        Its time is that of unix.
-        """
+        """Its time is that of unix."""
         self.assertEqual(self.service("udp 127.0.0.1:12345").options.epoch, "unix")
 
     def test_replies(self) -> None:
-        """
-        One server closes after its answer and takes up to 1000 bytes, the other
-        one goes on.
-        """
+        """One server closes after its answer and takes up to 1000 bytes, the other one goes on."""
         talk = self.service("tcp 127.0.0.1:6789").options
         self.assertEqual(talk.reply, b"Are you want to talk to me")
         self.assertEqual((talk.close, talk.max_message), (True, 1000))
@@ -171,8 +150,6 @@ class ExampleTests(SynchronousTestCase):
         self.assertEqual((server.reply, server.close), (b"I am a server", False))
 
     def test_chunks(self) -> None:
-        """
-        All of them take what one receive brings, as the tutorials do.
-        """
+        """All of them take what one receive brings, as the tutorials do."""
         for name in ("ack", "upper", "talk", "server"):
             self.assertEqual(self.services[name].options.framing, "chunk", name)

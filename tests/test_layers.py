@@ -1,6 +1,4 @@
-"""
-Tests that imports go down only, as ARCHITECTURE.md says.
-"""
+"""Tests that imports go down only, as ARCHITECTURE.md says."""
 
 from __future__ import annotations
 
@@ -113,52 +111,38 @@ def imports(tree: ast.Module) -> Iterator[Import]:
 
 
 def part_of(name: str) -> str:
-    """
-    Name the wing that a module, or a name in one, belongs to.
-    """
+    """Name the wing that a module, or a name in one, belongs to."""
     parts = name.split(".")[1:3]
     return ".".join(parts if parts and parts[0] in ("net", "cli") else parts[:1])
 
 
 def module_of(target: str) -> str:
-    """
-    Name our module that an imported name is, or is in.
-    """
+    """Name our module that an imported name is, or is in."""
     while target not in modules():
         target = target.rpartition(".")[0]
     return target
 
 
 def ours(name: str) -> list[Import]:
-    """
-    List what one of our modules imports of the others.
-    """
+    """List what one of our modules imports of the others."""
     return [found for found in imports(modules()[name]) if found.target.split(".")[0] == "socketd"]
 
 
 class LayerTests(SynchronousTestCase):
-    """
-    Tests for the imports between our modules.
-    """
+    """Tests for the imports between our modules."""
 
     def test_every_part_has_its_place(self) -> None:
-        """
-        A new part of the package is given its place here.
-        """
+        """A new part of the package is given its place here."""
         parts = {part_of(name) for name in modules()} - {"", "cli", "net"}
         self.assertEqual(parts ^ ALLOWED.keys(), set())
 
     def test_no_folder_is_crowded(self) -> None:
-        """
-        No folder has more than L{MAX_MODULES} modules.
-        """
+        """No folder has more than L{MAX_MODULES} modules."""
         folders = Counter(path.parent for path in PACKAGE.rglob("[!_]*.py"))
         self.assertEqual([found for found in folders.items() if found[1] > MAX_MODULES], [])
 
     def test_down(self) -> None:
-        """
-        No module imports what is not below it.
-        """
+        """No module imports what is not below it."""
         wrong = [
             f"{name} imports {found.target}"
             for name in modules()
@@ -169,9 +153,7 @@ class LayerTests(SynchronousTestCase):
         self.assertEqual(wrong, [])
 
     def test_table_allows_no_cycle(self) -> None:
-        """
-        The table itself goes down only.
-        """
+        """The table itself goes down only."""
         below: dict[str, set[str]] = {}
         left = dict(ALLOWED)
         while ready := [part for part, needs in left.items() if needs <= below.keys()]:
@@ -179,9 +161,7 @@ class LayerTests(SynchronousTestCase):
         self.assertEqual(left, {})
 
     def test_no_cycles(self) -> None:
-        """
-        No module imports itself by way of others, not even late.
-        """
+        """No module imports itself by way of others, not even late."""
         left = {
             name: {module_of(found.target) for found in ours(name)} - {name} for name in modules()
         }
@@ -192,18 +172,14 @@ class LayerTests(SynchronousTestCase):
         self.assertEqual(left, {})
 
     def test_absolute(self) -> None:
-        """
-        Imports name the whole path, so that they can be found.
-        """
+        """Imports name the whole path, so that they can be found."""
         for name, tree in modules().items():
             levels = {node.level for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
             self.assertTrue(levels <= {0}, name)
 
 
 class ReactorTests(SynchronousTestCase):
-    """
-    Tests for who touches the reactor of the process.
-    """
+    """Tests for who touches the reactor of the process."""
 
     def test_not_with_the_module(self) -> None:
         """
@@ -218,9 +194,7 @@ class ReactorTests(SynchronousTestCase):
         self.assertTrue(users <= REACTOR_USERS, users - REACTOR_USERS)
 
     def test_none_installed(self) -> None:
-        """
-        With all modules imported no reactor is installed: twistd may yet choose one.
-        """
+        """With all modules imported no reactor is installed: twistd may yet choose one."""
         names = sorted(set(modules()) - {"socketd.__main__"})
         program = f"import sys, {', '.join(names)}\n"
         program += "sys.exit('twisted.internet.reactor' in sys.modules)"

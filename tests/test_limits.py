@@ -1,6 +1,4 @@
-"""
-Tests for L{tests.limits}.
-"""
+"""Tests for L{tests.limits}."""
 
 from __future__ import annotations
 
@@ -84,35 +82,25 @@ class Leaving(SynchronousTestCase):
 
 
 class LimitedTests(SynchronousTestCase):
-    """
-    Tests for L{limited}.
-    """
+    """Tests for L{limited}."""
 
     def setUp(self) -> None:
-        """
-        Keep what the threads do out of sight.
-        """
+        """Keep what the threads do out of sight."""
         shown = open(self.mktemp(), "w+")
         self.addCleanup(shown.close)
         self.patch(sys, "__stderr__", shown)
 
     def check(self, hang: Callable[[], object]) -> None:
-        """
-        Check that a call that never ends is interrupted.
-        """
+        """Check that a call that never ends is interrupted."""
         with self.assertRaises(TookTooLong), limited(SHORT):
             hang()
 
     def test_sleeping(self) -> None:
-        """
-        Sleeping is interrupted.
-        """
+        """Sleeping is interrupted."""
         self.check(lambda: time.sleep(PATIENCE))
 
     def test_waiting(self) -> None:
-        """
-        So is waiting for a peer, a lock or a thread.
-        """
+        """So is waiting for a peer, a lock or a thread."""
         with socket.create_server(("127.0.0.1", 0)) as server:
             self.check(server.accept)
         lock = Lock()
@@ -124,15 +112,11 @@ class LimitedTests(SynchronousTestCase):
         lock.release()
 
     def test_computing(self) -> None:
-        """
-        So is a loop.
-        """
+        """So is a loop."""
         self.check(lambda: [None for _ in iter(int, 1)])
 
     def test_in_time(self) -> None:
-        """
-        A block that ends in time is not interrupted, nor is what comes behind it.
-        """
+        """A block that ends in time is not interrupted, nor is what comes behind it."""
         before = signal.getsignal(signal.SIGALRM)
         with limited(PATIENCE):
             left = signal.getitimer(signal.ITIMER_REAL)[0]
@@ -142,14 +126,10 @@ class LimitedTests(SynchronousTestCase):
 
 
 class RunTests(SynchronousTestCase):
-    """
-    Tests for runs of trial.
-    """
+    """Tests for runs of trial."""
 
     def run_trial(self, text: str, *options: str) -> subprocess.CompletedProcess[str]:
-        """
-        Run a module of tests, in a process of its own.
-        """
+        """Run a module of tests, in a process of its own."""
         place = Path(self.mktemp())
         place.mkdir()
         place.joinpath("test_sample.py").write_text(text)
@@ -173,32 +153,24 @@ class RunTests(SynchronousTestCase):
         self.assertEqual(ended.returncode, 1)
 
     def test_in_parallel(self) -> None:
-        """
-        So it is in the processes of C{trial --jobs}.
-        """
+        """So it is in the processes of C{trial --jobs}."""
         ended = self.run_trial(HANGING, "--jobs=2")
         self.assertIn("FAILED (errors=3, successes=2)", ended.stdout)
         self.assertEqual(ended.returncode, 1)
 
     def test_stubborn(self) -> None:
-        """
-        Where interruptions do not help, the process ends by itself and says where it was.
-        """
+        """Where interruptions do not help, the process ends by itself and says where it was."""
         ended = self.run_trial(STUBBORN)
         self.assertIn("test_stubborn", ended.stderr)
         self.assertEqual(ended.returncode, 1)
 
     def test_stubborn_in_parallel(self) -> None:
-        """
-        So does one of many, and the run fails.
-        """
+        """So does one of many, and the run fails."""
         ended = self.run_trial(STUBBORN, "--jobs=2")
         self.assertEqual(ended.returncode, 1, ended.stdout)
 
     def test_thread_is_left(self) -> None:
-        """
-        So it does where a thread keeps it from its end, after all tests have passed.
-        """
+        """So it does where a thread keeps it from its end, after all tests have passed."""
         ended = self.run_trial(LEAVING)
         self.assertIn("PASSED (successes=1)", ended.stdout)
         self.assertIn("Timeout", ended.stderr)

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.daemon.log}.
-"""
+"""Tests for L{socketd.daemon.log}."""
 
 from __future__ import annotations
 
@@ -55,9 +53,7 @@ MOMENT = 1795236240.1235
 
 
 class Unprintable(Exception):
-    """
-    An exception whose words fail.
-    """
+    """An exception whose words fail."""
 
     def __str__(self) -> str:
         raise RuntimeError("no words")
@@ -66,9 +62,7 @@ class Unprintable(Exception):
 
 
 def event_of(emit: Any) -> LogEvent:
-    """
-    Take the one event that is logged.
-    """
+    """Take the one event that is logged."""
     found: list[LogEvent] = []
     observer: Any = found.append
     emit(Logger(namespace="socketd", observer=observer))
@@ -78,16 +72,12 @@ def event_of(emit: Any) -> LogEvent:
 
 
 def journal_event(event: Any, **facts: Any) -> LogEvent:
-    """
-    Take what a journal logs.
-    """
+    """Take what a journal logs."""
     return event_of(lambda log: EventBus(Clock(), LogLevel.debug, log).emit(event, **facts))
 
 
 def failure(problem: Exception) -> Failure:
-    """
-    Raise, and catch it.
-    """
+    """Raise, and catch it."""
     try:
         raise problem
     except Exception:
@@ -98,14 +88,10 @@ MADE = {"service": "echo", "peer": "192.0.2.1:7", "connection": 3}
 
 
 class JsonTests(SynchronousTestCase):
-    """
-    Tests for L{as_json}.
-    """
+    """Tests for L{as_json}."""
 
     def read(self, event: LogEvent) -> dict[str, Any]:
-        """
-        Write an event, and read it.
-        """
+        """Write an event, and read it."""
         text = as_json(event)
         assert text is not None
         self.assertTrue(text.isascii() and text.isprintable(), text)
@@ -113,9 +99,7 @@ class JsonTests(SynchronousTestCase):
         return found
 
     def test_event(self) -> None:
-        """
-        An event of ours has its name, the line, and its facts as they are.
-        """
+        """An event of ours has its name, the line, and its facts as they are."""
         expected = {
             "time": "2026-11-21T04:44:00.123Z",
             "level": "info",
@@ -128,27 +112,21 @@ class JsonTests(SynchronousTestCase):
         self.assertEqual(self.read(journal_event(CONNECTION_MADE, **MADE)), expected)
 
     def test_hostile(self) -> None:
-        """
-        Whatever a peer says stays within its field, and the line is one line of ASCII.
-        """
+        """Whatever a peer says stays within its field, and the line is one line of ASCII."""
         text = 'a"b\\,"event":"x"\n\x1b[2J\u2028\x9b\udc80'
         event = journal_event(MESSAGE_RECEIVED, service="echo", host="h", text=text)
         found = self.read(event)
         self.assertEqual((found["text"], found["event"]), (text, "message_received"))
 
     def test_only_its_facts(self) -> None:
-        """
-        What observers of the old kind add to an event is not in it.
-        """
+        """What observers of the old kind add to an event is not in it."""
         event = journal_event(CONNECTION_MADE, **MADE)
         event.update(time=1.0, system="-", format="%(x)s", isError=0, sneaked="in")
         self.assertEqual(self.read(event)["time"], "2026-11-21T04:44:00.123Z")
         self.assertNotIn("sneaked", self.read(event))
 
     def test_foreign(self) -> None:
-        """
-        What is not ours is an event of Twisted, with its line.
-        """
+        """What is not ours is an event of Twisted, with its line."""
         found = self.read(event_of(lambda log: log.warn("{a} is {b}", a=1, b=object)))
         self.assertEqual(
             (found["event"], found["level"], found["message"]),
@@ -157,17 +135,13 @@ class JsonTests(SynchronousTestCase):
         self.assertNotIn("a", found)
 
     def test_long(self) -> None:
-        """
-        What is too long keeps its end.
-        """
+        """What is too long keeps its end."""
         found = self.read(event_of(lambda log: log.info("{a}", a="x" * MAX_TEXT + "end")))
         self.assertEqual(len(found["message"]), MAX_TEXT + 3)
         self.assertTrue(found["message"].startswith("...") and found["message"].endswith("end"))
 
     def test_failure(self) -> None:
-        """
-        A failure has its traceback in one field, with an end to its length.
-        """
+        """A failure has its traceback in one field, with an end to its length."""
         facts = {"service": "echo", "peer": "p", "error": "e"}
         event = journal_event(PROTOCOL_FAILED, log_failure=failure(KeyError("x")), **facts)
         found = self.read(event)
@@ -178,37 +152,27 @@ class JsonTests(SynchronousTestCase):
         self.assertEqual(len(self.read(event)["traceback"]), MAX_TEXT + 3)
 
     def test_unprintable(self) -> None:
-        """
-        A failure that cannot even be written is an event all the same.
-        """
+        """A failure that cannot even be written is an event all the same."""
         event = event_of(lambda log: log.failure("oh", failure(Unprintable())))
         self.assertIn("traceback", self.read(event))
 
     def test_nothing(self) -> None:
-        """
-        An event without words is no line.
-        """
+        """An event without words is no line."""
         self.assertIdentical(as_json({"log_level": LogLevel.info, "log_format": ""}), None)
 
 
 class TextTests(SynchronousTestCase):
-    """
-    Tests for L{as_text} and L{as_message}.
-    """
+    """Tests for L{as_text} and L{as_message}."""
 
     def test_text(self) -> None:
-        """
-        For people a line has time, system and text, as twistd writes it.
-        """
+        """For people a line has time, system and text, as twistd writes it."""
         text = as_text(journal_event(CONNECTION_MADE, **MADE))
         assert text is not None
         self.assertTrue(text.endswith("[socketd#info] connection from 192.0.2.1:7 (echo 3)"))
         self.assertRegex(text, r"\A2026-11-2\dT")
 
     def test_message(self) -> None:
-        """
-        A journal gets the text alone, and a traceback behind it.
-        """
+        """A journal gets the text alone, and a traceback behind it."""
         event = journal_event(CONNECTION_MADE, **MADE)
         self.assertEqual(as_message(event), "connection from 192.0.2.1:7 (echo 3)")
         event["log_failure"] = failure(KeyError("x"))
@@ -217,39 +181,29 @@ class TextTests(SynchronousTestCase):
         self.assertTrue(text.startswith("connection from") and text.endswith("KeyError: 'x'"))
 
     def test_nothing(self) -> None:
-        """
-        An event without words is no line.
-        """
+        """An event without words is no line."""
         event: LogEvent = {"log_level": LogLevel.info, "log_format": ""}
         self.assertEqual((as_text(event), as_message(event)), (None, None))
 
 
 class DescriptorCase(SynchronousTestCase):
-    """
-    A pipe to write to.
-    """
+    """A pipe to write to."""
 
     def setUp(self) -> None:
         self.readable, self.writable = os.pipe()
         self.addCleanup(self.close)
 
     def close(self) -> None:
-        """
-        Close what is open.
-        """
+        """Close what is open."""
         for descriptor in {self.readable, self.writable} - {-1}:
             os.close(descriptor)
 
     def log(self, prioritised: bool = False) -> LineLog:
-        """
-        Make a log that writes to the pipe.
-        """
+        """Make a log that writes to the pipe."""
         return LineLog(as_message, DescriptorSink(self.writable, prioritised))
 
     def read(self) -> str:
-        """
-        Read what is in the pipe.
-        """
+        """Read what is in the pipe."""
         os.set_blocking(self.readable, False)
         data = b""
         try:
@@ -260,36 +214,26 @@ class DescriptorCase(SynchronousTestCase):
         return data.decode()
 
     def say(self, log: LineLog, text: str, level: Any = LogLevel.info) -> None:
-        """
-        Log a text.
-        """
+        """Log a text."""
         log(event_of(lambda logger: logger.emit(level, "{text}", text=text)))
 
 
 class DescriptorSinkTests(DescriptorCase):
-    """
-    Tests for L{DescriptorSink} behind a L{LineLog}.
-    """
+    """Tests for L{DescriptorSink} behind a L{LineLog}."""
 
     def test_interface(self) -> None:
-        """
-        The log is an observer of Twisted's.
-        """
+        """The log is an observer of Twisted's."""
         verifyObject(ILogObserver, self.log())
 
     def test_lines(self) -> None:
-        """
-        Each text is a line.
-        """
+        """Each text is a line."""
         log = self.log()
         self.say(log, "one")
         self.say(log, "größer\udc80")
         self.assertEqual(self.read(), "one\ngrößer\\udc80\n")
 
     def test_priorities(self) -> None:
-        """
-        For a journal each line, and each line of a traceback, begins with its priority.
-        """
+        """For a journal each line, and each line of a traceback, begins with its priority."""
         log = self.log(prioritised=True)
         for level in LogLevel.iterconstants():
             self.say(log, level.name, level)
@@ -298,9 +242,7 @@ class DescriptorSinkTests(DescriptorCase):
         self.assertEqual(self.read(), expected)
 
     def test_long(self) -> None:
-        """
-        A line longer than what a pipe takes at once comes whole.
-        """
+        """A line longer than what a pipe takes at once comes whole."""
         self.say(self.log(), "x" * 3 * PIPE_BUF)
         self.assertEqual(self.read(), "x" * 3 * PIPE_BUF + "\n")
 
@@ -323,9 +265,7 @@ class DescriptorSinkTests(DescriptorCase):
         self.assertNotEqual(written.endswith("\n"), rest.startswith("\n"))
 
     def test_closed(self) -> None:
-        """
-        So does a pipe whose other end is closed.
-        """
+        """So does a pipe whose other end is closed."""
         log = self.log()
         os.close(self.readable)
         self.readable = -1
@@ -334,9 +274,7 @@ class DescriptorSinkTests(DescriptorCase):
         self.assertEqual(log.lost, 3)
 
     def test_full_disk(self) -> None:
-        """
-        So does a disk that is full; once it has room, lines are written again.
-        """
+        """So does a disk that is full; once it has room, lines are written again."""
         descriptor = os.open("/dev/full", os.O_WRONLY)
         self.addCleanup(os.close, descriptor)
         log = LineLog(as_message, DescriptorSink(descriptor))
@@ -348,9 +286,7 @@ class DescriptorSinkTests(DescriptorCase):
         self.assertEqual((log.lost, self.read()), (3, "y\n"))
 
     def test_file(self) -> None:
-        """
-        A file takes each line at once.
-        """
+        """A file takes each line at once."""
         path = Path(self.mktemp())
         with path.open("wb") as file:
             log = LineLog(as_message, DescriptorSink(file.fileno()))
@@ -377,9 +313,7 @@ class DescriptorSinkTests(DescriptorCase):
 
 
 class SlowPoll:
-    """
-    Stands for a pipe that always has room again, 10 ms after it had none.
-    """
+    """Stands for a pipe that always has room again, 10 ms after it had none."""
 
     SLOW = 0.01
 
@@ -388,9 +322,7 @@ class SlowPoll:
         self.has_room = True
 
     def seconds(self) -> float:
-        """
-        The time.
-        """
+        """The time."""
         return self.now
 
     def poll(self, patience: float) -> list[tuple[int, int]]:
@@ -407,9 +339,7 @@ class SlowPoll:
 
 
 class FullFile:
-    """
-    Stands for a file on a disk that has room for so many bytes.
-    """
+    """Stands for a file on a disk that has room for so many bytes."""
 
     closed = False
 
@@ -418,9 +348,7 @@ class FullFile:
         self.data = b""
 
     def write(self, data: bytes) -> int:
-        """
-        Write as much as there is room for, as write(2) does.
-        """
+        """Write as much as there is room for, as write(2) does."""
         if not self.room:
             raise OSError(errno.ENOSPC, "No space left on device")
         taken = data[: self.room]
@@ -430,18 +358,14 @@ class FullFile:
 
 
 class FileSinkTests(SynchronousTestCase):
-    """
-    Tests for L{FileSink} and L{WholeLines} behind a L{LineLog}.
-    """
+    """Tests for L{FileSink} and L{WholeLines} behind a L{LineLog}."""
 
     def setUp(self) -> None:
         self.file = WholeLines.fromFullPath(self.mktemp(), rotateLength=20)
         self.log = LineLog(as_message, FileSink(self.file))
 
     def say(self, text: str) -> None:
-        """
-        Log a text.
-        """
+        """Log a text."""
         self.log(event_of(lambda logger: logger.emit(LogLevel.info, "{text}", text=text)))
 
     def test_full(self) -> None:
@@ -462,9 +386,7 @@ class FileSinkTests(SynchronousTestCase):
         self.assertEqual(self.log.lost, 3)
 
     def test_rotation_fails(self) -> None:
-        """
-        A new file that cannot be opened costs lines until it can be.
-        """
+        """A new file that cannot be opened costs lines until it can be."""
         self.say("x" * 30)
         open_file = self.file._openFile
 
@@ -482,9 +404,7 @@ class FileSinkTests(SynchronousTestCase):
 
 
 class FollowingTests(SynchronousTestCase):
-    """
-    Tests for L{WholeLines} that another program rotates, in logrotate's ways.
-    """
+    """Tests for L{WholeLines} that another program rotates, in logrotate's ways."""
 
     def setUp(self) -> None:
         os.mkdir(directory := self.mktemp())
@@ -494,16 +414,12 @@ class FollowingTests(SynchronousTestCase):
         self.file.write(b"first\n")
 
     def names(self) -> list[str]:
-        """
-        List what there is, without the directory.
-        """
+        """List what there is, without the directory."""
         found = (path.name for path in self.path.parent.iterdir())
         return sorted(name.removeprefix(self.path.name) for name in found)
 
     def check(self) -> None:
-        """
-        See that the next line is the only one of the file, and lies behind no hole.
-        """
+        """See that the next line is the only one of the file, and lies behind no hole."""
         self.file.write(b"next\n")
         self.assertEqual(self.path.read_bytes(), b"next\n")
         self.assertEqual(self.file.size, 5)
@@ -534,9 +450,7 @@ class FollowingTests(SynchronousTestCase):
         self.assertEqual(self.names(), ["", ".moved"])
 
     def test_line_before_signal(self) -> None:
-        """
-        So it is where a line comes before the signal; the next signal rotates.
-        """
+        """So it is where a line comes before the signal; the next signal rotates."""
         self.path.rename(self.moved)
         self.check()
         self.file.turn_over()
@@ -545,9 +459,7 @@ class FollowingTests(SynchronousTestCase):
         self.assertEqual(self.names(), ["", ".1", ".moved"])
 
     def test_create(self) -> None:
-        """
-        The file that was put in its place is written to, and keeps its permissions.
-        """
+        """The file that was put in its place is written to, and keeps its permissions."""
         self.path.rename(self.moved)
         self.path.touch()
         self.path.chmod(0o640)
@@ -557,9 +469,7 @@ class FollowingTests(SynchronousTestCase):
         self.assertEqual(self.names(), ["", ".moved"])
 
     def test_removed(self) -> None:
-        """
-        A file that was removed is there again with the next line.
-        """
+        """A file that was removed is there again with the next line."""
         self.path.unlink()
         self.check()
 
@@ -579,9 +489,7 @@ class FollowingTests(SynchronousTestCase):
         self.check()
 
     def test_descriptors(self) -> None:
-        """
-        However often it is moved, one descriptor is open.
-        """
+        """However often it is moved, one descriptor is open."""
         before = len(descriptors())
         for _ in range(50):
             self.path.rename(self.moved)
@@ -589,9 +497,7 @@ class FollowingTests(SynchronousTestCase):
         self.assertEqual(len(descriptors()), before)
 
     def test_pipe(self) -> None:
-        """
-        A pipe that nobody reads does not stop the daemon.
-        """
+        """A pipe that nobody reads does not stop the daemon."""
         self.path.rename(self.moved)
         os.mkfifo(self.path)
         self.file.write(b"next\n")
@@ -599,14 +505,10 @@ class FollowingTests(SynchronousTestCase):
 
 
 class JournalStreamTests(DescriptorCase):
-    """
-    Tests for L{goes_to_journal}.
-    """
+    """Tests for L{goes_to_journal}."""
 
     def test_identity(self) -> None:
-        """
-        Device and inode have to be those that systemd names.
-        """
+        """Device and inode have to be those that systemd names."""
         found = os.fstat(self.writable)
         right = f"{found.st_dev}:{found.st_ino}"
         for stream, expected in (
@@ -620,50 +522,38 @@ class JournalStreamTests(DescriptorCase):
         self.assertFalse(goes_to_journal({}, self.writable))
 
     def test_closed(self) -> None:
-        """
-        A descriptor that is not open goes nowhere.
-        """
+        """A descriptor that is not open goes nowhere."""
         os.close(self.writable)
         number, self.writable = self.writable, -1
         self.assertFalse(goes_to_journal({"JOURNAL_STREAM": "1:2"}, number))
 
 
 class Reactor(Clock):
-    """
-    Runs what a signal asks for.
-    """
+    """Runs what a signal asks for."""
 
     def callFromThread(self, function: Any) -> None:
         function()
 
 
 class ObserverTests(SynchronousTestCase):
-    """
-    Tests for L{make_observer}.
-    """
+    """Tests for L{make_observer}."""
 
     def setUp(self) -> None:
         before = signal.getsignal(signal.SIGUSR1)
         self.addCleanup(signal.signal, signal.SIGUSR1, before)
 
     def make(self, log_format: str, prioritised: bool = False, **twistd: Any) -> LineLog | None:
-        """
-        Make what takes the log.
-        """
+        """Make what takes the log."""
         return make_observer(log_format, twistd, prioritised, Reactor())
 
     def test_twistd_does_it(self) -> None:
-        """
-        Text to syslog is left to twistd, and so is its refusal of what it cannot do.
-        """
+        """Text to syslog is left to twistd, and so is its refusal of what it cannot do."""
         for twistd in ({"syslog": 1}, {"nodaemon": 0, "logfile": "-"}):
             self.assertIdentical(self.make("text", **twistd), None)
         self.assertIdentical(self.make("json", nodaemon=0, logfile="-"), None)
 
     def test_standard_output(self) -> None:
-        """
-        Standard output gets text, JSON, or what a journal wants.
-        """
+        """Standard output gets text, JSON, or what a journal wants."""
         for log_format, prioritised, form in (
             ("text", False, as_text),
             ("text", True, as_message),
@@ -677,9 +567,7 @@ class ObserverTests(SynchronousTestCase):
             self.assertIsNot(self.make(log_format, nodaemon=1, logfile="-"), None)
 
     def test_file(self) -> None:
-        """
-        JSON goes to the file that twistd was told; SIGUSR1 begins a new one.
-        """
+        """JSON goes to the file that twistd was told; SIGUSR1 begins a new one."""
         signal.signal(signal.SIGUSR1, signal.SIG_DFL)
         path = os.path.abspath(self.mktemp())
         log = self.make("json", nodaemon=1, logfile=path)
@@ -691,9 +579,7 @@ class ObserverTests(SynchronousTestCase):
         self.assertEqual((found, log.lost), (["connection_made", "message_received"], 0))
 
     def test_device(self) -> None:
-        """
-        A device is written to as it is: as root, rotation would put a file in its place.
-        """
+        """A device is written to as it is: as root, rotation would put a file in its place."""
         pair = os.openpty()
         for descriptor in pair:
             self.addCleanup(os.close, descriptor)
@@ -704,10 +590,7 @@ class ObserverTests(SynchronousTestCase):
         self.assertIn(b" connection from 192.0.2.1:7 ", os.read(pair[0], 1000))
 
     def test_text_file(self) -> None:
-        """
-        So does text, as twistd writes it; without a name in the file that twistd would
-        have.
-        """
+        """So does text, as twistd writes it; without a name in the file that twistd would have."""
         os.mkdir(directory := self.mktemp())
         self.addCleanup(os.chdir, os.getcwd())
         os.chdir(directory)
@@ -720,15 +603,11 @@ class ObserverTests(SynchronousTestCase):
             self.assertRegex(Path(name).read_text(), r"\A\d{4}-.*#warn\] 3 lines .*\n\Z")
 
     def test_file_of_others(self) -> None:
-        """
-        A file that cannot be had is said so.
-        """
+        """A file that cannot be had is said so."""
         self.assertRaises(OSError, self.make, "json", nodaemon=1, logfile="/nowhere/x.log")
 
     def test_syslog(self) -> None:
-        """
-        JSON goes to syslog with its priority, under twistd's prefix.
-        """
+        """JSON goes to syslog with its priority, under twistd's prefix."""
         opened: list[Any] = []
         sent: list[tuple[int, str]] = []
         self.patch(SyslogObserver, "openlog", lambda log, *found: opened.append(found[0]))
@@ -742,14 +621,10 @@ class ObserverTests(SynchronousTestCase):
 
 
 class QuietTests(SynchronousTestCase):
-    """
-    Tests for L{quiet}.
-    """
+    """Tests for L{quiet}."""
 
     def test_networks(self) -> None:
-        """
-        It knows the hosts of its networks, of both families; no UNIX socket is in one.
-        """
+        """It knows the hosts of its networks, of both families; no UNIX socket is in one."""
         is_quiet = quiet(parse_networks("192.0.2.0/24 fe80::/10"))
         assert is_quiet is not None
         hosts = ("192.0.2.9", "::ffff:192.0.2.9", "fe80::1%eth0", "192.0.3.1", "::1", "unix", "")
@@ -757,16 +632,12 @@ class QuietTests(SynchronousTestCase):
         self.assertEqual(found, [True, True, True, False, False, False, False])
 
     def test_none(self) -> None:
-        """
-        Without networks nobody needs to be asked.
-        """
+        """Without networks nobody needs to be asked."""
         self.assertIdentical(quiet(()), None)
 
 
 class SummariesTests(SynchronousTestCase):
-    """
-    Tests for L{Summaries}.
-    """
+    """Tests for L{Summaries}."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -784,9 +655,7 @@ class SummariesTests(SynchronousTestCase):
         self.summaries.startService()
 
     def lose(self, event: Any, facts: Any) -> None:
-        """
-        Lose a line of the log, if it cannot be written.
-        """
+        """Lose a line of the log, if it cannot be written."""
         self.lost += self.loses
 
     def turn(self) -> list[str]:
@@ -800,17 +669,13 @@ class SummariesTests(SynchronousTestCase):
         return found
 
     def test_service(self) -> None:
-        """
-        It is a service that takes its timer back.
-        """
+        """It is a service that takes its timer back."""
         verifyObject(IService, self.summaries)
         self.summaries.stopService()
         self.assertEqual((self.clock.getDelayedCalls(), self.logged), ([], []))
 
     def test_refused(self) -> None:
-        """
-        Each reason of each service has a line with the number of an interval.
-        """
+        """Each reason of each service has a line with the number of an interval."""
         self.counters_by_service["echo"].refused = Counter(source_rate=312, network=1)
         self.counters_by_service["time"].datagrams_dropped["loop"] = 5
         expected = [
@@ -824,23 +689,17 @@ class SummariesTests(SynchronousTestCase):
         self.assertEqual(self.turn(), ["echo refused 2 connections (network) in 10 s"])
 
     def test_nothing(self) -> None:
-        """
-        Where nobody was refused nothing is said.
-        """
+        """Where nobody was refused nothing is said."""
         self.assertEqual(self.turn(), [])
 
     def test_last(self) -> None:
-        """
-        What happened shortly before the end is told.
-        """
+        """What happened shortly before the end is told."""
         self.counters_by_service["echo"].refused["network"] = 2
         self.summaries.stopService()
         self.assertEqual(self.logged, ["echo refused 2 connections (network) in 10 s"])
 
     def test_lost(self) -> None:
-        """
-        Lines that could not be written are told once there is room for a line.
-        """
+        """Lines that could not be written are told once there is room for a line."""
         self.lost, self.loses = 7, True
         self.turn()
         self.turn()

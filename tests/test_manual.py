@@ -1,6 +1,4 @@
-"""
-Tests of the manual pages, and of the documents that name tests.
-"""
+"""Tests of the manual pages, and of the documents that name tests."""
 
 from __future__ import annotations
 
@@ -46,9 +44,7 @@ NAMED_TEST = re.compile(r"`(tests/[\w/]+\.py)(?: (\w+)\.(\w+))?`")
 
 
 def plain(name: str) -> str:
-    """
-    Give the words of a committed page, without its markup, on one line.
-    """
+    """Give the words of a committed page, without its markup, on one line."""
     text = FORMATTING.sub("", (DOCS / "man" / name).read_text())
     for escape, character in CHARACTERS.items():
         text = text.replace(escape, character)
@@ -56,16 +52,12 @@ def plain(name: str) -> str:
 
 
 def section(name: str, title: str) -> str:
-    """
-    Give a section of a page; see L{plain}.
-    """
+    """Give a section of a page; see L{plain}."""
     return plain(name).partition(f".SH {title} ")[2].partition(".SH ")[0]
 
 
 def variables() -> set[str]:
-    """
-    Find the variables of the environment that the daemon reads.
-    """
+    """Find the variables of the environment that the daemon reads."""
     found = set()
     for name, tree in modules().items():
         if name.split(".")[1:2] in (["cli"], ["manual"]):
@@ -82,14 +74,10 @@ def _is_name(node: ast.AST) -> bool:
 
 
 class WrittenTests(SynchronousTestCase):
-    """
-    What is committed is written from the code.
-    """
+    """What is committed is written from the code."""
 
     def test_committed(self) -> None:
-        """
-        Each file is what C{make docs} writes.
-        """
+        """Each file is what C{make docs} writes."""
         for name, write in FILES.items():
             same = (DOCS / name).read_text() == write()
             self.assertTrue(same, f"docs/{name} is not of this code: make docs")
@@ -106,30 +94,22 @@ class WrittenTests(SynchronousTestCase):
             self.assertEqual({str(path.relative_to(root)) for path in found}, set(FILES))
 
     def test_installed(self) -> None:
-        """
-        Each of them is installed with the package.
-        """
+        """Each of them is installed with the package."""
         text = (ROOT / "setup.cfg").read_text().partition("[options.data_files]")[2]
         for name in FILES:
             self.assertRegex(text, rf"(?m)^share/\S+ = docs/{re.escape(name)}$")
 
 
 class MarkupTests(SynchronousTestCase):
-    """
-    The pages are what formatters understand.
-    """
+    """The pages are what formatters understand."""
 
     def test_escapes(self) -> None:
-        """
-        Every character that means something to a formatter is printed as it stands.
-        """
+        """Every character that means something to a formatter is printed as it stands."""
         self.assertEqual(escaped(r"\n 'a' -x `y` ^ ~"), r"\en \(aqa\(aq \-x \(gay\(ga \(ha \(ti")
         self.assertEqual(marked("say `a -b` now"), r"say \fB\%a \%\-b\fR now")
 
     def test_guarded(self) -> None:
-        """
-        A line that begins with a dot is no macro, in a paragraph, a term or an example.
-        """
+        """A line that begins with a dot is no macro, in a paragraph, a term or an example."""
         page = Page("T", 1, "2026-01-01", "t")
         page.section("S")
         page.paragraphs(".so a\n\n    .so b")
@@ -137,9 +117,7 @@ class MarkupTests(SynchronousTestCase):
         self.assertEqual(re.findall(r"(?m)^.*so \w$", str(page)), [rf"\&.so {n}" for n in "abcd"])
 
     def test_lines(self) -> None:
-        """
-        Every line is text or a known macro, in ASCII, with known escapes only.
-        """
+        """Every line is text or a known macro, in ASCII, with known escapes only."""
         for name in FILES:
             for line in (DOCS / name).read_text().splitlines() if name.startswith("man/") else ():
                 if line.startswith((".", "'")) and not line.startswith('.\\"'):
@@ -151,9 +129,7 @@ class MarkupTests(SynchronousTestCase):
                 self.assertTrue(line.isascii() and line == line.rstrip() and line, line)
 
     def test_pairs(self) -> None:
-        """
-        Examples end, and each term has its text.
-        """
+        """Examples end, and each term has its text."""
         for name in FILES:
             if name.startswith("man/"):
                 lines = (DOCS / name).read_text().splitlines()
@@ -167,14 +143,10 @@ class MarkupTests(SynchronousTestCase):
 
 
 class CompleteTests(SynchronousTestCase):
-    """
-    Nothing is left out.
-    """
+    """Nothing is left out."""
 
     def test_options(self) -> None:
-        """
-        socketd.ini(5) has every option of every protocol, with its form and its help.
-        """
+        """socketd.ini(5) has every option of every protocol, with its form and its help."""
         page = plain("socketd.ini.5")
         for _, options in groups():
             for found in declared(options).values():
@@ -195,9 +167,7 @@ class CompleteTests(SynchronousTestCase):
                 self.assertNotEqual(value, found.default, found.name)
 
     def test_listeners(self) -> None:
-        """
-        The forms of listeners that it shows are those that there are.
-        """
+        """The forms of listeners that it shows are those that there are."""
         values = {"PORT": "7", "PATH": "/p", "ADDRESS": "a.example", "N": "5", "NAME": "n"}
         for form in prose.LISTENERS:
             text = re.sub(r"[\[\]]|\.\.\.", "", form).replace("LISTENER", "tcp:PORT").rstrip(":")
@@ -209,17 +179,13 @@ class CompleteTests(SynchronousTestCase):
         self.assertEqual(sorted(form.partition(":")[0] for form in prose.LISTENERS), sorted(known))
 
     def test_grammar(self) -> None:
-        """
-        The file that it shows can be used.
-        """
+        """The file that it shows can be used."""
         text = re.sub(r"(?m)^    |^\S.*$", "", prose.GRAMMAR)
         found = parse(text, "socketd.ini", installed(), "/run")
         self.assertEqual([service.name for service in found.services], ["echo", "greeter"])
 
     def test_subcommands(self) -> None:
-        """
-        socketd(1) has every subcommand with each of its arguments.
-        """
+        """socketd(1) has every subcommand with each of its arguments."""
         page = plain("socketd.1")
         for found in subcommands():
             part = page.partition(f".SS {found.name} ")[2].partition(".SS ")[0]
@@ -228,18 +194,14 @@ class CompleteTests(SynchronousTestCase):
                 self.assertIn(f".TP {argument.term} ", part)
 
     def test_commands(self) -> None:
-        """
-        socketd(8) has every command of the control socket.
-        """
+        """socketd(8) has every command of the control socket."""
         control = section("socketd.8", "CONTROL SOCKET")
         for name, command in COMMANDS.items():
             form = " ".join((name, *command.arguments))
             self.assertIn(f".TP {form} {command.help}", control)
 
     def test_daemon_options(self) -> None:
-        """
-        It has every option of the daemon, and of twistd's own only such as there are.
-        """
+        """It has every option of the daemon, and of twistd's own only such as there are."""
         options = section("socketd.8", "OPTIONS")
         for found in daemon_options():
             self.assertIn(f".TP {found.term} ", options)
@@ -247,9 +209,7 @@ class CompleteTests(SynchronousTestCase):
         self.assertEqual(prose.TWISTD.keys() - known, set())
 
     def test_signals(self) -> None:
-        """
-        It has every signal that the daemon takes.
-        """
+        """It has every signal that the daemon takes."""
         taken = {*signals.STOP, signal.SIGHUP}
         # A terminal is asked by commands only, or by the console before the daemon's own signals.
         others = ("socketd.cli.", "socketd.terminal.")
@@ -263,9 +223,7 @@ class CompleteTests(SynchronousTestCase):
             self.assertIn(f".TP {number.name} ", section("socketd.8", "SIGNALS"))
 
     def test_statuses(self) -> None:
-        """
-        socketd(1) has every exit status of the command, socketd(8) those of the daemon.
-        """
+        """socketd(1) has every exit status of the command, socketd(8) those of the daemon."""
         known = {value for value in vars(errors).values() if isinstance(value, int)}
         self.assertEqual(known, prose.CLIENT_STATUSES.keys())
         self.assertEqual({0, 1, errors.BAD_CONFIGURATION}, prose.DAEMON_STATUSES.keys())
@@ -275,9 +233,7 @@ class CompleteTests(SynchronousTestCase):
                 self.assertIn(f".TP {status} ", section(name, "EXIT STATUS"))
 
     def test_environment(self) -> None:
-        """
-        socketd(8) has every variable that the daemon reads.
-        """
+        """socketd(8) has every variable that the daemon reads."""
         self.assertIn("SOCKETD_CONFIG", variables())
         self.assertEqual(variables(), prose.ENVIRONMENT.keys())
         for name in variables():
@@ -285,14 +241,10 @@ class CompleteTests(SynchronousTestCase):
 
 
 class NamedTests(SynchronousTestCase):
-    """
-    The documents name what there is.
-    """
+    """The documents name what there is."""
 
     def test_tests(self) -> None:
-        """
-        Every test that a document names exists.
-        """
+        """Every test that a document names exists."""
         found = [one for name in ("THREATS.md", "SCALING.md") for one in named_tests(name)]
         self.assertGreater(len(found), 20)
         for file, holder, name in found:
@@ -315,25 +267,19 @@ class NamedTests(SynchronousTestCase):
             )
 
     def test_links(self) -> None:
-        """
-        Every file that a document links to is there.
-        """
+        """Every file that a document links to is there."""
         for page in (*DOCS.glob("*.md"), ROOT / "SECURITY.md"):
             for target in re.findall(r"\]\(([^):#]+)(?:#[^)]*)?\)", page.read_text()):
                 self.assertTrue((page.parent / target).exists(), f"{page.name}: {target}")
 
 
 def named_tests(document: str) -> list[tuple[str, str, str]]:
-    """
-    List the tests that a document names.
-    """
+    """List the tests that a document names."""
     return NAMED_TEST.findall((DOCS / document).read_text())
 
 
 def methods(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    """
-    List the methods of a module's classes.
-    """
+    """List the methods of a module's classes."""
     for holder in tree.body:
         if isinstance(holder, ast.ClassDef):
             for item in holder.body:

@@ -1,6 +1,4 @@
-"""
-Tests for what the tests do where something is missing, and for what they say then.
-"""
+"""Tests for what the tests do where something is missing, and for what they say then."""
 
 from __future__ import annotations
 
@@ -29,21 +27,15 @@ ASKED = re.compile(r'(?:need|locate)\("([\w./-]+)"\)')
 
 
 class NeedTests(SynchronousTestCase):
-    """
-    Tests for L{needs}.
-    """
+    """Tests for L{needs}."""
 
     def setUp(self) -> None:
-        """
-        Have a machine without any program.
-        """
+        """Have a machine without any program."""
         self.patch(needs, "PLACES", self.mktemp())
         self.patch(os, "environ", {})
 
     def test_missing(self) -> None:
-        """
-        What is missing is said with the packages that have it.
-        """
+        """What is missing is said with the packages that have it."""
         problem = self.assertRaises(SkipTest, needs.need, "chronyd", "ntpdig", "strace")
         expected = "needs chronyd, ntpdig, strace: apt-get install chrony ntpsec-ntpdig strace"
         self.assertEqual(str(problem), expected)
@@ -51,18 +43,14 @@ class NeedTests(SynchronousTestCase):
         self.assertEqual(str(problem), "needs ip: apt-get install iproute2")
 
     def test_there(self) -> None:
-        """
-        What is there is found, a file by its absolute path, too.
-        """
+        """What is there is found, a file by its absolute path, too."""
         place, name = os.path.split(sys.executable)
         self.patch(needs, "PLACES", place)
         self.assertEqual(needs.locate(name), sys.executable)
         self.assertEqual(needs.locate(sys.executable), sys.executable)
 
     def test_right(self) -> None:
-        """
-        A right is missing where what tries it fails, and its complaint is told.
-        """
+        """A right is missing where what tries it fails, and its complaint is told."""
         needs.need_right("a namespace", "/bin/sh", "-c", "exit 0")
         for command, complaint in (
             (("/bin/sh", "-c", "echo not you >&2; exit 1"), "not you"),
@@ -72,17 +60,13 @@ class NeedTests(SynchronousTestCase):
             self.assertRegex(str(problem), f"^needs a namespace: run it as root, .*{complaint}")
 
     def test_measured(self) -> None:
-        """
-        Where all faults are measured it is a failure.
-        """
+        """Where all faults are measured it is a failure."""
         self.patch(os, "environ", {FIGURES: "somewhere"})
         self.assertRaises(AssertionError, needs.need, "strace")
 
 
 class PackagesTests(SynchronousTestCase):
-    """
-    Tests for the list of packages.
-    """
+    """Tests for the list of packages."""
 
     def test_complete(self) -> None:
         """
@@ -99,14 +83,10 @@ class PackagesTests(SynchronousTestCase):
 
 
 class SummaryTests(SynchronousTestCase):
-    """
-    Tests for L{summarise}.
-    """
+    """Tests for L{summarise}."""
 
     def test_skipped(self) -> None:
-        """
-        All packages are in one command, and each other reason is told once.
-        """
+        """All packages are in one command, and each other reason is told once."""
         lines = [
             "needs cc, /usr/include/stdio.h: apt-get install gcc libc6-dev",
             "needs strace: apt-get install strace",
@@ -124,29 +104,21 @@ class SummaryTests(SynchronousTestCase):
         self.assertEqual(summarise(lines), expected)
 
     def test_rights_only(self) -> None:
-        """
-        What no package has is not to be installed.
-        """
+        """What no package has is not to be installed."""
         lines = ["needs IPv6: the machine has no ::1", "PASSED (skips=1, successes=3)"]
         expected = ["1 skipped.", "    needs IPv6: the machine has no ::1"]
         self.assertEqual(summarise(lines), expected)
 
     def test_none(self) -> None:
-        """
-        Where no test was skipped there is nothing to say.
-        """
+        """Where no test was skipped there is nothing to say."""
         self.assertEqual(summarise(["PASSED (successes=3)"]), [])
 
 
 class ThreadsTests(SynchronousTestCase):
-    """
-    Tests for the threads that tests start.
-    """
+    """Tests for the threads that tests start."""
 
     def test_daemons(self) -> None:
-        """
-        None keeps Python from its end, should nothing wake it.
-        """
+        """None keeps Python from its end, should nothing wake it."""
         for module in TESTS.rglob("*.py"):
             text = module.read_text(encoding="utf-8")
             for node in ast.walk(ast.parse(text)) if "Thread(" in text else ():

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.daemon.notify}.
-"""
+"""Tests for L{socketd.daemon.notify}."""
 
 from __future__ import annotations
 
@@ -34,9 +32,7 @@ MANY = 100_000
 
 
 class Systemd:
-    """
-    The other end: a socket that messages come to.
-    """
+    """The other end: a socket that messages come to."""
 
     def __init__(self, address: str) -> None:
         """
@@ -49,9 +45,7 @@ class Systemd:
         self.sock.setblocking(False)
 
     def heard(self) -> list[str]:
-        """
-        Take all messages that have come.
-        """
+        """Take all messages that have come."""
         messages = []
         try:
             while True:
@@ -60,9 +54,7 @@ class Systemd:
             return messages
 
     def fill(self) -> None:
-        """
-        Leave no room in the queue.
-        """
+        """Leave no room in the queue."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
             other.setblocking(False)
             try:
@@ -85,29 +77,21 @@ class FakeDaemon:
         self.callbacks: list[Callable[[str, str], None]] = []
 
     def on_state(self, callback: Callable[[str, str], None]) -> None:
-        """
-        Keep the callback.
-        """
+        """Keep the callback."""
         self.callbacks.append(callback)
 
     def summary(self) -> str:
-        """
-        Say what the test has put there.
-        """
+        """Say what the test has put there."""
         return self.words
 
     def enter(self, state: str, detail: str = "") -> None:
-        """
-        Tell everybody.
-        """
+        """Tell everybody."""
         for callback in self.callbacks:
             callback(state, detail)
 
 
 class Case(SynchronousTestCase):
-    """
-    A socket to be told, and a clock.
-    """
+    """A socket to be told, and a clock."""
 
     def setUp(self) -> None:
         # A path for UNIX sockets has to be short.
@@ -120,60 +104,44 @@ class Case(SynchronousTestCase):
         self.clock = Clock()
 
     def notifier(self) -> Notifier:
-        """
-        Make one from the environment.
-        """
+        """Make one from the environment."""
         notifier = Notifier(self.environ, self.clock, PID)
         self.addCleanup(notifier.close)
         return notifier
 
 
 class NotifierTests(Case):
-    """
-    Tests for the messages.
-    """
+    """Tests for the messages."""
 
     def test_ready(self) -> None:
-        """
-        That the daemon is ready comes in one message, with the status.
-        """
+        """That the daemon is ready comes in one message, with the status."""
         self.notifier().ready("fine")
         self.assertEqual(self.systemd.heard(), ["READY=1\nSTATUS=fine"])
 
     def test_reloading(self) -> None:
-        """
-        A reload comes with the monotonic time in microseconds.
-        """
+        """A reload comes with the monotonic time in microseconds."""
         self.clock.advance(12.5)
         self.notifier().reloading("reads")
         expected = "RELOADING=1\nMONOTONIC_USEC=12500000\nSTATUS=reads"
         self.assertEqual(self.systemd.heard(), [expected])
 
     def test_stopping(self) -> None:
-        """
-        The end is announced with the status.
-        """
+        """The end is announced with the status."""
         self.notifier().stopping("2 connections")
         self.assertEqual(self.systemd.heard(), ["STOPPING=1\nSTATUS=2 connections"])
 
     def test_extend(self) -> None:
-        """
-        More time is asked for in microseconds.
-        """
+        """More time is asked for in microseconds."""
         self.notifier().extend(1.5)
         self.assertEqual(self.systemd.heard(), ["EXTEND_TIMEOUT_USEC=1500000"])
 
     def test_alive(self) -> None:
-        """
-        A sign of life is what the watchdog waits for.
-        """
+        """A sign of life is what the watchdog waits for."""
         self.notifier().alive()
         self.assertEqual(self.systemd.heard(), ["WATCHDOG=1"])
 
     def test_status_not_often(self) -> None:
-        """
-        Words that come sooner than 5 seconds after the last ones are not sent.
-        """
+        """Words that come sooner than 5 seconds after the last ones are not sent."""
         notifier = self.notifier()
         notifier.status("one")
         self.clock.advance(STATUS_INTERVAL - 0.1)
@@ -183,9 +151,7 @@ class NotifierTests(Case):
         self.assertEqual(self.systemd.heard(), ["STATUS=one", "STATUS=three"])
 
     def test_status_not_twice(self) -> None:
-        """
-        Words that have not changed are not sent again.
-        """
+        """Words that have not changed are not sent again."""
         notifier = self.notifier()
         notifier.ready("one")
         self.clock.advance(STATUS_INTERVAL)
@@ -193,9 +159,7 @@ class NotifierTests(Case):
         self.assertEqual(self.systemd.heard(), ["READY=1\nSTATUS=one"])
 
     def test_status_is_a_line(self) -> None:
-        """
-        No status can add a message of its own, and none is longer than a screen has use for.
-        """
+        """No status can add a message of its own, and none is longer than a screen has use for."""
         self.notifier().ready("a\nSTOPPING=1\x1b\ud800" + "b" * 1000)
         [message] = self.systemd.heard()
         ready, status = message.split("\n")
@@ -204,16 +168,12 @@ class NotifierTests(Case):
         self.assertEqual(len(status.removeprefix("STATUS=")), MAX_STATUS)
 
     def test_one_line_keeps(self) -> None:
-        """
-        A line that is fine stays as it is, up to the last character that there is room for.
-        """
+        """A line that is fine stays as it is, up to the last character that there is room for."""
         for text in ("", "fine: 1 \N{LATIN SMALL LETTER A WITH DIAERESIS}", "x" * MAX_STATUS):
             self.assertEqual(one_line(text), text)
 
     def test_abstract(self) -> None:
-        """
-        An at sign in front of the address stands for the NUL of an abstract one.
-        """
+        """An at sign in front of the address stands for the NUL of an abstract one."""
         name = f"socketd-test-{os.getpid()}"
         systemd = Systemd(f"\0{name}")
         self.addCleanup(systemd.sock.close)
@@ -222,9 +182,7 @@ class NotifierTests(Case):
         self.assertEqual(systemd.heard(), ["READY=1\nSTATUS=fine"])
 
     def test_variables_are_taken(self) -> None:
-        """
-        The variables leave the environment, and no others.
-        """
+        """The variables leave the environment, and no others."""
         self.environ |= {"WATCHDOG_USEC": "1", "WATCHDOG_PID": "1"}
         self.notifier()
         self.assertEqual(self.environ, {"HOME": "/"})
@@ -246,9 +204,7 @@ class NotifierTests(Case):
             notifier.close()
 
     def test_made_anew(self) -> None:
-        """
-        Whoever listens may come back: what is said then is heard.
-        """
+        """Whoever listens may come back: what is said then is heard."""
         notifier = self.notifier()
         self.systemd.sock.close()
         os.unlink(self.path)
@@ -259,9 +215,7 @@ class NotifierTests(Case):
         self.assertEqual(self.systemd.heard(), ["STOPPING=1\nSTATUS=this is heard"])
 
     def test_full_queue(self) -> None:
-        """
-        What finds no room is sent in order when there is some; signs of life are not.
-        """
+        """What finds no room is sent in order when there is some; signs of life are not."""
         notifier = self.notifier()
         self.systemd.fill()
         notifier.reloading("reads")
@@ -275,9 +229,7 @@ class NotifierTests(Case):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_full_queue_is_bounded(self) -> None:
-        """
-        Of what finds no room only the latest is kept.
-        """
+        """Of what finds no room only the latest is kept."""
         notifier = self.notifier()
         self.systemd.fill()
         for turn in range(MAX_OWED + 5):
@@ -289,9 +241,7 @@ class NotifierTests(Case):
         self.assertEqual(heard[-1], f"EXTEND_TIMEOUT_USEC={MAX_OWED + 4}000000")
 
     def test_close_forgets(self) -> None:
-        """
-        What is owed when the daemon ends keeps no timer.
-        """
+        """What is owed when the daemon ends keeps no timer."""
         notifier = self.notifier()
         self.systemd.fill()
         notifier.ready("fine")
@@ -303,9 +253,7 @@ class NotifierTests(Case):
 
 
 class WatchdogTests(Case):
-    """
-    Tests for what the environment says of the watchdog.
-    """
+    """Tests for what the environment says of the watchdog."""
 
     def test_interval(self) -> None:
         """
@@ -331,17 +279,13 @@ class WatchdogTests(Case):
             notifier.close()
 
     def test_nobody_waits(self) -> None:
-        """
-        Without a socket there is no watchdog.
-        """
+        """Without a socket there is no watchdog."""
         notifier = Notifier({"WATCHDOG_USEC": "30000000"}, self.clock, PID)
         self.assertIsNone(notifier.interval)
 
 
 class ServiceTests(Case):
-    """
-    Tests for what is told of a daemon.
-    """
+    """Tests for what is told of a daemon."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -349,24 +293,18 @@ class ServiceTests(Case):
         self.environ["WATCHDOG_USEC"] = "30000000"
 
     def start(self) -> NotifyService:
-        """
-        Start the service, and have it stopped after the test.
-        """
+        """Start the service, and have it stopped after the test."""
         service = NotifyService(self.clock, self.daemon, self.notifier())
         service.startService()
         self.addCleanup(service.stopService)
         return service
 
     def heard(self) -> list[str]:
-        """
-        List what has come, without signs of life.
-        """
+        """List what has come, without signs of life."""
         return [message for message in self.systemd.heard() if message != "WATCHDOG=1"]
 
     def test_not_ready_by_itself(self) -> None:
-        """
-        Nobody is told that the daemon is ready before it says so.
-        """
+        """Nobody is told that the daemon is ready before it says so."""
         self.start()
         self.clock.pump([1.0] * 4)
         self.assertEqual(self.heard(), [])
@@ -374,9 +312,7 @@ class ServiceTests(Case):
         self.assertEqual(self.heard(), ["READY=1\nSTATUS=serving: 2 services"])
 
     def test_signs_of_life(self) -> None:
-        """
-        They begin at once, and come at half the time.
-        """
+        """They begin at once, and come at half the time."""
         self.start()
         self.assertEqual(self.systemd.heard(), ["WATCHDOG=1"])
         self.clock.advance(14.9)
@@ -385,18 +321,14 @@ class ServiceTests(Case):
         self.assertIn("WATCHDOG=1", self.systemd.heard())
 
     def test_late_signs_of_life(self) -> None:
-        """
-        A reactor that was late gives one sign for all that it missed.
-        """
+        """A reactor that was late gives one sign for all that it missed."""
         self.start()
         self.systemd.heard()
         self.clock.advance(100.0)
         self.assertEqual(self.systemd.heard().count("WATCHDOG=1"), 1)
 
     def test_reload(self) -> None:
-        """
-        A reload is two messages, and what was wrong with it stays in the status.
-        """
+        """A reload is two messages, and what was wrong with it stays in the status."""
         self.start()
         self.daemon.enter(RELOADING)
         self.daemon.enter(SERVING, "the reload was refused")
@@ -409,9 +341,7 @@ class ServiceTests(Case):
         self.assertEqual(self.heard(), ["STATUS=serving: 3 services; the reload was refused"])
 
     def test_status_follows(self) -> None:
-        """
-        The status follows the daemon, every five seconds at most.
-        """
+        """The status follows the daemon, every five seconds at most."""
         self.start()
         self.daemon.enter(SERVING)
         self.heard()
@@ -424,9 +354,7 @@ class ServiceTests(Case):
         self.assertEqual(self.heard(), [])
 
     def test_drain(self) -> None:
-        """
-        A daemon that only accepts nobody any more does not stop.
-        """
+        """A daemon that only accepts nobody any more does not stop."""
         self.start()
         self.clock.advance(STATUS_INTERVAL)
         self.heard()
@@ -438,9 +366,7 @@ class ServiceTests(Case):
         self.assertEqual(self.heard(), ["STATUS=draining"])
 
     def test_stop(self) -> None:
-        """
-        While a daemon stops it asks for more time again and again, and gives signs of life.
-        """
+        """While a daemon stops it asks for more time again and again, and gives signs of life."""
         service = self.start()
         self.systemd.heard()
         self.daemon.words = "stopping"
@@ -455,18 +381,14 @@ class ServiceTests(Case):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_no_systemd(self) -> None:
-        """
-        Where nobody listens the daemon is not asked for anything, and there is no timer.
-        """
+        """Where nobody listens the daemon is not asked for anything, and there is no timer."""
         self.environ.clear()
         self.start()
         self.assertEqual(self.daemon.callbacks, [])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_real_daemon(self) -> None:
-        """
-        The daemon itself is such a subject: it is ready when it serves, and stops once.
-        """
+        """The daemon itself is such a subject: it is ready when it serves, and stops once."""
         daemon = Daemon(self.clock, Settings("x.ini", DaemonOptions(), ()), lambda: 0.0)
         service = NotifyService(self.clock, daemon, self.notifier())
         service.startService()

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.common.operator_queue}.
-"""
+"""Tests for L{socketd.common.operator_queue}."""
 
 from __future__ import annotations
 
@@ -11,9 +9,7 @@ from socketd.common.operator_queue import MAX_WAITING, OperatorQueue, Question
 
 
 class OperatorQueueTests(SynchronousTestCase):
-    """
-    Tests for L{OperatorQueue}.
-    """
+    """Tests for L{OperatorQueue}."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -22,35 +18,25 @@ class OperatorQueueTests(SynchronousTestCase):
         self.changes: list[int] = []
 
     def looking_on(self) -> None:
-        """
-        Note how many wait, as an operator does at each change.
-        """
+        """Note how many wait, as an operator does at each change."""
         self.changes.append(len(self.queue.waiting))
 
     def ask(self, name: str, timeout: float = 60.0) -> Question:
-        """
-        Have a connection ask.
-        """
+        """Have a connection ask."""
         question = self.queue.ask(name, timeout, lambda word: self.words.append((name, word)))
         assert question is not None
         return question
 
     def names(self) -> list[str]:
-        """
-        List the connections that wait.
-        """
+        """List the connections that wait."""
         return [question.transport for question in self.queue.waiting]
 
     def test_empty(self) -> None:
-        """
-        At first nobody waits and nobody looks on.
-        """
+        """At first nobody waits and nobody looks on."""
         self.assertEqual((self.queue.waiting, self.queue.attended), ((), False))
 
     def test_oldest_first(self) -> None:
-        """
-        Connections wait in the order of their questions, each with its time.
-        """
+        """Connections wait in the order of their questions, each with its time."""
         self.ask("a")
         self.clock.advance(5)
         self.ask("b")
@@ -58,9 +44,7 @@ class OperatorQueueTests(SynchronousTestCase):
         self.assertEqual([question.asked for question in self.queue.waiting], [0.0, 5.0])
 
     def test_awaits(self) -> None:
-        """
-        A connection is found by its id while it waits.
-        """
+        """A connection is found by its id while it waits."""
 
         class Transport:
             connection_id = 7
@@ -72,9 +56,7 @@ class OperatorQueueTests(SynchronousTestCase):
         self.assertFalse(self.queue.awaits(7))
 
     def test_answer(self) -> None:
-        """
-        Any of them can be answered, once.
-        """
+        """Any of them can be answered, once."""
         first, second = self.ask("a"), self.ask("b")
         self.queue.answer(second, b"two")
         self.assertEqual((self.words, self.names()), ([("b", b"two")], ["a"]))
@@ -84,9 +66,7 @@ class OperatorQueueTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_timeout(self) -> None:
-        """
-        A question that is not answered in its time has the empty word for answer.
-        """
+        """A question that is not answered in its time has the empty word for answer."""
         question = self.ask("a", 3.0)
         self.ask("b", 5.0)
         self.clock.advance(2.9)
@@ -98,9 +78,7 @@ class OperatorQueueTests(SynchronousTestCase):
         self.assertEqual(self.words, [("a", b""), ("b", b"")])
 
     def test_withdraw(self) -> None:
-        """
-        A question that is taken back is not answered, not even in time.
-        """
+        """A question that is taken back is not answered, not even in time."""
         first = self.ask("a", 1.0)
         self.ask("b", 2.0)
         self.queue.withdraw(first)
@@ -109,9 +87,7 @@ class OperatorQueueTests(SynchronousTestCase):
         self.assertRaises(ValueError, self.queue.answer, first, b"late")
 
     def test_withdraw_twice(self) -> None:
-        """
-        What does not wait can be taken back without harm, and without a change.
-        """
+        """What does not wait can be taken back without harm, and without a change."""
         question = self.ask("a")
         self.queue.answer(question, b"x")
         self.queue.attach(self.looking_on)
@@ -119,9 +95,7 @@ class OperatorQueueTests(SynchronousTestCase):
         self.assertEqual((self.words, self.changes), ([("a", b"x")], []))
 
     def test_changes(self) -> None:
-        """
-        Who looks on is told after each change, whatever brought it.
-        """
+        """Who looks on is told after each change, whatever brought it."""
         self.queue.attach(self.looking_on)
         first, second = self.ask("a"), self.ask("b")
         self.ask("c", 1.0)
@@ -131,9 +105,7 @@ class OperatorQueueTests(SynchronousTestCase):
         self.assertEqual(self.changes, [1, 2, 3, 2, 1, 0])
 
     def test_attended(self) -> None:
-        """
-        The queue is attended while anybody looks on.
-        """
+        """The queue is attended while anybody looks on."""
         other: list[bool] = []
 
         def changed() -> None:
@@ -150,9 +122,7 @@ class OperatorQueueTests(SynchronousTestCase):
         self.assertEqual(self.names(), ["a"])
 
     def test_detach_when_told(self) -> None:
-        """
-        Who is told of a change may leave then, and the others are told all the same.
-        """
+        """Who is told of a change may leave then, and the others are told all the same."""
 
         def leave() -> None:
             self.queue.detach(leave)
@@ -163,9 +133,7 @@ class OperatorQueueTests(SynchronousTestCase):
         self.assertEqual(self.changes, [1])
 
     def test_ask_again_when_answered(self) -> None:
-        """
-        A connection may ask again as soon as it has its word; it is the last then.
-        """
+        """A connection may ask again as soon as it has its word; it is the last then."""
 
         def again(word: bytes) -> None:
             self.words.append(("a", word))
@@ -178,9 +146,7 @@ class OperatorQueueTests(SynchronousTestCase):
         self.assertEqual(self.names(), ["b", "a again"])
 
     def test_full(self) -> None:
-        """
-        No more wait than a person will ever answer; when one has gone there is room.
-        """
+        """No more wait than a person will ever answer; when one has gone there is room."""
         questions = [self.ask(str(number)) for number in range(MAX_WAITING)]
         self.assertIdentical(self.queue.ask("late", 60.0, self.fail), None)
         self.queue.withdraw(questions[7])

@@ -70,32 +70,24 @@ PLACE = re.compile(r"\S*://\S*|file:\S+|(?<!\S)/\S+|--(?:extra-)?index\S*|--find
 
 
 def metadata() -> ConfigParser:
-    """
-    Read setup.cfg.
-    """
+    """Read setup.cfg."""
     parser = ConfigParser(interpolation=None)
     parser.read(ROOT / "setup.cfg", encoding="utf-8")
     return parser
 
 
 def lines(section: str, option: str) -> list[str]:
-    """
-    Return the non-empty lines of an option of setup.cfg.
-    """
+    """Return the non-empty lines of an option of setup.cfg."""
     return [line.strip() for line in metadata()[section][option].splitlines() if line.strip()]
 
 
 def pins(name: str) -> dict[str, str]:
-    """
-    Return the versions by name that a lock holds.
-    """
+    """Return the versions by name that a lock holds."""
     return dict(PIN.findall((REQUIREMENTS / name).read_text(encoding="utf-8")))
 
 
 def declares(module: Path) -> bool:
-    """
-    Tell whether a module assigns C{declaration}, without importing it.
-    """
+    """Tell whether a module assigns C{declaration}, without importing it."""
     targets: list[ast.expr] = []
     for statement in ast.parse(module.read_bytes()).body:
         if isinstance(statement, ast.Assign):
@@ -106,9 +98,7 @@ def declares(module: Path) -> bool:
 
 
 def imported(module: Path) -> set[str]:
-    """
-    Return the top-level names that a module imports, without importing it.
-    """
+    """Return the top-level names that a module imports, without importing it."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(module.read_bytes())):
         if isinstance(node, ast.Import):
@@ -119,16 +109,12 @@ def imported(module: Path) -> set[str]:
 
 
 def normal(name: str) -> str:
-    """
-    Return the one spelling that names of distributions are compared in.
-    """
+    """Return the one spelling that names of distributions are compared in."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def needed() -> dict[str, str]:
-    """
-    Return the versions by name that a daemon runs with: the lock without the build backend.
-    """
+    """Return the versions by name that a daemon runs with: the lock without the build backend."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     backend = {re.split("[<>=~!]", line)[0] for line in project["build-system"]["requires"]}
     return {name: version for name, version in pins("run.txt").items() if name not in backend}
@@ -147,9 +133,7 @@ def run(*command: str | Path, **how: Any) -> subprocess.CompletedProcess[str]:
 
 
 def made(*command: str | Path, **how: Any) -> str:
-    """
-    Run a command that must not fail, and return what it prints.
-    """
+    """Run a command that must not fail, and return what it prints."""
     ended = run(*command, **how)
     if ended.returncode:
         raise AssertionError(f"{command} failed:\n{ended.stdout}\n{ended.stderr}")
@@ -184,18 +168,14 @@ def built() -> tuple[Path, Path]:
 
 @cache
 def wheel_contents() -> dict[str, bytes]:
-    """
-    Return what the wheel holds by path.
-    """
+    """Return what the wheel holds by path."""
     [wheel] = built()[0].glob("*.whl")
     with ZipFile(wheel) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
 def one(suffix: str) -> bytes:
-    """
-    Return the only file of the wheel whose path ends so.
-    """
+    """Return the only file of the wheel whose path ends so."""
     [found] = [data for name, data in wheel_contents().items() if name.endswith(suffix)]
     return found
 
@@ -232,20 +212,14 @@ def installed() -> Path:
 
 
 class PackagesTests(SynchronousTestCase):
-    """
-    Tests for the packages that setup.cfg names.
-    """
+    """Tests for the packages that setup.cfg names."""
 
     def test_plugin_folders_are_no_packages(self) -> None:
-        """
-        Twisted looks for plugins only in folders without C{__init__.py}.
-        """
+        """Twisted looks for plugins only in folders without C{__init__.py}."""
         self.assertEqual(list((ROOT / "twisted").rglob("__init__.py")), [])
 
     def test_plugin_folder_holds_one_plugin(self) -> None:
-        """
-        The folder twisted/ holds the plugin and no other Python file.
-        """
+        """The folder twisted/ holds the plugin and no other Python file."""
         found = [str(path.relative_to(ROOT)) for path in (ROOT / "twisted").rglob("*.py")]
         self.assertEqual(found, [PLUGIN])
 
@@ -282,9 +256,7 @@ class PackagesTests(SynchronousTestCase):
 
 
 class EntryPointsTests(SynchronousTestCase):
-    """
-    Tests for the entry points that setup.cfg names.
-    """
+    """Tests for the entry points that setup.cfg names."""
 
     def test_each_protocol_has_its_entry_point(self) -> None:
         """
@@ -301,9 +273,7 @@ class EntryPointsTests(SynchronousTestCase):
         self.assertEqual(found, sorted(expected))
 
     def test_the_command_exists(self) -> None:
-        """
-        The console script names a function that its module defines.
-        """
+        """The console script names a function that its module defines."""
         [script] = lines("options.entry_points", "console_scripts")
         target, function = script.partition("=")[2].strip().split(":")
         module = ROOT.joinpath(*target.split(".")).with_suffix(".py")
@@ -312,14 +282,10 @@ class EntryPointsTests(SynchronousTestCase):
 
 
 class LocksTests(SynchronousTestCase):
-    """
-    Tests for the locked versions in requirements/.
-    """
+    """Tests for the locked versions in requirements/."""
 
     def test_run_lock_is_made_from_the_dependencies(self) -> None:
-        """
-        C{run.in} lists what setup.cfg requires, with the same floors, and the build backend.
-        """
+        """C{run.in} lists what setup.cfg requires, with the same floors, and the build backend."""
         text = (REQUIREMENTS / "run.in").read_text(encoding="utf-8")
         found = [line for line in text.splitlines() if line and not line.startswith("#")]
         [backend] = re.findall(r'requires = \["(.*)"\]', (ROOT / "pyproject.toml").read_text())
@@ -328,41 +294,31 @@ class LocksTests(SynchronousTestCase):
         )
 
     def test_every_source_has_its_lock(self) -> None:
-        """
-        Each C{.in} file has its C{.txt} and the other way round.
-        """
+        """Each C{.in} file has its C{.txt} and the other way round."""
         sources = sorted(path.stem for path in REQUIREMENTS.glob("*.in"))
         self.assertEqual(sorted(path.stem for path in REQUIREMENTS.glob("*.txt")), sources)
 
     def test_every_version_has_hashes(self) -> None:
-        """
-        Each locked requirement carries the hashes of at least a wheel and a source archive.
-        """
+        """Each locked requirement carries the hashes of at least a wheel and a source archive."""
         for lock in REQUIREMENTS.glob("*.txt"):
             blocks = PIN.split(lock.read_text(encoding="utf-8"))[1:]
             for name, rest in zip(blocks[::3], blocks[2::3], strict=True):
                 self.assertGreaterEqual(len(HASH.findall(rest)), 2, f"{lock.name}: {name}")
 
     def test_locks_name_no_place(self) -> None:
-        """
-        The locks and their sources hold no address, no index and no path of a machine.
-        """
+        """The locks and their sources hold no address, no index and no path of a machine."""
         for path in REQUIREMENTS.iterdir():
             self.assertEqual(PLACE.findall(path.read_text(encoding="utf-8")), [], path.name)
 
     def test_locks_agree(self) -> None:
-        """
-        The tests run with the versions that the daemon runs with.
-        """
+        """The tests run with the versions that the daemon runs with."""
         everything = pins("dev.txt")
         for name, version in pins("run.txt").items():
             self.assertEqual(everything.get(name), version, name)
 
 
 class MakefileTests(SynchronousTestCase):
-    """
-    Tests for the targets of the Makefile.
-    """
+    """Tests for the targets of the Makefile."""
 
     def targets(self) -> dict[str, str]:
         """
@@ -372,24 +328,18 @@ class MakefileTests(SynchronousTestCase):
         return {name: rest for name, rest in TARGET.findall(text) if " ?= " not in rest}
 
     def test_every_target_says_what_it_does(self) -> None:
-        """
-        Each target that a person names has a C{## text}.
-        """
+        """Each target that a person names has a C{## text}."""
         silent = [name for name, rest in self.targets().items() if " ## " not in rest]
         self.assertEqual(silent, [])
 
     def test_every_target_is_phony(self) -> None:
-        """
-        A file that happens to be called like a target does not hide it.
-        """
+        """A file that happens to be called like a target does not hide it."""
         text = (ROOT / "Makefile").read_text(encoding="utf-8")
         [phony] = re.findall(r"^\.PHONY: (.*)$", text, re.MULTILINE)
         self.assertEqual(phony.split(), list(self.targets()))
 
     def test_help_is_the_default_and_lists_every_target(self) -> None:
-        """
-        Bare C{make} prints one line for each target.
-        """
+        """Bare C{make} prints one line for each target."""
         command = ["make", "--no-print-directory", "-C", str(ROOT)]
         printed = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
         found = [line.split()[1] for line in printed.splitlines()]
@@ -397,9 +347,7 @@ class MakefileTests(SynchronousTestCase):
 
 
 class TestAllTests(SynchronousTestCase):
-    """
-    Tests for C{make test-all}, with environments and Pythons that only say what they are.
-    """
+    """Tests for C{make test-all}, with environments and Pythons that only say what they are."""
 
     def setUp(self) -> None:
         self.tree = Path(self.mktemp()).resolve()
@@ -409,9 +357,7 @@ class TestAllTests(SynchronousTestCase):
         shutil.copy(ROOT / "Makefile", self.tree)
 
     def python(self, version: str, status: int) -> None:
-        """
-        Add a Python whose tests end with a status.
-        """
+        """Add a Python whose tests end with a status."""
         environment = self.tree / f".venv-{version}"
         (environment / "bin").mkdir(parents=True)
         (environment / "run.stamp").touch()
@@ -446,9 +392,7 @@ class TestAllTests(SynchronousTestCase):
         self.assertEqual(self.make("9.1 9.2"), (0, expected))
 
     def test_failure(self) -> None:
-        """
-        One that fails keeps no other from running, and is named at the end.
-        """
+        """One that fails keeps no other from running, and is named at the end."""
         self.python("9.1", 1)
         self.python("9.2", 0)
         status, printed = self.make("9.1 9.2")
@@ -467,9 +411,7 @@ class TestAllTests(SynchronousTestCase):
         self.assertRegex(printed[-1], r"^make: python9\.1 is missing: apt-get install python9\.1")
 
     def test_names_the_versions_of_the_metadata(self) -> None:
-        """
-        It runs what setup.cfg says that socketd runs under.
-        """
+        """It runs what setup.cfg says that socketd runs under."""
         text = (ROOT / "Makefile").read_text(encoding="utf-8")
         [versions] = re.findall(r"^PYTHONS \?= (.*)$", text, re.MULTILINE)
         named = "\n".join(lines("metadata", "classifiers"))
@@ -478,9 +420,7 @@ class TestAllTests(SynchronousTestCase):
 
 
 class ArchiveTests(SynchronousTestCase):
-    """
-    Tests for what C{make dist} builds.
-    """
+    """Tests for what C{make dist} builds."""
 
     def test_reproducible(self) -> None:
         """
@@ -496,31 +436,23 @@ class ArchiveTests(SynchronousTestCase):
 
 
 class WheelTests(SynchronousTestCase):
-    """
-    Tests for the wheel that is built from this tree.
-    """
+    """Tests for the wheel that is built from this tree."""
 
     def setUp(self) -> None:
         self.contents = wheel_contents()
 
     def test_plugin_is_all_that_goes_beside_twisted(self) -> None:
-        """
-        The wheel puts one file into the twisted package's folder: the plugin.
-        """
+        """The wheel puts one file into the twisted package's folder: the plugin."""
         self.assertEqual([name for name in self.contents if name.startswith("twisted/")], [PLUGIN])
 
     def test_every_module_is_in_the_wheel(self) -> None:
-        """
-        The wheel holds the modules of socketd, all and unchanged.
-        """
+        """The wheel holds the modules of socketd, all and unchanged."""
         for module in (ROOT / "socketd").rglob("*.py"):
             name = str(module.relative_to(ROOT))
             self.assertEqual(self.contents.get(name), module.read_bytes(), name)
 
     def test_default_configuration_is_data(self) -> None:
-        """
-        The default INI file is installed under the environment's C{etc/socketd/}.
-        """
+        """The default INI file is installed under the environment's C{etc/socketd/}."""
         place = ".data/data/etc/socketd/socketd.ini"
         data = [text for name, text in self.contents.items() if name.endswith(place)]
         self.assertEqual(data, [(ROOT / "etc" / "socketd.ini").read_bytes()])
@@ -533,9 +465,7 @@ class WheelTests(SynchronousTestCase):
         self.assertEqual(folders, {"socketd", "twisted", "data", "dist-info"})
 
     def test_record(self) -> None:
-        """
-        The wheel's own list has each of its files, with hash and length; itself without.
-        """
+        """The wheel's own list has each of its files, with hash and length; itself without."""
         expected = {}
         for name, data in self.contents.items():
             digest = urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
@@ -545,41 +475,31 @@ class WheelTests(SynchronousTestCase):
         self.assertEqual({name: rest for name, *rest in rows}, expected)
 
     def test_pure(self) -> None:
-        """
-        It serves every Python 3 and every architecture.
-        """
+        """It serves every Python 3 and every architecture."""
         text = one(".dist-info/WHEEL").decode()
         self.assertIn("Root-Is-Purelib: true\n", text)
         self.assertEqual(re.findall("^Tag: (.*)$", text, re.MULTILINE), ["py3-none-any"])
 
 
 class MaterialsTests(SynchronousTestCase):
-    """
-    Tests for the bill of materials.
-    """
+    """Tests for the bill of materials."""
 
     def setUp(self) -> None:
         self.text = one(SBOM).decode()
         self.document = json.loads(self.text)
 
     def test_valid(self) -> None:
-        """
-        It is what CycloneDX says that it must be, and nothing more.
-        """
+        """It is what CycloneDX says that it must be, and nothing more."""
         version = SchemaVersion.from_version(self.document["specVersion"])
         self.assertIsNone(JsonStrictValidator(version).validate_str(self.text))
 
     def test_beside_the_wheel(self) -> None:
-        """
-        The one in the wheel and the one beside it are the same.
-        """
+        """The one in the wheel and the one beside it are the same."""
         [file] = built()[0].glob("*.cdx.json")
         self.assertEqual(file.read_text(encoding="utf-8"), self.text)
 
     def test_subject(self) -> None:
-        """
-        It describes this version of socketd, under its licence, at the time that was given.
-        """
+        """It describes this version of socketd, under its licence, at the time that was given."""
         subject = self.document["metadata"]["component"]
         about = metadata()["metadata"]
         self.assertEqual((subject["name"], subject["version"]), ("socketd", about["version"]))
@@ -594,9 +514,7 @@ class MaterialsTests(SynchronousTestCase):
         self.assertEqual(sorted(found), sorted(needed().items()))
 
     def test_components_say_what_they_are(self) -> None:
-        """
-        Each component has a licence and the address that scanners know it by.
-        """
+        """Each component has a licence and the address that scanners know it by."""
         for component in self.document["components"]:
             self.assertTrue(component["licenses"], component["name"])
             name, version = component["purl"].removeprefix("pkg:pypi/").split("@")
@@ -604,9 +522,7 @@ class MaterialsTests(SynchronousTestCase):
             self.assertEqual((normal(name), version), expected)
 
     def test_each_component_is_needed(self) -> None:
-        """
-        What socketd requires, and what that requires in turn, is all that there is.
-        """
+        """What socketd requires, and what that requires in turn, is all that there is."""
         graph = {row["ref"]: row.get("dependsOn", []) for row in self.document["dependencies"]}
         root = self.document["metadata"]["component"]["bom-ref"]
         reached, left = set(), [root]
@@ -620,17 +536,13 @@ class MaterialsTests(SynchronousTestCase):
         self.assertEqual(required, {normal(re.split("[<>=~!]", line)[0]) for line in named})
 
     def test_names_no_place(self) -> None:
-        """
-        It holds no path of the machine that it was made on, and no number of chance.
-        """
+        """It holds no path of the machine that it was made on, and no number of chance."""
         for place in ("file:", str(ROOT), sys.prefix, tempfile.gettempdir()):
             self.assertNotIn(place, self.text)
         self.assertNotIn("serialNumber", self.document)
 
     def test_other_versions_are_refused(self) -> None:
-        """
-        An environment that is not that of the lock is not described: one line says why.
-        """
+        """An environment that is not that of the lock is not described: one line says why."""
         tree = Path(self.mktemp()).resolve()
         for name in ("packaging/write_sbom.py", "pyproject.toml", "setup.cfg", LOCKS[0]):
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
@@ -644,17 +556,13 @@ class MaterialsTests(SynchronousTestCase):
 
 
 class CleanEnvironmentTests(SynchronousTestCase):
-    """
-    Tests for the wheel where nothing is installed but what it requires.
-    """
+    """Tests for the wheel where nothing is installed but what it requires."""
 
     def setUp(self) -> None:
         self.python = installed()
 
     def test_every_module_is_importable(self) -> None:
-        """
-        No module needs what only the environment of the tests has.
-        """
+        """No module needs what only the environment of the tests has."""
         files = [name for name in wheel_contents() if name.startswith("socketd/")]
         modules = [name.removesuffix(".py").replace("/", ".") for name in files]
         modules.remove("socketd.__main__")  # it would run
@@ -668,9 +576,7 @@ class CleanEnvironmentTests(SynchronousTestCase):
         made(self.python.with_name("socketd"), "check", file)
 
     def test_serves(self) -> None:
-        """
-        twistd finds the plugin, and the daemon answers.
-        """
+        """twistd finds the plugin, and the daemon answers."""
         file = Path(self.mktemp()).resolve()
         file.write_text("[echo]\nlisten = tcp:0:interface=127.0.0.1\n")
         command = [str(self.python), "-I", "-c", TWISTD, "--nodaemon", "--pidfile="]

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.daemon.reload}: all or nothing, as often as one likes, in any order.
-"""
+"""Tests for L{socketd.daemon.reload}: all or nothing, as often as one likes, in any order."""
 
 from __future__ import annotations
 
@@ -44,18 +42,14 @@ TCP_INFO_BACKLOG = 28
 
 
 def backlog(sock: socket.socket) -> int:
-    """
-    Ask the kernel how many may wait at a TCP socket that listens.
-    """
+    """Ask the kernel how many may wait at a TCP socket that listens."""
     found = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
     (number,) = struct.unpack_from("I", found, TCP_INFO_BACKLOG)
     return int(number)
 
 
 def options_of(sock: socket.socket) -> dict[str, object]:
-    """
-    Ask the kernel for all that the configuration can set of a socket.
-    """
+    """Ask the kernel for all that the configuration can set of a socket."""
     found: dict[str, object] = {}
     for name, option in TABLE.items():
         where = getattr(socket, option.level), getattr(socket, option.constant)
@@ -69,9 +63,7 @@ def options_of(sock: socket.socket) -> dict[str, object]:
 
 
 def picture(daemon: Daemon) -> dict[str, Any]:
-    """
-    Note all that a refused reload must leave as it is.
-    """
+    """Note all that a refused reload must leave as it is."""
     services = daemon.socket_services
     bound = [one for service in services for one in service.bound]
     paths = [one.listener.path for one in bound if one.listener.path]
@@ -144,14 +136,10 @@ deny = any
 
 
 class RefusedReloadTests(DaemonCase):
-    """
-    Tests for reloads that are refused: nothing at all may change.
-    """
+    """Tests for reloads that are refused: nothing at all may change."""
 
     def begin(self, **more: Any) -> None:
-        """
-        Start with connections, a ban, and a former service.
-        """
+        """Start with connections, a ban, and a former service."""
         former = "[former]\nprotocol = echo\nlisten = tcp:0:interface=127.0.0.4\n"
         self.start(BEFORE + former, **more)
         self.assertEqual(self.ask(self.enter("former")), b"hello")
@@ -184,9 +172,7 @@ class RefusedReloadTests(DaemonCase):
         self.assertEqual(len(self.events("reload_refused")), len(diagnostics))
 
     def check_listeners(self, place: int) -> None:
-        """
-        See what a listener that cannot be bound does, at this place among three.
-        """
+        """See what a listener that cannot be bound does, at this place among three."""
         self.begin()
         listeners = ["tcp:0:interface=127.0.0.5", "unix:{runtime}/new.sock"]
         listeners.insert(place, self.taken())
@@ -196,21 +182,15 @@ class RefusedReloadTests(DaemonCase):
         self.assertEqual(os.listdir(self.runtime), ["two.sock"])
 
     def test_first_listener(self) -> None:
-        """
-        The first listener of a new service cannot be bound.
-        """
+        """The first listener of a new service cannot be bound."""
         self.check_listeners(0)
 
     def test_middle_listener(self) -> None:
-        """
-        One in the middle cannot be bound.
-        """
+        """One in the middle cannot be bound."""
         self.check_listeners(1)
 
     def test_last_listener(self) -> None:
-        """
-        The last one cannot be bound.
-        """
+        """The last one cannot be bound."""
         self.check_listeners(2)
 
     def test_first_service(self) -> None:
@@ -223,26 +203,20 @@ class RefusedReloadTests(DaemonCase):
         self.check(bad + AFTER, "[bad] cannot listen at tcp 127.0.0.9:")
 
     def test_changed_service(self) -> None:
-        """
-        A service that keeps its sockets gets one that cannot be bound.
-        """
+        """A service that keeps its sockets gets one that cannot be bound."""
         self.begin()
         text = AFTER.replace("mode=666:backlog=5", f"mode=666:backlog=5, {self.taken()}")
         self.check(text, "[two] cannot listen at tcp 127.0.0.9:")
 
     def test_all_complaints(self) -> None:
-        """
-        Everything that cannot be bound has its line.
-        """
+        """Everything that cannot be bound has its line."""
         self.begin()
         bad = f"[bad]\nprotocol = echo\nlisten = {self.taken()}, unix:/nowhere/a.sock\n"
         worse = f"[worse]\nprotocol = echo\nlisten = {self.taken()}\n"
         self.check(bad + AFTER + worse, "[bad]", "[bad]", "[worse]")
 
     def test_returning_service(self) -> None:
-        """
-        A removed service that cannot come back keeps its counts for the next try.
-        """
+        """A removed service that cannot come back keeps its counts for the next try."""
         self.begin()
         service_state = self.daemon.former["former"]
         text = f"[former]\nprotocol = echo\nlisten = {self.taken()}\n"
@@ -254,51 +228,39 @@ class RefusedReloadTests(DaemonCase):
         self.assertEqual(service_state.counters.connections, 1)
 
     def test_certificate(self) -> None:
-        """
-        A certificate cannot be used, though everything can be bound.
-        """
+        """A certificate cannot be used, though everything can be bound."""
         self.begin()
         bad = "[bad]\nprotocol = echo\nlisten = tls:0:interface=127.0.0.5\n"
         bad += "tls_certificate = /nowhere.pem\n"
         self.check(AFTER + bad, "[bad] tls_certificate: /nowhere.pem cannot be read")
 
     def test_socket_option(self) -> None:
-        """
-        The system refuses an option of a socket that is kept.
-        """
+        """The system refuses an option of a socket that is kept."""
         self.begin()
         text = AFTER.replace("[one]", "[one]\nso_bindtodevice = nosuch0")
         self.check(text, "so_bindtodevice: this system refuses it: No such device")
 
     def test_socket_option_of_new(self) -> None:
-        """
-        It refuses one of a new socket.
-        """
+        """It refuses one of a new socket."""
         self.begin()
         bad = "[bad]\nprotocol = echo\nlisten = tcp:0:interface=127.0.0.5\n"
         bad += "so_bindtodevice = nosuch0\n"
         self.check(bad + AFTER, "so_bindtodevice: this system refuses it: No such device")
 
     def test_descriptors(self) -> None:
-        """
-        The file promises more connections than there are descriptors.
-        """
+        """The file promises more connections than there are descriptors."""
         self.begin(file_limit=RESERVED + 100)
         text = AFTER.replace("max_connections = 40", "max_connections = 98")
         self.check(text, "[socketd] max_connections = 98: needs more descriptors")
 
     def test_complaints_of_file(self) -> None:
-        """
-        The file itself is wrong, in two places.
-        """
+        """The file itself is wrong, in two places."""
         self.begin()
         bad = "[bad]\nprotocol = echo\nlisten = tcp:70000\nlisen = tcp:7\n"
         self.check(AFTER + bad, "70000", "lisen")
 
     def test_trial(self) -> None:
-        """
-        What the machine refuses is found before anything is bound.
-        """
+        """What the machine refuses is found before anything is bound."""
 
         def refuse() -> Settings:
             raise SettingsError([Diagnostic("FILE", 3, "refused", "one", "so_linger", "0s")])
@@ -325,9 +287,7 @@ class RefusedReloadTests(DaemonCase):
         self.assertNotEqual(self.reloaded(AFTER), ())
 
     def test_again_and_again(self) -> None:
-        """
-        However often a file with a new service is refused, nothing stays of it.
-        """
+        """However often a file with a new service is refused, nothing stays of it."""
         self.begin()
         bad = f"[bad]\nprotocol = echo\nlisten = tcp:0:interface=127.0.0.5, {self.taken()}\n"
         self.refused(AFTER + bad)
@@ -339,9 +299,7 @@ class RefusedReloadTests(DaemonCase):
             self.assertEqual(after[name], found, name)
 
     def test_states(self) -> None:
-        """
-        Whoever asked is told why it was refused.
-        """
+        """Whoever asked is told why it was refused."""
         self.begin()
         told: list[tuple[str, str]] = []
         self.daemon.on_state(lambda state, detail: told.append((state, detail)))
@@ -349,9 +307,7 @@ class RefusedReloadTests(DaemonCase):
         self.assertEqual(told, [("reloading", ""), ("serving", complaint)])
 
     def test_not_while_ending(self) -> None:
-        """
-        A daemon that starts, drains or stops has no file read.
-        """
+        """A daemon that starts, drains or stops has no file read."""
         daemon = self.make()
         self.assertEqual(self.refused(ECHO), ("cannot reload while starting",))
         daemon.privilegedStartService()
@@ -365,17 +321,13 @@ class RefusedReloadTests(DaemonCase):
         self.assertEqual(daemon.reloads, {"done": 0, "refused": 0})
 
     def test_nothing_to_read(self) -> None:
-        """
-        A daemon without a file cannot reload.
-        """
+        """A daemon without a file cannot reload."""
         self.start(configure=None)
         self.assertEqual(len(self.refused(ECHO)), 1)
 
 
 class RepeatTests(DaemonCase):
-    """
-    Tests for many reloads of one daemon.
-    """
+    """Tests for many reloads of one daemon."""
 
     def files(self) -> list[str]:
         """
@@ -420,9 +372,7 @@ class RepeatTests(DaemonCase):
         self.assertEqual(self.daemon.reloads["refused"] * 3, self.daemon.reloads["done"] * 2)
 
     def measure(self) -> tuple[int, int, int, int]:
-        """
-        Count what there is, once nothing is scheduled that will soon be over.
-        """
+        """Count what there is, once nothing is scheduled that will soon be over."""
         self.reactor.advance(self.daemon.settings.daemon.drain_timeout)
         self.turn()
         gc.collect()
@@ -446,16 +396,12 @@ class Step:
 
 
 class RandomTests(DaemonCase):
-    """
-    What is bound is what the last good file says, whatever came before.
-    """
+    """What is bound is what the last good file says, whatever came before."""
 
     KINDS = ("tcp", "udp", "unix", "unixgram")
 
     def place(self, random: random.Random) -> tuple[str, str]:
-        """
-        Choose a listener: a kind, and an address or a path.
-        """
+        """Choose a listener: a kind, and an address or a path."""
         kind = random.choice(self.KINDS)
         number = random.randrange(1, 6)
         if kind.startswith("unix"):
@@ -463,9 +409,7 @@ class RandomTests(DaemonCase):
         return kind, f"127.0.0.{number}"
 
     def step(self, random: random.Random) -> Step:
-        """
-        Make a file: up to four services, each place once, and perhaps an error.
-        """
+        """Make a file: up to four services, each place once, and perhaps an error."""
         places = list({self.place(random) for _ in range(random.randrange(1, 9))})
         random.shuffle(places)
         names = random.sample(["a", "b", "c", "d", "e"], random.randrange(1, 5))
@@ -492,9 +436,7 @@ class RandomTests(DaemonCase):
         return Step("".join(lines), good, served)
 
     def bound(self) -> dict[tuple[str, str], Any]:
-        """
-        List what is bound: the address by kind and place.
-        """
+        """List what is bound: the address by kind and place."""
         found = {}
         for service in self.daemon.socket_services:
             for one in service.bound:
@@ -504,9 +446,7 @@ class RandomTests(DaemonCase):
         return found
 
     def probe(self, kind: str, address: Any) -> bytes:
-        """
-        Ask at an address.
-        """
+        """Ask at an address."""
         if kind in ("tcp", "unix"):
             sock = self.connect(address)
             answer = self.ask(sock)
@@ -524,9 +464,7 @@ class RandomTests(DaemonCase):
         return answer
 
     def closed(self, kind: str, address: Any) -> bool:
-        """
-        Say whether nobody is at an address.
-        """
+        """Say whether nobody is at an address."""
         if kind.startswith("unix"):
             return not os.path.exists(address)
         if kind == "tcp":
@@ -541,9 +479,7 @@ class RandomTests(DaemonCase):
         return True
 
     def walk(self, seed: int) -> None:
-        """
-        Go through random files, and compare after each.
-        """
+        """Go through random files, and compare after each."""
         chance = random.Random(seed)
         self.blocked = self.taken()
         first = self.step(chance)
@@ -574,8 +510,6 @@ class RandomTests(DaemonCase):
         self.end(self.daemon)
 
     def test_walks(self) -> None:
-        """
-        Each walk, from its own seed.
-        """
+        """Each walk, from its own seed."""
         for seed in SEEDS:
             self.walk(seed)

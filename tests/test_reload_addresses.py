@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.daemon.reload}: listeners in the way of those that are there.
-"""
+"""Tests for L{socketd.daemon.reload}: listeners in the way of those that are there."""
 
 from __future__ import annotations
 
@@ -19,16 +17,12 @@ OFTEN = 50
 
 @contextmanager
 def not_shared(*socks: socket.socket) -> Iterator[None]:
-    """
-    Let sockets be in each other's way, as a system would that knows no SO_REUSEPORT.
-    """
+    """Let sockets be in each other's way, as a system would that knows no SO_REUSEPORT."""
     yield
 
 
 class AddressCase(DaemonCase):
-    """
-    A service that is at one address, and at all.
-    """
+    """A service that is at one address, and at all."""
 
     kind = "tcp"
 
@@ -37,35 +31,25 @@ class AddressCase(DaemonCase):
         self.port = free_port()
 
     def at(self, interface: str = "", section: str = "echo") -> str:
-        """
-        Write the configuration with the service at an address, or at all.
-        """
+        """Write the configuration with the service at an address, or at all."""
         where = f":interface={interface}" if interface else ""
         return f"[{section}]\nlisten = {self.kind}:{self.port}{where}\n"
 
     def sockets(self) -> list[Any]:
-        """
-        List where the daemon is bound, with the number of each socket.
-        """
+        """List where the daemon is bound, with the number of each socket."""
         bound = self.daemon.socket_services[0].bound
         return [(one.sock.getsockname()[0], one.sock.fileno()) for one in bound]
 
 
 class StreamAddressTests(AddressCase):
-    """
-    Tests for TCP.
-    """
+    """Tests for TCP."""
 
     def reach(self, host: str) -> socket.socket:
-        """
-        Connect at an address.
-        """
+        """Connect at an address."""
         return self.connect((host, self.port))
 
     def test_wider(self) -> None:
-        """
-        From one address to all: the socket of the one stays, so there is no gap.
-        """
+        """From one address to all: the socket of the one stays, so there is no gap."""
         self.start(self.at("127.0.0.1"))
         (before,) = self.sockets()
         peer, waiting = self.enter(), self.reach("127.0.0.1")
@@ -93,9 +77,7 @@ class StreamAddressTests(AddressCase):
         self.assertRaises(ConnectionRefusedError, self.reach, "127.0.0.2")
 
     def test_several(self) -> None:
-        """
-        From all to two addresses of two services, and back to all.
-        """
+        """From all to two addresses of two services, and back to all."""
         self.start(self.at())
         both = self.at("127.0.0.1") + self.at("127.0.0.2", "upper")
         waiting = self.reach("127.0.0.1")
@@ -110,9 +92,7 @@ class StreamAddressTests(AddressCase):
             self.assertEqual(self.ask(self.reach(host)), b"HELLO")
 
     def test_changed_at_all(self) -> None:
-        """
-        What was one address before stays where something else changes.
-        """
+        """What was one address before stays where something else changes."""
         self.start(self.at("127.0.0.1"))
         self.reloaded(self.at())
         before = self.sockets()
@@ -151,9 +131,7 @@ class StreamAddressTests(AddressCase):
             self.end(self.daemon)
 
     def test_options(self) -> None:
-        """
-        No socket can be shared afterwards.
-        """
+        """No socket can be shared afterwards."""
         self.start(self.at("127.0.0.1"))
         for interface in ("", "127.0.0.1"):
             self.reloaded(self.at(interface))
@@ -178,9 +156,7 @@ class StreamAddressTests(AddressCase):
         )
 
     def test_spelt_otherwise(self) -> None:
-        """
-        The same address in another spelling is the same socket.
-        """
+        """The same address in another spelling is the same socket."""
         for spellings in (("127.0.0.1", "localhost", "127.1"), ("", "0.0.0.0", "0")):
             self.start(self.at(spellings[0]))
             before = self.sockets()
@@ -190,9 +166,7 @@ class StreamAddressTests(AddressCase):
             self.end(self.daemon)
 
     def test_host_name(self) -> None:
-        """
-        So is a host name that stands for it.
-        """
+        """So is a host name that stands for it."""
 
         def look_up(host: str | None, *kinds: Any, **more: Any) -> Any:
             return found("127.0.0.1" if host == "this.example" else host, *kinds, **more)
@@ -206,9 +180,7 @@ class StreamAddressTests(AddressCase):
             self.assertEqual(self.sockets(), before)
 
     def test_again_and_again(self) -> None:
-        """
-        Whoever connects while that goes back and forth is served, and nothing stays open.
-        """
+        """Whoever connects while that goes back and forth is served, and nothing stays open."""
         self.start(self.at("127.0.0.1"))
         before, socks = len(descriptors()), []
         for _ in range(OFTEN):
@@ -223,9 +195,7 @@ class StreamAddressTests(AddressCase):
 
 
 class DatagramAddressTests(AddressCase):
-    """
-    Tests for UDP.
-    """
+    """Tests for UDP."""
 
     kind = "udp"
 
@@ -234,9 +204,7 @@ class DatagramAddressTests(AddressCase):
         self.heard = ["127.0.0.1", "127.0.0.2"]
 
     def send(self, host: str) -> socket.socket:
-        """
-        Send a datagram to an address.
-        """
+        """Send a datagram to an address."""
         sock = self.peer(kind=socket.SOCK_DGRAM)
         sock.setblocking(False)
         sock.sendto(b"hello", (host, self.port))
@@ -258,9 +226,7 @@ class DatagramAddressTests(AddressCase):
         return source
 
     def test_back_and_forth(self) -> None:
-        """
-        What has come before is answered, and what comes after.
-        """
+        """What has come before is answered, and what comes after."""
         self.start(self.at("127.0.0.1"))
         before = len(descriptors())
         for _ in range(OFTEN):
@@ -272,9 +238,7 @@ class DatagramAddressTests(AddressCase):
         self.assertEqual(len(descriptors()), before)
 
     def test_all(self) -> None:
-        """
-        At all addresses is what was at one, and is not any more.
-        """
+        """At all addresses is what was at one, and is not any more."""
         self.start(self.at("127.0.0.1"))
         self.reloaded(self.at())
         self.assertEqual(self.answered(self.send("127.0.0.2")), ("127.0.0.2", self.port))
@@ -286,14 +250,10 @@ class DatagramAddressTests(AddressCase):
 
 
 class PathTests(DaemonCase):
-    """
-    Tests for UNIX sockets whose path is spelled otherwise.
-    """
+    """Tests for UNIX sockets whose path is spelled otherwise."""
 
     def test_spelt_otherwise(self) -> None:
-        """
-        The file stays, and goes with the service.
-        """
+        """The file stays, and goes with the service."""
         text = "[echo]\nlisten = unix:{}\n"
         path = f"{self.runtime}/e"
         self.start(text.format("{runtime}/e"))

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.daemon.reload}: listeners that stay, move, come and go.
-"""
+"""Tests for L{socketd.daemon.reload}: listeners that stay, move, come and go."""
 
 from __future__ import annotations
 
@@ -30,21 +28,15 @@ TLS = "[echo]\nlisten = tls:0:interface=127.0.0.1\ntls_certificate = {}\n"
 
 
 class MovedTests(DaemonCase):
-    """
-    Tests for reloads that keep sockets: nobody who connects is refused or lost.
-    """
+    """Tests for reloads that keep sockets: nobody who connects is refused or lost."""
 
     def number(self, name: str = "echo", kind: str = "tcp") -> tuple[int, Any]:
-        """
-        Give the descriptor and the address of a listener's socket.
-        """
+        """Give the descriptor and the address of a listener's socket."""
         (found,) = (one for one in self.service(name).bound if one.listener.kind == kind)
         return found.sock.fileno(), found.sock.getsockname()
 
     def test_everything(self) -> None:
-        """
-        A file that changes everything is carried out, and told.
-        """
+        """A file that changes everything is carried out, and told."""
         self.start(BEFORE)
         self.assertEqual(
             self.reloaded(AFTER),
@@ -63,9 +55,7 @@ class MovedTests(DaemonCase):
         self.assertEqual(self.daemon.reloads, {"done": 1, "refused": 0})
 
     def test_nothing(self) -> None:
-        """
-        The same file changes nothing, and leaves every object as it is.
-        """
+        """The same file changes nothing, and leaves every object as it is."""
         self.start(BEFORE)
         self.enter("one")
         before = picture(self.daemon)
@@ -88,9 +78,7 @@ class MovedTests(DaemonCase):
         self.assertEqual(self.number(), held)
 
     def test_waiting_datagram(self) -> None:
-        """
-        A datagram that has come and was not received yet is answered.
-        """
+        """A datagram that has come and was not received yet is answered."""
         self.start("[echo]\nlisten = udp:0:interface=127.0.0.1\n")
         sock = self.peer(kind=socket.SOCK_DGRAM)
         sock.setblocking(False)
@@ -100,9 +88,7 @@ class MovedTests(DaemonCase):
         self.assertEqual(sock.recv(100), b"HELLO")
 
     def test_during_reload(self) -> None:
-        """
-        Who connects while the file is read is served.
-        """
+        """Who connects while the file is read is served."""
         socks: list[socket.socket] = []
 
         def configure() -> Settings:
@@ -133,9 +119,7 @@ class MovedTests(DaemonCase):
         self.assertEqual(self.ask(kept), b"hello")
 
     def test_renamed_service(self) -> None:
-        """
-        A service with another name keeps the socket of the one before.
-        """
+        """A service with another name keeps the socket of the one before."""
         self.start()
         held = self.number()
         waiting = self.connect(self.address())
@@ -145,9 +129,7 @@ class MovedTests(DaemonCase):
         self.assertEqual(self.ask(waiting), b"hello")
 
     def test_old_connections(self) -> None:
-        """
-        A connection keeps the protocol that it came to.
-        """
+        """A connection keeps the protocol that it came to."""
         self.start()
         sock = self.enter()
         self.reloaded(ECHO + "protocol = upper\n")
@@ -199,9 +181,7 @@ class MovedTests(DaemonCase):
         self.assertEqual(len(self.events("listener_skipped")), 2)
 
     def test_removed_listener(self) -> None:
-        """
-        A listener that the file has no more is closed, and its neighbour is not.
-        """
+        """A listener that the file has no more is closed, and its neighbour is not."""
         self.start("[echo]\nlisten = tcp:0:interface=127.0.0.2, tcp:0:interface=127.0.0.1\n")
         gone, stays = (one.sock.getsockname() for one in self.service().bound)
         self.reloaded(ECHO)
@@ -209,9 +189,7 @@ class MovedTests(DaemonCase):
         self.assertEqual(self.ask(self.connect(stays)), b"hello")
 
     def test_backlog(self) -> None:
-        """
-        How many may wait changes at the socket that is there.
-        """
+        """How many may wait changes at the socket that is there."""
         self.start("[echo]\nlisten = tcp:0:interface=127.0.0.1:backlog=9\n")
         held = self.number()
         self.assertEqual(backlog(self.service().bound[0].sock), 9)
@@ -261,9 +239,7 @@ class MovedTests(DaemonCase):
         self.assertEqual(mode, 0o666)
 
     def test_option_of_neighbour(self) -> None:
-        """
-        Where services exchange their addresses, the options go with the services.
-        """
+        """Where services exchange their addresses, the options go with the services."""
         text = "[echo]\nlisten = tcp:0:interface=127.0.0.{}\ntcp_keepcnt = 7\n"
         text += "[upper]\nlisten = tcp:0:interface=127.0.0.{}\nso_oobinline = yes\n"
         self.start(text.format(1, 2))
@@ -274,9 +250,7 @@ class MovedTests(DaemonCase):
             self.assertEqual((upper["tcp_keepcnt"], upper["so_oobinline"]), (4, 1))
 
     def test_order(self) -> None:
-        """
-        The services stand in the order of the file, whatever stays or comes.
-        """
+        """The services stand in the order of the file, whatever stays or comes."""
         sections = {
             name: f"[{name}]\nprotocol = echo\nlisten = tcp:0:interface=127.0.0.{number}\n"
             for number, name in enumerate("abcde", 1)
@@ -288,22 +262,16 @@ class MovedTests(DaemonCase):
 
 
 class UnixReloadTests(DaemonCase):
-    """
-    Tests for the files of UNIX sockets.
-    """
+    """Tests for the files of UNIX sockets."""
 
     TEXT = "[echo]\nlisten = unix:{runtime}/e.sock"
 
     def path(self) -> str:
-        """
-        Give the path of the socket.
-        """
+        """Give the path of the socket."""
         return f"{self.runtime}/e.sock"
 
     def test_file_stays(self) -> None:
-        """
-        The file of a socket that stays is the same all the time.
-        """
+        """The file of a socket that stays is the same all the time."""
         self.start(self.TEXT)
         before = os.stat(self.path())
         sock = self.connect(self.path())
@@ -312,9 +280,7 @@ class UnixReloadTests(DaemonCase):
         self.assertEqual(self.ask(sock), b"HELLO")
 
     def test_file_of_renamed(self) -> None:
-        """
-        So it is where another service takes it over.
-        """
+        """So it is where another service takes it over."""
         self.start(self.TEXT)
         before = os.stat(self.path())
         self.reloaded(self.TEXT.replace("[echo]", "[other]\nprotocol = echo"))
@@ -322,9 +288,7 @@ class UnixReloadTests(DaemonCase):
         self.assertEqual(self.ask(self.connect(self.path())), b"hello")
 
     def test_mode(self) -> None:
-        """
-        The mode changes at the file that is there.
-        """
+        """The mode changes at the file that is there."""
         self.start(self.TEXT + ":mode=600")
         before = os.stat(self.path())
         self.assertEqual(stat.S_IMODE(before.st_mode), 0o600)
@@ -335,9 +299,7 @@ class UnixReloadTests(DaemonCase):
             self.assertEqual(stat.S_IMODE(after.st_mode), int(mode, 8))
 
     def test_backlog(self) -> None:
-        """
-        How many may wait changes at the socket that is there.
-        """
+        """How many may wait changes at the socket that is there."""
         self.start(self.TEXT + ":backlog=1")
         self.reloaded(self.TEXT + ":backlog=3")
         for _ in range(4):
@@ -345,33 +307,25 @@ class UnixReloadTests(DaemonCase):
         self.assertRaises(BlockingIOError, self.waiting)
 
     def waiting(self) -> None:
-        """
-        Connect, unless too many wait.
-        """
+        """Connect, unless too many wait."""
         sock = self.peer(socket.AF_UNIX)
         sock.setblocking(False)
         sock.connect(self.path())
 
     def test_file_goes(self) -> None:
-        """
-        The file goes with its listener.
-        """
+        """The file goes with its listener."""
         self.start(self.TEXT + ", tcp:0:interface=127.0.0.1")
         self.reloaded(ECHO)
         self.assertFalse(os.path.exists(self.path()))
 
     def test_file_goes_with_service(self) -> None:
-        """
-        It goes with its service, too.
-        """
+        """It goes with its service, too."""
         self.start(self.TEXT + "\n[upper]\nlisten = tcp:0:interface=127.0.0.1\n")
         self.reloaded("[upper]\nlisten = tcp:0:interface=127.0.0.1\n")
         self.assertFalse(os.path.exists(self.path()))
 
     def test_file_goes_at_stop(self) -> None:
-        """
-        A file that went through a reload goes at the stop.
-        """
+        """A file that went through a reload goes at the stop."""
         self.start(self.TEXT)
         self.reloaded(self.TEXT + "\nprotocol = upper\n")
         self.daemon.stopService()
@@ -409,9 +363,7 @@ class UnixReloadTests(DaemonCase):
 
 
 class LostFileTests(DaemonCase):
-    """
-    Tests for UNIX sockets whose file is removed or replaced while they are served.
-    """
+    """Tests for UNIX sockets whose file is removed or replaced while they are served."""
 
     TEXT = (
         "[echo]\nlisten = unix:{runtime}/e, unixgram:{runtime}/g, tcp:0:interface=127.0.0.1\n"
@@ -419,22 +371,16 @@ class LostFileTests(DaemonCase):
     )
 
     def begin(self, text: str = TEXT) -> None:
-        """
-        Start the daemon, and have it look at the files once.
-        """
+        """Start the daemon, and have it look at the files once."""
         self.start(text)
         self.looks()
 
     def looks(self) -> None:
-        """
-        Let the daemon look at the files.
-        """
+        """Let the daemon look at the files."""
         self.reactor.pump([LOOK_INTERVAL] * FILE_LOOK)
 
     def own(self) -> ControlService:
-        """
-        Serve operators, too.
-        """
+        """Serve operators, too."""
         control = ControlService(self.daemon, f"{self.runtime}/c")
         control.privilegedStartService()
         control.startService()
@@ -442,15 +388,11 @@ class LostFileTests(DaemonCase):
         return control
 
     def ask_unix(self, path: str) -> bytes:
-        """
-        Ask at a path.
-        """
+        """Ask at a path."""
         return self.ask(self.connect(path))
 
     def test_healthy(self) -> None:
-        """
-        While the files are there, the daemon is healthy.
-        """
+        """While the files are there, the daemon is healthy."""
         self.begin()
         self.own()
         self.assertEqual(self.daemon.health(), "serving")
@@ -480,9 +422,7 @@ class LostFileTests(DaemonCase):
         self.assertEqual(self.events("listener_unreachable"), [said] * 2)
 
     def test_socket_is_lost(self) -> None:
-        """
-        A listener whose socket the reactor has lost is there again after a reload.
-        """
+        """A listener whose socket the reactor has lost is there again after a reload."""
         self.begin()
         lost: Any = self.service("echo").bound[2]
         lost.port.connectionLost(Failure(ConnectionLost()))
@@ -493,9 +433,7 @@ class LostFileTests(DaemonCase):
         self.assertEqual(self.ask(self.enter()), b"hello")
 
     def test_waiting_peer(self) -> None:
-        """
-        Who had connected before the file was removed, and waits, is served.
-        """
+        """Who had connected before the file was removed, and waits, is served."""
         self.begin()
         sock = self.connect(f"{self.runtime}/e")
         os.unlink(f"{self.runtime}/e")
@@ -503,9 +441,7 @@ class LostFileTests(DaemonCase):
         self.assertEqual(self.ask(sock), b"hello")
 
     def test_datagrams(self) -> None:
-        """
-        So it is for datagrams.
-        """
+        """So it is for datagrams."""
         self.begin()
         path = f"{self.runtime}/g"
         os.unlink(path)
@@ -581,9 +517,7 @@ class LostFileTests(DaemonCase):
         self.assertFalse(os.path.exists(path))
 
     def test_again_and_again(self) -> None:
-        """
-        However often that happens, nothing stays open.
-        """
+        """However often that happens, nothing stays open."""
         self.begin()
         self.own()
         before = len(descriptors())
@@ -596,14 +530,10 @@ class LostFileTests(DaemonCase):
 
 
 class SecureTests(DaemonCase):
-    """
-    Tests for reloads between plain TCP and TLS.
-    """
+    """Tests for reloads between plain TCP and TLS."""
 
     def secure(self, sock: socket.socket) -> SSL.Connection:
-        """
-        Speak TLS at a socket.
-        """
+        """Speak TLS at a socket."""
         tls = SSL.Connection(client_context(), sock)
         tls.set_connect_state()
         for _ in self.turns():
@@ -615,9 +545,7 @@ class SecureTests(DaemonCase):
         return tls
 
     def ask_secure(self, tls: SSL.Connection, data: bytes = b"hello") -> bytes:
-        """
-        Say something over TLS, and wait for the answer.
-        """
+        """Say something over TLS, and wait for the answer."""
         tls.send(data)
         for _ in self.turns():
             with contextlib.suppress(SSL.WantReadError):
@@ -646,9 +574,7 @@ class SecureTests(DaemonCase):
         self.assertEqual(self.ask(self.enter()), b"hello")
 
     def test_other_certificate(self) -> None:
-        """
-        A file that names another certificate has it shown to new peers.
-        """
+        """A file that names another certificate has it shown to new peers."""
         first, second = issued("a.example"), issued("b.example")
         self.start(TLS.format(self.certify(first, "a")))
         old = self.secure(self.enter(kind="tls"))
@@ -674,17 +600,13 @@ class SecureTests(DaemonCase):
         self.assertIsNot(self.default_context(), before)
 
     def default_context(self) -> SSL.Context:
-        """
-        Give what a new connection is served with.
-        """
+        """Give what a new connection is served with."""
         context = self.service().context
         assert context is not None
         return context.serverConnectionForTLS(None).get_context()
 
     def test_handshake_goes_on(self) -> None:
-        """
-        Who is in the middle of a handshake finishes it.
-        """
+        """Who is in the middle of a handshake finishes it."""
         self.start(TLS.format(self.certify(issued("a.example"))))
         sock = self.enter(kind="tls")
         text = TLS.format(self.certify(issued("b.example"), "b"))
@@ -693,16 +615,12 @@ class SecureTests(DaemonCase):
 
 
 class InheritedReloadTests(DaemonCase):
-    """
-    Tests for sockets that systemd has handed over: nobody can bind them again.
-    """
+    """Tests for sockets that systemd has handed over: nobody can bind them again."""
 
     TEXT = "[echo]\nlisten = systemd:web\n"
 
     def hand_over(self, *names: str) -> None:
-        """
-        Start with inherited sockets of these names.
-        """
+        """Start with inherited sockets of these names."""
         found = []
         for name in names:
             sock = self.peer()
@@ -717,27 +635,21 @@ class InheritedReloadTests(DaemonCase):
         self.start(self.TEXT + text, inherited=Inherited(tuple(found)))
 
     def test_changed(self) -> None:
-        """
-        A service that changes keeps them, and who waits there.
-        """
+        """A service that changes keeps them, and who waits there."""
         self.hand_over("web")
         waiting = self.connect(self.names[0])
         self.reloaded(self.TEXT + "protocol = upper\n")
         self.assertEqual(self.ask(waiting), b"HELLO")
 
     def test_refused(self) -> None:
-        """
-        A reload that is refused leaves them open and served.
-        """
+        """A reload that is refused leaves them open and served."""
         self.hand_over("web")
         text = f"[echo]\nprotocol = upper\nlisten = systemd:web, {self.taken()}\n"
         self.refused(text)
         self.assertEqual(self.ask(self.connect(self.names[0])), b"hello")
 
     def test_resumed(self) -> None:
-        """
-        A daemon that drains leaves them to systemd's queue, and serves that when it resumes.
-        """
+        """A daemon that drains leaves them to systemd's queue, and serves that when it resumes."""
         self.hand_over("web")
         self.daemon.drain()
         waiting = self.connect(self.names[0])
@@ -748,9 +660,7 @@ class InheritedReloadTests(DaemonCase):
         self.assertEqual(self.receive(waiting, 5), b"hello")
 
     def test_other_service(self) -> None:
-        """
-        Another service can take one over.
-        """
+        """Another service can take one over."""
         self.hand_over("web")
         self.reloaded("[upper]\nlisten = systemd:web\n")
         self.assertEqual(self.ask(self.connect(self.names[0])), b"HELLO")
@@ -768,25 +678,19 @@ class InheritedReloadTests(DaemonCase):
         self.assertEqual(self.ask(self.connect(self.names[1])), b"hello")
 
     def test_instead(self) -> None:
-        """
-        So it is with a service that has another listener instead.
-        """
+        """So it is with a service that has another listener instead."""
         self.hand_over("web")
         self.refused(ECHO)
         self.assertEqual(self.ask(self.connect(self.names[0])), b"hello")
 
     def test_missing(self) -> None:
-        """
-        A file that names one that was never handed over is refused.
-        """
+        """A file that names one that was never handed over is refused."""
         self.hand_over("web")
         (complaint,) = self.refused(self.TEXT + "[upper]\nlisten = systemd:wep\n")
         self.assertIn("no such socket was handed over (there is web)", complaint)
 
     def test_moved_back(self) -> None:
-        """
-        Two services exchange theirs, and exchange them again.
-        """
+        """Two services exchange theirs, and exchange them again."""
         text = "[echo]\nlisten = systemd:{}\n[s-more]\nprotocol = upper\nlisten = systemd:{}\n"
         self.hand_over("web", "more")
         for names in (("more", "web"), ("web", "more")) * 3:

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.daemon.reload}: new rules for those who are connected.
-"""
+"""Tests for L{socketd.daemon.reload}: new rules for those who are connected."""
 
 from __future__ import annotations
 
@@ -15,22 +13,16 @@ from tests.net.fakes import read_all
 
 
 class LimitTests(DaemonCase):
-    """
-    Tests for rules that change under live connections.
-    """
+    """Tests for rules that change under live connections."""
 
     def is_in(self, sock: socket.socket) -> bool:
-        """
-        Say whether a peer is served within a few turns.
-        """
+        """Say whether a peer is served within a few turns."""
         sock.send(b"x")
         self.turn()
         return read_all(sock)[0] == b"x"
 
     def waiting(self, line: str) -> None:
-        """
-        See who waits at this line of a service or of the daemon, as it falls and rises.
-        """
+        """See who waits at this line of a service or of the daemon, as it falls and rises."""
         self.start(line.format(10))
         socks = [self.enter() for _ in range(5)]
         self.reloaded(line.format(3))
@@ -44,21 +36,15 @@ class LimitTests(DaemonCase):
         self.assertFalse(self.is_in(self.connect(self.address())))
 
     def test_max_connections_of_service(self) -> None:
-        """
-        Who is in stays when fewer are allowed, and who waits comes in when more are.
-        """
+        """Who is in stays when fewer are allowed, and who waits comes in when more are."""
         self.waiting(ECHO + "max_connections = {}\n")
 
     def test_max_connections_of_daemon(self) -> None:
-        """
-        So it is with the limit of all services.
-        """
+        """So it is with the limit of all services."""
         self.waiting(ECHO + "[socketd]\nmax_connections = {}\n")
 
     def test_max_connections_is_lifted(self) -> None:
-        """
-        Who waits comes in when there is no limit any more.
-        """
+        """Who waits comes in when there is no limit any more."""
         self.start(ECHO + "max_connections = 1\n")
         self.enter()
         waiting = self.connect(self.address())
@@ -67,9 +53,7 @@ class LimitTests(DaemonCase):
         self.assertEqual(self.receive(waiting, 1), b"x")
 
     def test_room_after_reload(self) -> None:
-        """
-        Who waits through a reload comes in when somebody leaves.
-        """
+        """Who waits through a reload comes in when somebody leaves."""
         self.start(ECHO + "max_connections = 1\n")
         first = self.enter()
         waiting = self.connect(self.address())
@@ -80,9 +64,7 @@ class LimitTests(DaemonCase):
         self.assertEqual(self.receive(waiting, 2), b"xx")
 
     def test_capacity_of_removed(self) -> None:
-        """
-        The connections of a removed service count for the daemon until they have ended.
-        """
+        """The connections of a removed service count for the daemon until they have ended."""
         head = "[socketd]\nmax_connections = 2\n"
         upper = "[upper]\nlisten = tcp:0:interface=127.0.0.2\n"
         daemon = self.start(head + ECHO + upper)
@@ -95,9 +77,7 @@ class LimitTests(DaemonCase):
         self.assertEqual(daemon.capacity.occupancy, 0)
 
     def test_max_per_source(self) -> None:
-        """
-        Who is in counts under the new limit.
-        """
+        """Who is in counts under the new limit."""
         self.start()
         socks = [self.enter() for _ in range(3)]
         self.reloaded(ECHO + "max_per_source = 4\n")
@@ -107,9 +87,7 @@ class LimitTests(DaemonCase):
         self.assertEqual(self.ask(self.enter(source="127.0.0.2")), b"hello")
 
     def test_max_per_source_again(self) -> None:
-        """
-        The counts go on from one limit to the next, and each place is given back once.
-        """
+        """The counts go on from one limit to the next, and each place is given back once."""
         daemon = self.start(ECHO + "max_per_source = 2\n")
         socks = [self.enter(), self.enter()]
         for limit in (3, 2, 5, 2):
@@ -129,9 +107,7 @@ class LimitTests(DaemonCase):
         self.assertEqual(self.ended(self.connect(self.address())), "reset")
 
     def test_networks(self) -> None:
-        """
-        Who may no longer come in is reset and counted, others stay.
-        """
+        """Who may no longer come in is reset and counted, others stay."""
         self.start()
         stays, goes = self.enter(), self.enter(source="127.0.0.2")
         self.reloaded(ECHO + "deny = 127.0.0.2\n")
@@ -140,9 +116,7 @@ class LimitTests(DaemonCase):
         self.assertEqual(self.service().service_state.counters.refused["network"], 1)
 
     def test_unix_has_no_network(self) -> None:
-        """
-        Peers of a UNIX socket are in no network, and stay.
-        """
+        """Peers of a UNIX socket are in no network, and stay."""
         text = "[echo]\nlisten = unix:{runtime}/e.sock\n"
         self.start(text)
         sock = self.enter(kind="unix")
@@ -150,9 +124,7 @@ class LimitTests(DaemonCase):
         self.assertEqual(self.ask(sock), b"hello")
 
     def test_bans_stay(self) -> None:
-        """
-        A ban outlives a reload that changes the door.
-        """
+        """A ban outlives a reload that changes the door."""
         daemon = self.start()
         ban = daemon.bans.add(ip_network("127.0.0.2/32"))
         self.reloaded(ECHO + "max_per_source = 5\n")
@@ -179,9 +151,7 @@ class LimitTests(DaemonCase):
         self.assertEqual(self.ask(busy), b"hello")
 
     def test_idle_timeout_goes(self) -> None:
-        """
-        A deadline that goes out of the file holds for nobody.
-        """
+        """A deadline that goes out of the file holds for nobody."""
         text = ECHO + "first_byte_timeout = 0s\nstall_timeout = 0s\nlifetime = 0s\n"
         self.start(text + "idle_timeout = 1s\n")
         sock = self.enter()
@@ -190,9 +160,7 @@ class LimitTests(DaemonCase):
         self.assertEqual(self.ask(sock), b"hello")
 
     def test_lifetime(self) -> None:
-        """
-        Who is older than the new file allows is closed at once.
-        """
+        """Who is older than the new file allows is closed at once."""
         self.start()
         old = self.enter()
         self.reactor.advance(20.0)
@@ -202,9 +170,7 @@ class LimitTests(DaemonCase):
         self.assertEqual(self.ask(young), b"hello")
 
     def test_logging(self) -> None:
-        """
-        What is logged of connections and messages changes for those that are in.
-        """
+        """What is logged of connections and messages changes for those that are in."""
         self.start(ECHO + "log_connections = no\n")
         logged: list[str] = []
         log = self.daemon.event_bus._log
@@ -225,9 +191,7 @@ class LimitTests(DaemonCase):
         self.assertEqual(logged[4:], ["reloaded", "listening"])
 
     def test_log_level(self) -> None:
-        """
-        The level of the log, and who is left out of it, change at once.
-        """
+        """The level of the log, and who is left out of it, change at once."""
         daemon = self.start()
         self.assertIs(daemon.event_bus.quiet, None)
         self.reloaded(ECHO + "[socketd]\nlog_level = error\nlog_quiet = 127.0.0.1\n")
@@ -270,9 +234,7 @@ class LimitTests(DaemonCase):
             self.assertEqual(len(sources), 0)
 
     def test_datagram_rules(self) -> None:
-        """
-        The rules for datagrams change at the socket that is there.
-        """
+        """The rules for datagrams change at the socket that is there."""
         text = "[echo]\nlisten = udp:0:interface=127.0.0.1\nguard_loopback = yes\n"
         text += "udp_burst = {}\nudp_rate = 1/h\n"
         self.start(text.format(1))
@@ -287,9 +249,7 @@ class LimitTests(DaemonCase):
             self.assertEqual(answers, expected)
 
     def test_datagram_networks(self) -> None:
-        """
-        Who may ask changes for those that were judged already.
-        """
+        """Who may ask changes for those that were judged already."""
         text = "[echo]\nlisten = udp:0:interface=127.0.0.1\n"
         self.start(text)
         address = self.address(kind="udp")
@@ -306,9 +266,7 @@ class LimitTests(DaemonCase):
 
 
 class FormerTests(DaemonCase):
-    """
-    Tests for services that go, and come back.
-    """
+    """Tests for services that go, and come back."""
 
     UPPER = "[upper]\nlisten = tcp:0:interface=127.0.0.2\n"
 
@@ -326,9 +284,7 @@ class FormerTests(DaemonCase):
         self.assertRaises(ConnectionRefusedError, self.connect, address)
 
     def flood(self, name: str) -> socket.socket:
-        """
-        Be owed more than the kernel keeps.
-        """
+        """Be owed more than the kernel keeps."""
         sock = self.enter(name)
         for _ in self.turns():
             try:
@@ -339,17 +295,13 @@ class FormerTests(DaemonCase):
         return sock
 
     def connection_of(self, sock: socket.socket) -> Any:
-        """
-        Find the daemon's side.
-        """
+        """Find the daemon's side."""
         host, port = sock.getsockname()
         (found,) = (one for one in self.daemon.connection_table if one.peer == f"{host}:{port}")
         return found
 
     def test_does_not_take_it(self) -> None:
-        """
-        Who does not take what a removed service owes him is reset in time.
-        """
+        """Who does not take what a removed service owes him is reset in time."""
         daemon = self.start("[socketd]\ndrain_timeout = 2s\n" + ECHO + self.UPPER)
         self.flood("upper")
         self.reloaded("[socketd]\ndrain_timeout = 2s\n" + ECHO)
@@ -362,9 +314,7 @@ class FormerTests(DaemonCase):
         self.assertEqual(len(daemon.connection_table), 0)
 
     def test_comes_back(self) -> None:
-        """
-        A service that comes back goes on with its counts.
-        """
+        """A service that comes back goes on with its counts."""
         daemon = self.start(ECHO + self.UPPER)
         service_state = self.service("upper").service_state
         self.enter("upper").close()
@@ -378,9 +328,7 @@ class FormerTests(DaemonCase):
         self.assertEqual(service_state.counters.connections, 2)
 
     def test_comes_back_under_new_rules(self) -> None:
-        """
-        It comes back as the new file has it.
-        """
+        """It comes back as the new file has it."""
         self.start(ECHO + self.UPPER)
         self.reloaded(ECHO)
         self.reloaded(ECHO + self.UPPER + "max_connections = 7\nlog_messages = hex\n")
@@ -404,9 +352,7 @@ class FormerTests(DaemonCase):
         self.assertEqual(self.ask(sock), b"HELLO")
 
     def test_stop_waits(self) -> None:
-        """
-        A stop waits for the connections of a removed service, too.
-        """
+        """A stop waits for the connections of a removed service, too."""
         daemon = self.start(ECHO + self.UPPER)
         sock = self.flood("upper")
         self.reloaded(ECHO)
@@ -419,9 +365,7 @@ class FormerTests(DaemonCase):
         self.successResultOf(stopped)
 
     def test_stop_leaves_no_timer(self) -> None:
-        """
-        After a stop nothing is scheduled, though a service was just removed.
-        """
+        """After a stop nothing is scheduled, though a service was just removed."""
         daemon = self.start(ECHO + self.UPPER)
         self.reloaded(ECHO)
         daemon.stopService()
@@ -429,9 +373,7 @@ class FormerTests(DaemonCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_all_names(self) -> None:
-        """
-        Each removed service is remembered once, however often it goes.
-        """
+        """Each removed service is remembered once, however often it goes."""
         daemon = self.start(ECHO + self.UPPER)
         observers = len(daemon.event_bus._on_watched)
         for _ in range(10):

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.daemon.service}: one service, bound, served, closed or handed on.
-"""
+"""Tests for L{socketd.daemon.service}: one service, bound, served, closed or handed on."""
 
 from __future__ import annotations
 
@@ -52,17 +50,13 @@ class ServiceCase(SynchronousTestCase):
         os.makedirs(self.runtime)
 
     def end(self) -> None:
-        """
-        Reset who is left.
-        """
+        """Reset who is left."""
         for connection in self.service_state.connection_table:
             connection.abortConnection()
         self.reactor.advance(0)
 
     def make(self, text: str = BOTH, inherited: Inherited = Inherited()) -> SocketService:
-        """
-        Make a service of a configuration.
-        """
+        """Make a service of a configuration."""
         (settings,) = parse(text, "FILE", installed(), self.runtime).services
         shared = Shared(
             self.reactor,
@@ -77,9 +71,7 @@ class ServiceCase(SynchronousTestCase):
         return service
 
     def start(self, text: str = BOTH) -> SocketService:
-        """
-        Make a service, bind it, and have it serve.
-        """
+        """Make a service, bind it, and have it serve."""
         service = self.make(text)
         self.assertEqual(service.bind(), [])
         service.startService()
@@ -87,9 +79,7 @@ class ServiceCase(SynchronousTestCase):
         return service
 
     def peer(self, bound: Bound) -> socket.socket:
-        """
-        Connect to a listener.
-        """
+        """Connect to a listener."""
         peer = socket.socket(bound.sock.family, bound.sock.type)
         self.addCleanup(peer.close)
         peer.connect(bound.sock.getsockname())
@@ -108,29 +98,21 @@ class ServiceCase(SynchronousTestCase):
         return peer.recv(100)
 
     def names(self) -> list[str]:
-        """
-        List the names of the events.
-        """
+        """List the names of the events."""
         return [name for name, _ in self.seen]
 
 
 class BindTests(ServiceCase):
-    """
-    Tests for L{SocketService.bind}.
-    """
+    """Tests for L{SocketService.bind}."""
 
     def test_interface(self) -> None:
-        """
-        It is a service with its section's name.
-        """
+        """It is a service with its section's name."""
         service = self.make()
         verifyObject(IService, service)
         self.assertEqual(service.name, "echo")
 
     def test_all(self) -> None:
-        """
-        Every listener is bound, and nobody is served.
-        """
+        """Every listener is bound, and nobody is served."""
         service = self.make()
         self.assertEqual(service.bind(), [])
         listeners = [one.listener for one in service.bound]
@@ -139,9 +121,7 @@ class BindTests(ServiceCase):
         self.assertEqual(self.reactor.getReaders(), [])
 
     def test_reasons(self) -> None:
-        """
-        Each listener that cannot be bound has its reason, the others are bound.
-        """
+        """Each listener that cannot be bound has its reason, the others are bound."""
         text = "[echo]\nlisten = unix:/nowhere/a, tcp:0:interface=127.0.0.1, unix:/nowhere/b\n"
         service = self.make(text)
         reasons = service.bind()
@@ -165,17 +145,13 @@ class BindTests(ServiceCase):
         self.assertEqual(self.names(), ["listener_skipped"])
 
     def test_certificate(self) -> None:
-        """
-        A certificate that cannot be used is a reason, too.
-        """
+        """A certificate that cannot be used is a reason, too."""
         service = self.make("[echo]\nlisten = tls:0\ntls_certificate = /nowhere.pem\n")
         (reason,) = service.bind()
         self.assertTrue(reason.startswith("[echo] tls_certificate: /nowhere.pem cannot"), reason)
 
     def test_pool(self) -> None:
-        """
-        What is bound already is taken, and taken out; what nobody wants stays in.
-        """
+        """What is bound already is taken, and taken out; what nobody wants stays in."""
         first = self.make()
         first.bind()
         other = Bound(parse_listener("tcp:0", ""), socket.socket())
@@ -189,9 +165,7 @@ class BindTests(ServiceCase):
         self.assertEqual(list(pool), [other])
 
     def test_inherited(self) -> None:
-        """
-        A name stands for all sockets that have it.
-        """
+        """A name stands for all sockets that have it."""
         found = []
         for _ in range(2):
             sock = socket.create_server(("127.0.0.1", 0))
@@ -203,9 +177,7 @@ class BindTests(ServiceCase):
         self.assertEqual([one.sock for one in service.bound], [one.sock for one in found])
 
     def test_not_inherited(self) -> None:
-        """
-        A name that nothing was handed over by is a reason.
-        """
+        """A name that nothing was handed over by is a reason."""
         (reason,) = self.make("[echo]\nlisten = systemd:web\n").bind()
         self.assertEqual(
             reason,
@@ -215,14 +187,10 @@ class BindTests(ServiceCase):
 
 
 class ServeTests(ServiceCase):
-    """
-    Tests for a service that serves.
-    """
+    """Tests for a service that serves."""
 
     def test_kinds(self) -> None:
-        """
-        Streams and datagrams are answered, each by its port.
-        """
+        """Streams and datagrams are answered, each by its port."""
         service = self.start()
         self.assertEqual([self.answer(one) for one in service.bound], [b"hello"] * 2)
         stream, datagram = (one.port for one in service.bound)
@@ -230,9 +198,7 @@ class ServeTests(ServiceCase):
         self.assertIsInstance(datagram, DatagramPort)
 
     def test_announced_later(self) -> None:
-        """
-        Where it listens is said when the reactor turns; not if it was closed before.
-        """
+        """Where it listens is said when the reactor turns; not if it was closed before."""
         service = self.make()
         service.bind()
         service.startService()
@@ -250,9 +216,7 @@ class ServeTests(ServiceCase):
         self.assertEqual(self.seen, [])
 
     def test_forget_sources(self) -> None:
-        """
-        Ports of datagrams judge every source anew.
-        """
+        """Ports of datagrams judge every source anew."""
         service = self.start()
         calls: list[None] = []
         port: Any = service.bound[1].port
@@ -283,17 +247,13 @@ class ServeTests(ServiceCase):
         self.assertFalse(service.running)
 
     def test_stop_without_connections(self) -> None:
-        """
-        Without connections it has stopped at once.
-        """
+        """Without connections it has stopped at once."""
         stopped = self.start().stopService()
         assert stopped is not None
         self.successResultOf(stopped)
 
     def test_close_before_start(self) -> None:
-        """
-        A service that was bound only can be closed; the file of its socket is gone.
-        """
+        """A service that was bound only can be closed; the file of its socket is gone."""
         service = self.make(UNIX)
         service.bind()
         self.assertEqual(os.listdir(self.runtime), ["s"])
@@ -302,14 +262,10 @@ class ServeTests(ServiceCase):
 
 
 class HandOnTests(ServiceCase):
-    """
-    Tests for a service at whose sockets another one goes on.
-    """
+    """Tests for a service at whose sockets another one goes on."""
 
     def test_hand_on(self) -> None:
-        """
-        The listeners are handed over open, with their files; the service has none.
-        """
+        """The listeners are handed over open, with their files; the service has none."""
         service = self.start(UNIX)
         expected = service.bound[:]
         taken = service.hand_on()
@@ -321,9 +277,7 @@ class HandOnTests(ServiceCase):
         taken[0].close()
 
     def test_stop_after(self) -> None:
-        """
-        To stop it then closes nothing and ends no connection: they are the other's.
-        """
+        """To stop it then closes nothing and ends no connection: they are the other's."""
         service = self.start()
         peer = self.peer(service.bound[0])
         self.reactor.turn(TURNS)
@@ -337,9 +291,7 @@ class HandOnTests(ServiceCase):
             one.close()
 
     def test_next(self) -> None:
-        """
-        The next service answers at the same sockets, and says where it listens.
-        """
+        """The next service answers at the same sockets, and says where it listens."""
         first = self.start()
         second = self.make(BOTH.replace("[echo]", "[upper]"))
         second.bind(Pool(first.bound))
@@ -351,20 +303,14 @@ class HandOnTests(ServiceCase):
 
 
 class CertificateTests(ServiceCase):
-    """
-    Tests for L{SocketService.renew_certificates}.
-    """
+    """Tests for L{SocketService.renew_certificates}."""
 
     def write(self, made: Made) -> str:
-        """
-        Write a certificate with its key.
-        """
+        """Write a certificate with its key."""
         return write_private(f"{self.runtime}/a.pem", made.pem() + made.key_pem())
 
     def secure(self) -> SocketService:
-        """
-        Start a service with TLS.
-        """
+        """Start a service with TLS."""
         path = self.write(issued("a.example"))
         text = f"[echo]\nlisten = tls:0:interface=127.0.0.1\ntls_certificate = {path}\n"
         service = self.start(text)
@@ -372,9 +318,7 @@ class CertificateTests(ServiceCase):
         return service
 
     def test_without_tls(self) -> None:
-        """
-        A service without TLS has no context, and nothing to look at.
-        """
+        """A service without TLS has no context, and nothing to look at."""
         service = self.start()
         self.seen.clear()
         self.assertIs(service.context, None)
@@ -382,9 +326,7 @@ class CertificateTests(ServiceCase):
         self.assertEqual(self.seen, [])
 
     def test_same(self) -> None:
-        """
-        Files that are as they were are not read again.
-        """
+        """Files that are as they were are not read again."""
         service = self.secure()
         assert service.context is not None
         loads = service.context.loads
@@ -392,9 +334,7 @@ class CertificateTests(ServiceCase):
         self.assertEqual((service.context.loads, self.seen), (loads, []))
 
     def test_new(self) -> None:
-        """
-        A new certificate is taken, and until when it is good is said.
-        """
+        """A new certificate is taken, and until when it is good is said."""
         service = self.secure()
         self.write(issued("b.example"))
         service.renew_certificates()
@@ -403,9 +343,7 @@ class CertificateTests(ServiceCase):
         self.assertEqual(facts["until"], "2049-01-01 00:00:00 UTC")
 
     def test_bad(self) -> None:
-        """
-        A bad one is told once, and the one that is used stays, until there is a good one.
-        """
+        """A bad one is told once, and the one that is used stays, until there is a good one."""
         service = self.secure()
         assert service.context is not None
         before = service.context.not_after
@@ -422,9 +360,7 @@ class CertificateTests(ServiceCase):
         self.assertEqual(self.names(), ["certificate_refused", "certificate_loaded"])
 
     def test_missing(self) -> None:
-        """
-        So it is with a file that is gone for a moment.
-        """
+        """So it is with a file that is gone for a moment."""
         service = self.secure()
         os.unlink(f"{self.runtime}/a.pem")
         service.renew_certificates()
@@ -457,22 +393,16 @@ class CertificateTests(ServiceCase):
 
 
 class PoolTests(SynchronousTestCase):
-    """
-    Tests for L{Pool}.
-    """
+    """Tests for L{Pool}."""
 
     def bound(self, text: str) -> Bound:
-        """
-        Have a socket for a listener; it need not be bound to be in a pool.
-        """
+        """Have a socket for a listener; it need not be bound to be in a pool."""
         sock = socket.socket()
         self.addCleanup(sock.close)
         return Bound(parse_listener(text, "/run/x"), sock)
 
     def test_take(self) -> None:
-        """
-        What is bound at a listener's place is taken once, whatever is spoken there.
-        """
+        """What is bound at a listener's place is taken once, whatever is spoken there."""
         seven, eight = self.bound("tcp:7"), self.bound("tcp:8")
         pool = Pool([seven, eight])
         self.assertEqual(list(pool), [seven, eight])
@@ -481,27 +411,21 @@ class PoolTests(SynchronousTestCase):
         self.assertEqual(list(pool), [eight])
 
     def test_same_place(self) -> None:
-        """
-        Two that have one place are taken one after the other.
-        """
+        """Two that have one place are taken one after the other."""
         first, second = self.bound("tcp:0"), self.bound("tcp:0")
         pool = Pool([first, second])
         found = [pool.take(parse_listener("tcp:0", "")) for _ in range(3)]
         self.assertEqual(found, [first, second, None])
 
     def test_inherited(self) -> None:
-        """
-        What was handed over has no place to be taken by, and is never left over.
-        """
+        """What was handed over has no place to be taken by, and is never left over."""
         web = self.bound("systemd:web")
         pool = Pool([web])
         self.assertEqual(list(pool), [])
         self.assertTrue(pool.lent(web))
 
     def test_lent(self) -> None:
-        """
-        A socket of the pool is known as such, also when it has another listener.
-        """
+        """A socket of the pool is known as such, also when it has another listener."""
         seven = self.bound("tcp:7")
         pool = Pool([seven])
         pool.take(seven.listener)
@@ -510,9 +434,7 @@ class PoolTests(SynchronousTestCase):
 
 
 class StreamFactoryTests(ServiceCase):
-    """
-    Tests for L{StreamFactory}.
-    """
+    """Tests for L{StreamFactory}."""
 
     def test_protocols(self) -> None:
         """

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.daemon.signals}.
-"""
+"""Tests for L{socketd.daemon.signals}."""
 
 from __future__ import annotations
 
@@ -39,27 +37,19 @@ class FakeReactor(Clock):
         self.stops = 0
 
     def callWhenRunning(self, function: Callable[[], object]) -> None:
-        """
-        Keep it.
-        """
+        """Keep it."""
         self.when_running.append(function)
 
     def callFromThread(self, function: Callable[[], object]) -> None:
-        """
-        Keep it.
-        """
+        """Keep it."""
         self.from_thread.append(function)
 
     def stop(self) -> None:
-        """
-        Count it.
-        """
+        """Count it."""
         self.stops += 1
 
     def turn(self) -> None:
-        """
-        Call what is kept.
-        """
+        """Call what is kept."""
         for kept in (self.when_running, self.from_thread):
             calls = kept[:]
             kept.clear()
@@ -82,9 +72,7 @@ class Case(SynchronousTestCase):
         self.patch(signal, "signal", self.taken.__setitem__)
 
     def make(self, hangups: Hangups | None = None, terminal: Any = None) -> Signals:
-        """
-        Make the service.
-        """
+        """Make the service."""
 
         def reload() -> None:
             self.done.append("reload")
@@ -95,36 +83,26 @@ class Case(SynchronousTestCase):
         return Signals(self.reactor, reload, abort, hangups, terminal)
 
     def running(self, hangups: Hangups | None = None, terminal: Any = None) -> Signals:
-        """
-        Start the service, and the reactor.
-        """
+        """Start the service, and the reactor."""
         service = self.make(hangups, terminal)
         service.startService()
         self.reactor.turn()
         return service
 
     def send(self, number: int) -> None:
-        """
-        Have a signal come.
-        """
+        """Have a signal come."""
         self.taken[number](number, None)
 
 
 class SignalsTests(Case):
-    """
-    Tests for L{Signals}.
-    """
+    """Tests for L{Signals}."""
 
     def test_interface(self) -> None:
-        """
-        It is a service.
-        """
+        """It is a service."""
         verifyObject(IService, self.make())
 
     def test_after_reactor(self) -> None:
-        """
-        The signals are taken when the reactor runs, which takes them for itself before.
-        """
+        """The signals are taken when the reactor runs, which takes them for itself before."""
         service = self.make()
         self.assertEqual(self.reactor.when_running, [])
         service.startService()
@@ -133,9 +111,7 @@ class SignalsTests(Case):
         self.assertEqual(set(self.taken), {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
     def test_hangup(self) -> None:
-        """
-        Each SIGHUP reloads, in the reactor's own time.
-        """
+        """Each SIGHUP reloads, in the reactor's own time."""
         self.running()
         for _ in range(3):
             self.send(signal.SIGHUP)
@@ -144,10 +120,7 @@ class SignalsTests(Case):
         self.assertEqual((self.done, self.reactor.stops), (["reload"] * 3, 0))
 
     def test_stop(self) -> None:
-        """
-        Each of the signals to stop stops the reactor, in its own time; nothing is
-        reset.
-        """
+        """Each of the signals to stop stops the reactor, in its own time; nothing is reset."""
         for number in STOP:
             self.reactor = FakeReactor()
             self.running()
@@ -171,9 +144,7 @@ class SignalsTests(Case):
         self.assertEqual((self.reactor.stops, self.done), (1, ["abort", "abort"]))
 
     def test_hangup_does_not_count(self) -> None:
-        """
-        A reload is no first signal to stop.
-        """
+        """A reload is no first signal to stop."""
         self.running()
         self.send(signal.SIGHUP)
         self.send(signal.SIGTERM)
@@ -182,9 +153,7 @@ class SignalsTests(Case):
 
 
 class TerminalTests(Case):
-    """
-    Tests for L{Terminal}, and for what L{Signals} make of its end.
-    """
+    """Tests for L{Terminal}, and for what L{Signals} make of its end."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -192,35 +161,25 @@ class TerminalTests(Case):
         self.open()
 
     def open(self) -> None:
-        """
-        Have a terminal, for which a file stands.
-        """
+        """Have a terminal, for which a file stands."""
         with open(self.path, "w"):
             pass
 
     def terminal(self) -> Terminal:
-        """
-        Make that of the process.
-        """
+        """Make that of the process."""
         return Terminal(self.reactor.seconds, self.path)
 
     def hang_up(self) -> None:
-        """
-        Have SIGHUP come, and be carried out.
-        """
+        """Have SIGHUP come, and be carried out."""
         self.send(signal.SIGHUP)
         self.reactor.turn()
 
     def check(self, *done: str, stops: int = 0) -> None:
-        """
-        See what came of it.
-        """
+        """See what came of it."""
         self.assertEqual((self.done, self.reactor.stops), ([*done], stops))
 
     def test_live(self) -> None:
-        """
-        While the terminal is there, SIGHUP reloads, however long that is.
-        """
+        """While the terminal is there, SIGHUP reloads, however long that is."""
         self.running(terminal=self.terminal())
         self.reactor.pump([LOOK_INTERVAL] * 20)
         self.hang_up()
@@ -242,9 +201,7 @@ class TerminalTests(Case):
         self.check("abort", stops=1)
 
     def test_told_late(self) -> None:
-        """
-        A shell may take its time to tell, and a look at the terminal come first.
-        """
+        """A shell may take its time to tell, and a look at the terminal come first."""
         self.running(terminal=self.terminal())
         os.remove(self.path)
         self.reactor.pump([LOOK_INTERVAL] * int(NOTICE - 1))
@@ -252,9 +209,7 @@ class TerminalTests(Case):
         self.check(stops=1)
 
     def test_left_behind(self) -> None:
-        """
-        A daemon whose terminal went without a word reloads later, and looks no more.
-        """
+        """A daemon whose terminal went without a word reloads later, and looks no more."""
         self.running(terminal=self.terminal())
         os.remove(self.path)
         self.reactor.pump([LOOK_INTERVAL] * int(NOTICE + 1))
@@ -263,18 +218,14 @@ class TerminalTests(Case):
         self.check("reload")
 
     def test_none(self) -> None:
-        """
-        Where there was no terminal, SIGHUP reloads.
-        """
+        """Where there was no terminal, SIGHUP reloads."""
         os.remove(self.path)
         self.running(terminal=self.terminal())
         self.hang_up()
         self.check("reload")
 
     def test_ignored(self) -> None:
-        """
-        Under nohup(1) the terminal does not matter.
-        """
+        """Under nohup(1) the terminal does not matter."""
         self.patch(signal, "getsignal", lambda number: signal.SIG_IGN)
         self.running(terminal=self.terminal())
         os.remove(self.path)
@@ -282,9 +233,7 @@ class TerminalTests(Case):
         self.check("reload")
 
     def test_other_session(self) -> None:
-        """
-        A daemon that went into the background has left its terminal.
-        """
+        """A daemon that went into the background has left its terminal."""
         terminal = self.terminal()
         self.running(terminal=terminal)
         os.remove(self.path)
@@ -294,9 +243,7 @@ class TerminalTests(Case):
         self.check("reload")
 
     def test_early(self) -> None:
-        """
-        One that was closed before the reactor ran is not forgotten.
-        """
+        """One that was closed before the reactor ran is not forgotten."""
         terminal, hangups = self.terminal(), Hangups()
         self.send(signal.SIGHUP)
         os.remove(self.path)
@@ -304,9 +251,7 @@ class TerminalTests(Case):
         self.check(stops=1)
 
     def test_no_timer_left(self) -> None:
-        """
-        Nothing waits when the service has stopped.
-        """
+        """Nothing waits when the service has stopped."""
         service = self.running(terminal=self.terminal())
         service.stopService()
         self.assertEqual(self.reactor.getDelayedCalls(), [])
@@ -314,14 +259,10 @@ class TerminalTests(Case):
 
 
 class HangupsTests(Case):
-    """
-    Tests for L{Hangups}: a SIGHUP that comes early.
-    """
+    """Tests for L{Hangups}: a SIGHUP that comes early."""
 
     def test_waiting(self) -> None:
-        """
-        One that came before the start is carried out once the reactor runs.
-        """
+        """One that came before the start is carried out once the reactor runs."""
         hangups = Hangups()
         self.send(signal.SIGHUP)
         self.assertTrue(hangups.waiting)
@@ -329,18 +270,14 @@ class HangupsTests(Case):
         self.assertEqual(self.done, ["reload"])
 
     def test_none(self) -> None:
-        """
-        Where none came, nothing is reloaded.
-        """
+        """Where none came, nothing is reloaded."""
         hangups = Hangups()
         self.running(hangups)
         self.assertFalse(hangups.waiting)
         self.assertEqual(self.done, [])
 
     def test_several(self) -> None:
-        """
-        Several that came early are one reload: the file is read once.
-        """
+        """Several that came early are one reload: the file is read once."""
         hangups = Hangups()
         for _ in range(3):
             self.send(signal.SIGHUP)
@@ -348,18 +285,14 @@ class HangupsTests(Case):
         self.assertEqual(self.done, ["reload"])
 
     def test_later_ones(self) -> None:
-        """
-        Those that come when the reactor runs are carried out for themselves.
-        """
+        """Those that come when the reactor runs are carried out for themselves."""
         self.running(Hangups())
         self.send(signal.SIGHUP)
         self.reactor.turn()
         self.assertEqual(self.done, ["reload"])
 
     def test_process(self) -> None:
-        """
-        A process that has one made is not ended by SIGHUP, as it would be else.
-        """
+        """A process that has one made is not ended by SIGHUP, as it would be else."""
         script = (
             "import os, signal\n"
             "from socketd.daemon.signals import Hangups\n"

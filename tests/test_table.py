@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.common.table}.
-"""
+"""Tests for L{socketd.common.table}."""
 
 from __future__ import annotations
 
@@ -10,27 +8,19 @@ from socketd.common import table
 
 
 class RenderTests(SynchronousTestCase):
-    """
-    Tests for L{table.render}.
-    """
+    """Tests for L{table.render}."""
 
     def test_columns_are_aligned(self) -> None:
-        """
-        Each column is as wide as its widest cell, and no line ends in spaces.
-        """
+        """Each column is as wide as its widest cell, and no line ends in spaces."""
         rendered = table.render(("NAME", "N"), [("a", "1"), ("longer", "22"), ("b", "")])
         self.assertEqual(rendered, "NAME    N\na       1\nlonger  22\nb\n")
 
     def test_no_rows(self) -> None:
-        """
-        A table without rows is its headers.
-        """
+        """A table without rows is its headers."""
         self.assertEqual(table.render(("A", "B"), []), "A  B\n")
 
     def test_wide_and_combining_characters(self) -> None:
-        """
-        A wide character takes two columns, a combining one none.
-        """
+        """A wide character takes two columns, a combining one none."""
         rendered = table.render(("A", "B"), [("\u6642", "1"), ("e\u0301", "2"), ("abc", "3")])
         self.assertEqual(rendered, "A    B\n\u6642   1\ne\u0301    2\nabc  3\n")
 
@@ -49,14 +39,10 @@ UNITS = {"listens": table.LIST, "in": "bytes"}
 
 
 class ListingTests(SynchronousTestCase):
-    """
-    Tests for L{table.listing}.
-    """
+    """Tests for L{table.listing}."""
 
     def test_wide(self) -> None:
-        """
-        Numbers are aligned at their right, in units for people.
-        """
+        """Numbers are aligned at their right, in units for people."""
         expected = (
             f"SERVICE  LISTENS{' ' * 57}  OPEN         IN\n"
             f"ack      tcp *:1{' ' * 57}     3  343.3 MiB\n"
@@ -66,9 +52,7 @@ class ListingTests(SynchronousTestCase):
         self.assertEqual(table.listing(SERVICES, ROWS, UNITS, 200), expected)
 
     def test_narrow(self) -> None:
-        """
-        Where the terminal is too narrow, each thing of a list has a line of its own.
-        """
+        """Where the terminal is too narrow, each thing of a list has a line of its own."""
         expected = (
             "SERVICE  OPEN         IN\n"
             "ack         3  343.3 MiB\n"
@@ -81,9 +65,7 @@ class ListingTests(SynchronousTestCase):
         self.assertEqual(table.listing(SERVICES, ROWS, UNITS, 80), expected)
 
     def test_widest_text(self) -> None:
-        """
-        Then the widest text goes below its row; what names the row stays.
-        """
+        """Then the widest text goes below its row; what names the row stays."""
         rows = [(1, "echo", "[2001:db8:1:2:3:4:5:6]:50000", True)]
         names = ["id", "service", "peer", "waits"]
         expected = "ID  SERVICE  WAITS\n1   echo     yes\n    [2001:db8:1:2:3:4:5:6]:50000\n"
@@ -91,9 +73,7 @@ class ListingTests(SynchronousTestCase):
         self.assertEqual(table.listing(["a"], [("x" * 50,)], {}, 40), f"A\n{'x' * 50}\n")
 
     def test_one_thing(self) -> None:
-        """
-        A table of one thing has its units by row; a row of many things has not.
-        """
+        """A table of one thing has its units by row; a row of many things has not."""
         rows = [("AGE", 93_784.0), ("IN", 2048), ("PEER", None)]
         units = {"age": "seconds", "in": "bytes"}
         expected = "FIELD  VALUE\nAGE    1d2h\nIN     2.0 KiB\nPEER   -\n"
@@ -102,16 +82,12 @@ class ListingTests(SynchronousTestCase):
         self.assertEqual(found, "SERVICE  N\nin       5\n")
 
     def test_clean(self) -> None:
-        """
-        What a stranger wrote is made harmless.
-        """
+        """What a stranger wrote is made harmless."""
         found = table.listing(["a", "b"], [("x", "\x1b")], {}, 80, lambda text: ascii(text)[1:-1])
         self.assertEqual(found, "A  B\nx  \\x1b\n")
 
     def test_units(self) -> None:
-        """
-        Sizes and times have as many digits as people want.
-        """
+        """Sizes and times have as many digits as people want."""
         sizes = {
             0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1536: "1.5 KiB", 102_300: "99.9 KiB",
             102_400: "100.0 KiB", 1_048_575: "1.0 MiB", 360_000_000: "343.3 MiB", 2**40: "1.0 TiB",

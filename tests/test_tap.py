@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.tap} and L{socketd.configuration}.
-"""
+"""Tests for L{socketd.tap} and L{socketd.configuration}."""
 
 from __future__ import annotations
 
@@ -36,9 +34,7 @@ BAD = "[echo]\nlisten = tcp:x\nlisen = tcp:7\n[eco]\n"
 
 
 class Case(SynchronousTestCase):
-    """
-    A command line, with standard error kept.
-    """
+    """A command line, with standard error kept."""
 
     def setUp(self) -> None:
         self.errors = StringIO()
@@ -51,9 +47,7 @@ class Case(SynchronousTestCase):
         self.patch(os, "environ", {"RUNTIME_DIRECTORY": self.runtime})
 
     def file(self, text: str) -> str:
-        """
-        Write a configuration.
-        """
+        """Write a configuration."""
         name: str = self.mktemp()
         Path(name).write_text(text, encoding="utf-8")
         return name
@@ -79,14 +73,10 @@ class Case(SynchronousTestCase):
 
 
 class OptionsTests(Case):
-    """
-    Tests for L{Options}.
-    """
+    """Tests for L{Options}."""
 
     def test_good(self) -> None:
-        """
-        The configuration is read with the command line.
-        """
+        """The configuration is read with the command line."""
         file = self.file(GOOD)
         for arguments in (["--config", file], ["-c", file], [f"--config={file}"]):
             options = self.options(*arguments)
@@ -94,9 +84,7 @@ class OptionsTests(Case):
             self.assertEqual((options["runtime"], options["console"]), (self.runtime, 0))
 
     def test_environment(self) -> None:
-        """
-        Where the command line names no file, the variable does.
-        """
+        """Where the command line names no file, the variable does."""
         os.environ[paths.CONFIG_VARIABLE] = self.file(GOOD)
         self.assertEqual(len(self.options()["settings"].services), 1)
 
@@ -111,26 +99,20 @@ class OptionsTests(Case):
         self.assertEqual(places, [f"{file}:{number}" for number in (2, 3, 4)])
 
     def test_missing(self) -> None:
-        """
-        So it is with a file that cannot be read.
-        """
+        """So it is with a file that cannot be read."""
         file = self.mktemp()
         self.assertEqual(self.ended(self.options, "--config", file), 78)
         message = f"{file}: cannot be read: No such file or directory\n"
         self.assertEqual(self.errors.getvalue(), message)
 
     def test_refused_by_the_system(self) -> None:
-        """
-        So it is with a socket option that the system refuses.
-        """
+        """So it is with a socket option that the system refuses."""
         file = self.file("[echo]\nlisten = udp:7\ntcp_keepcnt = 3\n")
         self.assertEqual(self.ended(self.options, "--config", file), 78)
         self.assertTrue(self.errors.getvalue().startswith(f"{file}:3: [echo] tcp_keepcnt: "))
 
     def test_console_needs_terminal(self) -> None:
-        """
-        A console has no terminal where twistd goes into the background.
-        """
+        """A console has no terminal where twistd goes into the background."""
         arguments = ("--config", self.file(GOOD), "--console")
         message = self.ended(self.options, *arguments, twistd={"nodaemon": 0})
         self.assertEqual(
@@ -141,30 +123,22 @@ class OptionsTests(Case):
 
 
 class MakeServiceTests(Case):
-    """
-    Tests for L{makeService} and L{Root}.
-    """
+    """Tests for L{makeService} and L{Root}."""
 
     def make(self, *arguments: str, text: str = GOOD, twistd: Any = None) -> Root:
-        """
-        Build the service tree.
-        """
+        """Build the service tree."""
         options = self.options("--config", self.file(text), *arguments, twistd=twistd)
         return makeService(options, MemoryReactorClock())
 
     def test_plugin(self) -> None:
-        """
-        twistd finds it.
-        """
+        """twistd finds it."""
         verifyObject(IServiceMaker, maker)
         self.assertIdentical(maker.options, Options)
         self.assertIdentical(maker.makeService, makeService)
         self.assertEqual(maker.tapname, "socketd")
 
     def test_tree(self) -> None:
-        """
-        The tree is the daemon; nothing is started.
-        """
+        """The tree is the daemon; nothing is started."""
         root = self.make()
         verifyObject(IService, root)
         kinds = [type(child) for child in root]
@@ -175,9 +149,7 @@ class MakeServiceTests(Case):
         self.assertEqual(daemon.reactor.getDelayedCalls(), [])
 
     def test_console(self) -> None:
-        """
-        With C{--console} there is a console before it, which takes the log, too.
-        """
+        """With C{--console} there is a console before it, which takes the log, too."""
         root = self.make("--console", twistd={"nodaemon": 1})
         console = list(root)[2]
         self.assertIsInstance(console, ConsoleService)
@@ -189,9 +161,7 @@ class MakeServiceTests(Case):
         self.assertEqual(components, [(ILogObserver, console.observer)])
 
     def test_log_elsewhere(self) -> None:
-        """
-        A log that twistd was told to write elsewhere goes there, and not to the console.
-        """
+        """A log that twistd was told to write elsewhere goes there, and not to the console."""
         root = self.make("--console", twistd={"nodaemon": 1, "syslog": 1})
         self.assertIdentical(root.observer, None)
         file = os.path.abspath(self.mktemp())
@@ -200,26 +170,20 @@ class MakeServiceTests(Case):
         self.assertTrue(os.path.exists(file))
 
     def test_no_console(self) -> None:
-        """
-        Without a console the log is twistd's.
-        """
+        """Without a console the log is twistd's."""
         root, application = self.make(), MultiService()
         root.setServiceParent(application)
         self.assertEqual(list(application), [root])
 
     def test_runtime_directory(self) -> None:
-        """
-        The directory for UNIX sockets is made, for its owner, where a listener is in it.
-        """
+        """The directory for UNIX sockets is made, for its owner, where a listener is in it."""
         self.make()
         self.assertFalse(os.path.exists(self.runtime))
         self.make(text="[echo]\nlisten = unix:{runtime}/echo.sock\n")
         self.assertEqual(stat.S_IMODE(os.stat(self.runtime).st_mode) & 0o077, 0)
 
     def test_runtime_directory_of_others(self) -> None:
-        """
-        A directory that others can write to stops the start with one line.
-        """
+        """A directory that others can write to stops the start with one line."""
         os.mkdir(self.runtime)
         os.chmod(self.runtime, 0o777)
         code = self.ended(self.make, text="[echo]\nlisten = unix:{runtime}/echo.sock\n")
@@ -227,9 +191,7 @@ class MakeServiceTests(Case):
         self.assertIn(f"{self.runtime} is not a private directory of this user", said)
 
     def test_cannot_listen(self) -> None:
-        """
-        Listeners that cannot be bound are on standard error, and the status is 1.
-        """
+        """Listeners that cannot be bound are on standard error, and the status is 1."""
 
         def refuse(daemon: Daemon) -> None:
             raise CannotStart(["[a] cannot listen at tcp *:1: x", "[b] cannot"])
@@ -240,14 +202,10 @@ class MakeServiceTests(Case):
 
 
 class ClockTests(SynchronousTestCase):
-    """
-    Tests for the clock of the reactor that twistd runs, in a process of its own.
-    """
+    """Tests for the clock of the reactor that twistd runs, in a process of its own."""
 
     def test_monotonic(self) -> None:
-        """
-        Its timers, and those of the daemon, do not follow steps of the wall clock.
-        """
+        """Its timers, and those of the daemon, do not follow steps of the wall clock."""
         script = (
             "import sys, time\n"
             "from socketd.tap import Options, makeService\n"

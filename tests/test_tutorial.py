@@ -1,6 +1,4 @@
-"""
-Follows docs/tutorial.md and README.md as a reader would, with the real daemon.
-"""
+"""Follows docs/tutorial.md and README.md as a reader would, with the real daemon."""
 
 from __future__ import annotations
 
@@ -44,18 +42,14 @@ _FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 @frozen
 class Block:
-    """
-    A fenced block of a page.
-    """
+    """A fenced block of a page."""
 
     language: str
     text: str
 
 
 def blocks(page: str) -> list[Block]:
-    """
-    List the fenced blocks of a page that say what they are.
-    """
+    """List the fenced blocks of a page that say what they are."""
     return [Block(*found) for found in _FENCED.findall(page)]
 
 
@@ -83,22 +77,16 @@ def pattern(output: str) -> str:
 
 
 def key(port: re.Match[str]) -> str:
-    """
-    Name a port, which UDP has another of than TCP.
-    """
+    """Name a port, which UDP has another of than TCP."""
     is_udp = re.search(r"\budp[: ]\S*$", port.string[: port.start()])
     return f"udp{port[0]}" if is_udp else port[0]
 
 
 class PatternTests(SynchronousTestCase):
-    """
-    What is shown is compared, but for the dots.
-    """
+    """What is shown is compared, but for the dots."""
 
     def test_dots(self) -> None:
-        """
-        Dots stand for a part of a line or for lines, and for nothing more.
-        """
+        """Dots stand for a part of a line or for lines, and for nothing more."""
         self.assertRegex("up 3 s, one\n", rf"\A{pattern('up ... s, one')}\s*\Z")
         for shown in ("a\n...", "...\nc", "a\n...\nc"):
             self.assertRegex("a\nb\nb\nc", rf"\A{pattern(shown)}\Z")
@@ -106,9 +94,7 @@ class PatternTests(SynchronousTestCase):
         self.assertNotRegex("axb", rf"\A{pattern('a.b')}\Z")
 
     def test_commands(self) -> None:
-        """
-        Each command has the lines behind it, and no others.
-        """
+        """Each command has the lines behind it, and no others."""
         found = list(commands("$ one\n1\n2\n$ two\n"))
         self.assertEqual(found, [("one", "1\n2\n"), ("two", "")])
 
@@ -150,9 +136,7 @@ class PageCase(SystemCase):
         return started
 
     def _keep(self, text: str) -> None:
-        """
-        Write a file, or the next part of it; the system chooses its ports.
-        """
+        """Write a file, or the next part of it; the system chooses its ports."""
         name = NAME.match(text)
         if name is None:
             return
@@ -174,9 +158,7 @@ class PageCase(SystemCase):
             self._shell.type(f"{typed}\nprintf '\\n%s\\n' '{MARK}'\n")
 
     def _server(self, words: list[str]) -> list[str]:
-        """
-        Give the command of a server: C{make run} is one with the default configuration.
-        """
+        """Give the command of a server: C{make run} is one with the default configuration."""
         if words[:2] != ["make", "run"]:
             return words
         file = self.write("default.ini", DEFAULT.sub("0", (ROOT / "etc/socketd.ini").read_text()))
@@ -199,9 +181,7 @@ class PageCase(SystemCase):
             self.ports.update(zip(shown, said.groups()))
 
     def _compare(self) -> None:
-        """
-        Wait for the end of what was typed last, if anything was, and compare.
-        """
+        """Wait for the end of what was typed last, if anything was, and compare."""
         if self._typed is None:
             return
         (command, output), self._typed = self._typed, None
@@ -214,9 +194,7 @@ class PageCase(SystemCase):
 
 
 class TutorialTests(PageCase):
-    """
-    The tutorial holds.
-    """
+    """The tutorial holds."""
 
     def test_followed(self) -> None:
         """

@@ -28,9 +28,7 @@ PATIENCE = 120
 
 
 def values(file: str) -> dict[str, list[str]]:
-    """
-    Read a unit: its values by name.
-    """
+    """Read a unit: its values by name."""
     found: dict[str, list[str]] = {}
     for line in (UNITS / file).read_text().splitlines():
         if line and line[0] not in "#[":
@@ -40,31 +38,23 @@ def values(file: str) -> dict[str, list[str]]:
 
 
 class ServiceTests(SynchronousTestCase):
-    """
-    Tests for what the service unit says of the daemon.
-    """
+    """Tests for what the service unit says of the daemon."""
 
     def setUp(self) -> None:
         self.unit = values("socketd.service")
 
     def test_foreground(self) -> None:
-        """
-        twistd does not fork: systemd's sockets and messages are for one process.
-        """
+        """twistd does not fork: systemd's sockets and messages are for one process."""
         [start] = self.unit["ExecStart"]
         self.assertIn("twistd --nodaemon --pidfile= socketd ", start)
         self.assertEqual(self.unit["Type"], ["notify"])
 
     def test_bad_configuration(self) -> None:
-        """
-        A configuration that is refused is not tried again.
-        """
+        """A configuration that is refused is not tried again."""
         self.assertEqual(self.unit["RestartPreventExitStatus"], [str(EXIT_CONFIG)])
 
     def test_reload(self) -> None:
-        """
-        A reload needs no program but the shell: a minimal Debian has no other kill.
-        """
+        """A reload needs no program but the shell: a minimal Debian has no other kill."""
         [reload] = self.unit["ExecReload"]
         program, option, line = shlex.split(reload)
         self.assertEqual((program, option), ("/bin/sh", "-c"))
@@ -72,9 +62,7 @@ class ServiceTests(SynchronousTestCase):
         self.assertIn(b"builtin", builtin.stdout)
 
     def test_drain(self) -> None:
-        """
-        systemd does not kill a daemon that drains for as long as it does by default.
-        """
+        """systemd does not kill a daemon that drains for as long as it does by default."""
         [wait] = self.unit["TimeoutStopSec"]
         self.assertGreater(int(wait), DaemonOptions().drain_timeout)
 
@@ -87,45 +75,33 @@ class ServiceTests(SynchronousTestCase):
         self.assertNotIn("ProtectClock", self.unit)
 
     def test_tls_can_call_back(self) -> None:
-        """
-        Memory that is written and run is not forbidden where there may be TLS.
-        """
+        """Memory that is written and run is not forbidden where there may be TLS."""
         for file in ("socketd.service", "activated.conf"):
             self.assertNotIn("MemoryDenyWriteExecute", values(file))
 
     def test_one_capability(self) -> None:
-        """
-        There is one capability at most; sockets that are handed over need none.
-        """
+        """There is one capability at most; sockets that are handed over need none."""
         for name in ("AmbientCapabilities", "CapabilityBoundingSet"):
             self.assertEqual(self.unit[name], ["CAP_NET_BIND_SERVICE"])
             self.assertEqual(values("activated.conf")[name], [""])
 
     def test_account(self) -> None:
-        """
-        The account of sysusers.d is the one that the unit runs as.
-        """
+        """The account of sysusers.d is the one that the unit runs as."""
         lines = (TOP / "etc" / "sysusers.d" / "socketd.conf").read_text().splitlines()
         [account] = [line.split()[1] for line in lines if not line.startswith("#")]
         self.assertEqual(self.unit["User"], [account])
 
 
 class SocketTests(SynchronousTestCase):
-    """
-    Tests for the socket unit and its drop-in.
-    """
+    """Tests for the socket unit and its drop-in."""
 
     def test_belong_together(self) -> None:
-        """
-        The drop-in takes the sockets of the unit, and the unit starts the service.
-        """
+        """The drop-in takes the sockets of the unit, and the unit starts the service."""
         self.assertEqual(values("activated.conf")["Sockets"], ["socketd.socket"])
         self.assertEqual(values("socketd.socket")["Service"], ["socketd.service"])
 
     def test_example(self) -> None:
-        """
-        The configuration in its comment takes the sockets by the name that they have.
-        """
+        """The configuration in its comment takes the sockets by the name that they have."""
         lines = (UNITS / "socketd.socket").read_text().splitlines()
         text = "\n".join(line[4:] for line in lines if line.startswith("#   "))
         [service] = parse(text, "x.ini", installed(), "/run/socketd").services
@@ -134,9 +110,7 @@ class SocketTests(SynchronousTestCase):
 
 
 class GateTests(SynchronousTestCase):
-    """
-    Tests for C{packaging/check-units}.
-    """
+    """Tests for C{packaging/check-units}."""
 
     def setUp(self) -> None:
         self.tree = Path(self.mktemp())
@@ -144,9 +118,7 @@ class GateTests(SynchronousTestCase):
             shutil.copytree(TOP / name, self.tree / name)
 
     def check(self, **environ: str) -> subprocess.CompletedProcess[str]:
-        """
-        Run the gate of the copy.
-        """
+        """Run the gate of the copy."""
         command = ["/bin/bash", str(self.tree / "packaging" / "check-units"), str(BIN)]
         return subprocess.run(
             command, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False
@@ -168,18 +140,14 @@ class GateTests(SynchronousTestCase):
         return done.stderr
 
     def without_systemd(self) -> str:
-        """
-        Make a place for programs that has no systemd-analyze.
-        """
+        """Make a place for programs that has no systemd-analyze."""
         place = Path(self.mktemp()).resolve()
         place.mkdir()
         place.joinpath("dirname").symlink_to(shutil.which("dirname") or "dirname")
         return str(place)
 
     def test_unknown_directive(self) -> None:
-        """
-        A directive that systemd does not know fails, in the unit and in its drop-in.
-        """
+        """A directive that systemd does not know fails, in the unit and in its drop-in."""
         said = self.check_changed("socketd.service", "\nUMask=", "\nUmask=")
         self.assertIn("Umask", said)
         shutil.copy(UNITS / "socketd.service", self.tree / "etc" / "systemd")
@@ -187,16 +155,12 @@ class GateTests(SynchronousTestCase):
         self.assertIn("PrivateUser", said)
 
     def test_exposure(self) -> None:
-        """
-        A unit that protects less than it did fails.
-        """
+        """A unit that protects less than it did fails."""
         said = self.check_changed("socketd.service", "\nProtectHome=yes\n", "\n")
         self.assertIn("socketd.service: more than 18", said)
 
     def test_missing(self) -> None:
-        """
-        Without systemd-analyze it says so; only where nobody reads that it fails.
-        """
+        """Without systemd-analyze it says so; only where nobody reads that it fails."""
         path = self.without_systemd()
         done = self.check(PATH=path)
         self.assertEqual(done.returncode, 0, done.stderr)

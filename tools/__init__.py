@@ -1,3 +1,1 @@
-"""
-What is run to build socketd, and is not installed.
-"""
+"""What is run to build socketd, and is not installed."""

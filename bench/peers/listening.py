@@ -1,6 +1,4 @@
-"""
-What the Python peers share: their one option, their one line of output, and the time.
-"""
+"""What the Python peers share: their one option, their one line of output, and the time."""
 
 from __future__ import annotations
 
@@ -30,14 +28,10 @@ def read_port(description: str) -> int:
 
 
 def announce(port: int) -> None:
-    """
-    Tell whoever waits that the peer answers at C{port}.
-    """
+    """Tell whoever waits that the peer answers at C{port}."""
     print(f"ready {port}", flush=True)
 
 
 def time_reply() -> bytes:
-    """
-    The seconds since 1970 as four bytes, most significant first.
-    """
+    """The seconds since 1970 as four bytes, most significant first."""
     return (int(time.time()) & UINT32_MASK).to_bytes(4, "big")

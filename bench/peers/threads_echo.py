@@ -16,18 +16,14 @@ READ_SIZE = 2048
 
 
 def answer(connection: socket.socket) -> None:
-    """
-    Send back what comes until the client has said all or is gone.
-    """
+    """Send back what comes until the client has said all or is gone."""
     with connection, contextlib.suppress(ConnectionError):
         while data := connection.recv(READ_SIZE):
             connection.sendall(data)
 
 
 def main() -> None:
-    """
-    Serve until somebody ends the process.
-    """
+    """Serve until somebody ends the process."""
     port = read_port("one thread per connection: TCP echo")
     with socket.create_server((HOST, port), backlog=BACKLOG) as server:
         announce(int(server.getsockname()[1]))

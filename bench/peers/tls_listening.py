@@ -1,6 +1,4 @@
-"""
-What the Python peers with TLS share: where they listen, and their options.
-"""
+"""What the Python peers with TLS share: where they listen, and their options."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-The plain Twisted peer: TCP echo and UDP time on the reactor that Twisted chooses.
-"""
+"""The plain Twisted peer: TCP echo and UDP time on the reactor that Twisted chooses."""
 
 from __future__ import annotations
 
@@ -23,42 +21,30 @@ class Echo(Protocol):
     """
 
     def dataReceived(self, data: bytes) -> None:
-        """
-        Answer.
-        """
+        """Answer."""
         assert self.transport is not None
         self.transport.write(data)
 
     def readConnectionLost(self) -> None:
-        """
-        The client has said all: close once the reply is out.
-        """
+        """The client has said all: close once the reply is out."""
         assert self.transport is not None
         self.transport.loseConnection()
 
     def writeConnectionLost(self) -> None:
-        """
-        Nothing to do.
-        """
+        """Nothing to do."""
 
 
 class Time(DatagramProtocol):
-    """
-    Answers the time to every datagram.
-    """
+    """Answers the time to every datagram."""
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        """
-        Answer.
-        """
+        """Answer."""
         assert self.transport is not None
         self.transport.write(time_reply(), addr)
 
 
 def serve(reactor: Any, port: int) -> None:
-    """
-    Serve both on one port until somebody ends the process.
-    """
+    """Serve both on one port until somebody ends the process."""
     listening = reactor.listenTCP(port, Factory.forProtocol(Echo), BACKLOG, HOST)
     bound = listening.getHost().port
     reactor.listenUDP(bound, Time(), HOST)

@@ -1,6 +1,4 @@
-"""
-The uvloop peer: the Protocol classes of the asyncio peer on uvloop's loop.
-"""
+"""The uvloop peer: the Protocol classes of the asyncio peer on uvloop's loop."""
 
 from __future__ import annotations
 

@@ -1,3 +1,1 @@
-"""
-Access control: networks, rate limits, capacity, bans, and the datagram guard.
-"""
+"""Access control: networks, rate limits, capacity, bans, and the datagram guard."""

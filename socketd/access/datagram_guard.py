@@ -89,21 +89,15 @@ _MULTICAST_IPV6 = 255
 
 
 class LocalAddresses(Protocol):
-    """
-    The addresses of this host, packed.
-    """
+    """The addresses of this host, packed."""
 
     @property
     def addresses(self) -> frozenset[bytes]:
-        """
-        The host's own addresses.
-        """
+        """The host's own addresses."""
 
     @property
     def broadcasts(self) -> frozenset[bytes]:
-        """
-        The broadcast addresses of the host's subnets.
-        """
+        """The broadcast addresses of the host's subnets."""
 
 
 @frozen
@@ -136,9 +130,7 @@ class Rules:
 
 
 class Guard:
-    """
-    Applies the rules to the datagrams of one socket.
-    """
+    """Applies the rules to the datagrams of one socket."""
 
     def __init__(
         self,

@@ -1,6 +1,4 @@
-"""
-The access policy of a service: which peers may connect, and for how long.
-"""
+"""The access policy of a service: which peers may connect, and for how long."""
 
 from __future__ import annotations
 
@@ -103,9 +101,7 @@ class AccessPolicy:
         return reason, None if reason else Slot(sources, key)
 
     def keep(self, address: bytes) -> Slot | None:
-        """
-        Take a slot for a connection that is already open, regardless of the limits.
-        """
+        """Take a slot for a connection that is already open, regardless of the limits."""
         sources = self.local_sources if _LOOPBACK.admits(address) else self.sources
         if sources is None:
             return None
@@ -116,17 +112,13 @@ class AccessPolicy:
 
 @frozen(eq=False)
 class Slot:
-    """
-    One connection's slot in its source's quota.
-    """
+    """One connection's slot in its source's quota."""
 
     _sources: Sources
     _key: bytes
 
     def leave(self) -> None:
-        """
-        Free the slot.
-        """
+        """Free the slot."""
         self._sources.leave(self._key)
 
 
@@ -207,7 +199,5 @@ def make_guard(
 
 
 def _never() -> float:
-    """
-    Null clock: bans never expire.
-    """
+    """Null clock: bans never expire."""
     return 0.0

@@ -61,9 +61,7 @@ def packed(host: str) -> bytes:
 
 
 def canonical(address: bytes) -> bytes:
-    """
-    Convert an IPv4-mapped IPv6 address to IPv4; others are unchanged.
-    """
+    """Convert an IPv4-mapped IPv6 address to IPv4; others are unchanged."""
     return address[12:] if address[:12] == _MAPPED else address
 
 
@@ -88,9 +86,7 @@ def make_source_key(prefixes: Prefixes) -> Callable[[bytes], bytes]:
 
 
 def _make_cut(bits: int, size: int) -> Callable[[bytes], bytes] | None:
-    """
-    Make the function that clears the bits after a prefix; C{None} if there are none.
-    """
+    """Make the function that clears the bits after a prefix; C{None} if there are none."""
     whole, rest = divmod(bits, 8)
     if whole == size:
         return None
@@ -102,9 +98,7 @@ def _make_cut(bits: int, size: int) -> Callable[[bytes], bytes] | None:
 
 
 class Networks:
-    """
-    The networks that are allowed and denied.
-    """
+    """The networks that are allowed and denied."""
 
     def __init__(self, allow: Iterable[Network], deny: Iterable[Network]) -> None:
         allow, deny = tuple(allow), tuple(deny)
@@ -162,9 +156,7 @@ class Ban:
 
 
 class BansFull(Exception):
-    """
-    The table of bans is full.
-    """
+    """The table of bans is full."""
 
 
 class Bans:
@@ -182,9 +174,7 @@ class Bans:
         self._tables: dict[int, dict[int, dict[int, Ban]]] = {_IPV4_BYTES: {}, _IPV6_BYTES: {}}
 
     def __len__(self) -> int:
-        """
-        Count the bans in the table, including expired ones not yet swept.
-        """
+        """Count the bans in the table, including expired ones not yet swept."""
         return len(self._bans)
 
     def add(self, network: Network, seconds: float | None = None) -> Ban:
@@ -230,9 +220,7 @@ class Bans:
         return bool(over)
 
     def admits(self, address: bytes) -> bool:
-        """
-        Say whether an address is not banned.
-        """
+        """Say whether an address is not banned."""
         if not self._bans:
             return True
         number = int.from_bytes(address, "big")
@@ -243,9 +231,7 @@ class Bans:
         return True
 
     def current(self) -> list[Ban]:
-        """
-        List the bans that have not expired, oldest first.
-        """
+        """List the bans that have not expired, oldest first."""
         return [ban for ban in self._bans.values() if not self._is_over(ban)]
 
     def _is_over(self, ban: Ban) -> bool:
@@ -281,15 +267,11 @@ class Bucket:
         self._due = 0.0
 
     def take(self) -> bool:
-        """
-        Consume one token, if available.
-        """
+        """Consume one token, if available."""
         return self.spend(self._clock())
 
     def spend(self, now: float) -> bool:
-        """
-        Consume one token, if available, at a time that the caller has already read.
-        """
+        """Consume one token, if available, at a time that the caller has already read."""
         due = self._due
         if due - now > self._tolerance:
             return False
@@ -331,15 +313,11 @@ class Buckets:
         self._due: OrderedDict[bytes, float] = OrderedDict()
 
     def __len__(self) -> int:
-        """
-        Count the keys in the table.
-        """
+        """Count the keys in the table."""
         return len(self._due)
 
     def take(self, key: bytes) -> bool:
-        """
-        Consume one token; over the limit, allow it with probability C{leak}.
-        """
+        """Consume one token; over the limit, allow it with probability C{leak}."""
         return self.spend(key, self._clock()) or self.leaks()
 
     def spend(self, key: bytes, now: float) -> bool:
@@ -361,16 +339,12 @@ class Buckets:
         return True
 
     def leaks(self) -> bool:
-        """
-        Decide at random whether an event over the limit is allowed.
-        """
+        """Decide at random whether an event over the limit is allowed."""
         return self._random() < self._leak
 
 
 class Sources:
-    """
-    The connection quota and rate limit per source.
-    """
+    """The connection quota and rate limit per source."""
 
     def __init__(
         self,
@@ -393,15 +367,11 @@ class Sources:
         self._inside: dict[bytes, int] = {}
 
     def __len__(self) -> int:
-        """
-        Count the sources that have open connections.
-        """
+        """Count the sources that have open connections."""
         return len(self._inside)
 
     def key(self, address: bytes) -> bytes:
-        """
-        Return the key of the source that an address belongs to.
-        """
+        """Return the key of the source that an address belongs to."""
         return self._cut(address)
 
     def enter(self, key: bytes) -> str | None:
@@ -420,9 +390,7 @@ class Sources:
         return None
 
     def keep(self, key: bytes) -> None:
-        """
-        Take one slot for a connection that is already open, regardless of the limits.
-        """
+        """Take one slot for a connection that is already open, regardless of the limits."""
         self._inside[key] = self._inside.get(key, 0) + 1
 
     def leave(self, key: bytes) -> None:
@@ -476,22 +444,16 @@ class Capacity:
 
     @property
     def occupancy(self) -> int:
-        """
-        The number of open connections.
-        """
+        """The number of open connections."""
         return self._occupancy
 
     @property
     def is_full(self) -> bool:
-        """
-        Whether this capacity or a parent is saturated.
-        """
+        """Whether this capacity or a parent is saturated."""
         return any(capacity._is_saturated for capacity in self._chain)
 
     def enter(self) -> None:
-        """
-        Count one connection in, even over the limit: it is already accepted.
-        """
+        """Count one connection in, even over the limit: it is already accepted."""
         for capacity in self._chain:
             capacity._occupancy += 1
             limit = capacity._limit
@@ -532,9 +494,7 @@ class Capacity:
         callback()
 
     def forget(self, callback: Callable[[], None]) -> None:
-        """
-        Cancel a waiting callback; nothing happens if it does not wait.
-        """
+        """Cancel a waiting callback; nothing happens if it does not wait."""
         waiter = (self, callback)
         for capacity in self._chain:
             capacity._waiting.pop(waiter, None)
@@ -558,10 +518,7 @@ class Capacity:
             raise problems[0]
 
     def _rotate(self) -> None:
-        """
-        Rotate the waiters (round robin) so that the head does not take every freed
-        slot.
-        """
+        """Rotate the waiters (round robin) so that the head does not take every freed slot."""
         first = next(iter(self._waiting), None)
         if first is not None and first == self._first:
             self._waiting.move_to_end(first)

@@ -1,3 +1,1 @@
-"""
-The C{socketd} command: one module per subcommand, none of which knows the daemon.
-"""
+"""The C{socketd} command: one module per subcommand, none of which knows the daemon."""

@@ -1,6 +1,4 @@
-"""
-The console script C{socketd}: dispatches to a subcommand and reports an error in one line.
-"""
+"""The console script C{socketd}: dispatches to a subcommand and reports an error in one line."""
 
 from __future__ import annotations
 
@@ -54,9 +52,7 @@ CONSOLE_ONLY = ("attend", "quit", "exit")
 
 
 class Parser(argparse.ArgumentParser):
-    """
-    An argument parser whose errors are one line.
-    """
+    """An argument parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
         """
@@ -68,9 +64,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class VersionAction(argparse.Action):
-    """
-    C{--version}: looks up the version only on demand.
-    """
+    """C{--version}: looks up the version only on demand."""
 
     def __call__(self, parser: argparse.ArgumentParser, *args: Any) -> None:
         """
@@ -172,9 +166,7 @@ def _positionals(parser: Parser) -> list[argparse.Action]:
 
 
 def _refuse_misspelt(parser: Parser, argv: list[str]) -> None:
-    """
-    Reject an unknown option, before its value is parsed as an argument.
-    """
+    """Reject an unknown option, before its value is parsed as an argument."""
     known = {text: action for action in parser._actions for text in action.option_strings}
     options = [*argv, "--"][: [*argv, "--"].index("--")]
     names = (word.partition("=")[0] for word in options if word.startswith("--"))

@@ -1,3 +1,1 @@
-"""
-Modules that every part of socketd may import; they import no other part.
-"""
+"""Modules that every part of socketd may import; they import no other part."""

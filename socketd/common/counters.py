@@ -16,9 +16,7 @@ from attrs import define, field
 
 
 class Counting(Protocol):
-    """
-    The counters of a live connection.
-    """
+    """The counters of a live connection."""
 
     messages_received: int
     bytes_received: int
@@ -62,17 +60,13 @@ class Counters:
     timed_out: Counter[str] = field(factory=Counter)
 
     def add(self, ended: Counting) -> None:
-        """
-        Add the counters of a connection that has ended.
-        """
+        """Add the counters of a connection that has ended."""
         self.messages_received += ended.messages_received
         self.bytes_received += ended.bytes_received
         self.bytes_sent += ended.bytes_sent
 
     def total(self, live: Iterable[Counting]) -> Counters:
-        """
-        Return a snapshot that includes the live connections.
-        """
+        """Return a snapshot that includes the live connections."""
         total = attrs.evolve(
             self,
             datagrams_dropped=self.datagrams_dropped.copy(),

@@ -1,6 +1,4 @@
-"""
-The catalogue of events, and the event bus that delivers them to the log and to watchers.
-"""
+"""The catalogue of events, and the event bus that delivers them to the log and to watchers."""
 
 from __future__ import annotations
 
@@ -44,17 +42,13 @@ class Event:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """
-        The names of its fields: those of the line in their order, then the others.
-        """
+        """The names of its fields: those of the line in their order, then the others."""
         shown = [name for _, name, _, _ in Formatter().parse(self.format) if name]
         return tuple(dict.fromkeys((*shown, *self.also)))
 
     @property
     def suppressible(self) -> bool:
-        """
-        Whether C{log_quiet} suppresses it (caused by a peer and below warning).
-        """
+        """Whether C{log_quiet} suppresses it (caused by a peer and below warning)."""
         return self.by_peer and self.level < LogLevel.warn
 
 
@@ -175,16 +169,12 @@ def escaped(data: bytes, limit: int = SHOWN_BYTES) -> str:
 
 
 def hexadecimal(data: bytes, limit: int = SHOWN_BYTES) -> str:
-    """
-    Format bytes from a peer as hexadecimal digits, up to the limit of L{escaped}.
-    """
+    """Format bytes from a peer as hexadecimal digits, up to the limit of L{escaped}."""
     return data[:limit].hex(" ") + _cut(data, limit)
 
 
 def timestamp(moment: float) -> str:
-    """
-    Format a time (seconds since 1970) as in RFC 3339, with milliseconds.
-    """
+    """Format a time (seconds since 1970) as in RFC 3339, with milliseconds."""
     written = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
     return written.replace("+00:00", "Z")
 
@@ -221,35 +211,25 @@ class EventBus:
 
     @property
     def watched(self) -> bool:
-        """
-        Whether there is a watcher.
-        """
+        """Whether there is a watcher."""
         return bool(self._watchers)
 
     def on_watched(self, changed: Callable[[], None]) -> None:
-        """
-        Call C{changed()} now, and whenever L{watched} may have changed.
-        """
+        """Call C{changed()} now, and whenever L{watched} may have changed."""
         self._on_watched.append(changed)
         changed()
 
     def off_watched(self, changed: Callable[[], None]) -> None:
-        """
-        Undo L{on_watched}.
-        """
+        """Undo L{on_watched}."""
         self._on_watched.remove(changed)
 
     def watch(self, watcher: Callable[[Event, dict[str, Any]], None]) -> None:
-        """
-        Call C{watcher(event, facts)} for each event, logged or not.
-        """
+        """Call C{watcher(event, facts)} for each event, logged or not."""
         self._watchers.append(watcher)
         self._tell()
 
     def unwatch(self, watcher: Callable[[Event, dict[str, Any]], None]) -> None:
-        """
-        Undo L{watch}.
-        """
+        """Undo L{watch}."""
         self._watchers.remove(watcher)
         self._tell()
 
@@ -288,9 +268,7 @@ class EventBus:
 
 
 def _host(peer: str) -> str:
-    """
-    Extract the host from C{192.0.2.1:7} or C{[2001:db8::1]:7}.
-    """
+    """Extract the host from C{192.0.2.1:7} or C{[2001:db8::1]:7}."""
     return peer.rpartition(":")[0].removeprefix("[").removesuffix("]")
 
 

@@ -1,6 +1,4 @@
-"""
-The queue of connections that wait for an answer from the operator.
-"""
+"""The queue of connections that wait for an answer from the operator."""
 
 from __future__ import annotations
 
@@ -31,9 +29,7 @@ class Question:
     _timeout: IDelayedCall | None = None
 
     def settle(self, word: bytes) -> None:
-        """
-        Pass the answer to the connection; empty bytes mean that there is none.
-        """
+        """Pass the answer to the connection; empty bytes mean that there is none."""
         if self._timeout is not None and self._timeout.active():
             self._timeout.cancel()
         self._answered(word)
@@ -53,29 +49,21 @@ class OperatorQueue:
 
     @property
     def attended(self) -> bool:
-        """
-        Whether an operator is attached.
-        """
+        """Whether an operator is attached."""
         return bool(self._attached)
 
     @property
     def operators(self) -> int:
-        """
-        The number of attached operators.
-        """
+        """The number of attached operators."""
         return len(self._attached)
 
     @property
     def waiting(self) -> tuple[Question, ...]:
-        """
-        The waiting connections, oldest first.
-        """
+        """The waiting connections, oldest first."""
         return tuple(self._waiting)
 
     def awaits(self, connection_id: int) -> bool:
-        """
-        Tell whether the connection with this id is waiting.
-        """
+        """Tell whether the connection with this id is waiting."""
         return any(one.transport.connection_id == connection_id for one in self._waiting)
 
     def attach(self, changed: Callable[[], None]) -> None:
@@ -87,9 +75,7 @@ class OperatorQueue:
         self._attached.append(changed)
 
     def detach(self, changed: Callable[[], None]) -> None:
-        """
-        Detach an operator; connections keep waiting.
-        """
+        """Detach an operator; connections keep waiting."""
         self._attached.remove(changed)
 
     def ask(
@@ -121,9 +107,7 @@ class OperatorQueue:
         self._changed()
 
     def withdraw(self, question: Question) -> None:
-        """
-        Remove a question whose connection has ended.
-        """
+        """Remove a question whose connection has ended."""
         if question in self._waiting:
             self._waiting.remove(question)
             question._answered = _nobody
@@ -139,6 +123,4 @@ class OperatorQueue:
 
 
 def _nobody(word: bytes) -> None:
-    """
-    No-op callback for a connection that has ended.
-    """
+    """No-op callback for a connection that has ended."""

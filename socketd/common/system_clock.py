@@ -1,6 +1,4 @@
-"""
-The kernel's clock state (adjtimex(2)), and detection of clock steps.
-"""
+"""The kernel's clock state (adjtimex(2)), and detection of clock steps."""
 
 from __future__ import annotations
 
@@ -96,9 +94,7 @@ def is_plausible(now: float) -> bool:
 
 
 class Timex(Structure):
-    """
-    C{struct timex} of sys/timex.h: 208 bytes with a C{long} of eight bytes, 128 with four.
-    """
+    """C{struct timex} of sys/timex.h: 208 bytes with a C{long} of eight bytes, 128 with four."""
 
     _fields_ = [
         ("modes", c_uint),
@@ -182,9 +178,7 @@ def measure_precision(read: Callable[[], float]) -> int:
 
 @cache
 def precision() -> int:
-    """
-    Return the precision of C{time.time} as a power of two of seconds; it is measured once.
-    """
+    """Return the precision of C{time.time} as a power of two of seconds; it is measured once."""
     return measure_precision(time.time)
 
 

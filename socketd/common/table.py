@@ -100,9 +100,7 @@ class _Listing:
     width: int | None
 
     def render(self) -> str:
-        """
-        Move columns below their rows until the lines fit: lists first, then the widest text.
-        """
+        """Move columns below their rows until the lines fit: lists first, then the widest text."""
         below: list[str] = []
         while True:
             beside = [name for name in self.names if name not in below]
@@ -158,9 +156,7 @@ def written(value: Any, unit: str = "") -> str:
 
 
 def size(count: int) -> str:
-    """
-    Format a number of bytes with a binary unit and one decimal.
-    """
+    """Format a number of bytes with a binary unit and one decimal."""
     if count < 1024:
         return f"{count} B"
     number = float(count)
@@ -172,9 +168,7 @@ def size(count: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """
-    Format a duration with its two largest units.
-    """
+    """Format a duration with its two largest units."""
     if seconds < 120:
         return f"{seconds:g} s"
     minutes, rest = divmod(int(seconds), 60)

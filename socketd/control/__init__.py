@@ -1,3 +1,1 @@
-"""
-Operator commands, the console and the control socket.
-"""
+"""Operator commands, the console and the control socket."""

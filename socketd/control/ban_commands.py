@@ -1,6 +1,4 @@
-"""
-The commands for bans: sources that are not served until the ban expires or is lifted.
-"""
+"""The commands for bans: sources that are not served until the ban expires or is lifted."""
 
 from __future__ import annotations
 
@@ -51,9 +49,7 @@ def unban(daemon: Daemon, session: IOperatorSession, source: str) -> Reply:
 
 
 def bans(daemon: Daemon, session: IOperatorSession) -> Reply:
-    """
-    List the bans with their remaining seconds.
-    """
+    """List the bans with their remaining seconds."""
     now = daemon.reactor.seconds()
     rows = [(str(one.network), _left(one, now)) for one in daemon.bans.current()]
     return Reply(headers=("SOURCE", "SECONDS"), rows=rows)

@@ -113,16 +113,12 @@ def report(daemon: Daemon, failure: Failure, who: str) -> CommandError:
 
 
 def shown(text: str) -> str:
-    """
-    Escape typed text for a log or a terminal.
-    """
+    """Escape typed text for a log or a terminal."""
     return escaped(raw(text))
 
 
 def raw(text: str) -> bytes:
-    """
-    Encode typed text back to the bytes received.
-    """
+    """Encode typed text back to the bytes received."""
     return text.encode("utf-8", "surrogateescape")
 
 

@@ -53,20 +53,14 @@ class Prompter(Protocol):
     is_held: bool
 
     def draw(self) -> None:
-        """
-        Show the prompt.
-        """
+        """Show the prompt."""
 
     def above(self, text: str) -> None:
-        """
-        Show lines above the prompt.
-        """
+        """Show lines above the prompt."""
 
 
 class PlainPrompt:
-    """
-    A prompt in a pipe or a file, where written text cannot be erased.
-    """
+    """A prompt in a pipe or a file, where written text cannot be erased."""
 
     def __init__(self, write: Callable[[str], object]) -> None:
         self.prompt = self._shown = ""
@@ -74,23 +68,17 @@ class PlainPrompt:
         self._write = write
 
     def entered(self) -> None:
-        """
-        Note that an input line has arrived, which ends the prompt's line.
-        """
+        """Note that an input line has arrived, which ends the prompt's line."""
         self._shown = ""
 
     def draw(self) -> None:
-        """
-        Show the prompt.
-        """
+        """Show the prompt."""
         if not self.is_held and self.prompt != self._shown:
             self._write("\n" * bool(self._shown) + self.prompt)
             self._shown = self.prompt
 
     def above(self, text: str) -> None:
-        """
-        End the prompt's line, write the lines, and show the prompt again.
-        """
+        """End the prompt's line, write the lines, and show the prompt again."""
         self._write("\n" * bool(self._shown) + f"{text}\n")
         self._shown = ""
         self.draw()
@@ -111,9 +99,7 @@ class Console(LineReceiver):
     MAX_LENGTH = MAX_LINE
 
     def __init__(self, daemon: Daemon, width: Width | None) -> None:
-        """
-        @param width: returns the terminal's columns; C{None} without a terminal.
-        """
+        """@param width: returns the terminal's columns; C{None} without a terminal."""
         self.daemon = daemon
         self._width = width
         self._keys = None if width is None else PromptLine(self._write, width, _complete)
@@ -143,17 +129,13 @@ class Console(LineReceiver):
         self._leave()
 
     def readConnectionLost(self) -> None:
-        """
-        Continue to show events: EOF (Ctrl-D) ends only the input.
-        """
+        """Continue to show events: EOF (Ctrl-D) ends only the input."""
         if self._attached:
             self._leave()
             self.show("no more input; the daemon goes on")
 
     def writeConnectionLost(self) -> None:
-        """
-        End: the terminal can no longer be written.
-        """
+        """End: the terminal can no longer be written."""
         self.transport.loseConnection()  # type: ignore[union-attr]
 
     def _leave(self) -> None:
@@ -163,18 +145,14 @@ class Console(LineReceiver):
             self.daemon.operator.detach(self._update)
 
     def end(self) -> None:
-        """
-        Fire C{ended}, once.
-        """
+        """Fire C{ended}, once."""
         if not self.ended.called:
             self.ended.callback(None)
 
     # Input
 
     def dataReceived(self, data: bytes) -> None:
-        """
-        Process keys (terminal) or line fragments (pipe).
-        """
+        """Process keys (terminal) or line fragments (pipe)."""
         if self._keys is None:
             self._begun = not data.endswith(b"\n")
             if self._attached:
@@ -191,9 +169,7 @@ class Console(LineReceiver):
             self.readConnectionLost()
 
     def lineReceived(self, line: bytes) -> None:
-        """
-        Process a line from a pipe.
-        """
+        """Process a line from a pipe."""
         self._plain.entered()
         if self._skipping:
             self._skipping = False
@@ -202,17 +178,13 @@ class Console(LineReceiver):
         self._update()
 
     def lineLengthExceeded(self, line: bytes) -> None:
-        """
-        Reject a line longer than L{MAX_LINE}.
-        """
+        """Reject a line longer than L{MAX_LINE}."""
         if not self._skipping:
             self.show(f"a line is at most {MAX_LINE} bytes long; it was not used")
         self._skipping = not line.endswith(b"\n")
 
     def _enter(self, line: bytes) -> None:
-        """
-        Process a line: a word for the connection that the prompt names, or a command.
-        """
+        """Process a line: a word for the connection that the prompt names, or a command."""
         question, is_gone = self._addressee.enter()
         if line.startswith(b"/"):
             self._execute(line[1:])
@@ -249,22 +221,16 @@ class Console(LineReceiver):
             self._line.above(text.rstrip("\n"))
 
     def redraw(self) -> None:
-        """
-        Redraw the prompt after another program used the terminal.
-        """
+        """Redraw the prompt after another program used the terminal."""
         if self._keys is not None:
             self._keys.redraw()
 
     def pauseProducing(self) -> None:
-        """
-        Suspend output: the terminal does not drain.
-        """
+        """Suspend output: the terminal does not drain."""
         self._line.is_held = True
 
     def resumeProducing(self) -> None:
-        """
-        Resume output, and report how many lines were dropped.
-        """
+        """Resume output, and report how many lines were dropped."""
         self._line.is_held = False
         count, self._left_out = self._left_out, 0
         if count:
@@ -272,14 +238,10 @@ class Console(LineReceiver):
         self._update()
 
     def stopProducing(self) -> None:
-        """
-        Do nothing: L{connectionLost} follows.
-        """
+        """Do nothing: L{connectionLost} follows."""
 
     def _update(self) -> None:
-        """
-        Prompt for the connection that has waited longest, unless a line is already begun.
-        """
+        """Prompt for the connection that has waited longest, unless a line is already begun."""
         waiting = self.daemon.operator.waiting if self._attached else ()
         addressee = self._addressee
         before, was_gone = addressee.current, addressee.is_gone
@@ -291,9 +253,7 @@ class Console(LineReceiver):
         self._tell(was_gone, waiting)
 
     def _tell(self, was_gone: bool, waiting: tuple[Question, ...]) -> None:
-        """
-        Report changes while a line is begun; its addressee stays the same.
-        """
+        """Report changes while a line is begun; its addressee stays the same."""
         addressee = self._addressee
         if not self._is_begun:
             self._told = False
@@ -319,20 +279,14 @@ class Console(LineReceiver):
         return f"{found.service_state.name} {number} ({found.peer})"
 
     def watch(self, service: str | None) -> None:
-        """
-        Show the events of one service only, or of all again.
-        """
+        """Show the events of one service only, or of all again."""
         self._service = service
 
     def attend(self) -> None:
-        """
-        Do nothing: the console prompts for words until EOF.
-        """
+        """Do nothing: the console prompts for words until EOF."""
 
     def leave(self) -> None:
-        """
-        Stop reading input, after the answer to this command.
-        """
+        """Stop reading input, after the answer to this command."""
         self.daemon.reactor.callLater(0, self.readConnectionLost)
 
     def _execute(self, line: bytes) -> None:
@@ -364,9 +318,7 @@ class Console(LineReceiver):
 
 
 def _complete(before: str) -> list[str]:
-    """
-    Complete a command name, with or without its slash.
-    """
+    """Complete a command name, with or without its slash."""
     slash = "/" * before.startswith("/")
     return [slash + name for name in COMMANDS if name.startswith(before[len(slash) :])]
 
@@ -395,9 +347,7 @@ class ConsoleService(Service):
         self.observer = ConsoleLog(self.console, terminal)
 
     def startService(self) -> None:
-        """
-        Put the terminal into cbreak mode and start the console.
-        """
+        """Put the terminal into cbreak mode and start the console."""
         super().startService()
         if self._keys is not None:
             self._keys.continued = self._continued
@@ -430,18 +380,14 @@ class ConsoleService(Service):
 
 @implementer(ILogObserver)
 class ConsoleLog:
-    """
-    A log observer that shows at the console what is otherwise only logged.
-    """
+    """A log observer that shows at the console what is otherwise only logged."""
 
     def __init__(self, console: Console, terminal: TextIO) -> None:
         self._console = console
         self._terminal = terminal
 
     def __call__(self, event: LogEvent) -> None:
-        """
-        Show a log event, unless the console has already shown it.
-        """
+        """Show a log event, unless the console has already shown it."""
         shown = event.get("event") in CATALOGUE and "log_failure" not in event
         text = formatEventAsClassicLogText(event)
         if text is None or (shown and self._console.connected):
@@ -455,6 +401,4 @@ class ConsoleLog:
 
 
 def _give_up(result: object, timeout: float) -> None:
-    """
-    Stop waiting for a terminal that does not drain.
-    """
+    """Stop waiting for a terminal that does not drain."""

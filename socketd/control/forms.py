@@ -1,6 +1,4 @@
-"""
-The two output formats of an operator session: text and JSON.
-"""
+"""The two output formats of an operator session: text and JSON."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-The operator's session, as commands see it.
-"""
+"""The operator's session, as commands see it."""
 
 from __future__ import annotations
 
@@ -30,6 +28,4 @@ class IOperatorSession(Protocol):
         """
 
     def leave(self) -> None:
-        """
-        End the session, after the answer to this command.
-        """
+        """End the session, after the answer to this command."""

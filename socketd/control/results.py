@@ -1,6 +1,4 @@
-"""
-Command results and errors, and their text and JSON formats.
-"""
+"""Command results and errors, and their text and JSON formats."""
 
 from __future__ import annotations
 
@@ -67,9 +65,7 @@ def reply_text(reply: Reply, width: int | None = None) -> str:
 
 
 def reply_json(reply: Reply) -> str:
-    """
-    Format a reply for programs: one JSON object on one line.
-    """
+    """Format a reply for programs: one JSON object on one line."""
     found: dict[str, Any] = {"ok": True}
     if reply.text:
         found["text"] = reply.text
@@ -83,16 +79,12 @@ def reply_json(reply: Reply) -> str:
 
 
 def error_text(problem: CommandError) -> str:
-    """
-    Format a command's error for people.
-    """
+    """Format a command's error for people."""
     return "\n".join(line for line in (f"error: {problem}", *problem.details) if line)
 
 
 def error_json(problem: CommandError) -> str:
-    """
-    Format a command's error for programs.
-    """
+    """Format a command's error for programs."""
     found: dict[str, Any] = {"ok": False, "status": problem.status, "error": str(problem)}
     if problem.details:
         found["details"] = problem.details
@@ -100,9 +92,7 @@ def error_json(problem: CommandError) -> str:
 
 
 def event_text(event: Event, facts: Mapping[str, Any]) -> str:
-    """
-    Format an event as in the log: one line.
-    """
+    """Format an event as in the log: one line."""
     return _one_line(event.format.format(**facts))
 
 
@@ -117,9 +107,7 @@ def watch_text(event: Event, facts: Mapping[str, Any], moment: float) -> str:
 
 
 def event_json(event: Event, facts: Mapping[str, Any], moment: float) -> str:
-    """
-    Format an event for programs: one JSON object on one line.
-    """
+    """Format an event for programs: one JSON object on one line."""
     kept = {name: fact for name, fact in facts.items() if name != "log_failure"}
     found = {
         "event": event.name,

@@ -48,9 +48,7 @@ _CREDENTIALS = struct.Struct("3i")
 
 
 def describe_peer(transport: Any) -> str:
-    """
-    Name the peer of a UNIX socket by its kernel credentials.
-    """
+    """Name the peer of a UNIX socket by its kernel credentials."""
     sock: socket.socket = transport.getHandle()
     found = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, gid = _CREDENTIALS.unpack(found)
@@ -89,18 +87,14 @@ class SessionFactory(Factory):
         self._who = who
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
-        """
-        Create a session, or a refusal over the limit.
-        """
+        """Create a session, or a refusal over the limit."""
         if len(self.sessions) < MAX_SESSIONS:
             return Listed(self)
         return Refused(self)
 
 
 class Listed(Session):
-    """
-    A session that is registered with its factory while open.
-    """
+    """A session that is registered with its factory while open."""
 
     def __init__(self, factory: SessionFactory) -> None:
         super().__init__(factory._daemon, factory._who)
@@ -113,9 +107,7 @@ class Listed(Session):
 
 
 class Refused(Refusal):
-    """
-    A refusal of a session over the limit, which is logged.
-    """
+    """A refusal of a session over the limit, which is logged."""
 
     def __init__(self, factory: SessionFactory) -> None:
         super().__init__(f"there are {MAX_SESSIONS} sessions already")
@@ -165,9 +157,7 @@ class ControlService(Service):
             raise CannotStart(reasons)
 
     def startService(self) -> None:
-        """
-        Start accepting operators.
-        """
+        """Start accepting operators."""
         super().startService()
         self._own.serve()
 
@@ -186,7 +176,5 @@ class ControlService(Service):
         return gone
 
     def close(self) -> None:
-        """
-        Close the socket, and remove its file.
-        """
+        """Close the socket, and remove its file."""
         self._own.close()

@@ -66,9 +66,7 @@ class Session(Protocol):
     """
 
     def __init__(self, daemon: Daemon, who: Callable[[Any], str]) -> None:
-        """
-        @param who: returns the name of a transport's peer.
-        """
+        """@param who: returns the name of a transport's peer."""
         self.who = ""
         self._daemon = daemon
         self._find_who = who
@@ -104,9 +102,7 @@ class Session(Protocol):
         self._go_on()
 
     def writeConnectionLost(self) -> None:
-        """
-        Do nothing: only L{finish} shuts down writing.
-        """
+        """Do nothing: only L{finish} shuts down writing."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._is_over = True
@@ -117,15 +113,11 @@ class Session(Protocol):
         self._daemon.event_bus.emit(OPERATOR_WENT, who=self.who)
 
     def pauseProducing(self) -> None:
-        """
-        Suspend output: the client does not read.
-        """
+        """Suspend output: the client does not read."""
         self._is_full = True
 
     def resumeProducing(self) -> None:
-        """
-        Resume output, and report how many events were suppressed.
-        """
+        """Resume output, and report how many events were suppressed."""
         self._is_full = False
         view = self._view
         if view is not None and view.left_out:
@@ -136,14 +128,10 @@ class Session(Protocol):
         self._go_on()
 
     def stopProducing(self) -> None:
-        """
-        Do nothing: L{connectionLost} follows.
-        """
+        """Do nothing: L{connectionLost} follows."""
 
     def finish(self) -> None:
-        """
-        Close, after pending output is sent.
-        """
+        """Close, after pending output is sent."""
         if not self._is_over:
             self._is_over = True
             self._look_away()
@@ -153,24 +141,18 @@ class Session(Protocol):
     # IOperatorSession
 
     def watch(self, service: str | None) -> None:
-        """
-        Show events.
-        """
+        """Show events."""
         self._look(View(self._form, service))
 
     def attend(self) -> None:
-        """
-        Show events and the operator queue.
-        """
+        """Show events and the operator queue."""
         self._look(View(self._form, attends=True))
         self._daemon.operator.attach(self._show_queue)
         # After the answer to this command.
         self._daemon.reactor.callLater(0, self._show_queue)
 
     def leave(self) -> None:
-        """
-        Close, after the answer to this command.
-        """
+        """Close, after the answer to this command."""
         self._look_away()
         self._buffer.clear()
         self._input_ended = True
@@ -218,9 +200,7 @@ class Session(Protocol):
             self._carrier.resumeProducing()
 
     def _take_line(self) -> bytes | None:
-        """
-        Remove the next line from the buffer; an overlong one becomes empty.
-        """
+        """Remove the next line from the buffer; an overlong one becomes empty."""
         end = self._buffer.find(b"\n")
         if end < 0:
             if self._skips or len(self._buffer) > MAX_LINE:
@@ -313,9 +293,7 @@ class Session(Protocol):
 
 
 class Refusal(Protocol):
-    """
-    A session over the limit: sends the reason, then closes.
-    """
+    """A session over the limit: sends the reason, then closes."""
 
     def __init__(self, text: str) -> None:
         self._text = text

@@ -1,3 +1,1 @@
-"""
-The daemon: services, reload, signals, log and sd_notify.
-"""
+"""The daemon: services, reload, signals, log and sd_notify."""

@@ -1,6 +1,4 @@
-"""
-The service tree: bind all listeners or none, serve, reload the differences, drain, stop.
-"""
+"""The service tree: bind all listeners or none, serve, reload the differences, drain, stop."""
 
 from __future__ import annotations
 
@@ -61,9 +59,7 @@ DRAINS, STOPS = "draining", "stopping"
 
 
 class CannotStart(Exception):
-    """
-    Listeners that could not be bound, one line each.
-    """
+    """Listeners that could not be bound, one line each."""
 
     def __init__(self, lines: Iterable[str]) -> None:
         self.lines = tuple(lines)
@@ -174,16 +170,12 @@ class Daemon(MultiService):
 
     @property
     def socket_services(self) -> list[SocketService]:
-        """
-        The services, in the order of the configuration.
-        """
+        """The services, in the order of the configuration."""
         return [child for child in self if isinstance(child, SocketService)]
 
     @property
     def service_states(self) -> list[ServiceState]:
-        """
-        The states of the services, then those of removed services.
-        """
+        """The states of the services, then those of removed services."""
         return [child.service_state for child in self.socket_services] + list(self.former.values())
 
     def datagram_ports(self) -> frozenset[int]:
@@ -203,15 +195,11 @@ class Daemon(MultiService):
     # State
 
     def on_state(self, callback: Callable[[str, str], None]) -> None:
-        """
-        Call C{callback(state, detail)} whenever the state changes.
-        """
+        """Call C{callback(state, detail)} whenever the state changes."""
         self._on_state.append(callback)
 
     def summary(self) -> str:
-        """
-        Describe the state of the daemon in one line.
-        """
+        """Describe the state of the daemon in one line."""
         listeners = sum(len(child.bound) for child in self.socket_services)
         invalid = len(self.invalid_certificates())
         return (
@@ -220,9 +208,7 @@ class Daemon(MultiService):
         ) + (f", certificates not valid: {invalid}" if invalid else "")
 
     def invalid_certificates(self) -> list[str]:
-        """
-        List the certificates in use that are not valid now, one line each.
-        """
+        """List the certificates in use that are not valid now, one line each."""
         return [
             f"[{child.settings.name}] serves on; {option}: {text}"
             for child in self.socket_services
@@ -244,9 +230,7 @@ class Daemon(MultiService):
         return self.state
 
     def _listeners(self) -> Iterator[tuple[str, Bound]]:
-        """
-        List the bound listeners, each with the name of its service or option.
-        """
+        """List the bound listeners, each with the name of its service or option."""
         for child in self.socket_services:
             yield from ((child.settings.name, bound) for bound in child.bound)
         yield from ((own.option, own.bound) for own in self.own if own.bound is not None)
@@ -273,9 +257,7 @@ class Daemon(MultiService):
         super().privilegedStartService()
 
     def startService(self) -> None:
-        """
-        Serve, and start the periodic checks.
-        """
+        """Serve, and start the periodic checks."""
         super().startService()
         self._periodic_checks(0)
         self._enter(SERVING)
@@ -300,9 +282,7 @@ class Daemon(MultiService):
                 child.forget_sources()
 
     def _look_for_files(self) -> None:
-        """
-        Report each UNIX socket whose file is gone, once.
-        """
+        """Report each UNIX socket whose file is gone, once."""
         told, self._missing = self._missing, {
             (name, str(bound.listener)): bound.missing
             for name, bound in self._listeners()
@@ -372,18 +352,14 @@ class Daemon(MultiService):
         return (*lines, *later, *self.invalid_certificates())
 
     def _apply(self) -> None:
-        """
-        Apply the daemon's own section of the settings.
-        """
+        """Apply the daemon's own section of the settings."""
         options = self.settings.daemon
         self.capacity.limit = self._most()
         self.event_bus.level = LogLevel.levelWithName(options.log_level)
         self.event_bus.quiet = quiet(options.log_quiet)
 
     def _successor(self, service: model.Service) -> SocketService:
-        """
-        Make a service that reuses the state of a current or removed one of its name.
-        """
+        """Make a service that reuses the state of a current or removed one of its name."""
         known = {child.settings.name: child for child in self.socket_services}
         before = known.get(service.name)
         service_state = before.service_state if before else self.former.get(service.name)
@@ -408,9 +384,7 @@ class Daemon(MultiService):
         ]
 
     def _let_go(self, child: SocketService) -> None:
-        """
-        Remove a child without stopping it, as C{removeService} would.
-        """
+        """Remove a child without stopping it, as C{removeService} would."""
         self.services.remove(child)
         del self.namedServices[child.name]
         child.parent = None
@@ -430,9 +404,7 @@ class Daemon(MultiService):
     # Drain and stop
 
     def drain(self) -> None:
-        """
-        Stop accepting; existing connections continue.
-        """
+        """Stop accepting; existing connections continue."""
         if self.state != SERVING:
             return
         for child in self.socket_services:
@@ -461,9 +433,7 @@ class Daemon(MultiService):
         return tuple(reasons)
 
     def stopService(self) -> Deferred[Any]:
-        """
-        Shut down gracefully: connections have C{drain_timeout} to receive pending data.
-        """
+        """Shut down gracefully: connections have C{drain_timeout} to receive pending data."""
         self.event_bus.emit(STOPPING, connections=len(self.connection_table))
         self._enter(STOPS, f"{len(self.connection_table)} connections to finish")
         if self._watching is not None:
@@ -490,9 +460,7 @@ class Daemon(MultiService):
         return result
 
     def abort(self) -> None:
-        """
-        Reset the remaining connections.
-        """
+        """Reset the remaining connections."""
         self.event_bus.emit(DRAIN_ENDED, connections=len(self.connection_table))
         _abort(self.connection_table)
 

@@ -84,17 +84,13 @@ Sink = Callable[[NamedConstant, str], None]
 
 
 def as_text(event: LogEvent) -> str | None:
-    """
-    Format an event as twistd does: time, system, text and traceback.
-    """
+    """Format an event as twistd does: time, system, text and traceback."""
     text = formatEventAsClassicLogText(event)
     return None if text is None else text.removesuffix("\n")
 
 
 def as_message(event: LogEvent) -> str | None:
-    """
-    Format an event for journald, which adds the time and the name itself.
-    """
+    """Format an event for journald, which adds the time and the name itself."""
     text = formatEvent(event)
     if "log_failure" in event:
         text = f"{text}\n{_traceback(event)}".strip("\n")
@@ -102,9 +98,7 @@ def as_message(event: LogEvent) -> str | None:
 
 
 def as_json(event: LogEvent) -> str | None:
-    """
-    Format an event as one JSON object, in one line of ASCII.
-    """
+    """Format an event as one JSON object, in one line of ASCII."""
     known = CATALOGUE.get(event.get("event", ""))
     message = formatEvent(event)
     if known is None and not message and "log_failure" not in event:
@@ -148,9 +142,7 @@ class LineLog:
         self.lost = 0
 
     def __call__(self, event: LogEvent) -> None:
-        """
-        Write an event. Never raises: there is nowhere left to report to.
-        """
+        """Write an event. Never raises: there is nowhere left to report to."""
         try:
             text = self._form(event)
             if text is not None:
@@ -161,9 +153,7 @@ class LineLog:
 
 
 class DescriptorSink:
-    """
-    Writes lines to a descriptor, which may be a pipe without an active reader.
-    """
+    """Writes lines to a descriptor, which may be a pipe without an active reader."""
 
     def __init__(
         self,
@@ -309,9 +299,7 @@ def _status(path: str) -> os.stat_result | None:
 
 
 class FileSink:
-    """
-    Writes lines to the log file named by twistd's options.
-    """
+    """Writes lines to the log file named by twistd's options."""
 
     def __init__(self, file: LogFile) -> None:
         self._file = file
@@ -326,17 +314,13 @@ class FileSink:
 
 
 class SyslogSink:
-    """
-    Sends lines to syslog(3).
-    """
+    """Sends lines to syslog(3)."""
 
     def __init__(self, prefix: str) -> None:
         self._log = SyslogObserver(prefix)
 
     def __call__(self, level: NamedConstant, text: str) -> None:
-        """
-        Send a text to syslog.
-        """
+        """Send a text to syslog."""
         self._log.syslog(PRIORITIES[level], text)
 
 
@@ -437,16 +421,12 @@ class Summaries(Service):
         self._call: Any = None
 
     def startService(self) -> None:
-        """
-        Start the interval.
-        """
+        """Start the interval."""
         super().startService()
         self._call = self._event_bus.clock.callLater(INTERVAL, self._look)
 
     def stopService(self) -> None:
-        """
-        Log the last summary, and stop.
-        """
+        """Log the last summary, and stop."""
         super().stopService()
         if self._call is not None:
             self._call.cancel()
@@ -479,9 +459,7 @@ class Summaries(Service):
 def _news(
     known: dict[str, Counter[str]], name: str, counts: Counter[str]
 ) -> Iterator[tuple[str, int]]:
-    """
-    List the increases of a service's counts since the previous call, by reason.
-    """
+    """List the increases of a service's counts since the previous call, by reason."""
     before = known.get(name, Counter())
     known[name] = counts.copy()
     yield from sorted((counts - before).items())

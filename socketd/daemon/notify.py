@@ -43,19 +43,13 @@ _DIGITS = 19
 
 
 class Subject(Protocol):
-    """
-    The interface of the daemon that a notifier service needs.
-    """
+    """The interface of the daemon that a notifier service needs."""
 
     def on_state(self, callback: Callable[[str, str], None]) -> None:
-        """
-        Call C{callback(state, detail)} whenever the state changes.
-        """
+        """Call C{callback(state, detail)} whenever the state changes."""
 
     def summary(self) -> str:
-        """
-        Describe the state of the daemon in one line.
-        """
+        """Describe the state of the daemon in one line."""
 
 
 class Notifier:
@@ -88,15 +82,11 @@ class Notifier:
 
     @property
     def is_heard(self) -> bool:
-        """
-        Whether there is a socket to notify.
-        """
+        """Whether there is a socket to notify."""
         return self._sock is not None
 
     def ready(self, status: str) -> None:
-        """
-        Send READY=1: every listener is bound, or a reload has ended, successful or not.
-        """
+        """Send READY=1: every listener is bound, or a reload has ended, successful or not."""
         self._state("READY=1", status)
 
     def reloading(self, status: str) -> None:
@@ -108,9 +98,7 @@ class Notifier:
         self._state(f"RELOADING=1\nMONOTONIC_USEC={now}", status)
 
     def stopping(self, status: str) -> None:
-        """
-        Send STOPPING=1, which is final.
-        """
+        """Send STOPPING=1, which is final."""
         self._state("STOPPING=1", status)
 
     def status(self, text: str) -> None:
@@ -127,9 +115,7 @@ class Notifier:
         self._send(f"STATUS={line}")
 
     def alive(self) -> None:
-        """
-        Send WATCHDOG=1. Not retried on EAGAIN; the next ping follows.
-        """
+        """Send WATCHDOG=1. Not retried on EAGAIN; the next ping follows."""
         self._try(b"WATCHDOG=1")
 
     def extend(self, seconds: float) -> None:
@@ -140,9 +126,7 @@ class Notifier:
         self._send(f"EXTEND_TIMEOUT_USEC={int(seconds * _MICROSECONDS)}")
 
     def close(self) -> None:
-        """
-        Close the socket; nothing is sent any more.
-        """
+        """Close the socket; nothing is sent any more."""
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
@@ -163,9 +147,7 @@ class Notifier:
             self._flush()
 
     def _flush(self) -> None:
-        """
-        Send the queued messages in order until the socket would block.
-        """
+        """Send the queued messages in order until the socket would block."""
         self._retry = None
         while self._owed and self._try(self._owed[0]):
             self._owed.popleft()
@@ -173,9 +155,7 @@ class Notifier:
             self._retry = self._clock.callLater(RETRY, self._flush)
 
     def _try(self, message: bytes) -> bool:
-        """
-        @return: whether the message was sent or cannot be; C{False}: it would block.
-        """
+        """@return: whether the message was sent or cannot be; C{False}: it would block."""
         if self._sock is not None:
             try:
                 # Not connected, because the receiver may close the socket and create it again.
@@ -211,9 +191,7 @@ class NotifyService(Service):
             daemon.on_state(self._entered)
 
     def startService(self) -> None:
-        """
-        Start the watchdog pings and the status messages.
-        """
+        """Start the watchdog pings and the status messages."""
         super().startService()
         if self._notifier.interval is not None:
             self._alive.start(self._notifier.interval)
@@ -221,9 +199,7 @@ class NotifyService(Service):
             self._status.start(STATUS_INTERVAL, now=False)
 
     def stopService(self) -> None:
-        """
-        Stop all messages, and close the socket.
-        """
+        """Stop all messages, and close the socket."""
         super().stopService()
         for loop in (self._alive, self._status, self._extend):
             if loop.running:
@@ -244,9 +220,7 @@ class NotifyService(Service):
             self._notifier.status(self._words())
 
     def _words(self) -> str:
-        """
-        Join summary and detail; the summary is first, because the detail may be long.
-        """
+        """Join summary and detail; the summary is first, because the detail may be long."""
         return "; ".join(filter(None, (self._daemon.summary(), self._detail)))
 
     def _say(self) -> None:
@@ -257,9 +231,7 @@ class NotifyService(Service):
 
 
 def one_line(text: str) -> str:
-    """
-    Make a text fit for a message, where a newline would end the assignment.
-    """
+    """Make a text fit for a message, where a newline would end the assignment."""
     line = "".join(character if character.isprintable() else " " for character in text)
     return line if len(line) <= MAX_STATUS else f"{line[:MAX_STATUS - 3]}..."
 

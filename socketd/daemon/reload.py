@@ -1,6 +1,4 @@
-"""
-Switch to a new configuration: bind new listeners first, then switch all services over.
-"""
+"""Switch to a new configuration: bind new listeners first, then switch all services over."""
 
 from __future__ import annotations
 
@@ -65,16 +63,12 @@ class Change:
 
     @property
     def fresh(self) -> list[SocketService]:
-        """
-        The changed and new services, which do not serve yet.
-        """
+        """The changed and new services, which do not serve yet."""
         return [child for child in self.after if child not in self.before.values()]
 
     @property
     def going(self) -> list[SocketService]:
-        """
-        The running services that are replaced or removed.
-        """
+        """The running services that are replaced or removed."""
         return [child for child in self.before.values() if child not in self.after]
 
     @property
@@ -96,16 +90,12 @@ class Change:
 
     @property
     def gone(self) -> list[SocketService]:
-        """
-        Removed services: no section of that name in the new file.
-        """
+        """Removed services: no section of that name in the new file."""
         names = {child.settings.name for child in self.after}
         return [child for child in self.going if child.settings.name not in names]
 
     def withdraw(self) -> None:
-        """
-        Roll back: close the sockets bound by L{prepare}, but not those of running services.
-        """
+        """Roll back: close the sockets bound by L{prepare}, but not those of running services."""
         for own in self.own:
             own.withdraw()
         service_states = [

@@ -1,6 +1,4 @@
-"""
-Apply new settings to a running service: its access policy and its live connections.
-"""
+"""Apply new settings to a running service: its access policy and its live connections."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-One service of the configuration: bind, serve, close, or hand over to a successor.
-"""
+"""One service of the configuration: bind, serve, close, or hand over to a successor."""
 
 from __future__ import annotations
 
@@ -38,9 +36,7 @@ if TYPE_CHECKING:
 
 
 class StreamFactory(Factory):
-    """
-    Creates the protocol of each connection from the service's protocol specification.
-    """
+    """Creates the protocol of each connection from the service's protocol specification."""
 
     noisy = False
 
@@ -50,9 +46,7 @@ class StreamFactory(Factory):
         self._surroundings = context
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
-        """
-        Create a protocol for one connection.
-        """
+        """Create a protocol for one connection."""
         return self._make(self._options, self._surroundings)
 
 
@@ -104,9 +98,7 @@ class SocketService(Service):
 
     @property
     def lost(self) -> list[Listener]:
-        """
-        The unreachable listeners: the file or the socket is gone.
-        """
+        """The unreachable listeners: the file or the socket is gone."""
         return [bound.listener for bound in self.bound if not bound.is_reachable]
 
     def bind(self, pool: Pool | None = None) -> list[str]:
@@ -170,16 +162,12 @@ class SocketService(Service):
         return [inherit(listener, one, self.settings.declared) for one in found]
 
     def startService(self) -> None:
-        """
-        Serve the bound listeners.
-        """
+        """Serve the bound listeners."""
         super().startService()
         self.serve()
 
     def serve(self) -> None:
-        """
-        Serve the bound listeners, and log them.
-        """
+        """Serve the bound listeners, and log them."""
         for bound in self.bound:
             self._serve(bound)
         # A program that waits for these lines may then send a signal, which is handled
@@ -202,9 +190,7 @@ class SocketService(Service):
         return self.service_state.when_empty()
 
     def close(self) -> None:
-        """
-        Serve what has arrived at the listeners, then close them.
-        """
+        """Serve what has arrived at the listeners, then close them."""
         bound, self.bound = self.bound, []
         for one in bound:
             one.finish()
@@ -253,15 +239,11 @@ class SocketService(Service):
         bound.serve(reactor, speaker, self.service_state, terms)
 
     def invalid_certificates(self) -> list[tuple[str, str]]:
-        """
-        List the certificates in use that are not valid now: the option and the reason.
-        """
+        """List the certificates in use that are not valid now: the option and the reason."""
         return [] if self.context is None else self.context.invalid()
 
     def succeed(self, former: SocketService) -> None:
-        """
-        Take over the TLS state of a former service of the same name that clients rely on.
-        """
+        """Take over the TLS state of a former service of the same name that clients rely on."""
         if self.context is not None and former.context is not None:
             self.context.inherit(former.context)
 
@@ -298,14 +280,10 @@ class SocketService(Service):
 
 
 class Pool:
-    """
-    Bound sockets, which listeners of the same address may reuse.
-    """
+    """Bound sockets, which listeners of the same address may reuse."""
 
     def __init__(self, bounds: Iterable[Bound] = (), wanted: Iterable[Listener] = ()) -> None:
-        """
-        @param wanted: the listeners that will be bound from this pool.
-        """
+        """@param wanted: the listeners that will be bound from this pool."""
         self._all = list(bounds)
         own = [bound for bound in self._all if not bound.listener.is_inherited]
         self._left = {bound: bound.place for bound in own if not bound.is_down}
@@ -316,9 +294,7 @@ class Pool:
         self._wanted = {place_of(one) for one in wanted if not one.is_inherited}
 
     def take(self, listener: Listener) -> Bound | None:
-        """
-        Take a socket that is bound at a listener's address.
-        """
+        """Take a socket that is bound at a listener's address."""
         # A host name is resolved only if the literal address has no match.
         for find in (place_of, look_up):
             for bound in self._at.get(find(listener), ()):
@@ -354,13 +330,9 @@ class Pool:
         ]
 
     def lent(self, bound: Bound) -> bool:
-        """
-        Tell whether a listener's socket came from this pool.
-        """
+        """Tell whether a listener's socket came from this pool."""
         return any(bound.sock is one.sock for one in self._all)
 
     def __iter__(self) -> Iterator[Bound]:
-        """
-        Iterate over the sockets that have not been taken.
-        """
+        """Iterate over the sockets that have not been taken."""
         return iter(list(self._left))

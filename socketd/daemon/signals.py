@@ -33,9 +33,7 @@ NOTICE = 10.0
 
 
 class Terminal:
-    """
-    Tracks whether the controlling terminal still exists.
-    """
+    """Tracks whether the controlling terminal still exists."""
 
     def __init__(self, clock: Callable[[], float] = monotonic, path: str = TERMINAL) -> None:
         self._clock = clock
@@ -48,9 +46,7 @@ class Terminal:
         self.look()
 
     def look(self) -> bool:
-        """
-        Tell whether the terminal exists, and note the time if so.
-        """
+        """Tell whether the terminal exists, and note the time if so."""
         try:
             os.close(os.open(self._path, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK))
         except OSError:
@@ -59,9 +55,7 @@ class Terminal:
         return True
 
     def was_closed(self) -> bool:
-        """
-        Tell whether the terminal disappeared less than L{NOTICE} seconds ago.
-        """
+        """Tell whether the terminal disappeared less than L{NOTICE} seconds ago."""
         if not self._matters or os.getsid(0) != self._session or self.look():
             return False
         return self._clock() - self._seen < NOTICE
@@ -116,9 +110,7 @@ class Signals(Service):
         self._stopping = False
 
     def startService(self) -> None:
-        """
-        Install the handlers once the reactor has installed its own.
-        """
+        """Install the handlers once the reactor has installed its own."""
         super().startService()
         self._reactor.callWhenRunning(self._install)
 
@@ -132,9 +124,7 @@ class Signals(Service):
             self._looking.start(LOOK_INTERVAL)
 
     def stopService(self) -> None:
-        """
-        Stop polling the terminal.
-        """
+        """Stop polling the terminal."""
         super().stopService()
         if self._looking.running:
             self._looking.stop()

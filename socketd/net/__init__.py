@@ -1,3 +1,1 @@
-"""
-Twisted transports with access policies and deadlines: ports, connections and their sockets.
-"""
+"""Twisted transports with access policies and deadlines: ports, connections and their sockets."""

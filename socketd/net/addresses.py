@@ -1,6 +1,4 @@
-"""
-Conversion of socket addresses to Twisted's address objects and to printable text.
-"""
+"""Conversion of socket addresses to Twisted's address objects and to printable text."""
 
 from __future__ import annotations
 
@@ -77,16 +75,12 @@ def _scope_name(scope: int) -> str:
 
 
 def host_of(family: int, name: Any) -> str:
-    """
-    The host of a peer, without its port.
-    """
+    """The host of a peer, without its port."""
     return "unix" if family == socket.AF_UNIX else str(name[0])
 
 
 def describe(family: int, name: Any) -> str:
-    """
-    Format an address as printable text: C{127.0.0.1:7}, C{[::1]:7} or a path.
-    """
+    """Format an address as printable text: C{127.0.0.1:7}, C{[::1]:7} or a path."""
     if family == socket.AF_UNIX:
         # Untrusted: a peer chooses the path of its own socket.
         return f"unix {escaped(os.fsencode(name))}".rstrip()

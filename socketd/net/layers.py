@@ -1,6 +1,4 @@
-"""
-The layers between a connection and its service's protocol: PROXY header and TLS.
-"""
+"""The layers between a connection and its service's protocol: PROXY header and TLS."""
 
 from __future__ import annotations
 

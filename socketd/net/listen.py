@@ -1,6 +1,4 @@
-"""
-Bind the sockets of listeners and serve them with ports.
-"""
+"""Bind the sockets of listeners and serve them with ports."""
 
 from __future__ import annotations
 
@@ -93,15 +91,11 @@ class Bound:
 
     @property
     def is_stream(self) -> bool:
-        """
-        Whether the socket accepts connections.
-        """
+        """Whether the socket accepts connections."""
         return self.sock.type == socket.SOCK_STREAM
 
     def __str__(self) -> str:
-        """
-        The kind and address, with the port that the kernel chose.
-        """
+        """The kind and address, with the port that the kernel chose."""
         address = describe(self.sock.family, self.sock.getsockname())
         return f"{self.listener.kind} {address.removeprefix('unix ')}"
 
@@ -144,9 +138,7 @@ class Bound:
 
     @property
     def place(self) -> Place:
-        """
-        The bound address; for a host name, the address that it resolved to.
-        """
+        """The bound address; for a host name, the address that it resolved to."""
         place = place_of(self.listener)
         if not place.port:
             return place
@@ -154,23 +146,17 @@ class Bound:
 
     @property
     def is_down(self) -> bool:
-        """
-        Whether the socket is closed, as it is after an error that the reactor reported.
-        """
+        """Whether the socket is closed, as it is after an error that the reactor reported."""
         return self.sock.fileno() < 0
 
     @property
     def is_reachable(self) -> bool:
-        """
-        Whether peers can reach it: the file of a UNIX socket may have been removed.
-        """
+        """Whether peers can reach it: the file of a UNIX socket may have been removed."""
         return not (self.is_down or self.missing)
 
     @property
     def missing(self) -> str:
-        """
-        Why peers cannot reach its socket file; empty if they can.
-        """
+        """Why peers cannot reach its socket file; empty if they can."""
         if not self.listener.has_file or self._owns_file():
             return ""
         if os.path.lexists(self.listener.path):
@@ -225,24 +211,18 @@ class Bound:
         return []
 
     def finish(self) -> None:
-        """
-        Serve pending connections or datagrams before the socket is closed.
-        """
+        """Serve pending connections or datagrams before the socket is closed."""
         if self.port is not None and not self.is_down:
             self.port.finish()
 
     def release(self) -> None:
-        """
-        Stop serving, but keep the socket open.
-        """
+        """Stop serving, but keep the socket open."""
         if self.port is not None:
             self.port.release()
         self.port = None
 
     def close(self) -> None:
-        """
-        Stop serving, and remove the file of a UNIX socket if it is still ours.
-        """
+        """Stop serving, and remove the file of a UNIX socket if it is still ours."""
         if self.port is not None:
             self.port.close()
             return
@@ -346,9 +326,7 @@ def _sharing(*socks: socket.socket) -> Iterator[None]:
 
 
 def look_up(listener: Listener) -> Place:
-    """
-    The address that a listener binds, with its host name resolved.
-    """
+    """The address that a listener binds, with its host name resolved."""
     place = place_of(listener)
     if not place.port:
         return place
@@ -361,9 +339,7 @@ def look_up(listener: Listener) -> Place:
 
 
 def _resolve(listener: Listener) -> Any:
-    """
-    Resolve a listener's interface to a socket address with scope; the first result is used.
-    """
+    """Resolve a listener's interface to a socket address with scope; the first result is used."""
     host = listener.interface or None
     kinds = (listener.family, listener.type)
     try:
@@ -421,9 +397,7 @@ def _identity(path: str) -> tuple[int, int] | None:
 
 
 def _cannot(problem: Exception, listener: Listener | None = None) -> CannotListen:
-    """
-    Convert an error, naming the process that holds the listener's address if it is in use.
-    """
+    """Convert an error, naming the process that holds the listener's address if it is in use."""
     if isinstance(problem, socket.gaierror):
         return CannotListen(f"bad host: {problem.strerror}", _is_family_missing(problem))
     if isinstance(problem, OSError):

@@ -1,6 +1,4 @@
-"""
-A listener of the daemon itself: the control socket, or the HTTP server of metrics.
-"""
+"""A listener of the daemon itself: the control socket, or the HTTP server of metrics."""
 
 from __future__ import annotations
 
@@ -56,16 +54,12 @@ class OwnListener:
             return None, [problem.line(f"[socketd] {self.option}:", self.listener, self.place)]
 
     def serve(self) -> None:
-        """
-        Start serving, if bound.
-        """
+        """Start serving, if bound."""
         if self.bound is not None:
             self.bound.serve(*self._served_by)
 
     def close(self) -> None:
-        """
-        Close the socket, and remove its file.
-        """
+        """Close the socket, and remove its file."""
         bound, self.bound = self.bound, None
         if bound is not None:
             bound.close()
@@ -84,9 +78,7 @@ class OwnListener:
         return reasons
 
     def withdraw(self) -> None:
-        """
-        Roll back: close the new socket and keep the current one.
-        """
+        """Roll back: close the new socket and keep the current one."""
         fresh, self._next = self._next, None
         if fresh is not None:
             fresh.close()

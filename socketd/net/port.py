@@ -1,6 +1,4 @@
-"""
-The base class of stream and datagram ports.
-"""
+"""The base class of stream and datagram ports."""
 
 from __future__ import annotations
 
@@ -81,9 +79,7 @@ class Port:
         return stopped
 
     def close(self) -> None:
-        """
-        Stop serving new peers and close the socket at once.
-        """
+        """Stop serving new peers and close the socket at once."""
         if self.fileno() == -1:
             return
         if self.stopping is not None:
@@ -93,9 +89,7 @@ class Port:
         self._end()
 
     def release(self) -> None:
-        """
-        Stop serving new peers, but keep the socket open for another port.
-        """
+        """Stop serving new peers, but keep the socket open for another port."""
         self._reactor.removeReader(self)
         self._end()
 
@@ -115,15 +109,11 @@ class Port:
         return bool(found.poll(0))
 
     def doRead(self) -> None:
-        """
-        Serve pending connections or datagrams, up to the limit of one iteration.
-        """
+        """Serve pending connections or datagrams, up to the limit of one iteration."""
         raise NotImplementedError
 
     def pause(self, seconds: float) -> None:
-        """
-        Stop reading for some seconds after a shortage; pending input stays in the kernel.
-        """
+        """Stop reading for some seconds after a shortage; pending input stays in the kernel."""
         self._reactor.removeReader(self)
         self._retry = self._reactor.callLater(seconds, self._resume)
 
@@ -132,9 +122,7 @@ class Port:
         self._watch()
 
     def _watch(self) -> None:
-        """
-        Resume reading, unless the port is being stopped.
-        """
+        """Resume reading, unless the port is being stopped."""
         if self._closing is None:
             self._reactor.addReader(self)
 
@@ -156,37 +144,25 @@ class Port:
                 stopped.callback(None)
 
     def started(self) -> None:
-        """
-        Called when the port starts serving, to notify the factory or protocol.
-        """
+        """Called when the port starts serving, to notify the factory or protocol."""
 
     def closed(self) -> None:
-        """
-        Called after the socket was closed or released, to clean up.
-        """
+        """Called after the socket was closed or released, to clean up."""
 
     def connectionLost(self, reason: Failure | None = None) -> None:
-        """
-        Close the port after the reactor reported an error.
-        """
+        """Close the port after the reactor reported an error."""
         self.close()
 
     def fileno(self) -> int:
-        """
-        The file descriptor; -1 when closed.
-        """
+        """The file descriptor; -1 when closed."""
         return self._socket.fileno()
 
     def getHost(self) -> Any:
-        """
-        The bound address.
-        """
+        """The bound address."""
         return to_address(self._family, self._socket.type, self._socket.getsockname())
 
     def __repr__(self) -> str:
-        """
-        Class, service and address, for debugging.
-        """
+        """Class, service and address, for debugging."""
         address = self.getHost() if self.connected else "closed"
         return f"<{type(self).__name__} of {self._service_state.name}: {address}>"
 
@@ -194,20 +170,14 @@ class Port:
 
     @property
     def socket(self) -> sockets.socket:
-        """
-        The socket.
-        """
+        """The socket."""
         return self._socket
 
     @property
     def connected(self) -> bool:
-        """
-        Whether the socket is open.
-        """
+        """Whether the socket is open."""
         return self.fileno() != -1
 
     def logPrefix(self) -> str:
-        """
-        The service's name, for the log line of a traceback.
-        """
+        """The service's name, for the log line of a traceback."""
         return self._service_state.name

@@ -1,6 +1,4 @@
-"""
-The state that all ports and connections of one service share.
-"""
+"""The state that all ports and connections of one service share."""
 
 from __future__ import annotations
 
@@ -26,9 +24,7 @@ from socketd.net.timer_wheel import TimerWheel
 
 
 class Connection(Counting, Protocol):
-    """
-    A live connection, as the control commands see it.
-    """
+    """A live connection, as the control commands see it."""
 
     connection_id: int
     began: float
@@ -39,65 +35,43 @@ class Connection(Counting, Protocol):
 
     @property
     def peer(self) -> str:
-        """
-        The peer's address as printable text.
-        """
+        """The peer's address as printable text."""
 
     def getPeer(self) -> IAddress:
-        """
-        The peer's address.
-        """
+        """The peer's address."""
 
     def look(self, now: float) -> None:
-        """
-        Check the deadlines.
-        """
+        """Check the deadlines."""
 
     def send(self, data: bytes) -> None:
-        """
-        Send application data.
-        """
+        """Send application data."""
 
     def close(self) -> None:
-        """
-        Close after all data is sent.
-        """
+        """Close after all data is sent."""
 
     def drain_and_close(self) -> None:
-        """
-        Serve data that has already arrived, then close.
-        """
+        """Serve data that has already arrived, then close."""
 
     @property
     def source(self) -> tuple[int, Any]:
-        """
-        The source that the access policy checked: an address family and an address.
-        """
+        """The source that the access policy checked: an address family and an address."""
 
     def reapply_policy(self, slot_held: Any, reason: str | None) -> None:
-        """
-        Apply a changed access policy to a live connection; reset it if refused.
-        """
+        """Apply a changed access policy to a live connection; reset it if refused."""
 
     def abortConnection(self) -> None:
-        """
-        Reset the connection.
-        """
+        """Reset the connection."""
 
 
 @define(eq=False)
 class ConnectionTable:
-    """
-    All live connections of the daemon by id; ids are never reused.
-    """
+    """All live connections of the daemon by id; ids are never reused."""
 
     _live: dict[int, Connection] = field(factory=dict, init=False)
     _last: int = field(default=0, init=False)
 
     def new_id(self) -> int:
-        """
-        Allocate a connection id.
-        """
+        """Allocate a connection id."""
         self._last += 1
         return self._last
 
@@ -108,28 +82,20 @@ class ConnectionTable:
         return len(self._live)
 
     def get(self, connection_id: int) -> Connection | None:
-        """
-        Look up a live connection.
-        """
+        """Look up a live connection."""
         return self._live.get(connection_id)
 
     def enter(self, connection: Connection) -> None:
-        """
-        Add a new connection.
-        """
+        """Add a new connection."""
         self._live[connection.connection_id] = connection
 
     def leave(self, connection: Connection) -> None:
-        """
-        Remove a closed connection.
-        """
+        """Remove a closed connection."""
         del self._live[connection.connection_id]
 
 
 def _never(connection_id: int) -> bool:
-    """
-    Default for L{ServiceState.awaits_us}: no connection waits for a reply.
-    """
+    """Default for L{ServiceState.awaits_us}: no connection waits for a reply."""
     return False
 
 
@@ -176,26 +142,20 @@ class ServiceState:
 
     @property
     def connections(self) -> list[Connection]:
-        """
-        The live connections of this service.
-        """
+        """The live connections of this service."""
         return [
             connection for connection in self.connection_table if connection.service_state is self
         ]
 
     def enter(self, connection: Connection) -> None:
-        """
-        Add a new connection.
-        """
+        """Add a new connection."""
         self._count += 1
         self.counters.connections += 1
         self.policy.capacity.enter()
         self.connection_table.enter(connection)
 
     def leave(self, connection: Connection) -> None:
-        """
-        Remove a closed connection and add its counters to the service's.
-        """
+        """Remove a closed connection and add its counters to the service's."""
         self._count -= 1
         self.counters.add(connection)
         self.connection_table.leave(connection)
@@ -220,21 +180,15 @@ class ServiceState:
         return deferred
 
     def emit(self, event: Event, logged: bool = True, **facts: Any) -> None:
-        """
-        Emit an event of this service.
-        """
+        """Emit an event of this service."""
         self.event_bus.emit(event, logged, service=self.name, **facts)
 
     def discard(self) -> None:
-        """
-        Unsubscribe from the event bus; the service is no longer, or was never, served.
-        """
+        """Unsubscribe from the event bus; the service is no longer, or was never, served."""
         self.event_bus.off_watched(self._update_observed)
 
     def change_logging(self, log_connections: bool, log_messages: str) -> None:
-        """
-        Apply new log settings.
-        """
+        """Apply new log settings."""
         self.log_connections, self.log_messages = log_connections, log_messages
         self._update_observed()
 

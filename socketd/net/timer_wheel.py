@@ -38,9 +38,7 @@ class Entry(Protocol):
 
 
 class TimerWheel:
-    """
-    The slots and their timer, which runs only while there are entries.
-    """
+    """The slots and their timer, which runs only while there are entries."""
 
     def __init__(self, clock: Any) -> None:
         self._clock = clock
@@ -69,9 +67,7 @@ class TimerWheel:
         entries.add(entry)
 
     def remove(self, entry: Entry) -> None:
-        """
-        Remove an entry.
-        """
+        """Remove an entry."""
         self._take(entry)
         if not self._slots and not self._due:
             self.stop()
@@ -85,9 +81,7 @@ class TimerWheel:
                 del self._slots[slot]
 
     def stop(self) -> None:
-        """
-        Remove all entries and stop the timer.
-        """
+        """Remove all entries and stop the timer."""
         self._slots.clear()
         self._due.clear()
         if self._timer is not None:
@@ -107,9 +101,7 @@ class TimerWheel:
                 entry.look(now)
 
     def _collect(self, tick: int) -> None:
-        """
-        Move the entries of all slots up to this tick to the list of expired ones.
-        """
+        """Move the entries of all slots up to this tick to the list of expired ones."""
         if tick - self._last > len(self._slots):
             slots = sorted(slot for slot in self._slots if slot <= tick)
         else:

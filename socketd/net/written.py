@@ -1,6 +1,4 @@
-"""
-Checks of the data that is passed to a transport's write methods.
-"""
+"""Checks of the data that is passed to a transport's write methods."""
 
 from __future__ import annotations
 

@@ -1,3 +1,1 @@
-"""
-The wire protocols, one per module.
-"""
+"""The wire protocols, one per module."""

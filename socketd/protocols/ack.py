@@ -1,6 +1,4 @@
-"""
-C{ack}: echoes each message, then sends an acknowledgement, then the operator's reply.
-"""
+"""C{ack}: echoes each message, then sends an acknowledgement, then the operator's reply."""
 
 from __future__ import annotations
 
@@ -17,9 +15,7 @@ from socketd.settings.value_types import DURATION, TEXT, choice
 
 @frozen
 class AckOptions:
-    """
-    The options of C{ack}.
-    """
+    """The options of C{ack}."""
 
     reply: bytes = option(TEXT, b"\nI get it!\n", "The acknowledgement of each message.")
     operator: str = option(
@@ -47,9 +43,7 @@ class Ack(MessageProtocol):
 
     @property
     def waiting(self) -> bool:
-        """
-        Whether the connection waits for the operator's reply.
-        """
+        """Whether the connection waits for the operator's reply."""
         return self._question is not None
 
     def message_received(self, message: bytes) -> None:
@@ -70,9 +64,7 @@ class Ack(MessageProtocol):
         )
 
     def _answered(self, word: bytes) -> None:
-        """
-        Send the operator's reply, then process the messages that waited for it.
-        """
+        """Send the operator's reply, then process the messages that waited for it."""
         self._question = None
         self.answer(word)
         self.go_on()

@@ -1,6 +1,4 @@
-"""
-The option that allows a reply to be longer than its request datagram.
-"""
+"""The option that allows a reply to be longer than its request datagram."""
 
 from __future__ import annotations
 
@@ -14,9 +12,7 @@ MAX_AMPLIFY = 512
 
 
 def udp_amplify_option() -> Any:
-    """
-    Declare C{udp_amplify}; C{reply_floor} of the protocol's specification must return it.
-    """
+    """Declare C{udp_amplify}; C{reply_floor} of the protocol's specification must return it."""
     return option(
         within(SIZE, 0, MAX_AMPLIFY, f"write 0 to {MAX_AMPLIFY}"),
         0,

@@ -1,6 +1,4 @@
-"""
-C{chargen}: an endless rotating pattern of printable characters (RFC 864).
-"""
+"""C{chargen}: an endless rotating pattern of printable characters (RFC 864)."""
 
 from __future__ import annotations
 
@@ -51,9 +49,7 @@ class Chargen(Protocol):
         self.transport.registerProducer(self, False)
 
     def dataReceived(self, data: bytes) -> None:
-        """
-        Discard the data (RFC 864).
-        """
+        """Discard the data (RFC 864)."""
 
     def resumeProducing(self) -> None:
         """
@@ -66,19 +62,13 @@ class Chargen(Protocol):
             self.transport.write(BLOCK)
 
     def stopProducing(self) -> None:
-        """
-        No-op: the connection is lost and asks for no more data.
-        """
+        """No-op: the connection is lost and asks for no more data."""
 
     def readConnectionLost(self) -> None:
-        """
-        No-op: the peer may still read.
-        """
+        """No-op: the peer may still read."""
 
     def writeConnectionLost(self) -> None:
-        """
-        No-op: this protocol never half-closes.
-        """
+        """No-op: this protocol never half-closes."""
 
 
 class ChargenDatagrams(DatagramProtocol):

@@ -1,6 +1,4 @@
-"""
-C{daytime}: the time of day as a readable line (RFC 867).
-"""
+"""C{daytime}: the time of day as a readable line (RFC 867)."""
 
 from __future__ import annotations
 
@@ -26,9 +24,7 @@ _EPOCH = datetime(1970, 1, 1)
 
 @frozen
 class DaytimeOptions:
-    """
-    The options of C{daytime}.
-    """
+    """The options of C{daytime}."""
 
     format: str = option(
         choice("inetd", "iso"),

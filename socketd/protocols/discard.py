@@ -1,6 +1,4 @@
-"""
-C{discard}: discards all received data (RFC 863).
-"""
+"""C{discard}: discards all received data (RFC 863)."""
 
 from __future__ import annotations
 
@@ -12,25 +10,17 @@ from socketd.protocols.spec import ProtocolSpec
 
 
 class Discard(Protocol):
-    """
-    Discard all received bytes until the peer closes.
-    """
+    """Discard all received bytes until the peer closes."""
 
     def dataReceived(self, data: bytes) -> None:
-        """
-        Discard the data.
-        """
+        """Discard the data."""
 
 
 class DiscardDatagrams(DatagramProtocol):
-    """
-    Discard each datagram.
-    """
+    """Discard each datagram."""
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        """
-        Discard the data.
-        """
+        """Discard the data."""
 
 
 declaration = ProtocolSpec(

@@ -1,6 +1,4 @@
-"""
-C{echo}: sends all received data back (RFC 862).
-"""
+"""C{echo}: sends all received data back (RFC 862)."""
 
 from __future__ import annotations
 
@@ -13,9 +11,7 @@ from socketd.protocols.spec import ProtocolSpec
 
 
 class Echo(Protocol):
-    """
-    Send all received bytes back until the peer closes.
-    """
+    """Send all received bytes back until the peer closes."""
 
     transport: ITransport
 
@@ -24,9 +20,7 @@ class Echo(Protocol):
 
 
 class EchoDatagrams(DatagramProtocol):
-    """
-    Send each datagram, even an empty one, back to its source.
-    """
+    """Send each datagram, even an empty one, back to its source."""
 
     transport: IUDPTransport
 

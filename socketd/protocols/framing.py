@@ -1,6 +1,4 @@
-"""
-Message framing, and the base class of protocols that answer messages.
-"""
+"""Message framing, and the base class of protocols that answer messages."""
 
 from __future__ import annotations
 
@@ -40,9 +38,7 @@ _OUT_OF_RANGE = "write 1 to 64KiB"
 
 
 def framing_option() -> str:
-    """
-    Declare C{framing} in an options class.
-    """
+    """Declare C{framing} in an options class."""
     return option(  # type: ignore[no-any-return]
         choice("chunk", "line"),
         "chunk",
@@ -51,9 +47,7 @@ def framing_option() -> str:
 
 
 def max_message_option() -> int:
-    """
-    Declare C{max_message} in an options class.
-    """
+    """Declare C{max_message} in an options class."""
     return option(  # type: ignore[no-any-return]
         within(SIZE, 1, MAX_MESSAGE, _OUT_OF_RANGE),
         DEFAULT_MAX_MESSAGE,
@@ -62,38 +56,28 @@ def max_message_option() -> int:
 
 
 class MessageTooLong(Exception):
-    """
-    A line is longer than the longest message.
-    """
+    """A line is longer than the longest message."""
 
 
 @define
 class Chunks:
-    """
-    Each received chunk is a message; one that is too long is split.
-    """
+    """Each received chunk is a message; one that is too long is split."""
 
     max_message: int
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """
-        Take received bytes and yield the messages that they complete.
-        """
+        """Take received bytes and yield the messages that they complete."""
         for start in range(0, len(data), self.max_message):
             yield data[start : start + self.max_message]
 
     def end(self) -> Iterator[bytes]:
-        """
-        Yield nothing: at EOF no message is incomplete.
-        """
+        """Yield nothing: at EOF no message is incomplete."""
         return iter(())
 
 
 @define
 class Lines:
-    """
-    Each line, including its line feed, is a message, and so is an unterminated line at EOF.
-    """
+    """Each line, including its line feed, is a message, and so is an unterminated line at EOF."""
 
     max_message: int
     _rest: bytes = field(default=b"", init=False)
@@ -114,9 +98,7 @@ class Lines:
         self._check(len(self._rest) + 1)
 
     def end(self) -> Iterator[bytes]:
-        """
-        Yield the unterminated line at EOF, if any.
-        """
+        """Yield the unterminated line at EOF, if any."""
         if self._rest:
             yield self._rest
 
@@ -126,19 +108,13 @@ class Lines:
 
 
 class Framing(TypingProtocol):
-    """
-    Splits received data into messages.
-    """
+    """Splits received data into messages."""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """
-        Take received bytes and yield the messages that they complete.
-        """
+        """Take received bytes and yield the messages that they complete."""
 
     def end(self) -> Iterator[bytes]:
-        """
-        Yield the messages that EOF completes.
-        """
+        """Yield the messages that EOF completes."""
 
 
 FRAMINGS: dict[str, Callable[[int], Framing]] = {"chunk": Chunks, "line": Lines}
@@ -168,9 +144,7 @@ class MessageProtocol(Protocol):
         self.ended = False
 
     def dataReceived(self, data: bytes) -> None:
-        """
-        Answer the messages that the data completes.
-        """
+        """Answer the messages that the data completes."""
         if self.ended:
             return
         self._received.append(self._framing.feed(data))
@@ -181,18 +155,14 @@ class MessageProtocol(Protocol):
                 self.transport.pauseProducing()
 
     def readConnectionLost(self) -> None:
-        """
-        Answer the remaining messages, then close.
-        """
+        """Answer the remaining messages, then close."""
         if not self.ended:
             self.ended = True
             self._received.append(self._framing.end())
             self.go_on()
 
     def writeConnectionLost(self) -> None:
-        """
-        No-op: this protocol never half-closes.
-        """
+        """No-op: this protocol never half-closes."""
 
     @property
     def waiting(self) -> bool:
@@ -203,44 +173,32 @@ class MessageProtocol(Protocol):
         return False
 
     def message_received(self, message: bytes) -> None:
-        """
-        Answer one message.
-        """
+        """Answer one message."""
         raise NotImplementedError
 
     def answer(self, data: bytes) -> None:
-        """
-        Send a reply, or a part of one.
-        """
+        """Send a reply, or a part of one."""
         if data:
             self._answers_sent += 1
             self._bytes_answered += len(data)
             self.transport.write(data)
 
     def resumeProducing(self) -> None:
-        """
-        Process the next batch, now that the write buffer is empty.
-        """
+        """Process the next batch, now that the write buffer is empty."""
         self.go_on()
 
     def stopProducing(self) -> None:
-        """
-        Drop the pending messages: the connection is lost.
-        """
+        """Drop the pending messages: the connection is lost."""
         self._producing = False
         self._received.clear()
 
     def finish(self) -> None:
-        """
-        Accept no further messages, and close once all replies are sent.
-        """
+        """Accept no further messages, and close once all replies are sent."""
         self.ended = True
         self._received.clear()
 
     def go_on(self) -> None:
-        """
-        Answer the queued messages until one has to wait or a batch is full.
-        """
+        """Answer the queued messages until one has to wait or a batch is full."""
         try:
             more = self._answer_received()
         except MessageTooLong:

@@ -96,9 +96,7 @@ class ReferenceId:
 
 
 def parse_reference_id(text: str) -> ReferenceId:
-    """
-    Parse a reference id such as C{GPS} or C{192.0.2.1}.
-    """
+    """Parse a reference id such as C{GPS} or C{192.0.2.1}."""
     try:
         return ReferenceId(text)
     except AddressValueError:
@@ -143,9 +141,7 @@ class NtpOptions:
 
 
 def wide_timestamp(when: Instant) -> int:
-    """
-    Convert to 2**-32 seconds since 1900, without wrapping at 64 bits (RFC 5905, section 6).
-    """
+    """Convert to 2**-32 seconds since 1900, without wrapping at 64 bits (RFC 5905, section 6)."""
     seconds, nanoseconds = divmod(when, _SECOND)
     return (seconds + SECONDS_1900_TO_1970 << 32) + (nanoseconds << 32) // _SECOND
 
@@ -338,9 +334,7 @@ def _times(
 
 
 def _apart(wide: int, taken: set[int]) -> int:
-    """
-    Increment a timestamp until it differs from those taken.
-    """
+    """Increment a timestamp until it differs from those taken."""
     while wide & _MASK in taken:
         wide += 1
     return wide

@@ -1,6 +1,4 @@
-"""
-C{qotd}: a randomly chosen quote of the day (RFC 865).
-"""
+"""C{qotd}: a randomly chosen quote of the day (RFC 865)."""
 
 from __future__ import annotations
 
@@ -121,9 +119,7 @@ QUOTES = Kind("file of quotes, with a line % between them", parse_quotes, one_fi
 
 @frozen
 class QotdOptions:
-    """
-    The options of C{qotd}.
-    """
+    """The options of C{qotd}."""
 
     texts: tuple[bytes, ...] = option(
         QUOTES, REQUIRED, "The quotes; it is read when the configuration is."
@@ -132,9 +128,7 @@ class QotdOptions:
 
 
 class Qotd(Protocol):
-    """
-    Send a quote at once, and close (RFC 865, "TCP Based Quote of the Day Service").
-    """
+    """Send a quote at once, and close (RFC 865, "TCP Based Quote of the Day Service")."""
 
     transport: ITransport
 

@@ -1,6 +1,4 @@
-"""
-The installed protocols, those of other packages included, found by entry point.
-"""
+"""The installed protocols, those of other packages included, found by entry point."""
 
 from __future__ import annotations
 
@@ -17,9 +15,7 @@ GROUP = "socketd.protocols"
 
 @frozen
 class Registry(Mapping[str, ProtocolSpec]):
-    """
-    Protocols by name; a protocol's module is imported when it is looked up.
-    """
+    """Protocols by name; a protocol's module is imported when it is looked up."""
 
     found: Mapping[str, EntryPoint]
 
@@ -43,7 +39,5 @@ class Registry(Mapping[str, ProtocolSpec]):
 
 
 def installed() -> Registry:
-    """
-    Find all installed protocols without importing them.
-    """
+    """Find all installed protocols without importing them."""
     return Registry({point.name: point for point in entry_points(group=GROUP)})

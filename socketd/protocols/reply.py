@@ -1,6 +1,4 @@
-"""
-C{reply}: a fixed reply to each message.
-"""
+"""C{reply}: a fixed reply to each message."""
 
 from __future__ import annotations
 
@@ -19,9 +17,7 @@ from socketd.settings.value_types import TEXT, YES_NO
 
 @frozen
 class ReplyOptions:
-    """
-    The options of C{reply}.
-    """
+    """The options of C{reply}."""
 
     reply: bytes = option(TEXT, REQUIRED, "The answer to each message.")
     close: bool = option(YES_NO, False, "Whether to close after the first answer.")
@@ -31,9 +27,7 @@ class ReplyOptions:
 
 
 class Reply(MessageProtocol):
-    """
-    Answer each message, or answer the first one and close.
-    """
+    """Answer each message, or answer the first one and close."""
 
     def __init__(self, options: ReplyOptions) -> None:
         super().__init__(options.framing, options.max_message)

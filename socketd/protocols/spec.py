@@ -1,6 +1,4 @@
-"""
-The specification that a protocol module exports, and the context that its protocols get.
-"""
+"""The specification that a protocol module exports, and the context that its protocols get."""
 
 from __future__ import annotations
 
@@ -33,9 +31,7 @@ class ProtocolContext:
 
 @frozen
 class NoOptions:
-    """
-    The options of a protocol without options of its own.
-    """
+    """The options of a protocol without options of its own."""
 
 
 @frozen

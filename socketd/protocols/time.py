@@ -1,6 +1,4 @@
-"""
-C{time}: the time of day in four bytes, since 1900 (RFC 868) or 1970.
-"""
+"""C{time}: the time of day in four bytes, since 1900 (RFC 868) or 1970."""
 
 from __future__ import annotations
 
@@ -27,9 +25,7 @@ _REPLY = struct.Struct("!I")
 
 @frozen
 class TimeOptions:
-    """
-    The options of C{time}.
-    """
+    """The options of C{time}."""
 
     epoch: str = option(
         choice("unix", "1900"), "unix", "Count the seconds from 1970, or from 1900 as RFC 868."

@@ -1,6 +1,4 @@
-"""
-C{upper}: sends each message back in upper case (ASCII letters only).
-"""
+"""C{upper}: sends each message back in upper case (ASCII letters only)."""
 
 from __future__ import annotations
 
@@ -16,27 +14,21 @@ from socketd.protocols.spec import ProtocolSpec
 
 @frozen
 class UpperOptions:
-    """
-    The options of C{upper}.
-    """
+    """The options of C{upper}."""
 
     framing: str = framing_option()
     max_message: int = max_message_option()
 
 
 class Upper(MessageProtocol):
-    """
-    Send each message back in upper case.
-    """
+    """Send each message back in upper case."""
 
     def message_received(self, message: bytes) -> None:
         self.answer(message.upper())
 
 
 class UpperDatagrams(DatagramProtocol):
-    """
-    Send each datagram back in upper case.
-    """
+    """Send each datagram back in upper case."""
 
     transport: IUDPTransport
 

@@ -1,3 +1,1 @@
-"""
-Parses INI text into frozen settings and reports all errors at once; pure, no reactor.
-"""
+"""Parses INI text into frozen settings and reports all errors at once; pure, no reactor."""

@@ -1,6 +1,4 @@
-"""
-Configuration errors, one line each, with the file, the line and the remedy.
-"""
+"""Configuration errors, one line each, with the file, the line and the remedy."""
 
 from __future__ import annotations
 
@@ -43,9 +41,7 @@ class Diagnostic:
     value: str | None = None
 
     def __str__(self) -> str:
-        """
-        Format it as C{FILE:LINE: [section] option = value: message}.
-        """
+        """Format it as C{FILE:LINE: [section] option = value: message}."""
         place = f"{self.file}:{self.line}" if self.line else self.file
         subject = f"[{_shown(self.section)}]" if self.section else ""
         if self.option:
@@ -84,9 +80,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def likeliest(name: str, known: Sequence[str]) -> str:
-    """
-    Choose the known name most similar to a misspelled one; an empty string if none is.
-    """
+    """Choose the known name most similar to a misspelled one; an empty string if none is."""
     # Transposed letters lower the ratio of a short name below the cutoff: "tpc".
     name = name.lower()
     turned = [one for one in known if sorted(one) == sorted(name)]

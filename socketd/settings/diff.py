@@ -1,6 +1,4 @@
-"""
-The changes between two configurations, as readable lines.
-"""
+"""The changes between two configurations, as readable lines."""
 
 from __future__ import annotations
 
@@ -16,9 +14,7 @@ AT_START = ("control", "http", "log_format")
 
 
 def differences(old: Settings, new: Settings) -> tuple[str, ...]:
-    """
-    List the changes between two configurations.
-    """
+    """List the changes between two configurations."""
     return (*_daemon(old, new), *_services(old, new))
 
 

@@ -1,6 +1,4 @@
-"""
-Parses INI text (C{configparser} dialect) into sections with line numbers.
-"""
+"""Parses INI text (C{configparser} dialect) into sections with line numbers."""
 
 from __future__ import annotations
 
@@ -28,9 +26,7 @@ _MARK = "\0"
 
 @frozen
 class Entry:
-    """
-    The value of one C{option = value}, and the line where it starts.
-    """
+    """The value of one C{option = value}, and the line where it starts."""
 
     value: str
     line: int
@@ -38,9 +34,7 @@ class Entry:
 
 @frozen
 class Section:
-    """
-    One section: its name, the line of its header, and its entries by option name.
-    """
+    """One section: its name, the line of its header, and its entries by option name."""
 
     name: str
     line: int
@@ -71,9 +65,7 @@ def read(text: str, file: str) -> tuple[list[Section], list[Diagnostic]]:
 
 
 class _Reader(configparser.RawConfigParser):
-    """
-    A strict parser that records the line of each section and option.
-    """
+    """A strict parser that records the line of each section and option."""
 
     def __init__(self, lines: list[str]) -> None:
         super().__init__(
@@ -89,16 +81,12 @@ class _Reader(configparser.RawConfigParser):
         self.SECTCRE: Any = self
 
     def numbered(self) -> Iterator[str]:
-        """
-        Iterate over the lines and track the current line number.
-        """
+        """Iterate over the lines and track the current line number."""
         for self._line, line in enumerate(self._lines, 1):
             yield line + "\n"
 
     def match(self, text: str) -> re.Match[str] | None:
-        """
-        Match a section header and record its line.
-        """
+        """Match a section header and record its line."""
         found = _HEADER.fullmatch(text)
         if found is not None:
             self._header_lines.append(self._line)
@@ -114,9 +102,7 @@ class _Reader(configparser.RawConfigParser):
         return optionstr.strip()
 
     def located(self) -> list[Section]:
-        """
-        Return the parsed sections; a strict parser keeps the file order.
-        """
+        """Return the parsed sections; a strict parser keeps the file order."""
         lines = iter(tuple(self._option_lines))
         return [
             Section(
@@ -132,25 +118,19 @@ class _Reader(configparser.RawConfigParser):
 
 
 def _spelled(option: str) -> str:
-    """
-    Return an option's name as in the file, without the marks added by L{_mend}.
-    """
+    """Return an option's name as in the file, without the marks added by L{_mend}."""
     return option.rstrip(_MARK).rstrip()
 
 
 def _about(line: str) -> str:
-    """
-    Describe a syntax error; suggest the correction for C{option: value}.
-    """
+    """Describe a syntax error; suggest the correction for C{option: value}."""
     message = "is neither [section] nor option = value"
     match = _COLON.fullmatch(line)
     return f"{message}; write {match[1]} = {match[2]}" if match else message
 
 
 def _mend(lines: list[str], error: configparser.Error, file: str) -> list[Diagnostic]:
-    """
-    Turn a parser error into diagnostics, and patch the lines so that parsing can continue.
-    """
+    """Turn a parser error into diagnostics, and patch the lines so that parsing can continue."""
     match error:
         case configparser.DuplicateSectionError(section=section, lineno=int(number)):
             lines[number - 1] = f"[{section}{_MARK}]"

@@ -102,23 +102,17 @@ class Listener:
 
     @property
     def is_inherited(self) -> bool:
-        """
-        Whether systemd passes its sockets.
-        """
+        """Whether systemd passes its sockets."""
         return self.kind == INHERITED
 
     @property
     def family(self) -> socket.AddressFamily:
-        """
-        The address family of its socket.
-        """
+        """The address family of its socket."""
         return _KINDS[self.kind][0]
 
     @property
     def type(self) -> socket.SocketKind:
-        """
-        The type of its socket: stream or datagram.
-        """
+        """The type of its socket: stream or datagram."""
         return _KINDS[self.kind][1]
 
     @property
@@ -138,9 +132,7 @@ class Listener:
         return not self.is_inherited and self.type == socket.SOCK_STREAM
 
     def __str__(self) -> str:
-        """
-        Format it for display: C{tcp 127.0.0.1:7007}.
-        """
+        """Format it for display: C{tcp 127.0.0.1:7007}."""
         if self.is_inherited:
             return f"{self.kind} {self.name}"
         if self.path:
@@ -168,9 +160,7 @@ class Place:
 
 
 def place_of(listener: Listener) -> Place:
-    """
-    Return the bind address of a listener, independent of its protocol, TLS and spelling.
-    """
+    """Return the bind address of a listener, independent of its protocol, TLS and spelling."""
     family, type_ = listener.family, listener.type
     if listener.path and not listener.has_file:
         return Place(family, type_, path=listener.path)
@@ -220,9 +210,7 @@ def parse_listener(text: str, runtime: str) -> Listener:
 
 
 def meant(text: str, runtime: str) -> str:
-    """
-    Suggest a valid spelling for an invalid listener; an empty string if none is likely.
-    """
+    """Suggest a valid spelling for an invalid listener; an empty string if none is likely."""
     front = PROXIED if text.startswith(PROXIED) else ""
     for guess in respelled(text.removeprefix(front)):
         if all(_is_good(front + one, runtime) for one in guess):
@@ -367,9 +355,7 @@ def _backlog(text: str) -> int:
 
 
 def _is_number(text: str, lowest: int) -> bool:
-    """
-    Whether a text is an integer from C{lowest} to 65535.
-    """
+    """Whether a text is an integer from C{lowest} to 65535."""
     return re.fullmatch(r"\d{1,5}", text, re.ASCII) is not None and lowest <= int(text) <= 65535
 
 

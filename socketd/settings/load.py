@@ -1,6 +1,4 @@
-"""
-Loads L{Settings} from a file, or reports all errors.
-"""
+"""Loads L{Settings} from a file, or reports all errors."""
 
 from __future__ import annotations
 
@@ -78,9 +76,7 @@ def parse(
     runtime: str,
     trial: Validator = lambda settings: (),
 ) -> Settings:
-    """
-    Load the text of a configuration; see L{load}.
-    """
+    """Load the text of a configuration; see L{load}."""
     sections, diagnostics = read(text, file)
     loader = _Loader(file, protocols, runtime, diagnostics)
     settings = loader.settings(sections)
@@ -116,9 +112,7 @@ def _unreadable(file: str, message: str, content: bytes = b"", offset: int = 0) 
 
 @define
 class _Loader:
-    """
-    The state of one load, with the diagnostics so far.
-    """
+    """The state of one load, with the diagnostics so far."""
 
     file: str
     protocols: Mapping[str, IProtocolSpec]
@@ -129,9 +123,7 @@ class _Loader:
     twice: set[str] = field(factory=set)
 
     def settings(self, sections: list[Section]) -> Settings:
-        """
-        Build the settings; they are valid only if no diagnostic was added.
-        """
+        """Build the settings; they are valid only if no diagnostic was added."""
         names = [section.name for section in sections]
         self.twice = {name for name in names if names.count(name) > 1}
         special = {section.name: section for section in reversed(sections)}
@@ -164,9 +156,7 @@ class _Loader:
         return DaemonOptions(**self._values(section.name, section.line, section.entries, known))
 
     def _own(self, name: str, entry: Entry) -> Listener | None:
-        """
-        Parse a listener of the daemon itself.
-        """
+        """Parse a listener of the daemon itself."""
         try:
             return _OWN[name](entry.value, self.runtime)
         except ValueError as error:
@@ -208,9 +198,7 @@ class _Loader:
         )
 
     def _protocol(self, section: Section) -> tuple[str, IProtocolSpec] | None:
-        """
-        Look up the protocol of a section; report one that is unknown or cannot be imported.
-        """
+        """Look up the protocol of a section; report one that is unknown or cannot be imported."""
         entry = section.entries.get("protocol", Entry(section.name, section.line))
         if entry.value in self.protocols:
             try:
@@ -316,18 +304,14 @@ class _Loader:
                 yield listener
 
     def _complain(self, section: str, name: str, entry: Entry, message: str) -> None:
-        """
-        Report an invalid value; an inherited one is reported in C{[defaults]}.
-        """
+        """Report an invalid value; an inherited one is reported in C{[defaults]}."""
         if self.defaults.get(name) is entry:
             section = DEFAULTS
         found = Diagnostic(self.file, entry.line, message, section, name, entry.value)
         self.diagnostics.append(found)
 
     def _check_defaults(self) -> None:
-        """
-        Report defaults that are not an option of any service in this file.
-        """
+        """Report defaults that are not an option of any service in this file."""
         classes = [*_COMMON, *self.own_options]
         known = {name: o for options in classes for name, o in declared(options).items()}
         known = {name: o for name, o in known.items() if name not in ("protocol", "listen")}
@@ -351,9 +335,7 @@ class _Loader:
             self._complain(service.name, "allow", entry, message)
 
     def _check_tls(self, service: Service) -> None:
-        """
-        Report TLS listeners without a certificate, and TLS options without a TLS listener.
-        """
+        """Report TLS listeners without a certificate, and TLS options without a TLS listener."""
         speaks = any(listener.tls for listener in service.listeners)
         if speaks and "tls_certificate" not in service.lines:
             line = service.lines["listen"]
@@ -369,9 +351,7 @@ class _Loader:
                 self.diagnostics.append(Diagnostic(*found))
 
     def _check_proxies(self, service: Service) -> None:
-        """
-        Report C{haproxy:} listeners without C{proxy_from}.
-        """
+        """Report C{haproxy:} listeners without C{proxy_from}."""
         proxied = [listener for listener in service.listeners if listener.proxied]
         if proxied and not service.policy.proxy_from and "proxy_from" not in service.lines:
             message = "has a haproxy: listener that believes nobody; write proxy_from = NETWORKS"
@@ -380,18 +360,14 @@ class _Loader:
 
 
 def _files(entries: Mapping[str, Entry], known: Mapping[str, Option]) -> Iterator[str]:
-    """
-    List the paths of the files that the options name.
-    """
+    """List the paths of the files that the options name."""
     for name, option in known.items():
         if name in entries:
             yield from option.kind.files(entries[name].value)
 
 
 def _about_comment(value: str) -> str:
-    """
-    Describe the comment syntax if a value contains a C{#} comment.
-    """
+    """Describe the comment syntax if a value contains a C{#} comment."""
     for line in value.split("\n"):
         before, *after = re.split(r"(?:^|\s+)#", line, maxsplit=1)
         if after:

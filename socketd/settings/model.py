@@ -1,6 +1,4 @@
-"""
-The settings of a daemon: a parsed INI file as frozen classes.
-"""
+"""The settings of a daemon: a parsed INI file as frozen classes."""
 
 from __future__ import annotations
 
@@ -62,9 +60,7 @@ _MILLISECONDS = within(DURATION, 0.001, 86400.0, "write 1ms to 24h")
 
 @frozen
 class DaemonOptions:
-    """
-    The section C{[socketd]}.
-    """
+    """The section C{[socketd]}."""
 
     drain_timeout: float = option(
         DURATION, 10.0, "How long a stopping daemon waits for its connections to finish."
@@ -98,9 +94,7 @@ class DaemonOptions:
 
 @frozen
 class ServiceOptions:
-    """
-    The options of every service, independent of its protocol.
-    """
+    """The options of every service, independent of its protocol."""
 
     protocol: str = option(WORD, "", "What is said on the wire; the section's name by default.")
     listen: tuple[str, ...] = option(_LISTENERS, REQUIRED, "The listeners, one per line.")
@@ -239,27 +233,19 @@ class SocketOptions:
 
 
 class IProtocolSpec(Protocol):
-    """
-    The part of a protocol specification that the settings use.
-    """
+    """The part of a protocol specification that the settings use."""
 
     @property
     def options(self) -> type[Any]:
-        """
-        The protocol's own options, an attrs class of L{option} fields.
-        """
+        """The protocol's own options, an attrs class of L{option} fields."""
 
     @property
     def stream(self) -> Any:
-        """
-        The stream protocol factory; C{None} if streams are not supported.
-        """
+        """The stream protocol factory; C{None} if streams are not supported."""
 
     @property
     def datagram(self) -> Any:
-        """
-        The datagram protocol factory; C{None} if datagrams are not supported.
-        """
+        """The datagram protocol factory; C{None} if datagrams are not supported."""
 
     @property
     def reply_floor(self) -> Any:
@@ -270,33 +256,23 @@ class IProtocolSpec(Protocol):
 
     @property
     def shortest_reply(self) -> Any:
-        """
-        Maps the options to the size (bytes) of the shortest reply to an empty datagram.
-        """
+        """Maps the options to the size (bytes) of the shortest reply to an empty datagram."""
 
     @property
     def source_ports(self) -> Container[int]:
-        """
-        Reserved source ports that its datagrams may have.
-        """
+        """Reserved source ports that its datagrams may have."""
 
     @property
     def udp_rate(self) -> float:
-        """
-        The default rate limit per source (datagrams per second).
-        """
+        """The default rate limit per source (datagrams per second)."""
 
     @property
     def udp_burst(self) -> int:
-        """
-        The default burst per source (datagrams).
-        """
+        """The default burst per source (datagrams)."""
 
     @property
     def timestamped(self) -> bool:
-        """
-        Whether its datagrams need kernel receive timestamps.
-        """
+        """Whether its datagrams need kernel receive timestamps."""
 
 
 @frozen
@@ -334,15 +310,11 @@ class Service:
     file: str = attrs.field(eq=False, default="")
 
     def place(self, option: str) -> str:
-        """
-        Format the position of one of its options as C{FILE:LINE}.
-        """
+        """Format the position of one of its options as C{FILE:LINE}."""
         return f"{self.file}:{self.lines[option]}"
 
     def complaint(self, option: str, message: str, value: str | None = None) -> Diagnostic:
-        """
-        Make a diagnostic about one of its options, at the option's line.
-        """
+        """Make a diagnostic about one of its options, at the option's line."""
         section = DEFAULTS if option in self.inherited else self.name
         return Diagnostic(self.file, self.lines[option], message, section, option, value)
 
@@ -376,8 +348,6 @@ class Settings:
 
     @property
     def own(self) -> dict[str, Listener]:
-        """
-        The listeners of the daemon itself, by option name.
-        """
+        """The listeners of the daemon itself, by option name."""
         found = {"http": self.http, "control": self.control}
         return {option: listener for option, listener in found.items() if listener is not None}

@@ -1,6 +1,4 @@
-"""
-Parses networks (CIDR) and prefix lengths.
-"""
+"""Parses networks (CIDR) and prefix lengths."""
 
 from __future__ import annotations
 
@@ -30,9 +28,7 @@ _MAPPED = IPv6Network("::ffff:0:0/96")
 
 
 def network_words(*words: str) -> tuple[Network, ...]:
-    """
-    List the networks of named groups.
-    """
+    """List the networks of named groups."""
     return tuple(ip_network(text) for word in words for text in WORDS[word])
 
 
@@ -55,9 +51,7 @@ class Prefixes:
     ipv6: int = 64
 
     def __str__(self) -> str:
-        """
-        Format it as in the file.
-        """
+        """Format it as in the file."""
         return f"{self.ipv4}:{self.ipv6}"
 
 
@@ -74,9 +68,7 @@ def parse_networks(text: str) -> tuple[Network, ...]:
 
 
 def is_public(network: Network) -> bool:
-    """
-    Whether a network is not contained in L{INTERNAL}.
-    """
+    """Whether a network is not contained in L{INTERNAL}."""
     return not any(
         network.version == inner.version and network.subnet_of(inner)  # type: ignore[arg-type]
         for inner in INTERNAL
@@ -100,9 +92,7 @@ def _item(item: str) -> tuple[Network, ...]:
 
 
 def _canonical(network: Network) -> Network:
-    """
-    Convert an IPv4-mapped network to IPv4.
-    """
+    """Convert an IPv4-mapped network to IPv4."""
     if not isinstance(network, IPv6Network) or not network.subnet_of(_MAPPED):
         return network
     address = network.network_address.ipv4_mapped

@@ -45,9 +45,7 @@ def option(kind: Kind, default: Any, help: str) -> Any:
 
 
 def declared(options: type[Any]) -> dict[str, Option]:
-    """
-    List the options of a class, in declaration order.
-    """
+    """List the options of a class, in declaration order."""
     return {
         field.name: Option(
             field.name, field.metadata["kind"], field.default, field.metadata["help"]

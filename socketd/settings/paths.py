@@ -1,6 +1,4 @@
-"""
-Default paths of the configuration and of the runtime directory.
-"""
+"""Default paths of the configuration and of the runtime directory."""
 
 from __future__ import annotations
 

@@ -59,9 +59,7 @@ MAX_GUESSED = 200
 
 
 def unquoted(text: str) -> str:
-    """
-    Remove enclosing quotes, which the INI dialect does not have.
-    """
+    """Remove enclosing quotes, which the INI dialect does not have."""
     return text[1:-1].strip() if re.fullmatch(r"'.*'|\".*\"", text) else text
 
 

@@ -1,6 +1,4 @@
-"""
-The TLS options of a service.
-"""
+"""The TLS options of a service."""
 
 from __future__ import annotations
 
@@ -45,9 +43,7 @@ class PeerName:
     value: str
 
     def __str__(self) -> str:
-        """
-        Format it as in the file.
-        """
+        """Format it as in the file."""
         return self.value
 
 
@@ -67,25 +63,19 @@ class NamedCertificate:
 
 
 def is_host_name(name: str) -> bool:
-    """
-    Whether a text in lower case is a valid host name.
-    """
+    """Whether a text in lower case is a valid host name."""
     return len(name) <= _MAX_NAME and all(map(_LABEL.fullmatch, name.split(".")))
 
 
 def _parse_path(text: str) -> str:
-    """
-    Parse the path of a PEM file.
-    """
+    """Parse the path of a PEM file."""
     if not text or "\n" in text or "\0" in text:
         raise ValueError("is no path; write that of a PEM file")
     return parse_path(text)
 
 
 def _parse_alpn(text: str) -> tuple[bytes, ...]:
-    """
-    Parse the ALPN protocol names (RFC 7301).
-    """
+    """Parse the ALPN protocol names (RFC 7301)."""
     names = parse_list(text)
     for name in names:
         if not name.isascii() or not name.isprintable() or len(name) > _MAX_ALPN or " " in name:
@@ -98,9 +88,7 @@ def _parse_alpn(text: str) -> tuple[bytes, ...]:
 
 
 def _parse_client_names(text: str) -> frozenset[PeerName]:
-    """
-    Parse the names of clients.
-    """
+    """Parse the names of clients."""
     return frozenset(map(_parse_client_name, parse_list(text)))
 
 
@@ -125,9 +113,7 @@ def _parse_client_name(name: str) -> PeerName:
 
 
 def _parse_names(text: str) -> tuple[NamedCertificate, ...]:
-    """
-    Parse C{NAME = CERT.pem [KEY.pem]}, one per line.
-    """
+    """Parse C{NAME = CERT.pem [KEY.pem]}, one per line."""
     found: dict[str, NamedCertificate] = {}
     for line in filter(None, map(str.strip, text.split("\n"))):
         named = _parse_named(line)
@@ -151,9 +137,7 @@ def _parse_named(line: str) -> NamedCertificate:
 
 
 def _named_files(text: str) -> Iterator[str]:
-    """
-    List the files of C{NAME = CERT.pem [KEY.pem]}.
-    """
+    """List the files of C{NAME = CERT.pem [KEY.pem]}."""
     for line in text.split("\n"):
         yield from line.partition("=")[2].split()
 

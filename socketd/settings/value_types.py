@@ -45,9 +45,7 @@ class Kind:
 
 
 def parse_yes_no(text: str) -> bool:
-    """
-    Parse C{yes} or C{no} (or C{on off true false 1 0}), case-insensitive.
-    """
+    """Parse C{yes} or C{no} (or C{on off true false 1 0}), case-insensitive."""
     try:
         return _WORDS[text.lower()]
     except KeyError:
@@ -91,9 +89,7 @@ def parse_size(text: str) -> int:
 
 
 def parse_text(text: str) -> bytes:
-    r"""
-    Parse a text with the escapes C{\n \r \t \xNN \\}; the rest is encoded as UTF-8.
-    """
+    r"""Parse a text with the escapes C{\n \r \t \xNN \\}; the rest is encoded as UTF-8."""
     parts, end = [], 0
     for match in _ESCAPE.finditer(text):
         parts += [text[end : match.start()].encode(), _unescaped(match[1])]
@@ -111,9 +107,7 @@ def parse_list(text: str, between: str = r"[,\n]") -> tuple[str, ...]:
 
 
 def parse_path(text: str) -> str:
-    """
-    Parse the path of a file or a socket; an empty text means none.
-    """
+    """Parse the path of a file or a socket; an empty text means none."""
     if "\n" in text or "\0" in text:
         raise ValueError("is no path")
     if unquoted(text) != text:
@@ -126,25 +120,19 @@ def parse_path(text: str) -> str:
 
 
 def one_file(text: str) -> tuple[str, ...]:
-    """
-    List the file of a path value; none if the path is empty.
-    """
+    """List the file of a path value; none if the path is empty."""
     return (text,) if text else ()
 
 
 def parse_word(text: str) -> str:
-    """
-    Parse one word without whitespace, not empty.
-    """
+    """Parse one word without whitespace, not empty."""
     if not text or re.search(r"\s", text):
         raise ValueError("is not one word")
     return text
 
 
 def choice(*words: str) -> Kind:
-    """
-    Make a value type whose values are these words.
-    """
+    """Make a value type whose values are these words."""
 
     def parse(text: str) -> str:
         if text not in words:
@@ -171,9 +159,7 @@ def within(kind: Kind, low: float, high: float, why: str) -> Kind:
 
 
 def parse_number(text: str) -> int:
-    """
-    Parse a non-negative integer of ASCII digits.
-    """
+    """Parse a non-negative integer of ASCII digits."""
     if re.fullmatch(r"\d{1,9}", text, re.ASCII) is None:
         raise ValueError("is no whole number")
     return int(text)

@@ -1,6 +1,4 @@
-"""
-The former name of L{socketd.settings.value_types}, kept for protocols of other packages.
-"""
+"""The former name of L{socketd.settings.value_types}, kept for protocols of other packages."""
 
 from __future__ import annotations
 

@@ -1,3 +1,1 @@
-"""
-Terminal input and output, shared by the daemon's console and the clients.
-"""
+"""Terminal input and output, shared by the daemon's console and the clients."""

@@ -1,6 +1,4 @@
-"""
-The addressee of a line that an operator types: the connection that the prompt names.
-"""
+"""The addressee of a line that an operator types: the connection that the prompt names."""
 
 from __future__ import annotations
 
@@ -100,9 +98,7 @@ class Addressee(Generic[Question]):
         return found
 
     def stop(self) -> None:
-        """
-        Clear the addressee.
-        """
+        """Clear the addressee."""
         reacting, self._reacting = self._reacting, None
         if reacting is not None:
             reacting.cancel()

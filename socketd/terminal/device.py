@@ -1,6 +1,4 @@
-"""
-The terminal device: its size, and cbreak mode.
-"""
+"""The terminal device: its size, and cbreak mode."""
 
 from __future__ import annotations
 
@@ -43,9 +41,7 @@ def takes_escape_codes(environ: Mapping[str, str]) -> bool:
 
 
 def is_terminal() -> bool:
-    """
-    Return whether standard input and output are both terminals.
-    """
+    """Return whether standard input and output are both terminals."""
     return os.isatty(0) and os.isatty(1)
 
 
@@ -67,18 +63,14 @@ class Keys:
         self._before: Any = None
 
     def take(self) -> None:
-        """
-        Switch the terminal to cbreak mode.
-        """
+        """Switch the terminal to cbreak mode."""
         if self._before is None:
             self._before = termios.tcgetattr(self._descriptor)
             tty.setcbreak(self._descriptor)
             signal.signal(signal.SIGTSTP, self._stop)
 
     def give_back(self) -> None:
-        """
-        Restore the terminal's previous mode.
-        """
+        """Restore the terminal's previous mode."""
         before, self._before = self._before, None
         if before is not None:
             signal.signal(signal.SIGTSTP, signal.SIG_DFL)

@@ -1,6 +1,4 @@
-"""
-A line editor with history and completion: keys in, lines out.
-"""
+"""A line editor with history and completion: keys in, lines out."""
 
 from __future__ import annotations
 

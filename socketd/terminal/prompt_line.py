@@ -45,16 +45,12 @@ class PromptLine:
 
     @property
     def is_begun(self) -> bool:
-        """
-        Whether the line is begun but not yet entered.
-        """
+        """Whether the line is begun but not yet entered."""
         return bool(self._editor.text)
 
     @property
     def has_ended(self) -> bool:
-        """
-        Whether Ctrl-D was typed on an empty line.
-        """
+        """Whether Ctrl-D was typed on an empty line."""
         return self._editor.has_ended
 
     def take(self, data: bytes) -> Iterator[str]:
@@ -81,31 +77,23 @@ class PromptLine:
         self.draw()
 
     def redraw(self) -> None:
-        """
-        Redraw the line after another program wrote over it.
-        """
+        """Redraw the line after another program wrote over it."""
         self._shown, self._behind = "", 0
         self.draw()
 
     def clear(self) -> None:
-        """
-        Erase the line.
-        """
+        """Erase the line."""
         self._put("", 0)
 
     def _finish(self, line: str) -> None:
-        """
-        Leave the entered line on the screen, and start a new one below it.
-        """
+        """Leave the entered line on the screen, and start a new one below it."""
         self._put(self._visible_prompt() + fitting(line, self._room()), 0)
         if not self.is_held:
             self._write("\n")
             self._shown = ""
 
     def draw(self) -> None:
-        """
-        Show the prompt and the edited line.
-        """
+        """Show the prompt and the edited line."""
         text, before = self._editor.window(self._room())
         self._put(self._visible_prompt() + text, columns(text) - before)
 
@@ -117,9 +105,7 @@ class PromptLine:
         return self._width() - columns(self._visible_prompt()) - 1
 
     def _put(self, line: str, behind: int) -> None:
-        """
-        Replace the displayed line, with the cursor C{behind} columns before its end.
-        """
+        """Replace the displayed line, with the cursor C{behind} columns before its end."""
         if self.is_held or (line, behind) == (self._shown, self._behind):
             return
         if self._behind or not line.startswith(self._shown):

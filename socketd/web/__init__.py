@@ -1,3 +1,1 @@
-"""
-The HTTP interface for programs: metrics and a health check.
-"""
+"""The HTTP interface for programs: metrics and a health check."""

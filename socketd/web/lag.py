@@ -1,6 +1,4 @@
-"""
-Event loop lag: how late the reactor's timers fire.
-"""
+"""Event loop lag: how late the reactor's timers fire."""
 
 from __future__ import annotations
 
@@ -22,9 +20,7 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 
 
 class LagMeter(Service, Collector):
-    """
-    Sets a timer once a second, and counts its lag in a histogram.
-    """
+    """Sets a timer once a second, and counts its lag in a histogram."""
 
     def __init__(self, clock: Any) -> None:
         self.setName("lag")
@@ -35,25 +31,19 @@ class LagMeter(Service, Collector):
         self._sum = 0.0
 
     def startService(self) -> None:
-        """
-        Start the measurement.
-        """
+        """Start the measurement."""
         super().startService()
         self._start()
 
     def stopService(self) -> None:
-        """
-        Stop the measurement.
-        """
+        """Stop the measurement."""
         super().stopService()
         if self._call is not None:
             self._call.cancel()
             self._call = None
 
     def collect(self) -> Iterator[Metric]:
-        """
-        Export the histogram.
-        """
+        """Export the histogram."""
         names = [*map(str, BUCKETS), "+Inf"]
         yield HistogramMetricFamily(
             "socketd_event_loop_lag_seconds",

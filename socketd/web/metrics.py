@@ -75,9 +75,7 @@ class MetricSpec:
     labels: tuple[str, ...] = ("service",)
 
     def family(self, samples: Iterable[Sample]) -> Metric:
-        """
-        Make the metric family with its samples.
-        """
+        """Make the metric family with its samples."""
         kind = CounterMetricFamily if self.name.endswith("_total") else GaugeMetricFamily
         found: Any = kind(self.name, self.help, labels=self.labels)
         for labels, value in samples:
@@ -87,9 +85,7 @@ class MetricSpec:
 
 @frozen
 class Read:
-    """
-    A metric per service, and the function that reads it from the service's counters.
-    """
+    """A metric per service, and the function that reads it from the service's counters."""
 
     figure: MetricSpec
     read: Callable[[Counters], int]
@@ -226,18 +222,14 @@ BUILD = MetricSpec(
 
 
 class DaemonCollector(Collector):
-    """
-    Reads the daemon's metrics at each scrape.
-    """
+    """Reads the daemon's metrics at each scrape."""
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
         self._kernel = KernelDrops()
 
     def collect(self) -> Iterator[Metric]:
-        """
-        Read all metrics.
-        """
+        """Read all metrics."""
         live = self._live()
         counters_by_service = {
             service_state.name: service_state.counters.total(live[service_state])
@@ -259,9 +251,7 @@ class DaemonCollector(Collector):
         yield from self._whole()
 
     def _live(self) -> dict[ServiceState, list[Connection]]:
-        """
-        Group the live connections by service, in one pass.
-        """
+        """Group the live connections by service, in one pass."""
         found: dict[ServiceState, list[Connection]] = {
             service_state: [] for service_state in self._daemon.service_states
         }
@@ -303,9 +293,7 @@ class DaemonCollector(Collector):
 
 
 def make_registry(daemon: Daemon, lag: LagMeter) -> CollectorRegistry:
-    """
-    Make the registry of metrics of the daemon, its process and Python.
-    """
+    """Make the registry of metrics of the daemon, its process and Python."""
     registry = CollectorRegistry()
     registry.register(DaemonCollector(daemon))
     registry.register(lag)

@@ -60,9 +60,7 @@ Pages = dict[bytes, Callable[[], Page]]
 
 
 class Question(http.Request):
-    """
-    One request, which may have no body.
-    """
+    """One request, which may have no body."""
 
     channel: Channel
 
@@ -77,14 +75,10 @@ class Question(http.Request):
             self.channel.refuse(http.REQUEST_ENTITY_TOO_LARGE)
 
     def handleContentChunk(self, data: bytes) -> None:
-        """
-        Discard a body.
-        """
+        """Discard a body."""
 
     def process(self) -> None:
-        """
-        Send the response.
-        """
+        """Send the response."""
         page = self._find()
         self.setResponseCode(page.code)
         for name, value in (
@@ -123,9 +117,7 @@ class Channel(http.HTTPChannel):
     transport: Any
 
     def __init__(self, pages: Pages, reactor: Any, left: Callable[[Channel], object]) -> None:
-        """
-        @param left: called when the connection has ended.
-        """
+        """@param left: called when the connection has ended."""
         super().__init__()
         self.requestFactory = Question
         self.MAX_LENGTH = MAX_LINE
@@ -140,31 +132,23 @@ class Channel(http.HTTPChannel):
         self._count = 0
 
     def connectionMade(self) -> None:
-        """
-        Start the timeout of the first request.
-        """
+        """Start the timeout of the first request."""
         super().connectionMade()
         self._wait(REQUEST_TIMEOUT)
 
     def dataReceived(self, data: bytes) -> None:
-        """
-        Parse data of a request; its first byte starts the request timeout.
-        """
+        """Parse data of a request; its first byte starts the request timeout."""
         if not self._asking:
             self._asking = True
             self._wait(REQUEST_TIMEOUT)
         super().dataReceived(data)
 
     def lineLengthExceeded(self, line: bytes) -> None:
-        """
-        Reject a line or header that exceeds the limits.
-        """
+        """Reject a line or header that exceeds the limits."""
         self.refuse(http.BAD_REQUEST)
 
     def checkPersistence(self, request: http.Request, version: bytes) -> bool:
-        """
-        Decide whether the connection stays open for another request.
-        """
+        """Decide whether the connection stays open for another request."""
         self._count += 1
         if self._count >= MAX_REQUESTS:
             request.setHeader(b"Connection", b"close")
@@ -172,36 +156,26 @@ class Channel(http.HTTPChannel):
         return bool(super().checkPersistence(request, version))
 
     def requestDone(self, request: http.Request) -> None:
-        """
-        Start the keep-alive timeout for the next request.
-        """
+        """Start the keep-alive timeout for the next request."""
         self._asking = False
         self._wait(IDLE_TIMEOUT)
         super().requestDone(request)
 
     def refuse(self, code: int) -> None:
-        """
-        Respond with a bare status, and close.
-        """
+        """Respond with a bare status, and close."""
         status = b"HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
         self.transport.write(status % (code, http.RESPONSES[code]))
         self.loseConnection()
 
     def readConnectionLost(self) -> None:
-        """
-        Handle EOF: close after pending data is sent.
-        """
+        """Handle EOF: close after pending data is sent."""
         self.loseConnection()
 
     def writeConnectionLost(self) -> None:
-        """
-        Do nothing: L{connectionLost} follows.
-        """
+        """Do nothing: L{connectionLost} follows."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """
-        Cancel the timeout, and report the end of the connection.
-        """
+        """Cancel the timeout, and report the end of the connection."""
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
         super().connectionLost(reason)
@@ -218,9 +192,7 @@ class Channel(http.HTTPChannel):
 
 
 class ChannelFactory(Factory):
-    """
-    Creates the protocol of each connection; at the limit it resets the oldest connection.
-    """
+    """Creates the protocol of each connection; at the limit it resets the oldest connection."""
 
     noisy = False
 
@@ -231,9 +203,7 @@ class ChannelFactory(Factory):
         self._channels: dict[Channel, None] = {}
 
     def buildProtocol(self, addr: Any) -> Channel:
-        """
-        Create a channel, and reset the oldest one at the limit.
-        """
+        """Create a channel, and reset the oldest one at the limit."""
         if len(self._channels) >= MAX_CONNECTIONS:
             oldest = next(iter(self._channels))
             self._leave(oldest)
@@ -247,9 +217,7 @@ class ChannelFactory(Factory):
 
 
 def _path(target: bytes) -> bytes:
-    """
-    Extract the path from a request target, which may be an absolute URL (RFC 9112, 3.2.2).
-    """
+    """Extract the path from a request target, which may be an absolute URL (RFC 9112, 3.2.2)."""
     if target.startswith(b"/"):
         return target
     _, _, rest = target.partition(b"://")

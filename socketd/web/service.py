@@ -1,6 +1,4 @@
-"""
-The web service: /metrics for Prometheus, /healthz for load balancers.
-"""
+"""The web service: /metrics for Prometheus, /healthz for load balancers."""
 
 from __future__ import annotations
 
@@ -76,17 +74,13 @@ class WebService(MultiService):
         super().privilegedStartService()
 
     def startService(self) -> None:
-        """
-        Serve, and start measuring the event loop lag.
-        """
+        """Serve, and start measuring the event loop lag."""
         super().startService()
         self.own.serve()
         self._daemon.reactor.callLater(0, self._announce)
 
     def stopService(self) -> Deferred[Any]:
-        """
-        Close the listener, and reset every connection.
-        """
+        """Close the listener, and reset every connection."""
         self.close()
         for connection in self._service_state.connections:
             connection.abortConnection()
@@ -94,9 +88,7 @@ class WebService(MultiService):
         return gatherResults([stopped, self._service_state.when_empty()])
 
     def close(self) -> None:
-        """
-        Close the listener.
-        """
+        """Close the listener."""
         self.own.close()
 
     def _announce(self) -> None:

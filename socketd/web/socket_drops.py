@@ -1,6 +1,4 @@
-"""
-Counts of datagrams that the kernel dropped before the daemon could receive them.
-"""
+"""Counts of datagrams that the kernel dropped before the daemon could receive them."""
 
 from __future__ import annotations
 

@@ -1,3 +1,1 @@
-"""
-Tests for the benchmark.
-"""
+"""Tests for the benchmark."""

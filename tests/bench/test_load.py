@@ -1,6 +1,4 @@
-"""
-Tests for L{bench.load}: the C programs are compiled and run.
-"""
+"""Tests for L{bench.load}: the C programs are compiled and run."""
 
 from __future__ import annotations
 
@@ -42,21 +40,15 @@ WINDOW = ["begin", "end"]
 
 
 def python_peer(name: str) -> list[str]:
-    """
-    The command line of a peer written in Python.
-    """
+    """The command line of a peer written in Python."""
     return [sys.executable, "-m", f"bench.peers.{name}", "--port", "0"]
 
 
 class ParseTests(SynchronousTestCase):
-    """
-    Tests for L{parse}.
-    """
+    """Tests for L{parse}."""
 
     def test_idle(self) -> None:
-        """
-        What a mode does not tell has no value.
-        """
+        """What a mode does not tell has no value."""
         line = (
             '{"mode": "idle", "seconds": 0.5, "messages": 100, "asked": 100, '
             '"errors": 0, "first_error": ""}'
@@ -65,17 +57,13 @@ class ParseTests(SynchronousTestCase):
 
 
 class BuildTests(SynchronousTestCase):
-    """
-    Tests for the C programs as they are.
-    """
+    """Tests for the C programs as they are."""
 
     def setUp(self) -> None:
         need(*COMPILING)
 
     def test_no_warnings(self) -> None:
-        """
-        They compile without a warning.
-        """
+        """They compile without a warning."""
         for source in SOURCES.values():
             command = [*COMPILER, "-Werror", "-o", self.mktemp(), str(source)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -83,9 +71,7 @@ class BuildTests(SynchronousTestCase):
 
 
 class PeerTests(SynchronousTestCase):
-    """
-    Tests for loads against real peers on this machine.
-    """
+    """Tests for loads against real peers on this machine."""
 
     def setUp(self) -> None:
         need(*COMPILING)
@@ -119,9 +105,7 @@ class PeerTests(SynchronousTestCase):
         return report, marks
 
     def test_asyncio_streams(self) -> None:
-        """
-        Echo is measured in a window of its length, with the latency of each message.
-        """
+        """Echo is measured in a window of its length, with the latency of each message."""
         port = self.start(python_peer("asyncio_echo"))
         report, marks = self.load(port, *ECHO)
         self.assertEqual(marks, WINDOW)
@@ -131,9 +115,7 @@ class PeerTests(SynchronousTestCase):
         self.assertTrue(0 < report.p50_us <= report.p99_us)
 
     def test_asyncio_modes(self) -> None:
-        """
-        Bulk, connections and datagrams are measured the same way.
-        """
+        """Bulk, connections and datagrams are measured the same way."""
         port = self.start(python_peer("asyncio_echo"))
         for arguments in (BULK, CONNECTS, UDP):
             self.assertEqual(self.load(port, *arguments)[1], WINDOW)
@@ -147,17 +129,13 @@ class PeerTests(SynchronousTestCase):
         self.assertEqual((report.messages, report.asked), (150, 150))
 
     def test_half_close(self) -> None:
-        """
-        The peers that are not asyncio's give a half-closing client its whole reply too.
-        """
+        """The peers that are not asyncio's give a half-closing client its whole reply too."""
         peers = [python_peer("twisted_plain"), python_peer("threads_echo")]
         for command in [*peers, [str(program("epoll_echo"))]]:
             self.load(self.start(command), *CONNECTS)
 
     def test_c_peers(self) -> None:
-        """
-        The C peers echo messages and blocks, and tell the time.
-        """
+        """The C peers echo messages and blocks, and tell the time."""
         echo = self.start([str(program("epoll_echo"))])
         self.load(echo, *ECHO)
         self.load(echo, *BULK)
@@ -165,9 +143,7 @@ class PeerTests(SynchronousTestCase):
 
 
 class FailureTests(SynchronousTestCase):
-    """
-    Tests for what the load refuses to measure.
-    """
+    """Tests for what the load refuses to measure."""
 
     def setUp(self) -> None:
         need(*COMPILING)
@@ -191,40 +167,30 @@ class FailureTests(SynchronousTestCase):
         return int(server.getsockname()[1])
 
     def failure(self, port: int, *arguments: str) -> str:
-        """
-        What the load says instead of measuring.
-        """
+        """What the load says instead of measuring."""
         command = [*arguments, "--port", str(port), *SHORT]
         error = self.assertRaises(LoadFailed, run, command, choose().load, lambda mark: None)
         return str(error)
 
     def test_wrong_reply(self) -> None:
-        """
-        A reply that differs in one byte is no reply.
-        """
+        """A reply that differs in one byte is no reply."""
         port = self.serve(lambda message: message[:-1] + bytes([message[-1] ^ 1]))
         said = self.failure(port, "echo", "--connections", "1", "--size", "64")
         self.assertIn("connection 0: the reply differs from what was sent", said)
 
     def test_short_reply(self) -> None:
-        """
-        A connection that ends before the reply is complete is an error.
-        """
+        """A connection that ends before the reply is complete is an error."""
         port = self.serve(lambda message: message[:10])
         said = self.failure(port, "echo", "--connections", "1", "--size", "64")
         self.assertIn("connection 0: EOF", said)
 
     def test_nobody_there(self) -> None:
-        """
-        A port where nobody listens is told of at once.
-        """
+        """A port where nobody listens is told of at once."""
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = int(server.getsockname()[1])
         self.assertIn("Connection refused", self.failure(port, *ECHO))
 
     def test_wrong_option(self) -> None:
-        """
-        A slip on the command line is told of, with what would be right.
-        """
+        """A slip on the command line is told of, with what would be right."""
         said = self.failure(1, "echo", "--connections", "many")
         self.assertIn("--connections many: a number from 1 to 100000 is wanted", said)

@@ -1,6 +1,4 @@
-"""
-Tests for L{bench.proc}.
-"""
+"""Tests for L{bench.proc}."""
 
 from __future__ import annotations
 
@@ -31,75 +29,53 @@ BUSY_SECONDS = 0.05
 
 
 def stat(pid: int, parent: int) -> Stat:
-    """
-    A process that did nothing yet.
-    """
+    """A process that did nothing yet."""
     return Stat(pid, parent, own_ticks=0, waited_ticks=0)
 
 
 class ParseTests(SynchronousTestCase):
-    """
-    Tests for L{parse_stat} and L{parse_rss}.
-    """
+    """Tests for L{parse_stat} and L{parse_rss}."""
 
     def test_stat(self) -> None:
-        """
-        User and system time are told, apart from those of waited-for children.
-        """
+        """User and system time are told, apart from those of waited-for children."""
         for name in NAMES:
             parsed = parse_stat(LINE.format(name=name))
             self.assertEqual(parsed, Stat(4242, 17, own_ticks=18, waited_ticks=8))
 
     def test_rss(self) -> None:
-        """
-        The resident size is in bytes.
-        """
+        """The resident size is in bytes."""
         self.assertEqual(parse_rss(ROLLUP), 12345 * 1024)
 
     def test_no_rss(self) -> None:
-        """
-        A file of another kind is refused.
-        """
+        """A file of another kind is refused."""
         self.assertRaises(ValueError, parse_rss, "Pss: 9000 kB\n")
 
 
 class FamilyTests(SynchronousTestCase):
-    """
-    Tests for L{family}.
-    """
+    """Tests for L{family}."""
 
     def test_descendants(self) -> None:
-        """
-        Children and theirs belong to it, in whatever order they are listed; others do not.
-        """
+        """Children and theirs belong to it, in whatever order they are listed; others do not."""
         stats = [stat(4, 3), stat(3, 2), stat(9, 1), stat(2, 1), stat(5, 2)]
         self.assertEqual({member.pid for member in family(2, stats)}, {2, 3, 4, 5})
 
     def test_gone(self) -> None:
-        """
-        A process that ended has no family.
-        """
+        """A process that ended has no family."""
         self.assertEqual(family(2, [stat(3, 1)]), [])
 
 
 class KernelTests(SynchronousTestCase):
-    """
-    Tests with this process itself.
-    """
+    """Tests with this process itself."""
 
     def test_cpu_seconds(self) -> None:
-        """
-        CPU time grows as it is used.
-        """
+        """CPU time grows as it is used."""
         before, began = cpu_seconds(os.getpid()), time.process_time()
         while time.process_time() - began < BUSY_SECONDS:
             pass
         self.assertGreater(cpu_seconds(os.getpid()), before)
 
     def test_resident_bytes(self) -> None:
-        """
-        Memory grows as it is used.
-        """
+        """Memory grows as it is used."""
         before = resident_bytes(os.getpid())
         held = b"x" * 2**24
         self.assertGreater(resident_bytes(os.getpid()), before + len(held) // 2)

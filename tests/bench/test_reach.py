@@ -1,6 +1,4 @@
-"""
-Tests for L{bench.reach}.
-"""
+"""Tests for L{bench.reach}."""
 
 from __future__ import annotations
 
@@ -12,9 +10,7 @@ from bench.works import WORKS
 
 
 def results(**figures: float) -> Results:
-    """
-    One work in which each server reached a figure.
-    """
+    """One work in which each server reached a figure."""
     return Results(tuple(Outcome("work", name, (Sample(f),)) for name, f in figures.items()))
 
 
@@ -36,68 +32,50 @@ TIMES = [
 
 
 class VerdictTests(SynchronousTestCase):
-    """
-    Tests for L{Reach.verdict}.
-    """
+    """Tests for L{Reach.verdict}."""
 
     def test_at_least(self) -> None:
-        """
-        A ratio has to reach its bounds, which belong to it.
-        """
+        """A ratio has to reach its bounds, which belong to it."""
         reach = Reach("echo", "work", 0.95, 1.05, against="uvloop")
         for figure, verdict in RATIOS:
             self.assertEqual(reach.verdict(results(socketd=figure, uvloop=100.0)), verdict)
 
     def test_at_most(self) -> None:
-        """
-        A time or a size has to stay within its bounds.
-        """
+        """A time or a size has to stay within its bounds."""
         reach = Reach("start", "work", 600.0, 350.0, at_least=False, unit="ms")
         for figure, verdict in TIMES:
             self.assertEqual(reach.verdict(results(socketd=figure)), verdict)
 
     def test_goal_is_a_peer(self) -> None:
-        """
-        Where the goal is a peer, its figure of the same run is the bound.
-        """
+        """Where the goal is a peer, its figure of the same run is the bound."""
         reach = Reach("bulk", "work", 1.0, against="asyncio", goal_peer="uvloop")
         for figure, verdict in [(90.0, "short"), (110.0, "met"), (120.0, "goal met")]:
             measured = results(socketd=figure, asyncio=100.0, uvloop=120.0)
             self.assertEqual(reach.verdict(measured), verdict)
 
     def test_goal_peer_is_absent(self) -> None:
-        """
-        Without the peer that is the goal, the goal cannot be met.
-        """
+        """Without the peer that is the goal, the goal cannot be met."""
         reach = Reach("bulk", "work", 1.0, against="asyncio", goal_peer="uvloop")
         self.assertEqual(reach.verdict(results(socketd=200.0, asyncio=100.0)), "met")
 
     def test_not_measured(self) -> None:
-        """
-        What was not measured is neither met nor short.
-        """
+        """What was not measured is neither met nor short."""
         reach = Reach("echo", "work", 0.95, 1.05, against="uvloop")
         self.assertEqual(reach.verdict(results(socketd=100.0)), "not measured")
 
 
 class TableTests(SynchronousTestCase):
-    """
-    Tests for L{REACHES}.
-    """
+    """Tests for L{REACHES}."""
 
     def test_every_row_can_be_measured(self) -> None:
-        """
-        Each figure names a work, and servers that take part in it.
-        """
+        """Each figure names a work, and servers that take part in it."""
         servers = {work.name: work.servers for work in WORKS}
         for reach in REACHES:
             for name in filter(None, (SUBJECT, reach.against, reach.goal_peer)):
                 self.assertIn(name, servers[reach.work], reach.figure)
 
     def test_goal_is_beyond_must(self) -> None:
-        """
-        A goal asks for more than what has to be reached.
-        """
+        """A goal asks for more than what has to be reached."""
         for reach in REACHES:
             if not reach.goal_peer:
                 self.assertTrue(reach.holds(reach.goal, reach.must), reach.figure)

@@ -1,6 +1,4 @@
-"""
-Tests for L{bench.results}.
-"""
+"""Tests for L{bench.results}."""
 
 from __future__ import annotations
 
@@ -10,93 +8,65 @@ from bench.results import Outcome, Results, Sample
 
 
 def outcome(server: str, *figures: float, cpu_us: float | None = None) -> Outcome:
-    """
-    What a server reached in the rounds of one work.
-    """
+    """What a server reached in the rounds of one work."""
     return Outcome("work", server, tuple(Sample(figure, cpu_us=cpu_us) for figure in figures))
 
 
 class OutcomeTests(SynchronousTestCase):
-    """
-    Tests for L{Outcome}.
-    """
+    """Tests for L{Outcome}."""
 
     def test_median(self) -> None:
-        """
-        One bad round does not move the figure.
-        """
+        """One bad round does not move the figure."""
         self.assertEqual(outcome("a", 10.0, 1.0, 11.0).median("figure"), 10.0)
 
     def test_median_without_samples(self) -> None:
-        """
-        Nothing measured is no figure, and not zero.
-        """
+        """Nothing measured is no figure, and not zero."""
         self.assertIsNone(outcome("a").median("figure"))
 
     def test_median_of_untold_number(self) -> None:
-        """
-        A number that a work does not tell is none.
-        """
+        """A number that a work does not tell is none."""
         self.assertIsNone(outcome("a", 1.0).median("p50_us"))
 
     def test_spread(self) -> None:
-        """
-        The lowest and the highest round are told.
-        """
+        """The lowest and the highest round are told."""
         self.assertEqual(outcome("a", 2.0, 3.0, 1.0).spread(), (1.0, 3.0))
 
     def test_note_of_missing(self) -> None:
-        """
-        A server that is not there says why.
-        """
+        """A server that is not there says why."""
         self.assertEqual(
             Outcome("work", "a", missing="not installed").note(), "missing: not installed"
         )
 
     def test_note_of_failed_round(self) -> None:
-        """
-        A failure is told even if other rounds gave figures.
-        """
+        """A failure is told even if other rounds gave figures."""
         mixed = Outcome("work", "a", (Sample(1.0, note="2.0% lost"),), failed="it died")
         self.assertEqual(mixed.note(), "failed: it died; 2.0% lost")
 
 
 class ResultsTests(SynchronousTestCase):
-    """
-    Tests for L{Results}.
-    """
+    """Tests for L{Results}."""
 
     results = Results((outcome("a", 30.0, cpu_us=5.0), outcome("b", 20.0, cpu_us=4.0)))
 
     def test_ratio(self) -> None:
-        """
-        A ratio says how many times the other's figure a server reaches in a round.
-        """
+        """A ratio says how many times the other's figure a server reaches in a round."""
         self.assertEqual(self.results.ratio("work", "a", "b"), 1.5)
 
     def test_ratio_of_rounds(self) -> None:
-        """
-        Rounds are compared one by one: a machine that slows down slows both.
-        """
+        """Rounds are compared one by one: a machine that slows down slows both."""
         results = Results((outcome("a", 20.0, 2.0, 6.0), outcome("b", 10.0, 1.0, 1.0)))
         self.assertEqual(results.ratio("work", "a", "b"), 2.0)
 
     def test_ratio_of_another_number(self) -> None:
-        """
-        Any number can be compared.
-        """
+        """Any number can be compared."""
         self.assertEqual(self.results.ratio("work", "a", "b", "cpu_us"), 1.25)
 
     def test_ratio_to_absent_server(self) -> None:
-        """
-        There is no ratio to what was not measured.
-        """
+        """There is no ratio to what was not measured."""
         self.assertIsNone(self.results.ratio("work", "a", "c"))
         self.assertIsNone(self.results.ratio("play", "a", "b"))
 
     def test_ratio_to_zero(self) -> None:
-        """
-        There is no ratio to nothing.
-        """
+        """There is no ratio to nothing."""
         results = Results((outcome("a", 1.0), outcome("b", 0.0)))
         self.assertIsNone(results.ratio("work", "a", "b"))

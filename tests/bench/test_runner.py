@@ -1,6 +1,4 @@
-"""
-Tests for L{bench.runner}.
-"""
+"""Tests for L{bench.runner}."""
 
 from __future__ import annotations
 
@@ -17,9 +15,7 @@ WORK = Work("work", "Work", Kind.RATE, "works/s", PEERS)
 
 
 def server(name: str, missing: str = "") -> Server:
-    """
-    One that is never started.
-    """
+    """One that is never started."""
 
     def command(place: Place) -> list[str]:
         raise AssertionError("nobody starts it")
@@ -40,9 +36,7 @@ class Taker:
         self.said: list[str] = []
 
     def take(self, work: Work, server: Server) -> Sample:
-        """
-        One sample.
-        """
+        """One sample."""
         self.turns.append(server.name)
         if server.name == self.broken:
             raise RunFailed("it broke")
@@ -59,14 +53,10 @@ class Taker:
 
 
 class RunTests(SynchronousTestCase):
-    """
-    Tests for L{run}.
-    """
+    """Tests for L{run}."""
 
     def test_servers_take_turns(self) -> None:
-        """
-        Each round asks every server once, and the rounds differ in who follows whom.
-        """
+        """Each round asks every server once, and the rounds differ in who follows whom."""
         taker = Taker()
         taker.run(rounds=12)
         rounds = [tuple(taker.turns[i : i + 3]) for i in range(0, 36, 3)]
@@ -74,34 +64,26 @@ class RunTests(SynchronousTestCase):
         self.assertGreaterEqual(len(set(rounds)), 4)
 
     def test_order_repeats(self) -> None:
-        """
-        Two runs ask in the same order, so that they can be compared.
-        """
+        """Two runs ask in the same order, so that they can be compared."""
         first, second = Taker(), Taker()
         first.run(rounds=5)
         second.run(rounds=5)
         self.assertEqual(first.turns, second.turns)
 
     def test_samples_are_kept(self) -> None:
-        """
-        Every server has a sample of each round.
-        """
+        """Every server has a sample of each round."""
         results = Taker().run(rounds=2)
         self.assertEqual([len(outcome.samples) for outcome in results.outcomes], [2, 2, 2])
 
     def test_only_chosen(self) -> None:
-        """
-        Who was not asked for has no turn and no row.
-        """
+        """Who was not asked for has no turn and no row."""
         taker = Taker()
         results = taker.run(1, server("threads"), server("socat"))
         self.assertEqual(taker.turns, ["threads"])
         self.assertEqual([outcome.server for outcome in results.outcomes], ["threads"])
 
     def test_failed(self) -> None:
-        """
-        A server that fails is told of and not asked again; the others go on.
-        """
+        """A server that fails is told of and not asked again; the others go on."""
         taker = Taker(broken="twisted")
         results = taker.run(rounds=3)
         self.assertEqual(taker.turns.count("twisted"), 1)
@@ -109,9 +91,7 @@ class RunTests(SynchronousTestCase):
         self.assertIn("work 1 twisted: failed: it broke", taker.said)
 
     def test_missing(self) -> None:
-        """
-        A server that is not there has no turn, but a row with the reason.
-        """
+        """A server that is not there has no turn, but a row with the reason."""
         taker = Taker()
         results = taker.run(1, server("asyncio"), server("twisted", missing="went away"))
         self.assertEqual(taker.turns, ["asyncio"])

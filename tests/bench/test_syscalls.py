@@ -1,6 +1,4 @@
-"""
-Tests for L{bench.syscalls}.
-"""
+"""Tests for L{bench.syscalls}."""
 
 from __future__ import annotations
 
@@ -21,26 +19,18 @@ CALLS = [Calls("recvfrom", 200000, 100, 0.6), Calls("sendto", 200000, 0, 0.4)]
 
 
 class SummaryTests(SynchronousTestCase):
-    """
-    Tests for L{parse_summary} and L{render}.
-    """
+    """Tests for L{parse_summary} and L{render}."""
 
     def test_parse(self) -> None:
-        """
-        Every call is read, with its errors if it has any; heading and sum are not calls.
-        """
+        """Every call is read, with its errors if it has any; heading and sum are not calls."""
         self.assertEqual(parse_summary(SUMMARY), CALLS)
 
     def test_parse_nothing(self) -> None:
-        """
-        A server that made no call has none.
-        """
+        """A server that made no call has none."""
         self.assertEqual(parse_summary(""), [])
 
     def test_render(self) -> None:
-        """
-        Calls are told by message, and their sum.
-        """
+        """Calls are told by message, and their sum."""
         lines = render(CALLS, 100000, "message").splitlines()
         self.assertEqual(lines[2].split("|")[1].strip(), "recvfrom")
         each = [line.split("|")[3].strip() for line in lines[2:]]

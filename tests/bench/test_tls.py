@@ -1,6 +1,4 @@
-"""
-Tests for the load over TLS, and for the peers that answer it.
-"""
+"""Tests for the load over TLS, and for the peers that answer it."""
 
 from __future__ import annotations
 
@@ -25,17 +23,13 @@ LOADS = {work.name: work.load for work in WORKS if work.name.startswith("tls-")}
 
 
 class PeerTests(SynchronousTestCase):
-    """
-    Tests for each peer with TLS.
-    """
+    """Tests for each peer with TLS."""
 
     def setUp(self) -> None:
         need(*COMPILING)
 
     def check(self, name: str) -> None:
-        """
-        Measure a server in both works.
-        """
+        """Measure a server in both works."""
         self.assertEqual(BY_NAME[name].missing(), "")
         with serving(BY_NAME[name], choose().server, False) as running:
             for load in LOADS.values():
@@ -45,51 +39,37 @@ class PeerTests(SynchronousTestCase):
                 self.assertGreater(report.messages, 0)
 
     def test_every_peer(self) -> None:
-        """
-        The works are for the peers that are tested here.
-        """
+        """The works are for the peers that are tested here."""
         self.assertEqual(set(LOADS), {"tls-64", "tls-bulk"})
         self.assertEqual(TLS_PEERS, ("socketd-tls", "asyncio-tls", "twisted-tls"))
 
     def test_socketd(self) -> None:
-        """
-        The daemon echoes messages and blocks over TLS.
-        """
+        """The daemon echoes messages and blocks over TLS."""
         self.check("socketd-tls")
 
     def test_asyncio(self) -> None:
-        """
-        So does asyncio.
-        """
+        """So does asyncio."""
         self.check("asyncio-tls")
 
     def test_twisted(self) -> None:
-        """
-        So does plain Twisted.
-        """
+        """So does plain Twisted."""
         self.check("twisted-tls")
 
 
 class MissingTests(SynchronousTestCase):
-    """
-    Tests for what cannot be measured.
-    """
+    """Tests for what cannot be measured."""
 
     def setUp(self) -> None:
         need(*COMPILING)
 
     def test_no_library(self) -> None:
-        """
-        Without OpenSSL's library each of them is missing, and it is said why.
-        """
+        """Without OpenSSL's library each of them is missing, and it is said why."""
         self.patch(servers, "TLS_LIBRARY", "libnone.so.9")
         for name in TLS_PEERS:
             self.assertIn("libnone.so.9 is not installed", BY_NAME[name].missing())
 
     def test_plain_server(self) -> None:
-        """
-        A server that does not speak TLS is no peer of these works.
-        """
+        """A server that does not speak TLS is no peer of these works."""
         with serving(BY_NAME["asyncio"], choose().server, False) as running:
             arguments = [*LOADS["tls-64"], "--port", str(running.port), *SHORT]
             error = self.assertRaises(
@@ -98,23 +78,17 @@ class MissingTests(SynchronousTestCase):
         self.assertIn("Connection refused", str(error))
 
     def test_echo_only(self) -> None:
-        """
-        The other modes have no TLS.
-        """
+        """The other modes have no TLS."""
         arguments = ["udp", "--tls", "1", "--port", "1", *SHORT]
         error = self.assertRaises(LoadFailed, run, arguments, choose().load, lambda mark: None)
         self.assertIn("--tls is for echo only", str(error))
 
 
 class PlaceTests(SynchronousTestCase):
-    """
-    Tests for what a server is started with.
-    """
+    """Tests for what a server is started with."""
 
     def test_certificate(self) -> None:
-        """
-        Each has a certificate of its own in its folder, and a key that nobody else reads.
-        """
+        """Each has a certificate of its own in its folder, and a key that nobody else reads."""
         for name in TLS_PEERS:
             with tempfile.TemporaryDirectory() as folder:
                 BY_NAME[name].command(Place(20001, Path(folder)))

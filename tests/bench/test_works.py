@@ -1,6 +1,4 @@
-"""
-Tests for L{bench.works} and L{bench.servers}: the two tables.
-"""
+"""Tests for L{bench.works} and L{bench.servers}: the two tables."""
 
 from __future__ import annotations
 
@@ -15,103 +13,73 @@ from tests.needs import COMPILING, need
 
 
 def names(works: tuple[Work, ...]) -> list[str]:
-    """
-    The works by name.
-    """
+    """The works by name."""
     return [work.name for work in works]
 
 
 class ChooseTests(SynchronousTestCase):
-    """
-    Tests for L{choose}.
-    """
+    """Tests for L{choose}."""
 
     def test_all(self) -> None:
-        """
-        A full run has every work.
-        """
+        """A full run has every work."""
         self.assertEqual(choose([], quick=False), WORKS)
 
     def test_quick(self) -> None:
-        """
-        A quick run has those that fit into a minute.
-        """
+        """A quick run has those that fit into a minute."""
         expected = ["pingpong-64", "bulk", "connects", "udp", "start"]
         self.assertEqual(names(choose([], quick=True)), expected)
 
     def test_named(self) -> None:
-        """
-        What is asked for by name is measured, even in a quick run.
-        """
+        """What is asked for by name is measured, even in a quick run."""
         self.assertEqual(names(choose(["idle", "udp"], quick=True)), ["udp", "idle"])
 
     def test_group(self) -> None:
-        """
-        What comes before a dash names the whole group.
-        """
+        """What comes before a dash names the whole group."""
         expected = ["pingpong-1", "pingpong-64", "pingpong-1000"]
         self.assertEqual(names(choose(["pingpong"], quick=False)), expected)
 
     def test_unknown(self) -> None:
-        """
-        An unknown name is answered with the known ones.
-        """
+        """An unknown name is answered with the known ones."""
         error = self.assertRaises(ValueError, choose, ["ping"], quick=False)
         self.assertIn("no work 'ping'; there are pingpong-1, ", str(error))
 
 
 class TableTests(SynchronousTestCase):
-    """
-    Tests for what the tables hold.
-    """
+    """Tests for what the tables hold."""
 
     def test_names_are_unique(self) -> None:
-        """
-        A name means one work or one server.
-        """
+        """A name means one work or one server."""
         self.assertEqual(len(set(names(WORKS))), len(WORKS))
         self.assertEqual(len(BY_NAME), len(SERVERS))
 
     def test_every_peer_is_known(self) -> None:
-        """
-        A work names servers that there are, socketd first.
-        """
+        """A work names servers that there are, socketd first."""
         for work in WORKS:
             self.assertEqual(set(work.servers) - set(BY_NAME), set(), work.name)
             self.assertIn(work.servers[0], ("socketd", "socketd-tls"))
         self.assertEqual(set(QUICK_PEERS) - set(BY_NAME), set())
 
     def test_every_work_but_start_has_a_load(self) -> None:
-        """
-        Only the start is measured without the load generator.
-        """
+        """Only the start is measured without the load generator."""
         self.assertEqual([w.name for w in WORKS if not w.load], ["start"])
 
     def test_less_is_better(self) -> None:
-        """
-        Memory and time are better when less.
-        """
+        """Memory and time are better when less."""
         kinds = {work.kind for work in WORKS if work.less_is_better}
         self.assertEqual(kinds, {Kind.IDLE, Kind.START})
 
 
 class CommandTests(SynchronousTestCase):
-    """
-    Tests for how servers are started.
-    """
+    """Tests for how servers are started."""
 
     def place(self, reactor: str = "") -> Place:
-        """
-        Somewhere.
-        """
+        """Somewhere."""
         folder = FilePath(self.mktemp())
         folder.makedirs()
         return Place(20001, Path(folder.path), reactor)
 
     def test_port_is_named(self) -> None:
-        """
-        Every server is told its port, on its command line or in a file that stands there.
-        """
+        """Every server is told its port, on its command line or in a file that stands there."""
         need(*COMPILING)
         for server in SERVERS:
             place = self.place()
@@ -120,9 +88,7 @@ class CommandTests(SynchronousTestCase):
             self.assertIn("20001", " ".join(said + written), server.name)
 
     def test_only_loopback(self) -> None:
-        """
-        What can be told where to listen is told 127.0.0.1.
-        """
+        """What can be told where to listen is told 127.0.0.1."""
         for name in ("socketd", "xinetd", "socat"):
             place = self.place()
             said = BY_NAME[name].command(place)
@@ -130,9 +96,7 @@ class CommandTests(SynchronousTestCase):
             self.assertIn("127.0.0.1", " ".join(said + written), name)
 
     def test_reactor(self) -> None:
-        """
-        socketd runs on the reactor that was asked for, else on twistd's own choice.
-        """
+        """socketd runs on the reactor that was asked for, else on twistd's own choice."""
         socketd = BY_NAME["socketd"]
         self.assertIn("--reactor=poll", socketd.command(self.place("poll")))
         self.assertNotIn("--reactor", " ".join(socketd.command(self.place())))

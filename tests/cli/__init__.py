@@ -1,3 +1,1 @@
-"""
-Tests for the C{socketd} command.
-"""
+"""Tests for the C{socketd} command."""

@@ -1,6 +1,4 @@
-"""
-Doubles of what the client subcommands talk to, and the command as a process.
-"""
+"""Doubles of what the client subcommands talk to, and the command as a process."""
 
 from __future__ import annotations
 
@@ -32,9 +30,7 @@ Standard output, standard error, exit status.
 
 
 class MemoryInput:
-    """
-    An input that a test feeds by hand.
-    """
+    """An input that a test feeds by hand."""
 
     def __init__(self, is_terminal: bool = False) -> None:
         """
@@ -55,15 +51,11 @@ class MemoryInput:
         self.user = user
 
     def pause(self) -> None:
-        """
-        Note it.
-        """
+        """Note it."""
         self.is_paused = True
 
     def resume(self) -> None:
-        """
-        Note it.
-        """
+        """Note it."""
         self.is_paused = False
 
     def feed(self, data: bytes) -> None:
@@ -76,22 +68,16 @@ class MemoryInput:
         self.user.input_received(data)
 
     def end(self) -> None:
-        """
-        Be read to the end.
-        """
+        """Be read to the end."""
         assert self.user is not None
         self.user.input_ended()
 
 
 class MemoryOutput:
-    """
-    An output that keeps what is written.
-    """
+    """An output that keeps what is written."""
 
     def __init__(self) -> None:
-        """
-        Begin empty.
-        """
+        """Begin empty."""
         self.data = b""
         self.producer: Any = None
         self.is_finished = False
@@ -131,9 +117,7 @@ class MemoryOutput:
 
 
 class MemoryLink:
-    """
-    A way to no peer, which keeps what is called.
-    """
+    """A way to no peer, which keeps what is called."""
 
     def __init__(self, keeps_messages: bool = False) -> None:
         """
@@ -163,45 +147,31 @@ class MemoryLink:
         self.valve = valve
 
     def end(self) -> None:
-        """
-        Note it.
-        """
+        """Note it."""
         self.calls.append("end")
 
     def pause(self) -> None:
-        """
-        Note it.
-        """
+        """Note it."""
         self.calls.append("pause")
 
     def resume(self) -> None:
-        """
-        Note it.
-        """
+        """Note it."""
         self.calls.append("resume")
 
     def close(self) -> None:
-        """
-        Note it.
-        """
+        """Note it."""
         self.calls.append("close")
 
     def abort(self) -> None:
-        """
-        Note it.
-        """
+        """Note it."""
         self.calls.append("abort")
 
 
 class MemoryTalker:
-    """
-    Keeps what a link tells.
-    """
+    """Keeps what a link tells."""
 
     def __init__(self) -> None:
-        """
-        Begin with nothing heard.
-        """
+        """Begin with nothing heard."""
         self.heard: list[bytes] = []
         self.has_ended = False
         self.reasons: list[Failure] = []
@@ -215,9 +185,7 @@ class MemoryTalker:
         self.heard.append(data)
 
     def peer_ended(self) -> None:
-        """
-        Note it.
-        """
+        """Note it."""
         self.has_ended = True
 
     def lost(self, reason: Failure) -> None:
@@ -230,9 +198,7 @@ class MemoryTalker:
 
 
 class HalfCloseTransport(StringTransport):
-    """
-    A string transport that can shut down its writing side.
-    """
+    """A string transport that can shut down its writing side."""
 
     has_ended = False
     aborting = False
@@ -291,16 +257,12 @@ class Paper:
 
     @property
     def last(self) -> str:
-        """
-        The line of the cursor.
-        """
+        """The line of the cursor."""
         return "".join(self.lines[-1]).rstrip(" ")
 
 
 class CommandTestCase(TestCase):
-    """
-    A test of the command as a process.
-    """
+    """A test of the command as a process."""
 
     timeout = 60
 

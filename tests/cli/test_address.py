@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.cli.common.address}.
-"""
+"""Tests for L{socketd.cli.common.address}."""
 
 from __future__ import annotations
 
@@ -99,35 +97,25 @@ COMPLAINTS = {
 
 
 class ParseTests(SynchronousTestCase):
-    """
-    Tests for L{parse}.
-    """
+    """Tests for L{parse}."""
 
     def test_hosts(self) -> None:
-        """
-        A host and a port are found with and without a scheme and brackets.
-        """
+        """A host and a port are found with and without a scheme and brackets."""
         for text, (scheme, host, port) in HOSTS.items():
             self.assertEqual(parse(text), Address(text, scheme, host=host, port=port))
 
     def test_paths(self) -> None:
-        """
-        A path is known by a slash before any colon, by a dot at its start, or by its scheme.
-        """
+        """A path is known by a slash before any colon, by a dot at its start, or by its scheme."""
         for text, (scheme, path) in PATHS.items():
             self.assertEqual(parse(text), Address(text, scheme, path=path))
 
     def test_descriptions(self) -> None:
-        """
-        What only Twisted can read is left to it as it stands.
-        """
+        """What only Twisted can read is left to it as it stands."""
         for text in DESCRIPTIONS:
             self.assertEqual(parse(text), Address(text, ENDPOINT, path=text))
 
     def test_complaints(self) -> None:
-        """
-        A bad address is refused with one sentence that says what is wrong and what is right.
-        """
+        """A bad address is refused with one sentence that says what is wrong and what is right."""
         for text, part in COMPLAINTS.items():
             message = str(self.assertRaises(ValueError, parse, text))
             self.assertIn(part, message)
@@ -135,9 +123,7 @@ class ParseTests(SynchronousTestCase):
             self.assertNotIn("\n", message)
 
     def test_datagrams(self) -> None:
-        """
-        An address knows whether it is one of datagrams.
-        """
+        """An address knows whether it is one of datagrams."""
         for text in ("udp:a:1", "udp6:a:1", "unixgram:/a"):
             self.assertTrue(parse(text).is_datagram)
         for text in ("a:1", "/a", "tcp6:a:1", "tls:a:1:b=c"):
@@ -155,19 +141,13 @@ class ParseTests(SynchronousTestCase):
 
 
 class ParseArgumentTests(SynchronousTestCase):
-    """
-    Tests for L{parse_argument}.
-    """
+    """Tests for L{parse_argument}."""
 
     def test_good(self) -> None:
-        """
-        A good address is parsed.
-        """
+        """A good address is parsed."""
         self.assertEqual(parse_argument("a:1"), parse("a:1"))
 
     def test_bad(self) -> None:
-        """
-        The sentence of the complaint is kept in the exception that argparse shows.
-        """
+        """The sentence of the complaint is kept in the exception that argparse shows."""
         error = self.assertRaises(argparse.ArgumentTypeError, parse_argument, "a")
         self.assertIn("no port", str(error))

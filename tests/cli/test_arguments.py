@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.cli.common.arguments}.
-"""
+"""Tests for L{socketd.cli.common.arguments}."""
 
 from __future__ import annotations
 
@@ -12,35 +10,25 @@ from socketd.cli.common.arguments import add_address, add_timeout, seconds
 
 
 class SecondsTests(SynchronousTestCase):
-    """
-    Tests for L{seconds}.
-    """
+    """Tests for L{seconds}."""
 
     def test_good(self) -> None:
-        """
-        Whole and broken numbers are read, and zero.
-        """
+        """Whole and broken numbers are read, and zero."""
         for text, number in {"0": 0, "10": 10, "0.25": 0.25, "1e3": 1000}.items():
             self.assertEqual(seconds(text), number)
 
     def test_bad(self) -> None:
-        """
-        What no timer could wait for is refused, with what would be right.
-        """
+        """What no timer could wait for is refused, with what would be right."""
         for text in ("", "x", "-1", "-0.1", "nan", "inf", "1e7", "10s"):
             error = self.assertRaises(argparse.ArgumentTypeError, seconds, text)
             self.assertIn("no number of seconds; 0 to 1000000 would be right", str(error))
 
 
 class ParserTests(SynchronousTestCase):
-    """
-    Tests for L{add_address} and L{add_timeout}.
-    """
+    """Tests for L{add_address} and L{add_timeout}."""
 
     def test_both(self) -> None:
-        """
-        The address is parsed, the time has a default.
-        """
+        """The address is parsed, the time has a default."""
         parser = argparse.ArgumentParser()
         add_address(parser)
         add_timeout(parser, "give up")

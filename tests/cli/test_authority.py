@@ -62,14 +62,10 @@ def verify(
 
 
 class ServerTests(SynchronousTestCase):
-    """
-    Tests for L{issue_server}.
-    """
+    """Tests for L{issue_server}."""
 
     def test_names(self) -> None:
-        """
-        A server is trusted under each of its names, whatever the kind, and under no other.
-        """
+        """A server is trusted under each of its names, whatever the kind, and under no other."""
         names = ["localhost", "127.0.0.1", "::1", "*.example.com"]
         issued = issue_server(authority(), names, today(), 30)
         for name in ("localhost", "127.0.0.1", "::1", "a.example.com"):
@@ -78,15 +74,11 @@ class ServerTests(SynchronousTestCase):
             self.assertRaises(VerificationError, verify, issued, authority(), name)
 
     def test_other_authority(self) -> None:
-        """
-        Another authority does not stand for it.
-        """
+        """Another authority does not stand for it."""
         self.assertRaises(VerificationError, verify, server(), stranger(), "localhost")
 
     def test_days(self) -> None:
-        """
-        It is good from a little before now for as many days as are asked for.
-        """
+        """It is good from a little before now for as many days as are asked for."""
         issued = issue_server(authority(), ["localhost"], today(), 30)
         end = issued.certificate.not_valid_after_utc
         self.assertEqual(end - issued.certificate.not_valid_before_utc,
@@ -98,9 +90,7 @@ class ServerTests(SynchronousTestCase):
         )
 
     def test_within_authority(self) -> None:
-        """
-        It begins not before its authority does, and ends not after it.
-        """
+        """It begins not before its authority does, and ends not after it."""
         soon = authority().certificate.not_valid_after_utc - timedelta(days=2)
         issued = issue_server(authority(), ["localhost"], soon, 30).certificate
         self.assertEqual(issued.not_valid_after_utc, authority().certificate.not_valid_after_utc)
@@ -109,9 +99,7 @@ class ServerTests(SynchronousTestCase):
         self.assertEqual(issued.not_valid_before_utc, early)
 
     def test_extensions(self) -> None:
-        """
-        It has what RFC 5280 wants of a server, and a key on P-256.
-        """
+        """It has what RFC 5280 wants of a server, and a key on P-256."""
         certificate = server().certificate
         key = certificate.public_key()
         assert isinstance(key, ec.EllipticCurvePublicKey)
@@ -127,9 +115,7 @@ class ServerTests(SynchronousTestCase):
         })
 
     def test_long_name(self) -> None:
-        """
-        A name that is too long for a common name is an alternative name all the same.
-        """
+        """A name that is too long for a common name is an alternative name all the same."""
         name = ".".join(["a" * 60] * 3)
         issued = issue_server(authority(), [name], today(), 30)
         verify(issued, authority(), name)
@@ -138,14 +124,10 @@ class ServerTests(SynchronousTestCase):
 
 
 class ClientTests(SynchronousTestCase):
-    """
-    Tests for L{issue_client}.
-    """
+    """Tests for L{issue_client}."""
 
     def test_client(self) -> None:
-        """
-        A client is trusted as a client, and as no server.
-        """
+        """A client is trusted as a client, and as no server."""
         issued = issue_client(authority(), today(), 30)
         verifier = (
             PolicyBuilder().store(Store([authority().certificate])).time(today())
@@ -158,9 +140,7 @@ class ClientTests(SynchronousTestCase):
 
 
 class AuthorityTests(SynchronousTestCase):
-    """
-    Tests for L{make_authority} and L{load_authority}.
-    """
+    """Tests for L{make_authority} and L{load_authority}."""
 
     def setUp(self) -> None:
         self.directory = Path(self.mktemp())
@@ -178,24 +158,18 @@ class AuthorityTests(SynchronousTestCase):
         return load_authority(paths["pem"], paths["key"], now or today())
 
     def test_loaded(self) -> None:
-        """
-        An authority that was written and read again issues what the first is trusted for.
-        """
+        """An authority that was written and read again issues what the first is trusted for."""
         loaded = self.load(authority().certificate_pem, authority().key_pem)
         issued = issue_server(loaded, ["localhost"], today(), 30)
         verify(issued, authority(), "localhost")
 
     def test_unlike(self) -> None:
-        """
-        No two authorities have the same name, by which one could be taken for the other.
-        """
+        """No two authorities have the same name, by which one could be taken for the other."""
         names = {make_authority(today()).certificate.subject for _ in range(3)}
         self.assertEqual(len(names), 3)
 
     def test_no_authority(self) -> None:
-        """
-        A server's certificate does not issue others, nor does a key of another.
-        """
+        """A server's certificate does not issue others, nor does a key of another."""
         for issued in (server(), nameless_server(None)):
             error = self.assertRaises(
                 CommandError, self.load, issued.certificate_pem, issued.key_pem
@@ -207,9 +181,7 @@ class AuthorityTests(SynchronousTestCase):
         self.assertIn("the key is not that of the certificate", str(error))
 
     def test_expired(self) -> None:
-        """
-        An authority issues nothing before or after its time.
-        """
+        """An authority issues nothing before or after its time."""
         pems = authority().certificate_pem, authority().key_pem
         for days in (-1, AUTHORITY_DAYS + 1):
             now = today() + timedelta(days=days)
@@ -217,9 +189,7 @@ class AuthorityTests(SynchronousTestCase):
             self.assertIn("not valid now", str(error))
 
     def test_other_keys(self) -> None:
-        """
-        A kind of key that signs in another way is refused.
-        """
+        """A kind of key that signs in another way is refused."""
         key = ed25519.Ed25519PrivateKey.generate()
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "other")])
         builder = x509.CertificateBuilder(
@@ -232,9 +202,7 @@ class AuthorityTests(SynchronousTestCase):
         self.assertIn("EC or RSA", str(error))
 
     def test_identifier(self) -> None:
-        """
-        What it issues points to the authority by the identifier that this one has.
-        """
+        """What it issues points to the authority by the identifier that this one has."""
         above = authority().certificate.extensions
         below = client(authority()).certificate.extensions
         own = above.get_extension_for_class(x509.SubjectKeyIdentifier).value
@@ -242,9 +210,7 @@ class AuthorityTests(SynchronousTestCase):
         self.assertEqual(named.key_identifier, own.digest)
 
     def test_authority_of_others(self) -> None:
-        """
-        An authority of other make, with an RSA key and without an identifier, issues too.
-        """
+        """An authority of other make, with an RSA key and without an identifier, issues too."""
         key = rsa.generate_private_key(65537, 2048)
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "other")])
         builder = x509.CertificateBuilder(
@@ -261,7 +227,5 @@ class AuthorityTests(SynchronousTestCase):
         self.assertEqual(named.key_identifier, computed.digest)
 
     def test_utc(self) -> None:
-        """
-        A certificate knows whole seconds only.
-        """
+        """A certificate knows whole seconds only."""
         self.assertEqual(utc(0.9).isoformat(), "1970-01-01T00:00:00+00:00")

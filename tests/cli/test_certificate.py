@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.cli.system.certificate}.
-"""
+"""Tests for L{socketd.cli.system.certificate}."""
 
 from __future__ import annotations
 
@@ -23,9 +21,7 @@ FILES = ["ca.key", "ca.pem", "client.key", "client.pem", "server.key", "server.p
 
 
 class CertificateTests(SynchronousTestCase):
-    """
-    Tests for C{socketd certificate}.
-    """
+    """Tests for C{socketd certificate}."""
 
     def setUp(self) -> None:
         self.directory = Path(self.mktemp())
@@ -69,9 +65,7 @@ class CertificateTests(SynchronousTestCase):
         self.assertEqual(len(names), 2)
 
     def test_report(self) -> None:
-        """
-        What is printed names the files, the lines for the INI and a command to try it.
-        """
+        """What is printed names the files, the lines for the INI and a command to try it."""
         out = self.run_main("*.example.com", "::1")[1]
         lines = out.splitlines()
         self.assertEqual(lines[0], f"wrote {self.directory}/ca.pem")
@@ -84,16 +78,12 @@ class CertificateTests(SynchronousTestCase):
         )
 
     def test_only_wildcard(self) -> None:
-        """
-        Where there is nothing but a wildcard, the command has a name that it covers.
-        """
+        """Where there is nothing but a wildcard, the command has a name that it covers."""
         out = self.run_main("*.example.com")[1]
         self.assertTrue(out.endswith(" any.example.com:PORT hello\n"), out)
 
     def test_again(self) -> None:
-        """
-        A second time nothing is replaced, unless that is asked for, and never the authority.
-        """
+        """A second time nothing is replaced, unless that is asked for, and never the authority."""
         self.run_main("localhost")
         before = self.data()
         status, out, err = self.run_main("localhost")
@@ -108,9 +98,7 @@ class CertificateTests(SynchronousTestCase):
         self.assertEqual(same, ["ca.key", "ca.pem"])
 
     def test_more_of_one_authority(self) -> None:
-        """
-        An authority that is there issues the next certificates.
-        """
+        """An authority that is there issues the next certificates."""
         self.run_main("localhost")
         authority = self.data()["ca.pem"]
         for name in FILES[2:]:
@@ -121,9 +109,7 @@ class CertificateTests(SynchronousTestCase):
         self.assertTrue(data["server.pem"].endswith(authority))
 
     def test_never_the_authority(self) -> None:
-        """
-        A new authority replaces none that appears in the meantime, whatever is asked for.
-        """
+        """A new authority replaces none that appears in the meantime, whatever is asked for."""
         for is_forced in (False, True):
             files = make(self.directory, ["localhost"], 30, time.time(), is_forced)
             found = [file.path.stem for file in files if file.may_replace]
@@ -145,9 +131,7 @@ class CertificateTests(SynchronousTestCase):
             self.assertEqual(self.data(), before)
 
     def test_no_place(self) -> None:
-        """
-        Where the directory cannot be made, or what is there is none, one line says so.
-        """
+        """Where the directory cannot be made, or what is there is none, one line says so."""
         cases = {"/proc/none": "no such file or directory", "/dev/null": "not a directory"}
         for path, why in cases.items():
             self.directory = Path(path)
@@ -156,9 +140,7 @@ class CertificateTests(SynchronousTestCase):
             self.assertEqual((status, out, err), expected)
 
     def test_no_directory_left(self) -> None:
-        """
-        A directory that was made for files that could not be made is removed.
-        """
+        """A directory that was made for files that could not be made is removed."""
         def refuse(*args: object) -> None:
             raise OSError(28, "No space left on device")
 
@@ -169,9 +151,7 @@ class CertificateTests(SynchronousTestCase):
         self.assertFalse(self.directory.exists())
 
     def test_usage(self) -> None:
-        """
-        A bad name, too many of them and a bad number of days are one line, with status 2.
-        """
+        """A bad name, too many of them and a bad number of days are one line, with status 2."""
         cases: dict[tuple[str, ...], str] = {
             (): "required: NAME",
             ("a b",): "no name of a host",

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.cli.system.check}.
-"""
+"""Tests for L{socketd.cli.system.check}."""
 
 from __future__ import annotations
 
@@ -19,9 +17,7 @@ from socketd.net.sockets.rlimit import RESERVED
 
 
 class CheckTests(SynchronousTestCase):
-    """
-    Tests for the subcommand.
-    """
+    """Tests for the subcommand."""
 
     def setUp(self) -> None:
         self.file = Path(self.mktemp())
@@ -42,17 +38,13 @@ class CheckTests(SynchronousTestCase):
         return status, shown, said
 
     def test_good(self) -> None:
-        """
-        A good file is shown as a table.
-        """
+        """A good file is shown as a table."""
         table = "SERVICE  PROTOCOL  LISTENS\necho     echo      tcp *:7007\n"
         expected = (0, f"{table}FILE: configuration OK\n", "")
         self.assertEqual(self.check("[echo]\nlisten = tcp:7007\n"), expected)
 
     def test_conflict(self) -> None:
-        """
-        What could not be bound beside each other is found without binding it.
-        """
+        """What could not be bound beside each other is found without binding it."""
         text = "[socketd]\nhttp = tcp:7\n[echo]\nlisten = tcp:7\n"
         message = "is taken already, by tcp *:7 of [echo]; tcp *:7 is every address"
         expected = f"FILE:2: [socketd] http = tcp 127.0.0.1:7: {message}\n"
@@ -61,9 +53,7 @@ class CheckTests(SynchronousTestCase):
         self.assertEqual((status, json.loads(out)["complaints"][0]["message"]), (78, message))
 
     def test_descriptors(self) -> None:
-        """
-        So are more connections than the start would have descriptors for.
-        """
+        """So are more connections than the start would have descriptors for."""
         before = resource.getrlimit(resource.RLIMIT_NOFILE)
         hard = RESERVED + 500
         self.patch(resource, "getrlimit", lambda kind: (min(before[0], hard), hard))
@@ -73,9 +63,7 @@ class CheckTests(SynchronousTestCase):
         self.assertIn("write up to 499,", errors)
 
     def test_warnings(self) -> None:
-        """
-        What only the start can know is said, and is no reason to refuse the file.
-        """
+        """What only the start can know is said, and is no reason to refuse the file."""
         here = self.mktemp()
         text = f"[echo]\nlisten = systemd:web, unix:/nowhere/a, unix:{{runtime}}/b, unix:{here}\n"
         status, out, errors = self.check(text)

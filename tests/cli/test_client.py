@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.cli.client.runner}.
-"""
+"""Tests for L{socketd.cli.client.runner}."""
 
 from __future__ import annotations
 
@@ -15,14 +13,10 @@ from socketd.cli.client.runner import Run
 
 
 class OneTurnReactor:
-    """
-    A reactor that calls what waits for its start, and then what the test has prepared.
-    """
+    """A reactor that calls what waits for its start, and then what the test has prepared."""
 
     def __init__(self) -> None:
-        """
-        Begin with nothing to call.
-        """
+        """Begin with nothing to call."""
         self.starting: list[Any] = []
         self.later: list[Any] = []
         self.running = False
@@ -40,9 +34,7 @@ class OneTurnReactor:
 
 
 class RunTests(SynchronousTestCase):
-    """
-    Tests for L{Run}.
-    """
+    """Tests for L{Run}."""
 
     def test_error_that_no_code_took(self) -> None:
         """

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.cli.client.line_dialog}.
-"""
+"""Tests for L{socketd.cli.client.line_dialog}."""
 
 from __future__ import annotations
 
@@ -18,9 +16,7 @@ WAIT = 1
 
 
 class ConversationTestCase(SynchronousTestCase):
-    """
-    What the tests of conversations share.
-    """
+    """What the tests of conversations share."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -56,29 +52,21 @@ class ConversationTestCase(SynchronousTestCase):
 
 
 class LinesTests(ConversationTestCase):
-    """
-    Tests for what L{Conversation} says, and when.
-    """
+    """Tests for what L{Conversation} says, and when."""
 
     def test_lines(self) -> None:
-        """
-        Lines are sent stripped and without their ends, empty ones not at all.
-        """
+        """Lines are sent stripped and without their ends, empty ones not at all."""
         self.source.feed(b"  one \r\n\n   \n")
         self.assertEqual(self.link.sent, [b"one"])
 
     def test_newline(self) -> None:
-        """
-        With the option, a line end follows each line.
-        """
+        """With the option, a line end follows each line."""
         self.begin(newline=True)
         self.source.feed(b"one\r\n")
         self.assertEqual(self.link.sent, [b"one\n"])
 
     def test_waits_for_answer(self) -> None:
-        """
-        The next line follows the answer, as soon as that has settled.
-        """
+        """The next line follows the answer, as soon as that has settled."""
         self.source.feed(b"one\ntwo\n")
         self.clock.advance(WAIT / 2)
         self.talk.answered(b"an")
@@ -91,9 +79,7 @@ class LinesTests(ConversationTestCase):
         self.assertEqual(self.output.data, b"answer\n")
 
     def test_waits_no_longer(self) -> None:
-        """
-        Neither a silent peer nor one that never stops holds up the next line for long.
-        """
+        """Neither a silent peer nor one that never stops holds up the next line for long."""
         self.source.feed(b"one\ntwo\nthree\n")
         self.clock.advance(WAIT)
         self.assertEqual(self.link.sent, [b"one", b"two"])
@@ -103,9 +89,7 @@ class LinesTests(ConversationTestCase):
         self.assertEqual(self.link.sent, [b"one", b"two", b"three"])
 
     def test_datagram_answers(self) -> None:
-        """
-        A datagram is a whole answer, after which the next line follows at once.
-        """
+        """A datagram is a whole answer, after which the next line follows at once."""
         self.begin(messages=True)
         self.source.feed(b"one\ntwo\n")
         self.talk.answered(b"1")
@@ -115,9 +99,7 @@ class LinesTests(ConversationTestCase):
         self.assertEqual(self.output.data, b"1\n2")
 
     def test_reads_only_what_it_needs(self) -> None:
-        """
-        The input is not read while there are lines to say.
-        """
+        """The input is not read while there are lines to say."""
         self.assertFalse(self.source.is_paused)
         self.source.feed(b"one\ntwo\n")
         self.assertTrue(self.source.is_paused)
@@ -125,9 +107,7 @@ class LinesTests(ConversationTestCase):
         self.assertFalse(self.source.is_paused)
 
     def test_full_peer(self) -> None:
-        """
-        Nothing is said to a peer that does not take it.
-        """
+        """Nothing is said to a peer that does not take it."""
         assert self.link.valve is not None
         self.link.valve.pauseProducing()
         self.source.feed(b"one\n")
@@ -136,9 +116,7 @@ class LinesTests(ConversationTestCase):
         self.assertEqual(self.link.sent, [b"one"])
 
     def test_full_output(self) -> None:
-        """
-        The peer is not read while the output is full, and is left when that is closed.
-        """
+        """The peer is not read while the output is full, and is left when that is closed."""
         self.output.producer.pauseProducing()
         self.output.producer.resumeProducing()
         self.output.producer.stopProducing()
@@ -146,9 +124,7 @@ class LinesTests(ConversationTestCase):
 
 
 class EndTests(ConversationTestCase):
-    """
-    Tests for how a L{Conversation} ends.
-    """
+    """Tests for how a L{Conversation} ends."""
 
     def test_end_of_input(self) -> None:
         """
@@ -166,9 +142,7 @@ class EndTests(ConversationTestCase):
         self.assertEqual(self.output.data, b"1\nmore\n")
 
     def test_peer_that_does_not_end(self) -> None:
-        """
-        A peer that is silent after our end is left without failure.
-        """
+        """A peer that is silent after our end is left without failure."""
         self.source.end()
         self.clock.advance(FAREWELL_SECONDS - 1)
         self.talk.answered(b"still")
@@ -179,9 +153,7 @@ class EndTests(ConversationTestCase):
         self.assertIsNone(self.lose())
 
     def test_peer_ends(self) -> None:
-        """
-        The end of the peer ends the conversation, whatever was still to be said.
-        """
+        """The end of the peer ends the conversation, whatever was still to be said."""
         self.source.feed(b"one\ntwo\n")
         self.talk.peer_ended()
         self.assertEqual(self.link.calls, ["close"])
@@ -190,44 +162,34 @@ class EndTests(ConversationTestCase):
         self.assertEqual(self.link.sent, [b"one"])
 
     def test_lost(self) -> None:
-        """
-        A connection that breaks is a failure, and what was half said stays readable.
-        """
+        """A connection that breaks is a failure, and what was half said stays readable."""
         self.source.feed(b"one\n")
         self.talk.answered(b"hal\xe2")
         self.assertIsInstance(self.lose(ConnectionLost()), ConnectionLost)
         self.assertEqual(self.output.data, b"hal\\xe2\n")
 
     def test_endless_line(self) -> None:
-        """
-        Input without line ends is refused before it fills the memory.
-        """
+        """Input without line ends is refused before it fills the memory."""
         self.source.feed(b"x" * (MAX_LINE + 1))
         self.assertEqual(self.link.calls, ["abort"])
         self.assertIn("longer than", str(self.lose()))
 
     def test_unreadable_input(self) -> None:
-        """
-        An input that cannot be read is a failure.
-        """
+        """An input that cannot be read is a failure."""
         self.talk.input_failed(OSError(5, "Input/output error"))
         self.assertEqual(self.link.calls, ["abort"])
         self.assertEqual(str(self.lose()), "standard input: Input/output error")
 
 
 class TerminalTests(ConversationTestCase):
-    """
-    Tests for what a L{Conversation} looks like to somebody who types.
-    """
+    """Tests for what a L{Conversation} looks like to somebody who types."""
 
     def setUp(self) -> None:
         super().setUp()
         self.begin(terminal=True)
 
     def test_dialogue(self) -> None:
-        """
-        Prompt, line, answer, prompt; an empty line brings the prompt again.
-        """
+        """Prompt, line, answer, prompt; an empty line brings the prompt again."""
         self.assertEqual(self.output.take(), b">>: ")
         self.source.feed(b"hello\n")
         self.assertEqual(self.output.take(), b"")
@@ -238,16 +200,12 @@ class TerminalTests(ConversationTestCase):
         self.assertEqual(self.output.take(), b">>: ")
 
     def test_unasked_answer(self) -> None:
-        """
-        What comes unasked stands on its own line, and the prompt is written again.
-        """
+        """What comes unasked stands on its own line, and the prompt is written again."""
         self.output.take()
         self.talk.answered(b"\x1b[2Jnews\n")
         self.assertEqual(self.output.take(), b"\n\\x1b[2Jnews\n>>: ")
 
     def test_end(self) -> None:
-        """
-        After Ctrl-D the shell's prompt stands on a line of its own.
-        """
+        """After Ctrl-D the shell's prompt stands on a line of its own."""
         self.source.end()
         self.assertEqual(self.output.take(), b">>: \n")

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.cli.transport.datagram} and L{socketd.cli.transport.asking}.
-"""
+"""Tests for L{socketd.cli.transport.datagram} and L{socketd.cli.transport.asking}."""
 
 from __future__ import annotations
 
@@ -22,14 +20,10 @@ from tests.cli.support import MemoryTalker
 
 
 class MemorySocket:
-    """
-    A socket that knows its pending error only.
-    """
+    """A socket that knows its pending error only."""
 
     def __init__(self) -> None:
-        """
-        Begin without error.
-        """
+        """Begin without error."""
         self.error = 0
 
     def getsockopt(self, level: int, number: int) -> int:
@@ -44,14 +38,10 @@ class MemorySocket:
 
 
 class MemoryPort:
-    """
-    A connected datagram port that sends nothing.
-    """
+    """A connected datagram port that sends nothing."""
 
     def __init__(self) -> None:
-        """
-        Begin open.
-        """
+        """Begin open."""
         self.socket = MemorySocket()
         self.calls: list[str] = []
         self.sent: list[bytes] = []
@@ -81,9 +71,7 @@ class MemoryPort:
 
 
 class DatagramLinkTests(SynchronousTestCase):
-    """
-    Tests for L{DatagramLink}.
-    """
+    """Tests for L{DatagramLink}."""
 
     def setUp(self) -> None:
         self.talker = MemoryTalker()
@@ -112,9 +100,7 @@ class DatagramLinkTests(SynchronousTestCase):
         self.assertEqual(self.talker.heard, [b"udp", b"unix", b""])
 
     def test_refused(self) -> None:
-        """
-        A refusal is told once, and nothing is heard after it.
-        """
+        """A refusal is told once, and nothing is heard after it."""
         self.link.connectionRefused()
         self.link.connectionRefused()
         self.link.datagramReceived(b"late")
@@ -122,9 +108,7 @@ class DatagramLinkTests(SynchronousTestCase):
         self.assertEqual(self.talker.heard, [])
 
     def test_error_of_the_socket(self) -> None:
-        """
-        A port that the reactor closes for an error tells which one.
-        """
+        """A port that the reactor closes for an error tells which one."""
         self.port.socket.error = errno.EHOSTUNREACH
         self.link.doStop()
         reason = self.reason()
@@ -133,9 +117,7 @@ class DatagramLinkTests(SynchronousTestCase):
         self.assertEqual(reason.strerror, os.strerror(errno.EHOSTUNREACH))
 
     def test_closed(self) -> None:
-        """
-        An end is the close of the port, and a clean one.
-        """
+        """An end is the close of the port, and a clean one."""
         self.link.end()
         self.assertEqual(self.port.calls, ["stopListening"])
         self.link.doStop()
@@ -158,17 +140,13 @@ class DatagramLinkTests(SynchronousTestCase):
         self.assertEqual((self.port.calls, self.port.sent), ([], []))
 
     def test_closed_once(self) -> None:
-        """
-        The port is closed once, however often the talker parts.
-        """
+        """The port is closed once, however often the talker parts."""
         self.link.close()
         self.link.abort()
         self.assertEqual(self.port.calls, ["stopListening"])
 
     def test_failed_write(self) -> None:
-        """
-        A datagram that cannot be sent loses the peer.
-        """
+        """A datagram that cannot be sent loses the peer."""
         for error in (OSError(errno.EACCES, "Permission denied"), MessageLengthError("long")):
             self.setUp()
             self.port.error = error
@@ -176,9 +154,7 @@ class DatagramLinkTests(SynchronousTestCase):
             self.assertIs(self.reason(), error)
 
     def test_pause(self) -> None:
-        """
-        The port can be paused, and is not opened again when it is lost.
-        """
+        """The port can be paused, and is not opened again when it is lost."""
         self.link.hold(CallbackProducer(lambda: None, lambda: None, lambda: None))
         self.link.pause()
         self.link.resume()
@@ -189,9 +165,7 @@ class DatagramLinkTests(SynchronousTestCase):
 
 
 class QuestionTests(SynchronousTestCase):
-    """
-    Tests for L{Question}.
-    """
+    """Tests for L{Question}."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -209,9 +183,7 @@ class QuestionTests(SynchronousTestCase):
         return Deferred.fromCoroutine(self.question.ask(self.clock, b"", seconds))
 
     def test_answer(self) -> None:
-        """
-        The first datagram is the answer, an empty one too; what follows is dropped.
-        """
+        """The first datagram is the answer, an empty one too; what follows is dropped."""
         answer = self.ask()
         self.assertEqual(self.port.sent, [b""])
         self.question.link.datagramReceived(b"")
@@ -222,33 +194,25 @@ class QuestionTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_no_answer(self) -> None:
-        """
-        After the time the failure says so.
-        """
+        """After the time the failure says so."""
         answer = self.ask(2.5)
         self.clock.advance(2.5)
         failure = self.failureResultOf(answer, CommandError)
         self.assertEqual(str(failure.value), "no answer within 2.5 s")
 
     def test_for_ever(self) -> None:
-        """
-        Without a time, it waits.
-        """
+        """Without a time, it waits."""
         answer = self.ask(0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertNoResult(answer)
 
     def test_refused(self) -> None:
-        """
-        A refusal is a failure at once.
-        """
+        """A refusal is a failure at once."""
         answer = self.ask()
         self.question.link.connectionRefused()
         self.failureResultOf(answer, ConnectionRefusedError)
 
     def test_cannot_be_sent(self) -> None:
-        """
-        A question that cannot be sent is a failure at once.
-        """
+        """A question that cannot be sent is a failure at once."""
         self.port.error = OSError(errno.ENETUNREACH, "Network is unreachable")
         self.failureResultOf(self.ask(), OSError)

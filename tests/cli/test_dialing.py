@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.cli.transport.connect}.
-"""
+"""Tests for L{socketd.cli.transport.connect}."""
 
 from __future__ import annotations
 
@@ -40,9 +38,7 @@ ANYWHERE = IPv4Address("TCP", "192.0.2.9", 80)
 
 @implementer(IHostnameResolver)
 class MemoryResolver:
-    """
-    Resolves L{NAMES}.
-    """
+    """Resolves L{NAMES}."""
 
     def resolveHostName(
         self,
@@ -63,9 +59,7 @@ class MemoryResolver:
 
 
 class MemorySocket:
-    """
-    A socket that notes where it is connected to.
-    """
+    """A socket that notes where it is connected to."""
 
     peer: Any = None
 
@@ -79,14 +73,10 @@ class MemorySocket:
 
 
 class MemoryUDPPort:
-    """
-    A UDP port that notes where it is connected to.
-    """
+    """A UDP port that notes where it is connected to."""
 
     def __init__(self) -> None:
-        """
-        Begin unconnected.
-        """
+        """Begin unconnected."""
         self.handle = MemorySocket()
 
     def getHandle(self) -> MemorySocket:
@@ -103,14 +93,10 @@ class MemoryUDPPort:
 
 
 class DialingReactor(MemoryReactorClock):
-    """
-    A reactor that connects nothing, with a resolver and UDP.
-    """
+    """A reactor that connects nothing, with a resolver and UDP."""
 
     def __init__(self) -> None:
-        """
-        Begin with nothing dialed.
-        """
+        """Begin with nothing dialed."""
         super().__init__()
         self.nameResolver: Any = MemoryResolver()
         self.udp: list[tuple[str, MemoryUDPPort]] = []
@@ -124,9 +110,7 @@ class DialingReactor(MemoryReactorClock):
 
 
 class StreamTests(SynchronousTestCase):
-    """
-    Tests for L{connect_stream}.
-    """
+    """Tests for L{connect_stream}."""
 
     def setUp(self) -> None:
         self.reactor = DialingReactor()
@@ -145,9 +129,7 @@ class StreamTests(SynchronousTestCase):
         )
 
     def test_hosts(self) -> None:
-        """
-        IP addresses are dialed as they are, names are looked up.
-        """
+        """IP addresses are dialed as they are, names are looked up."""
         cases = {
             "192.0.2.9:80": "192.0.2.9",
             "[2001:db8::9]:80": "2001:db8::9",
@@ -164,16 +146,12 @@ class StreamTests(SynchronousTestCase):
             self.assertEqual(self.reactor.tcpClients[0][:2], (dialed, 80))
 
     def test_path(self) -> None:
-        """
-        A path is dialed as a UNIX socket.
-        """
+        """A path is dialed as a UNIX socket."""
         self.assertNoResult(self.dial("/run/a.sock"))
         self.assertEqual(self.reactor.unixClients[0][0], "/run/a.sock")
 
     def test_connected(self) -> None:
-        """
-        It is done when the link is ready.
-        """
+        """It is done when the link is ready."""
         dialed = self.dial("192.0.2.9:80")
         protocol: Any = self.reactor.tcpClients[0][2].buildProtocol(ANYWHERE)
         protocol.makeConnection(HalfCloseTransport())
@@ -181,18 +159,14 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_refused(self) -> None:
-        """
-        A refusal is passed on.
-        """
+        """A refusal is passed on."""
         dialed = self.dial("192.0.2.9:80")
         factory: Any = self.reactor.tcpClients[0][2]
         factory.clientConnectionFailed(None, Failure(ConnectionRefusedError()))
         self.failureResultOf(dialed, ConnectionRefusedError)
 
     def test_too_slow(self) -> None:
-        """
-        It takes as long as is asked for at most, or else what is usual.
-        """
+        """It takes as long as is asked for at most, or else what is usual."""
         for asked, limit in ((2, 2), (0, CONNECT_SECONDS)):
             dialed = self.dial("192.0.2.9:80", asked)
             self.reactor.advance(limit - 1)
@@ -202,16 +176,12 @@ class StreamTests(SynchronousTestCase):
             self.assertEqual(str(failure.value), f"no connection within {limit} s")
 
     def test_unknown_host(self) -> None:
-        """
-        A name without address, or without one of the family asked for, is a failure.
-        """
+        """A name without address, or without one of the family asked for, is a failure."""
         for text in ("no.example:80", "tcp6:old.example:80"):
             self.failureResultOf(self.dial(text), DNSLookupError)
 
     def test_bad_zone(self) -> None:
-        """
-        A link-local address needs an interface that there is.
-        """
+        """A link-local address needs an interface that there is."""
         for text, words in (
             ("[fe80::1%nope]:80", "no network interface nope"),
             ("tls:[fe80::1]:80", "needs its interface"),
@@ -222,18 +192,14 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(self.reactor.tcpClients[0][:2], ("fe80::1%lo", 80))
 
     def test_bad_description(self) -> None:
-        """
-        What Twisted does not take for a client endpoint is a failure in one line.
-        """
+        """What Twisted does not take for a client endpoint is a failure in one line."""
         for text in ("nothing:like=this", "tcp:host=localhost", "tls:a:1:trustRoots=/nowhere/"):
             failure = self.failureResultOf(self.dial(text), CommandError)
             self.assertIn("no such client endpoint: ", str(failure.value))
 
 
 class DatagramsTests(SynchronousTestCase):
-    """
-    Tests for L{open_datagrams} with UDP.
-    """
+    """Tests for L{open_datagrams} with UDP."""
 
     def setUp(self) -> None:
         self.reactor = DialingReactor()
@@ -249,9 +215,7 @@ class DatagramsTests(SynchronousTestCase):
         return Deferred.fromCoroutine(open_datagrams(self.reactor, parse(text), link))
 
     def test_hosts(self) -> None:
-        """
-        The socket is of the family of the peer; of a name, the IPv4 address comes first.
-        """
+        """The socket is of the family of the peer; of a name, the IPv4 address comes first."""
         cases = {
             "udp:192.0.2.9:53": ("0.0.0.0", "192.0.2.9"),
             "udp:[2001:db8::9]:53": ("::", "2001:db8::9"),
@@ -272,9 +236,7 @@ class DatagramsTests(SynchronousTestCase):
             self.failureResultOf(self.dial(text), DNSLookupError)
 
     def test_zone(self) -> None:
-        """
-        The interface of a link-local address, by name or number, goes to the kernel.
-        """
+        """The interface of a link-local address, by name or number, goes to the kernel."""
         index = socket.if_nametoindex("lo")
         for zone in ("lo", index):
             self.successResultOf(self.dial(f"udp:[fe80::1%{zone}]:53"))
@@ -283,9 +245,7 @@ class DatagramsTests(SynchronousTestCase):
             self.assertEqual(port.peer, ("fe80::1", 53))
 
     def test_bad_zone(self) -> None:
-        """
-        An interface that there is not, or that is not named, is a failure in words.
-        """
+        """An interface that there is not, or that is not named, is a failure in words."""
         for zone in ("nope", "4294967000", "9" * 30):
             failure = self.failureResultOf(self.dial(f"udp:[fe80::1%{zone}]:53"), CommandError)
             self.assertEqual(str(failure.value), f"no network interface {zone}")
@@ -294,14 +254,10 @@ class DatagramsTests(SynchronousTestCase):
 
 
 class UnixDatagramsTests(TestCase):
-    """
-    Tests for L{open_datagrams} with UNIX sockets.
-    """
+    """Tests for L{open_datagrams} with UNIX sockets."""
 
     async def test_nobody_there(self) -> None:
-        """
-        A path at which nobody listens is a failure.
-        """
+        """A path at which nobody listens is a failure."""
         from twisted.internet import reactor
 
         link = DatagramLink(MemoryTalker())
@@ -311,13 +267,9 @@ class UnixDatagramsTests(TestCase):
 
 
 class ResolutionTests(SynchronousTestCase):
-    """
-    Tests for L{Resolution}.
-    """
+    """Tests for L{Resolution}."""
 
     def test_interface(self) -> None:
-        """
-        It is what Twisted's resolvers talk to, and the double of one here is like them.
-        """
+        """It is what Twisted's resolvers talk to, and the double of one here is like them."""
         verifyObject(IResolutionReceiver, Resolution(Deferred()))
         verifyObject(IHostnameResolver, MemoryResolver())

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.cli.common.sanitize}.
-"""
+"""Tests for L{socketd.cli.common.sanitize}."""
 
 from __future__ import annotations
 
@@ -25,41 +23,29 @@ SHOWN = {
 
 
 class PrintableTests(SynchronousTestCase):
-    """
-    Tests for L{printable} and L{one_line}.
-    """
+    """Tests for L{printable} and L{one_line}."""
 
     def test_table(self) -> None:
-        """
-        Whatever could drive the terminal is escaped, the rest stays.
-        """
+        """Whatever could drive the terminal is escaped, the rest stays."""
         for text, shown in SHOWN.items():
             self.assertEqual(printable(text), shown)
 
     def test_nothing_slips_through(self) -> None:
-        """
-        No character comes through that Python does not count as printable, but two.
-        """
+        """No character comes through that Python does not count as printable, but two."""
         every = "".join(map(chr, range(sys.maxunicode + 1)))
         left = {c for c in printable(every) if not c.isprintable()}
         self.assertEqual(left, {"\n", "\t"})
 
     def test_one_line(self) -> None:
-        """
-        For a message of one line, line ends are escaped too.
-        """
+        """For a message of one line, line ends are escaped too."""
         self.assertEqual(one_line("a\nb\tc\r\n"), "a\\nb\\tc\\r\\n")
 
 
 class AnswerDecoderTests(SynchronousTestCase):
-    """
-    Tests for L{AnswerDecoder}.
-    """
+    """Tests for L{AnswerDecoder}."""
 
     def test_split_anywhere(self) -> None:
-        """
-        Characters come out whole wherever the bytes are cut.
-        """
+        """Characters come out whole wherever the bytes are cut."""
         text = "gr\u00fc\u00df \u6642 \U0001f600"
         data = text.encode()
         for cut in range(len(data) + 1):
@@ -68,9 +54,7 @@ class AnswerDecoderTests(SynchronousTestCase):
             self.assertEqual(shown, text)
 
     def test_bytes_that_are_no_text(self) -> None:
-        """
-        Bytes that are not UTF-8 are shown as escapes, half a character at the end too.
-        """
+        """Bytes that are not UTF-8 are shown as escapes, half a character at the end too."""
         decoder = AnswerDecoder()
         self.assertEqual(decoder.decode(b"a\xffb\xe2\x82"), "a\\xffb")
         self.assertEqual(decoder.decode(b"", final=True), "\\xe2\\x82")

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.terminal.line_editor}.
-"""
+"""Tests for L{socketd.terminal.line_editor}."""
 
 from __future__ import annotations
 
@@ -15,30 +13,22 @@ WORDS = ("status", "services", "show")
 
 
 class EditorTests(SynchronousTestCase):
-    """
-    Tests for L{Editor}.
-    """
+    """Tests for L{Editor}."""
 
     def setUp(self) -> None:
         self.editor = Editor(lambda before: [w for w in WORDS if w.startswith(before)])
 
     def type(self, text: str) -> list[str]:
-        """
-        Type text.
-        """
+        """Type text."""
         return list(self.editor.feed(text.encode()))
 
     def line(self, keys: str) -> str:
-        """
-        Type keys and Enter; say which line that is.
-        """
+        """Type keys and Enter; say which line that is."""
         (found,) = self.type(keys + "\r")
         return found
 
     def test_keys(self) -> None:
-        """
-        Each key does what it does in a shell.
-        """
+        """Each key does what it does in a shell."""
         expected = {
             "hello": "hello",
             "": "",
@@ -60,9 +50,7 @@ class EditorTests(SynchronousTestCase):
         self.assertEqual({keys: self.line(keys) for keys in expected}, expected)
 
     def test_history(self) -> None:
-        """
-        Earlier lines come back, and the one that was begun, too.
-        """
+        """Earlier lines come back, and the one that was begun, too."""
         for line in ("one", "two", "two", "  "):
             self.line(line)
         self.type("begun" + UP)
@@ -73,57 +61,43 @@ class EditorTests(SynchronousTestCase):
         self.assertEqual(self.editor.text, "begun")
 
     def test_history_is_bounded(self) -> None:
-        """
-        The oldest lines are forgotten.
-        """
+        """The oldest lines are forgotten."""
         for number in range(MAX_HISTORY + 10):
             self.line(f"line {number}")
         self.assertEqual(self.line(UP * (MAX_HISTORY + 100)), "line 10")
 
     def test_completion(self) -> None:
-        """
-        Tab adds what all that fits has in common, and a space behind the only one.
-        """
+        """Tab adds what all that fits has in common, and a space behind the only one."""
         for keys, text in (("st\t", "status "), ("s\t", "s"), ("se\t", "services "), ("x\t", "x")):
             self.assertEqual(self.line(keys), text)
 
     def test_pieces(self) -> None:
-        """
-        A character or a key in pieces is the same as in one.
-        """
+        """A character or a key in pieces is the same as in one."""
         lines: list[str] = []
         for byte in f"größer{LEFT}x\r".encode():
             lines += self.editor.feed(bytes([byte]))
         self.assertEqual(lines, ["größexr"])
 
     def test_several_lines(self) -> None:
-        """
-        What is pasted is several lines, and the rest of the last one stays.
-        """
+        """What is pasted is several lines, and the rest of the last one stays."""
         self.assertEqual(self.type("one\ntwo\nthr"), ["one", "two"])
         self.assertEqual((self.editor.text, self.editor.cursor), ("thr", 3))
 
     def test_end(self) -> None:
-        """
-        Ctrl-D ends on an empty line only.
-        """
+        """Ctrl-D ends on an empty line only."""
         self.type("a\x04")
         self.assertFalse(self.editor.has_ended)
         self.type("\x7f\x04")
         self.assertTrue(self.editor.has_ended)
 
     def test_long(self) -> None:
-        """
-        A line takes no more than the daemon would.
-        """
+        """A line takes no more than the daemon would."""
         self.type("x" * (MAX_TEXT + 100))
         self.assertEqual(len(self.editor.text), MAX_TEXT)
 
     @given(some.lists(some.binary(max_size=20), max_size=10))
     def test_anything(self, pieces: list[bytes]) -> None:
-        """
-        Whatever is typed, the line is printable and the cursor in it.
-        """
+        """Whatever is typed, the line is printable and the cursor in it."""
         editor = Editor(lambda before: WORDS)
         for piece in pieces:
             for line in editor.feed(piece):
@@ -133,7 +107,5 @@ class EditorTests(SynchronousTestCase):
             self.assertLess(len(editor._rest), 20)
 
     def test_columns(self) -> None:
-        """
-        Wide and combining characters take the columns that they take.
-        """
+        """Wide and combining characters take the columns that they take."""
         self.assertEqual([columns(text) for text in ("abc", "長い", "e\u0301", "")], [3, 4, 1, 0])

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.cli.client.exchange}.
-"""
+"""Tests for L{socketd.cli.client.exchange}."""
 
 from __future__ import annotations
 
@@ -20,9 +18,7 @@ TIMEOUT = 10
 
 
 class ExchangeTests(SynchronousTestCase):
-    """
-    Tests for L{Exchange} over a string transport.
-    """
+    """Tests for L{Exchange} over a string transport."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -64,9 +60,7 @@ class ExchangeTests(SynchronousTestCase):
         return self.successResultOf(self.exchange.done)
 
     def test_text(self) -> None:
-        """
-        A text is sent at once and its end told, but the connection stays for the answer.
-        """
+        """A text is sent at once and its end told, but the connection stays for the answer."""
         self.transport = HalfCloseTransport()
         self.exchange = self.begin(TextInput(b"hello"))
         self.assertEqual(self.transport.value(), b"hello")
@@ -88,24 +82,18 @@ class ExchangeTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_lost_connection(self) -> None:
-        """
-        A connection that breaks is a failure.
-        """
+        """A connection that breaks is a failure."""
         self.assertIsInstance(self.lose(ConnectionLost()), ConnectionLost)
 
     def test_no_answer(self) -> None:
-        """
-        A peer that says nothing at its turn is given up.
-        """
+        """A peer that says nothing at its turn is given up."""
         self.source.end()
         self.clock.advance(TIMEOUT)
         self.assertTrue(self.transport.aborting)
         self.assertEqual(str(self.lose(ConnectionLost())), "no answer within 10 s")
 
     def test_silence_after_answer(self) -> None:
-        """
-        Each byte begins the time anew; a peer that falls silent without ending is given up.
-        """
+        """Each byte begins the time anew; a peer that falls silent without ending is given up."""
         self.source.end()
         for _ in range(3):
             self.clock.advance(TIMEOUT - 1)
@@ -114,9 +102,7 @@ class ExchangeTests(SynchronousTestCase):
         self.assertEqual(str(self.lose(ConnectionLost())), "the peer was silent for 10 s")
 
     def test_our_turn_takes_its_time(self) -> None:
-        """
-        While the input is open and the peer takes it, nobody is in a hurry.
-        """
+        """While the input is open and the peer takes it, nobody is in a hurry."""
         self.source.feed(b"slow")
         self.clock.advance(10 * TIMEOUT)
         self.assertFalse(self.transport.aborting)
@@ -138,9 +124,7 @@ class ExchangeTests(SynchronousTestCase):
         self.assertTrue(self.transport.aborting)
 
     def test_full_output(self) -> None:
-        """
-        The peer is not read while the output is full, and is not blamed for the silence.
-        """
+        """The peer is not read while the output is full, and is not blamed for the silence."""
         self.source.end()
         self.output.producer.pauseProducing()
         self.assertEqual(self.transport.producerState, "paused")
@@ -152,16 +136,12 @@ class ExchangeTests(SynchronousTestCase):
         self.assertTrue(self.transport.aborting)
 
     def test_closed_output(self) -> None:
-        """
-        When nobody reads the output, the connection is given up.
-        """
+        """When nobody reads the output, the connection is given up."""
         self.output.producer.stopProducing()
         self.assertTrue(self.transport.aborting)
 
     def test_peer_ends_first(self) -> None:
-        """
-        A peer that says nothing more still gets the rest of the input.
-        """
+        """A peer that says nothing more still gets the rest of the input."""
         self.exchange.link.readConnectionLost()
         self.assertFalse(self.transport.disconnecting)
         self.source.feed(b"rest")
@@ -170,18 +150,14 @@ class ExchangeTests(SynchronousTestCase):
         self.assertTrue(self.transport.disconnecting)
 
     def test_peer_ends_before_terminal(self) -> None:
-        """
-        A user at a terminal is not kept when the peer has ended.
-        """
+        """A user at a terminal is not kept when the peer has ended."""
         self.source.is_terminal = True
         self.exchange.link.readConnectionLost()
         self.assertTrue(self.source.is_paused)
         self.assertTrue(self.transport.disconnecting)
 
     def test_tls(self) -> None:
-        """
-        Over TLS the end is told only after the answer has come, and that has paused.
-        """
+        """Over TLS the end is told only after the answer has come, and that has paused."""
         directlyProvides(self.transport, ISSLTransport)
         self.source.end()
         self.clock.advance(TIMEOUT - 1)
@@ -219,18 +195,14 @@ class ExchangeTests(SynchronousTestCase):
             self.assertEqual(str(failure), "the peer was silent for 10 s")
 
     def test_tls_without_answer(self) -> None:
-        """
-        Over TLS a peer that says nothing is given up like any other.
-        """
+        """Over TLS a peer that says nothing is given up like any other."""
         directlyProvides(self.transport, ISSLTransport)
         self.source.end()
         self.clock.advance(TIMEOUT)
         self.assertEqual(str(self.lose(ConnectionLost())), "no answer within 10 s")
 
     def test_unreadable_input(self) -> None:
-        """
-        An input that breaks off is a failure, and is not passed on as a whole one.
-        """
+        """An input that breaks off is a failure, and is not passed on as a whole one."""
         self.exchange.input_failed(OSError(5, "Input/output error"))
         self.assertFalse(self.transport.has_ended)
         self.assertTrue(self.transport.aborting)

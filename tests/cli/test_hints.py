@@ -1,6 +1,4 @@
-"""
-Tests for the hints of L{socketd.cli.system.check}.
-"""
+"""Tests for the hints of L{socketd.cli.system.check}."""
 
 from __future__ import annotations
 
@@ -22,9 +20,7 @@ WAY_OUT = "; udp_amplify = {} answers all"
 
 
 class HintTests(SynchronousTestCase):
-    """
-    What works as it is written, and may not be what was meant, is a hint and no complaint.
-    """
+    """What works as it is written, and may not be what was meant, is a hint and no complaint."""
 
     def setUp(self) -> None:
         self.file = Path(self.mktemp()).absolute()
@@ -63,17 +59,13 @@ class HintTests(SynchronousTestCase):
             self.assertIn("configuration OK", output)
 
     def test_longer_than_allowed(self) -> None:
-        """
-        An answer that is longer than any datagram may be amplified to has no way out.
-        """
+        """An answer that is longer than any datagram may be amplified to has no way out."""
         _, hints = self.check("[reply]", f"reply = {'x' * 513}", "listen = udp:9001")
         message = HINT.format(513)
         self.assertEqual(hints, [f"hint: {self.file}:3: [reply] listen: {message}"])
 
     def test_none(self) -> None:
-        """
-        There is no hint where short datagrams are answered, or the sender is known.
-        """
+        """There is no hint where short datagrams are answered, or the sender is known."""
         for lines in (
             ["[daytime]", "listen = tcp:9013, unixgram:{{runtime}}/d"],
             ["[daytime]", "listen = udp:9013", "udp_amplify = 26"],
@@ -85,9 +77,7 @@ class HintTests(SynchronousTestCase):
             self.assertEqual(self.check(*lines)[1], [], lines)
 
     def test_json(self) -> None:
-        """
-        Programs find the hints, too.
-        """
+        """Programs find the hints, too."""
         output, _ = self.check("[daytime]", "listen = udp:9013", json=True)
         found = json.loads(output)
         (hint,) = found["hints"]

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.cli.common.host_names}.
-"""
+"""Tests for L{socketd.cli.common.host_names}."""
 
 from __future__ import annotations
 
@@ -43,23 +41,17 @@ BAD_HOSTS = {
 
 
 class ParseTests(SynchronousTestCase):
-    """
-    Tests for L{parse_host}, L{parse_name} and L{is_ip_address}.
-    """
+    """Tests for L{parse_host}, L{parse_name} and L{is_ip_address}."""
 
     def test_hosts(self) -> None:
-        """
-        Good names and addresses have one form each, in a certificate too.
-        """
+        """Good names and addresses have one form each, in a certificate too."""
         self.assertEqual(len(LONG), MAX_NAME)
         for text, expected in HOSTS.items():
             self.assertEqual(parse_host(text), expected)
             self.assertEqual(parse_name(text), expected)
 
     def test_bad_hosts(self) -> None:
-        """
-        A bad one is refused with one sentence that says what would be right.
-        """
+        """A bad one is refused with one sentence that says what would be right."""
         for text, part in BAD_HOSTS.items():
             for parse in (parse_host, parse_name):
                 message = str(self.assertRaises(ValueError, parse, text))
@@ -68,9 +60,7 @@ class ParseTests(SynchronousTestCase):
                 self.assertNotIn("\n", message)
 
     def test_wildcards(self) -> None:
-        """
-        A star stands for the whole first label, below a domain of two labels or more.
-        """
+        """A star stands for the whole first label, below a domain of two labels or more."""
         self.assertEqual(parse_name("*.Example.com"), "*.example.com")
         for text in ("*.com", "*", "*.", "*.1.2.3.4", "*.::1"):
             self.assertIn("too wide", str(self.assertRaises(ValueError, parse_name, text)))
@@ -79,9 +69,7 @@ class ParseTests(SynchronousTestCase):
         self.assertRaises(ValueError, parse_host, "*.example.com")
 
     def test_addresses(self) -> None:
-        """
-        An address is known as such; one with a zone is of one machine only, and is none.
-        """
+        """An address is known as such; one with a zone is of one machine only, and is none."""
         cases = {"::1": True, "1.2.3.4": True, "a": False, "fe80::1%1": False}
         for text, expected in cases.items():
             self.assertEqual(is_ip_address(text), expected)

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.cli.migrate.command}, on configurations that systems have shipped.
-"""
+"""Tests for L{socketd.cli.migrate.command}, on configurations that systems have shipped."""
 
 from __future__ import annotations
 
@@ -55,24 +53,18 @@ def copied(sample: str, directory: Path) -> Path:
 
 
 def listeners(settings: Settings) -> dict[str, list[str]]:
-    """
-    Show where each service of a configuration is served.
-    """
+    """Show where each service of a configuration is served."""
     return {found.name: [str(at) for at in found.listeners] for found in settings.services}
 
 
 def everywhere(name: str) -> list[str]:
-    """
-    The listeners of a service that is served over all.
-    """
+    """The listeners of a service that is served over all."""
     port = PORTS[name]
     return [f"{kind} *:{port}" for kind in ("tcp", "tcp6", "udp", "udp6")]
 
 
 class ImportTestCase(SynchronousTestCase):
-    """
-    Runs C{socketd import}.
-    """
+    """Runs C{socketd import}."""
 
     def setUp(self) -> None:
         self.directory = Path(self.mktemp())
@@ -90,17 +82,13 @@ class ImportTestCase(SynchronousTestCase):
         return status, out.getvalue(), err.getvalue()
 
     def file(self, text: str, name: str = "source") -> Path:
-        """
-        Write a configuration.
-        """
+        """Write a configuration."""
         path = self.directory / name
         path.write_text(text)
         return path
 
     def loaded(self, text: str) -> Settings:
-        """
-        Load a result, as the daemon does.
-        """
+        """Load a result, as the daemon does."""
         return configure(str(self.file(text, "result.ini")), "/run")
 
     def taken(self, source: Path) -> tuple[Settings, str]:
@@ -115,9 +103,7 @@ class ImportTestCase(SynchronousTestCase):
 
 
 class SampleTests(ImportTestCase):
-    """
-    Tests on whole configurations.
-    """
+    """Tests on whole configurations."""
 
     def test_debian_as_shipped(self) -> None:
         """
@@ -186,26 +172,20 @@ class SampleTests(ImportTestCase):
         self.assertIn(f"({self.directory}/etc/xinetd.conf:26)", text)
 
     def test_protocols(self) -> None:
-        """
-        The services speak as they did: time counts from 1900, daytime answers any datagram.
-        """
+        """The services speak as they did: time counts from 1900, daytime answers any datagram."""
         settings, _ = self.taken(copied("redhat-xinetd", self.directory / "etc"))
         services: dict[str, Service] = {found.name: found for found in settings.services}
         self.assertEqual(services["time"].options.epoch, "1900")
         self.assertEqual(services["daytime"].options.udp_amplify, 32)
 
     def test_debian_inetd(self) -> None:
-        """
-        Debian's inetd.conf has all services commented out: there is nothing to write.
-        """
+        """Debian's inetd.conf has all services commented out: there is nothing to write."""
         status, out, err = self.run_main(SAMPLES / "debian-inetd.conf")
         self.assertEqual((status, out), (78, ""))
         self.assertIn("nothing to write: 0 services taken", err)
 
     def test_debian_inetd_in_use(self) -> None:
-        """
-        With the comments off, tcp and udp are both IPv4 and IPv6, as Debian's NEWS has it.
-        """
+        """With the comments off, tcp and udp are both IPv4 and IPv6, as Debian's NEWS has it."""
         text = (SAMPLES / "debian-inetd.conf").read_text()
         names = ("echo\t", "discard\t", "daytime\t", "time\t", "chargen\t")
         for name in names:
@@ -217,9 +197,7 @@ class SampleTests(ImportTestCase):
         self.assertIn("tcp and udp without a 4 or a 6", out)
 
     def test_freebsd(self) -> None:
-        """
-        FreeBSD has a line for each family, and they are joined.
-        """
+        """FreeBSD has a line for each family, and they are joined."""
         settings, text = self.taken(SAMPLES / "freebsd-inetd.conf")
         self.assertEqual(listeners(settings), {name: everywhere(name) for name in sorted(PORTS)})
         self.assertNotIn("tcp and udp without a 4 or a 6", text)
@@ -257,9 +235,7 @@ class SampleTests(ImportTestCase):
 
 
 class CommandTests(ImportTestCase):
-    """
-    Tests for the subcommand itself.
-    """
+    """Tests for the subcommand itself."""
 
     ECHO = "echo stream tcp nowait root internal\n"
 
@@ -288,18 +264,14 @@ class CommandTests(ImportTestCase):
         return mask
 
     def test_output_of_nothing(self) -> None:
-        """
-        Where there is nothing to write, an older result stays, even if it might be replaced.
-        """
+        """Where there is nothing to write, an older result stays, even if it might be replaced."""
         target = self.file("old", "socketd.ini")
         source = self.file("#\n")
         status, _, _ = self.run_main(source, "--output", target, "--force")
         self.assertEqual((status, target.read_text()), (78, "old"))
 
     def test_usage(self) -> None:
-        """
-        Without a path, or with an option that there is not, the status is 2.
-        """
+        """Without a path, or with an option that there is not, the status is 2."""
         for argv in ((), ("--outptu", "x", "y")):
             status, out, err = self.run_main(*argv)
             self.assertEqual((status, out, err.count("\n")), (2, "", 1))
@@ -362,9 +334,7 @@ class CommandTests(ImportTestCase):
         self.assertIn(f";   {line}", out)
 
     def test_directory_of_inetd(self) -> None:
-        """
-        GNU's inetd has a directory, too; its files are told apart by what is in them.
-        """
+        """GNU's inetd has a directory, too; its files are told apart by what is in them."""
         directory = self.directory / "inetd.d"
         directory.mkdir()
         (directory / "echo").write_text(self.ECHO)
@@ -399,9 +369,7 @@ class CommandTests(ImportTestCase):
         self.assertEqual(list(listeners(self.loaded(out))), ["echo"])
 
     def test_not_loadable(self) -> None:
-        """
-        A result that the daemon would not take is not written; the complaint is told.
-        """
+        """A result that the daemon would not take is not written; the complaint is told."""
         complaint = Diagnostic("result", 3, "is wrong", "echo", "allow")
         self.patch(command, "check", lambda text: (complaint,))
         status, out, err = self.run_main(self.file(self.ECHO))
@@ -409,9 +377,7 @@ class CommandTests(ImportTestCase):
         self.assertIn("result:3: [echo] allow: is wrong\n", err)
 
     def test_refused_buffer(self) -> None:
-        """
-        A size of a buffer that this machine refuses becomes a comment.
-        """
+        """A size of a buffer that this machine refuses becomes a comment."""
         complaint = Diagnostic("result", 3, "this system has less", "echo", "so_rcvbuf")
         answers: list[tuple[Any, ...]] = [(complaint,), ()]
         self.patch(command, "check", lambda text: answers.pop(0))
@@ -422,25 +388,19 @@ class CommandTests(ImportTestCase):
         self.assertNotIn("\nso_rcvbuf", out)
 
     def test_check(self) -> None:
-        """
-        The check is that of C{socketd check}.
-        """
+        """The check is that of C{socketd check}."""
         self.assertEqual(check("[echo]\nlisten = tcp:7\n"), ())
         (complaint,) = check("[echo]\nlisten = tcp:70000\n")
         self.assertEqual((complaint.section, complaint.option), ("echo", "listen"))
 
     def test_other_port(self) -> None:
-        """
-        A service is where this system has it.
-        """
+        """A service is where this system has it."""
         self.patch(socket, "getservbyname", lambda name, protocol: 4007)
         settings, _ = self.taken(self.file(self.ECHO))
         self.assertEqual(listeners(settings), {"echo": ["tcp *:4007", "tcp6 *:4007"]})
 
     def test_no_services_file(self) -> None:
-        """
-        A system without a list of services has the assigned ports.
-        """
+        """A system without a list of services has the assigned ports."""
 
         def missing(name: str, protocol: str) -> int:
             raise OSError("service/proto not found")
@@ -451,9 +411,7 @@ class CommandTests(ImportTestCase):
 
 
 class FuzzTests(ImportTestCase):
-    """
-    Broken input.
-    """
+    """Broken input."""
 
     def test_mutations(self) -> None:
         """
@@ -484,9 +442,7 @@ class FuzzTests(ImportTestCase):
         self.assertGreater(min(statuses.values()), FUZZ_ROUNDS // 100, statuses)
 
     def test_random_bytes(self) -> None:
-        """
-        So it is with bytes that were never a configuration.
-        """
+        """So it is with bytes that were never a configuration."""
         randomness = random.Random(FUZZ_SEED)
         source = self.directory / "source"
         for length in range(200):
@@ -495,9 +451,7 @@ class FuzzTests(ImportTestCase):
 
 
 def mutated(data: bytes, randomness: random.Random) -> bytes:
-    """
-    Damage a configuration.
-    """
+    """Damage a configuration."""
     lines = data.split(b"\n")
     for _ in range(randomness.randint(1, 8)):
         index = randomness.randrange(len(lines))
@@ -521,9 +475,7 @@ def mutated(data: bytes, randomness: random.Random) -> bytes:
 
 
 class ReadTests(SynchronousTestCase):
-    """
-    Tests for L{read}.
-    """
+    """Tests for L{read}."""
 
     def test_files(self) -> None:
         """

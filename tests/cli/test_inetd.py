@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.cli.migrate.inetd}.
-"""
+"""Tests for L{socketd.cli.migrate.inetd}."""
 
 from __future__ import annotations
 
@@ -12,40 +10,30 @@ from socketd.cli.migrate.model import Findings, Service
 
 
 def found(*lines: str) -> Findings:
-    """
-    Read lines.
-    """
+    """Read lines."""
     findings = Findings()
     read(list(lines), "f", findings)
     return findings
 
 
 def entry(name: str = "echo", protocol: str = "tcp4", wait: str = "nowait") -> str:
-    """
-    Write an entry.
-    """
+    """Write an entry."""
     kind = "dgram" if protocol.startswith("udp") else "stream"
     return f"{name} {kind} {protocol} {wait} root internal"
 
 
 class InetdTests(SynchronousTestCase):
-    """
-    Tests for entries.
-    """
+    """Tests for entries."""
 
     def one(self, *lines: str) -> Service:
-        """
-        Read lines that are in order and have one service.
-        """
+        """Read lines that are in order and have one service."""
         findings = found(*lines)
         self.assertEqual((findings.problems, findings.left), ([], []))
         (service,) = findings.services
         return service
 
     def addresses(self, *lines: str) -> list[str]:
-        """
-        Tell where all services are served.
-        """
+        """Tell where all services are served."""
         findings = found(*lines)
         self.assertEqual(findings.problems, [])
         return [str(address) for service in findings.services for address in service.addresses]
@@ -139,18 +127,14 @@ class InetdTests(SynchronousTestCase):
             self.assertEqual(self.one(entry(wait=wait)).stream_options, expected)
 
     def test_buffers(self) -> None:
-        """
-        Sizes of buffers are for streams and datagrams.
-        """
+        """Sizes of buffers are for streams and datagrams."""
         service = self.one(entry(protocol="udp,rcvbuf=16k,sndbuf=1m"))
         self.assertEqual(service.options, {"so_rcvbuf": "16KiB", "so_sndbuf": "1MiB"})
         service = self.one(entry(protocol="tcp,rcvbuf=16384"))
         self.assertEqual(service.options, {"so_rcvbuf": "16384"})
 
     def test_problems(self) -> None:
-        """
-        What is wrong is told with its line, and the service is not taken.
-        """
+        """What is wrong is told with its line, and the service is not taken."""
         for line, expected in (
             ("echo stream tcp nowait root", "f:1: echo stream tcp nowait root has too few fields"),
             (entry(protocol="tcp5"), "f:1: echo/tcp5: tcp5 is no protocol of type stream"),
@@ -170,9 +154,7 @@ class InetdTests(SynchronousTestCase):
             self.assertIn(expected, str(findings.problems[0]))
 
     def test_left(self) -> None:
-        """
-        What the daemon has not is left with the reason.
-        """
+        """What the daemon has not is left with the reason."""
         for line, expected in (
             ("ftp stream tcp nowait root /sbin/ftpd ftpd -l", "starts the program /sbin/ftpd;"),
             ("rstatd/1-3 dgram rpc/udp wait root /x", "is a service of RPC"),
@@ -185,9 +167,7 @@ class InetdTests(SynchronousTestCase):
             self.assertIn(expected, str(findings.left[0]))
 
     def test_comments(self) -> None:
-        """
-        Comments are passed over, but those that mean something to Debian or FreeBSD.
-        """
+        """Comments are passed over, but those that mean something to Debian or FreeBSD."""
         findings = found("# x", "#echo stream tcp nowait root internal", "#@", "#@ ipsec ah/x")
         self.assertEqual([str(remark)[:11] for remark in findings.remarks], ["f:4: ipsec "])
         findings = found("#<off># " + entry())
@@ -195,18 +175,14 @@ class InetdTests(SynchronousTestCase):
         self.assertEqual(list(map(str, findings.off)), [expected])
 
     def test_remarks(self) -> None:
-        """
-        User and variants of TCP have no counterpart.
-        """
+        """User and variants of TCP have no counterpart."""
         service = self.one(entry(protocol="tcp/ttcp").replace("root", "nobody:nobody/daemon"))
         told = [str(remark) for remark in service.remarks]
         self.assertIn("user nobody:nobody/daemon: the daemon has one user", told[0])
         self.assertIn("/ttcp behind tcp has no counterpart", told[1])
 
     def test_twice(self) -> None:
-        """
-        Of two entries at one address the first is taken.
-        """
+        """Of two entries at one address the first is taken."""
         findings = found(entry(), entry())
         self.assertEqual(len(findings.services), 1)
         self.assertEqual(str(findings.left[0]), "f:2: echo-stream is at the address of f:1")

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.cli.client.lines}.
-"""
+"""Tests for L{socketd.cli.client.lines}."""
 
 from __future__ import annotations
 
@@ -20,14 +18,10 @@ CASES = {
 
 
 class LineSplitterTests(SynchronousTestCase):
-    """
-    Tests for L{LineSplitter}.
-    """
+    """Tests for L{LineSplitter}."""
 
     def test_split_anywhere(self) -> None:
-        """
-        The lines are the same whole, byte by byte, and cut at every place.
-        """
+        """The lines are the same whole, byte by byte, and cut at every place."""
         for data, lines in CASES.items():
             cuts = [[data[:cut], data[cut:]] for cut in range(len(data) + 1)]
             for pieces in [[data], [bytes([byte]) for byte in data], *cuts]:
@@ -45,9 +39,7 @@ class LineSplitterTests(SynchronousTestCase):
         return lines + splitter.end()
 
     def test_limit(self) -> None:
-        """
-        A line may have as many bytes as the limit says, not one more, ended or not.
-        """
+        """A line may have as many bytes as the limit says, not one more, ended or not."""
         self.assertEqual(LineSplitter(3).feed(b"abc\nde"), [b"abc"])
         for data in (b"abcd", b"abcd\n", b"a\nbcde\n"):
             self.assertRaises(ValueError, LineSplitter(3).feed, data)

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.cli.main}, L{socketd.cli.common.output} and L{socketd.cli.client.runner}.
-"""
+"""Tests for L{socketd.cli.main}, L{socketd.cli.common.output} and L{socketd.cli.client.runner}."""
 
 from __future__ import annotations
 
@@ -51,9 +49,7 @@ def imports_of(path: Path) -> set[str]:
 
 
 class FakeSubcommand:
-    """
-    A subcommand that does what a test wants.
-    """
+    """A subcommand that does what a test wants."""
 
     NAME = "send"
     HELP = "fake"
@@ -91,9 +87,7 @@ class FakeSubcommand:
 
 
 class MainTests(SynchronousTestCase):
-    """
-    Tests for L{main} with a subcommand of the test's own.
-    """
+    """Tests for L{main} with a subcommand of the test's own."""
 
     def run_main(self, subcommand: FakeSubcommand, *argv: str) -> tuple[int, str]:
         """
@@ -110,16 +104,12 @@ class MainTests(SynchronousTestCase):
         return status, error.getvalue()
 
     def test_status(self) -> None:
-        """
-        The status is the subcommand's.
-        """
+        """The status is the subcommand's."""
         for status in (0, 1, 78):
             self.assertEqual(self.run_main(FakeSubcommand(status), "send"), (status, ""))
 
     def test_failures(self) -> None:
-        """
-        Every way to fail has its status and at most one line.
-        """
+        """Every way to fail has its status and at most one line."""
         cases: list[tuple[BaseException, int, str]] = [
             (CommandError("no\nluck"), 1, "socketd send: no\\nluck\n"),
             (CommandError("bad file", 78), 78, "socketd send: bad file\n"),
@@ -133,9 +123,7 @@ class MainTests(SynchronousTestCase):
             self.assertEqual(self.run_main(FakeSubcommand(failure), "send"), (status, line))
 
     def test_usage(self) -> None:
-        """
-        A wrong use is told in one line, with status 2, under the name of the subcommand.
-        """
+        """A wrong use is told in one line, with status 2, under the name of the subcommand."""
         cases = {
             (): "socketd: a command has to follow, such as socketd status; see",
             ("sned",): "socketd: sned is no command (send?); see socketd --help",
@@ -181,9 +169,7 @@ class MainTests(SynchronousTestCase):
             self.assertIn(line, error.getvalue())
 
     def test_help(self) -> None:
-        """
-        C{help} is C{--help}, of all or of one command.
-        """
+        """C{help} is C{--help}, of all or of one command."""
         for argv, line in ((["help"], "SUBCOMMAND"), (["help", "status"], "socketd status")):
             out = io.StringIO()
             with contextlib.redirect_stdout(out):
@@ -191,18 +177,14 @@ class MainTests(SynchronousTestCase):
             self.assertIn(line, out.getvalue())
 
     def test_passes_on(self) -> None:
-        """
-        A subcommand that takes the remainder gets all of it, options first or not.
-        """
+        """A subcommand that takes the remainder gets all of it, options first or not."""
         for rest in (["--config", "x"], ["x", "--config"], ["-h"], ["--", "-n"], []):
             subcommand = FakeSubcommand(0, REMAINDER)
             self.assertEqual(self.run_main(subcommand, "send", *rest), (0, ""))
             self.assertEqual(subcommand.rest, rest)
 
     def test_closed_standard_streams(self) -> None:
-        """
-        Without standard output and error there is nobody to complain to.
-        """
+        """Without standard output and error there is nobody to complain to."""
         self.patch(main_module, "_import", lambda name: FakeSubcommand(CommandError("x")))
         self.patch(sys, "stdout", None)
         self.patch(sys, "stderr", None)
@@ -210,14 +192,10 @@ class MainTests(SynchronousTestCase):
 
 
 class OutputTests(SynchronousTestCase):
-    """
-    Tests for L{emit} and L{explained}.
-    """
+    """Tests for L{emit} and L{explained}."""
 
     def test_emit(self) -> None:
-        """
-        What is printed is flushed.
-        """
+        """What is printed is flushed."""
         flushed: list[str] = []
         written = io.StringIO()
         self.patch(
@@ -229,9 +207,7 @@ class OutputTests(SynchronousTestCase):
         self.assertEqual((written.getvalue(), flushed), ("line\n", ["yes"]))
 
     def test_explained(self) -> None:
-        """
-        A pipe that nobody reads keeps its exception, any other error gets words.
-        """
+        """A pipe that nobody reads keeps its exception, any other error gets words."""
         broken = BrokenPipeError()
         self.assertIs(explained(broken), broken)
         error = explained(OSError(28, "No space left on device"))
@@ -239,14 +215,10 @@ class OutputTests(SynchronousTestCase):
 
 
 class ModuleTests(SynchronousTestCase):
-    """
-    Tests for what the modules of the command are.
-    """
+    """Tests for what the modules of the command are."""
 
     def test_subcommands(self) -> None:
-        """
-        Each subcommand has a module of its name with what the command needs.
-        """
+        """Each subcommand has a module of its name with what the command needs."""
         self.assertLessEqual(set(OURS), set(MODULES))
         for name in OURS:
             module = import_module(f"socketd.cli.{MODULES[name]}")
@@ -254,18 +226,14 @@ class ModuleTests(SynchronousTestCase):
             self.assertNotIn("\n", module.HELP)
 
     def test_operations(self) -> None:
-        """
-        So has each that asks a running daemon, in one table.
-        """
+        """So has each that asks a running daemon, in one table."""
         self.assertEqual(tuple(commands.OPERATIONS), main_module.OPERATIONS)
         for name, operation in commands.OPERATIONS.items():
             self.assertEqual(operation.NAME, name)
             self.assertNotIn("\n", operation.HELP)
 
     def test_stands_apart(self) -> None:
-        """
-        The command knows nothing of the daemon, but it may read a configuration.
-        """
+        """The command knows nothing of the daemon, but it may read a configuration."""
         allowed = (
             "socketd.cli", "socketd.common.", "socketd.terminal.", "socketd.settings.",
             "socketd.configuration.",
@@ -278,40 +246,30 @@ class ModuleTests(SynchronousTestCase):
                     self.assertTrue(name.startswith(allowed), f"{path.name}: {name}")
 
     def test_one_reactor(self) -> None:
-        """
-        Only one module touches the reactor of the process.
-        """
+        """Only one module touches the reactor of the process."""
         reactor = "twisted.internet.reactor"
         touching = [path.stem for path in DAEMON_FREE if reactor in imports_of(path)]
         self.assertEqual(touching, ["runner"])
 
 
 class CommandTests(CommandTestCase):
-    """
-    Tests for the command as a process.
-    """
+    """Tests for the command as a process."""
 
     async def test_help(self) -> None:
-        """
-        The help names every subcommand.
-        """
+        """The help names every subcommand."""
         out, err, status = await self.command("--help")
         self.assertEqual((err, status), (b"", 0))
         for name in MODULES:
             self.assertRegex(out, rf"\n    {name}\s".encode())
 
     async def test_version(self) -> None:
-        """
-        The version has one line.
-        """
+        """The version has one line."""
         out, err, status = await self.command("--version")
         self.assertEqual((err, status, out.count(b"\n")), (b"", 0, 1))
         self.assertTrue(out.startswith(b"socketd "))
 
     async def test_quick_start(self) -> None:
-        """
-        A subcommand that needs no network does not load Twisted.
-        """
+        """A subcommand that needs no network does not load Twisted."""
         code = (
             "import sys; from socketd.cli.main import main; main(['options']); "
             "main(['status', '--control', '/nowhere']); "
@@ -322,9 +280,7 @@ class CommandTests(CommandTestCase):
         self.assertEqual(status, 0)
 
     async def test_late_openssl(self) -> None:
-        """
-        What TLS and certificates need is loaded only where they are asked for.
-        """
+        """What TLS and certificates need is loaded only where they are asked for."""
         for names, unwanted in (
             ("system.certificate, system.socket_options", "cryptography"),
             ("client.chat, client.send, client.time", "socketd.cli.transport.tls"),
@@ -335,9 +291,7 @@ class CommandTests(CommandTestCase):
             self.assertEqual(await self.python(code), (b"", b"", 0))
 
     async def test_closed_output(self) -> None:
-        """
-        A reader that goes away ends the command without a word.
-        """
+        """A reader that goes away ends the command without a word."""
         code = (
             "import os; from socketd.cli.main import main; read, write = os.pipe(); "
             "os.close(read); os.dup2(write, 1); raise SystemExit(main(['options']))"
@@ -345,9 +299,7 @@ class CommandTests(CommandTestCase):
         self.assertEqual(await self.python(code), (b"", b"", 141))
 
     async def test_full_device(self) -> None:
-        """
-        A device that takes nothing is one line, also from the interpreter's end.
-        """
+        """A device that takes nothing is one line, also from the interpreter's end."""
         code = (
             "import os; from socketd.cli.main import main; "
             "os.dup2(os.open('/dev/full', os.O_WRONLY), 1); raise SystemExit(main(['options']))"

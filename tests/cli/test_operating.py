@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.cli.operator.session} and L{socketd.cli.operator.views}.
-"""
+"""Tests for L{socketd.cli.operator.session} and L{socketd.cli.operator.views}."""
 
 from __future__ import annotations
 
@@ -34,9 +32,7 @@ ASKING = prompt_for(FIRST)
 
 
 class Case(SynchronousTestCase):
-    """
-    An operator at a view that writes to memory, and a daemon that the test speaks for.
-    """
+    """An operator at a view that writes to memory, and a daemon that the test speaks for."""
 
     def setUp(self) -> None:
         self.written: list[str] = []
@@ -54,50 +50,36 @@ class Case(SynchronousTestCase):
         self.shown()
 
     def make_view(self) -> IView:
-        """
-        Make what the operator sees.
-        """
+        """Make what the operator sees."""
         return LineView(self.written.append)
 
     def asked(self) -> list[str]:
-        """
-        Take what the daemon was asked.
-        """
+        """Take what the daemon was asked."""
         sent, self.link.sent[:] = list(self.link.sent), []
         lines = b"".join(sent).decode("utf-8", "surrogateescape").splitlines()
         return [line.removeprefix("json ") for line in lines]
 
     def say(self, *objects: dict[str, Any]) -> None:
-        """
-        Have the daemon say something.
-        """
+        """Have the daemon say something."""
         for found in objects:
             self.operating.answered(json.dumps(found).encode() + b"\n")
 
     def shown(self) -> str:
-        """
-        Take what was shown.
-        """
+        """Take what was shown."""
         text = "".join(self.written)
         self.written.clear()
         return text
 
     def wait(self, *waiting: dict[str, Any]) -> None:
-        """
-        Have connections wait.
-        """
+        """Have connections wait."""
         self.say({"event": "waiting", "count": len(waiting), "oldest": list(waiting)})
 
 
 class OperatingTests(Case):
-    """
-    Tests for L{Operating}, line after line.
-    """
+    """Tests for L{Operating}, line after line."""
 
     def test_command(self) -> None:
-        """
-        A line is a command, and its answer is shown.
-        """
+        """A line is a command, and its answer is shown."""
         self.view.take(b"status\n/show 7\r\n\n  \n")
         self.assertEqual(self.asked(), ["status", "show 7"])
         rows = [{"field": "A", "value": None}]
@@ -106,17 +88,13 @@ class OperatingTests(Case):
         self.assertEqual(self.shown(), "up 1 s\nFIELD  VALUE\nA      -\n")
 
     def test_problem(self) -> None:
-        """
-        What cannot be done is said, with all details, escaped.
-        """
+        """What cannot be done is said, with all details, escaped."""
         self.view.take(b"reload\n")
         self.say({"ok": False, "status": 78, "error": "bad\x1b", "details": ["x:1", "x:2"]})
         self.assertEqual(self.shown(), "bad\\x1b\nx:1\nx:2\n")
 
     def test_word(self) -> None:
-        """
-        While a connection waits, a line is the word for the one that the prompt names.
-        """
+        """While a connection waits, a line is the word for the one that the prompt names."""
         self.wait(WAITING, NEXT)
         self.assertEqual(self.shown(), ASKING + "\n")
         self.view.take(b"thank you \n")
@@ -127,9 +105,7 @@ class OperatingTests(Case):
         self.assertEqual(self.asked(), ["answer 7 \udcff", "status"])
 
     def test_next_word(self) -> None:
-        """
-        When the first has its word the next is asked for, at once.
-        """
+        """When the first has its word the next is asked for, at once."""
         self.wait(WAITING, NEXT)
         self.view.take(b"\n")
         self.assertEqual(self.asked(), ["answer 7 "])
@@ -140,9 +116,7 @@ class OperatingTests(Case):
         self.assertEqual(self.asked(), ["answer 8 two"])
 
     def test_command_as_word(self) -> None:
-        """
-        What looks like a command is a word without the slash, and that is said.
-        """
+        """What looks like a command is a word without the slash, and that is said."""
         self.wait(WAITING)
         self.view.take(b"status\n")
         self.assertEqual(self.asked(), ["answer 7 status"])
@@ -172,9 +146,7 @@ class OperatingTests(Case):
         self.assertEqual(self.asked(), ["status"])
 
     def test_asks_once(self) -> None:
-        """
-        The question is shown when there is one, not at each change.
-        """
+        """The question is shown when there is one, not at each change."""
         self.wait(WAITING)
         self.wait(WAITING, NEXT)
         self.wait()
@@ -183,18 +155,14 @@ class OperatingTests(Case):
         self.assertEqual(self.shown(), (ASKING + "\n") * 2)
 
     def test_events(self) -> None:
-        """
-        What happens is shown, also what was left out.
-        """
+        """What happens is shown, also what was left out."""
         self.say({"event": "stopping", "line": "stopping\x1b", "facts": {}})
         self.say({"event": "left_out", "count": 3})
         self.assertEqual(self.shown(), "stopping\\x1b\n3 events were left out\n")
         self.assertEqual(self.asked(), ["status", "connections"])
 
     def test_completion(self) -> None:
-        """
-        Commands, connections and services are completed where they can stand.
-        """
+        """Commands, connections and services are completed where they can stand."""
         made = {"event": "connection_made", "line": "", "facts": {"connection": 72}}
         lost = {"event": "connection_lost", "line": "", "facts": {"connection": 71}}
         self.say(made, lost)
@@ -210,9 +178,7 @@ class OperatingTests(Case):
         self.assertEqual({text: self.operating.complete(text) for text in expected}, expected)
 
     def test_end_of_input(self) -> None:
-        """
-        At the end of the input he leaves, when all is answered.
-        """
+        """At the end of the input he leaves, when all is answered."""
         self.view.take(b"status")
         self.view.take_end()
         self.assertEqual((self.asked(), self.link.calls), (["status"], []))
@@ -238,34 +204,26 @@ class OperatingTests(Case):
         self.assertEqual(self.asked(), ["answer 7 quit"])
 
     def test_daemon_ends(self) -> None:
-        """
-        A daemon that stops is a failure that is told in words.
-        """
+        """A daemon that stops is a failure that is told in words."""
         self.operating.peer_ended()
         self.operating.lost(Failure(ConnectionDone()))
         failure = self.successResultOf(self.operating.done)
         self.assertEqual(str(failure), "the daemon has ended the session")
 
     def test_lost(self) -> None:
-        """
-        One that is gone is told by its reason.
-        """
+        """One that is gone is told by its reason."""
         self.operating.lost(Failure(ConnectionLost()))
         self.assertIsInstance(self.successResultOf(self.operating.done), ConnectionLost)
 
     def test_refused(self) -> None:
-        """
-        A session too many is told what the daemon says.
-        """
+        """A session too many is told what the daemon says."""
         self.operating.answered(b"error: there are 8 sessions already\n\n")
         self.operating.lost(Failure(ConnectionDone()))
         failure = self.successResultOf(self.operating.done)
         self.assertEqual(str(failure), "there are 8 sessions already")
 
     def test_garbage(self) -> None:
-        """
-        Whatever is no daemon is said to be none.
-        """
+        """Whatever is no daemon is said to be none."""
         for line in (
             b"hello", b"[]", b"{}", b'{"event": "waiting"}', b"\xff", b"",
             b'{"event": "connection_made", "facts": []}',
@@ -278,30 +236,22 @@ class OperatingTests(Case):
 
 
 class FullScreenTests(Case):
-    """
-    Tests for L{FullScreen}.
-    """
+    """Tests for L{FullScreen}."""
 
     def make_view(self) -> IView:
-        """
-        Make one with few columns.
-        """
+        """Make one with few columns."""
         self.size = os.terminal_size((40, 10))
         return FullScreen(self.written.append, lambda: self.size)
 
     def test_division(self) -> None:
-        """
-        The lines above scroll, the two below do not; it is so after a change of size.
-        """
+        """The lines above scroll, the two below do not; it is so after a change of size."""
         self.size = os.terminal_size((60, 20))
         screen: Any = self.view
         screen.resize()
         self.assertTrue(self.shown().startswith("\x1b[1;18r\x1b[19;1H"))
 
     def test_event(self) -> None:
-        """
-        What happens scrolls in, and the cursor is back where is typed.
-        """
+        """What happens scrolls in, and the cursor is back where is typed."""
         self.view.take(b"sta")
         self.shown()
         self.say({"event": "stopping", "line": "stopping", "facts": {}})
@@ -310,9 +260,7 @@ class FullScreenTests(Case):
         self.assertTrue(text.endswith("> sta\x1b[10;6H"), text)
 
     def test_state(self) -> None:
-        """
-        Who waits stands in the line above that in which is typed, cut to fit.
-        """
+        """Who waits stands in the line above that in which is typed, cut to fit."""
         self.wait(WAITING, NEXT)
         text = self.shown()
         expected = "1 connections, 2 waiting: 7 ack 192.0.2."
@@ -365,18 +313,14 @@ class FullScreenTests(Case):
         self.assertEqual(kinds, [FullScreen, TerminalLines, LineView])
 
     def test_typing(self) -> None:
-        """
-        A line is sent when it is entered.
-        """
+        """A line is sent when it is entered."""
         self.view.take(b"sho\t7")
         self.assertEqual(self.asked(), [])
         self.view.take(b"\r")
         self.assertEqual(self.asked(), ["show 7"])
 
     def test_long_line(self) -> None:
-        """
-        Of a line that is too long the part with the cursor is shown.
-        """
+        """Of a line that is too long the part with the cursor is shown."""
         self.view.take(b"a" * 50 + "長".encode() * 20 + b"end")
         last = re.split(r"\x1b\[[0-9;]*[HKm]", self.shown())[-2]
         self.assertTrue(last.startswith("> ") and last.endswith("end"), last)
@@ -385,9 +329,7 @@ class FullScreenTests(Case):
         self.assertEqual(last, "> " + "a" * 37)
 
     def test_end(self) -> None:
-        """
-        Ctrl-D leaves, and the terminal has its whole screen again.
-        """
+        """Ctrl-D leaves, and the terminal has its whole screen again."""
         self.view.take(b"\x04")
         self.assertEqual(self.link.calls, ["close"])
         self.shown()
@@ -399,20 +341,14 @@ CHOICES = ((True, True), (True, False), (False, False))
 
 
 class TerminalLinesTests(Case):
-    """
-    Tests for L{TerminalLines}.
-    """
+    """Tests for L{TerminalLines}."""
 
     def make_view(self) -> IView:
-        """
-        Make one with few columns.
-        """
+        """Make one with few columns."""
         return TerminalLines(self.written.append, lambda: 60)
 
     def test_typing(self) -> None:
-        """
-        What happens is shown above the line that is typed, which is sent when it is entered.
-        """
+        """What happens is shown above the line that is typed, which is sent when it is entered."""
         self.view.take(b"sho\t")
         self.say({"event": "stopping", "line": "stopping", "facts": {}})
         self.assertEqual(self.shown(), "show \r       \rstopping\n> show ")
@@ -420,17 +356,13 @@ class TerminalLinesTests(Case):
         self.assertEqual(self.asked(), ["show 71"])
 
     def test_no_escape_codes(self) -> None:
-        """
-        None is written, whatever is typed and wherever the cursor stands.
-        """
+        """None is written, whatever is typed and wherever the cursor stands."""
         self.view.take(b"status\x01x\x1b[C\x1b[C\x0b" + "長い".encode() * 40 + b"\x02\x02a")
         self.wait(WAITING, NEXT)
         self.assertNotIn("\x1b", self.shown())
 
     def test_word(self) -> None:
-        """
-        The prompt asks for the word, and for commands otherwise.
-        """
+        """The prompt asks for the word, and for commands otherwise."""
         self.wait(WAITING)
         self.assertEqual(self.shown(), f"\r{ASKING}")
         self.view.take(b"ok\r")
@@ -438,9 +370,7 @@ class TerminalLinesTests(Case):
         self.assertTrue(self.shown().startswith("ok\n> "))
 
     def test_end(self) -> None:
-        """
-        Ctrl-D leaves, and the prompt is taken away.
-        """
+        """Ctrl-D leaves, and the prompt is taken away."""
         self.view.take(b"\x04")
         self.assertEqual(self.link.calls, ["close"])
         self.shown()

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.cli.operator.commands} and L{socketd.cli.operator.control_socket}.
-"""
+"""Tests for L{socketd.cli.operator.commands} and L{socketd.cli.operator.control_socket}."""
 
 from __future__ import annotations
 
@@ -33,27 +31,19 @@ DEADLINE = 10.0
 
 
 class FindTests(SynchronousTestCase):
-    """
-    Tests for L{find_socket}.
-    """
+    """Tests for L{find_socket}."""
 
     def find(self, *there: str, named: str | None = None, uid: int = 1000, **environ: str) -> str:
-        """
-        Choose, where these files are.
-        """
+        """Choose, where these files are."""
         return find_socket(named, environ, uid, lambda path: path in there)
 
     def test_named(self) -> None:
-        """
-        The command line counts before the environment, and that before the places.
-        """
+        """The command line counts before the environment, and that before the places."""
         self.assertEqual(self.find(named="/a", SOCKETD_CONTROL="/b"), "/a")
         self.assertEqual(self.find(SOCKETD_CONTROL="/b"), "/b")
 
     def test_places(self) -> None:
-        """
-        The user's own daemon counts before that of the machine, if it is there.
-        """
+        """The user's own daemon counts before that of the machine, if it is there."""
         own, system = "/run/user/1000/socketd/control.sock", f"{SYSTEM_DIRECTORY}/control.sock"
         home = "/run/user/1000"
         self.assertEqual(self.find(own, system, XDG_RUNTIME_DIR=home), own)
@@ -61,9 +51,7 @@ class FindTests(SynchronousTestCase):
         self.assertEqual(self.find(XDG_RUNTIME_DIR=home), own)
 
     def test_root(self) -> None:
-        """
-        For root it is the other way round.
-        """
+        """For root it is the other way round."""
         own, system = "/tmp/socketd-0/control.sock", f"{SYSTEM_DIRECTORY}/control.sock"
         self.assertEqual(self.find(own, system, uid=0), system)
         self.assertEqual(self.find(own, uid=0), own)
@@ -71,23 +59,17 @@ class FindTests(SynchronousTestCase):
 
 
 class LineTests(SynchronousTestCase):
-    """
-    Tests for the lines.
-    """
+    """Tests for the lines."""
 
     def test_command_line(self) -> None:
-        """
-        A command is one line, whatever is in it; two lines would be two commands.
-        """
+        """A command is one line, whatever is in it; two lines would be two commands."""
         self.assertEqual(command_line(["reply", "1", "a  b"]), b"json reply 1 a  b\n")
         self.assertEqual(command_line(["reply", "1", "\udcff"]), b"json reply 1 \xff\n")
         for text in ("a\nreset 1", "a\r"):
             self.assertRaises(CommandError, command_line, ["reply", "1", text])
 
     def test_read_answer(self) -> None:
-        """
-        What is no object of JSON is no answer; a refusal is told in its words.
-        """
+        """What is no object of JSON is no answer; a refusal is told in its words."""
         self.assertEqual(read_answer(b'{"ok": true}'), {"ok": True})
         for line in (b"", b"x", b"[]", b"1", b"\xff", b'{"a"', b"null"):
             self.assertRaises(CommandError, read_answer, line)
@@ -95,9 +77,7 @@ class LineTests(SynchronousTestCase):
         self.assertEqual(str(problem), "too many\\x1b")
 
     def test_render(self) -> None:
-        """
-        A table is shown to people, harmless; one that is none is an error.
-        """
+        """A table is shown to people, harmless; one that is none is an error."""
         rows = [{"a": True, "b": None}, {"a": 1.5, "b": "\x1b[2J"}]
         text = render({"columns": ["a", "b"], "rows": rows, "text": "more\n\x1b"})
         self.assertEqual(text, "A    B\nyes  -\n1.5  \\x1b[2J\nmore\n\\x1b\n")
@@ -106,9 +86,7 @@ class LineTests(SynchronousTestCase):
 
 
 class CommandTests(SynchronousTestCase):
-    """
-    Tests for the subcommands, with a daemon that says what the test wants.
-    """
+    """Tests for the subcommands, with a daemon that says what the test wants."""
 
     def setUp(self) -> None:
         directory = tempfile.mkdtemp()
@@ -117,9 +95,7 @@ class CommandTests(SynchronousTestCase):
         self.asked: list[str] = []
 
     def serve(self, *answers: Any) -> None:
-        """
-        Answer each line in turn, then close.
-        """
+        """Answer each line in turn, then close."""
         listening = socket.socket(socket.AF_UNIX)
         listening.bind(self.path)
         listening.listen()
@@ -148,26 +124,20 @@ class CommandTests(SynchronousTestCase):
         return status, out.getvalue(), error.getvalue()
 
     def test_good(self) -> None:
-        """
-        A good answer is printed, with status 0.
-        """
+        """A good answer is printed, with status 0."""
         self.serve({"ok": True, "text": "up"})
         self.assertEqual(self.run_main("status"), (0, "up\n", ""))
         self.assertEqual(self.asked, ["json status\n"])
 
     def test_json(self) -> None:
-        """
-        With C{--json} it is the daemon's own object.
-        """
+        """With C{--json} it is the daemon's own object."""
         answer = {"ok": True, "text": "up", "uptime": 1.5}
         self.serve(answer)
         status, out, _ = self.run_main("status", "--json")
         self.assertEqual((status, json.loads(out)), (0, answer))
 
     def test_words(self) -> None:
-        """
-        The arguments go as they are.
-        """
+        """The arguments go as they are."""
         cases = {
             ("reply", "7", "two", "words"): "json reply 7 two words\n",
             ("answer", "7"): "json answer 7\n",
@@ -182,18 +152,14 @@ class CommandTests(SynchronousTestCase):
             os.unlink(self.path)
 
     def test_refused(self) -> None:
-        """
-        What the daemon could not do is one line, with the status that it says.
-        """
+        """What the daemon could not do is one line, with the status that it says."""
         complaints = ["x.ini:1: bad", "x.ini:2: worse"]
         self.serve({"ok": False, "status": 78, "error": "kept", "details": complaints})
         expected = "x.ini:1: bad\nx.ini:2: worse\nsocketd reload: kept\n"
         self.assertEqual(self.run_main("reload"), (78, "", expected))
 
     def test_pages(self) -> None:
-        """
-        A list that goes on is asked for to its end, and printed as one.
-        """
+        """A list that goes on is asked for to its end, and printed as one."""
         page = {"ok": True, "columns": ["id"], "rows": [{"id": 1}]}
         last = {"ok": True, "columns": ["id"], "rows": [{"id": 2}]}
         self.serve(page | {"more": 1, "after": 1, "text": "1 more; write connections 1"}, last)
@@ -201,9 +167,7 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(self.asked, ["json connections\n", "json connections 1\n"])
 
     def test_watch(self) -> None:
-        """
-        What happens is printed until the daemon ends it.
-        """
+        """What happens is printed until the daemon ends it."""
         event = {"event": "stopping", "line": "stopping\x1b"}
         moment = datetime(2026, 11, 29, 10, 0, 1, tzinfo=UTC)
         new = event | {"time": "2026-11-29T10:00:01.500Z", "summary": "new\x1b"}
@@ -219,17 +183,13 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(error, "socketd watch: the daemon has ended the session\n")
 
     def test_no_daemon(self) -> None:
-        """
-        Where there is none, that is one line.
-        """
+        """Where there is none, that is one line."""
         status, out, error = self.run_main("status")
         self.assertEqual((status, out, error.count("\n")), (1, "", 1))
         self.assertIn(f"{self.path}: no daemon there", error)
 
     def test_reasons(self) -> None:
-        """
-        Why a daemon cannot be talked with is said with what to do.
-        """
+        """Why a daemon cannot be talked with is said with what to do."""
         start = "/c: no daemon there; start one that has control = /c in [socketd]"
         cases = {
             FileNotFoundError(2, "x"): start,
@@ -242,9 +202,7 @@ class CommandTests(SynchronousTestCase):
             self.assertIn(expected, explain("/c", error))
 
     def test_no_answer(self) -> None:
-        """
-        So is a daemon that says nothing, or nonsense.
-        """
+        """So is a daemon that says nothing, or nonsense."""
         with socket.socket(socket.AF_UNIX) as silent:
             silent.bind(self.path)
             silent.listen()
@@ -261,9 +219,7 @@ class CommandTests(SynchronousTestCase):
         )
 
     def test_usage(self) -> None:
-        """
-        Wrong arguments are status 2, before anybody is asked.
-        """
+        """Wrong arguments are status 2, before anybody is asked."""
         for words in (["ban"], ["status", "x"], ["reply", "7"], ["reply", "7", "a\nb"]):
             status, out, error = self.run_main(*words)
             self.assertEqual((status, out, error.count("\n")), (2, "", 1), words)

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.cli.system.socket_options} and L{socketd.cli.system.option_table}.
-"""
+"""Tests for L{socketd.cli.system.socket_options} and L{socketd.cli.system.option_table}."""
 
 from __future__ import annotations
 
@@ -52,14 +50,10 @@ VALUES = [
 
 
 class OptionTableTests(SynchronousTestCase):
-    """
-    Tests for the table of what is known.
-    """
+    """Tests for the table of what is known."""
 
     def test_names(self) -> None:
-        """
-        Every constant of the module that looks like an option is listed, once.
-        """
+        """Every constant of the module that looks like an option is listed, once."""
         names = option_names()
         expected = {name for name in dir(socket) if name.startswith(tuple(LEVELS))}
         self.assertEqual(set(names), expected)
@@ -67,9 +61,7 @@ class OptionTableTests(SynchronousTestCase):
         self.assertLess(names.index("SO_TYPE"), names.index("TCP_NODELAY"))
 
     def test_levels(self) -> None:
-        """
-        The level follows the name, but not for constants that are no options here.
-        """
+        """The level follows the name, but not for constants that are no options here."""
         self.assertEqual(level_of("SO_LINGER"), "SOL_SOCKET")
         self.assertEqual(level_of("TCP_NODELAY"), "IPPROTO_TCP")
         self.assertEqual(level_of("IP_TTL"), "IPPROTO_IP")
@@ -79,9 +71,7 @@ class OptionTableTests(SynchronousTestCase):
             self.assertNotEqual(meaning_of(name), "")
 
     def test_table_has_no_strangers(self) -> None:
-        """
-        Whatever the tables say is about names of the right kind, in forms that can be read.
-        """
+        """Whatever the tables say is about names of the right kind, in forms that can be read."""
         for name in [*FORMS, *MEANINGS, *NOT_OPTIONS]:
             self.assertTrue(name.startswith(tuple(LEVELS)), name)
         self.assertLessEqual(set(FORMS.values()), set(INTERPRETERS))
@@ -89,29 +79,21 @@ class OptionTableTests(SynchronousTestCase):
         self.assertGreaterEqual(len(MEANINGS), 40)
 
     def test_unknown(self) -> None:
-        """
-        An option of a newer Python has a level, and no meaning.
-        """
+        """An option of a newer Python has a level, and no meaning."""
         self.assertEqual(level_of("TCP_NEW_THING"), "IPPROTO_TCP")
         self.assertEqual(meaning_of("TCP_NEW_THING"), "")
 
 
 class DefaultTests(SynchronousTestCase):
-    """
-    Tests for reading defaults.
-    """
+    """Tests for reading defaults."""
 
     def test_interpret(self) -> None:
-        """
-        Numbers, structures and texts are each shown sensibly.
-        """
+        """Numbers, structures and texts are each shown sensibly."""
         for form, raw, value in VALUES:
             self.assertEqual(interpret(raw, form), value)
 
     def test_fresh_sockets(self) -> None:
-        """
-        The default is what a fresh socket has, each of its kind.
-        """
+        """The default is what a fresh socket has, each of its kind."""
         option = read_option("SO_TYPE")
         self.assertEqual(option.tcp, int(socket.SOCK_STREAM))
         self.assertEqual(option.udp, int(socket.SOCK_DGRAM))
@@ -120,18 +102,14 @@ class DefaultTests(SynchronousTestCase):
         self.assertEqual(read_option("SO_RCVBUF").tcp, size)
 
     def test_unreadable(self) -> None:
-        """
-        What cannot be read has no default, and does no harm.
-        """
+        """What cannot be read has no default, and does no harm."""
         self.assertIsNone(read_option("TCP_NODELAY").udp)
         self.assertIsNone(read_option("IP_MAX_MEMBERSHIPS").tcp)
         self.assertIsNone(read_default("SO_NONE", "SOL_SOCKET", 99999, socket.SOCK_STREAM))
 
 
 class RenderTests(SynchronousTestCase):
-    """
-    Tests for L{render_table} and L{render_json}.
-    """
+    """Tests for L{render_table} and L{render_json}."""
 
     def setUp(self) -> None:
         self.options = [
@@ -140,9 +118,7 @@ class RenderTests(SynchronousTestCase):
         ]
 
     def test_table(self) -> None:
-        """
-        A person sees a dash for what cannot be read, and quotes for an empty text.
-        """
+        """A person sees a dash for what cannot be read, and quotes for an empty text."""
         expected = (
             "NAME  NUMBER  TCP  UDP  MEANING\n"
             "SO_A  1       0    -    what it does\n"
@@ -151,23 +127,17 @@ class RenderTests(SynchronousTestCase):
         self.assertEqual(render_table(self.options), expected)
 
     def test_json(self) -> None:
-        """
-        A program sees the values as they are.
-        """
+        """A program sees the values as they are."""
         first, second = json.loads(render_json(self.options))
         self.assertEqual((first["tcp"], first["udp"], first["level"]), (0, None, "SOL_SOCKET"))
         self.assertEqual((second["tcp"], second["udp"], second["level"]), ("", "off", None))
 
 
 class CommandTests(CommandTestCase):
-    """
-    Tests for C{socketd options} as a process.
-    """
+    """Tests for C{socketd options} as a process."""
 
     async def test_table(self) -> None:
-        """
-        Every option has its line.
-        """
+        """Every option has its line."""
         out, err, status = await self.command("options")
         self.assertEqual((err, status), (b"", 0))
         lines = out.decode().splitlines()

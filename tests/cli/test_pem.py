@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.cli.common.pem}.
-"""
+"""Tests for L{socketd.cli.common.pem}."""
 
 from __future__ import annotations
 
@@ -28,9 +26,7 @@ from tests.cli.tls_support import authority, joined, server, write_pems
 
 
 class PemTests(SynchronousTestCase):
-    """
-    Tests for L{load_certificates} and L{load_key}.
-    """
+    """Tests for L{load_certificates} and L{load_key}."""
 
     def setUp(self) -> None:
         self.directory = Path(self.mktemp())
@@ -45,25 +41,19 @@ class PemTests(SynchronousTestCase):
         return write_pems(self.directory, file=data)["file"]
 
     def test_certificates(self) -> None:
-        """
-        All certificates of a file are read, in their order, whatever else is in it.
-        """
+        """All certificates of a file are read, in their order, whatever else is in it."""
         path = self.write(server().key_pem + joined([server(), authority()]))
         expected = [server().certificate, authority().certificate]
         self.assertEqual(load_certificates(path), expected)
 
     def test_key(self) -> None:
-        """
-        A key is read from a file of its own, or from behind the certificate.
-        """
+        """A key is read from a file of its own, or from behind the certificate."""
         for data in (server().key_pem, server().certificate_pem + server().key_pem):
             key = load_key(self.write(data), server().certificate)
             self.assertEqual(key.public_key(), server().key.public_key())
 
     def test_bad_certificates(self) -> None:
-        """
-        A file without a good certificate is refused by its name.
-        """
+        """A file without a good certificate is refused by its name."""
         broken = server().certificate_pem.replace(b"\nM", b"\nA", 1)
         strange = of_unknown_version(issued("a.example"))
         for data in (b"", b"text", server().key_pem, broken, strange):
@@ -72,9 +62,7 @@ class PemTests(SynchronousTestCase):
             self.assertEqual(str(error), f"{path}: there is no good PEM certificate in it")
 
     def test_bad_keys(self) -> None:
-        """
-        A key that is none, is encrypted, or is that of another certificate, is refused.
-        """
+        """A key that is none, is encrypted, or is that of another certificate, is refused."""
         encrypted = server().key.private_bytes(
             Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")
         )
@@ -91,9 +79,7 @@ class PemTests(SynchronousTestCase):
             self.assertIn(part, str(error))
 
     def test_key_of_other_kind(self) -> None:
-        """
-        A certificate whose key is of a kind that cannot be used is refused.
-        """
+        """A certificate whose key is of a kind that cannot be used is refused."""
         made = issued_for(rsa_key(), "a.example")
         path = self.write(signed_again(made, RSA, RSA_PSS) + made.key_pem())
         (certificate,) = load_certificates(path)
@@ -101,9 +87,7 @@ class PemTests(SynchronousTestCase):
         self.assertIn("a public key of a kind that is not used", str(error))
 
     def test_unreadable(self) -> None:
-        """
-        A file that is missing, is no file or has no end is refused by its name.
-        """
+        """A file that is missing, is no file or has no end is refused by its name."""
         cases = {
             str(self.directory / "missing"): "no such file or directory",
             "/": "is a directory",

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.cli.client.echo_probe} and L{socketd.cli.client.ping}.
-"""
+"""Tests for L{socketd.cli.client.echo_probe} and L{socketd.cli.client.ping}."""
 
 from __future__ import annotations
 
@@ -24,16 +22,12 @@ from tests.cli.support import CommandTestCase, MemoryLink
 
 
 class Case(SynchronousTestCase):
-    """
-    Questions to a peer in memory.
-    """
+    """Questions to a peer in memory."""
 
     keeps_messages = False
 
     def begin(self, count: int = 3, interval: float = 1.0, size: int = 20) -> Pinging:
-        """
-        Begin to ask.
-        """
+        """Begin to ask."""
         self.clock = Clock()
         self.link = MemoryLink(self.keeps_messages)
         _: IPeerTransport = self.link
@@ -44,23 +38,17 @@ class Case(SynchronousTestCase):
         return pinging
 
     def echo(self, pinging: Pinging, after: float) -> None:
-        """
-        Answer the last question after so many seconds.
-        """
+        """Answer the last question after so many seconds."""
         self.clock.advance(after)
         pinging.answered(self.link.sent[-1])
 
     def failure(self, pinging: Pinging) -> str:
-        """
-        Say how it ended.
-        """
+        """Say how it ended."""
         return str(self.failureResultOf(pinging.done).value)
 
 
 class PlanTests(SynchronousTestCase):
-    """
-    Tests for L{Plan}.
-    """
+    """Tests for L{Plan}."""
 
     def test_questions(self) -> None:
         """
@@ -74,14 +62,10 @@ class PlanTests(SynchronousTestCase):
 
 
 class StreamTests(Case):
-    """
-    Tests for L{Pinging} over a stream.
-    """
+    """Tests for L{Pinging} over a stream."""
 
     def test_all(self) -> None:
-        """
-        Each question is asked in its time, and its round trip measured.
-        """
+        """Each question is asked in its time, and its round trip measured."""
         pinging = self.begin()
         for trip in (0.25, 0.5, 0.125):
             self.echo(pinging, trip)
@@ -93,9 +77,7 @@ class StreamTests(Case):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_at_once(self) -> None:
-        """
-        Without an interval the next question follows the answer.
-        """
+        """Without an interval the next question follows the answer."""
         pinging = self.begin(interval=0)
         for _ in range(3):
             self.echo(pinging, 0.1)
@@ -103,9 +85,7 @@ class StreamTests(Case):
         self.successResultOf(pinging.done)
 
     def test_pieces(self) -> None:
-        """
-        An answer may come in pieces; the last one counts.
-        """
+        """An answer may come in pieces; the last one counts."""
         pinging = self.begin(count=1)
         pinging.answered(self.link.sent[0][:7])
         self.clock.advance(0.5)
@@ -113,9 +93,7 @@ class StreamTests(Case):
         self.assertEqual(pinging.trips.times, (0.5,))
 
     def test_lost(self) -> None:
-        """
-        A question without answer is lost; the answer that comes late is not another's.
-        """
+        """A question without answer is lost; the answer that comes late is not another's."""
         pinging = self.begin(count=2)
         self.clock.advance(2.0)
         self.clock.advance(0)
@@ -127,9 +105,7 @@ class StreamTests(Case):
         self.successResultOf(pinging.done)
 
     def test_wrong(self) -> None:
-        """
-        A peer that answers something else is no echo service.
-        """
+        """A peer that answers something else is no echo service."""
         pinging = self.begin()
         pinging.answered(self.link.sent[0].upper())
         self.assertEqual(
@@ -138,17 +114,13 @@ class StreamTests(Case):
         self.assertEqual((pinging.trips.wrong, self.link.calls), (1, ["abort"]))
 
     def test_too_much(self) -> None:
-        """
-        Nor is one that answers more.
-        """
+        """Nor is one that answers more."""
         pinging = self.begin()
         pinging.answered(self.link.sent[0] + b"x")
         self.assertEqual(self.failure(pinging), "the peer answers more than it was sent")
 
     def test_silent(self) -> None:
-        """
-        A stream on which nothing comes is given up after a while, not remembered for ever.
-        """
+        """A stream on which nothing comes is given up after a while, not remembered for ever."""
         pinging = self.begin(count=1000, interval=0)
         for _ in range(MAX_OVERDUE + 2):
             self.clock.advance(2.0)
@@ -157,9 +129,7 @@ class StreamTests(Case):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_gone(self) -> None:
-        """
-        A peer that goes ends it, however it goes.
-        """
+        """A peer that goes ends it, however it goes."""
         pinging = self.begin()
         pinging.peer_ended()
         pinging.lost(Failure(ConnectionDone()))
@@ -171,16 +141,12 @@ class StreamTests(Case):
 
 
 class DatagramTests(Case):
-    """
-    Tests for L{Pinging} over datagrams.
-    """
+    """Tests for L{Pinging} over datagrams."""
 
     keeps_messages = True
 
     def test_out_of_order(self) -> None:
-        """
-        A late answer is known by what it says.
-        """
+        """A late answer is known by what it says."""
         pinging = self.begin(count=2)
         self.clock.advance(2.0)
         self.clock.advance(0)
@@ -189,9 +155,7 @@ class DatagramTests(Case):
         self.assertEqual((pinging.trips.times, pinging.trips.wrong), ((0.5,), 0))
 
     def test_wrong(self) -> None:
-        """
-        What is no answer is counted, and the right one still waited for.
-        """
+        """What is no answer is counted, and the right one still waited for."""
         pinging = self.begin(count=1)
         pinging.answered(b"x")
         pinging.answered(self.link.sent[0] + b"x")
@@ -200,9 +164,7 @@ class DatagramTests(Case):
         self.successResultOf(pinging.done)
 
     def test_silent(self) -> None:
-        """
-        Where nothing comes, all are lost, and only the last are remembered.
-        """
+        """Where nothing comes, all are lost, and only the last are remembered."""
         pinging = self.begin(count=200, interval=0)
         while not pinging.done.called:
             self.clock.advance(2.0)
@@ -212,29 +174,21 @@ class DatagramTests(Case):
 
 
 class ArgumentTests(SynchronousTestCase):
-    """
-    Tests for the arguments of C{socketd ping}.
-    """
+    """Tests for the arguments of C{socketd ping}."""
 
     def test_numbers(self) -> None:
-        """
-        A count is a whole number in its range.
-        """
+        """A count is a whole number in its range."""
         parse = ping._whole(1, 100)
         self.assertEqual([parse(text) for text in ("1", "100")], [1, 100])
         for text in ("0", "101", "x", "-1", "1.5", "", "9" * 5000, "١"):
             self.assertRaises(ArgumentTypeError, parse, text)
 
     def test_timeout(self) -> None:
-        """
-        A question has some time.
-        """
+        """A question has some time."""
         self.assertRaises(ArgumentTypeError, ping._positive_seconds, "0")
 
     def test_progress(self) -> None:
-        """
-        A long run says how far it is, a short one does not.
-        """
+        """A long run says how far it is, a short one does not."""
         notes: list[str] = []
         self.patch(ping, "note", notes.append)
         clock = Clock()
@@ -246,9 +200,7 @@ class ArgumentTests(SynchronousTestCase):
 
 
 class Echo(Protocol):
-    """
-    Says back what comes.
-    """
+    """Says back what comes."""
 
     def dataReceived(self, data: bytes) -> None:
         transport: Any = self.transport
@@ -256,9 +208,7 @@ class Echo(Protocol):
 
 
 class Upper(Protocol):
-    """
-    Says it back otherwise.
-    """
+    """Says it back otherwise."""
 
     def dataReceived(self, data: bytes) -> None:
         transport: Any = self.transport
@@ -266,9 +216,7 @@ class Upper(Protocol):
 
 
 class DatagramEcho(DatagramProtocol):
-    """
-    Says back each datagram.
-    """
+    """Says back each datagram."""
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         transport: Any = self.transport
@@ -276,23 +224,17 @@ class DatagramEcho(DatagramProtocol):
 
 
 class CommandTests(CommandTestCase):
-    """
-    Tests for C{socketd ping} as a process.
-    """
+    """Tests for C{socketd ping} as a process."""
 
     async def test_stream(self) -> None:
-        """
-        Round trips over TCP are counted, and nothing is said on standard error.
-        """
+        """Round trips over TCP are counted, and nothing is said on standard error."""
         address = f"127.0.0.1:{self.listen(Echo)}"
         out, err, status = await self.command("ping", address, "-c", "3", "-i", "0.01")
         self.assertEqual((err, status), (b"", 0))
         self.assertTrue(out.startswith(b"3 sent, 3 received, 0.0% loss\nmin ms"), out)
 
     async def test_datagrams(self) -> None:
-        """
-        So it is over UDP, as JSON.
-        """
+        """So it is over UDP, as JSON."""
         address = f"udp:127.0.0.1:{self.listen_datagrams(DatagramEcho())}"
         arguments = ("ping", address, "--json", "-c", "30", "-i", "0", "-s", "1200")
         out, err, status = await self.command(*arguments)
@@ -301,9 +243,7 @@ class CommandTests(CommandTestCase):
         self.assertEqual((found["received"], found["wrong"], len(found["times_ms"])), (30, 0, 30))
 
     async def test_no_echo(self) -> None:
-        """
-        What is no echo service fails, and what was measured is said all the same.
-        """
+        """What is no echo service fails, and what was measured is said all the same."""
         address = f"127.0.0.1:{self.listen(Upper)}"
         out, err, status = await self.command("ping", address)
         self.assertEqual((status, err.count(b"\n")), (1, 1))
@@ -311,9 +251,7 @@ class CommandTests(CommandTestCase):
         self.assertEqual(out, b"1 sent, 0 received, 1 wrong, 100.0% loss\n")
 
     async def test_refused_datagram(self) -> None:
-        """
-        A port that refuses datagrams ends it, and what was asked is said all the same.
-        """
+        """A port that refuses datagrams ends it, and what was asked is said all the same."""
         address = f"udp:127.0.0.1:{self.refusing_port(socket.SOCK_DGRAM)}"
         out, err, status = await self.command("ping", address, "-c", "3")
         self.assertEqual(out, b"1 sent, 0 received, 100.0% loss\n")
@@ -321,9 +259,7 @@ class CommandTests(CommandTestCase):
         self.assertEqual((err, status), (expected, 1))
 
     async def test_gone_path(self) -> None:
-        """
-        So does a UNIX socket that is closed between two questions.
-        """
+        """So does a UNIX socket that is closed between two questions."""
         path = f"./{self.id()[-20:]}"
         server = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         server.settimeout(self.timeout)
@@ -342,17 +278,13 @@ class CommandTests(CommandTestCase):
         self.assertEqual(status, 1)
 
     async def test_refused(self) -> None:
-        """
-        Where nobody listens nothing is measured.
-        """
+        """Where nobody listens nothing is measured."""
         port = self.refusing_port()
         expected = f"socketd ping: 127.0.0.1:{port}: connection refused\n".encode()
         self.assertEqual(await self.command("ping", f"127.0.0.1:{port}"), (b"", expected, 1))
 
     async def test_silence(self) -> None:
-        """
-        Where nothing comes back the status says so.
-        """
+        """Where nothing comes back the status says so."""
         silent = socket.socket(type=socket.SOCK_DGRAM)
         self.addCleanup(silent.close)
         silent.bind(("127.0.0.1", 0))

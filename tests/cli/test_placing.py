@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.cli.common.atomic_write}.
-"""
+"""Tests for L{socketd.cli.common.atomic_write}."""
 
 from __future__ import annotations
 
@@ -16,9 +14,7 @@ from socketd.cli.common.errors import CommandError
 
 
 class PlaceTests(SynchronousTestCase):
-    """
-    Tests for L{place}.
-    """
+    """Tests for L{place}."""
 
     def setUp(self) -> None:
         self.directory = Path(self.mktemp())
@@ -58,9 +54,7 @@ class PlaceTests(SynchronousTestCase):
         self.assertEqual(modes, {"a": PUBLIC, "b": PRIVATE, "c": PRIVATE})
 
     def test_private_from_the_start(self) -> None:
-        """
-        A private file is never open to others, under no name that it has on the way.
-        """
+        """A private file is never open to others, under no name that it has on the way."""
         self.addCleanup(os.umask, os.umask(0))
         modes: dict[str, int] = {}
 
@@ -101,9 +95,7 @@ class PlaceTests(SynchronousTestCase):
         self.assertFalse((self.directory / "c").is_symlink())
 
     def test_directory_in_the_way(self) -> None:
-        """
-        A directory is not replaced, and what was replaced before it is put back.
-        """
+        """A directory is not replaced, and what was replaced before it is put back."""
         (self.directory / "a").write_text("old a")
         (self.directory / "b").mkdir()
         message = str(self.assertRaises(CommandError, place, self.files(may_replace=True)))
@@ -112,9 +104,7 @@ class PlaceTests(SynchronousTestCase):
         self.assertEqual((self.directory / "a").read_text(), "old a")
 
     def test_all_or_nothing(self) -> None:
-        """
-        Whichever step fails, the directory is as it was, with and without files to replace.
-        """
+        """Whichever step fails, the directory is as it was, with and without files to replace."""
         for may_replace in (False, True):
             before = {"a": "old a", "c": "old c"} if may_replace else {}
             for name, text in before.items():
@@ -150,9 +140,7 @@ class PlaceTests(SynchronousTestCase):
         self.patch(os, name, replacement)
 
     def test_no_directory(self) -> None:
-        """
-        Where the directory is missing, it is named.
-        """
+        """Where the directory is missing, it is named."""
         file = NewFile(self.directory / "no" / "a", b"", PUBLIC)
         error = self.assertRaises(CommandError, place, [file])
         self.assertEqual(str(error), f"{self.directory}/no: no such file or directory")

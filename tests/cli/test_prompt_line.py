@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.terminal}: the prompt line, the device and the addressee.
-"""
+"""Tests for L{socketd.terminal}: the prompt line, the device and the addressee."""
 
 from __future__ import annotations
 
@@ -26,18 +24,14 @@ The columns of the terminal here.
 
 
 class PromptLineTests(SynchronousTestCase):
-    """
-    Tests for L{PromptLine}.
-    """
+    """Tests for L{PromptLine}."""
 
     def setUp(self) -> None:
         self.paper = Paper(WIDTH)
         self.line = PromptLine(self.paper.write, lambda: WIDTH)
 
     def test_cursor(self) -> None:
-        """
-        The cursor stands where is typed, behind a change, too.
-        """
+        """The cursor stands where is typed, behind a change, too."""
         self.line.prompt = "> "
         self.assertEqual(list(self.line.take(b"hello\x02\x02\x7f")), [])
         self.assertEqual((self.paper.last, self.paper.column), ("> helo", 4))
@@ -46,17 +40,13 @@ class PromptLineTests(SynchronousTestCase):
         self.assertEqual(["".join(line).rstrip() for line in self.paper.lines[:2]], ["one", "two"])
 
     def test_long_prompt(self) -> None:
-        """
-        A prompt that is too long leaves room to type.
-        """
+        """A prompt that is too long leaves room to type."""
         self.line.prompt = "input the word for ack 123456 (192.0.2.1:50000):"
         list(self.line.take(b"hello"))
         self.assertEqual(self.paper.last, "input the word forhello")
 
     def test_wide(self) -> None:
-        """
-        A line of wide characters that is entered is cut to the columns that there are.
-        """
+        """A line of wide characters that is entered is cut to the columns that there are."""
         self.line.prompt = "> "
         word = "\u5b57" * WIDTH
         self.assertEqual(list(self.line.take(f"{word}\r".encode())), [word])
@@ -64,9 +54,7 @@ class PromptLineTests(SynchronousTestCase):
         self.assertEqual(shown.count("\u5b57"), (WIDTH - len("> ") - 1) // 2)
 
     def test_held(self) -> None:
-        """
-        A terminal that takes nothing gets nothing, and all that counts later.
-        """
+        """A terminal that takes nothing gets nothing, and all that counts later."""
         self.line.is_held = True
         self.line.above("event")
         self.assertEqual(list(self.line.take(b"one\rtw")), ["one"])
@@ -98,18 +86,14 @@ class PromptLineTests(SynchronousTestCase):
 
 
 class KeysTests(SynchronousTestCase):
-    """
-    Tests for L{Keys}.
-    """
+    """Tests for L{Keys}."""
 
     def setUp(self) -> None:
         self.keyboard, self.screen = pty.openpty()
         self.addCleanup(os.close, self.keyboard)
 
     def test_mode(self) -> None:
-        """
-        The terminal hands over keys and shows none, and is then as it was; twice is as once.
-        """
+        """The terminal hands over keys and shows none, and is then as it was; twice is as once."""
         keys = Keys(self.screen)
         before = termios.tcgetattr(self.screen)
         for _ in range(2):
@@ -123,9 +107,7 @@ class KeysTests(SynchronousTestCase):
         os.close(self.screen)
 
     def test_gone(self) -> None:
-        """
-        A terminal that is gone meanwhile needs nothing.
-        """
+        """A terminal that is gone meanwhile needs nothing."""
         keys = Keys(self.screen)
         keys.take()
         os.close(self.screen)
@@ -133,9 +115,7 @@ class KeysTests(SynchronousTestCase):
 
 
 class AddresseeTests(SynchronousTestCase):
-    """
-    Tests for L{Addressee}.
-    """
+    """Tests for L{Addressee}."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -145,9 +125,7 @@ class AddresseeTests(SynchronousTestCase):
         )
 
     def test_oldest(self) -> None:
-        """
-        It is the one that waits the longest; behind an entered line, the next.
-        """
+        """It is the one that waits the longest; behind an entered line, the next."""
         self.addressee.update(["a", "b"], False)
         self.assertEqual(self.addressee.enter(), ("a", False))
         self.addressee.update(["b"], False)
@@ -155,9 +133,7 @@ class AddresseeTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_begun(self) -> None:
-        """
-        It stays while a line is begun, be it none.
-        """
+        """It stays while a line is begun, be it none."""
         self.addressee.update(["a"], True)
         self.assertEqual(self.addressee.enter(), (None, False))
         self.addressee.update(["a"], False)
@@ -167,9 +143,7 @@ class AddresseeTests(SynchronousTestCase):
         self.assertEqual(self.addressee.enter(), ("a", True))
 
     def test_gone(self) -> None:
-        """
-        One that has gone is replaced when there was time to see that, which is told.
-        """
+        """One that has gone is replaced when there was time to see that, which is told."""
         self.addressee.update(["a", "b"], False)
         self.addressee.update(["b"], False)
         self.assertEqual((self.addressee.current, self.addressee.is_gone), ("a", True))
@@ -179,9 +153,7 @@ class AddresseeTests(SynchronousTestCase):
         self.assertEqual((self.addressee.current, self.addressee.is_gone), ("b", False))
 
     def test_come_back(self) -> None:
-        """
-        One that asks again is asked anew: the line was meant for its first question.
-        """
+        """One that asks again is asked anew: the line was meant for its first question."""
         self.addressee.update(["a"], False)
         self.addressee.update([], True)
         self.addressee.update(["a"], True)

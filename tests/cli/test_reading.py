@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.cli.client.time_reply}.
-"""
+"""Tests for L{socketd.cli.client.time_reply}."""
 
 from __future__ import annotations
 
@@ -43,14 +41,10 @@ TIMES = [
 
 
 class UnixTimeTests(SynchronousTestCase):
-    """
-    Tests for L{unix_time}.
-    """
+    """Tests for L{unix_time}."""
 
     def test_eras(self) -> None:
-        """
-        The era is the one that comes nearest to our clock, across both wraps.
-        """
+        """The era is the one that comes nearest to our clock, across both wraps."""
         for number, epoch, near, meant in TIMES:
             self.assertEqual(unix_time(number, epoch, near), meant)
 
@@ -66,9 +60,7 @@ class UnixTimeTests(SynchronousTestCase):
 
 
 class ReadReplyTests(SynchronousTestCase):
-    """
-    Tests for L{read_reply}.
-    """
+    """Tests for L{read_reply}."""
 
     def test_reading(self) -> None:
         """
@@ -81,9 +73,7 @@ class ReadReplyTests(SynchronousTestCase):
         self.assertEqual(read_reply(reply, AUTO), expected)
 
     def test_epoch(self) -> None:
-        """
-        What the server counts from is told by our own clock, up to 32 years off.
-        """
+        """What the server counts from is told by our own clock, up to 32 years off."""
         for apart in (-32 * YEAR, -1, 0, 32 * YEAR):
             moment = Moment(NOW + apart, 0)
             for number, epoch in ((NOW, "unix"), (NOW + 2_208_988_800, "1900")):
@@ -91,9 +81,7 @@ class ReadReplyTests(SynchronousTestCase):
                 self.assertEqual((reading.epoch, reading.unix), (epoch, NOW))
 
     def test_length(self) -> None:
-        """
-        A reply of another length is an error that tells it.
-        """
+        """A reply of another length is an error that tells it."""
         moment = Moment(0, 0)
         for data, guess in (
             (b"", ": the server does not know the time, or is none (RFC 868)"),

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.cli.transport.error_text}.
-"""
+"""Tests for L{socketd.cli.transport.error_text}."""
 
 from __future__ import annotations
 
@@ -51,13 +49,9 @@ REASONS: list[tuple[BaseException, str]] = [
 
 
 class ExplainTests(SynchronousTestCase):
-    """
-    Tests for L{explain}.
-    """
+    """Tests for L{explain}."""
 
     def test_table(self) -> None:
-        """
-        Each failure is told in a few words.
-        """
+        """Each failure is told in a few words."""
         for failed, words in REASONS:
             self.assertEqual(explain(failed), words)

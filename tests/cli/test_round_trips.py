@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.cli.client.round_trip_stats}.
-"""
+"""Tests for L{socketd.cli.client.round_trip_stats}."""
 
 from __future__ import annotations
 
@@ -23,38 +21,28 @@ from socketd.cli.client.round_trip_stats import (
 
 
 class FigureTests(SynchronousTestCase):
-    """
-    Tests for L{RoundTrips}.
-    """
+    """Tests for L{RoundTrips}."""
 
     def test_figures(self) -> None:
-        """
-        The figures are those of the right answers, in milliseconds.
-        """
+        """The figures are those of the right answers, in milliseconds."""
         trips = RoundTrips(6, (0.003, 0.001, 0.002, 0.004, 0.010), 1)
         expected = {"min": 1.0, "avg": 4.0, "p50": 3.0, "p99": 10.0, "max": 10.0, "mdev": 3.162}
         self.assertEqual(trips.figures(), expected)
         self.assertAlmostEqual(trips.loss, 1 / 6)
 
     def test_nothing(self) -> None:
-        """
-        Without an answer there are no figures, and all is lost.
-        """
+        """Without an answer there are no figures, and all is lost."""
         self.assertEqual((RoundTrips(3, ()).figures(), RoundTrips(3, ()).loss), ({}, 1.0))
         self.assertEqual(RoundTrips(0, ()).loss, 0.0)
 
     def test_percentile(self) -> None:
-        """
-        A percentile is a time that was measured: the nearest rank.
-        """
+        """A percentile is a time that was measured: the nearest rank."""
         trips = RoundTrips(100, tuple(map(float, range(1, 101))))
         found = [trips.percentile(part) for part in (0.0, 0.5, 0.99, 1.0)]
         self.assertEqual(found, [1, 50, 99, 100])
 
     def test_text(self) -> None:
-        """
-        A person gets a sentence, and a table if there is anything to put in it.
-        """
+        """A person gets a sentence, and a table if there is anything to put in it."""
         self.assertEqual(render(RoundTrips(2, ())), "2 sent, 0 received, 100.0% loss\n")
         text = render(RoundTrips(4, (0.001, 0.001), 1))
         first, header, row = text.splitlines()
@@ -63,9 +51,7 @@ class FigureTests(SynchronousTestCase):
         self.assertEqual(row.split(), ["1.000"] * 5 + ["0.000"])
 
     def test_json(self) -> None:
-        """
-        A program gets the same, and each time.
-        """
+        """A program gets the same, and each time."""
         found = json.loads(render_json(RoundTrips(3, (0.001, 0.0025))))
         self.assertEqual((found["sent"], found["received"], found["wrong"]), (3, 2, 0))
         self.assertEqual(found["times_ms"], [1.0, 2.5])
@@ -73,14 +59,10 @@ class FigureTests(SynchronousTestCase):
 
 
 class HistogramTests(SynchronousTestCase):
-    """
-    Tests for L{histogram}.
-    """
+    """Tests for L{histogram}."""
 
     def test_shape(self) -> None:
-        """
-        Each class has its count and its bar; the fullest has the longest.
-        """
+        """Each class has its count and its bar; the fullest has the longest."""
         lines = histogram([0.001] * 90 + [0.1] * 10).splitlines()
         self.assertEqual(len(lines), CLASSES)
         self.assertEqual([line.split()[3] for line in (lines[0], lines[-1])], ["90", "10"])
@@ -88,9 +70,7 @@ class HistogramTests(SynchronousTestCase):
         self.assertTrue(lines[-1].startswith("   <= 100.000 ms"), lines[-1])
 
     def test_none(self) -> None:
-        """
-        A few times, or times that are all the same, are not drawn.
-        """
+        """A few times, or times that are all the same, are not drawn."""
         self.assertEqual(histogram([]), "")
         self.assertEqual(histogram([0.001, 0.002]), "")
         self.assertEqual(histogram([0.001] * 100), "")
@@ -99,9 +79,7 @@ class HistogramTests(SynchronousTestCase):
 
     @given(some.lists(some.floats(1e-6, 10.0), min_size=FEW, max_size=100))
     def test_counts(self, times: list[float]) -> None:
-        """
-        Every time is in one class.
-        """
+        """Every time is in one class."""
         text = histogram(times)
         if min(times) < max(times) and not math.isclose(min(times), max(times)):
             self.assertEqual(sum(int(line.split()[3]) for line in text.splitlines()), len(times))

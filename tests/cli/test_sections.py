@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.cli.migrate.ini_writer}.
-"""
+"""Tests for L{socketd.cli.migrate.ini_writer}."""
 
 from __future__ import annotations
 
@@ -14,9 +12,7 @@ from socketd.cli.migrate.model import PORTS, Address, Findings, Place, Service
 
 
 def service(kind: str, name: str = "echo", port: int = 0, **others: Any) -> Service:
-    """
-    Make a service.
-    """
+    """Make a service."""
     protocol = {"stream": "tcp", "dgram": "udp"}[kind]
     address = Address(protocol, port or PORTS[name])
     values: dict[str, Any] = {"label": f"{name}-{kind}", "addresses": (address,)}
@@ -36,29 +32,21 @@ def shapes(*services: Service) -> list[tuple[str, str]]:
 
 
 def text(*services: Service) -> str:
-    """
-    Join services and write them.
-    """
+    """Join services and write them."""
     findings = Findings(services=list(services))
     return write(findings, join(services), {})
 
 
 class JoinTests(SynchronousTestCase):
-    """
-    Tests for L{join}.
-    """
+    """Tests for L{join}."""
 
     def test_agree(self) -> None:
-        """
-        Stream and datagrams of one service are one section, the stream first.
-        """
+        """Stream and datagrams of one service are one section, the stream first."""
         found = shapes(service("dgram"), service("stream"), service("stream", "time"))
         self.assertEqual(found, [("echo", "stream dgram"), ("time", "stream")])
 
     def test_differ(self) -> None:
-        """
-        What they would share keeps them apart, and the second is named by its label.
-        """
+        """What they would share keeps them apart, and the second is named by its label."""
         found = shapes(service("stream", options={"allow": "::1"}), service("dgram"))
         self.assertEqual(found, [("echo", "stream"), ("echo-dgram", "dgram")])
 
@@ -77,9 +65,7 @@ class JoinTests(SynchronousTestCase):
         self.assertEqual(len(shapes(one, service("stream", port=9))), 2)
 
     def test_names(self) -> None:
-        """
-        A section has a name that can be one, and its own.
-        """
+        """A section has a name that can be one, and its own."""
         others: list[dict[str, Any]] = [{"options": {"allow": f"10.0.0.{n}"}} for n in range(5)]
         labels = ("echo", "a b/\u00fc", "socketd", "x" * 99, "--")
         services = [service("stream", label=label, **o) for label, o in zip(labels, others)]
@@ -88,14 +74,10 @@ class JoinTests(SynchronousTestCase):
 
 
 class WriteTests(SynchronousTestCase):
-    """
-    Tests for L{write}.
-    """
+    """Tests for L{write}."""
 
     def test_loads(self) -> None:
-        """
-        What is written can be loaded, with long lists and names of one's own.
-        """
+        """What is written can be loaded, with long lists and names of one's own."""
         many = {"allow": " ".join(f"10.0.{n}.0/24" for n in range(99)), "deny": ""}
         written = text(
             service("stream", options=many),
@@ -109,9 +91,7 @@ class WriteTests(SynchronousTestCase):
         self.assertIn("\nepoch = 1900\n", written)
 
     def test_daytime(self) -> None:
-        """
-        daytime answers short datagrams where only insiders can ask.
-        """
+        """daytime answers short datagrams where only insiders can ask."""
         self.assertIn("\nudp_amplify = 32\n", text(service("dgram", "daytime")))
         for other in (
             service("dgram", "daytime", options={"allow": "198.51.100.0/24"}),
@@ -134,9 +114,7 @@ class WriteTests(SynchronousTestCase):
         self.assertNotIn(told, text(service("stream", stream_options=limits), datagrams))
 
     def test_hints(self) -> None:
-        """
-        What differs is said once, where it applies, with some of its places.
-        """
+        """What differs is said once, where it applies, with some of its places."""
         findings = Findings(services=[service("stream", port=7007)])
         for line in range(MAX_PLACES + 2):
             findings.hint("cps", Place("f", line + 1))

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.cli.client.send}.
-"""
+"""Tests for L{socketd.cli.client.send}."""
 
 from __future__ import annotations
 
@@ -32,14 +30,10 @@ More than all the buffers on the way hold together.
 
 
 class ArgumentsTests(SynchronousTestCase):
-    """
-    Tests for L{send.add_arguments}.
-    """
+    """Tests for L{send.add_arguments}."""
 
     def test_order(self) -> None:
-        """
-        Options may stand anywhere, and a text after two dashes is no option.
-        """
+        """Options may stand anywhere, and a text after two dashes is no option."""
         parsed: list[Namespace] = []
 
         def run(arguments: Namespace) -> int:
@@ -63,9 +57,7 @@ class ArgumentsTests(SynchronousTestCase):
 
 
 class GatheringTests(SynchronousTestCase):
-    """
-    Tests for L{Gathering}.
-    """
+    """Tests for L{Gathering}."""
 
     def setUp(self) -> None:
         self.source = MemoryInput()
@@ -73,9 +65,7 @@ class GatheringTests(SynchronousTestCase):
         self.source.start(self.gathering)
 
     def test_whole(self) -> None:
-        """
-        All of the input is one datagram, up to the most that one holds.
-        """
+        """All of the input is one datagram, up to the most that one holds."""
         self.source.feed(b"a" * (MAX_DATAGRAM_PAYLOAD - 1))
         self.source.feed(b"b")
         self.assertNoResult(self.gathering.done)
@@ -84,16 +74,12 @@ class GatheringTests(SynchronousTestCase):
         self.assertEqual((len(data), data[-2:]), (MAX_DATAGRAM_PAYLOAD, b"ab"))
 
     def test_empty(self) -> None:
-        """
-        No input is an empty datagram.
-        """
+        """No input is an empty datagram."""
         self.source.end()
         self.assertEqual(self.successResultOf(self.gathering.done), b"")
 
     def test_too_long(self) -> None:
-        """
-        A longer input is refused before it is read to its end.
-        """
+        """A longer input is refused before it is read to its end."""
         self.source.feed(bytes(MAX_DATAGRAM_PAYLOAD + 1))
         self.assertTrue(self.source.is_paused)
         failure = self.failureResultOf(self.gathering.done, CommandError)
@@ -102,18 +88,14 @@ class GatheringTests(SynchronousTestCase):
         self.source.end()
 
     def test_unreadable(self) -> None:
-        """
-        An input that cannot be read is a failure.
-        """
+        """An input that cannot be read is a failure."""
         self.gathering.input_failed(OSError(5, "Input/output error"))
         self.failureResultOf(self.gathering.done, CommandError)
 
 
 @implementer(IHalfCloseableProtocol)
 class Echo(Protocol):
-    """
-    Sends back everything, then the end.
-    """
+    """Sends back everything, then the end."""
 
     def makeConnection(self, transport: Any) -> None:
         self.peer = transport
@@ -131,9 +113,7 @@ class Echo(Protocol):
 
 
 class Mute(Protocol):
-    """
-    Says nothing, and reads nothing; tells once that somebody came.
-    """
+    """Says nothing, and reads nothing; tells once that somebody came."""
 
     came: Deferred[None]
 
@@ -145,9 +125,7 @@ class Mute(Protocol):
 
 
 class Closing(Protocol):
-    """
-    Closes at the first word.
-    """
+    """Closes at the first word."""
 
     def dataReceived(self, data: bytes) -> None:
         transport: Any = self.transport
@@ -155,9 +133,7 @@ class Closing(Protocol):
 
 
 class Alert(Protocol):
-    """
-    Answers as a server of TLS does to what is none: protocol_version, then the end.
-    """
+    """Answers as a server of TLS does to what is none: protocol_version, then the end."""
 
     def dataReceived(self, data: bytes) -> None:
         transport: Any = self.transport
@@ -166,9 +142,7 @@ class Alert(Protocol):
 
 
 class Reset(Protocol):
-    """
-    Breaks the connection off at the first word.
-    """
+    """Breaks the connection off at the first word."""
 
     def dataReceived(self, data: bytes) -> None:
         transport: Any = self.transport
@@ -177,9 +151,7 @@ class Reset(Protocol):
 
 
 class Upper(DatagramProtocol):
-    """
-    Answers each datagram in upper case.
-    """
+    """Answers each datagram in upper case."""
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         transport: Any = self.transport
@@ -187,17 +159,13 @@ class Upper(DatagramProtocol):
 
 
 class StreamCommandTests(CommandTestCase):
-    """
-    Tests for C{socketd send} over streams as a process.
-    """
+    """Tests for C{socketd send} over streams as a process."""
 
     def setUp(self) -> None:
         Mute.came = Deferred()
 
     async def test_text(self) -> None:
-        """
-        A text goes there and back byte for byte, with a line end where that is asked for.
-        """
+        """A text goes there and back byte for byte, with a line end where that is asked for."""
         port = self.listen(Echo)
         outcome = await self.command("send", "-n", f"127.0.0.1:{port}", "gr\u00fc\u00df\x1b")
         self.assertEqual(outcome, ("gr\u00fc\u00df\x1b\n".encode(), b"", 0))
@@ -212,26 +180,20 @@ class StreamCommandTests(CommandTestCase):
         self.assertTrue(outcome[0] == LONG)
 
     async def test_refused(self) -> None:
-        """
-        Where nobody listens, one line says so.
-        """
+        """Where nobody listens, one line says so."""
         port = self.refusing_port()
         outcome = await self.command("send", f"127.0.0.1:{port}", "x")
         complaint = f"socketd send: 127.0.0.1:{port}: connection refused\n"
         self.assertEqual(outcome, (b"", complaint.encode(), 1))
 
     async def test_no_path(self) -> None:
-        """
-        The path of no socket is told as such.
-        """
+        """The path of no socket is told as such."""
         outcome = await self.command("send", "./no.sock", "x")
         complaint = b"socketd send: ./no.sock: no such file or directory\n"
         self.assertEqual(outcome, (b"", complaint, 1))
 
     async def test_no_answer(self) -> None:
-        """
-        A peer that says nothing and takes nothing is given up.
-        """
+        """A peer that says nothing and takes nothing is given up."""
         port = self.listen(Mute)
         arguments = ("--timeout", "0.2", f"127.0.0.1:{port}")
         outcome = await self.command("send", *arguments, stdin=LONG * 4)
@@ -239,9 +201,7 @@ class StreamCommandTests(CommandTestCase):
         self.assertEqual(outcome, (b"", complaint.encode(), 1))
 
     async def test_reset(self) -> None:
-        """
-        A connection that breaks is told.
-        """
+        """A connection that breaks is told."""
         port = self.listen(Reset)
         _, err, status = await self.command("send", f"127.0.0.1:{port}", "x")
         complaint = f"socketd send: 127.0.0.1:{port}: connection reset or lost\n"
@@ -262,9 +222,7 @@ class StreamCommandTests(CommandTestCase):
             self.assertEqual((out, (told, status)), (b"", outcome))
 
     async def test_interrupt(self) -> None:
-        """
-        Ctrl-C ends it quietly.
-        """
+        """Ctrl-C ends it quietly."""
         port = self.listen(Mute)
         ended = Ended()
         arguments = [sys.executable, "-m", "socketd", "send", f"127.0.0.1:{port}", "x"]
@@ -276,39 +234,29 @@ class StreamCommandTests(CommandTestCase):
 
 
 class DatagramCommandTests(CommandTestCase):
-    """
-    Tests for C{socketd send} with datagrams as a process.
-    """
+    """Tests for C{socketd send} with datagrams as a process."""
 
     async def test_udp(self) -> None:
-        """
-        The input is one datagram; the first answer is printed.
-        """
+        """The input is one datagram; the first answer is printed."""
         port = self.listen_datagrams(Upper())
         outcome = await self.command("send", f"udp:127.0.0.1:{port}", stdin=b"a\nb\n")
         self.assertEqual(outcome, (b"A\nB\n", b"", 0))
 
     async def test_empty(self) -> None:
-        """
-        An empty text is an empty datagram, and an empty answer is one too.
-        """
+        """An empty text is an empty datagram, and an empty answer is one too."""
         port = self.listen_datagrams(Upper())
         outcome = await self.command("send", f"udp:127.0.0.1:{port}", "")
         self.assertEqual(outcome, (b"", b"", 0))
 
     async def test_refused(self) -> None:
-        """
-        Where nobody listens, one line says so, without waiting.
-        """
+        """Where nobody listens, one line says so, without waiting."""
         port = self.refusing_port(socket.SOCK_DGRAM)
         outcome = await self.command("send", f"udp:127.0.0.1:{port}", "x")
         complaint = f"socketd send: udp:127.0.0.1:{port}: connection refused\n"
         self.assertEqual(outcome, (b"", complaint.encode(), 1))
 
     async def test_unix(self) -> None:
-        """
-        A UNIX datagram is answered without a socket file of ours.
-        """
+        """A UNIX datagram is answered without a socket file of ours."""
         from twisted.internet import reactor
 
         path = Path(self.mktemp()).name
@@ -323,14 +271,10 @@ class DatagramCommandTests(CommandTestCase):
 
 
 class Ended(ProcessProtocol):
-    """
-    A process that is told when it ended.
-    """
+    """A process that is told when it ended."""
 
     def __init__(self) -> None:
-        """
-        Begin before the process.
-        """
+        """Begin before the process."""
         self.done: Deferred[tuple[bytes, int | None]] = Deferred()
         self._errors = b""
 

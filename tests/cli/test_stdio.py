@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.cli.client.stdio}.
-"""
+"""Tests for L{socketd.cli.client.stdio}."""
 
 from __future__ import annotations
 
@@ -22,14 +20,10 @@ from socketd.cli.transport.interface import CallbackProducer
 
 
 class MemoryUser:
-    """
-    Keeps what an input hands over.
-    """
+    """Keeps what an input hands over."""
 
     def __init__(self) -> None:
-        """
-        Begin with nothing.
-        """
+        """Begin with nothing."""
         self.events: list[object] = []
 
     def input_received(self, data: bytes) -> None:
@@ -41,9 +35,7 @@ class MemoryUser:
         self.events.append(data)
 
     def input_ended(self) -> None:
-        """
-        Note it.
-        """
+        """Note it."""
         self.events.append("end")
 
     def input_failed(self, error: OSError) -> None:
@@ -56,14 +48,10 @@ class MemoryUser:
 
 
 class MemoryFDSet:
-    """
-    A reactor that waits for nothing, and knows for whom it would.
-    """
+    """A reactor that waits for nothing, and knows for whom it would."""
 
     def __init__(self) -> None:
-        """
-        Begin with nobody.
-        """
+        """Begin with nobody."""
         self.readers: set[Any] = set()
         self.writers: set[Any] = set()
 
@@ -81,14 +69,10 @@ class MemoryFDSet:
 
 
 class TextInputTests(SynchronousTestCase):
-    """
-    Tests for L{TextInput}.
-    """
+    """Tests for L{TextInput}."""
 
     def test_all_at_once(self) -> None:
-        """
-        The text is handed over whole, with its end, whatever is paused.
-        """
+        """The text is handed over whole, with its end, whatever is paused."""
         user = MemoryUser()
         text = TextInput(b"text")
         text.pause()
@@ -98,9 +82,7 @@ class TextInputTests(SynchronousTestCase):
 
 
 class StandardInputTests(SynchronousTestCase):
-    """
-    Tests for L{StandardInput} over a pipe.
-    """
+    """Tests for L{StandardInput} over a pipe."""
 
     def setUp(self) -> None:
         self.reactor = MemoryFDSet()
@@ -111,9 +93,7 @@ class StandardInputTests(SynchronousTestCase):
         self.input.start(self.user)
 
     def test_interface(self) -> None:
-        """
-        It is what a reactor waits for, and leaves the descriptor as it was.
-        """
+        """It is what a reactor waits for, and leaves the descriptor as it was."""
         verifyObject(IReadDescriptor, self.input)
         self.assertEqual(self.input.fileno(), self.read)
         self.assertTrue(os.get_blocking(self.read))
@@ -121,9 +101,7 @@ class StandardInputTests(SynchronousTestCase):
         os.close(self.write)
 
     def test_read_to_end(self) -> None:
-        """
-        What is read is handed over; then the end.
-        """
+        """What is read is handed over; then the end."""
         os.write(self.write, b"some\0bytes")
         self.assertIsNone(self.input.doRead())
         os.close(self.write)
@@ -132,9 +110,7 @@ class StandardInputTests(SynchronousTestCase):
         self.assertEqual(self.user.events, [b"some\0bytes", "end"])
 
     def test_pause(self) -> None:
-        """
-        A paused input is not waited for; one that has ended is not again.
-        """
+        """A paused input is not waited for; one that has ended is not again."""
         self.input.pause()
         self.assertEqual(self.reactor.readers, set())
         self.input.resume()
@@ -146,18 +122,14 @@ class StandardInputTests(SynchronousTestCase):
         os.close(self.write)
 
     def test_nothing_there(self) -> None:
-        """
-        Where somebody else made the descriptor non-blocking, an early read changes nothing.
-        """
+        """Where somebody else made the descriptor non-blocking, an early read changes nothing."""
         os.set_blocking(self.read, False)
         self.assertIsNone(self.input.doRead())
         self.assertEqual(self.user.events, [])
         os.close(self.write)
 
     def test_unreadable(self) -> None:
-        """
-        A descriptor that cannot be read is a failure, not an end.
-        """
+        """A descriptor that cannot be read is a failure, not an end."""
         unreadable = StandardInput(self.reactor, self.write)
         unreadable.start(self.user)
         unreadable.connectionLost(Failure(unreadable.doRead()))
@@ -166,9 +138,7 @@ class StandardInputTests(SynchronousTestCase):
 
 
 class StandardOutputTests(SynchronousTestCase):
-    """
-    Tests for L{StandardOutput} over a pipe.
-    """
+    """Tests for L{StandardOutput} over a pipe."""
 
     def setUp(self) -> None:
         self.reactor = MemoryFDSet()
@@ -191,9 +161,7 @@ class StandardOutputTests(SynchronousTestCase):
         return data
 
     def test_write(self) -> None:
-        """
-        All is written, in pieces that a ready pipe takes whole, before the end is told.
-        """
+        """All is written, in pieces that a ready pipe takes whole, before the end is told."""
         data = os.urandom(5 * select.PIPE_BUF + 1)
         self.output.write(data)
         finished = self.output.finish()
@@ -204,9 +172,7 @@ class StandardOutputTests(SynchronousTestCase):
         os.close(self.read)
 
     def test_last_line(self) -> None:
-        """
-        Where that is asked for, a last line without an end gets one; no other output does.
-        """
+        """Where that is asked for, a last line without an end gets one; no other output does."""
         for ends_line, written, expected in (
             (True, [b"a", b"b"], b"ab\n"),
             (True, [b"a\n", b""], b"a\n"),
@@ -221,9 +187,7 @@ class StandardOutputTests(SynchronousTestCase):
         os.close(self.read)
 
     def test_pauses_producer(self) -> None:
-        """
-        Who writes too much is paused until it is written.
-        """
+        """Who writes too much is paused until it is written."""
         calls: list[str] = []
         valve = CallbackProducer(
             lambda: calls.append("pause"),
@@ -250,9 +214,7 @@ class StandardOutputTests(SynchronousTestCase):
             self.failureResultOf(output.finish(), BrokenPipeError)
 
     def test_full_device(self) -> None:
-        """
-        A device that takes nothing is told by its name and error.
-        """
+        """A device that takes nothing is told by its name and error."""
         os.close(self.read)
         with open("/dev/full", "wb") as device:
             output = StandardOutput(self.reactor, device.fileno())
@@ -262,9 +224,7 @@ class StandardOutputTests(SynchronousTestCase):
         self.assertEqual(str(failure.value), "standard output: no space left on device")
 
     def test_full_pipe(self) -> None:
-        """
-        Where somebody else made the descriptor non-blocking, a full pipe is waited for.
-        """
+        """Where somebody else made the descriptor non-blocking, a full pipe is waited for."""
         os.set_blocking(self.write, False)
         while select.select([], [self.write], [], 0)[1]:
             os.write(self.write, bytes(select.PIPE_BUF))

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.cli.transport.stream} and L{socketd.cli.transport.interface}.
-"""
+"""Tests for L{socketd.cli.transport.stream} and L{socketd.cli.transport.interface}."""
 
 from __future__ import annotations
 
@@ -27,9 +25,7 @@ from tests.cli.support import HalfCloseTransport, MemoryTalker
 
 
 class StreamLinkTests(SynchronousTestCase):
-    """
-    Tests for L{StreamLink}.
-    """
+    """Tests for L{StreamLink}."""
 
     def setUp(self) -> None:
         self.talker = MemoryTalker()
@@ -37,17 +33,13 @@ class StreamLinkTests(SynchronousTestCase):
         self.transport = HalfCloseTransport()
 
     def test_interfaces(self) -> None:
-        """
-        Twisted tells it of half closed connections and of handshakes.
-        """
+        """Twisted tells it of half closed connections and of handshakes."""
         verifyObject(IHalfCloseableProtocol, self.link)
         verifyObject(IHandshakeListener, self.link)
         verifyObject(IPushProducer, CallbackProducer(lambda: None, lambda: None, lambda: None))
 
     def test_ready(self) -> None:
-        """
-        A plain stream is ready when it is connected.
-        """
+        """A plain stream is ready when it is connected."""
         self.assertNoResult(self.link.ready)
         self.link.makeConnection(self.transport)
         self.successResultOf(self.link.ready)
@@ -74,9 +66,7 @@ class StreamLinkTests(SynchronousTestCase):
             self.assertEqual((self.talker.heard, self.talker.reasons), (pieces, []))
 
     def test_ready_with_tls(self) -> None:
-        """
-        TLS is ready after the handshake only.
-        """
+        """TLS is ready after the handshake only."""
         directlyProvides(self.transport, ISSLTransport)
         self.link.makeConnection(self.transport)
         self.assertNoResult(self.link.ready)
@@ -84,9 +74,7 @@ class StreamLinkTests(SynchronousTestCase):
         self.successResultOf(self.link.ready)
 
     def test_handshake_fails(self) -> None:
-        """
-        What is lost before it was ready never was: the talker need not know.
-        """
+        """What is lost before it was ready never was: the talker need not know."""
         directlyProvides(self.transport, ISSLTransport)
         self.link.makeConnection(self.transport)
         self.link.connectionLost(Failure(ConnectionLost()))
@@ -94,9 +82,7 @@ class StreamLinkTests(SynchronousTestCase):
         self.assertEqual(self.talker.reasons, [])
 
     def test_given_up(self) -> None:
-        """
-        A handshake that comes after whoever waited gave up is told to nobody.
-        """
+        """A handshake that comes after whoever waited gave up is told to nobody."""
         directlyProvides(self.transport, ISSLTransport)
         self.link.makeConnection(self.transport)
         self.link.ready.cancel()
@@ -108,18 +94,14 @@ class StreamLinkTests(SynchronousTestCase):
         self.assertEqual(self.talker.reasons, [])
 
     def test_abort_after_loss(self) -> None:
-        """
-        What is lost is not broken off: Twisted's TLS would raise an error.
-        """
+        """What is lost is not broken off: Twisted's TLS would raise an error."""
         self.link.makeConnection(self.transport)
         self.link.connectionLost(Failure(ConnectionLost()))
         self.link.abort()
         self.assertFalse(self.transport.aborting)
 
     def test_hears(self) -> None:
-        """
-        The talker is told of bytes, of the peer's end and of the loss.
-        """
+        """The talker is told of bytes, of the peer's end and of the loss."""
         self.link.makeConnection(self.transport)
         self.link.dataReceived(b"x")
         self.link.readConnectionLost()
@@ -130,9 +112,7 @@ class StreamLinkTests(SynchronousTestCase):
         self.assertIsInstance(self.talker.reasons[0].value, ConnectionLost)
 
     def test_end(self) -> None:
-        """
-        The end shuts down one direction, with nobody left to pause.
-        """
+        """The end shuts down one direction, with nobody left to pause."""
         self.link.makeConnection(self.transport)
         self.link.hold(CallbackProducer(lambda: None, lambda: None, lambda: None))
         self.link.end()
@@ -141,9 +121,7 @@ class StreamLinkTests(SynchronousTestCase):
         self.assertIsNone(self.transport.producer)
 
     def test_end_with_tls(self) -> None:
-        """
-        TLS is closed by its own notice: half a TCP connection below it would break it.
-        """
+        """TLS is closed by its own notice: half a TCP connection below it would break it."""
         directlyProvides(self.transport, ISSLTransport)
         self.link.makeConnection(self.transport)
         self.assertFalse(self.link.can_end)

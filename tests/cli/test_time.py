@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.cli.client.time}.
-"""
+"""Tests for L{socketd.cli.client.time}."""
 
 from __future__ import annotations
 
@@ -26,18 +24,14 @@ NOW = 1_800_000_000
 
 
 class RenderTests(SynchronousTestCase):
-    """
-    Tests for L{render_table} and L{render_json}.
-    """
+    """Tests for L{render_table} and L{render_json}."""
 
     def setUp(self) -> None:
         self.reading = Reading(NOW, "unix", NOW, 0.0012345, -0.25)
         self.local = time.strftime("%a %b %d %H:%M:%S %Y %Z", time.localtime(NOW))
 
     def test_table(self) -> None:
-        """
-        A person reads lines.
-        """
+        """A person reads lines."""
         expected = (
             f"local time  {self.local}\n"
             "number      1800000000, seconds since 1970\n"
@@ -47,9 +41,7 @@ class RenderTests(SynchronousTestCase):
         self.assertEqual(render_table(self.reading), expected)
 
     def test_json(self) -> None:
-        """
-        A program reads one object, with units in the names.
-        """
+        """A program reads one object, with units in the names."""
         expected = {
             "local_time": self.local,
             "unix": NOW,
@@ -63,9 +55,7 @@ class RenderTests(SynchronousTestCase):
 
 
 class AskStreamTests(SynchronousTestCase):
-    """
-    Tests for L{ask} over a stream.
-    """
+    """Tests for L{ask} over a stream."""
 
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
@@ -79,9 +69,7 @@ class AskStreamTests(SynchronousTestCase):
         self.protocol.makeConnection(self.transport)
 
     def test_moments(self) -> None:
-        """
-        The time counts from the connection to the last byte of the number, not to the end.
-        """
+        """The time counts from the connection to the last byte of the number, not to the end."""
         self.reactor.advance(1)
         self.protocol.dataReceived(b"ab")
         self.reactor.advance(1)
@@ -96,48 +84,36 @@ class AskStreamTests(SynchronousTestCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_no_answer(self) -> None:
-        """
-        A server that says nothing is given up.
-        """
+        """A server that says nothing is given up."""
         self.reactor.advance(10)
         failure = self.failureResultOf(self.asked, CommandError)
         self.assertEqual(str(failure.value), "no answer within 10 s")
 
     def test_no_end(self) -> None:
-        """
-        A server that does not end is given up too, but what it said counts.
-        """
+        """A server that does not end is given up too, but what it said counts."""
         self.protocol.dataReceived(b"abcd")
         self.reactor.advance(10)
         self.assertEqual(self.successResultOf(self.asked).data, b"abcd")
 
     def test_flood(self) -> None:
-        """
-        A server that says something else without end is not listened to for long.
-        """
+        """A server that says something else without end is not listened to for long."""
         self.protocol.dataReceived(bytes(MAX_REPLY + 1))
         self.assertTrue(self.transport.aborting)
         self.assertEqual(len(self.successResultOf(self.asked).data), MAX_REPLY + 1)
 
     def test_empty(self) -> None:
-        """
-        A server that only ends has said nothing, which has a length.
-        """
+        """A server that only ends has said nothing, which has a length."""
         self.protocol.connectionLost(Failure(ConnectionDone()))
         self.assertEqual(self.successResultOf(self.asked).data, b"")
 
     def test_lost(self) -> None:
-        """
-        A connection that breaks is a failure.
-        """
+        """A connection that breaks is a failure."""
         self.protocol.connectionLost(Failure(ConnectionLost()))
         self.failureResultOf(self.asked, ConnectionLost)
 
 
 class Clock(DatagramProtocol):
-    """
-    Answers a datagram with bytes, or with nothing.
-    """
+    """Answers a datagram with bytes, or with nothing."""
 
     def __init__(self, answer: bytes | None) -> None:
         """
@@ -156,9 +132,7 @@ class Clock(DatagramProtocol):
 
 
 class StreamClock(Protocol):
-    """
-    Sends the time since 1900 and closes.
-    """
+    """Sends the time since 1900 and closes."""
 
     def connectionMade(self) -> None:
         transport: Any = self.transport
@@ -167,14 +141,10 @@ class StreamClock(Protocol):
 
 
 class CommandTests(CommandTestCase):
-    """
-    Tests for C{socketd time} as a process.
-    """
+    """Tests for C{socketd time} as a process."""
 
     async def test_datagram(self) -> None:
-        """
-        An empty datagram is sent, and the answer shown.
-        """
+        """An empty datagram is sent, and the answer shown."""
         clock = Clock(struct.pack("!I", NOW))
         port = self.listen_datagrams(clock)
         out, err, status = await self.command("time", f"udp:127.0.0.1:{port}")
@@ -195,9 +165,7 @@ class CommandTests(CommandTestCase):
             self.assertEqual(found["epoch"], "1900")
 
     async def test_other_epoch(self) -> None:
-        """
-        Who asks for an epoch gets it, and is told that the other one fits.
-        """
+        """Who asks for an epoch gets it, and is told that the other one fits."""
         address = f"127.0.0.1:{self.listen(StreamClock)}"
         out, err, status = await self.command("time", address, "--json", "--epoch", "unix")
         self.assertEqual(status, 0)
@@ -206,9 +174,7 @@ class CommandTests(CommandTestCase):
         self.assertEqual(err, expected)
 
     async def test_by_stream(self) -> None:
-        """
-        A failure over a stream says how a server is asked by UDP.
-        """
+        """A failure over a stream says how a server is asked by UDP."""
         port = self.refusing_port()
         outcome = await self.command("time", f"127.0.0.1:{port}")
         hint = f"a server that is asked by UDP is udp:127.0.0.1:{port}"
@@ -219,18 +185,14 @@ class CommandTests(CommandTestCase):
         self.assertIn(b"no answer within 0.1 s; a server that is asked by UDP is udp:127", err)
 
     async def test_wrong_length(self) -> None:
-        """
-        A reply of the wrong length is told by its length.
-        """
+        """A reply of the wrong length is told by its length."""
         port = self.listen_datagrams(Clock(b"12345"))
         outcome = await self.command("time", f"udp:127.0.0.1:{port}")
         complaint = f"socketd time: udp:127.0.0.1:{port}: reply error 5\n"
         self.assertEqual(outcome, (b"", complaint.encode(), 1))
 
     async def test_no_answer(self) -> None:
-        """
-        Without an answer there is one line after the time.
-        """
+        """Without an answer there is one line after the time."""
         port = self.listen_datagrams(Clock(None))
         arguments = (f"udp:127.0.0.1:{port}", "--timeout", "0.1")
         outcome = await self.command("time", *arguments)

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.cli.transport.tls}, against servers in this process.
-"""
+"""Tests for L{socketd.cli.transport.tls}, against servers in this process."""
 
 from __future__ import annotations
 
@@ -60,9 +58,7 @@ from tests.cli.tls_support import (
 
 
 class TlsTestCase(CommandTestCase):
-    """
-    A test with TLS servers.
-    """
+    """A test with TLS servers."""
 
     def setUp(self) -> None:
         self.paths = write_pems(
@@ -75,9 +71,7 @@ class TlsTestCase(CommandTestCase):
 
     @property
     def reactor(self) -> Any:
-        """
-        The reactor of the process.
-        """
+        """The reactor of the process."""
         from twisted.internet import reactor
 
         return reactor
@@ -141,23 +135,17 @@ class TlsTestCase(CommandTestCase):
 
 
 class VerifyTests(TlsTestCase):
-    """
-    Tests for whom a client trusts.
-    """
+    """Tests for whom a client trusts."""
 
     async def test_good(self) -> None:
-        """
-        A server is trusted under each of its names, with a wildcard and by its address.
-        """
+        """A server is trusted under each of its names, with a wildcard and by its address."""
         port = self.serve(contexts(server()))
         for name in ("localhost", "127.0.0.1", "www.example.com"):
             link = await self.dial(port, self.trusting(name))
             self.assertFalse(link.can_end)
 
     async def test_wrong_name(self) -> None:
-        """
-        A server that has another name is not trusted; its own names are told.
-        """
+        """A server that has another name is not trusted; its own names are told."""
         port = self.serve(contexts(server()))
         for name in ("other", "example.com", "a.b.example.com", "127.0.0.2", "::1"):
             line = await self.complaint(port, self.trusting(name))
@@ -165,9 +153,7 @@ class VerifyTests(TlsTestCase):
             self.assertEqual(line, f"TLS: the certificate is for {names}, not for {name}")
 
     async def test_no_name(self) -> None:
-        """
-        A certificate that names nobody is good for nobody, though its authority is trusted.
-        """
+        """A certificate that names nobody is good for nobody, though its authority is trusted."""
         port = self.serve(contexts(nameless_server(authority())))
         for name in ("localhost", "127.0.0.1"):
             line = await self.complaint(port, self.trusting(name))
@@ -175,9 +161,7 @@ class VerifyTests(TlsTestCase):
             self.assertIn("subjectAltName", line)
 
     async def test_time(self) -> None:
-        """
-        A certificate that expired, or is not valid yet, is not trusted; the day is told.
-        """
+        """A certificate that expired, or is not valid yet, is not trusted; the day is told."""
         cases = {(-30, 20): "the certificate expired on ",
                  (2, 20): "the certificate is not valid before "}
         for (first, days), words in cases.items():
@@ -187,9 +171,7 @@ class VerifyTests(TlsTestCase):
             self.assertTrue(line.endswith(" UTC"), line)
 
     async def test_authority(self) -> None:
-        """
-        Who vouches for itself, or has an authority that nobody knows, is not trusted.
-        """
+        """Who vouches for itself, or has an authority that nobody knows, is not trusted."""
         alone = nameless_server(None)
         unknown = issue_server(stranger(), NAMES, today(), 30)
         cases = {
@@ -202,17 +184,13 @@ class VerifyTests(TlsTestCase):
             self.assertEqual(await self.complaint(port, self.trusting()), expected)
 
     async def test_authority_of_the_system(self) -> None:
-        """
-        Without a file of authorities those of the system count, which do not know ours.
-        """
+        """Without a file of authorities those of the system count, which do not know ours."""
         port = self.serve(contexts(server()))
         line = await self.complaint(port, TlsOptions("localhost"))
         self.assertEqual(line, "TLS: the certificate is of an authority that is not trusted")
 
     async def test_insecure(self) -> None:
-        """
-        Where nothing is to be verified nothing is, and that is said once.
-        """
+        """Where nothing is to be verified nothing is, and that is said once."""
         notes: list[str] = []
         self.patch(tls, "note", notes.append)
         for issued in (nameless_server(None), server_of_days(-30, 20), client(stranger())):
@@ -221,9 +199,7 @@ class VerifyTests(TlsTestCase):
         self.assertEqual(notes, [tls.INSECURE] * 3)
 
     async def test_server_name(self) -> None:
-        """
-        The server is told the name that is verified, but no address.
-        """
+        """The server is told the name that is verified, but no address."""
         told: list[bytes | None] = []
 
         def choose(connection: SSL.Connection) -> None:
@@ -238,9 +214,7 @@ class VerifyTests(TlsTestCase):
 
 
 class PeerTests(TlsTestCase):
-    """
-    Tests for peers that do not speak TLS, or not with everybody.
-    """
+    """Tests for peers that do not speak TLS, or not with everybody."""
 
     async def test_no_tls(self) -> None:
         """
@@ -257,24 +231,18 @@ class PeerTests(TlsTestCase):
             self.assertEqual(await self.complaint(port, self.trusting()), expected)
 
     async def test_silent(self) -> None:
-        """
-        A peer that says nothing to the handshake is given up in time.
-        """
+        """A peer that says nothing to the handshake is given up in time."""
         port = self.serve(None, Silent)
         line = await self.complaint(port, self.trusting(), 0.1)
         self.assertEqual(line, "no TLS handshake within 0.1 s")
 
     async def test_refused(self) -> None:
-        """
-        Where nobody listens there is no TLS to complain about.
-        """
+        """Where nobody listens there is no TLS to complain about."""
         line = await self.complaint(self.refusing_port(), self.trusting())
         self.assertEqual(line, "connection refused")
 
     async def test_protocols(self) -> None:
-        """
-        A protocol of both is agreed on; where there is none, the server's refusal is told.
-        """
+        """A protocol of both is agreed on; where there is none, the server's refusal is told."""
         port = self.serve(contexts(server(), protocols=[b"one", b"two"]))
         link = await self.dial(port, self.trusting(protocols=(b"three", b"two")))
         transport: Any = link.transport
@@ -284,9 +252,7 @@ class PeerTests(TlsTestCase):
         self.assertTrue(line.startswith("TLS: the peer refused: "), line)
 
     async def test_unix(self) -> None:
-        """
-        TLS goes over a UNIX socket too.
-        """
+        """TLS goes over a UNIX socket too."""
         path = self.mktemp()[-40:].replace("/", "-")
         connections = Connections(EchoPeer)
         self.addCleanup(connections.abort)
@@ -302,67 +268,49 @@ class PeerTests(TlsTestCase):
 
 
 class SecurityTests(SynchronousTestCase):
-    """
-    Tests for L{Security} and L{secure} without a peer.
-    """
+    """Tests for L{Security} and L{secure} without a peer."""
 
     def test_interface(self) -> None:
-        """
-        It is what Twisted asks for a connection of OpenSSL.
-        """
+        """It is what Twisted asks for a connection of OpenSSL."""
         made = Security(CertificateOptions(), TlsOptions("a"))
         verifyObject(IOpenSSLClientConnectionCreator, made)
 
     def test_files(self) -> None:
-        """
-        A bad file is told before anything is dialed.
-        """
+        """A bad file is told before anything is dialed."""
         path = write_pems(Path(self.mktemp()), file=b"text")["file"]
         for options in (TlsOptions("a", authorities=path), TlsOptions("a", certificate=path)):
             error = self.assertRaises(CommandError, secure, options)
             self.assertEqual(str(error), f"{path}: there is no good PEM certificate in it")
 
     def test_refused_by_openssl(self) -> None:
-        """
-        So is one that OpenSSL does not take.
-        """
+        """So is one that OpenSSL does not take."""
         made = certificates.issued_for(certificates.rsa_key(1024), "a.example")
         path = write_pems(Path(self.mktemp()), file=made.pem() + made.key_pem())["file"]
         error = self.assertRaises(CommandError, secure, TlsOptions("a", "", path, path))
         self.assertEqual(str(error), f"{path}: TLS: ee key too small")
 
     def test_none(self) -> None:
-        """
-        Without wish for TLS there is none.
-        """
+        """Without wish for TLS there is none."""
         self.assertIsNone(secure(None))
 
     def test_unconnected(self) -> None:
-        """
-        What fails before there is a connection is passed on.
-        """
+        """What fails before there is a connection is passed on."""
         made = Security(CertificateOptions(), TlsOptions("a"))
         error = ConnectionRefusedError()
         self.assertIs(made.explained(error, False), error)
 
 
 class DescribeTests(SynchronousTestCase):
-    """
-    Tests for L{peer_names} and L{days_left}.
-    """
+    """Tests for L{peer_names} and L{days_left}."""
 
     def test_many_names(self) -> None:
-        """
-        Of many names the first are shown, and the number of the others.
-        """
+        """Of many names the first are shown, and the number of the others."""
         names = [f"a{number}.example" for number in range(SHOWN_NAMES + 5)]
         issued = issue_server(authority(), names, today(), 30)
         self.assertEqual(peer_names(issued.certificate), [*names[:SHOWN_NAMES], "5 more"])
 
     def test_bad_names(self) -> None:
-        """
-        What a peer writes there is harmless for a terminal and short, and may be missing.
-        """
+        """What a peer writes there is harmless for a terminal and short, and may be missing."""
         bad = x509.SubjectAlternativeName([
             x509.UniformResourceIdentifier("x:\x1b[2J\n"), x509.DNSName("a" * 5000),
         ])
@@ -371,9 +319,7 @@ class DescribeTests(SynchronousTestCase):
         self.assertEqual(peer_names(nameless_server(None).certificate), [])
 
     def test_strange(self) -> None:
-        """
-        A certificate that OpenSSL takes and the parser does not is told as unreadable.
-        """
+        """A certificate that OpenSSL takes and the parser does not is told as unreadable."""
         context, theirs = (SSL.Context(SSL.TLS_METHOD) for _ in range(2))
         made = certificates.issued("a.example")
         pem = certificates.of_unknown_version(made)
@@ -391,9 +337,7 @@ class DescribeTests(SynchronousTestCase):
         self.assertEqual(line, "TLS: the certificate cannot be read")
 
     def test_days(self) -> None:
-        """
-        The days left are whole ones, and so are those since the end.
-        """
+        """The days left are whole ones, and so are those since the end."""
         certificate = server().certificate
         end = certificate.not_valid_after_utc
         cases = {
@@ -418,14 +362,10 @@ def _with_names(names: x509.SubjectAlternativeName) -> x509.Certificate:
 
 
 class TlsCommandTests(TlsTestCase):
-    """
-    Tests for the subcommands over TLS, as processes.
-    """
+    """Tests for the subcommands over TLS, as processes."""
 
     async def test_whole_answer(self) -> None:
-        """
-        An answer is whole when the server closes, however long it is.
-        """
+        """An answer is whole when the server closes, however long it is."""
         port = self.serve(contexts(server()), LongAnswer)
         address = f"tls:localhost:{port}"
         out, err, status = await self.command("send", "--ca", self.paths["ca"], address, "x")
@@ -448,9 +388,7 @@ class TlsCommandTests(TlsTestCase):
         self.assertRegex(names, "; (29|30) days left$")
 
     async def test_cut_off(self) -> None:
-        """
-        An answer that ends without the notice of TLS may have been cut off by anybody.
-        """
+        """An answer that ends without the notice of TLS may have been cut off by anybody."""
         port = self.serve(contexts(server()), CutOff)
         address = f"tls:localhost:{port}"
         outcome = await self.command("send", "--ca", self.paths["ca"], address, "x")
@@ -458,9 +396,7 @@ class TlsCommandTests(TlsTestCase):
         self.assertEqual(outcome, (b"half", complaint.encode(), 1))
 
     async def test_no_notice_of_the_server(self) -> None:
-        """
-        A server that answers our end by just going, as many do, has answered well.
-        """
+        """A server that answers our end by just going, as many do, has answered well."""
         listener = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(listener.close)
         listener.settimeout(self.timeout)
@@ -477,9 +413,7 @@ class TlsCommandTests(TlsTestCase):
         return write_pems(Path(self.mktemp()), both=data)["both"]
 
     async def test_client_certificate(self) -> None:
-        """
-        A server that wants a certificate of ours gets it.
-        """
+        """A server that wants a certificate of ours gets it."""
         port = self.serve(contexts(server(), clients_of=authority()), LongAnswer)
         own = ("--cert", self.paths["mine"], "--key", self.paths["key"])
         arguments = ("send", "--ca", self.paths["ca"], *own, f"tls:127.0.0.1:{port}", "x")
@@ -504,9 +438,7 @@ class TlsCommandTests(TlsTestCase):
             self.assertEqual(await self.command(*arguments), (b"", complaint.encode(), 1))
 
     async def test_wrong_name(self) -> None:
-        """
-        A server that is not trusted gets nothing, and one line says why.
-        """
+        """A server that is not trusted gets nothing, and one line says why."""
         port = self.serve(contexts(server()))
         arguments = ("--ca", self.paths["ca"], "--server-name", "other", f"tls:127.0.0.1:{port}")
         for name in ("send", "chat", "time"):
@@ -515,23 +447,17 @@ class TlsCommandTests(TlsTestCase):
             self.assertTrue(err.endswith(b", not for other\n"), err)
 
     async def test_insecure_chat(self) -> None:
-        """
-        A conversation goes over TLS line by line; that nobody was verified is said aloud.
-        """
+        """A conversation goes over TLS line by line; that nobody was verified is said aloud."""
         port = self.serve(contexts(nameless_server(None)))
         arguments = ("chat", "--tls", "--insecure", "--newline", f"127.0.0.1:{port}")
         out, err, status = await self.command(*arguments, stdin=b"one\ntwo\n")
         self.assertEqual((out, err.decode(), status), (b"one\ntwo\n", f"{tls.INSECURE}\n", 0))
 
     async def test_time(self) -> None:
-        """
-        The time is asked over TLS too.
-        """
+        """The time is asked over TLS too."""
 
         class Clock(Noted):
-            """
-            Sends a number, and closes.
-            """
+            """Sends a number, and closes."""
 
             def connectionMade(self) -> None:
                 self.peer.write(struct.pack("!I", 1_800_000_000))

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.cli.transport.tls_options}.
-"""
+"""Tests for L{socketd.cli.transport.tls_options}."""
 
 from __future__ import annotations
 
@@ -64,9 +62,7 @@ BAD: dict[tuple[str, ...], str] = {
 
 
 class TlsOptionsTests(SynchronousTestCase):
-    """
-    Tests for L{tls_options}.
-    """
+    """Tests for L{tls_options}."""
 
     def parse(self, argv: tuple[str, ...]) -> argparse.Namespace:
         """
@@ -82,16 +78,12 @@ class TlsOptionsTests(SynchronousTestCase):
         return parser.parse_args(argv)
 
     def test_good(self) -> None:
-        """
-        What goes together is put together; without TLS there is nothing.
-        """
+        """What goes together is put together; without TLS there is nothing."""
         for argv, expected in GOOD.items():
             self.assertEqual(tls_options(self.parse(argv)), expected)
 
     def test_bad(self) -> None:
-        """
-        What does not go together, or would be ignored, is refused as a wrong use.
-        """
+        """What does not go together, or would be ignored, is refused as a wrong use."""
         for argv, part in BAD.items():
             error = self.assertRaises(CommandError, tls_options, self.parse(argv))
             self.assertIn(part, str(error))
@@ -99,9 +91,7 @@ class TlsOptionsTests(SynchronousTestCase):
 
 
 class MainTests(SynchronousTestCase):
-    """
-    Tests for the options in each subcommand.
-    """
+    """Tests for the options in each subcommand."""
 
     def complaint(self, *argv: str) -> str:
         """
@@ -117,17 +107,13 @@ class MainTests(SynchronousTestCase):
         return error.getvalue()
 
     def test_subcommands(self) -> None:
-        """
-        Every client refuses TLS over datagrams, before it does anything, with status 2.
-        """
+        """Every client refuses TLS over datagrams, before it does anything, with status 2."""
         for name in ("send", "chat", "time"):
             line = self.complaint(name, "--tls", "udp:127.0.0.1:9")
             self.assertTrue(line.startswith(f"socketd {name}: --tls does not go with udp"), line)
 
     def test_values(self) -> None:
-        """
-        A name that is none, and a protocol that cannot be offered, are refused.
-        """
+        """A name that is none, and a protocol that cannot be offered, are refused."""
         cases = {
             ("--server-name", "a b"): "no name of a host",
             ("--server-name", "*.example.com"): "no name of a host",

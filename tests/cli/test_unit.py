@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.cli.system.unit}.
-"""
+"""Tests for L{socketd.cli.system.unit}."""
 
 from __future__ import annotations
 
@@ -36,9 +34,7 @@ DERIVED = {
 
 
 def groups() -> Iterator[type[Any]]:
-    """
-    List all classes of options that there are.
-    """
+    """List all classes of options that there are."""
     yield from (DaemonOptions, ServiceOptions, AccessOptions, SocketOptions, TlsOptions)
     for declaration in installed().values():
         yield declaration.options
@@ -58,22 +54,16 @@ def naming_files() -> Iterator[tuple[str, str, str]]:
 
 
 def directives(text: str) -> list[tuple[str, str]]:
-    """
-    Take a unit apart: names and values, without sections and comments.
-    """
+    """Take a unit apart: names and values, without sections and comments."""
     lines = [line for line in text.splitlines() if line and line[0] not in "#["]
     return [(name, value) for name, _, value in (line.partition("=") for line in lines)]
 
 
 class Case(SynchronousTestCase):
-    """
-    A unit for a configuration.
-    """
+    """A unit for a configuration."""
 
     def unit(self, text: str) -> dict[str, list[str]]:
-        """
-        Write one, and give its values by name.
-        """
+        """Write one, and give its values by name."""
         settings = parse(text, FILE, installed(), RUNTIME)
         values: dict[str, list[str]] = {}
         for name, value in directives(write(settings, FILE, "/usr/lib/socketd/bin/twistd")):
@@ -82,14 +72,10 @@ class Case(SynchronousTestCase):
 
 
 class ShippedTests(Case):
-    """
-    Tests for what does not depend on the configuration.
-    """
+    """Tests for what does not depend on the configuration."""
 
     def test_same_as_shipped(self) -> None:
-        """
-        All that does not follow from the configuration is as in the unit that is shipped.
-        """
+        """All that does not follow from the configuration is as in the unit that is shipped."""
         settings = parse("[echo]\nlisten = tcp:7\n", FILE, installed(), RUNTIME)
         ours = directives(write(settings, FILE, "/usr/lib/socketd/bin/twistd"))
         shipped = directives(SHIPPED.read_text())
@@ -99,40 +85,30 @@ class ShippedTests(Case):
         )
 
     def test_same_start(self) -> None:
-        """
-        For the usual places the command line is the shipped one, too.
-        """
+        """For the usual places the command line is the shipped one, too."""
         shipped = dict(directives(SHIPPED.read_text()))["ExecStart"]
         self.assertEqual(self.unit("[echo]\nlisten = tcp:7\n")["ExecStart"], [shipped])
 
 
 class PortTests(Case):
-    """
-    Tests for capabilities and ports.
-    """
+    """Tests for capabilities and ports."""
 
     def test_low_port(self) -> None:
-        """
-        A port below 1024 takes the one capability, in the namespace that it holds in.
-        """
+        """A port below 1024 takes the one capability, in the namespace that it holds in."""
         unit = self.unit("[echo]\nlisten = tcp:7, udp6:1023\n")
         self.assertEqual(unit["AmbientCapabilities"], ["CAP_NET_BIND_SERVICE"])
         self.assertEqual(unit["CapabilityBoundingSet"], ["CAP_NET_BIND_SERVICE"])
         self.assertNotIn("PrivateUsers", unit)
 
     def test_high_port(self) -> None:
-        """
-        Other ports take none, and then nothing outside is owned.
-        """
+        """Other ports take none, and then nothing outside is owned."""
         unit = self.unit("[echo]\nlisten = tcp:1024\n")
         self.assertEqual(unit["AmbientCapabilities"], [""])
         self.assertEqual(unit["CapabilityBoundingSet"], [""])
         self.assertEqual(unit["PrivateUsers"], ["yes"])
 
     def test_operators_are_somebody(self) -> None:
-        """
-        With a control socket the daemon sees who its operators are.
-        """
+        """With a control socket the daemon sees who its operators are."""
         unit = self.unit(
             "[socketd]\ncontrol = {runtime}/control.sock\n[echo]\nlisten = tcp:1024\n"
         )
@@ -140,9 +116,7 @@ class PortTests(Case):
         self.assertNotIn("ReadWritePaths", unit)
 
     def test_just_the_ports(self) -> None:
-        """
-        Each listener has its rule, once; UNIX sockets and inherited ones need none.
-        """
+        """Each listener has its rule, once; UNIX sockets and inherited ones need none."""
         unit = self.unit(
             "[echo]\nlisten = tcp:7007, tcp:7007:interface=127.0.0.1, udp6:7008, tls6:7009,"
             " unix:/run/socketd/x.sock, systemd:x\ntls_certificate = /c\ntls_key = /k\n"
@@ -153,17 +127,13 @@ class PortTests(Case):
         self.assertEqual(unit["SocketBindAllow"], expected)
 
     def test_any_port(self) -> None:
-        """
-        A port that the kernel chooses can be any of its transport.
-        """
+        """A port that the kernel chooses can be any of its transport."""
         unit = self.unit("[echo]\nlisten = tcp:0, tcp:7007\n")
         self.assertEqual(unit["SocketBindAllow"], ["ipv4:tcp", "ipv4:tcp:7007"])
         self.assertEqual(unit["AmbientCapabilities"], [""])
 
     def test_too_many_ports(self) -> None:
-        """
-        More rules than systemd takes become one for each transport.
-        """
+        """More rules than systemd takes become one for each transport."""
         ports = ", ".join(f"tcp:{port}" for port in range(2000, 2000 + MAX_RULES))
         unit = self.unit(f"[echo]\nlisten = {ports}\n")
         self.assertEqual(len(unit["SocketBindAllow"]), MAX_RULES)
@@ -172,14 +142,10 @@ class PortTests(Case):
 
 
 class NetworkTests(Case):
-    """
-    Tests for address families and networks.
-    """
+    """Tests for address families and networks."""
 
     def families(self, listeners: str) -> str:
-        """
-        Give the families for the listeners of an echo service.
-        """
+        """Give the families for the listeners of an echo service."""
         [found] = self.unit(f"[echo]\nlisten = {listeners}\n")["RestrictAddressFamilies"]
         return found
 
@@ -207,9 +173,7 @@ class NetworkTests(Case):
         self.assertNotIn("IPAddressAllow", unit)
 
     def test_everybody(self) -> None:
-        """
-        Where one service is for everybody there is no filter.
-        """
+        """Where one service is for everybody there is no filter."""
         text = "[echo]\nlisten = udp:7007\nallow = 192.0.2.0/24\n[discard]\nlisten = tcp:7008\n"
         unit = self.unit(text)
         self.assertNotIn("IPAddressDeny", unit)
@@ -230,9 +194,7 @@ class NetworkTests(Case):
         self.assertEqual(unit["IPAddressAllow"], expected)
 
     def test_datagrams(self) -> None:
-        """
-        Datagrams are for loopback and private networks where nothing is said.
-        """
+        """Datagrams are for loopback and private networks where nothing is said."""
         unit = self.unit("[echo]\nlisten = udp:7007\n")
         self.assertEqual(
             unit["IPAddressAllow"],
@@ -241,41 +203,31 @@ class NetworkTests(Case):
         )  # fmt: skip
 
     def test_loopback(self) -> None:
-        """
-        What is bound to loopback gets packets of loopback only.
-        """
+        """What is bound to loopback gets packets of loopback only."""
         unit = self.unit("[echo]\nlisten = tcp:7007:interface=127.0.0.1\n")
         self.assertEqual(unit["IPAddressAllow"], ["127.0.0.0/8", "::1/128"])
         self.assertEqual(unit["After"], ["network.target"])
 
     def test_balancers(self) -> None:
-        """
-        Behind a balancer its networks are let in, not those of its clients.
-        """
+        """Behind a balancer its networks are let in, not those of its clients."""
         unit = self.unit(
             "[echo]\nlisten = haproxy:tcp:7007\nproxy_from = 192.0.2.1\nallow = 198.51.100.0/24\n"
         )
         self.assertEqual(unit["IPAddressAllow"], ["192.0.2.1/32"])
 
     def test_figures(self) -> None:
-        """
-        Who may read the figures is everybody, or this machine.
-        """
+        """Who may read the figures is everybody, or this machine."""
         text = "[socketd]\nhttp = tcp:9155{}\n[echo]\nlisten = udp:7007\nallow = 192.0.2.1\n"
         unit = self.unit(text.format(":interface=127.0.0.1"))
         self.assertEqual(unit["IPAddressAllow"], ["127.0.0.0/8", "192.0.2.1/32", "::1/128"])
 
     def test_host_name(self) -> None:
-        """
-        Where a name has to be looked up, nobody knows which server will be asked.
-        """
+        """Where a name has to be looked up, nobody knows which server will be asked."""
         unit = self.unit("[echo]\nlisten = udp:7007:interface=echo.example\n")
         self.assertNotIn("IPAddressDeny", unit)
 
     def test_own_address(self) -> None:
-        """
-        An address that the machine may get later is waited for.
-        """
+        """An address that the machine may get later is waited for."""
         unit = self.unit("[echo]\nlisten = udp:7007:interface=192.0.2.1\n")
         self.assertEqual(unit["After"], ["network-online.target"])
         self.assertEqual(unit["Wants"], ["network-online.target"])
@@ -284,33 +236,25 @@ class NetworkTests(Case):
 
 
 class PlaceTests(Case):
-    """
-    Tests for files, times and limits.
-    """
+    """Tests for files, times and limits."""
 
     TLS = "[echo]\nlisten = {}\ntls_certificate = {}\ntls_key = /etc/socketd/key\n"
 
     def test_tls(self) -> None:
-        """
-        Only without TLS no memory is both written and run.
-        """
+        """Only without TLS no memory is both written and run."""
         for listener in ("tls:7007", "systemd:x:tls=yes"):
             unit = self.unit(self.TLS.format(listener, "/etc/socketd/c"))
             self.assertNotIn("MemoryDenyWriteExecute", unit, listener)
         self.assertEqual(self.unit("[echo]\nlisten = tcp:7\n")["MemoryDenyWriteExecute"], ["yes"])
 
     def test_homes(self) -> None:
-        """
-        Certificates in a home directory can be read.
-        """
+        """Certificates in a home directory can be read."""
         unit = self.unit(self.TLS.format("tls:7007", "/home/me/c"))
         self.assertEqual(unit["ProtectHome"], ["read-only"])
         self.assertEqual(self.unit("[echo]\nlisten = tcp:7\n")["ProtectHome"], ["yes"])
 
     def test_sockets_elsewhere(self) -> None:
-        """
-        Directories of UNIX sockets can be written to, beside the daemon's own.
-        """
+        """Directories of UNIX sockets can be written to, beside the daemon's own."""
         unit = self.unit(
             "[socketd]\ncontrol = /srv/my control/x.sock\n"
             "[echo]\nlisten = unix:/srv/b/x.sock, unix:/srv/b/y.sock, unix:{runtime}/z.sock\n"
@@ -369,9 +313,7 @@ class PlaceTests(Case):
         self.assertEqual(set(settings.own), {"control", "http"})
 
     def test_own_sockets(self) -> None:
-        """
-        The daemon's own sockets are bound where they are to be, in a home too.
-        """
+        """The daemon's own sockets are bound where they are to be, in a home too."""
         found = self.unit(
             "[socketd]\nhttp = unix:/run/mon/x\ncontrol = /home/me/c\n"
             "[echo]\nlisten = tcp:7007\n"
@@ -393,9 +335,7 @@ class PlaceTests(Case):
         self.assertEqual(found["ReadWritePaths"], ['"/srv/a$b"'])
 
     def test_temporary_files(self) -> None:
-        """
-        The configuration itself may be a temporary file, alone or in a directory.
-        """
+        """The configuration itself may be a temporary file, alone or in a directory."""
         self.assertEqual(self.unit("[echo]\nlisten = tcp:7\n").get("BindReadOnlyPaths"), None)
         settings = parse("[echo]\nlisten = tcp:7\n", FILE, installed(), RUNTIME)
         for file, bound in (("/tmp/a.ini", "/tmp/a.ini"), ("/tmp/d/a.ini", "/tmp/d")):
@@ -403,9 +343,7 @@ class PlaceTests(Case):
             self.assertIn(("BindReadOnlyPaths", bound), directives(text))
 
     def test_links(self) -> None:
-        """
-        Where a link leads counts, too.
-        """
+        """Where a link leads counts, too."""
         home = Path(self.mktemp()).absolute()
         home.mkdir()
         self.patch(unit, "_HOMES", (home,))
@@ -414,25 +352,19 @@ class PlaceTests(Case):
         self.assertEqual(self.unit(self.TLS.format("tls:7", link))["ProtectHome"], ["read-only"])
 
     def test_relative(self) -> None:
-        """
-        The daemon starts where relative paths are meant from.
-        """
+        """The daemon starts where relative paths are meant from."""
         found = self.unit(self.TLS.format("tls:7", "certificates/c.pem"))
         self.assertEqual(found["WorkingDirectory"], [os.getcwd().replace("%", "%%")])
         self.assertNotIn("WorkingDirectory", self.unit("[echo]\nlisten = unix:{runtime}/a\n"))
 
     def test_program(self) -> None:
-        """
-        An environment in a home directory can be read: the daemon is there.
-        """
+        """An environment in a home directory can be read: the daemon is there."""
         settings = parse("[echo]\nlisten = tcp:7\n", FILE, installed(), RUNTIME)
         text = write(settings, FILE, "/home/me/socketd/.venv/bin/twistd")
         self.assertIn(("ProtectHome", "read-only"), directives(text))
 
     def test_doubts(self) -> None:
-        """
-        What will be removed, or found by nobody, is pointed out.
-        """
+        """What will be removed, or found by nobody, is pointed out."""
         text = "[socketd]\ncontrol = /tmp/c\n[echo]\nlisten = unix:/tmp/d/e\n"
         settings = parse(text, FILE, installed(), RUNTIME)
         self.assertEqual(
@@ -447,24 +379,18 @@ class PlaceTests(Case):
         self.assertEqual(list(doubts(settings, FILE)), [])
 
     def test_drain(self) -> None:
-        """
-        systemd waits longer than the daemon does.
-        """
+        """systemd waits longer than the daemon does."""
         unit = self.unit("[socketd]\ndrain_timeout = 1500ms\n[echo]\nlisten = tcp:7\n")
         self.assertEqual(unit["TimeoutStopSec"], ["12"])
 
     def test_descriptors(self) -> None:
-        """
-        There are enough of them for the connections that the file asks for.
-        """
+        """There are enough of them for the connections that the file asks for."""
         self.assertEqual(self.unit("[echo]\nlisten = tcp:7\n")["LimitNOFILE"], [str(DESCRIPTORS)])
         unit = self.unit("[socketd]\nmax_connections = 100000\n[echo]\nlisten = tcp:7\n")
         self.assertGreater(int(unit["LimitNOFILE"][0]), 100000)
 
     def test_quoted(self) -> None:
-        """
-        A path stays one word, and nothing in it is expanded.
-        """
+        """A path stays one word, and nothing in it is expanded."""
         cases = {
             "/etc/a.ini": "/etc/a.ini",
             "/etc/a b": '"/etc/a b"',
@@ -478,14 +404,10 @@ class PlaceTests(Case):
 
 
 class CommandTests(CommandTestCase):
-    """
-    Tests for C{socketd unit} as a process.
-    """
+    """Tests for C{socketd unit} as a process."""
 
     async def test_unit(self) -> None:
-        """
-        It prints a unit for the file by its absolute path.
-        """
+        """It prints a unit for the file by its absolute path."""
         ini = SHIPPED.parent.parent / "socketd.ini"
         out, _, status = await self.command("unit", "--config", os.path.relpath(ini))
         self.assertEqual(status, 0)
@@ -493,9 +415,7 @@ class CommandTests(CommandTestCase):
         self.assertTrue(start.endswith(f" --config {quoted(str(ini))}"), start)
 
     async def test_temporary(self) -> None:
-        """
-        A file that may be removed is pointed out, in one line.
-        """
+        """A file that may be removed is pointed out, in one line."""
         directory = tempfile.mkdtemp(dir="/tmp")
         self.addCleanup(shutil.rmtree, directory)
         ini = Path(directory, "socketd.ini")
@@ -508,9 +428,7 @@ class CommandTests(CommandTestCase):
         self.assertEqual(err.count(b"\n"), 1)
 
     async def test_complaints(self) -> None:
-        """
-        Of a file that cannot be used it says what is wrong, and prints nothing.
-        """
+        """Of a file that cannot be used it says what is wrong, and prints nothing."""
         Path("bad.ini").write_text("[echo]\nlisten = tcp:x\n")
         out, err, status = await self.command("unit", "--config", "bad.ini")
         self.assertEqual((out, status), (b"", 78))

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.cli.migrate.xinetd_files}, its syntax, its services and its addresses.
-"""
+"""Tests for L{socketd.cli.migrate.xinetd_files}, its syntax, its services and its addresses."""
 
 from __future__ import annotations
 
@@ -29,33 +27,25 @@ def service(name: str = "echo", *more: str, **attributes: str) -> str:
 
 
 def defaults(*lines: str) -> str:
-    """
-    Write C{defaults}.
-    """
+    """Write C{defaults}."""
     return "\n".join(["defaults", "{", *lines, "}"]) + "\n"
 
 
 class XinetdTestCase(SynchronousTestCase):
-    """
-    Reads configurations.
-    """
+    """Reads configurations."""
 
     def setUp(self) -> None:
         self.directory = Path(self.mktemp())
         self.directory.mkdir()
 
     def read(self, text: str) -> Findings:
-        """
-        Read a configuration.
-        """
+        """Read a configuration."""
         self.path = self.directory / "xinetd.conf"
         self.path.write_text(text)
         return read([str(self.path)])
 
     def one(self, text: str) -> Service:
-        """
-        Read a configuration that is in order and has one service.
-        """
+        """Read a configuration that is in order and has one service."""
         findings = self.read(text)
         self.assertEqual((findings.problems, findings.left, findings.off), ([], [], []))
         (found,) = findings.services
@@ -85,9 +75,7 @@ class XinetdTestCase(SynchronousTestCase):
 
 
 class SyntaxTests(SynchronousTestCase):
-    """
-    Tests for L{entries}.
-    """
+    """Tests for L{entries}."""
 
     def read(self, *lines: str) -> tuple[list[tuple[str, str, bool]], list[str]]:
         """
@@ -108,9 +96,7 @@ class SyntaxTests(SynchronousTestCase):
         self.assertEqual(self.read(*lines), (expected, []))
 
     def test_attributes(self) -> None:
-        """
-        A value needs no space in front of it, has as many words as it likes, or none.
-        """
+        """A value needs no space in front of it, has as many words as it likes, or none."""
         lines = ["service echo", "{", "a =1 2\t3", "b += x=y", "c -=", "}"]
         (entry,) = entries(lines, "f", Findings())
         expected = [
@@ -121,9 +107,7 @@ class SyntaxTests(SynchronousTestCase):
         self.assertEqual(list(entry.attributes), expected)
 
     def test_broken_attributes(self) -> None:
-        """
-        A line that is none breaks its service, and reading goes on behind it.
-        """
+        """A line that is none breaks its service, and reading goes on behind it."""
         for line, message in (
             ("disable=yes", "disable needs a space before its operator"),
             ("disable", "disable has no operator; attribute = value would be right"),
@@ -135,9 +119,7 @@ class SyntaxTests(SynchronousTestCase):
             self.assertEqual(problems, [f"f:3: {message}; xinetd skips all up to line 5"])
 
     def test_braces(self) -> None:
-        """
-        Braces stand alone on their lines; what xinetd skips without them is told.
-        """
+        """Braces stand alone on their lines; what xinetd skips without them is told."""
         found, problems = self.read("service echo {", "a = b", "}", "include x")
         self.assertEqual(found, [("service", "echo", True), ("include", "x", False)])
         needs = "service needs a { on the next line, and alone there; xinetd skips"
@@ -148,9 +130,7 @@ class SyntaxTests(SynchronousTestCase):
         self.assertEqual(problems, ["f:1: service has no } on a line of its own"])
 
     def test_keywords(self) -> None:
-        """
-        What begins with no keyword, or lacks a name, is told with all that goes with it.
-        """
+        """What begins with no keyword, or lacks a name, is told with all that goes with it."""
         known = "service, defaults, include, includedir"
         found, problems = self.read("servce echo", "{", "}", "include", "}", "include x")
         self.assertEqual(found, [("include", "x", False)])
@@ -162,14 +142,10 @@ class SyntaxTests(SynchronousTestCase):
 
 
 class AddressTests(SynchronousTestCase):
-    """
-    Tests for L{parse}, L{changed} and L{written}.
-    """
+    """Tests for L{parse}, L{changed} and L{written}."""
 
     def test_forms(self) -> None:
-        """
-        All forms of xinetd.conf(5) are understood as it says.
-        """
+        """All forms of xinetd.conf(5) are understood as it says."""
         for text, expected in (
             ("192.0.2.7", "192.0.2.7"),
             ("128.138.12.0", "128.138.12.0/24"),
@@ -194,16 +170,12 @@ class AddressTests(SynchronousTestCase):
             self.assertEqual(written(changed((), attribute, False)), expected, text)
 
     def test_names(self) -> None:
-        """
-        Names of hosts, domains and networks are none of our networks.
-        """
+        """Names of hosts, domains and networks are none of our networks."""
         for text in ("host.example.com", ".example.com", "loopback-net", "a_b"):
             self.assertEqual(parse(text), ())
 
     def test_wrong(self) -> None:
-        """
-        What is neither is refused, and so is what is read in two ways.
-        """
+        """What is neither is refused, and so is what is read in two ways."""
         for text, reason in (
             ("192.0.2.1,192.0.2.2", "has a comma"),
             ("192.0.2.{1,2", "no list in braces"),
@@ -243,9 +215,7 @@ class AddressTests(SynchronousTestCase):
             self.assertEqual(written(sources), expected)
 
     def test_cumulative(self) -> None:
-        """
-        In defaults = adds.
-        """
+        """In defaults = adds."""
         sources: Sources = ()
         for text in ("192.0.2.1", "192.0.2.2"):
             attribute = Attribute("only_from", "=", (text,), Place("f", 1))
@@ -254,14 +224,10 @@ class AddressTests(SynchronousTestCase):
 
 
 class DefaultsTests(XinetdTestCase):
-    """
-    Tests for what services have from C{defaults}.
-    """
+    """Tests for what services have from C{defaults}."""
 
     def test_access(self) -> None:
-        """
-        A service adds to the lists of defaults, takes from them or has its own.
-        """
+        """A service adds to the lists of defaults, takes from them or has its own."""
         begin = defaults("only_from = 192.0.2.1", "only_from = 192.0.2.2", "no_access = ::1")
         for line, expected in (
             ("", "192.0.2.1 192.0.2.2"),
@@ -273,16 +239,12 @@ class DefaultsTests(XinetdTestCase):
             self.assertEqual(found.options, {"allow": expected, "deny": "::1"})
 
     def test_access_before(self) -> None:
-        """
-        The lists of defaults that come after a service are not for it; limits are.
-        """
+        """The lists of defaults that come after a service are not for it; limits are."""
         found = self.one(service() + defaults("only_from = 192.0.2.1", "instances = 7"))
         self.assertEqual((found.options, found.stream_options), ({}, {"max_connections": "7"}))
 
     def test_limits(self) -> None:
-        """
-        A limit of the service's own wins.
-        """
+        """A limit of the service's own wins."""
         begin = defaults("instances = 7", "per_source = 2", "cps = 25 30", "instances = 8")
         own = {"max_connections": "3", "accept_rate": "25/s", "accept_burst": "25"}
         found = self.one(begin + service(instances="3", per_source="UNLIMITED"))
@@ -290,9 +252,7 @@ class DefaultsTests(XinetdTestCase):
         self.assertIn("per_source = UNLIMITED: has no counterpart", str(found.remarks[0]))
 
     def test_bind(self) -> None:
-        """
-        So does an address; interface is another word for it.
-        """
+        """So does an address; interface is another word for it."""
         begin = defaults("interface = 192.0.2.1")
         common = self.one(begin + service())
         self.assertEqual(list(map(str, common.addresses)), ["tcp:7:interface=192.0.2.1"])
@@ -322,17 +282,13 @@ class DefaultsTests(XinetdTestCase):
         self.assertIn("defaults has cps += 1 2: takes = only", only)
 
     def test_twice(self) -> None:
-        """
-        Of two defaults in one file the first counts, and the other is told.
-        """
+        """Of two defaults in one file the first counts, and the other is told."""
         findings = self.read(defaults("instances = 1") + defaults("instances = 2") + service())
         self.assertEqual(findings.services[0].stream_options, {"max_connections": "1"})
         self.assertIn("xinetd takes the first", str(findings.problems[0]))
 
     def test_unknown(self) -> None:
-        """
-        What does not count in defaults is told aloud: it was to keep somebody out.
-        """
+        """What does not count in defaults is told aloud: it was to keep somebody out."""
         lines = ["disable = yes", "only_form = 192.0.2.1", "deny_time = 3"]
         findings = self.read(defaults(*lines) + service())
         self.assertEqual([remark.is_loud for remark in findings.remarks], [True] * 3)
@@ -364,14 +320,10 @@ class DefaultsTests(XinetdTestCase):
 
 
 class CaseTests(XinetdTestCase):
-    """
-    Tests for what xinetd compares without case: keywords, names of attributes, words, ids.
-    """
+    """Tests for what xinetd compares without case: keywords, names of attributes, words, ids."""
 
     def test_restricted(self) -> None:
-        """
-        A restricted service stays restricted.
-        """
+        """A restricted service stays restricted."""
         text = service("echo", "Only_From = 192.0.2.0/24", "NO_ACCESS = 192.0.2.7")
         expected = {"allow": "192.0.2.0/24", "deny": "192.0.2.7"}
         self.assertEqual(self.one(text).options, expected)
@@ -381,9 +333,7 @@ class CaseTests(XinetdTestCase):
         self.assertEqual(self.one(text).options, {"deny": "192.0.2.7"})
 
     def test_switched_off(self) -> None:
-        """
-        A service that is switched off stays so.
-        """
+        """A service that is switched off stays so."""
         for text in (
             service(disable="YES"),
             service("echo", "Disable = yes"),
@@ -399,9 +349,7 @@ class CaseTests(XinetdTestCase):
         self.assertEqual(found.name, "echo")
 
     def test_whole(self) -> None:
-        """
-        A whole file in another case is the same file.
-        """
+        """A whole file in another case is the same file."""
         text = defaults("Instances = unlimited", "Cps = 5 10", "Per_Source = Unlimited")
         text += service(
             "echo", "Flags = nodelay ipv4", "V6Only = NO", "Bind = 192.0.2.1", port="7",
@@ -417,31 +365,23 @@ class CaseTests(XinetdTestCase):
             self.assertEqual((time.name, time.addresses[0].port), ("time", 3700))
 
     def test_name_has_case(self) -> None:
-        """
-        The list of ports has case: xinetd does not start what it does not find there.
-        """
+        """The list of ports has case: xinetd does not start what it does not find there."""
         findings = self.read(service("ECHO"))
         self.assertEqual(findings.services, [])
         self.assertIn("ECHO is in no list of ports by this spelling", str(findings.left[0]))
 
     def test_keywords(self) -> None:
-        """
-        Files are included, and known for xinetd's, by keywords of any case.
-        """
+        """Files are included, and known for xinetd's, by keywords of any case."""
         (self.directory / "more").write_text(service().replace("service", "SERVICE"))
         for word in ("Include", "INCLUDE"):
             self.assertEqual(self.one(f"{word} more\n").name, "echo")
 
 
 class ServiceTests(XinetdTestCase):
-    """
-    Tests for single services.
-    """
+    """Tests for single services."""
 
     def addresses(self, **attributes: str) -> list[str]:
-        """
-        Tell where a service is served.
-        """
+        """Tell where a service is served."""
         return list(map(str, self.one(service(**attributes)).addresses))
 
     def test_families(self) -> None:
@@ -461,9 +401,7 @@ class ServiceTests(XinetdTestCase):
         self.assertEqual(self.addresses(bind="::"), both)
 
     def test_bind(self) -> None:
-        """
-        An address brings its family, a host name that of the flag.
-        """
+        """An address brings its family, a host name that of the flag."""
         for bind, flags, expected in (
             ("192.0.2.1", "IPv4", "tcp:7:interface=192.0.2.1"),
             ("2001:db8:0::1", "REUSE", r"tcp6:7:interface=2001\:db8\:\:1"),
@@ -475,9 +413,7 @@ class ServiceTests(XinetdTestCase):
             self.assertEqual(self.addresses(bind=bind, flags=flags), [expected])
 
     def test_wrong_bind(self) -> None:
-        """
-        What is no address, or does not go with a flag, is refused.
-        """
+        """What is no address, or does not go with a flag, is refused."""
         for bind, flags, problem in (
             ("192.0.2.1", "IPv6", "192.0.2.1 does not go with the flag IPv6"),
             ("::1", "IPv4", "::1 does not go with the flag IPv4"),
@@ -490,9 +426,7 @@ class ServiceTests(XinetdTestCase):
             self.refused(service(bind=bind, flags=flags), f"6: echo, bind: {problem}")
 
     def test_port(self) -> None:
-        """
-        A port other than the assigned one needs UNLISTED, and UNLISTED needs a port.
-        """
+        """A port other than the assigned one needs UNLISTED, and UNLISTED needs a port."""
         self.assertEqual(self.addresses(port="7", flags="IPv4"), ["tcp:7"])
         unlisted = {"type": "INTERNAL UNLISTED", "flags": "IPv4"}
         self.assertEqual(self.addresses(port="7007", **unlisted), ["tcp:7007"])
@@ -504,9 +438,7 @@ class ServiceTests(XinetdTestCase):
             self.refused(service(port=port), problem)
 
     def test_limits(self) -> None:
-        """
-        Limits become ours; one that is none, or above what ours counts, is told.
-        """
+        """Limits become ours; one that is none, or above what ours counts, is told."""
         for attributes, expected in (
             ({"instances": "5"}, {"max_connections": "5"}),
             ({"per_source": "5"}, {"max_per_source": "5"}),
@@ -521,9 +453,7 @@ class ServiceTests(XinetdTestCase):
             self.assertEqual(len(found.remarks), 1 if expected else 2)
 
     def test_wrong_limits(self) -> None:
-        """
-        All wrong limits of a service are told at once.
-        """
+        """All wrong limits of a service are told at once."""
         text = service(instances="0", per_source="many", cps="50", disable="maybe", v6only="x")
         self.refused(
             text,
@@ -535,9 +465,7 @@ class ServiceTests(XinetdTestCase):
         )
 
     def test_flags(self) -> None:
-        """
-        Two flags have options of ours, for streams; others are told.
-        """
+        """Two flags have options of ours, for streams; others are told."""
         found = self.one(service(flags="NODELAY KEEPALIVE IDONLY NORETRY"))
         self.assertEqual(found.stream_options, {"tcp_nodelay": "yes", "so_keepalive": "yes"})
         flags = [str(remark).partition("flags has ")[2] for remark in found.remarks]
@@ -551,9 +479,7 @@ class ServiceTests(XinetdTestCase):
         self.refused(service(flags="KEEPALIV"), problem)
 
     def test_socket_type(self) -> None:
-        """
-        Type and protocol go together; one of them is enough.
-        """
+        """Type and protocol go together; one of them is enough."""
         text = service().replace("socket_type = stream", "protocol = udp")
         self.assertEqual(self.one(text).type, "dgram")
         problem = "4: echo, socket_type: raw is neither stream nor dgram"
@@ -561,9 +487,7 @@ class ServiceTests(XinetdTestCase):
         self.refused(service(protocol="udp"), "6: echo, protocol: udp does not go with stream")
 
     def test_host_names(self) -> None:
-        """
-        A host name is told aloud; where there is nothing else, nobody is served.
-        """
+        """A host name is told aloud; where there is nothing else, nobody is served."""
         found = self.one(service(only_from="host.example 192.0.2.1", no_access=".bad.example"))
         self.assertEqual(found.options, {"allow": "192.0.2.1"})
         loud = [str(remark) for remark in found.remarks if remark.is_loud]
@@ -575,15 +499,11 @@ class ServiceTests(XinetdTestCase):
         self.assertIn("echo serves nobody before you write networks", str(found.remarks[1]))
 
     def test_nobody(self) -> None:
-        """
-        only_from without a value is for nobody, not for all.
-        """
+        """only_from without a value is for nobody, not for all."""
         self.assertEqual(self.one(service(only_from="")).options, {"allow": ""})
 
     def test_wrong_addresses(self) -> None:
-        """
-        An address that is none refuses the service, rather than to open it.
-        """
+        """An address that is none refuses the service, rather than to open it."""
         text = service("echo", "no_access = 10.1", "only_from = 1.2.3.4/99")
         self.refused(
             text,
@@ -611,9 +531,7 @@ class ServiceTests(XinetdTestCase):
         self.assertIn("user takes = only; xinetd passes over this line", str(told[16]))
 
     def test_left(self) -> None:
-        """
-        What is not built into both is left, and the reason has what it would be.
-        """
+        """What is not built into both is left, and the reason has what it would be."""
         for text, reason in (
             (service("servers"), "servers is built into xinetd, and not into the daemon"),
             (service(type="RPC"), "echo is a service of type RPC, which the daemon has not"),
@@ -641,14 +559,10 @@ class ServiceTests(XinetdTestCase):
 
 
 class FileTests(XinetdTestCase):
-    """
-    Tests for what is included.
-    """
+    """Tests for what is included."""
 
     def test_include(self) -> None:
-        """
-        Files and directories are read where they are named; their defaults count, too.
-        """
+        """Files and directories are read where they are named; their defaults count, too."""
         (self.directory / "d").mkdir()
         (self.directory / "d" / "b").write_text(service("time"))
         (self.directory / "d" / "a").write_text(service("daytime"))
@@ -660,9 +574,7 @@ class FileTests(XinetdTestCase):
         self.assertEqual(findings.files[1], str(self.directory / "d" / "a"))
 
     def test_missing(self) -> None:
-        """
-        What cannot be read is told with the line that names it.
-        """
+        """What cannot be read is told with the line that names it."""
         (self.directory / "d").mkdir()
         (self.directory / "d" / "x").mkdir()
         big = self.directory / "big"
@@ -681,9 +593,7 @@ class FileTests(XinetdTestCase):
             self.assertEqual(problems[number], expected)
 
     def test_circle(self) -> None:
-        """
-        A file that includes itself ends.
-        """
+        """A file that includes itself ends."""
         findings = self.read("include xinetd.conf\n" + service())
         self.assertEqual(len(findings.files), MAX_DEPTH + 1)
         (problem,) = findings.problems
@@ -691,9 +601,7 @@ class FileTests(XinetdTestCase):
         self.assertEqual(len(findings.services), 1)
 
     def test_doubling(self) -> None:
-        """
-        Files that include others twice are read so often, and no more.
-        """
+        """Files that include others twice are read so often, and no more."""
         findings = self.read("include xinetd.conf\n" * 2)
         self.assertEqual(len(findings.files), MAX_FILES)
         self.assertIn("is one file too many", str(findings.problems[-1]))

@@ -1,6 +1,4 @@
-"""
-Certificates and TLS servers for tests.
-"""
+"""Certificates and TLS servers for tests."""
 
 from __future__ import annotations
 
@@ -161,16 +159,12 @@ class Noted(Protocol):
     """
 
     def __init__(self) -> None:
-        """
-        Begin unconnected.
-        """
+        """Begin unconnected."""
         self.gone: Deferred[None] = Deferred()
 
     @property
     def peer(self) -> Any:
-        """
-        The way to the client.
-        """
+        """The way to the client."""
         return self.transport
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -178,24 +172,18 @@ class Noted(Protocol):
 
 
 class Silent(Noted):
-    """
-    Says nothing.
-    """
+    """Says nothing."""
 
 
 class EchoPeer(Noted):
-    """
-    Sends back what comes, and waits for the client to close.
-    """
+    """Sends back what comes, and waits for the client to close."""
 
     def dataReceived(self, data: bytes) -> None:
         self.peer.write(data)
 
 
 class Talkative(Noted):
-    """
-    Says something that is not of TLS, and closes.
-    """
+    """Says something that is not of TLS, and closes."""
 
     def connectionMade(self) -> None:
         self.peer.write(b"220 mail.example ESMTP\r\n")
@@ -203,18 +191,14 @@ class Talkative(Noted):
 
 
 class Closing(Noted):
-    """
-    Closes.
-    """
+    """Closes."""
 
     def connectionMade(self) -> None:
         self.peer.loseConnection()
 
 
 class LongAnswer(Noted):
-    """
-    Sends more than all buffers hold for the first word, and closes.
-    """
+    """Sends more than all buffers hold for the first word, and closes."""
 
     answer = bytes(range(256)) * 16384
 
@@ -224,9 +208,7 @@ class LongAnswer(Noted):
 
 
 class CutOff(Noted):
-    """
-    Answers, and ends the connection below TLS.
-    """
+    """Answers, and ends the connection below TLS."""
 
     def dataReceived(self, data: bytes) -> None:
         self.peer.write(b"half")
@@ -234,9 +216,7 @@ class CutOff(Noted):
 
 
 class Connections(Factory):
-    """
-    Makes protocols and remembers them, so that none outlives the test.
-    """
+    """Makes protocols and remembers them, so that none outlives the test."""
 
     noisy = False
 

@@ -1,3 +1,1 @@
-"""
-What Twisted's own tests ask of a reactor and its transports, asked of ours.
-"""
+"""What Twisted's own tests ask of a reactor and its transports, asked of ours."""

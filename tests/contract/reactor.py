@@ -1,6 +1,4 @@
-"""
-Our reactor where Twisted's tests expect one of Twisted's own, and the tests that apply.
-"""
+"""Our reactor where Twisted's tests expect one of Twisted's own, and the tests that apply."""
 
 from __future__ import annotations
 
@@ -35,16 +33,12 @@ class ContractReactor(BatchReactor):
 
     @property
     def disconnectAll(self) -> Any:
-        """
-        What ends all that is watched, this set too.
-        """
+        """What ends all that is watched, this set too."""
         return self._reactor.disconnectAll
 
     @property
     def threadpool(self) -> Any:
-        """
-        The threads of the reactor itself.
-        """
+        """The threads of the reactor itself."""
         return self._reactor.threadpool
 
     @property
@@ -53,15 +47,11 @@ class ContractReactor(BatchReactor):
 
     @property
     def threadpoolShutdownID(self) -> Any:
-        """
-        What Twisted's tests of threads look for.
-        """
+        """What Twisted's tests of threads look for."""
         return self._reactor.threadpoolShutdownID
 
     def removeReader(self, reader: Any) -> None:
-        """
-        Let the reactor itself forget what it has watched from the start.
-        """
+        """Let the reactor itself forget what it has watched from the start."""
         if reader in self._internalReaders:
             self._reactor.removeReader(reader)
         else:
@@ -69,9 +59,7 @@ class ContractReactor(BatchReactor):
 
 
 def applicable(classes: Iterable[Any]) -> TestSuite:
-    """
-    Collect the tests of classes, but for those that are left out.
-    """
+    """Collect the tests of classes, but for those that are left out."""
     return TestSuite(
         holder(name)
         for holder in classes
@@ -81,7 +69,5 @@ def applicable(classes: Iterable[Any]) -> TestSuite:
 
 
 def names_of(holder: Any) -> list[str]:
-    """
-    List the tests of a class.
-    """
+    """List the tests of a class."""
     return [f"test{name}" for name in TestLoader().getTestCaseNames(holder)]

@@ -1,6 +1,4 @@
-"""
-Twisted's tests that build a reactor for each test, on ours.
-"""
+"""Twisted's tests that build a reactor for each test, on ours."""
 
 from __future__ import annotations
 
@@ -41,9 +39,7 @@ def _timeout(case: Any) -> float:
 
 
 def _classes() -> Iterator[type]:
-    """
-    Make a test case of each builder.
-    """
+    """Make a test case of each builder."""
     more = {"__module__": __name__, "reactorFactory": ContractReactor, "getTimeout": _timeout}
     for module in MODULES:
         for name, found in vars(import_module(f"twisted.internet.test.{module}")).items():
@@ -59,7 +55,5 @@ globals().update({found.__name__: found for found in CLASSES})
 
 
 def testSuite() -> TestSuite:
-    """
-    Give trial the tests that apply.
-    """
+    """Give trial the tests that apply."""
     return applicable(CLASSES)

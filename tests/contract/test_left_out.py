@@ -1,6 +1,4 @@
-"""
-The table of what is left out is exact.
-"""
+"""The table of what is left out is exact."""
 
 from __future__ import annotations
 
@@ -14,14 +12,10 @@ from tests.contract.reactor import names_of
 
 
 class LeftOutTests(SynchronousTestCase):
-    """
-    Tests for L{LEFT_OUT}.
-    """
+    """Tests for L{LEFT_OUT}."""
 
     def test_exact(self) -> None:
-        """
-        Each row names a test that there is, and all others are run.
-        """
+        """Each row names a test that there is, and all others are run."""
         known, run = set(), set()
         for module in (test_builders, test_over_reactor):
             for holder in module.CLASSES:
@@ -32,17 +26,13 @@ class LeftOutTests(SynchronousTestCase):
         self.assertEqual(known - run, LEFT_OUT.keys())
 
     def test_names(self) -> None:
-        """
-        No two classes have the same name: one of them would not be found.
-        """
+        """No two classes have the same name: one of them would not be found."""
         classes = [*test_builders.CLASSES, *test_over_reactor.CLASSES]
         twice = [name for name, count in Counter(c.__name__ for c in classes).items() if count > 1]
         self.assertEqual(twice, [])
 
     def test_many(self) -> None:
-        """
-        Most of them apply.
-        """
+        """Most of them apply."""
         found = test_builders.testSuite().countTestCases()
         self.assertGreater(found, 200)
         self.assertGreater(test_over_reactor.testSuite().countTestCases(), 1000)

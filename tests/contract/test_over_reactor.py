@@ -1,6 +1,4 @@
-"""
-Twisted's tests that use the reactor of the process, with ours in front of it.
-"""
+"""Twisted's tests that use the reactor of the process, with ours in front of it."""
 
 from __future__ import annotations
 
@@ -44,9 +42,7 @@ MODULES = (
 
 
 def over(case: Any, module: ModuleType) -> type:
-    """
-    Make a test case whose module has our reactor.
-    """
+    """Make a test case whose module has our reactor."""
 
     class Over(case):  # type: ignore[misc]
         __module__ = __name__
@@ -68,9 +64,7 @@ def over(case: Any, module: ModuleType) -> type:
 
 
 def _end(result: Any, batch: BatchReactor) -> Deferred[Any]:
-    """
-    End our reactor in the next turn: the last callback of a test may run within ours.
-    """
+    """End our reactor in the next turn: the last callback of a test may run within ours."""
 
     def end() -> Any:
         for call in batch.getDelayedCalls():
@@ -99,7 +93,5 @@ globals().update({found.__name__: found for found in CLASSES})
 
 
 def testSuite() -> TestSuite:
-    """
-    Give trial the tests that apply.
-    """
+    """Give trial the tests that apply."""
     return applicable(CLASSES)

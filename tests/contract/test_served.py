@@ -1,6 +1,4 @@
-"""
-Protocols that come with Twisted, served by our ports.
-"""
+"""Protocols that come with Twisted, served by our ports."""
 
 from __future__ import annotations
 
@@ -38,9 +36,7 @@ PATIENCE = 60.0
 
 
 class Peer(Protocol):
-    """
-    Notes what it receives, and waits for it.
-    """
+    """Notes what it receives, and waits for it."""
 
     transport: Any
 
@@ -50,9 +46,7 @@ class Peer(Protocol):
         self._waiting: tuple[bytes, Deferred[bytes]] | None = None
 
     def until(self, end: bytes) -> Deferred[bytes]:
-        """
-        Wait until so much has come.
-        """
+        """Wait until so much has come."""
         waiting: Deferred[bytes] = Deferred()
         self._waiting = (end, waiting)
         self.dataReceived(b"")
@@ -69,9 +63,7 @@ class Peer(Protocol):
 
 
 class ServedCase(TestCase):
-    """
-    Serves factories with our ports, and connects to them.
-    """
+    """Serves factories with our ports, and connects to them."""
 
     timeout = PATIENCE
 
@@ -97,22 +89,16 @@ class ServedCase(TestCase):
         return self.ports[-1].getHost().port  # type: ignore[no-any-return]
 
     def dial(self, number: int) -> Deferred[Any]:
-        """
-        Connect to it.
-        """
+        """Connect to it."""
         dialed: Deferred[Any] = connectProtocol(TCP4ClientEndpoint(reactor, HOST, number), Peer())
         return dialed
 
 
 class ServedTests(ServedCase):
-    """
-    Each protocol does what it is for, and its connections end.
-    """
+    """Each protocol does what it is for, and its connections end."""
 
     async def test_web(self) -> None:
-        """
-        A server of HTTP whose client keeps its connection, and then goes.
-        """
+        """A server of HTTP whose client keeps its connection, and then goes."""
 
         class Page(Resource):
             isLeaf = True
@@ -129,9 +115,7 @@ class ServedTests(ServedCase):
         self.assertIs(await peer.ended, ConnectionDone)
 
     async def test_port_forward(self) -> None:
-        """
-        A forwarder passes on what either side says, and the end of either.
-        """
+        """A forwarder passes on what either side says, and the end of either."""
         number = self.serve(ProxyFactory(HOST, self.serve(Factory.forProtocol(Echo))))
         peer = await self.dial(number)
         peer.transport.write(b"x" * 300_000 + b"end")
@@ -140,9 +124,7 @@ class ServedTests(ServedCase):
         self.assertIs(await peer.ended, ConnectionDone)
 
     async def test_socks(self) -> None:
-        """
-        A proxy of SOCKS 4 connects where it is asked to.
-        """
+        """A proxy of SOCKS 4 connects where it is asked to."""
         target = self.serve(Factory.forProtocol(Echo))
         peer = await self.dial(self.serve(SOCKSv4Factory("")))
         peer.transport.write(struct.pack("!BBH4sx", 4, 1, target, socket.inet_aton(HOST)))
@@ -153,9 +135,7 @@ class ServedTests(ServedCase):
         self.assertIs(await peer.ended, ConnectionDone)
 
     async def test_telnet(self) -> None:
-        """
-        A server of telnet negotiates, and has what is said without the negotiation.
-        """
+        """A server of telnet negotiates, and has what is said without the negotiation."""
         made: list[Any] = []
 
         class Said(TelnetProtocol):
@@ -183,17 +163,13 @@ class ServedTests(ServedCase):
         self.assertIs(await peer.ended, ConnectionDone)
 
     async def test_mail(self) -> None:
-        """
-        A server of SMTP takes a message over TLS that was begun on its connection.
-        """
+        """A server of SMTP takes a message over TLS that was begun on its connection."""
         lines: list[bytes] = []
         secure: list[bool] = []
 
         @implementer(IMessage)
         class Message:
-            """
-            Keeps the lines.
-            """
+            """Keeps the lines."""
 
             def lineReceived(self, line: bytes) -> None:
                 lines.append(line)
@@ -202,9 +178,7 @@ class ServedTests(ServedCase):
                 return succeed(None)
 
             def connectionLost(self) -> None:
-                """
-                Nothing: it is whole or it is not.
-                """
+                """Nothing: it is whole or it is not."""
 
         class Server(ESMTP):
             def receivedHeader(self, helo: Any, origin: Any, recipients: Any) -> bytes:

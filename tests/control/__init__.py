@@ -1,3 +1,1 @@
-"""
-Tests for the commands and the console.
-"""
+"""Tests for the commands and the console."""

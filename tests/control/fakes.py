@@ -1,6 +1,4 @@
-"""
-A daemon with connections, and nothing bound.
-"""
+"""A daemon with connections, and nothing bound."""
 
 from __future__ import annotations
 
@@ -33,17 +31,13 @@ listen = tcp:8080, udp:8080
 
 
 def make_daemon(text: str = CONFIGURATION) -> Daemon:
-    """
-    Make a daemon of a configuration; its reactor is a L{Clock}.
-    """
+    """Make a daemon of a configuration; its reactor is a L{Clock}."""
     settings = parse(text, "FILE", installed(), "/run/test")
     return Daemon(Clock(), settings, lambda: 0.0)
 
 
 class FakeConnection(StringTransport):
-    """
-    A connection of a daemon, in memory.
-    """
+    """A connection of a daemon, in memory."""
 
     def __init__(self, daemon: Daemon, service_state: ServiceState, peer: str) -> None:
         super().__init__()
@@ -58,18 +52,14 @@ class FakeConnection(StringTransport):
         self.known = True
 
     def begin(self, protocol: Any) -> None:
-        """
-        Connect the protocol.
-        """
+        """Connect the protocol."""
         self.protocol = protocol
         self.service_state.enter(self)
         self.service_state.emit(CONNECTION_MADE, peer=self.peer, connection=self.connection_id)
         protocol.makeConnection(self)
 
     def receive(self, data: bytes) -> None:
-        """
-        Have the peer say something.
-        """
+        """Have the peer say something."""
         self.messages_received += 1
         self.bytes_received += len(data)
         self.service_state.message(
@@ -78,28 +68,20 @@ class FakeConnection(StringTransport):
         self.protocol.dataReceived(data)
 
     def send(self, data: bytes) -> None:
-        """
-        Have the protocol's transport send bytes.
-        """
+        """Have the protocol's transport send bytes."""
         self.write(data)
 
     def close(self) -> None:
-        """
-        Close.
-        """
+        """Close."""
         self.loseConnection()
 
     def drain_and_close(self) -> None:
-        """
-        Close; there is nothing that has come.
-        """
+        """Close; there is nothing that has come."""
         self.close()
 
     @property
     def source(self) -> tuple[int, Any]:
-        """
-        The peer as the door knows it.
-        """
+        """The peer as the door knows it."""
         if self.peer.startswith("unix"):
             return socket.AF_UNIX, self.peer
         host, _, port = self.peer.rpartition(":")
@@ -107,26 +89,18 @@ class FakeConnection(StringTransport):
         return family, (host.strip("[]"), int(port))
 
     def reapply_policy(self, slot_held: Any, reason: str | None) -> None:
-        """
-        Stay as it is.
-        """
+        """Stay as it is."""
 
     def look(self, now: float) -> None:
-        """
-        Have no deadline.
-        """
+        """Have no deadline."""
 
     def write(self, data: bytes) -> None:
-        """
-        Keep what is sent, and count it.
-        """
+        """Keep what is sent, and count it."""
         super().write(data)
         self.bytes_sent += len(data)
 
     def leave(self) -> None:
-        """
-        Have the peer be gone.
-        """
+        """Have the peer be gone."""
         self.service_state.leave(self)
         self.service_state.emit(
             CONNECTION_LOST,
@@ -140,9 +114,7 @@ class FakeConnection(StringTransport):
 
 
 def connect(daemon: Daemon, service: str = "ack", peer: str = "127.0.0.1:50001") -> FakeConnection:
-    """
-    Connect a peer to a service.
-    """
+    """Connect a peer to a service."""
     (found,) = (one for one in daemon.socket_services if one.name == service)
     around = ProtocolContext(daemon.wall_clock, daemon.operator)
     protocol = found.settings.declared.stream(found.settings.options, around)
@@ -153,9 +125,7 @@ def connect(daemon: Daemon, service: str = "ack", peer: str = "127.0.0.1:50001")
 
 
 class FakeOperatorSession:
-    """
-    Keeps what commands ask of an operator's place.
-    """
+    """Keeps what commands ask of an operator's place."""
 
     who = "operator"
 
@@ -163,21 +133,15 @@ class FakeOperatorSession:
         self.asked: list[str | None] = []
 
     def watch(self, service: str | None) -> None:
-        """
-        Note whose events are wanted.
-        """
+        """Note whose events are wanted."""
         self.asked.append(service)
 
     def attend(self) -> None:
-        """
-        Note it.
-        """
+        """Note it."""
         self.asked.append("attend")
 
     def leave(self) -> None:
-        """
-        Note it.
-        """
+        """Note it."""
         self.asked.append("leave")
 
 

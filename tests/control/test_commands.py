@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.control.commands}.
-"""
+"""Tests for L{socketd.control.commands}."""
 
 from __future__ import annotations
 
@@ -22,9 +20,7 @@ HEADERS = ("ID", "SERVICE", "PEER", "AGE", "MESSAGES", "IN", "OUT", "WAITS")
 
 
 class Case(SynchronousTestCase):
-    """
-    A daemon to command.
-    """
+    """A daemon to command."""
 
     def setUp(self) -> None:
         self.daemon = make_daemon()
@@ -32,36 +28,26 @@ class Case(SynchronousTestCase):
         _: IOperatorSession = self.session
 
     def execute(self, line: str) -> Reply:
-        """
-        Carry a command out.
-        """
+        """Carry a command out."""
         reply: Reply = self.successResultOf(execute(self.daemon, line, self.session))
         return reply
 
     def problem(self, line: str) -> CommandError:
-        """
-        Have a command that cannot be carried out.
-        """
+        """Have a command that cannot be carried out."""
         failure = self.failureResultOf(execute(self.daemon, line, self.session), CommandError)
         found: CommandError = failure.value
         return found
 
     def refused(self, line: str) -> str:
-        """
-        Say why a command cannot be carried out.
-        """
+        """Say why a command cannot be carried out."""
         return str(self.problem(line))
 
 
 class LineTests(Case):
-    """
-    Tests for how a line is read.
-    """
+    """Tests for how a line is read."""
 
     def test_unknown(self) -> None:
-        """
-        What is no command is answered with the nearest one, where one is near.
-        """
+        """What is no command is answered with the nearest one, where one is near."""
         expected = {
             "stauts": "stauts is no command; did you mean status?",
             "Status": "Status is no command; did you mean status?",
@@ -72,22 +58,16 @@ class LineTests(Case):
         self.assertEqual({line: self.refused(line) for line in expected}, expected)
 
     def test_unprintable(self) -> None:
-        """
-        What was typed is not shown raw.
-        """
+        """What was typed is not shown raw."""
         self.assertIn(r"\x1b[2J is no command", self.refused("\x1b[2J"))
         self.assertIn(r"no connection \x1b[2J", self.refused("close \x1b[2J"))
 
     def test_long(self) -> None:
-        """
-        Nor is it shown at any length.
-        """
+        """Nor is it shown at any length."""
         self.assertTrue(len(self.refused("x" * 100000)) < 1000)
 
     def test_arguments(self) -> None:
-        """
-        A command with too few or too many arguments is answered with its form.
-        """
+        """A command with too few or too many arguments is answered with its form."""
         expected = {
             "help me": "write help",
             "status now": "write status",
@@ -100,15 +80,11 @@ class LineTests(Case):
         self.assertEqual({line: self.refused(line) for line in expected}, expected)
 
     def test_spaces(self) -> None:
-        """
-        Spaces around a line do not matter.
-        """
+        """Spaces around a line do not matter."""
         self.assertEqual(self.execute("  status \n"), self.execute("status"))
 
     def test_ids(self) -> None:
-        """
-        What is not the id of a live connection is said not to be.
-        """
+        """What is not the id of a live connection is said not to be."""
         connect(self.daemon)
         for number in ("0", "2", "x", "-1", "+1", "1.0", "1 2", "١", "1" * 19, "9" * 5000):
             for command in ("show", "close", "reset"):
@@ -117,18 +93,14 @@ class LineTests(Case):
                 self.assertTrue(message.endswith("; see connections"), message)
 
     def test_gone(self) -> None:
-        """
-        Nor has a connection an id when it is gone.
-        """
+        """Nor has a connection an id when it is gone."""
         connection = connect(self.daemon)
         self.execute("show 1")
         connection.leave()
         self.assertEqual(self.refused("show 1"), "no connection 1; see connections")
 
     def test_table(self) -> None:
-        """
-        Each command has a sentence for help, and takes the arguments that it names.
-        """
+        """Each command has a sentence for help, and takes the arguments that it names."""
         for name, command in COMMANDS.items():
             self.assertTrue(command.help.endswith("."), name)
             self.assertRegex(name, "^[a-z]+(-[a-z]+)?$")
@@ -136,9 +108,7 @@ class LineTests(Case):
                 self.assertRegex(form, r"^([A-Z]+|\[(for )?[A-Z]+\])$")
 
     def test_statuses(self) -> None:
-        """
-        What is written wrongly has status 2, what cannot be done now status 1.
-        """
+        """What is written wrongly has status 2, what cannot be done now status 1."""
         for line in ("stauts", "show", "ban x", "ban 192.0.2.1 10m", "log-level loud"):
             self.assertEqual(self.problem(line).status, 2, line)
         for line in ("show 7", "answer 7", "unban 192.0.2.1", "watch nothing", "drain"):
@@ -163,23 +133,17 @@ class LineTests(Case):
 
 
 class LookTests(Case):
-    """
-    Tests for the commands that change nothing.
-    """
+    """Tests for the commands that change nothing."""
 
     def test_help(self) -> None:
-        """
-        C{help} lists every command with its arguments.
-        """
+        """C{help} lists every command with its arguments."""
         reply = self.execute("help")
         self.assertEqual(reply.headers, ("COMMAND", "DOES"))
         self.assertEqual([str(row[0]).split(" ")[0] for row in reply.rows], list(COMMANDS))
         self.assertIn(("reply ID TEXT", "Send a text to one connection."), reply.rows)
 
     def test_status(self) -> None:
-        """
-        C{status} says how long the daemon is up, and what it has.
-        """
+        """C{status} says how long the daemon is up, and what it has."""
         connect(self.daemon).receive(b"hello")
         connect(self.daemon, "shout")
         self.daemon.reactor.advance(90.4)
@@ -187,18 +151,14 @@ class LookTests(Case):
         self.assertEqual(reply, Reply("up 90 s, 2 services, 2 connections, 0 waiting"))
 
     def test_status_waiting(self) -> None:
-        """
-        C{status} counts who waits.
-        """
+        """C{status} counts who waits."""
         connect(self.daemon).receive(b"hello")
         self.assertEqual(
             self.execute("status").text, "up 0 s, 2 services, 1 connections, 1 waiting"
         )
 
     def test_status_certificates(self) -> None:
-        """
-        C{status} counts the certificates that are not valid.
-        """
+        """C{status} counts the certificates that are not valid."""
         service = self.daemon.socket_services[0]
         self.patch(service, "invalid_certificates", lambda: [("tls_certificate", "expired")])
         reply = self.execute("status")
@@ -206,9 +166,7 @@ class LookTests(Case):
         self.assertEqual(reply.facts["invalid_certificates"], 1)
 
     def test_services(self) -> None:
-        """
-        C{services} counts what each service did, live connections included.
-        """
+        """C{services} counts what each service did, live connections included."""
         gone, live = connect(self.daemon, "shout"), connect(self.daemon, "shout")
         gone.receive(b"abc")
         gone.leave()
@@ -221,15 +179,11 @@ class LookTests(Case):
         self.assertEqual(reply.rows, [ack, ["shout", "upper", "", 1, 2, 3, 0, 6, 6]])
 
     def test_no_connections(self) -> None:
-        """
-        C{connections} has headers even if there are none.
-        """
+        """C{connections} has headers even if there are none."""
         self.assertEqual(self.execute("connections"), Reply(headers=HEADERS, rows=[]))
 
     def test_connections(self) -> None:
-        """
-        C{connections} lists the live ones in the order in which they came.
-        """
+        """C{connections} lists the live ones in the order in which they came."""
         connect(self.daemon, "ack", "192.0.2.1:7").receive(b"hello")
         self.daemon.reactor.advance(1.25)
         connect(self.daemon, "shout", "[::1]:8")
@@ -243,9 +197,7 @@ class LookTests(Case):
         )
 
     def test_waiting(self) -> None:
-        """
-        C{waiting} lists those that wait, oldest question first.
-        """
+        """C{waiting} lists those that wait, oldest question first."""
         first, second, _ = connect(self.daemon), connect(self.daemon), connect(self.daemon)
         second.receive(b"b")
         first.receive(b"a")
@@ -253,9 +205,7 @@ class LookTests(Case):
         self.assertEqual(self.execute("waiting").headers, HEADERS)
 
     def test_show(self) -> None:
-        """
-        C{show} has one row for each fact.
-        """
+        """C{show} has one row for each fact."""
         connect(self.daemon, "shout", "192.0.2.1:7").receive(b"hello")
         reply = self.execute("show 1")
         self.assertEqual(reply.headers, ("FIELD", "VALUE"))
@@ -266,9 +216,7 @@ class LookTests(Case):
 
 
 class ActTests(Case):
-    """
-    Tests for the commands that change something.
-    """
+    """Tests for the commands that change something."""
 
     def test_reply_to_one_that_waits(self) -> None:
         """
@@ -289,26 +237,20 @@ class ActTests(Case):
         )
 
     def test_reply_to_one_that_does_not(self) -> None:
-        """
-        C{reply} is sent to any other connection as it is.
-        """
+        """C{reply} is sent to any other connection as it is."""
         connection = connect(self.daemon, "shout")
         self.execute("reply 1 hello")
         self.assertEqual(connection.value(), b"hello")
         self.assertFalse(connection.disconnecting)
 
     def test_close(self) -> None:
-        """
-        C{close} closes as a protocol would: what is owed is sent.
-        """
+        """C{close} closes as a protocol would: what is owed is sent."""
         connection = connect(self.daemon)
         self.assertEqual(self.execute("close 1"), Reply("closing 1"))
         self.assertEqual((connection.disconnecting, connection.disconnected), (True, False))
 
     def test_close_one_that_waits(self) -> None:
-        """
-        A connection that is closed while it waits leaves the queue when it is gone.
-        """
+        """A connection that is closed while it waits leaves the queue when it is gone."""
         connection = connect(self.daemon)
         connection.receive(b"a")
         self.execute("close 1")
@@ -316,25 +258,19 @@ class ActTests(Case):
         self.assertEqual(self.daemon.operator.waiting, ())
 
     def test_reset(self) -> None:
-        """
-        C{reset} resets.
-        """
+        """C{reset} resets."""
         connection = connect(self.daemon)
         self.assertEqual(self.execute("reset 1"), Reply("reset 1"))
         self.assertTrue(connection.disconnected)
 
     def test_reply_keeps_bytes(self) -> None:
-        """
-        Bytes that are no text go as they were typed, spaces at the end too.
-        """
+        """Bytes that are no text go as they were typed, spaces at the end too."""
         connection = connect(self.daemon, "shout")
         self.execute("reply 1 \udcff  ")
         self.assertEqual(connection.value(), b"\xff  ")
 
     def test_answer(self) -> None:
-        """
-        C{answer} is the word for a connection that waits; the empty one is one, too.
-        """
+        """C{answer} is the word for a connection that waits; the empty one is one, too."""
         first, second = connect(self.daemon), connect(self.daemon)
         first.receive(b"a")
         second.receive(b"b")
@@ -344,9 +280,7 @@ class ActTests(Case):
         self.assertEqual(self.daemon.operator.waiting, ())
 
     def test_answer_too_late(self) -> None:
-        """
-        A word for somebody whom another operator has answered goes nowhere.
-        """
+        """A word for somebody whom another operator has answered goes nowhere."""
         connection = connect(self.daemon)
         connection.receive(b"a")
         self.execute("answer 1 mine")
@@ -368,9 +302,7 @@ class ActTests(Case):
 
 
 class ManyTests(Case):
-    """
-    Tests for more connections than one answer lists.
-    """
+    """Tests for more connections than one answer lists."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -378,85 +310,63 @@ class ManyTests(Case):
             connect(self.daemon, "shout")
 
     def test_pages(self) -> None:
-        """
-        The answer says how many are left and how to ask for them.
-        """
+        """The answer says how many are left and how to ask for them."""
         reply = self.execute("connections")
         self.assertEqual(len(reply.rows), MAX_ROWS)
         self.assertEqual(reply.text, f"2 more; write connections {MAX_ROWS}")
         self.assertEqual(dict(reply.facts), {"more": 2, "after": MAX_ROWS})
 
     def test_last_page(self) -> None:
-        """
-        The last answer says nothing of the kind.
-        """
+        """The last answer says nothing of the kind."""
         reply = self.execute(f"connections {MAX_ROWS}")
         self.assertEqual([row[0] for row in reply.rows], [MAX_ROWS + 1, MAX_ROWS + 2])
         self.assertEqual((reply.text, dict(reply.facts)), ("", {}))
 
     def test_many_waiting(self) -> None:
-        """
-        So many of those that wait are listed, too: the oldest.
-        """
+        """So many of those that wait are listed, too: the oldest."""
         for _ in range(MAX_ROWS + 2):
             connect(self.daemon).receive(b"a")
         reply = self.execute("waiting")
         self.assertEqual((len(reply.rows), reply.text), (MAX_ROWS, "2 more"))
 
     def test_bad_page(self) -> None:
-        """
-        What is no id is refused.
-        """
+        """What is no id is refused."""
         self.assertEqual(
             self.refused("connections x"), "x is no id; write connections [AFTER]"
         )
 
 
 class SeatTests(Case):
-    """
-    Tests for the commands that change what an operator is shown.
-    """
+    """Tests for the commands that change what an operator is shown."""
 
     def test_watch(self) -> None:
-        """
-        C{watch} asks for one service's events, or for all.
-        """
+        """C{watch} asks for one service's events, or for all."""
         self.assertEqual(self.execute("watch ack"), Reply("watching ack"))
         self.assertEqual(self.execute("watch"), Reply("watching everything"))
         self.assertEqual(self.session.asked, ["ack", None])
 
     def test_unknown_service(self) -> None:
-        """
-        A service that is none is answered with the nearest.
-        """
+        """A service that is none is answered with the nearest."""
         self.assertEqual(
             self.refused("watch shuot"), "shuot is no service; did you mean shout?"
         )
 
     def test_attend(self) -> None:
-        """
-        C{attend} makes an operator of whoever sits there.
-        """
+        """C{attend} makes an operator of whoever sits there."""
         self.execute("attend")
         self.assertEqual(self.session.asked, ["attend"])
 
 
 class BanTests(Case):
-    """
-    Tests for C{ban}, C{unban} and C{bans}.
-    """
+    """Tests for C{ban}, C{unban} and C{bans}."""
 
     def admitted(self, host: str, service: int = 0) -> str | None:
-        """
-        Ask the door of a service.
-        """
+        """Ask the door of a service."""
         policy = self.daemon.socket_services[service].service_state.policy
         return policy.admit_connection(2, (host, 50000))[0]
 
     def test_ban(self) -> None:
-        """
-        Whoever is banned is let in by no service, and what he has is reset.
-        """
+        """Whoever is banned is let in by no service, and what he has is reset."""
         banned = [connect(self.daemon, "ack", "192.0.2.7:1"), connect(self.daemon, "shout",
                   "192.0.2.9:1")]  # fmt: skip
         other = connect(self.daemon, "ack", "192.0.3.7:1")
@@ -470,17 +380,13 @@ class BanTests(Case):
             self.assertEqual(self.admitted("192.0.3.7", service), None)
 
     def test_mapped(self) -> None:
-        """
-        An IPv4 peer of an IPv6 socket is banned as the IPv4 peer that he is.
-        """
+        """An IPv4 peer of an IPv6 socket is banned as the IPv4 peer that he is."""
         peer = connect(self.daemon, "ack", "[::ffff:192.0.2.7]:1")
         self.execute("ban 192.0.2.7")
         self.assertTrue(peer.disconnected)
 
     def test_for_a_while(self) -> None:
-        """
-        A ban with a duration ends with it.
-        """
+        """A ban with a duration ends with it."""
         reply = self.execute("ban 192.0.2.7 for 10m")
         self.assertEqual(reply.text, "banned 192.0.2.7/32 for 600 s; 0 connections reset")
         self.daemon.reactor.advance(599)
@@ -491,9 +397,7 @@ class BanTests(Case):
         self.assertEqual(self.admitted("192.0.2.7"), None)
 
     def test_forgets(self) -> None:
-        """
-        The guards forget their verdicts at each change, so that it holds at once.
-        """
+        """The guards forget their verdicts at each change, so that it holds at once."""
         forgotten: list[str] = []
         for service in self.daemon.socket_services:
             self.patch(service, "forget_sources", lambda name=service.name: forgotten.append(name))
@@ -503,9 +407,7 @@ class BanTests(Case):
             forgotten.clear()
 
     def test_unban(self) -> None:
-        """
-        C{unban} lifts exactly that ban.
-        """
+        """C{unban} lifts exactly that ban."""
         self.execute("ban 192.0.2.0/24")
         self.assertEqual(
             self.refused("unban 192.0.2.7"), "192.0.2.7/32 is not banned; see bans"
@@ -514,9 +416,7 @@ class BanTests(Case):
         self.assertEqual(self.admitted("192.0.2.7"), None)
 
     def test_list(self) -> None:
-        """
-        C{bans} lists them, also those without end.
-        """
+        """C{bans} lists them, also those without end."""
         self.execute("ban 2001:db8::/32")
         self.execute("ban 192.0.2.7 for 1h")
         reply = self.execute("bans")
@@ -524,9 +424,7 @@ class BanTests(Case):
         self.assertEqual(reply.rows, [("2001:db8::/32", None), ("192.0.2.7/32", 3600.0)])
 
     def test_wrong(self) -> None:
-        """
-        What is no network, nobody or everybody is refused; nothing is banned.
-        """
+        """What is no network, nobody or everybody is refused; nothing is banned."""
         for line in (
             "ban x", "ban any", "ban loopback", "ban 0.0.0.0/0", "ban ::/0", "ban 192.0.2.1/24",
             "ban 192.0.2.1,192.0.2.2", "ban 192.0.2.1 10m", "ban 192.0.2.1 for", "ban ,",
@@ -537,9 +435,7 @@ class BanTests(Case):
             self.assertEqual(len(self.daemon.bans), 0, line)
 
     def test_full(self) -> None:
-        """
-        A full table takes no more, and keeps what it has.
-        """
+        """A full table takes no more, and keeps what it has."""
         for number in range(MAX_BANS):
             (network,) = parse_networks(f"10.0.{number // 256}.{number % 256}")
             self.daemon.bans.add(network)
@@ -551,36 +447,26 @@ class BanTests(Case):
 
 
 class DaemonTests(Case):
-    """
-    Tests for the commands that change the daemon.
-    """
+    """Tests for the commands that change the daemon."""
 
     def reloads(self, outcome: Any) -> None:
-        """
-        Have a reload end in some way.
-        """
+        """Have a reload end in some way."""
         self.patch(self.daemon, "reload", lambda: outcome)
 
     def test_reload(self) -> None:
-        """
-        C{reload} says what has changed.
-        """
+        """C{reload} says what has changed."""
         self.reloads(Reloaded(changes=("echo: added", "ack: removed")))
         reply = self.execute("reload")
         self.assertEqual(reply.text, "reloaded\necho: added\nack: removed")
         self.assertEqual(dict(reply.facts), {"changes": ["echo: added", "ack: removed"]})
 
     def test_reload_of_the_same(self) -> None:
-        """
-        It says so, too, where nothing has.
-        """
+        """It says so, too, where nothing has."""
         self.reloads(Reloaded())
         self.assertEqual(self.execute("reload").text, "reloaded; nothing changed")
 
     def test_reload_of_a_bad_file(self) -> None:
-        """
-        A file that cannot be used is an error of its own, with all complaints.
-        """
+        """A file that cannot be used is an error of its own, with all complaints."""
         diagnostics = ("x.ini:1: bad", "x.ini:2: worse")
         self.reloads(Reloaded(diagnostics=diagnostics))
         problem = self.problem("reload")
@@ -588,9 +474,7 @@ class DaemonTests(Case):
         self.assertEqual((problem.status, problem.details), (78, diagnostics))
 
     def test_drain(self) -> None:
-        """
-        C{drain} closes the door, and C{status} says it.
-        """
+        """C{drain} closes the door, and C{status} says it."""
         self.daemon.state = SERVING
         connect(self.daemon)
         expected = "draining; 1 connections go on; resume undoes it"
@@ -601,9 +485,7 @@ class DaemonTests(Case):
         self.assertEqual(status.facts["state"], DRAINS)
 
     def test_resume(self) -> None:
-        """
-        C{resume} undoes it, or says why not.
-        """
+        """C{resume} undoes it, or says why not."""
         self.assertEqual(str(self.problem("resume")), "cannot resume while starting")
         self.daemon.state = SERVING
         self.execute("drain")
@@ -616,9 +498,7 @@ class DaemonTests(Case):
         self.assertEqual(self.execute("resume").text, "accepting connections again")
 
     def test_log_level(self) -> None:
-        """
-        C{log-level} is the journal's from then on.
-        """
+        """C{log-level} is the journal's from then on."""
         self.execute("log-level debug")
         self.assertIs(self.daemon.event_bus.level, LogLevel.debug)
         self.assertEqual(
@@ -627,9 +507,7 @@ class DaemonTests(Case):
         self.assertIs(self.daemon.event_bus.level, LogLevel.debug)
 
     def test_failure(self) -> None:
-        """
-        What goes wrong inside a command is the failure of that command.
-        """
+        """What goes wrong inside a command is the failure of that command."""
         def fail() -> None:
             raise RuntimeError("why")
 
@@ -638,37 +516,27 @@ class DaemonTests(Case):
 
 
 class FormTests(Case):
-    """
-    Tests for how replies are written.
-    """
+    """Tests for how replies are written."""
 
     def test_text(self) -> None:
-        """
-        A table has no empty line, words for yes and no, and a dash for nothing.
-        """
+        """A table has no empty line, words for yes and no, and a dash for nothing."""
         reply = Reply("2 more", ("A", "B"), [(True, None), (False, 1.5)])
         self.assertEqual(reply_text(reply), "A      B\nyes    -\nno   1.5\n2 more")
 
     def test_units(self) -> None:
-        """
-        People are shown units, programs the numbers and what they are of.
-        """
+        """People are shown units, programs the numbers and what they are of."""
         reply = Reply("", ("A", "IN"), [("x", 360_000_000)], units={"in": "bytes"})
         self.assertEqual(reply_text(reply), "A         IN\nx  343.3 MiB")
         found = json.loads(reply_json(reply))
         self.assertEqual((found["rows"][0]["in"], found["units"]), (360_000_000, {"in": "bytes"}))
 
     def test_help_fits(self) -> None:
-        """
-        The list of commands fits a terminal of 80 columns as a table.
-        """
+        """The list of commands fits a terminal of 80 columns as a table."""
         reply = self.successResultOf(execute(make_daemon(), "help", FakeOperatorSession()))
         self.assertEqual(len(reply_text(reply, 80).splitlines()), len(COMMANDS) + 1)
 
     def test_datagram_bytes(self) -> None:
-        """
-        What a service received and sent is by datagrams, too.
-        """
+        """What a service received and sent is by datagrams, too."""
         daemon = make_daemon()
         counters = daemon.socket_services[1].service_state.counters
         counters.bytes_received, counters.datagram_bytes_received = 1, 20
@@ -677,9 +545,7 @@ class FormTests(Case):
         self.assertEqual(list(self.successResultOf(done).rows[1][-2:]), [21, 4300])
 
     def test_json(self) -> None:
-        """
-        The same for programs is one object in one line.
-        """
+        """The same for programs is one object in one line."""
         reply = Reply("2 more", ("A", "B"), [(True, None)], {"more": 2})
         expected = '{"ok": true, "text": "2 more", "columns": ["a", "b"], '
         expected += '"rows": [{"a": true, "b": null}], "more": 2}'

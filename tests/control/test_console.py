@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.control.console}.
-"""
+"""Tests for L{socketd.control.console}."""
 
 from __future__ import annotations
 
@@ -22,9 +20,7 @@ FIRST, SECOND = "ack 1 (127.0.0.1:50001)", "ack 2 (127.0.0.1:50001)"
 
 
 class Case(SynchronousTestCase):
-    """
-    A console at a terminal, and its daemon.
-    """
+    """A console at a terminal, and its daemon."""
 
     is_terminal = True
 
@@ -35,23 +31,17 @@ class Case(SynchronousTestCase):
         self.console.makeConnection(self.terminal)
 
     def shown(self) -> str:
-        """
-        Take what was shown since the last time.
-        """
+        """Take what was shown since the last time."""
         text = self.terminal.value().decode()
         self.terminal.clear()
         return str(text)
 
     def type(self, line: str) -> None:
-        """
-        Type a line.
-        """
+        """Type a line."""
         self.console.dataReceived(line.encode() + b"\n")
 
     def answered(self, line: str) -> str:
-        """
-        Type a line, and take what is shown behind it and its echo.
-        """
+        """Type a line, and take what is shown behind it and its echo."""
         self.shown()
         self.type(line)
         text = self.shown()
@@ -61,29 +51,21 @@ class Case(SynchronousTestCase):
 
 
 class ConsoleTests(Case):
-    """
-    Tests for L{Console} where no connection waits.
-    """
+    """Tests for L{Console} where no connection waits."""
 
     def test_ready(self) -> None:
-        """
-        It says that it is there, and counts as an operator.
-        """
+        """It says that it is there, and counts as an operator."""
         self.assertEqual(self.shown(), "console ready; help lists the commands\n")
         self.assertTrue(self.daemon.operator.attended)
 
     def test_gone(self) -> None:
-        """
-        When its terminal is closed it looks on no more.
-        """
+        """When its terminal is closed it looks on no more."""
         self.console.connectionLost()
         self.assertFalse(self.daemon.operator.attended)
         self.assertFalse(self.daemon.event_bus.watched)
 
     def test_events(self) -> None:
-        """
-        It shows what happens, whether that is logged or not.
-        """
+        """It shows what happens, whether that is logged or not."""
         self.shown()
         connection = connect(self.daemon, "shout")
         connection.receive(b"hello")
@@ -96,9 +78,7 @@ class ConsoleTests(Case):
         )
 
     def test_escaped(self) -> None:
-        """
-        What a peer says cannot act on the terminal.
-        """
+        """What a peer says cannot act on the terminal."""
         self.shown()
         connect(self.daemon, "shout").receive(b"\x1b[2J\r\n\xff{host}" + b"x" * 1000)
         line = self.shown().split("\n")[1]
@@ -106,17 +86,13 @@ class ConsoleTests(Case):
         self.assertTrue(line.endswith("... (1013 bytes)"), line)
 
     def test_command(self) -> None:
-        """
-        A line is a command, with or without a slash.
-        """
+        """A line is a command, with or without a slash."""
         for line in ("status", "/status", " status"):
             expected = "up 0 s, 2 services, 0 connections, 0 waiting\n"
             self.assertEqual(self.answered(line), expected, line)
 
     def test_table(self) -> None:
-        """
-        Rows are shown as a table.
-        """
+        """Rows are shown as a table."""
         connect(self.daemon, "shout")
         self.shown()
         self.type("connections")
@@ -126,23 +102,17 @@ class ConsoleTests(Case):
         self.assertEqual(lines[1].split()[:3], ["1", "shout", "127.0.0.1:50001"])
 
     def test_wrong_command(self) -> None:
-        """
-        A command that cannot be carried out is answered with the reason.
-        """
+        """A command that cannot be carried out is answered with the reason."""
         self.assertEqual(self.answered("stats"), "stats is no command; did you mean status?\n")
 
     def test_empty_line(self) -> None:
-        """
-        An empty line does nothing.
-        """
+        """An empty line does nothing."""
         self.shown()
         for line in ("", "  "):
             self.assertEqual(self.answered(line), "")
 
     def test_no_text(self) -> None:
-        """
-        Keys that are no text do nothing, or what they do in a shell.
-        """
+        """Keys that are no text do nothing, or what they do in a shell."""
         self.shown()
         self.console.dataReceived(b"\x1b[2J\x00stauts\x7f\x7f\x1b[D\x05\x15status\r")
         text = self.shown()
@@ -150,18 +120,14 @@ class ConsoleTests(Case):
         self.assertNotIn("\x1b", text)
 
     def test_completion(self) -> None:
-        """
-        Tab completes a command.
-        """
+        """Tab completes a command."""
         self.console.dataReceived(b"log\t")
         self.assertTrue(self.shown().endswith("log-level "))
         self.console.dataReceived(b"\x15/ser\t")
         self.assertTrue(self.shown().endswith("/services "))
 
     def test_begun(self) -> None:
-        """
-        What happens is shown above the line that is begun, which goes on.
-        """
+        """What happens is shown above the line that is begun, which goes on."""
         self.console.dataReceived(b"sta")
         self.shown()
         connect(self.daemon, "shout")
@@ -171,9 +137,7 @@ class ConsoleTests(Case):
         self.assertTrue(self.shown().startswith("tus\nup 0 s"))
 
     def test_end(self) -> None:
-        """
-        After Ctrl-D no operator is here; what is typed then does nothing.
-        """
+        """After Ctrl-D no operator is here; what is typed then does nothing."""
         self.console.dataReceived(b"\x04drain\n")
         self.assertFalse(self.daemon.operator.attended)
         self.assertTrue(self.shown().endswith("no more input; the daemon goes on\n"))
@@ -181,9 +145,7 @@ class ConsoleTests(Case):
         self.assertEqual((self.shown(), self.daemon.state), ("", "starting"))
 
     def test_quit(self) -> None:
-        """
-        C{quit}, or C{exit}, leaves; the daemon goes on, and what happens is shown.
-        """
+        """C{quit}, or C{exit}, leaves; the daemon goes on, and what happens is shown."""
         for command in ("quit", "exit"):
             self.setUp()
             self.assertEqual(self.answered(command), "leaving; the daemon goes on\n")
@@ -194,9 +156,7 @@ class ConsoleTests(Case):
             self.assertIn("connection from", self.shown())
 
     def test_redraw(self) -> None:
-        """
-        After another program has had the terminal, the line stands there again.
-        """
+        """After another program has had the terminal, the line stands there again."""
         self.console.dataReceived(b"sta")
         self.shown()
         self.console.redraw()
@@ -204,9 +164,7 @@ class ConsoleTests(Case):
 
 
 class WordTests(Case):
-    """
-    Tests for L{Console} where connections wait for the operator's word.
-    """
+    """Tests for L{Console} where connections wait for the operator's word."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -214,31 +172,23 @@ class WordTests(Case):
         self.connection.receive(b"hello")
 
     def test_prompt(self) -> None:
-        """
-        The word is asked for, below what has happened.
-        """
+        """The word is asked for, below what has happened."""
         self.assertTrue(self.shown().endswith(f"127.0.0.1:hello\n{PROMPT}"))
 
     def test_word(self) -> None:
-        """
-        The typed line goes to the connection, without its end, and the prompt is gone.
-        """
+        """The typed line goes to the connection, without its end, and the prompt is gone."""
         expected = "operator to 127.0.0.1:50001 (ack 1): ok\n"
         self.assertEqual(self.answered("ok"), expected)
         self.assertEqual(self.connection.value(), b"hello!ok")
 
     def test_empty_word(self) -> None:
-        """
-        An empty line sends nothing, and the connection goes on.
-        """
+        """An empty line sends nothing, and the connection goes on."""
         self.type("")
         self.assertEqual(self.connection.value(), b"hello!")
         self.assertEqual(self.daemon.operator.waiting, ())
 
     def test_oldest(self) -> None:
-        """
-        Words go to the connections in the order in which they asked.
-        """
+        """Words go to the connections in the order in which they asked."""
         second = connect(self.daemon)
         second.receive(b"b")
         self.console.dataReceived(b"one\ntwo\nstatus\n")
@@ -266,32 +216,24 @@ class WordTests(Case):
         self.assertTrue(self.shown().endswith(f"\n{prompt_for(SECOND)}"))
 
     def test_slash(self) -> None:
-        """
-        A line with a slash is a command even then; the word is still asked for.
-        """
+        """A line with a slash is a command even then; the word is still asked for."""
         text = self.answered("/status")
         self.assertEqual(text, f"up 0 s, 2 services, 1 connections, 1 waiting\n{PROMPT}")
         self.assertEqual(self.connection.value(), b"hello!")
 
     def test_command_as_word(self) -> None:
-        """
-        What looks like a command is a word without the slash, and that is said.
-        """
+        """What looks like a command is a word without the slash, and that is said."""
         self.assertTrue(self.answered("help").endswith(f"\n{taken_for_word('help')}\n"))
         self.assertEqual(self.connection.value(), b"hello!help")
 
     def test_line_behind_prompt(self) -> None:
-        """
-        What happens then takes the place of the prompt, which comes again below.
-        """
+        """What happens then takes the place of the prompt, which comes again below."""
         self.shown()
         self.daemon.event_bus.emit(LISTENING, service="x", listener="y")
         self.assertEqual(self.shown(), f"{ERASE}x listens on y\n{PROMPT}")
 
     def test_withdrawn(self) -> None:
-        """
-        The prompt goes when the connection does, and a little later commands need no slash.
-        """
+        """The prompt goes when the connection does, and a little later commands need no slash."""
         self.shown()
         self.connection.leave()
         text = self.shown()
@@ -301,17 +243,13 @@ class WordTests(Case):
         self.assertTrue(self.answered("status").startswith("up"))
 
     def test_timeout(self) -> None:
-        """
-        The prompt goes when the time is over.
-        """
+        """The prompt goes when the time is over."""
         self.shown()
         self.daemon.reactor.advance(60)
         self.assertEqual(self.shown(), ERASE)
 
     def test_reply(self) -> None:
-        """
-        A connection further behind can be answered by its id.
-        """
+        """A connection further behind can be answered by its id."""
         second = connect(self.daemon)
         second.receive(b"b")
         self.type("/reply 2 you first")
@@ -325,9 +263,7 @@ class AddresseeTests(Case):
     """
 
     def test_half_typed_command(self) -> None:
-        """
-        A command that is begun when a client arrives stays one; then the word is asked for.
-        """
+        """A command that is begun when a client arrives stays one; then the word is asked for."""
         self.console.dataReceived(b"sta")
         first = connect(self.daemon)
         first.receive(b"hello")
@@ -342,9 +278,7 @@ class AddresseeTests(Case):
         self.assertEqual((first.value(), second.value()), (b"hello!", b"hello!"))
 
     def test_half_typed_word(self) -> None:
-        """
-        A word that is begun when its client goes is sent to no other.
-        """
+        """A word that is begun when its client goes is sent to no other."""
         first, second = connect(self.daemon), connect(self.daemon)
         for one in (first, second):
             one.receive(b"hello")
@@ -360,9 +294,7 @@ class AddresseeTests(Case):
         self.assertEqual(second.value(), b"hello!ok")
 
     def test_word_too_late(self) -> None:
-        """
-        A word that is begun when its client has just gone is no command, and for no other.
-        """
+        """A word that is begun when its client has just gone is no command, and for no other."""
         connection = connect(self.daemon)
         connection.receive(b"hello")
         connection.leave()
@@ -371,9 +303,7 @@ class AddresseeTests(Case):
         self.assertEqual(self.answered("status")[:2], "up")
 
     def test_next_prompt(self) -> None:
-        """
-        The next one is asked for when there was time to see that the first has gone.
-        """
+        """The next one is asked for when there was time to see that the first has gone."""
         first, second = connect(self.daemon), connect(self.daemon)
         for one in (first, second):
             one.receive(b"hello")
@@ -398,18 +328,14 @@ class AddresseeTests(Case):
         self.assertEqual(second.value(), b"hello!")
 
     def test_emptied(self) -> None:
-        """
-        A line that is emptied was not begun.
-        """
+        """A line that is emptied was not begun."""
         self.console.dataReceived(b"x")
         connect(self.daemon).receive(b"hello")
         self.console.dataReceived(b"\x7f")
         self.assertTrue(self.shown().endswith(PROMPT))
 
     def test_gone_operator(self) -> None:
-        """
-        An operator who has gone leaves nothing behind.
-        """
+        """An operator who has gone leaves nothing behind."""
         connection = connect(self.daemon)
         connection.receive(b"hello")
         connection.leave()
@@ -420,16 +346,12 @@ class AddresseeTests(Case):
 
 
 class PipeTests(Case):
-    """
-    Tests for L{Console} where standard output is no terminal.
-    """
+    """Tests for L{Console} where standard output is no terminal."""
 
     is_terminal = False
 
     def test_no_escapes(self) -> None:
-        """
-        The prompt ends with its line; nothing is erased.
-        """
+        """The prompt ends with its line; nothing is erased."""
         first = connect(self.daemon)
         first.receive(b"a")
         self.shown()
@@ -439,9 +361,7 @@ class PipeTests(Case):
         self.assertEqual(self.shown(), "\n")
 
     def test_bytes(self) -> None:
-        """
-        A word is the bytes that came, whatever they are.
-        """
+        """A word is the bytes that came, whatever they are."""
         connection = connect(self.daemon)
         connection.receive(b"a")
         self.console.dataReceived(b" \xff\x1b status \r\n")
@@ -449,9 +369,7 @@ class PipeTests(Case):
         self.assertIn(r"(ack 1):  \xff\x1b status", self.shown())
 
     def test_pieces(self) -> None:
-        """
-        A line that comes in pieces is for the one whose prompt stood there at first.
-        """
+        """A line that comes in pieces is for the one whose prompt stood there at first."""
         self.console.dataReceived(b"sta")
         connection = connect(self.daemon)
         connection.receive(b"a")
@@ -460,27 +378,21 @@ class PipeTests(Case):
 
 
 class LongLineTests(Case):
-    """
-    Tests for lines that no terminal would send.
-    """
+    """Tests for lines that no terminal would send."""
 
     is_terminal = False
 
     refusal = f"a line is at most {MAX_LINE} bytes long; it was not used\n"
 
     def test_longest(self) -> None:
-        """
-        The longest line is used.
-        """
+        """The longest line is used."""
         connection = connect(self.daemon)
         connection.receive(b"a")
         self.type("x" * MAX_LINE)
         self.assertEqual(connection.value(), b"a!" + b"x" * MAX_LINE)
 
     def test_too_long(self) -> None:
-        """
-        A longer one is used for nothing.
-        """
+        """A longer one is used for nothing."""
         connection = connect(self.daemon)
         connection.receive(b"a")
         self.shown()
@@ -491,9 +403,7 @@ class LongLineTests(Case):
         self.assertEqual(connection.value(), b"a!ok")
 
     def test_in_pieces(self) -> None:
-        """
-        Nor is its end, when it comes later; that is said once.
-        """
+        """Nor is its end, when it comes later; that is said once."""
         for pieces in (1, 2, 5):
             connection = connect(self.daemon)
             connection.receive(b"a")
@@ -508,14 +418,10 @@ class LongLineTests(Case):
 
 
 class FullTests(Case):
-    """
-    Tests for a terminal that takes nothing.
-    """
+    """Tests for a terminal that takes nothing."""
 
     def test_left_out(self) -> None:
-        """
-        It costs lines, not memory, and says how many.
-        """
+        """It costs lines, not memory, and says how many."""
         self.assertIdentical(self.terminal.producer, self.console)
         self.shown()
         self.console.pauseProducing()
@@ -529,18 +435,14 @@ class FullTests(Case):
         self.assertEqual(self.shown(), "connection from 127.0.0.1:50001 (shout 4)\n")
 
     def test_nothing_left_out(self) -> None:
-        """
-        It says nothing where there is nothing to say.
-        """
+        """It says nothing where there is nothing to say."""
         self.shown()
         self.console.pauseProducing()
         self.console.resumeProducing()
         self.assertEqual(self.shown(), "")
 
     def test_prompt(self) -> None:
-        """
-        The word is asked for when the terminal takes it again.
-        """
+        """The word is asked for when the terminal takes it again."""
         self.console.pauseProducing()
         connection = connect(self.daemon)
         connection.receive(b"a")
@@ -549,9 +451,7 @@ class FullTests(Case):
         self.assertEqual(self.shown(), f"2 lines were left out\n{PROMPT}")
 
     def test_prompt_alone(self) -> None:
-        """
-        So it is where nothing but the prompt was held back.
-        """
+        """So it is where nothing but the prompt was held back."""
         connection = connect(self.daemon)
         self.console.pauseProducing()
         connection.protocol.dataReceived(b"a")
@@ -560,9 +460,7 @@ class FullTests(Case):
         self.assertEqual(self.shown(), PROMPT)
 
     def test_gone_meanwhile(self) -> None:
-        """
-        It is not where nobody waits any more.
-        """
+        """It is not where nobody waits any more."""
         connection = connect(self.daemon)
         self.console.pauseProducing()
         connection.protocol.dataReceived(b"a")
@@ -572,9 +470,7 @@ class FullTests(Case):
         self.assertEqual(self.shown(), "")
 
     def test_typing(self) -> None:
-        """
-        What is typed is done all the same.
-        """
+        """What is typed is done all the same."""
         connection = connect(self.daemon)
         connection.receive(b"a")
         self.console.pauseProducing()

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.control.console}: the service, and the log at the console.
-"""
+"""Tests for L{socketd.control.console}: the service, and the log at the console."""
 
 from __future__ import annotations
 
@@ -22,18 +20,14 @@ READY = b"console ready; help lists the commands\n"
 
 
 class FakeTerminal(StringIO):
-    """
-    A terminal as the file object of standard output.
-    """
+    """A terminal as the file object of standard output."""
 
     def isatty(self) -> bool:
         return True
 
 
 class Case(SynchronousTestCase):
-    """
-    A console that a daemon starts, and its terminal.
-    """
+    """A console that a daemon starts, and its terminal."""
 
     def setUp(self) -> None:
         self.daemon = make_daemon()
@@ -43,80 +37,58 @@ class Case(SynchronousTestCase):
         self.service = ConsoleService(self.daemon.reactor, self.daemon, self.terminal)
 
     def take_over(self, protocol: Any, reactor: Any) -> None:
-        """
-        Connect the console, as L{stdio.StandardIO} does.
-        """
+        """Connect the console, as L{stdio.StandardIO} does."""
         self.assertIdentical(reactor, self.daemon.reactor)
         protocol.makeConnection(self.transport)
 
     def log(self, text: str, **more: Any) -> None:
-        """
-        Have an event logged.
-        """
+        """Have an event logged."""
         event = {"log_format": "{text}", "text": text, "log_level": LogLevel.info, "log_time": 0.0}
         self.service.observer(event | {"log_system": "x"} | more)
 
 
 class ConsoleServiceTests(Case):
-    """
-    Tests for L{ConsoleService}.
-    """
+    """Tests for L{ConsoleService}."""
 
     def test_start(self) -> None:
-        """
-        The terminal is taken over when the service starts, not before.
-        """
+        """The terminal is taken over when the service starts, not before."""
         self.assertEqual(self.transport.value(), b"")
         self.assertFalse(self.daemon.operator.attended)
         self.service.startService()
         self.assertEqual(self.transport.value(), READY)
 
     def test_stop(self) -> None:
-        """
-        It is given back when the service stops.
-        """
+        """It is given back when the service stops."""
         self.service.startService()
         self.service.stopService()
         self.assertTrue(self.transport.disconnecting)
 
     def test_stop_without_start(self) -> None:
-        """
-        A service that was never started stops without harm.
-        """
+        """A service that was never started stops without harm."""
         self.service.stopService()
         self.assertFalse(self.transport.disconnecting)
 
 
 class ConsoleLogTests(Case):
-    """
-    Tests for L{socketd.control.console.ConsoleLog}.
-    """
+    """Tests for L{socketd.control.console.ConsoleLog}."""
 
     def started(self) -> bytes:
-        """
-        Start the console and forget what it has shown.
-        """
+        """Start the console and forget what it has shown."""
         self.service.startService()
         self.transport.clear()
         return b""
 
     def test_interface(self) -> None:
-        """
-        It observes a log.
-        """
+        """It observes a log."""
         verifyObject(ILogObserver, self.service.observer)
 
     def test_before(self) -> None:
-        """
-        Before the console is there, the log goes to the terminal as it is.
-        """
+        """Before the console is there, the log goes to the terminal as it is."""
         self.log("starting up")
         self.assertTrue(self.terminal.getvalue().endswith("[x] starting up\n"))
 
     def test_shown(self) -> None:
-        """
-        Then it is shown at the console, line by line and escaped.
-        """
+        """Then it is shown at the console, line by line and escaped."""
         self.started()
         self.log("first\nsecond \x1b[2J")
         first, second, rest = self.transport.value().split(b"\n")
@@ -125,42 +97,32 @@ class ConsoleLogTests(Case):
         self.assertEqual((rest, self.terminal.getvalue()), (b"", ""))
 
     def test_once(self) -> None:
-        """
-        What the console has shown as an event is not shown again.
-        """
+        """What the console has shown as an event is not shown again."""
         self.started()
         self.daemon.event_bus.emit(LISTENING, service="ack", listener="tcp *:7")
         self.log("ack listens on tcp *:7", event=LISTENING.name)
         self.assertEqual(self.transport.value(), b"ack listens on tcp *:7\n")
 
     def test_foreign_event(self) -> None:
-        """
-        An event of somebody else's that happens to have a name is shown.
-        """
+        """An event of somebody else's that happens to have a name is shown."""
         self.started()
         self.log("hello", event="anything")
         self.assertIn(b"hello", self.transport.value())
 
     def test_failure(self) -> None:
-        """
-        A traceback is shown, though its event was: the event is one line only.
-        """
+        """A traceback is shown, though its event was: the event is one line only."""
         self.started()
         self.log("failed", event="protocol_failed", log_failure=Failure(ValueError("why")))
         self.assertIn(b"ValueError: why", self.transport.value())
 
     def test_nothing(self) -> None:
-        """
-        An event without text is no line.
-        """
+        """An event without text is no line."""
         self.started()
         self.service.observer({"log_level": LogLevel.info, "log_time": 0.0})
         self.assertEqual((self.transport.value(), self.terminal.getvalue()), (b"", ""))
 
     def test_after(self) -> None:
-        """
-        When the operator has gone (Ctrl-D), all of the log goes to the terminal again.
-        """
+        """When the operator has gone (Ctrl-D), all of the log goes to the terminal again."""
         self.started()
         self.service.console.connectionLost()
         self.transport.clear()

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.control.session} and L{socketd.control.forms}.
-"""
+"""Tests for L{socketd.control.session} and L{socketd.control.forms}."""
 
 from __future__ import annotations
 
@@ -53,9 +51,7 @@ class Client(StringTransport):
         return self.taken()
 
     def taken(self) -> str:
-        """
-        Take what came since the last time.
-        """
+        """Take what came since the last time."""
         for _ in range(50):
             self._daemon.reactor.advance(0)
         text = self.value().decode()
@@ -63,22 +59,16 @@ class Client(StringTransport):
         return str(text)
 
     def objects(self) -> list[dict[str, Any]]:
-        """
-        Take it as JSON, one object in each line.
-        """
+        """Take it as JSON, one object in each line."""
         return [json.loads(line) for line in self.taken().splitlines()]
 
     def leave(self) -> None:
-        """
-        Be gone.
-        """
+        """Be gone."""
         self.session.connectionLost()
 
 
 class Case(SynchronousTestCase):
-    """
-    A daemon, and what makes its sessions.
-    """
+    """A daemon, and what makes its sessions."""
 
     def setUp(self) -> None:
         self.daemon = make_daemon()
@@ -87,41 +77,31 @@ class Case(SynchronousTestCase):
 
 
 class FramingTests(Case):
-    """
-    Tests for lines and answers.
-    """
+    """Tests for lines and answers."""
 
     def test_interfaces(self) -> None:
-        """
-        A session is what its transport and the commands take it for.
-        """
+        """A session is what its transport and the commands take it for."""
         session: Any = self.factory.buildProtocol(None)
         _: IOperatorSession = session
         verifyObject(IHalfCloseableProtocol, session)
         verifyObject(IPushProducer, session)
 
     def test_text(self) -> None:
-        """
-        An answer is lines, and an empty line behind them.
-        """
+        """An answer is lines, and an empty line behind them."""
         client = Client(self)
         self.assertEqual(client.say("status"), STATUS)
         table = client.say("connections")
         self.assertTrue(table.startswith("ID ") and table.endswith("WAITS\n\n"), table)
 
     def test_error(self) -> None:
-        """
-        What cannot be done begins with a word for that.
-        """
+        """What cannot be done begins with a word for that."""
         client = Client(self)
         self.assertEqual(
             client.say("stauts"), "error: stauts is no command; did you mean status?\n\n"
         )
 
     def test_complaints(self) -> None:
-        """
-        All that is wrong with a configuration is in the answer.
-        """
+        """All that is wrong with a configuration is in the answer."""
         self.patch(self.daemon, "reload", lambda: Reloaded(diagnostics=("a", "b")))
         client = Client(self)
         text = "error: the configuration stays as it was\na\nb\n\n"
@@ -132,9 +112,7 @@ class FramingTests(Case):
         self.assertEqual(client.objects(), [answer | {"details": ["a", "b"]}])
 
     def test_json(self) -> None:
-        """
-        With the word in front the answer is one object in one line.
-        """
+        """With the word in front the answer is one object in one line."""
         client = Client(self)
         connect(self.daemon, "shout", "192.0.2.1:7")
         client.session.dataReceived(b"json status\njson connections\njson show 7\n")
@@ -146,9 +124,7 @@ class FramingTests(Case):
         self.assertEqual(error, expected)
 
     def test_pieces(self) -> None:
-        """
-        How the bytes come does not matter.
-        """
+        """How the bytes come does not matter."""
         client = Client(self)
         for byte in b"status\r\n":
             client.session.dataReceived(bytes([byte]))
@@ -167,15 +143,11 @@ class FramingTests(Case):
         self.assertEqual(client.producerState, "producing")
 
     def test_empty(self) -> None:
-        """
-        An empty line is no command, and has no answer.
-        """
+        """An empty line is no command, and has no answer."""
         self.assertEqual(Client(self).say("", "  ", "\r"), "")
 
     def test_long(self) -> None:
-        """
-        A line that is too long is refused once, and what follows it is done.
-        """
+        """A line that is too long is refused once, and what follows it is done."""
         client = Client(self)
         refused = f"error: a line is at most {MAX_LINE} bytes long; it was not used\n\n"
         self.assertEqual(client.say("x" * (MAX_LINE + 1), "status"), refused + STATUS)
@@ -184,19 +156,14 @@ class FramingTests(Case):
         self.assertEqual(client.say("", "status"), refused + STATUS)
 
     def test_longest(self) -> None:
-        """
-        One of just that length is not.
-        """
+        """One of just that length is not."""
         client = Client(self)
         connect(self.daemon, "shout")
         line = "reply 1 ".ljust(MAX_LINE, "x")
         self.assertEqual(client.say(line), "sent to 1\n\n")
 
     def test_garbage(self) -> None:
-        """
-        Whatever is sent, each line has an answer that is harmless, and nothing else
-        happens.
-        """
+        """Whatever is sent, each line has an answer that is harmless, and nothing else happens."""
         client = Client(self)
         garbage = b"\0\xff\x1b[2J\njson\njson {\njson json status\n\xed\xa0\x80\njson \xff\n"
         client.session.dataReceived(garbage)
@@ -208,10 +175,7 @@ class FramingTests(Case):
         self.assertEqual(client.say("status"), STATUS)
 
     def test_end_of_input(self) -> None:
-        """
-        Who has said all is answered, and then the session ends; the last line needs
-        no end.
-        """
+        """Who has said all is answered, and then the session ends; the last line needs no end."""
         client = Client(self)
         client.session.dataReceived(b"status\nstatus")
         client.session.readConnectionLost()
@@ -220,9 +184,7 @@ class FramingTests(Case):
         self.assertTrue(client.disconnecting)
 
     def test_later_answer(self) -> None:
-        """
-        The next line waits for the answer to the one before.
-        """
+        """The next line waits for the answer to the one before."""
         later: Deferred[Reloaded] = Deferred()
         self.patch(self.daemon, "reload", lambda: later)
         client = Client(self)
@@ -231,9 +193,7 @@ class FramingTests(Case):
         self.assertEqual(client.taken(), "reloaded; nothing changed\n\n" + STATUS)
 
     def test_gone_meanwhile(self) -> None:
-        """
-        Nobody is told who is gone by then.
-        """
+        """Nobody is told who is gone by then."""
         later: Deferred[Reloaded] = Deferred()
         self.patch(self.daemon, "reload", lambda: later)
         client = Client(self)
@@ -243,9 +203,7 @@ class FramingTests(Case):
         self.assertEqual(client.taken(), "")
 
     def test_failure(self) -> None:
-        """
-        A command that goes wrong inside is told to be that, and the log has it.
-        """
+        """A command that goes wrong inside is told to be that, and the log has it."""
         def fail() -> Reply:
             raise RuntimeError("why")
 
@@ -261,14 +219,10 @@ class FramingTests(Case):
 
 
 class QuitTests(Case):
-    """
-    Tests for C{quit} in a session.
-    """
+    """Tests for C{quit} in a session."""
 
     def test_quit(self) -> None:
-        """
-        The session ends behind the answer, and no command behind it is carried out.
-        """
+        """The session ends behind the answer, and no command behind it is carried out."""
         client = Client(self)
         client.session.dataReceived(b"quit\ndrain\n")
         client.session.dataReceived(b"drain\n")
@@ -279,14 +233,10 @@ class QuitTests(Case):
 
 
 class WatchTests(Case):
-    """
-    Tests for sessions that are shown what happens.
-    """
+    """Tests for sessions that are shown what happens."""
 
     def test_events(self) -> None:
-        """
-        Each event is one line, escaped, between answers.
-        """
+        """Each event is one line, escaped, between answers."""
         client = Client(self)
         self.assertEqual(client.say("watch"), "watching everything\n\n")
         connect(self.daemon, "shout").receive(b"\x1b[2J\nhello")
@@ -301,9 +251,7 @@ class WatchTests(Case):
         )
 
     def test_json(self) -> None:
-        """
-        For a program it is an object with the name, the line and the facts.
-        """
+        """For a program it is an object with the name, the line and the facts."""
         client = Client(self)
         client.say("json watch")
         connect(self.daemon, "shout")
@@ -332,9 +280,7 @@ class WatchTests(Case):
         self.assertEqual(datagram["summary"], "message from 192.0.2.1:7 (shout): hi")
 
     def test_one_service(self) -> None:
-        """
-        One service's events are only these.
-        """
+        """One service's events are only these."""
         client = Client(self)
         client.say("watch ack")
         connect(self.daemon, "shout")
@@ -343,9 +289,7 @@ class WatchTests(Case):
         self.assertEqual(client.taken(), f"{CLOCK} connection from 127.0.0.1:50001 (ack 2)\n")
 
     def test_again(self) -> None:
-        """
-        The last C{watch} counts.
-        """
+        """The last C{watch} counts."""
         client = Client(self)
         client.say("watch ack", "json watch shout")
         connect(self.daemon, "ack")
@@ -353,9 +297,7 @@ class WatchTests(Case):
         self.assertEqual([one["facts"]["service"] for one in client.objects()], ["shout"])
 
     def test_after_the_input(self) -> None:
-        """
-        Who watches has not left when he has nothing more to say.
-        """
+        """Who watches has not left when he has nothing more to say."""
         client = Client(self)
         client.session.dataReceived(b"watch\n")
         client.session.readConnectionLost()
@@ -365,9 +307,7 @@ class WatchTests(Case):
         self.assertFalse(client.disconnecting)
 
     def test_gone(self) -> None:
-        """
-        When he has, nobody watches and nobody attends.
-        """
+        """When he has, nobody watches and nobody attends."""
         client = Client(self)
         client.say("attend")
         self.assertTrue(self.daemon.event_bus.watched and self.daemon.operator.attended)
@@ -376,9 +316,7 @@ class WatchTests(Case):
         self.assertEqual(self.daemon.reactor.getDelayedCalls(), [])
 
     def test_slow(self) -> None:
-        """
-        Events that a client does not take are counted, and he is told how many.
-        """
+        """Events that a client does not take are counted, and he is told how many."""
         client = Client(self)
         client.say("watch")
         client.session.pauseProducing()
@@ -391,9 +329,7 @@ class WatchTests(Case):
         self.assertIn("(shout 4)", client.taken())
 
     def test_slow_json(self) -> None:
-        """
-        So it is in JSON.
-        """
+        """So it is in JSON."""
         client = Client(self)
         client.say("json watch")
         client.session.pauseProducing()
@@ -415,14 +351,10 @@ class WatchTests(Case):
 
 
 class AttendTests(Case):
-    """
-    Tests for operators who are asked for words.
-    """
+    """Tests for operators who are asked for words."""
 
     def test_queue(self) -> None:
-        """
-        An operator is told who waits, at first and at each change.
-        """
+        """An operator is told who waits, at first and at each change."""
         asking = connect(self.daemon)
         asking.receive(b"hello")
         client = Client(self)
@@ -437,9 +369,7 @@ class AttendTests(Case):
         self.assertEqual(asking.value(), b"hello!yes")
 
     def test_text(self) -> None:
-        """
-        In text it is a line.
-        """
+        """In text it is a line."""
         client = Client(self)
         client.say("attend")
         connect(self.daemon).receive(b"hello")
@@ -447,9 +377,7 @@ class AttendTests(Case):
         self.assertIn(f"1 waiting for a word; the oldest is {oldest}\n", client.taken())
 
     def test_bounded(self) -> None:
-        """
-        He is told the oldest only; there may be many.
-        """
+        """He is told the oldest only; there may be many."""
         for _ in range(TOLD_WAITING + 5):
             connect(self.daemon).receive(b"hello")
         client = Client(self)
@@ -458,9 +386,7 @@ class AttendTests(Case):
         self.assertEqual((queue["count"], len(queue["oldest"])), (TOLD_WAITING + 5, TOLD_WAITING))
 
     def test_slow(self) -> None:
-        """
-        To one that is slow the queue is told once, as it is then.
-        """
+        """To one that is slow the queue is told once, as it is then."""
         client = Client(self)
         client.say("json attend")
         client.session.pauseProducing()
@@ -490,23 +416,17 @@ class AttendTests(Case):
         self.assertEqual(asking.value(), b"hello!mine")
 
     def test_switch(self) -> None:
-        """
-        Who only watches from then on is no operator any more.
-        """
+        """Who only watches from then on is no operator any more."""
         client = Client(self)
         client.say("attend", "attend", "watch")
         self.assertFalse(self.daemon.operator.attended)
 
 
 class AuditTests(Case):
-    """
-    Tests for what the log keeps.
-    """
+    """Tests for what the log keeps."""
 
     def test_who(self) -> None:
-        """
-        Each command that changes something is logged with who gave it.
-        """
+        """Each command that changes something is logged with who gave it."""
         connect(self.daemon, "shout")
         seen = watch(self.daemon)
         client = Client(self)
@@ -528,14 +448,10 @@ class AuditTests(Case):
 
 
 class LimitTests(Case):
-    """
-    Tests for how many sessions there may be, and how long.
-    """
+    """Tests for how many sessions there may be, and how long."""
 
     def test_ninth(self) -> None:
-        """
-        One session too many is told so in a line, and closed; the log has it.
-        """
+        """One session too many is told so in a line, and closed; the log has it."""
         clients = [Client(self) for _ in range(MAX_SESSIONS)]
         seen = watch(self.daemon)
         ninth = Client(self)
@@ -547,9 +463,7 @@ class LimitTests(Case):
         self.assertIsInstance(Client(self).session, Session)
 
     def test_idle(self) -> None:
-        """
-        A session that says nothing ends.
-        """
+        """A session that says nothing ends."""
         client = Client(self)
         self.daemon.reactor.advance(IDLE - 1)
         client.say("status")
@@ -559,9 +473,7 @@ class LimitTests(Case):
         self.assertTrue(client.disconnecting)
 
     def test_idle_watcher(self) -> None:
-        """
-        One that watches stays, as long as it could still say something.
-        """
+        """One that watches stays, as long as it could still say something."""
         client = Client(self)
         client.say("watch")
         self.daemon.reactor.advance(IDLE * 3)

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.control.server}.
-"""
+"""Tests for L{socketd.control.server}."""
 
 from __future__ import annotations
 
@@ -19,24 +17,18 @@ from tests.control.fakes import make_daemon
 
 
 class Holder:
-    """
-    A transport that has a socket, and nothing else.
-    """
+    """A transport that has a socket, and nothing else."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
 
     def getHandle(self) -> socket.socket:
-        """
-        The socket.
-        """
+        """The socket."""
         return self._sock
 
 
 class Case(SynchronousTestCase):
-    """
-    A directory for sockets; a short path, as these need it.
-    """
+    """A directory for sockets; a short path, as these need it."""
 
     def setUp(self) -> None:
         self.directory = tempfile.mkdtemp()
@@ -45,14 +37,10 @@ class Case(SynchronousTestCase):
 
 
 class DirectoryTests(Case):
-    """
-    Tests for L{make_directory}.
-    """
+    """Tests for L{make_directory}."""
 
     def make(self, umask: int) -> int:
-        """
-        Make it under a umask; say its mode.
-        """
+        """Make it under a umask; say its mode."""
         before = os.umask(umask)
         try:
             make_directory(self.path)
@@ -61,17 +49,13 @@ class DirectoryTests(Case):
         return stat.S_IMODE(os.stat(os.path.dirname(self.path)).st_mode)
 
     def test_made(self) -> None:
-        """
-        It is made for owner and group, whatever the umask.
-        """
+        """It is made for owner and group, whatever the umask."""
         self.assertEqual(self.make(0o077), 0o750)
         os.rmdir(os.path.dirname(self.path))
         self.assertEqual(self.make(0), 0o750)
 
     def test_there(self) -> None:
-        """
-        One that is there stays as it is.
-        """
+        """One that is there stays as it is."""
         os.mkdir(os.path.dirname(self.path), mode=0o700)
         self.assertEqual(self.make(0), 0o700)
 
@@ -89,9 +73,7 @@ class DirectoryTests(Case):
             self.assertRaises(OSError, make_directory, self.path)
 
     def test_of_others(self) -> None:
-        """
-        Nor is one of another user.
-        """
+        """Nor is one of another user."""
         self.make(0)
         self.patch(os, "geteuid", lambda: os.getuid() + 1)
         if os.stat(os.path.dirname(self.path)).st_uid:
@@ -102,14 +84,10 @@ class DirectoryTests(Case):
 
 
 class PeerTests(SynchronousTestCase):
-    """
-    Tests for L{describe_peer}.
-    """
+    """Tests for L{describe_peer}."""
 
     def test_self(self) -> None:
-        """
-        The kernel says who is behind a socket.
-        """
+        """The kernel says who is behind a socket."""
         ours, theirs = socket.socketpair()
         with ours, theirs:
             expected = f"operator uid {os.getuid()} gid {os.getgid()} pid {os.getpid()}"
@@ -117,21 +95,15 @@ class PeerTests(SynchronousTestCase):
 
 
 class ServiceTests(Case):
-    """
-    Tests for L{ControlService} where it cannot bind.
-    """
+    """Tests for L{ControlService} where it cannot bind."""
 
     def bind(self, path: str) -> str:
-        """
-        Say why it cannot.
-        """
+        """Say why it cannot."""
         service: Any = ControlService(make_daemon(), path)
         return str(self.assertRaises(CannotStart, service.privilegedStartService))
 
     def test_file(self) -> None:
-        """
-        A file that is no socket is left alone, and named.
-        """
+        """A file that is no socket is left alone, and named."""
         path = os.path.join(self.directory, "file")
         with open(path, "w", encoding="ascii") as file:
             file.write("mine")
@@ -140,15 +112,11 @@ class ServiceTests(Case):
         self.assertTrue(os.path.exists(path))
 
     def test_long(self) -> None:
-        """
-        A path that the system does not take is a complaint, too.
-        """
+        """A path that the system does not take is a complaint, too."""
         self.assertIn("cannot listen at", self.bind("/tmp/" + "x" * 200))
 
     def test_stop_without_start(self) -> None:
-        """
-        A service that was only bound leaves no file behind.
-        """
+        """A service that was only bound leaves no file behind."""
         path = os.path.join(self.directory, "s")
         service: Any = ControlService(make_daemon(), path)
         service.privilegedStartService()

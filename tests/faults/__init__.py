@@ -1,3 +1,1 @@
-"""
-What may go wrong around a daemon, made to go wrong: see C{docs/RELIABILITY.md}.
-"""
+"""What may go wrong around a daemon, made to go wrong: see C{docs/RELIABILITY.md}."""

@@ -77,17 +77,13 @@ _NTP = struct.Struct("!BBbbII4sQ8sQQ")
 
 
 def library() -> str:
-    """
-    Find libfaketime, which a test needs.
-    """
+    """Find libfaketime, which a test needs."""
     need("faketime")
     return next(str(found) for place in PLACES for found in place.glob(LIBRARY))
 
 
 class WallClock:
-    """
-    The wall clock of a daemon.
-    """
+    """The wall clock of a daemon."""
 
     def __init__(self, file: Path) -> None:
         """
@@ -98,24 +94,18 @@ class WallClock:
         self.step(0.0)
 
     def now(self) -> float:
-        """
-        Read it (seconds since 1970).
-        """
+        """Read it (seconds since 1970)."""
         return time.time() + self._offset
 
     def step(self, seconds: float) -> None:
-        """
-        Set it by a jump.
-        """
+        """Set it by a jump."""
         self._offset += seconds
         fresh = self._file.with_suffix(".new")
         fresh.write_text(f"{self._offset:+.6f}\n")
         fresh.rename(self._file)
 
     def set_to(self, when: float) -> None:
-        """
-        Set it to a time.
-        """
+        """Set it to a time."""
         self.step(when - self.now())
 
 
@@ -136,9 +126,7 @@ class Told:
 
     @property
     def fit(self) -> bool:
-        """
-        Whether a client may take the time.
-        """
+        """Whether a client may take the time."""
         return self.leap != 3 and 1 <= self.stratum <= 15
 
 
@@ -154,18 +142,14 @@ def nearest(count: float, near: float, epoch: int) -> float:
 
 
 def read_ntp(packet: bytes, near: float) -> Told:
-    """
-    Read an answer (RFC 5905, 7.3).
-    """
+    """Read an answer (RFC 5905, 7.3)."""
     first, stratum, *_, received, sent = _NTP.unpack(packet)
     times = (nearest(count / SPAN, near, SINCE_1900) for count in (received, sent))
     return Told(first >> 6, stratum, *times)
 
 
 def ntp_request(origin: int = 1) -> bytes:
-    """
-    Write what a client of version 4 sends, whose transmit timestamp is any number.
-    """
+    """Write what a client of version 4 sends, whose transmit timestamp is any number."""
     return b"\x23" + bytes(39) + origin.to_bytes(8, "big")
 
 
@@ -177,17 +161,13 @@ class ClockCase(SystemCase):
     """
 
     def setUp(self) -> None:
-        """
-        Make the clock; it shows the true time.
-        """
+        """Make the clock; it shows the true time."""
         super().setUp()
         self.library = library()
         self.clock = WallClock(self.directory / "clock")
 
     def environment(self, **more: str) -> dict[str, str]:
-        """
-        Put the library before the C library of a child.
-        """
+        """Put the library before the C library of a child."""
         faked = {
             "LD_PRELOAD": self.library,
             "FAKETIME_TIMESTAMP_FILE": str(self.directory / "clock"),
@@ -218,9 +198,7 @@ class ClockCase(SystemCase):
             Path("/dev/shm", name.format(daemon.pid)).unlink(missing_ok=True)
 
     def ask(self, daemon: Daemon, service: str, kind: str = "tcp", sent: bytes = b"") -> bytes:
-        """
-        Ask for the time: connect and read to the end, or send a datagram.
-        """
+        """Ask for the time: connect and read to the end, or send a datagram."""
         with daemon.connect(service, kind) as sock:
             if sock.type == socket.SOCK_DGRAM:
                 sock.send(sent)
@@ -228,9 +206,7 @@ class ClockCase(SystemCase):
             return read_to_end(sock)
 
     def ask_ntp(self, daemon: Daemon) -> Told:
-        """
-        Ask by NTP.
-        """
+        """Ask by NTP."""
         return read_ntp(self.ask(daemon, "ntp", "udp", ntp_request()), self.clock.now())
 
     def told(self, daemon: Daemon) -> dict[str, float]:
@@ -257,9 +233,7 @@ class ClockCase(SystemCase):
         return found
 
     def check_told(self, daemon: Daemon) -> None:
-        """
-        Check that everybody tells the time of the daemon's clock.
-        """
+        """Check that everybody tells the time of the daemon's clock."""
         began = floor(self.clock.now() - LOSS)
         found = self.told(daemon)
         ended = self.clock.now() + LOSS
@@ -267,9 +241,7 @@ class ClockCase(SystemCase):
         self.assertEqual(wrong, {}, f"between {began} and {ended}")
 
     def count(self, daemon: Daemon, text: str) -> int:
-        """
-        Count the lines of the log that have a text.
-        """
+        """Count the lines of the log that have a text."""
         return sum(text in line for line in daemon.output.text.splitlines())
 
 

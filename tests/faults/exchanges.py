@@ -1,6 +1,4 @@
-"""
-What clients say to the real daemon across a bad network, and how its counts are checked.
-"""
+"""What clients say to the real daemon across a bad network, and how its counts are checked."""
 
 from __future__ import annotations
 
@@ -107,9 +105,7 @@ class Questions:
         self._size = size
 
     def next(self) -> bytes:
-        """
-        Make one more.
-        """
+        """Make one more."""
         number = len(self._asked)
         self._asked[number] = struct.pack("!I", number) + self._random.randbytes(self._size - 4)
         return self._asked[number]
@@ -126,21 +122,15 @@ class Questions:
 
 
 class NtpQuestions(Questions):
-    """
-    The same for NTP (RFC 5905): the answer has the client's time as its origin.
-    """
+    """The same for NTP (RFC 5905): the answer has the client's time as its origin."""
 
     def next(self) -> bytes:
-        """
-        Make one more.
-        """
+        """Make one more."""
         question = super().next()[:8]
         return b"\x23" + bytes(39) + question
 
     def take(self, answer: bytes) -> None:
-        """
-        Find the question of an answer.
-        """
+        """Find the question of an answer."""
         assert (len(answer), answer[0] & 0o77) == (48, 0o44), answer
         number, sent = int.from_bytes(answer[24:28]), int.from_bytes(answer[40:44])
         assert answer[24:32] == self._asked[number][:8], answer
@@ -149,58 +139,42 @@ class NtpQuestions(Questions):
 
 
 class TimeQuestions(Questions):
-    """
-    The same for the time of RFC 868, whose answer does not tell what was asked.
-    """
+    """The same for the time of RFC 868, whose answer does not tell what was asked."""
 
     def take(self, answer: bytes) -> None:
-        """
-        See that it is the time.
-        """
+        """See that it is the time."""
         assert len(answer) == 4, answer
         assert abs(int.from_bytes(answer) - time.time()) < CLOCK_SLACK, answer
         self.answered[sum(self.answered.values())] += 1
 
 
 class CountingCase(FloodCase):
-    """
-    A daemon in a network of its own that can be asked what it has counted.
-    """
+    """A daemon in a network of its own that can be asked what it has counted."""
 
     def metrics(self) -> dict[str, float]:
-        """
-        Scrape the daemon, from beside it.
-        """
+        """Scrape the daemon, from beside it."""
         with self.namespace.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
             sock.connect(("127.0.0.1", 9155))
             return scraped(sock)
 
     def sum(self, name: str) -> float:
-        """
-        Sum a figure over all services.
-        """
+        """Sum a figure over all services."""
         found = self.metrics().items()
         prefix = f"socketd_{name}_total{{"
         return sum(value for key, value in found if key.startswith(prefix))
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
-        """
-        Ask the daemon until it says what it should.
-        """
+        """Ask the daemon until it says what it should."""
         end = time.monotonic() + DEADLINE
         while not condition():
             self.assertLess(time.monotonic(), end, f"the daemon says: {self.metrics()}")
 
 
 class ExchangeCase(CountingCase, TlsCase):
-    """
-    A daemon in one namespace, its clients in another one, and a bad network in between.
-    """
+    """A daemon in one namespace, its clients in another one, and a bad network in between."""
 
     def setUp(self) -> None:
-        """
-        Make the network.
-        """
+        """Make the network."""
         super().setUp()
         self.outside = Namespace(self.namespace)
         self.addCleanup(self.outside.close)
@@ -209,9 +183,7 @@ class ExchangeCase(CountingCase, TlsCase):
         self.addCleanup(self.network.close)
 
     def client(self, port: int, kind: int = socket.SOCK_STREAM) -> socket.socket:
-        """
-        Connect to a port of the daemon.
-        """
+        """Connect to a port of the daemon."""
         sock = self.outside.socket(socket.AF_INET, kind)
         self.addCleanup(sock.close)
         sock.settimeout(PATIENCE)
@@ -281,9 +253,7 @@ class ExchangeCase(CountingCase, TlsCase):
         return time.monotonic() - began
 
     def ask(self, size: int) -> list[Questions]:
-        """
-        Ask echo, NTP and time in turn, and take all answers that come.
-        """
+        """Ask echo, NTP and time in turn, and take all answers that come."""
         sock = self.outside.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.addCleanup(sock.close)
         sock.bind(("", 0))
@@ -302,9 +272,7 @@ class ExchangeCase(CountingCase, TlsCase):
         return asked
 
     def send(self, sock: socket.socket, asked: list[Questions], whole: bool) -> None:
-        """
-        Send all questions, no faster than the network and the daemon take them.
-        """
+        """Send all questions, no faster than the network and the daemon take them."""
         back, there = self.network.lines
         for number in range(QUESTIONS * len(asked)):
             questions = asked[number % len(asked)]
@@ -322,9 +290,7 @@ class ExchangeCase(CountingCase, TlsCase):
     def take_answers(
         self, sock: socket.socket, asked: list[Questions], all_sent: Event, whole: bool
     ) -> None:
-        """
-        Take answers until there are as many as came through.
-        """
+        """Take answers until there are as many as came through."""
         by_port = {questions.port: questions for questions in asked}
         ends = math.inf
         while not all_sent.is_set() or total(asked) < self.expected(whole):
@@ -338,23 +304,17 @@ class ExchangeCase(CountingCase, TlsCase):
                 raise AssertionError(f"answers are missing; {self.describe(asked)}")
 
     def describe(self, asked: list[Questions]) -> str:
-        """
-        Say what came of the questions, for who looks for a reason.
-        """
+        """Say what came of the questions, for who looks for a reason."""
         found = {questions.port: len(questions.answered) for questions in asked}
         counted = {name: value for name, value in self.metrics().items() if "datagrams" in name}
         return f"answered: {found}; the daemon says: {counted}; {self.network.lines}"
 
     def expected(self, whole: bool) -> int:
-        """
-        Say how many answers have come through; pieces of them cannot be counted so.
-        """
+        """Say how many answers have come through; pieces of them cannot be counted so."""
         return arrived(self.network.lines[0]) if whole else 3 * QUESTIONS
 
     def check_counts(self, there: Line, back: Line) -> None:
-        """
-        Check that the daemon has counted what came through, and what it sent.
-        """
+        """Check that the daemon has counted what came through, and what it sent."""
         self.network.wait_for(lambda: there.counts[UDP, TAKEN] == 3 * QUESTIONS)
         self.network.wait_for(lambda: settled(there))
         self.wait_until(lambda: self.sum("datagrams_received") == arrived(there))
@@ -365,18 +325,14 @@ class ExchangeCase(CountingCase, TlsCase):
         self.network.wait_for(lambda: settled(back))
 
     def check_shares(self, asked: list[Questions], weather: Weather) -> None:
-        """
-        Check that as many questions were answered as the weather lets through twice.
-        """
+        """Check that as many questions were answered as the weather lets through twice."""
         share = ((1 - weather.loss) * (1 - weather.corrupt)) ** 2
         spread = SIGMAS * math.sqrt(QUESTIONS * share * (1 - share))
         for questions in asked[:2]:
             self.assertApproximates(len(questions.answered), share * QUESTIONS, spread)
 
     def check_streams(self, daemon: Daemon, plain: socket.socket, length: int) -> None:
-        """
-        Check that both streams ended well, and were counted.
-        """
+        """Check that both streams ended well, and were counted."""
         words = rf"{name_of(plain)} \(echo \d+\) closed: {length} bytes in, {length} out"
         daemon.output.find(words)
         # What ends TLS may be lost until the grace of a close is over.
@@ -400,16 +356,12 @@ def scraped(sock: socket.socket) -> dict[str, float]:
 
 
 def total(asked: list[Questions]) -> int:
-    """
-    Count the answers, each as often as it came.
-    """
+    """Count the answers, each as often as it came."""
     return sum(sum(questions.answered.values()) for questions in asked)
 
 
 def settled(line: Line) -> bool:
-    """
-    Say whether each datagram that a line took has met its fate.
-    """
+    """Say whether each datagram that a line took has met its fate."""
     counts = line.counts
     fates = sum(counts[UDP, fate] for fate in (PASSED, LOST, CUT, FULL, REFUSED))
     return counts[UDP, TAKEN] + counts[UDP, DOUBLED] == fates

@@ -1,6 +1,4 @@
-"""
-What a test measured, for the table of C{docs/RELIABILITY.md}.
-"""
+"""What a test measured, for the table of C{docs/RELIABILITY.md}."""
 
 from __future__ import annotations
 

@@ -70,24 +70,18 @@ class Shaker:
             yield self._outgoing.read()
 
     def shake_hands(self) -> None:
-        """
-        Do all of it; see L{flights}.
-        """
+        """Do all of it; see L{flights}."""
         for flight in self.flights():
             self.sock.sendall(flight)
 
     def say(self, data: bytes) -> bytes:
-        """
-        Say something, and take an answer of the same length.
-        """
+        """Say something, and take an answer of the same length."""
         self.tls.write(data)
         self.sock.sendall(self._outgoing.read())
         return self.hear(len(data))
 
     def hear(self, length: int) -> bytes:
-        """
-        Take so many bytes of what is said.
-        """
+        """Take so many bytes of what is said."""
         heard = b""
         while len(heard) < length:
             try:
@@ -112,18 +106,14 @@ class Shaker:
 
 @define
 class Writer:
-    """
-    The records of a client of TLS 1.3, whatever is in them (RFC 8446, 5.2 and 7).
-    """
+    """The records of a client of TLS 1.3, whatever is in them (RFC 8446, 5.2 and 7)."""
 
     _cipher: str
     _secret: bytes
     _number: int = field(default=0, init=False)
 
     def record(self, kind: int, content: bytes) -> bytes:
-        """
-        Encrypt a record.
-        """
+        """Encrypt a record."""
         key, nonce = self._keys()
         header = _HEADER.pack(DATA, _TLS_1_2, len(content) + 1 + _TAG)
         number, self._number = self._number, self._number + 1

@@ -1,6 +1,4 @@
-"""
-A daemon that is killed again and again, at moments that nobody chose.
-"""
+"""A daemon that is killed again and again, at moments that nobody chose."""
 
 from __future__ import annotations
 
@@ -60,9 +58,7 @@ class Lives:
         self.case.assertEqual(daemon.wait(), 0)
 
     def note(self) -> None:
-        """
-        Say how fast all came back.
-        """
+        """Say how fast all came back."""
         figures.note(
             self.case,
             f"back after {median(self.back):.2f} s (median),"
@@ -76,9 +72,7 @@ class Lives:
         return self.case.start(ini, twistd=[pid_file])
 
     def _come_back(self) -> Daemon:
-        """
-        Start it, and wait until every address answers; the files of others stay.
-        """
+        """Start it, and wait until every address answers; the files of others stay."""
         directory = self.case.directory
         with socket.socket(socket.AF_UNIX) as other:
             other.bind(f"{directory}/other.sock")
@@ -111,15 +105,11 @@ class Lives:
             self.case.assertIn(b"1 services", sock.recv(4096))
 
     def _files(self) -> dict[str, int]:
-        """
-        List the files that are not the daemon's, by their inodes.
-        """
+        """List the files that are not the daemon's, by their inodes."""
         names = ("other.sock", "notes", "link")
         return {name: os.lstat(Path(self.case.directory, name)).st_ino for name in names}
 
 
 def _pass(seconds: float) -> None:
-    """
-    Let time pass: what is waited for here is a moment.
-    """
+    """Let time pass: what is waited for here is a moment."""
     select.select([], [], [], seconds)

@@ -109,9 +109,7 @@ class Line:
         self._free_at = 0.0
 
     def send(self, packet: bytes, now: float) -> None:
-        """
-        Take a packet, and decide what happens to it.
-        """
+        """Take a packet, and decide what happens to it."""
         weather, chance = self.weather, self._random.random
         protocol = packet[_PROTOCOL_AT]
         self.counts[protocol, TAKEN] += 1
@@ -150,16 +148,12 @@ class Line:
                 self.counts[protocol, CUT] += 1
 
     def next_at(self) -> float:
-        """
-        Say when the next one arrives; infinity if nothing is on its way.
-        """
+        """Say when the next one arrives; infinity if nothing is on its way."""
         return self._waiting[0][0] if self._waiting else math.inf
 
 
 def flipped(packet: bytes, bit: int) -> bytes:
-    """
-    Change one bit of a packet; the checksums of RFC 791, 793 and 768 find that.
-    """
+    """Change one bit of a packet; the checksums of RFC 791, 793 and 768 find that."""
     spoiled = bytearray(packet)
     spoiled[bit // 8] ^= 1 << bit % 8
     return bytes(spoiled)
@@ -197,9 +191,7 @@ class Network:
         self._thread.start()
 
     def change(self, weather: Weather) -> None:
-        """
-        Treat all packets so from now on.
-        """
+        """Treat all packets so from now on."""
         for line in self.lines:
             line.weather = weather
 
@@ -214,9 +206,7 @@ class Network:
                 raise AssertionError(f"the network did: {[line.counts for line in self.lines]}")
 
     def close(self) -> None:
-        """
-        Take the devices away.
-        """
+        """Take the devices away."""
         self._quit.close()
         self._thread.join(PATIENCE)
         self._quitting.close()
@@ -267,9 +257,7 @@ def _give(device: int, line: Line) -> None:
 
 
 def _set_up(namespace: Namespace, address: str) -> None:
-    """
-    Give a device its address, and have TCP be quick to send again.
-    """
+    """Give a device its address, and have TCP be quick to send again."""
     own = ip_interface(address)
     namespace.run("ip", "address", "add", address, "dev", INTERFACE)
     namespace.run("ip", "link", "set", INTERFACE, "up")
@@ -281,9 +269,7 @@ def _set_up(namespace: Namespace, address: str) -> None:
 
 
 def _device(namespace: Namespace) -> int:
-    """
-    Make a device in a namespace; it goes when it is closed.
-    """
+    """Make a device in a namespace; it goes when it is closed."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         program = [*namespace.command, sys.executable, str(DEVICE), TUN, INTERFACE]

@@ -1,6 +1,4 @@
-"""
-Peers that do what they may not, and honest ones beside them.
-"""
+"""Peers that do what they may not, and honest ones beside them."""
 
 from __future__ import annotations
 
@@ -62,9 +60,7 @@ class Honest:
                 self._answered.notify_all()
 
     def ask(self) -> None:
-        """
-        Ask once.
-        """
+        """Ask once."""
         began = time.perf_counter()
         question = b"%d?\n" % len(self.taken)
         answer = ask(self._sock, question)
@@ -74,9 +70,7 @@ class Honest:
             self._answered.notify_all()
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
-        """
-        Wait until he has been answered often enough; his problem is ours.
-        """
+        """Wait until he has been answered often enough; his problem is ours."""
         with self._answered:
             found = self._answered.wait_for(lambda: self._problem or condition(), DEADLINE)
         if self._problem is not None:
@@ -84,9 +78,7 @@ class Honest:
         assert found, f"{len(self.taken)} answers are all"
 
     def median(self, first: int = 0) -> float:
-        """
-        Say how long an answer takes (seconds), from some answer on.
-        """
+        """Say how long an answer takes (seconds), from some answer on."""
         return statistics.median(self.taken[first:])
 
     def __enter__(self) -> Honest:
@@ -101,14 +93,10 @@ class Honest:
 
 
 class PeersCase(SystemCase):
-    """
-    A daemon on loopback that can be asked what it has counted.
-    """
+    """A daemon on loopback that can be asked what it has counted."""
 
     def figure(self, daemon: Daemon, name: str, **labels: str) -> float:
-        """
-        Ask for one figure; nothing was counted where it is not told.
-        """
+        """Ask for one figure; nothing was counted where it is not told."""
         with daemon.connect("http") as sock:
             written = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
             return scraped(sock).get(f"socketd_{name}{{{written}}}", 0.0)
@@ -116,23 +104,17 @@ class PeersCase(SystemCase):
     def wait_for_figure(
         self, daemon: Daemon, name: str, expected: float, **labels: str
     ) -> None:
-        """
-        Ask until the figure is what it should be; a page is old when it comes again soon.
-        """
+        """Ask until the figure is what it should be; a page is old when it comes again soon."""
         end = time.monotonic() + DEADLINE
         while (found := self.figure(daemon, name, **labels)) != expected:
             self.assertLess(time.monotonic(), end, f"{name} {labels}: {found}, not {expected}")
 
 
 class StormCase(PeersCase):
-    """
-    Connections that end with a reset in every state.
-    """
+    """Connections that end with a reset in every state."""
 
     def check_storm(self, count: int) -> None:
-        """
-        Have so many come and go; check that nobody else notices.
-        """
+        """Have so many come and go; check that nobody else notices."""
         with self.daemon(STORM_INI) as daemon, daemon.connect("upper") as sock:
             honest = Honest(sock)
             honest.ask()
@@ -155,9 +137,7 @@ class StormCase(PeersCase):
         )
 
     def wait_for_descriptors(self, daemon: Daemon, expected: int) -> None:
-        """
-        Wait until so many are open, and no more.
-        """
+        """Wait until so many are open, and no more."""
         end = time.monotonic() + DEADLINE
         while (found := daemon.descriptors()) != expected:
             self.assertLess(time.monotonic(), end, f"{found} descriptors, not {expected}")
@@ -176,9 +156,7 @@ class StormCase(PeersCase):
                     yield state(daemon, stack, size)
 
     def waiting(self, daemon: Daemon, stack: ExitStack, size: int) -> int:
-        """
-        Reset what the daemon has not accepted yet: it is stopped.
-        """
+        """Reset what the daemon has not accepted yet: it is stopped."""
         os.kill(daemon.pid, signal.SIGSTOP)
         try:
             resets(self.come(daemon, stack, size))
@@ -187,17 +165,13 @@ class StormCase(PeersCase):
         return 0
 
     def accepted(self, daemon: Daemon, stack: ExitStack, size: int) -> int:
-        """
-        Reset what has just come.
-        """
+        """Reset what has just come."""
         for sock in self.come(daemon, stack, size):
             resets([sock])
         return 0
 
     def amid(self, daemon: Daemon, stack: ExitStack, size: int) -> int:
-        """
-        Reset in the middle of a message, of which the daemon has the first half.
-        """
+        """Reset in the middle of a message, of which the daemon has the first half."""
         socks = self.come(daemon, stack, size)
         for sock in socks:
             sock.sendall(HALF)
@@ -207,9 +181,7 @@ class StormCase(PeersCase):
         return size * len(HALF)
 
     def unread(self, daemon: Daemon, stack: ExitStack, size: int) -> int:
-        """
-        Reset when answers have come, and were not read.
-        """
+        """Reset when answers have come, and were not read."""
         socks = self.come(daemon, stack, size)
         for sock in socks:
             sock.sendall(LINES)
@@ -219,16 +191,12 @@ class StormCase(PeersCase):
         return size * len(LINES)
 
     def come(self, daemon: Daemon, stack: ExitStack, size: int) -> list[socket.socket]:
-        """
-        Connect so many.
-        """
+        """Connect so many."""
         return [stack.enter_context(daemon.connect("upper")) for _ in range(size)]
 
 
 def resets(socks: Iterable[socket.socket]) -> None:
-    """
-    Close with a reset.
-    """
+    """Close with a reset."""
     for sock in socks:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         sock.close()

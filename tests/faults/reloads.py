@@ -1,6 +1,4 @@
-"""
-A daemon that is reloaded again and again while peers are served.
-"""
+"""A daemon that is reloaded again and again while peers are served."""
 
 from __future__ import annotations
 
@@ -54,14 +52,10 @@ listen = udp:0:interface=127.0.0.1
 
 
 class ReloadCase(FaultCase):
-    """
-    A test with a daemon that is reloaded often.
-    """
+    """A test with a daemon that is reloaded often."""
 
     def check(self, times: int) -> None:
-        """
-        Reload so often, between two configurations, under light load.
-        """
+        """Reload so often, between two configurations, under light load."""
         made = issued("localhost")
         self.write("server.pem", made.pem() + made.key_pem()).chmod(0o600)
         port = free_port()

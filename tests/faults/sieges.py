@@ -1,6 +1,4 @@
-"""
-A daemon that speaks TLS with peers who misuse it, and with an honest one.
-"""
+"""A daemon that speaks TLS with peers who misuse it, and with an honest one."""
 
 from __future__ import annotations
 
@@ -75,14 +73,10 @@ class Shaking:
 
 
 class TlsFaultCase(TlsCase):
-    """
-    A daemon that counts, with an honest client.
-    """
+    """A daemon that counts, with an honest client."""
 
     def counting(self, *lines: str) -> str:
-        """
-        Write a configuration of C{echo} whose events are logged and can be counted.
-        """
+        """Write a configuration of C{echo} whose events are logged and can be counted."""
         return f"[socketd]\nhttp = tcp:0\nlog_level = debug\n{self.ini(*lines)}"
 
     @contextmanager
@@ -105,24 +99,18 @@ class TlsFaultCase(TlsCase):
         self.assertEqual([line for line in errors if not _FILES.search(line)], [])
 
     def check_served(self, client: ssl.SSLSocket) -> None:
-        """
-        Check that a client is served.
-        """
+        """Check that a client is served."""
         client.sendall(b"hello")
         self.assertEqual(read_exactly(client, 5), b"hello")
 
     def counts(self, daemon: Daemon) -> dict[str, int]:
-        """
-        Scrape how many connections were not let in, or were ended, by the reason.
-        """
+        """Scrape how many connections were not let in, or were ended, by the reason."""
         pattern = r'^socketd_connections_(?:refused|overdue)_total\{reason="(\w+)".*\} (\S+)$'
         found = self.scrape(daemon, pattern)
         return {reason: int(float(count)) for reason, count in found if float(count)}
 
     def scrape(self, daemon: Daemon, pattern: str) -> list[Any]:
-        """
-        Find something in the metrics.
-        """
+        """Find something in the metrics."""
         host, port = daemon.address("http")
         with closing(http.client.HTTPConnection(host, port, timeout=DEADLINE)) as web:
             web.request("GET", "/metrics")
@@ -130,33 +118,25 @@ class TlsFaultCase(TlsCase):
         return re.findall(pattern, text, re.MULTILINE)
 
     def wait_for_counts(self, daemon: Daemon, **expected: int) -> None:
-        """
-        Wait until so many connections were counted, each by its reason, and no others.
-        """
+        """Wait until so many connections were counted, each by its reason, and no others."""
         total = sum(expected.values())
         until(lambda: sum(self.counts(daemon).values()) >= total)
         self.assertEqual(self.counts(daemon), expected)
 
     def check_lines(self, daemon: Daemon, reason: str, count: int) -> None:
-        """
-        Check that each connection that was not let in has one line in the log.
-        """
+        """Check that each connection that was not let in has one line in the log."""
         found = re.findall(rf"no TLS with .*: {reason}: ", daemon.output.text)
         self.assertEqual(len(found), count)
 
     def drop(self, daemon: Daemon, count: int) -> None:
-        """
-        Begin handshakes, and drop each at another byte of its hello, at none, or behind it.
-        """
+        """Begin handshakes, and drop each at another byte of its hello, at none, or behind it."""
         hello = first_hello()
         for number in range(count):
             with reach(daemon, "echo") as sock:
                 sock.sendall(hello[: number * 7 % (len(hello) + 1)])
 
     def check_dropped(self, count: int) -> None:
-        """
-        Drop handshakes, and see what is left of them.
-        """
+        """Drop handshakes, and see what is left of them."""
         with self.besieged() as daemon:
             self.drop(daemon, count)
             self.wait_for_counts(daemon, tls_handshake=count)

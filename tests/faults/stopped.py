@@ -1,6 +1,4 @@
-"""
-A daemon that is stopped (SIGSTOP), as by a debugger or a frozen machine, and goes on.
-"""
+"""A daemon that is stopped (SIGSTOP), as by a debugger or a frozen machine, and goes on."""
 
 from __future__ import annotations
 
@@ -30,14 +28,10 @@ first_byte_timeout = {idle}ms
 
 
 class StopCase(FaultCase):
-    """
-    A test with a daemon that is stopped.
-    """
+    """A test with a daemon that is stopped."""
 
     def check(self, seconds: float) -> None:
-        """
-        Stop it for so long, which is more than its deadlines, and see what it does then.
-        """
+        """Stop it for so long, which is more than its deadlines, and see what it does then."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
             systemd.bind(f"{self.directory}/notify")
             systemd.settimeout(DEADLINE)

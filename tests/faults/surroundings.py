@@ -33,9 +33,7 @@ log_connections = no
 
 
 class FaultCase(SystemCase):
-    """
-    A test of the real daemon in bad surroundings.
-    """
+    """A test of the real daemon in bad surroundings."""
 
     def start(
         self, ini: str, before: Sequence[str] = (), twistd: Sequence[str] = (), **how: Any
@@ -55,16 +53,12 @@ class FaultCase(SystemCase):
         return daemon
 
     def subcommand(self, *words: str) -> Ended:
-        """
-        Run a command of C{socketd} that asks the daemon of L{INI}.
-        """
+        """Run a command of C{socketd} that asks the daemon of L{INI}."""
         control = {"SOCKETD_CONTROL": f"{self.directory}/control.sock"}
         return self._run_to_end([sys.executable, "-m", "socketd", *words], control)
 
     def served(self, sock: socket.socket, data: bytes = b"hello") -> None:
-        """
-        Check that a connection is served.
-        """
+        """Check that a connection is served."""
         sock.sendall(data)
         self.assertEqual(read_exactly(sock, len(data)), data)
 
@@ -108,9 +102,7 @@ def until(holds: Callable[[], Any], deadline: float = DEADLINE) -> None:
 
 
 def answers(address: Any, data: bytes = b"x") -> bool:
-    """
-    Say whether there is an echo at an address; a path is that of a UNIX socket.
-    """
+    """Say whether there is an echo at an address; a path is that of a UNIX socket."""
     with socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET) as sock:
         sock.settimeout(DEADLINE)
         try:

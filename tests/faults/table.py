@@ -1,6 +1,4 @@
-"""
-The table of C{docs/RELIABILITY.md}: fault, promise, the tests that show it, the figure.
-"""
+"""The table of C{docs/RELIABILITY.md}: fault, promise, the tests that show it, the figure."""
 
 from __future__ import annotations
 
@@ -35,9 +33,7 @@ class Row:
 
 
 def row(line: str) -> Row | None:
-    """
-    Read a line of the document; L{None} if it is none of the table's.
-    """
+    """Read a line of the document; L{None} if it is none of the table's."""
     found = _ROW.match(line)
     if found is None:
         return None
@@ -46,9 +42,7 @@ def row(line: str) -> Row | None:
 
 
 def rows(text: str) -> Iterator[Row]:
-    """
-    Read the table.
-    """
+    """Read the table."""
     return filter(None, map(row, text.splitlines()))
 
 

@@ -1,6 +1,4 @@
-"""
-Certificates that are renewed while clients shake hands.
-"""
+"""Certificates that are renewed while clients shake hands."""
 
 from __future__ import annotations
 
@@ -19,14 +17,10 @@ RENEWALS = 10
 
 
 class RenewalTests(TlsFaultCase):
-    """
-    Certificates that are renewed while handshakes are running.
-    """
+    """Certificates that are renewed while handshakes are running."""
 
     def reload(self, daemon: Daemon, outcome: str = "reloaded: ") -> None:
-        """
-        Have the daemon read its files anew.
-        """
+        """Have the daemon read its files anew."""
         os.kill(daemon.pid, signal.SIGHUP)
         daemon.output.wait_for(outcome)
 

@@ -54,14 +54,10 @@ log_messages = text
 
 
 class RefusedReloadTests(FaultCase):
-    """
-    A configuration that cannot be used, at a reload.
-    """
+    """A configuration that cannot be used, at a reload."""
 
     def setUp(self) -> None:
-        """
-        Write a configuration with a certificate.
-        """
+        """Write a configuration with a certificate."""
         super().setUp()
         self.made = issued(NAME)
         self.put(self.made)
@@ -70,16 +66,12 @@ class RefusedReloadTests(FaultCase):
         self.ini += f"tls_certificate = {self.directory}/server.pem\n"
 
     def put(self, made: Made, key: Made | None = None, end: int | None = None) -> None:
-        """
-        Put a certificate and a key in the place of the old ones.
-        """
+        """Put a certificate and a key in the place of the old ones."""
         data = made.pem() + (key or made).key_pem()
         write_private(f"{self.directory}/server.pem", data[:end])
 
     def check(self, breakages: dict[str, Callable[[], object]]) -> None:
-        """
-        Break something, have it read, and see that nothing changes, for each complaint.
-        """
+        """Break something, have it read, and see that nothing changes, for each complaint."""
         with self.start(self.ini) as daemon, daemon.connect("echo") as stays:
             with dial(daemon, "secure") as secure:
                 for complaint, spoil in breakages.items():
@@ -95,9 +87,7 @@ class RefusedReloadTests(FaultCase):
                 self._mend(daemon)
 
     def _mend(self, daemon: Daemon) -> None:
-        """
-        What is good again is taken.
-        """
+        """What is good again is taken."""
         file = self.directory / "socketd.ini"
         if file.is_dir():
             file.rmdir()
@@ -152,9 +142,7 @@ class RefusedReloadTests(FaultCase):
 
 
 class StuckLogTests(FaultCase):
-    """
-    Standard output is a pipe, and whoever should read it does not, or slowly.
-    """
+    """Standard output is a pipe, and whoever should read it does not, or slowly."""
 
     def check(self, note: str, meanwhile: Callable[[int], None]) -> str:
         """
@@ -208,9 +196,7 @@ class StuckLogTests(FaultCase):
         self.assertRegex(text, r"(?m)\d+ lines of the log could not be written$")
 
     def test_slow_reader(self) -> None:
-        """
-        Peers are answered as ever where somebody reads slowly, too.
-        """
+        """Peers are answered as ever where somebody reads slowly, too."""
 
         def read(descriptor: int) -> None:
             while not self.over:
@@ -222,9 +208,7 @@ class StuckLogTests(FaultCase):
 
 
 def _emptied(descriptor: int) -> bytes:
-    """
-    Read what a pipe has; nothing is the sign that it is empty, as it has a writer.
-    """
+    """Read what a pipe has; nothing is the sign that it is empty, as it has a writer."""
     os.set_blocking(descriptor, False)
     try:
         return os.read(descriptor, SMALL)
@@ -235,9 +219,7 @@ def _emptied(descriptor: int) -> bytes:
 
 
 class BareTests(FaultCase):
-    """
-    A machine that has next to nothing.
-    """
+    """A machine that has next to nothing."""
 
     def test_bare(self) -> None:
         """

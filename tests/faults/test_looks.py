@@ -1,6 +1,4 @@
-"""
-What a daemon makes of its clock, its kernel and its certificates, look after look.
-"""
+"""What a daemon makes of its clock, its kernel and its certificates, look after look."""
 
 from __future__ import annotations
 
@@ -37,46 +35,34 @@ class LookCase(DaemonCase):
     """
 
     def setUp(self) -> None:
-        """
-        Have a kernel that keeps its clock, and tells no time of receipt.
-        """
+        """Have a kernel that keeps its clock, and tells no time of receipt."""
         super().setUp()
         self.kernel = OK
         self.patch(daemon_module, "read_kernel", partial(read_kernel, self.adjtimex))
         self.patch(batch_port, "ask_for_arrival", lambda sock: None)
 
     def adjtimex(self, timex: Timex) -> int:
-        """
-        Say what the kernel says.
-        """
+        """Say what the kernel says."""
         timex.maxerror = 1000
         return self.kernel
 
     def look(self, count: int = 1) -> None:
-        """
-        Let the daemon look at the clock so many times.
-        """
+        """Let the daemon look at the clock so many times."""
         self.reactor.pump([LOOK_INTERVAL] * count)
 
     def now(self) -> float:
-        """
-        Read the daemon's wall clock.
-        """
+        """Read the daemon's wall clock."""
         return self.wall + self.reactor.seconds()
 
     def told(self) -> Told:
-        """
-        Ask by NTP.
-        """
+        """Ask by NTP."""
         packet = self.ask_datagram(self.address("ntp", "udp"), ntp_request())
         assert packet is not None
         return read_ntp(packet, self.now())
 
 
 class DoubtTests(LookCase):
-    """
-    What NTP clients see of a step, through the socket.
-    """
+    """What NTP clients see of a step, through the socket."""
 
     def test_doubt(self) -> None:
         """
@@ -97,14 +83,10 @@ class DoubtTests(LookCase):
 
 
 class LeapTests(LookCase):
-    """
-    Leap seconds, through the socket.
-    """
+    """Leap seconds, through the socket."""
 
     def check_leap(self, code: int, leap: int, step: float) -> None:
-        """
-        Announce a leap second, let it come, and see that the clock is trusted throughout.
-        """
+        """Announce a leap second, let it come, and see that the clock is trusted throughout."""
         self.start(NTP)
         for kernel, jump, announced in (
             (OK, 0.0, 0),
@@ -130,21 +112,15 @@ class LeapTests(LookCase):
         self.check_leap(INSERT, 1, -1.0)
 
     def test_deleted(self) -> None:
-        """
-        A second that will be left out is announced; when it comes the clock goes forward.
-        """
+        """A second that will be left out is announced; when it comes the clock goes forward."""
         self.check_leap(DELETE, 2, 1.0)
 
 
 class JudgedAnewTests(DaemonCase):
-    """
-    Certificates of a machine that begins in 1970.
-    """
+    """Certificates of a machine that begins in 1970."""
 
     def begin(self, made: Made) -> None:
-        """
-        Start in 1970 with a certificate, and let the clock be set later.
-        """
+        """Start in 1970 with a certificate, and let the clock be set later."""
         self.wall = 100.0
         path = self.certify(made)
         self.start(f"[echo]\nlisten = tls:0:interface=127.0.0.1\ntls_certificate = {path}\n")
@@ -154,16 +130,12 @@ class JudgedAnewTests(DaemonCase):
         self.reactor.pump([LOOK_INTERVAL] * (2 * CERTIFICATE_LOOK))
 
     def test_valid(self) -> None:
-        """
-        There is nothing to say of one that is valid.
-        """
+        """There is nothing to say of one that is valid."""
         self.begin(issued(NAME))
         self.assertEqual(self.events("certificate_invalid"), [])
 
     def test_expired(self) -> None:
-        """
-        One that has expired is complained of, once.
-        """
+        """One that has expired is complained of, once."""
         self.begin(issued(NAME, end=PAST))
         (line,) = self.events("certificate_invalid")
         self.assertIn("expired at 2021-01-01", line)

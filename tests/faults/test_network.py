@@ -1,6 +1,4 @@
-"""
-Tests for the bad network itself.
-"""
+"""Tests for the bad network itself."""
 
 from __future__ import annotations
 
@@ -44,36 +42,26 @@ SPREAD = 5 * math.sqrt(MANY * 0.25)
 
 
 def packet(number: int) -> bytes:
-    """
-    Write what is an IPv4 packet as far as a line looks at it, and can be told apart.
-    """
+    """Write what is an IPv4 packet as far as a line looks at it, and can be told apart."""
     return struct.pack("!B8xBHI24x", 0x45, UDP, 0, number)
 
 
 def number(found: bytes) -> int:
-    """
-    Read which packet it was.
-    """
+    """Read which packet it was."""
     return int(struct.unpack_from("!I", found, 12)[0])
 
 
 class LineTests(SynchronousTestCase):
-    """
-    Tests for what happens to packets, without a network or a clock.
-    """
+    """Tests for what happens to packets, without a network or a clock."""
 
     def line(self, weather: Weather, seed: str = "a") -> Line:
-        """
-        Make a line.
-        """
+        """Make a line."""
         line = Line(Random(seed))
         line.weather = weather
         return line
 
     def arrived(self, line: Line, count: int = MANY, until: float = math.inf) -> list[int]:
-        """
-        Send packets a millisecond apart, and list those that have arrived in the end.
-        """
+        """Send packets a millisecond apart, and list those that have arrived in the end."""
         found = []
         for index in range(count):
             line.send(packet(index), index / 1000)
@@ -81,17 +69,13 @@ class LineTests(SynchronousTestCase):
         return found + [number(one) for _, one in line.arrivals(until)]
 
     def test_fine(self) -> None:
-        """
-        In fine weather all arrive, at once and in order.
-        """
+        """In fine weather all arrive, at once and in order."""
         line = self.line(Weather())
         self.assertEqual(self.arrived(line, 100, until=0), list(range(100)))
         self.assertEqual(line.counts, {(UDP, TAKEN): 100})
 
     def test_loss(self) -> None:
-        """
-        As many are lost as should be, each by itself, and each is counted.
-        """
+        """As many are lost as should be, each by itself, and each is counted."""
         line = self.line(Weather(loss=0.33))
         found = self.arrived(line)
         self.assertEqual(len(found) + line.counts[UDP, LOST], MANY)
@@ -100,18 +84,14 @@ class LineTests(SynchronousTestCase):
         self.assertApproximates(pairs, 0.67 * 0.67 * MANY, 2 * SPREAD)
 
     def test_seed(self) -> None:
-        """
-        The same seed does the same, another one does not.
-        """
+        """The same seed does the same, another one does not."""
         weather = Weather(loss=0.1, jitter=0.01, duplicate=0.1, corrupt=0.01)
         first, same, other = (self.arrived(self.line(weather, seed)) for seed in "aab")
         self.assertEqual(first, same)
         self.assertNotEqual(first, other)
 
     def test_delay(self) -> None:
-        """
-        A packet arrives when its time is over, and not before.
-        """
+        """A packet arrives when its time is over, and not before."""
         line = self.line(Weather(delay=0.3))
         self.assertEqual(line.next_at(), math.inf)
         line.send(packet(1), 100.0)
@@ -131,9 +111,7 @@ class LineTests(SynchronousTestCase):
         self.assertEqual(sorted(found), list(range(MANY)))
 
     def test_duplicate(self) -> None:
-        """
-        As many as should be come twice, none of them more often.
-        """
+        """As many as should be come twice, none of them more often."""
         line = self.line(Weather(duplicate=0.2))
         found = self.arrived(line)
         self.assertEqual(len(found), MANY + line.counts[UDP, DOUBLED])
@@ -141,9 +119,7 @@ class LineTests(SynchronousTestCase):
         self.assertEqual(set(found), set(range(MANY)))
 
     def test_corrupt(self) -> None:
-        """
-        A spoiled packet differs in one bit, wherever in it; as many as should be.
-        """
+        """A spoiled packet differs in one bit, wherever in it; as many as should be."""
         line, different = self.line(Weather(corrupt=0.1)), set()
         for index in range(MANY):
             line.send(packet(0), index)
@@ -154,16 +130,12 @@ class LineTests(SynchronousTestCase):
         self.assertGreater(len(different), 4 * len(packet(0)))
 
     def test_flipped(self) -> None:
-        """
-        It is the bit that was asked for.
-        """
+        """It is the bit that was asked for."""
         self.assertEqual(flipped(b"\0\0\0", 9), b"\0\2\0")
         self.assertEqual(flipped(b"\xff\xff", 0), b"\xfe\xff")
 
     def test_rate(self) -> None:
-        """
-        Packets follow one another no faster than the rate lets them.
-        """
+        """Packets follow one another no faster than the rate lets them."""
         line = self.line(Weather(rate=len(packet(0)) / 0.5))
         for index in range(4):
             line.send(packet(index), 10.0)
@@ -174,9 +146,7 @@ class LineTests(SynchronousTestCase):
         self.assertEqual(times, [10.5, 11.0, 11.5, 12.0])
 
     def test_queue(self) -> None:
-        """
-        What does not fit is dropped and counted; when others have gone there is room.
-        """
+        """What does not fit is dropped and counted; when others have gone there is room."""
         line = self.line(Weather(delay=10.0))
         for index in range(MAX_QUEUE + 5):
             line.send(packet(index), 0.0)
@@ -186,9 +156,7 @@ class LineTests(SynchronousTestCase):
         self.assertEqual(len(list(line.arrivals(20.0))), 1)
 
     def test_cut(self) -> None:
-        """
-        Once it is cut nothing arrives, not even what was on its way.
-        """
+        """Once it is cut nothing arrives, not even what was on its way."""
         line = self.line(Weather(delay=1.0))
         line.send(packet(1), 0.0)
         line.weather = Weather(cut=True)
@@ -201,31 +169,23 @@ class LineTests(SynchronousTestCase):
 
 
 class NetworkTests(SynchronousTestCase):
-    """
-    Tests with two real namespaces.
-    """
+    """Tests with two real namespaces."""
 
     def setUp(self) -> None:
-        """
-        Make them.
-        """
+        """Make them."""
         self.here = Namespace()
         self.addCleanup(self.here.close)
         self.there = Namespace(self.here)
         self.addCleanup(self.there.close)
 
     def network(self) -> Network:
-        """
-        Connect them.
-        """
+        """Connect them."""
         made = Network(self.here, self.there, f"{HERE}/24", f"{THERE}/24", "a")
         self.addCleanup(made.close)
         return made
 
     def ends(self) -> tuple[socket.socket, socket.socket]:
-        """
-        Make a UDP socket of each, connected with one another.
-        """
+        """Make a UDP socket of each, connected with one another."""
         ours, theirs = (
             space.socket(socket.AF_INET, socket.SOCK_DGRAM) for space in (self.here, self.there)
         )
@@ -259,9 +219,7 @@ class NetworkTests(SynchronousTestCase):
         self.assertEqual((there[UDP, TAKEN], back[UDP, TAKEN]), (5, 3))
 
     def test_delay(self) -> None:
-        """
-        What is delayed takes as long as it should in each direction.
-        """
+        """What is delayed takes as long as it should in each direction."""
         self.network().change(Weather(delay=0.1))
         ours, theirs = self.ends()
         began = time.monotonic()
@@ -271,9 +229,7 @@ class NetworkTests(SynchronousTestCase):
         self.assertGreaterEqual(time.monotonic() - began, 0.2)
 
     def test_corrupt(self) -> None:
-        """
-        The kernel takes no spoiled packet, whichever bit is another.
-        """
+        """The kernel takes no spoiled packet, whichever bit is another."""
         made = self.network()
         ours, theirs = self.ends()
         made.change(Weather(corrupt=1.0))
@@ -287,9 +243,7 @@ class NetworkTests(SynchronousTestCase):
         self.assertEqual(theirs.recv(2000), b"whole")
 
     def test_down(self) -> None:
-        """
-        What an interface does not take is counted, and the rest goes on.
-        """
+        """What an interface does not take is counted, and the rest goes on."""
         made = self.network()
         ours, theirs = self.ends()
         self.there.run("ip", "link", "set", "air", "down")
@@ -300,9 +254,7 @@ class NetworkTests(SynchronousTestCase):
         self.assertEqual(theirs.recv(2000), b"again")
 
     def test_close(self) -> None:
-        """
-        A network that is closed leaves no thread, no descriptor and no interface.
-        """
+        """A network that is closed leaves no thread, no descriptor and no interface."""
         def state() -> tuple[int, int]:
             return threading.active_count(), len(os.listdir("/proc/self/fd"))
 
@@ -316,9 +268,7 @@ class NetworkTests(SynchronousTestCase):
         self.assertNotIn("air:", interfaces)
 
     def test_no_device(self) -> None:
-        """
-        A machine that gives no device has it missing by name.
-        """
+        """A machine that gives no device has it missing by name."""
         self.patch(network, "TUN", "/nonexistent/tun")
         with self.assertRaisesRegex(SkipTest, "a TUN device: /nonexistent/tun: No such file"):
             self.network()

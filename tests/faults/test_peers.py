@@ -1,6 +1,4 @@
-"""
-What peers and networks may do to the real daemon: what takes seconds to show.
-"""
+"""What peers and networks may do to the real daemon: what takes seconds to show."""
 
 from __future__ import annotations
 
@@ -53,30 +51,22 @@ class WeatherTests(ExchangeCase):
     """
 
     def test_loss_1(self) -> None:
-        """
-        Where every hundredth packet is lost in each direction.
-        """
+        """Where every hundredth packet is lost in each direction."""
         self.check_exchanges(Weather(loss=0.01))
 
     def test_order(self) -> None:
-        """
-        Where packets overtake one another, and every tenth one comes twice.
-        """
+        """Where packets overtake one another, and every tenth one comes twice."""
         self.check_exchanges(Weather(delay=0.001, jitter=0.01, duplicate=0.1))
 
     def test_small_packets(self) -> None:
-        """
-        Where no packet may be longer than 576 bytes, and datagrams are.
-        """
+        """Where no packet may be longer than 576 bytes, and datagrams are."""
         for space in (self.namespace, self.outside):
             space.run("ip", "link", "set", "air", "mtu", "576")
         self.check_exchanges(Weather(), size=2000)
 
 
 class ResetTests(StormCase):
-    """
-    A storm of resets.
-    """
+    """A storm of resets."""
 
     def test_storm(self) -> None:
         """
@@ -87,52 +77,38 @@ class ResetTests(StormCase):
 
 
 class CableCase(CountingCase):
-    """
-    A daemon that serves an interface which may go.
-    """
+    """A daemon that serves an interface which may go."""
 
     def setUp(self) -> None:
-        """
-        Lay the cable.
-        """
+        """Lay the cable."""
         super().setUp()
         self.outside = Namespace(self.namespace)
         self.addCleanup(self.outside.close)
         self.cable = self.lay()
 
     def lay(self) -> str:
-        """
-        Lay a cable, and return the name of its interfaces.
-        """
+        """Lay a cable, and return the name of its interfaces."""
         return self.namespace.connect(self.outside, f"{HERE}/24", f"{THERE}/24")
 
     def socket(self, space: Namespace, host: str, kind: int, port: int = 7007) -> socket.socket:
-        """
-        Connect within a namespace.
-        """
+        """Connect within a namespace."""
         sock = space.socket(socket.AF_INET, kind)
         self.addCleanup(sock.close)
         sock.connect((host, port))
         return sock
 
     def check_served(self, space: Namespace, host: str) -> None:
-        """
-        Check that streams and datagrams are.
-        """
+        """Check that streams and datagrams are."""
         for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
             with self.socket(space, host, kind) as sock:
                 self.assertEqual(ask(sock, b"hello"), b"hello")
 
 
 class InterfaceTests(CableCase):
-    """
-    An address goes and comes back while it is served.
-    """
+    """An address goes and comes back while it is served."""
 
     def check_back(self, daemon: Daemon, old: socket.socket) -> None:
-        """
-        Check that all is as before, without a word in the log.
-        """
+        """Check that all is as before, without a word in the log."""
         began = time.monotonic()
         self.check_served(self.outside, HERE)
         spent = time.monotonic() - began
@@ -157,9 +133,7 @@ class InterfaceTests(CableCase):
             self.check_back(daemon, old)
 
     def test_interface(self) -> None:
-        """
-        So it is when the whole interface goes, and another one has the address.
-        """
+        """So it is when the whole interface goes, and another one has the address."""
         with self.daemon_inside(CABLE_INI) as daemon:
             daemon.address("all", "udp")
             old = self.socket(self.outside, HERE, socket.SOCK_STREAM)
@@ -171,14 +145,10 @@ class InterfaceTests(CableCase):
 
 
 class UnreachableTests(CableCase):
-    """
-    Datagrams from where no answer can go.
-    """
+    """Datagrams from where no answer can go."""
 
     def setUp(self) -> None:
-        """
-        Let anybody say he is anybody.
-        """
+        """Let anybody say he is anybody."""
         super().setUp()
         for name in ("all", self.cable):
             file = f"/proc/sys/net/ipv4/conf/{name}/rp_filter"
@@ -186,9 +156,7 @@ class UnreachableTests(CableCase):
         self.namespace.run("ip", "route", "add", "unreachable", "10.98.0.0/24")
 
     def senders(self) -> Iterator[tuple[bytes, int]]:
-        """
-        Think of those whom no answer reaches.
-        """
+        """Think of those whom no answer reaches."""
         for number in range(SENDERS):
             for network in (NO_ROUTE, NO_HOST, NOBODY):
                 yield socket.inet_aton(network.format(100 + number)), 40000

@@ -1,6 +1,4 @@
-"""
-Processes that are killed, stopped, and reloaded.
-"""
+"""Processes that are killed, stopped, and reloaded."""
 
 from __future__ import annotations
 
@@ -15,9 +13,7 @@ SEED = 9
 
 
 class KillTests(FaultCase):
-    """
-    kill -9.
-    """
+    """kill -9."""
 
     def test_kill(self) -> None:
         """
@@ -31,9 +27,7 @@ class KillTests(FaultCase):
 
 
 class StopTests(StopCase):
-    """
-    SIGSTOP and SIGCONT.
-    """
+    """SIGSTOP and SIGCONT."""
 
     def test_stop(self) -> None:
         """
@@ -44,9 +38,7 @@ class StopTests(StopCase):
 
 
 class ReloadTests(ReloadCase):
-    """
-    Many reloads.
-    """
+    """Many reloads."""
 
     def test_reloads(self) -> None:
         """

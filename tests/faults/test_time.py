@@ -36,14 +36,10 @@ TURNS = (
 
 
 class StepTests(ClockCase):
-    """
-    The wall clock is set while the daemon serves.
-    """
+    """The wall clock is set while the daemon serves."""
 
     def check_steps(self, *steps: float) -> None:
-        """
-        Set the clock by each step, with a connection open throughout.
-        """
+        """Set the clock by each step, with a connection open throughout."""
         logged = []
         with self.serve() as daemon, daemon.connect("echo") as open_before:
             self.check_told(daemon)
@@ -71,9 +67,7 @@ class StepTests(ClockCase):
         self.check_steps(HOUR, -HOUR)
 
     def test_second(self) -> None:
-        """
-        So after a step of a second.
-        """
+        """So after a step of a second."""
         self.check_steps(1.0, -1.0)
 
     def test_between(self) -> None:
@@ -93,9 +87,7 @@ class StepTests(ClockCase):
 
 
 class TimerTests(ClockCase, TlsCase):
-    """
-    Deadlines and steps.
-    """
+    """Deadlines and steps."""
 
     def test_deadlines(self) -> None:
         """
@@ -119,9 +111,7 @@ class TimerTests(ClockCase, TlsCase):
 
 
 class EraTests(ClockCase, TlsCase):
-    """
-    The counts that begin again.
-    """
+    """The counts that begin again."""
 
     def test_turns(self) -> None:
         """
@@ -139,9 +129,7 @@ class EraTests(ClockCase, TlsCase):
 
 
 class NoBatteryTests(ClockCase, TlsCase):
-    """
-    A machine that begins in 1970, and is told the time later.
-    """
+    """A machine that begins in 1970, and is told the time later."""
 
     def test_set_later(self) -> None:
         """
@@ -168,16 +156,12 @@ class NoBatteryTests(ClockCase, TlsCase):
         self.assertEqual(self.count(daemon, "the clock was set"), 1)
 
     def known(self) -> str:
-        """
-        Write two services that speak TLS, one of them for known clients only.
-        """
+        """Write two services that speak TLS, one of them for known clients only."""
         protocol, ca = "protocol = echo", f"tls_client_ca = {self.directory}/ca.pem"
         return self.ini(protocol, service="open") + self.ini(protocol, ca, service="closed")
 
     def is_known(self, daemon: Daemon) -> bool:
-        """
-        Show a certificate that is valid since 2020, and say whether that was believed.
-        """
+        """Show a certificate that is valid since 2020, and say whether that was believed."""
         file = self.client_file("client.example.org")
         try:
             with dial(daemon, "closed", trusting(client=file)) as sock:

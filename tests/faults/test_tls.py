@@ -1,6 +1,4 @@
-"""
-Peers that misuse TLS, while an honest client is served.
-"""
+"""Peers that misuse TLS, while an honest client is served."""
 
 from __future__ import annotations
 
@@ -60,14 +58,10 @@ MANY_PROTOCOLS = [f"{number:0250}" for number in range(100)]
 
 
 class HelloTests(TlsFaultCase):
-    """
-    What comes in place of a hello, and hellos of odd form.
-    """
+    """What comes in place of a hello, and hellos of odd form."""
 
     def garbage(self) -> Iterator[bytes]:
-        """
-        List what is no hello.
-        """
+        """List what is no hello."""
         hello = first_hello()
         yield b"GET / HTTP/1.1\r\nHost: www.example.org\r\n\r\n"
         yield b"SSH-2.0-OpenSSH_9.2\r\n"
@@ -116,9 +110,7 @@ class HelloTests(TlsFaultCase):
             self.wait_for_counts(daemon, tls_handshake=1, tls_server_name=1)
 
     def test_forms(self) -> None:
-        """
-        A hello longer than a record is served, and so is one with a byte in each record.
-        """
+        """A hello longer than a record is served, and so is one with a byte in each record."""
         offering = trusting()
         offering.set_alpn_protocols(MANY_PROTOCOLS)
         with self.besieged() as daemon:
@@ -149,9 +141,7 @@ class HelloTests(TlsFaultCase):
 
 
 class StallTests(TlsFaultCase):
-    """
-    Handshakes that never end.
-    """
+    """Handshakes that never end."""
 
     def half_way(self, daemon: Daemon, version: ssl.TLSVersion, count: int) -> Shaker:
         """
@@ -196,14 +186,10 @@ class StallTests(TlsFaultCase):
 
 
 class AfterTests(TlsFaultCase):
-    """
-    What peers do to TLS once it is agreed on.
-    """
+    """What peers do to TLS once it is agreed on."""
 
     def take_over(self, daemon: Daemon) -> tuple[Shaker, Writer]:
-        """
-        Shake hands in TLS 1.3, and send records of our own from then on.
-        """
+        """Shake hands in TLS 1.3, and send records of our own from then on."""
         sock = reach(daemon, "echo")
         self.addCleanup(sock.close)
         for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):

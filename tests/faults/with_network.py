@@ -1,6 +1,4 @@
-"""
-The real daemon across a network that is very bad.
-"""
+"""The real daemon across a network that is very bad."""
 
 from __future__ import annotations
 
@@ -84,21 +82,15 @@ class WeatherTests(ExchangeCase):
     """
 
     def test_loss_10(self) -> None:
-        """
-        Where every tenth packet is lost in each direction.
-        """
+        """Where every tenth packet is lost in each direction."""
         self.check_exchanges(Weather(loss=0.1))
 
     def test_loss_33(self) -> None:
-        """
-        Where every third one is.
-        """
+        """Where every third one is."""
         self.check_exchanges(Weather(loss=0.33), length=25 * KIB)
 
     def test_delay(self) -> None:
-        """
-        Where each takes 300 ms.
-        """
+        """Where each takes 300 ms."""
         self.check_exchanges(Weather(delay=0.3))
 
     def test_corrupt(self) -> None:
@@ -110,14 +102,10 @@ class WeatherTests(ExchangeCase):
 
 
 class CutTests(ExchangeCase):
-    """
-    Peers that vanish without a word: the cable is cut.
-    """
+    """Peers that vanish without a word: the cable is cut."""
 
     def vanish(self) -> dict[str, socket.socket]:
-        """
-        Have one client at each service, in the middle of what it does, and cut the cable.
-        """
+        """Have one client at each service, in the middle of what it does, and cut the cable."""
         clients = {name: self.client(VANISHED[name][0]) for name in ("idle", "probed")}
         for sock in clients.values():
             self.assertEqual(ask(sock, b"hello"), b"hello")
@@ -134,16 +122,12 @@ class CutTests(ExchangeCase):
         return clients
 
     def open(self) -> float:
-        """
-        Count the live connections.
-        """
+        """Count the live connections."""
         found = self.metrics().items()
         return sum(n for name, n in found if name.startswith("socketd_connections_open{"))
 
     def beside(self, port: int) -> socket.socket:
-        """
-        Connect to a port of the daemon from its own machine.
-        """
+        """Connect to a port of the daemon from its own machine."""
         sock = self.namespace.socket(socket.AF_INET, socket.SOCK_STREAM)
         self.addCleanup(sock.close)
         sock.settimeout(PATIENCE)
@@ -194,9 +178,7 @@ class CutTests(ExchangeCase):
         figures.note(self, f"place free after: {told}")
 
     def check_ends(self, spent: dict[str, float]) -> None:
-        """
-        Check which deadline ended whom, and when.
-        """
+        """Check which deadline ended whom, and when."""
         overdue = "socketd_connections_overdue_total"
         expected = {
             f'{overdue}{{reason="{reason}",service="{name}"}}': 1
@@ -213,9 +195,7 @@ class CutTests(ExchangeCase):
             self.assertGreater(spent[name], seconds - 0.1, name)
 
     def test_stop(self) -> None:
-        """
-        A daemon that is stopped then ends when its drain_timeout is over, and well.
-        """
+        """A daemon that is stopped then ends when its drain_timeout is over, and well."""
         ini = CUT_INI.replace("= 1s\n[defaults]", "= 500ms\n[defaults]")
         with self.daemon_inside(ini.format(directory=self.directory)) as daemon:
             daemon.address("other")

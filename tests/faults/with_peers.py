@@ -1,6 +1,4 @@
-"""
-Very many peers, and very slow ones.
-"""
+"""Very many peers, and very slow ones."""
 
 from __future__ import annotations
 
@@ -82,9 +80,7 @@ SLACK = 3.0
 
 
 class ResetTests(StormCase):
-    """
-    A storm of resets.
-    """
+    """A storm of resets."""
 
     def test_storm(self) -> None:
         """
@@ -95,9 +91,7 @@ class ResetTests(StormCase):
 
 
 class Slow:
-    """
-    Peers that read or write one byte a second, until the daemon ends them.
-    """
+    """Peers that read or write one byte a second, until the daemon ends them."""
 
     def __init__(self, readers: list[socket.socket], writers: list[socket.socket]) -> None:
         for sock in readers * ROUNDS:
@@ -116,9 +110,7 @@ class Slow:
                     del self._left[sock]
 
     def close(self) -> None:
-        """
-        Stop, whoever is left.
-        """
+        """Stop, whoever is left."""
         self._ended.set()
         self._thread.join(DEADLINE)
 
@@ -144,9 +136,7 @@ def _one_byte(sock: socket.socket, reads: bool) -> bool:
 
 
 class SlowTests(PeersCase):
-    """
-    Readers and writers of one byte a second.
-    """
+    """Readers and writers of one byte a second."""
 
     def test_slow(self) -> None:
         """
@@ -180,16 +170,12 @@ class SlowTests(PeersCase):
         )
 
     def watch(self, honest: Honest) -> None:
-        """
-        Let the honest one go on for a while.
-        """
+        """Let the honest one go on for a while."""
         wanted = time.monotonic() + WATCHED
         honest.wait_for(lambda: time.monotonic() >= wanted)
 
     def check_ends(self, daemon: Daemon) -> None:
-        """
-        Check that each was ended by the deadline that is there for it.
-        """
+        """Check that each was ended by the deadline that is there for it."""
         for service, reason in (("echo", "stall_timeout"), ("upper", "lifetime")):
             self.wait_for_figure(
                 daemon, "connections_overdue_total", SLOW / 2, service=service, reason=reason
@@ -198,9 +184,7 @@ class SlowTests(PeersCase):
 
 
 class IdleTests(PeersCase):
-    """
-    Very many who say nothing.
-    """
+    """Very many who say nothing."""
 
     def test_idle(self) -> None:
         """
@@ -224,17 +208,13 @@ class IdleTests(PeersCase):
         )
 
     def answer_time(self, daemon: Daemon) -> float:
-        """
-        Say how long an answer takes by the median (seconds).
-        """
+        """Say how long an answer takes by the median (seconds)."""
         with daemon.connect("upper") as sock, Honest(sock) as honest:
             honest.wait_for(lambda: len(honest.taken) >= ANSWERS)
             return honest.median()
 
     def come(self, daemon: Daemon, stack: ExitStack) -> list[socket.socket]:
-        """
-        Connect all of them, from several addresses: one has not so many ports everywhere.
-        """
+        """Connect all of them, from several addresses: one has not so many ports everywhere."""
         address, socks = daemon.address("upper"), []
         for number in range(IDLE):
             source = (f"127.0.0.{2 + number % SOURCES}", 0)

@@ -1,6 +1,4 @@
-"""
-Processes that are killed often, stopped for long, and reloaded a thousand times.
-"""
+"""Processes that are killed often, stopped for long, and reloaded a thousand times."""
 
 from __future__ import annotations
 
@@ -18,9 +16,7 @@ KILLS = 100
 
 
 class KillTests(FaultCase):
-    """
-    kill -9 at a hundred moments.
-    """
+    """kill -9 at a hundred moments."""
 
     def test_kill(self) -> None:
         """
@@ -35,9 +31,7 @@ class KillTests(FaultCase):
 
 
 class StopTests(StopCase):
-    """
-    SIGSTOP for long.
-    """
+    """SIGSTOP for long."""
 
     def test_stop(self) -> None:
         """
@@ -48,9 +42,7 @@ class StopTests(StopCase):
 
 
 class ReloadTests(ReloadCase):
-    """
-    Many reloads.
-    """
+    """Many reloads."""
 
     timeout: ClassVar[float] = 180
 

@@ -1,6 +1,4 @@
-"""
-The system has no descriptor, no memory or no room on its disk any more.
-"""
+"""The system has no descriptor, no memory or no room on its disk any more."""
 
 from __future__ import annotations
 
@@ -46,29 +44,21 @@ log_connections = no
 
 
 class InjectedTests(FaultCase):
-    """
-    System calls that fail as they do on a machine that has nothing left.
-    """
+    """System calls that fail as they do on a machine that has nothing left."""
 
     def serve(self, *faults: str) -> Daemon:
-        """
-        Start a daemon whose calls fail.
-        """
+        """Start a daemon whose calls fail."""
         return self.start(BOTH, injected(*faults))
 
     @contextmanager
     def unhurried(self, daemon: Daemon) -> Iterator[None]:
-        """
-        See that no processor time is wasted meanwhile, under a tracer that takes some.
-        """
+        """See that no processor time is wasted meanwhile, under a tracer that takes some."""
         began = daemon.processor_seconds()
         yield
         self.assertLess(daemon.processor_seconds() - began, BUSY)
 
     def check_accept(self, name: str, text: str) -> None:
-        """
-        Have peers wait until accept(2) works again.
-        """
+        """Have peers wait until accept(2) works again."""
         fault = f"accept4:error={name}:when=1..{FAILURES}"
         with self.serve(fault) as daemon, ExitStack() as stack:
             daemon.address("echo", "udp")
@@ -84,21 +74,15 @@ class InjectedTests(FaultCase):
         figures.note(self, f"{FAILURES} failures: {WAITING} peers served after {passed:.1f} s")
 
     def test_enfile(self) -> None:
-        """
-        Where the system has no descriptor, peers wait and are served; one line says so.
-        """
+        """Where the system has no descriptor, peers wait and are served; one line says so."""
         self.check_accept("ENFILE", "Too many open files in system")
 
     def test_enomem(self) -> None:
-        """
-        So it is without memory.
-        """
+        """So it is without memory."""
         self.check_accept("ENOMEM", "Cannot allocate memory")
 
     def test_enobufs(self) -> None:
-        """
-        So it is without buffers.
-        """
+        """So it is without buffers."""
         self.check_accept("ENOBUFS", "No buffer space available")
 
     def check_datagrams(self, fault: str, patience: float) -> int:
@@ -126,9 +110,7 @@ class InjectedTests(FaultCase):
         return len(found)
 
     def test_receive(self) -> None:
-        """
-        Datagrams wait while they cannot be received, and are answered then: none is lost.
-        """
+        """Datagrams wait while they cannot be received, and are answered then: none is lost."""
         for name in ("ENOMEM", "ENOBUFS"):
             found = self.check_datagrams(f"recvmmsg:error={name}", 2.0)
             self.assertEqual(found, FAILURES + 1)
@@ -136,17 +118,13 @@ class InjectedTests(FaultCase):
             self.assertGreater(self.passed, FAILURES * RECEIVE_PAUSE)
 
     def test_send(self) -> None:
-        """
-        Answers that cannot be sent are lost; the next ones are not.
-        """
+        """Answers that cannot be sent are lost; the next ones are not."""
         for name in ("ENOMEM", "ENOBUFS"):
             self.assertEqual(self.check_datagrams(f"sendmmsg:error={name}", 0.3), 1)
 
 
 class FullDiskTests(FaultCase):
-    """
-    The log's disk gets full.
-    """
+    """The log's disk gets full."""
 
     def test_full(self) -> None:
         """
@@ -191,9 +169,7 @@ def _is_json(line: bytes) -> bool:
 
 
 class MemoryTests(FaultCase):
-    """
-    A daemon that may have no more memory.
-    """
+    """A daemon that may have no more memory."""
 
     def test_greedy_peers(self) -> None:
         """

@@ -1,6 +1,4 @@
-"""
-Eras that begin while the real daemon serves.
-"""
+"""Eras that begin while the real daemon serves."""
 
 from __future__ import annotations
 
@@ -19,14 +17,10 @@ AFTER = 2.0
 
 
 class EraTests(ClockCase):
-    """
-    Time runs on, and a count begins again.
-    """
+    """Time runs on, and a count begins again."""
 
     def check_turn(self, turn: datetime) -> None:
-        """
-        Ask all the time, from before the turn until after it.
-        """
+        """Ask all the time, from before the turn until after it."""
         self.clock.set_to(turn.timestamp() - BEFORE)
         deadline, asked = time.monotonic() + DEADLINE, 0
         with self.serve() as daemon, daemon.connect("echo") as client:
@@ -51,13 +45,9 @@ class EraTests(ClockCase):
         self.check_turn(datetime(2036, 2, 7, 6, 28, 16, tzinfo=UTC))
 
     def test_2038(self) -> None:
-        """
-        Signed seconds since 1970 end, and nothing here has them.
-        """
+        """Signed seconds since 1970 end, and nothing here has them."""
         self.check_turn(datetime(2038, 1, 19, 3, 14, 8, tzinfo=UTC))
 
     def test_2106(self) -> None:
-        """
-        Unsigned seconds since 1970 count from zero again.
-        """
+        """Unsigned seconds since 1970 count from zero again."""
         self.check_turn(datetime(2106, 2, 7, 6, 28, 16, tzinfo=UTC))

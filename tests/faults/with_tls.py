@@ -1,6 +1,4 @@
-"""
-Many handshakes that come to nothing, and certificates that expire or are written slowly.
-"""
+"""Many handshakes that come to nothing, and certificates that expire or are written slowly."""
 
 from __future__ import annotations
 
@@ -29,9 +27,7 @@ SEEN = CERTIFICATE_LOOK * LOOK_INTERVAL
 
 
 class DropTests(TlsFaultCase):
-    """
-    Handshakes that nobody ends.
-    """
+    """Handshakes that nobody ends."""
 
     def test_dropped(self) -> None:
         """
@@ -42,9 +38,7 @@ class DropTests(TlsFaultCase):
 
 
 class WritingTests(TlsFaultCase):
-    """
-    A file that is written in its place, slowly.
-    """
+    """A file that is written in its place, slowly."""
 
     def test_slowly(self) -> None:
         """
@@ -74,9 +68,7 @@ class WritingTests(TlsFaultCase):
 
 
 class ExpiryTests(ClockCase, TlsFaultCase):
-    """
-    A certificate that expires while it is in use.
-    """
+    """A certificate that expires while it is in use."""
 
     def test_expired(self) -> None:
         """
@@ -109,9 +101,7 @@ class ExpiryTests(ClockCase, TlsFaultCase):
         figures.note(self, f"logged after {logged:.1f} s")
 
     def expiry(self, daemon: Daemon) -> float:
-        """
-        Scrape when the certificate in use expires.
-        """
+        """Scrape when the certificate in use expires."""
         (found,) = self.scrape(daemon, r"^socketd_certificate_expiry_\w+\{.*\} (\S+)$")
         return float(found)
 

@@ -1,3 +1,1 @@
-"""
-Any input, any order of events: C{make fuzz} for minutes, C{make test} for seconds.
-"""
+"""Any input, any order of events: C{make fuzz} for minutes, C{make test} for seconds."""

@@ -28,9 +28,7 @@ MAX_INPUT = 4200
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    """
-    Read the command line.
-    """
+    """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="for all parts together")
     parser.add_argument("--seed", type=int, help="of the first round; random where not given")
@@ -62,9 +60,7 @@ def run(arguments: list[str]) -> int:
 
 
 def succeeds(name: str, seconds: float, seed: int) -> bool:
-    """
-    Try one part, and print its figures or its failure.
-    """
+    """Try one part, and print its figures or its failure."""
     from tests.fuzz.running import spend
 
     began = time.monotonic()
@@ -79,9 +75,7 @@ def succeeds(name: str, seconds: float, seed: int) -> bool:
 
 
 def run_atheris(chosen: argparse.Namespace) -> int:
-    """
-    Have atheris try each target in a process of its own, which it ends.
-    """
+    """Have atheris try each target in a process of its own, which it ends."""
     try:
         atheris: Any = importlib.import_module("atheris")
     except ImportError:
@@ -97,9 +91,7 @@ def run_atheris(chosen: argparse.Namespace) -> int:
 
 
 def fuzz(atheris: Any, target: Any, seconds: float) -> None:
-    """
-    Have atheris try a target; this does not return.
-    """
+    """Have atheris try a target; this does not return."""
     found = FOUND / target.name
     found.mkdir(parents=True, exist_ok=True)
     corpus = Path(__file__).parent / "corpus" / target.name

@@ -37,9 +37,7 @@ MANY = 1000
 
 
 class Told(Exception):
-    """
-    What a protocol raises when it is told to.
-    """
+    """What a protocol raises when it is told to."""
 
 
 class World:
@@ -68,24 +66,18 @@ class World:
             self.problems.append(failure.value)
 
     def check_problems(self) -> None:
-        """
-        Raise what a protocol has raised: a connection takes everything for its failure.
-        """
+        """Raise what a protocol has raised: a connection takes everything for its failure."""
         if self.problems:
             raise self.problems[0]
 
     def slot_held(self) -> Slot:
-        """
-        Let one connection in.
-        """
+        """Let one connection in."""
         key = self.sources.key(SOURCE)
         assert self.sources.enter(key) is None
         return Slot(self.sources, key)
 
     def check_balance(self) -> None:
-        """
-        See that nothing is left of the connections.
-        """
+        """See that nothing is left of the connections."""
         assert not self.reactor.readers, self.reactor.readers
         assert not self.reactor.writers, self.reactor.writers
         assert not self.reactor.getDelayedCalls(), self.reactor.getDelayedCalls()
@@ -95,9 +87,7 @@ class World:
 
 
 def pattern(start: int, size: int) -> bytes:
-    """
-    Give the bytes that stand from an offset on; both sides send the same.
-    """
+    """Give the bytes that stand from an offset on; both sides send the same."""
     first = start % PERIOD
     return PATTERN[first : first + size]
 
@@ -150,9 +140,7 @@ class Actor(Protocol):
         self.may_receive: Callable[[], bool] = lambda: True
 
     def act(self, call: str) -> None:
-        """
-        Note a call, and do what was told.
-        """
+        """Note a call, and do what was told."""
         self.calls[call] += 1
         try:
             self.acts.get(call, nothing)()
@@ -180,9 +168,7 @@ class Actor(Protocol):
 
 @implementer(IHalfCloseableProtocol)
 class HalfActor(Actor):
-    """
-    One that is told of each half of the end.
-    """
+    """One that is told of each half of the end."""
 
     def readConnectionLost(self) -> None:
         assert self.calls["lost"] == 0
@@ -194,22 +180,16 @@ class HalfActor(Actor):
 
 
 def nothing() -> None:
-    """
-    Do nothing.
-    """
+    """Do nothing."""
 
 
 def check_calls(actor: Actor) -> None:
-    """
-    See that each end was told at most once.
-    """
+    """See that each end was told at most once."""
     assert max(actor.calls[name] for name in ("made", "read", "write", "lost")) <= 1, actor.calls
 
 
 def check_buffer(connection: StreamConnection) -> None:
-    """
-    See that the count of buffered bytes is right.
-    """
+    """See that the count of buffered bytes is right."""
     pieces = connection._buffer or ()
     assert connection._buffered == sum(map(len, pieces))
     assert connection._buffer is None or connection._buffered
@@ -229,23 +209,17 @@ class Producing:
         self.paused = self.stopped = False
 
     def stopProducing(self) -> None:
-        """
-        Take note that nothing is wanted any more; that is said once.
-        """
+        """Take note that nothing is wanted any more; that is said once."""
         assert not self.stopped
         self.stopped = True
 
 
 @implementer(IPushProducer)
 class Pushing(Producing):
-    """
-    One that writes by itself, unless it was told to wait.
-    """
+    """One that writes by itself, unless it was told to wait."""
 
     def push(self, size: int) -> None:
-        """
-        Write, if that is wanted; too much has us wait.
-        """
+        """Write, if that is wanted; too much has us wait."""
         if not self.paused and not self.stopped:
             self.write(size)
             live = self.connection.connected and not self.connection._aborting
@@ -253,16 +227,12 @@ class Pushing(Producing):
             assert self.paused or self.stopped or not (live and full)
 
     def pauseProducing(self) -> None:
-        """
-        Wait.
-        """
+        """Wait."""
         assert not self.paused and not self.stopped
         self.paused = True
 
     def resumeProducing(self) -> None:
-        """
-        Go on; that is said to who waits, when all is sent.
-        """
+        """Go on; that is said to who waits, when all is sent."""
         assert self.paused and not self.stopped
         assert self.connection._buffer is None
         self.paused = False
@@ -285,9 +255,7 @@ class Pulled(Producing):
         self.asked = 0
 
     def resumeProducing(self) -> None:
-        """
-        Write the next piece, or go; only the first may come while bytes wait.
-        """
+        """Write the next piece, or go; only the first may come while bytes wait."""
         assert not self.stopped
         assert not self.asked or self.connection._buffer is None
         self.asked += 1

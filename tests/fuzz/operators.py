@@ -1,6 +1,4 @@
-"""
-What operators type while clients come and go, and what a daemon tells a console.
-"""
+"""What operators type while clients come and go, and what a daemon tells a console."""
 
 from __future__ import annotations
 
@@ -30,9 +28,7 @@ _ASKS = "input the word"
 
 
 class Scene:
-    """
-    A daemon with clients that wait, the console at its terminal, and what stands on that.
-    """
+    """A daemon with clients that wait, the console at its terminal, and what stands on that."""
 
     def __init__(self) -> None:
         self.daemon = make_daemon()
@@ -49,9 +45,7 @@ class Scene:
         self.daemon.operator.attach(self.console._update)
 
     def happen(self, what: int) -> None:
-        """
-        Have a client come, ask once more or go, another operator answer, or time pass.
-        """
+        """Have a client come, ask once more or go, another operator answer, or time pass."""
         waiting = self.daemon.operator.waiting
         if what == 1 and len(self.clients) < MOST_CLIENTS:
             port = 50001 + len(self.clients)
@@ -103,9 +97,7 @@ def check_keys(data: bytes) -> None:
 
 
 def check_daemon(data: bytes) -> None:
-    """
-    Whatever a daemon says to a console, it is shown as printable lines, or is no daemon.
-    """
+    """Whatever a daemon says to a console, it is shown as printable lines, or is no daemon."""
     written: list[str] = []
     view = LineView(written.append)
     clock = Clock()

@@ -1,6 +1,4 @@
-"""
-How long, with which seed, and from which corpus inputs are tried.
-"""
+"""How long, with which seed, and from which corpus inputs are tried."""
 
 from __future__ import annotations
 
@@ -62,9 +60,7 @@ class Profile:
 
 
 def seeds(target: Target) -> Iterator[tuple[str, bytes]]:
-    """
-    Read the corpus of a target.
-    """
+    """Read the corpus of a target."""
     for path in sorted((CORPUS / target.name).iterdir()):
         yield path.name, path.read_bytes()
 
@@ -87,9 +83,7 @@ def replay(target: Target) -> int:
 
 
 def try_target(target: Target, profile: Profile) -> None:
-    """
-    Give a target new inputs.
-    """
+    """Give a target new inputs."""
 
     def run(data: bytes) -> None:
         target.check(data)
@@ -99,9 +93,7 @@ def try_target(target: Target, profile: Profile) -> None:
 
 
 def try_machine(name: str, profile: Profile) -> None:
-    """
-    Have a machine take new ways.
-    """
+    """Have a machine take new ways."""
     machine, steps = MACHINES[name]
     # One of its own: the seed is kept at the class.
     fresh = type(machine.__name__, (machine,), {})
@@ -111,9 +103,7 @@ def try_machine(name: str, profile: Profile) -> None:
 
 
 def try_part(name: str, profile: Profile) -> None:
-    """
-    Try a machine or a target.
-    """
+    """Try a machine or a target."""
     if name in MACHINES:
         try_machine(name, profile)
     else:

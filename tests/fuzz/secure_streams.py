@@ -1,6 +1,4 @@
-"""
-Any order of what a client of TLS and the protocol behind it can do to a connection.
-"""
+"""Any order of what a client of TLS and the protocol behind it can do to a connection."""
 
 from __future__ import annotations
 
@@ -74,9 +72,7 @@ acts = st.one_of(
 
 @cache
 def service(listen: str) -> tuple[Service, Any]:
-    """
-    Read a service, and make its context; once for all machines.
-    """
+    """Read a service, and make its context; once for all machines."""
     folder = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, folder, True)
     path = os.path.join(folder, "server.pem")
@@ -93,9 +89,7 @@ def service(listen: str) -> tuple[Service, Any]:
 
 @cache
 def trusting() -> SSL.Context:
-    """
-    Make the context of the clients.
-    """
+    """Make the context of the clients."""
     return client_context()
 
 
@@ -119,9 +113,7 @@ class SecureMachine(RuleBasedStateMachine):
         turns=st.sampled_from([0, HANDSHAKE, HANDSHAKE]),
     )
     def begin(self, proxied: bool, half: bool, small: bool, made: Any, turns: int) -> None:
-        """
-        Accept the connection, and have the client begin; mostly it shakes hands.
-        """
+        """Accept the connection, and have the client begin; mostly it shakes hands."""
         self.world = World(LIMITS)
         ours, self.peer = make_pair(False, small)
         self.written = self.owed = self.taken = self.sent = self.last_sent = 0
@@ -144,9 +136,7 @@ class SecureMachine(RuleBasedStateMachine):
 
     @property
     def live(self) -> bool:
-        """
-        Whether the protocol has a connection that is not being reset.
-        """
+        """Whether the protocol has a connection that is not being reset."""
         met = self.actor.calls["made"] == 1
         return met and self.connection.connected and not self.connection._aborting
 
@@ -160,22 +150,16 @@ class SecureMachine(RuleBasedStateMachine):
     # What the protocol does
 
     def do(self, act: Any) -> None:
-        """
-        Do one thing to the connection, now.
-        """
+        """Do one thing to the connection, now."""
         name, *arguments = act
         if self.actor.transport is not None:
             getattr(self, "do_" + name.replace(" ", "_"))(*arguments)
 
     def do_nothing(self) -> None:
-        """
-        Do nothing.
-        """
+        """Do nothing."""
 
     def do_write(self, size: int) -> None:
-        """
-        Write, and note whether it has to arrive.
-        """
+        """Write, and note whether it has to arrive."""
         transport = self.actor.transport
         binding = self.live and not transport.disconnecting
         transport.write(pattern(self.written, size))
@@ -184,51 +168,37 @@ class SecureMachine(RuleBasedStateMachine):
             self.owed = self.written
 
     def do_lose(self) -> None:
-        """
-        Close.
-        """
+        """Close."""
         self.actor.transport.loseConnection()
 
     def do_write_and_lose(self, size: int) -> None:
-        """
-        Say something, and close.
-        """
+        """Say something, and close."""
         self.do_write(size)
         self.do_lose()
 
     def do_abort(self) -> None:
-        """
-        Reset.
-        """
+        """Reset."""
         self.excused = True
         self.actor.transport.abortConnection()
 
     def do_raise(self) -> None:
-        """
-        Fail.
-        """
+        """Fail."""
         self.excused = True
         raise Told
 
     def do_pause(self) -> None:
-        """
-        Want no bytes.
-        """
+        """Want no bytes."""
         self.actor.transport.pauseProducing()
 
     def do_resume(self) -> None:
-        """
-        Want bytes again.
-        """
+        """Want bytes again."""
         self.actor.transport.resumeProducing()
 
     # What may happen
 
     @rule(act=acts)
     def protocol_acts(self, act: Any) -> None:
-        """
-        The protocol does something by itself.
-        """
+        """The protocol does something by itself."""
         if self.live:
             try:
                 self.do(act)
@@ -237,16 +207,12 @@ class SecureMachine(RuleBasedStateMachine):
 
     @rule(call=st.sampled_from(["data", "read", "lost"]), act=acts)
     def protocol_will_act(self, call: str, act: Any) -> None:
-        """
-        The protocol makes up its mind.
-        """
+        """The protocol makes up its mind."""
         self.actor.acts[call] = partial(self.do, act)
 
     @rule(count=st.integers(1, 6))
     def both_go(self, count: int) -> None:
-        """
-        The client and the reactor do what they can.
-        """
+        """The client and the reactor do what they can."""
         for _ in range(count):
             self.client_flushes(PIECE)
             self.world.reactor.turn()
@@ -254,9 +220,7 @@ class SecureMachine(RuleBasedStateMachine):
 
     @rule(size=st.integers(1, 400))
     def client_flushes(self, size: int) -> None:
-        """
-        The client sends some of what it has encrypted.
-        """
+        """The client sends some of what it has encrypted."""
         if "close" in self.ended:
             return
         self._step()
@@ -272,9 +236,7 @@ class SecureMachine(RuleBasedStateMachine):
 
     @rule(size=st.integers(1, PIECE))
     def client_reads(self, size: int) -> None:
-        """
-        The client takes some of what is there.
-        """
+        """The client takes some of what is there."""
         if {"close", "end", "reset"} & set(self.ended):
             return
         try:
@@ -307,9 +269,7 @@ class SecureMachine(RuleBasedStateMachine):
 
     @rule(size=sizes)
     def client_says(self, size: int) -> None:
-        """
-        The client encrypts something, once it has its keys.
-        """
+        """The client encrypts something, once it has its keys."""
         if self.client_ended:
             return
         try:
@@ -319,9 +279,7 @@ class SecureMachine(RuleBasedStateMachine):
 
     @rule()
     def client_ends(self) -> None:
-        """
-        The client says in TLS that it has said all.
-        """
+        """The client says in TLS that it has said all."""
         self.client_ended = True
         try:
             self.tls.shutdown()
@@ -333,9 +291,7 @@ class SecureMachine(RuleBasedStateMachine):
         garbage=st.binary(min_size=1, max_size=40),
     )
     def client_is_wrong(self, how: str, garbage: bytes) -> None:
-        """
-        The client sends what is no TLS, ends the stream below TLS, or goes.
-        """
+        """The client sends what is no TLS, ends the stream below TLS, or goes."""
         self.excused = self.excused or bool(how)
         if how == "garbage":
             self.broken = True
@@ -348,9 +304,7 @@ class SecureMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([TICK, 2.5, 6.0]))
     def time_passes(self, seconds: float) -> None:
-        """
-        Time passes, while the client does nothing.
-        """
+        """Time passes, while the client does nothing."""
         self.note_progress()
         self.quiet += seconds
         if self.quiet >= min(CLOSE_GRACE, LIMITS.stall, LIMITS.handshake):
@@ -358,9 +312,7 @@ class SecureMachine(RuleBasedStateMachine):
         self.world.reactor.advance(seconds)
 
     def note_progress(self) -> None:
-        """
-        Begin to count the quiet time anew if bytes have left.
-        """
+        """Begin to count the quiet time anew if bytes have left."""
         if self.connection.bytes_sent != self.last_sent:
             self.last_sent = self.connection.bytes_sent
             # A handshake has its time as a whole.
@@ -368,9 +320,7 @@ class SecureMachine(RuleBasedStateMachine):
 
     @invariant()
     def keeps_to_the_contract(self) -> None:
-        """
-        Nothing is told twice, or before the handshake is done.
-        """
+        """Nothing is told twice, or before the handshake is done."""
         if not hasattr(self, "actor"):
             return
         self.note_progress()
@@ -389,9 +339,7 @@ class SecureMachine(RuleBasedStateMachine):
     # The end
 
     def teardown(self) -> None:
-        """
-        Close, with a client that reads on, and see that nothing is left.
-        """
+        """Close, with a client that reads on, and see that nothing is left."""
         if not hasattr(self, "actor"):
             return
         try:
@@ -402,9 +350,7 @@ class SecureMachine(RuleBasedStateMachine):
             self.connection.connectionLost(Failure(ConnectionDone()))
 
     def end(self) -> None:
-        """
-        End, and count what is left.
-        """
+        """End, and count what is left."""
         self.actor.acts = {}
         if self.live:
             self.do_resume()

@@ -1,6 +1,4 @@
-"""
-Bytes that look like what a target expects, more or less: most of a grammar, then any.
-"""
+"""Bytes that look like what a target expects, more or less: most of a grammar, then any."""
 
 from __future__ import annotations
 
@@ -288,9 +286,7 @@ def _pem(label: bytes, der: bytes) -> bytes:
 
 
 def _damaged(block: tuple[bytes, bytes], damages: list[tuple[int, bytes, int]]) -> bytes:
-    """
-    Write a block with some of its bytes replaced by others, fewer or more.
-    """
+    """Write a block with some of its bytes replaced by others, fewer or more."""
     label, der = block
     for place, data, length in damages:
         at = place % len(der)
@@ -401,7 +397,5 @@ SHAPES: dict[str, Bytes] = {
 
 
 def shape(name: str) -> Bytes:
-    """
-    Give the bytes for a target.
-    """
+    """Give the bytes for a target."""
     return SHAPES[name] | anything

@@ -1,6 +1,4 @@
-"""
-Any order of what a peer, a protocol, an operator and the clock can do to a connection.
-"""
+"""Any order of what a peer, a protocol, an operator and the clock can do to a connection."""
 
 from __future__ import annotations
 
@@ -113,9 +111,7 @@ class StreamMachine(RuleBasedStateMachine):
         cut: int,
         behind: int,
     ) -> None:
-        """
-        Accept the connection; a balancer's header comes first, in two pieces.
-        """
+        """Accept the connection; a balancer's header comes first, in two pieces."""
         self.world = World(limits)
         self.limits, self.ending, self.over_tcp = limits, ending, over_tcp
         ours, self.peer = make_pair(over_tcp, small and not over_tcp)
@@ -148,38 +144,28 @@ class StreamMachine(RuleBasedStateMachine):
 
     @property
     def live(self) -> bool:
-        """
-        Whether the protocol has a connection that is not being reset.
-        """
+        """Whether the protocol has a connection that is not being reset."""
         met = self.actor.calls["made"] == 1
         return met and self.connection.connected and not self.connection._aborting
 
     def may_receive(self) -> bool:
-        """
-        Say whether the protocol may be handed bytes.
-        """
+        """Say whether the protocol may be handed bytes."""
         wanted = not self.paused and not self.connection.disconnecting
         return wanted and self.live and self.connection._buffered <= HIGH_WATER
 
     # What the protocol does
 
     def do(self, act: Any) -> None:
-        """
-        Do one thing to the connection, now.
-        """
+        """Do one thing to the connection, now."""
         if self.actor.transport is not None:
             name, *arguments = act
             getattr(self, "do_" + name.replace(" ", "_"))(*arguments)
 
     def do_nothing(self) -> None:
-        """
-        Do nothing.
-        """
+        """Do nothing."""
 
     def do_write(self, size: int) -> None:
-        """
-        Write so many bytes, and note whether they have to arrive.
-        """
+        """Write so many bytes, and note whether they have to arrive."""
         connection = self.connection
         closing = connection.disconnecting or self.half_closed
         held = self.producer is not None and connection._producer_owes()
@@ -192,63 +178,45 @@ class StreamMachine(RuleBasedStateMachine):
             self.owed = self.written
 
     def do_lose(self) -> None:
-        """
-        Close.
-        """
+        """Close."""
         self.connection.loseConnection()
 
     def do_write_and_lose(self, size: int) -> None:
-        """
-        Say something, and close.
-        """
+        """Say something, and close."""
         self.do_write(size)
         self.do_lose()
 
     def do_half(self) -> None:
-        """
-        Shut down writing.
-        """
+        """Shut down writing."""
         self.half_closed = True
         self.connection.loseWriteConnection()
 
     def do_abort(self) -> None:
-        """
-        Reset.
-        """
+        """Reset."""
         self.excused = True
         self.connection.abortConnection()
 
     def do_raise(self) -> None:
-        """
-        Fail; who called it resets the connection.
-        """
+        """Fail; who called it resets the connection."""
         self.excused = True
         raise Told
 
     def do_pause(self) -> None:
-        """
-        Want no bytes.
-        """
+        """Want no bytes."""
         self.paused = True
         self.connection.pauseProducing()
 
     def do_resume(self) -> None:
-        """
-        Want bytes again.
-        """
+        """Want bytes again."""
         self.paused = False
         self.connection.resumeProducing()
 
     def do_push(self) -> None:
-        """
-        Have a producer that writes by itself.
-        """
+        """Have a producer that writes by itself."""
         self._produce(Pushing(self.connection, self.do_write), True)
 
     def do_pull(self, size: int, pieces: int) -> None:
-        """
-        Have one that is asked.
-        """
+        """Have one that is asked."""
         self._produce(Pulled(self.connection, self.do_write, size, pieces), False)
 
     def _produce(self, producer: Any, streaming: bool) -> None:
@@ -260,18 +228,14 @@ class StreamMachine(RuleBasedStateMachine):
             assert was_connected or producer.stopped
 
     def do_unregister(self) -> None:
-        """
-        Let the producer go.
-        """
+        """Let the producer go."""
         self.connection.unregisterProducer()
 
     # What may happen
 
     @rule(act=acts)
     def protocol_acts(self, act: Any) -> None:
-        """
-        The protocol does something by itself.
-        """
+        """The protocol does something by itself."""
         if self.live:
             try:
                 self.do(act)
@@ -281,25 +245,19 @@ class StreamMachine(RuleBasedStateMachine):
 
     @rule(call=st.sampled_from(["data", "data", "read", "write", "lost"]), act=acts)
     def protocol_will_act(self, call: str, act: Any) -> None:
-        """
-        The protocol makes up its mind.
-        """
+        """The protocol makes up its mind."""
         self.actor.acts[call] = partial(self.do, act)
 
     @rule(size=sizes)
     def producer_pushes(self, size: int) -> None:
-        """
-        A producer that writes by itself does.
-        """
+        """A producer that writes by itself does."""
         producer = self.producer and self.producer[0]
         if isinstance(producer, Pushing) and self.connection._producer is producer:
             producer.push(size)
 
     @rule(size=sizes)
     def peer_says(self, size: int) -> None:
-        """
-        The peer sends what its kernel takes.
-        """
+        """The peer sends what its kernel takes."""
         self.peer_sends(b"", size)
 
     def peer_sends(self, before: bytes, size: int) -> None:
@@ -317,9 +275,7 @@ class StreamMachine(RuleBasedStateMachine):
 
     @rule(size=sizes)
     def peer_reads(self, size: int) -> None:
-        """
-        The peer takes some of what is there.
-        """
+        """The peer takes some of what is there."""
         self.take(size)
 
     def take(self, size: int) -> bool:
@@ -346,9 +302,7 @@ class StreamMachine(RuleBasedStateMachine):
 
     @rule()
     def peer_shuts_down(self) -> None:
-        """
-        The peer says all that it has to say.
-        """
+        """The peer says all that it has to say."""
         try:
             self.peer.shutdown(socket.SHUT_WR)
         except OSError:
@@ -357,9 +311,7 @@ class StreamMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.peer_closed)
     @rule(when=st.integers(0, RARE), reset=st.booleans())
     def peer_closes(self, when: int, reset: bool) -> None:
-        """
-        The peer goes at times, with or without a reset.
-        """
+        """The peer goes at times, with or without a reset."""
         if when:
             return
         self.excused = self.peer_closed = True
@@ -369,16 +321,12 @@ class StreamMachine(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 4))
     def turns(self, count: int) -> None:
-        """
-        The reactor turns.
-        """
+        """The reactor turns."""
         self.world.reactor.turn(count)
 
     @rule(seconds=st.sampled_from([TICK, TICK, 1.0, 2.5]), steps=st.integers(1, 3))
     def time_passes(self, seconds: float, steps: int) -> None:
-        """
-        Time passes, while the peer does nothing.
-        """
+        """Time passes, while the peer does nothing."""
         self.note_progress()
         self.quiet += seconds * steps
         shortest = min(CLOSE_GRACE, self.limits.stall or CLOSE_GRACE)
@@ -390,9 +338,7 @@ class StreamMachine(RuleBasedStateMachine):
             self.world.reactor.advance(seconds)
 
     def note_progress(self) -> None:
-        """
-        Begin to count the quiet time anew if bytes have left.
-        """
+        """Begin to count the quiet time anew if bytes have left."""
         if self.connection.bytes_sent != self.last_sent:
             self.last_sent, self.quiet = self.connection.bytes_sent, 0.0
 
@@ -402,9 +348,7 @@ class StreamMachine(RuleBasedStateMachine):
         )
     )
     def daemon_acts(self, word: str) -> None:
-        """
-        The daemon stops, reloads, or an operator closes.
-        """
+        """The daemon stops, reloads, or an operator closes."""
         connection = self.connection
         if not connection.connected:
             return
@@ -422,9 +366,7 @@ class StreamMachine(RuleBasedStateMachine):
 
     @invariant()
     def keeps_to_the_contract(self) -> None:
-        """
-        Nobody waits for what nobody will do, and nothing is told twice.
-        """
+        """Nobody waits for what nobody will do, and nothing is told twice."""
         if not hasattr(self, "actor"):
             return
         self.note_progress()
@@ -455,9 +397,7 @@ class StreamMachine(RuleBasedStateMachine):
     # The end
 
     def teardown(self) -> None:
-        """
-        End in one of the ways there are, and see that nothing is left.
-        """
+        """End in one of the ways there are, and see that nothing is left."""
         if not hasattr(self, "actor"):
             return
         try:
@@ -469,9 +409,7 @@ class StreamMachine(RuleBasedStateMachine):
             self.connection.connectionLost(Failure(ConnectionDone()))
 
     def end(self) -> None:
-        """
-        End, and count what is left.
-        """
+        """End, and count what is left."""
         self.actor.acts = {}
         if self.live:
             self.connection.unregisterProducer()
@@ -482,17 +420,13 @@ class StreamMachine(RuleBasedStateMachine):
         self.world.check_balance()
 
     def end_closed(self) -> None:
-        """
-        We close, and the peer reads all.
-        """
+        """We close, and the peer reads all."""
         self.connection.loseConnection()
         self._read_on()
         self._peer_goes()
 
     def end_peer_ends(self) -> None:
-        """
-        The peer says that it has said all, and reads all.
-        """
+        """The peer says that it has said all, and reads all."""
         self.actor.acts["read"] = self.connection.loseConnection
         if self.actor.calls["read"]:
             self.connection.loseConnection()
@@ -502,9 +436,7 @@ class StreamMachine(RuleBasedStateMachine):
         self._peer_goes()
 
     def end_peer_is_silent(self) -> None:
-        """
-        We close, and the peer does not read a byte more.
-        """
+        """We close, and the peer does not read a byte more."""
         self.excused = True
         self.connection.loseConnection()
         self.turns(4)
@@ -512,16 +444,12 @@ class StreamMachine(RuleBasedStateMachine):
             self.world.reactor.advance(TICK)
 
     def end_aborted(self) -> None:
-        """
-        We reset.
-        """
+        """We reset."""
         self.do_abort()
         self.turns(1)
 
     def end_peer_is_gone(self) -> None:
-        """
-        The peer closes without a word.
-        """
+        """The peer closes without a word."""
         self.excused = True
         self.actor.acts["read"] = self.connection.loseConnection
         if self.actor.calls["read"]:

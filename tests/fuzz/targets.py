@@ -1,7 +1,4 @@
-"""
-What takes bytes from others: each target takes any bytes, and raises if a promise is
-broken.
-"""
+"""What takes bytes from others: each target takes any bytes, and raises if a promise is broken."""
 
 from __future__ import annotations
 
@@ -152,9 +149,7 @@ def file_of(content: bytes) -> str:
 
 
 def text_of(data: bytes) -> str:
-    """
-    Give the text of bytes; what is none becomes characters that hardly anybody uses.
-    """
+    """Give the text of bytes; what is none becomes characters that hardly anybody uses."""
     return data.decode("utf-8", "replace")
 
 
@@ -162,9 +157,7 @@ def text_of(data: bytes) -> str:
 
 
 def read_settings(content: bytes) -> Settings | None:
-    """
-    Read a configuration: it is right, or every complaint is a line that names it.
-    """
+    """Read a configuration: it is right, or every complaint is a line that names it."""
     path = file_of(content)
     try:
         found = load(path, installed(), RUNTIME)
@@ -176,9 +169,7 @@ def read_settings(content: bytes) -> Settings | None:
 
 
 def check_complaints(path: str, diagnostics: Iterable[Diagnostic]) -> None:
-    """
-    See that each complaint is a line that names the file, and fit for a terminal.
-    """
+    """See that each complaint is a line that names the file, and fit for a terminal."""
     lines = [str(complaint) for complaint in diagnostics]
     assert lines
     for line in lines:
@@ -187,9 +178,7 @@ def check_complaints(path: str, diagnostics: Iterable[Diagnostic]) -> None:
 
 
 def check_settings(settings: Settings) -> None:
-    """
-    See that what was accepted can be bound, or refused; and compared.
-    """
+    """See that what was accepted can be bound, or refused; and compared."""
     assert settings.services
     assert differences(settings, settings) == ()
     for complaint in conflicts(settings):
@@ -201,9 +190,7 @@ def check_settings(settings: Settings) -> None:
 
 
 def check_listener(listener: Listener) -> None:
-    """
-    See that a listener has a place, without going there.
-    """
+    """See that a listener has a place, without going there."""
     assert str(listener)
     if listener.is_inherited:
         return
@@ -223,23 +210,17 @@ _getaddrinfo: Any = socket.getaddrinfo
 
 
 def _numbers_only(*arguments: Any, flags: int = 0) -> Any:
-    """
-    Ask nobody for a name.
-    """
+    """Ask nobody for a name."""
     return _getaddrinfo(*arguments, flags=flags | socket.AI_NUMERICHOST)
 
 
 def check_ini(data: bytes) -> None:
-    """
-    Any file is a configuration, or complained of.
-    """
+    """Any file is a configuration, or complained of."""
     read_settings(data)
 
 
 def check_reload(data: bytes) -> None:
-    """
-    What changes from one configuration to another is said in lines; in both directions.
-    """
+    """What changes from one configuration to another is said in lines; in both directions."""
     old, _, new = data.partition(b"\0")
     found = [settings for settings in map(read_settings, (old, new)) if settings is not None]
     for before, after in pairwise([*found, *found[:1]]):
@@ -248,9 +229,7 @@ def check_reload(data: bytes) -> None:
 
 
 def check_listen(data: bytes) -> None:
-    """
-    Any text is a listener, or refused with a sentence; what that says to write is right.
-    """
+    """Any text is a listener, or refused with a sentence; what that says to write is right."""
     text = text_of(data).replace("\0", "")
     for parse in (parse_listener, parse_http, parse_control):
         try:
@@ -266,9 +245,7 @@ def check_listen(data: bytes) -> None:
 
 
 class NoFiles(SourceFiles):
-    """
-    A file system of which nothing is read: what is included is not there.
-    """
+    """A file system of which nothing is read: what is included is not there."""
 
     def lines(self, path: str) -> list[str]:
         raise UnreadableError("cannot be read")
@@ -278,9 +255,7 @@ class NoFiles(SourceFiles):
 
 
 def read_superserver(lines: list[str]) -> Findings:
-    """
-    Read a file of xinetd or inetd.
-    """
+    """Read a file of xinetd or inetd."""
     findings = Findings()
     if is_xinetd(lines):
         reader = Reader(NoFiles(), findings)
@@ -320,9 +295,7 @@ def _shouted(line: str) -> str:
 
 
 def check_networks(data: bytes) -> None:
-    """
-    Any text is networks, or refused; networks can be written, and read again.
-    """
+    """Any text is networks, or refused; networks can be written, and read again."""
     try:
         found = parse_networks(text_of(data))
     except ValueError as problem:
@@ -338,9 +311,7 @@ def check_networks(data: bytes) -> None:
 
 
 def check_numbers(data: bytes) -> None:
-    """
-    Any text is a duration, a rate, a size, or none; no number is infinite or negative.
-    """
+    """Any text is a duration, a rate, a size, or none; no number is infinite or negative."""
     for parse in _KINDS:
         try:
             number = parse(text_of(data))
@@ -352,9 +323,7 @@ def check_numbers(data: bytes) -> None:
 
 @cache
 def options() -> tuple[Option, ...]:
-    """
-    List every option that there is.
-    """
+    """List every option that there is."""
     classes = [DaemonOptions, ServiceOptions, AccessOptions, SocketOptions, TlsOptions]
     classes += [declaration.options for declaration in installed().values()]
     return tuple(option for one in classes for option in declared(one).values())
@@ -405,9 +374,7 @@ def check_ntp(data: bytes) -> None:
 
 
 def check_answer(request: bytes, found: bytes) -> None:
-    """
-    See that a client can take an answer for one to its request.
-    """
+    """See that a client can take an answer for one to its request."""
     assert len(found) == LENGTH <= len(request)
     sent = request[40:48]
     assert found[24:32] == sent
@@ -459,9 +426,7 @@ def check_proxy(data: bytes) -> None:
 
 
 def check_escaped(data: bytes) -> None:
-    """
-    Any bytes become one printable line of a bounded length.
-    """
+    """Any bytes become one printable line of a bounded length."""
     text = escaped(data)
     assert text.isprintable()
     assert len(text) <= SHOWN_BYTE * SHOWN_BYTES + CUT
@@ -469,9 +434,7 @@ def check_escaped(data: bytes) -> None:
 
 
 def check_control_messages(data: bytes) -> None:
-    """
-    Whatever stands beside a datagram is taken apart without an error.
-    """
+    """Whatever stands beside a datagram is taken apart without an error."""
     buffer = memoryview(bytearray(data))
     found = list(control_messages(buffer))
     assert sum(len(message.data) for message in found) <= len(data)
@@ -540,9 +503,7 @@ def check_answers(data: bytes) -> None:
 
 
 def check_quotes(data: bytes) -> None:
-    """
-    Any file holds quotes that fit, or is complained of.
-    """
+    """Any file holds quotes that fit, or is complained of."""
     try:
         quotes = parse_quotes(file_of(data))
     except ValueError as problem:
@@ -555,40 +516,28 @@ def check_quotes(data: bytes) -> None:
 
 
 class Seated:
-    """
-    An operator who looks at nothing.
-    """
+    """An operator who looks at nothing."""
 
     who = "somebody"
 
     def watch(self, service: str | None) -> None:
-        """
-        Look at a service.
-        """
+        """Look at a service."""
 
     def attend(self) -> None:
-        """
-        Attend.
-        """
+        """Attend."""
 
     def leave(self) -> None:
-        """
-        Leave.
-        """
+        """Leave."""
 
 
 class Known(FakeConnection):
-    """
-    A connection whose peer the door knows.
-    """
+    """A connection whose peer the door knows."""
 
     source = (socket.AF_INET, ("192.0.2.7", 4711))
 
 
 def console_daemon() -> Daemon:
-    """
-    Make a daemon with two connections that wait for a word, and log nothing.
-    """
+    """Make a daemon with two connections that wait for a word, and log nothing."""
     daemon = make_daemon()
     daemon.event_bus.level = LogLevel.critical
     with mock.patch("tests.control.fakes.FakeConnection", Known):
@@ -617,9 +566,7 @@ def check_certificates(data: bytes) -> None:
 
 
 def check_client(path: str) -> None:
-    """
-    See that what a command reads of a file is of use, or refused with a line.
-    """
+    """See that what a command reads of a file is of use, or refused with a line."""
     options = ClientOptions("a.example", authorities=path, certificate=path, key=path)
     reads: tuple[Callable[[], Any], ...] = (
         lambda: secure(options),
@@ -634,18 +581,14 @@ def check_client(path: str) -> None:
 
 
 def blocks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """
-    List what stands in a file of PEM: each label, and the bytes.
-    """
+    """List what stands in a file of PEM: each label, and the bytes."""
     for label, text in _BLOCK.findall(data):
         with suppress(binascii.Error):
             yield label, binascii.a2b_base64(text)
 
 
 def check_console(data: bytes) -> None:
-    """
-    Any line is carried out, or refused with one line; both can be shown.
-    """
+    """Any line is carried out, or refused with one line; both can be shown."""
     daemon = console_daemon()
     # What a command changes in the daemon itself is undone: the level is one of all.
     for line in data.split(b"\n"):
@@ -658,9 +601,7 @@ def check_console(data: bytes) -> None:
 
 
 def check_outcome(outcome: Any) -> None:
-    """
-    See that a reply, or why there is none, can be shown.
-    """
+    """See that a reply, or why there is none, can be shown."""
     problem = getattr(outcome, "value", None)
     if problem is None:
         assert reply_text(outcome).replace("\n", "").isprintable()

@@ -1,6 +1,4 @@
-"""
-A short run of the state machines, always the same ways; C{make fuzz} takes longer.
-"""
+"""A short run of the state machines, always the same ways; C{make fuzz} takes longer."""
 
 from __future__ import annotations
 
@@ -21,9 +19,7 @@ QUIET = Deadlines()
 
 
 def begun(**choices: Any) -> StreamMachine:
-    """
-    Begin a way with small buffers, a direct peer and no deadlines, but for what is given.
-    """
+    """Begin a way with small buffers, a direct peer and no deadlines, but for what is given."""
     machine = StreamMachine()
     plain: dict[str, Any] = {"made": ("nothing",), "header": b"", "cut": 1, "behind": 0}
     plain |= {"over_tcp": False, "small": True, "half": False, "limits": QUIET}
@@ -32,9 +28,7 @@ def begun(**choices: Any) -> StreamMachine:
 
 
 class StreamTests(SynchronousTestCase):
-    """
-    Tests for connections, in any order of events.
-    """
+    """Tests for connections, in any order of events."""
 
     def test_streams(self) -> None:
         """
@@ -43,16 +37,12 @@ class StreamTests(SynchronousTestCase):
         try_machine("streams", Profile(examples=120))
 
     def test_secure_streams(self) -> None:
-        """
-        So it is behind TLS, with and without a PROXY header.
-        """
+        """So it is behind TLS, with and without a PROXY header."""
         try_machine("secure_streams", Profile(examples=40))
 
 
 class FoundTests(SynchronousTestCase):
-    """
-    Tests for ways that once ended badly.
-    """
+    """Tests for ways that once ended badly."""
 
     def test_behind_a_header(self) -> None:
         """
@@ -72,9 +62,7 @@ class FoundTests(SynchronousTestCase):
             begun(ending="peer is silent", made=("write", size)).teardown()
 
     def test_half_twice(self) -> None:
-        """
-        The end of writing is told once, also if it is asked for again.
-        """
+        """The end of writing is told once, also if it is asked for again."""
         machine = begun(half=True, made=("half",))
         machine.turns(1)
         machine.protocol_acts(("half",))
@@ -107,9 +95,7 @@ class FoundTests(SynchronousTestCase):
         machine.teardown()
 
     def test_half_with_producer(self) -> None:
-        """
-        Writing is shut down although a producer is registered that was not told to wait.
-        """
+        """Writing is shut down although a producer is registered that was not told to wait."""
         machine = begun(half=True, made=("push",))
         machine.producer_pushes(100)
         machine.protocol_acts(("half",))
@@ -120,14 +106,10 @@ class FoundTests(SynchronousTestCase):
 
 
 class BrokenTests(SynchronousTestCase):
-    """
-    Tests for the machine itself: a connection that breaks a promise is found.
-    """
+    """Tests for the machine itself: a connection that breaks a promise is found."""
 
     def go(self, ending: str) -> None:
-        """
-        Take one way: the protocol writes much, the peer says something, and they end.
-        """
+        """Take one way: the protocol writes much, the peer says something, and they end."""
         machine = begun(ending=ending, made=("write", 100_000))
         machine.peer_says(100)
         machine.turns(3)
@@ -136,9 +118,7 @@ class BrokenTests(SynchronousTestCase):
         machine.teardown()
 
     def test_sound(self) -> None:
-        """
-        No way ends badly with a sound connection.
-        """
+        """No way ends badly with a sound connection."""
         for ending in ("closed", "peer ends", "peer is silent", "aborted", "peer is gone"):
             self.go(ending)
 

@@ -1,6 +1,4 @@
-"""
-Starts the daemon with every service, and runs clients against it.
-"""
+"""Starts the daemon with every service, and runs clients against it."""
 
 from __future__ import annotations
 
@@ -29,16 +27,12 @@ INTERFACES = {"tcp": "127.0.0.1", "tcp6": r"\:\:1", "udp": "127.0.0.1", "udp6": 
 
 
 class InteropCase(SystemCase):
-    """
-    A test of the real daemon with clients that others wrote.
-    """
+    """A test of the real daemon with clients that others wrote."""
 
     timeout: ClassVar[float] = 300
 
     def setUp(self) -> None:
-        """
-        Write the quotes of the daemon.
-        """
+        """Write the quotes of the daemon."""
         super().setUp()
         self._clients = 0
         self.write("quotes", QUOTE)
@@ -64,9 +58,7 @@ class InteropCase(SystemCase):
         return daemon
 
     def report(self, problems: Iterable[str | None]) -> None:
-        """
-        Fail if anything is wrong, with all that is, one per line.
-        """
+        """Fail if anything is wrong, with all that is, one per line."""
         wrong = [problem for problem in problems if problem]
         if wrong:
             self.fail("\n".join(["the clients met what they should not:", *wrong]))
@@ -161,9 +153,7 @@ class InteropCase(SystemCase):
     def _complete(
         self, command: str, daemon: Daemon, service: str, transport: str, host: str = ""
     ) -> list[str]:
-        """
-        Fill the places of a command of the table, and find its program.
-        """
+        """Fill the places of a command of the table, and find its program."""
         self._clients += 1
         places: dict[str, Any] = {
             "path": self._path(service, transport),
@@ -201,9 +191,7 @@ def _talk(process: Popen[bytes], row: Row, arrived: Callable[[], None]) -> int:
 
 
 def _problem(command: list[str], ended: Ended) -> str:
-    """
-    Say what a client did instead of what was expected.
-    """
+    """Say what a client did instead of what was expected."""
     what = ended.errors or f"ended with {ended.status}"
     text = ended.output if len(ended.output) <= SHOWN else ended.output[:SHOWN] + "..."
     return f"{shlex.join(command)} {what}, wrote {text!r}"

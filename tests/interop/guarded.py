@@ -28,25 +28,19 @@ _LOAD, _IF_EQUAL, _RETURN = 0x20, 0x15, 0x06
 
 
 class Instruction(Structure):
-    """
-    C{struct sock_filter} of linux/filter.h.
-    """
+    """C{struct sock_filter} of linux/filter.h."""
 
     _fields_ = [("code", c_ushort), ("yes", c_ubyte), ("no", c_ubyte), ("value", c_uint)]
 
 
 class Program(Structure):
-    """
-    C{struct sock_fprog} of linux/filter.h.
-    """
+    """C{struct sock_fprog} of linux/filter.h."""
 
     _fields_ = [("length", c_ushort), ("start", ctypes.POINTER(Instruction))]
 
 
 def program(calls: tuple[int, ...]) -> list[Instruction]:
-    """
-    Write the filter that refuses some system calls with C{EPERM}.
-    """
+    """Write the filter that refuses some system calls with C{EPERM}."""
     tests = [
         Instruction(_IF_EQUAL, len(calls) - index, 0, call) for index, call in enumerate(calls)
     ]

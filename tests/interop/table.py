@@ -1,6 +1,4 @@
-"""
-What is asked of whom: the services, the clients, and what each is to be told.
-"""
+"""What is asked of whom: the services, the clients, and what each is to be told."""
 
 from __future__ import annotations
 
@@ -37,17 +35,13 @@ SMALL = r"[+-]?0(?:\.\d+)?"
 
 
 def moments() -> Iterator[int]:
-    """
-    List what the time may be when an answer comes (seconds since 1970).
-    """
+    """List what the time may be when an answer comes (seconds since 1970)."""
     now = int(time.time())
     return iter(range(now - 1, now + PATIENCE))
 
 
 def one_of(texts: Iterator[str]) -> str:
-    """
-    Write the pattern of one of some texts.
-    """
+    """Write the pattern of one of some texts."""
     return "(?:" + "|".join(map(re.escape, texts)) + ")"
 
 
@@ -63,23 +57,17 @@ def number_since(epoch: int) -> Callable[[str], str]:
 
 
 def written(form: str) -> Callable[[str], str]:
-    """
-    Expect the time as strftime(3) writes it.
-    """
+    """Expect the time as strftime(3) writes it."""
     return lambda message: one_of(time.strftime(form, time.gmtime(when)) for when in moments())
 
 
 def fixed(pattern: str) -> Callable[[str], str]:
-    """
-    Expect the same in answer to everything.
-    """
+    """Expect the same in answer to everything."""
     return lambda message: pattern
 
 
 def characters(message: str) -> str:
-    """
-    Expect as much of the pattern as the message is long.
-    """
+    """Expect as much of the pattern as the message is long."""
     return re.escape(CHARACTERS[: len(message)])
 
 
@@ -161,15 +149,11 @@ class Client:
 
     @property
     def name(self) -> str:
-        """
-        Its command without arguments.
-        """
+        """Its command without arguments."""
         return self.command.split()[0]
 
     def shown(self, answer: str) -> str:
-        """
-        Write the pattern of what it shows of an answer: telnet changes the ends of lines.
-        """
+        """Write the pattern of what it shows of an answer: telnet changes the ends of lines."""
         return answer.replace(re.escape("\r\n"), r"\r?\n") if self.text else answer
 
 
@@ -208,26 +192,20 @@ CLIENTS = (
 
 @frozen
 class Row:
-    """
-    One client that asks one service.
-    """
+    """One client that asks one service."""
 
     service: Service
     client: Client
 
     @property
     def message(self) -> str:
-        """
-        What is sent: no two rows send the same, and all send more than comes back.
-        """
+        """What is sent: no two rows send the same, and all send more than comes back."""
         client = self.client
         return f"{self.service.name} is asked by {client.name} over {client.transport}.\n"
 
 
 def rows() -> list[Row]:
-    """
-    Pair each service with the clients that can speak with it.
-    """
+    """Pair each service with the clients that can speak with it."""
     return [
         Row(service, client)
         for service, client in product(SERVICES, CLIENTS)
@@ -256,9 +234,7 @@ class Query:
 
     @property
     def name(self) -> str:
-        """
-        Its command without arguments.
-        """
+        """Its command without arguments."""
         return self.command.split()[0]
 
 

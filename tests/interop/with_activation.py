@@ -15,14 +15,10 @@ from tests.system.running import DEADLINE, TWISTD, Daemon, read_exactly
 
 
 class ActivationTests(InteropCase):
-    """
-    Tests for sockets from the real program.
-    """
+    """Tests for sockets from the real program."""
 
     def activate(self, ini: str, *options: str) -> Daemon:
-        """
-        Start the program, which starts the daemon.
-        """
+        """Start the program, which starts the daemon."""
         file = self.write("socketd.ini", ini)
         environment = self.environment()
         # It passes on hardly anything of its own environment.
@@ -44,9 +40,7 @@ class ActivationTests(InteropCase):
         self.assertNotIn("Traceback", daemon.output.text + daemon.errors.text)
 
     def echoes(self, kind: int, address: str | tuple[str, int]) -> None:
-        """
-        Ask for an echo.
-        """
+        """Ask for an echo."""
         family = socket.AF_INET if isinstance(address, tuple) else socket.AF_UNIX
         with socket.socket(family, kind) as sock:
             sock.settimeout(DEADLINE)
@@ -72,9 +66,7 @@ class ActivationTests(InteropCase):
         self.stop(daemon)
 
     def test_datagrams(self) -> None:
-        """
-        So are sockets for datagrams, under one name.
-        """
+        """So are sockets for datagrams, under one name."""
         port, path = free_port(), self.directory / "local.sock"
         ini = "[echo]\nlisten = systemd:all\n"
         listen = [f"--listen=127.0.0.1:{port}", f"--listen={path}", "--fdname=all:all"]
@@ -85,9 +77,7 @@ class ActivationTests(InteropCase):
         self.stop(daemon)
 
     def test_refused(self) -> None:
-        """
-        A socket that no service names ends the start with one line.
-        """
+        """A socket that no service names ends the start with one line."""
         port = free_port()
         listen = [f"--listen=127.0.0.1:{port}", "--fdname=other"]
         daemon = self.activate("[echo]\nlisten = tcp:0:interface=127.0.0.1\n", *listen)

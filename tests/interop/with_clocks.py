@@ -59,16 +59,12 @@ class ClockClientTests(InteropCase):
     """
 
     def ask_all(self, name: str) -> None:
-        """
-        Run all queries of one client against one daemon.
-        """
+        """Run all queries of one client against one daemon."""
         with self.serve() as daemon:
             self.report(self.query(daemon, query) for query in QUERIES if query.name == name)
 
     def test_guarded(self) -> None:
-        """
-        What runs guarded is refused every call that sets the clock, or asks about it.
-        """
+        """What runs guarded is refused every call that sets the clock, or asks about it."""
         calls = CALLS[platform.machine()]
         ran = self.run_guarded([sys.executable, "-c", CALL, *map(str, calls)])
         self.assertEqual((ran.returncode, ran.stdout), (0, f"{EPERM}\n" * len(calls)))
@@ -81,9 +77,7 @@ class ClockClientTests(InteropCase):
         self.ask_all("rdate")
 
     def test_busybox(self) -> None:
-        """
-        busybox's rdate prints the right time (RFC 868).
-        """
+        """busybox's rdate prints the right time (RFC 868)."""
         self.ask_all("busybox")
 
     def test_chronyd(self) -> None:
@@ -94,9 +88,7 @@ class ClockClientTests(InteropCase):
         self.ask_all("chronyd")
 
     def test_ntpsec(self) -> None:
-        """
-        So do ntpdig and ntpdate; they ask port 123, which root alone may bind.
-        """
+        """So do ntpdig and ntpdate; they ask port 123, which root alone may bind."""
         if os.geteuid() and int(UNPRIVILEGED.read_text()) > 123:
             self.fail(f"port 123 is for root: run as root, or write 123 to {UNPRIVILEGED}")
         hosts = {"kept": own_address(123), "ntp": own_address(124)}

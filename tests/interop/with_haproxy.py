@@ -52,9 +52,7 @@ class Client:
     failed: str = field(default="")
 
     def talk(self) -> None:
-        """
-        Send a message, read it back, and again.
-        """
+        """Send a message, read it back, and again."""
         while not self.stop.is_set():
             try:
                 self.sock.sendall(MESSAGE)
@@ -69,14 +67,10 @@ class Client:
 
 
 class BalancerTests(InteropCase):
-    """
-    Tests for the example, at ports of loopback.
-    """
+    """Tests for the example, at ports of loopback."""
 
     def configuration(self, port: int, daemons: list[Daemon]) -> Path:
-        """
-        Write the example with the addresses of a test.
-        """
+        """Write the example with the addresses of a test."""
         text = EXAMPLE.read_text().replace("bind :7007", f"bind 127.0.0.1:{port}")
         for number, daemon in enumerate(daemons, 11):
             address = "{}:{}".format(*daemon.address("echo"))
@@ -85,9 +79,7 @@ class BalancerTests(InteropCase):
         return self.write("haproxy.cfg", text)
 
     def balance(self, port: int, daemons: list[Daemon]) -> None:
-        """
-        Start HAProxy, and wait until it serves.
-        """
+        """Start HAProxy, and wait until it serves."""
         file = self.configuration(port, daemons)
         # In the foreground, without a master process.
         command = [locate("haproxy"), "-db", "-q", "-f", str(file)]
@@ -100,9 +92,7 @@ class BalancerTests(InteropCase):
             daemon.output.find(r"connection from 127\.0\.0\.1:")
 
     def check(self, text: str) -> None:
-        """
-        Have HAProxy read a configuration.
-        """
+        """Have HAProxy read a configuration."""
         file = self.write("check.cfg", text)
         command = [locate("haproxy"), "-c", "-f", str(file)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE)
@@ -110,9 +100,7 @@ class BalancerTests(InteropCase):
         self.assertNotIn("[WARNING]", done.stderr)
 
     def test_example(self) -> None:
-        """
-        HAProxy takes the example without a warning, and with its variant too.
-        """
+        """HAProxy takes the example without a warning, and with its variant too."""
         text = EXAMPLE.read_text()
         self.check(text)
         variant = [line for line in text.splitlines() if line.startswith(VARIANT)]
@@ -157,17 +145,13 @@ class BalancerTests(InteropCase):
         self.assertTrue(all(client.failed for client in lost))
 
     def connect(self, port: int) -> socket.socket:
-        """
-        Connect to the balancer.
-        """
+        """Connect to the balancer."""
         sock = socket.create_connection(("127.0.0.1", port), DEADLINE)
         self.addCleanup(sock.close)
         return sock
 
     def be_served(self, port: int) -> None:
-        """
-        Connect, and get an answer.
-        """
+        """Connect, and get an answer."""
         sock = self.connect(port)
         sock.sendall(MESSAGE)
         self.assertEqual(read_exactly(sock, len(MESSAGE)), MESSAGE)
@@ -184,14 +168,10 @@ class BalancerTests(InteropCase):
 
 
 class CurlTests(InteropCase):
-    """
-    Tests for the header of version 1 as curl writes it.
-    """
+    """Tests for the header of version 1 as curl writes it."""
 
     def test_header(self) -> None:
-        """
-        The daemon takes curl's header, and sends back the request behind it.
-        """
+        """The daemon takes curl's header, and sends back the request behind it."""
         with self.serve(BACKEND) as daemon:
             host, port = daemon.address("echo")
             url = f"http://{host}:{port}/hello"

@@ -50,23 +50,17 @@ CLIENTS = {
 
 
 class MonitorTests(InteropCase):
-    """
-    What is within the rates is answered.
-    """
+    """What is within the rates is answered."""
 
     def setUp(self) -> None:
-        """
-        Make the network.
-        """
+        """Make the network."""
         super().setUp()
         self.namespace = Namespace()
         self.addCleanup(self.namespace.close)
         self.namespace.run("ip", "address", "add", f"{HOST}/24", "dev", "lo")
 
     def start(self) -> Daemon:
-        """
-        Start a daemon that takes the clock for one that nothing keeps.
-        """
+        """Start a daemon that takes the clock for one that nothing keeps."""
         file = self.write("socketd.ini", INI)
         command = [*self.namespace.command, *GUARDED, *TWISTD, "socketd", f"--config={file}"]
         daemon = Daemon(command, **self._surroundings())
@@ -91,9 +85,7 @@ class MonitorTests(InteropCase):
             self.assertRegex(ran.stdout, rf"System clock wrong by {SMALL} seconds \(ignored\)\n")
 
     def test_again_and_again(self) -> None:
-        """
-        Each client is answered seven times in a row, with the default rates.
-        """
+        """Each client is answered seven times in a row, with the default rates."""
         for line, expect in CLIENTS.items():
             name, *rest = shlex.split(line)
             # A daemon for each, whose rates no other client has used up.

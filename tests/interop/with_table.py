@@ -1,6 +1,4 @@
-"""
-The table itself: nothing that the daemon serves is left out of it.
-"""
+"""The table itself: nothing that the daemon serves is left out of it."""
 
 from __future__ import annotations
 
@@ -26,17 +24,13 @@ PROTOCOLS = {service.name: service.protocol for service in SERVICES}
 
 
 def asked() -> set[tuple[str, str]]:
-    """
-    List the protocols and transports that some client speaks.
-    """
+    """List the protocols and transports that some client speaks."""
     pairs = {(row.service.protocol, row.client.transport) for row in rows()}
     return pairs | {(PROTOCOLS[query.service], query.transport) for query in ALL_QUERIES}
 
 
 def served() -> set[tuple[str, str]]:
-    """
-    List the protocols and transports that README.md promises.
-    """
+    """List the protocols and transports that README.md promises."""
     text = (TOP / "README.md").read_text()
     table = text.partition("## What it serves")[2].partition("\n\n")[0]
     pairs = set()
@@ -48,9 +42,7 @@ def served() -> set[tuple[str, str]]:
 
 
 class TableTests(SynchronousTestCase):
-    """
-    Tests for what is in the table.
-    """
+    """Tests for what is in the table."""
 
     def test_everything_served_is_asked(self) -> None:
         """
@@ -60,15 +52,11 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(served() - asked(), {("ntp", "unixgram")})
 
     def test_nothing_else_is_asked(self) -> None:
-        """
-        What is asked is in README.md.
-        """
+        """What is asked is in README.md."""
         self.assertEqual(asked() - served(), set())
 
     def test_every_client_has_its_test(self) -> None:
-        """
-        Each client of the table has the test of its name.
-        """
+        """Each client of the table has the test of its name."""
         sockets = {f"test_{client.name.replace('.', '_')}" for client in CLIENTS}
         clocks = {f"test_{query.name}" for query in QUERIES}
         for names, case in (

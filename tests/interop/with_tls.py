@@ -38,14 +38,10 @@ tls_certificate = {directory}/server.pem
 
 
 class TlsClientTests(InteropCase):
-    """
-    Tests for what clients that others wrote agree on with the daemon.
-    """
+    """Tests for what clients that others wrote agree on with the daemon."""
 
     def setUp(self) -> None:
-        """
-        Write the certificates.
-        """
+        """Write the certificates."""
         super().setUp()
         self.made, self.other = issued(NAME, "127.0.0.1", "localhost"), issued(OTHER)
         for name, made in (("server", self.made), ("other", self.other)):
@@ -54,21 +50,15 @@ class TlsClientTests(InteropCase):
         self.names = f"tls_names = other.example.org = {self.directory}/other.pem"
 
     def write_made(self, name: str, made: Made) -> str:
-        """
-        Write a certificate with its key.
-        """
+        """Write a certificate with its key."""
         return write_private(str(self.directory / f"{name}.pem"), made.pem() + made.key_pem())
 
     def serve_tls(self, more: str = "") -> Daemon:
-        """
-        Start a daemon that echoes over TLS.
-        """
+        """Start a daemon that echoes over TLS."""
         return self.serve(INI.format(directory=self.directory, more=more))
 
     def target(self, daemon: Daemon) -> str:
-        """
-        Write where it listens.
-        """
+        """Write where it listens."""
         return "{}:{}".format(*daemon.address("echo", "tls"))
 
     def converse(self, command: list[str], *patterns: str, answered: bool = True) -> str:
@@ -99,17 +89,13 @@ class TlsClientTests(InteropCase):
             return output.text
 
     def openssl(self, daemon: Daemon, *options: str) -> list[str]:
-        """
-        Write the command of OpenSSL's client, which verifies whom it speaks with.
-        """
+        """Write the command of OpenSSL's client, which verifies whom it speaks with."""
         target = self.target(daemon)
         trust = ["-CAfile", str(self.ca), "-verify_return_error", "-showcerts"]
         return [locate("openssl"), "s_client", "-connect", target, *trust, *options]
 
     def is_shown(self, made: Made, text: str) -> bool:
-        """
-        Say whether a client wrote down a certificate.
-        """
+        """Say whether a client wrote down a certificate."""
         return made.pem().decode().strip() in text
 
     def test_openssl_versions(self) -> None:
@@ -148,9 +134,7 @@ class TlsClientTests(InteropCase):
                     self.converse(resume, f"{again}, TLSv")
 
     def test_openssl_names(self) -> None:
-        """
-        It is shown the certificate for the name that it asks for.
-        """
+        """It is shown the certificate for the name that it asks for."""
         with self.serve_tls(self.names) as daemon:
             for name, made in ((OTHER, self.other), (NAME, self.made), ("any.test", self.made)):
                 text = self.converse(
@@ -159,9 +143,7 @@ class TlsClientTests(InteropCase):
                 self.assertTrue(self.is_shown(made, text), name)
 
     def test_openssl_client(self) -> None:
-        """
-        With a certificate of its own it is served where that is wanted, and not without.
-        """
+        """With a certificate of its own it is served where that is wanted, and not without."""
         client = self.write_made("client", issued("good.example.org"))
         more = f"tls_client_ca = {self.ca}\ntls_client_names = good.example.org"
         with self.serve_tls(more) as daemon:
@@ -186,9 +168,7 @@ class TlsClientTests(InteropCase):
         self.assertIn("Compression: NONE", text)
 
     def agrees(self, daemon: Daemon, cipher: str) -> bool:
-        """
-        Say whether the daemon agrees on a cipher.
-        """
+        """Say whether the daemon agrees on a cipher."""
         command = self.openssl(daemon, "-tls1_2", "-cipher", f"{cipher}:@SECLEVEL=0")
         given: Any = {"env": self.environment(), "cwd": self.directory, "timeout": DEADLINE}
         pipes: Any = {"stdin": subprocess.DEVNULL, "capture_output": True}
@@ -196,9 +176,7 @@ class TlsClientTests(InteropCase):
         return done.returncode == 0
 
     def test_ncat(self) -> None:
-        """
-        ncat verifies the daemon, and is answered.
-        """
+        """ncat verifies the daemon, and is answered."""
         with self.serve_tls() as daemon:
             port = self.target(daemon).rpartition(":")[2]
             trust = ["--ssl-verify", "--ssl-trustfile", str(self.ca)]
@@ -207,9 +185,7 @@ class TlsClientTests(InteropCase):
             self.assertEqual((text, self.status), ("hello there\n", 0))
 
     def test_socat(self) -> None:
-        """
-        So does socat.
-        """
+        """So does socat."""
         with self.serve_tls() as daemon:
             options = f"cafile={self.ca},verify=1"
             address = f"OPENSSL:{self.target(daemon)},{options}"
@@ -217,9 +193,7 @@ class TlsClientTests(InteropCase):
             self.assertEqual((text, self.status), ("hello there\n", 0))
 
     def test_testssl(self) -> None:
-        """
-        testssl.sh finds TLS 1.2 and 1.3, no older version, and no weak cipher.
-        """
+        """testssl.sh finds TLS 1.2 and 1.3, no older version, and no weak cipher."""
         with self.serve_tls("accept_burst = 100000\nlog_connections = no") as daemon:
             report = self.directory / "report.csv"
             options = ["--quiet", "--color", "0", "--warnings", "off", "--ip", "one"]
@@ -236,9 +210,7 @@ class TlsClientTests(InteropCase):
         self.assertEqual({name for name in lists if lists[name] not in ("OK", "INFO")}, set())
 
     def run_bounded(self, command: list[str]) -> None:
-        """
-        Run a command with all that it starts, up to its end or L{TESTSSL_TIME}.
-        """
+        """Run a command with all that it starts, up to its end or L{TESTSSL_TIME}."""
         given: Any = {"env": self.environment(), "cwd": self.directory}
         pipes: Any = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
         with Popen(command, start_new_session=True, **pipes, **given) as process:
@@ -250,8 +222,6 @@ class TlsClientTests(InteropCase):
 
 
 def severities(report: Path) -> dict[str, str]:
-    """
-    Read what testssl.sh found: how bad each thing is, by its name.
-    """
+    """Read what testssl.sh found: how bad each thing is, by its name."""
     rows = [line.split('","') for line in report.read_text().splitlines()[1:]]
     return {row[0].strip('"'): row[3] for row in rows if len(row) > 4}

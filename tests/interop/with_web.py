@@ -1,6 +1,4 @@
-"""
-Prometheus' own check of what /metrics answers, and curl as a client of HTTP.
-"""
+"""Prometheus' own check of what /metrics answers, and curl as a client of HTTP."""
 
 from __future__ import annotations
 
@@ -22,28 +20,20 @@ CURL = ("-sS", "--max-time", str(DEADLINE))
 
 
 class WebClientTests(InteropCase):
-    """
-    Programs that ask over HTTP get what they expect.
-    """
+    """Programs that ask over HTTP get what they expect."""
 
     def curl(self, *arguments: str) -> bytes:
-        """
-        Run curl up to its end.
-        """
+        """Run curl up to its end."""
         command = [locate("curl"), *CURL, *arguments]
         return subprocess.run(command, capture_output=True, check=True, timeout=DEADLINE).stdout
 
     def url(self, daemon: Daemon, path: str) -> str:
-        """
-        Write the URL of a page.
-        """
+        """Write the URL of a page."""
         host, port = daemon.address("http")
         return f"http://{host}:{port}{path}"
 
     def test_promtool(self) -> None:
-        """
-        promtool finds nothing to complain of in the figures.
-        """
+        """promtool finds nothing to complain of in the figures."""
         with self.serve(INI) as daemon:
             with daemon.connect("echo") as client:
                 client.sendall(b"x")

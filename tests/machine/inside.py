@@ -36,9 +36,7 @@ NTP_REQUEST = bytes([0x23]) + bytes(47)
 
 
 def near(epoch: int) -> Callable[[bytes], bool]:
-    """
-    Make a check for four bytes of the time of day.
-    """
+    """Make a check for four bytes of the time of day."""
     return lambda data: abs(struct.unpack("!I", data)[0] - epoch - time.time()) < 5
 
 
@@ -64,9 +62,7 @@ QUESTIONS: list[tuple[str, int | str, bytes, Callable[[bytes], bool]]] = [
 
 
 def exchange(kind: str, place: int | str, data: bytes) -> bytes:
-    """
-    Send one message, and take all of the answer.
-    """
+    """Send one message, and take all of the answer."""
     if kind == "unix":
         sock = socket.socket(socket.AF_UNIX)
         address: object = place
@@ -88,9 +84,7 @@ def exchange(kind: str, place: int | str, data: bytes) -> bytes:
 
 
 def ask(runtime: str) -> None:
-    """
-    Ask every default service, and print what is wrong.
-    """
+    """Ask every default service, and print what is wrong."""
     for kind, place, data, is_right in QUESTIONS:
         try:
             answer = exchange(kind, f"{runtime}/{place}" if kind == "unix" else place, data)
@@ -102,9 +96,7 @@ def ask(runtime: str) -> None:
 
 
 def answers(port: str, seconds: str) -> None:
-    """
-    Print after how many seconds an echo service answers, or nothing.
-    """
+    """Print after how many seconds an echo service answers, or nothing."""
     began = time.monotonic()
     while time.monotonic() < began + float(seconds):
         try:

@@ -37,15 +37,11 @@ _PR_SET_PDEATHSIG = 1
 
 
 class MachineError(Exception):
-    """
-    The machine does not do what every machine does.
-    """
+    """The machine does not do what every machine does."""
 
 
 class Machine:
-    """
-    One machine.
-    """
+    """One machine."""
 
     def __init__(self, tree: Path, shared: dict[str, Path], boots: bool = True) -> None:
         """
@@ -121,9 +117,7 @@ class Machine:
         )
 
     def start(self, *command: str) -> subprocess.Popen[str]:
-        """
-        Run a command as root, and do not wait.
-        """
+        """Run a command as root, and do not wait."""
         return subprocess.Popen(
             self._inside(command),
             stdin=subprocess.DEVNULL,
@@ -134,9 +128,7 @@ class Machine:
         )
 
     def place(self, path: str) -> Path:
-        """
-        Say where something of the machine is for this one.
-        """
+        """Say where something of the machine is for this one."""
         return Path(f"/proc/{self._first}/root{path}")
 
     def _inside(self, command: Sequence[str]) -> list[str]:
@@ -144,9 +136,7 @@ class Machine:
         return [*enter, *command]
 
     def stop(self) -> None:
-        """
-        Switch it off.
-        """
+        """Switch it off."""
         if self._boots:
             self.run("systemctl", "poweroff")
         else:

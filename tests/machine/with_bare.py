@@ -88,9 +88,7 @@ def parts() -> dict[str, list[str]]:
 
 
 def clients() -> list[str]:
-    """
-    List the clients of the first screen.
-    """
+    """List the clients of the first screen."""
     found = blocks(HEADING.split(README)[0])
     typed = [
         command
@@ -102,9 +100,7 @@ def clients() -> list[str]:
 
 
 def shell_lines(text: str) -> Iterator[str]:
-    """
-    List the commands of the C{sh} blocks of a text, without comments.
-    """
+    """List the commands of the C{sh} blocks of a text, without comments."""
     for block in blocks(text):
         if block.language == "sh":
             for line in block.text.splitlines():
@@ -113,9 +109,7 @@ def shell_lines(text: str) -> Iterator[str]:
 
 @cache
 def machine(release: str) -> Machine:
-    """
-    Start a machine, once, with its user.
-    """
+    """Start a machine, once, with its user."""
     shared = {
         "/source": BUILT / "socketd.git",
         "/tests": TOP / "tests" / "machine",
@@ -159,22 +153,16 @@ class Case(SynchronousTestCase):
         return ran.stdout
 
     def say(self, text: str) -> None:
-        """
-        Tell who waits how it goes.
-        """
+        """Tell who waits how it goes."""
         print(f"Debian {self.release}: {text}", flush=True)
 
     def as_user(self, user: str, line: str) -> list[str]:
-        """
-        Give the command that runs a line of shell as after a login, in the folder.
-        """
+        """Give the command that runs a line of shell as after a login, in the folder."""
         lines = [f"cd {self.folder}", *self.exports, line]
         return ["su", "--login", user, "--command", " && ".join(lines)]
 
     def follow(self, lines: Iterable[str]) -> None:
-        """
-        Do what README says.
-        """
+        """Do what README says."""
         for line in lines:
             if line.startswith(SERVERS):
                 self.serve(line)
@@ -186,18 +174,14 @@ class Case(SynchronousTestCase):
                 self.time(line)
 
     def time(self, line: str) -> None:
-        """
-        Do what one line of README says, and say how long it took.
-        """
+        """Do what one line of README says, and say how long it took."""
         began = time.monotonic()
         user = "root" if line.startswith("sudo ") else USER
         said = self.by(user, line.removeprefix("sudo "))
         self.say("; ".join([f"{line}: {time.monotonic() - began:.0f} s", *SUMMARY.findall(said)]))
 
     def clone(self) -> None:
-        """
-        Do what stands first in README, and no more.
-        """
+        """Do what stands first in README, and no more."""
         self.follow(line for line in parts()[FIRST] if line.startswith(("git clone ", "cd ")))
 
     def serve(self, line: str, user: str = USER, also: Iterable[str] = ()) -> None:
@@ -226,15 +210,11 @@ class Case(SynchronousTestCase):
         self.assertIn("stopping", said)
 
     def inside(self, *arguments: str, user: str = USER) -> str:
-        """
-        Run one of the clients in the machine.
-        """
+        """Run one of the clients in the machine."""
         return self.by(user, f"python3 /tests/inside.py {' '.join(arguments)}")
 
     def keep_package(self) -> None:
-        """
-        Take the package that was built here to C{build/machine}, for C{make system-test}.
-        """
+        """Take the package that was built here to C{build/machine}, for C{make system-test}."""
         [package] = self.machine.place(f"{self.folder}/dist").glob("*.deb")
         place = BUILT / f"deb-{self.release}"
         shutil.rmtree(place, ignore_errors=True)
@@ -249,14 +229,10 @@ class Case(SynchronousTestCase):
 
 
 class Tests:
-    """
-    What every release has to do.
-    """
+    """What every release has to do."""
 
     def test_first_screen(self: Any) -> None:
-        """
-        The first screen of README, from the clone to the tests.
-        """
+        """The first screen of README, from the clone to the tests."""
         self.follow(parts()[FIRST])
         self.serve("make run", also=clients())
 
@@ -283,9 +259,7 @@ class Tests:
         self.assertEqual(found, "")
 
     def test_one_user(self: Any) -> None:
-        """
-        The wheel is installed as README says, and serves.
-        """
+        """The wheel is installed as README says, and serves."""
         self.clone()
         for line in parts()[ONE_USER]:
             self.follow([line])
@@ -295,16 +269,12 @@ class Tests:
 
 
 class Debian12Tests(Tests, Case):
-    """
-    Debian 12.
-    """
+    """Debian 12."""
 
     release = "12"
 
 
 class Debian13Tests(Tests, Case):
-    """
-    Debian 13.
-    """
+    """Debian 13."""
 
     release = "13"

@@ -51,9 +51,7 @@ KEPT = re.compile(
 
 @cache
 def machine() -> Machine:
-    """
-    Boot the machine, once.
-    """
+    """Boot the machine, once."""
     shared = {"/dist": PACKAGES, "/tests": TOP / "tests" / "machine"}
     booted = Machine(BUILT / f"systemd-{RELEASE}", shared)
     atexit.register(booted.stop)
@@ -61,9 +59,7 @@ def machine() -> Machine:
 
 
 class Case(SynchronousTestCase):
-    """
-    A fresh installation.
-    """
+    """A fresh installation."""
 
     def setUp(self) -> None:
         [package] = PACKAGES.glob("*.deb")
@@ -73,9 +69,7 @@ class Case(SynchronousTestCase):
         self.done("dpkg", "--install", self.package)
 
     def shell(self, line: str) -> str:
-        """
-        Run a line of shell, whatever comes of it.
-        """
+        """Run a line of shell, whatever comes of it."""
         done = machine().run("sh", "-c", line)
         return done.stdout + done.stderr
 
@@ -90,49 +84,35 @@ class Case(SynchronousTestCase):
         return ran.stdout
 
     def inside(self, *arguments: str) -> str:
-        """
-        Run one of the clients in the machine.
-        """
+        """Run one of the clients in the machine."""
         return self.done("python3", "/tests/inside.py", *arguments)
 
     def write(self, path: str, text: str) -> None:
-        """
-        Write a file.
-        """
+        """Write a file."""
         self.done("mkdir", "-p", str(Path(path).parent))
         self.done("tee", path, text=text)
 
     def drop_in(self, text: str) -> None:
-        """
-        Change the unit.
-        """
+        """Change the unit."""
         self.write(f"{DROP_INS}/test.conf", text)
         self.done("systemctl", "daemon-reload")
 
     def configure(self, text: str) -> None:
-        """
-        Start the daemon anew with a configuration.
-        """
+        """Start the daemon anew with a configuration."""
         self.write(INI, text)
         self.done("systemctl", "restart", "socketd")
 
     def shown(self, name: str) -> str:
-        """
-        Give what systemd knows of the unit.
-        """
+        """Give what systemd knows of the unit."""
         return self.done("systemctl", "show", "socketd", f"--property={name}", "--value").strip()
 
     def journal(self) -> str:
-        """
-        Give the log of the unit.
-        """
+        """Give the log of the unit."""
         self.done("journalctl", "--sync")
         return self.done("journalctl", "--unit=socketd", "--output=cat", "--no-pager")
 
     def wait_for(self, what: str, is_so: Callable[[], Any]) -> None:
-        """
-        Wait for something that takes a while.
-        """
+        """Wait for something that takes a while."""
         deadline = time.monotonic() + COMMAND
         while not is_so():
             if time.monotonic() > deadline:
@@ -156,9 +136,7 @@ class Case(SynchronousTestCase):
 
 
 class StartTests(Case):
-    """
-    Tests for start and stop.
-    """
+    """Tests for start and stop."""
 
     def test_running(self) -> None:
         """
@@ -171,9 +149,7 @@ class StartTests(Case):
         self.assertRegex(shown, r'Status: "serving: \d+ services at \d+ listeners')
 
     def test_services(self) -> None:
-        """
-        Every service of the default configuration gives the right answer.
-        """
+        """Every service of the default configuration gives the right answer."""
         self.assertEqual(self.inside("ask", RUNTIME), "")
 
     def test_command(self) -> None:
@@ -200,16 +176,12 @@ class StartTests(Case):
         self.assertRegex(status, r"Seccomp:\s+2\n")
 
     def test_directory(self) -> None:
-        """
-        The directory of sockets is for the daemon and its group.
-        """
+        """The directory of sockets is for the daemon and its group."""
         found = self.done("stat", "--format=%U:%G %a", "/run/socketd").strip()
         self.assertEqual(found, "socketd:socketd 750")
 
     def test_clock_can_be_read(self) -> None:
-        """
-        What the unit allows the daemon to call is enough to read the state of the clock.
-        """
+        """What the unit allows the daemon to call is enough to read the state of the clock."""
         unit = self.done("cat", "/lib/systemd/system/socketd.service")
         lines = [line for line in unit.splitlines() if line.startswith("SystemCall")]
         program = "import ctypes; print(ctypes.CDLL(None).adjtimex(bytes(208)) >= 0)"
@@ -218,9 +190,7 @@ class StartTests(Case):
         self.assertEqual(self.done(*command, "python3", "-c", program).strip(), "True")
 
     def test_journal(self) -> None:
-        """
-        The log is in the journal, from start to stop, with each connection.
-        """
+        """The log is in the journal, from start to stop, with each connection."""
         self.inside("answers", "23007", "1")
         self.done("systemctl", "stop", "socketd")
         log = self.journal()
@@ -261,14 +231,10 @@ class StartTests(Case):
 
 
 class ReloadTests(Case):
-    """
-    Tests for changes of the configuration.
-    """
+    """Tests for changes of the configuration."""
 
     def test_under_load(self) -> None:
-        """
-        Five reloads that change services refuse no client, and what is new answers.
-        """
+        """Five reloads that change services refuse no client, and what is new answers."""
         before = self.done("cat", INI)
         self.write(INI, before + "[new]\nprotocol = echo\nlisten = tcp:9107:interface=127.0.0.1\n")
         process = self.shown("MainPID")
@@ -277,9 +243,7 @@ class ReloadTests(Case):
         self.assertEqual(self.shown("MainPID"), process)
 
     def test_refused(self) -> None:
-        """
-        A configuration that is wrong changes nothing; the status and the log say why.
-        """
+        """A configuration that is wrong changes nothing; the status and the log say why."""
         self.write(INI, self.done("cat", INI) + "[eco]\nlisten = tcp:1\n")
         self.done("systemctl", "reload", "socketd")
         self.wait_for("told", lambda: f"{INI}:" in self.shown("StatusText"))
@@ -289,9 +253,7 @@ class ReloadTests(Case):
         self.assertEqual(self.inside("ask", RUNTIME), "")
 
     def test_notify_reload(self) -> None:
-        """
-        Where systemd itself sends the signal, a reload ends when what is new answers.
-        """
+        """Where systemd itself sends the signal, a reload ends when what is new answers."""
         version = self.done("systemctl", "--version").split()[1]
         if int(version) < NOTIFY_RELOAD:
             raise SkipTest(f"needs systemd {NOTIFY_RELOAD}, in Debian 13: RELEASE=13")
@@ -303,9 +265,7 @@ class ReloadTests(Case):
         self.done("socketd", "send", "127.0.0.1:9107", "hello")
 
     def test_written_unit(self) -> None:
-        """
-        The unit that the daemon writes for a configuration suffices for it.
-        """
+        """The unit that the daemon writes for a configuration suffices for it."""
         unit = self.done("socketd", "unit")
         self.assertIn("SocketBindDeny=any", unit)
         self.assertIn("MemoryDenyWriteExecute=yes", unit)
@@ -316,9 +276,7 @@ class ReloadTests(Case):
         self.assertEqual(self.inside("ask", RUNTIME), "")
 
     def test_written_unit_for_tls(self) -> None:
-        """
-        So does that for TLS at a low port.
-        """
+        """So does that for TLS at a low port."""
         self.done("socketd", "certificate", "127.0.0.1", "--directory", TLS)
         self.done("chgrp", "socketd", TLS, f"{TLS}/server.key")
         self.done("chmod", "640", f"{TLS}/server.key")
@@ -336,14 +294,10 @@ class ReloadTests(Case):
 
 
 class FaultTests(Case):
-    """
-    Tests for what happens to a daemon.
-    """
+    """Tests for what happens to a daemon."""
 
     def test_killed(self) -> None:
-        """
-        A daemon that was killed is back within two seconds.
-        """
+        """A daemon that was killed is back within two seconds."""
         process = self.shown("MainPID")
         self.done("systemctl", "kill", "--signal=KILL", "socketd")
         away = self.inside("answers", "23007", "10")
@@ -352,9 +306,7 @@ class FaultTests(Case):
         self.assertEqual(self.inside("ask", RUNTIME), "")
 
     def test_stuck(self) -> None:
-        """
-        A daemon that does nothing any more is restarted by the watchdog.
-        """
+        """A daemon that does nothing any more is restarted by the watchdog."""
         self.drop_in("[Service]\nWatchdogSec=2\nTimeoutAbortSec=1\n")
         self.done("systemctl", "restart", "socketd")
         process = self.shown("MainPID")
@@ -366,17 +318,13 @@ class FaultTests(Case):
         self.assertIn("Watchdog timeout", self.journal())
 
     def test_stacks(self) -> None:
-        """
-        What the watchdog sends has the daemon write where it was.
-        """
+        """What the watchdog sends has the daemon write where it was."""
         self.done("systemctl", "kill", "--signal=ABRT", "socketd")
         self.wait_for("written", lambda: "most recent call first" in self.journal())
 
 
 class ActivationTests(Case):
-    """
-    Tests for sockets that systemd binds.
-    """
+    """Tests for sockets that systemd binds."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -407,33 +355,25 @@ class ActivationTests(Case):
         self.assertEqual(sent.strip(), "hello")
 
     def test_reload(self) -> None:
-        """
-        A reload reaches it, too, though its users are others than those outside.
-        """
+        """A reload reaches it, too, though its users are others than those outside."""
         self.inside("answers", "7", "10")
         self.done("systemctl", "reload", "socketd")
         self.wait_for("reloaded", lambda: "reloaded: nothing changed" in self.journal())
 
     def test_restart(self) -> None:
-        """
-        Five restarts under load refuse no client.
-        """
+        """Five restarts under load refuse no client."""
         self.inside("answers", "7", "10")
         self.under_load(7, lambda: self.done("systemctl", "restart", "socketd.service"))
 
 
 class TimeTests(Case):
-    """
-    Tests for clients of the time.
-    """
+    """Tests for clients of the time."""
 
     INI = "[ntp]\nlisten = udp:123:interface=127.0.0.1\nassume_synchronised = yes\n"
     CHRONYD = ("chronyd", "-Q", "-t", "10", "server 127.0.0.1 iburst maxsamples 2")
 
     def test_chrony(self) -> None:
-        """
-        chrony takes the time of a daemon that vouches for it.
-        """
+        """chrony takes the time of a daemon that vouches for it."""
         self.configure(self.INI)
         ran = machine().run(*self.CHRONYD)
         said = ran.stdout + ran.stderr
@@ -443,14 +383,10 @@ class TimeTests(Case):
 
 
 class PackageTests(Case):
-    """
-    Tests for upgrade, removal and purge.
-    """
+    """Tests for upgrade, removal and purge."""
 
     def files(self) -> set[str]:
-        """
-        List what is on the disk, without what may stay.
-        """
+        """List what is on the disk, without what may stay."""
         found = self.done(
             "find", "/", "-xdev", "(", "-path", "/dist", "-o", "-path", "/tests", ")", "-prune",
             "-o", "-print",
@@ -459,9 +395,7 @@ class PackageTests(Case):
         return {path for path in (found + running).splitlines() if not KEPT.fullmatch(path)}
 
     def test_upgrade(self) -> None:
-        """
-        An upgrade keeps the operator's configuration, and runs the new code.
-        """
+        """An upgrade keeps the operator's configuration, and runs the new code."""
         self.configure("[echo]\nlisten = tcp:9107:interface=127.0.0.1\n")
         process = self.shown("MainPID")
         self.done("dpkg", "--install", self.package)
@@ -469,17 +403,13 @@ class PackageTests(Case):
         self.assertNotEqual(self.shown("MainPID"), process)
 
     def test_disabled(self) -> None:
-        """
-        What the operator has disabled stays disabled after an upgrade.
-        """
+        """What the operator has disabled stays disabled after an upgrade."""
         self.done("systemctl", "disable", "socketd")
         self.done("dpkg", "--install", self.package)
         self.assertEqual(self.shown("UnitFileState"), "disabled")
 
     def test_remove(self) -> None:
-        """
-        A removal stops the daemon and keeps the configuration.
-        """
+        """A removal stops the daemon and keeps the configuration."""
         self.done("dpkg", "--remove", "socketd")
         self.assertIn(self.shown("ActiveState"), ("inactive", "failed"))
         self.assertNotEqual(machine().run("test", "-e", "/usr/bin/socketd").returncode, 0)

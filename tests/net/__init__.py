@@ -1,3 +1,1 @@
-"""
-Tests of C{socketd.net}.
-"""
+"""Tests of C{socketd.net}."""

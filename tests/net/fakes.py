@@ -1,6 +1,4 @@
-"""
-A reactor that is turned by hand, and protocols that write down what happens.
-"""
+"""A reactor that is turned by hand, and protocols that write down what happens."""
 
 from __future__ import annotations
 
@@ -49,9 +47,7 @@ def settle() -> None:
 
 @implementer(IReactorFDSet)
 class HandReactor(Clock):
-    """
-    Serves what is ready once for each L{turn}; its time is set by hand.
-    """
+    """Serves what is ready once for each L{turn}; its time is set by hand."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -103,9 +99,7 @@ class HandReactor(Clock):
         settle()
 
     def wait(self, seconds: float) -> None:
-        """
-        Wait until a descriptor is ready, or for so long.
-        """
+        """Wait until a descriptor is ready, or for so long."""
         select.select(self.readers, self.writers, [], seconds)
 
     def _end(self, descriptor: Any, why: Any, reading: bool) -> None:
@@ -125,9 +119,7 @@ verifyClass(IReactorTime, HandReactor)
 
 @implementer(IProtocol)
 class Recorder(Protocol):
-    """
-    Writes down what it is told, and answers with what C{answer} makes of it.
-    """
+    """Writes down what it is told, and answers with what C{answer} makes of it."""
 
     transport: Any
 
@@ -147,9 +139,7 @@ class Recorder(Protocol):
 
 @implementer(IHalfCloseableProtocol)
 class HalfCloseable(Recorder):
-    """
-    A recorder that is told of each half of the close.
-    """
+    """A recorder that is told of each half of the close."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -163,9 +153,7 @@ class HalfCloseable(Recorder):
 
 
 class DatagramRecorder(DatagramProtocol):
-    """
-    Writes down datagrams and sends each one back.
-    """
+    """Writes down datagrams and sends each one back."""
 
     transport: Any
 
@@ -178,9 +166,7 @@ class DatagramRecorder(DatagramProtocol):
 
 
 class OneFactory(Factory):
-    """
-    Hands out protocols made by a callable, and remembers them.
-    """
+    """Hands out protocols made by a callable, and remembers them."""
 
     noisy = False
 
@@ -197,9 +183,7 @@ class OneFactory(Factory):
 def make_service_state(
     reactor: Any, **options: Any
 ) -> tuple[ServiceState, list[tuple[str, dict[str, Any]]]]:
-    """
-    Make a site, and the list that its events go to.
-    """
+    """Make a site, and the list that its events go to."""
     event_bus = EventBus(reactor)
     events: list[tuple[str, dict[str, Any]]] = []
 

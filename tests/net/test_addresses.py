@@ -1,6 +1,4 @@
-"""
-Tests of C{socketd.net.addresses}.
-"""
+"""Tests of C{socketd.net.addresses}."""
 
 from __future__ import annotations
 
@@ -19,9 +17,7 @@ LOOPBACK = "lo"
 
 
 class PairTests(SynchronousTestCase):
-    """
-    Tests for L{to_pair} and L{from_pair}.
-    """
+    """Tests for L{to_pair} and L{from_pair}."""
 
     def test_there_and_back(self) -> None:
         """
@@ -47,25 +43,19 @@ class PairTests(SynchronousTestCase):
             self.assertEqual(from_pair(family, made), back)
 
     def test_interface_that_is_gone(self) -> None:
-        """
-        A scope without a name is written as its number, and read as that.
-        """
+        """A scope without a name is written as its number, and read as that."""
         with mock.patch("socket.if_indextoname", side_effect=OSError):
             pair = to_pair(socket.AF_INET6, ("fe80::1", 7, 0, 9))
         self.assertEqual(pair, ("fe80::1%9", 7))
         self.assertEqual(from_pair(socket.AF_INET6, pair), ("fe80::1", 7, 0, 9))
 
     def test_unknown_scope(self) -> None:
-        """
-        The name of no interface is an error, as an address that cannot be reached is.
-        """
+        """The name of no interface is an error, as an address that cannot be reached is."""
         self.assertRaises(OSError, from_pair, socket.AF_INET6, ("fe80::1%nosuch0", 7))
 
 
 class ToAddressTests(SynchronousTestCase):
-    """
-    Tests for L{to_address}.
-    """
+    """Tests for L{to_address}."""
 
     def test_kinds(self) -> None:
         """
@@ -91,14 +81,10 @@ class ToAddressTests(SynchronousTestCase):
 
 
 class CheckHostTests(SynchronousTestCase):
-    """
-    Tests for L{check_host}.
-    """
+    """Tests for L{check_host}."""
 
     def test_addresses(self) -> None:
-        """
-        Addresses of the family pass.
-        """
+        """Addresses of the family pass."""
         for family, hosts in (
             (socket.AF_INET, ("127.0.0.1", "255.255.255.255", "<broadcast>")),
             (socket.AF_INET6, ("::1", "fe80::1%eth0", "fe80::1%2", "::ffff:127.0.0.1")),
@@ -107,9 +93,7 @@ class CheckHostTests(SynchronousTestCase):
                 check_host(family, host)
 
     def test_others(self) -> None:
-        """
-        All else is refused, a name too.
-        """
+        """All else is refused, a name too."""
         for family, hosts in (
             (socket.AF_INET, ("::1", "localhost", "", "127.1", "127.0.0.1%lo")),
             (socket.AF_INET6, ("127.0.0.1", "localhost", "", "<broadcast>", "1::2::3")),

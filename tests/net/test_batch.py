@@ -1,6 +1,4 @@
-"""
-Tests of C{socketd.net.reactor.epoll} and C{socketd.net.reactor.batch}.
-"""
+"""Tests of C{socketd.net.reactor.epoll} and C{socketd.net.reactor.batch}."""
 
 from __future__ import annotations
 
@@ -57,9 +55,7 @@ PATIENCE = 10.0
 
 
 def reactors(test: SynchronousTestCase) -> Iterator[Any]:
-    """
-    Make one of each of Twisted's reactors.
-    """
+    """Make one of each of Twisted's reactors."""
     import asyncio
 
     loop = asyncio.new_event_loop()
@@ -71,9 +67,7 @@ def reactors(test: SynchronousTestCase) -> Iterator[Any]:
 
 
 class Endless:
-    """
-    A descriptor that is always ready, and counts how often it is asked.
-    """
+    """A descriptor that is always ready, and counts how often it is asked."""
 
     def __init__(self, test: SynchronousTestCase) -> None:
         self.ours, self.peer = socket.socketpair()
@@ -87,9 +81,7 @@ class Endless:
         self.after: Any = None
 
     def fileno(self) -> int:
-        """
-        The descriptor.
-        """
+        """The descriptor."""
         return self.ours.fileno()
 
     def doRead(self) -> Any:
@@ -111,9 +103,7 @@ class Endless:
 
 
 class EpollSetTests(SynchronousTestCase):
-    """
-    Descriptors are watched as an C{IReactorFDSet} does.
-    """
+    """Descriptors are watched as an C{IReactorFDSet} does."""
 
     def setUp(self) -> None:
         self.now = 0.0
@@ -121,17 +111,13 @@ class EpollSetTests(SynchronousTestCase):
         self.addCleanup(self.set.connectionLost, Failure(ConnectionDone()))
 
     def test_interfaces(self) -> None:
-        """
-        It is a set of descriptors and one descriptor itself.
-        """
+        """It is a set of descriptors and one descriptor itself."""
         for interface in (IReactorFDSet, IReadDescriptor):
             self.assertTrue(verifyClass(interface, EpollSet))
             self.assertTrue(verifyObject(interface, self.set))
 
     def test_add_and_remove(self) -> None:
-        """
-        Reading and writing are watched apart; adding twice is adding once.
-        """
+        """Reading and writing are watched apart; adding twice is adding once."""
         one = Endless(self)
         self.set.addReader(one)
         self.set.addReader(one)
@@ -145,9 +131,7 @@ class EpollSetTests(SynchronousTestCase):
         self.assertEqual(self.set.removeAll(), [])
 
     def test_remove_all(self) -> None:
-        """
-        All are removed at once, and named.
-        """
+        """All are removed at once, and named."""
         one, two = Endless(self), Endless(self)
         self.set.addReader(one)
         self.set.addWriter(two)
@@ -156,9 +140,7 @@ class EpollSetTests(SynchronousTestCase):
         self.assertEqual((one.reads, two.writes), (0, 0))
 
     def test_bounded_work(self) -> None:
-        """
-        Descriptors that are always ready do not keep a wake-up for themselves.
-        """
+        """Descriptors that are always ready do not keep a wake-up for themselves."""
         ready = [Endless(self) for _ in range(5)]
         for one in ready:
             one.after = self.spend_a_millisecond
@@ -168,21 +150,15 @@ class EpollSetTests(SynchronousTestCase):
         self.assertEqual([one.reads for one in ready], [rounds] * 5)
 
     def spend_a_slice(self) -> None:
-        """
-        Let so much time pass that the wake-up ends with this round.
-        """
+        """Let so much time pass that the wake-up ends with this round."""
         self.now += TIME_SLICE
 
     def spend_a_millisecond(self) -> None:
-        """
-        Let time pass.
-        """
+        """Let time pass."""
         self.now += 0.001
 
     def test_raises(self) -> None:
-        """
-        A descriptor that raises is lost and logged; the others are served.
-        """
+        """A descriptor that raises is lost and logged; the others are served."""
         bad, good = Endless(self), Endless(self)
         bad.problem = ValueError("a fault")
         good.after = self.spend_a_slice
@@ -194,9 +170,7 @@ class EpollSetTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
     def test_no_memory(self) -> None:
-        """
-        Where memory does not even suffice for the complaint, the set lives on.
-        """
+        """Where memory does not even suffice for the complaint, the set lives on."""
         ours, theirs = socket.socketpair()
         self.addCleanup(ours.close)
         self.addCleanup(theirs.close)
@@ -209,9 +183,7 @@ class EpollSetTests(SynchronousTestCase):
         self.assertEqual(self.set.removeAll(), [descriptor])
 
     def test_removed_by_another(self) -> None:
-        """
-        A descriptor that an earlier one of the same round removed is not served.
-        """
+        """A descriptor that an earlier one of the same round removed is not served."""
         one, two = Endless(self), Endless(self)
 
         def remove(other: Endless) -> None:
@@ -226,9 +198,7 @@ class EpollSetTests(SynchronousTestCase):
         self.assertEqual(len(self.set.getReaders()), 1)
 
     def test_descriptor_used_again(self) -> None:
-        """
-        A hang-up of a closed descriptor does not hit the one that took its number.
-        """
+        """A hang-up of a closed descriptor does not hit the one that took its number."""
         first, old = Endless(self), Endless(self)
         old.peer.close()
         newer: list[Endless] = []
@@ -248,9 +218,7 @@ class EpollSetTests(SynchronousTestCase):
         self.assertEqual(newer[0].lost, [])
 
     def test_files(self) -> None:
-        """
-        A regular file, which epoll(7) does not take, is watched all the same.
-        """
+        """A regular file, which epoll(7) does not take, is watched all the same."""
         with open(self.mktemp(), "wb") as one:
             file = Endless(self)
             self.patch(file, "fileno", one.fileno)
@@ -264,9 +232,7 @@ class EpollSetTests(SynchronousTestCase):
             self.assertEqual((self.set.getReaders(), self.set.getWriters()), ([], []))
 
     def test_end(self) -> None:
-        """
-        When the set ends, each descriptor is told, though one of them raises.
-        """
+        """When the set ends, each descriptor is told, though one of them raises."""
         ended = EpollSet()
         bad, good = Endless(self), Endless(self)
         bad.connectionLost = lambda reason: 1 / 0  # type: ignore[method-assign, assignment]
@@ -277,9 +243,7 @@ class EpollSetTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_hang_up_of_a_paused_writer(self) -> None:
-        """
-        A peer that hangs up ends a descriptor that only waits to write.
-        """
+        """A peer that hangs up ends a descriptor that only waits to write."""
         one = Endless(self)
         one.peer.close()
         self.set.addWriter(one)
@@ -288,9 +252,7 @@ class EpollSetTests(SynchronousTestCase):
 
 
 class BatchReactorTests(SynchronousTestCase):
-    """
-    A batch reactor serves behind any reactor of Twisted's.
-    """
+    """A batch reactor serves behind any reactor of Twisted's."""
 
     def setUp(self) -> None:
         self.hand = HandReactor()
@@ -298,17 +260,13 @@ class BatchReactorTests(SynchronousTestCase):
         self.addCleanup(self.reactor.connectionLost, Failure(ConnectionDone()))
 
     def test_without_epoll(self) -> None:
-        """
-        Where the system has no epoll, the plain reactor serves.
-        """
+        """Where the system has no epoll, the plain reactor serves."""
         with mock.patch("socketd.net.reactor.batch.select", spec=["poll"]):
             self.assertIs(batched(self.hand), self.hand)
         self.assertIsInstance(batched(self.hand), BatchReactor)
 
     def test_connection(self) -> None:
-        """
-        A connection is served, in both directions, until its end.
-        """
+        """A connection is served, in both directions, until its end."""
         service_state, _ = make_service_state(self.reactor)
         protocol = Recorder(lambda data: data)
         connection, peer = connect(self.reactor, protocol, service_state)
@@ -329,9 +287,7 @@ class BatchReactorTests(SynchronousTestCase):
         self.assertEqual(self.reactor.getReaders() + self.reactor.getWriters(), [])
 
     def test_address_in_use(self) -> None:
-        """
-        An address that cannot be had is reported as Twisted does.
-        """
+        """An address that cannot be had is reported as Twisted does."""
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
             self.assertRaises(
@@ -339,9 +295,7 @@ class BatchReactorTests(SynchronousTestCase):
             )
 
     def test_unix_file_is_removed(self) -> None:
-        """
-        A port at a path has its mode and removes its file.
-        """
+        """A port at a path has its mode and removes its file."""
         path = os.path.relpath(self.mktemp())
         port = self.reactor.listenUNIX(path, OneFactory(Recorder), mode=0o600)
         self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
@@ -372,9 +326,7 @@ class BatchReactorTests(SynchronousTestCase):
             self.assertRaises(CannotListenError, port.startListening)
 
     def test_files(self) -> None:
-        """
-        A regular file is the reactor's to serve.
-        """
+        """A regular file is the reactor's to serve."""
         with open(self.mktemp(), "wb") as one:
             file = Endless(self)
             self.patch(file, "fileno", one.fileno)
@@ -388,9 +340,7 @@ class BatchReactorTests(SynchronousTestCase):
             self.assertNotIn(file, self.hand.writers)
 
     def test_abstract_names(self) -> None:
-        """
-        A name that begins with a NUL byte stands in no directory, and has no mode.
-        """
+        """A name that begins with a NUL byte stands in no directory, and has no mode."""
         name = "\0" + os.path.abspath(self.mktemp())[-80:]
         streams: Any = self.reactor.listenUNIX(name, OneFactory(Recorder))
         self.assertEqual(streams.getHost(), UNIXAddress(name))
@@ -401,9 +351,7 @@ class BatchReactorTests(SynchronousTestCase):
         datagrams.close()
 
     def test_bindings(self) -> None:
-        """
-        A port may be told with the options of its socket, as Twisted's makeBinding does.
-        """
+        """A port may be told with the options of its socket, as Twisted's makeBinding does."""
         for address, port, more in (("127.0.0.1", False, True), ("::1", True, False)):
             binding = makeBinding(address, 0, reuseAddress=port, reusePort=more)
             served: Any = self.reactor.listenTCP(binding, OneFactory(Recorder))
@@ -417,9 +365,7 @@ class BatchReactorTests(SynchronousTestCase):
             self.assertRaises(ValueError, listen, binding, Factory(), interface="127.0.0.2")
 
     def test_datagrams(self) -> None:
-        """
-        Datagrams are served over UDP and UNIX, the length of none of them cut.
-        """
+        """Datagrams are served over UDP and UNIX, the length of none of them cut."""
         path = os.path.relpath(self.mktemp())
         recorder, local = DatagramRecorder(), DatagramRecorder()
         ports: list[Any] = [
@@ -438,16 +384,12 @@ class BatchReactorTests(SynchronousTestCase):
         self.assertFalse(os.path.exists(path))
 
     def test_datagrams_at_a_host_name(self) -> None:
-        """
-        A host name is no interface for datagrams, and is not looked up.
-        """
+        """A host name is no interface for datagrams, and is not looked up."""
         listen = self.reactor.listenUDP
         self.assertRaises(InvalidAddressError, listen, 0, DatagramRecorder(), "localhost")
 
     def test_adopted_wrongly(self) -> None:
-        """
-        A socket of another type, or of a family that is unknown here, is refused.
-        """
+        """A socket of another type, or of a family that is unknown here, is refused."""
         reactor: Any = self.reactor
         factory = OneFactory(Recorder)
         with socket.socket() as stream:
@@ -460,9 +402,7 @@ class BatchReactorTests(SynchronousTestCase):
             self.assertRaises(UnsupportedSocketType, adopt, number, socket.AF_INET, recorder)
 
     def test_delegation(self) -> None:
-        """
-        What is not about sockets that are served, the reactor does itself.
-        """
+        """What is not about sockets that are served, the reactor does itself."""
         calls: list[tuple[Any, ...]] = []
         hand: Any = self.hand
         hand.callFromThread = lambda *arguments: calls.append(arguments)
@@ -474,9 +414,7 @@ class BatchReactorTests(SynchronousTestCase):
         self.assertTrue(self.reactor.running)
 
     def test_adopted(self) -> None:
-        """
-        Sockets that somebody else made are served; their originals can be closed.
-        """
+        """Sockets that somebody else made are served; their originals can be closed."""
         factory = OneFactory(lambda: Recorder(bytes.upper))
         with socket.create_server(("127.0.0.1", 0)) as listener:
             address = listener.getsockname()
@@ -496,9 +434,7 @@ class BatchReactorTests(SynchronousTestCase):
         self.hand.turn()
 
     def test_adopted_datagrams(self) -> None:
-        """
-        So is a datagram socket.
-        """
+        """So is a datagram socket."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.bind(("127.0.0.1", 0))
             address = sock.getsockname()
@@ -513,14 +449,10 @@ class BatchReactorTests(SynchronousTestCase):
 
 
 class UnderReactorsTests(SynchronousTestCase):
-    """
-    Every reactor that twistd offers runs it, with Twisted's own endpoints on top.
-    """
+    """Every reactor that twistd offers runs it, with Twisted's own endpoints on top."""
 
     def run_under(self, reactor: Any) -> None:
-        """
-        Serve an endpoint under a reactor, talk to it, and measure its timers.
-        """
+        """Serve an endpoint under a reactor, talk to it, and measure its timers."""
         batch = BatchReactor(reactor)
         factory = OneFactory(lambda: Recorder(bytes.upper))
         client = Recorder()
@@ -546,16 +478,12 @@ class UnderReactorsTests(SynchronousTestCase):
         self.assertEqual(client.received, b"HELLO")
 
     def test_reactors(self) -> None:
-        """
-        Under epoll, poll, select and asyncio alike.
-        """
+        """Under epoll, poll, select and asyncio alike."""
         for reactor in reactors(self):
             self.run_under(reactor)
 
     def test_interfaces(self) -> None:
-        """
-        It provides what each of them does.
-        """
+        """It provides what each of them does."""
         for interface in (IReactorFDSet, IReactorSocket):
             self.assertTrue(verifyClass(interface, BatchReactor))
         for reactor in reactors(self):
@@ -567,9 +495,7 @@ class UnderReactorsTests(SynchronousTestCase):
             batch.connectionLost(Failure(ConnectionDone()))
 
     def test_unix_endpoint(self) -> None:
-        """
-        UNIX endpoints of Twisted listen at it.
-        """
+        """UNIX endpoints of Twisted listen at it."""
         path = os.path.relpath(self.mktemp())
         batch = BatchReactor(HandReactor())
         port = self.successResultOf(
@@ -579,9 +505,7 @@ class UnderReactorsTests(SynchronousTestCase):
         port.stopListening()
 
     def test_timers_under_flood(self) -> None:
-        """
-        A descriptor that is always ready does not keep timers from firing.
-        """
+        """A descriptor that is always ready does not keep timers from firing."""
         reactor = epollreactor.EPollReactor()
         batch = BatchReactor(reactor)
         endless = Endless(self)

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.net.sockets.conflicts}: what is said is what bind(2) would say.
-"""
+"""Tests for L{socketd.net.sockets.conflicts}: what is said is what bind(2) would say."""
 
 from __future__ import annotations
 
@@ -149,22 +147,16 @@ OPTIONS = [("", ""), ("so_reuseport", "so_reuseport"), ("so_reuseport", ""), ("s
 
 
 def said(settings: Settings) -> list[str]:
-    """
-    List what is complained of, as the operator reads it.
-    """
+    """List what is complained of, as the operator reads it."""
     found = sorted(conflicts(settings), key=lambda complaint: complaint.line)
     return [str(complaint) for complaint in found]
 
 
 class ConflictTests(SynchronousTestCase):
-    """
-    Tests for L{conflicts}.
-    """
+    """Tests for L{conflicts}."""
 
     def test_table(self) -> None:
-        """
-        Each listener whose address another one has is named, with that one.
-        """
+        """Each listener whose address another one has is named, with that one."""
         self.maxDiff = None
         self.assertEqual([(text, said(parsed(text))) for text, _ in TABLE], TABLE)
 
@@ -181,9 +173,7 @@ class ConflictTests(SynchronousTestCase):
         self.assertEqual(said(parsed(text)), [])
 
     def test_many(self) -> None:
-        """
-        Each is compared with few others, however many there are.
-        """
+        """Each is compared with few others, however many there are."""
         ports = ", ".join(f"tcp:{port}" for port in range(1, 5001))
         hosts = ", ".join(f"tcp:7000:interface=127.0.{n // 250}.{n % 250}" for n in range(1, 5001))
         found = said(parsed(f"{HEAD}{ports}\n[stream]\nlisten = {hosts}, tcp:7000\n"))
@@ -202,9 +192,7 @@ class ConflictTests(SynchronousTestCase):
                         self.check_pair(first, second, options)
 
     def check_pair(self, first: str, second: str, options: tuple[str, str]) -> None:
-        """
-        Have two listeners bound, at a port that was free a moment ago.
-        """
+        """Have two listeners bound, at a port that was free a moment ago."""
         port = free_port()
         names = ("a", "b")
         text = "".join(

@@ -1,6 +1,4 @@
-"""
-Tests of C{socketd.net.stream.connection}.
-"""
+"""Tests of C{socketd.net.stream.connection}."""
 
 from __future__ import annotations
 
@@ -34,16 +32,12 @@ BIG = os.urandom(1 << 20)
 
 
 def upper(data: bytes) -> bytes:
-    """
-    Answer in upper case.
-    """
+    """Answer in upper case."""
     return data.upper()
 
 
 class Producer:
-    """
-    Writes down what a consumer asks of it.
-    """
+    """Writes down what a consumer asks of it."""
 
     def __init__(self, transport: Any = None, pieces: int = 0) -> None:
         self.transport = transport
@@ -66,9 +60,7 @@ class Producer:
 
 
 class ConnectionTestCase(SynchronousTestCase):
-    """
-    A connection over a pair of sockets, turned by hand.
-    """
+    """A connection over a pair of sockets, turned by hand."""
 
     small = False
 
@@ -83,15 +75,11 @@ class ConnectionTestCase(SynchronousTestCase):
         self.addCleanup(self.connection.getHandle().close)
 
     def make_protocol(self) -> Any:
-        """
-        Make the protocol of the connection.
-        """
+        """Make the protocol of the connection."""
         return Recorder()
 
     def exchange(self, data: bytes) -> bytes:
-        """
-        Send all from the peer while the peer reads all, and close its side.
-        """
+        """Send all from the peer while the peer reads all, and close its side."""
         received, rest = [], memoryview(data)
         ended = False
         while not ended:
@@ -109,14 +97,10 @@ class ConnectionTestCase(SynchronousTestCase):
 
 
 class InterfaceTests(ConnectionTestCase):
-    """
-    A connection is what Twisted expects of a transport.
-    """
+    """A connection is what Twisted expects of a transport."""
 
     def test_interfaces(self) -> None:
-        """
-        It provides the interfaces of a TCP transport and of a descriptor.
-        """
+        """It provides the interfaces of a TCP transport and of a descriptor."""
         for interface in implementedBy(StreamConnection):
             self.assertTrue(verifyClass(interface, StreamConnection))
             self.assertTrue(verifyObject(interface, self.connection))
@@ -124,9 +108,7 @@ class InterfaceTests(ConnectionTestCase):
             self.assertTrue(interface.providedBy(self.connection))
 
     def test_counts(self) -> None:
-        """
-        It counts messages and bytes, and hands its counts to the service at the end.
-        """
+        """It counts messages and bytes, and hands its counts to the service at the end."""
         self.peer.send(b"hello")
         self.reactor.turn()
         self.connection.write(b"hi")
@@ -140,24 +122,18 @@ class InterfaceTests(ConnectionTestCase):
 
 
 class WriteTests(ConnectionTestCase):
-    """
-    Bytes are written at once where they can be, and in order always.
-    """
+    """Bytes are written at once where they can be, and in order always."""
 
     small = True
 
     def test_eager(self) -> None:
-        """
-        A write reaches the peer before the reactor's next turn.
-        """
+        """A write reaches the peer before the reactor's next turn."""
         self.connection.write(b"now")
         self.assertEqual(self.peer.recv(10), b"now")
         self.assertEqual(self.reactor.writers, [])
 
     def test_order(self) -> None:
-        """
-        What the kernel does not take follows in order, whatever the pieces.
-        """
+        """What the kernel does not take follows in order, whatever the pieces."""
         sizes = [1, 70000, 3, 200000, 5, 100000]
         pieces = [os.urandom(size) for size in sizes]
         for piece in pieces:
@@ -172,15 +148,11 @@ class WriteTests(ConnectionTestCase):
         self.assertEqual(received, b"".join(pieces) + b"ab")
 
     def test_only_bytes(self) -> None:
-        """
-        Text is refused.
-        """
+        """Text is refused."""
         self.assertRaises(TypeError, self.connection.write, "text")
 
     def test_write_after_end(self) -> None:
-        """
-        A write after the end is thrown away.
-        """
+        """A write after the end is thrown away."""
         self.connection.abortConnection()
         self.connection.write(b"late")
         self.reactor.turn()
@@ -188,9 +160,7 @@ class WriteTests(ConnectionTestCase):
         self.assertEqual(self.protocol.lost[0].type, ConnectionAborted)
 
     def test_write_to_reset_peer(self) -> None:
-        """
-        A write to a peer that is gone ends the connection, once, without an error.
-        """
+        """A write to a peer that is gone ends the connection, once, without an error."""
         self.peer.close()
         self.connection.write(b"x")
         self.connection.write(BIG)
@@ -200,17 +170,13 @@ class WriteTests(ConnectionTestCase):
 
 
 class BackpressureTests(ConnectionTestCase):
-    """
-    A peer that does not read is not read from.
-    """
+    """A peer that does not read is not read from."""
 
     def make_protocol(self) -> Any:
         return Recorder(lambda data: data)
 
     def test_bounded(self) -> None:
-        """
-        Beyond the high-water mark the connection stops reading.
-        """
+        """Beyond the high-water mark the connection stops reading."""
         sent = 0
         for _ in range(200):
             try:
@@ -223,31 +189,23 @@ class BackpressureTests(ConnectionTestCase):
         self.assertTrue(HIGH_WATER < held <= HIGH_WATER + RECEIVE_SIZE, held)
 
     def test_all_comes_back(self) -> None:
-        """
-        Once the peer reads, all comes back, and nothing twice.
-        """
+        """Once the peer reads, all comes back, and nothing twice."""
         self.assertEqual(self.exchange(BIG * 4), BIG * 4)
 
 
 class HalfCloseTests(ConnectionTestCase):
-    """
-    A peer that shuts down its writing side gets what it is owed.
-    """
+    """A peer that shuts down its writing side gets what it is owed."""
 
     def make_protocol(self) -> Any:
         return Recorder(upper)
 
     def test_reply_before_close(self) -> None:
-        """
-        The reply comes complete, then the end; the protocol is told once.
-        """
+        """The reply comes complete, then the end; the protocol is told once."""
         self.assertEqual(self.exchange(b"hello"), b"HELLO")
         self.assertEqual([lost.type for lost in self.protocol.lost], [ConnectionDone])
 
     def test_reset(self) -> None:
-        """
-        A peer that resets in the middle ends the connection as lost.
-        """
+        """A peer that resets in the middle ends the connection as lost."""
         listener = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(listener.close)
         peer = socket.create_connection(listener.getsockname())
@@ -265,17 +223,13 @@ class HalfCloseTests(ConnectionTestCase):
 
 
 class HalfCloseableProtocolTests(ConnectionTestCase):
-    """
-    A protocol that knows of half-close decides itself when to close.
-    """
+    """A protocol that knows of half-close decides itself when to close."""
 
     def make_protocol(self) -> Any:
         return HalfCloseable()
 
     def test_goes_on_writing(self) -> None:
-        """
-        It may write long after the end of the input.
-        """
+        """It may write long after the end of the input."""
         self.peer.shutdown(socket.SHUT_WR)
         self.reactor.turn(3)
         self.assertEqual(self.protocol.halves, ["read"])
@@ -287,9 +241,7 @@ class HalfCloseableProtocolTests(ConnectionTestCase):
         self.assertEqual([lost.type for lost in self.protocol.lost], [ConnectionDone])
 
     def test_shut_down_writing(self) -> None:
-        """
-        It may shut down its own writing side and go on reading.
-        """
+        """It may shut down its own writing side and go on reading."""
         self.connection.write(b"bye")
         self.connection.loseWriteConnection()
         self.reactor.turn(2)
@@ -300,9 +252,7 @@ class HalfCloseableProtocolTests(ConnectionTestCase):
         self.assertEqual(self.protocol.received, b"still here")
 
     def test_shut_down_too_late(self) -> None:
-        """
-        To shut down a connection that is being reset, or has ended, does nothing.
-        """
+        """To shut down a connection that is being reset, or has ended, does nothing."""
         self.connection.abortConnection()
         self.connection.loseWriteConnection()
         self.assertEqual(self.reactor.writers, [])
@@ -312,14 +262,10 @@ class HalfCloseableProtocolTests(ConnectionTestCase):
 
 
 class CloseTests(ConnectionTestCase):
-    """
-    A close sends what is owed and never hangs.
-    """
+    """A close sends what is owed and never hangs."""
 
     def test_unread_input_does_not_reset(self) -> None:
-        """
-        Input that nobody reads any more does not cost the peer its reply.
-        """
+        """Input that nobody reads any more does not cost the peer its reply."""
         self.connection.write(b"reply")
         self.connection.loseConnection()
         self.peer.send(b"more than was wanted")
@@ -332,9 +278,7 @@ class CloseTests(ConnectionTestCase):
         self.assertEqual([lost.type for lost in self.protocol.lost], [ConnectionDone])
 
     def test_peer_never_closes(self) -> None:
-        """
-        A peer that does not close is reset after the grace.
-        """
+        """A peer that does not close is reset after the grace."""
         self.connection.loseConnection()
         self.reactor.turn(2)
         self.reactor.advance(CLOSE_GRACE - 0.1)
@@ -345,9 +289,7 @@ class CloseTests(ConnectionTestCase):
         self.assertEqual([lost.type for lost in self.protocol.lost], [ConnectionAborted])
 
     def test_peer_never_reads(self) -> None:
-        """
-        A peer that takes no byte is reset after the grace.
-        """
+        """A peer that takes no byte is reset after the grace."""
         self.connection.write(BIG)
         self.connection.loseConnection()
         self.reactor.turn(3)
@@ -357,9 +299,7 @@ class CloseTests(ConnectionTestCase):
         self.assertEqual([lost.type for lost in self.protocol.lost], [ConnectionAborted])
 
     def test_slow_peer_is_waited_for(self) -> None:
-        """
-        A peer that takes some bytes within each grace gets all of them.
-        """
+        """A peer that takes some bytes within each grace gets all of them."""
         self.connection.write(BIG)
         self.connection.loseConnection()
         received, ended = b"", False
@@ -371,9 +311,7 @@ class CloseTests(ConnectionTestCase):
         self.assertEqual(received, BIG)
 
     def test_abort(self) -> None:
-        """
-        An abort throws away what is buffered, and tells the protocol once and later.
-        """
+        """An abort throws away what is buffered, and tells the protocol once and later."""
         self.connection.write(BIG)
         self.connection.abortConnection()
         self.connection.abortConnection()
@@ -384,9 +322,7 @@ class CloseTests(ConnectionTestCase):
         self.assertEqual(self.connection.fileno(), -1)
 
     def test_no_timer_is_left(self) -> None:
-        """
-        A connection that has ended leaves no timer behind.
-        """
+        """A connection that has ended leaves no timer behind."""
         self.connection.loseConnection()
         self.reactor.turn(2)
         self.peer.close()
@@ -395,9 +331,7 @@ class CloseTests(ConnectionTestCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_log_line(self) -> None:
-        """
-        The end is an event with its reason and the counts.
-        """
+        """The end is an event with its reason and the counts."""
         self.peer.close()
         self.reactor.turn(2)
         name, facts = self.events[-1]
@@ -406,14 +340,10 @@ class CloseTests(ConnectionTestCase):
 
 
 class ProducerTests(ConnectionTestCase):
-    """
-    Producers are treated as C{IConsumer} says.
-    """
+    """Producers are treated as C{IConsumer} says."""
 
     def test_streaming(self) -> None:
-        """
-        A push producer is paused when too much is buffered and resumed when all is sent.
-        """
+        """A push producer is paused when too much is buffered and resumed when all is sent."""
         producer = Producer()
         self.connection.registerProducer(producer, True)
         self.connection.write(BIG)
@@ -425,9 +355,7 @@ class ProducerTests(ConnectionTestCase):
         self.assertEqual(producer.calls, ["pause", "resume"])
 
     def test_pull(self) -> None:
-        """
-        A pull producer is asked for each piece, and then the close goes on.
-        """
+        """A pull producer is asked for each piece, and then the close goes on."""
         producer = Producer(self.connection, 5)
         self.connection.registerProducer(producer, False)
         self.connection.loseConnection()
@@ -436,16 +364,12 @@ class ProducerTests(ConnectionTestCase):
         self.assertEqual(producer.calls, ["resume"] * 5)
 
     def test_only_one(self) -> None:
-        """
-        A second producer is refused.
-        """
+        """A second producer is refused."""
         self.connection.registerProducer(Producer(), True)
         self.assertRaises(RuntimeError, self.connection.registerProducer, Producer(), True)
 
     def test_stopped_at_the_end(self) -> None:
-        """
-        A producer is stopped when the connection ends, and at once when it has ended.
-        """
+        """A producer is stopped when the connection ends, and at once when it has ended."""
         producer, late = Producer(), Producer()
         self.connection.registerProducer(producer, True)
         self.connection.abortConnection()
@@ -502,14 +426,10 @@ class ProducerTests(ConnectionTestCase):
 
 
 class LeavingTests(ConnectionTestCase):
-    """
-    The reactor may end while a connection waits for its peer's own end.
-    """
+    """The reactor may end while a connection waits for its peer's own end."""
 
     def test_closed_all_the_same(self) -> None:
-        """
-        What was sent and ended is closed cleanly for its protocol.
-        """
+        """What was sent and ended is closed cleanly for its protocol."""
         self.connection.write(b"all")
         self.connection.loseConnection()
         self.reactor.turn()
@@ -518,9 +438,7 @@ class LeavingTests(ConnectionTestCase):
         self.assertEqual([reason.type for reason in self.protocol.lost], [ConnectionDone])
 
     def test_handed_on_at_once(self) -> None:
-        """
-        A protocol may take its socket from the reactor as soon as it is there.
-        """
+        """A protocol may take its socket from the reactor as soon as it is there."""
 
         class Taking(Recorder):
             def connectionMade(self) -> None:
@@ -534,14 +452,10 @@ class LeavingTests(ConnectionTestCase):
 
 
 class PauseTests(ConnectionTestCase):
-    """
-    A paused connection reads nothing.
-    """
+    """A paused connection reads nothing."""
 
     def test_pause_and_resume(self) -> None:
-        """
-        What comes meanwhile is read after the pause.
-        """
+        """What comes meanwhile is read after the pause."""
         self.connection.pauseProducing()
         self.peer.send(b"wait")
         self.reactor.turn(2)
@@ -552,26 +466,20 @@ class PauseTests(ConnectionTestCase):
 
 
 class Failing(Recorder):
-    """
-    Raises at each message and at its end.
-    """
+    """Raises at each message and at its end."""
 
     def dataReceived(self, data: bytes) -> None:
         raise ValueError("a fault of the protocol")
 
 
 class FailingProtocolTests(ConnectionTestCase):
-    """
-    A protocol that raises loses its connection, and nobody else is hurt.
-    """
+    """A protocol that raises loses its connection, and nobody else is hurt."""
 
     def make_protocol(self) -> Any:
         return Failing()
 
     def test_reset_and_logged(self) -> None:
-        """
-        The connection is reset, and an event says why.
-        """
+        """The connection is reset, and an event says why."""
         self.peer.send(b"x")
         self.reactor.turn(2)
         self.assertEqual([lost.type for lost in self.protocol.lost], [ConnectionAborted])
@@ -581,14 +489,10 @@ class FailingProtocolTests(ConnectionTestCase):
 
 
 class MemoryTests(ConnectionTestCase):
-    """
-    Memory does not suffice to receive.
-    """
+    """Memory does not suffice to receive."""
 
     def test_receive(self) -> None:
-        """
-        The connection is reset, and one event says why.
-        """
+        """The connection is reset, and one event says why."""
         self.peer.send(b"x")
         with mock.patch.object(connection, "read", side_effect=MemoryError):
             self.reactor.turn()
@@ -599,14 +503,10 @@ class MemoryTests(ConnectionTestCase):
 
 
 class AcknowledgeTests(ConnectionTestCase):
-    """
-    What came is acknowledged before there is an answer.
-    """
+    """What came is acknowledged before there is an answer."""
 
     def test_small_pieces(self) -> None:
-        """
-        A peer of TCP that holds small pieces back until then sends the next one.
-        """
+        """A peer of TCP that holds small pieces back until then sends the next one."""
         with socket.create_server(("127.0.0.1", 0)) as server:
             peer = socket.create_connection(server.getsockname())
             ours, name = server.accept()
@@ -631,9 +531,7 @@ class AcknowledgeTests(ConnectionTestCase):
         self.assertEqual(protocol.received, b"onetwo")
 
     def test_unix(self) -> None:
-        """
-        A UNIX socket has nothing to acknowledge, and is served as before.
-        """
+        """A UNIX socket has nothing to acknowledge, and is served as before."""
         self.connection.acknowledge()
         self.peer.send(b"hello")
         self.reactor.turn()
@@ -641,14 +539,10 @@ class AcknowledgeTests(ConnectionTestCase):
 
 
 class ObservedTests(ConnectionTestCase):
-    """
-    Messages are shown to whoever watches.
-    """
+    """Messages are shown to whoever watches."""
 
     def test_message(self) -> None:
-        """
-        Each message is an event, escaped.
-        """
+        """Each message is an event, escaped."""
         self.peer.send(b"hel\x1blo")
         self.reactor.turn()
         self.assertEqual(self.events[-1][0], "message_received")

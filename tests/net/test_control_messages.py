@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.net.datagram.cmsg}.
-"""
+"""Tests for L{socketd.net.datagram.cmsg}."""
 
 from __future__ import annotations
 
@@ -38,9 +36,7 @@ TOLERANCE = 10 * 10**9
 
 
 def written(*messages: tuple[tuple[int, int], bytes]) -> memoryview:
-    """
-    Write control messages one behind another, as the kernel does (cmsg(3)).
-    """
+    """Write control messages one behind another, as the kernel does (cmsg(3))."""
     buffer = bytearray()
     for (level, kind), data in messages:
         buffer += struct.pack("@Nii", 16 + len(data), level, kind) + data
@@ -49,37 +45,27 @@ def written(*messages: tuple[tuple[int, int], bytes]) -> memoryview:
 
 
 def ipv4_info(interface: int, local: str, asked: str) -> bytes:
-    """
-    Write a C{struct in_pktinfo} (ip(7)).
-    """
+    """Write a C{struct in_pktinfo} (ip(7))."""
     return struct.pack("@i", interface) + packed(local) + packed(asked)
 
 
 def ipv6_info(asked: str, interface: int) -> bytes:
-    """
-    Write a C{struct in6_pktinfo} (RFC 3542, section 6).
-    """
+    """Write a C{struct in6_pktinfo} (RFC 3542, section 6)."""
     return socket.inet_pton(socket.AF_INET6, asked) + struct.pack("@i", interface)
 
 
 def info_of(kind: tuple[int, int], data: bytes) -> ControlMessage:
-    """
-    Make the message that says where a datagram was sent to, in a buffer of its own.
-    """
+    """Make the message that says where a datagram was sent to, in a buffer of its own."""
     found = packet_info(written((kind, data)))
     assert found is not None
     return found
 
 
 class ParseTests(SynchronousTestCase):
-    """
-    Tests for L{control_messages} and for what is found in them.
-    """
+    """Tests for L{control_messages} and for what is found in them."""
 
     def test_none(self) -> None:
-        """
-        Where the kernel says nothing, nothing is found.
-        """
+        """Where the kernel says nothing, nothing is found."""
         for buffer in (b"", bytes(8), bytes(15)):
             view = memoryview(buffer)
             self.assertEqual(list(control_messages(view)), [])
@@ -87,9 +73,7 @@ class ParseTests(SynchronousTestCase):
             self.assertIsNone(packet_info(view))
 
     def test_several(self) -> None:
-        """
-        Each message is found with its own bytes, whatever stands between two.
-        """
+        """Each message is found with its own bytes, whatever stands between two."""
         parts = [((1, 2), b"abc"), ((3, 4), b""), ((5, 6), b"12345678"), ((7, 8), b"x")]
         found = [((m.level, m.type), bytes(m.data)) for m in control_messages(written(*parts))]
         self.assertEqual(found, parts)
@@ -104,10 +88,7 @@ class ParseTests(SynchronousTestCase):
             self.assertEqual([bytes(found.data) for found in control_messages(view)], expected)
 
     def test_order(self) -> None:
-        """
-        Time and destination are found in either order, and neither is taken for the
-        other.
-        """
+        """Time and destination are found in either order, and neither is taken for the other."""
         moment = (TIME, struct.pack("@ll", 5, 7))
         asked = (IPV4_INFO, ipv4_info(3, "192.0.2.1", "192.0.2.255"))
         for parts in ((moment, asked), (asked, moment)):
@@ -120,37 +101,27 @@ class ParseTests(SynchronousTestCase):
         self.assertIsNone(packet_info(written(moment)))
 
     def test_arrival_is_exact(self) -> None:
-        """
-        Not one nanosecond is lost, as a float would lose.
-        """
+        """Not one nanosecond is lost, as a float would lose."""
         view = written((TIME, struct.pack("@ll", 1_795_000_000, 999_999_999)))
         self.assertEqual(arrival(view), 1_795_000_000_999_999_999)
 
     def test_ipv6_destination(self) -> None:
-        """
-        The destination of an IPv6 datagram is its 16 bytes.
-        """
+        """The destination of an IPv6 datagram is its 16 bytes."""
         info = info_of(IPV6_INFO, ipv6_info("2001:db8::7", 2))
         self.assertEqual(destination(info), packed("2001:db8::7"))
 
 
 class AnswerTests(SynchronousTestCase):
-    """
-    Tests for L{answer_from}.
-    """
+    """Tests for L{answer_from}."""
 
     def test_ipv4(self) -> None:
-        """
-        The interface is left to the routing table, and the address stays.
-        """
+        """The interface is left to the routing table, and the address stays."""
         info = info_of(IPV4_INFO, ipv4_info(3, "192.0.2.1", "192.0.2.1"))
         answer_from(info)
         self.assertEqual(bytes(info.data), ipv4_info(0, "192.0.2.1", "192.0.2.1"))
 
     def test_ipv6(self) -> None:
-        """
-        So it is for IPv6, but a link-local address means nothing without its interface.
-        """
+        """So it is for IPv6, but a link-local address means nothing without its interface."""
         table = {"2001:db8::1": 0, "::1": 0, "fec0::1": 0, "fe80::1": 3, "febf::1": 3}
         for host, kept in table.items():
             info = info_of(IPV6_INFO, ipv6_info(host, 3))
@@ -159,14 +130,10 @@ class AnswerTests(SynchronousTestCase):
 
 
 class SocketTests(SynchronousTestCase):
-    """
-    Tests for what the kernel is asked for.
-    """
+    """Tests for what the kernel is asked for."""
 
     def bound(self, host: str, family: int = socket.AF_INET) -> socket.socket:
-        """
-        Bind a datagram socket.
-        """
+        """Bind a datagram socket."""
         sock = socket.socket(family, socket.SOCK_DGRAM)
         self.addCleanup(sock.close)
         sock.settimeout(5)
@@ -174,18 +141,14 @@ class SocketTests(SynchronousTestCase):
         return sock
 
     def controls(self, sock: socket.socket, host: str) -> memoryview:
-        """
-        Send a datagram to a socket, and take what the kernel says of it.
-        """
+        """Send a datagram to a socket, and take what the kernel says of it."""
         with socket.socket(sock.family, socket.SOCK_DGRAM) as client:
             client.sendto(b"?", (host, sock.getsockname()[1]))
         _, ancillary, _, _ = sock.recvmsg(16, ROOM)
         return written(*(((level, kind), data) for level, kind, data in ancillary))
 
     def test_wildcard(self) -> None:
-        """
-        A socket bound to all addresses says which one was asked.
-        """
+        """A socket bound to all addresses says which one was asked."""
         table = ((socket.AF_INET, "0.0.0.0", "127.1.2.3"), (socket.AF_INET6, "::", "::1"))
         for family, wildcard, host in table:
             sock = self.bound(wildcard, family)
@@ -195,9 +158,7 @@ class SocketTests(SynchronousTestCase):
             self.assertEqual(destination(found), packed(host))
 
     def test_specific(self) -> None:
-        """
-        One that is bound to a single address is not asked.
-        """
+        """One that is bound to a single address is not asked."""
         for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
             sock = self.bound(host, family)
             self.assertFalse(ask_for_destination(sock))
@@ -208,16 +169,12 @@ class SocketTests(SynchronousTestCase):
         self.assertEqual(sock.getsockopt(socket.IPPROTO_IPV6, IPV6_RECVPKTINFO), 0)
 
     def test_unix(self) -> None:
-        """
-        A UNIX socket has no destination to tell.
-        """
+        """A UNIX socket has no destination to tell."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
             self.assertFalse(ask_for_destination(sock))
 
     def test_arrival(self) -> None:
-        """
-        The kernel says when a datagram came, by the clock of the time of day.
-        """
+        """The kernel says when a datagram came, by the clock of the time of day."""
         for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
             sock = self.bound(host, family)
             ask_for_arrival(sock)

@@ -1,6 +1,4 @@
-"""
-Tests of C{socketd.net.datagram.port}, C{datagram_batch} and C{mmsg}.
-"""
+"""Tests of C{socketd.net.datagram.port}, C{datagram_batch} and C{mmsg}."""
 
 from __future__ import annotations
 
@@ -32,9 +30,7 @@ LARGEST = os.urandom(65507)
 
 
 class DatagramPortTests(SynchronousTestCase):
-    """
-    The port that works everywhere.
-    """
+    """The port that works everywhere."""
 
     port_class = DatagramPort
 
@@ -64,9 +60,7 @@ class DatagramPortTests(SynchronousTestCase):
         return sock.getsockname()
 
     def client(self, target: Any, family: int = socket.AF_INET) -> socket.socket:
-        """
-        Make a client that hears nobody but its target.
-        """
+        """Make a client that hears nobody but its target."""
         client = socket.socket(family, socket.SOCK_DGRAM)
         self.addCleanup(client.close)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
@@ -75,9 +69,7 @@ class DatagramPortTests(SynchronousTestCase):
         return client
 
     def answers(self, client: socket.socket) -> list[bytes]:
-        """
-        Read what has come back.
-        """
+        """Read what has come back."""
         found = []
         while True:
             try:
@@ -86,18 +78,14 @@ class DatagramPortTests(SynchronousTestCase):
                 return found
 
     def test_interfaces(self) -> None:
-        """
-        It is a port and a transport as Twisted knows them.
-        """
+        """It is a port and a transport as Twisted knows them."""
         self.serve()
         for interface in (IListeningPort, IUDPTransport, ISystemHandle, ILoggingContext):
             self.assertTrue(verifyClass(interface, self.port_class))
             self.assertTrue(verifyObject(interface, self.port))
 
     def test_sizes(self) -> None:
-        """
-        Datagrams of every size come back whole, the empty and the largest one too.
-        """
+        """Datagrams of every size come back whole, the empty and the largest one too."""
         client = self.client(self.serve())
         sent = [b"", b"x", b"y" * 1500, LARGEST]
         for datagram in sent:
@@ -106,9 +94,7 @@ class DatagramPortTests(SynchronousTestCase):
         self.assertEqual(self.answers(client), sent)
 
     def test_batch(self) -> None:
-        """
-        Each of many senders gets its own answers, in order.
-        """
+        """Each of many senders gets its own answers, in order."""
         target = self.serve()
         clients = [self.client(target) for _ in range(5)]
         for number in range(4):
@@ -125,9 +111,7 @@ class DatagramPortTests(SynchronousTestCase):
         self.assertEqual(counted, (size, size))
 
     def test_flood_of_empty_datagrams(self) -> None:
-        """
-        One wake-up takes a batch and no more, though empty datagrams add no bytes.
-        """
+        """One wake-up takes a batch and no more, though empty datagrams add no bytes."""
         client = self.client(self.serve())
         for _ in range(BATCH + 8):
             client.send(b"")
@@ -137,9 +121,7 @@ class DatagramPortTests(SynchronousTestCase):
         self.assertEqual(len(self.protocol.received), BATCH + 8)
 
     def test_no_answer_and_many(self) -> None:
-        """
-        A protocol may answer some datagrams not at all and others several times.
-        """
+        """A protocol may answer some datagrams not at all and others several times."""
 
         class Odd(DatagramProtocol):
             transport: Any
@@ -156,9 +138,7 @@ class DatagramPortTests(SynchronousTestCase):
         self.assertEqual(sorted(self.answers(client)), sorted(expected))
 
     def test_answer_later(self) -> None:
-        """
-        An answer may be sent long after its datagram.
-        """
+        """An answer may be sent long after its datagram."""
         addresses = []
 
         class Late(DatagramProtocol):
@@ -172,9 +152,7 @@ class DatagramPortTests(SynchronousTestCase):
         self.assertEqual(self.answers(client), [b"at last"])
 
     def test_unanswerable(self) -> None:
-        """
-        What the kernel refuses to send is counted, never raised.
-        """
+        """What the kernel refuses to send is counted, never raised."""
         self.serve()
         for host, port in (("127.0.0.1", 0), ("255.255.255.255", 7), ("240.0.0.1", 7)):
             self.port.write(b"x", (host, port))
@@ -182,9 +160,7 @@ class DatagramPortTests(SynchronousTestCase):
         self.assertEqual(self.service_state.counters.datagrams_unsent, 4)
 
     def test_failing_protocol(self) -> None:
-        """
-        A protocol that raises loses that datagram, and the next one is served.
-        """
+        """A protocol that raises loses that datagram, and the next one is served."""
 
         class Failing(DatagramRecorder):
             def datagramReceived(self, datagram: bytes, addr: Any) -> None:
@@ -201,9 +177,7 @@ class DatagramPortTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
     def test_unix(self) -> None:
-        """
-        A named UNIX socket is answered, an unnamed one cannot be.
-        """
+        """A named UNIX socket is answered, an unnamed one cannot be."""
         directory = os.path.relpath(self.mktemp())
         os.makedirs(directory)
         self.serve(address=f"{directory}/d", family=socket.AF_UNIX)
@@ -317,9 +291,7 @@ class DatagramPortTests(SynchronousTestCase):
             self.assertEqual(protocol.refused, 2)
 
     def test_refused_without_a_peer(self) -> None:
-        """
-        That an answer was refused is nothing to a protocol that serves many.
-        """
+        """That an answer was refused is nothing to a protocol that serves many."""
         calls: list[None] = []
         protocol: Any = DatagramRecorder()
         protocol.connectionRefused = lambda: calls.append(None)
@@ -330,9 +302,7 @@ class DatagramPortTests(SynchronousTestCase):
         self.assertEqual(calls, [])
 
     def test_refused_raises(self) -> None:
-        """
-        A protocol that raises when it is told is reported.
-        """
+        """A protocol that raises when it is told is reported."""
         protocol: Any = DatagramRecorder()
         protocol.connectionRefused = lambda: 1 / 0
         self.serve(protocol)
@@ -345,18 +315,14 @@ class DatagramPortTests(SynchronousTestCase):
         self.assertIn(self.port, self.reactor.readers)
 
     def test_broadcast(self) -> None:
-        """
-        Broadcasts are off until a protocol asks for them.
-        """
+        """Broadcasts are off until a protocol asks for them."""
         self.serve()
         for wanted in (False, True, False):
             self.port.setBroadcastAllowed(wanted)
             self.assertIs(self.port.getBroadcastAllowed(), wanted)
 
     def test_stop(self) -> None:
-        """
-        A stopped port is watched no more, and closed in the next turn.
-        """
+        """A stopped port is watched no more, and closed in the next turn."""
         self.serve()
         stopped = self.port.stopListening()
         self.assertEqual(self.reactor.readers, [])
@@ -388,9 +354,7 @@ class DatagramPortTests(SynchronousTestCase):
         self.assertEqual((self.port.fileno(), self.reactor.readers), (-1, []))
 
     def test_stop_at_the_start(self) -> None:
-        """
-        A protocol may stop its port as soon as it is there.
-        """
+        """A protocol may stop its port as soon as it is there."""
         calls: list[str] = []
 
         class Stopping(DatagramRecorder):
@@ -422,9 +386,7 @@ class DatagramPortTests(SynchronousTestCase):
         self.assertEqual(self.answers(client), [b"y"])
 
     def refuse(self, number: int) -> None:
-        """
-        Have the system refuse to receive, once.
-        """
+        """Have the system refuse to receive, once."""
         failing: Any = FailingSocket(self.port._socket, number)
         self.port._socket = failing
 
@@ -452,18 +414,14 @@ class DatagramPortTests(SynchronousTestCase):
 
 
 class FailingSocket:
-    """
-    A socket whose first receive fails.
-    """
+    """A socket whose first receive fails."""
 
     def __init__(self, sock: Any, number: int) -> None:
         self._sock = sock
         self._number = number
 
     def recvfrom(self, size: int) -> Any:
-        """
-        Fail, or receive.
-        """
+        """Fail, or receive."""
         number, self._number = self._number, 0
         if number:
             raise OSError(number, os.strerror(number))
@@ -474,16 +432,12 @@ class FailingSocket:
 
 
 class BatchedDatagramPortTests(DatagramPortTests):
-    """
-    The port that serves a batch with two system calls does all of that and more.
-    """
+    """The port that serves a batch with two system calls does all of that and more."""
 
     port_class = BatchedDatagramPort
 
     def refuse(self, number: int) -> None:
-        """
-        Have the system refuse to receive, once.
-        """
+        """Have the system refuse to receive, once."""
         real = mmsg._recvmmsg
 
         def fail(*arguments: Any) -> int:
@@ -494,9 +448,7 @@ class BatchedDatagramPortTests(DatagramPortTests):
         self.patch(mmsg, "_recvmmsg", fail)
 
     def test_chosen(self) -> None:
-        """
-        It is used where the system has the calls, and the other one elsewhere.
-        """
+        """It is used where the system has the calls, and the other one elsewhere."""
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.addCleanup(sock.close)
         for available, expected in ((True, BatchedDatagramPort), (False, DatagramPort)):
@@ -505,9 +457,7 @@ class BatchedDatagramPortTests(DatagramPortTests):
             self.assertIs(type(port), expected)
 
     def test_answer_comes_from_the_address_asked(self) -> None:
-        """
-        A socket bound to all addresses answers from the one that was asked.
-        """
+        """A socket bound to all addresses answers from the one that was asked."""
         _, port = self.serve(address=("0.0.0.0", 0))
         for host in ("127.0.0.1", "127.0.0.2", "127.1.2.3"):
             client = self.client((host, port))
@@ -517,9 +467,7 @@ class BatchedDatagramPortTests(DatagramPortTests):
             self.assertEqual(self.answers(client), [host.encode()] * 3)
 
     def test_answer_comes_from_the_address_asked_ipv6(self) -> None:
-        """
-        So does one of IPv6.
-        """
+        """So does one of IPv6."""
         port = self.serve(address=("::", 0), family=socket.AF_INET6)[1]
         client = self.client(("::1", port), socket.AF_INET6)
         client.send(b"six")
@@ -527,9 +475,7 @@ class BatchedDatagramPortTests(DatagramPortTests):
         self.assertEqual(self.answers(client), [b"six"])
 
     def test_refused_in_the_middle(self) -> None:
-        """
-        One answer that the kernel refuses does not keep the others back.
-        """
+        """One answer that the kernel refuses does not keep the others back."""
         client = self.client(self.serve())
         for number in range(5):
             client.send(b"%d" % number)
@@ -550,9 +496,7 @@ class BatchedDatagramPortTests(DatagramPortTests):
         self.assertEqual((counters.datagram_bytes_received, counters.datagram_bytes_sent), (5, 4))
 
     def test_too_long(self) -> None:
-        """
-        A datagram that does not fit is dropped and counted, not cut.
-        """
+        """A datagram that does not fit is dropped and counted, not cut."""
         directory = os.path.relpath(self.mktemp())
         os.makedirs(directory)
         self.serve(address=f"{directory}/d", family=socket.AF_UNIX)
@@ -564,9 +508,7 @@ class BatchedDatagramPortTests(DatagramPortTests):
         self.assertEqual(self.service_state.counters.datagrams_dropped, {"too_long": 1})
 
     def test_known_addresses_are_bounded(self) -> None:
-        """
-        However many senders there are, so many addresses are remembered.
-        """
+        """However many senders there are, so many addresses are remembered."""
         self.serve()
         assert isinstance(self.port, BatchedDatagramPort)
         for number in range(MAX_KNOWN + 10):
@@ -575,9 +517,7 @@ class BatchedDatagramPortTests(DatagramPortTests):
         self.assertLessEqual(len(self.port._known), MAX_KNOWN)
 
     def test_error_report(self) -> None:
-        """
-        An error that the socket reports ends neither the port nor its turn.
-        """
+        """An error that the socket reports ends neither the port nor its turn."""
         self.serve()
         self.patch(mmsg, "_recvmmsg", lambda *arguments: -1)
         self.port.doRead()

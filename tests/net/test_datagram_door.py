@@ -44,18 +44,14 @@ LOOPBACK_BROADCAST = "127.255.255.255"
 
 @define
 class House:
-    """
-    A machine whose addresses change as a test likes.
-    """
+    """A machine whose addresses change as a test likes."""
 
     addresses: frozenset[bytes] = frozenset()
     broadcasts: frozenset[bytes] = frozenset((packed(LOOPBACK_BROADCAST),))
 
 
 class Stamper(DatagramProtocol):
-    """
-    Writes down when each datagram came, and answers with its bytes.
-    """
+    """Writes down when each datagram came, and answers with its bytes."""
 
     def __init__(self) -> None:
         self.stamps: list[int | None] = []
@@ -67,9 +63,7 @@ class Stamper(DatagramProtocol):
 
 
 class Replier(DatagramProtocol):
-    """
-    Answers each datagram with the answers that it is made with.
-    """
+    """Answers each datagram with the answers that it is made with."""
 
     def __init__(self, *answers: bytes) -> None:
         self.answers = answers
@@ -126,9 +120,7 @@ class DoorCase(SynchronousTestCase):
         self.number = sock.getsockname()[1]
 
     def guard(self, host: str, lot: float = 0.99, **rules: Any) -> Guard:
-        """
-        Make a guard that nothing leaks through, but for a low C{lot}.
-        """
+        """Make a guard that nothing leaks through, but for a low C{lot}."""
         usual = {
             "networks": Networks(ANY, ()),
             "udp_rate": 1.0,
@@ -146,9 +138,7 @@ class DoorCase(SynchronousTestCase):
         )
 
     def client(self, source: str = "127.0.0.1", port: int = 0) -> socket.socket:
-        """
-        Make a client at an address of this machine; it may send to broadcast addresses.
-        """
+        """Make a client at an address of this machine; it may send to broadcast addresses."""
         family = socket.AF_INET6 if ":" in source else socket.AF_INET
         client = socket.socket(family, socket.SOCK_DGRAM)
         self.addCleanup(client.close)
@@ -185,30 +175,22 @@ class DoorCase(SynchronousTestCase):
         return [answer for answer, _ in self.ask(client, *datagrams)]
 
     def check_dropped(self, **reasons: int) -> None:
-        """
-        Check what was dropped, and for which reasons.
-        """
+        """Check what was dropped, and for which reasons."""
         self.assertEqual(+self.service_state.counters.datagrams_dropped, reasons)
 
 
 class GuardedPortTests(DoorCase):
-    """
-    The port that works everywhere keeps to the rules.
-    """
+    """The port that works everywhere keeps to the rules."""
 
     def test_served(self) -> None:
-        """
-        Who keeps to the rules is served, and nothing is counted as dropped.
-        """
+        """Who keeps to the rules is served, and nothing is counted as dropped."""
         self.serve()
         self.assertEqual(self.answered(self.client(), b"a", b"", b"ccc"), [b"a", b"", b"ccc"])
         self.check_dropped()
         self.assertEqual(self.service_state.counters.datagrams_received, 3)
 
     def test_source_port(self) -> None:
-        """
-        What comes from one of our own ports is dropped, again and again, and counted.
-        """
+        """What comes from one of our own ports is dropped, again and again, and counted."""
         self.serve()
         one, other = self.client(), self.client()
         self.own_ports.add(one.getsockname()[1])
@@ -219,9 +201,7 @@ class GuardedPortTests(DoorCase):
         self.assertEqual(self.service_state.counters.datagrams_received, 5)
 
     def test_source_address(self) -> None:
-        """
-        What cannot be a source is dropped and counted.
-        """
+        """What cannot be a source is dropped and counted."""
         self.serve()
         self.house.broadcasts = frozenset((packed("127.0.0.2"),))
         client = self.client("127.0.0.2")
@@ -232,18 +212,14 @@ class GuardedPortTests(DoorCase):
         self.check_dropped(**{SOURCE_ADDRESS: 2})
 
     def test_network(self) -> None:
-        """
-        Who is not allowed is dropped and counted, and his neighbour is served.
-        """
+        """Who is not allowed is dropped and counted, and his neighbour is served."""
         self.serve(networks=Networks(ANY, parse_networks("127.0.0.2")))
         self.assertEqual(self.answered(self.client("127.0.0.2"), b"a", b"b"), [])
         self.assertEqual(self.answered(self.client("127.0.0.3"), b"c"), [b"c"])
         self.check_dropped(**{NETWORK: 2})
 
     def test_source_rate(self) -> None:
-        """
-        A source has its rate whatever port it asks from; another one has its own.
-        """
+        """A source has its rate whatever port it asks from; another one has its own."""
         self.serve(udp_burst=3)
         found = [self.answered(self.client(), b"%d" % number) for number in range(5)]
         self.assertEqual(found, [[b"0"], [b"1"], [b"2"], [], []])
@@ -253,35 +229,27 @@ class GuardedPortTests(DoorCase):
         self.assertEqual(self.answered(self.client(), b"y", b"z"), [b"y"])
 
     def test_rate_in_one_turn(self) -> None:
-        """
-        A whole batch of one source counts datagram by datagram.
-        """
+        """A whole batch of one source counts datagram by datagram."""
         self.serve(udp_burst=3)
         datagrams = [b"%d" % number for number in range(40)]
         self.assertEqual(self.answered(self.client(), *datagrams), datagrams[:3])
         self.check_dropped(**{SOURCE_RATE: 37})
 
     def test_leak(self) -> None:
-        """
-        What leaks is answered, and not counted as dropped.
-        """
+        """What leaks is answered, and not counted as dropped."""
         self.serve(lot=0.0, udp_burst=1)
         self.assertEqual(self.answered(self.client(), b"1", b"2", b"3"), [b"1", b"2", b"3"])
         self.check_dropped()
 
     def test_service_rate(self) -> None:
-        """
-        All sources together have the rate of the service.
-        """
+        """All sources together have the rate of the service."""
         self.serve(service_rate=2.0)
         found = [self.answered(self.client(f"127.0.{n}.1"), b"x") for n in range(4)]
         self.assertEqual(found, [[b"x"], [b"x"], [], []])
         self.check_dropped(**{SERVICE_RATE: 2})
 
     def test_protocols(self) -> None:
-        """
-        What daytime and qotd cannot answer because their answers are too long is counted.
-        """
+        """What daytime and qotd cannot answer because their answers are too long is counted."""
         quotes = QotdOptions(texts=(b"Less is more.\r\n",))
         for number, protocol in enumerate(
             (DaytimeDatagrams("inetd", lambda: 1.8e9), QotdDatagrams(quotes)), 1
@@ -303,9 +271,7 @@ class GuardedPortTests(DoorCase):
         self.check_dropped(**{NETWORK_RATE: 2})
 
     def test_equal(self) -> None:
-        """
-        Equal datagrams of one client are answered, as far as its rate goes.
-        """
+        """Equal datagrams of one client are answered, as far as its rate goes."""
         self.serve(udp_rate=1000.0, udp_burst=1000)
         self.assertEqual(self.answered(self.client(), *[b"same"] * 90), [b"same"] * 90)
         self.check_dropped()
@@ -339,9 +305,7 @@ class GuardedPortTests(DoorCase):
         self.check_dropped(**{NETWORK: 1})
 
     def test_no_guard(self) -> None:
-        """
-        Without a guard everybody is served, but no answer may be too long.
-        """
+        """Without a guard everybody is served, but no answer may be too long."""
         self.serve(Replier(b"four"), guarded=False, floor=0)
         self.own_ports.add(self.number)
         client = self.client()
@@ -350,10 +314,7 @@ class GuardedPortTests(DoorCase):
         self.check_dropped(**{REPLY_SIZE: 1})
 
     def test_unix(self) -> None:
-        """
-        A UNIX socket has neither a guard nor a bound of its answers: nobody can forge
-        there.
-        """
+        """A UNIX socket has neither a guard nor a bound of its answers: nobody can forge there."""
         directory = os.path.relpath(self.mktemp())
         os.makedirs(directory)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -373,9 +334,7 @@ class GuardedPortTests(DoorCase):
         self.check_dropped()
 
     def test_many_sources(self) -> None:
-        """
-        More sources than are remembered are all judged and served alike.
-        """
+        """More sources than are remembered are all judged and served alike."""
         self.serve(udp_rate=1.0, udp_burst=1)
         denied = self.client("127.9.0.1")
         self.own_ports.add(denied.getsockname()[1])
@@ -386,16 +345,12 @@ class GuardedPortTests(DoorCase):
         self.check_dropped(**{SOURCE_PORT: 1})
 
     def remember(self, host: str) -> None:
-        """
-        Have the port meet a source.
-        """
+        """Have the port meet a source."""
         self.assertIsNone(self.port._check_static((host, 40000)))
 
 
 class ReplySizeTests(DoorCase):
-    """
-    Answers are not longer than what they answer.
-    """
+    """Answers are not longer than what they answer."""
 
     def serve_answers(self, *answers: bytes, floor: float = 0) -> socket.socket:
         """
@@ -407,9 +362,7 @@ class ReplySizeTests(DoorCase):
         return self.client()
 
     def test_too_long(self) -> None:
-        """
-        One that is longer by a byte is dropped and counted.
-        """
+        """One that is longer by a byte is dropped and counted."""
         client = self.serve_answers(b"12345")
         self.assertEqual(self.answered(client, b"1234", b"", b"12345", b"123456"), [b"12345"] * 2)
         self.check_dropped(**{REPLY_SIZE: 2})
@@ -428,9 +381,7 @@ class ReplySizeTests(DoorCase):
         self.check_dropped(**{REPLY_SIZE: 1 + 1 + 3})
 
     def test_nothing_is_saved(self) -> None:
-        """
-        What one datagram leaves over is not spent on the next.
-        """
+        """What one datagram leaves over is not spent on the next."""
         client = self.serve_answers(b"1234")
         self.assertEqual(self.answered(client, b"x" * 1000, b"x", b"x" * 1000), [b"1234"] * 2)
         self.check_dropped(**{REPLY_SIZE: 1})
@@ -447,17 +398,13 @@ class ReplySizeTests(DoorCase):
         self.check_dropped(**{REPLY_SIZE: 2})
 
     def test_empty_answers(self) -> None:
-        """
-        An empty answer to an empty datagram is not longer than that.
-        """
+        """An empty answer to an empty datagram is not longer than that."""
         client = self.serve_answers(b"")
         self.assertEqual(self.answered(client, b"", b"x"), [b""] * 2)
         self.check_dropped()
 
     def test_sequence(self) -> None:
-        """
-        The pieces of one answer are measured together.
-        """
+        """The pieces of one answer are measured together."""
 
         class Pieces(DatagramProtocol):
             def datagramReceived(self, datagram: bytes, addr: Any) -> None:
@@ -470,24 +417,18 @@ class ReplySizeTests(DoorCase):
 
 
 class BatchedGuardedPortTests(GuardedPortTests):
-    """
-    The port that serves a batch with two system calls keeps to the same rules.
-    """
+    """The port that serves a batch with two system calls keeps to the same rules."""
 
     port_class = BatchedDatagramPort
 
     def remember(self, host: str) -> None:
-        """
-        Have the port meet a source as its kernel names it.
-        """
+        """Have the port meet a source as its kernel names it."""
         name = b"\2\0" + (40000).to_bytes(2, "big") + packed(host) + bytes(8)
         self.port._classify(name)
         self.assertLessEqual(len(self.port._verdicts), MAX_KNOWN)
 
     def test_forget(self) -> None:
-        """
-        A verdict holds until the port is told to judge anew.
-        """
+        """A verdict holds until the port is told to judge anew."""
         self.serve(networks=Networks(ANY, parse_networks("127.0.0.2")))
         ours, denied = self.client(), self.client("127.0.0.2")
         self.assertEqual(self.answered(ours, b"a"), [b"a"])
@@ -502,9 +443,7 @@ class BatchedGuardedPortTests(GuardedPortTests):
         self.check_dropped(**{NETWORK: 2, SOURCE_PORT: 1})
 
     def test_forget_exempt(self) -> None:
-        """
-        Who was exempt is judged anew, too.
-        """
+        """Who was exempt is judged anew, too."""
         self.serve(guard_loopback=False, udp_burst=1)
         client = self.client()
         self.assertEqual(self.answered(client, b"1", b"2"), [b"1", b"2"])
@@ -516,31 +455,23 @@ class BatchedGuardedPortTests(GuardedPortTests):
 
 
 class BatchedReplySizeTests(ReplySizeTests):
-    """
-    So do the answers of that port.
-    """
+    """So do the answers of that port."""
 
     port_class = BatchedDatagramPort
 
 
 class TimestampedReplySizeTests(ReplySizeTests):
-    """
-    And those that it sends at once, because they hold a time.
-    """
+    """And those that it sends at once, because they hold a time."""
 
     port_class = BatchedDatagramPort
 
     def serve(self, *positional: Any, **named: Any) -> None:
-        """
-        Begin to serve a protocol that wants to know when a datagram came.
-        """
+        """Begin to serve a protocol that wants to know when a datagram came."""
         super().serve(*positional, **(named | {"timestamped": True}))
 
 
 class DestinationTests(DoorCase):
-    """
-    Where a datagram was sent to decides whether it is answered, and from where.
-    """
+    """Where a datagram was sent to decides whether it is answered, and from where."""
 
     port_class = BatchedDatagramPort
 
@@ -552,9 +483,7 @@ class DestinationTests(DoorCase):
         self.make: Callable[..., Any] = Stamper if self.timestamped else DatagramRecorder
 
     def serve_at(self, host: str, **how: Any) -> None:
-        """
-        Serve at an address.
-        """
+        """Serve at an address."""
         self.serve(self.make(), host, timestamped=self.timestamped, **how)
 
     def test_broadcast(self) -> None:
@@ -571,9 +500,7 @@ class DestinationTests(DoorCase):
         self.check_dropped(**{DESTINATION: 2})
 
     def test_exempt(self) -> None:
-        """
-        Who is exempt may not ask everybody at once either.
-        """
+        """Who is exempt may not ask everybody at once either."""
         self.serve_at("0.0.0.0", guard_loopback=False)
         client = self.client()
         for host, expected in (("127.0.0.1", 40), (LOOPBACK_BROADCAST, 0), ("127.0.0.1", 1)):
@@ -582,9 +509,7 @@ class DestinationTests(DoorCase):
         self.check_dropped(**{DESTINATION: 1})
 
     def test_forget(self) -> None:
-        """
-        A broadcast address that comes later is one as soon as the port judges anew.
-        """
+        """A broadcast address that comes later is one as soon as the port judges anew."""
         self.house.broadcasts = frozenset()
         self.serve_at("0.0.0.0")
         client = self.client()
@@ -596,18 +521,14 @@ class DestinationTests(DoorCase):
         self.check_dropped(**{DESTINATION: 1})
 
     def test_answer_comes_from_the_address_asked(self) -> None:
-        """
-        With a guard, too, the answer leaves from the address that was asked.
-        """
+        """With a guard, too, the answer leaves from the address that was asked."""
         self.serve_at("0.0.0.0", udp_burst=100)
         for host in ("127.0.0.1", "127.0.0.2", "127.1.2.3"):
             found = self.ask(self.client(), b"a", b"b", host=host)
             self.assertEqual(found, [(b"a", host), (b"b", host)])
 
     def test_dropped_between(self) -> None:
-        """
-        An answer that moves to the place of a dropped one takes its own address along.
-        """
+        """An answer that moves to the place of a dropped one takes its own address along."""
         self.serve_at("0.0.0.0", networks=Networks(ANY, parse_networks("127.0.0.9")))
         good, denied = self.client(), self.client("127.0.0.9")
         for number in range(4):
@@ -638,9 +559,7 @@ class DestinationTests(DoorCase):
         self.check_dropped(**{DESTINATION: 2})
 
     def test_specific(self) -> None:
-        """
-        A socket with one address hears nothing else, and answers from it.
-        """
+        """A socket with one address hears nothing else, and answers from it."""
         self.serve_at("127.0.0.5")
         self.assertEqual(self.ask(self.client(), b"a", host="127.0.0.5"), [(b"a", "127.0.0.5")])
         self.check_dropped()
@@ -651,17 +570,12 @@ FEW = 25
 
 
 class TimestampedTests(DestinationTests):
-    """
-    All of that holds for a protocol that wants to know when a datagram came; and it is
-    told.
-    """
+    """All of that holds for a protocol that wants to know when a datagram came; and it is told."""
 
     timestamped = True
 
     def stamps(self) -> list[int | None]:
-        """
-        What the protocol was told.
-        """
+        """What the protocol was told."""
         assert isinstance(self.protocol, Stamper)
         return self.protocol.stamps
 
@@ -706,9 +620,7 @@ class TimestampedTests(DestinationTests):
         self.assertGreater(second - first, 10_000_000)
 
     def test_dropped_is_not_told(self) -> None:
-        """
-        Each datagram is told with its own time, also behind one that was dropped.
-        """
+        """Each datagram is told with its own time, also behind one that was dropped."""
         self.serve_at("0.0.0.0", networks=Networks(ANY, parse_networks("127.0.0.9")))
         good, denied = self.client(), self.client("127.0.0.9")
         for _ in range(3):
@@ -718,18 +630,14 @@ class TimestampedTests(DestinationTests):
         self.assertEqual(len(set(self.stamps())), 3)
 
     def test_refused(self) -> None:
-        """
-        What the kernel does not send is counted, never raised.
-        """
+        """What the kernel does not send is counted, never raised."""
         self.serve(Replier(b"x" * 65508), floor=10**6, timestamped=True)
         self.assertEqual(self.ask(self.client(), b"?"), [])
         self.assertEqual(self.service_state.counters.datagrams_unsent, 1)
 
 
 class UnstampedTests(DoorCase):
-    """
-    Tests for who is told nothing.
-    """
+    """Tests for who is told nothing."""
 
     def test_not_asked(self) -> None:
         """

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.net.sockets.rlimit}.
-"""
+"""Tests for L{socketd.net.sockets.rlimit}."""
 
 from __future__ import annotations
 
@@ -31,75 +29,54 @@ REFUSED = (
 
 
 def settings(daemon: str = "", echo: str = "", stream: str = "", defaults: str = "") -> Settings:
-    """
-    Read a configuration with two listeners; the options stand on lines 2, 4, 7 and 10.
-    """
+    """Read a configuration with two listeners; the options stand on lines 2, 4, 7 and 10."""
     text = f"[socketd]\n{daemon}\n[defaults]\n{defaults}\n"
     text += f"[echo]\nlisten = tcp:7\n{echo}\n[stream]\nlisten = tcp:8\n{stream}\n"
     return parsed(text)
 
 
 def said(found: Settings, limit: int = LIMIT) -> list[str]:
-    """
-    List what is complained of, as the operator reads it.
-    """
+    """List what is complained of, as the operator reads it."""
     return [str(complaint) for complaint in diagnostics(found, limit)]
 
 
 class RoomTests(SynchronousTestCase):
-    """
-    Tests for L{room} and L{most_connections}.
-    """
+    """Tests for L{room} and L{most_connections}."""
 
     def test_room(self) -> None:
-        """
-        Listeners and the reserve take their descriptors first.
-        """
+        """Listeners and the reserve take their descriptors first."""
         self.assertEqual(room(settings(), LIMIT), ROOM)
         more = parsed("[echo]\nlisten = tcp:7, udp:7, unix:a\n[stream]\nlisten = tcp:8, tcp:9\n")
         self.assertEqual(room(more, LIMIT), ROOM - 3)
 
     def test_most(self) -> None:
-        """
-        Where nothing is said, the daemon takes what there is room for, up to its default.
-        """
+        """Where nothing is said, the daemon takes what there is room for, up to its default."""
         self.assertEqual(most_connections(settings(), LIMIT), ROOM)
         self.assertEqual(most_connections(settings(), 1_000_000), MAX_CONNECTIONS)
 
     def test_given(self) -> None:
-        """
-        What the configuration says holds, less or more than the default.
-        """
+        """What the configuration says holds, less or more than the default."""
         for number in (1, 500, 50_000):
             found = settings(daemon=f"max_connections = {number}")
             self.assertEqual(most_connections(found, 1_000_000), number)
 
     def test_no_room(self) -> None:
-        """
-        However few descriptors there are, one connection is tried: none would be no
-        daemon.
-        """
+        """However few descriptors there are, one connection is tried: none would be no daemon."""
         for limit in (0, RESERVED, RESERVED + 2, RESERVED + 3):
             self.assertEqual(most_connections(settings(), limit), 1)
 
 
 class ComplaintTests(SynchronousTestCase):
-    """
-    Tests for L{diagnostics}.
-    """
+    """Tests for L{diagnostics}."""
 
     def test_fits(self) -> None:
-        """
-        What has room is not complained of, up to the last descriptor.
-        """
+        """What has room is not complained of, up to the last descriptor."""
         option = f"max_connections = {ROOM}"
         self.assertEqual(said(settings(option, option, option)), [])
         self.assertEqual(said(settings()), [])
 
     def test_too_many(self) -> None:
-        """
-        One more is, with file, line, section, value, and what would be right.
-        """
+        """One more is, with file, line, section, value, and what would be right."""
         option = f"max_connections = {ROOM + 1}"
         expected = [
             f"FILE:2: [socketd] {option}: {REFUSED}",
@@ -110,31 +87,23 @@ class ComplaintTests(SynchronousTestCase):
         self.assertEqual(said(settings(stream=option)), expected[2:])
 
     def test_inherited(self) -> None:
-        """
-        A number that services inherit is complained of once, where it stands.
-        """
+        """A number that services inherit is complained of once, where it stands."""
         option = f"max_connections = {ROOM + 1}"
         expected = [f"FILE:4: [defaults] {option}: {REFUSED}"]
         self.assertEqual(said(settings(defaults=option)), expected)
 
     def test_no_room(self) -> None:
-        """
-        No complaint tells anybody to write less than nothing.
-        """
+        """No complaint tells anybody to write less than nothing."""
         found = said(settings(echo="max_connections = 1"), RESERVED)
         self.assertEqual(len(found), 1)
         self.assertIn("write up to 0, or raise", found[0])
 
 
 class LimitTests(SynchronousTestCase):
-    """
-    Tests for L{raise_limit}.
-    """
+    """Tests for L{raise_limit}."""
 
     def test_raised(self) -> None:
-        """
-        The soft limit becomes the hard one, and stays so when asked again.
-        """
+        """The soft limit becomes the hard one, and stays so when asked again."""
         soft, hard = before = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, before)
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 512), hard))
@@ -143,9 +112,7 @@ class LimitTests(SynchronousTestCase):
             self.assertEqual(resource.getrlimit(resource.RLIMIT_NOFILE), (hard, hard))
 
     def test_untouched(self) -> None:
-        """
-        A limit that is as high as it can be is not set again: a sandbox may refuse it.
-        """
+        """A limit that is as high as it can be is not set again: a sandbox may refuse it."""
         hard = (4096, 4096)
         self.patch(resource, "getrlimit", lambda kind: hard)
         self.patch(resource, "setrlimit", lambda kind, limits: self.fail("it was set"))

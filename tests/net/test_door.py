@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.access.policy}: what it makes of the options of a service.
-"""
+"""Tests for L{socketd.access.policy}: what it makes of the options of a service."""
 
 from __future__ import annotations
 
@@ -41,17 +39,13 @@ RESERVED_PORT = 123
 
 
 def entered(policy: AccessPolicy, host: str, times: int = 1) -> list[str | None]:
-    """
-    Ask a number of times whether a source may come in.
-    """
+    """Ask a number of times whether a source may come in."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return [policy.admit_connection(family, (host, PORT))[0] for _ in range(times)]
 
 
 class DoorCase(SynchronousTestCase):
-    """
-    A test with a clock, and with doors made from options.
-    """
+    """A test with a clock, and with doors made from options."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -59,28 +53,20 @@ class DoorCase(SynchronousTestCase):
         self.daemon = Capacity(100)
 
     def policy(self, **options: Any) -> AccessPolicy:
-        """
-        Make one.
-        """
+        """Make one."""
         return make_policy(AccessOptions(**options), self.daemon, self.clock)
 
 
 class NetworkTests(DoorCase):
-    """
-    Tests for who may come in.
-    """
+    """Tests for who may come in."""
 
     def test_default(self) -> None:
-        """
-        Where nothing is said, streams are for everybody.
-        """
+        """Where nothing is said, streams are for everybody."""
         found = [entered(self.policy(), host) for host in LOOPBACK + PRIVATE + PUBLIC]
         self.assertEqual(found, [[None]] * len(LOOPBACK + PRIVATE + PUBLIC))
 
     def test_allow(self) -> None:
-        """
-        Only who is allowed comes in, loopback too; IPv4 in IPv6 is IPv4.
-        """
+        """Only who is allowed comes in, loopback too; IPv4 in IPv6 is IPv4."""
         policy = self.policy(allow=parse_networks("192.0.2.0/24"))
         for host in (*LOOPBACK, *PRIVATE, "2001:db8::1"):
             self.assertEqual(entered(policy, host), [NETWORK], host)
@@ -88,34 +74,26 @@ class NetworkTests(DoorCase):
             self.assertEqual(entered(policy, host), [None], host)
 
     def test_empty(self) -> None:
-        """
-        An empty C{allow} lets nobody in; it does not open the service to all.
-        """
+        """An empty C{allow} lets nobody in; it does not open the service to all."""
         policy = self.policy(allow=())
         found = [entered(policy, host) for host in LOOPBACK + PUBLIC]
         self.assertEqual(found, [[NETWORK]] * len(LOOPBACK + PUBLIC))
 
     def test_deny(self) -> None:
-        """
-        Who is denied does not come in, and others do.
-        """
+        """Who is denied does not come in, and others do."""
         policy = self.policy(deny=parse_networks("private"))
         self.assertEqual([entered(policy, host) for host in PRIVATE], [[NETWORK]] * len(PRIVATE))
         self.assertEqual([entered(policy, host) for host in PUBLIC], [[None]] * len(PUBLIC))
 
     def test_unix(self) -> None:
-        """
-        Networks and limits say nothing of UNIX sockets: their files have modes.
-        """
+        """Networks and limits say nothing of UNIX sockets: their files have modes."""
         policy = self.policy(deny=parse_networks("any"), max_per_source=1, accept_rate=0.001)
         found = [policy.admit_connection(socket.AF_UNIX, peer) for peer in ("", b"\0x", "/a") * 9]
         self.assertEqual(found, [(None, None)] * 27)
 
 
 class SourceTests(DoorCase):
-    """
-    Tests for how many of one source may come in, and how often.
-    """
+    """Tests for how many of one source may come in, and how often."""
 
     def test_default(self) -> None:
         """
@@ -128,9 +106,7 @@ class SourceTests(DoorCase):
         self.assertEqual(entered(policy, "192.0.2.2"), [None])
 
     def test_default_rate(self) -> None:
-        """
-        With another limit the default rate holds.
-        """
+        """With another limit the default rate holds."""
         policy = self.policy(max_per_source=1000)
         expected = [None] * 20 + [SOURCE_RATE]
         self.assertEqual(entered(policy, "192.0.2.1", 21), expected)
@@ -152,9 +128,7 @@ class SourceTests(DoorCase):
             self.assertEqual(entered(policy, host, 4), [None] * 3 + [SOURCE_RATE], host)
 
     def test_prefix(self) -> None:
-        """
-        The addresses of one prefix have the limit together.
-        """
+        """The addresses of one prefix have the limit together."""
         policy = self.policy(max_per_source=2, source_prefix=Prefixes(24, 48))
         for hosts in (("192.0.2.1", "192.0.2.254", "::ffff:192.0.2.7"),
                       ("2001:db8::1", "2001:db8:0:7::1", "2001:db8:0:ffff::1")):  # fmt: skip
@@ -165,9 +139,7 @@ class SourceTests(DoorCase):
         )
 
     def test_leave(self) -> None:
-        """
-        A place that is given back can be taken again; a refusal takes none.
-        """
+        """A place that is given back can be taken again; a refusal takes none."""
         policy = self.policy(max_per_source=1, accept_rate=1000.0)
         reason, slot_held = policy.admit_connection(socket.AF_INET, ("192.0.2.1", PORT))
         assert reason is None and slot_held is not None
@@ -178,14 +150,10 @@ class SourceTests(DoorCase):
 
 
 class CapacityTests(DoorCase):
-    """
-    Tests for how many may be in.
-    """
+    """Tests for how many may be in."""
 
     def test_limits(self) -> None:
-        """
-        A service has its own limit within that of the daemon.
-        """
+        """A service has its own limit within that of the daemon."""
         policy, other = self.policy(max_connections=2), self.policy()
         self.assertEqual([policy.capacity.limit, other.capacity.limit], [2, None])
         for _ in range(2):
@@ -197,14 +165,10 @@ class CapacityTests(DoorCase):
 
 
 class DeadlineTests(DoorCase):
-    """
-    Tests for how long a connection may take.
-    """
+    """Tests for how long a connection may take."""
 
     def test_taken_over(self) -> None:
-        """
-        Each deadline is that of its option.
-        """
+        """Each deadline is that of its option."""
         options = AccessOptions(
             first_byte_timeout=1.0, idle_timeout=2.0, stall_timeout=3.0, lifetime=4.0
         )
@@ -228,9 +192,7 @@ class DeadlineTests(DoorCase):
 
 
 class GuardTests(DoorCase):
-    """
-    Tests for L{make_guard}.
-    """
+    """Tests for L{make_guard}."""
 
     def guard(
         self,
@@ -240,9 +202,7 @@ class GuardTests(DoorCase):
         protocol: str = "echo",
         own_ports: tuple[int, ...] = (),
     ) -> Guard | None:
-        """
-        Make one from the text of options; its socket is bound to C{host} by its word.
-        """
+        """Make one from the text of options; its socket is bound to C{host} by its word."""
         text = f"[{protocol}]\nlisten = udp:7\n{options}\n"
         service = parse(text, "FILE", installed(), "/run/test").services[0]
 
@@ -255,17 +215,13 @@ class GuardTests(DoorCase):
             return make_guard(service, sock, self.clock, lambda: own_ports, house)
 
     def judged(self, hosts: tuple[str, ...], options: str = "", **how: Any) -> set[str | None]:
-        """
-        Collect the verdicts on hosts.
-        """
+        """Collect the verdicts on hosts."""
         guard = self.guard(options, **how)
         assert guard is not None
         return {guard.check_static(host, PORT) for host in hosts}
 
     def test_unix(self) -> None:
-        """
-        A UNIX socket has none.
-        """
+        """A UNIX socket has none."""
         self.assertIsNone(self.guard(family=socket.AF_UNIX, host=""))
 
     def test_default_networks(self) -> None:
@@ -280,9 +236,7 @@ class GuardTests(DoorCase):
         self.assertEqual(self.judged(LOOPBACK), {SOURCE_ADDRESS})
 
     def test_networks(self) -> None:
-        """
-        Else to whom the options say, an empty C{allow} being nobody.
-        """
+        """Else to whom the options say, an empty C{allow} being nobody."""
         self.assertEqual(self.judged(PUBLIC + PRIVATE, "allow = any"), {None})
         self.assertEqual(self.judged(PUBLIC, "allow = any\ndeny = 192.0.2.0/24, 2001:db8::/32"),
                          {NETWORK})  # fmt: skip
@@ -304,18 +258,14 @@ class GuardTests(DoorCase):
             self.assertEqual(found, [verdict, verdict, None], protocol)
 
     def test_guard_loopback(self) -> None:
-        """
-        Loopback is exempt unless C{guard_loopback} is on.
-        """
+        """Loopback is exempt unless C{guard_loopback} is on."""
         for option, exempt in (("no", True), ("yes", False)):
             guard = self.guard(f"guard_loopback = {option}", host="127.0.0.1")
             assert guard is not None
             self.assertEqual(guard.is_exempt("127.0.0.1"), exempt)
 
     def test_rates(self) -> None:
-        """
-        The rates are those of the options, each for what it is named after.
-        """
+        """The rates are those of the options, each for what it is named after."""
         guard = self.guard("udp_rate = 2/s\nudp_burst = 3\nudp_service_rate = 5/s")
         assert guard is not None
         found = [guard._sources.spend(b"source", self.clock.seconds()) for _ in range(4)]
@@ -327,9 +277,7 @@ class GuardTests(DoorCase):
         self.assertEqual(guard.admit("10.0.9.1"), SERVICE_RATE)
 
     def test_prefix(self) -> None:
-        """
-        A source is as wide as C{source_prefix} says.
-        """
+        """A source is as wide as C{source_prefix} says."""
         guard = self.guard("udp_rate = 1/m\nudp_burst = 1\nsource_prefix = 16:32")
         assert guard is not None
         guard._sources._random = lambda: 0.99

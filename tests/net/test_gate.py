@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.net.tls.layer}: TLS over real sockets, turned by hand.
-"""
+"""Tests for L{socketd.net.tls.layer}: TLS over real sockets, turned by hand."""
 
 from __future__ import annotations
 
@@ -70,9 +68,7 @@ MANY = 1500
 
 
 def echo(data: bytes) -> bytes:
-    """
-    Answer with what came.
-    """
+    """Answer with what came."""
     return data
 
 
@@ -88,16 +84,12 @@ class Client(TlsClient):
         self.failed: list[SSL.Error] = []
 
     def fail(self, problem: SSL.Error) -> None:
-        """
-        Note it.
-        """
+        """Note it."""
         self.failed.append(problem)
 
 
 class GateCase(SynchronousTestCase):
-    """
-    A test with a service behind TLS.
-    """
+    """A test with a service behind TLS."""
 
     def setUp(self) -> None:
         self.reactor = HandReactor()
@@ -110,9 +102,7 @@ class GateCase(SynchronousTestCase):
         self.addCleanup(self.close_all)
 
     def close_all(self) -> None:
-        """
-        Close the sockets, and let our side see it.
-        """
+        """Close the sockets, and let our side see it."""
         for sock in self.opened:
             sock.close()
         for connection in list(self.service_state.connections):
@@ -121,30 +111,22 @@ class GateCase(SynchronousTestCase):
         self.assertEqual(self.service_state.connections, [])
 
     def note_secured(self, connection: Any, found: TlsSession, transport: SecureTransport) -> None:
-        """
-        Note what was agreed on.
-        """
+        """Note what was agreed on."""
         self.assertIs(connection, self.connection)
         self.secured.append(found)
         self.transports.append(transport)
 
     def note_failed(self, connection: Any, found: HandshakeFailure) -> None:
-        """
-        Note that a connection was not let through.
-        """
+        """Note that a connection was not let through."""
         self.assertIs(connection, self.connection)
         self.failed.append(found)
 
     def note_received(self, connection: Any, data: bytes) -> None:
-        """
-        Note what was decrypted.
-        """
+        """Note what was decrypted."""
         self.heard.append(data)
 
     def context(self, made: Made | None = None, **options: Any) -> ServerContext:
-        """
-        Make a context.
-        """
+        """Make a context."""
         made = made or issued("www.example.org")
         path = write_private(self.mktemp(), made.pem() + made.key_pem())
         context = ServerContext(TlsOptions(tls_certificate=path, **options), lambda: NOW)
@@ -152,9 +134,7 @@ class GateCase(SynchronousTestCase):
         return context
 
     def serve(self, make: Any = None, allowed: Any = (), **options: Any) -> IProtocolFactory:
-        """
-        Make a service whose protocols come from a callable: echo by default.
-        """
+        """Make a service whose protocols come from a callable: echo by default."""
         self.factory = OneFactory(make or (lambda: Recorder(echo)))
         hooks = Hooks(self.note_secured, self.note_failed, self.note_received)
         names = frozenset(allowed)
@@ -181,9 +161,7 @@ class GateCase(SynchronousTestCase):
     def dial(
         self, factory: IProtocolFactory, client: SSL.Context | None = None, name: str = ""
     ) -> Client:
-        """
-        Connect a client.
-        """
+        """Connect a client."""
         tls = SSL.Connection(client or client_context())
         if name:
             tls.set_tlsext_host_name(name.encode())
@@ -192,28 +170,20 @@ class GateCase(SynchronousTestCase):
         return found
 
     def assert_ended(self) -> None:
-        """
-        Check that nothing is left of the connection, and that nothing was reported.
-        """
+        """Check that nothing is left of the connection, and that nothing was reported."""
         self.assertFalse(self.connection.connected)
         self.assert_quiet()
 
     def assert_quiet(self) -> None:
-        """
-        Check that no protocol failed.
-        """
+        """Check that no protocol failed."""
         self.assertNotIn("protocol_failed", [name for name, _ in self.events])
 
 
 class ServingTests(GateCase):
-    """
-    Tests for connections that are let through.
-    """
+    """Tests for connections that are let through."""
 
     def test_interfaces(self) -> None:
-        """
-        Each part is what its neighbour takes it for.
-        """
+        """Each part is what its neighbour takes it for."""
         verifyClass(IHandshakeListener, TlsLayer)
         verifyClass(IProtocolFactory, TlsLayerFactory)
         self.dial(self.serve())
@@ -222,9 +192,7 @@ class ServingTests(GateCase):
             verifyObject(interface, self.transports[0])
 
     def test_what_was_agreed_on(self) -> None:
-        """
-        A protocol finds in its transport what Twisted's own of TLS has.
-        """
+        """A protocol finds in its transport what Twisted's own of TLS has."""
         self.dial(self.serve(tls_alpn=(b"p",)))
         transport = self.transports[0]
         self.assertIs(transport.negotiatedProtocol, None)
@@ -266,9 +234,7 @@ class ServingTests(GateCase):
         service_state.stopFactory()
 
     def test_half_close(self) -> None:
-        """
-        A protocol may end its side, in TLS and below, and still hear the other one.
-        """
+        """A protocol may end its side, in TLS and below, and still hear the other one."""
         client = self.dial(self.serve(HalfCloseable))
         self.transports[0].write(b"all")
         self.transports[0].loseWriteConnection()
@@ -288,9 +254,7 @@ class ServingTests(GateCase):
         self.assert_ended()
 
     def test_echo(self) -> None:
-        """
-        What is sent comes back, and it is told what was agreed on.
-        """
+        """What is sent comes back, and it is told what was agreed on."""
         client = self.dial(self.serve(tls_alpn=(b"p",)))
         client.say(b"hello")
         self.assertEqual(client.received, b"hello")
@@ -301,9 +265,7 @@ class ServingTests(GateCase):
         self.assertIn("TLS_", found.cipher)
 
     def test_long_data(self) -> None:
-        """
-        Much more than a record comes back whole and in order.
-        """
+        """Much more than a record comes back whole and in order."""
         client = self.dial(self.serve())
         data = os.urandom(1024 * 1024)
         client.say(data)
@@ -312,9 +274,7 @@ class ServingTests(GateCase):
         self.assertEqual(client.received, data)
 
     def test_one_piece(self) -> None:
-        """
-        The answers to what is received at once leave at once, however many records.
-        """
+        """The answers to what is received at once leave at once, however many records."""
         client = self.dial(self.serve())
         pieces: list[bytes] = []
         self.patch(StreamConnection, "write", lambda _, data: pieces.append(data))
@@ -328,9 +288,7 @@ class ServingTests(GateCase):
         self.assertEqual((client.received, len(self.heard)), (b"hello" * 5, 5))
 
     def test_nothing_before(self) -> None:
-        """
-        Until the last byte of the handshake there is no protocol, and no byte of its.
-        """
+        """Until the last byte of the handshake there is no protocol, and no byte of its."""
         tls = SSL.Connection(client_context())
         client = Client(self.reactor, self.accept(self.serve(Greeter)), tls)
         client.step()
@@ -345,9 +303,7 @@ class ServingTests(GateCase):
         self.assertEqual(client.received, b"welcome")
 
     def test_greeting(self) -> None:
-        """
-        A protocol that speaks first and closes is heard, and the end is a clean one.
-        """
+        """A protocol that speaks first and closes is heard, and the end is a clean one."""
         client = self.dial(self.serve(Greeter))
         self.assertEqual(client.received, b"welcome")
         self.assertEqual(client.ended, ["close_notify", "end"])
@@ -356,9 +312,7 @@ class ServingTests(GateCase):
         self.assert_ended()
 
     def test_long_chain(self) -> None:
-        """
-        A certificate that is longer than what Twisted sends at a time is sent whole.
-        """
+        """A certificate that is longer than what Twisted sends at a time is sent whole."""
         made = issued(*[f"host-{number}.subdomain.example.org" for number in range(MANY)])
         self.assertGreater(len(made.pem()), 64 * 1024)
         client = self.dial(self.serve(made=made))
@@ -366,9 +320,7 @@ class ServingTests(GateCase):
         self.assertEqual(client.received, b"hello")
 
     def test_start_and_stop(self) -> None:
-        """
-        The protocol's own factory knows when its port begins and ends.
-        """
+        """The protocol's own factory knows when its port begins and ends."""
         factory = self.serve()
         factory.doStart()
         self.assertEqual(self.factory.numPorts, 1)
@@ -377,9 +329,7 @@ class ServingTests(GateCase):
 
 
 class Greeter(Recorder):
-    """
-    Speaks first, and closes.
-    """
+    """Speaks first, and closes."""
 
     transport: Any
 
@@ -389,9 +339,7 @@ class Greeter(Recorder):
 
 
 class LastWord(HalfCloseable):
-    """
-    Answers at the end of the input, and closes.
-    """
+    """Answers at the end of the input, and closes."""
 
     transport: Any
 
@@ -401,23 +349,17 @@ class LastWord(HalfCloseable):
 
 
 class Failing(Protocol):
-    """
-    Raises.
-    """
+    """Raises."""
 
     def dataReceived(self, data: bytes) -> None:
         raise ValueError(data)
 
 
 class EndTests(GateCase):
-    """
-    Tests for the ends of connections.
-    """
+    """Tests for the ends of connections."""
 
     def test_end_behind_data(self) -> None:
-        """
-        The answer to what comes together with the end is sent.
-        """
+        """The answer to what comes together with the end is sent."""
         client = self.dial(self.serve())
         client.tls.send(b"hello")
         client.tls.shutdown()
@@ -430,19 +372,14 @@ class EndTests(GateCase):
         self.assert_ended()
 
     def test_last_word(self) -> None:
-        """
-        A protocol that has more to say when the peer ends is heard.
-        """
+        """A protocol that has more to say when the peer ends is heard."""
         client = self.dial(self.serve(LastWord))
         client.tls.shutdown()
         client.go()
         self.assertEqual((client.received, client.ended), (b"bye", ["close_notify", "end"]))
 
     def test_silent_end(self) -> None:
-        """
-        A peer that shuts down its socket without the end of TLS is still sent the
-        answer.
-        """
+        """A peer that shuts down its socket without the end of TLS is still sent the answer."""
         client = self.dial(self.serve())
         client.tls.send(b"hello")
         client.step()
@@ -454,9 +391,7 @@ class EndTests(GateCase):
         self.assert_ended()
 
     def test_silent_peer(self) -> None:
-        """
-        A peer that does not answer the end is left after a while.
-        """
+        """A peer that does not answer the end is left after a while."""
         self.dial(self.serve())
         self.factory.made[0].transport.loseConnection()
         self.reactor.turn(TURNS)
@@ -483,9 +418,7 @@ class EndTests(GateCase):
         self.assert_ended()
 
     def test_abort(self) -> None:
-        """
-        A protocol can reset its connection.
-        """
+        """A protocol can reset its connection."""
         client = self.dial(self.serve())
         self.factory.made[0].transport.abortConnection()
         client.go()
@@ -493,9 +426,7 @@ class EndTests(GateCase):
         self.assert_ended()
 
     def test_failing_protocol(self) -> None:
-        """
-        A protocol that raises ends its connection, and is reported once.
-        """
+        """A protocol that raises ends its connection, and is reported once."""
         client = self.dial(self.serve(Failing))
         client.say(b"hello")
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
@@ -504,9 +435,7 @@ class EndTests(GateCase):
         self.assertFalse(self.connection.connected)
 
     def test_failing_factory(self) -> None:
-        """
-        So does a factory that raises; one that has no protocol ends it in silence.
-        """
+        """So does a factory that raises; one that has no protocol ends it in silence."""
 
         def fail() -> None:
             raise ValueError
@@ -522,22 +451,16 @@ class EndTests(GateCase):
 
 
 class ClientNameTests(GateCase):
-    """
-    Tests for clients that are served by name.
-    """
+    """Tests for clients that are served by name."""
 
     def dial_as(self, client: Made, *allowed: PeerName) -> Client:
-        """
-        Connect with a certificate to a service for some names.
-        """
+        """Connect with a certificate to a service for some names."""
         ca = write_private(self.mktemp(), authority("clients").pem())
         factory = self.serve(Greeter, allowed=allowed, tls_client_ca=ca)
         return self.dial(factory, client_context(client))
 
     def test_served(self) -> None:
-        """
-        A client with one of the names is served, whatever kind of name it is.
-        """
+        """A client with one of the names is served, whatever kind of name it is."""
         names = {
             "Alice.Example.ORG": PeerName("dns", "alice.example.org"),
             "spiffe://org/a": PeerName("uri", "spiffe://org/a"),
@@ -552,9 +475,7 @@ class ClientNameTests(GateCase):
         self.assertEqual(self.failed, [])
 
     def test_refused(self) -> None:
-        """
-        One without is reset, and sees no byte; no protocol is made.
-        """
+        """One without is reset, and sees no byte; no protocol is made."""
         alice = PeerName("dns", "alice.example.org")
         for names in (
             (),
@@ -587,16 +508,12 @@ class ClientNameTests(GateCase):
         self.assertEqual(client.received, b"welcome")
 
     def test_any(self) -> None:
-        """
-        Without a list every client that the authority vouches for is served.
-        """
+        """Without a list every client that the authority vouches for is served."""
         client = self.dial_as(issued("bob.example.org", issuer="clients"))
         self.assertEqual(client.received, b"welcome")
 
     def test_stranger(self) -> None:
-        """
-        The right name from the wrong authority is worth nothing.
-        """
+        """The right name from the wrong authority is worth nothing."""
         client = self.dial_as(issued("alice"), PeerName("dns", "alice"))
         self.assertEqual((client.received, self.factory.made), (b"", []))
         client.sock.close()
@@ -604,9 +521,7 @@ class ClientNameTests(GateCase):
         self.assertEqual(self.failed, [HandshakeFailure(HANDSHAKE, "certificate verify failed")])
 
     def test_told(self) -> None:
-        """
-        Names are told in one line, and a few of them only.
-        """
+        """Names are told in one line, and a few of them only."""
         names = [f"spiffe://org/{number}" for number in range(100)]
         self.dial_as(issued("spiffe://a\nb", *names, issuer="clients"))
         [found] = self.secured
@@ -615,14 +530,10 @@ class ClientNameTests(GateCase):
 
 
 class FailureTests(GateCase):
-    """
-    Tests for peers that never come through.
-    """
+    """Tests for peers that never come through."""
 
     def feed(self, data: bytes, **options: Any) -> socket.socket:
-        """
-        Send bytes in place of a handshake.
-        """
+        """Send bytes in place of a handshake."""
         peer = self.accept(self.serve(**options))
         try:
             for start in range(0, len(data), 65536):
@@ -671,9 +582,7 @@ class FailureTests(GateCase):
         self.assertEqual((len(self.failed), self.secured), (DAMAGED, []))
 
     def test_long_hello(self) -> None:
-        """
-        A hello without end is refused before it fills the memory.
-        """
+        """A hello without end is refused before it fills the memory."""
         record = b"\x16\x03\x01\x40\x00"
         peer = self.feed(record + b"\x01\xff\xff\xff" + bytes(16380))
         while not self.connection.disconnecting:
@@ -685,9 +594,7 @@ class FailureTests(GateCase):
         self.assertEqual(self.failed, [HandshakeFailure(HANDSHAKE, "excessive message size")])
 
     def test_gone(self) -> None:
-        """
-        A peer that goes before it has shaken hands is counted once.
-        """
+        """A peer that goes before it has shaken hands is counted once."""
         hello = SSL.Connection(client_context())
         hello.set_connect_state()
         self.assertRaises(SSL.WantReadError, hello.do_handshake)
@@ -700,10 +607,7 @@ class FailureTests(GateCase):
             self.assert_ended()
 
     def test_stall(self) -> None:
-        """
-        A handshake that stands still costs nothing, and whoever has the deadline can
-        end it.
-        """
+        """A handshake that stands still costs nothing, and whoever has the deadline can end it."""
         self.feed(b"\x16\x03\x01\x02\x00")
         self.assertEqual(self.reactor.writers, [])
         self.connection.abortConnection()
@@ -712,18 +616,14 @@ class FailureTests(GateCase):
         self.assert_ended()
 
     def test_no_common_version(self) -> None:
-        """
-        It is said in OpenSSL's words what went wrong.
-        """
+        """It is said in OpenSSL's words what went wrong."""
         old = client_context(newest=SSL.TLS1_2_VERSION)
         self.dial(self.serve(tls_minimum="1.3"), old).sock.close()
         self.reactor.turn(TURNS)
         self.assertEqual(self.failed, [HandshakeFailure(HANDSHAKE, "unsupported protocol")])
 
     def test_server_name(self) -> None:
-        """
-        An unknown name of the server is counted as that.
-        """
+        """An unknown name of the server is counted as that."""
         client = self.dial(self.serve(tls_unknown_name="refuse"), name="unknown.test")
         client.sock.close()
         self.reactor.turn(TURNS)
@@ -732,9 +632,7 @@ class FailureTests(GateCase):
         self.assert_ended()
 
     def test_failing_choice(self) -> None:
-        """
-        If the choice of a certificate fails in itself, that is reported.
-        """
+        """If the choice of a certificate fails in itself, that is reported."""
 
         def fail(connection: SSL.Connection) -> bytes:
             raise ZeroDivisionError
@@ -748,9 +646,7 @@ class FailureTests(GateCase):
         self.assertEqual(len(self.failed), 1)
 
     def test_broken_record(self) -> None:
-        """
-        A record that was tampered with ends a connection that was let through.
-        """
+        """A record that was tampered with ends a connection that was let through."""
         client = self.dial(self.serve())
         client.sock.send(b"\x17\x03\x03\x00\x20" + bytes(32))
         client.go()
@@ -762,9 +658,7 @@ class FailureTests(GateCase):
 
 
 class BackpressureTests(GateCase):
-    """
-    Tests for peers that do not read.
-    """
+    """Tests for peers that do not read."""
 
     def test_never_reads(self) -> None:
         """
@@ -813,9 +707,7 @@ class BackpressureTests(GateCase):
         self.assertEqual(client.received[: len(BLOCK)], BLOCK)
 
     def test_producer_ends(self) -> None:
-        """
-        A close waits for the producer, and is a clean one.
-        """
+        """A close waits for the producer, and is a clean one."""
         client = self.dial(self.serve(Chargen))
         self.transports[0].loseConnection()
         self.assertTrue(self.transports[0].disconnecting)
@@ -824,9 +716,7 @@ class BackpressureTests(GateCase):
         self.assertEqual(len(client.received) % len(BLOCK), 0)
 
     def test_producer_and_daemon(self) -> None:
-        """
-        So it does when the daemon closes the connection below.
-        """
+        """So it does when the daemon closes the connection below."""
         client = self.dial(self.serve(Chargen))
         self.connection.loseConnection()
         client.go()
@@ -836,9 +726,7 @@ class BackpressureTests(GateCase):
         self.assert_ended()
 
     def test_push_producer(self) -> None:
-        """
-        A producer that pushes is paused while too much is not sent.
-        """
+        """A producer that pushes is paused while too much is not sent."""
         client = self.dial(self.serve())
         producer = Pushing()
         transport = self.transports[0]
@@ -853,9 +741,7 @@ class BackpressureTests(GateCase):
         transport.unregisterProducer()
 
     def test_pause(self) -> None:
-        """
-        A protocol that wants no more is not read for, until it does.
-        """
+        """A protocol that wants no more is not read for, until it does."""
         client = self.dial(self.serve())
         self.transports[0].pauseProducing()
         client.say(b"hello")
@@ -866,9 +752,7 @@ class BackpressureTests(GateCase):
 
 
 class Pushing:
-    """
-    Writes down what it is asked.
-    """
+    """Writes down what it is asked."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -884,14 +768,10 @@ class Pushing:
 
 
 class TransportTests(GateCase):
-    """
-    Tests for what protocols have of their transport.
-    """
+    """Tests for what protocols have of their transport."""
 
     def test_connection(self) -> None:
-        """
-        It has the addresses and the id of the connection.
-        """
+        """It has the addresses and the id of the connection."""
         self.dial(self.serve())
         [transport] = self.transports
         self.assertEqual(transport.connection_id, self.connection.connection_id)
@@ -899,9 +779,7 @@ class TransportTests(GateCase):
         self.assertEqual(transport.getHost(), self.connection.getHost())
 
     def test_write(self) -> None:
-        """
-        It takes bytes, and nothing else.
-        """
+        """It takes bytes, and nothing else."""
         client = self.dial(self.serve())
         [transport] = self.transports
         transport.write(b"")
@@ -912,9 +790,7 @@ class TransportTests(GateCase):
         self.assertEqual(client.received, b"hello")
 
     def test_stop_producing(self) -> None:
-        """
-        A consumer of what is read that is gone closes the connection.
-        """
+        """A consumer of what is read that is gone closes the connection."""
         client = self.dial(self.serve())
         self.transports[0].stopProducing()
         client.go()

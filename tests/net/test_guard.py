@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.access.datagram_guard}.
-"""
+"""Tests for L{socketd.access.datagram_guard}."""
 
 from __future__ import annotations
 
@@ -67,9 +65,7 @@ LOOPBACK_PEERS = ("127.0.0.1", "127.255.255.254", "::1", "::ffff:127.0.0.1")
 
 @frozen
 class House:
-    """
-    The addresses of a machine that does not exist.
-    """
+    """The addresses of a machine that does not exist."""
 
     addresses: frozenset[bytes] = frozenset(
         map(packed, ("127.0.0.1", "::1", "192.0.2.2", "2001:db8::2", "fe80::2"))
@@ -80,9 +76,7 @@ class House:
 
 
 class GuardCase(SynchronousTestCase):
-    """
-    Makes guards with a clock and lots that are set by hand.
-    """
+    """Makes guards with a clock and lots that are set by hand."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -92,9 +86,7 @@ class GuardCase(SynchronousTestCase):
         self.lot = 0.99
 
     def guard(self, bound: str = "0.0.0.0", lots: Any = None, **rules: Any) -> Guard:
-        """
-        Make one.
-        """
+        """Make one."""
         defaults = {"networks": Networks(ANY, ()), "udp_rate": 1.0, "udp_burst": 8}
         return Guard(
             Rules(**{**defaults, "service_rate": 5000.0, **rules}),
@@ -106,16 +98,12 @@ class GuardCase(SynchronousTestCase):
         )
 
     def admitted(self, guard: Guard, host: str, count: int) -> Counter[str | None]:
-        """
-        Send datagrams, and count the verdicts.
-        """
+        """Send datagrams, and count the verdicts."""
         return Counter(guard.admit(host) for _ in range(count))
 
 
 class ReasonTests(SynchronousTestCase):
-    """
-    Tests for L{REASONS}.
-    """
+    """Tests for L{REASONS}."""
 
     def test_order(self) -> None:
         """
@@ -132,14 +120,10 @@ class ReasonTests(SynchronousTestCase):
 
 
 class BanTests(GuardCase):
-    """
-    Tests for whom an operator has banned.
-    """
+    """Tests for whom an operator has banned."""
 
     def test_banned(self) -> None:
-        """
-        A banned source is not answered while it lasts, loopback no more than others.
-        """
+        """A banned source is not answered while it lasts, loopback no more than others."""
         bans = Bans(self.clock.seconds)
         rules = Rules(Networks(ANY, ()), 1.0, 8, 5000.0)
         clock = self.clock.seconds
@@ -155,14 +139,10 @@ class BanTests(GuardCase):
 
 
 class PortTests(GuardCase):
-    """
-    Tests for the ports that a source may ask from.
-    """
+    """Tests for the ports that a source may ask from."""
 
     def test_all_ports(self) -> None:
-        """
-        Of all ports exactly the reserved ones, the reflectors and our own are refused.
-        """
+        """Of all ports exactly the reserved ones, the reflectors and our own are refused."""
         self.own_ports = {12345, 65535}
         guard = self.guard()
         refused = {port for port in range(65536) if guard.check_static("192.0.2.3", port)}
@@ -171,43 +151,33 @@ class PortTests(GuardCase):
         self.assertEqual(guard.check_static("192.0.2.3", 53), SOURCE_PORT)
 
     def test_reflectors(self) -> None:
-        """
-        Every known reflector is refused.
-        """
+        """Every known reflector is refused."""
         guard = self.guard()
         found = {guard.check_static("2001:db8::3", port) for port in REFLECTOR_PORTS}
         self.assertEqual((found, len(REFLECTOR_PORTS)), ({SOURCE_PORT}, 15))
 
     def test_own_ports_change(self) -> None:
-        """
-        Our own ports are those of the moment.
-        """
+        """Our own ports are those of the moment."""
         guard = self.guard()
         self.assertIsNone(guard.check_static("192.0.2.3", PORT))
         self.own_ports.add(PORT)
         self.assertEqual(guard.check_static("192.0.2.3", PORT), SOURCE_PORT)
 
     def test_allowed_ports(self) -> None:
-        """
-        A port that the service allows may ask, though it is reserved and our own.
-        """
+        """A port that the service allows may ask, though it is reserved and our own."""
         self.own_ports = {123}
         guard = self.guard(source_ports=frozenset({123}))
         allowed = [port for port in range(1024) if not guard.check_static("192.0.2.3", port)]
         self.assertEqual(allowed, [123])
 
     def test_port_zero(self) -> None:
-        """
-        Port 0 is refused to everybody, for nobody can be answered there.
-        """
+        """Port 0 is refused to everybody, for nobody can be answered there."""
         guard = self.guard(source_ports=frozenset({0, 123}))
         for host in ("192.0.2.3", "127.0.0.1", "::1"):
             self.assertEqual(guard.check_static(host, 0), SOURCE_PORT)
 
     def test_loopback(self) -> None:
-        """
-        Loopback may ask from any other port, where the socket can hear it.
-        """
+        """Loopback may ask from any other port, where the socket can hear it."""
         self.own_ports = {12345}
         for bound in (*LOOPBACKS, *WILDCARDS):
             guard = self.guard(bound)
@@ -218,9 +188,7 @@ class PortTests(GuardCase):
                 self.assertEqual(found, {None}, (bound, host))
 
     def test_all_ports_of_loopback(self) -> None:
-        """
-        Of all ports loopback is refused only 0; guarded, as many as anybody.
-        """
+        """Of all ports loopback is refused only 0; guarded, as many as anybody."""
         self.own_ports = {12345}
         free, guarded = self.guard(), self.guard(guard_loopback=True)
         refused = [port for port in range(65536) if free.check_static("127.0.0.1", port)]
@@ -230,14 +198,10 @@ class PortTests(GuardCase):
 
 
 class AddressTests(GuardCase):
-    """
-    Tests for the addresses that a source may have.
-    """
+    """Tests for the addresses that a source may have."""
 
     def test_sources(self) -> None:
-        """
-        What is the address of one machine is a source, wherever the socket is bound to.
-        """
+        """What is the address of one machine is a source, wherever the socket is bound to."""
         for bound in (*LOOPBACKS, *WILDCARDS, *SPECIFIC):
             guard = self.guard(bound)
             for host in (*SOURCES, *OWN):
@@ -246,9 +210,7 @@ class AddressTests(GuardCase):
                 self.assertEqual(guard.check_static(host, PORT), SOURCE_ADDRESS, (bound, host))
 
     def test_first_bytes(self) -> None:
-        """
-        Of the first byte of an IPv4 address 0, 127 and all from 224 are refused.
-        """
+        """Of the first byte of an IPv4 address 0, 127 and all from 224 are refused."""
         guard = self.guard("192.0.2.2")
         refused = [first for first in range(256) if guard.check_static(f"{first}.1.2.3", PORT)]
         self.assertEqual(refused, [0, 127, *range(224, 256)])
@@ -276,30 +238,22 @@ class AddressTests(GuardCase):
                     self.assertEqual(found, {verdict}, bound)
 
     def test_loopback_broadcast(self) -> None:
-        """
-        The broadcast address of loopback cannot come from outside either.
-        """
+        """The broadcast address of loopback cannot come from outside either."""
         self.assertEqual(
             self.guard("192.0.2.2").check_static("127.255.255.255", PORT), SOURCE_ADDRESS
         )
 
     def test_no_address(self) -> None:
-        """
-        What is no address is an error of the caller.
-        """
+        """What is no address is an error of the caller."""
         self.assertRaises(OSError, self.guard().check_static, "somebody", PORT)
         self.assertRaises(OSError, self.guard, "")
 
 
 class NetworkTests(GuardCase):
-    """
-    Tests for the networks that are served.
-    """
+    """Tests for the networks that are served."""
 
     def test_networks(self) -> None:
-        """
-        Only the networks that are allowed are served; loopback is no exception.
-        """
+        """Only the networks that are allowed are served; loopback is no exception."""
         networks = Networks(parse_networks("private"), parse_networks("10.0.0.0/24"))
         for guarded in (False, True):
             guard = self.guard(networks=networks, guard_loopback=guarded)
@@ -324,9 +278,7 @@ class NetworkTests(GuardCase):
         self.assertEqual(found, [NETWORK, None])
 
     def test_order(self) -> None:
-        """
-        The first rule that fails gives the reason: port, then address, then network.
-        """
+        """The first rule that fails gives the reason: port, then address, then network."""
         guard = self.guard(networks=Networks((), ()))
         peers = [("0.0.0.0", 7), ("0.0.0.0", PORT), ("8.8.8.8", PORT)]
         found = [guard.check_static(*peer) for peer in peers]
@@ -334,14 +286,10 @@ class NetworkTests(GuardCase):
 
 
 class ExemptTests(GuardCase):
-    """
-    Tests for who is exempt.
-    """
+    """Tests for who is exempt."""
 
     def test_exempt(self) -> None:
-        """
-        Loopback is exempt where the socket can hear it, unless it is guarded.
-        """
+        """Loopback is exempt where the socket can hear it, unless it is guarded."""
         for bound in (*LOOPBACKS, *WILDCARDS, *SPECIFIC):
             for guarded in (False, True):
                 guard = self.guard(bound, guard_loopback=guarded)
@@ -350,9 +298,7 @@ class ExemptTests(GuardCase):
                 self.assertEqual(found, {expected}, (bound, guarded))
 
     def test_nobody_else(self) -> None:
-        """
-        No other address is exempt, not even our own.
-        """
+        """No other address is exempt, not even our own."""
         for bound in (*LOOPBACKS, *WILDCARDS, *SPECIFIC):
             guard = self.guard(bound)
             hosts = [host for host in (*SOURCES, *OWN, *NO_SOURCES) if guard.is_exempt(host)]
@@ -360,14 +306,10 @@ class ExemptTests(GuardCase):
 
 
 class DestinationTests(GuardCase):
-    """
-    Tests for where a datagram may be sent to.
-    """
+    """Tests for where a datagram may be sent to."""
 
     def test_many(self) -> None:
-        """
-        What was sent to many machines is refused.
-        """
+        """What was sent to many machines is refused."""
         guard = self.guard()
         hosts = ["224.0.0.0", "224.0.0.251", "239.255.255.255", "255.255.255.255", "192.0.2.255",
                  "127.255.255.255", "ff02::1", "ff0e::1", "::ffff:224.0.0.1"]  # fmt: skip
@@ -377,9 +319,7 @@ class DestinationTests(GuardCase):
         self.assertTrue(guard.refuses_destination(mapped))
 
     def test_one(self) -> None:
-        """
-        What was sent to one machine is not.
-        """
+        """What was sent to one machine is not."""
         guard = self.guard()
         hosts = ["192.0.2.2", "127.0.0.1", "223.255.255.255", "10.0.0.255", "::1", "2001:db8::2",
                  "fe80::2%eth0", "::ffff:192.0.2.2", "240.0.0.1"]  # fmt: skip
@@ -388,14 +328,10 @@ class DestinationTests(GuardCase):
 
 
 class RateTests(GuardCase):
-    """
-    Tests for the rates.
-    """
+    """Tests for the rates."""
 
     def test_source(self) -> None:
-        """
-        A source has its burst, then one answer for each interval.
-        """
+        """A source has its burst, then one answer for each interval."""
         guard = self.guard()
         for host in ("192.0.2.3", "2001:db8::3"):
             self.assertEqual(self.admitted(guard, host, 20), {None: 8, SOURCE_RATE: 12})
@@ -403,9 +339,7 @@ class RateTests(GuardCase):
             self.assertEqual(self.admitted(guard, host, 5), {None: 1, SOURCE_RATE: 4})
 
     def test_prefix(self) -> None:
-        """
-        The addresses of one prefix are one source; IPv4 in IPv6 is IPv4.
-        """
+        """The addresses of one prefix are one source; IPv4 in IPv6 is IPv4."""
         guard = self.guard(prefixes=Prefixes(31, 64))
         for pair in (
             ("2001:db8::1", "2001:db8::ffff:ffff"),
@@ -489,9 +423,7 @@ class RateTests(GuardCase):
             self.assertIsNone(guard.admit(host))
 
     def test_victim(self) -> None:
-        """
-        Who is flooded in the name of is still answered, about one time of four.
-        """
+        """Who is flooded in the name of is still answered, about one time of four."""
         guard = self.guard(lots=random.Random(2).random)
         answered = 0
         for second in range(200):
@@ -501,9 +433,7 @@ class RateTests(GuardCase):
         self.assertTrue(30 < answered < 75, answered)
 
     def test_service(self) -> None:
-        """
-        All sources together have the rate of the service, and nothing leaks there.
-        """
+        """All sources together have the rate of the service, and nothing leaks there."""
         self.lot = 0.0
         guard = self.guard(service_rate=100.0)
         found = Counter(guard.admit(f"198.18.{number}.1") for number in range(250))
@@ -513,9 +443,7 @@ class RateTests(GuardCase):
         self.assertEqual(found, {None: 10, SERVICE_RATE: 40})
 
     def test_slow_service(self) -> None:
-        """
-        A service of less than one datagram a second answers one all the same.
-        """
+        """A service of less than one datagram a second answers one all the same."""
         guard = self.guard(service_rate=0.1)
         self.assertEqual(self.admitted(guard, "192.0.2.3", 3), {None: 1, SERVICE_RATE: 2})
         self.clock.advance(10.0)
@@ -572,21 +500,15 @@ class LoopTests(GuardCase):
         return count
 
     def test_two_of_us(self) -> None:
-        """
-        A loop ends when the burst of one source is used up.
-        """
+        """A loop ends when the burst of one source is used up."""
         self.assertEqual(self.bounces(self.guard(), self.guard()), 16)
 
     def test_one_of_us(self) -> None:
-        """
-        So it does where the other side answers everything.
-        """
+        """So it does where the other side answers everything."""
         self.assertEqual(self.bounces(self.guard()), 8)
 
     def test_leak(self) -> None:
-        """
-        What leaks prolongs it by a few datagrams only: each of them has to be lucky.
-        """
+        """What leaks prolongs it by a few datagrams only: each of them has to be lucky."""
         lots = random.Random(5).random
         found = []
         for _ in range(2000):
@@ -596,25 +518,19 @@ class LoopTests(GuardCase):
         self.assertLess(abs(sum(found) / len(found) - 16 - 1 / 3), 0.1)
 
     def test_raised_rates(self) -> None:
-        """
-        Where the rates are raised it ends as well, when it is faster than they are.
-        """
+        """Where the rates are raised it ends as well, when it is faster than they are."""
         how: dict[str, Any] = {"udp_rate": 100.0, "udp_burst": 200}
         self.assertLess(self.bounces(self.guard(**how), self.guard(**how)), 2 * 200 + 10)
 
     def test_slow(self) -> None:
-        """
-        A loop that is slower than the rate is held to it.
-        """
+        """A loop that is slower than the rate is held to it."""
         guards = [self.guard(), self.guard()]
         for _ in range(1000):
             self.assertEqual([guard.admit("192.0.2.3") for guard in guards], [None, None])
             self.clock.advance(1.0)
 
     def test_after_a_loop(self) -> None:
-        """
-        A source that was forged into a loop is answered again as soon as its rate allows.
-        """
+        """A source that was forged into a loop is answered again as soon as its rate allows."""
         guard = self.guard()
         self.bounces(guard)
         self.clock.advance(1.0)
@@ -622,22 +538,16 @@ class LoopTests(GuardCase):
 
 
 class HonestClientTests(GuardCase):
-    """
-    Tests for clients that once were turned away, with the rates that are the default.
-    """
+    """Tests for clients that once were turned away, with the rates that are the default."""
 
     def default(self, name: str) -> Guard:
-        """
-        Make a guard with the rates of a protocol.
-        """
+        """Make a guard with the rates of a protocol."""
         found = installed()[name]
         rates: dict[str, Any] = {"udp_rate": found.udp_rate, "udp_burst": found.udp_burst}
         return self.guard(source_ports=found.source_ports, **rates)
 
     def test_repeated(self) -> None:
-        """
-        Seven requests of one client at once are answered, however equal they are.
-        """
+        """Seven requests of one client at once are answered, however equal they are."""
         for name in ("time", "echo", "ntp"):
             found = self.admitted(self.default(name), "192.168.1.2", 7)
             self.assertEqual(found, {None: 7}, name)
@@ -668,9 +578,7 @@ class HonestClientTests(GuardCase):
         self.assertEqual(self.admitted(guard, "192.168.1.1", 4), {None: 4})
 
     def test_ports_behind_one_address(self) -> None:
-        """
-        A translator maps port 123 to any other: the time is told to all of them but 0.
-        """
+        """A translator maps port 123 to any other: the time is told to all of them but 0."""
         guard = self.default("ntp")
         refused = [port for port in range(65536) if guard.check_static("192.168.1.1", port)]
         self.assertEqual(refused, [0])

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.net.sockets.holders}.
-"""
+"""Tests for L{socketd.net.sockets.holders}."""
 
 from __future__ import annotations
 
@@ -35,9 +33,7 @@ sys.stdin.read()
 
 
 class RealTests(SynchronousTestCase):
-    """
-    Tests with sockets that there are, as Linux tells of them.
-    """
+    """Tests with sockets that there are, as Linux tells of them."""
 
     def setUp(self) -> None:
         if not Path("/proc/net/tcp").exists():
@@ -61,15 +57,11 @@ class RealTests(SynchronousTestCase):
         return f"{name} (process {child.pid})", port
 
     def holder(self, text: str) -> str:
-        """
-        Name who has a listener's address.
-        """
+        """Name who has a listener's address."""
         return holder_of(parse_listener(text, ""))
 
     def test_streams(self) -> None:
-        """
-        Who has the address is named, or one that is among it, or that it is among.
-        """
+        """Who has the address is named, or one that is among it, or that it is among."""
         name, port = self.hold(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0))
         for text in (f"tcp:{port}:interface=127.0.0.1", f"tcp:{port}", f"tls:{port}"):
             self.assertEqual(self.holder(text), name)
@@ -78,16 +70,12 @@ class RealTests(SynchronousTestCase):
         self.assertEqual(self.holder(f"tcp:{port}:interface=127.0.0.1"), name)
 
     def test_datagrams(self) -> None:
-        """
-        So it is with datagrams.
-        """
+        """So it is with datagrams."""
         name, port = self.hold(socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0))
         self.assertEqual(self.holder(f"udp:{port}"), name)
 
     def test_ipv6(self) -> None:
-        """
-        One socket for IPv6 may have the port of IPv4, too.
-        """
+        """One socket for IPv6 may have the port of IPv4, too."""
         if not socket.has_ipv6 or not Path("/proc/net/if_inet6").exists():
             raise SkipTest("there is no IPv6 here")
         name, port = self.hold(socket.AF_INET6, socket.SOCK_STREAM, ("::", 0))
@@ -95,9 +83,7 @@ class RealTests(SynchronousTestCase):
             self.assertEqual(self.holder(text), name)
 
     def test_paths(self) -> None:
-        """
-        So it is with paths, of both types, and through links of the directory.
-        """
+        """So it is with paths, of both types, and through links of the directory."""
         for kind, word in ((socket.SOCK_STREAM, "unix"), (socket.SOCK_DGRAM, "unixgram")):
             directory = os.path.realpath(self.mktemp())
             os.mkdir(directory)
@@ -110,40 +96,30 @@ class RealTests(SynchronousTestCase):
             self.assertEqual(self.holder(f"{word}:{directory}.link/a b"), name)
 
     def test_this(self) -> None:
-        """
-        This process is not named by its number.
-        """
+        """This process is not named by its number."""
         with socket.create_server(("127.0.0.1", 0)) as made:
             self.assertEqual(self.holder(f"tcp:{made.getsockname()[1]}"), THIS)
 
     def test_nobody(self) -> None:
-        """
-        Of an address that is free nothing is said.
-        """
+        """Of an address that is free nothing is said."""
         with socket.create_server(("127.0.0.1", 0)) as made:
             port = made.getsockname()[1]
         self.assertEqual(self.holder(f"tcp:{port}:interface=127.0.0.1"), "")
 
 
 class TableTests(SynchronousTestCase):
-    """
-    Tests with tables of other machines.
-    """
+    """Tests with tables of other machines."""
 
     def setUp(self) -> None:
         self.proc = Path(self.mktemp())
         (self.proc / "net").mkdir(parents=True)
 
     def table(self, name: str, *rows: str) -> None:
-        """
-        Write a table.
-        """
+        """Write a table."""
         (self.proc / "net" / name).write_text(HEAD + "".join(rows))
 
     def process(self, number: int, name: bytes, *links: str) -> None:
-        """
-        Have a process with descriptors.
-        """
+        """Have a process with descriptors."""
         directory = self.proc / str(number)
         (directory / "fd").mkdir(parents=True)
         (directory / "comm").write_bytes(name + b"\n")
@@ -151,33 +127,25 @@ class TableTests(SynchronousTestCase):
             (directory / "fd" / str(descriptor)).symlink_to(link)
 
     def holder(self, text: str) -> str:
-        """
-        Name who has a listener's address.
-        """
+        """Name who has a listener's address."""
         return holder_of(parse_listener(text, ""), self.proc)
 
     def test_name(self) -> None:
-        """
-        The name of a process is its own choice, and harmless.
-        """
+        """The name of a process is its own choice, and harmless."""
         self.table("tcp", ROW.format("00000000:0050", "0A", 33, 77))
         self.process(1, b"init", "/dev/null", "socket:[7]")
         self.process(812, b"ng\x1b[2Jinx", "/dev/null", "socket:[77]")
         self.assertEqual(self.holder("tcp:80"), "ng\\x1b[2Jinx (process 812)")
 
     def test_user(self) -> None:
-        """
-        Where no process may be looked into, its user is told.
-        """
+        """Where no process may be looked into, its user is told."""
         self.table("udp", ROW.format("00000000:0050", "07", 0, 77))
         self.assertEqual(self.holder("udp:80"), "a process of root")
         self.table("udp", ROW.format("00000000:0050", "07", 4000000000, 77))
         self.assertEqual(self.holder("udp:80"), "a process of user 4000000000")
 
     def test_who_listens(self) -> None:
-        """
-        Of several the one that listens is named; what no process has any more is nobody's.
-        """
+        """Of several the one that listens is named; what no process has any more is nobody's."""
         self.table(
             "tcp",
             ROW.format("00000000:0050", "06", 0, 0),
@@ -189,9 +157,7 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(self.holder("tcp:80"), "")
 
     def test_addresses(self) -> None:
-        """
-        Addresses stand in words of the machine's own order.
-        """
+        """Addresses stand in words of the machine's own order."""
         cases = {
             "tcp:80:interface=192.0.2.7": ("tcp", (192, 0, 2, 7)),
             r"tcp6:80:interface=\:\:1": ("tcp6", (0,) * 15 + (1,)),
@@ -206,9 +172,7 @@ class TableTests(SynchronousTestCase):
             self.assertEqual(self.holder(text), "a process of root", text)
 
     def test_nonsense(self) -> None:
-        """
-        Where there is no table, or one that nobody knows, nothing is said.
-        """
+        """Where there is no table, or one that nobody knows, nothing is said."""
         self.assertEqual(self.holder("tcp:80"), "")
         self.assertEqual(self.holder("unix:/a"), "")
         for row in ("\n", "0: x\n", ROW.format("0:0050", "0A", 0, 6), ROW.format("0050", *"xyz")):
@@ -218,9 +182,7 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(self.holder("unix:/a"), "")
 
     def test_bounded(self) -> None:
-        """
-        However many sockets and descriptors there are, only so many are looked at.
-        """
+        """However many sockets and descriptors there are, only so many are looked at."""
         self.patch(holders, "MAX_SOCKETS", 5)
         self.patch(holders, "MAX_DESCRIPTORS", 0)
         other = ROW.format("00000000:0051", "0A", 0, 1)

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.net.sockets.activation}.
-"""
+"""Tests for L{socketd.net.sockets.activation}."""
 
 from __future__ import annotations
 
@@ -51,9 +49,7 @@ print(json.dumps({
 
 
 def variables(count: object, names: str | None = None, pid: object = PID) -> dict[str, str]:
-    """
-    Make the environment of a process that is handed over sockets.
-    """
+    """Make the environment of a process that is handed over sockets."""
     environ = {"LISTEN_PID": str(pid), "LISTEN_FDS": str(count), "PATH": "/bin"}
     if names is not None:
         environ["LISTEN_FDNAMES"] = names
@@ -61,9 +57,7 @@ def variables(count: object, names: str | None = None, pid: object = PID) -> dic
 
 
 def is_open(number: int) -> bool:
-    """
-    Say whether there is a descriptor with this number.
-    """
+    """Say whether there is a descriptor with this number."""
     try:
         os.fstat(number)
     except OSError:
@@ -83,9 +77,7 @@ class InheritedTestCase(SynchronousTestCase):
         self.path: str = os.path.relpath(self.mktemp())
 
     def make(self, family: int, kind: int, *, bound: bool = True, listening: bool = True) -> Any:
-        """
-        Make a socket.
-        """
+        """Make a socket."""
         made = socket.socket(family, kind)
         self.addCleanup(made.close)
         if bound:
@@ -95,9 +87,7 @@ class InheritedTestCase(SynchronousTestCase):
         return made
 
     def listening(self) -> socket.socket:
-        """
-        Make a socket that listens on TCP.
-        """
+        """Make a socket that listens on TCP."""
         return self.make(socket.AF_INET, socket.SOCK_STREAM)  # type: ignore[no-any-return]
 
     def put(self, *handed: Any) -> int:
@@ -116,16 +106,12 @@ class InheritedTestCase(SynchronousTestCase):
         return first
 
     def close(self, number: int) -> None:
-        """
-        Close a descriptor, unless its socket object did.
-        """
+        """Close a descriptor, unless its socket object did."""
         with contextlib.suppress(OSError):
             os.close(number)
 
     def take(self, environ: dict[str, str], first: int) -> Inherited:
-        """
-        Take what is handed over.
-        """
+        """Take what is handed over."""
         inherited = Inherited.take(environ, PID, first)
         for one in inherited.sockets:
             self.addCleanup(one.sock.close)
@@ -147,14 +133,10 @@ class InheritedTestCase(SynchronousTestCase):
 
 
 class TakeTests(InheritedTestCase):
-    """
-    Tests for sockets that can be served.
-    """
+    """Tests for sockets that can be served."""
 
     def test_kinds(self) -> None:
-        """
-        Family, type and address are those of the socket, in the order of the numbers.
-        """
+        """Family, type and address are those of the socket, in the order of the numbers."""
         kinds = [
             (socket.AF_INET, socket.SOCK_STREAM),
             (socket.AF_INET, socket.SOCK_DGRAM),
@@ -172,9 +154,7 @@ class TakeTests(InheritedTestCase):
         )
 
     def test_unix_datagrams(self) -> None:
-        """
-        A UNIX datagram socket with an abstract name can be served.
-        """
+        """A UNIX datagram socket with an abstract name can be served."""
         made = self.make(socket.AF_UNIX, socket.SOCK_DGRAM, bound=False)
         made.bind("")
         inherited = self.take(variables(1), self.put(made))
@@ -183,9 +163,7 @@ class TakeTests(InheritedTestCase):
         self.assertTrue(one.describe().startswith("unix \\x00"), one.describe())
 
     def test_ipv6(self) -> None:
-        """
-        An IPv6 socket is one, whatever the machine has for it to be bound to.
-        """
+        """An IPv6 socket is one, whatever the machine has for it to be bound to."""
         made = self.make(socket.AF_INET6, socket.SOCK_STREAM, bound=False)
         (one,) = self.take(variables(1), self.put(made)).sockets
         self.assertEqual(one.family, socket.AF_INET6)
@@ -206,9 +184,7 @@ class TakeTests(InheritedTestCase):
             self.assertEqual(address, peer.getsockname())
 
     def test_prepared(self) -> None:
-        """
-        A socket that was taken does not block, and is not passed on.
-        """
+        """A socket that was taken does not block, and is not passed on."""
         made = self.listening()
         first = self.put(made)
         self.assertTrue(os.get_inheritable(first))
@@ -230,14 +206,10 @@ class TakeTests(InheritedTestCase):
 
 
 class NameTests(InheritedTestCase):
-    """
-    Tests for finding sockets by name.
-    """
+    """Tests for finding sockets by name."""
 
     def test_same_name(self) -> None:
-        """
-        All sockets with the same name are there.
-        """
+        """All sockets with the same name are there."""
         made = [self.make(socket.AF_INET, kind) for kind in (1, 2, 1)]
         inherited = self.take(variables(3, "dns:dns:other"), self.put(*made))
         self.assertEqual(inherited.names(), ["dns", "other"])
@@ -246,9 +218,7 @@ class NameTests(InheritedTestCase):
         self.assertEqual(inherited.named("else"), [])
 
     def test_unnamed(self) -> None:
-        """
-        Sockets without names are called unknown, and so is one whose name is empty.
-        """
+        """Sockets without names are called unknown, and so is one whose name is empty."""
         made = [self.listening() for _ in range(2)]
         first = self.put(*made)
         for names, expected in ((None, ["unknown"] * 2), ("", ["unknown"] * 2)):
@@ -260,9 +230,7 @@ class NameTests(InheritedTestCase):
         self.assertEqual([one.name for one in inherited.sockets], ["unknown", "b"])
 
     def test_unclaimed(self) -> None:
-        """
-        The sockets that nobody asks for are told.
-        """
+        """The sockets that nobody asks for are told."""
         made = [self.listening() for _ in range(3)]
         inherited = self.take(variables(3, "a:b:a"), self.put(*made))
         a, b, other = inherited.sockets
@@ -272,14 +240,10 @@ class NameTests(InheritedTestCase):
 
 
 class NothingTests(InheritedTestCase):
-    """
-    Tests for when nothing is taken.
-    """
+    """Tests for when nothing is taken."""
 
     def test_not_ours(self) -> None:
-        """
-        What is meant for another process, or for nobody, is left alone without a word.
-        """
+        """What is meant for another process, or for nobody, is left alone without a word."""
         first = self.put(self.listening())
         half = [{"LISTEN_PID": str(PID)}, {"LISTEN_FDS": "1", "LISTEN_FDNAMES": "a"}]
         for environ in (variables(1, pid=PID + 1), variables(1, "a:b", pid=0), {}, *half):
@@ -289,16 +253,12 @@ class NothingTests(InheritedTestCase):
         self.assertTrue(os.get_blocking(first))
 
     def test_none(self) -> None:
-        """
-        No sockets at all are nothing to complain of.
-        """
+        """No sockets at all are nothing to complain of."""
         inherited = self.take(variables(0), HIGH)
         self.assertEqual((inherited.sockets, inherited.diagnostics), ((), ()))
 
     def test_malformed(self) -> None:
-        """
-        Variables that make no sense are one complaint, and nothing is taken.
-        """
+        """Variables that make no sense are one complaint, and nothing is taken."""
         first = self.put(self.listening(), self.listening())
         names = "LISTEN_FDNAMES = {}: has {} names for 2 sockets; put one colon between two names"
         wrong = [
@@ -323,16 +283,12 @@ class NothingTests(InheritedTestCase):
         self.assertTrue(os.get_blocking(first))
 
     def test_long_variables(self) -> None:
-        """
-        A complaint is short however long the variable is.
-        """
+        """A complaint is short however long the variable is."""
         (complaint,) = self.take(variables(2, "a:" * 100_000), HIGH).diagnostics
         self.assertTrue(len(complaint) < 512, len(complaint))
 
     def test_bound(self) -> None:
-        """
-        The highest number of sockets is taken as such: each that is missing is told.
-        """
+        """The highest number of sockets is taken as such: each that is missing is told."""
         first = self.put(self.listening()) + 1
         while any(is_open(number) for number in range(first, first + MAX_INHERITED)):
             first += 1
@@ -342,31 +298,23 @@ class NothingTests(InheritedTestCase):
 
 
 class UnusableTests(InheritedTestCase):
-    """
-    Tests for descriptors that cannot be served: a complaint, and the others are taken.
-    """
+    """Tests for descriptors that cannot be served: a complaint, and the others are taken."""
 
     def test_types(self) -> None:
-        """
-        A socket of another type is told by the name of its type.
-        """
+        """A socket of another type is told by the name of its type."""
         packets = self.make(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         found = self.complaint(packets, self.listening())
         self.assertEqual(found, f"is of type SOCK_SEQPACKET{SERVED}")
 
     def test_families(self) -> None:
-        """
-        A socket of another family is told by the number of its family.
-        """
+        """A socket of another family is told by the number of its family."""
         netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM)
         self.addCleanup(netlink.close)
         found = self.complaint(netlink, self.listening())
         self.assertEqual(found, f"is of address family {int(socket.AF_NETLINK)}{SERVED}")
 
     def test_not_listening(self) -> None:
-        """
-        A stream that does not listen is a connection, or not ready: neither is served.
-        """
+        """A stream that does not listen is a connection, or not ready: neither is served."""
         for made in (
             *socket.socketpair(),
             self.make(socket.AF_INET, socket.SOCK_STREAM, listening=False),
@@ -375,17 +323,13 @@ class UnusableTests(InheritedTestCase):
             self.assertEqual(self.complaint(made, self.listening()), f"does not listen{SERVED}")
 
     def test_not_bound(self) -> None:
-        """
-        A datagram socket without an address gets nothing, so it is not served.
-        """
+        """A datagram socket without an address gets nothing, so it is not served."""
         for family in (socket.AF_INET, socket.AF_UNIX):
             made = self.make(family, socket.SOCK_DGRAM, bound=False)
             self.assertEqual(self.complaint(made, self.listening()), f"is not bound{SERVED}")
 
     def test_no_sockets(self) -> None:
-        """
-        A FIFO, a file, a folder and a device are told as such.
-        """
+        """A FIFO, a file, a folder and a device are told as such."""
         reading, writing = os.pipe()
         numbers = {"a FIFO": reading, "a device": os.open(os.devnull, os.O_RDONLY)}
         numbers["a file"] = os.open(self.path, os.O_CREAT)
@@ -396,9 +340,7 @@ class UnusableTests(InheritedTestCase):
             self.assertEqual(self.complaint(number, self.listening()), f"is {kind}{SERVED}")
 
     def test_missing(self) -> None:
-        """
-        A number without a descriptor is told.
-        """
+        """A number without a descriptor is told."""
         first = self.put(self.listening(), self.listening())
         os.close(first)
         inherited = self.take(variables(2, "a:b"), first)
@@ -407,9 +349,7 @@ class UnusableTests(InheritedTestCase):
         self.assertEqual(inherited.diagnostics, (expected,))
 
     def test_left_open(self) -> None:
-        """
-        What cannot be used stays open as it was, but is not passed on.
-        """
+        """What cannot be used stays open as it was, but is not passed on."""
         reading, writing = os.pipe()
         handed = (reading, self.make(socket.AF_UNIX, socket.SOCK_SEQPACKET))
         first = self.put(*handed)
@@ -422,9 +362,7 @@ class UnusableTests(InheritedTestCase):
             self.assertFalse(os.get_inheritable(number))
 
     def test_all_are_told(self) -> None:
-        """
-        There is a complaint for each, on one line, whatever the name is.
-        """
+        """There is a complaint for each, on one line, whatever the name is."""
         made = self.make(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         inherited = self.take(variables(2, "a\nb:\x1b"), self.put(made, made))
         self.assertEqual(
@@ -437,9 +375,7 @@ class UnusableTests(InheritedTestCase):
 
 
 class ProcessTests(InheritedTestCase):
-    """
-    Tests with a process of its own, which has its descriptors where systemd puts them.
-    """
+    """Tests with a process of its own, which has its descriptors where systemd puts them."""
 
     def test_process(self) -> None:
         """

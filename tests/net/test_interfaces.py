@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.net.sockets.local_addresses}.
-"""
+"""Tests for L{socketd.net.sockets.local_addresses}."""
 
 from __future__ import annotations
 
@@ -32,22 +30,15 @@ SUBNETS: list[tuple[Any, int, str | None]] = [
 
 
 def found(*hosts: str) -> Found:
-    """
-    Make what a reading finds.
-    """
+    """Make what a reading finds."""
     return Found(frozenset(map(packed, hosts)), frozenset([packed("192.0.2.255")]))
 
 
 class FindTests(SynchronousTestCase):
-    """
-    Tests for L{find} and L{read_interfaces}.
-    """
+    """Tests for L{find} and L{read_interfaces}."""
 
     def test_subnets(self) -> None:
-        """
-        Each address is found, and the broadcast address of each IPv4 subnet that has
-        one.
-        """
+        """Each address is found, and the broadcast address of each IPv4 subnet that has one."""
         for ip, prefix, broadcast in SUBNETS:
             host = ip if isinstance(ip, str) else ip[0]
             expected = Found(
@@ -58,9 +49,7 @@ class FindTests(SynchronousTestCase):
             self.assertEqual(result, expected, (ip, prefix))
 
     def test_all(self) -> None:
-        """
-        The addresses of all interfaces come together; one without any adds nothing.
-        """
+        """The addresses of all interfaces come together; one without any adds nothing."""
         adapters = [
             Adapter("lo", "lo", [IP("127.0.0.1", 8, "lo"), IP(("::1", 0, 0), 128, "lo")]),
             Adapter("down", "down", []),
@@ -73,15 +62,11 @@ class FindTests(SynchronousTestCase):
         self.assertEqual(result.broadcasts, frozenset(map(packed, subnets)))
 
     def test_none(self) -> None:
-        """
-        A machine without interfaces has no addresses.
-        """
+        """A machine without interfaces has no addresses."""
         self.assertEqual(find([]), Found())
 
     def test_this_machine(self) -> None:
-        """
-        This machine's own addresses are packed, and loopback is among them.
-        """
+        """This machine's own addresses are packed, and loopback is among them."""
         result = read_interfaces()
         self.assertIn(packed("127.0.0.1"), result.addresses)
         self.assertTrue({len(address) for address in result.addresses} <= {4, 16})
@@ -89,9 +74,7 @@ class FindTests(SynchronousTestCase):
 
 
 class InterfacesTests(SynchronousTestCase):
-    """
-    Tests for L{Interfaces}.
-    """
+    """Tests for L{Interfaces}."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -100,9 +83,7 @@ class InterfacesTests(SynchronousTestCase):
         self.reads = 0
 
     def read(self) -> Found:
-        """
-        Give the next answer.
-        """
+        """Give the next answer."""
         self.reads += 1
         answer: Found | Exception = self.answers.pop(0)
         if isinstance(answer, Exception):
@@ -110,15 +91,11 @@ class InterfacesTests(SynchronousTestCase):
         return answer
 
     def interfaces(self) -> Interfaces:
-        """
-        Make one that reads the answers.
-        """
+        """Make one that reads the answers."""
         return Interfaces(self.clock.seconds, self.read)
 
     def test_first(self) -> None:
-        """
-        Nothing is read until somebody asks, and then once.
-        """
+        """Nothing is read until somebody asks, and then once."""
         interfaces = self.interfaces()
         self.assertEqual(self.reads, 0)
         self.assertEqual(interfaces.addresses, frozenset([packed("192.0.2.1")]))
@@ -126,9 +103,7 @@ class InterfacesTests(SynchronousTestCase):
         self.assertEqual(self.reads, 1)
 
     def test_refresh(self) -> None:
-        """
-        They are read again when they are old enough, not before.
-        """
+        """They are read again when they are old enough, not before."""
         interfaces = self.interfaces()
         before = interfaces.addresses
         self.clock.advance(REFRESH - 0.001)
@@ -138,9 +113,7 @@ class InterfacesTests(SynchronousTestCase):
         self.assertEqual((len(interfaces.broadcasts), self.reads), (1, 2))
 
     def test_failure(self) -> None:
-        """
-        When reading fails, what was known stays, and it is tried again later only.
-        """
+        """When reading fails, what was known stays, and it is tried again later only."""
         for problem in (OSError(), ValueError(), AssertionError("no netmask")):
             self.answers, self.reads = [found("192.0.2.1"), problem, found("192.0.2.9")], 0
             interfaces = self.interfaces()
@@ -153,15 +126,11 @@ class InterfacesTests(SynchronousTestCase):
             self.assertEqual(interfaces.addresses, frozenset([packed("192.0.2.9")]))
 
     def test_failure_at_first(self) -> None:
-        """
-        When even the first reading fails, nothing is known.
-        """
+        """When even the first reading fails, nothing is known."""
         self.answers = [OSError()]
         interfaces = self.interfaces()
         self.assertEqual(interfaces.addresses | interfaces.broadcasts, frozenset())
 
     def test_machine(self) -> None:
-        """
-        Unless told otherwise, it reads those of this machine.
-        """
+        """Unless told otherwise, it reads those of this machine."""
         self.assertIn(packed("127.0.0.1"), Interfaces(self.clock.seconds).addresses)

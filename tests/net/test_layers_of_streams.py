@@ -57,17 +57,13 @@ proxy_from = 127.0.0.1
 
 
 class Peer(TlsClient):
-    """
-    A client that takes no more turns than a handshake needs.
-    """
+    """A client that takes no more turns than a handshake needs."""
 
     turns = TURNS
 
 
 class LayersCase(SynchronousTestCase):
-    """
-    A service at a port of loopback.
-    """
+    """A service at a port of loopback."""
 
     def setUp(self) -> None:
         self.reactor = HandReactor()
@@ -76,15 +72,11 @@ class LayersCase(SynchronousTestCase):
         self.write(self.made)
 
     def write(self, made: Made) -> None:
-        """
-        Write a certificate with its key.
-        """
+        """Write a certificate with its key."""
         write_private(self.path, made.pem() + made.key_pem())
 
     def service(self, listen: str, more: str = "") -> Service:
-        """
-        Read a service from a configuration.
-        """
+        """Read a service from a configuration."""
         options = f"handshake_timeout = {HANDSHAKE}s\n{more}"
         if "tls" in listen:
             options += f"\ntls_certificate = {self.path}"
@@ -97,9 +89,7 @@ class LayersCase(SynchronousTestCase):
         return service
 
     def serve(self, listen: str, more: str = "", make: Any = None) -> None:
-        """
-        Serve a listener's layers.
-        """
+        """Serve a listener's layers."""
         service = self.service(listen, more)
         handshake = service.tls.handshake_timeout
         policy = make_policy(service.policy, Capacity(None), self.reactor, handshake)
@@ -117,9 +107,7 @@ class LayersCase(SynchronousTestCase):
         self.addCleanup(self.stop)
 
     def stop(self) -> None:
-        """
-        Close everything, and see that no protocol failed.
-        """
+        """Close everything, and see that no protocol failed."""
         self.port.stopListening()
         for connection in list(self.service_state.connections):
             connection.abortConnection()
@@ -127,18 +115,14 @@ class LayersCase(SynchronousTestCase):
         self.assertNotIn("protocol_failed", [name for name, _ in self.events])
 
     def connect(self) -> socket.socket:
-        """
-        Connect a client.
-        """
+        """Connect a client."""
         client = socket.create_connection(self.port._socket.getsockname())
         client.setblocking(False)
         self.addCleanup(client.close)
         return client
 
     def dial(self, header: bytes = b"", context: SSL.Context | None = None) -> Peer:
-        """
-        Connect a client, and shake hands.
-        """
+        """Connect a client, and shake hands."""
         client = self.connect()
         if header:
             client.sendall(header)
@@ -147,21 +131,15 @@ class LayersCase(SynchronousTestCase):
         return peer
 
     def shown(self, peer: Peer) -> Any:
-        """
-        Get the certificate that a client was shown.
-        """
+        """Get the certificate that a client was shown."""
         return peer.tls.get_peer_certificate(as_cryptography=True)
 
 
 class LayersTests(LayersCase):
-    """
-    Tests for what stands before the protocol.
-    """
+    """Tests for what stands before the protocol."""
 
     def test_none(self) -> None:
-        """
-        A plain listener gets the factory as it is, and nothing to agree on.
-        """
+        """A plain listener gets the factory as it is, and nothing to agree on."""
         self.serve("tcp:0")
         self.assertIsNone(self.context)
         self.assertEqual((self.terms.settles, self.terms.proxies), (False, None))
@@ -172,9 +150,7 @@ class LayersTests(LayersCase):
         self.assertEqual(len(self.factory.made), 1)
 
     def test_tls(self) -> None:
-        """
-        The protocol is made once the handshake is done, and works on plain bytes.
-        """
+        """The protocol is made once the handshake is done, and works on plain bytes."""
         self.serve("tls:0")
         client = self.connect()
         self.reactor.turn(2)
@@ -186,9 +162,7 @@ class LayersTests(LayersCase):
         self.assertEqual(self.factory.made[0].received, b"hello")
 
     def test_proxied_tls(self) -> None:
-        """
-        The PROXY header comes first, in plain; then TLS; the peer is the real one.
-        """
+        """The PROXY header comes first, in plain; then TLS; the peer is the real one."""
         self.serve("haproxy:tls:0")
         peer = self.dial(HEADER)
         peer.say(b"hello")
@@ -198,9 +172,7 @@ class LayersTests(LayersCase):
         self.assertEqual((made, secured), (["192.0.2.7:4711"],) * 2)
 
     def test_inherited(self) -> None:
-        """
-        So it is at a socket of systemd's with C{tls=yes}.
-        """
+        """So it is at a socket of systemd's with C{tls=yes}."""
         self.serve("systemd:echo:tls=yes")
         peer = self.dial()
         peer.say(b"hello")
@@ -220,9 +192,7 @@ class LayersTests(LayersCase):
         )
 
     def test_counts(self) -> None:
-        """
-        One message is counted as one: the handshake, the header and the end are none.
-        """
+        """One message is counted as one: the handshake, the header and the end are none."""
         for listen, header in (
             ("tls:0", b""), ("haproxy:tls:0", HEADER), ("haproxy:tcp:0", HEADER),
         ):  # fmt: skip
@@ -242,9 +212,7 @@ class LayersTests(LayersCase):
             self.assertEqual(self.service_state.counters.messages_received + count, 1, listen)
 
     def test_spoken(self) -> None:
-        """
-        What the operator sends, and how he hangs up, goes through TLS.
-        """
+        """What the operator sends, and how he hangs up, goes through TLS."""
         self.serve("tls:0", make=Recorder)
         peer = self.dial()
         (connection,) = self.service_state.connections
@@ -277,14 +245,10 @@ class LayersTests(LayersCase):
 
 
 class DeadlineTests(LayersCase):
-    """
-    Tests for peers that come to no terms.
-    """
+    """Tests for peers that come to no terms."""
 
     def hello(self) -> bytes:
-        """
-        Make what a client says first.
-        """
+        """Make what a client says first."""
         client = SSL.Connection(client_context())
         client.set_connect_state()
         with self.assertRaises(SSL.WantReadError):
@@ -312,9 +276,7 @@ class DeadlineTests(LayersCase):
         self.assertEqual(served.received, b"STILL")
 
     def test_header_and_handshake(self) -> None:
-        """
-        Header and handshake have one deadline between them.
-        """
+        """Header and handshake have one deadline between them."""
         self.serve("haproxy:tls:0")
         client = self.connect()
         self.reactor.turn(2)
@@ -328,16 +290,12 @@ class DeadlineTests(LayersCase):
         self.assertEqual(self.service_state.counters.timed_out, {"handshake_timeout": 1})
 
     def pass_time(self, seconds: int) -> None:
-        """
-        Let the clock go on, step by step.
-        """
+        """Let the clock go on, step by step."""
         for _ in range(seconds):
             self.reactor.advance(1)
 
     def test_idle(self) -> None:
-        """
-        A client that is idle is told so in TLS and closed.
-        """
+        """A client that is idle is told so in TLS and closed."""
         self.serve("tls:0", "idle_timeout = 10s")
         peer = self.dial()
         peer.say(b"x")
@@ -351,9 +309,7 @@ class DeadlineTests(LayersCase):
 
 
 class GrowthTests(LayersCase):
-    """
-    Tests that nothing is left behind.
-    """
+    """Tests that nothing is left behind."""
 
     def test_renewals(self) -> None:
         """
@@ -378,9 +334,7 @@ class GrowthTests(LayersCase):
         self.assertEqual((self.context.loads, self.context.failures), (RENEWALS + WARM_UP + 1, 0))
 
     def renew(self, times: int, peers: list[Peer], renewed: Made) -> None:
-        """
-        Replace the files again and again; one of the clients talks in between.
-        """
+        """Replace the files again and again; one of the clients talks in between."""
         for number in range(times):
             self.write(renewed if number % 2 else self.made)
             self.assertTrue(self.context.changed())
@@ -392,9 +346,7 @@ class GrowthTests(LayersCase):
                 self.assertEqual(peer.received, b"X")
 
     def test_reconnects(self) -> None:
-        """
-        Clients that come and go, well and badly, leave no object and no descriptor.
-        """
+        """Clients that come and go, well and badly, leave no object and no descriptor."""
         self.serve("haproxy:tls:0", f"accept_burst = {RECONNECTS * 2}")
         context = client_context()
         self.come_and_go(RECONNECTS // 10, context)
@@ -406,9 +358,7 @@ class GrowthTests(LayersCase):
         self.assertEqual(self.service_state.connections, [])
 
     def come_and_go(self, times: int, context: SSL.Context) -> None:
-        """
-        Connect one client after the other; each third one breaks off in its handshake.
-        """
+        """Connect one client after the other; each third one breaks off in its handshake."""
         for number in range(times):
             client = self.connect_and_forget()
             client.sendall(HEADER)
@@ -426,17 +376,13 @@ class GrowthTests(LayersCase):
             self.events.clear()
 
     def connect_and_forget(self) -> socket.socket:
-        """
-        Connect a client that the test closes itself.
-        """
+        """Connect a client that the test closes itself."""
         client = socket.create_connection(self.port._socket.getsockname())
         client.setblocking(False)
         return client
 
     def census(self) -> tuple[int, int, int]:
-        """
-        Count the objects, the descriptors and the resident memory (KiB).
-        """
+        """Count the objects, the descriptors and the resident memory (KiB)."""
         gc.collect()
         descriptors = len(list(Path("/proc/self/fd").iterdir()))
         pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -444,9 +390,7 @@ class GrowthTests(LayersCase):
 
 
 class ClientTests(LayersCase):
-    """
-    Tests for clients that have to prove who they are.
-    """
+    """Tests for clients that have to prove who they are."""
 
     def test_names(self) -> None:
         """

@@ -1,6 +1,4 @@
-"""
-Tests of C{socketd.net.listen}.
-"""
+"""Tests of C{socketd.net.listen}."""
 
 from __future__ import annotations
 
@@ -18,44 +16,32 @@ from socketd.settings.model import SocketOptions
 
 
 class BindTests(SynchronousTestCase):
-    """
-    A listener becomes a bound socket, or a reason in one line.
-    """
+    """A listener becomes a bound socket, or a reason in one line."""
 
     def bind(self, text: str, **options: Any) -> Bound:
-        """
-        Bind a listener string.
-        """
+        """Bind a listener string."""
         bound = bind(self.parse(text), SocketOptions(**options))
         self.addCleanup(bound.close)
         return bound
 
     def parse(self, text: str) -> Listener:
-        """
-        Read a listener string.
-        """
+        """Read a listener string."""
         return parse_listener(text, self.directory())
 
     def directory(self) -> str:
-        """
-        Give a directory whose name is short enough for a UNIX socket.
-        """
+        """Give a directory whose name is short enough for a UNIX socket."""
         if not hasattr(self, "_directory"):
             self._directory: str = os.path.relpath(self.mktemp())
             os.makedirs(self._directory)
         return self._directory
 
     def reason(self, text: str, **options: Any) -> str:
-        """
-        Give the reason why a listener cannot be bound.
-        """
+        """Give the reason why a listener cannot be bound."""
         listener = self.parse(text)
         return str(self.assertRaises(CannotListen, bind, listener, SocketOptions(**options)))
 
     def test_kinds(self) -> None:
-        """
-        Every kind gets a socket of its family and type, which does not block.
-        """
+        """Every kind gets a socket of its family and type, which does not block."""
         network = ("tcp:0", "tcp6:0", "udp:0", "udp6:0")
         for text in (*network, "unix:{runtime}/s", "unixgram:{runtime}/d"):
             bound = self.bind(text)
@@ -64,24 +50,18 @@ class BindTests(SynchronousTestCase):
             self.assertFalse(bound.sock.getblocking())
 
     def test_both_families(self) -> None:
-        """
-        IPv4 and IPv6 can have the same port.
-        """
+        """IPv4 and IPv6 can have the same port."""
         port = self.bind("tcp:0").sock.getsockname()[1]
         self.assertEqual(self.bind(f"tcp6:{port}").sock.getsockname()[1], port)
 
     def test_name(self) -> None:
-        """
-        A host name is resolved; the text shows the port that the kernel chose.
-        """
+        """A host name is resolved; the text shows the port that the kernel chose."""
         bound = self.bind("tcp:0:interface=localhost")
         host, port = bound.sock.getsockname()
         self.assertEqual(str(bound), f"tcp 127.0.0.1:{port}")
 
     def test_reasons(self) -> None:
-        """
-        Each failure has its reason.
-        """
+        """Each failure has its reason."""
         port = self.bind("tcp:0:interface=127.0.0.1").sock.getsockname()[1]
         for text, expected in (
             (f"tcp:{port}:interface=127.0.0.1", "Address already in use"),
@@ -93,17 +73,13 @@ class BindTests(SynchronousTestCase):
             self.assertIn(expected, self.reason(text), text)
 
     def test_absent(self) -> None:
-        """
-        An address that the machine lacks is told from one that is in use.
-        """
+        """An address that the machine lacks is told from one that is in use."""
         for text, absent in (("tcp:0:interface=192.0.2.1", True), ("unix:/", False)):
             problem = self.assertRaises(CannotListen, bind, self.parse(text), SocketOptions())
             self.assertIs(problem.absent, absent)
 
     def test_family_missing(self) -> None:
-        """
-        A machine without IPv6 lacks the address.
-        """
+        """A machine without IPv6 lacks the address."""
         lacking = OSError(97, "Address family not supported by protocol")
         with mock.patch("socketd.net.listen.socket.socket", side_effect=lacking):
             listener = self.parse("tcp6:0")
@@ -111,43 +87,31 @@ class BindTests(SynchronousTestCase):
         self.assertTrue(problem.absent)
 
     def test_options_before_bind(self) -> None:
-        """
-        Socket options are set, those that must be before bind.
-        """
+        """Socket options are set, those that must be before bind."""
         first = self.bind("tcp:0:interface=127.0.0.1", so_reuseport=True, so_keepalive=True)
         port = first.sock.getsockname()[1]
         self.bind(f"tcp:{port}:interface=127.0.0.1", so_reuseport=True)
         self.assertTrue(first.sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
 
     def test_option_refused(self) -> None:
-        """
-        An option that the system refuses is the reason.
-        """
+        """An option that the system refuses is the reason."""
         reason = self.reason("tcp:0", so_bindtodevice="nosuch0")
         self.assertEqual(reason, "so_bindtodevice: this system refuses it: No such device")
 
 
 class UnixTests(BindTests):
-    """
-    The files of UNIX sockets.
-    """
+    """The files of UNIX sockets."""
 
     def path(self) -> str:
-        """
-        Give the path of the socket.
-        """
+        """Give the path of the socket."""
         return f"{self.directory()}/s"
 
     def mode(self) -> int:
-        """
-        Give the permissions of the socket file.
-        """
+        """Give the permissions of the socket file."""
         return stat.S_IMODE(os.stat(self.path()).st_mode)
 
     def test_mode_is_exact(self) -> None:
-        """
-        The mode is what was asked for, whatever the umask.
-        """
+        """The mode is what was asked for, whatever the umask."""
         for umask in (0, 0o022, 0o077):
             before = os.umask(umask)
             try:
@@ -159,9 +123,7 @@ class UnixTests(BindTests):
                 self.assertEqual(os.umask(before), umask)
 
     def test_mode_from_the_start(self) -> None:
-        """
-        There is no moment with a wider mode: bind itself makes the file so.
-        """
+        """There is no moment with a wider mode: bind itself makes the file so."""
         modes = []
 
         class Spy(socket.socket):
@@ -174,9 +136,7 @@ class UnixTests(BindTests):
         self.assertEqual(modes, [0o600])
 
     def test_stale_file(self) -> None:
-        """
-        A socket file that nobody listens at is replaced.
-        """
+        """A socket file that nobody listens at is replaced."""
         for kind in ("unix", "unixgram"):
             stale = self.bind(f"{kind}:{{runtime}}/s")
             stale.sock.close()
@@ -184,9 +144,7 @@ class UnixTests(BindTests):
             self.bind(f"{kind}:{{runtime}}/s").close()
 
     def test_live_file(self) -> None:
-        """
-        A socket that somebody listens at is left alone, also when its queue is full.
-        """
+        """A socket that somebody listens at is left alone, also when its queue is full."""
         live = self.bind("unix:{runtime}/s:backlog=1")
         for _ in range(3):
             self.assertIn("Address already in use", self.reason("unix:{runtime}/s"))
@@ -200,9 +158,7 @@ class UnixTests(BindTests):
         self.assertEqual(live.sock.getsockname(), self.path())
 
     def test_other_file(self) -> None:
-        """
-        A file that is no socket is left alone.
-        """
+        """A file that is no socket is left alone."""
         with open(self.path(), "w") as file:
             file.write("precious")
         self.assertIn("is no socket", self.reason("unix:{runtime}/s"))
@@ -210,16 +166,12 @@ class UnixTests(BindTests):
             self.assertEqual(file.read(), "precious")
 
     def test_close_removes(self) -> None:
-        """
-        Closing removes the file.
-        """
+        """Closing removes the file."""
         self.bind("unix:{runtime}/s").close()
         self.assertFalse(os.path.exists(self.path()))
 
     def test_close_spares_another(self) -> None:
-        """
-        Closing leaves a file that somebody else put there.
-        """
+        """Closing leaves a file that somebody else put there."""
         bound = self.bind("unix:{runtime}/s")
         os.unlink(self.path())
         other = self.bind("unix:{runtime}/s")

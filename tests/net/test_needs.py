@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.net.needs}.
-"""
+"""Tests for L{socketd.net.needs}."""
 
 from __future__ import annotations
 
@@ -16,9 +14,7 @@ from socketd.settings.listeners import parse_listener
 
 
 class NeededTests(SynchronousTestCase):
-    """
-    Tests for L{needed}.
-    """
+    """Tests for L{needed}."""
 
     def setUp(self) -> None:
         self.directory = self.mktemp()
@@ -26,24 +22,18 @@ class NeededTests(SynchronousTestCase):
         self.privilege("0000000000000400")
 
     def privilege(self, mask: str, lowest: str = "1024") -> None:
-        """
-        Have a process with these capabilities, and a lowest port that needs none.
-        """
+        """Have a process with these capabilities, and a lowest port that needs none."""
         for name, text in (("_STATUS", f"Name:\tx\nCapEff:\t{mask}\n"), ("_LOWEST", lowest)):
             path = Path(self.mktemp())
             path.write_text(text)
             self.patch(needs, name, path)
 
     def needed(self, text: str) -> str:
-        """
-        Say what a listener needs.
-        """
+        """Say what a listener needs."""
         return needed(parse_listener(text, self.directory), self.directory)
 
     def test_nothing(self) -> None:
-        """
-        Nothing is said of what can be bound, now or any time.
-        """
+        """Nothing is said of what can be bound, now or any time."""
         for text in (
             "tcp:7", "udp:7:interface=127.0.0.1", "tcp:0:interface=localhost", "unix:a",
             "unix:{runtime}/a", "tcp:7:interface=203.0.113.1:optional=yes",
@@ -51,15 +41,11 @@ class NeededTests(SynchronousTestCase):
             self.assertEqual(self.needed(text), "", text)
 
     def test_runtime(self) -> None:
-        """
-        The directory of the runtime is made by the start.
-        """
+        """The directory of the runtime is made by the start."""
         self.assertEqual(needed(parse_listener("unix:{runtime}/a", "/nowhere"), "/nowhere"), "")
 
     def test_paths(self) -> None:
-        """
-        A directory has to be there, and at the path itself no file but a socket.
-        """
+        """A directory has to be there, and at the path itself no file but a socket."""
         missing = "needs the directory /nowhere/b, which is not there"
         self.assertEqual(self.needed("unix:/nowhere/b/c"), missing)
         Path(self.directory, "file").touch()
@@ -72,9 +58,7 @@ class NeededTests(SynchronousTestCase):
         self.assertEqual(self.needed("unix:{runtime}/left"), "")
 
     def test_addresses(self) -> None:
-        """
-        An address has to be one of this machine, and a host name has to have one.
-        """
+        """An address has to be one of this machine, and a host name has to have one."""
         absent = "needs the address 203.0.113.1, which this machine has not now"
         for text in ("tcp:70:interface=203.0.113.1", "udp:0:interface=203.0.113.1"):
             self.assertEqual(self.needed(text), absent)
@@ -84,9 +68,7 @@ class NeededTests(SynchronousTestCase):
         self.assertEqual(found, f"needs the host name {name}, which has no address now")
 
     def test_privilege(self) -> None:
-        """
-        A low port needs a capability, where the kernel asks for one.
-        """
+        """A low port needs a capability, where the kernel asks for one."""
         self.privilege("0000000000000000")
         lacks = "needs CAP_NET_BIND_SERVICE for a port below 1024, which this user has not"
         self.assertEqual(self.needed("tcp:1023"), lacks)
@@ -96,9 +78,7 @@ class NeededTests(SynchronousTestCase):
         self.assertEqual(self.needed("tcp:7"), "")
 
     def test_no_proc(self) -> None:
-        """
-        Where the kernel does not tell, root may bind every port, and others from 1024.
-        """
+        """Where the kernel does not tell, root may bind every port, and others from 1024."""
         self.patch(needs, "_STATUS", Path("/nowhere"))
         self.patch(needs, "_LOWEST", Path("/nowhere"))
         self.patch(os, "geteuid", lambda: 0)
@@ -107,8 +87,6 @@ class NeededTests(SynchronousTestCase):
         self.assertIn("needs CAP_NET_BIND_SERVICE", self.needed("tcp:7"))
 
     def test_systemd(self) -> None:
-        """
-        What is handed over needs a unit that does so.
-        """
+        """What is handed over needs a unit that does so."""
         expected = "needs a socket unit with FileDescriptorName=web, or cannot start"
         self.assertEqual(self.needed("systemd:web"), expected)

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.net.port}: what the ports of streams and of datagrams have in common.
-"""
+"""Tests for L{socketd.net.port}: what the ports of streams and of datagrams have in common."""
 
 from __future__ import annotations
 
@@ -30,9 +28,7 @@ from tests.net.fakes import (
 
 
 class PortCase(SynchronousTestCase):
-    """
-    Serves both kinds of sockets.
-    """
+    """Serves both kinds of sockets."""
 
     def setUp(self) -> None:
         self.reactor = HandReactor()
@@ -41,17 +37,13 @@ class PortCase(SynchronousTestCase):
         self.addCleanup(self.end)
 
     def end(self) -> None:
-        """
-        Reset who is left.
-        """
+        """Reset who is left."""
         for connection in self.service_state.connection_table:
             connection.abortConnection()
         self.reactor.advance(0)
 
     def bind(self, kind: int) -> socket.socket:
-        """
-        Make a bound socket on loopback.
-        """
+        """Make a bound socket on loopback."""
         sock = socket.socket(socket.AF_INET, kind)
         self.addCleanup(sock.close)
         sock.setblocking(False)
@@ -61,9 +53,7 @@ class PortCase(SynchronousTestCase):
         return sock
 
     def stream(self, sock: socket.socket | None = None) -> tuple[Any, socket.socket]:
-        """
-        Serve a socket that listens, with an echo.
-        """
+        """Serve a socket that listens, with an echo."""
         sock = sock or self.bind(socket.SOCK_STREAM)
         factory = OneFactory(lambda: Recorder(lambda data: data))
         port = StreamPort(self.reactor, sock, factory, self.service_state)
@@ -71,24 +61,18 @@ class PortCase(SynchronousTestCase):
         return port, sock
 
     def datagram(self, sock: socket.socket | None = None) -> tuple[Any, socket.socket]:
-        """
-        Serve a datagram socket, with an echo.
-        """
+        """Serve a datagram socket, with an echo."""
         sock = sock or self.bind(socket.SOCK_DGRAM)
         port = datagram_port(self.reactor, sock, DatagramRecorder(), self.service_state)
         port.startListening()
         return port, sock
 
     def both(self) -> list[tuple[Any, socket.socket]]:
-        """
-        Serve one of each.
-        """
+        """Serve one of each."""
         return [self.stream(), self.datagram()]
 
     def peer(self, sock: socket.socket) -> socket.socket:
-        """
-        Connect a peer to a socket that is served, and have it say something.
-        """
+        """Connect a peer to a socket that is served, and have it say something."""
         peer = socket.socket(sock.family, sock.type)
         self.addCleanup(peer.close)
         peer.connect(sock.getsockname())
@@ -98,30 +82,22 @@ class PortCase(SynchronousTestCase):
 
 
 class PortTests(PortCase):
-    """
-    Tests for L{Port}.
-    """
+    """Tests for L{Port}."""
 
     def test_interface(self) -> None:
-        """
-        Both kinds are listening ports, and share what is here.
-        """
+        """Both kinds are listening ports, and share what is here."""
         for port, _ in self.both():
             verifyObject(IListeningPort, port)
             self.assertIsInstance(port, Port)
 
     def test_host(self) -> None:
-        """
-        The address is that of the socket, with the protocol's name.
-        """
+        """The address is that of the socket, with the protocol's name."""
         (port, sock), (other, datagrams) = self.both()
         self.assertEqual(port.getHost(), IPv4Address("TCP", *sock.getsockname()))
         self.assertEqual(other.getHost(), IPv4Address("UDP", *datagrams.getsockname()))
 
     def test_for_people(self) -> None:
-        """
-        Its text has the service and the address while it is open.
-        """
+        """Its text has the service and the address while it is open."""
         for port, sock in self.both():
             self.assertIn(f"Port of test: {port.getHost()}>", repr(port))
             self.assertTrue(port.connected)
@@ -131,9 +107,7 @@ class PortTests(PortCase):
             self.assertFalse(port.connected)
 
     def test_log_prefix(self) -> None:
-        """
-        In a log the port has the name of its service.
-        """
+        """In a log the port has the name of its service."""
         for port, _ in self.both():
             self.assertEqual(port.logPrefix(), "test")
 
@@ -152,9 +126,7 @@ class PortTests(PortCase):
             self.assertEqual((port.fileno(), sock.fileno()), (-1, -1))
 
     def test_close(self) -> None:
-        """
-        A port that is closed is so at once, and whoever waits for a stop knows.
-        """
+        """A port that is closed is so at once, and whoever waits for a stop knows."""
         for port, sock in self.both():
             stopped = port.stopListening()
             port.close()
@@ -164,9 +136,7 @@ class PortTests(PortCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_stop_twice(self) -> None:
-        """
-        To stop it again does nothing; each result is there.
-        """
+        """To stop it again does nothing; each result is there."""
         for port, _ in self.both():
             calls: list[None] = []
             port.stopping = lambda: calls.append(None)
@@ -178,9 +148,7 @@ class PortTests(PortCase):
             self.assertEqual(len(calls), 1)
 
     def test_stopping(self) -> None:
-        """
-        Who wants to know of the stop is told while the socket is still open.
-        """
+        """Who wants to know of the stop is told while the socket is still open."""
         for port, sock in self.both():
             seen: list[int] = []
             port.stopping = lambda: seen.append(sock.fileno())
@@ -208,9 +176,7 @@ class PortTests(PortCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
 
     def test_start_again(self) -> None:
-        """
-        A port that was stopped serves again at another socket, which is asked for.
-        """
+        """A port that was stopped serves again at another socket, which is asked for."""
         for (port, old), kind in zip(self.both(), (socket.SOCK_STREAM, socket.SOCK_DGRAM)):
             fresh = self.bind(kind)
             port.stopListening()
@@ -223,17 +189,13 @@ class PortTests(PortCase):
             self.assertEqual(peer.recv(9), b"hello")
 
     def test_not_again(self) -> None:
-        """
-        One whose socket came from elsewhere cannot be started again, and says so.
-        """
+        """One whose socket came from elsewhere cannot be started again, and says so."""
         for port, _ in self.both():
             port.close()
             self.assertRaises(CannotListenError, port.startListening)
 
     def test_lost(self) -> None:
-        """
-        A socket that the reactor lost is closed like one that was stopped.
-        """
+        """A socket that the reactor lost is closed like one that was stopped."""
         for port, sock in self.both():
             calls: list[None] = []
             port.stopping = lambda: calls.append(None)
@@ -243,14 +205,10 @@ class PortTests(PortCase):
 
 
 class FinishTests(PortCase):
-    """
-    Tests for L{Port.finish}: what has come is served before the socket is closed.
-    """
+    """Tests for L{Port.finish}: what has come is served before the socket is closed."""
 
     def test_all(self) -> None:
-        """
-        All that wait are served, though they are more than one turn takes.
-        """
+        """All that wait are served, though they are more than one turn takes."""
         for port, sock in self.both():
             peers = [self.peer(sock) for _ in range(MAX_ACCEPTS + 10)]
             port.finish()
@@ -260,16 +218,12 @@ class FinishTests(PortCase):
             self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_nothing(self) -> None:
-        """
-        Where nothing waits, nothing is waited for.
-        """
+        """Where nothing waits, nothing is waited for."""
         for port, _ in self.both():
             port.finish()
 
     def test_no_room(self) -> None:
-        """
-        Nobody is let in for whom there is no room.
-        """
+        """Nobody is let in for whom there is no room."""
         self.policy.capacity.limit = 1
         port, sock = self.stream()
         peers = [self.peer(sock) for _ in range(3)]
@@ -285,9 +239,7 @@ class FinishTests(PortCase):
         self.assertRaises(ConnectionResetError, peers[2].recv, 1)
 
     def test_system_has_none(self) -> None:
-        """
-        A port that waits for the system does not try more often for that.
-        """
+        """A port that waits for the system does not try more often for that."""
         port, sock = self.stream()
         self.peer(sock)
         port._pause(OSError(24, "Too many open files"))
@@ -297,9 +249,7 @@ class FinishTests(PortCase):
 
 
 class ReleaseTests(PortCase):
-    """
-    Tests for L{Port.release}: another port goes on.
-    """
+    """Tests for L{Port.release}: another port goes on."""
 
     def test_open(self) -> None:
         """
@@ -315,9 +265,7 @@ class ReleaseTests(PortCase):
         self.assertEqual(self.reactor.getReaders(), [])
 
     def test_next_port(self) -> None:
-        """
-        What has come before, between and after is served by the next one.
-        """
+        """What has come before, between and after is served by the next one."""
         for serve in (self.stream, self.datagram):
             port, sock = serve()
             before = self.peer(sock)
@@ -331,9 +279,7 @@ class ReleaseTests(PortCase):
             self.assertEqual(answers, [b"hello"] * 3)
 
     def test_connections_stay(self) -> None:
-        """
-        The connections of a port that was released go on.
-        """
+        """The connections of a port that was released go on."""
         port, sock = self.stream()
         peer = self.peer(sock)
         self.reactor.turn(3)
@@ -343,9 +289,7 @@ class ReleaseTests(PortCase):
         self.assertEqual(read_all(peer), (b"hello again", False))
 
     def test_protocol_is_stopped(self) -> None:
-        """
-        The protocol of datagrams is told that it is over, and has no transport.
-        """
+        """The protocol of datagrams is told that it is over, and has no transport."""
         port, _ = self.datagram()
         protocol = port._protocol
         port.release()
@@ -374,9 +318,7 @@ class ReleaseTests(PortCase):
         self.assertEqual(self.reactor.getReaders(), [fresh])
 
     def test_waits_for_system(self) -> None:
-        """
-        A port that waits for the system when it is released never comes back.
-        """
+        """A port that waits for the system when it is released never comes back."""
         port, sock = self.stream()
         port._pause(OSError(24, "Too many open files"))
         port.release()

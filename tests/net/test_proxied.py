@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.net.proxy.layer}: connections that a balancer makes for others.
-"""
+"""Tests for L{socketd.net.proxy.layer}: connections that a balancer makes for others."""
 
 from __future__ import annotations
 
@@ -32,25 +30,19 @@ TLVS = struct.pack("!BH3s", 0xE0, 3, b"abc") + struct.pack("!BH", 4, 0)
 
 
 def v1(source: str = "192.0.2.7", port: int = 4711) -> bytes:
-    """
-    Write a line for a source.
-    """
+    """Write a line for a source."""
     family = "TCP6" if ":" in source else "TCP4"
     own = "::1" if ":" in source else "127.0.0.1"
     return f"PROXY {family} {source} {own} {port} 7\r\n".encode()
 
 
 def v2(command: int, kind: int, block: bytes) -> bytes:
-    """
-    Write a binary header.
-    """
+    """Write a binary header."""
     return SIGNATURE + struct.pack("!BBH", command, kind, len(block)) + block
 
 
 def v2_tcp(source: str = "192.0.2.7", port: int = 4711, tlvs: bytes = b"") -> bytes:
-    """
-    Write a binary header for a source.
-    """
+    """Write a binary header for a source."""
     is_long = ":" in source
     family, own = (socket.AF_INET6, "::1") if is_long else (socket.AF_INET, "127.0.0.1")
     hosts = socket.inet_pton(family, source) + socket.inet_pton(family, own)
@@ -58,14 +50,10 @@ def v2_tcp(source: str = "192.0.2.7", port: int = 4711, tlvs: bytes = b"") -> by
 
 
 class ProxiedCase(SynchronousTestCase):
-    """
-    A service that believes one balancer.
-    """
+    """A service that believes one balancer."""
 
     def serve(self, make: Any = None, settles: bool = False, **options: Any) -> None:
-        """
-        Begin to serve; 127.0.0.1 is believed.
-        """
+        """Begin to serve; 127.0.0.1 is believed."""
         self.reactor = HandReactor()
         policy = make_policy(AccessOptions(**options), Capacity(None), self.reactor, HANDSHAKE)
         self.service_state, self.events = make_service_state(self.reactor, policy=policy)
@@ -79,9 +67,7 @@ class ProxiedCase(SynchronousTestCase):
         self.addCleanup(self.stop)
 
     def stop(self) -> None:
-        """
-        Close everything, and see that nothing is left at the door either.
-        """
+        """Close everything, and see that nothing is left at the door either."""
         self.port.stopListening()
         for connection in list(self.service_state.connections):
             connection.abortConnection()
@@ -93,9 +79,7 @@ class ProxiedCase(SynchronousTestCase):
         self.assertNotIn("protocol_failed", [name for name, _ in self.events])
 
     def client(self, data: bytes = b"", source: str = "127.0.0.1") -> socket.socket:
-        """
-        Connect, send, and let the daemon see it.
-        """
+        """Connect, send, and let the daemon see it."""
         target = self.port._socket.getsockname()
         client = socket.create_connection(target, source_address=(source, 0))
         client.setblocking(False)
@@ -104,18 +88,14 @@ class ProxiedCase(SynchronousTestCase):
         return client
 
     def send(self, client: socket.socket, data: bytes) -> None:
-        """
-        Send, and let the daemon see it.
-        """
+        """Send, and let the daemon see it."""
         self.reactor.turn()
         if data:
             client.sendall(data)
         self.reactor.turn(2)
 
     def was_reset(self, client: socket.socket) -> bool:
-        """
-        Say whether a client was reset without a byte.
-        """
+        """Say whether a client was reset without a byte."""
         self.reactor.turn(2)
         try:
             client.recv(1)
@@ -126,21 +106,15 @@ class ProxiedCase(SynchronousTestCase):
         return False
 
     def told(self, name: str) -> list[Any]:
-        """
-        List the peers of all events of a name.
-        """
+        """List the peers of all events of a name."""
         return [facts["peer"] for found, facts in self.events if found == name]
 
 
 class HeaderTests(ProxiedCase):
-    """
-    Tests for connections with a header.
-    """
+    """Tests for connections with a header."""
 
     def test_interfaces(self) -> None:
-        """
-        The factory is one, and makes protocols.
-        """
+        """The factory is one, and makes protocols."""
         factory = ProxyLayerFactory(OneFactory(Recorder), False)
         verifyObject(IProtocolFactory, factory)
         verifyObject(IProtocol, factory.buildProtocol(None))
@@ -171,18 +145,14 @@ class HeaderTests(ProxiedCase):
         self.assertEqual(self.service_state.counters.refused, {})
 
     def test_address_of_the_protocol(self) -> None:
-        """
-        The protocol, too, is made for the real peer and sees it.
-        """
+        """The protocol, too, is made for the real peer and sees it."""
         self.serve()
         self.client(v1("192.0.2.9", 99))
         peer = self.factory.made[0].transport.getPeer()
         self.assertEqual((peer.host, peer.port), ("192.0.2.9", 99))
 
     def test_own_connections(self) -> None:
-        """
-        A balancer that asks for itself, or does not know for whom, is the peer.
-        """
+        """A balancer that asks for itself, or does not know for whom, is the peer."""
         self.serve()
         for header in (v2(LOCAL, UNSPECIFIED, b""), v2(PROXY, UNSPECIFIED, b"xyz")):
             client = self.client(header + b"x")
@@ -194,9 +164,7 @@ class HeaderTests(ProxiedCase):
             self.assertEqual(self.told("connection_made")[-1], self.name_of(client))
 
     def name_of(self, client: socket.socket) -> str:
-        """
-        Write a client's own address as the daemon does.
-        """
+        """Write a client's own address as the daemon does."""
         return "{}:{}".format(*client.getsockname())
 
     def test_byte_by_byte(self) -> None:
@@ -216,9 +184,7 @@ class HeaderTests(ProxiedCase):
             self.assertEqual(read_all(client), (b"ABC", False))
 
     def test_messages(self) -> None:
-        """
-        Who watches messages sees what stands behind a header, and never the header.
-        """
+        """Who watches messages sees what stands behind a header, and never the header."""
         self.serve()
         self.assertTrue(self.service_state.observed)
         client = self.client(v1() + b"one")
@@ -230,9 +196,7 @@ class HeaderTests(ProxiedCase):
         self.assertEqual(connection.messages_received, 2)
 
     def test_half_close(self) -> None:
-        """
-        A client that ends right behind its message gets the whole answer.
-        """
+        """A client that ends right behind its message gets the whole answer."""
         self.serve()
         client = self.client(v2_tcp() + b"bye")
         client.shutdown(socket.SHUT_WR)
@@ -240,17 +204,13 @@ class HeaderTests(ProxiedCase):
         self.assertEqual(read_all(client), (b"BYE", True))
 
     def test_no_protocol(self) -> None:
-        """
-        A connection for which no protocol is made is reset.
-        """
+        """A connection for which no protocol is made is reset."""
         self.serve(make=lambda: None)
         self.assertTrue(self.was_reset(self.client(v1())))
         self.assertEqual(self.service_state.connections, [])
 
     def test_still_settling(self) -> None:
-        """
-        Where something else has to be agreed on behind the header, the deadline goes on.
-        """
+        """Where something else has to be agreed on behind the header, the deadline goes on."""
         self.serve(settles=True)
         client = self.client(v1() + b"x")
         self.assertEqual(read_all(client)[0], b"X")
@@ -258,9 +218,7 @@ class HeaderTests(ProxiedCase):
         self.assertTrue(self.was_reset(client))
 
     def test_start_and_stop(self) -> None:
-        """
-        The factory behind is told of the port's start and end.
-        """
+        """The factory behind is told of the port's start and end."""
         self.serve()
         self.assertEqual(self.factory.numPorts, 1)
         self.port.close()
@@ -268,14 +226,10 @@ class HeaderTests(ProxiedCase):
 
 
 class RefusedTests(ProxiedCase):
-    """
-    Tests for connections that are not served.
-    """
+    """Tests for connections that are not served."""
 
     def test_not_believed(self) -> None:
-        """
-        Who is no balancer is reset and counted, header or not, without a line.
-        """
+        """Who is no balancer is reset and counted, header or not, without a line."""
         self.serve()
         for data in (b"", v1()):
             try:
@@ -328,9 +282,7 @@ class RefusedTests(ProxiedCase):
         self.assertEqual(self.service_state.counters.timed_out, {"handshake_timeout": 3})
 
     def test_trickle(self) -> None:
-        """
-        Bytes that come one by one do not put the deadline off.
-        """
+        """Bytes that come one by one do not put the deadline off."""
         self.serve()
         client = self.client()
         for byte in v1()[: int(HANDSHAKE) + 2]:
@@ -356,23 +308,17 @@ class RefusedTests(ProxiedCase):
 
 
 class DoorTests(ProxiedCase):
-    """
-    The door counts the real peer, never the balancer.
-    """
+    """The door counts the real peer, never the balancer."""
 
     def test_denied(self) -> None:
-        """
-        C{deny} is asked for the real source.
-        """
+        """C{deny} is asked for the real source."""
         self.serve(deny=parse_networks("192.0.2.7"))
         self.assertTrue(self.was_reset(self.client(v1() + b"x")))
         self.assertEqual(read_all(self.client(v1("192.0.2.8") + b"x"))[0], b"X")
         self.assertEqual(self.service_state.counters.refused, {"network": 1})
 
     def test_allowed(self) -> None:
-        """
-        With C{allow} the balancer need not be allowed, and the real source has to be.
-        """
+        """With C{allow} the balancer need not be allowed, and the real source has to be."""
         self.serve(allow=parse_networks("192.0.2.0/24, 2001:db8::/32"))
         for source, header in (("192.0.2.7", v1), ("2001:db8::1", v2_tcp)):
             self.assertEqual(read_all(self.client(header(source) + b"x"))[0], b"X")
@@ -380,16 +326,12 @@ class DoorTests(ProxiedCase):
         self.assertEqual(self.service_state.counters.refused, {"network": 1})
 
     def test_one_address_in_two_families(self) -> None:
-        """
-        An IPv4 source that is written as IPv6 is the same one.
-        """
+        """An IPv4 source that is written as IPv6 is the same one."""
         self.serve(deny=parse_networks("192.0.2.7"))
         self.assertTrue(self.was_reset(self.client(v2_tcp("::ffff:192.0.2.7") + b"x")))
 
     def test_max_per_source(self) -> None:
-        """
-        Each real source has its own places, and gives them back.
-        """
+        """Each real source has its own places, and gives them back."""
         self.serve(max_per_source=2)
         first, second = self.client(v1() + b"x"), self.client(v2_tcp() + b"x")
         self.assertEqual([read_all(one)[0] for one in (first, second)], [b"X", b"X"])
@@ -401,9 +343,7 @@ class DoorTests(ProxiedCase):
         self.assertEqual(read_all(self.client(v1() + b"x"))[0], b"X")
 
     def test_rate(self) -> None:
-        """
-        So is the rate of new connections.
-        """
+        """So is the rate of new connections."""
         self.serve(accept_rate=1.0, accept_burst=2)
         answers = []
         for _ in range(4):

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.net.proxy.header}.
-"""
+"""Tests for L{socketd.net.proxy.header}."""
 
 from __future__ import annotations
 
@@ -39,46 +37,34 @@ SEED = 20_111_104
 
 
 def v2(command: int, kind: int, block: bytes) -> bytes:
-    """
-    Write a header of version 2.
-    """
+    """Write a header of version 2."""
     return SIGNATURE + struct.pack("!BBH", command, kind, len(block)) + block
 
 
 def tlv(kind: int, value: bytes) -> bytes:
-    """
-    Write a TLV.
-    """
+    """Write a TLV."""
     return struct.pack("!BH", kind, len(value)) + value
 
 
 def names(*pair: bytes) -> bytes:
-    """
-    Write the names of two UNIX sockets.
-    """
+    """Write the names of two UNIX sockets."""
     return b"".join(name.ljust(108, b"\0") for name in pair)
 
 
 def with_checksum(before: bytes = b"", behind: bytes = b"") -> bytes:
-    """
-    Write a header with a right checksum, between other TLVs.
-    """
+    """Write a header with a right checksum, between other TLVs."""
     zeros = v2(PROXY, TCP4, IPV4 + before + tlv(3, bytes(4)) + behind)
     place = 16 + len(IPV4) + len(before) + 3
     return zeros[:place] + crc32c(zeros).to_bytes(4, "big") + zeros[place + 4 :]
 
 
 def v1(family: str, *ends: tuple[str, int]) -> Header:
-    """
-    Make what a line says.
-    """
+    """Make what a line says."""
     return Header(1, "PROXY", family, *ends)
 
 
 def ends(family: str, *pair: Any) -> Header:
-    """
-    Make what a header of version 2 says.
-    """
+    """Make what a header of version 2 says."""
     return Header(2, "PROXY", family, *pair)
 
 
@@ -210,16 +196,12 @@ def parse(*pieces: bytes) -> tuple[Header | None, bytes]:
 
 
 def single_bytes(data: bytes) -> list[bytes]:
-    """
-    Cut data into its bytes.
-    """
+    """Cut data into its bytes."""
     return [data[i : i + 1] for i in range(len(data))]
 
 
 def by_twisted(data: bytes) -> Header:
-    """
-    Have Twisted's parser read a header, and write the result as ours.
-    """
+    """Have Twisted's parser read a header, and write the result as ours."""
     version = 1 if data.startswith(b"PROXY") else 2
     info: Any = V1Parser.parse(data[:-2]) if version == 1 else V2Parser.parse(data)
     command = "LOCAL" if version == 2 and data[12] == LOCAL else "PROXY"
@@ -237,9 +219,7 @@ def by_twisted(data: bytes) -> Header:
 
 
 def mutated(chance: random.Random, data: bytes) -> bytes:
-    """
-    Change some bytes of a header; take some out, put some in, cut it off.
-    """
+    """Change some bytes of a header; take some out, put some in, cut it off."""
     changed = bytearray(data)
     for _ in range(chance.randint(1, 4)):
         place = chance.randrange(len(changed) + 1)
@@ -249,38 +229,28 @@ def mutated(chance: random.Random, data: bytes) -> bytes:
 
 
 class ValidTests(SynchronousTestCase):
-    """
-    Tests for headers that are right.
-    """
+    """Tests for headers that are right."""
 
     def test_whole(self) -> None:
-        """
-        A header that comes in one piece is read, and nothing is behind it.
-        """
+        """A header that comes in one piece is read, and nothing is behind it."""
         for data, expected in VALID:
             self.assertEqual(parse(data), (expected, b""), data)
 
     def test_byte_by_byte(self) -> None:
-        """
-        A header is complete with its last byte, and not before it.
-        """
+        """A header is complete with its last byte, and not before it."""
         for data, expected in VALID:
             self.assertEqual(parse(*single_bytes(data[:-1])), (None, b""), data)
             self.assertEqual(parse(*single_bytes(data)), (expected, b""), data)
 
     def test_rest(self) -> None:
-        """
-        What comes in the same piece behind a header is kept, to the last byte.
-        """
+        """What comes in the same piece behind a header is kept, to the last byte."""
         for data, expected in VALID:
             for rest in (b"\r\n", data, b"\0" * 100_000):
                 self.assertEqual(parse(data + rest), (expected, rest), data)
                 self.assertEqual(parse(data[:9], data[9:] + rest), (expected, rest), data)
 
     def test_every_cut(self) -> None:
-        """
-        Where a header is cut in two makes no difference; nor does an empty piece.
-        """
+        """Where a header is cut in two makes no difference; nor does an empty piece."""
         for data, expected in VALID:
             for cut in range(0, len(data), 1 + len(data) // 256):
                 self.assertEqual(
@@ -288,9 +258,7 @@ class ValidTests(SynchronousTestCase):
                 )
 
     def test_twisted(self) -> None:
-        """
-        Twisted's parsers read the same, where they are right.
-        """
+        """Twisted's parsers read the same, where they are right."""
         compared = [
             (data, expected)
             for data, expected in VALID
@@ -304,26 +272,18 @@ class ValidTests(SynchronousTestCase):
 
 
 class MalformedTests(SynchronousTestCase):
-    """
-    Tests for what is no header.
-    """
+    """Tests for what is no header."""
 
     def reason(self, *pieces: bytes) -> str:
-        """
-        Find why pieces are refused.
-        """
+        """Find why pieces are refused."""
         return str(self.assertRaises(HeaderError, parse, *pieces))
 
     def test_whole(self) -> None:
-        """
-        Each is refused, with its reason.
-        """
+        """Each is refused, with its reason."""
         self.assertEqual([(data, self.reason(data)) for data, _ in MALFORMED], MALFORMED)
 
     def test_byte_by_byte(self) -> None:
-        """
-        The reason is the same however the bytes come.
-        """
+        """The reason is the same however the bytes come."""
         found = [(data, self.reason(*single_bytes(data))) for data, _ in MALFORMED]
         self.assertEqual(found, MALFORMED)
 
@@ -337,9 +297,7 @@ class MalformedTests(SynchronousTestCase):
             self.reason(*single_bytes(data))
 
     def test_every_change_breaks_the_checksum(self) -> None:
-        """
-        A header with a checksum is refused when any bit of its addresses is another.
-        """
+        """A header with a checksum is refused when any bit of its addresses is another."""
         data = with_checksum(behind=tlv(5, b"one"))
         for bit in range(16 * 8, (16 + len(IPV4)) * 8):
             changed = bytearray(data)
@@ -347,9 +305,7 @@ class MalformedTests(SynchronousTestCase):
             self.assertEqual(self.reason(bytes(changed)), "wrong checksum")
 
     def test_stays_ended(self) -> None:
-        """
-        Behind an error, or behind a header, nothing more is taken.
-        """
+        """Behind an error, or behind a header, nothing more is taken."""
         for first in (b"GET ", v2(PROXY, 0x14, b"")):
             parser = HeaderParser()
             self.assertRaises(HeaderError, parser.feed, first)
@@ -360,16 +316,12 @@ class MalformedTests(SynchronousTestCase):
         self.assertEqual(parser.rest, b"rest")
 
     def test_is_a_value_error(self) -> None:
-        """
-        Whoever catches C{ValueError} catches it.
-        """
+        """Whoever catches C{ValueError} catches it."""
         self.assertTrue(issubclass(HeaderError, ValueError))
 
 
 class BoundTests(SynchronousTestCase):
-    """
-    Tests for the longest headers.
-    """
+    """Tests for the longest headers."""
 
     def test_longest_line(self) -> None:
         """
@@ -405,9 +357,7 @@ class BoundTests(SynchronousTestCase):
                 self.assertEqual(str(reason), "header too long")
 
     def test_nothing_is_kept(self) -> None:
-        """
-        A parser keeps no more than the longest header, and nothing once it has ended.
-        """
+        """A parser keeps no more than the longest header, and nothing once it has ended."""
         fits = SIGNATURE + struct.pack("!BBH", LOCAL, 0, MAX_V2 - 16)
         kept = []
         for last in (b"x", b"x" * (MAX_V2 - 16)):
@@ -422,9 +372,7 @@ class BoundTests(SynchronousTestCase):
 
 
 class RandomTests(SynchronousTestCase):
-    """
-    Tests with headers that are changed at random.
-    """
+    """Tests with headers that are changed at random."""
 
     def test_nothing_else_is_raised(self) -> None:
         """
@@ -443,9 +391,7 @@ class RandomTests(SynchronousTestCase):
         self.assertTrue(all(count > MUTATIONS // 100 for count in outcomes.values()), outcomes)
 
     def outcome(self, *pieces: bytes) -> tuple[str, Any]:
-        """
-        Say what comes of some bytes.
-        """
+        """Say what comes of some bytes."""
         try:
             header, rest = parse(*pieces)
         except HeaderError as error:
@@ -454,14 +400,10 @@ class RandomTests(SynchronousTestCase):
 
 
 class ChecksumTests(SynchronousTestCase):
-    """
-    Tests for L{crc32c}.
-    """
+    """Tests for L{crc32c}."""
 
     def test_known(self) -> None:
-        """
-        The sums are those of RFC 3720, B.4, and the usual check value.
-        """
+        """The sums are those of RFC 3720, B.4, and the usual check value."""
         self.assertEqual(crc32c(b"123456789"), 0xE3069283)
         # There they stand as on the wire, the least significant byte first.
         known = {bytes(32): "aa36918a", b"\xff" * 32: "43aba862", bytes(range(32)): "4e79dd46"}

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.daemon.renewal}.
-"""
+"""Tests for L{socketd.daemon.renewal}."""
 
 from __future__ import annotations
 
@@ -35,16 +33,12 @@ class Live(FakeConnection):
         self.asked: list[tuple[Slot | None, str | None]] = []
 
     def reapply_policy(self, slot_held: Slot | None, reason: str | None) -> None:
-        """
-        Keep it.
-        """
+        """Keep it."""
         self.asked.append((slot_held, reason))
 
 
 class RenewTests(SynchronousTestCase):
-    """
-    Tests for L{renew}.
-    """
+    """Tests for L{renew}."""
 
     def setUp(self) -> None:
         self.daemon = make_daemon("[socketd]\nmax_connections = 100\n[echo]\nlisten = tcp:7\n")
@@ -52,33 +46,25 @@ class RenewTests(SynchronousTestCase):
         self.service_state, self.service = service.service_state, service.settings
 
     def enter(self, peer: str = PEER) -> Live:
-        """
-        Have somebody in.
-        """
+        """Have somebody in."""
         connection = Live(self.daemon, self.service_state, peer)
         _: Connection = connection
         connection.begin(Recorder())
         return connection
 
     def renew(self, **policy: Any) -> Service:
-        """
-        Put the site under new rules.
-        """
+        """Put the site under new rules."""
         service = evolve(self.service, policy=evolve(self.service.policy, **policy))
         renew(self.service_state, service, self.daemon.reactor)
         return service
 
     def comes(self, peer: str = PEER) -> str | None:
-        """
-        Say why somebody may not come in now.
-        """
+        """Say why somebody may not come in now."""
         found = Live(self.daemon, self.service_state, peer)
         return self.service_state.policy.admit_connection(*found.source)[0]
 
     def test_place(self) -> None:
-        """
-        Who may stay has one place under the new limits, and gives it back.
-        """
+        """Who may stay has one place under the new limits, and gives it back."""
         connection = self.enter()
         self.renew(max_per_source=2)
         ((slot_held, reason),) = connection.asked
@@ -110,9 +96,7 @@ class RenewTests(SynchronousTestCase):
         self.assertIs(self.comes(), None)
 
     def test_no_limit(self) -> None:
-        """
-        Loopback needs no place where the configuration gives it no limit.
-        """
+        """Loopback needs no place where the configuration gives it no limit."""
         connection = self.enter(LOCAL)
         self.renew()
         self.assertEqual(connection.asked, [(None, None)])
@@ -120,9 +104,7 @@ class RenewTests(SynchronousTestCase):
         self.assertIsInstance(connection.asked[1][0], Slot)
 
     def test_network(self) -> None:
-        """
-        Who may no longer come in has no place, and the reason.
-        """
+        """Who may no longer come in has no place, and the reason."""
         stays, goes = self.enter("[2001:db8::1]:7"), self.enter()
         self.renew(deny=(ip_network("192.0.2.0/24"),))
         self.assertEqual(goes.asked, [(None, NETWORK)])
@@ -130,25 +112,19 @@ class RenewTests(SynchronousTestCase):
         self.assertEqual(self.comes(), NETWORK)
 
     def test_allow(self) -> None:
-        """
-        So it is with who is not in the networks that are served now.
-        """
+        """So it is with who is not in the networks that are served now."""
         stays, goes = self.enter(), self.enter(LOCAL)
         self.renew(allow=(ip_network("192.0.2.0/24"),))
         self.assertEqual((stays.asked[0][1], goes.asked[0][1]), (None, NETWORK))
 
     def test_unix(self) -> None:
-        """
-        Peers of UNIX sockets are in no network and have no limit of a source.
-        """
+        """Peers of UNIX sockets are in no network and have no limit of a source."""
         connection = self.enter("unix")
         self.renew(deny=(ip_network("0.0.0.0/0"), ip_network("::/0")), max_per_source=1)
         self.assertEqual(connection.asked, [(None, None)])
 
     def test_others(self) -> None:
-        """
-        Connections of other services are not asked.
-        """
+        """Connections of other services are not asked."""
         other = make_daemon("[echo]\nlisten = tcp:7\n[upper]\nlisten = tcp:8\n")
         echo, upper = other.socket_services
         connection = Live(other, upper.service_state, PEER)
@@ -157,9 +133,7 @@ class RenewTests(SynchronousTestCase):
         self.assertEqual(connection.asked, [])
 
     def test_capacity(self) -> None:
-        """
-        Who is in goes on counting, here and for the daemon, under the new limit.
-        """
+        """Who is in goes on counting, here and for the daemon, under the new limit."""
         capacity = self.service_state.policy.capacity
         for _ in range(3):
             self.enter()
@@ -175,19 +149,14 @@ class RenewTests(SynchronousTestCase):
         self.assertTrue(capacity.is_full)
 
     def test_bans(self) -> None:
-        """
-        The bans of all services hold behind the new door, too.
-        """
+        """The bans of all services hold behind the new door, too."""
         self.renew(max_per_source=7)
         self.assertIs(self.service_state.policy.bans, self.daemon.bans)
         self.daemon.bans.add(ip_network("192.0.2.1/32"))
         self.assertEqual(self.comes(), BANNED)
 
     def test_deadlines(self) -> None:
-        """
-        The deadlines are those of the new rules, and are known when connections are
-        asked.
-        """
+        """The deadlines are those of the new rules, and are known when connections are asked."""
         seen = []
         connection = self.enter()
         connection.reapply_policy = lambda *asked: seen.append(  # type: ignore[method-assign]
@@ -200,9 +169,7 @@ class RenewTests(SynchronousTestCase):
         self.assertEqual(seen, [7.0])
 
     def test_logging(self) -> None:
-        """
-        What is logged is what the new settings say.
-        """
+        """What is logged is what the new settings say."""
         common = evolve(self.service.common, log_connections=False, log_messages="hex")
         renew(self.service_state, evolve(self.service, common=common), self.daemon.reactor)
         service_state = self.service_state
@@ -212,9 +179,7 @@ class RenewTests(SynchronousTestCase):
         self.assertEqual((service_state.announced, service_state.observed), (False, True))
 
     def test_rates(self) -> None:
-        """
-        The rate is counted by the reactor's clock.
-        """
+        """The rate is counted by the reactor's clock."""
         self.renew(accept_rate=1.0, accept_burst=1)
         self.assertIs(self.comes(), None)
         self.assertIsNot(self.comes(), None)
@@ -222,9 +187,7 @@ class RenewTests(SynchronousTestCase):
         self.assertIs(self.comes(), None)
 
     def test_key(self) -> None:
-        """
-        Sources are those of the new prefix.
-        """
+        """Sources are those of the new prefix."""
         self.enter()
         self.renew(max_per_source=1, source_prefix=type(self.service.policy.source_prefix)(24, 56))
         sources = self.service_state.policy.sources

@@ -1,6 +1,4 @@
-"""
-Tests for sessions that are resumed, with the tickets of L{socketd.net.tls.context}.
-"""
+"""Tests for sessions that are resumed, with the tickets of L{socketd.net.tls.context}."""
 
 from __future__ import annotations
 
@@ -68,9 +66,7 @@ class Visit:
         self.session = found if found is not None and found.has_ticket else None
 
     def step(self) -> None:
-        """
-        Let both sides go on once.
-        """
+        """Let both sides go on once."""
         for one in (self.client.do_handshake, lambda: self.client.read(1)):
             try:
                 one()
@@ -87,27 +83,21 @@ class Visit:
 
 
 class ResumptionTests(TlsCase):
-    """
-    Tests for what a ticket is good for.
-    """
+    """Tests for what a ticket is good for."""
 
     def setUp(self) -> None:
         super().setUp()
         self.seconds = 1000.0
 
     def context(self, **more: Any) -> ServerContext:
-        """
-        Make a context whose timers are the test's, and load the files.
-        """
+        """Make a context whose timers are the test's, and load the files."""
         self.options = attrs.evolve(self.options, **more)
         context = ServerContext(self.options, lambda: NOW, lambda: self.seconds)
         self.assertEqual(context.load(), [])
         return context
 
     def check(self, first: ServerContext, second: ServerContext, resumed: bool) -> None:
-        """
-        See whether what one gave is resumed by the other, in each version.
-        """
+        """See whether what one gave is resumed by the other, in each version."""
         for version in NAMES:
             context = client(version)
             visit = Visit(first, context)
@@ -116,9 +106,7 @@ class ResumptionTests(TlsCase):
             self.assertEqual((again.resumed, again.client.version()), (resumed, NAMES[version]))
 
     def test_resumed(self) -> None:
-        """
-        A client that comes again has a shorter handshake, and the time of its ticket.
-        """
+        """A client that comes again has a shorter handshake, and the time of its ticket."""
         context = self.context()
         self.check(context, context, True)
         for version in NAMES:
@@ -127,9 +115,7 @@ class ResumptionTests(TlsCase):
             self.assertEqual(session.ticket_lifetime_hint, TICKET_LIFETIME)
 
     def test_loaded_again(self) -> None:
-        """
-        Files that were written again and say the same change nothing.
-        """
+        """Files that were written again and say the same change nothing."""
         context = self.context()
         theirs = client(ssl.TLSVersion.TLSv1_3)
         visit = Visit(context, theirs)
@@ -155,9 +141,7 @@ class ResumptionTests(TlsCase):
         self.check(first, other, False)
 
     def test_renewed(self) -> None:
-        """
-        A new certificate is shown to those who have a ticket of the old one, too.
-        """
+        """A new certificate is shown to those who have a ticket of the old one, too."""
         context = self.context()
         theirs = client(ssl.TLSVersion.TLSv1_3)
         visit = Visit(context, theirs)
@@ -189,15 +173,11 @@ class ResumptionTests(TlsCase):
         self.assertEqual((context.loads, context.failures), (1, 0))
 
     def test_nothing_to_rotate(self) -> None:
-        """
-        Before anything is loaded there are no keys.
-        """
+        """Before anything is loaded there are no keys."""
         ServerContext(self.options, lambda: NOW, lambda: self.seconds).rotate()
 
     def check_none(self, proof: str = "", **more: Any) -> None:
-        """
-        See that no client gets a ticket, with a name or without.
-        """
+        """See that no client gets a ticket, with a name or without."""
         context = self.context(**more)
         for version in NAMES:
             for name in (NAME, None):
@@ -208,9 +188,7 @@ class ResumptionTests(TlsCase):
                 self.assertFalse(Visit(context, theirs, visit.client.session, name).resumed)
 
     def test_clients(self) -> None:
-        """
-        A client that has to prove itself does so each time: there are no tickets.
-        """
+        """A client that has to prove itself does so each time: there are no tickets."""
         ca = write_private(self.path("ca.pem"), authority("clients").pem())
         proof = self.write("client.pem", issued("client", issuer="clients"))
         self.check_none(proof, tls_client_ca=ca)
@@ -225,7 +203,5 @@ class ResumptionTests(TlsCase):
         self.check_none(tls_names=(named,))
 
     def test_refused_names(self) -> None:
-        """
-        And where unknown names are refused: a ticket would let them in.
-        """
+        """And where unknown names are refused: a ticket would let them in."""
         self.check_none(tls_unknown_name="refuse")

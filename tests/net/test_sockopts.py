@@ -1,6 +1,4 @@
-"""
-Tests of C{socketd.net.sockets.sockopts}.
-"""
+"""Tests of C{socketd.net.sockets.sockopts}."""
 
 from __future__ import annotations
 
@@ -40,30 +38,22 @@ VALUES: dict[str, tuple[Any, Any]] = {
 
 
 def service(text: str) -> Service:
-    """
-    Read one service from the lines of its section.
-    """
+    """Read one service from the lines of its section."""
     settings = parse(f"[echo]\n{text}", "x.ini", {"echo": echo.declaration}, "/run")
     return settings.services[0]
 
 
 class OptionTests(SynchronousTestCase):
-    """
-    Each option is set and read back.
-    """
+    """Each option is set and read back."""
 
     def test_table_is_complete(self) -> None:
-        """
-        Every option that a service can have is in the table, and in this test.
-        """
+        """Every option that a service can have is in the table, and in this test."""
         names = [field.name for field in attrs.fields(SocketOptions)]
         self.assertEqual(names, list(TABLE))
         self.assertEqual(names, list(VALUES))
 
     def test_set_and_read_back(self) -> None:
-        """
-        The kernel has the value afterwards.
-        """
+        """The kernel has the value afterwards."""
         for name, (value, expected) in VALUES.items():
             option = TABLE[name]
             with socket.socket() as sock:
@@ -74,9 +64,7 @@ class OptionTests(SynchronousTestCase):
             self.assertTrue(found == expected or found == bool(expected), (name, found))
 
     def test_inherited_by_connections(self) -> None:
-        """
-        A connection has the options of the socket that accepted it.
-        """
+        """A connection has the options of the socket that accepted it."""
         with socket.create_server(("127.0.0.1", 0)) as listener:
             for name in ("so_keepalive", "so_oobinline", "so_dontroute", "tcp_nodelay"):
                 TABLE[name].apply(listener, True)
@@ -93,17 +81,13 @@ class OptionTests(SynchronousTestCase):
                     self.assertEqual(timeout, 30000)
 
     def test_capped_by_the_system(self) -> None:
-        """
-        A buffer that the system makes smaller is refused.
-        """
+        """A buffer that the system makes smaller is refused."""
         with socket.socket() as sock:
             problem = self.assertRaises(Refused, TABLE["so_rcvbuf"].apply, sock, 1 << 30)
         self.assertIn("this system makes", str(problem))
 
     def test_lacking(self) -> None:
-        """
-        An option that the system does not have is refused.
-        """
+        """An option that the system does not have is refused."""
         lacking = attrs.evolve(TABLE["so_keepalive"], constant="SO_NO_SUCH_OPTION")
         with socket.socket() as sock:
             problem = self.assertRaises(Refused, lacking.apply, sock, True)
@@ -111,20 +95,14 @@ class OptionTests(SynchronousTestCase):
 
 
 class WantedTests(SynchronousTestCase):
-    """
-    A listener gets the options that its sockets have.
-    """
+    """A listener gets the options that its sockets have."""
 
     def names(self, listener: str, **options: Any) -> dict[str, Any]:
-        """
-        Give what is set on a listener's socket.
-        """
+        """Give what is set on a listener's socket."""
         return dict(wanted(SocketOptions(**options), parse_listener(listener, "/run")))
 
     def test_defaults(self) -> None:
-        """
-        TCP alone has defaults, and they can be switched off.
-        """
+        """TCP alone has defaults, and they can be switched off."""
         expected = {
             "so_reuseaddr": True,
             "so_keepalive": True,
@@ -149,9 +127,7 @@ class WantedTests(SynchronousTestCase):
         self.assertEqual((both["tcp_keepcnt"], both["tcp_user_timeout"]), (2, 9.0))
 
     def test_fitting(self) -> None:
-        """
-        TCP options stay away from datagrams, network options from UNIX sockets.
-        """
+        """TCP options stay away from datagrams, network options from UNIX sockets."""
         options = {name: value for name, (value, _) in VALUES.items()}
         self.assertEqual(set(self.names("tcp:7", **options)), set(VALUES))
         udp = {name for name in VALUES if name.startswith("so_")}
@@ -160,43 +136,31 @@ class WantedTests(SynchronousTestCase):
 
 
 class TryOutTests(SynchronousTestCase):
-    """
-    Options are tried before anything is bound.
-    """
+    """Options are tried before anything is bound."""
 
     def test_good(self) -> None:
-        """
-        What the system takes is not complained of.
-        """
+        """What the system takes is not complained of."""
         self.assertEqual(list(validate(service("listen = tcp:7\nso_keepalive = yes"))), [])
 
     def test_refused(self) -> None:
-        """
-        What it refuses is, with the reason.
-        """
+        """What it refuses is, with the reason."""
         found = list(validate(service("listen = tcp:7\nso_bindtodevice = nosuch0")))
         reason = f"this system refuses it: {os.strerror(19)}"
         self.assertEqual(found, [("so_bindtodevice", reason)])
 
     def test_useless(self) -> None:
-        """
-        An option that fits no listener of its service is complained of.
-        """
+        """An option that fits no listener of its service is complained of."""
         found = list(validate(service("listen = udp:7\ntcp_nodelay = yes")))
         self.assertEqual(found, [("tcp_nodelay", "fits none of the service's listeners")])
 
     def test_useless_default(self) -> None:
-        """
-        One that is inherited is not: other services may have use for it.
-        """
+        """One that is inherited is not: other services may have use for it."""
         text = "[defaults]\ntcp_nodelay = yes\n[echo]\nlisten = udp:7"
         settings = parse(text, "x.ini", {"echo": echo.declaration}, "/run")
         self.assertEqual(list(validate(settings.services[0])), [])
 
     def test_family_missing(self) -> None:
-        """
-        A family that the machine lacks is no trouble of the option's.
-        """
+        """A family that the machine lacks is no trouble of the option's."""
         made = "socketd.net.sockets.sockopts.socket.socket"
         with mock.patch(made, side_effect=OSError(97, "no")):
             found = list(validate(service("listen = tcp6:7\nso_keepalive = yes")))

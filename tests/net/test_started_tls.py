@@ -1,6 +1,4 @@
-"""
-Tests of C{socketd.net.tls.started}.
-"""
+"""Tests of C{socketd.net.tls.started}."""
 
 from __future__ import annotations
 
@@ -57,9 +55,7 @@ class Server(HalfCloseable):
 
 
 class Contexts:
-    """
-    Gives a context as Twisted's older factories do.
-    """
+    """Gives a context as Twisted's older factories do."""
 
     def __init__(self, context: SSL.Context | None) -> None:
         self.context = context
@@ -71,9 +67,7 @@ class Contexts:
 
 
 class StartTlsTests(SynchronousTestCase):
-    """
-    A protocol starts TLS on its own transport.
-    """
+    """A protocol starts TLS on its own transport."""
 
     def setUp(self) -> None:
         self.reactor = HandReactor()
@@ -85,9 +79,7 @@ class StartTlsTests(SynchronousTestCase):
         self.assertEqual(self.context.load(), [])
 
     def serve(self, after: Any = None) -> socket.socket:
-        """
-        Serve one peer that has asked for TLS.
-        """
+        """Serve one peer that has asked for TLS."""
         self.server = Server(self.context, after)
         self.connection, peer = connect(self.reactor, self.server, self.service_state)
         self.addCleanup(peer.close)
@@ -98,9 +90,7 @@ class StartTlsTests(SynchronousTestCase):
         return peer
 
     def dial(self, after: Any = None) -> TlsClient:
-        """
-        Be that peer, through the handshake.
-        """
+        """Be that peer, through the handshake."""
         tls = SSL.Connection(client_context())
         tls.set_alpn_protos([b"p"])
         client = TlsClient(self.reactor, self.serve(after), tls)
@@ -141,9 +131,7 @@ class StartTlsTests(SynchronousTestCase):
         self.assertFalse(self.connection.connected)
 
     def test_what_was_agreed_on(self) -> None:
-        """
-        The transport tells of the handshake.
-        """
+        """The transport tells of the handshake."""
         self.dial()
         transport = self.server.transport
         self.assertEqual(transport.negotiatedProtocol, b"p")
@@ -151,9 +139,7 @@ class StartTlsTests(SynchronousTestCase):
         self.assertEqual(transport.getHandle().get_protocol_version_name(), "TLSv1.3")
 
     def test_written_before_the_handshake(self) -> None:
-        """
-        What is written, and a close behind it, wait for the handshake.
-        """
+        """What is written, and a close behind it, wait for the handshake."""
 
         def after(transport: Any) -> None:
             transport.write(b"welcome")
@@ -164,9 +150,7 @@ class StartTlsTests(SynchronousTestCase):
         self.assertEqual(client.ended, ["close_notify", "end"])
 
     def test_no_handshake(self) -> None:
-        """
-        Where there is none, that close resets the connection after a while.
-        """
+        """Where there is none, that close resets the connection after a while."""
 
         def after(transport: Any) -> None:
             transport.write(b"welcome")
@@ -181,18 +165,14 @@ class StartTlsTests(SynchronousTestCase):
         self.assertEqual(self.events[-1][1]["reason"], "reset here")
 
     def test_closed_before_the_handshake(self) -> None:
-        """
-        With nothing to say there is nothing to wait for.
-        """
+        """With nothing to say there is nothing to wait for."""
         self.serve(lambda transport: transport.loseConnection())
         self.reactor.turn(3)
         self.assertFalse(self.connection.connected)
         self.assertEqual(len(self.server.lost), 1)
 
     def test_abort(self) -> None:
-        """
-        It can be reset, and the protocol receives nothing more.
-        """
+        """It can be reset, and the protocol receives nothing more."""
         client = self.dial()
         client.tls.send(b"hello")
         client.push()
@@ -202,9 +182,7 @@ class StartTlsTests(SynchronousTestCase):
         self.assertFalse(self.connection.connected)
 
     def test_peer_ends(self) -> None:
-        """
-        The peer's end in TLS ends the connection at once and cleanly.
-        """
+        """The peer's end in TLS ends the connection at once and cleanly."""
         client = self.dial()
         client.tls.shutdown()
         client.go()
@@ -214,9 +192,7 @@ class StartTlsTests(SynchronousTestCase):
         self.assertEqual(self.events[-1][1]["reason"], "closed")
 
     def test_half_close(self) -> None:
-        """
-        A protocol may end its side and still hear the other one.
-        """
+        """A protocol may end its side and still hear the other one."""
         client = self.dial()
         self.server.transport.loseWriteConnection()
         client.go()
@@ -228,9 +204,7 @@ class StartTlsTests(SynchronousTestCase):
         self.assertEqual(self.server.received, ASK + b"still here")
 
     def test_as_client(self) -> None:
-        """
-        Whoever accepted the connection can be the client of TLS.
-        """
+        """Whoever accepted the connection can be the client of TLS."""
         connection, peer = connect(self.reactor, HalfCloseable(), self.service_state)
         self.addCleanup(peer.close)
         connection.startTLS(Contexts(SSL.Context(SSL.TLS_METHOD)), False)
@@ -241,9 +215,7 @@ class StartTlsTests(SynchronousTestCase):
         self.reactor.turn()
 
     def test_bad_context(self) -> None:
-        """
-        A context that fails changes nothing.
-        """
+        """A context that fails changes nothing."""
 
         connection, peer = connect(self.reactor, Server(None), self.service_state)
         self.addCleanup(peer.close)

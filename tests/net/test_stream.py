@@ -1,6 +1,4 @@
-"""
-Tests of C{socketd.net.stream.port}.
-"""
+"""Tests of C{socketd.net.stream.port}."""
 
 from __future__ import annotations
 
@@ -20,9 +18,7 @@ from tests.net.fakes import HandReactor, OneFactory, Recorder, make_service_stat
 
 
 class FailingSocket:
-    """
-    A listening socket whose accept fails, for each errno that it is given.
-    """
+    """A listening socket whose accept fails, for each errno that it is given."""
 
     def __init__(self, sock: socket.socket, *errors: int) -> None:
         self._sock = sock
@@ -30,9 +26,7 @@ class FailingSocket:
         self.accepts = 0
 
     def accept(self) -> Any:
-        """
-        Fail, or accept.
-        """
+        """Fail, or accept."""
         self.accepts += 1
         if self.errors:
             number = self.errors.pop(0)
@@ -44,9 +38,7 @@ class FailingSocket:
 
 
 class StreamPortTests(SynchronousTestCase):
-    """
-    A port accepts connections and gives each a protocol.
-    """
+    """A port accepts connections and gives each a protocol."""
 
     def setUp(self) -> None:
         self.reactor = HandReactor()
@@ -60,40 +52,30 @@ class StreamPortTests(SynchronousTestCase):
         self.addCleanup(self.stop)
 
     def stop(self) -> None:
-        """
-        Close everything.
-        """
+        """Close everything."""
         self.port.stopListening()
         for connection in self.service_state.connections:
             connection.abortConnection()
         self.reactor.turn()
 
     def connect(self) -> socket.socket:
-        """
-        Connect one more peer.
-        """
+        """Connect one more peer."""
         peer = socket.create_connection(self.socket.getsockname())
         self.addCleanup(peer.close)
         return peer
 
     def named(self, name: str) -> list[dict[str, Any]]:
-        """
-        List the events of one name.
-        """
+        """List the events of one name."""
         return [facts for found, facts in self.events if found == name]
 
     def test_interface(self) -> None:
-        """
-        It is a listening port as Twisted knows it, and tells its address.
-        """
+        """It is a listening port as Twisted knows it, and tells its address."""
         self.assertTrue(verifyObject(IListeningPort, self.port))
         host: Any = self.port.getHost()
         self.assertEqual(host.port, self.socket.getsockname()[1])
 
     def test_serves(self) -> None:
-        """
-        A peer is answered, and the event of its connection names it.
-        """
+        """A peer is answered, and the event of its connection names it."""
         peer = self.connect()
         peer.send(b"hello")
         self.reactor.turn(3)
@@ -102,9 +84,7 @@ class StreamPortTests(SynchronousTestCase):
         self.assertEqual(self.named("connection_made")[0]["peer"], f"{host}:{port}")
 
     def test_bounded_accepts(self) -> None:
-        """
-        One wake-up accepts so many and no more; the next one goes on.
-        """
+        """One wake-up accepts so many and no more; the next one goes on."""
         for _ in range(MAX_ACCEPTS + 3):
             self.connect()
         self.reactor.turn()
@@ -113,9 +93,7 @@ class StreamPortTests(SynchronousTestCase):
         self.assertEqual(len(self.factory.made), MAX_ACCEPTS + 3)
 
     def test_exhausted(self) -> None:
-        """
-        Without descriptors or memory it pauses, and serves what waited afterwards.
-        """
+        """Without descriptors or memory it pauses, and serves what waited afterwards."""
         for number in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
             self.socket.errors = [number]
             made = len(self.factory.made)
@@ -147,9 +125,7 @@ class StreamPortTests(SynchronousTestCase):
         self.assertEqual(len(self.factory.made), 1)
 
     def test_exhausted_is_logged_once(self) -> None:
-        """
-        However long that lasts, there is one event in each interval.
-        """
+        """However long that lasts, there is one event in each interval."""
         self.connect()
         self.socket.errors = [errno.EMFILE] * 25
         for _ in range(25):
@@ -159,18 +135,14 @@ class StreamPortTests(SynchronousTestCase):
         self.assertEqual(ACCEPT_LOG_INTERVAL, 10 * ACCEPT_PAUSE)
 
     def test_aborted_before_accept(self) -> None:
-        """
-        A connection that is gone before it is accepted costs the next one nothing.
-        """
+        """A connection that is gone before it is accepted costs the next one nothing."""
         self.socket.errors = [errno.ECONNABORTED]
         self.connect()
         self.reactor.turn()
         self.assertEqual(len(self.factory.made), 1)
 
     def test_refused_by_factory(self) -> None:
-        """
-        A factory that makes no protocol has the connection closed.
-        """
+        """A factory that makes no protocol has the connection closed."""
         self.factory.make = lambda: None
         peer = self.connect()
         self.reactor.turn()
@@ -178,9 +150,7 @@ class StreamPortTests(SynchronousTestCase):
         self.assertEqual(len(self.service_state.connection_table), 0)
 
     def test_factory_that_raises(self) -> None:
-        """
-        A factory that raises costs that connection only.
-        """
+        """A factory that raises costs that connection only."""
         self.factory.make = lambda: 1 / 0
         peer = self.connect()
         self.reactor.turn(2)
@@ -193,9 +163,7 @@ class StreamPortTests(SynchronousTestCase):
         self.assertEqual(len(self.service_state.connection_table), 1)
 
     def test_stop(self) -> None:
-        """
-        A stopped port is closed in the next turn; its connections live on.
-        """
+        """A stopped port is closed in the next turn; its connections live on."""
         peer = self.connect()
         self.reactor.turn()
         stopped = self.port.stopListening()
@@ -227,9 +195,7 @@ class StreamPortTests(SynchronousTestCase):
         self.assertEqual(self.service_state.counters.accepts_failed, 0)
 
     def test_stop_while_paused(self) -> None:
-        """
-        A port that is stopped while it pauses does not come back.
-        """
+        """A port that is stopped while it pauses does not come back."""
         self.socket.errors = [errno.EMFILE]
         self.connect()
         self.reactor.turn()

@@ -1,6 +1,4 @@
-"""
-Tests of what C{socketd.net.stream.port} asks of a connection before it serves it.
-"""
+"""Tests of what C{socketd.net.stream.port} asks of a connection before it serves it."""
 
 from __future__ import annotations
 
@@ -19,14 +17,10 @@ from tests.net.fakes import HandReactor, OneFactory, Recorder, make_service_stat
 
 
 class StreamDoorTests(SynchronousTestCase):
-    """
-    A port keeps to the limits of its service.
-    """
+    """A port keeps to the limits of its service."""
 
     def serve(self, daemon: Capacity | None = None, **options: Any) -> None:
-        """
-        Begin to serve with these options of a service.
-        """
+        """Begin to serve with these options of a service."""
         self.reactor = HandReactor()
         policy = make_policy(AccessOptions(**options), daemon or Capacity(None), self.reactor)
         self.service_state, _ = make_service_state(self.reactor, policy=policy)
@@ -38,18 +32,14 @@ class StreamDoorTests(SynchronousTestCase):
         self.addCleanup(self.stop)
 
     def stop(self) -> None:
-        """
-        Close everything.
-        """
+        """Close everything."""
         self.port.stopListening()
         for connection in self.service_state.connections:
             connection.abortConnection()
         self.reactor.advance(0)
 
     def client(self, source: str = "127.0.0.1") -> socket.socket:
-        """
-        Connect from an address of this machine.
-        """
+        """Connect from an address of this machine."""
         target = self.port._socket.getsockname()
         client = socket.create_connection(target, source_address=(source, 0))
         client.setblocking(False)
@@ -57,9 +47,7 @@ class StreamDoorTests(SynchronousTestCase):
         return client
 
     def served(self, client: socket.socket) -> bool:
-        """
-        Ask whether a client is answered; one that waits or was reset is not.
-        """
+        """Ask whether a client is answered; one that waits or was reset is not."""
         self.reactor.turn(2)
         try:
             client.send(b"x")
@@ -69,9 +57,7 @@ class StreamDoorTests(SynchronousTestCase):
             return False
 
     def was_reset(self, client: socket.socket) -> bool:
-        """
-        Say whether a client was reset without a byte.
-        """
+        """Say whether a client was reset without a byte."""
         self.reactor.turn(2)
         try:
             client.recv(1)
@@ -82,9 +68,7 @@ class StreamDoorTests(SynchronousTestCase):
         return False
 
     def test_denied(self) -> None:
-        """
-        Who may not come in is reset and counted, and the protocol never hears of it.
-        """
+        """Who may not come in is reset and counted, and the protocol never hears of it."""
         self.serve(deny=parse_networks("127.0.0.2"))
         self.assertTrue(self.was_reset(self.client("127.0.0.2")))
         self.assertTrue(self.served(self.client("127.0.0.1")))
@@ -92,9 +76,7 @@ class StreamDoorTests(SynchronousTestCase):
         self.assertEqual(self.service_state.counters.connections, 1)
 
     def test_allowed_only(self) -> None:
-        """
-        With C{allow} nobody else comes in.
-        """
+        """With C{allow} nobody else comes in."""
         self.serve(allow=parse_networks("127.0.0.2, 192.0.2.0/24"))
         self.assertTrue(self.was_reset(self.client("127.0.0.1")))
         self.assertTrue(self.served(self.client("127.0.0.2")))
@@ -128,17 +110,13 @@ class StreamDoorTests(SynchronousTestCase):
         self.assertTrue(self.served(self.client()))
 
     def test_loopback_default(self) -> None:
-        """
-        Where nothing is said, loopback may have as many as it likes.
-        """
+        """Where nothing is said, loopback may have as many as it likes."""
         self.serve()
         clients = [self.client() for _ in range(MAX_PER_SOURCE * 3)]
         self.assertTrue(all(map(self.served, clients)))
 
     def test_other_default(self) -> None:
-        """
-        Where nothing is said, others have the default limits.
-        """
+        """Where nothing is said, others have the default limits."""
         self.serve()
         policy = self.service_state.policy
         asked = [
@@ -159,9 +137,7 @@ class StreamDoorTests(SynchronousTestCase):
         self.assertEqual(policy.admit_connection(socket.AF_INET, ("192.0.2.1", 1))[0], None)
 
     def test_prefix(self) -> None:
-        """
-        A whole IPv6 /64 is one source, and a mapped IPv4 address is an IPv4 one.
-        """
+        """A whole IPv6 /64 is one source, and a mapped IPv4 address is an IPv4 one."""
         self.serve(max_per_source=1)
         policy = self.service_state.policy
         peers = ["2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "::ffff:192.0.2.1", "192.0.2.1"]
@@ -186,9 +162,7 @@ class StreamDoorTests(SynchronousTestCase):
         self.assertEqual(self.service_state.counters.refused, {})
 
     def test_daemon_full(self) -> None:
-        """
-        The limit of the daemon counts for each service.
-        """
+        """The limit of the daemon counts for each service."""
         daemon = Capacity(1)
         daemon.enter()
         self.serve(daemon)
@@ -199,9 +173,7 @@ class StreamDoorTests(SynchronousTestCase):
         self.assertEqual(read_all(client), (b"X", False))
 
     def test_stopped_while_full(self) -> None:
-        """
-        A port that waits for room can be stopped, and does not come back.
-        """
+        """A port that waits for room can be stopped, and does not come back."""
         self.serve(max_connections=1)
         first, _ = self.client(), self.client()
         self.assertTrue(self.served(first))
@@ -211,9 +183,7 @@ class StreamDoorTests(SynchronousTestCase):
         self.assertNotIn(self.port, self.reactor.readers)
 
     def test_refused_leaves_nothing(self) -> None:
-        """
-        A refused connection is reset, so that no TIME_WAIT is left of it here.
-        """
+        """A refused connection is reset, so that no TIME_WAIT is left of it here."""
         self.serve(deny=parse_networks("127.0.0.2"))
         client = self.client("127.0.0.2")
         self.reactor.turn(2)
@@ -221,16 +191,12 @@ class StreamDoorTests(SynchronousTestCase):
         self.assertEqual(state, (7,), "TCP_CLOSE")
 
     def test_unix(self) -> None:
-        """
-        A UNIX socket has its permissions, and no address to be refused.
-        """
+        """A UNIX socket has its permissions, and no address to be refused."""
         policy = make_policy(AccessOptions(allow=()), Capacity(None), HandReactor())
         self.assertEqual(policy.admit_connection(socket.AF_UNIX, ""), (None, None))
 
     def test_open(self) -> None:
-        """
-        A door that nobody configured is open.
-        """
+        """A door that nobody configured is open."""
         self.assertEqual(
             AccessPolicy().admit_connection(socket.AF_INET, ("192.0.2.1", 1)), (None, None)
         )

@@ -1,6 +1,4 @@
-"""
-Tests of C{socketd.net.stream.deadlines}.
-"""
+"""Tests of C{socketd.net.stream.deadlines}."""
 
 from __future__ import annotations
 
@@ -19,14 +17,10 @@ BIG = b"x" * (1 << 20)
 
 
 class DeadlineTestCase(SynchronousTestCase):
-    """
-    A connection with one deadline or more.
-    """
+    """A connection with one deadline or more."""
 
     def connect(self, **deadlines: float) -> None:
-        """
-        Make the connection.
-        """
+        """Make the connection."""
         self.reactor = HandReactor()
         self.awaiting: list[int] = []
         self.service_state, self.events = make_service_state(
@@ -40,29 +34,21 @@ class DeadlineTestCase(SynchronousTestCase):
         self.addCleanup(self.connection.getHandle().close)
 
     def wait(self, seconds: float) -> None:
-        """
-        Let time pass, a tick at a time.
-        """
+        """Let time pass, a tick at a time."""
         for _ in range(round(seconds / TICK)):
             self.reactor.advance(TICK)
             self.reactor.turn()
 
     def said(self) -> Any:
-        """
-        Say how the connection ended, as the log has it.
-        """
+        """Say how the connection ended, as the log has it."""
         return [facts["reason"] for name, facts in self.events if name == "connection_lost"]
 
 
 class DeadlineTests(DeadlineTestCase):
-    """
-    Each deadline ends what it is there for, and nothing else.
-    """
+    """Each deadline ends what it is there for, and nothing else."""
 
     def test_first_byte(self) -> None:
-        """
-        A peer that says nothing is closed when its time is over, not before.
-        """
+        """A peer that says nothing is closed when its time is over, not before."""
         self.connect(first_byte=4)
         self.wait(3.75)
         self.assertEqual(read_all(self.peer), (b"", False))
@@ -71,9 +57,7 @@ class DeadlineTests(DeadlineTestCase):
         self.assertEqual(self.service_state.counters.timed_out, {FIRST_BYTE: 1})
 
     def test_slot(self) -> None:
-        """
-        Its slot is free at once, though it does not close: it is owed nothing.
-        """
+        """Its slot is free at once, though it does not close: it is owed nothing."""
         self.connect(first_byte=4)
         self.assertTrue(self.service_state.policy.capacity.is_full)
         self.wait(4.5)
@@ -97,9 +81,7 @@ class DeadlineTests(DeadlineTestCase):
         self.assertEqual(self.service_state.counters.timed_out, {IDLE: 1})
 
     def test_stopped_while_owing(self) -> None:
-        """
-        A peer that read on while the process was stopped has not stalled.
-        """
+        """A peer that read on while the process was stopped has not stalled."""
         self.connect(stall=4)
         self.peer.send(b"x")
         self.reactor.turn()
@@ -112,9 +94,7 @@ class DeadlineTests(DeadlineTestCase):
         self.assertLess(taken, len(BIG))
 
     def test_gone_while_stopped(self) -> None:
-        """
-        A peer that closed meanwhile is closed, and not overdue.
-        """
+        """A peer that closed meanwhile is closed, and not overdue."""
         self.connect(idle=4)
         self.peer.send(b"x")
         self.reactor.turn()
@@ -125,27 +105,21 @@ class DeadlineTests(DeadlineTestCase):
         self.assertEqual((self.said(), self.service_state.counters.timed_out), (["closed"], {}))
 
     def test_first_byte_came(self) -> None:
-        """
-        A peer that has said something may be silent as long as nothing else limits it.
-        """
+        """A peer that has said something may be silent as long as nothing else limits it."""
         self.connect(first_byte=4)
         self.peer.send(b"x")
         self.wait(60)
         self.assertEqual(read_all(self.peer), (b"X", False))
 
     def test_server_speaks(self) -> None:
-        """
-        Where the daemon has spoken, the peer need not.
-        """
+        """Where the daemon has spoken, the peer need not."""
         self.connect(first_byte=4)
         self.connection.write(b"hello")
         self.wait(60)
         self.assertEqual(read_all(self.peer), (b"hello", False))
 
     def test_idle(self) -> None:
-        """
-        A connection on which nothing moves is closed, an eighth late at most.
-        """
+        """A connection on which nothing moves is closed, an eighth late at most."""
         self.connect(idle=8)
         self.wait(7)
         self.peer.send(b"x")
@@ -156,9 +130,7 @@ class DeadlineTests(DeadlineTestCase):
         self.assertEqual(self.service_state.counters.timed_out, {IDLE: 1})
 
     def test_lively(self) -> None:
-        """
-        A connection on which a byte moves now and then is not idle.
-        """
+        """A connection on which a byte moves now and then is not idle."""
         self.connect(idle=8)
         for _ in range(20):
             self.peer.send(b"x")
@@ -166,9 +138,7 @@ class DeadlineTests(DeadlineTestCase):
         self.assertEqual(read_all(self.peer), (b"X" * 20, False))
 
     def test_lifetime(self) -> None:
-        """
-        However lively it is, a connection ends when its time is over.
-        """
+        """However lively it is, a connection ends when its time is over."""
         self.connect(lifetime=10, idle=4)
         for _ in range(9):
             self.peer.send(b"x")
@@ -179,9 +149,7 @@ class DeadlineTests(DeadlineTestCase):
         self.assertEqual(self.service_state.counters.timed_out, {LIFETIME: 1})
 
     def test_stall(self) -> None:
-        """
-        A peer that takes nothing of what it is owed is reset, however much it sends.
-        """
+        """A peer that takes nothing of what it is owed is reset, however much it sends."""
         self.connect(stall=8)
         self.connection.write(BIG)
         for _ in range(5):
@@ -192,9 +160,7 @@ class DeadlineTests(DeadlineTestCase):
         self.assertEqual(self.service_state.counters.timed_out, {STALL: 1})
 
     def test_slow_is_not_stalled(self) -> None:
-        """
-        A peer that takes a little now and then is served on.
-        """
+        """A peer that takes a little now and then is served on."""
         self.connect(stall=8)
         self.connection.write(BIG * 4)
         for _ in range(10):
@@ -203,9 +169,7 @@ class DeadlineTests(DeadlineTestCase):
         self.assertTrue(self.connection.connected)
 
     def test_handshake(self) -> None:
-        """
-        A connection that agrees on nothing is reset when its time is over.
-        """
+        """A connection that agrees on nothing is reset when its time is over."""
         self.connect(handshake=4, idle=100)
         self.settle_again()
         self.wait(3.5)
@@ -215,9 +179,7 @@ class DeadlineTests(DeadlineTestCase):
         self.assertEqual(self.service_state.counters.timed_out, {HANDSHAKE: 1})
 
     def test_no_handshake_deadline(self) -> None:
-        """
-        Without that deadline the others still hold.
-        """
+        """Without that deadline the others still hold."""
         self.connect(idle=8)
         self.settle_again()
         self.wait(7)
@@ -226,17 +188,13 @@ class DeadlineTests(DeadlineTestCase):
         self.assertEqual(self.service_state.counters.timed_out, {IDLE: 1})
 
     def settle_again(self) -> None:
-        """
-        Have the connection begin anew, with something to agree on.
-        """
+        """Have the connection begin anew, with something to agree on."""
         self.service_state.wheel.remove(self.connection)
         self.connection.handshaking = True
         self.connection.start_deadlines()
 
     def test_said(self) -> None:
-        """
-        The log says which deadline it was.
-        """
+        """The log says which deadline it was."""
         self.connect(idle=2)
         self.wait(4)
         self.peer.close()
@@ -258,9 +216,7 @@ class DeadlineTests(DeadlineTestCase):
         self.assertEqual(read_all(self.peer), (b"hello", True))
 
     def test_closing_peer_has_all(self) -> None:
-        """
-        One that has all is gone at once.
-        """
+        """One that has all is gone at once."""
         self.connect(idle=2)
         self.connection.write(b"hello")
         self.assertEqual(read_all(self.peer), (b"hello", False))
@@ -295,18 +251,14 @@ class DeadlineTests(DeadlineTestCase):
         self.assertFalse(self.connection.connected)
 
     def test_none(self) -> None:
-        """
-        Without deadlines there is no timer, and the connection stays.
-        """
+        """Without deadlines there is no timer, and the connection stays."""
         self.connect()
         self.wait(10000)
         self.assertTrue(self.connection.connected)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_ended(self) -> None:
-        """
-        A connection that has ended is not looked at, and leaves no timer.
-        """
+        """A connection that has ended is not looked at, and leaves no timer."""
         self.connect(idle=8, lifetime=3600)
         self.peer.close()
         self.reactor.turn(3)

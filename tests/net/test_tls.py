@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.net.tls.context}.
-"""
+"""Tests for L{socketd.net.tls.context}."""
 
 from __future__ import annotations
 
@@ -49,9 +47,7 @@ SLACK = 50
 
 
 def pump(one: SSL.Connection, other: SSL.Connection) -> None:
-    """
-    Hand over what one side has to send.
-    """
+    """Hand over what one side has to send."""
     while True:
         try:
             other.bio_write(one.bio_read(65536))
@@ -104,9 +100,7 @@ def meet(
 def make_client(
     context: SSL.Context, name: bytes | None = None, alpn: Sequence[bytes] = ()
 ) -> SSL.Connection:
-    """
-    Make a client that asks for a name and offers protocols.
-    """
+    """Make a client that asks for a name and offers protocols."""
     client = SSL.Connection(context)
     if name is not None:
         client.set_tlsext_host_name(name)
@@ -116,9 +110,7 @@ def make_client(
 
 
 class TlsCase(SynchronousTestCase):
-    """
-    A test with files, and a context that is made from them.
-    """
+    """A test with files, and a context that is made from them."""
 
     def setUp(self) -> None:
         self.directory = self.mktemp()
@@ -129,30 +121,22 @@ class TlsCase(SynchronousTestCase):
         self.now = NOW
 
     def path(self, name: str) -> str:
-        """
-        Name a file.
-        """
+        """Name a file."""
         return os.path.join(self.directory, name)
 
     def write(self, name: str, made: Made) -> str:
-        """
-        Write a certificate with its key.
-        """
+        """Write a certificate with its key."""
         return write_private(self.path(name), made.pem() + made.key_pem())
 
     def context(self, **more: Any) -> ServerContext:
-        """
-        Make a context and load the files.
-        """
+        """Make a context and load the files."""
         self.options = attrs.evolve(self.options, **more)
         context = ServerContext(self.options, lambda: self.now)
         self.assertEqual(context.load(), [])
         return context
 
     def complaint(self, **more: Any) -> tuple[str, str]:
-        """
-        Give the only complaint about options and files.
-        """
+        """Give the only complaint about options and files."""
         found = trial(attrs.evolve(self.options, **more))
         self.assertEqual(len(found), 1, found)
         return found[0]
@@ -170,44 +154,32 @@ class TlsCase(SynchronousTestCase):
         return next((made for made in known if made.certificate == certificate), None)
 
     def others(self) -> list[Made]:
-        """
-        List the certificates beside the default.
-        """
+        """List the certificates beside the default."""
         return []
 
 
 class AgreementTests(TlsCase):
-    """
-    Tests for what a handshake agrees on.
-    """
+    """Tests for what a handshake agrees on."""
 
     def test_interface(self) -> None:
-        """
-        It is what Twisted's TLS wants of a server.
-        """
+        """It is what Twisted's TLS wants of a server."""
         verifyClass(IOpenSSLServerConnectionCreator, ServerContext)
         verifyObject(IOpenSSLServerConnectionCreator, self.context())
 
     def test_not_loaded(self) -> None:
-        """
-        Nothing is served without a certificate.
-        """
+        """Nothing is served without a certificate."""
         context = ServerContext(TlsOptions(), lambda: NOW)
         self.assertRaises(RuntimeError, context.serverConnectionForTLS, None)
         self.assertEqual(context.not_after, 0.0)
 
     def version(self, minimum: str, newest: int) -> str:
-        """
-        Say which version a client and the server agree on; empty for none.
-        """
+        """Say which version a client and the server agree on; empty for none."""
         client = make_client(client_context(newest=newest))
         failed = meet(client, self.context(tls_minimum=minimum).serverConnectionForTLS(None))
         return "" if failed[1] else client.get_protocol_version_name()
 
     def test_minimum(self) -> None:
-        """
-        The newest common version is spoken, and none below the minimum.
-        """
+        """The newest common version is spoken, and none below the minimum."""
         old, middle, new = SSL.TLS1_1_VERSION, SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION
         found = [self.version("1.2", newest) for newest in (old, middle, new)]
         self.assertEqual(found, ["", "TLSv1.2", "TLSv1.3"])
@@ -244,9 +216,7 @@ class AgreementTests(TlsCase):
             self.assertEqual(client.get_alpn_proto_negotiated(), agreed)
 
     def test_alpn_refused(self) -> None:
-        """
-        A client that offers others only is told so (RFC 7301, 3.2).
-        """
+        """A client that offers others only is told so (RFC 7301, 3.2)."""
         context = self.context(tls_alpn=(b"a",))
         client = make_client(client_context(), alpn=[b"x"])
         theirs, ours = meet(client, context.serverConnectionForTLS(None))
@@ -254,31 +224,23 @@ class AgreementTests(TlsCase):
         self.assertIn("no application protocol", str(theirs))
 
     def test_chain(self) -> None:
-        """
-        The chain is sent: a client that knows only the root trusts the server.
-        """
+        """The chain is sent: a client that knows only the root trusts the server."""
         self.made = issued_below("www.example.org")
         self.write("cert.pem", self.made)
         self.assertIs(self.served(self.context()), self.made)
 
     def test_alpn_not_asked(self) -> None:
-        """
-        Without protocols of ours, whatever a client offers is left open.
-        """
+        """Without protocols of ours, whatever a client offers is left open."""
         client = make_client(client_context(), alpn=[b"x"])
         failed = meet(client, self.context().serverConnectionForTLS(None))
         self.assertEqual((failed, client.get_alpn_proto_negotiated()), ((None, None), b""))
 
 
 class ClientTests(TlsCase):
-    """
-    Tests for clients that have to prove themselves.
-    """
+    """Tests for clients that have to prove themselves."""
 
     def failure(self, client: Made | None, newest: int = SSL.TLS1_3_VERSION) -> str:
-        """
-        Say what a client's handshake failed with on the server's side.
-        """
+        """Say what a client's handshake failed with on the server's side."""
         ca = write_private(self.path("ca.pem"), authority("clients").pem())
         server = self.context(tls_client_ca=ca).serverConnectionForTLS(None)
         theirs, ours = meet(make_client(client_context(client, newest=newest)), server)
@@ -286,17 +248,13 @@ class ClientTests(TlsCase):
         return reason_of(ours) if ours else ""
 
     def test_vouched_for(self) -> None:
-        """
-        A client that the authority vouches for is served, in each version.
-        """
+        """A client that the authority vouches for is served, in each version."""
         client = issued("client", issuer="clients")
         for newest in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
             self.assertEqual(self.failure(client, newest), "")
 
     def test_refused(self) -> None:
-        """
-        One without certificate, with that of a stranger's or with an old one is not.
-        """
+        """One without certificate, with that of a stranger's or with an old one is not."""
         for newest in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
             self.assertIn("did not return a certificate", self.failure(None, newest))
             for wrong in (issued("client"), issued("client", issuer="clients", end=PAST)):
@@ -322,9 +280,7 @@ class ClientTests(TlsCase):
         self.assertIn(f"certificate 1 of {ca} expired", text)
 
     def test_with_names(self) -> None:
-        """
-        For another server name the client has to prove itself as well.
-        """
+        """For another server name the client has to prove itself as well."""
         self.write("other.pem", issued("other.example.org"))
         named = NamedCertificate("other.example.org", *[self.path("other.pem")] * 2)
         ca = write_private(self.path("ca.pem"), authority("clients").pem())
@@ -337,9 +293,7 @@ class ClientTests(TlsCase):
 
 
 class ServerNameTests(TlsCase):
-    """
-    Tests for several certificates on one port (RFC 6066, 3).
-    """
+    """Tests for several certificates on one port (RFC 6066, 3)."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -349,31 +303,23 @@ class ServerNameTests(TlsCase):
         self.write("wild.pem", self.wild)
 
     def others(self) -> list[Made]:
-        """
-        List both others.
-        """
+        """List both others."""
         return [self.exact, self.wild]
 
     def named(self, **more: Any) -> ServerContext:
-        """
-        Make a context with both others.
-        """
+        """Make a context with both others."""
         names = {"a.example.org": "exact.pem", "*.example.org": "wild.pem"}
         found = [NamedCertificate(name, *[self.path(file)] * 2) for name, file in names.items()]
         return self.context(tls_names=tuple(found), **more)
 
     def test_exact(self) -> None:
-        """
-        A full name comes before a wildcard, in upper case too.
-        """
+        """A full name comes before a wildcard, in upper case too."""
         context = self.named()
         self.assertIs(self.served(context, b"a.example.org"), self.exact)
         self.assertIs(self.served(context, b"A.Example.ORG"), self.exact)
 
     def test_wildcard(self) -> None:
-        """
-        A wildcard stands for one label, not for none and not for two.
-        """
+        """A wildcard stands for one label, not for none and not for two."""
         context = self.named()
         self.assertIs(self.served(context, b"b.example.org"), self.wild)
         for name in (b"example.org", b"b.a.example.org", b"bexample.org", b"x.a.example.org"):
@@ -414,9 +360,7 @@ class ServerNameTests(TlsCase):
         self.assertIs(self.served(context, b"x.y.own.example.org"), None)
 
     def test_alpn(self) -> None:
-        """
-        Application protocols are agreed on with each name.
-        """
+        """Application protocols are agreed on with each name."""
         context = self.named(tls_alpn=(b"p",))
         client = make_client(client_context(), b"a.example.org", [b"p"])
         self.assertEqual(meet(client, context.serverConnectionForTLS(None)), (None, None))
@@ -439,14 +383,10 @@ class ServerNameTests(TlsCase):
 
 
 class SwapTests(TlsCase):
-    """
-    Tests for files that are renewed while the daemon serves.
-    """
+    """Tests for files that are renewed while the daemon serves."""
 
     def others(self) -> list[Made]:
-        """
-        List what replaces the certificate.
-        """
+        """List what replaces the certificate."""
         return [self.renewed]
 
     def setUp(self) -> None:
@@ -454,9 +394,7 @@ class SwapTests(TlsCase):
         self.renewed = issued("www.example.org", end=FUTURE)
 
     def test_swap(self) -> None:
-        """
-        New connections have the new certificate.
-        """
+        """New connections have the new certificate."""
         context = self.context()
         self.assertEqual(context.not_after, END.timestamp())
         self.write("cert.pem", self.renewed)
@@ -489,9 +427,7 @@ class SwapTests(TlsCase):
         self.assertEqual(certificate, self.made.certificate)
 
     def test_bad_file(self) -> None:
-        """
-        With a file that cannot be used the old certificate stays, and it is said why.
-        """
+        """With a file that cannot be used the old certificate stays, and it is said why."""
         context = self.context()
         bad = {
             "is not PEM": b"",
@@ -511,9 +447,7 @@ class SwapTests(TlsCase):
         self.assertEqual(context.last_error, "")
 
     def test_keys_are_not_told(self) -> None:
-        """
-        No complaint has a part of a key.
-        """
+        """No complaint has a part of a key."""
         context = self.context()
         secret = self.made.key_pem().split(b"\n")[1].decode()
         for size in range(0, len(self.made.key_pem()), 20):
@@ -525,9 +459,7 @@ class SwapTests(TlsCase):
         self.assertNotIn(secret[:8], repr(context) + repr(vars(context)))
 
     def test_half_written(self) -> None:
-        """
-        A file that is half written is tried once, and again when it is whole.
-        """
+        """A file that is half written is tried once, and again when it is whole."""
         context = self.context()
         self.assertFalse(context.changed())
         whole = self.renewed.pem() + self.renewed.key_pem()
@@ -543,9 +475,7 @@ class SwapTests(TlsCase):
         self.assertIs(self.served(context), self.renewed)
 
     def test_missing(self) -> None:
-        """
-        A file that goes away, and one that comes back, is a change.
-        """
+        """A file that goes away, and one that comes back, is a change."""
         context = self.context()
         os.unlink(self.path("cert.pem"))
         self.assertTrue(context.changed())
@@ -555,9 +485,7 @@ class SwapTests(TlsCase):
         self.assertTrue(context.changed())
 
     def invalid(self, context: ServerContext, now: float) -> list[str]:
-        """
-        Say what is not valid at a time, by the options.
-        """
+        """Say what is not valid at a time, by the options."""
         self.now = now
         self.assertFalse(context.changed())
         return [option for option, _ in context.invalid()]
@@ -592,9 +520,7 @@ class SwapTests(TlsCase):
             self.assertIn(f"certificate 1 of {self.path('cert.pem')} ", text)
 
     def test_each_is_judged(self) -> None:
-        """
-        The certificates of a chain, of names and of authorities are judged, too.
-        """
+        """The certificates of a chain, of names and of authorities are judged, too."""
         self.write("old.pem", issued("old.example.org", end=PAST))
         old = authority("old", PAST).pem()
         ca = write_private(self.path("ca.pem"), authority().pem() + old)
@@ -615,15 +541,11 @@ class SwapTests(TlsCase):
             self.assertEqual(self.invalid(context, now), ["tls_certificate"] * expected)
 
     def test_nothing_in_use(self) -> None:
-        """
-        What was never loaded is not invalid.
-        """
+        """What was never loaded is not invalid."""
         self.assertEqual(ServerContext(TlsOptions(), lambda: NOW).invalid(), [])
 
     def test_every_file(self) -> None:
-        """
-        The key, the authorities and the files of each name are looked at, too.
-        """
+        """The key, the authorities and the files of each name are looked at, too."""
         self.write("named.pem", self.made)
         for name in ("key", "named-key"):
             write_private(self.path(f"{name}.pem"), self.made.key_pem())
@@ -655,9 +577,7 @@ class SwapTests(TlsCase):
         self.assertEqual(after[1:], before[1:])
 
     def swap(self, context: ServerContext, times: int) -> None:
-        """
-        Load the files anew, and refuse and serve a client in between.
-        """
+        """Load the files anew, and refuse and serve a client in between."""
         for number in range(times):
             self.assertEqual(context.load(), [])
             if number % 20 == 0:
@@ -665,9 +585,7 @@ class SwapTests(TlsCase):
                 self.served(context, b"unknown.test")
 
     def census(self) -> tuple[int, int, int]:
-        """
-        Count the objects, the descriptors and the contexts of OpenSSL.
-        """
+        """Count the objects, the descriptors and the contexts of OpenSSL."""
         gc.collect()
         objects = gc.get_objects()
         contexts = sum(type(found) is SSL.Context for found in objects)
@@ -675,37 +593,27 @@ class SwapTests(TlsCase):
 
 
 class TrialTests(TlsCase):
-    """
-    Tests for what the check of a configuration says.
-    """
+    """Tests for what the check of a configuration says."""
 
     def test_good(self) -> None:
-        """
-        There is nothing to say of what is right.
-        """
+        """There is nothing to say of what is right."""
         self.assertEqual(trial(self.options), [])
 
     def test_not_given(self) -> None:
-        """
-        A certificate has to be given.
-        """
+        """A certificate has to be given."""
         self.assertEqual(
             trial(TlsOptions()),
             [("tls_certificate", "is not given; write the path of a PEM file")],
         )
 
     def test_names_of_nobody(self) -> None:
-        """
-        Names of clients are of no use where none has to prove itself.
-        """
+        """Names of clients are of no use where none has to prove itself."""
         option, message = self.complaint(tls_client_names=frozenset({PeerName("dns", "a")}))
         self.assertEqual(option, "tls_client_names")
         self.assertIn("needs tls_client_ca", message)
 
     def test_all_at_once(self) -> None:
-        """
-        All files are looked at, and each complaint has its option.
-        """
+        """All files are looked at, and each complaint has its option."""
         named = NamedCertificate("a.b", self.path("none"), self.path("none"))
         options = attrs.evolve(
             self.options,
@@ -717,9 +625,7 @@ class TrialTests(TlsCase):
         self.assertEqual(found, ["tls_key", "tls_names", "tls_client_ca"])
 
     def test_handshake_fails(self) -> None:
-        """
-        What looks right and cannot shake hands is found.
-        """
+        """What looks right and cannot shake hands is found."""
 
         def fail(connection: SSL.Connection) -> None:
             raise SSL.Error([("SSL routines", "", "bad idea")])
@@ -729,9 +635,7 @@ class TrialTests(TlsCase):
         self.assertEqual(self.complaint(), expected)
 
     def test_no_end(self) -> None:
-        """
-        A trial ends.
-        """
+        """A trial ends."""
 
         def wait(connection: SSL.Connection) -> None:
             raise SSL.WantReadError
@@ -740,9 +644,7 @@ class TrialTests(TlsCase):
         self.assertIn("it does not end", self.complaint()[1])
 
     def test_refused_by_openssl(self) -> None:
-        """
-        What OpenSSL does not take is told in its words.
-        """
+        """What OpenSSL does not take is told in its words."""
 
         def fail(options: CertificateOptions) -> None:
             raise SSL.Error([("SSL routines", "", "ee key too small")])
@@ -753,10 +655,7 @@ class TrialTests(TlsCase):
         )
 
     def test_no_callbacks(self) -> None:
-        """
-        Where no memory may be written and executed, it is said which directive to
-        leave out.
-        """
+        """Where no memory may be written and executed, it is said which directive to leave out."""
 
         def fail(options: CertificateOptions) -> None:
             raise MemoryError

@@ -1,6 +1,4 @@
-"""
-A client of TLS that takes turns with the daemon.
-"""
+"""A client of TLS that takes turns with the daemon."""
 
 from __future__ import annotations
 
@@ -48,9 +46,7 @@ class TlsClient:
                 self.pull()
 
     def step(self) -> None:
-        """
-        Go on with the handshake, and decrypt.
-        """
+        """Go on with the handshake, and decrypt."""
         try:
             self.tls.do_handshake()
             while True:
@@ -64,15 +60,11 @@ class TlsClient:
             self.fail(problem)
 
     def fail(self, problem: SSL.Error) -> None:
-        """
-        Take it that OpenSSL has failed: nothing that a test expects.
-        """
+        """Take it that OpenSSL has failed: nothing that a test expects."""
         raise problem
 
     def push(self) -> None:
-        """
-        Send what is encrypted, as far as the socket takes it.
-        """
+        """Send what is encrypted, as far as the socket takes it."""
         try:
             while self.waiting or self.fetch():
                 self.waiting = self.waiting[self.sock.send(self.waiting) :]
@@ -80,9 +72,7 @@ class TlsClient:
             pass
 
     def fetch(self) -> bool:
-        """
-        Take what is to be sent.
-        """
+        """Take what is to be sent."""
         try:
             self.waiting = self.tls.bio_read(65536)
         except SSL.WantReadError:
@@ -90,9 +80,7 @@ class TlsClient:
         return True
 
     def pull(self) -> None:
-        """
-        Receive.
-        """
+        """Receive."""
         while self.ended[-1:] not in (["end"], ["reset"]):
             try:
                 data = self.sock.recv(65536)
@@ -108,9 +96,7 @@ class TlsClient:
                 self.ended.append("end")
 
     def say(self, data: bytes) -> None:
-        """
-        Encrypt and send, and see what comes of it.
-        """
+        """Encrypt and send, and see what comes of it."""
         while data:
             data = data[self.tls.send(data) :]
         self.go()

@@ -1,3 +1,1 @@
-"""
-Tests for the protocols.
-"""
+"""Tests for the protocols."""

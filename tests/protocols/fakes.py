@@ -1,6 +1,4 @@
-"""
-What a protocol is handed, in memory.
-"""
+"""What a protocol is handed, in memory."""
 
 from __future__ import annotations
 
@@ -43,9 +41,7 @@ class FakeDatagramTransport:
         self.refused: list[bytes] = []
 
     def write(self, packet: bytes, addr: Any = None) -> None:
-        """
-        Keep a datagram.
-        """
+        """Keep a datagram."""
         if not isinstance(packet, bytes):
             raise TypeError("data must be bytes")
         if len(packet) > self.allowance:
@@ -54,33 +50,23 @@ class FakeDatagramTransport:
         self.sent.append((packet, addr))
 
     def connect(self, host: str, port: int) -> None:
-        """
-        Refuse: a server answers many.
-        """
+        """Refuse: a server answers many."""
         raise AssertionError(f"connected to {host}:{port}")
 
     def getHost(self) -> IPv4Address:
-        """
-        Give an address.
-        """
+        """Give an address."""
         return IPv4Address("UDP", "127.0.0.1", 7)
 
     def stopListening(self) -> Deferred[None]:
-        """
-        Do nothing, at once.
-        """
+        """Do nothing, at once."""
         return succeed(None)
 
     def setBroadcastAllowed(self, enabled: bool) -> None:
-        """
-        Refuse: socket options are no protocol's concern.
-        """
+        """Refuse: socket options are no protocol's concern."""
         raise AssertionError("set broadcast")
 
     def getBroadcastAllowed(self) -> bool:
-        """
-        Answer what is the rule.
-        """
+        """Answer what is the rule."""
         return False
 
 
@@ -98,16 +84,12 @@ def context(now: float = 0.0) -> ProtocolContext:
 
 @cache
 def declaration_of(name: str) -> ProtocolSpec:
-    """
-    Look an installed protocol up.
-    """
+    """Look an installed protocol up."""
     return installed()[name]
 
 
 def make_stream(name: str, around: ProtocolContext | None = None, **options: Any) -> Any:
-    """
-    Make the protocol of one connection, as the daemon does.
-    """
+    """Make the protocol of one connection, as the daemon does."""
     declaration = declaration_of(name)
     assert declaration.stream is not None
     return declaration.stream(declaration.options(**options), around or context())
@@ -135,23 +117,17 @@ def answers(name: str, *datagrams: bytes, now: float = 0.0, **options: Any) -> l
 
 
 class Wire(StringTransport):
-    """
-    A string transport with the id that a daemon's connections have.
-    """
+    """A string transport with the id that a daemon's connections have."""
 
     connection_id = 1
 
     @property
     def paused(self) -> bool:
-        """
-        Whether the protocol wants nothing to be read.
-        """
+        """Whether the protocol wants nothing to be read."""
         return bool(self.producerState == "paused")
 
     def taken(self) -> bytes:
-        """
-        Take what was written since the last time.
-        """
+        """Take what was written since the last time."""
         written = self.value()
         self.clear()
         return bytes(written)

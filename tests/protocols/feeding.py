@@ -32,9 +32,7 @@ class Outcome:
 
 
 def ways(data: bytes) -> Iterator[Sequence[bytes]]:
-    """
-    Cut data into pieces: whole, bytes, and two at every index.
-    """
+    """Cut data into pieces: whole, bytes, and two at every index."""
     yield [data]
     yield [data[index : index + 1] for index in range(len(data))]
     for index in range(1, len(data)):

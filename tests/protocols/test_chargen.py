@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.protocols.chargen}.
-"""
+"""Tests for L{socketd.protocols.chargen}."""
 
 from __future__ import annotations
 
@@ -24,9 +22,7 @@ FIRST_LINES = [
 
 
 def endless(length: int) -> bytes:
-    """
-    Write the beginning of the endless pattern, a character at a time as RFC 864 has it.
-    """
+    """Write the beginning of the endless pattern, a character at a time as RFC 864 has it."""
     lines: list[bytes] = []
     while len(lines) * (LINE_LENGTH + 2) < length:
         numbers = range(len(lines), len(lines) + LINE_LENGTH)
@@ -35,9 +31,7 @@ def endless(length: int) -> bytes:
 
 
 class CountingChargen(Chargen):
-    """
-    Counts how often it is asked for more.
-    """
+    """Counts how often it is asked for more."""
 
     asked = 0
 
@@ -47,41 +41,29 @@ class CountingChargen(Chargen):
 
 
 class PatternTests(SynchronousTestCase):
-    """
-    Tests for the pattern of characters.
-    """
+    """Tests for the pattern of characters."""
 
     def test_first_lines(self) -> None:
-        """
-        Lines of 72 characters rotate by one, and end with CR LF.
-        """
+        """Lines of 72 characters rotate by one, and end with CR LF."""
         self.assertEqual(PATTERN.split(b"\r\n")[:3], FIRST_LINES)
 
     def test_last_lines(self) -> None:
-        """
-        The last line begins with the last character, and goes on with the first.
-        """
+        """The last line begins with the last character, and goes on with the first."""
         *_, last, rest = PATTERN.split(b"\r\n")
         self.assertEqual((last[:3], len(last), rest), (b"~ !", 72, b""))
 
     def test_endless(self) -> None:
-        """
-        Pattern after pattern is the endless one.
-        """
+        """Pattern after pattern is the endless one."""
         self.assertEqual(PATTERN * 3, endless(3 * len(PATTERN)))
 
     def test_block(self) -> None:
-        """
-        A block is whole patterns, as many as fit.
-        """
+        """A block is whole patterns, as many as fit."""
         self.assertEqual(BLOCK, PATTERN * (len(BLOCK) // len(PATTERN)))
         self.assertTrue(MAX_BLOCK - len(PATTERN) < len(BLOCK) <= MAX_BLOCK)
 
 
 class ChargenTests(SynchronousTestCase):
-    """
-    Tests for C{chargen} on a string transport.
-    """
+    """Tests for C{chargen} on a string transport."""
 
     def setUp(self) -> None:
         self.transport = StringTransport()
@@ -89,26 +71,20 @@ class ChargenTests(SynchronousTestCase):
         self.protocol.makeConnection(self.transport)
 
     def test_interfaces(self) -> None:
-        """
-        It is the producer of its own output, and asked when the input ends.
-        """
+        """It is the producer of its own output, and asked when the input ends."""
         for interface in (IPullProducer, IHalfCloseableProtocol):
             self.assertTrue(verifyObject(interface, self.protocol))
         self.assertIs(self.transport.producer, self.protocol)
         self.assertFalse(self.transport.streaming)
 
     def test_one_block(self) -> None:
-        """
-        Each time that it is asked it sends one block, and the blocks join.
-        """
+        """Each time that it is asked it sends one block, and the blocks join."""
         for count in (1, 2, 3):
             self.protocol.resumeProducing()
             self.assertEqual(self.transport.value(), endless(count * len(BLOCK)))
 
     def test_input(self) -> None:
-        """
-        What a peer says is of no interest, nor is that it says no more.
-        """
+        """What a peer says is of no interest, nor is that it says no more."""
         self.protocol.dataReceived(b"stop")
         self.protocol.readConnectionLost()
         self.assertEqual(self.transport.value(), b"")
@@ -116,9 +92,7 @@ class ChargenTests(SynchronousTestCase):
         self.assertIs(self.transport.producer, self.protocol)
 
     def test_close(self) -> None:
-        """
-        When the transport closes it sends no more, and lets the transport go.
-        """
+        """When the transport closes it sends no more, and lets the transport go."""
         self.transport.loseConnection()
         self.protocol.resumeProducing()
         self.assertEqual(self.transport.value(), b"")
@@ -126,14 +100,10 @@ class ChargenTests(SynchronousTestCase):
 
 
 class ChargenDatagramTests(SynchronousTestCase):
-    """
-    Tests for C{chargen} with datagrams.
-    """
+    """Tests for C{chargen} with datagrams."""
 
     def test_lengths(self) -> None:
-        """
-        A datagram is answered with as many characters as it has bytes, up to 512.
-        """
+        """A datagram is answered with as many characters as it has bytes, up to 512."""
         for length in (1, 2, 72, 73, 74, 75, 511, 512):
             self.assertEqual(answers("chargen", b"x" * length), [endless(length)])
         for length in (513, 65507):
@@ -141,16 +111,12 @@ class ChargenDatagramTests(SynchronousTestCase):
         self.assertEqual(MAX_ANSWER, 512)
 
     def test_empty(self) -> None:
-        """
-        An empty datagram has no answer.
-        """
+        """An empty datagram has no answer."""
         self.assertEqual(answers("chargen", b"", b"x", b""), [b" "])
 
 
 class ChargenConnectionTests(SynchronousTestCase):
-    """
-    Tests for C{chargen} on a connection of the daemon's own.
-    """
+    """Tests for C{chargen} on a connection of the daemon's own."""
 
     def setUp(self) -> None:
         self.reactor = HandReactor()
@@ -179,9 +145,7 @@ class ChargenConnectionTests(SynchronousTestCase):
         return b"".join(parts), ended
 
     def assert_serves(self, so_far: bytes = b"") -> bytes:
-        """
-        Read more than a few blocks, which go on where the last ones ended.
-        """
+        """Read more than a few blocks, which go on where the last ones ended."""
         received = so_far
         while len(received) < len(so_far) + 3 * len(BLOCK):
             part, ended = self.read(1)
@@ -192,15 +156,11 @@ class ChargenConnectionTests(SynchronousTestCase):
         return received
 
     def test_served(self) -> None:
-        """
-        A peer that reads is sent the pattern, block after block.
-        """
+        """A peer that reads is sent the pattern, block after block."""
         self.assert_serves()
 
     def test_input(self) -> None:
-        """
-        What it says is thrown away, however much.
-        """
+        """What it says is thrown away, however much."""
         received = b""
         for _ in range(20):
             self.peer.send(b"x" * 1000)
@@ -208,9 +168,7 @@ class ChargenConnectionTests(SynchronousTestCase):
         self.assertEqual(self.connection.bytes_received, 20 * 1000)
 
     def test_flat(self) -> None:
-        """
-        For a peer that never reads one block is kept, not more.
-        """
+        """For a peer that never reads one block is kept, not more."""
         self.reactor.turn(10)
         asked = self.protocol.asked
         self.reactor.turn(1000)
@@ -220,18 +178,14 @@ class ChargenConnectionTests(SynchronousTestCase):
         self.assert_serves()
 
     def test_bounded(self) -> None:
-        """
-        A turn of the reactor asks for no more than one block.
-        """
+        """A turn of the reactor asks for no more than one block."""
         for _ in range(50):
             asked = self.protocol.asked
             self.read(1)
             self.assertTrue(self.protocol.asked - asked <= 1)
 
     def test_half_close(self) -> None:
-        """
-        A peer that shuts down its writing side is served until it is gone.
-        """
+        """A peer that shuts down its writing side is served until it is gone."""
         received = self.assert_serves()
         self.peer.shutdown(socket.SHUT_WR)
         self.assert_serves(received)
@@ -240,18 +194,14 @@ class ChargenConnectionTests(SynchronousTestCase):
         self.assert_over()
 
     def test_gone(self) -> None:
-        """
-        A peer that is gone ends the connection.
-        """
+        """A peer that is gone ends the connection."""
         self.assert_serves()
         self.peer.close()
         self.reactor.turn(3)
         self.assert_over()
 
     def test_drain(self) -> None:
-        """
-        When the daemon closes, the peer gets what is on its way, and the end.
-        """
+        """When the daemon closes, the peer gets what is on its way, and the end."""
         received = self.assert_serves()
         self.connection.loseConnection()
         rest, ended = self.read(50)
@@ -263,9 +213,7 @@ class ChargenConnectionTests(SynchronousTestCase):
         self.assert_over()
 
     def test_drain_half_closed(self) -> None:
-        """
-        So does a peer that has shut down its writing side.
-        """
+        """So does a peer that has shut down its writing side."""
         received = self.assert_serves()
         self.peer.shutdown(socket.SHUT_WR)
         received = self.assert_serves(received)
@@ -276,9 +224,7 @@ class ChargenConnectionTests(SynchronousTestCase):
         self.assert_over()
 
     def test_end_while_draining(self) -> None:
-        """
-        So does one that shuts it down while the daemon closes.
-        """
+        """So does one that shuts it down while the daemon closes."""
         self.assert_serves()
         self.connection.loseConnection()
         self.peer.shutdown(socket.SHUT_WR)
@@ -287,9 +233,7 @@ class ChargenConnectionTests(SynchronousTestCase):
         self.assert_over()
 
     def test_drain_never_read(self) -> None:
-        """
-        A peer that never reads does not keep the daemon from closing.
-        """
+        """A peer that never reads does not keep the daemon from closing."""
         self.reactor.turn(10)
         self.connection.loseConnection()
         for _ in range(60):
@@ -298,9 +242,7 @@ class ChargenConnectionTests(SynchronousTestCase):
         self.assert_over()
 
     def test_reset(self) -> None:
-        """
-        A reset ends it at once, with a block unsent.
-        """
+        """A reset ends it at once, with a block unsent."""
         self.reactor.turn(10)
         self.connection.abortConnection()
         self.reactor.turn()

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.protocols.daytime}.
-"""
+"""Tests for L{socketd.protocols.daytime}."""
 
 from __future__ import annotations
 
@@ -53,28 +51,20 @@ NOW, UNIX, ISO = TABLE[1]
 
 
 class DaytimeLineTests(SynchronousTestCase):
-    """
-    Tests for L{daytime_line}.
-    """
+    """Tests for L{daytime_line}."""
 
     def assert_table(self) -> None:
-        """
-        Check each line of the tables.
-        """
+        """Check each line of the tables."""
         for now, unix, iso in TABLE + EARLY:
             found = (daytime_line(now, "inetd"), daytime_line(now, "iso"))
             self.assertEqual(found, (unix, iso))
 
     def test_table(self) -> None:
-        """
-        The whole second is told, rounded down, in a line that ends with CR LF.
-        """
+        """The whole second is told, rounded down, in a line that ends with CR LF."""
         self.assert_table()
 
     def test_zone(self) -> None:
-        """
-        The zone of the process does not matter, one that counts leap seconds neither.
-        """
+        """The zone of the process does not matter, one that counts leap seconds neither."""
         self.addCleanup(time.tzset)
         for zone in ("XST-12:30", "right/UTC"):
             with patch.dict(os.environ, TZ=zone):
@@ -82,9 +72,7 @@ class DaytimeLineTests(SynchronousTestCase):
                 self.assert_table()
 
     def test_locale(self) -> None:
-        """
-        Nor does its locale.
-        """
+        """Nor does its locale."""
         before = locale.setlocale(locale.LC_TIME)
         self.addCleanup(locale.setlocale, locale.LC_TIME, before)
         for name in ("de_DE.UTF-8", "fr_FR.UTF-8", "ja_JP.UTF-8", "C.UTF-8"):
@@ -96,38 +84,28 @@ class DaytimeLineTests(SynchronousTestCase):
 
 
 class DaytimeTests(SynchronousTestCase):
-    """
-    Tests for C{daytime}.
-    """
+    """Tests for C{daytime}."""
 
     def told(self, now: float, **options: str) -> bytes:
-        """
-        Connect, and give what is sent before the close.
-        """
+        """Connect, and give what is sent before the close."""
         transport = StringTransport()
         make_stream("daytime", context(now), **options).makeConnection(transport)
         self.assertTrue(transport.disconnecting)
         return bytes(transport.value())
 
     def test_stream(self) -> None:
-        """
-        A connection is told the time at once, and closed.
-        """
+        """A connection is told the time at once, and closed."""
         for now, unix, iso in TABLE:
             self.assertEqual(self.told(now, format="inetd"), unix)
             self.assertEqual(self.told(now, format="iso"), iso)
 
     def test_default(self) -> None:
-        """
-        The line is that of inetd unless the configuration wants another.
-        """
+        """The line is that of inetd unless the configuration wants another."""
         self.assertEqual(self.told(NOW), UNIX)
         self.assertEqual(answers("daytime", b"x" * 100, now=NOW), [UNIX])
 
     def test_input(self) -> None:
-        """
-        What a peer says is of no interest.
-        """
+        """What a peer says is of no interest."""
         transport = StringTransport()
         protocol = make_stream("daytime", context(NOW))
         protocol.makeConnection(transport)
@@ -145,34 +123,26 @@ class DaytimeTests(SynchronousTestCase):
         self.assertEqual(self.told(float(BUILD_DATE)), b"Thu Jan  1 00:00:00 2026\r\n")
 
     def test_datagrams(self) -> None:
-        """
-        A datagram that is as long as the line is answered with the whole of it.
-        """
+        """A datagram that is as long as the line is answered with the whole of it."""
         for now, unix, iso in TABLE:
             found = answers("daytime", b"x" * 26, b"x" * 65507, now=now)
             self.assertEqual(found, [unix, unix])
             self.assertEqual(answers("daytime", b"x" * 22, now=now, format="iso"), [iso])
 
     def test_short_datagrams(self) -> None:
-        """
-        A shorter one has no answer.
-        """
+        """A shorter one has no answer."""
         self.assertEqual(answers("daytime", b"", b"\n", b"x" * 25, now=NOW), [])
         self.assertEqual(answers("daytime", b"", b"x" * 21, now=NOW, format="iso"), [])
 
     def test_amplify(self) -> None:
-        """
-        It has, if the configuration allows an answer of that length.
-        """
+        """It has, if the configuration allows an answer of that length."""
         self.assertEqual(answers("daytime", b"", b"\n", now=NOW, udp_amplify=26), [UNIX, UNIX])
         self.assertEqual(answers("daytime", b"", now=NOW, udp_amplify=25), [])
         self.assertEqual(answers("daytime", b"x" * 26, now=NOW, udp_amplify=25), [UNIX])
         self.assertEqual(answers("daytime", b"", now=NOW, udp_amplify=22, format="iso"), [ISO])
 
     def test_reply_floor(self) -> None:
-        """
-        The port is told how long an answer to a short datagram may be.
-        """
+        """The port is told how long an answer to a short datagram may be."""
         found = declaration_of("daytime")
         for size in (0, 26, 512):
             self.assertEqual(found.reply_floor(found.options(udp_amplify=size)), size)

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.protocols.discard}.
-"""
+"""Tests for L{socketd.protocols.discard}."""
 
 from __future__ import annotations
 
@@ -16,35 +14,25 @@ EVERY_BYTE = bytes(range(256))
 
 
 class DiscardTests(SynchronousTestCase):
-    """
-    Tests for C{discard}.
-    """
+    """Tests for C{discard}."""
 
     def test_stream(self) -> None:
-        """
-        Nothing comes back, and the connection stays.
-        """
+        """Nothing comes back, and the connection stays."""
         for data in (b"", b"a", b"two\nlines", EVERY_BYTE):
             found = outcomes(lambda: make_stream("discard"), data)
             self.assertEqual(found, {Outcome(b"", False)})
 
     def test_end(self) -> None:
-        """
-        It ends when the peer does.
-        """
+        """It ends when the peer does."""
         found = outcomes(lambda: make_stream("discard"), EVERY_BYTE, then_end=True)
         self.assertEqual(found, {Outcome(b"", True)})
 
     def test_datagrams(self) -> None:
-        """
-        No datagram has an answer.
-        """
+        """No datagram has an answer."""
         self.assertEqual(answers("discard", b"a", b"", EVERY_BYTE, b"x" * 65507), [])
 
     def test_connection(self) -> None:
-        """
-        A connection takes all that the peer sends, and ends when its writing side does.
-        """
+        """A connection takes all that the peer sends, and ends when its writing side does."""
         reactor = HandReactor()
         connection, peer = connect(reactor, make_stream("discard"), make_service_state(reactor)[0])
         self.addCleanup(peer.close)

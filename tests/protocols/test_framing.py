@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.protocols.framing}.
-"""
+"""Tests for L{socketd.protocols.framing}."""
 
 from __future__ import annotations
 
@@ -74,52 +72,38 @@ LONG_LINES = [
 
 
 class LinesTests(SynchronousTestCase):
-    """
-    Tests for L{Lines}.
-    """
+    """Tests for L{Lines}."""
 
     def test_lines(self) -> None:
-        """
-        However a stream is cut, its lines are the same.
-        """
+        """However a stream is cut, its lines are the same."""
         for limit, data, expected in LINES:
             found = [messages(Lines(limit), pieces) for pieces in ways(data)]
             self.assertEqual(found, [expected] * len(found), data)
 
     def test_too_long(self) -> None:
-        """
-        A line that is too long ends the stream; what stood before it counts.
-        """
+        """A line that is too long ends the stream; what stood before it counts."""
         for limit, data, expected in LONG_LINES:
             for pieces in ways(data):
                 self.assertEqual(messages(Lines(limit), pieces), expected, pieces)
 
     def test_one_by_one(self) -> None:
-        """
-        The lines before one that is too long are given before it is complained of.
-        """
+        """The lines before one that is too long are given before it is complained of."""
         lines = Lines(4).feed(b"a\nb\nabcd\n")
         self.assertEqual([next(lines), next(lines)], [b"a\n", b"b\n"])
         self.assertRaises(MessageTooLong, next, lines)
 
 
 class ChunksTests(SynchronousTestCase):
-    """
-    Tests for L{Chunks}.
-    """
+    """Tests for L{Chunks}."""
 
     def test_chunks(self) -> None:
-        """
-        What one receive brings is a message, cut where it is too long.
-        """
+        """What one receive brings is a message, cut where it is too long."""
         pieces = [b"ab", b"abcd", b"abcde", b"abcdefghi", b""]
         expected = [b"ab", b"abcd", b"abcd", b"e", b"abcd", b"efgh", b"i"]
         self.assertEqual(messages(Chunks(4), pieces), expected)
 
     def test_nothing_lost(self) -> None:
-        """
-        However a stream is cut, the messages together are the stream.
-        """
+        """However a stream is cut, the messages together are the stream."""
         data = bytes(range(40))
         for pieces in ways(data):
             self.assertEqual(b"".join(messages(Chunks(7), pieces)), data)
@@ -127,32 +111,24 @@ class ChunksTests(SynchronousTestCase):
 
 @frozen
 class Options:
-    """
-    The options of a protocol that answers messages.
-    """
+    """The options of a protocol that answers messages."""
 
     framing: str = framing_option()
     max_message: int = max_message_option()
 
 
 class OptionTests(SynchronousTestCase):
-    """
-    Tests for the options that go with framing.
-    """
+    """Tests for the options that go with framing."""
 
     def test_framing(self) -> None:
-        """
-        The words for a framing are those that there are, and C{chunk} is the default.
-        """
+        """The words for a framing are those that there are, and C{chunk} is the default."""
         kind = declared(Options)["framing"].kind
         self.assertEqual([kind.parse(word) for word in FRAMINGS], list(FRAMINGS))
         self.assertEqual(Options(), Options(framing="chunk", max_message=DEFAULT_MAX_MESSAGE))
         self.assertIn("write chunk or line", refusal(kind.parse, "lines"))
 
     def test_max_message(self) -> None:
-        """
-        A message has at least one byte, and at most what a connection may hold.
-        """
+        """A message has at least one byte, and at most what a connection may hold."""
         parse = declared(Options)["max_message"].kind.parse
         self.assertEqual([parse("1"), parse("64KiB")], [1, MAX_MESSAGE])
         for text in ("0", "65537", "1MiB"):
@@ -161,10 +137,7 @@ class OptionTests(SynchronousTestCase):
 
 
 class Quoting(MessageProtocol):
-    """
-    Sends each message back in brackets; the message C{?} is answered later, by
-    L{answered}.
-    """
+    """Sends each message back in brackets; the message C{?} is answered later, by L{answered}."""
 
     later = False
 
@@ -177,45 +150,33 @@ class Quoting(MessageProtocol):
         self.transport.write(b"[" + message.rstrip(b"\n") + b"]")
 
     def answered(self) -> None:
-        """
-        Have the answer complete.
-        """
+        """Have the answer complete."""
         self.later = False
         self.go_on()
 
 
 class Shouting(MessageProtocol):
-    """
-    Sends each message back in capital letters and without its line feed, at once.
-    """
+    """Sends each message back in capital letters and without its line feed, at once."""
 
     def message_received(self, message: bytes) -> None:
         self.answer(message.upper().rstrip(b"\n"))
 
 
 class MessageProtocolTests(SynchronousTestCase):
-    """
-    Tests for L{MessageProtocol}.
-    """
+    """Tests for L{MessageProtocol}."""
 
     def connect(self, framing: str = "line", max_message: int = 16) -> tuple[Quoting, Wire]:
-        """
-        Connect a protocol.
-        """
+        """Connect a protocol."""
         protocol, wire = Quoting(framing, max_message), Wire()
         protocol.makeConnection(wire)
         return protocol, wire
 
     def test_interface(self) -> None:
-        """
-        It knows the end of the input from the end of the connection.
-        """
+        """It knows the end of the input from the end of the connection."""
         verifyObject(IHalfCloseableProtocol, Quoting("line", 16))
 
     def test_answers(self) -> None:
-        """
-        Each message is answered, the last one without its end too; then it closes.
-        """
+        """Each message is answered, the last one without its end too; then it closes."""
         found = outcomes(lambda: Quoting("line", 16), b"a\nbc\n\nd", then_end=True)
         self.assertEqual(found, {Outcome(b"[a][bc][][d]", True)})
 
@@ -229,9 +190,7 @@ class MessageProtocolTests(SynchronousTestCase):
             self.assertEqual(found, {Outcome(b"[a][bc]", True)})
 
     def test_chunks(self) -> None:
-        """
-        Each chunk is answered; the end of the input brings no other.
-        """
+        """Each chunk is answered; the end of the input brings no other."""
         protocol, wire = self.connect("chunk", 4)
         protocol.dataReceived(b"a\nbcde")
         protocol.dataReceived(b"f")
@@ -257,9 +216,7 @@ class MessageProtocolTests(SynchronousTestCase):
         self.assertFalse(wire.disconnecting)
 
     def test_end_while_waiting(self) -> None:
-        """
-        The end of the input waits, too, and the rest of a line is a message.
-        """
+        """The end of the input waits, too, and the rest of a line is a message."""
         protocol, wire = self.connect()
         protocol.dataReceived(b"?a\nb\n?c")
         protocol.readConnectionLost()
@@ -270,9 +227,7 @@ class MessageProtocolTests(SynchronousTestCase):
         self.assertTrue(wire.disconnecting)
 
     def test_too_long_while_waiting(self) -> None:
-        """
-        A line that is too long closes the connection when its turn comes.
-        """
+        """A line that is too long closes the connection when its turn comes."""
         protocol, wire = self.connect(max_message=4)
         protocol.dataReceived(b"?a\nb\n")
         protocol.dataReceived(b"too long\nc\n")
@@ -281,9 +236,7 @@ class MessageProtocolTests(SynchronousTestCase):
         self.assertEqual((wire.value(), wire.disconnecting), (b"[?a][b]", True))
 
     def test_nothing_after_close(self) -> None:
-        """
-        Once it has closed, it answers nothing that a transport still delivers.
-        """
+        """Once it has closed, it answers nothing that a transport still delivers."""
         for long_line in (b"abcdefg", b"abcdefg\n"):
             for more in (b"", b"h\ni\n"):
                 protocol, wire = self.connect(max_message=4)
@@ -293,45 +246,33 @@ class MessageProtocolTests(SynchronousTestCase):
                 self.assertEqual((wire.value(), wire.disconnecting), (b"", True))
 
     def test_write_side(self) -> None:
-        """
-        The end of this side's output changes nothing.
-        """
+        """The end of this side's output changes nothing."""
         protocol, wire = self.connect()
         protocol.writeConnectionLost()
         self.assertFalse(wire.disconnecting)
 
     def test_no_answer(self) -> None:
-        """
-        A protocol that does not say what it answers fails where that is seen.
-        """
+        """A protocol that does not say what it answers fails where that is seen."""
         protocol = MessageProtocol("line", 16)
         protocol.makeConnection(Wire())
         self.assertRaises(NotImplementedError, protocol.dataReceived, b"a\n")
 
 
 class MuchToAnswerTests(SynchronousTestCase):
-    """
-    Tests for L{MessageProtocol} when one receive has more to answer than goes at once.
-    """
+    """Tests for L{MessageProtocol} when one receive has more to answer than goes at once."""
 
     def connect(self, framing: str = "line") -> tuple[Shouting, Wire]:
-        """
-        Connect a protocol.
-        """
+        """Connect a protocol."""
         protocol, wire = Shouting(framing, MAX_ANSWERED // 4), Wire()
         protocol.makeConnection(wire)
         return protocol, wire
 
     def test_interface(self) -> None:
-        """
-        The transport asks it for more, when there is room for more.
-        """
+        """The transport asks it for more, when there is room for more."""
         verifyObject(IPullProducer, Shouting("line", 16))
 
     def test_answers(self) -> None:
-        """
-        So many answers are sent at once; the peer is read from again when all are.
-        """
+        """So many answers are sent at once; the peer is read from again when all are."""
         protocol, wire = self.connect()
         protocol.dataReceived(b"a\n" * (2 * MAX_ANSWERS + 1))
         self.assertEqual((wire.taken(), wire.paused), (b"A" * MAX_ANSWERS, True))
@@ -344,9 +285,7 @@ class MuchToAnswerTests(SynchronousTestCase):
         self.assertEqual(wire.taken(), b"B")
 
     def test_bytes(self) -> None:
-        """
-        So are so many bytes of answers, however few answers they are.
-        """
+        """So are so many bytes of answers, however few answers they are."""
         protocol, wire = self.connect("chunk")
         protocol.dataReceived(b"a" * (MAX_ANSWERED - 1))
         self.assertEqual((len(wire.taken()), wire.paused), (MAX_ANSWERED - 1, False))
@@ -356,17 +295,13 @@ class MuchToAnswerTests(SynchronousTestCase):
         self.assertEqual((wire.taken(), wire.paused), (b"B", False))
 
     def test_empty_answers(self) -> None:
-        """
-        What is not sent does not count.
-        """
+        """What is not sent does not count."""
         protocol, wire = self.connect()
         protocol.dataReceived(b"\n" * MAX_ANSWERS + b"a\n")
         self.assertEqual((wire.taken(), wire.paused), (b"A", False))
 
     def test_end(self) -> None:
-        """
-        At the end of the input it closes when all answers are sent, not before.
-        """
+        """At the end of the input it closes when all answers are sent, not before."""
         protocol, wire = self.connect()
         protocol.dataReceived(b"a\n" * (2 * MAX_ANSWERS) + b"b")
         protocol.readConnectionLost()
@@ -376,9 +311,7 @@ class MuchToAnswerTests(SynchronousTestCase):
         self.assertEqual((wire.producer, wire.disconnecting), (None, True))
 
     def test_gone(self) -> None:
-        """
-        When the peer is gone nothing more is answered.
-        """
+        """When the peer is gone nothing more is answered."""
         protocol, wire = self.connect()
         protocol.dataReceived(b"a\n" * (MAX_ANSWERS + 1))
         wire.taken()

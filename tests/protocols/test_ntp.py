@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.protocols.ntp}.
-"""
+"""Tests for L{socketd.protocols.ntp}."""
 
 from __future__ import annotations
 
@@ -60,9 +58,7 @@ TURNS = {
 
 @frozen
 class Answer:
-    """
-    The fields of an answer, in their order on the wire.
-    """
+    """The fields of an answer, in their order on the wire."""
 
     leap: int
     version: int
@@ -80,9 +76,7 @@ class Answer:
 
 
 def read(packet: bytes) -> Answer:
-    """
-    Take an answer to pieces.
-    """
+    """Take an answer to pieces."""
     first, stratum, poll, precision, delay, dispersion, refid, *times = struct.unpack(
         "!BBbbII4sQQQQ", packet
     )
@@ -94,9 +88,7 @@ def read(packet: bytes) -> Answer:
 def request(
     mode: int = 3, version: int = 4, poll: int = 6, origin: int = ORIGIN, more: bytes = b""
 ) -> bytes:
-    """
-    Write what a client sends; only what is told of it is not zero.
-    """
+    """Write what a client sends; only what is told of it is not zero."""
     first = struct.pack("!BBbb", version << 3 | mode, 0, poll, 0)
     return first + bytes(36) + struct.pack("!Q", origin) + more
 
@@ -109,9 +101,7 @@ def ask(
     random_bits: Callable[[int], int] | None = None,
     **options: Any,
 ) -> Answer:
-    """
-    Have a request answered.
-    """
+    """Have a request answered."""
     packet = request() if packet is None else packet
     bits = random_bits or Random(1).getrandbits
     found = answer(packet, received, lambda: sent, state, NtpOptions(**options), bits)
@@ -121,17 +111,13 @@ def ask(
 
 
 def seconds_between(first: int, second: int) -> float:
-    """
-    Subtract two timestamps as a client does, in the era nearest to it.
-    """
+    """Subtract two timestamps as a client does, in the era nearest to it."""
     difference = (second - first) & (1 << 64) - 1
     return (difference - (difference >> 63 << 64)) / 2**32
 
 
 def chrony_refuses(packet: bytes, origin: int) -> list[str]:
-    """
-    Give the names of chrony's tests that an answer fails (C{ntp_core.c}).
-    """
+    """Give the names of chrony's tests that an answer fails (C{ntp_core.c})."""
     found = read(packet)
     distance = found.root_delay / 2 + found.root_dispersion
     tests = {
@@ -149,9 +135,7 @@ def chrony_refuses(packet: bytes, origin: int) -> list[str]:
 
 
 def timesyncd_refuses(packet: bytes, origin: int) -> list[str]:
-    """
-    Give what systemd-timesyncd has against an answer (C{timesyncd-manager.c}).
-    """
+    """Give what systemd-timesyncd has against an answer (C{timesyncd-manager.c})."""
     found = read(packet)
     epoch = timestamp(BUILD_DATE * SECOND)
     tests = {
@@ -185,9 +169,7 @@ def busybox_refuses(packet: bytes, origin: int) -> list[str]:
 
 
 def ntpdig_refuses(packet: bytes, origin: int) -> list[str]:
-    """
-    Give what ntpdig has against an answer.
-    """
+    """Give what ntpdig has against an answer."""
     found = read(packet)
     tests = {
         "leap": found.leap != 3,
@@ -218,9 +200,7 @@ def refusals(packet: bytes, origin: int = ORIGIN) -> dict[str, list[str]]:
 
 
 class StampedTransport(FakeDatagramTransport):
-    """
-    A transport that says when the kernel received a datagram.
-    """
+    """A transport that says when the kernel received a datagram."""
 
     def __init__(self, received_at: int | None) -> None:
         super().__init__()
@@ -228,14 +208,10 @@ class StampedTransport(FakeDatagramTransport):
 
 
 class TimestampTests(SynchronousTestCase):
-    """
-    Tests for L{timestamp} and L{instant}.
-    """
+    """Tests for L{timestamp} and L{instant}."""
 
     def test_epochs(self) -> None:
-        """
-        The count is from 1900, in units of 2**-32 seconds.
-        """
+        """The count is from 1900, in units of 2**-32 seconds."""
         self.assertEqual(timestamp(-2208988800 * SECOND), 0)
         self.assertEqual(timestamp(0), 2208988800 << 32)
         self.assertEqual(timestamp(SECOND // 2), 2208988800 << 32 | 0x80000000)
@@ -243,9 +219,7 @@ class TimestampTests(SynchronousTestCase):
         self.assertEqual(timestamp(999999999), 2208988800 << 32 | 0xFFFFFFFB)
 
     def test_rfc_5905(self) -> None:
-        """
-        The dates of RFC 5905, figure 4, have the era offsets that it gives.
-        """
+        """The dates of RFC 5905, figure 4, have the era offsets that it gives."""
         table = {
             datetime(1972, 1, 1, tzinfo=UTC): 2272060800,
             datetime(1999, 12, 31, tzinfo=UTC): 3155587200,
@@ -255,44 +229,32 @@ class TimestampTests(SynchronousTestCase):
         self.assertEqual(found, table)
 
     def test_instant(self) -> None:
-        """
-        Seconds become nanoseconds without more loss than the number had, rounded down.
-        """
+        """Seconds become nanoseconds without more loss than the number had, rounded down."""
         table = {0.0: 0, 0.25: 250000000, -0.25: -250000000, 1795000000.5: 17950000005 * 10**8}
         table[1795000000 + 2.0**-22] = 1795000000 * SECOND + 238
         self.assertEqual({now: instant(now) for now in table}, table)
 
 
 class ReferenceIdTests(SynchronousTestCase):
-    """
-    Tests for L{parse_reference_id}.
-    """
+    """Tests for L{parse_reference_id}."""
 
     def test_wire(self) -> None:
-        """
-        A name is filled with zeros, an address has its four bytes.
-        """
+        """A name is filled with zeros, an address has its four bytes."""
         table = {"GPS": b"GPS\0", "LOCL": b"LOCL", "x": b"x\0\0\0", "192.0.2.1": b"\xc0\0\2\1"}
         self.assertEqual({text: parse_reference_id(text).wire for text in table}, table)
 
     def test_text(self) -> None:
-        """
-        A manual shows it as it is written.
-        """
+        """A manual shows it as it is written."""
         self.assertEqual(str(declared(NtpOptions)["refid"].default), "127.127.1.1")
 
     def test_refused(self) -> None:
-        """
-        All else is no reference, and the complaint says what would be one.
-        """
+        """All else is no reference, and the complaint says what would be one."""
         names = ("", "LOCAL", "G PS", "GPS\n", "\xc9", "1", "1.2")
         for text in (*names, "256.1.1.1", "1.2.3.04", "::1"):
             self.assertIn("write up to four letters", refusal(parse_reference_id, text), text)
 
     def test_stratum(self) -> None:
-        """
-        A stratum is 1 to 15.
-        """
+        """A stratum is 1 to 15."""
         parse = declared(NtpOptions)["stratum"].kind.parse
         self.assertEqual([parse("1"), parse("15")], [1, 15])
         for text in ("0", "16", "-1", "one"):
@@ -300,14 +262,10 @@ class ReferenceIdTests(SynchronousTestCase):
 
 
 class AnswerTests(SynchronousTestCase):
-    """
-    Tests for L{answer}.
-    """
+    """Tests for L{answer}."""
 
     def test_fields(self) -> None:
-        """
-        An answer has what the options and the kernel say, and the times.
-        """
+        """An answer has what the options and the kernel say, and the times."""
         found = ask(request(poll=10), random_bits=lambda count: 0)
         mask = ~0x3FF
         expected = Answer(
@@ -328,9 +286,7 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual(found, expected)
 
     def test_clients_accept(self) -> None:
-        """
-        No client has anything against the answer to a request of its own version.
-        """
+        """No client has anything against the answer to a request of its own version."""
         for version in (3, 4):
             for origin in (ORIGIN, 1, (1 << 64) - 1, timestamp(NOW), timestamp(LATER)):
                 packet = request(version=version, origin=origin)
@@ -339,9 +295,7 @@ class AnswerTests(SynchronousTestCase):
                 self.assertEqual(refusals(found, origin), {})
 
     def test_clients_refuse(self) -> None:
-        """
-        The clients of these tests do look: an answer that is wrong is refused.
-        """
+        """The clients of these tests do look: an answer that is wrong is refused."""
         found = answer(request(), NOW, lambda: LATER, KEPT, NtpOptions())
         assert found is not None
         self.assertEqual(refusals(found, ORIGIN + 1)["chrony"], ["2"])
@@ -352,16 +306,12 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual(refusals(far), expected)
 
     def test_options(self) -> None:
-        """
-        Stratum and reference are sent as they are configured.
-        """
+        """Stratum and reference are sent as they are configured."""
         found = ask(stratum=1, refid=ReferenceId("PPS"))
         self.assertEqual((found.stratum, found.refid), (1, b"PPS\0"))
 
     def test_versions(self) -> None:
-        """
-        The versions 1 to 4 are answered with their own number, others are not answered.
-        """
+        """The versions 1 to 4 are answered with their own number, others are not answered."""
         self.assertEqual([ask(request(version=n)).version for n in range(1, 5)], [1, 2, 3, 4])
         for version in (0, 5, 6, 7):
             self.assertIsNone(self._asked(request(version=version)))
@@ -377,9 +327,7 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual((ask(request(1)).mode, ask(request(3)).mode), (2, 4))
 
     def test_lengths(self) -> None:
-        """
-        A request has 48 bytes or, by fours, more, and the answer is always as short.
-        """
+        """A request has 48 bytes or, by fours, more, and the answer is always as short."""
         self.assertIsNone(self._asked(b""))
         for length in range(LENGTH):
             self.assertIsNone(self._asked(request()[:length]))
@@ -389,16 +337,12 @@ class AnswerTests(SynchronousTestCase):
             self.assertEqual(ask(request(more=b"\xff" * length)).origin, ORIGIN)
 
     def test_poll(self) -> None:
-        """
-        The interval is the client's, between 16 seconds and 36 hours.
-        """
+        """The interval is the client's, between 16 seconds and 36 hours."""
         table = {-128: 4, -1: 4, 0: 4, 3: 4, 4: 4, 10: 10, 17: 17, 18: 17, 127: 17}
         self.assertEqual({poll: ask(request(poll=poll)).poll for poll in table}, table)
 
     def test_leap(self) -> None:
-        """
-        A leap second that the kernel waits for is announced.
-        """
+        """A leap second that the kernel waits for is announced."""
         for leap in (0, 1, 2):
             self.assertEqual(ask(state=evolve(KEPT, leap=leap)).leap, leap)
 
@@ -407,9 +351,7 @@ class AnswerTests(SynchronousTestCase):
 
 
 class FitnessTests(SynchronousTestCase):
-    """
-    Tests for when the time is given, and how well.
-    """
+    """Tests for when the time is given, and how well."""
 
     def _check_alarm(self, found: Answer) -> None:
         self.assertEqual((found.leap, found.stratum, found.refid), (3, 0, bytes(4)))
@@ -425,17 +367,13 @@ class FitnessTests(SynchronousTestCase):
         self._check_alarm(ask(state=ClockState(), stratum=1, refid=ReferenceId("GPS")))
 
     def test_stepped(self) -> None:
-        """
-        A clock that was just set raises the alarm, whoever vouches for it.
-        """
+        """A clock that was just set raises the alarm, whoever vouches for it."""
         state = evolve(KEPT, stepped=True)
         self._check_alarm(ask(state=state))
         self._check_alarm(ask(state=state, assume_synchronised=True))
 
     def test_early(self) -> None:
-        """
-        So does a clock that is before this program: no battery kept it.
-        """
+        """So does a clock that is before this program: no battery kept it."""
         earliest = BUILD_DATE * SECOND
         for now in (0, -SECOND, -3 * 10**18, earliest - 1):
             self._check_alarm(ask(received=now, sent=now + 1, assume_synchronised=True))
@@ -464,9 +402,7 @@ class FitnessTests(SynchronousTestCase):
         self._check_alarm(ask(sent=BUILD_DATE * SECOND - 1, assume_synchronised=True))
 
     def test_refused_by_all(self) -> None:
-        """
-        No client takes the time from a server that raises the alarm.
-        """
+        """No client takes the time from a server that raises the alarm."""
         found = answer(request(), NOW, lambda: LATER, ClockState(), NtpOptions())
         assert found is not None
         self.assertEqual(refusals(found).keys(), CLIENTS.keys())
@@ -489,9 +425,7 @@ class FitnessTests(SynchronousTestCase):
             self.assertNotEqual(found.reference, 0)
 
     def test_assumed_error(self) -> None:
-        """
-        The configuration says how much that is; busybox takes less than a second only.
-        """
+        """The configuration says how much that is; busybox takes less than a second only."""
         for error, refused in ((0.0, {}), (0.9, {}), (1.0, {"busybox": ["distance"]})):
             options = NtpOptions(assume_synchronised=True, assumed_error=error)
             packet = answer(request(), NOW, lambda: LATER, ClockState(), options)
@@ -500,9 +434,7 @@ class FitnessTests(SynchronousTestCase):
             self.assertAlmostEqual(read(packet).root_dispersion, error, places=3)
 
     def test_assumed_and_kept(self) -> None:
-        """
-        Where the kernel knows better than the operator, its error is given.
-        """
+        """Where the kernel knows better than the operator, its error is given."""
         self.assertEqual(ask(assume_synchronised=True), ask())
 
     def test_dispersion(self) -> None:
@@ -520,22 +452,16 @@ class FitnessTests(SynchronousTestCase):
         self.assertEqual(root_dispersion(evolve(KEPT, read_at=1.0), NOW), 16 << 16)
 
     def test_dispersion_goes_back(self) -> None:
-        """
-        A clock that was set back since the kernel was asked has no smaller error.
-        """
+        """A clock that was set back since the kernel was asked has no smaller error."""
         state = evolve(KEPT, read_at=KEPT.read_at + 3600.0)
         self.assertEqual(root_dispersion(state, NOW), 0x4000 + 1)
 
 
 class TimesTests(SynchronousTestCase):
-    """
-    Tests for the four timestamps of an answer.
-    """
+    """Tests for the four timestamps of an answer."""
 
     def _check(self, found: Answer, origin: int) -> None:
-        """
-        Check what every answer keeps to.
-        """
+        """Check what every answer keeps to."""
         self.assertEqual(found.origin, origin)
         self.assertEqual(len({0, origin, found.receive, found.transmit}), 4 - (origin == 0))
         self.assertGreater(seconds_between(found.receive, found.transmit), 0.0)
@@ -543,9 +469,7 @@ class TimesTests(SynchronousTestCase):
         self.assertGreaterEqual(seconds_between(found.reference, found.transmit), 0.0)
 
     def test_true(self) -> None:
-        """
-        The random bits move the times by no more than the precision.
-        """
+        """The random bits move the times by no more than the precision."""
         step = 2.0**-22
         for bits in (lambda count: 0, lambda count: (1 << count) - 1):
             found = ask(random_bits=bits)
@@ -553,9 +477,7 @@ class TimesTests(SynchronousTestCase):
             self.assertLess(abs(seconds_between(timestamp(LATER), found.transmit)), step)
 
     def test_random(self) -> None:
-        """
-        As many bits as are below the precision are random, in both times, and only they.
-        """
+        """As many bits as are below the precision are random, in both times, and only they."""
         for precision, count in ((-22, 10), (-20, 12), (-30, 2), (-31, 1)):
             state = evolve(KEPT, precision=precision)
             random_bits = Random(2).getrandbits
@@ -568,9 +490,7 @@ class TimesTests(SynchronousTestCase):
         self.assertEqual(ask(state=evolve(KEPT, precision=-40)).receive, timestamp(NOW))
 
     def test_order(self) -> None:
-        """
-        The time is read last: after the random bits and the state.
-        """
+        """The time is read last: after the random bits and the state."""
         order: list[str] = []
 
         def bits(count: int) -> int:
@@ -586,9 +506,7 @@ class TimesTests(SynchronousTestCase):
         self.assertEqual(order.count("now"), 1)
 
     def test_not_read(self) -> None:
-        """
-        The clock is not read for what is not answered.
-        """
+        """The clock is not read for what is not answered."""
 
         def now() -> int:
             raise AssertionError("read the clock")
@@ -606,18 +524,13 @@ class TimesTests(SynchronousTestCase):
             self._check(found, ORIGIN)
 
     def test_set_back(self) -> None:
-        """
-        Where the clock was set back between, the request counts as come at the new time.
-        """
+        """Where the clock was set back between, the request counts as come at the new time."""
         found = ask(received=NOW + 3600 * SECOND, sent=NOW)
         self._check(found, ORIGIN)
         self.assertLess(abs(seconds_between(timestamp(NOW), found.transmit)), 1e-6)
 
     def test_origin_is_now(self) -> None:
-        """
-        A client that guesses a time of ours still gets others, and its own back bit for
-        bit.
-        """
+        """A client that guesses a time of ours still gets others, and its own back bit for bit."""
         for moment in (NOW, LATER):
             near = timestamp(moment) & ~0x3FF
             for origin in range(near - 2, near + 3):
@@ -626,9 +539,7 @@ class TimesTests(SynchronousTestCase):
                     self._check(ask(packet, random_bits=lambda count: bits), origin)
 
     def test_origin_zero(self) -> None:
-        """
-        A client that sends no time gets none back, and ours all the same.
-        """
+        """A client that sends no time gets none back, and ours all the same."""
         found = ask(request(origin=0))
         self.assertEqual(found.origin, 0)
         self._check(found, 0)
@@ -655,9 +566,7 @@ class TimesTests(SynchronousTestCase):
                     )
 
     def test_turn_of_the_era(self) -> None:
-        """
-        The first second of era 1 is sent as zero seconds, the one before as all ones.
-        """
+        """The first second of era 1 is sent as zero seconds, the one before as all ones."""
         turn = int(TURNS["era 1"].timestamp()) * SECOND
         before, after = ask(received=turn - 1, sent=turn - 1), ask(received=turn, sent=turn)
         self.assertEqual((before.receive >> 32, after.receive >> 32), (0xFFFFFFFF, 0))
@@ -665,9 +574,7 @@ class TimesTests(SynchronousTestCase):
         self.assertEqual((across.receive >> 32, across.transmit >> 32), (0xFFFFFFFF, 0))
 
     def test_reference(self) -> None:
-        """
-        The clock was last right when the kernel was asked; never later than the answer.
-        """
+        """The clock was last right when the kernel was asked; never later than the answer."""
         self.assertAlmostEqual(
             seconds_between(timestamp(instant(KEPT.read_at)), ask().reference), 0.0, places=6
         )
@@ -679,15 +586,10 @@ class TimesTests(SynchronousTestCase):
 
 
 class FuzzTests(SynchronousTestCase):
-    """
-    Tests with requests that nobody wrote.
-    """
+    """Tests with requests that nobody wrote."""
 
     def _requests(self, count: int) -> Iterator[bytes]:
-        """
-        Make requests of up to 100 bytes: half of them at random, half of them nearly
-        right.
-        """
+        """Make requests of up to 100 bytes: half of them at random, half of them nearly right."""
         random = Random(20361)
         for _ in range(count // 2):
             yield random.randbytes(random.randrange(101))
@@ -717,9 +619,7 @@ class FuzzTests(SynchronousTestCase):
         self.assertGreater(answered, 5000)
 
     def test_shapes(self) -> None:
-        """
-        Each first byte is answered or not, as its version and mode say.
-        """
+        """Each first byte is answered or not, as its version and mode say."""
         for first in range(256):
             packet = bytes([first]) + bytes(47)
             found = answer(packet, NOW, lambda: LATER, KEPT, NtpOptions())
@@ -728,14 +628,10 @@ class FuzzTests(SynchronousTestCase):
 
 
 class NtpDatagramsTests(SynchronousTestCase):
-    """
-    Tests for the protocol of a port.
-    """
+    """Tests for the protocol of a port."""
 
     def _serve(self, received_at: int | None, now: float, *packets: bytes) -> list[Answer]:
-        """
-        Send datagrams to the protocol that the declaration makes.
-        """
+        """Send datagrams to the protocol that the declaration makes."""
         assert declaration.datagram is not None
         around = evolve(context(now), clock_state=lambda: KEPT)
         protocol = declaration.datagram(declaration.options(), around)
@@ -749,18 +645,14 @@ class NtpDatagramsTests(SynchronousTestCase):
         return [read(packet) for packet, _ in transport.sent]
 
     def test_kernel_time(self) -> None:
-        """
-        The time of receipt is the kernel's, that of sending the wall clock's.
-        """
+        """The time of receipt is the kernel's, that of sending the wall clock's."""
         [found] = self._serve(NOW, NOW / SECOND + 0.002, request())
         self.assertLess(abs(seconds_between(timestamp(NOW), found.receive)), 1e-6)
         between = seconds_between(found.receive, found.transmit)
         self.assertAlmostEqual(between, 0.002, places=5)
 
     def test_no_kernel_time(self) -> None:
-        """
-        Where the kernel gave none, it is the time of delivery.
-        """
+        """Where the kernel gave none, it is the time of delivery."""
         [found] = self._serve(None, 1795000000.5, request())
         self.assertAlmostEqual(
             seconds_between(timestamp(1795000000 * SECOND + SECOND // 2), found.receive), 0.0, 6
@@ -768,18 +660,14 @@ class NtpDatagramsTests(SynchronousTestCase):
         self.assertGreater(seconds_between(found.receive, found.transmit), 0.0)
 
     def test_all(self) -> None:
-        """
-        Each request has its answer, and what is none has none.
-        """
+        """Each request has its answer, and what is none has none."""
         found = self._serve(
             NOW, NOW / SECOND, b"", request(origin=1), b"x" * 48, request(4), request(1, origin=2)
         )
         self.assertEqual([(one.mode, one.origin) for one in found], [(4, 1), (2, 2)])
 
     def test_state_is_asked(self) -> None:
-        """
-        The state counts that the clock has when a request comes.
-        """
+        """The state counts that the clock has when a request comes."""
         assert declaration.datagram is not None
         states = iter([KEPT, ClockState(), KEPT])
         around = evolve(context(NOW / SECOND), clock_state=lambda: next(states))

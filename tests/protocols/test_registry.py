@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.protocols.registry} and what it finds.
-"""
+"""Tests for L{socketd.protocols.registry} and what it finds."""
 
 from __future__ import annotations
 
@@ -34,21 +32,15 @@ OURS = {
 
 
 def registry(**values: str) -> Registry:
-    """
-    Make a registry of entry points, by name and value.
-    """
+    """Make a registry of entry points, by name and value."""
     return Registry({name: EntryPoint(name, value, GROUP) for name, value in values.items()})
 
 
 class RegistryTests(SynchronousTestCase):
-    """
-    Tests for L{Registry}.
-    """
+    """Tests for L{Registry}."""
 
     def test_lookup(self) -> None:
-        """
-        A protocol is imported when it is looked up, and not before.
-        """
+        """A protocol is imported when it is looked up, and not before."""
         found = registry(ours="socketd.protocols.echo:declaration", other="no.such.module:x")
         self.assertIsInstance(found["ours"], ProtocolSpec)
         self.assertEqual((sorted(found), len(found)), (["other", "ours"], 2))
@@ -56,28 +48,20 @@ class RegistryTests(SynchronousTestCase):
         self.assertFalse("third" in found)
 
     def test_unknown(self) -> None:
-        """
-        What is not installed is not found.
-        """
+        """What is not installed is not found."""
         self.assertRaises(KeyError, registry().__getitem__, "echo")
 
     def test_no_module(self) -> None:
-        """
-        A protocol whose module is not there cannot be imported.
-        """
+        """A protocol whose module is not there cannot be imported."""
         self.assertRaises(ImportError, registry(a="no.such.module:x").__getitem__, "a")
 
     def test_no_attribute(self) -> None:
-        """
-        Nor can one whose module does not have it.
-        """
+        """Nor can one whose module does not have it."""
         found = registry(a="socketd.protocols.echo:nothing")
         self.assertRaises(ImportError, found.__getitem__, "a")
 
     def test_no_declaration(self) -> None:
-        """
-        Nor can what is no declaration.
-        """
+        """Nor can what is no declaration."""
         error = self.assertRaises(
             ImportError, registry(a="socketd.protocols.echo:Echo").__getitem__, "a"
         )
@@ -85,17 +69,13 @@ class RegistryTests(SynchronousTestCase):
 
 
 class InstalledTests(SynchronousTestCase):
-    """
-    Tests for L{installed}, and rules that every installed protocol keeps.
-    """
+    """Tests for L{installed}, and rules that every installed protocol keeps."""
 
     def setUp(self) -> None:
         self.installed = installed()
 
     def test_ours(self) -> None:
-        """
-        Our own protocols are found like anybody's, with the forms that they have.
-        """
+        """Our own protocols are found like anybody's, with the forms that they have."""
         found = {name: self.installed[name] for name in OURS}
         forms = {
             name: (one.stream is not None, one.datagram is not None) for name, one in found.items()
@@ -103,9 +83,7 @@ class InstalledTests(SynchronousTestCase):
         self.assertEqual(forms, OURS)
 
     def test_made(self) -> None:
-        """
-        Each form makes a protocol of Twisted's from its options.
-        """
+        """Each form makes a protocol of Twisted's from its options."""
         for name in OURS:
             declaration = self.installed[name]
             given: Any = {"reply": {"reply": b"x"}, "qotd": {"texts": (b"x\r\n",)}}.get(name, {})
@@ -118,9 +96,7 @@ class InstalledTests(SynchronousTestCase):
                 self.assertIsInstance(declaration.datagram(options, around), DatagramProtocol)
 
     def test_options(self) -> None:
-        """
-        A protocol's options are frozen, have help, and no name of a common option.
-        """
+        """A protocol's options are frozen, have help, and no name of a common option."""
         groups = (ServiceOptions, AccessOptions, SocketOptions)
         common = {option for group in groups for option in declared(group)}
         for name in OURS:
@@ -131,16 +107,12 @@ class InstalledTests(SynchronousTestCase):
                 self.assertTrue(found.help.endswith("."), f"{name}: {found.name}")
 
     def test_defaults(self) -> None:
-        """
-        Each default is a value that the option could have been given.
-        """
+        """Each default is a value that the option could have been given."""
         for name in OURS:
             for found in declared(self.installed[name].options).values():
                 if found.default is not REQUIRED and isinstance(found.default, str):
                     self.assertEqual(found.kind.parse(found.default), found.default)
 
     def test_nothing_of_its_own(self) -> None:
-        """
-        A declaration may leave everything out.
-        """
+        """A declaration may leave everything out."""
         self.assertEqual(ProtocolSpec(), ProtocolSpec(NoOptions, None, None))

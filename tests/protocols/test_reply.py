@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.protocols.reply}.
-"""
+"""Tests for L{socketd.protocols.reply}."""
 
 from __future__ import annotations
 
@@ -14,66 +12,48 @@ from tests.protocols.feeding import Make, Outcome, feed, outcomes
 
 
 def replying(**options: Any) -> Make:
-    """
-    Say how to make a C{reply} that answers C{R}.
-    """
+    """Say how to make a C{reply} that answers C{R}."""
     return lambda: make_stream("reply", reply=b"R", **options)
 
 
 class ReplyTests(SynchronousTestCase):
-    """
-    Tests for C{reply}.
-    """
+    """Tests for C{reply}."""
 
     def test_every_message(self) -> None:
-        """
-        Every message is answered, whatever it says.
-        """
+        """Every message is answered, whatever it says."""
         self.assertEqual(feed(replying(), [b"a", b"\0", b"b\nc"]), Outcome(b"RRR", False))
 
     def test_nothing(self) -> None:
-        """
-        Who says nothing is told nothing, and may leave.
-        """
+        """Who says nothing is told nothing, and may leave."""
         self.assertEqual(feed(replying(), []), Outcome(b"", False))
         self.assertEqual(feed(replying(), [], then_end=True), Outcome(b"", True))
 
     def test_long_message(self) -> None:
-        """
-        A message that is longer than allowed is several.
-        """
+        """A message that is longer than allowed is several."""
         for length, count in ((1, 1), (4, 1), (5, 2), (8, 2), (9, 3)):
             found = feed(replying(max_message=4), [b"x" * length])
             self.assertEqual(found.sent, b"R" * count, f"{length} bytes")
 
     def test_lines(self) -> None:
-        """
-        With lines, every line is answered, the last one without its end too.
-        """
+        """With lines, every line is answered, the last one without its end too."""
         found = outcomes(replying(framing="line"), b"a\n\nbc\nd", then_end=True)
         self.assertEqual(found, {Outcome(b"RRRR", True)})
 
     def test_close(self) -> None:
-        """
-        With C{close} only the first message is answered, and the connection closed.
-        """
+        """With C{close} only the first message is answered, and the connection closed."""
         for data in (b"a", b"abc", b"x" * 20):
             found = outcomes(replying(close=True, max_message=8), data)
             self.assertEqual(found, {Outcome(b"R", True)}, data)
 
     def test_close_lines(self) -> None:
-        """
-        So it is with lines: the first one has to end first.
-        """
+        """So it is with lines: the first one has to end first."""
         close = replying(close=True, framing="line")
         self.assertEqual(outcomes(close, b"ab"), {Outcome(b"", False)})
         self.assertEqual(outcomes(close, b"ab\ncd\nef\n"), {Outcome(b"R", True)})
         self.assertEqual(outcomes(close, b"ab", then_end=True), {Outcome(b"R", True)})
 
     def test_nothing_after_close(self) -> None:
-        """
-        What a transport still delivers after the close is not answered.
-        """
+        """What a transport still delivers after the close is not answered."""
         protocol, transport = replying(close=True)(), StringTransport()
         protocol.makeConnection(transport)
         protocol.dataReceived(b"a")
@@ -81,14 +61,10 @@ class ReplyTests(SynchronousTestCase):
         self.assertEqual(transport.value(), b"R")
 
     def test_datagrams(self) -> None:
-        """
-        Each datagram is answered, an empty one too.
-        """
+        """Each datagram is answered, an empty one too."""
         found = answers("reply", b"a", b"", b"b" * 65507, reply=b"R", udp_amplify=1)
         self.assertEqual(found, [b"R"] * 3)
 
     def test_required(self) -> None:
-        """
-        There is no answer by default.
-        """
+        """There is no answer by default."""
         self.assertRaises(TypeError, declaration_of("reply").options)

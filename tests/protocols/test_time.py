@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.protocols.time}.
-"""
+"""Tests for L{socketd.protocols.time}."""
 
 from __future__ import annotations
 
@@ -50,14 +48,10 @@ WRAPS["unix"] = datetime(2106, 2, 7, 6, 28, 16, tzinfo=UTC)
 
 
 class TimeReplyTests(SynchronousTestCase):
-    """
-    Tests for L{time_reply}.
-    """
+    """Tests for L{time_reply}."""
 
     def test_table(self) -> None:
-        """
-        Whole seconds are sent, rounded down, modulo 2**32.
-        """
+        """Whole seconds are sent, rounded down, modulo 2**32."""
         found = [
             (now, time_reply(now, "unix").hex(), time_reply(now, "1900").hex())
             for now, *_ in TABLE
@@ -65,17 +59,13 @@ class TimeReplyTests(SynchronousTestCase):
         self.assertEqual(found, TABLE)
 
     def test_wraps(self) -> None:
-        """
-        The counts begin again at the second that the calendar says.
-        """
+        """The counts begin again at the second that the calendar says."""
         for epoch, when in WRAPS.items():
             self.assertEqual(time_reply(when.timestamp() - 1, epoch), b"\xff\xff\xff\xff")
             self.assertEqual(time_reply(when.timestamp(), epoch), b"\0\0\0\0")
 
     def test_rfc_868(self) -> None:
-        """
-        The examples of RFC 868 are right: it counts from midnight of 1900-01-01.
-        """
+        """The examples of RFC 868 are right: it counts from midnight of 1900-01-01."""
         examples = {
             2208988800: datetime(1970, 1, 1, tzinfo=UTC),
             2398291200: datetime(1976, 1, 1, tzinfo=UTC),
@@ -90,21 +80,15 @@ class TimeReplyTests(SynchronousTestCase):
         self.assertEqual(time_reply(before, "1900"), expected)
 
     def test_difference(self) -> None:
-        """
-        The two epochs are seventy years with seventeen leap days apart.
-        """
+        """The two epochs are seventy years with seventeen leap days apart."""
         self.assertEqual(SECONDS_1900_TO_1970, (70 * 365 + 17) * 86400)
 
 
 class TimeTests(SynchronousTestCase):
-    """
-    Tests for C{time}.
-    """
+    """Tests for C{time}."""
 
     def test_stream(self) -> None:
-        """
-        A connection is told the time at once, and closed.
-        """
+        """A connection is told the time at once, and closed."""
         for now, unix, since_1900 in TOLD:
             for epoch, expected in (("unix", unix), ("1900", since_1900)):
                 transport = StringTransport()
@@ -114,9 +98,7 @@ class TimeTests(SynchronousTestCase):
                 self.assertTrue(transport.disconnecting)
 
     def test_input(self) -> None:
-        """
-        What a peer says is of no interest.
-        """
+        """What a peer says is of no interest."""
         transport = StringTransport()
         protocol = make_stream("time", context(float(BUILD_DATE)))
         protocol.makeConnection(transport)
@@ -124,18 +106,14 @@ class TimeTests(SynchronousTestCase):
         self.assertEqual(transport.value(), BUILD_DATE.to_bytes(4, "big"))
 
     def test_datagrams(self) -> None:
-        """
-        Each datagram is told the time, an empty one too.
-        """
+        """Each datagram is told the time, an empty one too."""
         for now, unix, since_1900 in TOLD:
             for epoch, expected in (("unix", unix), ("1900", since_1900)):
                 found = answers("time", b"", b"x", b"x" * 65507, now=now, epoch=epoch)
                 self.assertEqual([reply.hex() for reply in found], [expected] * 3)
 
     def test_default(self) -> None:
-        """
-        The seconds are those since 1970 unless the configuration wants others.
-        """
+        """The seconds are those since 1970 unless the configuration wants others."""
         expected = (BUILD_DATE + 7).to_bytes(4, "big")
         self.assertEqual(answers("time", b"", now=BUILD_DATE + 7.9), [expected])
 
@@ -155,8 +133,6 @@ class TimeTests(SynchronousTestCase):
                 self.assertEqual(answers("time", b"", b"x" * 4, now=now, epoch=epoch), [])
 
     def test_reply_floor(self) -> None:
-        """
-        The port is told that four bytes answer a datagram however short.
-        """
+        """The port is told that four bytes answer a datagram however short."""
         found = declaration_of("time")
         self.assertEqual(found.reply_floor(found.options()), 4)

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.protocols.upper}.
-"""
+"""Tests for L{socketd.protocols.upper}."""
 
 from __future__ import annotations
 
@@ -21,58 +19,42 @@ CASES = [
 
 
 class UpperTests(SynchronousTestCase):
-    """
-    Tests for C{upper}.
-    """
+    """Tests for C{upper}."""
 
     def test_stream(self) -> None:
-        """
-        What comes in goes out in upper case, however it is cut.
-        """
+        """What comes in goes out in upper case, however it is cut."""
         for data, expected in CASES:
             for end in (False, True):
                 found = outcomes(lambda: make_stream("upper"), data, end)
                 self.assertEqual(found, {Outcome(expected, end)})
 
     def test_short_messages(self) -> None:
-        """
-        A message that is longer than allowed is several.
-        """
+        """A message that is longer than allowed is several."""
         found = feed(lambda: make_stream("upper", max_message=3), [b"abcdefgh"])
         self.assertEqual(found, Outcome(b"ABCDEFGH", False))
 
     def test_lines(self) -> None:
-        """
-        With lines, an answer waits for the end of its line.
-        """
+        """With lines, an answer waits for the end of its line."""
         pieces = [b"he", b"llo\nwor"]
         self.assertEqual(feed(self.lines, pieces), Outcome(b"HELLO\n", False))
         self.assertEqual(feed(self.lines, pieces, then_end=True), Outcome(b"HELLO\nWOR", True))
 
     def test_lines_in_pieces(self) -> None:
-        """
-        However it is cut, each line is answered once.
-        """
+        """However it is cut, each line is answered once."""
         found = outcomes(self.lines, b"one\r\n\ntwo\nthree", then_end=True)
         self.assertEqual(found, {Outcome(b"ONE\r\n\nTWO\nTHREE", True)})
 
     def test_line_too_long(self) -> None:
-        """
-        A line that is too long ends the connection, after the lines before it.
-        """
+        """A line that is too long ends the connection, after the lines before it."""
         found = outcomes(lambda: self.lines(max_message=4), b"abc\nabcd\nabc\n")
         self.assertEqual(found, {Outcome(b"ABC\n", True)})
 
     def test_datagrams(self) -> None:
-        """
-        Each datagram is answered with its upper case.
-        """
+        """Each datagram is answered with its upper case."""
         datagrams = [data for data, _ in CASES]
         self.assertEqual(answers("upper", *datagrams), [expected for _, expected in CASES])
 
     def lines(self, max_message: int = 4096) -> Protocol:
-        """
-        Make an C{upper} that takes lines.
-        """
+        """Make an C{upper} that takes lines."""
         protocol: Protocol = make_stream("upper", framing="line", max_message=max_message)
         return protocol

@@ -1,3 +1,1 @@
-"""
-Tests for the settings.
-"""
+"""Tests for the settings."""

@@ -1,6 +1,4 @@
-"""
-What settings say of bad input, in a form that a table can be compared with.
-"""
+"""What settings say of bad input, in a form that a table can be compared with."""
 
 from __future__ import annotations
 
@@ -21,9 +19,7 @@ RUNTIME = "/run/test"
 
 @frozen
 class TalkOptions:
-    """
-    The options of a protocol that has some: one of them must be given.
-    """
+    """The options of a protocol that has some: one of them must be given."""
 
     reply: bytes = option(TEXT, REQUIRED, "What to say.")
     close: bool = option(YES_NO, False, "Whether to close.")
@@ -32,16 +28,12 @@ class TalkOptions:
 
 @frozen
 class Silence:
-    """
-    The options of a protocol that has none.
-    """
+    """The options of a protocol that has none."""
 
 
 @frozen
 class Spoken:
-    """
-    A protocol, as far as settings look at one.
-    """
+    """A protocol, as far as settings look at one."""
 
     options: type[Any] = Silence
     stream: Any = None
@@ -59,9 +51,7 @@ PROTOCOLS: Mapping[str, Any] = {
 
 @frozen
 class Importing(Mapping[str, IProtocolSpec]):
-    """
-    Protocols whose import can fail, and that remember which were imported.
-    """
+    """Protocols whose import can fail, and that remember which were imported."""
 
     imported: list[str] = field(factory=list)
 
@@ -83,9 +73,7 @@ class Importing(Mapping[str, IProtocolSpec]):
 
 
 def refusal(read: Callable[..., Any], *arguments: Any) -> str:
-    """
-    Give the text with which a parser refuses its input; empty if it does not.
-    """
+    """Give the text with which a parser refuses its input; empty if it does not."""
     try:
         read(*arguments)
     except ValueError as problem:
@@ -94,16 +82,12 @@ def refusal(read: Callable[..., Any], *arguments: Any) -> str:
 
 
 def parsed(text: str, protocols: Mapping[str, IProtocolSpec] = PROTOCOLS) -> Settings:
-    """
-    Read a configuration that is right.
-    """
+    """Read a configuration that is right."""
     return parse(text, "FILE", protocols, RUNTIME)
 
 
 def diagnostics(text: str, protocols: Mapping[str, IProtocolSpec] = PROTOCOLS) -> list[str]:
-    """
-    List what is wrong with a configuration, as the operator reads it.
-    """
+    """List what is wrong with a configuration, as the operator reads it."""
     try:
         parsed(text, protocols)
     except SettingsError as error:

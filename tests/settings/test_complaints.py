@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.settings.diagnostics}.
-"""
+"""Tests for L{socketd.settings.diagnostics}."""
 
 from __future__ import annotations
 
@@ -43,9 +41,7 @@ WRITTEN = [
 
 
 class ComplaintTests(SynchronousTestCase):
-    """
-    Tests for L{Diagnostic} and L{SettingsError}.
-    """
+    """Tests for L{Diagnostic} and L{SettingsError}."""
 
     def test_written(self) -> None:
         """
@@ -55,9 +51,7 @@ class ComplaintTests(SynchronousTestCase):
         self.assertEqual([(found, str(found)) for found, _ in WRITTEN], WRITTEN)
 
     def test_long_value(self) -> None:
-        """
-        A long value is cut.
-        """
+        """A long value is cut."""
         line = str(Diagnostic("s.ini", 1, "is wrong", "echo", "reply", "x" * (SHOWN_VALUE + 1)))
         self.assertEqual(line, f"s.ini:1: [echo] reply = {'x' * SHOWN_VALUE}...: is wrong")
         line = str(Diagnostic("s.ini", 1, "is wrong", "echo", "reply", "x" * SHOWN_VALUE))
@@ -72,9 +66,7 @@ class ComplaintTests(SynchronousTestCase):
         self.assertEqual(line, r"s.ini:1: [a\x1b[2J] b\x07 = c\x00: is wrong")
 
     def test_error(self) -> None:
-        """
-        The error is all complaints, one per line, in the order given.
-        """
+        """The error is all complaints, one per line, in the order given."""
         found = [Diagnostic("s.ini", 2, "is wrong"), Diagnostic("s.ini", 1, "is worse")]
         error = SettingsError(found)
         self.assertEqual(str(error), "s.ini:2: is wrong\ns.ini:1: is worse")
@@ -82,14 +74,10 @@ class ComplaintTests(SynchronousTestCase):
 
 
 class NearestTests(SynchronousTestCase):
-    """
-    Tests for L{nearest}.
-    """
+    """Tests for L{nearest}."""
 
     def test_near(self) -> None:
-        """
-        A typing error is answered with the name that was probably meant.
-        """
+        """A typing error is answered with the name that was probably meant."""
         known = ["listen", "log_messages", "protocol"]
         expected = {
             "lisen": "did you mean listen?",
@@ -100,9 +88,7 @@ class NearestTests(SynchronousTestCase):
         self.assertEqual({name: nearest(name, known) for name in expected}, expected)
 
     def test_far(self) -> None:
-        """
-        Where nothing is near, all known names are listed, sorted.
-        """
+        """Where nothing is near, all known names are listed, sorted."""
         self.assertEqual(nearest("xyz", ["b", "a"]), "known are a, b")
         self.assertEqual(nearest("operater", ["udp_rate"]), "known are udp_rate")
         self.assertEqual(nearest("max_message", ["log_messages"]), "known are log_messages")
@@ -116,9 +102,7 @@ class NearestTests(SynchronousTestCase):
         self.assertEqual(nearest("UPD", ["tcp", "udp"]), "did you mean udp?")
 
     def test_many(self) -> None:
-        """
-        More names than fit a sentence are not listed.
-        """
+        """More names than fit a sentence are not listed."""
         names = [f"name{number:02}" for number in range(MOST_NAMES)]
         self.assertEqual(nearest("xyz", names), f"known are {', '.join(names)}")
         self.assertEqual(nearest("xyz", [*names, "z"]), "docs/options.md has the list")

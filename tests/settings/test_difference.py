@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.settings.diff}.
-"""
+"""Tests for L{socketd.settings.diff}."""
 
 from __future__ import annotations
 
@@ -33,21 +31,15 @@ OTHER = {
 
 
 def read(text: str) -> Settings:
-    """
-    Read a configuration.
-    """
+    """Read a configuration."""
     return parse(text, "FILE", installed(), "/run/x")
 
 
 class DifferencesTests(SynchronousTestCase):
-    """
-    Tests for L{differences}.
-    """
+    """Tests for L{differences}."""
 
     def check(self, old: str, new: str, *expected: str) -> None:
-        """
-        See what changes from one file to another.
-        """
+        """See what changes from one file to another."""
         self.assertEqual(differences(read(old), read(new)), expected)
 
     def test_nothing(self) -> None:
@@ -60,16 +52,12 @@ class DifferencesTests(SynchronousTestCase):
         self.check(ECHO + "idle_timeout = 60s\n", ECHO + "idle_timeout = 1m\n")
 
     def test_default_written(self) -> None:
-        """
-        A default that is written down changes nothing.
-        """
+        """A default that is written down changes nothing."""
         self.check(ECHO, ECHO + "idle_timeout = 300s\n")
         self.check(ECHO, "[socketd]\nlog_level = info\n" + ECHO)
 
     def test_order(self) -> None:
-        """
-        The order of the services changes nothing for their peers.
-        """
+        """The order of the services changes nothing for their peers."""
         self.check(ECHO + UPPER, UPPER + ECHO)
 
     def test_daemon(self) -> None:
@@ -86,31 +74,23 @@ class DifferencesTests(SynchronousTestCase):
             self.check(new, ECHO, f"[socketd] {name} changed{later}")
 
     def test_added_and_removed(self) -> None:
-        """
-        Services that come or go are named, without their options.
-        """
+        """Services that come or go are named, without their options."""
         self.check(ECHO, ECHO + UPPER, "[upper] added")
         self.check(ECHO + UPPER, ECHO, "[upper] removed")
 
     def test_disabled(self) -> None:
-        """
-        A service that is switched off is removed, one that is switched on is added.
-        """
+        """A service that is switched off is removed, one that is switched on is added."""
         off = ECHO + UPPER + "enabled = no\n"
         self.check(ECHO + UPPER, off, "[upper] removed")
         self.check(off, ECHO + UPPER, "[upper] added")
 
     def test_renamed(self) -> None:
-        """
-        A service with another name is another one.
-        """
+        """A service with another name is another one."""
         other = "[other]\nprotocol = echo\nlisten = tcp:7\n"
         self.check(ECHO, other, "[echo] removed", "[other] added")
 
     def test_groups(self) -> None:
-        """
-        Options of every group are named: common, door, sockets, TLS.
-        """
+        """Options of every group are named: common, door, sockets, TLS."""
         more = "log_messages = text\ndeny = 192.0.2.1\nso_keepalive = no\n"
         expected = "[echo] log_messages, deny, so_keepalive changed"
         self.check(ECHO, ECHO + more, expected)
@@ -119,9 +99,7 @@ class DifferencesTests(SynchronousTestCase):
         self.check(secure.format("/a.pem"), secure.format("/b.pem"), expected)
 
     def test_own_options(self) -> None:
-        """
-        So are a protocol's own.
-        """
+        """So are a protocol's own."""
         text = "[reply]\nlisten = tcp:7\nreply = {}\n"
         self.check(text.format("a"), text.format("b"), "[reply] reply changed")
 
@@ -135,9 +113,7 @@ class DifferencesTests(SynchronousTestCase):
         self.check(text.format("echo"), new, "[a] protocol changed")
 
     def test_listeners(self) -> None:
-        """
-        Listeners are named once, whatever changes of them.
-        """
+        """Listeners are named once, whatever changes of them."""
         for listen in ("tcp:9", "tcp:7, udp:7", "tcp:7:backlog=9", "tcp:7:interface=127.0.0.1"):
             self.check(ECHO, f"[echo]\nlisten = {listen}\n", "[echo] listen changed")
 
@@ -152,16 +128,12 @@ class DifferencesTests(SynchronousTestCase):
         self.assertIn(found, ((), ("[echo] listen changed",)))
 
     def test_defaults(self) -> None:
-        """
-        A default that changes is told for each service that has it.
-        """
+        """A default that changes is told for each service that has it."""
         text = "[defaults]\nidle_timeout = {}\n" + ECHO + UPPER + "idle_timeout = 9s\n"
         self.check(text.format("1s"), text.format("2s"), "[echo] idle_timeout changed")
 
     def test_order_of_lines(self) -> None:
-        """
-        The daemon comes first, then what goes, then the others in the file's order.
-        """
+        """The daemon comes first, then what goes, then the others in the file's order."""
         old = ECHO + UPPER + "[discard]\nlisten = tcp:9\n"
         new = "[time]\nlisten = tcp:37\n[upper]\nlisten = tcp:18\n[discard]\nlisten = udp:9\n"
         new += "[socketd]\nlog_level = warn\n"
@@ -176,9 +148,7 @@ class DifferencesTests(SynchronousTestCase):
         )
 
     def test_order_of_removed(self) -> None:
-        """
-        Services that go are told in the order of their file, in every process.
-        """
+        """Services that go are told in the order of their file, in every process."""
         script = (
             "from tests.settings.test_difference import ECHO, read\n"
             "from socketd.settings.diff import differences\n"

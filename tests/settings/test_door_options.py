@@ -1,6 +1,4 @@
-"""
-Tests for the options of the door: how they are read, and what is complained of.
-"""
+"""Tests for the options of the door: how they are read, and what is complained of."""
 
 from __future__ import annotations
 
@@ -19,9 +17,7 @@ from tests.settings.refusals import PROTOCOLS, Spoken, diagnostics, parsed
 
 @frozen
 class Amplifying:
-    """
-    The options of a protocol whose answers may be longer than what they answer.
-    """
+    """The options of a protocol whose answers may be longer than what they answer."""
 
     udp_amplify: int = udp_amplify_option()
 
@@ -117,43 +113,31 @@ AMPLIFIES = (
 
 
 def policy(text: str) -> AccessOptions:
-    """
-    Read the options of the door of one service.
-    """
+    """Read the options of the door of one service."""
     return parsed(f"[echo]\nlisten = udp:7\n{text}\n").services[0].policy
 
 
 class ReadTests(SynchronousTestCase):
-    """
-    Tests for what is right.
-    """
+    """Tests for what is right."""
 
     def test_table(self) -> None:
-        """
-        Each option becomes what was written.
-        """
+        """Each option becomes what was written."""
         found = [(name, text, getattr(policy(f"{name} = {text}"), name)) for name, text, _ in READ]
         self.assertEqual(found, READ)
 
     def test_every_option(self) -> None:
-        """
-        Each option of the door is in the table.
-        """
+        """Each option of the door is in the table."""
         self.assertEqual({name for name, _, _ in READ}, set(declared(AccessOptions)))
 
     def test_defaults(self) -> None:
-        """
-        What is not given is what the class says, and no cap where the help says so.
-        """
+        """What is not given is what the class says, and no cap where the help says so."""
         found = policy("")
         self.assertEqual(found, AccessOptions())
         for name in ("allow", "max_connections", "max_per_source", "accept_rate"):
             self.assertIsNone(getattr(found, name), name)
 
     def test_inherited(self) -> None:
-        """
-        A service has what stands in the defaults section, unless it says otherwise.
-        """
+        """A service has what stands in the defaults section, unless it says otherwise."""
         text = "[defaults]\nudp_rate = 3/s\nallow = private\nsource_prefix = 24:48\n"
         text += "[echo]\nlisten = udp:7\n[datagram]\nlisten = udp:8\nudp_rate = 9/s\nallow = any\n"
         echo, datagram = (service.policy for service in parsed(text).services)
@@ -162,23 +146,17 @@ class ReadTests(SynchronousTestCase):
         self.assertEqual([echo.source_prefix, datagram.source_prefix], [Prefixes(24, 48)] * 2)
 
     def test_empty_is_given(self) -> None:
-        """
-        An empty C{allow} is not the same as none: it is never taken for the default.
-        """
+        """An empty C{allow} is not the same as none: it is never taken for the default."""
         text = "[defaults]\nallow = private\n[echo]\nlisten = udp:7\nallow =\n"
         networks: tuple[Network, ...] | None = parsed(text).services[0].policy.allow
         self.assertEqual(networks, ())
 
 
 class ComplaintTests(SynchronousTestCase):
-    """
-    Tests for what is complained of.
-    """
+    """Tests for what is complained of."""
 
     def test_table(self) -> None:
-        """
-        Each mistake is named with its line, its value, and what would be right.
-        """
+        """Each mistake is named with its line, its value, and what would be right."""
         self.maxDiff = None
         found, expected = [], []
         for name, text, wrong in REFUSED:
@@ -187,9 +165,7 @@ class ComplaintTests(SynchronousTestCase):
         self.assertEqual(found, expected)
 
     def test_at_once(self) -> None:
-        """
-        All mistakes of a service are named in one run, in the order of the file.
-        """
+        """All mistakes of a service are named in one run, in the order of the file."""
         lines = [f"{name} = {text}" for name, text, _ in REFUSED[::-1]]
         once = list({line.split(" =")[0]: line for line in lines}.values())
         found = diagnostics("[echo]\nlisten = udp:7\n" + "\n".join(once) + "\n")
@@ -199,16 +175,12 @@ class ComplaintTests(SynchronousTestCase):
             self.assertTrue(said.startswith(f"{start}: "), said)
 
     def test_inherited(self) -> None:
-        """
-        A mistake in the defaults section is named once, where it stands.
-        """
+        """A mistake in the defaults section is named once, where it stands."""
         text = "[defaults]\nudp_rate = 5\n[echo]\nlisten = udp:7\n[datagram]\nlisten = udp:8\n"
         self.assertEqual(diagnostics(text), [f"FILE:2: [defaults] udp_rate = 5: {_NO_RATE}"])
 
     def test_not_of_the_daemon(self) -> None:
-        """
-        The daemon itself has no door but its cap.
-        """
+        """The daemon itself has no door but its cap."""
         for name, text, _ in READ:
             found = diagnostics(f"[socketd]\n{name} = {text}\n[echo]\nlisten = udp:7\n")
             start = f"FILE:2: [socketd] {name}: is no option here;"
@@ -217,20 +189,14 @@ class ComplaintTests(SynchronousTestCase):
 
 
 class AmplificationTests(SynchronousTestCase):
-    """
-    Tests for C{udp_amplify} beside networks that anybody can forge an address of.
-    """
+    """Tests for C{udp_amplify} beside networks that anybody can forge an address of."""
 
     def diagnostics(self, text: str) -> list[str]:
-        """
-        List what is wrong with a file that has a service [line].
-        """
+        """List what is wrong with a file that has a service [line]."""
         return diagnostics(text, WITH_AMPLIFYING)
 
     def test_refused(self) -> None:
-        """
-        A public network is complained of at the line that allows it.
-        """
+        """A public network is complained of at the line that allows it."""
         for networks in ("192.0.2.0/24", "private, 8.8.8.8", "0.0.0.0/0", "2001:db8::/32",
                          "10.0.0.0/7", "::/0"):  # fmt: skip
             for listener in ("udp:7", "tcp:7, udp6:7", "systemd:line"):
@@ -239,17 +205,13 @@ class AmplificationTests(SynchronousTestCase):
                 self.assertEqual(self.diagnostics(text), expected)
 
     def test_any(self) -> None:
-        """
-        Who spells it out may serve anybody.
-        """
+        """Who spells it out may serve anybody."""
         for networks in ("any", "private, any", "any 192.0.2.0/24"):
             text = f"[line]\nlisten = udp:7\nudp_amplify = 512\nallow = {networks}\n"
             self.assertEqual(self.diagnostics(text), [])
 
     def test_harmless(self) -> None:
-        """
-        Networks of one's own, no amplification, or no datagrams are no danger.
-        """
+        """Networks of one's own, no amplification, or no datagrams are no danger."""
         table = [
             ("udp:7", "512", "private, loopback, 10.1.0.0/16, fe80::/64"),
             ("udp:7", "0", "192.0.2.0/24"),
@@ -272,9 +234,7 @@ class AmplificationTests(SynchronousTestCase):
         self.assertEqual(self.diagnostics(text + "udp_amplify = 0\n"), [])
 
     def test_size(self) -> None:
-        """
-        No answer may be made longer than the longest that RFC 865 knows.
-        """
+        """No answer may be made longer than the longest that RFC 865 knows."""
         for size in ("513", "1KiB"):
             found = self.diagnostics(f"[line]\nlisten = udp:7\nudp_amplify = {size}\n")
             expected = f"FILE:3: [line] udp_amplify = {size}: is out of range; write 0 to 512"

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.settings.ini}.
-"""
+"""Tests for L{socketd.settings.ini}."""
 
 from __future__ import annotations
 
@@ -34,9 +32,7 @@ empty =
 
 
 def sections_of(text: str) -> Sections:
-    """
-    Read a text, as tuples: name and line of each section, and of its entries.
-    """
+    """Read a text, as tuples: name and line of each section, and of its entries."""
     sections, _ = read(text, "FILE")
     return [
         (
@@ -49,21 +45,15 @@ def sections_of(text: str) -> Sections:
 
 
 def complaints_of(text: str) -> list[str]:
-    """
-    Read a text, for what is wrong with it.
-    """
+    """Read a text, for what is wrong with it."""
     return [str(found) for found in read(text, "FILE")[1]]
 
 
 class ReadTests(SynchronousTestCase):
-    """
-    Tests for L{read} of files that are right.
-    """
+    """Tests for L{read} of files that are right."""
 
     def test_full(self) -> None:
-        """
-        Sections and options come with the lines that they begin at; comments go.
-        """
+        """Sections and options come with the lines that they begin at; comments go."""
         self.assertEqual(complaints_of(FULL), [])
         self.assertEqual(
             sections_of(FULL),
@@ -84,84 +74,61 @@ class ReadTests(SynchronousTestCase):
         )
 
     def test_nothing(self) -> None:
-        """
-        A file may be empty, or hold nothing but comments.
-        """
+        """A file may be empty, or hold nothing but comments."""
         for text in ("", "\n", "\n\n  \n", "; nothing", "# [echo]\n;listen = tcp:7\n"):
             self.assertEqual((sections_of(text), complaints_of(text)), ([], []), repr(text))
 
     def test_case(self) -> None:
-        """
-        Names keep their case, so that two spellings are two names.
-        """
+        """Names keep their case, so that two spellings are two names."""
         text = "[Echo]\nListen = a\nlisten = b\n[echo]\n"
         entries = {"Listen": ("a", 2), "listen": ("b", 3)}
         expected: Sections = [("Echo", 1, entries), ("echo", 4, {})]
         self.assertEqual((sections_of(text), complaints_of(text)), (expected, []))
 
     def test_no_interpolation(self) -> None:
-        """
-        Percent and dollar signs mean themselves.
-        """
+        """Percent and dollar signs mean themselves."""
         text = "[a]\nb = 100 % %(c)s ${c} %%\n"
         self.assertEqual(sections_of(text), [("a", 1, {"b": ("100 % %(c)s ${c} %%", 2)})])
 
     def test_no_default_section(self) -> None:
-        """
-        C{[DEFAULT]} is a section like any other, and is inherited by none.
-        """
+        """C{[DEFAULT]} is a section like any other, and is inherited by none."""
         text = "[DEFAULT]\na = 1\n[b]\nc = 2\n"
         expected: Sections = [("DEFAULT", 1, {"a": ("1", 2)}), ("b", 3, {"c": ("2", 4)})]
         self.assertEqual(sections_of(text), expected)
 
     def test_colon(self) -> None:
-        """
-        A colon ends no name: listener strings are full of them.
-        """
+        """A colon ends no name: listener strings are full of them."""
         text = "[a]\nb:c = d:e=f\n"
         self.assertEqual(sections_of(text), [("a", 1, {"b:c": ("d:e=f", 2)})])
 
     def test_order(self) -> None:
-        """
-        What is read keeps the order of the file.
-        """
+        """What is read keeps the order of the file."""
         text = "[c]\nz = 1\ny = 2\n[a]\nx = 3\n[b]\n"
         names = [(name, list(entries)) for name, _, entries in sections_of(text)]
         self.assertEqual(names, [("c", ["z", "y"]), ("a", ["x"]), ("b", [])])
 
     def test_carriage_returns(self) -> None:
-        """
-        Lines may end as on Windows.
-        """
+        """Lines may end as on Windows."""
         text = "[a]\r\nb =\r\n  c\r\n  d\r\n[e]\r\n"
         self.assertEqual(sections_of(text), [("a", 1, {"b": ("\nc\nd", 2)}), ("e", 5, {})])
 
     def test_odd_line_ends(self) -> None:
-        """
-        Only a line feed ends a line: other separators do not move the numbers.
-        """
+        """Only a line feed ends a line: other separators do not move the numbers."""
         text = "; \x0b \x0c \x1c \x85 \u2028 \r .\n[a]\nb = c\u2028d\n[e]"
         self.assertEqual(sections_of(text), [("a", 2, {"b": ("c\u2028d", 3)}), ("e", 4, {})])
 
     def test_item_like_a_header(self) -> None:
-        """
-        An item of a list that looks like a header is not taken for the line of
-        the real one.
-        """
+        """An item of a list that looks like a header is not taken for the line of the real one."""
         text = "[a]\nb =\n  [c]\n[c]\nd = 1\n"
         expected: Sections = [("a", 1, {"b": ("\n[c]", 2)}), ("c", 4, {"d": ("1", 5)})]
         self.assertEqual(sections_of(text), expected)
 
 
 class BrokenTests(SynchronousTestCase):
-    """
-    Tests for L{read} of files that are wrong.
-    """
+    """Tests for L{read} of files that are wrong."""
 
     def test_section_twice(self) -> None:
-        """
-        A second section of one name is complained of, and read under that name.
-        """
+        """A second section of one name is complained of, and read under that name."""
         text = "[a]\nb = 1\n[c]\n[a]\nb = 2\nd = 3\n"
         self.assertEqual(complaints_of(text), ["FILE:4: [a]: stands twice; join the two"])
         self.assertEqual(
@@ -170,9 +137,7 @@ class BrokenTests(SynchronousTestCase):
         )
 
     def test_section_thrice(self) -> None:
-        """
-        A third one is complained of at its own line.
-        """
+        """A third one is complained of at its own line."""
         text = "[a]\nb = 1\n[a]\nb = 2\n[a]  ; again\nb = 3\n"
         self.assertEqual(
             complaints_of(text),
@@ -184,18 +149,14 @@ class BrokenTests(SynchronousTestCase):
         )
 
     def test_option_twice(self) -> None:
-        """
-        A second option of one name is complained of where it stands.
-        """
+        """A second option of one name is complained of where it stands."""
         text = "[a]\nb = 1\nc = 2\nb = 3\n[d]\nb = 4\n"
         message = "stands twice in this section; keep one"
         self.assertEqual(complaints_of(text), [f"FILE:4: [a] b: {message}"])
         self.assertEqual([name for name, *_ in sections_of(text)], ["a", "d"])
 
     def test_option_thrice(self) -> None:
-        """
-        So is a third one, however its equals sign is written.
-        """
+        """So is a third one, however its equals sign is written."""
         text = "[a]\nb = 1\nb=2 = 3\nb   = 3\n"
         message = "stands twice in this section; keep one"
         expected = [f"FILE:3: [a] b: {message}", f"FILE:4: [a] b: {message}"]
@@ -213,26 +174,20 @@ class BrokenTests(SynchronousTestCase):
         self.assertEqual(sections_of(text), [("a", 1, {"b": ("x = y = z", 4)})])
 
     def test_option_twice_in_section_twice(self) -> None:
-        """
-        In the second section of one name an option is complained of under that name.
-        """
+        """In the second section of one name an option is complained of under that name."""
         found = complaints_of("[a]\nb = 1\n[a]\nc = 1\nc = 2\n")
         expected = "FILE:5: [a] c: stands twice in this section; keep one"
         self.assertEqual(found, ["FILE:3: [a]: stands twice; join the two", expected])
 
     def test_before_any_section(self) -> None:
-        """
-        What stands before the first section belongs nowhere, each line of it.
-        """
+        """What stands before the first section belongs nowhere, each line of it."""
         text = "a = 1\nb\n\n[c]\nd = 2\n"
         message = "stands before any [section]"
         self.assertEqual(complaints_of(text), [f"FILE:1: {message}", f"FILE:2: {message}"])
         self.assertEqual(sections_of(text), [("c", 4, {"d": ("2", 5)})])
 
     def test_neither(self) -> None:
-        """
-        A line that is neither a header nor an assignment is named.
-        """
+        """A line that is neither a header nor an assignment is named."""
         text = "[a]\nlisten tcp:7\n= 3\n[b\nc = 1\nd:e\n"
         message = "is neither [section] nor option = value"
         expected = [f"FILE:{n}: {message}" for n in (2, 3, 4, 6)]
@@ -240,32 +195,24 @@ class BrokenTests(SynchronousTestCase):
         self.assertEqual(sections_of(text), [("a", 1, {"c": ("1", 5)})])
 
     def test_text_behind_header(self) -> None:
-        """
-        Text behind a header on its line would be lost; it is complained of.
-        """
+        """Text behind a header on its line would be lost; it is complained of."""
         message = "is neither [section] nor option = value"
         found = complaints_of("[a]\n[b] c\n[d]e\n")
         self.assertEqual(found, [f"FILE:{number}: {message}" for number in (2, 3)])
 
     def test_spaces_in_header(self) -> None:
-        """
-        A name with a space at its end is not the name without it.
-        """
+        """A name with a space at its end is not the name without it."""
         names = [name for name, *_ in sections_of("[a]\n[a ]\n[ a]\n")]
         self.assertEqual(names, ["a", "a ", " a"])
 
     def test_everything_at_once(self) -> None:
-        """
-        All that is wrong is found in one reading, at the right lines.
-        """
+        """All that is wrong is found in one reading, at the right lines."""
         text = "x\n[a]\nb = 1\nb = 2\n[a]\n[c]\nd\n[c]\n"
         lines = sorted(found.line for found in read(text, "FILE")[1])
         self.assertEqual(lines, [1, 4, 5, 7, 8])
 
     def test_too_many(self) -> None:
-        """
-        After a number of broken lines the rest is not read; that is said once.
-        """
+        """After a number of broken lines the rest is not read; that is said once."""
         text = "broken\n" * (MAX_BROKEN_LINES + 1) + "[a]\n"
         found = complaints_of(text)
         self.assertEqual(len(found), MAX_BROKEN_LINES + 1)
@@ -273,9 +220,7 @@ class BrokenTests(SynchronousTestCase):
         self.assertEqual(sections_of(text), [])
 
     def test_not_too_many(self) -> None:
-        """
-        One broken line less, and all is read.
-        """
+        """One broken line less, and all is read."""
         text = "broken\n" * (MAX_BROKEN_LINES - 1) + "[a]\n"
         self.assertEqual(len(complaints_of(text)), MAX_BROKEN_LINES - 1)
         self.assertEqual(sections_of(text), [("a", MAX_BROKEN_LINES, {})])

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.settings.listeners}.
-"""
+"""Tests for L{socketd.settings.listeners}."""
 
 from __future__ import annotations
 
@@ -220,27 +218,19 @@ SPLIT = [
 
 
 class ParseListenerTests(SynchronousTestCase):
-    """
-    Tests for L{parse_listener} and L{Listener}.
-    """
+    """Tests for L{parse_listener} and L{Listener}."""
 
     def test_good(self) -> None:
-        """
-        A string becomes a listener, which people can read again.
-        """
+        """A string becomes a listener, which people can read again."""
         read = [(text, parse_listener(text, RUNTIME)) for text, *_ in GOOD]
         self.assertEqual([(text, found, str(found)) for text, found in read], GOOD)
 
     def test_bad(self) -> None:
-        """
-        What is wrong is said, and what would be right.
-        """
+        """What is wrong is said, and what would be right."""
         self.assertEqual({text: refusal(parse_listener, text, RUNTIME) for text in BAD}, BAD)
 
     def test_elsewhere(self) -> None:
-        """
-        What is a listener of another program is spelled as one of ours, which is right.
-        """
+        """What is a listener of another program is spelled as one of ours, which is right."""
         found = {
             text: refusal(parse_listener, text, RUNTIME).partition("; write ")[2]
             for text in ELSEWHERE
@@ -252,9 +242,7 @@ class ParseListenerTests(SynchronousTestCase):
                 parse_listener(text, RUNTIME)
 
     def test_devices(self) -> None:
-        """
-        A device is no address; it has an option of its own.
-        """
+        """A device is no address; it has an option of its own."""
         for name in DEVICES:
             found = refusal(parse_listener, f"udp:7:interface={name}", RUNTIME)
             expected = f"is a device; write udp:7 and so_bindtodevice = {name}"
@@ -263,47 +251,35 @@ class ParseListenerTests(SynchronousTestCase):
             self.assertEqual(parse_listener(f"tcp:7:interface={name}", "").interface, name)
 
     def test_no_guess(self) -> None:
-        """
-        Neither a long text nor one of many words is guessed at.
-        """
+        """Neither a long text nor one of many words is guessed at."""
         for text in ("x" * 300 + ":7", "tcp:7 " * 40):
             found = refusal(parse_listener, text, RUNTIME)
             self.assertNotIn("; write tcp:7", found)
 
     def test_longest_path(self) -> None:
-        """
-        The longest path that fits an address of the kernel's is taken.
-        """
+        """The longest path that fits an address of the kernel's is taken."""
         path = "/" + "a" * (MAX_PATH - 1)
         self.assertEqual(parse_listener(f"unix:{path}", RUNTIME).path, path)
 
     def test_runtime_counts(self) -> None:
-        """
-        The path's length is that with the directory put in.
-        """
+        """The path's length is that with the directory put in."""
         message = refusal(parse_listener, "unix:{runtime}/a", "/" + "r" * 105)
         self.assertEqual(message, f"has a path of over {MAX_PATH} bytes; choose a shorter one")
 
     def test_no_positional(self) -> None:
-        """
-        A string of arguments alone names no kind.
-        """
+        """A string of arguments alone names no kind."""
         for text in ("interface=a", "mode=660:backlog=3"):
             message = "has no kind; write tcp:PORT, udp:PORT or unix:PATH"
             self.assertEqual(refusal(parse_listener, text, RUNTIME), message)
 
     def test_defaults(self) -> None:
-        """
-        What is not given is what suits most: a long queue, no stranger.
-        """
+        """What is not given is what suits most: a long queue, no stranger."""
         found = parse_listener("unix:a", RUNTIME)
         self.assertEqual((found.backlog, found.mode), (DEFAULT_BACKLOG, DEFAULT_MODE))
         self.assertEqual(found.mode & 0o007, 0)
 
     def test_sockets(self) -> None:
-        """
-        Each kind has its family and type.
-        """
+        """Each kind has its family and type."""
         inet, inet6, unix = socket.AF_INET, socket.AF_INET6, socket.AF_UNIX
         expected: dict[str, Any] = {
             "tcp": (inet, socket.SOCK_STREAM, True),
@@ -319,14 +295,10 @@ class ParseListenerTests(SynchronousTestCase):
 
 
 class PlaceTests(SynchronousTestCase):
-    """
-    Tests for L{place_of}.
-    """
+    """Tests for L{place_of}."""
 
     def places(self, *texts: str) -> set[Place]:
-        """
-        Name the places of listeners.
-        """
+        """Name the places of listeners."""
         return {place_of(parse_listener(text, "/run/x")) for text in texts}
 
     def test_same(self) -> None:
@@ -350,9 +322,7 @@ class PlaceTests(SynchronousTestCase):
             self.assertEqual(len(self.places(*same)), 1, same)
 
     def test_different(self) -> None:
-        """
-        Family, type, address and port do.
-        """
+        """Family, type, address and port do."""
         different = ["tcp:7", "tcp6:7", "udp:7", "udp6:7", "tcp:8", "tcp:7:interface=127.0.0.1"]
         different += ["unix:/a", "unix:/b", "unixgram:/a", "tcp:7:interface=127.0.0.1.example"]
         self.assertEqual(len(self.places(*different)), len(different))
@@ -375,44 +345,30 @@ NO_HTTP = [
 
 
 class ParseHttpTests(SynchronousTestCase):
-    """
-    Tests for L{parse_http}.
-    """
+    """Tests for L{parse_http}."""
 
     def test_good(self) -> None:
-        """
-        HTTP is served on loopback where no other interface is given, or at a path.
-        """
+        """HTTP is served on loopback where no other interface is given, or at a path."""
         self.assertEqual([(text, parse_http(text, RUNTIME)) for text, _ in HTTP], HTTP)
 
     def test_bad(self) -> None:
-        """
-        It is served on plain streams only, and never left out in silence.
-        """
+        """It is served on plain streams only, and never left out in silence."""
         message = "is no place for HTTP; write tcp:PORT[:interface=A], tcp6: or unix:PATH"
         found = {text: refusal(parse_http, text, RUNTIME) for text in NO_HTTP}
         self.assertEqual(found, dict.fromkeys(NO_HTTP, message))
 
     def test_no_listener(self) -> None:
-        """
-        What is no listener is refused in the words for listeners.
-        """
+        """What is no listener is refused in the words for listeners."""
         self.assertEqual(refusal(parse_http, "tcp:x", RUNTIME), f"has the port x; {PORT}")
 
 
 class SplitTests(SynchronousTestCase):
-    """
-    Tests for the grammar, which is a copy of Twisted's.
-    """
+    """Tests for the grammar, which is a copy of Twisted's."""
 
     def test_as_twisted(self) -> None:
-        """
-        Every string is taken apart as L{twisted.internet.endpoints} does it.
-        """
+        """Every string is taken apart as L{twisted.internet.endpoints} does it."""
         self.assertEqual([_split(text) for text in SPLIT], [_parse(text) for text in SPLIT])
 
     def test_backslash_at_the_end(self) -> None:
-        """
-        A backslash with nothing behind it, at which Twisted's fails, is dropped.
-        """
+        """A backslash with nothing behind it, at which Twisted's fails, is dropped."""
         self.assertEqual(_split("a:b\\"), (["a", "b"], {}))

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.settings.load}: what it complains of, in which words.
-"""
+"""Tests for L{socketd.settings.load}: what it complains of, in which words."""
 
 from __future__ import annotations
 
@@ -388,9 +386,7 @@ ALL_WRONG_LINES = [1, 3, 5, 6, 9, 9, 10, 11, 13, 14, 15, 17]
 
 
 class ComplaintTableTests(SynchronousTestCase):
-    """
-    Tests for the words of each complaint.
-    """
+    """Tests for the words of each complaint."""
 
     def test_table(self) -> None:
         """
@@ -401,52 +397,38 @@ class ComplaintTableTests(SynchronousTestCase):
         self.assertEqual([(text, diagnostics(text)) for text, _ in TABLE], TABLE)
 
     def test_together(self) -> None:
-        """
-        What makes no sense without something else is named with what is missing.
-        """
+        """What makes no sense without something else is named with what is missing."""
         self.maxDiff = None
         self.assertEqual([(text, diagnostics(text)) for text, _ in TOGETHER], TOGETHER)
 
     def test_all_at_once(self) -> None:
-        """
-        All mistakes are named in one run, each once, in the order of the file.
-        """
+        """All mistakes are named in one run, each once, in the order of the file."""
         error = self.assertRaises(SettingsError, parse, ALL_WRONG, "FILE", PROTOCOLS, RUNTIME)
         self.assertEqual([found.line for found in error.diagnostics], ALL_WRONG_LINES)
 
     def test_broken_and_nothing_else(self) -> None:
-        """
-        A file whose sections could not be read is not told to have none.
-        """
+        """A file whose sections could not be read is not told to have none."""
         found = diagnostics("broken\n")
         self.assertEqual(found, ["FILE:1: stands before any [section]"])
 
     def test_too_many_broken_lines(self) -> None:
-        """
-        The end of a broken file is not blamed for what was not read.
-        """
+        """The end of a broken file is not blamed for what was not read."""
         found = diagnostics("broken\n" * 60)
         self.assertEqual(len(found), 51)
         self.assertIn("FILE: too many broken lines; the rest was not read", found)
 
 
 class NameTests(SynchronousTestCase):
-    """
-    Tests for the names of services.
-    """
+    """Tests for the names of services."""
 
     def test_good(self) -> None:
-        """
-        A name is made of letters, digits, dots, underscores and hyphens.
-        """
+        """A name is made of letters, digits, dots, underscores and hyphens."""
         for name in ("a", "7", "Echo-2.b_c", "x" * 32):
             text = f"[{name}]\nprotocol = echo\nlisten = tcp:7\n"
             self.assertEqual(diagnostics(text), [], name)
 
     def test_bad(self) -> None:
-        """
-        Other names would need quotes in logs, tables and metrics.
-        """
+        """Other names would need quotes in logs, tables and metrics."""
         for name in ("x" * 33, "-a", ".a", "_a", "a b", "ä", "a/b", "a:b", "a[", " a", "a\u202e"):
             text = f"[{name}]\nprotocol = echo\nlisten = tcp:7\n"
             found = diagnostics(text)
@@ -455,14 +437,10 @@ class NameTests(SynchronousTestCase):
 
 
 class ImportTests(SynchronousTestCase):
-    """
-    Tests for protocols that are installed but broken.
-    """
+    """Tests for protocols that are installed but broken."""
 
     def test_named(self) -> None:
-        """
-        One that a service speaks is complained of, wherever it is named.
-        """
+        """One that a service speaks is complained of, wherever it is named."""
         message = "cannot be imported: no module named crypt"
         text = "[broken]\nlisten = tcp:7\n[a]\nprotocol = broken\nlisten = tcp:8\n"
         self.assertEqual(
@@ -471,38 +449,28 @@ class ImportTests(SynchronousTestCase):
         )
 
     def test_not_named(self) -> None:
-        """
-        One that no service speaks is nobody's trouble.
-        """
+        """One that no service speaks is nobody's trouble."""
         self.assertEqual(diagnostics("[echo]\nlisten = tcp:7\n", Importing()), [])
 
 
 class TrialTests(SynchronousTestCase):
-    """
-    Tests for what the machine refuses, as the caller's trial finds it.
-    """
+    """Tests for what the machine refuses, as the caller's trial finds it."""
 
     def validate(self, settings: Settings) -> Iterator[Diagnostic]:
-        """
-        Refuse one option to every service.
-        """
+        """Refuse one option to every service."""
         for service in settings.services:
             self.tried.append(service.name)
             if "so_dontroute" in service.lines:
                 yield service.complaint("so_dontroute", "this system refuses it")
 
     def diagnostics(self, text: str) -> list[str]:
-        """
-        Read a configuration with the trial.
-        """
+        """Read a configuration with the trial."""
         self.tried: list[str] = []
         read = (parse, text, "FILE", PROTOCOLS, RUNTIME, self.validate)
         return str(self.assertRaises(SettingsError, *read)).split("\n")
 
     def test_refused(self) -> None:
-        """
-        A refused option is complained of at its line, among the other complaints.
-        """
+        """A refused option is complained of at its line, among the other complaints."""
         text = "[echo]\nlisten = tcp:7\nso_dontroute = yes\nso_keepalive = x\n"
         expected = [
             "FILE:3: [echo] so_dontroute: this system refuses it",
@@ -511,18 +479,14 @@ class TrialTests(SynchronousTestCase):
         self.assertEqual(self.diagnostics(text), expected)
 
     def test_inherited(self) -> None:
-        """
-        One that was inherited is complained of once, where it stands.
-        """
+        """One that was inherited is complained of once, where it stands."""
         text = "[echo]\nlisten = tcp:7\n[stream]\nlisten = tcp:8\n[defaults]\nso_dontroute = no\n"
         expected = ["FILE:6: [defaults] so_dontroute: this system refuses it"]
         self.assertEqual(self.diagnostics(text), expected)
         self.assertEqual(self.tried, ["echo", "stream"])
 
     def test_disabled(self) -> None:
-        """
-        A disabled service is not tried out: it may be meant for another machine.
-        """
+        """A disabled service is not tried out: it may be meant for another machine."""
         text = "[echo]\nlisten = tcp:7\nenabled = no\nso_dontroute = no\n[stream]\nlisten = x\n"
         self.diagnostics(text)
         self.assertEqual(self.tried, ["stream"])

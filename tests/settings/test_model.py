@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.settings.model}: which values its options take.
-"""
+"""Tests for L{socketd.settings.model}: which values its options take."""
 
 from __future__ import annotations
 
@@ -59,26 +57,18 @@ BAD = [
 
 
 class RangeTests(SynchronousTestCase):
-    """
-    Tests for the kinds that the model narrows.
-    """
+    """Tests for the kinds that the model narrows."""
 
     def test_good(self) -> None:
-        """
-        Each option takes what the system can do.
-        """
+        """Each option takes what the system can do."""
         read = [(name, text, KNOWN[name].kind.parse(text)) for name, text, _ in GOOD]
         self.assertEqual(read, GOOD)
 
     def test_bad(self) -> None:
-        """
-        Each option says what it would take instead.
-        """
+        """Each option says what it would take instead."""
         for name, text, part in BAD:
             self.assertIn(part, refusal(KNOWN[name].kind.parse, text), f"{name} = {text}")
 
     def test_sockets_keep_the_system(self) -> None:
-        """
-        A socket option that nobody gives is the system's.
-        """
+        """A socket option that nobody gives is the system's."""
         self.assertEqual(set(attrs.asdict(SocketOptions()).values()), {None})

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.settings.networks}.
-"""
+"""Tests for L{socketd.settings.networks}."""
 
 from __future__ import annotations
 
@@ -99,9 +97,7 @@ BAD_PREFIXES = [
 
 
 def complaint(kind: object, text: str) -> str:
-    """
-    Read a value that is wrong, and give what is said of it.
-    """
+    """Read a value that is wrong, and give what is said of it."""
     try:
         kind.parse(text)  # type: ignore[attr-defined]
     except ValueError as error:
@@ -110,35 +106,25 @@ def complaint(kind: object, text: str) -> str:
 
 
 class NetworksTests(SynchronousTestCase):
-    """
-    Tests for L{parse_networks}.
-    """
+    """Tests for L{parse_networks}."""
 
     def test_good(self) -> None:
-        """
-        Networks, addresses and words are read; IPv4 in IPv6 becomes IPv4.
-        """
+        """Networks, addresses and words are read; IPv4 in IPv6 becomes IPv4."""
         found = [(text, [str(network) for network in parse_networks(text)]) for text, _ in GOOD]
         self.assertEqual(found, GOOD)
 
     def test_bad(self) -> None:
-        """
-        What is no network is refused, with what would be one.
-        """
+        """What is no network is refused, with what would be one."""
         found = [(text, complaint(NETWORKS, text)) for text, _ in BAD]
         self.assertEqual(found, BAD)
 
     def test_families(self) -> None:
-        """
-        A network has the class of its family.
-        """
+        """A network has the class of its family."""
         kinds = [type(network) for network in parse_networks("any, ::ffff:192.0.2.0/120")]
         self.assertEqual(kinds, [IPv4Network, IPv6Network, IPv4Network])
 
     def test_words(self) -> None:
-        """
-        Each word can be written, and the constants stand for the words they say.
-        """
+        """Each word can be written, and the constants stand for the words they say."""
         for word in WORDS:
             self.assertEqual(parse_networks(word), network_words(word))
         self.assertEqual(ANY, parse_networks("any"))
@@ -146,14 +132,10 @@ class NetworksTests(SynchronousTestCase):
 
 
 class PublicTests(SynchronousTestCase):
-    """
-    Tests for L{is_public}.
-    """
+    """Tests for L{is_public}."""
 
     def test_table(self) -> None:
-        """
-        A network is public unless it lies within loopback or a private network.
-        """
+        """A network is public unless it lies within loopback or a private network."""
         inner = ["127.0.0.1/32", "10.0.0.0/8", "10.1.0.0/16", "fe80::/64", "::1/128", "fd00::/8"]
         outer = ["0.0.0.0/0", "::/0", "8.0.0.0/6", "192.0.2.1/32", "172.0.0.0/8", "::/127",
                  "fe00::/8", "2001:db8::/32"]  # fmt: skip
@@ -162,21 +144,15 @@ class PublicTests(SynchronousTestCase):
 
 
 class PrefixesTests(SynchronousTestCase):
-    """
-    Tests for L{Prefixes} and how they are written.
-    """
+    """Tests for L{Prefixes} and how they are written."""
 
     def test_good(self) -> None:
-        """
-        Two lengths with a colon are read, and written as they were.
-        """
+        """Two lengths with a colon are read, and written as they were."""
         for text, prefixes in GOOD_PREFIXES:
             self.assertEqual(PREFIXES.parse(text), prefixes)
             self.assertEqual(str(prefixes), text)
 
     def test_bad(self) -> None:
-        """
-        Anything else is refused, and so is a length that a family does not have.
-        """
+        """Anything else is refused, and so is a length that a family does not have."""
         found = [(text, complaint(PREFIXES, text)) for text, _ in BAD_PREFIXES]
         self.assertEqual(found, BAD_PREFIXES)

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.settings.options}.
-"""
+"""Tests for L{socketd.settings.options}."""
 
 from __future__ import annotations
 
@@ -15,14 +13,10 @@ from tests.settings.refusals import Silence, TalkOptions
 
 
 class DeclaredTests(SynchronousTestCase):
-    """
-    Tests for L{declared} and L{socketd.settings.options.option}.
-    """
+    """Tests for L{declared} and L{socketd.settings.options.option}."""
 
     def test_all(self) -> None:
-        """
-        A class tells its options in its order, with kind, default and help.
-        """
+        """A class tells its options in its order, with kind, default and help."""
         self.assertEqual(
             list(declared(TalkOptions).items()),
             [
@@ -33,15 +27,11 @@ class DeclaredTests(SynchronousTestCase):
         )
 
     def test_none(self) -> None:
-        """
-        A class may have no options.
-        """
+        """A class may have no options."""
         self.assertEqual(declared(Silence), {})
 
     def test_required(self) -> None:
-        """
-        An option without default has to be given to the class, by name.
-        """
+        """An option without default has to be given to the class, by name."""
         self.assertRaises(TypeError, TalkOptions)
         self.assertEqual(TalkOptions(reply=b"x"), TalkOptions(reply=b"x", close=False, times=1))
 
@@ -62,16 +52,12 @@ class DeclaredTests(SynchronousTestCase):
         self.assertEqual([found.default for found in declared(Mixed).values()], [False, REQUIRED])
 
     def test_frozen(self) -> None:
-        """
-        Options do not change once they are read.
-        """
+        """Options do not change once they are read."""
         options = TalkOptions(reply=b"x")
         self.assertRaises(attrs.exceptions.FrozenInstanceError, setattr, options, "times", 2)
 
     def test_manual(self) -> None:
-        """
-        The help of each common option is one sentence, and no name is used by two classes.
-        """
+        """The help of each common option is one sentence, and no name is used by two classes."""
         classes = (DaemonOptions, ServiceOptions, SocketOptions)
         options = [found for one in classes for found in declared(one).values()]
         self.assertEqual([o.name for o in options if not o.help.endswith(".")], [])

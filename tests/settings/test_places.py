@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.settings.paths}.
-"""
+"""Tests for L{socketd.settings.paths}."""
 
 from __future__ import annotations
 
@@ -16,44 +14,32 @@ from socketd.settings.paths import find_config, make_private, runtime_directory
 
 
 class FindConfigTests(SynchronousTestCase):
-    """
-    Tests for L{find_config}.
-    """
+    """Tests for L{find_config}."""
 
     def test_named(self) -> None:
-        """
-        What the command line names comes first, whether it is there or not.
-        """
+        """What the command line names comes first, whether it is there or not."""
         self.assertEqual(find_config("a.ini", {"SOCKETD_CONFIG": "b.ini"}), "a.ini")
 
     def test_variable(self) -> None:
-        """
-        The variable comes next, unless it is empty.
-        """
+        """The variable comes next, unless it is empty."""
         self.assertEqual(find_config(None, {"SOCKETD_CONFIG": "b.ini"}), "b.ini")
         self.assertNotEqual(find_config(None, {"SOCKETD_CONFIG": ""}), "")
 
     def test_system(self) -> None:
-        """
-        Then the machine's file, if there is one.
-        """
+        """Then the machine's file, if there is one."""
         file = self.mktemp()
         Path(file).touch()
         self.patch(paths, "SYSTEM_FILE", file)
         self.assertEqual(find_config(None, {}), file)
 
     def test_installed(self) -> None:
-        """
-        At last the file that came with the installation.
-        """
+        """At last the file that came with the installation."""
         self.patch(paths, "SYSTEM_FILE", self.mktemp())
         self.assertEqual(find_config(None, {}), f"{sys.prefix}/etc/socketd/socketd.ini")
 
 
 class RuntimeDirectoryTests(SynchronousTestCase):
-    """
-    Tests for L{runtime_directory}.
-    """
+    """Tests for L{runtime_directory}."""
 
     def test_choice(self) -> None:
         """
@@ -70,23 +56,17 @@ class RuntimeDirectoryTests(SynchronousTestCase):
 
 
 class MakePrivateTests(SynchronousTestCase):
-    """
-    Tests for L{make_private}.
-    """
+    """Tests for L{make_private}."""
 
     def test_made(self) -> None:
-        """
-        The directory is made for its owner alone, parents too; a second time is no harm.
-        """
+        """The directory is made for its owner alone, parents too; a second time is no harm."""
         directory = os.path.join(self.mktemp(), "inner")
         make_private(directory)
         make_private(directory)
         self.assertEqual(stat.S_IMODE(os.stat(directory).st_mode) & 0o077, 0)
 
     def test_writable_by_others(self) -> None:
-        """
-        A directory that others can write to is refused.
-        """
+        """A directory that others can write to is refused."""
         for mode in (0o770, 0o707, 0o720, 0o702):
             directory = self.mktemp()
             os.mkdir(directory)
@@ -107,26 +87,20 @@ class MakePrivateTests(SynchronousTestCase):
             self.assertEqual(stat.S_IMODE(os.stat(directory).st_mode), mode)
 
     def test_symbolic_link(self) -> None:
-        """
-        A link is refused, even to a private directory: somebody else may have set it.
-        """
+        """A link is refused, even to a private directory: somebody else may have set it."""
         directory, link = self.mktemp(), self.mktemp()
         os.mkdir(directory, 0o700)
         os.symlink(os.path.abspath(directory), link)
         self.assertRaises(PermissionError, make_private, link)
 
     def test_file(self) -> None:
-        """
-        A file in its place is refused.
-        """
+        """A file in its place is refused."""
         file = self.mktemp()
         Path(file).touch()
         self.assertRaises(OSError, make_private, file)
 
     def test_of_somebody_else(self) -> None:
-        """
-        A directory of another user is refused.
-        """
+        """A directory of another user is refused."""
         directory = self.mktemp()
         os.mkdir(directory, 0o700)
         owner = os.stat(directory).st_uid

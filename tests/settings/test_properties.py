@@ -1,6 +1,4 @@
-"""
-Properties of L{socketd.settings} that hold for every input.
-"""
+"""Properties of L{socketd.settings} that hold for every input."""
 
 from __future__ import annotations
 
@@ -48,14 +46,10 @@ grammar = st.text(st.sampled_from(":=\\ab")) | texts
 
 
 class SettingsPropertyTests(SynchronousTestCase):
-    """
-    Whatever a file holds, it becomes settings or complaints.
-    """
+    """Whatever a file holds, it becomes settings or complaints."""
 
     def check(self, text: str) -> None:
-        """
-        Read a text: it is right, or each complaint is of the file.
-        """
+        """Read a text: it is right, or each complaint is of the file."""
         try:
             found = parse(text, "FILE", PROTOCOLS, RUNTIME)
         except SettingsError as error:
@@ -70,25 +64,19 @@ class SettingsPropertyTests(SynchronousTestCase):
     @limited
     @given(texts)
     def test_any_text(self, text: str) -> None:
-        """
-        Any text does.
-        """
+        """Any text does."""
         self.check(text)
 
     @limited
     @given(files)
     def test_ini_text(self, text: str) -> None:
-        """
-        So does text that looks like a configuration.
-        """
+        """So does text that looks like a configuration."""
         self.check(text)
 
     @limited
     @given(files)
     def test_lines(self, text: str) -> None:
-        """
-        Every section and option is where its line number says.
-        """
+        """Every section and option is where its line number says."""
         written = text.split("\n")
         for section in read(text, "FILE")[0]:
             self.assertIn(f"[{section.name}]", written[section.line - 1])
@@ -98,9 +86,7 @@ class SettingsPropertyTests(SynchronousTestCase):
     @limited
     @given(st.binary() | files.map(str.encode))
     def test_any_file(self, content: bytes) -> None:
-        """
-        Any content of a file does.
-        """
+        """Any content of a file does."""
         file = self.mktemp()
         Path(file).write_bytes(content)
         try:
@@ -113,9 +99,7 @@ class SettingsPropertyTests(SynchronousTestCase):
     @limited
     @given(st.sampled_from(sorted(OPTIONS)), texts | values)
     def test_any_value(self, name: str, text: str) -> None:
-        """
-        A parser returns a value, or raises L{ValueError} with a sentence.
-        """
+        """A parser returns a value, or raises L{ValueError} with a sentence."""
         try:
             OPTIONS[name].kind.parse(text)
         except ValueError as problem:
@@ -123,9 +107,7 @@ class SettingsPropertyTests(SynchronousTestCase):
 
 
 class ListenerPropertyTests(SynchronousTestCase):
-    """
-    Whatever a listener string holds, it becomes a listener or a complaint.
-    """
+    """Whatever a listener string holds, it becomes a listener or a complaint."""
 
     @limited
     @given(grammar)
@@ -144,9 +126,7 @@ class ListenerPropertyTests(SynchronousTestCase):
     @limited
     @given(st.sampled_from(["", "tcp:", "tcp6:7:", "unix:", "udp:7:interface="]), grammar)
     def test_parse(self, start: str, rest: str) -> None:
-        """
-        Each string is a listener, or refused with L{ValueError}.
-        """
+        """Each string is a listener, or refused with L{ValueError}."""
         try:
             found = parse_listener(start + rest, RUNTIME)
         except ValueError as problem:

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.settings.tls}.
-"""
+"""Tests for L{socketd.settings.tls}."""
 
 from __future__ import annotations
 
@@ -73,62 +71,46 @@ BAD = [
 
 
 class OptionTests(SynchronousTestCase):
-    """
-    Tests for what the options take.
-    """
+    """Tests for what the options take."""
 
     def test_good(self) -> None:
-        """
-        What is written right is read.
-        """
+        """What is written right is read."""
         for name, text, value in GOOD:
             self.assertEqual(KNOWN[name].kind.parse(text), value, (name, text))
 
     def test_bad(self) -> None:
-        """
-        What is not is refused, in one line, with what would be right.
-        """
+        """What is not is refused, in one line, with what would be right."""
         for name, text, part in BAD:
             message = refusal(KNOWN[name].kind.parse, text)
             self.assertIn(part, message, (name, text))
             self.assertEqual(message.splitlines(), [message])
 
     def test_defaults(self) -> None:
-        """
-        Where nothing is given there is no certificate, and handshakes have 5 seconds.
-        """
+        """Where nothing is given there is no certificate, and handshakes have 5 seconds."""
         found = TlsOptions()
         self.assertEqual((found.tls_certificate, found.tls_minimum), ("", "1.2"))
         self.assertEqual((found.tls_names, found.tls_client_names), ((), frozenset()))
         self.assertEqual(found.handshake_timeout, 5.0)
 
     def test_names_are_written(self) -> None:
-        """
-        A name of a client is written for people as it was read.
-        """
+        """A name of a client is written for people as it was read."""
         parse = KNOWN["tls_client_names"].kind.parse
         for text in ("a.example.org", "192.0.2.7", "x@y.z", "spiffe://org/A"):
             self.assertEqual([str(name) for name in parse(text)], [text])
 
 
 class HostNameTests(SynchronousTestCase):
-    """
-    Tests for L{is_host_name}.
-    """
+    """Tests for L{is_host_name}."""
 
     def test_lengths(self) -> None:
-        """
-        A label has up to 63 characters, a name up to 253.
-        """
+        """A label has up to 63 characters, a name up to 253."""
         self.assertTrue(is_host_name("a" * 63 + ".b"))
         self.assertFalse(is_host_name("a" * 64 + ".b"))
         self.assertTrue(is_host_name(".".join(["abc"] * 63) + ".a"))
         self.assertFalse(is_host_name(".".join(["abc"] * 63) + ".ab"))
 
     def test_labels(self) -> None:
-        """
-        A label is not empty, and has no hyphen at its ends.
-        """
+        """A label is not empty, and has no hyphen at its ends."""
         for name in ("", ".", "a.", ".a", "-a", "a-", "a..b", "a b", "a\n"):
             self.assertFalse(is_host_name(name), name)
         for name in ("a", "xn--bcher-kva.example", "_dmarc.example", "1.2"):

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.settings.value_types}.
-"""
+"""Tests for L{socketd.settings.value_types}."""
 
 from __future__ import annotations
 
@@ -147,38 +145,28 @@ BAD_TEXTS = {
 
 
 class KindTests(SynchronousTestCase):
-    """
-    Tests for the kinds of value.
-    """
+    """Tests for the kinds of value."""
 
     def test_good(self) -> None:
-        """
-        Each kind reads what is written in its form.
-        """
+        """Each kind reads what is written in its form."""
         read = [(kind, text, kind.parse(text)) for kind, text, _ in GOOD]
         self.assertEqual(read, GOOD)
         self.assertEqual([type(value) for *_, value in read], [type(v) for *_, v in GOOD])
 
     def test_bad(self) -> None:
-        """
-        Each kind says what is wrong with anything else, and what would be right.
-        """
+        """Each kind says what is wrong with anything else, and what would be right."""
         read = [(kind, text, refusal(kind.parse, text)) for kind, text, _ in BAD]
         self.assertEqual(read, BAD)
 
     def test_made_of_words(self) -> None:
-        """
-        A kind made of words takes each of them, and names all for any other.
-        """
+        """A kind made of words takes each of them, and names all for any other."""
         parse = choice("a", "b", "c").parse
         self.assertEqual([parse(word) for word in "abc"], ["a", "b", "c"])
         self.assertEqual(choice("a", "b", "c").form, "a | b | c")
         self.assertEqual(refusal(parse, "d"), "is not known; write a or b or c")
 
     def test_narrowed(self) -> None:
-        """
-        A kind that is narrowed takes both ends of its range and what lies between.
-        """
+        """A kind that is narrowed takes both ends of its range and what lies between."""
         kind = within(NUMBER, 5, 7, "write 5 to 7")
         self.assertEqual([kind.parse(text) for text in "567"], [5, 6, 7])
         complaint = "is out of range; write 5 to 7"
@@ -186,29 +174,21 @@ class KindTests(SynchronousTestCase):
         self.assertEqual(kind.form, NUMBER.form)
 
     def test_form(self) -> None:
-        """
-        A kind made of words shows them; one that is narrowed keeps its form.
-        """
+        """A kind made of words shows them; one that is narrowed keeps its form."""
         self.assertEqual(LEVEL.form, "debug | info")
         self.assertEqual(PERCENT.form, NUMBER.form)
 
 
 class TextTests(SynchronousTestCase):
-    """
-    Tests for L{parse_text}.
-    """
+    """Tests for L{parse_text}."""
 
     def test_escapes(self) -> None:
-        """
-        Escapes become bytes, the rest is UTF-8, and nothing is interpolated.
-        """
+        """Escapes become bytes, the rest is UTF-8, and nothing is interpolated."""
         self.assertEqual({text: parse_text(text) for text in TEXTS}, TEXTS)
         self.assertIdentical(TEXT.parse, parse_text)
 
     def test_unknown_escape(self) -> None:
-        """
-        An escape that is unknown or not complete is named, with the known ones.
-        """
+        """An escape that is unknown or not complete is named, with the known ones."""
         known = r"known are \n \r \t \xNN and \\"
         expected = {
             text: f"has the unknown escape {escape}; {known}" for text, escape in BAD_TEXTS.items()
@@ -216,8 +196,6 @@ class TextTests(SynchronousTestCase):
         self.assertEqual({text: refusal(parse_text, text) for text in BAD_TEXTS}, expected)
 
     def test_every_byte(self) -> None:
-        r"""
-        C{\xNN} can write every byte.
-        """
+        r"""C{\xNN} can write every byte."""
         written = "".join(f"\\x{byte:02x}" for byte in range(256))
         self.assertEqual(parse_text(written), bytes(range(256)))

@@ -1,3 +1,1 @@
-"""
-Mixed load with faults on, for minutes: C{make soak}; C{make test-daemon} has one of seconds.
-"""
+"""Mixed load with faults on, for minutes: C{make soak}; C{make test-daemon} has one of seconds."""

@@ -24,9 +24,7 @@ ENDS = (signal.SIGINT, signal.SIGTERM)
 
 
 def parse(arguments: list[str]) -> Plan:
-    """
-    Read the command line.
-    """
+    """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="under load, at least")
     parser.add_argument("--seed", type=int, help="of all that is drawn; random where not given")
@@ -50,9 +48,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _end_early(soak: Soak) -> None:
-    """
-    Let the first Ctrl-C, or SIGTERM, end the load, and the second one everything.
-    """
+    """Let the first Ctrl-C, or SIGTERM, end the load, and the second one everything."""
 
     def end(number: int, frame: FrameType | None) -> None:
         print("ending early", flush=True)

@@ -1,6 +1,4 @@
-"""
-One client: whom it reaches and how, and what it notes of that.
-"""
+"""One client: whom it reaches and how, and what it notes of that."""
 
 from __future__ import annotations
 
@@ -29,9 +27,7 @@ Places = Mapping[tuple[str, str], Any]
 
 
 class Gone(Exception):
-    """
-    What is asked for is not there at the moment, or was reset, as it may be.
-    """
+    """What is asked for is not there at the moment, or was reset, as it may be."""
 
 
 @define(eq=False)
@@ -112,18 +108,14 @@ class Client:
             self._book(service, peer)
 
     def secure(self, peer: Peer) -> SecureWire:
-        """
-        Shake hands.
-        """
+        """Shake hands."""
         return SecureWire(peer.wire)
 
     @contextmanager
     def datagrams(
         self, service: str, kind: str = "udp", source: str = "", named: bool = True
     ) -> Iterator[socket.socket]:
-        """
-        Have a socket that sends to a service; see L{ask}.
-        """
+        """Have a socket that sends to a service; see L{ask}."""
         place, family = self.place(service, kind), FAMILIES[kind]
         with socket.socket(family, socket.SOCK_DGRAM) as sock:
             sock.settimeout(PATIENCE)
@@ -136,9 +128,7 @@ class Client:
             yield sock
 
     def tell(self, service: str, sock: socket.socket, data: bytes) -> None:
-        """
-        Send a datagram.
-        """
+        """Send a datagram."""
         sock.send(data)
         self.ledger.account(service).asked += 1
         self.ledger.deed(self.kind).bytes += len(data)
@@ -179,23 +169,17 @@ class Client:
         self.check(True, "")
 
     def round(self, service: str, wire: Wire | SecureWire, data: bytes, answer: bytes) -> None:
-        """
-        Send a message, and check the answer.
-        """
+        """Send a message, and check the answer."""
         wire.send(data)
         self.equal(wire.read(len(answer)), answer)
         self.ledger.account(service).rounds += 1
 
     def wait(self, seconds: float) -> None:
-        """
-        Pass time, unless all is over.
-        """
+        """Pass time, unless all is over."""
         self.stopped.wait(seconds)
 
     def now(self) -> float:
-        """
-        The time of day, in seconds since 1970.
-        """
+        """The time of day, in seconds since 1970."""
         return time.time()
 
     def _connect(self, service: str, kind: str, source: str) -> Wire:

@@ -159,9 +159,7 @@ _LISTENERS = {
 
 @frozen
 class Variable:
-    """
-    An option that reloads change; no value changes what a peer is answered.
-    """
+    """An option that reloads change; no value changes what a peer is answered."""
 
     service: str
     option: str
@@ -188,16 +186,12 @@ BAD = ("[socketd]\nlog_level = loud\n", "[echo\n", "[ehco]\nlisten = tcp:0\n", "
 
 
 def base(directory: Path) -> str:
-    """
-    Write the configuration that is measured under.
-    """
+    """Write the configuration that is measured under."""
     return _write(directory, {variable: variable.values[0] for variable in VARIABLES}, "")
 
 
 def variant(directory: Path, random: Random) -> str:
-    """
-    Write one of the others.
-    """
+    """Write one of the others."""
     values = {variable: random.choice(variable.values) for variable in VARIABLES}
     return _write(directory, values, random.choice(("", *PASSING)))
 
@@ -213,30 +207,22 @@ def unbindable(directory: Path, address: tuple[str, int]) -> str:
 
 
 def write_quotes(directory: Path) -> None:
-    """
-    Write what C{qotd} needs.
-    """
+    """Write what C{qotd} needs."""
     (directory / "quotes").write_text("\n%\n".join(QUOTES), encoding="ascii")
 
 
 def quotes() -> list[bytes]:
-    """
-    The quotes as they go over the wire (RFC 865, lines as in RFC 854).
-    """
+    """The quotes as they go over the wire (RFC 865, lines as in RFC 854)."""
     return ["".join(f"{line}\r\n" for line in text.split("\n")).encode() for text in _stripped()]
 
 
 def unix_path(directory: Path, service: str, kind: str) -> str:
-    """
-    Where a service has its UNIX socket.
-    """
+    """Where a service has its UNIX socket."""
     return f"{directory}/{service}.{kind}"
 
 
 def has_ipv6() -> bool:
-    """
-    Say whether this machine has an IPv6 loopback.
-    """
+    """Say whether this machine has an IPv6 loopback."""
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
             sock.bind(("::1", 0))

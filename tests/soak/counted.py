@@ -48,16 +48,12 @@ class Census:
 
 
 def take() -> Census:
-    """
-    Count, without a collection before.
-    """
+    """Count, without a collection before."""
     return Census(len(gc.get_objects()), sys.getallocatedblocks(), {})
 
 
 def take_collected() -> Census:
-    """
-    Count what is reachable, by type.
-    """
+    """Count what is reachable, by type."""
     for _ in range(COLLECTIONS):
         gc.collect()
     found = take()
@@ -66,9 +62,7 @@ def take_collected() -> Census:
 
 
 def write(census: Census, path: str) -> None:
-    """
-    Write a census, all at once for whoever waits for the file.
-    """
+    """Write a census, all at once for whoever waits for the file."""
     fresh = Path(f"{path}.new")
     fresh.write_text(
         json.dumps([census.objects, census.blocks, census.types]), encoding="ascii"
@@ -91,9 +85,7 @@ def read(path: str) -> Census | None:
 
 
 def run() -> None:
-    """
-    Be twistd.
-    """
+    """Be twistd."""
     from twisted.scripts import twistd
 
     path = os.environ[CENSUS]

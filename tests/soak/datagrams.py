@@ -1,6 +1,4 @@
-"""
-Clients of datagrams: of every length, one by one and in bursts, with and without address.
-"""
+"""Clients of datagrams: of every length, one by one and in bursts, with and without address."""
 
 from __future__ import annotations
 
@@ -39,27 +37,21 @@ UDP = ("udp", "udp6")
 
 
 def lengths(client: Client) -> list[int]:
-    """
-    Draw some: an edge, short ones, any.
-    """
+    """Draw some: an edge, short ones, any."""
     draw = client.random
     short = [draw.randint(0, SHORT) for _ in range(ROUNDS)]
     return [draw.choice(EDGES), *short, draw.randint(0, LONGEST)]
 
 
 def echo(client: Client) -> None:
-    """
-    Any length comes back, byte by byte.
-    """
+    """Any length comes back, byte by byte."""
     with client.datagrams("datagrams", client.serves("datagrams", (*UDP, "unixgram"))) as sock:
         for length in lengths(client):
             ask(client, "datagrams", sock, client.random.randbytes(length))
 
 
 def burst(client: Client) -> None:
-    """
-    Many at once come back in order.
-    """
+    """Many at once come back in order."""
     with client.datagrams("datagrams", client.serves("datagrams", UDP)) as sock:
         for number in range(BURST):
             client.tell("datagrams", sock, b"%d " % number * client.random.randint(1, 100))
@@ -71,9 +63,7 @@ def burst(client: Client) -> None:
 
 
 def unnamed(client: Client) -> None:
-    """
-    Whoever has no address gets no answer, and what is too long is no datagram.
-    """
+    """Whoever has no address gets no answer, and what is too long is no datagram."""
     with client.datagrams("datagrams", "unixgram", named=False) as sock:
         client.tell("datagrams", sock, client.random.randbytes(client.random.randint(0, SHORT)))
         client.ledger.account("datagrams").unnamed += 1
@@ -82,9 +72,7 @@ def unnamed(client: Client) -> None:
 
 
 def services(client: Client) -> None:
-    """
-    What inetd had, and what came later.
-    """
+    """What inetd had, and what came later."""
     text = client.random.randbytes(client.random.randint(0, SHORT))
     with client.datagrams("server") as sock:
         ask(client, "server", sock, text, REPLY)
@@ -98,9 +86,7 @@ def services(client: Client) -> None:
 
 
 def times(client: Client) -> None:
-    """
-    The time, four ways, and a quote.
-    """
+    """The time, four ways, and a quote."""
     for service, since in (("time", 0), ("rfc868", SINCE_1900)):
         with client.datagrams(service) as sock:
             client.tell(service, sock, b"")
@@ -118,9 +104,7 @@ def times(client: Client) -> None:
 
 
 def quote(client: Client) -> None:
-    """
-    One of the quotes.
-    """
+    """One of the quotes."""
     with client.datagrams("qotd") as sock:
         client.tell("qotd", sock, b"")
         if (found := client.hear("qotd", sock)) is not None:
@@ -128,9 +112,7 @@ def quote(client: Client) -> None:
 
 
 def guarded(client: Client) -> None:
-    """
-    More than the guard lets through: what is answered is right.
-    """
+    """More than the guard lets through: what is answered is right."""
     source = f"127.0.3.{client.number + 1}"
     with client.datagrams("guarded", source=source) as sock:
         for number in range(BURST):
@@ -139,18 +121,14 @@ def guarded(client: Client) -> None:
 
 
 def banned(client: Client) -> None:
-    """
-    A source that is banned now and then.
-    """
+    """A source that is banned now and then."""
     with client.datagrams("rough", source=BANNED) as sock:
         client.tell("rough", sock, b"0")
         _hear_some(client, "rough", sock)
 
 
 def passing(client: Client) -> None:
-    """
-    A service that comes and goes.
-    """
+    """A service that comes and goes."""
     with client.datagrams("passing") as sock:
         try:
             client.tell("passing", sock, b"0")
@@ -176,9 +154,7 @@ def ask(
 
 
 def _hear_some(client: Client, service: str, sock: socket.socket) -> None:
-    """
-    Take the answers that come, in order, some left out.
-    """
+    """Take the answers that come, in order, some left out."""
     sock.settimeout(DOUBT)
     last = -1
     while (found := client.hear(service, sock)) is not None:

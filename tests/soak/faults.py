@@ -1,6 +1,4 @@
-"""
-The table of faults: what is done to the daemon while it serves.
-"""
+"""The table of faults: what is done to the daemon while it serves."""
 
 from __future__ import annotations
 
@@ -46,9 +44,7 @@ class Trouble:
     reloads: Counter[str] = field(factory=Counter)
 
     def wait(self, seconds: float) -> None:
-        """
-        Pass time, unless all is over.
-        """
+        """Pass time, unless all is over."""
         self.over.wait(seconds)
 
     def demand(self, line: str) -> None:
@@ -62,9 +58,7 @@ class Trouble:
             raise Mismatch(f"{line}: {answer!r}")
 
     def reload(self) -> None:
-        """
-        Have a good file read.
-        """
+        """Have a good file read."""
         self.demand("reload")
         self.reloads["done"] += 1
         self.server.find_places()
@@ -82,27 +76,21 @@ class Trouble:
         self.reloads["refused"] += 1
 
     def back_to_base(self) -> None:
-        """
-        Bring everything back to where it was in the beginning.
-        """
+        """Bring everything back to where it was in the beginning."""
         self.server.configure(configuration.base(self.server.directory))
         self.reload()
         self.demand("log-level info")
 
 
 def reload(trouble: Trouble) -> None:
-    """
-    Other options, and a service that comes or goes, by the control socket.
-    """
+    """Other options, and a service that comes or goes, by the control socket."""
     server = trouble.server
     server.configure(configuration.variant(server.directory, trouble.random))
     trouble.reload()
 
 
 def hang_up(trouble: Trouble) -> None:
-    """
-    The same by SIGHUP.
-    """
+    """The same by SIGHUP."""
     server = trouble.server
     done = server.figures().get("config_reloads_total", result="done")
     server.configure(configuration.variant(server.directory, trouble.random))
@@ -115,31 +103,23 @@ def hang_up(trouble: Trouble) -> None:
 
 
 def bad_file(trouble: Trouble) -> None:
-    """
-    A file that cannot be read as a configuration.
-    """
+    """A file that cannot be read as a configuration."""
     trouble.refused(trouble.random.choice(configuration.BAD))
 
 
 def unbindable(trouble: Trouble) -> None:
-    """
-    A file with an address that somebody else has.
-    """
+    """A file with an address that somebody else has."""
     server = trouble.server
     trouble.refused(configuration.unbindable(server.directory, server.web()))
 
 
 def renewal(trouble: Trouble) -> None:
-    """
-    Another certificate; it is taken at the daemon's next look.
-    """
+    """Another certificate; it is taken at the daemon's next look."""
     trouble.server.renew(1 - trouble.server.shown)
 
 
 def bad_certificate(trouble: Trouble) -> None:
-    """
-    No certificate: the daemon keeps the one that it has, and says so.
-    """
+    """No certificate: the daemon keeps the one that it has, and says so."""
     server = trouble.server
     size = server.log_size()
     server.certificate.write_bytes(b"no certificate\n")
@@ -150,25 +130,19 @@ def bad_certificate(trouble: Trouble) -> None:
 
 
 def log_level(trouble: Trouble) -> None:
-    """
-    More in the log, or less.
-    """
+    """More in the log, or less."""
     trouble.demand(f"log-level {trouble.random.choice(LEVELS)}")
 
 
 def ban(trouble: Trouble) -> None:
-    """
-    A source is served no more, for a moment.
-    """
+    """A source is served no more, for a moment."""
     trouble.demand(f"ban {BANNED} for 1h")
     trouble.wait(trouble.random.uniform(0, BAN))
     trouble.demand(f"unban {BANNED}")
 
 
 def stop_and_go(trouble: Trouble) -> None:
-    """
-    The daemon does not run for a moment.
-    """
+    """The daemon does not run for a moment."""
     trouble.server.send(signal.SIGSTOP)
     try:
         trouble.wait(STOPPED)
@@ -177,9 +151,7 @@ def stop_and_go(trouble: Trouble) -> None:
 
 
 def rest(trouble: Trouble) -> None:
-    """
-    A group of clients goes, and comes back.
-    """
+    """A group of clients goes, and comes back."""
     group = trouble.random.choice(trouble.crowd.groups)
     group.rest()
     trouble.wait(trouble.random.uniform(0, REST))

@@ -72,30 +72,22 @@ class Deeds:
 
 @define
 class Ledger:
-    """
-    Accounts by service, and deeds by kind of load.
-    """
+    """Accounts by service, and deeds by kind of load."""
 
     accounts: dict[str, Account] = field(factory=dict)
     deeds: dict[str, Deeds] = field(factory=dict)
 
     def account(self, service: str) -> Account:
-        """
-        The account of a service.
-        """
+        """The account of a service."""
         return self.accounts.setdefault(service, Account())
 
     def deed(self, kind: str) -> Deeds:
-        """
-        What a kind of load did.
-        """
+        """What a kind of load did."""
         return self.deeds.setdefault(kind, Deeds())
 
 
 def total(ledgers: Iterable[Ledger]) -> Ledger:
-    """
-    Add up the ledgers of all clients.
-    """
+    """Add up the ledgers of all clients."""
     found = Ledger()
     for ledger in ledgers:
         for service, account in ledger.accounts.items():

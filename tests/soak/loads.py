@@ -1,6 +1,4 @@
-"""
-The table of loads: every kind of client, and how many of it there are.
-"""
+"""The table of loads: every kind of client, and how many of it there are."""
 
 from __future__ import annotations
 
@@ -125,15 +123,11 @@ class Group:
     going: Event = field(factory=Event)
 
     def rest(self) -> None:
-        """
-        Begin no further exchange.
-        """
+        """Begin no further exchange."""
         self.going.clear()
 
     def go_on(self) -> None:
-        """
-        Go on.
-        """
+        """Go on."""
         self.going.set()
 
 
@@ -171,9 +165,7 @@ class Crowd:
                 )
 
     def start(self) -> None:
-        """
-        Begin; each client makes one exchange at least.
-        """
+        """Begin; each client makes one exchange at least."""
         self._stopped.clear()
         for group in self.groups:
             group.go_on()
@@ -183,9 +175,7 @@ class Crowd:
                 thread.start()
 
     def stop(self) -> None:
-        """
-        Let each client end its exchange.
-        """
+        """Let each client end its exchange."""
         self._stopped.set()
         for group in self.groups:
             group.go_on()
@@ -196,25 +186,19 @@ class Crowd:
                 self.note(f"a client does not come to an end within {LAST:.0f} s")
 
     def ledger(self) -> Ledger:
-        """
-        Add up what all have seen.
-        """
+        """Add up what all have seen."""
         clients = [client for group in self.groups for _, client in group.clients]
         return total(client.ledger for client in [*clients, *self._visitors])
 
     def visitor(self) -> Client:
-        """
-        Make one more client, who is in the ledger and in no group.
-        """
+        """Make one more client, who is in the ledger and in no group."""
         random = Random(f"{self.seed} visitor")
         visitor = Client("visitor", 0, random, self.server.places, self.server.directory)
         self._visitors.append(visitor)
         return visitor
 
     def note(self, problem: str) -> None:
-        """
-        Note what went wrong.
-        """
+        """Note what went wrong."""
         with self._lock:
             if len(self.problems) < MAX_PROBLEMS:
                 self.problems.append(problem)
@@ -240,16 +224,12 @@ class Crowd:
 
 
 def _described(problem: Exception) -> str:
-    """
-    Say what went wrong, and in which line of which load.
-    """
+    """Say what went wrong, and in which line of which load."""
     ours = [one for one in extract_tb(problem.__traceback__) if one.filename in _FILES]
     where = "".join(f" at {one.name}, line {one.lineno}" for one in ours[-1:])
     return f"{type(problem).__name__}: {problem}{where}"
 
 
 def available() -> list[str]:
-    """
-    Name what this machine has to be soaked over.
-    """
+    """Name what this machine has to be soaked over."""
     return ["tcp", "udp", "unix", "unixgram", "tls", "proxy", *["ipv6"] * has_ipv6()]

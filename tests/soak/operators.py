@@ -1,6 +1,4 @@
-"""
-Those who ask the daemon itself: operators, watchers and whoever looks at its pages.
-"""
+"""Those who ask the daemon itself: operators, watchers and whoever looks at its pages."""
 
 from __future__ import annotations
 
@@ -26,18 +24,14 @@ STAY = 0.3
 
 
 def operator(client: Client, server: Server) -> None:
-    """
-    A question, and its answer.
-    """
+    """A question, and its answer."""
     question, part = client.random.choice(QUESTIONS)
     answer = server.ask(question)
     client.check(bool(answer.get("ok")) and part in answer, f"{question}: {answer!r}")
 
 
 def watcher(client: Client, server: Server) -> None:
-    """
-    Watch, do not read, and leave; what is logged and told of each message changes twice.
-    """
+    """Watch, do not read, and leave; what is logged and told of each message changes twice."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(PATIENCE)
         sock.connect(f"{server.directory}/control.sock")
@@ -47,9 +41,7 @@ def watcher(client: Client, server: Server) -> None:
 
 
 def prober(client: Client, server: Server) -> None:
-    """
-    Both pages, and somebody who leaves in the middle of a request.
-    """
+    """Both pages, and somebody who leaves in the middle of a request."""
     with ExitStack() as stack:
         sock = stack.enter_context(socket.socket(socket.AF_INET))
         sock.settimeout(PATIENCE)

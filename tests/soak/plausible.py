@@ -1,6 +1,4 @@
-"""
-Whether a time that somebody told can be right.
-"""
+"""Whether a time that somebody told can be right."""
 
 from __future__ import annotations
 
@@ -32,9 +30,7 @@ def check_time(client: Client, found: bytes | None, since: int = 0) -> None:
 
 
 def check_daytime(client: Client, found: bytes | None) -> None:
-    """
-    Check a line for people (RFC 867, as asctime(3) has it).
-    """
+    """Check a line for people (RFC 867, as asctime(3) has it)."""
     try:
         told = datetime.strptime((found or b"").decode(), "%a %b %d %H:%M:%S %Y\r\n")
         good = abs(told.replace(tzinfo=UTC).timestamp() - client.now()) < SLACK
@@ -44,16 +40,12 @@ def check_daytime(client: Client, found: bytes | None) -> None:
 
 
 def ntp_question(client: Client) -> bytes:
-    """
-    Ask as a client of version 4 does (RFC 5905, section 7.3).
-    """
+    """Ask as a client of version 4 does (RFC 5905, section 7.3)."""
     return bytes([0x23]) + bytes(39) + client.random.randbytes(8)
 
 
 def check_ntp(client: Client, question: bytes, found: bytes | None) -> None:
-    """
-    Check what a server says: mode 4, our own time of sending, and a time that can be right.
-    """
+    """Check what a server says: mode 4, our own time of sending, and a time that can be right."""
     good = found is not None and len(found) == len(question)
     if found is not None and good:
         head, _, origin, _, seconds, _ = _NTP.unpack(found)

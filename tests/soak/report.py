@@ -1,6 +1,4 @@
-"""
-What was done, for people.
-"""
+"""What was done, for people."""
 
 from __future__ import annotations
 
@@ -15,9 +13,7 @@ KIB = 1024
 
 
 def loads(ledger: Ledger) -> str:
-    """
-    Each kind of load: how often, how much, and how many replies were checked.
-    """
+    """Each kind of load: how often, how much, and how many replies were checked."""
     rows = [
         (name, str(deeds.times), str(deeds.bytes), str(deeds.checked))
         for name, deeds in ledger.deeds.items()
@@ -26,31 +22,23 @@ def loads(ledger: Ledger) -> str:
 
 
 def faults(done: Mapping[str, int]) -> str:
-    """
-    Each kind of fault, and how often it was made.
-    """
+    """Each kind of fault, and how often it was made."""
     return render(("FAULT", "TIMES"), [(name, str(count)) for name, count in done.items()])
 
 
 def samples(points: Sequence[tuple[str, Sample]]) -> str:
-    """
-    What the daemon held, at rest and at most.
-    """
+    """What the daemon held, at rest and at most."""
     headers = ("HELD", "AT", "DESCRIPTORS", "RESIDENT KIB", "OBJECTS", "BLOCKS")
     return render(headers, [_row(name, sample) for name, sample in points])
 
 
 def peak(found: Iterable[Sample]) -> Sample | None:
-    """
-    Pick the sample with the most memory.
-    """
+    """Pick the sample with the most memory."""
     return max(found, key=lambda sample: sample.resident, default=None)
 
 
 def counters(found: Sequence[Comparison]) -> str:
-    """
-    How many counters were compared, and what differs.
-    """
+    """How many counters were compared, and what differs."""
     exact = sum(one.is_exact for one in found)
     head = f"{len(found)} counters compared: {exact} exact, {len(found) - exact} within bounds\n"
     return head + "".join(f"DIFFERS: {one}\n" for one in found if not one.holds)

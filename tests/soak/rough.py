@@ -1,6 +1,4 @@
-"""
-Clients that do not behave, or cannot: what the door and the deadlines are for.
-"""
+"""Clients that do not behave, or cannot: what the door and the deadlines are for."""
 
 from __future__ import annotations
 
@@ -22,9 +20,7 @@ LONGEST = 200_000
 
 
 def resets(client: Client) -> None:
-    """
-    A reset in the middle of a message.
-    """
+    """A reset in the middle of a message."""
     kind = client.serves("rough", ("tcp", "unix"))
     with client.dial("rough", kind) as peer:
         peer.torn = True
@@ -38,9 +34,7 @@ def resets(client: Client) -> None:
 
 
 def resets_tls(client: Client) -> None:
-    """
-    A reset in the middle of a record.
-    """
+    """A reset in the middle of a record."""
     with client.dial("torn", "tls") as peer:
         peer.torn = True
         tls = client.secure(peer)
@@ -49,9 +43,7 @@ def resets_tls(client: Client) -> None:
 
 
 def hangs_up_inside_tls(client: Client) -> None:
-    """
-    A handshake that is dropped: at once, in the middle of a word, behind it.
-    """
+    """A handshake that is dropped: at once, in the middle of a word, behind it."""
     hello = wires.first_hello()
     with client.dial("torn", "tls") as peer:
         peer.torn = True
@@ -62,16 +54,12 @@ def hangs_up_inside_tls(client: Client) -> None:
 
 
 def garbage_as_tls(client: Client) -> None:
-    """
-    What is no TLS ends the connection.
-    """
+    """What is no TLS ends the connection."""
     _speak_garbage(client, "tls", "tls_handshake")
 
 
 def garbage_as_header(client: Client) -> None:
-    """
-    What is no PROXY header resets the connection.
-    """
+    """What is no PROXY header resets the connection."""
     _speak_garbage(client, "tcp", "proxy_header")
 
 
@@ -84,27 +72,21 @@ def _speak_garbage(client: Client, kind: str, reason: str) -> None:
 
 
 def no_balancer(client: Client) -> None:
-    """
-    A header of somebody who may not speak for others.
-    """
+    """A header of somebody who may not speak for others."""
     with client.dial("proxied", "tcp", STRANGER) as peer:
         peer.refused = "proxy_source"
         client.check(_is_turned_away(peer), "whoever speaks for others is believed")
 
 
 def stranger(client: Client) -> None:
-    """
-    A peer of a network that is not served.
-    """
+    """A peer of a network that is not served."""
     with client.dial("few", "tcp", STRANGER) as peer:
         peer.refused = "network"
         client.check(_is_turned_away(peer), f"{STRANGER} is served")
 
 
 def flood(client: Client) -> None:
-    """
-    More than are served at once: the others wait in the kernel, and nobody is lost.
-    """
+    """More than are served at once: the others wait in the kernel, and nobody is lost."""
     with ExitStack() as stack:
         peers = [stack.enter_context(client.dial("capped")) for _ in range(FLOOD)]
         for peer in peers:
@@ -117,9 +99,7 @@ def flood(client: Client) -> None:
 
 
 def flood_of_one(client: Client) -> None:
-    """
-    More than one source may have: some are reset, and the others are served.
-    """
+    """More than one source may have: some are reset, and the others are served."""
     source = f"127.0.2.{client.number + 1}"
     with ExitStack() as stack:
         peers = [stack.enter_context(client.dial("few", "tcp", source)) for _ in range(FLOOD)]
@@ -135,9 +115,7 @@ def flood_of_one(client: Client) -> None:
 
 
 def banned(client: Client) -> None:
-    """
-    A source that is banned now and then: served, or reset.
-    """
+    """A source that is banned now and then: served, or reset."""
     with client.dial("rough", "tcp", BANNED) as peer:
         peer.torn = True
         try:
@@ -151,18 +129,14 @@ def banned(client: Client) -> None:
 
 
 def silent(client: Client) -> None:
-    """
-    Whoever says nothing is closed.
-    """
+    """Whoever says nothing is closed."""
     with client.dial("first") as peer:
         client.equal(peer.wire.rest(), b"")
     client.ledger.account("first").overdue["first_byte_timeout"] += 1
 
 
 def idle(client: Client) -> None:
-    """
-    Whoever says nothing more is closed.
-    """
+    """Whoever says nothing more is closed."""
     with client.dial("idle") as peer:
         client.round("idle", peer.wire, b"hello", b"hello")
         client.equal(peer.wire.rest(), b"")
@@ -170,9 +144,7 @@ def idle(client: Client) -> None:
 
 
 def talkative(client: Client) -> None:
-    """
-    Whoever does not come to an end is closed.
-    """
+    """Whoever does not come to an end is closed."""
     with client.dial("life") as peer:
         peer.torn = True
         try:
@@ -187,9 +159,7 @@ def talkative(client: Client) -> None:
 
 
 def stalls(client: Client) -> None:
-    """
-    Whoever takes nothing of what it is owed is reset.
-    """
+    """Whoever takes nothing of what it is owed is reset."""
     with client.dial("stalled") as peer:
         peer.torn = True
         client.check(peer.wire.wait_for_reset(), "whoever takes nothing is not reset")
@@ -197,9 +167,7 @@ def stalls(client: Client) -> None:
 
 
 def hesitates(client: Client) -> None:
-    """
-    Whoever does not come to an end of its handshake or header is reset.
-    """
+    """Whoever does not come to an end of its handshake or header is reset."""
     kind, begin = client.random.choice((("tls", wires.first_hello()[:50]), ("tcp", b"PROXY TCP4")))
     with client.dial("hurried", kind, "127.0.0.1") as peer:
         peer.torn = True
@@ -227,9 +195,7 @@ def _is_turned_away(peer: Peer) -> bool:
 
 
 def _is_over(peer: Peer) -> bool:
-    """
-    Say whether a connection comes to an end; what TLS says of it may come before.
-    """
+    """Say whether a connection comes to an end; what TLS says of it may come before."""
     try:
         peer.wire.rest()
     except TimeoutError:

@@ -1,6 +1,4 @@
-"""
-One soak: warm up, rest, load, rest, and say what differs.
-"""
+"""One soak: warm up, rest, load, rest, and say what differs."""
 
 from __future__ import annotations
 
@@ -51,9 +49,7 @@ class Plan:
 
     @property
     def is_long(self) -> bool:
-        """
-        Whether there is time for faults that take seconds.
-        """
+        """Whether there is time for faults that take seconds."""
         return self.seconds >= LONG
 
 
@@ -108,9 +104,7 @@ class Soak:
         return not self.problems
 
     def summary(self) -> str:
-        """
-        Say what was done, also when it ended early.
-        """
+        """Say what was done, also when it ended early."""
         points = [("at rest, warm", self.before), ("at most", report.peak(self._samples))]
         points.append(("at rest, in the end", self.after))
         known = [(name, sample) for name, sample in points if sample is not None]
@@ -151,9 +145,7 @@ class Soak:
             self._crowd.stop()
 
     def _watch(self, ends: float) -> None:
-        """
-        Take samples until the time is over, or something is wrong enough.
-        """
+        """Take samples until the time is over, or something is wrong enough."""
         while not self._crowd.failed.is_set():
             left = ends - time.monotonic()
             if left <= 0 or self.over.wait(min(left, INTERVAL)):

@@ -1,6 +1,4 @@
-"""
-What the daemon holds, while it is under load and when it has come to rest.
-"""
+"""What the daemon holds, while it is under load and when it has come to rest."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-The daemon under load: its process, its files, and what it tells of itself.
-"""
+"""The daemon under load: its process, its files, and what it tells of itself."""
 
 from __future__ import annotations
 
@@ -101,77 +99,55 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """
-        Its process.
-        """
+        """Its process."""
         assert self._process is not None
         return self._process.pid
 
     def send(self, number: int) -> None:
-        """
-        Send it a signal.
-        """
+        """Send it a signal."""
         os.kill(self.pid, number)
 
     def log(self) -> str:
-        """
-        Read its log.
-        """
+        """Read its log."""
         return self._log.read_text(encoding="utf-8", errors="replace")
 
     def log_since(self, size: int) -> str:
-        """
-        Read its log from a length on.
-        """
+        """Read its log from a length on."""
         with self._log.open("rb") as log:
             log.seek(size)
             return log.read().decode("utf-8", "replace")
 
     def log_size(self) -> int:
-        """
-        The length of its log (bytes).
-        """
+        """The length of its log (bytes)."""
         return self._log.stat().st_size
 
     def places(self) -> Mapping[tuple[str, str], Any]:
-        """
-        Where its services are, as found last.
-        """
+        """Where its services are, as found last."""
         return self._places
 
     def configure(self, text: str) -> None:
-        """
-        Write its configuration; it is not told.
-        """
+        """Write its configuration; it is not told."""
         fresh = self._ini.with_suffix(".new")
         fresh.write_text(text, encoding="utf-8")
         fresh.rename(self._ini)
 
     def renew(self, number: int) -> None:
-        """
-        Give it another certificate, as whoever renews certificates does.
-        """
+        """Give it another certificate, as whoever renews certificates does."""
         made = issued(NAME, number=number)
         write_private(str(self.certificate), made.pem() + made.key_pem())
         self.shown = number
 
     def shown_certificate(self) -> bytes:
-        """
-        The certificate that it was given last, as it goes over the wire.
-        """
+        """The certificate that it was given last, as it goes over the wire."""
         return issued(NAME, number=self.shown).certificate.public_bytes(Encoding.DER)
 
     @property
     def certificate(self) -> Path:
-        """
-        The file with certificate and key.
-        """
+        """The file with certificate and key."""
         return self.directory / "server.pem"
 
     def ask(self, line: str) -> Answer:
-        """
-        Have a command carried out at the control socket.
-        """
+        """Have a command carried out at the control socket."""
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(PATIENCE)
             sock.connect(f"{self.directory}/control.sock")
@@ -182,9 +158,7 @@ class Server:
         return found
 
     def get(self, path: str) -> tuple[int, str]:
-        """
-        Ask for a page of its web service.
-        """
+        """Ask for a page of its web service."""
         connection = http.client.HTTPConnection(*self.web(), timeout=PATIENCE)
         try:
             connection.request("GET", path, headers={"Connection": "close"})
@@ -194,29 +168,21 @@ class Server:
             connection.close()
 
     def web(self) -> tuple[str, int]:
-        """
-        Where its web service is.
-        """
+        """Where its web service is."""
         found = re.search(r"http listens on tcp (\S+):(\d+)", self._log_head())
         assert found is not None
         return found[1], int(found[2])
 
     def figures(self) -> Figures:
-        """
-        Read what it has counted.
-        """
+        """Read what it has counted."""
         return Figures(self.get("/metrics")[1])
 
     def descriptors(self) -> int:
-        """
-        Count its open descriptors.
-        """
+        """Count its open descriptors."""
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     def resident(self) -> int:
-        """
-        Its resident memory (bytes).
-        """
+        """Its resident memory (bytes)."""
         return parse_rss(Path(f"/proc/{self.pid}/smaps_rollup").read_text(encoding="ascii"))
 
     def census(self, collected: bool) -> counted.Census:
@@ -230,9 +196,7 @@ class Server:
         return found
 
     def find_places(self) -> None:
-        """
-        Ask it where its services are.
-        """
+        """Ask it where its services are."""
         found = {}
         for row in self.ask("services")["rows"]:
             for listener in row["listens"].split(", "):
@@ -255,9 +219,7 @@ class Server:
             raise Mismatch("it does not stop") from None
 
     def kill(self) -> None:
-        """
-        End it, whatever it does.
-        """
+        """End it, whatever it does."""
         if self._process is not None and self._process.poll() is None:
             self.send(signal.SIGCONT)
             self._process.kill()
@@ -282,9 +244,7 @@ class Server:
 
 
 class Figures:
-    """
-    What C{/metrics} says.
-    """
+    """What C{/metrics} says."""
 
     def __init__(self, text: str) -> None:
         self._values = {
@@ -294,15 +254,11 @@ class Figures:
         }
 
     def get(self, name: str, **labels: str) -> int:
-        """
-        One figure; 0 where there is none.
-        """
+        """One figure; 0 where there is none."""
         return int(self._values.get((f"socketd_{name}", frozenset(labels.items())), 0))
 
     def by_reason(self, name: str, service: str) -> dict[str, int]:
-        """
-        The figures of a service by reason, without those that are 0.
-        """
+        """The figures of a service by reason, without those that are 0."""
         found = {}
         for (known, labels), value in self._values.items():
             facts = dict(labels)
@@ -311,8 +267,6 @@ class Figures:
         return found
 
     def services(self) -> list[str]:
-        """
-        The services that it has, or had.
-        """
+        """The services that it has, or had."""
         name = "socketd_connections_open"
         return sorted(dict(labels)["service"] for known, labels in self._values if known == name)

@@ -1,6 +1,4 @@
-"""
-Clients of streams that behave well, at their own pace: every byte is checked.
-"""
+"""Clients of streams that behave well, at their own pace: every byte is checked."""
 
 from __future__ import annotations
 
@@ -37,9 +35,7 @@ TOO_LONG = 5
 
 
 def messages(client: Client) -> list[bytes]:
-    """
-    Make some.
-    """
+    """Make some."""
     count = client.random.randint(1, ROUNDS)
     return [client.random.randbytes(client.random.randint(1, MESSAGE)) for _ in range(count)]
 
@@ -54,9 +50,7 @@ def somebody(client: Client) -> tuple[str, int]:
 
 
 def echo(client: Client) -> None:
-    """
-    Message by message; the end is told by a half-close.
-    """
+    """Message by message; the end is told by a half-close."""
     kind = client.serves("echo", ("tcp", "tcp6", "unix"))
     with client.dial("echo", kind) as peer:
         for message in messages(client):
@@ -65,18 +59,14 @@ def echo(client: Client) -> None:
 
 
 def bulk(client: Client) -> None:
-    """
-    As much as goes, in both directions at once.
-    """
+    """As much as goes, in both directions at once."""
     data = client.random.randbytes(client.random.randint(1, BULK))
     with client.dial("echo", client.serves("echo", ("tcp", "tcp6", "unix"))) as peer:
         client.equal(peer.wire.swap(data), data)
 
 
 def slow_reader(client: Client) -> None:
-    """
-    More than the buffers hold, read in small pieces and slowly.
-    """
+    """More than the buffers hold, read in small pieces and slowly."""
     data = client.random.randbytes(BULK // 4)
     with client.dial("echo", client.serves("echo", ("tcp", "unix"))) as peer:
         peer.wire.send(data[: BULK // 8])
@@ -88,9 +78,7 @@ def slow_reader(client: Client) -> None:
 
 
 def slow_writer(client: Client) -> None:
-    """
-    A line byte by byte.
-    """
+    """A line byte by byte."""
     line = client.random.randbytes(SLOW_BYTES).replace(b"\n", b"n")
     with client.dial("upper", client.serves("upper", ("tcp", "unix"))) as peer:
         for index in range(len(line)):
@@ -100,9 +88,7 @@ def slow_writer(client: Client) -> None:
 
 
 def lines(client: Client) -> None:
-    """
-    Lines one by one, several at once, and one without an end.
-    """
+    """Lines one by one, several at once, and one without an end."""
     text = b"".join(b"line %d\n" % number for number in range(client.random.randint(1, 500)))
     with client.dial("upper", client.serves("upper", ("tcp", "unix"))) as peer:
         client.round("upper", peer.wire, b"one\n", b"ONE\n")
@@ -110,9 +96,7 @@ def lines(client: Client) -> None:
 
 
 def long_line(client: Client) -> None:
-    """
-    A line that goes on and on ends the connection, after the answer to the one before.
-    """
+    """A line that goes on and on ends the connection, after the answer to the one before."""
     size = client.random.randint(MAX_LINE, TOO_LONG * MAX_LINE)
     with client.dial("upper", client.serves("upper", ("tcp", "unix"))) as peer:
         client.round("upper", peer.wire, b"one\n", b"ONE\n")
@@ -124,9 +108,7 @@ def long_line(client: Client) -> None:
 
 
 def ack(client: Client) -> None:
-    """
-    Each message and its acknowledgement.
-    """
+    """Each message and its acknowledgement."""
     with client.dial("ack", client.serves("ack", ("tcp", "unix"))) as peer:
         for message in messages(client):
             client.round("ack", peer.wire, message, message + ACKNOWLEDGEMENT)
@@ -134,9 +116,7 @@ def ack(client: Client) -> None:
 
 
 def reply(client: Client) -> None:
-    """
-    The fixed answer to each message; and to the first one only.
-    """
+    """The fixed answer to each message; and to the first one only."""
     with client.dial("server") as peer:
         for message in messages(client):
             client.round("server", peer.wire, message, REPLY)
@@ -147,9 +127,7 @@ def reply(client: Client) -> None:
 
 
 def times(client: Client) -> None:
-    """
-    The time, three ways.
-    """
+    """The time, three ways."""
     for service, since in (("time", 0), ("rfc868", SINCE_1900)):
         with client.dial(service) as peer:
             check_time(client, peer.wire.rest(), since)
@@ -158,26 +136,20 @@ def times(client: Client) -> None:
 
 
 def quote(client: Client) -> None:
-    """
-    One of the quotes.
-    """
+    """One of the quotes."""
     with client.dial("qotd") as peer:
         found = peer.wire.rest()
         client.check(found in configuration.quotes(), f"{found!r} is no quote")
 
 
 def discard(client: Client) -> None:
-    """
-    No word, whatever is said.
-    """
+    """No word, whatever is said."""
     with client.dial("discard", client.serves("discard", ("tcp", "unix"))) as peer:
         client.equal(peer.wire.swap(client.random.randbytes(BULK // 8)), b"")
 
 
 def characters(client: Client) -> None:
-    """
-    The pattern without end, as far as it is of interest.
-    """
+    """The pattern without end, as far as it is of interest."""
     with client.dial("chargen") as peer:
         peer.torn = True
         length = client.random.randint(1, CHARACTERS)
@@ -186,9 +158,7 @@ def characters(client: Client) -> None:
 
 
 def secure(client: Client) -> None:
-    """
-    TLS, up to its own end.
-    """
+    """TLS, up to its own end."""
     with client.dial("secure", client.serves("secure", ("tls", "tls6"))) as peer:
         tls = client.secure(peer)
         for message in messages(client):
@@ -197,9 +167,7 @@ def secure(client: Client) -> None:
 
 
 def proxied(client: Client) -> None:
-    """
-    A balancer that speaks for others, and is believed.
-    """
+    """A balancer that speaks for others, and is believed."""
     header = proxy_header(client.random.random() < 0.5, somebody(client))
     kind = client.serves("proxied", ("tcp", "unix"))
     with client.dial("proxied", kind, "127.0.0.1") as peer:
@@ -210,9 +178,7 @@ def proxied(client: Client) -> None:
 
 
 def proxied_tls(client: Client) -> None:
-    """
-    TLS behind a header.
-    """
+    """TLS behind a header."""
     with client.dial("both", "tls", "127.0.0.1") as peer:
         peer.wire.send(proxy_header(True, somebody(client)))
         tls = client.secure(peer)

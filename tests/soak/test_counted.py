@@ -1,6 +1,4 @@
-"""
-Tests for the census.
-"""
+"""Tests for the census."""
 
 from __future__ import annotations
 
@@ -12,29 +10,21 @@ from tests.soak import counted
 
 
 class Marked:
-    """
-    What the test counts.
-    """
+    """What the test counts."""
 
     itself: object = None
 
 
 class CensusTests(SynchronousTestCase):
-    """
-    Tests for L{tests.soak.counted}.
-    """
+    """Tests for L{tests.soak.counted}."""
 
     def marked(self) -> int:
-        """
-        Count the marked objects that are reachable.
-        """
+        """Count the marked objects that are reachable."""
         name = f"{Marked.__module__}.{Marked.__qualname__}"
         return counted.take_collected().types.get(name, 0)
 
     def test_reachable(self) -> None:
-        """
-        What is reachable counts; what is not does not, also where it has itself.
-        """
+        """What is reachable counts; what is not does not, also where it has itself."""
         kept = [Marked() for _ in range(10)]
         self.assertEqual(self.marked(), 10)
         for one in kept:
@@ -44,9 +34,7 @@ class CensusTests(SynchronousTestCase):
         self.assertEqual(self.marked(), 0)
 
     def test_file(self) -> None:
-        """
-        A census is read as it was written, once.
-        """
+        """A census is read as it was written, once."""
         path = self.mktemp()
         self.assertIs(counted.read(path), None)
         counted.write(counted.Census(3, 4, {"a": 1}), path)

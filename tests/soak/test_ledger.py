@@ -1,6 +1,4 @@
-"""
-Tests for the ledger of the clients, and how connections get into it.
-"""
+"""Tests for the ledger of the clients, and how connections get into it."""
 
 from __future__ import annotations
 
@@ -16,14 +14,10 @@ from tests.soak.wires import Mismatch
 
 
 class TotalTests(SynchronousTestCase):
-    """
-    Tests for L{tests.soak.ledger.total}.
-    """
+    """Tests for L{tests.soak.ledger.total}."""
 
     def test_sum(self) -> None:
-        """
-        Numbers and reasons of all ledgers are added, service by service and kind by kind.
-        """
+        """Numbers and reasons of all ledgers are added, service by service and kind by kind."""
         one, two = Ledger(), Ledger()
         for ledger, number in ((one, 1), (two, 10)):
             ledger.account("echo").sent = number
@@ -39,14 +33,10 @@ class TotalTests(SynchronousTestCase):
 
 
 class ClientTests(SynchronousTestCase):
-    """
-    Tests for L{tests.soak.client.Client}.
-    """
+    """Tests for L{tests.soak.client.Client}."""
 
     def setUp(self) -> None:
-        """
-        Make a client of a daemon that accepts, and no more.
-        """
+        """Make a client of a daemon that accepts, and no more."""
         self.daemon = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(self.daemon.close)
         places = {("echo", "tcp"): self.daemon.getsockname()}
@@ -54,9 +44,7 @@ class ClientTests(SynchronousTestCase):
         self.account = self.client.ledger.account("echo")
 
     def test_whole(self) -> None:
-        """
-        What went over a connection that ended well is booked as that.
-        """
+        """What went over a connection that ended well is booked as that."""
         with self.client.dial("echo") as peer:
             peer.wire.send(b"hello")
             self.daemon.accept()[0].sendall(b"answer")
@@ -65,9 +53,7 @@ class ClientTests(SynchronousTestCase):
         self.assertEqual((self.account.sent, self.account.received), (5, 6))
 
     def test_torn(self) -> None:
-        """
-        Whatever goes wrong, bytes that may not have arrived are booked apart.
-        """
+        """Whatever goes wrong, bytes that may not have arrived are booked apart."""
         with self.assertRaises(Mismatch):
             with self.client.dial("echo") as peer:
                 peer.wire.send(b"hello")
@@ -77,9 +63,7 @@ class ClientTests(SynchronousTestCase):
         self.assertEqual(self.client.ledger.deed("kind").checked, 0)
 
     def test_refused(self) -> None:
-        """
-        A connection that the door did not let in has no bytes.
-        """
+        """A connection that the door did not let in has no bytes."""
         with self.client.dial("echo") as peer:
             peer.wire.send(b"hello")
             peer.refused = "network"
@@ -88,9 +72,7 @@ class ClientTests(SynchronousTestCase):
         self.assertEqual(self.account.torn_sent, 0)
 
     def test_gone(self) -> None:
-        """
-        Whoever does not listen was not connected to.
-        """
+        """Whoever does not listen was not connected to."""
         self.daemon.close()
         with self.assertRaises(Gone):
             with self.client.dial("echo"):

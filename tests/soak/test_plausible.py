@@ -1,6 +1,4 @@
-"""
-Tests for what a time must be to be believed.
-"""
+"""Tests for what a time must be to be believed."""
 
 from __future__ import annotations
 
@@ -20,27 +18,19 @@ from tests.soak.wires import Mismatch
 
 
 class PlausibleTests(SynchronousTestCase):
-    """
-    Tests for L{tests.soak.plausible}.
-    """
+    """Tests for L{tests.soak.plausible}."""
 
     def setUp(self) -> None:
-        """
-        Make a client that reads a clock.
-        """
+        """Make a client that reads a clock."""
         self.client = Client("kind", 0, Random(1), dict, Path("/nowhere"))
         self.now = self.client.now()
 
     def refused(self, check: Callable[..., None], *arguments: object) -> None:
-        """
-        See that something is not believed.
-        """
+        """See that something is not believed."""
         self.assertRaises(Mismatch, check, self.client, *arguments)
 
     def test_time(self) -> None:
-        """
-        The time of either epoch is believed, another one, less, more or none is not.
-        """
+        """The time of either epoch is believed, another one, less, more or none is not."""
         plausible.check_time(self.client, time_reply(self.now, "unix"))
         plausible.check_time(self.client, time_reply(self.now, "1900"), SINCE_1900)
         self.refused(plausible.check_time, time_reply(self.now, "1900"))
@@ -50,18 +40,14 @@ class PlausibleTests(SynchronousTestCase):
         self.assertEqual(self.client.ledger.deed("kind").checked, 2)
 
     def test_daytime(self) -> None:
-        """
-        So is a line for people.
-        """
+        """So is a line for people."""
         plausible.check_daytime(self.client, daytime_line(self.now, "inetd"))
         late = daytime_line(self.now + 2 * SLACK, "inetd")
         for found in (late, b"", None, b"yesterday\r\n"):
             self.refused(plausible.check_daytime, found)
 
     def test_ntp(self) -> None:
-        """
-        A server's answer has mode 4, what was asked, and the time.
-        """
+        """A server's answer has mode 4, what was asked, and the time."""
         question = plausible.ntp_question(self.client)
         self.assertEqual(len(question), 48)
 

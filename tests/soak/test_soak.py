@@ -1,6 +1,4 @@
-"""
-A whole soak, of a few seconds.
-"""
+"""A whole soak, of a few seconds."""
 
 from __future__ import annotations
 
@@ -14,14 +12,10 @@ from tests.soak.running import Plan, Soak
 
 
 class SoakTests(SynchronousTestCase):
-    """
-    Tests for L{tests.soak.running.Soak}.
-    """
+    """Tests for L{tests.soak.running.Soak}."""
 
     def test_arguments(self) -> None:
-        """
-        How long and from which seed can be said; else it is ten minutes from any.
-        """
+        """How long and from which seed can be said; else it is ten minutes from any."""
         self.assertEqual(parse(["--seconds=5", "--seed=7"]), Plan(5.0, 7))
         self.assertEqual(parse([]).seconds, SECONDS)
         self.assertNotEqual(parse([]).seed, parse([]).seed)

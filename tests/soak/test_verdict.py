@@ -1,6 +1,4 @@
-"""
-Tests for the comparison of what the daemon says with what the clients saw.
-"""
+"""Tests for the comparison of what the daemon says with what the clients saw."""
 
 from __future__ import annotations
 
@@ -38,9 +36,7 @@ RELOADS = {"done": 6, "refused": 5}
 
 
 def ledger(name: str = "echo") -> Ledger:
-    """
-    What clients saw of L{SAID}.
-    """
+    """What clients saw of L{SAID}."""
     found = Ledger()
     account = found.account(name)
     account.connects, account.rounds = 12, 7
@@ -53,35 +49,25 @@ def ledger(name: str = "echo") -> Ledger:
 
 
 def wrong(seen: Ledger, said: str = SAID, name: str = "echo") -> list[str]:
-    """
-    List what differs.
-    """
+    """List what differs."""
     found = verdict.compare(seen, Figures(said.replace("NAME", name)), RELOADS)
     return [str(one) for one in found if not one.holds]
 
 
 def sample(objects: int = 1000, blocks: int = 5000) -> Sample:
-    """
-    Make a sample.
-    """
+    """Make a sample."""
     return Sample(1.0, 50, 60_000_000, Census(objects, blocks, {"a": 7}))
 
 
 class CompareTests(SynchronousTestCase):
-    """
-    Tests for L{tests.soak.verdict.compare}.
-    """
+    """Tests for L{tests.soak.verdict.compare}."""
 
     def test_equal(self) -> None:
-        """
-        What fits, fits.
-        """
+        """What fits, fits."""
         self.assertEqual(wrong(ledger()), [])
 
     def test_each_figure(self) -> None:
-        """
-        Each figure that is one more than the clients have seen differs, whichever it is.
-        """
+        """Each figure that is one more than the clients have seen differs, whichever it is."""
         lines = [line for line in SAID.splitlines() if line]
         for line in lines:
             name, _, value = line.rpartition(" ")
@@ -92,9 +78,7 @@ class CompareTests(SynchronousTestCase):
             self.assertNotEqual(wrong(ledger(), said), [], line)
 
     def test_each_entry(self) -> None:
-        """
-        Each entry of the ledger that is one more than the daemon has counted differs.
-        """
+        """Each entry of the ledger that is one more than the daemon has counted differs."""
         names = ("connects", "rounds", "sent", "received", "asked", "answered", "unnamed")
         for name in names:
             seen = ledger()
@@ -121,9 +105,7 @@ class CompareTests(SynchronousTestCase):
         self.assertEqual(wrong(seen, name="rough"), ["rough: bytes out: 90 is not in 91 to 100"])
 
     def test_in_doubt(self) -> None:
-        """
-        A refusal that a peer cannot tell from a reset may be one.
-        """
+        """A refusal that a peer cannot tell from a reset may be one."""
         seen = ledger()
         seen.account("echo").refused["network"] = 1
         self.assertNotEqual(wrong(seen), [])
@@ -132,21 +114,15 @@ class CompareTests(SynchronousTestCase):
 
 
 class FlatTests(SynchronousTestCase):
-    """
-    Tests for what the daemon holds.
-    """
+    """Tests for what the daemon holds."""
 
     def test_same(self) -> None:
-        """
-        As much as before, or a little more, is right.
-        """
+        """As much as before, or a little more, is right."""
         after = sample(objects=1000 + verdict.MAX_OBJECTS)
         self.assertEqual([one for one in verdict.flat(sample(), after) if not one.holds], [])
 
     def test_more(self) -> None:
-        """
-        One descriptor more is too many, or one less; so is too much of anything else.
-        """
+        """One descriptor more is too many, or one less; so is too much of anything else."""
         before = sample()
         for after in (
             attrs.evolve(before, descriptors=51),
@@ -159,29 +135,21 @@ class FlatTests(SynchronousTestCase):
             self.assertEqual(len(found), 1, after)
 
     def test_grown(self) -> None:
-        """
-        The types of which there are more are named, the most of them first.
-        """
+        """The types of which there are more are named, the most of them first."""
         after = attrs.evolve(sample(), census=Census(0, 0, {"a": 9, "b": 5, "c": 0}))
         self.assertEqual(verdict.grown(sample(), after), ["+5 b", "+2 a"])
 
     def test_log(self) -> None:
-        """
-        The log may grow with time and with what is told of each reload.
-        """
+        """The log may grow with time and with what is told of each reload."""
         self.assertGreater(verdict.log_limit(20, 0), verdict.log_limit(10, 0))
         self.assertGreater(verdict.log_limit(10, 1), verdict.log_limit(10, 0))
 
 
 class ReportTests(SynchronousTestCase):
-    """
-    Tests for L{tests.soak.report}.
-    """
+    """Tests for L{tests.soak.report}."""
 
     def test_counters(self) -> None:
-        """
-        How much was compared is told, and what differs.
-        """
+        """How much was compared is told, and what differs."""
         found = [verdict.Comparison("echo", "bytes in", 4, 5, 5)]
         found.append(verdict.Comparison("echo", "receives", 4, 1, 5))
         expected = "2 counters compared: 1 exact, 1 within bounds\n"
@@ -189,9 +157,7 @@ class ReportTests(SynchronousTestCase):
         self.assertEqual(report.counters(found), expected)
 
     def test_tables(self) -> None:
-        """
-        Loads, faults and what was held are tables.
-        """
+        """Loads, faults and what was held are tables."""
         seen = Ledger()
         seen.deed("bulk").bytes = 77
         self.assertIn("bulk  0      77     0\n", report.loads(seen))

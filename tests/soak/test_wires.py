@@ -1,6 +1,4 @@
-"""
-Tests for the clients' ends of connections.
-"""
+"""Tests for the clients' ends of connections."""
 
 from __future__ import annotations
 
@@ -17,14 +15,10 @@ MUCH = bytes(range(256)) * 8192
 
 
 class WireTests(SynchronousTestCase):
-    """
-    Tests for L{tests.soak.wires.Wire}.
-    """
+    """Tests for L{tests.soak.wires.Wire}."""
 
     def setUp(self) -> None:
-        """
-        Connect one with a socket.
-        """
+        """Connect one with a socket."""
         with socket.create_server(("127.0.0.1", 0)) as server:
             self.wire = Wire(socket.create_connection(server.getsockname()))
             self.other = server.accept()[0]
@@ -32,17 +26,13 @@ class WireTests(SynchronousTestCase):
         self.addCleanup(self.other.close)
 
     def echo(self) -> None:
-        """
-        Send back all that comes, on the other side.
-        """
+        """Send back all that comes, on the other side."""
         while data := self.other.recv(65536):
             self.other.sendall(data)
         self.other.shutdown(socket.SHUT_WR)
 
     def test_swap(self) -> None:
-        """
-        More than all buffers hold comes back whole, and is counted in both directions.
-        """
+        """More than all buffers hold comes back whole, and is counted in both directions."""
         thread = Thread(target=self.echo, daemon=True)
         thread.start()
         self.assertTrue(self.wire.swap(MUCH) == MUCH, "it came back changed")
@@ -50,9 +40,7 @@ class WireTests(SynchronousTestCase):
         self.assertEqual((self.wire.sent, self.wire.received), (len(MUCH), len(MUCH)))
 
     def test_read(self) -> None:
-        """
-        As much is read as is wanted, or up to the end.
-        """
+        """As much is read as is wanted, or up to the end."""
         self.other.sendall(b"hello world")
         self.other.shutdown(socket.SHUT_WR)
         self.assertEqual(self.wire.read(5), b"hello")
@@ -60,9 +48,7 @@ class WireTests(SynchronousTestCase):
         self.assertEqual(self.wire.received, 11)
 
     def test_reset(self) -> None:
-        """
-        A reset is one for the other side, and is seen without reading.
-        """
+        """A reset is one for the other side, and is seen without reading."""
         waits = Wire(self.other)
         self.wire.reset()
         self.assertTrue(waits.wait_for_reset())
@@ -70,21 +56,15 @@ class WireTests(SynchronousTestCase):
 
 
 class WordTests(SynchronousTestCase):
-    """
-    Tests for what clients say first.
-    """
+    """Tests for what clients say first."""
 
     def test_headers(self) -> None:
-        """
-        The daemon reads the source out of both forms of a header.
-        """
+        """The daemon reads the source out of both forms of a header."""
         for binary in (False, True):
             header = HeaderParser().feed(proxy_header(binary, ("198.18.0.1", 4711)))
             assert header is not None
             self.assertEqual(header.source, ("198.18.0.1", 4711))
 
     def test_hello(self) -> None:
-        """
-        TLS begins with a handshake record (RFC 8446, 5.1).
-        """
+        """TLS begins with a handshake record (RFC 8446, 5.1)."""
         self.assertEqual(first_hello()[:2], b"\x16\x03")

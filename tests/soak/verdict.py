@@ -60,22 +60,16 @@ class Comparison:
 
     @property
     def holds(self) -> bool:
-        """
-        Whether it is as it must be.
-        """
+        """Whether it is as it must be."""
         return self.least <= self.found <= self.most
 
     @property
     def is_exact(self) -> bool:
-        """
-        Whether it may be one number only.
-        """
+        """Whether it may be one number only."""
         return self.least == self.most
 
     def __str__(self) -> str:
-        """
-        Say it in a line.
-        """
+        """Say it in a line."""
         if self.is_exact:
             return f"{self.where}: {self.what}: {self.found} instead of {self.least}"
         return f"{self.where}: {self.what}: {self.found} is not in {self.least} to {self.most}"
@@ -110,27 +104,19 @@ class _Service:
 
     @property
     def passes(self) -> bool:
-        """
-        Whether its listeners go: the kernel resets who waits there, and drops datagrams.
-        """
+        """Whether its listeners go: the kernel resets who waits there, and drops datagrams."""
         return self.name == "passing"
 
     def get(self, name: str) -> int:
-        """
-        One of its figures.
-        """
+        """One of its figures."""
         return self.figures.get(name, service=self.name)
 
     def by_reason(self, name: str) -> Counter[str]:
-        """
-        Its figures by reason.
-        """
+        """Its figures by reason."""
         return Counter(self.figures.by_reason(name, self.name))
 
     def connections(self) -> Iterator[Comparison]:
-        """
-        Each connection that the kernel made was let in or refused.
-        """
+        """Each connection that the kernel made was let in or refused."""
         account, refused = self.account, self.by_reason("connections_refused_total")
         found = self.get("connections_total") + sum(refused[reason] for reason in AT_THE_DOOR)
         least = 0 if self.passes else account.connects
@@ -139,9 +125,7 @@ class _Service:
         yield _exact(self.name, "accept failures", self.get("accept_failures_total"), 0)
 
     def reasons(self) -> Iterator[Comparison]:
-        """
-        Each was refused, ended or dropped for the reason that its peer has given.
-        """
+        """Each was refused, ended or dropped for the reason that its peer has given."""
         account, refused = self.account, self.by_reason("connections_refused_total")
         for reason in sorted({*refused, *account.refused, *account.perhaps}):
             least = account.refused[reason]
@@ -152,9 +136,7 @@ class _Service:
             yield _exact(self.name, reason, overdue[reason], account.overdue[reason])
 
     def bytes(self) -> Iterator[Comparison]:
-        """
-        Of a connection that ended well every byte has come; of others some.
-        """
+        """Of a connection that ended well every byte has come; of others some."""
         account = self.account
         came, went = self.get("received_bytes_total"), self.get("sent_bytes_total")
         most = account.sent + account.torn_sent
@@ -192,9 +174,7 @@ class _Service:
 
 
 def flat(before: Sample, after: Sample) -> Iterator[Comparison]:
-    """
-    Compare what the daemon holds at rest with what it held at rest before.
-    """
+    """Compare what the daemon holds at rest with what it held at rest before."""
     yield _exact("daemon", "descriptors", after.descriptors, before.descriptors)
     for what, found, was, growth in (
         ("resident bytes", after.resident, before.resident, MAX_RESIDENT),
@@ -205,18 +185,14 @@ def flat(before: Sample, after: Sample) -> Iterator[Comparison]:
 
 
 def grown(before: Sample, after: Sample, most: int = 8) -> list[str]:
-    """
-    Name the types of which there are more objects than before.
-    """
+    """Name the types of which there are more objects than before."""
     types = Counter(after.census.types)
     types.subtract(before.census.types)
     return [f"{count:+} {name}" for name, count in types.most_common(most) if count > 0]
 
 
 def log_limit(seconds: float, reloads: int) -> int:
-    """
-    Say how long the log may be (bytes), by what C{socketd.common.events} promises.
-    """
+    """Say how long the log may be (bytes), by what C{socketd.common.events} promises."""
     kinds = sum(event.by_peer for event in CATALOGUE.values())
     turns = seconds / INTERVAL + 1
     return round(turns * kinds * MAX_LINES * LINE) + (reloads + 1) * TOLD
@@ -227,8 +203,6 @@ def _exact(where: str, what: str, found: int, expected: int) -> Comparison:
 
 
 def _in_flight() -> int:
-    """
-    What is lost with a connection at most: the buffers of both sides (tcp(7)).
-    """
+    """What is lost with a connection at most: the buffers of both sides (tcp(7))."""
     longest = Path("/proc/sys/net/ipv4/tcp_rmem").read_text(encoding="ascii").split()[2]
     return int(longest) + 2 * SEND_BUFFER

@@ -1,6 +1,4 @@
-"""
-The clients' ends of connections: what goes over the wire is counted, byte by byte.
-"""
+"""The clients' ends of connections: what goes over the wire is counted, byte by byte."""
 
 from __future__ import annotations
 
@@ -36,9 +34,7 @@ FAMILIES = {
 
 
 class Mismatch(Exception):
-    """
-    The daemon did not do as it should.
-    """
+    """The daemon did not do as it should."""
 
 
 class Wire:
@@ -55,9 +51,7 @@ class Wire:
         self.sent = self.received = 0
 
     def send(self, data: bytes) -> None:
-        """
-        Send all of it.
-        """
+        """Send all of it."""
         view = memoryview(data)
         while view:
             count = self.sock.send(view)
@@ -65,48 +59,36 @@ class Wire:
             view = view[count:]
 
     def receive(self, size: int = PIECE) -> bytes:
-        """
-        Receive something; nothing at the end.
-        """
+        """Receive something; nothing at the end."""
         data = self.sock.recv(size)
         self.received += len(data)
         return data
 
     def read(self, length: int) -> bytes:
-        """
-        Receive that many bytes, or fewer if the end comes before.
-        """
+        """Receive that many bytes, or fewer if the end comes before."""
         found = bytearray()
         while len(found) < length and (data := self.receive(min(PIECE, length - len(found)))):
             found += data
         return bytes(found)
 
     def rest(self) -> bytes:
-        """
-        Receive up to the end.
-        """
+        """Receive up to the end."""
         found = bytearray()
         while data := self.receive():
             found += data
         return bytes(found)
 
     def shut(self) -> None:
-        """
-        Shut down this side.
-        """
+        """Shut down this side."""
         self.sock.shutdown(socket.SHUT_WR)
 
     def end(self) -> bytes:
-        """
-        Shut down this side, and receive what is left.
-        """
+        """Shut down this side, and receive what is left."""
         self.shut()
         return self.rest()
 
     def reset(self) -> None:
-        """
-        Close with a reset.
-        """
+        """Close with a reset."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self.sock.close()
 
@@ -141,18 +123,14 @@ class Wire:
         return bool(readable), bool(writable)
 
     def wait_for_reset(self) -> bool:
-        """
-        Wait, without taking a byte, until the connection is reset.
-        """
+        """Wait, without taking a byte, until the connection is reset."""
         poll = select.poll()
         poll.register(self.sock, 0)
         return bool(poll.poll(PATIENCE * 1000))
 
 
 class SecureWire:
-    """
-    TLS over a connection; the connection counts.
-    """
+    """TLS over a connection; the connection counts."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
@@ -162,24 +140,18 @@ class SecureWire:
             self._fill()
 
     def certificate(self) -> bytes:
-        """
-        The one that the daemon has shown, as it went over the wire.
-        """
+        """The one that the daemon has shown, as it went over the wire."""
         found = self._tls.getpeercert(binary_form=True)
         assert found is not None
         return found
 
     def send(self, data: bytes) -> None:
-        """
-        Encrypt and send.
-        """
+        """Encrypt and send."""
         self._tls.write(data)
         self._flush()
 
     def read(self, length: int) -> bytes:
-        """
-        Receive that many bytes.
-        """
+        """Receive that many bytes."""
         found = b""
         while len(found) < length:
             try:
@@ -226,9 +198,7 @@ class SecureWire:
 
 
 def first_hello() -> bytes:
-    """
-    Make what a client says first.
-    """
+    """Make what a client says first."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     try:
         _context().wrap_bio(incoming, outgoing, server_hostname=NAME).do_handshake()
@@ -238,9 +208,7 @@ def first_hello() -> bytes:
 
 
 def proxy_header(binary: bool, source: tuple[str, int]) -> bytes:
-    """
-    Write a PROXY header, of version 1 or 2, for a TCP client of IPv4.
-    """
+    """Write a PROXY header, of version 1 or 2, for a TCP client of IPv4."""
     if not binary:
         return f"PROXY TCP4 {source[0]} 127.0.0.1 {source[1]} 7\r\n".encode()
     hosts = socket.inet_aton(source[0]) + socket.inet_aton("127.0.0.1")

@@ -1,3 +1,1 @@
-"""
-The real daemon as a child process, spoken to over real sockets.
-"""
+"""The real daemon as a child process, spoken to over real sockets."""

@@ -53,9 +53,7 @@ class Seen:
 
 
 def forged(source: tuple[bytes, int], target: tuple[bytes, int], data: bytes) -> bytes:
-    """
-    Write a packet; the kernel adds its length and checksum, UDP needs none (RFC 768).
-    """
+    """Write a packet; the kernel adds its length and checksum, UDP needs none (RFC 768)."""
     size = 8 + len(data)
     udp = (source[1], target[1], size, 0)
     ip = (0x45, 0, 20 + size, 0, 0, 64, socket.IPPROTO_UDP, 0, source[0], target[0])
@@ -63,9 +61,7 @@ def forged(source: tuple[bytes, int], target: tuple[bytes, int], data: bytes) ->
 
 
 def dissected(packet: bytes) -> Seen | None:
-    """
-    Take a packet apart; C{None} if it is no whole UDP datagram.
-    """
+    """Take a packet apart; C{None} if it is no whole UDP datagram."""
     if len(packet) < _HEADERS.size or packet[0] != 0x45 or packet[9] != socket.IPPROTO_UDP:
         return None
     *_, source, target, source_port, target_port, size, _ = _HEADERS.unpack_from(packet)
@@ -73,32 +69,24 @@ def dissected(packet: bytes) -> Seen | None:
 
 
 class Forger:
-    """
-    Sends what nobody has sent.
-    """
+    """Sends what nobody has sent."""
 
     def __init__(self, namespace: Namespace) -> None:
         self._socket = namespace.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
         self.count = 0
 
     def send(self, source: tuple[bytes, int], target: tuple[bytes, int], data: bytes) -> None:
-        """
-        Send a datagram in the name of another one.
-        """
+        """Send a datagram in the name of another one."""
         self._socket.sendto(forged(source, target, data), (socket.inet_ntoa(target[0]), 0))
         self.count += 1
 
     def close(self) -> None:
-        """
-        Send no more.
-        """
+        """Send no more."""
         self._socket.close()
 
 
 class Wire:
-    """
-    Sees the datagrams that pass an interface, each of them once.
-    """
+    """Sees the datagrams that pass an interface, each of them once."""
 
     def __init__(self, namespace: Namespace, interface: str, source: str = "") -> None:
         """
@@ -117,9 +105,7 @@ class Wire:
         self._lost = 0
 
     def seen(self, seconds: float = 0.0) -> Iterator[Seen]:
-        """
-        List what has passed, and what passes while there is time.
-        """
+        """List what has passed, and what passes while there is time."""
         end = time.monotonic() + seconds
         while True:
             self._socket.settimeout(max(0.0, end - time.monotonic()))
@@ -132,17 +118,13 @@ class Wire:
                 yield found
 
     def lost(self) -> int:
-        """
-        Count what passed unseen, because there was no room.
-        """
+        """Count what passed unseen, because there was no room."""
         found = self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)
         self._lost += int(struct.unpack("@II", found)[1])
         return self._lost
 
     def close(self) -> None:
-        """
-        Watch no more.
-        """
+        """Watch no more."""
         self._socket.close()
 
 
@@ -157,9 +139,7 @@ def queues(namespace: Namespace) -> list[tuple[int, int]]:
 
 
 def _attach_filter(sock: socket.socket, source: str) -> None:
-    """
-    Have the kernel show the UDP datagrams of one address only (bpf(4), classic).
-    """
+    """Have the kernel show the UDP datagrams of one address only (bpf(4), classic)."""
     address = int.from_bytes(socket.inet_aton(source), "big")
     program = b"".join(
         _INSTRUCTION.pack(*instruction)

@@ -17,9 +17,7 @@ READY = b"ready"
 
 
 def hand_out(requests: socket.socket) -> None:
-    """
-    Make the sockets that are asked for, until the other side has closed.
-    """
+    """Make the sockets that are asked for, until the other side has closed."""
     requests.send(READY)
     for request in _received(requests):
         with socket.socket(*json.loads(request)) as made:

@@ -104,9 +104,7 @@ class Namespace:
         return made
 
     def close(self) -> None:
-        """
-        Give the network back.
-        """
+        """Give the network back."""
         self._sockets.close()
         try:
             self._keeper.wait(PATIENCE)

@@ -49,9 +49,7 @@ _PIDFD_GETFD = 438
 
 
 class Output:
-    """
-    What a child writes, as it comes; one character for each byte.
-    """
+    """What a child writes, as it comes; one character for each byte."""
 
     def __init__(self, descriptor: int) -> None:
         self.text = ""
@@ -78,9 +76,7 @@ class Output:
             return found
 
     def find(self, pattern: str) -> re.Match[str]:
-        """
-        Wait until a pattern appears anywhere; what is waited for next stays the same.
-        """
+        """Wait until a pattern appears anywhere; what is waited for next stays the same."""
         with self._changed:
             seen, self._seen = self._seen, 0
             try:
@@ -89,9 +85,7 @@ class Output:
                 self._seen = seen
 
     def join(self) -> None:
-        """
-        Wait for the end.
-        """
+        """Wait for the end."""
         self._thread.join(DEADLINE)
 
     def _find(self, expected: re.Pattern[str]) -> re.Match[str] | None:
@@ -153,9 +147,7 @@ class Daemon:
         return host.strip("[]"), int(port)
 
     def connect(self, service: str, kind: str = "tcp") -> socket.socket:
-        """
-        Connect to a service.
-        """
+        """Connect to a service."""
         address = self.address(service, kind)
         sock = socket.socket(*_FAMILIES[kind])
         sock.settimeout(DEADLINE)
@@ -176,43 +168,31 @@ class Daemon:
         raise AssertionError(f"no socket is bound to {address}")
 
     def descriptors(self) -> int:
-        """
-        Count what it has open.
-        """
+        """Count what it has open."""
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     def resident(self) -> int:
-        """
-        Say how much memory it has (KiB; proc(5), statm).
-        """
+        """Say how much memory it has (KiB; proc(5), statm)."""
         pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
         return int(pages) * resource.getpagesize() // 1024
 
     def processor_seconds(self) -> float:
-        """
-        Say how much processor time it has used (proc(5), stat).
-        """
+        """Say how much processor time it has used (proc(5), stat)."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def type(self, text: str) -> None:
-        """
-        Type at the daemon's console.
-        """
+        """Type at the daemon's console."""
         os.write(self._keyboard, text.encode())
 
     def ask_to_stop(self, number: int = signal.SIGTERM) -> None:
-        """
-        Send a signal, once, and do not wait; open connections may have to end first.
-        """
+        """Send a signal, once, and do not wait; open connections may have to end first."""
         if not self._asked:
             self._asked = number
             self._process.send_signal(number)
 
     def stop(self) -> None:
-        """
-        Stop, as systemd would; nothing may go wrong, and nothing may be left.
-        """
+        """Stop, as systemd would; nothing may go wrong, and nothing may be left."""
         self.ask_to_stop()
         status = self.wait()
         text = self.output.text
@@ -222,9 +202,7 @@ class Daemon:
         assert self.errors is self.output or not self.errors.text, self.errors.text
 
     def wait(self) -> int:
-        """
-        Wait for the end, and see that no process is left.
-        """
+        """Wait for the end, and see that no process is left."""
         try:
             status = self._process.wait(DEADLINE)
             assert not self._signal(0), "a process is left"
@@ -233,9 +211,7 @@ class Daemon:
         return status
 
     def kill(self) -> None:
-        """
-        End at once, with all that it started; nothing if that was done.
-        """
+        """End at once, with all that it started; nothing if that was done."""
         keyboard, self._keyboard = self._keyboard, -1
         if keyboard < 0:
             return
@@ -255,9 +231,7 @@ class Daemon:
 
 @frozen
 class Ended:
-    """
-    How a command ended.
-    """
+    """How a command ended."""
 
     status: int
     output: str
@@ -272,9 +246,7 @@ class SystemCase(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        """
-        Make the directory.
-        """
+        """Make the directory."""
         made = TemporaryDirectory(prefix="socketd-")
         self.addCleanup(made.cleanup)
         self.directory = Path(made.name)
@@ -315,30 +287,22 @@ class SystemCase(SynchronousTestCase):
             return self.run_twistd(*files, **environ), check.result()
 
     def run_check(self, *files: str | Path, **environ: str) -> Ended:
-        """
-        Run C{socketd check}; see L{run_both}.
-        """
+        """Run C{socketd check}; see L{run_both}."""
         return self._run_to_end([*CHECK, *map(str, files)], environ)
 
     def run_twistd(self, *files: str | Path, **environ: str) -> Ended:
-        """
-        Run a daemon that does not come up; see L{run_both}.
-        """
+        """Run a daemon that does not come up; see L{run_both}."""
         named = [f"--config={file}" for file in files]
         return self._run_to_end([*TWISTD, "socketd", *named], environ)
 
     def write(self, name: str, content: str | bytes) -> Path:
-        """
-        Write a file into the directory.
-        """
+        """Write a file into the directory."""
         file = self.directory / name
         file.write_bytes(content.encode() if isinstance(content, str) else content)
         return file
 
     def environment(self, **more: str) -> dict[str, str]:
-        """
-        Make the environment of a child.
-        """
+        """Make the environment of a child."""
         kept = {name: value for name, value in os.environ.items() if name not in _HIDDEN}
         return kept | {"XDG_RUNTIME_DIR": str(self.directory)} | more
 
@@ -355,9 +319,7 @@ class SystemCase(SynchronousTestCase):
 
 
 def read_to_end(sock: socket.socket, size: int = 4096) -> bytes:
-    """
-    Receive until the other side has closed.
-    """
+    """Receive until the other side has closed."""
     received = bytearray()
     while data := sock.recv(size):
         received += data
@@ -365,9 +327,7 @@ def read_to_end(sock: socket.socket, size: int = 4096) -> bytes:
 
 
 def read_exactly(sock: socket.socket, length: int) -> bytes:
-    """
-    Receive that many bytes, or fewer if the other side closes before.
-    """
+    """Receive that many bytes, or fewer if the other side closes before."""
     received = b""
     while len(received) < length and (data := sock.recv(length - len(received))):
         received += data
@@ -375,9 +335,7 @@ def read_exactly(sock: socket.socket, length: int) -> bytes:
 
 
 def was_reset(sock: socket.socket) -> bool:
-    """
-    Wait until a peer is reset, and say so; bytes that come before do not count.
-    """
+    """Wait until a peer is reset, and say so; bytes that come before do not count."""
     try:
         while sock.recv(4096):
             pass
@@ -399,9 +357,7 @@ def comes_and_is_reset(connect: Callable[[], socket.socket]) -> bool:
 
 
 def name_of(sock: socket.socket) -> str:
-    """
-    Write a client's own address as the daemon does.
-    """
+    """Write a client's own address as the daemon does."""
     return "{}:{}".format(*sock.getsockname())
 
 
@@ -433,9 +389,7 @@ def _pieces(descriptor: int) -> Iterator[bytes]:
 
 
 def _sockets_of(pid: int) -> Iterator[socket.socket]:
-    """
-    Duplicate the sockets of another process.
-    """
+    """Duplicate the sockets of another process."""
     if not hasattr(os, "pidfd_open"):
         raise missing("pidfd_open(2)", "Python is built for an older kernel")
     process = os.pidfd_open(pid)

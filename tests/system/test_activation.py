@@ -1,6 +1,4 @@
-"""
-Sockets that are handed over at start, as systemd does it: sd_listen_fds(3).
-"""
+"""Sockets that are handed over at start, as systemd does it: sd_listen_fds(3)."""
 
 from __future__ import annotations
 
@@ -34,14 +32,10 @@ os.execv(sys.argv[3], sys.argv[3:])
 
 
 class ActivationCase(TlsCase):
-    """
-    A daemon that is handed sockets.
-    """
+    """A daemon that is handed sockets."""
 
     def listener(self, kind: int = socket.SOCK_STREAM, path: str = "") -> socket.socket:
-        """
-        Make a socket as a socket unit has it.
-        """
+        """Make a socket as a socket unit has it."""
         sock = socket.socket(socket.AF_UNIX if path else socket.AF_INET, kind)
         self.addCleanup(sock.close)
         sock.bind(path or ("127.0.0.1", 0))
@@ -50,33 +44,25 @@ class ActivationCase(TlsCase):
         return sock
 
     def command(self, ini: str, socks: Sequence[socket.socket], names: str) -> list[str]:
-        """
-        Write the command that hands sockets over to a daemon.
-        """
+        """Write the command that hands sockets over to a daemon."""
         file = self.write("socketd.ini", ini)
         numbers = ",".join(str(sock.fileno()) for sock in socks)
         wrapper = [sys.executable, "-c", HAND_OVER, numbers, names]
         return [*wrapper, *TWISTD, "socketd", "--config", str(file)]
 
     def surroundings(self, socks: Sequence[socket.socket]) -> dict[str, Any]:
-        """
-        Tell what a command is started with.
-        """
+        """Tell what a command is started with."""
         numbers = [sock.fileno() for sock in socks]
         return {"pass_fds": numbers, "env": self.environment(), "cwd": self.directory}
 
     def activate(self, ini: str, socks: Sequence[socket.socket], names: str) -> Daemon:
-        """
-        Start a daemon with sockets.
-        """
+        """Start a daemon with sockets."""
         daemon = Daemon(self.command(ini, socks, names), **self.surroundings(socks))
         self.addCleanup(daemon.kill)
         return daemon
 
     def refusal(self, ini: str, socks: Sequence[socket.socket], names: str) -> list[str]:
-        """
-        Start a daemon that does not come up, and return what it says of that.
-        """
+        """Start a daemon that does not come up, and return what it says of that."""
         done = subprocess.run(
             self.command(ini, socks, names),
             stdin=subprocess.DEVNULL,
@@ -91,9 +77,7 @@ class ActivationCase(TlsCase):
 
 
 def connect(sock: socket.socket) -> socket.socket:
-    """
-    Connect to a listening socket, as a client of its address.
-    """
+    """Connect to a listening socket, as a client of its address."""
     client = socket.socket(sock.family, sock.type)
     client.settimeout(DEADLINE)
     client.connect(sock.getsockname())
@@ -101,9 +85,7 @@ def connect(sock: socket.socket) -> socket.socket:
 
 
 class ServedTests(ActivationCase):
-    """
-    Tests for sockets that are served.
-    """
+    """Tests for sockets that are served."""
 
     def test_kinds(self) -> None:
         """
@@ -129,9 +111,7 @@ class ServedTests(ActivationCase):
         self.assertTrue(os.path.exists(path), "the file is systemd's")
 
     def test_beside_others(self) -> None:
-        """
-        A service may have addresses of its own beside those handed over.
-        """
+        """A service may have addresses of its own beside those handed over."""
         stream = self.listener()
         ini = "[echo]\nlisten = systemd:web, tcp:0:interface=127.0.0.1\n"
         with self.activate(ini, [stream], "web") as daemon:
@@ -141,9 +121,7 @@ class ServedTests(ActivationCase):
                     self.assertEqual(read_exactly(client, 5), b"hello")
 
     def test_layers(self) -> None:
-        """
-        TLS, and a PROXY header before it, are spoken there too.
-        """
+        """TLS, and a PROXY header before it, are spoken there too."""
         secured, proxied = self.listener(), self.listener()
         lines = "systemd:secured:tls=yes, haproxy:systemd:proxied:tls=yes"
         ini = self.ini("proxy_from = 127.0.0.1", listen=lines)
@@ -157,9 +135,7 @@ class ServedTests(ActivationCase):
             daemon.output.wait_for(r"connection from 192\.0\.2\.7:4711 ")
 
     def test_unnamed(self) -> None:
-        """
-        A socket without a name is called C{unknown}, as systemd has it.
-        """
+        """A socket without a name is called C{unknown}, as systemd has it."""
         stream = self.listener()
         with self.activate("[echo]\nlisten = systemd:unknown\n", [stream], ""):
             with connect(stream) as client:
@@ -167,9 +143,7 @@ class ServedTests(ActivationCase):
                 self.assertEqual(read_exactly(client, 5), b"hello")
 
     def test_stop_and_start(self) -> None:
-        """
-        The socket outlives the daemon: who connects between two runs is served by the next.
-        """
+        """The socket outlives the daemon: who connects between two runs is served by the next."""
         stream = self.listener()
         ini = "[echo]\nlisten = systemd:web\n"
         with self.activate(ini, [stream], "web") as daemon:
@@ -181,9 +155,7 @@ class ServedTests(ActivationCase):
 
 
 class RefusedTests(ActivationCase):
-    """
-    Tests for what does not fit; nothing is served then.
-    """
+    """Tests for what does not fit; nothing is served then."""
 
     def test_nobody_names_it(self) -> None:
         """
@@ -197,9 +169,7 @@ class RefusedTests(ActivationCase):
         self.assertEqual(self.refusal(ini, [first, second], "web:other"), [line])
 
     def test_no_such_socket(self) -> None:
-        """
-        So is a name without a socket, with the names that there are.
-        """
+        """So is a name without a socket, with the names that there are."""
         ini = "[echo]\nlisten = systemd:web\n[upper]\nlisten = systemd:loud\n"
         cannot = "[upper] cannot listen at systemd loud: no such socket was handed over"
         line = f"{cannot} (there is web); twistd must not fork"
@@ -209,9 +179,7 @@ class RefusedTests(ActivationCase):
         self.assertEqual(self.refusal(ini.partition("[upper]")[0], [], ""), [line])
 
     def test_wrong_kind(self) -> None:
-        """
-        A datagram socket is nothing for a protocol of streams only, nor for TLS.
-        """
+        """A datagram socket is nothing for a protocol of streams only, nor for TLS."""
         datagram = self.listener(socket.SOCK_DGRAM)
         (line,) = self.refusal("[ack]\nlisten = systemd:web\n", [datagram], "web")
         self.assertRegex(line, r"^\[ack\] cannot listen at systemd web: .* is for datagrams")
@@ -220,9 +188,7 @@ class RefusedTests(ActivationCase):
         self.assertRegex(line, r"^\[echo\] cannot listen at systemd web: .* is for datagrams;")
 
     def test_not_listening(self) -> None:
-        """
-        A stream that does not listen cannot be served; the line says what would be right.
-        """
+        """A stream that does not listen cannot be served; the line says what would be right."""
         sock = socket.socket()
         self.addCleanup(sock.close)
         lines = self.refusal("[echo]\nlisten = tcp:0:interface=127.0.0.1\n", [sock], "web")

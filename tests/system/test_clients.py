@@ -1,6 +1,4 @@
-"""
-The client subcommands in a network that a test makes, and at a terminal; and C{run}.
-"""
+"""The client subcommands in a network that a test makes, and at a terminal; and C{run}."""
 
 from __future__ import annotations
 
@@ -20,9 +18,7 @@ ADDRESS = "fe80::7"
 
 
 class LinkLocalTests(SystemCase):
-    """
-    Tests for addresses that hold on one interface only.
-    """
+    """Tests for addresses that hold on one interface only."""
 
     def test_refused(self) -> None:
         """
@@ -55,9 +51,7 @@ reply = no line end
 
 
 class TerminalTests(SystemCase):
-    """
-    Tests for the clients at a terminal.
-    """
+    """Tests for the clients at a terminal."""
 
     @contextmanager
     def at_terminal(self, *words: str, status: int = 0) -> Iterator[tuple[Output, int]]:
@@ -100,9 +94,7 @@ class TerminalTests(SystemCase):
             self.assertEqual(found.stdout, b"no line end")
 
     def test_chat(self) -> None:
-        """
-        The lines of a chat are edited, and earlier ones come back.
-        """
+        """The lines of a chat are edited, and earlier ones come back."""
         with self.daemon(INI) as daemon:
             host, port = daemon.address("upper")
             with self.at_terminal("chat", f"{host}:{port}") as (shown, keyboard):
@@ -117,9 +109,7 @@ class TerminalTests(SystemCase):
 
 
 class RunTests(SystemCase):
-    """
-    Tests for C{socketd run}.
-    """
+    """Tests for C{socketd run}."""
 
     def run_daemon(self, *words: str) -> tuple[int, str]:
         """
@@ -134,9 +124,7 @@ class RunTests(SystemCase):
         return found.returncode, found.stdout + found.stderr
 
     def test_file(self) -> None:
-        """
-        The file can stand alone behind the command.
-        """
+        """The file can stand alone behind the command."""
         file = self.write("bad.ini", "[ehco]\nlisten = tcp:0\n")
         for words in ([str(file)], ["--config", str(file)]):
             status, said = self.run_daemon(*words)
@@ -144,9 +132,7 @@ class RunTests(SystemCase):
             self.assertIn("did you mean echo?", said)
 
     def test_wrong(self) -> None:
-        """
-        What it does not take is one line, and no success.
-        """
+        """What it does not take is one line, and no success."""
         for words, why in (
             (["--bad"], "option --bad not recognized"),
             (["a.ini", "b.ini"], "Wrong number of arguments"),

@@ -1,6 +1,4 @@
-"""
-The operator's console at a real terminal, and at pipes that break.
-"""
+"""The operator's console at a real terminal, and at pipes that break."""
 
 from __future__ import annotations
 
@@ -54,9 +52,7 @@ _CONTROLS = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]|\r(?!\n)"
 
 
 def ask(daemon: Daemon, message: bytes) -> socket.socket:
-    """
-    Send a message to C{ack} and wait until the console shows it.
-    """
+    """Send a message to C{ack} and wait until the console shows it."""
     client = daemon.connect("ack")
     client.sendall(message)
     client.shutdown(socket.SHUT_WR)
@@ -65,14 +61,10 @@ def ask(daemon: Daemon, message: bytes) -> socket.socket:
 
 
 class TerminalTests(SystemCase):
-    """
-    Tests for the console at a terminal.
-    """
+    """Tests for the console at a terminal."""
 
     def test_commands(self) -> None:
-        """
-        Commands are answered while nobody waits, with the slash or without.
-        """
+        """Commands are answered while nobody waits, with the slash or without."""
         with self.daemon(INI, "--console", terminal=True) as daemon:
             daemon.output.wait_for("^console ready")
             daemon.type("help\n")
@@ -88,9 +80,7 @@ class TerminalTests(SystemCase):
             daemon.output.wait_for("^write close ID\r$")
 
     def test_command_while_waiting(self) -> None:
-        """
-        A line with a slash is a command, and the question comes again behind it.
-        """
+        """A line with a slash is a command, and the question comes again behind it."""
         with self.daemon(INI, "--console", terminal=True) as daemon:
             with ask(daemon, b"hello") as client:
                 daemon.output.wait_for(PROMPT)
@@ -102,9 +92,7 @@ class TerminalTests(SystemCase):
                 self.assertEqual(read_to_end(client), b"hello\nI get it!\nhelp")
 
     def test_queue(self) -> None:
-        """
-        Waiting connections get their words in the order of their messages.
-        """
+        """Waiting connections get their words in the order of their messages."""
         with self.daemon(INI, "--console", terminal=True) as daemon:
             with ask(daemon, b"one") as older, ask(daemon, b"two") as newer:
                 daemon.output.wait_for("^input the word for ack 1 ")
@@ -115,9 +103,7 @@ class TerminalTests(SystemCase):
                 self.assertEqual(read_to_end(newer), b"two\nI get it!\nsecond")
 
     def test_out_of_turn(self) -> None:
-        """
-        A word can be sent to any waiting connection by its id.
-        """
+        """A word can be sent to any waiting connection by its id."""
         with self.daemon(INI, "--console", terminal=True) as daemon:
             with ask(daemon, b"one") as older, ask(daemon, b"two") as newer:
                 daemon.output.wait_for("^input the word for ack 1 ")
@@ -127,9 +113,7 @@ class TerminalTests(SystemCase):
                 self.assertEqual(read_to_end(older), b"one\nI get it!\n")
 
     def test_hostile_bytes(self) -> None:
-        """
-        What a peer sends reaches the terminal escaped, never raw.
-        """
+        """What a peer sends reaches the terminal escaped, never raw."""
         with self.daemon(INI, "--console", terminal=True) as daemon:
             with daemon.connect("server") as client:
                 client.sendall(HOSTILE)
@@ -170,9 +154,7 @@ class TerminalTests(SystemCase):
                 self.assertEqual(read_to_end(client), b"hello\nI get it!\nok")
 
     def test_gone(self) -> None:
-        """
-        C{drain}, typed as a word whose client goes meanwhile, does not drain the daemon.
-        """
+        """C{drain}, typed as a word whose client goes meanwhile, does not drain the daemon."""
         with self.daemon(INI, "--console", terminal=True) as daemon:
             with daemon.connect("ack") as client:
                 client.sendall(b"hello")
@@ -186,9 +168,7 @@ class TerminalTests(SystemCase):
             daemon.output.wait_for("^up [^,]*, 2 services, 0 connections, 0 waiting\r$")
 
     def test_dumb(self) -> None:
-        """
-        No escape code is ever written, so that any terminal will do.
-        """
+        """No escape code is ever written, so that any terminal will do."""
         with self.daemon(INI, "--console", terminal=True) as daemon:
             with ask(daemon, b"one"), ask(daemon, b"two"):
                 daemon.output.wait_for("^input the word for ack 1 ")
@@ -213,9 +193,7 @@ class TerminalTests(SystemCase):
             self.assertNotIn("input the word", daemon.output.text.rpartition("behind")[2])
 
     def test_stop(self) -> None:
-        """
-        What happens at the end is shown until the end.
-        """
+        """What happens at the end is shown until the end."""
         with self.daemon(INI, "--console", terminal=True) as daemon:
             with ask(daemon, b"hello") as client:
                 daemon.output.wait_for(PROMPT)
@@ -227,14 +205,10 @@ class TerminalTests(SystemCase):
 
 
 class PipeTests(SystemCase):
-    """
-    Tests for the console where there is no terminal.
-    """
+    """Tests for the console where there is no terminal."""
 
     def test_no_input(self) -> None:
-        """
-        With nothing to read from, the daemon serves without operator, and logs.
-        """
+        """With nothing to read from, the daemon serves without operator, and logs."""
         with self.daemon(INI, "--console", stdin=subprocess.DEVNULL) as daemon:
             with daemon.connect("server") as client:
                 client.sendall(b"?")
@@ -242,9 +216,7 @@ class PipeTests(SystemCase):
                 daemon.output.wait_for(rf"connection from {name_of(client)} \(server 1\)$")
 
     def test_file(self) -> None:
-        """
-        A file can be the input: its lines are commands.
-        """
+        """A file can be the input: its lines are commands."""
         with tempfile.TemporaryFile() as file:
             file.write(b"status\n/status\n")
             file.seek(0)
@@ -254,9 +226,7 @@ class PipeTests(SystemCase):
                 daemon.connect("server").close()
 
     def test_log_file(self) -> None:
-        """
-        With --logfile the log goes there, and the console shows what happens.
-        """
+        """With --logfile the log goes there, and the console shows what happens."""
         log = self.directory / "twistd.log"
         with self.daemon(INI, "--console", twistd=["--logfile", str(log)]) as daemon:
             with daemon.connect("server") as client:
@@ -267,9 +237,7 @@ class PipeTests(SystemCase):
                 self.assertRegex(log.read_text(), f"(?m)[+]0000 .*{expected}")
 
     def test_unread_output(self) -> None:
-        """
-        A terminal that takes nothing costs lines, and no client its answer.
-        """
+        """A terminal that takes nothing costs lines, and no client its answer."""
         with self._unix_daemon() as (address, screen):
             for _ in range(FLOOD):
                 self.assertEqual(self._ask(address), b"I am a server")
@@ -277,9 +245,7 @@ class PipeTests(SystemCase):
             self.assertEqual(self._ask(address), b"I am a server")
 
     def test_broken_output(self) -> None:
-        """
-        A terminal that is gone takes the console with it, and no client's answer.
-        """
+        """A terminal that is gone takes the console with it, and no client's answer."""
         with self._unix_daemon() as (address, screen):
             screen.close()
             for _ in range(3):
@@ -287,9 +253,7 @@ class PipeTests(SystemCase):
 
     @contextmanager
     def _unix_daemon(self) -> Iterator[tuple[str, BinaryIO]]:
-        """
-        Start a daemon at a known address whose output is not collected.
-        """
+        """Start a daemon at a known address whose output is not collected."""
         path = str(self.directory / "server.sock")
         readable, writable = os.pipe()
         with open(readable, "rb", buffering=0) as screen:
@@ -313,9 +277,7 @@ class PipeTests(SystemCase):
 
 
 def _read_until(screen: BinaryIO, text: bytes) -> bytes:
-    """
-    Read up to a text, and not a byte more.
-    """
+    """Read up to a text, and not a byte more."""
     shown = b""
     while not shown.endswith(text) and (byte := screen.read(1)):
         shown += byte

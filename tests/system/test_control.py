@@ -1,6 +1,4 @@
-"""
-The control socket of a real daemon, with clients that know nothing of it.
-"""
+"""The control socket of a real daemon, with clients that know nothing of it."""
 
 from __future__ import annotations
 
@@ -52,21 +50,15 @@ FLOOD = 3000
 
 
 class ControlCase(SystemCase):
-    """
-    A daemon with a control socket.
-    """
+    """A daemon with a control socket."""
 
     @property
     def path(self) -> Path:
-        """
-        Where the socket is.
-        """
+        """Where the socket is."""
         return self.directory / "socketd" / "sub" / "control.sock"
 
     def session(self) -> socket.socket:
-        """
-        Connect to it.
-        """
+        """Connect to it."""
         sock = socket.socket(socket.AF_UNIX)
         self.addCleanup(sock.close)
         sock.settimeout(DEADLINE)
@@ -74,9 +66,7 @@ class ControlCase(SystemCase):
         return sock
 
     def ask(self, text: str) -> str:
-        """
-        Do as C{echo TEXT | socat - UNIX:PATH} does: send, shut down writing, read.
-        """
+        """Do as C{echo TEXT | socat - UNIX:PATH} does: send, shut down writing, read."""
         with self.session() as sock:
             sock.sendall(text.encode() + b"\n")
             sock.shutdown(socket.SHUT_WR)
@@ -84,9 +74,7 @@ class ControlCase(SystemCase):
 
 
 class SocketTests(ControlCase):
-    """
-    Tests for the socket itself.
-    """
+    """Tests for the socket itself."""
 
     def test_place(self) -> None:
         """
@@ -101,9 +89,7 @@ class SocketTests(ControlCase):
         self.assertFalse(self.path.exists())
 
     def test_stale(self) -> None:
-        """
-        What a killed daemon left is replaced.
-        """
+        """What a killed daemon left is replaced."""
         self.path.parent.mkdir(parents=True, mode=0o700)
         (self.directory / "socketd").chmod(0o700)
         self.path.parent.chmod(0o700)
@@ -114,9 +100,7 @@ class SocketTests(ControlCase):
             self.assertIn("2 services", self.ask("status"))
 
     def test_taken(self) -> None:
-        """
-        A daemon that still serves there is left alone; the second one does not come up.
-        """
+        """A daemon that still serves there is left alone; the second one does not come up."""
         with self.daemon(INI) as daemon:
             daemon.address("server")
             ended = self.run_twistd(self.write("second.ini", INI))
@@ -147,9 +131,7 @@ class SocketTests(ControlCase):
                 self.assertEqual(read_exactly(client, 5), b"hello")
 
     def test_failed_start(self) -> None:
-        """
-        A daemon that cannot bind another listener leaves no control socket.
-        """
+        """A daemon that cannot bind another listener leaves no control socket."""
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
             ini = INI + f"[echo]\nlisten = tcp:{port}:interface=127.0.0.1\n"
@@ -158,9 +140,7 @@ class SocketTests(ControlCase):
         self.assertFalse(self.path.exists())
 
     def test_stop(self) -> None:
-        """
-        Who watches sees how the daemon stops, and is let go.
-        """
+        """Who watches sees how the daemon stops, and is let go."""
         with self.daemon(INI) as daemon:
             daemon.address("server")
             watcher = self.session()
@@ -172,14 +152,10 @@ class SocketTests(ControlCase):
 
 
 class CommandTests(ControlCase):
-    """
-    Tests for what operators do there.
-    """
+    """Tests for what operators do there."""
 
     def test_audit(self) -> None:
-        """
-        The log has who did what, as the kernel knows it.
-        """
+        """The log has who did what, as the kernel knows it."""
         with self.daemon(INI) as daemon, daemon.connect("ack") as client:
             self.ask("close 1")
             self.assertEqual(read_to_end(client), b"")
@@ -188,9 +164,7 @@ class CommandTests(ControlCase):
             daemon.output.wait_for(f"{who}: close 1$")
 
     def test_operators(self) -> None:
-        """
-        Two operators see each other's answers; C{ack} asks while they attend.
-        """
+        """Two operators see each other's answers; C{ack} asks while they attend."""
         with self.daemon(INI) as daemon:
             daemon.address("ack")
             one, two = self.session(), self.session()
@@ -259,9 +233,7 @@ class CommandTests(ControlCase):
 
 
 class SubcommandTests(ControlCase):
-    """
-    Tests for C{socketd} at a real daemon.
-    """
+    """Tests for C{socketd} at a real daemon."""
 
     def command(self, *arguments: str, text: str = "") -> tuple[int, str, str]:
         """
@@ -280,9 +252,7 @@ class SubcommandTests(ControlCase):
         return done.returncode, done.stdout, done.stderr
 
     def test_asking(self) -> None:
-        """
-        Tables are for people, and JSON is for programs.
-        """
+        """Tables are for people, and JSON is for programs."""
         with self.daemon(INI) as daemon, daemon.connect("server") as client:
             client.sendall(b"?")
             self.assertEqual(read_exactly(client, 13), b"I am a server")
@@ -293,9 +263,7 @@ class SubcommandTests(ControlCase):
             self.assertEqual([row["service"] for row in found["rows"]], ["ack", "server"])
 
     def test_reload(self) -> None:
-        """
-        A good file is taken; a bad one is status 78, and nothing changes.
-        """
+        """A good file is taken; a bad one is status 78, and nothing changes."""
         with self.daemon(INI) as daemon:
             daemon.address("server")
             self.write("socketd.ini", INI + "[echo]\nlisten = tcp:0:interface=127.0.0.1\n")
@@ -308,9 +276,7 @@ class SubcommandTests(ControlCase):
             self.assertIn("3 services", self.command("status")[1])
 
     def test_console(self) -> None:
-        """
-        The console in line mode attends, answers and leaves at the end of its input.
-        """
+        """The console in line mode attends, answers and leaves at the end of its input."""
         with self.daemon(INI) as daemon:
             daemon.address("ack")
             status, out, errors = self.command("console", text="status\nstauts\n")
@@ -367,9 +333,7 @@ class SubcommandTests(ControlCase):
                     os.write(keyboard, b"\x04")
 
     def test_width(self) -> None:
-        """
-        A list fits the terminal: what would make it too wide stands below each row.
-        """
+        """A list fits the terminal: what would make it too wide stands below each row."""
         with self.daemon(INI) as daemon:
             daemon.address("ack")
             with self.console("dumb") as (shown, keyboard):
@@ -401,9 +365,7 @@ class SubcommandTests(ControlCase):
                 os.write(keyboard, b"\x04")
 
     def test_two_operators(self) -> None:
-        """
-        A word that another operator was quicker with goes to no connection that waits next.
-        """
+        """A word that another operator was quicker with goes to no connection that waits next."""
         with self.daemon(INI) as daemon:
             daemon.address("ack")
             with self.console("dumb") as (shown, keyboard):
@@ -424,9 +386,7 @@ class SubcommandTests(ControlCase):
                 os.write(keyboard, b"\x04")
 
     def test_no_daemon(self) -> None:
-        """
-        Where there is no daemon any more, that is one line.
-        """
+        """Where there is no daemon any more, that is one line."""
         with self.daemon(INI) as daemon:
             daemon.address("server")
         status, out, errors = self.command("status")
@@ -438,14 +398,10 @@ class SubcommandTests(ControlCase):
 
 
 class HardTests(ControlCase):
-    """
-    Tests for clients that behave badly.
-    """
+    """Tests for clients that behave badly."""
 
     def test_ninth(self) -> None:
-        """
-        One session too many gets a line; the others go on.
-        """
+        """One session too many gets a line; the others go on."""
         with self.daemon(INI) as daemon:
             daemon.address("server")
             sessions = [self.session() for _ in range(MAX_SESSIONS)]
@@ -460,9 +416,7 @@ class HardTests(ControlCase):
             daemon.output.wait_for("was refused at the control socket")
 
     def test_garbage(self) -> None:
-        """
-        Garbage is answered, line by line, and hurts nobody.
-        """
+        """Garbage is answered, line by line, and hurts nobody."""
         with self.daemon(INI) as daemon:
             daemon.address("server")
             with self.session() as sock:

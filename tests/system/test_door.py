@@ -1,6 +1,4 @@
-"""
-The door of the real daemon, while somebody hammers at it.
-"""
+"""The door of the real daemon, while somebody hammers at it."""
 
 from __future__ import annotations
 
@@ -130,18 +128,14 @@ FEW = FEW_DESCRIPTORS - RESERVED - 1
 
 
 def private_bytes(daemon: Daemon) -> int:
-    """
-    Say how much memory a daemon has for itself (proc(5), smaps_rollup).
-    """
+    """Say how much memory a daemon has for itself (proc(5), smaps_rollup)."""
     lines = Path(f"/proc/{daemon.pid}/smaps_rollup").read_text().splitlines()
     sizes = [line.split()[1] for line in lines if line.startswith("Private_")]
     return 1024 * sum(map(int, sizes))
 
 
 def silent(sock: socket.socket, seconds: float) -> bool:
-    """
-    Say whether nothing comes for a while.
-    """
+    """Say whether nothing comes for a while."""
     # select(2) takes no descriptor from 1024 on.
     waiting = select.poll()
     waiting.register(sock, select.POLLIN)
@@ -149,30 +143,22 @@ def silent(sock: socket.socket, seconds: float) -> bool:
 
 
 def ask(sock: socket.socket, question: bytes) -> bytes:
-    """
-    Send some bytes, and read an answer that is as long.
-    """
+    """Send some bytes, and read an answer that is as long."""
     sock.sendall(question)
     return read_exactly(sock, len(question))
 
 
 class FloodCase(SystemCase):
-    """
-    A daemon in a network of its own.
-    """
+    """A daemon in a network of its own."""
 
     def setUp(self) -> None:
-        """
-        Make the network.
-        """
+        """Make the network."""
         super().setUp()
         self.namespace = Namespace()
         self.addCleanup(self.namespace.close)
 
     def daemon_inside(self, ini: str) -> Daemon:
-        """
-        Start a daemon in that network.
-        """
+        """Start a daemon in that network."""
         file = self.write("socketd.ini", ini)
         command = [*self.namespace.command, *TWISTD, "socketd", f"--config={file}"]
         daemon = Daemon(command, env=self.environment(), cwd=self.directory)
@@ -180,31 +166,23 @@ class FloodCase(SystemCase):
         return daemon
 
     def forger(self, namespace: Namespace) -> Forger:
-        """
-        Make who forges.
-        """
+        """Make who forges."""
         forger = Forger(namespace)
         self.addCleanup(forger.close)
         return forger
 
     def wait_for_queues(self, allowed: int) -> None:
-        """
-        Wait until no service has more bytes waiting than that.
-        """
+        """Wait until no service has more bytes waiting than that."""
         end = time.monotonic() + DEADLINE
         while max(waiting for waiting, _ in queues(self.namespace)) > allowed:
             self.assertLess(time.monotonic(), end, "the daemon does not read")
 
 
 class SweepTests(FloodCase):
-    """
-    Datagrams of every kind, from every port.
-    """
+    """Datagrams of every kind, from every port."""
 
     def setUp(self) -> None:
-        """
-        Choose what is sent, the same in each run.
-        """
+        """Choose what is sent, the same in each run."""
         super().setUp()
         self.random = random.Random(862)
         self.noise = self.random.randbytes(MIB)
@@ -213,9 +191,7 @@ class SweepTests(FloodCase):
         self.too_long: list[tuple[int, int, int]] = []
 
     def ini(self) -> str:
-        """
-        Write a configuration in which loopback is nobody special.
-        """
+        """Write a configuration in which loopback is nobody special."""
         self.write("quotes", "Brevity is the soul of wit.\n%\nNo.\n%\nKnow thyself.\n")
         parts = ["[defaults]\nguard_loopback = yes\n"]
         for name, port in SWEEP_PORTS.items():
@@ -224,23 +200,17 @@ class SweepTests(FloodCase):
         return "".join(parts)
 
     def length(self, sender: Sender) -> int:
-        """
-        Say how long the datagrams of a sender are, for whoever sees the answer.
-        """
+        """Say how long the datagrams of a sender are, for whoever sees the answer."""
         return (int.from_bytes(sender[0][1:], "big") * 31 + sender[1]) % (LONGEST + 1)
 
     def sender(self, number: int) -> Sender:
-        """
-        Think of a sender: each port comes as often as any other, from 0 on.
-        """
+        """Think of a sender: each port comes as often as any other, from 0 on."""
         # 127.0.x.x are the addresses that something listens at.
         address = self.random.randrange(1 << 16, 1 << 24)
         return bytes([127, *address.to_bytes(3, "big")]), number % ALL_PORTS
 
     def send(self, count: int) -> None:
-        """
-        Send so many datagrams, as fast as they are read.
-        """
+        """Send so many datagrams, as fast as they are read."""
         ports = list(SWEEP_PORTS.values())
         target = socket.inet_aton("127.0.0.1")
         for number in range(self.forge.count, self.forge.count + count):
@@ -260,9 +230,7 @@ class SweepTests(FloodCase):
         self.look()
 
     def look(self) -> None:
-        """
-        Compare the answers that have come with what they answer.
-        """
+        """Compare the answers that have come with what they answer."""
         for seen in self.wire.seen():
             port = seen.source[1]
             asked = self.length(seen.target)
@@ -291,9 +259,7 @@ class SweepTests(FloodCase):
             self.assertLess(grown, MAX_GROWTH)
 
     def check_answers(self, seconds: float) -> None:
-        """
-        Check what was seen, and that all was seen and read.
-        """
+        """Check what was seen, and that all was seen and read."""
         self.assertEqual(self.too_long, [])
         self.assertEqual(self.wire.lost(), 0)
         self.assertEqual([lost for _, lost in queues(self.namespace) if lost], [])
@@ -305,14 +271,10 @@ class SweepTests(FloodCase):
 
 
 class ForgedSourceTests(FloodCase):
-    """
-    Sources that do not exist.
-    """
+    """Sources that do not exist."""
 
     def setUp(self) -> None:
-        """
-        Lay a cable to where everybody else is.
-        """
+        """Lay a cable to where everybody else is."""
         super().setUp()
         self.outside = Namespace(self.namespace)
         self.addCleanup(self.outside.close)
@@ -363,9 +325,7 @@ class ForgedSourceTests(FloodCase):
 
 
 class SlowTests(SystemCase):
-    """
-    Those who come and say nothing.
-    """
+    """Those who come and say nothing."""
 
     def test_slowloris(self) -> None:
         """
@@ -388,9 +348,7 @@ class SlowTests(SystemCase):
 
 
 class HammeredTests(SystemCase):
-    """
-    One source that comes far too often.
-    """
+    """One source that comes far too often."""
 
     def test_rate(self) -> None:
         """
@@ -444,9 +402,7 @@ class HammeredTests(SystemCase):
 
 
 class FullTests(SystemCase):
-    """
-    A daemon that has no room for more.
-    """
+    """A daemon that has no room for more."""
 
     def test_others(self) -> None:
         """
@@ -474,9 +430,7 @@ class FullTests(SystemCase):
             self.assertEqual(read_exactly(last, 6), b"ME TOO")
 
     def limited(self, limit: int, ini: str) -> list[str]:
-        """
-        Make the command of a daemon that may have so many descriptors.
-        """
+        """Make the command of a daemon that may have so many descriptors."""
         file = self.write("socketd.ini", ini)
         allow = ["sh", "-c", f'ulimit -n {limit} && exec "$@"', "sh"]
         return [*allow, *TWISTD, "socketd", f"--config={file}"]
@@ -506,9 +460,7 @@ class FullTests(SystemCase):
             self.assertNotIn("cannot accept", daemon.output.text)
 
     def serve_in_turn(self, clients: list[socket.socket]) -> int:
-        """
-        Count the clients that are served, each of which makes room for another one.
-        """
+        """Count the clients that are served, each of which makes room for another one."""
         count = 0
         for client in clients:
             with contextlib.suppress(TimeoutError):

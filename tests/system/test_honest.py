@@ -39,16 +39,12 @@ SILENCE = 0.3
 
 
 def is_ipv6(host: str) -> bool:
-    """
-    Tell the family of an address.
-    """
+    """Tell the family of an address."""
     return ":" in host
 
 
 def forged_ipv6(source: tuple[str, int], target: tuple[str, int], data: bytes) -> bytes:
-    """
-    Write a packet (RFC 8200, section 3; RFC 768), with the checksum that UDP needs there.
-    """
+    """Write a packet (RFC 8200, section 3; RFC 768), with the checksum that UDP needs there."""
     ends = [ipaddress.IPv6Address(end[0]).packed for end in (source, target)]
     size = 8 + len(data)
     pseudo = b"".join(ends) + struct.pack("!II", size, socket.IPPROTO_UDP)
@@ -61,14 +57,10 @@ def forged_ipv6(source: tuple[str, int], target: tuple[str, int], data: bytes) -
 
 
 class HonestCase(SystemCase):
-    """
-    A daemon in a network of its own, with a cable to another one.
-    """
+    """A daemon in a network of its own, with a cable to another one."""
 
     def setUp(self) -> None:
-        """
-        Make the networks, and start the daemon.
-        """
+        """Make the networks, and start the daemon."""
         super().setUp()
         self.inside = Namespace()
         self.addCleanup(self.inside.close)
@@ -84,9 +76,7 @@ class HonestCase(SystemCase):
         self.inside.run("ip", "route", "add", "default", "via", THERE[0])
 
     def start(self, ini: str = INI) -> Daemon:
-        """
-        Start the daemon.
-        """
+        """Start the daemon."""
         file = self.write("socketd.ini", ini)
         command = [*self.inside.command, *TWISTD, "socketd", f"--config={file}"]
         daemon = Daemon(command, env=self.environment(), cwd=self.directory)
@@ -99,9 +89,7 @@ class HonestCase(SystemCase):
     def client(
         self, namespace: Namespace, host: str, port: int = 0, wait: float = DEADLINE
     ) -> socket.socket:
-        """
-        Make a client at an address.
-        """
+        """Make a client at an address."""
         family = socket.AF_INET6 if is_ipv6(host) else socket.AF_INET
         client = namespace.socket(family, socket.SOCK_DGRAM)
         self.addCleanup(client.close)
@@ -110,9 +98,7 @@ class HonestCase(SystemCase):
         return client
 
     def ask(self, client: socket.socket, question: bytes, host: str, port: int) -> bytes:
-        """
-        Ask once; no answer is an empty one.
-        """
+        """Ask once; no answer is an empty one."""
         client.sendto(question, (host, port))
         try:
             return client.recv(1000)
@@ -121,14 +107,10 @@ class HonestCase(SystemCase):
 
 
 class OwnAddressTests(HonestCase):
-    """
-    A monitor on the machine asks by the machine's own address.
-    """
+    """A monitor on the machine asks by the machine's own address."""
 
     def test_answered(self) -> None:
-        """
-        It is answered at each of them, private and public, IPv4 and IPv6.
-        """
+        """It is answered at each of them, private and public, IPv4 and IPv6."""
         with self.start():
             found = {
                 host: self.ask(self.client(self.inside, host), b"me", host, 7) for host in HERE
@@ -151,9 +133,7 @@ class OwnAddressTests(HonestCase):
                 self.assertEqual(found[host], b"me" if private else b"", host)
 
     def test_command(self) -> None:
-        """
-        So does our own client.
-        """
+        """So does our own client."""
         with self.start():
             for target in (f"udp:{HERE[0]}:37", f"udp:[{HERE[1]}]:37"):
                 command = [*self.inside.command, sys.executable, "-m", "socketd", "time", target]
@@ -186,9 +166,7 @@ class OwnAddressTests(HonestCase):
             self.assertLess(found[1], 8 + 200 / 4 + 40)
 
     def received(self, client: socket.socket) -> list[bytes]:
-        """
-        Read what comes until nothing comes any more.
-        """
+        """Read what comes until nothing comes any more."""
         client.settimeout(1.0)
         found = []
         try:
@@ -199,14 +177,10 @@ class OwnAddressTests(HonestCase):
 
 
 class VictimTests(HonestCase):
-    """
-    A client in whose name others ask.
-    """
+    """A client in whose name others ask."""
 
     def test_forged_repeats(self) -> None:
-        """
-        After five equal forged datagrams it is answered at once.
-        """
+        """After five equal forged datagrams it is answered at once."""
         with self.start():
             forger = Forger(self.outside)
             self.addCleanup(forger.close)
@@ -218,14 +192,10 @@ class VictimTests(HonestCase):
 
 
 class RepeatTests(HonestCase):
-    """
-    Clients that send the same again and again.
-    """
+    """Clients that send the same again and again."""
 
     def test_seven(self) -> None:
-        """
-        Seven equal requests in a row are answered, by each service.
-        """
+        """Seven equal requests in a row are answered, by each service."""
         with self.start():
             for port, question in ((7, b"ping"), (37, b""), (123, ZEROS)):
                 client = self.client(self.outside, THERE[0])
@@ -248,9 +218,7 @@ class RepeatTests(HonestCase):
             self.assertEqual(found, [48] * 4)
 
     def test_network(self) -> None:
-        """
-        200 hosts of one /24 that ask at once are all answered.
-        """
+        """200 hosts of one /24 that ask at once are all answered."""
         with self.start():
             forger = Forger(self.outside)
             self.addCleanup(forger.close)

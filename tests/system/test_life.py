@@ -1,6 +1,4 @@
-"""
-Tests of the running daemon: how it reloads, drains and stops.
-"""
+"""Tests of the running daemon: how it reloads, drains and stops."""
 
 from __future__ import annotations
 
@@ -33,9 +31,7 @@ log_connections = no
 
 
 def fill(sock: socket.socket) -> None:
-    """
-    Send until nobody takes any more.
-    """
+    """Send until nobody takes any more."""
     sock.setblocking(False)
     try:
         while True:
@@ -45,29 +41,21 @@ def fill(sock: socket.socket) -> None:
 
 
 class ReloadTests(SystemCase):
-    """
-    SIGHUP changes what the file changes, and nothing else.
-    """
+    """SIGHUP changes what the file changes, and nothing else."""
 
     def reload(self, daemon: Daemon, ini: str, line: str) -> None:
-        """
-        Write the file anew, have it read, and wait for what is said of it.
-        """
+        """Write the file anew, have it read, and wait for what is said of it."""
         self.write("socketd.ini", ini)
         daemon._process.send_signal(signal.SIGHUP)
         daemon.output.wait_for(line)
 
     def served(self, sock: socket.socket, data: bytes = b"x") -> bool:
-        """
-        Say whether an echo comes back.
-        """
+        """Say whether an echo comes back."""
         sock.sendall(data)
         return read_exactly(sock, len(data)) == data
 
     def test_nothing_changed(self) -> None:
-        """
-        The same file changes nothing; connections and sockets live on.
-        """
+        """The same file changes nothing; connections and sockets live on."""
         ini = INI.format(drain="10s")
         with self.daemon(ini) as daemon:
             address = daemon.address("echo")
@@ -125,9 +113,7 @@ listen = unix:{self.directory}/b.sock
                 sock.close()
 
     def test_bad_file(self) -> None:
-        """
-        A bad file changes nothing at all, and every complaint is logged.
-        """
+        """A bad file changes nothing at all, and every complaint is logged."""
         with self.daemon(INI.format(drain="10s")) as daemon:
             with daemon.connect("echo") as sock:
                 bad = "[echo]\nlisten = tcp:70000\n[eco]\nlisten = tcp:7\n"
@@ -152,9 +138,7 @@ listen = unix:{self.directory}/b.sock
                 self.assertTrue(self.served(sock))
 
     def test_networks(self) -> None:
-        """
-        Live peers are asked again at the door; who may no longer come in is reset.
-        """
+        """Live peers are asked again at the door; who may no longer come in is reset."""
         with self.daemon(INI.format(drain="10s")) as daemon:
             stays, goes = daemon.connect("echo"), socket.socket()
             goes.settimeout(DEADLINE)
@@ -169,9 +153,7 @@ listen = unix:{self.directory}/b.sock
             goes.close()
 
     def test_under_load(self) -> None:
-        """
-        While the file is read again and again, no connection is refused or lost.
-        """
+        """While the file is read again and again, no connection is refused or lost."""
         problems: list[Exception] = []
         ended = threading.Event()
         with self.daemon(INI.format(drain="10s")) as daemon:
@@ -233,14 +215,10 @@ listen = unix:{self.directory}/b.sock
 
 
 class StopTests(SystemCase):
-    """
-    A daemon that stops finishes what it owes, within bounds.
-    """
+    """A daemon that stops finishes what it owes, within bounds."""
 
     def test_what_has_come_is_answered(self) -> None:
-        """
-        Bytes that have come before the stop are answered before the close.
-        """
+        """Bytes that have come before the stop are answered before the close."""
         with self.daemon(INI.format(drain="10s")) as daemon:
             with daemon.connect("echo") as sock:
                 sock.sendall(b"x" * 1000)
@@ -252,9 +230,7 @@ class StopTests(SystemCase):
                 self.assertEqual(read_to_end(sock), b"last words")
 
     def test_drain_timeout(self) -> None:
-        """
-        A peer that does not take what it is owed is reset when the time is over.
-        """
+        """A peer that does not take what it is owed is reset when the time is over."""
         with self.daemon(INI.format(drain="250ms")) as daemon:
             with daemon.connect("echo") as sock:
                 fill(sock)
@@ -263,9 +239,7 @@ class StopTests(SystemCase):
                 self.assertEqual(daemon.wait(), 0)
 
     def test_second_signal(self) -> None:
-        """
-        A second signal does not wait for anybody.
-        """
+        """A second signal does not wait for anybody."""
         with self.daemon(INI.format(drain="1h")) as daemon:
             with daemon.connect("echo") as sock:
                 fill(sock)
@@ -275,9 +249,7 @@ class StopTests(SystemCase):
                 self.assertEqual(daemon.wait(), 0)
 
     def test_files_are_removed(self) -> None:
-        """
-        The files of UNIX sockets are gone after a stop.
-        """
+        """The files of UNIX sockets are gone after a stop."""
         path = Path(self.directory, "a.sock")
         with self.daemon(f"[echo]\nlisten = unix:{path}\n") as daemon:
             daemon.address("echo", "unix")
@@ -286,14 +258,10 @@ class StopTests(SystemCase):
 
 
 class EndingTests(SystemCase):
-    """
-    Reloads and signals that come at awkward times.
-    """
+    """Reloads and signals that come at awkward times."""
 
     def owed(self, daemon: Daemon, service: str) -> socket.socket:
-        """
-        Connect somebody who is owed more than he takes.
-        """
+        """Connect somebody who is owed more than he takes."""
         sock = daemon.connect(service)
         sock.setblocking(False)
         try:
@@ -321,9 +289,7 @@ class EndingTests(SystemCase):
             self.assertNotIn("upper listens", daemon.output.text)
 
     def test_stop_waits_for_removed(self) -> None:
-        """
-        A stop right after a reload waits for the peers of a service that is gone, too.
-        """
+        """A stop right after a reload waits for the peers of a service that is gone, too."""
         more = "[upper]\nlisten = tcp:0:interface=127.0.0.1\n"
         ini = INI.format(drain="1h")
         with self.daemon(ini + more) as daemon:
@@ -394,9 +360,7 @@ class EndingTests(SystemCase):
 
 
 class HangupTests(SystemCase):
-    """
-    Tests for a daemon whose terminal is closed.
-    """
+    """Tests for a daemon whose terminal is closed."""
 
     def start(self, *command: str) -> tuple[Daemon, int]:
         """
@@ -434,9 +398,7 @@ class HangupTests(SystemCase):
         self.assertEqual(daemon.errors.text, "")
 
     def test_nohup(self) -> None:
-        """
-        One that was started with SIGHUP ignored, as by nohup(1), outlives its terminal.
-        """
+        """One that was started with SIGHUP ignored, as by nohup(1), outlives its terminal."""
         daemon, master = self.start("sh", "-c", 'trap "" HUP; exec "$@"', "sh")
         with daemon:
             os.close(master)

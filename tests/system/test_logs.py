@@ -1,6 +1,4 @@
-"""
-The log of the real daemon: its formats, where it goes, and where it cannot.
-"""
+"""The log of the real daemon: its formats, where it goes, and where it cannot."""
 
 from __future__ import annotations
 
@@ -29,34 +27,24 @@ log_messages = text
 
 
 class LogTests(SystemCase):
-    """
-    Formats and places of the log.
-    """
+    """Formats and places of the log."""
 
     def start(self, log_format: str = "json", more: str = "", *options: str, **how: Any) -> Daemon:
-        """
-        Start a daemon.
-        """
+        """Start a daemon."""
         return self.daemon(INI.format(format=log_format, more=more), *options, **how)
 
     def port(self, daemon: Daemon) -> int:
-        """
-        Find out where C{echo} listens, whatever the format.
-        """
+        """Find out where C{echo} listens, whatever the format."""
         return int(daemon.output.find(r"echo listens on tcp 127\.0\.0\.1:(\d+)")[1])
 
     def talk(self, port: int, message: bytes = b"hello") -> None:
-        """
-        Have a message sent back, up to the end.
-        """
+        """Have a message sent back, up to the end."""
         with socket.create_connection(("127.0.0.1", port), DEADLINE) as client:
             client.sendall(message)
             self.assertEqual(read_exactly(client, len(message)), message)
 
     def objects(self, text: str) -> list[dict[str, Any]]:
-        """
-        Read a log whose every line is an object.
-        """
+        """Read a log whose every line is an object."""
         found: list[dict[str, Any]] = [json.loads(line) for line in text.splitlines()]
         for one in found:
             self.assertTrue({"time", "level", "event", "message"} <= one.keys(), one)
@@ -107,9 +95,7 @@ class LogTests(SystemCase):
             self.assertRegex(line, rf"\A{pattern}")
 
     def test_logfile(self) -> None:
-        """
-        twistd's --logfile is honoured; SIGUSR1 begins a new file.
-        """
+        """twistd's --logfile is honoured; SIGUSR1 begins a new file."""
         path = self.directory / "socketd.log"
         daemon = self.start(twistd=["--logfile", str(path)])
         _until(lambda: path.exists() and '"listening"' in path.read_text())
@@ -148,9 +134,7 @@ class LogTests(SystemCase):
         self.assertFalse(path.with_suffix(".log.1").exists())
 
     def test_quiet(self) -> None:
-        """
-        Connections of quiet networks are not logged.
-        """
+        """Connections of quiet networks are not logged."""
         with self.start("text", "log_quiet = 127.0.0.0/8") as daemon:
             self.talk(self.port(daemon))
         self.assertNotIn("connection from", daemon.output.text)
@@ -189,9 +173,7 @@ class LogTests(SystemCase):
 
 
 def _answers(path: str) -> bool:
-    """
-    Say whether the daemon echoes at a path.
-    """
+    """Say whether the daemon echoes at a path."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(DEADLINE)
         try:

@@ -39,21 +39,15 @@ LEAKED = 10
 
 
 def bound(rate: float, burst: int) -> float:
-    """
-    Say how many datagrams a loop has at most, the forged one included.
-    """
+    """Say how many datagrams a loop has at most, the forged one included."""
     return 1 + 2 * (burst + rate * TURNING + LEAKED)
 
 
 class LoopTests(SystemCase):
-    """
-    Two daemons on two machines of their own, with a cable in between.
-    """
+    """Two daemons on two machines of their own, with a cable in between."""
 
     def setUp(self) -> None:
-        """
-        Make the machines.
-        """
+        """Make the machines."""
         super().setUp()
         first = Namespace()
         self.addCleanup(first.close)
@@ -67,9 +61,7 @@ class LoopTests(SystemCase):
         self.addCleanup(self.forger.close)
 
     def start(self, number: int, ini: str) -> Daemon:
-        """
-        Start the daemon of one machine.
-        """
+        """Start the daemon of one machine."""
         file = self.write(f"{number}.ini", ini)
         how: dict[str, Any] = {"env": self.environment(), "cwd": self.directory}
         inside = self.machines[number].command
@@ -78,9 +70,7 @@ class LoopTests(SystemCase):
         return daemon
 
     def forge(self, first: int, second: int) -> None:
-        """
-        Have a service of the second machine ask one of the first, as it seems.
-        """
+        """Have a service of the second machine ask one of the first, as it seems."""
         source, target = ((socket.inet_aton(host)) for host in reversed(HOSTS))
         self.forger.send((source, second), (target, first), QUESTION)
 
@@ -100,9 +90,7 @@ class LoopTests(SystemCase):
         return found
 
     def check_served(self, ports: dict[str, int]) -> None:
-        """
-        Check that each service of the first machine answers who asks as one should.
-        """
+        """Check that each service of the first machine answers who asks as one should."""
         with self.machines[1].socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
             for name, port in ports.items():
                 client.sendto(QUESTION, (HOSTS[0], port))
@@ -110,9 +98,7 @@ class LoopTests(SystemCase):
                 self.assertEqual((source, bool(answer)), ((HOSTS[0], port), True), name)
 
     def check_ended(self) -> None:
-        """
-        Check that nothing passes between the machines any more.
-        """
+        """Check that nothing passes between the machines any more."""
         self.assertEqual(self.count(1.0), {})
 
     def test_known_services(self) -> None:

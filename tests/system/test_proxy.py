@@ -1,6 +1,4 @@
-"""
-PROXY headers, from a balancer that the tests play.
-"""
+"""PROXY headers, from a balancer that the tests play."""
 
 from __future__ import annotations
 
@@ -30,9 +28,7 @@ STRANGER = "127.0.0.2"
 
 
 def ini(*lines: str, listen: str = LISTEN, service: str = "echo") -> str:
-    """
-    Write a configuration of one service that believes 127.0.0.1.
-    """
+    """Write a configuration of one service that believes 127.0.0.1."""
     return "\n".join([f"[{service}]", f"listen = {listen}", BELIEVED, *lines, ""])
 
 
@@ -51,9 +47,7 @@ def ask(daemon: Daemon, header: bytes, message: bytes = b"hello") -> bytes:
 
 
 class HeaderTests(TlsCase):
-    """
-    Tests for whom the daemon takes a peer for.
-    """
+    """Tests for whom the daemon takes a peer for."""
 
     def test_log(self) -> None:
         """
@@ -96,9 +90,7 @@ class HeaderTests(TlsCase):
                     self.assertEqual(read_to_end(sock), b"hello")
 
     def test_tls(self) -> None:
-        """
-        TLS comes behind the header, and is told of with the real source.
-        """
+        """TLS comes behind the header, and is told of with the real source."""
         certificate = f"tls_certificate = {self.directory}/server.pem"
         text = DEBUG + ini(certificate, listen="haproxy:tls:0:interface=127.0.0.1")
         with self.daemon(text) as daemon:
@@ -111,9 +103,7 @@ class HeaderTests(TlsCase):
                     daemon.output.wait_for(r"connection from 192\.0\.2\.7:4711 .* TLSv1\.3 ")
 
     def test_unix(self) -> None:
-        """
-        A balancer at a UNIX socket is believed, for its file says who may come.
-        """
+        """A balancer at a UNIX socket is believed, for its file says who may come."""
         path = self.directory / "echo.sock"
         with self.daemon(ini(listen=f"haproxy:unix:{path}")) as daemon:
             with daemon.connect("echo", "unix") as sock:
@@ -123,14 +113,10 @@ class HeaderTests(TlsCase):
 
 
 class RefusedTests(TlsCase):
-    """
-    Tests for who is not served.
-    """
+    """Tests for who is not served."""
 
     def test_not_believed(self) -> None:
-        """
-        A header from elsewhere resets the connection, without a line in the log.
-        """
+        """A header from elsewhere resets the connection, without a line in the log."""
         with self.daemon(ini()) as daemon:
             address = daemon.address("echo")
             for data in (b"", v1()):
@@ -146,9 +132,7 @@ class RefusedTests(TlsCase):
         self.assertNotIn(STRANGER, daemon.output.text)
 
     def test_malformed(self) -> None:
-        """
-        What is no header resets the connection; a line for debugging says why.
-        """
+        """What is no header resets the connection; a line for debugging says why."""
         cases = {
             b"hello": "no PROXY protocol header",
             b"PROXY TCP4 192.0.2.7 127.0.0.1 4711 x\r\n": "bad port",
@@ -164,9 +148,7 @@ class RefusedTests(TlsCase):
             self.assertEqual(ask(daemon, v1()), b"hello")
 
     def test_deadline(self) -> None:
-        """
-        A header that is never complete resets the connection in time.
-        """
+        """A header that is never complete resets the connection in time."""
         with self.daemon(ini("handshake_timeout = 1s")) as daemon:
             for data in (b"", v1()[:-1], v2_tcp()[:20]):
                 began = time.monotonic()

@@ -1,6 +1,4 @@
-"""
-Two daemons at one port: C{so_reuseport}.
-"""
+"""Two daemons at one port: C{so_reuseport}."""
 
 from __future__ import annotations
 
@@ -22,16 +20,12 @@ reply = {name}
 
 
 class SharedPortTests(SystemCase):
-    """
-    Tests of daemons that share a port.
-    """
+    """Tests of daemons that share a port."""
 
     timeout = 60
 
     def test_both_answer(self) -> None:
-        """
-        Both are asked; neither is refused the port.
-        """
+        """Both are asked; neither is refused the port."""
         with self.daemon(INI.format(port=0, name="first")) as first:
             address = first.address("reply")
             with self.daemon(INI.format(port=address[1], name="second")) as second:

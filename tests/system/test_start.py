@@ -1,6 +1,4 @@
-"""
-How the daemon starts, and how it refuses to: statuses, complaints, and what is left behind.
-"""
+"""How the daemon starts, and how it refuses to: statuses, complaints, and what is left behind."""
 
 from __future__ import annotations
 
@@ -124,75 +122,55 @@ MEANT = r"""
 
 
 def check_lines(test: SystemCase, text: str, lines: Sequence[str]) -> None:
-    """
-    Compare lines; where one ends in C{.*} the rest may be anything.
-    """
+    """Compare lines; where one ends in C{.*} the rest may be anything."""
     test.assertEqual(len(text.splitlines()), len(lines), text)
     for found, expected in zip(text.splitlines(), lines):
         test.assertRegex(found, f"^{re.escape(expected).replace(re.escape('.*'), '.+')}$")
 
 
 class ConfigurationTests(SystemCase):
-    """
-    Tests for configurations that cannot be used.
-    """
+    """Tests for configurations that cannot be used."""
 
     def test_wrong(self) -> None:
-        """
-        All that is wrong is said in one line each, alike by the daemon and the check.
-        """
+        """All that is wrong is said in one line each, alike by the daemon and the check."""
         file = self.write("wrong.ini", WRONG)
         self._check_refusal(file, [str(file) + line for line in COMPLAINTS.split("\n")[1:-1]])
 
     def test_empty(self) -> None:
-        """
-        A file that says nothing serves nothing.
-        """
+        """A file that says nothing serves nothing."""
         file = self.write("empty.ini", "")
         self._check_refusal(file, [f"{file}{NOTHING}"])
 
     def test_no_services(self) -> None:
-        """
-        So does one without services; a service that is not enabled is none.
-        """
+        """So does one without services; a service that is not enabled is none."""
         ini = f"[socketd]\ndrain_timeout = 1s\n{ECHO}enabled = no\n"
         file = self.write("none.ini", ini)
         self._check_refusal(file, [f"{file}{NOTHING}"])
 
     def test_not_text(self) -> None:
-        """
-        A file that is not UTF-8 is refused with the line of its first bad byte.
-        """
+        """A file that is not UTF-8 is refused with the line of its first bad byte."""
         file = self.write("latin.ini", f"{ECHO}; caf".encode() + b"\xe9\n")
         line = f"{file}:3: is not UTF-8 text (byte 0xe9)"
         self._check_refusal(file, [line])
 
     def test_missing(self) -> None:
-        """
-        A file that is not there is named.
-        """
+        """A file that is not there is named."""
         file = self.directory / "none.ini"
         line = f"{file}: cannot be read: No such file or directory"
         self._check_refusal(file, [line])
 
     def test_directory(self) -> None:
-        """
-        A directory is no configuration.
-        """
+        """A directory is no configuration."""
         line = f"{self.directory}: cannot be read: Is a directory"
         self._check_refusal(self.directory, [line])
 
     def test_read_fails(self) -> None:
-        """
-        A file that can be opened and not read is refused.
-        """
+        """A file that can be opened and not read is refused."""
         file = Path("/proc/self/mem")
         self._check_refusal(file, [f"{file}: cannot be read: Input/output error"])
 
     def test_nothing_bound(self) -> None:
-        """
-        A good service beside a broken one is not started.
-        """
+        """A good service beside a broken one is not started."""
         path = self.directory / "echo.sock"
         file = self.write("half.ini", f"[echo]\nlisten = unix:{path}\n[ehco]\nlisten = tcp:0\n")
         line = f"{file}:3: [ehco]: is no protocol; did you mean echo?"
@@ -200,47 +178,35 @@ class ConfigurationTests(SystemCase):
         self.assertFalse(path.exists())
 
     def test_conflicts(self) -> None:
-        """
-        What cannot be bound beside each other is said by the check as by the start.
-        """
+        """What cannot be bound beside each other is said by the check as by the start."""
         file = self.write("conflicts.ini", CONFLICTS)
         lines = [line.strip() for line in TAKEN.strip().split("\n")]
         self._check_refusal(file, [f"{file}{line}" for line in lines])
 
     def test_elsewhere(self) -> None:
-        """
-        So is what other programs would take for a listener, a comment or an option.
-        """
+        """So is what other programs would take for a listener, a comment or an option."""
         file = self.write("elsewhere.ini", ELSEWHERE)
         self._check_refusal(file, [f"{file}{line}" for line in MEANT.strip().split("\n")])
 
     def _check_refusal(self, file: Path, lines: list[str]) -> None:
-        """
-        Start and check a file.
-        """
+        """Start and check a file."""
         for ended in self.run_both(file):
             self.assertEqual((ended.status, ended.output), (BAD_CONFIG, ""), ended.errors)
             check_lines(self, ended.errors, lines)
 
 
 class SearchTests(SystemCase):
-    """
-    Tests for the way to the configuration.
-    """
+    """Tests for the way to the configuration."""
 
     def test_variable(self) -> None:
-        """
-        Without --config, $SOCKETD_CONFIG names the file.
-        """
+        """Without --config, $SOCKETD_CONFIG names the file."""
         file = self.write("variable.ini", "[wrong]\n")
         for ended in self.run_both(SOCKETD_CONFIG=str(file)):
             self.assertEqual(ended.status, BAD_CONFIG)
             self.assertRegex(ended.errors, rf"^{re.escape(str(file))}:1: \[wrong\]")
 
     def test_option_first(self) -> None:
-        """
-        What the command line names comes before the environment.
-        """
+        """What the command line names comes before the environment."""
         named = self.write("named.ini", "[named]\n")
         variable = self.write("variable.ini", "[wrong]\n")
         for ended in self.run_both(named, SOCKETD_CONFIG=str(variable)):
@@ -250,9 +216,7 @@ class SearchTests(SystemCase):
 
 
 class ReplyTests(SystemCase):
-    """
-    Tests for the texts of a configuration, as they arrive.
-    """
+    """Tests for the texts of a configuration, as they arrive."""
 
     replies = {
         "percent": ("100 % %(here)s %d %%", b"100 % %(here)s %d %%"),
@@ -261,9 +225,7 @@ class ReplyTests(SystemCase):
     }
 
     def test_replies(self) -> None:
-        """
-        A per cent sign is itself, escapes are bytes, and the rest is UTF-8.
-        """
+        """A per cent sign is itself, escapes are bytes, and the rest is UTF-8."""
         ini = "[defaults]\nclose = yes\n"
         for name, (text, _) in self.replies.items():
             ini += f"[{name}]\nprotocol = reply\nlisten = tcp:0:interface=127.0.0.1\n"
@@ -276,16 +238,12 @@ class ReplyTests(SystemCase):
 
 
 class BindTests(SystemCase):
-    """
-    Tests for listeners that cannot be bound.
-    """
+    """Tests for listeners that cannot be bound."""
 
     TAKEN = f"Address already in use by .* (process {os.getpid()}); stop that, or write another"
 
     def test_in_use(self) -> None:
-        """
-        Every address in use is named, with its service; nothing stays bound.
-        """
+        """Every address in use is named, with its service; nothing stays bound."""
         free = self.directory / "free.sock"
         with ExitStack() as stack:
             tcp = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
@@ -302,9 +260,7 @@ class BindTests(SystemCase):
         self.assertFalse(free.exists())
 
     def test_absent(self) -> None:
-        """
-        An address and an interface that the machine lacks are named.
-        """
+        """An address and an interface that the machine lacks are named."""
         ini = "[echo]\nlisten =\n tcp:0:interface=203.0.113.1\n"
         ini += " tcp6:0:interface=fe80\\:\\:1%nosuch0\n"
         self._check_failure(
@@ -314,9 +270,7 @@ class BindTests(SystemCase):
         )
 
     def test_bad_host(self) -> None:
-        """
-        Names that no host can have are bad hosts, each in its line.
-        """
+        """Names that no host can have are bad hosts, each in its line."""
         long = "x" * 64
         self._check_failure(
             f"[echo]\nlisten = tcp:0:interface={long}, udp:0:interface=no..host\n",
@@ -325,9 +279,7 @@ class BindTests(SystemCase):
         )
 
     def test_optional(self) -> None:
-        """
-        The daemon does without an optional listener whose address is absent.
-        """
+        """The daemon does without an optional listener whose address is absent."""
         ini = f"{ECHO} tcp:0:interface=203.0.113.1:optional=yes\n"
         with self.daemon(ini) as daemon, daemon.connect("echo") as client:
             daemon.output.find(r"echo does without tcp 203\.0\.113\.1:0: Cannot assign requested")
@@ -335,9 +287,7 @@ class BindTests(SystemCase):
             self.assertEqual(read_to_end(client), b"")
 
     def test_live_socket(self) -> None:
-        """
-        A UNIX socket that somebody serves is left to him.
-        """
+        """A UNIX socket that somebody serves is left to him."""
         path = str(self.directory / "live.sock")
         with socket.socket(socket.AF_UNIX) as live, socket.socket(socket.AF_UNIX) as client:
             live.bind(path)
@@ -349,9 +299,7 @@ class BindTests(SystemCase):
             client.connect(path)
 
     def test_live_datagram_socket(self) -> None:
-        """
-        So is one that takes datagrams.
-        """
+        """So is one that takes datagrams."""
         path = str(self.directory / "live.sock")
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as live:
             live.bind(path)
@@ -362,9 +310,7 @@ class BindTests(SystemCase):
             self.assertTrue(os.path.exists(path))
 
     def test_other_files(self) -> None:
-        """
-        A file that is no socket is left alone; so is a link.
-        """
+        """A file that is no socket is left alone; so is a link."""
         file = self.write("notes", "keep me")
         link = self.directory / "link"
         link.symlink_to("nowhere")
@@ -377,9 +323,7 @@ class BindTests(SystemCase):
         self.assertEqual(os.readlink(link), "nowhere")
 
     def test_no_directory(self) -> None:
-        """
-        A directory that is not there is not made.
-        """
+        """A directory that is not there is not made."""
         path = self.directory / "none" / "echo.sock"
         self._check_failure(
             f"[echo]\nlisten = unix:{path}\n",
@@ -387,9 +331,7 @@ class BindTests(SystemCase):
         )
 
     def _check_failure(self, ini: str, *lines: str) -> None:
-        """
-        Start a daemon that fails.
-        """
+        """Start a daemon that fails."""
         ended = self.run_twistd(self.write("failing.ini", ini))
         self.assertEqual(ended.status, FAILED)
         self.assertNotIn("Traceback", ended.output)
@@ -397,9 +339,7 @@ class BindTests(SystemCase):
 
 
 class UnixTests(SystemCase):
-    """
-    Tests for the files of UNIX sockets.
-    """
+    """Tests for the files of UNIX sockets."""
 
     def _ini(self) -> str:
         modes = {"all.sock": ":mode=666", "own.sock": ":mode=600", "group.sock": ""}
@@ -411,9 +351,7 @@ class UnixTests(SystemCase):
         return [stat.S_IMODE((self.directory / name).stat().st_mode) for name in names]
 
     def test_mode(self) -> None:
-        """
-        A socket has exactly its mode, whatever the umask, and is gone after a stop.
-        """
+        """A socket has exactly its mode, whatever the umask, and is gone after a stop."""
         for umask in (0, 0o077):
             with self.daemon(self._ini(), umask=umask) as daemon:
                 daemon.address("echo", "unix")
@@ -421,9 +359,7 @@ class UnixTests(SystemCase):
             self.assertEqual(list(self.directory.glob("*.sock")), [])
 
     def test_stale(self) -> None:
-        """
-        The sockets that a killed daemon left are replaced.
-        """
+        """The sockets that a killed daemon left are replaced."""
         left = self.daemon(self._ini())
         left.address("echo", "unix")
         left.kill()
@@ -434,9 +370,7 @@ class UnixTests(SystemCase):
             self.assertEqual(read_to_end(client), b"there you are")
 
     def test_replaced(self) -> None:
-        """
-        A file that took the place of the socket is not removed at the stop.
-        """
+        """A file that took the place of the socket is not removed at the stop."""
         path = self.directory / "echo.sock"
         with self.daemon(f"[echo]\nlisten = unix:{path}\n") as daemon:
             daemon.address("echo", "unix")
@@ -445,18 +379,14 @@ class UnixTests(SystemCase):
         self.assertEqual(path.read_text(), "mine")
 
     def test_runtime_directory(self) -> None:
-        """
-        The directory of C{{runtime}} is made for its owner only.
-        """
+        """The directory of C{{runtime}} is made for its owner only."""
         with self.daemon("[echo]\nlisten = unix:{runtime}/echo.sock\n", umask=0) as daemon:
             path = Path(daemon.address("echo", "unix"))
             self.assertEqual(path, self.directory / "socketd" / "echo.sock")
             self.assertEqual(stat.S_IMODE(path.parent.stat().st_mode), 0o700)
 
     def test_open_runtime_directory(self) -> None:
-        """
-        A directory that others can write to is not used, in one line.
-        """
+        """A directory that others can write to is not used, in one line."""
         runtime = self.directory / "socketd"
         runtime.mkdir()
         runtime.chmod(0o777)
@@ -468,14 +398,10 @@ class UnixTests(SystemCase):
 
 
 class StopTests(SystemCase):
-    """
-    Tests for the ways to end.
-    """
+    """Tests for the ways to end."""
 
     def test_interrupt(self) -> None:
-        """
-        An interrupt stops as well as a request to terminate.
-        """
+        """An interrupt stops as well as a request to terminate."""
         path = self.directory / "echo.sock"
         with self.daemon(f"[echo]\nlisten = unix:{path}\n") as daemon:
             with daemon.connect("echo", "unix") as client:
@@ -486,9 +412,7 @@ class StopTests(SystemCase):
         self.assertFalse(path.exists())
 
     def test_drain(self) -> None:
-        """
-        A connection that does not end is reset when drain_timeout is over.
-        """
+        """A connection that does not end is reset when drain_timeout is over."""
         with self.daemon(f"[socketd]\ndrain_timeout = 100ms\n{ECHO}") as daemon:
             with daemon.connect("echo") as client:
                 client.sendall(b"still here")

@@ -1,6 +1,4 @@
-"""
-Streams that are long, slow, broken or many.
-"""
+"""Streams that are long, slow, broken or many."""
 
 from __future__ import annotations
 
@@ -67,9 +65,7 @@ SOME_TRIES = 1.5
 
 
 def send_oddly(sock: socket.socket, data: bytes) -> None:
-    """
-    Send in pieces of odd sizes, then shut down writing.
-    """
+    """Send in pieces of odd sizes, then shut down writing."""
     start, view = 0, memoryview(data)
     for size in cycle(ODD_SIZES):
         if start >= len(data):
@@ -80,9 +76,7 @@ def send_oddly(sock: socket.socket, data: bytes) -> None:
 
 
 def read_oddly(sock: socket.socket) -> bytes:
-    """
-    Receive in pieces of odd sizes, up to the end.
-    """
+    """Receive in pieces of odd sizes, up to the end."""
     received = bytearray()
     for size in cycle(reversed(ODD_SIZES)):
         data = sock.recv(size)
@@ -107,18 +101,14 @@ def push(sock: socket.socket, piece: bytes = bytes(65536)) -> int:
 
 
 def reset(sock: socket.socket) -> None:
-    """
-    Close with a reset.
-    """
+    """Close with a reset."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
 
 
 @contextlib.contextmanager
 def descriptors(number: int) -> Iterator[None]:
-    """
-    Allow this process, and what it starts, so many descriptors.
-    """
+    """Allow this process, and what it starts, so many descriptors."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < number:
         raise missing(f"{number} descriptors", f"here {hard} are the most (ulimit -Hn)")
@@ -130,14 +120,10 @@ def descriptors(number: int) -> Iterator[None]:
 
 
 class CompleteTests(SystemCase):
-    """
-    Tests that nothing is lost.
-    """
+    """Tests that nothing is lost."""
 
     def test_long(self) -> None:
-        """
-        64 MiB come back identical, written and read in odd-sized pieces.
-        """
+        """64 MiB come back identical, written and read in odd-sized pieces."""
         data = random.Random(868).randbytes(64 * MIB)
         with self.daemon(ECHO) as daemon, ThreadPoolExecutor() as pool:
             with daemon.connect("echo") as client:
@@ -147,9 +133,7 @@ class CompleteTests(SystemCase):
         self.assertTrue(received == data, f"{len(received)} bytes, or other ones")
 
     def test_half_close(self) -> None:
-        """
-        40 of 40 clients that send and shut down writing get all that is owed to them.
-        """
+        """40 of 40 clients that send and shut down writing get all that is owed to them."""
         data = random.Random(7).randbytes(100_000)
         ini = f"{ECHO}so_sndbuf = {SMALL_BUFFER}\n"
         with self.daemon(ini) as daemon, ExitStack() as stack:
@@ -161,9 +145,7 @@ class CompleteTests(SystemCase):
         self.assertEqual(complete, [True] * 40)
 
     def test_more_than_asked(self) -> None:
-        """
-        A client that sends more than the server wants gets its answer and a clean end.
-        """
+        """A client that sends more than the server wants gets its answer and a clean end."""
         ini = SERVER.format("yes") + "close = yes\n"
         with self.daemon(ini) as daemon, ExitStack() as stack:
             clients = [stack.enter_context(daemon.connect("server")) for _ in range(10)]
@@ -175,9 +157,7 @@ class CompleteTests(SystemCase):
                 daemon.output.find(rf"{name_of(client)} \(server \d+\) closed: {MIB} bytes in")
 
     def test_half_close_of_lines(self) -> None:
-        """
-        The last line of a client that shuts down writing needs no line feed.
-        """
+        """The last line of a client that shuts down writing needs no line feed."""
         ini = "[upper]\nlisten = tcp:0:interface=127.0.0.1\nframing = line\n"
         with self.daemon(ini) as daemon, daemon.connect("upper") as client:
             client.sendall(b"one\ntwo\nthr")
@@ -187,14 +167,10 @@ class CompleteTests(SystemCase):
 
 
 class SlowTests(SystemCase):
-    """
-    Tests for peers that do not read.
-    """
+    """Tests for peers that do not read."""
 
     def test_memory(self) -> None:
-        """
-        A peer that pushes and never reads is not read from, and costs little memory.
-        """
+        """A peer that pushes and never reads is not read from, and costs little memory."""
         with self.daemon(ECHO) as daemon:
             self._exchange(daemon, bytes(MIB))
             before = daemon.resident()
@@ -205,9 +181,7 @@ class SlowTests(SystemCase):
                 reset(client)
 
     def test_close(self) -> None:
-        """
-        Closing does not hang on peers that neither read nor close.
-        """
+        """Closing does not hang on peers that neither read nor close."""
         ini = ECHO.rstrip() + f", unix:{self.directory / 'echo.sock'}\n"
         with self.daemon(ini, "--console") as daemon, ExitStack() as stack:
             kinds = ("tcp", "tcp", "unix")
@@ -224,9 +198,7 @@ class SlowTests(SystemCase):
             self.assertLess(time.monotonic() - asked, GRACE)
 
     def test_stop(self) -> None:
-        """
-        Nor does stopping.
-        """
+        """Nor does stopping."""
         with self.daemon(f"[socketd]\ndrain_timeout = 200ms\n{ECHO}") as daemon:
             with daemon.connect("echo") as client:
                 push(client)
@@ -240,9 +212,7 @@ class SlowTests(SystemCase):
 
 
 class BrokenTests(SystemCase):
-    """
-    Tests for peers that break the rules.
-    """
+    """Tests for peers that break the rules."""
 
     lines = """
 [upper]
@@ -251,9 +221,7 @@ framing = line
 """
 
     def test_endless_line(self) -> None:
-        """
-        A line of 1 MiB ends its connection behind the answers to the lines before.
-        """
+        """A line of 1 MiB ends its connection behind the answers to the lines before."""
         with self.daemon(self.lines) as daemon:
             for message in (bytes(MIB), bytes(MIB) + b"\n"):
                 with daemon.connect("upper") as client:
@@ -262,9 +230,7 @@ framing = line
             self._serves(daemon)
 
     def test_reset(self) -> None:
-        """
-        A client that resets in the middle of a message is gone, and no one else.
-        """
+        """A client that resets in the middle of a message is gone, and no one else."""
         with self.daemon(self.lines) as daemon:
             for _ in range(10):
                 client = daemon.connect("upper")
@@ -275,9 +241,7 @@ framing = line
             self._serves(daemon)
 
     def test_reset_with_answers(self) -> None:
-        """
-        So is one that resets while it is owed answers.
-        """
+        """So is one that resets while it is owed answers."""
         with self.daemon(self.lines) as daemon:
             client = daemon.connect("upper")
             name = name_of(client)
@@ -293,14 +257,10 @@ framing = line
 
 
 class CrowdTests(SystemCase):
-    """
-    Tests for many connections.
-    """
+    """Tests for many connections."""
 
     def test_many(self) -> None:
-        """
-        2000 connections at once are all served.
-        """
+        """2000 connections at once are all served."""
         with descriptors(2 * MANY + 500), self.daemon(SERVER.format("no")) as daemon:
             with ExitStack() as stack:
                 clients = [
@@ -312,9 +272,7 @@ class CrowdTests(SystemCase):
             self.assertEqual(served.count(True), MANY)
 
     def test_log(self) -> None:
-        """
-        What peers can cause is logged up to a number of lines, and no further.
-        """
+        """What peers can cause is logged up to a number of lines, and no further."""
         with self.daemon(SERVER.format("yes")) as daemon:
             for _ in range(1200):
                 daemon.connect("server").close()
@@ -355,9 +313,7 @@ class CrowdTests(SystemCase):
             client.close()
 
     def _served(self, clients: list[socket.socket]) -> int:
-        """
-        Count the clients that get an answer; the first one without has a long time for it.
-        """
+        """Count the clients that get an answer; the first one without has a long time for it."""
         for number, client in enumerate(clients):
             client.settimeout(SOME_TRIES)
             try:

@@ -1,6 +1,4 @@
-"""
-TLS, from the real daemon to the clients of Python's C{ssl}.
-"""
+"""TLS, from the real daemon to the clients of Python's C{ssl}."""
 
 from __future__ import annotations
 
@@ -92,9 +90,7 @@ def trusting(issuer: str | Path = "", client: str | Path = "") -> ssl.SSLContext
 
 
 def trusting_anybody() -> ssl.SSLContext:
-    """
-    Make a client that verifies nothing.
-    """
+    """Make a client that verifies nothing."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -102,9 +98,7 @@ def trusting_anybody() -> ssl.SSLContext:
 
 
 def trusting_version(version: ssl.TLSVersion) -> ssl.SSLContext:
-    """
-    Make a client that speaks one version only.
-    """
+    """Make a client that speaks one version only."""
     context = trusting()
     context.minimum_version = context.maximum_version = version
     return context
@@ -129,41 +123,31 @@ def secure(
 def dial(
     daemon: Daemon, service: str, context: ssl.SSLContext | None = None, name: str = NAME
 ) -> ssl.SSLSocket:
-    """
-    Connect to a service, and shake hands.
-    """
+    """Connect to a service, and shake hands."""
     return secure(reach(daemon, service), context, name)
 
 
 def reach(daemon: Daemon, service: str, kind: str = "tls") -> socket.socket:
-    """
-    Connect to a service, and say nothing.
-    """
+    """Connect to a service, and say nothing."""
     sock = socket.create_connection(daemon.address(service, kind), DEADLINE)
     sock.settimeout(DEADLINE)
     return sock
 
 
 def shown(client: ssl.SSLSocket) -> bytes:
-    """
-    Get the certificate that a client was shown.
-    """
+    """Get the certificate that a client was shown."""
     found = client.getpeercert(binary_form=True)
     assert found is not None
     return found
 
 
 def der(made: Made) -> bytes:
-    """
-    Write a certificate as it goes over the wire.
-    """
+    """Write a certificate as it goes over the wire."""
     return ssl.PEM_cert_to_DER_cert(made.pem().decode())
 
 
 def first_hello() -> bytes:
-    """
-    Make what a client says first.
-    """
+    """Make what a client says first."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = trusting().wrap_bio(incoming, outgoing, server_hostname=NAME)
     try:
@@ -174,49 +158,35 @@ def first_hello() -> bytes:
 
 
 class TlsCase(SystemCase):
-    """
-    A daemon with a certificate for L{NAME}.
-    """
+    """A daemon with a certificate for L{NAME}."""
 
     def setUp(self) -> None:
-        """
-        Write the certificate, and who vouches for it.
-        """
+        """Write the certificate, and who vouches for it."""
         super().setUp()
         self.made = issued(NAME)
         self.replace(self.made.pem() + self.made.key_pem())
         self.write("ca.pem", authority().pem())
 
     def replace(self, data: bytes, name: str = "server.pem") -> Path:
-        """
-        Put a file in the place of another, as whoever renews certificates does.
-        """
+        """Put a file in the place of another, as whoever renews certificates does."""
         return Path(write_private(str(self.directory / name), data))
 
     def client_file(self, name: str) -> Path:
-        """
-        Write the certificate and key of a client.
-        """
+        """Write the certificate and key of a client."""
         made = issued(name)
         return self.replace(made.pem() + made.key_pem(), f"{name}.pem")
 
     def ini(self, *lines: str, service: str = "echo", listen: str = LOOPBACK) -> str:
-        """
-        Write a configuration of one service with TLS.
-        """
+        """Write a configuration of one service with TLS."""
         certificate = f"tls_certificate = {self.directory}/server.pem"
         return "\n".join([f"[{service}]", f"listen = {listen}", certificate, *lines, ""])
 
 
 class ServiceTests(TlsCase):
-    """
-    Tests for what is served over TLS.
-    """
+    """Tests for what is served over TLS."""
 
     def make_certificates(self, *options: str) -> None:
-        """
-        Run C{socketd certificate}.
-        """
+        """Run C{socketd certificate}."""
         command = [*CERTIFICATE, "--directory", str(self.directory), "--force", *options]
         done = run(command, capture_output=True, text=True, timeout=DEADLINE)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
@@ -269,9 +239,7 @@ class ServiceTests(TlsCase):
                 self.assertEqual(read_exactly(client, 5), b"hello")
 
     def test_long(self) -> None:
-        """
-        A megabyte comes back unchanged, with both directions busy.
-        """
+        """A megabyte comes back unchanged, with both directions busy."""
         sent = os.urandom(1024 * 1024)
         with self.daemon(self.ini()) as daemon, dial(daemon, "echo") as client:
             received = b""
@@ -281,9 +249,7 @@ class ServiceTests(TlsCase):
             self.assertEqual(received, sent)
 
     def test_messages(self) -> None:
-        """
-        The log shows messages in plain, without the handshake before them.
-        """
+        """The log shows messages in plain, without the handshake before them."""
         with self.daemon(self.ini("log_messages = text")) as daemon:
             with dial(daemon, "echo") as client:
                 client.sendall(b"in plain")
@@ -293,9 +259,7 @@ class ServiceTests(TlsCase):
         self.assertEqual(shown, ["127.0.0.1:in plain"])
 
     def test_operator(self) -> None:
-        """
-        The operator's answer, and what he sends by himself, reach the client decrypted.
-        """
+        """The operator's answer, and what he sends by himself, reach the client decrypted."""
         with self.daemon(self.ini(service="ack"), "--console", terminal=True) as daemon:
             with dial(daemon, "ack") as client:
                 client.sendall(b"anybody?")
@@ -312,14 +276,10 @@ class ServiceTests(TlsCase):
 
 
 class ClientTests(TlsCase):
-    """
-    Tests for clients that have to prove who they are.
-    """
+    """Tests for clients that have to prove who they are."""
 
     def outcome(self, daemon: Daemon, client: str | Path = "") -> bytes:
-        """
-        Say something as a client, and return the answer; nothing if it was refused.
-        """
+        """Say something as a client, and return the answer; nothing if it was refused."""
         try:
             with dial(daemon, "echo", trusting(client=client)) as sock:
                 sock.sendall(b"hello")
@@ -353,9 +313,7 @@ class ClientTests(TlsCase):
 
 
 class DeadlineTests(TlsCase):
-    """
-    Tests for peers that waste time.
-    """
+    """Tests for peers that waste time."""
 
     def test_handshake(self) -> None:
         """
@@ -389,9 +347,7 @@ class DeadlineTests(TlsCase):
                 self.assertEqual(read_exactly(lively, 5), b"again")
 
     def test_idle(self) -> None:
-        """
-        A client that is idle is told of the end in TLS.
-        """
+        """A client that is idle is told of the end in TLS."""
         with self.daemon(self.ini("idle_timeout = 1s")) as daemon:
             with dial(daemon, "echo") as client:
                 client.sendall(b"hello")
@@ -399,9 +355,7 @@ class DeadlineTests(TlsCase):
                 daemon.output.wait_for("idle_timeout")
 
     def test_stall(self) -> None:
-        """
-        A client that takes nothing is reset.
-        """
+        """A client that takes nothing is reset."""
         ini = self.ini("stall_timeout = 1s", service="chargen")
         with self.daemon(ini) as daemon, dial(daemon, "chargen") as client:
             daemon.output.wait_for("stall_timeout")
@@ -411,9 +365,7 @@ class DeadlineTests(TlsCase):
 
 
 class RenewalTests(TlsCase):
-    """
-    Tests for certificate files that change under the daemon.
-    """
+    """Tests for certificate files that change under the daemon."""
 
     def test_renewal(self) -> None:
         """
@@ -462,9 +414,7 @@ class RenewalTests(TlsCase):
     def visit(
         self, daemon: Daemon, context: ssl.SSLContext
     ) -> tuple[ssl.SSLContext, ssl.SSLSession | None]:
-        """
-        Be answered once; what the client may bring the next time comes with it.
-        """
+        """Be answered once; what the client may bring the next time comes with it."""
         with secure(reach(daemon, "echo"), context) as client:
             client.sendall(b"hello")
             self.assertEqual(read_exactly(client, 5), b"hello")
@@ -472,9 +422,7 @@ class RenewalTests(TlsCase):
             return context, client.session
 
     def check_kept(self, daemon: Daemon, made: Made) -> None:
-        """
-        Check which certificate a new connection is shown, and that it is served.
-        """
+        """Check which certificate a new connection is shown, and that it is served."""
         with dial(daemon, "echo") as client:
             self.assertEqual(shown(client), der(made))
             client.sendall(b"hello")
@@ -482,9 +430,7 @@ class RenewalTests(TlsCase):
 
 
 class EndTests(TlsCase):
-    """
-    Tests for how connections end, and what they leave.
-    """
+    """Tests for how connections end, and what they leave."""
 
     def test_drain(self) -> None:
         """
@@ -518,9 +464,7 @@ class EndTests(TlsCase):
         self.assertLess(after[1] - before[1], MAX_GROWTH)
 
     def come_and_go(self, daemon: Daemon, times: int) -> None:
-        """
-        Connect one client after the other; the last one is seen to its end.
-        """
+        """Connect one client after the other; the last one is seen to its end."""
         context, hello = trusting(), first_hello()
         for number in range(times):
             if number % 4 == 3:
@@ -535,14 +479,10 @@ class EndTests(TlsCase):
 
 
 class CheckTests(TlsCase):
-    """
-    C{socketd check} and the daemon say alike what is wrong.
-    """
+    """C{socketd check} and the daemon say alike what is wrong."""
 
     def check(self, ini: str, *lines: str) -> None:
-        """
-        Compare the complaints about a file, each by how it begins.
-        """
+        """Compare the complaints about a file, each by how it begins."""
         file = self.write("wrong.ini", ini)
         for ended in self.run_both(file):
             self.assertEqual(ended.status, 78, ended)
@@ -552,9 +492,7 @@ class CheckTests(TlsCase):
                 self.assertTrue(text.startswith(f"{file}{expected}"), text)
 
     def test_files(self) -> None:
-        """
-        Certificates that cannot be used are named with line, option and path.
-        """
+        """Certificates that cannot be used are named with line, option and path."""
         path = self.replace(of_unknown_version(self.made) + self.made.key_pem(), "old.pem")
         ini = f"[echo]\nlisten = tls:0\n\ntls_certificate = {path}\ntls_client_ca = /none.pem\n"
         self.check(
@@ -609,9 +547,7 @@ reply = hello
         )
 
     def test_good(self) -> None:
-        """
-        A good file is said to be good.
-        """
+        """A good file is said to be good."""
         file = self.write("good.ini", self.ini())
         done = run([*CHECK, str(file)], capture_output=True, timeout=DEADLINE)
         self.assertEqual((done.returncode, done.stderr), (0, b""))

@@ -1,6 +1,4 @@
-"""
-The web service of the real daemon, over real sockets.
-"""
+"""The web service of the real daemon, over real sockets."""
 
 from __future__ import annotations
 
@@ -36,9 +34,7 @@ deny = any
 
 
 class WebTests(SystemCase):
-    """
-    /metrics and /healthz of a running daemon.
-    """
+    """/metrics and /healthz of a running daemon."""
 
     def get(self, daemon: Daemon, path: str) -> tuple[int, str]:
         """
@@ -57,17 +53,13 @@ class WebTests(SystemCase):
             connection.close()
 
     def value(self, text: str, name: str) -> float:
-        """
-        Find one figure in what was scraped.
-        """
+        """Find one figure in what was scraped."""
         found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
         assert found is not None, f"no {name} in:\n{text}"
         return float(found[1])
 
     def test_figures(self) -> None:
-        """
-        The figures are those of what clients did, also while the daemon is full.
-        """
+        """The figures are those of what clients did, also while the daemon is full."""
         with self.daemon(INI) as daemon, ExitStack() as stack:
             self.assertEqual(self.get(daemon, "/healthz"), (200, "serving\n"))
             self.assertTrue(comes_and_is_reset(lambda: daemon.connect("strict")))
@@ -122,9 +114,7 @@ class WebTests(SystemCase):
                 self.assertEqual(client.recv(1), b"x")
 
     def test_draining(self) -> None:
-        """
-        While the daemon stops it says so, until its last connection has ended.
-        """
+        """While the daemon stops it says so, until its last connection has ended."""
         with self.daemon(INI) as daemon:
             with daemon.connect("echo") as client:
                 client.sendall(b"x")
@@ -135,9 +125,7 @@ class WebTests(SystemCase):
                 self.assertEqual((status, text), (503, "stopping\n"))
 
     def test_unix(self) -> None:
-        """
-        It serves at a UNIX socket for those who may, and removes it at the end.
-        """
+        """It serves at a UNIX socket for those who may, and removes it at the end."""
         path = self.directory / "http.sock"
         with self.daemon(INI.replace("tcp:0\n", f"unix:{path}:mode=600\n", 1)) as daemon:
             daemon.address("http", "unix")
@@ -148,9 +136,7 @@ class WebTests(SystemCase):
         self.assertFalse(path.exists())
 
     def test_taken(self) -> None:
-        """
-        An address that is taken stops the start with one line.
-        """
+        """An address that is taken stops the start with one line."""
         with socket.create_server(("127.0.0.1", 0)) as other:
             port = other.getsockname()[1]
             file = self.write("taken.ini", INI.replace("tcp:0", f"tcp:{port}", 1))

@@ -1,3 +1,1 @@
-"""
-Tests for L{socketd.web}.
-"""
+"""Tests for L{socketd.web}."""

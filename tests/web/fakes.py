@@ -1,6 +1,4 @@
-"""
-A daemon of which only the figures are asked.
-"""
+"""A daemon of which only the figures are asked."""
 
 from __future__ import annotations
 
@@ -22,8 +20,6 @@ listen = tcp:0:interface=127.0.0.1
 
 
 def make_daemon(reactor: Any = None, ini: str = INI) -> Daemon:
-    """
-    Make a daemon that is not started.
-    """
+    """Make a daemon that is not started."""
     settings = parse(ini, "socketd.ini", installed(), "/run/socketd")
     return Daemon(Clock() if reactor is None else reactor, settings, lambda: 0.0)

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.web.socket_drops}.
-"""
+"""Tests for L{socketd.web.socket_drops}."""
 
 from __future__ import annotations
 
@@ -12,14 +10,10 @@ from socketd.web.socket_drops import KernelDrops
 
 
 class KernelDropsTests(SynchronousTestCase):
-    """
-    Tests for L{KernelDrops}, with the kernel.
-    """
+    """Tests for L{KernelDrops}, with the kernel."""
 
     def bound(self) -> socket.socket:
-        """
-        Make a socket with as little room as there can be.
-        """
+        """Make a socket with as little room as there can be."""
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.addCleanup(sock.close)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
@@ -44,9 +38,7 @@ class KernelDropsTests(SynchronousTestCase):
             received += 1
 
     def test_dropped(self) -> None:
-        """
-        It counts just what a full receive buffer has lost, from the first look on.
-        """
+        """It counts just what a full receive buffer has lost, from the first look on."""
         drops, sock = KernelDrops(), self.bound()
         lost = self.flood(sock, 100)
         self.assertTrue(0 < lost < 100, lost)
@@ -56,9 +48,7 @@ class KernelDropsTests(SynchronousTestCase):
         self.assertEqual(drops.update([("a", sock)]), {"a": lost})
 
     def test_none(self) -> None:
-        """
-        A service that has lost nothing has a count of 0.
-        """
+        """A service that has lost nothing has a count of 0."""
         self.assertEqual(KernelDrops().update([("a", self.bound())]), {"a": 0})
 
     def test_several(self) -> None:
@@ -74,9 +64,7 @@ class KernelDropsTests(SynchronousTestCase):
         self.assertEqual(drops.update([("a", other)]), {"a": lost[0] + lost[1], "b": lost[2]})
 
     def test_closed(self) -> None:
-        """
-        A socket that is closed already does no harm.
-        """
+        """A socket that is closed already does no harm."""
         sock = self.bound()
         sock.close()
         self.assertEqual(KernelDrops().update([("a", sock)]), {"a": 0})

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.web.lag}.
-"""
+"""Tests for L{socketd.web.lag}."""
 
 from __future__ import annotations
 
@@ -13,9 +11,7 @@ from socketd.web.lag import BUCKETS, INTERVAL, LagMeter
 
 
 class LagMeterTests(SynchronousTestCase):
-    """
-    Tests for L{LagMeter}.
-    """
+    """Tests for L{LagMeter}."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -23,25 +19,19 @@ class LagMeterTests(SynchronousTestCase):
         self.meter.startService()
 
     def samples(self) -> dict[str, float]:
-        """
-        Collect: the count of each bucket, and the sum.
-        """
+        """Collect: the count of each bucket, and the sum."""
         (family,) = self.meter.collect()
         return {s.labels.get("le", s.name.rpartition("_")[2]): s.value for s in family.samples}
 
     def test_service(self) -> None:
-        """
-        It is a service, which sets one timer, and takes it back when it is stopped.
-        """
+        """It is a service, which sets one timer, and takes it back when it is stopped."""
         verifyObject(IService, self.meter)
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
         self.meter.stopService()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_nothing_yet(self) -> None:
-        """
-        All buckets are there from the beginning.
-        """
+        """All buckets are there from the beginning."""
         found = self.samples()
         self.assertEqual(len(found), len(BUCKETS) + 3)
         self.assertEqual(set(found.values()), {0})

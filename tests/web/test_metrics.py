@@ -36,9 +36,7 @@ WORDS |= {"label_values", "__rate_interval", "without", "job", "instance", "on",
 
 @frozen
 class Live:
-    """
-    A live connection, as far as it is counted.
-    """
+    """A live connection, as far as it is counted."""
 
     service_state: Any
     connection_id: int
@@ -48,53 +46,39 @@ class Live:
 
 
 class Context:
-    """
-    What a service shows of itself in TLS.
-    """
+    """What a service shows of itself in TLS."""
 
     not_after, loads, failures = 1.8e9, 3, 2
 
     def invalid(self) -> list[tuple[str, str]]:
-        """
-        List one certificate that is not valid.
-        """
+        """List one certificate that is not valid."""
         return [("tls_certificate", "expired")]
 
 
 class Case(SynchronousTestCase):
-    """
-    A daemon and its figures.
-    """
+    """A daemon and its figures."""
 
     def setUp(self) -> None:
         self.daemon: Daemon = make_daemon()
         self.registry = make_registry(self.daemon, LagMeter(self.daemon.reactor))
 
     def families(self) -> dict[str, Metric]:
-        """
-        Collect, by the name that Prometheus sees.
-        """
+        """Collect, by the name that Prometheus sees."""
         return {
             f"{found.name}_total" if found.type == "counter" else found.name: found
             for found in self.registry.collect()
         }
 
     def value(self, name: str, **labels: str) -> float | None:
-        """
-        Collect one figure.
-        """
+        """Collect one figure."""
         return self.registry.get_sample_value(name, labels)
 
 
 class CollectorTests(Case):
-    """
-    Tests for L{socketd.web.metrics.DaemonCollector}.
-    """
+    """Tests for L{socketd.web.metrics.DaemonCollector}."""
 
     def test_tally(self) -> None:
-        """
-        Each count of a tally is a figure of its service.
-        """
+        """Each count of a tally is a figure of its service."""
         counters = self.daemon.service_states[0].counters
         names = {
             "connections": "connections",
@@ -116,9 +100,7 @@ class CollectorTests(Case):
         self.assertEqual(self.value("socketd_connections_total", service="time"), 0)
 
     def test_reasons(self) -> None:
-        """
-        Counts by reason are figures by reason; known reasons begin with 0.
-        """
+        """Counts by reason are figures by reason; known reasons begin with 0."""
         counters = self.daemon.service_states[0].counters
         counters.refused[NETWORK], counters.timed_out[IDLE] = 3, 4
         counters.datagrams_dropped[SOURCE_RATE] = 5
@@ -133,9 +115,7 @@ class CollectorTests(Case):
             self.assertEqual(found, expected, name)
 
     def test_live(self) -> None:
-        """
-        Live connections count, in their own service, once.
-        """
+        """Live connections count, in their own service, once."""
         service_state, other = self.daemon.service_states
         for number in (1, 2):
             connection: Any = Live(service_state, number, 10, 100, 1000)
@@ -154,9 +134,7 @@ class CollectorTests(Case):
         self.assertEqual(self.value("socketd_connections_open", service="time"), 0)
 
     def test_removed(self) -> None:
-        """
-        The counts of a service that a reload has removed stay.
-        """
+        """The counts of a service that a reload has removed stay."""
         service_state = self.daemon.service_states[1]
         service_state.counters.connections = 7
         self.daemon.services.remove(self.daemon.socket_services[1])
@@ -183,9 +161,7 @@ class CollectorTests(Case):
         self.assertEqual(found, [1.8e9, 3, 2, 1])
 
     def test_whole(self) -> None:
-        """
-        The daemon tells whether it serves, who waits, and what became of reloads.
-        """
+        """The daemon tells whether it serves, who waits, and what became of reloads."""
         self.assertEqual(self.value("socketd_serving"), 0)
         self.daemon.state = "serving"
         self.daemon.operator.attach(lambda: None)
@@ -199,17 +175,13 @@ class CollectorTests(Case):
         self.assertEqual(self.value("socketd_config_reloads_total", result="done"), 0)
 
     def test_build(self) -> None:
-        """
-        The versions of what runs are labels.
-        """
+        """The versions of what runs are labels."""
         (sample,) = self.families()["socketd_build_info"].samples
         self.assertEqual(set(sample.labels), {"version", "python", "twisted", "openssl"})
         self.assertTrue(all(sample.labels.values()))
 
     def test_names(self) -> None:
-        """
-        Each figure has one name and a sentence, in Prometheus' manner; labels are few.
-        """
+        """Each figure has one name and a sentence, in Prometheus' manner; labels are few."""
         for name, found in self.families().items():
             if not name.startswith("socketd_"):
                 continue
@@ -223,9 +195,7 @@ class CollectorTests(Case):
 
 
 def rows() -> dict[str, tuple[str, set[str], str]]:
-    """
-    Read the tables of docs/metrics.md: type, labels and meaning of each figure.
-    """
+    """Read the tables of docs/metrics.md: type, labels and meaning of each figure."""
     found = re.findall(r"^\| `(\w+)` \| (\w+) \| (.*?) \| (.*) \|$", PAGE, re.MULTILINE)
     return {
         name: (kind, set(re.findall(r"`(\w+)`", labels)), meaning)
@@ -234,9 +204,7 @@ def rows() -> dict[str, tuple[str, set[str], str]]:
 
 
 class PageTests(Case):
-    """
-    docs/metrics.md holds.
-    """
+    """docs/metrics.md holds."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -244,16 +212,12 @@ class PageTests(Case):
         self.daemon.socket_services[0].context = context
 
     def test_complete(self) -> None:
-        """
-        It has every figure with its type, and no other.
-        """
+        """It has every figure with its type, and no other."""
         expected = {name: found.type for name, found in self.families().items()}
         self.assertEqual({name: row[0] for name, row in rows().items()}, expected)
 
     def test_own(self) -> None:
-        """
-        Of our own it has the labels, and says what the scrape says.
-        """
+        """Of our own it has the labels, and says what the scrape says."""
         with_samples = self.families()
         # A socket that is bound has this one.
         del with_samples["socketd_datagrams_kernel_dropped_total"]
@@ -265,9 +229,7 @@ class PageTests(Case):
 
 
 def reasons(heading: str) -> list[tuple[str, ...]]:
-    """
-    Read the tables of a chapter of docs/DROPS.md: the reasons of each.
-    """
+    """Read the tables of a chapter of docs/DROPS.md: the reasons of each."""
     chapter = DROPS_PAGE.partition(f"## {heading}\n")[2].partition("\n## ")[0]
     tables = chapter.split("| reason | why | to allow it |\n")[1:]
     rows = [table.partition("\n\n")[0] for table in tables]
@@ -275,14 +237,10 @@ def reasons(heading: str) -> list[tuple[str, ...]]:
 
 
 class DropsPageTests(SynchronousTestCase):
-    """
-    docs/DROPS.md holds.
-    """
+    """docs/DROPS.md holds."""
 
     def test_datagrams(self) -> None:
-        """
-        It has every reason to drop a datagram, in the order of the rules, and no other.
-        """
+        """It has every reason to drop a datagram, in the order of the rules, and no other."""
         (found,) = reasons("Datagrams")
         rules = (*REASONS, TOO_LONG, *RETIRED)
         self.assertEqual(sorted(found), sorted(DROPS))
@@ -291,15 +249,11 @@ class DropsPageTests(SynchronousTestCase):
         self.assertEqual([reason for reason in found if reason in asked], asked)
 
     def test_connections(self) -> None:
-        """
-        It has every reason to refuse or to end a connection, and no other.
-        """
+        """It has every reason to refuse or to end a connection, and no other."""
         self.assertEqual(reasons("Connections"), [REFUSALS, DEADLINES])
 
     def test_rates(self) -> None:
-        """
-        The default rates that it shows are those of the protocols and of the guard.
-        """
+        """The default rates that it shows are those of the protocols and of the guard."""
         found = installed()
         for name, label in (("ntp", "`ntp`"), ("echo", "all others")):
             rate, burst = found[name].udp_rate, found[name].udp_burst
@@ -310,18 +264,14 @@ class DropsPageTests(SynchronousTestCase):
         self.assertEqual(len(rates), 1)
 
     def test_linked(self) -> None:
-        """
-        The pages that speak of reasons link to it.
-        """
+        """The pages that speak of reasons link to it."""
         self.assertIn("(docs/DROPS.md)", (TOP / "README.md").read_text())
         for page in ("metrics.md", "THREATS.md", "events.md", "tutorial.md"):
             self.assertIn("(DROPS.md)", (TOP / "docs" / page).read_text(), page)
 
 
 def expressions(node: Any) -> list[str]:
-    """
-    List every query of the dashboard, those of its variables too.
-    """
+    """List every query of the dashboard, those of its variables too."""
     if isinstance(node, list):
         return [found for item in node for found in expressions(item)]
     if not isinstance(node, dict):
@@ -331,14 +281,10 @@ def expressions(node: Any) -> list[str]:
 
 
 class DashboardTests(Case):
-    """
-    etc/grafana/socketd.json holds.
-    """
+    """etc/grafana/socketd.json holds."""
 
     def test_metrics(self) -> None:
-        """
-        It asks for metrics and labels that there are.
-        """
+        """It asks for metrics and labels that there are."""
         known = set(WORDS) | {"service", "reason", "result", "version", "twisted", "python"}
         for name, found in self.families().items():
             known |= {name, *(sample.name for sample in found.samples)}
@@ -350,9 +296,7 @@ class DashboardTests(Case):
             self.assertEqual(names - known, set(), text)
 
     def test_panels(self) -> None:
-        """
-        Its panels have titles and ids of their own, and lie beside each other.
-        """
+        """Its panels have titles and ids of their own, and lie beside each other."""
         panels = DASHBOARD["panels"]
         self.assertEqual(len({panel["id"] for panel in panels}), len(panels))
         self.assertEqual(len({panel["title"] for panel in panels}), len(panels))

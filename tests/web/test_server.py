@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.web.server}.
-"""
+"""Tests for L{socketd.web.server}."""
 
 from __future__ import annotations
 
@@ -32,9 +30,7 @@ GET = b"GET /page HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 class Transport(StringTransport):
-    """
-    A transport that takes note of a reset.
-    """
+    """A transport that takes note of a reset."""
 
     is_reset = False
 
@@ -44,16 +40,12 @@ class Transport(StringTransport):
 
     @property
     def is_closed(self) -> bool:
-        """
-        Whether the connection was closed or reset.
-        """
+        """Whether the connection was closed or reset."""
         return bool(self.disconnecting)
 
 
 class Case(SynchronousTestCase):
-    """
-    A factory with one page.
-    """
+    """A factory with one page."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -61,24 +53,18 @@ class Case(SynchronousTestCase):
         self.factory = ChannelFactory({b"/page": self.page}, self.clock)
 
     def page(self) -> Page:
-        """
-        Make the page.
-        """
+        """Make the page."""
         self.made += 1
         return Page(200, b"hello\n")
 
     def connect(self) -> tuple[Channel, Transport]:
-        """
-        Make a connection.
-        """
+        """Make a connection."""
         channel, transport = self.factory.buildProtocol(None), Transport()
         channel.makeConnection(transport)
         return channel, transport
 
     def ask(self, *pieces: bytes) -> Transport:
-        """
-        Send pieces of a request on a connection of its own.
-        """
+        """Send pieces of a request on a connection of its own."""
         channel, transport = self.connect()
         for piece in pieces:
             if not transport.disconnecting:
@@ -86,30 +72,22 @@ class Case(SynchronousTestCase):
         return transport
 
     def statuses(self, transport: Transport) -> list[int]:
-        """
-        List the status of each response.
-        """
+        """List the status of each response."""
         return [int(s) for s in re.findall(rb"HTTP/1\.[01] (\d+) ", transport.value())]
 
 
 class AnswerTests(Case):
-    """
-    Tests for what is answered.
-    """
+    """Tests for what is answered."""
 
     def test_interfaces(self) -> None:
-        """
-        Its parts are what a port expects.
-        """
+        """Its parts are what a port expects."""
         verifyObject(IProtocolFactory, self.factory)
         channel, _ = self.connect()
         verifyObject(IProtocol, channel)
         verifyObject(IHalfCloseableProtocol, channel)
 
     def test_get(self) -> None:
-        """
-        A page comes with its length and type, and the connection stays.
-        """
+        """A page comes with its length and type, and the connection stays."""
         transport = self.ask(GET)
         head, _, body = transport.value().partition(b"\r\n\r\n")
         self.assertEqual(body, b"hello\n")
@@ -125,39 +103,29 @@ class AnswerTests(Case):
         self.assertFalse(transport.is_closed)
 
     def test_head(self) -> None:
-        """
-        HEAD gets the same without the body.
-        """
+        """HEAD gets the same without the body."""
         got, head = self.ask(GET).value(), self.ask(GET.replace(b"GET", b"HEAD")).value()
         self.assertEqual(head, got.removesuffix(b"hello\n"))
 
     def test_byte_by_byte(self) -> None:
-        """
-        However a request is cut, the answer is the same.
-        """
+        """However a request is cut, the answer is the same."""
         pieces = [GET[index : index + 1] for index in range(len(GET))]
         self.assertEqual(self.ask(*pieces).value(), self.ask(GET).value())
 
     def test_http_1_0(self) -> None:
-        """
-        HTTP/1.0 is answered in kind, without Host, and closed.
-        """
+        """HTTP/1.0 is answered in kind, without Host, and closed."""
         transport = self.ask(b"GET /page HTTP/1.0\r\n\r\n")
         self.assertTrue(transport.value().startswith(b"HTTP/1.0 200 OK\r\n"))
         self.assertTrue(transport.value().endswith(b"hello\n"))
         self.assertTrue(transport.is_closed)
 
     def test_close(self) -> None:
-        """
-        A connection is closed when the client asks for that.
-        """
+        """A connection is closed when the client asks for that."""
         transport = self.ask(b"GET /page HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         self.assertEqual((self.statuses(transport), transport.is_closed), ([200], True))
 
     def test_targets(self) -> None:
-        """
-        A query is ignored, a whole URL is taken; any other path is not there.
-        """
+        """A query is ignored, a whole URL is taken; any other path is not there."""
         for target, status in (
             (b"/page?x=1", 200),
             (b"http://x/page", 200),
@@ -174,9 +142,7 @@ class AnswerTests(Case):
             self.assertEqual(self.statuses(transport), [status], target)
 
     def test_methods(self) -> None:
-        """
-        Other methods are not allowed, and the answer says which are.
-        """
+        """Other methods are not allowed, and the answer says which are."""
         for method in (b"POST", b"PUT", b"DELETE", b"OPTIONS", b"TRACE", b"X"):
             transport = self.ask(GET.replace(b"GET", method))
             self.assertEqual(self.statuses(transport), [405], method)
@@ -184,23 +150,17 @@ class AnswerTests(Case):
         self.assertEqual(self.made, 0)
 
     def test_no_host(self) -> None:
-        """
-        HTTP/1.1 without Host is refused.
-        """
+        """HTTP/1.1 without Host is refused."""
         self.assertEqual(self.statuses(self.ask(b"GET /page HTTP/1.1\r\n\r\n")), [400])
 
     def test_pipelining(self) -> None:
-        """
-        Requests behind each other are answered in their order.
-        """
+        """Requests behind each other are answered in their order."""
         other = GET.replace(b"/page", b"/other")
         transport = self.ask(GET + other + GET[:20], GET[20:] + other)
         self.assertEqual(self.statuses(transport), [200, 404, 200, 404])
 
     def test_body(self) -> None:
-        """
-        A body is refused, not read.
-        """
+        """A body is refused, not read."""
         for header in (b"Content-Length: 200000", b"Transfer-Encoding: chunked"):
             request = b"POST /page HTTP/1.1\r\nHost: x\r\n%s\r\n\r\n" % header
             transport = self.ask(request, b"5\r\nhello\r\n" * 100)
@@ -208,9 +168,7 @@ class AnswerTests(Case):
             self.assertTrue(transport.is_closed)
 
     def test_half_close(self) -> None:
-        """
-        A client that has shut down its writing side gets its answer, and the end.
-        """
+        """A client that has shut down its writing side gets its answer, and the end."""
         channel, transport = self.connect()
         channel.dataReceived(GET)
         channel.readConnectionLost()
@@ -219,14 +177,10 @@ class AnswerTests(Case):
 
 
 class HostileTests(Case):
-    """
-    Tests for clients that ask for too much.
-    """
+    """Tests for clients that ask for too much."""
 
     def test_long_line(self) -> None:
-        """
-        A line that is too long is refused, with or without its end.
-        """
+        """A line that is too long is refused, with or without its end."""
         for request in (b"GET /" + b"x" * MAX_LINE, b"GET /" + b"x" * MAX_LINE + b" HTTP/1.1\r\n"):
             transport = self.ask(request)
             self.assertEqual((self.statuses(transport), transport.is_closed), ([400], True))
@@ -248,9 +202,7 @@ class HostileTests(Case):
             self.assertTrue(transport.is_closed)
 
     def test_endless_header(self) -> None:
-        """
-        A header that is continued without end does not grow the memory without end.
-        """
+        """A header that is continued without end does not grow the memory without end."""
         channel, transport = self.connect()
         sent = 0
         channel.dataReceived(GET.removesuffix(b"\r\n"))
@@ -260,9 +212,7 @@ class HostileTests(Case):
         self.assertTrue(sent <= MAX_HEADER_BYTES * 2, sent)
 
     def test_garbage(self) -> None:
-        """
-        Whatever comes, nothing is raised, no page is made, and the log stays empty.
-        """
+        """Whatever comes, nothing is raised, no page is made, and the log stays empty."""
         random = Random(20261121)
         words = [b"GET", b" ", b"/page", b"\r\n", b"\n", b":", b"\0", b"\xff", b"HTTP/9.9", b"%"]
         for _ in range(500):
@@ -272,9 +222,7 @@ class HostileTests(Case):
         self.assertEqual(self.made, 0)
 
     def test_foreign(self) -> None:
-        """
-        What is another protocol is told that it asks badly, and closed.
-        """
+        """What is another protocol is told that it asks badly, and closed."""
         for data in (
             b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
             b"SSH-2.0-OpenSSH\r\n",
@@ -285,9 +233,7 @@ class HostileTests(Case):
             self.assertEqual((self.statuses(transport), transport.is_closed), ([400], True), data)
 
     def test_many_requests(self) -> None:
-        """
-        A connection ends with the last request that it may make.
-        """
+        """A connection ends with the last request that it may make."""
         transport = self.ask(GET * (MAX_REQUESTS + 50))
         self.assertEqual(self.statuses(transport), [200] * MAX_REQUESTS)
         self.assertTrue(transport.is_closed)
@@ -295,14 +241,10 @@ class HostileTests(Case):
 
 
 class TimeTests(Case):
-    """
-    Tests for clients that take their time.
-    """
+    """Tests for clients that take their time."""
 
     def test_silent(self) -> None:
-        """
-        Who says nothing is reset.
-        """
+        """Who says nothing is reset."""
         _, transport = self.connect()
         self.clock.advance(REQUEST_TIMEOUT - 0.1)
         self.assertFalse(transport.is_reset)
@@ -310,9 +252,7 @@ class TimeTests(Case):
         self.assertTrue(transport.is_reset)
 
     def test_slow(self) -> None:
-        """
-        A request has to be there in time: a byte now and then does not help.
-        """
+        """A request has to be there in time: a byte now and then does not help."""
         channel, transport = self.connect()
         self.clock.advance(1)
         for index in range(10):
@@ -322,9 +262,7 @@ class TimeTests(Case):
         self.assertTrue(transport.is_reset)
 
     def test_between(self) -> None:
-        """
-        Between two requests there is more time, and for each one as much as for the first.
-        """
+        """Between two requests there is more time, and for each one as much as for the first."""
         channel, transport = self.connect()
         for _ in range(3):
             channel.dataReceived(GET[:5])
@@ -336,9 +274,7 @@ class TimeTests(Case):
         self.assertTrue(transport.is_reset)
 
     def test_end(self) -> None:
-        """
-        A connection that has ended leaves no timer, at whatever point.
-        """
+        """A connection that has ended leaves no timer, at whatever point."""
         for data in (b"", GET[:5], GET, GET + GET[:5], b"x\r\n"):
             channel, _ = self.connect()
             channel.dataReceived(data)

@@ -1,6 +1,4 @@
-"""
-Tests for L{socketd.web.service}.
-"""
+"""Tests for L{socketd.web.service}."""
 
 from __future__ import annotations
 
@@ -25,9 +23,7 @@ LOOPBACK = Listener("tcp", interface="127.0.0.1")
 
 
 class WebServiceTests(SynchronousTestCase):
-    """
-    Tests for L{WebService}, over real sockets.
-    """
+    """Tests for L{WebService}, over real sockets."""
 
     def setUp(self) -> None:
         self.reactor = HandReactor()
@@ -35,9 +31,7 @@ class WebServiceTests(SynchronousTestCase):
         self.daemon.state = "serving"
 
     def start(self, listener: Listener = LOOPBACK) -> WebService:
-        """
-        Start the service.
-        """
+        """Start the service."""
         web = WebService(self.daemon, listener)
         web.privilegedStartService()
         web.startService()
@@ -45,9 +39,7 @@ class WebServiceTests(SynchronousTestCase):
         return web
 
     def stop(self, web: WebService) -> None:
-        """
-        Stop it; nothing may be left.
-        """
+        """Stop it; nothing may be left."""
         if web.running:
             stopped = web.stopService()
             self.reactor.turn()
@@ -55,9 +47,7 @@ class WebServiceTests(SynchronousTestCase):
         self.assertEqual(self.reactor.getReaders(), [])
 
     def connect(self, web: WebService) -> socket.socket:
-        """
-        Connect to it.
-        """
+        """Connect to it."""
         assert web.own.bound is not None
         client = socket.socket(web.own.bound.sock.family)
         self.addCleanup(client.close)
@@ -82,15 +72,11 @@ class WebServiceTests(SynchronousTestCase):
         return int(head.split()[1]), body
 
     def test_service(self) -> None:
-        """
-        It is a service.
-        """
+        """It is a service."""
         verifyObject(IService, self.start())
 
     def test_health(self) -> None:
-        """
-        While the daemon serves the answer is 200, else 503 and what the daemon does.
-        """
+        """While the daemon serves the answer is 200, else 503 and what the daemon does."""
         web = self.start()
         for state, expected in (
             ("serving", (200, "serving\n")),
@@ -102,9 +88,7 @@ class WebServiceTests(SynchronousTestCase):
             self.assertEqual(self.ask(web, "/healthz"), expected)
 
     def test_metrics(self) -> None:
-        """
-        The figures are those of the daemon at that moment.
-        """
+        """The figures are those of the daemon at that moment."""
         web = self.start()
         for count in (3, 4):
             self.daemon.service_states[0].counters.connections = count
@@ -115,9 +99,7 @@ class WebServiceTests(SynchronousTestCase):
             self.assertIn("\nsocketd_event_loop_lag_seconds_count 0.0\n", text)
 
     def test_fresh(self) -> None:
-        """
-        However often somebody asks, the figures are collected now and then only.
-        """
+        """However often somebody asks, the figures are collected now and then only."""
         web = self.start()
         asked: list[Any] = []
 
@@ -149,9 +131,7 @@ class WebServiceTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     def test_aside(self) -> None:
-        """
-        Its connections are not the daemon's: no limit, no count and no watcher sees them.
-        """
+        """Its connections are not the daemon's: no limit, no count and no watcher sees them."""
         web, seen = self.start(), []
         self.reactor.turn()
         self.daemon.capacity.limit = 1
@@ -161,9 +141,7 @@ class WebServiceTests(SynchronousTestCase):
         self.assertEqual((seen, len(self.daemon.connection_table)), ([], 0))
 
     def test_announced(self) -> None:
-        """
-        The log has the address, with the port that the kernel chose.
-        """
+        """The log has the address, with the port that the kernel chose."""
         seen: list[Any] = []
         self.daemon.event_bus.watch(lambda event, facts: seen.append((event.name, facts)))
         web = self.start()
@@ -174,9 +152,7 @@ class WebServiceTests(SynchronousTestCase):
         self.assertIn(str(web.own.bound.sock.getsockname()[1]), facts["listener"])
 
     def test_unix(self) -> None:
-        """
-        It serves at a UNIX socket, whose file goes with it.
-        """
+        """It serves at a UNIX socket, whose file goes with it."""
         directory = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, directory)
         path = os.path.join(directory, "http.sock")
@@ -201,9 +177,7 @@ class WebServiceTests(SynchronousTestCase):
         self.assertEqual(self.ask(web, "/healthz"), (200, "serving\n"))
 
     def test_taken(self) -> None:
-        """
-        An address that cannot be had stops the start, in words.
-        """
+        """An address that cannot be had stops the start, in words."""
         first = self.start()
         assert first.own.bound is not None
         port = first.own.bound.sock.getsockname()[1]
@@ -215,9 +189,7 @@ class WebServiceTests(SynchronousTestCase):
         self.assertIn("; write another port in socketd.ini", line)
 
     def test_stop(self) -> None:
-        """
-        Stopping ends connections that wait for nothing, and takes every timer back.
-        """
+        """Stopping ends connections that wait for nothing, and takes every timer back."""
         web = self.start()
         client = self.connect(web)
         self.reactor.turn(2)
@@ -228,9 +200,7 @@ class WebServiceTests(SynchronousTestCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_close_before_start(self) -> None:
-        """
-        What is bound and never served can be closed, twice too.
-        """
+        """What is bound and never served can be closed, twice too."""
         web = WebService(self.daemon, LOOPBACK)
         web.privilegedStartService()
         web.close()

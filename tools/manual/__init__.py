@@ -1,3 +1,1 @@
-"""
-Generates the manual pages and the shell completions from the code.
-"""
+"""Generates the manual pages and the shell completions from the code."""

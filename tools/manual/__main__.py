@@ -24,9 +24,7 @@ FILES: dict[str, Callable[[], str]] = {
 
 
 def main(directory: str) -> None:
-    """
-    Write all files.
-    """
+    """Write all files."""
     for name, write in FILES.items():
         file = Path(directory, name)
         file.parent.mkdir(parents=True, exist_ok=True)

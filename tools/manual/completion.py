@@ -77,9 +77,7 @@ _FISH_MARKUP = re.compile(r"([\\'])")
 
 
 def bash() -> str:
-    """
-    Generate the completion for bash.
-    """
+    """Generate the completion for bash."""
     found = subcommands()
     text = _BASH.format(
         program=PROGRAM,
@@ -91,9 +89,7 @@ def bash() -> str:
 
 
 def _bash_values(subcommand: Subcommand) -> Iterator[str]:
-    """
-    Generate the cases that complete the values of options.
-    """
+    """Generate the cases that complete the values of options."""
     patterns: dict[str, list[str]] = {}
     for option in subcommand.options:
         if option.value:
@@ -105,9 +101,7 @@ def _bash_values(subcommand: Subcommand) -> Iterator[str]:
 
 
 def _bash_value(arguments: list[Argument]) -> Iterator[str]:
-    """
-    Generate the command that completes the value of any of these arguments.
-    """
+    """Generate the command that completes the value of any of these arguments."""
     words = [word for found in arguments for word in found.choices]
     names = {found.names for found in arguments} - {""}
     if words:
@@ -127,9 +121,7 @@ def _bash_rest(subcommand: Subcommand) -> str:
 
 
 def zsh() -> str:
-    """
-    Generate the completion for zsh.
-    """
+    """Generate the completion for zsh."""
     found = subcommands()
     texts = [f"{one.name}:{_zsh(one.help)}" for one in found]
     text = _ZSH.format(
@@ -147,9 +139,7 @@ def _zsh_rest(subcommand: Subcommand) -> str:
 
 
 def _zsh_specs(found: Argument) -> Iterator[str]:
-    """
-    Format an argument as specifications for C{_arguments} (zshcompsys(1)).
-    """
+    """Format an argument as specifications for C{_arguments} (zshcompsys(1))."""
     value = f"({' '.join(found.choices)})" if found.choices else _ZSH_NAMES.get(found.names, " ")
     behind = f":{_zsh(found.value)}:{value}" if found.value else ""
     if not found.flags:
@@ -161,16 +151,12 @@ def _zsh_specs(found: Argument) -> Iterator[str]:
 
 
 def _zsh(text: str) -> str:
-    """
-    Escape a text for C{_arguments} and C{_describe}.
-    """
+    """Escape a text for C{_arguments} and C{_describe}."""
     return _ZSH_MARKUP.sub(r"\\\1", text)
 
 
 def fish() -> str:
-    """
-    Generate the completion for fish.
-    """
+    """Generate the completion for fish."""
     first = f"complete -c {PROGRAM} -n __fish_use_subcommand"
     lines = [_HEAD, f"complete -c {PROGRAM} -f"]
     lines += [f"{first} -l {name[2:]} -d {_fish(text)}" for name, text in GENERAL.items()]
@@ -198,8 +184,6 @@ def _fish_argument(found: Argument) -> str:
 
 
 def _fish(text: str) -> str:
-    """
-    Quote a text for fish(1).
-    """
+    """Quote a text for fish(1)."""
     quoted = _FISH_MARKUP.sub(r"\\\1", text)
     return f"'{quoted}'"

@@ -1,6 +1,4 @@
-"""
-An example value for each option, in INI syntax.
-"""
+"""An example value for each option, in INI syntax."""
 
 from __future__ import annotations
 

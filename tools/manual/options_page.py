@@ -43,16 +43,12 @@ def groups() -> list[tuple[str, type[Any]]]:
 
 
 def markdown() -> str:
-    """
-    Generate the page in Markdown.
-    """
+    """Generate the page in Markdown."""
     return _HEAD + "".join(line for group in groups() for line in _table(*group))
 
 
 def default_text(found: Option) -> str:
-    """
-    Format a default in INI syntax; empty if there is none.
-    """
+    """Format a default in INI syntax; empty if there is none."""
     value = found.default
     if value is REQUIRED or value is None or value in ("", (), frozenset()):
         return ""

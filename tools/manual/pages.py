@@ -1,6 +1,4 @@
-"""
-Generates the manual pages socketd(8), socketd.ini(5) and socketd(1).
-"""
+"""Generates the manual pages socketd(8), socketd.ini(5) and socketd(1)."""
 
 from __future__ import annotations
 
@@ -21,9 +19,7 @@ from tools.manual.roff import Page
 
 
 def daemon_page() -> str:
-    """
-    Generate socketd(8).
-    """
+    """Generate socketd(8)."""
     page = _page(PROGRAM, 8, "answers sockets, as its INI file says")
     page.section("SYNOPSIS")
     options = " ".join(found.form for found in daemon_options())
@@ -50,9 +46,7 @@ def daemon_page() -> str:
 
 
 def configuration_page() -> str:
-    """
-    Generate socketd.ini(5).
-    """
+    """Generate socketd.ini(5)."""
     page = _page(f"{PROGRAM}.ini", 5, "the configuration of socketd(8)")
     page.section("DESCRIPTION")
     page.paragraphs(prose.GRAMMAR)
@@ -71,9 +65,7 @@ def configuration_page() -> str:
 
 
 def command_page() -> str:
-    """
-    Generate socketd(1).
-    """
+    """Generate socketd(1)."""
     page = _page(PROGRAM, 1, "talk to sockets, and look after the socketd daemon")
     page.section("SYNOPSIS")
     forms = ("SUBCOMMAND [ARGUMENTS]", "--help", "--version")
@@ -143,9 +135,7 @@ def _entry(found: Argument) -> tuple[str, str]:
 
 
 def _sentence(text: str) -> str:
-    """
-    Turn a help text into a sentence.
-    """
+    """Turn a help text into a sentence."""
     return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 

@@ -1,6 +1,4 @@
-"""
-Reads the command lines of C{socketd} and of the daemon from their parsers.
-"""
+"""Reads the command lines of C{socketd} and of the daemon from their parsers."""
 
 from __future__ import annotations
 
@@ -44,16 +42,12 @@ class Argument:
 
     @property
     def term(self) -> str:
-        """
-        Its term in a list of options: C{-t, --timeout SECONDS}.
-        """
+        """Its term in a list of options: C{-t, --timeout SECONDS}."""
         return " ".join(filter(None, (", ".join(self.flags), self.value)))
 
     @property
     def form(self) -> str:
-        """
-        Its form in a synopsis.
-        """
+        """Its form in a synopsis."""
         written = f"{self.flags[-1]} {self.value}".strip() if self.flags else self.value
         written += " ..." * self.repeated
         return written if self.needed else f"[{written}]"
@@ -78,38 +72,28 @@ class Subcommand:
 
     @property
     def options(self) -> list[Argument]:
-        """
-        The arguments with flags.
-        """
+        """The arguments with flags."""
         return [found for found in self.arguments if found.flags]
 
     @property
     def positional(self) -> list[Argument]:
-        """
-        The positional arguments.
-        """
+        """The positional arguments."""
         return [found for found in self.arguments if not found.flags]
 
     @property
     def synopsis(self) -> str:
-        """
-        The synopsis of the command line.
-        """
+        """The synopsis of the command line."""
         forms = [found.form for found in (*self.options, *self.positional)]
         return " ".join((PROGRAM, self.name, *forms))
 
 
 def subcommands() -> list[Subcommand]:
-    """
-    Read all subcommands from their parsers.
-    """
+    """Read all subcommands from their parsers."""
     return [_subcommand(name) for name in main.MODULES]
 
 
 def daemon_options() -> tuple[Argument, ...]:
-    """
-    List the options of C{twistd socketd}.
-    """
+    """List the options of C{twistd socketd}."""
     parameters: Any = Options.optParameters
     flags: Any = Options.optFlags
     found = [
@@ -158,9 +142,7 @@ def _value_of(action: argparse.Action, choices: tuple[str, ...]) -> str:
 
 
 def _names(value: str) -> str:
-    """
-    Return what an argument's value names: C{directory}, C{file}, or an empty string.
-    """
+    """Return what an argument's value names: C{directory}, C{file}, or an empty string."""
     if value in _DIRECTORIES:
         return "directory"
     return "file" if value in _FILES else ""

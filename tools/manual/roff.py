@@ -1,6 +1,4 @@
-"""
-Writes manual pages with the man(7) macros, which groff and mandoc both support.
-"""
+"""Writes manual pages with the man(7) macros, which groff and mandoc both support."""
 
 from __future__ import annotations
 
@@ -19,16 +17,12 @@ _CODE = re.compile(r"`([^`]+)`")
 
 
 def escaped(text: str) -> str:
-    """
-    Escape a text so that it is printed literally.
-    """
+    """Escape a text so that it is printed literally."""
     return "".join(_ESCAPES.get(character, character) for character in text)
 
 
 def marked(text: str) -> str:
-    """
-    Escape a text, with `words` in backquotes in bold.
-    """
+    """Escape a text, with `words` in backquotes in bold."""
     pieces = _CODE.split(text)
     return "".join(
         rf"\fB{_whole(piece)}\fR" if number % 2 else escaped(piece)
@@ -37,16 +31,12 @@ def marked(text: str) -> str:
 
 
 def _whole(text: str) -> str:
-    """
-    Escape words and prevent hyphenation.
-    """
+    """Escape words and prevent hyphenation."""
     return " ".join(rf"\%{escaped(word)}" for word in text.split(" "))
 
 
 class Page:
-    """
-    One manual page.
-    """
+    """One manual page."""
 
     def __init__(self, title: str, section: int, date: str, source: str) -> None:
         """
@@ -60,21 +50,15 @@ class Page:
         ]
 
     def section(self, title: str) -> None:
-        """
-        Start a section.
-        """
+        """Start a section."""
         self._lines.append(f".SH {escaped(title)}")
 
     def part(self, title: str) -> None:
-        """
-        Start a subsection.
-        """
+        """Start a subsection."""
         self._lines.append(f".SS {escaped(title)}")
 
     def paragraphs(self, text: str) -> None:
-        """
-        Add paragraphs, separated by empty lines; one indented by four spaces is an example.
-        """
+        """Add paragraphs, separated by empty lines; one indented by four spaces is an example."""
         for paragraph in filter(None, text.strip("\n").split("\n\n")):
             if paragraph.startswith("    "):
                 self.example(line.removeprefix("    ") for line in paragraph.split("\n"))
@@ -83,37 +67,27 @@ class Page:
                 self._fill(paragraph)
 
     def entry(self, term: str, text: str) -> None:
-        """
-        Add a term and its description.
-        """
+        """Add a term and its description."""
         self._lines += [".TP", _guarded(marked(term))]
         self._fill(text)
 
     def entries(self, found: Iterable[tuple[str, str]]) -> None:
-        """
-        Add several entries.
-        """
+        """Add several entries."""
         for term, text in found:
             self.entry(term, text)
 
     def example(self, lines: Iterable[str]) -> None:
-        """
-        Add lines that are printed literally.
-        """
+        """Add lines that are printed literally."""
         shown = [_guarded(escaped(line)) for line in lines]
         self._separate()
         self._lines += [".RS 4", ".EX", *shown, ".EE", ".RE"]
 
     def __str__(self) -> str:
-        """
-        Return the source of the page.
-        """
+        """Return the source of the page."""
         return "\n".join(self._lines) + "\n"
 
     def _separate(self) -> None:
-        """
-        Start a paragraph, unless a heading has just started one.
-        """
+        """Start a paragraph, unless a heading has just started one."""
         if not self._lines[-1].startswith((".SH", ".SS")):
             self._lines.append(".PP")
 
@@ -124,7 +98,5 @@ class Page:
 
 
 def _guarded(line: str) -> str:
-    """
-    Prevent a line from being interpreted as a request or macro call.
-    """
+    """Prevent a line from being interpreted as a request or macro call."""
     return rf"\&{line}" if line.startswith((".", "'")) else line

@@ -1,6 +1,4 @@
-"""
-Adds C{socketd} to the services that C{twistd} can run.
-"""
+"""Adds C{socketd} to the services that C{twistd} can run."""
 
 from twisted.application.service import ServiceMaker
 

@@ -1,6 +1,4 @@
-"""
-C{socketd chat}: an interactive session with a peer, line by line.
-"""
+"""C{socketd chat}: an interactive session with a peer, line by line."""
 
 from __future__ import annotations
 

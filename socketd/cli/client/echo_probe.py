@@ -1,6 +1,4 @@
-"""
-Round-trip measurement against an echo service.
-"""
+"""Round-trip measurement against an echo service."""
 
 from __future__ import annotations
 
@@ -100,9 +98,7 @@ class Pinging:
 
     @property
     def trips(self) -> RoundTrips:
-        """
-        The results so far.
-        """
+        """The results so far."""
         return RoundTrips(self._sent, tuple(self._times), self._wrong)
 
     def start(self, link: IPeerTransport) -> None:
@@ -129,9 +125,7 @@ class Pinging:
             self._compare_stream(data)
 
     def peer_ended(self) -> None:
-        """
-        Fail on EOF: no further reply can come.
-        """
+        """Fail on EOF: no further reply can come."""
         self._end(CommandError("the peer has closed the connection"))
 
     def lost(self, reason: Failure) -> None:
@@ -175,9 +169,7 @@ class Pinging:
         self._turn = self._clock.callLater(max(0.0, due - self._clock.seconds()), self._ask)
 
     def _settle(self, asked: Asked) -> None:
-        """
-        Record a correct reply; a late one is ignored.
-        """
+        """Record a correct reply; a late one is ignored."""
         if asked.is_lost:
             return
         self._times.append(self._clock.seconds() - asked.when)

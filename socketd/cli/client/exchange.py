@@ -1,6 +1,4 @@
-"""
-A stream exchange: copies an input to the peer, and the peer's data to an output, until EOF.
-"""
+"""A stream exchange: copies an input to the peer, and the peer's data to an output, until EOF."""
 
 from __future__ import annotations
 
@@ -79,9 +77,7 @@ class Exchange:
         self._output_is_full = False
 
     def start(self) -> None:
-        """
-        Start the exchange; the transport must be connected.
-        """
+        """Start the exchange; the transport must be connected."""
         self._output.registerProducer(
             CallbackProducer(self._output_full, self._output_ready, self.link.abort), True
         )
@@ -99,9 +95,7 @@ class Exchange:
         self.link.send(data)
 
     def input_ended(self) -> None:
-        """
-        Signal EOF to the peer, and wait for the rest of its reply.
-        """
+        """Signal EOF to the peer, and wait for the rest of its reply."""
         self._source_ended = True
         if self._peer_ended:
             self.link.close()
@@ -130,9 +124,7 @@ class Exchange:
         self._watch()
 
     def peer_ended(self) -> None:
-        """
-        Close on the peer's EOF, unless input is left to send.
-        """
+        """Close on the peer's EOF, unless input is left to send."""
         self._peer_ended = True
         if self._source_ended or self._source.is_terminal:
             self._source.pause()

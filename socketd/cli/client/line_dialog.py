@@ -1,6 +1,4 @@
-"""
-A line-by-line dialog: sends a line, shows the reply, sends the next.
-"""
+"""A line-by-line dialog: sends a line, shows the reply, sends the next."""
 
 from __future__ import annotations
 
@@ -91,9 +89,7 @@ class Conversation:
             self._go_on()
 
     def input_ended(self) -> None:
-        """
-        Queue the rest of the input as the last line.
-        """
+        """Queue the rest of the input as the last line."""
         self._lines.extend(self._splitter.end())
         self._input_ended = True
         self._go_on()
@@ -124,9 +120,7 @@ class Conversation:
             self._go_on()
 
     def peer_ended(self) -> None:
-        """
-        Close on the peer's EOF.
-        """
+        """Close on the peer's EOF."""
         self._part()
 
     def lost(self, reason: Failure) -> None:

@@ -1,6 +1,4 @@
-"""
-Splits a byte stream into lines.
-"""
+"""Splits a byte stream into lines."""
 
 from __future__ import annotations
 
@@ -9,9 +7,7 @@ MAX_LINE = 1024 * 1024
 
 
 class LineSplitter:
-    """
-    Splits an input into lines, strips white space at both ends, and drops empty lines.
-    """
+    """Splits an input into lines, strips white space at both ends, and drops empty lines."""
 
     def __init__(self, limit: int = MAX_LINE) -> None:
         """

@@ -1,6 +1,4 @@
-"""
-C{socketd ping}: measure round trips to an echo service.
-"""
+"""C{socketd ping}: measure round trips to an echo service."""
 
 from __future__ import annotations
 
@@ -126,9 +124,7 @@ async def measure(
 
 
 class Progress:
-    """
-    Reports the progress of a long run on standard error.
-    """
+    """Reports the progress of a long run on standard error."""
 
     def __init__(self, clock: IReactorTime, count: int) -> None:
         """

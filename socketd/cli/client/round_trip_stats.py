@@ -1,6 +1,4 @@
-"""
-Statistics of round trips: summary, histogram, JSON.
-"""
+"""Statistics of round trips: summary, histogram, JSON."""
 
 from __future__ import annotations
 
@@ -38,23 +36,17 @@ class RoundTrips:
 
     @property
     def loss(self) -> float:
-        """
-        The fraction of requests without a correct reply, from 0 to 1.
-        """
+        """The fraction of requests without a correct reply, from 0 to 1."""
         return 1 - len(self.times) / self.sent if self.sent else 0.0
 
     @property
     def average(self) -> float:
-        """
-        The mean time in seconds.
-        """
+        """The mean time in seconds."""
         return math.fsum(self.times) / len(self.times)
 
     @property
     def deviation(self) -> float:
-        """
-        The standard deviation in seconds, which C{ping} of iputils calls mdev.
-        """
+        """The standard deviation in seconds, which C{ping} of iputils calls mdev."""
         average = self.average
         square = math.fsum((one - average) ** 2 for one in self.times) / len(self.times)
         return math.sqrt(square)
@@ -69,9 +61,7 @@ class RoundTrips:
         return ordered[max(0, math.ceil(part * len(ordered)) - 1)]
 
     def figures(self) -> dict[str, float]:
-        """
-        The statistics in milliseconds, by name; empty without replies.
-        """
+        """The statistics in milliseconds, by name; empty without replies."""
         if not self.times:
             return {}
         found = {

@@ -1,6 +1,4 @@
-"""
-Runs a client subcommand in the reactor.
-"""
+"""Runs a client subcommand in the reactor."""
 
 from __future__ import annotations
 
@@ -62,9 +60,7 @@ def _take_reactor() -> Any:
 
 
 class Run:
-    """
-    One run of a reactor.
-    """
+    """One run of a reactor."""
 
     def __init__(self, reactor: Any) -> None:
         """

@@ -1,6 +1,4 @@
-"""
-Terminal output and line editing of an interactive session.
-"""
+"""Terminal output and line editing of an interactive session."""
 
 from __future__ import annotations
 
@@ -35,18 +33,14 @@ class Screen:
         self._is_prompting = False
 
     def prompt(self) -> None:
-        """
-        Write the prompt, unless it is still visible.
-        """
+        """Write the prompt, unless it is still visible."""
         if self._prompts and not self._is_prompting:
             self.new_line()
             self._write(PROMPT)
             self._is_prompting = True
 
     def line_typed(self) -> None:
-        """
-        Note that the user entered a line; the terminal has echoed the line end.
-        """
+        """Note that the user entered a line; the terminal has echoed the line end."""
         if self._is_prompting:
             self._is_prompting = False
             self._at_line_start = True
@@ -64,17 +58,13 @@ class Screen:
         self._write(self._decoder.decode(data, is_whole))
 
     def new_line(self) -> None:
-        """
-        End the current line, unless it is empty.
-        """
+        """End the current line, unless it is empty."""
         self._is_prompting = False
         if not self._at_line_start:
             self._write("\n")
 
     def close(self) -> None:
-        """
-        Flush an incomplete character, and end the line.
-        """
+        """Flush an incomplete character, and end the line."""
         self._write(self._decoder.decode(b"", True))
         self.new_line()
 
@@ -107,34 +97,26 @@ class EditedScreen(Screen):
         self.line.is_held = True
 
     def prompt(self) -> None:
-        """
-        Draw the prompt with the line edited so far.
-        """
+        """Draw the prompt with the line edited so far."""
         self.new_line()
         self._is_prompting = True
         self.line.is_held = False
         self.line.draw()
 
     def line_typed(self) -> None:
-        """
-        Note that a line was entered, and hide the editor until the next prompt.
-        """
+        """Note that a line was entered, and hide the editor until the next prompt."""
         super().line_typed()
         self.line.is_held = True
 
     def new_line(self) -> None:
-        """
-        Erase the prompt, or end the current line.
-        """
+        """Erase the prompt, or end the current line."""
         self.line.clear()
         self.line.is_held = True
         super().new_line()
 
 
 class EditedInput:
-    """
-    Standard input in key-by-key mode, edited into lines.
-    """
+    """Standard input in key-by-key mode, edited into lines."""
 
     is_terminal = True
 
@@ -170,9 +152,7 @@ class EditedInput:
             self._user.input_ended()
 
     def input_ended(self) -> None:
-        """
-        Forward the event.
-        """
+        """Forward the event."""
         self._user.input_ended()
 
     def input_failed(self, error: OSError) -> None:

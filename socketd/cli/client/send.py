@@ -151,9 +151,7 @@ class Gathering:
             self.done.errback(CommandError(f"the input is too long: {most}"))
 
     def input_ended(self) -> None:
-        """
-        Fire C{done} with the buffer.
-        """
+        """Fire C{done} with the buffer."""
         if not self.done.called:
             self.done.callback(self._data)
 

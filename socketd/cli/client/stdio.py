@@ -33,9 +33,7 @@ FILE_WRITE_BYTES = 128 * 1024
 
 
 class TextInput:
-    """
-    An input of fixed bytes.
-    """
+    """An input of fixed bytes."""
 
     is_terminal = False
 
@@ -57,21 +55,15 @@ class TextInput:
         user.input_ended()
 
     def pause(self) -> None:
-        """
-        Do nothing: the input is already delivered.
-        """
+        """Do nothing: the input is already delivered."""
 
     def resume(self) -> None:
-        """
-        Do nothing: the input is already delivered.
-        """
+        """Do nothing: the input is already delivered."""
 
 
 @implementer(IReadDescriptor)
 class StandardInput:
-    """
-    Standard input, or another readable descriptor.
-    """
+    """Standard input, or another readable descriptor."""
 
     def __init__(self, reactor: Any, descriptor: int = 0) -> None:
         """
@@ -95,22 +87,16 @@ class StandardInput:
         self.resume()
 
     def pause(self) -> None:
-        """
-        Stop reading until L{resume}.
-        """
+        """Stop reading until L{resume}."""
         self._reactor.removeReader(self)
 
     def resume(self) -> None:
-        """
-        Resume reading, unless EOF was reached.
-        """
+        """Resume reading, unless EOF was reached."""
         if self._is_open:
             self._reactor.addReader(self)
 
     def fileno(self) -> int:
-        """
-        Return the file descriptor, for the reactor.
-        """
+        """Return the file descriptor, for the reactor."""
         return self._descriptor
 
     def logPrefix(self) -> str:
@@ -137,9 +123,7 @@ class StandardInput:
 
 
 class StandardOutput(FileDescriptor):
-    """
-    Standard output, or another writable descriptor.
-    """
+    """Standard output, or another writable descriptor."""
 
     def __init__(self, reactor: Any, descriptor: int = 1, ends_line: bool = False) -> None:
         """
@@ -159,9 +143,7 @@ class StandardOutput(FileDescriptor):
         self._finished: Deferred[None] = Deferred()
 
     def fileno(self) -> int:
-        """
-        Return the file descriptor, for the reactor.
-        """
+        """Return the file descriptor, for the reactor."""
         return self._descriptor
 
     def finish(self) -> Deferred[None]:

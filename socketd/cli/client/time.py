@@ -1,6 +1,4 @@
-"""
-C{socketd time}: query a time server, and compare its clock with the local one.
-"""
+"""C{socketd time}: query a time server, and compare its clock with the local one."""
 
 from __future__ import annotations
 
@@ -94,9 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
 async def _ask_or_hint(
     reactor: Any, arguments: argparse.Namespace, security: Security | None
 ) -> Reply:
-    """
-    Call L{ask}, and add a hint about other services to its errors.
-    """
+    """Call L{ask}, and add a hint about other services to its errors."""
     address = arguments.address
     try:
         return await ask(reactor, address, arguments.timeout, security=security)
@@ -117,9 +113,7 @@ def _hint(address: Address) -> str:
 
 
 def _doubt(reading: Reading) -> None:
-    """
-    Report when the other epoch would make the offset smaller.
-    """
+    """Report when the other epoch would make the offset smaller."""
     nearest = nearest_epoch(reading.number, reading.unix - reading.offset)
     if nearest != reading.epoch:
         note(f"the server seems to count from {EPOCH_NAMES[nearest]}: --epoch {nearest}")
@@ -259,9 +253,7 @@ class Listening:
             self._end(None)
 
     def peer_ended(self) -> None:
-        """
-        End the reply.
-        """
+        """End the reply."""
         self.link.close()
         self._end(None)
 

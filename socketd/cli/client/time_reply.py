@@ -1,6 +1,4 @@
-"""
-Interprets the 32-bit reply of a time server (RFC 868).
-"""
+"""Interprets the 32-bit reply of a time server (RFC 868)."""
 
 from __future__ import annotations
 
@@ -45,9 +43,7 @@ class Moment:
 
 @frozen
 class Reply:
-    """
-    A server's reply, with the times of request and reply.
-    """
+    """A server's reply, with the times of request and reply."""
 
     data: bytes
     asked: Moment
@@ -118,9 +114,7 @@ def read_reply(reply: Reply, epoch: str) -> Reading:
 
 
 def _guess(data: bytes) -> str:
-    """
-    Guess what kind of server sends such a reply.
-    """
+    """Guess what kind of server sends such a reply."""
     text = data.strip()
     if not data:
         return ": the server does not know the time, or is none (RFC 868)"

@@ -1,3 +1,1 @@
-"""
-Code shared by the subcommands: addresses, arguments, errors, output.
-"""
+"""Code shared by the subcommands: addresses, arguments, errors, output."""

@@ -1,6 +1,4 @@
-"""
-The ADDRESS argument of the client subcommands, parsed without a reactor.
-"""
+"""The ADDRESS argument of the client subcommands, parsed without a reactor."""
 
 from __future__ import annotations
 
@@ -48,16 +46,12 @@ class Address:
 
     @property
     def is_datagram(self) -> bool:
-        """
-        Whether the transport preserves message boundaries.
-        """
+        """Whether the transport preserves message boundaries."""
         return self.scheme in DATAGRAM_SCHEMES
 
     @property
     def is_tls(self) -> bool:
-        """
-        Whether the transport is TLS.
-        """
+        """Whether the transport is TLS."""
         return self.scheme in TLS_SCHEMES
 
 

@@ -1,6 +1,4 @@
-"""
-Arguments shared by several subcommands.
-"""
+"""Arguments shared by several subcommands."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-Creates several files atomically: all or none.
-"""
+"""Creates several files atomically: all or none."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-Exceptions that end a subcommand, and its exit statuses.
-"""
+"""Exceptions that end a subcommand, and its exit statuses."""
 
 from __future__ import annotations
 
@@ -37,6 +35,4 @@ class CommandError(Exception):
 
 
 class Terminated(Exception):
-    """
-    The reactor was stopped by a signal other than SIGINT.
-    """
+    """The reactor was stopped by a signal other than SIGINT."""

@@ -1,6 +1,4 @@
-"""
-Names in a certificate: DNS names, wildcards and IP addresses, as text.
-"""
+"""Names in a certificate: DNS names, wildcards and IP addresses, as text."""
 
 from __future__ import annotations
 

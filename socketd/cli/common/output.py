@@ -1,6 +1,4 @@
-"""
-Standard output of the subcommands that print a result and exit.
-"""
+"""Standard output of the subcommands that print a result and exit."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-Certificates and keys from PEM files (RFC 7468).
-"""
+"""Certificates and keys from PEM files (RFC 7468)."""
 
 from __future__ import annotations
 

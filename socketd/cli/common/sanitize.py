@@ -1,6 +1,4 @@
-"""
-Escapes text from a peer, so that it cannot control the terminal.
-"""
+"""Escapes text from a peer, so that it cannot control the terminal."""
 
 from __future__ import annotations
 
@@ -32,14 +30,10 @@ def one_line(text: str) -> str:
 
 
 class AnswerDecoder:
-    """
-    Decodes and escapes a peer's bytes incrementally, across segment boundaries.
-    """
+    """Decodes and escapes a peer's bytes incrementally, across segment boundaries."""
 
     def __init__(self) -> None:
-        """
-        Start at a character boundary.
-        """
+        """Start at a character boundary."""
         self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
 
     def decode(self, data: bytes, final: bool = False) -> str:

@@ -1,3 +1,1 @@
-"""
-C{socketd import}: convert configurations of inetd and xinetd.
-"""
+"""C{socketd import}: convert configurations of inetd and xinetd."""

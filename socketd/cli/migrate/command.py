@@ -1,6 +1,4 @@
-"""
-C{socketd import}: convert a configuration of xinetd or inetd to an INI file of socketd.
-"""
+"""C{socketd import}: convert a configuration of xinetd or inetd to an INI file of socketd."""
 
 from __future__ import annotations
 
@@ -177,9 +175,7 @@ def check(text: str) -> tuple[Diagnostic, ...]:
 
 
 def summary(findings: Findings) -> str:
-    """
-    Summarize the findings in one line.
-    """
+    """Summarize the findings in one line."""
     taken, left, off = len(findings.services), len(findings.left), len(findings.off)
     plural = "" if taken == 1 else "s"
     return f"{taken} service{plural} taken, {left} not taken, {off} switched off"

@@ -1,6 +1,4 @@
-"""
-Reads inetd.conf of OpenBSD (also Debian's), FreeBSD and GNU.
-"""
+"""Reads inetd.conf of OpenBSD (also Debian's), FreeBSD and GNU."""
 
 from __future__ import annotations
 
@@ -65,9 +63,7 @@ class Row:
 
     @property
     def label(self) -> str:
-        """
-        The entry's name in messages.
-        """
+        """The entry's name in messages."""
         return shown([f"{self.fields[0]}/{self.fields[2]}"])
 
 
@@ -118,9 +114,7 @@ def _rows(lines: list[str], file: str, findings: Findings) -> Iterator[Row]:
 
 
 def _joined(lines: Iterable[str], file: str) -> Iterator[tuple[Place, str]]:
-    """
-    Join continuation lines, which begin with white space, to their entries.
-    """
+    """Join continuation lines, which begin with white space, to their entries."""
     current: tuple[Place, list[str]] | None = None
     for number, line in enumerate(lines, 1):
         text = line.strip(_BLANK)
@@ -156,9 +150,7 @@ class _Reading:
     remarks: list[Remark] = field(factory=list)
 
     def sort_in(self) -> None:
-        """
-        Add the service to the findings, or the reason why it is not converted.
-        """
+        """Add the service to the findings, or the reason why it is not converted."""
         row = self.row
         reason = self._reason()
         if reason:
@@ -171,9 +163,7 @@ class _Reading:
             self.findings.take(service)
 
     def _reason(self) -> str:
-        """
-        Give the reason why the service is not supported; empty if it is.
-        """
+        """Give the reason why the service is not supported; empty if it is."""
         name, _, protocol, _, _, program, *_ = self.row.fields
         if protocol.startswith("rpc/"):
             return "is a service of RPC, which the daemon has not"

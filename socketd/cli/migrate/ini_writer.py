@@ -1,6 +1,4 @@
-"""
-Writes the findings as an INI file of socketd.
-"""
+"""Writes the findings as an INI file of socketd."""
 
 from __future__ import annotations
 
@@ -101,30 +99,22 @@ class Section:
 
     @property
     def protocol(self) -> str:
-        """
-        The protocol of the section.
-        """
+        """The protocol of the section."""
         return self.services[0].name
 
     @property
     def options(self) -> Mapping[str, str]:
-        """
-        The options that all entries share.
-        """
+        """The options that all entries share."""
         return self.services[0].options
 
     @property
     def stream_options(self) -> Mapping[str, str]:
-        """
-        The options of the streams; empty without streams.
-        """
+        """The options of the streams; empty without streams."""
         return next((s.stream_options for s in self.services if s.type == STREAM), {})
 
     @property
     def has_datagrams(self) -> bool:
-        """
-        Whether the section has a datagram listener.
-        """
+        """Whether the section has a datagram listener."""
         return any(service.type == DATAGRAM for service in self.services)
 
     def fits(self, service: Service) -> bool:
@@ -143,9 +133,7 @@ class Section:
         return not is_limited and service.stream_options == self.stream_options
 
     def remarks(self) -> Iterator[Remark]:
-        """
-        List the parts of the entries without a counterpart.
-        """
+        """List the parts of the entries without a counterpart."""
         streams = self.stream_options
         for service in self.services:
             yield from service.remarks
@@ -248,9 +236,7 @@ def _option(option: str, value: str) -> Iterator[str]:
 
 
 def _own(section: Section) -> Mapping[str, str]:
-    """
-    Give the options that make a protocol behave as in a super-server.
-    """
+    """Give the options that make a protocol behave as in a super-server."""
     if section.protocol == "time":
         return {"epoch": "1900"}
     if _amplifies(section):

@@ -47,9 +47,7 @@ class Place:
     line: int = 0
 
     def __str__(self) -> str:
-        """
-        Format as C{FILE:LINE}.
-        """
+        """Format as C{FILE:LINE}."""
         return f"{self.file}:{self.line}" if self.line else self.file
 
 
@@ -69,9 +67,7 @@ class Remark:
     is_loud: bool = False
 
     def __str__(self) -> str:
-        """
-        Format as one line of ASCII, whatever the files contain.
-        """
+        """Format as one line of ASCII, whatever the files contain."""
         return plain(f"{self.place}: {self.text}")
 
 
@@ -91,23 +87,17 @@ class Address:
 
     @property
     def host(self) -> str:
-        """
-        The interface in canonical form; empty for the wildcard.
-        """
+        """The interface in canonical form; empty for the wildcard."""
         family = socket.AF_INET6 if self.kind.endswith("6") else socket.AF_INET
         return canonical_host(self.interface, family)
 
     @property
     def is_optional(self) -> bool:
-        """
-        Whether to skip the listener on systems without IPv6, as super-servers do.
-        """
+        """Whether to skip the listener on systems without IPv6, as super-servers do."""
         return self.kind.endswith("6") and not self.interface
 
     def __str__(self) -> str:
-        """
-        Format for C{listen} of the INI file.
-        """
+        """Format for C{listen} of the INI file."""
         escaped = self.interface.replace(":", r"\:")
         interface = f":interface={escaped}" if escaped else ""
         return f"{self.kind}:{self.port}{interface}{':optional=yes' if self.is_optional else ''}"
@@ -162,46 +152,32 @@ class Findings:
     _taken: dict[tuple[str, int], dict[str, Place]] = field(factory=dict)
 
     def problem(self, place: Place, text: str) -> None:
-        """
-        Record an error in a file.
-        """
+        """Record an error in a file."""
         self.problems.append(Remark(place, text))
 
     def leave(self, place: Place, text: str) -> None:
-        """
-        Record a service that is not converted.
-        """
+        """Record a service that is not converted."""
         self.left.append(Remark(place, text))
 
     def switched_off(self, place: Place, text: str) -> None:
-        """
-        Record a disabled service.
-        """
+        """Record a disabled service."""
         self.off.append(Remark(place, text))
 
     def remark(self, place: Place, text: str) -> None:
-        """
-        Record something outside services that has no counterpart.
-        """
+        """Record something outside services that has no counterpart."""
         self.remarks.append(Remark(place, text))
 
     def hint(self, word: str, place: Place) -> None:
-        """
-        Record a place to which a general difference applies.
-        """
+        """Record a place to which a general difference applies."""
         self.hints.setdefault(word, []).append(place)
 
     def refuse(self, place: Place, label: str, problems: Iterable[Remark]) -> None:
-        """
-        Record the errors of a service, which is therefore not converted.
-        """
+        """Record the errors of a service, which is therefore not converted."""
         self.problems.extend(problems)
         self.leave(place, f"{label} has errors")
 
     def take(self, service: Service) -> None:
-        """
-        Record a service to convert; an address goes to the first service that uses it.
-        """
+        """Record a service to convert; an address goes to the first service that uses it."""
         places = {address: self._holder(address) for address in service.addresses}
         free = tuple(address for address, place in places.items() if place is None)
         others = {address: place for address, place in places.items() if place is not None}
@@ -239,9 +215,7 @@ def plain(text: str) -> str:
 
 
 def shown(words: Iterable[str]) -> str:
-    """
-    Quote words of a foreign file, cut after L{MAX_SHOWN} characters.
-    """
+    """Quote words of a foreign file, cut after L{MAX_SHOWN} characters."""
     text = " ".join(words)
     return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."
 
@@ -283,9 +257,7 @@ def rate_options(count: int, unit: str) -> dict[str, str]:
 
 
 def cap_option(option: str, count: int) -> dict[str, str]:
-    """
-    Convert a limit; 0 and values above L{MAX_CAP} are no limit.
-    """
+    """Convert a limit; 0 and values above L{MAX_CAP} are no limit."""
     return {option: str(count)} if 0 < count <= MAX_CAP else {}
 
 

@@ -1,6 +1,4 @@
-"""
-Reads foreign configuration files, with bounds; never writes them.
-"""
+"""Reads foreign configuration files, with bounds; never writes them."""
 
 from __future__ import annotations
 
@@ -23,9 +21,7 @@ MAX_DEPTH = 16
 
 
 class UnreadableError(Exception):
-    """
-    A file cannot be read; the text is the reason.
-    """
+    """A file cannot be read; the text is the reason."""
 
 
 @define

@@ -70,9 +70,7 @@ def _identity(source: Source) -> tuple[Network, ...] | str:
 
 
 def written(sources: Iterable[Source]) -> str:
-    """
-    Format networks for the INI file, without duplicates.
-    """
+    """Format networks for the INI file, without duplicates."""
     networks = list(dict.fromkeys(n for source in sources for n in source.networks))
     if set(ANY) <= set(networks):
         return "any"

@@ -1,6 +1,4 @@
-"""
-The attributes of xinetd.conf(5) without a counterpart, with reasons.
-"""
+"""The attributes of xinetd.conf(5) without a counterpart, with reasons."""
 
 from __future__ import annotations
 
@@ -63,9 +61,7 @@ KNOWN = (
 
 
 def why(name: str) -> str:
-    """
-    Give the reason why an attribute has no counterpart.
-    """
+    """Give the reason why an attribute has no counterpart."""
     if name in WITHOUT:
         return WITHOUT[name]
     near = likeliest(name, sorted(KNOWN))

@@ -1,6 +1,4 @@
-"""
-Reads configurations of xinetd: includes, and the effect of C{defaults} on the services.
-"""
+"""Reads configurations of xinetd: includes, and the effect of C{defaults} on the services."""
 
 from __future__ import annotations
 
@@ -58,16 +56,12 @@ class Draft:
 
     @property
     def label(self) -> str:
-        """
-        The id of the service, by default its name.
-        """
+        """The id of the service, by default its name."""
         return shown(self.attributes["id"].values) if self.attributes.get("id") else self.name
 
     @property
     def id(self) -> str:
-        """
-        The label in lower case, for comparison.
-        """
+        """The label in lower case, for comparison."""
         return self.label.lower()
 
 

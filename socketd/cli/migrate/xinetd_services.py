@@ -1,6 +1,4 @@
-"""
-Converts services of xinetd: which are supported, and how their attributes map to options.
-"""
+"""Converts services of xinetd: which are supported, and how their attributes map to options."""
 
 from __future__ import annotations
 
@@ -65,9 +63,7 @@ STREAM_FLAGS = {"NODELAY": "tcp_nodelay", "KEEPALIVE": "so_keepalive"}
 
 
 def find(reader: Reader) -> None:
-    """
-    Convert all services that were read, and add each to the findings.
-    """
+    """Convert all services that were read, and add each to the findings."""
     for draft in reader.drafts:
         _Reading(reader, draft).sort_in()
     ids = {draft.id for draft in reader.drafts}
@@ -80,9 +76,7 @@ def find(reader: Reader) -> None:
 
 @define
 class _Reading:
-    """
-    The conversion of one service.
-    """
+    """The conversion of one service."""
 
     reader: Reader
     draft: Draft
@@ -91,15 +85,11 @@ class _Reading:
 
     @property
     def findings(self) -> Findings:
-        """
-        The findings of the reader.
-        """
+        """The findings of the reader."""
         return self.reader.findings
 
     def sort_in(self) -> None:
-        """
-        Add the service to the findings, or the reason why it is not converted.
-        """
+        """Add the service to the findings, or the reason why it is not converted."""
         draft, findings = self.draft, self.findings
         label = shown([draft.label])
         off = self._off()
@@ -120,9 +110,7 @@ class _Reading:
         return attribute.values if attribute else ()
 
     def _words(self, name: str) -> tuple[str, ...]:
-        """
-        Get the values of an attribute in upper case, for case-insensitive comparison.
-        """
+        """Get the values of an attribute in upper case, for case-insensitive comparison."""
         return tuple(map(str.upper, self._values(name)))
 
     def _attribute(self, name: str) -> Attribute | None:
@@ -141,9 +129,7 @@ class _Reading:
         return values[0] if len(values) == 1 else ""
 
     def _off(self) -> str:
-        """
-        Give the reason why the service is disabled; empty if it is enabled.
-        """
+        """Give the reason why the service is disabled; empty if it is enabled."""
         switches = self.reader.switches
         if self._words("disable") == ("YES",):
             return f"disable = yes in line {self.draft.attributes['disable'].place.line}"
@@ -154,9 +140,7 @@ class _Reading:
         return ""
 
     def _reason(self) -> str:
-        """
-        Give the reason why the service is not supported; empty if it is.
-        """
+        """Give the reason why the service is not supported; empty if it is."""
         types, flags = self._words("type"), self._words("flags")
         if self.draft.is_broken:
             return "has errors"
@@ -190,9 +174,7 @@ class _Reading:
         return "has no type = INTERNAL"
 
     def _service(self) -> Service | None:
-        """
-        Convert the service; errors are added to L{problems}.
-        """
+        """Convert the service; errors are added to L{problems}."""
         self._check_switch()
         kind = self._kind()
         if kind is None:

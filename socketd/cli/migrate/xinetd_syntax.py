@@ -40,9 +40,7 @@ class Attribute:
     place: Place
 
     def __str__(self) -> str:
-        """
-        Format as in the file, with the name in lower case.
-        """
+        """Format as in the file, with the name in lower case."""
         return shown([self.name, self.operator, *self.values])
 
 
@@ -68,9 +66,7 @@ Line = tuple[Place, str]
 
 
 def entries(lines: list[str], file: str, findings: Findings) -> Iterator[Entry]:
-    """
-    Parse the entries of a file; errors are added to the findings.
-    """
+    """Parse the entries of a file; errors are added to the findings."""
     numbered = ((Place(file, number), line.strip(_BLANK)) for number, line in enumerate(lines, 1))
     rest = ((place, line) for place, line in numbered if line and not line.startswith("#"))
     for place, line in rest:

@@ -1,3 +1,1 @@
-"""
-The control subcommands and the console of a running daemon.
-"""
+"""The control subcommands and the console of a running daemon."""

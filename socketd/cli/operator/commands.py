@@ -46,9 +46,7 @@ class Argument:
 
     @property
     def key(self) -> str:
-        """
-        The attribute of the parsed namespace.
-        """
+        """The attribute of the parsed namespace."""
         return self.name.lower().replace(" ", "_")
 
 

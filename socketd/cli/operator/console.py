@@ -1,6 +1,4 @@
-"""
-C{socketd console}: an operator session with a running daemon.
-"""
+"""C{socketd console}: an operator session with a running daemon."""
 
 from __future__ import annotations
 
@@ -133,9 +131,7 @@ async def operate(
 
 
 class Keyboard:
-    """
-    Forwards standard input to the view.
-    """
+    """Forwards standard input to the view."""
 
     def __init__(self, view: IView, operating: Operating) -> None:
         """
@@ -156,9 +152,7 @@ class Keyboard:
         self._view.take(data)
 
     def input_ended(self) -> None:
-        """
-        Forward EOF to the view.
-        """
+        """Forward EOF to the view."""
         self._view.take_end()
 
     def input_failed(self, error: OSError) -> None:

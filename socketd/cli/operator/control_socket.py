@@ -111,9 +111,7 @@ def read_answer(line: bytes) -> Answer:
 
 
 class ControlSocket:
-    """
-    A blocking session with the daemon.
-    """
+    """A blocking session with the daemon."""
 
     def __init__(self, path: str, timeout: float) -> None:
         """
@@ -134,9 +132,7 @@ class ControlSocket:
             raise CommandError(explain(path, error)) from error
 
     def close(self) -> None:
-        """
-        Close the socket.
-        """
+        """Close the socket."""
         self._socket.close()
 
     def ask(self, *words: str) -> Answer:

@@ -1,6 +1,4 @@
-"""
-An operator session: lines become commands and words, answers and events become lines.
-"""
+"""An operator session: lines become commands and words, answers and events become lines."""
 
 from __future__ import annotations
 
@@ -110,9 +108,7 @@ class Operating:
             self._ask(line, self._show_answer)
 
     def ended(self) -> None:
-        """
-        Leave, after all commands are answered.
-        """
+        """Leave, after all commands are answered."""
         self._is_leaving = True
         self._leave()
 
@@ -153,9 +149,7 @@ class Operating:
         self._leave()
 
     def peer_ended(self) -> None:
-        """
-        EOF from the daemon: end the session.
-        """
+        """EOF from the daemon: end the session."""
         if not self._is_leaving:
             self._fail(CommandError("the daemon has ended the session"))
         elif self._link is not None:
@@ -245,9 +239,7 @@ class Operating:
         self._view.set_state(self._prompt(), status)
 
     def _tell(self, was_gone: bool) -> None:
-        """
-        Report changes while a line is begun; its addressee stays the same.
-        """
+        """Report changes while a line is begun; its addressee stays the same."""
         addressee = self._addressee
         if not self._view.is_begun:
             self._told = False

@@ -1,6 +1,4 @@
-"""
-The views of the console: line by line, or full screen.
-"""
+"""The views of the console: line by line, or full screen."""
 
 from __future__ import annotations
 
@@ -38,15 +36,11 @@ class IView(Protocol):
 
     @property
     def is_begun(self) -> bool:
-        """
-        Whether a line is begun but not yet entered.
-        """
+        """Whether a line is begun but not yet entered."""
 
     @property
     def columns(self) -> int | None:
-        """
-        The columns of a line; C{None}: no limit.
-        """
+        """The columns of a line; C{None}: no limit."""
 
     def begin(self, complete: Complete) -> None:
         """
@@ -78,20 +72,14 @@ class IView(Protocol):
         """
 
     def take_end(self) -> None:
-        """
-        Process EOF.
-        """
+        """Process EOF."""
 
     def close(self) -> None:
-        """
-        Restore the terminal.
-        """
+        """Restore the terminal."""
 
 
 class LineView:
-    """
-    Line by line, for pipes and files.
-    """
+    """Line by line, for pipes and files."""
 
     columns: int | None = None
 
@@ -110,9 +98,7 @@ class LineView:
 
     @property
     def is_begun(self) -> bool:
-        """
-        Whether the last line is incomplete.
-        """
+        """Whether the last line is incomplete."""
         return bool(self._rest)
 
     def begin(self, complete: Complete) -> None:
@@ -154,23 +140,17 @@ class LineView:
         self.edited()
 
     def take_end(self) -> None:
-        """
-        Process an incomplete last line, then EOF.
-        """
+        """Process an incomplete last line, then EOF."""
         if self._rest:
             self.take(b"\n")
         self.ended()
 
     def close(self) -> None:
-        """
-        Do nothing: there is no terminal to restore.
-        """
+        """Do nothing: there is no terminal to restore."""
 
 
 class TerminalLines:
-    """
-    Line by line at a terminal, with an input line at the bottom.
-    """
+    """Line by line at a terminal, with an input line at the bottom."""
 
     def __init__(self, write: Callable[[str], object], width: Callable[[], int]) -> None:
         """
@@ -188,16 +168,12 @@ class TerminalLines:
 
     @property
     def columns(self) -> int:
-        """
-        The columns of a line.
-        """
+        """The columns of a line."""
         return self._width()
 
     @property
     def is_begun(self) -> bool:
-        """
-        Whether a line is begun but not yet entered.
-        """
+        """Whether a line is begun but not yet entered."""
         return self._line.is_begun
 
     def begin(self, complete: Complete) -> None:
@@ -241,21 +217,15 @@ class TerminalLines:
             self.ended()
 
     def take_end(self) -> None:
-        """
-        Process EOF.
-        """
+        """Process EOF."""
         self.ended()
 
     def resize(self) -> None:
-        """
-        Redraw the prompt: another program may have written over it.
-        """
+        """Redraw the prompt: another program may have written over it."""
         self._line.redraw()
 
     def close(self) -> None:
-        """
-        Erase the prompt.
-        """
+        """Erase the prompt."""
         self._line.clear()
 
     def _find(self, before: str) -> Sequence[str]:
@@ -288,16 +258,12 @@ class FullScreen:
 
     @property
     def columns(self) -> int:
-        """
-        The columns of a line.
-        """
+        """The columns of a line."""
         return self._columns
 
     @property
     def is_begun(self) -> bool:
-        """
-        Whether a line is begun but not yet entered.
-        """
+        """Whether a line is begun but not yet entered."""
         return bool(self._editor.text)
 
     def begin(self, complete: Complete) -> None:
@@ -311,9 +277,7 @@ class FullScreen:
         self.resize()
 
     def resize(self) -> None:
-        """
-        Adapt to the terminal's new size.
-        """
+        """Adapt to the terminal's new size."""
         size = self._size()
         self._rows, self._columns = max(LEAST_ROWS, size.lines), max(20, size.columns)
         self._write(f"\x1b[1;{self._rows - 2}r")
@@ -353,15 +317,11 @@ class FullScreen:
             self.ended()
 
     def take_end(self) -> None:
-        """
-        Process EOF.
-        """
+        """Process EOF."""
         self.ended()
 
     def close(self) -> None:
-        """
-        Reset the scrolling region.
-        """
+        """Reset the scrolling region."""
         last = f"\x1b[{self._rows};1H{_CLEAR_LINE}"
         self._write(f"\x1b[r\x1b[{self._rows - 1};1H{_CLEAR_LINE}{last}")
 
@@ -369,9 +329,7 @@ class FullScreen:
         self._write(self._bottom())
 
     def _bottom(self) -> str:
-        """
-        Return the sequence that draws both lines and places the cursor.
-        """
+        """Return the sequence that draws both lines and places the cursor."""
         status = fitting(self._status, self._columns)
         status += " " * (self._columns - columns(status))
         prompt = fitting(self._prompt or COMMANDING, self._columns - LEAST_ROOM)

@@ -1,3 +1,1 @@
-"""
-The subcommands of the daemon and its setup: run, check, certificates, units, socket options.
-"""
+"""The subcommands of the daemon and its setup: run, check, certificates, units, socket options."""

@@ -1,6 +1,4 @@
-"""
-C{socketd certificate}: server and client certificates for development.
-"""
+"""C{socketd certificate}: server and client certificates for development."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-C{socketd check}: validate a configuration without binding.
-"""
+"""C{socketd check}: validate a configuration without binding."""
 
 from __future__ import annotations
 
@@ -23,9 +21,7 @@ HELP = "read a configuration, say all that is wrong with it, bind nothing"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """
-    Declare the arguments.
-    """
+    """Declare the arguments."""
     parser.add_argument(
         "file", nargs="?", help="the INI file (default: what the daemon would read)"
     )

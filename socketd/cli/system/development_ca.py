@@ -57,16 +57,12 @@ class Issued:
 
     @property
     def certificate_pem(self) -> bytes:
-        """
-        The certificate as PEM.
-        """
+        """The certificate as PEM."""
         return self.certificate.public_bytes(Encoding.PEM)
 
     @property
     def key_pem(self) -> bytes:
-        """
-        The key as unencrypted PEM.
-        """
+        """The key as unencrypted PEM."""
         data: bytes = self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         return data
 
@@ -199,9 +195,7 @@ def _authority_identifier(
 
 
 def _has_name(certificate: x509.Certificate) -> bool:
-    """
-    Return whether a certificate has a subject that can be used as an issuer.
-    """
+    """Return whether a certificate has a subject that can be used as an issuer."""
     try:
         return bool(list(certificate.subject))
     except STRANGE:

@@ -1,6 +1,4 @@
-"""
-Tables of socket options: level, format and meaning.
-"""
+"""Tables of socket options: level, format and meaning."""
 
 from __future__ import annotations
 

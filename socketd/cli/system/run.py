@@ -1,6 +1,4 @@
-"""
-C{socketd run}: run the daemon in the foreground with twistd.
-"""
+"""C{socketd run}: run the daemon in the foreground with twistd."""
 
 from __future__ import annotations
 
@@ -15,9 +13,7 @@ HELP = "run the daemon in the foreground (twistd --nodaemon --pidfile= socketd .
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """
-    Declare the arguments, which are those of C{twistd socketd}.
-    """
+    """Declare the arguments, which are those of C{twistd socketd}."""
     parser.add_argument(
         "options", nargs=REMAINDER, help="the INI file, or options of twistd socketd"
     )

@@ -1,6 +1,4 @@
-"""
-C{socketd options}: the socket options of this Python, and their defaults on this system.
-"""
+"""C{socketd options}: the socket options of this Python, and their defaults on this system."""
 
 from __future__ import annotations
 

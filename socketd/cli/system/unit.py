@@ -1,6 +1,4 @@
-"""
-C{socketd unit}: a systemd unit with the least privileges that a configuration needs.
-"""
+"""C{socketd unit}: a systemd unit with the least privileges that a configuration needs."""
 
 from __future__ import annotations
 
@@ -167,9 +165,7 @@ def write(settings: Settings, file: str, twistd: str) -> str:
 
 
 def doubts(settings: Settings, file: str) -> Iterator[str]:
-    """
-    List paths that the daemon or its clients may not find, in spite of the unit.
-    """
+    """List paths that the daemon or its clients may not find, in spite of the unit."""
     for path in (file, *settings.files):
         if _is_in(_TEMPORARY, os.path.realpath(path)):
             yield f"{path}: temporary files are removed with time; /etc/socketd would be right"
@@ -182,9 +178,7 @@ def doubts(settings: Settings, file: str) -> Iterator[str]:
 
 
 def bound(settings: Settings) -> list[Listener]:
-    """
-    List the network listeners that the daemon binds itself.
-    """
+    """List the network listeners that the daemon binds itself."""
     listeners = [listener for service in settings.services for listener in service.listeners]
     if settings.http is not None:
         listeners.append(settings.http)
@@ -192,16 +186,12 @@ def bound(settings: Settings) -> list[Listener]:
 
 
 def needs_addresses(settings: Settings) -> bool:
-    """
-    Return whether a listener has an address that may exist only after the network is up.
-    """
+    """Return whether a listener has an address that may exist only after the network is up."""
     return any(not (is_loopback(one) or _is_wildcard(one)) for one in bound(settings))
 
 
 def is_loopback(listener: Listener) -> bool:
-    """
-    Return whether a listener is bound to a loopback address.
-    """
+    """Return whether a listener is bound to a loopback address."""
     try:
         return ip_address(listener.interface).is_loopback
     except ValueError:
@@ -241,9 +231,7 @@ def peers(settings: Settings) -> set[Network] | None:
 
 
 def quoted(text: str) -> str:
-    """
-    Quote a word of a command line (systemd.service(5), systemd.syntax(7)).
-    """
+    """Quote a word of a command line (systemd.service(5), systemd.syntax(7))."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     escaped = "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in escaped)
     return escaped if escaped == text and not set(text) & set(" ';") else f'"{escaped}"'
@@ -309,17 +297,13 @@ def _files(settings: Settings, read: Iterable[str]) -> Iterator[str]:
 
 
 def _sockets(settings: Settings) -> list[str]:
-    """
-    List the paths of all UNIX sockets.
-    """
+    """List the paths of all UNIX sockets."""
     listeners = [one for service in settings.services for one in service.listeners]
     return [one.path for one in (*listeners, *settings.own.values()) if one.path]
 
 
 def _own_directory(path: str) -> str:
-    """
-    Return the directory of a temporary file, or the file itself if that directory is shared.
-    """
+    """Return the directory of a temporary file, or the file itself if that directory is shared."""
     directory = os.path.dirname(path)
     return path if Path(directory) in _TEMPORARY else directory
 
@@ -358,9 +342,7 @@ def _is_wildcard(listener: Listener) -> bool:
 
 
 def _has_names(settings: Settings) -> bool:
-    """
-    Return whether a listener has a host name, which may need a DNS lookup.
-    """
+    """Return whether a listener has a host name, which may need a DNS lookup."""
     return any(
         not _is_wildcard(one) and not _is_address(one.interface) for one in bound(settings)
     )

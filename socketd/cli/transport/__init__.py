@@ -1,3 +1,1 @@
-"""
-The transports of clients: streams, datagrams, TLS, and how to connect one.
-"""
+"""The transports of clients: streams, datagrams, TLS, and how to connect one."""

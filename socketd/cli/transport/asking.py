@@ -1,6 +1,4 @@
-"""
-A datagram request with one reply.
-"""
+"""A datagram request with one reply."""
 
 from __future__ import annotations
 
@@ -31,9 +29,7 @@ class Question:
     """
 
     def __init__(self) -> None:
-        """
-        Create the request, not yet sent.
-        """
+        """Create the request, not yet sent."""
         self.link = DatagramLink(self)
         self._answer: Deferred[bytes] = Deferred()
 
@@ -66,9 +62,7 @@ class Question:
             self._answer.callback(data)
 
     def peer_ended(self) -> None:
-        """
-        Do nothing: datagrams have no EOF.
-        """
+        """Do nothing: datagrams have no EOF."""
 
     def lost(self, reason: Failure) -> None:
         """

@@ -1,6 +1,4 @@
-"""
-Connects a client transport to an address.
-"""
+"""Connects a client transport to an address."""
 
 from __future__ import annotations
 
@@ -242,9 +240,7 @@ async def _resolve(reactor: Any, address: Address) -> str:
 
 @implementer(IResolutionReceiver)
 class Resolution:
-    """
-    Collects the resolver's results.
-    """
+    """Collects the resolver's results."""
 
     def __init__(self, found: Deferred[list[str]]) -> None:
         """

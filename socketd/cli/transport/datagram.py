@@ -1,6 +1,4 @@
-"""
-The datagram transport of clients.
-"""
+"""The datagram transport of clients."""
 
 from __future__ import annotations
 
@@ -17,9 +15,7 @@ from socketd.cli.transport.interface import CallbackProducer, IReceiver
 
 
 class DatagramLink(ConnectedDatagramProtocol):
-    """
-    A connected datagram socket: UDP or UNIX.
-    """
+    """A connected datagram socket: UDP or UNIX."""
 
     keeps_messages = True
     noisy = False
@@ -78,9 +74,7 @@ class DatagramLink(ConnectedDatagramProtocol):
         """
 
     def end(self) -> None:
-        """
-        Close at once: datagrams have no EOF to wait for.
-        """
+        """Close at once: datagrams have no EOF to wait for."""
         self.close()
 
     def pause(self) -> None:
@@ -91,25 +85,19 @@ class DatagramLink(ConnectedDatagramProtocol):
             self._transport.stopReading()
 
     def resume(self) -> None:
-        """
-        Resume reading from the peer.
-        """
+        """Resume reading from the peer."""
         if not self._lost:
             self._transport.startReading()
 
     def close(self) -> None:
-        """
-        Close the port, unless it is already closed.
-        """
+        """Close the port, unless it is already closed."""
         # Twisted does not check for a second stopListening(), and fails in it.
         if self._transport is not None and not self._is_closing:
             self._is_closing = True
             self._transport.stopListening()
 
     def abort(self) -> None:
-        """
-        Close at once.
-        """
+        """Close at once."""
         self.close()
 
     def _lose(self, reason: Failure) -> None:

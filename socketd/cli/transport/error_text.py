@@ -1,6 +1,4 @@
-"""
-Describes connection errors in a few words.
-"""
+"""Describes connection errors in a few words."""
 
 from __future__ import annotations
 

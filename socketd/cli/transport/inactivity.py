@@ -1,6 +1,4 @@
-"""
-An inactivity timer.
-"""
+"""An inactivity timer."""
 
 from __future__ import annotations
 
@@ -10,9 +8,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 
 class Silence:
-    """
-    Calls back when the timeout has passed since the last L{start}.
-    """
+    """Calls back when the timeout has passed since the last L{start}."""
 
     def __init__(
         self, clock: IReactorTime, seconds: float, expired: Callable[[], object]
@@ -30,18 +26,14 @@ class Silence:
         self._call: IDelayedCall | None = None
 
     def start(self) -> None:
-        """
-        Start or restart the timer.
-        """
+        """Start or restart the timer."""
         if self._call is not None:
             self._call.reset(self._seconds)
         elif self._seconds:
             self._call = self._clock.callLater(self._seconds, self._expire)
 
     def stop(self) -> None:
-        """
-        Stop the timer.
-        """
+        """Stop the timer."""
         if self._call is not None:
             self._call.cancel()
             self._call = None

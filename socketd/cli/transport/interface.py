@@ -1,6 +1,4 @@
-"""
-The common interface of the stream and datagram transports of clients.
-"""
+"""The common interface of the stream and datagram transports of clients."""
 
 from __future__ import annotations
 
@@ -13,9 +11,7 @@ from zope.interface import implementer
 
 
 class IReceiver(Protocol):
-    """
-    Receiver of data and connection events.
-    """
+    """Receiver of data and connection events."""
 
     def answered(self, data: bytes) -> None:
         """
@@ -25,9 +21,7 @@ class IReceiver(Protocol):
         """
 
     def peer_ended(self) -> None:
-        """
-        EOF arrived; the peer may still read.
-        """
+        """EOF arrived; the peer may still read."""
 
     def lost(self, reason: Failure) -> None:
         """
@@ -38,9 +32,7 @@ class IReceiver(Protocol):
 
 
 class IPeerTransport(Protocol):
-    """
-    Client transport.
-    """
+    """Client transport."""
 
     keeps_messages: bool
 
@@ -59,36 +51,24 @@ class IPeerTransport(Protocol):
         """
 
     def end(self) -> None:
-        """
-        Send EOF.
-        """
+        """Send EOF."""
 
     def pause(self) -> None:
-        """
-        Stop reading from the peer until L{resume} (backpressure).
-        """
+        """Stop reading from the peer until L{resume} (backpressure)."""
 
     def resume(self) -> None:
-        """
-        Resume reading from the peer.
-        """
+        """Resume reading from the peer."""
 
     def close(self) -> None:
-        """
-        Close after the write buffer is sent.
-        """
+        """Close after the write buffer is sent."""
 
     def abort(self) -> None:
-        """
-        Close at once, discarding unsent data.
-        """
+        """Close at once, discarding unsent data."""
 
 
 @implementer(IPushProducer)
 class CallbackProducer:
-    """
-    A push producer made of three functions.
-    """
+    """A push producer made of three functions."""
 
     def __init__(
         self, pause: Callable[[], object], resume: Callable[[], object], stop: Callable[[], object]

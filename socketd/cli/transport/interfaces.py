@@ -1,6 +1,4 @@
-"""
-The interfaces of input and output for client subcommands, so that tests can substitute them.
-"""
+"""The interfaces of input and output for client subcommands, so that tests can substitute them."""
 
 from __future__ import annotations
 
@@ -10,9 +8,7 @@ from twisted.internet.defer import Deferred
 
 
 class IInputUser(Protocol):
-    """
-    Consumer of the input.
-    """
+    """Consumer of the input."""
 
     def input_received(self, data: bytes) -> None:
         """
@@ -22,9 +18,7 @@ class IInputUser(Protocol):
         """
 
     def input_ended(self) -> None:
-        """
-        EOF was reached.
-        """
+        """EOF was reached."""
 
     def input_failed(self, error: OSError) -> None:
         """
@@ -35,9 +29,7 @@ class IInputUser(Protocol):
 
 
 class IInput(Protocol):
-    """
-    Input: the source of the bytes to send.
-    """
+    """Input: the source of the bytes to send."""
 
     is_terminal: bool
 
@@ -49,20 +41,14 @@ class IInput(Protocol):
         """
 
     def pause(self) -> None:
-        """
-        Stop reading until L{resume}.
-        """
+        """Stop reading until L{resume}."""
 
     def resume(self) -> None:
-        """
-        Resume reading.
-        """
+        """Resume reading."""
 
 
 class IOutput(Protocol):
-    """
-    Output: the destination of the peer's data.
-    """
+    """Output: the destination of the peer's data."""
 
     def write(self, data: bytes) -> None:
         """
@@ -80,9 +66,7 @@ class IOutput(Protocol):
         """
 
     def unregisterProducer(self) -> None:
-        """
-        Unregister the producer.
-        """
+        """Unregister the producer."""
 
     def finish(self) -> Deferred[None]:
         """

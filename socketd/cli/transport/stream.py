@@ -1,6 +1,4 @@
-"""
-The stream transport of clients.
-"""
+"""The stream transport of clients."""
 
 from __future__ import annotations
 
@@ -119,29 +117,21 @@ class StreamLink(Protocol):
 
     @property
     def is_connected(self) -> bool:
-        """
-        Whether a connection was ever made, with or without a TLS handshake.
-        """
+        """Whether a connection was ever made, with or without a TLS handshake."""
         return self.transport is not None
 
     def abandon(self) -> None:
-        """
-        Abort a connection attempt.
-        """
+        """Abort a connection attempt."""
         if self.is_connected:
             self.abort()
 
     @property
     def can_end(self) -> bool:
-        """
-        Whether EOF can be sent without risk to the rest of the reply: false for TLS.
-        """
+        """Whether EOF can be sent without risk to the rest of the reply: false for TLS."""
         return not ISSLTransport.providedBy(self._transport)
 
     def end(self) -> None:
-        """
-        Send EOF: shut down the write side, or send C{close_notify} over TLS.
-        """
+        """Send EOF: shut down the write side, or send C{close_notify} over TLS."""
         self._release()
         if self.can_end:
             self._transport.loseWriteConnection()
@@ -150,28 +140,20 @@ class StreamLink(Protocol):
             self._transport.loseConnection()
 
     def pause(self) -> None:
-        """
-        Stop reading from the peer until L{resume} (backpressure).
-        """
+        """Stop reading from the peer until L{resume} (backpressure)."""
         self._transport.pauseProducing()
 
     def resume(self) -> None:
-        """
-        Resume reading from the peer.
-        """
+        """Resume reading from the peer."""
         self._transport.resumeProducing()
 
     def close(self) -> None:
-        """
-        Close after the write buffer is sent.
-        """
+        """Close after the write buffer is sent."""
         self._release()
         self._transport.loseConnection()
 
     def abort(self) -> None:
-        """
-        Reset the connection, unless it has ended already.
-        """
+        """Reset the connection, unless it has ended already."""
         # Twisted's TLS transport raises an error on abort after the connection is lost.
         if not self._is_lost:
             self._transport.abortConnection()

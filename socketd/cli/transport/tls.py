@@ -90,9 +90,7 @@ def secure(options: TlsOptions) -> Security:
 
 
 def _own(options: TlsOptions) -> dict[str, Any]:
-    """
-    Load the client's private key and certificate chain.
-    """
+    """Load the client's private key and certificate chain."""
     first, *chain = load_certificates(options.certificate)
     key = load_key(options.key, first)
     with _refusing(options.certificate):
@@ -115,9 +113,7 @@ def _trust(options: TlsOptions) -> Any:
 
 @contextmanager
 def _refusing(path: str) -> Iterator[None]:
-    """
-    Add the file name to errors of OpenSSL.
-    """
+    """Add the file name to errors of OpenSSL."""
     try:
         yield
     except (crypto.Error, SSL.Error) as error:

@@ -1,6 +1,4 @@
-"""
-TLS arguments of the client subcommands; does not import OpenSSL.
-"""
+"""TLS arguments of the client subcommands; does not import OpenSSL."""
 
 from __future__ import annotations
 

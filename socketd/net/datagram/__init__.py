@@ -1,3 +1,1 @@
-"""
-Datagram ports, and the system calls that batch datagrams.
-"""
+"""Datagram ports, and the system calls that batch datagrams."""

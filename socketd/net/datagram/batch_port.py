@@ -1,6 +1,4 @@
-"""
-The datagram port that serves a batch with two system calls: recvmmsg and sendmmsg.
-"""
+"""The datagram port that serves a batch with two system calls: recvmmsg and sendmmsg."""
 
 from __future__ import annotations
 
@@ -91,17 +89,13 @@ class BatchedDatagramPort(DatagramPort):
         self._index = self._queued = self._queued_bytes = 0
 
     def forget(self) -> None:
-        """
-        Clear the cached verdicts.
-        """
+        """Clear the cached verdicts."""
         self._known.clear()
         self._verdicts.clear()
         self._destinations.clear()
 
     def doRead(self) -> None:
-        """
-        Receive one batch of pending datagrams, and send the replies.
-        """
+        """Receive one batch of pending datagrams, and send the replies."""
         messages = self._messages
         try:
             found = messages.receive(self._socket.fileno())
@@ -125,9 +119,7 @@ class BatchedDatagramPort(DatagramPort):
         self._flush()
 
     def _deliver_all(self, names: Sequence[bytes], lengths: Sequence[int]) -> None:
-        """
-        Deliver each datagram to the protocol; this loop is the hot path.
-        """
+        """Deliver each datagram to the protocol; this loop is the hot path."""
         known, data, floor = self._known, self._messages.data, self._floor
         observed, deliver = self._service_state.observed, self._protocol.datagramReceived
         checked = self._timestamped or (self._asks_for_destination and self._guard is not None)
@@ -198,9 +190,7 @@ class BatchedDatagramPort(DatagramPort):
         return not refused
 
     def _controls(self) -> memoryview:
-        """
-        The control messages of the current datagram.
-        """
+        """The control messages of the current datagram."""
         start = self._index * CONTROL_SIZE
         return self._messages.controls[start : start + self._found[4 * self._index + 1]]
 
@@ -218,10 +208,7 @@ class BatchedDatagramPort(DatagramPort):
         return cut, [length if fit else -1 for length, fit in zip(lengths, fits)]
 
     def write(self, datagram: bytes, addr: Any = None) -> None:
-        """
-        Send a datagram; a reply to the current datagram is queued until the batch is
-        done.
-        """
+        """Send a datagram; a reply to the current datagram is queued until the batch is done."""
         size = len(datagram)
         if addr is None or size > MAX_SIZE or not (
             addr is self._current or addr == self._current
@@ -258,9 +245,7 @@ class BatchedDatagramPort(DatagramPort):
             counters.datagram_bytes_sent += size - refused_bytes
 
     def _answer_from(self, start: int) -> None:
-        """
-        Do as L{answer_from} does, at fixed offsets: pktinfo is the only control message.
-        """
+        """Do as L{answer_from} does, at fixed offsets: pktinfo is the only control message."""
         control = self._messages.controls[start : start + CONTROL_SIZE]
         if self._family == socket.AF_INET:
             control[_IPV4_INDEX] = bytes(4)
@@ -268,9 +253,7 @@ class BatchedDatagramPort(DatagramPort):
             control[_IPV6_INDEX] = bytes(4)
 
     def _answer_now(self, datagram: bytes, addr: Any) -> None:
-        """
-        Send immediately: a reply with a timestamp must not wait for the batch.
-        """
+        """Send immediately: a reply with a timestamp must not wait for the batch."""
         info = packet_info(self._controls()) if self._asks_for_destination else None
         ancillary = []
         if info is not None:
@@ -285,9 +268,7 @@ class BatchedDatagramPort(DatagramPort):
             self._service_state.counters.datagram_bytes_sent += len(datagram)
 
     def _decode(self, name: bytes) -> Any:
-        """
-        Convert a raw socket address to the form that protocols use.
-        """
+        """Convert a raw socket address to the form that protocols use."""
         family = self._family
         port = int.from_bytes(name[2:4], "big")
         if family == socket.AF_INET:
@@ -309,9 +290,7 @@ def datagram_port(
     service_state: ServiceState,
     terms: DatagramTerms = OPEN,
 ) -> DatagramPort:
-    """
-    Make the fastest port that the system supports.
-    """
+    """Make the fastest port that the system supports."""
     port = BatchedDatagramPort if mmsg.AVAILABLE else DatagramPort
     return port(reactor, sock, protocol, service_state, terms)
 
@@ -327,8 +306,6 @@ def _unix_address(path: bytes) -> str | bytes | None:
 
 
 def _name_formats(size: int) -> list[struct.Struct]:
-    """
-    Make the formats that unpack the addresses of 0 to L{BATCH} headers at once.
-    """
+    """Make the formats that unpack the addresses of 0 to L{BATCH} headers at once."""
     one = f"{size}s{NAME_SIZE - size}x"
     return [struct.Struct(one * count) for count in range(BATCH + 1)]

@@ -1,6 +1,4 @@
-"""
-Control messages (ancillary data) of datagrams: arrival time and destination address.
-"""
+"""Control messages (ancillary data) of datagrams: arrival time and destination address."""
 
 from __future__ import annotations
 
@@ -36,9 +34,7 @@ _NANOSECONDS = 1_000_000_000
 
 
 class ControlMessage(NamedTuple):
-    """
-    One control message.
-    """
+    """One control message."""
 
     level: int
     type: int
@@ -75,9 +71,7 @@ def arrival(buffer: memoryview) -> int | None:
 
 
 def packet_info(buffer: memoryview) -> ControlMessage | None:
-    """
-    Find the pktinfo message, which has the destination address of a datagram.
-    """
+    """Find the pktinfo message, which has the destination address of a datagram."""
     wanted = (
         (socket.IPPROTO_IP, IP_PKTINFO, _IPV4_INFO_SIZE),
         (socket.IPPROTO_IPV6, IPV6_PKTINFO, _IPV6_INFO_SIZE),
@@ -89,9 +83,7 @@ def packet_info(buffer: memoryview) -> ControlMessage | None:
 
 
 def destination(info: ControlMessage) -> bytes:
-    """
-    Read the destination address of a datagram, packed.
-    """
+    """Read the destination address of a datagram, packed."""
     is_ipv4 = info.level == socket.IPPROTO_IP
     return bytes(info.data[IPV4_DESTINATION if is_ipv4 else IPV6_DESTINATION])
 
@@ -110,9 +102,7 @@ def answer_from(info: ControlMessage) -> None:
 
 
 def disable_ancillary(sock: socket.socket) -> None:
-    """
-    Disable ancillary data; an inherited socket may have it enabled.
-    """
+    """Disable ancillary data; an inherited socket may have it enabled."""
     sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMP, 0)
     sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 0)
     if sock.family == socket.AF_INET:
@@ -138,7 +128,5 @@ def ask_for_destination(sock: socket.socket) -> bool:
 
 
 def ask_for_arrival(sock: socket.socket) -> None:
-    """
-    Enable the kernel's timestamps of arrival.
-    """
+    """Enable the kernel's timestamps of arrival."""
     sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)

@@ -63,9 +63,7 @@ _IOVEC_LEN_AT = _Iovec.len.offset
 
 
 def _received_format() -> str:
-    """
-    Make the format that unpacks C{namelen controllen flags len} of one header.
-    """
+    """Make the format that unpacks C{namelen controllen flags len} of one header."""
     parts, at = [], 0
     for offset, code, size in (
         (_NAMELEN_AT, "I", 4),
@@ -133,9 +131,7 @@ class Messages:
         return found
 
     def move(self, source: int, target: int, name_length: int, control_length: int) -> None:
-        """
-        Copy the address and the control messages of one header to another one.
-        """
+        """Copy the address and the control messages of one header to another one."""
         at = target * _HEADER_SIZE
         _NAMELEN.pack_into(self._header_view, at + _NAMELEN_AT, name_length)
         _SIZE.pack_into(self._header_view, at + _CONTROLLEN_AT, control_length)

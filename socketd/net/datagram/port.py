@@ -1,6 +1,4 @@
-"""
-The portable datagram port (UDP and UNIX).
-"""
+"""The portable datagram port (UDP and UNIX)."""
 
 from __future__ import annotations
 
@@ -83,17 +81,13 @@ class DatagramPort(Port):
         self._allowance = self._floor
 
     def started(self) -> None:
-        """
-        Connect the protocol.
-        """
+        """Connect the protocol."""
         # Else Twisted logs its own line at start and stop.
         self._protocol.noisy = False
         self._protocol.makeConnection(self)
 
     def closed(self) -> None:
-        """
-        Stop the protocol.
-        """
+        """Stop the protocol."""
         self._protocol.doStop()
 
     def forget(self) -> None:
@@ -103,9 +97,7 @@ class DatagramPort(Port):
         """
 
     def doRead(self) -> None:
-        """
-        Receive pending datagrams, at most one batch.
-        """
+        """Receive pending datagrams, at most one batch."""
         try:
             self._receive_all()
         except (OSError, MemoryError) as problem:
@@ -136,9 +128,7 @@ class DatagramPort(Port):
             self._note_refusal(problem)
 
     def _note_refusal(self, problem: OSError) -> None:
-        """
-        Report connection refused to a protocol with a connected peer.
-        """
+        """Report connection refused to a protocol with a connected peer."""
         if problem.errno == ECONNREFUSED and self._connected_to is not None:
             try:
                 self._protocol.connectionRefused()
@@ -219,9 +209,7 @@ class DatagramPort(Port):
         return False
 
     def writeSequence(self, seq: Iterable[bytes], addr: Any) -> None:
-        """
-        Send several pieces as one datagram.
-        """
+        """Send several pieces as one datagram."""
         self.write(b"".join(seq), addr)
 
     def connect(self, host: str, port: int) -> None:
@@ -238,19 +226,13 @@ class DatagramPort(Port):
         self._connected_to = host, port
 
     def getBroadcastAllowed(self) -> bool:
-        """
-        Whether broadcasts may be sent.
-        """
+        """Whether broadcasts may be sent."""
         return bool(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST))
 
     def setBroadcastAllowed(self, enabled: bool) -> None:
-        """
-        Set whether broadcasts may be sent.
-        """
+        """Set whether broadcasts may be sent."""
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, enabled)
 
     def getHandle(self) -> socket.socket:
-        """
-        The socket.
-        """
+        """The socket."""
         return self._socket

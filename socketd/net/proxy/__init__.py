@@ -1,3 +1,1 @@
-"""
-The PROXY protocol: the header parser, and the layer that uses it.
-"""
+"""The PROXY protocol: the header parser, and the layer that uses it."""

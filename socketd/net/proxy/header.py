@@ -55,10 +55,7 @@ _POLYNOMIAL = 0x82F63B78
 
 
 class HeaderError(ValueError):
-    """
-    Not a valid PROXY header; the text says why in a few words, without bytes of the
-    peer.
-    """
+    """Not a valid PROXY header; the text says why in a few words, without bytes of the peer."""
 
 
 @frozen
@@ -121,9 +118,7 @@ class HeaderParser:
             raise
 
     def _find_size(self, before: int) -> int:
-        """
-        Find the length of the header (bytes); 0 while it is not known.
-        """
+        """Find the length of the header (bytes); 0 while it is not known."""
         start = bytes(self._buffer[: len(_SIGNATURE)])
         if _SIGNATURE.startswith(start):
             return _size_v2(self._buffer)
@@ -148,9 +143,7 @@ def _size_v1(buffer: bytearray, before: int) -> int:
 
 
 def _parse_v1(header: bytes) -> Header:
-    """
-    Parse a header of version 1, CRLF included (section 2.1).
-    """
+    """Parse a header of version 1, CRLF included (section 2.1)."""
     fields = header[: -len(_CRLF)].split(b" ")
     if fields[1] == b"UNKNOWN":
         # The rest of the line must be ignored (section 2.1).
@@ -183,9 +176,7 @@ def _port(text: bytes) -> int:
 
 
 def _size_v2(buffer: bytearray) -> int:
-    """
-    Check the fixed part, once it is complete, and find the length of the header.
-    """
+    """Check the fixed part, once it is complete, and find the length of the header."""
     if len(buffer) < _FIXED_V2.size:
         return 0
     _, version_and_command, kind, length = _FIXED_V2.unpack_from(buffer)
@@ -213,9 +204,7 @@ def _check_kind(family: int, transport: int, length: int) -> None:
 
 
 def _parse_v2(header: bytes) -> Header:
-    """
-    Parse a header of version 2 whose fixed part is checked (section 2.2).
-    """
+    """Parse a header of version 2 whose fixed part is checked (section 2.2)."""
     _, version_and_command, kind, _ = _FIXED_V2.unpack_from(header)
     if version_and_command & 0xF == _LOCAL:
         return Header(2, "LOCAL")
@@ -278,9 +267,7 @@ def _check_tlvs(header: bytes, start: int) -> None:
 
 
 def crc32c(data: bytes) -> int:
-    """
-    Compute the CRC32c (RFC 4960, appendix B).
-    """
+    """Compute the CRC32c (RFC 4960, appendix B)."""
     table, crc = _crc_table(), 0xFFFFFFFF
     for byte in data:
         crc = table[(crc ^ byte) & 0xFF] ^ crc >> 8

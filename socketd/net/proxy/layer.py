@@ -1,6 +1,4 @@
-"""
-The PROXY layer: reads the PROXY header of a load balancer before the service's protocol.
-"""
+"""The PROXY layer: reads the PROXY header of a load balancer before the service's protocol."""
 
 from __future__ import annotations
 
@@ -45,9 +43,7 @@ class ProxyLayer(Protocol):
         self._parser = HeaderParser()
 
     def dataReceived(self, data: bytes) -> None:
-        """
-        Parse the header, and forward the bytes after it.
-        """
+        """Parse the header, and forward the bytes after it."""
         try:
             header = self._parser.feed(data)
         except HeaderError as problem:
@@ -76,9 +72,7 @@ class ProxyLayer(Protocol):
             connection.receive(rest)
 
     def _admit(self, header: Header) -> bool:
-        """
-        Apply the access policy to the client's address.
-        """
+        """Apply the access policy to the client's address."""
         family, source = _FAMILIES[header.family], header.source
         if header.family == "tcp6":
             source = (*source, 0, 0)  # type: ignore[misc]
@@ -97,9 +91,7 @@ class ProxyLayer(Protocol):
         connection.abortConnection()
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
-        """
-        Ignore a connection that ended before its header was complete.
-        """
+        """Ignore a connection that ended before its header was complete."""
 
 
 @implementer(IProtocolFactory)
@@ -116,19 +108,13 @@ class ProxyLayerFactory:
     settles: bool
 
     def buildProtocol(self, addr: Any) -> ProxyLayer:
-        """
-        Make the PROXY layer of a connection.
-        """
+        """Make the PROXY layer of a connection."""
         return ProxyLayer(self.factory, self.settles)
 
     def doStart(self) -> None:
-        """
-        Tell the wrapped factory that a port starts.
-        """
+        """Tell the wrapped factory that a port starts."""
         self.factory.doStart()
 
     def doStop(self) -> None:
-        """
-        Tell the wrapped factory that a port has stopped.
-        """
+        """Tell the wrapped factory that a port has stopped."""
         self.factory.doStop()

@@ -1,3 +1,1 @@
-"""
-A wrapper of Twisted's reactor that handles events in batches with its own epoll.
-"""
+"""A wrapper of Twisted's reactor that handles events in batches with its own epoll."""

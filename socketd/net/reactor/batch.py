@@ -1,6 +1,4 @@
-"""
-A wrapper of Twisted's reactor that serves streams and datagrams with socketd's own ports.
-"""
+"""A wrapper of Twisted's reactor that serves streams and datagrams with socketd's own ports."""
 
 from __future__ import annotations
 
@@ -196,9 +194,7 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
     def adoptStreamPort(
         self, fileDescriptor: int, addressFamily: int, factory: IProtocolFactory
     ) -> IListeningPort:
-        """
-        Accept connections at a listening socket; the descriptor is duplicated.
-        """
+        """Accept connections at a listening socket; the descriptor is duplicated."""
         sock = _adopt(fileDescriptor, addressFamily, socket.SOCK_STREAM)
         port = StreamPort(self, sock, factory, self._service_state)
         port.startListening()
@@ -207,9 +203,7 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
     def adoptStreamConnection(
         self, fileDescriptor: int, addressFamily: int, factory: IProtocolFactory
     ) -> None:
-        """
-        Serve an established connection; the descriptor is duplicated.
-        """
+        """Serve an established connection; the descriptor is duplicated."""
         sock = _adopt(fileDescriptor, addressFamily, socket.SOCK_STREAM)
         connection = StreamConnection(self, sock, sock.getpeername(), self._service_state)
         protocol = factory.buildProtocol(connection.getPeer())
@@ -263,9 +257,7 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
 
 
 def batched(reactor: Any) -> Any:
-    """
-    Wrap a reactor in a L{BatchReactor} where the system has epoll.
-    """
+    """Wrap a reactor in a L{BatchReactor} where the system has epoll."""
     return BatchReactor(reactor) if hasattr(select, "epoll") else reactor
 
 

@@ -42,9 +42,7 @@ _ENDED = select.EPOLLHUP | select.EPOLLERR
 
 @implementer(IReactorFDSet, IReadDescriptor)
 class EpollSet:
-    """
-    Watches descriptors on behalf of a reactor, with an epoll(7) of its own.
-    """
+    """Watches descriptors on behalf of a reactor, with an epoll(7) of its own."""
 
     _log = Logger(namespace="socketd")
 
@@ -60,27 +58,19 @@ class EpollSet:
     # IReactorFDSet
 
     def addReader(self, reader: Any) -> None:
-        """
-        Watch a descriptor for input.
-        """
+        """Watch a descriptor for input."""
         self._add(reader, _IN)
 
     def addWriter(self, writer: Any) -> None:
-        """
-        Watch a descriptor for output.
-        """
+        """Watch a descriptor for output."""
         self._add(writer, _OUT)
 
     def removeReader(self, reader: Any) -> None:
-        """
-        Stop watching a descriptor for input.
-        """
+        """Stop watching a descriptor for input."""
         self._remove(reader, _IN)
 
     def removeWriter(self, writer: Any) -> None:
-        """
-        Stop watching a descriptor for output.
-        """
+        """Stop watching a descriptor for output."""
         self._remove(writer, _OUT)
 
     def removeAll(self) -> list[Any]:
@@ -95,15 +85,11 @@ class EpollSet:
         return watched
 
     def getReaders(self) -> list[Any]:
-        """
-        The descriptors that are watched for input.
-        """
+        """The descriptors that are watched for input."""
         return self._watched(_IN)
 
     def getWriters(self) -> list[Any]:
-        """
-        The descriptors that are watched for output.
-        """
+        """The descriptors that are watched for output."""
         return self._watched(_OUT)
 
     def _watched(self, event: int) -> list[Any]:
@@ -140,15 +126,11 @@ class EpollSet:
             self._epoll.unregister(fd)
 
     def _watch_file(self, file: Any, event: int) -> None:
-        """
-        Record a file that epoll(7) refuses, as it does all regular files (EPERM).
-        """
+        """Record a file that epoll(7) refuses, as it does all regular files (EPERM)."""
         self._files[file] = self._files.get(file, 0) | event
 
     def _drop_file(self, file: Any, event: int) -> None:
-        """
-        Stop watching a file for the given events.
-        """
+        """Stop watching a file for the given events."""
         self._files[file] &= ~event
         if not self._files[file]:
             del self._files[file]
@@ -156,21 +138,15 @@ class EpollSet:
     # IReadDescriptor
 
     def fileno(self) -> int:
-        """
-        The descriptor of the epoll(7) instance.
-        """
+        """The descriptor of the epoll(7) instance."""
         return self._epoll.fileno()
 
     def logPrefix(self) -> str:
-        """
-        The prefix of the log line of a traceback.
-        """
+        """The prefix of the log line of a traceback."""
         return "socketd"
 
     def connectionLost(self, reason: Failure) -> None:
-        """
-        Disconnect every watched descriptor and close the epoll(7) instance.
-        """
+        """Disconnect every watched descriptor and close the epoll(7) instance."""
         for descriptor in self.removeAll():
             try:
                 descriptor.connectionLost(reason)
@@ -179,9 +155,7 @@ class EpollSet:
         self._epoll.close()
 
     def doRead(self) -> None:
-        """
-        Serve the ready descriptors.
-        """
+        """Serve the ready descriptors."""
         try:
             self._serve_all()
         except MemoryError:
@@ -233,9 +207,7 @@ class EpollSet:
         return why
 
     def _disconnect(self, descriptor: Any, why: Any, event: int) -> None:
-        """
-        Disconnect a descriptor as Twisted's own reactors do.
-        """
+        """Disconnect a descriptor as Twisted's own reactors do."""
         self.removeReader(descriptor)
         failure = Failure(why)
         half_closeable = IHalfCloseableDescriptor.providedBy(descriptor)

@@ -1,3 +1,1 @@
-"""
-Sockets before they become ports: options, descriptor limit, activation, local addresses.
-"""
+"""Sockets before they become ports: options, descriptor limit, activation, local addresses."""

@@ -50,9 +50,7 @@ _FILES = (
 
 
 class _Unusable(ValueError):
-    """
-    An unusable inherited descriptor or variable; the text says why.
-    """
+    """An unusable inherited descriptor or variable; the text says why."""
 
 
 @frozen(eq=False)
@@ -74,15 +72,11 @@ class InheritedSocket:
 
     @property
     def is_stream(self) -> bool:
-        """
-        Whether it accepts connections.
-        """
+        """Whether it accepts connections."""
         return self.type == socket.SOCK_STREAM
 
     def describe(self) -> str:
-        """
-        Format its address for display, as L{socketd.net.addresses.describe} does.
-        """
+        """Format its address for display, as L{socketd.net.addresses.describe} does."""
         return describe(self.family, self.address)
 
 
@@ -131,21 +125,15 @@ class Inherited:
         return cls(tuple(sockets), tuple(diagnostics))
 
     def names(self) -> list[str]:
-        """
-        List the distinct names of the sockets, in their order.
-        """
+        """List the distinct names of the sockets, in their order."""
         return list(dict.fromkeys(one.name for one in self.sockets))
 
     def named(self, name: str) -> list[InheritedSocket]:
-        """
-        List the sockets with this name.
-        """
+        """List the sockets with this name."""
         return [one for one in self.sockets if one.name == name]
 
     def unclaimed(self, claimed: Collection[str]) -> list[InheritedSocket]:
-        """
-        List the sockets that have none of these names: their peers would never be served.
-        """
+        """List the sockets that have none of these names: their peers would never be served."""
         return [one for one in self.sockets if one.name not in claimed]
 
 
@@ -204,9 +192,7 @@ def _check_is_socket(number: int) -> None:
 
 
 def _look_at(sock: socket.socket, name: str) -> InheritedSocket:
-    """
-    Ask the kernel for the properties of a socket: the variables do not give them.
-    """
+    """Ask the kernel for the properties of a socket: the variables do not give them."""
     family = sock.getsockopt(socket.SOL_SOCKET, socket.SO_DOMAIN)
     kind = sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
     if family not in _FAMILIES:

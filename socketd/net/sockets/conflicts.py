@@ -42,18 +42,14 @@ class Claim:
 
     @property
     def bucket(self) -> Place:
-        """
-        Its place without the host: only claims of the same bucket can conflict.
-        """
+        """Its place without the host: only claims of the same bucket can conflict."""
         if self.place.path:
             # One path is a socket of one type.
             return evolve(self.place, type=socket.SOCK_STREAM)
         return evolve(self.place, host="")
 
     def shares(self, other: Claim) -> bool:
-        """
-        Say whether both have an option that lets the kernel bind both.
-        """
+        """Say whether both have an option that lets the kernel bind both."""
         names = _SHARING[self.place.type]
         return any(getattr(self.options, n) and getattr(other.options, n) for n in names)
 
@@ -72,9 +68,7 @@ class Claim:
 
 @frozen
 class _Bucket:
-    """
-    The claims of one port or path that do not conflict so far.
-    """
+    """The claims of one port or path that do not conflict so far."""
 
     hosts: dict[str, list[Claim]] = field(factory=dict)
 
@@ -95,9 +89,7 @@ class _Bucket:
 
 
 def conflicts(settings: Settings) -> Iterator[Diagnostic]:
-    """
-    Report each listener whose address conflicts with an earlier one.
-    """
+    """Report each listener whose address conflicts with an earlier one."""
     buckets: dict[Place, list[Claim]] = {}
     for claim in _claims(settings):
         buckets.setdefault(claim.bucket, []).append(claim)

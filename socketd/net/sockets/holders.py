@@ -92,9 +92,7 @@ def _paths(proc: Path, place: Place) -> Iterator[_Socket]:
 
 
 def _rows(proc: Path, table: str) -> Iterator[list[str]]:
-    """
-    Read a socket table; a path is the last field, spaces included.
-    """
+    """Read a socket table; a path is the last field, spaces included."""
     parts = _WITH_PATH - 1 if table == "unix" else -1
     file = proc / "net" / table
     with suppress(FileNotFoundError), file.open(errors="surrogateescape") as lines:

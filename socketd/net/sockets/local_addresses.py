@@ -1,6 +1,4 @@
-"""
-The local addresses of this host.
-"""
+"""The local addresses of this host."""
 
 from __future__ import annotations
 
@@ -32,9 +30,7 @@ class Found:
 
 
 def find(adapters: Iterable[ifaddr.Adapter]) -> Found:
-    """
-    Collect the addresses of network interfaces.
-    """
+    """Collect the addresses of network interfaces."""
     addresses, broadcasts = set(), set()
     for adapter in adapters:
         for ip in adapter.ips:
@@ -56,9 +52,7 @@ def read_interfaces() -> Found:
 
 
 class Interfaces:
-    """
-    The addresses of this host, scanned again when older than L{REFRESH}.
-    """
+    """The addresses of this host, scanned again when older than L{REFRESH}."""
 
     def __init__(self, clock: Clock, read: Callable[[], Found] = read_interfaces) -> None:
         """
@@ -72,16 +66,12 @@ class Interfaces:
 
     @property
     def addresses(self) -> frozenset[bytes]:
-        """
-        The host's own addresses.
-        """
+        """The host's own addresses."""
         return self._fresh().addresses
 
     @property
     def broadcasts(self) -> frozenset[bytes]:
-        """
-        The broadcast addresses of the host's subnets.
-        """
+        """The broadcast addresses of the host's subnets."""
         return self._fresh().broadcasts
 
     def _fresh(self) -> Found:
@@ -98,9 +88,7 @@ class Interfaces:
 
 
 def _broadcast(address: bytes, prefix: int) -> bytes | None:
-    """
-    Compute the broadcast address of a subnet; /31 and /32 have none (RFC 3021).
-    """
+    """Compute the broadcast address of a subnet; /31 and /32 have none (RFC 3021)."""
     host_bits = _IPV4_BITS - prefix
     if len(address) * 8 != _IPV4_BITS or host_bits < 2:
         return None

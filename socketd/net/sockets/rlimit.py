@@ -1,6 +1,4 @@
-"""
-The descriptor limit (RLIMIT_NOFILE), and whether it suffices for the configuration.
-"""
+"""The descriptor limit (RLIMIT_NOFILE), and whether it suffices for the configuration."""
 
 from __future__ import annotations
 
@@ -31,24 +29,18 @@ def raise_limit() -> int:
 
 
 def room(settings: Settings, limit: int) -> int:
-    """
-    Compute how many connections a descriptor limit allows.
-    """
+    """Compute how many connections a descriptor limit allows."""
     listeners = sum(len(service.listeners) for service in settings.services)
     return limit - RESERVED - listeners
 
 
 def most_connections(settings: Settings, limit: int) -> int:
-    """
-    Compute the daemon's connection limit.
-    """
+    """Compute the daemon's connection limit."""
     return settings.daemon.max_connections or max(1, min(MAX_CONNECTIONS, room(settings, limit)))
 
 
 def diagnostics(settings: Settings, limit: int) -> Iterator[Diagnostic]:
-    """
-    Report each C{max_connections} that exceeds the descriptor limit.
-    """
+    """Report each C{max_connections} that exceeds the descriptor limit."""
     most = room(settings, limit)
     asked = {(DAEMON, settings.daemon.max_connections): settings.lines}
     for service in settings.services:

@@ -1,6 +1,4 @@
-"""
-Socket options by name: set before bind, and verified by reading them back.
-"""
+"""Socket options by name: set before bind, and verified by reading them back."""
 
 from __future__ import annotations
 
@@ -25,9 +23,7 @@ _HEADROOM = 2
 
 
 class Refused(Exception):
-    """
-    The system lacks an option, or rejects its value.
-    """
+    """The system lacks an option, or rejects its value."""
 
 
 @frozen
@@ -53,9 +49,7 @@ class SocketOption:
     tcp: bool = False
 
     def fits(self, listener: Listener) -> bool:
-        """
-        Say whether this option applies to the sockets of a listener.
-        """
+        """Say whether this option applies to the sockets of a listener."""
         if listener.is_inherited:
             # The socket unit sets its options.
             return False
@@ -161,9 +155,7 @@ _TCP_DEFAULTS = {
 
 
 def wanted(options: SocketOptions, listener: Listener) -> Iterator[tuple[str, Any]]:
-    """
-    List the options to set on a listener's socket, with their values.
-    """
+    """List the options to set on a listener's socket, with their values."""
     is_tcp = listener.is_stream and listener.family in _INET
     defaults = _TCP_DEFAULTS if is_tcp else {}
     if options.tcp_keepcnt is not None:

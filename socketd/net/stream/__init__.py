@@ -1,3 +1,1 @@
-"""
-Stream listeners and their connections (TCP and UNIX).
-"""
+"""Stream listeners and their connections (TCP and UNIX)."""

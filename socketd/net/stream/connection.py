@@ -161,9 +161,7 @@ class StreamConnection(WriteBuffer, SocketInfo):
         self._call(partial(protocol.makeConnection, self))
 
     def log_open(self) -> None:
-        """
-        Log the new connection.
-        """
+        """Log the new connection."""
         self.known = True
         if self.service_state.announced:
             self.service_state.emit(
@@ -182,9 +180,7 @@ class StreamConnection(WriteBuffer, SocketInfo):
     # Reading
 
     def doRead(self) -> None:
-        """
-        Receive once and pass the data to the protocol.
-        """
+        """Receive once and pass the data to the protocol."""
         if not self._reading:
             return
         try:
@@ -235,9 +231,7 @@ class StreamConnection(WriteBuffer, SocketInfo):
         self._update_reading()
 
     def observe(self, data: bytes) -> None:
-        """
-        Emit a message event for received data.
-        """
+        """Emit a message event for received data."""
         host = host_of(self._peer_family, self._peer)
         self.service_state.message(host, data, self.peer, self.connection_id)
 
@@ -253,15 +247,11 @@ class StreamConnection(WriteBuffer, SocketInfo):
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def readConnectionLost(self, reason: Failure) -> None:
-        """
-        Handle EOF that the reactor detected.
-        """
+        """Handle EOF that the reactor detected."""
         self._end_of_input()
 
     def writeConnectionLost(self, reason: Failure) -> None:
-        """
-        Handle a closed output that the reactor detected.
-        """
+        """Handle a closed output that the reactor detected."""
         self.connectionLost(reason)
 
     def _end_of_input(self) -> None:
@@ -284,9 +274,7 @@ class StreamConnection(WriteBuffer, SocketInfo):
         self._update_reading()
 
     def _update_reading(self) -> None:
-        """
-        Register or unregister for reading, according to pauses and backpressure.
-        """
+        """Register or unregister for reading, according to pauses and backpressure."""
         wanted = self._wants_to_read()
         if wanted and self._ahead:
             wanted = False
@@ -302,23 +290,17 @@ class StreamConnection(WriteBuffer, SocketInfo):
         return wanted and self.connected and not self._read_ended and not self._aborting
 
     def pauseProducing(self) -> None:
-        """
-        Pause reading until L{resumeProducing}.
-        """
+        """Pause reading until L{resumeProducing}."""
         self._paused = True
         self._update_reading()
 
     def resumeProducing(self) -> None:
-        """
-        Resume reading.
-        """
+        """Resume reading."""
         self._paused = False
         self._update_reading()
 
     def stopProducing(self) -> None:
-        """
-        Close: the consumer of the received data is gone.
-        """
+        """Close: the consumer of the received data is gone."""
         self.loseConnection()
 
     # In no interface, but protocols call these on Twisted's own transports.
@@ -360,9 +342,7 @@ class StreamConnection(WriteBuffer, SocketInfo):
     # Closing
 
     def loseConnection(self) -> None:
-        """
-        Close after all buffered data is sent.
-        """
+        """Close after all buffered data is sent."""
         if not self.connected or self.disconnecting:
             return
         self.disconnecting = True
@@ -374,16 +354,12 @@ class StreamConnection(WriteBuffer, SocketInfo):
             self.start_grace(self.reactor.seconds())
 
     def send(self, data: bytes) -> None:
-        """
-        Send application data (through TLS if active).
-        """
+        """Send application data (through TLS if active)."""
         (self.app_transport or self).write(data)
 
     @property
     def source(self) -> tuple[int, Any]:
-        """
-        The source that the access policy checked: an address family and an address.
-        """
+        """The source that the access policy checked: an address family and an address."""
         return self._peer_family, self._peer
 
     def poll_once(self) -> None:
@@ -395,9 +371,7 @@ class StreamConnection(WriteBuffer, SocketInfo):
         self.doRead()
 
     def drain_and_close(self) -> None:
-        """
-        Serve data that has already arrived, then close.
-        """
+        """Serve data that has already arrived, then close."""
         if self._reading:
             self.doRead()
         self.close()
@@ -432,29 +406,21 @@ class StreamConnection(WriteBuffer, SocketInfo):
         start_tls(self, StartedTlsConnection, contextFactory, not normal)
 
     def close(self) -> None:
-        """
-        Close after all data is sent (through TLS if active).
-        """
+        """Close after all data is sent (through TLS if active)."""
         (self.app_transport or self).loseConnection()
 
     def loseWriteConnection(self) -> None:
-        """
-        Shut down the writing side after all buffered data is sent.
-        """
+        """Shut down the writing side after all buffered data is sent."""
         if self.connected and not (self._aborting or self._shut):
             self._half_closing = True
             self.reactor.addWriter(self)
 
     def report(self, problem: Exception) -> None:
-        """
-        Log an exception that the protocol raised.
-        """
+        """Log an exception that the protocol raised."""
         self.service_state.report(self.peer, problem)
 
     def abortConnection(self) -> None:
-        """
-        Reset the connection.
-        """
+        """Reset the connection."""
         if not self.connected or self._aborting:
             return
         self._aborting = self._shut = True
@@ -463,9 +429,7 @@ class StreamConnection(WriteBuffer, SocketInfo):
         self.reactor.callLater(0, self.connectionLost, Failure(error.ConnectionAborted()))
 
     def connectionLost(self, reason: Failure) -> None:
-        """
-        End the connection; a live connection's socket is closed only here.
-        """
+        """End the connection; a live connection's socket is closed only here."""
         if not self.connected:
             return
         if self._discarding and reason.type is error.ConnectionLost:
@@ -540,9 +504,7 @@ class StreamConnection(WriteBuffer, SocketInfo):
         self._socket.close()
 
     def logPrefix(self) -> str:
-        """
-        The service and the connection id, for the log line of a traceback.
-        """
+        """The service and the connection id, for the log line of a traceback."""
         return f"{self.service_state.name} {self.connection_id}"
 
     def _facts(self) -> dict[str, Any]:
@@ -569,38 +531,26 @@ class StartedTlsConnection(StreamConnection):
         self.app_transport.write(data)
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
-        """
-        Encrypt and send several pieces as one.
-        """
+        """Encrypt and send several pieces as one."""
         self.app_transport.writeSequence(data)
 
     def loseConnection(self) -> None:
-        """
-        Close after all buffered data is sent.
-        """
+        """Close after all buffered data is sent."""
         self.app_transport.loseConnection()
 
     def abortConnection(self) -> None:
-        """
-        Reset the connection.
-        """
+        """Reset the connection."""
         self.app_transport.abortConnection()
 
     def getHandle(self) -> Any:
-        """
-        The pyOpenSSL connection object, as Twisted's own TLS transports return it.
-        """
+        """The pyOpenSSL connection object, as Twisted's own TLS transports return it."""
         return self.app_transport.getHandle()
 
     def getPeerCertificate(self) -> Any:
-        """
-        The peer's certificate (a pyOpenSSL object), or C{None}.
-        """
+        """The peer's certificate (a pyOpenSSL object), or C{None}."""
         return self.app_transport.getPeerCertificate()
 
     @property
     def negotiatedProtocol(self) -> bytes | None:
-        """
-        The negotiated application protocol (ALPN), or C{None}.
-        """
+        """The negotiated application protocol (ALPN), or C{None}."""
         return self.app_transport.negotiatedProtocol  # type: ignore[no-any-return]

@@ -77,9 +77,7 @@ class DeadlineChecks:
     _seen_sent: int
 
     def start_deadlines(self) -> None:
-        """
-        Start the deadlines and schedule the first check.
-        """
+        """Start the deadlines and schedule the first check."""
         self._active_at = self._drained_at = self.began
         self._seen_received = self._seen_sent = 0
         first = self.service_state.policy.deadlines.first_check
@@ -105,9 +103,7 @@ class DeadlineChecks:
             self._check_again(now)
 
     def _note(self, now: float) -> None:
-        """
-        Record activity since the last check.
-        """
+        """Record activity since the last check."""
         received, sent = self.bytes_received, self.bytes_sent
         if received != self._seen_received or sent != self._seen_sent:
             self._active_at = now
@@ -122,21 +118,15 @@ class DeadlineChecks:
         self._seen_received, self._seen_sent = received, sent
 
     def _waits(self) -> bool:
-        """
-        Whether data or a producer waits for the peer to read.
-        """
+        """Whether data or a producer waits for the peer to read."""
         raise NotImplementedError
 
     def _is_owed(self) -> bool:
-        """
-        Whether the peer has not yet received all data.
-        """
+        """Whether the peer has not yet received all data."""
         raise NotImplementedError
 
     def _find_overdue(self, now: float) -> str:
-        """
-        The name of an expired deadline, or an empty string.
-        """
+        """The name of an expired deadline, or an empty string."""
         limits = self.service_state.policy.deadlines
         if self._grace_ends and now >= self._grace_ends:
             return GRACE
@@ -185,9 +175,7 @@ class DeadlineChecks:
             self.service_state.wheel.put(self, now + min(wanted))
 
     def start_grace(self, now: float) -> None:
-        """
-        Give the peer L{CLOSE_GRACE} seconds from now to make progress.
-        """
+        """Give the peer L{CLOSE_GRACE} seconds from now to make progress."""
         self._grace_ends, self._seen_sent = now + CLOSE_GRACE, self.bytes_sent
         self.service_state.wheel.put(self, self._grace_ends)
 
@@ -198,13 +186,9 @@ class DeadlineChecks:
         raise NotImplementedError
 
     def close(self) -> None:
-        """
-        Close after all data is sent.
-        """
+        """Close after all data is sent."""
         raise NotImplementedError
 
     def abortConnection(self) -> None:
-        """
-        Reset the connection.
-        """
+        """Reset the connection."""
         raise NotImplementedError

@@ -1,6 +1,4 @@
-"""
-Listening ports for streams (TCP and UNIX).
-"""
+"""Listening ports for streams (TCP and UNIX)."""
 
 from __future__ import annotations
 
@@ -77,24 +75,18 @@ class StreamPort(Port):
         self._logged = float("-inf")
 
     def started(self) -> None:
-        """
-        Call the factory's C{doStart}.
-        """
+        """Call the factory's C{doStart}."""
         self.factory.doStart()
 
     def closed(self) -> None:
-        """
-        Cancel the wait for capacity and call the factory's C{doStop}.
-        """
+        """Cancel the wait for capacity and call the factory's C{doStop}."""
         if self._waits:
             self._waits = False
             self._service_state.policy.capacity.forget(self._room)
         self.factory.doStop()
 
     def doRead(self) -> None:
-        """
-        Accept pending connections, up to L{MAX_ACCEPTS}.
-        """
+        """Accept pending connections, up to L{MAX_ACCEPTS}."""
         try:
             self._accept_all()
         except MemoryError:
@@ -132,17 +124,13 @@ class StreamPort(Port):
         return (None if believed else PROXY_SOURCE), None
 
     def _refuse(self, sock: socket.socket, reason: str) -> None:
-        """
-        Reset a refused connection: no data, no log line, no TIME-WAIT state in the kernel.
-        """
+        """Reset a refused connection: no data, no log line, no TIME-WAIT state in the kernel."""
         self._service_state.counters.refused[reason] += 1
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         sock.close()
 
     def _wait_for_room(self) -> None:
-        """
-        Leave pending connections in the kernel's backlog until there is capacity.
-        """
+        """Leave pending connections in the kernel's backlog until there is capacity."""
         self._service_state.counters.full += 1
         self._waits = True
         self._reactor.removeReader(self)
@@ -177,9 +165,7 @@ class StreamPort(Port):
             connection.begin(protocol, self._terms.settles, self._terms.proxies is None)
 
     def _pause(self, problem: OSError) -> None:
-        """
-        Stop accepting for L{ACCEPT_PAUSE} seconds; pending connections stay in the backlog.
-        """
+        """Stop accepting for L{ACCEPT_PAUSE} seconds; pending connections stay in the backlog."""
         self._service_state.counters.accepts_failed += 1
         self.pause(ACCEPT_PAUSE)
         now = self._reactor.seconds()

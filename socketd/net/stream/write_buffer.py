@@ -1,6 +1,4 @@
-"""
-The write side of a connection: direct writes, and a buffer for what the kernel refuses.
-"""
+"""The write side of a connection: direct writes, and a buffer for what the kernel refuses."""
 
 from __future__ import annotations
 
@@ -31,9 +29,7 @@ LOST = Failure(main.CONNECTION_LOST)
 
 
 class WriteBuffer(DeadlineChecks):
-    """
-    Mixin: the write buffer of a connection and its producer.
-    """
+    """Mixin: the write buffer of a connection and its producer."""
 
     __slots__ = (
         "_buffer",
@@ -86,9 +82,7 @@ class WriteBuffer(DeadlineChecks):
             self._append(data)
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
-        """
-        Send several pieces as one.
-        """
+        """Send several pieces as one."""
         self.write(joined(data))
 
     def _append(self, data: bytes | memoryview) -> None:
@@ -102,9 +96,7 @@ class WriteBuffer(DeadlineChecks):
                 self._producer.pauseProducing()
 
     def doWrite(self) -> None:
-        """
-        Send buffered data; when the buffer is empty, resume the producer or close.
-        """
+        """Send buffered data; when the buffer is empty, resume the producer or close."""
         if not self.connected or self._aborting:
             return
         if self._buffer is not None:
@@ -120,9 +112,7 @@ class WriteBuffer(DeadlineChecks):
             self._drained()
 
     def _consume(self, sent: int) -> None:
-        """
-        Remove sent bytes from the buffer.
-        """
+        """Remove sent bytes from the buffer."""
         assert self._buffer is not None
         self.bytes_sent += sent
         self._buffered -= sent
@@ -154,24 +144,18 @@ class WriteBuffer(DeadlineChecks):
             producer.resumeProducing()
 
     def unregisterProducer(self) -> None:
-        """
-        Unregister the producer; a close that waited for it proceeds.
-        """
+        """Unregister the producer; a close that waited for it proceeds."""
         self._producer = None
         if self.connected and (self.disconnecting or self._half_closing):
             self.reactor.addWriter(self)
 
     @property
     def producer(self) -> Any:
-        """
-        The registered producer, or C{None}.
-        """
+        """The registered producer, or C{None}."""
         return self._producer
 
     def _waits(self) -> bool:
-        """
-        Whether data is buffered or a producer still has data to write.
-        """
+        """Whether data is buffered or a producer still has data to write."""
         return bool(self._buffered) or self._producer_owes()
 
     def _producer_owes(self) -> bool:
@@ -185,9 +169,7 @@ class WriteBuffer(DeadlineChecks):
         return self._producer is not None and (not self._streaming or self._producer_paused)
 
     def _is_owed(self) -> bool:
-        """
-        Whether data is buffered, a producer has more, or sent data is not acknowledged.
-        """
+        """Whether data is buffered, a producer has more, or sent data is not acknowledged."""
         return (
             self._buffer is not None
             or self._producer_owes()
@@ -195,26 +177,18 @@ class WriteBuffer(DeadlineChecks):
         )
 
     def _drained(self) -> None:
-        """
-        Called when the buffer is empty: resume the producer or close.
-        """
+        """Called when the buffer is empty: resume the producer or close."""
         raise NotImplementedError
 
     def _update_reading(self) -> None:
-        """
-        Pause or resume reading after the amount of buffered data changed.
-        """
+        """Pause or resume reading after the amount of buffered data changed."""
         raise NotImplementedError
 
     def connectionLost(self, reason: Failure) -> None:
-        """
-        End the connection.
-        """
+        """End the connection."""
         raise NotImplementedError
 
 
 def _count_unacknowledged(sock: socket.socket) -> int:
-    """
-    Count the bytes that the peer has not acknowledged or read (tcp(7), unix(7), SIOCOUTQ).
-    """
+    """Count the bytes that the peer has not acknowledged or read (tcp(7), unix(7), SIOCOUTQ)."""
     return int.from_bytes(ioctl(sock, TIOCOUTQ, bytes(4)), sys.byteorder)

@@ -1,3 +1,1 @@
-"""
-TLS: certificates, contexts that are replaced while serving, and the TLS layer.
-"""
+"""TLS: certificates, contexts that are replaced while serving, and the TLS layer."""

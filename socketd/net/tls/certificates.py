@@ -1,6 +1,4 @@
-"""
-Certificates and keys: read from PEM files and validated before use.
-"""
+"""Certificates and keys: read from PEM files and validated before use."""
 
 from __future__ import annotations
 
@@ -111,9 +109,7 @@ class Dated:
 def dated(
     certificates: Iterable[x509.Certificate], path: str, option: str
 ) -> tuple[Dated, ...]:
-    """
-    List the validity periods of the certificates in a file.
-    """
+    """List the validity periods of the certificates in a file."""
     return tuple(
         Dated(
             option,
@@ -146,9 +142,7 @@ class Identity:
     fingerprint: str
 
     def __repr__(self) -> str:
-        """
-        Show the fingerprint, not the key.
-        """
+        """Show the fingerprint, not the key."""
         return f"<Identity {self.fingerprint}>"
 
 
@@ -307,9 +301,7 @@ def _is_weak(key: rsa.RSAPrivateKey) -> bool:
 
 
 def public_key_of(certificate: x509.Certificate) -> object:
-    """
-    Return the public key of a certificate; C{None} if its type is unsupported.
-    """
+    """Return the public key of a certificate; C{None} if its type is unsupported."""
     try:
         # Parsed as a plain RSA key, for which OpenSSL then finds no certificate.
         is_pss = certificate.public_key_algorithm_oid == x509.PublicKeyAlgorithmOID.RSASSA_PSS
@@ -319,9 +311,7 @@ def public_key_of(certificate: x509.Certificate) -> object:
 
 
 def is_authority(certificate: x509.Certificate) -> bool:
-    """
-    Say whether a certificate is that of a CA (RFC 5280, 4.2.1.9).
-    """
+    """Say whether a certificate is that of a CA (RFC 5280, 4.2.1.9)."""
     try:
         found = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
     except (x509.ExtensionNotFound, *STRANGE):

@@ -70,9 +70,7 @@ Complaints = list[tuple[str, str]]
 
 
 class UnknownServerName(SSL.Error):
-    """
-    The client's server name (SNI) is unknown, and unknown names are rejected.
-    """
+    """The client's server name (SNI) is unknown, and unknown names are rejected."""
 
     def __init__(self) -> None:
         # In the form of OpenSSL's error queue, which Twisted inspects.
@@ -80,9 +78,7 @@ class UnknownServerName(SSL.Error):
 
 
 class NoCommonProtocol(SSL.Error):
-    """
-    The client offered application protocols (ALPN), and none is supported here.
-    """
+    """The client offered application protocols (ALPN), and none is supported here."""
 
     def __init__(self) -> None:
         super().__init__([("socketd", "", "no common application protocol")])
@@ -105,9 +101,7 @@ class ServerConnection(SSL.Connection):
         self.on_end: Callable[[], None] = _nothing
 
     def choose(self) -> None:
-        """
-        Select the context for the client's server name (SNI, RFC 6066, 3).
-        """
+        """Select the context for the client's server name (SNI, RFC 6066, 3)."""
         if not self._contexts.resumes:
             # Set here, it suppresses all tickets; set from the start, OpenSSL would still
             # send stateful TLS 1.3 tickets, for a session cache that does not exist.
@@ -143,9 +137,7 @@ class ServerConnection(SSL.Connection):
             raise
 
     def bio_read(self, bufsiz: int) -> bytes:
-        """
-        Read the output; the alert to a rejected client becomes unrecognized_name.
-        """
+        """Read the output; the alert to a rejected client becomes unrecognized_name."""
         data = super().bio_read(bufsiz)
         alert = data[-_ALERT_SIZE:]
         if self._refused and alert[:1] == bytes([_ALERT_TYPE]) and alert[3:6] == _ALERT_MIDDLE:
@@ -269,10 +261,7 @@ class ServerContext:
 
     @property
     def not_after(self) -> float:
-        """
-        When the first certificate in use expires (seconds since 1970); 0 if none is
-        loaded.
-        """
+        """When the first certificate in use expires (seconds since 1970); 0 if none is loaded."""
         return 0.0 if self._contexts is None else self._contexts.not_after
 
     def serverConnectionForTLS(self, protocol: Any) -> ServerConnection:
@@ -312,9 +301,7 @@ class ServerContext:
         self._contexts = other._contexts
 
     def rotate(self) -> None:
-        """
-        Replace the session ticket keys after L{KEY_LIFETIME}.
-        """
+        """Replace the session ticket keys after L{KEY_LIFETIME}."""
         contexts = self._contexts
         if contexts is None or not contexts.resumes:
             return
@@ -322,9 +309,7 @@ class ServerContext:
             self._contexts = _Maker(self._options, self._clock).build(contexts.parts) or contexts
 
     def changed(self) -> bool:
-        """
-        Say whether a file has changed since the last attempt to load.
-        """
+        """Say whether a file has changed since the last attempt to load."""
         return self._stamps() != self._tried
 
     def invalid(self) -> Complaints:
@@ -355,9 +340,7 @@ def trial(options: TlsOptions) -> Complaints:
 
 @define(eq=False)
 class _Maker:
-    """
-    Makes contexts, and collects the errors in the files.
-    """
+    """Makes contexts, and collects the errors in the files."""
 
     options: TlsOptions
     clock: Callable[[], float]
@@ -379,9 +362,7 @@ class _Maker:
         return before if before is not None and before.parts == parts else self.build(parts)
 
     def build(self, parts: Parts) -> Contexts | None:
-        """
-        Make contexts from their parts; C{None} if OpenSSL rejects them.
-        """
+        """Make contexts from their parts; C{None} if OpenSSL rejects them."""
         try:
             return self._build(parts)
         except MemoryError:
@@ -417,9 +398,7 @@ class _Maker:
         return found
 
     def _named(self) -> dict[str, Identity]:
-        """
-        Load the identities by name, each pair of files only once.
-        """
+        """Load the identities by name, each pair of files only once."""
         loaded: dict[tuple[str, str], Identity | None] = {}
         found: dict[str, Identity] = {}
         for named in self.options.tls_names:
@@ -528,9 +507,7 @@ class _Maker:
 
 @frozen
 class _Agreement:
-    """
-    The ALPN callback: selects the first of our protocols that the peer offers.
-    """
+    """The ALPN callback: selects the first of our protocols that the peer offers."""
 
     ours: tuple[bytes, ...]
 
@@ -577,9 +554,7 @@ def shake_hands(
 
 
 def reason_of(problem: BaseException) -> str:
-    """
-    Return OpenSSL's reason for a failed handshake, without any data of the peer.
-    """
+    """Return OpenSSL's reason for a failed handshake, without any data of the peer."""
     queue = problem.args[0] if problem.args else None
     if isinstance(queue, list) and queue:
         return str(queue[-1][-1])
@@ -603,9 +578,7 @@ def _advance(one: SSL.Connection, other: SSL.Connection) -> bool:
 
 
 def pending(connection: SSL.Connection) -> Iterator[bytes]:
-    """
-    Read all pending output of a connection.
-    """
+    """Read all pending output of a connection."""
     length = _PIECE
     while length == _PIECE:
         try:
@@ -645,6 +618,4 @@ def _stamp(path: str) -> Stamp:
 
 
 def _nothing() -> None:
-    """
-    No-op default callback.
-    """
+    """No-op default callback."""

@@ -88,9 +88,7 @@ class SecureTransport:
     spoken = True
 
     def __init__(self, tls: SecureProtocol, connection: Any, protocol: Any = None) -> None:
-        """
-        @param connection: the connection below TLS.
-        """
+        """@param connection: the connection below TLS."""
         self.protocol = protocol
         self._tls = tls
         self._connection = connection
@@ -98,16 +96,12 @@ class SecureTransport:
 
     @property
     def connection_id(self) -> int:
-        """
-        The connection's id in logs and commands.
-        """
+        """The connection's id in logs and commands."""
         return self._connection.connection_id  # type: ignore[no-any-return]
 
     @property
     def disconnecting(self) -> bool:
-        """
-        Whether closing has begun.
-        """
+        """Whether closing has begun."""
         return self._closing or bool(self._connection.disconnecting)
 
     def write(self, data: bytes) -> None:
@@ -125,9 +119,7 @@ class SecureTransport:
             self._tls.write(data)
 
     def writeSequence(self, data: Any) -> None:
-        """
-        Encrypt several pieces as one.
-        """
+        """Encrypt several pieces as one."""
         self.write(joined(data))
 
     def loseConnection(self) -> None:
@@ -151,92 +143,64 @@ class SecureTransport:
         self._connection.loseWriteConnection()
 
     def drain_and_close(self) -> None:
-        """
-        Send close_notify, once, now that all other output is sent.
-        """
+        """Send close_notify, once, now that all other output is sent."""
         if not self._concluded:
             self._concluded = True
             self._tls.loseConnection()
 
     def abortConnection(self) -> None:
-        """
-        Reset the connection.
-        """
+        """Reset the connection."""
         self._closing = True
         if self._tls.connected:
             self._tls.abortConnection()
 
     def getPeerCertificate(self) -> Any:
-        """
-        The client's certificate as a pyOpenSSL object; C{None} if it sent none.
-        """
+        """The client's certificate as a pyOpenSSL object; C{None} if it sent none."""
         return self._tls.getPeerCertificate()
 
     @property
     def negotiatedProtocol(self) -> bytes | None:
-        """
-        The negotiated application protocol (ALPN), or C{None}.
-        """
+        """The negotiated application protocol (ALPN), or C{None}."""
         return self._tls.negotiatedProtocol
 
     def getHandle(self) -> Any:
-        """
-        The pyOpenSSL connection, as from Twisted's other TLS transports.
-        """
+        """The pyOpenSSL connection, as from Twisted's other TLS transports."""
         return self._tls.getHandle()
 
     def getTcpNoDelay(self) -> bool:
-        """
-        Whether TCP_NODELAY is set.
-        """
+        """Whether TCP_NODELAY is set."""
         return self._connection.getTcpNoDelay()  # type: ignore[no-any-return]
 
     def setTcpNoDelay(self, enabled: bool) -> None:
-        """
-        Set TCP_NODELAY.
-        """
+        """Set TCP_NODELAY."""
         self._connection.setTcpNoDelay(enabled)
 
     def getTcpKeepAlive(self) -> bool:
-        """
-        Whether SO_KEEPALIVE is set.
-        """
+        """Whether SO_KEEPALIVE is set."""
         return self._connection.getTcpKeepAlive()  # type: ignore[no-any-return]
 
     def setTcpKeepAlive(self, enabled: bool) -> None:
-        """
-        Set SO_KEEPALIVE.
-        """
+        """Set SO_KEEPALIVE."""
         self._connection.setTcpKeepAlive(enabled)
 
     def getPeer(self) -> Any:
-        """
-        The remote address.
-        """
+        """The remote address."""
         return self._connection.getPeer()
 
     def getHost(self) -> Any:
-        """
-        The local address.
-        """
+        """The local address."""
         return self._connection.getHost()
 
     def pauseProducing(self) -> None:
-        """
-        Pause reading; data that is already received may still be delivered.
-        """
+        """Pause reading; data that is already received may still be delivered."""
         self._connection.pauseProducing()
 
     def resumeProducing(self) -> None:
-        """
-        Resume reading.
-        """
+        """Resume reading."""
         self._connection.resumeProducing()
 
     def stopProducing(self) -> None:
-        """
-        Close: the consumer of the received data is gone.
-        """
+        """Close: the consumer of the received data is gone."""
         self.loseConnection()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
@@ -248,9 +212,7 @@ class SecureTransport:
         self._connection.registerProducer(producer, streaming)
 
     def unregisterProducer(self) -> None:
-        """
-        Unregister the producer; a close that waited for it continues.
-        """
+        """Unregister the producer; a close that waited for it continues."""
         self._connection.unregisterProducer()
 
 
@@ -260,9 +222,7 @@ OnReceived = Callable[[Any, bytes], object]
 
 
 def _nothing(connection: Any, data: bytes) -> None:
-    """
-    No-op default callback.
-    """
+    """No-op default callback."""
 
 
 @frozen
@@ -308,9 +268,7 @@ class TlsLayer(Protocol):
         self._told = False
 
     def handshakeCompleted(self) -> None:
-        """
-        Check the client's names, and create the protocol.
-        """
+        """Check the client's names, and create the protocol."""
         tls = self.transport
         client = _client_names(tls)
         text = _told(client)
@@ -333,26 +291,20 @@ class TlsLayer(Protocol):
         protocol.makeConnection(secure)
 
     def dataReceived(self, data: bytes) -> None:
-        """
-        Forward decrypted data, unless the protocol has closed.
-        """
+        """Forward decrypted data, unless the protocol has closed."""
         if self._secure is not None and not self._secure.disconnecting:
             self._secure.spoken = True
             self._hooks.on_received(self.transport.transport, data)
             self._protocol.dataReceived(data)
 
     def peer_ended(self) -> None:
-        """
-        Report the peer's EOF to a protocol that supports half-close.
-        """
+        """Report the peer's EOF to a protocol that supports half-close."""
         if self._secure is not None and not self._secure.disconnecting:
             if IHalfCloseableProtocol.providedBy(self._protocol):
                 self._protocol.readConnectionLost()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """
-        Report the loss to the protocol, or a failed handshake if there is none yet.
-        """
+        """Report the loss to the protocol, or a failed handshake if there is none yet."""
         protocol, self._protocol, self._secure = self._protocol, None, None
         if protocol is not None:
             protocol.connectionLost(reason)
@@ -381,15 +333,11 @@ class SecureProtocol(TLSMemoryBIOProtocol):
 
     @property
     def holds_back(self) -> bool:
-        """
-        Whether written data is buffered until the handshake is done.
-        """
+        """Whether written data is buffered until the handshake is done."""
         return bool(self._appSendBuffer)
 
     def dataReceived(self, data: bytes) -> None:
-        """
-        Decrypt received data, and send the resulting output.
-        """
+        """Decrypt received data, and send the resulting output."""
         if self.transport.disconnecting:
             return
         self._corked = True
@@ -423,9 +371,7 @@ class SecureProtocol(TLSMemoryBIOProtocol):
 
 
 class SecureProtocolFactory(TLSMemoryBIOFactory):
-    """
-    Makes L{SecureProtocol} from a context and a wrapped factory.
-    """
+    """Makes L{SecureProtocol} from a context and a wrapped factory."""
 
     protocol = SecureProtocol
 
@@ -433,30 +379,22 @@ class SecureProtocolFactory(TLSMemoryBIOFactory):
 @implementer(IProtocolFactory)
 @frozen(eq=False)
 class TlsLayerFactory:
-    """
-    Makes a TLS layer for each connection.
-    """
+    """Makes a TLS layer for each connection."""
 
     factory: IProtocolFactory
     allowed: frozenset[PeerName]
     hooks: Hooks
 
     def buildProtocol(self, addr: IAddress) -> IProtocol:
-        """
-        Make the TLS layer of a connection.
-        """
+        """Make the TLS layer of a connection."""
         return TlsLayer(self.factory, addr, self.allowed, self.hooks)
 
     def doStart(self) -> None:
-        """
-        Tell the wrapped factory that a port starts.
-        """
+        """Tell the wrapped factory that a port starts."""
         self.factory.doStart()
 
     def doStop(self) -> None:
-        """
-        Tell the wrapped factory that a port has stopped.
-        """
+        """Tell the wrapped factory that a port has stopped."""
         self.factory.doStop()
 
 
@@ -481,9 +419,7 @@ def secure_factory(
 
 
 def _client_names(tls: Any) -> frozenset[PeerName]:
-    """
-    List the names in the client's certificate, if it sent one.
-    """
+    """List the names in the client's certificate, if it sent one."""
     try:
         certificate = tls.getHandle().get_peer_certificate(as_cryptography=True)
     except STRANGE:

@@ -1,6 +1,4 @@
-"""
-The TLS layer of a service, with hooks that keep the connection's state and counters.
-"""
+"""The TLS layer of a service, with hooks that keep the connection's state and counters."""
 
 from __future__ import annotations
 
@@ -23,9 +21,7 @@ from socketd.settings.model import Service
 def secured(
     factory: IProtocolFactory, service: Service, context: ServerContext, clock: Any
 ) -> IProtocolFactory:
-    """
-    Wrap a factory so that its protocols are served over TLS.
-    """
+    """Wrap a factory so that its protocols are served over TLS."""
     return secure_factory(context, factory, service.tls.tls_client_names, _HOOKS, clock)
 
 

@@ -1,6 +1,4 @@
-"""
-TLS started by a protocol on an established plain-text connection (STARTTLS).
-"""
+"""TLS started by a protocol on an established plain-text connection (STARTTLS)."""
 
 from __future__ import annotations
 
@@ -10,36 +8,26 @@ from socketd.net.tls.layer import SecureProtocolFactory, SecureTransport
 
 
 class _Below:
-    """
-    The plain-text side of a connection, as the transport of TLS.
-    """
+    """The plain-text side of a connection, as the transport of TLS."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self._plain: Any = type(connection)
 
     def __getattr__(self, name: str) -> Any:
-        """
-        Forward everything else to the connection.
-        """
+        """Forward everything else to the connection."""
         return getattr(self._connection, name)
 
     def write(self, data: bytes) -> None:
-        """
-        Send bytes unencrypted.
-        """
+        """Send bytes unencrypted."""
         self._plain.write(self._connection, data)
 
     def loseConnection(self) -> None:
-        """
-        Close once the pending output is sent.
-        """
+        """Close once the pending output is sent."""
         self._plain.loseConnection(self._connection)
 
     def abortConnection(self) -> None:
-        """
-        Reset the connection.
-        """
+        """Reset the connection."""
         self._plain.abortConnection(self._connection)
 
 
