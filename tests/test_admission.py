@@ -11,22 +11,11 @@ from hypothesis import strategies as some
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.access.rates import (
-    BANNED,
-    MAX_SOURCES,
-    SOURCE_LIMIT,
-    SOURCE_RATE,
-    Bans,
-    BansFull,
-    Bucket,
-    Buckets,
-    Capacity,
-    Networks,
-    Sources,
-    canonical,
-    make_source_key,
-    packed,
-)
+from socketd.access.addresses import canonical, make_source_key, packed
+from socketd.access.bans import BANNED, Bans, BansFull
+from socketd.access.capacity import Capacity
+from socketd.access.networks import Networks
+from socketd.access.rates import MAX_SOURCES, SOURCE_LIMIT, SOURCE_RATE, Bucket, Buckets, Sources
 from socketd.settings.networks import ANY, INTERNAL, Prefixes, parse_networks
 
 #: How the kernel names an address, and its bytes.

@@ -14,7 +14,7 @@ from twisted.internet.protocol import Protocol
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from socketd.access.rates import Bans
+from socketd.access.bans import Bans
 from socketd.common.operator_queue import OperatorQueue
 from socketd.daemon.service import Pool, Shared, SocketService, StreamFactory
 from socketd.net.datagram.port import DatagramPort

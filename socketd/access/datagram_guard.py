@@ -18,17 +18,10 @@ from typing import Protocol
 
 from attrs import frozen
 
-from socketd.access.rates import (
-    BANNED,
-    Bans,
-    Bucket,
-    Buckets,
-    Clock,
-    Networks,
-    canonical,
-    make_source_key,
-    packed,
-)
+from socketd.access.addresses import canonical, make_source_key, packed
+from socketd.access.bans import BANNED, Bans
+from socketd.access.networks import Networks
+from socketd.access.rates import Bucket, Buckets, Clock
 from socketd.settings.networks import Prefixes
 
 #: Why a datagram is dropped, in the order of the rules.

@@ -9,7 +9,11 @@ from typing import Any
 from attrs import define, field, frozen
 
 from socketd.access.datagram_guard import NETWORK, Guard, LocalAddresses, Rules
-from socketd.access.rates import BANNED, Bans, Capacity, Networks, Sources, packed
+from socketd.access.addresses import packed
+from socketd.access.bans import BANNED, Bans
+from socketd.access.capacity import Capacity
+from socketd.access.networks import Networks
+from socketd.access.rates import Sources
 from socketd.settings.model import AccessOptions, Service
 from socketd.settings.networks import ANY, Network, network_words
 
@@ -77,7 +81,8 @@ class AccessPolicy:
     sources: Sources | None = None
     local_sources: Sources | None = None
     deadlines: Deadlines = Deadlines()
-    bans: Bans = field(factory=lambda: Bans(_never))
+    # Empty for good, so its clock is never read.
+    bans: Bans = field(factory=lambda: Bans(lambda: 0.0))
 
     def admit_connection(self, family: int, peer: Any) -> tuple[str | None, Slot | None]:
         """
@@ -196,8 +201,3 @@ def make_guard(
     )
     bound = sock.getsockname()[0]
     return Guard(rules, clock.seconds, own_ports, interfaces, bound, bans=bans)
-
-
-def _never() -> float:
-    """Null clock: bans never expire."""
-    return 0.0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import socket
 
-from socketd.access.rates import Ban, BansFull, packed
+from socketd.access.addresses import packed
+from socketd.access.bans import Ban, BansFull
 from socketd.common.events import escaped
 from socketd.control.operator_session import IOperatorSession
 from socketd.control.results import USAGE, CommandError, Reply

@@ -20,7 +20,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
 
 from socketd.access.policy import AccessPolicy, Deadlines
-from socketd.access.rates import Capacity
+from socketd.access.capacity import Capacity
 from socketd.common.events import OPERATOR_REFUSED, EventBus
 from socketd.control.session import Refusal, Session
 from socketd.daemon.daemon import CannotStart, Daemon

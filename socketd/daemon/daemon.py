@@ -12,7 +12,8 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import LogLevel
 
 from socketd.access.policy import make_policy
-from socketd.access.rates import Bans, Capacity
+from socketd.access.bans import Bans
+from socketd.access.capacity import Capacity
 from socketd.common.events import (
     CLOCK_STEPPED,
     DRAIN_ENDED,

@@ -33,7 +33,8 @@ from twisted.python.logfile import LogFile
 from twisted.python.syslog import SyslogObserver
 from zope.interface import implementer
 
-from socketd.access.rates import Networks, packed
+from socketd.access.addresses import packed
+from socketd.access.networks import Networks
 from socketd.common.counters import Counters
 from socketd.common.events import (
     CATALOGUE,

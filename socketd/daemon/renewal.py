@@ -7,7 +7,8 @@ from typing import Any
 
 from socketd.access.datagram_guard import NETWORK
 from socketd.access.policy import AccessPolicy, Slot, make_policy
-from socketd.access.rates import Capacity, packed
+from socketd.access.addresses import packed
+from socketd.access.capacity import Capacity
 from socketd.net.service_state import ServiceState
 from socketd.settings.model import Service
 

@@ -14,7 +14,7 @@ from twisted.internet.protocol import Factory
 
 from socketd.access.datagram_guard import LocalAddresses
 from socketd.access.policy import make_guard
-from socketd.access.rates import Bans
+from socketd.access.bans import Bans
 from socketd.common.events import (
     CERTIFICATE_INVALID,
     CERTIFICATE_LOADED,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IProtocolFactory
 
-from socketd.access.rates import Networks
+from socketd.access.networks import Networks
 from socketd.net.proxy.layer import ProxyLayerFactory
 from socketd.net.stream.port import StreamTerms
 from socketd.settings.listeners import Listener

@@ -25,7 +25,8 @@ from prometheus_client.registry import Collector
 
 import twisted
 from socketd.access.datagram_guard import NETWORK, REASONS
-from socketd.access.rates import BANNED, SOURCE_LIMIT, SOURCE_RATE
+from socketd.access.bans import BANNED
+from socketd.access.rates import SOURCE_LIMIT, SOURCE_RATE
 from socketd.common.counters import Counters
 from socketd.daemon.daemon import SERVING, Daemon
 from socketd.net.datagram.batch_port import TOO_LONG

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.access.rates import BANNED, MAX_BANS
+from socketd.access.bans import BANNED, MAX_BANS
 from socketd.control.commands import COMMANDS, MAX_ROWS, answer, execute
 from socketd.control.operator_session import IOperatorSession
 from socketd.control.results import CommandError, Reply, reply_json, reply_text

@@ -20,7 +20,8 @@ from OpenSSL import crypto
 from twisted.logger import LogLevel
 
 from socketd.access.policy import Deadlines
-from socketd.access.rates import Networks, packed
+from socketd.access.addresses import packed
+from socketd.access.networks import Networks
 from socketd.cli.common.errors import CommandError as ClientError
 from socketd.cli.common.pem import load_certificates
 from socketd.cli.migrate import inetd, xinetd_services

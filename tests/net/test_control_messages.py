@@ -8,7 +8,7 @@ import time
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.access.rates import packed
+from socketd.access.addresses import packed
 from socketd.net.datagram.cmsg import (
     IP_PKTINFO,
     IPV6_PKTINFO,

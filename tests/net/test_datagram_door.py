@@ -27,7 +27,8 @@ from socketd.access.datagram_guard import (
     Guard,
     Rules,
 )
-from socketd.access.rates import Networks, packed
+from socketd.access.addresses import packed
+from socketd.access.networks import Networks
 from socketd.net.datagram.batch_port import MAX_KNOWN, BatchedDatagramPort
 from socketd.net.datagram.port import DatagramPort, DatagramTerms
 from socketd.protocols.daytime import DaytimeDatagrams

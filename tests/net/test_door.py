@@ -18,7 +18,9 @@ from socketd.access.policy import (
     make_guard,
     make_policy,
 )
-from socketd.access.rates import SOURCE_LIMIT, SOURCE_RATE, Capacity, packed
+from socketd.access.addresses import packed
+from socketd.access.capacity import Capacity
+from socketd.access.rates import SOURCE_LIMIT, SOURCE_RATE
 from socketd.net.sockets.local_addresses import Found
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse

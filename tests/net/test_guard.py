@@ -27,7 +27,10 @@ from socketd.access.datagram_guard import (
     Guard,
     Rules,
 )
-from socketd.access.rates import BANNED, MAX_SOURCES, Bans, Networks, packed
+from socketd.access.addresses import packed
+from socketd.access.bans import BANNED, Bans
+from socketd.access.networks import Networks
+from socketd.access.rates import MAX_SOURCES
 from socketd.protocols.registry import installed
 from socketd.settings.networks import ANY, Prefixes, parse_networks
 

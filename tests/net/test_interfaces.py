@@ -8,7 +8,7 @@ from ifaddr import IP, Adapter
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.access.rates import packed
+from socketd.access.addresses import packed
 from socketd.net.sockets.local_addresses import REFRESH, Found, Interfaces, find, read_interfaces
 
 #: Address, length of its prefix, and the broadcast address of that subnet.

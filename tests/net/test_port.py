@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from socketd.access.policy import AccessPolicy
-from socketd.access.rates import Capacity
+from socketd.access.capacity import Capacity
 from socketd.net.datagram.batch_port import datagram_port
 from socketd.net.port import Port
 from socketd.net.stream.port import MAX_ACCEPTS, StreamPort

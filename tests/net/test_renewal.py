@@ -10,7 +10,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.access.datagram_guard import NETWORK
 from socketd.access.policy import MAX_PER_SOURCE, Slot
-from socketd.access.rates import BANNED, SOURCE_LIMIT, packed
+from socketd.access.addresses import packed
+from socketd.access.bans import BANNED
+from socketd.access.rates import SOURCE_LIMIT
 from socketd.daemon.renewal import renew
 from socketd.net.service_state import Connection
 from socketd.settings.model import Service

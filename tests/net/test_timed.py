@@ -8,7 +8,7 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.access.policy import CHECKS_PER_DEADLINE, AccessPolicy, Deadlines
-from socketd.access.rates import Capacity
+from socketd.access.capacity import Capacity
 from socketd.net.stream.deadlines import CLOSE_GRACE, FIRST_BYTE, HANDSHAKE, IDLE, LIFETIME, STALL
 from socketd.net.timer_wheel import TICK
 from tests.net.fakes import HandReactor, Recorder, connect, make_service_state, read_all

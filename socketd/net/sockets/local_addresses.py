@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 import ifaddr
 from attrs import frozen
 
-from socketd.access.rates import Clock, packed
+from socketd.access.addresses import packed
+from socketd.access.rates import Clock
 
 #: Refresh interval (seconds), since addresses change (DHCP, link up and down); one scan
 #: takes about 100 us.

@@ -1,0 +1,67 @@
+"""Packed addresses (4 or 16 bytes in network order), and the keys of their sources."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+from socketd.settings.networks import Prefixes
+
+#: The sizes of a packed address.
+IPV4_BYTES = 4
+IPV6_BYTES = 16
+
+# ::ffff:0:0/96 (RFC 4291, 2.5.5.2).
+_IPV4_MAPPED = b"\0" * 10 + b"\xff\xff"
+
+
+def packed(host: str) -> bytes:
+    """
+    Pack an address; IPv4-mapped IPv6 becomes IPv4, and the scope is removed.
+
+    @param host: as the kernel writes it: C{192.0.2.1}, C{::ffff:192.0.2.1} or
+        C{fe80::1%eth0}.
+    @raise OSError: when it is not an address.
+    """
+    if ":" not in host:
+        return socket.inet_pton(socket.AF_INET, host)
+    if "%" in host:
+        host = host[: host.index("%")]
+    return canonical(socket.inet_pton(socket.AF_INET6, host))
+
+
+def canonical(address: bytes) -> bytes:
+    """Convert an IPv4-mapped IPv6 address to IPv4; others are unchanged."""
+    return address[12:] if address[:12] == _IPV4_MAPPED else address
+
+
+def make_source_key(prefixes: Prefixes) -> Callable[[bytes], bytes]:
+    """
+    Make the function that maps an address to the key of its source.
+
+    The key is the address with the bits after the prefix set to 0. Its length still
+    identifies the family, so IPv4 and IPv6 keys never collide. A link-local address is
+    its own source: all hosts of a link have the same prefix (RFC 4291, 2.5.6).
+    """
+    ipv4 = _make_cut(prefixes.ipv4, IPV4_BYTES)
+    ipv6 = _make_cut(prefixes.ipv6, IPV6_BYTES)
+
+    def source_key(address: bytes) -> bytes:
+        if len(address) == IPV4_BYTES:
+            return address if ipv4 is None else ipv4(address)
+        is_link_local = address[0] == 0xFE and address[1] & 0xC0 == 0x80
+        return address if ipv6 is None or is_link_local else ipv6(address)
+
+    return source_key
+
+
+def _make_cut(bits: int, size: int) -> Callable[[bytes], bytes] | None:
+    """Make the function that clears the bits after a prefix; C{None} if there are none."""
+    whole, rest = divmod(bits, 8)
+    if whole == size:
+        return None
+    if not rest:
+        zeros = bytes(size - whole)
+        return lambda address: address[:whole] + zeros
+    mask, zeros = 0xFF00 >> rest & 0xFF, bytes(size - whole - 1)
+    return lambda address: address[:whole] + bytes((address[whole] & mask,)) + zeros

@@ -1,0 +1,53 @@
+"""The networks that a service allows and denies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from socketd.access.addresses import IPV4_BYTES, IPV6_BYTES
+from socketd.settings.networks import ANY, Network
+
+
+class Networks:
+    """The networks that are allowed and denied."""
+
+    def __init__(self, allow: Iterable[Network], deny: Iterable[Network]) -> None:
+        allow, deny = tuple(allow), tuple(deny)
+        self._is_open = not deny and set(ANY) <= set(allow)
+        verdicts = [(network, True) for network in allow]
+        # The later of two equal networks wins, so a tie is a denial.
+        verdicts += [(network, False) for network in deny]
+        self._tables = {
+            IPV4_BYTES: _by_length(verdicts, 4),
+            IPV6_BYTES: _by_length(verdicts, 6),
+        }
+
+    def admits(self, address: bytes) -> bool:
+        """
+        Say whether an address is allowed: the longest matching prefix decides, and no
+        match is a denial.
+        """
+        if self._is_open:
+            return True
+        number = int.from_bytes(address, "big")
+        for shift, verdicts in self._tables[len(address)]:
+            verdict = verdicts.get(number >> shift)
+            if verdict is not None:
+                return verdict
+        return False
+
+
+def _by_length(
+    verdicts: Iterable[tuple[Network, bool]], version: int
+) -> list[tuple[int, dict[int, bool]]]:
+    """
+    Group the networks of one family by prefix length, the longest first.
+
+    @return: pairs of the host bits to shift out and the verdict by prefix.
+    """
+    tables: dict[int, dict[int, bool]] = {}
+    for network, verdict in verdicts:
+        if network.version == version:
+            shift = network.max_prefixlen - network.prefixlen
+            tables.setdefault(shift, {})[int(network.network_address) >> shift] = verdict
+    return sorted(tables.items())
