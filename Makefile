@@ -21,10 +21,10 @@ JOBS ?= $(shell nproc)
 
 # Tests that start daemons, builds or loads, and wait for them; all others are unit tests. Those of
 # the seeds go with the unit tests, so that each run tries something from end to end.
-TEST_FILES := $(wildcard tests/test_*.py tests/*/test_*.py)
+TEST_FILES := $(sort $(shell find tests -name 'test_*.py'))
 DAEMON_TESTS := tests/faults/% tests/system/% tests/soak/test_soak.py tests/test_packaging.py \
-    tests/test_limits.py tests/test_tutorial.py tests/bench/test_load.py tests/bench/test_tls.py \
-    tests/contract/test_over_reactor.py
+    tests/support/test_limits.py tests/manual/test_tutorial.py tests/bench/test_load.py \
+    tests/bench/test_tls.py tests/contract/test_over_reactor.py
 SEEDS := tests/system/test_seeds.py
 DAEMON_TESTS := $(filter-out $(SEEDS),$(filter $(DAEMON_TESTS),$(TEST_FILES)))
 UNIT_TESTS := $(filter-out $(DAEMON_TESTS),$(TEST_FILES))
@@ -32,7 +32,7 @@ UNIT_TESTS := $(filter-out $(DAEMON_TESTS),$(TEST_FILES))
 # trial with a directory for each target and environment, and what it skipped said last.
 TRIAL = mkdir -p build && $(BIN)/python -u -m twisted.trial \
     --temp-directory=build/$@$(patsubst .venv%,%,$(notdir $(VENV))) $(1) | \
-    $(BIN)/python tests/summary.py
+    $(BIN)/python tests/support/summary.py
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-daemon test-all coverage mutation interop fuzz faults soak check docs dist deb system-test test-bare lock bench bench-quick clean distclean
@@ -91,7 +91,7 @@ mutation: $(VENV)/mutation.stamp ## whether tests notice changes of admission, g
 	    CI=1 timeout 10800 $(CURDIR)/$(BIN)/mutmut run --max-children 1 $(ARGS) && \
 	    $(CURDIR)/$(BIN)/mutmut results | sed '/not checked/d'
 
-interop: $(VENV)/dev.stamp ## run the clients of tests/packages.txt against the daemon
+interop: $(VENV)/dev.stamp ## run the clients of tests/support/packages.txt against the daemon
 	@$(call TRIAL,tests/interop/with_*.py)
 
 fuzz: $(VENV)/dev.stamp ## any input, any order of events, for two minutes; ARGS=--seconds=600

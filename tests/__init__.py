@@ -2,7 +2,7 @@
 
 from hypothesis import HealthCheck, settings
 
-from tests.limits import limit_tests
+from tests.support.limits import limit_tests
 
 # That a busy machine draws slowly is no fault of what is tested. The rest is as it was: with CI
 # hypothesis draws the same each time.

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from socketd.protocols import declaration, spec
 from socketd.settings import value_types, values
-from tests.source_tree import ROOT
-from tests.test_tutorial import NAME, PageCase, blocks
+from tests.manual.test_tutorial import NAME, PageCase, blocks
+from tests.support.source_tree import ROOT
 
 PAGE = ROOT / "docs" / "PROTOCOLS.md"
 

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.configuration import EXIT_CONFIG, configure, configure_again, warnings_of
 from socketd.settings.diagnostics import SettingsError
-from tests.certificates import PAST, authority, issued, write_private
+from tests.support.certificates import PAST, authority, issued, write_private
 
 
 class AgainTests(SynchronousTestCase):

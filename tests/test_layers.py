@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.source_tree import PACKAGE, ROOT, modules
+from tests.support.source_tree import PACKAGE, ROOT, modules
 
 #: The wings, and what each may import of the others. One with a dot is a part of C{net} or
 #: C{cli}: these have wings of their own, and modules beside them.

@@ -29,9 +29,9 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.system.running import Daemon, read_exactly
+from tests.support.processes import Daemon, read_exactly
+from tests.support.source_tree import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "requirements"
 PLUGIN = "twisted/plugins/socketd_plugin.py"
 LOCKS = ["requirements/run.txt", "requirements/dev.txt"]

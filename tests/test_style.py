@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementedBy
 
 from socketd.common import events
-from tests.source_tree import functions, modules
+from tests.support.source_tree import functions, modules
 
 #: More than this does not fit a screen with what stands around it.
 MAX_FUNCTION_LINES = 40

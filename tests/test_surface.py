@@ -7,23 +7,23 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.surface import FILE, missing, stored, surface, write
+from tests.support.surface import FILE, missing, stored, surface, write
 
 
 class SurfaceTests(SynchronousTestCase):
-    """Tests for the code against C{tests/surface.json}."""
+    """Tests for the code against C{tests/support/surface.json}."""
 
     def test_nothing_is_gone(self) -> None:
         """Each name that was there is still there, with the same default, type or number."""
         self.assertEqual(missing(stored(), surface()), [])
 
     def test_file_is_complete(self) -> None:
-        """What was added is in the file: C{python -m tests.surface} writes it."""
+        """What was added is in the file: C{python -m tests.support.surface} writes it."""
         self.assertEqual(FILE.read_text(), write(surface()))
 
 
 class MissingTests(SynchronousTestCase):
-    """Tests for L{tests.surface.missing}."""
+    """Tests for L{tests.support.surface.missing}."""
 
     def test_removed(self) -> None:
         """A key that is gone is named with the keys above it."""

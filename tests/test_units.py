@@ -17,10 +17,10 @@ from socketd.configuration import EXIT_CONFIG
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
 from socketd.settings.model import DaemonOptions
-from tests.needs import need
+from tests.support.needs import need
+from tests.support.source_tree import ROOT
 
-TOP = Path(__file__).resolve().parent.parent
-UNITS = TOP / "etc" / "systemd"
+UNITS = ROOT / "etc" / "systemd"
 BIN = Path(sys.executable).parent
 
 #: Longer than the gate takes on a slow machine (seconds).
@@ -87,7 +87,7 @@ class ServiceTests(SynchronousTestCase):
 
     def test_account(self) -> None:
         """The account of sysusers.d is the one that the unit runs as."""
-        lines = (TOP / "etc" / "sysusers.d" / "socketd.conf").read_text().splitlines()
+        lines = (ROOT / "etc" / "sysusers.d" / "socketd.conf").read_text().splitlines()
         [account] = [line.split()[1] for line in lines if not line.startswith("#")]
         self.assertEqual(self.unit["User"], [account])
 
@@ -115,7 +115,7 @@ class GateTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.tree = Path(self.mktemp())
         for name in ("etc", "packaging"):
-            shutil.copytree(TOP / name, self.tree / name)
+            shutil.copytree(ROOT / name, self.tree / name)
 
     def check(self, **environ: str) -> subprocess.CompletedProcess[str]:
         """Run the gate of the copy."""

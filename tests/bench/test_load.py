@@ -21,8 +21,8 @@ from bench.load import (
     program,
     run,
 )
-from tests.needs import COMPILING, need
-from tests.system.running import DEADLINE
+from tests.support.needs import COMPILING, need
+from tests.support.processes import DEADLINE
 
 #: Long enough for some thousand messages, short enough for a test.
 SHORT = ("--seconds", "0.2", "--warm-up", "0.05")

@@ -13,7 +13,7 @@ from bench.load import LoadFailed, run
 from bench.process import serving
 from bench.servers import BY_NAME, Place
 from bench.works import TLS_PEERS, WORKS
-from tests.needs import COMPILING, need
+from tests.support.needs import COMPILING, need
 
 #: Long enough for some hundred messages, short enough for a test.
 SHORT = ("--seconds", "0.2", "--warm-up", "0.05")

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bench.servers import BY_NAME, SERVERS, Place
 from bench.works import QUICK_PEERS, WORKS, Kind, Work, choose
-from tests.needs import COMPILING, need
+from tests.support.needs import COMPILING, need
 
 
 def names(works: tuple[Work, ...]) -> list[str]:

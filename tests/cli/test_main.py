@@ -22,7 +22,7 @@ from socketd.cli.common.errors import CommandError, Terminated
 from socketd.cli.common.output import emit, explained
 from socketd.cli.main import MODULES, main
 from socketd.cli.operator import commands
-from tests.cli.support import CommandTestCase, environment
+from tests.support.client_fakes import CommandTestCase, environment
 
 OURS = ("console", "send", "chat", "time", "ping", "certificate", "options")
 DAEMON_FREE = [

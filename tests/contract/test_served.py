@@ -26,8 +26,8 @@ from twisted.web.server import Site
 from zope.interface import implementer
 
 from socketd.net.reactor.batch import BatchReactor
-from tests.certificates import issued
-from tests.net.fakes import OneFactory
+from tests.support.certificates import issued
+from tests.support.fakes import OneFactory
 
 HOST = "127.0.0.1"
 

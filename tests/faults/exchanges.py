@@ -26,8 +26,8 @@ from tests.faults.network import (
     Network,
     Weather,
 )
-from tests.system.namespaces import Namespace
-from tests.system.running import DEADLINE, Daemon, name_of, read_exactly, read_to_end
+from tests.support.namespaces import Namespace
+from tests.support.processes import DEADLINE, Daemon, name_of, read_exactly, read_to_end
 from tests.system.test_door import FloodCase, silent
 from tests.system.test_tls import NAME, TlsCase, secure, trusting
 

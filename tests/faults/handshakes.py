@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from OpenSSL import SSL
 
 from socketd.net.tls.context import pending
-from tests.system.running import DEADLINE
+from tests.support.processes import DEADLINE
 from tests.system.test_tls import NAME, trusting
 
 #: What may be in a record (RFC 8446, 5.1).

@@ -15,8 +15,8 @@ from attrs import define, field
 
 from tests.faults import figures
 from tests.faults.surroundings import INI, FaultCase, answers, repeated, until
-from tests.ports import free_port
-from tests.system.running import DEADLINE, Daemon
+from tests.support.ports import free_port
+from tests.support.processes import DEADLINE, Daemon
 
 #: A start takes about so long (seconds), and what serves is given half of that at most.
 START = 0.6

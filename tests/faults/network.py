@@ -27,8 +27,8 @@ from threading import Condition, Thread
 
 from attrs import frozen
 
-from tests.needs import missing
-from tests.system.namespaces import Namespace
+from tests.support.namespaces import Namespace
+from tests.support.needs import missing
 
 #: The seed of all lots, to have the same ones again.
 SEED = "SOCKETD_NETWORK_SEED"

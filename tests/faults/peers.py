@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.faults import figures
 from tests.faults.exchanges import scraped
-from tests.system.running import DEADLINE, Daemon, SystemCase, read_exactly
+from tests.support.processes import DEADLINE, Daemon, SystemCase, read_exactly
 from tests.system.test_door import ask, silent
 
 #: Connections of one state that are open at once.

@@ -7,11 +7,11 @@ import socket
 import time
 from statistics import median
 
-from tests.certificates import issued
 from tests.faults import figures
 from tests.faults.surroundings import FaultCase, answers, repeated
-from tests.ports import free_port
-from tests.system.running import DEADLINE, Daemon
+from tests.support.certificates import issued
+from tests.support.ports import free_port
+from tests.support.processes import DEADLINE, Daemon
 
 #: A reload takes so many seconds at most, half of all and the slowest; the machine may be
 #: busy with other things for a while.

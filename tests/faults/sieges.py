@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.faults import figures
 from tests.faults.surroundings import until
-from tests.system.running import DEADLINE, Daemon, read_exactly
+from tests.support.processes import DEADLINE, Daemon, read_exactly
 from tests.system.test_tls import (
     TlsCase,
     dial,

@@ -11,7 +11,7 @@ import time
 from socketd.net.timer_wheel import TICK
 from tests.faults import figures
 from tests.faults.surroundings import FaultCase
-from tests.system.running import DEADLINE, Daemon, name_of, read_exactly, read_to_end
+from tests.support.processes import DEADLINE, Daemon, name_of, read_exactly, read_to_end
 
 #: Once it goes on, all that waited is answered in so many seconds, and the watchdog fed.
 RESUMED = 5.0

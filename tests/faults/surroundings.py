@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from threading import Event, Thread
 from typing import Any
 
-from tests.needs import locate, need_right
-from tests.system.running import DEADLINE, TWISTD, Daemon, Ended, SystemCase, read_exactly
+from tests.support.needs import locate, need_right
+from tests.support.processes import DEADLINE, TWISTD, Daemon, Ended, SystemCase, read_exactly
 
 #: Between two looks at what is waited for (seconds).
 LOOK = 0.005

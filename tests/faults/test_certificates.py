@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import signal
 
-from tests.certificates import issued
 from tests.faults import figures
 from tests.faults.handshakes import Shaker
 from tests.faults.sieges import Shaking, TlsFaultCase
-from tests.system.running import Daemon
+from tests.support.certificates import issued
+from tests.support.processes import Daemon
 from tests.system.test_tls import NAME, der, dial, reach, shown
 
 #: Renewals while handshakes are running.

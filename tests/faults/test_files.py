@@ -15,7 +15,6 @@ from statistics import median
 from threading import Thread
 
 from socketd.settings.load import MAX_FILE_BYTES
-from tests.certificates import Made, issued, of_unknown_version, write_private
 from tests.faults import figures
 from tests.faults.surroundings import (
     INI,
@@ -25,9 +24,10 @@ from tests.faults.surroundings import (
     repeated,
     until,
 )
-from tests.ports import free_port
-from tests.system.namespaces import Namespace
-from tests.system.running import DEADLINE, Daemon, Output, read_exactly
+from tests.support.certificates import Made, issued, of_unknown_version, write_private
+from tests.support.namespaces import Namespace
+from tests.support.ports import free_port
+from tests.support.processes import DEADLINE, Daemon, Output, read_exactly
 from tests.system.test_tls import NAME, der, dial, shown, trusting_anybody
 
 #: The status of a configuration that is refused (sysexits.h).

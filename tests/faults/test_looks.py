@@ -9,9 +9,9 @@ from socketd.common.system_clock import Timex, read_kernel
 from socketd.daemon import daemon as daemon_module
 from socketd.daemon.daemon import CERTIFICATE_LOOK, LOOK_INTERVAL
 from socketd.net.datagram import batch_port
-from tests.certificates import NOW, PAST, Made, issued
-from tests.daemons import DaemonCase
 from tests.faults.clocks import NTP, Told, ntp_request, read_ntp
+from tests.support.certificates import NOW, PAST, Made, issued
+from tests.support.daemons import DaemonCase
 from tests.system.test_tls import NAME
 
 HOUR = 3600.0

@@ -30,7 +30,7 @@ from tests.faults.network import (
     Weather,
     flipped,
 )
-from tests.system.namespaces import Namespace
+from tests.support.namespaces import Namespace
 
 HERE, THERE = "10.78.0.1", "10.78.0.2"
 UDP = socket.IPPROTO_UDP

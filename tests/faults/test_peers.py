@@ -10,8 +10,8 @@ from tests.faults import figures
 from tests.faults.exchanges import CountingCase, ExchangeCase
 from tests.faults.network import Weather
 from tests.faults.peers import StormCase
-from tests.system.namespaces import Namespace
-from tests.system.running import Daemon
+from tests.support.namespaces import Namespace
+from tests.support.processes import Daemon
 from tests.system.test_door import ask
 
 #: Both ends of a cable.

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from tests.faults import figures
 from tests.faults.clocks import INI, NTP, ClockCase, seconds_until_end
-from tests.system.running import Daemon, read_exactly
+from tests.support.processes import Daemon, read_exactly
 from tests.system.test_tls import BUSY, TlsCase, dial, reach, trusting
 
 HOUR = 3600.0

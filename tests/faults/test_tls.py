@@ -10,7 +10,6 @@ from random import Random
 
 from OpenSSL import SSL
 
-from tests.certificates import client_context
 from tests.faults import figures
 from tests.faults.handshakes import (
     ALERT,
@@ -23,7 +22,8 @@ from tests.faults.handshakes import (
     writer_for,
 )
 from tests.faults.sieges import PER_CONNECTION, TlsFaultCase
-from tests.system.running import DEADLINE, Daemon, was_reset
+from tests.support.certificates import client_context
+from tests.support.processes import DEADLINE, Daemon, was_reset
 from tests.system.test_tls import (
     NAME,
     dial,

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from tests.faults import figures
 from tests.faults.exchanges import KIB, PATIENCE, ExchangeCase
 from tests.faults.network import Weather
-from tests.net.test_proxied import v1
-from tests.system.running import read_exactly
+from tests.net.proxy.test_layer import v1
+from tests.support.processes import read_exactly
 from tests.system.test_door import ask
 from tests.system.test_tls import first_hello, secure
 

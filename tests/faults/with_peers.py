@@ -10,7 +10,7 @@ from threading import Event, Thread
 
 from tests.faults import figures
 from tests.faults.peers import Honest, PeersCase, StormCase
-from tests.system.running import DEADLINE, Daemon
+from tests.support.processes import DEADLINE, Daemon
 from tests.system.test_door import private_bytes
 from tests.system.test_life import fill
 from tests.system.test_streams import descriptors

@@ -15,7 +15,7 @@ from pathlib import Path
 from socketd.net.datagram.port import RECEIVE_PAUSE
 from tests.faults import figures
 from tests.faults.surroundings import FaultCase, answers, injected, mounted, until
-from tests.system.running import DEADLINE, Daemon
+from tests.support.processes import DEADLINE, Daemon
 
 #: How often an injected call fails.
 FAILURES = 4

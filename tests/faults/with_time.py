@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from tests.faults import figures
 from tests.faults.clocks import ClockCase
-from tests.system.running import DEADLINE, read_exactly
+from tests.support.processes import DEADLINE, read_exactly
 
 #: The daemon comes up so long before the turn (seconds), on a busy machine too.
 BEFORE = 5.0

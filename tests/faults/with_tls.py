@@ -8,12 +8,12 @@ from datetime import timedelta
 from OpenSSL import SSL
 
 from socketd.daemon.daemon import CERTIFICATE_LOOK, LOOK_INTERVAL
-from tests.certificates import FUTURE, client_context, issued
 from tests.faults import figures
 from tests.faults.clocks import ClockCase
 from tests.faults.handshakes import drive
 from tests.faults.sieges import Shaking, TlsFaultCase
-from tests.system.running import Daemon
+from tests.support.certificates import FUTURE, client_context, issued
+from tests.support.processes import Daemon
 from tests.system.test_tls import BUSY, NAME, der, dial, reach, shown
 
 #: Handshakes that are begun and dropped.

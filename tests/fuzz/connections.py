@@ -23,7 +23,7 @@ from socketd.net.service_state import ConnectionTable, ServiceState
 from socketd.net.stream.connection import StreamConnection
 from socketd.net.stream.write_buffer import HIGH_WATER
 from socketd.settings.networks import Prefixes
-from tests.net.fakes import HandReactor
+from tests.support.fakes import HandReactor
 
 #: Sent bytes repeat at a prime, so that a lost or moved piece of any usual size shows.
 PERIOD = 251

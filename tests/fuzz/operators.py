@@ -13,8 +13,8 @@ from socketd.control.commands import ALIASES, COMMANDS, answer
 from socketd.control.console import Console
 from socketd.terminal.addressee import PROMPT, REACTION
 from socketd.terminal.line_editor import MAX_TEXT
-from tests.cli.support import MemoryLink, Paper
 from tests.control.fakes import FakeConnection, connect, make_daemon
+from tests.support.client_fakes import MemoryLink, Paper
 
 #: Wide enough that nothing is cut: a prompt, and the longest line.
 WIDTH = MAX_TEXT + 200

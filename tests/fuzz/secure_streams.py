@@ -24,7 +24,6 @@ from socketd.net.timer_wheel import TICK
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
 from socketd.settings.model import Service
-from tests.certificates import NOW, client_context, issued, write_private
 from tests.fuzz.connections import (
     Actor,
     HalfActor,
@@ -35,7 +34,8 @@ from tests.fuzz.connections import (
     make_pair,
     pattern,
 )
-from tests.net.fakes import OneFactory
+from tests.support.certificates import NOW, client_context, issued, write_private
+from tests.support.fakes import OneFactory
 
 HEADER = b"PROXY TCP4 192.0.2.7 127.0.0.1 4711 7\r\n"
 

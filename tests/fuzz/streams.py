@@ -37,7 +37,7 @@ from tests.fuzz.connections import (
     make_pair,
     pattern,
 )
-from tests.net.fakes import OneFactory
+from tests.support.fakes import OneFactory
 
 #: Turns of the reactor in which a peer that reads has all that it is owed.
 PATIENCE = 2000

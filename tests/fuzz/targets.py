@@ -82,11 +82,11 @@ from socketd.settings.networks import is_public, parse_networks
 from socketd.settings.options import Option, declared
 from socketd.settings.tls import NamedCertificate, TlsOptions
 from socketd.settings.value_types import parse_duration, parse_rate, parse_size
-from tests.certificates import NOW, PRIVATE_MODE
 from tests.control.fakes import FakeConnection, connect, make_daemon
 from tests.fuzz.connections import World, make_pair
 from tests.fuzz.operators import check_daemon, check_keys
 from tests.protocols.fakes import make_stream
+from tests.support.certificates import NOW, PRIVATE_MODE
 
 RUNTIME = "/run/fuzz"
 

@@ -14,8 +14,8 @@ from subprocess import DEVNULL, PIPE, STDOUT, Popen
 from typing import Any, ClassVar
 
 from tests.interop.table import ENOUGH, QUOTE, SERVICES, Input, Query, Row, Service
-from tests.needs import PLACES, locate
-from tests.system.running import DEADLINE, TWISTD, Daemon, Ended, Output, SystemCase
+from tests.support.needs import PLACES, locate
+from tests.support.processes import DEADLINE, TWISTD, Daemon, Ended, Output, SystemCase
 
 HERE = Path(__file__).parent
 GUARDED = (sys.executable, str(HERE / "guarded.py"))

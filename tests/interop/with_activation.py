@@ -9,9 +9,9 @@ import socket
 from pathlib import Path
 
 from tests.interop.asking import InteropCase
-from tests.needs import locate
-from tests.ports import free_port
-from tests.system.running import DEADLINE, TWISTD, Daemon, read_exactly
+from tests.support.needs import locate
+from tests.support.ports import free_port
+from tests.support.processes import DEADLINE, TWISTD, Daemon, read_exactly
 
 
 class ActivationTests(InteropCase):

@@ -16,9 +16,9 @@ from typing import Any
 from attrs import define, field
 
 from tests.interop.asking import InteropCase
-from tests.needs import locate
-from tests.ports import free_port
-from tests.system.running import DEADLINE, Daemon, name_of, read_exactly
+from tests.support.needs import locate
+from tests.support.ports import free_port
+from tests.support.processes import DEADLINE, Daemon, name_of, read_exactly
 
 EXAMPLE = Path(__file__).parent.parent.parent / "etc" / "haproxy" / "haproxy.cfg"
 

@@ -11,9 +11,9 @@ import socket
 
 from tests.interop.asking import GUARDED, InteropCase
 from tests.interop.table import QUERIES, SMALL, fixed, written
-from tests.needs import locate
-from tests.system.namespaces import Namespace
-from tests.system.running import TWISTD, Daemon
+from tests.support.namespaces import Namespace
+from tests.support.needs import locate
+from tests.support.processes import TWISTD, Daemon
 
 #: An address of the machine that is not loopback.
 HOST = "192.168.79.1"

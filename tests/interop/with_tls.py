@@ -13,10 +13,10 @@ from pathlib import Path
 from subprocess import PIPE, STDOUT, CompletedProcess, Popen
 from typing import Any
 
-from tests.certificates import Made, authority, issued, write_private
 from tests.interop.asking import InteropCase
-from tests.needs import locate
-from tests.system.running import DEADLINE, Daemon, Output
+from tests.support.certificates import Made, authority, issued, write_private
+from tests.support.needs import locate
+from tests.support.processes import DEADLINE, Daemon, Output
 
 NAME, OTHER = "www.example.org", "other.example.org"
 

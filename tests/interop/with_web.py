@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 
 from tests.interop.asking import InteropCase
-from tests.needs import locate
-from tests.system.running import DEADLINE, Daemon, read_exactly
+from tests.support.needs import locate
+from tests.support.processes import DEADLINE, Daemon, read_exactly
 
 INI = """
 [socketd]

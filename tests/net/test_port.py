@@ -17,7 +17,7 @@ from socketd.access.capacity import Capacity
 from socketd.net.datagram.batch_port import datagram_port
 from socketd.net.port import Port
 from socketd.net.stream.port import MAX_ACCEPTS, StreamPort
-from tests.net.fakes import (
+from tests.support.fakes import (
     DatagramRecorder,
     HandReactor,
     OneFactory,

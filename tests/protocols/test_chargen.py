@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from socketd.protocols.chargen import BLOCK, LINE_LENGTH, MAX_ANSWER, MAX_BLOCK, PATTERN, Chargen
-from tests.net.fakes import HandReactor, connect, make_service_state, read_all
 from tests.protocols.fakes import answers, make_stream
+from tests.support.fakes import HandReactor, connect, make_service_state, read_all
 
 #: The first lines of RFC 864's pattern: number N begins with character N.
 FIRST_LINES = [

@@ -6,9 +6,9 @@ import socket
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.net.fakes import HandReactor, connect, make_service_state, read_all
 from tests.protocols.fakes import answers, make_stream
 from tests.protocols.feeding import Outcome, outcomes
+from tests.support.fakes import HandReactor, connect, make_service_state, read_all
 
 EVERY_BYTE = bytes(range(256))
 

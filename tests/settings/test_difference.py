@@ -13,7 +13,7 @@ from socketd.protocols.registry import installed
 from socketd.settings.diff import AT_START, differences
 from socketd.settings.load import parse
 from socketd.settings.model import DaemonOptions, Settings
-from tests.source_tree import ROOT
+from tests.support.source_tree import ROOT
 
 ECHO = "[echo]\nlisten = tcp:7\n"
 UPPER = "[upper]\nlisten = tcp:8\n"

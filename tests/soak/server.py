@@ -20,10 +20,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bench.proc import parse_rss
 from socketd.cli.operator.control_socket import Answer
-from tests.certificates import issued, write_private
 from tests.soak import configuration, counted
 from tests.soak.configuration import NAME
 from tests.soak.wires import PATIENCE, Mismatch
+from tests.support.certificates import issued, write_private
 
 ROOT = Path(__file__).resolve().parents[2]
 

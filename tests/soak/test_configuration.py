@@ -12,8 +12,8 @@ from socketd.configuration import configure
 from socketd.protocols.qotd import parse_quotes
 from socketd.settings.diagnostics import SettingsError
 from socketd.settings.model import Settings
-from tests.certificates import issued, write_private
 from tests.soak import configuration
+from tests.support.certificates import issued, write_private
 
 
 class ConfigurationTests(SynchronousTestCase):

@@ -9,8 +9,8 @@ import struct
 from functools import cache
 
 from socketd.net.stream.connection import RESET
-from tests.certificates import authority
 from tests.soak.configuration import NAME
+from tests.support.certificates import authority
 
 #: Longer than any healthy daemon takes for anything here, on a busy machine (seconds).
 PATIENCE = 20.0

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from tests.net.test_proxied import v1
-from tests.system.running import DEADLINE, TWISTD, Daemon, read_exactly
+from tests.net.proxy.test_layer import v1
+from tests.support.processes import DEADLINE, TWISTD, Daemon, read_exactly
 from tests.system.test_tls import TlsCase, secure
 
 FAILED = 1

@@ -10,8 +10,8 @@ import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.system.namespaces import Namespace
-from tests.system.running import DEADLINE, Output, SystemCase
+from tests.support.namespaces import Namespace
+from tests.support.processes import DEADLINE, Output, SystemCase
 
 #: A link-local address that the test gives to the interface C{lo}.
 ADDRESS = "fe80::7"

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import BinaryIO
 
 from socketd.control.commands import COMMANDS
-from tests.system.running import (
+from tests.support.processes import (
     DEADLINE,
     Daemon,
     SystemCase,

@@ -19,7 +19,7 @@ from typing import Any
 
 from socketd.control.server import MAX_SESSIONS
 from socketd.control.session import MAX_LINE
-from tests.system.running import (
+from tests.support.processes import (
     DEADLINE,
     Output,
     SystemCase,

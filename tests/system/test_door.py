@@ -18,16 +18,9 @@ from typing import Any
 
 from socketd.configuration import EXIT_CONFIG
 from socketd.net.sockets.rlimit import RESERVED
-from tests.system.forging import Forger, Wire, queues
-from tests.system.namespaces import Namespace
-from tests.system.running import (
-    DEADLINE,
-    TWISTD,
-    Daemon,
-    SystemCase,
-    read_exactly,
-    read_to_end,
-)
+from tests.support.forging import Forger, Wire, queues
+from tests.support.namespaces import Namespace
+from tests.support.processes import DEADLINE, TWISTD, Daemon, SystemCase, read_exactly, read_to_end
 from tests.system.test_streams import descriptors
 
 MIB = 1024 * 1024

@@ -13,9 +13,9 @@ import subprocess
 import sys
 from collections import Counter
 
-from tests.system.forging import Forger, Wire
-from tests.system.namespaces import Namespace
-from tests.system.running import DEADLINE, TWISTD, Daemon, SystemCase
+from tests.support.forging import Forger, Wire
+from tests.support.namespaces import Namespace
+from tests.support.processes import DEADLINE, TWISTD, Daemon, SystemCase
 
 #: The two ends of a cable; each has more than one address, and none is loopback.
 HERE = ("192.168.78.1", "fd00:78::1", "2001:db8:78::1", "203.0.113.1")

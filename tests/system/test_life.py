@@ -11,15 +11,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from tests.ports import free_port
-from tests.system.running import (
-    DEADLINE,
-    TWISTD,
-    Daemon,
-    SystemCase,
-    read_exactly,
-    read_to_end,
-)
+from tests.support.ports import free_port
+from tests.support.processes import DEADLINE, TWISTD, Daemon, SystemCase, read_exactly, read_to_end
 
 INI = """
 [socketd]

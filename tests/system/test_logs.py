@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from tests.system.running import DEADLINE, Daemon, SystemCase, read_exactly
+from tests.support.processes import DEADLINE, Daemon, SystemCase, read_exactly
 
 INI = """
 [socketd]

@@ -12,9 +12,9 @@ from collections import Counter
 from itertools import product
 from typing import Any
 
-from tests.system.forging import Forger, Wire
-from tests.system.namespaces import Namespace
-from tests.system.running import TWISTD, Daemon, SystemCase
+from tests.support.forging import Forger, Wire
+from tests.support.namespaces import Namespace
+from tests.support.processes import TWISTD, Daemon, SystemCase
 
 #: The two machines, and the services that have answered everybody since 1983.
 HOSTS = ("10.77.0.1", "10.77.0.2")

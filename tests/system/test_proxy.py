@@ -7,8 +7,8 @@ import socket
 import time
 from contextlib import ExitStack
 
-from tests.net.test_proxied import LOCAL, TLVS, UNSPECIFIED, v1, v2, v2_tcp
-from tests.system.running import (
+from tests.net.proxy.test_layer import LOCAL, TLVS, UNSPECIFIED, v1, v2, v2_tcp
+from tests.support.processes import (
     DEADLINE,
     Daemon,
     comes_and_is_reset,

@@ -9,11 +9,10 @@ import time
 from collections.abc import Iterable
 from contextlib import ExitStack
 from itertools import product
-from pathlib import Path
 from typing import Any
 
-from tests.needs import missing
-from tests.system.running import (
+from tests.support.needs import missing
+from tests.support.processes import (
     DEADLINE,
     Daemon,
     SystemCase,
@@ -21,8 +20,9 @@ from tests.system.running import (
     read_exactly,
     read_to_end,
 )
+from tests.support.source_tree import ROOT
 
-SHIPPED = Path(__file__).parents[2] / "etc" / "socketd.ini"
+SHIPPED = ROOT / "etc" / "socketd.ini"
 
 #: The socket options of tutorial 000 that are on or off.
 FLAGS = ("SO_REUSEADDR", "SO_KEEPALIVE", "SO_BROADCAST", "SO_DONTROUTE", "SO_OOBINLINE")

@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import cycle
 
-from tests.needs import missing
-from tests.system.running import (
+from tests.support.needs import missing
+from tests.support.processes import (
     DEADLINE,
     Daemon,
     SystemCase,

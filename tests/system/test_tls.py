@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from subprocess import run
 
-from tests.certificates import (
+from tests.support.certificates import (
     FUTURE,
     PAST,
     Made,
@@ -22,7 +22,7 @@ from tests.certificates import (
     of_unknown_version,
     write_private,
 )
-from tests.system.running import (
+from tests.support.processes import (
     CHECK,
     DEADLINE,
     Daemon,
@@ -77,7 +77,7 @@ def trusting(issuer: str | Path = "", client: str | Path = "") -> ssl.SSLContext
     """
     Make a client that trusts an authority.
 
-    @param issuer: its file; that of L{tests.certificates} if empty.
+    @param issuer: its file; that of L{tests.support.certificates} if empty.
     @param client: what it proves itself with: a file with certificate and key.
     """
     context = ssl.create_default_context(

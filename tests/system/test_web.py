@@ -8,7 +8,7 @@ import socket
 import struct
 from contextlib import ExitStack
 
-from tests.system.running import (
+from tests.support.processes import (
     DEADLINE,
     Daemon,
     SystemCase,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 from attrs import frozen
@@ -22,12 +21,12 @@ from socketd.protocols.registry import installed
 from socketd.settings.model import AccessOptions
 from socketd.web.lag import LagMeter
 from socketd.web.metrics import DEADLINES, DROPS, REFUSALS, RETIRED, make_registry
+from tests.support.source_tree import ROOT
 from tests.web.fakes import make_daemon
 
-TOP = Path(__file__).parent.parent.parent
-PAGE = (TOP / "docs" / "metrics.md").read_text()
-DROPS_PAGE = (TOP / "docs" / "DROPS.md").read_text()
-DASHBOARD = json.loads((TOP / "etc" / "grafana" / "socketd.json").read_text())
+PAGE = (ROOT / "docs" / "metrics.md").read_text()
+DROPS_PAGE = (ROOT / "docs" / "DROPS.md").read_text()
+DASHBOARD = json.loads((ROOT / "etc" / "grafana" / "socketd.json").read_text())
 
 #: What PromQL has besides names of metrics and labels.
 WORDS = {"sum", "by", "rate", "histogram_quantile", "time", "max", "min", "le", "increase"}
@@ -265,9 +264,9 @@ class DropsPageTests(SynchronousTestCase):
 
     def test_linked(self) -> None:
         """The pages that speak of reasons link to it."""
-        self.assertIn("(docs/DROPS.md)", (TOP / "README.md").read_text())
+        self.assertIn("(docs/DROPS.md)", (ROOT / "README.md").read_text())
         for page in ("metrics.md", "THREATS.md", "events.md", "tutorial.md"):
-            self.assertIn("(DROPS.md)", (TOP / "docs" / page).read_text(), page)
+            self.assertIn("(DROPS.md)", (ROOT / "docs" / page).read_text(), page)
 
 
 def expressions(node: Any) -> list[str]:

@@ -16,7 +16,7 @@ from socketd.daemon.daemon import CannotStart
 from socketd.settings.listeners import Listener
 from socketd.web import service
 from socketd.web.service import FRESH, WebService
-from tests.net.fakes import HandReactor, read_all
+from tests.support.fakes import HandReactor, read_all
 from tests.web.fakes import make_daemon
 
 LOOPBACK = Listener("tcp", interface="127.0.0.1")

@@ -1,0 +1,294 @@
+"""Tests for L{socketd.cli.client.echo_probe} and L{socketd.cli.client.ping}."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from argparse import ArgumentTypeError
+from typing import Any
+
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.protocol import DatagramProtocol, Protocol
+from twisted.internet.task import Clock
+from twisted.internet.threads import deferToThread
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from socketd.cli.client import ping
+from socketd.cli.client.echo_probe import MAX_OVERDUE, Pinging, Plan
+from socketd.cli.transport.interface import IPeerTransport
+from tests.support.client_fakes import CommandTestCase, MemoryLink
+
+
+class Case(SynchronousTestCase):
+    """Questions to a peer in memory."""
+
+    keeps_messages = False
+
+    def begin(self, count: int = 3, interval: float = 1.0, size: int = 20) -> Pinging:
+        """Begin to ask."""
+        self.clock = Clock()
+        self.link = MemoryLink(self.keeps_messages)
+        _: IPeerTransport = self.link
+        self.told: list[tuple[int, int]] = []
+        plan = Plan(count, interval, 2.0, size)
+        pinging = Pinging(self.clock, plan, lambda *counts: self.told.append(counts))
+        pinging.start(self.link)
+        return pinging
+
+    def echo(self, pinging: Pinging, after: float) -> None:
+        """Answer the last question after so many seconds."""
+        self.clock.advance(after)
+        pinging.answered(self.link.sent[-1])
+
+    def failure(self, pinging: Pinging) -> str:
+        """Say how it ended."""
+        return str(self.failureResultOf(pinging.done).value)
+
+
+class PlanTests(SynchronousTestCase):
+    """Tests for L{Plan}."""
+
+    def test_questions(self) -> None:
+        """
+        All questions have the length that is wanted, and are different as far as they can be.
+        """
+        for size in (1, 5, 16, 17, 56, 1000):
+            plan = Plan(10, 0, 1, size)
+            found = {plan.question(number) for number in range(10)}
+            self.assertEqual({len(one) for one in found}, {size})
+            self.assertEqual(len(found), 10)
+
+
+class StreamTests(Case):
+    """Tests for L{Pinging} over a stream."""
+
+    def test_all(self) -> None:
+        """Each question is asked in its time, and its round trip measured."""
+        pinging = self.begin()
+        for trip in (0.25, 0.5, 0.125):
+            self.echo(pinging, trip)
+            self.clock.advance(1 - trip)
+        self.assertEqual(pinging.trips.times, (0.25, 0.5, 0.125))
+        self.successResultOf(pinging.done)
+        self.assertEqual((len(self.link.sent), self.link.calls), (3, ["close"]))
+        self.assertEqual(self.told, [(1, 1), (2, 2), (3, 3)])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_at_once(self) -> None:
+        """Without an interval the next question follows the answer."""
+        pinging = self.begin(interval=0)
+        for _ in range(3):
+            self.echo(pinging, 0.1)
+            self.clock.advance(0)
+        self.successResultOf(pinging.done)
+
+    def test_pieces(self) -> None:
+        """An answer may come in pieces; the last one counts."""
+        pinging = self.begin(count=1)
+        pinging.answered(self.link.sent[0][:7])
+        self.clock.advance(0.5)
+        pinging.answered(self.link.sent[0][7:])
+        self.assertEqual(pinging.trips.times, (0.5,))
+
+    def test_lost(self) -> None:
+        """A question without answer is lost; the answer that comes late is not another's."""
+        pinging = self.begin(count=2)
+        self.clock.advance(2.0)
+        self.clock.advance(0)
+        self.assertEqual(len(self.link.sent), 2)
+        pinging.answered(self.link.sent[0])
+        self.assertEqual(pinging.trips.times, ())
+        self.echo(pinging, 0.5)
+        self.assertEqual((pinging.trips.times, pinging.trips.loss), ((0.5,), 0.5))
+        self.successResultOf(pinging.done)
+
+    def test_wrong(self) -> None:
+        """A peer that answers something else is no echo service."""
+        pinging = self.begin()
+        pinging.answered(self.link.sent[0].upper())
+        self.assertEqual(
+            self.failure(pinging), "the peer answers something else than it was sent"
+        )
+        self.assertEqual((pinging.trips.wrong, self.link.calls), (1, ["abort"]))
+
+    def test_too_much(self) -> None:
+        """Nor is one that answers more."""
+        pinging = self.begin()
+        pinging.answered(self.link.sent[0] + b"x")
+        self.assertEqual(self.failure(pinging), "the peer answers more than it was sent")
+
+    def test_silent(self) -> None:
+        """A stream on which nothing comes is given up after a while, not remembered for ever."""
+        pinging = self.begin(count=1000, interval=0)
+        for _ in range(MAX_OVERDUE + 2):
+            self.clock.advance(2.0)
+            self.clock.advance(0)
+        self.assertIn("questions in a row without an answer", self.failure(pinging))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_gone(self) -> None:
+        """A peer that goes ends it, however it goes."""
+        pinging = self.begin()
+        pinging.peer_ended()
+        pinging.lost(Failure(ConnectionDone()))
+        self.assertEqual(self.failure(pinging), "the peer has closed the connection")
+        pinging = self.begin()
+        pinging.lost(Failure(ConnectionLost()))
+        self.failureResultOf(pinging.done, ConnectionLost)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class DatagramTests(Case):
+    """Tests for L{Pinging} over datagrams."""
+
+    keeps_messages = True
+
+    def test_out_of_order(self) -> None:
+        """A late answer is known by what it says."""
+        pinging = self.begin(count=2)
+        self.clock.advance(2.0)
+        self.clock.advance(0)
+        self.echo(pinging, 0.5)
+        pinging.answered(self.link.sent[0])
+        self.assertEqual((pinging.trips.times, pinging.trips.wrong), ((0.5,), 0))
+
+    def test_wrong(self) -> None:
+        """What is no answer is counted, and the right one still waited for."""
+        pinging = self.begin(count=1)
+        pinging.answered(b"x")
+        pinging.answered(self.link.sent[0] + b"x")
+        self.echo(pinging, 0.5)
+        self.assertEqual((pinging.trips.times, pinging.trips.wrong), ((0.5,), 2))
+        self.successResultOf(pinging.done)
+
+    def test_silent(self) -> None:
+        """Where nothing comes, all are lost, and only the last are remembered."""
+        pinging = self.begin(count=200, interval=0)
+        while not pinging.done.called:
+            self.clock.advance(2.0)
+            self.clock.advance(0)
+        self.assertEqual((pinging.trips.sent, pinging.trips.times), (200, ()))
+        self.assertLessEqual(len(pinging._asked), MAX_OVERDUE)
+
+
+class ArgumentTests(SynchronousTestCase):
+    """Tests for the arguments of C{socketd ping}."""
+
+    def test_numbers(self) -> None:
+        """A count is a whole number in its range."""
+        parse = ping._whole(1, 100)
+        self.assertEqual([parse(text) for text in ("1", "100")], [1, 100])
+        for text in ("0", "101", "x", "-1", "1.5", "", "9" * 5000, "١"):
+            self.assertRaises(ArgumentTypeError, parse, text)
+
+    def test_timeout(self) -> None:
+        """A question has some time."""
+        self.assertRaises(ArgumentTypeError, ping._positive_seconds, "0")
+
+    def test_progress(self) -> None:
+        """A long run says how far it is, a short one does not."""
+        notes: list[str] = []
+        self.patch(ping, "note", notes.append)
+        clock = Clock()
+        progress = ping.Progress(clock, 100)
+        for sent in range(1, 13):
+            clock.advance(1.0)
+            progress.tell(sent, sent - 1)
+        self.assertEqual(notes, ["5 of 100 sent, 4 received", "10 of 100 sent, 9 received"])
+
+
+class Echo(Protocol):
+    """Says back what comes."""
+
+    def dataReceived(self, data: bytes) -> None:
+        transport: Any = self.transport
+        transport.write(data)
+
+
+class Upper(Protocol):
+    """Says it back otherwise."""
+
+    def dataReceived(self, data: bytes) -> None:
+        transport: Any = self.transport
+        transport.write(data.upper())
+
+
+class DatagramEcho(DatagramProtocol):
+    """Says back each datagram."""
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        transport: Any = self.transport
+        transport.write(datagram, addr)
+
+
+class CommandTests(CommandTestCase):
+    """Tests for C{socketd ping} as a process."""
+
+    async def test_stream(self) -> None:
+        """Round trips over TCP are counted, and nothing is said on standard error."""
+        address = f"127.0.0.1:{self.listen(Echo)}"
+        out, err, status = await self.command("ping", address, "-c", "3", "-i", "0.01")
+        self.assertEqual((err, status), (b"", 0))
+        self.assertTrue(out.startswith(b"3 sent, 3 received, 0.0% loss\nmin ms"), out)
+
+    async def test_datagrams(self) -> None:
+        """So it is over UDP, as JSON."""
+        address = f"udp:127.0.0.1:{self.listen_datagrams(DatagramEcho())}"
+        arguments = ("ping", address, "--json", "-c", "30", "-i", "0", "-s", "1200")
+        out, err, status = await self.command(*arguments)
+        self.assertEqual((err, status), (b"", 0))
+        found = json.loads(out)
+        self.assertEqual((found["received"], found["wrong"], len(found["times_ms"])), (30, 0, 30))
+
+    async def test_no_echo(self) -> None:
+        """What is no echo service fails, and what was measured is said all the same."""
+        address = f"127.0.0.1:{self.listen(Upper)}"
+        out, err, status = await self.command("ping", address)
+        self.assertEqual((status, err.count(b"\n")), (1, 1))
+        self.assertIn(b"something else", err)
+        self.assertEqual(out, b"1 sent, 0 received, 1 wrong, 100.0% loss\n")
+
+    async def test_refused_datagram(self) -> None:
+        """A port that refuses datagrams ends it, and what was asked is said all the same."""
+        address = f"udp:127.0.0.1:{self.refusing_port(socket.SOCK_DGRAM)}"
+        out, err, status = await self.command("ping", address, "-c", "3")
+        self.assertEqual(out, b"1 sent, 0 received, 100.0% loss\n")
+        expected = f"socketd ping: {address}: connection refused\n".encode()
+        self.assertEqual((err, status), (expected, 1))
+
+    async def test_gone_path(self) -> None:
+        """So does a UNIX socket that is closed between two questions."""
+        path = f"./{self.id()[-20:]}"
+        server = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        server.settimeout(self.timeout)
+        server.bind(path)
+        self.addCleanup(os.unlink, path)
+
+        def answer_once() -> None:
+            with server:
+                server.sendto(*server.recvfrom(100))
+
+        serving = deferToThread(answer_once)
+        out, err, status = await self.command("ping", f"unixgram:{path}", "-c", "3", "-i", "1")
+        await serving
+        self.assertIn(b" 1 received", out)
+        self.assertIn(b"connection refused", err)
+        self.assertEqual(status, 1)
+
+    async def test_refused(self) -> None:
+        """Where nobody listens nothing is measured."""
+        port = self.refusing_port()
+        expected = f"socketd ping: 127.0.0.1:{port}: connection refused\n".encode()
+        self.assertEqual(await self.command("ping", f"127.0.0.1:{port}"), (b"", expected, 1))
+
+    async def test_silence(self) -> None:
+        """Where nothing comes back the status says so."""
+        silent = socket.socket(type=socket.SOCK_DGRAM)
+        self.addCleanup(silent.close)
+        silent.bind(("127.0.0.1", 0))
+        address = f"udp:127.0.0.1:{silent.getsockname()[1]}"
+        out, err, status = await self.command("ping", address, "-c", "2", "--timeout", "0.05")
+        expected = b"2 sent, 0 received, 100.0% loss\n"
+        self.assertEqual((out, err, status), (expected, b"", 1))

@@ -1,0 +1,209 @@
+"""Tests for L{socketd.cli.client.exchange}."""
+
+from __future__ import annotations
+
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IPushProducer, ISSLTransport
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import directlyProvides
+
+from socketd.cli.client.exchange import QUIET_SECONDS, Exchange
+from socketd.cli.client.stdio import TextInput
+from socketd.cli.transport.interfaces import IInput
+from tests.support.client_fakes import HalfCloseTransport, MemoryInput, MemoryOutput
+
+TIMEOUT = 10
+
+
+class ExchangeTests(SynchronousTestCase):
+    """Tests for L{Exchange} over a string transport."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.source = MemoryInput()
+        self.output = MemoryOutput()
+        self.transport = HalfCloseTransport()
+        self.exchange = self.begin(self.source)
+
+    def begin(self, source: IInput) -> Exchange:
+        """
+        Start an exchange over the transport.
+
+        @param source: its input.
+        @return: the exchange.
+        """
+        exchange = Exchange(self.clock, source, self.output, TIMEOUT)
+        exchange.link.makeConnection(self.transport)
+        exchange.start()
+        return exchange
+
+    def peer_valve(self) -> IPushProducer:
+        """
+        What a peer that takes nothing turns off.
+
+        @return: the producer of the transport.
+        """
+        producer: IPushProducer | None = self.transport.producer
+        assert producer is not None
+        return producer
+
+    def lose(self, error: Exception | None = None) -> BaseException | None:
+        """
+        Lose the connection.
+
+        @param error: why; a clean end by default.
+        @return: the failure that the exchange reports.
+        """
+        self.exchange.link.connectionLost(Failure(error or ConnectionDone()))
+        return self.successResultOf(self.exchange.done)
+
+    def test_text(self) -> None:
+        """A text is sent at once and its end told, but the connection stays for the answer."""
+        self.transport = HalfCloseTransport()
+        self.exchange = self.begin(TextInput(b"hello"))
+        self.assertEqual(self.transport.value(), b"hello")
+        self.assertTrue(self.transport.has_ended)
+        self.assertFalse(self.transport.disconnecting)
+
+    def test_answer_until_end(self) -> None:
+        """
+        What comes back is written as it comes; the peer's end ends the exchange without failure.
+        """
+        self.source.end()
+        self.exchange.link.dataReceived(b"one")
+        self.assertEqual(self.output.take(), b"one")
+        self.exchange.link.dataReceived(b"\0\xff")
+        self.assertEqual(self.output.take(), b"\0\xff")
+        self.exchange.link.readConnectionLost()
+        self.assertTrue(self.transport.disconnecting)
+        self.assertIsNone(self.lose())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_lost_connection(self) -> None:
+        """A connection that breaks is a failure."""
+        self.assertIsInstance(self.lose(ConnectionLost()), ConnectionLost)
+
+    def test_no_answer(self) -> None:
+        """A peer that says nothing at its turn is given up."""
+        self.source.end()
+        self.clock.advance(TIMEOUT)
+        self.assertTrue(self.transport.aborting)
+        self.assertEqual(str(self.lose(ConnectionLost())), "no answer within 10 s")
+
+    def test_silence_after_answer(self) -> None:
+        """Each byte begins the time anew; a peer that falls silent without ending is given up."""
+        self.source.end()
+        for _ in range(3):
+            self.clock.advance(TIMEOUT - 1)
+            self.exchange.link.dataReceived(b"x")
+        self.clock.advance(TIMEOUT)
+        self.assertEqual(str(self.lose(ConnectionLost())), "the peer was silent for 10 s")
+
+    def test_our_turn_takes_its_time(self) -> None:
+        """While the input is open and the peer takes it, nobody is in a hurry."""
+        self.source.feed(b"slow")
+        self.clock.advance(10 * TIMEOUT)
+        self.assertFalse(self.transport.aborting)
+
+    def test_full_peer(self) -> None:
+        """
+        The input is not read while the peer does not take it, and that for no longer than the
+        time of an answer.
+        """
+        self.peer_valve().pauseProducing()
+        self.assertTrue(self.source.is_paused)
+        self.clock.advance(TIMEOUT - 1)
+        self.peer_valve().resumeProducing()
+        self.assertFalse(self.source.is_paused)
+        self.clock.advance(TIMEOUT)
+        self.assertFalse(self.transport.aborting)
+        self.peer_valve().pauseProducing()
+        self.clock.advance(TIMEOUT)
+        self.assertTrue(self.transport.aborting)
+
+    def test_full_output(self) -> None:
+        """The peer is not read while the output is full, and is not blamed for the silence."""
+        self.source.end()
+        self.output.producer.pauseProducing()
+        self.assertEqual(self.transport.producerState, "paused")
+        self.clock.advance(10 * TIMEOUT)
+        self.assertFalse(self.transport.aborting)
+        self.output.producer.resumeProducing()
+        self.assertEqual(self.transport.producerState, "producing")
+        self.clock.advance(TIMEOUT)
+        self.assertTrue(self.transport.aborting)
+
+    def test_closed_output(self) -> None:
+        """When nobody reads the output, the connection is given up."""
+        self.output.producer.stopProducing()
+        self.assertTrue(self.transport.aborting)
+
+    def test_peer_ends_first(self) -> None:
+        """A peer that says nothing more still gets the rest of the input."""
+        self.exchange.link.readConnectionLost()
+        self.assertFalse(self.transport.disconnecting)
+        self.source.feed(b"rest")
+        self.assertEqual(self.transport.value(), b"rest")
+        self.source.end()
+        self.assertTrue(self.transport.disconnecting)
+
+    def test_peer_ends_before_terminal(self) -> None:
+        """A user at a terminal is not kept when the peer has ended."""
+        self.source.is_terminal = True
+        self.exchange.link.readConnectionLost()
+        self.assertTrue(self.source.is_paused)
+        self.assertTrue(self.transport.disconnecting)
+
+    def test_tls(self) -> None:
+        """Over TLS the end is told only after the answer has come, and that has paused."""
+        directlyProvides(self.transport, ISSLTransport)
+        self.source.end()
+        self.clock.advance(TIMEOUT - 1)
+        for _ in range(3):
+            self.exchange.link.dataReceived(b"x")
+            self.clock.advance(QUIET_SECONDS / 2)
+        self.assertFalse(self.transport.disconnecting)
+        self.clock.advance(QUIET_SECONDS / 2)
+        self.assertTrue(self.transport.disconnecting)
+        self.assertFalse(self.transport.has_ended)
+        self.assertIsNone(self.lose())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_tls_pause(self) -> None:
+        """
+        Over TLS the pause that ends an answer is the one that is asked for; none at all waits for
+        the peer's end, and lets its silence be a failure.
+        """
+        for pause, ends in ((3.0, True), (0.0, False)):
+            self.setUp()
+            self.transport = HalfCloseTransport()
+            directlyProvides(self.transport, ISSLTransport)
+            self.exchange = Exchange(self.clock, self.source, self.output, TIMEOUT, pause)
+            self.exchange.link.makeConnection(self.transport)
+            self.exchange.link.handshakeCompleted()
+            self.exchange.start()
+            self.source.end()
+            self.exchange.link.dataReceived(b"x")
+            self.clock.advance(2.9)
+            self.assertFalse(self.transport.disconnecting)
+            self.clock.advance(0.1)
+            self.assertEqual(self.transport.disconnecting, ends)
+            self.clock.advance(TIMEOUT)
+            failure = self.lose(ConnectionLost())
+            self.assertEqual(str(failure), "the peer was silent for 10 s")
+
+    def test_tls_without_answer(self) -> None:
+        """Over TLS a peer that says nothing is given up like any other."""
+        directlyProvides(self.transport, ISSLTransport)
+        self.source.end()
+        self.clock.advance(TIMEOUT)
+        self.assertEqual(str(self.lose(ConnectionLost())), "no answer within 10 s")
+
+    def test_unreadable_input(self) -> None:
+        """An input that breaks off is a failure, and is not passed on as a whole one."""
+        self.exchange.input_failed(OSError(5, "Input/output error"))
+        self.assertFalse(self.transport.has_ended)
+        self.assertTrue(self.transport.aborting)
+        self.assertEqual(str(self.lose()), "standard input: Input/output error")

@@ -1,0 +1,298 @@
+"""Tests for L{socketd.cli.client.send}."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import DatagramProtocol, ProcessProtocol, Protocol
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from socketd.cli.client import send
+from socketd.cli.client.send import MAX_DATAGRAM_PAYLOAD, Gathering
+from socketd.cli.common.errors import CommandError
+from socketd.cli.main import main
+from tests.support.client_fakes import CommandTestCase, MemoryInput, environment
+
+LONG = os.urandom(3 * 1024 * 1024 + 1)
+"""
+More than all the buffers on the way hold together.
+"""
+
+
+class ArgumentsTests(SynchronousTestCase):
+    """Tests for L{send.add_arguments}."""
+
+    def test_order(self) -> None:
+        """Options may stand anywhere, and a text after two dashes is no option."""
+        parsed: list[Namespace] = []
+
+        def run(arguments: Namespace) -> int:
+            parsed.append(arguments)
+            return 0
+
+        self.patch(send, "run", run)
+        cases = {
+            ("a:1",): (None, False),
+            ("a:1", ""): ("", False),
+            ("a:1", "hi", "-n"): ("hi", True),
+            ("-n", "a:1", "hi"): ("hi", True),
+            ("a:1", "-n", "--timeout", "1", "hi"): ("hi", True),
+            ("a:1", "--", "-n"): ("-n", False),
+            ("-n", "a:1", "--", "--help"): ("--help", True),
+        }
+        for argv, expected in cases.items():
+            self.assertEqual(main(["send", *argv]), 0)
+            arguments = parsed.pop()
+            self.assertEqual((arguments.text, arguments.newline), expected)
+
+
+class GatheringTests(SynchronousTestCase):
+    """Tests for L{Gathering}."""
+
+    def setUp(self) -> None:
+        self.source = MemoryInput()
+        self.gathering = Gathering(self.source)
+        self.source.start(self.gathering)
+
+    def test_whole(self) -> None:
+        """All of the input is one datagram, up to the most that one holds."""
+        self.source.feed(b"a" * (MAX_DATAGRAM_PAYLOAD - 1))
+        self.source.feed(b"b")
+        self.assertNoResult(self.gathering.done)
+        self.source.end()
+        data = self.successResultOf(self.gathering.done)
+        self.assertEqual((len(data), data[-2:]), (MAX_DATAGRAM_PAYLOAD, b"ab"))
+
+    def test_empty(self) -> None:
+        """No input is an empty datagram."""
+        self.source.end()
+        self.assertEqual(self.successResultOf(self.gathering.done), b"")
+
+    def test_too_long(self) -> None:
+        """A longer input is refused before it is read to its end."""
+        self.source.feed(bytes(MAX_DATAGRAM_PAYLOAD + 1))
+        self.assertTrue(self.source.is_paused)
+        failure = self.failureResultOf(self.gathering.done, CommandError)
+        self.assertIn("at most 65507 bytes", str(failure.value))
+        self.source.feed(b"more")
+        self.source.end()
+
+    def test_unreadable(self) -> None:
+        """An input that cannot be read is a failure."""
+        self.gathering.input_failed(OSError(5, "Input/output error"))
+        self.failureResultOf(self.gathering.done, CommandError)
+
+
+@implementer(IHalfCloseableProtocol)
+class Echo(Protocol):
+    """Sends back everything, then the end."""
+
+    def makeConnection(self, transport: Any) -> None:
+        self.peer = transport
+        self.peer.registerProducer(self.peer, True)
+
+    def dataReceived(self, data: bytes) -> None:
+        self.peer.write(data)
+
+    def readConnectionLost(self) -> None:
+        self.peer.unregisterProducer()
+        self.peer.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        pass
+
+
+class Mute(Protocol):
+    """Says nothing, and reads nothing; tells once that somebody came."""
+
+    came: Deferred[None]
+
+    def connectionMade(self) -> None:
+        transport: Any = self.transport
+        transport.pauseProducing()
+        if not self.came.called:
+            self.came.callback(None)
+
+
+class Closing(Protocol):
+    """Closes at the first word."""
+
+    def dataReceived(self, data: bytes) -> None:
+        transport: Any = self.transport
+        transport.loseConnection()
+
+
+class Alert(Protocol):
+    """Answers as a server of TLS does to what is none: protocol_version, then the end."""
+
+    def dataReceived(self, data: bytes) -> None:
+        transport: Any = self.transport
+        transport.write(b"\x15\x03\x01\x00\x02\x02\x46")
+        transport.loseConnection()
+
+
+class Reset(Protocol):
+    """Breaks the connection off at the first word."""
+
+    def dataReceived(self, data: bytes) -> None:
+        transport: Any = self.transport
+        transport.write(b"half")
+        transport.abortConnection()
+
+
+class Upper(DatagramProtocol):
+    """Answers each datagram in upper case."""
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        transport: Any = self.transport
+        transport.write(datagram.upper(), addr)
+
+
+class StreamCommandTests(CommandTestCase):
+    """Tests for C{socketd send} over streams as a process."""
+
+    def setUp(self) -> None:
+        Mute.came = Deferred()
+
+    async def test_text(self) -> None:
+        """A text goes there and back byte for byte, with a line end where that is asked for."""
+        port = self.listen(Echo)
+        outcome = await self.command("send", "-n", f"127.0.0.1:{port}", "gr\u00fc\u00df\x1b")
+        self.assertEqual(outcome, ("gr\u00fc\u00df\x1b\n".encode(), b"", 0))
+
+    async def test_long_input(self) -> None:
+        """
+        Standard input of any length goes there and back, over a name that has to be looked up.
+        """
+        port = self.listen(Echo)
+        outcome = await self.command("send", f"localhost:{port}", stdin=LONG)
+        self.assertEqual(outcome[1:], (b"", 0))
+        self.assertTrue(outcome[0] == LONG)
+
+    async def test_refused(self) -> None:
+        """Where nobody listens, one line says so."""
+        port = self.refusing_port()
+        outcome = await self.command("send", f"127.0.0.1:{port}", "x")
+        complaint = f"socketd send: 127.0.0.1:{port}: connection refused\n"
+        self.assertEqual(outcome, (b"", complaint.encode(), 1))
+
+    async def test_no_path(self) -> None:
+        """The path of no socket is told as such."""
+        outcome = await self.command("send", "./no.sock", "x")
+        complaint = b"socketd send: ./no.sock: no such file or directory\n"
+        self.assertEqual(outcome, (b"", complaint, 1))
+
+    async def test_no_answer(self) -> None:
+        """A peer that says nothing and takes nothing is given up."""
+        port = self.listen(Mute)
+        arguments = ("--timeout", "0.2", f"127.0.0.1:{port}")
+        outcome = await self.command("send", *arguments, stdin=LONG * 4)
+        complaint = f"socketd send: 127.0.0.1:{port}: no answer within 0.2 s\n"
+        self.assertEqual(outcome, (b"", complaint.encode(), 1))
+
+    async def test_reset(self) -> None:
+        """A connection that breaks is told."""
+        port = self.listen(Reset)
+        _, err, status = await self.command("send", f"127.0.0.1:{port}", "x")
+        complaint = f"socketd send: 127.0.0.1:{port}: connection reset or lost\n"
+        self.assertEqual((err, status), (complaint.encode(), 1))
+
+    async def test_nothing(self) -> None:
+        """
+        A peer that ends without a word is no failure, but it may be that it speaks TLS; one that
+        says so is one.
+        """
+        for protocol, outcome in (
+            (Closing, (b"the peer has answered nothing; if it speaks TLS, use --tls\n", 0)),
+            (Alert, (b"socketd send: ADDRESS: the peer speaks TLS; use --tls\n", 1)),
+        ):
+            address = f"127.0.0.1:{self.listen(protocol)}"
+            out, err, status = await self.command("send", address, "x")
+            told = err.replace(address.encode(), b"ADDRESS")
+            self.assertEqual((out, (told, status)), (b"", outcome))
+
+    async def test_interrupt(self) -> None:
+        """Ctrl-C ends it quietly."""
+        port = self.listen(Mute)
+        ended = Ended()
+        arguments = [sys.executable, "-m", "socketd", "send", f"127.0.0.1:{port}", "x"]
+        process = ended.spawn(arguments)
+        either: list[Deferred[Any]] = [Mute.came, ended.done]
+        await DeferredList(either, fireOnOneCallback=True)
+        process.signalProcess("INT")
+        self.assertEqual(await ended.done, (b"", 128 + signal.SIGINT))
+
+
+class DatagramCommandTests(CommandTestCase):
+    """Tests for C{socketd send} with datagrams as a process."""
+
+    async def test_udp(self) -> None:
+        """The input is one datagram; the first answer is printed."""
+        port = self.listen_datagrams(Upper())
+        outcome = await self.command("send", f"udp:127.0.0.1:{port}", stdin=b"a\nb\n")
+        self.assertEqual(outcome, (b"A\nB\n", b"", 0))
+
+    async def test_empty(self) -> None:
+        """An empty text is an empty datagram, and an empty answer is one too."""
+        port = self.listen_datagrams(Upper())
+        outcome = await self.command("send", f"udp:127.0.0.1:{port}", "")
+        self.assertEqual(outcome, (b"", b"", 0))
+
+    async def test_refused(self) -> None:
+        """Where nobody listens, one line says so, without waiting."""
+        port = self.refusing_port(socket.SOCK_DGRAM)
+        outcome = await self.command("send", f"udp:127.0.0.1:{port}", "x")
+        complaint = f"socketd send: udp:127.0.0.1:{port}: connection refused\n"
+        self.assertEqual(outcome, (b"", complaint.encode(), 1))
+
+    async def test_unix(self) -> None:
+        """A UNIX datagram is answered without a socket file of ours."""
+        from twisted.internet import reactor
+
+        path = Path(self.mktemp()).name
+        upper = Upper()
+        upper.noisy = False
+        connecting: Any = reactor
+        port = connecting.listenUNIXDatagram(path, upper)
+        self.addCleanup(os.unlink, path)
+        self.addCleanup(port.stopListening)
+        outcome = await self.command("send", f"unixgram:{os.path.abspath(path)}", "hello")
+        self.assertEqual(outcome, (b"HELLO", b"", 0))
+
+
+class Ended(ProcessProtocol):
+    """A process that is told when it ended."""
+
+    def __init__(self) -> None:
+        """Begin before the process."""
+        self.done: Deferred[tuple[bytes, int | None]] = Deferred()
+        self._errors = b""
+
+    def spawn(self, arguments: list[str]) -> Any:
+        """
+        Start the process.
+
+        @param arguments: the program and its arguments.
+        @return: its transport.
+        """
+        from twisted.internet import reactor
+
+        spawning: Any = reactor
+        return spawning.spawnProcess(self, arguments[0], arguments, env=environment())
+
+    def errReceived(self, data: bytes) -> None:
+        self._errors += data
+
+    def processEnded(self, reason: Failure) -> None:
+        value: Any = reason.value
+        self.done.callback((self._errors, value.exitCode))

@@ -1,0 +1,200 @@
+"""Tests for L{socketd.cli.client.time}."""
+
+from __future__ import annotations
+
+import json
+import struct
+import time
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.protocol import DatagramProtocol, Protocol
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from socketd.cli.client.time import MAX_REPLY, ask, render_json, render_table
+from socketd.cli.client.time_reply import ERA, Moment, Reading, Reply
+from socketd.cli.common.address import parse
+from socketd.cli.common.errors import CommandError
+from tests.support.client_fakes import CommandTestCase, HalfCloseTransport
+
+NOW = 1_800_000_000
+
+
+class RenderTests(SynchronousTestCase):
+    """Tests for L{render_table} and L{render_json}."""
+
+    def setUp(self) -> None:
+        self.reading = Reading(NOW, "unix", NOW, 0.0012345, -0.25)
+        self.local = time.strftime("%a %b %d %H:%M:%S %Y %Z", time.localtime(NOW))
+
+    def test_table(self) -> None:
+        """A person reads lines."""
+        expected = (
+            f"local time  {self.local}\n"
+            "number      1800000000, seconds since 1970\n"
+            "round trip  1.234 ms\n"
+            "offset      -0.250 s, resolution 1 s\n"
+        )
+        self.assertEqual(render_table(self.reading), expected)
+
+    def test_json(self) -> None:
+        """A program reads one object, with units in the names."""
+        expected = {
+            "local_time": self.local,
+            "unix": NOW,
+            "number": NOW,
+            "epoch": "unix",
+            "round_trip_ms": 1.234,
+            "offset_seconds": -0.25,
+            "resolution_seconds": 1,
+        }
+        self.assertEqual(json.loads(render_json(self.reading)), expected)
+
+
+class AskStreamTests(SynchronousTestCase):
+    """Tests for L{ask} over a stream."""
+
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+        self.asked = Deferred.fromCoroutine(
+            ask(self.reactor, parse("192.0.2.1:37"), 10, lambda: NOW + self.reactor.seconds())
+        )
+        self.reactor.advance(1)
+        self.transport = HalfCloseTransport()
+        factory: Any = self.reactor.tcpClients[0][2]
+        self.protocol = factory.buildProtocol(None)
+        self.protocol.makeConnection(self.transport)
+
+    def test_moments(self) -> None:
+        """The time counts from the connection to the last byte of the number, not to the end."""
+        self.reactor.advance(1)
+        self.protocol.dataReceived(b"ab")
+        self.reactor.advance(1)
+        self.protocol.dataReceived(b"cd")
+        self.reactor.advance(1)
+        self.assertNoResult(self.asked)
+        self.protocol.readConnectionLost()
+        self.assertTrue(self.transport.disconnecting)
+        self.protocol.connectionLost(Failure(ConnectionDone()))
+        reply = self.successResultOf(self.asked)
+        self.assertEqual(reply, Reply(b"abcd", Moment(NOW + 1, 1), Moment(NOW + 3, 3)))
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_no_answer(self) -> None:
+        """A server that says nothing is given up."""
+        self.reactor.advance(10)
+        failure = self.failureResultOf(self.asked, CommandError)
+        self.assertEqual(str(failure.value), "no answer within 10 s")
+
+    def test_no_end(self) -> None:
+        """A server that does not end is given up too, but what it said counts."""
+        self.protocol.dataReceived(b"abcd")
+        self.reactor.advance(10)
+        self.assertEqual(self.successResultOf(self.asked).data, b"abcd")
+
+    def test_flood(self) -> None:
+        """A server that says something else without end is not listened to for long."""
+        self.protocol.dataReceived(bytes(MAX_REPLY + 1))
+        self.assertTrue(self.transport.aborting)
+        self.assertEqual(len(self.successResultOf(self.asked).data), MAX_REPLY + 1)
+
+    def test_empty(self) -> None:
+        """A server that only ends has said nothing, which has a length."""
+        self.protocol.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(self.successResultOf(self.asked).data, b"")
+
+    def test_lost(self) -> None:
+        """A connection that breaks is a failure."""
+        self.protocol.connectionLost(Failure(ConnectionLost()))
+        self.failureResultOf(self.asked, ConnectionLost)
+
+
+class Clock(DatagramProtocol):
+    """Answers a datagram with bytes, or with nothing."""
+
+    def __init__(self, answer: bytes | None) -> None:
+        """
+        Keep the answer.
+
+        @param answer: the bytes.
+        """
+        self.answer = answer
+        self.received: list[bytes] = []
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        self.received.append(datagram)
+        if self.answer is not None:
+            transport: Any = self.transport
+            transport.write(self.answer, addr)
+
+
+class StreamClock(Protocol):
+    """Sends the time since 1900 and closes."""
+
+    def connectionMade(self) -> None:
+        transport: Any = self.transport
+        transport.write(struct.pack("!I", (int(time.time()) + 2_208_988_800) % ERA))
+        transport.loseConnection()
+
+
+class CommandTests(CommandTestCase):
+    """Tests for C{socketd time} as a process."""
+
+    async def test_datagram(self) -> None:
+        """An empty datagram is sent, and the answer shown."""
+        clock = Clock(struct.pack("!I", NOW))
+        port = self.listen_datagrams(clock)
+        out, err, status = await self.command("time", f"udp:127.0.0.1:{port}")
+        self.assertEqual((err, status), (b"", 0))
+        self.assertEqual(clock.received, [b""])
+        self.assertIn(b"local time  Fri Jan 15 08:00:00 2027 UTC\nnumber      1800000000, ", out)
+
+    async def test_stream(self) -> None:
+        """
+        Over a stream the number is read to the end, by the epoch that fits it or is asked for.
+        """
+        address = f"127.0.0.1:{self.listen(StreamClock)}"
+        for epoch in ((), ("--epoch", "1900")):
+            out, err, status = await self.command("time", address, "--json", *epoch)
+            self.assertEqual((err, status), (b"", 0))
+            found = json.loads(out)
+            self.assertLess(abs(found["offset_seconds"]), 30)
+            self.assertEqual(found["epoch"], "1900")
+
+    async def test_other_epoch(self) -> None:
+        """Who asks for an epoch gets it, and is told that the other one fits."""
+        address = f"127.0.0.1:{self.listen(StreamClock)}"
+        out, err, status = await self.command("time", address, "--json", "--epoch", "unix")
+        self.assertEqual(status, 0)
+        self.assertGreater(abs(json.loads(out)["offset_seconds"]), 60 * 365 * 86400)
+        expected = b"the server seems to count from 1900 (RFC 868): --epoch 1900\n"
+        self.assertEqual(err, expected)
+
+    async def test_by_stream(self) -> None:
+        """A failure over a stream says how a server is asked by UDP."""
+        port = self.refusing_port()
+        outcome = await self.command("time", f"127.0.0.1:{port}")
+        hint = f"a server that is asked by UDP is udp:127.0.0.1:{port}"
+        complaint = f"socketd time: 127.0.0.1:{port}: connection refused; {hint}\n"
+        self.assertEqual(outcome, (b"", complaint.encode(), 1))
+        mute = self.listen(Protocol)
+        _, err, _ = await self.command("time", f"tcp:127.0.0.1:{mute}", "--timeout", "0.1")
+        self.assertIn(b"no answer within 0.1 s; a server that is asked by UDP is udp:127", err)
+
+    async def test_wrong_length(self) -> None:
+        """A reply of the wrong length is told by its length."""
+        port = self.listen_datagrams(Clock(b"12345"))
+        outcome = await self.command("time", f"udp:127.0.0.1:{port}")
+        complaint = f"socketd time: udp:127.0.0.1:{port}: reply error 5\n"
+        self.assertEqual(outcome, (b"", complaint.encode(), 1))
+
+    async def test_no_answer(self) -> None:
+        """Without an answer there is one line after the time."""
+        port = self.listen_datagrams(Clock(None))
+        arguments = (f"udp:127.0.0.1:{port}", "--timeout", "0.1")
+        outcome = await self.command("time", *arguments)
+        complaint = f"socketd time: udp:127.0.0.1:{port}: no answer within 0.1 s\n"
+        self.assertEqual(outcome, (b"", complaint.encode(), 1))

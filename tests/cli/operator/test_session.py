@@ -1,0 +1,378 @@
+"""Tests for L{socketd.cli.operator.session} and L{socketd.cli.operator.views}."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+from typing import Any
+
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from socketd.cli.operator.console import make_view
+from socketd.cli.operator.session import Operating
+from socketd.cli.operator.views import FullScreen, IView, LineView, TerminalLines
+from socketd.cli.transport.interface import IReceiver
+from socketd.terminal.addressee import REACTION, gone, prompt_for, taken_for_word, waits
+from socketd.terminal.device import takes_escape_codes, terminal_size
+from tests.support.client_fakes import MemoryLink
+
+#: What is asked at the beginning.
+BEGINNING = ["attend", "help", "services", "status", "connections"]
+
+WAITING = {"id": 7, "service": "ack", "peer": "192.0.2.1:5"}
+NEXT = WAITING | {"id": 8}
+
+FIRST, SECOND = "ack 7 (192.0.2.1:5)", "ack 8 (192.0.2.1:5)"
+ASKING = prompt_for(FIRST)
+
+
+class Case(SynchronousTestCase):
+    """An operator at a view that writes to memory, and a daemon that the test speaks for."""
+
+    def setUp(self) -> None:
+        self.written: list[str] = []
+        self.view = self.make_view()
+        self.clock = Clock()
+        self.operating = Operating(self.view, self.clock)
+        _: IReceiver = self.operating
+        self.link = MemoryLink()
+        self.operating.start(self.link)
+        self.assertEqual(self.asked(), BEGINNING)
+        rows = [{"command": "status", "does": "x"}, {"command": "show ID", "does": "x"}]
+        self.say({"ok": True, "text": "attending"}, {"ok": True, "columns": [], "rows": rows})
+        self.say({"ok": True, "rows": [{"service": "ack"}]}, {"ok": True, "connections": 1})
+        self.say({"ok": True, "rows": [{"id": 7}, {"id": 71}]})
+        self.shown()
+
+    def make_view(self) -> IView:
+        """Make what the operator sees."""
+        return LineView(self.written.append)
+
+    def asked(self) -> list[str]:
+        """Take what the daemon was asked."""
+        sent, self.link.sent[:] = list(self.link.sent), []
+        lines = b"".join(sent).decode("utf-8", "surrogateescape").splitlines()
+        return [line.removeprefix("json ") for line in lines]
+
+    def say(self, *objects: dict[str, Any]) -> None:
+        """Have the daemon say something."""
+        for found in objects:
+            self.operating.answered(json.dumps(found).encode() + b"\n")
+
+    def shown(self) -> str:
+        """Take what was shown."""
+        text = "".join(self.written)
+        self.written.clear()
+        return text
+
+    def wait(self, *waiting: dict[str, Any]) -> None:
+        """Have connections wait."""
+        self.say({"event": "waiting", "count": len(waiting), "oldest": list(waiting)})
+
+
+class OperatingTests(Case):
+    """Tests for L{Operating}, line after line."""
+
+    def test_command(self) -> None:
+        """A line is a command, and its answer is shown."""
+        self.view.take(b"status\n/show 7\r\n\n  \n")
+        self.assertEqual(self.asked(), ["status", "show 7"])
+        rows = [{"field": "A", "value": None}]
+        self.say({"ok": True, "text": "up 1 s"})
+        self.say({"ok": True, "columns": ["field", "value"], "rows": rows})
+        self.assertEqual(self.shown(), "up 1 s\nFIELD  VALUE\nA      -\n")
+
+    def test_problem(self) -> None:
+        """What cannot be done is said, with all details, escaped."""
+        self.view.take(b"reload\n")
+        self.say({"ok": False, "status": 78, "error": "bad\x1b", "details": ["x:1", "x:2"]})
+        self.assertEqual(self.shown(), "bad\\x1b\nx:1\nx:2\n")
+
+    def test_word(self) -> None:
+        """While a connection waits, a line is the word for the one that the prompt names."""
+        self.wait(WAITING, NEXT)
+        self.assertEqual(self.shown(), ASKING + "\n")
+        self.view.take(b"thank you \n")
+        self.assertEqual(self.asked(), ["answer 7 thank you "])
+        self.say({"ok": False, "status": 1, "error": "7 does not wait; see waiting"})
+        self.assertEqual(self.shown(), f"7 does not wait; see waiting\n{ASKING}\n")
+        self.view.take(b"\xff\n/status\n")
+        self.assertEqual(self.asked(), ["answer 7 \udcff", "status"])
+
+    def test_next_word(self) -> None:
+        """When the first has its word the next is asked for, at once."""
+        self.wait(WAITING, NEXT)
+        self.view.take(b"\n")
+        self.assertEqual(self.asked(), ["answer 7 "])
+        self.wait(NEXT)
+        self.say({"ok": True, "text": "answered 7"})
+        self.assertEqual(self.shown(), f"{ASKING}\n{prompt_for(SECOND)}\n")
+        self.view.take(b"two\n")
+        self.assertEqual(self.asked(), ["answer 8 two"])
+
+    def test_command_as_word(self) -> None:
+        """What looks like a command is a word without the slash, and that is said."""
+        self.wait(WAITING)
+        self.view.take(b"status\n")
+        self.assertEqual(self.asked(), ["answer 7 status"])
+        self.assertIn(taken_for_word("status"), self.shown())
+
+    def test_other_operator(self) -> None:
+        """
+        A word for a connection that another operator has answered goes to no other, and is no
+        command; a little later the next is asked for.
+        """
+        self.wait(WAITING, NEXT)
+        self.wait(NEXT)
+        self.view.take(b"drain\n")
+        self.assertEqual(self.asked(), [])
+        self.assertEqual(self.shown(), f"{ASKING}\n{gone(FIRST)}\n{prompt_for(SECOND)}\n")
+        self.view.take(b"yes\n")
+        self.assertEqual(self.asked(), ["answer 8 yes"])
+
+    def test_too_late(self) -> None:
+        """
+        When there was time to see that the first has gone, lines are for the next, or commands.
+        """
+        self.wait(WAITING)
+        self.wait()
+        self.clock.advance(REACTION)
+        self.view.take(b"status\n")
+        self.assertEqual(self.asked(), ["status"])
+
+    def test_asks_once(self) -> None:
+        """The question is shown when there is one, not at each change."""
+        self.wait(WAITING)
+        self.wait(WAITING, NEXT)
+        self.wait()
+        self.clock.advance(REACTION)
+        self.wait(WAITING)
+        self.assertEqual(self.shown(), (ASKING + "\n") * 2)
+
+    def test_events(self) -> None:
+        """What happens is shown, also what was left out."""
+        self.say({"event": "stopping", "line": "stopping\x1b", "facts": {}})
+        self.say({"event": "left_out", "count": 3})
+        self.assertEqual(self.shown(), "stopping\\x1b\n3 events were left out\n")
+        self.assertEqual(self.asked(), ["status", "connections"])
+
+    def test_completion(self) -> None:
+        """Commands, connections and services are completed where they can stand."""
+        made = {"event": "connection_made", "line": "", "facts": {"connection": 72}}
+        lost = {"event": "connection_lost", "line": "", "facts": {"connection": 71}}
+        self.say(made, lost)
+        expected = {
+            "s": ["status", "show"],
+            "/sh": ["/show"],
+            "show 7": ["7", "72"],
+            "/close 72": ["72"],
+            "reply 7 7": [],
+            "watch a": ["ack"],
+            "status ": [],
+        }
+        self.assertEqual({text: self.operating.complete(text) for text in expected}, expected)
+
+    def test_end_of_input(self) -> None:
+        """At the end of the input he leaves, when all is answered."""
+        self.view.take(b"status")
+        self.view.take_end()
+        self.assertEqual((self.asked(), self.link.calls), (["status"], []))
+        self.say({"ok": True, "text": "up"})
+        self.assertEqual(self.link.calls, ["close"])
+        self.operating.lost(Failure(ConnectionDone()))
+        self.assertIsNone(self.successResultOf(self.operating.done))
+
+    def test_quit(self) -> None:
+        """
+        C{quit} and C{exit} leave, as the end of the input does; behind a slash where a word is
+        asked for.
+        """
+        for line in (b"quit\n", b" exit \n", b"/quit\n"):
+            self.setUp()
+            if line.startswith(b"/"):
+                self.wait(WAITING)
+            self.view.take(line)
+            self.assertEqual((self.asked(), self.link.calls), ([], ["close"]))
+        self.setUp()
+        self.wait(WAITING)
+        self.view.take(b"quit\n")
+        self.assertEqual(self.asked(), ["answer 7 quit"])
+
+    def test_daemon_ends(self) -> None:
+        """A daemon that stops is a failure that is told in words."""
+        self.operating.peer_ended()
+        self.operating.lost(Failure(ConnectionDone()))
+        failure = self.successResultOf(self.operating.done)
+        self.assertEqual(str(failure), "the daemon has ended the session")
+
+    def test_lost(self) -> None:
+        """One that is gone is told by its reason."""
+        self.operating.lost(Failure(ConnectionLost()))
+        self.assertIsInstance(self.successResultOf(self.operating.done), ConnectionLost)
+
+    def test_refused(self) -> None:
+        """A session too many is told what the daemon says."""
+        self.operating.answered(b"error: there are 8 sessions already\n\n")
+        self.operating.lost(Failure(ConnectionDone()))
+        failure = self.successResultOf(self.operating.done)
+        self.assertEqual(str(failure), "there are 8 sessions already")
+
+    def test_garbage(self) -> None:
+        """Whatever is no daemon is said to be none."""
+        for line in (
+            b"hello", b"[]", b"{}", b'{"event": "waiting"}', b"\xff", b"",
+            b'{"event": "connection_made", "facts": []}',
+        ):  # fmt: skip
+            self.setUp()
+            self.operating.answered(line + b"\n" + line + b"\n")
+            self.operating.lost(Failure(ConnectionDone()))
+            failure = self.successResultOf(self.operating.done)
+            self.assertEqual(str(failure), "this is no answer of a socketd daemon", line)
+
+
+class FullScreenTests(Case):
+    """Tests for L{FullScreen}."""
+
+    def make_view(self) -> IView:
+        """Make one with few columns."""
+        self.size = os.terminal_size((40, 10))
+        return FullScreen(self.written.append, lambda: self.size)
+
+    def test_division(self) -> None:
+        """The lines above scroll, the two below do not; it is so after a change of size."""
+        self.size = os.terminal_size((60, 20))
+        screen: Any = self.view
+        screen.resize()
+        self.assertTrue(self.shown().startswith("\x1b[1;18r\x1b[19;1H"))
+
+    def test_event(self) -> None:
+        """What happens scrolls in, and the cursor is back where is typed."""
+        self.view.take(b"sta")
+        self.shown()
+        self.say({"event": "stopping", "line": "stopping", "facts": {}})
+        text = self.shown()
+        self.assertTrue(text.startswith("\x1b[8;1H\r\nstopping\x1b[9;1H"), text)
+        self.assertTrue(text.endswith("> sta\x1b[10;6H"), text)
+
+    def test_state(self) -> None:
+        """Who waits stands in the line above that in which is typed, cut to fit."""
+        self.wait(WAITING, NEXT)
+        text = self.shown()
+        expected = "1 connections, 2 waiting: 7 ack 192.0.2."
+        self.assertEqual(len(expected), 40)
+        self.assertIn(f"\x1b[7m{expected}\x1b[m", text)
+        self.assertIn(f"{ASKING[:28]}\x1b[10;29H", text)
+
+    def test_half_typed(self) -> None:
+        """
+        A command that is begun when a client arrives stays one, and a word that is begun when
+        its client goes is for no other.
+        """
+        self.view.take(b"sta")
+        self.wait(WAITING)
+        text = self.shown()
+        self.assertIn(waits(FIRST), text)
+        self.assertIn("> sta", text)
+        self.view.take(b"tus\r")
+        self.assertEqual(self.asked(), ["status"])
+        self.say({"ok": True, "text": "up"})
+        self.view.take(b"dra")
+        self.wait(NEXT)
+        self.assertIn(gone(FIRST), self.shown())
+        self.view.take(b"in\r")
+        self.assertEqual(self.asked(), [])
+        self.view.take(b"ok\r")
+        self.assertEqual(self.asked(), ["answer 8 ok"])
+
+    def test_unknown_size(self) -> None:
+        """
+        A terminal that does not know its size, as a serial line, has 80 columns and 24 lines.
+        """
+        keyboard, screen = pty.openpty()
+        self.addCleanup(os.close, keyboard)
+        self.addCleanup(os.close, screen)
+        self.assertEqual(terminal_size(screen), (80, 24))
+        with open(os.devnull, "rb") as none:
+            self.assertEqual(terminal_size(none.fileno()), (80, 24))
+
+    def test_dumb(self) -> None:
+        """
+        Where the terminal takes no escape codes there are lines, with a line to type in; in
+        a pipe there are lines only.
+        """
+        expected = {"xterm": True, "linux": True, "dumb": False, "": False, "unknown": False}
+        found = {term: takes_escape_codes({"TERM": term}) for term in expected}
+        self.assertEqual(found, expected)
+        self.assertFalse(takes_escape_codes({}))
+        kinds = [type(make_view(self.written.append, *choice)) for choice in CHOICES]
+        self.assertEqual(kinds, [FullScreen, TerminalLines, LineView])
+
+    def test_typing(self) -> None:
+        """A line is sent when it is entered."""
+        self.view.take(b"sho\t7")
+        self.assertEqual(self.asked(), [])
+        self.view.take(b"\r")
+        self.assertEqual(self.asked(), ["show 7"])
+
+    def test_long_line(self) -> None:
+        """Of a line that is too long the part with the cursor is shown."""
+        self.view.take(b"a" * 50 + "長".encode() * 20 + b"end")
+        last = re.split(r"\x1b\[[0-9;]*[HKm]", self.shown())[-2]
+        self.assertTrue(last.startswith("> ") and last.endswith("end"), last)
+        self.view.take(b"\x01")
+        last = re.split(r"\x1b\[[0-9;]*[HKm]", self.shown())[-2]
+        self.assertEqual(last, "> " + "a" * 37)
+
+    def test_end(self) -> None:
+        """Ctrl-D leaves, and the terminal has its whole screen again."""
+        self.view.take(b"\x04")
+        self.assertEqual(self.link.calls, ["close"])
+        self.shown()
+        self.operating.lost(Failure(ConnectionDone()))
+        self.assertTrue(self.shown().startswith("\x1b[r"))
+
+
+CHOICES = ((True, True), (True, False), (False, False))
+
+
+class TerminalLinesTests(Case):
+    """Tests for L{TerminalLines}."""
+
+    def make_view(self) -> IView:
+        """Make one with few columns."""
+        return TerminalLines(self.written.append, lambda: 60)
+
+    def test_typing(self) -> None:
+        """What happens is shown above the line that is typed, which is sent when it is entered."""
+        self.view.take(b"sho\t")
+        self.say({"event": "stopping", "line": "stopping", "facts": {}})
+        self.assertEqual(self.shown(), "show \r       \rstopping\n> show ")
+        self.view.take(b"7\x7f71\r")
+        self.assertEqual(self.asked(), ["show 71"])
+
+    def test_no_escape_codes(self) -> None:
+        """None is written, whatever is typed and wherever the cursor stands."""
+        self.view.take(b"status\x01x\x1b[C\x1b[C\x0b" + "長い".encode() * 40 + b"\x02\x02a")
+        self.wait(WAITING, NEXT)
+        self.assertNotIn("\x1b", self.shown())
+
+    def test_word(self) -> None:
+        """The prompt asks for the word, and for commands otherwise."""
+        self.wait(WAITING)
+        self.assertEqual(self.shown(), f"\r{ASKING}")
+        self.view.take(b"ok\r")
+        self.assertEqual(self.asked(), ["answer 7 ok"])
+        self.assertTrue(self.shown().startswith("ok\n> "))
+
+    def test_end(self) -> None:
+        """Ctrl-D leaves, and the prompt is taken away."""
+        self.view.take(b"\x04")
+        self.assertEqual(self.link.calls, ["close"])
+        self.shown()
+        self.operating.lost(Failure(ConnectionDone()))
+        self.assertEqual(self.shown(), "\r  \r")

@@ -1,0 +1,144 @@
+"""Tests for L{socketd.cli.system.socket_options} and L{socketd.cli.system.option_table}."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from socketd.cli.system.option_table import (
+    FORMS,
+    LEVELS,
+    MEANINGS,
+    NOT_OPTIONS,
+    level_of,
+    meaning_of,
+    option_names,
+)
+from socketd.cli.system.socket_options import (
+    INTERPRETERS,
+    Option,
+    interpret,
+    read_default,
+    read_option,
+    render_json,
+    render_table,
+)
+from tests.support.client_fakes import CommandTestCase
+
+VALUES = [
+    # form, bytes, value
+    ("number", struct.pack("i", 65536), 65536),
+    ("number", struct.pack("i", -1), -1),
+    ("number", b"\x40", 64),
+    ("number", b"", "0 bytes"),
+    ("number", bytes(232), "232 bytes"),
+    ("text", b"cubic\0\0\0", "cubic"),
+    ("text", b"", ""),
+    ("text", b"\x1b\xff", "\\x1b\\xff"),
+    ("linger", struct.pack("ii", 0, 5), "off"),
+    ("linger", struct.pack("ii", 1, 5), "5 s"),
+    ("linger", b"\0", "1 bytes"),
+    ("time", struct.pack("ll", 0, 0), "none"),
+    ("time", struct.pack("ll", 2, 500000), "2.5 s"),
+    ("credentials", struct.pack("iii", 0, -1, -1), "none"),
+    ("credentials", struct.pack("iii", 7, 8, 9), "pid 7 uid 8 gid 9"),
+    ("address", bytes([192, 0, 2, 1]), "192.0.2.1"),
+]
+
+
+class OptionTableTests(SynchronousTestCase):
+    """Tests for the table of what is known."""
+
+    def test_names(self) -> None:
+        """Every constant of the module that looks like an option is listed, once."""
+        names = option_names()
+        expected = {name for name in dir(socket) if name.startswith(tuple(LEVELS))}
+        self.assertEqual(set(names), expected)
+        self.assertEqual(len(names), len(expected))
+        self.assertLess(names.index("SO_TYPE"), names.index("TCP_NODELAY"))
+
+    def test_levels(self) -> None:
+        """The level follows the name, but not for constants that are no options here."""
+        self.assertEqual(level_of("SO_LINGER"), "SOL_SOCKET")
+        self.assertEqual(level_of("TCP_NODELAY"), "IPPROTO_TCP")
+        self.assertEqual(level_of("IP_TTL"), "IPPROTO_IP")
+        self.assertEqual(level_of("IPV6_V6ONLY"), "IPPROTO_IPV6")
+        for name in ("SO_VM_SOCKETS_BUFFER_SIZE", "SO_J1939_FILTER", "IP_MAX_MEMBERSHIPS"):
+            self.assertIsNone(level_of(name))
+            self.assertNotEqual(meaning_of(name), "")
+
+    def test_table_has_no_strangers(self) -> None:
+        """Whatever the tables say is about names of the right kind, in forms that can be read."""
+        for name in [*FORMS, *MEANINGS, *NOT_OPTIONS]:
+            self.assertTrue(name.startswith(tuple(LEVELS)), name)
+        self.assertLessEqual(set(FORMS.values()), set(INTERPRETERS))
+        self.assertFalse(set(MEANINGS) & set(NOT_OPTIONS))
+        self.assertGreaterEqual(len(MEANINGS), 40)
+
+    def test_unknown(self) -> None:
+        """An option of a newer Python has a level, and no meaning."""
+        self.assertEqual(level_of("TCP_NEW_THING"), "IPPROTO_TCP")
+        self.assertEqual(meaning_of("TCP_NEW_THING"), "")
+
+
+class DefaultTests(SynchronousTestCase):
+    """Tests for reading defaults."""
+
+    def test_interpret(self) -> None:
+        """Numbers, structures and texts are each shown sensibly."""
+        for form, raw, value in VALUES:
+            self.assertEqual(interpret(raw, form), value)
+
+    def test_fresh_sockets(self) -> None:
+        """The default is what a fresh socket has, each of its kind."""
+        option = read_option("SO_TYPE")
+        self.assertEqual(option.tcp, int(socket.SOCK_STREAM))
+        self.assertEqual(option.udp, int(socket.SOCK_DGRAM))
+        with socket.socket() as fresh:
+            size = fresh.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        self.assertEqual(read_option("SO_RCVBUF").tcp, size)
+
+    def test_unreadable(self) -> None:
+        """What cannot be read has no default, and does no harm."""
+        self.assertIsNone(read_option("TCP_NODELAY").udp)
+        self.assertIsNone(read_option("IP_MAX_MEMBERSHIPS").tcp)
+        self.assertIsNone(read_default("SO_NONE", "SOL_SOCKET", 99999, socket.SOCK_STREAM))
+
+
+class RenderTests(SynchronousTestCase):
+    """Tests for L{render_table} and L{render_json}."""
+
+    def setUp(self) -> None:
+        self.options = [
+            Option("SO_A", "SOL_SOCKET", 1, 0, None, "what it does"),
+            Option("SO_B", None, 22, "", "off", ""),
+        ]
+
+    def test_table(self) -> None:
+        """A person sees a dash for what cannot be read, and quotes for an empty text."""
+        expected = (
+            "NAME  NUMBER  TCP  UDP  MEANING\n"
+            "SO_A  1       0    -    what it does\n"
+            'SO_B  22      ""   off\n'
+        )
+        self.assertEqual(render_table(self.options), expected)
+
+    def test_json(self) -> None:
+        """A program sees the values as they are."""
+        first, second = json.loads(render_json(self.options))
+        self.assertEqual((first["tcp"], first["udp"], first["level"]), (0, None, "SOL_SOCKET"))
+        self.assertEqual((second["tcp"], second["udp"], second["level"]), ("", "off", None))
+
+
+class CommandTests(CommandTestCase):
+    """Tests for C{socketd options} as a process."""
+
+    async def test_table(self) -> None:
+        """Every option has its line."""
+        out, err, status = await self.command("options")
+        self.assertEqual((err, status), (b"", 0))
+        lines = out.decode().splitlines()
+        self.assertEqual([line.split()[0] for line in lines], ["NAME", *option_names()])

@@ -1,0 +1,492 @@
+"""Tests for L{socketd.cli.transport.tls}, against servers in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import ssl
+import struct
+import sys
+import threading
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from OpenSSL import SSL, crypto
+from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.internet.ssl import CertificateOptions
+from twisted.internet.utils import getProcessOutputAndValue
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from socketd.cli.common.address import parse
+from socketd.cli.common.errors import CommandError
+from socketd.cli.system.development_ca import Issued, issue_server
+from socketd.cli.transport import tls
+from socketd.cli.transport.connect import connect_stream, secure
+from socketd.cli.transport.error_text import explain
+from socketd.cli.transport.stream import StreamLink
+from socketd.cli.transport.tls import SHOWN_NAMES, Security, days_left, peer_names
+from socketd.cli.transport.tls_options import TlsOptions
+from tests.support import certificates
+from tests.support.client_fakes import CommandTestCase, MemoryTalker, environment
+from tests.support.tls_servers import (
+    NAMES,
+    Closing,
+    Connections,
+    CutOff,
+    EchoPeer,
+    LongAnswer,
+    Noted,
+    Silent,
+    Talkative,
+    authority,
+    client,
+    contexts,
+    nameless_server,
+    server,
+    server_of_days,
+    stranger,
+    today,
+    write_pems,
+)
+
+
+class TlsTestCase(CommandTestCase):
+    """A test with TLS servers."""
+
+    def setUp(self) -> None:
+        self.paths = write_pems(
+            Path(self.mktemp()),
+            ca=authority().certificate_pem,
+            mine=client(authority()).certificate_pem,
+            key=client(authority()).key_pem,
+            strange=client(stranger()).certificate_pem + client(stranger()).key_pem,
+        )
+
+    @property
+    def reactor(self) -> Any:
+        """The reactor of the process."""
+        from twisted.internet import reactor
+
+        return reactor
+
+    def serve(self, options: CertificateOptions | None, kind: type[Noted] = EchoPeer) -> int:
+        """
+        Serve on the loopback interface for the length of the test.
+
+        @param options: what TLS is spoken with; C{None} for none.
+        @param kind: what is served.
+        @return: the port.
+        """
+        connections = Connections(kind)
+        self.addCleanup(connections.abort)
+        listen = self.reactor.listenTCP if options is None else self.reactor.listenSSL
+        further = [] if options is None else [options]
+        port = listen(0, connections, *further, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        number: int = port.getHost().port
+        return number
+
+    async def dial(self, port: int, options: TlsOptions, seconds: float = 5) -> StreamLink:
+        """
+        Connect, up to and with the handshake.
+
+        @param port: where to.
+        @param options: how TLS is spoken.
+        @param seconds: how long it may take.
+        @return: the link, which is closed at the end of the test.
+        """
+        link = StreamLink(MemoryTalker())
+        self.addCleanup(link.abandon)
+        address = parse(f"tls:127.0.0.1:{port}")
+        await connect_stream(self.reactor, address, link, seconds, secure(options))
+        return link
+
+    async def complaint(self, port: int, options: TlsOptions, seconds: float = 5) -> str:
+        """
+        Fail to connect.
+
+        @param port: where to.
+        @param options: how TLS is spoken.
+        @param seconds: how long it may take.
+        @return: what the user is told.
+        """
+        try:
+            await self.dial(port, options, seconds)
+        except Exception as error:
+            return explain(error)
+        raise AssertionError("there is a connection")
+
+    def trusting(self, name: str = "localhost", **options: Any) -> TlsOptions:
+        """
+        Trust the authority of the tests.
+
+        @param name: the server's name.
+        @param options: further ones.
+        @return: how TLS is spoken.
+        """
+        return TlsOptions(name, authorities=self.paths["ca"], **options)
+
+
+class VerifyTests(TlsTestCase):
+    """Tests for whom a client trusts."""
+
+    async def test_good(self) -> None:
+        """A server is trusted under each of its names, with a wildcard and by its address."""
+        port = self.serve(contexts(server()))
+        for name in ("localhost", "127.0.0.1", "www.example.com"):
+            link = await self.dial(port, self.trusting(name))
+            self.assertFalse(link.can_end)
+
+    async def test_wrong_name(self) -> None:
+        """A server that has another name is not trusted; its own names are told."""
+        port = self.serve(contexts(server()))
+        for name in ("other", "example.com", "a.b.example.com", "127.0.0.2", "::1"):
+            line = await self.complaint(port, self.trusting(name))
+            names = "localhost, 127.0.0.1, *.example.com"
+            self.assertEqual(line, f"TLS: the certificate is for {names}, not for {name}")
+
+    async def test_no_name(self) -> None:
+        """A certificate that names nobody is good for nobody, though its authority is trusted."""
+        port = self.serve(contexts(nameless_server(authority())))
+        for name in ("localhost", "127.0.0.1"):
+            line = await self.complaint(port, self.trusting(name))
+            self.assertIn("TLS: the certificate cannot be verified: ", line)
+            self.assertIn("subjectAltName", line)
+
+    async def test_time(self) -> None:
+        """A certificate that expired, or is not valid yet, is not trusted; the day is told."""
+        cases = {(-30, 20): "the certificate expired on ",
+                 (2, 20): "the certificate is not valid before "}
+        for (first, days), words in cases.items():
+            port = self.serve(contexts(server_of_days(first, days)))
+            line = await self.complaint(port, self.trusting())
+            self.assertIn(f"TLS: {words}", line)
+            self.assertTrue(line.endswith(" UTC"), line)
+
+    async def test_authority(self) -> None:
+        """Who vouches for itself, or has an authority that nobody knows, is not trusted."""
+        alone = nameless_server(None)
+        unknown = issue_server(stranger(), NAMES, today(), 30)
+        cases = {
+            "TLS: the certificate is self-signed and not trusted": alone,
+            "TLS: the certificate is of an authority that is not trusted": unknown,
+            "TLS: the certificate is not for a server": client(authority()),
+        }
+        for expected, issued in cases.items():
+            port = self.serve(contexts(issued))
+            self.assertEqual(await self.complaint(port, self.trusting()), expected)
+
+    async def test_authority_of_the_system(self) -> None:
+        """Without a file of authorities those of the system count, which do not know ours."""
+        port = self.serve(contexts(server()))
+        line = await self.complaint(port, TlsOptions("localhost"))
+        self.assertEqual(line, "TLS: the certificate is of an authority that is not trusted")
+
+    async def test_insecure(self) -> None:
+        """Where nothing is to be verified nothing is, and that is said once."""
+        notes: list[str] = []
+        self.patch(tls, "note", notes.append)
+        for issued in (nameless_server(None), server_of_days(-30, 20), client(stranger())):
+            port = self.serve(contexts(issued))
+            await self.dial(port, TlsOptions("other", is_verified=False))
+        self.assertEqual(notes, [tls.INSECURE] * 3)
+
+    async def test_server_name(self) -> None:
+        """The server is told the name that is verified, but no address."""
+        told: list[bytes | None] = []
+
+        def choose(connection: SSL.Connection) -> None:
+            told.append(connection.get_servername())
+
+        options = contexts(server())
+        options.getContext().set_tlsext_servername_callback(choose)
+        port = self.serve(options)
+        for name in ("localhost", "127.0.0.1"):
+            await self.dial(port, self.trusting(name))
+        self.assertEqual(told, [b"localhost", None])
+
+
+class PeerTests(TlsTestCase):
+    """Tests for peers that do not speak TLS, or not with everybody."""
+
+    async def test_no_tls(self) -> None:
+        """
+        A peer that speaks something else, or sends back what it hears, or just goes, is told
+        for what it is.
+        """
+        cases: dict[type[Noted], str] = {
+            Talkative: "TLS: the peer speaks something else (wrong version number)",
+            EchoPeer: "TLS: the peer speaks something else (unexpected message)",
+            Closing: "TLS: the peer ended the handshake; does it speak TLS?",
+        }
+        for kind, expected in cases.items():
+            port = self.serve(None, kind)
+            self.assertEqual(await self.complaint(port, self.trusting()), expected)
+
+    async def test_silent(self) -> None:
+        """A peer that says nothing to the handshake is given up in time."""
+        port = self.serve(None, Silent)
+        line = await self.complaint(port, self.trusting(), 0.1)
+        self.assertEqual(line, "no TLS handshake within 0.1 s")
+
+    async def test_refused(self) -> None:
+        """Where nobody listens there is no TLS to complain about."""
+        line = await self.complaint(self.refusing_port(), self.trusting())
+        self.assertEqual(line, "connection refused")
+
+    async def test_protocols(self) -> None:
+        """A protocol of both is agreed on; where there is none, the server's refusal is told."""
+        port = self.serve(contexts(server(), protocols=[b"one", b"two"]))
+        link = await self.dial(port, self.trusting(protocols=(b"three", b"two")))
+        transport: Any = link.transport
+        self.assertEqual(transport.negotiatedProtocol, b"two")
+        line = await self.complaint(port, self.trusting(protocols=(b"three",)))
+        # Twisted's server sends another alert than RFC 7301 has for this.
+        self.assertTrue(line.startswith("TLS: the peer refused: "), line)
+
+    async def test_unix(self) -> None:
+        """TLS goes over a UNIX socket too."""
+        path = self.mktemp()[-40:].replace("/", "-")
+        connections = Connections(EchoPeer)
+        self.addCleanup(connections.abort)
+        factory = TLSMemoryBIOFactory(contexts(server()), False, connections)
+        factory.noisy = False
+        port = self.reactor.listenUNIX(path, factory)
+        self.addCleanup(port.stopListening)
+        link = StreamLink(MemoryTalker())
+        self.addCleanup(link.abandon)
+        options = self.trusting("www.example.com")
+        await connect_stream(self.reactor, parse(f"./{path}"), link, 5, secure(options))
+        self.assertFalse(link.can_end)
+
+
+class SecurityTests(SynchronousTestCase):
+    """Tests for L{Security} and L{secure} without a peer."""
+
+    def test_interface(self) -> None:
+        """It is what Twisted asks for a connection of OpenSSL."""
+        made = Security(CertificateOptions(), TlsOptions("a"))
+        verifyObject(IOpenSSLClientConnectionCreator, made)
+
+    def test_files(self) -> None:
+        """A bad file is told before anything is dialed."""
+        path = write_pems(Path(self.mktemp()), file=b"text")["file"]
+        for options in (TlsOptions("a", authorities=path), TlsOptions("a", certificate=path)):
+            error = self.assertRaises(CommandError, secure, options)
+            self.assertEqual(str(error), f"{path}: there is no good PEM certificate in it")
+
+    def test_refused_by_openssl(self) -> None:
+        """So is one that OpenSSL does not take."""
+        made = certificates.issued_for(certificates.rsa_key(1024), "a.example")
+        path = write_pems(Path(self.mktemp()), file=made.pem() + made.key_pem())["file"]
+        error = self.assertRaises(CommandError, secure, TlsOptions("a", "", path, path))
+        self.assertEqual(str(error), f"{path}: TLS: ee key too small")
+
+    def test_none(self) -> None:
+        """Without wish for TLS there is none."""
+        self.assertIsNone(secure(None))
+
+    def test_unconnected(self) -> None:
+        """What fails before there is a connection is passed on."""
+        made = Security(CertificateOptions(), TlsOptions("a"))
+        error = ConnectionRefusedError()
+        self.assertIs(made.explained(error, False), error)
+
+
+class DescribeTests(SynchronousTestCase):
+    """Tests for L{peer_names} and L{days_left}."""
+
+    def test_many_names(self) -> None:
+        """Of many names the first are shown, and the number of the others."""
+        names = [f"a{number}.example" for number in range(SHOWN_NAMES + 5)]
+        issued = issue_server(authority(), names, today(), 30)
+        self.assertEqual(peer_names(issued.certificate), [*names[:SHOWN_NAMES], "5 more"])
+
+    def test_bad_names(self) -> None:
+        """What a peer writes there is harmless for a terminal and short, and may be missing."""
+        bad = x509.SubjectAlternativeName([
+            x509.UniformResourceIdentifier("x:\x1b[2J\n"), x509.DNSName("a" * 5000),
+        ])
+        certificate = _with_names(bad)
+        self.assertEqual(peer_names(certificate), ["x:\\x1b[2J\\n", "a" * 100])
+        self.assertEqual(peer_names(nameless_server(None).certificate), [])
+
+    def test_strange(self) -> None:
+        """A certificate that OpenSSL takes and the parser does not is told as unreadable."""
+        context, theirs = (SSL.Context(SSL.TLS_METHOD) for _ in range(2))
+        made = certificates.issued("a.example")
+        pem = certificates.of_unknown_version(made)
+        context.use_certificate(crypto.load_certificate(crypto.FILETYPE_PEM, pem))
+        context.use_privatekey(made.key)
+        server, client = SSL.Connection(context), SSL.Connection(theirs)
+        server.set_accept_state()
+        client.set_connect_state()
+        for one, other in ((client, server), (server, client)) * 3:
+            with contextlib.suppress(SSL.WantReadError):
+                one.do_handshake()
+            with contextlib.suppress(SSL.WantReadError):
+                other.bio_write(one.bio_read(2**16))
+        *_, line = tls.describe(client, 0.0)
+        self.assertEqual(line, "TLS: the certificate cannot be read")
+
+    def test_days(self) -> None:
+        """The days left are whole ones, and so are those since the end."""
+        certificate = server().certificate
+        end = certificate.not_valid_after_utc
+        cases = {
+            timedelta(days=-30): "30 days left",
+            timedelta(days=-2, seconds=1): "1 day left",
+            timedelta(seconds=0): "0 days left",
+            timedelta(seconds=1): "expired 0 days ago",
+            timedelta(days=1): "expired 1 day ago",
+        }
+        for after, words in cases.items():
+            self.assertEqual(days_left(certificate, (end + after).timestamp()), words)
+
+
+def _with_names(names: x509.SubjectAlternativeName) -> x509.Certificate:
+    old = nameless_server(None)
+    certificate = old.certificate
+    builder = x509.CertificateBuilder(
+        certificate.issuer, certificate.subject, certificate.public_key(), 1,
+        certificate.not_valid_before_utc, certificate.not_valid_after_utc,
+    )
+    return builder.add_extension(names, False).sign(old.key, hashes.SHA256())
+
+
+class TlsCommandTests(TlsTestCase):
+    """Tests for the subcommands over TLS, as processes."""
+
+    async def test_whole_answer(self) -> None:
+        """An answer is whole when the server closes, however long it is."""
+        port = self.serve(contexts(server()), LongAnswer)
+        address = f"tls:localhost:{port}"
+        out, err, status = await self.command("send", "--ca", self.paths["ca"], address, "x")
+        self.assertEqual((err, status), (b"", 0))
+        self.assertTrue(out == LongAnswer.answer)
+
+    async def test_pause(self) -> None:
+        """
+        Where the server does not close, the answer is whole after the pause that is asked for;
+        what was agreed on goes to standard error.
+        """
+        port = self.serve(contexts(server(), protocols=[b"echo"]))
+        arguments = ("--tls", "--ca", self.paths["ca"], "--pause", "0.2", "--alpn", "echo", "-v")
+        address = f"127.0.0.1:{port}"
+        out, err, status = await self.command("send", *arguments, address, stdin=b"hello\n")
+        self.assertEqual((out, status), (b"hello\n", 0))
+        agreed, names = err.decode().splitlines()
+        self.assertRegex(agreed, "^TLS: TLSv1.3, TLS_[A-Z0-9_]+, ALPN echo$")
+        self.assertIn("TLS: the certificate is for localhost, ", names)
+        self.assertRegex(names, "; (29|30) days left$")
+
+    async def test_cut_off(self) -> None:
+        """An answer that ends without the notice of TLS may have been cut off by anybody."""
+        port = self.serve(contexts(server()), CutOff)
+        address = f"tls:localhost:{port}"
+        outcome = await self.command("send", "--ca", self.paths["ca"], address, "x")
+        complaint = f"socketd send: {address}: connection reset or lost\n"
+        self.assertEqual(outcome, (b"half", complaint.encode(), 1))
+
+    async def test_no_notice_of_the_server(self) -> None:
+        """A server that answers our end by just going, as many do, has answered well."""
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listener.close)
+        listener.settimeout(self.timeout)
+        serving = (listener, self._pem_of(server()))
+        thread = threading.Thread(target=_echo_once, args=serving, daemon=True)
+        thread.start()
+        self.addCleanup(thread.join, self.timeout)
+        address = f"tls:127.0.0.1:{listener.getsockname()[1]}"
+        arguments = ("--ca", self.paths["ca"], "--pause", "0.1", address, "hello")
+        self.assertEqual(await self.command("send", *arguments), (b"hello", b"", 0))
+
+    def _pem_of(self, issued: Issued) -> str:
+        data = issued.certificate_pem + issued.key_pem
+        return write_pems(Path(self.mktemp()), both=data)["both"]
+
+    async def test_client_certificate(self) -> None:
+        """A server that wants a certificate of ours gets it."""
+        port = self.serve(contexts(server(), clients_of=authority()), LongAnswer)
+        own = ("--cert", self.paths["mine"], "--key", self.paths["key"])
+        arguments = ("send", "--ca", self.paths["ca"], *own, f"tls:127.0.0.1:{port}", "x")
+        out, err, status = await self.command(*arguments)
+        self.assertEqual((err, status, len(out)), (b"", 0, len(LongAnswer.answer)))
+
+    async def test_wrong_client_certificate(self) -> None:
+        """
+        Without one, or with one that the server does not trust, its refusal is told, though by
+        the client's count the handshake was over.
+        """
+        port = self.serve(contexts(server(), clients_of=authority()))
+        address = f"tls:127.0.0.1:{port}"
+        cases: dict[tuple[str, ...], str] = {
+            (): "it wants a certificate of ours (--cert)",
+            ("--cert", self.paths["strange"]):
+                "our certificate is of an authority that it does not trust",
+        }
+        for own, words in cases.items():
+            arguments = ("send", "--ca", self.paths["ca"], *own, address, "x")
+            complaint = f"socketd send: {address}: TLS: the peer refused: {words}\n"
+            self.assertEqual(await self.command(*arguments), (b"", complaint.encode(), 1))
+
+    async def test_wrong_name(self) -> None:
+        """A server that is not trusted gets nothing, and one line says why."""
+        port = self.serve(contexts(server()))
+        arguments = ("--ca", self.paths["ca"], "--server-name", "other", f"tls:127.0.0.1:{port}")
+        for name in ("send", "chat", "time"):
+            out, err, status = await self.command(name, *arguments)
+            self.assertEqual((out, status, err.count(b"\n")), (b"", 1, 1))
+            self.assertTrue(err.endswith(b", not for other\n"), err)
+
+    async def test_insecure_chat(self) -> None:
+        """A conversation goes over TLS line by line; that nobody was verified is said aloud."""
+        port = self.serve(contexts(nameless_server(None)))
+        arguments = ("chat", "--tls", "--insecure", "--newline", f"127.0.0.1:{port}")
+        out, err, status = await self.command(*arguments, stdin=b"one\ntwo\n")
+        self.assertEqual((out, err.decode(), status), (b"one\ntwo\n", f"{tls.INSECURE}\n", 0))
+
+    async def test_time(self) -> None:
+        """The time is asked over TLS too."""
+
+        class Clock(Noted):
+            """Sends a number, and closes."""
+
+            def connectionMade(self) -> None:
+                self.peer.write(struct.pack("!I", 1_800_000_000))
+                self.peer.loseConnection()
+
+        port = self.serve(contexts(server()), Clock)
+        arguments = ("time", "--ca", self.paths["ca"], f"tls:127.0.0.1:{port}")
+        out, err, status = await self.command(*arguments)
+        self.assertEqual((err, status), (b"", 0))
+        self.assertIn(b"number      1800000000, seconds since 1970\n", out)
+
+    async def test_authorities_of_the_system(self) -> None:
+        """
+        Without a file of authorities those of the system are trusted, here named by the variable
+        of OpenSSL.
+        """
+        port = self.serve(contexts(server()), LongAnswer)
+        outcome = await getProcessOutputAndValue(
+            sys.executable, ("-m", "socketd", "send", f"tls:127.0.0.1:{port}", "x"),
+            env=environment() | {"SSL_CERT_FILE": os.path.abspath(self.paths["ca"])},
+        )
+        self.assertEqual((outcome[1], outcome[2]), (b"", 0))
+
+
+def _echo_once(listener: socket.socket, pem: str) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    connection, _ = listener.accept()
+    connection.settimeout(30)
+    with context.wrap_socket(connection, server_side=True) as secured:
+        while data := secured.recv(1024):
+            secured.sendall(data)

@@ -1,0 +1,458 @@
+"""Tests for L{socketd.daemon.service}: one service, bound, served, closed or handed on."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve
+from twisted.application.service import IService
+from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.protocol import Protocol
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from socketd.access.bans import Bans
+from socketd.common.operator_queue import OperatorQueue
+from socketd.daemon.service import Pool, Shared, SocketService, StreamFactory
+from socketd.net.datagram.port import DatagramPort
+from socketd.net.listen import Bound
+from socketd.net.sockets.activation import Inherited, InheritedSocket
+from socketd.net.sockets.local_addresses import Interfaces
+from socketd.net.stream.port import StreamPort
+from socketd.protocols.registry import installed
+from socketd.protocols.spec import ProtocolContext, ProtocolSpec
+from socketd.settings.listeners import parse_listener
+from socketd.settings.load import parse
+from tests.support.certificates import NOW, PAST, Made, issued, write_private
+from tests.support.fakes import HandReactor, make_service_state, read_all
+
+BOTH = "[echo]\nlisten = tcp:0:interface=127.0.0.1, udp:0:interface=127.0.0.1\n"
+UNIX = "[echo]\nlisten = unix:{runtime}/s\n"
+TURNS = 5
+
+
+class ServiceCase(SynchronousTestCase):
+    """
+    Makes services without a daemon.
+
+    @ivar runtime: a directory, with a name short enough for UNIX sockets.
+    @ivar seen: the name and the facts of each event.
+    """
+
+    def setUp(self) -> None:
+        self.reactor = HandReactor()
+        self.service_state, self.seen = make_service_state(self.reactor)
+        self.addCleanup(self.end)
+        self.runtime = os.path.relpath(self.mktemp())
+        os.makedirs(self.runtime)
+
+    def end(self) -> None:
+        """Reset who is left."""
+        for connection in self.service_state.connection_table:
+            connection.abortConnection()
+        self.reactor.advance(0)
+
+    def make(self, text: str = BOTH, inherited: Inherited = Inherited()) -> SocketService:
+        """Make a service of a configuration."""
+        (settings,) = parse(text, "FILE", installed(), self.runtime).services
+        shared = Shared(
+            self.reactor,
+            ProtocolContext(lambda: NOW, OperatorQueue(self.reactor)),
+            lambda: (),
+            Interfaces(self.reactor.seconds),
+            inherited,
+            Bans(self.reactor.seconds),
+        )
+        service = SocketService(shared, settings, self.service_state)
+        self.addCleanup(service.close)
+        return service
+
+    def start(self, text: str = BOTH) -> SocketService:
+        """Make a service, bind it, and have it serve."""
+        service = self.make(text)
+        self.assertEqual(service.bind(), [])
+        service.startService()
+        self.reactor.turn()
+        return service
+
+    def peer(self, bound: Bound) -> socket.socket:
+        """Connect to a listener."""
+        peer = socket.socket(bound.sock.family, bound.sock.type)
+        self.addCleanup(peer.close)
+        peer.connect(bound.sock.getsockname())
+        peer.setblocking(False)
+        return peer
+
+    def answer(self, bound: Bound) -> bytes:
+        """
+        Say something to a listener.
+
+        @return: what comes back in a few turns.
+        """
+        peer = self.peer(bound)
+        peer.send(b"hello")
+        self.reactor.turn(TURNS)
+        return peer.recv(100)
+
+    def names(self) -> list[str]:
+        """List the names of the events."""
+        return [name for name, _ in self.seen]
+
+
+class BindTests(ServiceCase):
+    """Tests for L{SocketService.bind}."""
+
+    def test_interface(self) -> None:
+        """It is a service with its section's name."""
+        service = self.make()
+        verifyObject(IService, service)
+        self.assertEqual(service.name, "echo")
+
+    def test_all(self) -> None:
+        """Every listener is bound, and nobody is served."""
+        service = self.make()
+        self.assertEqual(service.bind(), [])
+        listeners = [one.listener for one in service.bound]
+        self.assertEqual(listeners, list(service.settings.listeners))
+        self.assertEqual([one.port for one in service.bound], [None, None])
+        self.assertEqual(self.reactor.getReaders(), [])
+
+    def test_reasons(self) -> None:
+        """Each listener that cannot be bound has its reason, the others are bound."""
+        text = "[echo]\nlisten = unix:/nowhere/a, tcp:0:interface=127.0.0.1, unix:/nowhere/b\n"
+        service = self.make(text)
+        reasons = service.bind()
+        start = "[echo] cannot listen at unix /nowhere/"
+        expected = [f"{start}{name}: No such file or directory" for name in "ab"]
+        self.assertEqual(reasons, expected)
+        self.assertEqual(len(service.bound), 1)
+
+    def test_optional(self) -> None:
+        """
+        An optional listener whose address is missing is left out, with an event; one
+        whose address is taken is a reason.
+        """
+        held = self.start("[echo]\nlisten = tcp:0:interface=127.0.0.1\n").bound[0]
+        taken = held.sock.getsockname()[1]
+        text = "[echo]\nlisten = tcp:0:interface=192.0.2.1:optional=yes,"
+        service = self.make(text + f" tcp:{taken}:interface=127.0.0.1:optional=yes\n")
+        self.seen.clear()
+        (reason,) = service.bind()
+        self.assertIn(": Address already in use", reason)
+        self.assertEqual(self.names(), ["listener_skipped"])
+
+    def test_certificate(self) -> None:
+        """A certificate that cannot be used is a reason, too."""
+        service = self.make("[echo]\nlisten = tls:0\ntls_certificate = /nowhere.pem\n")
+        (reason,) = service.bind()
+        self.assertTrue(reason.startswith("[echo] tls_certificate: /nowhere.pem cannot"), reason)
+
+    def test_pool(self) -> None:
+        """What is bound already is taken, and taken out; what nobody wants stays in."""
+        first = self.make()
+        first.bind()
+        other = Bound(parse_listener("tcp:0", ""), socket.socket())
+        self.addCleanup(other.close)
+        pool = Pool([*first.bound, other])
+        second = self.make()
+        self.assertEqual(second.bind(pool), [])
+        for before, after in zip(first.bound, second.bound):
+            self.assertIs(after.sock, before.sock)
+            self.assertIsNot(after, before)
+        self.assertEqual(list(pool), [other])
+
+    def test_inherited(self) -> None:
+        """A name stands for all sockets that have it."""
+        found = []
+        for _ in range(2):
+            sock = socket.create_server(("127.0.0.1", 0))
+            self.addCleanup(sock.close)
+            kinds = socket.AF_INET, socket.SOCK_STREAM
+            found.append(InheritedSocket("web", sock, *kinds, sock.getsockname()))
+        service = self.make("[echo]\nlisten = systemd:web\n", Inherited(tuple(found)))
+        self.assertEqual(service.bind(), [])
+        self.assertEqual([one.sock for one in service.bound], [one.sock for one in found])
+
+    def test_not_inherited(self) -> None:
+        """A name that nothing was handed over by is a reason."""
+        (reason,) = self.make("[echo]\nlisten = systemd:web\n").bind()
+        self.assertEqual(
+            reason,
+            "[echo] cannot listen at systemd web: no such socket was handed over (there is"
+            " none); twistd must not fork",
+        )
+
+
+class ServeTests(ServiceCase):
+    """Tests for a service that serves."""
+
+    def test_kinds(self) -> None:
+        """Streams and datagrams are answered, each by its port."""
+        service = self.start()
+        self.assertEqual([self.answer(one) for one in service.bound], [b"hello"] * 2)
+        stream, datagram = (one.port for one in service.bound)
+        self.assertIsInstance(stream, StreamPort)
+        self.assertIsInstance(datagram, DatagramPort)
+
+    def test_announced_later(self) -> None:
+        """Where it listens is said when the reactor turns; not if it was closed before."""
+        service = self.make()
+        service.bind()
+        service.startService()
+        self.assertEqual(self.names(), [])
+        listeners = [str(one) for one in service.bound]
+        self.reactor.turn()
+        said = [facts["listener"] for name, facts in self.seen if name == "listening"]
+        self.assertEqual(said, listeners)
+        other = self.make(UNIX)
+        other.bind()
+        other.startService()
+        other.close()
+        self.seen.clear()
+        self.reactor.turn()
+        self.assertEqual(self.seen, [])
+
+    def test_forget_sources(self) -> None:
+        """Ports of datagrams judge every source anew."""
+        service = self.start()
+        calls: list[None] = []
+        port: Any = service.bound[1].port
+        self.patch(port, "forget", lambda: calls.append(None))
+        service.forget_sources()
+        self.assertEqual(len(calls), 1)
+
+    def test_stop(self) -> None:
+        """
+        A service that stops closes its listeners, answers what has come, and waits for
+        the last connection.
+        """
+        service = self.start()
+        peer = self.peer(service.bound[0])
+        self.reactor.turn(TURNS)
+        peer.send(b"hello")
+        socks = [one.sock for one in service.bound]
+        stopped = service.stopService()
+        assert stopped is not None
+        self.assertEqual([sock.fileno() for sock in socks], [-1, -1])
+        self.assertEqual(service.bound, [])
+        self.reactor.turn(TURNS)
+        self.assertEqual(read_all(peer), (b"hello", True))
+        self.assertNoResult(stopped)
+        peer.close()
+        self.reactor.turn(TURNS)
+        self.successResultOf(stopped)
+        self.assertFalse(service.running)
+
+    def test_stop_without_connections(self) -> None:
+        """Without connections it has stopped at once."""
+        stopped = self.start().stopService()
+        assert stopped is not None
+        self.successResultOf(stopped)
+
+    def test_close_before_start(self) -> None:
+        """A service that was bound only can be closed; the file of its socket is gone."""
+        service = self.make(UNIX)
+        service.bind()
+        self.assertEqual(os.listdir(self.runtime), ["s"])
+        service.close()
+        self.assertEqual(os.listdir(self.runtime), [])
+
+
+class HandOnTests(ServiceCase):
+    """Tests for a service at whose sockets another one goes on."""
+
+    def test_hand_on(self) -> None:
+        """The listeners are handed over open, with their files; the service has none."""
+        service = self.start(UNIX)
+        expected = service.bound[:]
+        taken = service.hand_on()
+        self.assertEqual((taken, service.bound), (expected, []))
+        self.assertEqual([one.port for one in taken], [None])
+        self.assertNotEqual(taken[0].sock.fileno(), -1)
+        self.assertEqual(os.listdir(self.runtime), ["s"])
+        self.assertEqual(self.reactor.getReaders(), [])
+        taken[0].close()
+
+    def test_stop_after(self) -> None:
+        """To stop it then closes nothing and ends no connection: they are the other's."""
+        service = self.start()
+        peer = self.peer(service.bound[0])
+        self.reactor.turn(TURNS)
+        taken = service.hand_on()
+        self.assertIs(service.stopService(), None)
+        peer.send(b"hello")
+        self.reactor.turn(TURNS)
+        self.assertEqual(read_all(peer), (b"hello", False))
+        for one in taken:
+            self.assertNotEqual(one.sock.fileno(), -1)
+            one.close()
+
+    def test_next(self) -> None:
+        """The next service answers at the same sockets, and says where it listens."""
+        first = self.start()
+        second = self.make(BOTH.replace("[echo]", "[upper]"))
+        second.bind(Pool(first.bound))
+        first.hand_on()
+        self.seen.clear()
+        second.startService()
+        self.assertEqual([self.answer(one) for one in second.bound], [b"HELLO"] * 2)
+        self.assertEqual(self.names().count("listening"), 2)
+
+
+class CertificateTests(ServiceCase):
+    """Tests for L{SocketService.renew_certificates}."""
+
+    def write(self, made: Made) -> str:
+        """Write a certificate with its key."""
+        return write_private(f"{self.runtime}/a.pem", made.pem() + made.key_pem())
+
+    def secure(self) -> SocketService:
+        """Start a service with TLS."""
+        path = self.write(issued("a.example"))
+        text = f"[echo]\nlisten = tls:0:interface=127.0.0.1\ntls_certificate = {path}\n"
+        service = self.start(text)
+        self.seen.clear()
+        return service
+
+    def test_without_tls(self) -> None:
+        """A service without TLS has no context, and nothing to look at."""
+        service = self.start()
+        self.seen.clear()
+        self.assertIs(service.context, None)
+        service.renew_certificates()
+        self.assertEqual(self.seen, [])
+
+    def test_same(self) -> None:
+        """Files that are as they were are not read again."""
+        service = self.secure()
+        assert service.context is not None
+        loads = service.context.loads
+        service.renew_certificates()
+        self.assertEqual((service.context.loads, self.seen), (loads, []))
+
+    def test_new(self) -> None:
+        """A new certificate is taken, and until when it is good is said."""
+        service = self.secure()
+        self.write(issued("b.example"))
+        service.renew_certificates()
+        ((name, facts),) = self.seen
+        self.assertEqual(name, "certificate_loaded")
+        self.assertEqual(facts["until"], "2049-01-01 00:00:00 UTC")
+
+    def test_bad(self) -> None:
+        """A bad one is told once, and the one that is used stays, until there is a good one."""
+        service = self.secure()
+        assert service.context is not None
+        before = service.context.not_after
+        path = Path(self.runtime, "a.pem")
+        good = path.read_bytes()
+        path.write_bytes(b"nothing")
+        for _ in range(3):
+            service.renew_certificates()
+        ((name, facts),) = self.seen
+        self.assertEqual((name, facts["option"]), ("certificate_refused", "tls_certificate"))
+        self.assertEqual(service.context.not_after, before)
+        path.write_bytes(good)
+        service.renew_certificates()
+        self.assertEqual(self.names(), ["certificate_refused", "certificate_loaded"])
+
+    def test_missing(self) -> None:
+        """So it is with a file that is gone for a moment."""
+        service = self.secure()
+        os.unlink(f"{self.runtime}/a.pem")
+        service.renew_certificates()
+        service.renew_certificates()
+        self.assertEqual(self.names(), ["certificate_refused"])
+        self.write(issued("a.example"))
+        service.renew_certificates()
+        self.assertEqual(self.names()[1:], ["certificate_loaded"])
+
+    def test_invalid(self) -> None:
+        """
+        That a certificate has expired is said once, until there is a good one; it is no
+        failure to load it.
+        """
+        service = self.secure()
+        assert service.context is not None
+        self.write(issued("old.example", end=PAST))
+        for _ in range(3):
+            service.renew_certificates()
+        (loaded, (name, facts)) = self.seen
+        self.assertEqual((loaded[0], name), ("certificate_loaded", "certificate_invalid"))
+        self.assertIn("expired at 2021-01-01", facts["error"])
+        self.assertEqual((service.context.loads, service.context.failures), (2, 0))
+        self.write(issued("a.example"))
+        service.renew_certificates()
+        self.assertEqual(service.invalid_certificates(), [])
+        self.write(issued("old.example", end=PAST))
+        service.renew_certificates()
+        self.assertEqual(self.names()[3:], ["certificate_loaded", "certificate_invalid"])
+
+
+class PoolTests(SynchronousTestCase):
+    """Tests for L{Pool}."""
+
+    def bound(self, text: str) -> Bound:
+        """Have a socket for a listener; it need not be bound to be in a pool."""
+        sock = socket.socket()
+        self.addCleanup(sock.close)
+        return Bound(parse_listener(text, "/run/x"), sock)
+
+    def test_take(self) -> None:
+        """What is bound at a listener's place is taken once, whatever is spoken there."""
+        seven, eight = self.bound("tcp:7"), self.bound("tcp:8")
+        pool = Pool([seven, eight])
+        self.assertEqual(list(pool), [seven, eight])
+        self.assertIs(pool.take(parse_listener("tls:7", "")), seven)
+        self.assertIs(pool.take(parse_listener("tcp:7", "")), None)
+        self.assertEqual(list(pool), [eight])
+
+    def test_same_place(self) -> None:
+        """Two that have one place are taken one after the other."""
+        first, second = self.bound("tcp:0"), self.bound("tcp:0")
+        pool = Pool([first, second])
+        found = [pool.take(parse_listener("tcp:0", "")) for _ in range(3)]
+        self.assertEqual(found, [first, second, None])
+
+    def test_inherited(self) -> None:
+        """What was handed over has no place to be taken by, and is never left over."""
+        web = self.bound("systemd:web")
+        pool = Pool([web])
+        self.assertEqual(list(pool), [])
+        self.assertTrue(pool.lent(web))
+
+    def test_lent(self) -> None:
+        """A socket of the pool is known as such, also when it has another listener."""
+        seven = self.bound("tcp:7")
+        pool = Pool([seven])
+        pool.take(seven.listener)
+        self.assertTrue(pool.lent(Bound(parse_listener("tls:7", ""), seven.sock)))
+        self.assertFalse(pool.lent(self.bound("tcp:7")))
+
+
+class StreamFactoryTests(ServiceCase):
+    """Tests for L{StreamFactory}."""
+
+    def test_protocols(self) -> None:
+        """
+        Each connection has a protocol of its own, with the service's options; none is
+        told of in the log.
+        """
+        made: list[Any] = []
+
+        def stream(*arguments: Any) -> Protocol:
+            made.append(arguments)
+            return Protocol()
+
+        text = "[reply]\nlisten = tcp:7\nreply = hi\n"
+        (settings,) = parse(text, "FILE", installed(), self.runtime).services
+        settings = evolve(settings, declared=ProtocolSpec(stream=stream))
+        around = ProtocolContext(lambda: NOW, OperatorQueue(self.reactor))
+        factory = StreamFactory(settings, around)
+        verifyObject(IProtocolFactory, factory)
+        self.assertIsNot(factory.buildProtocol(None), factory.buildProtocol(None))
+        self.assertEqual(made, [(settings.options, around)] * 2)
+        self.assertFalse(factory.noisy)

@@ -1,0 +1,1 @@
+"""Tests for what is written about socketd: pages, manual, completions, tutorial."""

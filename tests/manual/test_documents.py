@@ -1,0 +1,65 @@
+"""Tests of what README.md and docs/ say against the code."""
+
+from __future__ import annotations
+
+import re
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from socketd.cli.main import MODULES
+from socketd.control.commands import COMMANDS
+from socketd.protocols.registry import installed
+from socketd.settings.load import parse
+from tests.machine.with_bare import FIRST, ONE_USER, PACKAGE, parts
+from tests.manual.test_tutorial import blocks
+from tests.support.source_tree import ROOT
+from tools.manual.options_page import markdown
+
+README = (ROOT / "README.md").read_text()
+
+
+class ReadmeTests(SynchronousTestCase):
+    """README.md holds."""
+
+    def test_configurations(self) -> None:
+        """Every configuration in it can be used, but for the one whose complaints it shows."""
+        texts = [block.text for block in blocks(README) if block.language == "ini"]
+        names = [
+            [service.name for service in parse(text, "README.md", installed(), "/run").services]
+            for text in texts
+            if not text.startswith("; broken.ini\n")
+        ]
+        self.assertEqual(names, [["echo", "greeter"], ["echo"], ["echo"], ["echo"], ["echo"]])
+
+    def test_blocks(self) -> None:
+        """
+        Each block of it is run by a test: the consoles and logs by
+        L{tests.manual.test_tutorial}, the commands for a shell on a machine of their own;
+        configurations are checked here.
+        """
+        fences = re.findall(r"^```(.*)$", README, re.MULTILINE)
+        self.assertEqual(set(fences[::2]), {"sh", "console", "log", "ini"})
+        self.assertEqual(set(fences[1::2]), {""})
+        self.assertEqual(set(parts()), {FIRST, PACKAGE, ONE_USER})
+
+    def test_protocols(self) -> None:
+        """Its table of protocols has every one, and no other."""
+        table = README.partition("## What it serves")[2].partition("\n\n")[0]
+        named = re.findall(r"^\| `(\w+)`", table, re.MULTILINE)
+        self.assertEqual(sorted(named), sorted(installed()))
+
+    def test_commands(self) -> None:
+        """It names every subcommand, and every command of the console but help itself."""
+        for name in MODULES:
+            self.assertIn(f"`socketd {name}", README)
+        console = README.partition("At the console")[2].partition("\n\n")[0].replace("\n", " ")
+        for name, command in COMMANDS.items():
+            self.assertIn(f"`{' '.join((name, *command.arguments))}`", console)
+
+
+class OptionsPageTests(SynchronousTestCase):
+    """docs/options.md holds."""
+
+    def test_written_from_the_code(self) -> None:
+        """It is what C{python -m socketd.reference} writes."""
+        self.assertEqual((ROOT / "docs" / "options.md").read_text(), markdown())

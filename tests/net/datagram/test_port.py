@@ -1,0 +1,525 @@
+"""Tests of C{socketd.net.datagram.port}, C{datagram_batch} and C{mmsg}."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import socket
+from typing import Any
+from unittest import mock
+
+from twisted.internet.error import InvalidAddressError
+from twisted.internet.interfaces import (
+    IListeningPort,
+    ILoggingContext,
+    ISystemHandle,
+    IUDPTransport,
+)
+from twisted.internet.protocol import DatagramProtocol
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyClass, verifyObject
+
+from socketd.net.datagram import mmsg
+from socketd.net.datagram.batch_port import MAX_KNOWN, BatchedDatagramPort, datagram_port
+from socketd.net.datagram.mmsg import BATCH
+from socketd.net.datagram.port import RECEIVE_PAUSE, DatagramPort
+from tests.support.fakes import DatagramRecorder, HandReactor, make_service_state
+
+LARGEST = os.urandom(65507)
+
+
+class DatagramPortTests(SynchronousTestCase):
+    """The port that works everywhere."""
+
+    port_class = DatagramPort
+
+    def setUp(self) -> None:
+        self.reactor = HandReactor()
+        self.service_state, self.events = make_service_state(self.reactor)
+
+    def serve(
+        self,
+        protocol: Any = None,
+        address: Any = ("127.0.0.1", 0),
+        family: int = socket.AF_INET,
+    ) -> Any:
+        """
+        Begin to serve.
+
+        @return: the address that is served.
+        """
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        sock.bind(address)
+        sock.setblocking(False)
+        self.protocol = DatagramRecorder() if protocol is None else protocol
+        self.port = self.port_class(self.reactor, sock, self.protocol, self.service_state)
+        self.port.startListening()
+        self.addCleanup(self.port.close)
+        return sock.getsockname()
+
+    def client(self, target: Any, family: int = socket.AF_INET) -> socket.socket:
+        """Make a client that hears nobody but its target."""
+        client = socket.socket(family, socket.SOCK_DGRAM)
+        self.addCleanup(client.close)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        client.setblocking(False)
+        client.connect(target)
+        return client
+
+    def answers(self, client: socket.socket) -> list[bytes]:
+        """Read what has come back."""
+        found = []
+        while True:
+            try:
+                found.append(client.recv(1 << 17))
+            except BlockingIOError:
+                return found
+
+    def test_interfaces(self) -> None:
+        """It is a port and a transport as Twisted knows them."""
+        self.serve()
+        for interface in (IListeningPort, IUDPTransport, ISystemHandle, ILoggingContext):
+            self.assertTrue(verifyClass(interface, self.port_class))
+            self.assertTrue(verifyObject(interface, self.port))
+
+    def test_sizes(self) -> None:
+        """Datagrams of every size come back whole, the empty and the largest one too."""
+        client = self.client(self.serve())
+        sent = [b"", b"x", b"y" * 1500, LARGEST]
+        for datagram in sent:
+            client.send(datagram)
+            self.reactor.turn()
+        self.assertEqual(self.answers(client), sent)
+
+    def test_batch(self) -> None:
+        """Each of many senders gets its own answers, in order."""
+        target = self.serve()
+        clients = [self.client(target) for _ in range(5)]
+        for number in range(4):
+            for index, client in enumerate(clients):
+                client.send(b"%d-%d" % (index, number) * (number + 1))
+        self.reactor.turn()
+        for index, client in enumerate(clients):
+            expected = [b"%d-%d" % (index, number) * (number + 1) for number in range(4)]
+            self.assertEqual(self.answers(client), expected)
+        counters = self.service_state.counters
+        self.assertEqual((counters.datagrams_received, counters.datagrams_sent), (20, 20))
+        size = len("0-0") * (1 + 2 + 3 + 4) * 5
+        counted = counters.datagram_bytes_received, counters.datagram_bytes_sent
+        self.assertEqual(counted, (size, size))
+
+    def test_flood_of_empty_datagrams(self) -> None:
+        """One wake-up takes a batch and no more, though empty datagrams add no bytes."""
+        client = self.client(self.serve())
+        for _ in range(BATCH + 8):
+            client.send(b"")
+        self.reactor.turn()
+        self.assertEqual(len(self.protocol.received), BATCH)
+        self.reactor.turn()
+        self.assertEqual(len(self.protocol.received), BATCH + 8)
+
+    def test_no_answer_and_many(self) -> None:
+        """A protocol may answer some datagrams not at all and others several times."""
+
+        class Odd(DatagramProtocol):
+            transport: Any
+
+            def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+                for number in range(int(datagram)):
+                    self.transport.write(b"%s/%d" % (datagram, number), addr)
+
+        client = self.client(self.serve(Odd()))
+        for datagram in (b"0", b"3", b"0", b"0", b"1", b"2"):
+            client.send(datagram)
+        self.reactor.turn()
+        expected = [b"3/0", b"3/1", b"3/2", b"1/0", b"2/0", b"2/1"]
+        self.assertEqual(sorted(self.answers(client)), sorted(expected))
+
+    def test_answer_later(self) -> None:
+        """An answer may be sent long after its datagram."""
+        addresses = []
+
+        class Late(DatagramProtocol):
+            def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+                addresses.append(addr)
+
+        client = self.client(self.serve(Late()))
+        client.send(b"?")
+        self.reactor.turn()
+        self.port.write(b"at last", addresses[0])
+        self.assertEqual(self.answers(client), [b"at last"])
+
+    def test_unanswerable(self) -> None:
+        """What the kernel refuses to send is counted, never raised."""
+        self.serve()
+        for host, port in (("127.0.0.1", 0), ("255.255.255.255", 7), ("240.0.0.1", 7)):
+            self.port.write(b"x", (host, port))
+        self.port.writeSequence([b"x" * 40000, b"y" * 40000], ("127.0.0.1", 7))
+        self.assertEqual(self.service_state.counters.datagrams_unsent, 4)
+
+    def test_failing_protocol(self) -> None:
+        """A protocol that raises loses that datagram, and the next one is served."""
+
+        class Failing(DatagramRecorder):
+            def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+                if datagram == b"bad":
+                    raise ValueError("a fault of the protocol")
+                super().datagramReceived(datagram, addr)
+
+        client = self.client(self.serve(Failing()))
+        for datagram in (b"a", b"bad", b"b"):
+            client.send(datagram)
+        self.reactor.turn()
+        self.assertEqual(self.answers(client), [b"a", b"b"])
+        self.assertIn("protocol_failed", dict(self.events))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_unix(self) -> None:
+        """A named UNIX socket is answered, an unnamed one cannot be."""
+        directory = os.path.relpath(self.mktemp())
+        os.makedirs(directory)
+        self.serve(address=f"{directory}/d", family=socket.AF_UNIX)
+        client = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(client.close)
+        client.setblocking(False)
+        client.sendto(b"unnamed", f"{directory}/d")
+        self.reactor.turn()
+        client.bind(f"{directory}/c")
+        client.sendto(b"named", f"{directory}/d")
+        self.reactor.turn()
+        self.assertEqual(self.answers(client), [b"named"])
+        abstract = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(abstract.close)
+        abstract.setblocking(False)
+        abstract.bind(b"\0socketd-%d" % id(self))
+        abstract.sendto(b"abstract", f"{directory}/d")
+        self.reactor.turn()
+        self.assertEqual(self.answers(abstract), [b"abstract"])
+        self.assertEqual(self.protocol.received, [b"unnamed", b"named", b"abstract"])
+        self.assertEqual(self.service_state.counters.datagrams_unsent, 1)
+
+    def test_ipv6(self) -> None:
+        """
+        IPv6 senders are answered, and their address is a host and a port, as ordinary
+        protocols unpack it.
+        """
+        addresses = []
+
+        class Noting(DatagramRecorder):
+            def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+                addresses.append(addr)
+                super().datagramReceived(datagram, addr)
+
+        target = self.serve(Noting(), ("::1", 0), socket.AF_INET6)
+        client = self.client(target, socket.AF_INET6)
+        client.send(b"six")
+        self.reactor.turn()
+        self.assertEqual(self.answers(client), [b"six"])
+        self.assertEqual(addresses, [client.getsockname()[:2]])
+
+    def test_address_written_again(self) -> None:
+        """
+        An address that a protocol has put together itself is as good as that which it
+        was given.
+        """
+
+        class Unpacking(DatagramProtocol):
+            transport: Any
+
+            def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+                host, port = addr
+                self.transport.write(datagram, (host, port))
+
+        for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+            client = self.client(self.serve(Unpacking(), (host, 0), family), family)
+            client.send(b"hello")
+            self.reactor.turn()
+            self.assertEqual(self.answers(client), [b"hello"])
+
+    def test_no_address(self) -> None:
+        """
+        A host name would have to be looked up, and another family cannot be written to:
+        both are refused as Twisted does, and nothing is sent or counted.
+        """
+        for family, host, others in (
+            (socket.AF_INET, "127.0.0.1", ("example.invalid", "::1", "")),
+            (socket.AF_INET6, "::1", ("example.invalid", "127.0.0.1", "<broadcast>")),
+        ):
+            self.serve(None, (host, 0), family)
+            for other in others:
+                for send, what in ((self.port.write, b"x"), (self.port.writeSequence, [b"x"])):
+                    self.assertRaises(InvalidAddressError, send, what, (other, 7))
+                self.assertRaises(InvalidAddressError, self.port.connect, other, 7)
+        self.assertEqual(self.service_state.counters.datagrams_sent, 0)
+        self.assertEqual(self.service_state.counters.datagrams_unsent, 0)
+
+    def test_connect(self) -> None:
+        """
+        A protocol that has one peer hears no other, needs no address, and is told when
+        the peer is not there.
+        """
+
+        class One(DatagramRecorder):
+            refused = 0
+
+            def connectionRefused(self) -> None:
+                self.refused += 1
+
+        for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+            protocol = One()
+            target = self.serve(protocol, (host, 0), family)
+            peer, other = (socket.socket(family, socket.SOCK_DGRAM) for _ in range(2))
+            self.addCleanup(other.close)
+            peer.bind((host, 0))
+            self.port.connect(*peer.getsockname()[:2])
+            self.assertRaises(RuntimeError, self.port.connect, host, 7)
+            self.port.write(b"to the peer")
+            self.assertEqual(peer.recv(20), b"to the peer")
+            other.sendto(b"not wanted", target)
+            peer.sendto(b"hello", target)
+            self.reactor.turn()
+            self.assertEqual((protocol.received, peer.recv(9)), ([b"hello"], b"hello"))
+            peer.close()
+            self.port.write(b"nobody")
+            self.reactor.turn()
+            self.assertEqual(protocol.refused, 1)
+            # The kernel may say so at the next send, too.
+            self.port.write(b"nobody")
+            self.port.write(b"nobody")
+            self.assertEqual(protocol.refused, 2)
+
+    def test_refused_without_a_peer(self) -> None:
+        """That an answer was refused is nothing to a protocol that serves many."""
+        calls: list[None] = []
+        protocol: Any = DatagramRecorder()
+        protocol.connectionRefused = lambda: calls.append(None)
+        target = self.serve(protocol)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.sendto(b"x", target)
+        self.reactor.turn(3)
+        self.assertEqual(calls, [])
+
+    def test_refused_raises(self) -> None:
+        """A protocol that raises when it is told is reported."""
+        protocol: Any = DatagramRecorder()
+        protocol.connectionRefused = lambda: 1 / 0
+        self.serve(protocol)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            peer.bind(("127.0.0.1", 0))
+            self.port.connect(*peer.getsockname())
+        self.port.write(b"nobody")
+        self.reactor.turn()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertIn(self.port, self.reactor.readers)
+
+    def test_broadcast(self) -> None:
+        """Broadcasts are off until a protocol asks for them."""
+        self.serve()
+        for wanted in (False, True, False):
+            self.port.setBroadcastAllowed(wanted)
+            self.assertIs(self.port.getBroadcastAllowed(), wanted)
+
+    def test_stop(self) -> None:
+        """A stopped port is watched no more, and closed in the next turn."""
+        self.serve()
+        stopped = self.port.stopListening()
+        self.assertEqual(self.reactor.readers, [])
+        self.reactor.turn()
+        self.successResultOf(stopped)
+        self.assertEqual((self.port.fileno(), self.protocol.transport), (-1, None))
+
+    def test_stop_while_receiving(self) -> None:
+        """
+        A protocol that stops its port still has all that came with what it stopped at,
+        and its answers are sent.
+        """
+        calls: list[str] = []
+
+        class Stopping(DatagramRecorder):
+            def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+                super().datagramReceived(datagram, addr)
+                self.transport.stopListening().addCallback(lambda _: calls.append("fired"))
+
+            def stopProtocol(self) -> None:
+                calls.append("stopped")
+
+        client = self.client(self.serve(Stopping()))
+        for number in range(3):
+            client.send(b"%d" % number)
+        self.reactor.turn(2)
+        self.assertEqual(self.answers(client), [b"0", b"1", b"2"])
+        self.assertEqual(calls, ["stopped"] + ["fired"] * 3)
+        self.assertEqual((self.port.fileno(), self.reactor.readers), (-1, []))
+
+    def test_stop_at_the_start(self) -> None:
+        """A protocol may stop its port as soon as it is there."""
+        calls: list[str] = []
+
+        class Stopping(DatagramRecorder):
+            def startProtocol(self) -> None:
+                self.transport.stopListening()
+                calls.append("started")
+
+            def stopProtocol(self) -> None:
+                calls.append("stopped")
+
+        self.serve(Stopping())
+        self.reactor.turn()
+        self.assertEqual(calls, ["started", "stopped"])
+        self.assertEqual((self.port.fileno(), self.reactor.readers), (-1, []))
+
+    def test_no_memory(self) -> None:
+        """
+        Where memory does not suffice to hand a datagram on, it is lost, and the port
+        pauses and serves the next ones.
+        """
+        client = self.client(self.serve())
+        with mock.patch.object(self.port, "_check_static", side_effect=MemoryError):
+            client.send(b"x")
+            self.reactor.turn()
+        self.assertNotIn(self.port, self.reactor.readers)
+        client.send(b"y")
+        self.reactor.advance(RECEIVE_PAUSE)
+        self.reactor.turn()
+        self.assertEqual(self.answers(client), [b"y"])
+
+    def refuse(self, number: int) -> None:
+        """Have the system refuse to receive, once."""
+        failing: Any = FailingSocket(self.port._socket, number)
+        self.port._socket = failing
+
+    def test_exhausted(self) -> None:
+        """
+        Without memory it pauses instead of asking again and again, and serves what
+        waited afterwards; a port that is stopped meanwhile stays so.
+        """
+        client = self.client(self.serve())
+        for number in (errno.ENOBUFS, errno.ENOMEM):
+            client.send(b"x")
+            self.refuse(number)
+            self.reactor.turn()
+            self.assertNotIn(self.port, self.reactor.readers)
+            self.assertEqual(self.answers(client), [])
+            self.reactor.advance(RECEIVE_PAUSE)
+            self.reactor.turn()
+            self.assertEqual(self.answers(client), [b"x"])
+        client.send(b"x")
+        self.refuse(errno.ENOMEM)
+        self.reactor.turn()
+        self.port.stopListening()
+        self.reactor.advance(RECEIVE_PAUSE)
+        self.assertEqual(self.reactor.readers, [])
+
+
+class FailingSocket:
+    """A socket whose first receive fails."""
+
+    def __init__(self, sock: Any, number: int) -> None:
+        self._sock = sock
+        self._number = number
+
+    def recvfrom(self, size: int) -> Any:
+        """Fail, or receive."""
+        number, self._number = self._number, 0
+        if number:
+            raise OSError(number, os.strerror(number))
+        return self._sock.recvfrom(size)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
+class BatchedDatagramPortTests(DatagramPortTests):
+    """The port that serves a batch with two system calls does all of that and more."""
+
+    port_class = BatchedDatagramPort
+
+    def refuse(self, number: int) -> None:
+        """Have the system refuse to receive, once."""
+        real = mmsg._recvmmsg
+
+        def fail(*arguments: Any) -> int:
+            self.patch(mmsg, "_recvmmsg", real)
+            ctypes.set_errno(number)
+            return -1
+
+        self.patch(mmsg, "_recvmmsg", fail)
+
+    def test_chosen(self) -> None:
+        """It is used where the system has the calls, and the other one elsewhere."""
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.addCleanup(sock.close)
+        for available, expected in ((True, BatchedDatagramPort), (False, DatagramPort)):
+            self.patch(mmsg, "AVAILABLE", available)
+            port = datagram_port(self.reactor, sock, DatagramRecorder(), self.service_state)
+            self.assertIs(type(port), expected)
+
+    def test_answer_comes_from_the_address_asked(self) -> None:
+        """A socket bound to all addresses answers from the one that was asked."""
+        _, port = self.serve(address=("0.0.0.0", 0))
+        for host in ("127.0.0.1", "127.0.0.2", "127.1.2.3"):
+            client = self.client((host, port))
+            for _ in range(3):
+                client.send(host.encode())
+            self.reactor.turn()
+            self.assertEqual(self.answers(client), [host.encode()] * 3)
+
+    def test_answer_comes_from_the_address_asked_ipv6(self) -> None:
+        """So does one of IPv6."""
+        port = self.serve(address=("::", 0), family=socket.AF_INET6)[1]
+        client = self.client(("::1", port), socket.AF_INET6)
+        client.send(b"six")
+        self.reactor.turn()
+        self.assertEqual(self.answers(client), [b"six"])
+
+    def test_refused_in_the_middle(self) -> None:
+        """One answer that the kernel refuses does not keep the others back."""
+        client = self.client(self.serve())
+        for number in range(5):
+            client.send(b"%d" % number)
+        real = mmsg._sendmmsg
+        refused: list[int] = []
+
+        def partial(fd: int, address: int, count: int, flags: int) -> int:
+            if count == 3 and not refused:
+                refused.append(count)
+                return -1
+            return int(real(fd, address, min(count, 2) if count != 3 else count, flags))
+
+        self.patch(mmsg, "_sendmmsg", partial)
+        self.reactor.turn()
+        self.assertEqual(self.answers(client), [b"0", b"1", b"3", b"4"])
+        counters = self.service_state.counters
+        self.assertEqual((counters.datagrams_sent, counters.datagrams_unsent), (4, 1))
+        self.assertEqual((counters.datagram_bytes_received, counters.datagram_bytes_sent), (5, 4))
+
+    def test_too_long(self) -> None:
+        """A datagram that does not fit is dropped and counted, not cut."""
+        directory = os.path.relpath(self.mktemp())
+        os.makedirs(directory)
+        self.serve(address=f"{directory}/d", family=socket.AF_UNIX)
+        client = self.client(f"{directory}/d", socket.AF_UNIX)
+        client.send(b"x" * (mmsg.MAX_SIZE + 1))
+        client.send(b"fits")
+        self.reactor.turn()
+        self.assertEqual(self.protocol.received, [b"fits"])
+        self.assertEqual(self.service_state.counters.datagrams_dropped, {"too_long": 1})
+
+    def test_known_addresses_are_bounded(self) -> None:
+        """However many senders there are, so many addresses are remembered."""
+        self.serve()
+        assert isinstance(self.port, BatchedDatagramPort)
+        for number in range(MAX_KNOWN + 10):
+            name = b"\2\0" + number.to_bytes(2, "big") + bytes([127, 0, 0, 1]) + bytes(8)
+            self.assertEqual(self.port._decode(name), ("127.0.0.1", number))
+        self.assertLessEqual(len(self.port._known), MAX_KNOWN)
+
+    def test_error_report(self) -> None:
+        """An error that the socket reports ends neither the port nor its turn."""
+        self.serve()
+        self.patch(mmsg, "_recvmmsg", lambda *arguments: -1)
+        self.port.doRead()
+        self.assertEqual(self.service_state.counters.datagrams_received, 0)
+        self.assertNotEqual(self.port.fileno(), -1)

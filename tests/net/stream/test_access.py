@@ -1,0 +1,202 @@
+"""Tests of what C{socketd.net.stream.port} asks of a connection before it serves it."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from socketd.access.policy import ACCEPT_RATE, MAX_PER_SOURCE, AccessPolicy, make_policy
+from socketd.access.capacity import Capacity
+from socketd.net.stream.port import StreamPort
+from socketd.settings.model import AccessOptions
+from socketd.settings.networks import parse_networks
+from tests.support.fakes import HandReactor, OneFactory, Recorder, make_service_state, read_all
+
+
+class StreamDoorTests(SynchronousTestCase):
+    """A port keeps to the limits of its service."""
+
+    def serve(self, daemon: Capacity | None = None, **options: Any) -> None:
+        """Begin to serve with these options of a service."""
+        self.reactor = HandReactor()
+        policy = make_policy(AccessOptions(**options), daemon or Capacity(None), self.reactor)
+        self.service_state, _ = make_service_state(self.reactor, policy=policy)
+        sock = socket.create_server(("127.0.0.1", 0), backlog=200)
+        sock.setblocking(False)
+        factory = OneFactory(lambda: Recorder(bytes.upper))
+        self.port = StreamPort(self.reactor, sock, factory, self.service_state)
+        self.port.startListening()
+        self.addCleanup(self.stop)
+
+    def stop(self) -> None:
+        """Close everything."""
+        self.port.stopListening()
+        for connection in self.service_state.connections:
+            connection.abortConnection()
+        self.reactor.advance(0)
+
+    def client(self, source: str = "127.0.0.1") -> socket.socket:
+        """Connect from an address of this machine."""
+        target = self.port._socket.getsockname()
+        client = socket.create_connection(target, source_address=(source, 0))
+        client.setblocking(False)
+        self.addCleanup(client.close)
+        return client
+
+    def served(self, client: socket.socket) -> bool:
+        """Ask whether a client is answered; one that waits or was reset is not."""
+        self.reactor.turn(2)
+        try:
+            client.send(b"x")
+            self.reactor.turn(2)
+            return read_all(client)[0] == b"X"
+        except ConnectionError:
+            return False
+
+    def was_reset(self, client: socket.socket) -> bool:
+        """Say whether a client was reset without a byte."""
+        self.reactor.turn(2)
+        try:
+            client.recv(1)
+        except ConnectionResetError:
+            return True
+        except BlockingIOError:
+            return False
+        return False
+
+    def test_denied(self) -> None:
+        """Who may not come in is reset and counted, and the protocol never hears of it."""
+        self.serve(deny=parse_networks("127.0.0.2"))
+        self.assertTrue(self.was_reset(self.client("127.0.0.2")))
+        self.assertTrue(self.served(self.client("127.0.0.1")))
+        self.assertEqual(self.service_state.counters.refused, {"network": 1})
+        self.assertEqual(self.service_state.counters.connections, 1)
+
+    def test_allowed_only(self) -> None:
+        """With C{allow} nobody else comes in."""
+        self.serve(allow=parse_networks("127.0.0.2, 192.0.2.0/24"))
+        self.assertTrue(self.was_reset(self.client("127.0.0.1")))
+        self.assertTrue(self.served(self.client("127.0.0.2")))
+
+    def test_max_per_source(self) -> None:
+        """
+        A source has so many connections; another one does not notice, and a place
+        that is given back can be taken.
+        """
+        self.serve(max_per_source=2)
+        first, second = self.client(), self.client()
+        self.assertTrue(self.served(first) and self.served(second))
+        self.assertTrue(self.was_reset(self.client()))
+        self.assertTrue(self.served(self.client("127.0.0.2")))
+        self.assertEqual(self.service_state.counters.refused, {"source_limit": 1})
+        first.close()
+        self.reactor.turn(3)
+        self.assertTrue(self.served(self.client()))
+
+    def test_accept_rate(self) -> None:
+        """
+        Over its rate a source is reset; another one is served, and so is the first
+        one a little later: the service is never switched off.
+        """
+        self.serve(accept_rate=1.0, accept_burst=3)
+        clients = [self.client() for _ in range(6)]
+        self.assertEqual([self.served(client) for client in clients], [True] * 3 + [False] * 3)
+        self.assertTrue(self.served(self.client("127.0.0.2")))
+        self.assertEqual(self.service_state.counters.refused, {"source_rate": 3})
+        self.reactor.advance(1.1)
+        self.assertTrue(self.served(self.client()))
+
+    def test_loopback_default(self) -> None:
+        """Where nothing is said, loopback may have as many as it likes."""
+        self.serve()
+        clients = [self.client() for _ in range(MAX_PER_SOURCE * 3)]
+        self.assertTrue(all(map(self.served, clients)))
+
+    def test_other_default(self) -> None:
+        """Where nothing is said, others have the default limits."""
+        self.serve()
+        policy = self.service_state.policy
+        asked = [
+            policy.admit_connection(socket.AF_INET, ("192.0.2.1", 1))
+            for _ in range(MAX_PER_SOURCE)
+        ]
+        self.assertEqual([reason for reason, _ in asked], [None] * MAX_PER_SOURCE)
+        self.assertEqual(
+            policy.admit_connection(socket.AF_INET, ("192.0.2.1", 1))[0], "source_limit"
+        )
+        for _, slot_held in asked:
+            assert slot_held is not None
+            slot_held.leave()
+        self.assertEqual(
+            policy.admit_connection(socket.AF_INET, ("192.0.2.1", 1))[0], "source_rate"
+        )
+        self.reactor.advance(1.0 / ACCEPT_RATE)
+        self.assertEqual(policy.admit_connection(socket.AF_INET, ("192.0.2.1", 1))[0], None)
+
+    def test_prefix(self) -> None:
+        """A whole IPv6 /64 is one source, and a mapped IPv4 address is an IPv4 one."""
+        self.serve(max_per_source=1)
+        policy = self.service_state.policy
+        peers = ["2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "::ffff:192.0.2.1", "192.0.2.1"]
+        reasons = [policy.admit_connection(socket.AF_INET6, (peer, 1, 0, 0))[0] for peer in peers]
+        self.assertEqual(reasons, [None, "source_limit", None, None, "source_limit"])
+
+    def test_full(self) -> None:
+        """
+        At the limit the next ones wait in the kernel's queue; they are served, not
+        refused, when others have gone.
+        """
+        self.serve(max_connections=2)
+        first, second, third = (self.client() for _ in range(3))
+        self.assertTrue(self.served(first) and self.served(second))
+        self.assertFalse(self.served(third))
+        self.assertEqual(
+            (self.service_state.counters.full, len(self.service_state.connection_table)), (1, 2)
+        )
+        first.close()
+        self.reactor.turn(4)
+        self.assertEqual(read_all(third), (b"X", False))
+        self.assertEqual(self.service_state.counters.refused, {})
+
+    def test_daemon_full(self) -> None:
+        """The limit of the daemon counts for each service."""
+        daemon = Capacity(1)
+        daemon.enter()
+        self.serve(daemon)
+        client = self.client()
+        self.assertFalse(self.served(client))
+        daemon.leave()
+        self.reactor.turn(3)
+        self.assertEqual(read_all(client), (b"X", False))
+
+    def test_stopped_while_full(self) -> None:
+        """A port that waits for room can be stopped, and does not come back."""
+        self.serve(max_connections=1)
+        first, _ = self.client(), self.client()
+        self.assertTrue(self.served(first))
+        self.port.stopListening()
+        first.close()
+        self.reactor.turn(3)
+        self.assertNotIn(self.port, self.reactor.readers)
+
+    def test_refused_leaves_nothing(self) -> None:
+        """A refused connection is reset, so that no TIME_WAIT is left of it here."""
+        self.serve(deny=parse_networks("127.0.0.2"))
+        client = self.client("127.0.0.2")
+        self.reactor.turn(2)
+        state = struct.unpack_from("B", client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1))
+        self.assertEqual(state, (7,), "TCP_CLOSE")
+
+    def test_unix(self) -> None:
+        """A UNIX socket has its permissions, and no address to be refused."""
+        policy = make_policy(AccessOptions(allow=()), Capacity(None), HandReactor())
+        self.assertEqual(policy.admit_connection(socket.AF_UNIX, ""), (None, None))
+
+    def test_open(self) -> None:
+        """A door that nobody configured is open."""
+        self.assertEqual(
+            AccessPolicy().admit_connection(socket.AF_INET, ("192.0.2.1", 1)), (None, None)
+        )
