@@ -30,11 +30,11 @@ def renew(service_state: ServiceState, service: Service, clock: Any) -> None:
     service_state.policy = policy
     service_state.change_logging(service.common.log_connections, service.common.log_messages)
     for connection in service_state.connections:
-        if not connection.known:
+        if not connection.peer_known:
             # The PROXY header is still pending; the new policy is applied when it arrives.
             continue
-        slot_held, reason = _ask_again(policy, connection)
-        connection.reapply_policy(slot_held, reason)
+        slot, reason = _ask_again(policy, connection)
+        connection.reapply_policy(slot, reason)
 
 
 def _ask_again(policy: AccessPolicy, connection: Any) -> tuple[Slot | None, str | None]:

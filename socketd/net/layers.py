@@ -50,6 +50,6 @@ def wrap_factory(
 
         factory = secured(factory, service, context, clock)
     if not listener.proxied:
-        return factory, StreamTerms(settles=listener.tls)
+        return factory, StreamTerms(handshaking=listener.tls)
     proxies = Networks(service.policy.proxy_from, ())
     return ProxyLayerFactory(factory, listener.tls), StreamTerms(True, proxies)

@@ -29,9 +29,9 @@ class Connection(Counting, Protocol):
     connection_id: int
     began: float
     service_state: ServiceState
-    slot: int
+    tick: int
     handshaking: bool
-    known: bool
+    peer_known: bool
 
     @property
     def peer(self) -> str:
@@ -40,7 +40,7 @@ class Connection(Counting, Protocol):
     def getPeer(self) -> IAddress:
         """The peer's address."""
 
-    def look(self, now: float) -> None:
+    def check(self, now: float) -> None:
         """Check the deadlines."""
 
     def send(self, data: bytes) -> None:
@@ -56,7 +56,7 @@ class Connection(Counting, Protocol):
     def source(self) -> tuple[int, Any]:
         """The source that the access policy checked: an address family and an address."""
 
-    def reapply_policy(self, slot_held: Any, reason: str | None) -> None:
+    def reapply_policy(self, slot: Any, reason: str | None) -> None:
         """Apply a changed access policy to a live connection; reset it if refused."""
 
     def abortConnection(self) -> None:

@@ -14,9 +14,9 @@ from typing import Any, Protocol
 TICK = 0.25
 
 #: Entries checked per reactor iteration, about 2 ms; the rest follow in the next.
-MAX_LOOKS = 1000
+MAX_CHECKS = 1000
 
-#: Sentinels: the slot of an entry that is not in the wheel, and of one that has expired.
+#: Sentinels: the tick of an entry that is not in the wheel, and of one that has expired.
 NOWHERE = -1
 DUE = -2
 
@@ -25,12 +25,12 @@ class Entry(Protocol):
     """
     An object with deadlines.
 
-    @ivar slot: its slot, L{NOWHERE} at first; set only by the wheel.
+    @ivar tick: its tick, L{NOWHERE} at first; set only by the wheel.
     """
 
-    slot: int
+    tick: int
 
-    def look(self, now: float) -> None:
+    def check(self, now: float) -> None:
         """
         Check the deadlines; called at the scheduled time or up to one tick later, after the
         entry has left the wheel.
@@ -53,17 +53,17 @@ class TimerWheel:
 
         @param when: the time on the wheel's clock (seconds).
         """
-        slot = math.ceil(when / TICK)
-        if slot == entry.slot:
+        tick = math.ceil(when / TICK)
+        if tick == entry.tick:
             return
         self._take(entry)
         if self._timer is None:
             self._last = math.floor(self._clock.seconds() / TICK)
             self._timer = self._clock.callLater(TICK, self._turn)
-        entry.slot = slot = max(slot, self._last + 1)
-        entries = self._slots.get(slot)
+        entry.tick = tick = max(tick, self._last + 1)
+        entries = self._slots.get(tick)
         if entries is None:
-            entries = self._slots[slot] = set()
+            entries = self._slots[tick] = set()
         entries.add(entry)
 
     def remove(self, entry: Entry) -> None:
@@ -73,12 +73,12 @@ class TimerWheel:
             self.stop()
 
     def _take(self, entry: Entry) -> None:
-        slot, entry.slot = entry.slot, NOWHERE
-        entries = self._slots.get(slot)
+        tick, entry.tick = entry.tick, NOWHERE
+        entries = self._slots.get(tick)
         if entries is not None:
             entries.discard(entry)
             if not entries:
-                del self._slots[slot]
+                del self._slots[tick]
 
     def stop(self) -> None:
         """Remove all entries and stop the timer."""
@@ -91,23 +91,23 @@ class TimerWheel:
     def _turn(self) -> None:
         now = self._clock.seconds()
         self._collect(math.floor(now / TICK))
-        looked, self._due = self._due[:MAX_LOOKS], self._due[MAX_LOOKS:]
+        checked, self._due = self._due[:MAX_CHECKS], self._due[MAX_CHECKS:]
         more = bool(self._due) or bool(self._slots)
         self._timer = self._clock.callLater(0 if self._due else TICK, self._turn) if more else None
-        for entry in looked:
+        for entry in checked:
             # The check of an earlier entry may have removed or rescheduled this one.
-            if entry.slot == DUE:
-                entry.slot = NOWHERE
-                entry.look(now)
+            if entry.tick == DUE:
+                entry.tick = NOWHERE
+                entry.check(now)
 
-    def _collect(self, tick: int) -> None:
+    def _collect(self, now: int) -> None:
         """Move the entries of all slots up to this tick to the list of expired ones."""
-        if tick - self._last > len(self._slots):
-            slots = sorted(slot for slot in self._slots if slot <= tick)
+        if now - self._last > len(self._slots):
+            ticks = sorted(tick for tick in self._slots if tick <= now)
         else:
-            slots = [slot for slot in range(self._last + 1, tick + 1) if slot in self._slots]
-        for slot in slots:
-            for entry in self._slots.pop(slot):
-                entry.slot = DUE
+            ticks = [tick for tick in range(self._last + 1, now + 1) if tick in self._slots]
+        for tick in ticks:
+            for entry in self._slots.pop(tick):
+                entry.tick = DUE
                 self._due.append(entry)
-        self._last = tick
+        self._last = now

@@ -143,11 +143,11 @@ class SourceTests(DoorCase):
     def test_leave(self) -> None:
         """A place that is given back can be taken again; a refusal takes none."""
         policy = self.policy(max_per_source=1, accept_rate=1000.0)
-        reason, slot_held = policy.admit_connection(socket.AF_INET, ("192.0.2.1", PORT))
-        assert reason is None and slot_held is not None
+        reason, slot = policy.admit_connection(socket.AF_INET, ("192.0.2.1", PORT))
+        assert reason is None and slot is not None
         refused = policy.admit_connection(socket.AF_INET, ("192.0.2.1", PORT))
         self.assertEqual(refused, (SOURCE_LIMIT, None))
-        slot_held.leave()
+        slot.leave()
         self.assertEqual(entered(policy, "192.0.2.1", 2), [None, SOURCE_LIMIT])
 
 

@@ -47,9 +47,9 @@ class FakeConnection(StringTransport):
         self.began: float = daemon.reactor.seconds()
         self.messages_received = self.bytes_received = self.bytes_sent = 0
         self.protocol: Any = None
-        self.slot = NOWHERE
+        self.tick = NOWHERE
         self.handshaking = False
-        self.known = True
+        self.peer_known = True
 
     def begin(self, protocol: Any) -> None:
         """Connect the protocol."""
@@ -88,10 +88,10 @@ class FakeConnection(StringTransport):
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return family, (host.strip("[]"), int(port))
 
-    def reapply_policy(self, slot_held: Any, reason: str | None) -> None:
+    def reapply_policy(self, slot: Any, reason: str | None) -> None:
         """Stay as it is."""
 
-    def look(self, now: float) -> None:
+    def check(self, now: float) -> None:
         """Have no deadline."""
 
     def write(self, data: bytes) -> None:

@@ -34,9 +34,9 @@ class Live(FakeConnection):
         super().__init__(*arguments)
         self.asked: list[tuple[Slot | None, str | None]] = []
 
-    def reapply_policy(self, slot_held: Slot | None, reason: str | None) -> None:
+    def reapply_policy(self, slot: Slot | None, reason: str | None) -> None:
         """Keep it."""
-        self.asked.append((slot_held, reason))
+        self.asked.append((slot, reason))
 
 
 class RenewTests(SynchronousTestCase):
@@ -69,13 +69,13 @@ class RenewTests(SynchronousTestCase):
         """Who may stay has one place under the new limits, and gives it back."""
         connection = self.enter()
         self.renew(max_per_source=2)
-        ((slot_held, reason),) = connection.asked
+        ((slot, reason),) = connection.asked
         self.assertIs(reason, None)
-        assert slot_held is not None and self.service_state.policy.sources is not None
+        assert slot is not None and self.service_state.policy.sources is not None
         self.assertEqual(len(self.service_state.policy.sources), 1)
         self.assertIs(self.comes(), None)
         self.assertEqual(self.comes(), SOURCE_LIMIT)
-        slot_held.leave()
+        slot.leave()
         self.assertIs(self.comes(), None)
 
     def test_too_many(self) -> None:
@@ -88,13 +88,13 @@ class RenewTests(SynchronousTestCase):
         self.assertEqual([one.asked[0][1] for one in inside], [None] * len(inside))
         self.assertEqual(self.comes(), SOURCE_LIMIT)
         for connection in inside[:5]:
-            slot_held, _ = connection.asked[0]
-            assert slot_held is not None
-            slot_held.leave()
+            slot, _ = connection.asked[0]
+            assert slot is not None
+            slot.leave()
         self.assertEqual(self.comes(), SOURCE_LIMIT)
-        slot_held, _ = inside[5].asked[0]
-        assert slot_held is not None
-        slot_held.leave()
+        slot, _ = inside[5].asked[0]
+        assert slot is not None
+        slot.leave()
         self.assertIs(self.comes(), None)
 
     def test_no_limit(self) -> None:

@@ -70,7 +70,7 @@ class World:
         if self.problems:
             raise self.problems[0]
 
-    def slot_held(self) -> Slot:
+    def slot(self) -> Slot:
         """Let one connection in."""
         key = self.sources.key(SOURCE)
         assert self.sources.enter(key) is None

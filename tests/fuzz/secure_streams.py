@@ -125,13 +125,13 @@ class SecureMachine(RuleBasedStateMachine):
         found, context = service("haproxy:tls:0" if proxied else "tls:0")
         layers = (OneFactory(lambda: self.actor), found.listeners[0], found, context)
         factory, terms = wrap_factory(*layers, self.world.reactor)
-        slot_held = None if proxied else self.world.slot_held()
+        slot = None if proxied else self.world.slot()
         self.connection = StreamConnection(
-            self.world.reactor, ours, "", self.world.service_state, slot_held
+            self.world.reactor, ours, "", self.world.service_state, slot
         )
         self.tls = SSL.Connection(trusting())
         self.tls.set_connect_state()
-        self.connection.begin(factory.buildProtocol(None), terms.settles, not proxied)
+        self.connection.begin(factory.buildProtocol(None), terms.handshaking, not proxied)
         self.both_go(turns)
 
     @property

@@ -133,12 +133,12 @@ class StreamMachine(RuleBasedStateMachine):
 
     def _accept(self, ours: socket.socket, header: bytes) -> None:
         reactor, service_state = self.world.reactor, self.world.service_state
-        slot_held = None if header else self.world.slot_held()
+        slot = None if header else self.world.slot()
         name = ours.getpeername()
-        self.connection = StreamConnection(reactor, ours, name, service_state, slot_held)
+        self.connection = StreamConnection(reactor, ours, name, service_state, slot)
         if header:
             layer = ProxyLayer(OneFactory(lambda: self.actor), False)
-            self.connection.begin(layer, handshaking=True, known=False)
+            self.connection.begin(layer, handshaking=True, peer_known=False)
         else:
             self.connection.begin(self.actor)
 
@@ -344,7 +344,7 @@ class StreamMachine(RuleBasedStateMachine):
 
     @rule(
         word=st.sampled_from(
-            ["drain_and_close", "close", "refuse", *["look", "reapply_policy"] * 4]
+            ["drain_and_close", "close", "refuse", *["check", "reapply_policy"] * 4]
         )
     )
     def daemon_acts(self, word: str) -> None:
@@ -352,10 +352,10 @@ class StreamMachine(RuleBasedStateMachine):
         connection = self.connection
         if not connection.connected:
             return
-        if word == "look":
-            connection.look(self.world.reactor.seconds())
+        if word == "check":
+            connection.check(self.world.reactor.seconds())
         elif word == "reapply_policy":
-            connection.reapply_policy(self.world.slot_held(), None)
+            connection.reapply_policy(self.world.slot(), None)
         elif word == "refuse":
             self.excused = True
             connection.reapply_policy(None, "network")

@@ -485,7 +485,7 @@ def check_answers(data: bytes) -> None:
     world = World(Deadlines())
     ours, peer = make_pair(False, True)
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * MOST_HELD)
-    connection = StreamConnection(world.reactor, ours, "", world.service_state, world.slot_held())
+    connection = StreamConnection(world.reactor, ours, "", world.service_state, world.slot())
     connection.begin(make_stream(name, **options))
     try:
         for _ in range(3):

@@ -150,7 +150,7 @@ class LayersTests(LayersCase):
         """A plain listener gets the factory as it is, and nothing to agree on."""
         self.serve("tcp:0")
         self.assertIsNone(self.context)
-        self.assertEqual((self.terms.settles, self.terms.proxies), (False, None))
+        self.assertEqual((self.terms.handshaking, self.terms.proxies), (False, None))
         client = self.connect()
         client.send(b"hello")
         self.reactor.turn(2)
@@ -423,6 +423,6 @@ class ClientTests(LayersCase):
         """
         self.serve("haproxy:tcp:0")
         assert isinstance(self.terms, StreamTerms) and self.terms.proxies is not None
-        self.assertTrue(self.terms.settles)
+        self.assertTrue(self.terms.handshaking)
         self.assertTrue(self.terms.proxies.admits(socket.inet_aton("127.0.0.1")))
         self.assertFalse(self.terms.proxies.admits(socket.inet_aton("127.0.0.2")))

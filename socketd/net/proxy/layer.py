@@ -33,13 +33,13 @@ class ProxyLayer(Protocol):
 
     transport: Any
 
-    def __init__(self, factory: IProtocolFactory, settles: bool) -> None:
+    def __init__(self, factory: IProtocolFactory, over_tls: bool) -> None:
         """
         @param factory: makes the service's protocol.
-        @param settles: whether that protocol begins with a handshake (TLS).
+        @param over_tls: whether that protocol begins with a handshake (TLS).
         """
         self._factory = factory
-        self._settles = settles
+        self._over_tls = over_tls
         self._parser = HeaderParser()
 
     def dataReceived(self, data: bytes) -> None:
@@ -59,8 +59,8 @@ class ProxyLayer(Protocol):
             connection.log_open()
         elif not self._admit(header):
             return
-        connection.handshaking = self._settles
-        connection.is_plain = not self._settles
+        connection.handshaking = self._over_tls
+        connection.is_plain = not self._over_tls
         connection.preamble = connection.bytes_received - len(rest)
         protocol = self._factory.buildProtocol(connection.getPeer())
         if protocol is None:
@@ -76,11 +76,11 @@ class ProxyLayer(Protocol):
         family, source = _FAMILIES[header.family], header.source
         if header.family == "tcp6":
             source = (*source, 0, 0)  # type: ignore[misc]
-        reason, slot_held = self.transport.service_state.policy.admit_connection(family, source)
+        reason, slot = self.transport.service_state.policy.admit_connection(family, source)
         if reason:
             self._refuse(reason, "")
             return False
-        self.transport.set_peer(family, source, slot_held)
+        self.transport.set_peer(family, source, slot)
         return True
 
     def _refuse(self, reason: str, problem: str) -> None:
@@ -101,15 +101,15 @@ class ProxyLayerFactory:
     Makes a PROXY layer for each connection.
 
     @ivar factory: makes the service's protocols.
-    @ivar settles: whether these begin with a handshake (TLS).
+    @ivar over_tls: whether these begin with a handshake (TLS).
     """
 
     factory: IProtocolFactory
-    settles: bool
+    over_tls: bool
 
     def buildProtocol(self, addr: Any) -> ProxyLayer:
         """Make the PROXY layer of a connection."""
-        return ProxyLayer(self.factory, self.settles)
+        return ProxyLayer(self.factory, self.over_tls)
 
     def doStart(self) -> None:
         """Tell the wrapped factory that a port starts."""

@@ -82,7 +82,7 @@ class StreamConnection(WriteBuffer, SocketInfo):
     @ivar is_plain: whether received data goes straight to that protocol, not to the TLS
         layer or the PROXY header parser.
     @ivar disconnecting: whether closing has begun.
-    @ivar known: whether the peer address is final, not that of a load balancer.
+    @ivar peer_known: whether the peer address is final, not that of a load balancer.
     @ivar app_transport: the TLS transport, or C{None} for plain text; on close, it sends
         its own end (close_notify) before the socket's.
     """
@@ -91,7 +91,7 @@ class StreamConnection(WriteBuffer, SocketInfo):
         "_ahead",
         "_discarding",
         "_ending",
-        "_entrance",
+        "_slot",
         "_family",
         "_paused",
         "_peer",
@@ -100,7 +100,7 @@ class StreamConnection(WriteBuffer, SocketInfo):
         "_reading",
         "connection_id",
         "is_plain",
-        "known",
+        "peer_known",
         "messages_received",
         "protocol",
         "app_transport",
@@ -112,7 +112,7 @@ class StreamConnection(WriteBuffer, SocketInfo):
         sock: socket.socket,
         peer: Any,
         service_state: ServiceState,
-        slot_held: Slot | None = None,
+        slot: Slot | None = None,
     ) -> None:
         self.reactor = reactor
         self._socket = sock
@@ -122,7 +122,7 @@ class StreamConnection(WriteBuffer, SocketInfo):
         self._descriptor = sock.fileno()
         self._peer = peer
         self.service_state = service_state
-        self._entrance = slot_held
+        self._slot = slot
         self.connection_id = service_state.connection_table.new_id()
         self.began: float = reactor.seconds()
         self.messages_received = self.bytes_received = self.bytes_sent = self.preamble = 0
@@ -134,27 +134,29 @@ class StreamConnection(WriteBuffer, SocketInfo):
         self._streaming = self._producer_paused = False
         self._paused = self._reading = self._read_ended = self._ending = False
         self._shut = self._half_closing = self._discarding = self._aborting = False
-        self.known = self.handshaking = False
+        self.peer_known = self.handshaking = False
         self.is_plain = True
         self._ahead = b""
         self.app_transport: Any = None
-        self.slot, self.timed_out, self._grace_ends = NOWHERE, "", 0.0
+        self.tick, self.timed_out, self._grace_ends = NOWHERE, "", 0.0
         self._lingers = True
 
-    def begin(self, protocol: IProtocol, handshaking: bool = False, known: bool = True) -> None:
+    def begin(
+        self, protocol: IProtocol, handshaking: bool = False, peer_known: bool = True
+    ) -> None:
         """
         Connect the protocol and start reading.
 
         @param handshaking: whether a PROXY header or a handshake comes first, within
             C{handshake_timeout}.
-        @param known: whether the peer address is final, not that of a load balancer.
+        @param peer_known: whether the peer address is final, not that of a load balancer.
         """
         self.protocol = protocol
         self.handshaking = handshaking
         self.is_plain = not handshaking
         self.service_state.enter(self)
         self.start_deadlines()
-        if known:
+        if peer_known:
             self.log_open()
         # Before makeConnection(), in which a protocol may already hand the socket over.
         self._update_reading()
@@ -162,19 +164,19 @@ class StreamConnection(WriteBuffer, SocketInfo):
 
     def log_open(self) -> None:
         """Log the new connection."""
-        self.known = True
+        self.peer_known = True
         if self.service_state.announced:
             self.service_state.emit(
                 CONNECTION_MADE, self.service_state.log_connections, **self._facts()
             )
 
-    def set_peer(self, family: int, peer: Any, slot_held: Slot | None) -> None:
+    def set_peer(self, family: int, peer: Any, slot: Slot | None) -> None:
         """
         Set the peer address that the PROXY header named.
 
-        @param slot_held: its slot in the source's quota, freed when the connection ends.
+        @param slot: its slot in the source's quota, freed when the connection ends.
         """
-        self._peer_family, self._peer, self._entrance = family, peer, slot_held
+        self._peer_family, self._peer, self._slot = family, peer, slot
         self.log_open()
 
     # Reading
@@ -376,14 +378,14 @@ class StreamConnection(WriteBuffer, SocketInfo):
             self.doRead()
         self.close()
 
-    def reapply_policy(self, slot_held: Slot | None, reason: str | None) -> None:
+    def reapply_policy(self, slot: Slot | None, reason: str | None) -> None:
         """
         Apply a changed access policy to a live connection; reset it if refused.
 
-        @param slot_held: its slot in the source's quota under the new policy.
+        @param slot: its slot in the source's quota under the new policy.
         @param reason: why the new policy refuses it; C{None} if it does not.
         """
-        before, self._entrance = self._entrance, slot_held
+        before, self._slot = self._slot, slot
         if before is not None:
             before.leave()
         if reason:
@@ -391,7 +393,7 @@ class StreamConnection(WriteBuffer, SocketInfo):
             self.service_state.counters.refused[reason] += 1
             self.abortConnection()
         elif self.connected and not self._aborting:
-            self.look(self.reactor.seconds())
+            self.check(self.reactor.seconds())
 
     def startTLS(self, contextFactory: Any, normal: bool = True) -> None:
         """
@@ -442,9 +444,9 @@ class StreamConnection(WriteBuffer, SocketInfo):
         if producer is not None:
             producer.stopProducing()
         self.service_state.leave(self)
-        if self._entrance is not None:
-            self._entrance.leave()
-        if self.service_state.announced and self.known:
+        if self._slot is not None:
+            self._slot.leave()
+        if self.service_state.announced and self.peer_known:
             self._log_close(self.timed_out or _ENDS.get(reason.type, "failed"))
         self._call(partial(self.protocol.connectionLost, reason))
 

@@ -30,7 +30,7 @@ class DeadlineChecks:
 
     @ivar handshaking: whether the PROXY header or the TLS handshake is not yet complete.
     @ivar preamble: bytes received before the service's data (the PROXY header).
-    @ivar slot: its slot in the timer wheel, which alone sets it.
+    @ivar tick: its tick in the timer wheel, which alone sets it.
     @ivar timed_out: the deadline that ended the connection; empty if none did.
     """
 
@@ -52,7 +52,7 @@ class DeadlineChecks:
         "preamble",
         "handshaking",
         "service_state",
-        "slot",
+        "tick",
     )
 
     service_state: ServiceState
@@ -65,7 +65,7 @@ class DeadlineChecks:
     timed_out: str
     preamble: int
     handshaking: bool
-    slot: int
+    tick: int
     app_transport: Any
     _aborting: bool
     _buffered: int
@@ -86,7 +86,7 @@ class DeadlineChecks:
         elif first:
             self.service_state.wheel.put(self, self.began + first)
 
-    def look(self, now: float) -> None:
+    def check(self, now: float) -> None:
         """
         Check the deadlines: end the connection if one has expired, else schedule the next check.
         """

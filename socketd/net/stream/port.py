@@ -42,12 +42,12 @@ class StreamTerms:
     """
     What is required of a connection before it is served.
 
-    @ivar settles: whether a PROXY header or a TLS handshake comes first, within
+    @ivar handshaking: whether a PROXY header or a TLS handshake comes first, within
         C{handshake_timeout}.
     @ivar proxies: the networks whose PROXY headers are trusted; C{None}: no header is read.
     """
 
-    settles: bool = False
+    handshaking: bool = False
     proxies: Networks | None = None
 
 
@@ -111,11 +111,11 @@ class StreamPort(Port):
                     continue
                 self._pause(problem)
                 return
-            reason, slot_held = self._admit(peer)
+            reason, slot = self._admit(peer)
             if reason:
                 self._refuse(sock, reason)
             else:
-                self._serve(sock, peer, slot_held)
+                self._serve(sock, peer, slot)
 
     def _admit(self, peer: Any) -> tuple[str | None, Slot | None]:
         if self._terms.proxies is None:
@@ -141,16 +141,16 @@ class StreamPort(Port):
         self._waits = False
         self._watch()
 
-    def _serve(self, sock: socket.socket, peer: Any, slot_held: Slot | None) -> None:
+    def _serve(self, sock: socket.socket, peer: Any, slot: Slot | None) -> None:
         sock.setblocking(False)
         try:
             connection = StreamConnection(
-                self._reactor, sock, peer, self._service_state, slot_held
+                self._reactor, sock, peer, self._service_state, slot
             )
         except MemoryError:
             sock.close()
-            if slot_held is not None:
-                slot_held.leave()
+            if slot is not None:
+                slot.leave()
             raise
         try:
             protocol = self.factory.buildProtocol(connection.getPeer())
@@ -160,10 +160,10 @@ class StreamPort(Port):
             protocol = None
         if protocol is None:
             sock.close()
-            if slot_held is not None:
-                slot_held.leave()
+            if slot is not None:
+                slot.leave()
         else:
-            connection.begin(protocol, self._terms.settles, self._terms.proxies is None)
+            connection.begin(protocol, self._terms.handshaking, self._terms.proxies is None)
 
     def _pause(self, problem: OSError) -> None:
         """Stop accepting for L{ACCEPT_PAUSE} seconds; pending connections stay in the backlog."""

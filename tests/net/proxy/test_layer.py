@@ -53,7 +53,7 @@ def v2_tcp(source: str = "192.0.2.7", port: int = 4711, tlvs: bytes = b"") -> by
 class ProxiedCase(SynchronousTestCase):
     """A service that believes one balancer."""
 
-    def serve(self, make: Any = None, settles: bool = False, **options: Any) -> None:
+    def serve(self, make: Any = None, over_tls: bool = False, **options: Any) -> None:
         """Begin to serve; 127.0.0.1 is believed."""
         self.reactor = HandReactor()
         policy = make_policy(AccessOptions(**options), Capacity(None), self.reactor, HANDSHAKE)
@@ -62,7 +62,7 @@ class ProxiedCase(SynchronousTestCase):
         sock.setblocking(False)
         self.factory = OneFactory(make or (lambda: Recorder(bytes.upper)))
         terms = StreamTerms(True, Networks(parse_networks("127.0.0.1"), ()))
-        factory = ProxyLayerFactory(self.factory, settles)
+        factory = ProxyLayerFactory(self.factory, over_tls)
         self.port = StreamPort(self.reactor, sock, factory, self.service_state, terms)
         self.port.startListening()
         self.addCleanup(self.stop)
@@ -212,7 +212,7 @@ class HeaderTests(ProxiedCase):
 
     def test_still_settling(self) -> None:
         """Where something else has to be agreed on behind the header, the deadline goes on."""
-        self.serve(settles=True)
+        self.serve(over_tls=True)
         client = self.client(v1() + b"x")
         self.assertEqual(read_all(client)[0], b"X")
         self.reactor.advance(HANDSHAKE + 1)

@@ -127,9 +127,9 @@ class StreamDoorTests(SynchronousTestCase):
         self.assertEqual(
             policy.admit_connection(socket.AF_INET, ("192.0.2.1", 1))[0], "source_limit"
         )
-        for _, slot_held in asked:
-            assert slot_held is not None
-            slot_held.leave()
+        for _, slot in asked:
+            assert slot is not None
+            slot.leave()
         self.assertEqual(
             policy.admit_connection(socket.AF_INET, ("192.0.2.1", 1))[0], "source_rate"
         )

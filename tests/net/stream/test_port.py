@@ -110,13 +110,13 @@ class StreamPortTests(SynchronousTestCase):
         Where memory does not suffice for a connection, this one is closed, nobody is
         counted, and the port pauses; it serves the next one.
         """
-        slot_held = mock.Mock()
-        self.patch(self.port, "_admit", lambda peer: (None, slot_held))
+        slot = mock.Mock()
+        self.patch(self.port, "_admit", lambda peer: (None, slot))
         with mock.patch.object(port, "StreamConnection", side_effect=MemoryError):
             peer = self.connect()
             self.reactor.turn()
         self.assertEqual(peer.recv(1), b"")
-        slot_held.leave.assert_called_once_with()
+        slot.leave.assert_called_once_with()
         self.assertNotIn(self.port, self.reactor.readers)
         self.assertEqual(self.named("accept_failed")[0]["error"], os.strerror(errno.ENOMEM))
         self.connect()
