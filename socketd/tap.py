@@ -17,10 +17,12 @@ from twisted.python import usage
 from socketd.configuration import EXIT_CONFIG, configure, configure_again
 from socketd.control.console import ConsoleService
 from socketd.control.server import ControlService, make_directory
-from socketd.daemon.daemon import CannotStart, Daemon
-from socketd.daemon.log import LineLog, Summaries, goes_to_journal, make_observer
+from socketd.daemon.daemon import Daemon
+from socketd.daemon.log import LineLog, goes_to_journal, make_observer
 from socketd.daemon.notify import Notifier, NotifyService
 from socketd.daemon.signals import Hangups, Signals, Terminal
+from socketd.daemon.state import CannotStart
+from socketd.daemon.summaries import Summaries
 from socketd.net.reactor.batch import batched
 from socketd.net.sockets.activation import Inherited
 from socketd.net.sockets.rlimit import raise_limit

@@ -21,10 +21,12 @@ from zope.interface.verify import verifyObject
 
 from socketd.configuration import EXIT_CONFIG
 from socketd.control.console import ConsoleService
-from socketd.daemon.daemon import CannotStart, Daemon
-from socketd.daemon.log import LineLog, Summaries
+from socketd.daemon.daemon import Daemon
+from socketd.daemon.log import LineLog
 from socketd.daemon.notify import NotifyService
 from socketd.daemon.signals import Signals
+from socketd.daemon.state import CannotStart
+from socketd.daemon.summaries import Summaries
 from socketd.settings import paths
 from socketd.tap import Options, Root, makeService
 from twisted.plugins.socketd_plugin import socketd as maker

@@ -22,7 +22,8 @@ from socketd.common.table import FIELD, LIST, LIST_GAP, duration
 from socketd.control import ban_commands
 from socketd.control.operator_session import IOperatorSession
 from socketd.control.results import BAD_CONFIGURATION, USAGE, CommandError, Reply, Value
-from socketd.daemon.daemon import DRAINS, Daemon
+from socketd.daemon.daemon import Daemon
+from socketd.daemon.state import State
 from socketd.net.service_state import Connection
 from socketd.settings.diagnostics import nearest
 
@@ -147,7 +148,7 @@ def _help(daemon: Daemon, session: IOperatorSession) -> Reply:
 
 def _status(daemon: Daemon, session: IOperatorSession) -> Reply:
     uptime = daemon.reactor.seconds() - daemon.began
-    waiting, drains = len(daemon.operator.waiting), daemon.state == DRAINS
+    waiting, drains = len(daemon.operator.waiting), daemon.state == State.DRAINING
     invalid = len(daemon.invalid_certificates())
     text = (
         f"up {duration(round(uptime))}, {len(daemon.socket_services)} services,"
@@ -268,14 +269,14 @@ async def _reload(daemon: Daemon, session: IOperatorSession) -> Reply:
 
 def _drain(daemon: Daemon, session: IOperatorSession) -> Reply:
     daemon.drain()
-    if daemon.state != DRAINS:
+    if daemon.state != State.DRAINING:
         raise CommandError(f"cannot drain while {daemon.state}")
     return Reply(f"draining; {len(daemon.connection_table)} connections go on; resume undoes it")
 
 
 def _resume(daemon: Daemon, session: IOperatorSession) -> Reply:
     reasons = daemon.resume()
-    if daemon.state == DRAINS:
+    if daemon.state == State.DRAINING:
         raise CommandError("still draining", details=reasons)
     if reasons:
         raise CommandError(reasons[0])

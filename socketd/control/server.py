@@ -23,7 +23,8 @@ from socketd.access.policy import AccessPolicy, Deadlines
 from socketd.access.capacity import Capacity
 from socketd.common.events import OPERATOR_REFUSED, EventBus
 from socketd.control.session import Refusal, Session
-from socketd.daemon.daemon import CannotStart, Daemon
+from socketd.daemon.daemon import Daemon
+from socketd.daemon.state import CannotStart
 from socketd.net.own_listener import OwnListener
 from socketd.net.service_state import ConnectionTable, ServiceState
 from socketd.settings.listeners import Listener

@@ -30,6 +30,7 @@ from socketd.common.system_clock import ClockWatch, read_kernel
 from socketd.daemon.log import quiet
 from socketd.daemon.reload import Change
 from socketd.daemon.service import Shared, SocketService
+from socketd.daemon.state import CannotStart, State
 from socketd.net.listen import Bound
 from socketd.net.own_listener import OwnListener
 from socketd.net.service_state import ConnectionTable, ServiceState
@@ -53,18 +54,6 @@ FILE_LOOK = 5
 
 #: Check the machine's own addresses for changes in every so many periodic checks.
 ADDRESS_CHECK = 30
-
-#: The states of a daemon, as operators and systemd see them.
-STARTING, SERVING, RELOADING = "starting", "serving", "reloading"
-DRAINS, STOPS = "draining", "stopping"
-
-
-class CannotStart(Exception):
-    """Listeners that could not be bound, one line each."""
-
-    def __init__(self, lines: Iterable[str]) -> None:
-        self.lines = tuple(lines)
-        super().__init__("\n".join(self.lines))
 
 
 @frozen
@@ -113,7 +102,7 @@ class Daemon(MultiService):
     capacity: Capacity = field(init=False)
     bans: Bans = field(init=False)
     clock_watch: ClockWatch = field(init=False)
-    state: str = field(default=STARTING, init=False)
+    state: State = field(default=State.STARTING, init=False)
     reloads: dict[str, int] = field(factory=lambda: {"done": 0, "refused": 0}, init=False)
     former: dict[str, ServiceState] = field(factory=dict, init=False)
     own: list[OwnListener] = field(factory=list, init=False)
@@ -221,13 +210,13 @@ class Daemon(MultiService):
         Return the health for a load balancer: C{serving}, another state, or the listener
         that is down or unreachable.
         """
-        if self.state in (SERVING, RELOADING):
+        if self.state in (State.SERVING, State.RELOADING):
             for name, bound in self._listeners():
                 if bound.port is None or bound.is_down:
                     return f"a listener of {name} is down"
                 if bound.missing:
                     return f"{name} cannot be reached at {bound.listener}: {bound.missing}"
-            return SERVING
+            return State.SERVING
         return self.state
 
     def _listeners(self) -> Iterator[tuple[str, Bound]]:
@@ -236,7 +225,7 @@ class Daemon(MultiService):
             yield from ((child.settings.name, bound) for bound in child.bound)
         yield from ((own.option, own.bound) for own in self.own if own.bound is not None)
 
-    def _enter(self, state: str, detail: str = "") -> None:
+    def _enter(self, state: State, detail: str = "") -> None:
         self.state = state
         for callback in self._on_state:
             callback(state, detail)
@@ -261,7 +250,7 @@ class Daemon(MultiService):
         """Serve, and start the periodic checks."""
         super().startService()
         self._periodic_checks(0)
-        self._enter(SERVING)
+        self._enter(State.SERVING)
 
     def _periodic_checks(self, turn: int) -> None:
         """
@@ -303,23 +292,23 @@ class Daemon(MultiService):
         Unchanged services keep their sockets and connections.  A changed access policy is
         applied to live connections again; those of removed services are drained.
         """
-        if self.configure is None or self.state != SERVING:
+        if self.configure is None or self.state != State.SERVING:
             return Reloaded(diagnostics=(f"cannot reload while {self.state}",))
-        self._enter(RELOADING)
+        self._enter(State.RELOADING)
         try:
             outcome = Reloaded(self._change(self.configure()))
         except (SettingsError, CannotStart) as problem:
             outcome = Reloaded(diagnostics=tuple(str(problem).splitlines()))
         except Exception:
             # The old configuration still serves, and a later reload may succeed.
-            self._enter(SERVING, "the reload failed")
+            self._enter(State.SERVING, "the reload failed")
             raise
         self.reloads["refused" if outcome.diagnostics else "done"] += 1
         for line in outcome.diagnostics:
             self.event_bus.emit(RELOAD_REFUSED, error=line)
         if not outcome.diagnostics:
             self.event_bus.emit(RELOADED, changes="; ".join(outcome.changes) or "nothing changed")
-        self._enter(SERVING, "; ".join(outcome.diagnostics[:1]))
+        self._enter(State.SERVING, "; ".join(outcome.diagnostics[:1]))
         return outcome
 
     def _change(self, settings: model.Settings) -> tuple[str, ...]:
@@ -406,12 +395,12 @@ class Daemon(MultiService):
 
     def drain(self) -> None:
         """Stop accepting; existing connections continue."""
-        if self.state != SERVING:
+        if self.state != State.SERVING:
             return
         for child in self.socket_services:
             child.withdraw()
         self.event_bus.emit(DRAINING, connections=len(self.connection_table))
-        self._enter(DRAINS)
+        self._enter(State.DRAINING)
 
     def resume(self) -> tuple[str, ...]:
         """
@@ -419,7 +408,7 @@ class Daemon(MultiService):
 
         @return: the errors, one line each; if there are any, nothing has changed.
         """
-        if self.state != DRAINS:
+        if self.state != State.DRAINING:
             return (f"cannot resume while {self.state}",)
         reasons = [reason for child in self.socket_services for reason in child.bind()]
         self._datagram_ports = None
@@ -430,13 +419,13 @@ class Daemon(MultiService):
                 child.serve()
         if not reasons:
             self.event_bus.emit(RESUMED)
-            self._enter(SERVING)
+            self._enter(State.SERVING)
         return tuple(reasons)
 
     def stopService(self) -> Deferred[Any]:
         """Shut down gracefully: connections have C{drain_timeout} to receive pending data."""
         self.event_bus.emit(STOPPING, connections=len(self.connection_table))
-        self._enter(STOPS, f"{len(self.connection_table)} connections to finish")
+        self._enter(State.STOPPING, f"{len(self.connection_table)} connections to finish")
         if self._watching is not None:
             self._watching.cancel()
             self._watching = None

@@ -14,14 +14,12 @@ import select
 import signal
 import stat
 import syslog
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from time import monotonic
 from typing import Any
 
 from constantly import NamedConstant
-from twisted.application.service import Service
 from twisted.logger import (
     ILogObserver,
     LogEvent,
@@ -35,16 +33,7 @@ from zope.interface import implementer
 
 from socketd.access.addresses import packed
 from socketd.access.networks import Networks
-from socketd.common.counters import Counters
-from socketd.common.events import (
-    CATALOGUE,
-    CONNECTIONS_REFUSED,
-    DATAGRAMS_DROPPED,
-    INTERVAL,
-    LINES_LOST,
-    EventBus,
-    timestamp,
-)
+from socketd.common.events import CATALOGUE, timestamp
 from socketd.settings.networks import Network
 
 #: Limit for a message or a traceback in JSON (characters); the end is kept, because it
@@ -394,73 +383,3 @@ def quiet(networks: tuple[Network, ...]) -> Callable[[str], bool] | None:
             return False
 
     return is_quiet
-
-
-class Summaries(Service):
-    """
-    Logs refused connections and dropped datagrams at intervals: one line for each service
-    and reason, whatever the count.
-    """
-
-    def __init__(
-        self,
-        event_bus: EventBus,
-        counters_by_service: Callable[[], Iterable[tuple[str, Counters]]],
-        lost: Callable[[], int] = lambda: 0,
-    ) -> None:
-        """
-        @param counters_by_service: returns each service's name and counters.
-        @param lost: returns the number of log lines that could not be written.
-        """
-        self.setName("summaries")
-        self._event_bus = event_bus
-        self._tallies = counters_by_service
-        self._lost = lost
-        self._told = 0
-        self._refused: dict[str, Counter[str]] = {}
-        self._dropped: dict[str, Counter[str]] = {}
-        self._call: Any = None
-
-    def startService(self) -> None:
-        """Start the interval."""
-        super().startService()
-        self._call = self._event_bus.clock.callLater(INTERVAL, self._look)
-
-    def stopService(self) -> None:
-        """Log the last summary, and stop."""
-        super().stopService()
-        if self._call is not None:
-            self._call.cancel()
-            self._call = None
-            self._report()
-
-    def _look(self) -> None:
-        self._report()
-        self._call = self._event_bus.clock.callLater(INTERVAL, self._look)
-
-    def _report(self) -> None:
-        event_bus, span = self._event_bus, round(INTERVAL)
-        for name, counters in self._tallies():
-            for reason, count in _news(self._refused, name, counters.refused):
-                facts: dict[str, Any] = {"service": name, "count": count, "reason": reason}
-                event_bus.emit(CONNECTIONS_REFUSED, seconds=span, **facts)
-            for reason, count in _news(self._dropped, name, counters.datagrams_dropped):
-                facts = {"service": name, "count": count, "reason": reason}
-                event_bus.emit(DATAGRAMS_DROPPED, seconds=span, **facts)
-        self._report_lost()
-
-    def _report_lost(self) -> None:
-        lost = self._lost()
-        if lost > self._told:
-            self._event_bus.emit(LINES_LOST, count=lost - self._told)
-            if self._lost() == lost:
-                self._told = lost
-
-
-def _news(
-    known: dict[str, Counter[str]], name: str, counts: Counter[str]
-) -> Iterator[tuple[str, int]]:
-    """List the increases of a service's counts since the previous call, by reason."""
-    before = known.get(name, Counter())
-    known[name] = counts.copy()
-    yield from sorted((counts - before).items())

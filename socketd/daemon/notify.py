@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.task import LoopingCall
+from socketd.daemon.state import State
 
-from socketd.daemon.daemon import RELOADING, SERVING, STOPS
 
 #: Least interval of C{STATUS=} (seconds): people read it, and each message wakes systemd.
 STATUS_INTERVAL = 5.0
@@ -208,11 +208,11 @@ class NotifyService(Service):
 
     def _entered(self, state: str, detail: str) -> None:
         self._detail = detail
-        if state == SERVING:
+        if state == State.SERVING:
             self._notifier.ready(self._words())
-        elif state == RELOADING:
+        elif state == State.RELOADING:
             self._notifier.reloading(self._words())
-        elif state == STOPS:
+        elif state == State.STOPPING:
             self._notifier.stopping(self._words())
             if not self._extend.running:
                 self._extend.start(EXTEND_INTERVAL)

@@ -8,7 +8,8 @@ from typing import Any
 from attrs import define, field
 
 from socketd.daemon.renewal import renew
-from socketd.daemon.service import Pool, SocketService
+from socketd.daemon.service import SocketService
+from socketd.daemon.socket_pool import SocketPool
 from socketd.net.own_listener import OwnListener
 from socketd.net.service_state import ServiceState
 from socketd.settings.listeners import Listener
@@ -33,7 +34,7 @@ class Change:
     former: Mapping[str, ServiceState]
     own: Iterable[OwnListener] = ()
     after: list[SocketService] = field(factory=list, init=False)
-    pool: Pool = field(factory=Pool, init=False)
+    pool: SocketPool = field(factory=SocketPool, init=False)
     lost: dict[str, list[Listener]] = field(factory=dict, init=False)
 
     def prepare(
@@ -48,7 +49,7 @@ class Change:
         self.lost = {name: child.lost for name, child in self.before.items()}
         self.after = [self._unchanged(service) or make(service) for service in services]
         wanted = (listener for child in self.fresh for listener in child.settings.listeners)
-        self.pool = Pool((bound for child in self.going for bound in child.bound), wanted)
+        self.pool = SocketPool((bound for child in self.going for bound in child.bound), wanted)
         reasons = [reason for child in self.fresh for reason in child.bind(self.pool)]
         reasons += [reason for own in self.own for reason in own.prepare()]
         if reasons:

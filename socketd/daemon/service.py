@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +22,15 @@ from socketd.common.events import (
     LISTENER_SKIPPED,
     LISTENING,
 )
+from socketd.daemon.socket_pool import SocketPool
 from socketd.net.datagram.port import DatagramPort, DatagramTerms
 from socketd.net.layers import make_context, wrap_factory
-from socketd.net.listen import Bound, CannotListen, bind, inherit, look_up
+from socketd.net.listen import Bound, CannotListen, bind, inherit
 from socketd.net.service_state import ServiceState
 from socketd.net.sockets.activation import Inherited
 from socketd.protocols.spec import ProtocolContext
 from socketd.settings import model
-from socketd.settings.listeners import Listener, Place, place_of
+from socketd.settings.listeners import Listener
 
 if TYPE_CHECKING:
     from socketd.net.tls.context import ServerContext
@@ -101,7 +102,7 @@ class SocketService(Service):
         """The unreachable listeners: the file or the socket is gone."""
         return [bound.listener for bound in self.bound if not bound.is_reachable]
 
-    def bind(self, pool: Pool | None = None) -> list[str]:
+    def bind(self, pool: SocketPool | None = None) -> list[str]:
         """
         Bind every listener, and load the certificates.
 
@@ -126,7 +127,7 @@ class SocketService(Service):
     def _load(self) -> Iterable[tuple[str, str]]:
         return () if self.context is None else self.context.load()
 
-    def _bind(self, listener: Listener, pool: Pool | None) -> list[Bound]:
+    def _bind(self, listener: Listener, pool: SocketPool | None) -> list[Bound]:
         if listener.is_inherited:
             return self._inherit(listener)
         options = self.settings.sockets
@@ -277,62 +278,3 @@ class SocketService(Service):
         for bound in self.bound:
             if isinstance(bound.port, DatagramPort):
                 bound.port.forget()
-
-
-class Pool:
-    """Bound sockets, which listeners of the same address may reuse."""
-
-    def __init__(self, bounds: Iterable[Bound] = (), wanted: Iterable[Listener] = ()) -> None:
-        """@param wanted: the listeners that will be bound from this pool."""
-        self._all = list(bounds)
-        own = [bound for bound in self._all if not bound.listener.is_inherited]
-        self._left = {bound: bound.place for bound in own if not bound.is_down}
-        self._at: dict[Place, list[Bound]] = {}
-        for bound, place in self._left.items():
-            for known in {place, place_of(bound.listener)}:
-                self._at.setdefault(known, []).append(bound)
-        self._wanted = {place_of(one) for one in wanted if not one.is_inherited}
-
-    def take(self, listener: Listener) -> Bound | None:
-        """Take a socket that is bound at a listener's address."""
-        # A host name is resolved only if the literal address has no match.
-        for find in (place_of, look_up):
-            for bound in self._at.get(find(listener), ()):
-                if bound in self._left and bound.is_reachable:
-                    del self._left[bound]
-                    return bound
-        return None
-
-    def take_within(self, listener: Listener) -> list[Bound]:
-        """
-        Take the sockets bound at single addresses of a wildcard listener: the kernel
-        prefers them there, so keeping them serves those addresses without a gap.
-        """
-        if place_of(listener).host:
-            return []
-        found = [one for one in self.beside(listener) if self._left[one] not in self._wanted]
-        for bound in found:
-            del self._left[bound]
-        return found
-
-    def beside(self, listener: Listener) -> list[Bound]:
-        """
-        List the remaining sockets that conflict with a listener: at one of its addresses
-        if it is a wildcard, or wildcards themselves.
-        """
-        place = place_of(listener)
-        if not place.port:
-            return []
-        return [
-            bound
-            for bound, other in self._left.items()
-            if evolve(other, host=place.host) == place and "" in (other.host, place.host)
-        ]
-
-    def lent(self, bound: Bound) -> bool:
-        """Tell whether a listener's socket came from this pool."""
-        return any(bound.sock is one.sock for one in self._all)
-
-    def __iter__(self) -> Iterator[Bound]:
-        """Iterate over the sockets that have not been taken."""
-        return iter(list(self._left))

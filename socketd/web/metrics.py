@@ -28,7 +28,8 @@ from socketd.access.datagram_guard import NETWORK, REASONS
 from socketd.access.bans import BANNED
 from socketd.access.rates import SOURCE_LIMIT, SOURCE_RATE
 from socketd.common.counters import Counters
-from socketd.daemon.daemon import SERVING, Daemon
+from socketd.daemon.daemon import Daemon
+from socketd.daemon.state import State
 from socketd.net.datagram.batch_port import TOO_LONG
 from socketd.net.proxy.layer import PROXY_HEADER, PROXY_SOURCE
 from socketd.net.service_state import Connection, ServiceState
@@ -285,7 +286,7 @@ class DaemonCollector(Collector):
 
     def _whole(self) -> Iterator[Metric]:
         daemon = self._daemon
-        yield UP.family([((), daemon.health() == SERVING)])
+        yield UP.family([((), daemon.health() == State.SERVING)])
         yield WAITING.family([((), len(daemon.operator.waiting))])
         yield ATTENDED.family([((), daemon.operator.attended)])
         yield BANS.family([((), len(daemon.bans))])

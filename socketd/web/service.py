@@ -10,7 +10,8 @@ from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.web import http
 
 from socketd.common.events import LISTENING, EventBus
-from socketd.daemon.daemon import SERVING, CannotStart, Daemon
+from socketd.daemon.daemon import Daemon
+from socketd.daemon.state import CannotStart, State
 from socketd.net.own_listener import OwnListener
 from socketd.net.service_state import ConnectionTable, ServiceState
 from socketd.settings.listeners import Listener
@@ -97,7 +98,7 @@ class WebService(MultiService):
 
     def _health(self) -> Page:
         state = self._daemon.health()
-        code = http.OK if state == SERVING else http.SERVICE_UNAVAILABLE
+        code = http.OK if state == State.SERVING else http.SERVICE_UNAVAILABLE
         return Page(code, f"{state}\n".encode())
 
     def _metrics(self) -> Page:

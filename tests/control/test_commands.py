@@ -12,7 +12,8 @@ from socketd.access.bans import BANNED, MAX_BANS
 from socketd.control.commands import COMMANDS, MAX_ROWS, answer, execute
 from socketd.control.operator_session import IOperatorSession
 from socketd.control.results import CommandError, Reply, reply_json, reply_text
-from socketd.daemon.daemon import DRAINS, SERVING, Reloaded
+from socketd.daemon.daemon import Reloaded
+from socketd.daemon.state import State
 from socketd.settings.networks import parse_networks
 from tests.control.fakes import FakeOperatorSession, connect, make_daemon, watch
 
@@ -475,25 +476,25 @@ class DaemonTests(Case):
 
     def test_drain(self) -> None:
         """C{drain} closes the door, and C{status} says it."""
-        self.daemon.state = SERVING
+        self.daemon.state = State.SERVING
         connect(self.daemon)
         expected = "draining; 1 connections go on; resume undoes it"
         self.assertEqual(self.execute("drain").text, expected)
-        self.assertEqual(self.daemon.state, DRAINS)
+        self.assertEqual(self.daemon.state, State.DRAINING)
         status = self.execute("status")
         self.assertTrue(status.text.endswith(" waiting, draining"), status.text)
-        self.assertEqual(status.facts["state"], DRAINS)
+        self.assertEqual(status.facts["state"], State.DRAINING)
 
     def test_resume(self) -> None:
         """C{resume} undoes it, or says why not."""
         self.assertEqual(str(self.problem("resume")), "cannot resume while starting")
-        self.daemon.state = SERVING
+        self.daemon.state = State.SERVING
         self.execute("drain")
         why = ("[ack] cannot listen at x: Address already in use",)
         self.patch(self.daemon, "resume", lambda: why)
         problem = self.problem("resume")
         self.assertEqual((str(problem), problem.details), ("still draining", why))
-        self.daemon.state = SERVING
+        self.daemon.state = State.SERVING
         self.patch(self.daemon, "resume", lambda: ())
         self.assertEqual(self.execute("resume").text, "accepting connections again")
 

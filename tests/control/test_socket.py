@@ -12,7 +12,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.control.server import ControlService, describe_peer, make_directory
-from socketd.daemon.daemon import CannotStart
+from socketd.daemon.state import CannotStart
 from tests.control.fakes import make_daemon
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from socketd.common.system_clock import ClockState
-from socketd.daemon.daemon import ADDRESS_CHECK, CERTIFICATE_LOOK, LOOK_INTERVAL, CannotStart
+from socketd.daemon.daemon import ADDRESS_CHECK, CERTIFICATE_LOOK, LOOK_INTERVAL
+from socketd.daemon.state import CannotStart
 from socketd.net.sockets.rlimit import RESERVED
 from socketd.settings.model import Settings
 from tests.support.certificates import PAST, issued

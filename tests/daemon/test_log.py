@@ -7,22 +7,18 @@ import json
 import os
 import signal
 import stat
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from twisted.application.service import IService
 from twisted.internet.task import Clock
-from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEvent
+from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel
 from twisted.python.failure import Failure
 from twisted.python.syslog import SyslogObserver
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from socketd.common.counters import Counters
 from socketd.common.events import (
     CONNECTION_MADE,
-    INTERVAL,
     LINES_LOST,
     MESSAGE_RECEIVED,
     PROTOCOL_FAILED,
@@ -36,7 +32,6 @@ from socketd.daemon.log import (
     DescriptorSink,
     FileSink,
     LineLog,
-    Summaries,
     WholeLines,
     as_json,
     as_message,
@@ -634,76 +629,3 @@ class QuietTests(SynchronousTestCase):
     def test_none(self) -> None:
         """Without networks nobody needs to be asked."""
         self.assertIdentical(quiet(()), None)
-
-
-class SummariesTests(SynchronousTestCase):
-    """Tests for L{Summaries}."""
-
-    def setUp(self) -> None:
-        self.clock = Clock()
-        self.logged: list[str] = []
-        observer: Any = lambda event: self.logged.append(formatEvent(event))  # noqa: E731
-        log = Logger(namespace="socketd", observer=observer)
-        self.counters_by_service = {"echo": Counters(), "time": Counters()}
-        self.lost = 0
-        self.loses = False
-        self.event_bus = EventBus(self.clock, LogLevel.info, log)
-        self.event_bus.watch(self.lose)
-        self.summaries = Summaries(
-            self.event_bus, lambda: self.counters_by_service.items(), lambda: self.lost
-        )
-        self.summaries.startService()
-
-    def lose(self, event: Any, facts: Any) -> None:
-        """Lose a line of the log, if it cannot be written."""
-        self.lost += self.loses
-
-    def turn(self) -> list[str]:
-        """
-        Let an interval pass.
-
-        @return: what was logged.
-        """
-        self.clock.advance(INTERVAL)
-        found, self.logged[:] = list(self.logged), []
-        return found
-
-    def test_service(self) -> None:
-        """It is a service that takes its timer back."""
-        verifyObject(IService, self.summaries)
-        self.summaries.stopService()
-        self.assertEqual((self.clock.getDelayedCalls(), self.logged), ([], []))
-
-    def test_refused(self) -> None:
-        """Each reason of each service has a line with the number of an interval."""
-        self.counters_by_service["echo"].refused = Counter(source_rate=312, network=1)
-        self.counters_by_service["time"].datagrams_dropped["loop"] = 5
-        expected = [
-            "echo refused 1 connections (network) in 10 s",
-            "echo refused 312 connections (source_rate) in 10 s",
-            "time dropped 5 datagrams (loop) in 10 s",
-        ]
-        self.assertEqual(self.turn(), expected)
-        self.assertEqual(self.turn(), [])
-        self.counters_by_service["echo"].refused["network"] += 2
-        self.assertEqual(self.turn(), ["echo refused 2 connections (network) in 10 s"])
-
-    def test_nothing(self) -> None:
-        """Where nobody was refused nothing is said."""
-        self.assertEqual(self.turn(), [])
-
-    def test_last(self) -> None:
-        """What happened shortly before the end is told."""
-        self.counters_by_service["echo"].refused["network"] = 2
-        self.summaries.stopService()
-        self.assertEqual(self.logged, ["echo refused 2 connections (network) in 10 s"])
-
-    def test_lost(self) -> None:
-        """Lines that could not be written are told once there is room for a line."""
-        self.lost, self.loses = 7, True
-        self.turn()
-        self.turn()
-        self.loses = False
-        # The two lines that told of it were lost, too.
-        self.assertEqual(self.turn(), ["9 lines of the log could not be written"])
-        self.assertEqual(self.turn(), [])

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.daemon.daemon import DRAINS, RELOADING, SERVING, STOPS, Daemon
+from socketd.daemon.daemon import Daemon
 from socketd.daemon.notify import (
     EXTEND_INTERVAL,
     EXTENSION,
@@ -23,6 +23,7 @@ from socketd.daemon.notify import (
     NotifyService,
     one_line,
 )
+from socketd.daemon.state import State
 from socketd.settings.model import DaemonOptions, Settings
 
 PID = 4711
@@ -308,7 +309,7 @@ class ServiceTests(Case):
         self.start()
         self.clock.pump([1.0] * 4)
         self.assertEqual(self.heard(), [])
-        self.daemon.enter(SERVING)
+        self.daemon.enter(State.SERVING)
         self.assertEqual(self.heard(), ["READY=1\nSTATUS=serving: 2 services"])
 
     def test_signs_of_life(self) -> None:
@@ -330,8 +331,8 @@ class ServiceTests(Case):
     def test_reload(self) -> None:
         """A reload is two messages, and what was wrong with it stays in the status."""
         self.start()
-        self.daemon.enter(RELOADING)
-        self.daemon.enter(SERVING, "the reload was refused")
+        self.daemon.enter(State.RELOADING)
+        self.daemon.enter(State.SERVING, "the reload was refused")
         reloading, ready = self.heard()
         self.assertTrue(reloading.startswith("RELOADING=1\nMONOTONIC_USEC="), reloading)
         expected = "serving: 2 services; the reload was refused"
@@ -343,7 +344,7 @@ class ServiceTests(Case):
     def test_status_follows(self) -> None:
         """The status follows the daemon, every five seconds at most."""
         self.start()
-        self.daemon.enter(SERVING)
+        self.daemon.enter(State.SERVING)
         self.heard()
         self.daemon.words = "serving: 9 connections"
         self.clock.advance(STATUS_INTERVAL - 1)
@@ -361,7 +362,7 @@ class ServiceTests(Case):
         self.clock.advance(STATUS_INTERVAL - 1)
         self.daemon.words = "draining"
         self.clock.advance(0.5)
-        self.daemon.enter(DRAINS)
+        self.daemon.enter(State.DRAINING)
         self.clock.advance(STATUS_INTERVAL)
         self.assertEqual(self.heard(), ["STATUS=draining"])
 
@@ -370,7 +371,7 @@ class ServiceTests(Case):
         service = self.start()
         self.systemd.heard()
         self.daemon.words = "stopping"
-        self.daemon.enter(STOPS, "2 connections")
+        self.daemon.enter(State.STOPPING, "2 connections")
         extend = f"EXTEND_TIMEOUT_USEC={int(EXTENSION * 1e6)}"
         self.assertEqual(self.heard(), ["STOPPING=1\nSTATUS=stopping; 2 connections", extend])
         self.clock.pump([EXTEND_INTERVAL] * 3)

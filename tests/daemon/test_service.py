@@ -16,7 +16,8 @@ from zope.interface.verify import verifyObject
 
 from socketd.access.bans import Bans
 from socketd.common.operator_queue import OperatorQueue
-from socketd.daemon.service import Pool, Shared, SocketService, StreamFactory
+from socketd.daemon.service import Shared, SocketService, StreamFactory
+from socketd.daemon.socket_pool import SocketPool
 from socketd.net.datagram.port import DatagramPort
 from socketd.net.listen import Bound
 from socketd.net.sockets.activation import Inherited, InheritedSocket
@@ -156,7 +157,7 @@ class BindTests(ServiceCase):
         first.bind()
         other = Bound(parse_listener("tcp:0", ""), socket.socket())
         self.addCleanup(other.close)
-        pool = Pool([*first.bound, other])
+        pool = SocketPool([*first.bound, other])
         second = self.make()
         self.assertEqual(second.bind(pool), [])
         for before, after in zip(first.bound, second.bound):
@@ -294,7 +295,7 @@ class HandOnTests(ServiceCase):
         """The next service answers at the same sockets, and says where it listens."""
         first = self.start()
         second = self.make(BOTH.replace("[echo]", "[upper]"))
-        second.bind(Pool(first.bound))
+        second.bind(SocketPool(first.bound))
         first.hand_on()
         self.seen.clear()
         second.startService()
@@ -393,7 +394,7 @@ class CertificateTests(ServiceCase):
 
 
 class PoolTests(SynchronousTestCase):
-    """Tests for L{Pool}."""
+    """Tests for L{SocketPool}."""
 
     def bound(self, text: str) -> Bound:
         """Have a socket for a listener; it need not be bound to be in a pool."""
@@ -404,7 +405,7 @@ class PoolTests(SynchronousTestCase):
     def test_take(self) -> None:
         """What is bound at a listener's place is taken once, whatever is spoken there."""
         seven, eight = self.bound("tcp:7"), self.bound("tcp:8")
-        pool = Pool([seven, eight])
+        pool = SocketPool([seven, eight])
         self.assertEqual(list(pool), [seven, eight])
         self.assertIs(pool.take(parse_listener("tls:7", "")), seven)
         self.assertIs(pool.take(parse_listener("tcp:7", "")), None)
@@ -413,21 +414,21 @@ class PoolTests(SynchronousTestCase):
     def test_same_place(self) -> None:
         """Two that have one place are taken one after the other."""
         first, second = self.bound("tcp:0"), self.bound("tcp:0")
-        pool = Pool([first, second])
+        pool = SocketPool([first, second])
         found = [pool.take(parse_listener("tcp:0", "")) for _ in range(3)]
         self.assertEqual(found, [first, second, None])
 
     def test_inherited(self) -> None:
         """What was handed over has no place to be taken by, and is never left over."""
         web = self.bound("systemd:web")
-        pool = Pool([web])
+        pool = SocketPool([web])
         self.assertEqual(list(pool), [])
         self.assertTrue(pool.lent(web))
 
     def test_lent(self) -> None:
         """A socket of the pool is known as such, also when it has another listener."""
         seven = self.bound("tcp:7")
-        pool = Pool([seven])
+        pool = SocketPool([seven])
         pool.take(seven.listener)
         self.assertTrue(pool.lent(Bound(parse_listener("tls:7", ""), seven.sock)))
         self.assertFalse(pool.lent(self.bound("tcp:7")))

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.access.datagram_guard import NETWORK, NETWORK_SHARE, REASONS, REPLY_SIZE, SOURCE_RATE
 from socketd.daemon.daemon import Daemon
+from socketd.daemon.state import State
 from socketd.net.datagram.batch_port import TOO_LONG
 from socketd.net.stream.deadlines import IDLE
 from socketd.protocols.registry import installed
@@ -162,7 +163,7 @@ class CollectorTests(Case):
     def test_whole(self) -> None:
         """The daemon tells whether it serves, who waits, and what became of reloads."""
         self.assertEqual(self.value("socketd_serving"), 0)
-        self.daemon.state = "serving"
+        self.daemon.state = State.SERVING
         self.daemon.operator.attach(lambda: None)
         self.daemon.operator.ask(object(), 10, lambda word: None)
         self.daemon.reloads["refused"] = 2

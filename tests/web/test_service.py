@@ -12,7 +12,7 @@ from twisted.application.service import IService
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from socketd.daemon.daemon import CannotStart
+from socketd.daemon.state import CannotStart, State
 from socketd.settings.listeners import Listener
 from socketd.web import service
 from socketd.web.service import FRESH, WebService
@@ -28,7 +28,7 @@ class WebServiceTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = HandReactor()
         self.daemon = make_daemon(self.reactor)
-        self.daemon.state = "serving"
+        self.daemon.state = State.SERVING
 
     def start(self, listener: Listener = LOOPBACK) -> WebService:
         """Start the service."""
@@ -84,7 +84,7 @@ class WebServiceTests(SynchronousTestCase):
             ("draining", (503, "draining\n")),
             ("starting", (503, "starting\n")),
         ):
-            self.daemon.state = state
+            self.daemon.state = State(state)
             self.assertEqual(self.ask(web, "/healthz"), expected)
 
     def test_metrics(self) -> None:
