@@ -53,7 +53,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "cli.migrate": {"cli.common", "common", "configuration", "settings"},
     "cli.system": {"cli.common", "common", "configuration", "settings"},
-    "cli.main": {"cli.common"},
+    "cli.main": {"cli.common", "common"},
     "__main__": {"cli.main"},
 }
 ALLOWED["tap"] = ALLOWED["control"] | {"configuration", "control", "net.reactor", "web"}

@@ -19,7 +19,7 @@ from socketd.cli.common.errors import (
     Terminated,
 )
 from socketd.cli.common.output import emit
-from socketd.cli.common.sanitize import one_line
+from socketd.common.text import one_line
 
 PROGRAM = "socketd"
 DESCRIPTION = "Talk to sockets and look after the socketd daemon."

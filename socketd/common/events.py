@@ -12,9 +12,6 @@ from constantly import NamedConstant
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger, LogLevel
 
-#: Limit for the shown part of a message (bytes): enough for a line of text.
-SHOWN_BYTES = 256
-
 #: Rate limit for the log lines of each event that peers can cause: so many lines ...
 MAX_LINES = 1000
 
@@ -156,23 +153,6 @@ CATALOGUE = {
 _LEVELS = tuple(LogLevel.iterconstants())
 
 
-def escaped(data: bytes, limit: int = SHOWN_BYTES) -> str:
-    """
-    Make bytes from a peer safe for a log or a terminal: printable, one line, short.
-
-    @param limit: the number of bytes to show; of a longer text the total is added.
-    """
-    text = data[:limit].replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() else _escape(c) for c in text)
-    return text + _cut(data, limit)
-
-
-def hexadecimal(data: bytes, limit: int = SHOWN_BYTES) -> str:
-    """Format bytes from a peer as hexadecimal digits, up to the limit of L{escaped}."""
-    return data[:limit].hex(" ") + _cut(data, limit)
-
-
 def timestamp(moment: float) -> str:
     """Format a time (seconds since 1970) as in RFC 3339, with milliseconds."""
     written = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
@@ -270,11 +250,3 @@ class EventBus:
 def _host(peer: str) -> str:
     """Extract the host from C{192.0.2.1:7} or C{[2001:db8::1]:7}."""
     return peer.rpartition(":")[0].removeprefix("[").removesuffix("]")
-
-
-def _escape(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
-
-
-def _cut(data: bytes, limit: int) -> str:
-    return f"... ({len(data)} bytes)" if len(data) > limit else ""

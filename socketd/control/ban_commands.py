@@ -7,7 +7,7 @@ import socket
 
 from socketd.access.addresses import packed
 from socketd.access.bans import Ban, BansFull
-from socketd.common.events import escaped
+from socketd.common.text import escaped
 from socketd.control.operator_session import IOperatorSession
 from socketd.control.results import USAGE, CommandError, Reply
 from socketd.daemon.daemon import Daemon

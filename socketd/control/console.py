@@ -22,8 +22,9 @@ from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socketd.common.events import CATALOGUE, Event, escaped
+from socketd.common.events import CATALOGUE, Event
 from socketd.common.operator_queue import Question
+from socketd.common.text import escaped
 from socketd.control.commands import COMMANDS, answer, execute, report
 from socketd.control.forms import TEXT, Form, form_of
 from socketd.control.results import CommandError, Reply, event_text, reply_text

@@ -13,8 +13,9 @@ from typing import Any, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.task import LoopingCall
-from socketd.daemon.state import State
 
+from socketd.common.text import one_line
+from socketd.daemon.state import State
 
 #: Least interval of C{STATUS=} (seconds): people read it, and each message wakes systemd.
 STATUS_INTERVAL = 5.0
@@ -106,7 +107,7 @@ class Notifier:
         Send STATUS=, unless the text is unchanged or the last one was sent less than
         L{STATUS_INTERVAL} ago.
         """
-        line, now = one_line(text), self._clock.seconds()
+        line, now = status_line(text), self._clock.seconds()
         if self._said is not None:
             said, when = self._said
             if said == line or now - when < STATUS_INTERVAL:
@@ -135,7 +136,7 @@ class Notifier:
             self._sock = None
 
     def _state(self, message: str, status: str) -> None:
-        line = one_line(status)
+        line = status_line(status)
         self._said = line, self._clock.seconds()
         self._send(f"{message}\nSTATUS={line}")
 
@@ -230,9 +231,9 @@ class NotifyService(Service):
         self._notifier.extend(EXTENSION)
 
 
-def one_line(text: str) -> str:
+def status_line(text: str) -> str:
     """Make a text fit for a message, where a newline would end the assignment."""
-    line = "".join(character if character.isprintable() else " " for character in text)
+    line = one_line(text)
     return line if len(line) <= MAX_STATUS else f"{line[:MAX_STATUS - 3]}..."
 
 

@@ -11,7 +11,7 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import InvalidAddressError
 from twisted.internet.interfaces import IAddress
 
-from socketd.common.events import escaped
+from socketd.common.text import escaped
 
 #: The name that socket calls accept for 255.255.255.255.
 BROADCAST = "<broadcast>"

@@ -12,14 +12,8 @@ from twisted.python.failure import Failure
 
 from socketd.access.policy import AccessPolicy
 from socketd.common.counters import Counters, Counting
-from socketd.common.events import (
-    MESSAGE_RECEIVED,
-    PROTOCOL_FAILED,
-    Event,
-    EventBus,
-    escaped,
-    hexadecimal,
-)
+from socketd.common.events import MESSAGE_RECEIVED, PROTOCOL_FAILED, Event, EventBus
+from socketd.common.text import escaped, hexadecimal
 from socketd.net.timer_wheel import TimerWheel
 
 

@@ -7,6 +7,8 @@ from difflib import get_close_matches
 
 from attrs import frozen
 
+from socketd.common.text import ascii_line
+
 #: The characters of a value that a diagnostic shows: enough to recognise it, few enough to
 #: leave room for the message.
 SHOWN_VALUE = 60
@@ -48,7 +50,7 @@ class Diagnostic:
             subject += f" {_shown(self.option)}"
         if self.value is not None:
             subject += f" = {_shown(self.value)}"
-        message = _escaped(self.message)
+        message = ascii_line(self.message)
         return ": ".join(part for part in (place, subject.strip(), message) if part)
 
 
@@ -87,10 +89,6 @@ def likeliest(name: str, known: Sequence[str]) -> str:
     return next(iter(turned or get_close_matches(name, known, n=1, cutoff=LIKENESS)), "")
 
 
-def _escaped(text: str) -> str:
-    return text.encode("unicode_escape").decode("ascii").replace("\\\\", "\\")
-
-
 def _shown(value: str) -> str:
-    one_line = _escaped(value)
-    return one_line if len(one_line) <= SHOWN_VALUE else one_line[:SHOWN_VALUE] + "..."
+    text = ascii_line(value)
+    return text if len(text) <= SHOWN_VALUE else text[:SHOWN_VALUE] + "..."

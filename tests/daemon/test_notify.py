@@ -21,7 +21,7 @@ from socketd.daemon.notify import (
     STATUS_INTERVAL,
     Notifier,
     NotifyService,
-    one_line,
+    status_line,
 )
 from socketd.daemon.state import State
 from socketd.settings.model import DaemonOptions, Settings
@@ -165,13 +165,13 @@ class NotifierTests(Case):
         [message] = self.systemd.heard()
         ready, status = message.split("\n")
         self.assertEqual(ready, "READY=1")
-        self.assertTrue(status.startswith("STATUS=a STOPPING=1  bb"), status)
+        self.assertTrue(status.startswith("STATUS=a\\nSTOPPING=1\\x1b\\ud800bb"), status)
         self.assertEqual(len(status.removeprefix("STATUS=")), MAX_STATUS)
 
-    def test_one_line_keeps(self) -> None:
+    def test_status_line_keeps(self) -> None:
         """A line that is fine stays as it is, up to the last character that there is room for."""
         for text in ("", "fine: 1 \N{LATIN SMALL LETTER A WITH DIAERESIS}", "x" * MAX_STATUS):
-            self.assertEqual(one_line(text), text)
+            self.assertEqual(status_line(text), text)
 
     def test_abstract(self) -> None:
         """An at sign in front of the address stands for the NUL of an abstract one."""

@@ -33,8 +33,8 @@ from socketd.cli.migrate.xinetd_files import Reader
 from socketd.cli.system.development_ca import issue_client, load_authority, utc
 from socketd.cli.transport.tls import _about, secure
 from socketd.cli.transport.tls_options import TlsOptions as ClientOptions
-from socketd.common.events import SHOWN_BYTES, escaped
 from socketd.common.system_clock import ClockState
+from socketd.common.text import SHOWN_BYTES, escaped
 from socketd.control.commands import execute
 from socketd.control.results import CommandError, error_json, error_text, reply_json, reply_text
 from socketd.daemon.daemon import Daemon

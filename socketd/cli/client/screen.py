@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from socketd.cli.common.sanitize import AnswerDecoder
 from socketd.cli.transport.interfaces import IInput, IInputUser, IOutput
+from socketd.common.text import AnswerDecoder
 from socketd.terminal.prompt_line import PromptLine
 
 PROMPT = ">>: "

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from attrs import define, evolve, field, frozen
 
-from socketd.cli.common.sanitize import one_line
+from socketd.common.text import ascii_line
 from socketd.settings.listeners import canonical_host
 
 #: Built-in services of super-servers that socketd supports, with their assigned ports (RFC 862,
@@ -210,7 +210,7 @@ def plain(text: str) -> str:
     @return: one line of ASCII, cut after twice L{MAX_SHOWN} characters: room for a quoted value
         and its context.
     """
-    line = one_line(text).encode("ascii", "backslashreplace").decode("ascii")
+    line = ascii_line(text)
     return line if len(line) <= 2 * MAX_SHOWN else line[: 2 * MAX_SHOWN] + "..."
 
 

@@ -14,7 +14,6 @@ from attrs import frozen
 
 from socketd.cli.common.errors import GOOD, CommandError
 from socketd.cli.common.output import emit, note
-from socketd.cli.common.sanitize import one_line
 from socketd.cli.operator.control_socket import (
     Answer,
     ControlSocket,
@@ -24,6 +23,7 @@ from socketd.cli.operator.control_socket import (
     find_socket,
 )
 from socketd.common import table
+from socketd.common.text import one_line
 from socketd.terminal.device import terminal_size
 
 #: Bound on the pages of a list: a longer one, of over 500,000 connections, is not from socketd.

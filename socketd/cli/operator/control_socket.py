@@ -15,7 +15,7 @@ from typing import Any
 
 from socketd.cli.common.arguments import add_timeout
 from socketd.cli.common.errors import FAILED, USAGE, CommandError
-from socketd.cli.common.sanitize import one_line
+from socketd.common.text import one_line
 from socketd.settings.paths import runtime_directory
 
 #: Environment variable with the socket's path, used without C{--control}.

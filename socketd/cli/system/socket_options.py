@@ -12,9 +12,9 @@ from attrs import asdict, frozen
 
 from socketd.cli.common.errors import GOOD
 from socketd.cli.common.output import emit
-from socketd.cli.common.sanitize import one_line
 from socketd.cli.system.option_table import FORMS, level_of, meaning_of, option_names
 from socketd.common import table
+from socketd.common.text import one_line
 
 NAME = "options"
 HELP = "list the socket options of this system with their defaults"

@@ -35,9 +35,9 @@ from socketd.cli.common.errors import CommandError
 from socketd.cli.common.host_names import is_ip_address
 from socketd.cli.common.output import note
 from socketd.cli.common.pem import load_certificates, load_key
-from socketd.cli.common.sanitize import one_line
 from socketd.cli.transport.error_text import explain
 from socketd.cli.transport.tls_options import TlsOptions
+from socketd.common.text import one_line
 from socketd.net.tls.certificates import STRANGE
 
 INSECURE = "--insecure: the server is NOT VERIFIED, anybody may be answering"

@@ -18,7 +18,7 @@ from typing import Any
 
 from attrs import frozen
 
-from socketd.common.events import escaped
+from socketd.common.text import escaped
 from socketd.net.addresses import describe
 
 #: SD_LISTEN_FDS_START of sd_listen_fds(3).

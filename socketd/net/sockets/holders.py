@@ -17,7 +17,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from socketd.common.events import escaped
+from socketd.common.text import escaped
 from socketd.settings.listeners import Listener, Place, place_of
 
 PROC = Path("/proc")

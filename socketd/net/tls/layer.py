@@ -27,7 +27,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socketd.common.events import escaped
+from socketd.common.text import escaped
 from socketd.net.tls.certificates import STRANGE, names_of
 from socketd.net.tls.context import ServerContext, UnknownServerName, pending, reason_of
 from socketd.net.written import NOT_BYTES, joined
