@@ -14,6 +14,7 @@ Where to find what::
     runner.py    the rounds
     results.py   samples, medians, ratios
     reach.py     the figures that socketd has to reach, and the verdicts
+    before.py    another checkout of socketd in turn with this one
     report.py    the tables
     machine.py   what they were measured on
     syscalls.py  the profile

@@ -7,11 +7,11 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from bench import load, machine, proc, report, runner, syscalls
+from bench import before, load, machine, proc, report, runner, syscalls
 from bench.cores import Cores
 from bench.cores import choose as choose_cores
 from bench.load import LoadFailed
@@ -45,6 +45,8 @@ def parser() -> argparse.ArgumentParser:
     profile = commands.add_parser("profile", help="count the system calls under one load")
     profile.add_argument("work", help=_works())
     profile.add_argument("--server", default=SUBJECT, help=_servers())
+    earlier = commands.add_parser("before", help="compare with another checkout, in turn")
+    earlier.add_argument("checkout", type=Path, help="a folder in which make test was run")
     return top
 
 
@@ -106,6 +108,19 @@ def measure(options: argparse.Namespace) -> int:
     return FAILED if failed else OK
 
 
+def compare(options: argparse.Namespace) -> int:
+    """Print how this checkout does beside another one."""
+    servers = before.servers(options.checkout)
+    works = before.works(choose(options.only, options.quick))
+    effort = QUICK if options.quick else FULL
+    cores = prepare()
+    load.program("load")
+    with closing(Bench(cores, effort, options.reactor)) as bench:
+        results = runner.run(works, servers, effort.rounds, bench.sample, _say)
+    print(before.ratios(works, results))
+    return FAILED if any(outcome.failed for outcome in results.outcomes) else OK
+
+
 def prepare() -> Cores:
     """
     Get this process ready: it ends cleanly on SIGTERM, and stays off the servers' core.
@@ -162,6 +177,13 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+COMMANDS: dict[str | None, Callable[[argparse.Namespace], int]] = {
+    None: measure,
+    "before": compare,
+    "profile": profile,
+}
+
+
 def main(arguments: Sequence[str]) -> int:
     """
     Do what the command line asks for.
@@ -170,7 +192,7 @@ def main(arguments: Sequence[str]) -> int:
     """
     options = parser().parse_args(arguments)
     try:
-        return profile(options) if options.command == "profile" else measure(options)
+        return COMMANDS[options.command](options)
     except ValueError as error:
         _say(f"bench: {error}")
         return USAGE
