@@ -5,22 +5,24 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+from argparse import ArgumentParser
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.cli.main import PROGRAM
 from tests.support.source_tree import ROOT
-from tools.manual.program import subcommands
+from tools.manual.program import arguments, command_line
 
 COMPLETION = ROOT / "docs" / "completion"
 BASH = COMPLETION / "socketd"
+SUBCOMMANDS = command_line()[1]
 
 #: Completes the last of its arguments as bash would, and prints each word in a line.
 ASK = """
 source "$1"; shift
 COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
-_socketd
+"$(complete -p socketd | sed 's/.* -F //; s/ .*//')"
 ((${#COMPREPLY[@]})) && printf '%s\\n' "${COMPREPLY[@]}"
 exit 0
 """
@@ -38,6 +40,11 @@ def complete(*words: str, directory: Path = ROOT) -> list[str]:
     return done.stdout.splitlines()
 
 
+def flags(parser: ArgumentParser) -> list[str]:
+    """List the options of a subcommand."""
+    return [flag for action in arguments(parser) for flag in action.option_strings]
+
+
 class BashTests(SynchronousTestCase):
     """The completion for bash, in a bash."""
 
@@ -48,16 +55,15 @@ class BashTests(SynchronousTestCase):
 
     def test_subcommands(self) -> None:
         """The first word is a subcommand, --help or --version."""
-        names = [found.name for found in subcommands()]
-        self.assertEqual(complete(""), [*names, "--help", "--version"])
+        self.assertEqual(complete(""), list(SUBCOMMANDS))
         self.assertEqual(complete("opt"), ["options"])
+        self.assertEqual(complete("-"), ["--version", "-h", "--help"])
         self.assertEqual(complete("--v"), ["--version"])
 
     def test_options(self) -> None:
         """Each subcommand has its options, and no others."""
-        for found in subcommands():
-            flags = [flag for option in found.options for flag in option.flags]
-            self.assertEqual(complete(found.name, "-"), [*flags, "-h", "--help"])
+        for name, parser in SUBCOMMANDS.items():
+            self.assertEqual(complete(name, "-"), [*flags(parser), "-h", "--help"])
 
     def test_values(self) -> None:
         """
@@ -84,40 +90,30 @@ class BashTests(SynchronousTestCase):
         self.assertEqual(found, ["folder"])
 
     def test_nothing(self) -> None:
-        """An address, or what follows no subcommand, has nothing to offer."""
+        """An address has nothing to offer."""
         self.assertEqual(complete("send", ""), [])
-        self.assertEqual(complete("nothing", "-"), [])
 
 
 class OtherTests(SynchronousTestCase):
     """The completions for shells that need not be here."""
 
     def test_zsh(self) -> None:
-        """For zsh every subcommand is described and has its arguments; all quotes end."""
+        """For zsh every subcommand is described and has its options; all quotes end."""
         text = (COMPLETION / "_socketd").read_text()
         self.assertEqual(text.splitlines()[0], f"#compdef {PROGRAM}")
-        words = shlex.split(text.partition("_socketd() {")[2], comments=True)
-        cases = text.partition("case $words[1] in")[2]
-        for found in subcommands():
-            self.assertTrue(any(word.startswith(f"{found.name}:") for word in words))
-            case = re.findall(rf"(?ms)^        {found.name}\)$.*?;;", cases)
-            specs = shlex.split(case[0].removesuffix(";;"))
-            for option in found.options:
-                for flag in option.flags:
-                    spec = re.compile(rf"(\*|\([^)]*\)){re.escape(flag)}[=+]?\[.*")
-                    self.assertEqual(len(list(filter(spec.fullmatch, specs))), 1, flag)
+        words = shlex.split(text, comments=True)
+        for name, parser in SUBCOMMANDS.items():
+            self.assertIn(f"{name}:{parser.description}", words)
+            case = text.partition(f"_{name.replace('-', '_')}_options=(")[2].partition("\n)\n")[0]
+            for flag in flags(parser):
+                self.assertRegex(case, rf'(?m)^  ["{{*].*{flag}[+=]?["}},[]')
 
     def test_fish(self) -> None:
         """For fish every subcommand is offered, and each of its options has a line."""
-        lines = (COMPLETION / "socketd.fish").read_text().splitlines()
-        quoted = re.compile(r"(?:[^'\\]|'(?:[^'\\]|\\['\\])*')*")
-        for line in lines[1:]:
-            self.assertTrue(line.startswith(f"complete -c {PROGRAM} "), line)
-            self.assertRegex(line, rf"^{quoted.pattern}$")
-        for found in subcommands():
-            front = f"complete -c {PROGRAM} -n '__fish_seen_subcommand_from {found.name}'"
-            own = [line.removeprefix(front) for line in lines if line.startswith(front)]
-            self.assertEqual(len(own), len(found.arguments) + 1)
-            for option in found.options:
-                name = option.flags[-1].lstrip("-")
-                self.assertTrue([line for line in own if f" -l {name} " in line], name)
+        text = (COMPLETION / "socketd.fish").read_text()
+        for name, parser in SUBCOMMANDS.items():
+            self.assertIn(f" -a {name} -d {shlex.quote(parser.description or '')}\n", text)
+            own = re.findall(rf"complete -c {PROGRAM} -n '_shtab_socketd_using {name}' .*", text)
+            for flag in flags(parser):
+                dash = "-l" if flag.startswith("--") else "-s"
+                self.assertTrue([line for line in own if f" {dash} {flag.lstrip('-')} " in line])

@@ -25,7 +25,7 @@ from tools.manual import prose
 from tools.manual.__main__ import FILES, main
 from tools.manual.examples import example_of
 from tools.manual.options_page import groups
-from tools.manual.program import daemon_options, subcommands
+from tools.manual.program import arguments, command_line, synopsis, term
 from tools.manual.roff import Page, escaped, marked
 
 DOCS = ROOT / "docs"
@@ -187,11 +187,11 @@ class CompleteTests(SynchronousTestCase):
     def test_subcommands(self) -> None:
         """socketd(1) has every subcommand with each of its arguments."""
         page = plain("socketd.1")
-        for found in subcommands():
-            part = page.partition(f".SS {found.name} ")[2].partition(".SS ")[0]
-            self.assertIn(" ".join(found.synopsis.split()), part)
-            for argument in found.arguments:
-                self.assertIn(f".TP {argument.term} ", part)
+        for name, parser in command_line()[1].items():
+            part = page.partition(f".SS {name} ")[2].partition(".SS ")[0]
+            self.assertIn(synopsis(name, parser), part)
+            for argument in arguments(parser):
+                self.assertIn(f".TP {term(argument)} ", part)
 
     def test_commands(self) -> None:
         """socketd(8) has every command of the control socket."""
@@ -203,8 +203,8 @@ class CompleteTests(SynchronousTestCase):
     def test_daemon_options(self) -> None:
         """It has every option of the daemon, and of twistd's own only such as there are."""
         options = section("socketd.8", "OPTIONS")
-        for found in daemon_options():
-            self.assertIn(f".TP {found.term} ", options)
+        for found in arguments(command_line()[1]["run"]):
+            self.assertIn(f".TP {term(found)} ", options)
         known = {f"--{name}" for name in ServerOptions().synonyms}
         self.assertEqual(prose.TWISTD.keys() - known, set())
 

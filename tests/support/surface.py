@@ -24,7 +24,7 @@ from tests.control.fakes import FakeOperatorSession, connect
 from tests.control.fakes import make_daemon as make_commanded
 from tests.web.fakes import make_daemon as make_measured
 from tools.manual.options_page import default_text, groups
-from tools.manual.program import daemon_options, subcommands
+from tools.manual.program import arguments, command_line
 
 FILE = Path(__file__).with_name("surface.json")
 
@@ -117,10 +117,10 @@ def _shape(value: Any) -> Any:
 
 
 def _subcommands() -> dict[str, Any]:
-    found = {one.name: one.arguments for one in subcommands()} | {"twistd": daemon_options()}
+    parsers = command_line()[1]
     return {
-        name: {flag: True for argument in arguments for flag in argument.flags}
-        for name, arguments in found.items()
+        name: {flag: True for action in arguments(parser) for flag in action.option_strings}
+        for name, parser in {**parsers, "twistd": parsers["run"]}.items()
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from argparse import Action
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +15,7 @@ from socketd.settings.options import REQUIRED, Option, declared
 from tools.manual import prose
 from tools.manual.examples import example_of
 from tools.manual.options_page import default_text, groups
-from tools.manual.program import Argument, daemon_options, subcommands
+from tools.manual.program import arguments, command_line, form, synopsis, term
 from tools.manual.roff import Page
 
 
@@ -22,12 +23,13 @@ def daemon_page() -> str:
     """Generate socketd(8)."""
     page = _page(PROGRAM, 8, "answers sockets, as its INI file says")
     page.section("SYNOPSIS")
-    options = " ".join(found.form for found in daemon_options())
+    daemon_options = arguments(command_line()[1]["run"])
+    options = " ".join(map(form, daemon_options))
     page.example([f"{PROGRAM} run {options}", f"twistd [options of twistd] {PROGRAM} {options}"])
     page.section("DESCRIPTION")
     page.paragraphs(prose.DAEMON)
     page.section("OPTIONS")
-    page.entries(map(_entry, daemon_options()))
+    page.entries(map(_entry, daemon_options))
     page.part("Options of twistd")
     page.entries(_bold(prose.TWISTD))
     page.section("SIGNALS")
@@ -75,11 +77,11 @@ def command_page() -> str:
     page.section("ADDRESSES")
     page.paragraphs(prose.ADDRESSES)
     page.section("SUBCOMMANDS")
-    for found in subcommands():
-        page.part(found.name)
-        page.example([found.synopsis])
-        page.paragraphs(_sentence(found.help))
-        page.entries(map(_entry, found.arguments))
+    for name, parser in command_line()[1].items():
+        page.part(name)
+        page.example([synopsis(name, parser)])
+        page.paragraphs(_sentence(parser.description))
+        page.entries(map(_entry, arguments(parser)))
     _add_statuses(page, prose.CLIENT_STATUSES)
     page.section("ENVIRONMENT")
     page.entries(_bold(prose.CLIENT_ENVIRONMENT))
@@ -130,12 +132,13 @@ def _default(found: Option) -> str:
     return f"Default: `{text}`." if text else "No default."
 
 
-def _entry(found: Argument) -> tuple[str, str]:
-    return f"`{found.term}`", _sentence(found.help)
+def _entry(action: Action) -> tuple[str, str]:
+    return f"`{term(action)}`", _sentence(action.help)
 
 
-def _sentence(text: str) -> str:
+def _sentence(text: str | None) -> str:
     """Turn a help text into a sentence."""
+    assert text is not None
     return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 

@@ -1,148 +1,80 @@
-"""Reads the command lines of C{socketd} and of the daemon from their parsers."""
+"""The parsers of C{socketd} and all its subcommands, and how their arguments are written."""
 
 from __future__ import annotations
 
 import argparse
+from argparse import Action, ArgumentParser
 from typing import Any
 
-from attrs import frozen
-
 from socketd.cli import main
-from socketd.cli.main import PROGRAM, Parser
+from socketd.cli.main import DESCRIPTION, PROGRAM
 from socketd.tap import Options
 
-#: Value names (metavars) of arguments that are file names.
-_FILES = ("FILE", "PATH", "CONFIG")
 
-#: Value names of arguments that are directory names.
-_DIRECTORIES = ("DIR", "DIRECTORY")
-
-
-@frozen
-class Argument:
-    """
-    One command line argument.
-
-    @ivar flags: its option strings; empty if it is positional.
-    @ivar value: the name of its value; empty for a flag without a value.
-    @ivar help: its help text.
-    @ivar choices: its valid values, if they are enumerated.
-    @ivar names: C{file} or C{directory} if its value names one, else empty.
-    @ivar needed: whether it is required.
-    @ivar repeated: whether it may be repeated.
-    """
-
-    flags: tuple[str, ...]
-    value: str
-    help: str
-    choices: tuple[str, ...] = ()
-    names: str = ""
-    needed: bool = False
-    repeated: bool = False
-
-    @property
-    def term(self) -> str:
-        """Its term in a list of options: C{-t, --timeout SECONDS}."""
-        return " ".join(filter(None, (", ".join(self.flags), self.value)))
-
-    @property
-    def form(self) -> str:
-        """Its form in a synopsis."""
-        written = f"{self.flags[-1]} {self.value}".strip() if self.flags else self.value
-        written += " ..." * self.repeated
-        return written if self.needed else f"[{written}]"
+def command_line() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
+    """Create the parser of C{socketd}, and list its subparsers by subcommand."""
+    root = ArgumentParser(PROGRAM, description=DESCRIPTION, add_help=False)
+    subparsers = root.add_subparsers()
+    for name in main.MODULES:
+        module = main._import(name)
+        parser = subparsers.add_parser(name, help=module.HELP, add_help=False)
+        if name == "run":
+            _add_daemon_options(parser)
+        else:
+            module.add_arguments(parser)
+        # Only socketd SUBCOMMAND --help shows a longer one.
+        parser.description = module.HELP
+    root.add_argument("--version", action="version", help="print the version")
+    parsers: dict[str, ArgumentParser] = dict(subparsers.choices)
+    for parser in (root, *parsers.values()):
+        parser.add_argument("-h", "--help", action="help", help="show the help")
+    return root, parsers
 
 
-#: The argument that every subcommand has.
-HELP = Argument(("-h", "--help"), "", "show the help")
-
-
-@frozen
-class Subcommand:
-    """
-    One subcommand.
-
-    @ivar help: its help text.
-    @ivar arguments: in the order of their declaration, without L{HELP}.
-    """
-
-    name: str
-    help: str
-    arguments: tuple[Argument, ...]
-
-    @property
-    def options(self) -> list[Argument]:
-        """The arguments with flags."""
-        return [found for found in self.arguments if found.flags]
-
-    @property
-    def positional(self) -> list[Argument]:
-        """The positional arguments."""
-        return [found for found in self.arguments if not found.flags]
-
-    @property
-    def synopsis(self) -> str:
-        """The synopsis of the command line."""
-        forms = [found.form for found in (*self.options, *self.positional)]
-        return " ".join((PROGRAM, self.name, *forms))
-
-
-def subcommands() -> list[Subcommand]:
-    """Read all subcommands from their parsers."""
-    return [_subcommand(name) for name in main.MODULES]
-
-
-def daemon_options() -> tuple[Argument, ...]:
-    """List the options of C{twistd socketd}."""
+def _add_daemon_options(parser: ArgumentParser) -> None:
+    """Add the options of C{twistd socketd}, which C{socketd run} hands on."""
     parameters: Any = Options.optParameters
     flags: Any = Options.optFlags
-    found = [
-        Argument(_flags(name, short), name.upper(), text, names=_names(name.upper()))
-        for name, short, _, text in parameters
-    ]
-    found += [Argument(_flags(name, short), "", text) for name, short, text in flags]
-    return tuple(found)
+    for name, short, _, text in parameters:
+        parser.add_argument(*_flags(name, short), metavar=name.upper(), help=text)
+    for name, short, text in flags:
+        parser.add_argument(*_flags(name, short), action="store_true", help=text)
 
 
-def _flags(name: str, short: str | None) -> tuple[str, ...]:
-    return (f"-{short}", f"--{name}") if short else (f"--{name}",)
+def _flags(name: str, short: str | None) -> list[str]:
+    return [f"-{short}", f"--{name}"] if short else [f"--{name}"]
 
 
-def _subcommand(name: str) -> Subcommand:
-    module = main._import(name)
-    parser = Parser(prog=f"{PROGRAM} {name}", description=module.HELP, allow_abbrev=False)
-    module.add_arguments(parser)
-    # argparse has no public way to list the declared arguments.
-    actions = parser._actions
-    if any(action.nargs == argparse.REMAINDER for action in actions):
-        return Subcommand(name, module.HELP, daemon_options())
-    return Subcommand(name, module.HELP, tuple(
-        _argument(parser, one) for one in actions if one.option_strings[-1:] != ["--help"]
-    ))
+def arguments(parser: ArgumentParser) -> list[Action]:
+    """List the arguments of a parser, without C{--help}."""
+    # argparse has no public list of them.
+    return [action for action in parser._actions if "--help" not in action.option_strings]
 
 
-def _argument(parser: argparse.ArgumentParser, action: argparse.Action) -> Argument:
-    choices = tuple(map(str, action.choices or ()))
-    value = "" if action.nargs == 0 else _value_of(action, choices)
-    return Argument(
-        flags=tuple(action.option_strings),
-        value=value,
-        help=(action.help or "") % {**vars(action), "prog": parser.prog},
-        choices=choices,
-        names=_names(value),
-        needed=action.required and action.nargs not in ("?", "*"),
-        repeated=action.nargs in ("*", "+") or isinstance(action, argparse._AppendAction),
-    )
-
-
-def _value_of(action: argparse.Action, choices: tuple[str, ...]) -> str:
+def value(action: Action) -> str:
+    """Return the name of an argument's value; empty for a flag without a value."""
+    if action.nargs == 0:
+        return ""
     if isinstance(action.metavar, str):
         return action.metavar
-    return "|".join(choices) or action.dest.upper()
+    return "|".join(map(str, action.choices or ())) or action.dest.upper()
 
 
-def _names(value: str) -> str:
-    """Return what an argument's value names: C{directory}, C{file}, or an empty string."""
-    if value in _DIRECTORIES:
-        return "directory"
-    return "file" if value in _FILES else ""
+def term(action: Action) -> str:
+    """Write an argument as in a list of options: C{-t, --timeout SECONDS}."""
+    return f"{', '.join(action.option_strings)} {value(action)}".strip()
+
+
+def synopsis(name: str, parser: ArgumentParser) -> str:
+    """Write the command line of a subcommand, its options first."""
+    written = sorted(arguments(parser), key=lambda action: not action.option_strings)
+    return " ".join((PROGRAM, name, *map(form, written)))
+
+
+def form(action: Action) -> str:
+    """Write an argument as in a synopsis: C{[--timeout SECONDS]}."""
+    written = " ".join((*action.option_strings[-1:], value(action))).rstrip()
+    if action.nargs in ("*", "+") or isinstance(action, argparse._AppendAction):
+        written += " ..."
+    is_needed = action.required and action.nargs not in ("?", "*")
+    return written if is_needed else f"[{written}]"

@@ -1,4 +1,10 @@
-"""Writes manual pages with the man(7) macros, which groff and mandoc both support."""
+"""
+Writes manual pages with the man(7) macros, which groff and mandoc both support.
+
+The writer of docutils leaves C{~} and C{^} as they are, which groff prints as accents unless
+a distribution changes that, and lets words in bold be hyphenated; C{mandoc -T lint} warns of
+each section.
+"""
 
 from __future__ import annotations
 
