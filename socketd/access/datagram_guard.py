@@ -123,7 +123,11 @@ class Rules:
 
 
 class Guard:
-    """Applies the rules to the datagrams of one socket."""
+    """
+    Applies the rules to the datagrams of one socket.
+
+    Addresses are packed; IPv4-mapped ones are IPv4.
+    """
 
     def __init__(
         self,
@@ -159,15 +163,24 @@ class Guard:
         self._networks = Buckets(rate * share, burst * share, clock)
         self._service = Bucket(rules.service_rate, rules.service_rate * SERVICE_BURST, clock)
 
-    def check_static(self, host: str, port: int) -> str | None:
+    def check(self, address: bytes, port: int) -> str | None:
+        """
+        Apply all rules to a datagram, but those for its destination.
+
+        @return: the reason to drop it, or C{None}.
+        """
+        reason = self.check_static(address, port)
+        if reason is not None or self.is_exempt(address):
+            return reason
+        return self.check_rate(address)
+
+    def check_static(self, address: bytes, port: int) -> str | None:
         """
         Apply the rules without state: the result is valid while the daemon's ports, the
         host's addresses and the bans do not change.
 
         @return: the reason to drop datagrams of this source, or C{None}.
-        @raise OSError: when C{host} is not an address.
         """
-        address = packed(host)
         if not self._bans.admits(address):
             return BANNED
         if not self._may_ask_from(port, address):
@@ -176,22 +189,20 @@ class Guard:
             return SOURCE_ADDRESS
         return None if self._serves(address) else NETWORK
 
-    def is_exempt(self, host: str) -> bool:
+    def is_exempt(self, address: bytes) -> bool:
         """
         Say whether a source is exempt from the rules for ports and rates: loopback is,
         for manual tests, unless C{guard_loopback} is set. An exempt source can start a
         loop between two services on this host.
-
-        @raise OSError: when C{host} is not an address.
         """
-        return self._is_exempt(packed(host))
+        if self._rules.guard_loopback or not self._hears_loopback:
+            return False
+        return _is_loopback(address)
 
     def refuses_destination(self, address: bytes) -> bool:
         """
         Say whether the destination is multicast or broadcast: replying would amplify
         toward a spoofed source.
-
-        @param address: the destination, packed.
         """
         address = canonical(address)
         if len(address) != _IPV4_BYTES:
@@ -202,15 +213,13 @@ class Guard:
             or address in self._interfaces.broadcasts
         )
 
-    def admit(self, host: str) -> str | None:
+    def check_rate(self, address: bytes) -> str | None:
         """
         Apply the rate limits, and count this datagram against them. Not to be called for
         an exempt source.
 
         @return: the reason to drop it, or C{None}.
-        @raise OSError: when C{host} is not an address.
         """
-        address = packed(host)
         now = self._clock()
         # An over-limit datagram does not consume the network's bucket; one leak decision
         # covers both buckets.
@@ -223,11 +232,6 @@ class Guard:
                 return NETWORK_RATE
         return None if self._service.spend(now) else SERVICE_RATE
 
-    def _is_exempt(self, address: bytes) -> bool:
-        if self._rules.guard_loopback or not self._hears_loopback:
-            return False
-        return _is_loopback(address)
-
     def _serves(self, address: bytes) -> bool:
         if self._rules.networks.admits(address):
             return True
@@ -237,7 +241,7 @@ class Guard:
         # No reply can be sent to port 0.
         if port == 0:
             return False
-        if port in self._rules.source_ports or self._is_exempt(address):
+        if port in self._rules.source_ports or self.is_exempt(address):
             return True
         return (
             port >= FIRST_UNRESERVED_PORT

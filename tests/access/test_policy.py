@@ -220,7 +220,7 @@ class GuardTests(DoorCase):
         """Collect the verdicts on hosts."""
         guard = self.guard(options, **how)
         assert guard is not None
-        return {guard.check_static(host, PORT) for host in hosts}
+        return {guard.check_static(packed(host), PORT) for host in hosts}
 
     def test_unix(self) -> None:
         """A UNIX socket has none."""
@@ -254,9 +254,8 @@ class GuardTests(DoorCase):
         for protocol, verdict in (("echo", SOURCE_PORT), ("ntp", None)):
             guard = self.guard(protocol=protocol, own_ports=(PORT,))
             assert guard is not None
-            found = [
-                guard.check_static("10.0.0.1", port) for port in (RESERVED_PORT, PORT, PORT + 1)
-            ]
+            ports = (RESERVED_PORT, PORT, PORT + 1)
+            found = [guard.check_static(packed("10.0.0.1"), port) for port in ports]
             self.assertEqual(found, [verdict, verdict, None], protocol)
 
     def test_guard_loopback(self) -> None:
@@ -264,7 +263,7 @@ class GuardTests(DoorCase):
         for option, exempt in (("no", True), ("yes", False)):
             guard = self.guard(f"guard_loopback = {option}", host="127.0.0.1")
             assert guard is not None
-            self.assertEqual(guard.is_exempt("127.0.0.1"), exempt)
+            self.assertEqual(guard.is_exempt(packed("127.0.0.1")), exempt)
 
     def test_rates(self) -> None:
         """The rates are those of the options, each for what it is named after."""
@@ -274,9 +273,9 @@ class GuardTests(DoorCase):
         self.assertEqual(found, [True] * 3 + [False])
         self.clock.advance(0.5)
         self.assertTrue(guard._sources.spend(b"source", self.clock.seconds()))
-        found = [guard.admit(f"10.0.{number}.1") is None for number in range(6)]
+        found = [guard.check_rate(packed(f"10.0.{number}.1")) is None for number in range(6)]
         self.assertEqual(found, [True] * 5 + [False])
-        self.assertEqual(guard.admit("10.0.9.1"), SERVICE_RATE)
+        self.assertEqual(guard.check_rate(packed("10.0.9.1")), SERVICE_RATE)
 
     def test_prefix(self) -> None:
         """A source is as wide as C{source_prefix} says."""
@@ -284,5 +283,5 @@ class GuardTests(DoorCase):
         assert guard is not None
         guard._sources._random = lambda: 0.99
         hosts = ("10.1.0.1", "10.1.255.1", "2001:db8::1", "2001:db8:ffff::1", "10.2.0.1")
-        found = [guard.admit(host) is None for host in hosts]
+        found = [guard.check_rate(packed(host)) is None for host in hosts]
         self.assertEqual(found, [True, False, True, False, True])

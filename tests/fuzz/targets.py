@@ -39,13 +39,7 @@ from socketd.control.commands import execute
 from socketd.control.results import CommandError, error_json, error_text, reply_json, reply_text
 from socketd.daemon.daemon import Daemon
 from socketd.net.addresses import describe, host_of, to_address
-from socketd.net.datagram.cmsg import (
-    answer_from,
-    arrival,
-    control_messages,
-    destination,
-    packet_info,
-)
+from socketd.net.datagram.cmsg import IPV4, IPV6, arrival, control_messages
 from socketd.net.listen import _resolve
 from socketd.net.proxy.header import MAX_V2, HeaderError, HeaderParser
 from socketd.net.proxy.layer import _FAMILIES
@@ -440,10 +434,11 @@ def check_control_messages(data: bytes) -> None:
     found = list(control_messages(buffer))
     assert sum(len(message.data) for message in found) <= len(data)
     arrival(buffer)
-    info = packet_info(buffer)
-    if info is not None:
-        destination(info)
-        answer_from(info)
+    for pktinfo in (IPV4, IPV6):
+        info = pktinfo.find(buffer)
+        if info is not None:
+            pktinfo.destination(info)
+            pktinfo.answer_from(info)
 
 
 def check_framing(data: bytes) -> None:

@@ -4,49 +4,41 @@ from __future__ import annotations
 
 import os
 import socket
-import struct
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.protocol import DatagramProtocol
 
-from socketd.access.datagram_guard import DESTINATION
-from socketd.net.addresses import from_pair, to_pair
+from socketd.access.addresses import canonical
+from socketd.access.datagram_guard import DESTINATION, REPLY_SIZE
+from socketd.net.addresses import to_pair
 from socketd.net.datagram import mmsg
 from socketd.net.datagram.cmsg import (
-    answer_from,
+    HEADER_SIZE,
     arrival,
     ask_for_arrival,
     ask_for_destination,
-    destination,
     disable_ancillary,
-    packet_info,
 )
-from socketd.net.datagram.mmsg import BATCH, CONTROL_SIZE, MAX_SIZE, NAME_SIZE, Messages
+from socketd.net.datagram.mmsg import BATCH, CONTROL_SIZE, MAX_SIZE, NAME_SIZE, Messages, column
 from socketd.net.datagram.port import OPEN, DatagramPort, DatagramTerms
 from socketd.net.service_state import ServiceState
 
 #: Entries of each address cache of a port; a full cache is cleared.
-MAX_KNOWN = 1024
-
-_NAME_SIZES = {socket.AF_INET: 16, socket.AF_INET6: 28, socket.AF_UNIX: 110}
-
-# Offsets within the first control message, its header included: the interface index of
-# struct in_pktinfo and in6_pktinfo, the prefix that marks a link-local address, and the
-# destination address.
-_IPV4_INDEX = slice(16, 20)
-_IPV6_INDEX = slice(32, 36)
-_IPV6_PREFIX = slice(16, 18)
-_IPV4_DESTINATION = slice(24, 28)
-_IPV6_DESTINATION = slice(16, 32)
-
-# A plain int: the operators of the enum cost more than a system call.
-_TRUNCATED = int(socket.MSG_TRUNC)
+MAX_CACHED = 1024
 
 #: The reason to drop a truncated datagram: only those of UNIX sockets can exceed the
 #: buffer.
 TOO_LONG = "too_long"
+
+#: The sizes of struct sockaddr_in, sockaddr_in6 and sockaddr_un.
+_NAME_SIZES = {socket.AF_INET: 16, socket.AF_INET6: 28, socket.AF_UNIX: 110}
+
+# A plain int: the operators of the enum cost more than a system call.
+_TRUNCATED = int(socket.MSG_TRUNC)
+
+_NO_DESTINATIONS = (b"",) * BATCH
 
 # Sentinel: unknown or rejected source.
 _UNKNOWN = object()
@@ -74,23 +66,29 @@ class BatchedDatagramPort(DatagramPort):
         if BatchedDatagramPort._shared is None:
             BatchedDatagramPort._shared = Messages()
         self._messages = BatchedDatagramPort._shared
-        # Caches by raw address: trusted sources, and static verdicts on the others.
-        self._known: dict[bytes, Any] = {}
-        self._verdicts: dict[bytes, tuple[Any, str | None]] = {}
+        # Caches: by raw address, the trusted sources and the static verdicts on others; by
+        # packed address, the verdicts on destinations.
+        self._trusted: dict[bytes, Any] = {}
+        self._verdicts: dict[bytes, tuple[Any, bytes, str | None]] = {}
         self._destinations: dict[bytes, bool] = {}
-        self._names = _name_formats(_NAME_SIZES[sock.family])
         self._is_unix = sock.family == socket.AF_UNIX
+        self._names = column(0, _NAME_SIZES[sock.family], NAME_SIZE)
         disable_ancillary(sock)
-        self._asks_for_destination = ask_for_destination(sock)
+        self._pktinfo = ask_for_destination(sock)
+        if self._pktinfo is not None:
+            # At a fixed offset, where pktinfo is the only control message.
+            field = self._pktinfo.address
+            at, size = HEADER_SIZE + field.start, field.stop - field.start
+            self._destination_column = column(at, size, CONTROL_SIZE)
         self._timestamped = terms.timestamped
         if terms.timestamped:
             ask_for_arrival(sock)
         self._found: Sequence[int] = ()
-        self._index = self._queued = self._queued_bytes = 0
+        self._index = self._queued = 0
 
     def forget(self) -> None:
         """Clear the cached verdicts."""
-        self._known.clear()
+        self._trusted.clear()
         self._verdicts.clear()
         self._destinations.clear()
 
@@ -103,13 +101,12 @@ class BatchedDatagramPort(DatagramPort):
             self._stop_reading(problem)
             return
         lengths: Sequence[int] = found[3::4]
-        received = sum(lengths)
+        counters = self._counters
+        counters.datagrams_received += len(lengths)
+        counters.datagram_bytes_received += sum(lengths)
         names: Sequence[bytes] = self._names[len(lengths)].unpack_from(messages.names)
         if self._is_unix:
             names, lengths = self._cut(names, lengths, found)
-        counters = self._service_state.counters
-        counters.datagrams_received += len(lengths)
-        counters.datagram_bytes_received += received
         self._found, self._queued = found, 0
         try:
             self._deliver_all(names, lengths)
@@ -120,19 +117,21 @@ class BatchedDatagramPort(DatagramPort):
 
     def _deliver_all(self, names: Sequence[bytes], lengths: Sequence[int]) -> None:
         """Deliver each datagram to the protocol; this loop is the hot path."""
-        known, data, floor = self._known, self._messages.data, self._floor
+        trusted, data, floor = self._trusted, self._messages.data, self._floor
         observed, deliver = self._service_state.observed, self._protocol.datagramReceived
-        checked = self._timestamped or (self._asks_for_destination and self._guard is not None)
-        for self._index, (name, length) in enumerate(zip(names, lengths)):
-            if length < 0 or (checked and not self._check_controls()):
+        timestamped, sent_to = self._timestamped, self._sent_to(len(lengths))
+        for self._index, (name, length, destination) in enumerate(zip(names, lengths, sent_to)):
+            if length < 0 or (destination and self._refuses(destination)):
                 continue
-            start = self._index * MAX_SIZE
-            datagram = bytes(data[start : start + length]) if length else b""
-            source = known.get(name, _UNKNOWN)
+            source = trusted.get(name, _UNKNOWN)
             if source is _UNKNOWN:
                 source = self._classify(name)
                 if source is _UNKNOWN:
                     continue
+            if timestamped:
+                self.received_at = arrival(self._controls(self._index))
+            start = self._index * MAX_SIZE
+            datagram = data[start : start + length].tobytes()
             self._current = source
             self._allowance = length if length > floor else floor
             if observed:
@@ -142,6 +141,16 @@ class BatchedDatagramPort(DatagramPort):
             except Exception as problem:
                 self._report(problem, source)
 
+    def _sent_to(self, count: int) -> Sequence[bytes]:
+        """The destinations of the datagrams, as far as the guard must know them."""
+        pktinfo = self._pktinfo
+        if pktinfo is None or self._guard is None:
+            return _NO_DESTINATIONS
+        if self._timestamped:
+            found = [pktinfo.find(self._controls(index)) for index in range(count)]
+            return [pktinfo.destination(info) if info else b"" for info in found]
+        return self._destination_column[count].unpack_from(self._messages.controls)
+
     def _classify(self, name: bytes) -> Any:
         """
         Apply the guard to a source that is not in the cache of trusted ones.
@@ -150,49 +159,37 @@ class BatchedDatagramPort(DatagramPort):
         """
         if self._is_unix:
             return _unix_address(name[2:])
-        found = self._verdicts.get(name)
-        if found is None:
-            address = self._decode(name)
-            found = (address, self._check_static(address))
-            if found[1] is None and (self._guard is None or self._guard.is_exempt(address[0])):
-                _remember(self._known, name, address)
-                return address
-            _remember(self._verdicts, name, found)
-        address, reason = found
-        reason = reason or self._ask(address)
+        guard, verdict = self._guard, self._verdicts.get(name)
+        if verdict is None:
+            source, address = self._decode(name)
+            reason = None if guard is None else guard.check_static(address, source[1])
+            if reason is None and (guard is None or guard.is_exempt(address)):
+                _remember(self._trusted, name, source)
+                return source
+            verdict = source, address, reason
+            _remember(self._verdicts, name, verdict)
+        source, address, reason = verdict
+        if reason is None and guard is not None:
+            reason = guard.check_rate(address)
         if reason is None:
-            return address
-        self._service_state.counters.datagrams_dropped[reason] += 1
+            return source
+        self._drop(reason)
         return _UNKNOWN
 
-    def _check_controls(self) -> bool:
-        """
-        Record the arrival time of a datagram, and say whether its destination is
-        acceptable, which multicast and broadcast are not.
-        """
-        if self._timestamped:
-            controls = self._controls()
-            self.received_at = arrival(controls)
-            info = packet_info(controls) if self._asks_for_destination else None
-            sent_to = destination(info) if info else b""
-        else:
-            start = self._index * CONTROL_SIZE
-            where = _IPV4_DESTINATION if self._family == socket.AF_INET else _IPV6_DESTINATION
-            sent_to = bytes(self._messages.controls[start : start + CONTROL_SIZE][where])
-        if self._guard is None or not sent_to:
-            return True
-        refused = self._destinations.get(sent_to)
+    def _refuses(self, destination: bytes) -> bool:
+        """Say whether the guard refuses a destination: multicast or broadcast."""
+        refused = self._destinations.get(destination)
         if refused is None:
-            refused = self._guard.refuses_destination(sent_to)
-            _remember(self._destinations, sent_to, refused)
+            refused = self._guard is not None and self._guard.refuses_destination(destination)
+            _remember(self._destinations, destination, refused)
         if refused:
-            self._service_state.counters.datagrams_dropped[DESTINATION] += 1
-        return not refused
+            self._drop(DESTINATION)
+        return refused
 
-    def _controls(self) -> memoryview:
-        """The control messages of the current datagram."""
-        start = self._index * CONTROL_SIZE
-        return self._messages.controls[start : start + self._found[4 * self._index + 1]]
+    def _controls(self, index: int) -> memoryview:
+        """The control messages of a datagram."""
+        start = index * CONTROL_SIZE
+        return self._messages.controls[start : start + self._found[4 * index + 1]]
 
     def _cut(
         self, names: Sequence[bytes], lengths: Sequence[int], found: Sequence[int]
@@ -203,7 +200,7 @@ class BatchedDatagramPort(DatagramPort):
         """
         fits = [not flags & _TRUNCATED for flags in found[2::4]]
         if not all(fits):
-            self._service_state.counters.datagrams_dropped[TOO_LONG] += fits.count(False)
+            self._counters.datagrams_dropped[TOO_LONG] += fits.count(False)
         cut = [name[:size] for name, size in zip(names, found[0::4])]
         return cut, [length if fit else -1 for length, fit in zip(lengths, fits)]
 
@@ -215,8 +212,11 @@ class BatchedDatagramPort(DatagramPort):
         ):
             super().write(datagram, addr)
             return
-        if not self._may_send(size):
+        # As in DatagramPort.write, without a call.
+        if size > self._allowance:
+            self._drop(REPLY_SIZE)
             return
+        self._allowance -= size
         if self._timestamped:
             self._answer_now(datagram, addr)
             return
@@ -227,58 +227,50 @@ class BatchedDatagramPort(DatagramPort):
         queued = self._queued
         if queued != index:
             name_length, control_length = self._found[4 * index : 4 * index + 2]
-            self._messages.move(index, queued, name_length, control_length)
-        if self._asks_for_destination:
-            self._answer_from(queued * CONTROL_SIZE)
-        self._messages.put(queued, datagram)
+            self._messages.copy_header(index, queued, name_length, control_length)
+        if self._pktinfo is not None:
+            # At a fixed offset: pktinfo is the only control message.
+            at = queued * CONTROL_SIZE + HEADER_SIZE
+            self._pktinfo.answer_from(self._messages.controls, at)
+        self._messages.fill(queued, datagram)
         self._queued = queued + 1
-        self._queued_bytes += size
 
     def _flush(self) -> None:
         count, self._queued = self._queued, 0
-        size, self._queued_bytes = self._queued_bytes, 0
         if count:
-            refused, refused_bytes = self._messages.send(self._socket.fileno(), count)
-            counters = self._service_state.counters
-            counters.datagrams_sent += count - refused
-            counters.datagrams_unsent += refused
-            counters.datagram_bytes_sent += size - refused_bytes
-
-    def _answer_from(self, start: int) -> None:
-        """Do as L{answer_from} does, at fixed offsets: pktinfo is the only control message."""
-        control = self._messages.controls[start : start + CONTROL_SIZE]
-        if self._family == socket.AF_INET:
-            control[_IPV4_INDEX] = bytes(4)
-        elif int.from_bytes(control[_IPV6_PREFIX], "big") & 0xFFC0 != 0xFE80:
-            control[_IPV6_INDEX] = bytes(4)
+            sent, size = self._messages.send(self._socket.fileno(), count)
+            self._counters.datagrams_sent += sent
+            self._counters.datagrams_unsent += count - sent
+            self._counters.datagram_bytes_sent += size
 
     def _answer_now(self, datagram: bytes, addr: Any) -> None:
         """Send immediately: a reply with a timestamp must not wait for the batch."""
-        info = packet_info(self._controls()) if self._asks_for_destination else None
-        ancillary = []
-        if info is not None:
-            answer_from(info)
-            ancillary.append((info.level, info.type, bytes(info.data)))
-        try:
-            self._socket.sendmsg([datagram], ancillary, 0, from_pair(self._family, addr))
-        except OSError:
-            self._service_state.counters.datagrams_unsent += 1
+        pktinfo = self._pktinfo
+        info = None if pktinfo is None else pktinfo.find(self._controls(self._index))
+        if pktinfo is None or info is None:
+            self._send(datagram, addr)
         else:
-            self._service_state.counters.datagrams_sent += 1
-            self._service_state.counters.datagram_bytes_sent += len(datagram)
+            pktinfo.answer_from(info)
+            self._send(datagram, addr, [(pktinfo.level, pktinfo.type, bytes(info))])
 
-    def _decode(self, name: bytes) -> Any:
-        """Convert a raw socket address to the form that protocols use."""
+    def _decode(self, name: bytes) -> tuple[tuple[str, int], bytes]:
+        """
+        Read a raw socket address.
+
+        @return: the host and port that protocols use, and the packed address.
+        """
         family = self._family
         port = int.from_bytes(name[2:4], "big")
         if family == socket.AF_INET:
-            return socket.inet_ntop(family, name[4:8]), port
-        scope = int.from_bytes(name[24:28], sys.byteorder)
-        return to_pair(family, (socket.inet_ntop(family, name[8:24]), port, 0, scope))
+            address = name[4:8]
+            return (socket.inet_ntop(family, address), port), address
+        address, scope = name[8:24], int.from_bytes(name[24:28], sys.byteorder)
+        pair = to_pair(family, (socket.inet_ntop(family, address), port, 0, scope))
+        return pair, canonical(address)
 
 
 def _remember(table: dict[bytes, Any], key: bytes, value: Any) -> None:
-    if len(table) >= MAX_KNOWN:
+    if len(table) >= MAX_CACHED:
         table.clear()
     table[key] = value
 
@@ -303,9 +295,3 @@ def _unix_address(path: bytes) -> str | bytes | None:
     if path[:1] == b"\0":
         return path
     return os.fsdecode(path.rstrip(b"\0")) or None
-
-
-def _name_formats(size: int) -> list[struct.Struct]:
-    """Make the formats that unpack the addresses of 0 to L{BATCH} headers at once."""
-    one = f"{size}s{NAME_SIZE - size}x"
-    return [struct.Struct(one * count) for count in range(BATCH + 1)]

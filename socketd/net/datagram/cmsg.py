@@ -7,6 +7,8 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from attrs import frozen
+
 # Constants of linux/in.h, in6.h and asm/socket.h that the socket module lacks.
 IP_PKTINFO = 8
 IPV6_RECVPKTINFO = 49
@@ -18,17 +20,10 @@ SO_TIMESTAMPNS = 35
 _HEADER = struct.Struct("@Nii")
 _ALIGNMENT = struct.calcsize("@N")
 _TIMESPEC = struct.Struct("@ll")
+_INDEX = struct.Struct("@i")
 
-#: The interface index in struct in_pktinfo and in6_pktinfo.
-IPV4_INDEX = slice(0, 4)
-IPV6_INDEX = slice(16, 20)
-
-#: The destination address in these structures.
-IPV4_DESTINATION = slice(8, 12)
-IPV6_DESTINATION = slice(0, 16)
-
-# The sizes of the two structures; a truncated message has another size.
-_IPV4_INFO_SIZE, _IPV6_INFO_SIZE = 12, 20
+#: The size of the header of a control message.
+HEADER_SIZE = _HEADER.size
 
 _NANOSECONDS = 1_000_000_000
 
@@ -48,11 +43,11 @@ def control_messages(buffer: memoryview) -> Iterator[ControlMessage]:
     @param buffer: the C{msg_controllen} bytes that the kernel wrote.
     """
     at = 0
-    while at + _HEADER.size <= len(buffer):
+    while at + HEADER_SIZE <= len(buffer):
         length, level, kind = _HEADER.unpack_from(buffer, at)
-        if length < _HEADER.size:
+        if length < HEADER_SIZE:
             return
-        yield ControlMessage(level, kind, buffer[at + _HEADER.size : at + length])
+        yield ControlMessage(level, kind, buffer[at + HEADER_SIZE : at + length])
         at += -(-length // _ALIGNMENT) * _ALIGNMENT
 
 
@@ -70,61 +65,77 @@ def arrival(buffer: memoryview) -> int | None:
     return None
 
 
-def packet_info(buffer: memoryview) -> ControlMessage | None:
-    """Find the pktinfo message, which has the destination address of a datagram."""
-    wanted = (
-        (socket.IPPROTO_IP, IP_PKTINFO, _IPV4_INFO_SIZE),
-        (socket.IPPROTO_IPV6, IPV6_PKTINFO, _IPV6_INFO_SIZE),
-    )
-    for message in control_messages(buffer):
-        if (message.level, message.type, len(message.data)) in wanted:
-            return message
-    return None
-
-
-def destination(info: ControlMessage) -> bytes:
-    """Read the destination address of a datagram, packed."""
-    is_ipv4 = info.level == socket.IPPROTO_IP
-    return bytes(info.data[IPV4_DESTINATION if is_ipv4 else IPV6_DESTINATION])
-
-
-def answer_from(info: ControlMessage) -> None:
+@frozen
+class Pktinfo:
     """
-    Reuse the received pktinfo as source address of the reply, in place.
+    The control message with the destination of a datagram: struct in_pktinfo (ip(7)) or
+    in6_pktinfo (RFC 3542, section 6).
 
-    The interface index is cleared, so that the routing table decides, unless the address
-    is link-local (RFC 4007, section 6).
+    @ivar level: the level of the message.
+    @ivar type: its type.
+    @ivar option: the socket option that enables it.
+    @ivar size: the size of the structure; a truncated message has another size.
+    @ivar index: the offset of the interface index.
+    @ivar address: where the destination address is.
     """
-    if info.level == socket.IPPROTO_IP:
-        info.data[IPV4_INDEX] = bytes(4)
-    elif int.from_bytes(info.data[:2], "big") & 0xFFC0 != 0xFE80:
-        info.data[IPV6_INDEX] = bytes(4)
+
+    level: int
+    type: int
+    option: int
+    size: int
+    index: int
+    address: slice
+
+    def find(self, buffer: memoryview) -> memoryview | None:
+        """Find the structure among the control messages of one datagram."""
+        wanted = self.level, self.type, self.size
+        for message in control_messages(buffer):
+            if (message.level, message.type, len(message.data)) == wanted:
+                return message.data
+        return None
+
+    def destination(self, info: memoryview) -> bytes:
+        """Read the destination address, packed."""
+        return bytes(info[self.address])
+
+    def answer_from(self, info: memoryview, at: int = 0) -> None:
+        """
+        Reuse the structure as source address of the reply, in place.
+
+        The interface index is cleared, so that the routing table decides, unless the address
+        is link-local (RFC 4007, section 6).
+
+        @param at: the offset of the structure.
+        """
+        if self is IPV4 or info[at] != 0xFE or info[at + 1] & 0xC0 != 0x80:
+            _INDEX.pack_into(info, at + self.index, 0)
+
+
+IPV4 = Pktinfo(socket.IPPROTO_IP, IP_PKTINFO, IP_PKTINFO, 12, 0, slice(8, 12))
+IPV6 = Pktinfo(socket.IPPROTO_IPV6, IPV6_PKTINFO, IPV6_RECVPKTINFO, 20, 16, slice(0, 16))
+_PKTINFO = {socket.AF_INET: IPV4, socket.AF_INET6: IPV6}
+_WILDCARDS = ("0.0.0.0", "::")
 
 
 def disable_ancillary(sock: socket.socket) -> None:
     """Disable ancillary data; an inherited socket may have it enabled."""
     sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMP, 0)
     sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 0)
-    if sock.family == socket.AF_INET:
-        sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 0)
-    elif sock.family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVPKTINFO, 0)
+    if pktinfo := _PKTINFO.get(sock.family):
+        sock.setsockopt(pktinfo.level, pktinfo.option, 0)
 
 
-def ask_for_destination(sock: socket.socket) -> bool:
+def ask_for_destination(sock: socket.socket) -> Pktinfo | None:
     """
     Enable pktinfo on a wildcard socket, where the destination address can vary.
 
-    @return: whether it was enabled.
+    @return: its layout; C{None} if it was not enabled.
     """
-    name = sock.getsockname()
-    if sock.family == socket.AF_INET and name[0] == "0.0.0.0":
-        sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-        return True
-    if sock.family == socket.AF_INET6 and name[0] == "::":
-        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
-        return True
-    return False
+    pktinfo = _PKTINFO.get(sock.family)
+    if pktinfo is None or sock.getsockname()[0] not in _WILDCARDS:
+        return None
+    sock.setsockopt(pktinfo.level, pktinfo.option, 1)
+    return pktinfo
 
 
 def ask_for_arrival(sock: socket.socket) -> None:

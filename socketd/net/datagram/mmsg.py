@@ -12,6 +12,7 @@ import os
 import socket
 import struct
 from ctypes import POINTER, Structure, c_int, c_size_t, c_uint, c_void_p
+from functools import cache
 from typing import Any
 
 #: Datagrams per call, including empty ones: a flood must not keep the reactor from its
@@ -52,14 +53,28 @@ class _Mmsghdr(Structure):
 
 
 _HEADER_SIZE = ctypes.sizeof(_Mmsghdr)
-_IOVEC_SIZE = ctypes.sizeof(_Iovec)
 _SIZE = struct.Struct("@N")
 _NAMELEN = struct.Struct("@I")
 _LENGTH_AT = _Mmsghdr.len.offset
 _NAMELEN_AT = _Msghdr.namelen.offset
 _CONTROLLEN_AT = _Msghdr.controllen.offset
 _FLAGS_AT = _Msghdr.flags.offset
-_IOVEC_LEN_AT = _Iovec.len.offset
+
+
+def _repeated(one: str) -> list[struct.Struct]:
+    """Make the formats that unpack 0 to L{BATCH} consecutive structures at once."""
+    return [struct.Struct("@" + one * count) for count in range(BATCH + 1)]
+
+
+@cache
+def column(offset: int, size: int, stride: int) -> list[struct.Struct]:
+    """
+    Make the formats that unpack one field of 0 to L{BATCH} consecutive buffers at once.
+
+    @param offset: the offset of the field within its buffer.
+    @param stride: the size of a buffer.
+    """
+    return _repeated(f"{offset}x{size}s{stride - offset - size}x")
 
 
 def _received_format() -> str:
@@ -76,7 +91,7 @@ def _received_format() -> str:
     return "".join(parts) + f"{_HEADER_SIZE - at}x"
 
 
-_RECEIVED = [struct.Struct("@" + _received_format() * count) for count in range(BATCH + 1)]
+_RECEIVED = _repeated(_received_format())
 
 
 class Messages:
@@ -100,6 +115,8 @@ class Messages:
         self.controls = memoryview(self._controls).cast("B")
         self._header_view = memoryview(self._headers).cast("B")
         self._iovec_view = memoryview(self._iovecs).cast("B")
+        # The payload lengths (size_t): the second of the two words of each struct iovec.
+        self._lengths = self._iovec_view.cast("L")[1::2]
         self._pristine = bytes(self._header_view), bytes(self._iovec_view)
         self._address = ctypes.addressof(self._headers)
 
@@ -130,7 +147,7 @@ class Messages:
         found: tuple[int, ...] = _RECEIVED[count].unpack_from(self._header_view)
         return found
 
-    def move(self, source: int, target: int, name_length: int, control_length: int) -> None:
+    def copy_header(self, source: int, target: int, name_length: int, control_length: int) -> None:
         """Copy the address and the control messages of one header to another one."""
         at = target * _HEADER_SIZE
         _NAMELEN.pack_into(self._header_view, at + _NAMELEN_AT, name_length)
@@ -138,7 +155,7 @@ class Messages:
         for view, size in ((self.names, NAME_SIZE), (self.controls, CONTROL_SIZE)):
             view[target * size : (target + 1) * size] = view[source * size : (source + 1) * size]
 
-    def put(self, index: int, datagram: bytes) -> None:
+    def fill(self, index: int, datagram: bytes) -> None:
         """
         Fill in the payload of one header for L{send}; its address and control messages are
         already set.
@@ -146,7 +163,7 @@ class Messages:
         length = len(datagram)
         start = index * MAX_SIZE
         self.data[start : start + length] = datagram
-        _SIZE.pack_into(self._iovec_view, index * _IOVEC_SIZE + _IOVEC_LEN_AT, length)
+        self._lengths[index] = length
 
     def send(self, fd: int, count: int) -> tuple[int, int]:
         """
@@ -155,19 +172,19 @@ class Messages:
         The kernel stops at the first message that it refuses; that one is skipped, and
         the rest is sent.
 
-        @return: how many messages were refused, and their bytes.
+        @return: how many were sent, and their bytes.
         """
-        done = refused = size = 0
+        sizes = self._lengths[:count].tolist()
+        done, refused, size = 0, 0, sum(sizes)
         while done < count:
             address = self._address + done * _HEADER_SIZE
             sent = _sendmmsg(fd, address, count - done, _MSG_DONTWAIT)
             if sent <= 0:
                 refused += 1
-                at = done * _IOVEC_SIZE + _IOVEC_LEN_AT
-                size += _SIZE.unpack_from(self._iovec_view, at)[0]
+                size -= sizes[done]
                 sent = 1
             done += sent
-        return refused, size
+        return count - refused, size
 
 
 def _load(name: str, *arguments: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from errno import ECONNREFUSED
 from typing import Any
 
@@ -19,11 +19,14 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import DatagramProtocol
 from zope.interface import implementer
 
+from socketd.access.addresses import packed
 from socketd.access.datagram_guard import REPLY_SIZE, Guard
 from socketd.net.addresses import check_host, describe, from_pair, host_of, to_pair
 from socketd.net.datagram.mmsg import BATCH, MAX_SIZE
 from socketd.net.port import EXHAUSTED, Port
 from socketd.net.service_state import ServiceState
+
+Ancillary = Sequence[tuple[int, int, bytes]]
 
 #: Pause when the system is out of memory (seconds); short, because clients of datagram
 #: services have short timeouts.
@@ -75,6 +78,7 @@ class DatagramPort(Port):
     ) -> None:
         super().__init__(reactor, sock, service_state)
         self._protocol = protocol
+        self._counters = service_state.counters
         self._guard = None if sock.family == socket.AF_UNIX else terms.guard
         # The source of a UNIX datagram cannot be spoofed.
         self._floor = math.inf if sock.family == socket.AF_UNIX else terms.reply_floor
@@ -107,15 +111,17 @@ class DatagramPort(Port):
         for _ in range(BATCH):
             data, name = self._socket.recvfrom(MAX_SIZE)
             source = to_pair(self._family, name)
-            self._service_state.counters.datagrams_received += 1
-            self._service_state.counters.datagram_bytes_received += len(data)
-            reason = self._check_static(source)
-            if reason is None:
-                reason = self._ask(source)
+            self._counters.datagrams_received += 1
+            self._counters.datagram_bytes_received += len(data)
+            guard = self._guard
+            reason = None if guard is None else guard.check(packed(name[0]), name[1])
             if reason is None:
                 self._deliver(data, source)
             else:
-                self._service_state.counters.datagrams_dropped[reason] += 1
+                self._drop(reason)
+
+    def _drop(self, reason: str) -> None:
+        self._counters.datagrams_dropped[reason] += 1
 
     def _stop_reading(self, problem: OSError | MemoryError) -> None:
         """
@@ -134,24 +140,6 @@ class DatagramPort(Port):
                 self._protocol.connectionRefused()
             except Exception as raised:
                 self._report(raised, self._connected_to)
-
-    def _check_static(self, source: Any) -> str | None:
-        """
-        Apply the guard's stateless rules.
-
-        @return: the reason to drop all datagrams of this source, or C{None}.
-        """
-        return None if self._guard is None else self._guard.check_static(source[0], source[1])
-
-    def _ask(self, source: Any) -> str | None:
-        """
-        Apply the guard's rate limits to one datagram.
-
-        @return: the reason to drop it, or C{None}.
-        """
-        if self._guard is None or self._guard.is_exempt(source[0]):
-            return None
-        return self._guard.admit(source[0])
 
     def _deliver(self, datagram: bytes, source: Any) -> None:
         self._current = source
@@ -183,30 +171,24 @@ class DatagramPort(Port):
         """
         if addr is not None and addr != self._current and self._family != socket.AF_UNIX:
             check_host(self._family, addr[0])
-        if not self._may_send(len(datagram)):
+        # All replies to a datagram together must not be longer than it; else they would
+        # amplify toward a spoofed source.
+        if len(datagram) > self._allowance:
+            self._drop(REPLY_SIZE)
             return
+        self._allowance -= len(datagram)
+        self._send(datagram, addr)
+
+    def _send(self, datagram: bytes, addr: Any, ancillary: Ancillary = ()) -> None:
         try:
-            if addr is None:
-                self._socket.send(datagram)
-            else:
-                self._socket.sendto(datagram, from_pair(self._family, addr))
+            name = None if addr is None else from_pair(self._family, addr)
+            self._socket.sendmsg([datagram], ancillary, 0, name)
         except OSError as problem:
-            self._service_state.counters.datagrams_unsent += 1
+            self._counters.datagrams_unsent += 1
             self._note_refusal(problem)
         else:
-            self._service_state.counters.datagrams_sent += 1
-            self._service_state.counters.datagram_bytes_sent += len(datagram)
-
-    def _may_send(self, size: int) -> bool:
-        """
-        Say whether all replies to the current datagram together are no longer than it is;
-        else they would amplify toward a spoofed source.
-        """
-        if size <= self._allowance:
-            self._allowance -= size
-            return True
-        self._service_state.counters.datagrams_dropped[REPLY_SIZE] += 1
-        return False
+            self._counters.datagrams_sent += 1
+            self._counters.datagram_bytes_sent += len(datagram)
 
     def writeSequence(self, seq: Iterable[bytes], addr: Any) -> None:
         """Send several pieces as one datagram."""

@@ -1,5 +1,5 @@
 """
-Tests of what C{socketd.net.datagram.port} and C{datagram_batch} ask of a datagram before they
+Tests of what C{socketd.net.datagram.port} and C{batch_port} ask of a datagram before they
 serve it, and of an answer before they send it.
 """
 
@@ -29,7 +29,7 @@ from socketd.access.datagram_guard import (
 )
 from socketd.access.addresses import packed
 from socketd.access.networks import Networks
-from socketd.net.datagram.batch_port import MAX_KNOWN, BatchedDatagramPort
+from socketd.net.datagram.batch_port import MAX_CACHED, BatchedDatagramPort
 from socketd.net.datagram.port import DatagramPort, DatagramTerms
 from socketd.protocols.daytime import DaytimeDatagrams
 from socketd.protocols.qotd import QotdDatagrams, QotdOptions
@@ -219,6 +219,13 @@ class GuardedPortTests(DoorCase):
         self.assertEqual(self.answered(self.client("127.0.0.3"), b"c"), [b"c"])
         self.check_dropped(**{NETWORK: 2})
 
+    def test_mapped(self) -> None:
+        """An IPv4 source of an IPv6 socket, which systemd may hand over, is an IPv4 one."""
+        self.serve(host="::", networks=Networks(ANY, parse_networks("127.0.0.2")))
+        self.assertEqual(self.answered(self.client("127.0.0.2"), b"a", b"b"), [])
+        self.assertEqual(self.answered(self.client("127.0.0.3"), b"c"), [b"c"])
+        self.check_dropped(**{NETWORK: 2})
+
     def test_source_rate(self) -> None:
         """A source has its rate whatever port it asks from; another one has its own."""
         self.serve(udp_burst=3)
@@ -335,19 +342,16 @@ class GuardedPortTests(DoorCase):
         self.check_dropped()
 
     def test_many_sources(self) -> None:
-        """More sources than are remembered are all judged and served alike."""
-        self.serve(udp_rate=1.0, udp_burst=1)
+        """More sources than are cached are all checked and served alike."""
+        self.serve(udp_rate=1.0, udp_burst=1, network_rate=1000.0)
+        for number in range(MAX_CACHED + 64):
+            with self.client(f"127.0.{number >> 8}.{number & 255}") as client:
+                self.assertEqual(self.answered(client, b"x"), [b"x"])
         denied = self.client("127.9.0.1")
         self.own_ports.add(denied.getsockname()[1])
-        for number in range(MAX_KNOWN + 64):
-            self.remember(f"127.{number >> 8}.{number & 255}.1")
         self.assertEqual(self.answered(denied, b"x"), [])
         self.assertEqual(self.answered(self.client("127.10.0.1"), b"x"), [b"x"])
         self.check_dropped(**{SOURCE_PORT: 1})
-
-    def remember(self, host: str) -> None:
-        """Have the port meet a source."""
-        self.assertIsNone(self.port._check_static((host, 40000)))
 
 
 class ReplySizeTests(DoorCase):
@@ -422,11 +426,10 @@ class BatchedGuardedPortTests(GuardedPortTests):
 
     port_class = BatchedDatagramPort
 
-    def remember(self, host: str) -> None:
-        """Have the port meet a source as its kernel names it."""
-        name = b"\2\0" + (40000).to_bytes(2, "big") + packed(host) + bytes(8)
-        self.port._classify(name)
-        self.assertLessEqual(len(self.port._verdicts), MAX_KNOWN)
+    def test_many_sources(self) -> None:
+        """The cache of their verdicts is bounded."""
+        super().test_many_sources()
+        self.assertLessEqual(len(self.port._verdicts), MAX_CACHED)
 
     def test_forget(self) -> None:
         """A verdict holds until the port is told to judge anew."""

@@ -11,17 +11,15 @@ from twisted.trial.unittest import SynchronousTestCase
 from socketd.access.addresses import packed
 from socketd.net.datagram.cmsg import (
     IP_PKTINFO,
+    IPV4,
+    IPV6,
     IPV6_PKTINFO,
     IPV6_RECVPKTINFO,
     SO_TIMESTAMPNS,
-    ControlMessage,
-    answer_from,
     arrival,
     ask_for_arrival,
     ask_for_destination,
     control_messages,
-    destination,
-    packet_info,
 )
 
 IPV4_INFO = (socket.IPPROTO_IP, IP_PKTINFO)
@@ -54,13 +52,6 @@ def ipv6_info(asked: str, interface: int) -> bytes:
     return socket.inet_pton(socket.AF_INET6, asked) + struct.pack("@i", interface)
 
 
-def info_of(kind: tuple[int, int], data: bytes) -> ControlMessage:
-    """Make the message that says where a datagram was sent to, in a buffer of its own."""
-    found = packet_info(written((kind, data)))
-    assert found is not None
-    return found
-
-
 class ParseTests(SynchronousTestCase):
     """Tests for L{control_messages} and for what is found in them."""
 
@@ -70,7 +61,7 @@ class ParseTests(SynchronousTestCase):
             view = memoryview(buffer)
             self.assertEqual(list(control_messages(view)), [])
             self.assertIsNone(arrival(view))
-            self.assertIsNone(packet_info(view))
+            self.assertIsNone(IPV4.find(view))
 
     def test_several(self) -> None:
         """Each message is found with its own bytes, whatever stands between two."""
@@ -94,11 +85,17 @@ class ParseTests(SynchronousTestCase):
         for parts in ((moment, asked), (asked, moment)):
             view = written(*parts)
             self.assertEqual(arrival(view), 5_000_000_007)
-            found = packet_info(view)
+            found = IPV4.find(view)
             assert found is not None
-            self.assertEqual(destination(found), packed("192.0.2.255"))
+            self.assertEqual(IPV4.destination(found), packed("192.0.2.255"))
+            self.assertIsNone(IPV6.find(view))
         self.assertIsNone(arrival(written(asked)))
-        self.assertIsNone(packet_info(written(moment)))
+        self.assertIsNone(IPV4.find(written(moment)))
+
+    def test_truncated(self) -> None:
+        """A structure that the kernel cut is not taken for one."""
+        data = ipv4_info(3, "192.0.2.1", "192.0.2.255")
+        self.assertIsNone(IPV4.find(written((IPV4_INFO, data[:-1]))))
 
     def test_arrival_is_exact(self) -> None:
         """Not one nanosecond is lost, as a float would lose."""
@@ -107,26 +104,30 @@ class ParseTests(SynchronousTestCase):
 
     def test_ipv6_destination(self) -> None:
         """The destination of an IPv6 datagram is its 16 bytes."""
-        info = info_of(IPV6_INFO, ipv6_info("2001:db8::7", 2))
-        self.assertEqual(destination(info), packed("2001:db8::7"))
+        info = IPV6.find(written((IPV6_INFO, ipv6_info("2001:db8::7", 2))))
+        assert info is not None
+        self.assertEqual(IPV6.destination(info), packed("2001:db8::7"))
 
 
 class AnswerTests(SynchronousTestCase):
-    """Tests for L{answer_from}."""
+    """Tests for L{Pktinfo.answer_from}."""
 
     def test_ipv4(self) -> None:
         """The interface is left to the routing table, and the address stays."""
-        info = info_of(IPV4_INFO, ipv4_info(3, "192.0.2.1", "192.0.2.1"))
-        answer_from(info)
-        self.assertEqual(bytes(info.data), ipv4_info(0, "192.0.2.1", "192.0.2.1"))
+        # The bytes of 0x80FE look like those of a link-local IPv6 address.
+        for index in (3, 0x80FE):
+            info = memoryview(bytearray(ipv4_info(index, "192.0.2.1", "192.0.2.1")))
+            IPV4.answer_from(info)
+            self.assertEqual(bytes(info), ipv4_info(0, "192.0.2.1", "192.0.2.1"))
 
     def test_ipv6(self) -> None:
         """So it is for IPv6, but a link-local address means nothing without its interface."""
         table = {"2001:db8::1": 0, "::1": 0, "fec0::1": 0, "fe80::1": 3, "febf::1": 3}
         for host, kept in table.items():
-            info = info_of(IPV6_INFO, ipv6_info(host, 3))
-            answer_from(info)
-            self.assertEqual(bytes(info.data), ipv6_info(host, kept), host)
+            for at in (0, 16):
+                info = memoryview(bytearray(bytes(at) + ipv6_info(host, 3)))
+                IPV6.answer_from(info, at)
+                self.assertEqual(bytes(info), bytes(at) + ipv6_info(host, kept), host)
 
 
 class SocketTests(SynchronousTestCase):
@@ -152,17 +153,21 @@ class SocketTests(SynchronousTestCase):
         table = ((socket.AF_INET, "0.0.0.0", "127.1.2.3"), (socket.AF_INET6, "::", "::1"))
         for family, wildcard, host in table:
             sock = self.bound(wildcard, family)
-            self.assertTrue(ask_for_destination(sock))
-            found = packet_info(self.controls(sock, host))
+            pktinfo = ask_for_destination(sock)
+            assert pktinfo is not None
+            found = pktinfo.find(self.controls(sock, host))
             assert found is not None
-            self.assertEqual(destination(found), packed(host))
+            self.assertEqual(pktinfo.destination(found), packed(host))
 
     def test_specific(self) -> None:
         """One that is bound to a single address is not asked."""
-        for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+        for pktinfo, family, host in (
+            (IPV4, socket.AF_INET, "127.0.0.1"),
+            (IPV6, socket.AF_INET6, "::1"),
+        ):
             sock = self.bound(host, family)
-            self.assertFalse(ask_for_destination(sock))
-            self.assertIsNone(packet_info(self.controls(sock, host)))
+            self.assertIsNone(ask_for_destination(sock))
+            self.assertIsNone(pktinfo.find(self.controls(sock, host)))
         sock = self.bound("127.0.0.1")
         self.assertEqual(sock.getsockopt(socket.IPPROTO_IP, IP_PKTINFO), 0)
         sock = self.bound("::1", socket.AF_INET6)
@@ -171,7 +176,7 @@ class SocketTests(SynchronousTestCase):
     def test_unix(self) -> None:
         """A UNIX socket has no destination to tell."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-            self.assertFalse(ask_for_destination(sock))
+            self.assertIsNone(ask_for_destination(sock))
 
     def test_arrival(self) -> None:
         """The kernel says when a datagram came, by the clock of the time of day."""

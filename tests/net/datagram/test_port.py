@@ -1,9 +1,10 @@
-"""Tests of C{socketd.net.datagram.port}, C{datagram_batch} and C{mmsg}."""
+"""Tests of C{socketd.net.datagram.port}, C{batch_port} and C{mmsg}."""
 
 from __future__ import annotations
 
 import ctypes
 import errno
+import math
 import os
 import socket
 from typing import Any
@@ -20,10 +21,14 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyClass, verifyObject
 
+from socketd.access.datagram_guard import Guard, Rules
+from socketd.access.networks import Networks
 from socketd.net.datagram import mmsg
-from socketd.net.datagram.batch_port import MAX_KNOWN, BatchedDatagramPort, datagram_port
+from socketd.net.datagram.batch_port import MAX_CACHED, BatchedDatagramPort, datagram_port
 from socketd.net.datagram.mmsg import BATCH
-from socketd.net.datagram.port import RECEIVE_PAUSE, DatagramPort
+from socketd.net.datagram.port import RECEIVE_PAUSE, DatagramPort, DatagramTerms
+from socketd.net.sockets.local_addresses import Found, Interfaces
+from socketd.settings.networks import ANY
 from tests.support.fakes import DatagramRecorder, HandReactor, make_service_state
 
 LARGEST = os.urandom(65507)
@@ -43,6 +48,7 @@ class DatagramPortTests(SynchronousTestCase):
         protocol: Any = None,
         address: Any = ("127.0.0.1", 0),
         family: int = socket.AF_INET,
+        guard: Guard | None = None,
     ) -> Any:
         """
         Begin to serve.
@@ -54,7 +60,8 @@ class DatagramPortTests(SynchronousTestCase):
         sock.bind(address)
         sock.setblocking(False)
         self.protocol = DatagramRecorder() if protocol is None else protocol
-        self.port = self.port_class(self.reactor, sock, self.protocol, self.service_state)
+        terms = DatagramTerms(guard, math.inf)
+        self.port = self.port_class(self.reactor, sock, self.protocol, self.service_state, terms)
         self.port.startListening()
         self.addCleanup(self.port.close)
         return sock.getsockname()
@@ -375,10 +382,13 @@ class DatagramPortTests(SynchronousTestCase):
         Where memory does not suffice to hand a datagram on, it is lost, and the port
         pauses and serves the next ones.
         """
-        client = self.client(self.serve())
-        with mock.patch.object(self.port, "_check_static", side_effect=MemoryError):
-            client.send(b"x")
-            self.reactor.turn()
+        own_ports = mock.Mock(side_effect=[MemoryError, ()])
+        rules = Rules(Networks(ANY, ()), 1.0, 8, 1.0, guard_loopback=True)
+        clock = self.reactor.seconds
+        guard = Guard(rules, clock, own_ports, Interfaces(clock, Found), "127.0.0.1")
+        client = self.client(self.serve(guard=guard))
+        client.send(b"x")
+        self.reactor.turn()
         self.assertNotIn(self.port, self.reactor.readers)
         client.send(b"y")
         self.reactor.advance(RECEIVE_PAUSE)
@@ -511,10 +521,10 @@ class BatchedDatagramPortTests(DatagramPortTests):
         """However many senders there are, so many addresses are remembered."""
         self.serve()
         assert isinstance(self.port, BatchedDatagramPort)
-        for number in range(MAX_KNOWN + 10):
+        for number in range(MAX_CACHED + 10):
             name = b"\2\0" + number.to_bytes(2, "big") + bytes([127, 0, 0, 1]) + bytes(8)
-            self.assertEqual(self.port._decode(name), ("127.0.0.1", number))
-        self.assertLessEqual(len(self.port._known), MAX_KNOWN)
+            self.assertEqual(self.port._classify(name), ("127.0.0.1", number))
+        self.assertLessEqual(len(self.port._trusted), MAX_CACHED)
 
     def test_error_report(self) -> None:
         """An error that the socket reports ends neither the port nor its turn."""
