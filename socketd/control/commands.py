@@ -148,34 +148,34 @@ def _help(daemon: Daemon, session: IOperatorSession) -> Reply:
 
 
 def _status(daemon: Daemon, session: IOperatorSession) -> Reply:
-    uptime = daemon.reactor.seconds() - daemon.began
-    waiting, drains = len(daemon.operator.waiting), daemon.state == State.DRAINING
-    invalid = len(daemon.invalid_certificates())
+    now = daemon.snapshot()
+    services, invalid = len(now.services), len(now.invalid_certificates)
     text = (
-        f"up {duration(round(uptime))}, {len(daemon.socket_services)} services,"
-        f" {len(daemon.connection_table)} connections, {waiting} waiting"
+        f"up {duration(round(now.uptime))}, {services} services,"
+        f" {now.connections} connections, {now.waiting} waiting"
     )
     if invalid:
         text += f", certificates not valid: {invalid}"
+    if now.state == State.DRAINING:
+        text += ", draining"
     facts = {
-        "uptime": round(uptime, 3),
-        "state": daemon.state,
-        "services": len(daemon.socket_services),
-        "connections": len(daemon.connection_table),
-        "waiting": waiting,
-        "bans": len(daemon.bans.current()),
+        "uptime": round(now.uptime, 3),
+        "state": now.state,
+        "services": services,
+        "connections": now.connections,
+        "waiting": now.waiting,
+        "bans": now.bans,
         "invalid_certificates": invalid,
     }
-    return Reply(text + ", draining" * drains, facts=facts)
+    return Reply(text, facts=facts)
 
 
 def _services(daemon: Daemon, session: IOperatorSession) -> Reply:
     rows = []
-    for service in daemon.socket_services:
-        live = service.service_state.connections
-        total = service.service_state.counters.total(live)
-        row: list[Value] = [service.settings.name, service.settings.protocol]
-        row += [LIST_GAP.join(map(str, service.bound)), len(live), total.connections]
+    for service in daemon.snapshot().services:
+        total = service.counters
+        row: list[Value] = [service.name, service.protocol, LIST_GAP.join(service.listeners)]
+        row += [service.connections, total.connections]
         row += [total.messages_received, total.datagrams_received]
         received = total.bytes_received + total.datagram_bytes_received
         rows.append([*row, received, total.bytes_sent + total.datagram_bytes_sent])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -30,10 +31,12 @@ from socketd.common.system_clock import ClockWatch, read_kernel
 from socketd.daemon.log import quiet
 from socketd.daemon.reload import Change
 from socketd.daemon.service import Shared, SocketService
+from socketd.daemon.snapshot import ServiceSnapshot, Snapshot
+from socketd.daemon.socket_drops import KernelDrops
 from socketd.daemon.state import CannotStart, State
 from socketd.net.listen import Bound
 from socketd.net.own_listener import OwnListener
-from socketd.net.service_state import ConnectionTable, ServiceState
+from socketd.net.service_state import Connection, ConnectionTable, ServiceState
 from socketd.net.sockets.activation import Inherited
 from socketd.net.sockets.local_addresses import Interfaces
 from socketd.net.sockets.rlimit import most_connections
@@ -107,6 +110,7 @@ class Daemon(MultiService):
     former: dict[str, ServiceState] = field(factory=dict, init=False)
     own: list[OwnListener] = field(factory=list, init=False)
     _missing: dict[tuple[str, str], str] = field(factory=dict, init=False)
+    _drops: KernelDrops = field(factory=KernelDrops, init=False)
     _shared: Shared = field(init=False)
     _wheel: TimerWheel = field(init=False)
     _datagram_ports: frozenset[int] | None = field(default=None, init=False)
@@ -188,28 +192,42 @@ class Daemon(MultiService):
         """Call C{callback(state, detail)} whenever the state changes."""
         self._on_state.append(callback)
 
-    def summary(self) -> str:
-        """Describe the state of the daemon in one line."""
-        listeners = sum(len(child.bound) for child in self.socket_services)
-        invalid = len(self.invalid_certificates())
-        return (
-            f"{self.state}: {len(self.socket_services)} services at {listeners} listeners,"
-            f" {len(self.connection_table)} connections"
-        ) + (f", certificates not valid: {invalid}" if invalid else "")
-
-    def invalid_certificates(self) -> list[str]:
-        """List the certificates in use that are not valid now, one line each."""
-        return [
-            f"[{child.settings.name}] serves on; {option}: {text}"
+    def snapshot(self) -> Snapshot:
+        """Collect what metrics, status and health show."""
+        live: dict[ServiceState, list[Connection]] = defaultdict(list)
+        for connection in self.connection_table:
+            live[connection.service_state].append(connection)
+        drops = self._drops.update(
+            (child.settings.name, bound.sock)
             for child in self.socket_services
-            for option, text in child.invalid_certificates()
-        ]
+            for bound in child.bound
+            if not bound.is_stream
+        )
+        return Snapshot(
+            state=self.state,
+            health=self._health(),
+            uptime=self.reactor.seconds() - self.began,
+            services=tuple(
+                child.snapshot(live[child.service_state], drops.get(child.settings.name))
+                for child in self.socket_services
+            ),
+            removed=tuple(
+                ServiceSnapshot(
+                    name=state.name,
+                    connections=len(live[state]),
+                    counters=state.counters.total(live[state]),
+                    kernel_drops=drops.get(state.name),
+                )
+                for state in self.former.values()
+            ),
+            connections=len(self.connection_table),
+            waiting=len(self.operator.waiting),
+            operators=self.operator.operators,
+            bans=len(self.bans.current()),
+            reloads=dict(self.reloads),
+        )
 
-    def health(self) -> str:
-        """
-        Return the health for a load balancer: C{serving}, another state, or the listener
-        that is down or unreachable.
-        """
+    def _health(self) -> str:
         if self.state in (State.SERVING, State.RELOADING):
             for name, bound in self._listeners():
                 if bound.port is None or bound.is_down:
@@ -339,7 +357,7 @@ class Daemon(MultiService):
             # Tools that renew certificates reload the daemon to load them at once.
             child.renew_certificates()
         self._look_for_files()
-        return (*lines, *later, *self.invalid_certificates())
+        return (*lines, *later, *self.snapshot().invalid_certificates)
 
     def _apply(self) -> None:
         """Apply the daemon's own section of the settings."""

@@ -15,6 +15,7 @@ from twisted.application.service import Service
 from twisted.internet.task import LoopingCall
 
 from socketd.common.text import one_line
+from socketd.daemon.snapshot import Snapshot
 from socketd.daemon.state import State
 
 #: Least interval of C{STATUS=} (seconds): people read it, and each message wakes systemd.
@@ -49,8 +50,8 @@ class Subject(Protocol):
     def on_state(self, callback: Callable[[str, str], None]) -> None:
         """Call C{callback(state, detail)} whenever the state changes."""
 
-    def summary(self) -> str:
-        """Describe the state of the daemon in one line."""
+    def snapshot(self) -> Snapshot:
+        """Collect what the status shows."""
 
 
 class Notifier:
@@ -222,7 +223,7 @@ class NotifyService(Service):
 
     def _words(self) -> str:
         """Join summary and detail; the summary is first, because the detail may be long."""
-        return "; ".join(filter(None, (self._daemon.summary(), self._detail)))
+        return "; ".join(filter(None, (self._daemon.snapshot().summary, self._detail)))
 
     def _say(self) -> None:
         self._notifier.status(self._words())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +22,12 @@ from socketd.common.events import (
     LISTENER_SKIPPED,
     LISTENING,
 )
+from socketd.daemon.snapshot import CertificatesSnapshot, ServiceSnapshot
 from socketd.daemon.socket_pool import SocketPool
 from socketd.net.datagram.port import DatagramPort, DatagramTerms
 from socketd.net.layers import make_context, wrap_factory
 from socketd.net.listen import Bound, CannotListen, bind, inherit
-from socketd.net.service_state import ServiceState
+from socketd.net.service_state import Connection, ServiceState
 from socketd.net.sockets.activation import Inherited
 from socketd.protocols.spec import ProtocolContext
 from socketd.settings import model
@@ -239,9 +240,29 @@ class SocketService(Service):
         speaker = declared.datagram(options, self._shared.context)
         bound.serve(reactor, speaker, self.service_state, terms)
 
-    def invalid_certificates(self) -> list[tuple[str, str]]:
-        """List the certificates in use that are not valid now: the option and the reason."""
-        return [] if self.context is None else self.context.invalid()
+    def snapshot(self, live: Sequence[Connection], kernel_drops: int | None) -> ServiceSnapshot:
+        """
+        Collect what metrics and status show.
+
+        @param live: its open connections.
+        """
+        return ServiceSnapshot(
+            name=self.settings.name,
+            connections=len(live),
+            counters=self.service_state.counters.total(live),
+            protocol=self.settings.protocol,
+            listeners=tuple(map(str, self.bound)),
+            certificates=self._certificates(),
+            kernel_drops=kernel_drops,
+        )
+
+    def _certificates(self) -> CertificatesSnapshot | None:
+        if self.context is None:
+            return None
+        invalid = tuple(f"{option}: {text}" for option, text in self.context.invalid())
+        return CertificatesSnapshot(
+            self.context.not_after, invalid, self.context.loads, self.context.failures
+        )
 
     def succeed(self, former: SocketService) -> None:
         """Take over the TLS state of a former service of the same name that clients rely on."""
@@ -258,7 +279,7 @@ class SocketService(Service):
         if self.context.changed():
             self._take_certificates(self.context)
         self.context.rotate()
-        told, self._told = self._told, self.invalid_certificates()
+        told, self._told = self._told, self.context.invalid()
         for option, text in self._told:
             if (option, text) not in told:
                 self.service_state.emit(CERTIFICATE_INVALID, option=option, error=text)

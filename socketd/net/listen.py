@@ -95,7 +95,9 @@ class Bound:
         return self.sock.type == socket.SOCK_STREAM
 
     def __str__(self) -> str:
-        """The kind and address, with the port that the kernel chose."""
+        """The kind and address, with the port that the kernel chose if it is open."""
+        if self.is_down:
+            return str(self.listener)
         address = describe(self.sock.family, self.sock.getsockname())
         return f"{self.listener.kind} {address.removeprefix('unix ')}"
 

@@ -29,16 +29,15 @@ from socketd.access.bans import BANNED
 from socketd.access.rates import SOURCE_LIMIT, SOURCE_RATE
 from socketd.common.counters import Counters
 from socketd.daemon.daemon import Daemon
+from socketd.daemon.snapshot import ServiceSnapshot, Snapshot
 from socketd.daemon.state import State
 from socketd.net.datagram.batch_port import TOO_LONG
 from socketd.net.proxy.layer import PROXY_HEADER, PROXY_SOURCE
-from socketd.net.service_state import Connection, ServiceState
 from socketd.net.stream.deadlines import FIRST_BYTE
 from socketd.net.stream.deadlines import HANDSHAKE as HANDSHAKE_TIMEOUT
 from socketd.net.stream.deadlines import IDLE, LIFETIME, STALL
 from socketd.net.tls.layer import CLIENT_NAME, HANDSHAKE, SERVER_NAME
 from socketd.web.lag import LagMeter
-from socketd.web.socket_drops import KernelDrops
 
 #: Reasons that are no longer counted, kept at 0 for existing dashboards.
 RETIRED = ("loop",)
@@ -86,22 +85,22 @@ class MetricSpec:
 
 
 @frozen
-class Read:
+class CounterSpec:
     """A metric per service, and the function that reads it from the service's counters."""
 
-    figure: MetricSpec
+    metric: MetricSpec
     read: Callable[[Counters], int]
 
 
 @frozen
-class ReadByReason:
+class CounterByReason:
     """
     A metric per service and reason, and the function that reads it from the counters.
 
     @ivar known: the reasons that are always exported.
     """
 
-    figure: MetricSpec
+    metric: MetricSpec
     read: Callable[[Counters], Mapping[str, int]]
     known: tuple[str, ...]
 
@@ -114,61 +113,61 @@ KERNEL = MetricSpec(
     "Datagrams that the kernel dropped because the receive buffer was full.",
 )
 COUNTS = (
-    Read(
+    CounterSpec(
         MetricSpec("socketd_connections_total", "Connections that were let in."),
         lambda counters: counters.connections,
     ),
-    Read(
+    CounterSpec(
         MetricSpec(
             "socketd_messages_received_total",
             "Receives that brought bytes for the protocol on connections.",
         ),
         lambda counters: counters.messages_received,
     ),
-    Read(
+    CounterSpec(
         MetricSpec("socketd_received_bytes_total", "Bytes received on connections."),
         lambda counters: counters.bytes_received,
     ),
-    Read(
+    CounterSpec(
         MetricSpec("socketd_sent_bytes_total", "Bytes sent on connections."),
         lambda counters: counters.bytes_sent,
     ),
-    Read(
+    CounterSpec(
         MetricSpec(
             "socketd_accept_failures_total", "Times that the system had no room to accept."
         ),
         lambda counters: counters.accepts_failed,
     ),
-    Read(
+    CounterSpec(
         MetricSpec("socketd_full_total", "Times that accepting stopped at the limit."),
         lambda counters: counters.full,
     ),
-    Read(
+    CounterSpec(
         MetricSpec("socketd_datagrams_received_total", "Datagrams received, those dropped too."),
         lambda counters: counters.datagrams_received,
     ),
-    Read(
+    CounterSpec(
         MetricSpec("socketd_datagrams_sent_total", "Datagrams sent in answer."),
         lambda counters: counters.datagrams_sent,
     ),
-    Read(
+    CounterSpec(
         MetricSpec(
             "socketd_datagrams_received_bytes_total",
             "Bytes of the datagrams received, those dropped too.",
         ),
         lambda counters: counters.datagram_bytes_received,
     ),
-    Read(
+    CounterSpec(
         MetricSpec("socketd_datagrams_sent_bytes_total", "Bytes of the datagrams sent in answer."),
         lambda counters: counters.datagram_bytes_sent,
     ),
-    Read(
+    CounterSpec(
         MetricSpec("socketd_datagrams_unsent_total", "Answers that the kernel refused to send."),
         lambda counters: counters.datagrams_unsent,
     ),
 )
 COUNTS_BY_REASON = (
-    ReadByReason(
+    CounterByReason(
         MetricSpec(
             "socketd_connections_refused_total",
             "Connections that were not let in, by reason.",
@@ -177,7 +176,7 @@ COUNTS_BY_REASON = (
         lambda counters: counters.refused,
         REFUSALS,
     ),
-    ReadByReason(
+    CounterByReason(
         MetricSpec(
             "socketd_connections_overdue_total",
             "Connections that a deadline ended, by its option.",
@@ -186,7 +185,7 @@ COUNTS_BY_REASON = (
         lambda counters: counters.timed_out,
         DEADLINES,
     ),
-    ReadByReason(
+    CounterByReason(
         MetricSpec(
             "socketd_datagrams_dropped_total",
             "Datagrams that were dropped unanswered, by reason.",
@@ -228,70 +227,34 @@ class DaemonCollector(Collector):
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
-        self._kernel = KernelDrops()
 
     def collect(self) -> Iterator[Metric]:
         """Read all metrics."""
-        live = self._live()
-        counters_by_service = {
-            service_state.name: service_state.counters.total(live[service_state])
-            for service_state in self._daemon.service_states
-        }
-        open_ = (
-            ((service_state.name,), len(live[service_state]))
-            for service_state in self._daemon.service_states
-        )
-        yield OPEN.family(open_)
-        for one in COUNTS:
-            yield one.figure.family(
-                ((name,), one.read(t)) for name, t in counters_by_service.items()
-            )
-        for many in COUNTS_BY_REASON:
-            yield many.figure.family(_by_reason(many, counters_by_service))
-        yield KERNEL.family(((name,), count) for name, count in self._drops().items())
-        yield from self._certificates()
-        yield from self._whole()
-
-    def _live(self) -> dict[ServiceState, list[Connection]]:
-        """Group the live connections by service, in one pass."""
-        found: dict[ServiceState, list[Connection]] = {
-            service_state: [] for service_state in self._daemon.service_states
-        }
-        for connection in self._daemon.connection_table:
-            if connection.service_state in found:
-                found[connection.service_state].append(connection)
-        return found
-
-    def _drops(self) -> Mapping[str, int]:
-        return self._kernel.update(
-            (child.service_state.name, bound.sock)
-            for child in self._daemon.socket_services
-            for bound in child.bound
-            if not bound.is_stream
-        )
-
-    def _certificates(self) -> Iterator[Metric]:
-        contexts = {
-            child.service_state.name: child.context
-            for child in self._daemon.socket_services
-            if child.context is not None
-        }
-        expiries = (((name,), found.not_after) for name, found in contexts.items())
-        yield EXPIRY.family(expiries)
-        invalid = (((name,), len(found.invalid())) for name, found in contexts.items())
-        yield INVALID.family(invalid)
-        loads = (((name, "done"), found.loads) for name, found in contexts.items())
-        failures = (((name, "refused"), found.failures) for name, found in contexts.items())
-        yield LOADS.family([*loads, *failures])
-
-    def _whole(self) -> Iterator[Metric]:
-        daemon = self._daemon
-        yield UP.family([((), daemon.health() == State.SERVING)])
-        yield WAITING.family([((), len(daemon.operator.waiting))])
-        yield ATTENDED.family([((), daemon.operator.attended)])
-        yield BANS.family([((), len(daemon.bans))])
-        yield RELOADS.family(((result,), count) for result, count in daemon.reloads.items())
+        snapshot = self._daemon.snapshot()
+        services = (*snapshot.services, *snapshot.removed)
+        yield OPEN.family(((one.name,), one.connections) for one in services)
+        for count in COUNTS:
+            yield count.metric.family(((one.name,), count.read(one.counters)) for one in services)
+        for counts in COUNTS_BY_REASON:
+            yield counts.metric.family(_by_reason(counts, services))
+        drops = [(one.name, one.kernel_drops) for one in services if one.kernel_drops is not None]
+        yield KERNEL.family(((name,), count) for name, count in drops)
+        yield from _certificates(snapshot)
+        yield UP.family([((), snapshot.health == State.SERVING)])
+        yield WAITING.family([((), snapshot.waiting)])
+        yield ATTENDED.family([((), bool(snapshot.operators))])
+        yield BANS.family([((), snapshot.bans)])
+        yield RELOADS.family(((result,), count) for result, count in snapshot.reloads.items())
         yield BUILD.family([(_versions(), 1)])
+
+
+def _certificates(snapshot: Snapshot) -> Iterator[Metric]:
+    used = [(one.name, one.certificates) for one in snapshot.services if one.certificates]
+    yield EXPIRY.family(((name,), found.not_after) for name, found in used)
+    yield INVALID.family(((name,), len(found.invalid)) for name, found in used)
+    loads = [((name, "done"), found.loads) for name, found in used]
+    failures = [((name, "refused"), found.failures) for name, found in used]
+    yield LOADS.family([*loads, *failures])
 
 
 def make_registry(daemon: Daemon, lag: LagMeter) -> CollectorRegistry:
@@ -306,12 +269,12 @@ def make_registry(daemon: Daemon, lag: LagMeter) -> CollectorRegistry:
 
 
 def _by_reason(
-    many: ReadByReason, counters_by_service: Mapping[str, Counters]
+    counts: CounterByReason, services: Iterable[ServiceSnapshot]
 ) -> Iterator[Sample]:
-    for name, counters in counters_by_service.items():
-        counts = dict.fromkeys(many.known, 0) | dict(many.read(counters))
-        for reason, count in counts.items():
-            yield (name, reason), count
+    for service in services:
+        found = dict.fromkeys(counts.known, 0) | dict(counts.read(service.counters))
+        for reason, count in found.items():
+            yield (service.name, reason), count
 
 
 def _versions() -> tuple[str, ...]:

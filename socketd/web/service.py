@@ -97,9 +97,9 @@ class WebService(MultiService):
             self._daemon.event_bus.emit(LISTENING, service=NAME, listener=str(self.own.bound))
 
     def _health(self) -> Page:
-        state = self._daemon.health()
-        code = http.OK if state == State.SERVING else http.SERVICE_UNAVAILABLE
-        return Page(code, f"{state}\n".encode())
+        health = self._daemon.snapshot().health
+        code = http.OK if health == State.SERVING else http.SERVICE_UNAVAILABLE
+        return Page(code, f"{health}\n".encode())
 
     def _metrics(self) -> Page:
         now = self._daemon.reactor.seconds()

@@ -36,6 +36,16 @@ def make_daemon(text: str = CONFIGURATION) -> Daemon:
     return Daemon(Clock(), settings, lambda: 0.0)
 
 
+class FakeContext:
+    """What a service shows of itself in TLS."""
+
+    not_after, loads, failures = 1.8e9, 3, 2
+
+    def invalid(self) -> list[tuple[str, str]]:
+        """List one certificate that is not valid."""
+        return [("tls_certificate", "expired")]
+
+
 class FakeConnection(StringTransport):
     """A connection of a daemon, in memory."""
 

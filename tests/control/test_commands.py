@@ -15,7 +15,7 @@ from socketd.control.results import CommandError, Reply, reply_json, reply_text
 from socketd.daemon.daemon import Reloaded
 from socketd.daemon.state import State
 from socketd.settings.networks import parse_networks
-from tests.control.fakes import FakeOperatorSession, connect, make_daemon, watch
+from tests.control.fakes import FakeContext, FakeOperatorSession, connect, make_daemon, watch
 
 HEADERS = ("ID", "SERVICE", "PEER", "AGE", "MESSAGES", "IN", "OUT", "WAITS")
 
@@ -160,8 +160,8 @@ class LookTests(Case):
 
     def test_status_certificates(self) -> None:
         """C{status} counts the certificates that are not valid."""
-        service = self.daemon.socket_services[0]
-        self.patch(service, "invalid_certificates", lambda: [("tls_certificate", "expired")])
+        context: Any = FakeContext()
+        self.daemon.socket_services[0].context = context
         reply = self.execute("status")
         self.assertTrue(reply.text.endswith("0 waiting, certificates not valid: 1"), reply.text)
         self.assertEqual(reply.facts["invalid_certificates"], 1)

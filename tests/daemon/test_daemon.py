@@ -26,12 +26,12 @@ class StartTests(DaemonCase):
         daemon = self.make()
         told: list[tuple[str, str]] = []
         daemon.on_state(lambda state, detail: told.append((state, detail)))
-        self.assertEqual((daemon.state, daemon.health()), ("starting", "starting"))
+        self.assertEqual((daemon.state, daemon.snapshot().health), ("starting", "starting"))
         daemon.privilegedStartService()
         self.assertEqual(told, [])
         daemon.startService()
         self.assertEqual(told, [("serving", "")])
-        self.assertEqual((daemon.state, daemon.health()), ("serving", "serving"))
+        self.assertEqual((daemon.state, daemon.snapshot().health), ("serving", "serving"))
 
     def test_nobody_is_accepted_between(self) -> None:
         """
@@ -75,7 +75,7 @@ class StartTests(DaemonCase):
         daemon = self.start(ECHO.rstrip() + ", tcp:0:interface=192.0.2.1:optional=yes\n")
         self.assertEqual(len(self.service().bound), 1)
         self.assertEqual(len(self.events("listener_skipped")), 1)
-        self.assertEqual(daemon.health(), "serving")
+        self.assertEqual(daemon.snapshot().health, "serving")
 
     def test_listening_is_said_while_running(self) -> None:
         """
@@ -112,7 +112,7 @@ class SayingTests(DaemonCase):
         daemon = self.start(text)
         self.enter()
         expected = "serving: 2 services at 3 listeners, 1 connections"
-        self.assertEqual(daemon.summary(), expected)
+        self.assertEqual(daemon.snapshot().summary, expected)
 
     def test_invalid_certificate(self) -> None:
         """
@@ -128,27 +128,29 @@ class SayingTests(DaemonCase):
         self.text = text + "[upper]\nlisten = tcp:0:interface=127.0.0.1\n"
         self.assertIn(f"[echo] serves on; {expected}; renew it", daemon.reload().changes)
         self.assertEqual(
-            daemon.summary(),
+            daemon.snapshot().summary,
             "serving: 2 services at 2 listeners, 0 connections, certificates not valid: 1",
         )
         self.certify(issued("a.example"))
         self.assertEqual(daemon.reload().changes, ())
         self.assertEqual(len(self.events("certificate_invalid")), 1)
-        self.assertEqual(daemon.invalid_certificates(), [])
+        self.assertEqual(daemon.snapshot().invalid_certificates, ())
 
     def test_listener_down(self) -> None:
         """A listener whose socket was lost makes the daemon unhealthy, and is named."""
         daemon = self.start(ECHO + "[upper]\nlisten = tcp:0:interface=127.0.0.1\n")
         port: Any = self.service("upper").bound[0].port
         port.close()
-        self.assertEqual(daemon.health(), "a listener of upper is down")
+        found = daemon.snapshot()
+        self.assertEqual(found.health, "a listener of upper is down")
+        self.assertEqual(found.services[1].listeners, ("tcp 127.0.0.1:0",))
 
     def test_healthy_while_reloading(self) -> None:
         """While the file is read peers are served: the daemon is healthy."""
         seen = []
 
         def configure() -> Settings:
-            seen.append((self.daemon.state, self.daemon.health()))
+            seen.append((self.daemon.state, self.daemon.snapshot().health))
             return self.parse()
 
         self.start(configure=configure)
@@ -313,14 +315,14 @@ class DrainTests(DaemonCase):
         daemon.on_state(lambda state, detail: told.append(state))
         sock, address = self.enter(), self.address()
         daemon.drain()
-        self.assertEqual((daemon.state, daemon.health()), ("draining", "draining"))
+        self.assertEqual((daemon.state, daemon.snapshot().health), ("draining", "draining"))
         self.assertEqual(told, ["draining"])
         (line,) = self.events("draining")
         self.assertEqual(line, "accepting nobody any more; 1 connections go on")
         self.assertRaises(ConnectionRefusedError, self.connect, address)
         self.assertEqual(os.listdir(self.runtime), [])
         self.assertEqual(self.ask(sock), b"hello")
-        self.assertIn("0 listeners, 1 connections", daemon.summary())
+        self.assertIn("0 listeners, 1 connections", daemon.snapshot().summary)
 
     def test_once(self) -> None:
         """To drain a daemon that drains or stops does nothing."""
@@ -436,7 +438,7 @@ class StopTests(DaemonCase):
         sock.send(b"last words")
         stopped = daemon.stopService()
         self.assertEqual(told, [("stopping", "1 connections to finish")])
-        self.assertEqual((daemon.state, daemon.health()), ("stopping", "stopping"))
+        self.assertEqual((daemon.state, daemon.snapshot().health), ("stopping", "stopping"))
         self.assertRaises(ConnectionRefusedError, self.connect, address)
         self.assertNoResult(stopped)
         self.assertEqual(self.receive(sock, 10), b"last words")

@@ -23,10 +23,15 @@ from socketd.daemon.notify import (
     NotifyService,
     status_line,
 )
+from socketd.daemon.snapshot import Snapshot
 from socketd.daemon.state import State
 from socketd.settings.model import DaemonOptions, Settings
 
 PID = 4711
+
+#: The summaries of a daemon without services, with no connections and with three.
+NONE = "0 services at 0 listeners, 0 connections"
+SOME = "0 services at 0 listeners, 3 connections"
 
 #: More than fits a queue of systemd's (net.unix.max_dgram_qlen) or of any kernel's.
 MANY = 100_000
@@ -70,23 +75,25 @@ class FakeDaemon:
     """
     A daemon that enters the states that a test wants.
 
-    @ivar words: its summary.
+    @ivar connections: how many it has.
     """
 
     def __init__(self) -> None:
-        self.words = "serving: 2 services"
+        self.state = State.STARTING
+        self.connections = 0
         self.callbacks: list[Callable[[str, str], None]] = []
 
     def on_state(self, callback: Callable[[str, str], None]) -> None:
         """Keep the callback."""
         self.callbacks.append(callback)
 
-    def summary(self) -> str:
-        """Say what the test has put there."""
-        return self.words
+    def snapshot(self) -> Snapshot:
+        """Show what the test wants."""
+        return Snapshot(self.state, self.state, connections=self.connections)
 
-    def enter(self, state: str, detail: str = "") -> None:
-        """Tell everybody."""
+    def enter(self, state: State, detail: str = "") -> None:
+        """Enter a state."""
+        self.state = state
         for callback in self.callbacks:
             callback(state, detail)
 
@@ -310,7 +317,7 @@ class ServiceTests(Case):
         self.clock.pump([1.0] * 4)
         self.assertEqual(self.heard(), [])
         self.daemon.enter(State.SERVING)
-        self.assertEqual(self.heard(), ["READY=1\nSTATUS=serving: 2 services"])
+        self.assertEqual(self.heard(), ["READY=1\nSTATUS=serving: " + NONE])
 
     def test_signs_of_life(self) -> None:
         """They begin at once, and come at half the time."""
@@ -335,22 +342,22 @@ class ServiceTests(Case):
         self.daemon.enter(State.SERVING, "the reload was refused")
         reloading, ready = self.heard()
         self.assertTrue(reloading.startswith("RELOADING=1\nMONOTONIC_USEC="), reloading)
-        expected = "serving: 2 services; the reload was refused"
-        self.assertEqual(ready, f"READY=1\nSTATUS={expected}")
-        self.daemon.words = "serving: 3 services"
+        expected = f"READY=1\nSTATUS=serving: {NONE}; the reload was refused"
+        self.assertEqual(ready, expected)
+        self.daemon.connections = 3
         self.clock.advance(STATUS_INTERVAL)
-        self.assertEqual(self.heard(), ["STATUS=serving: 3 services; the reload was refused"])
+        self.assertEqual(self.heard(), [f"STATUS=serving: {SOME}; the reload was refused"])
 
     def test_status_follows(self) -> None:
         """The status follows the daemon, every five seconds at most."""
         self.start()
         self.daemon.enter(State.SERVING)
         self.heard()
-        self.daemon.words = "serving: 9 connections"
+        self.daemon.connections = 3
         self.clock.advance(STATUS_INTERVAL - 1)
         self.assertEqual(self.heard(), [])
         self.clock.advance(1)
-        self.assertEqual(self.heard(), ["STATUS=serving: 9 connections"])
+        self.assertEqual(self.heard(), [f"STATUS=serving: {SOME}"])
         self.clock.advance(STATUS_INTERVAL)
         self.assertEqual(self.heard(), [])
 
@@ -360,20 +367,19 @@ class ServiceTests(Case):
         self.clock.advance(STATUS_INTERVAL)
         self.heard()
         self.clock.advance(STATUS_INTERVAL - 1)
-        self.daemon.words = "draining"
         self.clock.advance(0.5)
         self.daemon.enter(State.DRAINING)
         self.clock.advance(STATUS_INTERVAL)
-        self.assertEqual(self.heard(), ["STATUS=draining"])
+        self.assertEqual(self.heard(), [f"STATUS=draining: {NONE}"])
 
     def test_stop(self) -> None:
         """While a daemon stops it asks for more time again and again, and gives signs of life."""
         service = self.start()
         self.systemd.heard()
-        self.daemon.words = "stopping"
         self.daemon.enter(State.STOPPING, "2 connections")
         extend = f"EXTEND_TIMEOUT_USEC={int(EXTENSION * 1e6)}"
-        self.assertEqual(self.heard(), ["STOPPING=1\nSTATUS=stopping; 2 connections", extend])
+        stopping = f"STOPPING=1\nSTATUS=stopping: {NONE}; 2 connections"
+        self.assertEqual(self.heard(), [stopping, extend])
         self.clock.pump([EXTEND_INTERVAL] * 3)
         heard = self.systemd.heard()
         self.assertEqual(heard.count(extend), 3)

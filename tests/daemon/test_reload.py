@@ -90,7 +90,8 @@ def picture(daemon: Daemon) -> dict[str, Any]:
         "observers": len(daemon.event_bus._on_watched),
         "connections": list(daemon.connection_table),
         "former": dict(daemon.former),
-        "state": (daemon.state, daemon.health(), daemon.summary(), daemon.datagram_ports()),
+        "snapshot": attrs.evolve(daemon.snapshot(), uptime=0.0, reloads={}),
+        "datagram_ports": daemon.datagram_ports(),
         "readers": set(daemon.reactor.getReaders()),
         "descriptors": descriptors(),
     }

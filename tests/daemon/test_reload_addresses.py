@@ -58,7 +58,7 @@ class StreamAddressTests(AddressCase):
         self.assertIn(before, self.sockets())
         for sock in (waiting, peer, self.reach("127.0.0.1"), self.reach("127.0.0.2")):
             self.assertEqual(self.ask(sock), b"hello")
-        self.assertEqual(self.daemon.health(), "serving")
+        self.assertEqual(self.daemon.snapshot().health, "serving")
 
     def test_narrower(self) -> None:
         """

@@ -395,7 +395,7 @@ class LostFileTests(DaemonCase):
         """While the files are there, the daemon is healthy."""
         self.begin()
         self.own()
-        self.assertEqual(self.daemon.health(), "serving")
+        self.assertEqual(self.daemon.snapshot().health, "serving")
         self.assertEqual(self.events("listener_unreachable"), [])
 
     def test_removed(self) -> None:
@@ -408,13 +408,13 @@ class LostFileTests(DaemonCase):
         os.unlink(f"{self.runtime}/e")
         said = f"echo cannot be reached at unix {self.runtime}/e: its file is gone;"
         said += " a reload makes another one"
-        self.assertEqual(self.daemon.health(), said)
+        self.assertEqual(self.daemon.snapshot().health, said)
         self.looks()
         self.looks()
         self.assertEqual(self.events("listener_unreachable"), [said])
         changes = self.reloaded(self.TEXT)
         self.assertEqual(changes, (f"[echo] listens at unix {self.runtime}/e again",))
-        self.assertEqual(self.daemon.health(), "serving")
+        self.assertEqual(self.daemon.snapshot().health, "serving")
         self.assertEqual(self.ask_unix(f"{self.runtime}/e"), b"hello")
         self.assertEqual((self.ask(peer), self.address()), (b"hello", tcp))
         os.unlink(f"{self.runtime}/e")
@@ -426,10 +426,10 @@ class LostFileTests(DaemonCase):
         self.begin()
         lost: Any = self.service("echo").bound[2]
         lost.port.connectionLost(Failure(ConnectionLost()))
-        self.assertEqual(self.daemon.health(), "a listener of echo is down")
+        self.assertEqual(self.daemon.snapshot().health, "a listener of echo is down")
         (change,) = self.reloaded(self.TEXT)
         self.assertEqual(change, "[echo] listens at tcp 127.0.0.1:0 again")
-        self.assertEqual(self.daemon.health(), "serving")
+        self.assertEqual(self.daemon.snapshot().health, "serving")
         self.assertEqual(self.ask(self.enter()), b"hello")
 
     def test_waiting_peer(self) -> None:
@@ -445,7 +445,7 @@ class LostFileTests(DaemonCase):
         self.begin()
         path = f"{self.runtime}/g"
         os.unlink(path)
-        self.assertIn("echo cannot be reached at unixgram", self.daemon.health())
+        self.assertIn("echo cannot be reached at unixgram", self.daemon.snapshot().health)
         self.reloaded(self.TEXT)
         sock = self.peer(socket.AF_UNIX, socket.SOCK_DGRAM)
         sock.bind(f"{self.runtime}/mine")
@@ -465,7 +465,7 @@ class LostFileTests(DaemonCase):
         other.bind(path)
         other.listen()
         said = f"upper cannot be reached at unix {path}: another file is in its place"
-        self.assertEqual(self.daemon.health(), said)
+        self.assertEqual(self.daemon.snapshot().health, said)
         (complaint,) = self.refused(self.TEXT)
         self.assertEqual(
             complaint,
@@ -486,10 +486,10 @@ class LostFileTests(DaemonCase):
         path = f"{self.runtime}/c"
         sock = self.connect(path)
         os.unlink(path)
-        self.assertIn("control cannot be reached at unix", self.daemon.health())
+        self.assertIn("control cannot be reached at unix", self.daemon.snapshot().health)
         changes = self.reloaded(self.TEXT)
         self.assertEqual(changes, (f"[socketd] control listens at unix {path} again",))
-        self.assertEqual(self.daemon.health(), "serving")
+        self.assertEqual(self.daemon.snapshot().health, "serving")
         for one in (sock, self.connect(path)):
             one.send(b"status\n")
             self.assertIn(b"2 services", self.receive(one, 20))

@@ -387,7 +387,7 @@ class CertificateTests(ServiceCase):
         self.assertEqual((service.context.loads, service.context.failures), (2, 0))
         self.write(issued("a.example"))
         service.renew_certificates()
-        self.assertEqual(service.invalid_certificates(), [])
+        self.assertEqual(service.context.invalid(), [])
         self.write(issued("old.example", end=PAST))
         service.renew_certificates()
         self.assertEqual(self.names()[3:], ["certificate_loaded", "certificate_invalid"])

@@ -22,6 +22,7 @@ from socketd.protocols.registry import installed
 from socketd.settings.model import AccessOptions
 from socketd.web.lag import LagMeter
 from socketd.web.metrics import DEADLINES, DROPS, REFUSALS, RETIRED, make_registry
+from tests.control.fakes import FakeContext
 from tests.support.source_tree import ROOT
 from tests.web.fakes import make_daemon
 
@@ -43,16 +44,6 @@ class Live:
     messages_received: int
     bytes_received: int
     bytes_sent: int
-
-
-class Context:
-    """What a service shows of itself in TLS."""
-
-    not_after, loads, failures = 1.8e9, 3, 2
-
-    def invalid(self) -> list[tuple[str, str]]:
-        """List one certificate that is not valid."""
-        return [("tls_certificate", "expired")]
 
 
 class Case(SynchronousTestCase):
@@ -149,7 +140,7 @@ class CollectorTests(Case):
         self.assertIdentical(
             self.value("socketd_certificate_expiry_timestamp_seconds", service="time"), None
         )
-        context: Any = Context()
+        context: Any = FakeContext()
         self.daemon.socket_services[1].context = context
         name = "socketd_certificate_loads_total"
         found = [
@@ -208,7 +199,7 @@ class PageTests(Case):
 
     def setUp(self) -> None:
         super().setUp()
-        context: Any = Context()
+        context: Any = FakeContext()
         self.daemon.socket_services[0].context = context
 
     def test_complete(self) -> None:

@@ -171,7 +171,7 @@ class WebServiceTests(SynchronousTestCase):
         path = os.path.join(directory, "http.sock")
         web = self.start(Listener("unix", path=path))
         os.unlink(path)
-        self.assertIn(f"http cannot be reached at unix {path}", self.daemon.health())
+        self.assertIn(f"http cannot be reached at unix {path}", self.daemon.snapshot().health)
         self.assertEqual(web.own.prepare(), [])
         self.assertEqual(web.own.carry_out(), [f"[socketd] http listens at unix {path} again"])
         self.assertEqual(self.ask(web, "/healthz"), (200, "serving\n"))

@@ -1,4 +1,4 @@
-"""Tests for L{socketd.web.socket_drops}."""
+"""Tests for L{socketd.daemon.socket_drops}."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import socket
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.web.socket_drops import KernelDrops
+from socketd.daemon.socket_drops import KernelDrops
 
 
 class KernelDropsTests(SynchronousTestCase):

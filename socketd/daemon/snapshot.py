@@ -1,0 +1,97 @@
+"""What a daemon shows of itself: the values behind metrics, health, status and C{STATUS=}."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import frozen
+
+from socketd.common.counters import Counters
+from socketd.daemon.state import State
+
+
+@frozen
+class CertificatesSnapshot:
+    """
+    The certificates that a service uses.
+
+    @ivar not_after: when the first of them expires (seconds since 1970).
+    @ivar invalid: those that are not valid now, with their option and the reason.
+    @ivar loads: how often they were loaded.
+    @ivar failures: how often they could not be loaded.
+    """
+
+    not_after: float
+    invalid: tuple[str, ...] = ()
+    loads: int = 0
+    failures: int = 0
+
+
+@frozen
+class ServiceSnapshot:
+    """
+    One service.
+
+    @ivar listeners: its bound listeners; none if a reload has removed the service.
+    @ivar connections: the number of open connections.
+    @ivar counters: its counters, with those of open connections.
+    @ivar certificates: C{None} without TLS.
+    @ivar kernel_drops: datagrams that the kernel dropped because the receive buffer was
+        full; C{None} if there never was a datagram socket.
+    """
+
+    name: str
+    connections: int
+    counters: Counters
+    protocol: str = ""
+    listeners: tuple[str, ...] = ()
+    certificates: CertificatesSnapshot | None = None
+    kernel_drops: int | None = None
+
+
+@frozen
+class Snapshot:
+    """
+    A daemon at one moment.
+
+    @ivar health: C{serving}, another state, or the listener that is down or unreachable.
+    @ivar uptime: seconds since the start.
+    @ivar services: the services, in the order of the configuration.
+    @ivar removed: services that reloads have removed, kept for their counters.
+    @ivar connections: the number of open connections of the whole daemon.
+    @ivar waiting: the number of connections that wait for the operator.
+    @ivar operators: the number of attached operators.
+    @ivar bans: the number of networks that are banned.
+    @ivar reloads: the number of reloads, by result: C{done} or C{refused}.
+    """
+
+    state: State
+    health: str
+    uptime: float = 0.0
+    services: tuple[ServiceSnapshot, ...] = ()
+    removed: tuple[ServiceSnapshot, ...] = ()
+    connections: int = 0
+    waiting: int = 0
+    operators: int = 0
+    bans: int = 0
+    reloads: Mapping[str, int] = {}
+
+    @property
+    def invalid_certificates(self) -> tuple[str, ...]:
+        """The certificates in use that are not valid now, one line each."""
+        return tuple(
+            f"[{service.name}] serves on; {text}"
+            for service in self.services
+            if service.certificates is not None
+            for text in service.certificates.invalid
+        )
+
+    @property
+    def summary(self) -> str:
+        """The state in one line."""
+        listeners = sum(len(service.listeners) for service in self.services)
+        invalid = len(self.invalid_certificates)
+        return (
+            f"{self.state}: {len(self.services)} services at {listeners} listeners,"
+            f" {self.connections} connections"
+        ) + (f", certificates not valid: {invalid}" if invalid else "")
