@@ -23,9 +23,6 @@ from socketd.settings.listeners import RUNTIME
 from socketd.settings.load import load
 from socketd.settings.model import DAEMON, Service, Settings
 
-#: EX_CONFIG of sysexits.h; the systemd unit prevents a restart after this status.
-EXIT_CONFIG = 78
-
 
 def configure(file: str, runtime: str, limit: int | None = None) -> Settings:
     """

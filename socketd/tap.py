@@ -14,7 +14,8 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import ILogObserver
 from twisted.python import usage
 
-from socketd.configuration import EXIT_CONFIG, configure, configure_again
+from socketd.common.errors import BAD_CONFIGURATION
+from socketd.configuration import configure, configure_again
 from socketd.control.console import ConsoleService
 from socketd.control.server import ControlService, make_directory
 from socketd.daemon.daemon import Daemon
@@ -61,7 +62,7 @@ class Options(usage.Options):
             self["settings"] = configure(file, self["runtime"], self["limit"])
         except SettingsError as error:
             print(error, file=sys.stderr)
-            raise SystemExit(EXIT_CONFIG) from None
+            raise SystemExit(BAD_CONFIGURATION) from None
 
 
 class Root(MultiService):

@@ -8,7 +8,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.configuration import EXIT_CONFIG, configure, configure_again, warnings_of
+from socketd.common.errors import BAD_CONFIGURATION
+from socketd.configuration import configure, configure_again, warnings_of
 from socketd.settings.diagnostics import SettingsError
 from tests.support.certificates import PAST, authority, issued, write_private
 
@@ -221,4 +222,4 @@ class TlsTests(SynchronousTestCase):
 
     def test_status(self) -> None:
         """The status of a bad configuration is that of sysexits.h."""
-        self.assertEqual(EXIT_CONFIG, os.EX_CONFIG)
+        self.assertEqual(BAD_CONFIGURATION, os.EX_CONFIG)

@@ -19,7 +19,7 @@ from twisted.logger import ILogObserver
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from socketd.configuration import EXIT_CONFIG
+from socketd.common.errors import BAD_CONFIGURATION
 from socketd.control.console import ConsoleService
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.log import LineLog
@@ -96,7 +96,7 @@ class OptionsTests(Case):
         the status is that of a bad configuration.
         """
         file = self.file(BAD)
-        self.assertEqual(self.ended(self.options, "--config", file), EXIT_CONFIG)
+        self.assertEqual(self.ended(self.options, "--config", file), BAD_CONFIGURATION)
         places = [line.split(": ")[0] for line in self.errors.getvalue().splitlines()]
         self.assertEqual(places, [f"{file}:{number}" for number in (2, 3, 4)])
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.configuration import EXIT_CONFIG
+from socketd.common.errors import BAD_CONFIGURATION
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
 from socketd.settings.model import DaemonOptions
@@ -51,7 +51,7 @@ class ServiceTests(SynchronousTestCase):
 
     def test_bad_configuration(self) -> None:
         """A configuration that is refused is not tried again."""
-        self.assertEqual(self.unit["RestartPreventExitStatus"], [str(EXIT_CONFIG)])
+        self.assertEqual(self.unit["RestartPreventExitStatus"], [str(BAD_CONFIGURATION)])
 
     def test_reload(self) -> None:
         """A reload needs no program but the shell: a minimal Debian has no other kill."""

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from socketd.cli.common.errors import (
+from socketd.cli.common.output import emit
+from socketd.common.errors import (
     FAILED,
     GOOD,
     INTERRUPTED,
@@ -18,7 +19,6 @@ from socketd.cli.common.errors import (
     CommandError,
     Terminated,
 )
-from socketd.cli.common.output import emit
 from socketd.common.text import one_line
 
 PROGRAM = "socketd"

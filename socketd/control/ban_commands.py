@@ -7,9 +7,10 @@ import socket
 
 from socketd.access.addresses import packed
 from socketd.access.bans import Ban, BansFull
+from socketd.common.errors import USAGE, CommandError
 from socketd.common.text import escaped
 from socketd.control.operator_session import IOperatorSession
-from socketd.control.results import USAGE, CommandError, Reply
+from socketd.control.results import Reply
 from socketd.daemon.daemon import Daemon
 from socketd.settings.networks import WORDS, Network, parse_networks
 from socketd.settings.value_types import parse_duration

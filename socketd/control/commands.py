@@ -16,13 +16,14 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
+from socketd.common.errors import BAD_CONFIGURATION, USAGE, CommandError
 from socketd.common.events import OPERATOR_ANSWERED, OPERATOR_COMMAND, PROTOCOL_FAILED
 from socketd.common.operator_queue import Question
 from socketd.common.table import FIELD, LIST, LIST_GAP, duration
 from socketd.common.text import escaped
 from socketd.control import ban_commands
 from socketd.control.operator_session import IOperatorSession
-from socketd.control.results import BAD_CONFIGURATION, USAGE, CommandError, Reply, Value
+from socketd.control.results import Reply, Value
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.state import State
 from socketd.net.service_state import Connection

@@ -22,12 +22,13 @@ from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from socketd.common.errors import CommandError
 from socketd.common.events import CATALOGUE, Event
 from socketd.common.operator_queue import Question
 from socketd.common.text import escaped
 from socketd.control.commands import COMMANDS, answer, execute, report
 from socketd.control.forms import TEXT, Form, form_of
-from socketd.control.results import CommandError, Reply, event_text, reply_text
+from socketd.control.results import Reply, event_text, reply_text
 from socketd.daemon.daemon import Daemon
 from socketd.terminal.addressee import PROMPT, Addressee, gone, prompt_for, taken_for_word, waits
 from socketd.terminal.device import Keys, terminal_size

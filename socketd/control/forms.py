@@ -8,9 +8,9 @@ from typing import Any
 
 from attrs import frozen
 
+from socketd.common.errors import CommandError
 from socketd.common.events import Event
 from socketd.control.results import (
-    CommandError,
     Reply,
     error_json,
     error_text,

@@ -9,29 +9,11 @@ from typing import Any
 
 from attrs import field, frozen
 
+from socketd.common.errors import CommandError
 from socketd.common.events import Event, summary, timestamp
 from socketd.common.table import listing
 
 Value = str | int | float | bool | None
-
-#: The exit statuses of C{socketd} for a command that failed.
-FAILED = 1
-USAGE = 2
-BAD_CONFIGURATION = 78
-
-
-class CommandError(Exception):
-    """
-    A command failed; the text says why, in one line.
-
-    @ivar status: the exit status of C{socketd}.
-    @ivar details: more lines, for a configuration with several errors.
-    """
-
-    def __init__(self, text: str, status: int = FAILED, details: Sequence[str] = ()) -> None:
-        super().__init__(text)
-        self.status = status
-        self.details = tuple(details)
 
 
 @frozen

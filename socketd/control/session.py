@@ -19,10 +19,11 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from socketd.common.errors import USAGE, CommandError
 from socketd.common.events import OPERATOR_CAME, OPERATOR_WENT, Event
 from socketd.control.commands import execute, report
 from socketd.control.forms import TEXT, Form, form_of
-from socketd.control.results import USAGE, CommandError, Reply
+from socketd.control.results import Reply
 from socketd.daemon.daemon import Daemon
 
 #: Bytes of a command line: the longest that a terminal delivers (N_TTY, termios(3)).

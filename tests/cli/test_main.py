@@ -18,10 +18,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd import cli
 from socketd.cli import main as main_module
-from socketd.cli.common.errors import CommandError, Terminated
 from socketd.cli.common.output import emit, explained
 from socketd.cli.main import MODULES, main
 from socketd.cli.operator import commands
+from socketd.common.errors import CommandError, Terminated
 from tests.support.client_fakes import CommandTestCase, environment
 
 OURS = ("console", "send", "chat", "time", "ping", "certificate", "options")

@@ -9,9 +9,10 @@ from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.access.bans import BANNED, MAX_BANS
+from socketd.common.errors import CommandError
 from socketd.control.commands import COMMANDS, MAX_ROWS, answer, execute
 from socketd.control.operator_session import IOperatorSession
-from socketd.control.results import CommandError, Reply, reply_json, reply_text
+from socketd.control.results import Reply, reply_json, reply_text
 from socketd.daemon.daemon import Reloaded
 from socketd.daemon.state import State
 from socketd.settings.networks import parse_networks

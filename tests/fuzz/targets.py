@@ -19,10 +19,9 @@ from attrs import frozen
 from OpenSSL import crypto
 from twisted.logger import LogLevel
 
-from socketd.access.policy import Deadlines
 from socketd.access.addresses import packed
 from socketd.access.networks import Networks
-from socketd.cli.common.errors import CommandError as ClientError
+from socketd.access.policy import Deadlines
 from socketd.cli.common.pem import load_certificates
 from socketd.cli.migrate import inetd, xinetd_services
 from socketd.cli.migrate.command import is_xinetd
@@ -33,10 +32,11 @@ from socketd.cli.migrate.xinetd_files import Reader
 from socketd.cli.system.development_ca import issue_client, load_authority, utc
 from socketd.cli.transport.tls import _about, secure
 from socketd.cli.transport.tls_options import TlsOptions as ClientOptions
+from socketd.common.errors import CommandError
 from socketd.common.system_clock import ClockState
 from socketd.common.text import SHOWN_BYTES, escaped
 from socketd.control.commands import execute
-from socketd.control.results import CommandError, error_json, error_text, reply_json, reply_text
+from socketd.control.results import error_json, error_text, reply_json, reply_text
 from socketd.daemon.daemon import Daemon
 from socketd.net.addresses import describe, host_of, to_address
 from socketd.net.datagram.cmsg import IPV4, IPV6, arrival, control_messages
@@ -572,7 +572,7 @@ def check_client(path: str) -> None:
     for read in reads:
         try:
             read()
-        except ClientError as problem:
+        except CommandError as problem:
             assert str(problem).isprintable(), ascii(str(problem))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from twisted.scripts._twistd_unix import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.common import errors
+from socketd.common import errors
 from socketd.common.events import CATALOGUE
 from socketd.control.commands import COMMANDS
 from socketd.daemon import signals

@@ -13,7 +13,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from socketd.cli.common import errors
+from socketd.common import errors
 from socketd.common.events import CATALOGUE
 from socketd.control.commands import COMMANDS, execute
 from socketd.control.results import reply_json

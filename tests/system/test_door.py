@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from socketd.configuration import EXIT_CONFIG
+from socketd.common.errors import BAD_CONFIGURATION
 from socketd.net.sockets.rlimit import RESERVED
 from tests.support.forging import Forger, Wire, queues
 from tests.support.namespaces import Namespace
@@ -480,4 +480,4 @@ class FullTests(SystemCase):
             f" descriptors than the {FEW_DESCRIPTORS} that a process may have here; write up to"
             f" {FEW}, or raise LimitNOFILE= or ulimit -n\n"
         )
-        self.assertEqual((ended.returncode, ended.stderr.decode()), (EXIT_CONFIG, expected))
+        self.assertEqual((ended.returncode, ended.stderr.decode()), (BAD_CONFIGURATION, expected))

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import signal
 
-from socketd.cli.common import errors
-from socketd.configuration import EXIT_CONFIG
+from socketd.common import errors
 
 DAEMON = """
 `socketd` answers sockets: it serves small protocols over TCP, UDP,
@@ -52,8 +51,8 @@ DAEMON_STATUSES = {
     0: "The daemon was stopped in good order.",
     1: "A listener could not be bound, the control socket or the log could not be made, or there"
     " was no terminal for `--console`.",
-    EXIT_CONFIG: "The configuration cannot be used, or promises more connections than the limit of"
-    " descriptors holds. To start again would not help.",
+    errors.BAD_CONFIGURATION: "The configuration cannot be used, or promises more connections than"
+    " the limit of descriptors holds. To start again would not help.",
 }
 
 ENVIRONMENT = {

@@ -13,8 +13,8 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from socketd.cli.client.round_trip_stats import RoundTrips
-from socketd.cli.common.errors import CommandError
 from socketd.cli.transport.interface import IPeerTransport
+from socketd.common.errors import CommandError
 
 #: Bytes of the request number (hexadecimal digits) at the start of each request; requests of at
 #: least this size are distinct.

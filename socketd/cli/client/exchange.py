@@ -7,12 +7,12 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from socketd.cli.common.errors import CommandError
 from socketd.cli.transport.asking import no_answer
 from socketd.cli.transport.inactivity import Silence
 from socketd.cli.transport.interface import CallbackProducer
 from socketd.cli.transport.interfaces import IInput, IOutput
 from socketd.cli.transport.stream import StreamLink
+from socketd.common.errors import CommandError
 
 #: Seconds without data after which a reply over TLS counts as complete and C{close_notify} is
 #: sent. Not sooner: the peer may close on it and drop unsent data.

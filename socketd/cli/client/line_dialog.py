@@ -11,10 +11,10 @@ from twisted.python.failure import Failure
 
 from socketd.cli.client.lines import LineSplitter
 from socketd.cli.client.screen import Screen
-from socketd.cli.common.errors import CommandError
 from socketd.cli.transport.inactivity import Silence
 from socketd.cli.transport.interface import CallbackProducer, IPeerTransport
 from socketd.cli.transport.interfaces import IInput, IOutput
+from socketd.common.errors import CommandError
 
 #: Seconds to wait for more data after part of a reply: too short to notice, longer than a server
 #: takes between two writes. Not used for datagrams, which are complete.

@@ -14,10 +14,10 @@ from socketd.cli.client.runner import run_client
 from socketd.cli.client.send import MAX_DATAGRAM_PAYLOAD
 from socketd.cli.common.address import Address
 from socketd.cli.common.arguments import add_address, seconds
-from socketd.cli.common.errors import FAILED, GOOD
 from socketd.cli.common.output import emit, note
 from socketd.cli.transport.connect import connect, secure
 from socketd.cli.transport.tls_options import add_tls, tls_options
+from socketd.common.errors import FAILED, GOOD
 
 if TYPE_CHECKING:
     from socketd.cli.transport.tls import Security

@@ -13,8 +13,8 @@ from twisted.logger import ILogObserver, LogEvent, globalLogBeginner
 from twisted.python.failure import Failure
 
 from socketd.cli.common.address import Address
-from socketd.cli.common.errors import GOOD, CommandError, Terminated
 from socketd.cli.transport.error_text import explain
+from socketd.common.errors import GOOD, CommandError, Terminated
 
 #: The coroutine function of a subcommand; it gets the reactor.
 Client = Callable[[Any], Coroutine[Deferred[Any], Any, None]]

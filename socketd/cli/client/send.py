@@ -15,12 +15,12 @@ from socketd.cli.client.runner import run_client
 from socketd.cli.client.stdio import StandardInput, StandardOutput, TextInput
 from socketd.cli.common.address import Address
 from socketd.cli.common.arguments import add_address, add_timeout
-from socketd.cli.common.errors import CommandError
 from socketd.cli.common.output import note
 from socketd.cli.transport.asking import Question
 from socketd.cli.transport.connect import connect_stream, open_datagrams, secure
 from socketd.cli.transport.interfaces import IInput, IOutput
 from socketd.cli.transport.tls_options import add_pause, add_tls, tls_options
+from socketd.common.errors import CommandError
 
 if TYPE_CHECKING:
     from socketd.cli.transport.tls import Security

@@ -27,7 +27,6 @@ from socketd.cli.client.time_reply import (
 )
 from socketd.cli.common.address import Address
 from socketd.cli.common.arguments import add_address, add_timeout
-from socketd.cli.common.errors import CommandError
 from socketd.cli.common.output import emit, note
 from socketd.cli.transport.asking import Question, no_answer
 from socketd.cli.transport.connect import connect_stream, open_datagrams, secure
@@ -35,6 +34,7 @@ from socketd.cli.transport.error_text import explain
 from socketd.cli.transport.stream import StreamLink
 from socketd.cli.transport.tls_options import add_tls, tls_options
 from socketd.common import table
+from socketd.common.errors import CommandError
 
 if TYPE_CHECKING:
     from socketd.cli.transport.tls import Security

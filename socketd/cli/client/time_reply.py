@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from socketd.cli.common.errors import CommandError
+from socketd.common.errors import CommandError
 
 EPOCHS = {
     "unix": 0,

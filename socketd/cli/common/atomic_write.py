@@ -11,7 +11,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from socketd.cli.common.errors import CommandError
+from socketd.common.errors import CommandError
 
 PRIVATE = 0o600
 PUBLIC = 0o644

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from socketd.cli.common.errors import CommandError
+from socketd.common.errors import CommandError
 
 
 def emit(text: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from socketd.cli.common.errors import CommandError
+from socketd.common.errors import CommandError
 from socketd.net.tls.certificates import STRANGE, public_key_of
 
 #: Bytes; a system's whole CA bundle has 0.25 MB. Bounded: the path may be a device.

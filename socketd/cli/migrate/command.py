@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from socketd.cli.common.atomic_write import PUBLIC, NewFile, place
-from socketd.cli.common.errors import BAD_CONFIGURATION, GOOD, CommandError
 from socketd.cli.common.output import emit, note
 from socketd.cli.migrate import inetd, xinetd_services
 from socketd.cli.migrate.ini_writer import join, write
@@ -17,6 +16,7 @@ from socketd.cli.migrate.model import Findings, Place, Remark, plain
 from socketd.cli.migrate.source_files import SourceFiles, UnreadableError
 from socketd.cli.migrate.xinetd_files import Reader
 from socketd.cli.migrate.xinetd_syntax import KEYWORDS
+from socketd.common.errors import BAD_CONFIGURATION, GOOD, CommandError
 from socketd.configuration import configure
 from socketd.settings.diagnostics import Diagnostic, SettingsError
 

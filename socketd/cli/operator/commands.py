@@ -12,7 +12,6 @@ from typing import Any
 
 from attrs import frozen
 
-from socketd.cli.common.errors import GOOD, CommandError
 from socketd.cli.common.output import emit, note
 from socketd.cli.operator.control_socket import (
     Answer,
@@ -23,6 +22,7 @@ from socketd.cli.operator.control_socket import (
     find_socket,
 )
 from socketd.common import table
+from socketd.common.errors import GOOD, CommandError
 from socketd.common.text import one_line
 from socketd.terminal.device import terminal_size
 

@@ -15,7 +15,6 @@ from twisted.internet.error import ConnectError
 from socketd.cli.client.runner import run_client
 from socketd.cli.client.stdio import StandardInput, StandardOutput
 from socketd.cli.common.address import Address
-from socketd.cli.common.errors import CommandError
 from socketd.cli.operator.control_socket import add_control, explain, find_socket
 from socketd.cli.operator.session import Operating
 from socketd.cli.operator.views import FullScreen, IView, LineView, TerminalLines
@@ -23,6 +22,7 @@ from socketd.cli.transport.connect import connect_stream
 from socketd.cli.transport.interface import CallbackProducer
 from socketd.cli.transport.interfaces import IInput, IOutput
 from socketd.cli.transport.stream import StreamLink
+from socketd.common.errors import CommandError
 from socketd.terminal.device import (
     Keys,
     is_terminal,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from socketd.cli.common.arguments import add_timeout
-from socketd.cli.common.errors import FAILED, USAGE, CommandError
+from socketd.common.errors import FAILED, USAGE, CommandError
 from socketd.common.text import one_line
 from socketd.settings.paths import runtime_directory
 

@@ -11,11 +11,11 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from socketd.cli.common.errors import CommandError
 from socketd.cli.operator.commands import event_line, render
 from socketd.cli.operator.control_socket import MAX_ANSWER, Answer, read_answer
 from socketd.cli.operator.views import IView
 from socketd.cli.transport.interface import IPeerTransport
+from socketd.common.errors import CommandError
 from socketd.common.text import one_line
 from socketd.terminal.addressee import Addressee, gone, prompt_for, taken_for_word, waits
 

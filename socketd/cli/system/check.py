@@ -10,8 +10,9 @@ from argparse import ArgumentParser, Namespace
 
 import attrs
 
+from socketd.common.errors import BAD_CONFIGURATION
 from socketd.common.table import render
-from socketd.configuration import EXIT_CONFIG, configure, hints_of, warnings_of
+from socketd.configuration import configure, hints_of, warnings_of
 from socketd.settings.diagnostics import Diagnostic, SettingsError
 from socketd.settings.model import Settings
 from socketd.settings.paths import find_config, runtime_directory
@@ -44,7 +45,7 @@ def run(arguments: Namespace) -> int:
             diagnostics = [attrs.asdict(complaint) for complaint in error.diagnostics]
             print(json.dumps({"ok": False, "complaints": diagnostics}))
         print(error, file=sys.stderr)
-        return EXIT_CONFIG
+        return BAD_CONFIGURATION
     found = {"warning": [*warnings_of(settings, runtime)], "hint": [*hints_of(settings)]}
     for kind, remarks in found.items():
         for remark in remarks:

@@ -22,9 +22,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from socketd.cli.common.errors import CommandError
 from socketd.cli.common.host_names import is_ip_address
 from socketd.cli.common.pem import load_certificates, load_key
+from socketd.common.errors import CommandError
 from socketd.net.tls.certificates import STRANGE, is_authority
 
 #: Validity of an authority: longer than that of its certificates, so that clients rarely need a

@@ -6,7 +6,7 @@ import sys
 from argparse import REMAINDER, ArgumentParser, Namespace
 from typing import Any
 
-from socketd.cli.common.errors import GOOD, USAGE, CommandError
+from socketd.common.errors import GOOD, USAGE, CommandError
 
 NAME = "run"
 HELP = "run the daemon in the foreground (twistd --nodaemon --pidfile= socketd ...)"

@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 from attrs import asdict, frozen
 
-from socketd.cli.common.errors import GOOD
 from socketd.cli.common.output import emit
 from socketd.cli.system.option_table import FORMS, level_of, meaning_of, option_names
 from socketd.common import table
+from socketd.common.errors import GOOD
 from socketd.common.text import one_line
 
 NAME = "options"

@@ -10,8 +10,8 @@ from ipaddress import ip_address
 from math import ceil
 from pathlib import Path
 
-from socketd.cli.common.errors import BAD_CONFIGURATION, GOOD
 from socketd.cli.common.output import emit, note
+from socketd.common.errors import BAD_CONFIGURATION, GOOD
 from socketd.configuration import configure
 from socketd.settings.diagnostics import SettingsError
 from socketd.settings.listeners import Listener

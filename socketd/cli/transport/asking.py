@@ -7,8 +7,8 @@ from typing import Any
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.python.failure import Failure
 
-from socketd.cli.common.errors import CommandError
 from socketd.cli.transport.datagram import DatagramLink
+from socketd.common.errors import CommandError
 
 
 def no_answer(seconds: float) -> CommandError:

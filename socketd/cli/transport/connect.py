@@ -24,11 +24,11 @@ from twisted.internet.interfaces import IResolutionReceiver, IStreamClientEndpoi
 from zope.interface import implementer
 
 from socketd.cli.common.address import ENDPOINT, Address
-from socketd.cli.common.errors import CommandError
 from socketd.cli.transport.datagram import DatagramLink
 from socketd.cli.transport.interface import IReceiver
 from socketd.cli.transport.stream import StreamLink
 from socketd.cli.transport.tls_options import TlsOptions
+from socketd.common.errors import CommandError
 
 if TYPE_CHECKING:
     from socketd.cli.transport.tls import Security

@@ -8,7 +8,7 @@ import re
 from twisted.internet import error
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 
-from socketd.cli.common.errors import CommandError
+from socketd.common.errors import CommandError
 
 #: Descriptions by exception type; the first match counts, so subclasses come first.
 SENTENCES: dict[type[BaseException], str] = {

@@ -16,8 +16,8 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socketd.cli.common.errors import CommandError
 from socketd.cli.transport.interface import CallbackProducer, IReceiver
+from socketd.common.errors import CommandError
 
 #: A TLS alert record (RFC 8446, sections 5.1 and 6), with which many TLS servers reply to plain
 #: text.

@@ -19,8 +19,8 @@ from zope.interface import implementer
 
 from socketd.cli.client import send
 from socketd.cli.client.send import MAX_DATAGRAM_PAYLOAD, Gathering
-from socketd.cli.common.errors import CommandError
 from socketd.cli.main import main
+from socketd.common.errors import CommandError
 from tests.support.client_fakes import CommandTestCase, MemoryInput, environment
 
 LONG = os.urandom(3 * 1024 * 1024 + 1)

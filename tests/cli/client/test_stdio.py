@@ -15,8 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from socketd.cli.client.stdio import StandardInput, StandardOutput, TextInput
-from socketd.cli.common.errors import CommandError
 from socketd.cli.transport.interface import CallbackProducer
+from socketd.common.errors import CommandError
 
 
 class MemoryUser:

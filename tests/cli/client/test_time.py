@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from socketd.cli.client.time import MAX_REPLY, ask, render_json, render_table
 from socketd.cli.client.time_reply import ERA, Moment, Reading, Reply
 from socketd.cli.common.address import parse
-from socketd.cli.common.errors import CommandError
+from socketd.common.errors import CommandError
 from tests.support.client_fakes import CommandTestCase, HalfCloseTransport
 
 NOW = 1_800_000_000

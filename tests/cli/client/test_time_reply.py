@@ -7,7 +7,7 @@ import struct
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.cli.client.time_reply import AUTO, ERA, Moment, Reading, Reply, read_reply, unix_time
-from socketd.cli.common.errors import CommandError
+from socketd.common.errors import CommandError
 
 NOW = 1_800_000_000
 WRAP_1900 = 2_085_978_496

@@ -10,7 +10,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.cli.common.atomic_write import PRIVATE, PUBLIC, NewFile, place
-from socketd.cli.common.errors import CommandError
+from socketd.common.errors import CommandError
 
 
 class PlaceTests(SynchronousTestCase):

@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.common.errors import CommandError
 from socketd.cli.common.pem import MAX_FILE, load_certificates, load_key
+from socketd.common.errors import CommandError
 from tests.support.certificates import (
     RSA,
     RSA_PSS,

@@ -15,7 +15,6 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.common.errors import CommandError
 from socketd.cli.main import main
 from socketd.cli.operator.commands import render
 from socketd.cli.operator.control_socket import (
@@ -25,6 +24,7 @@ from socketd.cli.operator.control_socket import (
     find_socket,
     read_answer,
 )
+from socketd.common.errors import CommandError
 
 #: Longer than anything here takes (seconds).
 DEADLINE = 10.0

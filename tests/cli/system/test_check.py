@@ -12,7 +12,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.cli.system import check
-from socketd.configuration import EXIT_CONFIG
+from socketd.common.errors import BAD_CONFIGURATION
 from socketd.net.sockets.rlimit import RESERVED
 
 
@@ -48,7 +48,7 @@ class CheckTests(SynchronousTestCase):
         text = "[socketd]\nhttp = tcp:7\n[echo]\nlisten = tcp:7\n"
         message = "is taken already, by tcp *:7 of [echo]; tcp *:7 is every address"
         expected = f"FILE:2: [socketd] http = tcp 127.0.0.1:7: {message}\n"
-        self.assertEqual(self.check(text), (EXIT_CONFIG, "", expected))
+        self.assertEqual(self.check(text), (BAD_CONFIGURATION, "", expected))
         status, out, _ = self.check(text, "--json")
         self.assertEqual((status, json.loads(out)["complaints"][0]["message"]), (78, message))
 
@@ -58,7 +58,7 @@ class CheckTests(SynchronousTestCase):
         hard = RESERVED + 500
         self.patch(resource, "getrlimit", lambda kind: (min(before[0], hard), hard))
         status, _, errors = self.check("[echo]\nlisten = tcp:7\nmax_connections = 500\n")
-        self.assertEqual(status, EXIT_CONFIG)
+        self.assertEqual(status, BAD_CONFIGURATION)
         self.assertIn("FILE:3: [echo] max_connections = 500: needs more descriptors", errors)
         self.assertIn("write up to 499,", errors)
 

@@ -16,7 +16,6 @@ from cryptography.x509.oid import NameOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.common.errors import CommandError
 from socketd.cli.system.development_ca import (
     AUTHORITY_DAYS,
     BACKDATED,
@@ -28,6 +27,7 @@ from socketd.cli.system.development_ca import (
     make_authority,
     utc,
 )
+from socketd.common.errors import CommandError
 from tests.support.tls_servers import (
     authority,
     client,

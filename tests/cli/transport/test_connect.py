@@ -16,7 +16,6 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from socketd.cli.common.address import parse
-from socketd.cli.common.errors import CommandError
 from socketd.cli.transport.connect import (
     CONNECT_SECONDS,
     Resolution,
@@ -25,6 +24,7 @@ from socketd.cli.transport.connect import (
 )
 from socketd.cli.transport.datagram import DatagramLink
 from socketd.cli.transport.stream import StreamLink
+from socketd.common.errors import CommandError
 from tests.support.client_fakes import HalfCloseTransport, MemoryTalker
 
 NAMES = {

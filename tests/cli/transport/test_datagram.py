@@ -12,10 +12,10 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.common.errors import CommandError
 from socketd.cli.transport.asking import Question
 from socketd.cli.transport.datagram import DatagramLink
 from socketd.cli.transport.interface import CallbackProducer
+from socketd.common.errors import CommandError
 from tests.support.client_fakes import MemoryTalker
 
 

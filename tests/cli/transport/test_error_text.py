@@ -10,8 +10,8 @@ from service_identity import VerificationError
 from twisted.internet import defer, error
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.common.errors import CommandError
 from socketd.cli.transport.error_text import explain
+from socketd.common.errors import CommandError
 
 REASONS: list[tuple[BaseException, str]] = [
     (CommandError("as it is"), "as it is"),

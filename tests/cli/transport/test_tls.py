@@ -25,7 +25,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from socketd.cli.common.address import parse
-from socketd.cli.common.errors import CommandError
 from socketd.cli.system.development_ca import Issued, issue_server
 from socketd.cli.transport import tls
 from socketd.cli.transport.connect import connect_stream, secure
@@ -33,6 +32,7 @@ from socketd.cli.transport.error_text import explain
 from socketd.cli.transport.stream import StreamLink
 from socketd.cli.transport.tls import SHOWN_NAMES, Security, days_left, peer_names
 from socketd.cli.transport.tls_options import TlsOptions
+from socketd.common.errors import CommandError
 from tests.support import certificates
 from tests.support.client_fakes import CommandTestCase, MemoryTalker, environment
 from tests.support.tls_servers import (

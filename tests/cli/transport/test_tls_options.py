@@ -9,7 +9,6 @@ import io
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.cli.common.arguments import add_address
-from socketd.cli.common.errors import USAGE, CommandError
 from socketd.cli.main import Parser, main
 from socketd.cli.transport.tls_options import (
     MAX_PROTOCOL,
@@ -19,6 +18,7 @@ from socketd.cli.transport.tls_options import (
     add_tls,
     tls_options,
 )
+from socketd.common.errors import USAGE, CommandError
 
 GOOD: dict[tuple[str, ...], TlsOptions | None] = {
     ("a:1",): None,
