@@ -136,6 +136,12 @@ class LayerTests(SynchronousTestCase):
         parts = {part_of(name) for name in modules()} - {"", "cli", "net"}
         self.assertEqual(parts ^ ALLOWED.keys(), set())
 
+    def test_architecture(self) -> None:
+        """ARCHITECTURE.md describes each wing."""
+        page = (ROOT / "ARCHITECTURE.md").read_text()
+        wings = [path.parent.name for path in PACKAGE.glob("*/__init__.py")]
+        self.assertEqual([name for name in wings if f"**{name}**" not in page], [])
+
     def test_no_folder_is_crowded(self) -> None:
         """No folder has more than L{MAX_MODULES} modules."""
         folders = Counter(path.parent for path in PACKAGE.rglob("[!_]*.py"))

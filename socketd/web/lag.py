@@ -15,7 +15,7 @@ from twisted.application.service import Service
 INTERVAL = 1.0
 
 #: Upper bounds of the histogram (seconds): a busy daemon may lag up to 50 ms
-#: (ARCHITECTURE.md), and a watchdog acts after seconds.
+#: (docs/DECISIONS.md), and a watchdog acts after seconds.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
