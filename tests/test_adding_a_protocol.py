@@ -7,7 +7,7 @@ from pathlib import Path
 
 from socketd.protocols import declaration, spec
 from socketd.settings import value_types, values
-from tests.manual.test_tutorial import NAME, PageCase, blocks
+from tests.support.pages import FILE_NAME, PageCase, blocks
 from tests.support.source_tree import ROOT
 
 PAGE = ROOT / "docs" / "PROTOCOLS.md"
@@ -51,7 +51,7 @@ class AddingTests(PageCase):
         text = PAGE.read_text()
         steps = [line[3] for line in text.splitlines() if line.startswith("## ")]
         self.assertEqual(steps, list("12345"))
-        names = [found[1] for block in blocks(text) if (found := NAME.match(block.text))]
+        names = [found[1] for block in blocks(text) if (found := FILE_NAME.match(block.text))]
         self.assertEqual(names[:2], ["socketd_rot13.py", "setup.cfg"])
         self.assertIn("rot13 = socketd_rot13:declaration", text)
 

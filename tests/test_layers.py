@@ -177,6 +177,13 @@ class LayerTests(SynchronousTestCase):
             left = {name: needs for name, needs in left.items() if name not in ready}
         self.assertEqual(left, {})
 
+    def test_helpers_of_tests(self) -> None:
+        """No test module imports from another one: what tests share is in modules for that."""
+        for path in (ROOT / "tests").rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ImportFrom) and node.module:
+                    self.assertFalse(node.module.rpartition(".")[2].startswith("test_"), path)
+
     def test_absolute(self) -> None:
         """Imports name the whole path, so that they can be found."""
         for name, tree in modules().items():

@@ -29,7 +29,8 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.processes import Daemon, read_exactly
+from tests.support.processes import Daemon
+from tests.support.sockets import read_exactly
 from tests.support.source_tree import ROOT
 
 REQUIREMENTS = ROOT / "requirements"

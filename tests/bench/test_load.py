@@ -22,7 +22,7 @@ from bench.load import (
     run,
 )
 from tests.support.needs import COMPILING, need
-from tests.support.processes import DEADLINE
+from tests.support.polling import DEADLINE
 
 #: Long enough for some thousand messages, short enough for a test.
 SHORT = ("--seconds", "0.2", "--warm-up", "0.05")

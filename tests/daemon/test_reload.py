@@ -6,7 +6,6 @@ import gc
 import os
 import random
 import socket
-import struct
 from ipaddress import ip_network
 from itertools import cycle
 from typing import Any
@@ -14,11 +13,10 @@ from typing import Any
 import attrs
 from twisted.logger import globalLogPublisher
 
-from socketd.daemon.daemon import Daemon
 from socketd.net.sockets.rlimit import RESERVED
-from socketd.net.sockets.sockopts import TABLE
 from socketd.settings.diagnostics import Diagnostic, SettingsError
 from socketd.settings.model import Settings
+from tests.daemon.reload_state import AFTER, BEFORE, snapshot
 from tests.support.daemons import ECHO, DaemonCase, descriptors
 
 #: Reloads of one daemon with a few live connections, and how many before what is in
@@ -35,105 +33,6 @@ SLACK = 200
 STEPS = 60
 
 SEEDS = (1, 2, 3)
-
-#: Where tcpi_sacked is in struct tcp_info (linux/tcp.h): the backlog of a socket that
-#: listens.
-TCP_INFO_BACKLOG = 28
-
-
-def backlog(sock: socket.socket) -> int:
-    """Ask the kernel how many may wait at a TCP socket that listens."""
-    found = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
-    (number,) = struct.unpack_from("I", found, TCP_INFO_BACKLOG)
-    return int(number)
-
-
-def options_of(sock: socket.socket) -> dict[str, object]:
-    """Ask the kernel for all that the configuration can set of a socket."""
-    found: dict[str, object] = {}
-    for name, option in TABLE.items():
-        where = getattr(socket, option.level), getattr(socket, option.constant)
-        try:
-            found[name] = sock.getsockopt(*where, *((option.size,) if option.size else ()))
-        except OSError:
-            found[name] = None
-    if sock.type == socket.SOCK_STREAM and sock.family == socket.AF_INET:
-        found["backlog"] = backlog(sock)
-    return found
-
-
-def picture(daemon: Daemon) -> dict[str, Any]:
-    """Note all that a refused reload must leave as it is."""
-    services = daemon.socket_services
-    bound = [one for service in services for one in service.bound]
-    paths = [one.listener.path for one in bound if one.listener.path]
-    service_states = [service.service_state for service in services]
-    return {
-        "settings": daemon.settings,
-        "services": services,
-        "bound": [(one, one.listener, one.port, one.sock.fileno()) for one in bound],
-        "names": [one.sock.getsockname() for one in bound],
-        "options": [options_of(one.sock) for one in bound],
-        "files": [(os.stat(path).st_ino, os.stat(path).st_mode) for path in paths],
-        "doors": [
-            (service_state, service_state.policy, service_state.policy.capacity.limit)
-            for service_state in service_states
-        ],
-        "logging": [
-            (service_state.log_connections, service_state.log_messages)
-            for service_state in service_states
-        ],
-        "deadlines": [service_state.policy.deadlines for service_state in service_states],
-        "capacity": (daemon.capacity.limit, daemon.capacity.occupancy),
-        "bans": daemon.bans.current(),
-        "journal": (daemon.event_bus.level, daemon.event_bus.quiet),
-        "observers": len(daemon.event_bus._on_watched),
-        "connections": list(daemon.connection_table),
-        "former": dict(daemon.former),
-        "snapshot": attrs.evolve(daemon.snapshot(), uptime=0.0, reloads={}),
-        "datagram_ports": daemon.datagram_ports(),
-        "readers": set(daemon.reactor.getReaders()),
-        "descriptors": descriptors(),
-    }
-
-
-BEFORE = """
-[socketd]
-log_level = warn
-max_connections = 50
-[one]
-protocol = echo
-listen = tcp:0:interface=127.0.0.1:backlog=9, udp:0:interface=127.0.0.1
-[two]
-protocol = upper
-listen = unix:{runtime}/two.sock:mode=600
-log_connections = no
-[gone]
-protocol = echo
-listen = tcp:0:interface=127.0.0.2
-"""
-
-#: It changes all that a file can change of the one before.
-AFTER = """
-[socketd]
-log_level = debug
-log_quiet = 127.0.0.0/8
-max_connections = 40
-[one]
-protocol = upper
-listen = tcp:0:interface=127.0.0.1:backlog=33, udp:0:interface=127.0.0.1
-max_connections = 3
-max_per_source = 2
-idle_timeout = 1s
-so_keepalive = no
-so_sndbuf = 100KiB
-so_rcvbuf = 100KiB
-log_messages = text
-[two]
-protocol = echo
-listen = unix:{runtime}/two.sock:mode=666:backlog=5
-deny = any
-"""
 
 
 class RefusedReloadTests(DaemonCase):
@@ -156,13 +55,13 @@ class RefusedReloadTests(DaemonCase):
         See that a file is refused with these complaints, or with all of one kind, that
         nothing has changed, and that everybody is served.
         """
-        before = picture(self.daemon)
+        before = snapshot(self.daemon)
         diagnostics = self.refused(text)
         if len(expected) > 1:
             self.assertEqual(len(diagnostics), len(expected), diagnostics)
         for complaint, part in zip(diagnostics, cycle(expected)):
             self.assertIn(part, complaint)
-        after = picture(self.daemon)
+        after = snapshot(self.daemon)
         for name, found in before.items():
             self.assertEqual(after[name], found, name)
         answers = [self.ask(sock) for sock in self.socks]
@@ -281,9 +180,9 @@ class RefusedReloadTests(DaemonCase):
 
         self.begin()
         self.daemon.configure = fail
-        before = picture(self.daemon)
+        before = snapshot(self.daemon)
         self.assertRaises(ZeroDivisionError, self.daemon.reload)
-        self.assertEqual(picture(self.daemon), before)
+        self.assertEqual(snapshot(self.daemon), before)
         self.daemon.configure = self.parse
         self.assertNotEqual(self.reloaded(AFTER), ())
 
@@ -292,10 +191,10 @@ class RefusedReloadTests(DaemonCase):
         self.begin()
         bad = f"[bad]\nprotocol = echo\nlisten = tcp:0:interface=127.0.0.5, {self.taken()}\n"
         self.refused(AFTER + bad)
-        before = picture(self.daemon)
+        before = snapshot(self.daemon)
         for _ in range(20):
             self.refused(AFTER + bad)
-        after = picture(self.daemon)
+        after = snapshot(self.daemon)
         for name, found in before.items():
             self.assertEqual(after[name], found, name)
 

@@ -20,7 +20,7 @@ from socketd.net.listen import Bound, CannotListen, bind
 from socketd.net.sockets.activation import Inherited, InheritedSocket
 from socketd.settings.listeners import Listener
 from socketd.settings.model import Settings, SocketOptions
-from tests.daemon.test_reload import AFTER, BEFORE, backlog, options_of, picture
+from tests.daemon.reload_state import AFTER, BEFORE, backlog, options_of, snapshot
 from tests.support.certificates import client_context, issued
 from tests.support.daemons import ECHO, DaemonCase, descriptors
 
@@ -58,9 +58,9 @@ class MovedTests(DaemonCase):
         """The same file changes nothing, and leaves every object as it is."""
         self.start(BEFORE)
         self.enter("one")
-        before = picture(self.daemon)
+        before = snapshot(self.daemon)
         self.assertEqual(self.reloaded(BEFORE), ())
-        after = picture(self.daemon)
+        after = snapshot(self.daemon)
         del before["settings"], after["settings"]
         self.assertEqual(after, before)
 

@@ -19,7 +19,9 @@ from typing import Any
 from attrs import frozen
 
 from tests.support.needs import need
-from tests.support.processes import DEADLINE, TWISTD, Daemon, SystemCase, read_to_end
+from tests.support.polling import DEADLINE
+from tests.support.processes import TWISTD, Daemon, SystemCase
+from tests.support.sockets import read_to_end
 
 #: Where Debian's package C{faketime} has the library, below the directory of the machine.
 LIBRARY = "*/faketime/libfaketime.so.1"

@@ -27,9 +27,11 @@ from tests.faults.network import (
     Weather,
 )
 from tests.support.namespaces import Namespace
-from tests.support.processes import DEADLINE, Daemon, name_of, read_exactly, read_to_end
-from tests.system.test_door import FloodCase, silent
-from tests.system.test_tls import NAME, TlsCase, secure, trusting
+from tests.support.networks import NetworkCase
+from tests.support.polling import DEADLINE, wait_until
+from tests.support.processes import Daemon
+from tests.support.sockets import address_of, is_silent, read_exactly, read_to_end
+from tests.support.tls import NAME, TlsCase, start_tls, trusting_context
 
 #: The daemon, and its clients, who are all at one address.
 HERE, THERE = "10.78.0.1", "10.78.0.2"
@@ -148,7 +150,7 @@ class TimeQuestions(Questions):
         self.answered[sum(self.answered.values())] += 1
 
 
-class CountingCase(FloodCase):
+class CountingCase(NetworkCase):
     """A daemon in a network of its own that can be asked what it has counted."""
 
     def metrics(self) -> dict[str, float]:
@@ -165,9 +167,7 @@ class CountingCase(FloodCase):
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Ask the daemon until it says what it should."""
-        end = time.monotonic() + DEADLINE
-        while not condition():
-            self.assertLess(time.monotonic(), end, f"the daemon says: {self.metrics()}")
+        wait_until(condition, lambda: f"the daemon says: {self.metrics()}")
 
 
 class ExchangeCase(CountingCase, TlsCase):
@@ -240,7 +240,7 @@ class ExchangeCase(CountingCase, TlsCase):
             it; all that was said before has.
         """
         began, data = time.monotonic(), Random(8).randbytes(length)
-        client = secure(sock, trusting(), NAME)
+        client = start_tls(sock, trusting_context(), NAME)
         self.addCleanup(client.close)
         client.sendall(data)
         received = read_exactly(client, length)
@@ -294,7 +294,7 @@ class ExchangeCase(CountingCase, TlsCase):
         by_port = {questions.port: questions for questions in asked}
         ends = math.inf
         while not all_sent.is_set() or total(asked) < self.expected(whole):
-            if not silent(sock, 0.05):
+            if not is_silent(sock, 0.05):
                 answer, (_, port) = sock.recvfrom(65536)
                 by_port[port].take(answer)
                 self.room.release()
@@ -333,7 +333,7 @@ class ExchangeCase(CountingCase, TlsCase):
 
     def check_streams(self, daemon: Daemon, plain: socket.socket, length: int) -> None:
         """Check that both streams ended well, and were counted."""
-        words = rf"{name_of(plain)} \(echo \d+\) closed: {length} bytes in, {length} out"
+        words = rf"{address_of(plain)} \(echo \d+\) closed: {length} bytes in, {length} out"
         daemon.output.find(words)
         # What ends TLS may be lost until the grace of a close is over.
         daemon.output.find(rf"{THERE}:\d+ \(secure \d+\) (closed|reset here): ")

@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from OpenSSL import SSL
 
 from socketd.net.tls.context import pending
-from tests.support.processes import DEADLINE
-from tests.system.test_tls import NAME, trusting
+from tests.support.polling import DEADLINE
+from tests.support.tls import NAME, trusting_context
 
 #: What may be in a record (RFC 8446, 5.1).
 ALERT, HANDSHAKE, DATA = 21, 22, 23
@@ -51,7 +51,7 @@ class Shaker:
     ) -> None:
         self.sock = sock
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = (context or trusting()).wrap_bio(
+        self.tls = (context or trusting_context()).wrap_bio(
             self._incoming, self._outgoing, server_hostname=name
         )
 
@@ -147,7 +147,7 @@ def writer_for(sock: socket.socket, directory: Path) -> tuple[Shaker, Writer]:
     @return: the client, which hears on, and what writes its records.
     """
     log = directory / f"keys-{sock.getsockname()[1]}"
-    context = trusting()
+    context = trusting_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.keylog_filename = str(log)
     client = Shaker(sock, context)

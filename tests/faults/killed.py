@@ -14,9 +14,10 @@ from statistics import median
 from attrs import define, field
 
 from tests.faults import figures
-from tests.faults.surroundings import INI, FaultCase, answers, repeated, until
+from tests.faults.surroundings import INI, FaultCase, answers, repeated
+from tests.support.polling import DEADLINE, wait_until
 from tests.support.ports import free_port
-from tests.support.processes import DEADLINE, Daemon
+from tests.support.processes import Daemon
 
 #: A start takes about so long (seconds), and what serves is given half of that at most.
 START = 0.6
@@ -84,7 +85,7 @@ class Lives:
             is_stale = (directory / "twistd.pid").exists()
             began = time.monotonic()
             daemon = self._start()
-            until(lambda: answers(("127.0.0.1", self._port)))
+            wait_until(lambda: answers(("127.0.0.1", self._port)))
             self.back.append(time.monotonic() - began)
             assert answers(f"{directory}/echo.sock")
             if is_stale:

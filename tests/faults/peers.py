@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import statistics
-import struct
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -15,8 +14,9 @@ from typing import Any
 
 from tests.faults import figures
 from tests.faults.exchanges import scraped
-from tests.support.processes import DEADLINE, Daemon, SystemCase, read_exactly
-from tests.system.test_door import ask, silent
+from tests.support.polling import DEADLINE, wait_until
+from tests.support.processes import Daemon, SystemCase
+from tests.support.sockets import close_with_reset, exchange, is_silent, read_exactly
 
 #: Connections of one state that are open at once.
 BATCH = 50
@@ -63,7 +63,7 @@ class Honest:
         """Ask once."""
         began = time.perf_counter()
         question = b"%d?\n" % len(self.taken)
-        answer = ask(self._sock, question)
+        answer = exchange(self._sock, question)
         assert answer == question, answer
         with self._answered:
             self.taken.append(time.perf_counter() - began)
@@ -105,9 +105,10 @@ class PeersCase(SystemCase):
         self, daemon: Daemon, name: str, expected: float, **labels: str
     ) -> None:
         """Ask until the figure is what it should be; a page is old when it comes again soon."""
-        end = time.monotonic() + DEADLINE
-        while (found := self.figure(daemon, name, **labels)) != expected:
-            self.assertLess(time.monotonic(), end, f"{name} {labels}: {found}, not {expected}")
+        wait_until(
+            lambda: self.figure(daemon, name, **labels) == expected,
+            lambda: f"{name} {labels}: {self.figure(daemon, name, **labels)}, not {expected}",
+        )
 
 
 class StormCase(PeersCase):
@@ -128,19 +129,16 @@ class StormCase(PeersCase):
             received += sum(len(b"%d?\n" % number) for number in range(len(honest.taken)))
             self.wait_for_figure(daemon, "connections_total", count + 1, service="upper")
             self.wait_for_figure(daemon, "received_bytes_total", received, service="upper")
-            self.wait_for_descriptors(daemon, descriptors)
+            wait_until(
+                lambda: daemon.descriptors() == descriptors,
+                lambda: f"{daemon.descriptors()} descriptors, not {descriptors}",
+            )
             self.assertEqual(daemon.output.text, text)
         figures.note(
             self,
             f"{count} resets in {seconds:.1f} s; meanwhile {len(honest.taken)} answers, one in"
             f" {1e6 * honest.median():.0f} us",
         )
-
-    def wait_for_descriptors(self, daemon: Daemon, expected: int) -> None:
-        """Wait until so many are open, and no more."""
-        end = time.monotonic() + DEADLINE
-        while (found := daemon.descriptors()) != expected:
-            self.assertLess(time.monotonic(), end, f"{found} descriptors, not {expected}")
 
     def storm(self, daemon: Daemon, count: int) -> Iterator[int]:
         """
@@ -186,7 +184,7 @@ class StormCase(PeersCase):
         for sock in socks:
             sock.sendall(LINES)
         for sock in socks:
-            self.assertFalse(silent(sock, DEADLINE))
+            self.assertFalse(is_silent(sock, DEADLINE))
         resets(socks)
         return size * len(LINES)
 
@@ -198,5 +196,4 @@ class StormCase(PeersCase):
 def resets(socks: Iterable[socket.socket]) -> None:
     """Close with a reset."""
     for sock in socks:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        sock.close()
+        close_with_reset(sock)

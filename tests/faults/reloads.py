@@ -10,8 +10,9 @@ from statistics import median
 from tests.faults import figures
 from tests.faults.surroundings import FaultCase, answers, repeated
 from tests.support.certificates import issued
+from tests.support.polling import DEADLINE
 from tests.support.ports import free_port
-from tests.support.processes import DEADLINE, Daemon
+from tests.support.processes import Daemon
 
 #: A reload takes so many seconds at most, half of all and the slowest; the machine may be
 #: busy with other things for a while.

@@ -11,15 +11,16 @@ from threading import Event, Thread
 from typing import Any
 
 from tests.faults import figures
-from tests.faults.surroundings import until
-from tests.support.processes import DEADLINE, Daemon, read_exactly
-from tests.system.test_tls import (
+from tests.support.polling import DEADLINE, wait_until
+from tests.support.processes import Daemon
+from tests.support.sockets import read_exactly
+from tests.support.tls import (
     TlsCase,
-    dial,
-    first_hello,
-    reach,
-    shown,
-    trusting,
+    client_hello,
+    connect_raw,
+    connect_tls,
+    peer_certificate,
+    trusting_context,
 )
 
 #: What a connection may take of memory (KiB), and the whole daemon beside (KiB).
@@ -57,7 +58,7 @@ class Shaking:
         self._thread.join(DEADLINE)
 
     def _run(self) -> None:
-        context = trusting()
+        context = trusting_context()
         while not self._ended.is_set():
             try:
                 self._connect(context)
@@ -66,10 +67,10 @@ class Shaking:
             self.count += 1
 
     def _connect(self, context: ssl.SSLContext) -> None:
-        with dial(self._daemon, "echo", context) as client:
+        with connect_tls(self._daemon, "echo", context) as client:
             client.sendall(b"hello")
             assert read_exactly(client, 5) == b"hello"
-            self.shown.add(shown(client))
+            self.shown.add(peer_certificate(client))
 
 
 class TlsFaultCase(TlsCase):
@@ -86,15 +87,15 @@ class TlsFaultCase(TlsCase):
         is served, and so is a new one; all descriptors are given back.
         """
         with self.daemon(self.counting(*lines)) as daemon:
-            with dial(daemon, "echo") as before:
+            with connect_tls(daemon, "echo") as before:
                 self.check_served(before)
                 self.counts(daemon)
                 base = daemon.descriptors()
                 yield daemon
                 self.check_served(before)
-                with dial(daemon, "echo") as after:
+                with connect_tls(daemon, "echo") as after:
                     self.check_served(after)
-                until(lambda: daemon.descriptors() <= base)
+                wait_until(lambda: daemon.descriptors() <= base)
         errors = re.findall(r"^\S+ \[\S+#(?:error|critical)\] (.*)", daemon.output.text, re.M)
         self.assertEqual([line for line in errors if not _FILES.search(line)], [])
 
@@ -120,7 +121,7 @@ class TlsFaultCase(TlsCase):
     def wait_for_counts(self, daemon: Daemon, **expected: int) -> None:
         """Wait until so many connections were counted, each by its reason, and no others."""
         total = sum(expected.values())
-        until(lambda: sum(self.counts(daemon).values()) >= total)
+        wait_until(lambda: sum(self.counts(daemon).values()) >= total)
         self.assertEqual(self.counts(daemon), expected)
 
     def check_lines(self, daemon: Daemon, reason: str, count: int) -> None:
@@ -130,9 +131,9 @@ class TlsFaultCase(TlsCase):
 
     def drop(self, daemon: Daemon, count: int) -> None:
         """Begin handshakes, and drop each at another byte of its hello, at none, or behind it."""
-        hello = first_hello()
+        hello = client_hello()
         for number in range(count):
-            with reach(daemon, "echo") as sock:
+            with connect_raw(daemon, "echo") as sock:
                 sock.sendall(hello[: number * 7 % (len(hello) + 1)])
 
     def check_dropped(self, count: int) -> None:

@@ -11,7 +11,9 @@ import time
 from socketd.net.timer_wheel import TICK
 from tests.faults import figures
 from tests.faults.surroundings import FaultCase
-from tests.support.processes import DEADLINE, Daemon, name_of, read_exactly, read_to_end
+from tests.support.polling import DEADLINE
+from tests.support.processes import Daemon
+from tests.support.sockets import address_of, read_exactly, read_to_end
 
 #: Once it goes on, all that waited is answered in so many seconds, and the watchdog fed.
 RESUMED = 5.0
@@ -71,7 +73,7 @@ class StopCase(FaultCase):
             self.served(talks)
         self.assertEqual(read_to_end(silent), b"")
         self.served(talks)
-        name = name_of(silent)
+        name = address_of(silent)
         silent.close()
         daemon.output.find(rf"{name} \(echo \d+\) idle_timeout")
         self.assertEqual(daemon.output.text.count("idle_timeout"), 1)

@@ -6,20 +6,17 @@ that fail, files of others; and what is asked of it then.
 from __future__ import annotations
 
 import os
-import select
 import socket
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Event, Thread
 from typing import Any
 
 from tests.support.needs import locate, need_right
-from tests.support.processes import DEADLINE, TWISTD, Daemon, Ended, SystemCase, read_exactly
-
-#: Between two looks at what is waited for (seconds).
-LOOK = 0.005
+from tests.support.polling import DEADLINE
+from tests.support.processes import TWISTD, Daemon, Ended, SystemCase
+from tests.support.sockets import read_exactly
 
 #: One service at two addresses that stay, and the control socket.
 INI = """
@@ -87,18 +84,6 @@ def injected(*faults: str) -> tuple[str, ...]:
     # The tracer stands aside, so that the daemon is our own child.
     options = ("-DDD", "-f", "--seccomp-bpf", "-qqq", "--output=/dev/null", f"--trace={calls}")
     return (locate("strace"), *options, *(f"--inject={fault}" for fault in faults))
-
-
-def until(holds: Callable[[], Any], deadline: float = DEADLINE) -> None:
-    """
-    Wait until something holds.
-
-    @raise AssertionError: if it does not in time.
-    """
-    end = time.monotonic() + deadline
-    while not holds():
-        assert time.monotonic() < end, "it does not come"
-        select.select([], [], [], LOOK)
 
 
 def answers(address: Any, data: bytes = b"x") -> bool:

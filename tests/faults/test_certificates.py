@@ -10,7 +10,7 @@ from tests.faults.handshakes import Shaker
 from tests.faults.sieges import Shaking, TlsFaultCase
 from tests.support.certificates import issued
 from tests.support.processes import Daemon
-from tests.system.test_tls import NAME, der, dial, reach, shown
+from tests.support.tls import NAME, connect_raw, connect_tls, der, peer_certificate
 
 #: Renewals while handshakes are running.
 RENEWALS = 10
@@ -34,8 +34,8 @@ class RenewalTests(TlsFaultCase):
                 made = issued(NAME, number=number)
                 self.replace(made.pem() + made.key_pem())
                 self.reload(daemon)
-                with dial(daemon, "echo") as client:
-                    self.assertEqual(shown(client), der(made))
+                with connect_tls(daemon, "echo") as client:
+                    self.assertEqual(peer_certificate(client), der(made))
         known = {der(self.made), *(der(issued(NAME, number=n)) for n in range(RENEWALS))}
         self.assertEqual((clients.problems, clients.shown - known), ([], set()))
         figures.note(self, f"{clients.count} handshakes during {RENEWALS} renewals")
@@ -47,15 +47,15 @@ class RenewalTests(TlsFaultCase):
         """
         made = issued(NAME, number=1)
         whole = made.pem() + made.key_pem()
-        with self.besieged() as daemon, reach(daemon, "echo") as sock:
+        with self.besieged() as daemon, connect_raw(daemon, "echo") as sock:
             client = Shaker(sock)
             flights = client.flights()
             hello = next(flights)
             sock.sendall(hello[:100])
             self.replace(whole[:-70])
             self.reload(daemon, "the configuration stays as it was: .* is cut off")
-            with dial(daemon, "echo") as other:
-                self.assertEqual(shown(other), der(self.made))
+            with connect_tls(daemon, "echo") as other:
+                self.assertEqual(peer_certificate(other), der(self.made))
             self.replace(whole)
             self.reload(daemon)
             sock.sendall(hello[100:])

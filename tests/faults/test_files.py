@@ -16,19 +16,14 @@ from threading import Thread
 
 from socketd.settings.load import MAX_FILE_BYTES
 from tests.faults import figures
-from tests.faults.surroundings import (
-    INI,
-    FaultCase,
-    answers,
-    mounted,
-    repeated,
-    until,
-)
+from tests.faults.surroundings import INI, FaultCase, answers, mounted, repeated
 from tests.support.certificates import Made, issued, of_unknown_version, write_private
 from tests.support.namespaces import Namespace
+from tests.support.polling import DEADLINE, wait_until
 from tests.support.ports import free_port
-from tests.support.processes import DEADLINE, Daemon, Output, read_exactly
-from tests.system.test_tls import NAME, der, dial, shown, trusting_anybody
+from tests.support.processes import Daemon, Output
+from tests.support.sockets import read_exactly
+from tests.support.tls import NAME, connect_tls, der, peer_certificate, unverifying_context
 
 #: The status of a configuration that is refused (sysexits.h).
 BAD_CONFIG = 78
@@ -73,7 +68,7 @@ class RefusedReloadTests(FaultCase):
     def check(self, breakages: dict[str, Callable[[], object]]) -> None:
         """Break something, have it read, and see that nothing changes, for each complaint."""
         with self.start(self.ini) as daemon, daemon.connect("echo") as stays:
-            with dial(daemon, "secure") as secure:
+            with connect_tls(daemon, "secure") as secure:
                 for complaint, spoil in breakages.items():
                     spoil()
                     ended = self.subcommand("reload")
@@ -82,8 +77,8 @@ class RefusedReloadTests(FaultCase):
                     self.served(stays)
                     self.served(secure)
                     self.assertTrue(answers(f"{self.directory}/echo.sock"))
-                    with dial(daemon, "secure") as fresh:
-                        self.assertEqual(shown(fresh), der(self.made))
+                    with connect_tls(daemon, "secure") as fresh:
+                        self.assertEqual(peer_certificate(fresh), der(self.made))
                 self._mend(daemon)
 
     def _mend(self, daemon: Daemon) -> None:
@@ -98,8 +93,8 @@ class RefusedReloadTests(FaultCase):
         made = issued("elsewhere.example.org")
         self.put(made)
         self.assertEqual(self.subcommand("reload").status, 0)
-        with dial(daemon, "secure", trusting_anybody()) as fresh:
-            self.assertEqual(shown(fresh), der(made))
+        with connect_tls(daemon, "secure", unverifying_context()) as fresh:
+            self.assertEqual(peer_certificate(fresh), der(made))
 
     def test_configurations(self) -> None:
         """
@@ -157,7 +152,7 @@ class StuckLogTests(FaultCase):
         daemon = self.start(LOGGING.format(directory=self.directory), stdout=writable)
         os.close(writable)
         path = f"{self.directory}/echo.sock"
-        until(lambda: answers(path))
+        wait_until(lambda: answers(path))
         reader = Thread(target=meanwhile, args=(readable,), daemon=True)
         reader.start()
         try:
@@ -174,7 +169,7 @@ class StuckLogTests(FaultCase):
             self.over = True
             reader.join(DEADLINE)
         # What the daemon says at its end does not wait for long, either.
-        until(lambda: not _emptied(readable))
+        wait_until(lambda: not _emptied(readable))
         output = Output(readable)
         daemon.ask_to_stop()
         self.assertEqual(daemon.wait(), 0)

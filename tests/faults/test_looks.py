@@ -12,7 +12,7 @@ from socketd.net.datagram import batch_port
 from tests.faults.clocks import NTP, Told, ntp_request, read_ntp
 from tests.support.certificates import NOW, PAST, Made, issued
 from tests.support.daemons import DaemonCase
-from tests.system.test_tls import NAME
+from tests.support.tls import NAME
 
 HOUR = 3600.0
 

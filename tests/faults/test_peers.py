@@ -12,7 +12,7 @@ from tests.faults.network import Weather
 from tests.faults.peers import StormCase
 from tests.support.namespaces import Namespace
 from tests.support.processes import Daemon
-from tests.system.test_door import ask
+from tests.support.sockets import exchange
 
 #: Both ends of a cable.
 HERE, THERE = "192.168.77.1", "192.168.77.2"
@@ -101,7 +101,7 @@ class CableCase(CountingCase):
         """Check that streams and datagrams are."""
         for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
             with self.socket(space, host, kind) as sock:
-                self.assertEqual(ask(sock, b"hello"), b"hello")
+                self.assertEqual(exchange(sock, b"hello"), b"hello")
 
 
 class InterfaceTests(CableCase):
@@ -114,7 +114,7 @@ class InterfaceTests(CableCase):
         spent = time.monotonic() - began
         self.assertLess(spent, BACK)
         with old:
-            self.assertEqual(ask(old, b"still the same"), b"still the same")
+            self.assertEqual(exchange(old, b"still the same"), b"still the same")
         self.assertNotRegex(daemon.output.text, "#(warn|error|critical)")
         figures.note(self, f"served again after {spent:.2f} s")
 
@@ -177,7 +177,7 @@ class UnreachableTests(CableCase):
                 with self.outside.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
                     gone.sendto(b"gone already", (HERE, 7008))
                 question = b"here: %d" % forger.count
-                self.assertEqual(ask(honest, question), question)
+                self.assertEqual(exchange(honest, question), question)
             self.wait_until(lambda: self.sum("datagrams_received") == 9 * SENDERS)
             self.wait_until(lambda: self.sum("datagrams_unsent") == 2 * SENDERS)
             self.assertEqual(self.sum("datagrams_sent"), 7 * SENDERS)

@@ -10,8 +10,10 @@ from datetime import UTC, datetime
 
 from tests.faults import figures
 from tests.faults.clocks import INI, NTP, ClockCase, seconds_until_end
-from tests.support.processes import Daemon, read_exactly
-from tests.system.test_tls import BUSY, TlsCase, dial, reach, trusting
+from tests.support.polling import BUSY
+from tests.support.processes import Daemon
+from tests.support.sockets import read_exactly
+from tests.support.tls import TlsCase, connect_raw, connect_tls, trusting_context
 
 HOUR = 3600.0
 
@@ -100,7 +102,7 @@ class TimerTests(ClockCase, TlsCase):
         with self.serve(f"{self.ini('handshake' + limit)}{silent}idle{limit}\n") as daemon:
             for step in (HOUR, -HOUR):
                 began = time.monotonic()
-                with daemon.connect("silent") as idle, reach(daemon, "echo") as stalled:
+                with daemon.connect("silent") as idle, connect_raw(daemon, "echo") as stalled:
                     idle.sendall(b"hello")
                     stalled.sendall(b"\x16\x03\x01")
                     self.clock.step(step)
@@ -123,7 +125,7 @@ class EraTests(ClockCase, TlsCase):
                 for when in (turn - 1.0, turn, turn + 1.0):
                     self.clock.set_to(when)
                     self.check_told(daemon)
-                    with dial(daemon, "secure") as client:
+                    with connect_tls(daemon, "secure") as client:
                         client.sendall(b"hello")
                         self.assertEqual(read_exactly(client, 5), b"hello")
 
@@ -142,7 +144,7 @@ class NoBatteryTests(ClockCase, TlsCase):
             for service in ("daytime", "time", "unix"):
                 self.assertEqual(self.ask(daemon, service), b"")
             self.assertFalse(self.ask_ntp(daemon).fit)
-            with daemon.connect("echo") as plain, dial(daemon, "open") as secure:
+            with daemon.connect("echo") as plain, connect_tls(daemon, "open") as secure:
                 for sock in (plain, secure):
                     sock.sendall(b"hello")
                     self.assertEqual(read_exactly(sock, 5), b"hello")
@@ -164,7 +166,7 @@ class NoBatteryTests(ClockCase, TlsCase):
         """Show a certificate that is valid since 2020, and say whether that was believed."""
         file = self.client_file("client.example.org")
         try:
-            with dial(daemon, "closed", trusting(client=file)) as sock:
+            with connect_tls(daemon, "closed", trusting_context(client=file)) as sock:
                 sock.sendall(b"hello")
                 return read_exactly(sock, 5) == b"hello"
         except (ConnectionError, ssl.SSLError):

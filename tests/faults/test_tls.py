@@ -23,14 +23,10 @@ from tests.faults.handshakes import (
 )
 from tests.faults.sieges import PER_CONNECTION, TlsFaultCase
 from tests.support.certificates import client_context
-from tests.support.processes import DEADLINE, Daemon, was_reset
-from tests.system.test_tls import (
-    NAME,
-    dial,
-    first_hello,
-    reach,
-    trusting,
-)
+from tests.support.polling import DEADLINE
+from tests.support.processes import Daemon
+from tests.support.sockets import was_reset
+from tests.support.tls import NAME, client_hello, connect_raw, connect_tls, trusting_context
 
 SEED = 20361
 
@@ -62,7 +58,7 @@ class HelloTests(TlsFaultCase):
 
     def garbage(self) -> Iterator[bytes]:
         """List what is no hello."""
-        hello = first_hello()
+        hello = client_hello()
         yield b"GET / HTTP/1.1\r\nHost: www.example.org\r\n\r\n"
         yield b"SSH-2.0-OpenSSH_9.2\r\n"
         yield Random(SEED).randbytes(100000)
@@ -84,7 +80,7 @@ class HelloTests(TlsFaultCase):
         garbage = list(self.garbage())
         with self.besieged() as daemon:
             for data in garbage:
-                with reach(daemon, "echo") as sock:
+                with connect_raw(daemon, "echo") as sock:
                     began = time.monotonic()
                     try:
                         sock.sendall(data)
@@ -100,26 +96,26 @@ class HelloTests(TlsFaultCase):
         A client without a protocol of ours, and one that asks for another server, are told
         why in TLS, and each is counted by its reason.
         """
-        other = trusting()
+        other = trusting_context()
         other.set_alpn_protocols(["h2"])
         with self.besieged("tls_alpn = echo/1", "tls_unknown_name = refuse") as daemon:
             with self.assertRaisesRegex(ssl.SSLError, "no application protocol"):
-                dial(daemon, "echo", other)
+                connect_tls(daemon, "echo", other)
             with self.assertRaisesRegex(ssl.SSLError, "unrecognized name"):
-                dial(daemon, "echo", name="unknown.example.org")
+                connect_tls(daemon, "echo", name="unknown.example.org")
             self.wait_for_counts(daemon, tls_handshake=1, tls_server_name=1)
 
     def test_forms(self) -> None:
         """A hello longer than a record is served, and so is one with a byte in each record."""
-        offering = trusting()
+        offering = trusting_context()
         offering.set_alpn_protocols(MANY_PROTOCOLS)
         with self.besieged() as daemon:
-            with reach(daemon, "echo") as sock:
+            with connect_raw(daemon, "echo") as sock:
                 large = Shaker(sock, offering)
                 flights = list(self.send_all(large))
                 self.assertGreater(len(flights[0]), 16 * 1024)
                 self.assertEqual(large.say(b"large"), b"large")
-            with reach(daemon, "echo") as sock:
+            with connect_raw(daemon, "echo") as sock:
                 tiny = Shaker(sock)
                 flights = list(self.send_all(tiny, in_tiny_records))
                 self.assertEqual(len(flights), 2)
@@ -149,9 +145,9 @@ class StallTests(TlsFaultCase):
 
         @return: a client that has so many flights behind it.
         """
-        context = trusting()
+        context = trusting_context()
         context.maximum_version = version
-        client = Shaker(reach(daemon, "echo"), context)
+        client = Shaker(connect_raw(daemon, "echo"), context)
         self.addCleanup(client.sock.close)
         flights = client.flights()
         for _ in range(count):
@@ -190,7 +186,7 @@ class AfterTests(TlsFaultCase):
 
     def take_over(self, daemon: Daemon) -> tuple[Shaker, Writer]:
         """Shake hands in TLS 1.3, and send records of our own from then on."""
-        sock = reach(daemon, "echo")
+        sock = connect_raw(daemon, "echo")
         self.addCleanup(sock.close)
         for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             sock.setsockopt(socket.SOL_SOCKET, buffer, SMALL)
@@ -203,7 +199,7 @@ class AfterTests(TlsFaultCase):
         """
         with self.besieged() as daemon:
             for _ in range(5):
-                with reach(daemon, "echo") as sock:
+                with connect_raw(daemon, "echo") as sock:
                     self.assertIn("renegotiation", self.renegotiate(sock))
             self.assertEqual(self.counts(daemon), {})
 
@@ -267,7 +263,7 @@ class AfterTests(TlsFaultCase):
             self.assertFalse(was_reset(client.sock))
             client.sock.close()
             daemon.output.wait_for(r"\(echo \d+\) closed: ")
-            with dial(daemon, "echo") as truncated:
+            with connect_tls(daemon, "echo") as truncated:
                 self.check_served(truncated)
                 with socket.socket(fileno=truncated.detach()) as raw:
                     raw.settimeout(DEADLINE)

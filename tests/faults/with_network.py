@@ -9,10 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from tests.faults import figures
 from tests.faults.exchanges import KIB, PATIENCE, ExchangeCase
 from tests.faults.network import Weather
-from tests.net.proxy.test_layer import v1
-from tests.support.processes import read_exactly
-from tests.system.test_door import ask
-from tests.system.test_tls import first_hello, secure
+from tests.support.proxy import v1
+from tests.support.sockets import exchange, read_exactly
+from tests.support.tls import client_hello, start_tls
 
 #: What a busy machine, and the coarse look at a deadline, may add to one (seconds).
 SLACK = 3.0
@@ -108,14 +107,14 @@ class CutTests(ExchangeCase):
         """Have one client at each service, in the middle of what it does, and cut the cable."""
         clients = {name: self.client(VANISHED[name][0]) for name in ("idle", "probed")}
         for sock in clients.values():
-            self.assertEqual(ask(sock, b"hello"), b"hello")
+            self.assertEqual(exchange(sock, b"hello"), b"hello")
             # Probes are for those who owe no acknowledgement; packets stay in order here.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         for name in VANISHED.keys() - clients.keys():
             clients[name] = self.client(VANISHED[name][0])
         for name in ("owed", "unacknowledged"):
             self.assertEqual(len(read_exactly(clients[name], 10 * KIB)), 10 * KIB)
-        clients["shaking"].sendall(first_hello()[:100])
+        clients["shaking"].sendall(client_hello()[:100])
         clients["headed"].sendall(v1()[:10])
         self.wait_until(lambda: self.open() == len(VANISHED))
         self.network.change(Weather(cut=True))
@@ -141,14 +140,14 @@ class CutTests(ExchangeCase):
         @return: how long that took (seconds).
         """
         if name == "shaking":
-            sock = secure(sock)
+            sock = start_tls(sock)
             self.addCleanup(sock.close)
         if name == "headed":
             sock.sendall(v1())
         if name in ("owed", "unacknowledged"):
             self.assertEqual(len(read_exactly(sock, 1)), 1)
         else:
-            self.assertEqual(ask(sock, b"next"), b"next")
+            self.assertEqual(exchange(sock, b"next"), b"next")
         spent = time.monotonic() - began
         # A client of a stream without end is not waited for at the stop.
         sock.close()
@@ -171,7 +170,7 @@ class CutTests(ExchangeCase):
                     for name, sock in next_ones.items()
                 }
                 for _ in range(OTHERS):
-                    self.assertEqual(ask(other, b"here"), b"HERE")
+                    self.assertEqual(exchange(other, b"here"), b"HERE")
                 spent = {name: found.result() for name, found in waiting.items()}
             self.check_ends(spent)
         told = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in spent.items())

@@ -10,10 +10,9 @@ from threading import Event, Thread
 
 from tests.faults import figures
 from tests.faults.peers import Honest, PeersCase, StormCase
-from tests.support.processes import DEADLINE, Daemon
-from tests.system.test_door import private_bytes
-from tests.system.test_life import fill
-from tests.system.test_streams import descriptors
+from tests.support.polling import DEADLINE
+from tests.support.processes import Daemon
+from tests.support.sockets import descriptor_limit, fill
 
 KIB = 1024
 
@@ -148,7 +147,7 @@ class SlowTests(PeersCase):
             honest = Honest(stack.enter_context(daemon.connect("honest")))
             stack.enter_context(honest)
             self.watch(honest)
-            before, first, base = honest.median(), len(honest.taken), private_bytes(daemon)
+            before, first, base = honest.median(), len(honest.taken), daemon.private_bytes()
             began = time.monotonic()
             readers, writers = (
                 [stack.enter_context(daemon.connect(name)) for _ in range(SLOW // 2)]
@@ -157,7 +156,7 @@ class SlowTests(PeersCase):
             stack.callback(Slow(readers, writers).close)
             self.watch(honest)
             ratio = honest.median(first) / before
-            each = (private_bytes(daemon) - base) / SLOW
+            each = (daemon.private_bytes() - base) / SLOW
             self.check_ends(daemon)
             spent = time.monotonic() - began
         self.assertLess(ratio, MAX_RATIO)
@@ -191,11 +190,11 @@ class IdleTests(PeersCase):
         All of 10 000 come in and cost little memory, one among them is served as before,
         and all are let go in time when the daemon stops.
         """
-        with descriptors(IDLE + 1000), self.daemon(IDLE_INI) as daemon, ExitStack() as stack:
-            alone, base = self.answer_time(daemon), private_bytes(daemon)
+        with descriptor_limit(IDLE + 1000), self.daemon(IDLE_INI) as daemon, ExitStack() as stack:
+            alone, base = self.answer_time(daemon), daemon.private_bytes()
             idle = self.come(daemon, stack)
             self.wait_for_figure(daemon, "connections_open", IDLE, service="upper")
-            each = (private_bytes(daemon) - base) / IDLE
+            each = (daemon.private_bytes() - base) / IDLE
             among = self.answer_time(daemon)
             spent = self.let_go(daemon, idle)
         self.assertLess(each, MAX_IDLE)

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from socketd.net.datagram.port import RECEIVE_PAUSE
 from tests.faults import figures
-from tests.faults.surroundings import FaultCase, answers, injected, mounted, until
-from tests.support.processes import DEADLINE, Daemon
+from tests.faults.surroundings import FaultCase, answers, injected, mounted
+from tests.support.polling import DEADLINE, wait_until
+from tests.support.processes import Daemon
 
 #: How often an injected call fails.
 FAILURES = 4
@@ -137,7 +138,7 @@ class FullDiskTests(FaultCase):
         ini = f"[socketd]\nlog_format = json\n[echo]\nlisten = unix:{self.directory}/echo.sock\n"
         daemon = self.start(ini, before, [f"--logfile={there}/socketd.log"])
         path = f"{self.directory}/echo.sock"
-        until(lambda: answers(path))
+        wait_until(lambda: answers(path))
         seen = Path(f"/proc/{daemon.pid}/root{there}")
         log, ballast = seen / "socketd.log", seen / "ballast"
         ballast.write_bytes(bytes(DISK - LEFT))
@@ -148,7 +149,7 @@ class FullDiskTests(FaultCase):
         full = log.stat().st_size
         ballast.unlink()
         self.assertTrue(answers(path))
-        until(lambda: log.stat().st_size > full)
+        wait_until(lambda: log.stat().st_size > full)
         with log.open("rb") as file:
             daemon.ask_to_stop()
             self.assertEqual(daemon.wait(), 0)
@@ -187,7 +188,7 @@ class MemoryTests(FaultCase):
             greedy = [stack.enter_context(daemon.connect("echo")) for _ in range(GREEDY)]
             gone = self._push(greedy)
         self.assertGreater(gone, 0)
-        until(lambda: answers(address) or self._has_ended(daemon))
+        wait_until(lambda: answers(address) or self._has_ended(daemon))
         if self._has_ended(daemon):
             self.assertNotEqual(daemon.wait(), 0)
             figures.note(self, f"{gone} of {GREEDY} greedy peers reset; then it ended")

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 from tests.faults import figures
 from tests.faults.clocks import ClockCase
-from tests.support.processes import DEADLINE, read_exactly
+from tests.support.polling import DEADLINE
+from tests.support.sockets import read_exactly
 
 #: The daemon comes up so long before the turn (seconds), on a busy machine too.
 BEFORE = 5.0

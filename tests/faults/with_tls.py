@@ -13,8 +13,9 @@ from tests.faults.clocks import ClockCase
 from tests.faults.handshakes import drive
 from tests.faults.sieges import Shaking, TlsFaultCase
 from tests.support.certificates import FUTURE, client_context, issued
+from tests.support.polling import BUSY
 from tests.support.processes import Daemon
-from tests.system.test_tls import BUSY, NAME, der, dial, reach, shown
+from tests.support.tls import NAME, connect_raw, connect_tls, der, peer_certificate
 
 #: Handshakes that are begun and dropped.
 DROPPED = 1000
@@ -55,12 +56,12 @@ class WritingTests(TlsFaultCase):
                     file.write(whole[start : start + step])
                     deadline = began + SEEN * 1.5 * (start + step) / len(whole)
                     while time.monotonic() < deadline:
-                        with dial(daemon, "echo") as client:
+                        with connect_tls(daemon, "echo") as client:
                             self.check_served(client)
             daemon.output.wait_for("echo has new certificates, to 2049-01-01")
             taken = time.monotonic()
-            with dial(daemon, "echo") as client:
-                self.assertEqual(shown(client), der(made))
+            with connect_tls(daemon, "echo") as client:
+                self.assertEqual(peer_certificate(client), der(made))
         self.assertEqual(clients.problems, [])
         self.assertEqual(clients.shown - {der(self.made), der(made)}, set())
         self.assertLess(taken - began, SEEN * 2.5 + BUSY)
@@ -77,16 +78,16 @@ class ExpiryTests(ClockCase, TlsFaultCase):
         """
         made = issued(NAME, end=FUTURE)
         self.replace(made.pem() + made.key_pem())
-        with self.serve(self.counting()) as daemon, dial(daemon, "echo") as before:
+        with self.serve(self.counting()) as daemon, connect_tls(daemon, "echo") as before:
             self.assertEqual(self.expiry(daemon), FUTURE.timestamp())
             self.clock.set_to(FUTURE.timestamp() + 1.0)
             began = time.monotonic()
             daemon.output.wait_for("echo serves on with .* expired at 2048-01-01 00:00 ")
             logged = time.monotonic() - began
-            with dial(daemon, "echo") as after:
+            with connect_tls(daemon, "echo") as after:
                 for client in (before, after):
                     self.check_served(client)
-                self.assertEqual(shown(after), der(made))
+                self.assertEqual(peer_certificate(after), der(made))
             self.assertIn("certificate verify failed", self.refusal(daemon))
             daemon.output.wait_for("no TLS with .*certificate expired")
             self.wait_for_counts(daemon, tls_handshake=1)
@@ -94,8 +95,8 @@ class ExpiryTests(ClockCase, TlsFaultCase):
             renewed = issued(NAME)
             self.replace(renewed.pem() + renewed.key_pem())
             daemon.output.wait_for("echo has new certificates, to 2049-01-01 00:00:00 UTC")
-            with dial(daemon, "echo") as last:
-                self.assertEqual(shown(last), der(renewed))
+            with connect_tls(daemon, "echo") as last:
+                self.assertEqual(peer_certificate(last), der(renewed))
         self.assertEqual(self.count(daemon, "serves on with a certificate"), 1)
         self.assertLess(logged, SEEN + BUSY)
         figures.note(self, f"logged after {logged:.1f} s")
@@ -118,6 +119,6 @@ class ExpiryTests(ClockCase, TlsFaultCase):
         client = SSL.Connection(context)
         client.set_tlsext_host_name(NAME.encode())
         client.set_connect_state()
-        with reach(daemon, "echo") as sock:
+        with connect_raw(daemon, "echo") as sock:
             problem = self.assertRaises(SSL.Error, drive, client, sock)
         return str(problem)

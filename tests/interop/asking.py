@@ -15,7 +15,8 @@ from typing import Any, ClassVar
 
 from tests.interop.table import ENOUGH, QUOTE, SERVICES, Input, Query, Row, Service
 from tests.support.needs import PLACES, locate
-from tests.support.processes import DEADLINE, TWISTD, Daemon, Ended, Output, SystemCase
+from tests.support.polling import DEADLINE
+from tests.support.processes import TWISTD, Daemon, Ended, Output, SystemCase
 
 HERE = Path(__file__).parent
 GUARDED = (sys.executable, str(HERE / "guarded.py"))

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from tests.interop.asking import InteropCase
 from tests.support.needs import locate
+from tests.support.polling import DEADLINE
 from tests.support.ports import free_port
-from tests.support.processes import DEADLINE, TWISTD, Daemon, read_exactly
+from tests.support.processes import TWISTD, Daemon
+from tests.support.sockets import read_exactly
 
 
 class ActivationTests(InteropCase):

@@ -17,8 +17,10 @@ from attrs import define, field
 
 from tests.interop.asking import InteropCase
 from tests.support.needs import locate
+from tests.support.polling import DEADLINE
 from tests.support.ports import free_port
-from tests.support.processes import DEADLINE, Daemon, name_of, read_exactly
+from tests.support.processes import Daemon
+from tests.support.sockets import address_of, read_exactly
 
 EXAMPLE = Path(__file__).parent.parent.parent / "etc" / "haproxy" / "haproxy.cfg"
 
@@ -126,7 +128,7 @@ class BalancerTests(InteropCase):
             stop = Event()
             with ThreadPoolExecutor(CLIENTS) as pool:
                 clients = [Client(self.connect(port), stop) for _ in range(CLIENTS)]
-                names = {name_of(client.sock): client for client in clients}
+                names = {address_of(client.sock): client for client in clients}
                 talks = [pool.submit(client.talk) for client in clients]
                 try:
                     served = [self.find_sources(daemon, names) for daemon in (dying, staying)]

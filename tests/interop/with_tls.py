@@ -16,7 +16,8 @@ from typing import Any
 from tests.interop.asking import InteropCase
 from tests.support.certificates import Made, authority, issued, write_private
 from tests.support.needs import locate
-from tests.support.processes import DEADLINE, Daemon, Output
+from tests.support.polling import DEADLINE
+from tests.support.processes import Daemon, Output
 
 NAME, OTHER = "www.example.org", "other.example.org"
 

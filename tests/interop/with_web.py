@@ -6,7 +6,9 @@ import subprocess
 
 from tests.interop.asking import InteropCase
 from tests.support.needs import locate
-from tests.support.processes import DEADLINE, Daemon, read_exactly
+from tests.support.polling import DEADLINE
+from tests.support.processes import Daemon
+from tests.support.sockets import read_exactly
 
 INI = """
 [socketd]

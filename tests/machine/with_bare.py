@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.machine.nspawn import COMMAND, Machine
-from tests.manual.test_tutorial import blocks, commands
+from tests.support.pages import blocks, commands
 
 TOP = Path(__file__).resolve().parent.parent.parent
 BUILT = TOP / "build" / "machine"

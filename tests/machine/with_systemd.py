@@ -20,6 +20,7 @@ from typing import Any
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.machine.nspawn import COMMAND, LOOK, Machine
+from tests.support.polling import wait_until
 
 TOP = Path(__file__).resolve().parent.parent.parent
 BUILT = TOP / "build" / "machine"
@@ -113,11 +114,8 @@ class Case(SynchronousTestCase):
 
     def wait_for(self, what: str, is_so: Callable[[], Any]) -> None:
         """Wait for something that takes a while."""
-        deadline = time.monotonic() + COMMAND
-        while not is_so():
-            if time.monotonic() > deadline:
-                self.fail(f"not {what}; the log:\n{self.journal()}")
-            time.sleep(LOOK)
+        missing = lambda: f"not {what}; the log:\n{self.journal()}"  # noqa: E731
+        wait_until(is_so, missing, COMMAND, LOOK)
 
     def under_load(self, port: int, act: Callable[[], object]) -> None:
         """

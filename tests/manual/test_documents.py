@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
+from unittest import TestLoader, TestSuite
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -11,11 +15,35 @@ from socketd.control.commands import COMMANDS
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
 from tests.machine.with_bare import FIRST, ONE_USER, PACKAGE, parts
-from tests.manual.test_tutorial import blocks
+from tests.support.pages import blocks
 from tests.support.source_tree import ROOT
 from tools.manual.options_page import markdown
 
 README = (ROOT / "README.md").read_text()
+
+#: A test as documents cite it: C{file.py Class.test}, or the name below C{tests}.
+CITED = re.compile(r"`(?:tests/([\w/]+)\.py |([a-z_.]+)\.)?([A-Z]\w+\.test_\w+)`")
+
+
+@cache
+def tests_of(module: str) -> set[str]:
+    """List the tests of a module by their dotted names."""
+    found, suites = set(), [TestLoader().loadTestsFromModule(import_module(module))]
+    while suites:
+        for one in suites.pop():
+            if isinstance(one, TestSuite):
+                suites.append(one)
+            else:
+                found.add(one.id())
+    return found
+
+
+def cited(text: str) -> Iterator[str]:
+    """List the tests that a document cites; one without a module is of the last one's."""
+    module = ""
+    for path, name, test in CITED.findall(text):
+        module = f"tests.{path.replace('/', '.') or name}" if path or name else module
+        yield f"{module}.{test}"
 
 
 class ReadmeTests(SynchronousTestCase):
@@ -63,3 +91,25 @@ class OptionsPageTests(SynchronousTestCase):
     def test_written_from_the_code(self) -> None:
         """It is what C{python -m socketd.reference} writes."""
         self.assertEqual((ROOT / "docs" / "options.md").read_text(), markdown())
+
+
+class CitationTests(SynchronousTestCase):
+    """The tests that documents cite show what these promise."""
+
+    def test_there(self) -> None:
+        """Each of them can be run."""
+        names = [
+            name for page in (ROOT / "docs").glob("*.md") for name in cited(page.read_text())
+        ]
+        self.assertGreater(len(names), 100)
+        missing = [name for name in names if name not in tests_of(name.rsplit(".", 2)[0])]
+        self.assertEqual(missing, [])
+
+    def test_every_fault(self) -> None:
+        """Each test of a fault is in docs/RELIABILITY.md, but for those of the network itself."""
+        files = (ROOT / "tests" / "faults").glob("*_*.py")
+        modules = [f"tests.faults.{file.stem}" for file in files if file.stem != "test_network"]
+        tests = {name for module in modules for name in tests_of(module)}
+        named = set(cited((ROOT / "docs" / "RELIABILITY.md").read_text()))
+        # Twisted's TestCase has a method of that name; a base of tests has no other.
+        self.assertEqual({n for n in tests - named if not n.endswith(".runTest")}, set())

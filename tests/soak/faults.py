@@ -124,7 +124,8 @@ def bad_certificate(trouble: Trouble) -> None:
     size = server.log_size()
     server.certificate.write_bytes(b"no certificate\n")
     try:
-        wait_until(lambda: "keeps its certificates" in server.log_since(size), "a look", RENEWAL)
+        kept = lambda: "keeps its certificates" in server.log_since(size)  # noqa: E731
+        wait_until(kept, "a check of the certificates", timeout=RENEWAL)
     finally:
         server.renew(server.shown)
 

@@ -18,7 +18,6 @@ from tests.soak.loads import Crowd
 from tests.soak.samples import Sample, look, settle
 from tests.soak.server import Server, wait_until
 from tests.soak.verdict import Comparison
-from tests.soak.wires import Mismatch
 
 #: Seconds between two samples.
 INTERVAL = 5.0
@@ -96,7 +95,7 @@ class Soak:
             self.after = self._phase(self.plan.seconds, False)
             self._compare()
             self._stop()
-        except (Mismatch, OSError) as problem:
+        except (AssertionError, OSError) as problem:
             self.problems.append(f"{type(problem).__name__}: {problem}")
         finally:
             self._server.kill()
@@ -177,7 +176,7 @@ class Soak:
         @raise Mismatch: if it does not in time.
         """
         client = self._crowd.visitor()
-        wait_until(lambda: self._shows_last(client), "the last certificate", RENEWAL)
+        wait_until(lambda: self._shows_last(client), "the last certificate", timeout=RENEWAL)
 
     def _shows_last(self, client: Client) -> bool:
         with client.dial("secure", "tls") as peer:

@@ -6,7 +6,6 @@ from attrs import frozen
 
 from tests.soak.counted import Census
 from tests.soak.server import Server, wait_until
-from tests.soak.wires import PATIENCE
 
 #: What is left when all is over may still be closed: so many looks in turn see the same.
 STEADY = 10
@@ -43,14 +42,14 @@ def settle(server: Server) -> None:
 
     @raise Mismatch: if connections stay open.
     """
-    wait_until(lambda: not _is_busy(server), "the end of all connections", PATIENCE)
+    wait_until(lambda: not _is_busy(server), "the end of all connections")
     seen: list[int] = []
 
     def is_steady() -> bool:
         seen.append(server.descriptors())
         return len(seen) >= STEADY and len(set(seen[-STEADY:])) == 1
 
-    wait_until(is_steady, "to come to rest", PATIENCE)
+    wait_until(is_steady, "to come to rest")
 
 
 def _is_busy(server: Server) -> bool:

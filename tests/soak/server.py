@@ -10,8 +10,8 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,15 @@ from socketd.cli.operator.control_socket import Answer
 from tests.soak import configuration, counted
 from tests.soak.configuration import NAME
 from tests.soak.wires import PATIENCE, Mismatch
+from tests.support import polling
 from tests.support.certificates import issued, write_private
 
 ROOT = Path(__file__).resolve().parents[2]
 
 COMMAND = (sys.executable, "-P", "-m", "tests.soak.counted", "--nodaemon", "--pidfile=")
 
-#: How often something is looked at that is waited for (seconds).
-LOOK = 0.02
+#: The daemon under load is asked no more often than this (seconds).
+wait_until = partial(polling.wait_until, timeout=PATIENCE, interval=0.02)
 
 #: Bytes of the log that have the first lines, which say where the pages are.
 HEAD = 4096
@@ -39,21 +40,6 @@ HEAD = 4096
 _HIDDEN = ("SOCKETD_CONFIG", "RUNTIME_DIRECTORY", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 
 _PORT = re.compile(r"(?:haproxy:)?(\w+) (\S+):(\d+)")
-
-
-def wait_until(holds: Callable[[], Any], text: str, timeout: float = PATIENCE) -> Any:
-    """
-    Look until something holds.
-
-    @return: what C{holds} has given back.
-    @raise Mismatch: if it does not in time.
-    """
-    ends = time.monotonic() + timeout
-    while not (found := holds()):
-        if time.monotonic() > ends:
-            raise Mismatch(f"{text} takes longer than {timeout:.0f} s")
-        time.sleep(LOOK)
-    return found
 
 
 class Server:

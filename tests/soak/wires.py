@@ -33,7 +33,7 @@ FAMILIES = {
 }
 
 
-class Mismatch(Exception):
+class Mismatch(AssertionError):
     """The daemon did not do as it should."""
 
 

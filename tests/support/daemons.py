@@ -26,6 +26,7 @@ from socketd.settings.model import Settings
 from tests.control.fakes import watch
 from tests.support.certificates import NOW, Made, write_private
 from tests.support.fakes import HandReactor, read_all
+from tests.support.polling import wait_until
 
 #: Turns in which all comes that the daemon has only to be let do.
 TURNS = 200
@@ -191,10 +192,8 @@ class DaemonCase(SynchronousTestCase):
         """
         bound = [one for child in self.daemon.socket_services for one in child.bound]
         socks = [one.sock for one in bound if one.listener.kind == kind]
-        end = time.monotonic() + PATIENCE
-        while sum(map(_waiting, socks)) < count:
-            self.assertLess(time.monotonic(), end, "they never came")
-            time.sleep(LOOK)
+        arrived = lambda: sum(map(_waiting, socks)) >= count  # noqa: E731
+        wait_until(arrived, "they never came", PATIENCE, LOOK)
 
     def ask(self, sock: socket.socket, data: bytes = b"hello") -> bytes:
         """Say something, and wait for an answer of the same length."""

@@ -16,7 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,9 +27,7 @@ from attrs import frozen
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.support.needs import missing
-
-#: Longer than anything here takes on a busy machine (seconds).
-DEADLINE = 15.0
+from tests.support.polling import DEADLINE
 
 TWISTD = (str(Path(sys.executable).with_name("twistd")), "--nodaemon", "--pidfile=")
 CHECK = (sys.executable, "-m", "socketd", "check")
@@ -176,6 +174,11 @@ class Daemon:
         pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
         return int(pages) * resource.getpagesize() // 1024
 
+    def private_bytes(self) -> int:
+        """Say how much memory it has for itself (proc(5), smaps_rollup)."""
+        lines = Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines()
+        return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
+
     def processor_seconds(self) -> float:
         """Say how much processor time it has used (proc(5), stat)."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
@@ -316,49 +319,6 @@ class SystemCase(SynchronousTestCase):
             timeout=DEADLINE,
         )
         return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
-
-
-def read_to_end(sock: socket.socket, size: int = 4096) -> bytes:
-    """Receive until the other side has closed."""
-    received = bytearray()
-    while data := sock.recv(size):
-        received += data
-    return bytes(received)
-
-
-def read_exactly(sock: socket.socket, length: int) -> bytes:
-    """Receive that many bytes, or fewer if the other side closes before."""
-    received = b""
-    while len(received) < length and (data := sock.recv(length - len(received))):
-        received += data
-    return received
-
-
-def was_reset(sock: socket.socket) -> bool:
-    """Wait until a peer is reset, and say so; bytes that come before do not count."""
-    try:
-        while sock.recv(4096):
-            pass
-    except ConnectionResetError:
-        return True
-    return False
-
-
-def comes_and_is_reset(connect: Callable[[], socket.socket]) -> bool:
-    """
-    Connect, and say whether that is reset; a daemon that does so at once may be faster than
-    connect(2), which then raises.
-    """
-    try:
-        with connect() as sock:
-            return was_reset(sock)
-    except ConnectionResetError:
-        return True
-
-
-def name_of(sock: socket.socket) -> str:
-    """Write a client's own address as the daemon does."""
-    return "{}:{}".format(*sock.getsockname())
 
 
 def _start_at_pipes(command: Sequence[str], **how: Any) -> Started:

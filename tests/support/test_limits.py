@@ -29,7 +29,7 @@ from threading import Event, Thread
 from time import sleep
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
-from tests import limits
+from tests.support import limits
 
 limits.AGAIN = limits.END = 0.5
 

@@ -9,9 +9,11 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from tests.net.proxy.test_layer import v1
-from tests.support.processes import DEADLINE, TWISTD, Daemon, read_exactly
-from tests.system.test_tls import TlsCase, secure
+from tests.support.polling import DEADLINE
+from tests.support.processes import TWISTD, Daemon
+from tests.support.proxy import v1
+from tests.support.sockets import read_exactly
+from tests.support.tls import TlsCase, start_tls
 
 FAILED = 1
 
@@ -129,7 +131,7 @@ class ServedTests(ActivationCase):
             for sock, header in ((secured, b""), (proxied, v1())):
                 raw = connect(sock)
                 raw.sendall(header)
-                with secure(raw) as client:
+                with start_tls(raw) as client:
                     client.sendall(b"hello")
                     self.assertEqual(read_exactly(client, 5), b"hello")
             daemon.output.wait_for(r"connection from 192\.0\.2\.7:4711 ")

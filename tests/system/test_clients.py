@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.support.namespaces import Namespace
-from tests.support.processes import DEADLINE, Output, SystemCase
+from tests.support.polling import DEADLINE
+from tests.support.processes import Output, SystemCase
 
 #: A link-local address that the test gives to the interface C{lo}.
 ADDRESS = "fe80::7"

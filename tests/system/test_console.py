@@ -13,14 +13,9 @@ from contextlib import contextmanager
 from typing import BinaryIO
 
 from socketd.control.commands import COMMANDS
-from tests.support.processes import (
-    DEADLINE,
-    Daemon,
-    SystemCase,
-    name_of,
-    read_exactly,
-    read_to_end,
-)
+from tests.support.polling import DEADLINE
+from tests.support.processes import Daemon, SystemCase
+from tests.support.sockets import address_of, read_exactly, read_to_end
 
 INI = """
 [ack]
@@ -86,7 +81,7 @@ class TerminalTests(SystemCase):
                 daemon.output.wait_for(PROMPT)
                 daemon.type("/connections\n")
                 daemon.output.wait_for("^ID +SERVICE +PEER +AGE +MESSAGES +IN +OUT +WAITS\r$")
-                daemon.output.wait_for(rf"^1 +ack +{name_of(client)} .* 1 +5 B +16 B +yes\r$")
+                daemon.output.wait_for(rf"^1 +ack +{address_of(client)} .* 1 +5 B +16 B +yes\r$")
                 daemon.output.wait_for(PROMPT)
                 daemon.type("help\n")
                 self.assertEqual(read_to_end(client), b"hello\nI get it!\nhelp")
@@ -134,7 +129,7 @@ class TerminalTests(SystemCase):
                 daemon.output.wait_for(PROMPT)
                 daemon.type("\x1b[2Jxö\x1b[D\x7f\n")
                 self.assertEqual(read_to_end(client), "hello\nI get it!\nö".encode())
-                daemon.output.wait_for(rf"^operator to {name_of(client)} \(ack 1\): ")
+                daemon.output.wait_for(rf"^operator to {address_of(client)} \(ack 1\): ")
 
     def test_half_typed(self) -> None:
         """
@@ -189,7 +184,7 @@ class TerminalTests(SystemCase):
                 self.assertEqual(read_to_end(client), b"before\nI get it!\n")
             with ask(daemon, b"behind") as client:
                 self.assertEqual(read_to_end(client), b"behind\nI get it!\n")
-                daemon.output.wait_for(rf"connection from {name_of(client)} \(ack 2\) closed")
+                daemon.output.wait_for(rf"connection from {address_of(client)} \(ack 2\) closed")
             self.assertNotIn("input the word", daemon.output.text.rpartition("behind")[2])
 
     def test_stop(self) -> None:
@@ -213,7 +208,7 @@ class PipeTests(SystemCase):
             with daemon.connect("server") as client:
                 client.sendall(b"?")
                 self.assertEqual(read_exactly(client, 13), b"I am a server")
-                daemon.output.wait_for(rf"connection from {name_of(client)} \(server 1\)$")
+                daemon.output.wait_for(rf"connection from {address_of(client)} \(server 1\)$")
 
     def test_file(self) -> None:
         """A file can be the input: its lines are commands."""
@@ -230,7 +225,7 @@ class PipeTests(SystemCase):
         log = self.directory / "twistd.log"
         with self.daemon(INI, "--console", twistd=["--logfile", str(log)]) as daemon:
             with daemon.connect("server") as client:
-                expected = rf"connection from {name_of(client)} \(server 1\)$"
+                expected = rf"connection from {address_of(client)} \(server 1\)$"
                 daemon.output.wait_for(f"^{expected}")
                 client.sendall(b"?")
                 self.assertEqual(read_exactly(client, 13), b"I am a server")

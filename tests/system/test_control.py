@@ -19,15 +19,9 @@ from typing import Any
 
 from socketd.control.server import MAX_SESSIONS
 from socketd.control.session import MAX_LINE
-from tests.support.processes import (
-    DEADLINE,
-    Output,
-    SystemCase,
-    comes_and_is_reset,
-    name_of,
-    read_exactly,
-    read_to_end,
-)
+from tests.support.polling import DEADLINE
+from tests.support.processes import Output, SystemCase
+from tests.support.sockets import address_of, connect_is_reset, read_exactly, read_to_end
 
 INI = """
 [socketd]
@@ -198,7 +192,7 @@ class CommandTests(ControlCase):
                     self.assertEqual(sock.recv(100), b"I am a server")
                 self.assertIn("1 connections reset", self.ask("ban 127.0.0.1 for 1h"))
                 self.assertRaises(ConnectionResetError, client.recv, 1)
-                self.assertTrue(comes_and_is_reset(lambda: daemon.connect("server")))
+                self.assertTrue(connect_is_reset(lambda: daemon.connect("server")))
                 datagrams.sendall(b"?")
                 self.ask("unban 127.0.0.1")
                 datagrams.sendall(b"!")
@@ -258,7 +252,7 @@ class SubcommandTests(ControlCase):
             self.assertEqual(read_exactly(client, 13), b"I am a server")
             status, out, _ = self.command("connections")
             self.assertEqual(status, 0)
-            self.assertRegex(out, rf"(?m)^1 +server +{name_of(client)} .* 1 +1 B +13 B +no$")
+            self.assertRegex(out, rf"(?m)^1 +server +{address_of(client)} .* 1 +1 B +13 B +no$")
             found = json.loads(self.command("services", "--json")[1])
             self.assertEqual([row["service"] for row in found["rows"]], ["ack", "server"])
 

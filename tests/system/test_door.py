@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import select
 import socket
 import statistics
 import subprocess
@@ -13,15 +12,16 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from socketd.common.errors import BAD_CONFIGURATION
 from socketd.net.sockets.rlimit import RESERVED
 from tests.support.forging import Forger, Wire, queues
 from tests.support.namespaces import Namespace
-from tests.support.processes import DEADLINE, TWISTD, Daemon, SystemCase, read_exactly, read_to_end
-from tests.system.test_streams import descriptors
+from tests.support.networks import NetworkCase
+from tests.support.polling import DEADLINE
+from tests.support.processes import TWISTD, Daemon, SystemCase
+from tests.support.sockets import descriptor_limit, exchange, is_silent, read_exactly, read_to_end
 
 MIB = 1024 * 1024
 
@@ -120,58 +120,7 @@ FEW_DESCRIPTORS = 160
 FEW = FEW_DESCRIPTORS - RESERVED - 1
 
 
-def private_bytes(daemon: Daemon) -> int:
-    """Say how much memory a daemon has for itself (proc(5), smaps_rollup)."""
-    lines = Path(f"/proc/{daemon.pid}/smaps_rollup").read_text().splitlines()
-    sizes = [line.split()[1] for line in lines if line.startswith("Private_")]
-    return 1024 * sum(map(int, sizes))
-
-
-def silent(sock: socket.socket, seconds: float) -> bool:
-    """Say whether nothing comes for a while."""
-    # select(2) takes no descriptor from 1024 on.
-    waiting = select.poll()
-    waiting.register(sock, select.POLLIN)
-    return not waiting.poll(seconds * 1000)
-
-
-def ask(sock: socket.socket, question: bytes) -> bytes:
-    """Send some bytes, and read an answer that is as long."""
-    sock.sendall(question)
-    return read_exactly(sock, len(question))
-
-
-class FloodCase(SystemCase):
-    """A daemon in a network of its own."""
-
-    def setUp(self) -> None:
-        """Make the network."""
-        super().setUp()
-        self.namespace = Namespace()
-        self.addCleanup(self.namespace.close)
-
-    def daemon_inside(self, ini: str) -> Daemon:
-        """Start a daemon in that network."""
-        file = self.write("socketd.ini", ini)
-        command = [*self.namespace.command, *TWISTD, "socketd", f"--config={file}"]
-        daemon = Daemon(command, env=self.environment(), cwd=self.directory)
-        self.addCleanup(daemon.kill)
-        return daemon
-
-    def forger(self, namespace: Namespace) -> Forger:
-        """Make who forges."""
-        forger = Forger(namespace)
-        self.addCleanup(forger.close)
-        return forger
-
-    def wait_for_queues(self, allowed: int) -> None:
-        """Wait until no service has more bytes waiting than that."""
-        end = time.monotonic() + DEADLINE
-        while max(waiting for waiting, _ in queues(self.namespace)) > allowed:
-            self.assertLess(time.monotonic(), end, "the daemon does not read")
-
-
-class SweepTests(FloodCase):
+class SweepTests(NetworkCase):
     """Datagrams of every kind, from every port."""
 
     def setUp(self) -> None:
@@ -244,10 +193,10 @@ class SweepTests(FloodCase):
             daemon.address("reply", "udp")
             began = time.monotonic()
             self.send(max(SWEPT, 2 * ALL_PORTS) // 2)
-            before = private_bytes(daemon)
+            before = daemon.private_bytes()
             self.send(max(SWEPT, 2 * ALL_PORTS) // 2)
             seconds = time.monotonic() - began
-            grown = private_bytes(daemon) - before
+            grown = daemon.private_bytes() - before
             self.check_answers(seconds)
             self.assertLess(grown, MAX_GROWTH)
 
@@ -263,7 +212,7 @@ class SweepTests(FloodCase):
         self.assertLessEqual(most, SERVICE_BURST + SERVICE_RATE * seconds)
 
 
-class ForgedSourceTests(FloodCase):
+class ForgedSourceTests(NetworkCase):
     """Sources that do not exist."""
 
     def setUp(self) -> None:
@@ -287,11 +236,11 @@ class ForgedSourceTests(FloodCase):
                 client.connect((HERE, 7007))
                 client.send(b"before")
                 self.assertEqual(client.recv(99), b"before")
-                before = private_bytes(daemon)
+                before = daemon.private_bytes()
                 answered = self.flood(forger, client)
                 self.assertGreater(answered, 0)
                 self.assertGreaterEqual(forger.count, 0.9 * FLOOD_RATE * FLOOD_TIME)
-                self.assertLess(private_bytes(daemon) - before, MAX_TABLES)
+                self.assertLess(daemon.private_bytes() - before, MAX_TABLES)
 
     def flood(self, forger: Forger, client: socket.socket) -> int:
         """
@@ -312,7 +261,7 @@ class ForgedSourceTests(FloodCase):
                 if time.monotonic() - asked > RETRY and lots.random() < ASKING:
                     asked = time.monotonic()
                     client.send(b"%f" % asked)
-            if not silent(client, 0.005):
+            if not is_silent(client, 0.005):
                 answered += bool(client.recv(99))
         return answered
 
@@ -325,7 +274,7 @@ class SlowTests(SystemCase):
         Clients that fill the daemon and then say nothing, or no more, are closed when
         their time is over, though they do not close themselves; then another is served.
         """
-        with descriptors(2 * CAP + 500), self.daemon(SLOW) as daemon, ExitStack() as stack:
+        with descriptor_limit(2 * CAP + 500), self.daemon(SLOW) as daemon, ExitStack() as stack:
             slow = []
             for number in range(CAP):
                 client = stack.enter_context(daemon.connect("echo"))
@@ -335,7 +284,7 @@ class SlowTests(SystemCase):
                 late.sendall(b"let me in")
                 self.assertEqual(read_exactly(late, 9), b"let me in")
             # However slow the machine is: somebody has made room.
-            self.assertFalse(all(silent(client, 0) for client in slow[::2]))
+            self.assertFalse(all(is_silent(client, 0) for client in slow[::2]))
             ended = [read_to_end(client) for client in slow]
             self.assertEqual(ended, [*SAID] * (CAP // 2))
 
@@ -360,7 +309,7 @@ class HammeredTests(SystemCase):
             self.assertGreaterEqual(served, 20)
             self.assertLess(during / before, MAX_SLOWDOWN)
             with socket.create_connection(target, DEADLINE, ("127.0.0.3", 0)) as another:
-                self.assertEqual(ask(another, b"still here"), b"still here")
+                self.assertEqual(exchange(another, b"still here"), b"still here")
 
     def round_trips(
         self, sock: socket.socket, between: Callable[[], bool | None]
@@ -389,7 +338,7 @@ class HammeredTests(SystemCase):
         """
         try:
             with socket.create_connection(target, DEADLINE, ("127.0.0.2", 0)) as client:
-                return ask(client, b"x") == b"x"
+                return exchange(client, b"x") == b"x"
         except (ConnectionResetError, BrokenPipeError):
             return False
 
@@ -404,15 +353,15 @@ class FullTests(SystemCase):
         """
         with self.daemon(FULL) as daemon, ExitStack() as stack:
             inside = [stack.enter_context(daemon.connect("small")) for _ in range(4)]
-            self.assertEqual([ask(client, b"in") for client in inside], [b"in"] * 4)
+            self.assertEqual([exchange(client, b"in") for client in inside], [b"in"] * 4)
             waiting = stack.enter_context(daemon.connect("small"))
             waiting.sendall(b"me too")
-            self.assertTrue(silent(waiting, 0.3))
+            self.assertTrue(is_silent(waiting, 0.3))
             others = [stack.enter_context(daemon.connect("other")) for _ in range(2)]
-            self.assertEqual([ask(client, b"in") for client in others], [b"IN"] * 2)
+            self.assertEqual([exchange(client, b"in") for client in others], [b"IN"] * 2)
             last = stack.enter_context(daemon.connect("other"))
             last.sendall(b"me too")
-            self.assertTrue(silent(last, 0.3))
+            self.assertTrue(is_silent(last, 0.3))
             for service, answer in (("small", b"any room?"), ("other", b"ANY ROOM?")):
                 with daemon.connect(service, "udp") as client:
                     client.send(b"any room?")
@@ -441,7 +390,7 @@ class FullTests(SystemCase):
                 crowd = [stack.enter_context(daemon.connect("echo")) for _ in range(3 * FEW)]
                 for client in crowd:
                     client.sendall(b"?")
-                served = [client for client in crowd if not silent(client, 0.05)]
+                served = [client for client in crowd if not is_silent(client, 0.05)]
                 self.assertEqual(len(served), FEW)
                 with daemon.connect("echo", "udp") as asking:
                     asking.send(b"any room?")

@@ -13,9 +13,11 @@ import subprocess
 import sys
 from collections import Counter
 
-from tests.support.forging import Forger, Wire
+from tests.support.forging import Wire
 from tests.support.namespaces import Namespace
-from tests.support.processes import DEADLINE, TWISTD, Daemon, SystemCase
+from tests.support.networks import NetworkCase
+from tests.support.polling import DEADLINE
+from tests.support.processes import Daemon
 
 #: The two ends of a cable; each has more than one address, and none is loopback.
 HERE = ("192.168.78.1", "fd00:78::1", "2001:db8:78::1", "203.0.113.1")
@@ -56,31 +58,26 @@ def forged_ipv6(source: tuple[str, int], target: tuple[str, int], data: bytes) -
     return struct.pack("!IHBB", 6 << 28, size, socket.IPPROTO_UDP, 64) + b"".join(ends) + udp
 
 
-class HonestCase(SystemCase):
+class HonestCase(NetworkCase):
     """A daemon in a network of its own, with a cable to another one."""
 
     def setUp(self) -> None:
-        """Make the networks, and start the daemon."""
+        """Make the other network, and the cable."""
         super().setUp()
-        self.inside = Namespace()
-        self.addCleanup(self.inside.close)
-        self.outside = Namespace(self.inside)
+        self.outside = Namespace(self.namespace)
         self.addCleanup(self.outside.close)
-        self.cable = self.inside.connect(self.outside, f"{HERE[0]}/24", f"{THERE[0]}/24")
-        for namespace, addresses in ((self.inside, HERE), (self.outside, THERE)):
+        self.cable = self.namespace.connect(self.outside, f"{HERE[0]}/24", f"{THERE[0]}/24")
+        for namespace, addresses in ((self.namespace, HERE), (self.outside, THERE)):
             for address in addresses[1:]:
                 how = ("64", "nodad") if is_ipv6(address) else ("24",)
                 prefix, *rest = how
                 command = ("ip", "address", "add", f"{address}/{prefix}", "dev", self.cable)
                 namespace.run(*command, *rest)
-        self.inside.run("ip", "route", "add", "default", "via", THERE[0])
+        self.namespace.run("ip", "route", "add", "default", "via", THERE[0])
 
     def start(self, ini: str = INI) -> Daemon:
         """Start the daemon."""
-        file = self.write("socketd.ini", ini)
-        command = [*self.inside.command, *TWISTD, "socketd", f"--config={file}"]
-        daemon = Daemon(command, env=self.environment(), cwd=self.directory)
-        self.addCleanup(daemon.kill)
+        daemon = self.daemon_inside(ini)
         for line in ini.splitlines():
             if line.startswith("["):
                 daemon.address(line.strip("[]"), "udp")
@@ -112,11 +109,10 @@ class OwnAddressTests(HonestCase):
     def test_answered(self) -> None:
         """It is answered at each of them, private and public, IPv4 and IPv6."""
         with self.start():
-            found = {
-                host: self.ask(self.client(self.inside, host), b"me", host, 7) for host in HERE
-            }
+            clients = {host: self.client(self.namespace, host) for host in HERE}
+            found = {host: self.ask(client, b"me", host, 7) for host, client in clients.items()}
             self.assertEqual(found, dict.fromkeys(HERE, b"me"))
-            answer = self.ask(self.client(self.inside, HERE[0]), ZEROS, HERE[0], 123)
+            answer = self.ask(self.client(self.namespace, HERE[0]), ZEROS, HERE[0], 123)
             self.assertEqual(len(answer), 48)
 
     def test_neighbours(self) -> None:
@@ -136,7 +132,8 @@ class OwnAddressTests(HonestCase):
         """So does our own client."""
         with self.start():
             for target in (f"udp:{HERE[0]}:37", f"udp:[{HERE[1]}]:37"):
-                command = [*self.inside.command, sys.executable, "-m", "socketd", "time", target]
+                ours = (sys.executable, "-m", "socketd", "time", target)
+                command = [*self.namespace.command, *ours]
                 ran = subprocess.run(
                     command, capture_output=True, text=True, timeout=DEADLINE,
                     env=self.environment(),
@@ -150,9 +147,8 @@ class OwnAddressTests(HonestCase):
         rates allow.
         """
         with self.start():
-            victims = [self.client(self.inside, host, 40000) for host in HERE[:2]]
-            forger = Forger(self.outside)
-            self.addCleanup(forger.close)
+            victims = [self.client(self.namespace, host, 40000) for host in HERE[:2]]
+            forger = self.forger(self.outside)
             raw = self.outside.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW)
             self.addCleanup(raw.close)
             address = socket.inet_aton(HERE[0])
@@ -182,8 +178,7 @@ class VictimTests(HonestCase):
     def test_forged_repeats(self) -> None:
         """After five equal forged datagrams it is answered at once."""
         with self.start():
-            forger = Forger(self.outside)
-            self.addCleanup(forger.close)
+            forger = self.forger(self.outside)
             client = self.client(self.outside, THERE[0], 40001)
             here, there = socket.inet_aton(HERE[0]), socket.inet_aton(THERE[0])
             for _ in range(5):
@@ -220,9 +215,8 @@ class RepeatTests(HonestCase):
     def test_network(self) -> None:
         """200 hosts of one /24 that ask at once are all answered."""
         with self.start():
-            forger = Forger(self.outside)
-            self.addCleanup(forger.close)
-            wire = Wire(self.inside, self.cable, HERE[0])
+            forger = self.forger(self.outside)
+            wire = Wire(self.namespace, self.cable, HERE[0])
             self.addCleanup(wire.close)
             here = socket.inet_aton(HERE[0])
             for last in range(200):

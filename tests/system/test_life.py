@@ -11,8 +11,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from tests.support.polling import DEADLINE
 from tests.support.ports import free_port
-from tests.support.processes import DEADLINE, TWISTD, Daemon, SystemCase, read_exactly, read_to_end
+from tests.support.processes import TWISTD, Daemon, SystemCase
+from tests.support.sockets import fill, read_exactly, read_to_end
 
 INI = """
 [socketd]
@@ -21,16 +23,6 @@ drain_timeout = {drain}
 listen = tcp:0:interface=127.0.0.1
 log_connections = no
 """
-
-
-def fill(sock: socket.socket) -> None:
-    """Send until nobody takes any more."""
-    sock.setblocking(False)
-    try:
-        while True:
-            sock.send(b"x" * 65536)
-    except BlockingIOError:
-        pass
 
 
 class ReloadTests(SystemCase):

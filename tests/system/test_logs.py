@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
-import select
 import signal
 import socket
-import time
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from tests.support.processes import DEADLINE, Daemon, SystemCase, read_exactly
+from tests.support.polling import DEADLINE, wait_until
+from tests.support.processes import Daemon, SystemCase
+from tests.support.sockets import read_exactly
 
 INI = """
 [socketd]
@@ -98,9 +97,9 @@ class LogTests(SystemCase):
         """twistd's --logfile is honoured; SIGUSR1 begins a new file."""
         path = self.directory / "socketd.log"
         daemon = self.start(twistd=["--logfile", str(path)])
-        _until(lambda: path.exists() and '"listening"' in path.read_text())
+        wait_until(lambda: path.exists() and '"listening"' in path.read_text())
         os.kill(daemon.pid, signal.SIGUSR1)
-        _until(path.with_suffix(".log.1").exists)
+        wait_until(path.with_suffix(".log.1").exists)
         daemon.ask_to_stop()
         daemon.wait()
         self.assertEqual(daemon.output.text, "")
@@ -117,14 +116,14 @@ class LogTests(SystemCase):
         path = self.directory / "socketd.log"
         moved = self.directory / "moved.log"
         daemon = self.start(twistd=["--logfile", str(path)])
-        _until(lambda: path.exists() and '"listening"' in path.read_text())
+        wait_until(lambda: path.exists() and '"listening"' in path.read_text())
         (port,) = re.findall(r"listens on tcp 127\.0\.0\.1:(\d+)", path.read_text())
         os.truncate(path, 0)
         self.talk(int(port))
-        _until(lambda: '"connection_lost"' in path.read_text())
+        wait_until(lambda: '"connection_lost"' in path.read_text())
         path.rename(moved)
         os.kill(daemon.pid, signal.SIGUSR1)
-        _until(path.exists)
+        wait_until(path.exists)
         self.talk(int(port))
         daemon.ask_to_stop()
         daemon.wait()
@@ -160,7 +159,7 @@ class LogTests(SystemCase):
         ini = INI.replace("tcp:0:interface=127.0.0.1", f"unix:{path}")
         daemon = self.daemon(ini.format(format=log_format, more=""), stdout=writable)
         os.close(writable)
-        _until(lambda: _answers(str(path)))
+        wait_until(lambda: _answers(str(path)))
         # Each has some 300 bytes of the log, and a pipe 64 KiB.
         for _ in range(400):
             self.assertTrue(_answers(str(path)), place)
@@ -182,15 +181,3 @@ def _answers(path: str) -> bool:
             return read_exactly(client, 100) == b"x" * 100
         except (FileNotFoundError, ConnectionRefusedError):
             return False
-
-
-def _until(holds: Callable[[], bool]) -> None:
-    """
-    Wait until something holds.
-
-    @raise AssertionError: if it does not in time.
-    """
-    end = time.monotonic() + DEADLINE
-    while not holds():
-        assert time.monotonic() < end, "it does not come"
-        select.select([], [], [], 0.02)

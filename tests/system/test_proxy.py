@@ -7,17 +7,17 @@ import socket
 import time
 from contextlib import ExitStack
 
-from tests.net.proxy.test_layer import LOCAL, TLVS, UNSPECIFIED, v1, v2, v2_tcp
-from tests.support.processes import (
-    DEADLINE,
-    Daemon,
-    comes_and_is_reset,
-    name_of,
+from tests.support.polling import BUSY, DEADLINE
+from tests.support.processes import Daemon
+from tests.support.proxy import LOCAL, TLVS, UNSPECIFIED, v1, v2, v2_tcp
+from tests.support.sockets import (
+    address_of,
+    connect_is_reset,
     read_exactly,
     read_to_end,
     was_reset,
 )
-from tests.system.test_tls import BUSY, TlsCase, reach, secure
+from tests.support.tls import TlsCase, connect_raw, start_tls
 
 LISTEN = "haproxy:tcp:0:interface=127.0.0.1"
 BELIEVED = "proxy_from = 127.0.0.1"
@@ -38,7 +38,7 @@ def ask(daemon: Daemon, header: bytes, message: bytes = b"hello") -> bytes:
 
     @return: the answer; nothing from a connection that was reset.
     """
-    with reach(daemon, "echo", "tcp") as sock:
+    with connect_raw(daemon, "echo", "tcp") as sock:
         try:
             sock.sendall(header + message)
             return read_exactly(sock, len(message))
@@ -69,10 +69,10 @@ class HeaderTests(TlsCase):
                 daemon.output.wait_for(rf"\[?{host}\]?:hello$")
                 daemon.output.wait_for(rf"connection from {peer} \(echo \d+\) closed: ")
             for header in (v2(LOCAL, UNSPECIFIED, b""), b"PROXY UNKNOWN\r\n"):
-                with reach(daemon, "echo", "tcp") as sock:
+                with connect_raw(daemon, "echo", "tcp") as sock:
                     sock.sendall(header + b"hello")
                     self.assertEqual(read_exactly(sock, 5), b"hello")
-                    daemon.output.wait_for(rf"connection from {name_of(sock)} \(echo \d+\)$")
+                    daemon.output.wait_for(rf"connection from {address_of(sock)} \(echo \d+\)$")
 
     def test_pieces(self) -> None:
         """
@@ -81,7 +81,7 @@ class HeaderTests(TlsCase):
         """
         with self.daemon(ini()) as daemon:
             for header in (v1(), v2_tcp(tlvs=TLVS)):
-                with reach(daemon, "echo", "tcp") as sock:
+                with connect_raw(daemon, "echo", "tcp") as sock:
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     for index in range(len(header)):
                         sock.sendall(header[index : index + 1])
@@ -95,9 +95,9 @@ class HeaderTests(TlsCase):
         text = DEBUG + ini(certificate, listen="haproxy:tls:0:interface=127.0.0.1")
         with self.daemon(text) as daemon:
             for header in (v1(), v2_tcp()):
-                sock = reach(daemon, "echo")
+                sock = connect_raw(daemon, "echo")
                 sock.sendall(header)
-                with secure(sock) as client:
+                with start_tls(sock) as client:
                     client.sendall(b"hello")
                     self.assertEqual(read_exactly(client, 5), b"hello")
                     daemon.output.wait_for(r"connection from 192\.0\.2\.7:4711 .* TLSv1\.3 ")
@@ -127,7 +127,7 @@ class RefusedTests(TlsCase):
                         sock.sendall(data)
                     return sock
 
-                self.assertTrue(comes_and_is_reset(say))
+                self.assertTrue(connect_is_reset(say))
             self.assertEqual(ask(daemon, v1()), b"hello")
         self.assertNotIn(STRANGER, daemon.output.text)
 
@@ -152,7 +152,7 @@ class RefusedTests(TlsCase):
         with self.daemon(ini("handshake_timeout = 1s")) as daemon:
             for data in (b"", v1()[:-1], v2_tcp()[:20]):
                 began = time.monotonic()
-                with reach(daemon, "echo", "tcp") as sock:
+                with connect_raw(daemon, "echo", "tcp") as sock:
                     sock.sendall(data)
                     self.assertTrue(was_reset(sock))
                     self.assertTrue(1 <= time.monotonic() - began < BUSY)
@@ -164,7 +164,7 @@ class RefusedTests(TlsCase):
         """
         with self.daemon(ini("first_byte_timeout = 1s")) as daemon, ExitStack() as opened:
             lively, late, silent = (
-                opened.enter_context(reach(daemon, "echo", "tcp")) for _ in range(3)
+                opened.enter_context(connect_raw(daemon, "echo", "tcp")) for _ in range(3)
             )
             for sock, message in ((lively, b"hello"), (late, b""), (silent, b"")):
                 sock.sendall(v1() + message)
@@ -185,13 +185,13 @@ class RefusedTests(TlsCase):
         lines = ("deny = 192.0.2.128/25", "max_per_source = 2")
         with self.daemon(ini(*lines)) as daemon, ExitStack() as opened:
             self.assertEqual(ask(daemon, v1("192.0.2.200")), b"")
-            socks = [opened.enter_context(reach(daemon, "echo", "tcp")) for _ in range(3)]
+            socks = [opened.enter_context(connect_raw(daemon, "echo", "tcp")) for _ in range(3)]
             for sock in socks[:2]:
                 sock.sendall(v1() + b"hello")
                 self.assertEqual(read_exactly(sock, 5), b"hello")
             socks[2].sendall(v1() + b"hello")
             self.assertTrue(was_reset(socks[2]))
             for host in range(10, 15):
-                sock = opened.enter_context(reach(daemon, "echo", "tcp"))
+                sock = opened.enter_context(connect_raw(daemon, "echo", "tcp"))
                 sock.sendall(v2_tcp(f"192.0.2.{host}") + b"hello")
                 self.assertEqual(read_exactly(sock, 5), b"hello")

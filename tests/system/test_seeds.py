@@ -12,14 +12,9 @@ from itertools import product
 from typing import Any
 
 from tests.support.needs import missing
-from tests.support.processes import (
-    DEADLINE,
-    Daemon,
-    SystemCase,
-    name_of,
-    read_exactly,
-    read_to_end,
-)
+from tests.support.polling import DEADLINE
+from tests.support.processes import Daemon, SystemCase
+from tests.support.sockets import address_of, read_exactly, read_to_end
 from tests.support.source_tree import ROOT
 
 SHIPPED = ROOT / "etc" / "socketd.ini"
@@ -109,7 +104,7 @@ class AckTests(SeedCase):
         with self.seeds("--console") as daemon, daemon.connect("ack") as client:
             client.send(b"hello")
             client.shutdown(socket.SHUT_WR)
-            daemon.output.wait_for(rf"^connection from {name_of(client)} \(ack \d+\)$")
+            daemon.output.wait_for(rf"^connection from {address_of(client)} \(ack \d+\)$")
             daemon.output.wait_for(r"^127\.0\.0\.1:hello$")
             daemon.output.wait_for(r"^input the word:")
             daemon.type("ok\n")
@@ -129,7 +124,7 @@ class AckTests(SeedCase):
         """Nobody is waited for, and the log has the client and its message."""
         with self.seeds() as daemon, daemon.connect("ack") as client:
             self.assertEqual(tcpclient(client, b"hello"), b"hello\nI get it!\n")
-            daemon.output.wait_for(rf"connection from {name_of(client)} \(ack \d+\)$")
+            daemon.output.wait_for(rf"connection from {address_of(client)} \(ack \d+\)$")
             daemon.output.wait_for(r"127\.0\.0\.1:hello$")
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 from itertools import count
 
-from tests.support.processes import SystemCase, read_to_end
+from tests.support.processes import SystemCase
+from tests.support.sockets import read_to_end
 
 #: The kernel spreads connections by a hash of their addresses: that so many all go
 #: to one of two daemons happens once in 2 ** 63 runs.

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.support.processes import SystemCase, read_exactly, read_to_end
+from tests.support.processes import SystemCase
+from tests.support.sockets import read_exactly, read_to_end
 
 #: The statuses of a start that fails: a bad configuration (sysexits.h), anything else.
 BAD_CONFIG = 78

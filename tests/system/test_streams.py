@@ -6,19 +6,17 @@ import contextlib
 import random
 import resource
 import socket
-import struct
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import cycle
 
-from tests.support.needs import missing
-from tests.support.processes import (
-    DEADLINE,
-    Daemon,
-    SystemCase,
-    name_of,
+from tests.support.polling import DEADLINE
+from tests.support.processes import Daemon, SystemCase
+from tests.support.sockets import (
+    address_of,
+    close_with_reset,
+    descriptor_limit,
     read_exactly,
     read_to_end,
 )
@@ -100,25 +98,6 @@ def push(sock: socket.socket, piece: bytes = bytes(65536)) -> int:
     return sent
 
 
-def reset(sock: socket.socket) -> None:
-    """Close with a reset."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    sock.close()
-
-
-@contextlib.contextmanager
-def descriptors(number: int) -> Iterator[None]:
-    """Allow this process, and what it starts, so many descriptors."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < number:
-        raise missing(f"{number} descriptors", f"here {hard} are the most (ulimit -Hn)")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, number), hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
 class CompleteTests(SystemCase):
     """Tests that nothing is lost."""
 
@@ -154,7 +133,7 @@ class CompleteTests(SystemCase):
                 client.shutdown(socket.SHUT_WR)
             for client in clients:
                 self.assertEqual(read_to_end(client), REPLY)
-                daemon.output.find(rf"{name_of(client)} \(server \d+\) closed: {MIB} bytes in")
+                daemon.output.find(rf"{address_of(client)} \(server \d+\) closed: {MIB} bytes in")
 
     def test_half_close_of_lines(self) -> None:
         """The last line of a client that shuts down writing needs no line feed."""
@@ -178,7 +157,7 @@ class SlowTests(SystemCase):
                 self.assertLess(push(client), PUSHED)
                 self.assertLess(1024 * (daemon.resident() - before), MAX_GROWTH)
                 self._exchange(daemon, b"others are served")
-                reset(client)
+                close_with_reset(client)
 
     def test_close(self) -> None:
         """Closing does not hang on peers that neither read nor close."""
@@ -234,9 +213,9 @@ framing = line
         with self.daemon(self.lines) as daemon:
             for _ in range(10):
                 client = daemon.connect("upper")
-                name = name_of(client)
+                name = address_of(client)
                 client.sendall(b"half a mess")
-                reset(client)
+                close_with_reset(client)
                 daemon.output.wait_for(rf"connection from {name} \(upper \d+\) reset by peer")
             self._serves(daemon)
 
@@ -244,9 +223,9 @@ framing = line
         """So is one that resets while it is owed answers."""
         with self.daemon(self.lines) as daemon:
             client = daemon.connect("upper")
-            name = name_of(client)
+            name = address_of(client)
             push(client, b"line upon line\n" * 4000)
-            reset(client)
+            close_with_reset(client)
             daemon.output.wait_for(rf"connection from {name} \(upper \d+\) reset by peer")
             self._serves(daemon)
 
@@ -261,7 +240,7 @@ class CrowdTests(SystemCase):
 
     def test_many(self) -> None:
         """2000 connections at once are all served."""
-        with descriptors(2 * MANY + 500), self.daemon(SERVER.format("no")) as daemon:
+        with descriptor_limit(2 * MANY + 500), self.daemon(SERVER.format("no")) as daemon:
             with ExitStack() as stack:
                 clients = [
                     stack.enter_context(daemon.connect("server")) for _ in range(MANY)

@@ -13,30 +13,25 @@ import time
 from pathlib import Path
 from subprocess import run
 
-from tests.support.certificates import (
-    FUTURE,
-    PAST,
-    Made,
-    authority,
-    issued,
-    of_unknown_version,
-    write_private,
-)
-from tests.support.processes import (
-    CHECK,
-    DEADLINE,
-    Daemon,
-    SystemCase,
-    name_of,
-    read_exactly,
-    read_to_end,
-    was_reset,
+from tests.support.certificates import FUTURE, PAST, Made, issued, of_unknown_version
+from tests.support.polling import BUSY, DEADLINE
+from tests.support.processes import CHECK, Daemon
+from tests.support.sockets import address_of, read_exactly, read_to_end, was_reset
+from tests.support.tls import (
+    LOOPBACK,
+    NAME,
+    TlsCase,
+    client_hello,
+    connect_raw,
+    connect_tls,
+    der,
+    peer_certificate,
+    start_tls,
+    trusting_context,
+    unverifying_context,
 )
 
 CERTIFICATE = (sys.executable, "-m", "socketd", "certificate")
-
-LOOPBACK = "tls:0:interface=127.0.0.1"
-NAME = "www.example.org"
 
 VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
 
@@ -69,117 +64,12 @@ CLOSING = 10
 #: How much of a stream without end fills all buffers on its way (bytes).
 ENOUGH = 100 * 1024
 
-#: The slack of deadlines on a busy machine (seconds).
-BUSY = 8.0
-
-
-def trusting(issuer: str | Path = "", client: str | Path = "") -> ssl.SSLContext:
-    """
-    Make a client that trusts an authority.
-
-    @param issuer: its file; that of L{tests.support.certificates} if empty.
-    @param client: what it proves itself with: a file with certificate and key.
-    """
-    context = ssl.create_default_context(
-        cafile=str(issuer) or None,
-        cadata=None if str(issuer) else authority().pem().decode(),
-    )
-    if client:
-        context.load_cert_chain(str(client))
-    return context
-
-
-def trusting_anybody() -> ssl.SSLContext:
-    """Make a client that verifies nothing."""
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
-
 
 def trusting_version(version: ssl.TLSVersion) -> ssl.SSLContext:
     """Make a client that speaks one version only."""
-    context = trusting()
+    context = trusting_context()
     context.minimum_version = context.maximum_version = version
     return context
-
-
-def secure(
-    sock: socket.socket,
-    context: ssl.SSLContext | None = None,
-    name: str = NAME,
-    session: ssl.SSLSession | None = None,
-) -> ssl.SSLSocket:
-    """
-    Shake hands over a connection; an end without C{close_notify} is an error.
-
-    @param session: one of the same client's, to be resumed.
-    """
-    return (context or trusting()).wrap_socket(
-        sock, server_hostname=name, suppress_ragged_eofs=False, session=session
-    )
-
-
-def dial(
-    daemon: Daemon, service: str, context: ssl.SSLContext | None = None, name: str = NAME
-) -> ssl.SSLSocket:
-    """Connect to a service, and shake hands."""
-    return secure(reach(daemon, service), context, name)
-
-
-def reach(daemon: Daemon, service: str, kind: str = "tls") -> socket.socket:
-    """Connect to a service, and say nothing."""
-    sock = socket.create_connection(daemon.address(service, kind), DEADLINE)
-    sock.settimeout(DEADLINE)
-    return sock
-
-
-def shown(client: ssl.SSLSocket) -> bytes:
-    """Get the certificate that a client was shown."""
-    found = client.getpeercert(binary_form=True)
-    assert found is not None
-    return found
-
-
-def der(made: Made) -> bytes:
-    """Write a certificate as it goes over the wire."""
-    return ssl.PEM_cert_to_DER_cert(made.pem().decode())
-
-
-def first_hello() -> bytes:
-    """Make what a client says first."""
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = trusting().wrap_bio(incoming, outgoing, server_hostname=NAME)
-    try:
-        client.do_handshake()
-    except ssl.SSLWantReadError:
-        pass
-    return outgoing.read()
-
-
-class TlsCase(SystemCase):
-    """A daemon with a certificate for L{NAME}."""
-
-    def setUp(self) -> None:
-        """Write the certificate, and who vouches for it."""
-        super().setUp()
-        self.made = issued(NAME)
-        self.replace(self.made.pem() + self.made.key_pem())
-        self.write("ca.pem", authority().pem())
-
-    def replace(self, data: bytes, name: str = "server.pem") -> Path:
-        """Put a file in the place of another, as whoever renews certificates does."""
-        return Path(write_private(str(self.directory / name), data))
-
-    def client_file(self, name: str) -> Path:
-        """Write the certificate and key of a client."""
-        made = issued(name)
-        return self.replace(made.pem() + made.key_pem(), f"{name}.pem")
-
-    def ini(self, *lines: str, service: str = "echo", listen: str = LOOPBACK) -> str:
-        """Write a configuration of one service with TLS."""
-        certificate = f"tls_certificate = {self.directory}/server.pem"
-        return "\n".join([f"[{service}]", f"listen = {listen}", certificate, *lines, ""])
 
 
 class ServiceTests(TlsCase):
@@ -199,23 +89,23 @@ class ServiceTests(TlsCase):
         """
         os.unlink(self.directory / "ca.pem")
         self.make_certificates("localhost", "127.0.0.1")
-        context = trusting(self.directory / "ca.pem")
+        context = trusting_context(self.directory / "ca.pem")
         with self.daemon(FOUR.format(directory=self.directory)) as daemon:
             for name in ("localhost", "127.0.0.1"):
-                with dial(daemon, "echo", context, name) as client:
+                with connect_tls(daemon, "echo", context, name) as client:
                     client.sendall(b"hello")
                     self.assertEqual(read_exactly(client, 5), b"hello")
                     self.assertEqual(client.version(), "TLSv1.3")
-            with dial(daemon, "time", context, "localhost") as client:
+            with connect_tls(daemon, "time", context, "localhost") as client:
                 (told,) = struct.unpack("!I", read_exactly(client, 4))
                 self.assertEqual(client.recv(1), b"")
             self.assertLess(abs((told - int(time.time())) % 2208988800), BUSY)
-            with dial(daemon, "chargen", context, "localhost") as client:
+            with connect_tls(daemon, "chargen", context, "localhost") as client:
                 self.assertEqual(len(read_exactly(client, ENOUGH)), ENOUGH)
-            with dial(daemon, "ack", context, "localhost") as client:
+            with connect_tls(daemon, "ack", context, "localhost") as client:
                 client.sendall(b"hello")
                 self.assertEqual(read_exactly(client, 16), b"hello\nI get it!\n")
-            with reach(daemon, "echo", "tcp") as plain:
+            with connect_raw(daemon, "echo", "tcp") as plain:
                 plain.sendall(b"hello")
                 self.assertEqual(read_exactly(plain, 5), b"hello")
 
@@ -228,20 +118,20 @@ class ServiceTests(TlsCase):
         with self.daemon(ini) as daemon:
             stranger = ssl.create_default_context()
             with self.assertRaises(ssl.SSLError):
-                dial(daemon, "echo", stranger)
+                connect_tls(daemon, "echo", stranger)
             daemon.output.wait_for(r"no TLS with 127\.0\.0\.1:\d+ \(echo\): tls_handshake: ")
-            with reach(daemon, "echo") as plain:
+            with connect_raw(daemon, "echo") as plain:
                 plain.sendall(b"GET / HTTP/1.0\r\n\r\n")
                 was_reset(plain)
             daemon.output.wait_for(r"no TLS with 127\.0\.0\.1:\d+ \(echo\): tls_handshake: ")
-            with dial(daemon, "echo") as client:
+            with connect_tls(daemon, "echo") as client:
                 client.sendall(b"hello")
                 self.assertEqual(read_exactly(client, 5), b"hello")
 
     def test_long(self) -> None:
         """A megabyte comes back unchanged, with both directions busy."""
         sent = os.urandom(1024 * 1024)
-        with self.daemon(self.ini()) as daemon, dial(daemon, "echo") as client:
+        with self.daemon(self.ini()) as daemon, connect_tls(daemon, "echo") as client:
             received = b""
             for start in range(0, len(sent), RECORD):
                 client.sendall(sent[start : start + RECORD])
@@ -251,7 +141,7 @@ class ServiceTests(TlsCase):
     def test_messages(self) -> None:
         """The log shows messages in plain, without the handshake before them."""
         with self.daemon(self.ini("log_messages = text")) as daemon:
-            with dial(daemon, "echo") as client:
+            with connect_tls(daemon, "echo") as client:
                 client.sendall(b"in plain")
                 daemon.output.wait_for(r"127\.0\.0\.1:in plain$")
                 self.assertEqual(read_exactly(client, 8), b"in plain")
@@ -261,14 +151,14 @@ class ServiceTests(TlsCase):
     def test_operator(self) -> None:
         """The operator's answer, and what he sends by himself, reach the client decrypted."""
         with self.daemon(self.ini(service="ack"), "--console", terminal=True) as daemon:
-            with dial(daemon, "ack") as client:
+            with connect_tls(daemon, "ack") as client:
                 client.sendall(b"anybody?")
                 daemon.output.wait_for("^input the word:")
                 daemon.type("here\n")
                 expected = b"anybody?\nI get it!\nhere"
                 self.assertEqual(read_exactly(client, len(expected)), expected)
                 daemon.type("connections\n")
-                number = daemon.output.wait_for(rf"^(\d+) +ack +{name_of(client)}")[1]
+                number = daemon.output.wait_for(rf"^(\d+) +ack +{address_of(client)}")[1]
                 daemon.type(f"reply {number} one more thing\n")
                 self.assertEqual(read_exactly(client, 14), b"one more thing")
                 daemon.type(f"close {number}\n")
@@ -281,7 +171,7 @@ class ClientTests(TlsCase):
     def outcome(self, daemon: Daemon, client: str | Path = "") -> bytes:
         """Say something as a client, and return the answer; nothing if it was refused."""
         try:
-            with dial(daemon, "echo", trusting(client=client)) as sock:
+            with connect_tls(daemon, "echo", trusting_context(client=client)) as sock:
                 sock.sendall(b"hello")
                 return read_exactly(sock, 5)
         except (ConnectionError, ssl.SSLError):
@@ -320,13 +210,13 @@ class DeadlineTests(TlsCase):
         Who says nothing, or half of what a client says first, is reset in time; meanwhile
         others are served.
         """
-        hello = first_hello()
+        hello = client_hello()
         with self.daemon(self.ini("handshake_timeout = 1s")) as daemon:
             for data in (b"", hello[: len(hello) // 2], hello):
                 began = time.monotonic()
-                with reach(daemon, "echo") as sock:
+                with connect_raw(daemon, "echo") as sock:
                     sock.sendall(data)
-                    with dial(daemon, "echo") as client:
+                    with connect_tls(daemon, "echo") as client:
                         client.sendall(b"hello")
                         self.assertEqual(read_exactly(client, 5), b"hello")
                     self.assertTrue(was_reset(sock))
@@ -338,7 +228,7 @@ class DeadlineTests(TlsCase):
         has said something is not.
         """
         with self.daemon(self.ini("first_byte_timeout = 1s")) as daemon:
-            with dial(daemon, "echo") as lively, dial(daemon, "echo") as silent:
+            with connect_tls(daemon, "echo") as lively, connect_tls(daemon, "echo") as silent:
                 lively.sendall(b"hello")
                 self.assertEqual(read_exactly(lively, 5), b"hello")
                 self.assertEqual(read_to_end(silent), b"")
@@ -349,7 +239,7 @@ class DeadlineTests(TlsCase):
     def test_idle(self) -> None:
         """A client that is idle is told of the end in TLS."""
         with self.daemon(self.ini("idle_timeout = 1s")) as daemon:
-            with dial(daemon, "echo") as client:
+            with connect_tls(daemon, "echo") as client:
                 client.sendall(b"hello")
                 self.assertEqual(read_to_end(client), b"hello")
                 daemon.output.wait_for("idle_timeout")
@@ -357,7 +247,7 @@ class DeadlineTests(TlsCase):
     def test_stall(self) -> None:
         """A client that takes nothing is reset."""
         ini = self.ini("stall_timeout = 1s", service="chargen")
-        with self.daemon(ini) as daemon, dial(daemon, "chargen") as client:
+        with self.daemon(ini) as daemon, connect_tls(daemon, "chargen") as client:
             daemon.output.wait_for("stall_timeout")
             # What is encrypted still waits here; behind it the reset shows.
             with socket.socket(fileno=client.detach()) as raw:
@@ -374,12 +264,12 @@ class RenewalTests(TlsCase):
         it is taken when it is whole.
         """
         renewed, last = issued(NAME, end=FUTURE), issued(NAME, number=2)
-        with self.daemon(self.ini()) as daemon, dial(daemon, "echo") as old:
-            self.assertEqual(shown(old), der(self.made))
+        with self.daemon(self.ini()) as daemon, connect_tls(daemon, "echo") as old:
+            self.assertEqual(peer_certificate(old), der(self.made))
             self.replace(renewed.pem() + renewed.key_pem())
             daemon.output.wait_for(r"echo has new certificates, to 2048-01-01 00:00:00 UTC")
-            with dial(daemon, "echo") as new:
-                self.assertEqual(shown(new), der(renewed))
+            with connect_tls(daemon, "echo") as new:
+                self.assertEqual(peer_certificate(new), der(renewed))
             strange = of_unknown_version(renewed) + renewed.key_pem()
             self.replace(strange)
             daemon.output.wait_for(r"echo keeps its certificates; tls_certificate: .*damaged")
@@ -408,14 +298,14 @@ class RenewalTests(TlsCase):
             daemon.output.wait_for("reloaded: .*idle_timeout")
             for context, session in found:
                 for _ in range(2):
-                    with secure(reach(daemon, "echo"), context, session=session) as again:
+                    with start_tls(connect_raw(daemon, "echo"), context, session=session) as again:
                         self.assertTrue(again.session_reused)
 
     def visit(
         self, daemon: Daemon, context: ssl.SSLContext
     ) -> tuple[ssl.SSLContext, ssl.SSLSession | None]:
         """Be answered once; what the client may bring the next time comes with it."""
-        with secure(reach(daemon, "echo"), context) as client:
+        with start_tls(connect_raw(daemon, "echo"), context) as client:
             client.sendall(b"hello")
             self.assertEqual(read_exactly(client, 5), b"hello")
             self.assertFalse(client.session_reused)
@@ -423,8 +313,8 @@ class RenewalTests(TlsCase):
 
     def check_kept(self, daemon: Daemon, made: Made) -> None:
         """Check which certificate a new connection is shown, and that it is served."""
-        with dial(daemon, "echo") as client:
-            self.assertEqual(shown(client), der(made))
+        with connect_tls(daemon, "echo") as client:
+            self.assertEqual(peer_certificate(client), der(made))
             client.sendall(b"hello")
             self.assertEqual(read_exactly(client, 5), b"hello")
 
@@ -439,8 +329,8 @@ class EndTests(TlsCase):
         """
         sent = os.urandom(RECORD)
         with self.daemon(self.ini()) as daemon:
-            idle, busy = dial(daemon, "echo"), dial(daemon, "echo")
-            silent = reach(daemon, "echo")
+            idle, busy = connect_tls(daemon, "echo"), connect_tls(daemon, "echo")
+            silent = connect_raw(daemon, "echo")
             with idle, busy, silent:
                 busy.sendall(sent)
                 received = read_exactly(busy, 1)
@@ -465,16 +355,16 @@ class EndTests(TlsCase):
 
     def come_and_go(self, daemon: Daemon, times: int) -> None:
         """Connect one client after the other; the last one is seen to its end."""
-        context, hello = trusting(), first_hello()
+        context, hello = trusting_context(), client_hello()
         for number in range(times):
             if number % 4 == 3:
-                with reach(daemon, "echo") as sock:
+                with connect_raw(daemon, "echo") as sock:
                     sock.sendall(hello[: number % len(hello)])
                 continue
-            with dial(daemon, "echo", context) as client:
+            with connect_tls(daemon, "echo", context) as client:
                 client.sendall(b"hello")
                 self.assertEqual(read_exactly(client, 5), b"hello")
-        with dial(daemon, "echo", context) as client:
+        with connect_tls(daemon, "echo", context) as client:
             client.unwrap().close()
 
 
@@ -518,9 +408,9 @@ class CheckTests(TlsCase):
         self.assertEqual(ended.errors, expected)
         with self.daemon(ini) as daemon:
             daemon.output.wait_for(f"echo serves on .*; tls_certificate: {words}")
-            with dial(daemon, "echo", trusting_anybody()) as client:
-                self.assertEqual(shown(client), der(expired))
-            with reach(daemon, "upper", "tcp") as plain:
+            with connect_tls(daemon, "echo", unverifying_context()) as client:
+                self.assertEqual(peer_certificate(client), der(expired))
+            with connect_raw(daemon, "upper", "tcp") as plain:
                 plain.sendall(b"hello")
                 self.assertEqual(read_exactly(plain, 5), b"HELLO")
 

@@ -8,14 +8,9 @@ import socket
 import struct
 from contextlib import ExitStack
 
-from tests.support.processes import (
-    DEADLINE,
-    Daemon,
-    SystemCase,
-    comes_and_is_reset,
-    read_exactly,
-    read_to_end,
-)
+from tests.support.polling import DEADLINE
+from tests.support.processes import Daemon, SystemCase
+from tests.support.sockets import connect_is_reset, read_exactly, read_to_end
 
 INI = """
 [socketd]
@@ -62,11 +57,11 @@ class WebTests(SystemCase):
         """The figures are those of what clients did, also while the daemon is full."""
         with self.daemon(INI) as daemon, ExitStack() as stack:
             self.assertEqual(self.get(daemon, "/healthz"), (200, "serving\n"))
-            self.assertTrue(comes_and_is_reset(lambda: daemon.connect("strict")))
+            self.assertTrue(connect_is_reset(lambda: daemon.connect("strict")))
             first = stack.enter_context(daemon.connect("echo"))
             first.sendall(b"hello")
             self.assertEqual(read_exactly(first, 5), b"hello")
-            self.assertTrue(comes_and_is_reset(lambda: daemon.connect("echo")))
+            self.assertTrue(connect_is_reset(lambda: daemon.connect("echo")))
             with daemon.connect("echo", "udp") as asking:
                 asking.send(b"datagram")
                 self.assertEqual(asking.recv(100), b"datagram")

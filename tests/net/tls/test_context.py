@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Sequence
 from typing import Any
 
 import attrs
 from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.ssl import CertificateOptions
-from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyClass, verifyObject
 
 from socketd.net.tls.context import (
-    MAX_FLIGHTS,
     NoCommonProtocol,
     ServerConnection,
     ServerContext,
@@ -24,6 +21,7 @@ from socketd.net.tls.context import (
     trial,
 )
 from socketd.settings.tls import NamedCertificate, PeerName, TlsOptions
+from tests.net.tls.handshakes import ContextCase, advance, make_client, meet, pump
 from tests.support.certificates import (
     END,
     FUTURE,
@@ -46,119 +44,7 @@ SWAPS = 200
 SLACK = 50
 
 
-def pump(one: SSL.Connection, other: SSL.Connection) -> None:
-    """Hand over what one side has to send."""
-    while True:
-        try:
-            other.bio_write(one.bio_read(65536))
-        except SSL.WantReadError:
-            return
-
-
-def advance(one: SSL.Connection) -> Exception | None:
-    """
-    Go on with a handshake.
-
-    @return: what it failed with.
-    """
-    try:
-        one.do_handshake()
-    except SSL.WantReadError:
-        return None
-    except Exception as problem:
-        return problem
-    return None
-
-
-def meet(
-    client: SSL.Connection, server: SSL.Connection, begun: bool = False
-) -> tuple[Exception | None, Exception | None]:
-    """
-    Let a client and a server shake hands.
-
-    @param begun: whether they have begun already.
-    @return: what each failed with.
-    """
-    if not begun:
-        client.set_connect_state()
-        server.set_accept_state()
-    failed: list[Exception | None] = [None, None]
-    for _ in range(MAX_FLIGHTS):
-        for index, (one, other) in enumerate(((client, server), (server, client))):
-            failed[index] = failed[index] or advance(one)
-            pump(one, other)
-    # What comes after its own handshake a client of TLS 1.3 sees when it reads.
-    try:
-        client.recv(1)
-    except SSL.WantReadError:
-        pass
-    except SSL.Error as problem:
-        failed[0] = failed[0] or problem
-    return failed[0], failed[1]
-
-
-def make_client(
-    context: SSL.Context, name: bytes | None = None, alpn: Sequence[bytes] = ()
-) -> SSL.Connection:
-    """Make a client that asks for a name and offers protocols."""
-    client = SSL.Connection(context)
-    if name is not None:
-        client.set_tlsext_host_name(name)
-    if alpn:
-        client.set_alpn_protos(list(alpn))
-    return client
-
-
-class TlsCase(SynchronousTestCase):
-    """A test with files, and a context that is made from them."""
-
-    def setUp(self) -> None:
-        self.directory = self.mktemp()
-        os.mkdir(self.directory)
-        self.made = issued("www.example.org", "*.own.example.org")
-        self.write("cert.pem", self.made)
-        self.options = TlsOptions(tls_certificate=self.path("cert.pem"))
-        self.now = NOW
-
-    def path(self, name: str) -> str:
-        """Name a file."""
-        return os.path.join(self.directory, name)
-
-    def write(self, name: str, made: Made) -> str:
-        """Write a certificate with its key."""
-        return write_private(self.path(name), made.pem() + made.key_pem())
-
-    def context(self, **more: Any) -> ServerContext:
-        """Make a context and load the files."""
-        self.options = attrs.evolve(self.options, **more)
-        context = ServerContext(self.options, lambda: self.now)
-        self.assertEqual(context.load(), [])
-        return context
-
-    def complaint(self, **more: Any) -> tuple[str, str]:
-        """Give the only complaint about options and files."""
-        found = trial(attrs.evolve(self.options, **more))
-        self.assertEqual(len(found), 1, found)
-        return found[0]
-
-    def served(self, context: ServerContext, name: bytes | None = None) -> Made | None:
-        """
-        Find whose certificate a client gets that asks for a name.
-
-        @return: C{None} for none.
-        """
-        client = make_client(client_context(), name)
-        meet(client, context.serverConnectionForTLS(None))
-        certificate = client.get_peer_certificate(as_cryptography=True)
-        known = [self.made, *self.others()]
-        return next((made for made in known if made.certificate == certificate), None)
-
-    def others(self) -> list[Made]:
-        """List the certificates beside the default."""
-        return []
-
-
-class AgreementTests(TlsCase):
+class AgreementTests(ContextCase):
     """Tests for what a handshake agrees on."""
 
     def test_interface(self) -> None:
@@ -236,7 +122,7 @@ class AgreementTests(TlsCase):
         self.assertEqual((failed, client.get_alpn_proto_negotiated()), ((None, None), b""))
 
 
-class ClientTests(TlsCase):
+class ClientTests(ContextCase):
     """Tests for clients that have to prove themselves."""
 
     def failure(self, client: Made | None, newest: int = SSL.TLS1_3_VERSION) -> str:
@@ -292,7 +178,7 @@ class ClientTests(TlsCase):
             self.assertEqual(failed == (None, None), good)
 
 
-class ServerNameTests(TlsCase):
+class ServerNameTests(ContextCase):
     """Tests for several certificates on one port (RFC 6066, 3)."""
 
     def setUp(self) -> None:
@@ -382,7 +268,7 @@ class ServerNameTests(TlsCase):
         self.assertIs(client.get_peer_certificate(as_cryptography=True), None)
 
 
-class SwapTests(TlsCase):
+class SwapTests(ContextCase):
     """Tests for files that are renewed while the daemon serves."""
 
     def others(self) -> list[Made]:
@@ -592,7 +478,7 @@ class SwapTests(TlsCase):
         return len(objects), len(os.listdir("/proc/self/fd")), contexts
 
 
-class TrialTests(TlsCase):
+class TrialTests(ContextCase):
     """Tests for what the check of a configuration says."""
 
     def test_good(self) -> None:

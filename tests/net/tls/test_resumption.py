@@ -17,7 +17,7 @@ from socketd.net.tls.context import (
     pending,
 )
 from socketd.settings.tls import NamedCertificate
-from tests.net.tls.test_context import TlsCase
+from tests.net.tls.handshakes import ContextCase
 from tests.support.certificates import NOW, authority, issued, write_private
 
 NAME = "www.example.org"
@@ -82,7 +82,7 @@ class Visit:
             self.incoming.write(piece)
 
 
-class ResumptionTests(TlsCase):
+class ResumptionTests(ContextCase):
     """Tests for what a ticket is good for."""
 
     def setUp(self) -> None:

@@ -1,0 +1,39 @@
+"""A test of the real daemon in a network namespace."""
+
+from __future__ import annotations
+
+from tests.support.forging import Forger, queues
+from tests.support.namespaces import Namespace
+from tests.support.polling import wait_until
+from tests.support.processes import TWISTD, Daemon, SystemCase
+
+
+class NetworkCase(SystemCase):
+    """A daemon in a network of its own."""
+
+    def setUp(self) -> None:
+        """Make the network."""
+        super().setUp()
+        self.namespace = Namespace()
+        self.addCleanup(self.namespace.close)
+
+    def daemon_inside(self, ini: str) -> Daemon:
+        """Start a daemon in that network."""
+        file = self.write("socketd.ini", ini)
+        command = [*self.namespace.command, *TWISTD, "socketd", f"--config={file}"]
+        daemon = Daemon(command, env=self.environment(), cwd=self.directory)
+        self.addCleanup(daemon.kill)
+        return daemon
+
+    def forger(self, namespace: Namespace) -> Forger:
+        """Make who forges."""
+        forger = Forger(namespace)
+        self.addCleanup(forger.close)
+        return forger
+
+    def wait_for_queues(self, allowed: int) -> None:
+        """Wait until no service has more bytes waiting than that."""
+        wait_until(
+            lambda: max(waiting for waiting, _ in queues(self.namespace)) <= allowed,
+            "the daemon does not read",
+        )
