@@ -12,6 +12,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementedBy
+from zope.interface.interface import InterfaceClass
 
 from socketd.common import events
 from tests.support.source_tree import functions, modules
@@ -56,6 +57,8 @@ def has_docstring(holder: Any, name: str) -> bool:
     Say whether a method is described: by itself, by a class above, or by the
     interface that declares it.
     """
+    if isinstance(holder, InterfaceClass):
+        return bool(holder[name].getDoc())
     if inspect.getdoc(inspect.getattr_static(holder, name)) or inspect.getdoc(
         getattr(holder, name)
     ):

@@ -14,7 +14,7 @@ from socketd.control.console import Console
 from socketd.terminal.addressee import PROMPT, REACTION
 from socketd.terminal.line_editor import MAX_TEXT
 from tests.control.fakes import FakeConnection, connect, make_daemon
-from tests.support.client_fakes import MemoryLink, Paper
+from tests.support.client_fakes import MemoryTransport, Paper
 
 #: Wide enough that nothing is cut: a prompt, and the longest line.
 WIDTH = MAX_TEXT + 200
@@ -102,12 +102,13 @@ def check_daemon(data: bytes) -> None:
     view = LineView(written.append)
     clock = Clock()
     operating = Operating(view, clock)
-    operating.start(MemoryLink())
+    operating.done.addErrback(lambda _: None)
+    MemoryTransport().connect(operating)
     for line in data.split(SEPARATOR):
-        operating.answered(line + b"\n")
+        operating.dataReceived(line + b"\n")
         view.take(b"word\n")
         clock.advance(REACTION / 2)
-    operating.lost(Failure(ConnectionDone()))
+    operating.connectionLost(Failure(ConnectionDone()))
     clock.advance(REACTION)
     assert "".join(written).replace("\n", "").isprintable()
     assert operating.done.called

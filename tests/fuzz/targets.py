@@ -30,8 +30,8 @@ from socketd.cli.migrate.model import Findings
 from socketd.cli.migrate.source_files import SourceFiles, UnreadableError
 from socketd.cli.migrate.xinetd_files import Reader
 from socketd.cli.system.development_ca import issue_client, load_authority, utc
-from socketd.cli.transport.tls import _about, secure
-from socketd.cli.transport.tls_options import TlsOptions as ClientOptions
+from socketd.cli.transport import tls
+from socketd.cli.transport.tls_options import ClientTlsOptions
 from socketd.common.errors import CommandError
 from socketd.common.system_clock import ClockState
 from socketd.common.text import SHOWN_BYTES, escaped
@@ -558,14 +558,14 @@ def check_certificates(data: bytes) -> None:
     for _, der in blocks(data):
         with suppress(crypto.Error):
             found = crypto.load_certificate(crypto.FILETYPE_ASN1, der)
-            assert _about(found, NOW).isprintable()
+            assert tls._about(found, NOW).isprintable()
 
 
 def check_client(path: str) -> None:
     """See that what a command reads of a file is of use, or refused with a line."""
-    options = ClientOptions("a.example", authorities=path, certificate=path, key=path)
+    options = ClientTlsOptions("a.example", authorities=path, certificate=path, key=path)
     reads: tuple[Callable[[], Any], ...] = (
-        lambda: secure(options),
+        lambda: tls.load(options),
         lambda: [names_of(one) for one in load_certificates(path)],
         lambda: issue_client(load_authority(path, path, utc(NOW)), utc(NOW), 1),
     )

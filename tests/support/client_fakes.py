@@ -10,15 +10,16 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IPushProducer
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.testing import StringTransport
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
+from zope.interface import implementer
 
 import socketd
-from socketd.cli.transport.interface import CallbackProducer
-from socketd.cli.transport.interfaces import IInputUser
+from socketd.cli.client.stdio import IInput, IInputReceiver, IOutput
+from socketd.cli.transport.interface import IClientTransport, Receiver
 from socketd.terminal.line_editor import columns
 
 ROOT = str(Path(socketd.__file__).parent.parent)
@@ -29,65 +30,48 @@ Standard output, standard error, exit status.
 """
 
 
+@implementer(IInput)
 class MemoryInput:
     """An input that a test feeds by hand."""
 
     def __init__(self, is_terminal: bool = False) -> None:
-        """
-        Begin unstarted.
-
-        @param is_terminal: what it claims.
-        """
         self.is_terminal = is_terminal
         self.is_paused = False
-        self.user: IInputUser | None = None
+        self.receiver: IInputReceiver | None = None
 
-    def start(self, user: IInputUser) -> None:
-        """
-        Keep the user, for the test to call.
+    def start(self, receiver: IInputReceiver) -> None:
+        self.receiver = receiver
 
-        @param user: who takes the input.
-        """
-        self.user = user
-
-    def pause(self) -> None:
-        """Note it."""
+    def pauseProducing(self) -> None:
         self.is_paused = True
 
-    def resume(self) -> None:
-        """Note it."""
+    def resumeProducing(self) -> None:
         self.is_paused = False
 
-    def feed(self, data: bytes) -> None:
-        """
-        Be read.
+    def stopProducing(self) -> None:
+        self.is_paused = True
 
-        @param data: what is read.
-        """
-        assert self.user is not None
-        self.user.input_received(data)
+    def feed(self, data: bytes) -> None:
+        """Be read."""
+        assert self.receiver is not None
+        self.receiver.input_received(data)
 
     def end(self) -> None:
         """Be read to the end."""
-        assert self.user is not None
-        self.user.input_ended()
+        assert self.receiver is not None
+        self.receiver.input_ended()
 
 
+@implementer(IOutput)
 class MemoryOutput:
     """An output that keeps what is written."""
 
     def __init__(self) -> None:
-        """Begin empty."""
         self.data = b""
         self.producer: Any = None
         self.is_finished = False
 
     def write(self, data: bytes) -> None:
-        """
-        Keep it.
-
-        @param data: what is written.
-        """
         self.data += data
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
@@ -98,102 +82,74 @@ class MemoryOutput:
         self.producer = None
 
     def finish(self) -> Deferred[None]:
-        """
-        Be written at once.
-
-        @return: fired already.
-        """
         self.is_finished = True
         return succeed(None)
 
     def take(self) -> bytes:
-        """
-        Hand over what was written.
-
-        @return: what came since the last time.
-        """
+        """Return what was written since the last time."""
         data, self.data = self.data, b""
         return data
 
 
-class MemoryLink:
-    """A way to no peer, which keeps what is called."""
+@implementer(IClientTransport)
+class MemoryTransport:
+    """A client transport without a peer, which records its calls."""
 
-    def __init__(self, keeps_messages: bool = False) -> None:
-        """
-        Begin connected.
-
-        @param keeps_messages: whether to look like datagrams.
-        """
-        self.keeps_messages = keeps_messages
+    def __init__(self, is_datagram: bool = False) -> None:
+        self.is_datagram = is_datagram
         self.calls: list[str] = []
         self.sent: list[bytes] = []
-        self.valve: CallbackProducer | None = None
+        self.producer: Any = None
 
-    def send(self, data: bytes) -> None:
-        """
-        Keep it.
+    def connect(self, receiver: Receiver) -> None:
+        """Become the transport of a receiver."""
+        transport: Any = self
+        receiver.makeConnection(transport)
 
-        @param data: what is sent.
-        """
+    def write(self, data: bytes) -> None:
         self.sent.append(data)
 
-    def hold(self, valve: CallbackProducer) -> None:
-        """
-        Keep it.
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        self.producer = producer
 
-        @param valve: what a full peer would turn off.
-        """
-        self.valve = valve
+    def unregisterProducer(self) -> None:
+        self.producer = None
 
-    def end(self) -> None:
-        """Note it."""
-        self.calls.append("end")
-
-    def pause(self) -> None:
-        """Note it."""
+    def pauseProducing(self) -> None:
         self.calls.append("pause")
 
-    def resume(self) -> None:
-        """Note it."""
+    def resumeProducing(self) -> None:
         self.calls.append("resume")
 
-    def close(self) -> None:
-        """Note it."""
+    def stopProducing(self) -> None:
+        self.abortConnection()
+
+    def loseWriteConnection(self) -> None:
+        self.calls.append("end")
+
+    def loseConnection(self) -> None:
         self.calls.append("close")
 
-    def abort(self) -> None:
-        """Note it."""
+    def abortConnection(self) -> None:
         self.calls.append("abort")
 
 
-class MemoryTalker:
-    """Keeps what a link tells."""
+class MemoryReceiver(Receiver):
+    """Records what a client transport delivers."""
 
     def __init__(self) -> None:
-        """Begin with nothing heard."""
-        self.heard: list[bytes] = []
-        self.has_ended = False
+        super().__init__()
+        self.received: list[bytes] = []
+        self.has_eof = False
         self.reasons: list[Failure] = []
 
-    def answered(self, data: bytes) -> None:
-        """
-        Keep it.
+    def dataReceived(self, data: bytes) -> None:
+        self.received.append(data)
 
-        @param data: what the peer said.
-        """
-        self.heard.append(data)
+    def readConnectionLost(self) -> None:
+        self.has_eof = True
 
-    def peer_ended(self) -> None:
-        """Note it."""
-        self.has_ended = True
-
-    def lost(self, reason: Failure) -> None:
-        """
-        Keep it.
-
-        @param reason: why.
-        """
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.reasons.append(reason)
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 
-from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
-from socketd.cli.client.lines import LineSplitter
 from socketd.cli.client.screen import Screen
-from socketd.cli.transport.inactivity import Silence
-from socketd.cli.transport.interface import CallbackProducer, IPeerTransport
-from socketd.cli.transport.interfaces import IInput, IOutput
+from socketd.cli.client.stdio import IInput, IInputReceiver, IOutput
+from socketd.cli.transport.inactivity import InactivityTimer
+from socketd.cli.transport.interface import CallbackProducer, Receiver
 from socketd.common.errors import CommandError
 
 #: Seconds to wait for more data after part of a reply: too short to notice, longer than a server
@@ -21,167 +20,162 @@ from socketd.common.errors import CommandError
 SETTLE_SECONDS = 0.05
 
 #: Seconds to wait for the peer's EOF after ours.
-FAREWELL_SECONDS = 10.0
+EOF_SECONDS = 10.0
+
+#: Maximum length of a line in bytes: a megabyte without a line end is not line-based input.
+MAX_LINE = 1024 * 1024
 
 
-class Conversation:
-    """
-    Sends a line, waits for the reply or the timeout, then sends the next.
+class LineSplitter:
+    """Splits an input into lines, strips white space at both ends, and drops empty lines."""
 
-    @ivar done: fires at the end, with the error or C{None}.
-    """
+    def __init__(self, limit: int = MAX_LINE) -> None:
+        self._limit = limit
+        self._rest = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """
+        Return the lines that the data completes.
+
+        @raise CommandError: when a line is too long.
+        """
+        # Only new bytes are searched, so that a long line in small pieces takes linear time.
+        *lines, rest = data.split(b"\n")
+        if lines:
+            lines[0] = bytes(self._rest) + lines[0]
+            self._rest.clear()
+        self._rest += rest
+        if max(map(len, [*lines, self._rest])) > self._limit:
+            raise CommandError(f"a line is longer than {self._limit} bytes")
+        return [line.strip() for line in lines if line.strip()]
+
+    def end(self) -> list[bytes]:
+        """Return the last line, which needs no line end, if it is not empty."""
+        return [line] if (line := bytes(self._rest).strip()) else []
+
+
+@implementer(IInputReceiver)
+class LineDialog(Receiver):
+    """Sends a line, waits for the reply or the timeout, then sends the next."""
 
     def __init__(
-        self, clock: IReactorTime, source: IInput, screen: Screen, wait: float, newline: bool
+        self,
+        clock: IReactorTime,
+        source: IInput,
+        screen: Screen,
+        output: IOutput,
+        wait: float,
+        newline: bool,
     ) -> None:
         """
-        Create the dialog, not yet connected.
-
-        @param clock: the clock that schedules timeouts.
-        @param source: the input of the lines.
-        @param screen: shows the replies.
+        @param output: what the screen writes to.
         @param wait: seconds to wait for a reply.
         @param newline: whether to send the line end, too.
         """
-        self.done: Deferred[BaseException | None] = Deferred()
+        super().__init__()
         self._clock = clock
         self._source = source
         self._screen = screen
+        self._output = output
         self._wait = wait
-        self._ending = b"\n" * newline
+        self._line_end = b"\n" * newline
         self._splitter = LineSplitter()
         self._lines: deque[bytes] = deque()
-        self._turn: IDelayedCall | None = None
-        self._turn_ends = 0.0
-        self._farewell = Silence(clock, FAREWELL_SECONDS, self._part)
-        self._failure: BaseException | None = None
+        self._reply_timer: IDelayedCall | None = None
+        self._reply_deadline = 0.0
+        self._eof_timer = InactivityTimer(clock, EOF_SECONDS, self.readConnectionLost)
         self._input_ended = False
-        self._has_said_farewell = False
+        self._is_ending = False
         self._peer_is_full = False
 
-    def start(self, link: IPeerTransport, output: IOutput) -> None:
-        """
-        Start the dialog.
+    # Called by the transport.
 
-        @param link: the transport, already connected.
-        @param output: the output that the screen writes to.
-        """
-        self._link = link
-        output.registerProducer(CallbackProducer(link.pause, link.resume, link.abort), True)
-        link.hold(CallbackProducer(self._peer_full, self._peer_ready, lambda: None))
+    def connectionMade(self) -> None:
+        self._output.registerProducer(self.transport, True)
+        self.transport.registerProducer(
+            CallbackProducer(self._peer_full, self._peer_ready), True
+        )
         self._source.start(self)
-        self._go_on()
+        self._proceed()
+
+    def dataReceived(self, data: bytes) -> None:
+        self._screen.show(data, self.transport.is_datagram)
+        if self._is_ending:
+            self._eof_timer.start()
+        elif self._reply_timer is not None:
+            settle = 0 if self.transport.is_datagram else SETTLE_SECONDS
+            left = self._reply_deadline - self._clock.seconds()
+            self._reply_timer.reset(max(0, min(settle, left)))
+        else:
+            self._proceed()
+
+    def readConnectionLost(self) -> None:
+        self._is_ending = True
+        self._source.pauseProducing()
+        self.transport.loseConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._source.pauseProducing()
+        self._eof_timer.stop()
+        if self._reply_timer is not None:
+            self._reply_timer.cancel()
+            self._reply_timer = None
+        self._screen.close()
+        self._is_ending = True
+        super().connectionLost(reason)
 
     # Called by the input.
 
     def input_received(self, data: bytes) -> None:
-        """
-        Queue the complete lines of the input.
-
-        @param data: bytes of the input.
-        """
         self._screen.line_typed()
         try:
             self._lines.extend(self._splitter.feed(data))
-        except ValueError as error:
-            self._fail(CommandError(str(error)))
+        except CommandError as error:
+            self.fail(error)
         else:
-            self._go_on()
+            self._proceed()
 
     def input_ended(self) -> None:
-        """Queue the rest of the input as the last line."""
         self._lines.extend(self._splitter.end())
         self._input_ended = True
-        self._go_on()
+        self._proceed()
 
-    def input_failed(self, error: OSError) -> None:
-        """
-        Abort the connection.
-
-        @param error: the error of the read.
-        """
-        self._fail(CommandError(f"standard input: {error.strerror}"))
-
-    # Called by the transport.
-
-    def answered(self, data: bytes) -> None:
-        """
-        Show part of a reply.
-
-        @param data: bytes of a stream, or one datagram.
-        """
-        self._screen.show(data, self._link.keeps_messages)
-        if self._has_said_farewell:
-            self._farewell.start()
-        elif self._turn is not None:
-            settle = 0 if self._link.keeps_messages else SETTLE_SECONDS
-            self._turn.reset(max(0, min(settle, self._turn_ends - self._clock.seconds())))
-        else:
-            self._go_on()
-
-    def peer_ended(self) -> None:
-        """Close on the peer's EOF."""
-        self._part()
-
-    def lost(self, reason: Failure) -> None:
-        """
-        Stop the timers, close the screen, and fire C{done}.
-
-        @param reason: why the connection ended.
-        """
-        self._source.pause()
-        self._farewell.stop()
-        if self._turn is not None:
-            self._turn.cancel()
-            self._turn = None
-        self._screen.close()
-        if self._failure is None and not reason.check(ConnectionDone):
-            self._failure = reason.value
-        self._has_said_farewell = True
-        self.done.callback(self._failure)
+    def input_failed(self, error: Exception) -> None:
+        self.fail(error)
 
     # Turn-taking.
 
-    def _go_on(self) -> None:
-        if self._turn is not None or self._peer_is_full or self._has_said_farewell:
-            self._source.pause()
+    def _proceed(self) -> None:
+        if self._reply_timer is not None or self._peer_is_full or self._is_ending:
+            self._source.pauseProducing()
         elif self._lines:
-            self._say(self._lines.popleft())
+            self._send(self._lines.popleft())
         elif self._input_ended:
-            self._say_farewell()
+            self._send_eof()
         else:
-            self._source.resume()
+            self._source.resumeProducing()
             self._screen.prompt()
 
-    def _say(self, line: bytes) -> None:
-        self._source.pause()
+    def _send(self, line: bytes) -> None:
+        self._source.pauseProducing()
         self._screen.new_line()
-        self._turn = self._clock.callLater(self._wait, self._turn_over)
-        self._turn_ends = self._clock.seconds() + self._wait
-        self._link.send(line + self._ending)
+        self._reply_timer = self._clock.callLater(self._wait, self._reply_ended)
+        self._reply_deadline = self._clock.seconds() + self._wait
+        self.transport.write(line + self._line_end)
 
-    def _turn_over(self) -> None:
-        self._turn = None
-        self._go_on()
+    def _reply_ended(self) -> None:
+        self._reply_timer = None
+        self._proceed()
 
-    def _say_farewell(self) -> None:
-        self._has_said_farewell = True
+    def _send_eof(self) -> None:
+        self._is_ending = True
         self._screen.new_line()
-        self._farewell.start()
-        self._link.end()
+        self._eof_timer.start()
+        self.transport.loseWriteConnection()
 
     def _peer_full(self) -> None:
         self._peer_is_full = True
 
     def _peer_ready(self) -> None:
         self._peer_is_full = False
-        self._go_on()
-
-    def _part(self) -> None:
-        self._has_said_farewell = True
-        self._source.pause()
-        self._link.close()
-
-    def _fail(self, failure: Exception) -> None:
-        self._failure = failure
-        self._link.abort()
+        self._proceed()

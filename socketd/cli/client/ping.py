@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 
-from socketd.cli.client.echo_probe import Pinging, Plan
+from socketd.cli.client.echo_probe import EchoProbe, Plan
 from socketd.cli.client.round_trip_stats import RoundTrips, histogram, render, render_json
 from socketd.cli.client.runner import run_client
 from socketd.cli.client.send import MAX_DATAGRAM_PAYLOAD
-from socketd.cli.common.address import Address
 from socketd.cli.common.arguments import add_address, seconds
 from socketd.cli.common.output import emit, note
-from socketd.cli.transport.connect import connect, secure
-from socketd.cli.transport.tls_options import add_tls, tls_options
+from socketd.cli.transport.connect import connect, load_tls
+from socketd.cli.transport.tls_options import add_tls
 from socketd.common.errors import FAILED, GOOD
-
-if TYPE_CHECKING:
-    from socketd.cli.transport.tls import Security
 
 NAME = "ping"
 HELP = "measure the round trips to an echo service over a stream or datagrams"
@@ -42,11 +38,7 @@ PROGRESS_SECONDS = 5.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """
-    Declare the arguments of the subcommand.
-
-    @param parser: the parser of this subcommand.
-    """
+    """Declare the arguments of the subcommand."""
     add_address(parser)
     parser.add_argument(
         "-c", "--count", type=_whole(1, MAX_COUNT), default=DEFAULT_COUNT,
@@ -69,84 +61,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """
-    Run the measurement.
-
-    @param arguments: the parsed command line.
-    @return: the exit status: 1 when no correct reply came.
-    """
-    security = secure(tls_options(arguments))
+    """Run the measurement; the exit status is 1 when no correct reply came."""
+    tls = load_tls(arguments)
     plan = Plan(arguments.count, arguments.interval, arguments.timeout, arguments.size)
-    begun: list[Pinging] = []
+    started: list[EchoProbe] = []
 
     async def client(reactor: Any) -> None:
-        begun.append(Pinging(reactor, plan, Progress(reactor, plan.count).tell))
-        await measure(reactor, arguments.address, begun[0], security)
+        probe = EchoProbe(reactor, plan, Progress(reactor, plan.count).report)
+        started.append(probe)
+        await connect(reactor, arguments.address, probe, tls=tls)
+        await probe.done
 
     status = FAILED
     try:
         run_client(arguments.address, client)
     finally:
         # After Ctrl-C, too: the user wants the results so far.
-        for pinging in begun:
-            status = report(pinging.trips, arguments.json)
+        for probe in started:
+            status = report(probe.trips, arguments.json)
     return status
 
 
 def report(trips: RoundTrips, as_json: bool) -> int:
-    """
-    Print the results, if any request was sent.
-
-    @param trips: the round trips.
-    @param as_json: whether to print JSON.
-    @return: the exit status.
-    """
+    """Print the results, if any request was sent, and return the exit status."""
     if trips.sent:
         emit(render_json(trips) if as_json else render(trips) + histogram(trips.times))
     return GOOD if trips.times else FAILED
-
-
-async def measure(
-    reactor: Any, address: Address, pinging: Pinging, security: Security | None = None
-) -> None:
-    """
-    Connect, and send all requests.
-
-    @param reactor: the reactor.
-    @param address: the service.
-    @param pinging: the probe, not yet started.
-    @param security: adds TLS; C{None} for plain text.
-    @raise Exception: any error that L{socketd.cli.transport.error_text.explain} describes.
-    """
-    link = await connect(reactor, address, pinging, security)
-    pinging.start(link)
-    await pinging.done
 
 
 class Progress:
     """Reports the progress of a long run on standard error."""
 
     def __init__(self, clock: IReactorTime, count: int) -> None:
-        """
-        Start the interval.
-
-        @param clock: the clock that schedules timeouts.
-        @param count: the total number of requests.
-        """
         self._clock = clock
         self._count = count
-        self._told = clock.seconds()
+        self._reported_at = clock.seconds()
 
-    def tell(self, sent: int, received: int) -> None:
-        """
-        Report the progress, if the interval has passed.
-
-        @param sent: the number of requests so far.
-        @param received: the number of correct replies so far.
-        """
+    def report(self, sent: int, received: int) -> None:
+        """Report the numbers of requests and correct replies, if the interval has passed."""
         now = self._clock.seconds()
-        if now - self._told >= PROGRESS_SECONDS:
-            self._told = now
+        if now - self._reported_at >= PROGRESS_SECONDS:
+            self._reported_at = now
             note(f"{sent} of {self._count} sent, {received} received")
 
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from statistics import fmean
 
 from attrs import frozen
 
 from socketd.common import table
 
 #: Characters of the longest bar of a histogram, so that bar and numbers fit a terminal.
-BARS = 40
+MAX_BAR = 40
 
 #: Number of histogram bars.
 CLASSES = 10
 
 #: Minimum number of samples for a histogram; fewer show no distribution.
-FEW = 20
+MIN_SAMPLES = 20
 
 
 @frozen
@@ -42,23 +43,18 @@ class RoundTrips:
     @property
     def average(self) -> float:
         """The mean time in seconds."""
-        return math.fsum(self.times) / len(self.times)
+        return fmean(self.times)
 
     @property
     def deviation(self) -> float:
         """The standard deviation in seconds, which C{ping} of iputils calls mdev."""
         average = self.average
-        square = math.fsum((one - average) ** 2 for one in self.times) / len(self.times)
-        return math.sqrt(square)
+        return math.sqrt(fmean((time - average) ** 2 for time in self.times))
 
-    def percentile(self, part: float) -> float:
-        """
-        Compute a percentile of the times (nearest rank).
-
-        @param part: the fraction, from 0 to 1.
-        """
+    def percentile(self, fraction: float) -> float:
+        """Compute a percentile of the times (nearest rank) from a fraction of 0 to 1."""
         ordered = sorted(self.times)
-        return ordered[max(0, math.ceil(part * len(ordered)) - 1)]
+        return ordered[max(0, math.ceil(fraction * len(ordered)) - 1)]
 
     def figures(self) -> dict[str, float]:
         """The statistics in milliseconds, by name; empty without replies."""
@@ -76,12 +72,7 @@ class RoundTrips:
 
 
 def render(trips: RoundTrips) -> str:
-    """
-    Render the results as a table.
-
-    @param trips: the round trips.
-    @return: lines.
-    """
+    """Render the results as a table."""
     wrong = f", {trips.wrong} wrong" if trips.wrong else ""
     text = f"{trips.sent} sent, {len(trips.times)} received{wrong}, {trips.loss:.1%} loss\n"
     figures = trips.figures()
@@ -92,12 +83,7 @@ def render(trips: RoundTrips) -> str:
 
 
 def render_json(trips: RoundTrips) -> str:
-    """
-    Render the results as JSON.
-
-    @param trips: the round trips.
-    @return: one line.
-    """
+    """Render the results as a line of JSON."""
     found = {
         "sent": trips.sent,
         "received": len(trips.times),
@@ -111,12 +97,10 @@ def render_json(trips: RoundTrips) -> str:
 
 def histogram(times: Sequence[float]) -> str:
     """
-    Draw a histogram with logarithmic classes, because long times are few and far apart.
-
-    @param times: round-trip times in seconds.
-    @return: one line per class; empty for few or equal samples.
+    Draw a histogram with logarithmic classes, because long times are few and far apart; it is
+    empty for few or equal samples.
     """
-    if len(times) < FEW:
+    if len(times) < MIN_SAMPLES:
         return ""
     low, high = min(times), max(times)
     step = (high / low) ** (1 / CLASSES) if low > 0 else 1.0
@@ -124,11 +108,11 @@ def histogram(times: Sequence[float]) -> str:
     if step <= 1:
         return ""
     counts = [0] * CLASSES
-    for one in times:
-        counts[min(CLASSES - 1, int(math.log(one / low, step)))] += 1
+    for time in times:
+        counts[min(CLASSES - 1, int(math.log(time / low, step)))] += 1
     lines = []
     for number, count in enumerate(counts):
-        bar = "#" * math.ceil(BARS * count / max(counts))
+        bar = "#" * math.ceil(MAX_BAR * count / max(counts))
         upper = low * step ** (number + 1) * 1000
         lines.append(f"{f'<= {upper:.3f} ms':>16}  {count:>7}  {bar}".rstrip())
     return "\n".join(lines) + "\n"

@@ -10,7 +10,6 @@ from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.logger import ILogObserver, LogEvent, globalLogBeginner
-from twisted.python.failure import Failure
 
 from socketd.cli.common.address import Address
 from socketd.cli.transport.error_text import explain
@@ -25,7 +24,6 @@ def run_client(address: Address, client: Client) -> int:
     Run the reactor until a client is done.
 
     @param address: the peer, for error messages.
-    @param client: the coroutine function of the subcommand.
     @return: the exit status.
     @raise CommandError: when the client failed.
     @raise BrokenPipeError: when the reader of standard output has closed the pipe.
@@ -33,9 +31,9 @@ def run_client(address: Address, client: Client) -> int:
     @raise Terminated: after another signal that ends the reactor.
     """
     _open_missing_descriptors()
-    run = Run(_take_reactor())
+    run = ClientRun(_take_reactor())
     # Otherwise Twisted's log would print an unexpected error as a traceback beside our message.
-    observers = [cast(ILogObserver, run.note)]
+    observers = [cast(ILogObserver, run.log_event)]
     globalLogBeginner.beginLoggingTo(observers, discardBuffer=True, redirectStandardIO=False)
     try:
         run.until_done(client)
@@ -47,11 +45,7 @@ def run_client(address: Address, client: Client) -> int:
 
 
 def _take_reactor() -> Any:
-    """
-    Get the reactor of the process; nothing else in the command imports it.
-
-    @return: the reactor, with timers on the monotonic clock.
-    """
+    """Get the reactor of the process, with timers on the monotonic clock; nothing else does."""
     from twisted.internet import reactor
 
     process_reactor: Any = reactor
@@ -59,24 +53,17 @@ def _take_reactor() -> Any:
     return process_reactor
 
 
-class Run:
+class ClientRun:
     """One run of a reactor."""
 
     def __init__(self, reactor: Any) -> None:
-        """
-        Prepare a run; the reactor is not started yet.
-
-        @param reactor: the reactor.
-        """
         self._reactor = reactor
         self._failure: BaseException | None = Terminated()
-        self._deferred: Deferred[None] | None = None
 
     def until_done(self, client: Client) -> None:
         """
         Start the reactor, and stop it when the client is done or interrupted.
 
-        @param client: the coroutine function of the subcommand.
         @raise BaseException: the client's exception, or C{KeyboardInterrupt}.
         """
         signal.signal(signal.SIGINT, self._interrupted)
@@ -85,26 +72,18 @@ class Run:
         if self._failure is not None:
             raise self._failure
 
-    def note(self, event: LogEvent) -> None:
+    def log_event(self, event: LogEvent) -> None:
         """
         Stop on an unhandled error, because the client would wait indefinitely for the code that
         raised it.
-
-        @param event: an event of Twisted's log.
         """
         failure = event.get("log_failure")
         if failure is not None:
             self._stop(failure.value)
 
     def _start(self, client: Client) -> None:
-        self._deferred = Deferred.fromCoroutine(client(self._reactor))
-        self._deferred.addCallbacks(self._succeed, self._fail)
-
-    def _succeed(self, _: object) -> None:
-        self._stop(None)
-
-    def _fail(self, failure: Failure) -> None:
-        self._stop(failure.value)
+        self._done = Deferred.fromCoroutine(client(self._reactor))
+        self._done.addCallbacks(self._stop, lambda failure: self._stop(failure.value))
 
     def _interrupted(self, *_: object) -> None:
         # A second Ctrl-C ends the process even if a name lookup or a write still blocks.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from socketd.cli.transport.interfaces import IInput, IInputUser, IOutput
+from zope.interface import implementer
+
+from socketd.cli.client.stdio import IInput, IInputReceiver, IOutput
 from socketd.common.text import AnswerDecoder
 from socketd.terminal.prompt_line import PromptLine
 
@@ -115,6 +117,7 @@ class EditedScreen(Screen):
         super().new_line()
 
 
+@implementer(IInput, IInputReceiver)
 class EditedInput:
     """Standard input in key-by-key mode, edited into lines."""
 
@@ -122,43 +125,33 @@ class EditedInput:
 
     def __init__(self, source: IInput, line: PromptLine) -> None:
         """
-        Prepare the input; L{start} begins to read.
-
         @param source: the input of the keys.
         @param line: the line that the keys edit.
         """
         self._source = source
         self._line = line
-        self.pause, self.resume = source.pause, source.resume
 
-    def start(self, user: IInputUser) -> None:
-        """
-        Start reading.
-
-        @param user: the consumer of the lines.
-        """
-        self._user = user
+    def start(self, receiver: IInputReceiver) -> None:
+        self._receiver = receiver
         self._source.start(self)
 
-    def input_received(self, data: bytes) -> None:
-        """
-        Feed keys to the editor, and forward the completed lines.
+    def pauseProducing(self) -> None:
+        self._source.pauseProducing()
 
-        @param data: bytes from the terminal.
-        """
+    def resumeProducing(self) -> None:
+        self._source.resumeProducing()
+
+    def stopProducing(self) -> None:
+        self._source.stopProducing()
+
+    def input_received(self, data: bytes) -> None:
         for line in self._line.take(data):
-            self._user.input_received(f"{line}\n".encode())
+            self._receiver.input_received(f"{line}\n".encode())
         if self._line.has_ended:
-            self._user.input_ended()
+            self._receiver.input_ended()
 
     def input_ended(self) -> None:
-        """Forward the event."""
-        self._user.input_ended()
+        self._receiver.input_ended()
 
-    def input_failed(self, error: OSError) -> None:
-        """
-        Forward the event.
-
-        @param error: the error of the read.
-        """
-        self._user.input_failed(error)
+    def input_failed(self, error: Exception) -> None:
+        self._receiver.input_failed(error)

@@ -16,13 +16,13 @@ from typing import Any
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.interfaces import IConsumer, IPushProducer, IReadDescriptor
 from twisted.internet.main import CONNECTION_DONE
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import Attribute, Interface, implementer
 
 from socketd.cli.common.output import explained
-from socketd.cli.transport.interfaces import IInputUser
+from socketd.common.errors import CommandError
 
 #: Maximum bytes per read: the capacity of a Linux pipe, and what Twisted reads from a socket.
 READ_BYTES = 64 * 1024
@@ -32,71 +32,89 @@ READ_BYTES = 64 * 1024
 FILE_WRITE_BYTES = 128 * 1024
 
 
+class IInputReceiver(Interface):
+    """What an input is read for."""
+
+    def input_received(data: bytes) -> None:
+        """At least one byte was read."""
+
+    def input_ended() -> None:
+        """EOF was reached."""
+
+    def input_failed(error: Exception) -> None:
+        """Reading failed; no more data follows."""
+
+
+class IInput(IPushProducer):
+    """The source of the bytes to send."""
+
+    is_terminal: bool = Attribute("Whether a user types it.")
+
+    def start(receiver: IInputReceiver) -> None:
+        """Start reading."""
+
+
+class IOutput(IConsumer):
+    """The destination of the peer's data; its producer is stopped when a write fails."""
+
+    def finish() -> Deferred[None]:
+        """
+        Flush the buffer, and accept no more data.
+
+        @return: fires when all is written; fails with C{BrokenPipeError} when the reader has
+            closed the pipe, with C{CommandError} on another write error.
+        """
+
+
+@implementer(IInput)
 class TextInput:
-    """An input of fixed bytes."""
+    """An input of fixed bytes, which are delivered at once."""
 
     is_terminal = False
 
     def __init__(self, text: bytes) -> None:
-        """
-        Store the bytes.
-
-        @param text: the whole input.
-        """
         self._text = text
 
-    def start(self, user: IInputUser) -> None:
-        """
-        Deliver the whole input at once.
+    def start(self, receiver: IInputReceiver) -> None:
+        receiver.input_received(self._text)
+        receiver.input_ended()
 
-        @param user: the consumer of the input.
-        """
-        user.input_received(self._text)
-        user.input_ended()
+    def pauseProducing(self) -> None:
+        pass
 
-    def pause(self) -> None:
-        """Do nothing: the input is already delivered."""
+    def resumeProducing(self) -> None:
+        pass
 
-    def resume(self) -> None:
-        """Do nothing: the input is already delivered."""
+    def stopProducing(self) -> None:
+        pass
 
 
-@implementer(IReadDescriptor)
+@implementer(IInput, IReadDescriptor)
 class StandardInput:
     """Standard input, or another readable descriptor."""
 
     def __init__(self, reactor: Any, descriptor: int = 0) -> None:
-        """
-        Wrap the descriptor.
-
-        @param reactor: reports readiness to read.
-        @param descriptor: the file descriptor.
-        """
         self.is_terminal = os.isatty(descriptor)
         self._reactor = reactor
         self._descriptor = descriptor
         self._is_open = True
 
-    def start(self, user: IInputUser) -> None:
-        """
-        Start reading.
+    def start(self, receiver: IInputReceiver) -> None:
+        self._receiver = receiver
+        self.resumeProducing()
 
-        @param user: the consumer of the input.
-        """
-        self._user = user
-        self.resume()
-
-    def pause(self) -> None:
-        """Stop reading until L{resume}."""
+    def pauseProducing(self) -> None:
         self._reactor.removeReader(self)
 
-    def resume(self) -> None:
-        """Resume reading, unless EOF was reached."""
+    def resumeProducing(self) -> None:
         if self._is_open:
             self._reactor.addReader(self)
 
+    def stopProducing(self) -> None:
+        self._is_open = False
+        self.pauseProducing()
+
     def fileno(self) -> int:
-        """Return the file descriptor, for the reactor."""
         return self._descriptor
 
     def logPrefix(self) -> str:
@@ -111,67 +129,61 @@ class StandardInput:
             return error
         if not data:
             return CONNECTION_DONE
-        self._user.input_received(data)
+        self._receiver.input_received(data)
         return None
 
     def connectionLost(self, reason: Failure) -> None:
         self._is_open = False
         if isinstance(reason.value, OSError):
-            self._user.input_failed(reason.value)
+            self._receiver.input_failed(
+                CommandError(f"standard input: {reason.value.strerror}")
+            )
         else:
-            self._user.input_ended()
+            self._receiver.input_ended()
 
 
+@implementer(IOutput)
 class StandardOutput(FileDescriptor):
-    """Standard output, or another writable descriptor."""
+    """
+    Standard output, or another writable descriptor.
+
+    @ivar ends_line: whether to add a missing final line end, for the shell's prompt.
+    """
 
     def __init__(self, reactor: Any, descriptor: int = 1, ends_line: bool = False) -> None:
-        """
-        Wrap the descriptor.
-
-        @param reactor: reports readiness to write.
-        @param descriptor: the file descriptor.
-        @param ends_line: whether to add a missing final line end, for the shell's prompt.
-        """
         super().__init__(reactor)
-        self._ends_line = ends_line
+        self.ends_line = ends_line
         self._last = b"\n"
         self.connected = 1
         self._descriptor = descriptor
         is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        self._most = FILE_WRITE_BYTES if is_file else select.PIPE_BUF
+        self._max_write = FILE_WRITE_BYTES if is_file else select.PIPE_BUF
         self._finished: Deferred[None] = Deferred()
 
     def fileno(self) -> int:
-        """Return the file descriptor, for the reactor."""
         return self._descriptor
 
     def finish(self) -> Deferred[None]:
-        """
-        Flush the buffer, then stop writing.
-
-        @return: fires when all is written.
-        """
         self.unregisterProducer()
-        if self._ends_line and self._last != b"\n":
+        if self.ends_line and self._last != b"\n":
             self.write(b"\n")
-        FileDescriptor.loseConnection(self)
+        self.loseConnection()
         return self._finished
 
     def write(self, data: bytes) -> None:
         self._last = data[-1:] or self._last
-        FileDescriptor.write(self, data)
+        super().write(data)
 
     def writeSomeData(self, data: bytes) -> int | BaseException:
         try:
-            return os.write(self._descriptor, data[: self._most])
+            return os.write(self._descriptor, data[: self._max_write])
         except BlockingIOError:
             return 0
         except OSError as error:
             return error
 
     def connectionLost(self, reason: Failure) -> None:
-        FileDescriptor.connectionLost(self, reason)
+        super().connectionLost(reason)
         if reason.check(ConnectionDone):
             self._finished.callback(None)
         elif reason.check(ConnectionLost):

@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, TimeoutError
-from twisted.internet.error import ConnectionDone, ConnectionRefusedError
+from twisted.internet.defer import TimeoutError
+from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from socketd.cli.client.runner import run_client
@@ -19,25 +20,24 @@ from socketd.cli.client.time_reply import (
     EPOCHS,
     REPLY_BYTES,
     RESOLUTION,
-    Moment,
-    Reading,
-    Reply,
+    Measurement,
+    TimeReply,
+    Timestamp,
     nearest_epoch,
     read_reply,
 )
 from socketd.cli.common.address import Address
 from socketd.cli.common.arguments import add_address, add_timeout
 from socketd.cli.common.output import emit, note
-from socketd.cli.transport.asking import Question, no_answer
-from socketd.cli.transport.connect import connect_stream, open_datagrams, secure
-from socketd.cli.transport.error_text import explain
-from socketd.cli.transport.stream import StreamLink
-from socketd.cli.transport.tls_options import add_tls, tls_options
+from socketd.cli.transport.connect import connect, load_tls
+from socketd.cli.transport.error_text import explain, no_answer
+from socketd.cli.transport.interface import Receiver
+from socketd.cli.transport.tls_options import add_tls
 from socketd.common import table
 from socketd.common.errors import CommandError
 
 if TYPE_CHECKING:
-    from socketd.cli.transport.tls import Security
+    from socketd.cli.transport.tls import ClientTls
 
 NAME = "time"
 HELP = "ask a time server: its time, the round trip and the offset of our clock"
@@ -47,15 +47,9 @@ MAX_REPLY = 64 * 1024
 
 NTP_PORT = 123
 
-WallClock = Callable[[], float]
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """
-    Declare the arguments of the subcommand.
-
-    @param parser: the parser of this subcommand.
-    """
+    """Declare the arguments of the subcommand."""
     add_address(parser)
     parser.add_argument(
         "--epoch",
@@ -70,32 +64,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """
-    Query the server, and print the result.
-
-    @param arguments: the parsed command line.
-    @return: the exit status.
-    """
-
-    security = secure(tls_options(arguments))
+    """Query the server, print the result, and return the exit status."""
+    tls = load_tls(arguments)
 
     async def client(reactor: Any) -> None:
-        reply = await _ask_or_hint(reactor, arguments, security)
-        reading = read_reply(reply, arguments.epoch)
-        _doubt(reading)
-        render = render_json if arguments.json else render_table
-        emit(render(reading))
+        reply = await _query_or_hint(reactor, arguments, tls)
+        measured = read_reply(reply, arguments.epoch)
+        _check_epoch(measured)
+        emit(render_json(measured) if arguments.json else render_table(measured))
 
     return run_client(arguments.address, client)
 
 
-async def _ask_or_hint(
-    reactor: Any, arguments: argparse.Namespace, security: Security | None
-) -> Reply:
-    """Call L{ask}, and add a hint about other services to its errors."""
+async def _query_or_hint(
+    reactor: Any, arguments: argparse.Namespace, tls: ClientTls | None
+) -> TimeReply:
+    """Call L{query}, and add a hint about other services to its errors."""
     address = arguments.address
     try:
-        return await ask(reactor, address, arguments.timeout, security=security)
+        return await query(reactor, address, arguments.timeout, tls=tls)
     except (CommandError, ConnectionRefusedError) as error:
         hint = _hint(address)
         if not hint:
@@ -107,47 +94,37 @@ def _hint(address: Address) -> str:
     if address.port == NTP_PORT:
         return "port 123 is NTP's, which this command does not speak"
     if address.scheme in ("tcp", "tcp6"):
-        place = address.text.removeprefix(f"{address.scheme}:")
-        return f"a server that is asked by UDP is udp:{place}"
+        host_and_port = address.text.removeprefix(f"{address.scheme}:")
+        return f"a server that is asked by UDP is udp:{host_and_port}"
     return ""
 
 
-def _doubt(reading: Reading) -> None:
+def _check_epoch(measured: Measurement) -> None:
     """Report when the other epoch would make the offset smaller."""
-    nearest = nearest_epoch(reading.number, reading.unix - reading.offset)
-    if nearest != reading.epoch:
+    nearest = nearest_epoch(measured.number, measured.unix - measured.offset)
+    if nearest != measured.epoch:
         note(f"the server seems to count from {EPOCH_NAMES[nearest]}: --epoch {nearest}")
 
 
-def render_table(reading: Reading) -> str:
-    """
-    Render a reading as a table.
-
-    @param reading: the reading.
-    @return: lines.
-    """
+def render_table(measured: Measurement) -> str:
+    """Render a measurement as the lines of a table."""
     rows = [
-        ("number", f"{reading.number}, seconds since {EPOCH_NAMES[reading.epoch]}"),
-        ("round trip", f"{reading.round_trip * 1000:.3f} ms"),
-        ("offset", f"{reading.offset:+.3f} s, resolution {RESOLUTION} s"),
+        ("number", f"{measured.number}, seconds since {EPOCH_NAMES[measured.epoch]}"),
+        ("round trip", f"{measured.round_trip * 1000:.3f} ms"),
+        ("offset", f"{measured.offset:+.3f} s, resolution {RESOLUTION} s"),
     ]
-    return table.render(("local time", _local_time(reading.unix)), rows)
+    return table.render(("local time", _local_time(measured.unix)), rows)
 
 
-def render_json(reading: Reading) -> str:
-    """
-    Render a reading as JSON.
-
-    @param reading: the reading.
-    @return: one line.
-    """
+def render_json(measured: Measurement) -> str:
+    """Render a measurement as a line of JSON."""
     shown = {
-        "local_time": _local_time(reading.unix),
-        "unix": reading.unix,
-        "number": reading.number,
-        "epoch": reading.epoch,
-        "round_trip_ms": round(reading.round_trip * 1000, 3),
-        "offset_seconds": round(reading.offset, 6),
+        "local_time": _local_time(measured.unix),
+        "unix": measured.unix,
+        "number": measured.number,
+        "epoch": measured.epoch,
+        "round_trip_ms": round(measured.round_trip * 1000, 3),
+        "offset_seconds": round(measured.offset, 6),
         "resolution_seconds": RESOLUTION,
     }
     return json.dumps(shown) + "\n"
@@ -157,118 +134,76 @@ def _local_time(unix: int) -> str:
     return time.strftime("%a %b %d %H:%M:%S %Y %Z", time.localtime(unix))
 
 
-async def ask(
+async def query(
     reactor: Any,
     address: Address,
     timeout: float,
-    wall: WallClock = time.time,
-    security: Security | None = None,
-) -> Reply:
+    wall_clock: Callable[[], float] = time.time,
+    tls: ClientTls | None = None,
+) -> TimeReply:
     """
-    Query a time server: read a stream until EOF, or send an empty datagram and wait for the reply.
+    Query a time server.
 
     @param reactor: the reactor, which also has the monotonic clock.
-    @param address: the server.
     @param timeout: seconds to wait; 0 for no limit.
-    @param wall: the wall clock.
-    @param security: adds TLS to a stream; C{None} for plain text.
-    @return: the reply.
     @raise Exception: any error that L{socketd.cli.transport.error_text.explain} describes.
     """
-
-    def now() -> Moment:
-        return Moment(wall(), reactor.seconds())
-
-    if address.is_datagram:
-        return await _ask_datagram(reactor, address, timeout, now)
-    return await _ask_stream(reactor, address, timeout, now, security)
-
-
-async def _ask_datagram(
-    reactor: Any, address: Address, timeout: float, now: Callable[[], Moment]
-) -> Reply:
-    question = Question()
-    await open_datagrams(reactor, address, question.link)
-    asked = now()
-    data = await question.ask(reactor, b"", timeout)
-    return Reply(data, asked, now())
-
-
-async def _ask_stream(
-    reactor: Any,
-    address: Address,
-    timeout: float,
-    now: Callable[[], Moment],
-    security: Security | None,
-) -> Reply:
-    listening = Listening(now)
-    await connect_stream(reactor, address, listening.link, timeout, security)
-    # The time of the request, for the round trip: the last packet of the handshake triggers the
-    # reply.
-    asked = now()
+    request = TimeRequest(lambda: Timestamp(wall_clock(), reactor.seconds()))
+    await connect(reactor, address, request, timeout, tls)
     if timeout:
-        listening.done.addTimeout(timeout, reactor)
+        request.done.addTimeout(timeout, reactor)
     try:
-        await listening.done
+        await request.done
     except TimeoutError:
-        # The data counts as a reply even without EOF.
-        if not listening.data:
+        # The data of a stream counts as a reply even without EOF.
+        if not request.data:
             raise no_answer(timeout) from None
-    return Reply(listening.data, asked, listening.received or now())
+    return TimeReply(request.data, request.sent, request.received or request.now())
 
 
-class Listening:
+class TimeRequest(Receiver):
     """
-    Receives the reply of a stream server, which sends it without a request.
+    Sends an empty datagram, and receives the reply; a stream server replies without a request,
+    until EOF.
 
-    @ivar link: the transport, which must be connected.
+    @ivar now: reads both clocks.
     @ivar data: the received bytes.
-    @ivar received: the time when the reply was complete.
-    @ivar done: fires at EOF; fails when the connection is lost otherwise.
+    @ivar sent: when the request was sent. Over a stream this is the end of the handshake, whose
+        last packet triggers the reply.
+    @ivar received: when the reply was complete.
     """
 
-    def __init__(self, now: Callable[[], Moment]) -> None:
-        """
-        Create the object, not yet connected.
+    sent: Timestamp
 
-        @param now: reads both clocks.
-        """
-        self.link = StreamLink(self)
+    def __init__(self, now: Callable[[], Timestamp]) -> None:
+        super().__init__()
+        self.now = now
         self.data = b""
-        self.received: Moment | None = None
-        self.done: Deferred[None] = Deferred()
-        self._now = now
+        self.received: Timestamp | None = None
 
-    def answered(self, data: bytes) -> None:
-        """
-        Append to the received bytes.
+    def connectionMade(self) -> None:
+        self.sent = self.now()
+        if self.transport.is_datagram:
+            self.transport.write(b"")
 
-        @param data: bytes from the server.
-        """
-        self.data += data
-        if len(self.data) >= REPLY_BYTES and self.received is None:
-            self.received = self._now()
-        if len(self.data) > MAX_REPLY:
-            self.link.abort()
-            self._end(None)
-
-    def peer_ended(self) -> None:
-        """End the reply."""
-        self.link.close()
-        self._end(None)
-
-    def lost(self, reason: Failure) -> None:
-        """
-        End the reply.
-
-        @param reason: why the connection ended.
-        """
-        self._end(None if reason.check(ConnectionDone) else reason)
-
-    def _end(self, failure: Failure | None) -> None:
+    def dataReceived(self, data: bytes) -> None:
         if self.done.called:
             return
-        if failure is None:
+        self.data += data
+        is_datagram = self.transport.is_datagram
+        if is_datagram or (len(self.data) >= REPLY_BYTES and self.received is None):
+            self.received = self.now()
+        if is_datagram:
             self.done.callback(None)
-        else:
-            self.done.errback(failure)
+        elif len(self.data) > MAX_REPLY:
+            self.transport.abortConnection()
+            self.done.callback(None)
+
+    def readConnectionLost(self) -> None:
+        super().readConnectionLost()
+        if not self.done.called:
+            self.done.callback(None)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if not self.done.called:
+            super().connectionLost(reason)

@@ -23,35 +23,30 @@ REPLY_BYTES = 4
 NTP_BYTES = 48
 #: Minimum bytes to take a printable reply for text: the shortest time of day has as many, and
 #: fewer may be printable by chance.
-LEAST_TEXT = 9
+MIN_TEXT = 9
 #: Seconds per unit of the number.
 RESOLUTION = 1
 
 
 @frozen
-class Moment:
-    """
-    A time on both clocks.
-
-    @ivar wall: seconds since 1970, by the wall clock.
-    @ivar steady: seconds since an arbitrary start, by the monotonic clock.
-    """
+class Timestamp:
+    """A time on the wall clock (seconds since 1970), and on the monotonic clock."""
 
     wall: float
-    steady: float
+    monotonic: float
 
 
 @frozen
-class Reply:
+class TimeReply:
     """A server's reply, with the times of request and reply."""
 
     data: bytes
-    asked: Moment
-    received: Moment
+    sent: Timestamp
+    received: Timestamp
 
 
 @frozen
-class Reading:
+class Measurement:
     """
     An interpreted reply.
 
@@ -74,8 +69,6 @@ def unix_time(number: int, epoch: str, near: float) -> int:
     """
     Undo the wrap of a 32-bit number of seconds.
 
-    @param number: the number that was received.
-    @param epoch: the epoch of the number, one of L{EPOCHS}.
     @param near: a reference time less than half an era (68 years) away, in seconds since 1970.
     @return: the seconds since 1970 nearest to C{near} that wrap to this number.
     """
@@ -84,33 +77,26 @@ def unix_time(number: int, epoch: str, near: float) -> int:
 
 
 def nearest_epoch(number: int, near: float) -> str:
-    """
-    Guess the epoch of a server.
-
-    @param number: the number that was received.
-    @param near: the local time, in seconds since 1970.
-    @return: the epoch with the smallest offset.
-    """
+    """Guess the epoch of a server: the one with the smallest offset from the local time."""
     return min(EPOCHS, key=lambda epoch: abs(unix_time(number, epoch, near) - near))
 
 
-def read_reply(reply: Reply, epoch: str) -> Reading:
+def read_reply(reply: TimeReply, epoch: str) -> Measurement:
     """
     Interpret a reply.
 
-    @param reply: the reply.
     @param epoch: the server's epoch, one of L{EPOCHS}, or L{AUTO}.
-    @return: the interpreted reply.
     @raise CommandError: when the reply is not 4 bytes long.
     """
     if len(reply.data) != REPLY_BYTES:
         raise CommandError(f"reply error {len(reply.data)}{_guess(reply.data)}")
     number = int.from_bytes(reply.data, "big")
-    middle = (reply.asked.wall + reply.received.wall) / 2
+    middle = (reply.sent.wall + reply.received.wall) / 2
     if epoch == AUTO:
         epoch = nearest_epoch(number, middle)
     unix = unix_time(number, epoch, middle)
-    return Reading(number, epoch, unix, reply.received.steady - reply.asked.steady, unix - middle)
+    round_trip = reply.received.monotonic - reply.sent.monotonic
+    return Measurement(number, epoch, unix, round_trip, unix - middle)
 
 
 def _guess(data: bytes) -> str:
@@ -118,7 +104,7 @@ def _guess(data: bytes) -> str:
     text = data.strip()
     if not data:
         return ": the server does not know the time, or is none (RFC 868)"
-    if len(data) >= LEAST_TEXT and text.isascii() and text.decode("ascii").isprintable():
+    if len(data) >= MIN_TEXT and text.isascii() and text.decode("ascii").isprintable():
         return ": it is text, as daytime servers send (RFC 867)"
     if len(data) >= NTP_BYTES:
         return ": the peer is no time server of RFC 868"

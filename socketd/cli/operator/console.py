@@ -11,17 +11,21 @@ from functools import partial
 from typing import Any
 
 from twisted.internet.error import ConnectError
+from zope.interface import implementer
 
 from socketd.cli.client.runner import run_client
-from socketd.cli.client.stdio import StandardInput, StandardOutput
+from socketd.cli.client.stdio import (
+    IInput,
+    IInputReceiver,
+    IOutput,
+    StandardInput,
+    StandardOutput,
+)
 from socketd.cli.common.address import Address
 from socketd.cli.operator.control_socket import add_control, explain, find_socket
 from socketd.cli.operator.session import Operating
 from socketd.cli.operator.views import FullScreen, IView, LineView, TerminalLines
-from socketd.cli.transport.connect import connect_stream
-from socketd.cli.transport.interface import CallbackProducer
-from socketd.cli.transport.interfaces import IInput, IOutput
-from socketd.cli.transport.stream import StreamLink
+from socketd.cli.transport.connect import connect
 from socketd.common.errors import CommandError
 from socketd.terminal.device import (
     Keys,
@@ -111,25 +115,24 @@ async def operate(
     @raise Exception: an error that L{socketd.cli.transport.error_text.explain} can explain.
     """
     operating = Operating(view, reactor)
-    link = StreamLink(operating)
     try:
-        await connect_stream(reactor, address, link, timeout)
+        await connect(reactor, address, operating, timeout)
     except ConnectError as error:
         number = error.osError or 0
         why = explain(address.path, OSError(number, os.strerror(number)))
         # The caller prefixes the path.
         raise CommandError(why.removeprefix(f"{address.text}: ")) from error
     # Backpressure from the terminal pauses the socket; the daemon counts the events it drops.
-    output.registerProducer(CallbackProducer(link.pause, link.resume, link.abort), True)
-    operating.start(link)
+    output.registerProducer(operating.transport, True)
     source.start(Keyboard(view, operating))
-    failure = await operating.done
-    source.pause()
-    await output.finish()
-    if failure is not None:
-        raise failure
+    try:
+        await operating.done
+    finally:
+        source.pauseProducing()
+        await output.finish()
 
 
+@implementer(IInputReceiver)
 class Keyboard:
     """Forwards standard input to the view."""
 
@@ -155,7 +158,7 @@ class Keyboard:
         """Forward EOF to the view."""
         self._view.take_end()
 
-    def input_failed(self, error: OSError) -> None:
+    def input_failed(self, error: Exception) -> None:
         """
         End the session: the terminal has hung up.
 

@@ -6,15 +6,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from socketd.cli.operator.commands import event_line, render
 from socketd.cli.operator.control_socket import MAX_ANSWER, Answer, read_answer
 from socketd.cli.operator.views import IView
-from socketd.cli.transport.interface import IPeerTransport
+from socketd.cli.transport.interface import Receiver
 from socketd.common.errors import CommandError
 from socketd.common.text import one_line
 from socketd.terminal.addressee import Addressee, gone, prompt_for, taken_for_word, waits
@@ -34,14 +33,14 @@ _SURPRISES = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 Expecting = Callable[[Answer], object]
 
 
-class Operating:
+class Operating(Receiver):
     """
     An attending session: shows events and waiting connections, and sends what the operator types.
 
     While a connection waits, a line is the word for the connection that the prompt names; a line
     that begins with a slash is always a command, as at the daemon's own console.
 
-    @ivar done: fires when the session has ended, with the failure or C{None}.
+    @ivar done: fires when the session has ended; fails unless the operator ended it.
     """
 
     def __init__(self, view: IView, clock: IReactorTime) -> None:
@@ -51,12 +50,11 @@ class Operating:
         @param view: the operator's view.
         @param clock: schedules timeouts.
         """
-        self.done: Deferred[BaseException | None] = Deferred()
+        super().__init__()
         self._view = view
         view.typed, view.edited, view.ended = self.typed, self._show_state, self.ended
         self._addressee: Addressee[Any] = Addressee(clock, self._show_state)
         self._told = False
-        self._link: IPeerTransport | None = None
         self._rest = b""
         self._expected: deque[Expecting] = deque()
         self._waiting: list[Any] = []
@@ -65,15 +63,8 @@ class Operating:
         self._commands: Sequence[str] = ()
         self._services: Sequence[str] = ()
         self._is_leaving = False
-        self._failure: BaseException | None = None
 
-    def start(self, link: IPeerTransport) -> None:
-        """
-        Start the session on a connected transport.
-
-        @param link: the transport to the daemon.
-        """
-        self._link = link
+    def connectionMade(self) -> None:
         self._view.begin(self.complete)
         self._ask("attend", lambda answer: self._view.show("attending; help lists the commands"))
         self._ask("help", self._learn_commands)
@@ -132,12 +123,7 @@ class Operating:
 
     # Callbacks of the transport.
 
-    def answered(self, data: bytes) -> None:
-        """
-        Process answers and events.
-
-        @param data: the received bytes.
-        """
+    def dataReceived(self, data: bytes) -> None:
         *lines, self._rest = (self._rest + data).split(b"\n")
         try:
             if len(self._rest) > MAX_ANSWER:
@@ -148,25 +134,17 @@ class Operating:
             self._fail(error)
         self._leave()
 
-    def peer_ended(self) -> None:
+    def readConnectionLost(self) -> None:
         """EOF from the daemon: end the session."""
         if not self._is_leaving:
             self._fail(CommandError("the daemon has ended the session"))
-        elif self._link is not None:
-            self._link.close()
+        else:
+            self.transport.loseConnection()
 
-    def lost(self, reason: Failure) -> None:
-        """
-        End the session: the connection is closed.
-
-        @param reason: why it was closed.
-        """
-        if self._failure is None and not reason.check(ConnectionDone):
-            self._failure = reason.value
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._addressee.stop()
         self._view.close()
-        if not self.done.called:
-            self.done.callback(self._failure)
+        super().connectionLost(reason)
 
     def _take(self, found: Answer) -> None:
         if "event" in found:
@@ -195,14 +173,14 @@ class Operating:
     # Requests and answers.
 
     def _ask(self, command: str, expecting: Expecting) -> None:
-        if self._link is None or self._is_leaving:
+        if self.transport is None or self._is_leaving:
             return
         line = f"json {command}".encode("utf-8", "surrogateescape")
         if b"\n" in line or not command.strip():
             self._view.show("this cannot be sent")
             return
         self._expected.append(expecting)
-        self._link.send(line + b"\n")
+        self.transport.write(line + b"\n")
 
     def _show_answer(self, answer: Answer) -> None:
         if answer.get("ok"):
@@ -258,18 +236,18 @@ class Operating:
     # Closing.
 
     def _leave(self) -> None:
-        if self._is_leaving and not self._expected and self._link is not None:
-            self._link.close()
+        if self._is_leaving and not self._expected and self.transport is not None:
+            self.transport.loseConnection()
 
-    def _fail(self, failure: BaseException) -> None:
+    def _fail(self, failure: Exception) -> None:
         if not isinstance(failure, CommandError):
             failure = CommandError("this is no answer of a socketd daemon")
         self._failure = self._failure or failure
         self._is_leaving = True
         self._waiting = []
         self._expected.clear()
-        if self._link is not None:
-            self._link.close()
+        if self.transport is not None:
+            self.transport.loseConnection()
 
 
 def _name(one: Any) -> str:

@@ -1,7 +1,8 @@
-"""Connects a client transport to an address."""
+"""Connects a receiver to an address."""
 
 from __future__ import annotations
 
+import argparse
 import ipaddress
 import secrets
 import socket
@@ -24,14 +25,14 @@ from twisted.internet.interfaces import IResolutionReceiver, IStreamClientEndpoi
 from zope.interface import implementer
 
 from socketd.cli.common.address import ENDPOINT, Address
-from socketd.cli.transport.datagram import DatagramLink
-from socketd.cli.transport.interface import IReceiver
-from socketd.cli.transport.stream import StreamLink
-from socketd.cli.transport.tls_options import TlsOptions
+from socketd.cli.transport.datagram import DatagramTransport
+from socketd.cli.transport.interface import Receiver
+from socketd.cli.transport.stream import StreamTransport
+from socketd.cli.transport.tls_options import tls_options
 from socketd.common.errors import CommandError
 
 if TYPE_CHECKING:
-    from socketd.cli.transport.tls import Security
+    from socketd.cli.transport.tls import ClientTls
 
 #: Default connect timeout of a stream in seconds, as in Twisted's endpoints.
 CONNECT_SECONDS = 30
@@ -47,134 +48,70 @@ RESOLVED_FAMILIES: dict[str, list[type]] = {
 }
 
 
-async def connect(
-    reactor: Any, address: Address, talker: IReceiver, security: Security | None = None
-) -> DatagramLink | StreamLink:
+def load_tls(arguments: argparse.Namespace) -> ClientTls | None:
     """
-    Connect a receiver over a stream or datagrams, as the address says.
+    Prepare TLS, if the arguments ask for it; the TLS modules are imported only then.
 
-    @param reactor: the reactor.
-    @param address: the peer.
-    @param talker: the receiver of data and connection events.
-    @param security: adds TLS to a stream; C{None} for plain text.
-    @return: the transport, connected.
-    @raise Exception: any error that L{socketd.cli.transport.error_text.explain} describes.
+    @raise CommandError: when the arguments conflict, or a file cannot be used.
     """
-    if address.is_datagram:
-        datagrams = DatagramLink(talker)
-        await open_datagrams(reactor, address, datagrams)
-        return datagrams
-    stream = StreamLink(talker)
-    await connect_stream(reactor, address, stream, security=security)
-    return stream
-
-
-async def connect_stream(
-    reactor: Any,
-    address: Address,
-    link: StreamLink,
-    seconds: float = 0,
-    security: Security | None = None,
-) -> None:
-    """
-    Connect a stream, including the TLS handshake.
-
-    @param reactor: the reactor.
-    @param address: the peer.
-    @param link: the transport to connect.
-    @param seconds: the timeout; 0 for L{CONNECT_SECONDS}.
-    @param security: adds TLS; C{None} for plain text, or for an endpoint string of Twisted, which
-        may bring its own TLS.
-    @raise Exception: any error that L{socketd.cli.transport.error_text.explain} describes.
-    """
-    endpoint = await _stream_endpoint(reactor, address)
-    if security is None:
-        await _connect(reactor, endpoint, link, seconds)
-        return
-    try:
-        await _connect(reactor, security.over(endpoint), link, seconds)
-    except Exception as error:
-        raise security.explained(error, link.is_connected) from error
-    security.established(link.transport)
-
-
-def secure(options: TlsOptions | None) -> Security | None:
-    """
-    Prepare TLS; the TLS modules are imported only here.
-
-    @param options: the TLS options; C{None} for no TLS.
-    @return: the C{security} argument of L{connect_stream}.
-    @raise CommandError: when a file cannot be used.
-    """
+    options = tls_options(arguments)
     if options is None:
         return None
     from socketd.cli.transport import tls
 
-    return tls.secure(options)
+    return tls.load(options)
 
 
-async def open_datagrams(reactor: Any, address: Address, link: DatagramLink) -> None:
+async def connect(
+    reactor: Any,
+    address: Address,
+    receiver: Receiver,
+    seconds: float = 0,
+    tls: ClientTls | None = None,
+) -> None:
     """
-    Open a datagram socket, connected to one peer.
+    Connect a receiver over a stream, TLS handshake included, or over datagrams.
 
-    @param reactor: the reactor.
-    @param address: the peer.
-    @param link: the transport to connect.
+    @param seconds: the timeout of a stream; 0 for L{CONNECT_SECONDS}.
+    @param tls: adds TLS to a stream; C{None} for plain text, or for an endpoint string of
+        Twisted, which may bring its own TLS.
     @raise Exception: any error that L{socketd.cli.transport.error_text.explain} describes.
     """
-    if address.scheme == "unixgram":
-        reactor.connectUNIXDatagram(
-            address.path, link, maxPacketSize=MAX_DATAGRAM, bindAddress=_reply_path()
-        )
-        if link.failed is not None:
-            raise link.failed
+    transport: Any
+    if address.is_datagram:
+        transport = DatagramTransport(receiver)
+        await _open_datagrams(reactor, address, transport)
+    else:
+        transport = StreamTransport(receiver)
+        await _connect_stream(reactor, address, transport, seconds or CONNECT_SECONDS, tls)
+    receiver.makeConnection(transport)
+
+
+async def _connect_stream(
+    reactor: Any, address: Address, stream: StreamTransport, seconds: float, tls: ClientTls | None
+) -> None:
+    endpoint = await _stream_endpoint(reactor, address)
+    if tls is None:
+        await _connect(reactor, endpoint, stream, seconds)
         return
-    index = _interface_index(address)
-    host = await _resolve(reactor, address)
-    interface = "::" if isIPv6Address(host) else "0.0.0.0"
-    port = reactor.listenUDP(0, link, interface=interface, maxPacketSize=MAX_DATAGRAM)
-    bare = host.partition("%")[0]
-    if index:
-        # Twisted would connect without the interface index; the kernel keeps it from this
-        # connect(2).
-        port.getHandle().connect((bare, address.port, 0, index))
-    port.connect(bare, address.port)
-
-
-def _interface_index(address: Address) -> int:
-    """
-    Find the interface index of an address from its zone (RFC 4007, section 11.2).
-
-    @param address: any address.
-    @return: the interface index; 0 if the address has no zone and needs none.
-    @raise CommandError: when there is no such interface, or a link-local address has no zone.
-    """
-    host, _, zone = address.host.partition("%")
-    if not zone:
-        if isIPv6Address(host) and ipaddress.IPv6Address(host).is_link_local:
-            right = f"[{host}%eth0]:{address.port}"
-            raise CommandError(f"a link-local address needs its interface, as in {right}")
-        return 0
     try:
-        if zone.isdigit():
-            socket.if_indextoname(int(zone))
-            return int(zone)
-        return socket.if_nametoindex(zone)
-    except (OSError, OverflowError):
-        raise CommandError(f"no network interface {zone}") from None
+        await _connect(reactor, tls.wrap(endpoint), stream, seconds)
+    except Exception as error:
+        raise tls.explained(error, stream.is_connected) from error
+    tls.report(stream.transport)
 
 
 async def _connect(
-    reactor: Any, endpoint: IStreamClientEndpoint, link: StreamLink, seconds: float
+    reactor: Any, endpoint: IStreamClientEndpoint, stream: StreamTransport, seconds: float
 ) -> None:
     def give_up(_: object, limit: float) -> None:
-        what = "TLS handshake" if link.is_connected else "connection"
-        link.abandon()
+        what = "TLS handshake" if stream.is_connected else "connection"
+        stream.abortConnection()
         raise CommandError(f"no {what} within {limit:g} s")
 
-    attempt = connectProtocol(endpoint, link)
-    attempt.addCallback(lambda _: link.ready)
-    attempt.addTimeout(seconds or CONNECT_SECONDS, reactor, give_up)
+    attempt = connectProtocol(endpoint, stream)
+    attempt.addCallback(lambda _: stream.ready)
+    attempt.addTimeout(seconds, reactor, give_up)
     await attempt
 
 
@@ -202,12 +139,34 @@ def _described_endpoint(reactor: Any, address: Address) -> IStreamClientEndpoint
         raise CommandError(f"Twisted takes no such client endpoint: {why}") from error
 
 
+async def _open_datagrams(reactor: Any, address: Address, datagrams: DatagramTransport) -> None:
+    """Open a datagram socket, connected to one peer."""
+    if address.scheme == "unixgram":
+        reactor.connectUNIXDatagram(
+            address.path, datagrams, maxPacketSize=MAX_DATAGRAM, bindAddress=_reply_path()
+        )
+        if datagrams.failed is not None:
+            raise datagrams.failed
+        return
+    index = _interface_index(address)
+    host = await _resolve(reactor, address)
+    interface = "::" if isIPv6Address(host) else "0.0.0.0"
+    port = reactor.listenUDP(0, datagrams, interface=interface, maxPacketSize=MAX_DATAGRAM)
+    bare = host.partition("%")[0]
+    if index:
+        # Twisted would connect without the interface index; the kernel keeps it from this
+        # connect(2).
+        port.getHandle().connect((bare, address.port, 0, index))
+    port.connect(bare, address.port)
+
+
 def _reply_path() -> str:
     """
     Make a name to bind a UNIX datagram client to; without one it could get no reply.
 
-    @return: a name in the abstract namespace of Linux: it needs no cleanup and no directory
-        permission, and works with a server that has a private C{/tmp}.
+    It is in the abstract namespace of Linux: it needs no cleanup and no directory permission, and
+    works with a server that has a private C{/tmp}.
+
     @raise CommandError: on systems without abstract names.
     """
     if sys.platform != "linux":
@@ -215,24 +174,41 @@ def _reply_path() -> str:
     return f"\0socketd-client-{secrets.token_hex(8)}"
 
 
+def _interface_index(address: Address) -> int:
+    """
+    Find the interface index of an address from its zone (RFC 4007, section 11.2).
+
+    @return: 0 if the address has no zone and needs none.
+    @raise CommandError: when there is no such interface, or a link-local address has no zone.
+    """
+    host, _, zone = address.host.partition("%")
+    if not zone:
+        if isIPv6Address(host) and ipaddress.IPv6Address(host).is_link_local:
+            right = f"[{host}%eth0]:{address.port}"
+            raise CommandError(f"a link-local address needs its interface, as in {right}")
+        return 0
+    try:
+        if zone.isdigit():
+            socket.if_indextoname(int(zone))
+            return int(zone)
+        return socket.if_nametoindex(zone)
+    except (OSError, OverflowError):
+        raise CommandError(f"no network interface {zone}") from None
+
+
 async def _resolve(reactor: Any, address: Address) -> str:
     """
     Resolve a host, preferring IPv4 if both families are allowed: a UDP client cannot try addresses
     in turn, because an unreachable one may give no error.
-
-    @param reactor: provides the resolver.
-    @param address: the address whose host is resolved.
-    @return: an IP address.
-    @raise DNSLookupError: when the host has no address.
     """
     families = RESOLVED_FAMILIES[address.scheme]
     if isIPAddress(address.host) and IPv4Address in families or isIPv6Address(address.host):
         return address.host
-    found: Deferred[list[str]] = Deferred()
+    resolution = Resolution()
     reactor.nameResolver.resolveHostName(
-        Resolution(found), address.host, address.port, families, "UDP"
+        resolution, address.host, address.port, families, "UDP"
     )
-    hosts = sorted(await found, key=isIPv6Address)
+    hosts = sorted(await resolution.hosts, key=isIPv6Address)
     if not hosts:
         raise DNSLookupError(address.host)
     return hosts[0]
@@ -240,24 +216,22 @@ async def _resolve(reactor: Any, address: Address) -> str:
 
 @implementer(IResolutionReceiver)
 class Resolution:
-    """Collects the resolver's results."""
+    """
+    Collects the resolver's results.
 
-    def __init__(self, found: Deferred[list[str]]) -> None:
-        """
-        Start with no results.
+    @ivar hosts: fires with the IP addresses in the resolver's order.
+    """
 
-        @param found: fires with the addresses, in the resolver's order, when resolution is
-            complete.
-        """
-        self._found = found
-        self._hosts: list[str] = []
+    def __init__(self) -> None:
+        self.hosts: Deferred[list[str]] = Deferred()
+        self._found: list[str] = []
 
-    def resolutionBegan(self, resolutionInProgress: Any) -> None:
+    def resolutionBegan(self, resolutionInProgress: object) -> None:
         pass
 
     def addressResolved(self, address: Any) -> None:
-        self._hosts.append(address.host)
+        self._found.append(address.host)
 
     def resolutionComplete(self) -> None:
-        if not self._found.called:
-            self._found.callback(self._hosts)
+        if not self.hosts.called:
+            self.hosts.callback(self._found)

@@ -7,37 +7,43 @@ import os
 import socket
 from typing import Any
 
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.error import ConnectionDone, ConnectionRefusedError, MessageLengthError
-from twisted.internet.protocol import ConnectedDatagramProtocol
+from twisted.internet.protocol import ConnectedDatagramProtocol, connectionDone
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
-from socketd.cli.transport.interface import CallbackProducer, IReceiver
+from socketd.cli.transport.error_text import no_answer
+from socketd.cli.transport.interface import IClientTransport, Receiver
 
 
-class DatagramLink(ConnectedDatagramProtocol):
-    """A connected datagram socket: UDP or UNIX."""
+@implementer(IClientTransport)
+class DatagramTransport(ConnectedDatagramProtocol):
+    """
+    A connected datagram socket: UDP or UNIX.
 
-    keeps_messages = True
+    Datagrams have no backpressure, they are sent or dropped at once; and no EOF.
+
+    @ivar failed: why the socket could not be connected.
+    """
+
+    is_datagram = True
     noisy = False
+    transport: Any
 
-    def __init__(self, talker: IReceiver) -> None:
-        """
-        Create the object, not yet connected.
-
-        @param talker: the receiver of data and connection events.
-        """
-        self._talker = talker
-        self._lost = self._is_closing = False
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self._is_lost = self._is_closing = False
         self.failed: BaseException | None = None
 
     # Called by Twisted.
 
     def startProtocol(self) -> None:
-        self._socket: socket.socket = self._transport.getHandle()
+        self._socket: socket.socket = self.transport.getHandle()
 
     def datagramReceived(self, datagram: bytes, addr: object = None) -> None:
-        if not self._lost:
-            self._talker.answered(datagram)
+        if not self._is_lost:
+            self._receiver.dataReceived(datagram)
 
     def connectionRefused(self) -> None:
         self._lose(Failure(ConnectionRefusedError(osError=errno.ECONNREFUSED)))
@@ -51,60 +57,80 @@ class DatagramLink(ConnectedDatagramProtocol):
         number = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         self._lose(Failure(OSError(number, os.strerror(number)) if number else ConnectionDone()))
 
+    def _lose(self, reason: Failure) -> None:
+        if not self._is_lost:
+            self._is_lost = True
+            self._receiver.connectionLost(reason)
+
     # Called by the receiver.
 
-    def send(self, data: bytes) -> None:
-        """
-        Send one datagram.
-
-        @param data: the whole datagram; dropped after the transport is lost.
-        """
-        if self._lost:
+    def write(self, data: bytes) -> None:
+        if self._is_lost:
             return
         try:
-            self._transport.write(data)
+            self.transport.write(data)
         except (OSError, MessageLengthError):
             self._lose(Failure())
 
-    def hold(self, valve: CallbackProducer) -> None:
-        """
-        Do nothing: datagrams have no backpressure, they are sent or dropped at once.
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """No-op: there is no backpressure."""
 
-        @param valve: unused.
-        """
+    def unregisterProducer(self) -> None:
+        """No-op: there is no backpressure."""
 
-    def end(self) -> None:
-        """Close at once: datagrams have no EOF to wait for."""
-        self.close()
+    def pauseProducing(self) -> None:
+        """Stop reading; the kernel drops datagrams that exceed its receive buffer."""
+        if not self._is_lost:
+            self.transport.stopReading()
 
-    def pause(self) -> None:
-        """
-        Stop reading until L{resume}; the kernel drops datagrams that exceed its receive buffer.
-        """
-        if not self._lost:
-            self._transport.stopReading()
+    def resumeProducing(self) -> None:
+        if not self._is_lost:
+            self.transport.startReading()
 
-    def resume(self) -> None:
-        """Resume reading from the peer."""
-        if not self._lost:
-            self._transport.startReading()
+    def stopProducing(self) -> None:
+        self.loseConnection()
 
-    def close(self) -> None:
-        """Close the port, unless it is already closed."""
+    def loseWriteConnection(self) -> None:
+        self.loseConnection()
+
+    def loseConnection(self) -> None:
         # Twisted does not check for a second stopListening(), and fails in it.
-        if self._transport is not None and not self._is_closing:
+        if self.transport is not None and not self._is_closing:
             self._is_closing = True
-            self._transport.stopListening()
+            self.transport.stopListening()
 
-    def abort(self) -> None:
-        """Close at once."""
-        self.close()
+    def abortConnection(self) -> None:
+        self.loseConnection()
 
-    def _lose(self, reason: Failure) -> None:
-        if not self._lost:
-            self._lost = True
-            self._talker.lost(reason)
 
-    @property
-    def _transport(self) -> Any:
-        return self.transport
+class DatagramRequest(Receiver):
+    """Sends one datagram, and receives the first reply; later ones are dropped."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._reply: Deferred[bytes] = Deferred()
+
+    def connectionMade(self) -> None:
+        self.transport.write(self._data)
+
+    def dataReceived(self, data: bytes) -> None:
+        if not self._reply.called:
+            self._reply.callback(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if not self._reply.called:
+            self._reply.errback(reason)
+
+    async def reply_within(self, reactor: Any, seconds: float) -> bytes:
+        """
+        Wait for the reply; 0 seconds: without limit.
+
+        @raise CommandError: when no reply came in time.
+        @raise Exception: any error that L{socketd.cli.transport.error_text.explain} describes.
+        """
+        if seconds:
+            self._reply.addTimeout(seconds, reactor)
+        try:
+            return await self._reply
+        except TimeoutError:
+            raise no_answer(seconds) from None

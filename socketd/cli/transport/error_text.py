@@ -46,21 +46,22 @@ ALERTS = {
 _ALERT = re.compile(r"(?:ssl|tls)\S*(?: alert)? (.+)")
 
 
-def explain(failed: BaseException) -> str:
-    """
-    Describe an error.
+def no_answer(seconds: float) -> CommandError:
+    """Make the error for a peer that sent no reply within the timeout."""
+    return CommandError(f"no answer within {seconds:g} s")
 
-    @param failed: the exception.
-    @return: a short phrase, without a full stop.
-    """
+
+def explain(failed: BaseException) -> str:
+    """Describe an error by a short phrase, without a full stop."""
     if isinstance(failed, CommandError):
         return str(failed)
-    for kind, sentence in SENTENCES.items():
-        if isinstance(failed, kind):
+    for error_type, sentence in SENTENCES.items():
+        if isinstance(failed, error_type):
             return sentence
     number = getattr(failed, "osError", None) or getattr(failed, "errno", None)
     if isinstance(number, int) and number > 0:
-        return _uncapitalized(os.strerror(number))
+        sentence = os.strerror(number)
+        return sentence[:1].lower() + sentence[1:]
     return _explain_tls(failed) or f"{type(failed).__name__}: {failed}"
 
 
@@ -80,7 +81,3 @@ def _in_words(reason: str) -> str:
     if alert := _ALERT.fullmatch(reason):
         return f"the peer refused: {ALERTS.get(alert[1], alert[1])}"
     return reason
-
-
-def _uncapitalized(sentence: str) -> str:
-    return sentence[:1].lower() + sentence[1:]

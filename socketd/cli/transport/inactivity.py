@@ -4,26 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 
-class Silence:
-    """Calls back when the timeout has passed since the last L{start}."""
+@define(eq=False)
+class InactivityTimer:
+    """Calls C{expired} when C{seconds} have passed since the last L{start}; 0: never."""
 
-    def __init__(
-        self, clock: IReactorTime, seconds: float, expired: Callable[[], object]
-    ) -> None:
-        """
-        Create the timer, stopped.
-
-        @param clock: schedules the call.
-        @param seconds: the timeout; 0 for no limit.
-        @param expired: called on timeout.
-        """
-        self._clock = clock
-        self._seconds = seconds
-        self._expired = expired
-        self._call: IDelayedCall | None = None
+    _clock: IReactorTime
+    _seconds: float
+    _expired: Callable[[], object]
+    _call: IDelayedCall | None = field(default=None, init=False)
 
     def start(self) -> None:
         """Start or restart the timer."""
@@ -33,7 +25,7 @@ class Silence:
             self._call = self._clock.callLater(self._seconds, self._expire)
 
     def stop(self) -> None:
-        """Stop the timer."""
+        """Stop the timer, if it runs."""
         if self._call is not None:
             self._call.cancel()
             self._call = None

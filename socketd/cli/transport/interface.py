@@ -1,94 +1,81 @@
-"""The common interface of the stream and datagram transports of clients."""
+"""What is between a client transport and the protocol that it connects to a peer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any
 
-from twisted.internet.interfaces import IPushProducer
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IConsumer, IHalfCloseableProtocol, IPushProducer
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import Attribute, implementer
 
 
-class IReceiver(Protocol):
-    """Receiver of data and connection events."""
+class IClientTransport(IConsumer, IPushProducer):
+    """
+    A stream, or a datagram socket that is connected to one peer.
 
-    def answered(self, data: bytes) -> None:
-        """
-        Data arrived.
+    As C{IConsumer} it takes data for the peer and pauses its producer while the write buffer is
+    full; as C{IPushProducer} it delivers the peer's data, and aborts when it is stopped.
+    """
 
-        @param data: bytes of a stream, or one datagram.
-        """
+    is_datagram: bool = Attribute("Whether each piece of data is one datagram.")
 
-    def peer_ended(self) -> None:
-        """EOF arrived; the peer may still read."""
-
-    def lost(self, reason: Failure) -> None:
-        """
-        The connection ended.
-
-        @param reason: C{ConnectionDone} for a clean close.
-        """
-
-
-class IPeerTransport(Protocol):
-    """Client transport."""
-
-    keeps_messages: bool
-
-    def send(self, data: bytes) -> None:
-        """
-        Send data.
-
-        @param data: bytes of a stream, or one datagram.
-        """
-
-    def hold(self, valve: CallbackProducer) -> None:
-        """
-        Register the producer to pause while the write buffer is full (backpressure).
-
-        @param valve: the producer.
-        """
-
-    def end(self) -> None:
+    def loseWriteConnection() -> None:
         """Send EOF."""
 
-    def pause(self) -> None:
-        """Stop reading from the peer until L{resume} (backpressure)."""
-
-    def resume(self) -> None:
-        """Resume reading from the peer."""
-
-    def close(self) -> None:
+    def loseConnection() -> None:
         """Close after the write buffer is sent."""
 
-    def abort(self) -> None:
-        """Close at once, discarding unsent data."""
+    def abortConnection() -> None:
+        """Close at once, discarding unsent data, unless the connection has ended already."""
+
+
+@implementer(IHalfCloseableProtocol)
+class Receiver(Protocol):
+    """
+    The base of the protocols over an L{IClientTransport}.
+
+    C{dataReceived} gets bytes of a stream, or one datagram.
+
+    @ivar done: fires at the end of the connection; fails unless the end was a clean one.
+    """
+
+    transport: Any
+
+    def __init__(self) -> None:
+        self.done: Deferred[None] = Deferred()
+        self._failure: Exception | None = None
+
+    def fail(self, failure: Exception) -> None:
+        """Abort the connection; L{done} will fail with this error."""
+        self._failure = failure
+        self.transport.abortConnection()
+
+    def readConnectionLost(self) -> None:
+        """Close on EOF, although the peer may still read."""
+        self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """No-op: caused by our own shutdown; a lost connection calls C{connectionLost}."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._failure is not None:
+            self.done.errback(self._failure)
+        elif reason.check(ConnectionDone):
+            self.done.callback(None)
+        else:
+            self.done.errback(reason)
 
 
 @implementer(IPushProducer)
+@frozen
 class CallbackProducer:
-    """A push producer made of three functions."""
+    """A push producer made of functions."""
 
-    def __init__(
-        self, pause: Callable[[], object], resume: Callable[[], object], stop: Callable[[], object]
-    ) -> None:
-        """
-        Store the functions.
-
-        @param pause: called when the consumer's buffer is full.
-        @param resume: called when the consumer accepts data again.
-        @param stop: called when the consumer has ended.
-        """
-        self._pause = pause
-        self._resume = resume
-        self._stop = stop
-
-    def pauseProducing(self) -> None:
-        self._pause()
-
-    def resumeProducing(self) -> None:
-        self._resume()
-
-    def stopProducing(self) -> None:
-        self._stop()
+    pauseProducing: Callable[[], None]
+    resumeProducing: Callable[[], None]
+    stopProducing: Callable[[], None] = lambda: None

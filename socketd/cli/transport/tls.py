@@ -1,7 +1,7 @@
 """
 TLS for clients: trust roots, server verification, and a report of the negotiated parameters.
 
-Imported only by L{socketd.cli.transport.connect.secure}, and only when TLS is used.
+Imported only by L{socketd.cli.transport.connect.load_tls}, and only when TLS is used.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from socketd.cli.common.host_names import is_ip_address
 from socketd.cli.common.output import note
 from socketd.cli.common.pem import load_certificates, load_key
 from socketd.cli.transport.error_text import explain
-from socketd.cli.transport.tls_options import TlsOptions
+from socketd.cli.transport.tls_options import ClientTlsOptions
 from socketd.common.errors import CommandError
 from socketd.common.text import one_line
 from socketd.net.tls.certificates import STRANGE
@@ -69,12 +69,10 @@ REFUSALS: dict[int, str] = {
 DAY = 86400
 
 
-def secure(options: TlsOptions) -> Security:
+def load(options: ClientTlsOptions) -> ClientTls:
     """
     Load the TLS files; warn when the server is not verified.
 
-    @param options: the TLS options.
-    @return: the TLS settings of a connection.
     @raise CommandError: when a file cannot be used.
     """
     own = _own(options) if options.certificate else {}
@@ -84,35 +82,35 @@ def secure(options: TlsOptions) -> Security:
     contexts = CertificateOptions(
         trustRoot=trust, acceptableProtocols=list(options.protocols) or None, **own
     )
-    with _refusing(options.certificate):
+    with _naming(options.certificate):
         contexts.getContext()
-    return Security(contexts, options)
+    return ClientTls(contexts, options)
 
 
-def _own(options: TlsOptions) -> dict[str, Any]:
+def _own(options: ClientTlsOptions) -> dict[str, Any]:
     """Load the client's private key and certificate chain."""
     first, *chain = load_certificates(options.certificate)
     key = load_key(options.key, first)
-    with _refusing(options.certificate):
+    with _naming(options.certificate):
         return {
             "privateKey": crypto.PKey.from_cryptography_key(key),
             "certificate": crypto.X509.from_cryptography(first),
-            "extraCertChain": [crypto.X509.from_cryptography(one) for one in chain],
+            "extraCertChain": [crypto.X509.from_cryptography(issuer) for issuer in chain],
         }
 
 
-def _trust(options: TlsOptions) -> Any:
+def _trust(options: ClientTlsOptions) -> Any:
     if not options.authorities:
         return platformTrust()
     trusted = load_certificates(options.authorities)
-    with _refusing(options.authorities):
+    with _naming(options.authorities):
         return trustRootFromCertificates(
             [Certificate(crypto.X509.from_cryptography(one)) for one in trusted]
         )
 
 
 @contextmanager
-def _refusing(path: str) -> Iterator[None]:
+def _naming(path: str) -> Iterator[None]:
     """Add the file name to errors of OpenSSL."""
     try:
         yield
@@ -123,7 +121,7 @@ def _refusing(path: str) -> Iterator[None]:
 
 
 @implementer(IOpenSSLClientConnectionCreator)
-class Security:
+class ClientTls:
     """
     Adds TLS to one connection.
 
@@ -134,24 +132,13 @@ class Security:
     @ivar refusal: why the server was refused; empty if it was not.
     """
 
-    def __init__(self, contexts: CertificateOptions, options: TlsOptions) -> None:
-        """
-        Store the settings.
-
-        @param contexts: creates OpenSSL connections, with the trust roots.
-        @param options: the TLS options.
-        """
+    def __init__(self, contexts: CertificateOptions, options: ClientTlsOptions) -> None:
         self.refusal = ""
         self._contexts = contexts
         self._options = options
 
-    def over(self, endpoint: IStreamClientEndpoint) -> IStreamClientEndpoint:
-        """
-        Wrap an endpoint in TLS.
-
-        @param endpoint: the endpoint of the plain stream.
-        @return: the endpoint with TLS.
-        """
+    def wrap(self, endpoint: IStreamClientEndpoint) -> IStreamClientEndpoint:
+        """Add TLS to the endpoint of a plain stream."""
         wrapped: IStreamClientEndpoint = wrapClientTLS(self, endpoint)
         return wrapped
 
@@ -169,11 +156,9 @@ class Security:
 
     def explained(self, error: Exception, is_connected: bool) -> Exception:
         """
-        Describe a failed connection.
+        Return what to raise instead of an error of the connection attempt or the handshake.
 
-        @param error: the error of the connection attempt or the handshake.
         @param is_connected: whether the error came after the TCP or UNIX connection was made.
-        @return: the exception to raise instead.
         """
         if self.refusal:
             return CommandError(f"TLS: {self.refusal}")
@@ -181,15 +166,10 @@ class Security:
             return CommandError("TLS: the peer ended the handshake; does it speak TLS?")
         return error
 
-    def established(self, transport: Any, wall: Callable[[], float] = time.time) -> None:
-        """
-        Report the negotiated parameters, if C{--verbose} is set.
-
-        @param transport: the TLS transport, after the handshake.
-        @param wall: the wall clock.
-        """
+    def report(self, transport: Any, wall_clock: Callable[[], float] = time.time) -> None:
+        """Report what was negotiated on a TLS transport, if C{--verbose} is set."""
         if self._options.is_verbose:
-            for line in describe(transport.getHandle(), wall()):
+            for line in describe(transport.getHandle(), wall_clock()):
                 note(line)
 
     def _verify(
@@ -231,11 +211,9 @@ def _refusal(certificate: x509.Certificate, number: int, depth: int) -> str:
 
 def describe(connection: SSL.Connection, now: float) -> Iterator[str]:
     """
-    Describe a TLS connection after the handshake.
+    Describe a TLS connection after the handshake, in lines that are safe for a terminal.
 
-    @param connection: the connection.
     @param now: seconds since 1970.
-    @return: lines, safe for a terminal.
     """
     protocol = connection.get_alpn_proto_negotiated().decode("utf-8", "backslashreplace")
     version, cipher = connection.get_protocol_version_name(), connection.get_cipher_name()
@@ -256,9 +234,8 @@ def _about(certificate: crypto.X509, now: float) -> str:
 
 def peer_names(certificate: x509.Certificate) -> list[str]:
     """
-    List the subject alternative names of a certificate.
+    List the subject alternative names of a certificate, which may be malformed.
 
-    @param certificate: the certificate, which may be malformed.
     @return: the first L{SHOWN_NAMES} names, and the number of the rest; safe for a terminal.
     """
     try:
@@ -275,13 +252,7 @@ def peer_names(certificate: x509.Certificate) -> list[str]:
 
 
 def days_left(certificate: x509.Certificate, now: float) -> str:
-    """
-    Describe the remaining validity of a certificate.
-
-    @param certificate: the certificate.
-    @param now: seconds since 1970.
-    @return: the whole days left, or since expiry, in words.
-    """
+    """Describe the remaining validity, or the time since expiry, in whole days."""
     left = certificate.not_valid_after_utc - datetime.fromtimestamp(now, UTC)
     days = int(abs(left.total_seconds()) // DAY)
     unit = "day" if days == 1 else "days"

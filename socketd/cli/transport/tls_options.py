@@ -32,7 +32,7 @@ NEEDS_TLS = {
 
 
 @frozen
-class TlsOptions:
+class ClientTlsOptions:
     """
     The TLS options of a client.
 
@@ -56,11 +56,7 @@ class TlsOptions:
 
 
 def add_tls(parser: argparse.ArgumentParser) -> None:
-    """
-    Add the TLS arguments.
-
-    @param parser: the parser of the subcommand.
-    """
+    """Add the TLS arguments to the parser of a subcommand."""
     group = parser.add_argument_group("TLS")
     group.add_argument("--tls", action="store_true", help="speak TLS, as tls:HOST:PORT does")
     group.add_argument(
@@ -94,12 +90,7 @@ def add_tls(parser: argparse.ArgumentParser) -> None:
 
 
 def add_pause(parser: argparse.ArgumentParser, default: float) -> None:
-    """
-    Add C{--pause}, which decides when a reply over TLS is complete.
-
-    @param parser: the parser of the subcommand.
-    @param default: the default in seconds, for the help.
-    """
+    """Add C{--pause}, which decides when a reply over TLS is complete."""
     parser.add_argument(
         "--pause",
         metavar="SECONDS",
@@ -110,12 +101,10 @@ def add_pause(parser: argparse.ArgumentParser, default: float) -> None:
     )
 
 
-def tls_options(arguments: argparse.Namespace) -> TlsOptions | None:
+def tls_options(arguments: argparse.Namespace) -> ClientTlsOptions | None:
     """
-    Check and combine the TLS arguments.
+    Check and combine the TLS arguments; C{None} for no TLS.
 
-    @param arguments: the parsed command line.
-    @return: the TLS options; C{None} for no TLS.
     @raise CommandError: when the arguments conflict, with the exit status for usage errors.
     """
     address: Address = arguments.address
@@ -133,7 +122,7 @@ def tls_options(arguments: argparse.Namespace) -> TlsOptions | None:
     protocols = tuple(arguments.alpn or ())
     if len(protocols) > MAX_PROTOCOLS:
         _refuse(f"--alpn {len(protocols)} times; up to {MAX_PROTOCOLS} times would be right")
-    return TlsOptions(
+    return ClientTlsOptions(
         name=_name(address, arguments),
         authorities=arguments.ca or "",
         certificate=arguments.cert or "",

@@ -16,161 +16,161 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.cli.client import ping
-from socketd.cli.client.echo_probe import MAX_OVERDUE, Pinging, Plan
-from socketd.cli.transport.interface import IPeerTransport
-from tests.support.client_fakes import CommandTestCase, MemoryLink
+from socketd.cli.client.echo_probe import MAX_OVERDUE, EchoProbe, Plan
+from tests.support.client_fakes import CommandTestCase, MemoryTransport
 
 
-class Case(SynchronousTestCase):
-    """Questions to a peer in memory."""
+class ProbeTestCase(SynchronousTestCase):
+    """Requests to a peer in memory."""
 
-    keeps_messages = False
+    is_datagram = False
 
-    def begin(self, count: int = 3, interval: float = 1.0, size: int = 20) -> Pinging:
-        """Begin to ask."""
+    def begin(self, count: int = 3, interval: float = 1.0, size: int = 20) -> EchoProbe:
+        """Start a measurement."""
         self.clock = Clock()
-        self.link = MemoryLink(self.keeps_messages)
-        _: IPeerTransport = self.link
-        self.told: list[tuple[int, int]] = []
+        self.transport = MemoryTransport(self.is_datagram)
+        self.progress: list[tuple[int, int]] = []
         plan = Plan(count, interval, 2.0, size)
-        pinging = Pinging(self.clock, plan, lambda *counts: self.told.append(counts))
-        pinging.start(self.link)
-        return pinging
+        probe = EchoProbe(self.clock, plan, lambda *counts: self.progress.append(counts))
+        self.transport.connect(probe)
+        return probe
 
-    def echo(self, pinging: Pinging, after: float) -> None:
-        """Answer the last question after so many seconds."""
+    def echo(self, probe: EchoProbe, after: float) -> None:
+        """Answer the last request after so many seconds."""
         self.clock.advance(after)
-        pinging.answered(self.link.sent[-1])
+        probe.dataReceived(self.transport.sent[-1])
 
-    def failure(self, pinging: Pinging) -> str:
-        """Say how it ended."""
-        return str(self.failureResultOf(pinging.done).value)
+    def failure(self, probe: EchoProbe) -> str:
+        """Return the error of the measurement."""
+        return str(self.failureResultOf(probe.done).value)
 
 
 class PlanTests(SynchronousTestCase):
     """Tests for L{Plan}."""
 
-    def test_questions(self) -> None:
+    def test_requests(self) -> None:
         """
         All questions have the length that is wanted, and are different as far as they can be.
         """
         for size in (1, 5, 16, 17, 56, 1000):
             plan = Plan(10, 0, 1, size)
-            found = {plan.question(number) for number in range(10)}
+            found = {plan.request(number) for number in range(10)}
             self.assertEqual({len(one) for one in found}, {size})
             self.assertEqual(len(found), 10)
 
 
-class StreamTests(Case):
-    """Tests for L{Pinging} over a stream."""
+class StreamTests(ProbeTestCase):
+    """Tests for L{EchoProbe} over a stream."""
 
     def test_all(self) -> None:
         """Each question is asked in its time, and its round trip measured."""
-        pinging = self.begin()
+        probe = self.begin()
         for trip in (0.25, 0.5, 0.125):
-            self.echo(pinging, trip)
+            self.echo(probe, trip)
             self.clock.advance(1 - trip)
-        self.assertEqual(pinging.trips.times, (0.25, 0.5, 0.125))
-        self.successResultOf(pinging.done)
-        self.assertEqual((len(self.link.sent), self.link.calls), (3, ["close"]))
-        self.assertEqual(self.told, [(1, 1), (2, 2), (3, 3)])
+        self.assertEqual(probe.trips.times, (0.25, 0.5, 0.125))
+        self.successResultOf(probe.done)
+        self.assertEqual((len(self.transport.sent), self.transport.calls), (3, ["close"]))
+        self.assertEqual(self.progress, [(1, 1), (2, 2), (3, 3)])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_at_once(self) -> None:
         """Without an interval the next question follows the answer."""
-        pinging = self.begin(interval=0)
+        probe = self.begin(interval=0)
         for _ in range(3):
-            self.echo(pinging, 0.1)
+            self.echo(probe, 0.1)
             self.clock.advance(0)
-        self.successResultOf(pinging.done)
+        self.successResultOf(probe.done)
 
     def test_pieces(self) -> None:
         """An answer may come in pieces; the last one counts."""
-        pinging = self.begin(count=1)
-        pinging.answered(self.link.sent[0][:7])
+        probe = self.begin(count=1)
+        probe.dataReceived(self.transport.sent[0][:7])
         self.clock.advance(0.5)
-        pinging.answered(self.link.sent[0][7:])
-        self.assertEqual(pinging.trips.times, (0.5,))
+        probe.dataReceived(self.transport.sent[0][7:])
+        self.assertEqual(probe.trips.times, (0.5,))
 
     def test_lost(self) -> None:
         """A question without answer is lost; the answer that comes late is not another's."""
-        pinging = self.begin(count=2)
+        probe = self.begin(count=2)
         self.clock.advance(2.0)
         self.clock.advance(0)
-        self.assertEqual(len(self.link.sent), 2)
-        pinging.answered(self.link.sent[0])
-        self.assertEqual(pinging.trips.times, ())
-        self.echo(pinging, 0.5)
-        self.assertEqual((pinging.trips.times, pinging.trips.loss), ((0.5,), 0.5))
-        self.successResultOf(pinging.done)
+        self.assertEqual(len(self.transport.sent), 2)
+        probe.dataReceived(self.transport.sent[0])
+        self.assertEqual(probe.trips.times, ())
+        self.echo(probe, 0.5)
+        self.assertEqual((probe.trips.times, probe.trips.loss), ((0.5,), 0.5))
+        self.successResultOf(probe.done)
 
     def test_wrong(self) -> None:
         """A peer that answers something else is no echo service."""
-        pinging = self.begin()
-        pinging.answered(self.link.sent[0].upper())
+        probe = self.begin()
+        probe.dataReceived(self.transport.sent[0].upper())
         self.assertEqual(
-            self.failure(pinging), "the peer answers something else than it was sent"
+            self.failure(probe), "the peer answers something else than it was sent"
         )
-        self.assertEqual((pinging.trips.wrong, self.link.calls), (1, ["abort"]))
+        self.assertEqual((probe.trips.wrong, self.transport.calls), (1, ["abort"]))
 
     def test_too_much(self) -> None:
         """Nor is one that answers more."""
-        pinging = self.begin()
-        pinging.answered(self.link.sent[0] + b"x")
-        self.assertEqual(self.failure(pinging), "the peer answers more than it was sent")
+        probe = self.begin()
+        probe.dataReceived(self.transport.sent[0] + b"x")
+        self.assertEqual(self.failure(probe), "the peer answers more than it was sent")
 
     def test_silent(self) -> None:
         """A stream on which nothing comes is given up after a while, not remembered for ever."""
-        pinging = self.begin(count=1000, interval=0)
+        probe = self.begin(count=1000, interval=0)
         for _ in range(MAX_OVERDUE + 2):
             self.clock.advance(2.0)
             self.clock.advance(0)
-        self.assertIn("questions in a row without an answer", self.failure(pinging))
+        self.assertIn("questions in a row without an answer", self.failure(probe))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_gone(self) -> None:
         """A peer that goes ends it, however it goes."""
-        pinging = self.begin()
-        pinging.peer_ended()
-        pinging.lost(Failure(ConnectionDone()))
-        self.assertEqual(self.failure(pinging), "the peer has closed the connection")
-        pinging = self.begin()
-        pinging.lost(Failure(ConnectionLost()))
-        self.failureResultOf(pinging.done, ConnectionLost)
+        probe = self.begin()
+        probe.readConnectionLost()
+        probe.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(self.failure(probe), "the peer has closed the connection")
+        probe = self.begin()
+        probe.connectionLost(Failure(ConnectionLost()))
+        self.failureResultOf(probe.done, ConnectionLost)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
-class DatagramTests(Case):
-    """Tests for L{Pinging} over datagrams."""
+class DatagramTests(ProbeTestCase):
+    """Tests for L{EchoProbe} over datagrams."""
 
-    keeps_messages = True
+    is_datagram = True
 
     def test_out_of_order(self) -> None:
         """A late answer is known by what it says."""
-        pinging = self.begin(count=2)
+        probe = self.begin(count=2)
         self.clock.advance(2.0)
         self.clock.advance(0)
-        self.echo(pinging, 0.5)
-        pinging.answered(self.link.sent[0])
-        self.assertEqual((pinging.trips.times, pinging.trips.wrong), ((0.5,), 0))
+        self.echo(probe, 0.5)
+        probe.dataReceived(self.transport.sent[0])
+        self.assertEqual((probe.trips.times, probe.trips.wrong), ((0.5,), 0))
 
     def test_wrong(self) -> None:
         """What is no answer is counted, and the right one still waited for."""
-        pinging = self.begin(count=1)
-        pinging.answered(b"x")
-        pinging.answered(self.link.sent[0] + b"x")
-        self.echo(pinging, 0.5)
-        self.assertEqual((pinging.trips.times, pinging.trips.wrong), ((0.5,), 2))
-        self.successResultOf(pinging.done)
+        probe = self.begin(count=1)
+        probe.dataReceived(b"x")
+        probe.dataReceived(self.transport.sent[0] + b"x")
+        self.echo(probe, 0.5)
+        self.assertEqual((probe.trips.times, probe.trips.wrong), ((0.5,), 2))
+        self.successResultOf(probe.done)
 
     def test_silent(self) -> None:
         """Where nothing comes, all are lost, and only the last are remembered."""
-        pinging = self.begin(count=200, interval=0)
-        while not pinging.done.called:
+        probe = self.begin(count=200, interval=0)
+        while not probe.done.called:
             self.clock.advance(2.0)
             self.clock.advance(0)
-        self.assertEqual((pinging.trips.sent, pinging.trips.times), (200, ()))
-        self.assertLessEqual(len(pinging._asked), MAX_OVERDUE)
+        self.assertEqual((probe.trips.sent, probe.trips.times), (200, ()))
+        for late in self.transport.sent:
+            probe.dataReceived(late)
+        self.assertGreaterEqual(probe.trips.wrong, 200 - MAX_OVERDUE)
 
 
 class ArgumentTests(SynchronousTestCase):
@@ -195,7 +195,7 @@ class ArgumentTests(SynchronousTestCase):
         progress = ping.Progress(clock, 100)
         for sent in range(1, 13):
             clock.advance(1.0)
-            progress.tell(sent, sent - 1)
+            progress.report(sent, sent - 1)
         self.assertEqual(notes, ["5 of 100 sent, 4 received", "10 of 100 sent, 9 received"])
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from twisted.internet.error import ConnectionDone, ConnectionLost
+from typing import Any
+
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IPushProducer, ISSLTransport
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -10,8 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides
 
 from socketd.cli.client.exchange import QUIET_SECONDS, Exchange
-from socketd.cli.client.stdio import TextInput
-from socketd.cli.transport.interfaces import IInput
+from socketd.cli.client.stdio import IInput, TextInput
+from socketd.cli.transport.stream import StreamTransport
+from socketd.common.errors import CommandError
 from tests.support.client_fakes import HalfCloseTransport, MemoryInput, MemoryOutput
 
 TIMEOUT = 10
@@ -27,37 +30,32 @@ class ExchangeTests(SynchronousTestCase):
         self.transport = HalfCloseTransport()
         self.exchange = self.begin(self.source)
 
-    def begin(self, source: IInput) -> Exchange:
-        """
-        Start an exchange over the transport.
-
-        @param source: its input.
-        @return: the exchange.
-        """
-        exchange = Exchange(self.clock, source, self.output, TIMEOUT)
-        exchange.link.makeConnection(self.transport)
-        exchange.start()
+    def begin(self, source: IInput, pause: float | None = None) -> Exchange:
+        """Start an exchange over the transport."""
+        exchange = Exchange(self.clock, source, self.output, TIMEOUT, pause)
+        self.stream = StreamTransport(exchange)
+        self.stream.makeConnection(self.transport)
+        self.stream.handshakeCompleted()
+        made: Any = self.stream
+        exchange.makeConnection(made)
         return exchange
 
-    def peer_valve(self) -> IPushProducer:
-        """
-        What a peer that takes nothing turns off.
-
-        @return: the producer of the transport.
-        """
+    def peer_producer(self) -> IPushProducer:
+        """Return what a peer that does not read pauses."""
         producer: IPushProducer | None = self.transport.producer
         assert producer is not None
         return producer
 
-    def lose(self, error: Exception | None = None) -> BaseException | None:
-        """
-        Lose the connection.
+    def failure(self, error: Exception | None = None) -> str:
+        """Lose the connection, and return the error that the exchange reports."""
+        self.stream.connectionLost(Failure(error or ConnectionLost()))
+        return str(self.failureResultOf(self.exchange.done, CommandError).value)
 
-        @param error: why; a clean end by default.
-        @return: the failure that the exchange reports.
-        """
-        self.exchange.link.connectionLost(Failure(error or ConnectionDone()))
-        return self.successResultOf(self.exchange.done)
+    def end(self) -> None:
+        """Close the connection, and see that the exchange was a success."""
+        self.stream.connectionLost(Failure(ConnectionDone()))
+        self.successResultOf(self.exchange.done)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_text(self) -> None:
         """A text is sent at once and its end told, but the connection stays for the answer."""
@@ -72,34 +70,34 @@ class ExchangeTests(SynchronousTestCase):
         What comes back is written as it comes; the peer's end ends the exchange without failure.
         """
         self.source.end()
-        self.exchange.link.dataReceived(b"one")
+        self.stream.dataReceived(b"one")
         self.assertEqual(self.output.take(), b"one")
-        self.exchange.link.dataReceived(b"\0\xff")
+        self.stream.dataReceived(b"\0\xff")
         self.assertEqual(self.output.take(), b"\0\xff")
-        self.exchange.link.readConnectionLost()
+        self.stream.readConnectionLost()
         self.assertTrue(self.transport.disconnecting)
-        self.assertIsNone(self.lose())
-        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.end()
 
     def test_lost_connection(self) -> None:
         """A connection that breaks is a failure."""
-        self.assertIsInstance(self.lose(ConnectionLost()), ConnectionLost)
+        self.stream.connectionLost(Failure(ConnectionLost()))
+        self.failureResultOf(self.exchange.done, ConnectionLost)
 
     def test_no_answer(self) -> None:
         """A peer that says nothing at its turn is given up."""
         self.source.end()
         self.clock.advance(TIMEOUT)
         self.assertTrue(self.transport.aborting)
-        self.assertEqual(str(self.lose(ConnectionLost())), "no answer within 10 s")
+        self.assertEqual(self.failure(), "no answer within 10 s")
 
     def test_silence_after_answer(self) -> None:
         """Each byte begins the time anew; a peer that falls silent without ending is given up."""
         self.source.end()
         for _ in range(3):
             self.clock.advance(TIMEOUT - 1)
-            self.exchange.link.dataReceived(b"x")
+            self.stream.dataReceived(b"x")
         self.clock.advance(TIMEOUT)
-        self.assertEqual(str(self.lose(ConnectionLost())), "the peer was silent for 10 s")
+        self.assertEqual(self.failure(), "the peer was silent for 10 s")
 
     def test_our_turn_takes_its_time(self) -> None:
         """While the input is open and the peer takes it, nobody is in a hurry."""
@@ -112,14 +110,14 @@ class ExchangeTests(SynchronousTestCase):
         The input is not read while the peer does not take it, and that for no longer than the
         time of an answer.
         """
-        self.peer_valve().pauseProducing()
+        self.peer_producer().pauseProducing()
         self.assertTrue(self.source.is_paused)
         self.clock.advance(TIMEOUT - 1)
-        self.peer_valve().resumeProducing()
+        self.peer_producer().resumeProducing()
         self.assertFalse(self.source.is_paused)
         self.clock.advance(TIMEOUT)
         self.assertFalse(self.transport.aborting)
-        self.peer_valve().pauseProducing()
+        self.peer_producer().pauseProducing()
         self.clock.advance(TIMEOUT)
         self.assertTrue(self.transport.aborting)
 
@@ -142,7 +140,7 @@ class ExchangeTests(SynchronousTestCase):
 
     def test_peer_ends_first(self) -> None:
         """A peer that says nothing more still gets the rest of the input."""
-        self.exchange.link.readConnectionLost()
+        self.stream.readConnectionLost()
         self.assertFalse(self.transport.disconnecting)
         self.source.feed(b"rest")
         self.assertEqual(self.transport.value(), b"rest")
@@ -152,7 +150,7 @@ class ExchangeTests(SynchronousTestCase):
     def test_peer_ends_before_terminal(self) -> None:
         """A user at a terminal is not kept when the peer has ended."""
         self.source.is_terminal = True
-        self.exchange.link.readConnectionLost()
+        self.stream.readConnectionLost()
         self.assertTrue(self.source.is_paused)
         self.assertTrue(self.transport.disconnecting)
 
@@ -162,14 +160,13 @@ class ExchangeTests(SynchronousTestCase):
         self.source.end()
         self.clock.advance(TIMEOUT - 1)
         for _ in range(3):
-            self.exchange.link.dataReceived(b"x")
+            self.stream.dataReceived(b"x")
             self.clock.advance(QUIET_SECONDS / 2)
         self.assertFalse(self.transport.disconnecting)
         self.clock.advance(QUIET_SECONDS / 2)
         self.assertTrue(self.transport.disconnecting)
         self.assertFalse(self.transport.has_ended)
-        self.assertIsNone(self.lose())
-        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.end()
 
     def test_tls_pause(self) -> None:
         """
@@ -180,30 +177,26 @@ class ExchangeTests(SynchronousTestCase):
             self.setUp()
             self.transport = HalfCloseTransport()
             directlyProvides(self.transport, ISSLTransport)
-            self.exchange = Exchange(self.clock, self.source, self.output, TIMEOUT, pause)
-            self.exchange.link.makeConnection(self.transport)
-            self.exchange.link.handshakeCompleted()
-            self.exchange.start()
+            self.exchange = self.begin(self.source, pause)
             self.source.end()
-            self.exchange.link.dataReceived(b"x")
+            self.stream.dataReceived(b"x")
             self.clock.advance(2.9)
             self.assertFalse(self.transport.disconnecting)
             self.clock.advance(0.1)
             self.assertEqual(self.transport.disconnecting, ends)
             self.clock.advance(TIMEOUT)
-            failure = self.lose(ConnectionLost())
-            self.assertEqual(str(failure), "the peer was silent for 10 s")
+            self.assertEqual(self.failure(), "the peer was silent for 10 s")
 
     def test_tls_without_answer(self) -> None:
         """Over TLS a peer that says nothing is given up like any other."""
         directlyProvides(self.transport, ISSLTransport)
         self.source.end()
         self.clock.advance(TIMEOUT)
-        self.assertEqual(str(self.lose(ConnectionLost())), "no answer within 10 s")
+        self.assertEqual(self.failure(), "no answer within 10 s")
 
     def test_unreadable_input(self) -> None:
         """An input that breaks off is a failure, and is not passed on as a whole one."""
-        self.exchange.input_failed(OSError(5, "Input/output error"))
+        self.exchange.input_failed(CommandError("standard input: Input/output error"))
         self.assertFalse(self.transport.has_ended)
         self.assertTrue(self.transport.aborting)
-        self.assertEqual(str(self.lose()), "standard input: Input/output error")
+        self.assertEqual(self.failure(ConnectionAborted()), "standard input: Input/output error")

@@ -2,21 +2,63 @@
 
 from __future__ import annotations
 
-from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.client.line_dialog import FAREWELL_SECONDS, SETTLE_SECONDS, Conversation
-from socketd.cli.client.lines import MAX_LINE
+from socketd.cli.client.line_dialog import (
+    EOF_SECONDS,
+    MAX_LINE,
+    SETTLE_SECONDS,
+    LineDialog,
+    LineSplitter,
+)
 from socketd.cli.client.screen import Screen
-from tests.support.client_fakes import MemoryInput, MemoryLink, MemoryOutput
+from socketd.common.errors import CommandError
+from tests.support.client_fakes import MemoryInput, MemoryOutput, MemoryTransport
 
 WAIT = 1
 
+CASES = {
+    b"": [],
+    b"\n\n \n\t\n": [],
+    b"one": [b"one"],
+    b"one\n": [b"one"],
+    b"one\r\ntwo\r\n": [b"one", b"two"],
+    b"  one  word \n\n\ntwo": [b"one  word", b"two"],
+    b"\xff\x00\n\xe2\x82\xac": [b"\xff\x00", b"\xe2\x82\xac"],
+}
 
-class ConversationTestCase(SynchronousTestCase):
-    """What the tests of conversations share."""
+
+class LineSplitterTests(SynchronousTestCase):
+    """Tests for L{LineSplitter}."""
+
+    def test_split_anywhere(self) -> None:
+        """The lines are the same whole, byte by byte, and cut at every place."""
+        for data, lines in CASES.items():
+            cuts = [[data[:cut], data[cut:]] for cut in range(len(data) + 1)]
+            for pieces in [[data], [bytes([byte]) for byte in data], *cuts]:
+                self.assertEqual(self.split(pieces), lines)
+
+    def split(self, pieces: list[bytes]) -> list[bytes]:
+        """Feed pieces to a new splitter, and return the lines."""
+        splitter = LineSplitter()
+        lines = [line for piece in pieces for line in splitter.feed(piece)]
+        return lines + splitter.end()
+
+    def test_limit(self) -> None:
+        """A line may have as many bytes as the limit says, not one more, ended or not."""
+        self.assertEqual(LineSplitter(3).feed(b"abc\nde"), [b"abc"])
+        for data in (b"abcd", b"abcd\n", b"a\nbcde\n"):
+            self.assertRaises(CommandError, LineSplitter(3).feed, data)
+        splitter = LineSplitter(3)
+        splitter.feed(b"ab")
+        self.assertRaises(CommandError, splitter.feed, b"cd\n")
+
+
+class DialogTestCase(SynchronousTestCase):
+    """A dialog over a transport in memory."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -24,78 +66,78 @@ class ConversationTestCase(SynchronousTestCase):
         self.begin()
 
     def begin(
-        self, terminal: bool = False, messages: bool = False, newline: bool = False
+        self, terminal: bool = False, datagrams: bool = False, newline: bool = False
     ) -> None:
-        """
-        Start a conversation.
-
-        @param terminal: whether somebody types.
-        @param messages: whether the link is one of datagrams.
-        @param newline: whether line ends are sent.
-        """
+        """Start a dialog."""
         self.source = MemoryInput(terminal)
-        self.link = MemoryLink(messages)
+        self.transport = MemoryTransport(datagrams)
         screen = Screen(self.output, prompts=terminal, encoding="utf-8")
-        self.talk = Conversation(self.clock, self.source, screen, WAIT, newline)
-        self.talk.start(self.link, self.output)
+        self.dialog = LineDialog(
+            self.clock, self.source, screen, self.output, WAIT, newline
+        )
+        self.transport.connect(self.dialog)
 
-    def lose(self, error: Exception | None = None) -> BaseException | None:
-        """
-        Lose the peer.
-
-        @param error: why; a clean end by default.
-        @return: the failure that the conversation reports.
-        """
-        self.talk.lost(Failure(error or ConnectionDone()))
+    def lose(self, error: Exception | None = None) -> None:
+        """Lose the connection, by default in a clean end."""
+        self.dialog.connectionLost(Failure(error or ConnectionDone()))
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        return self.successResultOf(self.talk.done)
+
+    def end(self) -> None:
+        """Close the connection, and see that the dialog was a success."""
+        self.lose()
+        self.successResultOf(self.dialog.done)
+
+    def failure(self) -> str:
+        """Lose the connection, and return the error that the dialog reports."""
+        self.lose(ConnectionAborted())
+        return str(self.failureResultOf(self.dialog.done, CommandError).value)
 
 
-class LinesTests(ConversationTestCase):
-    """Tests for what L{Conversation} says, and when."""
+class LinesTests(DialogTestCase):
+    """Tests for what L{LineDialog} says, and when."""
 
     def test_lines(self) -> None:
         """Lines are sent stripped and without their ends, empty ones not at all."""
         self.source.feed(b"  one \r\n\n   \n")
-        self.assertEqual(self.link.sent, [b"one"])
+        self.assertEqual(self.transport.sent, [b"one"])
 
     def test_newline(self) -> None:
         """With the option, a line end follows each line."""
         self.begin(newline=True)
         self.source.feed(b"one\r\n")
-        self.assertEqual(self.link.sent, [b"one\n"])
+        self.assertEqual(self.transport.sent, [b"one\n"])
 
     def test_waits_for_answer(self) -> None:
         """The next line follows the answer, as soon as that has settled."""
         self.source.feed(b"one\ntwo\n")
         self.clock.advance(WAIT / 2)
-        self.talk.answered(b"an")
+        self.dialog.dataReceived(b"an")
         self.clock.advance(SETTLE_SECONDS / 2)
-        self.talk.answered(b"swer")
+        self.dialog.dataReceived(b"swer")
         self.clock.advance(SETTLE_SECONDS / 2)
-        self.assertEqual(self.link.sent, [b"one"])
+        self.assertEqual(self.transport.sent, [b"one"])
         self.clock.advance(SETTLE_SECONDS / 2)
-        self.assertEqual(self.link.sent, [b"one", b"two"])
+        self.assertEqual(self.transport.sent, [b"one", b"two"])
         self.assertEqual(self.output.data, b"answer\n")
 
     def test_waits_no_longer(self) -> None:
         """Neither a silent peer nor one that never stops holds up the next line for long."""
         self.source.feed(b"one\ntwo\nthree\n")
         self.clock.advance(WAIT)
-        self.assertEqual(self.link.sent, [b"one", b"two"])
+        self.assertEqual(self.transport.sent, [b"one", b"two"])
         for _ in range(41):
-            self.talk.answered(b"x")
+            self.dialog.dataReceived(b"x")
             self.clock.advance(SETTLE_SECONDS / 2)
-        self.assertEqual(self.link.sent, [b"one", b"two", b"three"])
+        self.assertEqual(self.transport.sent, [b"one", b"two", b"three"])
 
     def test_datagram_answers(self) -> None:
         """A datagram is a whole answer, after which the next line follows at once."""
-        self.begin(messages=True)
+        self.begin(datagrams=True)
         self.source.feed(b"one\ntwo\n")
-        self.talk.answered(b"1")
+        self.dialog.dataReceived(b"1")
         self.clock.advance(0)
-        self.talk.answered(b"2")
-        self.assertEqual(self.link.sent, [b"one", b"two"])
+        self.dialog.dataReceived(b"2")
+        self.assertEqual(self.transport.sent, [b"one", b"two"])
         self.assertEqual(self.output.data, b"1\n2")
 
     def test_reads_only_what_it_needs(self) -> None:
@@ -108,23 +150,22 @@ class LinesTests(ConversationTestCase):
 
     def test_full_peer(self) -> None:
         """Nothing is said to a peer that does not take it."""
-        assert self.link.valve is not None
-        self.link.valve.pauseProducing()
+        self.transport.producer.pauseProducing()
         self.source.feed(b"one\n")
-        self.assertEqual(self.link.sent, [])
-        self.link.valve.resumeProducing()
-        self.assertEqual(self.link.sent, [b"one"])
+        self.assertEqual(self.transport.sent, [])
+        self.transport.producer.resumeProducing()
+        self.assertEqual(self.transport.sent, [b"one"])
 
     def test_full_output(self) -> None:
         """The peer is not read while the output is full, and is left when that is closed."""
         self.output.producer.pauseProducing()
         self.output.producer.resumeProducing()
         self.output.producer.stopProducing()
-        self.assertEqual(self.link.calls, ["pause", "resume", "abort"])
+        self.assertEqual(self.transport.calls, ["pause", "resume", "abort"])
 
 
-class EndTests(ConversationTestCase):
-    """Tests for how a L{Conversation} ends."""
+class EndTests(DialogTestCase):
+    """Tests for how a L{LineDialog} ends."""
 
     def test_end_of_input(self) -> None:
         """
@@ -132,57 +173,58 @@ class EndTests(ConversationTestCase):
         """
         self.source.feed(b"one")
         self.source.end()
-        self.assertEqual(self.link.sent, [b"one"])
-        self.assertEqual(self.link.calls, [])
-        self.talk.answered(b"1")
+        self.assertEqual(self.transport.sent, [b"one"])
+        self.assertEqual(self.transport.calls, [])
+        self.dialog.dataReceived(b"1")
         self.clock.advance(SETTLE_SECONDS)
-        self.assertEqual(self.link.calls, ["end"])
-        self.talk.answered(b"more")
-        self.assertIsNone(self.lose())
+        self.assertEqual(self.transport.calls, ["end"])
+        self.dialog.dataReceived(b"more")
+        self.end()
         self.assertEqual(self.output.data, b"1\nmore\n")
 
     def test_peer_that_does_not_end(self) -> None:
         """A peer that is silent after our end is left without failure."""
         self.source.end()
-        self.clock.advance(FAREWELL_SECONDS - 1)
-        self.talk.answered(b"still")
-        self.clock.advance(FAREWELL_SECONDS - 1)
-        self.assertEqual(self.link.calls, ["end"])
+        self.clock.advance(EOF_SECONDS - 1)
+        self.dialog.dataReceived(b"still")
+        self.clock.advance(EOF_SECONDS - 1)
+        self.assertEqual(self.transport.calls, ["end"])
         self.clock.advance(1)
-        self.assertEqual(self.link.calls, ["end", "close"])
-        self.assertIsNone(self.lose())
+        self.assertEqual(self.transport.calls, ["end", "close"])
+        self.end()
 
     def test_peer_ends(self) -> None:
         """The end of the peer ends the conversation, whatever was still to be said."""
         self.source.feed(b"one\ntwo\n")
-        self.talk.peer_ended()
-        self.assertEqual(self.link.calls, ["close"])
+        self.dialog.readConnectionLost()
+        self.assertEqual(self.transport.calls, ["close"])
         self.clock.advance(0.5)
-        self.assertIsNone(self.lose())
-        self.assertEqual(self.link.sent, [b"one"])
+        self.end()
+        self.assertEqual(self.transport.sent, [b"one"])
 
     def test_lost(self) -> None:
         """A connection that breaks is a failure, and what was half said stays readable."""
         self.source.feed(b"one\n")
-        self.talk.answered(b"hal\xe2")
-        self.assertIsInstance(self.lose(ConnectionLost()), ConnectionLost)
+        self.dialog.dataReceived(b"hal\xe2")
+        self.lose(ConnectionLost())
+        self.failureResultOf(self.dialog.done, ConnectionLost)
         self.assertEqual(self.output.data, b"hal\\xe2\n")
 
     def test_endless_line(self) -> None:
         """Input without line ends is refused before it fills the memory."""
         self.source.feed(b"x" * (MAX_LINE + 1))
-        self.assertEqual(self.link.calls, ["abort"])
-        self.assertIn("longer than", str(self.lose()))
+        self.assertEqual(self.transport.calls, ["abort"])
+        self.assertIn("longer than", self.failure())
 
     def test_unreadable_input(self) -> None:
         """An input that cannot be read is a failure."""
-        self.talk.input_failed(OSError(5, "Input/output error"))
-        self.assertEqual(self.link.calls, ["abort"])
-        self.assertEqual(str(self.lose()), "standard input: Input/output error")
+        self.dialog.input_failed(CommandError("standard input: Input/output error"))
+        self.assertEqual(self.transport.calls, ["abort"])
+        self.assertEqual(self.failure(), "standard input: Input/output error")
 
 
-class TerminalTests(ConversationTestCase):
-    """Tests for what a L{Conversation} looks like to somebody who types."""
+class TerminalTests(DialogTestCase):
+    """Tests for what a L{LineDialog} looks like to somebody who types."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -193,7 +235,7 @@ class TerminalTests(ConversationTestCase):
         self.assertEqual(self.output.take(), b">>: ")
         self.source.feed(b"hello\n")
         self.assertEqual(self.output.take(), b"")
-        self.talk.answered(b"HELLO")
+        self.dialog.dataReceived(b"HELLO")
         self.clock.advance(SETTLE_SECONDS)
         self.assertEqual(self.output.take(), b"HELLO\n>>: ")
         self.source.feed(b"\n")
@@ -202,7 +244,7 @@ class TerminalTests(ConversationTestCase):
     def test_unasked_answer(self) -> None:
         """What comes unasked stands on its own line, and the prompt is written again."""
         self.output.take()
-        self.talk.answered(b"\x1b[2Jnews\n")
+        self.dialog.dataReceived(b"\x1b[2Jnews\n")
         self.assertEqual(self.output.take(), b"\n\\x1b[2Jnews\n>>: ")
 
     def test_end(self) -> None:

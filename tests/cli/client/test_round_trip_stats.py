@@ -10,9 +10,9 @@ from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.cli.client.round_trip_stats import (
-    BARS,
+    MAX_BAR,
     CLASSES,
-    FEW,
+    MIN_SAMPLES,
     RoundTrips,
     histogram,
     render,
@@ -66,7 +66,7 @@ class HistogramTests(SynchronousTestCase):
         lines = histogram([0.001] * 90 + [0.1] * 10).splitlines()
         self.assertEqual(len(lines), CLASSES)
         self.assertEqual([line.split()[3] for line in (lines[0], lines[-1])], ["90", "10"])
-        self.assertTrue(lines[0].endswith(" " + "#" * BARS))
+        self.assertTrue(lines[0].endswith(" " + "#" * MAX_BAR))
         self.assertTrue(lines[-1].startswith("   <= 100.000 ms"), lines[-1])
 
     def test_none(self) -> None:
@@ -77,7 +77,7 @@ class HistogramTests(SynchronousTestCase):
         self.assertEqual(histogram([1.0] * 100 + [math.nextafter(1.0, 2.0)]), "")
         self.assertEqual(histogram([0.0] * 100 + [1.0]), "")
 
-    @given(some.lists(some.floats(1e-6, 10.0), min_size=FEW, max_size=100))
+    @given(some.lists(some.floats(1e-6, 10.0), min_size=MIN_SAMPLES, max_size=100))
     def test_counts(self, times: list[float]) -> None:
         """Every time is in one class."""
         text = histogram(times)

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.client.runner import Run
+from socketd.cli.client.runner import ClientRun
 
 
 class OneTurnReactor:
@@ -33,8 +33,8 @@ class OneTurnReactor:
         self.running = False
 
 
-class RunTests(SynchronousTestCase):
-    """Tests for L{Run}."""
+class ClientRunTests(SynchronousTestCase):
+    """Tests for L{ClientRun}."""
 
     def test_error_that_no_code_took(self) -> None:
         """
@@ -43,11 +43,11 @@ class RunTests(SynchronousTestCase):
         """
         self.addCleanup(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
         reactor = OneTurnReactor()
-        run = Run(reactor)
+        run = ClientRun(reactor)
         reactor.later = [
-            lambda: run.note({"log_format": "nothing happened"}),
+            lambda: run.log_event({"log_format": "nothing happened"}),
             lambda: self.assertTrue(reactor.running),
-            lambda: run.note({"log_failure": Failure(ValueError("surprise"))}),
+            lambda: run.log_event({"log_failure": Failure(ValueError("surprise"))}),
             lambda: self.assertFalse(reactor.running),
         ]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.client.line_dialog import Conversation
+from socketd.cli.client.line_dialog import LineDialog
 from socketd.cli.client.screen import EditedInput, EditedScreen, Screen
-from socketd.cli.transport.interfaces import IInput
-from tests.support.client_fakes import MemoryInput, MemoryLink, MemoryOutput
+from socketd.common.errors import CommandError
+from tests.support.client_fakes import MemoryInput, MemoryTransport, MemoryOutput
 
 
 class ScreenTests(SynchronousTestCase):
@@ -81,64 +81,65 @@ class ScreenTests(SynchronousTestCase):
 
 
 class EditedTests(SynchronousTestCase):
-    """Tests for L{EditedScreen} and L{EditedInput}, in a conversation."""
+    """Tests for L{EditedScreen} and L{EditedInput}, in a dialog."""
 
     def setUp(self) -> None:
         self.output, self.keys, self.clock = MemoryOutput(), MemoryInput(True), Clock()
         self.screen = EditedScreen(self.output, lambda: 40, "utf-8")
-        _: IInput = EditedInput(self.keys, self.screen.line)
         source = EditedInput(self.keys, self.screen.line)
-        self.link = MemoryLink()
-        self.conversation = Conversation(self.clock, source, self.screen, 1.0, False)
-        self.conversation.start(self.link, self.output)
+        self.transport = MemoryTransport()
+        self.dialog = LineDialog(
+            self.clock, source, self.screen, self.output, 1.0, False
+        )
+        self.transport.connect(self.dialog)
 
     def test_edited(self) -> None:
         """A line is edited, and sent when it is entered; earlier ones come back."""
         self.assertEqual(self.output.take(), b">>: ")
         self.keys.feed(b"helo\x1b[Dl\r")
-        self.assertEqual(self.link.sent, [b"hello"])
+        self.assertEqual(self.transport.sent, [b"hello"])
         self.assertTrue(self.output.take().endswith(b"hello\n"))
         self.assertTrue(self.keys.is_paused)
-        self.conversation.answered(b"HELLO")
+        self.dialog.dataReceived(b"HELLO")
         self.clock.advance(1)
         self.assertEqual(self.output.take(), b"HELLO\n>>: ")
         self.keys.feed(b"\x1b[A\r")
-        self.assertEqual(self.link.sent, [b"hello"] * 2)
+        self.assertEqual(self.transport.sent, [b"hello"] * 2)
 
     def test_answer_meanwhile(self) -> None:
         """What comes while a line is typed is shown above it."""
         self.keys.feed(b"half")
         self.assertEqual(self.output.take(), b">>: half")
-        self.conversation.answered(b"news")
+        self.dialog.dataReceived(b"news")
         erased = b"\r" + b" " * 8 + b"\r"
         self.assertEqual(self.output.take(), erased + b"news\n>>: half")
         self.keys.feed(b" done\r")
-        self.assertEqual(self.link.sent, [b"half done"])
+        self.assertEqual(self.transport.sent, [b"half done"])
 
     def test_typed_ahead(self) -> None:
         """Lines that are pasted are sent one after the other, behind each answer."""
         self.keys.feed(b"one\rtwo\rthr")
-        self.assertEqual(self.link.sent, [b"one"])
+        self.assertEqual(self.transport.sent, [b"one"])
         self.assertEqual(self.output.take(), b">>: one\n")
-        self.conversation.answered(b"1")
+        self.dialog.dataReceived(b"1")
         self.clock.advance(1)
-        self.assertEqual(self.link.sent, [b"one", b"two"])
-        self.conversation.answered(b"2")
+        self.assertEqual(self.transport.sent, [b"one", b"two"])
+        self.dialog.dataReceived(b"2")
         self.clock.advance(1)
         self.assertEqual(self.output.take(), b"1\n2\n>>: thr")
 
     def test_end(self) -> None:
         """Ctrl-D on an empty line is the end, and the prompt is taken away."""
         self.keys.feed(b"\x04")
-        self.assertEqual(self.link.calls, ["end"])
+        self.assertEqual(self.transport.calls, ["end"])
         self.assertEqual(self.output.take(), b">>: \r    \r")
 
     def test_failed(self) -> None:
-        """A terminal that is gone, or at its end, ends the conversation."""
-        user = self.keys.user
-        assert user is not None
-        user.input_failed(OSError(5, "Input/output error"))
-        self.assertEqual(self.link.calls, ["abort"])
+        """A terminal that is gone, or at its end, ends the dialog."""
+        receiver = self.keys.receiver
+        assert receiver is not None
+        receiver.input_failed(CommandError("standard input: Input/output error"))
+        self.assertEqual(self.transport.calls, ["abort"])
         self.setUp()
         self.keys.end()
-        self.assertEqual(self.link.calls, ["end"])
+        self.assertEqual(self.transport.calls, ["end"])

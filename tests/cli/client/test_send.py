@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from socketd.cli.client import send
-from socketd.cli.client.send import MAX_DATAGRAM_PAYLOAD, Gathering
+from socketd.cli.client.send import MAX_DATAGRAM_PAYLOAD, DatagramPayload
 from socketd.cli.main import main
 from socketd.common.errors import CommandError
 from tests.support.client_fakes import CommandTestCase, MemoryInput, environment
@@ -56,41 +56,41 @@ class ArgumentsTests(SynchronousTestCase):
             self.assertEqual((arguments.text, arguments.newline), expected)
 
 
-class GatheringTests(SynchronousTestCase):
-    """Tests for L{Gathering}."""
+class DatagramPayloadTests(SynchronousTestCase):
+    """Tests for L{DatagramPayload}."""
 
     def setUp(self) -> None:
         self.source = MemoryInput()
-        self.gathering = Gathering(self.source)
-        self.source.start(self.gathering)
+        self.payload = DatagramPayload(self.source)
+        self.source.start(self.payload)
 
     def test_whole(self) -> None:
         """All of the input is one datagram, up to the most that one holds."""
         self.source.feed(b"a" * (MAX_DATAGRAM_PAYLOAD - 1))
         self.source.feed(b"b")
-        self.assertNoResult(self.gathering.done)
+        self.assertNoResult(self.payload.done)
         self.source.end()
-        data = self.successResultOf(self.gathering.done)
+        data = self.successResultOf(self.payload.done)
         self.assertEqual((len(data), data[-2:]), (MAX_DATAGRAM_PAYLOAD, b"ab"))
 
     def test_empty(self) -> None:
         """No input is an empty datagram."""
         self.source.end()
-        self.assertEqual(self.successResultOf(self.gathering.done), b"")
+        self.assertEqual(self.successResultOf(self.payload.done), b"")
 
     def test_too_long(self) -> None:
         """A longer input is refused before it is read to its end."""
         self.source.feed(bytes(MAX_DATAGRAM_PAYLOAD + 1))
         self.assertTrue(self.source.is_paused)
-        failure = self.failureResultOf(self.gathering.done, CommandError)
+        failure = self.failureResultOf(self.payload.done, CommandError)
         self.assertIn("at most 65507 bytes", str(failure.value))
         self.source.feed(b"more")
         self.source.end()
 
     def test_unreadable(self) -> None:
         """An input that cannot be read is a failure."""
-        self.gathering.input_failed(OSError(5, "Input/output error"))
-        self.failureResultOf(self.gathering.done, CommandError)
+        self.payload.input_failed(CommandError("standard input: Input/output error"))
+        self.failureResultOf(self.payload.done, CommandError)
 
 
 @implementer(IHalfCloseableProtocol)

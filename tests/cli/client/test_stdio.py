@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import select
 from typing import Any
@@ -12,39 +11,42 @@ from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.main import CONNECTION_DONE
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface.verify import verifyObject
+from zope.interface import implementer
+from zope.interface.verify import verifyClass, verifyObject
 
-from socketd.cli.client.stdio import StandardInput, StandardOutput, TextInput
+from socketd.cli.client.exchange import Exchange
+from socketd.cli.client.line_dialog import LineDialog
+from socketd.cli.client.screen import EditedInput
+from socketd.cli.client.send import DatagramPayload
+from socketd.cli.client.stdio import (
+    IInput,
+    IInputReceiver,
+    IOutput,
+    StandardInput,
+    StandardOutput,
+    TextInput,
+)
+from socketd.cli.operator.console import Keyboard
 from socketd.cli.transport.interface import CallbackProducer
 from socketd.common.errors import CommandError
+from tests.support.client_fakes import MemoryInput, MemoryOutput
 
 
-class MemoryUser:
-    """Keeps what an input hands over."""
+@implementer(IInputReceiver)
+class MemoryInputReceiver:
+    """Records what an input delivers."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
         self.events: list[object] = []
 
     def input_received(self, data: bytes) -> None:
-        """
-        Keep it.
-
-        @param data: what was read.
-        """
         self.events.append(data)
 
     def input_ended(self) -> None:
-        """Note it."""
         self.events.append("end")
 
-    def input_failed(self, error: OSError) -> None:
-        """
-        Keep it.
-
-        @param error: why.
-        """
-        self.events.append(error.errno)
+    def input_failed(self, error: Exception) -> None:
+        self.events.append(str(error))
 
 
 class MemoryFDSet:
@@ -68,17 +70,30 @@ class MemoryFDSet:
         self.writers.discard(writer)
 
 
+class InterfaceTests(SynchronousTestCase):
+    """Tests for the interfaces of input and output."""
+
+    def test_verified(self) -> None:
+        """Inputs and outputs, and their doubles, have all that is called on them."""
+        for source in (TextInput, StandardInput, EditedInput, MemoryInput):
+            verifyClass(IInput, source)
+        for output in (StandardOutput, MemoryOutput):
+            verifyClass(IOutput, output)
+        for receiver in (Exchange, LineDialog, DatagramPayload, EditedInput, Keyboard):
+            verifyClass(IInputReceiver, receiver)
+
+
 class TextInputTests(SynchronousTestCase):
     """Tests for L{TextInput}."""
 
     def test_all_at_once(self) -> None:
         """The text is handed over whole, with its end, whatever is paused."""
-        user = MemoryUser()
+        receiver = MemoryInputReceiver()
         text = TextInput(b"text")
-        text.pause()
-        text.start(user)
-        text.resume()
-        self.assertEqual(user.events, [b"text", "end"])
+        text.pauseProducing()
+        text.start(receiver)
+        text.resumeProducing()
+        self.assertEqual(receiver.events, [b"text", "end"])
 
 
 class StandardInputTests(SynchronousTestCase):
@@ -86,11 +101,11 @@ class StandardInputTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.reactor = MemoryFDSet()
-        self.user = MemoryUser()
+        self.receiver = MemoryInputReceiver()
         self.read, self.write = os.pipe()
         self.addCleanup(os.close, self.read)
         self.input = StandardInput(self.reactor, self.read)
-        self.input.start(self.user)
+        self.input.start(self.receiver)
 
     def test_interface(self) -> None:
         """It is what a reactor waits for, and leaves the descriptor as it was."""
@@ -107,17 +122,17 @@ class StandardInputTests(SynchronousTestCase):
         os.close(self.write)
         self.assertIs(self.input.doRead(), CONNECTION_DONE)
         self.input.connectionLost(Failure(ConnectionDone()))
-        self.assertEqual(self.user.events, [b"some\0bytes", "end"])
+        self.assertEqual(self.receiver.events, [b"some\0bytes", "end"])
 
     def test_pause(self) -> None:
         """A paused input is not waited for; one that has ended is not again."""
-        self.input.pause()
+        self.input.pauseProducing()
         self.assertEqual(self.reactor.readers, set())
-        self.input.resume()
+        self.input.resumeProducing()
         self.assertEqual(self.reactor.readers, {self.input})
-        self.input.pause()
+        self.input.pauseProducing()
         self.input.connectionLost(Failure(ConnectionDone()))
-        self.input.resume()
+        self.input.resumeProducing()
         self.assertEqual(self.reactor.readers, set())
         os.close(self.write)
 
@@ -125,15 +140,15 @@ class StandardInputTests(SynchronousTestCase):
         """Where somebody else made the descriptor non-blocking, an early read changes nothing."""
         os.set_blocking(self.read, False)
         self.assertIsNone(self.input.doRead())
-        self.assertEqual(self.user.events, [])
+        self.assertEqual(self.receiver.events, [])
         os.close(self.write)
 
     def test_unreadable(self) -> None:
         """A descriptor that cannot be read is a failure, not an end."""
         unreadable = StandardInput(self.reactor, self.write)
-        unreadable.start(self.user)
+        unreadable.start(self.receiver)
         unreadable.connectionLost(Failure(unreadable.doRead()))
-        self.assertEqual(self.user.events, [errno.EBADF])
+        self.assertEqual(self.receiver.events, ["standard input: Bad file descriptor"])
         os.close(self.write)
 
 
@@ -189,12 +204,10 @@ class StandardOutputTests(SynchronousTestCase):
     def test_pauses_producer(self) -> None:
         """Who writes too much is paused until it is written."""
         calls: list[str] = []
-        valve = CallbackProducer(
-            lambda: calls.append("pause"),
-            lambda: calls.append("resume"),
-            lambda: calls.append("stop"),
+        producer = CallbackProducer(
+            lambda: calls.append("pause"), lambda: calls.append("resume")
         )
-        self.output.registerProducer(valve, True)
+        self.output.registerProducer(producer, True)
         self.output.write(bytes(self.output.bufferSize + 1))
         self.assertEqual(calls, ["pause"])
         self.run_writers()

@@ -14,8 +14,8 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.client.time import MAX_REPLY, ask, render_json, render_table
-from socketd.cli.client.time_reply import ERA, Moment, Reading, Reply
+from socketd.cli.client.time import MAX_REPLY, query, render_json, render_table
+from socketd.cli.client.time_reply import ERA, Measurement, TimeReply, Timestamp
 from socketd.cli.common.address import parse
 from socketd.common.errors import CommandError
 from tests.support.client_fakes import CommandTestCase, HalfCloseTransport
@@ -27,7 +27,7 @@ class RenderTests(SynchronousTestCase):
     """Tests for L{render_table} and L{render_json}."""
 
     def setUp(self) -> None:
-        self.reading = Reading(NOW, "unix", NOW, 0.0012345, -0.25)
+        self.measured = Measurement(NOW, "unix", NOW, 0.0012345, -0.25)
         self.local = time.strftime("%a %b %d %H:%M:%S %Y %Z", time.localtime(NOW))
 
     def test_table(self) -> None:
@@ -38,7 +38,7 @@ class RenderTests(SynchronousTestCase):
             "round trip  1.234 ms\n"
             "offset      -0.250 s, resolution 1 s\n"
         )
-        self.assertEqual(render_table(self.reading), expected)
+        self.assertEqual(render_table(self.measured), expected)
 
     def test_json(self) -> None:
         """A program reads one object, with units in the names."""
@@ -51,16 +51,16 @@ class RenderTests(SynchronousTestCase):
             "offset_seconds": -0.25,
             "resolution_seconds": 1,
         }
-        self.assertEqual(json.loads(render_json(self.reading)), expected)
+        self.assertEqual(json.loads(render_json(self.measured)), expected)
 
 
-class AskStreamTests(SynchronousTestCase):
-    """Tests for L{ask} over a stream."""
+class QueryStreamTests(SynchronousTestCase):
+    """Tests for L{query} over a stream."""
 
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
-        self.asked = Deferred.fromCoroutine(
-            ask(self.reactor, parse("192.0.2.1:37"), 10, lambda: NOW + self.reactor.seconds())
+        self.queried = Deferred.fromCoroutine(
+            query(self.reactor, parse("192.0.2.1:37"), 10, lambda: NOW + self.reactor.seconds())
         )
         self.reactor.advance(1)
         self.transport = HalfCloseTransport()
@@ -75,41 +75,41 @@ class AskStreamTests(SynchronousTestCase):
         self.reactor.advance(1)
         self.protocol.dataReceived(b"cd")
         self.reactor.advance(1)
-        self.assertNoResult(self.asked)
+        self.assertNoResult(self.queried)
         self.protocol.readConnectionLost()
         self.assertTrue(self.transport.disconnecting)
         self.protocol.connectionLost(Failure(ConnectionDone()))
-        reply = self.successResultOf(self.asked)
-        self.assertEqual(reply, Reply(b"abcd", Moment(NOW + 1, 1), Moment(NOW + 3, 3)))
+        reply = self.successResultOf(self.queried)
+        self.assertEqual(reply, TimeReply(b"abcd", Timestamp(NOW + 1, 1), Timestamp(NOW + 3, 3)))
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_no_answer(self) -> None:
         """A server that says nothing is given up."""
         self.reactor.advance(10)
-        failure = self.failureResultOf(self.asked, CommandError)
+        failure = self.failureResultOf(self.queried, CommandError)
         self.assertEqual(str(failure.value), "no answer within 10 s")
 
     def test_no_end(self) -> None:
         """A server that does not end is given up too, but what it said counts."""
         self.protocol.dataReceived(b"abcd")
         self.reactor.advance(10)
-        self.assertEqual(self.successResultOf(self.asked).data, b"abcd")
+        self.assertEqual(self.successResultOf(self.queried).data, b"abcd")
 
     def test_flood(self) -> None:
         """A server that says something else without end is not listened to for long."""
         self.protocol.dataReceived(bytes(MAX_REPLY + 1))
         self.assertTrue(self.transport.aborting)
-        self.assertEqual(len(self.successResultOf(self.asked).data), MAX_REPLY + 1)
+        self.assertEqual(len(self.successResultOf(self.queried).data), MAX_REPLY + 1)
 
     def test_empty(self) -> None:
         """A server that only ends has said nothing, which has a length."""
         self.protocol.connectionLost(Failure(ConnectionDone()))
-        self.assertEqual(self.successResultOf(self.asked).data, b"")
+        self.assertEqual(self.successResultOf(self.queried).data, b"")
 
     def test_lost(self) -> None:
         """A connection that breaks is a failure."""
         self.protocol.connectionLost(Failure(ConnectionLost()))
-        self.failureResultOf(self.asked, ConnectionLost)
+        self.failureResultOf(self.queried, ConnectionLost)
 
 
 class Clock(DatagramProtocol):

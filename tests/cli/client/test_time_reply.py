@@ -6,7 +6,15 @@ import struct
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.client.time_reply import AUTO, ERA, Moment, Reading, Reply, read_reply, unix_time
+from socketd.cli.client.time_reply import (
+    AUTO,
+    ERA,
+    Measurement,
+    TimeReply,
+    Timestamp,
+    read_reply,
+    unix_time,
+)
 from socketd.common.errors import CommandError
 
 NOW = 1_800_000_000
@@ -67,22 +75,23 @@ class ReadReplyTests(SynchronousTestCase):
         The offset is taken from the middle of the two moments on the wall clock, the round trip
         from the steady one.
         """
-        reply = Reply(struct.pack("!I", NOW), Moment(NOW - 3.0, 50.0), Moment(NOW - 2.0, 50.25))
-        expected = Reading(NOW, "unix", NOW, 0.25, 2.5)
+        sent, received = Timestamp(NOW - 3.0, 50.0), Timestamp(NOW - 2.0, 50.25)
+        reply = TimeReply(struct.pack("!I", NOW), sent, received)
+        expected = Measurement(NOW, "unix", NOW, 0.25, 2.5)
         self.assertEqual(read_reply(reply, "unix"), expected)
         self.assertEqual(read_reply(reply, AUTO), expected)
 
     def test_epoch(self) -> None:
         """What the server counts from is told by our own clock, up to 32 years off."""
         for apart in (-32 * YEAR, -1, 0, 32 * YEAR):
-            moment = Moment(NOW + apart, 0)
+            moment = Timestamp(NOW + apart, 0)
             for number, epoch in ((NOW, "unix"), (NOW + 2_208_988_800, "1900")):
-                reading = read_reply(Reply(struct.pack("!I", number), moment, moment), AUTO)
+                reading = read_reply(TimeReply(struct.pack("!I", number), moment, moment), AUTO)
                 self.assertEqual((reading.epoch, reading.unix), (epoch, NOW))
 
     def test_length(self) -> None:
         """A reply of another length is an error that tells it."""
-        moment = Moment(0, 0)
+        moment = Timestamp(0, 0)
         for data, guess in (
             (b"", ": the server does not know the time, or is none (RFC 868)"),
             (b"x", ""),
@@ -92,6 +101,6 @@ class ReadReplyTests(SynchronousTestCase):
             (bytes(48), ": the peer is no time server of RFC 868"),
             (b"Sun Nov 29 10:00:00 2026\r\n", ": it is text, as daytime servers send (RFC 867)"),
         ):
-            reply = Reply(data, moment, moment)
+            reply = TimeReply(data, moment, moment)
             error = self.assertRaises(CommandError, read_reply, reply, AUTO)
             self.assertEqual(str(error), f"reply error {len(data)}{guess}")

@@ -16,10 +16,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from socketd.cli.operator.console import make_view
 from socketd.cli.operator.session import Operating
 from socketd.cli.operator.views import FullScreen, IView, LineView, TerminalLines
-from socketd.cli.transport.interface import IReceiver
+from socketd.common.errors import CommandError
 from socketd.terminal.addressee import REACTION, gone, prompt_for, taken_for_word, waits
 from socketd.terminal.device import takes_escape_codes, terminal_size
-from tests.support.client_fakes import MemoryLink
+from tests.support.client_fakes import MemoryTransport
 
 #: What is asked at the beginning.
 BEGINNING = ["attend", "help", "services", "status", "connections"]
@@ -39,9 +39,8 @@ class Case(SynchronousTestCase):
         self.view = self.make_view()
         self.clock = Clock()
         self.operating = Operating(self.view, self.clock)
-        _: IReceiver = self.operating
-        self.link = MemoryLink()
-        self.operating.start(self.link)
+        self.transport = MemoryTransport()
+        self.transport.connect(self.operating)
         self.assertEqual(self.asked(), BEGINNING)
         rows = [{"command": "status", "does": "x"}, {"command": "show ID", "does": "x"}]
         self.say({"ok": True, "text": "attending"}, {"ok": True, "columns": [], "rows": rows})
@@ -55,14 +54,14 @@ class Case(SynchronousTestCase):
 
     def asked(self) -> list[str]:
         """Take what the daemon was asked."""
-        sent, self.link.sent[:] = list(self.link.sent), []
+        sent, self.transport.sent[:] = list(self.transport.sent), []
         lines = b"".join(sent).decode("utf-8", "surrogateescape").splitlines()
         return [line.removeprefix("json ") for line in lines]
 
     def say(self, *objects: dict[str, Any]) -> None:
         """Have the daemon say something."""
         for found in objects:
-            self.operating.answered(json.dumps(found).encode() + b"\n")
+            self.operating.dataReceived(json.dumps(found).encode() + b"\n")
 
     def shown(self) -> str:
         """Take what was shown."""
@@ -181,10 +180,10 @@ class OperatingTests(Case):
         """At the end of the input he leaves, when all is answered."""
         self.view.take(b"status")
         self.view.take_end()
-        self.assertEqual((self.asked(), self.link.calls), (["status"], []))
+        self.assertEqual((self.asked(), self.transport.calls), (["status"], []))
         self.say({"ok": True, "text": "up"})
-        self.assertEqual(self.link.calls, ["close"])
-        self.operating.lost(Failure(ConnectionDone()))
+        self.assertEqual(self.transport.calls, ["close"])
+        self.operating.connectionLost(Failure(ConnectionDone()))
         self.assertIsNone(self.successResultOf(self.operating.done))
 
     def test_quit(self) -> None:
@@ -197,7 +196,7 @@ class OperatingTests(Case):
             if line.startswith(b"/"):
                 self.wait(WAITING)
             self.view.take(line)
-            self.assertEqual((self.asked(), self.link.calls), ([], ["close"]))
+            self.assertEqual((self.asked(), self.transport.calls), ([], ["close"]))
         self.setUp()
         self.wait(WAITING)
         self.view.take(b"quit\n")
@@ -205,22 +204,22 @@ class OperatingTests(Case):
 
     def test_daemon_ends(self) -> None:
         """A daemon that stops is a failure that is told in words."""
-        self.operating.peer_ended()
-        self.operating.lost(Failure(ConnectionDone()))
-        failure = self.successResultOf(self.operating.done)
-        self.assertEqual(str(failure), "the daemon has ended the session")
+        self.operating.readConnectionLost()
+        self.operating.connectionLost(Failure(ConnectionDone()))
+        failure = self.failureResultOf(self.operating.done, CommandError)
+        self.assertEqual(str(failure.value), "the daemon has ended the session")
 
     def test_lost(self) -> None:
         """One that is gone is told by its reason."""
-        self.operating.lost(Failure(ConnectionLost()))
-        self.assertIsInstance(self.successResultOf(self.operating.done), ConnectionLost)
+        self.operating.connectionLost(Failure(ConnectionLost()))
+        self.failureResultOf(self.operating.done, ConnectionLost)
 
     def test_refused(self) -> None:
         """A session too many is told what the daemon says."""
-        self.operating.answered(b"error: there are 8 sessions already\n\n")
-        self.operating.lost(Failure(ConnectionDone()))
-        failure = self.successResultOf(self.operating.done)
-        self.assertEqual(str(failure), "there are 8 sessions already")
+        self.operating.dataReceived(b"error: there are 8 sessions already\n\n")
+        self.operating.connectionLost(Failure(ConnectionDone()))
+        failure = self.failureResultOf(self.operating.done, CommandError)
+        self.assertEqual(str(failure.value), "there are 8 sessions already")
 
     def test_garbage(self) -> None:
         """Whatever is no daemon is said to be none."""
@@ -229,10 +228,10 @@ class OperatingTests(Case):
             b'{"event": "connection_made", "facts": []}',
         ):  # fmt: skip
             self.setUp()
-            self.operating.answered(line + b"\n" + line + b"\n")
-            self.operating.lost(Failure(ConnectionDone()))
-            failure = self.successResultOf(self.operating.done)
-            self.assertEqual(str(failure), "this is no answer of a socketd daemon", line)
+            self.operating.dataReceived(line + b"\n" + line + b"\n")
+            self.operating.connectionLost(Failure(ConnectionDone()))
+            failure = self.failureResultOf(self.operating.done, CommandError)
+            self.assertEqual(str(failure.value), "this is no answer of a socketd daemon", line)
 
 
 class FullScreenTests(Case):
@@ -331,9 +330,9 @@ class FullScreenTests(Case):
     def test_end(self) -> None:
         """Ctrl-D leaves, and the terminal has its whole screen again."""
         self.view.take(b"\x04")
-        self.assertEqual(self.link.calls, ["close"])
+        self.assertEqual(self.transport.calls, ["close"])
         self.shown()
-        self.operating.lost(Failure(ConnectionDone()))
+        self.operating.connectionLost(Failure(ConnectionDone()))
         self.assertTrue(self.shown().startswith("\x1b[r"))
 
 
@@ -372,7 +371,7 @@ class TerminalLinesTests(Case):
     def test_end(self) -> None:
         """Ctrl-D leaves, and the prompt is taken away."""
         self.view.take(b"\x04")
-        self.assertEqual(self.link.calls, ["close"])
+        self.assertEqual(self.transport.calls, ["close"])
         self.shown()
-        self.operating.lost(Failure(ConnectionDone()))
+        self.operating.connectionLost(Failure(ConnectionDone()))
         self.assertEqual(self.shown(), "\r  \r")

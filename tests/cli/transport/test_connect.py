@@ -16,16 +16,9 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from socketd.cli.common.address import parse
-from socketd.cli.transport.connect import (
-    CONNECT_SECONDS,
-    Resolution,
-    connect_stream,
-    open_datagrams,
-)
-from socketd.cli.transport.datagram import DatagramLink
-from socketd.cli.transport.stream import StreamLink
+from socketd.cli.transport.connect import CONNECT_SECONDS, Resolution, connect
 from socketd.common.errors import CommandError
-from tests.support.client_fakes import HalfCloseTransport, MemoryTalker
+from tests.support.client_fakes import HalfCloseTransport, MemoryReceiver
 
 NAMES = {
     "both.example": ["2001:db8::1", "192.0.2.1"],
@@ -110,22 +103,16 @@ class DialingReactor(MemoryReactorClock):
 
 
 class StreamTests(SynchronousTestCase):
-    """Tests for L{connect_stream}."""
+    """Tests for L{connect} over streams."""
 
     def setUp(self) -> None:
         self.reactor = DialingReactor()
-        self.link = StreamLink(MemoryTalker())
+        self.receiver = MemoryReceiver()
 
     def dial(self, text: str, seconds: float = 0) -> Deferred[None]:
-        """
-        Begin to connect.
-
-        @param text: the address.
-        @param seconds: how long it may take.
-        @return: fires when connected.
-        """
+        """Begin to connect."""
         return Deferred.fromCoroutine(
-            connect_stream(self.reactor, parse(text), self.link, seconds)
+            connect(self.reactor, parse(text), self.receiver, seconds)
         )
 
     def test_hosts(self) -> None:
@@ -151,11 +138,12 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(self.reactor.unixClients[0][0], "/run/a.sock")
 
     def test_connected(self) -> None:
-        """It is done when the link is ready."""
+        """It is done when the stream is ready; then the receiver is connected."""
         dialed = self.dial("192.0.2.9:80")
         protocol: Any = self.reactor.tcpClients[0][2].buildProtocol(ANYWHERE)
         protocol.makeConnection(HalfCloseTransport())
         self.successResultOf(dialed)
+        self.assertTrue(self.receiver.connected)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_refused(self) -> None:
@@ -199,20 +187,14 @@ class StreamTests(SynchronousTestCase):
 
 
 class DatagramsTests(SynchronousTestCase):
-    """Tests for L{open_datagrams} with UDP."""
+    """Tests for L{connect} with UDP."""
 
     def setUp(self) -> None:
         self.reactor = DialingReactor()
 
     def dial(self, text: str) -> Deferred[None]:
-        """
-        Open a socket.
-
-        @param text: the address.
-        @return: fires when it is open.
-        """
-        link = DatagramLink(MemoryTalker())
-        return Deferred.fromCoroutine(open_datagrams(self.reactor, parse(text), link))
+        """Open a socket."""
+        return Deferred.fromCoroutine(connect(self.reactor, parse(text), MemoryReceiver()))
 
     def test_hosts(self) -> None:
         """The socket is of the family of the peer; of a name, the IPv4 address comes first."""
@@ -254,16 +236,15 @@ class DatagramsTests(SynchronousTestCase):
 
 
 class UnixDatagramsTests(TestCase):
-    """Tests for L{open_datagrams} with UNIX sockets."""
+    """Tests for L{connect} with UNIX sockets."""
 
     async def test_nobody_there(self) -> None:
         """A path at which nobody listens is a failure."""
         from twisted.internet import reactor
 
-        link = DatagramLink(MemoryTalker())
         address = parse(f"unixgram:./{self.id()[-20:]}")
         with self.assertRaises(FileNotFoundError):
-            await open_datagrams(reactor, address, link)
+            await connect(reactor, address, MemoryReceiver())
 
 
 class ResolutionTests(SynchronousTestCase):
@@ -271,5 +252,5 @@ class ResolutionTests(SynchronousTestCase):
 
     def test_interface(self) -> None:
         """It is what Twisted's resolvers talk to, and the double of one here is like them."""
-        verifyObject(IResolutionReceiver, Resolution(Deferred()))
+        verifyObject(IResolutionReceiver, Resolution())
         verifyObject(IHostnameResolver, MemoryResolver())

@@ -1,4 +1,4 @@
-"""Tests for L{socketd.cli.transport.datagram} and L{socketd.cli.transport.asking}."""
+"""Tests for L{socketd.cli.transport.datagram}."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ConnectionRefusedError, MessageLengthError
+from twisted.internet.protocol import connectionDone
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.transport.asking import Question
-from socketd.cli.transport.datagram import DatagramLink
+from socketd.cli.transport.datagram import DatagramRequest, DatagramTransport
 from socketd.cli.transport.interface import CallbackProducer
 from socketd.common.errors import CommandError
-from tests.support.client_fakes import MemoryTalker
+from tests.support.client_fakes import MemoryReceiver
 
 
 class MemorySocket:
@@ -70,14 +70,14 @@ class MemoryPort:
         self.calls.append("stopListening")
 
 
-class DatagramLinkTests(SynchronousTestCase):
-    """Tests for L{DatagramLink}."""
+class DatagramTransportTests(SynchronousTestCase):
+    """Tests for L{DatagramTransport}."""
 
     def setUp(self) -> None:
-        self.talker = MemoryTalker()
-        self.link = DatagramLink(self.talker)
+        self.receiver = MemoryReceiver()
+        self.datagrams = DatagramTransport(self.receiver)
         self.port = MemoryPort()
-        self.link.makeConnection(cast(Any, self.port))
+        self.datagrams.makeConnection(cast(Any, self.port))
 
     def reason(self) -> BaseException | None:
         """
@@ -85,7 +85,7 @@ class DatagramLinkTests(SynchronousTestCase):
 
         @return: the only reason.
         """
-        (reason,) = self.talker.reasons
+        (reason,) = self.receiver.reasons
         value: BaseException | None = reason.value
         return value
 
@@ -94,23 +94,23 @@ class DatagramLinkTests(SynchronousTestCase):
         Datagrams are heard from UDP, which tells the sender, and UNIX, which does not; an empty
         one too.
         """
-        self.link.datagramReceived(b"udp", ("127.0.0.1", 1))
-        self.link.datagramReceived(b"unix")
-        self.link.datagramReceived(b"")
-        self.assertEqual(self.talker.heard, [b"udp", b"unix", b""])
+        self.datagrams.datagramReceived(b"udp", ("127.0.0.1", 1))
+        self.datagrams.datagramReceived(b"unix")
+        self.datagrams.datagramReceived(b"")
+        self.assertEqual(self.receiver.received, [b"udp", b"unix", b""])
 
     def test_refused(self) -> None:
         """A refusal is told once, and nothing is heard after it."""
-        self.link.connectionRefused()
-        self.link.connectionRefused()
-        self.link.datagramReceived(b"late")
+        self.datagrams.connectionRefused()
+        self.datagrams.connectionRefused()
+        self.datagrams.datagramReceived(b"late")
         self.assertIsInstance(self.reason(), ConnectionRefusedError)
-        self.assertEqual(self.talker.heard, [])
+        self.assertEqual(self.receiver.received, [])
 
     def test_error_of_the_socket(self) -> None:
         """A port that the reactor closes for an error tells which one."""
         self.port.socket.error = errno.EHOSTUNREACH
-        self.link.doStop()
+        self.datagrams.doStop()
         reason = self.reason()
         assert isinstance(reason, OSError)
         self.assertEqual(reason.errno, errno.EHOSTUNREACH)
@@ -118,31 +118,35 @@ class DatagramLinkTests(SynchronousTestCase):
 
     def test_closed(self) -> None:
         """An end is the close of the port, and a clean one."""
-        self.link.end()
+        self.datagrams.loseWriteConnection()
         self.assertEqual(self.port.calls, ["stopListening"])
-        self.link.doStop()
+        self.datagrams.doStop()
         self.assertIsInstance(self.reason(), ConnectionDone)
 
-    def test_lost_talker(self) -> None:
+    def test_lost_receiver(self) -> None:
         """
-        A talker that is told of the loss by the end of the port may do with the link what it
-        does with any: nothing is left to close, and Twisted has taken the transport away.
+        A receiver that is told of the loss by the end of the port may call what it calls on
+        any transport: nothing is left to close, and Twisted has taken the transport away.
         """
         self.port.socket.error = errno.ECONNREFUSED
 
-        def part(reason: Failure) -> None:
-            for call in (self.link.abort, self.link.close, self.link.pause, self.link.resume):
+        def part(reason: Failure = connectionDone) -> None:
+            datagrams = self.datagrams
+            for call in (
+                datagrams.abortConnection, datagrams.loseConnection,
+                datagrams.pauseProducing, datagrams.resumeProducing,
+            ):  # fmt: skip
                 call()
-            self.link.send(b"x")
+            self.datagrams.write(b"x")
 
-        self.talker.lost = part  # type: ignore[method-assign]
-        self.link.doStop()
+        self.receiver.connectionLost = part  # type: ignore[method-assign]
+        self.datagrams.doStop()
         self.assertEqual((self.port.calls, self.port.sent), ([], []))
 
     def test_closed_once(self) -> None:
-        """The port is closed once, however often the talker parts."""
-        self.link.close()
-        self.link.abort()
+        """The port is closed once, however often the receiver closes."""
+        self.datagrams.loseConnection()
+        self.datagrams.abortConnection()
         self.assertEqual(self.port.calls, ["stopListening"])
 
     def test_failed_write(self) -> None:
@@ -150,69 +154,65 @@ class DatagramLinkTests(SynchronousTestCase):
         for error in (OSError(errno.EACCES, "Permission denied"), MessageLengthError("long")):
             self.setUp()
             self.port.error = error
-            self.link.send(b"x")
+            self.datagrams.write(b"x")
             self.assertIs(self.reason(), error)
 
     def test_pause(self) -> None:
         """The port can be paused, and is not opened again when it is lost."""
-        self.link.hold(CallbackProducer(lambda: None, lambda: None, lambda: None))
-        self.link.pause()
-        self.link.resume()
-        self.link.connectionRefused()
-        self.link.resume()
-        self.link.abort()
+        self.datagrams.registerProducer(CallbackProducer(lambda: None, lambda: None), True)
+        self.datagrams.pauseProducing()
+        self.datagrams.resumeProducing()
+        self.datagrams.connectionRefused()
+        self.datagrams.resumeProducing()
+        self.datagrams.abortConnection()
         self.assertEqual(self.port.calls, ["stopReading", "startReading", "stopListening"])
 
 
-class QuestionTests(SynchronousTestCase):
-    """Tests for L{Question}."""
+class DatagramRequestTests(SynchronousTestCase):
+    """Tests for L{DatagramRequest}."""
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.question = Question()
         self.port = MemoryPort()
-        self.question.link.makeConnection(cast(Any, self.port))
 
-    def ask(self, seconds: float = 10) -> Deferred[bytes]:
-        """
-        Ask an empty question.
-
-        @param seconds: how long to wait.
-        @return: the answer.
-        """
-        return Deferred.fromCoroutine(self.question.ask(self.clock, b"", seconds))
+    def send(self, seconds: float = 10) -> Deferred[bytes]:
+        """Send an empty datagram, and wait for the reply."""
+        self.request = DatagramRequest(b"")
+        self.datagrams: Any = DatagramTransport(self.request)
+        self.datagrams.makeConnection(cast(Any, self.port))
+        self.request.makeConnection(self.datagrams)
+        return Deferred.fromCoroutine(self.request.reply_within(self.clock, seconds))
 
     def test_answer(self) -> None:
-        """The first datagram is the answer, an empty one too; what follows is dropped."""
-        answer = self.ask()
+        """The first datagram is the reply, an empty one too; what follows is dropped."""
+        reply = self.send()
         self.assertEqual(self.port.sent, [b""])
-        self.question.link.datagramReceived(b"")
-        self.question.link.datagramReceived(b"second")
-        self.question.peer_ended()
-        self.question.lost(Failure(ConnectionDone()))
-        self.assertEqual(self.successResultOf(answer), b"")
+        self.datagrams.datagramReceived(b"")
+        self.datagrams.datagramReceived(b"second")
+        self.request.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(self.successResultOf(reply), b"")
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_no_answer(self) -> None:
-        """After the time the failure says so."""
-        answer = self.ask(2.5)
+        """The error for no reply in time names the timeout."""
+        reply = self.send(2.5)
         self.clock.advance(2.5)
-        failure = self.failureResultOf(answer, CommandError)
+        failure = self.failureResultOf(reply, CommandError)
         self.assertEqual(str(failure.value), "no answer within 2.5 s")
 
-    def test_for_ever(self) -> None:
-        """Without a time, it waits."""
-        answer = self.ask(0)
+    def test_no_limit(self) -> None:
+        """Without a timeout, it waits."""
+        reply = self.send(0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.assertNoResult(answer)
+        self.assertNoResult(reply)
 
     def test_refused(self) -> None:
         """A refusal is a failure at once."""
-        answer = self.ask()
-        self.question.link.connectionRefused()
-        self.failureResultOf(answer, ConnectionRefusedError)
+        reply = self.send()
+        self.datagrams.connectionRefused()
+        self.failureResultOf(reply, ConnectionRefusedError)
 
     def test_cannot_be_sent(self) -> None:
-        """A question that cannot be sent is a failure at once."""
+        """A request that cannot be sent is a failure at once."""
         self.port.error = OSError(errno.ENETUNREACH, "Network is unreachable")
-        self.failureResultOf(self.ask(), OSError)
+        self.failureResultOf(self.send(), OSError)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.transport.inactivity import Silence
+from socketd.cli.transport.inactivity import InactivityTimer
 
 
-class SilenceTests(SynchronousTestCase):
-    """Tests for L{Silence}."""
+class InactivityTimerTests(SynchronousTestCase):
+    """Tests for L{InactivityTimer}."""
 
     def setUp(self) -> None:
         self.clock = Clock()
         self.expired: list[float] = []
-        self.silence = Silence(self.clock, 10, self.expire)
+        self.timer = InactivityTimer(self.clock, 10, self.expire)
 
     def expire(self) -> None:
         """Note when the timer called."""
@@ -22,28 +22,28 @@ class SilenceTests(SynchronousTestCase):
 
     def test_expires_once(self) -> None:
         """It calls when the time is over, and not again."""
-        self.silence.start()
+        self.timer.start()
         self.clock.pump([9.9, 0.1, 20])
         self.assertEqual(self.expired, [10])
 
-    def test_starts_anew(self) -> None:
-        """Each start begins the time anew, also after it was over."""
-        self.silence.start()
+    def test_restarted(self) -> None:
+        """Each start restarts the time, after it has expired, too."""
+        self.timer.start()
         self.clock.advance(9)
-        self.silence.start()
+        self.timer.start()
         self.clock.pump([9, 1])
-        self.silence.start()
+        self.timer.start()
         self.clock.advance(10)
         self.assertEqual(self.expired, [19, 29])
 
     def test_stop(self) -> None:
         """After a stop, or two, nothing is left in the clock."""
-        self.silence.start()
-        self.silence.stop()
-        self.silence.stop()
+        self.timer.start()
+        self.timer.stop()
+        self.timer.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_for_ever(self) -> None:
-        """No seconds stand for no limit."""
-        Silence(self.clock, 0, self.expire).start()
+    def test_no_limit(self) -> None:
+        """Zero seconds mean no limit."""
+        InactivityTimer(self.clock, 0, self.expire).start()
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -17,32 +17,35 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides
-from zope.interface.verify import verifyObject
+from zope.interface.verify import verifyClass, verifyObject
 
-from socketd.cli.transport.interface import CallbackProducer
-from socketd.cli.transport.stream import StreamLink
-from tests.support.client_fakes import HalfCloseTransport, MemoryTalker
+from socketd.cli.transport.datagram import DatagramTransport
+from socketd.cli.transport.interface import CallbackProducer, IClientTransport
+from socketd.cli.transport.stream import StreamTransport
+from tests.support.client_fakes import HalfCloseTransport, MemoryReceiver, MemoryTransport
 
 
-class StreamLinkTests(SynchronousTestCase):
-    """Tests for L{StreamLink}."""
+class StreamTransportTests(SynchronousTestCase):
+    """Tests for L{StreamTransport}."""
 
     def setUp(self) -> None:
-        self.talker = MemoryTalker()
-        self.link = StreamLink(self.talker)
+        self.receiver = MemoryReceiver()
+        self.stream = StreamTransport(self.receiver)
         self.transport = HalfCloseTransport()
 
     def test_interfaces(self) -> None:
-        """Twisted tells it of half closed connections and of handshakes."""
-        verifyObject(IHalfCloseableProtocol, self.link)
-        verifyObject(IHandshakeListener, self.link)
-        verifyObject(IPushProducer, CallbackProducer(lambda: None, lambda: None, lambda: None))
+        """It has what Twisted calls for half-close and handshakes, and what receivers call."""
+        verifyObject(IHalfCloseableProtocol, self.stream)
+        verifyObject(IHandshakeListener, self.stream)
+        verifyObject(IPushProducer, CallbackProducer(lambda: None, lambda: None))
+        for implementation in (StreamTransport, DatagramTransport, MemoryTransport):
+            verifyClass(IClientTransport, implementation)
 
     def test_ready(self) -> None:
         """A plain stream is ready when it is connected."""
-        self.assertNoResult(self.link.ready)
-        self.link.makeConnection(self.transport)
-        self.successResultOf(self.link.ready)
+        self.assertNoResult(self.stream.ready)
+        self.stream.makeConnection(self.transport)
+        self.successResultOf(self.stream.ready)
 
     def test_tls_without_tls(self) -> None:
         """
@@ -50,72 +53,72 @@ class StreamLinkTests(SynchronousTestCase):
         Bytes like these that are no first answer, or only a part of one, are none.
         """
         alert = b"\x15\x03\x01\x00\x02\x02\x46"
-        self.link.makeConnection(self.transport)
-        self.link.dataReceived(alert)
+        self.stream.makeConnection(self.transport)
+        self.stream.dataReceived(alert)
         self.assertTrue(self.transport.aborting)
-        self.link.readConnectionLost()
-        self.link.connectionLost(Failure(ConnectionLost()))
-        (reason,) = self.talker.reasons
+        self.stream.readConnectionLost()
+        self.stream.connectionLost(Failure(ConnectionLost()))
+        (reason,) = self.receiver.reasons
         self.assertEqual(str(reason.value), "the peer speaks TLS; use --tls")
-        self.assertEqual((self.talker.heard, self.talker.has_ended), ([], False))
+        self.assertEqual((self.receiver.received, self.receiver.has_eof), ([], False))
         for pieces in ([b"x", alert], [alert + b"x"], [alert[:3], alert[3:]]):
             self.setUp()
-            self.link.makeConnection(self.transport)
+            self.stream.makeConnection(self.transport)
             for piece in pieces:
-                self.link.dataReceived(piece)
-            self.assertEqual((self.talker.heard, self.talker.reasons), (pieces, []))
+                self.stream.dataReceived(piece)
+            self.assertEqual((self.receiver.received, self.receiver.reasons), (pieces, []))
 
     def test_ready_with_tls(self) -> None:
         """TLS is ready after the handshake only."""
         directlyProvides(self.transport, ISSLTransport)
-        self.link.makeConnection(self.transport)
-        self.assertNoResult(self.link.ready)
-        self.link.handshakeCompleted()
-        self.successResultOf(self.link.ready)
+        self.stream.makeConnection(self.transport)
+        self.assertNoResult(self.stream.ready)
+        self.stream.handshakeCompleted()
+        self.successResultOf(self.stream.ready)
 
     def test_handshake_fails(self) -> None:
-        """What is lost before it was ready never was: the talker need not know."""
+        """What is lost before it was ready never was: the receiver is not told."""
         directlyProvides(self.transport, ISSLTransport)
-        self.link.makeConnection(self.transport)
-        self.link.connectionLost(Failure(ConnectionLost()))
-        self.failureResultOf(self.link.ready, ConnectionLost)
-        self.assertEqual(self.talker.reasons, [])
+        self.stream.makeConnection(self.transport)
+        self.stream.connectionLost(Failure(ConnectionLost()))
+        self.failureResultOf(self.stream.ready, ConnectionLost)
+        self.assertEqual(self.receiver.reasons, [])
 
     def test_given_up(self) -> None:
         """A handshake that comes after whoever waited gave up is told to nobody."""
         directlyProvides(self.transport, ISSLTransport)
-        self.link.makeConnection(self.transport)
-        self.link.ready.cancel()
-        self.failureResultOf(self.link.ready, CancelledError)
-        self.link.abandon()
+        self.stream.makeConnection(self.transport)
+        self.stream.ready.cancel()
+        self.failureResultOf(self.stream.ready, CancelledError)
+        self.stream.abortConnection()
         self.assertTrue(self.transport.aborting)
-        self.link.handshakeCompleted()
-        self.link.connectionLost(Failure(ConnectionLost()))
-        self.assertEqual(self.talker.reasons, [])
+        self.stream.handshakeCompleted()
+        self.stream.connectionLost(Failure(ConnectionLost()))
+        self.assertEqual(self.receiver.reasons, [])
 
     def test_abort_after_loss(self) -> None:
         """What is lost is not broken off: Twisted's TLS would raise an error."""
-        self.link.makeConnection(self.transport)
-        self.link.connectionLost(Failure(ConnectionLost()))
-        self.link.abort()
+        self.stream.makeConnection(self.transport)
+        self.stream.connectionLost(Failure(ConnectionLost()))
+        self.stream.abortConnection()
         self.assertFalse(self.transport.aborting)
 
-    def test_hears(self) -> None:
-        """The talker is told of bytes, of the peer's end and of the loss."""
-        self.link.makeConnection(self.transport)
-        self.link.dataReceived(b"x")
-        self.link.readConnectionLost()
-        self.link.writeConnectionLost()
-        self.link.connectionLost(Failure(ConnectionLost()))
-        self.assertEqual(self.talker.heard, [b"x"])
-        self.assertTrue(self.talker.has_ended)
-        self.assertIsInstance(self.talker.reasons[0].value, ConnectionLost)
+    def test_delivers(self) -> None:
+        """The receiver gets bytes, of the peer's end and of the loss."""
+        self.stream.makeConnection(self.transport)
+        self.stream.dataReceived(b"x")
+        self.stream.readConnectionLost()
+        self.stream.writeConnectionLost()
+        self.stream.connectionLost(Failure(ConnectionLost()))
+        self.assertEqual(self.receiver.received, [b"x"])
+        self.assertTrue(self.receiver.has_eof)
+        self.assertIsInstance(self.receiver.reasons[0].value, ConnectionLost)
 
     def test_end(self) -> None:
         """The end shuts down one direction, with nobody left to pause."""
-        self.link.makeConnection(self.transport)
-        self.link.hold(CallbackProducer(lambda: None, lambda: None, lambda: None))
-        self.link.end()
+        self.stream.makeConnection(self.transport)
+        self.stream.registerProducer(CallbackProducer(lambda: None, lambda: None), True)
+        self.stream.loseWriteConnection()
         self.assertTrue(self.transport.has_ended)
         self.assertFalse(self.transport.disconnecting)
         self.assertIsNone(self.transport.producer)
@@ -123,9 +126,9 @@ class StreamLinkTests(SynchronousTestCase):
     def test_end_with_tls(self) -> None:
         """TLS is closed by its own notice: half a TCP connection below it would break it."""
         directlyProvides(self.transport, ISSLTransport)
-        self.link.makeConnection(self.transport)
-        self.assertFalse(self.link.can_end)
-        self.link.end()
+        self.stream.makeConnection(self.transport)
+        self.assertFalse(self.stream.can_half_close)
+        self.stream.loseWriteConnection()
         self.assertFalse(self.transport.has_ended)
         self.assertTrue(self.transport.disconnecting)
 
@@ -137,11 +140,10 @@ class StreamLinkTests(SynchronousTestCase):
             self.setUp()
             directlyProvides(self.transport, ISSLTransport)
             self.transport.transport = SimpleNamespace(disconnecting=is_closing)
-            self.link.makeConnection(self.transport)
+            self.stream.makeConnection(self.transport)
             asked: list[str] = []
-            self.link.hold(
-                CallbackProducer(lambda: None, partial(asked.append, "resume"), lambda: None)
-            )
+            ours = CallbackProducer(lambda: None, partial(asked.append, "resume"))
+            self.stream.registerProducer(ours, True)
             producer: Any = self.transport.producer
             producer.resumeProducing()
             self.assertEqual(asked, resumed)
@@ -160,9 +162,9 @@ class StreamLinkTests(SynchronousTestCase):
         for has_ended, error, told in cases:
             self.setUp()
             directlyProvides(self.transport, ISSLTransport)
-            self.link.makeConnection(self.transport)
-            self.link.handshakeCompleted()
+            self.stream.makeConnection(self.transport)
+            self.stream.handshakeCompleted()
             if has_ended:
-                self.link.end()
-            self.link.connectionLost(Failure(error()))
-            self.assertIs(self.talker.reasons[0].type, told)
+                self.stream.loseWriteConnection()
+            self.stream.connectionLost(Failure(error()))
+            self.assertIs(self.receiver.reasons[0].type, told)

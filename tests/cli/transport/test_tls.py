@@ -27,14 +27,14 @@ from zope.interface.verify import verifyObject
 from socketd.cli.common.address import parse
 from socketd.cli.system.development_ca import Issued, issue_server
 from socketd.cli.transport import tls
-from socketd.cli.transport.connect import connect_stream, secure
+from socketd.cli.transport.connect import connect
 from socketd.cli.transport.error_text import explain
-from socketd.cli.transport.stream import StreamLink
-from socketd.cli.transport.tls import SHOWN_NAMES, Security, days_left, peer_names
-from socketd.cli.transport.tls_options import TlsOptions
+from socketd.cli.transport.stream import StreamTransport
+from socketd.cli.transport.tls import SHOWN_NAMES, ClientTls, days_left, load, peer_names
+from socketd.cli.transport.tls_options import ClientTlsOptions
 from socketd.common.errors import CommandError
 from tests.support import certificates
-from tests.support.client_fakes import CommandTestCase, MemoryTalker, environment
+from tests.support.client_fakes import CommandTestCase, MemoryReceiver, environment
 from tests.support.tls_servers import (
     NAMES,
     Closing,
@@ -93,22 +93,22 @@ class TlsTestCase(CommandTestCase):
         number: int = port.getHost().port
         return number
 
-    async def dial(self, port: int, options: TlsOptions, seconds: float = 5) -> StreamLink:
+    async def dial(
+        self, port: int, options: ClientTlsOptions, seconds: float = 5
+    ) -> StreamTransport:
         """
-        Connect, up to and with the handshake.
+        Connect, including the handshake.
 
-        @param port: where to.
-        @param options: how TLS is spoken.
-        @param seconds: how long it may take.
-        @return: the link, which is closed at the end of the test.
+        @return: the transport, which is closed at the end of the test.
         """
-        link = StreamLink(MemoryTalker())
-        self.addCleanup(link.abandon)
+        receiver = MemoryReceiver()
         address = parse(f"tls:127.0.0.1:{port}")
-        await connect_stream(self.reactor, address, link, seconds, secure(options))
-        return link
+        await connect(self.reactor, address, receiver, seconds, load(options))
+        self.addCleanup(receiver.transport.abortConnection)
+        transport: StreamTransport = receiver.transport
+        return transport
 
-    async def complaint(self, port: int, options: TlsOptions, seconds: float = 5) -> str:
+    async def complaint(self, port: int, options: ClientTlsOptions, seconds: float = 5) -> str:
         """
         Fail to connect.
 
@@ -123,7 +123,7 @@ class TlsTestCase(CommandTestCase):
             return explain(error)
         raise AssertionError("there is a connection")
 
-    def trusting(self, name: str = "localhost", **options: Any) -> TlsOptions:
+    def trusting(self, name: str = "localhost", **options: Any) -> ClientTlsOptions:
         """
         Trust the authority of the tests.
 
@@ -131,7 +131,7 @@ class TlsTestCase(CommandTestCase):
         @param options: further ones.
         @return: how TLS is spoken.
         """
-        return TlsOptions(name, authorities=self.paths["ca"], **options)
+        return ClientTlsOptions(name, authorities=self.paths["ca"], **options)
 
 
 class VerifyTests(TlsTestCase):
@@ -141,8 +141,8 @@ class VerifyTests(TlsTestCase):
         """A server is trusted under each of its names, with a wildcard and by its address."""
         port = self.serve(contexts(server()))
         for name in ("localhost", "127.0.0.1", "www.example.com"):
-            link = await self.dial(port, self.trusting(name))
-            self.assertFalse(link.can_end)
+            stream = await self.dial(port, self.trusting(name))
+            self.assertFalse(stream.can_half_close)
 
     async def test_wrong_name(self) -> None:
         """A server that has another name is not trusted; its own names are told."""
@@ -186,7 +186,7 @@ class VerifyTests(TlsTestCase):
     async def test_authority_of_the_system(self) -> None:
         """Without a file of authorities those of the system count, which do not know ours."""
         port = self.serve(contexts(server()))
-        line = await self.complaint(port, TlsOptions("localhost"))
+        line = await self.complaint(port, ClientTlsOptions("localhost"))
         self.assertEqual(line, "TLS: the certificate is of an authority that is not trusted")
 
     async def test_insecure(self) -> None:
@@ -195,7 +195,7 @@ class VerifyTests(TlsTestCase):
         self.patch(tls, "note", notes.append)
         for issued in (nameless_server(None), server_of_days(-30, 20), client(stranger())):
             port = self.serve(contexts(issued))
-            await self.dial(port, TlsOptions("other", is_verified=False))
+            await self.dial(port, ClientTlsOptions("other", is_verified=False))
         self.assertEqual(notes, [tls.INSECURE] * 3)
 
     async def test_server_name(self) -> None:
@@ -244,9 +244,8 @@ class PeerTests(TlsTestCase):
     async def test_protocols(self) -> None:
         """A protocol of both is agreed on; where there is none, the server's refusal is told."""
         port = self.serve(contexts(server(), protocols=[b"one", b"two"]))
-        link = await self.dial(port, self.trusting(protocols=(b"three", b"two")))
-        transport: Any = link.transport
-        self.assertEqual(transport.negotiatedProtocol, b"two")
+        stream = await self.dial(port, self.trusting(protocols=(b"three", b"two")))
+        self.assertEqual(stream.transport.negotiatedProtocol, b"two")
         line = await self.complaint(port, self.trusting(protocols=(b"three",)))
         # Twisted's server sends another alert than RFC 7301 has for this.
         self.assertTrue(line.startswith("TLS: the peer refused: "), line)
@@ -260,42 +259,41 @@ class PeerTests(TlsTestCase):
         factory.noisy = False
         port = self.reactor.listenUNIX(path, factory)
         self.addCleanup(port.stopListening)
-        link = StreamLink(MemoryTalker())
-        self.addCleanup(link.abandon)
+        receiver = MemoryReceiver()
         options = self.trusting("www.example.com")
-        await connect_stream(self.reactor, parse(f"./{path}"), link, 5, secure(options))
-        self.assertFalse(link.can_end)
+        await connect(self.reactor, parse(f"./{path}"), receiver, 5, load(options))
+        self.addCleanup(receiver.transport.abortConnection)
+        self.assertFalse(receiver.transport.can_half_close)
 
 
-class SecurityTests(SynchronousTestCase):
-    """Tests for L{Security} and L{secure} without a peer."""
+class ClientTlsTests(SynchronousTestCase):
+    """Tests for L{ClientTls} and L{load} without a peer."""
 
     def test_interface(self) -> None:
         """It is what Twisted asks for a connection of OpenSSL."""
-        made = Security(CertificateOptions(), TlsOptions("a"))
+        made = ClientTls(CertificateOptions(), ClientTlsOptions("a"))
         verifyObject(IOpenSSLClientConnectionCreator, made)
 
     def test_files(self) -> None:
         """A bad file is told before anything is dialed."""
         path = write_pems(Path(self.mktemp()), file=b"text")["file"]
-        for options in (TlsOptions("a", authorities=path), TlsOptions("a", certificate=path)):
-            error = self.assertRaises(CommandError, secure, options)
+        for options in (
+            ClientTlsOptions("a", authorities=path),
+            ClientTlsOptions("a", certificate=path),
+        ):
+            error = self.assertRaises(CommandError, load, options)
             self.assertEqual(str(error), f"{path}: there is no good PEM certificate in it")
 
     def test_refused_by_openssl(self) -> None:
         """So is one that OpenSSL does not take."""
         made = certificates.issued_for(certificates.rsa_key(1024), "a.example")
         path = write_pems(Path(self.mktemp()), file=made.pem() + made.key_pem())["file"]
-        error = self.assertRaises(CommandError, secure, TlsOptions("a", "", path, path))
+        error = self.assertRaises(CommandError, load, ClientTlsOptions("a", "", path, path))
         self.assertEqual(str(error), f"{path}: TLS: ee key too small")
-
-    def test_none(self) -> None:
-        """Without wish for TLS there is none."""
-        self.assertIsNone(secure(None))
 
     def test_unconnected(self) -> None:
         """What fails before there is a connection is passed on."""
-        made = Security(CertificateOptions(), TlsOptions("a"))
+        made = ClientTls(CertificateOptions(), ClientTlsOptions("a"))
         error = ConnectionRefusedError()
         self.assertIs(made.explained(error, False), error)
 

@@ -13,31 +13,31 @@ from socketd.cli.main import Parser, main
 from socketd.cli.transport.tls_options import (
     MAX_PROTOCOL,
     MAX_PROTOCOLS,
-    TlsOptions,
+    ClientTlsOptions,
     add_pause,
     add_tls,
     tls_options,
 )
 from socketd.common.errors import USAGE, CommandError
 
-GOOD: dict[tuple[str, ...], TlsOptions | None] = {
+GOOD: dict[tuple[str, ...], ClientTlsOptions | None] = {
     ("a:1",): None,
     ("tls:a:1:b=c",): None,
-    ("--tls", "A:1"): TlsOptions("a"),
-    ("tls:a:1",): TlsOptions("a"),
-    ("--tls", "tls6:a.:1"): TlsOptions("a"),
-    ("--tls", "[fe80::1%eth0]:1"): TlsOptions("fe80::1"),
-    ("--tls", "my_host:1"): TlsOptions("my_host"),
-    ("--tls", "/run/a", "--server-name", "B.example"): TlsOptions("b.example"),
-    ("--tls", "/run/a", "--insecure"): TlsOptions("", is_verified=False),
-    ("tls:1.2.3.4:1", "--server-name", "0::1", "-v"): TlsOptions("::1", is_verbose=True),
-    ("tls:a:1", "--insecure", "--server-name", "b"): TlsOptions("b", is_verified=False),
-    ("tls:a:1", "--alpn", "x", "--alpn", "y"): TlsOptions("a", protocols=(b"x", b"y")),
-    ("tls:a:1", "--ca", "f", "--cert", "g"): TlsOptions(
+    ("--tls", "A:1"): ClientTlsOptions("a"),
+    ("tls:a:1",): ClientTlsOptions("a"),
+    ("--tls", "tls6:a.:1"): ClientTlsOptions("a"),
+    ("--tls", "[fe80::1%eth0]:1"): ClientTlsOptions("fe80::1"),
+    ("--tls", "my_host:1"): ClientTlsOptions("my_host"),
+    ("--tls", "/run/a", "--server-name", "B.example"): ClientTlsOptions("b.example"),
+    ("--tls", "/run/a", "--insecure"): ClientTlsOptions("", is_verified=False),
+    ("tls:1.2.3.4:1", "--server-name", "0::1", "-v"): ClientTlsOptions("::1", is_verbose=True),
+    ("tls:a:1", "--insecure", "--server-name", "b"): ClientTlsOptions("b", is_verified=False),
+    ("tls:a:1", "--alpn", "x", "--alpn", "y"): ClientTlsOptions("a", protocols=(b"x", b"y")),
+    ("tls:a:1", "--ca", "f", "--cert", "g"): ClientTlsOptions(
         "a", authorities="f", certificate="g", key="g"
     ),
-    ("tls:a:1", "--cert", "g", "--key", "h"): TlsOptions("a", certificate="g", key="h"),
-    ("tls:a:1", "--pause", "3"): TlsOptions("a"),
+    ("tls:a:1", "--cert", "g", "--key", "h"): ClientTlsOptions("a", certificate="g", key="h"),
+    ("tls:a:1", "--pause", "3"): ClientTlsOptions("a"),
 }
 
 BAD: dict[tuple[str, ...], str] = {
