@@ -8,10 +8,10 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from socketd.access.datagram_guard import NETWORK, Guard, LocalAddresses, Rules
 from socketd.access.addresses import packed
 from socketd.access.bans import BANNED, Bans
 from socketd.access.capacity import Capacity
+from socketd.access.datagram_guard import NETWORK, Guard, LocalAddresses, Rules
 from socketd.access.networks import Networks
 from socketd.access.rates import Sources
 from socketd.settings.model import AccessOptions, Service
@@ -105,13 +105,13 @@ class AccessPolicy:
         reason = sources.enter(key)
         return reason, None if reason else Slot(sources, key)
 
-    def keep(self, address: bytes) -> Slot | None:
+    def readmit(self, address: bytes) -> Slot | None:
         """Take a slot for a connection that is already open, regardless of the limits."""
         sources = self.local_sources if _LOOPBACK.admits(address) else self.sources
         if sources is None:
             return None
         key = sources.key(address)
-        sources.keep(key)
+        sources.readmit(key)
         return Slot(sources, key)
 
 

@@ -165,7 +165,7 @@ class Sources:
         self._inside[key] = inside + 1
         return None
 
-    def keep(self, key: bytes) -> None:
+    def readmit(self, key: bytes) -> None:
         """Take one slot for a connection that is already open, regardless of the limits."""
         self._inside[key] = self._inside.get(key, 0) + 1
 

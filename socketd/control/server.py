@@ -19,8 +19,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
 
-from socketd.access.policy import AccessPolicy, Deadlines
 from socketd.access.capacity import Capacity
+from socketd.access.policy import AccessPolicy, Deadlines
 from socketd.common.events import OPERATOR_REFUSED, EventBus
 from socketd.control.session import Refusal, Session
 from socketd.daemon.daemon import Daemon

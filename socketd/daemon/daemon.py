@@ -12,9 +12,9 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import LogLevel
 
-from socketd.access.policy import make_policy
 from socketd.access.bans import Bans
 from socketd.access.capacity import Capacity
+from socketd.access.policy import make_policy
 from socketd.common.events import (
     CLOCK_STEPPED,
     DRAIN_ENDED,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from socketd.access.datagram_guard import NETWORK
-from socketd.access.policy import AccessPolicy, Slot, make_policy
 from socketd.access.addresses import packed
 from socketd.access.capacity import Capacity
+from socketd.access.datagram_guard import NETWORK
+from socketd.access.policy import AccessPolicy, Slot, make_policy
 from socketd.net.service_state import ServiceState
 from socketd.settings.model import Service
 
@@ -44,4 +44,4 @@ def _ask_again(policy: AccessPolicy, connection: Any) -> tuple[Slot | None, str 
     address = packed(peer[0])
     if not policy.networks.admits(address):
         return None, NETWORK
-    return policy.keep(address), None
+    return policy.readmit(address), None

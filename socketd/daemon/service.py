@@ -12,9 +12,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 
+from socketd.access.bans import Bans
 from socketd.access.datagram_guard import LocalAddresses
 from socketd.access.policy import make_guard
-from socketd.access.bans import Bans
 from socketd.common.events import (
     CERTIFICATE_INVALID,
     CERTIFICATE_LOADED,
@@ -26,9 +26,10 @@ from socketd.daemon.snapshot import CertificatesSnapshot, ServiceSnapshot
 from socketd.daemon.socket_pool import SocketPool
 from socketd.net.datagram.port import DatagramPort, DatagramTerms
 from socketd.net.layers import make_context, wrap_factory
-from socketd.net.listen import Bound, CannotListen, bind, inherit
+from socketd.net.listen import Bound, bind, inherit
 from socketd.net.service_state import Connection, ServiceState
 from socketd.net.sockets.activation import Inherited
+from socketd.net.sockets.bind import CannotListen
 from socketd.protocols.spec import ProtocolContext
 from socketd.settings import model
 from socketd.settings.listeners import Listener

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from attrs import evolve
 
-from socketd.net.listen import Bound, look_up
+from socketd.net.listen import Bound
+from socketd.net.sockets.bind import look_up
 from socketd.settings.listeners import Listener, Place, place_of
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-import stat
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from errno import EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EEXIST
+from collections.abc import Sequence
+from errno import EADDRINUSE
 from typing import Any
 
 from attrs import define, evolve, field
@@ -21,48 +19,22 @@ from socketd.net.datagram.port import DatagramTerms
 from socketd.net.port import Port
 from socketd.net.service_state import ServiceState
 from socketd.net.sockets.activation import InheritedSocket
-from socketd.net.sockets.holders import THIS, holder_of
-from socketd.net.sockets.sockopts import TABLE, Refused, change, wanted
+from socketd.net.sockets.bind import (
+    RECEIVE_BUFFER,
+    CannotListen,
+    bind_socket,
+    prepare,
+    sharing,
+)
+from socketd.net.sockets.sockopts import Refused, change
 from socketd.net.stream.port import StreamPort, StreamTerms
 from socketd.settings.listeners import Listener, Place, canonical_host, place_of
 from socketd.settings.model import IProtocolSpec, SocketOptions
 
-#: The receive buffer of datagram sockets (bytes), unless configured.
-RECEIVE_BUFFER = 1024 * 1024
-
-_ABSENT = (EADDRNOTAVAIL, EAFNOSUPPORT)
-
-_IN_THE_WAY = (
+_BESIDE_REFUSED = (
     "this daemon itself holds {}, and the system lets no other socket be bound beside it;"
     " reload without that listener first, then with this one"
 )
-
-
-class CannotListen(Exception):
-    """
-    A listener's socket could not be bound; the text says why.
-
-    @ivar absent: whether the machine lacks the address or the whole address family.
-    @ivar holder: the process that has the address; C{None} if the address is not in use.
-    """
-
-    def __init__(self, reason: str, absent: bool = False, holder: str | None = None) -> None:
-        super().__init__(reason)
-        self.absent = absent
-        self.holder = holder
-
-    def line(self, owner: str, listener: Listener, place: str) -> str:
-        """
-        Format the error as one line for the operator.
-
-        @param owner: the service or option that the listener belongs to.
-        @param place: where it is configured.
-        """
-        advice = ""
-        if self.holder is not None:
-            stop = "" if self.holder in ("", THIS) else "stop that, or "
-            advice = f"; {stop}write another {'path' if listener.path else 'port'} in {place}"
-        return f"{owner} cannot listen at {listener}: {self}{advice}"
 
 
 @define(eq=False)
@@ -172,11 +144,11 @@ class Bound:
 
         @raise CannotListen: if the system refuses an option.
         """
-        with socket.socket(listener.family, listener.type) as trial:
+        with socket.socket(listener.family, listener.type) as scratch:
             try:
-                _prepare(trial, listener, options)
+                prepare(scratch, listener, options)
             except (OSError, Refused) as problem:
-                raise _cannot(problem) from None
+                raise CannotListen.because(problem) from None
         return Bound(listener, self.sock, self.options, self._file, self.listener)
 
     def settle(self, new: SocketOptions) -> list[str]:
@@ -206,7 +178,7 @@ class Bound:
     def _listen_beside(self) -> list[str]:
         beside, self.beside = self.beside, ()
         try:
-            with _sharing(self.sock, *beside):
+            with sharing(self.sock, *beside):
                 self.sock.listen(self.listener.backlog)
         except OSError as problem:
             return [f"listen: {problem.strerror}"]
@@ -241,29 +213,20 @@ class Bound:
 
 def bind(listener: Listener, options: SocketOptions, beside: Sequence[Bound] = ()) -> Bound:
     """
-    Create a listener's socket, set its options and bind it.
+    Bind a listener.
 
     @param beside: sockets of this daemon with a conflicting address.  If there are any, a
         stream socket listens only from L{Bound.settle} on, so that a reload that is rolled
         back loses no connection.
     @raise CannotListen: if a step fails; the text says why.
     """
-    try:
-        sock = socket.socket(listener.family, listener.type)
-    except OSError as problem:
-        raise _cannot(problem) from None
     others = [one.sock for one in beside]
     try:
-        _prepare(sock, listener, options)
-        with _sharing(sock, *others):
-            _bind(sock, listener)
-        if listener.is_stream and not others:
-            sock.listen(listener.backlog)
+        sock = bind_socket(listener, options, others)
     except (OSError, Refused) as problem:
-        sock.close()
         if beside and getattr(problem, "errno", None) == EADDRINUSE:
-            raise CannotListen(_IN_THE_WAY.format(*beside)) from None
-        raise _cannot(problem, listener) from None
+            raise CannotListen(_BESIDE_REFUSED.format(*beside)) from None
+        raise CannotListen.because(problem, listener) from None
     return Bound(listener, sock, options, beside=others if listener.is_stream else ())
 
 
@@ -281,135 +244,9 @@ def inherit(listener: Listener, found: InheritedSocket, declared: IProtocolSpec)
     return Bound(listener, found.sock)
 
 
-def _prepare(sock: socket.socket, listener: Listener, options: SocketOptions) -> None:
-    sock.setblocking(False)
-    if listener.family == socket.AF_INET6:
-        # tcp: and tcp6: listeners may share a port.
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    if not listener.is_stream:
-        # As far as net.core.rmem_max allows, so that a burst is not lost while the
-        # reactor serves others.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-    for name, value in wanted(options, listener):
-        try:
-            TABLE[name].apply(sock, value)
-        except Refused as refused:
-            raise Refused(f"{name}: {refused}") from None
-
-
-def _bind(sock: socket.socket, listener: Listener) -> None:
-    if listener.family == socket.AF_UNIX:
-        if listener.has_file:
-            _remove_stale(listener)
-        with _exact_mode(listener.mode):
-            sock.bind(listener.path)
-    else:
-        sock.bind(_resolve(listener))
-
-
-@contextmanager
-def _sharing(*socks: socket.socket) -> Iterator[None]:
-    """
-    Set SO_REUSEPORT on all the sockets for a moment, so that they do not conflict: bind(2)
-    and listen(2) also check the option of existing sockets (socket(7)).
-    """
-    if len(socks) == 1:
-        yield
-        return
-    option = socket.SOL_SOCKET, socket.SO_REUSEPORT
-    before = [sock.getsockopt(*option) for sock in socks]
-    try:
-        for sock in socks:
-            sock.setsockopt(*option, 1)
-        yield
-    finally:
-        for sock, value in zip(socks, before):
-            sock.setsockopt(*option, value)
-
-
-def look_up(listener: Listener) -> Place:
-    """The address that a listener binds, with its host name resolved."""
-    place = place_of(listener)
-    if not place.port:
-        return place
-    try:
-        host = _resolve(listener)[0]
-    except OSError:
-        # bind() will fail as well, and report the reason.
-        return place
-    return evolve(place, host=canonical_host(host, place.family))
-
-
-def _resolve(listener: Listener) -> Any:
-    """Resolve a listener's interface to a socket address with scope; the first result is used."""
-    host = listener.interface or None
-    kinds = (listener.family, listener.type)
-    try:
-        found = socket.getaddrinfo(host, listener.port, *kinds, flags=socket.AI_PASSIVE)
-    except UnicodeError:
-        # The name cannot be encoded as a DNS name.
-        raise socket.gaierror(socket.EAI_NONAME, "not a host name") from None
-    return found[0][4]
-
-
-def _remove_stale(listener: Listener) -> None:
-    """
-    Remove a stale socket file, which a killed daemon left behind.
-
-    @raise OSError: if the file is no socket, or a process listens there.
-    """
-    try:
-        mode = os.lstat(listener.path).st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise OSError(EEXIST, "the file is there and is no socket")
-    with socket.socket(listener.family, listener.type) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(listener.path)
-        except ConnectionRefusedError:
-            with suppress(FileNotFoundError):
-                os.unlink(listener.path)
-            return
-        except BlockingIOError:
-            pass  # its backlog is full: a process listens
-    raise OSError(EADDRINUSE, os.strerror(EADDRINUSE))
-
-
-@contextmanager
-def _exact_mode(mode: int) -> Iterator[None]:
-    """
-    Set the umask so that bind(2) creates the file with this mode; a chmod(2) afterwards
-    would leave a moment in which others can connect.
-    """
-    before = os.umask(0o777 & ~mode)
-    try:
-        yield
-    finally:
-        os.umask(before)
-
-
 def _identity(path: str) -> tuple[int, int] | None:
     try:
         found = os.lstat(path)
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _cannot(problem: Exception, listener: Listener | None = None) -> CannotListen:
-    """Convert an error, naming the process that holds the listener's address if it is in use."""
-    if isinstance(problem, socket.gaierror):
-        return CannotListen(f"bad host: {problem.strerror}", _is_family_missing(problem))
-    if isinstance(problem, OSError):
-        reason = problem.strerror or str(problem)
-        if problem.errno != EADDRINUSE or listener is None:
-            return CannotListen(reason, problem.errno in _ABSENT)
-        holder = holder_of(listener)
-        return CannotListen(f"{reason} by {holder}" if holder else reason, holder=holder)
-    return CannotListen(str(problem))
-
-
-def _is_family_missing(problem: socket.gaierror) -> bool:
-    return problem.errno in (socket.EAI_ADDRFAMILY, socket.EAI_FAMILY)

@@ -10,7 +10,7 @@ import socket
 import stat
 from pathlib import Path
 
-from socketd.net.listen import look_up
+from socketd.net.sockets.bind import look_up
 from socketd.settings.listeners import Listener
 
 #: The bit mask of CAP_NET_BIND_SERVICE (capabilities(7)).
@@ -42,22 +42,22 @@ def _needed_by_path(path: str, runtime: str) -> str:
     if directory and directory != runtime and not os.path.isdir(directory):
         return f"needs the directory {directory}, which is not there"
     if os.path.lexists(path) and not stat.S_ISSOCK(os.lstat(path).st_mode):
-        return "needs a place where no file is; what is there is no socket"
+        return "needs a free path; the file there is no socket"
     return ""
 
 
 def _needed_address(listener: Listener) -> str:
-    if not listener.interface:
-        return ""
     host = look_up(listener).host
     try:
         # Port 0: the kernel chooses one that is free.
-        with socket.socket(listener.family, socket.SOCK_DGRAM) as trial:
-            trial.bind((host, 0))
+        with socket.socket(listener.family, socket.SOCK_DGRAM) as scratch:
+            scratch.bind((host, 0))
     except socket.gaierror:
         return f"needs the host name {listener.interface}, which has no address now"
     except OSError:
-        return f"needs the address {listener.interface}, which this machine has not now"
+        # Every machine with this daemon has IPv4.
+        what = f"the address {listener.interface}" if listener.interface else "IPv6"
+        return f"needs {what}, which this machine has not now"
     return ""
 
 

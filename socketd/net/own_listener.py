@@ -6,8 +6,9 @@ from typing import Any
 
 from twisted.internet.interfaces import IProtocolFactory
 
-from socketd.net.listen import Bound, CannotListen, bind
+from socketd.net.listen import Bound, bind
 from socketd.net.service_state import ServiceState
+from socketd.net.sockets.bind import CannotListen
 from socketd.settings.listeners import Listener
 from socketd.settings.model import SocketOptions
 

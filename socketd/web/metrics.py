@@ -24,8 +24,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 import twisted
-from socketd.access.datagram_guard import NETWORK, REASONS
 from socketd.access.bans import BANNED
+from socketd.access.datagram_guard import NETWORK, REASONS
 from socketd.access.rates import SOURCE_LIMIT, SOURCE_RATE
 from socketd.common.counters import Counters
 from socketd.daemon.daemon import Daemon

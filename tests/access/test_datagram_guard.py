@@ -11,6 +11,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.access import datagram_guard as module
+from socketd.access.addresses import packed
+from socketd.access.bans import BANNED, Bans
 from socketd.access.datagram_guard import (
     DESTINATION,
     LEAK,
@@ -27,8 +29,6 @@ from socketd.access.datagram_guard import (
     Guard,
     Rules,
 )
-from socketd.access.addresses import packed
-from socketd.access.bans import BANNED, Bans
 from socketd.access.networks import Networks
 from socketd.access.rates import MAX_SOURCES
 from socketd.protocols.registry import installed

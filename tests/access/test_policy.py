@@ -8,6 +8,8 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from socketd.access.addresses import packed
+from socketd.access.capacity import Capacity
 from socketd.access.datagram_guard import NETWORK, SERVICE_RATE, SOURCE_ADDRESS, SOURCE_PORT, Guard
 from socketd.access.policy import (
     ACCEPT_RATE,
@@ -18,8 +20,6 @@ from socketd.access.policy import (
     make_guard,
     make_policy,
 )
-from socketd.access.addresses import packed
-from socketd.access.capacity import Capacity
 from socketd.access.rates import SOURCE_LIMIT, SOURCE_RATE
 from socketd.net.sockets.local_addresses import Found
 from socketd.protocols.registry import installed

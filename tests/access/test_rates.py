@@ -419,14 +419,14 @@ class SourcesTests(SynchronousTestCase):
         sources.leave(b"a")
         self.assertRaises(KeyError, sources.leave, b"a")
 
-    def test_keep(self) -> None:
+    def test_readmit(self) -> None:
         """
         Who is in already has a place whatever the limits, and it counts as any other:
         it keeps others out, and can be given back, once.
         """
         sources = self.sources(2, 1.0, 1)
         for _ in range(3):
-            sources.keep(b"a")
+            sources.readmit(b"a")
         self.assertEqual((sources.enter(b"a"), len(sources)), (SOURCE_LIMIT, 1))
         sources.leave(b"a")
         self.assertEqual(sources.enter(b"a"), SOURCE_LIMIT)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from socketd.net import listen
+from socketd.net.sockets import bind
 from tests.support.daemons import PATIENCE, DaemonCase, descriptors
 from tests.support.ports import free_port
 
@@ -144,7 +144,7 @@ class StreamAddressTests(AddressCase):
         Where the system does not let two be bound the daemon says that it is itself in
         the way, and what to do.
         """
-        self.patch(listen, "_sharing", not_shared)
+        self.patch(bind, "sharing", not_shared)
         self.start(self.at())
         (complaint,) = self.refused(self.at("127.0.0.1"))
         place = f"127.0.0.1:{self.port}"

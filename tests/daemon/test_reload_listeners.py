@@ -16,8 +16,9 @@ from twisted.python.failure import Failure
 from socketd.control.server import ControlService
 from socketd.daemon import service
 from socketd.daemon.daemon import FILE_LOOK, LOOK_INTERVAL
-from socketd.net.listen import Bound, CannotListen, bind
+from socketd.net.listen import Bound, bind
 from socketd.net.sockets.activation import Inherited, InheritedSocket
+from socketd.net.sockets.bind import CannotListen
 from socketd.settings.listeners import Listener
 from socketd.settings.model import Settings, SocketOptions
 from tests.daemon.reload_state import AFTER, BEFORE, backlog, options_of, snapshot

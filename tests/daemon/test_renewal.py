@@ -8,10 +8,10 @@ from typing import Any
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.access.datagram_guard import NETWORK
-from socketd.access.policy import MAX_PER_SOURCE, Slot
 from socketd.access.addresses import packed
 from socketd.access.bans import BANNED
+from socketd.access.datagram_guard import NETWORK
+from socketd.access.policy import MAX_PER_SOURCE, Slot
 from socketd.access.rates import SOURCE_LIMIT
 from socketd.daemon.renewal import renew
 from socketd.net.service_state import Connection

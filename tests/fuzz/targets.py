@@ -40,9 +40,9 @@ from socketd.control.results import error_json, error_text, reply_json, reply_te
 from socketd.daemon.daemon import Daemon
 from socketd.net.addresses import describe, host_of, to_address
 from socketd.net.datagram.cmsg import IPV4, IPV6, arrival, control_messages
-from socketd.net.listen import _resolve
 from socketd.net.proxy.header import MAX_V2, HeaderError, HeaderParser
 from socketd.net.proxy.layer import _FAMILIES
+from socketd.net.sockets.bind import resolve
 from socketd.net.sockets.conflicts import conflicts
 from socketd.net.stream.connection import StreamConnection
 from socketd.net.stream.write_buffer import LOST
@@ -196,7 +196,7 @@ def check_listener(listener: Listener) -> None:
         return
     with mock.patch.object(socket, "getaddrinfo", _numbers_only):
         try:
-            _resolve(listener)
+            resolve(listener)
         except OSError:
             return
 

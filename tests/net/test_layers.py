@@ -15,8 +15,8 @@ from typing import Any
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.access.policy import make_policy
 from socketd.access.capacity import Capacity
+from socketd.access.policy import make_policy
 from socketd.net.layers import make_context, wrap_factory
 from socketd.net.stream.port import StreamPort, StreamTerms
 from socketd.protocols.registry import installed

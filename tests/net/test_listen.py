@@ -10,7 +10,8 @@ from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.net.listen import Bound, CannotListen, bind
+from socketd.net.listen import Bound, bind
+from socketd.net.sockets.bind import CannotListen
 from socketd.settings.listeners import Listener, parse_listener
 from socketd.settings.model import SocketOptions
 
@@ -81,7 +82,7 @@ class BindTests(SynchronousTestCase):
     def test_family_missing(self) -> None:
         """A machine without IPv6 lacks the address."""
         lacking = OSError(97, "Address family not supported by protocol")
-        with mock.patch("socketd.net.listen.socket.socket", side_effect=lacking):
+        with mock.patch("socketd.net.sockets.bind.socket.socket", side_effect=lacking):
             listener = self.parse("tcp6:0")
             problem = self.assertRaises(CannotListen, bind, listener, SocketOptions())
         self.assertTrue(problem.absent)
@@ -131,7 +132,7 @@ class UnixTests(BindTests):
                 super().bind(address)
                 modes.append(self.mode())
 
-        with mock.patch("socketd.net.listen.socket.socket", Spy):
+        with mock.patch("socketd.net.sockets.bind.socket.socket", Spy):
             self.bind("unix:{runtime}/s:mode=600")
         self.assertEqual(modes, [0o600])
 

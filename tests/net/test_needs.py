@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from pathlib import Path
+from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -49,7 +51,7 @@ class NeededTests(SynchronousTestCase):
         missing = "needs the directory /nowhere/b, which is not there"
         self.assertEqual(self.needed("unix:/nowhere/b/c"), missing)
         Path(self.directory, "file").touch()
-        taken = "needs a place where no file is; what is there is no socket"
+        taken = "needs a free path; the file there is no socket"
         self.assertEqual(self.needed("unix:{runtime}/file"), taken)
         os.symlink("nowhere", f"{self.directory}/link")
         self.assertEqual(self.needed("unixgram:{runtime}/link"), taken)
@@ -66,6 +68,14 @@ class NeededTests(SynchronousTestCase):
         name = "x" * 64
         found = self.needed(f"tcp:7:interface={name}")
         self.assertEqual(found, f"needs the host name {name}, which has no address now")
+
+    def test_family(self) -> None:
+        """A machine without IPv6 has no wildcard address of it either, as the start would say."""
+        lacking = OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        with mock.patch("socketd.net.needs.socket.socket", side_effect=lacking):
+            found = self.needed("tcp6:7")
+            self.assertEqual(self.needed("tcp6:7:optional=yes"), "")
+        self.assertEqual(found, "needs IPv6, which this machine has not now")
 
     def test_privilege(self) -> None:
         """A low port needs a capability, where the kernel asks for one."""

@@ -12,8 +12,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from socketd.access.policy import AccessPolicy
 from socketd.access.capacity import Capacity
+from socketd.access.policy import AccessPolicy
 from socketd.net.datagram.batch_port import datagram_port
 from socketd.net.port import Port
 from socketd.net.stream.port import MAX_ACCEPTS, StreamPort

@@ -38,9 +38,10 @@ from zope.interface import implementer
 
 from socketd.common.events import EventBus
 from socketd.net.datagram.batch_port import datagram_port
-from socketd.net.listen import CannotListen, bind
+from socketd.net.listen import bind
 from socketd.net.reactor.epoll import EpollSet
 from socketd.net.service_state import ConnectionTable, ServiceState
+from socketd.net.sockets.bind import CannotListen
 from socketd.net.stream.connection import StreamConnection
 from socketd.net.stream.port import StreamPort
 from socketd.settings.listeners import Listener

@@ -16,9 +16,9 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import implementer
 
-from socketd.access.policy import Slot
 from socketd.access.addresses import packed
 from socketd.access.networks import Networks
+from socketd.access.policy import Slot
 from socketd.common.events import ACCEPT_FAILED
 from socketd.net.port import Port
 from socketd.net.proxy.layer import PROXY_SOURCE

@@ -15,6 +15,7 @@ from attrs import define
 from twisted.internet.protocol import DatagramProtocol
 from twisted.trial.unittest import SynchronousTestCase
 
+from socketd.access.addresses import packed
 from socketd.access.datagram_guard import (
     DESTINATION,
     NETWORK,
@@ -27,7 +28,6 @@ from socketd.access.datagram_guard import (
     Guard,
     Rules,
 )
-from socketd.access.addresses import packed
 from socketd.access.networks import Networks
 from socketd.net.datagram.batch_port import MAX_CACHED, BatchedDatagramPort
 from socketd.net.datagram.port import DatagramPort, DatagramTerms

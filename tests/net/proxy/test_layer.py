@@ -10,9 +10,9 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from socketd.access.policy import make_policy
 from socketd.access.capacity import Capacity
 from socketd.access.networks import Networks
+from socketd.access.policy import make_policy
 from socketd.net.proxy.layer import ProxyLayerFactory
 from socketd.net.stream.port import StreamPort, StreamTerms
 from socketd.settings.model import AccessOptions

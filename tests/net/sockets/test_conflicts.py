@@ -9,7 +9,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.net.listen import CannotListen, bind
+from socketd.net.listen import bind
+from socketd.net.sockets.bind import CannotListen
 from socketd.net.sockets.conflicts import conflicts
 from socketd.net.sockets.holders import THIS
 from socketd.settings.model import Settings

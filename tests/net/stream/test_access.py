@@ -8,8 +8,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.access.policy import ACCEPT_RATE, MAX_PER_SOURCE, AccessPolicy, make_policy
 from socketd.access.capacity import Capacity
+from socketd.access.policy import ACCEPT_RATE, MAX_PER_SOURCE, AccessPolicy, make_policy
 from socketd.net.stream.port import StreamPort
 from socketd.settings.model import AccessOptions
 from socketd.settings.networks import parse_networks

@@ -7,8 +7,8 @@ from typing import Any
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.access.policy import CHECKS_PER_DEADLINE, AccessPolicy, Deadlines
 from socketd.access.capacity import Capacity
+from socketd.access.policy import CHECKS_PER_DEADLINE, AccessPolicy, Deadlines
 from socketd.net.stream.deadlines import CLOSE_GRACE, FIRST_BYTE, HANDSHAKE, IDLE, LIFETIME, STALL
 from socketd.net.timer_wheel import TICK
 from tests.support.fakes import HandReactor, Recorder, connect, make_service_state, read_all

@@ -1,0 +1,198 @@
+"""Create the socket of a listener, with its options, at its address."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from errno import EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EEXIST
+from typing import Any
+
+from attrs import evolve
+
+from socketd.net.sockets.holders import THIS, holder_of
+from socketd.net.sockets.sockopts import TABLE, Refused, wanted
+from socketd.settings.listeners import Listener, Place, canonical_host, place_of
+from socketd.settings.model import SocketOptions
+
+#: The receive buffer of datagram sockets (bytes), unless configured: as far as
+#: net.core.rmem_max allows, so that a burst is not lost while the reactor serves others.
+RECEIVE_BUFFER = 1024 * 1024
+
+#: Errors of a machine that lacks the address or its whole family.
+_ABSENT = (EADDRNOTAVAIL, EAFNOSUPPORT, socket.EAI_ADDRFAMILY, socket.EAI_FAMILY)
+
+
+class CannotListen(Exception):
+    """
+    A listener's socket could not be bound; the text says why.
+
+    @ivar absent: whether the machine lacks the address or the whole address family.
+    @ivar holder: the process that has the address; C{None} if the address is not in use.
+    """
+
+    def __init__(self, reason: str, absent: bool = False, holder: str | None = None) -> None:
+        super().__init__(reason)
+        self.absent = absent
+        self.holder = holder
+
+    @classmethod
+    def because(cls, problem: Exception, listener: Listener | None = None) -> CannotListen:
+        """Convert an error, naming the process that holds the listener's address if in use."""
+        if not isinstance(problem, OSError):
+            return cls(str(problem))
+        reason, absent = problem.strerror or str(problem), problem.errno in _ABSENT
+        if isinstance(problem, socket.gaierror):
+            return cls(f"bad host: {reason}", absent)
+        if problem.errno != EADDRINUSE or listener is None:
+            return cls(reason, absent)
+        holder = holder_of(listener)
+        return cls(f"{reason} by {holder}" if holder else reason, holder=holder)
+
+    def line(self, owner: str, listener: Listener, place: str) -> str:
+        """
+        Format the error as one line for the operator.
+
+        @param owner: the service or option that the listener belongs to.
+        @param place: where it is configured.
+        """
+        advice = ""
+        if self.holder is not None:
+            stop = "" if self.holder in ("", THIS) else "stop that, or "
+            advice = f"; {stop}write another {'path' if listener.path else 'port'} in {place}"
+        return f"{owner} cannot listen at {listener}: {self}{advice}"
+
+
+def bind_socket(
+    listener: Listener, options: SocketOptions, beside: Sequence[socket.socket] = ()
+) -> socket.socket:
+    """
+    Create a listener's socket, set its options, bind it and let it listen.
+
+    @param beside: sockets of this daemon with a conflicting address.  If there are any, a
+        stream socket does not listen yet.
+    @raise OSError: if a step fails.
+    @raise Refused: if the system refuses an option.
+    """
+    sock = socket.socket(listener.family, listener.type)
+    try:
+        prepare(sock, listener, options)
+        with sharing(sock, *beside):
+            _bind(sock, listener)
+        if listener.is_stream and not beside:
+            sock.listen(listener.backlog)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def prepare(sock: socket.socket, listener: Listener, options: SocketOptions) -> None:
+    """
+    Set what must be set before bind(2).
+
+    @raise OSError: if the system refuses it.
+    @raise Refused: if the system refuses an option.
+    """
+    sock.setblocking(False)
+    if listener.family == socket.AF_INET6:
+        # tcp: and tcp6: listeners may share a port.
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    if not listener.is_stream:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+    for name, value in wanted(options, listener):
+        try:
+            TABLE[name].apply(sock, value)
+        except Refused as refused:
+            raise Refused(f"{name}: {refused}") from None
+
+
+@contextmanager
+def sharing(*socks: socket.socket) -> Iterator[None]:
+    """
+    Set SO_REUSEPORT on several sockets for a moment, so that they do not conflict: bind(2)
+    and listen(2) also check the option of existing sockets (socket(7)).
+    """
+    if len(socks) == 1:
+        yield
+        return
+    option = socket.SOL_SOCKET, socket.SO_REUSEPORT
+    before = [sock.getsockopt(*option) for sock in socks]
+    try:
+        for sock in socks:
+            sock.setsockopt(*option, 1)
+        yield
+    finally:
+        for sock, value in zip(socks, before):
+            sock.setsockopt(*option, value)
+
+
+def _bind(sock: socket.socket, listener: Listener) -> None:
+    if listener.family != socket.AF_UNIX:
+        sock.bind(resolve(listener))
+        return
+    if listener.has_file:
+        _remove_stale(listener)
+    # bind(2) itself creates the file with its mode; a chmod(2) afterwards would leave a
+    # moment in which others can connect.
+    before = os.umask(0o777 & ~listener.mode)
+    try:
+        sock.bind(listener.path)
+    finally:
+        os.umask(before)
+
+
+def _remove_stale(listener: Listener) -> None:
+    """
+    Remove a stale socket file, which a killed daemon left behind.
+
+    @raise OSError: if the file is no socket, or a process listens there.
+    """
+    try:
+        mode = os.lstat(listener.path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise OSError(EEXIST, "the file is there and is no socket")
+    with socket.socket(listener.family, listener.type) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(listener.path)
+        except ConnectionRefusedError:
+            with suppress(FileNotFoundError):
+                os.unlink(listener.path)
+            return
+        except BlockingIOError:
+            pass  # its backlog is full: a process listens
+    raise OSError(EADDRINUSE, os.strerror(EADDRINUSE))
+
+
+def resolve(listener: Listener) -> Any:
+    """
+    Resolve a listener's interface to a socket address with scope; the first result is used.
+
+    @raise OSError: if it has no address.
+    """
+    host = listener.interface or None
+    kinds = (listener.family, listener.type)
+    try:
+        found = socket.getaddrinfo(host, listener.port, *kinds, flags=socket.AI_PASSIVE)
+    except UnicodeError:
+        # The name cannot be encoded as a DNS name.
+        raise socket.gaierror(socket.EAI_NONAME, "not a host name") from None
+    return found[0][4]
+
+
+def look_up(listener: Listener) -> Place:
+    """The address that a listener binds, with its host name resolved."""
+    place = place_of(listener)
+    if not place.port:
+        return place
+    try:
+        host = resolve(listener)[0]
+    except OSError:
+        # bind() will fail as well, and report the reason.
+        return place
+    return evolve(place, host=canonical_host(host, place.family))
