@@ -16,7 +16,7 @@ from twisted.python import usage
 
 from socketd.common.errors import BAD_CONFIGURATION
 from socketd.configuration import configure, configure_again
-from socketd.control.console import ConsoleService
+from socketd.control.console_service import ConsoleService
 from socketd.control.server import ControlService, make_directory
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.log import LineLog, goes_to_journal, make_observer

@@ -20,7 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from socketd.common.errors import BAD_CONFIGURATION
-from socketd.control.console import ConsoleService
+from socketd.control.console_service import ConsoleService
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.log import LineLog
 from socketd.daemon.notify import NotifyService

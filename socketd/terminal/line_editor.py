@@ -22,23 +22,15 @@ _PARTIAL = re.compile(r"\x1b(?:\[[0-9;?]{0,16}|O)?\Z")
 
 def columns(text: str) -> int:
     """
-    Count the terminal columns of a text.
-
-    @param text: printable characters.
-    @return: 2 per wide East Asian character, 0 per combining character, else 1.
+    Count the terminal columns of a printable text: 2 per wide East Asian character, 0 per
+    combining character, else 1.
     """
     wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
     return len(text) + wide - sum(unicodedata.combining(character) > 0 for character in text)
 
 
 def fitting(text: str, width: int) -> str:
-    """
-    Truncate a text to a number of columns.
-
-    @param text: printable characters.
-    @param width: the columns.
-    @return: the longest prefix that fits.
-    """
+    """Return the longest prefix of a printable text that fits into a number of columns."""
     text = text[: max(0, width)]
     while columns(text) > width:
         text = text[:-1]
@@ -55,11 +47,7 @@ class Editor:
     """
 
     def __init__(self, complete: Complete = lambda before: ()) -> None:
-        """
-        Start with an empty line.
-
-        @param complete: called on Tab.
-        """
+        """@param complete: called on Tab."""
         self.text = ""
         self.cursor = 0
         self.has_ended = False
@@ -69,29 +57,25 @@ class Editor:
         self._draft = ""
         self._rest = ""
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._lines: list[str] = []
 
     def feed(self, data: bytes) -> Iterator[str]:
-        """
-        Process typed keys.
-
-        @param data: bytes from the terminal.
-        @return: each entered line, before the keys after it are processed.
-        """
+        """Process typed keys; yield each entered line before the keys after it are processed."""
         typed = self._rest + self._decoder.decode(data)
         partial = _PARTIAL.search(typed)
         self._rest = partial[0] if partial else ""
         for key in _KEYS.findall(typed[: len(typed) - len(self._rest)]):
-            self._press(key)
-            while self._lines:
-                yield self._lines.pop()
+            if key in "\r\n":
+                yield self._enter()
+            elif key in _ACTIONS:
+                _ACTIONS[key](self)
+            elif key.isprintable() and len(self.text) < MAX_TEXT:
+                self._insert(key)
 
     def window(self, width: int) -> tuple[str, int]:
         """
-        Return the part of the line that fits, including the cursor.
+        Return the part of the line around the cursor that fits, and the cursor's column in it.
 
         @param width: the available columns.
-        @return: the part, and the column of the cursor in it.
         """
         before = self.text[: self.cursor]
         while columns(before) > width:
@@ -99,47 +83,54 @@ class Editor:
         behind = self.text[self.cursor :]
         return before + fitting(behind, width - columns(before)), columns(before)
 
-    def _press(self, key: str) -> None:
-        action = _ACTIONS.get(key)
-        if action is not None:
-            action(self)
-        elif key.isprintable() and len(self.text) < MAX_TEXT:
-            self._insert(key)
+    def _enter(self) -> str:
+        line = self.text
+        if line.strip() and self._history[-1:] != [line]:
+            self._history = [*self._history, line][-MAX_HISTORY:]
+        self._place = len(self._history)
+        self._set("")
+        return line
+
+    def _set(self, text: str) -> None:
+        self.text, self.cursor = text, len(text)
 
     def _insert(self, text: str) -> None:
         self.text = self.text[: self.cursor] + text + self.text[self.cursor :]
         self.cursor += len(text)
 
-    def _cut(self, start: int, end: int) -> None:
-        self.text = self.text[: max(0, start)] + self.text[end:]
-        self.cursor = max(0, start)
-
-    def _enter(self) -> None:
-        line = self.text
-        if line.strip() and self._history[-1:] != [line]:
-            self._history = [*self._history, line][-MAX_HISTORY:]
-        self._lines.append(line)
-        self._place = len(self._history)
-        self._set("")
-
-    def _set(self, text: str) -> None:
-        self.text, self.cursor = text, len(text)
-
     def _move(self, place: int) -> None:
         self.cursor = max(0, min(len(self.text), place))
 
-    def _recall(self, step: int) -> None:
-        place = self._place + step
-        if not 0 <= place <= len(self._history):
-            return
+    def _cut_to(self, place: int) -> None:
+        """Delete from the cursor to a place before or behind it."""
+        start, end = sorted((self.cursor, max(0, place)))
+        self.text = self.text[:start] + self.text[end:]
+        self.cursor = start
+
+    def _word_start(self) -> int:
+        return self.text[: self.cursor].rstrip().rfind(" ") + 1
+
+    def _word_end(self) -> int:
+        behind = self.text[self.cursor :].lstrip()
+        return len(self.text) - len(behind) + len(behind.partition(" ")[0])
+
+    def _recall(self, step: int, prefix: str = "") -> None:
+        """Take the next line of the history in one direction that begins with a prefix."""
         if self._place == len(self._history):
             self._draft = self.text
-        self._place = place
-        self._set([*self._history, self._draft][place])
+        lines = [*self._history, self._draft]
+        place = self._place + step
+        while 0 <= place < len(lines) and not lines[place].startswith(prefix):
+            place += step
+        if 0 <= place < len(lines):
+            self._place = place
+            self._set(lines[place])
 
-    def _cut_word(self) -> None:
-        before = self.text[: self.cursor].rstrip()
-        self._cut(before.rfind(" ") + 1, self.cursor)
+    def _search(self, step: int) -> None:
+        """Recall a line that begins with what is before the cursor, and leave the cursor there."""
+        cursor = self.cursor
+        self._recall(step, self.text[:cursor])
+        self.cursor = cursor
 
     def _finish_word(self) -> None:
         before = self.text[: self.cursor]
@@ -152,27 +143,37 @@ class Editor:
 
     def _end_or_cut(self) -> None:
         if self.text:
-            self._cut(self.cursor, self.cursor + 1)
+            self._cut_to(self.cursor + 1)
         else:
             self.has_ended = True
 
 
 _ACTIONS: dict[str, Callable[[Editor], object]] = {}
 
+#: The keys of readline(3), with the codes that terminals send for them.
 for _names, _action in (
-    (("\r", "\n"), Editor._enter),
-    (("\x7f", "\b"), lambda editor: editor._cut(editor.cursor - 1, editor.cursor)),
-    (("\x1b[3~",), lambda editor: editor._cut(editor.cursor, editor.cursor + 1)),
+    # Backspace, Delete, Ctrl-D, Tab
+    (("\x7f", "\b"), lambda editor: editor._cut_to(editor.cursor - 1)),
+    (("\x1b[3~",), lambda editor: editor._cut_to(editor.cursor + 1)),
     (("\x04",), Editor._end_or_cut),
     (("\t",), Editor._finish_word),
+    # Home, End, Left, Right
     (("\x01", "\x1b[H", "\x1bOH", "\x1b[1~"), lambda editor: editor._move(0)),
     (("\x05", "\x1b[F", "\x1bOF", "\x1b[4~"), lambda editor: editor._move(MAX_TEXT)),
     (("\x02", "\x1b[D", "\x1bOD"), lambda editor: editor._move(editor.cursor - 1)),
     (("\x06", "\x1b[C", "\x1bOC"), lambda editor: editor._move(editor.cursor + 1)),
+    # Ctrl-Left, Ctrl-Right
+    (("\x1bb", "\x1b[1;5D"), lambda editor: editor._move(editor._word_start())),
+    (("\x1bf", "\x1b[1;5C"), lambda editor: editor._move(editor._word_end())),
+    # Up, Down, Page Up, Page Down
     (("\x10", "\x1b[A", "\x1bOA"), lambda editor: editor._recall(-1)),
     (("\x0e", "\x1b[B", "\x1bOB"), lambda editor: editor._recall(1)),
-    (("\x0b",), lambda editor: editor._cut(editor.cursor, MAX_TEXT)),
-    (("\x15",), lambda editor: editor._cut(0, editor.cursor)),
-    (("\x17",), Editor._cut_word),
+    (("\x1b[5~",), lambda editor: editor._search(-1)),
+    (("\x1b[6~",), lambda editor: editor._search(1)),
+    # Ctrl-K, Ctrl-U, Ctrl-W, Alt-D
+    (("\x0b",), lambda editor: editor._cut_to(MAX_TEXT)),
+    (("\x15",), lambda editor: editor._cut_to(0)),
+    (("\x17", "\x1b\x7f"), lambda editor: editor._cut_to(editor._word_start())),
+    (("\x1bd",), lambda editor: editor._cut_to(editor._word_end())),
 ):
     _ACTIONS |= dict.fromkeys(_names, _action)

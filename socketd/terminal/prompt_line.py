@@ -8,76 +8,50 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from socketd.terminal.line_editor import Complete, Editor, columns, fitting
+from socketd.terminal.line_editor import Editor, columns, fitting
+from socketd.terminal.view import View, Write
 
 #: Columns that a prompt leaves for input.
 LEAST_ROOM = 12
 
 
-class PromptLine:
-    """
-    A prompt, followed by the edited line.
+class PromptLine(View):
+    """A prompt, followed by the edited line."""
 
-    @ivar prompt: the prompt text, shown from the next L{draw} on.
-    @ivar is_held: whether backpressure from the terminal suspends all output.
-    """
-
-    def __init__(
-        self,
-        write: Callable[[str], object],
-        width: Callable[[], int],
-        complete: Complete = lambda before: (),
-    ) -> None:
-        """
-        Start without a prompt.
-
-        @param write: writes text to the terminal.
-        @param width: returns the terminal's columns.
-        @param complete: called on Tab.
-        """
-        self.is_held = False
-        self._write = write
+    def __init__(self, write: Write, width: Callable[[], int]) -> None:
+        """@param width: returns the terminal's columns."""
+        super().__init__(write)
         self._width = width
-        self._editor = Editor(complete)
-        self.prompt = ""
+        self._editor = Editor(lambda before: self.complete(before))
         self._shown = ""
         self._behind = 0
 
     @property
-    def is_begun(self) -> bool:
-        """Whether the line is begun but not yet entered."""
-        return bool(self._editor.text)
+    def columns(self) -> int:
+        return self._width()
 
     @property
-    def has_ended(self) -> bool:
-        """Whether Ctrl-D was typed on an empty line."""
-        return self._editor.has_ended
+    def is_begun(self) -> bool:
+        return bool(self._editor.text)
 
     def take(self, data: bytes) -> Iterator[str]:
-        """
-        Process keys.
-
-        @param data: bytes from the terminal.
-        @return: each line, as soon as it is entered.
-        """
         for line in self._editor.feed(data):
             self._finish(line)
             yield line
+        self.has_ended = self._editor.has_ended
         self.draw()
 
-    def above(self, text: str) -> None:
-        """
-        Show lines above the input line.
-
-        @param text: the lines, without the last line end.
-        """
+    def show(self, text: str) -> None:
         self.clear()
         if not self.is_held:
             self._write(f"{text}\n")
         self.draw()
 
+    def draw(self) -> None:
+        text, before = self._editor.window(self._room())
+        self._put(self._visible_prompt() + text, columns(text) - before)
+
     def redraw(self) -> None:
-        """Redraw the line after another program wrote over it."""
         self._shown, self._behind = "", 0
         self.draw()
 
@@ -91,11 +65,6 @@ class PromptLine:
         if not self.is_held:
             self._write("\n")
             self._shown = ""
-
-    def draw(self) -> None:
-        """Show the prompt and the edited line."""
-        text, before = self._editor.window(self._room())
-        self._put(self._visible_prompt() + text, columns(text) - before)
 
     def _visible_prompt(self) -> str:
         return fitting(self.prompt, self._width() - LEAST_ROOM)

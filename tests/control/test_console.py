@@ -7,8 +7,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.common.events import LISTENING
 from socketd.control.commands import answer
-from socketd.control.console import MAX_LINE, Console
-from socketd.terminal.addressee import PROMPT, REACTION, gone, prompt_for, taken_for_word, waits
+from socketd.control.console import Console
+from socketd.terminal.operator_prompt import (
+    PROMPT,
+    REACTION,
+    gone,
+    prompt_for,
+    taken_for_word,
+    waits,
+)
+from socketd.terminal.view import MAX_LINE
 from tests.control.fakes import connect, make_daemon
 
 COLUMNS = 80

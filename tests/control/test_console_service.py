@@ -1,4 +1,4 @@
-"""Tests for L{socketd.control.console}: the service, and the log at the console."""
+"""Tests for L{socketd.control.console_service}: the service, and the log at the console."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from socketd.common.events import LISTENING
-from socketd.control.console import ConsoleService
+from socketd.control.console_service import ConsoleService
 from tests.control.fakes import make_daemon
 
 READY = b"console ready; help lists the commands\n"
@@ -70,7 +70,7 @@ class ConsoleServiceTests(Case):
 
 
 class ConsoleLogTests(Case):
-    """Tests for L{socketd.control.console.ConsoleLog}."""
+    """Tests for L{ConsoleLog}."""
 
     def started(self) -> bytes:
         """Start the console and forget what it has shown."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
@@ -11,8 +12,8 @@ from socketd.cli.operator.session import Operating
 from socketd.cli.operator.views import LineView
 from socketd.control.commands import ALIASES, COMMANDS, answer
 from socketd.control.console import Console
-from socketd.terminal.addressee import PROMPT, REACTION
 from socketd.terminal.line_editor import MAX_TEXT
+from socketd.terminal.operator_prompt import PROMPT, REACTION
 from tests.control.fakes import FakeConnection, connect, make_daemon
 from tests.support.client_fakes import MemoryTransport, Paper
 
@@ -27,6 +28,17 @@ MOST_CLIENTS = 8
 _ASKS = "input the word"
 
 
+class PaperTransport(StringTransport):
+    """Prints what is written to it."""
+
+    def __init__(self, paper: Paper) -> None:
+        super().__init__()
+        self.paper = paper
+
+    def write(self, data: bytes) -> None:
+        self.paper.write(data.decode())
+
+
 class Scene:
     """A daemon with clients that wait, the console at its terminal, and what stands on that."""
 
@@ -36,13 +48,8 @@ class Scene:
         self.paper = Paper(WIDTH)
         self.clients: list[FakeConnection] = []
         self.console = Console(self.daemon, lambda: WIDTH)
-        self.console._write = self.paper.write  # type: ignore[method-assign]
-        assert self.console._keys is not None
-        self.keys = self.console._keys
-        self.keys._write = self.paper.write
+        self.console.makeConnection(PaperTransport(self.paper))
         self.prompt, self.live = "", 0
-        self.console._attached = True
-        self.daemon.operator.attach(self.console._update)
 
     def happen(self, what: int) -> None:
         """Have a client come, ask once more or go, another operator answer, or time pass."""
@@ -67,7 +74,7 @@ class Scene:
         Type a byte, and see that a word goes to the client whose prompt the line was begun at.
         """
         line = self.paper.last
-        if not self.keys.is_begun:
+        if not self.console.is_begun:
             self.prompt, self.live = line, len(self.clients)
         before = {one: one.value() for one in self.clients}
         self.console.dataReceived(key)

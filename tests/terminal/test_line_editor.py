@@ -40,6 +40,10 @@ class EditorTests(SynchronousTestCase):
             "xhello\x01\x04": "hello",
             "xhello\x01\x1b[3~": "hello",
             "hello there\x17": "hello ",
+            "hello there\x1b\x7f": "hello ",
+            "one two\x1bb\x1bbx": "xone two",
+            "one two\x01\x1bf\x1b[1;5Cx\x1b[1;5Dy": "one ytwox",
+            "one two\x01\x1bd": " two",
             "hello  \x17x": "x",
             "hello\x15bye": "bye",
             "hello\x02\x02\x0b": "hel",
@@ -59,6 +63,21 @@ class EditorTests(SynchronousTestCase):
         self.assertEqual(self.editor.text, "one")
         self.type(DOWN + DOWN + DOWN)
         self.assertEqual(self.editor.text, "begun")
+
+    def test_search(self) -> None:
+        """Page Up and Page Down bring back lines that begin with what is before the cursor."""
+        for line in ("show 1", "status", "show 2", "show 3"):
+            self.line(line)
+        for keys, text in (
+            ("sh\x1b[5~", "show 3"),
+            ("\x1b[5~\x1b[5~\x1b[5~", "show 1"),
+            ("\x1b[6~", "show 2"),
+            ("\x1b[6~\x1b[6~\x1b[6~", "sh"),
+            ("x\x1b[5~", "shx"),
+        ):
+            self.type(keys)
+            self.assertEqual(self.editor.text, text)
+            self.assertEqual(self.editor.cursor, len("shx" if "x" in text else "sh"))
 
     def test_history_is_bounded(self) -> None:
         """The oldest lines are forgotten."""

@@ -35,7 +35,7 @@ class PromptLineTests(SynchronousTestCase):
         self.line.prompt = "> "
         self.assertEqual(list(self.line.take(b"hello\x02\x02\x7f")), [])
         self.assertEqual((self.paper.last, self.paper.column), ("> helo", 4))
-        self.line.above("one\ntwo")
+        self.line.show("one\ntwo")
         self.assertEqual((self.paper.last, self.paper.column), ("> helo", 4))
         self.assertEqual(["".join(line).rstrip() for line in self.paper.lines[:2]], ["one", "two"])
 
@@ -56,7 +56,7 @@ class PromptLineTests(SynchronousTestCase):
     def test_held(self) -> None:
         """A terminal that takes nothing gets nothing, and all that counts later."""
         self.line.is_held = True
-        self.line.above("event")
+        self.line.show("event")
         self.assertEqual(list(self.line.take(b"one\rtw")), ["one"])
         self.assertEqual(self.paper.last, "")
         self.line.is_held = False
@@ -78,7 +78,7 @@ class PromptLineTests(SynchronousTestCase):
         for number, piece in enumerate(pieces):
             list(line.take(piece))
             if number % 3 == 2:
-                line.above("event")
+                line.show("event")
             text = line._editor.window(WIDTH - 5)[0]
             if any(columns(character) != 1 for character in text):
                 continue  # the paper here has one column for each character

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from socketd.terminal.device import COLUMNS
@@ -163,8 +163,7 @@ class TerminalLines:
         self.edited: Callable[[], object] = lambda: None
         self.ended: Callable[[], object] = lambda: None
         self._width = width
-        self._line = PromptLine(write, width, self._find)
-        self._complete: Complete = lambda before: ()
+        self._line = PromptLine(write, width)
 
     @property
     def columns(self) -> int:
@@ -182,7 +181,7 @@ class TerminalLines:
 
         @param complete: called on Tab.
         """
-        self._complete = complete
+        self._line.complete = complete
         self.set_state("", "")
 
     def show(self, text: str) -> None:
@@ -191,7 +190,7 @@ class TerminalLines:
 
         @param text: the lines.
         """
-        self._line.above(text)
+        self._line.show(text)
 
     def set_state(self, prompt: str, status: str) -> None:
         """
@@ -227,9 +226,6 @@ class TerminalLines:
     def close(self) -> None:
         """Erase the prompt."""
         self._line.clear()
-
-    def _find(self, before: str) -> Sequence[str]:
-        return self._complete(before)
 
 
 class FullScreen:

@@ -1,0 +1,150 @@
+"""The prompt for the operator's word, and the destination of each line that is typed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Generic, Protocol, TypeVar
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+PROMPT = "input the word:"
+
+#: Seconds. A line begun this soon after its prompt disappeared is meant for that prompt: longer
+#: than a person's reaction time, shorter than deciding on another line takes.
+REACTION = 1.0
+
+Waiting = TypeVar("Waiting")
+Waiting_contra = TypeVar("Waiting_contra", contravariant=True)
+
+
+def prompt_for(name: str) -> str:
+    """Return the prompt for one of several connections."""
+    return f"input the word for {name}:"
+
+
+def waits(name: str) -> str:
+    """Return the notice that a connection waits while another line is being typed."""
+    return f"{name} waits for a word"
+
+
+def gone(name: str) -> str:
+    """Return the notice that the line being typed can no longer be sent."""
+    return f"{name} does not wait any more; what is typed for it is not sent"
+
+
+def taken_for_word(command: str) -> str:
+    """Return the warning that a line that looks like a command was sent as a word."""
+    return f"sent as a word; the command is /{command}"
+
+
+class IConsole(Protocol[Waiting_contra]):
+    """The operator's console, as its prompt uses it."""
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether a line is begun but not yet entered."""
+
+    def name_of(self, waiting: Waiting_contra) -> str:
+        """Return the name of a connection."""
+
+    def is_command(self, word: str) -> bool:
+        """Return whether there is a command of this name."""
+
+    def execute(self, line: str) -> None:
+        """Execute a command."""
+
+    def answer(self, waiting: Waiting_contra, word: str) -> None:
+        """Send the word to a connection."""
+
+    def show(self, text: str) -> None:
+        """Show a notice."""
+
+    def refresh(self) -> None:
+        """Call L{OperatorPrompt.update}."""
+
+
+class OperatorPrompt(Generic[Waiting]):
+    """
+    Selects the waiting connection that receives the typed line.
+
+    It is the oldest one when the line is begun, and is fixed until the line is entered. If it
+    disappears first, a line begun within L{REACTION} still belongs to it, not to another
+    connection. Without one the line is a command, as is one that begins with a slash.
+    """
+
+    def __init__(self, console: IConsole[Waiting], clock: IReactorTime) -> None:
+        """@param clock: schedules the end of L{REACTION}."""
+        self._console = console
+        self._clock = clock
+        self._addressee: Waiting | None = None
+        self._name = ""
+        self._is_gone = False
+        self._has_told = False
+        self._reacting: IDelayedCall | None = None
+
+    def update(self, waiting: Sequence[Waiting], is_fixed: bool = False) -> None:
+        """
+        Update the list of waiting connections, and tell of changes while a line is begun.
+
+        @param waiting: the waiting connections, oldest first.
+        @param is_fixed: whether the addressee stays, even if no line is begun.
+        """
+        is_begun = self._console.is_begun
+        if self._addressee is not None and not self._is_gone and self._addressee not in waiting:
+            self._is_gone = True
+            self._reacting = self._clock.callLater(REACTION, self._over)
+            if is_begun:
+                self._console.show(gone(self._name))
+        if not is_begun:
+            self._has_told = False
+            if not is_fixed and self._reacting is None:
+                self._select(waiting)
+        elif self._addressee is None and waiting and not self._has_told:
+            self._has_told = True
+            self._console.show(waits(self._console.name_of(waiting[0])))
+
+    def text(self, is_only: bool = False) -> str:
+        """
+        Return the prompt; empty if the next line is a command.
+
+        @param is_only: whether the name of the connection would be redundant.
+        """
+        if self._addressee is None or (self._is_gone and not self._console.is_begun):
+            return ""
+        return PROMPT if is_only and not self._is_gone else prompt_for(self._name)
+
+    def enter(self, line: str) -> None:
+        """Process a line; the next one goes to the oldest connection again."""
+        addressee, is_gone = self._addressee, self._is_gone
+        self.stop()
+        if line.startswith("/"):
+            self._console.execute(line[1:])
+        elif addressee is None:
+            if line.strip():
+                self._console.execute(line)
+        elif not is_gone:
+            self._console.answer(addressee, line)
+            word = line.split(" ")[0]
+            if self._console.is_command(word):
+                self._console.show(taken_for_word(word))
+        elif line:
+            self._console.show(gone(self._name))
+
+    def stop(self) -> None:
+        """Clear the addressee."""
+        reacting, self._reacting = self._reacting, None
+        if reacting is not None:
+            reacting.cancel()
+        self._addressee, self._is_gone = None, False
+
+    def _select(self, waiting: Sequence[Waiting]) -> None:
+        self._is_gone = False
+        if not waiting:
+            self._addressee = None
+        elif self._addressee != waiting[0]:
+            self._addressee = waiting[0]
+            self._name = self._console.name_of(waiting[0])
+
+    def _over(self) -> None:
+        self._reacting = None
+        self._console.refresh()

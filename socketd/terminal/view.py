@@ -1,0 +1,102 @@
+"""What the operator sees and types at: the base of all views, and that of pipes and files."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+
+from socketd.terminal.line_editor import Complete
+
+#: Bytes of the longest line that a terminal delivers (N_TTY, termios(3)).
+MAX_LINE = 4096
+
+Write = Callable[[str], object]
+
+
+class View(ABC):
+    """
+    Shows lines and a prompt, and turns the operator's input into lines.
+
+    @ivar prompt: shown from the next L{draw} on.
+    @ivar status: the status line, in a view that has one.
+    @ivar complete: called on Tab, in a view that has it.
+    @ivar is_held: whether backpressure from the terminal suspends all output.
+    @ivar has_ended: whether the operator ended the input.
+    """
+
+    def __init__(self, write: Write) -> None:
+        """@param write: writes text to the output."""
+        self.prompt = self.status = ""
+        self.complete: Complete = lambda before: ()
+        self.is_held = False
+        self.has_ended = False
+        self._write = write
+
+    @property
+    def columns(self) -> int | None:
+        """The columns of a line; C{None}: no limit."""
+        return None
+
+    @property
+    @abstractmethod
+    def is_begun(self) -> bool:
+        """Whether a line is begun but not yet entered."""
+
+    @abstractmethod
+    def take(self, data: bytes) -> Iterator[str]:
+        """Process input; yield each line as soon as it is entered."""
+
+    @abstractmethod
+    def show(self, text: str) -> None:
+        """Show lines, given without the last line end."""
+
+    @abstractmethod
+    def draw(self) -> None:
+        """Show the current state of the prompt, and of the line that is begun."""
+
+    def redraw(self) -> None:
+        """Draw all again: another program wrote over it, or the size has changed."""
+
+    def clear(self) -> None:
+        """Erase the prompt, and leave the terminal as it was."""
+
+
+class PlainLines(View):
+    """A view of lines only, for pipes and files: what is written cannot be erased."""
+
+    def __init__(self, write: Write) -> None:
+        super().__init__(write)
+        self._shown = ""
+        self._rest = b""
+        self._is_skipping = False
+
+    @property
+    def is_begun(self) -> bool:
+        return bool(self._rest) or self._is_skipping
+
+    def take(self, data: bytes) -> Iterator[str]:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._shown = ""
+            if self._fits(line):
+                yield line.removesuffix(b"\r").decode("utf-8", "surrogateescape")
+            self._is_skipping = False
+        if not self._fits(self._rest):
+            self._is_skipping, self._rest = True, b""
+
+    def _fits(self, line: bytes) -> bool:
+        """Return whether a line can be used; complain once of one that is too long."""
+        if len(line) > MAX_LINE and not self._is_skipping:
+            self.show(f"a line is at most {MAX_LINE} bytes long; it was not used")
+        return len(line) <= MAX_LINE and not self._is_skipping
+
+    def show(self, text: str) -> None:
+        if not self.is_held:
+            self._write("\n" * bool(self._shown) + f"{text}\n")
+            self._shown = ""
+        self.draw()
+
+    def draw(self) -> None:
+        if not self.is_held and self.prompt != self._shown:
+            self._write("\n" * bool(self._shown) + self.prompt)
+            self._shown = self.prompt
