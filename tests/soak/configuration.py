@@ -1,8 +1,8 @@
 """
 The configurations of the daemon under load: one to measure under, and its variants.
 
-Each service is there for one kind of account: what peers that behave say and hear is
-known to the byte, so nobody else may come to the services where they are.
+Each service is there for one kind of client: what well-behaved peers send and receive is known to
+the byte, so no other client may use their services.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from random import Random
 
 from attrs import frozen
 
-#: Whom certificates are for.
+#: The name of the certificates.
 NAME = "soak.example.org"
 
-#: Who is banned now and then, and who is never served at C{few}.
-BANNED, STRANGER = "127.0.0.66", "127.0.0.9"
+#: A source that is banned now and then, and one that C{few} denies.
+BANNED, DENIED = "127.0.0.66", "127.0.0.9"
 
 #: Connections that C{capped} has at once, and those of a source that C{few} has at least.
 CAP, PER_SOURCE = 20, 5
@@ -98,10 +98,10 @@ listen = {{tcp}}, {{unix}}, {{udp}}
 [chargen]
 listen = {{tcp}}, {{udp}}
 so_sndbuf = {SEND_BUFFER}
-[rough]
+[misuse]
 protocol = echo
 listen = {{tcp}}, {{unix}}, {{udp}}
-[torn]
+[aborted]
 protocol = echo
 listen = {{tls}}, haproxy:{{tcp}}
 proxy_from = 127.0.0.1
@@ -112,7 +112,7 @@ max_connections = {CAP}
 [few]
 protocol = echo
 listen = {{tcp}}
-deny = {STRANGER}
+deny = {DENIED}
 [guarded]
 protocol = echo
 listen = {{udp}}
@@ -200,7 +200,7 @@ def unbindable(directory: Path, address: tuple[str, int]) -> str:
     """
     Write one that cannot be bound, behind a listener that can.
 
-    @param address: of somebody else.
+    @param address: one that another socket has.
     """
     taken = f"tcp:{address[1]}:interface={address[0]}"
     return base(directory) + f"[taken]\nprotocol = echo\nlisten = tcp:0, {taken}\n"
@@ -212,7 +212,7 @@ def write_quotes(directory: Path) -> None:
 
 
 def quotes() -> list[bytes]:
-    """The quotes as they go over the wire (RFC 865, lines as in RFC 854)."""
+    """The quotes as they go over the connection (RFC 865, lines as in RFC 854)."""
     return ["".join(f"{line}\r\n" for line in text.split("\n")).encode() for text in _stripped()]
 
 

@@ -9,14 +9,14 @@ from socketd.protocols.chargen import MAX_ANSWER, PATTERN
 from tests.soak import configuration
 from tests.soak.client import Client
 from tests.soak.configuration import BANNED, REPLY
-from tests.soak.plausible import (
+from tests.soak.time_checks import (
     SINCE_1900,
     check_daytime,
     check_ntp,
     check_time,
     ntp_question,
 )
-from tests.soak.wires import Mismatch
+from tests.soak.connections import Mismatch
 
 #: The longest of UDP (bytes): 65535 without the headers of IP and UDP.
 LONGEST = 65507
@@ -45,30 +45,30 @@ def lengths(client: Client) -> list[int]:
 
 def echo(client: Client) -> None:
     """Any length comes back, byte by byte."""
-    with client.datagrams("datagrams", client.serves("datagrams", (*UDP, "unixgram"))) as sock:
+    with client.datagrams("datagrams", client.pick_kind("datagrams", (*UDP, "unixgram"))) as sock:
         for length in lengths(client):
             ask(client, "datagrams", sock, client.random.randbytes(length))
 
 
 def burst(client: Client) -> None:
     """Many at once come back in order."""
-    with client.datagrams("datagrams", client.serves("datagrams", UDP)) as sock:
+    with client.datagrams("datagrams", client.pick_kind("datagrams", UDP)) as sock:
         for number in range(BURST):
-            client.tell("datagrams", sock, b"%d " % number * client.random.randint(1, 100))
+            client.send("datagrams", sock, b"%d " % number * client.random.randint(1, 100))
         for number in range(BURST):
-            found = client.hear("datagrams", sock)
+            found = client.receive("datagrams", sock)
             if found is None:
                 return
             client.check(found.startswith(b"%d " % number), f"{found[:20]!r} is not {number}")
 
 
-def unnamed(client: Client) -> None:
-    """Whoever has no address gets no answer, and what is too long is no datagram."""
+def unbound(client: Client) -> None:
+    """An unbound socket gets no answer, and what is too long is dropped."""
     with client.datagrams("datagrams", "unixgram", named=False) as sock:
-        client.tell("datagrams", sock, client.random.randbytes(client.random.randint(0, SHORT)))
-        client.ledger.account("datagrams").unnamed += 1
-        client.tell("datagrams", sock, bytes(MAX_SIZE + client.random.randint(1, SHORT)))
-        client.ledger.account("datagrams").dropped["too_long"] += 1
+        client.send("datagrams", sock, client.random.randbytes(client.random.randint(0, SHORT)))
+        client.counts.service("datagrams").unbound += 1
+        client.send("datagrams", sock, bytes(MAX_SIZE + client.random.randint(1, SHORT)))
+        client.counts.service("datagrams").dropped["too_long"] += 1
 
 
 def services(client: Client) -> None:
@@ -81,33 +81,33 @@ def services(client: Client) -> None:
     with client.datagrams("chargen") as sock:
         ask(client, "chargen", sock, b"?" + text, PATTERN[: min(len(text) + 1, MAX_ANSWER)])
     with client.datagrams("discard") as sock:
-        client.tell("discard", sock, text)
-        client.ledger.account("discard").silent += 1
+        client.send("discard", sock, text)
+        client.counts.service("discard").silent += 1
 
 
 def times(client: Client) -> None:
     """The time, four ways, and a quote."""
     for service, since in (("time", 0), ("rfc868", SINCE_1900)):
         with client.datagrams(service) as sock:
-            client.tell(service, sock, b"")
-            if (found := client.hear(service, sock)) is not None:
+            client.send(service, sock, b"")
+            if (found := client.receive(service, sock)) is not None:
                 check_time(client, found, since)
     with client.datagrams("daytime") as sock:
-        client.tell("daytime", sock, b"")
-        if (found := client.hear("daytime", sock)) is not None:
+        client.send("daytime", sock, b"")
+        if (found := client.receive("daytime", sock)) is not None:
             check_daytime(client, found)
     with client.datagrams("ntp") as sock:
         question = ntp_question(client)
-        client.tell("ntp", sock, question)
-        if (found := client.hear("ntp", sock)) is not None:
+        client.send("ntp", sock, question)
+        if (found := client.receive("ntp", sock)) is not None:
             check_ntp(client, question, found)
 
 
 def quote(client: Client) -> None:
     """One of the quotes."""
     with client.datagrams("qotd") as sock:
-        client.tell("qotd", sock, b"")
-        if (found := client.hear("qotd", sock)) is not None:
+        client.send("qotd", sock, b"")
+        if (found := client.receive("qotd", sock)) is not None:
             client.check(found in configuration.quotes(), f"{found!r} is no quote")
 
 
@@ -116,22 +116,22 @@ def guarded(client: Client) -> None:
     source = f"127.0.3.{client.number + 1}"
     with client.datagrams("guarded", source=source) as sock:
         for number in range(BURST):
-            client.tell("guarded", sock, b"%d" % number)
+            client.send("guarded", sock, b"%d" % number)
         _hear_some(client, "guarded", sock)
 
 
 def banned(client: Client) -> None:
     """A source that is banned now and then."""
-    with client.datagrams("rough", source=BANNED) as sock:
-        client.tell("rough", sock, b"0")
-        _hear_some(client, "rough", sock)
+    with client.datagrams("misuse", source=BANNED) as sock:
+        client.send("misuse", sock, b"0")
+        _hear_some(client, "misuse", sock)
 
 
 def passing(client: Client) -> None:
     """A service that comes and goes."""
     with client.datagrams("passing") as sock:
         try:
-            client.tell("passing", sock, b"0")
+            client.send("passing", sock, b"0")
             _hear_some(client, "passing", sock)
         except ConnectionRefusedError:
             pass
@@ -147,17 +147,17 @@ def ask(
 
     @param answer: the same again where not given.
     """
-    client.tell(service, sock, data)
-    found = client.hear(service, sock)
+    client.send(service, sock, data)
+    found = client.receive(service, sock)
     if found is not None:
-        client.equal(found, data if answer is None else answer)
+        client.check_equal(found, data if answer is None else answer)
 
 
 def _hear_some(client: Client, service: str, sock: socket.socket) -> None:
     """Take the answers that come, in order, some left out."""
     sock.settimeout(DOUBT)
     last = -1
-    while (found := client.hear(service, sock)) is not None:
+    while (found := client.receive(service, sock)) is not None:
         if not last < int(found) < BURST:
             raise Mismatch(f"{found!r} after {last}")
         last = int(found)

@@ -12,39 +12,38 @@ from attrs import define, field, frozen
 
 from tests.soak import configuration
 from tests.soak.configuration import BANNED
-from tests.soak.loads import Crowd
+from tests.soak.loads import ClientPool
 from tests.soak.server import Server, wait_until
-from tests.soak.wires import Mismatch
+from tests.soak.connections import Mismatch
 
 #: How long the daemon is stopped, and a ban or a rest lasts at most (seconds).
 STOPPED, BAN, REST = 0.5, 1.0, 1.0
 
 LEVELS = ("debug", "info", "warn", "error")
 
-#: The daemon looks at its certificates every 5 seconds.
+#: The daemon checks its certificates every 5 seconds.
 RENEWAL = 15.0
 
 
 @define(eq=False)
-class Trouble:
+class FaultInjector:
     """
-    Whoever makes faults, and what he has done.
+    Injects faults, and counts them.
 
-    @ivar random: decides.
-    @ivar over: set when he is to stop.
-    @ivar done: how often each fault was made.
+    @ivar over: set when it is to stop.
+    @ivar done: how often each fault was injected.
     @ivar reloads: how often a reload was carried out, and refused.
     """
 
     server: Server
-    crowd: Crowd
+    clients: ClientPool
     random: Random
     over: Event
     done: Counter[str] = field(factory=Counter)
     reloads: Counter[str] = field(factory=Counter)
 
     def wait(self, seconds: float) -> None:
-        """Pass time, unless all is over."""
+        """Pause, unless the run ends."""
         self.over.wait(seconds)
 
     def demand(self, line: str) -> None:
@@ -61,7 +60,7 @@ class Trouble:
         """Have a good file read."""
         self.demand("reload")
         self.reloads["done"] += 1
-        self.server.find_places()
+        self.server.find_addresses()
 
     def refused(self, text: str) -> None:
         """
@@ -75,52 +74,52 @@ class Trouble:
             raise Mismatch(f"a bad file is taken: {text!r}")
         self.reloads["refused"] += 1
 
-    def back_to_base(self) -> None:
-        """Bring everything back to where it was in the beginning."""
+    def restore_base(self) -> None:
+        """Restore the configuration and log level of the beginning."""
         self.server.configure(configuration.base(self.server.directory))
         self.reload()
         self.demand("log-level info")
 
 
-def reload(trouble: Trouble) -> None:
+def reload(injector: FaultInjector) -> None:
     """Other options, and a service that comes or goes, by the control socket."""
-    server = trouble.server
-    server.configure(configuration.variant(server.directory, trouble.random))
-    trouble.reload()
+    server = injector.server
+    server.configure(configuration.variant(server.directory, injector.random))
+    injector.reload()
 
 
-def hang_up(trouble: Trouble) -> None:
+def reload_by_signal(injector: FaultInjector) -> None:
     """The same by SIGHUP."""
-    server = trouble.server
+    server = injector.server
     done = server.figures().get("config_reloads_total", result="done")
-    server.configure(configuration.variant(server.directory, trouble.random))
+    server.configure(configuration.variant(server.directory, injector.random))
     server.send(signal.SIGHUP)
     wait_until(
         lambda: server.figures().get("config_reloads_total", result="done") > done, "a reload"
     )
-    trouble.reloads["done"] += 1
-    server.find_places()
+    injector.reloads["done"] += 1
+    server.find_addresses()
 
 
-def bad_file(trouble: Trouble) -> None:
+def bad_file(injector: FaultInjector) -> None:
     """A file that cannot be read as a configuration."""
-    trouble.refused(trouble.random.choice(configuration.BAD))
+    injector.refused(injector.random.choice(configuration.BAD))
 
 
-def unbindable(trouble: Trouble) -> None:
-    """A file with an address that somebody else has."""
-    server = trouble.server
-    trouble.refused(configuration.unbindable(server.directory, server.web()))
+def unbindable(injector: FaultInjector) -> None:
+    """A file with an address that another socket has."""
+    server = injector.server
+    injector.refused(configuration.unbindable(server.directory, server.web()))
 
 
-def renewal(trouble: Trouble) -> None:
-    """Another certificate; it is taken at the daemon's next look."""
-    trouble.server.renew(1 - trouble.server.shown)
+def renewal(injector: FaultInjector) -> None:
+    """Another certificate, which the daemon loads at its next check."""
+    injector.server.renew(1 - injector.server.shown)
 
 
-def bad_certificate(trouble: Trouble) -> None:
-    """No certificate: the daemon keeps the one that it has, and says so."""
-    server = trouble.server
+def bad_certificate(injector: FaultInjector) -> None:
+    """No certificate: the daemon keeps the one that it has, and logs so."""
+    server = injector.server
     size = server.log_size()
     server.certificate.write_bytes(b"no certificate\n")
     try:
@@ -130,33 +129,33 @@ def bad_certificate(trouble: Trouble) -> None:
         server.renew(server.shown)
 
 
-def log_level(trouble: Trouble) -> None:
+def log_level(injector: FaultInjector) -> None:
     """More in the log, or less."""
-    trouble.demand(f"log-level {trouble.random.choice(LEVELS)}")
+    injector.demand(f"log-level {injector.random.choice(LEVELS)}")
 
 
-def ban(trouble: Trouble) -> None:
-    """A source is served no more, for a moment."""
-    trouble.demand(f"ban {BANNED} for 1h")
-    trouble.wait(trouble.random.uniform(0, BAN))
-    trouble.demand(f"unban {BANNED}")
+def ban(injector: FaultInjector) -> None:
+    """A source is banned for a moment."""
+    injector.demand(f"ban {BANNED} for 1h")
+    injector.wait(injector.random.uniform(0, BAN))
+    injector.demand(f"unban {BANNED}")
 
 
-def stop_and_go(trouble: Trouble) -> None:
+def stop_and_continue(injector: FaultInjector) -> None:
     """The daemon does not run for a moment."""
-    trouble.server.send(signal.SIGSTOP)
+    injector.server.send(signal.SIGSTOP)
     try:
-        trouble.wait(STOPPED)
+        injector.wait(STOPPED)
     finally:
-        trouble.server.send(signal.SIGCONT)
+        injector.server.send(signal.SIGCONT)
 
 
-def rest(trouble: Trouble) -> None:
-    """A group of clients goes, and comes back."""
-    group = trouble.random.choice(trouble.crowd.groups)
-    group.rest()
-    trouble.wait(trouble.random.uniform(0, REST))
-    group.go_on()
+def rest(injector: FaultInjector) -> None:
+    """A group of clients pauses."""
+    group = injector.random.choice(injector.clients.groups)
+    group.pause()
+    injector.wait(injector.random.uniform(0, REST))
+    group.resume()
 
 
 @frozen
@@ -164,31 +163,30 @@ class Fault:
     """
     One kind of fault.
 
-    @ivar name: its name.
-    @ivar make: makes it, and takes it back.
+    @ivar make: injects it, and reverts it.
     @ivar is_long: whether it takes seconds.
     """
 
     name: str
-    make: Callable[[Trouble], None]
+    make: Callable[[FaultInjector], None]
     is_long: bool = False
 
 
 FAULTS = (
     Fault("reload", reload),
-    Fault("reload by SIGHUP", hang_up),
+    Fault("reload by SIGHUP", reload_by_signal),
     Fault("bad file", bad_file),
     Fault("address taken", unbindable),
     Fault("certificate renewed", renewal),
     Fault("bad certificate", bad_certificate, True),
     Fault("log level", log_level),
     Fault("ban", ban),
-    Fault("stopped for a moment", stop_and_go),
+    Fault("stopped for a moment", stop_and_continue),
     Fault("clients rest", rest),
 )
 
 
-def make_faults(trouble: Trouble, pause: float, with_long: bool, all_once: bool) -> None:
+def make_faults(injector: FaultInjector, pause: float, with_long: bool, all_once: bool) -> None:
     """
     Make all faults in a drawn order, again and again.
 
@@ -196,18 +194,18 @@ def make_faults(trouble: Trouble, pause: float, with_long: bool, all_once: bool)
     @param all_once: whether each is made once, even if there is no time for it.
     """
     order = [fault for fault in FAULTS if with_long or not fault.is_long]
-    while all_once or not trouble.over.is_set():
-        for fault in trouble.random.sample(order, len(order)):
-            if trouble.over.is_set() and not all_once:
+    while all_once or not injector.over.is_set():
+        for fault in injector.random.sample(order, len(order)):
+            if injector.over.is_set() and not all_once:
                 return
-            _make(trouble, fault)
-            trouble.wait(trouble.random.uniform(0, pause))
+            _make(injector, fault)
+            injector.wait(injector.random.uniform(0, pause))
         all_once = False
 
 
-def _make(trouble: Trouble, fault: Fault) -> None:
+def _make(injector: FaultInjector, fault: Fault) -> None:
     try:
-        fault.make(trouble)
-        trouble.done[fault.name] += 1
+        fault.make(injector)
+        injector.done[fault.name] += 1
     except Exception as problem:
-        trouble.crowd.note(f"{fault.name}: {type(problem).__name__}: {problem}")
+        injector.clients.note(f"{fault.name}: {type(problem).__name__}: {problem}")

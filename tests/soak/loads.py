@@ -10,20 +10,20 @@ from traceback import extract_tb
 
 from attrs import define, field, frozen
 
-from tests.soak import datagrams, operators, rough, streams
-from tests.soak.client import Client, Gone
+from tests.soak import datagrams, misbehaving, operators, streams
+from tests.soak.client import Client, ServiceGone
 from tests.soak.configuration import has_ipv6
-from tests.soak.ledger import Ledger, total
+from tests.soak.client_counts import ClientCounts, total
 from tests.soak.server import Server
 
-#: So many mistakes say enough; then the load ends.
+#: The load ends at so many problems.
 MAX_PROBLEMS = 10
 
 #: An exchange is over by then, whatever the daemon does (seconds).
 LAST = 60.0
 
 
-_FILES = {module.__file__ for module in (datagrams, operators, rough, streams)}
+_FILES = {module.__file__ for module in (datagrams, misbehaving, operators, streams)}
 
 
 @frozen
@@ -31,12 +31,10 @@ class Load:
     """
     One kind of client.
 
-    @ivar name: its name.
     @ivar run: one exchange.
-    @ivar clients: how many at once.
-    @ivar pause: how long each waits between two, on average (seconds).
-    @ivar asks: whether it asks the daemon itself.
-    @ivar misses: whether what it asks for may not be there.
+    @ivar pause: between two exchanges, on average (seconds).
+    @ivar asks: whether C{run} takes the server, too.
+    @ivar misses: whether the service may not be there.
     """
 
     name: str
@@ -73,7 +71,7 @@ GROUPS: dict[str, tuple[Load, ...]] = {
     "datagrams": (
         Load("datagrams", datagrams.echo, 2),
         Load("datagram burst", datagrams.burst, 1, 0.05),
-        Load("datagrams unnamed", datagrams.unnamed),
+        Load("datagrams unbound", datagrams.unbound),
         Load("datagram services", datagrams.services),
         Load("datagram times", datagrams.times),
         Load("datagram quote", datagrams.quote),
@@ -81,26 +79,26 @@ GROUPS: dict[str, tuple[Load, ...]] = {
         Load("datagrams banned", datagrams.banned),
         Load("datagrams passing", datagrams.passing, 1, 0.1, misses=True),
     ),
-    "rough": (
-        Load("reset", rough.resets, 1, 0.05),
-        Load("reset in tls", rough.resets_tls, 1, 0.05),
-        Load("handshake dropped", rough.hangs_up_inside_tls, 1, 0.05),
-        Load("garbage as tls", rough.garbage_as_tls, 1, 0.05),
-        Load("garbage as header", rough.garbage_as_header, 1, 0.05),
-        Load("no balancer", rough.no_balancer, 1, 0.05),
-        Load("stranger", rough.stranger, 1, 0.05),
-        Load("banned", rough.banned, 1, 0.05),
+    "misbehaving": (
+        Load("reset", misbehaving.reset, 1, 0.05),
+        Load("reset in tls", misbehaving.reset_in_tls, 1, 0.05),
+        Load("handshake dropped", misbehaving.dropped_handshake, 1, 0.05),
+        Load("garbage as tls", misbehaving.garbage_as_tls, 1, 0.05),
+        Load("garbage as header", misbehaving.garbage_as_header, 1, 0.05),
+        Load("untrusted proxy", misbehaving.untrusted_proxy, 1, 0.05),
+        Load("denied network", misbehaving.denied_network, 1, 0.05),
+        Load("banned", misbehaving.banned, 1, 0.05),
     ),
     "floods": (
-        Load("flood", rough.flood, 1, 0.2),
-        Load("flood of one", rough.flood_of_one, 1, 0.2),
+        Load("flood", misbehaving.flood, 1, 0.2),
+        Load("flood of one source", misbehaving.flood_of_one_source, 1, 0.2),
     ),
     "deadlines": (
-        Load("first byte", rough.silent, 2),
-        Load("idle", rough.idle, 2),
-        Load("lifetime", rough.talkative, 2),
-        Load("stall", rough.stalls, 2),
-        Load("handshake", rough.hesitates, 2),
+        Load("first byte", misbehaving.no_first_byte, 2),
+        Load("idle", misbehaving.idle, 2),
+        Load("lifetime", misbehaving.endless, 2),
+        Load("stall", misbehaving.stall, 2),
+        Load("handshake", misbehaving.slow_handshake, 2),
     ),
     "operators": (
         Load("operator", operators.operator, 1, 0.1, asks=True),
@@ -113,32 +111,31 @@ GROUPS: dict[str, tuple[Load, ...]] = {
 @define(eq=False)
 class Group:
     """
-    The clients of one group, which rest and go on together.
+    Clients that pause and resume together.
 
-    @ivar going: clear while they rest.
+    @ivar going: clear while they pause.
     """
 
     name: str
     clients: list[tuple[Load, Client]]
     going: Event = field(factory=Event)
 
-    def rest(self) -> None:
-        """Begin no further exchange."""
+    def pause(self) -> None:
+        """Start no further exchange."""
         self.going.clear()
 
-    def go_on(self) -> None:
-        """Go on."""
+    def resume(self) -> None:
+        """Start exchanges again."""
         self.going.set()
 
 
 @define(eq=False)
-class Crowd:
+class ClientPool:
     """
     All clients, each in a thread of its own while there is load.
 
-    @ivar groups: who rests together.
-    @ivar problems: what went wrong, up to L{MAX_PROBLEMS}.
-    @ivar failed: set when that is enough.
+    @ivar problems: up to L{MAX_PROBLEMS}.
+    @ivar failed: set when there are so many.
     """
 
     server: Server
@@ -146,7 +143,7 @@ class Crowd:
     problems: list[str] = field(factory=list, init=False)
     failed: Event = field(factory=Event, init=False)
     _stopped: Event = field(factory=Event, init=False)
-    _visitors: list[Client] = field(factory=list, init=False)
+    _extra: list[Client] = field(factory=list, init=False)
     _threads: list[Thread] = field(factory=list, init=False)
     _lock: Lock = field(factory=Lock, init=False)
     groups: list[Group] = field(init=False)
@@ -159,16 +156,16 @@ class Crowd:
         for load in loads:
             for number in range(load.clients):
                 random = Random(f"{self.seed} {load.name} {number}")
-                directory, places = self.server.directory, self.server.places
+                directory, addresses = self.server.directory, self.server.addresses
                 yield load, Client(
-                    load.name, number, random, places, directory, stopped=self._stopped
+                    load.name, number, random, addresses, directory, stopped=self._stopped
                 )
 
     def start(self) -> None:
         """Begin; each client makes one exchange at least."""
         self._stopped.clear()
         for group in self.groups:
-            group.go_on()
+            group.resume()
             for load, client in group.clients:
                 thread = Thread(target=self._work, args=(group, load, client), daemon=True)
                 self._threads.append(thread)
@@ -178,24 +175,24 @@ class Crowd:
         """Let each client end its exchange."""
         self._stopped.set()
         for group in self.groups:
-            group.go_on()
+            group.resume()
         threads, self._threads = self._threads, []
         for thread in threads:
             thread.join(LAST)
             if thread.is_alive():
                 self.note(f"a client does not come to an end within {LAST:.0f} s")
 
-    def ledger(self) -> Ledger:
+    def counts(self) -> ClientCounts:
         """Add up what all have seen."""
         clients = [client for group in self.groups for _, client in group.clients]
-        return total(client.ledger for client in [*clients, *self._visitors])
+        return total(client.counts for client in [*clients, *self._extra])
 
-    def visitor(self) -> Client:
-        """Make one more client, who is in the ledger and in no group."""
-        random = Random(f"{self.seed} visitor")
-        visitor = Client("visitor", 0, random, self.server.places, self.server.directory)
-        self._visitors.append(visitor)
-        return visitor
+    def extra_client(self) -> Client:
+        """Make one more client, which is in the counts and in no group."""
+        random = Random(f"{self.seed} extra")
+        client = Client("extra", 0, random, self.server.addresses, self.server.directory)
+        self._extra.append(client)
+        return client
 
     def note(self, problem: str) -> None:
         """Note what went wrong."""
@@ -217,9 +214,9 @@ class Crowd:
     def _once(self, run: Callable[[], None], load: Load, client: Client) -> None:
         try:
             run()
-            client.ledger.deed(load.name).times += 1
+            client.counts.load(load.name).times += 1
         except Exception as problem:
-            if not (load.misses and isinstance(problem, Gone)):
+            if not (load.misses and isinstance(problem, ServiceGone)):
                 self.note(f"{load.name}: {_described(problem)}")
 
 

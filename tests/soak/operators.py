@@ -1,4 +1,4 @@
-"""Those who ask the daemon itself: operators, watchers and whoever looks at its pages."""
+"""Clients of the control socket and of the web service."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 from tests.soak.client import Client
 from tests.soak.server import Server
-from tests.soak.wires import PATIENCE
+from tests.soak.connections import PATIENCE
 
 #: What is asked of the control socket, and what the answer must have.
 QUESTIONS = (
@@ -36,12 +36,12 @@ def watcher(client: Client, server: Server) -> None:
         sock.settimeout(PATIENCE)
         sock.connect(f"{server.directory}/control.sock")
         sock.sendall(b"watch\n")
-        client.check(sock.recv(8) == b"watching", "nobody may watch")
+        client.check(sock.recv(8) == b"watching", "watch is refused")
         client.wait(STAY)
 
 
 def prober(client: Client, server: Server) -> None:
-    """Both pages, and somebody who leaves in the middle of a request."""
+    """Both pages, and a client that disconnects in the middle of a request."""
     with ExitStack() as stack:
         sock = stack.enter_context(socket.socket(socket.AF_INET))
         sock.settimeout(PATIENCE)

@@ -1,22 +1,22 @@
-"""What was done, for people."""
+"""The tables of what was done and measured."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
 from socketd.common.table import render
-from tests.soak.ledger import Ledger
+from tests.soak.client_counts import ClientCounts
 from tests.soak.samples import Sample
 from tests.soak.verdict import Comparison
 
 KIB = 1024
 
 
-def loads(ledger: Ledger) -> str:
+def loads(counts: ClientCounts) -> str:
     """Each kind of load: how often, how much, and how many replies were checked."""
     rows = [
-        (name, str(deeds.times), str(deeds.bytes), str(deeds.checked))
-        for name, deeds in ledger.deeds.items()
+        (name, str(load.times), str(load.bytes), str(load.checked))
+        for name, load in counts.loads.items()
     ]
     return render(("LOAD", "TIMES", "BYTES", "CHECKED"), rows)
 

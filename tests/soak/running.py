@@ -13,9 +13,9 @@ from attrs import define, field, frozen
 
 from tests.soak import report, verdict
 from tests.soak.client import Client
-from tests.soak.faults import Trouble, make_faults
-from tests.soak.loads import Crowd
-from tests.soak.samples import Sample, look, settle
+from tests.soak.faults import FaultInjector, make_faults
+from tests.soak.loads import ClientPool
+from tests.soak.samples import Sample, settle, take_sample
 from tests.soak.server import Server, wait_until
 from tests.soak.verdict import Comparison
 
@@ -71,17 +71,17 @@ class Soak:
     after: Sample | None = field(default=None, init=False)
     problems: list[str] = field(factory=list, init=False)
     _server: Server = field(init=False)
-    _crowd: Crowd = field(init=False)
-    _trouble: Trouble = field(init=False)
+    _clients: ClientPool = field(init=False)
+    _injector: FaultInjector = field(init=False)
     _samples: list[Sample] = field(factory=list, init=False)
     _compared: list[Comparison] = field(factory=list, init=False)
     _began: float = field(factory=time.monotonic, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._server = Server(self.directory)
-        self._crowd = Crowd(self._server, self.plan.seed)
+        self._clients = ClientPool(self._server, self.plan.seed)
         random = Random(f"{self.plan.seed} faults")
-        self._trouble = Trouble(self._server, self._crowd, random, Event())
+        self._injector = FaultInjector(self._server, self._clients, random, Event())
 
     def run(self) -> bool:
         """
@@ -99,7 +99,7 @@ class Soak:
             self.problems.append(f"{type(problem).__name__}: {problem}")
         finally:
             self._server.kill()
-        self.problems += self._crowd.problems
+        self.problems += self._clients.problems
         return not self.problems
 
     def summary(self) -> str:
@@ -108,8 +108,8 @@ class Soak:
         points.append(("at rest, in the end", self.after))
         known = [(name, sample) for name, sample in points if sample is not None]
         parts = [
-            report.loads(self._crowd.ledger()),
-            report.faults(self._trouble.done),
+            report.loads(self._clients.counts()),
+            report.faults(self._injector.done),
             report.samples(known),
             report.counters(self._compared),
         ]
@@ -124,32 +124,32 @@ class Soak:
         """
         with self._load(warms_up):
             self._watch(time.monotonic() + seconds)
-        self._trouble.back_to_base()
+        self._injector.restore_base()
         settle(self._server)
-        return look(self._server, self._age(), collected=True)
+        return take_sample(self._server, self._age(), collected=True)
 
     @contextmanager
     def _load(self, warms_up: bool) -> Iterator[None]:
-        trouble = self._trouble
-        trouble.over.clear()
-        how = (trouble, PAUSE if self.plan.is_long else 0.0, self.plan.is_long, warms_up)
+        injector = self._injector
+        injector.over.clear()
+        how = (injector, PAUSE if self.plan.is_long else 0.0, self.plan.is_long, warms_up)
         thread = Thread(target=make_faults, args=how, daemon=True)
-        self._crowd.start()
+        self._clients.start()
         thread.start()
         try:
             yield
         finally:
-            trouble.over.set()
+            injector.over.set()
             thread.join()
-            self._crowd.stop()
+            self._clients.stop()
 
     def _watch(self, ends: float) -> None:
         """Take samples until the time is over, or something is wrong enough."""
-        while not self._crowd.failed.is_set():
+        while not self._clients.failed.is_set():
             left = ends - time.monotonic()
             if left <= 0 or self.over.wait(min(left, INTERVAL)):
                 return
-            self._samples.append(look(self._server, self._age()))
+            self._samples.append(take_sample(self._server, self._age()))
 
     def _compare(self) -> None:
         assert self.before is not None and self.after is not None
@@ -158,9 +158,9 @@ class Soak:
             settle(self._server)
         figures = self._server.figures()
         self._compared = list(
-            verdict.compare(self._crowd.ledger(), figures, self._trouble.reloads)
+            verdict.compare(self._clients.counts(), figures, self._injector.reloads)
         )
-        held = list(verdict.flat(self.before, self.after))
+        held = list(verdict.compare_resources(self.before, self.after))
         if not all(one.holds for one in held):
             types = ", ".join(verdict.grown(self.before, self.after))
             self.problems.append(f"more objects than before: {types}")
@@ -175,14 +175,14 @@ class Soak:
 
         @raise Mismatch: if it does not in time.
         """
-        client = self._crowd.visitor()
+        client = self._clients.extra_client()
         wait_until(lambda: self._shows_last(client), "the last certificate", timeout=RENEWAL)
 
     def _shows_last(self, client: Client) -> bool:
-        with client.dial("secure", "tls") as peer:
-            tls = client.secure(peer)
+        with client.connect("secure", "tls") as peer:
+            tls = client.start_tls(peer)
             found = tls.certificate()
-            client.equal(tls.end(), b"")
+            client.check_equal(tls.finish(), b"")
         return found == self._server.shown_certificate()
 
     def _stop(self) -> None:
@@ -192,7 +192,7 @@ class Soak:
         for word in ("Traceback", "Unhandled"):
             if word in log:
                 self.problems.append(f"{word} in the log:\n{log[log.index(word):][:2000]}")
-        most = verdict.log_limit(self._age(), self._trouble.reloads.total())
+        most = verdict.log_limit(self._age(), self._injector.reloads.total())
         if len(log) > most:
             self.problems.append(f"the log has {len(log)} bytes; {most} would be right")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from tests.soak.counted import Census
+from tests.soak.instrumented import Census
 from tests.soak.server import Server, wait_until
 
-#: What is left when all is over may still be closed: so many looks in turn see the same.
+#: At rest, so many samples in a row have as many descriptors.
 STEADY = 10
 
 
@@ -26,7 +26,7 @@ class Sample:
     census: Census
 
 
-def look(server: Server, when: float, collected: bool = False) -> Sample:
+def take_sample(server: Server, when: float, collected: bool = False) -> Sample:
     """
     Take a sample.
 

@@ -20,15 +20,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bench.proc import parse_rss
 from socketd.cli.operator.control_socket import Answer
-from tests.soak import configuration, counted
+from tests.soak import configuration, instrumented
 from tests.soak.configuration import NAME
-from tests.soak.wires import PATIENCE, Mismatch
+from tests.soak.connections import PATIENCE, Mismatch
 from tests.support import polling
 from tests.support.certificates import issued, write_private
 
 ROOT = Path(__file__).resolve().parents[2]
 
-COMMAND = (sys.executable, "-P", "-m", "tests.soak.counted", "--nodaemon", "--pidfile=")
+COMMAND = (sys.executable, "-P", "-m", "tests.soak.instrumented", "--nodaemon", "--pidfile=")
 
 #: The daemon under load is asked no more often than this (seconds).
 wait_until = partial(polling.wait_until, timeout=PATIENCE, interval=0.02)
@@ -46,14 +46,13 @@ class Server:
     """
     The daemon.
 
-    @ivar directory: has all its files.
-    @ivar shown: the number of the certificate that it was given last.
+    @ivar shown: the number of the certificate that was written last.
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.shown = 0
-        self._places: Mapping[tuple[str, str], Any] = {}
+        self._addresses: Mapping[tuple[str, str], Any] = {}
         self._ini = directory / "socketd.ini"
         self._log = directory / "log"
         self._census = str(directory / "census")
@@ -69,7 +68,7 @@ class Server:
         @raise Mismatch: if it does not.
         """
         kept = {name: value for name, value in os.environ.items() if name not in _HIDDEN}
-        more = {counted.CENSUS: self._census, "PYTHONPATH": str(ROOT)}
+        more = {instrumented.CENSUS: self._census, "PYTHONPATH": str(ROOT)}
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [*COMMAND, "socketd", "--config", str(self._ini)],
@@ -81,7 +80,7 @@ class Server:
                 start_new_session=True,
             )
         wait_until(self._is_up, "the start")
-        self.find_places()
+        self.find_addresses()
 
     @property
     def pid(self) -> int:
@@ -107,9 +106,9 @@ class Server:
         """The length of its log (bytes)."""
         return self._log.stat().st_size
 
-    def places(self) -> Mapping[tuple[str, str], Any]:
+    def addresses(self) -> Mapping[tuple[str, str], Any]:
         """Where its services are, as found last."""
-        return self._places
+        return self._addresses
 
     def configure(self, text: str) -> None:
         """Write its configuration; it is not told."""
@@ -118,13 +117,13 @@ class Server:
         fresh.rename(self._ini)
 
     def renew(self, number: int) -> None:
-        """Give it another certificate, as whoever renews certificates does."""
+        """Replace its certificate by another one."""
         made = issued(NAME, number=number)
         write_private(str(self.certificate), made.pem() + made.key_pem())
         self.shown = number
 
     def shown_certificate(self) -> bytes:
-        """The certificate that it was given last, as it goes over the wire."""
+        """The certificate that was written last, in DER."""
         return issued(NAME, number=self.shown).certificate.public_bytes(Encoding.DER)
 
     @property
@@ -160,7 +159,7 @@ class Server:
         return found[1], int(found[2])
 
     def figures(self) -> Figures:
-        """Read what it has counted."""
+        """Read what it has instrumented."""
         return Figures(self.get("/metrics")[1])
 
     def descriptors(self) -> int:
@@ -171,24 +170,23 @@ class Server:
         """Its resident memory (bytes)."""
         return parse_rss(Path(f"/proc/{self.pid}/smaps_rollup").read_text(encoding="ascii"))
 
-    def census(self, collected: bool) -> counted.Census:
+    def census(self, collected: bool) -> instrumented.Census:
         """
         Count what lives in it.
 
         @param collected: whether only what is reachable, and by type.
         """
-        self.send(counted.COLLECT if collected else counted.COUNT)
-        found: counted.Census = wait_until(lambda: counted.read(self._census), "a census")
-        return found
+        self.send(instrumented.COLLECT if collected else instrumented.COUNT)
+        return wait_until(lambda: instrumented.read(self._census), "a census")
 
-    def find_places(self) -> None:
+    def find_addresses(self) -> None:
         """Ask it where its services are."""
         found = {}
         for row in self.ask("services")["rows"]:
             for listener in row["listens"].split(", "):
                 kind, place = self._place(row["service"], listener)
                 found[row["service"], kind] = place
-        self._places = found
+        self._addresses = found
 
     def stop(self) -> int:
         """

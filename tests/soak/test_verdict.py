@@ -5,9 +5,9 @@ from __future__ import annotations
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.soak import report, verdict
-from tests.soak.counted import Census
-from tests.soak.ledger import Ledger
+from tests.soak import verdict
+from tests.soak.instrumented import Census
+from tests.soak.client_counts import ClientCounts
 from tests.soak.samples import Sample
 from tests.soak.server import Figures
 
@@ -35,20 +35,20 @@ socketd_config_reloads_total{result="refused"} 5
 RELOADS = {"done": 6, "refused": 5}
 
 
-def ledger(name: str = "echo") -> Ledger:
+def counts(name: str = "echo") -> ClientCounts:
     """What clients saw of L{SAID}."""
-    found = Ledger()
-    account = found.account(name)
-    account.connects, account.rounds = 12, 7
-    account.sent, account.received = 100, 90
-    account.asked, account.answered, account.silent, account.unnamed = 24, 15, 2, 1
-    account.refused.update({"network": 2, "tls_handshake": 1})
-    account.overdue["idle_timeout"] = 3
-    account.dropped["too_long"] = 2
+    found = ClientCounts()
+    expected = found.service(name)
+    expected.connects, expected.round_trips = 12, 7
+    expected.sent, expected.received = 100, 90
+    expected.asked, expected.answered, expected.silent, expected.unbound = 24, 15, 2, 1
+    expected.refused.update({"network": 2, "tls_handshake": 1})
+    expected.overdue["idle_timeout"] = 3
+    expected.dropped["too_long"] = 2
     return found
 
 
-def wrong(seen: Ledger, said: str = SAID, name: str = "echo") -> list[str]:
+def wrong(seen: ClientCounts, said: str = SAID, name: str = "echo") -> list[str]:
     """List what differs."""
     found = verdict.compare(seen, Figures(said.replace("NAME", name)), RELOADS)
     return [str(one) for one in found if not one.holds]
@@ -64,7 +64,7 @@ class CompareTests(SynchronousTestCase):
 
     def test_equal(self) -> None:
         """What fits, fits."""
-        self.assertEqual(wrong(ledger()), [])
+        self.assertEqual(wrong(counts()), [])
 
     def test_each_figure(self) -> None:
         """Each figure that is one more than the clients have seen differs, whichever it is."""
@@ -75,41 +75,42 @@ class CompareTests(SynchronousTestCase):
             if "messages_received" in line:
                 # There may be more receives than messages, never fewer.
                 said = SAID.replace(line, f"{name} {int(value) - 1}")
-            self.assertNotEqual(wrong(ledger(), said), [], line)
+            self.assertNotEqual(wrong(counts(), said), [], line)
 
     def test_each_entry(self) -> None:
-        """Each entry of the ledger that is one more than the daemon has counted differs."""
-        names = ("connects", "rounds", "sent", "received", "asked", "answered", "unnamed")
+        """Each entry of the counts that is one more than the daemon has counted differs."""
+        names = ("connects", "round_trips", "sent", "received", "asked", "answered", "unbound")
         for name in names:
-            seen = ledger()
-            account = seen.account("echo")
-            setattr(account, name, getattr(account, name) + 1)
+            seen = counts()
+            expected = seen.service("echo")
+            setattr(expected, name, getattr(expected, name) + 1)
             self.assertNotEqual(wrong(seen), [], name)
         for name in ("refused", "overdue", "dropped"):
-            seen = ledger()
-            getattr(seen.account("echo"), name)["other"] += 1
+            seen = counts()
+            getattr(seen.service("echo"), name)["other"] += 1
             self.assertNotEqual(wrong(seen), [], name)
 
-    def test_torn(self) -> None:
+    def test_aborted(self) -> None:
         """
-        Of what was torn some may have arrived: no more than was sent, and no less than
+        Of what was aborted some may have arrived: no more than was sent, and no less than
         was received.
         """
-        seen = ledger("rough")
-        account = seen.account("rough")
-        account.sent, account.torn, account.torn_sent, account.torn_received = 80, 1, 20, 0
-        self.assertEqual(wrong(seen, name="rough"), [])
-        account.torn_sent = 19
-        self.assertEqual(wrong(seen, name="rough"), ["rough: bytes in: 100 is not in 80 to 99"])
-        account.torn_sent, account.torn_received = 20, 1
-        self.assertEqual(wrong(seen, name="rough"), ["rough: bytes out: 90 is not in 91 to 100"])
+        seen = counts("misuse")
+        expected = seen.service("misuse")
+        expected.sent, expected.aborted, expected.aborted_sent = 80, 1, 20
+        expected.aborted_received = 0
+        self.assertEqual(wrong(seen, name="misuse"), [])
+        expected.aborted_sent = 19
+        self.assertEqual(wrong(seen, name="misuse"), ["misuse: bytes in: 100 is not in 80 to 99"])
+        expected.aborted_sent, expected.aborted_received = 20, 1
+        self.assertEqual(wrong(seen, name="misuse"), ["misuse: bytes out: 90 is not in 91 to 100"])
 
     def test_in_doubt(self) -> None:
         """A refusal that a peer cannot tell from a reset may be one."""
-        seen = ledger()
-        seen.account("echo").refused["network"] = 1
+        seen = counts()
+        seen.service("echo").refused["network"] = 1
         self.assertNotEqual(wrong(seen), [])
-        seen.account("echo").perhaps["network"] = 1
+        seen.service("echo").possibly_refused["network"] = 1
         self.assertEqual(wrong(seen), [])
 
 
@@ -119,7 +120,8 @@ class FlatTests(SynchronousTestCase):
     def test_same(self) -> None:
         """As much as before, or a little more, is right."""
         after = sample(objects=1000 + verdict.MAX_OBJECTS)
-        self.assertEqual([one for one in verdict.flat(sample(), after) if not one.holds], [])
+        found = verdict.compare_resources(sample(), after)
+        self.assertTrue(all(one.holds for one in found))
 
     def test_more(self) -> None:
         """One descriptor more is too many, or one less; so is too much of anything else."""
@@ -131,7 +133,7 @@ class FlatTests(SynchronousTestCase):
             sample(objects=1001 + verdict.MAX_OBJECTS),
             sample(blocks=5001 + verdict.MAX_BLOCKS),
         ):
-            found = [one for one in verdict.flat(before, after) if not one.holds]
+            found = [one for one in verdict.compare_resources(before, after) if not one.holds]
             self.assertEqual(len(found), 1, after)
 
     def test_grown(self) -> None:
@@ -143,24 +145,3 @@ class FlatTests(SynchronousTestCase):
         """The log may grow with time and with what is told of each reload."""
         self.assertGreater(verdict.log_limit(20, 0), verdict.log_limit(10, 0))
         self.assertGreater(verdict.log_limit(10, 1), verdict.log_limit(10, 0))
-
-
-class ReportTests(SynchronousTestCase):
-    """Tests for L{tests.soak.report}."""
-
-    def test_counters(self) -> None:
-        """How much was compared is told, and what differs."""
-        found = [verdict.Comparison("echo", "bytes in", 4, 5, 5)]
-        found.append(verdict.Comparison("echo", "receives", 4, 1, 5))
-        expected = "2 counters compared: 1 exact, 1 within bounds\n"
-        expected += "DIFFERS: echo: bytes in: 4 instead of 5\n"
-        self.assertEqual(report.counters(found), expected)
-
-    def test_tables(self) -> None:
-        """Loads, faults and what was held are tables."""
-        seen = Ledger()
-        seen.deed("bulk").bytes = 77
-        self.assertIn("bulk  0      77     0\n", report.loads(seen))
-        self.assertIn("reload  3\n", report.faults({"reload": 3}))
-        self.assertIn("warm  1 s  50", report.samples([("warm", sample())]))
-        self.assertIs(report.peak([]), None)

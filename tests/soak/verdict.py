@@ -13,12 +13,12 @@ from attrs import frozen
 
 from socketd.common.events import CATALOGUE, INTERVAL, MAX_LINES
 from tests.soak.configuration import SEND_BUFFER
-from tests.soak.ledger import Account, Ledger
+from tests.soak.client_counts import ServiceCounts, ClientCounts
 from tests.soak.samples import Sample
 from tests.soak.server import Figures
 
 #: A connection that is refused for these reasons is not among those that were let in.
-AT_THE_DOOR = ("banned", "network", "source_limit", "source_rate", "proxy_source")
+NOT_ACCEPTED = ("banned", "network", "source_limit", "source_rate", "proxy_source")
 
 #: What resident memory may have grown by (bytes): with as many objects malloc(3) goes on
 #: to find its size for minutes; 5 to 9 MiB were measured.
@@ -34,10 +34,10 @@ MAX_BLOCKS = 3000
 LINE, TOLD = 1024, 16 * 1024
 
 #: Services that send back what they receive, so that they send no more.
-ECHOES = ("rough", "life", "passing")
+ECHOES = ("misuse", "life", "passing")
 
-#: Services whose answers may come when nobody waits any more, or not at all.
-DOUBTFUL = ("rough", "guarded", "passing")
+#: Services whose answers may come too late, or not at all.
+UNCERTAIN = ("misuse", "guarded", "passing")
 
 
 @frozen
@@ -46,10 +46,7 @@ class Comparison:
     A figure of the daemon, and what it must be by what the clients saw.
 
     @ivar where: the service, or the daemon.
-    @ivar what: the figure.
-    @ivar found: it.
-    @ivar least: the least that it may be.
-    @ivar most: the most.
+    @ivar what: the name of the figure.
     """
 
     where: str
@@ -76,7 +73,7 @@ class Comparison:
 
 
 def compare(
-    ledger: Ledger, figures: Figures, reloads: Mapping[str, int]
+    counts: ClientCounts, figures: Figures, reloads: Mapping[str, int]
 ) -> Iterator[Comparison]:
     """
     Compare all counters.
@@ -84,7 +81,7 @@ def compare(
     @param reloads: how often a reload was carried out, and refused.
     """
     for name in figures.services():
-        one = _Service(name, ledger.account(name), figures)
+        one = _Service(name, counts.service(name), figures)
         yield from one.connections()
         yield from one.reasons()
         yield from one.bytes()
@@ -99,12 +96,12 @@ def compare(
 @frozen
 class _Service:
     name: str
-    account: Account
+    counts: ServiceCounts
     figures: Figures
 
     @property
     def passes(self) -> bool:
-        """Whether its listeners go: the kernel resets who waits there, and drops datagrams."""
+        """Whether its listeners may go, and with them what the kernel holds for them."""
         return self.name == "passing"
 
     def get(self, name: str) -> int:
@@ -117,63 +114,63 @@ class _Service:
 
     def connections(self) -> Iterator[Comparison]:
         """Each connection that the kernel made was let in or refused."""
-        account, refused = self.account, self.by_reason("connections_refused_total")
-        found = self.get("connections_total") + sum(refused[reason] for reason in AT_THE_DOOR)
-        least = 0 if self.passes else account.connects
-        yield Comparison(self.name, "connections", found, least, account.connects)
+        counts, refused = self.counts, self.by_reason("connections_refused_total")
+        found = self.get("connections_total") + sum(refused[reason] for reason in NOT_ACCEPTED)
+        least = 0 if self.passes else counts.connects
+        yield Comparison(self.name, "connections", found, least, counts.connects)
         yield _exact(self.name, "open", self.get("connections_open"), 0)
         yield _exact(self.name, "accept failures", self.get("accept_failures_total"), 0)
 
     def reasons(self) -> Iterator[Comparison]:
         """Each was refused, ended or dropped for the reason that its peer has given."""
-        account, refused = self.account, self.by_reason("connections_refused_total")
-        for reason in sorted({*refused, *account.refused, *account.perhaps}):
-            least = account.refused[reason]
-            most = least + account.perhaps[reason]
+        counts, refused = self.counts, self.by_reason("connections_refused_total")
+        for reason in sorted({*refused, *counts.refused, *counts.possibly_refused}):
+            least = counts.refused[reason]
+            most = least + counts.possibly_refused[reason]
             yield Comparison(self.name, f"refused {reason}", refused[reason], least, most)
         overdue = self.by_reason("connections_overdue_total")
-        for reason in sorted({*overdue, *account.overdue}):
-            yield _exact(self.name, reason, overdue[reason], account.overdue[reason])
+        for reason in sorted({*overdue, *counts.overdue}):
+            yield _exact(self.name, reason, overdue[reason], counts.overdue[reason])
 
     def bytes(self) -> Iterator[Comparison]:
         """Of a connection that ended well every byte has come; of others some."""
-        account = self.account
+        counts = self.counts
         came, went = self.get("received_bytes_total"), self.get("sent_bytes_total")
-        most = account.sent + account.torn_sent
-        yield Comparison(self.name, "bytes in", came, account.sent, most)
-        least = account.received + account.torn_received
-        lost = account.torn * _in_flight()
+        most = counts.sent + counts.aborted_sent
+        yield Comparison(self.name, "bytes in", came, counts.sent, most)
+        least = counts.received + counts.aborted_received
+        lost = counts.aborted * _in_flight()
         most = came if self.name in ECHOES else least + lost
         yield Comparison(self.name, "bytes out", went, least, most)
         # Who waits for an answer sends no message together with the one before; and
         # each receive has brought a byte.
         found = self.get("messages_received_total")
-        yield Comparison(self.name, "receives", found, account.rounds, came)
+        yield Comparison(self.name, "receives", found, counts.round_trips, came)
 
     def datagrams(self) -> Iterator[Comparison]:
         """
         Each datagram has come, or the kernel says that it has not; each that came was
         answered, dropped, or has no answer.
         """
-        account, dropped = self.account, self.by_reason("datagrams_dropped_total")
+        counts, dropped = self.counts, self.by_reason("datagrams_dropped_total")
         came, went = self.get("datagrams_received_total"), self.get("datagrams_sent_total")
         unsent = self.get("datagrams_unsent_total")
         lost = self.get("datagrams_kernel_dropped_total")
-        least = 0 if self.passes else account.asked
-        yield Comparison(self.name, "datagrams in", came + lost, least, account.asked)
-        most = came if self.name in DOUBTFUL else account.answered
-        yield Comparison(self.name, "datagrams out", went, account.answered, most)
-        yield _exact(self.name, "datagrams unsent", unsent, account.unnamed)
+        least = 0 if self.passes else counts.asked
+        yield Comparison(self.name, "datagrams in", came + lost, least, counts.asked)
+        most = came if self.name in UNCERTAIN else counts.answered
+        yield Comparison(self.name, "datagrams out", went, counts.answered, most)
+        yield _exact(self.name, "datagrams unsent", unsent, counts.unbound)
         owed = came - went - unsent - dropped.total()
-        least = max(0, account.silent - lost)
-        yield Comparison(self.name, "datagrams without answer", owed, least, account.silent)
-        for reason in sorted({*dropped, *account.dropped}):
-            least = account.dropped[reason]
-            most = came if self.name in DOUBTFUL else least
+        least = max(0, counts.silent - lost)
+        yield Comparison(self.name, "datagrams without answer", owed, least, counts.silent)
+        for reason in sorted({*dropped, *counts.dropped}):
+            least = counts.dropped[reason]
+            most = came if self.name in UNCERTAIN else least
             yield Comparison(self.name, f"dropped {reason}", dropped[reason], least, most)
 
 
-def flat(before: Sample, after: Sample) -> Iterator[Comparison]:
+def compare_resources(before: Sample, after: Sample) -> Iterator[Comparison]:
     """Compare what the daemon holds at rest with what it held at rest before."""
     yield _exact("daemon", "descriptors", after.descriptors, before.descriptors)
     for what, found, was, growth in (

@@ -80,10 +80,10 @@ def der(made: Made) -> bytes:
     return ssl.PEM_cert_to_DER_cert(made.pem().decode())
 
 
-def client_hello() -> bytes:
-    """Make what a client says first."""
+def client_hello(name: str = NAME) -> bytes:
+    """Make the first flight of a client."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = trusting_context().wrap_bio(incoming, outgoing, server_hostname=NAME)
+    client = trusting_context().wrap_bio(incoming, outgoing, server_hostname=name)
     try:
         client.do_handshake()
     except ssl.SSLWantReadError:

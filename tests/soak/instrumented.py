@@ -1,5 +1,5 @@
 """
-twistd, with two signals more: what lives in this process is counted.
+twistd, with two signals more: what lives in this process is instrumented.
 
 Nothing that the daemon offers says how many Python objects it holds, and a count is
 only worth something after a collection; so whoever runs the soak asks for both.
@@ -39,7 +39,7 @@ class Census:
 
     @ivar objects: those that the collector knows.
     @ivar blocks: all blocks of memory that Python has in use: numbers, texts, tables too.
-    @ivar types: the objects by type; empty where they were only counted.
+    @ivar types: the objects by type; empty where they were only instrumented.
     """
 
     objects: int
@@ -62,7 +62,7 @@ def take_collected() -> Census:
 
 
 def write(census: Census, path: str) -> None:
-    """Write a census, all at once for whoever waits for the file."""
+    """Write a census; the file appears whole."""
     fresh = Path(f"{path}.new")
     fresh.write_text(
         json.dumps([census.objects, census.blocks, census.types]), encoding="ascii"

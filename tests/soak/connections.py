@@ -1,11 +1,10 @@
-"""The clients' ends of connections: what goes over the wire is counted, byte by byte."""
+"""The clients' ends of connections, which count their bytes."""
 
 from __future__ import annotations
 
 import select
 import socket
 import ssl
-import struct
 from functools import cache
 
 from socketd.net.stream.connection import RESET
@@ -37,7 +36,7 @@ class Mismatch(AssertionError):
     """The daemon did not do as it should."""
 
 
-class Wire:
+class Connection:
     """
     A connection.
 
@@ -71,28 +70,28 @@ class Wire:
             found += data
         return bytes(found)
 
-    def rest(self) -> bytes:
+    def read_to_end(self) -> bytes:
         """Receive up to the end."""
         found = bytearray()
         while data := self.receive():
             found += data
         return bytes(found)
 
-    def shut(self) -> None:
-        """Shut down this side."""
+    def shutdown_write(self) -> None:
+        """Shut down the writing side."""
         self.sock.shutdown(socket.SHUT_WR)
 
-    def end(self) -> bytes:
-        """Shut down this side, and receive what is left."""
-        self.shut()
-        return self.rest()
+    def finish(self) -> bytes:
+        """Shut down the writing side, and receive what is left."""
+        self.shutdown_write()
+        return self.read_to_end()
 
     def reset(self) -> None:
         """Close with a reset."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self.sock.close()
 
-    def swap(self, data: bytes, size: int = PIECE) -> bytes:
+    def exchange(self, data: bytes, size: int = PIECE) -> bytes:
         """
         Send and receive at once, as much as either side takes; then half-close.
 
@@ -108,7 +107,7 @@ class Wire:
                 self.sent += count
                 view = view[count:]
                 if not view:
-                    self.shut()
+                    self.shutdown_write()
             if readable:
                 piece = self.receive(size)
                 if not piece:
@@ -129,18 +128,18 @@ class Wire:
         return bool(poll.poll(PATIENCE * 1000))
 
 
-class SecureWire:
+class TlsConnection:
     """TLS over a connection; the connection counts."""
 
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = _context().wrap_bio(self._in, self._out, server_hostname=NAME)
-        while not self._hands_shaken():
+        while not self._handshake_is_done():
             self._fill()
 
     def certificate(self) -> bytes:
-        """The one that the daemon has shown, as it went over the wire."""
+        """The one that the daemon has shown, as it went over the connection."""
         found = self._tls.getpeercert(binary_form=True)
         assert found is not None
         return found
@@ -160,24 +159,24 @@ class SecureWire:
                 self._fill()
         return found
 
-    def end(self) -> bytes:
+    def finish(self) -> bytes:
         """
-        Say that this side ends, and wait for the other side's word of it, and its end.
+        Send C{close_notify}, and wait for that of the other side, and for its end.
 
         @return: what came before; nothing is owed.
-        @raise ssl.SSLError: if the end comes without a word.
+        @raise ssl.SSLError: if the end comes without C{close_notify}.
         """
         try:
             self._tls.unwrap()
         except ssl.SSLWantReadError:
             pass
         self._flush()
-        self._in.write(self._wire.end())
+        self._in.write(self._connection.finish())
         self._in.write_eof()
         self._tls.unwrap()
         return b""
 
-    def _hands_shaken(self) -> bool:
+    def _handshake_is_done(self) -> bool:
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
@@ -188,32 +187,13 @@ class SecureWire:
 
     def _flush(self) -> None:
         if data := self._out.read():
-            self._wire.send(data)
+            self._connection.send(data)
 
     def _fill(self) -> None:
-        data = self._wire.receive()
+        data = self._connection.receive()
         if not data:
             raise Mismatch("the connection ended inside TLS")
         self._in.write(data)
-
-
-def first_hello() -> bytes:
-    """Make what a client says first."""
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    try:
-        _context().wrap_bio(incoming, outgoing, server_hostname=NAME).do_handshake()
-    except ssl.SSLWantReadError:
-        pass
-    return outgoing.read()
-
-
-def proxy_header(binary: bool, source: tuple[str, int]) -> bytes:
-    """Write a PROXY header, of version 1 or 2, for a TCP client of IPv4."""
-    if not binary:
-        return f"PROXY TCP4 {source[0]} 127.0.0.1 {source[1]} 7\r\n".encode()
-    hosts = socket.inet_aton(source[0]) + socket.inet_aton("127.0.0.1")
-    block = hosts + struct.pack("!HH", source[1], 7)
-    return b"\r\n\r\n\0\r\nQUIT\n" + struct.pack("!BBH", 0x21, 0x11, len(block)) + block
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Whether a time that somebody told can be right."""
+"""Checks that the time in an answer can be right."""
 
 from __future__ import annotations
 
