@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IProtocolFactory
 
 from socketd.access.networks import Networks
-from socketd.net.proxy.layer import ProxyLayerFactory
+from socketd.net.base_layer import LayerFactory
+from socketd.net.proxy.layer import ProxyLayer
 from socketd.net.stream.port import StreamTerms
 from socketd.settings.listeners import Listener
 from socketd.settings.model import Service
@@ -46,10 +48,11 @@ def wrap_factory(
     @return: the wrapping factory and the terms of its connections.
     """
     if listener.tls and context is not None:
-        from socketd.net.tls.secured import secured
+        from socketd.net.tls.layer import wrap_in_tls
 
-        factory = secured(factory, service, context, clock)
+        factory = wrap_in_tls(factory, service.tls.tls_client_names, context, clock)
     if not listener.proxied:
         return factory, StreamTerms(handshaking=listener.tls)
     proxies = Networks(service.policy.proxy_from, ())
-    return ProxyLayerFactory(factory, listener.tls), StreamTerms(True, proxies)
+    layers = LayerFactory(factory, partial(ProxyLayer, over_tls=listener.tls))
+    return layers, StreamTerms(True, proxies)

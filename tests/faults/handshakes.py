@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256, SHA384, HashAlgorithm
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from OpenSSL import SSL
 
-from socketd.net.tls.context import pending
+from socketd.net.tls.handshake import pending
 from tests.support.polling import DEADLINE
 from tests.support.tls import NAME, trusting_context
 

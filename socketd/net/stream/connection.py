@@ -24,6 +24,7 @@ from twisted.internet.interfaces import (
     ILoggingContext,
     INegotiated,
     IProtocol,
+    IProtocolFactory,
     IPushProducer,
     IReadWriteDescriptor,
     ISystemHandle,
@@ -36,6 +37,7 @@ from zope.interface import implementer
 from socketd.access.policy import Slot
 from socketd.common.events import CONNECTION_LOST, CONNECTION_MADE, PROTOCOL_FAILED
 from socketd.net.addresses import host_of
+from socketd.net.base_layer import Client
 from socketd.net.service_state import ServiceState
 from socketd.net.stream.handle import SocketInfo
 from socketd.net.stream.write_buffer import HIGH_WATER, LOST, WriteBuffer
@@ -89,6 +91,7 @@ class StreamConnection(WriteBuffer, SocketInfo):
 
     __slots__ = (
         "_ahead",
+        "_destination",
         "_discarding",
         "_ending",
         "_slot",
@@ -121,6 +124,7 @@ class StreamConnection(WriteBuffer, SocketInfo):
         # closed, the number may be reused, so it is valid only while connected is true.
         self._descriptor = sock.fileno()
         self._peer = peer
+        self._destination: Any = None
         self.service_state = service_state
         self._slot = slot
         self.connection_id = service_state.connection_table.new_id()
@@ -170,14 +174,49 @@ class StreamConnection(WriteBuffer, SocketInfo):
                 CONNECTION_MADE, self.service_state.log_connections, **self._facts()
             )
 
-    def set_peer(self, family: int, peer: Any, slot: Slot | None) -> None:
+    def hand_over(
+        self,
+        factory: IProtocolFactory,
+        transport: Any = None,
+        client: Client | None = None,
+        handshaking: bool = False,
+        rest: bytes = b"",
+    ) -> bool:
         """
-        Set the peer address that the PROXY header named.
+        Continue with the protocol behind a layer, which has done its part.
 
-        @param slot: its slot in the source's quota, freed when the connection ends.
+        @param transport: what that protocol writes to, and who decrypts for it; C{None}: it
+            takes the layer's place at this connection.
+        @param client: the client that a PROXY header named.
+        @param handshaking: whether the protocol is a layer again (TLS).
+        @param rest: received data that is the protocol's.
+        @return: whether the factory has made a protocol; without one the connection is reset.
         """
-        self._peer_family, self._peer, self._slot = family, peer, slot
-        self.log_open()
+        if client is not None:
+            self._peer_family, self._peer = client.family, client.source
+            self._destination, self._slot = client.destination, client.slot
+        if not self.peer_known:
+            self.log_open()
+        self.handshaking = handshaking
+        self.app_transport = transport
+        protocol = factory.buildProtocol(self.getPeer())
+        if protocol is None:
+            (transport or self).abortConnection()
+            return False
+        if transport is None:
+            self.protocol = protocol
+            self.is_plain = not handshaking
+            self.preamble = self.bytes_received - len(rest)
+        else:
+            transport.protocol = protocol
+            # The client may have sent the last flight and wait for this ACK with its first
+            # message.
+            self.acknowledge()
+        protocol.makeConnection(transport or self)
+        if rest:
+            self._ahead = rest
+            self._update_reading()
+        return True
 
     # Reading
 
@@ -205,35 +244,31 @@ class StreamConnection(WriteBuffer, SocketInfo):
         if self.is_plain:
             self.messages_received += 1
             if self.service_state.observed:
-                self.observe(data)
+                self._observe(data)
         try:
             self.protocol.dataReceived(data)
         except Exception as problem:
             self.report(problem)
             self.abortConnection()
 
-    def receive(self, data: bytes) -> None:
-        """
-        Queue data that followed another layer's bytes in the same receive; it is delivered
-        before later data, once reading is not paused.
-        """
-        self._ahead = data
-        self._update_reading()
-
     def _take_ahead(self) -> None:
+        """Deliver what followed a layer's bytes in the same receive, before later data."""
         if not (self._ahead and self._wants_to_read()):
             return
         data, self._ahead = self._ahead, b""
         if not self._discarding:
             if self.is_plain:
-                self.messages_received += 1
-                if self.service_state.observed:
-                    self.observe(data)
+                self.count_message(data)
             self._call(partial(self.protocol.dataReceived, data))
         self._update_reading()
 
-    def observe(self, data: bytes) -> None:
-        """Emit a message event for received data."""
+    def count_message(self, data: bytes) -> None:
+        """Count a message for the service's protocol, and emit its event if it is observed."""
+        self.messages_received += 1
+        if self.service_state.observed:
+            self._observe(data)
+
+    def _observe(self, data: bytes) -> None:
         host = host_of(self._peer_family, self._peer)
         self.service_state.message(host, data, self.peer, self.connection_id)
 
@@ -338,7 +373,7 @@ class StreamConnection(WriteBuffer, SocketInfo):
         @return: whether everything is sent, close_notify included.
         """
         if self.app_transport is not None:
-            self.app_transport.drain_and_close()
+            self.app_transport.send_close_notify()
         return self._buffer is None and not self._aborting
 
     # Closing
@@ -403,9 +438,19 @@ class StreamConnection(WriteBuffer, SocketInfo):
         @param normal: whether this side is the server.
         """
         # Lazy: this import takes 0.1 s, which a daemon without TLS need not spend.
-        from socketd.net.tls.started import start_tls
+        from socketd.net.tls.layer import SecureProtocolFactory
+        from socketd.net.tls.transport import SecureTransport
 
-        start_tls(self, StartedTlsConnection, contextFactory, not normal)
+        # There is no wrapped factory to call: the protocol already exists.
+        none: Any = None
+        factory = SecureProtocolFactory(contextFactory, not normal, none, self.reactor)
+        tls = factory.protocol(factory, self.protocol, False)
+        self.__class__ = StartedTlsConnection
+        # This object as it was, which sends plain text.
+        below = super(StartedTlsConnection, self)
+        self.app_transport = SecureTransport(tls, below, self.protocol)
+        self.protocol = tls
+        tls.makeConnection(below)
 
     def close(self) -> None:
         """Close after all data is sent (through TLS if active)."""

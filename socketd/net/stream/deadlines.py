@@ -149,7 +149,7 @@ class DeadlineChecks:
         Whether no application data was exchanged; a PROXY header and a handshake do not count.
         """
         if self.app_transport is not None:
-            return not self.app_transport.spoken
+            return not self.app_transport.has_data
         return self.bytes_received <= self.preamble and not self.bytes_sent
 
     def _end_overdue(self, found: str) -> None:

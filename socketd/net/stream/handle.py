@@ -19,6 +19,7 @@ class SocketInfo:
 
     connected: bool
     _descriptor: int
+    _destination: Any
     _family: int
     _peer: Any
     _peer_family: int
@@ -42,7 +43,9 @@ class SocketInfo:
         return to_address(self._peer_family, sockets.SOCK_STREAM, self._peer)
 
     def getHost(self) -> Any:
-        """The local address."""
+        """The local address, or the one at the proxy that its client connected to."""
+        if self._destination is not None:
+            return to_address(self._peer_family, sockets.SOCK_STREAM, self._destination)
         name = self._socket.getsockname()
         return to_address(self._family, sockets.SOCK_STREAM, name)
 

@@ -5,36 +5,31 @@ client's names.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from attrs import frozen
 from OpenSSL import SSL
 from twisted.internet.interfaces import (
-    IAddress,
-    IConsumer,
     IHalfCloseableProtocol,
     IHandshakeListener,
-    INegotiated,
-    IProtocol,
     IProtocolFactory,
-    IPushProducer,
     IReactorTime,
-    ITCPTransport,
 )
-from twisted.internet.protocol import Protocol, connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from socketd.common.events import TLS_FAILED, TLS_SECURED
 from socketd.common.text import escaped
+from socketd.net.base_layer import ESTABLISHED, Layer, LayerFactory
 from socketd.net.tls.certificates import STRANGE, names_of
-from socketd.net.tls.context import ServerContext, UnknownServerName, pending, reason_of
-from socketd.net.written import NOT_BYTES, joined
+from socketd.net.tls.context import ServerContext
+from socketd.net.tls.handshake import UnknownServerName, pending, reason_of
+from socketd.net.tls.transport import SecureTransport
 from socketd.settings.tls import PeerName
 
 #: Names of a client that are logged; usually it has one or two.
-MAX_NAMES_TOLD = 4
+MAX_NAMES_LOGGED = 4
 
 #: Why a connection was rejected, as in counters and logs.
 HANDSHAKE = "tls_handshake"
@@ -42,206 +37,8 @@ SERVER_NAME = "tls_server_name"
 CLIENT_NAME = "tls_client_name"
 
 
-@frozen
-class TlsSession:
-    """
-    The result of a handshake.
-
-    @ivar version: such as C{TLSv1.3}.
-    @ivar cipher: OpenSSL's name of the cipher suite.
-    @ivar alpn: the application protocol; empty if none was negotiated.
-    @ivar client: the client's names, escaped for logs; empty if it has none.
-    """
-
-    version: str
-    cipher: str
-    alpn: str
-    client: str
-
-
-@frozen
-class HandshakeFailure:
-    """
-    Why a connection was rejected.
-
-    @ivar reason: L{HANDSHAKE}, L{SERVER_NAME} or L{CLIENT_NAME}.
-    @ivar detail: OpenSSL's reason or the client's names, escaped for logs.
-    """
-
-    reason: str
-    detail: str
-
-
-@implementer(INegotiated, ITCPTransport, IConsumer, IPushProducer)
-class SecureTransport:
-    """
-    The transport of a protocol over TLS.
-
-    Producers are registered at the connection itself, which applies backpressure by the
-    encrypted bytes that are pending: it resumes and pauses the producer, and pauses
-    reading. TLS in between buffers nothing once the handshake is done.
-
-    @ivar protocol: the protocol that writes here.
-    @ivar spoken: whether either side has sent application data.
-    """
-
-    spoken = True
-
-    def __init__(self, tls: SecureProtocol, connection: Any, protocol: Any = None) -> None:
-        """@param connection: the connection below TLS."""
-        self.protocol = protocol
-        self._tls = tls
-        self._connection = connection
-        self._closing = self._concluded = False
-
-    @property
-    def connection_id(self) -> int:
-        """The connection's id in logs and commands."""
-        return self._connection.connection_id  # type: ignore[no-any-return]
-
-    @property
-    def disconnecting(self) -> bool:
-        """Whether closing has begun."""
-        return self._closing or bool(self._connection.disconnecting)
-
-    def write(self, data: bytes) -> None:
-        """
-        Encrypt bytes and send them.
-
-        @raise TypeError: if C{data} is not bytes.
-        """
-        if not isinstance(data, bytes):
-            raise TypeError(NOT_BYTES)
-        if self._closing and self._connection.producer is None:
-            return
-        if self._tls.connected:
-            self.spoken = True
-            self._tls.write(data)
-
-    def writeSequence(self, data: Any) -> None:
-        """Encrypt several pieces as one."""
-        self.write(joined(data))
-
-    def loseConnection(self) -> None:
-        """
-        Close once the pending output is sent: close_notify first, then the connection.
-
-        The peer's close_notify is not awaited (RFC 8446, 6.1), and a peer that stops
-        reading is reset like any other.
-        """
-        self._closing = True
-        if self._tls.holds_back:
-            self._connection.start_grace(self._connection.reactor.seconds())
-        else:
-            self._connection.loseConnection()
-
-    def loseWriteConnection(self) -> None:
-        """
-        Half-close: signal EOF to the peer once the pending output is sent; data from the
-        peer is still received.
-        """
-        self._connection.loseWriteConnection()
-
-    def drain_and_close(self) -> None:
-        """Send close_notify, once, now that all other output is sent."""
-        if not self._concluded:
-            self._concluded = True
-            self._tls.loseConnection()
-
-    def abortConnection(self) -> None:
-        """Reset the connection."""
-        self._closing = True
-        if self._tls.connected:
-            self._tls.abortConnection()
-
-    def getPeerCertificate(self) -> Any:
-        """The client's certificate as a pyOpenSSL object; C{None} if it sent none."""
-        return self._tls.getPeerCertificate()
-
-    @property
-    def negotiatedProtocol(self) -> bytes | None:
-        """The negotiated application protocol (ALPN), or C{None}."""
-        return self._tls.negotiatedProtocol
-
-    def getHandle(self) -> Any:
-        """The pyOpenSSL connection, as from Twisted's other TLS transports."""
-        return self._tls.getHandle()
-
-    def getTcpNoDelay(self) -> bool:
-        """Whether TCP_NODELAY is set."""
-        return self._connection.getTcpNoDelay()  # type: ignore[no-any-return]
-
-    def setTcpNoDelay(self, enabled: bool) -> None:
-        """Set TCP_NODELAY."""
-        self._connection.setTcpNoDelay(enabled)
-
-    def getTcpKeepAlive(self) -> bool:
-        """Whether SO_KEEPALIVE is set."""
-        return self._connection.getTcpKeepAlive()  # type: ignore[no-any-return]
-
-    def setTcpKeepAlive(self, enabled: bool) -> None:
-        """Set SO_KEEPALIVE."""
-        self._connection.setTcpKeepAlive(enabled)
-
-    def getPeer(self) -> Any:
-        """The remote address."""
-        return self._connection.getPeer()
-
-    def getHost(self) -> Any:
-        """The local address."""
-        return self._connection.getHost()
-
-    def pauseProducing(self) -> None:
-        """Pause reading; data that is already received may still be delivered."""
-        self._connection.pauseProducing()
-
-    def resumeProducing(self) -> None:
-        """Resume reading."""
-        self._connection.resumeProducing()
-
-    def stopProducing(self) -> None:
-        """Close: the consumer of the received data is gone."""
-        self.loseConnection()
-
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """
-        Register a producer, paced by how fast the peer reads (backpressure).
-
-        @raise RuntimeError: if a producer is already registered.
-        """
-        self._connection.registerProducer(producer, streaming)
-
-    def unregisterProducer(self) -> None:
-        """Unregister the producer; a close that waited for it continues."""
-        self._connection.unregisterProducer()
-
-
-OnSecured = Callable[[Any, TlsSession, SecureTransport], object]
-OnFailed = Callable[[Any, HandshakeFailure], object]
-OnReceived = Callable[[Any, bytes], object]
-
-
-def _nothing(connection: Any, data: bytes) -> None:
-    """No-op default callback."""
-
-
-@frozen
-class Hooks:
-    """
-    Callbacks for counters and logs; the first argument is the connection below TLS.
-
-    @ivar on_established: called once after the handshake, before the protocol is created.
-    @ivar on_failed: called once if the connection is rejected.
-    @ivar on_received: called with decrypted data, before the protocol receives it.
-    """
-
-    on_established: OnSecured
-    on_failed: OnFailed
-    on_received: OnReceived = _nothing
-
-
 @implementer(IHandshakeListener)
-class TlsLayer(Protocol):
+class TlsLayer(Layer):
     """
     Creates the protocol once the handshake and the client check succeed, then forwards
     data.
@@ -250,71 +47,71 @@ class TlsLayer(Protocol):
     a protocol is told of the EOF just before that: it can reply immediately, not later.
     """
 
-    transport: Any
+    _secure: SecureTransport
 
-    def __init__(
-        self,
-        factory: IProtocolFactory,
-        peer: IAddress,
-        allowed: frozenset[PeerName],
-        hooks: Hooks,
-    ) -> None:
-        self._factory = factory
-        self._peer = peer
+    def __init__(self, factory: IProtocolFactory, allowed: frozenset[PeerName]) -> None:
+        """@param allowed: the client names that are served; empty: all."""
+        super().__init__(factory)
         self._allowed = allowed
-        self._hooks = hooks
-        self._protocol: Any = None
-        self._secure: SecureTransport | None = None
-        self._told = False
+
+    @property
+    def connection(self) -> Any:
+        """The connection below TLS."""
+        return self.transport.transport
 
     def handshakeCompleted(self) -> None:
-        """Check the client's names, and create the protocol."""
-        tls = self.transport
-        client = _client_names(tls)
-        text = _told(client)
-        if self._allowed and not client & self._allowed:
-            self._fail(HandshakeFailure(CLIENT_NAME, text))
-            tls.abortConnection()
+        """Check the client's names, and hand over the connection."""
+        names = _client_names(self.transport)
+        client = _printable(names)
+        if self._allowed and not names & self._allowed:
+            self._report_failure(CLIENT_NAME, client)
+            self.refuse(CLIENT_NAME)
             return
-        self._told = True
-        secure = SecureTransport(tls, tls.transport)
-        secure.spoken = False
-        tls.transport.app_transport = secure
-        self._hooks.on_established(tls.transport, _agreed(tls, text), secure)
-        protocol = self._factory.buildProtocol(self._peer)
-        if protocol is None:
-            tls.abortConnection()
-            return
-        self._secure, self._protocol = secure, protocol
-        secure.protocol = protocol
-        tls.getHandle().on_end = self.peer_ended
-        protocol.makeConnection(secure)
+        connection, tls = self.connection, self.transport.getHandle()
+        self._secure = SecureTransport(self.transport, connection)
+        connection.service_state.emit(
+            TLS_SECURED,
+            peer=connection.peer,
+            connection=connection.connection_id,
+            version=tls.get_protocol_version_name(),
+            cipher=tls.get_cipher_name() or "",
+            alpn=tls.get_alpn_proto_negotiated().decode("ascii", "backslashreplace"),
+            client=client,
+        )
+        self.establish(transport=self._secure)
 
     def dataReceived(self, data: bytes) -> None:
         """Forward decrypted data, unless the protocol has closed."""
-        if self._secure is not None and not self._secure.disconnecting:
-            self._secure.spoken = True
-            self._hooks.on_received(self.transport.transport, data)
-            self._protocol.dataReceived(data)
+        secure = self._secure
+        if secure.protocol is not None and not secure.disconnecting:
+            secure.has_data = True
+            self.transport.transport.count_message(data)
+            secure.protocol.dataReceived(data)
 
     def peer_ended(self) -> None:
         """Report the peer's EOF to a protocol that supports half-close."""
-        if self._secure is not None and not self._secure.disconnecting:
-            if IHalfCloseableProtocol.providedBy(self._protocol):
-                self._protocol.readConnectionLost()
+        if self.state == ESTABLISHED and not self._secure.disconnecting:
+            if IHalfCloseableProtocol.providedBy(self._secure.protocol):
+                self._secure.protocol.readConnectionLost()
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Report the loss to the protocol, or a failed handshake if there is none yet."""
-        protocol, self._protocol, self._secure = self._protocol, None, None
-        if protocol is not None:
-            protocol.connectionLost(reason)
-        elif not self._told:
-            name = SERVER_NAME if reason.check(UnknownServerName) else HANDSHAKE
-            self._fail(HandshakeFailure(name, _explained(reason)))
+    def handshake_lost(self, reason: Failure) -> None:
+        """Count and report a failed handshake."""
+        name = SERVER_NAME if reason.check(UnknownServerName) else HANDSHAKE
+        # After a deadline it is already counted as timed out.
+        if not self.connection.timed_out:
+            self._report_failure(name, reason_of(reason.value))
+            self.count_refusal(name)
 
-    def _fail(self, failed: HandshakeFailure) -> None:
-        self._told = True
-        self._hooks.on_failed(self.transport.transport, failed)
+    def _report_failure(self, reason: str, error: str) -> None:
+        connection = self.connection
+        connection.service_state.emit(
+            TLS_FAILED, peer=connection.peer, reason=reason, error=error
+        )
+
+    def closed(self, reason: Failure) -> None:
+        """Report the loss to the protocol."""
+        if self._secure.protocol is not None:
+            self._secure.protocol.connectionLost(reason)
 
 
 class SecureProtocol(TLSMemoryBIOProtocol):
@@ -363,6 +160,10 @@ class SecureProtocol(TLSMemoryBIOProtocol):
 
     def _shutdownTLS(self) -> None:
         self._corked = False
+        # Twisted answers the peer's close_notify here; nothing can be sent afterwards.
+        ended = self.getHandle().get_shutdown() & SSL.RECEIVED_SHUTDOWN
+        if ended and isinstance(self.wrappedProtocol, TlsLayer):
+            self.wrappedProtocol.peer_ended()
         super()._shutdownTLS()
 
     def _tlsShutdownFinished(self, reason: Failure | None) -> None:
@@ -376,33 +177,10 @@ class SecureProtocolFactory(TLSMemoryBIOFactory):
     protocol = SecureProtocol
 
 
-@implementer(IProtocolFactory)
-@frozen(eq=False)
-class TlsLayerFactory:
-    """Makes a TLS layer for each connection."""
-
-    factory: IProtocolFactory
-    allowed: frozenset[PeerName]
-    hooks: Hooks
-
-    def buildProtocol(self, addr: IAddress) -> IProtocol:
-        """Make the TLS layer of a connection."""
-        return TlsLayer(self.factory, addr, self.allowed, self.hooks)
-
-    def doStart(self) -> None:
-        """Tell the wrapped factory that a port starts."""
-        self.factory.doStart()
-
-    def doStop(self) -> None:
-        """Tell the wrapped factory that a port has stopped."""
-        self.factory.doStop()
-
-
-def secure_factory(
-    context: ServerContext,
+def wrap_in_tls(
     factory: IProtocolFactory,
     allowed: frozenset[PeerName],
-    hooks: Hooks,
+    context: ServerContext,
     clock: IReactorTime,
 ) -> IProtocolFactory:
     """
@@ -412,9 +190,8 @@ def secure_factory(
         context accepts.
     @param clock: without it Twisted's factory uses the global reactor.
     """
-    made: IProtocolFactory = SecureProtocolFactory(
-        context, False, TlsLayerFactory(factory, allowed, hooks), clock
-    )
+    layers = LayerFactory(factory, partial(TlsLayer, allowed=allowed))
+    made: IProtocolFactory = SecureProtocolFactory(context, False, layers, clock)
     return made
 
 
@@ -428,21 +205,6 @@ def _client_names(tls: Any) -> frozenset[PeerName]:
     return frozenset() if certificate is None else names_of(certificate)
 
 
-def _told(names: frozenset[PeerName]) -> str:
-    shown = ", ".join(map(str, sorted(names)[:MAX_NAMES_TOLD]))
+def _printable(names: frozenset[PeerName]) -> str:
+    shown = ", ".join(map(str, sorted(names)[:MAX_NAMES_LOGGED]))
     return escaped(shown.encode("utf-8", "backslashreplace"))
-
-
-def _agreed(tls: Any, client: str) -> TlsSession:
-    connection: SSL.Connection = tls.getHandle()
-    return TlsSession(
-        version=connection.get_protocol_version_name(),
-        cipher=connection.get_cipher_name() or "",
-        alpn=connection.get_alpn_proto_negotiated().decode("ascii", "backslashreplace"),
-        client=client,
-    )
-
-
-def _explained(reason: Failure) -> str:
-    problem = reason.value
-    return reason_of(problem) if isinstance(problem, SSL.Error) else "the connection ended"

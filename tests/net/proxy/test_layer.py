@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 import struct
+from functools import partial
 from typing import Any
 
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -13,7 +15,8 @@ from zope.interface.verify import verifyObject
 from socketd.access.capacity import Capacity
 from socketd.access.networks import Networks
 from socketd.access.policy import make_policy
-from socketd.net.proxy.layer import ProxyLayerFactory
+from socketd.net.base_layer import LayerFactory
+from socketd.net.proxy.layer import ProxyLayer
 from socketd.net.stream.port import StreamPort, StreamTerms
 from socketd.settings.model import AccessOptions
 from socketd.settings.networks import parse_networks
@@ -47,7 +50,7 @@ class ProxiedCase(SynchronousTestCase):
         sock.setblocking(False)
         self.factory = OneFactory(make or (lambda: Recorder(bytes.upper)))
         terms = StreamTerms(True, Networks(parse_networks("127.0.0.1"), ()))
-        factory = ProxyLayerFactory(self.factory, over_tls)
+        factory = LayerFactory(self.factory, partial(ProxyLayer, over_tls=over_tls))
         self.port = StreamPort(self.reactor, sock, factory, self.service_state, terms)
         self.port.startListening()
         self.addCleanup(self.stop)
@@ -101,7 +104,7 @@ class HeaderTests(ProxiedCase):
 
     def test_interfaces(self) -> None:
         """The factory is one, and makes protocols."""
-        factory = ProxyLayerFactory(OneFactory(Recorder), False)
+        factory = LayerFactory(OneFactory(Recorder), partial(ProxyLayer, over_tls=False))
         verifyObject(IProtocolFactory, factory)
         verifyObject(IProtocol, factory.buildProtocol(None))
 
@@ -136,6 +139,25 @@ class HeaderTests(ProxiedCase):
         self.client(v1("192.0.2.9", 99))
         peer = self.factory.made[0].transport.getPeer()
         self.assertEqual((peer.host, peer.port), ("192.0.2.9", 99))
+
+    def test_destination(self) -> None:
+        """
+        The address that the client connected to is the protocol's own, as far as the header
+        names one.
+        """
+        unix = struct.pack("!108s108s", b"/run/client.sock", b"/run/server.sock")
+        cases = {
+            v1(): IPv4Address("TCP", "127.0.0.1", 7),
+            v2_tcp("2001:db8::7"): IPv6Address("TCP", "::1", 7),
+            v2(PROXY, UNIX, unix): UNIXAddress("/run/server.sock"),
+        }
+        self.serve()
+        for header, expected in cases.items():
+            self.client(header)
+            self.assertEqual(self.factory.made[-1].transport.getHost(), expected)
+        client = self.client(v2(LOCAL, UNSPECIFIED, b""))
+        own = IPv4Address("TCP", *client.getpeername())
+        self.assertEqual(self.factory.made[-1].transport.getHost(), own)
 
     def test_own_connections(self) -> None:
         """A balancer that asks for itself, or does not know for whom, is the peer."""

@@ -10,7 +10,8 @@ import attrs
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.net.tls.context import MAX_FLIGHTS, ServerContext, trial
+from socketd.net.tls.context import ServerContext, trial
+from socketd.net.tls.handshake import MAX_FLIGHTS
 from socketd.settings.tls import TlsOptions
 from tests.support.certificates import NOW, Made, client_context, issued, write_private
 

@@ -12,13 +12,12 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.ssl import CertificateOptions
 from zope.interface.verify import verifyClass, verifyObject
 
-from socketd.net.tls.context import (
+from socketd.net.tls.context import ServerContext, trial
+from socketd.net.tls.handshake import (
     NoCommonProtocol,
     ServerConnection,
-    ServerContext,
     UnknownServerName,
     reason_of,
-    trial,
 )
 from socketd.settings.tls import NamedCertificate, PeerName, TlsOptions
 from tests.net.tls.handshakes import ContextCase, advance, make_client, meet, pump
@@ -259,8 +258,7 @@ class ServerNameTests(ContextCase):
         """
         server = self.named().serverConnectionForTLS(None)
         broken: Any = {}.__getitem__
-        names = attrs.evolve(server._contexts.names, exact=broken)
-        server = ServerConnection(attrs.evolve(server._contexts, names=names))
+        server = ServerConnection(attrs.evolve(server._contexts, named=broken))
         client = make_client(client_context(), b"a.example.org")
         theirs, ours = meet(client, server)
         self.assertIsInstance(ours, AttributeError)

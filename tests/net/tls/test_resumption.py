@@ -9,13 +9,9 @@ from typing import Any
 import attrs
 from OpenSSL import SSL
 
-from socketd.net.tls.context import (
-    KEY_LIFETIME,
-    MAX_FLIGHTS,
-    TICKET_LIFETIME,
-    ServerContext,
-    pending,
-)
+from socketd.net.tls.builder import KEY_LIFETIME, TICKET_LIFETIME
+from socketd.net.tls.context import ServerContext
+from socketd.net.tls.handshake import MAX_FLIGHTS, pending
 from socketd.settings.tls import NamedCertificate
 from tests.net.tls.handshakes import ContextCase
 from tests.support.certificates import NOW, authority, issued, write_private

@@ -1,0 +1,155 @@
+"""TLS handshakes: a context is chosen by the client's server name; and trials in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from OpenSSL import SSL
+
+from socketd.net.tls.contexts import Contexts
+
+#: A handshake has at most two flights per side, and one more each for HelloRetryRequest.
+MAX_FLIGHTS = 6
+
+#: Bytes per BIO read.
+_PIECE = 64 * 1024
+
+#: An unencrypted alert record: type 21, two bytes of version, length 2, level 2 (fatal),
+#: and the description (RFC 8446, 5.1 and 6).
+_ALERT_SIZE = 7
+_ALERT_TYPE = b"\x15"
+_ALERT_MIDDLE = b"\0\2\2"
+
+#: RFC 8446, 6.2.
+_UNRECOGNIZED_NAME = b"\x70"
+
+
+class UnknownServerName(SSL.Error):
+    """The client's server name (SNI) is unknown, and unknown names are rejected."""
+
+    def __init__(self) -> None:
+        # In the form of OpenSSL's error queue, which Twisted inspects.
+        super().__init__([("socketd", "", "unknown server name")])
+
+
+class NoCommonProtocol(SSL.Error):
+    """The client offered application protocols (ALPN), and none is supported here."""
+
+    def __init__(self) -> None:
+        super().__init__([("socketd", "", "no common application protocol")])
+
+
+class ServerConnection(SSL.Connection):
+    """The TLS state of one accepted connection."""
+
+    def __init__(self, contexts: Contexts) -> None:
+        super().__init__(contexts.default)
+        # OpenSSL keeps calling the callbacks of the first context after set_context().
+        self._contexts = contexts
+        self._refused = False
+        self._problem: Exception | None = None
+
+    def choose_context(self) -> None:
+        """Select the context for the client's server name (SNI, RFC 6066, 3)."""
+        contexts = self._contexts
+        if not contexts.resumes:
+            # Set here, it suppresses all tickets; set from the start, OpenSSL would still
+            # send stateful TLS 1.3 tickets, for a session cache that does not exist.
+            self.set_options(SSL.OP_NO_TICKET)
+        found: SSL.Context | None = None
+        try:
+            found = contexts.find(self.get_servername())
+            self._refused = found is None
+        except Exception as problem:
+            # Raised by do_handshake: pyOpenSSL would print a traceback to stderr here.
+            self._problem = problem
+        if found is not contexts.default:
+            self.set_context(found or contexts.refusing)
+
+    def do_handshake(self) -> None:
+        """
+        Advance the handshake.
+
+        @raise SSL.Error: when it failed, or needs more data from the peer.
+        """
+        try:
+            super().do_handshake()
+        except SSL.WantReadError:
+            raise
+        except SSL.Error:
+            if self._problem is not None:
+                raise self._problem from None
+            if self._refused:
+                raise UnknownServerName from None
+            raise
+
+    def bio_read(self, bufsiz: int) -> bytes:
+        """Read the output; the alert to a rejected client becomes unrecognized_name."""
+        data = super().bio_read(bufsiz)
+        alert = data[-_ALERT_SIZE:]
+        if self._refused and alert[:1] == _ALERT_TYPE and alert[3:6] == _ALERT_MIDDLE:
+            return data[:-1] + _UNRECOGNIZED_NAME
+        return data
+
+
+def choose_context(connection: SSL.Connection) -> None:
+    """Choose the context of a server connection; OpenSSL's callback for server names."""
+    assert isinstance(connection, ServerConnection)
+    connection.choose_context()
+
+
+def pending(connection: SSL.Connection) -> Iterator[bytes]:
+    """Read all pending output of a connection."""
+    length = _PIECE
+    while length == _PIECE:
+        try:
+            piece = connection.bio_read(_PIECE)
+        except SSL.WantReadError:
+            return
+        length = len(piece)
+        yield piece
+
+
+def reason_of(problem: BaseException | None) -> str:
+    """Return OpenSSL's reason for a failed handshake, without any data of the peer."""
+    queue = problem.args[0] if problem is not None and problem.args else None
+    if isinstance(queue, list) and queue:
+        return str(queue[-1][-1])
+    return "the connection ended"
+
+
+def try_handshake(
+    server: SSL.Connection, alpn: Sequence[bytes] = (), name: str | None = None
+) -> None:
+    """
+    Test a server connection by a handshake in memory, with a client that verifies nothing.
+
+    @param alpn: the application protocols that the client offers.
+    @param name: the server name that it requests.
+    @raise SSL.Error: if the handshake fails.
+    """
+    client = SSL.Connection(SSL.Context(SSL.TLS_METHOD))
+    if alpn:
+        client.set_alpn_protos(list(alpn))
+    if name is not None:
+        client.set_tlsext_host_name(name.encode())
+    client.set_connect_state()
+    server.set_accept_state()
+    # The test client has no certificate.
+    server.set_verify(SSL.VERIFY_NONE)
+    for _ in range(MAX_FLIGHTS):
+        if all([_advance(client, server), _advance(server, client)]):
+            return
+    raise SSL.Error([("socketd", "", "it does not end")])
+
+
+def _advance(one: SSL.Connection, other: SSL.Connection) -> bool:
+    """Advance the handshake of one side, and pass its output on; return whether it is done."""
+    done = True
+    try:
+        one.do_handshake()
+    except SSL.WantReadError:
+        done = False
+    for piece in pending(one):
+        other.bio_write(piece)
+    return done

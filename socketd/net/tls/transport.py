@@ -1,0 +1,113 @@
+"""The transport of a protocol over TLS."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.interfaces import IConsumer, INegotiated, IPushProducer, ITCPTransport
+from twisted.python.components import proxyForInterface
+from zope.interface import implementer
+
+from socketd.net.written import NOT_BYTES, joined
+
+
+class IBelowTls(ITCPTransport, IConsumer, IPushProducer):
+    """What a transport over TLS forwards to the connection below, unless it says otherwise."""
+
+
+_Forwarding: Any = proxyForInterface(IBelowTls, "_connection")
+
+
+@implementer(INegotiated)
+class SecureTransport(_Forwarding):  # type: ignore[misc]
+    """
+    The transport of a protocol over TLS.
+
+    Producers are registered at the connection itself, which applies backpressure by the
+    encrypted bytes that are pending: it resumes and pauses the producer, and pauses
+    reading. TLS in between buffers nothing once the handshake is done.
+
+    @ivar protocol: the protocol that writes here.
+    @ivar has_data: whether either side has sent application data, also before STARTTLS.
+    """
+
+    def __init__(self, tls: Any, connection: Any, protocol: Any = None) -> None:
+        """
+        @param tls: a L{SecureProtocol<socketd.net.tls.layer.SecureProtocol>}.
+        @param connection: the connection below it.
+        """
+        self.protocol = protocol
+        self.has_data = protocol is not None
+        self._tls = tls
+        self._connection = connection
+        self._closing = self._close_notify_sent = False
+
+    @property
+    def connection_id(self) -> int:
+        """The connection's id in logs and commands."""
+        return self._connection.connection_id  # type: ignore[no-any-return]
+
+    @property
+    def disconnecting(self) -> bool:
+        """Whether closing has begun."""
+        return self._closing or bool(self._connection.disconnecting)
+
+    def write(self, data: bytes) -> None:
+        """
+        Encrypt bytes and send them.
+
+        @raise TypeError: if C{data} is not bytes.
+        """
+        if not isinstance(data, bytes):
+            raise TypeError(NOT_BYTES)
+        if self._closing and self._connection.producer is None:
+            return
+        if self._tls.connected:
+            self.has_data = True
+            self._tls.write(data)
+
+    def writeSequence(self, data: Any) -> None:
+        """Encrypt several pieces as one."""
+        self.write(joined(data))
+
+    def loseConnection(self) -> None:
+        """
+        Close once the pending output is sent: close_notify first, then the connection.
+
+        The peer's close_notify is not awaited (RFC 8446, 6.1), and a peer that stops
+        reading is reset like any other.
+        """
+        self._closing = True
+        if self._tls.holds_back:
+            self._connection.start_grace(self._connection.reactor.seconds())
+        else:
+            self._connection.loseConnection()
+
+    def send_close_notify(self) -> None:
+        """Send close_notify, once, now that all other output is sent."""
+        if not self._close_notify_sent:
+            self._close_notify_sent = True
+            self._tls.loseConnection()
+
+    def abortConnection(self) -> None:
+        """Reset the connection."""
+        self._closing = True
+        if self._tls.connected:
+            self._tls.abortConnection()
+
+    def stopProducing(self) -> None:
+        """Close: the consumer of the received data is gone."""
+        self.loseConnection()
+
+    def getPeerCertificate(self) -> Any:
+        """The client's certificate as a pyOpenSSL object; C{None} if it sent none."""
+        return self._tls.getPeerCertificate()
+
+    @property
+    def negotiatedProtocol(self) -> bytes | None:
+        """The negotiated application protocol (ALPN), or C{None}."""
+        return self._tls.negotiatedProtocol  # type: ignore[no-any-return]
+
+    def getHandle(self) -> Any:
+        """The pyOpenSSL connection, as from Twisted's other TLS transports."""
+        return self._tls.getHandle()
