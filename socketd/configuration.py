@@ -16,8 +16,8 @@ from socketd.net.needs import needed
 from socketd.net.sockets import rlimit
 from socketd.net.sockets.conflicts import conflicts
 from socketd.net.sockets.sockopts import validate
-from socketd.protocols.amplification import MAX_AMPLIFY
 from socketd.protocols.registry import installed
+from socketd.protocols.spec import MAX_AMPLIFY
 from socketd.settings.diagnostics import Diagnostic, SettingsError
 from socketd.settings.listeners import RUNTIME
 from socketd.settings.load import load

@@ -161,8 +161,8 @@ def timestamp(moment: float) -> str:
 
 def summary(event: Event, facts: Mapping[str, Any]) -> str:
     """
-    Format an event for a watching operator: as in the log, but a message also has its
-    service and connection.
+    Format an event for a watching operator: as in the log, but a message also has its service and
+    connection.
     """
     if event is not MESSAGE_RECEIVED:
         return event.format.format(**facts)

@@ -67,8 +67,8 @@ class ClockState:
     @ivar estimated_error: the estimated error (seconds).
     @ivar precision: its smallest step, as a power of two of seconds.
     @ivar stepped: whether it was stepped less than L{STEP_DOUBT} ago.
-    @ivar read_at: the time of this reading, by that clock (seconds since 1970); 0.0 if
-        not recorded.
+    @ivar read_at: the time of this reading, by that clock (seconds since 1970); 0.0 if not
+        recorded.
     """
 
     synchronised: bool = False
@@ -84,9 +84,9 @@ def is_plausible(now: float) -> bool:
     """
     Tell whether a wall clock may be right, that is not before L{BUILD_DATE}.
 
-    A machine without a battery starts at 1970, or at the time of its last shutdown.  By
-    RFC 868 a server that cannot determine the time closes the connection without sending
-    a byte, and discards the datagram.
+    A machine without a battery starts at 1970, or at the time of its last shutdown.  By RFC 868 a
+    server that cannot determine the time closes the connection without sending a byte, and
+    discards the datagram.
 
     @param now: seconds since 1970.
     """
@@ -139,8 +139,8 @@ def adjtimex(kernel: Timex) -> int:
 
 def read_kernel(call: Callable[[Timex], int] = adjtimex) -> ClockState:
     """
-    Read the state of the kernel's clock; adjtimex(2) needs no privilege for reading. In
-    a container this is the state of the host.
+    Read the state of the kernel's clock; adjtimex(2) needs no privilege for reading. In a
+    container this is the state of the host.
 
     @param call: fills C{struct timex} and returns the state, or -1.
     @return: the state; not synchronised if a system call filter denies the call.
@@ -186,8 +186,8 @@ class ClockWatch:
     """
     Polls the state of the clock, and detects steps.
 
-    An announced leap second is not a step: the clock is right before and after it.
-    Resuming from suspend is a step, because the monotonic clock was suspended too.
+    An announced leap second is not a step: the clock is right before and after it. Resuming from
+    suspend is a step, because the monotonic clock was suspended too.
 
     @ivar state: the result of the last poll; not synchronised before the first.
     """
@@ -214,8 +214,8 @@ class ClockWatch:
         """
         Poll the clock; to be called once a second.
 
-        @return: the step of the wall clock since the last poll (seconds, negative if set
-            back); 0.0 if there was none.
+        @return: the step of the wall clock since the last poll (seconds, negative if set back);
+            0.0 if there was none.
         """
         # Read before the clocks, so that a leap second in between is still announced.
         found = self._read()
@@ -229,8 +229,8 @@ class ClockWatch:
 
     def _clocks(self) -> tuple[float, float]:
         """
-        Read both clocks at the same moment: preemption between the two readings would look
-        like a step.
+        Read both clocks at the same moment: preemption between the two readings would look like a
+        step.
         """
         for _ in range(MAX_READINGS):
             before, wall, after = self._monotonic(), self._wall_clock(), self._monotonic()

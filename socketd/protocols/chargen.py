@@ -36,11 +36,11 @@ class Chargen(Protocol):
     """
     Send the pattern as fast as the peer reads it, until the peer or the daemon closes.
 
-    Backpressure: the next block is produced when the last one is sent, so a peer that never
-    reads holds one block, an object that all connections share.
+    Backpressure: the next block is produced when the last one is sent, so a peer that never reads
+    holds one block, an object that all connections share.
 
-    The peer's EOF is ignored like its data, since it may still read after a half-close. If
-    it has closed entirely, it resets the connection at the next write.
+    The peer's EOF is ignored like its data, since it may still read after a half-close. If it has
+    closed entirely, it resets the connection at the next write.
     """
 
     transport: Any
@@ -53,8 +53,7 @@ class Chargen(Protocol):
 
     def resumeProducing(self) -> None:
         """
-        Send one more block, or unregister if a close is pending, which waits for the
-        producer.
+        Send one more block, or unregister if a close is pending, which waits for the producer.
         """
         if self.transport.disconnecting:
             self.transport.unregisterProducer()
@@ -75,8 +74,8 @@ class ChargenDatagrams(DatagramProtocol):
     """
     Answer each datagram with as many bytes of the pattern as it has, up to L{MAX_ANSWER}.
 
-    RFC 864 specifies a random length up to 512; ours never exceeds the request, so that a
-    spoofed source receives no amplified traffic. An empty datagram has no reply.
+    RFC 864 specifies a random length up to 512; ours never exceeds the request, so that a spoofed
+    source receives no amplified traffic. An empty datagram has no reply.
     """
 
     transport: IUDPTransport

@@ -12,8 +12,7 @@ from twisted.internet.interfaces import ITransport, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol, Protocol
 
 from socketd.common.system_clock import is_plausible
-from socketd.protocols.amplification import udp_amplify_option
-from socketd.protocols.spec import ProtocolSpec
+from socketd.protocols.spec import ProtocolSpec, udp_amplify_option
 from socketd.settings.options import option
 from socketd.settings.value_types import choice
 
@@ -68,8 +67,8 @@ class Daytime(Protocol):
 
 class DaytimeDatagrams(DatagramProtocol):
     """
-    Answer each datagram with the time (RFC 867, "UDP Based Daytime Service"); the transport
-    drops and counts a line that is longer than both the datagram and C{udp_amplify}.
+    Answer each datagram with the time (RFC 867, "UDP Based Daytime Service"); the transport drops
+    and counts a line that is longer than both the datagram and C{udp_amplify}.
 
     An implausible clock is not sent: L{is_plausible}.
     """
@@ -89,9 +88,7 @@ class DaytimeDatagrams(DatagramProtocol):
 declaration = ProtocolSpec(
     options=DaytimeOptions,
     stream=lambda options, context: Daytime(options.format, context.wall_clock),
-    datagram=lambda options, context: DaytimeDatagrams(
-        options.format, context.wall_clock
-    ),
+    datagram=lambda options, context: DaytimeDatagrams(options.format, context.wall_clock),
     reply_floor=lambda options: options.udp_amplify,
     shortest_reply=lambda options: len(daytime_line(0, options.format)),
 )

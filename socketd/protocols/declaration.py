@@ -1,6 +1,6 @@
 """
-The former name of L{socketd.protocols.spec}, with the former class names, kept for
-protocols of other packages.
+The former name of L{socketd.protocols.spec}, with the former class names, kept for protocols of
+other packages.
 """
 
 from __future__ import annotations

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
-from typing import Protocol as TypingProtocol
 
 from attrs import define, field
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPullProducer
@@ -15,26 +14,23 @@ from zope.interface import implementer
 from socketd.settings.options import option
 from socketd.settings.value_types import SIZE, choice, within
 
-#: Bytes: the receive size of socket tutorials, and the line limit of the successors of
-#: inetd and SMTP.
+#: Bytes: the receive size of socket tutorials, and the line limit of the successors of inetd and
+#: SMTP.
 DEFAULT_MAX_MESSAGE = 4096
 
 #: Bytes: a message and its reply fit the memory limit of a connection.
 MAX_MESSAGE = 64 * 1024
 
-#: Backpressure: the bytes that may be queued while a reply is pending; above it, reading
-#: pauses.
-MAX_BEHIND = 64 * 1024
-
-#: The most replies, and bytes of replies, per batch: one receive can hold tens of thousands
-#: of short lines. The rest waits until the peer has read the batch.
-MAX_ANSWERS = 64
-MAX_ANSWERED = 64 * 1024
+#: Backpressure: the bytes that may be queued while a reply is pending; above it, reading pauses.
+MAX_QUEUED = 64 * 1024
 
 #: The overhead (bytes) counted for each queued piece of data, however short it is.
-COST_OF_PIECE = 1024
+PIECE_OVERHEAD = 1024
 
-_OUT_OF_RANGE = "write 1 to 64KiB"
+#: The most replies, and bytes of replies, per batch: one receive can hold tens of thousands of
+#: short lines. The rest waits until the peer has read the batch.
+BATCH_REPLIES = 64
+BATCH_BYTES = 64 * 1024
 
 
 def framing_option() -> str:
@@ -49,7 +45,7 @@ def framing_option() -> str:
 def max_message_option() -> int:
     """Declare C{max_message} in an options class."""
     return option(  # type: ignore[no-any-return]
-        within(SIZE, 1, MAX_MESSAGE, _OUT_OF_RANGE),
+        within(SIZE, 1, MAX_MESSAGE, "write 1 to 64KiB"),
         DEFAULT_MAX_MESSAGE,
         "The longest message; more is the next message (chunk) or ends the connection (line).",
     )
@@ -60,34 +56,40 @@ class MessageTooLong(Exception):
 
 
 @define
-class Chunks:
-    """Each received chunk is a message; one that is too long is split."""
+class Framing:
+    """Splits received data into messages."""
 
     max_message: int
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """Take received bytes and yield the messages that they complete."""
-        for start in range(0, len(data), self.max_message):
-            yield data[start : start + self.max_message]
-
-    def end(self) -> Iterator[bytes]:
-        """Yield nothing: at EOF no message is incomplete."""
-        return iter(())
-
-
-@define
-class Lines:
-    """Each line, including its line feed, is a message, and so is an unterminated line at EOF."""
-
-    max_message: int
-    _rest: bytes = field(default=b"", init=False)
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """
         Take received bytes and yield the messages that they complete.
 
-        @raise MessageTooLong: when a line exceeds C{max_message}.
+        @raise MessageTooLong: when a message is too long and cannot be split.
         """
+        raise NotImplementedError
+
+    def end(self) -> Iterator[bytes]:
+        """Yield the message that EOF completes, if any."""
+        return iter(())
+
+
+@define
+class Chunks(Framing):
+    """Each received chunk is a message; one that is too long is split."""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        for start in range(0, len(data), self.max_message):
+            yield data[start : start + self.max_message]
+
+
+@define
+class Lines(Framing):
+    """Each line, including its line feed, is a message, and so is an unterminated line at EOF."""
+
+    _rest: bytes = field(default=b"", init=False)
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
         data, start = self._rest + data, 0
         self._rest = b""
         while (end := data.find(b"\n", start) + 1) > 0:
@@ -98,7 +100,6 @@ class Lines:
         self._check(len(self._rest) + 1)
 
     def end(self) -> Iterator[bytes]:
-        """Yield the unterminated line at EOF, if any."""
         if self._rest:
             yield self._rest
 
@@ -107,17 +108,7 @@ class Lines:
             raise MessageTooLong
 
 
-class Framing(TypingProtocol):
-    """Splits received data into messages."""
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """Take received bytes and yield the messages that they complete."""
-
-    def end(self) -> Iterator[bytes]:
-        """Yield the messages that EOF completes."""
-
-
-FRAMINGS: dict[str, Callable[[int], Framing]] = {"chunk": Chunks, "line": Lines}
+FRAMINGS: dict[str, type[Framing]] = {"chunk": Chunks, "line": Lines}
 
 
 @implementer(IHalfCloseableProtocol, IPullProducer)
@@ -127,7 +118,7 @@ class MessageProtocol(Protocol):
 
     The peer's EOF ends its messages; a line that is too long closes the connection.
 
-    While a reply is pending, the connection is still read (up to L{MAX_BEHIND}), so that a
+    While a reply is pending, the connection is still read (up to L{MAX_QUEUED}), so that a
     disconnect is noticed; the data is answered later, in order.
 
     @ivar ended: whether no further message will come.
@@ -138,20 +129,60 @@ class MessageProtocol(Protocol):
     def __init__(self, framing: str, max_message: int) -> None:
         self._framing = FRAMINGS[framing](max_message)
         self._received: deque[Iterator[bytes]] = deque()
-        self._behind = 0
-        self._answers_sent = self._bytes_answered = 0
+        self._queued = 0
+        self._batch_replies = self._batch_bytes = 0
         self._producing = False
         self.ended = False
 
+    # For the protocols that derive from this.
+
+    def message_received(self, message: bytes) -> None:
+        """Answer one message."""
+        raise NotImplementedError
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the last reply is incomplete, so that the next message waits for L{go_on}."""
+        return False
+
+    def answer(self, data: bytes) -> None:
+        """Send a reply, or a part of one."""
+        if data:
+            self._batch_replies += 1
+            self._batch_bytes += len(data)
+            self.transport.write(data)
+
+    def finish(self) -> None:
+        """Accept no further messages, and close once all replies are sent."""
+        self.ended = True
+        self._received.clear()
+
+    def go_on(self) -> None:
+        """Answer the queued messages until one has to wait or a batch is full."""
+        try:
+            more = self._answer_batch()
+        except MessageTooLong:
+            self.finish()
+            more = False
+        self._produce(more)
+        if more or self.waiting:
+            return
+        if self.ended:
+            self.transport.loseConnection()
+        elif self._queued > MAX_QUEUED:
+            self.transport.resumeProducing()
+        self._queued = 0
+
+    # Called by the transport.
+
     def dataReceived(self, data: bytes) -> None:
-        """Answer the messages that the data completes."""
         if self.ended:
             return
         self._received.append(self._framing.feed(data))
         self.go_on()
         if self.waiting:
-            self._behind += len(data) + COST_OF_PIECE
-            if self._behind > MAX_BEHIND:
+            self._queued += len(data) + PIECE_OVERHEAD
+            if self._queued > MAX_QUEUED:
                 self.transport.pauseProducing()
 
     def readConnectionLost(self) -> None:
@@ -164,27 +195,8 @@ class MessageProtocol(Protocol):
     def writeConnectionLost(self) -> None:
         """No-op: this protocol never half-closes."""
 
-    @property
-    def waiting(self) -> bool:
-        """
-        Whether the last reply is still incomplete, so that the next message waits for
-        L{go_on}.
-        """
-        return False
-
-    def message_received(self, message: bytes) -> None:
-        """Answer one message."""
-        raise NotImplementedError
-
-    def answer(self, data: bytes) -> None:
-        """Send a reply, or a part of one."""
-        if data:
-            self._answers_sent += 1
-            self._bytes_answered += len(data)
-            self.transport.write(data)
-
     def resumeProducing(self) -> None:
-        """Process the next batch, now that the write buffer is empty."""
+        """Answer the next batch, now that the write buffer is empty."""
         self.go_on()
 
     def stopProducing(self) -> None:
@@ -192,31 +204,23 @@ class MessageProtocol(Protocol):
         self._producing = False
         self._received.clear()
 
-    def finish(self) -> None:
-        """Accept no further messages, and close once all replies are sent."""
-        self.ended = True
-        self._received.clear()
-
-    def go_on(self) -> None:
-        """Answer the queued messages until one has to wait or a batch is full."""
-        try:
-            more = self._answer_received()
-        except MessageTooLong:
-            self.finish()
-            more = False
-        self._produce(more)
-        if more or self.waiting:
-            return
-        if self.ended:
-            self.transport.loseConnection()
-        elif self._behind > MAX_BEHIND:
-            self.transport.resumeProducing()
-        self._behind = 0
+    def _answer_batch(self) -> bool:
+        """Answer queued messages, and return whether some remain because the batch is full."""
+        self._batch_replies = self._batch_bytes = 0
+        while self._received and not self.waiting:
+            if self._batch_replies >= BATCH_REPLIES or self._batch_bytes >= BATCH_BYTES:
+                return True
+            message = next(self._received[0], None)
+            if message is None:
+                self._received.popleft()
+            else:
+                self.message_received(message)
+        return False
 
     def _produce(self, more: bool) -> None:
         """
-        Backpressure: while messages remain, register as pull producer and pause reading;
-        then undo both.
+        Backpressure: while messages remain, register as pull producer and pause reading; then undo
+        both.
         """
         if more is self._producing:
             return
@@ -227,20 +231,3 @@ class MessageProtocol(Protocol):
         else:
             self.transport.unregisterProducer()
             self.transport.resumeProducing()
-
-    def _answer_received(self) -> bool:
-        """
-        Answer one batch of queued messages.
-
-        @return: whether messages remain because the batch is full.
-        """
-        self._answers_sent = self._bytes_answered = 0
-        while self._received and not self.waiting:
-            if self._answers_sent >= MAX_ANSWERS or self._bytes_answered >= MAX_ANSWERED:
-                return True
-            message = next(self._received[0], None)
-            if message is None:
-                self._received.popleft()
-            else:
-                self.message_received(message)
-        return False

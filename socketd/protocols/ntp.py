@@ -1,10 +1,9 @@
 """
 C{ntp}: the time of day for NTP and SNTP clients (RFC 5905, RFC 4330).
 
-A stateless server: it answers clients (mode 3) and symmetric active peers (mode 1) of
-versions 1 to 4, and drops all else. That includes mode 0, which some version 1 clients
-send, and the control and private modes 6 and 7, whose replies are longer than their
-requests.
+A stateless server: it answers clients (mode 3) and symmetric active peers (mode 1) of versions 1
+to 4, and drops all else. That includes mode 0, which some version 1 clients send, and the control
+and private modes 6 and 7, whose replies are longer than their requests.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from attrs import field, frozen
 from twisted.internet.protocol import DatagramProtocol
 
 from socketd.common.system_clock import BUILD_DATE, ClockState
-from socketd.protocols.spec import ProtocolContext, ProtocolSpec
+from socketd.protocols.spec import ProtocolSpec
 from socketd.protocols.time import SECONDS_1900_TO_1970
 from socketd.settings.options import option
 from socketd.settings.value_types import DURATION, NUMBER, YES_NO, Kind, within
@@ -29,35 +28,35 @@ from socketd.settings.value_types import DURATION, NUMBER, YES_NO, Kind, within
 #: A time of day in nanoseconds since 1970.
 Instant = int
 
-#: The header in bytes, without extension fields or authentication (RFC 5905, section 7.3);
-#: replies consist of it alone.
+#: The header in bytes, without extension fields or authentication (RFC 5905, section 7.3); replies
+#: consist of it alone.
 LENGTH = 48
 
 #: The shortest and longest poll interval, as log2 of seconds (RFC 5905, section 7.2).
 MIN_POLL, MAX_POLL = 4, 17
 
-#: The largest dispersion in seconds, above which a clock is useless (MAXDISP of RFC 5905,
-#: section 7.2).
+#: The largest dispersion in seconds, above which a clock is useless (MAXDISP of RFC 5905, section
+#: 7.2).
 MAX_DISPERSION = 16.0
 
 #: The error growth of an undisciplined clock (seconds per second), as in the kernel.
-GROWTH = 500e-6
+ERROR_GROWTH = 500e-6
 
-#: The default error bound (seconds) of a clock that only C{assume_synchronised} declares
-#: good, as the kernel's estimate is meaningless then. Clients add the network delay and
-#: reject a server above 0.1 s (Android), 1 s (BusyBox) or 1.5 s (ntpd).
+#: The default error bound (seconds) of a clock that only C{assume_synchronised} declares good, as
+#: the kernel's estimate is meaningless then. Clients add the network delay and reject a server
+#: above 0.1 s (Android), 1 s (BusyBox) or 1.5 s (ntpd).
 ASSUMED_ERROR = 0.05
 
-#: The rate limit per source (requests per second) and its burst: enough for a NAT with 256
-#: clients that each poll once in 64 s (RFC 5905, section 7.2, MINPOLL 6), and all at once
-#: after a power failure. A reply is no longer than its request and is never a request
-#: itself, so it allows neither amplification nor loops.
+#: The rate limit per source (requests per second) and its burst: enough for a NAT with 256 clients
+#: that each poll once in 64 s (RFC 5905, section 7.2, MINPOLL 6), and all at once after a power
+#: failure. A reply is no longer than its request and is never a request itself, so it allows
+#: neither amplification nor loops.
 NAT_RATE = 4.0
 NAT_BURST = 256
 
-#: The longest time (ns) between a reply's receive and transmit timestamps. A clock step
-#: between them misleads the client by half the step: at most half a second, the largest
-#: jump that does not count as a step (L{socketd.common.system_clock.STEP}).
+#: The longest time (ns) between a reply's receive and transmit timestamps. A clock step between
+#: them misleads the client by half the step: at most half a second, the largest jump that does not
+#: count as a step (L{socketd.common.system_clock.STEP}).
 MAX_STAY = 10**9
 
 _SECOND = 10**9
@@ -66,8 +65,7 @@ _ORIGIN = slice(40, 48)
 _ALARM = 3
 _REPLY_MODES = {1: 2, 3: 4}
 
-# Leap, version and mode; stratum; poll; precision; root delay; root dispersion; reference
-# id.
+# Leap, version and mode; stratum; poll; precision; root delay; root dispersion; reference id.
 _HEAD = struct.Struct("!BBbbII4s")
 _TIMES = struct.Struct("!Q8sQQ")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]{0,3}", re.ASCII)
@@ -113,8 +111,8 @@ class NtpOptions:
     """
     The options of C{ntp}.
 
-    The default C{refid} is 127.127.1.1, which other servers send for their local clock,
-    since no real address describes it.
+    The default C{refid} is 127.127.1.1, which other servers send for their local clock, since no
+    real address describes it.
     """
 
     stratum: int = option(
@@ -140,97 +138,12 @@ class NtpOptions:
     )
 
 
-def wide_timestamp(when: Instant) -> int:
-    """Convert to 2**-32 seconds since 1900, without wrapping at 64 bits (RFC 5905, section 6)."""
-    seconds, nanoseconds = divmod(when, _SECOND)
-    return (seconds + SECONDS_1900_TO_1970 << 32) + (nanoseconds << 32) // _SECOND
-
-
-def timestamp(when: Instant) -> int:
-    """
-    Convert to the 64-bit NTP timestamp.
-
-    The seconds wrap to zero on 2036-02-07 06:28:16 UTC, when era 1 begins; clients assume
-    the era nearest to their own time (RFC 5905, section 6).
-    """
-    return wide_timestamp(when) & _MASK
-
-
-def instant(now: float) -> Instant:
-    """
-    Convert seconds since 1970 to nanoseconds without further rounding: in 2026 adjacent
-    C{float} values are 238 ns apart, which the clock's precision field accounts for.
-    """
-    seconds = floor(now)
-    return seconds * _SECOND + int((now - seconds) * _SECOND)
-
-
-def is_fit(state: ClockState, options: NtpOptions, now: Instant) -> bool:
-    """
-    Whether the clock may be served: it is synchronised (or assumed to be), has not just
-    been stepped, and is not before the build date.
-    """
-    kept = state.synchronised or options.assume_synchronised
-    return kept and not state.stepped and now >= BUILD_DATE * _SECOND
-
-
-def root_dispersion(
-    state: ClockState, now: Instant, assumed_error: float = ASSUMED_ERROR
-) -> int:
-    """
-    The upper bound of the clock's error.
-
-    @param assumed_error: the bound (seconds) if the kernel has no estimate.
-
-    @return: units of 2**-16 seconds, rounded up.
-    """
-    error = state.max_error if state.synchronised else assumed_error
-    age = now / _SECOND - state.read_at if state.read_at else 0.0
-    error += 2.0**state.precision + GROWTH * max(0.0, age)
-    return ceil(min(MAX_DISPERSION, max(0.0, error)) * 65536)
-
-
-def answer(
-    request: bytes,
-    received: Instant,
-    transmit: Callable[[], Instant],
-    state: ClockState,
-    options: NtpOptions,
-    random_bits: Callable[[int], int] = random.getrandbits,
-) -> bytes | None:
-    """
-    Build the reply to a request, ignoring extension fields and authentication (RFC 5905,
-    section 9.2 and A.5.3, C{fast_xmit}).
-
-    @param received: the receive time.
-    @param transmit: reads the clock; called once, as late as possible.
-    @param random_bits: returns that many random bits, for the bits below the precision; not
-        security-relevant.
-    @return: 48 bytes; C{None} if the request is invalid or its mode or version is not
-        served.
-    """
-    if len(request) < LENGTH or len(request) % 4:
-        return None
-    version, mode = request[0] >> 3 & 7, _REPLY_MODES.get(request[0] & 7)
-    if mode is None or not 1 <= version <= 4:
-        return None
-    fit = is_fit(state, options, received)
-    head = _head(request, version << 3 | mode, received, state, options if fit else None)
-    origin = request[_ORIGIN]
-    fuzz = max(0, 32 + state.precision)
-    noise = [random_bits(fuzz) for _ in range(2)] if fuzz else [0, 0]
-    sent = transmit()
-    if fit and not _agree(received, sent):
-        fit, head = False, _head(request, version << 3 | mode, received, state, None)
-    return head + _times(origin, received, sent, _reference(state, fit), fuzz, noise)
-
-
 class NtpDatagrams(DatagramProtocol):
     """
     Answers the requests of one port.
 
-    The receive time is the kernel's timestamp (C{received_at} of the transport) if there is
-    one, otherwise the current time.
+    The receive time is the kernel's timestamp (C{received_at} of the transport) if there is one,
+    otherwise the current time.
     """
 
     transport: Any
@@ -254,17 +167,70 @@ class NtpDatagrams(DatagramProtocol):
             self.transport.write(reply, addr)
 
 
+def answer(
+    request: bytes,
+    received: Instant,
+    transmit: Callable[[], Instant],
+    state: ClockState,
+    options: NtpOptions,
+    random_bits: Callable[[int], int] = random.getrandbits,
+) -> bytes | None:
+    """
+    Build the reply to a request, ignoring extension fields and authentication (RFC 5905, section
+    9.2 and A.5.3, C{fast_xmit}).
+
+    @param transmit: reads the clock; called once, as late as possible.
+    @param random_bits: returns that many random bits, for the bits below the precision; not
+        security-relevant.
+    @return: 48 bytes; C{None} if the request is invalid or its mode or version is not served.
+    """
+    if len(request) < LENGTH or len(request) % 4:
+        return None
+    version, mode = request[0] >> 3 & 7, _REPLY_MODES.get(request[0] & 7)
+    if mode is None or not 1 <= version <= 4:
+        return None
+    fit = is_fit(state, options, received)
+    head = _head(request, version << 3 | mode, received, state, options if fit else None)
+    origin = request[_ORIGIN]
+    fuzz = max(0, 32 + state.precision)
+    noise = [random_bits(fuzz) for _ in range(2)] if fuzz else [0, 0]
+    sent = transmit()
+    if fit and not _is_consistent(received, sent):
+        fit, head = False, _head(request, version << 3 | mode, received, state, None)
+    return head + _times(origin, received, sent, _reference(state, fit), fuzz, noise)
+
+
+def is_fit(state: ClockState, options: NtpOptions, now: Instant) -> bool:
+    """
+    Whether the clock may be served: it is synchronised (or assumed to be), has not just been
+    stepped, and is not before the build date.
+    """
+    synchronised = state.synchronised or options.assume_synchronised
+    return synchronised and not state.stepped and now >= BUILD_DATE * _SECOND
+
+
+def _is_consistent(received: Instant, sent: Instant) -> bool:
+    """
+    Whether the clock made no step forward between two readings, and none back to before the build
+    date. A smaller step back is harmless, since L{_times} then drops the older reading.
+    """
+    return sent >= BUILD_DATE * _SECOND and sent - received <= MAX_STAY
+
+
 def _head(
-    request: bytes, kind: int, now: Instant, state: ClockState, options: NtpOptions | None
+    request: bytes,
+    version_mode: int,
+    now: Instant,
+    state: ClockState,
+    options: NtpOptions | None,
 ) -> bytes:
     """
     Encode the first sixteen bytes.
 
     Without options the clock is unfit: the leap indicator is 3 (alarm), and stratum 16,
-    "unsynchronised", is encoded as 0 (RFC 5905, section 7.3). Such a reply makes a client
-    try another server at once, where silence would make it wait for its timeout. The
-    reference id must be empty, because at stratum 0 it is a kiss code, a command to the
-    client.
+    "unsynchronised", is encoded as 0 (RFC 5905, section 7.3). Such a reply makes a client try
+    another server at once, where silence would make it wait for its timeout. The reference id must
+    be empty, because at stratum 0 it is a kiss code, a command to the client.
 
     The root delay is zero, since the kernel's error estimate includes it.
     """
@@ -272,9 +238,9 @@ def _head(
     poll = max(MIN_POLL, min(MAX_POLL, poll))
     if options is None:
         worst = ceil(MAX_DISPERSION * 65536)
-        return _HEAD.pack(_ALARM << 6 | kind, 0, poll, state.precision, 0, worst, bytes(4))
+        return _HEAD.pack(_ALARM << 6 | version_mode, 0, poll, state.precision, 0, worst, bytes(4))
     return _HEAD.pack(
-        state.leap << 6 | kind,
+        state.leap << 6 | version_mode,
         options.stratum,
         poll,
         state.precision,
@@ -284,19 +250,22 @@ def _head(
     )
 
 
-def _agree(received: Instant, sent: Instant) -> bool:
+def root_dispersion(state: ClockState, now: Instant, assumed_error: float = ASSUMED_ERROR) -> int:
     """
-    Whether two clock readings are consistent: no step forward between them, and none back
-    to before the build date. A smaller step back is harmless, since L{_times} then drops
-    the older reading.
+    Return the upper bound of the clock's error in units of 2**-16 seconds, rounded up.
+
+    @param assumed_error: the bound (seconds) if the kernel has no estimate.
     """
-    return sent >= BUILD_DATE * _SECOND and sent - received <= MAX_STAY
+    error = state.max_error if state.synchronised else assumed_error
+    age = now / _SECOND - state.read_at if state.read_at else 0.0
+    error += 2.0**state.precision + ERROR_GROWTH * max(0.0, age)
+    return ceil(min(MAX_DISPERSION, max(0.0, error)) * 65536)
 
 
 def _reference(state: ClockState, fit: bool) -> Instant | None:
     """
-    The time when the clock was last known to be right; C{None} if unfit, 0 if it is only
-    assumed to be synchronised.
+    The time when the clock was last known to be right; C{None} if unfit, 0 if it is only assumed
+    to be synchronised.
     """
     if not fit:
         return None
@@ -314,43 +283,59 @@ def _times(
     """
     Encode the four timestamps: reference, origin, receive, transmit.
 
-    Clients reject a reply whose timestamps are zero, or equal to each other or to their
-    own. The bits below the precision are random, as they carry no information.
+    Clients reject a reply whose timestamps are zero, or equal to each other or to their own. The
+    bits below the precision are random, as they carry no information.
 
     @param fuzz: the number of bits below the precision.
     @param noise: the random bits of the receive and transmit timestamps.
     """
     # If the clock was stepped back since, the older reading is invalid.
     received = min(received, sent)
-    taken = {0, int.from_bytes(origin, "big")}
-    arrival = _apart(wide_timestamp(received) >> fuzz << fuzz | noise[0], taken)
+    used = {0, int.from_bytes(origin, "big")}
+    arrival = _distinct(wide_timestamp(received) >> fuzz << fuzz | noise[0], used)
     departure = wide_timestamp(sent) >> fuzz << fuzz | noise[1]
-    departure = _apart(max(departure, arrival + 1), taken)
-    known = 0
+    departure = _distinct(max(departure, arrival + 1), used)
+    last_set = 0
     if reference is not None:
-        known = wide_timestamp(reference if 0 < reference <= received else received)
-        known = _apart(known >> fuzz << fuzz, {0})
-    return _TIMES.pack(known & _MASK, origin, arrival & _MASK, departure & _MASK)
+        last_set = wide_timestamp(reference if 0 < reference <= received else received)
+        last_set = _distinct(last_set >> fuzz << fuzz, {0})
+    return _TIMES.pack(last_set & _MASK, origin, arrival & _MASK, departure & _MASK)
 
 
-def _apart(wide: int, taken: set[int]) -> int:
-    """Increment a timestamp until it differs from those taken."""
-    while wide & _MASK in taken:
+def _distinct(wide: int, used: set[int]) -> int:
+    """Increment a timestamp until it differs from those used."""
+    while wide & _MASK in used:
         wide += 1
     return wide
 
 
-def _datagrams(options: NtpOptions, context: ProtocolContext) -> NtpDatagrams:
-    return NtpDatagrams(
-        options, lambda: instant(context.wall_clock()), context.clock_state
-    )
+def wide_timestamp(when: Instant) -> int:
+    """
+    Convert to 2**-32 seconds since 1900.
+
+    The 64 bits on the wire wrap to zero on 2036-02-07 06:28:16 UTC, when era 1 begins; clients
+    assume the era nearest to their own time (RFC 5905, section 6).
+    """
+    seconds, nanoseconds = divmod(when, _SECOND)
+    return (seconds + SECONDS_1900_TO_1970 << 32) + (nanoseconds << 32) // _SECOND
 
 
-# A NAT maps port 123 to any other, reserved ones included; and only requests are answered,
-# never replies, so that no loop can arise.
+def instant(now: float) -> Instant:
+    """
+    Convert seconds since 1970 to nanoseconds without further rounding: in 2026 adjacent C{float}
+    values are 238 ns apart, which the clock's precision field accounts for.
+    """
+    seconds = floor(now)
+    return seconds * _SECOND + int((now - seconds) * _SECOND)
+
+
+# A NAT maps port 123 to any other, reserved ones included; and only requests are answered, never
+# replies, so that no loop can arise.
 declaration = ProtocolSpec(
     options=NtpOptions,
-    datagram=_datagrams,
+    datagram=lambda options, context: NtpDatagrams(
+        options, lambda: instant(context.wall_clock()), context.clock_state
+    ),
     source_ports=range(1, 65536),
     udp_rate=NAT_RATE,
     udp_burst=NAT_BURST,

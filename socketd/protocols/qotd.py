@@ -13,13 +13,11 @@ from attrs import frozen
 from twisted.internet.interfaces import ITransport, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol, Protocol
 
-from socketd.protocols.amplification import udp_amplify_option
-from socketd.protocols.spec import ProtocolSpec
+from socketd.protocols.spec import ProtocolSpec, udp_amplify_option
 from socketd.settings.options import REQUIRED, option
 from socketd.settings.value_types import Kind, one_file, parse_path
 
-#: Bytes: RFC 865 limits a quote to 512 characters, and every host accepts a datagram of
-#: that size.
+#: Bytes: RFC 865 limits a quote to 512 characters, and every host accepts a datagram of that size.
 MAX_QUOTE = 512
 
 #: Thousands of quotes. Bound, in case the path names some other large file.

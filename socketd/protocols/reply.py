@@ -8,9 +8,8 @@ from attrs import frozen
 from twisted.internet.interfaces import IUDPTransport
 from twisted.internet.protocol import DatagramProtocol
 
-from socketd.protocols.amplification import udp_amplify_option
 from socketd.protocols.framing import MessageProtocol, framing_option, max_message_option
-from socketd.protocols.spec import ProtocolSpec
+from socketd.protocols.spec import ProtocolSpec, udp_amplify_option
 from socketd.settings.options import REQUIRED, option
 from socketd.settings.value_types import TEXT, YES_NO
 
@@ -42,8 +41,8 @@ class Reply(MessageProtocol):
 
 class ReplyDatagrams(DatagramProtocol):
     """
-    Answer each datagram; the transport drops and counts a reply that is longer than both
-    the datagram and C{udp_amplify}.
+    Answer each datagram; the transport drops and counts a reply that is longer than both the
+    datagram and C{udp_amplify}.
     """
 
     transport: IUDPTransport

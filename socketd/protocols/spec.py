@@ -11,6 +11,20 @@ from twisted.internet.protocol import DatagramProtocol
 
 from socketd.common.operator_queue import OperatorQueue
 from socketd.common.system_clock import ClockState
+from socketd.settings.options import option
+from socketd.settings.value_types import SIZE, within
+
+#: The longest reply of RFC 865, in bytes; more would only help amplification attacks.
+MAX_AMPLIFY = 512
+
+
+def udp_amplify_option() -> Any:
+    """Declare C{udp_amplify}; C{reply_floor} of the protocol's specification must return it."""
+    return option(
+        within(SIZE, 0, MAX_AMPLIFY, f"write 0 to {MAX_AMPLIFY}"),
+        0,
+        "Answer a datagram with up to so many bytes however short it is.",
+    )
 
 
 @frozen
@@ -20,8 +34,7 @@ class ProtocolContext:
 
     @ivar wall_clock: returns the time of day, in seconds since 1970.
     @ivar operator: the queue of connections that wait for the operator's reply.
-    @ivar clock_state: returns the kernel's state of the clock, at most about two seconds
-        old.
+    @ivar clock_state: returns the kernel's state of the clock, at most about two seconds old.
     """
 
     wall_clock: Callable[[], float]
@@ -40,15 +53,14 @@ class ProtocolSpec:
     The specification of one protocol.
 
     @ivar options: an attrs class made of L{socketd.settings.options.option}.
-    @ivar stream: makes the protocol of one connection; C{None} if streams are not
-        supported.
+    @ivar stream: makes the protocol of one connection; C{None} if streams are not supported.
     @ivar datagram: makes the protocol of one port; C{None} if datagrams are not supported.
-    @ivar reply_floor: maps the options to the reply size (bytes) that is allowed however
-        short the datagram is; a longer reply must not exceed its request.
-    @ivar shortest_reply: maps the options to the size (bytes) of the shortest reply to an
-        empty datagram.
-    @ivar source_ports: reserved source ports that are served nevertheless; such a protocol
-        must not answer replies, or two services could loop.
+    @ivar reply_floor: maps the options to the reply size (bytes) that is allowed however short the
+        datagram is; a longer reply must not exceed its request.
+    @ivar shortest_reply: maps the options to the size (bytes) of the shortest reply to an empty
+        datagram.
+    @ivar source_ports: reserved source ports that are served nevertheless; such a protocol must
+        not answer replies, or two services could loop.
     @ivar udp_rate: the default rate limit per source (datagrams per second).
     @ivar udp_burst: the default burst per source (datagrams).
     @ivar timestamped: whether its C{DatagramProtocol} reads C{transport.received_at}.

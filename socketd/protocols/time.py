@@ -36,8 +36,8 @@ def time_reply(now: float, epoch: str) -> bytes:
     """
     Encode a time as 32 bits in network byte order.
 
-    The count wraps to zero on 2036-02-07 (C{1900}) and 2106-02-07 (C{unix}), both at
-    06:28:16 UTC; clients assume the era nearest to their own time.
+    The count wraps to zero on 2036-02-07 (C{1900}) and 2106-02-07 (C{unix}), both at 06:28:16 UTC;
+    clients assume the era nearest to their own time.
 
     @param now: seconds since 1970; may be negative.
     @param epoch: C{unix} or C{1900}.

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.common.operator_queue import MAX_WAITING, OperatorQueue
 from socketd.protocols.ack import Ack, AckOptions
-from socketd.protocols.framing import COST_OF_PIECE, MAX_BEHIND, MAX_MESSAGE
+from socketd.protocols.framing import MAX_MESSAGE, MAX_QUEUED, PIECE_OVERHEAD
 from tests.protocols.fakes import Wire, declaration_of
 from tests.protocols.feeding import Outcome, feed, outcomes
 
@@ -122,7 +122,7 @@ class OperatorTests(Case):
 
     def test_paused(self) -> None:
         """While the word is awaited the peer is read from, up to a bound."""
-        for piece, count in ((b"a" * MAX_BEHIND, 1), (b"a", MAX_BEHIND // (COST_OF_PIECE + 1))):
+        for piece, count in ((b"a" * MAX_QUEUED, 1), (b"a", MAX_QUEUED // (PIECE_OVERHEAD + 1))):
             protocol, wire = self.connect(reply=b"!", max_message=MAX_MESSAGE)
             protocol.dataReceived(b"first")
             for _ in range(count - 1):

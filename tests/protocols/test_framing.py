@@ -10,10 +10,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from socketd.protocols.framing import (
+    BATCH_BYTES,
+    BATCH_REPLIES,
     DEFAULT_MAX_MESSAGE,
     FRAMINGS,
-    MAX_ANSWERED,
-    MAX_ANSWERS,
     MAX_MESSAGE,
     Chunks,
     Framing,
@@ -256,6 +256,7 @@ class MessageProtocolTests(SynchronousTestCase):
         protocol = MessageProtocol("line", 16)
         protocol.makeConnection(Wire())
         self.assertRaises(NotImplementedError, protocol.dataReceived, b"a\n")
+        self.assertRaises(NotImplementedError, Framing(16).feed, b"a")
 
 
 class MuchToAnswerTests(SynchronousTestCase):
@@ -263,7 +264,7 @@ class MuchToAnswerTests(SynchronousTestCase):
 
     def connect(self, framing: str = "line") -> tuple[Shouting, Wire]:
         """Connect a protocol."""
-        protocol, wire = Shouting(framing, MAX_ANSWERED // 4), Wire()
+        protocol, wire = Shouting(framing, BATCH_BYTES // 4), Wire()
         protocol.makeConnection(wire)
         return protocol, wire
 
@@ -274,11 +275,11 @@ class MuchToAnswerTests(SynchronousTestCase):
     def test_answers(self) -> None:
         """So many answers are sent at once; the peer is read from again when all are."""
         protocol, wire = self.connect()
-        protocol.dataReceived(b"a\n" * (2 * MAX_ANSWERS + 1))
-        self.assertEqual((wire.taken(), wire.paused), (b"A" * MAX_ANSWERS, True))
+        protocol.dataReceived(b"a\n" * (2 * BATCH_REPLIES + 1))
+        self.assertEqual((wire.taken(), wire.paused), (b"A" * BATCH_REPLIES, True))
         self.assertEqual((wire.producer, wire.streaming), (protocol, False))
         protocol.resumeProducing()
-        self.assertEqual((wire.taken(), wire.paused), (b"A" * MAX_ANSWERS, True))
+        self.assertEqual((wire.taken(), wire.paused), (b"A" * BATCH_REPLIES, True))
         protocol.resumeProducing()
         self.assertEqual((wire.taken(), wire.paused, wire.producer), (b"A", False, None))
         protocol.dataReceived(b"b\n")
@@ -287,33 +288,33 @@ class MuchToAnswerTests(SynchronousTestCase):
     def test_bytes(self) -> None:
         """So are so many bytes of answers, however few answers they are."""
         protocol, wire = self.connect("chunk")
-        protocol.dataReceived(b"a" * (MAX_ANSWERED - 1))
-        self.assertEqual((len(wire.taken()), wire.paused), (MAX_ANSWERED - 1, False))
-        protocol.dataReceived(b"b" * (MAX_ANSWERED + 1))
-        self.assertEqual((wire.taken(), wire.paused), (b"B" * MAX_ANSWERED, True))
+        protocol.dataReceived(b"a" * (BATCH_BYTES - 1))
+        self.assertEqual((len(wire.taken()), wire.paused), (BATCH_BYTES - 1, False))
+        protocol.dataReceived(b"b" * (BATCH_BYTES + 1))
+        self.assertEqual((wire.taken(), wire.paused), (b"B" * BATCH_BYTES, True))
         protocol.resumeProducing()
         self.assertEqual((wire.taken(), wire.paused), (b"B", False))
 
     def test_empty_answers(self) -> None:
         """What is not sent does not count."""
         protocol, wire = self.connect()
-        protocol.dataReceived(b"\n" * MAX_ANSWERS + b"a\n")
+        protocol.dataReceived(b"\n" * BATCH_REPLIES + b"a\n")
         self.assertEqual((wire.taken(), wire.paused), (b"A", False))
 
     def test_end(self) -> None:
         """At the end of the input it closes when all answers are sent, not before."""
         protocol, wire = self.connect()
-        protocol.dataReceived(b"a\n" * (2 * MAX_ANSWERS) + b"b")
+        protocol.dataReceived(b"a\n" * (2 * BATCH_REPLIES) + b"b")
         protocol.readConnectionLost()
         self.assertFalse(wire.disconnecting)
         protocol.resumeProducing()
-        self.assertEqual(wire.taken(), b"A" * (2 * MAX_ANSWERS) + b"B")
+        self.assertEqual(wire.taken(), b"A" * (2 * BATCH_REPLIES) + b"B")
         self.assertEqual((wire.producer, wire.disconnecting), (None, True))
 
     def test_gone(self) -> None:
         """When the peer is gone nothing more is answered."""
         protocol, wire = self.connect()
-        protocol.dataReceived(b"a\n" * (MAX_ANSWERS + 1))
+        protocol.dataReceived(b"a\n" * (BATCH_REPLIES + 1))
         wire.taken()
         wire.unregisterProducer()
         protocol.stopProducing()

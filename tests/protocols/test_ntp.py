@@ -25,7 +25,7 @@ from socketd.protocols.ntp import (
     instant,
     parse_reference_id,
     root_dispersion,
-    timestamp,
+    wide_timestamp,
 )
 from socketd.settings.options import declared
 from tests.protocols.fakes import PEER, FakeDatagramTransport, context
@@ -43,6 +43,12 @@ LATER = NOW + 45678
 KEPT = ClockState(
     synchronised=True, max_error=0.25, precision=-22, read_at=1794999999.623456789
 )
+
+
+def timestamp(when: int) -> int:
+    """Return the 64 bits of a time that are on the wire."""
+    return wide_timestamp(when) % 2**64
+
 
 #: What a client has as its transmit timestamp; some send the time, others anything.
 ORIGIN = 0xEE0BA1C0_12345678
@@ -208,7 +214,7 @@ class StampedTransport(FakeDatagramTransport):
 
 
 class TimestampTests(SynchronousTestCase):
-    """Tests for L{timestamp} and L{instant}."""
+    """Tests for L{wide_timestamp} and L{instant}."""
 
     def test_epochs(self) -> None:
         """The count is from 1900, in units of 2**-32 seconds."""

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.protocols.amplification import udp_amplify_option
+from socketd.protocols.spec import udp_amplify_option
 from socketd.settings.model import AccessOptions
 from socketd.settings.networks import ANY, Network, Prefixes, network_words, parse_networks
 from socketd.settings.options import declared

@@ -53,9 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
             screen = edited = EditedScreen(output, lambda: terminal_size().columns)
             source = EditedInput(source, edited.line)
             keys.continued = partial(reactor.callFromThread, edited.line.redraw)
-        dialog = LineDialog(
-            reactor, source, screen, output, arguments.wait, arguments.newline
-        )
+        dialog = LineDialog(reactor, source, screen, output, arguments.wait, arguments.newline)
         await connect(reactor, arguments.address, dialog, tls=tls)
         try:
             await dialog.done

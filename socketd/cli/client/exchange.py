@@ -75,9 +75,7 @@ class Exchange(Receiver):
             ),
             True,
         )
-        self.transport.registerProducer(
-            CallbackProducer(self._peer_full, self._peer_ready), True
-        )
+        self.transport.registerProducer(CallbackProducer(self._peer_full, self._peer_ready), True)
         self._source.start(self)
 
     def dataReceived(self, data: bytes) -> None:

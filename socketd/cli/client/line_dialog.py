@@ -92,9 +92,7 @@ class LineDialog(Receiver):
 
     def connectionMade(self) -> None:
         self._output.registerProducer(self.transport, True)
-        self.transport.registerProducer(
-            CallbackProducer(self._peer_full, self._peer_ready), True
-        )
+        self.transport.registerProducer(CallbackProducer(self._peer_full, self._peer_ready), True)
         self._source.start(self)
         self._proceed()
 

@@ -43,9 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the subcommand."""
     add_address(parser)
     parser.add_argument("text", metavar="TEXT", nargs="?", help="instead of standard input")
-    parser.add_argument(
-        "-n", "--newline", action="store_true", help="add a line end to TEXT"
-    )
+    parser.add_argument("-n", "--newline", action="store_true", help="add a line end to TEXT")
     add_timeout(parser, "fail when the peer, at its turn, says nothing for so long")
     add_tls(parser)
     add_pause(parser, QUIET_SECONDS)

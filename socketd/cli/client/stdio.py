@@ -135,9 +135,7 @@ class StandardInput:
     def connectionLost(self, reason: Failure) -> None:
         self._is_open = False
         if isinstance(reason.value, OSError):
-            self._receiver.input_failed(
-                CommandError(f"standard input: {reason.value.strerror}")
-            )
+            self._receiver.input_failed(CommandError(f"standard input: {reason.value.strerror}"))
         else:
             self._receiver.input_ended()
 

@@ -73,8 +73,8 @@ async def connect(
     Connect a receiver over a stream, TLS handshake included, or over datagrams.
 
     @param seconds: the timeout of a stream; 0 for L{CONNECT_SECONDS}.
-    @param tls: adds TLS to a stream; C{None} for plain text, or for an endpoint string of
-        Twisted, which may bring its own TLS.
+    @param tls: adds TLS to a stream; C{None} for plain text, or for an endpoint string of Twisted,
+        which may bring its own TLS.
     @raise Exception: any error that L{socketd.cli.transport.error_text.explain} describes.
     """
     transport: Any
@@ -205,9 +205,7 @@ async def _resolve(reactor: Any, address: Address) -> str:
     if isIPAddress(address.host) and IPv4Address in families or isIPv6Address(address.host):
         return address.host
     resolution = Resolution()
-    reactor.nameResolver.resolveHostName(
-        resolution, address.host, address.port, families, "UDP"
-    )
+    reactor.nameResolver.resolveHostName(resolution, address.host, address.port, families, "UDP")
     hosts = sorted(await resolution.hosts, key=isIPv6Address)
     if not hosts:
         raise DNSLookupError(address.host)
