@@ -221,7 +221,7 @@ complete -c socketd -n '_shtab_socketd_using options' -s h -l help -d 'show the 
 complete -c socketd -n '_shtab_socketd_using; and test $_shtab_socketd_npos -eq 0' -a unit -d 'print a systemd unit with just the ports and networks that a configuration needs'
 complete -c socketd -n '_shtab_socketd_using unit' -l config -xka "(__fish_complete_path (commandline -ct | string replace -r '^--[^=]*=' ''))" -d 'the INI file (default: what the daemon would read)'
 complete -c socketd -n '_shtab_socketd_using unit' -s h -l help -d 'show the help'
-complete -c socketd -n '_shtab_socketd_using; and test $_shtab_socketd_npos -eq 0' -a import -d 'turn a configuration of xinetd or inetd into one of socketd'
+complete -c socketd -n '_shtab_socketd_using; and test $_shtab_socketd_npos -eq 0' -a import -d 'convert a configuration of xinetd or inetd to one of socketd'
 complete -c socketd -n '_shtab_socketd_using import' -l output -xka "(__fish_complete_path (commandline -ct | string replace -r '^--[^=]*=' ''))" -d 'write here (default: standard output)'
 complete -c socketd -n '_shtab_socketd_using import' -l force -d 'replace the file, if there is one'
 complete -c socketd -n '_shtab_socketd_using import' -s h -l help -d 'show the help'

@@ -269,10 +269,10 @@ def check_import(data: bytes) -> None:
     lines = text_of(data).split("\n")
     findings = read_superserver(lines)
     served = findings.services
-    for remark in (*findings.problems, *findings.left, *findings.off, *findings.remarks):
-        assert str(remark).isascii() and str(remark).isprintable(), ascii(remark)
+    for note in findings.notes:
+        assert str(note).isascii() and str(note).isprintable(), ascii(note)
     if served:
-        text = write(findings, join(served), {})
+        text = write(findings, join(served))
         loading.parse(text, "FILE", installed(), RUNTIME, conflicts)
     if is_xinetd(lines):
         again = read_superserver([_shouted(line) for line in lines])
@@ -281,7 +281,7 @@ def check_import(data: bytes) -> None:
 
 def _outcome(findings: Findings) -> tuple[Any, ...]:
     served = [(one.name, one.options, one.addresses) for one in findings.services]
-    return served, len(findings.off)
+    return served, findings.off
 
 
 def _shouted(line: str) -> str:

@@ -12,7 +12,7 @@ from socketd.cli.common.atomic_write import PUBLIC, NewFile, place
 from socketd.cli.common.output import emit, note
 from socketd.cli.migrate import inetd, xinetd_services
 from socketd.cli.migrate.ini_writer import join, write
-from socketd.cli.migrate.model import Findings, Place, Remark, plain
+from socketd.cli.migrate.model import NOT_READ, Findings, Note, Place
 from socketd.cli.migrate.source_files import SourceFiles, UnreadableError
 from socketd.cli.migrate.xinetd_files import Reader
 from socketd.cli.migrate.xinetd_syntax import KEYWORDS
@@ -21,12 +21,13 @@ from socketd.configuration import configure
 from socketd.settings.diagnostics import Diagnostic, SettingsError
 
 NAME = "import"
-HELP = "turn a configuration of xinetd or inetd into one of socketd"
+HELP = "convert a configuration of xinetd or inetd to one of socketd"
 
 DESCRIPTION = """
 Reads what xinetd or inetd would: xinetd.conf with all that it includes, a directory like
 xinetd.d, or inetd.conf. Writes an INI file with the services that are built into socketd, too
-(echo, discard, daytime, chargen, time), and a comment for everything that has no counterpart.
+(echo, discard, daytime, chargen, time). Each thing that has no counterpart is one comment, "not
+converted: ATTRIBUTE (FILE:LINE)"; what restricted access is also told on standard error.
 """
 
 #: Placeholder for the runtime directory of UNIX sockets; no result has any.
@@ -34,11 +35,7 @@ RUNTIME = "/run/socketd"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """
-    Declare the arguments of the subcommand.
-
-    @param parser: the parser of this subcommand.
-    """
+    """Declare the arguments of the subcommand."""
     parser.description = DESCRIPTION
     parser.add_argument(
         "paths",
@@ -56,14 +53,11 @@ def run(arguments: argparse.Namespace) -> int:
     """
     Convert the files, and report on standard error.
 
-    @param arguments: the parsed command line.
-    @return: the exit status.
     @raise CommandError: when there is no result; then nothing is written.
     """
     findings = read(arguments.paths)
-    _tell(findings.problems)
     if not findings.services:
-        _tell([*findings.left, *findings.off])
+        _tell(findings.notes)
         raise CommandError(f"nothing to write: {summary(findings)}", BAD_CONFIGURATION)
     text = result(findings)
     if arguments.output is None:
@@ -71,19 +65,14 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         data = text.encode("ascii")
         place([NewFile(arguments.output, data, PUBLIC, may_replace=arguments.force)])
-    remarks = [remark for service in findings.services for remark in service.remarks]
-    _tell(remark for remark in findings.remarks + remarks if remark.is_loud)
+    notes = findings.notes + [one for service in findings.services for one in service.notes]
+    _tell(one for one in notes if one.is_loud)
     note(f"socketd {NAME}: {summary(findings)}")
     return GOOD
 
 
 def read(paths: Sequence[str]) -> Findings:
-    """
-    Read several configurations as one.
-
-    @param paths: files and directories.
-    @return: the findings of all of them.
-    """
+    """Read several configurations as one."""
     findings = Findings()
     reader = Reader(SourceFiles(), findings)
     for path in paths:
@@ -94,22 +83,17 @@ def read(paths: Sequence[str]) -> Findings:
 
 def _read(path: str, reader: Reader) -> None:
     if not os.path.isdir(path):
-        _read_file(path, reader)
+        try:
+            _sort(path, reader.files.lines(path), reader)
+        except UnreadableError as error:
+            reader.findings.note(Place(path), str(error), is_loud=True, verb=NOT_READ)
         return
     for file, lines in reader.files_of(path, Place(path)):
         _sort(file, lines, reader)
     if reader.drafts and not reader.has_defaults:
-        text = "has no defaults: those of xinetd.conf, as only_from, count only if it is given"
-        reader.findings.remarks.append(Remark(Place(path), text, is_loud=True))
-
-
-def _read_file(path: str, reader: Reader) -> None:
-    try:
-        lines = reader.files.lines(path)
-    except UnreadableError as error:
-        reader.findings.problem(Place(path), str(error))
-        return
-    _sort(path, lines, reader)
+        # They may restrict access.
+        text = "defaults of xinetd.conf"
+        reader.findings.note(Place(path), text, is_loud=True, verb=NOT_READ)
 
 
 def _sort(path: str, lines: list[str], reader: Reader) -> None:
@@ -123,14 +107,11 @@ def is_xinetd(lines: Sequence[str]) -> bool:
     """
     Detect the file format: xinetd's has braces alone on a line, or starts every line with a
     keyword.
-
-    @param lines: the lines of a file.
     """
-    meant = [line.split() for line in lines if not line.lstrip().startswith("#")]
-    words = [found for found in meant if found]
+    words = [line.split() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not words:
         # Only Debian's inetd.conf has meaningful comments.
-        return not any(line.startswith(inetd.SWITCHED_OFF) for line in lines)
+        return not any(line.startswith(inetd.OFF) for line in lines)
     is_braced = any(found in (["{"], ["}"]) for found in words)
     return is_braced or all(found[0].lower() in KEYWORDS for found in words)
 
@@ -143,27 +124,22 @@ def result(findings: Findings) -> str:
     @raise CommandError: when the daemon would reject it.
     """
     sections = join(findings.services)
-    text = write(findings, sections, {})
+    text = write(findings, sections)
     diagnostics = check(text)
-    refused = {(found.section, found.option): found.message for found in diagnostics}
+    refused = {(found.section, found.option) for found in diagnostics}
     if refused and all(option.startswith("so_") for _, option in refused):
         # Limits of socket buffer sizes differ between systems.
         text = write(findings, sections, refused)
         diagnostics = check(text)
     if diagnostics:
-        for complaint in diagnostics:
-            note(plain(str(complaint)))
+        for diagnostic in diagnostics:
+            note(str(diagnostic))
         raise CommandError("the result cannot be loaded; nothing is written", BAD_CONFIGURATION)
     return text
 
 
 def check(text: str) -> tuple[Diagnostic, ...]:
-    """
-    Validate a configuration without binding sockets.
-
-    @param text: the text of the INI file.
-    @return: the daemon's diagnostics.
-    """
+    """Return the daemon's diagnostics for a configuration, without binding sockets."""
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory, "result")
         file.write_text(text, encoding="ascii")
@@ -176,11 +152,11 @@ def check(text: str) -> tuple[Diagnostic, ...]:
 
 def summary(findings: Findings) -> str:
     """Summarize the findings in one line."""
-    taken, left, off = len(findings.services), len(findings.left), len(findings.off)
-    plural = "" if taken == 1 else "s"
-    return f"{taken} service{plural} taken, {left} not taken, {off} switched off"
+    count = len(findings.services)
+    plural = "" if count == 1 else "s"
+    return f"{count} service{plural} converted, {findings.left} not, {findings.off} switched off"
 
 
-def _tell(remarks: Iterable[Remark]) -> None:
-    for line in dict.fromkeys(map(str, remarks)):
+def _tell(notes: Iterable[Note]) -> None:
+    for line in dict.fromkeys(map(str, notes)):
         note(line)

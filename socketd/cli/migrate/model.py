@@ -1,7 +1,4 @@
-"""
-The content of a super-server's configuration (xinetd, inetd): services that socketd supports, and
-everything else, with file and line.
-"""
+"""What is found in the configuration of a super-server (xinetd, inetd), whichever it is."""
 
 from __future__ import annotations
 
@@ -30,6 +27,10 @@ MAX_SHOWN = 200
 #: Maximum of the daemon's own limits; a higher value counts as no limit.
 MAX_CAP = 1_000_000
 
+NOT_CONVERTED = "not converted"
+SWITCHED_OFF = "switched off"
+NOT_READ = "not read"
+
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?", re.ASCII)
 _LITERAL = re.compile(r"[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]{1,15})?", re.ASCII)
 
@@ -47,177 +48,138 @@ class Place:
     line: int = 0
 
     def __str__(self) -> str:
-        """Format as C{FILE:LINE}."""
-        return f"{self.file}:{self.line}" if self.line else self.file
+        """Format as C{FILE:LINE}, in ASCII."""
+        return ascii_line(f"{self.file}:{self.line}" if self.line else self.file)
 
 
 @frozen
-class Remark:
+class Note:
     """
-    A message about a place.
+    One line about something that the result does not have.
 
-    @ivar place: the place.
-    @ivar text: the message.
-    @ivar is_loud: whether to print it on standard error, too: the service would be accessible to
-        more or fewer peers than before.
+    @ivar text: the attribute, the service or the file.
+    @ivar is_loud: whether it also goes to standard error: it is an error, or the service would be
+        accessible to more or fewer peers than before.
     """
 
     place: Place
     text: str
     is_loud: bool = False
+    verb: str = NOT_CONVERTED
 
     def __str__(self) -> str:
         """Format as one line of ASCII, whatever the files contain."""
-        return plain(f"{self.place}: {self.text}")
+        return f"{self.verb}: {shown(self.text)} ({self.place})"
 
 
 @frozen
-class Address:
+class ListenAddress:
     """
-    One listener.
+    One listener of a service.
 
-    @ivar kind: C{tcp}, C{tcp6}, C{udp} or C{udp6}.
-    @ivar port: the port.
+    @ivar transport: C{tcp}, C{tcp6}, C{udp} or C{udp6}.
     @ivar interface: an address or a host name; empty for the wildcard.
     """
 
-    kind: str
+    transport: str
     port: int
     interface: str = ""
 
     @property
     def host(self) -> str:
         """The interface in canonical form; empty for the wildcard."""
-        family = socket.AF_INET6 if self.kind.endswith("6") else socket.AF_INET
+        family = socket.AF_INET6 if self.transport.endswith("6") else socket.AF_INET
         return canonical_host(self.interface, family)
-
-    @property
-    def is_optional(self) -> bool:
-        """Whether to skip the listener on systems without IPv6, as super-servers do."""
-        return self.kind.endswith("6") and not self.interface
 
     def __str__(self) -> str:
         """Format for C{listen} of the INI file."""
-        escaped = self.interface.replace(":", r"\:")
-        interface = f":interface={escaped}" if escaped else ""
-        return f"{self.kind}:{self.port}{interface}{':optional=yes' if self.is_optional else ''}"
+        text = f"{self.transport}:{self.port}"
+        if self.interface:
+            return text + ":interface=" + self.interface.replace(":", r"\:")
+        # As super-servers do, skip the listener on systems without IPv6.
+        return f"{text}:optional=yes" if self.transport.endswith("6") else text
 
 
 @frozen
-class Service:
+class ForeignService:
     """
     One entry that socketd can serve.
 
     @ivar name: one of L{PORTS}.
     @ivar label: the file's identifier among entries of that name.
     @ivar type: L{STREAM} or L{DATAGRAM}.
-    @ivar place: its place in the file.
-    @ivar addresses: the listeners.
     @ivar options: socketd options for both socket types.
     @ivar stream_options: socketd options for streams only.
-    @ivar remarks: the parts of the entry without a counterpart.
+    @ivar notes: the attributes that are not converted.
     """
 
     name: str
     label: str
     type: str
     place: Place
-    addresses: tuple[Address, ...]
+    addresses: tuple[ListenAddress, ...]
     options: Mapping[str, str] = field(factory=dict)
     stream_options: Mapping[str, str] = field(factory=dict)
-    remarks: tuple[Remark, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 @define
 class Findings:
     """
-    The findings so far.
+    What was found so far.
 
     @ivar files: the files that were read.
     @ivar services: the services that are converted.
-    @ivar left: the services that are not converted, with reasons.
-    @ivar off: the disabled services.
-    @ivar problems: the errors in the files.
-    @ivar remarks: the parts outside services that have no counterpart.
-    @ivar hints: the places to which a general difference applies, by the words of C{HINTS}.
+    @ivar notes: what is not converted, except attributes of C{services}.
+    @ivar left: the number of services that are not converted.
+    @ivar off: the number of services that are switched off.
     """
 
     files: list[str] = field(factory=list)
-    services: list[Service] = field(factory=list)
-    left: list[Remark] = field(factory=list)
-    off: list[Remark] = field(factory=list)
-    problems: list[Remark] = field(factory=list)
-    remarks: list[Remark] = field(factory=list)
-    hints: dict[str, list[Place]] = field(factory=dict)
+    services: list[ForeignService] = field(factory=list)
+    notes: list[Note] = field(factory=list)
+    left: int = 0
+    off: int = 0
     _taken: dict[tuple[str, int], dict[str, Place]] = field(factory=dict)
 
-    def problem(self, place: Place, text: str) -> None:
-        """Record an error in a file."""
-        self.problems.append(Remark(place, text))
+    def note(
+        self, place: Place, text: str, is_loud: bool = False, verb: str = NOT_CONVERTED
+    ) -> None:
+        """Record something that is not converted."""
+        self.notes.append(Note(place, text, is_loud, verb))
 
-    def leave(self, place: Place, text: str) -> None:
+    def leave(self, place: Place, text: str, is_loud: bool = False) -> None:
         """Record a service that is not converted."""
-        self.left.append(Remark(place, text))
+        self.left += 1
+        self.note(place, text, is_loud)
 
     def switched_off(self, place: Place, text: str) -> None:
-        """Record a disabled service."""
-        self.off.append(Remark(place, text))
+        """Record a service that is switched off."""
+        self.off += 1
+        self.note(place, text, verb=SWITCHED_OFF)
 
-    def remark(self, place: Place, text: str) -> None:
-        """Record something outside services that has no counterpart."""
-        self.remarks.append(Remark(place, text))
-
-    def hint(self, word: str, place: Place) -> None:
-        """Record a place to which a general difference applies."""
-        self.hints.setdefault(word, []).append(place)
-
-    def refuse(self, place: Place, label: str, problems: Iterable[Remark]) -> None:
-        """Record the errors of a service, which is therefore not converted."""
-        self.problems.extend(problems)
-        self.leave(place, f"{label} has errors")
-
-    def take(self, service: Service) -> None:
+    def take(self, service: ForeignService) -> None:
         """Record a service to convert; an address goes to the first service that uses it."""
-        places = {address: self._holder(address) for address in service.addresses}
-        free = tuple(address for address, place in places.items() if place is None)
-        others = {address: place for address, place in places.items() if place is not None}
+        free = tuple(one for one in service.addresses if not self._is_taken(one))
         if not free:
-            first = next(iter(others.values()))
-            self.leave(service.place, f"{service.label} is at the address of {first}")
+            self.leave(service.place, f"service {service.label}")
             return
         for address in free:
-            taken = self._taken.setdefault((address.kind, address.port), {})
+            taken = self._taken.setdefault((address.transport, address.port), {})
             taken[address.host] = service.place
-        left = [Remark(service.place, f"{a} is left to {place}") for a, place in others.items()]
-        remarks = (*service.remarks, *left)
-        self.services.append(evolve(service, addresses=free, remarks=remarks))
+        others = [Note(service.place, str(a)) for a in service.addresses if a not in free]
+        self.services.append(evolve(service, addresses=free, notes=(*service.notes, *others)))
 
-    def _holder(self, address: Address) -> Place | None:
-        """
-        Find the service that already uses an address, or an overlapping one (the wildcard overlaps
-        all).
-        """
-        taken = self._taken.get((address.kind, address.port), {})
-        if not address.host:
-            return next(iter(taken.values()), None)
-        return taken.get(address.host) or taken.get("")
+    def _is_taken(self, address: ListenAddress) -> bool:
+        """Check whether a service has the address; the wildcard overlaps all."""
+        taken = self._taken.get((address.transport, address.port), {})
+        return bool(taken) if not address.host else address.host in taken or "" in taken
 
 
-def plain(text: str) -> str:
-    """
-    Sanitize text for a comment and for a terminal.
-
-    @return: one line of ASCII, cut after twice L{MAX_SHOWN} characters: room for a quoted value
-        and its context.
-    """
-    line = ascii_line(text)
-    return line if len(line) <= 2 * MAX_SHOWN else line[: 2 * MAX_SHOWN] + "..."
-
-
-def shown(words: Iterable[str]) -> str:
-    """Quote words of a foreign file, cut after L{MAX_SHOWN} characters."""
-    text = " ".join(words)
-    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."
+def shown(text: str) -> str:
+    """Quote text of a foreign file: one line of ASCII, cut after L{MAX_SHOWN} characters."""
+    line = ascii_line(text[: MAX_SHOWN + 1])
+    return line if len(line) <= MAX_SHOWN else line[:MAX_SHOWN] + "..."
 
 
 def port_of(name: str, protocol: str) -> int:
@@ -239,7 +201,7 @@ def parse_count(text: str) -> int:
     @raise ValueError: when it is not a number up to 999999999.
     """
     if re.fullmatch(r"[0-9]{1,9}", text) is None:
-        raise ValueError(f"{shown([text])} is no number up to 999999999")
+        raise ValueError(text)
     return int(text)
 
 
@@ -256,11 +218,6 @@ def rate_options(count: int, unit: str) -> dict[str, str]:
     return {"accept_rate": f"{count}/{unit}", "accept_burst": str(min(count, MAX_CAP))}
 
 
-def cap_option(option: str, count: int) -> dict[str, str]:
-    """Convert a limit; 0 and values above L{MAX_CAP} are no limit."""
-    return {option: str(count)} if 0 < count <= MAX_CAP else {}
-
-
 def parse_interface(text: str) -> IPv4Address | IPv6Address | str:
     """
     Parse the address that a service binds to.
@@ -273,13 +230,13 @@ def parse_interface(text: str) -> IPv4Address | IPv6Address | str:
         mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
         return mapped or address
     if _HOST.fullmatch(text) is None:
-        raise ValueError(f"{shown([text])} is neither an address nor a host name")
+        raise ValueError(text)
     return text
 
 
 def bound(
-    protocol: str, port: int, interface: str, families: tuple[str, ...], explicit: bool
-) -> tuple[Address, ...]:
+    protocol: str, port: int, interface: str, families: Iterable[str], explicit: bool
+) -> tuple[ListenAddress, ...]:
     """
     List the listeners of a service.
 
@@ -289,15 +246,15 @@ def bound(
     @param explicit: whether the file names the families, so that the interface must match.
     @raise ValueError: when it does not match.
     """
-    kinds = tuple(protocol + family.replace("4", "") for family in families)
+    transports = {family: protocol + family.replace("4", "") for family in families}
     if not interface:
-        return tuple(Address(kind, port) for kind in kinds)
+        return tuple(ListenAddress(transport, port) for transport in transports.values())
     address = parse_interface(interface)
     if isinstance(address, str):
         # A name may have addresses of both families; the daemon resolves those of the listener's.
-        chosen = kinds if explicit else kinds[:1]
-        return tuple(Address(kind, port, address) for kind in chosen)
+        chosen = list(transports.values())[: None if explicit else 1]
+        return tuple(ListenAddress(transport, port, address) for transport in chosen)
     family = str(address.version)
-    if explicit and family not in families:
-        raise ValueError(f"{address} is an IPv{family} address, and the service is not")
-    return (Address(protocol + family.replace("4", ""), port, str(address)),)
+    if explicit and family not in transports:
+        raise ValueError(interface)
+    return (ListenAddress(protocol + family.replace("4", ""), port, str(address)),)

@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from attrs import define, field
+from attrs import define
 
 #: Maximum file size in bytes, far above any super-server's configuration; bound, in case the path
 #: names some other large file.
@@ -21,7 +21,7 @@ MAX_DEPTH = 16
 
 
 class UnreadableError(Exception):
-    """A file cannot be read; the text is the reason."""
+    """A file or directory cannot be read; the text is the reason."""
 
 
 @define
@@ -32,7 +32,7 @@ class SourceFiles:
     @ivar count: the number of files read.
     """
 
-    count: int = field(default=0)
+    count: int = 0
 
     def lines(self, path: str) -> list[str]:
         """
@@ -43,16 +43,16 @@ class SourceFiles:
         """
         self.count += 1
         if self.count > MAX_FILES:
-            raise UnreadableError(f"is one file too many: {MAX_FILES} are read at most")
+            raise UnreadableError(f"more than {MAX_FILES} files")
         try:
             if not stat.S_ISREG(os.stat(path).st_mode):
-                raise UnreadableError("is not a regular file")
+                raise UnreadableError("not a regular file")
             with Path(path).open("rb") as stream:
                 content = stream.read(MAX_FILE_BYTES + 1)
         except (OSError, ValueError) as error:
-            raise UnreadableError(f"cannot be read: {reason(error)}") from error
+            raise UnreadableError(_reason(error)) from error
         if len(content) > MAX_FILE_BYTES:
-            raise UnreadableError(f"is larger than {MAX_FILE_BYTES} bytes")
+            raise UnreadableError(f"larger than {MAX_FILE_BYTES} bytes")
         text = content.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
         return [line.rstrip("\r") for line in text.split("\n")]
 
@@ -66,13 +66,9 @@ class SourceFiles:
         try:
             return sorted(os.listdir(directory), key=os.fsencode)
         except (OSError, ValueError) as error:
-            raise UnreadableError(f"cannot be read: {reason(error)}") from error
+            raise UnreadableError(_reason(error)) from error
 
 
-def reason(error: OSError | ValueError) -> str:
-    """
-    Describe why a file cannot be read.
-
-    @param error: the exception; C{ValueError} for a path that is invalid on every system.
-    """
+def _reason(error: OSError | ValueError) -> str:
+    # ValueError: a path that is invalid on every system.
     return (getattr(error, "strerror", None) or str(error)).lower()

@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping
 
 from attrs import define, field, frozen
 
-from socketd.cli.migrate.model import Findings, Place, Remark, shown
+from socketd.cli.migrate.model import NOT_READ, Findings, Place
 from socketd.cli.migrate.source_files import MAX_DEPTH, SourceFiles, UnreadableError
 from socketd.cli.migrate.xinetd_addresses import Sources, changed
-from socketd.cli.migrate.xinetd_attributes import KNOWN, KNOWN_IN_DEFAULTS, LOUD, why
 from socketd.cli.migrate.xinetd_syntax import (
     DEFAULTS,
     INCLUDE,
@@ -26,13 +25,24 @@ ACCESS = ("only_from", "no_access")
 #: The lists of service ids in C{defaults}.
 SWITCHES = ("enabled", "disabled")
 
-#: Attributes that a service inherits from C{defaults}, and that have a counterpart.
+#: Attributes that a service inherits from C{defaults}, and that are converted.
 INHERITED = ("bind", "cps", "instances", "per_source", "v6only")
 
-#: Other attributes that may be repeated; they have no counterpart.
+#: Other attributes that may be repeated.
 CUMULATIVE = ("env", "log_on_failure", "log_on_success", "log_type", "passenv")
 
 SYNONYMS = {"interface": "bind"}
+
+#: Attributes without which no further peer is served. All others are loud, unknown ones too: one
+#: may be a misspelled C{only_from}.
+HARMLESS = frozenset(
+    (
+        *INHERITED, *SYNONYMS, *CUMULATIVE, "banner", "banner_fail", "banner_success", "deny_time",
+        "group", "groups", "mdns", "nice", "redirect", "rlimit_as", "rlimit_cpu", "rlimit_data",
+        "rlimit_files", "rlimit_rss", "rlimit_stack", "rpc_number", "rpc_version", "server",
+        "server_args", "umask", "user", "wait",
+    )
+)  # fmt: skip
 
 
 @frozen
@@ -42,8 +52,8 @@ class Draft:
 
     @ivar attributes: the attributes that may not be repeated, by name; the first counts.
     @ivar access: the access lists, by name.
-    @ivar problems: the errors in addresses, with their places.
-    @ivar others: the attributes that have no counterpart, or are ignored.
+    @ivar wrong: the lines of access lists that have an invalid address.
+    @ivar others: the attributes that have no effect in xinetd, or are not converted.
     """
 
     name: str
@@ -51,13 +61,14 @@ class Draft:
     is_broken: bool
     attributes: Mapping[str, Attribute]
     access: Mapping[str, Sources]
-    problems: tuple[tuple[Place, str], ...]
-    others: tuple[tuple[Attribute, str], ...]
+    wrong: tuple[Attribute, ...]
+    others: tuple[Attribute, ...]
 
     @property
     def label(self) -> str:
         """The id of the service, by default its name."""
-        return shown(self.attributes["id"].values) if self.attributes.get("id") else self.name
+        found = self.attributes.get("id")
+        return " ".join(found.values) if found else self.name
 
     @property
     def id(self) -> str:
@@ -92,8 +103,7 @@ class Reader:
         """
         Read a file.
 
-        @param path: the file.
-        @param lines: the lines of the file.
+        @param lines: its lines.
         @param depth: the include depth.
         """
         self.findings.files.append(path)
@@ -104,15 +114,15 @@ class Reader:
             elif entry.keyword != DEFAULTS:
                 self._draft(entry)
             elif has_defaults:
-                text = "defaults stands twice in this file; xinetd takes the first"
-                self.findings.problem(entry.place, text)
+                # xinetd takes the first of a file.
+                self.findings.note(entry.place, DEFAULTS, is_loud=True)
             else:
                 has_defaults = not entry.is_broken
                 self._take_defaults(entry)
 
     def files_of(self, directory: str, place: Place) -> Iterator[tuple[str, list[str]]]:
         """
-        Read the files of a directory, except names with a dot or a trailing tilde.
+        Read the files of a directory, except names with a dot or a trailing tilde, as xinetd does.
 
         @param place: the place that names the directory.
         @return: pairs of a path and the lines of the file.
@@ -120,13 +130,12 @@ class Reader:
         try:
             names = self.files.names(directory)
         except UnreadableError as error:
-            self.findings.problem(place, f"{shown([directory])} {error}")
+            self._not_read(place, directory, error)
             return
         for name in names:
             path = os.path.join(directory, name)
             if "." in name or name.endswith("~"):
-                text = "is not read: xinetd leaves out names with a dot or with a ~ at the end"
-                self.findings.remark(Place(path), text)
+                self.findings.note(place, path, verb=NOT_READ)
             else:
                 yield from self._file(path, place)
 
@@ -134,17 +143,20 @@ class Reader:
         try:
             lines = self.files.lines(path)
         except UnreadableError as error:
-            self.findings.problem(place, f"{shown([path])} {error}")
+            self._not_read(place, path, error)
         else:
             yield path, lines
+
+    def _not_read(self, place: Place, path: str, error: UnreadableError) -> None:
+        self.findings.note(place, f"{path}: {error}", is_loud=True, verb=NOT_READ)
 
     def _include(self, entry: Entry, depth: int) -> None:
         # xinetd has no base directory; relative paths are resolved against the including file, for
         # configurations that were copied elsewhere.
         path = os.path.join(os.path.dirname(entry.place.file), entry.name)
         if depth >= MAX_DEPTH:
-            text = f"{entry.keyword} is too deep: {MAX_DEPTH} files that include each other"
-            self.findings.problem(entry.place, text)
+            error = UnreadableError(f"{MAX_DEPTH} files include each other")
+            self._not_read(entry.place, path, error)
             return
         read = self.files_of if entry.keyword == INCLUDEDIR else self._file
         for file, lines in read(path, entry.place):
@@ -158,53 +170,39 @@ class Reader:
             if name in ACCESS:
                 self._take_access(name, attribute)
             elif name in SWITCHES:
-                named = self.switches.setdefault(name, {})
                 ids = map(str.lower, attribute.values)
-                named.update(dict.fromkeys(ids, attribute.place))
+                self.switches.setdefault(name, {}).update(dict.fromkeys(ids, attribute.place))
             elif name in INHERITED and attribute.operator == "=" and name not in self.defaults:
                 self.defaults[name] = attribute
             else:
-                self._tell(name, attribute)
-
-    def _tell(self, name: str, attribute: Attribute) -> None:
-        text = why(name)
-        if name in KNOWN and name not in KNOWN_IN_DEFAULTS:
-            text = "belongs to a service; xinetd passes over it here"
-        if name in INHERITED:
-            is_first = name not in self.defaults
-            text = "takes = only" if is_first else "stands twice; xinetd takes the first"
-        text = f"defaults has {attribute}: {text}"
-        is_loud = name in LOUD or name not in KNOWN_IN_DEFAULTS
-        self.findings.remarks.append(Remark(attribute.place, text, is_loud))
+                is_loud = attribute.name not in HARMLESS
+                self.findings.note(attribute.place, f"defaults, {attribute}", is_loud)
 
     def _take_access(self, name: str, attribute: Attribute) -> None:
         try:
             self.access[name] = changed(self.access.get(name, ()), attribute, is_cumulative=True)
-        except ValueError as error:
-            self.findings.problem(attribute.place, f"defaults, {name}: {error}")
+        except ValueError:
+            self.findings.note(attribute.place, f"defaults, {attribute}", is_loud=True)
             self.is_unusable = True
 
     def _draft(self, entry: Entry) -> None:
         once: dict[str, Attribute] = {}
         access = dict(self.access)
-        problems: list[tuple[Place, str]] = []
-        others: list[tuple[Attribute, str]] = []
+        wrong: list[Attribute] = []
+        others: list[Attribute] = []
         for attribute in entry.attributes:
             name = SYNONYMS.get(attribute.name, attribute.name)
             if name in ACCESS:
                 try:
                     access[name] = changed(access.get(name, ()), attribute, is_cumulative=False)
-                except ValueError as error:
-                    problems.append((attribute.place, f"{name}: {error}"))
-            elif name in CUMULATIVE:
-                others.append((attribute, ""))
-            elif attribute.operator != "=":
-                others.append((attribute, f"{name} takes = only; xinetd passes over this line"))
-            elif name in once:
-                others.append((attribute, "stands twice; xinetd takes the first"))
+                except ValueError:
+                    wrong.append(attribute)
+            elif name in CUMULATIVE or attribute.operator != "=" or name in once:
+                others.append(attribute)
             else:
                 once[name] = attribute
-        draft = Draft(
-            entry.name, entry.place, entry.is_broken, once, access, tuple(problems), tuple(others)
+        self.drafts.append(
+            Draft(
+                entry.name, entry.place, entry.is_broken, once, access, tuple(wrong), tuple(others)
+            )
         )
-        self.drafts.append(draft)

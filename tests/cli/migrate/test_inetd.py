@@ -5,8 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.cli.migrate.inetd import read
-from socketd.cli.migrate.ini_writer import join, write
-from socketd.cli.migrate.model import Findings, Service
+from socketd.cli.migrate.model import Findings, ForeignService
 
 
 def found(*lines: str) -> Findings:
@@ -25,17 +24,17 @@ def entry(name: str = "echo", protocol: str = "tcp4", wait: str = "nowait") -> s
 class InetdTests(SynchronousTestCase):
     """Tests for entries."""
 
-    def one(self, *lines: str) -> Service:
+    def one(self, *lines: str) -> ForeignService:
         """Read lines that are in order and have one service."""
         findings = found(*lines)
-        self.assertEqual((findings.problems, findings.left), ([], []))
+        self.assertEqual(findings.notes, [])
         (service,) = findings.services
         return service
 
     def addresses(self, *lines: str) -> list[str]:
         """Tell where all services are served."""
         findings = found(*lines)
-        self.assertEqual(findings.problems, [])
+        self.assertEqual(findings.notes, [])
         return [str(address) for service in findings.services for address in service.addresses]
 
     def test_protocols(self) -> None:
@@ -56,27 +55,6 @@ class InetdTests(SynchronousTestCase):
         lines = [entry(protocol=protocol) for protocol in ("tcp6", "tcp", "udp")]
         expected = ["tcp6:7:optional=yes", "tcp:7", "udp:7", "udp6:7:optional=yes"]
         self.assertEqual(self.addresses(*lines), expected)
-
-    def test_families_differ(self) -> None:
-        """
-        Where inetds differ in what a protocol is served over, that is said: for tcp, and for
-        tcp6 if IPv4 has no line.
-        """
-        for protocols, hints in (
-            (["tcp"], {"plain"}),
-            (["tcp4"], set()),
-            (["tcp6"], {"mapped"}),
-            (["udp6", "tcp4"], {"mapped"}),
-            (["udp6", "udp4"], set()),
-            (["tcp6only"], set()),
-            (["tcp46"], set()),
-            (["tcp6", "tcp"], set()),
-        ):
-            findings = found(*[entry(protocol=protocol) for protocol in protocols])
-            self.assertEqual(set(findings.hints), hints, protocols)
-        text = write(findings := found(entry(protocol="tcp6")), join(findings.services), {})
-        self.assertIn("For inetd of\n;     GNU they are IPv4 too", text)
-        self.assertIn(";     (f:1)\n", text)
 
     def test_hosts(self) -> None:
         """
@@ -106,7 +84,7 @@ class InetdTests(SynchronousTestCase):
         services = found(*lines, "  " + entry("time")).services
         self.assertEqual([(s.name, s.place.line) for s in services], [("echo", 1), ("time", 6)])
         findings = found("echo stream", "", "\ttcp4 nowait root internal")
-        self.assertEqual([problem.place.line for problem in findings.problems], [1, 3])
+        self.assertEqual([note.place.line for note in findings.notes], [1, 3])
 
     def test_limits(self) -> None:
         """
@@ -133,56 +111,72 @@ class InetdTests(SynchronousTestCase):
         service = self.one(entry(protocol="tcp,rcvbuf=16384"))
         self.assertEqual(service.options, {"so_rcvbuf": "16384"})
 
-    def test_problems(self) -> None:
-        """What is wrong is told with its line, and the service is not taken."""
-        for line, expected in (
-            ("echo stream tcp nowait root", "f:1: echo stream tcp nowait root has too few fields"),
-            (entry(protocol="tcp5"), "f:1: echo/tcp5: tcp5 is no protocol of type stream"),
-            (entry(protocol="udp").replace("dgram", "stream"), "udp is no protocol of type"),
-            (entry().replace("stream", "raw"), "raw is no type of socket; stream or dgram"),
-            (entry(wait="wiat"), "f:1: echo/tcp4: wiat is neither wait nor nowait"),
-            (entry(wait="nowait.1/2"), "nowait.1/2 has more than one number"),
-            (entry(wait="nowait/1000001"), "1000001 is above 1000000"),
-            (entry(protocol="tcp,rcvbuf=0"), "rcvbuf=0 is no size of a buffer"),
-            (entry(protocol="tcp,maxbuf=1"), "maxbuf=1 is no size of a buffer"),
-            (entry("::1:echo"), "::1 is an IPv6 address, and the service is not"),
-            (entry("a,:echo"), "there is no host in front of the colon"),
-            (entry("a_b:echo"), "a_b is neither an address nor a host name"),
+    def assert_left(self, line: str, shown: str = "", is_loud: bool = False) -> None:
+        """
+        Check that an entry is not converted, and that one line says so.
+
+        @param shown: the entry in this line, if it differs.
+        """
+        findings = found(line)
+        self.assertEqual((findings.services, findings.left), ([], 1), line)
+        (note,) = findings.notes
+        self.assertEqual(str(note), f"not converted: service {shown or line} (f:1)")
+        self.assertIs(note.is_loud, is_loud)
+
+    def test_errors(self) -> None:
+        """An entry with an error is not converted, and loud."""
+        for line in (
+            entry(protocol="tcp5"),
+            entry(protocol="udp").replace("dgram", "stream"),
+            entry().replace("stream", "raw"),
+            entry(wait="wiat"),
+            entry(wait="nowait.1/2"),
+            entry(wait="nowait/1000001"),
+            entry(protocol="tcp,rcvbuf=0"),
+            entry(protocol="tcp,maxbuf=1"),
+            entry(protocol="tcp,rcvbuf=9999999999"),
         ):
-            findings = found(line)
-            self.assertEqual(findings.services, [], line)
-            self.assertIn(expected, str(findings.problems[0]))
+            self.assert_left(line, is_loud=True)
+        for host in ("::1", "a,", "a_b", "1.2.3"):
+            self.assert_left(entry(f"{host}:echo"), entry(), is_loud=True)
+
+    def test_too_few_fields(self) -> None:
+        """A line with too few fields is no service, and loud."""
+        findings = found("echo stream tcp nowait root")
+        self.assertEqual((findings.services, findings.left), ([], 0))
+        (note,) = findings.notes
+        self.assertEqual(str(note), "not converted: echo stream tcp nowait root (f:1)")
+        self.assertTrue(note.is_loud)
 
     def test_left(self) -> None:
-        """What the daemon has not is left with the reason."""
-        for line, expected in (
-            ("ftp stream tcp nowait root /sbin/ftpd ftpd -l", "starts the program /sbin/ftpd;"),
-            ("rstatd/1-3 dgram rpc/udp wait root /x", "is a service of RPC"),
-            (entry("auth"), "is built into inetd, and not into the daemon"),
-            (entry("7"), "is built into inetd, and not into the daemon"),
-            ("/tmp/x stream unix nowait root /bin/x", "starts the program /bin/x"),
+        """Services that the daemon does not have are not converted."""
+        for line in (
+            "ftp stream tcp nowait root /sbin/ftpd ftpd -l",
+            "rstatd/1-3 dgram rpc/udp wait root /x",
+            entry("auth"),
+            entry("7"),
+            "/tmp/x stream unix nowait root /bin/x",
         ):
-            findings = found(line)
-            self.assertEqual((findings.services, findings.problems), ([], []))
-            self.assertIn(expected, str(findings.left[0]))
+            self.assert_left(line)
 
     def test_comments(self) -> None:
-        """Comments are passed over, but those that mean something to Debian or FreeBSD."""
+        """Comments are skipped, except those that have a meaning for Debian or FreeBSD."""
         findings = found("# x", "#echo stream tcp nowait root internal", "#@", "#@ ipsec ah/x")
-        self.assertEqual([str(remark)[:11] for remark in findings.remarks], ["f:4: ipsec "])
+        self.assertEqual(list(map(str, findings.notes)), ["not converted: #@ ipsec ah/x (f:4)"])
+        self.assertTrue(findings.notes[0].is_loud)
         findings = found("#<off># " + entry())
-        expected = "f:1: echo stream tcp4 is switched off by #<off>#"
-        self.assertEqual(list(map(str, findings.off)), [expected])
+        (note,) = findings.notes
+        self.assertEqual(str(note), f"switched off: service {entry()} (f:1)")
+        self.assertEqual(findings.off, 1)
 
-    def test_remarks(self) -> None:
-        """User and variants of TCP have no counterpart."""
+    def test_notes(self) -> None:
+        """The user and variants of TCP are not converted."""
         service = self.one(entry(protocol="tcp/ttcp").replace("root", "nobody:nobody/daemon"))
-        told = [str(remark) for remark in service.remarks]
-        self.assertIn("user nobody:nobody/daemon: the daemon has one user", told[0])
-        self.assertIn("/ttcp behind tcp has no counterpart", told[1])
+        self.assertEqual([note.text for note in service.notes],
+                         ["user nobody:nobody/daemon", "tcp/ttcp"])
 
     def test_twice(self) -> None:
-        """Of two entries at one address the first is taken."""
+        """Of two entries at one address the first is converted."""
         findings = found(entry(), entry())
-        self.assertEqual(len(findings.services), 1)
-        self.assertEqual(str(findings.left[0]), "f:2: echo-stream is at the address of f:1")
+        self.assertEqual((len(findings.services), findings.left), (1, 1))
+        self.assertEqual(str(findings.notes[0]), "not converted: service echo-stream (f:2)")

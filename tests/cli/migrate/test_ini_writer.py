@@ -7,19 +7,19 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.cli.migrate.command import check
-from socketd.cli.migrate.ini_writer import MAX_NAME, MAX_PLACES, join, write
-from socketd.cli.migrate.model import PORTS, Address, Findings, Place, Service
+from socketd.cli.migrate.ini_writer import DIFFERENCES, MAX_NAME, join, write
+from socketd.cli.migrate.model import PORTS, Findings, ForeignService, ListenAddress, Place
 
 
-def service(kind: str, name: str = "echo", port: int = 0, **others: Any) -> Service:
+def service(kind: str, name: str = "echo", port: int = 0, **others: Any) -> ForeignService:
     """Make a service."""
     protocol = {"stream": "tcp", "dgram": "udp"}[kind]
-    address = Address(protocol, port or PORTS[name])
+    address = ListenAddress(protocol, port or PORTS[name])
     values: dict[str, Any] = {"label": f"{name}-{kind}", "addresses": (address,)}
-    return Service(name=name, type=kind, **{"place": Place("f", 1), **values, **others})
+    return ForeignService(name=name, type=kind, **{"place": Place("f", 1), **values, **others})
 
 
-def shapes(*services: Service) -> list[tuple[str, str]]:
+def shapes(*services: ForeignService) -> list[tuple[str, str]]:
     """
     Join services.
 
@@ -31,10 +31,10 @@ def shapes(*services: Service) -> list[tuple[str, str]]:
     ]
 
 
-def text(*services: Service) -> str:
+def text(*services: ForeignService) -> str:
     """Join services and write them."""
     findings = Findings(services=list(services))
-    return write(findings, join(services), {})
+    return write(findings, join(services))
 
 
 class JoinTests(SynchronousTestCase):
@@ -81,7 +81,7 @@ class WriteTests(SynchronousTestCase):
         many = {"allow": " ".join(f"10.0.{n}.0/24" for n in range(99)), "deny": ""}
         written = text(
             service("stream", options=many),
-            service("dgram", addresses=(Address("udp6", 7, "::1"),)),
+            service("dgram", addresses=(ListenAddress("udp6", 7, "::1"),)),
             service("stream", "time"),
         )
         self.assertEqual(check(written), ())
@@ -107,37 +107,24 @@ class WriteTests(SynchronousTestCase):
         """
         limits = {"max_connections": "3"}
         datagrams = service("dgram", stream_options=limits)
-        told = "max_connections = 3 is for connections"
+        told = "\n; not converted: max_connections = 3 for datagrams (f:1)\n"
         self.assertIn(told, text(datagrams))
         self.assertIn(told, text(service("stream"), datagrams))
         self.assertNotIn("\nmax_connections", text(service("stream"), datagrams))
         self.assertNotIn(told, text(service("stream", stream_options=limits), datagrams))
 
-    def test_hints(self) -> None:
-        """What differs is said once, where it applies, with some of its places."""
-        findings = Findings(services=[service("stream", port=7007)])
-        for line in range(MAX_PLACES + 2):
-            findings.hint("cps", Place("f", line + 1))
-        written = write(findings, join(findings.services), {})
-        self.assertIn(";     (f:1, f:2, f:3, ...)\n", written)
-        for absent in ("Ports below 1024", "allow = any", "daytime tells", "chargen answers"):
-            self.assertNotIn(absent, written)
-        written = text(service("dgram", "chargen"), service("stream", "daytime"))
-        for present in ("Ports below 1024", "allow = any", "daytime tells", "chargen answers"):
-            self.assertIn(present, written)
-
-    def test_all_that_is_left(self) -> None:
-        """
-        Problems, what is not taken, what is switched off and what belongs to no service are
-        comments.
-        """
+    def test_notes(self) -> None:
+        """The result has the general differences, and a comment for each note."""
         findings = Findings(services=[service("stream")], files=["f\nx"])
         place = Place("f", 9)
-        findings.problem(place, "a\nb")
+        findings.note(place, "a\nb")
         findings.leave(place, "c")
         findings.switched_off(place, "d")
-        findings.remark(place, "e\u2028")
-        written = write(findings, join(findings.services), {})
-        for line in ("f\\nx", "f:9: a\\nb", "f:9: c", "f:9: d", "f:9: e\\u2028"):
-            self.assertIn(f"\n;   {line}\n", written)
+        findings.note(place, "e\u2028")
+        findings.note(place, "e\u2028")
+        written = write(findings, join(findings.services))
+        notes = ("not converted: a\\nb", "not converted: c", "switched off: d",
+                 "not converted: e\\u2028")
+        comments = "".join(f"; {note} (f:9)\n" for note in notes)
+        self.assertIn(f";   f\\nx\n\n{DIFFERENCES}\n{comments}\n[echo]\n", written)
         self.assertEqual(check(written), ())
