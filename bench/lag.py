@@ -18,7 +18,7 @@ from twisted.internet.epollreactor import EPollReactor
 
 from bench.cores import choose, on_core
 from bench.load import program
-from socketd.daemon.daemon import Daemon
+from socketd.daemon.wiring import make_daemon
 from socketd.net.reactor.batch import BatchReactor
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
@@ -91,10 +91,12 @@ def measure(mode: str, arguments: tuple[str, ...]) -> float:
     """
     reactor = EPollReactor()
     reactor.seconds = time.monotonic
-    daemon = Daemon(BatchReactor(reactor), parse(INI, "lag.ini", installed(), "/run"), time.time)
+    settings = parse(INI, "lag.ini", installed(), "/run")
+    daemon = make_daemon(BatchReactor(reactor), settings, time.time)
     daemon.privilegedStartService()
     daemon.startService()
-    service = daemon.getServiceNamed("time" if mode == "udp" else "echo")
+    name = "time" if mode == "udp" else "echo"
+    (service,) = (one for one in daemon.services if one.name == name)
     port = service.bound[0].sock.getsockname()[1]
     watch = Watch(reactor)
 

@@ -24,6 +24,7 @@ from socketd.daemon.notify import Notifier, NotifyService
 from socketd.daemon.signals import Hangups, Signals, Terminal
 from socketd.daemon.state import CannotStart
 from socketd.daemon.summaries import Summaries
+from socketd.daemon.wiring import make_daemon
 from socketd.net.reactor.batch import batched
 from socketd.net.sockets.activation import Inherited
 from socketd.net.sockets.rlimit import raise_limit
@@ -130,7 +131,7 @@ def makeService(options: Options, reactor: Any = None) -> Root:
     _make_directories(settings, runtime)
     read = partial(configure_again, settings.file, runtime, limit)
     inherited = Inherited.take(os.environ, os.getpid())
-    daemon = Daemon(batched(reactor), settings, time.time, limit, inherited, read)
+    daemon = make_daemon(batched(reactor), settings, time.time, limit, inherited, read)
     root = Root()
     root.observer = log = _make_log(options, settings.daemon.log_format, reactor)
     # The children stop in reverse order: systemd is notified to the end, and operators

@@ -146,7 +146,7 @@ class MakeServiceTests(Case):
         kinds = [type(child) for child in root]
         self.assertEqual(kinds, [NotifyService, Signals, Summaries, Daemon])
         *_, daemon = root
-        self.assertEqual([one.name for one in daemon.socket_services], ["echo"])
+        self.assertEqual([one.name for one in daemon.services], ["echo"])
         self.assertFalse(daemon.running)
         self.assertEqual(daemon.reactor.getDelayedCalls(), [])
 

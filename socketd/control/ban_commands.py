@@ -92,7 +92,7 @@ def _parse_duration(text: str) -> float | None:
 
 
 def _forget_sources(daemon: Daemon) -> None:
-    for service in daemon.socket_services:
+    for service in daemon.services:
         service.forget_sources()
 
 

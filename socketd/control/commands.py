@@ -211,7 +211,7 @@ def _show(daemon: Daemon, session: IOperatorSession, number: str) -> Reply:
 
 
 def _watch(daemon: Daemon, session: IOperatorSession, service: str = "") -> Reply:
-    names = [one.settings.name for one in daemon.socket_services]
+    names = [one.settings.name for one in daemon.services]
     if service and service not in names:
         raise CommandError(f"{shown(service)} is no service; {nearest(service, names)}")
     session.watch(service or None)

@@ -1,140 +1,194 @@
-"""Switch to a new configuration: bind new listeners first, then switch all services over."""
+"""
+Reload: bind what is new, then commit, or roll back.
+
+Until the commit nothing changes for the running services: an added or changed service binds
+its new listeners and reuses the sockets of those that stay; an unchanged one is not touched.
+At the commit the changed services take over sockets and connections, and the removed ones
+are drained.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import socket
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 
-from socketd.daemon.renewal import renew
-from socketd.daemon.service import SocketService
+from socketd.access.addresses import packed
+from socketd.access.capacity import Capacity
+from socketd.access.datagram_guard import NETWORK
+from socketd.access.policy import AccessPolicy, Slot, make_policy
+from socketd.daemon.service import Shared, SocketService
 from socketd.daemon.socket_pool import SocketPool
+from socketd.daemon.state import CannotStart
 from socketd.net.own_listener import OwnListener
 from socketd.net.service_state import ServiceState
 from socketd.settings.listeners import Listener
-from socketd.settings.model import Service
+from socketd.settings.model import Service, Settings
+
+
+@frozen
+class Reloaded:
+    """
+    The result of a reload.
+
+    @ivar changes: the changes, one line each.
+    @ivar diagnostics: the errors, one line each; if there are any, nothing has changed.
+    """
+
+    changes: tuple[str, ...] = ()
+    diagnostics: tuple[str, ...] = ()
 
 
 @define(eq=False)
-class Change:
+class Reload:
     """
-    The difference between the running services and those of a new configuration.
+    The switch from the running services to those of a new configuration.
 
-    @ivar before: the running services, by name.
-    @ivar former: the states of services that earlier reloads removed, by name.
+    @ivar running: the running services, by name.
+    @ivar removed_before: the states of services that earlier reloads have removed, by name.
     @ivar own: the listeners of the daemon itself.
-    @ivar after: the new services, in the order of the file. An unchanged one is the same
+    @ivar services: the new services, in the order of the file. An unchanged one is the same
         object, unless it has a skipped or unreachable listener, which is then bound again.
     @ivar pool: the sockets of changed and removed services.
     @ivar lost: the unreachable listeners, by the name of their service.
     """
 
-    before: Mapping[str, SocketService]
-    former: Mapping[str, ServiceState]
-    own: Iterable[OwnListener] = ()
-    after: list[SocketService] = field(factory=list, init=False)
+    shared: Shared
+    running: Mapping[str, SocketService]
+    removed_before: Mapping[str, ServiceState]
+    own: Sequence[OwnListener]
+    services: list[SocketService] = field(factory=list, init=False)
     pool: SocketPool = field(factory=SocketPool, init=False)
     lost: dict[str, list[Listener]] = field(factory=dict, init=False)
 
-    def prepare(
-        self, services: Iterable[Service], make: Callable[[Service], SocketService]
-    ) -> list[str]:
+    @property
+    def incoming(self) -> list[SocketService]:
+        """The added and changed services, which do not serve yet."""
+        return [child for child in self.services if child not in self.running.values()]
+
+    @property
+    def outgoing(self) -> list[SocketService]:
+        """The running services that are changed or removed."""
+        return [child for child in self.running.values() if child not in self.services]
+
+    @property
+    def removed(self) -> list[SocketService]:
+        """Removed services: no section of that name in the new file."""
+        names = {child.name for child in self.services}
+        return [child for child in self.outgoing if child.name not in names]
+
+    def prepare(self, settings: Settings) -> None:
         """
         Bind the new listeners, without any effect on the running services.
 
-        @param make: makes the service of a changed or new section.
-        @return: the errors, one line each; if there are any, nothing stays bound.
+        @raise CannotStart: if a listener cannot be bound or an inherited socket is unused;
+            then nothing stays bound.
         """
-        self.lost = {name: child.lost for name, child in self.before.items()}
-        self.after = [self._unchanged(service) or make(service) for service in services]
-        wanted = (listener for child in self.fresh for listener in child.settings.listeners)
-        self.pool = SocketPool((bound for child in self.going for bound in child.bound), wanted)
-        reasons = [reason for child in self.fresh for reason in child.bind(self.pool)]
-        reasons += [reason for own in self.own for reason in own.prepare()]
-        if reasons:
-            self.withdraw()
-        return reasons
+        self.lost = {name: child.lost for name, child in self.running.items()}
+        self.services = [self._unchanged(one) or self._make(one) for one in settings.services]
+        wanted = (listener for child in self.incoming for listener in child.settings.listeners)
+        self.pool = SocketPool((bound for child in self.outgoing for bound in child.bound), wanted)
+        errors = [error for child in self.incoming for error in child.bind(self.pool)]
+        errors += [error for own in self.own for error in own.prepare()]
+        errors += self.shared.unclaimed(settings)
+        if errors:
+            self._roll_back()
+            raise CannotStart(errors)
 
-    def _unchanged(self, service: Service) -> SocketService | None:
-        child = self.before.get(service.name)
-        if child is None or child.settings != service:
+    def _unchanged(self, settings: Service) -> SocketService | None:
+        child = self.running.get(settings.name)
+        if child is None or child.settings != settings:
             return None
-        return None if child.skipped or self.lost[service.name] else child
+        return None if child.skipped or self.lost[settings.name] else child
 
-    @property
-    def fresh(self) -> list[SocketService]:
-        """The changed and new services, which do not serve yet."""
-        return [child for child in self.after if child not in self.before.values()]
+    def _make(self, settings: Service) -> SocketService:
+        """Make a service that reuses the state of a running or removed one of its name."""
+        running = self.running.get(settings.name)
+        if running is not None:
+            made = SocketService(self.shared, settings, running.service_state)
+            made.succeed(running)
+            return made
+        state = self.removed_before.get(settings.name) or self.shared.make_state(settings)
+        return SocketService(self.shared, settings, state)
 
-    @property
-    def going(self) -> list[SocketService]:
-        """The running services that are replaced or removed."""
-        return [child for child in self.before.values() if child not in self.after]
+    def _roll_back(self) -> None:
+        """Close the sockets bound by L{prepare}, but not those of running services."""
+        for own in self.own:
+            own.roll_back()
+        kept = [child.service_state for child in self.running.values()]
+        kept += self.removed_before.values()
+        for child in self.incoming:
+            for bound in child.detach():
+                if not self.pool.lent(bound) and not bound.listener.is_inherited:
+                    bound.close()
+            if child.service_state not in kept:
+                child.service_state.discard()
 
-    @property
-    def regained(self) -> list[str]:
+    def commit(self) -> list[str]:
+        """
+        Serve the new services, on the sockets of the old ones where these are kept.
+
+        @return: the listeners that are bound again, and the settings that apply only after
+            a restart, one line each.
+        """
+        changes = [*self._regained()]
+        changes += [line for child in self.incoming for line in child.settle()]
+        for bound in self.pool:
+            # Connections and datagrams that arrived before the switch are served.
+            bound.finish()
+        for child in self.outgoing:
+            child.detach()
+        for bound in self.pool:
+            if not bound.listener.is_inherited:
+                bound.close()
+        for child in self.incoming:
+            apply_settings(child.service_state, child.settings, self.shared.reactor)
+            child.serve()
+        return changes + [line for own in self.own for line in own.commit()]
+
+    def _regained(self) -> Iterator[str]:
         """
         The listeners that were skipped (no such address on this machine) or unreachable (file
         gone) and are bound now, one line each.
         """
-        found = []
-        for child in self.fresh:
-            name = child.settings.name
-            listening = [one for one in child.settings.listeners if one not in child.skipped]
-            skipped = self.before[name].skipped if name in self.before else []
-            for word, listeners in (("now", skipped), ("again", self.lost.get(name, []))):
-                found += [
-                    f"[{name}] listens at {one} {word}" for one in listeners if one in listening
-                ]
-        return found
+        for child in self.incoming:
+            running = self.running.get(child.name)
+            skipped = [] if running is None else running.skipped
+            for word, listeners in (("now", skipped), ("again", self.lost.get(child.name, []))):
+                for one in listeners:
+                    if one in child.settings.listeners and one not in child.skipped:
+                        yield f"[{child.name}] listens at {one} {word}"
 
-    @property
-    def gone(self) -> list[SocketService]:
-        """Removed services: no section of that name in the new file."""
-        names = {child.settings.name for child in self.after}
-        return [child for child in self.going if child.settings.name not in names]
 
-    def withdraw(self) -> None:
-        """Roll back: close the sockets bound by L{prepare}, but not those of running services."""
-        for own in self.own:
-            own.withdraw()
-        service_states = [
-            *(child.service_state for child in self.before.values()),
-            *self.former.values(),
-        ]
-        for child in self.fresh:
-            for bound in child.hand_on():
-                if not self.pool.lent(bound) and not bound.listener.is_inherited:
-                    bound.close()
-            if child.service_state not in service_states:
-                child.service_state.discard()
+def apply_settings(service_state: ServiceState, settings: Service, clock: Any) -> None:
+    """
+    Apply new settings to a running service.
 
-    def carry_out(
-        self,
-        let_go: Callable[[SocketService], None],
-        take_on: Callable[[SocketService], None],
-        clock: Any,
-    ) -> list[str]:
-        """
-        Commit: start the new services, on the sockets of the old ones where these are kept.
+    The connection count is kept; connections that the new policy refuses are reset, the
+    others get a slot in their source's new quota.
 
-        @param let_go: removes a child without stopping it.
-        @param take_on: adds a child, which starts it.
-        @return: settings that apply only after a restart, and listeners of the daemon that
-            are bound again, one line each.
-        """
-        later = [line for child in self.fresh for line in child.settle()]
-        for bound in self.pool:
-            # Connections and datagrams that arrived before the switch are served.
-            bound.finish()
-        for child in self.going:
-            child.hand_on()
-            let_go(child)
-        for bound in self.pool:
-            if not bound.listener.is_inherited:
-                bound.close()
-        for child in self.fresh:
-            renew(child.service_state, child.settings, clock)
-            take_on(child)
-        return later + [line for own in self.own for line in own.carry_out()]
+    @param clock: the clock of the reactor.
+    """
+    old = service_state.policy
+    timeout = settings.tls.handshake_timeout
+    policy = make_policy(settings.policy, Capacity(None), clock, timeout, old.bans)
+    policy.capacity = old.capacity
+    policy.capacity.limit = settings.policy.max_connections
+    service_state.policy = policy
+    service_state.change_logging(settings.common.log_connections, settings.common.log_messages)
+    for connection in service_state.connections:
+        if connection.peer_known:
+            connection.reapply_policy(*_readmit(policy, connection))
+        # Else the PROXY header is pending; the new policy is applied when it arrives.
+
+
+def _readmit(policy: AccessPolicy, connection: Any) -> tuple[Slot | None, str | None]:
+    family, peer = connection.source
+    if family == socket.AF_UNIX:
+        return None, None
+    address = packed(peer[0])
+    if not policy.networks.admits(address):
+        return None, NETWORK
+    return policy.readmit(address), None

@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve, frozen
-from twisted.application.service import Service
+from attrs import evolve, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 
 from socketd.access.bans import Bans
+from socketd.access.capacity import Capacity
 from socketd.access.datagram_guard import LocalAddresses
-from socketd.access.policy import make_guard
+from socketd.access.policy import make_guard, make_policy
 from socketd.common.events import (
     CERTIFICATE_INVALID,
     CERTIFICATE_LOADED,
     CERTIFICATE_REFUSED,
     LISTENER_SKIPPED,
     LISTENING,
+    EventBus,
 )
 from socketd.daemon.snapshot import CertificatesSnapshot, ServiceSnapshot
 from socketd.daemon.socket_pool import SocketPool
 from socketd.net.datagram.port import DatagramPort, DatagramTerms
 from socketd.net.layers import make_context, wrap_factory
 from socketd.net.listen import Bound, bind, inherit
-from socketd.net.service_state import Connection, ServiceState
+from socketd.net.service_state import Connection, ConnectionTable, ServiceState
 from socketd.net.sockets.activation import Inherited
 from socketd.net.sockets.bind import CannotListen
+from socketd.net.timer_wheel import TimerWheel
 from socketd.protocols.spec import ProtocolContext
 from socketd.settings import model
 from socketd.settings.listeners import Listener
@@ -56,28 +58,58 @@ class StreamFactory(Factory):
 @frozen(eq=False)
 class Shared:
     """
-    Objects that all services of a daemon share.
+    What all services of a daemon share.
 
-    @ivar reactor: the reactor that runs them.
-    @ivar context: services of the daemon that a protocol may use.
-    @ivar own_ports: returns the ports of all datagram listeners.
-    @ivar interfaces: the addresses of this machine.
-    @ivar inherited: the sockets passed by systemd.
+    @ivar capacity: the limit of connections for the whole daemon.
     @ivar bans: the sources that operators have banned.
+    @ivar wheel: the timer wheel of all deadlines.
+    @ivar inherited: the sockets passed by systemd.
+    @ivar datagram_ports: the ports of all datagram listeners: replying to a datagram from
+        one of them could start an endless loop.
     """
 
     reactor: Any
-    context: ProtocolContext
-    own_ports: Callable[[], Collection[int]]
-    interfaces: LocalAddresses
-    inherited: Inherited
+    event_bus: EventBus
+    connection_table: ConnectionTable
+    capacity: Capacity
     bans: Bans
+    wheel: TimerWheel
+    context: ProtocolContext
+    interfaces: LocalAddresses
+    inherited: Inherited = Inherited()
+    datagram_ports: set[int] = field(factory=set)
+
+    def make_state(self, settings: model.Service) -> ServiceState:
+        """Make the state of a new service."""
+        timeout = settings.tls.handshake_timeout
+        return ServiceState(
+            settings.name,
+            self.event_bus,
+            self.connection_table,
+            settings.common.log_connections,
+            settings.common.log_messages,
+            make_policy(settings.policy, self.capacity, self.reactor, timeout, self.bans),
+            self.wheel,
+            self.context.operator.awaits,
+        )
+
+    def unclaimed(self, settings: model.Settings) -> list[str]:
+        """
+        Report inherited sockets that no service names: peers would connect to them and
+        never be accepted.
+        """
+        claimed = {listener.name for s in settings.services for listener in s.listeners}
+        return [
+            f"no service names the inherited socket {one.name} ({one.describe()})"
+            for one in self.inherited.unclaimed(claimed)
+        ]
 
 
-class SocketService(Service):
+class SocketService:
     """
     One service of the configuration, with all its listeners.
 
+    @ivar name: its name.
     @ivar settings: its section of the configuration.
     @ivar service_state: the state that its ports and connections share.
     @ivar bound: its bound listeners.
@@ -88,7 +120,7 @@ class SocketService(Service):
     def __init__(
         self, shared: Shared, settings: model.Service, service_state: ServiceState
     ) -> None:
-        self.setName(settings.name)
+        self.name = settings.name
         self.settings = settings
         self.service_state = service_state
         self.bound: list[Bound] = []
@@ -96,7 +128,6 @@ class SocketService(Service):
         clocks = shared.context.wall_clock, shared.reactor.seconds
         self.context = make_context(settings, *clocks)
         self._shared = shared
-        self._handed_on = False
         self._told: list[tuple[str, str]] = []
 
     @property
@@ -164,11 +195,6 @@ class SocketService(Service):
             )
         return [inherit(listener, one, self.settings.declared) for one in found]
 
-    def startService(self) -> None:
-        """Serve the bound listeners."""
-        super().startService()
-        self.serve()
-
     def serve(self) -> None:
         """Serve the bound listeners, and log them."""
         for bound in self.bound:
@@ -177,16 +203,12 @@ class SocketService(Service):
         # only once the reactor runs.
         self._shared.reactor.callLater(0, self._announce)
 
-    def stopService(self) -> Deferred[Any] | None:
+    def stop(self) -> Deferred[None]:
         """
         Stop gracefully: close the listeners, drain and close every connection.
 
-        @return: fires when the last connection has ended; C{None} if a successor has
-            taken over.
+        @return: fires when the last connection has ended.
         """
-        super().stopService()
-        if self._handed_on:
-            return None
         self.close()
         for connection in self.service_state.connections:
             connection.drain_and_close()
@@ -199,7 +221,7 @@ class SocketService(Service):
             one.finish()
             one.close()
 
-    def withdraw(self) -> None:
+    def unbind(self) -> None:
         """
         Close the listeners so that L{bind} can bind them again. Sockets from systemd stay
         open, here as at systemd, since they cannot be created again.
@@ -209,13 +231,12 @@ class SocketService(Service):
         for one in bound:
             one.release() if one.listener.is_inherited else one.close()
 
-    def hand_on(self) -> list[Bound]:
+    def detach(self) -> list[Bound]:
         """
-        Detach: stop serving, keep the sockets open for the successor.
+        Stop serving, but keep the sockets open for the successor.
 
         @return: the listeners, for the caller to reuse or close.
         """
-        self._handed_on = True
         bound, self.bound = self.bound, []
         for one in bound:
             one.release()
@@ -233,12 +254,13 @@ class SocketService(Service):
             speaker, stream_terms = wrap_factory(*layers)
             bound.serve(reactor, speaker, self.service_state, stream_terms)
             return
-        declared, options = settings.declared, settings.options
-        shared = self._shared
-        around = (reactor, shared.own_ports, shared.interfaces, shared.bans)
-        guard = make_guard(settings, bound.sock, *around)
+        declared, options, shared = settings.declared, settings.options, self._shared
+        own_ports = lambda: shared.datagram_ports  # noqa: E731
+        guard = make_guard(
+            settings, bound.sock, reactor, own_ports, shared.interfaces, shared.bans
+        )
         terms = DatagramTerms(guard, declared.reply_floor(options), declared.timestamped)
-        speaker = declared.datagram(options, self._shared.context)
+        speaker = declared.datagram(options, shared.context)
         bound.serve(reactor, speaker, self.service_state, terms)
 
     def snapshot(self, live: Sequence[Connection], kernel_drops: int | None) -> ServiceSnapshot:
@@ -248,7 +270,7 @@ class SocketService(Service):
         @param live: its open connections.
         """
         return ServiceSnapshot(
-            name=self.settings.name,
+            name=self.name,
             connections=len(live),
             counters=self.service_state.counters.total(live),
             protocol=self.settings.protocol,

@@ -78,15 +78,15 @@ class OwnListener:
         self._next, reasons = self._bind()
         return reasons
 
-    def withdraw(self) -> None:
-        """Roll back: close the new socket and keep the current one."""
+    def roll_back(self) -> None:
+        """Close the new socket and keep the current one."""
         fresh, self._next = self._next, None
         if fresh is not None:
             fresh.close()
 
-    def carry_out(self) -> list[str]:
+    def commit(self) -> list[str]:
         """
-        Commit: serve on the new socket and close the current one.
+        Serve on the new socket and close the current one.
 
         @return: the change, in one line; empty if nothing changed.
         """

@@ -10,6 +10,7 @@ from twisted.internet.testing import StringTransport
 
 from socketd.common.events import CONNECTION_LOST, CONNECTION_MADE, Event
 from socketd.daemon.daemon import Daemon
+from socketd.daemon.wiring import make_daemon as build_daemon
 from socketd.net.service_state import Connection, ServiceState
 from socketd.net.timer_wheel import NOWHERE
 from socketd.protocols.registry import installed
@@ -33,7 +34,7 @@ listen = tcp:8080, udp:8080
 def make_daemon(text: str = CONFIGURATION) -> Daemon:
     """Make a daemon of a configuration; its reactor is a L{Clock}."""
     settings = parse(text, "FILE", installed(), "/run/test")
-    return Daemon(Clock(), settings, lambda: 0.0)
+    return build_daemon(Clock(), settings, lambda: 0.0)
 
 
 class FakeContext:
@@ -125,7 +126,7 @@ class FakeConnection(StringTransport):
 
 def connect(daemon: Daemon, service: str = "ack", peer: str = "127.0.0.1:50001") -> FakeConnection:
     """Connect a peer to a service."""
-    (found,) = (one for one in daemon.socket_services if one.name == service)
+    (found,) = (one for one in daemon.services if one.name == service)
     around = ProtocolContext(daemon.wall_clock, daemon.operator)
     protocol = found.settings.declared.stream(found.settings.options, around)
     connection = FakeConnection(daemon, found.service_state, peer)

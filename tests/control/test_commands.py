@@ -13,7 +13,7 @@ from socketd.common.errors import CommandError
 from socketd.control.commands import COMMANDS, MAX_ROWS, answer, execute
 from socketd.control.operator_session import IOperatorSession
 from socketd.control.results import Reply, reply_json, reply_text
-from socketd.daemon.daemon import Reloaded
+from socketd.daemon.reload import Reloaded
 from socketd.daemon.state import State
 from socketd.settings.networks import parse_networks
 from tests.control.fakes import FakeContext, FakeOperatorSession, connect, make_daemon, watch
@@ -162,7 +162,7 @@ class LookTests(Case):
     def test_status_certificates(self) -> None:
         """C{status} counts the certificates that are not valid."""
         context: Any = FakeContext()
-        self.daemon.socket_services[0].context = context
+        self.daemon.services[0].context = context
         reply = self.execute("status")
         self.assertTrue(reply.text.endswith("0 waiting, certificates not valid: 1"), reply.text)
         self.assertEqual(reply.facts["invalid_certificates"], 1)
@@ -364,7 +364,7 @@ class BanTests(Case):
 
     def admitted(self, host: str, service: int = 0) -> str | None:
         """Ask the door of a service."""
-        policy = self.daemon.socket_services[service].service_state.policy
+        policy = self.daemon.services[service].service_state.policy
         return policy.admit_connection(2, (host, 50000))[0]
 
     def test_ban(self) -> None:
@@ -401,7 +401,7 @@ class BanTests(Case):
     def test_forgets(self) -> None:
         """The guards forget their verdicts at each change, so that it holds at once."""
         forgotten: list[str] = []
-        for service in self.daemon.socket_services:
+        for service in self.daemon.services:
             self.patch(service, "forget_sources", lambda name=service.name: forgotten.append(name))
         for line in ("ban 192.0.2.7", "unban 192.0.2.7"):
             self.execute(line)
@@ -540,7 +540,7 @@ class FormTests(Case):
     def test_datagram_bytes(self) -> None:
         """What a service received and sent is by datagrams, too."""
         daemon = make_daemon()
-        counters = daemon.socket_services[1].service_state.counters
+        counters = daemon.services[1].service_state.counters
         counters.bytes_received, counters.datagram_bytes_received = 1, 20
         counters.bytes_sent, counters.datagram_bytes_sent = 300, 4000
         done = execute(daemon, "services", FakeOperatorSession())

@@ -18,7 +18,7 @@ from socketd.control.operator_session import IOperatorSession
 from socketd.control.results import Reply
 from socketd.control.server import MAX_SESSIONS, Refused, SessionFactory
 from socketd.control.session import IDLE, MAX_LINE, TOLD_WAITING, Session
-from socketd.daemon.daemon import Reloaded
+from socketd.daemon.reload import Reloaded
 from tests.control.fakes import connect, make_daemon, watch
 
 STATUS = "up 0 s, 2 services, 0 connections, 0 waiting\n\n"
@@ -269,7 +269,7 @@ class WatchTests(Case):
         """
         client = Client(self)
         client.say("json watch shout")
-        self.daemon.socket_services[1].service_state.message(
+        self.daemon.services[1].service_state.message(
             "192.0.2.1", b"hi", "192.0.2.1:7", None
         )
         connect(self.daemon, "shout").receive(b"hello")

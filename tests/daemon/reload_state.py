@@ -41,7 +41,7 @@ def options_of(sock: socket.socket) -> dict[str, object]:
 
 def snapshot(daemon: Daemon) -> dict[str, Any]:
     """Note all that a refused reload must leave as it is."""
-    services = daemon.socket_services
+    services = daemon.services
     bound = [one for service in services for one in service.bound]
     paths = [one.listener.path for one in bound if one.listener.path]
     service_states = [service.service_state for service in services]
@@ -61,14 +61,14 @@ def snapshot(daemon: Daemon) -> dict[str, Any]:
             for service_state in service_states
         ],
         "deadlines": [service_state.policy.deadlines for service_state in service_states],
-        "capacity": (daemon.capacity.limit, daemon.capacity.occupancy),
+        "capacity": (daemon.shared.capacity.limit, daemon.shared.capacity.occupancy),
         "bans": daemon.bans.current(),
         "journal": (daemon.event_bus.level, daemon.event_bus.quiet),
         "observers": len(daemon.event_bus._on_watched),
         "connections": list(daemon.connection_table),
-        "former": dict(daemon.former),
+        "former": dict(daemon.removed),
         "snapshot": attrs.evolve(daemon.snapshot(), uptime=0.0, reloads={}),
-        "datagram_ports": daemon.datagram_ports(),
+        "datagram_ports": set(daemon.shared.datagram_ports),
         "readers": set(daemon.reactor.getReaders()),
         "descriptors": descriptors(),
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from socketd.common.system_clock import ClockState
-from socketd.daemon.daemon import ADDRESS_CHECK, CERTIFICATE_LOOK, LOOK_INTERVAL
+from socketd.daemon.daemon import ADDRESS_CHECK, CERTIFICATE_CHECK, CHECK_INTERVAL
 from socketd.daemon.state import CannotStart
 from socketd.net.sockets.rlimit import RESERVED
 from socketd.settings.model import Settings
@@ -96,10 +96,10 @@ class StartTests(DaemonCase):
         descriptors has room for.
         """
         file = ECHO + "[socketd]\nmax_connections = 7\n"
-        self.assertEqual(self.make(file).capacity.limit, 7)
-        self.assertEqual(self.make(file, file_limit=1000).capacity.limit, 7)
-        self.assertEqual(self.make(file_limit=RESERVED + 21).capacity.limit, 20)
-        self.assertEqual(self.make().capacity.limit, None)
+        self.assertEqual(self.make(file).shared.capacity.limit, 7)
+        self.assertEqual(self.make(file, file_limit=1000).shared.capacity.limit, 7)
+        self.assertEqual(self.make(file_limit=RESERVED + 21).shared.capacity.limit, 20)
+        self.assertEqual(self.make().shared.capacity.limit, None)
 
 
 class SayingTests(DaemonCase):
@@ -164,11 +164,11 @@ class SayingTests(DaemonCase):
         """
         text = "[echo]\nlisten = {}udp:0:interface=127.0.0.1, unixgram:{{runtime}}/g\n"
         daemon = self.start(text.format(""))
-        (port,) = daemon.datagram_ports()
+        (port,) = daemon.shared.datagram_ports
         self.assertEqual(self.address(kind="udp")[1], port)
         self.reloaded(text.format("udp:0:interface=127.0.0.2, "))
-        self.assertEqual(len(daemon.datagram_ports()), 2)
-        self.assertIn(port, daemon.datagram_ports())
+        self.assertEqual(len(daemon.shared.datagram_ports), 2)
+        self.assertIn(port, daemon.shared.datagram_ports)
 
     def test_sites(self) -> None:
         """What removed services have counted stays among the sites."""
@@ -187,7 +187,7 @@ class LookTests(DaemonCase):
 
     def looks(self, count: int) -> None:
         """Let so many looks pass."""
-        self.reactor.pump([LOOK_INTERVAL] * count)
+        self.reactor.pump([CHECK_INTERVAL] * count)
 
     def test_clock_step(self) -> None:
         """A step of the wall clock is told once, with its size."""
@@ -202,7 +202,7 @@ class LookTests(DaemonCase):
     def test_clock_state(self) -> None:
         """Protocols are lent the state that the last look found, and see the step."""
         daemon = self.start()
-        state: Callable[[], ClockState] = daemon._shared.context.clock_state
+        state: Callable[[], ClockState] = daemon.shared.context.clock_state
         self.assertFalse(state().stepped)
         self.wall += 10.0
         self.looks(1)
@@ -223,7 +223,7 @@ class LookTests(DaemonCase):
         """When a ban of datagrams' sources is over, these are judged anew."""
         daemon = self.start("[echo]\nlisten = udp:0:interface=127.0.0.1\n")
         address = self.address(kind="udp")
-        daemon.bans.add(ip_network("127.0.0.1/32"), 2 * LOOK_INTERVAL)
+        daemon.bans.add(ip_network("127.0.0.1/32"), 2 * CHECK_INTERVAL)
         self.assertIsNone(self.ask_datagram(address))
         self.looks(3)
         self.assertEqual(self.ask_datagram(address), b"hello")
@@ -249,11 +249,11 @@ class LookTests(DaemonCase):
         text = f"[echo]\nlisten = tls:0:interface=127.0.0.1\ntls_certificate = {path}\n"
         self.start(text)
         self.certify(issued("b.example"))
-        self.looks(CERTIFICATE_LOOK)
+        self.looks(CERTIFICATE_CHECK)
         (line,) = self.events("certificate_loaded")
         self.assertEqual(line, "echo has new certificates, to 2049-01-01 00:00:00 UTC")
         Path(path).write_text("damaged")
-        self.looks(3 * CERTIFICATE_LOOK)
+        self.looks(3 * CERTIFICATE_CHECK)
         (line,) = self.events("certificate_refused")
         self.assertIn("echo keeps its certificates; tls_certificate: ", line)
         self.assertEqual(len(self.events("certificate_loaded")), 1)

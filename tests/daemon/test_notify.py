@@ -11,7 +11,6 @@ from collections.abc import Callable
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.daemon.daemon import Daemon
 from socketd.daemon.notify import (
     EXTEND_INTERVAL,
     EXTENSION,
@@ -25,6 +24,7 @@ from socketd.daemon.notify import (
 )
 from socketd.daemon.snapshot import Snapshot
 from socketd.daemon.state import State
+from socketd.daemon.wiring import make_daemon
 from socketd.settings.model import DaemonOptions, Settings
 
 PID = 4711
@@ -396,7 +396,7 @@ class ServiceTests(Case):
 
     def test_real_daemon(self) -> None:
         """The daemon itself is such a subject: it is ready when it serves, and stops once."""
-        daemon = Daemon(self.clock, Settings("x.ini", DaemonOptions(), ()), lambda: 0.0)
+        daemon = make_daemon(self.clock, Settings("x.ini", DaemonOptions(), ()), lambda: 0.0)
         service = NotifyService(self.clock, daemon, self.notifier())
         service.startService()
         daemon.privilegedStartService()

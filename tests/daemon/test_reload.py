@@ -118,7 +118,7 @@ class RefusedReloadTests(DaemonCase):
     def test_returning_service(self) -> None:
         """A removed service that cannot come back keeps its counts for the next try."""
         self.begin()
-        service_state = self.daemon.former["former"]
+        service_state = self.daemon.removed["former"]
         text = f"[former]\nprotocol = echo\nlisten = {self.taken()}\n"
         self.check(BEFORE + text, "[former]")
         for _ in range(3):
@@ -338,7 +338,7 @@ class RandomTests(DaemonCase):
     def bound(self) -> dict[tuple[str, str], Any]:
         """List what is bound: the address by kind and place."""
         found = {}
-        for service in self.daemon.socket_services:
+        for service in self.daemon.services:
             for one in service.bound:
                 name = one.sock.getsockname()
                 where = name if isinstance(name, str) else name[0]

@@ -37,7 +37,7 @@ class AddressCase(DaemonCase):
 
     def sockets(self) -> list[Any]:
         """List where the daemon is bound, with the number of each socket."""
-        bound = self.daemon.socket_services[0].bound
+        bound = self.daemon.services[0].bound
         return [(one.sock.getsockname()[0], one.sock.fileno()) for one in bound]
 
 

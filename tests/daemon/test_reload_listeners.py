@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from socketd.control.server import ControlService
 from socketd.daemon import service
-from socketd.daemon.daemon import FILE_LOOK, LOOK_INTERVAL
+from socketd.daemon.daemon import FILE_CHECK, CHECK_INTERVAL
 from socketd.net.listen import Bound, bind
 from socketd.net.sockets.activation import Inherited, InheritedSocket
 from socketd.net.sockets.bind import CannotListen
@@ -51,7 +51,7 @@ class MovedTests(DaemonCase):
                 "[two] protocol, listen, log_connections, deny changed",
             ),
         )
-        self.assertEqual(self.daemon.capacity.limit, 40)
+        self.assertEqual(self.daemon.shared.capacity.limit, 40)
         self.assertIs(self.daemon.event_bus.level, LogLevel.debug)
         self.assertEqual(self.daemon.reloads, {"done": 1, "refused": 0})
 
@@ -236,7 +236,7 @@ class MovedTests(DaemonCase):
         mode = stat.S_IMODE(os.stat(f"{self.runtime}/e.sock").st_mode)
         fresh = self.make(new + listen.format(":backlog=33", 666).replace("e.sock", "f.sock"))
         fresh.privilegedStartService()
-        self.assertEqual(found, options_of(fresh.socket_services[0].bound[0].sock))
+        self.assertEqual(found, options_of(fresh.services[0].bound[0].sock))
         self.assertEqual(mode, 0o666)
 
     def test_option_of_neighbour(self) -> None:
@@ -259,7 +259,7 @@ class MovedTests(DaemonCase):
         self.start("".join(sections[name] for name in "abcd"))
         for order in ("dcba", "edcab", "bed", "abcde"):
             self.reloaded("".join(sections[name] for name in order))
-            self.assertEqual([one.name for one in self.daemon.socket_services], list(order))
+            self.assertEqual([one.name for one in self.daemon.services], list(order))
 
 
 class UnixReloadTests(DaemonCase):
@@ -378,7 +378,7 @@ class LostFileTests(DaemonCase):
 
     def looks(self) -> None:
         """Let the daemon look at the files."""
-        self.reactor.pump([LOOK_INTERVAL] * FILE_LOOK)
+        self.reactor.pump([CHECK_INTERVAL] * FILE_CHECK)
 
     def own(self) -> ControlService:
         """Serve operators, too."""

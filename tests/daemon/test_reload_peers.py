@@ -74,7 +74,7 @@ class LimitTests(DaemonCase):
         self.assertEqual(self.ended(sock), "closed")
         sock.close()
         self.until(lambda: not daemon.connection_table)
-        self.assertEqual(daemon.capacity.occupancy, 0)
+        self.assertEqual(daemon.shared.capacity.occupancy, 0)
 
     def test_max_per_source(self) -> None:
         """Who is in counts under the new limit."""
@@ -320,9 +320,9 @@ class FormerTests(DaemonCase):
         self.enter("upper").close()
         self.until(lambda: not daemon.connection_table)
         self.reloaded(ECHO)
-        self.assertEqual(daemon.former, {"upper": service_state})
+        self.assertEqual(daemon.removed, {"upper": service_state})
         self.reloaded(ECHO + self.UPPER)
-        self.assertEqual(daemon.former, {})
+        self.assertEqual(daemon.removed, {})
         self.assertIs(self.service("upper").service_state, service_state)
         self.assertEqual(self.ask(self.enter("upper")), b"HELLO")
         self.assertEqual(service_state.counters.connections, 2)
@@ -380,5 +380,5 @@ class FormerTests(DaemonCase):
             self.reloaded(ECHO)
             self.reloaded(ECHO + self.UPPER)
         self.reloaded(ECHO)
-        self.assertEqual(list(daemon.former), ["upper"])
+        self.assertEqual(list(daemon.removed), ["upper"])
         self.assertEqual(len(daemon.event_bus._on_watched), observers)

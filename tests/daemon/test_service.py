@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from attrs import evolve
-from twisted.application.service import IService
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.protocol import Protocol
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from socketd.access.bans import Bans
 from socketd.common.operator_queue import OperatorQueue
 from socketd.daemon.service import Shared, SocketService, StreamFactory
 from socketd.daemon.socket_pool import SocketPool
@@ -61,11 +59,14 @@ class ServiceCase(SynchronousTestCase):
         (settings,) = parse(text, "FILE", installed(), self.runtime).services
         shared = Shared(
             self.reactor,
+            self.service_state.event_bus,
+            self.service_state.connection_table,
+            self.service_state.policy.capacity,
+            self.service_state.policy.bans,
+            self.service_state.wheel,
             ProtocolContext(lambda: NOW, OperatorQueue(self.reactor)),
-            lambda: (),
             Interfaces(self.reactor.seconds),
             inherited,
-            Bans(self.reactor.seconds),
         )
         service = SocketService(shared, settings, self.service_state)
         self.addCleanup(service.close)
@@ -75,7 +76,7 @@ class ServiceCase(SynchronousTestCase):
         """Make a service, bind it, and have it serve."""
         service = self.make(text)
         self.assertEqual(service.bind(), [])
-        service.startService()
+        service.serve()
         self.reactor.turn()
         return service
 
@@ -105,12 +106,6 @@ class ServiceCase(SynchronousTestCase):
 
 class BindTests(ServiceCase):
     """Tests for L{SocketService.bind}."""
-
-    def test_interface(self) -> None:
-        """It is a service with its section's name."""
-        service = self.make()
-        verifyObject(IService, service)
-        self.assertEqual(service.name, "echo")
 
     def test_all(self) -> None:
         """Every listener is bound, and nobody is served."""
@@ -202,7 +197,7 @@ class ServeTests(ServiceCase):
         """Where it listens is said when the reactor turns; not if it was closed before."""
         service = self.make()
         service.bind()
-        service.startService()
+        service.serve()
         self.assertEqual(self.names(), [])
         listeners = [str(one) for one in service.bound]
         self.reactor.turn()
@@ -210,7 +205,7 @@ class ServeTests(ServiceCase):
         self.assertEqual(said, listeners)
         other = self.make(UNIX)
         other.bind()
-        other.startService()
+        other.serve()
         other.close()
         self.seen.clear()
         self.reactor.turn()
@@ -235,8 +230,7 @@ class ServeTests(ServiceCase):
         self.reactor.turn(TURNS)
         peer.send(b"hello")
         socks = [one.sock for one in service.bound]
-        stopped = service.stopService()
-        assert stopped is not None
+        stopped = service.stop()
         self.assertEqual([sock.fileno() for sock in socks], [-1, -1])
         self.assertEqual(service.bound, [])
         self.reactor.turn(TURNS)
@@ -245,13 +239,10 @@ class ServeTests(ServiceCase):
         peer.close()
         self.reactor.turn(TURNS)
         self.successResultOf(stopped)
-        self.assertFalse(service.running)
 
     def test_stop_without_connections(self) -> None:
         """Without connections it has stopped at once."""
-        stopped = self.start().stopService()
-        assert stopped is not None
-        self.successResultOf(stopped)
+        self.successResultOf(self.start().stop())
 
     def test_close_before_start(self) -> None:
         """A service that was bound only can be closed; the file of its socket is gone."""
@@ -262,14 +253,14 @@ class ServeTests(ServiceCase):
         self.assertEqual(os.listdir(self.runtime), [])
 
 
-class HandOnTests(ServiceCase):
+class DetachTests(ServiceCase):
     """Tests for a service at whose sockets another one goes on."""
 
-    def test_hand_on(self) -> None:
+    def test_detach(self) -> None:
         """The listeners are handed over open, with their files; the service has none."""
         service = self.start(UNIX)
         expected = service.bound[:]
-        taken = service.hand_on()
+        taken = service.detach()
         self.assertEqual((taken, service.bound), (expected, []))
         self.assertEqual([one.port for one in taken], [None])
         self.assertNotEqual(taken[0].sock.fileno(), -1)
@@ -277,28 +268,14 @@ class HandOnTests(ServiceCase):
         self.assertEqual(self.reactor.getReaders(), [])
         taken[0].close()
 
-    def test_stop_after(self) -> None:
-        """To stop it then closes nothing and ends no connection: they are the other's."""
-        service = self.start()
-        peer = self.peer(service.bound[0])
-        self.reactor.turn(TURNS)
-        taken = service.hand_on()
-        self.assertIs(service.stopService(), None)
-        peer.send(b"hello")
-        self.reactor.turn(TURNS)
-        self.assertEqual(read_all(peer), (b"hello", False))
-        for one in taken:
-            self.assertNotEqual(one.sock.fileno(), -1)
-            one.close()
-
     def test_next(self) -> None:
         """The next service answers at the same sockets, and says where it listens."""
         first = self.start()
         second = self.make(BOTH.replace("[echo]", "[upper]"))
         second.bind(SocketPool(first.bound))
-        first.hand_on()
+        first.detach()
         self.seen.clear()
-        second.startService()
+        second.serve()
         self.assertEqual([self.answer(one) for one in second.bound], [b"HELLO"] * 2)
         self.assertEqual(self.names().count("listening"), 2)
 

@@ -6,8 +6,8 @@ from functools import partial
 from math import floor
 
 from socketd.common.system_clock import Timex, read_kernel
-from socketd.daemon import daemon as daemon_module
-from socketd.daemon.daemon import CERTIFICATE_LOOK, LOOK_INTERVAL
+from socketd.daemon import wiring
+from socketd.daemon.daemon import CERTIFICATE_CHECK, CHECK_INTERVAL
 from socketd.net.datagram import batch_port
 from tests.faults.clocks import NTP, Told, ntp_request, read_ntp
 from tests.support.certificates import NOW, PAST, Made, issued
@@ -38,7 +38,7 @@ class LookCase(DaemonCase):
         """Have a kernel that keeps its clock, and tells no time of receipt."""
         super().setUp()
         self.kernel = OK
-        self.patch(daemon_module, "read_kernel", partial(read_kernel, self.adjtimex))
+        self.patch(wiring, "read_kernel", partial(read_kernel, self.adjtimex))
         self.patch(batch_port, "ask_for_arrival", lambda sock: None)
 
     def adjtimex(self, timex: Timex) -> int:
@@ -48,7 +48,7 @@ class LookCase(DaemonCase):
 
     def look(self, count: int = 1) -> None:
         """Let the daemon look at the clock so many times."""
-        self.reactor.pump([LOOK_INTERVAL] * count)
+        self.reactor.pump([CHECK_INTERVAL] * count)
 
     def now(self) -> float:
         """Read the daemon's wall clock."""
@@ -73,7 +73,7 @@ class DoubtTests(LookCase):
         self.assertTrue(self.told().fit)
         self.wall += HOUR
         self.look()
-        for _ in range(floor(DOUBT / LOOK_INTERVAL) - 1):
+        for _ in range(floor(DOUBT / CHECK_INTERVAL) - 1):
             self.assertFalse(self.told().fit)
             self.look()
         self.assertFalse(self.told().fit)
@@ -124,10 +124,10 @@ class JudgedAnewTests(DaemonCase):
         self.wall = 100.0
         path = self.certify(made)
         self.start(f"[echo]\nlisten = tls:0:interface=127.0.0.1\ntls_certificate = {path}\n")
-        self.reactor.pump([LOOK_INTERVAL] * CERTIFICATE_LOOK)
+        self.reactor.pump([CHECK_INTERVAL] * CERTIFICATE_CHECK)
         self.assertEqual(self.events("certificate_loaded"), [])
         self.wall = NOW
-        self.reactor.pump([LOOK_INTERVAL] * (2 * CERTIFICATE_LOOK))
+        self.reactor.pump([CHECK_INTERVAL] * (2 * CERTIFICATE_CHECK))
 
     def test_valid(self) -> None:
         """There is nothing to say of one that is valid."""

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from OpenSSL import SSL
 
-from socketd.daemon.daemon import CERTIFICATE_LOOK, LOOK_INTERVAL
+from socketd.daemon.daemon import CERTIFICATE_CHECK, CHECK_INTERVAL
 from tests.faults import figures
 from tests.faults.clocks import ClockCase
 from tests.faults.handshakes import drive
@@ -24,7 +24,7 @@ DROPPED = 1000
 PIECES = 300
 
 #: A file that has changed is seen so soon (seconds).
-SEEN = CERTIFICATE_LOOK * LOOK_INTERVAL
+SEEN = CERTIFICATE_CHECK * CHECK_INTERVAL
 
 
 class DropTests(TlsFaultCase):

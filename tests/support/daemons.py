@@ -18,8 +18,10 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.configuration import refusals
-from socketd.daemon.daemon import Daemon, Reloaded
+from socketd.daemon.daemon import Daemon
+from socketd.daemon.reload import Reloaded
 from socketd.daemon.service import SocketService
+from socketd.daemon.wiring import make_daemon
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
 from socketd.settings.model import Settings
@@ -81,7 +83,7 @@ class DaemonCase(SynchronousTestCase):
         clock = lambda: self.wall + self.reactor.seconds()  # noqa: E731
         # What was refused would not have come so far; what is missing since then has.
         settings = parse(text, "FILE", installed(), self.runtime)
-        self.daemon = Daemon(self.reactor, settings, clock, **more)
+        self.daemon = make_daemon(self.reactor, settings, clock, **more)
         self.addCleanup(self.end, self.daemon)
         self.said = watch(self.daemon)
         return self.daemon
@@ -98,7 +100,7 @@ class DaemonCase(SynchronousTestCase):
         """Stop a daemon, and reset who is left."""
         if daemon.running:
             daemon.stopService()
-        for service in daemon.socket_services:
+        for service in daemon.services:
             service.close()
         daemon.abort()
         self.turn()
@@ -154,7 +156,7 @@ class DaemonCase(SynchronousTestCase):
 
     def service(self, name: str = "echo") -> SocketService:
         """Find a service."""
-        (found,) = (one for one in self.daemon.socket_services if one.name == name)
+        (found,) = (one for one in self.daemon.services if one.name == name)
         return found
 
     def address(self, name: str = "echo", kind: str = "tcp") -> Any:
@@ -190,7 +192,7 @@ class DaemonCase(SynchronousTestCase):
         Wait until so many peers wait to be accepted, or datagrams have come: a busy kernel
         may take its time, also for loopback.
         """
-        bound = [one for child in self.daemon.socket_services for one in child.bound]
+        bound = [one for child in self.daemon.services for one in child.bound]
         socks = [one.sock for one in bound if one.listener.kind == kind]
         arrived = lambda: sum(map(_waiting, socks)) >= count  # noqa: E731
         wait_until(arrived, "they never came", PATIENCE, LOOK)

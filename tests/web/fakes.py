@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet.task import Clock
 
 from socketd.daemon.daemon import Daemon
+from socketd.daemon.wiring import make_daemon as build_daemon
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
 
@@ -22,4 +23,4 @@ listen = tcp:0:interface=127.0.0.1
 def make_daemon(reactor: Any = None, ini: str = INI) -> Daemon:
     """Make a daemon that is not started."""
     settings = parse(ini, "socketd.ini", installed(), "/run/socketd")
-    return Daemon(Clock() if reactor is None else reactor, settings, lambda: 0.0)
+    return build_daemon(Clock() if reactor is None else reactor, settings, lambda: 0.0)

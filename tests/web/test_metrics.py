@@ -128,8 +128,8 @@ class CollectorTests(Case):
         """The counts of a service that a reload has removed stay."""
         service_state = self.daemon.service_states[1]
         service_state.counters.connections = 7
-        self.daemon.services.remove(self.daemon.socket_services[1])
-        self.daemon.former["time"] = service_state
+        self.daemon.services.remove(self.daemon.services[1])
+        self.daemon.removed["time"] = service_state
         self.assertEqual(self.value("socketd_connections_total", service="time"), 7)
 
     def test_certificates(self) -> None:
@@ -141,7 +141,7 @@ class CollectorTests(Case):
             self.value("socketd_certificate_expiry_timestamp_seconds", service="time"), None
         )
         context: Any = FakeContext()
-        self.daemon.socket_services[1].context = context
+        self.daemon.services[1].context = context
         name = "socketd_certificate_loads_total"
         found = [
             self.value("socketd_certificate_expiry_timestamp_seconds", service="time"),
@@ -200,7 +200,7 @@ class PageTests(Case):
     def setUp(self) -> None:
         super().setUp()
         context: Any = FakeContext()
-        self.daemon.socket_services[0].context = context
+        self.daemon.services[0].context = context
 
     def test_complete(self) -> None:
         """It has every figure with its type, and no other."""

@@ -134,8 +134,8 @@ class WebServiceTests(SynchronousTestCase):
         """Its connections are not the daemon's: no limit, no count and no watcher sees them."""
         web, seen = self.start(), []
         self.reactor.turn()
-        self.daemon.capacity.limit = 1
-        self.daemon.capacity.enter()
+        self.daemon.shared.capacity.limit = 1
+        self.daemon.shared.capacity.enter()
         self.daemon.event_bus.watch(lambda event, facts: seen.append(event))
         self.assertEqual(self.ask(web, "/healthz")[0], 200)
         self.assertEqual((seen, len(self.daemon.connection_table)), ([], 0))
@@ -173,7 +173,7 @@ class WebServiceTests(SynchronousTestCase):
         os.unlink(path)
         self.assertIn(f"http cannot be reached at unix {path}", self.daemon.snapshot().health)
         self.assertEqual(web.own.prepare(), [])
-        self.assertEqual(web.own.carry_out(), [f"[socketd] http listens at unix {path} again"])
+        self.assertEqual(web.own.commit(), [f"[socketd] http listens at unix {path} again"])
         self.assertEqual(self.ask(web, "/healthz"), (200, "serving\n"))
 
     def test_taken(self) -> None:

@@ -1,4 +1,4 @@
-"""Tests for L{socketd.daemon.renewal}."""
+"""Tests for L{socketd.daemon.reload.apply_settings}."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from socketd.access.bans import BANNED
 from socketd.access.datagram_guard import NETWORK
 from socketd.access.policy import MAX_PER_SOURCE, Slot
 from socketd.access.rates import SOURCE_LIMIT
-from socketd.daemon.renewal import renew
+from socketd.daemon.reload import apply_settings
 from socketd.net.service_state import Connection
 from socketd.settings.model import Service
 from tests.control.fakes import FakeConnection, make_daemon
@@ -40,11 +40,11 @@ class Live(FakeConnection):
 
 
 class RenewTests(SynchronousTestCase):
-    """Tests for L{renew}."""
+    """Tests for L{apply_settings}."""
 
     def setUp(self) -> None:
         self.daemon = make_daemon("[socketd]\nmax_connections = 100\n[echo]\nlisten = tcp:7\n")
-        (service,) = self.daemon.socket_services
+        (service,) = self.daemon.services
         self.service_state, self.service = service.service_state, service.settings
 
     def enter(self, peer: str = PEER) -> Live:
@@ -57,7 +57,7 @@ class RenewTests(SynchronousTestCase):
     def renew(self, **policy: Any) -> Service:
         """Put the site under new rules."""
         service = evolve(self.service, policy=evolve(self.service.policy, **policy))
-        renew(self.service_state, service, self.daemon.reactor)
+        apply_settings(self.service_state, service, self.daemon.reactor)
         return service
 
     def comes(self, peer: str = PEER) -> str | None:
@@ -128,10 +128,10 @@ class RenewTests(SynchronousTestCase):
     def test_others(self) -> None:
         """Connections of other services are not asked."""
         other = make_daemon("[echo]\nlisten = tcp:7\n[upper]\nlisten = tcp:8\n")
-        echo, upper = other.socket_services
+        echo, upper = other.services
         connection = Live(other, upper.service_state, PEER)
         connection.begin(Recorder())
-        renew(echo.service_state, echo.settings, other.reactor)
+        apply_settings(echo.service_state, echo.settings, other.reactor)
         self.assertEqual(connection.asked, [])
 
     def test_capacity(self) -> None:
@@ -142,12 +142,12 @@ class RenewTests(SynchronousTestCase):
         self.renew(max_connections=2)
         self.assertIs(self.service_state.policy.capacity, capacity)
         self.assertEqual((capacity.limit, capacity.occupancy, capacity.is_full), (2, 3, True))
-        self.assertEqual(self.daemon.capacity.occupancy, 3)
+        self.assertEqual(self.daemon.shared.capacity.occupancy, 3)
         self.renew(max_connections=4)
         self.assertFalse(capacity.is_full)
         self.renew(max_connections=None)
         self.assertIs(capacity.limit, None)
-        self.daemon.capacity.limit = 3
+        self.daemon.shared.capacity.limit = 3
         self.assertTrue(capacity.is_full)
 
     def test_bans(self) -> None:
@@ -173,7 +173,8 @@ class RenewTests(SynchronousTestCase):
     def test_logging(self) -> None:
         """What is logged is what the new settings say."""
         common = evolve(self.service.common, log_connections=False, log_messages="hex")
-        renew(self.service_state, evolve(self.service, common=common), self.daemon.reactor)
+        service = evolve(self.service, common=common)
+        apply_settings(self.service_state, service, self.daemon.reactor)
         service_state = self.service_state
         self.assertEqual(
             (service_state.log_connections, service_state.log_messages), (False, "hex")

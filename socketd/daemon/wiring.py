@@ -1,0 +1,67 @@
+"""Makes the parts of a daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from socketd.access.bans import Bans
+from socketd.access.capacity import Capacity
+from socketd.common.events import EventBus
+from socketd.common.operator_queue import OperatorQueue
+from socketd.common.system_clock import ClockWatch, read_kernel
+from socketd.daemon.daemon import Daemon
+from socketd.daemon.service import Shared, SocketService
+from socketd.net.service_state import ConnectionTable
+from socketd.net.sockets.activation import Inherited
+from socketd.net.sockets.local_addresses import Interfaces
+from socketd.net.timer_wheel import TimerWheel
+from socketd.protocols.spec import ProtocolContext
+from socketd.settings.model import Settings
+
+
+def make_daemon(
+    reactor: Any,
+    settings: Settings,
+    wall_clock: Callable[[], float],
+    file_limit: int | None = None,
+    inherited: Inherited = Inherited(),
+    configure: Callable[[], Settings] | None = None,
+) -> Daemon:
+    """
+    Make a daemon with its services; nothing is bound.
+
+    @param wall_clock: returns the time of day, in seconds since 1970.
+    @param file_limit: the descriptor limit of the process; C{None}: not a constraint.
+    @param inherited: the sockets passed by systemd.
+    @param configure: reads the configuration again; raises C{SettingsError}.
+    """
+    event_bus, connection_table = EventBus(reactor), ConnectionTable()
+    operator, bans = OperatorQueue(reactor), Bans(reactor.seconds)
+    clock_watch = ClockWatch(read_kernel, wall_clock, reactor.seconds)
+    shared = Shared(
+        reactor,
+        event_bus,
+        connection_table,
+        Capacity(None),
+        bans,
+        TimerWheel(reactor),
+        ProtocolContext(wall_clock, operator, lambda: clock_watch.state),
+        Interfaces(reactor.seconds),
+        inherited,
+    )
+    services = [SocketService(shared, one, shared.make_state(one)) for one in settings.services]
+    return Daemon(
+        reactor,
+        settings,
+        wall_clock,
+        event_bus,
+        connection_table,
+        operator,
+        bans,
+        clock_watch,
+        shared,
+        services,
+        file_limit,
+        configure,
+    )
