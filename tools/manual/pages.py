@@ -21,7 +21,7 @@ from tools.manual.roff import Page
 
 def daemon_page() -> str:
     """Generate socketd(8)."""
-    page = _page(PROGRAM, 8, "answers sockets, as its INI file says")
+    page = _page(PROGRAM, 8, "serve small protocols on sockets")
     page.section("SYNOPSIS")
     daemon_options = arguments(command_line()[1]["run"])
     options = " ".join(map(form, daemon_options))
@@ -68,7 +68,7 @@ def configuration_page() -> str:
 
 def command_page() -> str:
     """Generate socketd(1)."""
-    page = _page(PROGRAM, 1, "talk to sockets, and look after the socketd daemon")
+    page = _page(PROGRAM, 1, "socket client, and control of the socketd daemon")
     page.section("SYNOPSIS")
     forms = ("SUBCOMMAND [ARGUMENTS]", "--help", "--version")
     page.example(f"{PROGRAM} {form}" for form in forms)

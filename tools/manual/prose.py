@@ -12,110 +12,109 @@ import signal
 from socketd.common import errors
 
 DAEMON = """
-`socketd` answers sockets: it serves small protocols over TCP, UDP,
-UNIX sockets and TLS, as one INI file says (socketd.ini(5)). It reads the whole file and binds
-every listener before it serves anybody; what is wrong is said at once, one line each, and
-nothing stays bound.
+`socketd` serves small protocols over TCP, UDP, UNIX sockets and TLS, as one INI file says
+(socketd.ini(5)). At start it reads the whole file and binds every listener before it accepts
+anything. If something is wrong, it reports all errors, one line each, and exits with nothing
+bound.
 
 It is a plugin of Twisted's `twistd`: `socketd run` is the same as `twistd --nodaemon --pidfile=
-socketd` with the options that follow.
+socketd` with the options below.
 """
 
 #: The relevant options of twistd itself, which precede the word C{socketd}.
 TWISTD = {
-    "--nodaemon": "Stay in the foreground. `--console` and a service of systemd need it.",
-    "--pidfile": "Where the process id is written; nothing behind the equals sign is nowhere.",
+    "--nodaemon": "Stay in the foreground. `--console` and systemd services need it.",
+    "--pidfile": "The file for the process id; an empty value writes none.",
     "--logfile": "Write the log to a file; `-` is standard output.",
     "--syslog": "Write the log to syslog(3).",
-    "--uid": "Who the daemon is once everything is bound.",
-    "--gid": "Its group.",
-    "--umask": "The permissions that its files do not get.",
+    "--uid": "The user to run as once everything is bound.",
+    "--gid": "The group to run as.",
+    "--umask": "The permissions that are removed from new files.",
     "--reactor": "The event loop of Twisted: epoll, poll, select, asyncio.",
 }
 
 SIGNALS = {
-    signal.SIGHUP: "Read the configuration anew. A file that cannot be used changes nothing, and"
-    " the log says why. Otherwise the difference is applied: listeners that are in both files keep"
-    " their sockets and their connections. Where the terminal was closed less than ten"
-    " seconds ago, it stops instead, as for SIGTERM; unless nohup(1) started it.",
-    signal.SIGTERM: "Stop: close the listeners, answer what has come, wait for connections up to"
-    " `drain_timeout`, reset the others, and end in status 0. A second signal does not wait.",
+    signal.SIGHUP: "Reload the configuration. An invalid file changes nothing, and the log says"
+    " why. Otherwise only the difference is applied: listeners that are in both files keep their"
+    " sockets and connections. If the controlling terminal was closed within the last ten seconds,"
+    " stop instead, as for SIGTERM, unless nohup(1) started the daemon.",
+    signal.SIGTERM: "Stop: close the listeners, answer what was received, wait up to"
+    " `drain_timeout` for connections to end, reset the rest, and exit with status 0. A second"
+    " signal stops the waiting.",
     signal.SIGINT: "The same.",
-    signal.SIGUSR1: "Begin a new log file, where `--logfile` names one, and no other program has"
-    " moved the old one.",
-    signal.SIGABRT: "End, with the stacks of all threads on standard error; the watchdog"
-    " of systemd sends it.",
+    signal.SIGUSR1: "Rotate the file of `--logfile`, unless another program has already moved"
+    " it; then only start a new one.",
+    signal.SIGABRT: "Exit with the stacks of all threads on standard error; sent by the watchdog"
+    " of systemd.",
 }
 
 DAEMON_STATUSES = {
-    0: "The daemon was stopped in good order.",
-    1: "A listener could not be bound, the control socket or the log could not be made, or there"
-    " was no terminal for `--console`.",
-    errors.BAD_CONFIGURATION: "The configuration cannot be used, or promises more connections than"
-    " the limit of descriptors holds. To start again would not help.",
+    0: "Graceful stop.",
+    1: "A listener could not be bound, the control socket or the log could not be created, or"
+    " `--console` had no terminal.",
+    errors.BAD_CONFIGURATION: "The configuration is invalid, or promises more connections than the"
+    " descriptor limit allows. A restart would not help.",
 }
 
 ENVIRONMENT = {
-    "SOCKETD_CONFIG": "The configuration file, where the command line names none.",
+    "SOCKETD_CONFIG": "The configuration file, unless the command line names one.",
     "RUNTIME_DIRECTORY": "Set by systemd: the directory that `{runtime}` in a UNIX path"
-    " stands for.",
-    "XDG_RUNTIME_DIR": "Otherwise its subdirectory socketd; and where this is not set either,"
+    " is replaced with.",
+    "XDG_RUNTIME_DIR": "Otherwise its subdirectory socketd is used; and if this is not set either,"
     " /tmp/socketd-UID.",
-    "NOTIFY_SOCKET": "Where the start, reloads and the stop are reported to (sd_notify(3)).",
-    "WATCHDOG_USEC": "How long systemd waits for a sign of life; one is given in half that time.",
-    "WATCHDOG_PID": "Whom that is for.",
-    "LISTEN_FDS": "How many sockets are handed over, for `systemd:` listeners (sd_listen_fds(3)).",
+    "NOTIFY_SOCKET": "The socket to report start, reloads and stop to (sd_notify(3)).",
+    "WATCHDOG_USEC": "The watchdog timeout; a notification is sent in half that time.",
+    "WATCHDOG_PID": "The process that the watchdog is for.",
+    "LISTEN_FDS": "The number of passed sockets, for `systemd:` listeners (sd_listen_fds(3)).",
     "LISTEN_FDNAMES": "The names of these.",
-    "LISTEN_PID": "Whom they are for.",
+    "LISTEN_PID": "The process that they are for.",
     "LISTEN_PIDFDID": "The same, in newer versions of systemd.",
-    "JOURNAL_STREAM": "Tells that standard output is the journal; lines then begin with their"
-    " priority.",
+    "JOURNAL_STREAM": "If it names standard output, lines begin with their priority for the"
+    " journal.",
 }
 
 FILES = {
-    "/etc/socketd/socketd.ini": "The configuration. Where it is missing, the one below the prefix"
+    "/etc/socketd/socketd.ini": "The configuration. If it is missing, the file below the prefix"
     " of the installation is used.",
-    "{runtime}/control.sock": "The control socket, where `control` in `[socketd]` says so.",
+    "{runtime}/control.sock": "The control socket, if `control` in `[socketd]` says so.",
 }
 
 CONTROL = """
-With `control = PATH` in `[socketd]` there is a UNIX socket for operators, for the owner and the
-group of the daemon. A command is one line; its answer is one or more lines that are not empty,
-and then an empty line. An answer that begins with `error:` says why the command was not carried
-out. With `json` in front of the command, its answer is one line, a JSON object with `ok`. What
-changes something is logged with the name of the operator.
+`control = PATH` in `[socketd]` opens a UNIX socket for operators, accessible to the owner and
+the group of the daemon. A command is one line; its answer is one or more non-empty lines,
+and then an empty line. An answer that begins with `error:` says why the command failed.
+With `json` before the command, the answer is one line, a JSON object with `ok`. Commands
+that change something are logged with the name of the operator.
 
-With `--console` the terminal takes the same commands. While it asks for a word, the line that
-is begun then is the word for that connection, and for no other one if it goes meanwhile; a line
-that begins with `/` is a command.
+With `--console` the terminal takes the same commands. While it asks for a word, the next line
+is the word for that connection, and for no other one if the connection ends meanwhile; a line
+that begins with `/` is always a command.
 """
 
 HTTP = """
-With `http = LISTENER` in `[socketd]`, `GET /metrics` answers in the text format of Prometheus,
-and `GET /healthz` with 200, or with 503 from the moment on that the daemon drains or stops.
+`http = LISTENER` in `[socketd]` serves `GET /metrics` in the text format of Prometheus, and
+`GET /healthz`, which answers 200, or 503 as soon as the daemon drains or stops.
 """
 
 SYSTEMD = """
 The daemon is a service of `Type=notify`: it reports when it is ready, reloads and stops, and
-keeps the watchdog satisfied. Sockets that systemd hands over are served by `systemd:NAME`
-listeners, where NAME is that of `FileDescriptorName=`. `RestartPreventExitStatus=78` keeps a
-configuration that cannot be used from being tried again and again. `socketd unit` prints a unit
-for a configuration.
+notifies the watchdog. Sockets that systemd passes are served by `systemd:NAME` listeners,
+with the NAME of `FileDescriptorName=`. `RestartPreventExitStatus=78` keeps systemd from
+restarting it with an invalid configuration. `socketd unit` prints a unit for a configuration.
 """
 
 GRAMMAR = """
 The file is UTF-8 text of at most 1 MiB. `[name]` begins a section, `option = value` sets an
-option; a line that is indented goes on with the value above it. `;` behind a space begins a
-comment, and so do `;` and `#` at the beginning of a line. Names are compared as they are
-written. Nothing is expanded, but `{runtime}` in the paths of UNIX sockets.
+option; an indented line continues the value above it. `;` after a space begins a comment, as
+do `;` and `#` at the beginning of a line. Names are case-sensitive. Nothing is expanded
+except `{runtime}` in the paths of UNIX sockets.
 
-`[socketd]` is the daemon. `[defaults]` gives every service that knows an option its value,
-unless the service has its own. Each other section is a service: its name, up to 32 letters,
-digits and `. _ -`, stands in the log, and is its protocol unless `protocol` says otherwise.
+`[socketd]` configures the daemon. `[defaults]` sets options for every service that has them
+and does not set them itself. Each other section is a service: its name, up to 32 letters,
+digits and `. _ -`, appears in the log, and is its protocol unless `protocol` says otherwise.
 
-An option that is not known, a value that cannot be used, an option or a section that stands
-twice: all of it is reported at once, with file and line, and nothing is started (exit status
-78).
+Unknown options, invalid values, and options or sections that appear twice are all reported
+together, with file and line, and nothing is started (exit status 78).
 
     [socketd]
     drain_timeout = 10s
@@ -137,23 +136,22 @@ twice: all of it is reported at once, with file and line, and nothing is started
 
 VALUES = {
     "yes | no": "Also on, off, true, false, 1 and 0.",
-    "duration": "A number with its unit: `250ms`, `10s`, `5m`, `1h`, `1d`. `0s` switches"
-    " a deadline"
-    " of the access policy off.",
-    "rate": "So many in a second, a minute or an hour: `50/s`, `256/m`, `10/h`.",
+    "duration": "A number with its unit: `250ms`, `10s`, `5m`, `1h`, `1d`. `0s` disables"
+    " a deadline of the access policy.",
+    "rate": "A number per second, minute or hour: `50/s`, `256/m`, `10/h`.",
     "size": "Bytes: `4096`, `64KiB`, `1MiB`.",
     "text": "Sent as UTF-8; `\\n`, `\\r`, `\\t`, `\\xNN` and `\\\\` are one byte each.",
-    "list": "One item per line, or with commas between them.",
+    "list": "One item per line, or separated by commas.",
     "networks": "A list of `192.0.2.0/24`, `2001:db8::/32`, single addresses, `any`, `loopback`"
     " and `private` (RFC 1918, link-local, unique local addresses, and 100.64.0.0/10, which"
     " carrier-grade NAT and Tailscale use).",
 }
 
 LISTENERS = {
-    "tcp:PORT[:interface=ADDRESS][:backlog=N][:optional=yes]": "Streams over IPv4. Port 0 has the"
-    " system choose one. Without an interface it is all of them. With `optional=yes` a"
-    " machine that lacks the address starts without it, and tries again at each reload.",
-    "tcp6:PORT[...]": "Over IPv6 only. The colons of an address have a backslash in front:"
+    "tcp:PORT[:interface=ADDRESS][:backlog=N][:optional=yes]": "Streams over IPv4, on all"
+    " interfaces unless one is given. Port 0 lets the system choose one. With `optional=yes` a"
+    " machine that lacks the address starts without the listener, and tries again at each reload.",
+    "tcp6:PORT[...]": "Over IPv6 only. Colons in an address are escaped with a backslash:"
     " `tcp6:7:interface=\\:\\:1`.",
     "tls:PORT[...]": "Streams over TLS; the service needs `tls_certificate`.",
     "tls6:PORT[...]": "The same over IPv6.",
@@ -161,28 +159,28 @@ LISTENERS = {
     "udp6:PORT[...]": "Over IPv6 only.",
     "unix:PATH[:mode=660][:backlog=N][:optional=yes]": "Streams at a path.",
     "unixgram:PATH[:mode=660][:optional=yes]": "Datagrams at a path.",
-    "systemd:NAME[:tls=yes]": "The sockets of that name which systemd hands over, of any kind.",
-    "haproxy:LISTENER": "In front of a listener for streams: each connection begins with a PROXY"
-    " header, version 1 or 2, and the source that it names is the one that counts. Only"
-    " balancers in"
-    " `proxy_from` are believed.",
+    "systemd:NAME[:tls=yes]": "The sockets of that name that systemd passes, of any kind.",
+    "haproxy:LISTENER": "In front of a stream listener: each connection begins with a PROXY"
+    " header, version 1 or 2, and the access policy applies to the source in the header. Only"
+    " headers from `proxy_from` are accepted.",
 }
 
 ACCESS = """
 The access policy decides which peers are served, how often and for how long. A connection
-above a limit of its source is reset; where the service or the daemon is full, connections
+above a limit of its source is reset; while the service or the daemon is full, connections
 wait in the queue of the kernel. An IPv6 /64 is one source. Loopback has no limits unless
 they are given.
 
-A datagram can be forged, so it passes more: no reserved source port, only the networks of
-`allow` (by default `loopback`, `private` and the addresses of this machine), no answer longer
-than the question unless `udp_amplify` says so, and a rate for each source and for each network.
+Datagrams can be forged, so they are checked for more: no reserved source port, only the
+networks of `allow` (by default `loopback`, `private` and the addresses of this machine), no
+reply longer than the request unless `udp_amplify` allows it, and a rate for each source and
+each network.
 """
 
 CLIENT = """
-`socketd` talks to sockets, and looks after the daemon of the same name (socketd(8)). What it
-prints goes to standard output; what goes wrong is one line on standard error. Each subcommand
-takes `--help`.
+`socketd` is a client for sockets, and controls the daemon of the same name (socketd(8)).
+Output goes to standard output; an error is one line on standard error. Each subcommand takes
+`--help`.
 """
 
 ADDRESSES = """
@@ -191,21 +189,20 @@ ADDRESS is `HOST:PORT`, `[V6]:PORT`, the path of a UNIX socket, `udp:HOST:PORT`,
 """
 
 CLIENT_STATUSES = {
-    errors.GOOD: "Done.",
-    errors.FAILED: "It failed; standard error says why.",
-    errors.USAGE: "The command line cannot be understood.",
-    errors.BAD_CONFIGURATION: "The configuration cannot be used.",
+    errors.GOOD: "Success.",
+    errors.FAILED: "Failure; standard error says why.",
+    errors.USAGE: "Invalid command line.",
+    errors.BAD_CONFIGURATION: "Invalid configuration.",
     errors.INTERRUPTED: "Ended by Ctrl-C.",
     errors.TERMINATED: "Ended by SIGTERM.",
-    errors.OUTPUT_CLOSED: "Nobody read what it printed.",
+    errors.OUTPUT_CLOSED: "The reader of its output has closed the pipe.",
 }
 
 CLIENT_ENVIRONMENT = {
-    "SOCKETD_CONFIG": "The file that `check` reads, where none is named.",
-    "SOCKETD_CONTROL": "The control socket of the daemon, where `--control` names none.",
-    "XDG_RUNTIME_DIR": "In its subdirectory socketd the control socket is looked for"
-    " otherwise, and"
-    " then in /run/socketd.",
+    "SOCKETD_CONFIG": "The file that `check` reads, if none is given.",
+    "SOCKETD_CONTROL": "The control socket of the daemon, unless `--control` names one.",
+    "XDG_RUNTIME_DIR": "Otherwise the control socket is searched in its subdirectory socketd,"
+    " and then in /run/socketd.",
 }
 
 CLIENT_EXAMPLES = """

@@ -46,8 +46,7 @@ class Page:
 
     def __init__(self, title: str, section: int, date: str, source: str) -> None:
         """
-        @param title: the name of the page.
-        @param date: the date as YYYY-MM-DD.
+        @param date: in the form YYYY-MM-DD.
         @param source: the program and its version.
         """
         self._lines = [
