@@ -17,10 +17,9 @@ _IPV4_MAPPED = b"\0" * 10 + b"\xff\xff"
 
 def packed(host: str) -> bytes:
     """
-    Pack an address; IPv4-mapped IPv6 becomes IPv4, and the scope is removed.
+    Pack an address like C{192.0.2.1}, C{::ffff:192.0.2.1} or C{fe80::1%eth0}; IPv4-mapped
+    IPv6 becomes IPv4, and the scope is removed.
 
-    @param host: as the kernel writes it: C{192.0.2.1}, C{::ffff:192.0.2.1} or
-        C{fe80::1%eth0}.
     @raise OSError: when it is not an address.
     """
     if ":" not in host:
@@ -39,9 +38,9 @@ def make_source_key(prefixes: Prefixes) -> Callable[[bytes], bytes]:
     """
     Make the function that maps an address to the key of its source.
 
-    The key is the address with the bits after the prefix set to 0. Its length still
-    identifies the family, so IPv4 and IPv6 keys never collide. A link-local address is
-    its own source: all hosts of a link have the same prefix (RFC 4291, 2.5.6).
+    The key is the address with the bits after the prefix set to 0, so that keys of the two
+    families differ in length. A link-local address is its own source: all hosts of a link
+    have the same prefix (RFC 4291, 2.5.6).
     """
     ipv4 = _make_cut(prefixes.ipv4, IPV4_BYTES)
     ipv6 = _make_cut(prefixes.ipv6, IPV6_BYTES)

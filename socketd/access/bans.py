@@ -21,8 +21,7 @@ class Ban:
     """
     The ban of one network.
 
-    @ivar network: the banned network.
-    @ivar ends: when the ban expires, on the clock of L{Bans}; C{None}: never.
+    @ivar ends: when it expires, on the clock of L{Bans}; C{None}: never.
     """
 
     network: Network
@@ -34,11 +33,7 @@ class BansFull(Exception):
 
 
 class Bans:
-    """
-    The networks that the operator has banned.
-
-    L{add} fails when the table is full; it never evicts a ban.
-    """
+    """The networks that the operator has banned; a full table never evicts a ban."""
 
     def __init__(self, clock: Clock, max_entries: int = MAX_BANS) -> None:
         self._clock = clock
@@ -48,7 +43,7 @@ class Bans:
         self._tables: dict[int, dict[int, dict[int, Ban]]] = {IPV4_BYTES: {}, IPV6_BYTES: {}}
 
     def __len__(self) -> int:
-        """Count the bans in the table, including expired ones not yet swept."""
+        """The number of bans, including expired ones not yet swept."""
         return len(self._bans)
 
     def add(self, network: Network, seconds: float | None = None) -> Ban:
@@ -63,31 +58,23 @@ class Bans:
             raise BansFull(f"there are {self._max_entries} bans already")
         ban = Ban(network, None if seconds is None else self._clock() + seconds)
         self._bans[network] = ban
-        size, shift, prefix = _place(network)
+        size, shift, prefix = _position(network)
         self._tables[size].setdefault(shift, {})[prefix] = ban
         return ban
 
     def remove(self, network: Network) -> bool:
-        """
-        Remove a ban.
-
-        @return: whether there was one that had not expired.
-        """
+        """Remove a ban, and say whether there was one that had not expired."""
         ban = self._bans.pop(network, None)
         if ban is None:
             return False
-        size, shift, prefix = _place(network)
+        size, shift, prefix = _position(network)
         del self._tables[size][shift][prefix]
         if not self._tables[size][shift]:
             del self._tables[size][shift]
         return not self._is_over(ban)
 
     def sweep(self) -> bool:
-        """
-        Remove the expired bans.
-
-        @return: whether there were any.
-        """
+        """Remove the expired bans, and say whether there were any."""
         over = [ban for ban in self._bans.values() if self._is_over(ban)]
         for ban in over:
             self.remove(ban.network)
@@ -112,11 +99,7 @@ class Bans:
         return ban.ends is not None and self._clock() >= ban.ends
 
 
-def _place(network: Network) -> tuple[int, int, int]:
-    """
-    Compute the table position of a network.
-
-    @return: the address size in bytes, the host bits to shift out, and the prefix.
-    """
+def _position(network: Network) -> tuple[int, int, int]:
+    """Compute the address size (bytes), the host bits to shift out, and the prefix."""
     shift = network.max_prefixlen - network.prefixlen
     return network.max_prefixlen // 8, shift, int(network.network_address) >> shift

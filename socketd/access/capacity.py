@@ -16,40 +16,32 @@ class Capacity:
 
     Hysteresis: once full, it is saturated until the occupancy falls to L{RESUME_PERCENT},
     for every caller; otherwise a port that never waits starves those that do.
+
+    @ivar occupancy: the number of open connections; written by this class only.
     """
 
     def __init__(self, limit: int | None, parent: Capacity | None = None) -> None:
         """
         @param limit: at least 1; C{None}: no limit.
         @param parent: a shared capacity; while it is full, all its children are full.
-        @raise ValueError: when the limit is less than 1.
         """
         self._limit = _checked(limit)
         self._chain: tuple[Capacity, ...] = (self, *(parent._chain if parent else ()))
-        self._occupancy = 0
+        self.occupancy = 0
         self._is_saturated = False
         self._waiting: OrderedDict[tuple[Capacity, Callable[[], None]], None] = OrderedDict()
         self._first: tuple[Capacity, Callable[[], None]] | None = None
 
     @property
     def limit(self) -> int | None:
-        """
-        The limit; lowering it does not close open connections.
-
-        @raise ValueError: when it is set to less than 1.
-        """
+        """The limit, at least 1; lowering it does not close open connections."""
         return self._limit
 
     @limit.setter
     def limit(self, limit: int | None) -> None:
         self._limit = _checked(limit)
-        self._is_saturated = limit is not None and self._occupancy >= limit
+        self._is_saturated = limit is not None and self.occupancy >= limit
         self._wake()
-
-    @property
-    def occupancy(self) -> int:
-        """The number of open connections."""
-        return self._occupancy
 
     @property
     def is_full(self) -> bool:
@@ -59,24 +51,20 @@ class Capacity:
     def enter(self) -> None:
         """Count one connection in, even over the limit: it is already accepted."""
         for capacity in self._chain:
-            capacity._occupancy += 1
+            capacity.occupancy += 1
             limit = capacity._limit
-            if limit is not None and capacity._occupancy >= limit:
+            if limit is not None and capacity.occupancy >= limit:
                 capacity._is_saturated = True
 
     def leave(self) -> None:
-        """
-        Count one connection out, and wake the waiters if that ends the saturation.
-
-        @raise ValueError: when there are no open connections.
-        """
-        if not self._occupancy:
-            raise ValueError("nobody is in")
+        """Count one connection out, and wake the waiters if that ends the saturation."""
+        if not self.occupancy:
+            raise ValueError("there is no open connection")
         for capacity in self._chain:
-            capacity._occupancy -= 1
+            capacity.occupancy -= 1
         for capacity in self._chain:
             limit = capacity._limit
-            if limit is not None and capacity._occupancy <= limit * RESUME_PERCENT // 100:
+            if limit is not None and capacity.occupancy <= limit * RESUME_PERCENT // 100:
                 capacity._is_saturated = False
                 capacity._wake()
 
@@ -98,7 +86,7 @@ class Capacity:
         callback()
 
     def forget(self, callback: Callable[[], None]) -> None:
-        """Cancel a waiting callback; nothing happens if it does not wait."""
+        """Cancel a callback, if it waits."""
         waiter = (self, callback)
         for capacity in self._chain:
             capacity._waiting.pop(waiter, None)

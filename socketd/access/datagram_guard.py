@@ -18,7 +18,7 @@ from typing import Protocol
 
 from attrs import frozen
 
-from socketd.access.addresses import canonical, make_source_key, packed
+from socketd.access.addresses import IPV4_BYTES, canonical, make_source_key, packed
 from socketd.access.bans import BANNED, Bans
 from socketd.access.networks import Networks
 from socketd.access.rates import Bucket, Buckets, Clock
@@ -71,7 +71,6 @@ NETWORK_SHARE = 64
 #: Burst of a service, in seconds of its rate.
 SERVICE_BURST = 1.0
 
-_IPV4_BYTES = 4
 _LOOPBACK_IPV4 = 127
 _LOOPBACK_IPV6 = bytes(15) + b"\1"
 _LIMITED_BROADCAST = b"\xff" * 4
@@ -99,10 +98,10 @@ class Rules:
     The datagram rules of one service.
 
     @ivar networks: the sources that are served.
-    @ivar udp_rate: datagrams from one source (per second).
-    @ivar udp_burst: burst of one source (datagrams).
-    @ivar service_rate: datagrams from all sources together (per second).
-    @ivar network_rate: datagrams from one network (per second), with a burst in the same
+    @ivar udp_rate: datagrams per second from one source.
+    @ivar udp_burst: burst of one source.
+    @ivar service_rate: datagrams per second from all sources together.
+    @ivar network_rate: datagrams per second from one network, with a burst in the same
         proportion; C{None}: L{NETWORK_SHARE} times the rate of a source.
     @ivar own_networks: the networks in which this host's own addresses are served, too.
     @ivar prefixes: prefix lengths that define a source.
@@ -140,11 +139,8 @@ class Guard:
         bans: Bans | None = None,
     ) -> None:
         """
-        @param clock: returns monotonic seconds.
         @param own_ports: returns the ports of all datagram listeners of the daemon.
         @param bound: the address that the socket is bound to, as the kernel writes it.
-        @param random: returns numbers in [0, 1).
-        @param bans: the networks that the operator has banned.
         @raise OSError: when C{bound} is not an address.
         """
         self._rules = rules
@@ -161,14 +157,10 @@ class Guard:
         self._sources = Buckets(rate, burst, clock, leak=LEAK, random=random)
         share = NETWORK_SHARE if rules.network_rate is None else rules.network_rate / rate
         self._networks = Buckets(rate * share, burst * share, clock)
-        self._service = Bucket(rules.service_rate, rules.service_rate * SERVICE_BURST, clock)
+        self._service = Bucket(rules.service_rate, rules.service_rate * SERVICE_BURST)
 
     def check(self, address: bytes, port: int) -> str | None:
-        """
-        Apply all rules to a datagram, but those for its destination.
-
-        @return: the reason to drop it, or C{None}.
-        """
+        """Find the reason to drop a datagram, by all rules but those for its destination."""
         reason = self.check_static(address, port)
         if reason is not None or self.is_exempt(address):
             return reason
@@ -176,10 +168,8 @@ class Guard:
 
     def check_static(self, address: bytes, port: int) -> str | None:
         """
-        Apply the rules without state: the result is valid while the daemon's ports, the
-        host's addresses and the bans do not change.
-
-        @return: the reason to drop datagrams of this source, or C{None}.
+        Find the reason to drop datagrams of a source, by the rules without state: it is valid
+        while the daemon's ports, the host's addresses and the bans do not change.
         """
         if not self._bans.admits(address):
             return BANNED
@@ -200,12 +190,9 @@ class Guard:
         return _is_loopback(address)
 
     def refuses_destination(self, address: bytes) -> bool:
-        """
-        Say whether the destination is multicast or broadcast: replying would amplify
-        toward a spoofed source.
-        """
+        """Whether it is multicast or broadcast: a reply would amplify to a spoofed source."""
         address = canonical(address)
-        if len(address) != _IPV4_BYTES:
+        if len(address) != IPV4_BYTES:
             return address[0] == _MULTICAST_IPV6
         return (
             _FIRST_MULTICAST_IPV4 <= address[0] < _FIRST_RESERVED_IPV4
@@ -215,10 +202,8 @@ class Guard:
 
     def check_rate(self, address: bytes) -> str | None:
         """
-        Apply the rate limits, and count this datagram against them. Not to be called for
-        an exempt source.
-
-        @return: the reason to drop it, or C{None}.
+        Find the reason to drop a datagram, by the rate limits, which then count it. Not to be
+        called for an exempt source.
         """
         now = self._clock()
         # An over-limit datagram does not consume the network's bucket; one leak decision
@@ -227,7 +212,7 @@ class Guard:
             if not self._sources.leaks():
                 return SOURCE_RATE
         else:
-            size = IPV4_NETWORK if len(address) == _IPV4_BYTES else IPV6_NETWORK
+            size = IPV4_NETWORK if len(address) == IPV4_BYTES else IPV6_NETWORK
             if not self._networks.spend(address[:size], now) and not self._sources.leaks():
                 return NETWORK_RATE
         return None if self._service.spend(now) else SERVICE_RATE
@@ -259,7 +244,7 @@ class Guard:
 
 
 def _is_loopback(address: bytes) -> bool:
-    if len(address) == _IPV4_BYTES:
+    if len(address) == IPV4_BYTES:
         return address[0] == _LOOPBACK_IPV4
     return address == _LOOPBACK_IPV6
 
@@ -269,6 +254,6 @@ def _is_unicast(address: bytes) -> bool:
     Say whether an address is unicast: not in 0/8 ("this network"), multicast, reserved,
     unspecified, or IPv4-compatible (::192.0.2.1, obsolete by RFC 4291, 2.5.5.1).
     """
-    if len(address) == _IPV4_BYTES:
+    if len(address) == IPV4_BYTES:
         return 0 < address[0] < _FIRST_MULTICAST_IPV4
     return address[0] != _MULTICAST_IPV6 and any(address[:12])

@@ -40,11 +40,7 @@ class Networks:
 def _by_length(
     verdicts: Iterable[tuple[Network, bool]], version: int
 ) -> list[tuple[int, dict[int, bool]]]:
-    """
-    Group the networks of one family by prefix length, the longest first.
-
-    @return: pairs of the host bits to shift out and the verdict by prefix.
-    """
+    """Pair the host bits to shift out, longest prefix first, with the verdict by prefix."""
     tables: dict[int, dict[int, bool]] = {}
     for network, verdict in verdicts:
         if network.version == version:

@@ -72,8 +72,6 @@ class AccessPolicy:
     @ivar networks: the networks that are served.
     @ivar sources: quota and rate limit per source; C{None}: no limit.
     @ivar local_sources: the same for loopback.
-    @ivar deadlines: the timeouts of a connection.
-    @ivar bans: the networks that the operator has banned.
     """
 
     capacity: Capacity = field(factory=lambda: Capacity(None))
@@ -88,8 +86,7 @@ class AccessPolicy:
         """
         Decide whether a peer may connect.
 
-        @return: the reason to reject it, or C{None}; and the slot to free when the
-            connection ends, if it has one.
+        @return: the reason to reject it, or C{None}; and the slot to free at its end, if any.
         """
         if family == socket.AF_UNIX:
             return None, None
@@ -98,7 +95,7 @@ class AccessPolicy:
             return BANNED, None
         if not self.networks.admits(address):
             return NETWORK, None
-        sources = self.local_sources if _LOOPBACK.admits(address) else self.sources
+        sources = self._sources_of(address)
         if sources is None:
             return None, None
         key = sources.key(address)
@@ -107,12 +104,15 @@ class AccessPolicy:
 
     def readmit(self, address: bytes) -> Slot | None:
         """Take a slot for a connection that is already open, regardless of the limits."""
-        sources = self.local_sources if _LOOPBACK.admits(address) else self.sources
+        sources = self._sources_of(address)
         if sources is None:
             return None
         key = sources.key(address)
         sources.readmit(key)
         return Slot(sources, key)
+
+    def _sources_of(self, address: bytes) -> Sources | None:
+        return self.local_sources if _LOOPBACK.admits(address) else self.sources
 
 
 @frozen(eq=False)
@@ -138,8 +138,6 @@ def make_policy(
     Make the access policy of a service's stream listeners.
 
     @param daemon: the capacity that all services share.
-    @param clock: the reactor, for the rate limits.
-    @param bans: the bans that all services share.
     """
     per_source, rate = options.max_per_source, options.accept_rate
     return AccessPolicy(
@@ -183,7 +181,6 @@ def make_guard(
     Make the guard of a datagram socket; a UNIX socket needs none.
 
     @param own_ports: returns the ports of all datagram listeners of the daemon.
-    @param bans: the bans that all services share.
     """
     if sock.family == socket.AF_UNIX:
         return None

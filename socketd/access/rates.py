@@ -31,7 +31,7 @@ class Bucket:
     The only state is the theoretical arrival time of the next event.
     """
 
-    def __init__(self, rate: float, burst: float, clock: Clock) -> None:
+    def __init__(self, rate: float, burst: float) -> None:
         """
         @param rate: tokens per second.
         @param burst: the bucket size; less than 1 counts as 1, because no limit may
@@ -39,15 +39,10 @@ class Bucket:
         """
         self._interval = 1.0 / rate
         self._tolerance = (max(burst, 1.0) - 1.0 + SLACK) * self._interval
-        self._clock = clock
         self._due = 0.0
 
-    def take(self) -> bool:
-        """Consume one token, if available."""
-        return self.spend(self._clock())
-
     def spend(self, now: float) -> bool:
-        """Consume one token, if available, at a time that the caller has already read."""
+        """Consume one token, if available."""
         due = self._due
         if due - now > self._tolerance:
             return False
@@ -75,10 +70,9 @@ class Buckets:
     ) -> None:
         """
         @param rate: tokens per second, for each key.
-        @param burst: the bucket size; less than 1 counts as 1.
+        @param burst: as in L{Bucket}.
         @param leak: the probability that an event over the limit is allowed, so that
             spoofing an address cannot lock out its owner (as in chrony: ratelimit, leak).
-        @param random: returns numbers in [0, 1).
         """
         self._interval = 1.0 / rate
         self._tolerance = (max(burst, 1.0) - 1.0 + SLACK) * self._interval
@@ -89,7 +83,6 @@ class Buckets:
         self._due: OrderedDict[bytes, float] = OrderedDict()
 
     def __len__(self) -> int:
-        """Count the keys in the table."""
         return len(self._due)
 
     def take(self, key: bytes) -> bool:
@@ -97,10 +90,7 @@ class Buckets:
         return self.spend(key, self._clock()) or self.leaks()
 
     def spend(self, key: bytes, now: float) -> bool:
-        """
-        Consume one token of a key, if available, at a time that the caller has already
-        read; C{leak} is not applied.
-        """
+        """Consume one token of a key, if available; C{leak} is not applied."""
         table = self._due
         due = table.get(key)
         if due is None:
@@ -133,29 +123,23 @@ class Sources:
         """
         @param max_per_source: open connections per source; C{None}: no limit.
         @param rate: connections per second; C{None}: no limit.
-        @param burst: the bucket size of the rate limit.
         @param prefixes: prefix lengths that define a source.
         """
         self._max_per_source = max_per_source
         self._rates = None if rate is None else Buckets(rate, burst, clock)
-        self._cut = make_source_key(prefixes)
+        #: Returns the key of the source that an address belongs to.
+        self.key = make_source_key(prefixes)
         # Bounded by the capacity: each entry has at least one open connection.
         self._inside: dict[bytes, int] = {}
 
     def __len__(self) -> int:
-        """Count the sources that have open connections."""
         return len(self._inside)
-
-    def key(self, address: bytes) -> bytes:
-        """Return the key of the source that an address belongs to."""
-        return self._cut(address)
 
     def enter(self, key: bytes) -> str | None:
         """
-        Take one slot, if the limits allow it.
+        Take one slot, if the limits allow it; L{leave} frees it.
 
-        @return: C{None} on success, and L{leave} frees the slot; else L{SOURCE_LIMIT} or
-            L{SOURCE_RATE}.
+        @return: why not: L{SOURCE_LIMIT}, L{SOURCE_RATE}, or C{None}.
         """
         inside = self._inside.get(key, 0)
         if self._max_per_source is not None and inside >= self._max_per_source:
@@ -170,11 +154,7 @@ class Sources:
         self._inside[key] = self._inside.get(key, 0) + 1
 
     def leave(self, key: bytes) -> None:
-        """
-        Free one slot.
-
-        @raise KeyError: when the source has none.
-        """
+        """Free one slot."""
         inside = self._inside[key] - 1
         if inside:
             self._inside[key] = inside

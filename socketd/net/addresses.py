@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 from typing import Any, Literal
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
@@ -21,13 +22,13 @@ def to_address(family: int, kind: int, name: Any) -> IAddress:
     """
     Convert a socket address to Twisted's address object.
 
-    @param family: C{AF_INET}, C{AF_INET6} or C{AF_UNIX}.
     @param kind: C{SOCK_STREAM} or C{SOCK_DGRAM}.
     """
+    word: Literal["TCP", "UDP"] = "TCP" if kind == socket.SOCK_STREAM else "UDP"
     if family == socket.AF_INET:
-        return IPv4Address(_word(kind), name[0], name[1])
+        return IPv4Address(word, name[0], name[1])
     if family == socket.AF_INET6:
-        return IPv6Address(_word(kind), *to_pair(family, name), *name[2:])
+        return IPv6Address(word, *to_pair(family, name), *name[2:])
     return UNIXAddress(name or None)
 
 
@@ -39,7 +40,12 @@ def to_pair(family: int, name: Any) -> Any:
     if family != socket.AF_INET6:
         return name
     host, port, _, scope = name
-    return (f"{host}%{_scope_name(scope)}" if scope else host), port
+    if scope:
+        # The interface may have been removed.
+        with suppress(OSError):
+            scope = socket.if_indextoname(scope)
+        host = f"{host}%{scope}"
+    return host, port
 
 
 def from_pair(family: int, pair: Any) -> Any:
@@ -66,14 +72,6 @@ def check_host(family: int, host: str) -> None:
         raise InvalidAddressError(host, "not an IPv4 address")
 
 
-def _scope_name(scope: int) -> str:
-    try:
-        return socket.if_indextoname(scope)
-    except OSError:
-        # The interface was removed.
-        return str(scope)
-
-
 def host_of(family: int, name: Any) -> str:
     """The host of a peer, without its port."""
     return "unix" if family == socket.AF_UNIX else str(name[0])
@@ -86,7 +84,3 @@ def describe(family: int, name: Any) -> str:
         return f"unix {escaped(os.fsencode(name))}".rstrip()
     host = f"[{name[0]}]" if family == socket.AF_INET6 else name[0]
     return f"{host}:{name[1]}"
-
-
-def _word(kind: int) -> Literal["TCP", "UDP"]:
-    return "TCP" if kind == socket.SOCK_STREAM else "UDP"

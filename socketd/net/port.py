@@ -11,8 +11,14 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IListeningPort,
+    ILoggingContext,
+    IReadDescriptor,
+)
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from socketd.net.addresses import to_address
 from socketd.net.service_state import ServiceState
@@ -25,6 +31,7 @@ EXHAUSTED = (EMFILE, ENFILE, ENOBUFS, ENOMEM)
 LAST_TURNS = 64
 
 
+@implementer(IListeningPort, IReadDescriptor, ILoggingContext)
 class Port:
     """
     A bound socket that is served until it is stopped.
@@ -48,11 +55,7 @@ class Port:
         self._waiting: list[Deferred[None]] = []
 
     def startListening(self) -> None:
-        """
-        Start serving; a port that was stopped binds a new socket first.
-
-        @raise CannotListenError: if that cannot be bound.
-        """
+        """Start serving; a port that was stopped binds a new socket first."""
         if self.fileno() == -1:
             if self.rebind is None:
                 gone = OSError(EBADF, strerror(EBADF))
@@ -64,9 +67,7 @@ class Port:
     def stopListening(self) -> Deferred[None]:
         """
         Stop serving new peers, and close the socket in the next reactor iteration, since the
-        caller may be handling an event of that socket.
-
-        @return: fires once closed; fails with an exception of the factory or protocol.
+        caller may be handling an event of it; fails with an exception of factory or protocol.
         """
         stopped: Deferred[None] = Deferred()
         if self.fileno() == -1:
@@ -105,11 +106,11 @@ class Port:
 
     def _is_ready(self) -> bool:
         found = poll()
-        found.register(self.fileno(), POLLIN)
+        found.register(self, POLLIN)
         return bool(found.poll(0))
 
     def doRead(self) -> None:
-        """Serve pending connections or datagrams, up to the limit of one iteration."""
+        """Serve pending connections or datagrams, up to the bound of one iteration."""
         raise NotImplementedError
 
     def pause(self, seconds: float) -> None:
@@ -150,19 +151,15 @@ class Port:
         """Called after the socket was closed or released, to clean up."""
 
     def connectionLost(self, reason: Failure | None = None) -> None:
-        """Close the port after the reactor reported an error."""
         self.close()
 
     def fileno(self) -> int:
-        """The file descriptor; -1 when closed."""
         return self._socket.fileno()
 
     def getHost(self) -> Any:
-        """The bound address."""
         return to_address(self._family, self._socket.type, self._socket.getsockname())
 
     def __repr__(self) -> str:
-        """Class, service and address, for debugging."""
         address = self.getHost() if self.connected else "closed"
         return f"<{type(self).__name__} of {self._service_state.name}: {address}>"
 
@@ -179,5 +176,4 @@ class Port:
         return self.fileno() != -1
 
     def logPrefix(self) -> str:
-        """The service's name, for the log line of a traceback."""
         return self._service_state.name

@@ -216,8 +216,8 @@ class BucketTests(SynchronousTestCase):
     def takers(self, rate: float, burst: float) -> list[Any]:
         """Make one of each."""
         buckets = Buckets(rate, burst, self.clock.seconds)
-        bucket = Bucket(rate, burst, self.clock.seconds)
-        return [bucket.take, lambda: buckets.take(b"key")]
+        bucket = Bucket(rate, burst)
+        return [lambda: bucket.spend(self.clock.seconds()), lambda: buckets.take(b"key")]
 
     def test_burst(self) -> None:
         """As many as the burst come at once, and not one more."""
@@ -280,7 +280,7 @@ class BucketTests(SynchronousTestCase):
         """A time that was read before is as good, and nothing leaks."""
         now = self.clock.seconds()
         buckets = Buckets(1.0, 1, self.clock.seconds, leak=1.0)
-        bucket = Bucket(1.0, 1, self.clock.seconds)
+        bucket = Bucket(1.0, 1)
         for spend in (bucket.spend, lambda now: buckets.spend(b"a", now)):
             found = [spend(now + later) for later in (0.0, 0.5, 1.0, 1.5, 2.0)]
             self.assertEqual(found, [True, False, True, False, True])

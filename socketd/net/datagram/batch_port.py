@@ -87,13 +87,11 @@ class BatchedDatagramPort(DatagramPort):
         self._index = self._queued = 0
 
     def forget(self) -> None:
-        """Clear the cached verdicts."""
         self._trusted.clear()
         self._verdicts.clear()
         self._destinations.clear()
 
     def doRead(self) -> None:
-        """Receive one batch of pending datagrams, and send the replies."""
         messages = self._messages
         try:
             found = messages.receive(self._socket.fileno())

@@ -9,13 +9,7 @@ from errno import ECONNREFUSED
 from typing import Any
 
 from attrs import frozen
-from twisted.internet.interfaces import (
-    IListeningPort,
-    ILoggingContext,
-    IReadDescriptor,
-    ISystemHandle,
-    IUDPTransport,
-)
+from twisted.internet.interfaces import ISystemHandle, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol
 from zope.interface import implementer
 
@@ -40,7 +34,7 @@ class DatagramTerms:
 
     @ivar guard: checks each datagram; C{None}: all are served.
     @ivar reply_floor: bytes that may reply to the shortest datagram; a longer reply must
-        not exceed the datagram that it replies to.
+        not exceed its datagram.
     @ivar timestamped: whether the protocol needs the arrival time of each datagram.
     """
 
@@ -53,7 +47,7 @@ class DatagramTerms:
 OPEN = DatagramTerms(reply_floor=math.inf)
 
 
-@implementer(IListeningPort, IUDPTransport, IReadDescriptor, ISystemHandle, ILoggingContext)
+@implementer(IUDPTransport, ISystemHandle)
 class DatagramPort(Port):
     """
     A bound datagram socket that delivers what it receives to a protocol.
@@ -85,23 +79,17 @@ class DatagramPort(Port):
         self._allowance = self._floor
 
     def started(self) -> None:
-        """Connect the protocol."""
         # Else Twisted logs its own line at start and stop.
         self._protocol.noisy = False
         self._protocol.makeConnection(self)
 
     def closed(self) -> None:
-        """Stop the protocol."""
         self._protocol.doStop()
 
     def forget(self) -> None:
-        """
-        Clear cached verdicts, since local addresses or rules may have changed; there are
-        none here.
-        """
+        """Clear the cached verdicts of the guard: its rules may have changed. None here."""
 
     def doRead(self) -> None:
-        """Receive pending datagrams, at most one batch."""
         try:
             self._receive_all()
         except (OSError, MemoryError) as problem:
@@ -160,14 +148,11 @@ class DatagramPort(Port):
 
     def write(self, datagram: bytes, addr: Any = None) -> None:
         """
-        Send a datagram.
-
-        What the kernel refuses is only counted: a source address can be spoofed, and a
-        reply to port 0 or 255.255.255.255 cannot be sent.
+        Send a datagram; what the kernel refuses is only counted, since a source address can
+        be spoofed, and a reply to port 0 or 255.255.255.255 cannot be sent.
 
         @param addr: an address as the protocol receives it; C{None} for the connected
             peer, and for an unnamed UNIX socket, which cannot receive a reply.
-        @raise InvalidAddressError: if it is a host name or of another family.
         """
         if addr is not None and addr != self._current and self._family != socket.AF_UNIX:
             check_host(self._family, addr[0])
@@ -195,12 +180,6 @@ class DatagramPort(Port):
         self.write(b"".join(seq), addr)
 
     def connect(self, host: str, port: int) -> None:
-        """
-        Connect to one peer; datagrams from others are no longer received.
-
-        @raise RuntimeError: if it is already connected.
-        @raise InvalidAddressError: if it is a host name or of another family.
-        """
         if self._connected_to is not None:
             raise RuntimeError("already connected; a port has one peer for good")
         check_host(self._family, host)
@@ -208,13 +187,10 @@ class DatagramPort(Port):
         self._connected_to = host, port
 
     def getBroadcastAllowed(self) -> bool:
-        """Whether broadcasts may be sent."""
         return bool(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST))
 
     def setBroadcastAllowed(self, enabled: bool) -> None:
-        """Set whether broadcasts may be sent."""
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, enabled)
 
     def getHandle(self) -> socket.socket:
-        """The socket."""
         return self._socket

@@ -102,13 +102,7 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
     def listenTCP(
         self, port: Any, factory: IProtocolFactory, backlog: int = _BACKLOG, interface: str = ""
     ) -> IListeningPort:
-        """
-        Accept TCP connections for a factory.
-
-        @param port: a port number, or a binding of C{twisted.internet.tcp.makeBinding}.
-        @raise CannotListenError: if the address cannot be bound.
-        @raise ValueError: if the interface contradicts that of the binding.
-        """
+        # A port is a number, or a binding of twisted.internet.tcp.makeBinding.
         options = SocketOptions()
         if not isinstance(port, int):
             binding = port
@@ -129,12 +123,7 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
         mode: int = _MODE,
         wantPID: bool = False,
     ) -> IListeningPort:
-        """
-        Accept connections at a path for a factory.
-
-        @param wantPID: ignored: connecting to a socket file shows whether it is stale.
-        @raise CannotListenError: if the path cannot be bound.
-        """
+        # wantPID has no use: connecting to a socket file shows whether it is stale.
         listener = Listener("unix", path=address, mode=mode, backlog=backlog)
         return self._listen(listener, factory, None, address)
 
@@ -146,11 +135,6 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
         backlog: int = _BACKLOG,
         interface: str = "",
     ) -> IListeningPort:
-        """
-        Accept TLS connections for a factory.
-
-        @raise CannotListenError: if the address cannot be bound.
-        """
         # Lazy: this import takes 0.1 s, which a daemon without TLS need not spend.
         from twisted.protocols.tls import TLSMemoryBIOFactory
 
@@ -164,13 +148,7 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
         interface: str = "",
         maxPacketSize: int = _PACKET_SIZE,
     ) -> IListeningPort:
-        """
-        Serve datagrams.
-
-        @param maxPacketSize: ignored: datagrams of every size are received.
-        @raise CannotListenError: if the address cannot be bound.
-        @raise InvalidAddressError: if the interface is a host name.
-        """
+        # Datagrams of every size are received, whatever maxPacketSize says.
         if interface and not (isIPAddress(interface) or isIPv6Address(interface)):
             raise InvalidAddressError(interface, "not an IPv4 or IPv6 address.")
         kind = "udp6" if ":" in interface else "udp"
@@ -184,18 +162,11 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
         maxPacketSize: int = _PACKET_SIZE,
         mode: int = _MODE,
     ) -> IListeningPort:
-        """
-        Serve datagrams at a path.
-
-        @param maxPacketSize: ignored: datagrams of every size are received.
-        @raise CannotListenError: if the path cannot be bound.
-        """
         return self._listen(Listener("unixgram", path=address, mode=mode), protocol, None, address)
 
     def adoptStreamPort(
         self, fileDescriptor: int, addressFamily: int, factory: IProtocolFactory
     ) -> IListeningPort:
-        """Accept connections at a listening socket; the descriptor is duplicated."""
         sock = _adopt(fileDescriptor, addressFamily, socket.SOCK_STREAM)
         port = StreamPort(self, sock, factory, self._service_state)
         port.startListening()
@@ -204,7 +175,6 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
     def adoptStreamConnection(
         self, fileDescriptor: int, addressFamily: int, factory: IProtocolFactory
     ) -> None:
-        """Serve an established connection; the descriptor is duplicated."""
         sock = _adopt(fileDescriptor, addressFamily, socket.SOCK_STREAM)
         connection = StreamConnection(self, sock, sock.getpeername(), self._service_state)
         protocol = factory.buildProtocol(connection.getPeer())
@@ -220,11 +190,6 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
         protocol: DatagramProtocol,
         maxPacketSize: int = _PACKET_SIZE,
     ) -> IListeningPort:
-        """
-        Serve datagrams at a bound socket; the descriptor is duplicated.
-
-        @param maxPacketSize: ignored: datagrams of every size are received.
-        """
         sock = _adopt(fileDescriptor, addressFamily, socket.SOCK_DGRAM)
         port = datagram_port(self, sock, protocol, self._service_state)
         port.startListening()

@@ -26,12 +26,12 @@ from zope.interface import implementer
 #: Events per epoll_wait(2).
 MAX_EVENTS = 256
 
-#: Seconds after which control returns to the reactor.  Including the last round, which is
+#: Seconds after which control returns to the reactor. Including the last round, which is
 #: bounded too, timers are late by less than 50 ms under any load.
 TIME_SLICE = 0.005
 
 #: Busy-poll timeout (seconds): in request/response traffic the next event usually comes
-#: before the next reactor iteration.  The shortest that epoll_wait(2) supports.
+#: before the next reactor iteration. The shortest that epoll_wait(2) supports.
 POLL_TIMEOUT = 0.001
 
 _IN = select.EPOLLIN
@@ -58,38 +58,27 @@ class EpollSet:
     # IReactorFDSet
 
     def addReader(self, reader: Any) -> None:
-        """Watch a descriptor for input."""
         self._add(reader, _IN)
 
     def addWriter(self, writer: Any) -> None:
-        """Watch a descriptor for output."""
         self._add(writer, _OUT)
 
     def removeReader(self, reader: Any) -> None:
-        """Stop watching a descriptor for input."""
         self._remove(reader, _IN)
 
     def removeWriter(self, writer: Any) -> None:
-        """Stop watching a descriptor for output."""
         self._remove(writer, _OUT)
 
     def removeAll(self) -> list[Any]:
-        """
-        Stop watching all descriptors.
-
-        @return: the descriptors that were watched.
-        """
         watched = [*self._descriptors.values(), *self._files]
         for descriptor in watched:
             self._remove(descriptor, _IN | _OUT)
         return watched
 
     def getReaders(self) -> list[Any]:
-        """The descriptors that are watched for input."""
         return self._watched(_IN)
 
     def getWriters(self) -> list[Any]:
-        """The descriptors that are watched for output."""
         return self._watched(_OUT)
 
     def _watched(self, event: int) -> list[Any]:
@@ -138,11 +127,9 @@ class EpollSet:
     # IReadDescriptor
 
     def fileno(self) -> int:
-        """The descriptor of the epoll(7) instance."""
         return self._epoll.fileno()
 
     def logPrefix(self) -> str:
-        """The prefix of the log line of a traceback."""
         return "socketd"
 
     def connectionLost(self, reason: Failure) -> None:
@@ -155,7 +142,6 @@ class EpollSet:
         self._epoll.close()
 
     def doRead(self) -> None:
-        """Serve the ready descriptors."""
         try:
             self._serve_all()
         except MemoryError:
@@ -164,10 +150,10 @@ class EpollSet:
 
     def _serve_all(self) -> None:
         descriptors = self._descriptors
-        end, patience = self._clock() + TIME_SLICE, 0.0
+        end, timeout = self._clock() + TIME_SLICE, 0.0
         while True:
             self._added_this_round.clear()
-            events = self._epoll.poll(patience, MAX_EVENTS)
+            events = self._epoll.poll(timeout, MAX_EVENTS)
             for fd, event in events:
                 descriptor = descriptors.get(fd)
                 if descriptor is None:
@@ -185,7 +171,7 @@ class EpollSet:
             # The last event may have stopped the reactor, which closes this epoll.
             if not events or self._epoll.closed or self._clock() >= end:
                 return
-            patience = POLL_TIMEOUT
+            timeout = POLL_TIMEOUT
 
     def _serve(self, fd: int, event: int, descriptor: Any) -> Any:
         """
