@@ -59,10 +59,8 @@ ALLOWED: dict[str, set[str]] = {
 }
 ALLOWED["tap"] = ALLOWED["control"] | {"configuration", "control", "net.reactor", "web"}
 
-#: Single modules that may be imported although their part may not: the options of sockets, which
-#: C{socketd options} lists, and how a certificate is read.
+#: Single modules that may be imported although their part may not: how a certificate is read.
 EXCEPTIONS = {
-    ("cli.system", "socketd.net.sockets.sockopts"),
     ("cli.common", "socketd.net.tls.certificates"),
     ("cli.system", "socketd.net.tls.certificates"),
     ("cli.transport", "socketd.net.tls.certificates"),

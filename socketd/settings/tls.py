@@ -8,18 +8,13 @@ from ipaddress import ip_address
 
 from attrs import frozen
 
+from socketd.common.host_names import is_host_name
 from socketd.settings.options import option
 from socketd.settings.value_types import DURATION, Kind, choice, one_file, parse_list, parse_path
-
-#: One label of a host name (RFC 1123, 2.1), with the underscore of service names allowed.
-_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+", re.ASCII)
 # The local part has no colon, so that a URI does not match.
 _MAIL = re.compile(r"[!-9;-?A-~]+@([!-?A-~]+)", re.ASCII)
-
-#: The longest name (RFC 1035, 2.3.4) in text form, without the trailing dot.
-_MAX_NAME = 253
 
 #: The longest protocol name in bytes: its length field is one byte (RFC 7301, 3.1).
 _MAX_ALPN = 255
@@ -62,11 +57,6 @@ class NamedCertificate:
     key: str
 
 
-def is_host_name(name: str) -> bool:
-    """Whether a text in lower case is a valid host name."""
-    return len(name) <= _MAX_NAME and all(map(_LABEL.fullmatch, name.split(".")))
-
-
 def _parse_path(text: str) -> str:
     """Parse the path of a PEM file."""
     if not text or "\n" in text or "\0" in text:
@@ -99,10 +89,10 @@ def _parse_client_name(name: str) -> PeerName:
         pass
     if "*" in name:
         raise ValueError(f"has {name}, a wildcard; write each name in full")
-    if is_host_name(name.lower()):
+    if is_host_name(name.lower(), underscores=True):
         return PeerName("dns", name.lower())
     mail = _MAIL.fullmatch(name)
-    if mail is not None and is_host_name(mail[1].lower()):
+    if mail is not None and is_host_name(mail[1].lower(), underscores=True):
         return PeerName("email", name)
     if _URI.fullmatch(name):
         return PeerName("uri", name)
@@ -128,7 +118,7 @@ def _parse_named(line: str) -> NamedCertificate:
     name, paths = name.strip().lower(), rest.split()
     if not equals or len(paths) not in (1, 2) or "\0" in rest:
         raise ValueError(f"has {line!r}; write NAME = CERT.pem [KEY.pem], one per line")
-    if not is_host_name(name.removeprefix(_WILDCARD)):
+    if not is_host_name(name.removeprefix(_WILDCARD), underscores=True):
         raise ValueError(
             f"has {name!r}, which is no name; write such as www.example.org or *.example.org,"
             " and other scripts as xn--"

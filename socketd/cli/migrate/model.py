@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from attrs import define, evolve, field, frozen
 
+from socketd.common.host_names import is_host_name
 from socketd.common.text import ascii_line
 from socketd.settings.listeners import canonical_host
 
@@ -31,7 +32,6 @@ NOT_CONVERTED = "not converted"
 SWITCHED_OFF = "switched off"
 NOT_READ = "not read"
 
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252}[A-Za-z0-9])?", re.ASCII)
 _LITERAL = re.compile(r"[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]{1,15})?", re.ASCII)
 
 
@@ -229,7 +229,7 @@ def parse_interface(text: str) -> IPv4Address | IPv6Address | str:
         address = ip_address(text)
         mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
         return mapped or address
-    if _HOST.fullmatch(text) is None:
+    if not is_host_name(text.lower()):
         raise ValueError(text)
     return text
 

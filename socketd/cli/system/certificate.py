@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from socketd.cli.common.atomic_write import PRIVATE, PUBLIC, NewFile, place
-from socketd.cli.common.host_names import parse_name
 from socketd.cli.common.output import emit
 from socketd.common.errors import GOOD, USAGE, CommandError
+from socketd.common.host_names import parse_name
 
 if TYPE_CHECKING:
     from socketd.cli.system.development_ca import Issued

@@ -22,9 +22,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from socketd.cli.common.host_names import is_ip_address
 from socketd.cli.common.pem import load_certificates, load_key
 from socketd.common.errors import CommandError
+from socketd.common.host_names import is_ip_address
 from socketd.net.tls.certificates import STRANGE, is_authority
 
 #: Validity of an authority: longer than that of its certificates, so that clients rarely need a
@@ -113,7 +113,7 @@ def issue_server(authority: Issued, names: Sequence[str], now: datetime, days: i
     Issue a server certificate.
 
     @param authority: the issuer.
-    @param names: results of L{socketd.cli.common.host_names.parse_name}, at least one.
+    @param names: results of L{socketd.common.host_names.parse_name}, at least one.
     @param now: the current time.
     @param days: the validity, limited to that of the authority.
     @return: the certificate.

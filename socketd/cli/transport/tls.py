@@ -31,12 +31,12 @@ from twisted.internet.ssl import (
 )
 from zope.interface import implementer
 
-from socketd.cli.common.host_names import is_ip_address
 from socketd.cli.common.output import note
 from socketd.cli.common.pem import load_certificates, load_key
 from socketd.cli.transport.error_text import explain
 from socketd.cli.transport.tls_options import ClientTlsOptions
 from socketd.common.errors import CommandError
+from socketd.common.host_names import is_ip_address
 from socketd.common.text import one_line
 from socketd.net.tls.certificates import STRANGE
 

@@ -8,8 +8,8 @@ from attrs import frozen
 
 from socketd.cli.common.address import ENDPOINT, Address
 from socketd.cli.common.arguments import seconds
-from socketd.cli.common.host_names import MAX_NAME, is_ip_address, parse_host
 from socketd.common.errors import USAGE, CommandError
+from socketd.common.host_names import MAX_NAME, is_ip_address, parse_host
 
 #: Maximum bytes of an ALPN protocol name, whose length field is one byte (RFC 7301, section 3.1).
 MAX_PROTOCOL = 255

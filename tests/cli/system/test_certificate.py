@@ -154,7 +154,7 @@ class CertificateTests(SynchronousTestCase):
         """A bad name, too many of them and a bad number of days are one line, with status 2."""
         cases: dict[tuple[str, ...], str] = {
             (): "required: NAME",
-            ("a b",): "no name of a host",
+            ("a b",): "no host name",
             ("localhost", "*.com"): "too wide",
             ("localhost", "--days", "0"): "no number of days",
             ("localhost", "--days", str(MAX_DAYS + 1)): "no number of days",

@@ -115,8 +115,8 @@ class MainTests(SynchronousTestCase):
     def test_values(self) -> None:
         """A name that is none, and a protocol that cannot be offered, are refused."""
         cases = {
-            ("--server-name", "a b"): "no name of a host",
-            ("--server-name", "*.example.com"): "no name of a host",
+            ("--server-name", "a b"): "no host name",
+            ("--server-name", "*.example.com"): "no host name",
             ("--alpn", ""): "a protocol of 0 bytes",
             ("--alpn", "x" * (MAX_PROTOCOL + 1)): "a protocol of 256 bytes",
             ("--pause", "-1"): "no number of seconds",

@@ -1,10 +1,16 @@
-"""Tests for L{socketd.cli.common.host_names}."""
+"""Tests for L{socketd.common.host_names}."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.common.host_names import MAX_NAME, is_ip_address, parse_host, parse_name
+from socketd.common.host_names import (
+    MAX_NAME,
+    is_host_name,
+    is_ip_address,
+    parse_host,
+    parse_name,
+)
 
 LONG = ".".join(["a" * 63] * 3 + ["a" * 61])
 
@@ -21,20 +27,20 @@ HOSTS = {
 }
 
 BAD_HOSTS = {
-    "": "no name of a host",
-    "a b": "no name of a host",
-    "a..b": "no name of a host",
-    "a.": "no name of a host",
-    "-a": "no name of a host",
-    "a-": "no name of a host",
-    "a_b": "no name of a host",
-    "256.1.1.1": "no name of a host",
-    "1.2.3": "no name of a host",
-    "::g": "no name of a host",
-    "a" * 64: "no name of a host",
-    LONG + "a": "no name of a host",
-    "a\n": "no name of a host",
-    "fe80::1%eth0": "no name of a host",
+    "": "no host name",
+    "a b": "no host name",
+    "a..b": "no host name",
+    "a.": "no host name",
+    "-a": "no host name",
+    "a-": "no host name",
+    "a_b": "no host name",
+    "256.1.1.1": "no host name",
+    "1.2.3": "no host name",
+    "::g": "no host name",
+    "a" * 64: "no host name",
+    LONG + "a": "no host name",
+    "a\n": "no host name",
+    "fe80::1%eth0": "no host name",
     "[::1]": "without brackets",
     "b\u00fccher.example": "xn-- form",
 }
@@ -65,7 +71,7 @@ class ParseTests(SynchronousTestCase):
         for text in ("*.com", "*", "*.", "*.1.2.3.4", "*.::1"):
             self.assertIn("too wide", str(self.assertRaises(ValueError, parse_name, text)))
         for text in ("*a.example.com", "*.*.example.com", "a.*.example.com", "**.example.com"):
-            self.assertIn("no name", str(self.assertRaises(ValueError, parse_name, text)))
+            self.assertIn("no host name", str(self.assertRaises(ValueError, parse_name, text)))
         self.assertRaises(ValueError, parse_host, "*.example.com")
 
     def test_addresses(self) -> None:
@@ -73,3 +79,13 @@ class ParseTests(SynchronousTestCase):
         cases = {"::1": True, "1.2.3.4": True, "a": False, "fe80::1%1": False}
         for text, expected in cases.items():
             self.assertEqual(is_ip_address(text), expected)
+
+    def test_underscores(self) -> None:
+        """Underscores are for service names; all other rules are the same."""
+        for name in ("_dmarc.example", "a_b", "_"):
+            self.assertFalse(is_host_name(name))
+            self.assertTrue(is_host_name(name, underscores=True))
+        for name in ("", ".", "a.", "-a", "a-", "a..b", "a b", "a\n", "a" * 64, LONG + "a"):
+            self.assertFalse(is_host_name(name, underscores=True), name)
+        for name in ("a" * 63 + ".b", LONG, "xn--bcher-kva.example", "1.2"):
+            self.assertTrue(is_host_name(name, underscores=True))

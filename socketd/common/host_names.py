@@ -1,28 +1,35 @@
-"""Names in a certificate: DNS names, wildcards and IP addresses, as text."""
+"""Host names, wildcards and IP addresses as text: as certificates and listeners have them."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
 
-#: Characters of a DNS name without the final dot; it has 255 bytes on the wire.
+#: Characters of a DNS name (RFC 1035, 2.3.4) without the final dot; it has 255 bytes on the wire.
 MAX_NAME = 253
 
 #: Minimum labels of a wildcard, including the star: no client accepts C{*.com}.
 WILDCARD_LABELS = 3
 
+#: Ends an error message.
 RIGHT = "a DNS name, *.DOMAIN or an IP address would be right"
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_SERVICE_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
+
+
+def is_host_name(text: str, underscores: bool = False) -> bool:
+    """
+    Whether a text in lower case is a host name (RFC 1123, 2.1).
+
+    @param underscores: whether labels may have them, as service names do.
+    """
+    label = _SERVICE_LABEL if underscores else _LABEL
+    return len(text) <= MAX_NAME and all(map(label.fullmatch, text.split(".")))
 
 
 def is_ip_address(text: str) -> bool:
-    """
-    Return whether a text is an IP address.
-
-    @param text: a name or an address; IPv6 without brackets and zone.
-    @return: whether it is an address.
-    """
+    """Whether a text is an IP address; IPv6 without brackets and zone."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -32,9 +39,8 @@ def is_ip_address(text: str) -> bool:
 
 def parse_host(text: str) -> str:
     """
-    Parse a DNS name (RFC 1123, section 2.1) or an IP address.
+    Parse a host name or an IP address.
 
-    @param text: the text as typed.
     @return: its canonical form: lower case, IPv6 compressed.
     @raise ValueError: with one sentence that names the error and a valid form.
     """
@@ -44,9 +50,8 @@ def parse_host(text: str) -> str:
         raise ValueError(f"{text!r}: an IPv6 address without brackets would be right here")
     if not text.isascii():
         raise ValueError(f"{text!r} has other letters than ASCII; its xn-- form would be right")
-    labels = text.lower().split(".")
-    if len(text) > MAX_NAME or not all(map(_LABEL.fullmatch, labels)) or labels[-1].isdigit():
-        raise ValueError(f"{text[:MAX_NAME]!r} is no name of a host; {RIGHT}")
+    if not is_host_name(text.lower()) or text.rpartition(".")[2].isdigit():
+        raise ValueError(f"{text[:MAX_NAME]!r} is no host name; {RIGHT}")
     return text.lower()
 
 
@@ -55,7 +60,6 @@ def parse_name(text: str) -> str:
     Parse a certificate name: a host as in L{parse_host}, or a wildcard as the first label
     (RFC 9525, section 6.3).
 
-    @param text: the text as typed.
     @return: its canonical form.
     @raise ValueError: with one sentence that names the error and a valid form.
     """
