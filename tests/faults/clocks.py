@@ -31,7 +31,7 @@ PLACES = (Path("/usr/lib"), Path("/usr/local/lib"))
 #: that is killed leaves it.
 LEFT = ("faketime_shm_{}", "sem.faketime_sem_{}")
 
-#: The daemon without the kernel's time of receipt, which nobody can fake: ntp then takes
+#: The daemon without the kernel's time of receipt, which cannot be faked: ntp then takes
 #: the time of delivery, as on systems whose kernel tells none.
 UNSTAMPED = (
     sys.executable,
@@ -112,7 +112,7 @@ class WallClock:
 
 
 @frozen
-class Told:
+class NtpReply:
     """
     What an NTP server says.
 
@@ -127,7 +127,7 @@ class Told:
     sent: float
 
     @property
-    def fit(self) -> bool:
+    def is_usable(self) -> bool:
         """Whether a client may take the time."""
         return self.leap != 3 and 1 <= self.stratum <= 15
 
@@ -143,11 +143,11 @@ def nearest(count: float, near: float, epoch: int) -> float:
     return count - epoch + SPAN * round((near + epoch - count) / SPAN)
 
 
-def read_ntp(packet: bytes, near: float) -> Told:
+def read_ntp(packet: bytes, near: float) -> NtpReply:
     """Read an answer (RFC 5905, 7.3)."""
     first, stratum, *_, received, sent = _NTP.unpack(packet)
     times = (nearest(count / SPAN, near, SINCE_1900) for count in (received, sent))
-    return Told(first >> 6, stratum, *times)
+    return NtpReply(first >> 6, stratum, *times)
 
 
 def ntp_request(origin: int = 1) -> bytes:
@@ -207,13 +207,13 @@ class ClockCase(SystemCase):
                 return sock.recv(1024)
             return read_to_end(sock)
 
-    def ask_ntp(self, daemon: Daemon) -> Told:
+    def query_ntp(self, daemon: Daemon) -> NtpReply:
         """Ask by NTP."""
         return read_ntp(self.ask(daemon, "ntp", "udp", ntp_request()), self.clock.now())
 
     def told(self, daemon: Daemon) -> dict[str, float]:
         """
-        Ask everybody who tells the time.
+        Ask every service that tells the time.
 
         @return: seconds since 1970, each in the span nearest to the daemon's clock.
         """
@@ -231,11 +231,11 @@ class ClockCase(SystemCase):
         found["daytime"] = datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(
             tzinfo=UTC
         ).timestamp()
-        found["ntp"] = self.ask_ntp(daemon).sent
+        found["ntp"] = self.query_ntp(daemon).sent
         return found
 
-    def check_told(self, daemon: Daemon) -> None:
-        """Check that everybody tells the time of the daemon's clock."""
+    def check_times(self, daemon: Daemon) -> None:
+        """Check that every service tells the time of the daemon's clock."""
         began = floor(self.clock.now() - LOSS)
         found = self.told(daemon)
         ended = self.clock.now() + LOSS

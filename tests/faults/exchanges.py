@@ -1,4 +1,4 @@
-"""What clients say to the real daemon across a bad network, and how its counts are checked."""
+"""Exchanges with the real daemon across an impaired network, and checks of its counts."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from random import Random
 from threading import Event, Semaphore
 
 from tests.faults import figures
-from tests.faults.network import (
+from tests.faults.netem import (
+    CORRUPTED,
     CUT,
-    DOUBLED,
-    FULL,
+    DELIVERED,
+    DUPLICATED,
+    ENTERED,
     LOST,
-    PASSED,
+    OVERFLOWED,
     REFUSED,
-    SPOILED,
-    TAKEN,
-    Line,
+    Impairment,
+    Link,
     Network,
-    Weather,
 )
 from tests.support.namespaces import Namespace
 from tests.support.networks import NetworkCase
@@ -33,7 +33,7 @@ from tests.support.processes import Daemon
 from tests.support.sockets import address_of, is_silent, read_exactly, read_to_end
 from tests.support.tls import NAME, TlsCase, start_tls, trusting_context
 
-#: The daemon, and its clients, who are all at one address.
+#: The daemon, and its clients, which are all at one address.
 HERE, THERE = "10.78.0.1", "10.78.0.2"
 
 UDP = socket.IPPROTO_UDP
@@ -56,7 +56,7 @@ MAX_UNANSWERED = 64
 #: A band in which a share lies but once in a million times (standard deviations).
 SIGMAS = 5.0
 
-#: With more, five seconds may pass in which no last word comes through.
+#: With more loss, C{close_notify} may not come through within the five seconds of a close.
 MUCH_LOSS = 0.1
 
 #: How long a stream may be silent while packets are sent again and again (seconds).
@@ -150,14 +150,14 @@ class TimeQuestions(Questions):
         self.answered[sum(self.answered.values())] += 1
 
 
-class CountingCase(NetworkCase):
+class MetricsCase(NetworkCase):
     """A daemon in a network of its own that can be asked what it has counted."""
 
     def metrics(self) -> dict[str, float]:
         """Scrape the daemon, from beside it."""
         with self.namespace.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
             sock.connect(("127.0.0.1", 9155))
-            return scraped(sock)
+            return scrape(sock)
 
     def sum(self, name: str) -> float:
         """Sum a figure over all services."""
@@ -170,8 +170,8 @@ class CountingCase(NetworkCase):
         wait_until(condition, lambda: f"the daemon says: {self.metrics()}")
 
 
-class ExchangeCase(CountingCase, TlsCase):
-    """A daemon in one namespace, its clients in another one, and a bad network in between."""
+class ExchangeCase(MetricsCase, TlsCase):
+    """A daemon in one namespace, its clients in another one, and an impaired network between."""
 
     def setUp(self) -> None:
         """Make the network."""
@@ -191,7 +191,7 @@ class ExchangeCase(CountingCase, TlsCase):
         return sock
 
     def check_exchanges(
-        self, weather: Weather, size: int = 64, length: int = 100 * KIB
+        self, impairment: Impairment, size: int = 64, length: int = 100 * KIB
     ) -> None:
         """
         Exchange streams, TLS and datagrams at the same time, and check all there is.
@@ -201,16 +201,16 @@ class ExchangeCase(CountingCase, TlsCase):
         """
         with self.daemon_inside(INI.format(directory=self.directory)) as daemon:
             daemon.address("ntp", "udp")
-            self.network.change(weather)
+            self.network.change(impairment)
             plain, private = self.client(7007), self.client(7008)
             with ThreadPoolExecutor() as pool:
                 streams = [
                     pool.submit(self.stream, plain, length),
-                    pool.submit(self.secured, private, length, weather.loss > MUCH_LOSS),
+                    pool.submit(self.secured, private, length, impairment.loss > MUCH_LOSS),
                 ]
                 asked = self.ask(size)
                 seconds = [stream.result() for stream in streams]
-            self.check_shares(asked, weather)
+            self.check_shares(asked, impairment)
             self.check_streams(daemon, plain, length)
         figures.note(
             self,
@@ -236,8 +236,7 @@ class ExchangeCase(CountingCase, TlsCase):
         """
         Do the same over TLS, which ends in both directions.
 
-        @param late: whether the last word may not come through while the daemon waits for
-            it; all that was said before has.
+        @param late: whether C{close_notify} may not come through while the daemon waits for it.
         """
         began, data = time.monotonic(), Random(8).randbytes(length)
         client = start_tls(sock, trusting_context(), NAME)
@@ -273,14 +272,14 @@ class ExchangeCase(CountingCase, TlsCase):
 
     def send(self, sock: socket.socket, asked: list[Questions], whole: bool) -> None:
         """Send all questions, no faster than the network and the daemon take them."""
-        back, there = self.network.lines
+        back, there = self.network.links
         for number in range(QUESTIONS * len(asked)):
             questions = asked[number % len(asked)]
             sock.sendto(questions.next(), (HERE, questions.port))
             if whole:
                 self.network.wait_for(
-                    lambda: there.counts[UDP, TAKEN] > number
-                    and arrived(there) - back.counts[UDP, TAKEN] < MAX_UNANSWERED
+                    lambda: there.counts[UDP, ENTERED] > number
+                    and delivered_whole(there) - back.counts[UDP, ENTERED] < MAX_UNANSWERED
                 )
             else:
                 self.assertTrue(self.room.acquire(timeout=DEADLINE), "answers are missing")
@@ -304,29 +303,29 @@ class ExchangeCase(CountingCase, TlsCase):
                 raise AssertionError(f"answers are missing; {self.describe(asked)}")
 
     def describe(self, asked: list[Questions]) -> str:
-        """Say what came of the questions, for who looks for a reason."""
+        """Say what came of the questions, for the message of a failure."""
         found = {questions.port: len(questions.answered) for questions in asked}
         counted = {name: value for name, value in self.metrics().items() if "datagrams" in name}
-        return f"answered: {found}; the daemon says: {counted}; {self.network.lines}"
+        return f"answered: {found}; the daemon says: {counted}; {self.network.links}"
 
     def expected(self, whole: bool) -> int:
         """Say how many answers have come through; pieces of them cannot be counted so."""
-        return arrived(self.network.lines[0]) if whole else 3 * QUESTIONS
+        return delivered_whole(self.network.links[0]) if whole else 3 * QUESTIONS
 
-    def check_counts(self, there: Line, back: Line) -> None:
+    def check_counts(self, there: Link, back: Link) -> None:
         """Check that the daemon has counted what came through, and what it sent."""
-        self.network.wait_for(lambda: there.counts[UDP, TAKEN] == 3 * QUESTIONS)
+        self.network.wait_for(lambda: there.counts[UDP, ENTERED] == 3 * QUESTIONS)
         self.network.wait_for(lambda: settled(there))
-        self.wait_until(lambda: self.sum("datagrams_received") == arrived(there))
-        self.wait_until(lambda: self.sum("datagrams_sent") == arrived(there))
+        self.wait_until(lambda: self.sum("datagrams_received") == delivered_whole(there))
+        self.wait_until(lambda: self.sum("datagrams_sent") == delivered_whole(there))
         self.assertEqual(self.sum("datagrams_dropped"), 0)
         self.assertEqual(self.sum("datagrams_unsent"), 0)
-        self.network.wait_for(lambda: back.counts[UDP, TAKEN] == arrived(there))
+        self.network.wait_for(lambda: back.counts[UDP, ENTERED] == delivered_whole(there))
         self.network.wait_for(lambda: settled(back))
 
-    def check_shares(self, asked: list[Questions], weather: Weather) -> None:
-        """Check that as many questions were answered as the weather lets through twice."""
-        share = ((1 - weather.loss) * (1 - weather.corrupt)) ** 2
+    def check_shares(self, asked: list[Questions], impairment: Impairment) -> None:
+        """Check that as many questions were answered as the network lets through twice."""
+        share = ((1 - impairment.loss) * (1 - impairment.corrupt)) ** 2
         spread = SIGMAS * math.sqrt(QUESTIONS * share * (1 - share))
         for questions in asked[:2]:
             self.assertApproximates(len(questions.answered), share * QUESTIONS, spread)
@@ -343,11 +342,11 @@ class ExchangeCase(CountingCase, TlsCase):
             self.wait_until(lambda: self.metrics()[key] == value)
 
 
-def scraped(sock: socket.socket) -> dict[str, float]:
+def scrape(sock: socket.socket) -> dict[str, float]:
     """
     Read the daemon's figures from a connection to its web service.
 
-    @return: those of its own, by their names and labels.
+    @return: those of socketd, by their names and labels.
     """
     sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     lines = read_to_end(sock).decode().splitlines()
@@ -360,20 +359,20 @@ def total(asked: list[Questions]) -> int:
     return sum(sum(questions.answered.values()) for questions in asked)
 
 
-def settled(line: Line) -> bool:
-    """Say whether each datagram that a line took has met its fate."""
-    counts = line.counts
-    fates = sum(counts[UDP, fate] for fate in (PASSED, LOST, CUT, FULL, REFUSED))
-    return counts[UDP, TAKEN] + counts[UDP, DOUBLED] == fates
+def settled(link: Link) -> bool:
+    """Say whether each datagram that entered a link was delivered or dropped."""
+    counts = link.counts
+    done = sum(counts[UDP, fate] for fate in (DELIVERED, LOST, CUT, OVERFLOWED, REFUSED))
+    return counts[UDP, ENTERED] + counts[UDP, DUPLICATED] == done
 
 
-def arrived(line: Line) -> int:
+def delivered_whole(link: Link) -> int:
     """
-    Count the datagrams that came out of a line as they went in. What an interface that is
-    up refuses is no packet any more: its first bits were spoiled.
+    Count the datagrams that a link delivered unchanged. What an interface that is up refuses
+    is no packet any more: its header was corrupted.
     """
-    counts = line.counts
-    return counts[UDP, PASSED] + counts[UDP, REFUSED] - counts[UDP, SPOILED]
+    counts = link.counts
+    return counts[UDP, DELIVERED] + counts[UDP, REFUSED] - counts[UDP, CORRUPTED]
 
 
 def _send_all(sock: socket.socket, data: bytes) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from unittest import TestCase
 
-#: Names the file that figures are added to; without it nobody wants to know.
+#: Names the file that figures are added to; without it they are not kept.
 FIGURES = "SOCKETD_FIGURES"
 
 

@@ -1,6 +1,6 @@
 """
-Clients of TLS that do on purpose what no library lets them: see each flight of a
-handshake, cut it up, and go on with records of their own.
+TLS clients that do what no library lets them: send each flight of a handshake as they like, and
+write their own records afterwards.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ _CIPHERS: Mapping[str, tuple[HashAlgorithm, int]] = {
 _SECRET = "CLIENT_TRAFFIC_SECRET_0"
 
 
-class Shaker:
+class HandshakeClient:
     """
-    A client that shakes hands one flight after the other.
+    A client that does the handshake flight by flight.
 
     @ivar tls: the state of its TLS.
     """
@@ -69,26 +69,26 @@ class Shaker:
         if self._outgoing.pending:
             yield self._outgoing.read()
 
-    def shake_hands(self) -> None:
-        """Do all of it; see L{flights}."""
+    def handshake(self) -> None:
+        """Do the whole handshake; see L{flights}."""
         for flight in self.flights():
             self.sock.sendall(flight)
 
-    def say(self, data: bytes) -> bytes:
-        """Say something, and take an answer of the same length."""
+    def exchange(self, data: bytes) -> bytes:
+        """Send data, and receive an answer of the same length."""
         self.tls.write(data)
         self.sock.sendall(self._outgoing.read())
-        return self.hear(len(data))
+        return self.receive(len(data))
 
-    def hear(self, length: int) -> bytes:
-        """Take so many bytes of what is said."""
-        heard = b""
-        while len(heard) < length:
+    def receive(self, length: int) -> bytes:
+        """Receive so many bytes."""
+        received = b""
+        while len(received) < length:
             try:
-                heard += self.tls.read(length - len(heard))
+                received += self.tls.read(length - len(received))
             except ssl.SSLWantReadError:
                 self._receive()
-        return heard
+        return received
 
     def _step(self) -> bool:
         try:
@@ -105,7 +105,7 @@ class Shaker:
 
 
 @define
-class Writer:
+class RecordWriter:
     """The records of a client of TLS 1.3, whatever is in them (RFC 8446, 5.2 and 7)."""
 
     _cipher: str
@@ -139,28 +139,30 @@ class Writer:
         return HKDFExpand(_CIPHERS[self._cipher][0], length, info).derive(self._secret)
 
 
-def writer_for(sock: socket.socket, directory: Path) -> tuple[Shaker, Writer]:
+def take_over_writing(
+    sock: socket.socket, directory: Path
+) -> tuple[HandshakeClient, RecordWriter]:
     """
-    Shake hands, and take over what the client sends from then on.
+    Do a handshake, and write the records of the client from then on.
 
     @param directory: for a file with the keys.
-    @return: the client, which hears on, and what writes its records.
+    @return: the client, which only receives, and what writes its records.
     """
     log = directory / f"keys-{sock.getsockname()[1]}"
     context = trusting_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.keylog_filename = str(log)
-    client = Shaker(sock, context)
-    client.shake_hands()
+    client = HandshakeClient(sock, context)
+    client.handshake()
     (secret,) = (line for line in log.read_text().splitlines() if line.startswith(_SECRET))
     cipher = client.tls.cipher()
     assert cipher is not None
-    return client, Writer(cipher[0], bytes.fromhex(secret.split()[-1]))
+    return client, RecordWriter(cipher[0], bytes.fromhex(secret.split()[-1]))
 
 
-def drive(client: SSL.Connection, sock: socket.socket) -> None:
+def handshake(client: SSL.Connection, sock: socket.socket) -> None:
     """
-    Shake hands over a socket, with the client of OpenSSL that can be told more.
+    Do a handshake over a socket with a client of pyOpenSSL.
 
     @raise SSL.Error: if one side refuses; the other has been told.
     """
@@ -182,12 +184,11 @@ def drive(client: SSL.Connection, sock: socket.socket) -> None:
             client.bio_write(sock.recv(RECORD))
 
 
-def in_tiny_records(flight: bytes) -> bytes:
+def fragmented(flight: bytes) -> bytes:
     """
-    Write the handshake messages of a flight that is not encrypted with one byte in each
-    record.
+    Write the handshake messages of a flight that is not encrypted as records of one byte.
     """
-    tiny, at = b"", 0
+    fragments, at = b"", 0
     while at < len(flight):
         kind, version, length = _HEADER.unpack_from(flight, at)
         content = flight[at + _HEADER.size : at + _HEADER.size + length]
@@ -195,8 +196,8 @@ def in_tiny_records(flight: bytes) -> bytes:
         pieces = content if kind == HANDSHAKE else [content]
         for piece in pieces:
             data = bytes([piece]) if isinstance(piece, int) else piece
-            tiny += _HEADER.pack(kind, version, len(data)) + data
-    return tiny
+            fragments += _HEADER.pack(kind, version, len(data)) + data
+    return fragments
 
 
 def dribble(rest: Mapping[socket.socket, bytes], pause: float) -> list[float]:
@@ -211,7 +212,7 @@ def dribble(rest: Mapping[socket.socket, bytes], pause: float) -> list[float]:
     """
     began, left, lasted = time.monotonic(), dict(rest), []
     while left:
-        assert time.monotonic() - began < DEADLINE, f"{len(left)} connections go on"
+        assert time.monotonic() - began < DEADLINE, f"{len(left)} connections are left"
         for sock, data in left.items():
             if data:
                 left[sock] = data[_sent(sock, data[:1]) :]

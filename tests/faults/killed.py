@@ -1,4 +1,4 @@
-"""A daemon that is killed again and again, at moments that nobody chose."""
+"""A daemon that is killed again and again, at random moments."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from statistics import median
 from attrs import define, field
 
 from tests.faults import figures
-from tests.faults.surroundings import INI, FaultCase, answers, repeated
-from tests.support.polling import DEADLINE, wait_until
+from tests.faults.fault_case import INI, FaultCase, echoes
+from tests.support.polling import DEADLINE, repeating, wait_until
 from tests.support.ports import free_port
 from tests.support.processes import Daemon
 
@@ -24,7 +24,7 @@ START = 0.6
 
 
 @define(eq=False)
-class Lives:
+class Restarts:
     """
     One daemon after the other, at the same addresses, with the same files.
 
@@ -47,8 +47,8 @@ class Lives:
         daemon = self._come_back()
         self.back.clear()
         for _ in range(times // 2):
-            with repeated(lambda: answers(("127.0.0.1", self._port))):
-                daemon._process.send_signal(signal.SIGHUP)
+            with repeating(lambda: echoes(("127.0.0.1", self._port))):
+                daemon.signal(signal.SIGHUP)
                 _pass(self.random.uniform(0, START / 2))
                 daemon.kill()
                 daemon = self._start()
@@ -70,7 +70,7 @@ class Lives:
         directory = self.case.directory
         pid_file = f"--pidfile={directory}/twistd.pid"
         ini = INI.format(directory=directory, port=self._port)
-        return self.case.start(ini, twistd=[pid_file])
+        return self.case.daemon(ini, twistd=[pid_file])
 
     def _come_back(self) -> Daemon:
         """Start it, and wait until every address answers; the files of others stay."""
@@ -85,9 +85,9 @@ class Lives:
             is_stale = (directory / "twistd.pid").exists()
             began = time.monotonic()
             daemon = self._start()
-            wait_until(lambda: answers(("127.0.0.1", self._port)))
+            wait_until(lambda: echoes(("127.0.0.1", self._port)))
             self.back.append(time.monotonic() - began)
-            assert answers(f"{directory}/echo.sock")
+            assert echoes(f"{directory}/echo.sock")
             if is_stale:
                 daemon.errors.find("Removing stale pidfile")
             self._ask(f"{directory}/control.sock")

@@ -1,8 +1,7 @@
-"""Peers that do what they may not, and honest ones beside them."""
+"""Floods of resets, and a well-behaved client beside them."""
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import statistics
@@ -13,7 +12,7 @@ from threading import Condition, Event, Thread
 from typing import Any
 
 from tests.faults import figures
-from tests.faults.exchanges import scraped
+from tests.faults.exchanges import scrape
 from tests.support.polling import DEADLINE, wait_until
 from tests.support.processes import Daemon, SystemCase
 from tests.support.sockets import close_with_reset, exchange, is_silent, read_exactly
@@ -25,7 +24,7 @@ BATCH = 50
 HALF = b"whole\nhalf"
 LINES = b"line upon line\n" * 40
 
-STORM_INI = """
+FLOOD_INI = """
 [socketd]
 http = tcp:0
 [upper]
@@ -35,9 +34,9 @@ log_connections = no
 """
 
 
-class Honest:
+class HonestClient:
     """
-    Somebody who asks again and again and looks at each answer, inside C{with}.
+    A well-behaved client that asks again and again inside C{with}, and checks each answer.
 
     @ivar taken: how long each answer took (seconds).
     """
@@ -70,7 +69,7 @@ class Honest:
             self._answered.notify_all()
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
-        """Wait until he has been answered often enough; his problem is ours."""
+        """Wait until it has been answered often enough, and raise what went wrong there."""
         with self._answered:
             found = self._answered.wait_for(lambda: self._problem or condition(), DEADLINE)
         if self._problem is not None:
@@ -81,7 +80,7 @@ class Honest:
         """Say how long an answer takes (seconds), from some answer on."""
         return statistics.median(self.taken[first:])
 
-    def __enter__(self) -> Honest:
+    def __enter__(self) -> HonestClient:
         self._thread.start()
         return self
 
@@ -99,7 +98,7 @@ class PeersCase(SystemCase):
         """Ask for one figure; nothing was counted where it is not told."""
         with daemon.connect("http") as sock:
             written = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
-            return scraped(sock).get(f"socketd_{name}{{{written}}}", 0.0)
+            return scrape(sock).get(f"socketd_{name}{{{written}}}", 0.0)
 
     def wait_for_figure(
         self, daemon: Daemon, name: str, expected: float, **labels: str
@@ -111,19 +110,19 @@ class PeersCase(SystemCase):
         )
 
 
-class StormCase(PeersCase):
+class ResetFloodCase(PeersCase):
     """Connections that end with a reset in every state."""
 
-    def check_storm(self, count: int) -> None:
-        """Have so many come and go; check that nobody else notices."""
-        with self.daemon(STORM_INI) as daemon, daemon.connect("upper") as sock:
-            honest = Honest(sock)
+    def check_flood(self, count: int) -> None:
+        """Reset so many connections; check that no other peer notices."""
+        with self.daemon(FLOOD_INI) as daemon, daemon.connect("upper") as sock:
+            honest = HonestClient(sock)
             honest.ask()
-            # Counted now: whoever asks for a figure is a peer, too.
+            # Counted now: a request for a figure is a connection, too.
             descriptors, text = daemon.descriptors(), daemon.output.text
             began = time.monotonic()
             with honest:
-                received = sum(self.storm(daemon, count))
+                received = sum(self.reset_in_each_state(daemon, count))
                 seconds = time.monotonic() - began
                 self.wait_for_figure(daemon, "connections_open", 1, service="upper")
             received += sum(len(b"%d?\n" % number) for number in range(len(honest.taken)))
@@ -140,37 +139,37 @@ class StormCase(PeersCase):
             f" {1e6 * honest.median():.0f} us",
         )
 
-    def storm(self, daemon: Daemon, count: int) -> Iterator[int]:
+    def reset_in_each_state(self, daemon: Daemon, count: int) -> Iterator[int]:
         """
-        Come and go in each of four states in turn.
+        Connect and reset in each of four states in turn.
 
         @return: how many bytes each batch has sent.
         """
-        states = (self.waiting, self.accepted, self.amid, self.unread)
+        states = (self.reset_waiting, self.reset_accepted, self.reset_amid, self.reset_unread)
         for start in range(0, count, len(states) * BATCH):
             size = min(BATCH, (count - start) // len(states))
             for state in states:
                 with ExitStack() as stack:
                     yield state(daemon, stack, size)
 
-    def waiting(self, daemon: Daemon, stack: ExitStack, size: int) -> int:
-        """Reset what the daemon has not accepted yet: it is stopped."""
-        os.kill(daemon.pid, signal.SIGSTOP)
+    def reset_waiting(self, daemon: Daemon, stack: ExitStack, size: int) -> int:
+        """Reset connections that the daemon has not accepted yet: it is stopped."""
+        daemon.signal(signal.SIGSTOP)
         try:
-            resets(self.come(daemon, stack, size))
+            resets(self.connect_many(daemon, stack, size))
         finally:
-            os.kill(daemon.pid, signal.SIGCONT)
+            daemon.signal(signal.SIGCONT)
         return 0
 
-    def accepted(self, daemon: Daemon, stack: ExitStack, size: int) -> int:
-        """Reset what has just come."""
-        for sock in self.come(daemon, stack, size):
+    def reset_accepted(self, daemon: Daemon, stack: ExitStack, size: int) -> int:
+        """Reset connections that were just accepted."""
+        for sock in self.connect_many(daemon, stack, size):
             resets([sock])
         return 0
 
-    def amid(self, daemon: Daemon, stack: ExitStack, size: int) -> int:
+    def reset_amid(self, daemon: Daemon, stack: ExitStack, size: int) -> int:
         """Reset in the middle of a message, of which the daemon has the first half."""
-        socks = self.come(daemon, stack, size)
+        socks = self.connect_many(daemon, stack, size)
         for sock in socks:
             sock.sendall(HALF)
         for sock in socks:
@@ -178,9 +177,9 @@ class StormCase(PeersCase):
         resets(socks)
         return size * len(HALF)
 
-    def unread(self, daemon: Daemon, stack: ExitStack, size: int) -> int:
+    def reset_unread(self, daemon: Daemon, stack: ExitStack, size: int) -> int:
         """Reset when answers have come, and were not read."""
-        socks = self.come(daemon, stack, size)
+        socks = self.connect_many(daemon, stack, size)
         for sock in socks:
             sock.sendall(LINES)
         for sock in socks:
@@ -188,7 +187,7 @@ class StormCase(PeersCase):
         resets(socks)
         return size * len(LINES)
 
-    def come(self, daemon: Daemon, stack: ExitStack, size: int) -> list[socket.socket]:
+    def connect_many(self, daemon: Daemon, stack: ExitStack, size: int) -> list[socket.socket]:
         """Connect so many."""
         return [stack.enter_context(daemon.connect("upper")) for _ in range(size)]
 

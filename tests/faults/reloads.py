@@ -8,9 +8,9 @@ import time
 from statistics import median
 
 from tests.faults import figures
-from tests.faults.surroundings import FaultCase, answers, repeated
+from tests.faults.fault_case import FaultCase, echoes
 from tests.support.certificates import issued
-from tests.support.polling import DEADLINE
+from tests.support.polling import DEADLINE, repeating
 from tests.support.ports import free_port
 from tests.support.processes import Daemon
 
@@ -64,10 +64,10 @@ class ReloadCase(FaultCase):
         inis = [BOTH.format(idle=60, **values), (BOTH + MORE).format(idle=90, **values)]
 
         def load() -> None:
-            assert answers(("127.0.0.1", port)), "somebody was refused"
+            assert echoes(("127.0.0.1", port)), "a client was refused"
 
-        with self.start(inis[0]) as daemon, daemon.connect("echo") as stays:
-            with repeated(load) as problems:
+        with self.daemon(inis[0]) as daemon, daemon.connect("echo") as stays:
+            with repeating(load) as problems:
                 times_taken = self._reload(daemon, stays, inis, times)
         self.assertEqual(problems, [])
         figures.note(
@@ -96,7 +96,7 @@ class ReloadCase(FaultCase):
                 reply = json.loads(answers_of.readline())
                 found.append(time.monotonic() - began)
                 self.assertTrue(reply["ok"], reply)
-                self.served(stays)
+                self.check_echo(stays)
             self.assertLess(abs(daemon.descriptors() - descriptors), 3)
             self.growth = 1024 * (daemon.resident() - memory)
         return found[WARM :]

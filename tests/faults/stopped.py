@@ -1,8 +1,7 @@
-"""A daemon that is stopped (SIGSTOP), as by a debugger or a frozen machine, and goes on."""
+"""A daemon that is stopped (SIGSTOP), as by a debugger or a frozen machine, and continued."""
 
 from __future__ import annotations
 
-import os
 import select
 import signal
 import socket
@@ -10,12 +9,12 @@ import time
 
 from socketd.net.timer_wheel import TICK
 from tests.faults import figures
-from tests.faults.surroundings import FaultCase
+from tests.faults.fault_case import FaultCase
 from tests.support.polling import DEADLINE
 from tests.support.processes import Daemon
 from tests.support.sockets import address_of, read_exactly, read_to_end
 
-#: Once it goes on, all that waited is answered in so many seconds, and the watchdog fed.
+#: Once it continues, all that waited is answered in so many seconds, and the watchdog is fed.
 RESUMED = 5.0
 
 #: Peers that come while it is stopped.
@@ -41,7 +40,7 @@ class StopCase(FaultCase):
                 NOTIFY_SOCKET=f"{self.directory}/notify", WATCHDOG_USEC=str(int(seconds * 5e5))
             )
             ini = INI.format(idle=int(seconds * 800))
-            with self.start(ini, env=environment) as daemon:
+            with self.daemon(ini, env=environment) as daemon:
                 self._check(daemon, systemd, seconds)
 
     def _check(self, daemon: Daemon, systemd: socket.socket, seconds: float) -> None:
@@ -49,18 +48,18 @@ class StopCase(FaultCase):
         asks = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         asks.settimeout(DEADLINE)
         asks.connect(daemon.address("echo", "udp"))
-        self.served(talks)
-        self.served(silent)
+        self.check_echo(talks)
+        self.check_echo(silent)
         # It has seen that they are silent when it is stopped.
         select.select([], [], [], 2.5 * TICK)
-        os.kill(daemon.pid, signal.SIGSTOP)
+        daemon.signal(signal.SIGSTOP)
         came = [daemon.connect("echo") for _ in range(CROWD)]
         for sock in (talks, asks, *came):
             sock.sendall(b"hello")
         select.select([], [], [], seconds)
         while select.select([systemd], [], [], 0)[0]:
             systemd.recv(4096)
-        os.kill(daemon.pid, signal.SIGCONT)
+        daemon.signal(signal.SIGCONT)
         began = time.monotonic()
         while systemd.recv(4096) != b"WATCHDOG=1":
             pass
@@ -70,9 +69,9 @@ class StopCase(FaultCase):
         figures.note(self, f"stopped {seconds} s: all answered after {1000 * passed:.0f} ms")
         self.assertLess(passed, RESUMED)
         while not select.select([silent], [], [], seconds / 20)[0]:
-            self.served(talks)
+            self.check_echo(talks)
         self.assertEqual(read_to_end(silent), b"")
-        self.served(talks)
+        self.check_echo(talks)
         name = address_of(silent)
         silent.close()
         daemon.output.find(rf"{name} \(echo \d+\) idle_timeout")

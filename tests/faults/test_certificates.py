@@ -1,13 +1,12 @@
-"""Certificates that are renewed while clients shake hands."""
+"""Certificates that are renewed while handshakes are running."""
 
 from __future__ import annotations
 
-import os
 import signal
 
 from tests.faults import figures
-from tests.faults.handshakes import Shaker
-from tests.faults.sieges import Shaking, TlsFaultCase
+from tests.faults.handshakes import HandshakeClient
+from tests.faults.tls_faults import ConcurrentHandshakes, TlsFaultCase
 from tests.support.certificates import issued
 from tests.support.processes import Daemon
 from tests.support.tls import NAME, connect_raw, connect_tls, der, peer_certificate
@@ -20,16 +19,16 @@ class RenewalTests(TlsFaultCase):
     """Certificates that are renewed while handshakes are running."""
 
     def reload(self, daemon: Daemon, outcome: str = "reloaded: ") -> None:
-        """Have the daemon read its files anew."""
-        os.kill(daemon.pid, signal.SIGHUP)
+        """Have the daemon read its files again."""
+        daemon.signal(signal.SIGHUP)
         daemon.output.wait_for(outcome)
 
     def test_renewed(self) -> None:
         """
         However often certificates are renewed, each handshake succeeds, with one of them;
-        whoever comes after the renewal is shown the new one.
+        clients that connect after the renewal get the new one.
         """
-        with self.besieged() as daemon, Shaking(daemon) as clients:
+        with self.under_attack() as daemon, ConcurrentHandshakes(daemon) as clients:
             for number in range(RENEWALS):
                 made = issued(NAME, number=number)
                 self.replace(made.pem() + made.key_pem())
@@ -47,8 +46,8 @@ class RenewalTests(TlsFaultCase):
         """
         made = issued(NAME, number=1)
         whole = made.pem() + made.key_pem()
-        with self.besieged() as daemon, connect_raw(daemon, "echo") as sock:
-            client = Shaker(sock)
+        with self.under_attack() as daemon, connect_raw(daemon, "echo") as sock:
+            client = HandshakeClient(sock)
             flights = client.flights()
             hello = next(flights)
             sock.sendall(hello[:100])
@@ -62,4 +61,4 @@ class RenewalTests(TlsFaultCase):
             sock.sendall(next(flights))
             self.assertEqual(list(flights), [])
             self.assertEqual(client.tls.getpeercert(binary_form=True), der(self.made))
-            self.assertEqual(client.say(b"hello"), b"hello")
+            self.assertEqual(client.exchange(b"hello"), b"hello")

@@ -16,10 +16,10 @@ from threading import Thread
 
 from socketd.settings.load import MAX_FILE_BYTES
 from tests.faults import figures
-from tests.faults.surroundings import INI, FaultCase, answers, mounted, repeated
+from tests.faults.fault_case import INI, FaultCase, echoes, with_mounts
 from tests.support.certificates import Made, issued, of_unknown_version, write_private
 from tests.support.namespaces import Namespace
-from tests.support.polling import DEADLINE, wait_until
+from tests.support.polling import DEADLINE, repeating, wait_until
 from tests.support.ports import free_port
 from tests.support.processes import Daemon, Output
 from tests.support.sockets import read_exactly
@@ -67,16 +67,16 @@ class RefusedReloadTests(FaultCase):
 
     def check(self, breakages: dict[str, Callable[[], object]]) -> None:
         """Break something, have it read, and see that nothing changes, for each complaint."""
-        with self.start(self.ini) as daemon, daemon.connect("echo") as stays:
+        with self.daemon(self.ini) as daemon, daemon.connect("echo") as stays:
             with connect_tls(daemon, "secure") as secure:
                 for complaint, spoil in breakages.items():
                     spoil()
                     ended = self.subcommand("reload")
                     self.assertEqual(ended.status, BAD_CONFIG, complaint)
                     self.assertRegex(ended.errors, complaint)
-                    self.served(stays)
-                    self.served(secure)
-                    self.assertTrue(answers(f"{self.directory}/echo.sock"))
+                    self.check_echo(stays)
+                    self.check_echo(secure)
+                    self.assertTrue(echoes(f"{self.directory}/echo.sock"))
                     with connect_tls(daemon, "secure") as fresh:
                         self.assertEqual(peer_certificate(fresh), der(self.made))
                 self._mend(daemon)
@@ -137,7 +137,7 @@ class RefusedReloadTests(FaultCase):
 
 
 class StuckLogTests(FaultCase):
-    """Standard output is a pipe, and whoever should read it does not, or slowly."""
+    """Standard output is a pipe that is not read, or slowly."""
 
     def check(self, note: str, meanwhile: Callable[[int], None]) -> str:
         """
@@ -149,14 +149,14 @@ class StuckLogTests(FaultCase):
         self.over = False
         readable, writable = os.pipe()
         fcntl.fcntl(writable, fcntl.F_SETPIPE_SZ, SMALL)
-        daemon = self.start(LOGGING.format(directory=self.directory), stdout=writable)
+        daemon = self.daemon(LOGGING.format(directory=self.directory), stdout=writable)
         os.close(writable)
         path = f"{self.directory}/echo.sock"
-        wait_until(lambda: answers(path))
+        wait_until(lambda: echoes(path))
         reader = Thread(target=meanwhile, args=(readable,), daemon=True)
         reader.start()
         try:
-            with repeated(lambda: answers(path, b"y" * 100)) as problems:
+            with repeating(lambda: echoes(path, b"y" * 100)) as problems:
                 taken = [self._asked(path) for _ in range(ASKED)]
             self.assertEqual(problems, [])
             text = (
@@ -179,19 +179,19 @@ class StuckLogTests(FaultCase):
 
     def _asked(self, path: str) -> float:
         began = time.monotonic()
-        self.assertTrue(answers(path))
+        self.assertTrue(echoes(path))
         return time.monotonic() - began
 
-    def test_nobody_reads(self) -> None:
+    def test_unread(self) -> None:
         """
-        Where nobody reads, peers are answered as ever; lines are lost, and how many is
-        said when there is room.
+        Where it is not read, peers are answered as before; lines are lost, and how many is
+        logged when there is room.
         """
-        text = self.check("nobody reads", lambda descriptor: None)
+        text = self.check("unread", lambda descriptor: None)
         self.assertRegex(text, r"(?m)\d+ lines of the log could not be written$")
 
     def test_slow_reader(self) -> None:
-        """Peers are answered as ever where somebody reads slowly, too."""
+        """Where it is read slowly, peers are answered as before, too."""
 
         def read(descriptor: int) -> None:
             while not self.over:
@@ -199,7 +199,7 @@ class StuckLogTests(FaultCase):
                     os.read(descriptor, SMALL)
                 select.select([], [], [], PAUSE)
 
-        self.check("somebody reads slowly", read)
+        self.check("read slowly", read)
 
 
 def _emptied(descriptor: int) -> bytes:
@@ -223,13 +223,13 @@ class BareTests(FaultCase):
         """
         here = self.directory
         hide = "[ ! -e {0} ] || mount --bind /dev/null {0}"
-        before = mounted(
+        before = with_mounts(
             f"mount --bind {here} {here}",
             f"mount -o remount,bind,ro {here}",
             *(hide.format(f"/etc/{name}") for name in ("resolv.conf", "hosts", "nsswitch.conf")),
         )
         ini = "[reply]\nlisten = tcp:0:interface=127.0.0.1\nreply = é\n"
-        with self.start(ini, before, env={}) as daemon, daemon.connect("reply") as sock:
+        with self.daemon(ini, before=before, env={}) as daemon, daemon.connect("reply") as sock:
             sock.sendall(b"hello")
             self.assertEqual(read_exactly(sock, 2), "é".encode())
             mounts = self._read(daemon, "mountinfo")
@@ -248,14 +248,15 @@ class BareTests(FaultCase):
         network.run("sh", "-c", "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6")
         listen = "[echo]\nlisten = unix:{0}/echo.sock,\n tcp:7:interface=127.0.0.1,\n"
         listen += " tcp6:7:interface=\\:\\:1{1},\n udp6:7:interface=\\:\\:1{1}\n"
-        with self.start(listen.format(self.directory, ":optional=yes"), network.command) as daemon:
+        optional = listen.format(self.directory, ":optional=yes")
+        with self.daemon(optional, before=network.command) as daemon:
             daemon.output.find(r"echo does without tcp6 \[::1\]:7: Cannot assign requested")
             daemon.output.find(r"echo does without udp6 \[::1\]:7: Cannot assign requested")
-            self.assertTrue(answers(f"{self.directory}/echo.sock"))
+            self.assertTrue(echoes(f"{self.directory}/echo.sock"))
             with network.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
                 sock.connect(("127.0.0.1", 7))
-                self.served(sock)
-        daemon = self.start(listen.format(self.directory, ""), network.command)
+                self.check_echo(sock)
+        daemon = self.daemon(listen.format(self.directory, ""), before=network.command)
         self.assertEqual(daemon.wait(), 1)
         complaints = daemon.errors.text.splitlines()
         self.assertEqual(len(complaints), 2, complaints)

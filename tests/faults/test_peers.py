@@ -7,17 +7,17 @@ import time
 from collections.abc import Iterator
 
 from tests.faults import figures
-from tests.faults.exchanges import CountingCase, ExchangeCase
-from tests.faults.network import Weather
-from tests.faults.peers import StormCase
+from tests.faults.exchanges import ExchangeCase, MetricsCase
+from tests.faults.netem import Impairment
+from tests.faults.peers import ResetFloodCase
 from tests.support.namespaces import Namespace
 from tests.support.processes import Daemon
 from tests.support.sockets import exchange
 
-#: Both ends of a cable.
+#: Both ends of a veth pair.
 HERE, THERE = "192.168.77.1", "192.168.77.2"
 
-CABLE_INI = """
+VETH_INI = """
 [socketd]
 http = tcp:9155:interface=127.0.0.1
 [defaults]
@@ -35,16 +35,16 @@ protocol = echo
 listen = udp:7008
 """
 
-#: How soon an address that is back is served again; a fresh cable may lose the first
+#: How soon an address that is back is served again; a new link may lose the first
 #: packet, and the kernel sends it again after a second (seconds).
 BACK = 5.0
 
 #: Senders without a way back: how many of each kind, and what is odd about them.
 SENDERS = 100
-NO_ROUTE, NO_HOST, NOBODY = "10.99.0.{}", "10.98.0.{}", "192.168.77.{}"
+NO_ROUTE, UNREACHABLE, NO_NEIGHBOUR = "10.99.0.{}", "10.98.0.{}", "192.168.77.{}"
 
 
-class WeatherTests(ExchangeCase):
+class ImpairedNetworkTests(ExchangeCase):
     """
     Streams are complete and end well, datagrams are answered as often as they can be, and
     the daemon counts what came through.
@@ -52,42 +52,42 @@ class WeatherTests(ExchangeCase):
 
     def test_loss_1(self) -> None:
         """Where every hundredth packet is lost in each direction."""
-        self.check_exchanges(Weather(loss=0.01))
+        self.check_exchanges(Impairment(loss=0.01))
 
     def test_order(self) -> None:
         """Where packets overtake one another, and every tenth one comes twice."""
-        self.check_exchanges(Weather(delay=0.001, jitter=0.01, duplicate=0.1))
+        self.check_exchanges(Impairment(delay=0.001, jitter=0.01, duplicate=0.1))
 
     def test_small_packets(self) -> None:
         """Where no packet may be longer than 576 bytes, and datagrams are."""
         for space in (self.namespace, self.outside):
             space.run("ip", "link", "set", "air", "mtu", "576")
-        self.check_exchanges(Weather(), size=2000)
+        self.check_exchanges(Impairment(), size=2000)
 
 
-class ResetTests(StormCase):
+class ResetTests(ResetFloodCase):
     """A storm of resets."""
 
-    def test_storm(self) -> None:
+    def test_flood(self) -> None:
         """
-        Each of 500 connections is counted, none leaves anything behind, and nobody else
-        notices them; the log does not, either.
+        Each of 500 connections is counted, none leaves anything behind, and no other
+        peer notices; nothing is logged.
         """
-        self.check_storm(500)
+        self.check_flood(500)
 
 
-class CableCase(CountingCase):
+class VethCase(MetricsCase):
     """A daemon that serves an interface which may go."""
 
     def setUp(self) -> None:
-        """Lay the cable."""
+        """Connect the namespaces."""
         super().setUp()
         self.outside = Namespace(self.namespace)
         self.addCleanup(self.outside.close)
-        self.cable = self.lay()
+        self.veth = self.connect_namespaces()
 
-    def lay(self) -> str:
-        """Lay a cable, and return the name of its interfaces."""
+    def connect_namespaces(self) -> str:
+        """Connect them, and return the name of the interfaces."""
         return self.namespace.connect(self.outside, f"{HERE}/24", f"{THERE}/24")
 
     def socket(self, space: Namespace, host: str, kind: int, port: int = 7007) -> socket.socket:
@@ -104,11 +104,11 @@ class CableCase(CountingCase):
                 self.assertEqual(exchange(sock, b"hello"), b"hello")
 
 
-class InterfaceTests(CableCase):
+class InterfaceTests(VethCase):
     """An address goes and comes back while it is served."""
 
     def check_back(self, daemon: Daemon, old: socket.socket) -> None:
-        """Check that all is as before, without a word in the log."""
+        """Check that all is as before, with nothing in the log."""
         began = time.monotonic()
         self.check_served(self.outside, HERE)
         spent = time.monotonic() - began
@@ -121,54 +121,54 @@ class InterfaceTests(CableCase):
     def test_address(self) -> None:
         """
         Without its address the daemon serves the others; when it is back, it answers there,
-        and connections go on.
+        and connections continue.
         """
-        with self.daemon_inside(CABLE_INI) as daemon:
+        with self.daemon_inside(VETH_INI) as daemon:
             daemon.address("all", "udp")
             old = self.socket(self.outside, HERE, socket.SOCK_STREAM)
             self.check_served(self.outside, HERE)
-            self.namespace.run("ip", "address", "del", f"{HERE}/24", "dev", self.cable)
+            self.namespace.run("ip", "address", "del", f"{HERE}/24", "dev", self.veth)
             self.check_served(self.namespace, "127.0.0.1")
-            self.namespace.run("ip", "address", "add", f"{HERE}/24", "dev", self.cable)
+            self.namespace.run("ip", "address", "add", f"{HERE}/24", "dev", self.veth)
             self.check_back(daemon, old)
 
     def test_interface(self) -> None:
         """So it is when the whole interface goes, and another one has the address."""
-        with self.daemon_inside(CABLE_INI) as daemon:
+        with self.daemon_inside(VETH_INI) as daemon:
             daemon.address("all", "udp")
             old = self.socket(self.outside, HERE, socket.SOCK_STREAM)
             self.check_served(self.outside, HERE)
-            self.namespace.run("ip", "link", "delete", self.cable)
+            self.namespace.run("ip", "link", "delete", self.veth)
             self.check_served(self.namespace, "127.0.0.1")
-            self.lay()
+            self.connect_namespaces()
             self.check_back(daemon, old)
 
 
-class UnreachableTests(CableCase):
+class UnreachableTests(VethCase):
     """Datagrams from where no answer can go."""
 
     def setUp(self) -> None:
-        """Let anybody say he is anybody."""
+        """Accept any source address (rp_filter), and have a network without a way back."""
         super().setUp()
-        for name in ("all", self.cable):
+        for name in ("all", self.veth):
             file = f"/proc/sys/net/ipv4/conf/{name}/rp_filter"
             self.namespace.run("sh", "-c", f"echo 0 >{file}")
         self.namespace.run("ip", "route", "add", "unreachable", "10.98.0.0/24")
 
     def senders(self) -> Iterator[tuple[bytes, int]]:
-        """Think of those whom no answer reaches."""
+        """Make up senders that no answer reaches."""
         for number in range(SENDERS):
-            for network in (NO_ROUTE, NO_HOST, NOBODY):
+            for network in (NO_ROUTE, UNREACHABLE, NO_NEIGHBOUR):
                 yield socket.inet_aton(network.format(100 + number)), 40000
 
     def test_counted(self) -> None:
         """
         An answer that the kernel does not send (ENETUNREACH, EHOSTUNREACH) is counted, one
-        that nobody takes (ECONNREFUSED) or that finds nobody is of no account; nothing is
-        raised or logged, and who can be reached is answered all the time.
+        to a closed port (ECONNREFUSED) or a missing host is not; nothing is raised or logged,
+        and a reachable client is answered all the time.
         """
         forger = self.forger(self.outside)
-        with self.daemon_inside(CABLE_INI) as daemon:
+        with self.daemon_inside(VETH_INI) as daemon:
             daemon.address("all", "udp")
             honest = self.socket(self.outside, HERE, socket.SOCK_DGRAM, 7008)
             text = daemon.output.text

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 
-from tests.faults.killed import Lives
+from tests.faults.fault_case import FaultCase
+from tests.faults.killed import Restarts
 from tests.faults.reloads import ReloadCase
 from tests.faults.stopped import StopCase
-from tests.faults.surroundings import FaultCase
 
 SEED = 9
 
@@ -21,7 +21,7 @@ class KillTests(FaultCase):
         serves when it is started again: its old sockets and process number do not
         keep it from that.
         """
-        lives = Lives(self, random.Random(SEED))
+        lives = Restarts(self, random.Random(SEED))
         lives.kill(2)
         lives.note()
 
@@ -31,8 +31,8 @@ class StopTests(StopCase):
 
     def test_stop(self) -> None:
         """
-        What came while the daemon was stopped is answered when it goes on, nobody is
-        refused, and only who was silent all the time is closed.
+        What came while the daemon was stopped is answered when it continues, no peer is
+        refused, and only one that was silent all the time is closed.
         """
         self.check(1.0)
 
@@ -42,7 +42,7 @@ class ReloadTests(ReloadCase):
 
     def test_reloads(self) -> None:
         """
-        While fifty reloads alternate between two configurations, nobody is refused or
+        While fifty reloads alternate between two configurations, no peer is refused or
         cut; the daemon has no more memory and descriptors than before.
         """
         self.check(50)

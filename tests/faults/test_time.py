@@ -1,5 +1,5 @@
 """
-Wall clocks that are set, that begin a new era, or that nobody has set, under the real daemon.
+Wall clocks that are stepped, that begin a new era, or that are not set, under the real daemon.
 """
 
 from __future__ import annotations
@@ -44,19 +44,18 @@ class StepTests(ClockCase):
         """Set the clock by each step, with a connection open throughout."""
         logged = []
         with self.serve() as daemon, daemon.connect("echo") as open_before:
-            self.check_told(daemon)
-            self.assertTrue(self.ask_ntp(daemon).fit)
+            self.check_times(daemon)
+            self.assertTrue(self.query_ntp(daemon).is_usable)
             for step in steps:
                 self.clock.step(step)
                 began = time.monotonic()
-                self.check_told(daemon)
+                self.check_times(daemon)
                 found = daemon.output.wait_for(r"the clock was set by (\S+) s;")
                 logged.append(time.monotonic() - began)
                 self.assertLess(abs(float(found[1]) - step), CLOSE)
-                self.assertFalse(self.ask_ntp(daemon).fit)
-                open_before.sendall(b"hello")
-                self.assertEqual(read_exactly(open_before, 5), b"hello")
-            self.check_told(daemon)
+                self.assertFalse(self.query_ntp(daemon).is_usable)
+                self.check_echo(open_before)
+            self.check_times(daemon)
         self.assertEqual(self.count(daemon, "the clock was set"), len(steps))
         self.assertLess(max(logged), LOGGED)
         figures.note(self, f"logged after {max(logged):.1f} s")
@@ -79,11 +78,11 @@ class StepTests(ClockCase):
         """
         self.clock.step(HOUR)
         with self.serve(NTP, stamped=True) as daemon:
-            self.assertFalse(self.ask_ntp(daemon).fit)
+            self.assertFalse(self.query_ntp(daemon).is_usable)
         self.clock.step(-2 * HOUR)
         with self.serve(NTP, stamped=True) as daemon:
-            told, now = self.ask_ntp(daemon), self.clock.now()
-            self.assertTrue(told.fit)
+            told, now = self.query_ntp(daemon), self.clock.now()
+            self.assertTrue(told.is_usable)
             self.assertLess(now - told.received, BUSY)
             self.assertLess(now - told.sent, BUSY)
 
@@ -124,13 +123,12 @@ class EraTests(ClockCase, TlsCase):
             for turn in TURNS:
                 for when in (turn - 1.0, turn, turn + 1.0):
                     self.clock.set_to(when)
-                    self.check_told(daemon)
+                    self.check_times(daemon)
                     with connect_tls(daemon, "secure") as client:
-                        client.sendall(b"hello")
-                        self.assertEqual(read_exactly(client, 5), b"hello")
+                        self.check_echo(client)
 
 
-class NoBatteryTests(ClockCase, TlsCase):
+class UnsetClockTests(ClockCase, TlsCase):
     """A machine that begins in 1970, and is told the time later."""
 
     def test_set_later(self) -> None:
@@ -143,16 +141,15 @@ class NoBatteryTests(ClockCase, TlsCase):
         with self.serve(INI + self.known()) as daemon:
             for service in ("daytime", "time", "unix"):
                 self.assertEqual(self.ask(daemon, service), b"")
-            self.assertFalse(self.ask_ntp(daemon).fit)
+            self.assertFalse(self.query_ntp(daemon).is_usable)
             with daemon.connect("echo") as plain, connect_tls(daemon, "open") as secure:
                 for sock in (plain, secure):
-                    sock.sendall(b"hello")
-                    self.assertEqual(read_exactly(sock, 5), b"hello")
+                    self.check_echo(sock)
             self.assertFalse(self.is_known(daemon))
             self.clock.set_to(time.time())
             daemon.output.wait_for(r"the clock was set by \d{10}\.\d+ s;")
             self.assertTrue(self.is_known(daemon))
-            self.check_told(daemon)
+            self.check_times(daemon)
         years = {line[:4] for line in daemon.output.text.splitlines()}
         self.assertEqual(years, {"1970", str(datetime.now(UTC).year)})
         self.assertEqual(self.count(daemon, "the clock was set"), 1)

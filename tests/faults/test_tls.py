@@ -1,4 +1,4 @@
-"""Peers that misuse TLS, while an honest client is served."""
+"""Peers that misuse TLS, while a well-behaved client is served."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tests.faults import figures
 from tests.faults.handshakes import (
     ALERT,
     DATA,
-    Shaker,
-    Writer,
+    HandshakeClient,
+    RecordWriter,
     dribble,
-    drive,
-    in_tiny_records,
-    writer_for,
+    fragmented,
+    handshake,
+    take_over_writing,
 )
-from tests.faults.sieges import PER_CONNECTION, TlsFaultCase
+from tests.faults.tls_faults import PER_CONNECTION, TlsFaultCase
 from tests.support.certificates import client_context
 from tests.support.polling import DEADLINE
 from tests.support.processes import Daemon
@@ -74,11 +74,11 @@ class HelloTests(TlsFaultCase):
 
     def test_garbage(self) -> None:
         """
-        Whoever sends something else than a hello is closed at once, counted once, and has
-        one line at most.
+        A peer that sends something else than a client hello is closed at once, counted once,
+        and has one line in the log at most.
         """
         garbage = list(self.garbage())
-        with self.besieged() as daemon:
+        with self.under_attack() as daemon:
             for data in garbage:
                 with connect_raw(daemon, "echo") as sock:
                     began = time.monotonic()
@@ -98,7 +98,7 @@ class HelloTests(TlsFaultCase):
         """
         other = trusting_context()
         other.set_alpn_protocols(["h2"])
-        with self.besieged("tls_alpn = echo/1", "tls_unknown_name = refuse") as daemon:
+        with self.under_attack("tls_alpn = echo/1", "tls_unknown_name = refuse") as daemon:
             with self.assertRaisesRegex(ssl.SSLError, "no application protocol"):
                 connect_tls(daemon, "echo", other)
             with self.assertRaisesRegex(ssl.SSLError, "unrecognized name"):
@@ -109,26 +109,26 @@ class HelloTests(TlsFaultCase):
         """A hello longer than a record is served, and so is one with a byte in each record."""
         offering = trusting_context()
         offering.set_alpn_protocols(MANY_PROTOCOLS)
-        with self.besieged() as daemon:
+        with self.under_attack() as daemon:
             with connect_raw(daemon, "echo") as sock:
-                large = Shaker(sock, offering)
+                large = HandshakeClient(sock, offering)
                 flights = list(self.send_all(large))
                 self.assertGreater(len(flights[0]), 16 * 1024)
-                self.assertEqual(large.say(b"large"), b"large")
+                self.assertEqual(large.exchange(b"large"), b"large")
             with connect_raw(daemon, "echo") as sock:
-                tiny = Shaker(sock)
-                flights = list(self.send_all(tiny, in_tiny_records))
+                tiny = HandshakeClient(sock)
+                flights = list(self.send_all(tiny, fragmented))
                 self.assertEqual(len(flights), 2)
-                self.assertEqual(tiny.say(b"tiny"), b"tiny")
+                self.assertEqual(tiny.exchange(b"tiny"), b"tiny")
             self.assertEqual(self.counts(daemon), {})
 
     def send_all(
-        self, client: Shaker, cut: Callable[[bytes], bytes] = bytes
+        self, client: HandshakeClient, cut: Callable[[bytes], bytes] = bytes
     ) -> Iterator[bytes]:
         """
-        Shake hands, and give each flight once it is sent.
+        Do the handshake, and give each flight once it is sent.
 
-        @param cut: writes the hello anew; what comes behind it is encrypted, and stays.
+        @param cut: rewrites the client hello; what follows is encrypted, and stays.
         """
         for flight in client.flights():
             client.sock.sendall(cut(flight))
@@ -139,15 +139,15 @@ class HelloTests(TlsFaultCase):
 class StallTests(TlsFaultCase):
     """Handshakes that never end."""
 
-    def half_way(self, daemon: Daemon, version: ssl.TLSVersion, count: int) -> Shaker:
+    def half_way(self, daemon: Daemon, version: ssl.TLSVersion, count: int) -> HandshakeClient:
         """
-        Shake hands up to a flight.
+        Do the handshake up to a flight.
 
-        @return: a client that has so many flights behind it.
+        @return: a client that has sent so many flights.
         """
         context = trusting_context()
         context.maximum_version = version
-        client = Shaker(connect_raw(daemon, "echo"), context)
+        client = HandshakeClient(connect_raw(daemon, "echo"), context)
         self.addCleanup(client.sock.close)
         flights = client.flights()
         for _ in range(count):
@@ -157,10 +157,10 @@ class StallTests(TlsFaultCase):
 
     def test_flights(self) -> None:
         """
-        At each flight of either version, a client that goes on with a byte now and then is
+        At each flight of either version, a client that sends a byte now and then is
         reset when the deadline of the whole handshake is over, which bytes do not prolong.
         """
-        with self.besieged(f"handshake_timeout = {LIMIT * 1000:.0f}ms") as daemon:
+        with self.under_attack(f"handshake_timeout = {LIMIT * 1000:.0f}ms") as daemon:
             rest = {}
             for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
                 for count in range(2):
@@ -184,20 +184,20 @@ class StallTests(TlsFaultCase):
 class AfterTests(TlsFaultCase):
     """What peers do to TLS once it is agreed on."""
 
-    def take_over(self, daemon: Daemon) -> tuple[Shaker, Writer]:
-        """Shake hands in TLS 1.3, and send records of our own from then on."""
+    def take_over(self, daemon: Daemon) -> tuple[HandshakeClient, RecordWriter]:
+        """Do a handshake in TLS 1.3, and write the records from then on."""
         sock = connect_raw(daemon, "echo")
         self.addCleanup(sock.close)
         for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             sock.setsockopt(socket.SOL_SOCKET, buffer, SMALL)
-        return writer_for(sock, self.directory)
+        return take_over_writing(sock, self.directory)
 
     def test_renegotiation(self) -> None:
         """
-        A client of TLS 1.2 that asks for another handshake does not get one; nobody else
-        notices.
+        A client of TLS 1.2 that asks for another handshake does not get one; no other
+        peer notices.
         """
-        with self.besieged() as daemon:
+        with self.under_attack() as daemon:
             for _ in range(5):
                 with connect_raw(daemon, "echo") as sock:
                     self.assertIn("renegotiation", self.renegotiate(sock))
@@ -205,16 +205,16 @@ class AfterTests(TlsFaultCase):
 
     def renegotiate(self, sock: socket.socket) -> str:
         """
-        Shake hands, and again.
+        Do a handshake, and ask for another one.
 
         @return: what the second time failed with.
         """
         client = SSL.Connection(client_context(newest=SSL.TLS1_2_VERSION))
         client.set_tlsext_host_name(NAME.encode())
         client.set_connect_state()
-        drive(client, sock)
+        handshake(client, sock)
         self.assertTrue(client.renegotiate())
-        problem = self.assertRaises(SSL.Error, drive, client, sock)
+        problem = self.assertRaises(SSL.Error, handshake, client, sock)
         return str(problem)
 
     def test_key_updates(self) -> None:
@@ -223,11 +223,11 @@ class AfterTests(TlsFaultCase):
         never ends to, and does not read the answers, is given no more memory than any peer
         that does not read, and others are served.
         """
-        with self.besieged(f"so_sndbuf = {SMALL}", f"so_rcvbuf = {SMALL}") as daemon:
+        with self.under_attack(f"so_sndbuf = {SMALL}", f"so_rcvbuf = {SMALL}") as daemon:
             client, writer = self.take_over(daemon)
             for number in range(10):
                 client.sock.sendall(writer.update(number % 2 > 0) + writer.record(DATA, b"hello"))
-                self.assertEqual(client.hear(5), b"hello")
+                self.assertEqual(client.receive(5), b"hello")
                 before = daemon.resident()
             sent = self.flood(client.sock, writer)
             growth = daemon.resident() - before
@@ -236,7 +236,7 @@ class AfterTests(TlsFaultCase):
         self.assertLess(growth, PER_CONNECTION)
         figures.note(self, f"{sent} changes of keys grew it by {growth} KiB")
 
-    def flood(self, sock: socket.socket, writer: Writer) -> int:
+    def flood(self, sock: socket.socket, writer: RecordWriter) -> int:
         """
         Change keys, as often as the server takes it and no answer is read.
 
@@ -255,16 +255,16 @@ class AfterTests(TlsFaultCase):
         A fatal alert in mid-stream, and an end without C{close_notify}, end the connection
         alone, with the line that every connection has at its end.
         """
-        with self.besieged() as daemon:
+        with self.under_attack() as daemon:
             client, writer = self.take_over(daemon)
             client.sock.sendall(writer.record(DATA, b"hello"))
-            self.assertEqual(client.hear(5), b"hello")
+            self.assertEqual(client.receive(5), b"hello")
             client.sock.sendall(writer.record(ALERT, b"\x02\x50"))
             self.assertFalse(was_reset(client.sock))
             client.sock.close()
             daemon.output.wait_for(r"\(echo \d+\) closed: ")
             with connect_tls(daemon, "echo") as truncated:
-                self.check_served(truncated)
+                self.check_echo(truncated)
                 with socket.socket(fileno=truncated.detach()) as raw:
                     raw.settimeout(DEADLINE)
                     raw.shutdown(socket.SHUT_WR)

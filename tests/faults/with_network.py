@@ -1,4 +1,4 @@
-"""The real daemon across a network that is very bad."""
+"""The real daemon across a badly impaired network."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tests.faults import figures
 from tests.faults.exchanges import KIB, PATIENCE, ExchangeCase
-from tests.faults.network import Weather
+from tests.faults.netem import Impairment
 from tests.support.proxy import v1
 from tests.support.sockets import exchange, read_exactly
 from tests.support.tls import client_hello, start_tls
 
-#: What a busy machine, and the coarse look at a deadline, may add to one (seconds).
+#: What a busy machine, and the coarse checks of a deadline, may add to one (seconds).
 SLACK = 3.0
 
 #: Each service has room for one, and one deadline only: at its port, when it is over
@@ -21,8 +21,8 @@ SLACK = 3.0
 VANISHED = {
     "idle": (7001, 1.0, "idle_timeout"),
     "owed": (7002, 1.0, "stall_timeout"),
-    "shaking": (7003, 1.0, "handshake_timeout"),
-    "headed": (7004, 1.0, "handshake_timeout"),
+    "handshaking": (7003, 1.0, "handshake_timeout"),
+    "awaiting_header": (7004, 1.0, "handshake_timeout"),
     "unacknowledged": (7005, 1.0, ""),
     "probed": (7006, 3.0, ""),
 }
@@ -46,10 +46,10 @@ idle_timeout = 1s
 protocol = chargen
 listen = tcp:7002
 stall_timeout = 1s
-[shaking]
+[handshaking]
 protocol = echo
 listen = tls:7003
-[headed]
+[awaiting_header]
 protocol = echo
 listen = haproxy:tcp:7004
 proxy_from = any
@@ -74,7 +74,7 @@ max_connections = 100
 OTHERS = 500
 
 
-class WeatherTests(ExchangeCase):
+class ImpairedNetworkTests(ExchangeCase):
     """
     Streams are complete and end well, datagrams are answered as often as they can be, and
     the daemon counts what came through.
@@ -82,42 +82,42 @@ class WeatherTests(ExchangeCase):
 
     def test_loss_10(self) -> None:
         """Where every tenth packet is lost in each direction."""
-        self.check_exchanges(Weather(loss=0.1))
+        self.check_exchanges(Impairment(loss=0.1))
 
     def test_loss_33(self) -> None:
         """Where every third one is."""
-        self.check_exchanges(Weather(loss=0.33), length=25 * KIB)
+        self.check_exchanges(Impairment(loss=0.33), length=25 * KIB)
 
     def test_delay(self) -> None:
         """Where each takes 300 ms."""
-        self.check_exchanges(Weather(delay=0.3))
+        self.check_exchanges(Impairment(delay=0.3))
 
     def test_corrupt(self) -> None:
         """
         Where in every tenth one a bit is another: the kernel drops that one, so that
         nothing wrong ever comes through.
         """
-        self.check_exchanges(Weather(corrupt=0.1))
+        self.check_exchanges(Impairment(corrupt=0.1))
 
 
 class CutTests(ExchangeCase):
-    """Peers that vanish without a word: the cable is cut."""
+    """Peers that vanish: the network is cut."""
 
     def vanish(self) -> dict[str, socket.socket]:
-        """Have one client at each service, in the middle of what it does, and cut the cable."""
+        """Have one client at each service, in the middle of what it does, and cut the network."""
         clients = {name: self.client(VANISHED[name][0]) for name in ("idle", "probed")}
         for sock in clients.values():
             self.assertEqual(exchange(sock, b"hello"), b"hello")
-            # Probes are for those who owe no acknowledgement; packets stay in order here.
+            # Probes are sent where no acknowledgement is due; packets stay in order here.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         for name in VANISHED.keys() - clients.keys():
             clients[name] = self.client(VANISHED[name][0])
         for name in ("owed", "unacknowledged"):
             self.assertEqual(len(read_exactly(clients[name], 10 * KIB)), 10 * KIB)
-        clients["shaking"].sendall(client_hello()[:100])
-        clients["headed"].sendall(v1()[:10])
+        clients["handshaking"].sendall(client_hello()[:100])
+        clients["awaiting_header"].sendall(v1()[:10])
         self.wait_until(lambda: self.open() == len(VANISHED))
-        self.network.change(Weather(cut=True))
+        self.network.change(Impairment(cut=True))
         return clients
 
     def open(self) -> float:
@@ -135,14 +135,14 @@ class CutTests(ExchangeCase):
 
     def served(self, name: str, sock: socket.socket, began: float) -> float:
         """
-        Wait until the next one is served in the place of one who has vanished.
+        Wait until the next client gets the slot of one that has vanished.
 
         @return: how long that took (seconds).
         """
-        if name == "shaking":
+        if name == "handshaking":
             sock = start_tls(sock)
             self.addCleanup(sock.close)
-        if name == "headed":
+        if name == "awaiting_header":
             sock.sendall(v1())
         if name in ("owed", "unacknowledged"):
             self.assertEqual(len(read_exactly(sock, 1)), 1)
@@ -177,7 +177,7 @@ class CutTests(ExchangeCase):
         figures.note(self, f"place free after: {told}")
 
     def check_ends(self, spent: dict[str, float]) -> None:
-        """Check which deadline ended whom, and when."""
+        """Check which deadline ended each connection, and when."""
         overdue = "socketd_connections_overdue_total"
         expected = {
             f'{overdue}{{reason="{reason}",service="{name}"}}': 1

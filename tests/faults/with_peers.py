@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from threading import Event, Thread
 
 from tests.faults import figures
-from tests.faults.peers import Honest, PeersCase, StormCase
+from tests.faults.peers import HonestClient, PeersCase, ResetFloodCase
 from tests.support.polling import DEADLINE
 from tests.support.processes import Daemon
 from tests.support.sockets import descriptor_limit, fill
@@ -26,7 +26,7 @@ CLOSE_GRACE = 5.0
 #: The kernel's buffers, so that most of what is owed waits in the daemon (bytes).
 KERNEL = 8 * KIB
 
-#: How often each reader sends until nobody takes more: the daemon takes turns.
+#: How often each reader sends until no more is taken: the daemon takes turns.
 ROUNDS = 5
 
 #: What one connection may take with its buffers (bytes).
@@ -78,18 +78,18 @@ log_connections = no
 SLACK = 3.0
 
 
-class ResetTests(StormCase):
+class ResetTests(ResetFloodCase):
     """A storm of resets."""
 
-    def test_storm(self) -> None:
+    def test_flood(self) -> None:
         """
-        Of 10 000 connections each is counted, none leaves anything behind, and nobody else
-        notices them; the log does not, either.
+        Of 10 000 connections each is counted, none leaves anything behind, and no other
+        peer notices; nothing is logged.
         """
-        self.check_storm(10_000)
+        self.check_flood(10_000)
 
 
-class Slow:
+class SlowPeers:
     """Peers that read or write one byte a second, until the daemon ends them."""
 
     def __init__(self, readers: list[socket.socket], writers: list[socket.socket]) -> None:
@@ -99,17 +99,17 @@ class Slow:
             sock.settimeout(DEADLINE)
         self._ended = Event()
         self._left = dict.fromkeys(readers, True) | dict.fromkeys(writers, False)
-        self._thread = Thread(target=self._go_on, daemon=True)
+        self._thread = Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def _go_on(self) -> None:
+    def _run(self) -> None:
         while self._left and not self._ended.wait(PACE):
             for sock, reads in [*self._left.items()]:
                 if not _one_byte(sock, reads):
                     del self._left[sock]
 
     def close(self) -> None:
-        """Stop, whoever is left."""
+        """Stop, whether or not some are left."""
         self._ended.set()
         self._thread.join(DEADLINE)
 
@@ -125,7 +125,7 @@ def _one_byte(sock: socket.socket, reads: bool) -> bool:
             return bool(sock.recv(1))
         waiting = select.poll()
         waiting.register(sock, select.POLLIN)
-        # A writer is told of the end; he has not finished one line, and is owed nothing.
+        # A writer is told of the end: it has not finished one line, and is owed nothing.
         if waiting.poll(0):
             sock.close()
             return False
@@ -139,12 +139,12 @@ class SlowTests(PeersCase):
 
     def test_slow(self) -> None:
         """
-        With 100 readers who are owed all that the daemon takes from them, and 100 writers of
+        With 100 readers that are owed all that the daemon takes from them, and 100 writers of
         endless lines, the answers of another one stay quick and memory bounded; their
         deadlines end all.
         """
         with self.daemon(SLOW_INI) as daemon, ExitStack() as stack:
-            honest = Honest(stack.enter_context(daemon.connect("honest")))
+            honest = HonestClient(stack.enter_context(daemon.connect("honest")))
             stack.enter_context(honest)
             self.watch(honest)
             before, first, base = honest.median(), len(honest.taken), daemon.private_bytes()
@@ -153,7 +153,7 @@ class SlowTests(PeersCase):
                 [stack.enter_context(daemon.connect(name)) for _ in range(SLOW // 2)]
                 for name in ("echo", "upper")
             )
-            stack.callback(Slow(readers, writers).close)
+            stack.callback(SlowPeers(readers, writers).close)
             self.watch(honest)
             ratio = honest.median(first) / before
             each = (daemon.private_bytes() - base) / SLOW
@@ -168,8 +168,8 @@ class SlowTests(PeersCase):
             f" {spent:.1f} s",
         )
 
-    def watch(self, honest: Honest) -> None:
-        """Let the honest one go on for a while."""
+    def watch(self, honest: HonestClient) -> None:
+        """Let the well-behaved client ask for a while."""
         wanted = time.monotonic() + WATCHED
         honest.wait_for(lambda: time.monotonic() >= wanted)
 
@@ -183,7 +183,7 @@ class SlowTests(PeersCase):
 
 
 class IdleTests(PeersCase):
-    """Very many who say nothing."""
+    """Very many idle connections."""
 
     def test_idle(self) -> None:
         """
@@ -192,11 +192,11 @@ class IdleTests(PeersCase):
         """
         with descriptor_limit(IDLE + 1000), self.daemon(IDLE_INI) as daemon, ExitStack() as stack:
             alone, base = self.answer_time(daemon), daemon.private_bytes()
-            idle = self.come(daemon, stack)
+            idle = self.connect_many(daemon, stack)
             self.wait_for_figure(daemon, "connections_open", IDLE, service="upper")
             each = (daemon.private_bytes() - base) / IDLE
             among = self.answer_time(daemon)
-            spent = self.let_go(daemon, idle)
+            spent = self.release(daemon, idle)
         self.assertLess(each, MAX_IDLE)
         self.assertLess(among / alone, MAX_RATIO)
         self.assertLess(spent, DRAIN)
@@ -208,11 +208,11 @@ class IdleTests(PeersCase):
 
     def answer_time(self, daemon: Daemon) -> float:
         """Say how long an answer takes by the median (seconds)."""
-        with daemon.connect("upper") as sock, Honest(sock) as honest:
+        with daemon.connect("upper") as sock, HonestClient(sock) as honest:
             honest.wait_for(lambda: len(honest.taken) >= ANSWERS)
             return honest.median()
 
-    def come(self, daemon: Daemon, stack: ExitStack) -> list[socket.socket]:
+    def connect_many(self, daemon: Daemon, stack: ExitStack) -> list[socket.socket]:
         """Connect all of them, from several addresses: one has not so many ports everywhere."""
         address, socks = daemon.address("upper"), []
         for number in range(IDLE):
@@ -221,7 +221,7 @@ class IdleTests(PeersCase):
             socks.append(stack.enter_context(sock))
         return socks
 
-    def let_go(self, daemon: Daemon, idle: list[socket.socket]) -> float:
+    def release(self, daemon: Daemon, idle: list[socket.socket]) -> float:
         """
         Stop the daemon while each closes when it is told of the end.
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from typing import ClassVar
 
-from tests.faults.killed import Lives
+from tests.faults.fault_case import FaultCase
+from tests.faults.killed import Restarts
 from tests.faults.reloads import ReloadCase
 from tests.faults.stopped import StopCase
-from tests.faults.surroundings import FaultCase
 
 
 #: How often it is killed.
@@ -25,7 +25,7 @@ class KillTests(FaultCase):
         """
         seed = random.SystemRandom().randrange(2**32)
         print(f"seed {seed}")
-        lives = Lives(self, random.Random(seed))
+        lives = Restarts(self, random.Random(seed))
         lives.kill(KILLS)
         lives.note()
 
@@ -35,8 +35,8 @@ class StopTests(StopCase):
 
     def test_stop(self) -> None:
         """
-        What came while the daemon was stopped is answered when it goes on, nobody is
-        refused, and only who was silent all the time is closed.
+        What came while the daemon was stopped is answered when it continues, no peer is
+        refused, and only one that was silent all the time is closed.
         """
         self.check(15.0)
 
@@ -48,7 +48,7 @@ class ReloadTests(ReloadCase):
 
     def test_reloads(self) -> None:
         """
-        While a thousand reloads alternate between two configurations, nobody is refused or
+        While a thousand reloads alternate between two configurations, no peer is refused or
         cut; the daemon has no more memory and descriptors than before.
         """
         self.check(1000)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from socketd.net.datagram.port import RECEIVE_PAUSE
 from tests.faults import figures
-from tests.faults.surroundings import FaultCase, answers, injected, mounted
+from tests.faults.fault_case import FaultCase, echoes, with_mounts, with_syscall_faults
 from tests.support.polling import DEADLINE, wait_until
 from tests.support.processes import Daemon
 
@@ -49,7 +49,7 @@ class InjectedTests(FaultCase):
 
     def serve(self, *faults: str) -> Daemon:
         """Start a daemon whose calls fail."""
-        return self.start(BOTH, injected(*faults))
+        return self.daemon(BOTH, before=with_syscall_faults(*faults))
 
     @contextmanager
     def unhurried(self, daemon: Daemon) -> Iterator[None]:
@@ -67,7 +67,7 @@ class InjectedTests(FaultCase):
                 began = time.monotonic()
                 socks = [stack.enter_context(daemon.connect("echo")) for _ in range(WAITING)]
                 for sock in socks:
-                    self.served(sock)
+                    self.check_echo(sock)
                 passed = time.monotonic() - began
             line = f"cannot accept connections: {text}; trying again every 1.0 s"
             self.assertEqual(daemon.output.text.count("cannot accept"), 1)
@@ -134,21 +134,21 @@ class FullDiskTests(FaultCase):
         """
         there = self.directory / "log"
         there.mkdir()
-        before = mounted(f"mount -t tmpfs -o size={DISK} none {there}")
+        before = with_mounts(f"mount -t tmpfs -o size={DISK} none {there}")
         ini = f"[socketd]\nlog_format = json\n[echo]\nlisten = unix:{self.directory}/echo.sock\n"
-        daemon = self.start(ini, before, [f"--logfile={there}/socketd.log"])
+        daemon = self.daemon(ini, before=before, twistd=[f"--logfile={there}/socketd.log"])
         path = f"{self.directory}/echo.sock"
-        wait_until(lambda: answers(path))
+        wait_until(lambda: echoes(path))
         seen = Path(f"/proc/{daemon.pid}/root{there}")
         log, ballast = seen / "socketd.log", seen / "ballast"
         ballast.write_bytes(bytes(DISK - LEFT))
         # Each has some 350 bytes of the log.
         for _ in range(100):
-            self.assertTrue(answers(path))
+            self.assertTrue(echoes(path))
         self.assertEqual(os.statvfs(seen).f_bavail, 0)
         full = log.stat().st_size
         ballast.unlink()
-        self.assertTrue(answers(path))
+        self.assertTrue(echoes(path))
         wait_until(lambda: log.stat().st_size > full)
         with log.open("rb") as file:
             daemon.ask_to_stop()
@@ -176,11 +176,11 @@ class MemoryTests(FaultCase):
         """
         Peers that push and never read are reset where memory does not suffice; the
         daemon serves others once they have gone, or it ends in a way at which systemd
-        starts it anew; it does not hang.
+        starts it again; it does not hang.
         """
-        daemon = self.start(BOTH)
+        daemon = self.daemon(BOTH)
         address = daemon.address("echo")
-        self.assertTrue(answers(address))
+        self.assertTrue(echoes(address))
         size = int(Path(f"/proc/{daemon.pid}/statm").read_text().split()[0])
         limit = size * resource.getpagesize() + SPARE
         resource.prlimit(daemon.pid, resource.RLIMIT_AS, (limit, limit))
@@ -188,7 +188,7 @@ class MemoryTests(FaultCase):
             greedy = [stack.enter_context(daemon.connect("echo")) for _ in range(GREEDY)]
             gone = self._push(greedy)
         self.assertGreater(gone, 0)
-        wait_until(lambda: answers(address) or self._has_ended(daemon))
+        wait_until(lambda: echoes(address) or self._has_ended(daemon))
         if self._has_ended(daemon):
             self.assertNotEqual(daemon.wait(), 0)
             figures.note(self, f"{gone} of {GREEDY} greedy peers reset; then it ended")
@@ -201,7 +201,7 @@ class MemoryTests(FaultCase):
 
     def _push(self, socks: list[socket.socket]) -> int:
         """
-        Send until nobody takes any more.
+        Send until no more is taken.
 
         @return: how many have been reset.
         """

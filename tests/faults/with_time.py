@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from tests.faults import figures
 from tests.faults.clocks import ClockCase
 from tests.support.polling import DEADLINE
-from tests.support.sockets import read_exactly
 
 #: The daemon comes up so long before the turn (seconds), on a busy machine too.
 BEFORE = 5.0
@@ -25,16 +24,14 @@ class EraTests(ClockCase):
         self.clock.set_to(turn.timestamp() - BEFORE)
         deadline, asked = time.monotonic() + DEADLINE, 0
         with self.serve() as daemon, daemon.connect("echo") as client:
-            client.sendall(b"before")
-            self.assertEqual(read_exactly(client, 6), b"before")
+            self.check_echo(client, b"before")
             self.assertLess(self.clock.now(), turn.timestamp())
             while self.clock.now() < turn.timestamp() + AFTER:
                 self.assertLess(time.monotonic(), deadline)
-                self.check_told(daemon)
-                self.assertTrue(self.ask_ntp(daemon).fit)
+                self.check_times(daemon)
+                self.assertTrue(self.query_ntp(daemon).is_usable)
                 asked += 1
-            client.sendall(b"after")
-            self.assertEqual(read_exactly(client, 5), b"after")
+            self.check_echo(client, b"after")
         self.assertEqual(self.count(daemon, "the clock was set"), 0)
         figures.note(self, f"{asked} times asked by each protocol")
 

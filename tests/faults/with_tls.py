@@ -1,4 +1,4 @@
-"""Many handshakes that come to nothing, and certificates that expire or are written slowly."""
+"""Many dropped handshakes, and certificates that expire or are written slowly."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from OpenSSL import SSL
 from socketd.daemon.daemon import CERTIFICATE_CHECK, CHECK_INTERVAL
 from tests.faults import figures
 from tests.faults.clocks import ClockCase
-from tests.faults.handshakes import drive
-from tests.faults.sieges import Shaking, TlsFaultCase
+from tests.faults.handshakes import handshake
+from tests.faults.tls_faults import ConcurrentHandshakes, TlsFaultCase
 from tests.support.certificates import FUTURE, client_context, issued
 from tests.support.polling import BUSY
 from tests.support.processes import Daemon
@@ -28,7 +28,7 @@ SEEN = CERTIFICATE_CHECK * CHECK_INTERVAL
 
 
 class DropTests(TlsFaultCase):
-    """Handshakes that nobody ends."""
+    """Handshakes that are dropped."""
 
     def test_dropped(self) -> None:
         """
@@ -44,12 +44,12 @@ class WritingTests(TlsFaultCase):
     def test_slowly(self) -> None:
         """
         While the file of certificate and key is half written, the ones in use are shown;
-        once it is whole it is taken at the next look. No handshake fails.
+        once it is whole it is taken at the next check. No handshake fails.
         """
         made = issued(NAME, number=1)
         whole = made.pem() + made.key_pem()
         step = -(-len(whole) // PIECES)
-        with self.besieged() as daemon, Shaking(daemon) as clients:
+        with self.under_attack() as daemon, ConcurrentHandshakes(daemon) as clients:
             began = time.monotonic()
             with (self.directory / "server.pem").open("wb", buffering=0) as file:
                 for start in range(0, len(whole), step):
@@ -57,7 +57,7 @@ class WritingTests(TlsFaultCase):
                     deadline = began + SEEN * 1.5 * (start + step) / len(whole)
                     while time.monotonic() < deadline:
                         with connect_tls(daemon, "echo") as client:
-                            self.check_served(client)
+                            self.check_echo(client)
             daemon.output.wait_for("echo has new certificates, to 2049-01-01")
             taken = time.monotonic()
             with connect_tls(daemon, "echo") as client:
@@ -73,8 +73,8 @@ class ExpiryTests(ClockCase, TlsFaultCase):
 
     def test_expired(self) -> None:
         """
-        That is logged once, at the next look; the certificate is shown on, to
-        clients that take it and to those that do not, until there is a new one.
+        That is logged once, at the next check; the certificate is used further, for clients
+        that accept it and for those that do not, until there is a new one.
         """
         made = issued(NAME, end=FUTURE)
         self.replace(made.pem() + made.key_pem())
@@ -86,7 +86,7 @@ class ExpiryTests(ClockCase, TlsFaultCase):
             logged = time.monotonic() - began
             with connect_tls(daemon, "echo") as after:
                 for client in (before, after):
-                    self.check_served(client)
+                    self.check_echo(client)
                 self.assertEqual(peer_certificate(after), der(made))
             self.assertIn("certificate verify failed", self.refusal(daemon))
             daemon.output.wait_for("no TLS with .*certificate expired")
@@ -108,7 +108,7 @@ class ExpiryTests(ClockCase, TlsFaultCase):
 
     def refusal(self, daemon: Daemon) -> str:
         """
-        Shake hands as a client whose clock is as late as the daemon's.
+        Do a handshake as a client whose clock is as late as the daemon's.
 
         @return: what it has against the certificate.
         """
@@ -120,5 +120,5 @@ class ExpiryTests(ClockCase, TlsFaultCase):
         client.set_tlsext_host_name(NAME.encode())
         client.set_connect_state()
         with connect_raw(daemon, "echo") as sock:
-            problem = self.assertRaises(SSL.Error, drive, client, sock)
+            problem = self.assertRaises(SSL.Error, handshake, client, sock)
         return str(problem)

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from tests.interop.table import ENOUGH, QUOTE, SERVICES, Input, Query, Row, Service
 from tests.support.needs import PLACES, locate
 from tests.support.polling import DEADLINE
-from tests.support.processes import TWISTD, Daemon, Ended, Output, SystemCase
+from tests.support.processes import Daemon, Ended, Output, SystemCase
 
 HERE = Path(__file__).parent
 GUARDED = (sys.executable, str(HERE / "guarded.py"))
@@ -48,15 +48,11 @@ class InteropCase(SystemCase):
 
     def serve(self, ini: str = "") -> Daemon:
         """
-        Start a daemon that takes the clock for one that nobody keeps.
+        Start a daemon for which the clock counts as not synchronised.
 
         @param ini: its configuration; all services of the table where not given.
         """
-        file = self.write("socketd.ini", ini or "\n".join(map(self._section, SERVICES)))
-        command = [*GUARDED, *TWISTD, "socketd", "--config", str(file)]
-        daemon = Daemon(command, **self._surroundings())
-        self.addCleanup(daemon.kill)
-        return daemon
+        return self.daemon(ini or "\n".join(map(self._section, SERVICES)), before=GUARDED)
 
     def report(self, problems: Iterable[str | None]) -> None:
         """Fail if anything is wrong, with all that is, one per line."""
@@ -108,7 +104,7 @@ class InteropCase(SystemCase):
         """
         pipes: dict[str, Any] = {"stdin": DEVNULL, "stdout": PIPE, "stderr": STDOUT}
         return subprocess.run(
-            [*GUARDED, *command], text=True, timeout=DEADLINE, **pipes, **self._surroundings()
+            [*GUARDED, *command], text=True, timeout=DEADLINE, **pipes, **self._popen_arguments()
         )
 
     def _converse(self, command: list[str], row: Row, arrived: Callable[[Output], None]) -> Ended:
@@ -120,7 +116,7 @@ class InteropCase(SystemCase):
         """
         read, write = os.pipe()
         pipes: dict[str, Any] = {"stdin": PIPE, "stdout": write, "stderr": STDOUT, "bufsize": 0}
-        with Popen(command, **pipes, **self._surroundings()) as process:
+        with Popen(command, **pipes, **self._popen_arguments()) as process:
             os.close(write)
             output = Output(read)
             try:
@@ -135,7 +131,7 @@ class InteropCase(SystemCase):
             output.join()
             return Ended(status, output.text, problem)
 
-    def _surroundings(self) -> dict[str, Any]:
+    def _popen_arguments(self) -> dict[str, Any]:
         return {"env": self.environment(), "cwd": self.directory}
 
     def _section(self, service: Service) -> str:

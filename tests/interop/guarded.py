@@ -1,9 +1,9 @@
 """
-Runs a command that can neither set the clock nor ask the kernel about it, whoever runs
-it: C{python guarded.py COMMAND...}.
+Runs a command that can neither set the clock nor ask the kernel about it, not even as root:
+C{python guarded.py COMMAND...}.
 
-So no client of these tests sets the clock of the machine; and a daemon takes the clock
-for one that nobody keeps, on every machine.
+So no client of these tests sets the clock of the machine; and for a daemon the clock counts as not
+synchronised, on every machine.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from tests.interop.asking import InteropCase
 from tests.support.needs import locate
 from tests.support.polling import DEADLINE
 from tests.support.ports import free_port
-from tests.support.processes import TWISTD, Daemon
+from tests.support.processes import Daemon
 from tests.support.sockets import read_exactly
 
 
@@ -21,15 +21,10 @@ class ActivationTests(InteropCase):
 
     def activate(self, ini: str, *options: str) -> Daemon:
         """Start the program, which starts the daemon."""
-        file = self.write("socketd.ini", ini)
         environment = self.environment()
         # It passes on hardly anything of its own environment.
         passed = [f"--setenv={name}={value}" for name, value in environment.items()]
-        command = [locate("systemd-socket-activate"), *options, *passed]
-        command += [*TWISTD, "socketd", "--config", str(file)]
-        daemon = Daemon(command, env=environment, cwd=self.directory)
-        self.addCleanup(daemon.kill)
-        return daemon
+        return self.daemon(ini, before=(locate("systemd-socket-activate"), *options, *passed))
 
     def stop(self, daemon: Daemon) -> None:
         """

@@ -13,7 +13,7 @@ from tests.interop.asking import GUARDED, InteropCase
 from tests.interop.table import QUERIES, SMALL, fixed, written
 from tests.support.namespaces import Namespace
 from tests.support.needs import locate
-from tests.support.processes import TWISTD, Daemon
+from tests.support.processes import Daemon
 
 #: An address of the machine that is not loopback.
 HOST = "192.168.79.1"
@@ -60,11 +60,8 @@ class MonitorTests(InteropCase):
         self.namespace.run("ip", "address", "add", f"{HOST}/24", "dev", "lo")
 
     def start(self) -> Daemon:
-        """Start a daemon that takes the clock for one that nothing keeps."""
-        file = self.write("socketd.ini", INI)
-        command = [*self.namespace.command, *GUARDED, *TWISTD, "socketd", f"--config={file}"]
-        daemon = Daemon(command, **self._surroundings())
-        self.addCleanup(daemon.kill)
+        """Start a daemon for which the clock counts as not synchronised."""
+        daemon = self.daemon(INI, before=(*self.namespace.command, *GUARDED))
         daemon.address("ntp", "udp")
         return daemon
 

@@ -1,8 +1,6 @@
 """
-twistd, with two signals more: what lives in this process is instrumented.
-
-Nothing that the daemon offers says how many Python objects it holds, and a count is
-only worth something after a collection; so whoever runs the soak asks for both.
+twistd with two signals more, which count the Python objects of the process: as they are, and
+after a collection.
 """
 
 from __future__ import annotations
@@ -37,9 +35,9 @@ class Census:
     """
     What lives in a process.
 
-    @ivar objects: those that the collector knows.
-    @ivar blocks: all blocks of memory that Python has in use: numbers, texts, tables too.
-    @ivar types: the objects by type; empty where they were only instrumented.
+    @ivar objects: those that the collector tracks.
+    @ivar blocks: blocks of memory that Python has allocated.
+    @ivar types: the objects by type; empty where they were only counted.
     """
 
     objects: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.support.forging import Forger, queues
 from tests.support.namespaces import Namespace
 from tests.support.polling import wait_until
-from tests.support.processes import TWISTD, Daemon, SystemCase
+from tests.support.processes import Daemon, SystemCase
 
 
 class NetworkCase(SystemCase):
@@ -19,11 +19,7 @@ class NetworkCase(SystemCase):
 
     def daemon_inside(self, ini: str) -> Daemon:
         """Start a daemon in that network."""
-        file = self.write("socketd.ini", ini)
-        command = [*self.namespace.command, *TWISTD, "socketd", f"--config={file}"]
-        daemon = Daemon(command, env=self.environment(), cwd=self.directory)
-        self.addCleanup(daemon.kill)
-        return daemon
+        return self.daemon(ini, before=self.namespace.command)
 
     def forger(self, namespace: Namespace) -> Forger:
         """Make who forges."""

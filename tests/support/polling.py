@@ -1,9 +1,11 @@
-"""Waiting for a condition, with a deadline: what every test does that cannot be told of it."""
+"""Waiting for a condition, with a deadline; and load in the background of a test."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
 from typing import TypeVar
 
 #: Longer than anything takes that a test waits for, on a busy machine (seconds).
@@ -36,3 +38,29 @@ def wait_until(
             raise AssertionError(missing if isinstance(missing, str) else missing())
         time.sleep(interval)
     return found
+
+
+@contextmanager
+def repeating(action: Callable[[], object]) -> Iterator[list[Exception]]:
+    """
+    Do something again and again in a thread, until the block ends or it fails.
+
+    @return: how it failed, if it did.
+    """
+    problems: list[Exception] = []
+    ended = Event()
+
+    def run() -> None:
+        try:
+            while not ended.is_set():
+                action()
+        except Exception as problem:
+            problems.append(problem)
+
+    thread = Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield problems
+    finally:
+        ended.set()
+        thread.join(DEADLINE)

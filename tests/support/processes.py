@@ -28,6 +28,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.support.needs import missing
 from tests.support.polling import DEADLINE
+from tests.support.sockets import read_exactly
 
 TWISTD = (str(Path(sys.executable).with_name("twistd")), "--nodaemon", "--pidfile=")
 CHECK = (sys.executable, "-m", "socketd", "check")
@@ -192,7 +193,11 @@ class Daemon:
         """Send a signal, once, and do not wait; open connections may have to end first."""
         if not self._asked:
             self._asked = number
-            self._process.send_signal(number)
+            self.signal(number)
+
+    def signal(self, number: int) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
 
     def stop(self) -> None:
         """Stop, as systemd would; nothing may go wrong, and nothing may be left."""
@@ -265,15 +270,18 @@ class SystemCase(SynchronousTestCase):
         file = self.write("socketd.ini", ini)
         return self.twistd("--config", str(file), *options, **how)
 
-    def twistd(self, *options: str, twistd: Sequence[str] = (), **how: Any) -> Daemon:
+    def twistd(
+        self, *options: str, before: Sequence[str] = (), twistd: Sequence[str] = (), **how: Any
+    ) -> Daemon:
         """
         Start a daemon with a command line.
 
+        @param before: a command that starts the daemon, such as one in another namespace.
         @param twistd: options of twistd itself.
         @param how: C{terminal=True}, or arguments of C{subprocess.Popen}.
         """
         given: dict[str, Any] = {"env": self.environment(), "cwd": self.directory}
-        daemon = Daemon([*TWISTD, *twistd, "socketd", *options], **(given | how))
+        daemon = Daemon([*before, *TWISTD, *twistd, "socketd", *options], **(given | how))
         self.addCleanup(daemon.kill)
         return daemon
 
@@ -297,6 +305,14 @@ class SystemCase(SynchronousTestCase):
         """Run a daemon that does not come up; see L{run_both}."""
         named = [f"--config={file}" for file in files]
         return self._run_to_end([*TWISTD, "socketd", *named], environ)
+
+    def check_echo(
+        self, sock: socket.socket, data: bytes = b"hello", answer: bytes | None = None
+    ) -> None:
+        """Send data to the daemon, and check the answer; by default it is the same."""
+        expected = data if answer is None else answer
+        sock.sendall(data)
+        self.assertEqual(read_exactly(sock, len(expected)), expected)
 
     def write(self, name: str, content: str | bytes) -> Path:
         """Write a file into the directory."""

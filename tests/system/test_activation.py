@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from tests.support.polling import DEADLINE
-from tests.support.processes import TWISTD, Daemon
+from tests.support.processes import Daemon
 from tests.support.proxy import v1
 from tests.support.sockets import read_exactly
 from tests.support.tls import TlsCase, start_tls
@@ -45,37 +43,18 @@ class ActivationCase(TlsCase):
             sock.listen()
         return sock
 
-    def command(self, ini: str, socks: Sequence[socket.socket], names: str) -> list[str]:
-        """Write the command that hands sockets over to a daemon."""
-        file = self.write("socketd.ini", ini)
-        numbers = ",".join(str(sock.fileno()) for sock in socks)
-        wrapper = [sys.executable, "-c", HAND_OVER, numbers, names]
-        return [*wrapper, *TWISTD, "socketd", "--config", str(file)]
-
-    def surroundings(self, socks: Sequence[socket.socket]) -> dict[str, Any]:
-        """Tell what a command is started with."""
-        numbers = [sock.fileno() for sock in socks]
-        return {"pass_fds": numbers, "env": self.environment(), "cwd": self.directory}
-
     def activate(self, ini: str, socks: Sequence[socket.socket], names: str) -> Daemon:
         """Start a daemon with sockets."""
-        daemon = Daemon(self.command(ini, socks, names), **self.surroundings(socks))
-        self.addCleanup(daemon.kill)
-        return daemon
+        numbers = [sock.fileno() for sock in socks]
+        listed = ",".join(map(str, numbers))
+        before = (sys.executable, "-c", HAND_OVER, listed, names)
+        return self.daemon(ini, before=before, pass_fds=numbers)
 
     def refusal(self, ini: str, socks: Sequence[socket.socket], names: str) -> list[str]:
-        """Start a daemon that does not come up, and return what it says of that."""
-        done = subprocess.run(
-            self.command(ini, socks, names),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE,
-            **self.surroundings(socks),
-        )
-        self.assertEqual(done.returncode, FAILED, done)
-        errors: str = done.stderr
-        return errors.splitlines()
+        """Start a daemon that does not come up, and return its complaints."""
+        daemon = self.activate(ini, socks, names)
+        self.assertEqual(daemon.wait(), FAILED)
+        return daemon.errors.text.splitlines()
 
 
 def connect(sock: socket.socket) -> socket.socket:
@@ -108,8 +87,7 @@ class ServedTests(ActivationCase):
                 client.send(b"datagram")
                 self.assertEqual(client.recv(100), b"datagram")
             with connect(local) as client:
-                client.sendall(b"local")
-                self.assertEqual(read_exactly(client, 5), b"LOCAL")
+                self.check_echo(client, b"local", b"LOCAL")
         self.assertTrue(os.path.exists(path), "the file is systemd's")
 
     def test_beside_others(self) -> None:
@@ -119,8 +97,7 @@ class ServedTests(ActivationCase):
         with self.activate(ini, [stream], "web") as daemon:
             for client in (connect(stream), daemon.connect("echo")):
                 with client:
-                    client.sendall(b"hello")
-                    self.assertEqual(read_exactly(client, 5), b"hello")
+                    self.check_echo(client)
 
     def test_layers(self) -> None:
         """TLS, and a PROXY header before it, are spoken there too."""
@@ -132,8 +109,7 @@ class ServedTests(ActivationCase):
                 raw = connect(sock)
                 raw.sendall(header)
                 with start_tls(raw) as client:
-                    client.sendall(b"hello")
-                    self.assertEqual(read_exactly(client, 5), b"hello")
+                    self.check_echo(client)
             daemon.output.wait_for(r"connection from 192\.0\.2\.7:4711 ")
 
     def test_unnamed(self) -> None:
@@ -141,8 +117,7 @@ class ServedTests(ActivationCase):
         stream = self.listener()
         with self.activate("[echo]\nlisten = systemd:unknown\n", [stream], ""):
             with connect(stream) as client:
-                client.sendall(b"hello")
-                self.assertEqual(read_exactly(client, 5), b"hello")
+                self.check_echo(client)
 
     def test_stop_and_start(self) -> None:
         """The socket outlives the daemon: who connects between two runs is served by the next."""

@@ -206,8 +206,7 @@ class PipeTests(SystemCase):
         """With nothing to read from, the daemon serves without operator, and logs."""
         with self.daemon(INI, "--console", stdin=subprocess.DEVNULL) as daemon:
             with daemon.connect("server") as client:
-                client.sendall(b"?")
-                self.assertEqual(read_exactly(client, 13), b"I am a server")
+                self.check_echo(client, b"?", b"I am a server")
                 daemon.output.wait_for(rf"connection from {address_of(client)} \(server 1\)$")
 
     def test_file(self) -> None:
@@ -227,8 +226,7 @@ class PipeTests(SystemCase):
             with daemon.connect("server") as client:
                 expected = rf"connection from {address_of(client)} \(server 1\)$"
                 daemon.output.wait_for(f"^{expected}")
-                client.sendall(b"?")
-                self.assertEqual(read_exactly(client, 13), b"I am a server")
+                self.check_echo(client, b"?", b"I am a server")
                 self.assertRegex(log.read_text(), f"(?m)[+]0000 .*{expected}")
 
     def test_unread_output(self) -> None:

@@ -117,12 +117,11 @@ class SocketTests(ControlCase):
             for file in (self.path, path):
                 file.unlink()
             daemon.output.wait_for("echo cannot be reached at unix .*: its file is gone")
-            os.kill(daemon.pid, signal.SIGHUP)
+            daemon.signal(signal.SIGHUP)
             daemon.output.wait_for(r"reloaded: \[echo\] listens at .* again; \[socketd\] control ")
             self.assertIn("3 services", self.ask("status"))
             with daemon.connect("echo", "unix") as client:
-                client.sendall(b"hello")
-                self.assertEqual(read_exactly(client, 5), b"hello")
+                self.check_echo(client)
 
     def test_failed_start(self) -> None:
         """A daemon that cannot bind another listener leaves no control socket."""
@@ -138,8 +137,7 @@ class SocketTests(ControlCase):
         with self.daemon(INI) as daemon:
             daemon.address("server")
             watcher = self.session()
-            watcher.sendall(b"watch\n")
-            self.assertEqual(read_exactly(watcher, 21), b"watching everything\n\n")
+            self.check_echo(watcher, b"watch\n", b"watching everything\n\n")
             daemon.ask_to_stop()
             self.assertIn(b"stopping; 0 connections to finish\n", read_to_end(watcher))
             watcher.close()
@@ -188,20 +186,17 @@ class CommandTests(ControlCase):
             client, datagrams = daemon.connect("server"), daemon.connect("server", "udp")
             with client, datagrams:
                 for sock in (client, datagrams):
-                    sock.sendall(b"?")
-                    self.assertEqual(sock.recv(100), b"I am a server")
+                    self.check_echo(sock, b"?", b"I am a server")
                 self.assertIn("1 connections reset", self.ask("ban 127.0.0.1 for 1h"))
                 self.assertRaises(ConnectionResetError, client.recv, 1)
                 self.assertTrue(connect_is_reset(lambda: daemon.connect("server")))
                 datagrams.sendall(b"?")
                 self.ask("unban 127.0.0.1")
-                datagrams.sendall(b"!")
-                self.assertEqual(datagrams.recv(100), b"I am a server")
+                self.check_echo(datagrams, b"!", b"I am a server")
             services = json.loads(self.ask("json services"))["rows"]
             self.assertEqual(services[1]["datagrams"], 3)
             with daemon.connect("server") as again:
-                again.sendall(b"?")
-                self.assertEqual(read_exactly(again, 13), b"I am a server")
+                self.check_echo(again, b"?", b"I am a server")
 
     def test_drain(self) -> None:
         """
@@ -212,18 +207,15 @@ class CommandTests(ControlCase):
             port = free.getsockname()[1]
         ini = INI.replace("tcp:0:interface=127.0.0.1, udp", f"tcp:{port}:interface=127.0.0.1, udp")
         with self.daemon(ini) as daemon, daemon.connect("server") as client:
-            client.sendall(b"?")
-            self.assertEqual(read_exactly(client, 13), b"I am a server")
+            self.check_echo(client, b"?", b"I am a server")
             draining = "draining; 1 connections go on; resume undoes it\n\n"
             self.assertEqual(self.ask("drain"), draining)
             self.assertRaises(ConnectionRefusedError, daemon.connect, "server")
-            client.sendall(b"?")
-            self.assertEqual(read_exactly(client, 13), b"I am a server")
+            self.check_echo(client, b"?", b"I am a server")
             self.assertIn(", draining\n", self.ask("status"))
             self.assertEqual(self.ask("resume"), "accepting connections again\n\n")
             with daemon.connect("server") as again:
-                again.sendall(b"?")
-                self.assertEqual(read_exactly(again, 13), b"I am a server")
+                self.check_echo(again, b"?", b"I am a server")
 
 
 class SubcommandTests(ControlCase):
@@ -248,8 +240,7 @@ class SubcommandTests(ControlCase):
     def test_asking(self) -> None:
         """Tables are for people, and JSON is for programs."""
         with self.daemon(INI) as daemon, daemon.connect("server") as client:
-            client.sendall(b"?")
-            self.assertEqual(read_exactly(client, 13), b"I am a server")
+            self.check_echo(client, b"?", b"I am a server")
             status, out, _ = self.command("connections")
             self.assertEqual(status, 0)
             self.assertRegex(out, rf"(?m)^1 +server +{address_of(client)} .* 1 +1 B +13 B +no$")
@@ -391,7 +382,7 @@ class SubcommandTests(ControlCase):
         self.assertEqual(told, errors.replace("socketd status", "socketd console"))
 
 
-class HardTests(ControlCase):
+class HostileClientTests(ControlCase):
     """Tests for clients that behave badly."""
 
     def test_ninth(self) -> None:
@@ -429,11 +420,9 @@ class HardTests(ControlCase):
         """
         with self.daemon(INI) as daemon:
             with daemon.connect("server") as client, self.session() as slow:
-                slow.sendall(b"watch server\n")
-                self.assertEqual(read_exactly(slow, 17), b"watching server\n\n")
+                self.check_echo(slow, b"watch server\n", b"watching server\n\n")
                 for _ in range(FLOOD):
-                    client.sendall(b"x" * 256)
-                    self.assertEqual(read_exactly(client, 13), b"I am a server")
+                    self.check_echo(client, b"x" * 256, b"I am a server")
                 shown = b""
                 while not (told := re.search(rb"^(\d+) events were left out$", shown, re.M)):
                     shown += slow.recv(65536)

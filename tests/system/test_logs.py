@@ -98,7 +98,7 @@ class LogTests(SystemCase):
         path = self.directory / "socketd.log"
         daemon = self.start(twistd=["--logfile", str(path)])
         wait_until(lambda: path.exists() and '"listening"' in path.read_text())
-        os.kill(daemon.pid, signal.SIGUSR1)
+        daemon.signal(signal.SIGUSR1)
         wait_until(path.with_suffix(".log.1").exists)
         daemon.ask_to_stop()
         daemon.wait()
@@ -122,7 +122,7 @@ class LogTests(SystemCase):
         self.talk(int(port))
         wait_until(lambda: '"connection_lost"' in path.read_text())
         path.rename(moved)
-        os.kill(daemon.pid, signal.SIGUSR1)
+        daemon.signal(signal.SIGUSR1)
         wait_until(path.exists)
         self.talk(int(port))
         daemon.ask_to_stop()

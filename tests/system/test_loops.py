@@ -10,11 +10,10 @@ from __future__ import annotations
 import socket
 from collections import Counter
 from itertools import product
-from typing import Any
 
 from tests.support.forging import Forger, Wire
 from tests.support.namespaces import Namespace
-from tests.support.processes import TWISTD, Daemon, SystemCase
+from tests.support.processes import Daemon, SystemCase
 
 #: The two machines, and the services that have answered everybody since 1983.
 HOSTS = ("10.77.0.1", "10.77.0.2")
@@ -63,11 +62,7 @@ class LoopTests(SystemCase):
     def start(self, number: int, ini: str) -> Daemon:
         """Start the daemon of one machine."""
         file = self.write(f"{number}.ini", ini)
-        how: dict[str, Any] = {"env": self.environment(), "cwd": self.directory}
-        inside = self.machines[number].command
-        daemon = Daemon([*inside, *TWISTD, "socketd", f"--config={file}"], **how)
-        self.addCleanup(daemon.kill)
-        return daemon
+        return self.twistd(f"--config={file}", before=self.machines[number].command)
 
     def forge(self, first: int, second: int) -> None:
         """Have a service of the second machine ask one of the first, as it seems."""

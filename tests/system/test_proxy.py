@@ -98,8 +98,7 @@ class HeaderTests(TlsCase):
                 sock = connect_raw(daemon, "echo")
                 sock.sendall(header)
                 with start_tls(sock) as client:
-                    client.sendall(b"hello")
-                    self.assertEqual(read_exactly(client, 5), b"hello")
+                    self.check_echo(client)
                     daemon.output.wait_for(r"connection from 192\.0\.2\.7:4711 .* TLSv1\.3 ")
 
     def test_unix(self) -> None:
@@ -174,8 +173,7 @@ class RefusedTests(TlsCase):
             self.assertEqual(silent.recv(1), b"")
             daemon.output.wait_for("first_byte_timeout")
             for sock in (lively, late):
-                sock.sendall(b"again")
-                self.assertEqual(read_exactly(sock, 5), b"again")
+                self.check_echo(sock, b"again")
 
     def test_door(self) -> None:
         """

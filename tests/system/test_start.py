@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.support.processes import SystemCase
-from tests.support.sockets import read_exactly, read_to_end
+from tests.support.sockets import read_to_end
 
 #: The statuses of a start that fails: a bad configuration (sysexits.h), anything else.
 BAD_CONFIG = 78
@@ -405,8 +405,7 @@ class StopTests(SystemCase):
         path = self.directory / "echo.sock"
         with self.daemon(f"[echo]\nlisten = unix:{path}\n") as daemon:
             with daemon.connect("echo", "unix") as client:
-                client.sendall(b"here")
-                self.assertEqual(read_exactly(client, 4), b"here")
+                self.check_echo(client, b"here")
                 daemon.ask_to_stop(signal.SIGINT)
                 self.assertEqual(read_to_end(client), b"")
         self.assertFalse(path.exists())
@@ -415,7 +414,6 @@ class StopTests(SystemCase):
         """A connection that does not end is reset when drain_timeout is over."""
         with self.daemon(f"[socketd]\ndrain_timeout = 100ms\n{ECHO}") as daemon:
             with daemon.connect("echo") as client:
-                client.sendall(b"still here")
-                self.assertEqual(client.recv(10), b"still here")
+                self.check_echo(client, b"still here")
                 daemon.ask_to_stop()
                 daemon.output.wait_for("1 connections did not finish and are reset")

@@ -56,7 +56,7 @@ MANY = 2000
 
 #: Descriptors left to a daemon; and clients, more than twice as many.
 FEW_DESCRIPTORS = 40
-CROWD = 100
+MANY_CLIENTS = 100
 
 #: Longer than the daemon waits before it tries to accept again (seconds).
 SOME_TRIES = 1.5
@@ -190,7 +190,7 @@ class SlowTests(SystemCase):
             self.assertEqual(len(read_to_end(client)), len(data))
 
 
-class BrokenTests(SystemCase):
+class MalformedTests(SystemCase):
     """Tests for peers that break the rules."""
 
     lines = """
@@ -231,11 +231,10 @@ framing = line
 
     def _serves(self, daemon: Daemon) -> None:
         with daemon.connect("upper") as client:
-            client.sendall(b"still there?\n")
-            self.assertEqual(read_exactly(client, 13), b"STILL THERE?\n")
+            self.check_echo(client, b"still there?\n", b"STILL THERE?\n")
 
 
-class CrowdTests(SystemCase):
+class ManyConnectionsTests(SystemCase):
     """Tests for many connections."""
 
     def test_many(self) -> None:
@@ -269,7 +268,7 @@ class CrowdTests(SystemCase):
         with self.daemon(SERVER.format("no")) as daemon, ExitStack() as stack:
             daemon.address("server")
             resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (FEW_DESCRIPTORS,) * 2)
-            clients = [stack.enter_context(daemon.connect("server")) for _ in range(CROWD)]
+            clients = [stack.enter_context(daemon.connect("server")) for _ in range(MANY_CLIENTS)]
             for client in clients:
                 client.sendall(b"?")
             began = daemon.processor_seconds()

@@ -93,8 +93,7 @@ class ServiceTests(TlsCase):
         with self.daemon(FOUR.format(directory=self.directory)) as daemon:
             for name in ("localhost", "127.0.0.1"):
                 with connect_tls(daemon, "echo", context, name) as client:
-                    client.sendall(b"hello")
-                    self.assertEqual(read_exactly(client, 5), b"hello")
+                    self.check_echo(client)
                     self.assertEqual(client.version(), "TLSv1.3")
             with connect_tls(daemon, "time", context, "localhost") as client:
                 (told,) = struct.unpack("!I", read_exactly(client, 4))
@@ -103,11 +102,9 @@ class ServiceTests(TlsCase):
             with connect_tls(daemon, "chargen", context, "localhost") as client:
                 self.assertEqual(len(read_exactly(client, ENOUGH)), ENOUGH)
             with connect_tls(daemon, "ack", context, "localhost") as client:
-                client.sendall(b"hello")
-                self.assertEqual(read_exactly(client, 16), b"hello\nI get it!\n")
+                self.check_echo(client, b"hello", b"hello\nI get it!\n")
             with connect_raw(daemon, "echo", "tcp") as plain:
-                plain.sendall(b"hello")
-                self.assertEqual(read_exactly(plain, 5), b"hello")
+                self.check_echo(plain)
 
     def test_stranger(self) -> None:
         """
@@ -125,8 +122,7 @@ class ServiceTests(TlsCase):
                 was_reset(plain)
             daemon.output.wait_for(r"no TLS with 127\.0\.0\.1:\d+ \(echo\): tls_handshake: ")
             with connect_tls(daemon, "echo") as client:
-                client.sendall(b"hello")
-                self.assertEqual(read_exactly(client, 5), b"hello")
+                self.check_echo(client)
 
     def test_long(self) -> None:
         """A megabyte comes back unchanged, with both directions busy."""
@@ -217,8 +213,7 @@ class DeadlineTests(TlsCase):
                 with connect_raw(daemon, "echo") as sock:
                     sock.sendall(data)
                     with connect_tls(daemon, "echo") as client:
-                        client.sendall(b"hello")
-                        self.assertEqual(read_exactly(client, 5), b"hello")
+                        self.check_echo(client)
                     self.assertTrue(was_reset(sock))
                     self.assertTrue(1 <= time.monotonic() - began < BUSY)
 
@@ -229,12 +224,10 @@ class DeadlineTests(TlsCase):
         """
         with self.daemon(self.ini("first_byte_timeout = 1s")) as daemon:
             with connect_tls(daemon, "echo") as lively, connect_tls(daemon, "echo") as silent:
-                lively.sendall(b"hello")
-                self.assertEqual(read_exactly(lively, 5), b"hello")
+                self.check_echo(lively)
                 self.assertEqual(read_to_end(silent), b"")
                 daemon.output.wait_for("first_byte_timeout")
-                lively.sendall(b"again")
-                self.assertEqual(read_exactly(lively, 5), b"again")
+                self.check_echo(lively, b"again")
 
     def test_idle(self) -> None:
         """A client that is idle is told of the end in TLS."""
@@ -282,8 +275,7 @@ class RenewalTests(TlsCase):
                 file.write(whole[-70:])
             daemon.output.wait_for(r"echo has new certificates, to 2049-01-01 00:00:00 UTC")
             self.check_kept(daemon, last)
-            old.sendall(b"still here")
-            self.assertEqual(read_exactly(old, 10), b"still here")
+            self.check_echo(old, b"still here")
         self.assertEqual(daemon.output.text.count("keeps its certificates"), 2)
 
     def test_resumed(self) -> None:
@@ -294,7 +286,7 @@ class RenewalTests(TlsCase):
         with self.daemon(self.ini()) as daemon:
             found = [self.visit(daemon, trusting_version(version)) for version in VERSIONS]
             self.write("socketd.ini", self.ini("idle_timeout = 7s"))
-            os.kill(daemon.pid, signal.SIGHUP)
+            daemon.signal(signal.SIGHUP)
             daemon.output.wait_for("reloaded: .*idle_timeout")
             for context, session in found:
                 for _ in range(2):
@@ -306,8 +298,7 @@ class RenewalTests(TlsCase):
     ) -> tuple[ssl.SSLContext, ssl.SSLSession | None]:
         """Be answered once; what the client may bring the next time comes with it."""
         with start_tls(connect_raw(daemon, "echo"), context) as client:
-            client.sendall(b"hello")
-            self.assertEqual(read_exactly(client, 5), b"hello")
+            self.check_echo(client)
             self.assertFalse(client.session_reused)
             return context, client.session
 
@@ -315,8 +306,7 @@ class RenewalTests(TlsCase):
         """Check which certificate a new connection is shown, and that it is served."""
         with connect_tls(daemon, "echo") as client:
             self.assertEqual(peer_certificate(client), der(made))
-            client.sendall(b"hello")
-            self.assertEqual(read_exactly(client, 5), b"hello")
+            self.check_echo(client)
 
 
 class EndTests(TlsCase):
@@ -362,8 +352,7 @@ class EndTests(TlsCase):
                     sock.sendall(hello[: number % len(hello)])
                 continue
             with connect_tls(daemon, "echo", context) as client:
-                client.sendall(b"hello")
-                self.assertEqual(read_exactly(client, 5), b"hello")
+                self.check_echo(client)
         with connect_tls(daemon, "echo", context) as client:
             client.unwrap().close()
 
@@ -411,8 +400,7 @@ class CheckTests(TlsCase):
             with connect_tls(daemon, "echo", unverifying_context()) as client:
                 self.assertEqual(peer_certificate(client), der(expired))
             with connect_raw(daemon, "upper", "tcp") as plain:
-                plain.sendall(b"hello")
-                self.assertEqual(read_exactly(plain, 5), b"HELLO")
+                self.check_echo(plain, b"hello", b"HELLO")
 
     def test_options(self) -> None:
         """

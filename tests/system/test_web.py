@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 from tests.support.polling import DEADLINE
 from tests.support.processes import Daemon, SystemCase
-from tests.support.sockets import connect_is_reset, read_exactly, read_to_end
+from tests.support.sockets import connect_is_reset, read_to_end
 
 INI = """
 [socketd]
@@ -59,8 +59,7 @@ class WebTests(SystemCase):
             self.assertEqual(self.get(daemon, "/healthz"), (200, "serving\n"))
             self.assertTrue(connect_is_reset(lambda: daemon.connect("strict")))
             first = stack.enter_context(daemon.connect("echo"))
-            first.sendall(b"hello")
-            self.assertEqual(read_exactly(first, 5), b"hello")
+            self.check_echo(first)
             self.assertTrue(connect_is_reset(lambda: daemon.connect("echo")))
             with daemon.connect("echo", "udp") as asking:
                 asking.send(b"datagram")
@@ -105,15 +104,13 @@ class WebTests(SystemCase):
                 self.assertTrue(read_to_end(half).endswith(b"serving\n"))
             self.assertEqual(self.get(daemon, "/metrics")[0], 200)
             with daemon.connect("echo") as client:
-                client.sendall(b"x")
-                self.assertEqual(client.recv(1), b"x")
+                self.check_echo(client, b"x")
 
     def test_draining(self) -> None:
         """While the daemon stops it says so, until its last connection has ended."""
         with self.daemon(INI) as daemon:
             with daemon.connect("echo") as client:
-                client.sendall(b"x")
-                self.assertEqual(client.recv(1), b"x")
+                self.check_echo(client, b"x")
                 daemon.ask_to_stop()
                 daemon.output.wait_for("stopping; ")
                 status, text = self.get(daemon, "/healthz")

@@ -7,7 +7,6 @@ import os
 import random
 import socket
 import statistics
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from tests.support.forging import Forger, Wire, queues
 from tests.support.namespaces import Namespace
 from tests.support.networks import NetworkCase
 from tests.support.polling import DEADLINE
-from tests.support.processes import TWISTD, Daemon, SystemCase
+from tests.support.processes import Daemon, SystemCase
 from tests.support.sockets import descriptor_limit, exchange, is_silent, read_exactly, read_to_end
 
 MIB = 1024 * 1024
@@ -98,7 +97,7 @@ log_connections = no
 """
 
 #: How often it is tried, far more than a hundred times a second.
-HAMMERED = 2000
+ATTEMPTS = 2000
 
 #: How much slower one may be served beside somebody who hammers, at most.
 MAX_SLOWDOWN = 20.0
@@ -266,7 +265,7 @@ class ForgedSourceTests(NetworkCase):
         return answered
 
 
-class SlowTests(SystemCase):
+class SlowlorisTests(SystemCase):
     """Those who come and say nothing."""
 
     def test_slowloris(self) -> None:
@@ -281,15 +280,14 @@ class SlowTests(SystemCase):
                 client.sendall(SAID[number % 2])
                 slow.append(client)
             with daemon.connect("echo") as late:
-                late.sendall(b"let me in")
-                self.assertEqual(read_exactly(late, 9), b"let me in")
+                self.check_echo(late, b"let me in")
             # However slow the machine is: somebody has made room.
             self.assertFalse(all(is_silent(client, 0) for client in slow[::2]))
             ended = [read_to_end(client) for client in slow]
             self.assertEqual(ended, [*SAID] * (CAP // 2))
 
 
-class HammeredTests(SystemCase):
+class RateLimitTests(SystemCase):
     """One source that comes far too often."""
 
     def test_rate(self) -> None:
@@ -304,7 +302,7 @@ class HammeredTests(SystemCase):
                 began = time.monotonic()
                 during, served = self.round_trips(other, lambda: self.hammer(target))
                 seconds = time.monotonic() - began
-            self.assertGreater(HAMMERED / seconds, 100, "it was not tried often enough")
+            self.assertGreater(ATTEMPTS / seconds, 100, "it was not tried often enough")
             self.assertLessEqual(served, 20 + seconds + 1)
             self.assertGreaterEqual(served, 20)
             self.assertLess(during / before, MAX_SLOWDOWN)
@@ -322,7 +320,7 @@ class HammeredTests(SystemCase):
             true.
         """
         taken, happened = [], 0
-        for _ in range(HAMMERED):
+        for _ in range(ATTEMPTS):
             began = time.perf_counter()
             sock.sendall(b"?")
             happened += bool(between())
@@ -371,11 +369,9 @@ class FullTests(SystemCase):
             self.assertEqual(read_exactly(waiting, 6), b"me too")
             self.assertEqual(read_exactly(last, 6), b"ME TOO")
 
-    def limited(self, limit: int, ini: str) -> list[str]:
-        """Make the command of a daemon that may have so many descriptors."""
-        file = self.write("socketd.ini", ini)
-        allow = ["sh", "-c", f'ulimit -n {limit} && exec "$@"', "sh"]
-        return [*allow, *TWISTD, "socketd", f"--config={file}"]
+    def limited(self, limit: int, ini: str) -> Daemon:
+        """Start a daemon that may have so many descriptors."""
+        return self.daemon(ini, before=("sh", "-c", f'ulimit -n {limit} && exec "$@"', "sh"))
 
     def test_few_descriptors(self) -> None:
         """
@@ -384,8 +380,7 @@ class FullTests(SystemCase):
         served when others have gone.
         """
         ini = "[echo]\nlisten = tcp:0:interface=127.0.0.1, udp:0:interface=127.0.0.1\n"
-        command = self.limited(FEW_DESCRIPTORS + 1, ini + "log_connections = no\n")
-        with Daemon(command, env=self.environment(), cwd=self.directory) as daemon:
+        with self.limited(FEW_DESCRIPTORS + 1, ini + "log_connections = no\n") as daemon:
             with ExitStack() as stack:
                 crowd = [stack.enter_context(daemon.connect("echo")) for _ in range(3 * FEW)]
                 for client in crowd:
@@ -416,17 +411,10 @@ class FullTests(SystemCase):
         status for a bad configuration, before anything is bound.
         """
         ini = f"[echo]\nlisten = tcp:0:interface=127.0.0.1\nmax_connections = {FEW + 1}\n"
-        ended = subprocess.run(
-            self.limited(FEW_DESCRIPTORS, ini),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            env=self.environment(),
-            cwd=self.directory,
-            timeout=DEADLINE,
-        )
+        daemon = self.limited(FEW_DESCRIPTORS, ini)
         expected = (
             f"{self.directory}/socketd.ini:3: [echo] max_connections = {FEW + 1}: needs more"
             f" descriptors than the {FEW_DESCRIPTORS} that a process may have here; write up to"
             f" {FEW}, or raise LimitNOFILE= or ulimit -n\n"
         )
-        self.assertEqual((ended.returncode, ended.stderr.decode()), (BAD_CONFIGURATION, expected))
+        self.assertEqual((daemon.wait(), daemon.errors.text), (BAD_CONFIGURATION, expected))

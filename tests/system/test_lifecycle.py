@@ -7,13 +7,14 @@ import os
 import signal
 import socket
 import termios
-import threading
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.support.polling import DEADLINE
+from tests.support.polling import DEADLINE, repeating
 from tests.support.ports import free_port
-from tests.support.processes import TWISTD, Daemon, SystemCase
+from tests.support.processes import Daemon, SystemCase
 from tests.support.sockets import fill, read_exactly, read_to_end
 
 INI = """
@@ -31,13 +32,8 @@ class ReloadTests(SystemCase):
     def reload(self, daemon: Daemon, ini: str, line: str) -> None:
         """Write the file anew, have it read, and wait for what is said of it."""
         self.write("socketd.ini", ini)
-        daemon._process.send_signal(signal.SIGHUP)
+        daemon.signal(signal.SIGHUP)
         daemon.output.wait_for(line)
-
-    def served(self, sock: socket.socket, data: bytes = b"x") -> bool:
-        """Say whether an echo comes back."""
-        sock.sendall(data)
-        return read_exactly(sock, len(data)) == data
 
     def test_nothing_changed(self) -> None:
         """The same file changes nothing; connections and sockets live on."""
@@ -46,9 +42,9 @@ class ReloadTests(SystemCase):
             address = daemon.address("echo")
             with daemon.connect("echo") as sock:
                 self.reload(daemon, ini, "reloaded: nothing changed")
-                self.assertTrue(self.served(sock))
+                self.check_echo(sock)
             with socket.create_connection(address, DEADLINE) as sock:
-                self.assertTrue(self.served(sock))
+                self.check_echo(sock)
 
     def test_changes(self) -> None:
         """
@@ -83,17 +79,15 @@ listen = unix:{self.directory}/b.sock
             gone, gone_address = daemon.connect("gone"), daemon.address("gone")
             changes = r"reloaded: \[gone\] removed; \[talk\] reply changed; \[fresh\] added"
             self.reload(daemon, after, changes)
-            self.assertTrue(self.served(kept))
+            self.check_echo(kept)
             old.sendall(b"x")
             self.assertEqual(read_exactly(old, 3), b"old", "a connection keeps its protocol")
             self.assertEqual(read_to_end(gone), b"")
             self.assertRaises(OSError, socket.create_connection, gone_address, DEADLINE)
             with daemon.connect("talk", "unix") as new:
-                new.sendall(b"x")
-                self.assertEqual(read_exactly(new, 3), b"new")
+                self.check_echo(new, b"x", b"new")
             with daemon.connect("fresh", "unix") as fresh:
-                fresh.sendall(b"x")
-                self.assertEqual(read_exactly(fresh, 1), b"X")
+                self.check_echo(fresh, b"x", b"X")
             for sock in (kept, old, gone):
                 sock.close()
 
@@ -104,9 +98,9 @@ listen = unix:{self.directory}/b.sock
                 bad = "[echo]\nlisten = tcp:70000\n[eco]\nlisten = tcp:7\n"
                 self.reload(daemon, bad, r"stays as it was: .*:2: \[echo\] listen = tcp:70000")
                 daemon.output.wait_for(r"stays as it was: .*:3: \[eco\]: is no protocol")
-                self.assertTrue(self.served(sock))
+                self.check_echo(sock)
             with daemon.connect("echo") as sock:
-                self.assertTrue(self.served(sock))
+                self.check_echo(sock)
 
     def test_cannot_bind(self) -> None:
         """
@@ -120,7 +114,7 @@ listen = unix:{self.directory}/b.sock
             self.reload(daemon, ini, r"stays as it was: \[upper\] cannot listen at tcp")
             self.assertFalse(path.exists())
             with daemon.connect("echo") as sock:
-                self.assertTrue(self.served(sock))
+                self.check_echo(sock)
 
     def test_networks(self) -> None:
         """Live peers are asked again at the door; who may no longer come in is reset."""
@@ -129,36 +123,28 @@ listen = unix:{self.directory}/b.sock
             goes.settimeout(DEADLINE)
             goes.bind(("127.0.0.2", 0))
             goes.connect(daemon.address("echo"))
-            self.assertTrue(self.served(stays) and self.served(goes))
+            self.check_echo(stays)
+            self.check_echo(goes)
             ini = INI.format(drain="10s") + "deny = 127.0.0.2\n"
             self.reload(daemon, ini, r"reloaded: \[echo\] deny changed")
             self.assertRaises(ConnectionResetError, goes.recv, 1)
-            self.assertTrue(self.served(stays))
+            self.check_echo(stays)
             stays.close()
             goes.close()
 
     def test_under_load(self) -> None:
         """While the file is read again and again, no connection is refused or lost."""
-        problems: list[Exception] = []
-        ended = threading.Event()
         with self.daemon(INI.format(drain="10s")) as daemon:
             address = daemon.address("echo")
 
             def load() -> None:
-                try:
-                    while not ended.is_set():
-                        with socket.create_connection(address, DEADLINE) as sock:
-                            assert self.served(sock, b"hello")
-                except Exception as problem:
-                    problems.append(problem)
+                with socket.create_connection(address, DEADLINE) as sock:
+                    self.check_echo(sock)
 
-            thread = threading.Thread(target=load, daemon=True)
-            thread.start()
-            for turn in range(20):
-                ini = INI.format(drain="10s") + f"idle_timeout = {turn + 10}s\n"
-                self.reload(daemon, ini, r"reloaded: \[echo\] idle_timeout changed")
-            ended.set()
-            thread.join(DEADLINE)
+            with repeating(load) as problems:
+                for turn in range(20):
+                    ini = INI.format(drain="10s") + f"idle_timeout = {turn + 10}s\n"
+                    self.reload(daemon, ini, r"reloaded: \[echo\] idle_timeout changed")
         self.assertEqual(problems, [])
 
     def test_addresses_under_load(self) -> None:
@@ -166,8 +152,6 @@ listen = unix:{self.directory}/b.sock
         While a service goes from all addresses to one and back, nobody who connects at the
         one is refused or lost, by TCP or UDP.
         """
-        problems: list[Exception] = []
-        ended = threading.Event()
         port = free_port()
         ini = "[echo]\nlog_connections = no\nguard_loopback = no\nlisten = "
         one = f"{ini}tcp:{port}:interface=127.0.0.1, udp:{port}:interface=127.0.0.1\n"
@@ -177,26 +161,17 @@ listen = unix:{self.directory}/b.sock
             address = ("127.0.0.1", port)
 
             def load(kind: socket.SocketKind) -> None:
-                try:
-                    while not ended.is_set():
-                        with socket.socket(socket.AF_INET, kind) as sock:
-                            sock.settimeout(DEADLINE)
-                            sock.connect(address)
-                            assert self.served(sock, b"hello")
-                except Exception as problem:
-                    problems.append(problem)
+                with socket.socket(socket.AF_INET, kind) as sock:
+                    sock.settimeout(DEADLINE)
+                    sock.connect(address)
+                    self.check_echo(sock)
 
-            kinds = (socket.SOCK_STREAM, socket.SOCK_STREAM, socket.SOCK_DGRAM)
-            threads = [threading.Thread(target=load, args=[kind], daemon=True) for kind in kinds]
-            for thread in threads:
-                thread.start()
-            for _ in range(10):
-                for text in (one, every):
+            with ExitStack() as stack:
+                kinds = (socket.SOCK_STREAM, socket.SOCK_STREAM, socket.SOCK_DGRAM)
+                loads = [stack.enter_context(repeating(partial(load, kind))) for kind in kinds]
+                for text in (one, every) * 10:
                     self.reload(daemon, text, r"reloaded: \[echo\] listen changed")
-            ended.set()
-            for thread in threads:
-                thread.join(DEADLINE)
-        self.assertEqual(problems, [])
+        self.assertEqual(loads, [[]] * 3)
 
 
 class StopTests(SystemCase):
@@ -206,12 +181,9 @@ class StopTests(SystemCase):
         """Bytes that have come before the stop are answered before the close."""
         with self.daemon(INI.format(drain="10s")) as daemon:
             with daemon.connect("echo") as sock:
-                sock.sendall(b"x" * 1000)
-                self.assertEqual(read_exactly(sock, 1000), b"x" * 1000)
-                signal_at = daemon._process
+                self.check_echo(sock, b"x" * 1000)
                 sock.sendall(b"last words")
-                signal_at.send_signal(signal.SIGTERM)
-                daemon._asked = signal.SIGTERM
+                daemon.ask_to_stop()
                 self.assertEqual(read_to_end(sock), b"last words")
 
     def test_drain_timeout(self) -> None:
@@ -230,7 +202,7 @@ class StopTests(SystemCase):
                 fill(sock)
                 daemon.ask_to_stop()
                 daemon.output.wait_for("stopping; 1 connections")
-                daemon._process.send_signal(signal.SIGTERM)
+                daemon.signal(signal.SIGTERM)
                 self.assertEqual(daemon.wait(), 0)
 
     def test_files_are_removed(self) -> None:
@@ -246,14 +218,10 @@ class EndingTests(SystemCase):
     """Reloads and signals that come at awkward times."""
 
     def owed(self, daemon: Daemon, service: str) -> socket.socket:
-        """Connect somebody who is owed more than he takes."""
+        """Connect a client that is owed more than it reads."""
         sock = daemon.connect(service)
-        sock.setblocking(False)
-        try:
-            while True:
-                sock.send(b"x" * 65536)
-        except BlockingIOError:
-            sock.settimeout(DEADLINE)
+        fill(sock)
+        sock.settimeout(DEADLINE)
         return sock
 
     def test_reload_while_stopping(self) -> None:
@@ -267,7 +235,7 @@ class EndingTests(SystemCase):
                 daemon.ask_to_stop()
                 daemon.output.wait_for("stopping; 1 connections")
                 self.write("socketd.ini", ini + "[upper]\nlisten = tcp:0\n")
-                daemon._process.send_signal(signal.SIGHUP)
+                daemon.signal(signal.SIGHUP)
                 self.assertTrue(read_to_end(sock, 1 << 20).endswith(b"x"))
             self.assertEqual(daemon.wait(), 0)
             self.assertNotIn("reloaded", daemon.output.text)
@@ -280,7 +248,7 @@ class EndingTests(SystemCase):
         with self.daemon(ini + more) as daemon:
             with self.owed(daemon, "upper") as sock:
                 self.write("socketd.ini", ini)
-                daemon._process.send_signal(signal.SIGHUP)
+                daemon.signal(signal.SIGHUP)
                 daemon.output.wait_for(r"reloaded: \[upper\] removed")
                 daemon.ask_to_stop()
                 daemon.output.wait_for("stopping; 1 connections")
@@ -295,36 +263,27 @@ class EndingTests(SystemCase):
         path = self.directory / "a.sock"
         ini = "[{}]\nprotocol = echo\nlog_connections = no\n"
         ini += f"listen = tcp:0:interface=127.0.0.1, unix:{path}\n"
-        problems: list[Exception] = []
-        ended = threading.Event()
         with self.daemon(ini.format("echo")) as daemon:
-            places: list[tuple[int, Any]] = [
+            addresses: list[tuple[int, Any]] = [
                 (socket.AF_INET, daemon.address("echo")),
                 (socket.AF_UNIX, str(path)),
             ]
 
             def load() -> None:
-                try:
-                    while not ended.is_set():
-                        for family, name in places:
-                            with socket.socket(family) as sock:
-                                sock.settimeout(DEADLINE)
-                                sock.connect(name)
-                                sock.sendall(b"hello")
-                                # The service of that name may be gone before a word has
-                                # come: then the end is in order, and no reset.
-                                assert read_exactly(sock, 5) in (b"hello", b"")
-                except Exception as problem:
-                    problems.append(problem)
+                for family, address in addresses:
+                    with socket.socket(family) as sock:
+                        sock.settimeout(DEADLINE)
+                        sock.connect(address)
+                        sock.sendall(b"hello")
+                        # The service of that name may be gone before the message has come: then
+                        # the connection is closed in order, and not reset.
+                        assert read_exactly(sock, 5) in (b"hello", b"")
 
-            thread = threading.Thread(target=load, daemon=True)
-            thread.start()
-            for turn in range(10):
-                self.write("socketd.ini", ini.format(f"echo-{turn}"))
-                daemon._process.send_signal(signal.SIGHUP)
-                daemon.output.wait_for(rf"\[echo-{turn}\] added")
-            ended.set()
-            thread.join(DEADLINE)
+            with repeating(load) as problems:
+                for turn in range(10):
+                    self.write("socketd.ini", ini.format(f"echo-{turn}"))
+                    daemon.signal(signal.SIGHUP)
+                    daemon.output.wait_for(rf"\[echo-{turn}\] added")
         self.assertEqual(problems, [])
 
     def test_many_hangups(self) -> None:
@@ -336,12 +295,11 @@ class EndingTests(SystemCase):
         with self.daemon(ini) as daemon:
             with daemon.connect("echo") as sock:
                 for _ in range(50):
-                    daemon._process.send_signal(signal.SIGHUP)
+                    daemon.signal(signal.SIGHUP)
                 self.write("socketd.ini", ini + "max_connections = 77\n")
-                daemon._process.send_signal(signal.SIGHUP)
+                daemon.signal(signal.SIGHUP)
                 daemon.output.wait_for(r"reloaded: \[echo\] max_connections changed")
-                sock.sendall(b"hello")
-                self.assertEqual(read_exactly(sock, 5), b"hello")
+                self.check_echo(sock)
 
 
 class HangupTests(SystemCase):
@@ -355,15 +313,9 @@ class HangupTests(SystemCase):
         @return: the other end of the terminal, too.
         """
         master, slave = os.openpty()
-        file = self.write("socketd.ini", INI.format(drain="10s"))
-        daemon = Daemon(
-            [*command, *TWISTD, "socketd", "--config", str(file)],
-            stdin=slave,
-            env=self.environment(),
-            cwd=self.directory,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-        )
-        self.addCleanup(daemon.kill)
+        take_terminal = lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # noqa: E731
+        ini = INI.format(drain="10s")
+        daemon = self.daemon(ini, before=command, stdin=slave, preexec_fn=take_terminal)
         os.close(slave)
         daemon.address("echo")
         return daemon, master
@@ -374,7 +326,7 @@ class HangupTests(SystemCase):
         good order.
         """
         daemon, master = self.start()
-        os.kill(daemon.pid, signal.SIGHUP)
+        daemon.signal(signal.SIGHUP)
         daemon.output.wait_for("reloaded: nothing changed")
         os.close(master)
         daemon.output.wait_for("the terminal was closed")

@@ -58,7 +58,7 @@ def forged_ipv6(source: tuple[str, int], target: tuple[str, int], data: bytes) -
     return struct.pack("!IHBB", 6 << 28, size, socket.IPPROTO_UDP, 64) + b"".join(ends) + udp
 
 
-class HonestCase(NetworkCase):
+class LegitimateClientCase(NetworkCase):
     """A daemon in a network of its own, with a cable to another one."""
 
     def setUp(self) -> None:
@@ -103,7 +103,7 @@ class HonestCase(NetworkCase):
             return b""
 
 
-class OwnAddressTests(HonestCase):
+class OwnAddressTests(LegitimateClientCase):
     """A monitor on the machine asks by the machine's own address."""
 
     def test_answered(self) -> None:
@@ -172,7 +172,7 @@ class OwnAddressTests(HonestCase):
             return found
 
 
-class VictimTests(HonestCase):
+class VictimTests(LegitimateClientCase):
     """A client in whose name others ask."""
 
     def test_forged_repeats(self) -> None:
@@ -186,7 +186,7 @@ class VictimTests(HonestCase):
             self.assertEqual(self.ask(client, b"me", HERE[0], 7), b"me")
 
 
-class RepeatTests(HonestCase):
+class RepeatTests(LegitimateClientCase):
     """Clients that send the same again and again."""
 
     def test_seven(self) -> None:

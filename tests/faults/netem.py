@@ -1,9 +1,9 @@
 """
-A bad network between two namespaces: it loses, delays, reorders, doubles and spoils packets.
+Network emulation between two namespaces: loss, delay, jitter, duplication, corruption, rate.
 
 A thread holds a TUN device of each namespace and passes IPv4 packets from one to the
 other, so that no module of the kernel is needed but that one (tuntap of linux-doc).
-What happens to a packet is drawn by lot; the seed is printed, and may be given. A program
+What happens to a packet is random; the seed is printed, and may be given. A program
 makes the device in its namespace and hands it over (C{device.py}).
 """
 
@@ -60,22 +60,22 @@ _VERSION_4 = 4
 _PROTOCOL_AT = 9
 
 # What may happen to a packet.
-TAKEN, PASSED, LOST, DOUBLED, SPOILED, CUT, FULL, REFUSED = (
-    "taken", "passed", "lost", "doubled", "spoiled", "cut", "full", "refused",
+ENTERED, DELIVERED, LOST, DUPLICATED, CORRUPTED, CUT, OVERFLOWED, REFUSED = (
+    "entered", "delivered", "lost", "duplicated", "corrupted", "cut", "overflowed", "refused",
 )  # fmt: skip
 
 
 @frozen
-class Weather:
+class Impairment:
     """
-    What a network does to packets, in each direction alike.
+    What a network does to packets, in each direction alike; the terms are those of tc-netem(8).
 
     @ivar loss: how probable it is that a packet is lost.
     @ivar delay: how long each is on its way (seconds).
     @ivar jitter: how much longer at most; what varies by more than the distance of two
         packets changes their order.
     @ivar duplicate: how probable it is that one comes twice.
-    @ivar corrupt: how probable it is that one bit of it is another.
+    @ivar corrupt: how probable it is that one bit of it is flipped.
     @ivar rate: how many bytes a second go through.
     @ivar cut: whether nothing goes through at all, what is on its way included.
     """
@@ -89,20 +89,20 @@ class Weather:
     cut: bool = False
 
 
-FINE = Weather()
+UNIMPAIRED = Impairment()
 
 
-class Line:
+class Link:
     """
     One direction of a network; it knows neither clock nor device.
 
     @ivar counts: how many packets met with what, by the number of their protocol.
-    @ivar weather: what happens from now on.
+    @ivar impairment: what happens from now on.
     """
 
     def __init__(self, random: Random) -> None:
         self.counts: Counter[tuple[int, str]] = Counter()
-        self.weather = FINE
+        self.impairment = UNIMPAIRED
         self._random = random
         self._waiting: list[tuple[float, int, int, bytes]] = []
         self._accepted = 0
@@ -110,27 +110,27 @@ class Line:
 
     def send(self, packet: bytes, now: float) -> None:
         """Take a packet, and decide what happens to it."""
-        weather, chance = self.weather, self._random.random
+        impairment, chance = self.impairment, self._random.random
         protocol = packet[_PROTOCOL_AT]
-        self.counts[protocol, TAKEN] += 1
-        if weather.cut or chance() < weather.loss:
-            self.counts[protocol, CUT if weather.cut else LOST] += 1
+        self.counts[protocol, ENTERED] += 1
+        if impairment.cut or chance() < impairment.loss:
+            self.counts[protocol, CUT if impairment.cut else LOST] += 1
             return
         self._accept(protocol, packet, now)
-        if chance() < weather.duplicate:
-            self.counts[protocol, DOUBLED] += 1
+        if chance() < impairment.duplicate:
+            self.counts[protocol, DUPLICATED] += 1
             self._accept(protocol, packet, now)
 
     def _accept(self, protocol: int, packet: bytes, now: float) -> None:
-        weather, random = self.weather, self._random
+        impairment, random = self.impairment, self._random
         if len(self._waiting) >= MAX_QUEUE:
-            self.counts[protocol, FULL] += 1
+            self.counts[protocol, OVERFLOWED] += 1
             return
-        if random.random() < weather.corrupt:
-            self.counts[protocol, SPOILED] += 1
-            packet = flipped(packet, random.randrange(8 * len(packet)))
-        self._free_at = max(now, self._free_at) + len(packet) / weather.rate
-        due = self._free_at + weather.delay + weather.jitter * random.random()
+        if random.random() < impairment.corrupt:
+            self.counts[protocol, CORRUPTED] += 1
+            packet = flip_bit(packet, random.randrange(8 * len(packet)))
+        self._free_at = max(now, self._free_at) + len(packet) / impairment.rate
+        due = self._free_at + impairment.delay + impairment.jitter * random.random()
         self._accepted += 1
         heappush(self._waiting, (due, self._accepted, protocol, packet))
 
@@ -142,7 +142,7 @@ class Line:
         """
         while self._waiting and self._waiting[0][0] <= now:
             _, _, protocol, packet = heappop(self._waiting)
-            if not self.weather.cut:
+            if not self.impairment.cut:
                 yield protocol, packet
             else:
                 self.counts[protocol, CUT] += 1
@@ -152,18 +152,18 @@ class Line:
         return self._waiting[0][0] if self._waiting else math.inf
 
 
-def flipped(packet: bytes, bit: int) -> bytes:
+def flip_bit(packet: bytes, bit: int) -> bytes:
     """Change one bit of a packet; the checksums of RFC 791, 793 and 768 find that."""
-    spoiled = bytearray(packet)
-    spoiled[bit // 8] ^= 1 << bit % 8
-    return bytes(spoiled)
+    corrupted = bytearray(packet)
+    corrupted[bit // 8] ^= 1 << bit % 8
+    return bytes(corrupted)
 
 
 class Network:
     """
     A network of two namespaces, until it is closed.
 
-    @ivar lines: from the first namespace to the second one, and back.
+    @ivar links: from the first namespace to the second one, and back.
     """
 
     def __init__(
@@ -176,7 +176,7 @@ class Network:
         """
         self.seed = seed or os.environ.get(SEED) or secrets.token_hex(4)
         print(f"{SEED}={self.seed}")
-        self.lines = tuple(Line(Random(f"{self.seed} {way}")) for way in ("there", "back"))
+        self.links = tuple(Link(Random(f"{self.seed} {way}")) for way in ("there", "back"))
         self._devices: list[int] = []
         self._turned = Condition()
         try:
@@ -190,10 +190,10 @@ class Network:
         self._thread = Thread(target=self._pass_on, daemon=True)
         self._thread.start()
 
-    def change(self, weather: Weather) -> None:
+    def change(self, impairment: Impairment) -> None:
         """Treat all packets so from now on."""
-        for line in self.lines:
-            line.weather = weather
+        for link in self.links:
+            link.impairment = impairment
 
     def wait_for(self, condition: Callable[[], bool], timeout: float = PATIENCE) -> None:
         """
@@ -203,7 +203,7 @@ class Network:
         """
         with self._turned:
             if not self._turned.wait_for(condition, timeout):
-                raise AssertionError(f"the network did: {[line.counts for line in self.lines]}")
+                raise AssertionError(f"the network did: {[link.counts for link in self.links]}")
 
     def close(self) -> None:
         """Take the devices away."""
@@ -220,21 +220,21 @@ class Network:
         waiting = select.poll()
         for descriptor in (*self._devices, self._quitting.fileno()):
             waiting.register(descriptor, select.POLLIN)
-        ways = dict(zip(self._devices, self.lines))
+        ways = dict(zip(self._devices, self.links))
         while True:
-            left = min(line.next_at() for line in self.lines) - time.monotonic()
+            left = min(link.next_at() for link in self.links) - time.monotonic()
             ready = waiting.poll(None if left == math.inf else max(0, math.ceil(left * 1000)))
             for descriptor, _ in ready:
                 if descriptor not in ways:
                     return
                 _take(descriptor, ways[descriptor])
-            for device, line in zip(reversed(self._devices), self.lines):
-                _give(device, line)
+            for device, link in zip(reversed(self._devices), self.links):
+                _give(device, link)
             with self._turned:
                 self._turned.notify_all()
 
 
-def _take(device: int, line: Line) -> None:
+def _take(device: int, link: Link) -> None:
     for _ in range(MAX_TURN):
         try:
             packet = os.read(device, _MAX_PACKET)
@@ -242,18 +242,18 @@ def _take(device: int, line: Line) -> None:
             return
         # IPv6 looks for its neighbours here; its packets would shift the lots.
         if packet[0] >> 4 == _VERSION_4:
-            line.send(packet, time.monotonic())
+            link.send(packet, time.monotonic())
 
 
-def _give(device: int, line: Line) -> None:
-    for protocol, packet in line.arrivals(time.monotonic()):
+def _give(device: int, link: Link) -> None:
+    for protocol, packet in link.arrivals(time.monotonic()):
         try:
             os.write(device, packet)
         except OSError:
             # The interface is down.
-            line.counts[protocol, REFUSED] += 1
+            link.counts[protocol, REFUSED] += 1
         else:
-            line.counts[protocol, PASSED] += 1
+            link.counts[protocol, DELIVERED] += 1
 
 
 def _set_up(namespace: Namespace, address: str) -> None:

@@ -1,4 +1,4 @@
-"""A daemon that speaks TLS with peers who misuse it, and with an honest one."""
+"""A daemon whose TLS is misused, and a well-behaved client beside."""
 
 from __future__ import annotations
 
@@ -32,13 +32,12 @@ MAX_GROWTH = 4 * 1024
 _FILES = re.compile("keeps its certificates;|the configuration stays as it was:")
 
 
-class Shaking:
+class ConcurrentHandshakes:
     """
-    Clients that check the certificate, one after the other in a thread, while a block runs.
+    Clients that verify the certificate, one after the other in a thread, while a block runs.
 
     @ivar count: how many there were.
-    @ivar shown: the certificates that they were shown.
-    @ivar problems: what went wrong.
+    @ivar shown: the certificates that they got.
     """
 
     def __init__(self, daemon: Daemon) -> None:
@@ -49,7 +48,7 @@ class Shaking:
         self._ended = Event()
         self._thread = Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> Shaking:
+    def __enter__(self) -> ConcurrentHandshakes:
         self._thread.start()
         return self
 
@@ -74,38 +73,33 @@ class Shaking:
 
 
 class TlsFaultCase(TlsCase):
-    """A daemon that counts, with an honest client."""
+    """A daemon whose events are counted, with a well-behaved client."""
 
     def counting(self, *lines: str) -> str:
         """Write a configuration of C{echo} whose events are logged and can be counted."""
         return f"[socketd]\nhttp = tcp:0\nlog_level = debug\n{self.ini(*lines)}"
 
     @contextmanager
-    def besieged(self, *lines: str) -> Iterator[Daemon]:
+    def under_attack(self, *lines: str) -> Iterator[Daemon]:
         """
-        Start a daemon; after what is done to it, an honest client that was there before
-        is served, and so is a new one; all descriptors are given back.
+        Start a daemon; after the attack a well-behaved client that was connected before is
+        served, and so is a new one; all descriptors are closed.
         """
         with self.daemon(self.counting(*lines)) as daemon:
             with connect_tls(daemon, "echo") as before:
-                self.check_served(before)
+                self.check_echo(before)
                 self.counts(daemon)
                 base = daemon.descriptors()
                 yield daemon
-                self.check_served(before)
+                self.check_echo(before)
                 with connect_tls(daemon, "echo") as after:
-                    self.check_served(after)
+                    self.check_echo(after)
                 wait_until(lambda: daemon.descriptors() <= base)
         errors = re.findall(r"^\S+ \[\S+#(?:error|critical)\] (.*)", daemon.output.text, re.M)
         self.assertEqual([line for line in errors if not _FILES.search(line)], [])
 
-    def check_served(self, client: ssl.SSLSocket) -> None:
-        """Check that a client is served."""
-        client.sendall(b"hello")
-        self.assertEqual(read_exactly(client, 5), b"hello")
-
     def counts(self, daemon: Daemon) -> dict[str, int]:
-        """Scrape how many connections were not let in, or were ended, by the reason."""
+        """Scrape how many connections were refused, or ended by a deadline, by the reason."""
         pattern = r'^socketd_connections_(?:refused|overdue)_total\{reason="(\w+)".*\} (\S+)$'
         found = self.scrape(daemon, pattern)
         return {reason: int(float(count)) for reason, count in found if float(count)}
@@ -125,7 +119,7 @@ class TlsFaultCase(TlsCase):
         self.assertEqual(self.counts(daemon), expected)
 
     def check_lines(self, daemon: Daemon, reason: str, count: int) -> None:
-        """Check that each connection that was not let in has one line in the log."""
+        """Check that each refused connection has one line in the log."""
         found = re.findall(rf"no TLS with .*: {reason}: ", daemon.output.text)
         self.assertEqual(len(found), count)
 
@@ -138,7 +132,7 @@ class TlsFaultCase(TlsCase):
 
     def check_dropped(self, count: int) -> None:
         """Drop handshakes, and see what is left of them."""
-        with self.besieged() as daemon:
+        with self.under_attack() as daemon:
             self.drop(daemon, count)
             self.wait_for_counts(daemon, tls_handshake=count)
             before = daemon.resident()

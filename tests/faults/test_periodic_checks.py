@@ -1,4 +1,4 @@
-"""What a daemon makes of its clock, its kernel and its certificates, look after look."""
+"""The daemon's periodic checks of its clock, its kernel and its certificates."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from socketd.common.system_clock import Timex, read_kernel
 from socketd.daemon import wiring
 from socketd.daemon.daemon import CERTIFICATE_CHECK, CHECK_INTERVAL
 from socketd.net.datagram import batch_port
-from tests.faults.clocks import NTP, Told, ntp_request, read_ntp
+from tests.faults.clocks import NTP, NtpReply, ntp_request, read_ntp
 from tests.support.certificates import NOW, PAST, Made, issued
 from tests.support.daemons import DaemonCase
 from tests.support.tls import NAME
@@ -27,7 +27,7 @@ DOUBT = 64.0
 OK, INSERT, DELETE, LEAPING, OVER = range(5)
 
 
-class LookCase(DaemonCase):
+class PeriodicCheckCase(DaemonCase):
     """
     A daemon whose clocks and kernel the test sets, and an NTP client.
 
@@ -46,43 +46,43 @@ class LookCase(DaemonCase):
         timex.maxerror = 1000
         return self.kernel
 
-    def look(self, count: int = 1) -> None:
-        """Let the daemon look at the clock so many times."""
+    def check(self, count: int = 1) -> None:
+        """Let the daemon do so many of its periodic checks."""
         self.reactor.pump([CHECK_INTERVAL] * count)
 
     def now(self) -> float:
         """Read the daemon's wall clock."""
         return self.wall + self.reactor.seconds()
 
-    def told(self) -> Told:
+    def ask_time(self) -> NtpReply:
         """Ask by NTP."""
         packet = self.ask_datagram(self.address("ntp", "udp"), ntp_request())
         assert packet is not None
         return read_ntp(packet, self.now())
 
 
-class DoubtTests(LookCase):
+class StepAlarmTests(PeriodicCheckCase):
     """What NTP clients see of a step, through the socket."""
 
-    def test_doubt(self) -> None:
+    def test_alarm(self) -> None:
         """
         For 64 seconds after a step was seen the answers raise the alarm; then they are fit,
         and have the new time.
         """
         self.start(NTP)
-        self.assertTrue(self.told().fit)
+        self.assertTrue(self.ask_time().is_usable)
         self.wall += HOUR
-        self.look()
+        self.check()
         for _ in range(floor(DOUBT / CHECK_INTERVAL) - 1):
-            self.assertFalse(self.told().fit)
-            self.look()
-        self.assertFalse(self.told().fit)
-        self.look()
-        self.assertTrue(self.told().fit)
-        self.assertLess(abs(self.told().sent - self.now()), CLOSE)
+            self.assertFalse(self.ask_time().is_usable)
+            self.check()
+        self.assertFalse(self.ask_time().is_usable)
+        self.check()
+        self.assertTrue(self.ask_time().is_usable)
+        self.assertLess(abs(self.ask_time().sent - self.now()), CLOSE)
 
 
-class LeapTests(LookCase):
+class LeapTests(PeriodicCheckCase):
     """Leap seconds, through the socket."""
 
     def check_leap(self, code: int, leap: int, step: float) -> None:
@@ -98,8 +98,8 @@ class LeapTests(LookCase):
         ):
             self.kernel = kernel
             self.wall += jump
-            self.look()
-            told = self.told()
+            self.check()
+            told = self.ask_time()
             self.assertEqual((told.leap, told.stratum), (announced, 10))
             self.assertLess(abs(told.sent - self.now()), CLOSE)
         self.assertEqual(self.events("clock_stepped"), [])
@@ -116,7 +116,7 @@ class LeapTests(LookCase):
         self.check_leap(DELETE, 2, 1.0)
 
 
-class JudgedAnewTests(DaemonCase):
+class ClockSetLaterTests(DaemonCase):
     """Certificates of a machine that begins in 1970."""
 
     def begin(self, made: Made) -> None:
