@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from socketd.cli.common.output import emit
+from socketd.common.commands import ALIASES, COMMANDS
 from socketd.common.errors import (
     FAILED,
     GOOD,
@@ -24,19 +25,12 @@ from socketd.common.text import one_line
 PROGRAM = "socketd"
 DESCRIPTION = "Talk to sockets and look after the socketd daemon."
 
-#: The subcommands that control a running daemon, all in L{socketd.cli.operator.commands}.
-OPERATIONS = (
-    "status", "services", "connections", "waiting", "show", "watch", "reply", "answer", "close",
-    "reset", "ban", "unban", "bans", "reload", "drain", "resume", "log-level",
-)  # fmt: skip
-
-#: The module of each subcommand, in the order of the help. Only the requested one is imported:
-#: most import Twisted, which takes longer than their work.
+#: The modules of the other subcommands than the commands of the daemon. Only the requested one is
+#: imported: most import Twisted, which takes longer than their work.
 MODULES = {
     "run": "system.run",
     "check": "system.check",
     "console": "operator.console",
-    **dict.fromkeys(OPERATIONS, "operator.commands"),
     "send": "client.send",
     "chat": "client.chat",
     "time": "client.time",
@@ -47,19 +41,22 @@ MODULES = {
     "import": "migrate.command",
 }
 
-#: Commands that exist only in an operator session.
-CONSOLE_ONLY = ("attend", "quit", "exit")
-
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
-    def error(self, message: str) -> NoReturn:
-        """
-        Exit with the error only, without the usage text that would hide it.
+    @property
+    def declared(self) -> list[argparse.Action]:
+        """The arguments in the order of their declaration; argparse itself has no public list."""
+        return self._actions
 
-        @param message: the error.
-        """
+    @property
+    def positionals(self) -> list[argparse.Action]:
+        """The arguments without flags."""
+        return [action for action in self.declared if not action.option_strings]
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with the error only, without the usage text that would hide it."""
         self.exit(USAGE, f"{self.prog}: {one_line(message)}; see {self.prog} --help\n")
 
 
@@ -67,28 +64,35 @@ class VersionAction(argparse.Action):
     """C{--version}: looks up the version only on demand."""
 
     def __call__(self, parser: argparse.ArgumentParser, *args: Any) -> None:
-        """
-        Print the version and exit.
-
-        @param parser: the parser of the option.
-        @param args: the remaining arguments of C{argparse}, unused.
-        """
+        """Print the version and exit."""
         emit(f"{PROGRAM} {installed_version()}\n")
         parser.exit()
 
 
 def installed_version() -> str:
-    """
-    Return the version of the installed distribution.
-
-    @return: the version, or a text that says that none is installed.
-    """
+    """Return the version of the installed distribution, or a text that says that there is none."""
     from importlib import metadata
 
     try:
         return metadata.version(PROGRAM)
     except metadata.PackageNotFoundError:
         return "(not installed)"
+
+
+def subcommands() -> list[str]:
+    """List the subcommands in the order of the help; those of the daemon follow C{console}."""
+    commands = [command.name for command in COMMANDS.values() if command.on_command_line]
+    names = list(MODULES)
+    place = names.index("console") + 1
+    return [*names[:place], *commands, *names[place:]]
+
+
+def load(name: str) -> Any:
+    """Import a subcommand: something with C{NAME}, C{HELP}, C{add_arguments} and C{run}."""
+    if name in MODULES:
+        return importlib.import_module(f"socketd.cli.{MODULES[name]}")
+    commands = importlib.import_module("socketd.cli.operator.commands")
+    return commands.ControlCommand(COMMANDS[name])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -99,8 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     @return: the exit status.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
-    named = [word for word in arguments[:1] if word in MODULES]
-    program = " ".join([PROGRAM, *named])
+    program = " ".join([PROGRAM, *(word for word in arguments[:1] if word in subcommands())])
     try:
         status = _run(arguments)
         emit("")
@@ -123,8 +126,8 @@ def _run(argv: list[str]) -> int:
     try:
         if argv[:1] == ["help"]:
             argv = [*argv[1:2], "--help"]
-        if argv[:1] and argv[0] in MODULES:
-            subcommand = _import(argv[0])
+        if argv[:1] and argv[0] in subcommands():
+            subcommand = load(argv[0])
             arguments = _parse(subcommand, argv[1:])
         else:
             _explain(argv)
@@ -134,54 +137,43 @@ def _run(argv: list[str]) -> int:
     return status
 
 
-def _import(name: str) -> Any:
-    module = importlib.import_module(f"socketd.cli.{MODULES[name]}")
-    return module.OPERATIONS[name] if name in OPERATIONS else module
-
-
 def _parse(subcommand: Any, argv: list[str]) -> argparse.Namespace:
     parser = Parser(
         prog=f"{PROGRAM} {subcommand.NAME}", description=subcommand.HELP, allow_abbrev=False
     )
     subcommand.add_arguments(parser)
-    if any(action.nargs == argparse.REMAINDER for action in parser._actions):
+    if any(action.nargs == argparse.REMAINDER for action in parser.positionals):
         # All arguments belong to another program, but argparse would parse a leading option
         # as its own; no argument can begin with NUL, so this prefix disables options.
         parser.prefix_chars = "\0"
         return parser.parse_args(argv)
-    _refuse_misspelt(parser, argv)
+    _reject_unknown_option(parser, argv)
     # Intermixed: otherwise an optional argument could not follow an option.
     arguments, unknown = parser.parse_known_intermixed_args(argv)
-    if "--" in argv and not _positionals(parser):
+    if "--" in argv and not parser.positionals:
         # For a parser without positionals, Python 3.13.5 drops what follows "--".
         unknown = unknown or argv[argv.index("--") + 1 :]
     if unknown:
-        takes = "takes no arguments" if not _positionals(parser) else "unknown argument"
+        takes = "unknown argument" if parser.positionals else "takes no arguments"
         parser.error(f"{takes}: {' '.join(unknown)}")
     return arguments
 
 
-def _positionals(parser: Parser) -> list[argparse.Action]:
-    return [action for action in parser._actions if not action.option_strings]
-
-
-def _refuse_misspelt(parser: Parser, argv: list[str]) -> None:
+def _reject_unknown_option(parser: Parser, argv: list[str]) -> None:
     """Reject an unknown option, before its value is parsed as an argument."""
-    known = {text: action for action in parser._actions for text in action.option_strings}
-    options = [*argv, "--"][: [*argv, "--"].index("--")]
-    names = (word.partition("=")[0] for word in options if word.startswith("--"))
-    unknown = next((name for name in names if name not in known), "")
-    unknown = unknown or next((word for word in options if _is_misspelt(word, known)), "")
+    options = {text: action for action in parser.declared for text in action.option_strings}
+    words = [*argv, "--"][: [*argv, "--"].index("--")]
+    long = (word.partition("=")[0] for word in words if word.startswith("--"))
+    unknown = next((name for name in long if name not in options), "")
+    unknown = unknown or next((word for word in words if _is_unknown(word, options)), "")
     if unknown:
-        from difflib import get_close_matches
-
-        meant = "".join(f" ({text}?)" for text in get_close_matches(unknown, known, n=1))
-        if any(action.metavar == "TEXT" for action in _positionals(parser)):
-            meant += f"; a text that begins with a dash stands behind --: -- {unknown}"
-        parser.error(f"unknown option: {unknown}{meant}")
+        hint = _hint(unknown, options)
+        if any(action.metavar == "TEXT" for action in parser.positionals):
+            hint += f"; a text that begins with a dash stands behind --: -- {unknown}"
+        parser.error(f"unknown option: {unknown}{hint}")
 
 
-def _is_misspelt(word: str, known: Mapping[str, argparse.Action]) -> bool:
+def _is_unknown(word: str, options: Mapping[str, argparse.Action]) -> bool:
     """
     Return whether a word with one dash is neither an option with its value, nor combined short
     options, nor a number.
@@ -189,18 +181,21 @@ def _is_misspelt(word: str, known: Mapping[str, argparse.Action]) -> bool:
     if word[:1] != "-" or word[1:2] in ("", "-") or word[1:].replace(".", "", 1).isdigit():
         return False
     for letter in word[1:]:
-        action = known.get(f"-{letter}")
+        action = options.get(f"-{letter}")
         if action is None or action.nargs != 0:
             return action is None
     return False
 
 
-def _explain(argv: list[str]) -> NoReturn:
-    """
-    Handle arguments without a subcommand: print the help, the version or an error.
+def _hint(word: str, names: Iterable[str]) -> str:
+    """Suggest the name most similar to a misspelt one: C{ (NAME?)}."""
+    from difflib import get_close_matches
 
-    @param argv: the arguments.
-    """
+    return "".join(f" ({name}?)" for name in get_close_matches(word, list(names), n=1))
+
+
+def _explain(argv: list[str]) -> NoReturn:
+    """Handle arguments without a subcommand: print the help, the version or an error."""
     parser = Parser(prog=PROGRAM, description=DESCRIPTION, allow_abbrev=False)
     parser.add_argument("--version", action=VersionAction, nargs=0, help="print the version")
     subparsers = parser.add_subparsers(metavar="SUBCOMMAND", required=True)
@@ -210,16 +205,13 @@ def _explain(argv: list[str]) -> NoReturn:
         parser.error(f"a command has to follow, such as {PROGRAM} status")
     if word.startswith("-") and word not in ("-h", "--help", "--version"):
         parser.error(f"unknown option: {word}; the command comes first")
-    if word in CONSOLE_ONLY:
-        parser.error(f"{word} is a command of socketd console")
+    if word in (*COMMANDS, *ALIASES):
+        parser.error(f"{word} is a command of {PROGRAM} console")
     if not word.startswith("-"):
-        from difflib import get_close_matches
-
-        meant = "".join(f" ({text}?)" for text in get_close_matches(word, MODULES, n=1))
-        parser.error(f"{one_line(word)} is no command{meant}")
-    for name in MODULES:
+        parser.error(f"{one_line(word)} is no command{_hint(word, subcommands())}")
+    for name in subcommands():
         # Only the program's own help needs every module.
-        subparsers.add_parser(name, **{"help": _import(name).HELP} if wants_help else {})
+        subparsers.add_parser(name, **{"help": load(name).HELP} if wants_help else {})
     parser.parse_args(argv)
     parser.error("the command comes first")
 

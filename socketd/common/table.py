@@ -6,15 +6,16 @@ and human-readable formats for their values.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
 
+from socketd.common.text import one_line
+
 #: Two spaces, so that cells may have single spaces and a program can still split the
 #: columns.
 GAP = "  "
-
 
 #: The unit of a cell with several items, which C{LIST_GAP} separates.
 LIST = "list"
@@ -25,6 +26,9 @@ FIELD = "field"
 
 #: Indentation of cells that are written below their row.
 INDENT = 4
+
+#: Titles of columns that are not their names, which programs read.
+_TITLES = {"does": "description", "listens": "listeners", "waits": "waiting"}
 
 _MULTIPLES = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
@@ -54,25 +58,24 @@ def listing(
     rows: Sequence[Sequence[Any]],
     units: Mapping[str, str],
     width: int | None = None,
-    clean: Callable[[str], str] = str,
 ) -> str:
     """
-    Format rows of values as a human-readable table.
+    Format rows of values as a human-readable table; their texts are escaped.
 
     @param names: one per column.
     @param rows: the values.
     @param units: C{bytes}, C{seconds} or L{LIST}, by the name of the column, or by that of
         the row if the first column is L{FIELD}.
     @param width: the width of the terminal (columns); C{None}: unlimited.
-    @param clean: makes text safe for a terminal.
     @return: the lines of the table, as one text.
     """
-
     is_one_thing = names[:1] == [FIELD]
 
     def text(row: Sequence[Any], name: str, value: Any) -> str:
-        unit = units.get(str(row[0]).lower() if is_one_thing else name, "")
-        return clean(written(value, unit))
+        key = str(row[0]).lower() if is_one_thing else name
+        if is_one_thing and name == FIELD:
+            return title_of(key)
+        return one_line(written(value, units.get(key, "")))
 
     # The first column identifies the row, even if by a number, so it is not right-aligned.
     columns = list(zip(names, zip(*rows)))[1:]
@@ -120,7 +123,7 @@ class _Listing:
     def _table(self, names: list[str]) -> str:
         right = [place for place, name in enumerate(names) if name in self.numbers]
         rows = [[row[name] for name in names] for row in self.cells]
-        return render([name.upper() for name in names], rows, right)
+        return render(list(map(title_of, names)), rows, right)
 
     def _weight(self, name: str) -> tuple[bool, int]:
         widest = max((_width(row[name]) for row in self.cells), default=0)
@@ -135,6 +138,11 @@ class _Listing:
                     found = row[name].split(LIST_GAP)
                 lines += [" " * INDENT + one for one in found if one]
         return "".join(f"{one}\n" for one in lines)
+
+
+def title_of(name: str) -> str:
+    """Return the title of a column."""
+    return one_line(_TITLES.get(name, name).upper())
 
 
 def written(value: Any, unit: str = "") -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import socket
 
 from socketd.access.addresses import packed
@@ -10,19 +9,17 @@ from socketd.access.bans import Ban, BansFull
 from socketd.common.errors import USAGE, CommandError
 from socketd.common.text import escaped
 from socketd.control.operator_session import IOperatorSession
-from socketd.control.results import Reply
+from socketd.control.results import CommandResult
 from socketd.daemon.daemon import Daemon
 from socketd.settings.networks import WORDS, Network, parse_networks
 from socketd.settings.value_types import parse_duration
 
-_FOR = re.compile(r"for +(\S+)")
 
-
-def ban(daemon: Daemon, session: IOperatorSession, source: str, duration: str = "") -> Reply:
+def ban(daemon: Daemon, session: IOperatorSession, source: str, duration: str) -> CommandResult:
     """
     Ban a network, and reset its live connections.
 
-    @param duration: C{for 10m}; empty: no expiry.
+    @param duration: empty: no expiry.
     @raise CommandError: if the source is not a network, or cannot be banned.
     """
     network, seconds = _parse_source(source), _parse_duration(duration)
@@ -34,10 +31,10 @@ def ban(daemon: Daemon, session: IOperatorSession, source: str, duration: str = 
     count = _reset_banned(daemon)
     while_ = "" if seconds is None else f" for {seconds:g} s"
     facts = {"source": str(network), "seconds": seconds, "connections_reset": count}
-    return Reply(f"banned {network}{while_}; {count} connections reset", facts=facts)
+    return CommandResult(f"banned {network}{while_}; {count} connections reset", facts=facts)
 
 
-def unban(daemon: Daemon, session: IOperatorSession, source: str) -> Reply:
+def unban(daemon: Daemon, session: IOperatorSession, source: str) -> CommandResult:
     """
     Lift a ban.
 
@@ -47,14 +44,14 @@ def unban(daemon: Daemon, session: IOperatorSession, source: str) -> Reply:
     if not daemon.bans.remove(network):
         raise CommandError(f"{network} is not banned; see bans")
     _forget_sources(daemon)
-    return Reply(f"{network} is served again", facts={"source": str(network)})
+    return CommandResult(f"{network} is served again", facts={"source": str(network)})
 
 
-def bans(daemon: Daemon, session: IOperatorSession) -> Reply:
+def bans(daemon: Daemon, session: IOperatorSession) -> CommandResult:
     """List the bans with their remaining seconds."""
     now = daemon.reactor.seconds()
     rows = [(str(one.network), _left(one, now)) for one in daemon.bans.current()]
-    return Reply(headers=("SOURCE", "SECONDS"), rows=rows)
+    return CommandResult(columns=("source", "seconds"), rows=rows)
 
 
 def _left(one: Ban, now: float) -> float | None:
@@ -81,9 +78,8 @@ def _parse_source(text: str) -> Network:
 def _parse_duration(text: str) -> float | None:
     if not text:
         return None
-    found = _FOR.fullmatch(text)
     try:
-        seconds = parse_duration(found[1] if found else "")
+        seconds = parse_duration(text)
     except ValueError:
         raise CommandError("write for how long as for 10m, for 1h or for 7d", USAGE) from None
     if not seconds:

@@ -1,8 +1,8 @@
 """
-The command table, shared by the console and the control socket.
+What each command of L{socketd.common.commands} does.
 
-A command takes text arguments and returns a L{Reply} of values; the session formats it
-(a table for people, JSON for programs).
+A command returns a L{CommandResult} of values; the session formats it (a table for people,
+JSON for programs).
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from attrs import frozen
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
+from socketd.common.answers import Answer
+from socketd.common.commands import COMMANDS, LEVELS
 from socketd.common.errors import BAD_CONFIGURATION, USAGE, CommandError
 from socketd.common.events import OPERATOR_ANSWERED, OPERATOR_COMMAND, PROTOCOL_FAILED
 from socketd.common.operator_queue import Question
@@ -23,7 +24,8 @@ from socketd.common.table import FIELD, LIST, LIST_GAP, duration
 from socketd.common.text import escaped
 from socketd.control import ban_commands
 from socketd.control.operator_session import IOperatorSession
-from socketd.control.results import Reply, Value
+from socketd.control.requests import parse_request, raw, shown
+from socketd.control.results import CommandResult, Value, error_answer
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.state import State
 from socketd.net.service_state import Connection
@@ -33,96 +35,57 @@ from socketd.settings.diagnostics import nearest
 #: the daemon's timers allow.
 MAX_ROWS = 500
 
-LEVELS = ("debug", "info", "warn", "error")
-
 # More digits than a connection counter reaches.
 _ID = re.compile(r"\d{1,18}", re.ASCII)
 
-_OPTIONAL = "["
 
-
-@frozen
-class Command:
+def respond(daemon: Daemon, line: str, session: IOperatorSession) -> Deferred[Answer]:
     """
-    One command.
-
-    @ivar arguments: the argument syntax, for help; arguments in brackets are optional, the
-        last one may contain spaces.
-    @ivar help: what it does, in one sentence.
-    @ivar run: executes it for an operator session; raises L{CommandError}.
-    @ivar changes: whether it changes state, and is therefore logged.
-    """
-
-    arguments: tuple[str, ...]
-    help: str
-    run: Callable[..., Any]
-    changes: bool = False
-
-    def split(self, rest: str) -> list[str] | None:
-        """
-        Split the text after the command's name.
-
-        @return: the arguments, or C{None} if there are too few or too many.
-        """
-        if not self.arguments or "TEXT" not in self.arguments[-1]:
-            rest = rest.strip()
-        most = len(self.arguments)
-        least = sum(not form.startswith(_OPTIONAL) for form in self.arguments)
-        found = rest.split(" ", max(most - 1, 0)) if rest else []
-        return found if least <= len(found) <= most else None
-
-
-def execute(daemon: Daemon, line: str, session: IOperatorSession) -> Deferred[Reply]:
-    """
-    Execute one command line.
+    Execute a request.
 
     @param line: text; bytes that are not UTF-8 are surrogate escapes.
-    @return: fires with the reply; fails with L{CommandError} if the line is not a
-        command, has the wrong number of arguments, or its command fails.
+    @return: fires with the answer, which may be an error; an internal one is logged.
+    """
+
+    def fail(failure: Failure) -> Answer:
+        problem = failure.value
+        if not isinstance(problem, CommandError):
+            problem = _report(daemon, failure, session.who)
+        return error_answer(problem)
+
+    done = execute(daemon, line, session)
+    answered: Deferred[Answer] = done.addCallbacks(lambda result: result.answer, fail)
+    return answered
+
+
+def execute(daemon: Daemon, line: str, session: IOperatorSession) -> Deferred[CommandResult]:
+    """
+    Execute a request.
+
+    @param line: text; bytes that are not UTF-8 are surrogate escapes.
+    @return: fires with the result; fails with L{CommandError} if the line is not a
+        command, has the wrong arguments, or its command fails.
     """
     return maybeDeferred(_execute, daemon, line.lstrip().rstrip("\r\n"), session)
 
 
-async def _execute(daemon: Daemon, line: str, session: IOperatorSession) -> Reply:
-    name, _, rest = line.partition(" ")
-    name = ALIASES.get(name, name)
-    if name not in COMMANDS:
-        hint = nearest(name, COMMANDS)
-        hint = hint if hint.startswith("did") else "help lists all"
-        raise CommandError(f"{shown(name)} is no command; {hint}", USAGE)
-    command = COMMANDS[name]
-    arguments = command.split(rest)
-    if arguments is None:
-        raise CommandError(f"write {' '.join((name, *command.arguments))}", USAGE)
-    reply: Reply = await maybeDeferred(command.run, daemon, session, *arguments)
-    if command.changes:
-        daemon.event_bus.emit(OPERATOR_COMMAND, who=session.who, text=shown(line))
-    return reply
+async def _execute(daemon: Daemon, line: str, session: IOperatorSession) -> CommandResult:
+    request = parse_request(line)
+    run = FUNCTIONS[request.command.name]
+    result: CommandResult = await maybeDeferred(run, daemon, session, *request.values)
+    if request.command.changes:
+        daemon.event_bus.emit(OPERATOR_COMMAND, who=session.who, text=str(request))
+    return result
 
 
-def report(daemon: Daemon, failure: Failure, who: str) -> CommandError:
-    """
-    Log an internal error of a command.
-
-    @param who: the operator who gave the command.
-    @return: the error that the operator sees.
-    """
+def _report(daemon: Daemon, failure: Failure, who: str) -> CommandError:
+    """Log an internal error of a command, and return the one that the operator sees."""
     problem = failure.value
     text = escaped(f"{type(problem).__name__}: {problem}".encode("utf-8", "backslashreplace"))
     daemon.event_bus.emit(
         PROTOCOL_FAILED, service="control", peer=who, error=text, log_failure=failure
     )
     return CommandError("internal error; the log has it")
-
-
-def shown(text: str) -> str:
-    """Escape typed text for a log or a terminal."""
-    return escaped(raw(text))
-
-
-def raw(text: str) -> bytes:
-    """Encode typed text back to the bytes received."""
-    return text.encode("utf-8", "surrogateescape")
 
 
 def answer(daemon: Daemon, question: Question, word: bytes, who: str) -> None:
@@ -143,12 +106,12 @@ def answer(daemon: Daemon, question: Question, word: bytes, who: str) -> None:
         )
 
 
-def _help(daemon: Daemon, session: IOperatorSession) -> Reply:
-    rows = [(" ".join((name, *found.arguments)), found.help) for name, found in COMMANDS.items()]
-    return Reply(headers=("COMMAND", "DOES"), rows=rows)
+def _help(daemon: Daemon, session: IOperatorSession) -> CommandResult:
+    rows = [(command.usage, command.help) for command in COMMANDS.values()]
+    return CommandResult(columns=("command", "does"), rows=rows)
 
 
-def _status(daemon: Daemon, session: IOperatorSession) -> Reply:
+def _status(daemon: Daemon, session: IOperatorSession) -> CommandResult:
     now = daemon.snapshot()
     services, invalid = len(now.services), len(now.invalid_certificates)
     text = (
@@ -168,10 +131,10 @@ def _status(daemon: Daemon, session: IOperatorSession) -> Reply:
         "bans": now.bans,
         "invalid_certificates": invalid,
     }
-    return Reply(text, facts=facts)
+    return CommandResult(text, facts=facts)
 
 
-def _services(daemon: Daemon, session: IOperatorSession) -> Reply:
+def _services(daemon: Daemon, session: IOperatorSession) -> CommandResult:
     rows = []
     for service in daemon.snapshot().services:
         total = service.counters
@@ -180,13 +143,13 @@ def _services(daemon: Daemon, session: IOperatorSession) -> Reply:
         row += [total.messages_received, total.datagrams_received]
         received = total.bytes_received + total.datagram_bytes_received
         rows.append([*row, received, total.bytes_sent + total.datagram_bytes_sent])
-    return Reply(headers=_SERVICE_HEADERS + _SERVICE_COUNTS, rows=rows, units=_SERVICE_UNITS)
+    return CommandResult(columns=_SERVICE_COLUMNS, rows=rows, units=_SERVICE_UNITS)
 
 
-def _connections(daemon: Daemon, session: IOperatorSession, after: str = "0") -> Reply:
-    if _ID.fullmatch(after) is None:
+def _connections(daemon: Daemon, session: IOperatorSession, after: str) -> CommandResult:
+    if after and _ID.fullmatch(after) is None:
         raise CommandError(f"{shown(after)} is no id; write connections [AFTER]", USAGE)
-    found = [one for one in daemon.connection_table if one.connection_id > int(after)]
+    found = [one for one in daemon.connection_table if one.connection_id > int(after or 0)]
     listed, left = found[:MAX_ROWS], len(found[MAX_ROWS:])
     if not left:
         return _table(daemon, listed)
@@ -195,101 +158,101 @@ def _connections(daemon: Daemon, session: IOperatorSession, after: str = "0") ->
     return _table(daemon, listed, text, {"more": left, "after": last})
 
 
-def _waiting(daemon: Daemon, session: IOperatorSession) -> Reply:
+def _waiting(daemon: Daemon, session: IOperatorSession) -> CommandResult:
     ids = [question.transport.connection_id for question in daemon.operator.waiting]
     listed = filter(None, map(daemon.connection_table.get, ids[:MAX_ROWS]))
     left = len(ids[MAX_ROWS:])
     return _table(daemon, listed, f"{left} more" if left else "")
 
 
-def _show(daemon: Daemon, session: IOperatorSession, number: str) -> Reply:
+def _show(daemon: Daemon, session: IOperatorSession, number: str) -> CommandResult:
     table = _table(daemon, [_find(daemon, number)])
-    names = [header.lower() for header in table.headers]
-    facts = {"connection": dict(zip(names, table.rows[0]))}
-    rows = list(zip(table.headers, table.rows[0]))
-    return Reply("", (FIELD.upper(), "VALUE"), rows, facts, _CONNECTION_UNITS)
+    facts = {"connection": dict(zip(table.columns, table.rows[0]))}
+    rows = [(name.upper(), value) for name, value in zip(table.columns, table.rows[0])]
+    return CommandResult("", (FIELD, "value"), rows, facts, _CONNECTION_UNITS)
 
 
-def _watch(daemon: Daemon, session: IOperatorSession, service: str = "") -> Reply:
+def _watch(daemon: Daemon, session: IOperatorSession, service: str) -> CommandResult:
     names = [one.settings.name for one in daemon.services]
     if service and service not in names:
         raise CommandError(f"{shown(service)} is no service; {nearest(service, names)}")
     session.watch(service or None)
-    return Reply(f"watching {service or 'everything'}")
+    return CommandResult(f"watching {service or 'everything'}")
 
 
-def _attend(daemon: Daemon, session: IOperatorSession) -> Reply:
+def _attend(daemon: Daemon, session: IOperatorSession) -> CommandResult:
     session.attend()
-    return Reply("attending")
+    return CommandResult("attending")
 
 
-def _quit(daemon: Daemon, session: IOperatorSession) -> Reply:
+def _quit(daemon: Daemon, session: IOperatorSession) -> CommandResult:
     session.leave()
-    return Reply("leaving; the daemon goes on")
+    return CommandResult("leaving; the daemon keeps running")
 
 
-def _reply(daemon: Daemon, session: IOperatorSession, number: str, text: str) -> Reply:
+def _reply(daemon: Daemon, session: IOperatorSession, number: str, text: str) -> CommandResult:
     connection = _find(daemon, number)
     question = _question(daemon, connection)
     if question is not None:
         answer(daemon, question, raw(text), session.who)
     else:
         connection.send(raw(text))
-    return Reply(f"sent to {connection.connection_id}")
+    return CommandResult(f"sent to {connection.connection_id}")
 
 
-def _answer(daemon: Daemon, session: IOperatorSession, number: str, text: str = "") -> Reply:
+def _answer(daemon: Daemon, session: IOperatorSession, number: str, text: str) -> CommandResult:
     connection = _find(daemon, number)
     question = _question(daemon, connection)
     if question is None:
         raise CommandError(f"{connection.connection_id} does not wait; see waiting")
     answer(daemon, question, raw(text), session.who)
-    return Reply(f"answered {connection.connection_id}")
+    return CommandResult(f"answered {connection.connection_id}")
 
 
-def _close(daemon: Daemon, session: IOperatorSession, number: str) -> Reply:
+def _close(daemon: Daemon, session: IOperatorSession, number: str) -> CommandResult:
     connection = _find(daemon, number)
     connection.close()
-    return Reply(f"closing {connection.connection_id}")
+    return CommandResult(f"closing {connection.connection_id}")
 
 
-def _reset(daemon: Daemon, session: IOperatorSession, number: str) -> Reply:
+def _reset(daemon: Daemon, session: IOperatorSession, number: str) -> CommandResult:
     connection = _find(daemon, number)
     connection.abortConnection()
-    return Reply(f"reset {connection.connection_id}")
+    return CommandResult(f"reset {connection.connection_id}")
 
 
-async def _reload(daemon: Daemon, session: IOperatorSession) -> Reply:
+async def _reload(daemon: Daemon, session: IOperatorSession) -> CommandResult:
     outcome = await maybeDeferred(daemon.reload)
     if outcome.diagnostics:
         text = "the configuration stays as it was"
         raise CommandError(text, BAD_CONFIGURATION, outcome.diagnostics)
     changes = list(outcome.changes)
     text = "\n".join(("reloaded", *changes)) if changes else "reloaded; nothing changed"
-    return Reply(text, facts={"changes": changes})
+    return CommandResult(text, facts={"changes": changes})
 
 
-def _drain(daemon: Daemon, session: IOperatorSession) -> Reply:
+def _drain(daemon: Daemon, session: IOperatorSession) -> CommandResult:
     daemon.drain()
     if daemon.state != State.DRAINING:
         raise CommandError(f"cannot drain while {daemon.state}")
-    return Reply(f"draining; {len(daemon.connection_table)} connections go on; resume undoes it")
+    count = len(daemon.connection_table)
+    return CommandResult(f"draining; {count} connections continue; resume undoes it")
 
 
-def _resume(daemon: Daemon, session: IOperatorSession) -> Reply:
+def _resume(daemon: Daemon, session: IOperatorSession) -> CommandResult:
     reasons = daemon.resume()
     if daemon.state == State.DRAINING:
         raise CommandError("still draining", details=reasons)
     if reasons:
         raise CommandError(reasons[0])
-    return Reply("accepting connections again")
+    return CommandResult("accepting connections again")
 
 
-def _log_level(daemon: Daemon, session: IOperatorSession, level: str) -> Reply:
+def _log_level(daemon: Daemon, session: IOperatorSession, level: str) -> CommandResult:
     if level not in LEVELS:
         raise CommandError(f"{shown(level)} is no level; {nearest(level, LEVELS)}", USAGE)
     daemon.event_bus.level = LogLevel.levelWithName(level)
-    return Reply(f"logging {level} and above")
+    return CommandResult(f"logging {level} and above")
 
 
 def _find(daemon: Daemon, number: str) -> Connection:
@@ -308,11 +271,11 @@ def _question(daemon: Daemon, connection: Connection) -> Question | None:
 
 def _table(
     daemon: Daemon, connections: Iterable[Connection], text: str = "", facts: Any = None
-) -> Reply:
+) -> CommandResult:
     waiting = {question.transport.connection_id for question in daemon.operator.waiting}
     now = daemon.reactor.seconds()
     rows = [_row(one, now, one.connection_id in waiting) for one in connections]
-    return Reply(text, _CONNECTION_HEADERS, rows, facts or {}, _CONNECTION_UNITS)
+    return CommandResult(text, _CONNECTION_COLUMNS, rows, facts or {}, _CONNECTION_UNITS)
 
 
 def _row(connection: Connection, now: float, waits: bool) -> tuple[Value, ...]:
@@ -328,43 +291,34 @@ def _row(connection: Connection, now: float, waits: bool) -> tuple[Value, ...]:
     )
 
 
-_CONNECTION_HEADERS = ("ID", "SERVICE", "PEER", "AGE", "MESSAGES", "IN", "OUT", "WAITS")
-_SERVICE_HEADERS = ("SERVICE", "PROTOCOL", "LISTENS", "OPEN", "TOTAL")
-_SERVICE_COUNTS = ("MESSAGES", "DATAGRAMS", "IN", "OUT")
+_CONNECTION_COLUMNS = ("id", "service", "peer", "age", "messages", "in", "out", "waits")
 _CONNECTION_UNITS = {"age": "seconds", "in": "bytes", "out": "bytes"}
+_SERVICE_COLUMNS = (
+    "service", "protocol", "listens", "open", "total", "messages", "datagrams", "in", "out",
+)  # fmt: skip
 _SERVICE_UNITS = {"listens": LIST, "in": "bytes", "out": "bytes"}
-_FOR = "[for DURATION]"
 
-#: Every command, by name.
-COMMANDS = {
-    "help": Command((), "List the commands.", _help),
-    "status": Command((), "Say how the daemon is.", _status),
-    "services": Command((), "List the services and what they did.", _services),
-    "connections": Command(
-        ("[AFTER]",), "List the live connections, those behind an id only.", _connections
-    ),
-    "waiting": Command((), "List the connections that wait, oldest first.", _waiting),
-    "show": Command(("ID",), "Show one connection.", _show),
-    "watch": Command(("[SERVICE]",), "Show what happens from now on.", _watch),
-    "attend": Command((), "Watch, and be asked for the word of who waits.", _attend),
-    "quit": Command((), "Leave; the daemon goes on.", _quit),
-    "reply": Command(("ID", "TEXT"), "Send a text to one connection.", _reply, True),
-    "answer": Command(("ID", "[TEXT]"), "Answer one connection that waits.", _answer, True),
-    "close": Command(("ID",), "Close one connection, what is owed sent first.", _close, True),
-    "reset": Command(("ID",), "Reset one connection.", _reset, True),
-    "ban": Command(
-        ("SOURCE", _FOR),
-        "Serve a network or address no more, and reset it.",
-        ban_commands.ban,
-        True,
-    ),
-    "unban": Command(("SOURCE",), "Serve it again.", ban_commands.unban, True),
-    "bans": Command((), "List the bans.", ban_commands.bans),
-    "reload": Command((), "Read the configuration anew.", _reload, True),
-    "drain": Command((), "Accept no more connections; resume undoes it.", _drain, True),
-    "resume": Command((), "Accept connections again after drain.", _resume, True),
-    "log-level": Command(("LEVEL",), "Log from debug, info, warn or error on.", _log_level, True),
+#: The function of each command: it takes the daemon, the operator's session and the arguments,
+#: and returns a L{CommandResult} or a deferred one.
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "help": _help,
+    "status": _status,
+    "services": _services,
+    "connections": _connections,
+    "waiting": _waiting,
+    "show": _show,
+    "watch": _watch,
+    "attend": _attend,
+    "quit": _quit,
+    "reply": _reply,
+    "answer": _answer,
+    "close": _close,
+    "reset": _reset,
+    "ban": ban_commands.ban,
+    "unban": ban_commands.unban,
+    "bans": ban_commands.bans,
+    "reload": _reload,
+    "drain": _drain,
+    "resume": _resume,
+    "log-level": _log_level,
 }
-
-#: Command aliases.
-ALIASES = {"exit": "quit"}

@@ -17,12 +17,13 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socketd.common.errors import CommandError
+from socketd.common.answers import Answer, text_of
+from socketd.common.commands import COMMANDS
 from socketd.common.events import Event
 from socketd.common.operator_queue import Question
-from socketd.control.commands import COMMANDS, answer, execute, report
-from socketd.control.forms import TEXT, Form, form_of
-from socketd.control.results import Reply, event_text, reply_text
+from socketd.control.commands import answer, respond
+from socketd.control.requests import raw
+from socketd.control.results import TEXT, Format, event_line, format_of
 from socketd.daemon.daemon import Daemon
 from socketd.terminal.operator_prompt import OperatorPrompt
 from socketd.terminal.prompt_line import PromptLine
@@ -105,7 +106,7 @@ class Console(Protocol):
 
     def answer(self, waiting: Question, word: str) -> None:
         """Send the word to a connection."""
-        answer(self.daemon, waiting, word.encode("utf-8", "surrogateescape"), self.who)
+        answer(self.daemon, waiting, raw(word), self.who)
 
     def is_command(self, word: str) -> bool:
         """Return whether there is a command of this name."""
@@ -113,10 +114,8 @@ class Console(Protocol):
 
     def execute(self, line: str) -> None:
         """Execute a command."""
-        form, command = form_of(line)
-        done = execute(self.daemon, command, self)
-        done.addCallback(self._show_reply, form)
-        done.addErrback(self._explain, form)
+        output, request = format_of(line)
+        respond(self.daemon, request, self).addCallback(self._show_answer, output)
 
     # Output
 
@@ -181,22 +180,13 @@ class Console(Protocol):
         """Stop reading input, after the answer to this command."""
         self.daemon.reactor.callLater(0, self.readConnectionLost)
 
-    def _show_reply(self, reply: Reply, form: Form) -> None:
-        self.show(reply_text(reply, self._view.columns) if form is TEXT else form.reply(reply))
-
-    def _explain(self, failure: Failure, form: Form) -> None:
-        problem = failure.value
-        if not isinstance(problem, CommandError):
-            problem = report(self.daemon, failure, self.who)
-        if form is TEXT:
-            # Without the "error:" prefix, which is for programs.
-            self.show("\n".join((str(problem), *problem.details)))
-        else:
-            self.show(form.error(problem))
+    def _show_answer(self, answer: Answer, output: Format) -> None:
+        text = text_of(answer, self._view.columns) if output is TEXT else output.write(answer)
+        self.show(text)
 
     def _show_event(self, event: Event, facts: dict[str, Any]) -> None:
         if self._service in (None, facts.get("service")):
-            self.show(event_text(event, facts))
+            self.show(event_line(event, facts))
 
     def _write(self, text: str) -> None:
         self.transport.write(text.encode("utf-8", "backslashreplace"))  # type: ignore[union-attr]

@@ -1,23 +1,25 @@
-"""Command results and errors, and their text and JSON formats."""
+"""Command results, errors and events: as JSON objects, and in the formats of a session."""
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from attrs import field, frozen
 
+from socketd.common.answers import Answer, text_of
 from socketd.common.errors import CommandError
 from socketd.common.events import Event, summary, timestamp
-from socketd.common.table import listing
 
 Value = str | int | float | bool | None
 
+_JSON = "json "
+
 
 @frozen
-class Reply:
+class CommandResult:
     """
     The result of a command: a sentence, a table, or both.
 
@@ -27,79 +29,83 @@ class Reply:
     """
 
     text: str = ""
-    headers: Sequence[str] = ()
+    columns: Sequence[str] = ()
     rows: Sequence[Sequence[Value]] = ()
     facts: Mapping[str, Any] = field(factory=dict, eq=False)
     units: Mapping[str, str] = field(factory=dict, eq=False)
 
-
-def reply_text(reply: Reply, width: int | None = None) -> str:
-    """
-    Format a reply for people: no empty lines, no final line end.
-
-    @param width: the terminal's columns.
-    """
-    table = ""
-    if reply.headers:
-        names = [header.lower() for header in reply.headers]
-        table = listing(names, reply.rows, reply.units, width)
-    return "\n".join(line for line in (table + reply.text).split("\n") if line)
-
-
-def reply_json(reply: Reply) -> str:
-    """Format a reply for programs: one JSON object on one line."""
-    found: dict[str, Any] = {"ok": True}
-    if reply.text:
-        found["text"] = reply.text
-    if reply.headers:
-        names = [header.lower() for header in reply.headers]
-        found["columns"] = names
-        found["rows"] = [dict(zip(names, row)) for row in reply.rows]
-        if reply.units:
-            found["units"] = dict(reply.units)
-    return json.dumps(found | dict(reply.facts))
+    @property
+    def answer(self) -> Answer:
+        """The JSON object of the answer."""
+        found: dict[str, Any] = {"ok": True}
+        if self.text:
+            found["text"] = self.text
+        if self.columns:
+            found["columns"] = list(self.columns)
+            found["rows"] = [dict(zip(self.columns, row)) for row in self.rows]
+            if self.units:
+                found["units"] = dict(self.units)
+        return found | dict(self.facts)
 
 
-def error_text(problem: CommandError) -> str:
-    """Format a command's error for people."""
-    return "\n".join(line for line in (f"error: {problem}", *problem.details) if line)
-
-
-def error_json(problem: CommandError) -> str:
-    """Format a command's error for programs."""
+def error_answer(problem: CommandError) -> Answer:
+    """Return the JSON object of a command's error."""
     found: dict[str, Any] = {"ok": False, "status": problem.status, "error": str(problem)}
-    if problem.details:
-        found["details"] = problem.details
-    return json.dumps(found)
+    return found | ({"details": problem.details} if problem.details else {})
 
 
-def event_text(event: Event, facts: Mapping[str, Any]) -> str:
+def event_line(event: Event, facts: Mapping[str, Any]) -> str:
     """Format an event as in the log: one line."""
-    return _one_line(event.format.format(**facts))
+    return _joined(event.format.format(**facts))
 
 
-def watch_text(event: Event, facts: Mapping[str, Any], moment: float) -> str:
+def event_object(event: Event, facts: Mapping[str, Any], moment: float) -> Answer:
     """
-    Format an event for a watching operator: one line, with the local time.
+    Return the JSON object of an event.
 
     @param moment: seconds since 1970.
     """
-    clock = time.strftime("%H:%M:%S", time.localtime(moment))
-    return f"{clock} {_one_line(summary(event, facts))}"
-
-
-def event_json(event: Event, facts: Mapping[str, Any], moment: float) -> str:
-    """Format an event for programs: one JSON object on one line."""
-    kept = {name: fact for name, fact in facts.items() if name != "log_failure"}
-    found = {
+    return {
         "event": event.name,
         "time": timestamp(moment),
-        "line": event_text(event, facts),
-        "summary": _one_line(summary(event, facts)),
-        "facts": kept,
+        "line": event_line(event, facts),
+        "summary": _joined(summary(event, facts)),
+        "facts": {name: fact for name, fact in facts.items() if name != "log_failure"},
     }
-    return json.dumps(found, default=str)
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split("\n"))
+def _joined(text: str) -> str:
+    return text.replace("\n", " ")
+
+
+@frozen
+class Format:
+    """
+    The output format of a session.
+
+    @ivar write: formats an answer or an event.
+    @ivar end: the terminator of an answer.
+    """
+
+    write: Callable[[Answer], str]
+    end: str
+
+
+def _write_text(found: Answer) -> str:
+    return "error: " * ("error" in found) + text_of(found)
+
+
+TEXT = Format(_write_text, "\n\n")
+JSON = Format(partial(json.dumps, default=str), "\n")
+
+
+def format_of(line: str) -> tuple[Format, str]:
+    """
+    Determine the format that a line asks for: JSON after C{json}, or as an object.
+
+    @return: the format, and the request.
+    """
+    line = line.lstrip()
+    if line.startswith(_JSON):
+        return JSON, line.removeprefix(_JSON).lstrip()
+    return JSON if line.startswith("{") else TEXT, line

@@ -21,7 +21,7 @@ from twisted.internet.protocol import Factory, Protocol
 
 from socketd.access.capacity import Capacity
 from socketd.access.policy import AccessPolicy, Deadlines
-from socketd.common.events import OPERATOR_REFUSED, EventBus
+from socketd.common.events import EventBus
 from socketd.control.session import Refusal, Session
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.state import CannotStart
@@ -82,42 +82,18 @@ class SessionFactory(Factory):
 
     noisy = False
 
-    def __init__(self, daemon: Daemon, who: Callable[[Any], str] = describe_peer) -> None:
+    def __init__(self, daemon: Daemon, find_who: Callable[[Any], str] = describe_peer) -> None:
+        """@param find_who: returns the name of a transport's peer."""
         self.sessions: set[Session] = set()
         self._daemon = daemon
-        self._who = who
+        self._find_who = find_who
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         """Create a session, or a refusal over the limit."""
         if len(self.sessions) < MAX_SESSIONS:
-            return Listed(self)
-        return Refused(self)
-
-
-class Listed(Session):
-    """A session that is registered with its factory while open."""
-
-    def __init__(self, factory: SessionFactory) -> None:
-        super().__init__(factory._daemon, factory._who)
-        self._sessions = factory.sessions
-        self._sessions.add(self)
-
-    def connectionLost(self, *reason: Any) -> None:
-        self._sessions.discard(self)
-        super().connectionLost(*reason)
-
-
-class Refused(Refusal):
-    """A refusal of a session over the limit, which is logged."""
-
-    def __init__(self, factory: SessionFactory) -> None:
-        super().__init__(f"there are {MAX_SESSIONS} sessions already")
-        self._factory = factory
-
-    def connectionMade(self) -> None:
-        who = self._factory._who(self.transport)
-        self._factory._daemon.event_bus.emit(OPERATOR_REFUSED, who=who, error=self._text)
-        super().connectionMade()
+            return Session(self._daemon, self._find_who, self.sessions)
+        text = f"there are {MAX_SESSIONS} sessions already"
+        return Refusal(self._daemon.event_bus, self._find_who, text)
 
 
 class ControlService(Service):

@@ -1,11 +1,12 @@
 """
 One operator session on the control socket: lines in, answers and events out.
 
-A command is one line. Its answer is one or more non-empty lines, terminated by an empty
-line so that both C{socat} and a program can find its end; an error begins with
-C{error:}. With the prefix C{json} the answer is one line, a JSON object. Each event is
-one line: text with the time, or a JSON object that has C{event} in place of C{ok}.
-Events come before or after an answer, never within it.
+A request is one line (L{socketd.control.requests}). Its answer is one or more non-empty
+lines, terminated by an empty line so that both C{socat} and a program can find its end; an
+error begins with C{error:}. With the prefix C{json}, or if the request is a JSON object, the
+answer is one line, a JSON object. Each event is one line: text with the time, or a JSON
+object that has C{event} in place of C{ok}. Events come before or after an answer, never
+within it.
 """
 
 from __future__ import annotations
@@ -19,15 +20,23 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from socketd.common.answers import Answer
 from socketd.common.errors import USAGE, CommandError
-from socketd.common.events import OPERATOR_CAME, OPERATOR_WENT, Event
-from socketd.control.commands import execute, report
-from socketd.control.forms import TEXT, Form, form_of
-from socketd.control.results import Reply
+from socketd.common.events import (
+    OPERATOR_CAME,
+    OPERATOR_REFUSED,
+    OPERATOR_WENT,
+    Event,
+    EventBus,
+)
+from socketd.common.lines import LineBuffer
+from socketd.control.commands import respond
+from socketd.control.results import TEXT, Format, error_answer, event_object, format_of
 from socketd.daemon.daemon import Daemon
 
-#: Bytes of a command line: the longest that a terminal delivers (N_TTY, termios(3)).
-MAX_LINE = 4096
+#: Bytes of a request: the longest line that a terminal delivers (N_TTY, termios(3): 4096), in
+#: Base64 in a JSON object.
+MAX_LINE = 8192
 
 #: An idle session is closed after this long (seconds); a watching one is not.
 IDLE = 300.0
@@ -37,18 +46,17 @@ TOLD_WAITING = 16
 
 
 @define(eq=False)
-class View:
+class Subscription:
     """
     What a session shows in addition to the answers.
 
-    @ivar form: the output format.
     @ivar service: the only service whose events are shown; C{None}: all.
     @ivar attends: whether the operator queue is shown.
     @ivar left_out: how many events backpressure has suppressed.
     @ivar is_stale: whether the queue has changed since it was shown.
     """
 
-    form: Form
+    format: Format
     service: str | None = None
     attends: bool = False
     left_out: int = 0
@@ -66,31 +74,40 @@ class Session(Protocol):
     @ivar who: how the log names the operator.
     """
 
-    def __init__(self, daemon: Daemon, who: Callable[[Any], str]) -> None:
-        """@param who: returns the name of a transport's peer."""
+    transport: Any
+
+    def __init__(
+        self, daemon: Daemon, find_who: Callable[[Any], str], sessions: set[Session]
+    ) -> None:
+        """
+        @param find_who: returns the name of a transport's peer.
+        @param sessions: has this session while it is open.
+        """
         self.who = ""
         self._daemon = daemon
-        self._find_who = who
-        self._buffer = bytearray()
-        self._form = TEXT
-        self._view: View | None = None
-        self._is_busy = self._is_full = self._skips = False
+        self._find_who = find_who
+        self._sessions = sessions
+        self._sessions.add(self)
+        self._input = LineBuffer(MAX_LINE)
+        self._format = TEXT
+        self._subscription: Subscription | None = None
+        self._is_busy = self._is_full = False
         self._input_ended = self._is_over = False
-        self._turn: Any = None
+        self._next_turn: Any = None
         self._idle: Any = None
 
     # Callbacks of the transport
 
     def connectionMade(self) -> None:
-        self.who = self._find_who(self._carrier)
+        self.who = self._find_who(self.transport)
         self._daemon.event_bus.emit(OPERATOR_CAME, who=self.who)
-        self._carrier.registerProducer(self, True)
+        self.transport.registerProducer(self, True)
         self._idle = self._daemon.reactor.callLater(IDLE, self._idled)
 
     def dataReceived(self, data: bytes) -> None:
         if not self._input_ended:
-            self._buffer += data
-            self._go_on()
+            self._input.feed(data)
+            self._proceed()
 
     def readConnectionLost(self) -> None:
         """
@@ -98,19 +115,19 @@ class Session(Protocol):
         still read.
         """
         self._input_ended = True
-        if self._buffer:
-            self._buffer += b"\n"
-        self._go_on()
+        self._input.end()
+        self._proceed()
 
     def writeConnectionLost(self) -> None:
         """Do nothing: only L{finish} shuts down writing."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._is_over = True
-        for call in (self._idle, self._turn):
+        self._sessions.discard(self)
+        for call in (self._idle, self._next_turn):
             if call is not None and call.active():
                 call.cancel()
-        self._look_away()
+        self._unsubscribe()
         self._daemon.event_bus.emit(OPERATOR_WENT, who=self.who)
 
     def pauseProducing(self) -> None:
@@ -120,13 +137,14 @@ class Session(Protocol):
     def resumeProducing(self) -> None:
         """Resume output, and report how many events were suppressed."""
         self._is_full = False
-        view = self._view
-        if view is not None and view.left_out:
-            count, view.left_out = view.left_out, 0
-            self._write(view.form.left_out(count) + "\n")
-        if view is not None and view.is_stale:
-            self._show_queue()
-        self._go_on()
+        subscription = self._subscription
+        if subscription is not None:
+            if count := subscription.left_out:
+                subscription.left_out = 0
+                self._show(subscription, {"event": "left_out", "count": count})
+            if subscription.is_stale:
+                self._show_queue()
+        self._proceed()
 
     def stopProducing(self) -> None:
         """Do nothing: L{connectionLost} follows."""
@@ -135,171 +153,140 @@ class Session(Protocol):
         """Close, after pending output is sent."""
         if not self._is_over:
             self._is_over = True
-            self._look_away()
-            self._carrier.unregisterProducer()
-            self._carrier.loseConnection()
+            self._unsubscribe()
+            self.transport.unregisterProducer()
+            self.transport.loseConnection()
 
     # IOperatorSession
 
     def watch(self, service: str | None) -> None:
         """Show events."""
-        self._look(View(self._form, service))
+        self._subscribe(Subscription(self._format, service))
 
     def attend(self) -> None:
         """Show events and the operator queue."""
-        self._look(View(self._form, attends=True))
+        self._subscribe(Subscription(self._format, attends=True))
         self._daemon.operator.attach(self._show_queue)
         # After the answer to this command.
         self._daemon.reactor.callLater(0, self._show_queue)
 
     def leave(self) -> None:
         """Close, after the answer to this command."""
-        self._look_away()
-        self._buffer.clear()
+        self._unsubscribe()
+        self._input = LineBuffer(MAX_LINE)
         self._input_ended = True
 
-    def _look(self, view: View) -> None:
-        self._look_away()
-        self._view = view
+    def _subscribe(self, subscription: Subscription) -> None:
+        self._unsubscribe()
+        self._subscription = subscription
         self._daemon.event_bus.watch(self._show_event)
 
-    def _look_away(self) -> None:
-        view, self._view = self._view, None
-        if view is not None:
+    def _unsubscribe(self) -> None:
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
             self._daemon.event_bus.unwatch(self._show_event)
-            if view.attends:
+            if subscription.attends:
                 self._daemon.operator.detach(self._show_queue)
 
     # Command execution
 
-    def _go_on(self) -> None:
+    def _proceed(self) -> None:
         """
         Execute one line, if its answer can be sent; the next runs in a later reactor
         iteration, so that a burst of lines does not block other clients.
         """
-        if self._is_over or self._turn is not None:
+        if self._is_over or self._next_turn is not None:
             return
         if not (self._is_busy or self._is_full):
-            line = self._take_line()
-            if line is not None:
-                self._turn = self._daemon.reactor.callLater(0, self._next_turn)
-                self._run(line)
-            elif self._input_ended and self._view is None:
+            if self._input.lines:
+                self._next_turn = self._daemon.reactor.callLater(0, self._take_turn)
+                self._run(self._input.lines.popleft())
+            elif self._input_ended and self._subscription is None:
                 self.finish()
                 return
-        self._update_reading()
-
-    def _next_turn(self) -> None:
-        self._turn = None
-        self._go_on()
-
-    def _update_reading(self) -> None:
         # Backpressure: unread input stays in the kernel's buffer.
-        if b"\n" in self._buffer:
-            self._carrier.pauseProducing()
+        if self._input.lines:
+            self.transport.pauseProducing()
         else:
-            self._carrier.resumeProducing()
+            self.transport.resumeProducing()
 
-    def _take_line(self) -> bytes | None:
-        """Remove the next line from the buffer; an overlong one becomes empty."""
-        end = self._buffer.find(b"\n")
-        if end < 0:
-            if self._skips or len(self._buffer) > MAX_LINE:
-                self._refuse_length()
-                self._skips = True
-                self._buffer.clear()
-            return None
-        line = bytes(self._buffer[:end])
-        del self._buffer[: end + 1]
-        if self._skips or len(line) > MAX_LINE:
-            self._refuse_length()
-            self._skips = False
-            return b""
-        return line
-
-    def _refuse_length(self) -> None:
-        if not self._skips:
-            problem = f"a line is at most {MAX_LINE} bytes long; it was not used"
-            self._answer(self._form, self._form.error(CommandError(problem, USAGE)))
+    def _take_turn(self) -> None:
+        self._next_turn = None
+        self._proceed()
 
     def _run(self, line: bytes) -> None:
-        text = line.decode("utf-8", "surrogateescape").strip("\r").lstrip()
-        if not text.strip():
-            return
-        self._idle.reset(IDLE)
-        self._form, command = form_of(text)
-        self._is_busy = True
-        done = execute(self._daemon, command, self)
-        done.addCallbacks(self._succeed, self._fail)
-        done.addBoth(self._done)
+        if len(line) > MAX_LINE:
+            problem = f"a line is at most {MAX_LINE} bytes long; it was not used"
+            self._answer(error_answer(CommandError(problem, USAGE)))
+        elif line.strip():
+            self._idle.reset(IDLE)
+            text = line.decode("utf-8", "surrogateescape")
+            self._format, request = format_of(text.strip("\r"))
+            self._is_busy = True
+            respond(self._daemon, request, self).addCallback(self._answered)
 
-    def _succeed(self, reply: Reply) -> None:
-        self._answer(self._form, self._form.reply(reply))
-
-    def _fail(self, failure: Failure) -> None:
-        problem = failure.value
-        if not isinstance(problem, CommandError):
-            problem = report(self._daemon, failure, self.who)
-        self._answer(self._form, self._form.error(problem))
-
-    def _done(self, result: Any) -> Any:
+    def _answered(self, answer: Answer) -> None:
         self._is_busy = False
-        self._go_on()
-        return result
+        self._answer(answer)
+        self._proceed()
 
-    def _answer(self, form: Form, text: str) -> None:
-        self._write(text + form.end)
+    def _answer(self, answer: Answer) -> None:
+        self._write(self._format.write(answer) + self._format.end)
 
     # Events
 
     def _show_event(self, event: Event, facts: dict[str, Any]) -> None:
-        view = self._view
-        if view is None or view.service not in (None, facts.get("service")):
+        subscription = self._subscription
+        if subscription is None or subscription.service not in (None, facts.get("service")):
             return
         if self._is_full:
-            view.left_out += 1
+            subscription.left_out += 1
             return
         if self._input_ended:
             self._idle.reset(IDLE)
-        self._write(view.form.event(event, facts, self._daemon.wall_clock()) + "\n")
+        self._show(subscription, event_object(event, facts, self._daemon.wall_clock()))
 
     def _show_queue(self) -> None:
-        view = self._view
-        if view is None or not view.attends:
+        subscription = self._subscription
+        if subscription is None or not subscription.attends:
             return
-        view.is_stale = self._is_full
+        subscription.is_stale = self._is_full
         if not self._is_full:
             waiting = self._daemon.operator.waiting
-            oldest = [one.transport.connection_id for one in waiting[:TOLD_WAITING]]
-            known = filter(None, map(self._daemon.connection_table.get, oldest))
-            told = [
+            ids = [one.transport.connection_id for one in waiting[:TOLD_WAITING]]
+            oldest = [
                 {"id": one.connection_id, "service": one.service_state.name, "peer": one.peer}
-                for one in known
+                for one in filter(None, map(self._daemon.connection_table.get, ids))
             ]
-            self._write(view.form.queue(len(waiting) if told else 0, told) + "\n")
+            count = len(waiting) if oldest else 0
+            self._show(subscription, {"event": "waiting", "count": count, "oldest": oldest})
+
+    def _show(self, subscription: Subscription, event: Answer) -> None:
+        self._write(subscription.format.write(event) + "\n")
 
     def _write(self, text: str) -> None:
         if not self._is_over:
-            self._carrier.write(text.encode("utf-8", "backslashreplace"))
+            self.transport.write(text.encode("utf-8", "backslashreplace"))
 
     def _idled(self) -> None:
-        if self._is_busy or (self._view is not None and not self._input_ended):
+        if self._is_busy or (self._subscription is not None and not self._input_ended):
             self._idle = self._daemon.reactor.callLater(IDLE, self._idled)
         else:
             self.finish()
 
-    @property
-    def _carrier(self) -> Any:
-        return self.transport
-
 
 class Refusal(Protocol):
-    """A session over the limit: sends the reason, then closes."""
+    """A session over the limit: logged, told why, and closed."""
 
-    def __init__(self, text: str) -> None:
+    transport: Any
+
+    def __init__(self, event_bus: EventBus, find_who: Callable[[Any], str], text: str) -> None:
+        self._event_bus = event_bus
+        self._find_who = find_who
         self._text = text
 
     def connectionMade(self) -> None:
-        transport: Any = self.transport
-        transport.write(f"error: {self._text}\n\n".encode())
-        transport.loseConnection()
+        who = self._find_who(self.transport)
+        self._event_bus.emit(OPERATOR_REFUSED, who=who, error=self._text)
+        self.transport.write(f"error: {self._text}\n\n".encode())
+        self.transport.loseConnection()

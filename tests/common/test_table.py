@@ -44,7 +44,7 @@ class ListingTests(SynchronousTestCase):
     def test_wide(self) -> None:
         """Numbers are aligned at their right, in units for people."""
         expected = (
-            f"SERVICE  LISTENS{' ' * 57}  OPEN         IN\n"
+            f"SERVICE  LISTENERS{' ' * 55}  OPEN         IN\n"
             f"ack      tcp *:1{' ' * 57}     3  343.3 MiB\n"
             f"upper    {LISTENS}    12        0 B\n"
         )
@@ -68,7 +68,7 @@ class ListingTests(SynchronousTestCase):
         """Then the widest text goes below its row; what names the row stays."""
         rows = [(1, "echo", "[2001:db8:1:2:3:4:5:6]:50000", True)]
         names = ["id", "service", "peer", "waits"]
-        expected = "ID  SERVICE  WAITS\n1   echo     yes\n    [2001:db8:1:2:3:4:5:6]:50000\n"
+        expected = "ID  SERVICE  WAITING\n1   echo     yes\n    [2001:db8:1:2:3:4:5:6]:50000\n"
         self.assertEqual(table.listing(names, rows, {}, 40), expected)
         self.assertEqual(table.listing(["a"], [("x" * 50,)], {}, 40), f"A\n{'x' * 50}\n")
 
@@ -81,10 +81,15 @@ class ListingTests(SynchronousTestCase):
         found = table.listing(["service", "n"], [("in", 5)], units)
         self.assertEqual(found, "SERVICE  N\nin       5\n")
 
-    def test_clean(self) -> None:
-        """What a stranger wrote is made harmless."""
-        found = table.listing(["a", "b"], [("x", "\x1b")], {}, 80, lambda text: ascii(text)[1:-1])
-        self.assertEqual(found, "A  B\nx  \\x1b\n")
+    def test_escaped(self) -> None:
+        """Text from outside cannot act on the terminal."""
+        self.assertEqual(table.listing(["a", "\x1b"], [("x", "\x1b")], {}), "A  \\x1b\nx  \\x1b\n")
+
+    def test_titles(self) -> None:
+        """Some columns have another title than their name, also as the field of one object."""
+        self.assertEqual(table.listing(["does"], [("x",)], {}), "DESCRIPTION\nx\n")
+        found = table.listing(["field", "value"], [("WAITS", True)], {})
+        self.assertEqual(found, "FIELD    VALUE\nWAITING  yes\n")
 
     def test_units(self) -> None:
         """Sizes and times have as many digits as people want."""

@@ -9,16 +9,18 @@ from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.access.bans import BANNED, MAX_BANS
+from socketd.common.answers import text_of
+from socketd.common.commands import COMMANDS
 from socketd.common.errors import CommandError
-from socketd.control.commands import COMMANDS, MAX_ROWS, answer, execute
+from socketd.control.commands import FUNCTIONS, MAX_ROWS, answer, execute
 from socketd.control.operator_session import IOperatorSession
-from socketd.control.results import Reply, reply_json, reply_text
+from socketd.control.results import JSON, CommandResult
 from socketd.daemon.reload import Reloaded
 from socketd.daemon.state import State
 from socketd.settings.networks import parse_networks
 from tests.control.fakes import FakeContext, FakeOperatorSession, connect, make_daemon, watch
 
-HEADERS = ("ID", "SERVICE", "PEER", "AGE", "MESSAGES", "IN", "OUT", "WAITS")
+COLUMNS = ("id", "service", "peer", "age", "messages", "in", "out", "waits")
 
 
 class Case(SynchronousTestCase):
@@ -29,10 +31,10 @@ class Case(SynchronousTestCase):
         self.session = FakeOperatorSession()
         _: IOperatorSession = self.session
 
-    def execute(self, line: str) -> Reply:
+    def execute(self, line: str) -> CommandResult:
         """Carry a command out."""
-        reply: Reply = self.successResultOf(execute(self.daemon, line, self.session))
-        return reply
+        result: CommandResult = self.successResultOf(execute(self.daemon, line, self.session))
+        return result
 
     def problem(self, line: str) -> CommandError:
         """Have a command that cannot be carried out."""
@@ -101,13 +103,9 @@ class LineTests(Case):
         connection.leave()
         self.assertEqual(self.refused("show 1"), "no connection 1; see connections")
 
-    def test_table(self) -> None:
-        """Each command has a sentence for help, and takes the arguments that it names."""
-        for name, command in COMMANDS.items():
-            self.assertTrue(command.help.endswith("."), name)
-            self.assertRegex(name, "^[a-z]+(-[a-z]+)?$")
-            for form in command.arguments:
-                self.assertRegex(form, r"^([A-Z]+|\[(for )?[A-Z]+\])$")
+    def test_functions(self) -> None:
+        """Every command of the table has a function, and every function a command."""
+        self.assertEqual(list(FUNCTIONS), list(COMMANDS))
 
     def test_statuses(self) -> None:
         """What is written wrongly has status 2, what cannot be done now status 1."""
@@ -139,18 +137,18 @@ class LookTests(Case):
 
     def test_help(self) -> None:
         """C{help} lists every command with its arguments."""
-        reply = self.execute("help")
-        self.assertEqual(reply.headers, ("COMMAND", "DOES"))
-        self.assertEqual([str(row[0]).split(" ")[0] for row in reply.rows], list(COMMANDS))
-        self.assertIn(("reply ID TEXT", "Send a text to one connection."), reply.rows)
+        result = self.execute("help")
+        self.assertEqual(result.columns, ("command", "does"))
+        self.assertEqual([str(row[0]).split(" ")[0] for row in result.rows], list(COMMANDS))
+        self.assertIn(("reply ID TEXT", "send data to a connection"), result.rows)
 
     def test_status(self) -> None:
         """C{status} says how long the daemon is up, and what it has."""
         connect(self.daemon).receive(b"hello")
         connect(self.daemon, "shout")
         self.daemon.reactor.advance(90.4)
-        reply = self.execute("status")
-        self.assertEqual(reply, Reply("up 90 s, 2 services, 2 connections, 0 waiting"))
+        result = self.execute("status")
+        self.assertEqual(result, CommandResult("up 90 s, 2 services, 2 connections, 0 waiting"))
 
     def test_status_waiting(self) -> None:
         """C{status} counts who waits."""
@@ -163,9 +161,9 @@ class LookTests(Case):
         """C{status} counts the certificates that are not valid."""
         context: Any = FakeContext()
         self.daemon.services[0].context = context
-        reply = self.execute("status")
-        self.assertTrue(reply.text.endswith("0 waiting, certificates not valid: 1"), reply.text)
-        self.assertEqual(reply.facts["invalid_certificates"], 1)
+        result = self.execute("status")
+        self.assertTrue(result.text.endswith("0 waiting, certificates not valid: 1"), result.text)
+        self.assertEqual(result.facts["invalid_certificates"], 1)
 
     def test_services(self) -> None:
         """C{services} counts what each service did, live connections included."""
@@ -174,15 +172,15 @@ class LookTests(Case):
         gone.leave()
         live.receive(b"de")
         live.receive(b"f")
-        reply = self.execute("services")
-        headers = ("SERVICE", "PROTOCOL", "LISTENS", "OPEN", "TOTAL")
-        self.assertEqual(reply.headers, headers + ("MESSAGES", "DATAGRAMS", "IN", "OUT"))
+        result = self.execute("services")
+        headers = ("service", "protocol", "listens", "open", "total")
+        self.assertEqual(result.columns, headers + ("messages", "datagrams", "in", "out"))
         ack = ["ack", "ack", "", 0, 0, 0, 0, 0, 0]
-        self.assertEqual(reply.rows, [ack, ["shout", "upper", "", 1, 2, 3, 0, 6, 6]])
+        self.assertEqual(result.rows, [ack, ["shout", "upper", "", 1, 2, 3, 0, 6, 6]])
 
     def test_no_connections(self) -> None:
         """C{connections} has headers even if there are none."""
-        self.assertEqual(self.execute("connections"), Reply(headers=HEADERS, rows=[]))
+        self.assertEqual(self.execute("connections"), CommandResult(columns=COLUMNS, rows=[]))
 
     def test_connections(self) -> None:
         """C{connections} lists the live ones in the order in which they came."""
@@ -204,17 +202,16 @@ class LookTests(Case):
         second.receive(b"b")
         first.receive(b"a")
         self.assertEqual([row[0] for row in self.execute("waiting").rows], [2, 1])
-        self.assertEqual(self.execute("waiting").headers, HEADERS)
+        self.assertEqual(self.execute("waiting").columns, COLUMNS)
 
     def test_show(self) -> None:
         """C{show} has one row for each fact."""
         connect(self.daemon, "shout", "192.0.2.1:7").receive(b"hello")
-        reply = self.execute("show 1")
-        self.assertEqual(reply.headers, ("FIELD", "VALUE"))
+        result = self.execute("show 1")
+        self.assertEqual(result.columns, ("field", "value"))
         values = (1, "shout", "192.0.2.1:7", 0.0, 1, 5, 5, False)
-        self.assertEqual(reply.rows, list(zip(HEADERS, values)))
-        names = [header.lower() for header in HEADERS]
-        self.assertEqual(reply.facts["connection"], dict(zip(names, values)))
+        self.assertEqual(result.rows, [*zip(map(str.upper, COLUMNS), values)])
+        self.assertEqual(result.facts["connection"], dict(zip(COLUMNS, values)))
 
 
 class ActTests(Case):
@@ -229,7 +226,7 @@ class ActTests(Case):
         first.receive(b"a")
         second.receive(b"b")
         seen = watch(self.daemon)
-        self.assertEqual(self.execute("reply 2 thank you,  größer"), Reply("sent to 2"))
+        self.assertEqual(self.execute("reply 2 thank you,  größer"), CommandResult("sent to 2"))
         self.assertEqual(second.value(), "b!thank you,  größer".encode())
         self.assertEqual(first.value(), b"a!")
         self.assertEqual([row[0] for row in self.execute("waiting").rows], [1])
@@ -248,7 +245,7 @@ class ActTests(Case):
     def test_close(self) -> None:
         """C{close} closes as a protocol would: what is owed is sent."""
         connection = connect(self.daemon)
-        self.assertEqual(self.execute("close 1"), Reply("closing 1"))
+        self.assertEqual(self.execute("close 1"), CommandResult("closing 1"))
         self.assertEqual((connection.disconnecting, connection.disconnected), (True, False))
 
     def test_close_one_that_waits(self) -> None:
@@ -262,7 +259,7 @@ class ActTests(Case):
     def test_reset(self) -> None:
         """C{reset} resets."""
         connection = connect(self.daemon)
-        self.assertEqual(self.execute("reset 1"), Reply("reset 1"))
+        self.assertEqual(self.execute("reset 1"), CommandResult("reset 1"))
         self.assertTrue(connection.disconnected)
 
     def test_reply_keeps_bytes(self) -> None:
@@ -276,8 +273,8 @@ class ActTests(Case):
         first, second = connect(self.daemon), connect(self.daemon)
         first.receive(b"a")
         second.receive(b"b")
-        self.assertEqual(self.execute("answer 2 yes"), Reply("answered 2"))
-        self.assertEqual(self.execute("answer 1"), Reply("answered 1"))
+        self.assertEqual(self.execute("answer 2 yes"), CommandResult("answered 2"))
+        self.assertEqual(self.execute("answer 1"), CommandResult("answered 1"))
         self.assertEqual((first.value(), second.value()), (b"a!", b"b!yes"))
         self.assertEqual(self.daemon.operator.waiting, ())
 
@@ -313,23 +310,23 @@ class ManyTests(Case):
 
     def test_pages(self) -> None:
         """The answer says how many are left and how to ask for them."""
-        reply = self.execute("connections")
-        self.assertEqual(len(reply.rows), MAX_ROWS)
-        self.assertEqual(reply.text, f"2 more; write connections {MAX_ROWS}")
-        self.assertEqual(dict(reply.facts), {"more": 2, "after": MAX_ROWS})
+        result = self.execute("connections")
+        self.assertEqual(len(result.rows), MAX_ROWS)
+        self.assertEqual(result.text, f"2 more; write connections {MAX_ROWS}")
+        self.assertEqual(dict(result.facts), {"more": 2, "after": MAX_ROWS})
 
     def test_last_page(self) -> None:
         """The last answer says nothing of the kind."""
-        reply = self.execute(f"connections {MAX_ROWS}")
-        self.assertEqual([row[0] for row in reply.rows], [MAX_ROWS + 1, MAX_ROWS + 2])
-        self.assertEqual((reply.text, dict(reply.facts)), ("", {}))
+        result = self.execute(f"connections {MAX_ROWS}")
+        self.assertEqual([row[0] for row in result.rows], [MAX_ROWS + 1, MAX_ROWS + 2])
+        self.assertEqual((result.text, dict(result.facts)), ("", {}))
 
     def test_many_waiting(self) -> None:
         """So many of those that wait are listed, too: the oldest."""
         for _ in range(MAX_ROWS + 2):
             connect(self.daemon).receive(b"a")
-        reply = self.execute("waiting")
-        self.assertEqual((len(reply.rows), reply.text), (MAX_ROWS, "2 more"))
+        result = self.execute("waiting")
+        self.assertEqual((len(result.rows), result.text), (MAX_ROWS, "2 more"))
 
     def test_bad_page(self) -> None:
         """What is no id is refused."""
@@ -343,8 +340,8 @@ class SeatTests(Case):
 
     def test_watch(self) -> None:
         """C{watch} asks for one service's events, or for all."""
-        self.assertEqual(self.execute("watch ack"), Reply("watching ack"))
-        self.assertEqual(self.execute("watch"), Reply("watching everything"))
+        self.assertEqual(self.execute("watch ack"), CommandResult("watching ack"))
+        self.assertEqual(self.execute("watch"), CommandResult("watching everything"))
         self.assertEqual(self.session.asked, ["ack", None])
 
     def test_unknown_service(self) -> None:
@@ -373,8 +370,8 @@ class BanTests(Case):
                   "192.0.2.9:1")]  # fmt: skip
         other = connect(self.daemon, "ack", "192.0.3.7:1")
         local = connect(self.daemon, "ack", "unix /run/x")
-        reply = self.execute("ban 192.0.2.0/24")
-        self.assertEqual(reply.text, "banned 192.0.2.0/24; 2 connections reset")
+        result = self.execute("ban 192.0.2.0/24")
+        self.assertEqual(result.text, "banned 192.0.2.0/24; 2 connections reset")
         self.assertEqual([one.disconnected for one in banned], [True, True])
         self.assertEqual([one.disconnected for one in (other, local)], [False, False])
         for service in (0, 1):
@@ -389,8 +386,8 @@ class BanTests(Case):
 
     def test_for_a_while(self) -> None:
         """A ban with a duration ends with it."""
-        reply = self.execute("ban 192.0.2.7 for 10m")
-        self.assertEqual(reply.text, "banned 192.0.2.7/32 for 600 s; 0 connections reset")
+        result = self.execute("ban 192.0.2.7 for 10m")
+        self.assertEqual(result.text, "banned 192.0.2.7/32 for 600 s; 0 connections reset")
         self.daemon.reactor.advance(599)
         self.assertEqual(self.execute("bans").rows, [("192.0.2.7/32", 1.0)])
         self.assertEqual(self.admitted("192.0.2.7"), BANNED)
@@ -421,9 +418,9 @@ class BanTests(Case):
         """C{bans} lists them, also those without end."""
         self.execute("ban 2001:db8::/32")
         self.execute("ban 192.0.2.7 for 1h")
-        reply = self.execute("bans")
-        self.assertEqual(reply.headers, ("SOURCE", "SECONDS"))
-        self.assertEqual(reply.rows, [("2001:db8::/32", None), ("192.0.2.7/32", 3600.0)])
+        result = self.execute("bans")
+        self.assertEqual(result.columns, ("source", "seconds"))
+        self.assertEqual(result.rows, [("2001:db8::/32", None), ("192.0.2.7/32", 3600.0)])
 
     def test_wrong(self) -> None:
         """What is no network, nobody or everybody is refused; nothing is banned."""
@@ -458,9 +455,9 @@ class DaemonTests(Case):
     def test_reload(self) -> None:
         """C{reload} says what has changed."""
         self.reloads(Reloaded(changes=("echo: added", "ack: removed")))
-        reply = self.execute("reload")
-        self.assertEqual(reply.text, "reloaded\necho: added\nack: removed")
-        self.assertEqual(dict(reply.facts), {"changes": ["echo: added", "ack: removed"]})
+        result = self.execute("reload")
+        self.assertEqual(result.text, "reloaded\necho: added\nack: removed")
+        self.assertEqual(dict(result.facts), {"changes": ["echo: added", "ack: removed"]})
 
     def test_reload_of_the_same(self) -> None:
         """It says so, too, where nothing has."""
@@ -479,7 +476,7 @@ class DaemonTests(Case):
         """C{drain} closes the door, and C{status} says it."""
         self.daemon.state = State.SERVING
         connect(self.daemon)
-        expected = "draining; 1 connections go on; resume undoes it"
+        expected = "draining; 1 connections continue; resume undoes it"
         self.assertEqual(self.execute("drain").text, expected)
         self.assertEqual(self.daemon.state, State.DRAINING)
         status = self.execute("status")
@@ -522,20 +519,20 @@ class FormTests(Case):
 
     def test_text(self) -> None:
         """A table has no empty line, words for yes and no, and a dash for nothing."""
-        reply = Reply("2 more", ("A", "B"), [(True, None), (False, 1.5)])
-        self.assertEqual(reply_text(reply), "A      B\nyes    -\nno   1.5\n2 more")
+        result = CommandResult("2 more", ("a", "b"), [(True, None), (False, 1.5)])
+        self.assertEqual(text_of(result.answer), "A      B\nyes    -\nno   1.5\n2 more")
 
     def test_units(self) -> None:
         """People are shown units, programs the numbers and what they are of."""
-        reply = Reply("", ("A", "IN"), [("x", 360_000_000)], units={"in": "bytes"})
-        self.assertEqual(reply_text(reply), "A         IN\nx  343.3 MiB")
-        found = json.loads(reply_json(reply))
+        result = CommandResult("", ("a", "in"), [("x", 360_000_000)], units={"in": "bytes"})
+        self.assertEqual(text_of(result.answer), "A         IN\nx  343.3 MiB")
+        found = json.loads(JSON.write(result.answer))
         self.assertEqual((found["rows"][0]["in"], found["units"]), (360_000_000, {"in": "bytes"}))
 
     def test_help_fits(self) -> None:
         """The list of commands fits a terminal of 80 columns as a table."""
-        reply = self.successResultOf(execute(make_daemon(), "help", FakeOperatorSession()))
-        self.assertEqual(len(reply_text(reply, 80).splitlines()), len(COMMANDS) + 1)
+        result = self.successResultOf(execute(make_daemon(), "help", FakeOperatorSession()))
+        self.assertEqual(len(text_of(result.answer, 80).splitlines()), len(COMMANDS) + 1)
 
     def test_datagram_bytes(self) -> None:
         """What a service received and sent is by datagrams, too."""
@@ -548,7 +545,7 @@ class FormTests(Case):
 
     def test_json(self) -> None:
         """The same for programs is one object in one line."""
-        reply = Reply("2 more", ("A", "B"), [(True, None)], {"more": 2})
+        result = CommandResult("2 more", ("a", "b"), [(True, None)], {"more": 2})
         expected = '{"ok": true, "text": "2 more", "columns": ["a", "b"], '
         expected += '"rows": [{"a": true, "b": null}], "more": 2}'
-        self.assertEqual(reply_json(reply), expected)
+        self.assertEqual(JSON.write(result.answer), expected)

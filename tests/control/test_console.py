@@ -156,7 +156,7 @@ class ConsoleTests(Case):
         """C{quit}, or C{exit}, leaves; the daemon goes on, and what happens is shown."""
         for command in ("quit", "exit"):
             self.setUp()
-            self.assertEqual(self.answered(command), "leaving; the daemon goes on\n")
+            self.assertEqual(self.answered(command), "leaving; the daemon keeps running\n")
             self.daemon.reactor.advance(0)
             self.assertFalse(self.daemon.operator.attended)
             self.assertEqual(self.shown(), "no more input; the daemon goes on\n")

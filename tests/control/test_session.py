@@ -1,4 +1,4 @@
-"""Tests for L{socketd.control.session} and L{socketd.control.forms}."""
+"""Tests for L{socketd.control.session}."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from zope.interface.verify import verifyObject
 
 from socketd.common.events import STOPPING
 from socketd.control.operator_session import IOperatorSession
-from socketd.control.results import Reply
-from socketd.control.server import MAX_SESSIONS, Refused, SessionFactory
-from socketd.control.session import IDLE, MAX_LINE, TOLD_WAITING, Session
+from socketd.control.server import MAX_SESSIONS, SessionFactory
+from socketd.control.session import IDLE, MAX_LINE, TOLD_WAITING, Refusal, Session
 from socketd.daemon.reload import Reloaded
 from tests.control.fakes import connect, make_daemon, watch
 
@@ -91,7 +90,7 @@ class FramingTests(Case):
         client = Client(self)
         self.assertEqual(client.say("status"), STATUS)
         table = client.say("connections")
-        self.assertTrue(table.startswith("ID ") and table.endswith("WAITS\n\n"), table)
+        self.assertTrue(table.startswith("ID ") and table.endswith("WAITING\n\n"), table)
 
     def test_error(self) -> None:
         """What cannot be done begins with a word for that."""
@@ -122,6 +121,16 @@ class FramingTests(Case):
         self.assertEqual((row["id"], row["peer"], row["waits"]), (1, "192.0.2.1:7", False))
         expected = {"ok": False, "status": 1, "error": "no connection 7; see connections"}
         self.assertEqual(error, expected)
+
+    def test_object(self) -> None:
+        """A request may be a JSON object; its answer is one."""
+        client = Client(self)
+        connection = connect(self.daemon, "shout")
+        client.session.dataReceived(b'{"command": "reply", "id": 1, "data": "AAr/"}\n')
+        self.assertEqual(client.objects(), [{"ok": True, "text": "sent to 1"}])
+        self.assertEqual(connection.value(), b"\0\n\xff")
+        client.session.dataReceived(b'{"command": "close"}\n')
+        self.assertEqual(client.objects(), [{"ok": False, "status": 2, "error": "write close ID"}])
 
     def test_pieces(self) -> None:
         """How the bytes come does not matter."""
@@ -168,7 +177,7 @@ class FramingTests(Case):
         garbage = b"\0\xff\x1b[2J\njson\njson {\njson json status\n\xed\xa0\x80\njson \xff\n"
         client.session.dataReceived(garbage)
         text = client.taken()
-        self.assertEqual(text.count("is no command"), 6)
+        self.assertEqual((text.count("is no command"), text.count("no JSON object")), (5, 1))
         self.assertTrue(text.replace("\n", "").isprintable(), text)
         client.session.dataReceived(os.urandom(10000) + b"\n")
         client.taken()
@@ -204,7 +213,7 @@ class FramingTests(Case):
 
     def test_failure(self) -> None:
         """A command that goes wrong inside is told to be that, and the log has it."""
-        def fail() -> Reply:
+        def fail() -> Reloaded:
             raise RuntimeError("why")
 
         self.patch(self.daemon, "reload", fail)
@@ -227,7 +236,7 @@ class QuitTests(Case):
         client.session.dataReceived(b"quit\ndrain\n")
         client.session.dataReceived(b"drain\n")
         self.daemon.reactor.advance(0)
-        self.assertEqual(client.taken(), "leaving; the daemon goes on\n\n")
+        self.assertEqual(client.taken(), "leaving; the daemon keeps running\n\n")
         self.assertTrue(client.disconnecting)
         self.assertNotEqual(self.daemon.state, "draining")
 
@@ -374,7 +383,7 @@ class AttendTests(Case):
         client.say("attend")
         connect(self.daemon).receive(b"hello")
         oldest = "ack 1 (127.0.0.1:50001): answer 1 TEXT"
-        self.assertIn(f"1 waiting for a word; the oldest is {oldest}\n", client.taken())
+        self.assertIn(f"1 waiting; the oldest is {oldest}\n", client.taken())
 
     def test_bounded(self) -> None:
         """He is told the oldest only; there may be many."""
@@ -411,7 +420,7 @@ class AttendTests(Case):
         seen = two.taken()
         expected = "operator uid 1000 gid 1000 pid 1 to 127.0.0.1:50001 (ack 1): mine\n"
         self.assertIn(expected, seen)
-        self.assertIn("nobody waits for a word\n", seen)
+        self.assertIn("no connection waits for the operator\n", seen)
         self.assertIn("error: 1 does not wait; see waiting", two.say("answer 1 late"))
         self.assertEqual(asking.value(), b"hello!mine")
 
@@ -455,7 +464,7 @@ class LimitTests(Case):
         clients = [Client(self) for _ in range(MAX_SESSIONS)]
         seen = watch(self.daemon)
         ninth = Client(self)
-        self.assertIsInstance(ninth.session, Refused)
+        self.assertIsInstance(ninth.session, Refusal)
         self.assertEqual(ninth.taken(), f"error: there are {MAX_SESSIONS} sessions already\n\n")
         self.assertTrue(ninth.disconnecting)
         self.assertEqual([name for name, _ in seen], ["operator_refused"])

@@ -8,9 +8,10 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
-from socketd.cli.operator.session import Operating
+from socketd.cli.operator.session import ConsoleSession
 from socketd.cli.operator.views import LineView
-from socketd.control.commands import ALIASES, COMMANDS, answer
+from socketd.common.commands import ALIASES, COMMANDS
+from socketd.control.commands import answer
 from socketd.control.console import Console
 from socketd.terminal.line_editor import MAX_TEXT
 from socketd.terminal.operator_prompt import PROMPT, REACTION
@@ -108,14 +109,14 @@ def check_daemon(data: bytes) -> None:
     written: list[str] = []
     view = LineView(written.append)
     clock = Clock()
-    operating = Operating(view, clock)
-    operating.done.addErrback(lambda _: None)
-    MemoryTransport().connect(operating)
+    session = ConsoleSession(view, clock)
+    session.done.addErrback(lambda _: None)
+    MemoryTransport().connect(session)
     for line in data.split(SEPARATOR):
-        operating.dataReceived(line + b"\n")
+        session.dataReceived(line + b"\n")
         view.take(b"word\n")
         clock.advance(REACTION / 2)
-    operating.connectionLost(Failure(ConnectionDone()))
+    session.connectionLost(Failure(ConnectionDone()))
     clock.advance(REACTION)
     assert "".join(written).replace("\n", "").isprintable()
-    assert operating.done.called
+    assert session.done.called

@@ -12,7 +12,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from socketd.control.commands import COMMANDS
+from socketd.common.commands import COMMANDS
 from socketd.net.datagram.cmsg import IP_PKTINFO, IPV6_PKTINFO, SO_TIMESTAMPNS
 from socketd.protocols.registry import installed
 from tests.fuzz.operators import SEPARATOR
@@ -221,7 +221,16 @@ _commands = st.builds(
         max_size=4,
     ),
 )
-console = st.lists(_commands | texts, max_size=6).map(
+_keys = st.sampled_from(["id", "text", "data", "source", "duration", "service", "level", "x"])
+_given: SearchStrategy[Any] = st.sampled_from(
+    [1, 99, "1", "ack", "debug", "", "YWI=", "192.0.2.1", "10m", None, []]
+)
+_objects = st.builds(
+    lambda name, more: json.dumps({"command": name, **more}),
+    st.sampled_from([*COMMANDS, "statu", "\ud800", 1]),
+    st.dictionaries(_keys | texts, _given | texts, max_size=4),
+)
+console = st.lists(_commands | _objects | texts, max_size=6).map(
     lambda lines: "\n".join(lines).encode("utf-8", "surrogateescape")
 )
 quotes = st.lists(

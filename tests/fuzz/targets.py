@@ -18,6 +18,7 @@ from unittest import mock
 from attrs import frozen
 from OpenSSL import crypto
 from twisted.logger import LogLevel
+from twisted.python.failure import Failure
 
 from socketd.access.addresses import packed
 from socketd.access.networks import Networks
@@ -36,7 +37,7 @@ from socketd.common.errors import CommandError
 from socketd.common.system_clock import ClockState
 from socketd.common.text import SHOWN_BYTES, escaped
 from socketd.control.commands import execute
-from socketd.control.results import error_json, error_text, reply_json, reply_text
+from socketd.control.results import JSON, TEXT, error_answer
 from socketd.daemon.daemon import Daemon
 from socketd.net.addresses import describe, host_of, to_address
 from socketd.net.datagram.cmsg import IPV4, IPV6, arrival, control_messages
@@ -598,15 +599,16 @@ def check_console(data: bytes) -> None:
 
 def check_outcome(outcome: Any) -> None:
     """See that a reply, or why there is none, can be shown."""
-    problem = getattr(outcome, "value", None)
-    if problem is None:
-        assert reply_text(outcome).replace("\n", "").isprintable()
-        assert reply_json(outcome).isprintable()
-        return
-    if not isinstance(problem, CommandError):
-        raise problem
-    assert str(problem).isprintable(), ascii(str(problem))
-    assert error_text(problem) and error_json(problem).isprintable()
+    if isinstance(outcome, Failure):
+        if not isinstance(outcome.value, CommandError):
+            outcome.raiseException()
+        assert str(outcome.value).isprintable(), ascii(str(outcome.value))
+        answer = error_answer(outcome.value)
+    else:
+        answer = outcome.answer
+    text = TEXT.write(answer)
+    assert text and text.replace("\n", "").isprintable()
+    assert JSON.write(answer).isprintable()
 
 
 TARGETS = {

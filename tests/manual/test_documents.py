@@ -10,8 +10,8 @@ from unittest import TestLoader, TestSuite
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.main import MODULES
-from socketd.control.commands import COMMANDS
+from socketd.cli.main import subcommands
+from socketd.common.commands import COMMANDS
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
 from tests.machine.with_bare import FIRST, ONE_USER, PACKAGE, parts
@@ -78,11 +78,11 @@ class ReadmeTests(SynchronousTestCase):
 
     def test_commands(self) -> None:
         """It names every subcommand, and every command of the console but help itself."""
-        for name in MODULES:
+        for name in subcommands():
             self.assertIn(f"`socketd {name}", README)
         console = README.partition("At the console")[2].partition("\n\n")[0].replace("\n", " ")
-        for name, command in COMMANDS.items():
-            self.assertIn(f"`{' '.join((name, *command.arguments))}`", console)
+        for command in COMMANDS.values():
+            self.assertIn(f"`{command.usage}`", console)
 
 
 class OptionsPageTests(SynchronousTestCase):

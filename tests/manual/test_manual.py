@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.common import errors
 from socketd.common.events import CATALOGUE
-from socketd.control.commands import COMMANDS
+from socketd.common.commands import COMMANDS
 from socketd.daemon import signals
 from socketd.protocols.registry import installed
 from socketd.settings.listeners import parse_listener
@@ -196,9 +196,9 @@ class CompleteTests(SynchronousTestCase):
     def test_commands(self) -> None:
         """socketd(8) has every command of the control socket."""
         control = section("socketd.8", "CONTROL SOCKET")
-        for name, command in COMMANDS.items():
-            form = " ".join((name, *command.arguments))
-            self.assertIn(f".TP {form} {command.help}", control)
+        for command in COMMANDS.values():
+            text = command.help[:1].upper() + command.help[1:]
+            self.assertIn(f".TP {command.usage} {text}.", control)
 
     def test_daemon_options(self) -> None:
         """It has every option of the daemon, and of twistd's own only such as there are."""

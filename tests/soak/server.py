@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from prometheus_client.parser import text_string_to_metric_families
 
 from bench.proc import parse_rss
-from socketd.cli.operator.control_socket import Answer
+from socketd.common.answers import Answer
 from tests.soak import configuration, instrumented
 from tests.soak.configuration import NAME
 from tests.soak.connections import PATIENCE, Mismatch

@@ -15,8 +15,9 @@ from twisted.internet.defer import Deferred
 
 from socketd.common import errors
 from socketd.common.events import CATALOGUE
-from socketd.control.commands import COMMANDS, execute
-from socketd.control.results import reply_json
+from socketd.common.commands import COMMANDS
+from socketd.control.commands import execute
+from socketd.control.results import JSON
 from socketd.settings.options import declared
 from socketd.web.lag import LagMeter
 from socketd.web.metrics import make_registry
@@ -101,10 +102,10 @@ def _answers() -> dict[str, Any]:
     connect(daemon).receive(b"hello")
     found = {}
     for line in QUESTIONS:
-        replies: list[Any] = []
+        results: list[Any] = []
         asked: Deferred[Any] = execute(daemon, line, FakeOperatorSession())
-        asked.addCallback(replies.append)
-        found[line] = _shape(json.loads(reply_json(replies[0])))
+        asked.addCallback(results.append)
+        found[line] = _shape(json.loads(JSON.write(results[0].answer)))
     return found
 
 

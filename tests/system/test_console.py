@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
-from socketd.control.commands import COMMANDS
+from socketd.common.commands import COMMANDS
 from tests.support.polling import DEADLINE
 from tests.support.processes import Daemon, SystemCase
 from tests.support.sockets import address_of, read_exactly, read_to_end

@@ -10,7 +10,7 @@ from typing import Any
 
 from socketd.cli.main import PROGRAM, installed_version
 from socketd.common.system_clock import BUILD_DATE
-from socketd.control.commands import COMMANDS
+from socketd.common.commands import COMMANDS
 from socketd.settings.options import REQUIRED, Option, declared
 from tools.manual import prose
 from tools.manual.examples import example_of
@@ -114,8 +114,7 @@ def _add_control(page: Page) -> None:
     page.section("CONTROL SOCKET")
     page.paragraphs(prose.CONTROL)
     page.entries(
-        (f"`{' '.join((name, *found.arguments))}`", found.help)
-        for name, found in COMMANDS.items()
+        (f"`{command.usage}`", _sentence(command.help)) for command in COMMANDS.values()
     )
 
 

@@ -15,8 +15,8 @@ def command_line() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
     """Create the parser of C{socketd}, and list its subparsers by subcommand."""
     root = ArgumentParser(PROGRAM, description=DESCRIPTION, add_help=False)
     subparsers = root.add_subparsers()
-    for name in main.MODULES:
-        module = main._import(name)
+    for name in main.subcommands():
+        module = main.load(name)
         parser = subparsers.add_parser(name, help=module.HELP, add_help=False)
         if name == "run":
             _add_daemon_options(parser)

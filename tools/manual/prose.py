@@ -81,10 +81,15 @@ FILES = {
 
 CONTROL = """
 `control = PATH` in `[socketd]` opens a UNIX socket for operators, accessible to the owner and
-the group of the daemon. A command is one line; its answer is one or more non-empty lines,
-and then an empty line. An answer that begins with `error:` says why the command failed.
-With `json` before the command, the answer is one line, a JSON object with `ok`. Commands
-that change something are logged with the name of the operator.
+the group of the daemon. A request is one line: a command with its arguments. The answer is one
+or more non-empty lines, and then an empty line; it begins with `error:` if the command failed.
+With `json` before the command, the answer is one line, a JSON object with `ok`. So it is if the
+request is a JSON object, with `command` and each argument by its name in lower case; `data` in
+place of `text` is Base64, so that it can be any bytes:
+
+    {"command": "reply", "id": 7, "data": "AP8="}
+
+Commands that change something are logged with the name of the operator.
 
 With `--console` the terminal takes the same commands. While it asks for a word, the next line
 is the word for that connection, and for no other one if the connection ends meanwhile; a line

@@ -23,7 +23,7 @@ from socketd.cli.client.stdio import (
 )
 from socketd.cli.common.address import Address
 from socketd.cli.operator.control_socket import add_control, explain, find_socket
-from socketd.cli.operator.session import Operating
+from socketd.cli.operator.session import ConsoleSession
 from socketd.cli.operator.views import FullScreen, IView, LineView, TerminalLines
 from socketd.cli.transport.connect import connect
 from socketd.common.errors import CommandError
@@ -114,19 +114,19 @@ async def operate(
     @param timeout: seconds until connecting fails.
     @raise Exception: an error that L{socketd.cli.transport.error_text.explain} can explain.
     """
-    operating = Operating(view, reactor)
+    session = ConsoleSession(view, reactor)
     try:
-        await connect(reactor, address, operating, timeout)
+        await connect(reactor, address, session, timeout)
     except ConnectError as error:
         number = error.osError or 0
         why = explain(address.path, OSError(number, os.strerror(number)))
         # The caller prefixes the path.
         raise CommandError(why.removeprefix(f"{address.text}: ")) from error
     # Backpressure from the terminal pauses the socket; the daemon counts the events it drops.
-    output.registerProducer(operating.transport, True)
-    source.start(Keyboard(view, operating))
+    output.registerProducer(session.transport, True)
+    source.start(Keyboard(view, session))
     try:
-        await operating.done
+        await session.done
     finally:
         source.pauseProducing()
         await output.finish()
@@ -136,15 +136,15 @@ async def operate(
 class Keyboard:
     """Forwards standard input to the view."""
 
-    def __init__(self, view: IView, operating: Operating) -> None:
+    def __init__(self, view: IView, session: ConsoleSession) -> None:
         """
         Store the view and the session.
 
         @param view: receives the input.
-        @param operating: the session, which ends if the input fails.
+        @param session: the session, which ends if the input fails.
         """
         self._view = view
-        self._operating = operating
+        self._session = session
 
     def input_received(self, data: bytes) -> None:
         """
@@ -164,7 +164,7 @@ class Keyboard:
 
         @param error: the read error.
         """
-        self._operating.ended()
+        self._session.ended()
 
 
 def _encoded(text: str) -> bytes:

@@ -1,7 +1,7 @@
 """
 A blocking client of a running daemon's control socket, without Twisted.
 
-A request is a line, C{json COMMAND}; its answer is a line with one JSON object.
+A request is a line with a JSON object, and so is its answer.
 """
 
 from __future__ import annotations
@@ -10,11 +10,15 @@ import argparse
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from socketd.cli.common.arguments import add_timeout
-from socketd.common.errors import FAILED, USAGE, CommandError
+from socketd.common.answers import Answer, text_of
+from socketd.common.commands import COMMAND, DATA, Command
+from socketd.common.errors import FAILED, CommandError
+from socketd.common.lines import LineBuffer
 from socketd.common.text import one_line
 from socketd.settings.paths import runtime_directory
 
@@ -34,22 +38,18 @@ RECEIVE_BYTES = 64 * 1024
 #: Prefix of the line with which a daemon refuses a session over the limit.
 REFUSED = "error: "
 
-Answer = dict[str, Any]
+NO_ANSWER = "this is no answer of a socketd daemon"
 
 
 def add_control(parser: argparse.ArgumentParser) -> None:
-    """
-    Add C{--control} and C{--timeout}.
-
-    @param parser: the parser of the subcommand.
-    """
+    """Add C{--control} and C{--timeout}."""
     parser.add_argument(
         "--control",
         metavar="PATH",
         help=f"the daemon's control socket (default: ${VARIABLE}, or {FILE} in the daemon's "
         f"runtime directory or {SYSTEM_DIRECTORY})",
     )
-    add_timeout(parser, "fail when the daemon says nothing for so long")
+    add_timeout(parser, "fail after so long without an answer")
 
 
 def find_socket(
@@ -62,9 +62,6 @@ def find_socket(
     Choose the control socket's path.
 
     @param named: the path from the command line.
-    @param environ: the environment.
-    @param uid: the user's id.
-    @param exists: tests whether a path exists.
     @return: C{named}; or C{$SOCKETD_CONTROL}; or the socket that exists in the runtime directory
         of the user's daemon or of the system's (for root in the reverse order).
     """
@@ -76,26 +73,27 @@ def find_socket(
     return next(filter(exists, places), places[0])
 
 
-def command_line(words: Sequence[str]) -> bytes:
+def encode(command: Command, arguments: Mapping[str, str]) -> bytes:
     """
-    Encode a request.
+    Encode a request as a line with a JSON object.
 
-    @param words: the command and its arguments.
-    @return: the line.
-    @raise CommandError: if it would be more than one line.
+    @param arguments: the values by key; bytes that are not UTF-8 are surrogate escapes.
     """
-    line = os.fsencode(" ".join(("json", *words)))
-    if b"\n" in line or b"\r" in line:
-        raise CommandError("a line end cannot be sent", USAGE)
-    return line + b"\n"
+    request = {COMMAND: command.name}
+    for argument in command.arguments:
+        if argument.key in arguments:
+            data = os.fsencode(arguments[argument.key])
+            if argument.is_text:
+                request[DATA] = b64encode(data).decode()
+            else:
+                request[argument.key] = data.decode("utf-8", "backslashreplace")
+    return json.dumps(request).encode() + b"\n"
 
 
-def read_answer(line: bytes) -> Answer:
+def read_answer(line: bytes) -> dict[str, Any]:
     """
     Parse a line from the daemon.
 
-    @param line: the line, without its end.
-    @return: the JSON object.
     @raise CommandError: if it is not a JSON object.
     """
     text = line.decode("utf-8", "replace")
@@ -103,11 +101,24 @@ def read_answer(line: bytes) -> Answer:
         raise CommandError(one_line(text.removeprefix(REFUSED)))
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise CommandError("this is no answer of a socketd daemon")
+        raise CommandError(NO_ANSWER)
     return found
+
+
+def render(found: Answer, width: int | None = None) -> str:
+    """
+    Format an answer or an event for people.
+
+    @param width: the terminal's columns; C{None} without a terminal.
+    @raise CommandError: if it is malformed.
+    """
+    try:
+        return text_of(found, width)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise CommandError(NO_ANSWER) from error
 
 
 class ControlSocket:
@@ -117,12 +128,11 @@ class ControlSocket:
         """
         Connect.
 
-        @param path: the socket's path.
         @param timeout: seconds to wait for an answer; 0: no limit.
         @raise CommandError: if no daemon listens, or permission is denied.
         """
         self._path = path
-        self._rest = b""
+        self._received = LineBuffer(MAX_ANSWER)
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(timeout or None)
         try:
@@ -135,22 +145,21 @@ class ControlSocket:
         """Close the socket."""
         self._socket.close()
 
-    def ask(self, *words: str) -> Answer:
+    def ask(self, command: Command, arguments: Mapping[str, str]) -> dict[str, Any]:
         """
-        Send a command and wait for its answer.
+        Send a request and wait for its answer.
 
-        @param words: the command and its arguments.
+        @param arguments: the values by key.
         @return: the answer, which may be an error.
         @raise CommandError: if there is no answer.
         """
-        self._send(command_line(words))
+        self._send(encode(command, arguments))
         return self._next()
 
     def listen(self) -> Iterator[Answer]:
         """
         Receive events until the daemon ends the session.
 
-        @return: one object for each event.
         @raise CommandError: when the session ends.
         """
         self._socket.settimeout(None)
@@ -166,14 +175,13 @@ class ControlSocket:
         except OSError as error:
             raise CommandError(explain(self._path, error)) from error
 
-    def _next(self) -> Answer:
-        pieces = [self._rest]
-        while b"\n" not in pieces[-1]:
-            pieces.append(self._receive())
-            if sum(map(len, pieces)) > MAX_ANSWER:
+    def _next(self) -> dict[str, Any]:
+        received = self._received
+        while not received.lines:
+            if received.is_too_long:
                 raise CommandError(f"an answer is longer than {MAX_ANSWER} bytes")
-        line, _, self._rest = b"".join(pieces).partition(b"\n")
-        return read_answer(line)
+            received.feed(self._receive())
+        return read_answer(received.lines.popleft())
 
     def _receive(self) -> bytes:
         try:
@@ -187,11 +195,9 @@ class ControlSocket:
 
 def explain(path: str, error: OSError) -> str:
     """
-    Explain why the daemon cannot be reached.
+    Explain in one line why the daemon cannot be reached.
 
     @param path: its control socket.
-    @param error: the error of the socket call.
-    @return: one line.
     """
     if isinstance(error, TimeoutError):
         return f"{path}: the daemon does not answer"
@@ -202,16 +208,13 @@ def explain(path: str, error: OSError) -> str:
     return f"{path}: {(error.strerror or str(error)).lower()}"
 
 
-def check(answer: Answer) -> Answer:
+def check(answer: Answer) -> None:
     """
     Raise an error answer as an exception.
 
-    @param answer: the daemon's answer.
-    @return: the same answer, if the command succeeded.
     @raise CommandError: if the command failed.
     """
-    if answer.get("ok") is True:
-        return answer
-    status = answer.get("status")
-    text = str(answer.get("error", "the daemon refused"))
-    raise CommandError(text, status if isinstance(status, int) else FAILED)
+    if answer.get("ok") is not True:
+        status = answer.get("status")
+        text = str(answer.get("error", "the daemon refused"))
+        raise CommandError(text, status if isinstance(status, int) else FAILED)

@@ -1,73 +1,61 @@
-"""An operator session: lines become commands and words, answers and events become lines."""
+"""The session of C{socketd console}: lines become requests, answers and events become lines."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
-from socketd.cli.operator.commands import event_line, render
-from socketd.cli.operator.control_socket import MAX_ANSWER, Answer, read_answer
+from socketd.cli.operator.control_socket import MAX_ANSWER, NO_ANSWER, read_answer, render
 from socketd.cli.operator.views import IView
 from socketd.cli.transport.interface import Receiver
+from socketd.common.answers import Answer
+from socketd.common.commands import ALIASES, COMMANDS
 from socketd.common.errors import CommandError
+from socketd.common.lines import LineBuffer
 from socketd.common.text import one_line
 from socketd.terminal.addressee import Addressee, gone, prompt_for, taken_for_word, waits
 
 #: Connections offered for completion; Tab is of no use in a longer list.
 MAX_IDS = 1000
 
-#: Commands whose first argument is a connection ID.
-BY_ID = ("show", "reply", "answer", "close", "reset")
-
-#: Commands handled by this console; if the daemon executed them, the closed session would look
-#: like a failure.
-LEAVING = ("quit", "exit")
-
 _SURPRISES = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
-Expecting = Callable[[Answer], object]
+AnswerCallback = Callable[[Answer], object]
 
 
-class Operating(Receiver):
+class ConsoleSession(Receiver):
     """
     An attending session: shows events and waiting connections, and sends what the operator types.
 
-    While a connection waits, a line is the word for the connection that the prompt names; a line
-    that begins with a slash is always a command, as at the daemon's own console.
+    While a connection waits, a line is the answer for the connection that the prompt names; a
+    line that begins with a slash is always a command, as at the daemon's own console.
 
     @ivar done: fires when the session has ended; fails unless the operator ended it.
     """
 
     def __init__(self, view: IView, clock: IReactorTime) -> None:
-        """
-        Create a session that is not connected.
-
-        @param view: the operator's view.
-        @param clock: schedules timeouts.
-        """
+        """@param clock: schedules timeouts."""
         super().__init__()
         self._view = view
         view.typed, view.edited, view.ended = self.typed, self._show_state, self.ended
         self._addressee: Addressee[Any] = Addressee(clock, self._show_state)
         self._told = False
-        self._rest = b""
-        self._expected: deque[Expecting] = deque()
+        self._received = LineBuffer(MAX_ANSWER)
+        self._expected: deque[AnswerCallback] = deque()
         self._waiting: list[Any] = []
         self._count = self._connections = 0
         self._ids: dict[str, None] = {}
-        self._commands: Sequence[str] = ()
         self._services: Sequence[str] = ()
         self._is_leaving = False
 
     def connectionMade(self) -> None:
         self._view.begin(self.complete)
         self._ask("attend", lambda answer: self._view.show("attending; help lists the commands"))
-        self._ask("help", self._learn_commands)
         self._ask("services", self._learn_services)
         self._ask("status", self._learn_status)
         self._ask("connections", self._learn_connections)
@@ -75,11 +63,7 @@ class Operating(Receiver):
     # Callbacks of the view.
 
     def typed(self, line: str) -> None:
-        """
-        Process a line: a word, or a command.
-
-        @param line: the line, without its end.
-        """
+        """Process a line, without its end: an answer for a waiting connection, or a command."""
         line = line.removesuffix("\r")
         one, is_gone = self._addressee.enter()
         if line.startswith("/") or one is None:
@@ -87,15 +71,17 @@ class Operating(Receiver):
         elif not is_gone:
             self._ask(f"answer {one['id']} {line}", self._show_problem)
             command = line.split(" ")[0]
-            if command in self._commands:
+            if command in COMMANDS:
                 self._view.show(taken_for_word(command))
         elif line:
             self._view.show(gone(_name(one)))
 
     def _command(self, line: str) -> None:
-        if line.strip() in LEAVING:
+        name = line.strip()
+        if ALIASES.get(name, name) == "quit":
+            # If the daemon executed it, the closed session would look like a failure.
             self.ended()
-        elif line.strip():
+        elif name:
             self._ask(line, self._show_answer)
 
     def ended(self) -> None:
@@ -107,29 +93,32 @@ class Operating(Receiver):
         """
         Complete the last word before the cursor.
 
-        @param before: the text before the cursor.
         @return: the matching words.
         """
         *words, word = before.removeprefix("/").split(" ")
-        known: Sequence[str] = ()
-        if not words:
-            known = self._commands
-        elif len(words) == 1 and words[0] in BY_ID:
-            known = list(self._ids)
-        elif words == ["watch"]:
-            known = self._services
         slash = "/" * (before.startswith("/") and not words)
-        return [slash + one for one in known if one.startswith(word)]
+        return [slash + one for one in self._choices(words) if one.startswith(word)]
+
+    def _choices(self, words: list[str]) -> Iterable[str]:
+        """List what may follow these words."""
+        if not words:
+            return COMMANDS
+        command = COMMANDS.get(words[0])
+        if command is None or len(words) > len(command.arguments):
+            return ()
+        argument = command.arguments[len(words) - 1]
+        known = {"ID": self._ids, "SERVICE": self._services}
+        return known.get(argument.name, argument.choices)
 
     # Callbacks of the transport.
 
     def dataReceived(self, data: bytes) -> None:
-        *lines, self._rest = (self._rest + data).split(b"\n")
+        lines = self._received.feed(data)
         try:
-            if len(self._rest) > MAX_ANSWER:
+            while lines:
+                self._take(read_answer(lines.popleft()))
+            if self._received.is_too_long:
                 raise CommandError(f"an answer is longer than {MAX_ANSWER} bytes")
-            for line in lines:
-                self._take(read_answer(line))
         except (CommandError, *_SURPRISES) as error:
             self._fail(error)
         self._leave()
@@ -168,11 +157,11 @@ class Operating(Receiver):
         elif name == "left_out":
             self._ask("status", self._learn_status)
             self._ask("connections", self._learn_connections)
-        self._view.show(event_line(event))
+        self._view.show(render(event))
 
     # Requests and answers.
 
-    def _ask(self, command: str, expecting: Expecting) -> None:
+    def _ask(self, command: str, expecting: AnswerCallback) -> None:
         if self.transport is None or self._is_leaving:
             return
         line = f"json {command}".encode("utf-8", "surrogateescape")
@@ -183,18 +172,11 @@ class Operating(Receiver):
         self.transport.write(line + b"\n")
 
     def _show_answer(self, answer: Answer) -> None:
-        if answer.get("ok"):
-            self._view.show(render(answer, self._view.columns).rstrip("\n"))
-        else:
-            self._show_problem(answer)
+        self._view.show(render(answer, self._view.columns))
 
     def _show_problem(self, answer: Answer) -> None:
         if not answer.get("ok"):
-            lines = [answer.get("error", ""), *answer.get("details", ())]
-            self._view.show("\n".join(one_line(str(line)) for line in lines))
-
-    def _learn_commands(self, answer: Answer) -> None:
-        self._commands = [str(row["command"]).split(" ")[0] for row in answer["rows"]]
+            self._show_answer(answer)
 
     def _learn_services(self, answer: Answer) -> None:
         self._services = [str(row["service"]) for row in answer["rows"]]
@@ -241,7 +223,7 @@ class Operating(Receiver):
 
     def _fail(self, failure: Exception) -> None:
         if not isinstance(failure, CommandError):
-            failure = CommandError("this is no answer of a socketd daemon")
+            failure = CommandError(NO_ANSWER)
         self._failure = self._failure or failure
         self._is_leaving = True
         self._waiting = []

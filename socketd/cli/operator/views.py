@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from socketd.common.lines import LineBuffer
 from socketd.terminal.device import COLUMNS
 from socketd.terminal.line_editor import Complete, Editor, columns, fitting
 from socketd.terminal.prompt_line import LEAST_ROOM, PromptLine
@@ -14,7 +15,7 @@ COMMANDING = "> "
 #: Minimum rows assumed: two for the output, one for the status line, one for input.
 LEAST_ROWS = 4
 
-#: Bytes kept of a line that has no end yet.
+#: Bytes kept of a line: more than the daemon takes, so that it rejects a longer one.
 MAX_LINE = 65536
 
 _CLEAR_LINE = "\x1b[2K"
@@ -93,13 +94,13 @@ class LineView:
         self.edited: Callable[[], object] = lambda: None
         self.ended: Callable[[], object] = lambda: None
         self._write = write
-        self._rest = b""
+        self._input = LineBuffer(MAX_LINE)
         self._prompt = ""
 
     @property
     def is_begun(self) -> bool:
         """Whether the last line is incomplete."""
-        return bool(self._rest)
+        return self._input.is_begun
 
     def begin(self, complete: Complete) -> None:
         """
@@ -133,15 +134,14 @@ class LineView:
 
         @param data: the bytes.
         """
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        self._rest = self._rest[:MAX_LINE]
-        for line in lines:
-            self.typed(line.decode("utf-8", "surrogateescape"))
+        lines = self._input.feed(data)
+        while lines:
+            self.typed(lines.popleft().decode("utf-8", "surrogateescape"))
         self.edited()
 
     def take_end(self) -> None:
         """Process an incomplete last line, then EOF."""
-        if self._rest:
+        if self._input.is_begun:
             self.take(b"\n")
         self.ended()
 

@@ -60,7 +60,7 @@ def _as_text(settings: Settings) -> str:
         for service in settings.services
         for listener in service.listeners
     ]
-    table = render(("SERVICE", "PROTOCOL", "LISTENS"), rows)
+    table = render(("SERVICE", "PROTOCOL", "LISTENERS"), rows)
     return f"{table}{settings.file}: configuration OK"
 
 

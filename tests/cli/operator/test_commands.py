@@ -16,14 +16,15 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.cli.main import main
-from socketd.cli.operator.commands import render
 from socketd.cli.operator.control_socket import (
     SYSTEM_DIRECTORY,
-    command_line,
+    encode,
     explain,
     find_socket,
     read_answer,
+    render,
 )
+from socketd.common.commands import COMMANDS
 from socketd.common.errors import CommandError
 
 #: Longer than anything here takes (seconds).
@@ -61,12 +62,12 @@ class FindTests(SynchronousTestCase):
 class LineTests(SynchronousTestCase):
     """Tests for the lines."""
 
-    def test_command_line(self) -> None:
-        """A command is one line, whatever is in it; two lines would be two commands."""
-        self.assertEqual(command_line(["reply", "1", "a  b"]), b"json reply 1 a  b\n")
-        self.assertEqual(command_line(["reply", "1", "\udcff"]), b"json reply 1 \xff\n")
-        for text in ("a\nreset 1", "a\r"):
-            self.assertRaises(CommandError, command_line, ["reply", "1", text])
+    def test_encode(self) -> None:
+        """A request is one line, a JSON object; a text may be any bytes."""
+        found = encode(COMMANDS["reply"], {"id": "1", "text": "a\n\udcff"})
+        self.assertEqual(found, b'{"command": "reply", "id": "1", "data": "YQr/"}\n')
+        found = encode(COMMANDS["watch"], {"service": "a\n\udcff"})
+        self.assertEqual(found, b'{"command": "watch", "service": "a\\n\\\\xff"}\n')
 
     def test_read_answer(self) -> None:
         """What is no object of JSON is no answer; a refusal is told in its words."""
@@ -80,7 +81,7 @@ class LineTests(SynchronousTestCase):
         """A table is shown to people, harmless; one that is none is an error."""
         rows = [{"a": True, "b": None}, {"a": 1.5, "b": "\x1b[2J"}]
         text = render({"columns": ["a", "b"], "rows": rows, "text": "more\n\x1b"})
-        self.assertEqual(text, "A    B\nyes  -\n1.5  \\x1b[2J\nmore\n\\x1b\n")
+        self.assertEqual(text, "A    B\nyes  -\n1.5  \\x1b[2J\nmore\n\\x1b")
         for rows in ([{"a": 1}], [1], None):  # type: ignore[assignment]
             self.assertRaises(CommandError, render, {"columns": ["a", "b"], "rows": rows})
 
@@ -92,7 +93,7 @@ class CommandTests(SynchronousTestCase):
         directory = tempfile.mkdtemp()
         self.addCleanup(shutil.rmtree, directory)
         self.path = os.path.join(directory, "c")
-        self.asked: list[str] = []
+        self.asked: list[Any] = []
 
     def serve(self, *answers: Any) -> None:
         """Answer each line in turn, then close."""
@@ -106,7 +107,7 @@ class CommandTests(SynchronousTestCase):
     def _serve(self, listening: socket.socket, answers: tuple[Any, ...]) -> None:
         with listening, listening.accept()[0] as sock, sock.makefile("rwb") as file:
             for answer in answers:
-                self.asked.append(file.readline().decode())
+                self.asked.append(json.loads(file.readline()))
                 for found in answer if isinstance(answer, list) else [answer]:
                     data = found if isinstance(found, bytes) else json.dumps(found).encode()
                     file.write(data + b"\n")
@@ -127,7 +128,7 @@ class CommandTests(SynchronousTestCase):
         """A good answer is printed, with status 0."""
         self.serve({"ok": True, "text": "up"})
         self.assertEqual(self.run_main("status"), (0, "up\n", ""))
-        self.assertEqual(self.asked, ["json status\n"])
+        self.assertEqual(self.asked, [{"command": "status"}])
 
     def test_json(self) -> None:
         """With C{--json} it is the daemon's own object."""
@@ -138,17 +139,18 @@ class CommandTests(SynchronousTestCase):
 
     def test_words(self) -> None:
         """The arguments go as they are."""
-        cases = {
-            ("reply", "7", "two", "words"): "json reply 7 two words\n",
-            ("answer", "7"): "json answer 7\n",
-            ("ban", "192.0.2.0/24", "for", "10m"): "json ban 192.0.2.0/24 for 10m\n",
-            ("watch", "ack"): "json watch ack\n",
-            ("log-level", "debug"): "json log-level debug\n",
+        cases: dict[tuple[str, ...], dict[str, str]] = {
+            ("reply", "7", "two", "words"): {"id": "7", "data": "dHdvIHdvcmRz"},
+            ("reply", "7", " x\n"): {"id": "7", "data": "IHgK"},
+            ("answer", "7"): {"id": "7"},
+            ("ban", "192.0.2.7", "for", "10m"): {"source": "192.0.2.7", "duration": "10m"},
+            ("watch", "ack"): {"service": "ack"},
+            ("log-level", "debug"): {"level": "debug"},
         }
-        for words, line in cases.items():
+        for words, request in cases.items():
             self.serve({"ok": False, "error": "no"})
             self.assertEqual(self.run_main(*words)[0], 1, words)
-            self.assertEqual(self.asked.pop(), line)
+            self.assertEqual(self.asked.pop(), {"command": words[0], **request})
             os.unlink(self.path)
 
     def test_refused(self) -> None:
@@ -164,7 +166,8 @@ class CommandTests(SynchronousTestCase):
         last = {"ok": True, "columns": ["id"], "rows": [{"id": 2}]}
         self.serve(page | {"more": 1, "after": 1, "text": "1 more; write connections 1"}, last)
         self.assertEqual(self.run_main("connections"), (0, "ID\n1\n2\n", ""))
-        self.assertEqual(self.asked, ["json connections\n", "json connections 1\n"])
+        first = {"command": "connections"}
+        self.assertEqual(self.asked, [first, first | {"after": "1"}])
 
     def test_watch(self) -> None:
         """What happens is printed until the daemon ends it."""
@@ -220,6 +223,9 @@ class CommandTests(SynchronousTestCase):
 
     def test_usage(self) -> None:
         """Wrong arguments are status 2, before anybody is asked."""
-        for words in (["ban"], ["status", "x"], ["reply", "7"], ["reply", "7", "a\nb"]):
+        for words in (
+            ["ban"], ["status", "x"], ["reply", "7"], ["ban", "192.0.2.7", "10m"],
+            ["log-level", "loud"], ["connections", "1"],
+        ):  # fmt: skip
             status, out, error = self.run_main(*words)
             self.assertEqual((status, out, error.count("\n")), (2, "", 1), words)

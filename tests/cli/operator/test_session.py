@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.cli.operator.console import make_view
-from socketd.cli.operator.session import Operating
+from socketd.cli.operator.session import ConsoleSession
 from socketd.cli.operator.views import FullScreen, IView, LineView, TerminalLines
 from socketd.common.errors import CommandError
 from socketd.terminal.addressee import REACTION, gone, prompt_for, taken_for_word, waits
@@ -22,7 +22,7 @@ from socketd.terminal.device import takes_escape_codes, terminal_size
 from tests.support.client_fakes import MemoryTransport
 
 #: What is asked at the beginning.
-BEGINNING = ["attend", "help", "services", "status", "connections"]
+BEGINNING = ["attend", "services", "status", "connections"]
 
 WAITING = {"id": 7, "service": "ack", "peer": "192.0.2.1:5"}
 NEXT = WAITING | {"id": 8}
@@ -38,12 +38,11 @@ class Case(SynchronousTestCase):
         self.written: list[str] = []
         self.view = self.make_view()
         self.clock = Clock()
-        self.operating = Operating(self.view, self.clock)
+        self.session = ConsoleSession(self.view, self.clock)
         self.transport = MemoryTransport()
-        self.transport.connect(self.operating)
+        self.transport.connect(self.session)
         self.assertEqual(self.asked(), BEGINNING)
-        rows = [{"command": "status", "does": "x"}, {"command": "show ID", "does": "x"}]
-        self.say({"ok": True, "text": "attending"}, {"ok": True, "columns": [], "rows": rows})
+        self.say({"ok": True, "text": "attending"})
         self.say({"ok": True, "rows": [{"service": "ack"}]}, {"ok": True, "connections": 1})
         self.say({"ok": True, "rows": [{"id": 7}, {"id": 71}]})
         self.shown()
@@ -61,7 +60,7 @@ class Case(SynchronousTestCase):
     def say(self, *objects: dict[str, Any]) -> None:
         """Have the daemon say something."""
         for found in objects:
-            self.operating.dataReceived(json.dumps(found).encode() + b"\n")
+            self.session.dataReceived(json.dumps(found).encode() + b"\n")
 
     def shown(self) -> str:
         """Take what was shown."""
@@ -74,8 +73,8 @@ class Case(SynchronousTestCase):
         self.say({"event": "waiting", "count": len(waiting), "oldest": list(waiting)})
 
 
-class OperatingTests(Case):
-    """Tests for L{Operating}, line after line."""
+class ConsoleSessionTests(Case):
+    """Tests for L{ConsoleSession}, line after line."""
 
     def test_command(self) -> None:
         """A line is a command, and its answer is shown."""
@@ -166,15 +165,16 @@ class OperatingTests(Case):
         lost = {"event": "connection_lost", "line": "", "facts": {"connection": 71}}
         self.say(made, lost)
         expected = {
-            "s": ["status", "show"],
+            "s": ["status", "services", "show"],
             "/sh": ["/show"],
             "show 7": ["7", "72"],
             "/close 72": ["72"],
             "reply 7 7": [],
             "watch a": ["ack"],
             "status ": [],
+            "log-level d": ["debug"],
         }
-        self.assertEqual({text: self.operating.complete(text) for text in expected}, expected)
+        self.assertEqual({text: self.session.complete(text) for text in expected}, expected)
 
     def test_end_of_input(self) -> None:
         """At the end of the input he leaves, when all is answered."""
@@ -183,8 +183,8 @@ class OperatingTests(Case):
         self.assertEqual((self.asked(), self.transport.calls), (["status"], []))
         self.say({"ok": True, "text": "up"})
         self.assertEqual(self.transport.calls, ["close"])
-        self.operating.connectionLost(Failure(ConnectionDone()))
-        self.assertIsNone(self.successResultOf(self.operating.done))
+        self.session.connectionLost(Failure(ConnectionDone()))
+        self.assertIsNone(self.successResultOf(self.session.done))
 
     def test_quit(self) -> None:
         """
@@ -204,21 +204,21 @@ class OperatingTests(Case):
 
     def test_daemon_ends(self) -> None:
         """A daemon that stops is a failure that is told in words."""
-        self.operating.readConnectionLost()
-        self.operating.connectionLost(Failure(ConnectionDone()))
-        failure = self.failureResultOf(self.operating.done, CommandError)
+        self.session.readConnectionLost()
+        self.session.connectionLost(Failure(ConnectionDone()))
+        failure = self.failureResultOf(self.session.done, CommandError)
         self.assertEqual(str(failure.value), "the daemon has ended the session")
 
     def test_lost(self) -> None:
         """One that is gone is told by its reason."""
-        self.operating.connectionLost(Failure(ConnectionLost()))
-        self.failureResultOf(self.operating.done, ConnectionLost)
+        self.session.connectionLost(Failure(ConnectionLost()))
+        self.failureResultOf(self.session.done, ConnectionLost)
 
     def test_refused(self) -> None:
         """A session too many is told what the daemon says."""
-        self.operating.dataReceived(b"error: there are 8 sessions already\n\n")
-        self.operating.connectionLost(Failure(ConnectionDone()))
-        failure = self.failureResultOf(self.operating.done, CommandError)
+        self.session.dataReceived(b"error: there are 8 sessions already\n\n")
+        self.session.connectionLost(Failure(ConnectionDone()))
+        failure = self.failureResultOf(self.session.done, CommandError)
         self.assertEqual(str(failure.value), "there are 8 sessions already")
 
     def test_garbage(self) -> None:
@@ -228,9 +228,9 @@ class OperatingTests(Case):
             b'{"event": "connection_made", "facts": []}',
         ):  # fmt: skip
             self.setUp()
-            self.operating.dataReceived(line + b"\n" + line + b"\n")
-            self.operating.connectionLost(Failure(ConnectionDone()))
-            failure = self.failureResultOf(self.operating.done, CommandError)
+            self.session.dataReceived(line + b"\n" + line + b"\n")
+            self.session.connectionLost(Failure(ConnectionDone()))
+            failure = self.failureResultOf(self.session.done, CommandError)
             self.assertEqual(str(failure.value), "this is no answer of a socketd daemon", line)
 
 
@@ -332,7 +332,7 @@ class FullScreenTests(Case):
         self.view.take(b"\x04")
         self.assertEqual(self.transport.calls, ["close"])
         self.shown()
-        self.operating.connectionLost(Failure(ConnectionDone()))
+        self.session.connectionLost(Failure(ConnectionDone()))
         self.assertTrue(self.shown().startswith("\x1b[r"))
 
 
@@ -373,5 +373,5 @@ class TerminalLinesTests(Case):
         self.view.take(b"\x04")
         self.assertEqual(self.transport.calls, ["close"])
         self.shown()
-        self.operating.connectionLost(Failure(ConnectionDone()))
+        self.session.connectionLost(Failure(ConnectionDone()))
         self.assertEqual(self.shown(), "\r  \r")

@@ -39,7 +39,7 @@ class CheckTests(SynchronousTestCase):
 
     def test_good(self) -> None:
         """A good file is shown as a table."""
-        table = "SERVICE  PROTOCOL  LISTENS\necho     echo      tcp *:7007\n"
+        table = "SERVICE  PROTOCOL  LISTENERS\necho     echo      tcp *:7007\n"
         expected = (0, f"{table}FILE: configuration OK\n", "")
         self.assertEqual(self.check("[echo]\nlisten = tcp:7007\n"), expected)
 
