@@ -18,6 +18,7 @@ from twisted.internet.epollreactor import EPollReactor
 
 from bench.cores import choose, on_core
 from bench.load import program
+from socketd.configuration import Configuration
 from socketd.daemon.wiring import make_daemon
 from socketd.net.reactor.batch import BatchReactor
 from socketd.protocols.registry import installed
@@ -91,8 +92,8 @@ def measure(mode: str, arguments: tuple[str, ...]) -> float:
     """
     reactor = EPollReactor()
     reactor.seconds = time.monotonic
-    settings = parse(INI, "lag.ini", installed(), "/run")
-    daemon = make_daemon(BatchReactor(reactor), settings, time.time)
+    configuration = Configuration(parse(INI, "lag.ini", installed(), "/run"))
+    daemon = make_daemon(BatchReactor(reactor), configuration, time.time)
     daemon.privilegedStartService()
     daemon.startService()
     name = "time" if mode == "udp" else "echo"

@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import define, field, frozen
 
 from socketd.net.needs import needed
 from socketd.net.sockets import rlimit
@@ -22,25 +24,50 @@ from socketd.settings.diagnostics import Diagnostic, SettingsError
 from socketd.settings.listeners import RUNTIME
 from socketd.settings.load import load
 from socketd.settings.model import DAEMON, Service, Settings
+from socketd.settings.paths import OTHERS_WRITE
+
+if TYPE_CHECKING:
+    from socketd.net.tls.context import ServerContext
 
 
-def configure(file: str, runtime: str, limit: int | None = None) -> Settings:
+@frozen
+class Configuration:
+    """
+    A valid configuration.
+
+    @ivar contexts: the TLS contexts of the services, with their certificates loaded.
+    """
+
+    settings: Settings
+    contexts: Mapping[str, ServerContext] = {}
+
+
+def configure(
+    file: str,
+    runtime: str,
+    limit: int | None = None,
+    wall_clock: Callable[[], float] = time.time,
+    clock: Callable[[], float] = time.monotonic,
+) -> Configuration:
     """
     Read and validate a configuration; nothing is bound.
 
     @param file: its path.
     @param runtime: the directory for UNIX sockets.
     @param limit: the descriptor limit of the process; C{None}: not checked.
-    @raise SettingsError: with all complaints.
+    @param clock: the clock of the reactor, for the TLS contexts.
+    @raise SettingsError: with all errors.
     """
-    return load(file, installed(), runtime, partial(refusals, limit=limit))
+    machine = _Machine(runtime, limit, wall_clock, clock)
+    settings = load(file, installed(), runtime, machine.refusals)
+    return Configuration(settings, machine.contexts)
 
 
-def configure_again(file: str, runtime: str, limit: int | None = None) -> Settings:
+def configure_again(file: str, runtime: str, limit: int | None = None) -> Configuration:
     """
     Read a configuration for a reload, which must not block the reactor.
 
-    @raise SettingsError: with all complaints, or if the file is a pipe, which may have no
+    @raise SettingsError: with all errors, or if the file is a pipe, which may have no
         writer.
     """
     if Path(file).is_fifo():
@@ -48,15 +75,40 @@ def configure_again(file: str, runtime: str, limit: int | None = None) -> Settin
     return configure(file, runtime, limit)
 
 
-def refusals(settings: Settings, limit: int | None = None) -> Iterator[Diagnostic]:
-    """List everything in a configuration that this machine does not support."""
-    for service in settings.services:
-        for option, message in _validate(service):
-            yield service.complaint(option, message)
-    yield from conflicts(settings)
-    yield from _control(settings)
-    if limit is not None:
-        yield from rlimit.diagnostics(settings, limit)
+@define
+class _Machine:
+    """What this machine does not support, and the certificates that it has."""
+
+    runtime: str
+    limit: int | None
+    wall_clock: Callable[[], float]
+    clock: Callable[[], float]
+    contexts: dict[str, ServerContext] = field(factory=dict, init=False)
+
+    def refusals(self, settings: Settings) -> Iterator[Diagnostic]:
+        """List everything in a configuration that this machine does not support."""
+        for service in settings.services:
+            for option, message in (*validate(service), *self._load(service)):
+                yield service.complaint(option, message)
+        yield from conflicts(settings)
+        yield from _control(settings)
+        yield from _runtime(settings, self.runtime)
+        if self.limit is not None:
+            yield from rlimit.diagnostics(settings, self.limit)
+
+    def _load(self, service: Service) -> Iterator[tuple[str, str]]:
+        """Load the certificates of a service, and report what is wrong with them."""
+        uses_tls = any(listener.tls for listener in service.listeners)
+        if not uses_tls or not service.tls.tls_certificate:
+            return
+        # Lazy: this import takes 0.1 s, which a daemon without TLS need not spend.
+        from socketd.net.tls.context import ServerContext
+
+        context = ServerContext(service.tls, self.wall_clock, self.clock)
+        for option, message in context.load():
+            # A key that is not named is expected beside the certificate.
+            yield option if option in service.lines else "tls_certificate", message
+        self.contexts[service.name] = context
 
 
 def _control(settings: Settings) -> Iterator[Diagnostic]:
@@ -69,6 +121,21 @@ def _control(settings: Settings) -> Iterator[Diagnostic]:
         message += f" write control = {RUNTIME}/control.sock"
         line = settings.lines["control"]
         yield Diagnostic(settings.file, line, message, DAEMON, "control", settings.control.path)
+
+
+def _runtime(settings: Settings, runtime: str) -> Iterator[Diagnostic]:
+    """Report sockets in a runtime directory where other users could replace them."""
+    if not os.path.lexists(runtime):
+        # The start creates it.
+        return
+    mode = os.lstat(runtime).st_mode
+    if stat.S_ISDIR(mode) and not mode & OTHERS_WRITE:
+        return
+    message = f"is in {runtime}, which is not a directory that only its owner can write"
+    for service in settings.services:
+        for listener in service.listeners:
+            if listener.path.startswith(f"{runtime}/"):
+                yield service.complaint("listen", message, str(listener))
 
 
 def hints_of(settings: Settings) -> Iterator[Diagnostic]:
@@ -88,30 +155,14 @@ def hints_of(settings: Settings) -> Iterator[Diagnostic]:
             yield Diagnostic(settings.file, line, message, service.name, "listen")
 
 
-def _validate(service: Service) -> Iterator[tuple[str, str]]:
-    yield from validate(service)
-    if not _speaks_tls(service):
-        return
-    # Imported lazily: most configurations do not need the TLS libraries.
-    from socketd.net.tls.context import trial
-
-    for option, message in trial(service.tls):
-        # A key that is not named is expected beside the certificate.
-        yield option if option in service.lines else "tls_certificate", message
-
-
-def _speaks_tls(service: Service) -> bool:
-    speaks = any(listener.tls for listener in service.listeners)
-    return speaks and bool(service.tls.tls_certificate)
-
-
-def warnings_of(settings: Settings, runtime: str) -> Iterator[Diagnostic]:
+def warnings_of(configuration: Configuration, runtime: str) -> Iterator[Diagnostic]:
     """
     List problems that do not prevent a start: certificates that are not valid now, and
     requirements that are missing now but may be met at the start.
 
     @param runtime: the directory for UNIX sockets, which the start creates.
     """
+    settings = configuration.settings
     for service in settings.services:
         for listener in service.listeners:
             if missing := needed(listener, runtime):
@@ -120,10 +171,7 @@ def warnings_of(settings: Settings, runtime: str) -> Iterator[Diagnostic]:
     if settings.http is not None and (missing := needed(settings.http, runtime)):
         line, value = settings.lines["http"], str(settings.http)
         yield Diagnostic(settings.file, line, missing, DAEMON, "http", value)
-    for service in filter(_speaks_tls, settings.services):
-        from socketd.net.tls.context import ServerContext
-
-        context = ServerContext(service.tls, time.time)
-        context.load()
-        for option, message in context.invalid():
-            yield service.complaint(option, message)
+    for service in settings.services:
+        if service.name in configuration.contexts:
+            for option, message in configuration.contexts[service.name].invalid():
+                yield service.complaint(option, message)

@@ -60,7 +60,7 @@ class Options(usage.Options):
         self["limit"] = raise_limit()
         file = find_config(self["config"], os.environ)
         try:
-            self["settings"] = configure(file, self["runtime"], self["limit"])
+            self["configuration"] = configure(file, self["runtime"], self["limit"])
         except SettingsError as error:
             print(error, file=sys.stderr)
             raise SystemExit(BAD_CONFIGURATION) from None
@@ -126,12 +126,13 @@ def makeService(options: Options, reactor: Any = None) -> Root:
         reactor.seconds = time.monotonic  # type: ignore[attr-defined]
         terminal, hangups = Terminal(), Hangups()
         _show_stacks()
-    settings, runtime = options["settings"], options["runtime"]
+    configuration, runtime = options["configuration"], options["runtime"]
+    settings = configuration.settings
     limit = options["limit"]
     _make_directories(settings, runtime)
     read = partial(configure_again, settings.file, runtime, limit)
     inherited = Inherited.take(os.environ, os.getpid())
-    daemon = make_daemon(batched(reactor), settings, time.time, limit, inherited, read)
+    daemon = make_daemon(batched(reactor), configuration, time.time, limit, inherited, read)
     root = Root()
     root.observer = log = _make_log(options, settings.daemon.log_format, reactor)
     # The children stop in reverse order: systemd is notified to the end, and operators

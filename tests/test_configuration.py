@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
+import resource
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from socketd.cli.system import check
 from socketd.common.errors import BAD_CONFIGURATION
 from socketd.configuration import configure, configure_again, warnings_of
 from socketd.settings.diagnostics import SettingsError
+from socketd.tap import Options
 from tests.support.certificates import PAST, authority, issued, write_private
 
 
@@ -70,6 +78,64 @@ class RefusalTests(SynchronousTestCase):
         (found,) = self.refused(text)
         expected = f"is in {directory}, where everybody can write; write control = "
         self.assertTrue(found.endswith(f"{expected}{{runtime}}/control.sock"), found)
+
+
+class AgreementTests(SynchronousTestCase):
+    """The check, the start and a reload say the same of the same file."""
+
+    BAD = (
+        "lisen = tcp:7\n",
+        "[echo]\n",
+        "[echo]\nlisten = tcp:70000\nidle_timeout = soon\nnosuch = 1\n",
+        "[echo]\nlisten = tcp:7\n[echo]\nlisten = tcp:8\n",
+        "[echo]\nlisten = tcp:7\n[upper]\nlisten = tcp:7\n",
+        "[socketd]\nhttp = tcp:7\n[echo]\nlisten = tcp:7:interface=127.0.0.1\n",
+        "[echo]\nlisten = tcp:7\nmax_connections = 1000000\n",
+        "[echo]\nlisten = tcp:7\nso_bindtodevice = nosuch0\n",
+        "[echo]\nlisten = tls:7\n",
+        "[echo]\nlisten = tls:7\ntls_certificate = /nowhere.pem\n",
+        "[echo]\nlisten = tcp:7\ntls_minimum = 1.3\n",
+        "[socketd]\ncontrol = {open}/control.sock\n[echo]\nlisten = tcp:7\n",
+        "[echo]\nlisten = unix:{open}/echo.sock\n",
+        "[socketd]\nlog_level = loud\n",
+    )
+
+    def setUp(self) -> None:
+        os.mkdir(directory := self.mktemp())
+        os.chmod(directory, 0o777)
+        self.open = os.path.abspath(directory)
+        # The directory for sockets, as systemd gives it.
+        self.patch(os, "environ", os.environ | {"RUNTIME_DIRECTORY": self.open})
+        self.patch(resource, "setrlimit", lambda *limits: None)
+
+    def said(self, run: Callable[[str], object], file: str) -> str:
+        """Have a file refused, and collect what is said on standard error."""
+        errors = StringIO()
+        with redirect_stderr(errors):
+            try:
+                status = run(file)
+            except SystemExit as ended:
+                status = ended.code
+        self.assertEqual(status, BAD_CONFIGURATION)
+        return errors.getvalue()
+
+    def reload(self, file: str) -> object:
+        """Read a file as a reload does."""
+        try:
+            return configure_again(file, self.open, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+        except SettingsError as error:
+            print(error, file=sys.stderr)
+            return BAD_CONFIGURATION
+
+    def test_same(self) -> None:
+        """Each of these files is refused by all, with the same words and the same status."""
+        for number, text in enumerate(self.BAD):
+            file = f"{number}.ini"
+            Path(file).write_text(text.replace("{open}", self.open))
+            checked = self.said(lambda name: check.run(Namespace(file=name, json=False)), file)
+            started = self.said(lambda name: Options().parseOptions(["-c", name]), file)
+            self.assertTrue(checked.startswith(f"{file}:"), checked)
+            self.assertEqual((started, self.said(self.reload, file)), (checked, checked))
 
 
 class TlsTests(SynchronousTestCase):

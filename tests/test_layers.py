@@ -43,7 +43,7 @@ ALLOWED: dict[str, set[str]] = {
     "net.needs": {"net.sockets", "settings"},
     "net.reactor": BOTTOM | NET,
     "configuration": BOTTOM | NET,
-    "daemon": BOTTOM | NET,
+    "daemon": BOTTOM | NET | {"configuration"},
     "control": BOTTOM | NET | {"daemon", "terminal"},
     "web": BOTTOM | NET | {"daemon"},
     "cli.common": {"common"},

@@ -82,13 +82,14 @@ class OptionsTests(Case):
         file = self.file(GOOD)
         for arguments in (["--config", file], ["-c", file], [f"--config={file}"]):
             options = self.options(*arguments)
-            self.assertEqual([s.name for s in options["settings"].services], ["echo"])
+            services = options["configuration"].settings.services
+            self.assertEqual([service.name for service in services], ["echo"])
             self.assertEqual((options["runtime"], options["console"]), (self.runtime, 0))
 
     def test_environment(self) -> None:
         """Where the command line names no file, the variable does."""
         os.environ[paths.CONFIG_VARIABLE] = self.file(GOOD)
-        self.assertEqual(len(self.options()["settings"].services), 1)
+        self.assertEqual(len(self.options()["configuration"].settings.services), 1)
 
     def test_bad(self) -> None:
         """
@@ -189,8 +190,16 @@ class MakeServiceTests(Case):
         os.mkdir(self.runtime)
         os.chmod(self.runtime, 0o777)
         code = self.ended(self.make, text="[echo]\nlisten = unix:{runtime}/echo.sock\n")
-        said = f"{self.errors.getvalue()}{code}"
-        self.assertIn(f"{self.runtime} is not a private directory of this user", said)
+        self.assertEqual(code, BAD_CONFIGURATION)
+        expected = f"is in {self.runtime}, which is not a directory that only its owner can write"
+        self.assertTrue(self.errors.getvalue().endswith(f"{expected}\n"))
+
+    def test_runtime_directory_of_another(self) -> None:
+        """So does a directory of another user."""
+        os.mkdir(self.runtime)
+        self.patch(os, "geteuid", lambda: os.stat(self.runtime).st_uid + 1)
+        code = self.ended(self.make, text="[echo]\nlisten = unix:{runtime}/echo.sock\n")
+        self.assertEqual(code, f"socketd: {self.runtime} is not a private directory of this user")
 
     def test_cannot_listen(self) -> None:
         """Listeners that cannot be bound are on standard error, and the status is 1."""

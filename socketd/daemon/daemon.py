@@ -26,6 +26,7 @@ from socketd.common.events import (
 )
 from socketd.common.operator_queue import OperatorQueue
 from socketd.common.system_clock import ClockWatch
+from socketd.configuration import Configuration
 from socketd.daemon.log import quiet
 from socketd.daemon.reload import Reload, Reloaded
 from socketd.daemon.service import Shared, SocketService
@@ -79,7 +80,7 @@ class Daemon(Service):
     shared: Shared
     services: list[SocketService]
     file_limit: int | None = None
-    configure: Callable[[], model.Settings] | None = None
+    configure: Callable[[], Configuration] | None = None
     began: float = field(init=False)
     state: State = field(default=State.STARTING, init=False)
     removed: dict[str, ServiceState] = field(factory=dict, init=False)
@@ -265,12 +266,12 @@ class Daemon(Service):
         self._enter(State.SERVING, "; ".join(outcome.diagnostics[:1]))
         return outcome
 
-    def _apply(self, settings: model.Settings) -> tuple[str, ...]:
+    def _apply(self, configuration: Configuration) -> tuple[str, ...]:
         running = {child.name: child for child in self.services}
         reload = Reload(self.shared, running, self.removed, self.own)
-        reload.prepare(settings)
-        changes = differences(self.settings, settings)
-        self.settings, self.services = settings, reload.services
+        reload.prepare(configuration)
+        changes = differences(self.settings, configuration.settings)
+        self.settings, self.services = configuration.settings, reload.services
         self._apply_options()
         changes += tuple(reload.commit())
         for child in self.services:

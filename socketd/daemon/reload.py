@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
@@ -19,13 +19,17 @@ from socketd.access.addresses import packed
 from socketd.access.capacity import Capacity
 from socketd.access.datagram_guard import NETWORK
 from socketd.access.policy import AccessPolicy, Slot, make_policy
+from socketd.configuration import Configuration
 from socketd.daemon.service import Shared, SocketService
 from socketd.daemon.socket_pool import SocketPool
 from socketd.daemon.state import CannotStart
 from socketd.net.own_listener import OwnListener
 from socketd.net.service_state import ServiceState
 from socketd.settings.listeners import Listener
-from socketd.settings.model import Service, Settings
+from socketd.settings.model import Service
+
+if TYPE_CHECKING:
+    from socketd.net.tls.context import ServerContext
 
 
 @frozen
@@ -79,15 +83,19 @@ class Reload:
         names = {child.name for child in self.services}
         return [child for child in self.outgoing if child.name not in names]
 
-    def prepare(self, settings: Settings) -> None:
+    def prepare(self, configuration: Configuration) -> None:
         """
         Bind the new listeners, without any effect on the running services.
 
         @raise CannotStart: if a listener cannot be bound or an inherited socket is unused;
             then nothing stays bound.
         """
+        settings = configuration.settings
         self.lost = {name: child.lost for name, child in self.running.items()}
-        self.services = [self._unchanged(one) or self._make(one) for one in settings.services]
+        self.services = [
+            self._unchanged(one) or self._make(one, configuration.contexts.get(one.name))
+            for one in settings.services
+        ]
         wanted = (listener for child in self.incoming for listener in child.settings.listeners)
         self.pool = SocketPool((bound for child in self.outgoing for bound in child.bound), wanted)
         errors = [error for child in self.incoming for error in child.bind(self.pool)]
@@ -103,15 +111,15 @@ class Reload:
             return None
         return None if child.skipped or self.lost[settings.name] else child
 
-    def _make(self, settings: Service) -> SocketService:
+    def _make(self, settings: Service, context: ServerContext | None) -> SocketService:
         """Make a service that reuses the state of a running or removed one of its name."""
         running = self.running.get(settings.name)
         if running is not None:
-            made = SocketService(self.shared, settings, running.service_state)
+            made = SocketService(self.shared, settings, running.service_state, context)
             made.succeed(running)
             return made
         state = self.removed_before.get(settings.name) or self.shared.make_state(settings)
-        return SocketService(self.shared, settings, state)
+        return SocketService(self.shared, settings, state, context)
 
     def _roll_back(self) -> None:
         """Close the sockets bound by L{prepare}, but not those of running services."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from socketd.common.events import (
 from socketd.daemon.snapshot import CertificatesSnapshot, ServiceSnapshot
 from socketd.daemon.socket_pool import SocketPool
 from socketd.net.datagram.port import DatagramPort, DatagramTerms
-from socketd.net.layers import make_context, wrap_factory
+from socketd.net.layers import wrap_factory
 from socketd.net.listen import Bound, bind, inherit
 from socketd.net.service_state import Connection, ConnectionTable, ServiceState
 from socketd.net.sockets.activation import Inherited
@@ -118,15 +118,18 @@ class SocketService:
     """
 
     def __init__(
-        self, shared: Shared, settings: model.Service, service_state: ServiceState
+        self,
+        shared: Shared,
+        settings: model.Service,
+        service_state: ServiceState,
+        context: ServerContext | None = None,
     ) -> None:
         self.name = settings.name
         self.settings = settings
         self.service_state = service_state
         self.bound: list[Bound] = []
         self.skipped: list[Listener] = []
-        clocks = shared.context.wall_clock, shared.reactor.seconds
-        self.context = make_context(settings, *clocks)
+        self.context = context
         self._shared = shared
         self._told: list[tuple[str, str]] = []
 
@@ -137,12 +140,12 @@ class SocketService:
 
     def bind(self, pool: SocketPool | None = None) -> list[str]:
         """
-        Bind every listener, and load the certificates.
+        Bind every listener.
 
         @param pool: bound sockets to reuse as they are; L{settle} sets their options.
-        @return: the errors of listeners and certificates, one line each.
+        @return: the errors, one line each.
         """
-        reasons = [f"[{self.name}] {option}: {text}" for option, text in self._load()]
+        reasons = []
         for listener in self.settings.listeners:
             try:
                 self.bound += self._bind(listener, pool)
@@ -156,9 +159,6 @@ class SocketService:
                     place = self.settings.place("listen")
                     reasons.append(problem.line(f"[{self.name}]", listener, place))
         return reasons
-
-    def _load(self) -> Iterable[tuple[str, str]]:
-        return () if self.context is None else self.context.load()
 
     def _bind(self, listener: Listener, pool: SocketPool | None) -> list[Bound]:
         if listener.is_inherited:

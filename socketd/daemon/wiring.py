@@ -10,6 +10,7 @@ from socketd.access.capacity import Capacity
 from socketd.common.events import EventBus
 from socketd.common.operator_queue import OperatorQueue
 from socketd.common.system_clock import ClockWatch, read_kernel
+from socketd.configuration import Configuration
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.service import Shared, SocketService
 from socketd.net.service_state import ConnectionTable
@@ -17,16 +18,15 @@ from socketd.net.sockets.activation import Inherited
 from socketd.net.sockets.local_addresses import Interfaces
 from socketd.net.timer_wheel import TimerWheel
 from socketd.protocols.spec import ProtocolContext
-from socketd.settings.model import Settings
 
 
 def make_daemon(
     reactor: Any,
-    settings: Settings,
+    configuration: Configuration,
     wall_clock: Callable[[], float],
     file_limit: int | None = None,
     inherited: Inherited = Inherited(),
-    configure: Callable[[], Settings] | None = None,
+    configure: Callable[[], Configuration] | None = None,
 ) -> Daemon:
     """
     Make a daemon with its services; nothing is bound.
@@ -50,10 +50,9 @@ def make_daemon(
         Interfaces(reactor.seconds),
         inherited,
     )
-    services = [SocketService(shared, one, shared.make_state(one)) for one in settings.services]
     return Daemon(
         reactor,
-        settings,
+        configuration.settings,
         wall_clock,
         event_bus,
         connection_table,
@@ -61,7 +60,15 @@ def make_daemon(
         bans,
         clock_watch,
         shared,
-        services,
+        _make_services(shared, configuration),
         file_limit,
         configure,
     )
+
+
+def _make_services(shared: Shared, configuration: Configuration) -> list[SocketService]:
+    contexts = configuration.contexts
+    return [
+        SocketService(shared, one, shared.make_state(one), contexts.get(one.name))
+        for one in configuration.settings.services
+    ]

@@ -18,22 +18,6 @@ if TYPE_CHECKING:
     from socketd.net.tls.context import ServerContext
 
 
-def make_context(service: Service, wall_clock: Any, clock: Any) -> ServerContext | None:
-    """
-    Create the service's TLS context; files are read by C{load()}.
-
-    @param wall_clock: provides the time of day.
-    @param clock: provides the reactor's time.
-    @return: C{None} if no listener uses TLS.
-    """
-    if not any(listener.tls for listener in service.listeners):
-        return None
-    # Lazy: this import takes 0.1 s, which a daemon without TLS need not spend.
-    from socketd.net.tls.context import ServerContext
-
-    return ServerContext(service.tls, wall_clock, clock)
-
-
 def wrap_factory(
     factory: IProtocolFactory,
     listener: Listener,

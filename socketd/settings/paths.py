@@ -15,6 +15,9 @@ CONFIG_VARIABLE = "SOCKETD_CONFIG"
 SYSTEM_FILE = "/etc/socketd/socketd.ini"
 INSTALLED_FILE = "etc/socketd/socketd.ini"
 
+#: The mode bits with which other users can replace the files of a directory.
+OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
 
 def find_config(named: str | None, environ: Mapping[str, str]) -> str:
     """
@@ -53,5 +56,6 @@ def make_private(directory: str) -> None:
     """
     os.makedirs(directory, mode=0o700, exist_ok=True)
     found = os.lstat(directory)
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+    is_private = stat.S_ISDIR(found.st_mode) and not found.st_mode & OTHERS_WRITE
+    if not is_private or found.st_uid != os.geteuid():
         raise PermissionError(f"{directory} is not a private directory of this user")

@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from socketd.common.events import CONNECTION_LOST, CONNECTION_MADE, Event
+from socketd.configuration import Configuration
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.wiring import make_daemon as build_daemon
 from socketd.net.service_state import Connection, ServiceState
@@ -34,7 +35,7 @@ listen = tcp:8080, udp:8080
 def make_daemon(text: str = CONFIGURATION) -> Daemon:
     """Make a daemon of a configuration; its reactor is a L{Clock}."""
     settings = parse(text, "FILE", installed(), "/run/test")
-    return build_daemon(Clock(), settings, lambda: 0.0)
+    return build_daemon(Clock(), Configuration(settings), lambda: 0.0)
 
 
 class FakeContext:

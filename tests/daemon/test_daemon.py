@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from socketd.common.system_clock import ClockState
+from socketd.configuration import Configuration
 from socketd.daemon.daemon import ADDRESS_CHECK, CERTIFICATE_CHECK, CHECK_INTERVAL
 from socketd.daemon.state import CannotStart
 from socketd.net.sockets.rlimit import RESERVED
-from socketd.settings.model import Settings
 from tests.support.certificates import PAST, issued
 from tests.support.daemons import ECHO, PATIENCE, DaemonCase, descriptors
 
@@ -63,12 +63,6 @@ class StartTests(DaemonCase):
         self.assertFalse(os.path.exists(path))
         self.assertEqual(descriptors(), held)
         self.assertTrue(held > before)
-
-    def test_certificate(self) -> None:
-        """A certificate that cannot be used stops the start like a listener."""
-        daemon = self.make("[echo]\nlisten = tls:0\ntls_certificate = /nowhere.pem\n")
-        problem = self.assertRaises(CannotStart, daemon.privilegedStartService)
-        self.assertTrue(problem.lines[0].startswith("[echo] tls_certificate: "), problem)
 
     def test_optional(self) -> None:
         """A listener that may be missing is left out with a line in the log."""
@@ -149,9 +143,9 @@ class SayingTests(DaemonCase):
         """While the file is read peers are served: the daemon is healthy."""
         seen = []
 
-        def configure() -> Settings:
+        def configure() -> Configuration:
             seen.append((self.daemon.state, self.daemon.snapshot().health))
-            return self.parse()
+            return self.configure()
 
         self.start(configure=configure)
         self.reloaded(ECHO)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from socketd.configuration import Configuration
 from socketd.daemon.notify import (
     EXTEND_INTERVAL,
     EXTENSION,
@@ -396,7 +397,8 @@ class ServiceTests(Case):
 
     def test_real_daemon(self) -> None:
         """The daemon itself is such a subject: it is ready when it serves, and stops once."""
-        daemon = make_daemon(self.clock, Settings("x.ini", DaemonOptions(), ()), lambda: 0.0)
+        configuration = Configuration(Settings("x.ini", DaemonOptions(), ()))
+        daemon = make_daemon(self.clock, configuration, lambda: 0.0)
         service = NotifyService(self.clock, daemon, self.notifier())
         service.startService()
         daemon.privilegedStartService()

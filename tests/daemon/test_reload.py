@@ -13,9 +13,9 @@ from typing import Any
 import attrs
 from twisted.logger import globalLogPublisher
 
+from socketd.configuration import Configuration
 from socketd.net.sockets.rlimit import RESERVED
 from socketd.settings.diagnostics import Diagnostic, SettingsError
-from socketd.settings.model import Settings
 from tests.daemon.reload_state import AFTER, BEFORE, snapshot
 from tests.support.daemons import ECHO, DaemonCase, descriptors
 
@@ -162,7 +162,7 @@ class RefusedReloadTests(DaemonCase):
     def test_trial(self) -> None:
         """What the machine refuses is found before anything is bound."""
 
-        def refuse() -> Settings:
+        def refuse() -> Configuration:
             raise SettingsError([Diagnostic("FILE", 3, "refused", "one", "so_linger", "0s")])
 
         self.begin()
@@ -175,7 +175,7 @@ class RefusedReloadTests(DaemonCase):
         reload is carried out.
         """
 
-        def fail() -> Settings:
+        def fail() -> Configuration:
             raise ZeroDivisionError
 
         self.begin()
@@ -183,7 +183,7 @@ class RefusedReloadTests(DaemonCase):
         before = snapshot(self.daemon)
         self.assertRaises(ZeroDivisionError, self.daemon.reload)
         self.assertEqual(snapshot(self.daemon), before)
-        self.daemon.configure = self.parse
+        self.daemon.configure = self.configure
         self.assertNotEqual(self.reloaded(AFTER), ())
 
     def test_again_and_again(self) -> None:

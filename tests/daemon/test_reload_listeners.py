@@ -13,6 +13,7 @@ from twisted.internet.error import ConnectionLost
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
+from socketd.configuration import Configuration
 from socketd.control.server import ControlService
 from socketd.daemon import service
 from socketd.daemon.daemon import FILE_CHECK, CHECK_INTERVAL
@@ -20,7 +21,7 @@ from socketd.net.listen import Bound, bind
 from socketd.net.sockets.activation import Inherited, InheritedSocket
 from socketd.net.sockets.bind import CannotListen
 from socketd.settings.listeners import Listener
-from socketd.settings.model import Settings, SocketOptions
+from socketd.settings.model import SocketOptions
 from tests.daemon.reload_state import AFTER, BEFORE, backlog, options_of, snapshot
 from tests.support.certificates import client_context, issued
 from tests.support.daemons import ECHO, DaemonCase, descriptors
@@ -92,9 +93,9 @@ class MovedTests(DaemonCase):
         """Who connects while the file is read is served."""
         socks: list[socket.socket] = []
 
-        def configure() -> Settings:
+        def configure() -> Configuration:
             socks.append(self.connect(self.address()))
-            return self.parse()
+            return self.configure()
 
         self.start(configure=configure)
         for number in range(5):

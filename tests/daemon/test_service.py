@@ -21,6 +21,7 @@ from socketd.net.listen import Bound
 from socketd.net.sockets.activation import Inherited, InheritedSocket
 from socketd.net.sockets.local_addresses import Interfaces
 from socketd.net.stream.port import StreamPort
+from socketd.net.tls.context import ServerContext
 from socketd.protocols.registry import installed
 from socketd.protocols.spec import ProtocolContext, ProtocolSpec
 from socketd.settings.listeners import parse_listener
@@ -68,7 +69,11 @@ class ServiceCase(SynchronousTestCase):
             Interfaces(self.reactor.seconds),
             inherited,
         )
-        service = SocketService(shared, settings, self.service_state)
+        context = None
+        if settings.listeners[0].tls:
+            context = ServerContext(settings.tls, lambda: NOW, self.reactor.seconds)
+            self.assertEqual(context.load(), [])
+        service = SocketService(shared, settings, self.service_state, context)
         self.addCleanup(service.close)
         return service
 
@@ -139,12 +144,6 @@ class BindTests(ServiceCase):
         (reason,) = service.bind()
         self.assertIn(": Address already in use", reason)
         self.assertEqual(self.names(), ["listener_skipped"])
-
-    def test_certificate(self) -> None:
-        """A certificate that cannot be used is a reason, too."""
-        service = self.make("[echo]\nlisten = tls:0\ntls_certificate = /nowhere.pem\n")
-        (reason,) = service.bind()
-        self.assertTrue(reason.startswith("[echo] tls_certificate: /nowhere.pem cannot"), reason)
 
     def test_pool(self) -> None:
         """What is bound already is taken, and taken out; what nobody wants stays in."""

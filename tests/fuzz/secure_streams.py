@@ -17,10 +17,11 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from socketd.access.policy import Deadlines
-from socketd.net.layers import make_context, wrap_factory
+from socketd.net.layers import wrap_factory
 from socketd.net.stream.connection import StreamConnection
 from socketd.net.stream.deadlines import CLOSE_GRACE
 from socketd.net.timer_wheel import TICK
+from socketd.net.tls.context import ServerContext
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
 from socketd.settings.model import Service
@@ -82,8 +83,8 @@ def service(listen: str) -> tuple[Service, Any]:
     if listen.startswith("haproxy"):
         text += "proxy_from = loopback\n"
     (found,) = parse(text, "fuzz.ini", installed(), "/run").services
-    context = make_context(found, lambda: NOW, lambda: 0.0)
-    assert context is not None and context.load() == []
+    context = ServerContext(found.tls, lambda: NOW, lambda: 0.0)
+    assert context.load() == []
     return found, context
 
 

@@ -17,8 +17,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.access.capacity import Capacity
 from socketd.access.policy import make_policy
-from socketd.net.layers import make_context, wrap_factory
+from socketd.net.layers import wrap_factory
 from socketd.net.stream.port import StreamPort, StreamTerms
+from socketd.net.tls.context import ServerContext
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
 from socketd.settings.model import Service
@@ -102,8 +103,9 @@ class LayersCase(SynchronousTestCase):
         handshake = service.tls.handshake_timeout
         policy = make_policy(service.policy, Capacity(None), self.reactor, handshake)
         self.service_state, self.events = make_service_state(self.reactor, policy=policy)
-        self.context: Any = make_context(service, lambda: NOW, lambda: 0.0)
-        if self.context is not None:
+        self.context: Any = None
+        if service.listeners[0].tls:
+            self.context = ServerContext(service.tls, lambda: NOW, lambda: 0.0)
             self.assertEqual(self.context.load(), [])
         self.factory = OneFactory(make or (lambda: Recorder(bytes.upper)))
         layers = (self.factory, service.listeners[0], service, self.context, self.reactor)

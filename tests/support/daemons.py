@@ -12,23 +12,23 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
+from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.configuration import refusals
+from socketd.configuration import Configuration, configure
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.reload import Reloaded
 from socketd.daemon.service import SocketService
 from socketd.daemon.wiring import make_daemon
-from socketd.protocols.registry import installed
-from socketd.settings.load import parse
-from socketd.settings.model import Settings
 from tests.control.fakes import watch
 from tests.support.certificates import NOW, Made, write_private
 from tests.support.fakes import HandReactor, read_all
 from tests.support.polling import wait_until
+
+#: The configuration file, in the working directory of the tests.
+FILE = Path("FILE")
 
 #: Turns in which all comes that the daemon has only to be let do.
 TURNS = 200
@@ -70,20 +70,22 @@ class DaemonCase(SynchronousTestCase):
         self.runtime = os.path.relpath(self.mktemp())
         os.makedirs(self.runtime)
 
-    def parse(self) -> Settings:
+    def configure(self) -> Configuration:
         """Read the text."""
-        trial = partial(refusals, limit=self.limit)
-        return parse(self.text, "FILE", installed(), self.runtime, trial)
+        FILE.write_text(self.text)
+        return configure(str(FILE), self.runtime, self.limit, self.clock, self.reactor.seconds)
+
+    def clock(self) -> float:
+        """Tell the time of day."""
+        return self.wall + self.reactor.seconds()
 
     def make(self, text: str = ECHO, **more: Any) -> Daemon:
         """Make a daemon that is not started."""
         self.text = text
         self.limit = more.get("file_limit")
-        more = {"configure": self.parse} | more
-        clock = lambda: self.wall + self.reactor.seconds()  # noqa: E731
-        # What was refused would not have come so far; what is missing since then has.
-        settings = parse(text, "FILE", installed(), self.runtime)
-        self.daemon = make_daemon(self.reactor, settings, clock, **more)
+        configuration = self.configure()
+        more = {"configure": self.configure} | more
+        self.daemon = make_daemon(self.reactor, configuration, self.clock, **more)
         self.addCleanup(self.end, self.daemon)
         self.said = watch(self.daemon)
         return self.daemon

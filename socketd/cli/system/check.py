@@ -39,14 +39,15 @@ def run(arguments: Namespace) -> int:
     runtime = runtime_directory(os.environ, os.geteuid())
     _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
-        settings = configure(file, runtime, limit)
+        configuration = configure(file, runtime, limit)
     except SettingsError as error:
         if arguments.json:
             diagnostics = [attrs.asdict(complaint) for complaint in error.diagnostics]
             print(json.dumps({"ok": False, "complaints": diagnostics}))
         print(error, file=sys.stderr)
         return BAD_CONFIGURATION
-    found = {"warning": [*warnings_of(settings, runtime)], "hint": [*hints_of(settings)]}
+    settings = configuration.settings
+    found = {"warning": [*warnings_of(configuration, runtime)], "hint": [*hints_of(settings)]}
     for kind, remarks in found.items():
         for remark in remarks:
             print(f"{kind}: {remark}", file=sys.stderr)

@@ -130,7 +130,7 @@ def run(arguments: Namespace) -> int:
     """
     file = os.path.abspath(find_config(arguments.config, os.environ))
     try:
-        settings = configure(file, RUNTIME)
+        settings = configure(file, RUNTIME).settings
     except SettingsError as error:
         print(error, file=sys.stderr)
         return BAD_CONFIGURATION

@@ -83,10 +83,12 @@ class ServerContext:
 
     def inherit(self, other: ServerContext) -> None:
         """
-        Take over the contexts of a predecessor: they are kept if L{load} finds the same
-        contents, so that the session tickets of clients stay valid.
+        Keep the contexts of a predecessor if their contents are the same, so that the session
+        tickets of clients stay valid.
         """
-        self._contexts = other._contexts
+        ours, theirs = self._contexts, other._contexts
+        if ours is not None and theirs is not None and ours.parts == theirs.parts:
+            self._contexts = theirs
 
     def rotate(self) -> None:
         """Replace the session ticket keys after L{KEY_LIFETIME}."""
@@ -120,15 +122,6 @@ class ServerContext:
         for named in options.tls_names:
             paths += [named.certificate, named.key]
         return {path: _stamp(path) for path in filter(None, paths)}
-
-
-def trial(options: TlsOptions) -> Problems:
-    """
-    Load a service's certificates and keys, and test each with a handshake in memory.
-
-    @return: each option that is unusable, and why.
-    """
-    return ServerContext(options, time.time).load()
 
 
 def _stamp(path: str) -> Stamp:

@@ -89,7 +89,7 @@ class ImportTestCase(SynchronousTestCase):
 
     def loaded(self, text: str) -> Settings:
         """Load a result, as the daemon does."""
-        return configure(str(self.file(text, "result.ini")), "/run")
+        return configure(str(self.file(text, "result.ini")), "/run").settings
 
     def taken(self, source: Path) -> tuple[Settings, str]:
         """

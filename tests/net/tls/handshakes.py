@@ -10,10 +10,16 @@ import attrs
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.net.tls.context import ServerContext, trial
+from socketd.net.tls.builder import Problems
+from socketd.net.tls.context import ServerContext
 from socketd.net.tls.handshake import MAX_FLIGHTS
 from socketd.settings.tls import TlsOptions
 from tests.support.certificates import NOW, Made, client_context, issued, write_private
+
+
+def problems_of(options: TlsOptions) -> Problems:
+    """Load the files of options, and list what is wrong."""
+    return ServerContext(options, lambda: NOW).load()
 
 
 def pump(one: SSL.Connection, other: SSL.Connection) -> None:
@@ -107,7 +113,7 @@ class ContextCase(SynchronousTestCase):
 
     def complaint(self, **more: Any) -> tuple[str, str]:
         """Give the only complaint about options and files."""
-        found = trial(attrs.evolve(self.options, **more))
+        found = problems_of(attrs.evolve(self.options, **more))
         self.assertEqual(len(found), 1, found)
         return found[0]
 

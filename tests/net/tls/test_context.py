@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.ssl import CertificateOptions
 from zope.interface.verify import verifyClass, verifyObject
 
-from socketd.net.tls.context import ServerContext, trial
+from socketd.net.tls.context import ServerContext
 from socketd.net.tls.handshake import (
     NoCommonProtocol,
     ServerConnection,
@@ -20,7 +20,14 @@ from socketd.net.tls.handshake import (
     reason_of,
 )
 from socketd.settings.tls import NamedCertificate, PeerName, TlsOptions
-from tests.net.tls.handshakes import ContextCase, advance, make_client, meet, pump
+from tests.net.tls.handshakes import (
+    ContextCase,
+    advance,
+    make_client,
+    meet,
+    problems_of,
+    pump,
+)
 from tests.support.certificates import (
     END,
     FUTURE,
@@ -481,12 +488,12 @@ class TrialTests(ContextCase):
 
     def test_good(self) -> None:
         """There is nothing to say of what is right."""
-        self.assertEqual(trial(self.options), [])
+        self.assertEqual(problems_of(self.options), [])
 
     def test_not_given(self) -> None:
         """A certificate has to be given."""
         self.assertEqual(
-            trial(TlsOptions()),
+            problems_of(TlsOptions()),
             [("tls_certificate", "is not given; write the path of a PEM file")],
         )
 
@@ -505,7 +512,7 @@ class TrialTests(ContextCase):
             tls_client_ca=self.path("no-ca.pem"),
             tls_names=(named, attrs.evolve(named, name="c.d")),
         )
-        found = [option for option, _ in trial(options)]
+        found = [option for option, _ in problems_of(options)]
         self.assertEqual(found, ["tls_key", "tls_names", "tls_client_ca"])
 
     def test_handshake_fails(self) -> None:

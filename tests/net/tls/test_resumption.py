@@ -127,13 +127,13 @@ class ResumptionTests(ContextCase):
         """
         first = self.context()
         second = ServerContext(self.options, lambda: NOW, lambda: self.seconds)
-        second.inherit(first)
         self.assertEqual(second.load(), [])
+        second.inherit(first)
         self.check(first, second, True)
         self.check(first, self.context(), False)
         other = ServerContext(attrs.evolve(self.options, tls_alpn=(b"a",)), lambda: NOW)
-        other.inherit(first)
         self.assertEqual(other.load(), [])
+        other.inherit(first)
         self.check(first, other, False)
 
     def test_renewed(self) -> None:
