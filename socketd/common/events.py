@@ -12,6 +12,8 @@ from constantly import NamedConstant
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger, LogLevel
 
+from socketd.common.system_clock import STEP_DOUBT
+
 #: Rate limit for the log lines of each event that peers can cause: so many lines ...
 MAX_LINES = 1000
 
@@ -27,123 +29,112 @@ class Event:
     @ivar name: its stable name.
     @ivar level: its log level.
     @ivar format: the log line, as a format string of C{twisted.logger}.
-    @ivar by_peer: whether peers can cause it, so that it is rate limited.
-    @ivar also: the names of further fields, which the line does not show.
+    @ivar rate_limited: whether its log lines are, because peers can cause it.
+    @ivar extra_fields: the names of further fields, which the line does not show.
     """
 
     name: str
     level: NamedConstant
     format: str
-    by_peer: bool = False
-    also: tuple[str, ...] = ()
+    rate_limited: bool = False
+    extra_fields: tuple[str, ...] = ()
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The names of its fields: those of the line in their order, then the others."""
+        """The names of its fields: those of the line in their order, then the extra ones."""
         shown = [name for _, name, _, _ in Formatter().parse(self.format) if name]
-        return tuple(dict.fromkeys((*shown, *self.also)))
+        return tuple(dict.fromkeys((*shown, *self.extra_fields)))
 
     @property
     def suppressible(self) -> bool:
         """Whether C{log_quiet} suppresses it (caused by a peer and below warning)."""
-        return self.by_peer and self.level < LogLevel.warn
+        return self.rate_limited and self.level < LogLevel.warn
 
 
-LISTENING = Event("listening", LogLevel.info, "{service} listens on {listener}")
+_DEBUG, _INFO, _WARN, _ERROR = LogLevel.debug, LogLevel.info, LogLevel.warn, LogLevel.error
+
+LISTENING = Event("listening", _INFO, "{service} listens on {listener}")
 LISTENER_SKIPPED = Event(
-    "listener_skipped", LogLevel.warn, "{service} does without {listener}: {error}"
+    "listener_skipped", _WARN, "{service} skipped optional listener {listener}: {error}"
 )
 LISTENER_UNREACHABLE = Event(
-    "listener_unreachable", LogLevel.warn, "{service} cannot be reached at {listener}: {error}"
+    "listener_unreachable", _WARN, "{service} cannot be reached at {listener}: {error}"
 )
-STOPPING = Event("stopping", LogLevel.info, "stopping; {connections} connections to finish")
+STOPPING = Event("stopping", _INFO, "stopping; {connections} connections to finish")
 DRAIN_ENDED = Event(
-    "drain_ended", LogLevel.warn, "{connections} connections did not finish and are reset"
+    "drain_ended", _WARN, "{connections} connections did not finish and are reset"
 )
 CONNECTION_MADE = Event(
-    "connection_made", LogLevel.info, "connection from {peer} ({service} {connection})", True
+    "connection_made", _INFO, "connection from {peer} ({service} {connection})", True
 )
 CONNECTION_LOST = Event(
     "connection_lost",
-    LogLevel.info,
-    "connection from {peer} ({service} {connection}) {reason}:"
-    " {received} bytes in, {sent} out",
+    _INFO,
+    "connection from {peer} ({service} {connection}) {reason}: {received} bytes in, {sent} out",
     True,
 )
 MESSAGE_RECEIVED = Event(
-    "message_received",
-    LogLevel.info,
-    "{host}:{text}",
-    True,
-    ("service", "peer", "connection"),
+    "message_received", _INFO, "{host}:{text}", True, ("service", "peer", "connection")
 )
 CONNECTIONS_REFUSED = Event(
     "connections_refused",
-    LogLevel.info,
+    _INFO,
     "{service} refused {count} connections ({reason}) in {seconds} s",
 )
 DATAGRAMS_DROPPED = Event(
-    "datagrams_dropped",
-    LogLevel.info,
-    "{service} dropped {count} datagrams ({reason}) in {seconds} s",
+    "datagrams_dropped", _INFO, "{service} dropped {count} datagrams ({reason}) in {seconds} s"
 )
-PROTOCOL_FAILED = Event(
-    "protocol_failed", LogLevel.error, "{service} failed at {peer}: {error}", True
-)
+PROTOCOL_FAILED = Event("protocol_failed", _ERROR, "{service} failed for {peer}: {error}", True)
 ACCEPT_FAILED = Event(
     "accept_failed",
-    LogLevel.warn,
-    "{service} cannot accept connections: {error}; trying again every {seconds} s",
+    _WARN,
+    "{service} cannot accept connections: {error}; retrying every {seconds} s",
 )
-DRAINING = Event(
-    "draining", LogLevel.info, "accepting nobody any more; {connections} connections go on"
-)
-RESUMED = Event("resumed", LogLevel.info, "accepting connections again")
-RELOADED = Event("reloaded", LogLevel.info, "reloaded: {changes}")
+DRAINING = Event("draining", _INFO, "draining; {connections} existing connections continue")
+RESUMED = Event("resumed", _INFO, "accepting connections again")
+RELOADED = Event("reloaded", _INFO, "reloaded: {changes}")
 RELOAD_REFUSED = Event(
-    "reload_refused", LogLevel.error, "the configuration stays as it was: {error}"
+    "reload_refused", _ERROR, "reload failed, configuration unchanged: {error}"
 )
 PROXY_REFUSED = Event(
-    "proxy_refused", LogLevel.debug, "{service} has no PROXY header from {peer}: {error}", True
+    "proxy_refused", _DEBUG, "{service} rejected the PROXY header of {peer}: {error}", True
 )
 TLS_SECURED = Event(
     "tls_secured",
-    LogLevel.debug,
-    "connection from {peer} ({service} {connection}) speaks {version} {cipher} {alpn} {client}",
+    _DEBUG,
+    "TLS established with {peer} ({service} {connection}): {version} {cipher} {alpn} {client}",
     True,
 )
 TLS_FAILED = Event(
-    "tls_failed", LogLevel.debug, "no TLS with {peer} ({service}): {reason}: {error}", True
+    "tls_failed", _DEBUG, "TLS handshake with {peer} failed ({service}): {reason}: {error}", True
 )
 CERTIFICATE_LOADED = Event(
-    "certificate_loaded", LogLevel.info, "{service} has new certificates, to {until}"
+    "certificate_loaded", _INFO, "{service} loaded new certificates, valid until {until}"
 )
 CERTIFICATE_REFUSED = Event(
-    "certificate_refused",
-    LogLevel.error,
-    "{service} keeps its certificates; {option}: {error}",
+    "certificate_refused", _ERROR, "{service} keeps its old certificates; {option}: {error}"
 )
 CERTIFICATE_INVALID = Event(
     "certificate_invalid",
-    LogLevel.error,
-    "{service} serves on with a certificate that is not valid; {option}: {error}",
+    _ERROR,
+    "{service} continues with an invalid certificate; {option}: {error}",
 )
 CLOCK_STEPPED = Event(
     "clock_stepped",
-    LogLevel.warn,
-    "the clock was set by {seconds} s; time is in doubt for a while",
+    _WARN,
+    f"clock stepped by {{seconds}} s; NTP is marked unsynchronised for {STEP_DOUBT:.0f} s",
 )
 OPERATOR_ANSWERED = Event(
-    "operator_answered", LogLevel.info, "{who} to {peer} ({service} {connection}): {text}"
+    "operator_answered", _INFO, "{who} to {peer} ({service} {connection}): {text}"
 )
-OPERATOR_COMMAND = Event("operator_command", LogLevel.info, "{who}: {text}")
-OPERATOR_CAME = Event("operator_came", LogLevel.debug, "{who} came to the control socket", True)
-OPERATOR_WENT = Event("operator_went", LogLevel.debug, "{who} left the control socket", True)
+OPERATOR_COMMAND = Event("operator_command", _INFO, "{who}: {text}")
+OPERATOR_CAME = Event("operator_came", _DEBUG, "{who} connected to the control socket", True)
+OPERATOR_WENT = Event("operator_went", _DEBUG, "{who} disconnected from the control socket", True)
 OPERATOR_REFUSED = Event(
-    "operator_refused", LogLevel.warn, "{who} was refused at the control socket: {error}", True
+    "operator_refused", _WARN, "{who} was refused at the control socket: {error}", True
 )
-LINES_LEFT_OUT = Event("lines_left_out", LogLevel.warn, "{count} more of {kind} not logged")
-LINES_LOST = Event("lines_lost", LogLevel.warn, "{count} lines of the log could not be written")
+LINES_LEFT_OUT = Event("lines_left_out", _WARN, "{count} more {kind} events not logged")
+LINES_LOST = Event("lines_lost", _WARN, "{count} lines of the log could not be written")
 
 #: Every event, by name.
 CATALOGUE = {
@@ -206,12 +197,12 @@ class EventBus:
     def watch(self, watcher: Callable[[Event, dict[str, Any]], None]) -> None:
         """Call C{watcher(event, facts)} for each event, logged or not."""
         self._watchers.append(watcher)
-        self._tell()
+        self._watched_changed()
 
     def unwatch(self, watcher: Callable[[Event, dict[str, Any]], None]) -> None:
         """Undo L{watch}."""
         self._watchers.remove(watcher)
-        self._tell()
+        self._watched_changed()
 
     def emit(self, event: Event, logged: bool = True, **facts: Any) -> None:
         """
@@ -222,25 +213,27 @@ class EventBus:
         for watcher in tuple(self._watchers):
             watcher(event, facts)
         if logged and _LEVELS.index(event.level) >= _LEVELS.index(self.level):
-            if not self._is_hushed(event, facts) and (not event.by_peer or self._has_room(event)):
+            if self._is_suppressed(event, facts):
+                return
+            if not event.rate_limited or self._is_within_limit(event):
                 self._log.emit(event.level, event.format, event=event.name, **facts)
 
-    def _tell(self) -> None:
+    def _watched_changed(self) -> None:
         for changed in self._on_watched:
             changed()
 
-    def _is_hushed(self, event: Event, facts: dict[str, Any]) -> bool:
+    def _is_suppressed(self, event: Event, facts: dict[str, Any]) -> bool:
         if self.quiet is None or not event.suppressible:
             return False
         return self.quiet(facts.get("host") or _host(facts.get("peer", "")))
 
-    def _has_room(self, event: Event) -> bool:
+    def _is_within_limit(self, event: Event) -> bool:
         if not self._lines:
-            self.clock.callLater(INTERVAL, self._start_again)
+            self.clock.callLater(INTERVAL, self._end_interval)
         count = self._lines[event.name] = self._lines.get(event.name, 0) + 1
         return count <= MAX_LINES
 
-    def _start_again(self) -> None:
+    def _end_interval(self) -> None:
         lines, self._lines = self._lines, {}
         for name, count in lines.items():
             if count > MAX_LINES:

@@ -224,7 +224,7 @@ def _reset(daemon: Daemon, session: IOperatorSession, number: str) -> CommandRes
 async def _reload(daemon: Daemon, session: IOperatorSession) -> CommandResult:
     outcome = await maybeDeferred(daemon.reload)
     if outcome.diagnostics:
-        text = "the configuration stays as it was"
+        text = "reload failed, configuration unchanged"
         raise CommandError(text, BAD_CONFIGURATION, outcome.diagnostics)
     changes = list(outcome.changes)
     text = "\n".join(("reloaded", *changes)) if changes else "reloaded; nothing changed"

@@ -33,8 +33,8 @@ PAGE = ROOT / "docs" / "events.md"
 COMMON = {"time", "level", "event", "message", "traceback"}
 
 
-class JournalCase(SynchronousTestCase):
-    """A journal and its log."""
+class EventBusCase(SynchronousTestCase):
+    """An event bus and its log."""
 
     def setUp(self) -> None:
         self.logged: list[LogEvent] = []
@@ -42,7 +42,7 @@ class JournalCase(SynchronousTestCase):
         self.event_bus = self.make(LogLevel.info)
 
     def make(self, level: Any) -> EventBus:
-        """Make a journal that logs to C{self.logged}."""
+        """Make a bus that logs to C{self.logged}."""
         observer: Any = self.logged.append
         return EventBus(self.clock, level, Logger(namespace="socketd", observer=observer))
 
@@ -52,7 +52,7 @@ class JournalCase(SynchronousTestCase):
         return [formatEvent(event) for event in found]
 
 
-class JournalTests(JournalCase):
+class EventBusTests(EventBusCase):
     """Tests for L{EventBus}."""
 
     def test_logged(self) -> None:
@@ -69,7 +69,7 @@ class JournalTests(JournalCase):
         self.assertEqual(self.lines(), ["{host}:{0} {text} {{"])
 
     def test_level(self) -> None:
-        """What is less important than the journal's level is not logged."""
+        """What is less important than the bus's level is not logged."""
         levels = [LogLevel.debug, LogLevel.info, LogLevel.warn, LogLevel.error]
         for index, level in enumerate(levels):
             event_bus = self.make(level)
@@ -135,7 +135,7 @@ class JournalTests(JournalCase):
         self.assertEqual(told, [False, True, False])
 
 
-class LimitTests(JournalCase):
+class LimitTests(EventBusCase):
     """Tests for the limit of the lines that peers can cause."""
 
     def emit(self, count: int, event: Event = CONNECTION_MADE, logged: bool = True) -> None:
@@ -155,7 +155,7 @@ class LimitTests(JournalCase):
         self.clock.advance(INTERVAL - 0.1)
         self.assertEqual(self.lines(), [])
         self.clock.advance(0.1)
-        self.assertEqual(self.lines(), ["5 more of connection_made not logged"])
+        self.assertEqual(self.lines(), ["5 more connection_made events not logged"])
         self.emit(2)
         self.assertEqual(len(self.lines()), 2)
 
@@ -172,7 +172,7 @@ class LimitTests(JournalCase):
         self.emit(MAX_LINES + 2, MESSAGE_RECEIVED)
         self.assertEqual(len(self.lines()), 2 * MAX_LINES)
         self.clock.advance(INTERVAL)
-        expected = ["1 more of connection_made", "2 more of message_received"]
+        expected = ["1 more connection_made events", "2 more message_received events"]
         self.assertEqual(self.lines(), [f"{line} not logged" for line in expected])
 
     def test_not_by_peers(self) -> None:
@@ -197,13 +197,14 @@ class LimitTests(JournalCase):
         self.clock.advance(INTERVAL)
         self.assertEqual(seen[-1], LINES_LEFT_OUT.name)
 
-    def test_by_peer(self) -> None:
+    def test_rate_limited(self) -> None:
         """All that a peer can cause at will is limited."""
-        by_peer = [event.by_peer for event in (CONNECTION_MADE, CONNECTION_LOST, MESSAGE_RECEIVED)]
-        self.assertEqual(by_peer, [True] * 3)
+        by_peers = (CONNECTION_MADE, CONNECTION_LOST, MESSAGE_RECEIVED)
+        limited = [event.rate_limited for event in by_peers]
+        self.assertEqual(limited, [True] * 3)
 
 
-class QuietTests(JournalCase):
+class QuietTests(EventBusCase):
     """Tests for hosts whose doings are not logged."""
 
     def setUp(self) -> None:
@@ -252,7 +253,7 @@ class QuietTests(JournalCase):
         self.event_bus.emit(CONNECTION_MADE, service="a", peer="192.0.2.2:7", connection=1)
         self.assertEqual(len(self.lines()), 1)
 
-    def test_hushable(self) -> None:
+    def test_suppressible(self) -> None:
         """All that peers do can be left out, but for failures of ours."""
         found = [event.suppressible for event in (TLS_FAILED, CONNECTION_MADE, PROTOCOL_FAILED)]
         self.assertEqual(found, [True, True, False])

@@ -469,7 +469,7 @@ class DaemonTests(Case):
         diagnostics = ("x.ini:1: bad", "x.ini:2: worse")
         self.reloads(Reloaded(diagnostics=diagnostics))
         problem = self.problem("reload")
-        self.assertEqual(str(problem), "the configuration stays as it was")
+        self.assertEqual(str(problem), "reload failed, configuration unchanged")
         self.assertEqual((problem.status, problem.details), (78, diagnostics))
 
     def test_drain(self) -> None:

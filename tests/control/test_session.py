@@ -103,10 +103,10 @@ class FramingTests(Case):
         """All that is wrong with a configuration is in the answer."""
         self.patch(self.daemon, "reload", lambda: Reloaded(diagnostics=("a", "b")))
         client = Client(self)
-        text = "error: the configuration stays as it was\na\nb\n\n"
+        text = "error: reload failed, configuration unchanged\na\nb\n\n"
         self.assertEqual(client.say("reload"), text)
         client.say("json reload")
-        answer = {"ok": False, "status": 78, "error": "the configuration stays as it was"}
+        answer = {"ok": False, "status": 78, "error": "reload failed, configuration unchanged"}
         client.session.dataReceived(b"json reload\n")
         self.assertEqual(client.objects(), [answer | {"details": ["a", "b"]}])
 
@@ -446,12 +446,12 @@ class AuditTests(Case):
         self.assertEqual(
             [text for _, text in seen],
             [
-                f"{who} came to the control socket",
+                f"{who} connected to the control socket",
                 f"{who}: reply 1 hello",
                 f"{who}: ban 192.0.2.1 for 1m",
                 f"{who}: close 1",
                 f"{who}: log-level warn",
-                f"{who} left the control socket",
+                f"{who} disconnected from the control socket",
             ],
         )
 

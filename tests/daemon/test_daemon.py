@@ -245,11 +245,11 @@ class LookTests(DaemonCase):
         self.certify(issued("b.example"))
         self.looks(CERTIFICATE_CHECK)
         (line,) = self.events("certificate_loaded")
-        self.assertEqual(line, "echo has new certificates, to 2049-01-01 00:00:00 UTC")
+        self.assertEqual(line, "echo loaded new certificates, valid until 2049-01-01 00:00:00 UTC")
         Path(path).write_text("damaged")
         self.looks(3 * CERTIFICATE_CHECK)
         (line,) = self.events("certificate_refused")
-        self.assertIn("echo keeps its certificates; tls_certificate: ", line)
+        self.assertIn("echo keeps its old certificates; tls_certificate: ", line)
         self.assertEqual(len(self.events("certificate_loaded")), 1)
 
     def test_looks_end(self) -> None:
@@ -312,7 +312,7 @@ class DrainTests(DaemonCase):
         self.assertEqual((daemon.state, daemon.snapshot().health), ("draining", "draining"))
         self.assertEqual(told, ["draining"])
         (line,) = self.events("draining")
-        self.assertEqual(line, "accepting nobody any more; 1 connections go on")
+        self.assertEqual(line, "draining; 1 existing connections continue")
         self.assertRaises(ConnectionRefusedError, self.connect, address)
         self.assertEqual(os.listdir(self.runtime), [])
         self.assertEqual(self.ask(sock), b"hello")

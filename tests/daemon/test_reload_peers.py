@@ -176,7 +176,7 @@ class LimitTests(DaemonCase):
         log = self.daemon.event_bus._log
         self.patch(log, "emit", lambda level, format, **facts: logged.append(facts["event"]))
         self.daemon.event_bus._watchers.clear()
-        self.daemon.event_bus._tell()
+        self.daemon.event_bus._watched_changed()
         sock = self.enter()
         self.assertEqual(self.ask(sock), b"hello")
         self.assertEqual(logged, [])

@@ -52,7 +52,7 @@ class RenewalTests(TlsFaultCase):
             hello = next(flights)
             sock.sendall(hello[:100])
             self.replace(whole[:-70])
-            self.reload(daemon, "the configuration stays as it was: .* is cut off")
+            self.reload(daemon, "reload failed, configuration unchanged: .* is cut off")
             with connect_tls(daemon, "echo") as other:
                 self.assertEqual(peer_certificate(other), der(self.made))
             self.replace(whole)

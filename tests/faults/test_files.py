@@ -239,7 +239,7 @@ class BareTests(FaultCase):
 
     def test_no_ipv6(self) -> None:
         """
-        Without IPv6 the daemon says which optional listeners it does without, and serves
+        Without IPv6 the daemon says which optional listeners it skips, and serves
         the others; with one that is not optional it says why it does not start, and
         leaves nothing bound.
         """
@@ -250,8 +250,8 @@ class BareTests(FaultCase):
         listen += " tcp6:7:interface=\\:\\:1{1},\n udp6:7:interface=\\:\\:1{1}\n"
         optional = listen.format(self.directory, ":optional=yes")
         with self.daemon(optional, before=network.command) as daemon:
-            daemon.output.find(r"echo does without tcp6 \[::1\]:7: Cannot assign requested")
-            daemon.output.find(r"echo does without udp6 \[::1\]:7: Cannot assign requested")
+            daemon.output.find(r"skipped optional listener tcp6 \[::1\]:7: Cannot assign")
+            daemon.output.find(r"skipped optional listener udp6 \[::1\]:7: Cannot assign")
             self.assertTrue(echoes(f"{self.directory}/echo.sock"))
             with network.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
                 sock.connect(("127.0.0.1", 7))

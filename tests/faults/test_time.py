@@ -50,13 +50,13 @@ class StepTests(ClockCase):
                 self.clock.step(step)
                 began = time.monotonic()
                 self.check_times(daemon)
-                found = daemon.output.wait_for(r"the clock was set by (\S+) s;")
+                found = daemon.output.wait_for(r"clock stepped by (\S+) s;")
                 logged.append(time.monotonic() - began)
                 self.assertLess(abs(float(found[1]) - step), CLOSE)
                 self.assertFalse(self.query_ntp(daemon).is_usable)
                 self.check_echo(open_before)
             self.check_times(daemon)
-        self.assertEqual(self.count(daemon, "the clock was set"), len(steps))
+        self.assertEqual(self.count(daemon, "clock stepped"), len(steps))
         self.assertLess(max(logged), LOGGED)
         figures.note(self, f"logged after {max(logged):.1f} s")
 
@@ -147,12 +147,12 @@ class UnsetClockTests(ClockCase, TlsCase):
                     self.check_echo(sock)
             self.assertFalse(self.is_known(daemon))
             self.clock.set_to(time.time())
-            daemon.output.wait_for(r"the clock was set by \d{10}\.\d+ s;")
+            daemon.output.wait_for(r"clock stepped by \d{10}\.\d+ s;")
             self.assertTrue(self.is_known(daemon))
             self.check_times(daemon)
         years = {line[:4] for line in daemon.output.text.splitlines()}
         self.assertEqual(years, {"1970", str(datetime.now(UTC).year)})
-        self.assertEqual(self.count(daemon, "the clock was set"), 1)
+        self.assertEqual(self.count(daemon, "clock stepped"), 1)
 
     def known(self) -> str:
         """Write two services that speak TLS, one of them for known clients only."""

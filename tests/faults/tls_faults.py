@@ -29,7 +29,7 @@ MAX_GROWTH = 4 * 1024
 
 
 #: The complaints about files of certificates; they say which service keeps what it has.
-_FILES = re.compile("keeps its certificates;|the configuration stays as it was:")
+_FILES = re.compile("keeps its old certificates;|reload failed, configuration unchanged:")
 
 
 class ConcurrentHandshakes:
@@ -120,7 +120,7 @@ class TlsFaultCase(TlsCase):
 
     def check_lines(self, daemon: Daemon, reason: str, count: int) -> None:
         """Check that each refused connection has one line in the log."""
-        found = re.findall(rf"no TLS with .*: {reason}: ", daemon.output.text)
+        found = re.findall(rf"TLS handshake with .*: {reason}: ", daemon.output.text)
         self.assertEqual(len(found), count)
 
     def drop(self, daemon: Daemon, count: int) -> None:
@@ -139,7 +139,7 @@ class TlsFaultCase(TlsCase):
             self.drop(daemon, count)
             self.wait_for_counts(daemon, tls_handshake=2 * count)
             growth = daemon.resident() - before
-            found = daemon.output.text.count("no TLS with")
+            found = daemon.output.text.count("TLS handshake with")
         self.assertLess(growth, MAX_GROWTH)
         self.assertLessEqual(found, 2 * count)
         figures.note(self, f"{count} more grew it by {growth} KiB")

@@ -69,7 +69,7 @@ class InjectedTests(FaultCase):
                 for sock in socks:
                     self.check_echo(sock)
                 passed = time.monotonic() - began
-            line = f"cannot accept connections: {text}; trying again every 1.0 s"
+            line = f"cannot accept connections: {text}; retrying every 1.0 s"
             self.assertEqual(daemon.output.text.count("cannot accept"), 1)
             daemon.output.find(line)
         figures.note(self, f"{FAILURES} failures: {WAITING} peers served after {passed:.1f} s")

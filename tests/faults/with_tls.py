@@ -58,7 +58,7 @@ class WritingTests(TlsFaultCase):
                     while time.monotonic() < deadline:
                         with connect_tls(daemon, "echo") as client:
                             self.check_echo(client)
-            daemon.output.wait_for("echo has new certificates, to 2049-01-01")
+            daemon.output.wait_for("echo loaded new certificates, valid until 2049-01-01")
             taken = time.monotonic()
             with connect_tls(daemon, "echo") as client:
                 self.assertEqual(peer_certificate(client), der(made))
@@ -82,22 +82,22 @@ class ExpiryTests(ClockCase, TlsFaultCase):
             self.assertEqual(self.expiry(daemon), FUTURE.timestamp())
             self.clock.set_to(FUTURE.timestamp() + 1.0)
             began = time.monotonic()
-            daemon.output.wait_for("echo serves on with .* expired at 2048-01-01 00:00 ")
+            daemon.output.wait_for("echo continues with .* expired at 2048-01-01 00:00 ")
             logged = time.monotonic() - began
             with connect_tls(daemon, "echo") as after:
                 for client in (before, after):
                     self.check_echo(client)
                 self.assertEqual(peer_certificate(after), der(made))
             self.assertIn("certificate verify failed", self.refusal(daemon))
-            daemon.output.wait_for("no TLS with .*certificate expired")
+            daemon.output.wait_for("TLS handshake with .*certificate expired")
             self.wait_for_counts(daemon, tls_handshake=1)
             self.assertEqual(self.expiry(daemon), FUTURE.timestamp())
             renewed = issued(NAME)
             self.replace(renewed.pem() + renewed.key_pem())
-            daemon.output.wait_for("echo has new certificates, to 2049-01-01 00:00:00 UTC")
+            daemon.output.wait_for("echo loaded new certificates, valid until 2049-01-01 00:00")
             with connect_tls(daemon, "echo") as last:
                 self.assertEqual(peer_certificate(last), der(renewed))
-        self.assertEqual(self.count(daemon, "serves on with a certificate"), 1)
+        self.assertEqual(self.count(daemon, "continues with an invalid certificate"), 1)
         self.assertLess(logged, SEEN + BUSY)
         figures.note(self, f"logged after {logged:.1f} s")
 

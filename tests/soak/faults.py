@@ -123,7 +123,7 @@ def bad_certificate(injector: FaultInjector) -> None:
     size = server.log_size()
     server.certificate.write_bytes(b"no certificate\n")
     try:
-        kept = lambda: "keeps its certificates" in server.log_since(size)  # noqa: E731
+        kept = lambda: "keeps its old certificates" in server.log_since(size)  # noqa: E731
         wait_until(kept, "a check of the certificates", timeout=RENEWAL)
     finally:
         server.renew(server.shown)

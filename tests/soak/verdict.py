@@ -190,7 +190,7 @@ def grown(before: Sample, after: Sample, most: int = 8) -> list[str]:
 
 def log_limit(seconds: float, reloads: int) -> int:
     """Say how long the log may be (bytes), by what C{socketd.common.events} promises."""
-    kinds = sum(event.by_peer for event in CATALOGUE.values())
+    kinds = sum(event.rate_limited for event in CATALOGUE.values())
     turns = seconds / INTERVAL + 1
     return round(turns * kinds * MAX_LINES * LINE) + (reloads + 1) * TOLD
 

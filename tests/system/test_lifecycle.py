@@ -96,8 +96,8 @@ listen = unix:{self.directory}/b.sock
         with self.daemon(INI.format(drain="10s")) as daemon:
             with daemon.connect("echo") as sock:
                 bad = "[echo]\nlisten = tcp:70000\n[eco]\nlisten = tcp:7\n"
-                self.reload(daemon, bad, r"stays as it was: .*:2: \[echo\] listen = tcp:70000")
-                daemon.output.wait_for(r"stays as it was: .*:3: \[eco\]: is no protocol")
+                self.reload(daemon, bad, r" unchanged: .*:2: \[echo\] listen = tcp:70000")
+                daemon.output.wait_for(r"configuration unchanged: .*:3: \[eco\]: is no protocol")
                 self.check_echo(sock)
             with daemon.connect("echo") as sock:
                 self.check_echo(sock)
@@ -111,7 +111,7 @@ listen = unix:{self.directory}/b.sock
             path = self.directory / "new.sock"
             taken = "tcp:{}:interface=127.0.0.1".format(daemon.address("echo")[1])
             ini = f"[upper]\nlisten = unix:{path}, {taken}\n" + INI.format(drain="10s")
-            self.reload(daemon, ini, r"stays as it was: \[upper\] cannot listen at tcp")
+            self.reload(daemon, ini, r"configuration unchanged: \[upper\] cannot listen at tcp")
             self.assertFalse(path.exists())
             with daemon.connect("echo") as sock:
                 self.check_echo(sock)

@@ -99,7 +99,7 @@ class HeaderTests(TlsCase):
                 sock.sendall(header)
                 with start_tls(sock) as client:
                     self.check_echo(client)
-                    daemon.output.wait_for(r"connection from 192\.0\.2\.7:4711 .* TLSv1\.3 ")
+                    daemon.output.wait_for(r"TLS established with 192\.0\.2\.7:4711 .* TLSv1\.3 ")
 
     def test_unix(self) -> None:
         """A balancer at a UNIX socket is believed, for its file says who may come."""
@@ -142,7 +142,7 @@ class RefusedTests(TlsCase):
         with self.daemon(DEBUG + ini()) as daemon:
             for data, words in cases.items():
                 self.assertEqual(ask(daemon, data), b"")
-                line = rf"echo has no PROXY header from 127\.0\.0\.1:\d+: {words}$"
+                line = rf"echo rejected the PROXY header of 127\.0\.0\.1:\d+: {words}$"
                 daemon.output.wait_for(line)
             self.assertEqual(ask(daemon, v1()), b"hello")
 

@@ -301,6 +301,6 @@ class ManyConnectionsTests(SystemCase):
         return len(clients)
 
     def _check_complaints(self, daemon: Daemon) -> None:
-        line = "server cannot accept connections: Too many open files; trying again every 1.0 s"
+        line = "server cannot accept connections: Too many open files; retrying every 1.0 s"
         self.assertEqual(daemon.output.text.count("Too many open files"), 1)
         daemon.output.find(f"{line}$")

@@ -116,11 +116,11 @@ class ServiceTests(TlsCase):
             stranger = ssl.create_default_context()
             with self.assertRaises(ssl.SSLError):
                 connect_tls(daemon, "echo", stranger)
-            daemon.output.wait_for(r"no TLS with 127\.0\.0\.1:\d+ \(echo\): tls_handshake: ")
+            daemon.output.wait_for(r"handshake with 127\.0\.0\.1:\d+ failed \(echo\): tls_hand")
             with connect_raw(daemon, "echo") as plain:
                 plain.sendall(b"GET / HTTP/1.0\r\n\r\n")
                 was_reset(plain)
-            daemon.output.wait_for(r"no TLS with 127\.0\.0\.1:\d+ \(echo\): tls_handshake: ")
+            daemon.output.wait_for(r"handshake with 127\.0\.0\.1:\d+ failed \(echo\): tls_hand")
             with connect_tls(daemon, "echo") as client:
                 self.check_echo(client)
 
@@ -189,13 +189,13 @@ class ClientTests(TlsCase):
                 made = issued(name)
                 file = self.replace(made.pem() + made.key_pem(), "client.pem")
                 self.assertEqual(self.outcome(daemon, file), b"hello")
-                daemon.output.wait_for(rf"speaks TLSv1\.3 .* {name}$")
+                daemon.output.wait_for(rf"TLS established with .*: TLSv1\.3 .* {name}$")
             bad = self.client_file("bad.example.org")
             self.assertEqual(self.outcome(daemon, bad), b"")
-            daemon.output.wait_for(r"no TLS with .*: tls_client_name: bad\.example\.org$")
+            daemon.output.wait_for(r"TLS handshake with .*: tls_client_name: bad\.example\.org$")
             for unknown in ("", forged):
                 self.assertEqual(self.outcome(daemon, unknown), b"")
-                daemon.output.wait_for(r"no TLS with .*: tls_handshake: ")
+                daemon.output.wait_for(r"TLS handshake with .*: tls_handshake: ")
 
 
 class DeadlineTests(TlsCase):
@@ -260,23 +260,23 @@ class RenewalTests(TlsCase):
         with self.daemon(self.ini()) as daemon, connect_tls(daemon, "echo") as old:
             self.assertEqual(peer_certificate(old), der(self.made))
             self.replace(renewed.pem() + renewed.key_pem())
-            daemon.output.wait_for(r"echo has new certificates, to 2048-01-01 00:00:00 UTC")
+            daemon.output.wait_for(r"echo loaded new certificates, valid until 2048-01-01 00:00")
             with connect_tls(daemon, "echo") as new:
                 self.assertEqual(peer_certificate(new), der(renewed))
             strange = of_unknown_version(renewed) + renewed.key_pem()
             self.replace(strange)
-            daemon.output.wait_for(r"echo keeps its certificates; tls_certificate: .*damaged")
+            daemon.output.wait_for(r"echo keeps its old certificates; tls_certificate: .*damaged")
             self.check_kept(daemon, renewed)
             whole = last.pem() + last.key_pem()
             path = self.replace(whole[:-70])
-            daemon.output.wait_for(r"echo keeps its certificates; tls_\w+: .*cut off")
+            daemon.output.wait_for(r"echo keeps its old certificates; tls_\w+: .*cut off")
             self.check_kept(daemon, renewed)
             with path.open("ab") as file:
                 file.write(whole[-70:])
-            daemon.output.wait_for(r"echo has new certificates, to 2049-01-01 00:00:00 UTC")
+            daemon.output.wait_for(r"echo loaded new certificates, valid until 2049-01-01 00:00")
             self.check_kept(daemon, last)
             self.check_echo(old, b"still here")
-        self.assertEqual(daemon.output.text.count("keeps its certificates"), 2)
+        self.assertEqual(daemon.output.text.count("keeps its old certificates"), 2)
 
     def test_resumed(self) -> None:
         """
@@ -396,7 +396,7 @@ class CheckTests(TlsCase):
         expected = f"warning: {file}:3: [echo] tls_certificate: {words}\n"
         self.assertEqual(ended.errors, expected)
         with self.daemon(ini) as daemon:
-            daemon.output.wait_for(f"echo serves on .*; tls_certificate: {words}")
+            daemon.output.wait_for(f"echo continues .*; tls_certificate: {words}")
             with connect_tls(daemon, "echo", unverifying_context()) as client:
                 self.assertEqual(peer_certificate(client), der(expired))
             with connect_raw(daemon, "upper", "tcp") as plain:
