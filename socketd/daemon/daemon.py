@@ -36,7 +36,7 @@ from socketd.daemon.state import CannotStart, State
 from socketd.net.listen import Bound
 from socketd.net.own_listener import OwnListener
 from socketd.net.service_state import Connection, ConnectionTable, ServiceState
-from socketd.net.sockets.rlimit import most_connections
+from socketd.net.sockets.rlimit import connection_limit
 from socketd.settings import model
 from socketd.settings.diagnostics import SettingsError
 from socketd.settings.diff import differences
@@ -101,7 +101,7 @@ class Daemon(Service):
         options = self.settings.daemon
         self.shared.capacity.limit = options.max_connections
         if self.file_limit is not None:
-            self.shared.capacity.limit = most_connections(self.settings, self.file_limit)
+            self.shared.capacity.limit = connection_limit(self.settings, self.file_limit)
         self.event_bus.level = LogLevel.levelWithName(options.log_level)
         self.event_bus.quiet = quiet(options.log_quiet)
 

@@ -56,11 +56,9 @@ class _Unusable(ValueError):
 @frozen(eq=False)
 class InheritedSocket:
     """
-    An inherited socket: bound, non-blocking and close-on-exec.
+    An inherited socket: bound, non-blocking, close-on-exec, and listening if it is a stream.
 
     @ivar name: its name in the socket unit; several may have the same name.
-    @ivar family: C{AF_INET}, C{AF_INET6} or C{AF_UNIX}.
-    @ivar type: C{SOCK_STREAM}, then it listens; or C{SOCK_DGRAM}.
     @ivar address: the result of getsockname(2) when it was taken.
     """
 
@@ -76,16 +74,15 @@ class InheritedSocket:
         return self.type == socket.SOCK_STREAM
 
     def describe(self) -> str:
-        """Format its address for display, as L{socketd.net.addresses.describe} does."""
+        """Format its address for display."""
         return describe(self.family, self.address)
 
 
 @frozen(eq=False)
 class Inherited:
     """
-    All inherited sockets.
+    All inherited sockets, in the order of their descriptors.
 
-    @ivar sockets: those that can be served, in the order of their descriptors.
     @ivar diagnostics: one line for each descriptor or variable that is unusable.
     """
 
@@ -95,29 +92,20 @@ class Inherited:
     @classmethod
     def take(cls, environ: MutableMapping[str, str], pid: int, first: int = FIRST) -> Inherited:
         """
-        Take the sockets passed to this process, and remove the variables.
-
-        An unusable descriptor stays open: its owner is not known.
-
-        @param environ: the environment of the process.
-        @param pid: the process id; sockets for another process are not taken.
-        @param first: the first descriptor.
+        Take the sockets passed to this process, and remove the variables. Sockets for another
+        process are not taken; an unusable descriptor stays open, as its owner is not known.
         """
-        asked, number, names = (environ.get(name) for name in (_PID, _COUNT, _NAMES))
+        asked, count, names = (environ.get(name) for name in (_PID, _COUNT, _NAMES))
         for variable in _VARIABLES:
             environ.pop(variable, None)
         try:
-            if asked is None or number is None or _read_number(_PID, asked) != pid:
+            if asked is None or count is None or _read_number(_PID, asked) != pid:
                 return cls()
-            named = _read_names(_read_count(number), names)
+            named = _read_names(_read_count(count), names)
         except _Unusable as problem:
             return cls(diagnostics=(str(problem),))
-        return cls._take_all(named, first)
-
-    @classmethod
-    def _take_all(cls, names: list[str], first: int) -> Inherited:
         sockets, diagnostics = [], []
-        for number, name in enumerate(names, first):
+        for number, name in enumerate(named, first):
             try:
                 sockets.append(_take(number, name))
             except _Unusable as problem:
@@ -168,17 +156,18 @@ def _take(number: int, name: str) -> InheritedSocket:
 
     @raise _Unusable: says what is wrong with it; the descriptor then stays open.
     """
+    sock = None
     try:
         _check_is_socket(number)
         sock = socket.socket(fileno=number)
-    except OSError as problem:
-        raise _unusable(problem) from None
-    try:
-        taken = _look_at(sock, name)
+        taken = _inspect(sock, name)
         sock.setblocking(False)
     except (OSError, _Unusable) as problem:
-        sock.detach()
-        raise _unusable(problem) from None
+        if sock is not None:
+            sock.detach()
+        if isinstance(problem, OSError):
+            problem = _Unusable(problem.strerror or str(problem))
+        raise problem from None
     return taken
 
 
@@ -187,11 +176,11 @@ def _check_is_socket(number: int) -> None:
     os.set_inheritable(number, False)
     mode = os.fstat(number).st_mode
     if not stat.S_ISSOCK(mode):
-        kind = next((words for is_kind, words in _FILES if is_kind(mode)), "no socket")
-        raise _Unusable(f"is {kind}; {_SERVED}")
+        what = next((words for is_type, words in _FILES if is_type(mode)), "no socket")
+        raise _Unusable(f"is {what}; {_SERVED}")
 
 
-def _look_at(sock: socket.socket, name: str) -> InheritedSocket:
+def _inspect(sock: socket.socket, name: str) -> InheritedSocket:
     """Ask the kernel for the properties of a socket: the variables do not give them."""
     family = sock.getsockopt(socket.SOL_SOCKET, socket.SO_DOMAIN)
     kind = sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
@@ -199,31 +188,19 @@ def _look_at(sock: socket.socket, name: str) -> InheritedSocket:
         raise _Unusable(f"is of address family {family}; {_SERVED}")
     if kind not in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
         raise _Unusable(f"is of type {_type_name(kind)}; {_SERVED}")
-    if kind == socket.SOCK_STREAM and not _listens(sock):
+    listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    if kind == socket.SOCK_STREAM and not listens:
         raise _Unusable(f"does not listen; {_SERVED}")
     address = sock.getsockname()
-    if kind == socket.SOCK_DGRAM and not _is_bound(family, address):
+    is_bound = address if family == socket.AF_UNIX else address[1]
+    if kind == socket.SOCK_DGRAM and not is_bound:
         raise _Unusable(f"is not bound; {_SERVED}")
     types = socket.AddressFamily(family), socket.SocketKind(kind)
     return InheritedSocket(name, sock, *types, address)
 
 
-def _listens(sock: socket.socket) -> bool:
-    return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
-
-
-def _is_bound(family: int, address: Any) -> bool:
-    return bool(address if family == socket.AF_UNIX else address[1])
-
-
 def _type_name(kind: int) -> str:
     return {int(known): known.name for known in socket.SocketKind}.get(kind, str(kind))
-
-
-def _unusable(problem: OSError | _Unusable) -> _Unusable:
-    if isinstance(problem, OSError):
-        return _Unusable(problem.strerror or str(problem))
-    return problem
 
 
 def _shown(text: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from socketd.settings.diagnostics import Diagnostic
 from socketd.settings.listeners import Listener, Place, place_of
@@ -26,7 +26,7 @@ _SHARING = {
 @frozen
 class Claim:
     """
-    A listener with the properties that decide whether it conflicts with another one.
+    A listener with what decides whether it conflicts with another one.
 
     @ivar section: the section that it belongs to.
     @ivar option: the option of that section that names it.
@@ -41,21 +41,16 @@ class Claim:
     options: SocketOptions
 
     @property
-    def bucket(self) -> Place:
-        """Its place without the host: only claims of the same bucket can conflict."""
+    def key(self) -> Place:
+        """Its place without the host: only claims with the same key can conflict."""
         if self.place.path:
             # One path is a socket of one type.
             return evolve(self.place, type=socket.SOCK_STREAM)
         return evolve(self.place, host="")
 
-    def shares(self, other: Claim) -> bool:
-        """Say whether both have an option that lets the kernel bind both."""
-        names = _SHARING[self.place.type]
-        return any(getattr(self.options, n) and getattr(other.options, n) for n in names)
-
-    def is_in_the_way(self, other: Claim) -> bool:
+    def conflicts_with(self, other: Claim) -> bool:
         """
-        Say whether two claims of one bucket conflict: one bind fails, or both share the
+        Say whether one of two claims with the same key cannot be bound, or both share the
         traffic of one address.
         """
         devices = {self.options.so_bindtodevice, other.options.so_bindtodevice}
@@ -63,57 +58,43 @@ class Claim:
             return False
         if self.place.host == other.place.host:
             return True
-        return "" in (self.place.host, other.place.host) and not self.shares(other)
-
-
-@frozen
-class _Bucket:
-    """The claims of one port or path that do not conflict so far."""
-
-    hosts: dict[str, list[Claim]] = field(factory=dict)
-
-    def add(self, claim: Claim) -> Claim | None:
-        """
-        Add a claim, unless it conflicts with an earlier one.
-
-        @return: the earlier one, or C{None}.
-        """
-        host = claim.place.host
-        # A host conflicts with itself and the wildcard; the wildcard with every host.
-        near = (host, "") if host else tuple(self.hosts)
-        for other in (found for name in near for found in self.hosts.get(name, ())):
-            if claim.is_in_the_way(other):
-                return other
-        self.hosts.setdefault(host, []).append(claim)
-        return None
+        if self.place.host and other.place.host:
+            return False
+        names = _SHARING[self.place.type]
+        return not any(getattr(self.options, n) and getattr(other.options, n) for n in names)
 
 
 def conflicts(settings: Settings) -> Iterator[Diagnostic]:
     """Report each listener whose address conflicts with an earlier one."""
-    buckets: dict[Place, list[Claim]] = {}
+    # The claims that do not conflict, by their keys, then by their hosts.
+    accepted: dict[Place, dict[str, list[Claim]]] = {}
     for claim in _claims(settings):
-        buckets.setdefault(claim.bucket, []).append(claim)
-    for bucket, claims in buckets.items():
-        if (bucket.port or bucket.path) and len(claims) > 1:
-            taken = _Bucket()
-            for claim in claims:
-                if other := taken.add(claim):
-                    yield _complaint(settings.file, claim, other)
-    yield from _handed_over_twice(settings)
+        host, hosts = claim.place.host, accepted.setdefault(claim.key, {})
+        # A host conflicts with itself and the wildcard; the wildcard with every host.
+        near = (host, "") if host else tuple(hosts)
+        others = (other for name in near for other in hosts.get(name, ()))
+        earlier = next(filter(claim.conflicts_with, others), None)
+        if earlier is None:
+            hosts.setdefault(host, []).append(claim)
+        else:
+            yield _diagnostic(settings.file, claim, earlier)
+    yield from _inherited_twice(settings)
 
 
 def _claims(settings: Settings) -> Iterator[Claim]:
+    """List what is claimed; the kernel chooses a free port where the file says 0."""
     for service in settings.services:
         for one in service.listeners:
-            if not one.is_inherited:
+            if one.port or one.path:
                 line = service.lines["listen"]
                 yield Claim(service.name, "listen", line, one, place_of(one), service.sockets)
     for option, one in settings.own.items():
-        line = settings.lines[option]
-        yield Claim(DAEMON, option, line, one, place_of(one), SocketOptions())
+        if one.port or one.path:
+            line = settings.lines[option]
+            yield Claim(DAEMON, option, line, one, place_of(one), SocketOptions())
 
 
-def _complaint(file: str, claim: Claim, other: Claim) -> Diagnostic:
+def _diagnostic(file: str, claim: Claim, other: Claim) -> Diagnostic:
     by = f"[{other.section}]{'' if other.option == 'listen' else f' {other.option}'}"
     if str(other.listener) != str(claim.listener):
         by = f"{other.listener} of {by}"
@@ -124,7 +105,7 @@ def _complaint(file: str, claim: Claim, other: Claim) -> Diagnostic:
     return Diagnostic(file, claim.line, message, claim.section, claim.option, str(claim.listener))
 
 
-def _handed_over_twice(settings: Settings) -> Iterator[Diagnostic]:
+def _inherited_twice(settings: Settings) -> Iterator[Diagnostic]:
     seen: dict[str, str] = {}
     for service in settings.services:
         for one in service.listeners:

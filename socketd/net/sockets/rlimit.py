@@ -17,31 +17,28 @@ MAX_CONNECTIONS = 10_000
 
 
 def raise_limit() -> int:
-    """
-    Raise the soft descriptor limit to the hard one.
-
-    @return: the limit now in effect.
-    """
+    """Raise the soft descriptor limit to the hard one, and return that."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
 
 
-def room(settings: Settings, limit: int) -> int:
+def available(settings: Settings, limit: int) -> int:
     """Compute how many connections a descriptor limit allows."""
     listeners = sum(len(service.listeners) for service in settings.services)
     return limit - RESERVED - listeners
 
 
-def most_connections(settings: Settings, limit: int) -> int:
+def connection_limit(settings: Settings, limit: int) -> int:
     """Compute the daemon's connection limit."""
-    return settings.daemon.max_connections or max(1, min(MAX_CONNECTIONS, room(settings, limit)))
+    most = min(MAX_CONNECTIONS, available(settings, limit))
+    return settings.daemon.max_connections or max(1, most)
 
 
 def diagnostics(settings: Settings, limit: int) -> Iterator[Diagnostic]:
     """Report each C{max_connections} that exceeds the descriptor limit."""
-    most = room(settings, limit)
+    most = available(settings, limit)
     asked = {(DAEMON, settings.daemon.max_connections): settings.lines}
     for service in settings.services:
         section = DEFAULTS if "max_connections" in service.inherited else service.name

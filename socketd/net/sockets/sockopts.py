@@ -16,7 +16,6 @@ from socketd.settings.model import Service, SocketOptions
 
 _LINGER = struct.Struct("ii")
 _INET = frozenset({socket.AF_INET, socket.AF_INET6})
-_ANY = _INET | {socket.AF_UNIX}
 
 # Linux reports twice the requested size (socket(7), SO_RCVBUF).
 _HEADROOM = 2
@@ -35,7 +34,7 @@ class SocketOption:
     @ivar constant: its name in C{socket}.
     @ivar pack: converts the configured value to the kernel's.
     @ivar size: the size of the value in bytes; 0 for an integer.
-    @ivar holds: whether the value read back satisfies the requested one.
+    @ivar is_set: whether the value read back satisfies the requested one.
     @ivar families: the address families that have it.
     @ivar tcp: whether only TCP sockets have it.
     """
@@ -44,14 +43,14 @@ class SocketOption:
     constant: str
     pack: Callable[[Any], Any] = int
     size: int = 0
-    holds: Callable[[Any, Any], bool] = lambda asked, found: asked == found
+    is_set: Callable[[Any, Any], bool] = lambda asked, found: asked == found
     families: frozenset[int] = _INET
     tcp: bool = False
 
     def fits(self, listener: Listener) -> bool:
         """Say whether this option applies to the sockets of a listener."""
+        # The socket unit sets those of its own sockets.
         if listener.is_inherited:
-            # The socket unit sets its options.
             return False
         return listener.family in self.families and (listener.is_stream or not self.tcp)
 
@@ -63,15 +62,13 @@ class SocketOption:
         """
         if not hasattr(socket, self.constant):
             raise Refused("this system does not have it")
-        level, number = getattr(socket, self.level), getattr(socket, self.constant)
         asked = self.pack(value)
         try:
-            sock.setsockopt(level, number, asked)
-            arguments = (self.size,) if self.size else ()
-            found = sock.getsockopt(level, number, *arguments)
+            sock.setsockopt(*self._name, asked)
+            found = self._read(sock)
         except OSError as problem:
             raise Refused(f"this system refuses it: {os.strerror(problem.errno or 0)}") from None
-        if not self.holds(asked, found):
+        if not self.is_set(asked, found):
             raise Refused(f"this system makes {found!r} of it")
 
     def reset(self, sock: socket.socket) -> None:
@@ -80,13 +77,18 @@ class SocketOption:
 
         @raise OSError: if it cannot be set.
         """
-        level, number = getattr(socket, self.level), getattr(socket, self.constant)
-        arguments = (self.size,) if self.size else ()
         with socket.socket(sock.family, sock.type) as fresh:
-            value = fresh.getsockopt(level, number, *arguments)
-        if self.holds is _at_least:
-            value = int(value) // _HEADROOM
-        sock.setsockopt(level, number, value)
+            value = self._read(fresh)
+        if self.is_set is _at_least:
+            value //= _HEADROOM
+        sock.setsockopt(*self._name, value)
+
+    @property
+    def _name(self) -> tuple[int, int]:
+        return getattr(socket, self.level), getattr(socket, self.constant)
+
+    def _read(self, sock: socket.socket) -> Any:
+        return sock.getsockopt(*self._name, *([self.size] if self.size else []))
 
 
 def _flag(asked: int, found: int) -> bool:
@@ -94,23 +96,16 @@ def _flag(asked: int, found: int) -> bool:
 
 
 def _at_least(asked: int, found: int) -> bool:
-    return found >= asked * _HEADROOM or (found >= asked and not _is_linux())
-
-
-def _is_linux() -> bool:
-    return hasattr(socket, "SO_PEERCRED")
+    is_linux = hasattr(socket, "SO_PEERCRED")
+    return found >= asked * (_HEADROOM if is_linux else 1)
 
 
 def _device(asked: bytes, found: bytes) -> bool:
     return asked.rstrip(b"\0") == found.rstrip(b"\0")
 
 
-def _milliseconds(seconds: float) -> int:
-    return round(seconds * 1000)
-
-
-def _on(name: str, **more: Any) -> SocketOption:
-    return SocketOption("SOL_SOCKET", name, holds=_flag, **more)
+def _socket(name: str, is_set: Callable[[Any, Any], bool], **more: Any) -> SocketOption:
+    return SocketOption("SOL_SOCKET", name, is_set=is_set, **more)
 
 
 def _tcp(name: str, **more: Any) -> SocketOption:
@@ -119,25 +114,23 @@ def _tcp(name: str, **more: Any) -> SocketOption:
 
 #: The options of a service, by their name in the INI file.
 TABLE = {
-    "so_reuseaddr": _on("SO_REUSEADDR"),
-    "so_reuseport": _on("SO_REUSEPORT"),
-    "so_keepalive": _on("SO_KEEPALIVE"),
-    "so_broadcast": _on("SO_BROADCAST"),
-    "so_dontroute": _on("SO_DONTROUTE"),
-    "so_oobinline": _on("SO_OOBINLINE"),
-    "so_bindtodevice": SocketOption(
-        "SOL_SOCKET", "SO_BINDTODEVICE", str.encode, size=16, holds=_device
-    ),
-    "so_rcvbuf": SocketOption("SOL_SOCKET", "SO_RCVBUF", holds=_at_least, families=_ANY),
-    "so_sndbuf": SocketOption("SOL_SOCKET", "SO_SNDBUF", holds=_at_least, families=_ANY),
+    "so_reuseaddr": _socket("SO_REUSEADDR", _flag),
+    "so_reuseport": _socket("SO_REUSEPORT", _flag),
+    "so_keepalive": _socket("SO_KEEPALIVE", _flag),
+    "so_broadcast": _socket("SO_BROADCAST", _flag),
+    "so_dontroute": _socket("SO_DONTROUTE", _flag),
+    "so_oobinline": _socket("SO_OOBINLINE", _flag),
+    "so_bindtodevice": _socket("SO_BINDTODEVICE", _device, pack=str.encode, size=16),
+    "so_rcvbuf": _socket("SO_RCVBUF", _at_least, families=_INET | {socket.AF_UNIX}),
+    "so_sndbuf": _socket("SO_SNDBUF", _at_least, families=_INET | {socket.AF_UNIX}),
     "so_linger": SocketOption(
         "SOL_SOCKET", "SO_LINGER", lambda reset: _LINGER.pack(reset, 0), size=_LINGER.size
     ),
-    "tcp_nodelay": _tcp("TCP_NODELAY", holds=_flag),
+    "tcp_nodelay": _tcp("TCP_NODELAY", is_set=_flag),
     "tcp_keepidle": _tcp("TCP_KEEPIDLE", pack=round),
     "tcp_keepintvl": _tcp("TCP_KEEPINTVL", pack=round),
     "tcp_keepcnt": _tcp("TCP_KEEPCNT"),
-    "tcp_user_timeout": _tcp("TCP_USER_TIMEOUT", pack=_milliseconds),
+    "tcp_user_timeout": _tcp("TCP_USER_TIMEOUT", pack=lambda seconds: round(seconds * 1000)),
 }
 
 # tcp_nodelay: a reply in two segments must not wait for an ACK in between (Nagle).
@@ -174,7 +167,7 @@ def change(
     """
     Apply changed options to an open socket; removed ones are reset to their default.
 
-    @return: one text for each option that cannot be set, with the reason.
+    @return: one text for each option that cannot be set.
     """
     before, after = dict(wanted(old, listener)), dict(wanted(new, listener))
     refused = []
@@ -190,11 +183,7 @@ def change(
 
 
 def validate(service: Service) -> Iterator[tuple[str, str]]:
-    """
-    Try a service's options on unbound sockets.
-
-    @return: each option that cannot be set, and why.
-    """
+    """Try a service's options on unbound sockets: list what cannot be set, and why."""
     for name, value in attrs.asdict(service.sockets).items():
         if value is None:
             continue

@@ -9,10 +9,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from socketd.net.sockets.rlimit import (
     MAX_CONNECTIONS,
     RESERVED,
+    available,
+    connection_limit,
     diagnostics,
-    most_connections,
     raise_limit,
-    room,
 )
 from socketd.settings.model import Settings
 from tests.settings.refusals import parsed
@@ -41,29 +41,29 @@ def said(found: Settings, limit: int = LIMIT) -> list[str]:
 
 
 class RoomTests(SynchronousTestCase):
-    """Tests for L{room} and L{most_connections}."""
+    """Tests for L{available} and L{connection_limit}."""
 
     def test_room(self) -> None:
         """Listeners and the reserve take their descriptors first."""
-        self.assertEqual(room(settings(), LIMIT), ROOM)
+        self.assertEqual(available(settings(), LIMIT), ROOM)
         more = parsed("[echo]\nlisten = tcp:7, udp:7, unix:a\n[stream]\nlisten = tcp:8, tcp:9\n")
-        self.assertEqual(room(more, LIMIT), ROOM - 3)
+        self.assertEqual(available(more, LIMIT), ROOM - 3)
 
     def test_most(self) -> None:
         """Where nothing is said, the daemon takes what there is room for, up to its default."""
-        self.assertEqual(most_connections(settings(), LIMIT), ROOM)
-        self.assertEqual(most_connections(settings(), 1_000_000), MAX_CONNECTIONS)
+        self.assertEqual(connection_limit(settings(), LIMIT), ROOM)
+        self.assertEqual(connection_limit(settings(), 1_000_000), MAX_CONNECTIONS)
 
     def test_given(self) -> None:
         """What the configuration says holds, less or more than the default."""
         for number in (1, 500, 50_000):
             found = settings(daemon=f"max_connections = {number}")
-            self.assertEqual(most_connections(found, 1_000_000), number)
+            self.assertEqual(connection_limit(found, 1_000_000), number)
 
     def test_no_room(self) -> None:
         """However few descriptors there are, one connection is tried: none would be no daemon."""
         for limit in (0, RESERVED, RESERVED + 2, RESERVED + 3):
-            self.assertEqual(most_connections(settings(), limit), 1)
+            self.assertEqual(connection_limit(settings(), limit), 1)
 
 
 class ComplaintTests(SynchronousTestCase):
