@@ -43,7 +43,7 @@ class Bound:
     A listener with its bound socket.
 
     @ivar options: the options that were set on the socket.
-    @ivar before: the listener that the socket was first bound for, if it was reused.
+    @ivar before: the listener that a reused socket was bound for.
     @ivar beside: sockets with a conflicting address; until L{settle} it does not listen.
     @ivar port: the port that serves it, after L{serve}.
     """
@@ -76,18 +76,18 @@ class Bound:
     def serve(
         self,
         reactor: Any,
-        speaker: IProtocolFactory | DatagramProtocol,
+        served: IProtocolFactory | DatagramProtocol,
         service_state: ServiceState,
         *terms: StreamTerms | DatagramTerms,
     ) -> IListeningPort:
         """
         Start serving.
 
-        @param speaker: a factory for streams, a protocol for datagrams.
-        @param terms: the terms on which peers are served; by default, as in Twisted.
+        @param served: a factory for streams, a protocol for datagrams.
+        @param terms: how peers are served; by default, as in Twisted.
         """
         make: Any = StreamPort if self.is_stream else datagram_port
-        port = make(reactor, self.sock, speaker, service_state, *terms)
+        port = make(reactor, self.sock, served, service_state, *terms)
         port.stopping = self._remove_file
         if not self.listener.is_inherited:
             port.rebind = self._rebind
@@ -96,11 +96,7 @@ class Bound:
         return port  # type: ignore[no-any-return]
 
     def _rebind(self) -> socket.socket:
-        """
-        Bind a new socket for a port that is restarted.
-
-        @raise CannotListenError: if the address cannot be bound.
-        """
+        """Bind a new socket for a port that is restarted."""
         listener = self.listener
         try:
             again = bind(listener, self.options)
@@ -153,36 +149,27 @@ class Bound:
 
     def settle(self, new: SocketOptions) -> list[str]:
         """
-        Apply the settings of the new listener and its options to a reused socket.
+        Apply the settings of the new listener and its options to a reused socket, and let a
+        socket that was bound beside others listen.
 
         @return: the refused settings, one text each.
         """
-        if self.beside:
-            return self._listen_beside()
-        before = self.before
-        if before is None or self.listener.is_inherited:
+        before, beside, self.beside = self.before, self.beside, ()
+        if self.listener.is_inherited or not (before or beside):
             return []
         refused = change(self.sock, self.listener, self.options, new)
         self.options = new
         if not self.is_stream and new.so_rcvbuf is None:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         try:
-            if self._owns_file() and self.listener.mode != before.mode:
+            if before and self._owns_file() and self.listener.mode != before.mode:
                 os.chmod(self.listener.path, self.listener.mode)
             if self.is_stream:
-                self.sock.listen(self.listener.backlog)
+                with sharing(self.sock, *beside):
+                    self.sock.listen(self.listener.backlog)
         except OSError as problem:
             refused.append(f"listen: {problem.strerror}")
         return refused
-
-    def _listen_beside(self) -> list[str]:
-        beside, self.beside = self.beside, ()
-        try:
-            with sharing(self.sock, *beside):
-                self.sock.listen(self.listener.backlog)
-        except OSError as problem:
-            return [f"listen: {problem.strerror}"]
-        return []
 
     def finish(self) -> None:
         """Serve pending connections or datagrams before the socket is closed."""
@@ -236,9 +223,9 @@ def inherit(listener: Listener, found: InheritedSocket, declared: IProtocolSpec)
 
     @raise CannotListen: if the protocol or a layer does not support the socket's type.
     """
-    form = "stream" if found.is_stream else "datagram"
-    if getattr(declared, form) is None:
-        raise CannotListen(f"{found.describe()} is for {form}s, which the protocol does not have")
+    kind = "stream" if found.is_stream else "datagram"
+    if getattr(declared, kind) is None:
+        raise CannotListen(f"{found.describe()} is for {kind}s, which the protocol does not have")
     if not found.is_stream and (listener.tls or listener.proxied):
         raise CannotListen(f"{found.describe()} is for datagrams; only streams have TLS or PROXY")
     return Bound(listener, found.sock)

@@ -210,7 +210,7 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
     def _listen(
         self,
         listener: Listener,
-        speaker: IProtocolFactory | DatagramProtocol,
+        served: IProtocolFactory | DatagramProtocol,
         interface: Any,
         port: Any,
         options: SocketOptions = SocketOptions(),
@@ -219,7 +219,7 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
             bound = bind(listener, options)
         except CannotListen as problem:
             raise CannotListenError(interface, port, problem) from None
-        return bound.serve(self, speaker, self._service_state)
+        return bound.serve(self, served, self._service_state)
 
 
 def batched(reactor: Any) -> Any:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from socketd.access.addresses import IPV4_BYTES, canonical
 from socketd.common.text import escaped
 from socketd.settings.listeners import Listener, Place, place_of
 
@@ -43,11 +44,7 @@ _WITH_PATH = 8
 
 @frozen
 class _Socket:
-    """
-    A row of a socket table.
-
-    @ivar uid: its owner; C{None} if the table does not say.
-    """
+    """A row of a socket table; C{uid} is its owner, if the table says."""
 
     inode: str
     listens: bool = True
@@ -56,10 +53,8 @@ class _Socket:
 
 def holder_of(listener: Listener, proc: Path = PROC) -> str:
     """
-    Name the holder of a listener's address, or of one that overlaps it (wildcard).
-
-    @param proc: the mount point of proc(5).
-    @return: C{NAME (process 7)}, C{a process of USER}, or empty if it is not known.
+    Name the holder of a listener's address, or of one that overlaps it (wildcard): C{NAME
+    (process 7)}, C{a process of USER}, or empty if it is not known.
     """
     place = place_of(listener)
     rows = _paths(proc, place) if place.path else _ports(proc, place)
@@ -101,23 +96,18 @@ def _rows(proc: Path, table: str) -> Iterator[list[str]]:
 
 def _host(text: str) -> str:
     """
-    Read an address as the kernel writes it: 32-bit words in host byte order.
-
-    @return: in the spelling of L{Place}; IPv4-mapped becomes IPv4.
+    Convert an address of the kernel's table, 32-bit words in host byte order, to the spelling
+    of L{Place}; IPv4-mapped becomes IPv4.
     """
     words = [bytes.fromhex(text[at : at + 8]) for at in range(0, len(text), 8)]
-    packed = b"".join(word[::-1] if sys.byteorder == "little" else word for word in words)
-    if packed[:12] == bytes(10) + b"\xff\xff":
-        packed = packed[12:]
-    family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
-    return socket.inet_ntop(family, packed) if any(packed) else ""
+    address = b"".join(word[::-1] if sys.byteorder == "little" else word for word in words)
+    address = canonical(address)
+    family = socket.AF_INET if len(address) == IPV4_BYTES else socket.AF_INET6
+    return socket.inet_ntop(family, address) if any(address) else ""
 
 
 def _process_with(proc: Path, inodes: Collection[str]) -> str:
-    """
-    Find a process that has one of these sockets open, among those that this process may
-    inspect.
-    """
+    """Find a process that has one of these sockets open, if this process may inspect it."""
     links = {f"socket:[{inode}]" for inode in inodes}
     for path in islice(_descriptors(proc), MAX_DESCRIPTORS if links else 0):
         with suppress(OSError):
