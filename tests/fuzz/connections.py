@@ -222,7 +222,7 @@ class Pushing(Producing):
         """Write, if that is wanted; too much has us wait."""
         if not self.paused and not self.stopped:
             self.write(size)
-            live = self.connection.connected and not self.connection._aborting
+            live = self.connection.state.is_alive
             full = self.connection._buffered > HIGH_WATER
             assert self.paused or self.stopped or not (live and full)
 

@@ -139,7 +139,7 @@ class SecureMachine(RuleBasedStateMachine):
     def live(self) -> bool:
         """Whether the protocol has a connection that is not being reset."""
         met = self.actor.calls["made"] == 1
-        return met and self.connection.connected and not self.connection._aborting
+        return met and self.connection.state.is_alive
 
     def may_receive(self) -> bool:
         """
@@ -332,7 +332,7 @@ class SecureMachine(RuleBasedStateMachine):
             check_buffer(self.connection)
             settled = self.actor.calls["made"] == 1
             assert not settled or not self.connection.handshaking
-            waits = self.connection._buffer is not None and not self.connection._aborting
+            waits = self.connection._buffer is not None and self.connection.state.is_alive
             assert not waits or self.connection in self.world.reactor.writers
         elif self.actor.calls["made"]:
             assert self.actor.calls["lost"] == 1

@@ -23,6 +23,7 @@ from socketd.access.policy import Deadlines
 from socketd.net.proxy.layer import ProxyLayer
 from socketd.net.stream.connection import StreamConnection
 from socketd.net.stream.deadlines import CLOSE_GRACE
+from socketd.net.stream.states import LINGERING, READ_OPEN
 from socketd.net.stream.write_buffer import HIGH_WATER
 from socketd.net.timer_wheel import TICK
 from tests.fuzz.connections import (
@@ -146,7 +147,7 @@ class StreamMachine(RuleBasedStateMachine):
     def live(self) -> bool:
         """Whether the protocol has a connection that is not being reset."""
         met = self.actor.calls["made"] == 1
-        return met and self.connection.connected and not self.connection._aborting
+        return met and self.connection.state.is_alive
 
     def may_receive(self) -> bool:
         """Say whether the protocol may be handed bytes."""
@@ -220,7 +221,7 @@ class StreamMachine(RuleBasedStateMachine):
         self._produce(Pulled(self.connection, self.do_write, size, pieces), False)
 
     def _produce(self, producer: Any, streaming: bool) -> None:
-        if self.connection._producer is None:
+        if self.connection.producer is None:
             early = not (self.connection.disconnecting or self.half_closed)
             self.producer = producer, early
             was_connected = self.connection.connected
@@ -252,7 +253,7 @@ class StreamMachine(RuleBasedStateMachine):
     def producer_pushes(self, size: int) -> None:
         """A producer that writes by itself does."""
         producer = self.producer and self.producer[0]
-        if isinstance(producer, Pushing) and self.connection._producer is producer:
+        if isinstance(producer, Pushing) and self.connection.producer is producer:
             producer.push(size)
 
     @rule(size=sizes)
@@ -375,7 +376,7 @@ class StreamMachine(RuleBasedStateMachine):
         assert self.excused or not self.actor.was_reset, "reset without a cause"
         if self.connection.connected:
             check_buffer(self.connection)
-            if not self.connection._aborting:
+            if self.connection.state.is_alive:
                 self._check_waiting()
         elif self.actor.calls["made"]:
             assert self.actor.calls["lost"] == 1
@@ -386,12 +387,12 @@ class StreamMachine(RuleBasedStateMachine):
         closing, full = connection.disconnecting, connection._buffered > HIGH_WATER
         assert writes or connection._buffer is None
         if not closing:
-            wanted = not self.paused and not full and not connection._read_ended
+            wanted = not self.paused and not full and connection.state.read_side == READ_OPEN
             assert reads is wanted
         elif not connection._producer_owes():
-            assert writes or (connection._discarding and connection._grace_ends)
+            assert writes or (connection.state.phase == LINGERING and connection._grace_ends)
         producer = self.producer and self.producer[0]
-        if isinstance(producer, Pushing) and connection._producer is producer:
+        if isinstance(producer, Pushing) and connection.producer is producer:
             assert writes or not producer.paused
 
     # The end

@@ -46,7 +46,7 @@ from socketd.net.proxy.layer import _FAMILIES
 from socketd.net.sockets.bind import resolve
 from socketd.net.sockets.conflicts import conflicts
 from socketd.net.stream.connection import StreamConnection
-from socketd.net.stream.write_buffer import LOST
+from socketd.net.stream.write_buffer import LOST_FAILURE
 from socketd.net.tls.certificates import names_of
 from socketd.net.tls.context import ServerContext
 from socketd.protocols.framing import Chunks, Lines, MessageTooLong
@@ -491,7 +491,7 @@ def check_answers(data: bytes) -> None:
             assert connection._buffered <= MOST_HELD, connection._buffered
     finally:
         peer.close()
-        connection.connectionLost(LOST)
+        connection.connectionLost(LOST_FAILURE)
     world.check_problems()
     world.check_balance()
 

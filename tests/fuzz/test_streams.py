@@ -134,7 +134,7 @@ class BrokenTests(SynchronousTestCase):
 
         for where, what, broken in (
             (StreamConnection, "_consume", lose),
-            (StreamConnection, "_finish", lambda connection: connection.abortConnection()),
+            (StreamConnection, "_linger", lambda connection: connection.abortConnection()),
             (StreamConnection, "_update_reading", lambda connection: None),
             (ServiceState, "leave", lambda service_state, connection: None),
         ):

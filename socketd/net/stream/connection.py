@@ -36,11 +36,25 @@ from zope.interface import implementer
 
 from socketd.access.policy import Slot
 from socketd.common.events import CONNECTION_LOST, CONNECTION_MADE, PROTOCOL_FAILED
-from socketd.net.addresses import host_of
+from socketd.net.addresses import describe, host_of, to_address
 from socketd.net.base_layer import Client
 from socketd.net.service_state import ServiceState
-from socketd.net.stream.handle import SocketInfo
-from socketd.net.stream.write_buffer import HIGH_WATER, LOST, WriteBuffer
+from socketd.net.stream.deadlines import DeadlineChecks
+from socketd.net.stream.states import (
+    ABORT,
+    CLOSE,
+    END_HANDLED,
+    END_OF_INPUT,
+    LINGER,
+    LINGERING,
+    LOST,
+    NEW,
+    OPEN,
+    READ_ENDING,
+    READ_OPEN,
+    SHUT_DOWN,
+)
+from socketd.net.stream.write_buffer import HIGH_WATER, LOST_FAILURE
 from socketd.net.timer_wheel import NOWHERE
 
 #: The most that one receive takes (bytes), so that connections are served in turn.  Just
@@ -73,17 +87,15 @@ RESET = struct.pack("ii", 1, 0)
     ITLSTransport,
     ILoggingContext,
 )
-class StreamConnection(WriteBuffer, SocketInfo):
+class StreamConnection(DeadlineChecks):
     """
-    One accepted connection.
+    One accepted connection; its states are those of L{socketd.net.stream.states}.
 
     @ivar connection_id: the id in logs and control commands.
-    @ivar service_state: the state of the service that it belongs to.
     @ivar began: the time of accept(2) on the reactor's clock (seconds).
     @ivar messages_received: receives with data for the service's protocol.
-    @ivar is_plain: whether received data goes straight to that protocol, not to the TLS
-        layer or the PROXY header parser.
-    @ivar disconnecting: whether closing has begun.
+    @ivar is_plain: whether received data goes straight to that protocol, not to a layer or
+        nowhere.
     @ivar peer_known: whether the peer address is final, not that of a load balancer.
     @ivar app_transport: the TLS transport, or C{None} for plain text; on close, it sends
         its own end (close_notify) before the socket's.
@@ -92,21 +104,18 @@ class StreamConnection(WriteBuffer, SocketInfo):
     __slots__ = (
         "_ahead",
         "_destination",
-        "_discarding",
-        "_ending",
-        "_slot",
         "_family",
         "_paused",
         "_peer",
         "_peer_family",
-        "_read_ended",
         "_reading",
+        "_slot",
+        "app_transport",
         "connection_id",
         "is_plain",
-        "peer_known",
         "messages_received",
+        "peer_known",
         "protocol",
-        "app_transport",
     )
 
     def __init__(
@@ -119,7 +128,8 @@ class StreamConnection(WriteBuffer, SocketInfo):
     ) -> None:
         self.reactor = reactor
         self._socket = sock
-        self._family = self._peer_family = sock.family
+        family: int = sock.family
+        self._family = self._peer_family = family
         # read(2) and write(2) on the descriptor cost less than the socket's methods.  Once
         # closed, the number may be reused, so it is valid only while connected is true.
         self._descriptor = sock.fileno()
@@ -130,14 +140,11 @@ class StreamConnection(WriteBuffer, SocketInfo):
         self.connection_id = service_state.connection_table.new_id()
         self.began: float = reactor.seconds()
         self.messages_received = self.bytes_received = self.bytes_sent = self.preamble = 0
-        self.connected = True
-        self.disconnecting = False
+        self.state = NEW
         self._buffer = None
         self._buffered = 0
-        self._producer: Any = None
-        self._streaming = self._producer_paused = False
-        self._paused = self._reading = self._read_ended = self._ending = False
-        self._shut = self._half_closing = self._discarding = self._aborting = False
+        self.producer = None
+        self._streaming = self._producer_paused = self._paused = self._reading = False
         self.peer_known = self.handshaking = False
         self.is_plain = True
         self._ahead = b""
@@ -229,7 +236,7 @@ class StreamConnection(WriteBuffer, SocketInfo):
         except BlockingIOError:
             return
         except OSError:
-            self.connectionLost(_DONE if self._discarding else LOST)
+            self.connectionLost(LOST_FAILURE)
             return
         except MemoryError:
             self.service_state.emit(PROTOCOL_FAILED, peer=self.peer, error=NO_MEMORY)
@@ -239,12 +246,12 @@ class StreamConnection(WriteBuffer, SocketInfo):
             self._end_of_input()
             return
         self.bytes_received += len(data)
-        if self._discarding:
-            return
         if self.is_plain:
             self.messages_received += 1
             if self.service_state.observed:
                 self._observe(data)
+        elif self.state.phase == LINGERING:
+            return
         try:
             self.protocol.dataReceived(data)
         except Exception as problem:
@@ -256,7 +263,7 @@ class StreamConnection(WriteBuffer, SocketInfo):
         if not (self._ahead and self._wants_to_read()):
             return
         data, self._ahead = self._ahead, b""
-        if not self._discarding:
+        if self.state.phase == OPEN:
             if self.is_plain:
                 self.count_message(data)
             self._call(partial(self.protocol.dataReceived, data))
@@ -297,17 +304,19 @@ class StreamConnection(WriteBuffer, SocketInfo):
 
         Buffered data is still sent: the peer may have shut down only its writing side.
         """
-        self._read_ended = self._ending = True
-        if not self.disconnecting:
+        if not self.happens(END_OF_INPUT):
+            return
+        if self.state.phase == OPEN:
             if IHalfCloseableProtocol.providedBy(self.protocol):
                 self._call(self.protocol.readConnectionLost)
             else:
                 self.loseConnection()
-        self._ending = False
-        if self.disconnecting and not self._has_more():
-            self.connectionLost(_DONE)
-        elif self.disconnecting:
-            self.reactor.addWriter(self)
+        self.happens(END_HANDLED)
+        if self.state.is_closing:
+            if self._has_more():
+                self.reactor.addWriter(self)
+            else:
+                self.connectionLost(_DONE)
         self._update_reading()
 
     def _update_reading(self) -> None:
@@ -321,10 +330,12 @@ class StreamConnection(WriteBuffer, SocketInfo):
             (self.reactor.addReader if wanted else self.reactor.removeReader)(self)
 
     def _wants_to_read(self) -> bool:
-        wanted = self._discarding or not (
-            self._paused or self.disconnecting or self._buffered > HIGH_WATER
-        )
-        return wanted and self.connected and not self._read_ended and not self._aborting
+        state = self.state
+        if state.read_side != READ_OPEN:
+            return False
+        if state.phase == OPEN:
+            return not self._paused and self._buffered <= HIGH_WATER
+        return state.phase == LINGERING
 
     def pauseProducing(self) -> None:
         """Pause reading until L{resumeProducing}."""
@@ -344,51 +355,63 @@ class StreamConnection(WriteBuffer, SocketInfo):
     stopReading = pauseProducing
     startReading = resumeProducing
 
-    def _drained(self) -> None:
-        self.reactor.removeWriter(self)
-        if self._producer_owes():
-            self._producer_paused = False
-            self._producer.resumeProducing()
-            if self._streaming and (self.disconnecting or self._half_closing):
-                # The producer may have no more data and never write again.
-                self.reactor.addWriter(self)
-        elif self.disconnecting:
-            self._finish()
-        elif self._half_closing:
-            self._finish_writing()
+    # Writing
 
-    def _finish_writing(self) -> None:
-        if not self._has_last_word():
+    def _progressed(self) -> None:
+        if self.state.is_closing:
+            self.start_grace(self.reactor.seconds())
+        self._update_reading()
+
+    def _all_sent(self) -> None:
+        closing = self.state.is_closing
+        if self.app_transport is not None:
+            self.app_transport.send_close_notify()
+        if self._buffer is not None or not self.state.is_alive:
             return
-        self._half_closing = False
+        if closing:
+            self._linger()
+            return
         self._shut_down()
         protocol = self.protocol if self.app_transport is None else self.app_transport.protocol
         if IHalfCloseableProtocol.providedBy(protocol):
             self._call(protocol.writeConnectionLost)
 
-    def _has_last_word(self) -> bool:
-        """
-        Have the TLS layer, if there is one, send its close_notify.
-
-        @return: whether everything is sent, close_notify included.
-        """
-        if self.app_transport is not None:
-            self.app_transport.send_close_notify()
-        return self._buffer is None and not self._aborting
+    def _shut_down(self) -> bool:
+        self.happens(SHUT_DOWN)
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            return False
+        return True
 
     # Closing
 
     def loseConnection(self) -> None:
         """Close after all buffered data is sent."""
-        if not self.connected or self.disconnecting:
+        if not self.happens(CLOSE):
             return
-        self.disconnecting = True
-        if not self._ending:
+        handles_end = self.state.read_side == READ_ENDING
+        if not handles_end:
             self._update_reading()
             self.reactor.addWriter(self)
-        if self._has_more() or not self._ending:
+        if self._has_more() or not handles_end:
             # Even an empty buffer may not become writable while the peer does not read.
             self.start_grace(self.reactor.seconds())
+
+    def _linger(self) -> None:
+        """
+        Close after the last byte is sent.
+
+        close(2) with unread input resets the connection, and the peer may lose data that it
+        has not yet received.  So only the writing side is shut down, and input is discarded
+        until EOF (RFC 9293, 3.10.4; RFC 2525, 2.17).
+        """
+        if self.state.read_side != READ_OPEN or not (self._lingers and self._shut_down()):
+            self.connectionLost(_DONE)
+        elif self.happens(LINGER):
+            self.is_plain = False
+            self.start_grace(self.reactor.seconds())
+            self._update_reading()
 
     def send(self, data: bytes) -> None:
         """Send application data (through TLS if active)."""
@@ -398,14 +421,6 @@ class StreamConnection(WriteBuffer, SocketInfo):
     def source(self) -> tuple[int, Any]:
         """The source that the access policy checked: an address family and an address."""
         return self._peer_family, self._peer
-
-    def poll_once(self) -> None:
-        """
-        Send and receive once, as far as possible without blocking, outside the reactor's loop.
-        """
-        if self._buffer is not None:
-            self.doWrite()
-        self.doRead()
 
     def drain_and_close(self) -> None:
         """Serve data that has already arrived, then close."""
@@ -427,7 +442,7 @@ class StreamConnection(WriteBuffer, SocketInfo):
             self.timed_out = reason
             self.service_state.counters.refused[reason] += 1
             self.abortConnection()
-        elif self.connected and not self._aborting:
+        elif self.state.is_alive:
             self.check(self.reactor.seconds())
 
     def startTLS(self, contextFactory: Any, normal: bool = True) -> None:
@@ -456,36 +471,27 @@ class StreamConnection(WriteBuffer, SocketInfo):
         """Close after all data is sent (through TLS if active)."""
         (self.app_transport or self).loseConnection()
 
-    def loseWriteConnection(self) -> None:
-        """Shut down the writing side after all buffered data is sent."""
-        if self.connected and not (self._aborting or self._shut):
-            self._half_closing = True
-            self.reactor.addWriter(self)
-
     def report(self, problem: Exception) -> None:
         """Log an exception that the protocol raised."""
         self.service_state.report(self.peer, problem)
 
     def abortConnection(self) -> None:
         """Reset the connection."""
-        if not self.connected or self._aborting:
-            return
-        self._aborting = self._shut = True
-        self._update_reading()
-        self.reactor.removeWriter(self)
-        self.reactor.callLater(0, self.connectionLost, Failure(error.ConnectionAborted()))
+        if self.happens(ABORT):
+            self._update_reading()
+            self.reactor.removeWriter(self)
+            self.reactor.callLater(0, self.connectionLost, Failure(error.ConnectionAborted()))
 
     def connectionLost(self, reason: Failure) -> None:
         """End the connection; a live connection's socket is closed only here."""
-        if not self.connected:
+        if not self.state.connected:
             return
-        if self._discarding and reason.type is error.ConnectionLost:
+        if self.state.phase == LINGERING and reason.type is error.ConnectionLost:
             # All data and our FIN were sent; only the peer's EOF was missing.
             reason = _DONE
-        self._shut = True
-        self._buffer, self._buffered = None, 0
         self._close_socket(reason.type is error.ConnectionAborted)
-        producer, self._producer = self._producer, None
+        self._buffer, self._buffered = None, 0
+        producer, self.producer = self.producer, None
         if producer is not None:
             producer.stopProducing()
         self.service_state.leave(self)
@@ -512,50 +518,76 @@ class StreamConnection(WriteBuffer, SocketInfo):
             self.report(problem)
             self.abortConnection()
 
-    def _has_more(self) -> bool:
-        return self._buffer is not None or self._producer_owes()
-
-    def _finish(self) -> None:
-        """
-        Close after the last byte is sent.
-
-        close(2) with unread input resets the connection, and the peer may lose data that it
-        has not yet received.  So only the writing side is shut down, and input is discarded
-        until EOF (RFC 9293, 3.10.4; RFC 2525, 2.17).
-        """
-        if not self._has_last_word():
-            return
-        if self._read_ended or not (self._lingers and self._shut_down()):
-            self.connectionLost(_DONE)
-            return
-        self._discarding = True
-        self.start_grace(self.reactor.seconds())
-        self._update_reading()
-
-    def _shut_down(self) -> bool:
-        self._shut = True
-        try:
-            self._socket.shutdown(socket.SHUT_WR)
-        except OSError:
-            return False
-        return True
-
     def _close_socket(self, reset: bool) -> None:
         if self._reading:
             self._reading = False
             self.reactor.removeReader(self)
         self.reactor.removeWriter(self)
-        self.connected = False
+        self.happens(LOST)
         if reset and self._family != socket.AF_UNIX:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self._socket.close()
+
+    def _facts(self) -> dict[str, Any]:
+        return {"peer": self.peer, "connection": self.connection_id}
+
+    # The socket
 
     def logPrefix(self) -> str:
         """The service and the connection id, for the log line of a traceback."""
         return f"{self.service_state.name} {self.connection_id}"
 
-    def _facts(self) -> dict[str, Any]:
-        return {"peer": self.peer, "connection": self.connection_id}
+    def fileno(self) -> int:
+        """The file descriptor; -1 when closed."""
+        return self._descriptor if self.state.connected else -1
+
+    def getHandle(self) -> socket.socket:
+        """The socket."""
+        return self._socket
+
+    @property
+    def socket(self) -> socket.socket:
+        """The socket; in no interface, but many protocols use this attribute."""
+        return self._socket
+
+    def getPeer(self) -> Any:
+        """The peer's address."""
+        return to_address(self._peer_family, socket.SOCK_STREAM, self._peer)
+
+    def getHost(self) -> Any:
+        """The local address, or the one at the proxy that its client connected to."""
+        if self._destination is not None:
+            return to_address(self._peer_family, socket.SOCK_STREAM, self._destination)
+        name = self._socket.getsockname()
+        return to_address(self._family, socket.SOCK_STREAM, name)
+
+    def getTcpNoDelay(self) -> bool:
+        """Whether TCP_NODELAY is set; false on UNIX sockets."""
+        return self._tcp and bool(
+            self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        )
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """Set TCP_NODELAY; ignored on UNIX sockets."""
+        if self._tcp:
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, enabled)
+
+    def getTcpKeepAlive(self) -> bool:
+        """Whether SO_KEEPALIVE is set."""
+        return bool(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        """Set SO_KEEPALIVE."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, enabled)
+
+    @property
+    def peer(self) -> str:
+        """The peer's address as printable text."""
+        return describe(self._peer_family, self._peer)
+
+    @property
+    def _tcp(self) -> bool:
+        return self._family != socket.AF_UNIX
 
 
 @implementer(INegotiated)

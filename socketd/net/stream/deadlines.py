@@ -11,6 +11,8 @@ from typing import Any
 
 from socketd.access.policy import CHECKS_PER_DEADLINE
 from socketd.net.service_state import ServiceState
+from socketd.net.stream.states import OPEN
+from socketd.net.stream.write_buffer import WriteBuffer
 
 #: Seconds without progress after which a closing connection is reset.
 CLOSE_GRACE = 5.0
@@ -24,7 +26,7 @@ LIFETIME = "lifetime"
 GRACE = "close_grace"
 
 
-class DeadlineChecks:
+class DeadlineChecks(WriteBuffer):
     """
     Mixin: the deadline checks of a connection.
 
@@ -35,9 +37,7 @@ class DeadlineChecks:
     """
 
     __slots__ = (
-        "_aborting",
         "_active_at",
-        "_buffered",
         "_drained_at",
         "_grace_ends",
         "_lingers",
@@ -45,34 +45,26 @@ class DeadlineChecks:
         "_seen_sent",
         "began",
         "bytes_received",
-        "bytes_sent",
-        "connected",
-        "disconnecting",
-        "timed_out",
-        "preamble",
         "handshaking",
+        "preamble",
         "service_state",
         "tick",
+        "timed_out",
     )
 
-    service_state: ServiceState
+    app_transport: Any
     began: float
     bytes_received: int
-    bytes_sent: int
     connection_id: int
-    connected: bool
-    disconnecting: bool
-    timed_out: str
-    preamble: int
     handshaking: bool
+    preamble: int
+    service_state: ServiceState
     tick: int
-    app_transport: Any
-    _aborting: bool
-    _buffered: int
-    _grace_ends: float
-    _lingers: bool
+    timed_out: str
     _active_at: float
     _drained_at: float
+    _grace_ends: float
+    _lingers: bool
     _seen_received: int
     _seen_sent: int
 
@@ -82,7 +74,7 @@ class DeadlineChecks:
         self._seen_received = self._seen_sent = 0
         first = self.service_state.policy.deadlines.first_check
         if self.handshaking:
-            self._check_again(self.began)
+            self._schedule_check(self.began)
         elif first:
             self.service_state.wheel.put(self, self.began + first)
 
@@ -90,19 +82,27 @@ class DeadlineChecks:
         """
         Check the deadlines: end the connection if one has expired, else schedule the next check.
         """
-        self._note(now)
-        found = self._find_overdue(now)
-        if found:
+        self._note_activity(now)
+        expired = self._find_expired(now)
+        if expired:
             # After SIGSTOP or a long stall, the peer's data may be in the kernel, unread.
             self.poll_once()
-            self._note(now)
-            found = self._find_overdue(now) if self.connected else ""
-        if found:
-            self._end_overdue(found)
-        if self.connected and not self._aborting:
-            self._check_again(now)
+            self._note_activity(now)
+            expired = self._find_expired(now) if self.state.connected else ""
+        if expired:
+            self._end_expired(expired)
+        if self.state.is_alive:
+            self._schedule_check(now)
 
-    def _note(self, now: float) -> None:
+    def poll_once(self) -> None:
+        """
+        Send and receive once, as far as possible without blocking, outside the reactor's loop.
+        """
+        if self._buffer is not None:
+            self.doWrite()
+        self.doRead()
+
+    def _note_activity(self, now: float) -> None:
         """Record activity since the last check."""
         received, sent = self.bytes_received, self.bytes_sent
         if received != self._seen_received or sent != self._seen_sent:
@@ -113,34 +113,26 @@ class DeadlineChecks:
         if sent != self._seen_sent and self._grace_ends:
             # A producer's last data went out at once, without passing the buffer.
             self._grace_ends = now + CLOSE_GRACE
-        if sent != self._seen_sent or not self._waits():
+        if sent != self._seen_sent or not self._has_more():
             self._drained_at = now
         self._seen_received, self._seen_sent = received, sent
 
-    def _waits(self) -> bool:
-        """Whether data or a producer waits for the peer to read."""
-        raise NotImplementedError
-
-    def _is_owed(self) -> bool:
-        """Whether the peer has not yet received all data."""
-        raise NotImplementedError
-
-    def _find_overdue(self, now: float) -> str:
+    def _find_expired(self, now: float) -> str:
         """The name of an expired deadline, or an empty string."""
-        limits = self.service_state.policy.deadlines
+        limits, age = self.service_state.policy.deadlines, now - self.began
         if self._grace_ends and now >= self._grace_ends:
             return GRACE
         if limits.stall and now - self._drained_at >= limits.stall:
             return STALL
-        if self.handshaking and limits.handshake and now - self.began >= limits.handshake:
+        if self.handshaking and limits.handshake and age >= limits.handshake:
             return HANDSHAKE
-        if self.disconnecting:
+        if self.state.phase != OPEN:
             return ""
-        if limits.lifetime and now - self.began >= limits.lifetime:
+        if limits.lifetime and age >= limits.lifetime:
             return LIFETIME
         if limits.idle and now - self._active_at >= limits.idle:
             return IDLE
-        if limits.first_byte and self._is_silent() and now - self.began >= limits.first_byte:
+        if limits.first_byte and self._is_silent() and age >= limits.first_byte:
             return FIRST_BYTE
         return ""
 
@@ -152,19 +144,19 @@ class DeadlineChecks:
             return not self.app_transport.has_data
         return self.bytes_received <= self.preamble and not self.bytes_sent
 
-    def _end_overdue(self, found: str) -> None:
-        if found != GRACE:
-            self.timed_out = found
-            self.service_state.counters.timed_out[found] += 1
-        if found in (GRACE, STALL, HANDSHAKE):
+    def _end_expired(self, expired: str) -> None:
+        if expired != GRACE:
+            self.timed_out = expired
+            self.service_state.counters.timed_out[expired] += 1
+        if expired in (GRACE, STALL, HANDSHAKE):
             self.abortConnection()
         else:
             # A peer that was silent for a whole deadline and has received all data loses
             # nothing by a close without lingering, which frees the slot for others.
-            self._lingers = found == LIFETIME or self._is_owed()
+            self._lingers = expired == LIFETIME or self._is_owed()
             self.close()
 
-    def _check_again(self, now: float) -> None:
+    def _schedule_check(self, now: float) -> None:
         limits, age = self.service_state.policy.deadlines, now - self.began
         wanted = [span / CHECKS_PER_DEADLINE for span in (limits.idle, limits.stall) if span]
         whole = (limits.first_byte, limits.lifetime, self.handshaking and limits.handshake)
@@ -179,16 +171,11 @@ class DeadlineChecks:
         self._grace_ends, self._seen_sent = now + CLOSE_GRACE, self.bytes_sent
         self.service_state.wheel.put(self, self._grace_ends)
 
-    def poll_once(self) -> None:
-        """
-        Send and receive once, as far as possible without blocking, outside the reactor's loop.
-        """
-        raise NotImplementedError
+    def doRead(self) -> None:
+        """Receive once."""
 
     def close(self) -> None:
         """Close after all data is sent."""
-        raise NotImplementedError
 
     def abortConnection(self) -> None:
         """Reset the connection."""
-        raise NotImplementedError

@@ -14,7 +14,7 @@ from typing import Any
 from twisted.internet import main
 from twisted.python.failure import Failure
 
-from socketd.net.stream.deadlines import DeadlineChecks
+from socketd.net.stream.states import END_OUTPUT, OPEN, Event, State
 from socketd.net.written import NOT_BYTES, joined
 
 #: Backpressure: with more unsent bytes than this, a connection is not read from.  One more
@@ -25,33 +25,56 @@ HIGH_WATER = 64 * 1024
 MAX_SEGMENTS = 64
 
 #: Shared instance: building a Failure costs as much as a connection.
-LOST = Failure(main.CONNECTION_LOST)
+LOST_FAILURE = Failure(main.CONNECTION_LOST)
 
 
-class WriteBuffer(DeadlineChecks):
-    """Mixin: the write buffer of a connection and its producer."""
+class WriteBuffer:
+    """
+    Mixin: the write buffer of a connection and its producer.
+
+    @ivar producer: the registered producer, or C{None}.
+    @ivar state: the state of the connection.
+    """
 
     __slots__ = (
         "_buffer",
+        "_buffered",
         "_descriptor",
-        "_half_closing",
-        "_producer",
         "_producer_paused",
-        "_shut",
         "_socket",
         "_streaming",
+        "bytes_sent",
+        "producer",
         "reactor",
+        "state",
     )
 
     reactor: Any
+    bytes_sent: int
+    producer: Any
+    state: State
     _buffer: deque[bytes | memoryview] | None
+    _buffered: int
     _descriptor: int
-    _half_closing: bool
-    _producer: Any
     _producer_paused: bool
-    _shut: bool
     _socket: socket.socket
     _streaming: bool
+
+    def happens(self, event: Event) -> bool:
+        """Change the state; return whether the event changes it."""
+        before = self.state
+        self.state = event[before]
+        return self.state is not before
+
+    @property
+    def connected(self) -> bool:
+        """Whether the socket is open."""
+        return self.state.connected
+
+    @property
+    def disconnecting(self) -> bool:
+        """Whether closing has begun, in whatever way."""
+        return self.state.phase != OPEN
 
     def write(self, data: bytes) -> None:
         """
@@ -61,7 +84,7 @@ class WriteBuffer(DeadlineChecks):
         """
         if not isinstance(data, bytes):
             raise TypeError(NOT_BYTES)
-        if self._shut or not data:
+        if not (data and self.state.takes_output):
             return
         if self._buffer is None:
             try:
@@ -72,7 +95,7 @@ class WriteBuffer(DeadlineChecks):
                 sent = 0
             self.bytes_sent += sent
             if sent == len(data):
-                if self._producer is not None and not self._streaming:
+                if self.producer is not None and not self._streaming:
                     self.reactor.addWriter(self)
                 return
             self._buffer = deque()
@@ -91,13 +114,13 @@ class WriteBuffer(DeadlineChecks):
         self._buffered += len(data)
         if self._buffered > HIGH_WATER:
             self._update_reading()
-            if self._producer is not None and self._streaming and not self._producer_paused:
+            if self.producer is not None and self._streaming and not self._producer_paused:
                 self._producer_paused = True
-                self._producer.pauseProducing()
+                self.producer.pauseProducing()
 
     def doWrite(self) -> None:
         """Send buffered data; when the buffer is empty, resume the producer or close."""
-        if not self.connected or self._aborting:
+        if not self.state.is_alive:
             return
         if self._buffer is not None:
             try:
@@ -105,9 +128,10 @@ class WriteBuffer(DeadlineChecks):
             except BlockingIOError:
                 return
             except OSError:
-                self.connectionLost(LOST)
+                self.connectionLost(LOST_FAILURE)
                 return
             self._consume(sent)
+            self._progressed()
         if self._buffer is None:
             self._drained()
 
@@ -124,9 +148,22 @@ class WriteBuffer(DeadlineChecks):
             sent -= len(piece)
         if not self._buffer:
             self._buffer = None
-        if self.disconnecting:
-            self.start_grace(self.reactor.seconds())
-        self._update_reading()
+
+    def _drained(self) -> None:
+        self.reactor.removeWriter(self)
+        if self._producer_owes():
+            self._producer_paused = False
+            self.producer.resumeProducing()
+            if self._streaming and self.state.ends_output:
+                # The producer may have no more data and never write again.
+                self.reactor.addWriter(self)
+        elif self.state.ends_output:
+            self._all_sent()
+
+    def loseWriteConnection(self) -> None:
+        """Shut down the writing side after all buffered data is sent."""
+        if self.happens(END_OUTPUT):
+            self.reactor.addWriter(self)
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """
@@ -134,29 +171,20 @@ class WriteBuffer(DeadlineChecks):
 
         @raise RuntimeError: if another one is registered.
         """
-        if self._producer is not None:
-            raise RuntimeError(f"cannot register {producer!r}: {self._producer!r} is registered")
-        if not self.connected:
+        if self.producer is not None:
+            raise RuntimeError(f"cannot register {producer!r}: {self.producer!r} is registered")
+        if not self.state.connected:
             producer.stopProducing()
             return
-        self._producer, self._streaming, self._producer_paused = producer, streaming, False
+        self.producer, self._streaming, self._producer_paused = producer, streaming, False
         if not streaming:
             producer.resumeProducing()
 
     def unregisterProducer(self) -> None:
         """Unregister the producer; a close that waited for it proceeds."""
-        self._producer = None
-        if self.connected and (self.disconnecting or self._half_closing):
+        self.producer = None
+        if self.state.ends_output:
             self.reactor.addWriter(self)
-
-    @property
-    def producer(self) -> Any:
-        """The registered producer, or C{None}."""
-        return self._producer
-
-    def _waits(self) -> bool:
-        """Whether data is buffered or a producer still has data to write."""
-        return bool(self._buffered) or self._producer_owes()
 
     def _producer_owes(self) -> bool:
         """
@@ -166,27 +194,27 @@ class WriteBuffer(DeadlineChecks):
         waits until it is unregistered; Twisted's transports do not wait, and with protocols
         that rely on it (twisted.web's server, portforward) the close would never finish.
         """
-        return self._producer is not None and (not self._streaming or self._producer_paused)
+        return self.producer is not None and (not self._streaming or self._producer_paused)
+
+    def _has_more(self) -> bool:
+        """Whether data is buffered or a producer still has data to write."""
+        return self._buffer is not None or self._producer_owes()
 
     def _is_owed(self) -> bool:
-        """Whether data is buffered, a producer has more, or sent data is not acknowledged."""
-        return (
-            self._buffer is not None
-            or self._producer_owes()
-            or _count_unacknowledged(self._socket) > 0
-        )
-
-    def _drained(self) -> None:
-        """Called when the buffer is empty: resume the producer or close."""
-        raise NotImplementedError
+        """Whether there is more to send, or the peer has not acknowledged what was sent."""
+        return self._has_more() or _count_unacknowledged(self._socket) > 0
 
     def _update_reading(self) -> None:
-        """Pause or resume reading after the amount of buffered data changed."""
-        raise NotImplementedError
+        """Called when too much is buffered: pause reading."""
+
+    def _progressed(self) -> None:
+        """Called when buffered data was sent."""
+
+    def _all_sent(self) -> None:
+        """Called when all is sent and the output is to end."""
 
     def connectionLost(self, reason: Failure) -> None:
         """End the connection."""
-        raise NotImplementedError
 
 
 def _count_unacknowledged(sock: socket.socket) -> int:
