@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -20,19 +19,12 @@ class Question:
     One waiting connection.
 
     @ivar transport: the connection.
-    @ivar asked: the time at which it was queued, on the queue's clock (seconds).
+    @ivar answered: called with the answer; empty bytes mean that there is none.
     """
 
     transport: Any
-    asked: float
-    _answered: Callable[[bytes], None]
-    _timeout: IDelayedCall | None = None
-
-    def settle(self, word: bytes) -> None:
-        """Pass the answer to the connection; empty bytes mean that there is none."""
-        if self._timeout is not None and self._timeout.active():
-            self._timeout.cancel()
-        self._answered(word)
+    answered: Callable[[bytes], None]
+    timeout: IDelayedCall
 
 
 @define(eq=False)
@@ -44,7 +36,7 @@ class OperatorQueue:
     """
 
     clock: IReactorTime
-    _waiting: deque[Question] = field(factory=deque, init=False)
+    _waiting: list[Question] = field(factory=list, init=False)
     _attached: list[Callable[[], None]] = field(factory=list, init=False)
 
     @property
@@ -62,9 +54,14 @@ class OperatorQueue:
         """The waiting connections, oldest first."""
         return tuple(self._waiting)
 
+    def find(self, connection_id: int) -> Question | None:
+        """Find a waiting connection."""
+        found = (one for one in self._waiting if one.transport.connection_id == connection_id)
+        return next(found, None)
+
     def awaits(self, connection_id: int) -> bool:
-        """Tell whether the connection with this id is waiting."""
-        return any(one.transport.connection_id == connection_id for one in self._waiting)
+        """Tell whether a connection is waiting."""
+        return self.find(connection_id) is not None
 
     def attach(self, changed: Callable[[], None]) -> None:
         """
@@ -90,8 +87,8 @@ class OperatorQueue:
         """
         if len(self._waiting) >= MAX_WAITING:
             return None
-        question = Question(transport, self.clock.seconds(), answered)
-        question._timeout = self.clock.callLater(timeout, self._expire, question)
+        expiry = self.clock.callLater(timeout, lambda: self.answer(question, b""))
+        question = Question(transport, answered, expiry)
         self._waiting.append(question)
         self._changed()
         return question
@@ -102,25 +99,21 @@ class OperatorQueue:
 
         @raise ValueError: if it no longer waits.
         """
-        self._waiting.remove(question)
-        question.settle(word)
+        self._remove(question)
+        question.answered(word)
         self._changed()
 
     def withdraw(self, question: Question) -> None:
         """Remove a question whose connection has ended."""
         if question in self._waiting:
-            self._waiting.remove(question)
-            question._answered = _nobody
-            question.settle(b"")
+            self._remove(question)
             self._changed()
 
-    def _expire(self, question: Question) -> None:
-        self.answer(question, b"")
+    def _remove(self, question: Question) -> None:
+        self._waiting.remove(question)
+        if question.timeout.active():
+            question.timeout.cancel()
 
     def _changed(self) -> None:
         for changed in tuple(self._attached):
             changed()
-
-
-def _nobody(word: bytes) -> None:
-    """No-op callback for a connection that has ended."""

@@ -41,51 +41,44 @@ _ID = re.compile(r"\d{1,18}", re.ASCII)
 
 def respond(daemon: Daemon, line: str, session: IOperatorSession) -> Deferred[Answer]:
     """
-    Execute a request.
+    Execute a request; an internal error is logged.
 
-    @param line: text; bytes that are not UTF-8 are surrogate escapes.
-    @return: fires with the answer, which may be an error; an internal one is logged.
+    @return: fires with the answer, which may be an error.
     """
+    return Deferred.fromCoroutine(_respond(daemon, line, session))
 
-    def fail(failure: Failure) -> Answer:
-        problem = failure.value
-        if not isinstance(problem, CommandError):
-            problem = _report(daemon, failure, session.who)
+
+async def _respond(daemon: Daemon, line: str, session: IOperatorSession) -> Answer:
+    try:
+        return (await execute(daemon, line, session)).answer
+    except CommandError as problem:
         return error_answer(problem)
+    except Exception as problem:
+        text = f"{type(problem).__name__}: {problem}".encode("utf-8", "backslashreplace")
+        daemon.event_bus.emit(
+            PROTOCOL_FAILED,
+            service="control",
+            peer=session.who,
+            error=escaped(text),
+            log_failure=Failure(),
+        )
+        return error_answer(CommandError("internal error; the log has it"))
 
-    done = execute(daemon, line, session)
-    answered: Deferred[Answer] = done.addCallbacks(lambda result: result.answer, fail)
-    return answered
 
-
-def execute(daemon: Daemon, line: str, session: IOperatorSession) -> Deferred[CommandResult]:
+async def execute(daemon: Daemon, line: str, session: IOperatorSession) -> CommandResult:
     """
     Execute a request.
 
     @param line: text; bytes that are not UTF-8 are surrogate escapes.
-    @return: fires with the result; fails with L{CommandError} if the line is not a
-        command, has the wrong arguments, or its command fails.
+    @raise CommandError: if the line is not a command, has the wrong arguments, or its
+        command fails.
     """
-    return maybeDeferred(_execute, daemon, line.lstrip().rstrip("\r\n"), session)
-
-
-async def _execute(daemon: Daemon, line: str, session: IOperatorSession) -> CommandResult:
-    request = parse_request(line)
+    request = parse_request(line.lstrip().rstrip("\r\n"))
     run = FUNCTIONS[request.command.name]
     result: CommandResult = await maybeDeferred(run, daemon, session, *request.values)
     if request.command.changes:
         daemon.event_bus.emit(OPERATOR_COMMAND, who=session.who, text=str(request))
     return result
-
-
-def _report(daemon: Daemon, failure: Failure, who: str) -> CommandError:
-    """Log an internal error of a command, and return the one that the operator sees."""
-    problem = failure.value
-    text = escaped(f"{type(problem).__name__}: {problem}".encode("utf-8", "backslashreplace"))
-    daemon.event_bus.emit(
-        PROTOCOL_FAILED, service="control", peer=who, error=text, log_failure=failure
-    )
-    return CommandError("internal error; the log has it")
 
 
 def answer(daemon: Daemon, question: Question, word: bytes, who: str) -> None:
@@ -192,7 +185,7 @@ def _quit(daemon: Daemon, session: IOperatorSession) -> CommandResult:
 
 def _reply(daemon: Daemon, session: IOperatorSession, number: str, text: str) -> CommandResult:
     connection = _find(daemon, number)
-    question = _question(daemon, connection)
+    question = daemon.operator.find(connection.connection_id)
     if question is not None:
         answer(daemon, question, raw(text), session.who)
     else:
@@ -202,7 +195,7 @@ def _reply(daemon: Daemon, session: IOperatorSession, number: str, text: str) ->
 
 def _answer(daemon: Daemon, session: IOperatorSession, number: str, text: str) -> CommandResult:
     connection = _find(daemon, number)
-    question = _question(daemon, connection)
+    question = daemon.operator.find(connection.connection_id)
     if question is None:
         raise CommandError(f"{connection.connection_id} does not wait; see waiting")
     answer(daemon, question, raw(text), session.who)
@@ -262,33 +255,25 @@ def _find(daemon: Daemon, number: str) -> Connection:
     return connection
 
 
-def _question(daemon: Daemon, connection: Connection) -> Question | None:
-    for question in daemon.operator.waiting:
-        if question.transport.connection_id == connection.connection_id:
-            return question
-    return None
-
-
 def _table(
     daemon: Daemon, connections: Iterable[Connection], text: str = "", facts: Any = None
 ) -> CommandResult:
     waiting = {question.transport.connection_id for question in daemon.operator.waiting}
     now = daemon.reactor.seconds()
-    rows = [_row(one, now, one.connection_id in waiting) for one in connections]
+    rows = [
+        (
+            one.connection_id,
+            one.service_state.name,
+            one.peer,
+            round(now - one.began, 1),
+            one.messages_received,
+            one.bytes_received,
+            one.bytes_sent,
+            one.connection_id in waiting,
+        )
+        for one in connections
+    ]
     return CommandResult(text, _CONNECTION_COLUMNS, rows, facts or {}, _CONNECTION_UNITS)
-
-
-def _row(connection: Connection, now: float, waits: bool) -> tuple[Value, ...]:
-    return (
-        connection.connection_id,
-        connection.service_state.name,
-        connection.peer,
-        round(now - connection.began, 1),
-        connection.messages_received,
-        connection.bytes_received,
-        connection.bytes_sent,
-        waits,
-    )
 
 
 _CONNECTION_COLUMNS = ("id", "service", "peer", "age", "messages", "in", "out", "waits")

@@ -17,6 +17,7 @@ from unittest import mock
 
 from attrs import frozen
 from OpenSSL import crypto
+from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
@@ -591,7 +592,7 @@ def check_console(data: bytes) -> None:
     for line in data.split(b"\n"):
         outcome: list[Any] = []
         typed = line.decode("utf-8", "surrogateescape")
-        execute(daemon, typed, Seated()).addBoth(outcome.append)
+        Deferred.fromCoroutine(execute(daemon, typed, Seated())).addBoth(outcome.append)
         assert len(outcome) == 1, "no answer"
         check_outcome(outcome[0])
     daemon.reactor.advance(LATER)

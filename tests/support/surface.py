@@ -11,12 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
-
 from socketd.common import errors
 from socketd.common.events import CATALOGUE
+from socketd.common.answers import Answer
 from socketd.common.commands import COMMANDS
-from socketd.control.commands import execute
+from socketd.control.commands import respond
 from socketd.control.results import JSON
 from socketd.settings.options import declared
 from socketd.web.lag import LagMeter
@@ -102,10 +101,9 @@ def _answers() -> dict[str, Any]:
     connect(daemon).receive(b"hello")
     found = {}
     for line in QUESTIONS:
-        results: list[Any] = []
-        asked: Deferred[Any] = execute(daemon, line, FakeOperatorSession())
-        asked.addCallback(results.append)
-        found[line] = _shape(json.loads(JSON.write(results[0].answer)))
+        answers: list[Answer] = []
+        respond(daemon, line, FakeOperatorSession()).addCallback(answers.append)
+        found[line] = _shape(json.loads(JSON.write(answers[0])))
     return found
 
 

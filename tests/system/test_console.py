@@ -64,7 +64,7 @@ class TerminalTests(SystemCase):
             daemon.output.wait_for("^console ready")
             daemon.type("help\n")
             for name in COMMANDS:
-                daemon.output.wait_for(f"^{name} .*[.]\r$")
+                daemon.output.wait_for(f"^{name} .*\r$")
             daemon.type("/services\n")
             daemon.output.wait_for(r"^ack +ack +0 .*\r\n +tcp 127\.0\.0\.1:\d+\r$")
             daemon.type("stauts\n")
@@ -80,7 +80,7 @@ class TerminalTests(SystemCase):
             with ask(daemon, b"hello") as client:
                 daemon.output.wait_for(PROMPT)
                 daemon.type("/connections\n")
-                daemon.output.wait_for("^ID +SERVICE +PEER +AGE +MESSAGES +IN +OUT +WAITS\r$")
+                daemon.output.wait_for("^ID +SERVICE +PEER +AGE +MESSAGES +IN +OUT +WAITING\r$")
                 daemon.output.wait_for(rf"^1 +ack +{address_of(client)} .* 1 +5 B +16 B +yes\r$")
                 daemon.output.wait_for(PROMPT)
                 daemon.type("help\n")

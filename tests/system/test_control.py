@@ -38,6 +38,9 @@ udp_amplify = 100
 #: What a peer might send to name the operator's window.
 HOSTILE = b"\x1b]0;mine\x07"
 
+#: The status, output and errors of a reply.
+SENT = (0, "sent to 1\n", "")
+
 #: Messages whose lines are more than the kernel and the daemon hold for one who does
 #: not read.
 FLOOD = 3000
@@ -208,7 +211,7 @@ class CommandTests(ControlCase):
         ini = INI.replace("tcp:0:interface=127.0.0.1, udp", f"tcp:{port}:interface=127.0.0.1, udp")
         with self.daemon(ini) as daemon, daemon.connect("server") as client:
             self.check_echo(client, b"?", b"I am a server")
-            draining = "draining; 1 connections go on; resume undoes it\n\n"
+            draining = "draining; 1 connections continue; resume undoes it\n\n"
             self.assertEqual(self.ask("drain"), draining)
             self.assertRaises(ConnectionRefusedError, daemon.connect, "server")
             self.check_echo(client, b"?", b"I am a server")
@@ -246,6 +249,12 @@ class SubcommandTests(ControlCase):
             self.assertRegex(out, rf"(?m)^1 +server +{address_of(client)} .* 1 +1 B +13 B +no$")
             found = json.loads(self.command("services", "--json")[1])
             self.assertEqual([row["service"] for row in found["rows"]], ["ack", "server"])
+
+    def test_reply(self) -> None:
+        """A text may be any bytes that the system takes as an argument, and lines."""
+        with self.daemon(INI) as daemon, daemon.connect("server") as client:
+            self.assertEqual(self.command("reply", "1", "one\ntwo", "\udcff\x1b"), SENT)
+            self.assertEqual(read_exactly(client, 10), b"one\ntwo \xff\x1b")
 
     def test_reload(self) -> None:
         """A good file is taken; a bad one is status 78, and nothing changes."""

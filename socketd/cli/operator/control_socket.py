@@ -18,7 +18,6 @@ from socketd.cli.common.arguments import add_timeout
 from socketd.common.answers import Answer, text_of
 from socketd.common.commands import COMMAND, DATA, Command
 from socketd.common.errors import FAILED, CommandError
-from socketd.common.lines import LineBuffer
 from socketd.common.text import one_line
 from socketd.settings.paths import runtime_directory
 
@@ -32,8 +31,6 @@ FILE = "control.sock"
 
 #: Bytes of an answer; the longest list, 500 connections, takes 0.1 MB.
 MAX_ANSWER = 16 * 1024 * 1024
-
-RECEIVE_BYTES = 64 * 1024
 
 #: Prefix of the line with which a daemon refuses a session over the limit.
 REFUSED = "error: "
@@ -132,7 +129,6 @@ class ControlSocket:
         @raise CommandError: if no daemon listens, or permission is denied.
         """
         self._path = path
-        self._received = LineBuffer(MAX_ANSWER)
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(timeout or None)
         try:
@@ -140,9 +136,11 @@ class ControlSocket:
         except OSError as error:
             self._socket.close()
             raise CommandError(explain(path, error)) from error
+        self._received = self._socket.makefile("rb")
 
     def close(self) -> None:
         """Close the socket."""
+        self._received.close()
         self._socket.close()
 
     def ask(self, command: Command, arguments: Mapping[str, str]) -> dict[str, Any]:
@@ -176,21 +174,15 @@ class ControlSocket:
             raise CommandError(explain(self._path, error)) from error
 
     def _next(self) -> dict[str, Any]:
-        received = self._received
-        while not received.lines:
-            if received.is_too_long:
-                raise CommandError(f"an answer is longer than {MAX_ANSWER} bytes")
-            received.feed(self._receive())
-        return read_answer(received.lines.popleft())
-
-    def _receive(self) -> bytes:
         try:
-            data = self._socket.recv(RECEIVE_BYTES)
+            line = self._received.readline(MAX_ANSWER + 1)
         except OSError as error:
             raise CommandError(explain(self._path, error)) from error
-        if not data:
+        if not line:
             raise CommandError("the daemon has ended the session")
-        return data
+        if len(line) > MAX_ANSWER:
+            raise CommandError(f"an answer is longer than {MAX_ANSWER} bytes")
+        return read_answer(line.removesuffix(b"\n"))
 
 
 def explain(path: str, error: OSError) -> str:

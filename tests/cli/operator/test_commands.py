@@ -216,10 +216,13 @@ class CommandTests(SynchronousTestCase):
                 error.getvalue(), f"socketd bans: {self.path}: the daemon does not answer\n"
             )
         os.unlink(self.path)
-        self.serve(b"hello")
-        self.assertEqual(
-            self.run_main("bans"), (1, "", "socketd bans: this is no answer of a socketd daemon\n")
-        )
+        for line, problem in (
+            (b"hello", "this is no answer of a socketd daemon"),
+            (b"error: there are 8 sessions already\n", "there are 8 sessions already"),
+        ):
+            self.serve(line)
+            self.assertEqual(self.run_main("bans"), (1, "", f"socketd bans: {problem}\n"))
+            os.unlink(self.path)
 
     def test_usage(self) -> None:
         """Wrong arguments are status 2, before anybody is asked."""
