@@ -34,7 +34,7 @@ from socketd.access.rates import MAX_SOURCES
 from socketd.protocols.registry import installed
 from socketd.settings.networks import ANY, Prefixes, parse_networks
 
-#: A port that anybody may ask from.
+#: A source port that is always allowed.
 PORT = 40000
 
 #: Where a socket can be bound to.
@@ -133,7 +133,7 @@ class ReasonTests(SynchronousTestCase):
 
 
 class BanTests(GuardCase):
-    """Tests for whom an operator has banned."""
+    """Tests for the networks that an operator has banned."""
 
     def test_banned(self) -> None:
         """A banned source is not answered while it lasts, loopback no more than others."""
@@ -184,7 +184,7 @@ class PortTests(GuardCase):
         self.assertEqual(allowed, [123])
 
     def test_port_zero(self) -> None:
-        """Port 0 is refused to everybody, for nobody can be answered there."""
+        """Port 0 is refused to all sources: no reply can be sent there."""
         guard = self.guard(source_ports=frozenset({0, 123}))
         for host in ("192.0.2.3", "127.0.0.1", "::1"):
             self.assertEqual(check_static(guard, host, 0), SOURCE_PORT)
@@ -201,7 +201,7 @@ class PortTests(GuardCase):
                 self.assertEqual(found, {None}, (bound, host))
 
     def test_all_ports_of_loopback(self) -> None:
-        """Of all ports loopback is refused only 0; guarded, as many as anybody."""
+        """Of all ports loopback is refused only 0; guarded, as many as any source."""
         self.own_ports = {12345}
         free, guarded = self.guard(), self.guard(guard_loopback=True)
         refused = [port for port in range(65536) if check_static(free, "127.0.0.1", port)]
@@ -297,7 +297,7 @@ class NetworkTests(GuardCase):
 
 
 class ExemptTests(GuardCase):
-    """Tests for who is exempt."""
+    """Tests for the sources that are exempt."""
 
     def test_exempt(self) -> None:
         """Loopback is exempt where the socket can hear it, unless it is guarded."""
@@ -449,7 +449,7 @@ class RateTests(GuardCase):
             self.assertIsNone(check_rate(guard, host))
 
     def test_victim(self) -> None:
-        """Who is flooded in the name of is still answered, about one time of four."""
+        """A source that is spoofed in a flood is still answered, about one time of four."""
         guard = self.guard(lots=random.Random(2).random)
         answered = 0
         for second in range(200):
@@ -496,7 +496,7 @@ class RateTests(GuardCase):
     def test_forged_sources_at_once(self) -> None:
         """
         Ten thousand sources in a second get no more answers than the service has, and
-        who behaves is answered again when they stop.
+        an honest one is answered again when they stop.
         """
         guard = self.guard(lots=random.Random(4).random)
         found = Counter(

@@ -60,15 +60,15 @@ class DoorCase(SynchronousTestCase):
 
 
 class NetworkTests(DoorCase):
-    """Tests for who may come in."""
+    """Tests for the networks of stream listeners."""
 
     def test_default(self) -> None:
-        """Where nothing is said, streams are for everybody."""
+        """By default streams serve all networks."""
         found = [entered(self.policy(), host) for host in LOOPBACK + PRIVATE + PUBLIC]
         self.assertEqual(found, [[None]] * len(LOOPBACK + PRIVATE + PUBLIC))
 
     def test_allow(self) -> None:
-        """Only who is allowed comes in, loopback too; IPv4 in IPv6 is IPv4."""
+        """Only allowed networks are served, loopback included; IPv4 in IPv6 is IPv4."""
         policy = self.policy(allow=parse_networks("192.0.2.0/24"))
         for host in (*LOOPBACK, *PRIVATE, "2001:db8::1"):
             self.assertEqual(entered(policy, host), [NETWORK], host)
@@ -76,13 +76,13 @@ class NetworkTests(DoorCase):
             self.assertEqual(entered(policy, host), [None], host)
 
     def test_empty(self) -> None:
-        """An empty C{allow} lets nobody in; it does not open the service to all."""
+        """An empty C{allow} serves no network; it does not open the service to all."""
         policy = self.policy(allow=())
         found = [entered(policy, host) for host in LOOPBACK + PUBLIC]
         self.assertEqual(found, [[NETWORK]] * len(LOOPBACK + PUBLIC))
 
     def test_deny(self) -> None:
-        """Who is denied does not come in, and others do."""
+        """A denied network is not served, others are."""
         policy = self.policy(deny=parse_networks("private"))
         self.assertEqual([entered(policy, host) for host in PRIVATE], [[NETWORK]] * len(PRIVATE))
         self.assertEqual([entered(policy, host) for host in PUBLIC], [[None]] * len(PUBLIC))
@@ -238,7 +238,7 @@ class GuardTests(DoorCase):
         self.assertEqual(self.judged(LOOPBACK), {SOURCE_ADDRESS})
 
     def test_networks(self) -> None:
-        """Else to whom the options say, an empty C{allow} being nobody."""
+        """Else to the networks of the options; an empty C{allow} is none."""
         self.assertEqual(self.judged(PUBLIC + PRIVATE, "allow = any"), {None})
         self.assertEqual(self.judged(PUBLIC, "allow = any\ndeny = 192.0.2.0/24, 2001:db8::/32"),
                          {NETWORK})  # fmt: skip

@@ -137,7 +137,7 @@ class UnixTests(BindTests):
         self.assertEqual(modes, [0o600])
 
     def test_stale_file(self) -> None:
-        """A socket file that nobody listens at is replaced."""
+        """A stale socket file is replaced."""
         for kind in ("unix", "unixgram"):
             stale = self.bind(f"{kind}:{{runtime}}/s")
             stale.sock.close()
@@ -145,7 +145,7 @@ class UnixTests(BindTests):
             self.bind(f"{kind}:{{runtime}}/s").close()
 
     def test_live_file(self) -> None:
-        """A socket that somebody listens at is left alone, also when its queue is full."""
+        """A socket with a listening process is left alone, also when its queue is full."""
         live = self.bind("unix:{runtime}/s:backlog=1")
         for _ in range(3):
             self.assertIn("Address already in use", self.reason("unix:{runtime}/s"))
@@ -172,7 +172,7 @@ class UnixTests(BindTests):
         self.assertFalse(os.path.exists(self.path()))
 
     def test_close_spares_another(self) -> None:
-        """Closing leaves a file that somebody else put there."""
+        """Closing leaves a file that is not its own."""
         bound = self.bind("unix:{runtime}/s")
         os.unlink(self.path())
         other = self.bind("unix:{runtime}/s")

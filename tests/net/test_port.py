@@ -37,7 +37,7 @@ class PortCase(SynchronousTestCase):
         self.addCleanup(self.end)
 
     def end(self) -> None:
-        """Reset who is left."""
+        """Reset the remaining connections."""
         for connection in self.service_state.connection_table:
             connection.abortConnection()
         self.reactor.advance(0)
@@ -126,7 +126,7 @@ class PortTests(PortCase):
             self.assertEqual((port.fileno(), sock.fileno()), (-1, -1))
 
     def test_close(self) -> None:
-        """A port that is closed is so at once, and whoever waits for a stop knows."""
+        """A port is closed at once, and waiters for its stop are told."""
         for port, sock in self.both():
             stopped = port.stopListening()
             port.close()
@@ -148,7 +148,7 @@ class PortTests(PortCase):
             self.assertEqual(len(calls), 1)
 
     def test_stopping(self) -> None:
-        """Who wants to know of the stop is told while the socket is still open."""
+        """The callback for a stop is called while the socket is still open."""
         for port, sock in self.both():
             seen: list[int] = []
             port.stopping = lambda: seen.append(sock.fileno())
@@ -223,7 +223,7 @@ class FinishTests(PortCase):
             port.finish()
 
     def test_no_room(self) -> None:
-        """Nobody is let in for whom there is no room."""
+        """No connection is accepted without capacity."""
         self.policy.capacity.limit = 1
         port, sock = self.stream()
         peers = [self.peer(sock) for _ in range(3)]
@@ -249,11 +249,11 @@ class FinishTests(PortCase):
 
 
 class ReleaseTests(PortCase):
-    """Tests for L{Port.release}: another port goes on."""
+    """Tests for L{Port.release}: another port serves the socket."""
 
     def test_open(self) -> None:
         """
-        A port that was released reads no more; its socket is open, and nobody is told
+        A port that was released reads no more; its socket is open, and no waiter is told
         of a stop.
         """
         for port, sock in self.both():

@@ -79,7 +79,7 @@ class DoorCase(SynchronousTestCase):
     """
     A guarded port on a socket of this machine.
 
-    Its clients are on loopback and are guarded, so that they stand for strangers.
+    Its clients are on loopback and are guarded, as remote ones are.
 
     @ivar port_class: the port that is tested.
     """
@@ -184,7 +184,7 @@ class GuardedPortTests(DoorCase):
     """The port that works everywhere keeps to the rules."""
 
     def test_served(self) -> None:
-        """Who keeps to the rules is served, and nothing is counted as dropped."""
+        """A source within the rules is served, and nothing is counted as dropped."""
         self.serve()
         self.assertEqual(self.answered(self.client(), b"a", b"", b"ccc"), [b"a", b"", b"ccc"])
         self.check_dropped()
@@ -213,7 +213,7 @@ class GuardedPortTests(DoorCase):
         self.check_dropped(**{SOURCE_ADDRESS: 2})
 
     def test_network(self) -> None:
-        """Who is not allowed is dropped and counted, and his neighbour is served."""
+        """A denied source is dropped and counted, and its neighbour is served."""
         self.serve(networks=Networks(ANY, parse_networks("127.0.0.2")))
         self.assertEqual(self.answered(self.client("127.0.0.2"), b"a", b"b"), [])
         self.assertEqual(self.answered(self.client("127.0.0.3"), b"c"), [b"c"])
@@ -313,7 +313,7 @@ class GuardedPortTests(DoorCase):
         self.check_dropped(**{NETWORK: 1})
 
     def test_no_guard(self) -> None:
-        """Without a guard everybody is served, but no answer may be too long."""
+        """Without a guard every source is served, but no answer may be too long."""
         self.serve(Replier(b"four"), guarded=False, floor=0)
         self.own_ports.add(self.number)
         client = self.client()
@@ -322,7 +322,7 @@ class GuardedPortTests(DoorCase):
         self.check_dropped(**{REPLY_SIZE: 1})
 
     def test_unix(self) -> None:
-        """A UNIX socket has neither a guard nor a bound of its answers: nobody can forge there."""
+        """A UNIX socket has neither a guard nor a bound of its answers: no source is spoofed."""
         directory = os.path.relpath(self.mktemp())
         os.makedirs(directory)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -432,7 +432,7 @@ class BatchedGuardedPortTests(GuardedPortTests):
         self.assertLessEqual(len(self.port._verdicts), MAX_CACHED)
 
     def test_forget(self) -> None:
-        """A verdict holds until the port is told to judge anew."""
+        """A verdict is cached until the port is told to forget it."""
         self.serve(networks=Networks(ANY, parse_networks("127.0.0.2")))
         ours, denied = self.client(), self.client("127.0.0.2")
         self.assertEqual(self.answered(ours, b"a"), [b"a"])
@@ -447,7 +447,7 @@ class BatchedGuardedPortTests(GuardedPortTests):
         self.check_dropped(**{NETWORK: 2, SOURCE_PORT: 1})
 
     def test_forget_exempt(self) -> None:
-        """Who was exempt is judged anew, too."""
+        """The verdict on an exempt source is forgotten, too."""
         self.serve(guard_loopback=False, udp_burst=1)
         client = self.client()
         self.assertEqual(self.answered(client, b"1", b"2"), [b"1", b"2"])
@@ -504,7 +504,7 @@ class DestinationTests(DoorCase):
         self.check_dropped(**{DESTINATION: 2})
 
     def test_exempt(self) -> None:
-        """Who is exempt may not ask everybody at once either."""
+        """An exempt source may not use a broadcast address either."""
         self.serve_at("0.0.0.0", guard_loopback=False)
         client = self.client()
         for host, expected in (("127.0.0.1", 40), (LOOPBACK_BROADCAST, 0), ("127.0.0.1", 1)):
@@ -513,7 +513,7 @@ class DestinationTests(DoorCase):
         self.check_dropped(**{DESTINATION: 1})
 
     def test_forget(self) -> None:
-        """A broadcast address that comes later is one as soon as the port judges anew."""
+        """A new broadcast address counts as soon as the port forgets its verdicts."""
         self.house.broadcasts = frozenset()
         self.serve_at("0.0.0.0")
         client = self.client()
@@ -641,11 +641,11 @@ class TimestampedTests(DestinationTests):
 
 
 class UnstampedTests(DoorCase):
-    """Tests for who is told nothing."""
+    """Tests for ports without timestamps."""
 
     def test_not_asked(self) -> None:
         """
-        Without the wish nobody is told a time, and the port that works everywhere has
+        No time is told unless the terms ask for it, and the portable port has
         none to tell: the protocol takes its own.
         """
         for port_class, timestamped in ((BatchedDatagramPort, False), (DatagramPort, True)):

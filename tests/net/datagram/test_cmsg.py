@@ -72,7 +72,7 @@ class ParseTests(SynchronousTestCase):
     def test_impossible_length(self) -> None:
         """
         A length that is shorter than a header ends the search instead of repeating it
-        for ever, and one that is too long takes what is there.
+        endlessly, and one that is too long takes what is there.
         """
         for length, expected in ((0, []), (15, []), (16, [b""]), (10_000, [b"data"])):
             view = memoryview(struct.pack("@Nii", length, 1, 2) + b"data")

@@ -67,7 +67,7 @@ class DatagramPortTests(SynchronousTestCase):
         return sock.getsockname()
 
     def client(self, target: Any, family: int = socket.AF_INET) -> socket.socket:
-        """Make a client that hears nobody but its target."""
+        """Make a client that is connected to its target."""
         client = socket.socket(family, socket.SOCK_DGRAM)
         self.addCleanup(client.close)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)

@@ -414,7 +414,7 @@ class BatchReactorTests(SynchronousTestCase):
         self.assertTrue(self.reactor.running)
 
     def test_adopted(self) -> None:
-        """Sockets that somebody else made are served; their originals can be closed."""
+        """Adopted sockets are served; their originals can be closed."""
         factory = OneFactory(lambda: Recorder(bytes.upper))
         with socket.create_server(("127.0.0.1", 0)) as listener:
             address = listener.getsockname()

@@ -92,7 +92,7 @@ class InheritedTestCase(SynchronousTestCase):
 
     def put(self, *handed: Any) -> int:
         """
-        Put descriptors one behind the other, as the one who hands over does: they are
+        Put descriptors one behind the other, as the service manager does: they are
         passed on to other programs.
 
         @return: the first number.
@@ -171,7 +171,7 @@ class TakeTests(InheritedTestCase):
 
     def test_the_same_socket(self) -> None:
         """
-        The socket is the one that was handed over: who connects to it is accepted, and
+        The socket is the one that was handed over: a client of it is accepted, and
         it still has its number.
         """
         made = self.listening()
@@ -230,7 +230,7 @@ class NameTests(InheritedTestCase):
         self.assertEqual([one.name for one in inherited.sockets], ["unknown", "b"])
 
     def test_unclaimed(self) -> None:
-        """The sockets that nobody asks for are told."""
+        """The sockets that no listener names are listed."""
         made = [self.listening() for _ in range(3)]
         inherited = self.take(variables(3, "a:b:a"), self.put(*made))
         a, b, other = inherited.sockets
@@ -243,7 +243,7 @@ class NothingTests(InheritedTestCase):
     """Tests for when nothing is taken."""
 
     def test_not_ours(self) -> None:
-        """What is meant for another process, or for nobody, is left alone without a word."""
+        """Sockets for another process, or for none, are left alone without a diagnostic."""
         first = self.put(self.listening())
         half = [{"LISTEN_PID": str(PID)}, {"LISTEN_FDS": "1", "LISTEN_FDNAMES": "a"}]
         for environ in (variables(1, pid=PID + 1), variables(1, "a:b", pid=0), {}, *half):

@@ -54,7 +54,7 @@ TABLE: list[tuple[str, list[str]]] = [
             " by udp 127.0.0.1:7 of [echo]",
         ],
     ),
-    # The address that stands for all.
+    # The wildcard address.
     (
         HEAD + "tcp:7:interface=127.0.0.1, tcp:7\n",
         [
@@ -129,7 +129,7 @@ TABLE: list[tuple[str, list[str]]] = [
             " by [socketd] http"
         ],
     ),
-    # Nothing is said of who is not started.
+    # Sections that are off do not count.
     (HEAD + "tcp:7\n[stream]\nlisten = tcp:7\nenabled = no\n", []),
 ]
 

@@ -57,11 +57,11 @@ class RealTests(SynchronousTestCase):
         return f"{name} (process {child.pid})", port
 
     def holder(self, text: str) -> str:
-        """Name who has a listener's address."""
+        """Name the holder of a listener's address."""
         return holder_of(parse_listener(text, ""))
 
     def test_streams(self) -> None:
-        """Who has the address is named, or one that is among it, or that it is among."""
+        """The holder of the address is named, or that of one that overlaps it."""
         name, port = self.hold(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0))
         for text in (f"tcp:{port}:interface=127.0.0.1", f"tcp:{port}", f"tls:{port}"):
             self.assertEqual(self.holder(text), name)
@@ -127,7 +127,7 @@ class TableTests(SynchronousTestCase):
             (directory / "fd" / str(descriptor)).symlink_to(link)
 
     def holder(self, text: str) -> str:
-        """Name who has a listener's address."""
+        """Name the holder of a listener's address."""
         return holder_of(parse_listener(text, ""), self.proc)
 
     def test_name(self) -> None:
@@ -145,7 +145,7 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(self.holder("udp:80"), "a process of user 4000000000")
 
     def test_who_listens(self) -> None:
-        """Of several the one that listens is named; what no process has any more is nobody's."""
+        """Of several the one that listens is named; closed sockets have no holder."""
         self.table(
             "tcp",
             ROW.format("00000000:0050", "06", 0, 0),
@@ -172,7 +172,7 @@ class TableTests(SynchronousTestCase):
             self.assertEqual(self.holder(text), "a process of root", text)
 
     def test_nonsense(self) -> None:
-        """Where there is no table, or one that nobody knows, nothing is said."""
+        """Without a table, or with an unknown one, the holder is not known."""
         self.assertEqual(self.holder("tcp:80"), "")
         self.assertEqual(self.holder("unix:/a"), "")
         for row in ("\n", "0: x\n", ROW.format("0:0050", "0A", 0, 6), ROW.format("0050", *"xyz")):

@@ -95,7 +95,7 @@ class InterfacesTests(SynchronousTestCase):
         return Interfaces(self.clock.seconds, self.read)
 
     def test_first(self) -> None:
-        """Nothing is read until somebody asks, and then once."""
+        """Nothing is read before the first use, and then once."""
         interfaces = self.interfaces()
         self.assertEqual(self.reads, 0)
         self.assertEqual(interfaces.addresses, frozenset([packed("192.0.2.1")]))

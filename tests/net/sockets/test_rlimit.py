@@ -93,7 +93,7 @@ class ComplaintTests(SynchronousTestCase):
         self.assertEqual(said(settings(defaults=option)), expected)
 
     def test_no_room(self) -> None:
-        """No complaint tells anybody to write less than nothing."""
+        """No diagnostic advises a negative number."""
         found = said(settings(echo="max_connections = 1"), RESERVED)
         self.assertEqual(len(found), 1)
         self.assertIn("write up to 0, or raise", found[0])
