@@ -15,7 +15,7 @@ from socketd.cli.main import main
 from socketd.cli.operator import commands as command_line
 from socketd.cli.operator.control_socket import encode, read_answer
 from socketd.cli.operator.session import ConsoleSession
-from socketd.cli.operator.views import LineView
+from socketd.cli.operator.views import PromptLines
 from socketd.common.answers import text_of
 from socketd.common.commands import COMMANDS, Argument, Command
 from socketd.control.commands import FUNCTIONS, execute
@@ -66,8 +66,9 @@ class AddingTests(SynchronousTestCase):
         console.makeConnection(terminal)
         console.dataReceived(b"gre\t")
         self.assertIn(b"greet ", terminal.value())
-        session = ConsoleSession(LineView(lambda text: None), Clock())
-        self.assertEqual(session.complete("gre"), ["greet"])
+        view = PromptLines(lambda text: None)
+        ConsoleSession(view, Clock())
+        self.assertEqual(view.complete("gre"), ["greet"])
 
     def test_command_line(self) -> None:
         """It is a subcommand, with its help; what it sends is what the daemon takes."""

@@ -9,6 +9,7 @@ always a command; without a prompt for a word the slash is optional.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -18,19 +19,19 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from socketd.common.answers import Answer, text_of
-from socketd.common.commands import COMMANDS
 from socketd.common.events import Event
 from socketd.common.operator_queue import Question
 from socketd.control.commands import answer, respond
 from socketd.control.requests import raw
 from socketd.control.results import TEXT, Format, event_line, format_of
 from socketd.daemon.daemon import Daemon
-from socketd.terminal.operator_prompt import OperatorPrompt
+from socketd.terminal.completion import MAX_IDS, complete
+from socketd.terminal.operator_prompt import IConsole, OperatorPrompt
 from socketd.terminal.prompt_line import PromptLine
 from socketd.terminal.view import PlainLines, View
 
 
-@implementer(IPushProducer, IHalfCloseableProtocol)
+@implementer(IConsole, IPushProducer, IHalfCloseableProtocol)
 class Console(Protocol):
     """
     One operator, at a terminal in cbreak mode (keys) or a pipe (lines).
@@ -48,7 +49,7 @@ class Console(Protocol):
         self._view: View = PlainLines(self._write)
         if width is not None:
             self._view = PromptLine(self._write, width)
-        self._view.complete = _complete
+        self._view.complete = self._complete
         self._prompt: OperatorPrompt[Question] = OperatorPrompt(self, daemon.reactor)
         self._left_out = 0
         self._attached = False
@@ -101,19 +102,18 @@ class Console(Protocol):
 
     @property
     def is_begun(self) -> bool:
-        """Whether a line is begun but not yet entered."""
         return self._view.is_begun
 
     def answer(self, waiting: Question, word: str) -> None:
-        """Send the word to a connection."""
         answer(self.daemon, waiting, raw(word), self.who)
 
-    def is_command(self, word: str) -> bool:
-        """Return whether there is a command of this name."""
-        return word in COMMANDS
+    def _complete(self, before: str) -> list[str]:
+        connections = islice(self.daemon.connection_table, MAX_IDS)
+        ids = [str(connection.connection_id) for connection in connections]
+        services = [service.settings.name for service in self.daemon.services]
+        return complete(before, {"ID": ids, "SERVICE": services})
 
     def execute(self, line: str) -> None:
-        """Execute a command."""
         output, request = format_of(line)
         respond(self.daemon, request, self).addCallback(self._show_answer, output)
 
@@ -132,7 +132,6 @@ class Console(Protocol):
             self._view.show(text.rstrip("\n"))
 
     def refresh(self) -> None:
-        """Prompt for the connection that has waited longest, unless a line is already begun."""
         self._prompt.update(self.daemon.operator.waiting if self._attached else ())
         self._view.prompt = self._prompt_text()
         self._view.draw()
@@ -157,7 +156,6 @@ class Console(Protocol):
         """Do nothing: L{connectionLost} follows."""
 
     def name_of(self, waiting: Question) -> str:
-        """Return the name of a connection."""
         number = waiting.transport.connection_id
         found = self.daemon.connection_table.get(number)
         if found is None:
@@ -190,9 +188,3 @@ class Console(Protocol):
 
     def _write(self, text: str) -> None:
         self.transport.write(text.encode("utf-8", "backslashreplace"))  # type: ignore[union-attr]
-
-
-def _complete(before: str) -> list[str]:
-    """Complete a command name, with or without its slash."""
-    slash = "/" * before.startswith("/")
-    return [slash + name for name in COMMANDS if name.startswith(before[len(slash) :])]

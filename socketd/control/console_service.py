@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+from functools import partial
 from typing import Any, TextIO
 
 from twisted.application.service import Service
@@ -15,7 +16,7 @@ from socketd.common.events import CATALOGUE
 from socketd.common.text import escaped
 from socketd.control.console import Console
 from socketd.daemon.daemon import Daemon
-from socketd.terminal.device import Keys, terminal_size
+from socketd.terminal.device import Keys, terminal_width
 from socketd.terminal.view import MAX_LINE
 
 #: How long a graceful shutdown waits for a terminal that does not drain (seconds).
@@ -40,7 +41,7 @@ class ConsoleService(Service):
         self._reactor = reactor
         self._terminal = terminal
         self._keys = keys
-        width = None if keys is None else lambda: terminal_size(terminal.fileno()).columns
+        width = None if keys is None else partial(terminal_width, terminal.fileno())
         self.console = Console(daemon, width)
         self.console.ended.addCallback(self._give_back)
         self.observer = ConsoleLog(self.console, terminal)

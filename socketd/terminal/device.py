@@ -18,12 +18,7 @@ DUMB = ("", "dumb", "unknown")
 
 
 def terminal_size(descriptor: int = 1) -> os.terminal_size:
-    """
-    Return the size of a terminal.
-
-    @param descriptor: the terminal's file descriptor.
-    @return: its size; L{COLUMNS} and L{LINES} where that is unknown.
-    """
+    """Return the size of a terminal, with L{COLUMNS} and L{LINES} where it is unknown."""
     try:
         found = os.get_terminal_size(descriptor)
     except OSError:
@@ -31,12 +26,13 @@ def terminal_size(descriptor: int = 1) -> os.terminal_size:
     return os.terminal_size((found.columns or COLUMNS, found.lines or LINES))
 
 
-def takes_escape_codes(environ: Mapping[str, str]) -> bool:
-    """
-    Return whether the terminal supports cursor addressing.
+def terminal_width(descriptor: int = 1) -> int:
+    """Return the columns of a terminal."""
+    return terminal_size(descriptor).columns
 
-    @param environ: the environment.
-    """
+
+def takes_escape_codes(environ: Mapping[str, str]) -> bool:
+    """Return whether the terminal supports cursor addressing."""
     return environ.get("TERM", "") not in DUMB
 
 
@@ -53,11 +49,6 @@ class Keys:
     """
 
     def __init__(self, descriptor: int = 0) -> None:
-        """
-        Store the descriptor; the terminal is unchanged until L{take}.
-
-        @param descriptor: the terminal's file descriptor.
-        """
         self.continued: Callable[[], object] = int
         self._descriptor = descriptor
         self._before: Any = None
@@ -90,11 +81,7 @@ class Keys:
 
 @contextmanager
 def key_by_key(keys: Keys | None) -> Iterator[None]:
-    """
-    Keep cbreak mode for the duration of the context.
-
-    @param keys: the terminal; C{None} without one.
-    """
+    """Keep cbreak mode, if there is a terminal, for the duration of the context."""
     if keys is None:
         yield
         return

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from zope.interface import Attribute, Interface
+
+from socketd.common.commands import COMMANDS
 
 PROMPT = "input the word:"
 
@@ -14,7 +17,6 @@ PROMPT = "input the word:"
 REACTION = 1.0
 
 Waiting = TypeVar("Waiting")
-Waiting_contra = TypeVar("Waiting_contra", contravariant=True)
 
 
 def prompt_for(name: str) -> str:
@@ -37,30 +39,25 @@ def taken_for_word(command: str) -> str:
     return f"sent as a word; the command is /{command}"
 
 
-class IConsole(Protocol[Waiting_contra]):
+class IConsole(Interface):
     """The operator's console, as its prompt uses it."""
 
-    @property
-    def is_begun(self) -> bool:
-        """Whether a line is begun but not yet entered."""
+    is_begun: bool = Attribute("Whether a line is begun but not yet entered.")
 
-    def name_of(self, waiting: Waiting_contra) -> str:
+    def name_of(waiting: Any) -> str:
         """Return the name of a connection."""
 
-    def is_command(self, word: str) -> bool:
-        """Return whether there is a command of this name."""
-
-    def execute(self, line: str) -> None:
+    def execute(line: str) -> None:
         """Execute a command."""
 
-    def answer(self, waiting: Waiting_contra, word: str) -> None:
+    def answer(waiting: Any, word: str) -> None:
         """Send the word to a connection."""
 
-    def show(self, text: str) -> None:
-        """Show a notice."""
+    def show(text: str) -> None:
+        """Show lines, and the prompt below them."""
 
-    def refresh(self) -> None:
-        """Call L{OperatorPrompt.update}."""
+    def refresh() -> None:
+        """Call L{OperatorPrompt.update}, and show the prompt."""
 
 
 class OperatorPrompt(Generic[Waiting]):
@@ -72,7 +69,7 @@ class OperatorPrompt(Generic[Waiting]):
     connection. Without one the line is a command, as is one that begins with a slash.
     """
 
-    def __init__(self, console: IConsole[Waiting], clock: IReactorTime) -> None:
+    def __init__(self, console: IConsole, clock: IReactorTime) -> None:
         """@param clock: schedules the end of L{REACTION}."""
         self._console = console
         self._clock = clock
@@ -125,7 +122,7 @@ class OperatorPrompt(Generic[Waiting]):
         elif not is_gone:
             self._console.answer(addressee, line)
             word = line.split(" ")[0]
-            if self._console.is_command(word):
+            if word in COMMANDS:
                 self._console.show(taken_for_word(word))
         elif line:
             self._console.show(gone(self._name))

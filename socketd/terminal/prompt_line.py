@@ -67,7 +67,7 @@ class PromptLine(View):
             self._shown = ""
 
     def _visible_prompt(self) -> str:
-        return fitting(self.prompt, self._width() - LEAST_ROOM)
+        return fitting(self.prompt or self.command_prompt, self._width() - LEAST_ROOM)
 
     def _room(self) -> int:
         # The last column stays empty: a cursor after it would wrap to the next line.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 
+from socketd.common.lines import LineBuffer
 from socketd.terminal.line_editor import Complete
 
 #: Bytes of the longest line that a terminal delivers (N_TTY, termios(3)).
@@ -17,7 +18,8 @@ class View(ABC):
     """
     Shows lines and a prompt, and turns the operator's input into lines.
 
-    @ivar prompt: shown from the next L{draw} on.
+    @ivar prompt: the prompt for a word, shown from the next L{draw} on.
+    @ivar command_prompt: shown at a terminal if there is no other.
     @ivar status: the status line, in a view that has one.
     @ivar complete: called on Tab, in a view that has it.
     @ivar is_held: whether backpressure from the terminal suspends all output.
@@ -26,7 +28,7 @@ class View(ABC):
 
     def __init__(self, write: Write) -> None:
         """@param write: writes text to the output."""
-        self.prompt = self.status = ""
+        self.prompt = self.command_prompt = self.status = ""
         self.complete: Complete = lambda before: ()
         self.is_held = False
         self.has_ended = False
@@ -42,9 +44,17 @@ class View(ABC):
     def is_begun(self) -> bool:
         """Whether a line is begun but not yet entered."""
 
+    def start(self) -> None:
+        """Begin: show the prompt."""
+        self.draw()
+
     @abstractmethod
     def take(self, data: bytes) -> Iterator[str]:
         """Process input; yield each line as soon as it is entered."""
+
+    def take_end(self) -> Iterator[str]:
+        """Process EOF; yield a last line that has no end."""
+        return iter(())
 
     @abstractmethod
     def show(self, text: str) -> None:
@@ -67,28 +77,24 @@ class PlainLines(View):
     def __init__(self, write: Write) -> None:
         super().__init__(write)
         self._shown = ""
-        self._rest = b""
-        self._is_skipping = False
+        self._input = LineBuffer(MAX_LINE)
 
     @property
     def is_begun(self) -> bool:
-        return bool(self._rest) or self._is_skipping
+        return self._input.is_begun
 
     def take(self, data: bytes) -> Iterator[str]:
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
+        lines = self._input.feed(data)
+        while lines:
+            line = lines.popleft()
             self._shown = ""
-            if self._fits(line):
+            if len(line) > MAX_LINE:
+                self.show(f"a line is at most {MAX_LINE} bytes long; it was not used")
+            else:
                 yield line.removesuffix(b"\r").decode("utf-8", "surrogateescape")
-            self._is_skipping = False
-        if not self._fits(self._rest):
-            self._is_skipping, self._rest = True, b""
 
-    def _fits(self, line: bytes) -> bool:
-        """Return whether a line can be used; complain once of one that is too long."""
-        if len(line) > MAX_LINE and not self._is_skipping:
-            self.show(f"a line is at most {MAX_LINE} bytes long; it was not used")
-        return len(line) <= MAX_LINE and not self._is_skipping
+    def take_end(self) -> Iterator[str]:
+        return self.take(b"\n" * self.is_begun)
 
     def show(self, text: str) -> None:
         if not self.is_held:

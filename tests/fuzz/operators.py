@@ -9,7 +9,7 @@ from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
 from socketd.cli.operator.session import ConsoleSession
-from socketd.cli.operator.views import LineView
+from socketd.cli.operator.views import PromptLines
 from socketd.common.commands import ALIASES, COMMANDS
 from socketd.control.commands import answer
 from socketd.control.console import Console
@@ -107,14 +107,14 @@ def check_keys(data: bytes) -> None:
 def check_daemon(data: bytes) -> None:
     """Whatever a daemon says to a console, it is shown as printable lines, or is no daemon."""
     written: list[str] = []
-    view = LineView(written.append)
+    view = PromptLines(written.append)
     clock = Clock()
     session = ConsoleSession(view, clock)
     session.done.addErrback(lambda _: None)
     MemoryTransport().connect(session)
     for line in data.split(SEPARATOR):
         session.dataReceived(line + b"\n")
-        view.take(b"word\n")
+        session.input_received(b"word\n")
         clock.advance(REACTION / 2)
     session.connectionLost(Failure(ConnectionDone()))
     clock.advance(REACTION)

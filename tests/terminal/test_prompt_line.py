@@ -1,26 +1,17 @@
-"""Tests for L{socketd.terminal}: the prompt line, the device and the addressee."""
+"""Tests for L{socketd.terminal.prompt_line}."""
 
 from __future__ import annotations
 
-import os
-import pty
-import termios
-
 from hypothesis import given
 from hypothesis import strategies as some
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.terminal.addressee import REACTION, Addressee
-from socketd.terminal.device import Keys
 from socketd.terminal.line_editor import columns
 from socketd.terminal.prompt_line import PromptLine
 from tests.support.client_fakes import Paper
 
+#: The columns of the terminal here.
 WIDTH = 30
-"""
-The columns of the terminal here.
-"""
 
 
 class PromptLineTests(SynchronousTestCase):
@@ -83,79 +74,3 @@ class PromptLineTests(SynchronousTestCase):
             if any(columns(character) != 1 for character in text):
                 continue  # the paper here has one column for each character
             self.assertEqual(paper.last, f"go: {text}".rstrip(" "))
-
-
-class KeysTests(SynchronousTestCase):
-    """Tests for L{Keys}."""
-
-    def setUp(self) -> None:
-        self.keyboard, self.screen = pty.openpty()
-        self.addCleanup(os.close, self.keyboard)
-
-    def test_mode(self) -> None:
-        """The terminal hands over keys and shows none, and is then as it was; twice is as once."""
-        keys = Keys(self.screen)
-        before = termios.tcgetattr(self.screen)
-        for _ in range(2):
-            keys.take()
-        local = termios.tcgetattr(self.screen)[3]
-        self.assertFalse(local & (termios.ECHO | termios.ICANON))
-        self.assertTrue(local & termios.ISIG)
-        for _ in range(2):
-            keys.give_back()
-        self.assertEqual(termios.tcgetattr(self.screen), before)
-        os.close(self.screen)
-
-    def test_gone(self) -> None:
-        """A terminal that is gone meanwhile needs nothing."""
-        keys = Keys(self.screen)
-        keys.take()
-        os.close(self.screen)
-        keys.give_back()
-
-
-class AddresseeTests(SynchronousTestCase):
-    """Tests for L{Addressee}."""
-
-    def setUp(self) -> None:
-        self.clock = Clock()
-        self.changes: list[float] = []
-        self.addressee: Addressee[str] = Addressee(
-            self.clock, lambda: self.changes.append(self.clock.seconds())
-        )
-
-    def test_oldest(self) -> None:
-        """It is the one that waits the longest; behind an entered line, the next."""
-        self.addressee.update(["a", "b"], False)
-        self.assertEqual(self.addressee.enter(), ("a", False))
-        self.addressee.update(["b"], False)
-        self.assertEqual((self.addressee.current, self.addressee.is_gone), ("b", False))
-        self.assertEqual(self.clock.getDelayedCalls(), [])
-
-    def test_begun(self) -> None:
-        """It stays while a line is begun, be it none."""
-        self.addressee.update(["a"], True)
-        self.assertEqual(self.addressee.enter(), (None, False))
-        self.addressee.update(["a"], False)
-        self.addressee.update(["b"], True)
-        self.clock.advance(10 * REACTION)
-        self.addressee.update(["b"], True)
-        self.assertEqual(self.addressee.enter(), ("a", True))
-
-    def test_gone(self) -> None:
-        """One that has gone is replaced when there was time to see that, which is told."""
-        self.addressee.update(["a", "b"], False)
-        self.addressee.update(["b"], False)
-        self.assertEqual((self.addressee.current, self.addressee.is_gone), ("a", True))
-        self.clock.advance(REACTION)
-        self.assertEqual(self.changes, [REACTION])
-        self.addressee.update(["b"], False)
-        self.assertEqual((self.addressee.current, self.addressee.is_gone), ("b", False))
-
-    def test_come_back(self) -> None:
-        """One that asks again is asked anew: the line was meant for its first question."""
-        self.addressee.update(["a"], False)
-        self.addressee.update([], True)
-        self.addressee.update(["a"], True)
-        self.assertEqual(self.addressee.enter(), ("a", True))
-        self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -14,7 +14,7 @@ from socketd.cli.client.stdio import IInput, StandardInput, StandardOutput
 from socketd.cli.common.arguments import add_address, seconds
 from socketd.cli.transport.connect import connect, load_tls
 from socketd.cli.transport.tls_options import add_tls
-from socketd.terminal.device import Keys, is_terminal, key_by_key, terminal_size
+from socketd.terminal.device import Keys, is_terminal, key_by_key, terminal_width
 
 NAME = "chat"
 HELP = "send line by line, print each answer, until the peer ends or Ctrl-D"
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         output = StandardOutput(reactor)
         screen = Screen(output, prompts=source.is_terminal)
         if keys is not None:
-            screen = edited = EditedScreen(output, lambda: terminal_size().columns)
+            screen = edited = EditedScreen(output, terminal_width)
             source = EditedInput(source, edited.line)
             keys.continued = partial(reactor.callFromThread, edited.line.redraw)
         dialog = LineDialog(reactor, source, screen, output, arguments.wait, arguments.newline)

@@ -19,7 +19,7 @@ from socketd.cli.operator.control_socket import (
 from socketd.common.commands import Argument, Command
 from socketd.common.errors import GOOD
 from socketd.common.text import one_line
-from socketd.terminal.device import terminal_size
+from socketd.terminal.device import terminal_width
 
 #: Bound on the pages of a list: a longer one, of over 500,000 connections, is not from socketd.
 MAX_PAGES = 1000
@@ -67,7 +67,7 @@ class ControlCommand:
             if self.NAME == "watch":
                 follow(control, arguments.json)
             else:
-                width = terminal_size().columns if os.isatty(1) else None
+                width = terminal_width() if os.isatty(1) else None
                 emit(f"{json.dumps(answer) if arguments.json else render(answer, width)}\n")
         finally:
             control.close()

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
+from socketd.cli.client.stdio import IInputReceiver
 from socketd.cli.operator.control_socket import MAX_ANSWER, NO_ANSWER, read_answer, render
-from socketd.cli.operator.views import IView
 from socketd.cli.transport.interface import Receiver
 from socketd.common.answers import Answer
-from socketd.common.commands import ALIASES, COMMANDS
+from socketd.common.commands import ALIASES
 from socketd.common.errors import CommandError
 from socketd.common.lines import LineBuffer
 from socketd.common.text import one_line
-from socketd.terminal.addressee import Addressee, gone, prompt_for, taken_for_word, waits
-
-#: Connections offered for completion; Tab is of no use in a longer list.
-MAX_IDS = 1000
+from socketd.terminal.completion import MAX_IDS, complete
+from socketd.terminal.operator_prompt import IConsole, OperatorPrompt
+from socketd.terminal.view import View
 
 _SURPRISES = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 AnswerCallback = Callable[[Answer], object]
 
 
+@implementer(IConsole, IInputReceiver)
 class ConsoleSession(Receiver):
     """
     An attending session: shows events and waiting connections, and sends what the operator types.
@@ -38,13 +39,12 @@ class ConsoleSession(Receiver):
     @ivar done: fires when the session has ended; fails unless the operator ended it.
     """
 
-    def __init__(self, view: IView, clock: IReactorTime) -> None:
+    def __init__(self, view: View, clock: IReactorTime) -> None:
         """@param clock: schedules timeouts."""
         super().__init__()
         self._view = view
-        view.typed, view.edited, view.ended = self.typed, self._show_state, self.ended
-        self._addressee: Addressee[Any] = Addressee(clock, self._show_state)
-        self._told = False
+        view.complete = self._complete
+        self._prompt: OperatorPrompt[Any] = OperatorPrompt(self, clock)
         self._received = LineBuffer(MAX_ANSWER)
         self._expected: deque[AnswerCallback] = deque()
         self._waiting: list[Any] = []
@@ -54,61 +54,71 @@ class ConsoleSession(Receiver):
         self._is_leaving = False
 
     def connectionMade(self) -> None:
-        self._view.begin(self.complete)
+        self._view.start()
         self._ask("attend", lambda answer: self._view.show("attending; help lists the commands"))
         self._ask("services", self._learn_services)
         self._ask("status", self._learn_status)
         self._ask("connections", self._learn_connections)
 
-    # Callbacks of the view.
+    # What the operator types.
 
-    def typed(self, line: str) -> None:
-        """Process a line, without its end: an answer for a waiting connection, or a command."""
-        line = line.removesuffix("\r")
-        one, is_gone = self._addressee.enter()
-        if line.startswith("/") or one is None:
-            self._command(line.removeprefix("/"))
-        elif not is_gone:
-            self._ask(f"answer {one['id']} {line}", self._show_problem)
-            command = line.split(" ")[0]
-            if command in COMMANDS:
-                self._view.show(taken_for_word(command))
-        elif line:
-            self._view.show(gone(_name(one)))
+    def input_received(self, data: bytes) -> None:
+        for line in self._view.take(data):
+            self._prompt.enter(line)
+            self.refresh()
+        self.refresh()
+        if self._view.has_ended:
+            self.leave()
 
-    def _command(self, line: str) -> None:
-        name = line.strip()
-        if ALIASES.get(name, name) == "quit":
-            # If the daemon executed it, the closed session would look like a failure.
-            self.ended()
-        elif name:
-            self._ask(line, self._show_answer)
+    def input_ended(self) -> None:
+        for line in self._view.take_end():
+            self._prompt.enter(line)
+        self.leave()
 
-    def ended(self) -> None:
+    def input_failed(self, error: Exception) -> None:
+        # The terminal has hung up.
+        self.leave()
+
+    def leave(self) -> None:
         """Leave, after all commands are answered."""
         self._is_leaving = True
         self._leave()
 
-    def complete(self, before: str) -> list[str]:
-        """
-        Complete the last word before the cursor.
+    def _complete(self, before: str) -> list[str]:
+        return complete(before, {"ID": self._ids, "SERVICE": self._services})
 
-        @return: the matching words.
-        """
-        *words, word = before.removeprefix("/").split(" ")
-        slash = "/" * (before.startswith("/") and not words)
-        return [slash + one for one in self._choices(words) if one.startswith(word)]
+    # What the prompt uses.
 
-    def _choices(self, words: list[str]) -> Iterable[str]:
-        """List what may follow these words."""
-        if not words:
-            return COMMANDS
-        command = COMMANDS.get(words[0])
-        if command is None or len(words) > len(command.arguments):
-            return ()
-        argument = command.arguments[len(words) - 1]
-        known = {"ID": self._ids, "SERVICE": self._services}
-        return known.get(argument.name, argument.choices)
+    @property
+    def is_begun(self) -> bool:
+        return self._view.is_begun
+
+    def name_of(self, waiting: Any) -> str:
+        return one_line(f"{waiting['service']} {waiting['id']} ({waiting['peer']})")
+
+    def execute(self, line: str) -> None:
+        name = line.strip()
+        if ALIASES.get(name, name) == "quit":
+            # If the daemon executed it, the closed session would look like a failure.
+            self.leave()
+        elif name:
+            self._ask(line, self._show_answer)
+
+    def answer(self, waiting: Any, word: str) -> None:
+        self._ask(f"answer {waiting['id']} {word}", self._show_problem)
+
+    def show(self, text: str) -> None:
+        self._view.show(text)
+
+    def refresh(self) -> None:
+        # An outstanding command may change the queue, so the addressee is fixed until its answer.
+        self._prompt.update(self._waiting, is_fixed=bool(self._expected))
+        status = f"{self._connections} connections, {self._count} waiting"
+        if self._waiting:
+            listed = (f"{one['id']} {one['service']} {one['peer']}" for one in self._waiting)
+            status += f": {one_line(', '.join(listed))}"
+        self._view.prompt, self._view.status = self._prompt.text(), status
+        self._view.draw()
 
     # Callbacks of the transport.
 
@@ -131,8 +141,8 @@ class ConsoleSession(Receiver):
             self.transport.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._addressee.stop()
-        self._view.close()
+        self._prompt.stop()
+        self._view.clear()
         super().connectionLost(reason)
 
     def _take(self, found: Answer) -> None:
@@ -140,7 +150,7 @@ class ConsoleSession(Receiver):
             self._take_event(found)
         else:
             self._expected.popleft()(found)
-        self._show_state()
+        self.refresh()
 
     def _take_event(self, event: Answer) -> None:
         name, facts = event["event"], event.get("facts", {})
@@ -187,34 +197,6 @@ class ConsoleSession(Receiver):
     def _learn_connections(self, answer: Answer) -> None:
         self._ids = dict.fromkeys(str(row["id"]) for row in answer["rows"][:MAX_IDS])
 
-    def _show_state(self) -> None:
-        was_gone = self._addressee.is_gone
-        # An outstanding command may change the queue, so the addressee is fixed until its answer.
-        self._addressee.update(self._waiting, self._view.is_begun or bool(self._expected))
-        self._tell(was_gone)
-        status = f"{self._connections} connections, {self._count} waiting"
-        if self._waiting:
-            listed = (f"{one['id']} {one['service']} {one['peer']}" for one in self._waiting)
-            status += f": {one_line(', '.join(listed))}"
-        self._view.set_state(self._prompt(), status)
-
-    def _tell(self, was_gone: bool) -> None:
-        """Report changes while a line is begun; its addressee stays the same."""
-        addressee = self._addressee
-        if not self._view.is_begun:
-            self._told = False
-        elif addressee.is_gone and not was_gone:
-            self._view.show(gone(_name(addressee.current)))
-        elif addressee.current is None and self._waiting and not self._told:
-            self._told = True
-            self._view.show(waits(_name(self._waiting[0])))
-
-    def _prompt(self) -> str:
-        addressee = self._addressee
-        if addressee.current is None or (addressee.is_gone and not self._view.is_begun):
-            return ""
-        return prompt_for(_name(addressee.current))
-
     # Closing.
 
     def _leave(self) -> None:
@@ -230,7 +212,3 @@ class ConsoleSession(Receiver):
         self._expected.clear()
         if self.transport is not None:
             self.transport.loseConnection()
-
-
-def _name(one: Any) -> str:
-    return one_line(f"{one['service']} {one['id']} ({one['peer']})")

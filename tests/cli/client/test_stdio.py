@@ -26,7 +26,7 @@ from socketd.cli.client.stdio import (
     StandardOutput,
     TextInput,
 )
-from socketd.cli.operator.console import Keyboard
+from socketd.cli.operator.session import ConsoleSession
 from socketd.cli.transport.interface import CallbackProducer
 from socketd.common.errors import CommandError
 from tests.support.client_fakes import MemoryInput, MemoryOutput
@@ -79,7 +79,7 @@ class InterfaceTests(SynchronousTestCase):
             verifyClass(IInput, source)
         for output in (StandardOutput, MemoryOutput):
             verifyClass(IOutput, output)
-        for receiver in (Exchange, LineDialog, DatagramPayload, EditedInput, Keyboard):
+        for receiver in (Exchange, LineDialog, DatagramPayload, EditedInput, ConsoleSession):
             verifyClass(IInputReceiver, receiver)
 
 

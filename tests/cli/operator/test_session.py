@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
 from typing import Any
 
@@ -15,10 +14,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.cli.operator.console import make_view
 from socketd.cli.operator.session import ConsoleSession
-from socketd.cli.operator.views import FullScreen, IView, LineView, TerminalLines
+from socketd.cli.operator.views import FullScreen, PromptLines
 from socketd.common.errors import CommandError
-from socketd.terminal.addressee import REACTION, gone, prompt_for, taken_for_word, waits
-from socketd.terminal.device import takes_escape_codes, terminal_size
+from socketd.terminal.operator_prompt import REACTION, gone, prompt_for, taken_for_word, waits
+from socketd.terminal.prompt_line import PromptLine
+from socketd.terminal.view import View
 from tests.support.client_fakes import MemoryTransport
 
 #: What is asked at the beginning.
@@ -47,9 +47,9 @@ class Case(SynchronousTestCase):
         self.say({"ok": True, "rows": [{"id": 7}, {"id": 71}]})
         self.shown()
 
-    def make_view(self) -> IView:
+    def make_view(self) -> View:
         """Make what the operator sees."""
-        return LineView(self.written.append)
+        return make_view(self.written.append, False, False)
 
     def asked(self) -> list[str]:
         """Take what the daemon was asked."""
@@ -78,7 +78,7 @@ class ConsoleSessionTests(Case):
 
     def test_command(self) -> None:
         """A line is a command, and its answer is shown."""
-        self.view.take(b"status\n/show 7\r\n\n  \n")
+        self.session.input_received(b"status\n/show 7\r\n\n  \n")
         self.assertEqual(self.asked(), ["status", "show 7"])
         rows = [{"field": "A", "value": None}]
         self.say({"ok": True, "text": "up 1 s"})
@@ -87,7 +87,7 @@ class ConsoleSessionTests(Case):
 
     def test_problem(self) -> None:
         """What cannot be done is said, with all details, escaped."""
-        self.view.take(b"reload\n")
+        self.session.input_received(b"reload\n")
         self.say({"ok": False, "status": 78, "error": "bad\x1b", "details": ["x:1", "x:2"]})
         self.assertEqual(self.shown(), "bad\\x1b\nx:1\nx:2\n")
 
@@ -95,28 +95,28 @@ class ConsoleSessionTests(Case):
         """While a connection waits, a line is the word for the one that the prompt names."""
         self.wait(WAITING, NEXT)
         self.assertEqual(self.shown(), ASKING + "\n")
-        self.view.take(b"thank you \n")
+        self.session.input_received(b"thank you \n")
         self.assertEqual(self.asked(), ["answer 7 thank you "])
         self.say({"ok": False, "status": 1, "error": "7 does not wait; see waiting"})
         self.assertEqual(self.shown(), f"7 does not wait; see waiting\n{ASKING}\n")
-        self.view.take(b"\xff\n/status\n")
+        self.session.input_received(b"\xff\n/status\n")
         self.assertEqual(self.asked(), ["answer 7 \udcff", "status"])
 
     def test_next_word(self) -> None:
         """When the first has its word the next is asked for, at once."""
         self.wait(WAITING, NEXT)
-        self.view.take(b"\n")
+        self.session.input_received(b"\n")
         self.assertEqual(self.asked(), ["answer 7 "])
         self.wait(NEXT)
         self.say({"ok": True, "text": "answered 7"})
         self.assertEqual(self.shown(), f"{ASKING}\n{prompt_for(SECOND)}\n")
-        self.view.take(b"two\n")
+        self.session.input_received(b"two\n")
         self.assertEqual(self.asked(), ["answer 8 two"])
 
     def test_command_as_word(self) -> None:
         """What looks like a command is a word without the slash, and that is said."""
         self.wait(WAITING)
-        self.view.take(b"status\n")
+        self.session.input_received(b"status\n")
         self.assertEqual(self.asked(), ["answer 7 status"])
         self.assertIn(taken_for_word("status"), self.shown())
 
@@ -127,10 +127,10 @@ class ConsoleSessionTests(Case):
         """
         self.wait(WAITING, NEXT)
         self.wait(NEXT)
-        self.view.take(b"drain\n")
+        self.session.input_received(b"drain\n")
         self.assertEqual(self.asked(), [])
         self.assertEqual(self.shown(), f"{ASKING}\n{gone(FIRST)}\n{prompt_for(SECOND)}\n")
-        self.view.take(b"yes\n")
+        self.session.input_received(b"yes\n")
         self.assertEqual(self.asked(), ["answer 8 yes"])
 
     def test_too_late(self) -> None:
@@ -140,7 +140,7 @@ class ConsoleSessionTests(Case):
         self.wait(WAITING)
         self.wait()
         self.clock.advance(REACTION)
-        self.view.take(b"status\n")
+        self.session.input_received(b"status\n")
         self.assertEqual(self.asked(), ["status"])
 
     def test_asks_once(self) -> None:
@@ -174,12 +174,12 @@ class ConsoleSessionTests(Case):
             "status ": [],
             "log-level d": ["debug"],
         }
-        self.assertEqual({text: self.session.complete(text) for text in expected}, expected)
+        self.assertEqual({text: self.view.complete(text) for text in expected}, expected)
 
     def test_end_of_input(self) -> None:
         """At the end of the input he leaves, when all is answered."""
-        self.view.take(b"status")
-        self.view.take_end()
+        self.session.input_received(b"status")
+        self.session.input_ended()
         self.assertEqual((self.asked(), self.transport.calls), (["status"], []))
         self.say({"ok": True, "text": "up"})
         self.assertEqual(self.transport.calls, ["close"])
@@ -195,11 +195,11 @@ class ConsoleSessionTests(Case):
             self.setUp()
             if line.startswith(b"/"):
                 self.wait(WAITING)
-            self.view.take(line)
+            self.session.input_received(line)
             self.assertEqual((self.asked(), self.transport.calls), ([], ["close"]))
         self.setUp()
         self.wait(WAITING)
-        self.view.take(b"quit\n")
+        self.session.input_received(b"quit\n")
         self.assertEqual(self.asked(), ["answer 7 quit"])
 
     def test_daemon_ends(self) -> None:
@@ -237,21 +237,22 @@ class ConsoleSessionTests(Case):
 class FullScreenTests(Case):
     """Tests for L{FullScreen}."""
 
-    def make_view(self) -> IView:
+    def make_view(self) -> View:
         """Make one with few columns."""
         self.size = os.terminal_size((40, 10))
-        return FullScreen(self.written.append, lambda: self.size)
+        view = FullScreen(self.written.append, lambda: self.size)
+        view.command_prompt = "> "
+        return view
 
     def test_division(self) -> None:
         """The lines above scroll, the two below do not; it is so after a change of size."""
         self.size = os.terminal_size((60, 20))
-        screen: Any = self.view
-        screen.resize()
+        self.view.redraw()
         self.assertTrue(self.shown().startswith("\x1b[1;18r\x1b[19;1H"))
 
     def test_event(self) -> None:
         """What happens scrolls in, and the cursor is back where is typed."""
-        self.view.take(b"sta")
+        self.session.input_received(b"sta")
         self.shown()
         self.say({"event": "stopping", "line": "stopping", "facts": {}})
         text = self.shown()
@@ -272,91 +273,77 @@ class FullScreenTests(Case):
         A command that is begun when a client arrives stays one, and a word that is begun when
         its client goes is for no other.
         """
-        self.view.take(b"sta")
+        self.session.input_received(b"sta")
         self.wait(WAITING)
         text = self.shown()
         self.assertIn(waits(FIRST), text)
         self.assertIn("> sta", text)
-        self.view.take(b"tus\r")
+        self.session.input_received(b"tus\r")
         self.assertEqual(self.asked(), ["status"])
         self.say({"ok": True, "text": "up"})
-        self.view.take(b"dra")
+        self.session.input_received(b"dra")
         self.wait(NEXT)
         self.assertIn(gone(FIRST), self.shown())
-        self.view.take(b"in\r")
+        self.session.input_received(b"in\r")
         self.assertEqual(self.asked(), [])
-        self.view.take(b"ok\r")
+        self.session.input_received(b"ok\r")
         self.assertEqual(self.asked(), ["answer 8 ok"])
 
-    def test_unknown_size(self) -> None:
-        """
-        A terminal that does not know its size, as a serial line, has 80 columns and 24 lines.
-        """
-        keyboard, screen = pty.openpty()
-        self.addCleanup(os.close, keyboard)
-        self.addCleanup(os.close, screen)
-        self.assertEqual(terminal_size(screen), (80, 24))
-        with open(os.devnull, "rb") as none:
-            self.assertEqual(terminal_size(none.fileno()), (80, 24))
-
-    def test_dumb(self) -> None:
+    def test_choice(self) -> None:
         """
         Where the terminal takes no escape codes there are lines, with a line to type in; in
         a pipe there are lines only.
         """
-        expected = {"xterm": True, "linux": True, "dumb": False, "": False, "unknown": False}
-        found = {term: takes_escape_codes({"TERM": term}) for term in expected}
-        self.assertEqual(found, expected)
-        self.assertFalse(takes_escape_codes({}))
-        kinds = [type(make_view(self.written.append, *choice)) for choice in CHOICES]
-        self.assertEqual(kinds, [FullScreen, TerminalLines, LineView])
+        choices = ((True, True), (True, False), (False, False))
+        views = [type(make_view(self.written.append, *choice)) for choice in choices]
+        self.assertEqual(views, [FullScreen, PromptLine, PromptLines])
 
     def test_typing(self) -> None:
         """A line is sent when it is entered."""
-        self.view.take(b"sho\t7")
+        self.session.input_received(b"sho\t7")
         self.assertEqual(self.asked(), [])
-        self.view.take(b"\r")
+        self.session.input_received(b"\r")
         self.assertEqual(self.asked(), ["show 7"])
 
     def test_long_line(self) -> None:
         """Of a line that is too long the part with the cursor is shown."""
-        self.view.take(b"a" * 50 + "長".encode() * 20 + b"end")
+        self.session.input_received(b"a" * 50 + "長".encode() * 20 + b"end")
         last = re.split(r"\x1b\[[0-9;]*[HKm]", self.shown())[-2]
         self.assertTrue(last.startswith("> ") and last.endswith("end"), last)
-        self.view.take(b"\x01")
+        self.session.input_received(b"\x01")
         last = re.split(r"\x1b\[[0-9;]*[HKm]", self.shown())[-2]
         self.assertEqual(last, "> " + "a" * 37)
 
     def test_end(self) -> None:
         """Ctrl-D leaves, and the terminal has its whole screen again."""
-        self.view.take(b"\x04")
+        self.session.input_received(b"\x04")
         self.assertEqual(self.transport.calls, ["close"])
         self.shown()
         self.session.connectionLost(Failure(ConnectionDone()))
         self.assertTrue(self.shown().startswith("\x1b[r"))
 
 
-CHOICES = ((True, True), (True, False), (False, False))
+class PromptLineTests(Case):
+    """Tests for a session at L{PromptLine}."""
 
-
-class TerminalLinesTests(Case):
-    """Tests for L{TerminalLines}."""
-
-    def make_view(self) -> IView:
+    def make_view(self) -> View:
         """Make one with few columns."""
-        return TerminalLines(self.written.append, lambda: 60)
+        view = PromptLine(self.written.append, lambda: 60)
+        view.command_prompt = "> "
+        return view
 
     def test_typing(self) -> None:
         """What happens is shown above the line that is typed, which is sent when it is entered."""
-        self.view.take(b"sho\t")
+        self.session.input_received(b"sho\t")
         self.say({"event": "stopping", "line": "stopping", "facts": {}})
         self.assertEqual(self.shown(), "show \r       \rstopping\n> show ")
-        self.view.take(b"7\x7f71\r")
+        self.session.input_received(b"7\x7f71\r")
         self.assertEqual(self.asked(), ["show 71"])
 
     def test_no_escape_codes(self) -> None:
         """None is written, whatever is typed and wherever the cursor stands."""
-        self.view.take(b"status\x01x\x1b[C\x1b[C\x0b" + "長い".encode() * 40 + b"\x02\x02a")
+        keys = "status\x01x\x1b[C\x1b[C\x0b" + "長い" * 40 + "\x02\x02a"
+        self.session.input_received(keys.encode())
         self.wait(WAITING, NEXT)
         self.assertNotIn("\x1b", self.shown())
 
@@ -364,13 +351,13 @@ class TerminalLinesTests(Case):
         """The prompt asks for the word, and for commands otherwise."""
         self.wait(WAITING)
         self.assertEqual(self.shown(), f"\r{ASKING}")
-        self.view.take(b"ok\r")
+        self.session.input_received(b"ok\r")
         self.assertEqual(self.asked(), ["answer 7 ok"])
         self.assertTrue(self.shown().startswith("ok\n> "))
 
     def test_end(self) -> None:
         """Ctrl-D leaves, and the prompt is taken away."""
-        self.view.take(b"\x04")
+        self.session.input_received(b"\x04")
         self.assertEqual(self.transport.calls, ["close"])
         self.shown()
         self.session.connectionLost(Failure(ConnectionDone()))
