@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from socketd.cli.system.development_ca import Issued
 
 NAME = "certificate"
-HELP = "make certificates for development: an authority, a server, a client"
+HELP = "make certificates for development: a CA, a server, a client"
 
 DEFAULT_DAYS = 365
 
@@ -33,44 +33,40 @@ MAX_DAYS = 825
 MAX_NAMES = 100
 
 DESCRIPTION = """
-Makes DIR/ca.pem and DIR/ca.key, unless they are there, and has them sign server.pem for the names
-and client.pem, with their keys. Trust ca.pem on the machines of the developers only, and keep
-ca.key to yourself: who has it can be any server to them.
+Makes DIR/ca.pem and DIR/ca.key, unless they exist, and has them sign server.pem for the names and
+client.pem, with their keys. Trust ca.pem on the machines of developers only, and keep ca.key
+private: its owner can impersonate any server to them.
 """
 
 AUTHORITY, SERVER, CLIENT = "ca", "server", "client"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """
-    Declare the arguments.
-
-    @param parser: the parser of this subcommand.
-    """
+    """Declare the arguments."""
     parser.description = DESCRIPTION
     parser.add_argument(
         "names",
         metavar="NAME",
         nargs="+",
         type=_name,
-        help="what the server is called: a DNS name, *.DOMAIN or an IP address",
+        help="a name of the server: a DNS name, *.DOMAIN or an IP address",
     )
     parser.add_argument(
         "--directory",
         metavar="DIR",
         type=Path,
         default=Path("."),
-        help="where the files go (default: here; made where it is missing)",
+        help="where the files go (default: here; created if missing)",
     )
     parser.add_argument(
         "--days",
         metavar="N",
         type=_days,
         default=DEFAULT_DAYS,
-        help=f"how long they are good (default {DEFAULT_DAYS})",
+        help=f"validity in days (default {DEFAULT_DAYS})",
     )
     parser.add_argument(
-        "--force", action="store_true", help="replace certificates that are there, never the CA"
+        "--force", action="store_true", help="replace existing certificates, never the CA"
     )
 
 
@@ -78,8 +74,6 @@ def run(arguments: argparse.Namespace) -> int:
     """
     Make the certificates.
 
-    @param arguments: the parsed arguments.
-    @return: the exit status.
     @raise CommandError: if they cannot be created; then nothing is written.
     """
     names = list(dict.fromkeys(arguments.names))
@@ -104,7 +98,6 @@ def make(
 
     @param directory: the destination, which may already contain the authority.
     @param names: results of L{parse_name}, without duplicates.
-    @param days: their validity.
     @param now: seconds since 1970.
     @param is_forced: whether they may replace files; an authority is never replaced, because
         clients that trust the old one would reject all that the new one issues.
@@ -120,9 +113,9 @@ def make(
     )
 
     today = utc(now)
-    certificate, key = (directory / f"{AUTHORITY}.{end}" for end in ("pem", "key"))
+    certificate, key = (directory / f"{AUTHORITY}.{suffix}" for suffix in ("pem", "key"))
     files: list[NewFile] = []
-    if _is_there(certificate, key):
+    if _exists(certificate, key):
         authority = load_authority(str(certificate), str(key), today)
     else:
         authority = make_authority(today)
@@ -134,11 +127,11 @@ def make(
     return files + [evolve(file, may_replace=is_forced) for file in issued]
 
 
-def _is_there(certificate: Path, key: Path) -> bool:
+def _exists(certificate: Path, key: Path) -> bool:
     present = [os.path.lexists(path) for path in (certificate, key)]
     if any(present) and not all(present):
-        there, missing = (certificate, key) if present[0] else (key, certificate)
-        raise CommandError(f"{there} is there without {missing.name}; both or none would be right")
+        found, missing = (certificate, key) if present[0] else (key, certificate)
+        raise CommandError(f"{found} exists without {missing.name}; both or none would be right")
     return all(present)
 
 
@@ -162,22 +155,21 @@ def _make_directory(directory: Path, undo: ExitStack) -> None:
 
 def _report(files: Sequence[NewFile], names: Sequence[str]) -> str:
     directory = files[0].path.parent
-    lines = [f"wrote {file.path}" for file in files]
     server = os.path.abspath(directory / SERVER)
     authority = shlex.quote(str(directory / f"{AUTHORITY}.pem"))
-    lines += [
+    return "\n".join([
+        *(f"wrote {file.path}" for file in files),
         "",
         "In the section of a service with a tls: listener:",
         f"tls_certificate = {server}.pem",
         f"tls_key = {server}.key",
         "",
         "To try it:",
-        f"socketd send --tls --ca {authority} {shlex.quote(_dialed(names))} hello",
-    ]
-    return "\n".join(lines) + "\n"
+        f"socketd send --tls --ca {authority} {shlex.quote(_address(names))} hello\n",
+    ])
 
 
-def _dialed(names: Sequence[str]) -> str:
+def _address(names: Sequence[str]) -> str:
     plain = [name for name in names if not name.startswith("*")]
     name = plain[0] if plain else names[0].replace("*", "any", 1)
     return f"[{name}]:PORT" if ":" in name else f"{name}:PORT"

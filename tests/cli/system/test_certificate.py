@@ -127,7 +127,7 @@ class CertificateTests(SynchronousTestCase):
             before = self.data()
             status, _, err = self.run_main("localhost", "--force")
             self.assertEqual(status, 1)
-            self.assertIn(f"{there} is there without {missing}", err)
+            self.assertIn(f"{there} exists without {missing}", err)
             self.assertEqual(self.data(), before)
 
     def test_no_place(self) -> None:
