@@ -10,7 +10,7 @@ from argparse import ArgumentParser, Namespace
 
 import attrs
 
-from socketd.common.errors import BAD_CONFIGURATION
+from socketd.common.errors import BAD_CONFIGURATION, GOOD
 from socketd.common.table import render
 from socketd.configuration import configure, hints_of, warnings_of
 from socketd.settings.diagnostics import Diagnostic, SettingsError
@@ -18,7 +18,7 @@ from socketd.settings.model import Settings
 from socketd.settings.paths import find_config, runtime_directory
 
 NAME = "check"
-HELP = "read a configuration, say all that is wrong with it, bind nothing"
+HELP = "validate a configuration and print all errors, without binding"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -42,17 +42,17 @@ def run(arguments: Namespace) -> int:
         configuration = configure(file, runtime, limit)
     except SettingsError as error:
         if arguments.json:
-            diagnostics = [attrs.asdict(complaint) for complaint in error.diagnostics]
-            print(json.dumps({"ok": False, "complaints": diagnostics}))
+            complaints = [attrs.asdict(diagnostic) for diagnostic in error.diagnostics]
+            print(json.dumps({"ok": False, "complaints": complaints}))
         print(error, file=sys.stderr)
         return BAD_CONFIGURATION
     settings = configuration.settings
     found = {"warning": [*warnings_of(configuration, runtime)], "hint": [*hints_of(settings)]}
-    for kind, remarks in found.items():
-        for remark in remarks:
-            print(f"{kind}: {remark}", file=sys.stderr)
+    for severity, diagnostics in found.items():
+        for diagnostic in diagnostics:
+            print(f"{severity}: {diagnostic}", file=sys.stderr)
     print(_as_json(settings, found) if arguments.json else _as_text(settings))
-    return 0
+    return GOOD
 
 
 def _as_text(settings: Settings) -> str:
@@ -75,5 +75,5 @@ def _as_json(settings: Settings, found: dict[str, list[Diagnostic]]) -> str:
         for service in settings.services
     ]
     facts = {"ok": True, "file": settings.file, "services": services}
-    remarks = {f"{kind}s": [attrs.asdict(one) for one in ones] for kind, ones in found.items()}
-    return json.dumps(facts | remarks)
+    lists = {f"{severity}s": list(map(attrs.asdict, found[severity])) for severity in found}
+    return json.dumps(facts | lists)

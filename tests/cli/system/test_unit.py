@@ -1,4 +1,4 @@
-"""Tests for L{socketd.cli.system.unit}."""
+"""Tests for L{socketd.cli.system.unit}, its networks and its paths."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.system import unit
-from socketd.cli.system.unit import DESCRIPTORS, MAX_RULES, RUNTIME, doubts, quoted, write
+from socketd.cli.system import unit_paths
+from socketd.cli.system.unit import DESCRIPTORS, write
+from socketd.cli.system.unit_network import MAX_RULES
+from socketd.cli.system.unit_paths import RUNTIME, doubts, quoted
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
 from socketd.settings.model import AccessOptions, DaemonOptions, ServiceOptions, SocketOptions
@@ -268,8 +270,8 @@ class PlaceTests(Case):
         temporary one.
         """
         home, temporary = (Path(self.mktemp()).absolute() for _ in range(2))
-        self.patch(unit, "_HOMES", (home,))
-        self.patch(unit, "_TEMPORARY", (temporary,))
+        self.patch(unit_paths, "_HOMES", (home,))
+        self.patch(unit_paths, "_TEMPORARY", (temporary,))
         for directory in (home, temporary / "mine"):
             directory.mkdir(parents=True)
             # It is read when the configuration is.
@@ -347,7 +349,7 @@ class PlaceTests(Case):
         """Where a link leads counts, too."""
         home = Path(self.mktemp()).absolute()
         home.mkdir()
-        self.patch(unit, "_HOMES", (home,))
+        self.patch(unit_paths, "_HOMES", (home,))
         link = Path(self.mktemp()).absolute()
         link.symlink_to(home / "c")
         self.assertEqual(self.unit(self.TLS.format("tls:7", link))["ProtectHome"], ["read-only"])
