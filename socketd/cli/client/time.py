@@ -187,23 +187,21 @@ class TimeRequest(Receiver):
             self.transport.write(b"")
 
     def dataReceived(self, data: bytes) -> None:
-        if self.done.called:
-            return
         self.data += data
-        is_datagram = self.transport.is_datagram
-        if is_datagram or (len(self.data) >= REPLY_BYTES and self.received is None):
+        if self.received is None and (self.transport.is_datagram or len(self.data) >= REPLY_BYTES):
             self.received = self.now()
-        if is_datagram:
-            self.done.callback(None)
-        elif len(self.data) > MAX_REPLY:
+        if self.transport.is_datagram or len(self.data) > MAX_REPLY:
             self.transport.abortConnection()
-            self.done.callback(None)
+            self._complete()
 
     def readConnectionLost(self) -> None:
         super().readConnectionLost()
-        if not self.done.called:
-            self.done.callback(None)
+        self._complete()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if not self.done.called:
             super().connectionLost(reason)
+
+    def _complete(self) -> None:
+        if not self.done.called:
+            self.done.callback(None)

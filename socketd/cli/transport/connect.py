@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 #: Default connect timeout of a stream in seconds, as in Twisted's endpoints.
 CONNECT_SECONDS = 30
 
-#: Maximum bytes of a datagram by the UDP length field; Twisted's default would truncate at 8192.
-MAX_DATAGRAM = 65535
-
 RESOLVED_FAMILIES: dict[str, list[type]] = {
     "tcp6": [IPv6Address],
     "tls6": [IPv6Address],
@@ -79,8 +76,8 @@ async def connect(
     """
     transport: Any
     if address.is_datagram:
-        transport = DatagramTransport(receiver)
-        await _open_datagrams(reactor, address, transport)
+        connected = await _connected_socket(reactor, address)
+        transport = DatagramTransport(reactor, connected, receiver)
     else:
         transport = StreamTransport(receiver)
         await _connect_stream(reactor, address, transport, seconds or CONNECT_SECONDS, tls)
@@ -139,25 +136,28 @@ def _described_endpoint(reactor: Any, address: Address) -> IStreamClientEndpoint
         raise CommandError(f"Twisted takes no such client endpoint: {why}") from error
 
 
-async def _open_datagrams(reactor: Any, address: Address, datagrams: DatagramTransport) -> None:
-    """Open a datagram socket, connected to one peer."""
+async def _connected_socket(reactor: Any, address: Address) -> socket.socket:
+    """Create a datagram socket that is connected to one peer."""
     if address.scheme == "unixgram":
-        reactor.connectUNIXDatagram(
-            address.path, datagrams, maxPacketSize=MAX_DATAGRAM, bindAddress=_reply_path()
-        )
-        if datagrams.failed is not None:
-            raise datagrams.failed
-        return
+        return open_socket(socket.AF_UNIX, address.path, _reply_path())
     index = _interface_index(address)
-    host = await _resolve(reactor, address)
-    interface = "::" if isIPv6Address(host) else "0.0.0.0"
-    port = reactor.listenUDP(0, datagrams, interface=interface, maxPacketSize=MAX_DATAGRAM)
-    bare = host.partition("%")[0]
-    if index:
-        # Twisted would connect without the interface index; the kernel keeps it from this
-        # connect(2).
-        port.getHandle().connect((bare, address.port, 0, index))
-    port.connect(bare, address.port)
+    host = (await _resolve(reactor, address)).partition("%")[0]
+    if isIPv6Address(host):
+        return open_socket(socket.AF_INET6, (host, address.port, 0, index))
+    return open_socket(socket.AF_INET, (host, address.port))
+
+
+def open_socket(family: int, peer: Any, local: str | None = None) -> socket.socket:
+    """Create a datagram socket, bind it if it has a local address, and connect it."""
+    opened = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        if local is not None:
+            opened.bind(local)
+        opened.connect(peer)
+    except OSError:
+        opened.close()
+        raise
+    return opened
 
 
 def _reply_path() -> str:

@@ -8,59 +8,68 @@ import socket
 from typing import Any
 
 from twisted.internet.defer import Deferred, TimeoutError
-from twisted.internet.error import ConnectionDone, ConnectionRefusedError, MessageLengthError
-from twisted.internet.protocol import ConnectedDatagramProtocol, connectionDone
+from twisted.internet.error import ConnectionDone, MessageLengthError
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from socketd.cli.transport.error_text import no_answer
 from socketd.cli.transport.interface import IClientTransport, Receiver
 
+#: Maximum bytes of a datagram, by the UDP length field.
+MAX_DATAGRAM = 65535
 
-@implementer(IClientTransport)
-class DatagramTransport(ConnectedDatagramProtocol):
+
+@implementer(IClientTransport, IReadDescriptor)
+class DatagramTransport:
     """
     A connected datagram socket: UDP or UNIX.
 
-    Datagrams have no backpressure, they are sent or dropped at once; and no EOF.
-
-    @ivar failed: why the socket could not be connected.
+    Twisted's ports would connect without the interface of a link-local address. Datagrams have no
+    backpressure, they are sent or dropped at once; and no EOF.
     """
 
     is_datagram = True
-    noisy = False
-    transport: Any
 
-    def __init__(self, receiver: Receiver) -> None:
+    def __init__(self, reactor: Any, connected: socket.socket, receiver: Receiver) -> None:
+        connected.setblocking(False)
+        self._reactor = reactor
+        self._socket = connected
         self._receiver = receiver
-        self._is_lost = self._is_closing = False
-        self.failed: BaseException | None = None
+        self._is_lost = False
+        self.resumeProducing()
 
-    # Called by Twisted.
+    # Called by the reactor.
 
-    def startProtocol(self) -> None:
-        self._socket: socket.socket = self.transport.getHandle()
+    def fileno(self) -> int:
+        return self._socket.fileno()
 
-    def datagramReceived(self, datagram: bytes, addr: object = None) -> None:
-        if not self._is_lost:
-            self._receiver.dataReceived(datagram)
+    def logPrefix(self) -> str:
+        return "-"
 
-    def connectionRefused(self) -> None:
-        self._lose(Failure(ConnectionRefusedError(osError=errno.ECONNREFUSED)))
+    def doRead(self) -> None:
+        try:
+            data = self._socket.recv(MAX_DATAGRAM)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._lose(error)
+        else:
+            self._receiver.dataReceived(data)
 
-    def connectionFailed(self, failure: Failure) -> None:
-        self.failed = failure.value
-
-    def stopProtocol(self) -> None:
-        # The epoll reactor treats the error of a refused datagram as the end of the socket, and
+    def connectionLost(self, reason: Failure) -> None:
+        # The epoll reactor takes the error of a refused datagram for the end of the socket, and
         # does not read SO_ERROR.
         number = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        self._lose(Failure(OSError(number, os.strerror(number)) if number else ConnectionDone()))
+        self._lose(OSError(number, os.strerror(number)) if number else ConnectionDone())
 
-    def _lose(self, reason: Failure) -> None:
+    def _lose(self, error: Exception) -> None:
         if not self._is_lost:
             self._is_lost = True
-            self._receiver.connectionLost(reason)
+            self._reactor.removeReader(self)
+            self._socket.close()
+            self._receiver.connectionLost(Failure(error))
 
     # Called by the receiver.
 
@@ -68,9 +77,12 @@ class DatagramTransport(ConnectedDatagramProtocol):
         if self._is_lost:
             return
         try:
-            self.transport.write(data)
-        except (OSError, MessageLengthError):
-            self._lose(Failure())
+            self._socket.send(data)
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            is_too_long = error.errno == errno.EMSGSIZE
+            self._lose(MessageLengthError(str(error)) if is_too_long else error)
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """No-op: there is no backpressure."""
@@ -81,11 +93,11 @@ class DatagramTransport(ConnectedDatagramProtocol):
     def pauseProducing(self) -> None:
         """Stop reading; the kernel drops datagrams that exceed its receive buffer."""
         if not self._is_lost:
-            self.transport.stopReading()
+            self._reactor.removeReader(self)
 
     def resumeProducing(self) -> None:
         if not self._is_lost:
-            self.transport.startReading()
+            self._reactor.addReader(self)
 
     def stopProducing(self) -> None:
         self.loseConnection()
@@ -94,17 +106,16 @@ class DatagramTransport(ConnectedDatagramProtocol):
         self.loseConnection()
 
     def loseConnection(self) -> None:
-        # Twisted does not check for a second stopListening(), and fails in it.
-        if self.transport is not None and not self._is_closing:
-            self._is_closing = True
-            self.transport.stopListening()
+        if not self._is_lost:
+            self._reactor.removeReader(self)
+            self._reactor.callLater(0, self._lose, ConnectionDone())
 
     def abortConnection(self) -> None:
         self.loseConnection()
 
 
 class DatagramRequest(Receiver):
-    """Sends one datagram, and receives the first reply; later ones are dropped."""
+    """Sends one datagram, and receives the first reply."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -114,8 +125,8 @@ class DatagramRequest(Receiver):
         self.transport.write(self._data)
 
     def dataReceived(self, data: bytes) -> None:
-        if not self._reply.called:
-            self._reply.callback(data)
+        self.transport.loseConnection()
+        self._reply.callback(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if not self._reply.called:

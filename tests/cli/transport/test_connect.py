@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import Any
 
 from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionRefusedError, DNSLookupError
+from twisted.internet.error import ConnectionDone, ConnectionRefusedError, DNSLookupError
 from twisted.internet.interfaces import IHostnameResolver, IResolutionReceiver
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from socketd.cli.common.address import parse
+from socketd.cli.transport import connect as connecting
 from socketd.cli.transport.connect import CONNECT_SECONDS, Resolution, connect
 from socketd.common.errors import CommandError
 from tests.support.client_fakes import HalfCloseTransport, MemoryReceiver
@@ -51,55 +53,12 @@ class MemoryResolver:
         return resolution
 
 
-class MemorySocket:
-    """A socket that notes where it is connected to."""
-
-    peer: Any = None
-
-    def connect(self, peer: Any) -> None:
-        """
-        Note it.
-
-        @param peer: the address.
-        """
-        self.peer = peer
-
-
-class MemoryUDPPort:
-    """A UDP port that notes where it is connected to."""
-
-    def __init__(self) -> None:
-        """Begin unconnected."""
-        self.handle = MemorySocket()
-
-    def getHandle(self) -> MemorySocket:
-        return self.handle
-
-    def connect(self, host: str, port: int) -> None:
-        """
-        Note it.
-
-        @param host: the host.
-        @param port: the port.
-        """
-        self.peer = (host, port)
-
-
 class DialingReactor(MemoryReactorClock):
-    """A reactor that connects nothing, with a resolver and UDP."""
+    """A reactor that connects nothing, with a resolver."""
 
     def __init__(self) -> None:
-        """Begin with nothing dialed."""
         super().__init__()
         self.nameResolver: Any = MemoryResolver()
-        self.udp: list[tuple[str, MemoryUDPPort]] = []
-
-    def listenUDP(
-        self, port: int, protocol: Any, interface: str = "", maxPacketSize: int = 8192
-    ) -> MemoryUDPPort:
-        memory = MemoryUDPPort()
-        self.udp.append((interface, memory))
-        return memory
 
 
 class StreamTests(SynchronousTestCase):
@@ -187,10 +146,20 @@ class StreamTests(SynchronousTestCase):
 
 
 class DatagramsTests(SynchronousTestCase):
-    """Tests for L{connect} with UDP."""
+    """Tests for L{connect} over UDP."""
 
     def setUp(self) -> None:
         self.reactor = DialingReactor()
+        self.opened: list[tuple[int, Any]] = []
+        self.patch(connecting, "open_socket", self.open_socket)
+
+    def open_socket(self, family: int, peer: Any) -> socket.socket:
+        """Note where a socket is connected to, and connect another one."""
+        self.opened.append((family, peer))
+        ours, other = socket.socketpair(type=socket.SOCK_DGRAM)
+        self.addCleanup(ours.close)
+        other.close()
+        return ours
 
     def dial(self, text: str) -> Deferred[None]:
         """Open a socket."""
@@ -199,16 +168,18 @@ class DatagramsTests(SynchronousTestCase):
     def test_hosts(self) -> None:
         """The socket is of the family of the peer; of a name, the IPv4 address comes first."""
         cases = {
-            "udp:192.0.2.9:53": ("0.0.0.0", "192.0.2.9"),
-            "udp:[2001:db8::9]:53": ("::", "2001:db8::9"),
-            "udp:both.example:53": ("0.0.0.0", "192.0.2.1"),
-            "udp:new.example:53": ("::", "2001:db8::2"),
-            "udp6:both.example:53": ("::", "2001:db8::1"),
+            "udp:192.0.2.9:53": "192.0.2.9",
+            "udp:[2001:db8::9]:53": "2001:db8::9",
+            "udp:both.example:53": "192.0.2.1",
+            "udp:new.example:53": "2001:db8::2",
+            "udp6:both.example:53": "2001:db8::1",
         }
-        for text, (interface, host) in cases.items():
+        for text, host in cases.items():
             self.successResultOf(self.dial(text))
-            bound, port = self.reactor.udp.pop()
-            self.assertEqual((bound, port.peer), (interface, (host, 53)))
+            expected: tuple[int, Any] = (socket.AF_INET, (host, 53))
+            if ":" in host:
+                expected = (socket.AF_INET6, (host, 53, 0, 0))
+            self.assertEqual(self.opened.pop(), expected)
 
     def test_unknown_host(self) -> None:
         """
@@ -222,9 +193,7 @@ class DatagramsTests(SynchronousTestCase):
         index = socket.if_nametoindex("lo")
         for zone in ("lo", index):
             self.successResultOf(self.dial(f"udp:[fe80::1%{zone}]:53"))
-            _, port = self.reactor.udp.pop()
-            self.assertEqual(port.handle.peer, ("fe80::1", 53, 0, index))
-            self.assertEqual(port.peer, ("fe80::1", 53))
+            self.assertEqual(self.opened.pop(), (socket.AF_INET6, ("fe80::1", 53, 0, index)))
 
     def test_bad_zone(self) -> None:
         """An interface that there is not, or that is not named, is a failure in words."""
@@ -235,16 +204,32 @@ class DatagramsTests(SynchronousTestCase):
         self.assertIn("needs its interface, as in [fe80::1%eth0]:53", str(failure.value))
 
 
-class UnixDatagramsTests(TestCase):
-    """Tests for L{connect} with UNIX sockets."""
+class OpenSocketTests(SynchronousTestCase):
+    """Tests for L{connect} over UNIX datagrams, and L{open_socket}."""
 
-    async def test_nobody_there(self) -> None:
-        """A path at which nobody listens is a failure."""
-        from twisted.internet import reactor
-
+    def test_nobody_there(self) -> None:
+        """A path at which nothing listens is a failure."""
         address = parse(f"unixgram:./{self.id()[-20:]}")
-        with self.assertRaises(FileNotFoundError):
-            await connect(reactor, address, MemoryReceiver())
+        dialed = Deferred.fromCoroutine(connect(DialingReactor(), address, MemoryReceiver()))
+        self.failureResultOf(dialed, FileNotFoundError)
+
+    def test_can_be_answered(self) -> None:
+        """A UNIX socket has an address of its own, which a server can answer."""
+        path = self.id()[-20:]
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+            server.bind(path)
+            self.addCleanup(os.unlink, path)
+            receiver = MemoryReceiver()
+            address = parse(f"unixgram:./{path}")
+            self.successResultOf(
+                Deferred.fromCoroutine(connect(DialingReactor(), address, receiver))
+            )
+            receiver.transport.write(b"x")
+            _, client = server.recvfrom(9)
+            server.sendto(b"y", client)
+        receiver.transport.doRead()
+        self.assertEqual(receiver.received, [b"y"])
+        receiver.transport.connectionLost(Failure(ConnectionDone()))
 
 
 class ResolutionTests(SynchronousTestCase):

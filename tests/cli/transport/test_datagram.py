@@ -4,215 +4,209 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Any, cast
+import socket
+from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone, ConnectionRefusedError, MessageLengthError
-from twisted.internet.protocol import connectionDone
-from twisted.internet.task import Clock
+from twisted.internet.error import ConnectionDone, MessageLengthError
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyClass
 
 from socketd.cli.transport.datagram import DatagramRequest, DatagramTransport
-from socketd.cli.transport.interface import CallbackProducer
+from socketd.cli.transport.interface import CallbackProducer, Receiver
 from socketd.common.errors import CommandError
 from tests.support.client_fakes import MemoryReceiver
 
+REFUSED = OSError(errno.ECONNREFUSED, "Connection refused")
 
-class MemorySocket:
-    """A socket that knows its pending error only."""
 
-    def __init__(self) -> None:
-        """Begin without error."""
-        self.error = 0
+class FailingSocket:
+    """A socket on which every call fails with an error, which may be pending only."""
+
+    def __init__(self, error: OSError | None = None, pending: int = 0) -> None:
+        self.error = error
+        self.pending = pending
+        self.is_closed = False
+
+    def setblocking(self, flag: bool) -> None:
+        """No-op."""
+
+    def fileno(self) -> int:
+        """Return no descriptor."""
+        return -1
+
+    def send(self, data: bytes) -> int:
+        """Fail."""
+        return self._fail()
+
+    def recv(self, size: int) -> int:
+        """Fail."""
+        return self._fail()
 
     def getsockopt(self, level: int, number: int) -> int:
-        """
-        Tell the pending error.
+        """Return SO_ERROR."""
+        return self.pending
 
-        @param level: not looked at.
-        @param number: not looked at.
-        @return: the error.
-        """
-        return self.error
+    def close(self) -> None:
+        """Note it."""
+        self.is_closed = True
 
-
-class MemoryPort:
-    """A connected datagram port that sends nothing."""
-
-    def __init__(self) -> None:
-        """Begin open."""
-        self.socket = MemorySocket()
-        self.calls: list[str] = []
-        self.sent: list[bytes] = []
-        self.error: Exception | None = None
-
-    def getHandle(self) -> MemorySocket:
-        return self.socket
-
-    def write(self, data: bytes) -> None:
-        """
-        Keep it, or fail.
-
-        @param data: the datagram.
-        """
-        if self.error is not None:
-            raise self.error
-        self.sent.append(data)
-
-    def startReading(self) -> None:
-        self.calls.append("startReading")
-
-    def stopReading(self) -> None:
-        self.calls.append("stopReading")
-
-    def stopListening(self) -> None:
-        self.calls.append("stopListening")
+    def _fail(self) -> int:
+        assert self.error is not None and not self.is_closed
+        raise self.error
 
 
-class DatagramTransportTests(SynchronousTestCase):
-    """Tests for L{DatagramTransport}."""
+class DatagramTestCase(SynchronousTestCase):
+    """A transport to a socket of the test."""
 
     def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
         self.receiver = MemoryReceiver()
-        self.datagrams = DatagramTransport(self.receiver)
-        self.port = MemoryPort()
-        self.datagrams.makeConnection(cast(Any, self.port))
+
+    def connect(self, receiver: Receiver) -> Any:
+        """Connect a receiver to C{self.peer}."""
+        ours, self.peer = socket.socketpair(type=socket.SOCK_DGRAM)
+        self.addCleanup(ours.close)
+        self.addCleanup(self.peer.close)
+        self.peer.setblocking(False)
+        return self.transport(ours, receiver)
+
+    def transport(self, connected: Any, receiver: Receiver | None = None) -> Any:
+        """Give a receiver a transport over a socket."""
+        receiver = receiver or self.receiver
+        transport: Any = DatagramTransport(self.reactor, connected, receiver)
+        receiver.makeConnection(transport)
+        return transport
 
     def reason(self) -> BaseException | None:
-        """
-        Find why the peer was lost.
-
-        @return: the only reason.
-        """
+        """Return why the peer was lost, which has to be told once."""
         (reason,) = self.receiver.reasons
         value: BaseException | None = reason.value
         return value
 
-    def test_both_kinds(self) -> None:
-        """
-        Datagrams are heard from UDP, which tells the sender, and UNIX, which does not; an empty
-        one too.
-        """
-        self.datagrams.datagramReceived(b"udp", ("127.0.0.1", 1))
-        self.datagrams.datagramReceived(b"unix")
-        self.datagrams.datagramReceived(b"")
-        self.assertEqual(self.receiver.received, [b"udp", b"unix", b""])
+
+class DatagramTransportTests(DatagramTestCase):
+    """Tests for L{DatagramTransport}."""
+
+    def test_interface(self) -> None:
+        """The reactor reads it."""
+        verifyClass(IReadDescriptor, DatagramTransport)
+        transport = self.connect(self.receiver)
+        self.assertEqual(self.reactor.getReaders(), [transport])
+
+    def test_datagrams(self) -> None:
+        """Each datagram is one, an empty one too; without one nothing is received."""
+        transport = self.connect(self.receiver)
+        for data in (b"one", b""):
+            self.peer.send(data)
+            transport.write(data)
+            transport.doRead()
+            self.assertEqual(self.peer.recv(9), data)
+        transport.doRead()
+        self.assertEqual((self.receiver.received, self.receiver.reasons), ([b"one", b""], []))
 
     def test_refused(self) -> None:
-        """A refusal is told once, and nothing is heard after it."""
-        self.datagrams.connectionRefused()
-        self.datagrams.connectionRefused()
-        self.datagrams.datagramReceived(b"late")
-        self.assertIsInstance(self.reason(), ConnectionRefusedError)
-        self.assertEqual(self.receiver.received, [])
-
-    def test_error_of_the_socket(self) -> None:
-        """A port that the reactor closes for an error tells which one."""
-        self.port.socket.error = errno.EHOSTUNREACH
-        self.datagrams.doStop()
-        reason = self.reason()
-        assert isinstance(reason, OSError)
-        self.assertEqual(reason.errno, errno.EHOSTUNREACH)
-        self.assertEqual(reason.strerror, os.strerror(errno.EHOSTUNREACH))
-
-    def test_closed(self) -> None:
-        """An end is the close of the port, and a clean one."""
-        self.datagrams.loseWriteConnection()
-        self.assertEqual(self.port.calls, ["stopListening"])
-        self.datagrams.doStop()
-        self.assertIsInstance(self.reason(), ConnectionDone)
-
-    def test_lost_receiver(self) -> None:
-        """
-        A receiver that is told of the loss by the end of the port may call what it calls on
-        any transport: nothing is left to close, and Twisted has taken the transport away.
-        """
-        self.port.socket.error = errno.ECONNREFUSED
-
-        def part(reason: Failure = connectionDone) -> None:
-            datagrams = self.datagrams
+        """A refusal is told once, and the socket is closed; what is called then is a no-op."""
+        for pending in (False, True):
+            self.setUp()
+            connected = FailingSocket(REFUSED, errno.ECONNREFUSED)
+            transport = self.transport(connected)
+            if pending:
+                transport.connectionLost(Failure(ConnectionDone()))
+            else:
+                transport.doRead()
             for call in (
-                datagrams.abortConnection, datagrams.loseConnection,
-                datagrams.pauseProducing, datagrams.resumeProducing,
+                transport.abortConnection, transport.loseConnection, transport.loseWriteConnection,
+                transport.pauseProducing, transport.resumeProducing,
             ):  # fmt: skip
                 call()
-            self.datagrams.write(b"x")
+            transport.write(b"x")
+            reason = self.reason()
+            assert isinstance(reason, OSError)
+            found = (reason.errno, reason.strerror)
+            self.assertEqual(found, (errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED)))
+            self.assertTrue(connected.is_closed)
+            self.assertEqual((self.reactor.getReaders(), self.reactor.getDelayedCalls()), ([], []))
 
-        self.receiver.connectionLost = part  # type: ignore[method-assign]
-        self.datagrams.doStop()
-        self.assertEqual((self.port.calls, self.port.sent), ([], []))
+    def test_ended(self) -> None:
+        """A socket that the reactor ends without an error has ended well."""
+        self.transport(FailingSocket()).connectionLost(Failure(ConnectionDone()))
+        self.assertIsInstance(self.reason(), ConnectionDone)
 
-    def test_closed_once(self) -> None:
-        """The port is closed once, however often the receiver closes."""
-        self.datagrams.loseConnection()
-        self.datagrams.abortConnection()
-        self.assertEqual(self.port.calls, ["stopListening"])
+    def test_closed(self) -> None:
+        """A close ends it in the next turn of the reactor, once, and well; so does EOF."""
+        for name in ("loseConnection", "loseWriteConnection", "abortConnection", "stopProducing"):
+            self.setUp()
+            transport = self.connect(self.receiver)
+            getattr(transport, name)()
+            transport.loseConnection()
+            self.assertEqual((self.reactor.getReaders(), self.receiver.reasons), ([], []))
+            self.reactor.advance(0)
+            self.assertIsInstance(self.reason(), ConnectionDone)
+            self.assertEqual(transport.fileno(), -1)
 
     def test_failed_write(self) -> None:
-        """A datagram that cannot be sent loses the peer."""
-        for error in (OSError(errno.EACCES, "Permission denied"), MessageLengthError("long")):
-            self.setUp()
-            self.port.error = error
-            self.datagrams.write(b"x")
-            self.assertIs(self.reason(), error)
+        """A datagram that cannot be sent loses the peer; a full buffer only drops it."""
+        denied = OSError(errno.EACCES, "Permission denied")
+        self.transport(FailingSocket(denied)).write(b"x")
+        self.assertIs(self.reason(), denied)
+        self.setUp()
+        self.transport(FailingSocket(OSError(errno.EMSGSIZE, "Message too long"))).write(b"x")
+        self.assertIsInstance(self.reason(), MessageLengthError)
+        self.setUp()
+        self.transport(FailingSocket(BlockingIOError())).write(b"x")
+        self.assertEqual(self.receiver.reasons, [])
 
     def test_pause(self) -> None:
-        """The port can be paused, and is not opened again when it is lost."""
-        self.datagrams.registerProducer(CallbackProducer(lambda: None, lambda: None), True)
-        self.datagrams.pauseProducing()
-        self.datagrams.resumeProducing()
-        self.datagrams.connectionRefused()
-        self.datagrams.resumeProducing()
-        self.datagrams.abortConnection()
-        self.assertEqual(self.port.calls, ["stopReading", "startReading", "stopListening"])
+        """It is not read while it is paused; a producer is not needed."""
+        transport = self.connect(self.receiver)
+        transport.registerProducer(CallbackProducer(lambda: None, lambda: None), True)
+        transport.unregisterProducer()
+        transport.pauseProducing()
+        self.assertEqual(self.reactor.getReaders(), [])
+        transport.resumeProducing()
+        self.assertEqual(self.reactor.getReaders(), [transport])
 
 
-class DatagramRequestTests(SynchronousTestCase):
+class DatagramRequestTests(DatagramTestCase):
     """Tests for L{DatagramRequest}."""
 
-    def setUp(self) -> None:
-        self.clock = Clock()
-        self.port = MemoryPort()
-
-    def send(self, seconds: float = 10) -> Deferred[bytes]:
+    def send(self, seconds: float = 10, connected: Any = None) -> Deferred[bytes]:
         """Send an empty datagram, and wait for the reply."""
         self.request = DatagramRequest(b"")
-        self.datagrams: Any = DatagramTransport(self.request)
-        self.datagrams.makeConnection(cast(Any, self.port))
-        self.request.makeConnection(self.datagrams)
-        return Deferred.fromCoroutine(self.request.reply_within(self.clock, seconds))
+        if connected is None:
+            self.datagrams = self.connect(self.request)
+        else:
+            self.datagrams = self.transport(connected, self.request)
+        return Deferred.fromCoroutine(self.request.reply_within(self.reactor, seconds))
 
     def test_answer(self) -> None:
-        """The first datagram is the reply, an empty one too; what follows is dropped."""
+        """The first datagram is the reply, an empty one too; then it is closed."""
         reply = self.send()
-        self.assertEqual(self.port.sent, [b""])
-        self.datagrams.datagramReceived(b"")
-        self.datagrams.datagramReceived(b"second")
-        self.request.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(self.peer.recv(9), b"")
+        self.peer.send(b"")
+        self.datagrams.doRead()
         self.assertEqual(self.successResultOf(reply), b"")
-        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.reactor.advance(0)
+        self.assertEqual(self.datagrams.fileno(), -1)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_no_answer(self) -> None:
         """The error for no reply in time names the timeout."""
         reply = self.send(2.5)
-        self.clock.advance(2.5)
+        self.reactor.advance(2.5)
         failure = self.failureResultOf(reply, CommandError)
         self.assertEqual(str(failure.value), "no answer within 2.5 s")
 
     def test_no_limit(self) -> None:
         """Without a timeout, it waits."""
         reply = self.send(0)
-        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
         self.assertNoResult(reply)
-
-    def test_refused(self) -> None:
-        """A refusal is a failure at once."""
-        reply = self.send()
-        self.datagrams.connectionRefused()
-        self.failureResultOf(reply, ConnectionRefusedError)
 
     def test_cannot_be_sent(self) -> None:
         """A request that cannot be sent is a failure at once."""
-        self.port.error = OSError(errno.ENETUNREACH, "Network is unreachable")
-        self.failureResultOf(self.send(), OSError)
+        self.failureResultOf(self.send(connected=FailingSocket(REFUSED)), OSError)
