@@ -82,19 +82,20 @@ class ClockState:
 
 def is_plausible(now: float) -> bool:
     """
-    Tell whether a wall clock may be right, that is not before L{BUILD_DATE}.
+    Tell whether a wall clock (seconds since 1970) may be right, that is not before L{BUILD_DATE}.
 
     A machine without a battery starts at 1970, or at the time of its last shutdown.  By RFC 868 a
     server that cannot determine the time closes the connection without sending a byte, and
     discards the datagram.
-
-    @param now: seconds since 1970.
     """
     return now >= BUILD_DATE
 
 
 class Timex(Structure):
-    """C{struct timex} of sys/timex.h: 208 bytes with a C{long} of eight bytes, 128 with four."""
+    """
+    The beginning of C{struct timex} of sys/timex.h, with room for the rest: it has 208 bytes with
+    a C{long} of eight bytes, 128 with four.
+    """
 
     _fields_ = [
         ("modes", c_uint),
@@ -103,30 +104,14 @@ class Timex(Structure):
         ("maxerror", c_long),
         ("esterror", c_long),
         ("status", c_int),
-        ("constant", c_long),
-        ("precision", c_long),
-        ("tolerance", c_long),
-        ("seconds", c_long),
-        ("microseconds", c_long),
-        ("tick", c_long),
-        ("ppsfreq", c_long),
-        ("jitter", c_long),
-        ("shift", c_int),
-        ("stabil", c_long),
-        ("jitcnt", c_long),
-        ("calcnt", c_long),
-        ("errcnt", c_long),
-        ("stbcnt", c_long),
-        ("tai", c_int),
-        ("reserved", c_int * 11),
+        ("rest", c_long * 26),
     ]
 
 
 def adjtimex(kernel: Timex) -> int:
     """
-    Call adjtimex(2).
+    Call adjtimex(2); C{modes} must be 0, the default, to set nothing.
 
-    @param kernel: receives the state; its C{modes} must be 0, the default, to set nothing.
     @return: the state of the clock; -1 if the call is denied or missing.
     """
     try:
@@ -139,11 +124,8 @@ def adjtimex(kernel: Timex) -> int:
 
 def read_kernel(call: Callable[[Timex], int] = adjtimex) -> ClockState:
     """
-    Read the state of the kernel's clock; adjtimex(2) needs no privilege for reading. In a
-    container this is the state of the host.
-
-    @param call: fills C{struct timex} and returns the state, or -1.
-    @return: the state; not synchronised if a system call filter denies the call.
+    Read the state of the kernel's clock, in a container that of the host. Reading needs no
+    privilege; if a system call filter denies it, the clock counts as not synchronised.
     """
     kernel = Timex()
     code = call(kernel)
@@ -162,7 +144,6 @@ def measure_precision(read: Callable[[], float]) -> int:
     """
     Measure the smallest observed step of a clock.
 
-    @param read: reads the clock (seconds).
     @return: the step as a power of two of seconds, rounded up (RFC 5905, section 7.3).
     """
     smallest, steps = inf, 0
@@ -198,11 +179,6 @@ class ClockWatch:
         wall_clock: Callable[[], float],
         monotonic: Callable[[], float],
     ) -> None:
-        """
-        @param read: reads the state, as L{read_kernel} does.
-        @param wall_clock: returns the time of day, in seconds since 1970.
-        @param monotonic: a monotonic clock, in seconds.
-        """
         self._read = read
         self._wall_clock = wall_clock
         self._monotonic = monotonic

@@ -176,21 +176,12 @@ class Paper:
     """
 
     def __init__(self, width: int) -> None:
-        """
-        Begin with an empty line.
-
-        @param width: how many columns there are.
-        """
         self.width = width
         self.lines: list[list[str]] = [[]]
         self.column = 0
 
     def write(self, text: str) -> None:
-        """
-        Print.
-
-        @param text: what is printed.
-        """
+        """Print."""
         for character in text:
             if character == "\n":
                 self.lines.append([])
@@ -223,48 +214,27 @@ class CommandTestCase(TestCase):
     timeout = 60
 
     def listen(self, protocol: type[Protocol]) -> int:
-        """
-        Serve TCP on the loopback interface for the length of the test.
-
-        @param protocol: what is served.
-        @return: the port.
-        """
+        """Serve TCP on the loopback interface for the length of the test."""
         factory = Factory.forProtocol(protocol)
         factory.noisy = False
         port = _process_reactor().listenTCP(0, factory, interface="127.0.0.1")
         return self._until_the_end(port)
 
     def listen_datagrams(self, protocol: Any) -> int:
-        """
-        Serve UDP on the loopback interface for the length of the test.
-
-        @param protocol: an instance of what is served.
-        @return: the port.
-        """
+        """Serve UDP on the loopback interface for the length of the test."""
         protocol.noisy = False
         port = _process_reactor().listenUDP(0, protocol, interface="127.0.0.1")
         return self._until_the_end(port)
 
     async def command(self, *arguments: str, stdin: bytes = b"") -> Outcome:
-        """
-        Run C{socketd} to its end.
-
-        @param arguments: its arguments.
-        @param stdin: its input.
-        @return: what it left.
-        """
+        """Run C{socketd} to its end."""
         outcome: Outcome = await getProcessOutputAndValue(
             sys.executable, ("-m", "socketd", *arguments), env=environment(), stdinBytes=stdin
         )
         return outcome
 
     def refusing_port(self, kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-        """
-        Take a port for the length of the test, at which everybody is refused.
-
-        @param kind: that of the sockets that are refused.
-        @return: the port.
-        """
+        """Take a port for the length of the test, at which everybody is refused."""
         taken = socket.socket(type=kind)
         self.addCleanup(taken.close)
         taken.bind(("127.0.0.1", 0))
@@ -287,10 +257,6 @@ def _process_reactor() -> Any:
 
 
 def environment() -> dict[str, str]:
-    """
-    The environment that makes the command's output the same everywhere.
-
-    @return: variables.
-    """
+    """The environment that makes the command's output the same everywhere."""
     path = os.environ.get("PATH", os.defpath)
     return {"PATH": path, "PYTHONPATH": ROOT, "TZ": "UTC", "PYTHONUTF8": "1"}

@@ -25,63 +25,36 @@ NAMES = ["localhost", "127.0.0.1", "*.example.com"]
 
 
 def today() -> datetime:
-    """
-    The time of day.
-
-    @return: now.
-    """
+    """Return the current time, in whole seconds."""
     return datetime.fromtimestamp(int(time.time()), UTC)
 
 
 @cache
 def authority() -> Issued:
-    """
-    The authority that the tests trust.
-
-    @return: the same one for the whole process.
-    """
+    """Return the authority that the tests trust."""
     return make_authority(today())
 
 
 @cache
 def stranger() -> Issued:
-    """
-    An authority that nobody trusts.
-
-    @return: the same one for the whole process.
-    """
+    """Return an authority that no test trusts."""
     return make_authority(today())
 
 
 @cache
 def server() -> Issued:
-    """
-    A good server.
-
-    @return: its certificate, for L{NAMES}.
-    """
+    """Return the certificate of a good server, for L{NAMES}."""
     return issue_server(authority(), NAMES, today(), 30)
 
 
 @cache
 def client(by: Issued) -> Issued:
-    """
-    A client.
-
-    @param by: who issues its certificate.
-    @return: its certificate.
-    """
+    """Return the certificate of a client."""
     return issue_client(by, today(), 30)
 
 
 def server_of_days(first: int, days: int) -> Issued:
-    """
-    A server whose certificate is good some other time.
-
-    @param first: how many days from now it begins.
-    @param days: how many it lasts.
-    @return: its certificate.
-    """
+    """Return a certificate that is valid for so many days, from some days from now on."""
     by = make_authority(today() - timedelta(days=100))
     trusted = Issued(_signed_again(by.certificate), authority().key)
     return issue_server(trusted, NAMES, today() + timedelta(days=first), days)
@@ -98,12 +71,7 @@ def _signed_again(old: x509.Certificate) -> x509.Certificate:
 
 
 def nameless_server(by: Issued | None) -> Issued:
-    """
-    A server whose certificate names nobody but in its subject.
-
-    @param by: who signs it; by default itself.
-    @return: its certificate.
-    """
+    """Return a certificate with a name in its subject only; by default it is self-signed."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     issuer, signer = (by.certificate.subject, by.key) if by else (subject, key)
@@ -117,14 +85,7 @@ def nameless_server(by: Issued | None) -> Issued:
 def contexts(
     issued: Issued, clients_of: Issued | None = None, protocols: list[bytes] | None = None
 ) -> CertificateOptions:
-    """
-    What a server speaks TLS with.
-
-    @param issued: its certificate.
-    @param clients_of: the authority whose clients only are served.
-    @param protocols: the ALPN names that it knows.
-    @return: for C{listenSSL}.
-    """
+    """Return the TLS options of a server, which may serve the clients of an authority only."""
     trust = None
     if clients_of:
         root = Certificate(crypto.X509.from_cryptography(clients_of.certificate))
@@ -138,13 +99,7 @@ def contexts(
 
 
 def write_pems(directory: Path, **pems: bytes) -> dict[str, str]:
-    """
-    Write files.
-
-    @param directory: where; it is made.
-    @param pems: what is in them, by name.
-    @return: their paths, by name.
-    """
+    """Write files into a new directory, and return their paths, by name."""
     directory.mkdir(exist_ok=True, parents=True)
     for name, data in pems.items():
         (directory / name).write_bytes(data)
@@ -159,7 +114,6 @@ class Noted(Protocol):
     """
 
     def __init__(self) -> None:
-        """Begin unconnected."""
         self.gone: Deferred[None] = Deferred()
 
     @property
@@ -221,11 +175,6 @@ class Connections(Factory):
     noisy = False
 
     def __init__(self, kind: type[Noted]) -> None:
-        """
-        Begin without connection.
-
-        @param kind: what is served.
-        """
         self.kind = kind
         self.made: list[Noted] = []
 
@@ -234,11 +183,7 @@ class Connections(Factory):
         return self.made[-1]
 
     def abort(self) -> Deferred[Any]:
-        """
-        Break off what is left.
-
-        @return: fires when all are gone.
-        """
+        """Break off what is left."""
         for protocol in self.made:
             if not protocol.gone.called:
                 protocol.peer.abortConnection()
@@ -246,10 +191,5 @@ class Connections(Factory):
 
 
 def joined(items: Iterable[Issued]) -> bytes:
-    """
-    Put certificates into one file.
-
-    @param items: whose.
-    @return: PEM.
-    """
+    """Put certificates into one file."""
     return b"".join(one.certificate_pem for one in items)

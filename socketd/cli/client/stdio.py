@@ -45,7 +45,7 @@ class IInputReceiver(Interface):
         """Reading failed; no more data follows."""
 
 
-class IInput(IPushProducer):
+class IInput(IPushProducer, Interface):
     """The source of the bytes to send."""
 
     is_terminal: bool = Attribute("Whether a user types it.")
@@ -54,7 +54,7 @@ class IInput(IPushProducer):
         """Start reading."""
 
 
-class IOutput(IConsumer):
+class IOutput(IConsumer, Interface):
     """The destination of the peer's data; its producer is stopped when a write fails."""
 
     def finish() -> Deferred[None]:

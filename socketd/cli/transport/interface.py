@@ -11,10 +11,10 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IConsumer, IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from zope.interface import Attribute, implementer
+from zope.interface import Attribute, Interface, implementer
 
 
-class IClientTransport(IConsumer, IPushProducer):
+class IClientTransport(IConsumer, IPushProducer, Interface):
     """
     A stream, or a datagram socket that is connected to one peer.
 

@@ -40,7 +40,7 @@ from socketd.common.host_names import is_ip_address
 from socketd.common.text import one_line
 from socketd.net.tls.certificates import STRANGE
 
-INSECURE = "--insecure: the server is NOT VERIFIED, anybody may be answering"
+INSECURE = "--insecure: the server is NOT VERIFIED, it may be an impostor"
 
 #: Maximum number of certificate names shown: a server's certificate can have thousands.
 SHOWN_NAMES = 10
@@ -60,7 +60,7 @@ REFUSALS: dict[int, str] = {
     Codes.ERR_CERT_SIGNATURE_FAILURE: "has a wrong signature",
     Codes.ERR_CERT_REVOKED: "is revoked",
     Codes.ERR_INVALID_PURPOSE: "is not for a server",
-    Codes.ERR_INVALID_CA: "is of somebody who is no authority",
+    Codes.ERR_INVALID_CA: "is of an issuer that is no authority",
     Codes.ERR_PATH_LENGTH_EXCEEDED: "has more authorities above it than they allow",
     Codes.ERR_CERT_CHAIN_TOO_LONG: "has too many authorities above it",
 }
@@ -183,7 +183,7 @@ class ClientTls:
             elif depth == 0:
                 _verify_name(found, self._options.name)
         except VerificationError:
-            names = ", ".join(peer_names(found)) or "nobody"
+            names = ", ".join(peer_names(found)) or "no name"
             self.refusal = f"the certificate is for {names}, not for {self._options.name}"
         except Exception as error:
             self.refusal = f"the certificate cannot be verified: {error}"
@@ -228,7 +228,7 @@ def _about(certificate: crypto.X509, now: float) -> str:
         found = certificate.to_cryptography()
     except STRANGE:
         return "cannot be read"
-    names = ", ".join(peer_names(found)) or "nobody"
+    names = ", ".join(peer_names(found)) or "no name"
     return f"is for {names}; {days_left(found, now)}"
 
 

@@ -79,7 +79,7 @@ def add_tls(parser: argparse.ArgumentParser) -> None:
         help="offer this protocol; more than once: the best first",
     )
     group.add_argument(
-        "--insecure", action="store_true", help="verify nothing: anybody may be answering"
+        "--insecure", action="store_true", help="verify nothing: the server may be an impostor"
     )
     group.add_argument(
         "-v",

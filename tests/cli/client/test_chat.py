@@ -50,7 +50,7 @@ class CommandTests(CommandTestCase):
         self.assertEqual(outcome, (b"ONE\nTWO\n", b"", 0))
 
     async def test_refused(self) -> None:
-        """Where nobody listens, one line says so."""
+        """A refused connection is an error of one line."""
         port = self.refusing_port()
         outcome = await self.command("chat", f"127.0.0.1:{port}", stdin=b"one\n")
         complaint = f"socketd chat: 127.0.0.1:{port}: connection refused\n"

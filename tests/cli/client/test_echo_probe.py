@@ -63,7 +63,7 @@ class StreamTests(ProbeTestCase):
     """Tests for L{EchoProbe} over a stream."""
 
     def test_all(self) -> None:
-        """Each question is asked in its time, and its round trip measured."""
+        """Each request is sent at its time, and its round trip is measured."""
         probe = self.begin()
         for trip in (0.25, 0.5, 0.125):
             self.echo(probe, trip)
@@ -75,7 +75,7 @@ class StreamTests(ProbeTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_at_once(self) -> None:
-        """Without an interval the next question follows the answer."""
+        """Without an interval the next request follows the reply."""
         probe = self.begin(interval=0)
         for _ in range(3):
             self.echo(probe, 0.1)
@@ -91,7 +91,7 @@ class StreamTests(ProbeTestCase):
         self.assertEqual(probe.trips.times, (0.5,))
 
     def test_lost(self) -> None:
-        """A question without answer is lost; the answer that comes late is not another's."""
+        """A request without a reply is lost; a late reply does not count for another one."""
         probe = self.begin(count=2)
         self.clock.advance(2.0)
         self.clock.advance(0)
@@ -118,7 +118,7 @@ class StreamTests(ProbeTestCase):
         self.assertEqual(self.failure(probe), "the peer answers more than it was sent")
 
     def test_silent(self) -> None:
-        """A stream on which nothing comes is given up after a while, not remembered for ever."""
+        """A stream without any reply fails after a while; its requests do not pile up."""
         probe = self.begin(count=1000, interval=0)
         for _ in range(MAX_OVERDUE + 2):
             self.clock.advance(2.0)
@@ -184,7 +184,7 @@ class ArgumentTests(SynchronousTestCase):
             self.assertRaises(ArgumentTypeError, parse, text)
 
     def test_timeout(self) -> None:
-        """A question has some time."""
+        """The timeout of a request is more than zero."""
         self.assertRaises(ArgumentTypeError, ping._positive_seconds, "0")
 
     def test_progress(self) -> None:
@@ -227,7 +227,7 @@ class CommandTests(CommandTestCase):
     """Tests for C{socketd ping} as a process."""
 
     async def test_stream(self) -> None:
-        """Round trips over TCP are counted, and nothing is said on standard error."""
+        """Round trips over TCP are counted, and nothing is written to standard error."""
         address = f"127.0.0.1:{self.listen(Echo)}"
         out, err, status = await self.command("ping", address, "-c", "3", "-i", "0.01")
         self.assertEqual((err, status), (b"", 0))
@@ -243,7 +243,7 @@ class CommandTests(CommandTestCase):
         self.assertEqual((found["received"], found["wrong"], len(found["times_ms"])), (30, 0, 30))
 
     async def test_no_echo(self) -> None:
-        """What is no echo service fails, and what was measured is said all the same."""
+        """What is no echo service fails, and the results so far are printed."""
         address = f"127.0.0.1:{self.listen(Upper)}"
         out, err, status = await self.command("ping", address)
         self.assertEqual((status, err.count(b"\n")), (1, 1))
@@ -251,7 +251,7 @@ class CommandTests(CommandTestCase):
         self.assertEqual(out, b"1 sent, 0 received, 1 wrong, 100.0% loss\n")
 
     async def test_refused_datagram(self) -> None:
-        """A port that refuses datagrams ends it, and what was asked is said all the same."""
+        """A port that refuses datagrams ends it, and the results so far are printed."""
         address = f"udp:127.0.0.1:{self.refusing_port(socket.SOCK_DGRAM)}"
         out, err, status = await self.command("ping", address, "-c", "3")
         self.assertEqual(out, b"1 sent, 0 received, 100.0% loss\n")
@@ -259,7 +259,7 @@ class CommandTests(CommandTestCase):
         self.assertEqual((err, status), (expected, 1))
 
     async def test_gone_path(self) -> None:
-        """So does a UNIX socket that is closed between two questions."""
+        """So does a UNIX socket that is closed between two requests."""
         path = f"./{self.id()[-20:]}"
         server = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         server.settimeout(self.timeout)
@@ -278,7 +278,7 @@ class CommandTests(CommandTestCase):
         self.assertEqual(status, 1)
 
     async def test_refused(self) -> None:
-        """Where nobody listens nothing is measured."""
+        """After a refused connection there are no results."""
         port = self.refusing_port()
         expected = f"socketd ping: 127.0.0.1:{port}: connection refused\n".encode()
         self.assertEqual(await self.command("ping", f"127.0.0.1:{port}"), (b"", expected, 1))

@@ -58,7 +58,7 @@ class ExchangeTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_text(self) -> None:
-        """A text is sent at once and its end told, but the connection stays for the answer."""
+        """A text is sent at once with EOF, but the connection stays for the reply."""
         self.transport = HalfCloseTransport()
         self.exchange = self.begin(TextInput(b"hello"))
         self.assertEqual(self.transport.value(), b"hello")
@@ -91,7 +91,7 @@ class ExchangeTests(SynchronousTestCase):
         self.assertEqual(self.failure(), "no answer within 10 s")
 
     def test_silence_after_answer(self) -> None:
-        """Each byte begins the time anew; a peer that falls silent without ending is given up."""
+        """Each byte restarts the timeout; a peer that then sends neither data nor EOF fails it."""
         self.source.end()
         for _ in range(3):
             self.clock.advance(TIMEOUT - 1)
@@ -100,7 +100,7 @@ class ExchangeTests(SynchronousTestCase):
         self.assertEqual(self.failure(), "the peer was silent for 10 s")
 
     def test_our_turn_takes_its_time(self) -> None:
-        """While the input is open and the peer takes it, nobody is in a hurry."""
+        """While the input is open and the peer reads it, there is no timeout."""
         self.source.feed(b"slow")
         self.clock.advance(10 * TIMEOUT)
         self.assertFalse(self.transport.aborting)
@@ -134,7 +134,7 @@ class ExchangeTests(SynchronousTestCase):
         self.assertTrue(self.transport.aborting)
 
     def test_closed_output(self) -> None:
-        """When nobody reads the output, the connection is given up."""
+        """When the output is closed, the connection is aborted."""
         self.output.producer.stopProducing()
         self.assertTrue(self.transport.aborting)
 
@@ -155,7 +155,7 @@ class ExchangeTests(SynchronousTestCase):
         self.assertTrue(self.transport.disconnecting)
 
     def test_tls(self) -> None:
-        """Over TLS the end is told only after the answer has come, and that has paused."""
+        """Over TLS, close_notify is sent only after a reply and a pause."""
         directlyProvides(self.transport, ISSLTransport)
         self.source.end()
         self.clock.advance(TIMEOUT - 1)

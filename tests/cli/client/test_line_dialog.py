@@ -149,7 +149,7 @@ class LinesTests(DialogTestCase):
         self.assertFalse(self.source.is_paused)
 
     def test_full_peer(self) -> None:
-        """Nothing is said to a peer that does not take it."""
+        """Nothing is sent to a peer that does not read."""
         self.transport.producer.pauseProducing()
         self.source.feed(b"one\n")
         self.assertEqual(self.transport.sent, [])
@@ -194,7 +194,7 @@ class EndTests(DialogTestCase):
         self.end()
 
     def test_peer_ends(self) -> None:
-        """The end of the peer ends the conversation, whatever was still to be said."""
+        """The peer's EOF ends the dialog, even if lines are left to send."""
         self.source.feed(b"one\ntwo\n")
         self.dialog.readConnectionLost()
         self.assertEqual(self.transport.calls, ["close"])
@@ -224,7 +224,7 @@ class EndTests(DialogTestCase):
 
 
 class TerminalTests(DialogTestCase):
-    """Tests for what a L{LineDialog} looks like to somebody who types."""
+    """Tests for what a L{LineDialog} looks like at a terminal."""
 
     def setUp(self) -> None:
         super().setUp()

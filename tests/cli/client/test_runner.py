@@ -16,7 +16,6 @@ class OneTurnReactor:
     """A reactor that calls what waits for its start, and then what the test has prepared."""
 
     def __init__(self) -> None:
-        """Begin with nothing to call."""
         self.starting: list[Any] = []
         self.later: list[Any] = []
         self.running = False

@@ -53,7 +53,7 @@ class ScreenTests(SynchronousTestCase):
         self.assertEqual(self.output.data, b"one\\xe2\n\\x82two\nthree")
 
     def test_without_prompts(self) -> None:
-        """Nothing but the answers is written where nobody types."""
+        """Without a terminal only the replies are written."""
         screen = Screen(self.output, prompts=False, encoding="utf-8")
         screen.prompt()
         screen.line_typed()
@@ -75,7 +75,7 @@ class ScreenTests(SynchronousTestCase):
         self.assertEqual(self.output.data, b"\\u20ac")
 
     def test_encoding_of_standard_output(self) -> None:
-        """Without being told, the screen writes what standard output understands."""
+        """The default encoding is that of standard output."""
         Screen(self.output, prompts=False).show(b"plain", False)
         self.assertEqual(self.output.data, b"plain")
 

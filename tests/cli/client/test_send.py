@@ -113,7 +113,7 @@ class Echo(Protocol):
 
 
 class Mute(Protocol):
-    """Says nothing, and reads nothing; tells once that somebody came."""
+    """Sends nothing, and reads nothing; fires once at the first connection."""
 
     came: Deferred[None]
 
@@ -180,14 +180,14 @@ class StreamCommandTests(CommandTestCase):
         self.assertTrue(outcome[0] == LONG)
 
     async def test_refused(self) -> None:
-        """Where nobody listens, one line says so."""
+        """A refused connection is an error of one line."""
         port = self.refusing_port()
         outcome = await self.command("send", f"127.0.0.1:{port}", "x")
         complaint = f"socketd send: 127.0.0.1:{port}: connection refused\n"
         self.assertEqual(outcome, (b"", complaint.encode(), 1))
 
     async def test_no_path(self) -> None:
-        """The path of no socket is told as such."""
+        """A path without a socket is an error."""
         outcome = await self.command("send", "./no.sock", "x")
         complaint = b"socketd send: ./no.sock: no such file or directory\n"
         self.assertEqual(outcome, (b"", complaint, 1))
@@ -201,7 +201,7 @@ class StreamCommandTests(CommandTestCase):
         self.assertEqual(outcome, (b"", complaint.encode(), 1))
 
     async def test_reset(self) -> None:
-        """A connection that breaks is told."""
+        """A connection reset is an error."""
         port = self.listen(Reset)
         _, err, status = await self.command("send", f"127.0.0.1:{port}", "x")
         complaint = f"socketd send: 127.0.0.1:{port}: connection reset or lost\n"
@@ -249,7 +249,7 @@ class DatagramCommandTests(CommandTestCase):
         self.assertEqual(outcome, (b"", b"", 0))
 
     async def test_refused(self) -> None:
-        """Where nobody listens, one line says so, without waiting."""
+        """A refusal is an error of one line, without waiting."""
         port = self.refusing_port(socket.SOCK_DGRAM)
         outcome = await self.command("send", f"udp:127.0.0.1:{port}", "x")
         complaint = f"socketd send: udp:127.0.0.1:{port}: connection refused\n"
@@ -271,20 +271,14 @@ class DatagramCommandTests(CommandTestCase):
 
 
 class Ended(ProcessProtocol):
-    """A process that is told when it ended."""
+    """A process whose end can be awaited."""
 
     def __init__(self) -> None:
-        """Begin before the process."""
         self.done: Deferred[tuple[bytes, int | None]] = Deferred()
         self._errors = b""
 
     def spawn(self, arguments: list[str]) -> Any:
-        """
-        Start the process.
-
-        @param arguments: the program and its arguments.
-        @return: its transport.
-        """
+        """Start the process."""
         from twisted.internet import reactor
 
         spawning: Any = reactor

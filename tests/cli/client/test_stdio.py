@@ -50,10 +50,9 @@ class MemoryInputReceiver:
 
 
 class MemoryFDSet:
-    """A reactor that waits for nothing, and knows for whom it would."""
+    """A reactor that only records its readers and writers."""
 
     def __init__(self) -> None:
-        """Begin with nobody."""
         self.readers: set[Any] = set()
         self.writers: set[Any] = set()
 
@@ -137,7 +136,7 @@ class StandardInputTests(SynchronousTestCase):
         os.close(self.write)
 
     def test_nothing_there(self) -> None:
-        """Where somebody else made the descriptor non-blocking, an early read changes nothing."""
+        """On a descriptor that another process made non-blocking, an early read is a no-op."""
         os.set_blocking(self.read, False)
         self.assertIsNone(self.input.doRead())
         self.assertEqual(self.receiver.events, [])
@@ -162,11 +161,7 @@ class StandardOutputTests(SynchronousTestCase):
         self.output = StandardOutput(self.reactor, self.write)
 
     def run_writers(self) -> bytes:
-        """
-        Do what a reactor does for a pipe that is read.
-
-        @return: what was written.
-        """
+        """Do what a reactor does for a pipe that is read."""
         data = b""
         while self.reactor.writers:
             why = self.output.doWrite()
@@ -176,7 +171,7 @@ class StandardOutputTests(SynchronousTestCase):
         return data
 
     def test_write(self) -> None:
-        """All is written, in pieces that a ready pipe takes whole, before the end is told."""
+        """All is written, in pieces that a ready pipe takes whole, before C{finish} fires."""
         data = os.urandom(5 * select.PIPE_BUF + 1)
         self.output.write(data)
         finished = self.output.finish()
@@ -202,7 +197,7 @@ class StandardOutputTests(SynchronousTestCase):
         os.close(self.read)
 
     def test_pauses_producer(self) -> None:
-        """Who writes too much is paused until it is written."""
+        """The producer is paused while the buffer is full."""
         calls: list[str] = []
         producer = CallbackProducer(
             lambda: calls.append("pause"), lambda: calls.append("resume")
@@ -227,7 +222,7 @@ class StandardOutputTests(SynchronousTestCase):
             self.failureResultOf(output.finish(), BrokenPipeError)
 
     def test_full_device(self) -> None:
-        """A device that takes nothing is told by its name and error."""
+        """The error of a full device is explained."""
         os.close(self.read)
         with open("/dev/full", "wb") as device:
             output = StandardOutput(self.reactor, device.fileno())
@@ -237,7 +232,7 @@ class StandardOutputTests(SynchronousTestCase):
         self.assertEqual(str(failure.value), "standard output: no space left on device")
 
     def test_full_pipe(self) -> None:
-        """Where somebody else made the descriptor non-blocking, a full pipe is waited for."""
+        """On a descriptor that another process made non-blocking, a full pipe is waited for."""
         os.set_blocking(self.write, False)
         while select.select([], [self.write], [], 0)[1]:
             os.write(self.write, bytes(select.PIPE_BUF))

@@ -116,11 +116,6 @@ class Clock(DatagramProtocol):
     """Answers a datagram with bytes, or with nothing."""
 
     def __init__(self, answer: bytes | None) -> None:
-        """
-        Keep the answer.
-
-        @param answer: the bytes.
-        """
         self.answer = answer
         self.received: list[bytes] = []
 
@@ -165,7 +160,7 @@ class CommandTests(CommandTestCase):
             self.assertEqual(found["epoch"], "1900")
 
     async def test_other_epoch(self) -> None:
-        """Who asks for an epoch gets it, and is told that the other one fits."""
+        """C{--epoch} is obeyed, with a note that the other one fits."""
         address = f"127.0.0.1:{self.listen(StreamClock)}"
         out, err, status = await self.command("time", address, "--json", "--epoch", "unix")
         self.assertEqual(status, 0)
@@ -185,7 +180,7 @@ class CommandTests(CommandTestCase):
         self.assertIn(b"no answer within 0.1 s; a server that is asked by UDP is udp:127", err)
 
     async def test_wrong_length(self) -> None:
-        """A reply of the wrong length is told by its length."""
+        """The error for a reply of the wrong length has the length."""
         port = self.listen_datagrams(Clock(b"12345"))
         outcome = await self.command("time", f"udp:127.0.0.1:{port}")
         complaint = f"socketd time: udp:127.0.0.1:{port}: reply error 5\n"

@@ -82,7 +82,7 @@ class ReadReplyTests(SynchronousTestCase):
         self.assertEqual(read_reply(reply, AUTO), expected)
 
     def test_epoch(self) -> None:
-        """What the server counts from is told by our own clock, up to 32 years off."""
+        """The epoch of the server is found by our own clock, which may be up to 32 years off."""
         for apart in (-32 * YEAR, -1, 0, 32 * YEAR):
             moment = Timestamp(NOW + apart, 0)
             for number, epoch in ((NOW, "unix"), (NOW + 2_208_988_800, "1900")):

@@ -82,7 +82,7 @@ class DatagramTestCase(SynchronousTestCase):
         return transport
 
     def reason(self) -> BaseException | None:
-        """Return why the peer was lost, which has to be told once."""
+        """Return why the peer was lost, which is reported once."""
         (reason,) = self.receiver.reasons
         value: BaseException | None = reason.value
         return value
@@ -109,7 +109,7 @@ class DatagramTransportTests(DatagramTestCase):
         self.assertEqual((self.receiver.received, self.receiver.reasons), ([b"one", b""], []))
 
     def test_refused(self) -> None:
-        """A refusal is told once, and the socket is closed; what is called then is a no-op."""
+        """A refusal is reported once and closes the socket; later calls are no-ops."""
         for pending in (False, True):
             self.setUp()
             connected = FailingSocket(REFUSED, errno.ECONNREFUSED)

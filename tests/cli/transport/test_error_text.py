@@ -52,6 +52,6 @@ class ExplainTests(SynchronousTestCase):
     """Tests for L{explain}."""
 
     def test_table(self) -> None:
-        """Each failure is told in a few words."""
+        """Each failure is described in a few words."""
         for failed, words in REASONS:
             self.assertEqual(explain(failed), words)

@@ -77,7 +77,7 @@ class StreamTransportTests(SynchronousTestCase):
         self.successResultOf(self.stream.ready)
 
     def test_handshake_fails(self) -> None:
-        """What is lost before it was ready never was: the receiver is not told."""
+        """A connection that is lost before it was ready is not reported to the receiver."""
         directlyProvides(self.transport, ISSLTransport)
         self.stream.makeConnection(self.transport)
         self.stream.connectionLost(Failure(ConnectionLost()))
@@ -85,7 +85,7 @@ class StreamTransportTests(SynchronousTestCase):
         self.assertEqual(self.receiver.reasons, [])
 
     def test_given_up(self) -> None:
-        """A handshake that comes after whoever waited gave up is told to nobody."""
+        """A handshake that completes after the timeout is ignored."""
         directlyProvides(self.transport, ISSLTransport)
         self.stream.makeConnection(self.transport)
         self.stream.ready.cancel()
@@ -115,7 +115,7 @@ class StreamTransportTests(SynchronousTestCase):
         self.assertIsInstance(self.receiver.reasons[0].value, ConnectionLost)
 
     def test_end(self) -> None:
-        """The end shuts down one direction, with nobody left to pause."""
+        """EOF shuts down one direction, and unregisters the producer."""
         self.stream.makeConnection(self.transport)
         self.stream.registerProducer(CallbackProducer(lambda: None, lambda: None), True)
         self.stream.loseWriteConnection()

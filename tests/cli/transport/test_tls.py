@@ -77,13 +77,7 @@ class TlsTestCase(CommandTestCase):
         return reactor
 
     def serve(self, options: CertificateOptions | None, kind: type[Noted] = EchoPeer) -> int:
-        """
-        Serve on the loopback interface for the length of the test.
-
-        @param options: what TLS is spoken with; C{None} for none.
-        @param kind: what is served.
-        @return: the port.
-        """
+        """Serve on the loopback interface for the length of the test."""
         connections = Connections(kind)
         self.addCleanup(connections.abort)
         listen = self.reactor.listenTCP if options is None else self.reactor.listenSSL
@@ -96,11 +90,7 @@ class TlsTestCase(CommandTestCase):
     async def dial(
         self, port: int, options: ClientTlsOptions, seconds: float = 5
     ) -> StreamTransport:
-        """
-        Connect, including the handshake.
-
-        @return: the transport, which is closed at the end of the test.
-        """
+        """Connect, including the handshake."""
         receiver = MemoryReceiver()
         address = parse(f"tls:127.0.0.1:{port}")
         await connect(self.reactor, address, receiver, seconds, load(options))
@@ -109,14 +99,7 @@ class TlsTestCase(CommandTestCase):
         return transport
 
     async def complaint(self, port: int, options: ClientTlsOptions, seconds: float = 5) -> str:
-        """
-        Fail to connect.
-
-        @param port: where to.
-        @param options: how TLS is spoken.
-        @param seconds: how long it may take.
-        @return: what the user is told.
-        """
+        """Fail to connect."""
         try:
             await self.dial(port, options, seconds)
         except Exception as error:
@@ -124,18 +107,12 @@ class TlsTestCase(CommandTestCase):
         raise AssertionError("there is a connection")
 
     def trusting(self, name: str = "localhost", **options: Any) -> ClientTlsOptions:
-        """
-        Trust the authority of the tests.
-
-        @param name: the server's name.
-        @param options: further ones.
-        @return: how TLS is spoken.
-        """
+        """Trust the authority of the tests."""
         return ClientTlsOptions(name, authorities=self.paths["ca"], **options)
 
 
 class VerifyTests(TlsTestCase):
-    """Tests for whom a client trusts."""
+    """Tests for the verification of the server."""
 
     async def test_good(self) -> None:
         """A server is trusted under each of its names, with a wildcard and by its address."""
@@ -145,7 +122,7 @@ class VerifyTests(TlsTestCase):
             self.assertFalse(stream.can_half_close)
 
     async def test_wrong_name(self) -> None:
-        """A server that has another name is not trusted; its own names are told."""
+        """A certificate for other names is refused; the error lists them."""
         port = self.serve(contexts(server()))
         for name in ("other", "example.com", "a.b.example.com", "127.0.0.2", "::1"):
             line = await self.complaint(port, self.trusting(name))
@@ -153,7 +130,7 @@ class VerifyTests(TlsTestCase):
             self.assertEqual(line, f"TLS: the certificate is for {names}, not for {name}")
 
     async def test_no_name(self) -> None:
-        """A certificate that names nobody is good for nobody, though its authority is trusted."""
+        """A certificate without names is valid for no server, even if its issuer is trusted."""
         port = self.serve(contexts(nameless_server(authority())))
         for name in ("localhost", "127.0.0.1"):
             line = await self.complaint(port, self.trusting(name))
@@ -161,7 +138,7 @@ class VerifyTests(TlsTestCase):
             self.assertIn("subjectAltName", line)
 
     async def test_time(self) -> None:
-        """A certificate that expired, or is not valid yet, is not trusted; the day is told."""
+        """A certificate that expired, or is not valid yet, is refused; the error has the date."""
         cases = {(-30, 20): "the certificate expired on ",
                  (2, 20): "the certificate is not valid before "}
         for (first, days), words in cases.items():
@@ -171,7 +148,7 @@ class VerifyTests(TlsTestCase):
             self.assertTrue(line.endswith(" UTC"), line)
 
     async def test_authority(self) -> None:
-        """Who vouches for itself, or has an authority that nobody knows, is not trusted."""
+        """A self-signed certificate, or one of an unknown issuer, is refused."""
         alone = nameless_server(None)
         unknown = issue_server(stranger(), NAMES, today(), 30)
         cases = {
@@ -190,7 +167,7 @@ class VerifyTests(TlsTestCase):
         self.assertEqual(line, "TLS: the certificate is of an authority that is not trusted")
 
     async def test_insecure(self) -> None:
-        """Where nothing is to be verified nothing is, and that is said once."""
+        """C{--insecure} verifies nothing, and warns once."""
         notes: list[str] = []
         self.patch(tls, "note", notes.append)
         for issued in (nameless_server(None), server_of_days(-30, 20), client(stranger())):
@@ -199,7 +176,7 @@ class VerifyTests(TlsTestCase):
         self.assertEqual(notes, [tls.INSECURE] * 3)
 
     async def test_server_name(self) -> None:
-        """The server is told the name that is verified, but no address."""
+        """SNI has the verified name, but no address."""
         told: list[bytes | None] = []
 
         def choose(connection: SSL.Connection) -> None:
@@ -237,12 +214,12 @@ class PeerTests(TlsTestCase):
         self.assertEqual(line, "no TLS handshake within 0.1 s")
 
     async def test_refused(self) -> None:
-        """Where nobody listens there is no TLS to complain about."""
+        """A refused connection is no TLS error."""
         line = await self.complaint(self.refusing_port(), self.trusting())
         self.assertEqual(line, "connection refused")
 
     async def test_protocols(self) -> None:
-        """A protocol of both is agreed on; where there is none, the server's refusal is told."""
+        """ALPN selects a common protocol; without one, the server's alert is the error."""
         port = self.serve(contexts(server(), protocols=[b"one", b"two"]))
         stream = await self.dial(port, self.trusting(protocols=(b"three", b"two")))
         self.assertEqual(stream.transport.negotiatedProtocol, b"two")
@@ -275,7 +252,7 @@ class ClientTlsTests(SynchronousTestCase):
         verifyObject(IOpenSSLClientConnectionCreator, made)
 
     def test_files(self) -> None:
-        """A bad file is told before anything is dialed."""
+        """A bad file is an error before anything is connected."""
         path = write_pems(Path(self.mktemp()), file=b"text")["file"]
         for options in (
             ClientTlsOptions("a", authorities=path),
@@ -317,7 +294,7 @@ class DescribeTests(SynchronousTestCase):
         self.assertEqual(peer_names(nameless_server(None).certificate), [])
 
     def test_strange(self) -> None:
-        """A certificate that OpenSSL takes and the parser does not is told as unreadable."""
+        """A certificate that only OpenSSL can parse is reported as unreadable."""
         context, theirs = (SSL.Context(SSL.TLS_METHOD) for _ in range(2))
         made = certificates.issued("a.example")
         pem = certificates.of_unknown_version(made)
@@ -386,7 +363,7 @@ class TlsCommandTests(TlsTestCase):
         self.assertRegex(names, "; (29|30) days left$")
 
     async def test_cut_off(self) -> None:
-        """An answer that ends without the notice of TLS may have been cut off by anybody."""
+        """A reply that ends without close_notify may be truncated."""
         port = self.serve(contexts(server()), CutOff)
         address = f"tls:localhost:{port}"
         outcome = await self.command("send", "--ca", self.paths["ca"], address, "x")
@@ -445,7 +422,7 @@ class TlsCommandTests(TlsTestCase):
             self.assertTrue(err.endswith(b", not for other\n"), err)
 
     async def test_insecure_chat(self) -> None:
-        """A conversation goes over TLS line by line; that nobody was verified is said aloud."""
+        """A dialog works over TLS; that the server was not verified is a warning."""
         port = self.serve(contexts(nameless_server(None)))
         arguments = ("chat", "--tls", "--insecure", "--newline", f"127.0.0.1:{port}")
         out, err, status = await self.command(*arguments, stdin=b"one\ntwo\n")

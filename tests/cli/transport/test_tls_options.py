@@ -65,12 +65,7 @@ class TlsOptionsTests(SynchronousTestCase):
     """Tests for L{tls_options}."""
 
     def parse(self, argv: tuple[str, ...]) -> argparse.Namespace:
-        """
-        Parse arguments.
-
-        @param argv: an address and options.
-        @return: what was parsed.
-        """
+        """Parse arguments."""
         parser = Parser()
         add_address(parser)
         add_tls(parser)
@@ -94,12 +89,7 @@ class MainTests(SynchronousTestCase):
     """Tests for the options in each subcommand."""
 
     def complaint(self, *argv: str) -> str:
-        """
-        Use the command wrongly.
-
-        @param argv: the arguments.
-        @return: the line on standard error.
-        """
+        """Use the command wrongly."""
         error = io.StringIO()
         with contextlib.redirect_stderr(error):
             self.assertEqual(main(argv), USAGE)
