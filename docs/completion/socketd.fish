@@ -67,7 +67,7 @@ complete -c socketd -n '_shtab_socketd_using; and test $_shtab_socketd_npos -eq 
 complete -c socketd -n '_shtab_socketd_using check' -l json -d 'print JSON'
 complete -c socketd -n '_shtab_socketd_using check' -s h -l help -d 'show the help'
 complete -c socketd -n '_shtab_socketd_using check; and test $_shtab_socketd_npos -eq 0' -ka "(__fish_complete_path (commandline -ct | string replace -r '^--[^=]*=' ''))" -d 'the INI file (default: what the daemon would read)'
-complete -c socketd -n '_shtab_socketd_using; and test $_shtab_socketd_npos -eq 0' -a console -d 'attend a running daemon: see what happens, give the word to who waits, type commands'
+complete -c socketd -n '_shtab_socketd_using; and test $_shtab_socketd_npos -eq 0' -a console -d 'watch a running daemon, answer the connections that wait, and type commands'
 complete -c socketd -n '_shtab_socketd_using console' -l lines -d 'no full screen, not even at a terminal'
 complete -c socketd -n '_shtab_socketd_using console' -l control -xka "(__fish_complete_path (commandline -ct | string replace -r '^--[^=]*=' ''))" -d 'the daemon'"'"'s control socket (default: $SOCKETD_CONTROL, or control.sock in the daemon'"'"'s runtime directory or /run/socketd)'
 complete -c socketd -n '_shtab_socketd_using console' -l timeout -x -d 'fail after so long without an answer (default 10; 0: wait for ever)'

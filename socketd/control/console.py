@@ -73,7 +73,7 @@ class Console(Protocol):
         """Continue to show events: EOF (Ctrl-D) ends only the input."""
         if self._attached:
             self._leave()
-            self.show("no more input; the daemon goes on")
+            self.show("end of input; the daemon keeps running")
 
     def writeConnectionLost(self) -> None:
         """End: the terminal can no longer be written."""

@@ -13,7 +13,6 @@ from socketd.terminal.operator_prompt import (
     REACTION,
     gone,
     prompt_for,
-    taken_for_word,
     waits,
 )
 from socketd.terminal.view import MAX_LINE
@@ -135,7 +134,7 @@ class ConsoleTests(Case):
         self.assertTrue(self.shown().endswith("/services "))
 
     def test_begun(self) -> None:
-        """What happens is shown above the line that is begun, which goes on."""
+        """Events are shown above the line that is begun, which is kept."""
         self.console.dataReceived(b"sta")
         self.shown()
         connect(self.daemon, "shout")
@@ -148,18 +147,18 @@ class ConsoleTests(Case):
         """After Ctrl-D no operator is here; what is typed then does nothing."""
         self.console.dataReceived(b"\x04drain\n")
         self.assertFalse(self.daemon.operator.attended)
-        self.assertTrue(self.shown().endswith("no more input; the daemon goes on\n"))
+        self.assertTrue(self.shown().endswith("end of input; the daemon keeps running\n"))
         self.console.dataReceived(b"drain\n")
         self.assertEqual((self.shown(), self.daemon.state), ("", "starting"))
 
     def test_quit(self) -> None:
-        """C{quit}, or C{exit}, leaves; the daemon goes on, and what happens is shown."""
+        """C{quit}, or C{exit}, leaves; the daemon keeps running, and events are shown."""
         for command in ("quit", "exit"):
             self.setUp()
             self.assertEqual(self.answered(command), "leaving; the daemon keeps running\n")
             self.daemon.reactor.advance(0)
             self.assertFalse(self.daemon.operator.attended)
-            self.assertEqual(self.shown(), "no more input; the daemon goes on\n")
+            self.assertEqual(self.shown(), "end of input; the daemon keeps running\n")
             connect(self.daemon, "shout")
             self.assertIn("connection from", self.shown())
 
@@ -190,7 +189,7 @@ class WordTests(Case):
         self.assertEqual(self.connection.value(), b"hello!ok")
 
     def test_empty_word(self) -> None:
-        """An empty line sends nothing, and the connection goes on."""
+        """An empty line sends nothing, and the connection stays."""
         self.type("")
         self.assertEqual(self.connection.value(), b"hello!")
         self.assertEqual(self.daemon.operator.waiting, ())
@@ -228,11 +227,6 @@ class WordTests(Case):
         text = self.answered("/status")
         self.assertEqual(text, f"up 0 s, 2 services, 1 connections, 1 waiting\n{PROMPT}")
         self.assertEqual(self.connection.value(), b"hello!")
-
-    def test_command_as_word(self) -> None:
-        """What looks like a command is a word without the slash, and that is said."""
-        self.assertTrue(self.answered("help").endswith(f"\n{taken_for_word('help')}\n"))
-        self.assertEqual(self.connection.value(), b"hello!help")
 
     def test_line_behind_prompt(self) -> None:
         """What happens then takes the place of the prompt, which comes again below."""
@@ -301,25 +295,6 @@ class AddresseeTests(Case):
         self.type("ok")
         self.assertEqual(second.value(), b"hello!ok")
 
-    def test_word_too_late(self) -> None:
-        """A word that is begun when its client has just gone is no command, and for no other."""
-        connection = connect(self.daemon)
-        connection.receive(b"hello")
-        connection.leave()
-        self.assertEqual(self.answered("drain"), f"{gone(FIRST)}\n")
-        self.assertEqual(self.daemon.state, "starting")
-        self.assertEqual(self.answered("status")[:2], "up")
-
-    def test_next_prompt(self) -> None:
-        """The next one is asked for when there was time to see that the first has gone."""
-        first, second = connect(self.daemon), connect(self.daemon)
-        for one in (first, second):
-            one.receive(b"hello")
-        first.leave()
-        self.assertFalse(self.shown().endswith(":"))
-        self.daemon.reactor.advance(REACTION)
-        self.assertTrue(self.shown().endswith(PROMPT))
-
     def test_two_operators(self) -> None:
         """
         A connection that another operator has answered gets no second word, nor does the
@@ -334,13 +309,6 @@ class AddresseeTests(Case):
         self.type("")
         self.assertEqual(first.value(), b"hello!theirsagain!")
         self.assertEqual(second.value(), b"hello!")
-
-    def test_emptied(self) -> None:
-        """A line that is emptied was not begun."""
-        self.console.dataReceived(b"x")
-        connect(self.daemon).receive(b"hello")
-        self.console.dataReceived(b"\x7f")
-        self.assertTrue(self.shown().endswith(PROMPT))
 
     def test_gone_operator(self) -> None:
         """An operator who has gone leaves nothing behind."""
@@ -376,6 +344,15 @@ class PipeTests(Case):
         self.assertEqual(connection.value(), b"a! \xff\x1b status ")
         self.assertIn(r"(ack 1):  \xff\x1b status", self.shown())
 
+    def test_too_long(self) -> None:
+        """A line that no terminal would send is neither a command nor a word."""
+        connection = connect(self.daemon)
+        connection.receive(b"a")
+        self.type("x" * (MAX_LINE + 1))
+        self.assertIn(f"a line is at most {MAX_LINE} bytes long; it was not used\n", self.shown())
+        self.type("ok")
+        self.assertEqual(connection.value(), b"a!ok")
+
     def test_pieces(self) -> None:
         """A line that comes in pieces is for the one whose prompt stood there at first."""
         self.console.dataReceived(b"sta")
@@ -383,46 +360,6 @@ class PipeTests(Case):
         connection.receive(b"a")
         self.assertEqual(self.answered("tus")[:2], "up")
         self.assertEqual(connection.value(), b"a!")
-
-
-class LongLineTests(Case):
-    """Tests for lines that no terminal would send."""
-
-    is_terminal = False
-
-    refusal = f"a line is at most {MAX_LINE} bytes long; it was not used\n"
-
-    def test_longest(self) -> None:
-        """The longest line is used."""
-        connection = connect(self.daemon)
-        connection.receive(b"a")
-        self.type("x" * MAX_LINE)
-        self.assertEqual(connection.value(), b"a!" + b"x" * MAX_LINE)
-
-    def test_too_long(self) -> None:
-        """A longer one is used for nothing."""
-        connection = connect(self.daemon)
-        connection.receive(b"a")
-        self.shown()
-        self.type("x" * (MAX_LINE + 1))
-        self.assertIn(self.refusal, self.shown())
-        self.assertEqual(connection.value(), b"a!")
-        self.type("ok")
-        self.assertEqual(connection.value(), b"a!ok")
-
-    def test_in_pieces(self) -> None:
-        """Nor is its end, when it comes later; that is said once."""
-        for pieces in (1, 2, 5):
-            connection = connect(self.daemon)
-            connection.receive(b"a")
-            self.shown()
-            for _ in range(pieces):
-                self.console.dataReceived(b"x" * (MAX_LINE + 1))
-            self.console.dataReceived(b"rest\n")
-            self.assertEqual(connection.value(), b"a!")
-            self.assertEqual(self.shown().count(self.refusal), 1)
-            self.type("ok")
-            self.assertEqual(connection.value(), b"a!ok")
 
 
 class FullTests(Case):
@@ -468,7 +405,7 @@ class FullTests(Case):
         self.assertEqual(self.shown(), PROMPT)
 
     def test_gone_meanwhile(self) -> None:
-        """It is not where nobody waits any more."""
+        """It is not when no connection waits any more."""
         connection = connect(self.daemon)
         self.console.pauseProducing()
         connection.protocol.dataReceived(b"a")

@@ -104,7 +104,7 @@ class ConsoleLogTests(Case):
         self.assertEqual(self.transport.value(), b"ack listens on tcp *:7\n")
 
     def test_foreign_event(self) -> None:
-        """An event of somebody else's that happens to have a name is shown."""
+        """An event of another program's that happens to have a name is shown."""
         self.started()
         self.log("hello", event="anything")
         self.assertIn(b"hello", self.transport.value())

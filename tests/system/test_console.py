@@ -59,7 +59,7 @@ class TerminalTests(SystemCase):
     """Tests for the console at a terminal."""
 
     def test_commands(self) -> None:
-        """Commands are answered while nobody waits, with the slash or without."""
+        """Commands are executed while no connection waits, with the slash or without."""
         with self.daemon(INI, "--console", terminal=True) as daemon:
             daemon.output.wait_for("^console ready")
             daemon.type("help\n")
@@ -173,8 +173,8 @@ class TerminalTests(SystemCase):
 
     def test_end_of_input(self) -> None:
         """
-        Ctrl-D ends the questions: who waits waits for the timeout, and no longer; the
-        daemon serves on, and what happens is still shown.
+        Ctrl-D ends the prompts: connections wait for the timeout, and no longer; the daemon
+        keeps serving, and events are still shown.
         """
         ini = INI.replace("log_messages", "operator_timeout = 300ms\nlog_messages")
         with self.daemon(ini, "--console", terminal=True) as daemon:

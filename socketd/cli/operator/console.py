@@ -36,7 +36,7 @@ from socketd.terminal.prompt_line import PromptLine
 from socketd.terminal.view import View, Write
 
 NAME = "console"
-HELP = "attend a running daemon: see what happens, give the word to who waits, type commands"
+HELP = "watch a running daemon, answer the connections that wait, and type commands"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

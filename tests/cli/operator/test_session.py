@@ -16,7 +16,7 @@ from socketd.cli.operator.console import make_view
 from socketd.cli.operator.session import ConsoleSession
 from socketd.cli.operator.views import FullScreen, PromptLines
 from socketd.common.errors import CommandError
-from socketd.terminal.operator_prompt import REACTION, gone, prompt_for, taken_for_word, waits
+from socketd.terminal.operator_prompt import REACTION, gone, prompt_for
 from socketd.terminal.prompt_line import PromptLine
 from socketd.terminal.view import View
 from tests.support.client_fakes import MemoryTransport
@@ -113,13 +113,6 @@ class ConsoleSessionTests(Case):
         self.session.input_received(b"two\n")
         self.assertEqual(self.asked(), ["answer 8 two"])
 
-    def test_command_as_word(self) -> None:
-        """What looks like a command is a word without the slash, and that is said."""
-        self.wait(WAITING)
-        self.session.input_received(b"status\n")
-        self.assertEqual(self.asked(), ["answer 7 status"])
-        self.assertIn(taken_for_word("status"), self.shown())
-
     def test_other_operator(self) -> None:
         """
         A word for a connection that another operator has answered goes to no other, and is no
@@ -132,16 +125,6 @@ class ConsoleSessionTests(Case):
         self.assertEqual(self.shown(), f"{ASKING}\n{gone(FIRST)}\n{prompt_for(SECOND)}\n")
         self.session.input_received(b"yes\n")
         self.assertEqual(self.asked(), ["answer 8 yes"])
-
-    def test_too_late(self) -> None:
-        """
-        When there was time to see that the first has gone, lines are for the next, or commands.
-        """
-        self.wait(WAITING)
-        self.wait()
-        self.clock.advance(REACTION)
-        self.session.input_received(b"status\n")
-        self.assertEqual(self.asked(), ["status"])
 
     def test_asks_once(self) -> None:
         """The question is shown when there is one, not at each change."""
@@ -164,20 +147,11 @@ class ConsoleSessionTests(Case):
         made = {"event": "connection_made", "line": "", "facts": {"connection": 72}}
         lost = {"event": "connection_lost", "line": "", "facts": {"connection": 71}}
         self.say(made, lost)
-        expected = {
-            "s": ["status", "services", "show"],
-            "/sh": ["/show"],
-            "show 7": ["7", "72"],
-            "/close 72": ["72"],
-            "reply 7 7": [],
-            "watch a": ["ack"],
-            "status ": [],
-            "log-level d": ["debug"],
-        }
+        expected = {"/sh": ["/show"], "show 7": ["7", "72"], "watch a": ["ack"]}
         self.assertEqual({text: self.view.complete(text) for text in expected}, expected)
 
     def test_end_of_input(self) -> None:
-        """At the end of the input he leaves, when all is answered."""
+        """At the end of the input the session ends, when all is answered."""
         self.session.input_received(b"status")
         self.session.input_ended()
         self.assertEqual((self.asked(), self.transport.calls), (["status"], []))
@@ -267,27 +241,6 @@ class FullScreenTests(Case):
         self.assertEqual(len(expected), 40)
         self.assertIn(f"\x1b[7m{expected}\x1b[m", text)
         self.assertIn(f"{ASKING[:28]}\x1b[10;29H", text)
-
-    def test_half_typed(self) -> None:
-        """
-        A command that is begun when a client arrives stays one, and a word that is begun when
-        its client goes is for no other.
-        """
-        self.session.input_received(b"sta")
-        self.wait(WAITING)
-        text = self.shown()
-        self.assertIn(waits(FIRST), text)
-        self.assertIn("> sta", text)
-        self.session.input_received(b"tus\r")
-        self.assertEqual(self.asked(), ["status"])
-        self.say({"ok": True, "text": "up"})
-        self.session.input_received(b"dra")
-        self.wait(NEXT)
-        self.assertIn(gone(FIRST), self.shown())
-        self.session.input_received(b"in\r")
-        self.assertEqual(self.asked(), [])
-        self.session.input_received(b"ok\r")
-        self.assertEqual(self.asked(), ["answer 8 ok"])
 
     def test_choice(self) -> None:
         """
