@@ -60,15 +60,6 @@ class Parser(argparse.ArgumentParser):
         self.exit(USAGE, f"{self.prog}: {one_line(message)}; see {self.prog} --help\n")
 
 
-class VersionAction(argparse.Action):
-    """C{--version}: looks up the version only on demand."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *args: Any) -> None:
-        """Print the version and exit."""
-        emit(f"{PROGRAM} {installed_version()}\n")
-        parser.exit()
-
-
 def installed_version() -> str:
     """Return the version of the installed distribution, or a text that says that there is none."""
     from importlib import metadata
@@ -197,9 +188,8 @@ def _hint(word: str, names: Iterable[str]) -> str:
 def _explain(argv: list[str]) -> NoReturn:
     """Handle arguments without a subcommand: print the help, the version or an error."""
     parser = Parser(prog=PROGRAM, description=DESCRIPTION, allow_abbrev=False)
-    parser.add_argument("--version", action=VersionAction, nargs=0, help="print the version")
+    parser.add_argument("--version", action="store_true", help="print the version")
     subparsers = parser.add_subparsers(metavar="SUBCOMMAND", required=True)
-    wants_help = argv[:1] in (["-h"], ["--help"])
     word = argv[0] if argv else ""
     if not word:
         parser.error(f"a command has to follow, such as {PROGRAM} status")
@@ -209,11 +199,13 @@ def _explain(argv: list[str]) -> NoReturn:
         parser.error(f"{word} is a command of {PROGRAM} console")
     if not word.startswith("-"):
         parser.error(f"{one_line(word)} is no command{_hint(word, subcommands())}")
+    if word == "--version":
+        emit(f"{PROGRAM} {installed_version()}\n")
+        parser.exit()
     for name in subcommands():
-        # Only the program's own help needs every module.
-        subparsers.add_parser(name, **{"help": load(name).HELP} if wants_help else {})
-    parser.parse_args(argv)
-    parser.error("the command comes first")
+        subparsers.add_parser(name, help=load(name).HELP)
+    parser.print_help()
+    parser.exit()
 
 
 def _complain(program: str, message: str, status: int) -> int:

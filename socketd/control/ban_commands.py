@@ -5,13 +5,13 @@ from __future__ import annotations
 import socket
 
 from socketd.access.addresses import packed
-from socketd.access.bans import Ban, BansFull
+from socketd.access.bans import BansFull
 from socketd.common.errors import USAGE, CommandError
-from socketd.common.text import escaped
 from socketd.control.operator_session import IOperatorSession
+from socketd.control.requests import shown
 from socketd.control.results import CommandResult
 from socketd.daemon.daemon import Daemon
-from socketd.settings.networks import WORDS, Network, parse_networks
+from socketd.settings.networks import Network, parse_networks
 from socketd.settings.value_types import parse_duration
 
 
@@ -29,9 +29,9 @@ def ban(daemon: Daemon, session: IOperatorSession, source: str, duration: str) -
         raise CommandError(f"{problem}; unban one first") from None
     _forget_sources(daemon)
     count = _reset_banned(daemon)
-    while_ = "" if seconds is None else f" for {seconds:g} s"
+    expiry = "" if seconds is None else f" for {seconds:g} s"
     facts = {"source": str(network), "seconds": seconds, "connections_reset": count}
-    return CommandResult(f"banned {network}{while_}; {count} connections reset", facts=facts)
+    return CommandResult(f"banned {network}{expiry}; {count} connections reset", facts=facts)
 
 
 def unban(daemon: Daemon, session: IOperatorSession, source: str) -> CommandResult:
@@ -44,34 +44,28 @@ def unban(daemon: Daemon, session: IOperatorSession, source: str) -> CommandResu
     if not daemon.bans.remove(network):
         raise CommandError(f"{network} is not banned; see bans")
     _forget_sources(daemon)
-    return CommandResult(f"{network} is served again", facts={"source": str(network)})
+    return CommandResult(f"{network} is no longer banned", facts={"source": str(network)})
 
 
 def bans(daemon: Daemon, session: IOperatorSession) -> CommandResult:
     """List the bans with their remaining seconds."""
     now = daemon.reactor.seconds()
-    rows = [(str(one.network), _left(one, now)) for one in daemon.bans.current()]
+    rows = [
+        (str(one.network), None if one.ends is None else round(one.ends - now, 1))
+        for one in daemon.bans.current()
+    ]
     return CommandResult(columns=("source", "seconds"), rows=rows)
 
 
-def _left(one: Ban, now: float) -> float | None:
-    return None if one.ends is None else round(one.ends - now, 1)
-
-
 def _parse_source(text: str) -> Network:
-    if text in WORDS:
-        raise CommandError(f"{text} is more than one network; write an address or one", USAGE)
     try:
         networks = parse_networks(text)
     except ValueError as error:
-        hint = escaped(str(error).partition("; ")[2].encode()) if "/" in text else ""
-        right = hint or "write 192.0.2.7 or 2001:db8::/32"
-        shown = escaped(text.encode("utf-8", "surrogateescape"))
-        raise CommandError(f"{shown} is no address or network; {right}", USAGE) from None
+        raise CommandError(f"the source {shown(str(error))}", USAGE) from None
     if len(networks) != 1:
         raise CommandError("write one address or network", USAGE)
     if not networks[0].prefixlen:
-        raise CommandError("would ban everybody; drain is the command for that", USAGE)
+        raise CommandError("would ban every source; use drain for that", USAGE)
     return networks[0]
 
 
@@ -81,9 +75,9 @@ def _parse_duration(text: str) -> float | None:
     try:
         seconds = parse_duration(text)
     except ValueError:
-        raise CommandError("write for how long as for 10m, for 1h or for 7d", USAGE) from None
+        raise CommandError("the duration is no duration; write 10m, 1h or 7d", USAGE) from None
     if not seconds:
-        raise CommandError("a ban of no time is none; see unban", USAGE)
+        raise CommandError("the duration is 0; unban lifts a ban", USAGE)
     return seconds
 
 

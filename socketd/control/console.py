@@ -22,6 +22,7 @@ from socketd.common.answers import Answer, text_of
 from socketd.common.events import Event
 from socketd.common.operator_queue import Question
 from socketd.control.commands import answer, respond
+from socketd.control.operator_session import IOperatorSession
 from socketd.control.requests import raw
 from socketd.control.results import TEXT, Format, event_line, format_of
 from socketd.daemon.daemon import Daemon
@@ -31,7 +32,7 @@ from socketd.terminal.prompt_line import PromptLine
 from socketd.terminal.view import PlainLines, View
 
 
-@implementer(IConsole, IPushProducer, IHalfCloseableProtocol)
+@implementer(IConsole, IOperatorSession, IPushProducer, IHalfCloseableProtocol)
 class Console(Protocol):
     """
     One operator, at a terminal in cbreak mode (keys) or a pipe (lines).

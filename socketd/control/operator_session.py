@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from zope.interface import Attribute, Interface
 
 
-class IOperatorSession(Protocol):
-    """
-    One operator: at the daemon's own console, or connected to the control socket.
+class IOperatorSession(Interface):
+    """One operator: at the daemon's own console, or connected to the control socket."""
 
-    @ivar who: how the log names the operator.
-    """
+    who: str = Attribute("How the log names the operator.")
 
-    who: str
-
-    def watch(self, service: str | None) -> None:
+    def watch(service: str | None) -> None:
         """
         Show events from now on.
 
         @param service: only the events of this service; C{None}: all.
         """
 
-    def attend(self) -> None:
+    def attend() -> None:
         """
         Show events and the connections that wait for the operator, and count this session as an
         operator.
         """
 
-    def leave(self) -> None:
+    def leave() -> None:
         """End the session, after the answer to this command."""

@@ -11,7 +11,6 @@ import os
 import socket
 import stat
 import struct
-from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import Service
@@ -22,7 +21,7 @@ from twisted.internet.protocol import Factory, Protocol
 from socketd.access.capacity import Capacity
 from socketd.access.policy import AccessPolicy, Deadlines
 from socketd.common.events import EventBus
-from socketd.control.session import Refusal, Session
+from socketd.control.session import Refusal, Session, WhoIs
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.state import CannotStart
 from socketd.net.own_listener import OwnListener
@@ -82,18 +81,16 @@ class SessionFactory(Factory):
 
     noisy = False
 
-    def __init__(self, daemon: Daemon, find_who: Callable[[Any], str] = describe_peer) -> None:
-        """@param find_who: returns the name of a transport's peer."""
+    def __init__(self, daemon: Daemon, who_is: WhoIs = describe_peer) -> None:
         self.sessions: set[Session] = set()
         self._daemon = daemon
-        self._find_who = find_who
+        self._who_is = who_is
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
-        """Create a session, or a refusal over the limit."""
         if len(self.sessions) < MAX_SESSIONS:
-            return Session(self._daemon, self._find_who, self.sessions)
+            return Session(self._daemon, self._who_is, self.sessions)
         text = f"there are {MAX_SESSIONS} sessions already"
-        return Refusal(self._daemon.event_bus, self._find_who, text)
+        return Refusal(self._daemon.event_bus, self._who_is, text)
 
 
 class ControlService(Service):
@@ -106,17 +103,15 @@ class ControlService(Service):
     def __init__(self, daemon: Daemon, path: str) -> None:
         self.setName("control")
         self.path = path
-        self._daemon = daemon
         self._factory = SessionFactory(daemon)
+        capacity = Capacity(MAX_SESSIONS + MAX_REFUSALS)
         # A separate event bus: an operator session is not a service's connection.
         self._service_state = ServiceState(
             "control",
             EventBus(daemon.reactor),
             ConnectionTable(),
             log_connections=False,
-            policy=AccessPolicy(
-                Capacity(MAX_SESSIONS + MAX_REFUSALS), deadlines=Deadlines(stall=STALL)
-            ),
+            policy=AccessPolicy(capacity, deadlines=Deadlines(stall=STALL)),
         )
         listener = Listener("unix", path=path, mode=MODE, backlog=BACKLOG)
         served_by = daemon.reactor, self._factory, self._service_state

@@ -22,15 +22,10 @@ from zope.interface import implementer
 
 from socketd.common.answers import Answer
 from socketd.common.errors import USAGE, CommandError
-from socketd.common.events import (
-    OPERATOR_CAME,
-    OPERATOR_REFUSED,
-    OPERATOR_WENT,
-    Event,
-    EventBus,
-)
+from socketd.common.events import OPERATOR_CAME, OPERATOR_REFUSED, OPERATOR_WENT, Event, EventBus
 from socketd.common.lines import LineBuffer
 from socketd.control.commands import respond
+from socketd.control.operator_session import IOperatorSession
 from socketd.control.results import TEXT, Format, error_answer, event_object, format_of
 from socketd.daemon.daemon import Daemon
 
@@ -43,6 +38,9 @@ IDLE = 300.0
 
 #: Waiting connections named in a queue notification; C{waiting} lists all of them.
 TOLD_WAITING = 16
+
+#: Names the peer of a transport.
+WhoIs = Callable[[Any], str]
 
 
 @define(eq=False)
@@ -63,7 +61,7 @@ class Subscription:
     is_stale: bool = False
 
 
-@implementer(IHalfCloseableProtocol, IPushProducer)
+@implementer(IOperatorSession, IHalfCloseableProtocol, IPushProducer)
 class Session(Protocol):
     """
     One operator session.
@@ -76,16 +74,11 @@ class Session(Protocol):
 
     transport: Any
 
-    def __init__(
-        self, daemon: Daemon, find_who: Callable[[Any], str], sessions: set[Session]
-    ) -> None:
-        """
-        @param find_who: returns the name of a transport's peer.
-        @param sessions: has this session while it is open.
-        """
+    def __init__(self, daemon: Daemon, who_is: WhoIs, sessions: set[Session]) -> None:
+        """@param sessions: has this session while it is open."""
         self.who = ""
         self._daemon = daemon
-        self._find_who = find_who
+        self._who_is = who_is
         self._sessions = sessions
         self._sessions.add(self)
         self._input = LineBuffer(MAX_LINE)
@@ -99,7 +92,7 @@ class Session(Protocol):
     # Callbacks of the transport
 
     def connectionMade(self) -> None:
-        self.who = self._find_who(self.transport)
+        self.who = self._who_is(self.transport)
         self._daemon.event_bus.emit(OPERATOR_CAME, who=self.who)
         self.transport.registerProducer(self, True)
         self._idle = self._daemon.reactor.callLater(IDLE, self._idled)
@@ -131,11 +124,9 @@ class Session(Protocol):
         self._daemon.event_bus.emit(OPERATOR_WENT, who=self.who)
 
     def pauseProducing(self) -> None:
-        """Suspend output: the client does not read."""
         self._is_full = True
 
     def resumeProducing(self) -> None:
-        """Resume output, and report how many events were suppressed."""
         self._is_full = False
         subscription = self._subscription
         if subscription is not None:
@@ -160,18 +151,15 @@ class Session(Protocol):
     # IOperatorSession
 
     def watch(self, service: str | None) -> None:
-        """Show events."""
         self._subscribe(Subscription(self._format, service))
 
     def attend(self) -> None:
-        """Show events and the operator queue."""
         self._subscribe(Subscription(self._format, attends=True))
         self._daemon.operator.attach(self._show_queue)
         # After the answer to this command.
         self._daemon.reactor.callLater(0, self._show_queue)
 
     def leave(self) -> None:
-        """Close, after the answer to this command."""
         self._unsubscribe()
         self._input = LineBuffer(MAX_LINE)
         self._input_ended = True
@@ -254,9 +242,10 @@ class Session(Protocol):
         if not self._is_full:
             waiting = self._daemon.operator.waiting
             ids = [one.transport.connection_id for one in waiting[:TOLD_WAITING]]
+            live = filter(None, map(self._daemon.connection_table.get, ids))
             oldest = [
                 {"id": one.connection_id, "service": one.service_state.name, "peer": one.peer}
-                for one in filter(None, map(self._daemon.connection_table.get, ids))
+                for one in live
             ]
             count = len(waiting) if oldest else 0
             self._show(subscription, {"event": "waiting", "count": count, "oldest": oldest})
@@ -280,13 +269,13 @@ class Refusal(Protocol):
 
     transport: Any
 
-    def __init__(self, event_bus: EventBus, find_who: Callable[[Any], str], text: str) -> None:
+    def __init__(self, event_bus: EventBus, who_is: WhoIs, text: str) -> None:
         self._event_bus = event_bus
-        self._find_who = find_who
+        self._who_is = who_is
         self._text = text
 
     def connectionMade(self) -> None:
-        who = self._find_who(self.transport)
+        who = self._who_is(self.transport)
         self._event_bus.emit(OPERATOR_REFUSED, who=who, error=self._text)
         self.transport.write(f"error: {self._text}\n\n".encode())
         self.transport.loseConnection()

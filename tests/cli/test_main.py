@@ -32,12 +32,7 @@ DAEMON_FREE = [
 
 
 def imports_of(path: Path) -> set[str]:
-    """
-    Read what a module imports, wherever in it.
-
-    @param path: the module.
-    @return: the names of modules, and of what is taken from them.
-    """
+    """List the modules that a module imports, wherever in it, and what it takes from them."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -54,31 +49,17 @@ class FakeSubcommand:
     HELP = "fake"
 
     def __init__(self, outcome: Any, nargs: str = "*") -> None:
-        """
-        Keep what it will do.
-
-        @param outcome: the status to return, or the exception to raise.
-        @param nargs: how its arguments are taken.
-        """
+        """@param outcome: the status to return, or the exception to raise."""
         self.outcome = outcome
         self.nargs = nargs
         self.rest: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """
-        Declare arguments.
-
-        @param parser: the parser.
-        """
+        """Declare arguments."""
         parser.add_argument("rest", nargs=self.nargs)
 
     def run(self, arguments: Namespace) -> Any:
-        """
-        Do what the test wants.
-
-        @param arguments: what was parsed.
-        @return: the status.
-        """
+        """Return the status, or raise the exception."""
         self.rest = arguments.rest
         if isinstance(self.outcome, BaseException):
             raise self.outcome
@@ -89,13 +70,7 @@ class MainTests(SynchronousTestCase):
     """Tests for L{main} with a subcommand of the test's own."""
 
     def run_main(self, subcommand: FakeSubcommand, *argv: str) -> tuple[int, str]:
-        """
-        Run the command in this process.
-
-        @param subcommand: stands in for C{send}.
-        @param argv: the arguments.
-        @return: the status, and what was written to standard error.
-        """
+        """Run the command; return the status, and what was written to standard error."""
         self.patch(main_module, "load", lambda name: subcommand)
         error = io.StringIO()
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(error):
@@ -309,12 +284,7 @@ class CommandTests(CommandTestCase):
         self.assertEqual(await self.python(code), (b"", complaint, 1))
 
     async def python(self, code: str) -> tuple[bytes, bytes, int]:
-        """
-        Run some Python in a process.
-
-        @param code: the code.
-        @return: standard output, standard error, exit status.
-        """
+        """Run some Python in a process; return its output, its errors and its status."""
         outcome: tuple[bytes, bytes, int] = await getProcessOutputAndValue(
             sys.executable, ("-c", code), env=environment(), path=os.curdir
         )

@@ -16,9 +16,10 @@ class AnswerTests(SynchronousTestCase):
 
     def test_table(self) -> None:
         """A table stands above the sentence; nothing acts on the terminal, no line is empty."""
-        table = {"columns": ["a", "in"], "rows": [{"a": "\x1b", "in": 2048}]}
-        text = text_of({"text": "more\n\n\x1b", "units": {"in": "bytes"}, **table})
-        self.assertEqual(text, "A          IN\n\\x1b  2.0 KiB\nmore\n\\x1b")
+        rows = [{"a": "\x1b", "in": 2048}, {"a": True, "in": 0}, {"a": None, "in": 1}]
+        table = {"columns": ["a", "in"], "rows": rows, "units": {"in": "bytes"}}
+        expected = "A          IN\n\\x1b  2.0 KiB\nyes       0 B\n-         1 B\nmore\n\\x1b"
+        self.assertEqual(text_of({"text": "more\n\n\x1b", **table}), expected)
 
     def test_error(self) -> None:
         """An error has its details below."""

@@ -7,9 +7,12 @@ from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from zope.interface import implementer
+from zope.interface.verify import verifyClass
 
 from socketd.common.events import CONNECTION_LOST, CONNECTION_MADE, Event
 from socketd.configuration import Configuration
+from socketd.control.operator_session import IOperatorSession
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.wiring import make_daemon as build_daemon
 from socketd.net.service_state import Connection, ServiceState
@@ -136,8 +139,9 @@ def connect(daemon: Daemon, service: str = "ack", peer: str = "127.0.0.1:50001")
     return connection
 
 
+@implementer(IOperatorSession)
 class FakeOperatorSession:
-    """Keeps what commands ask of an operator's place."""
+    """Keeps what commands ask of an operator's session."""
 
     who = "operator"
 
@@ -145,16 +149,16 @@ class FakeOperatorSession:
         self.asked: list[str | None] = []
 
     def watch(self, service: str | None) -> None:
-        """Note whose events are wanted."""
         self.asked.append(service)
 
     def attend(self) -> None:
-        """Note it."""
         self.asked.append("attend")
 
     def leave(self) -> None:
-        """Note it."""
         self.asked.append("leave")
+
+
+verifyClass(IOperatorSession, FakeOperatorSession)
 
 
 def watch(daemon: Daemon) -> list[tuple[str, str]]:

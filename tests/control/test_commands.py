@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from twisted.logger import LogLevel
@@ -13,7 +12,6 @@ from socketd.common.answers import text_of
 from socketd.common.commands import COMMANDS
 from socketd.common.errors import CommandError
 from socketd.control.commands import FUNCTIONS, MAX_ROWS, answer, execute
-from socketd.control.operator_session import IOperatorSession
 from socketd.control.results import JSON, CommandResult
 from socketd.daemon.reload import Reloaded
 from socketd.daemon.state import State
@@ -29,21 +27,20 @@ class Case(SynchronousTestCase):
     def setUp(self) -> None:
         self.daemon = make_daemon()
         self.session = FakeOperatorSession()
-        _: IOperatorSession = self.session
 
     def execute(self, line: str) -> CommandResult:
-        """Carry a command out."""
+        """Execute a command."""
         result: CommandResult = self.successResultOf(execute(self.daemon, line, self.session))
         return result
 
     def problem(self, line: str) -> CommandError:
-        """Have a command that cannot be carried out."""
-        failure = self.failureResultOf(execute(self.daemon, line, self.session), CommandError)
-        found: CommandError = failure.value
-        return found
+        """Return the error of a command."""
+        done = execute(self.daemon, line, self.session)
+        problem: CommandError = self.failureResultOf(done, CommandError).value
+        return problem
 
     def refused(self, line: str) -> str:
-        """Say why a command cannot be carried out."""
+        """Return why a command fails."""
         return str(self.problem(line))
 
 
@@ -132,7 +129,7 @@ class LineTests(Case):
         self.assertEqual(seen, [("operator_command", text) for text in expected])
 
 
-class LookTests(Case):
+class QueryTests(Case):
     """Tests for the commands that change nothing."""
 
     def test_help(self) -> None:
@@ -141,6 +138,8 @@ class LookTests(Case):
         self.assertEqual(result.columns, ("command", "does"))
         self.assertEqual([str(row[0]).split(" ")[0] for row in result.rows], list(COMMANDS))
         self.assertIn(("reply ID TEXT", "send data to a connection"), result.rows)
+        # It fits a terminal of 80 columns as a table.
+        self.assertEqual(len(text_of(result.answer, 80).splitlines()), len(COMMANDS) + 1)
 
     def test_status(self) -> None:
         """C{status} says how long the daemon is up, and what it has."""
@@ -178,6 +177,13 @@ class LookTests(Case):
         ack = ["ack", "ack", "", 0, 0, 0, 0, 0, 0]
         self.assertEqual(result.rows, [ack, ["shout", "upper", "", 1, 2, 3, 0, 6, 6]])
 
+    def test_datagram_bytes(self) -> None:
+        """What a service received and sent is by datagrams, too."""
+        counters = self.daemon.services[1].service_state.counters
+        counters.bytes_received, counters.datagram_bytes_received = 1, 20
+        counters.bytes_sent, counters.datagram_bytes_sent = 300, 4000
+        self.assertEqual(self.execute("services").rows[1][-2:], [21, 4300])
+
     def test_no_connections(self) -> None:
         """C{connections} has headers even if there are none."""
         self.assertEqual(self.execute("connections"), CommandResult(columns=COLUMNS, rows=[]))
@@ -214,7 +220,7 @@ class LookTests(Case):
         self.assertEqual(result.facts["connection"], dict(zip(COLUMNS, values)))
 
 
-class ActTests(Case):
+class ConnectionTests(Case):
     """Tests for the commands that change something."""
 
     def test_reply_to_one_that_waits(self) -> None:
@@ -330,12 +336,10 @@ class ManyTests(Case):
 
     def test_bad_page(self) -> None:
         """What is no id is refused."""
-        self.assertEqual(
-            self.refused("connections x"), "x is no id; write connections [AFTER]"
-        )
+        self.assertEqual(self.refused("connections x"), "x is no id; write connections [AFTER]")
 
 
-class SeatTests(Case):
+class SessionTests(Case):
     """Tests for the commands that change what an operator is shown."""
 
     def test_watch(self) -> None:
@@ -346,9 +350,7 @@ class SeatTests(Case):
 
     def test_unknown_service(self) -> None:
         """A service that is none is answered with the nearest."""
-        self.assertEqual(
-            self.refused("watch shuot"), "shuot is no service; did you mean shout?"
-        )
+        self.assertEqual(self.refused("watch shuot"), "shuot is no service; did you mean shout?")
 
     def test_attend(self) -> None:
         """C{attend} makes an operator of whoever sits there."""
@@ -408,10 +410,9 @@ class BanTests(Case):
     def test_unban(self) -> None:
         """C{unban} lifts exactly that ban."""
         self.execute("ban 192.0.2.0/24")
-        self.assertEqual(
-            self.refused("unban 192.0.2.7"), "192.0.2.7/32 is not banned; see bans"
-        )
-        self.assertEqual(self.execute("unban 192.0.2.0/24").text, "192.0.2.0/24 is served again")
+        self.assertEqual(self.refused("unban 192.0.2.7"), "192.0.2.7/32 is not banned; see bans")
+        lifted = "192.0.2.0/24 is no longer banned"
+        self.assertEqual(self.execute("unban 192.0.2.0/24").text, lifted)
         self.assertEqual(self.admitted("192.0.2.7"), None)
 
     def test_list(self) -> None:
@@ -500,9 +501,7 @@ class DaemonTests(Case):
         """C{log-level} is the journal's from then on."""
         self.execute("log-level debug")
         self.assertIs(self.daemon.event_bus.level, LogLevel.debug)
-        self.assertEqual(
-            self.refused("log-level wran"), "wran is no level; did you mean warn?"
-        )
+        self.assertEqual(self.refused("log-level wran"), "wran is no level; did you mean warn?")
         self.assertIs(self.daemon.event_bus.level, LogLevel.debug)
 
     def test_failure(self) -> None:
@@ -514,38 +513,15 @@ class DaemonTests(Case):
         self.failureResultOf(execute(self.daemon, "reload", self.session), RuntimeError)
 
 
-class FormTests(Case):
-    """Tests for how replies are written."""
-
-    def test_text(self) -> None:
-        """A table has no empty line, words for yes and no, and a dash for nothing."""
-        result = CommandResult("2 more", ("a", "b"), [(True, None), (False, 1.5)])
-        self.assertEqual(text_of(result.answer), "A      B\nyes    -\nno   1.5\n2 more")
-
-    def test_units(self) -> None:
-        """People are shown units, programs the numbers and what they are of."""
-        result = CommandResult("", ("a", "in"), [("x", 360_000_000)], units={"in": "bytes"})
-        self.assertEqual(text_of(result.answer), "A         IN\nx  343.3 MiB")
-        found = json.loads(JSON.write(result.answer))
-        self.assertEqual((found["rows"][0]["in"], found["units"]), (360_000_000, {"in": "bytes"}))
-
-    def test_help_fits(self) -> None:
-        """The list of commands fits a terminal of 80 columns as a table."""
-        result = self.successResultOf(execute(make_daemon(), "help", FakeOperatorSession()))
-        self.assertEqual(len(text_of(result.answer, 80).splitlines()), len(COMMANDS) + 1)
-
-    def test_datagram_bytes(self) -> None:
-        """What a service received and sent is by datagrams, too."""
-        daemon = make_daemon()
-        counters = daemon.services[1].service_state.counters
-        counters.bytes_received, counters.datagram_bytes_received = 1, 20
-        counters.bytes_sent, counters.datagram_bytes_sent = 300, 4000
-        done = execute(daemon, "services", FakeOperatorSession())
-        self.assertEqual(list(self.successResultOf(done).rows[1][-2:]), [21, 4300])
+class ResultTests(SynchronousTestCase):
+    """Tests for L{CommandResult}."""
 
     def test_json(self) -> None:
-        """The same for programs is one object in one line."""
-        result = CommandResult("2 more", ("a", "b"), [(True, None)], {"more": 2})
-        expected = '{"ok": true, "text": "2 more", "columns": ["a", "b"], '
-        expected += '"rows": [{"a": true, "b": null}], "more": 2}'
+        """For programs it is one object in one line, with numbers and what they are of."""
+        result = CommandResult(
+            "2 more", ("a", "in"), [(True, 2048), (None, 0)], {"more": 2}, {"in": "bytes"}
+        )
+        expected = '{"ok": true, "text": "2 more", "columns": ["a", "in"], '
+        expected += '"rows": [{"a": true, "in": 2048}, {"a": null, "in": 0}], '
+        expected += '"units": {"in": "bytes"}, "more": 2}'
         self.assertEqual(JSON.write(result.answer), expected)

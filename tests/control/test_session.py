@@ -81,7 +81,7 @@ class FramingTests(Case):
     def test_interfaces(self) -> None:
         """A session is what its transport and the commands take it for."""
         session: Any = self.factory.buildProtocol(None)
-        _: IOperatorSession = session
+        verifyObject(IOperatorSession, session)
         verifyObject(IHalfCloseableProtocol, session)
         verifyObject(IPushProducer, session)
 

@@ -78,7 +78,7 @@ from socketd.settings.networks import is_public, parse_networks
 from socketd.settings.options import Option, declared
 from socketd.settings.tls import NamedCertificate, TlsOptions
 from socketd.settings.value_types import parse_duration, parse_rate, parse_size
-from tests.control.fakes import FakeConnection, connect, make_daemon
+from tests.control.fakes import FakeConnection, FakeOperatorSession, connect, make_daemon
 from tests.fuzz.connections import World, make_pair
 from tests.fuzz.operators import check_daemon, check_keys
 from tests.protocols.fakes import make_stream
@@ -513,21 +513,6 @@ def check_quotes(data: bytes) -> None:
         assert quote.decode().strip("\r\n")
 
 
-class Seated:
-    """An operator who looks at nothing."""
-
-    who = "somebody"
-
-    def watch(self, service: str | None) -> None:
-        """Look at a service."""
-
-    def attend(self) -> None:
-        """Attend."""
-
-    def leave(self) -> None:
-        """Leave."""
-
-
 class Known(FakeConnection):
     """A connection whose peer the door knows."""
 
@@ -592,7 +577,8 @@ def check_console(data: bytes) -> None:
     for line in data.split(b"\n"):
         outcome: list[Any] = []
         typed = line.decode("utf-8", "surrogateescape")
-        Deferred.fromCoroutine(execute(daemon, typed, Seated())).addBoth(outcome.append)
+        done = Deferred.fromCoroutine(execute(daemon, typed, FakeOperatorSession()))
+        done.addBoth(outcome.append)
         assert len(outcome) == 1, "no answer"
         check_outcome(outcome[0])
     daemon.reactor.advance(LATER)
