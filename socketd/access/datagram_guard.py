@@ -21,7 +21,7 @@ from attrs import frozen
 from socketd.access.addresses import IPV4_BYTES, canonical, make_source_key, packed
 from socketd.access.bans import BANNED, Bans
 from socketd.access.networks import Networks
-from socketd.access.rates import Bucket, Buckets, Clock
+from socketd.access.rates import Buckets, Clock
 from socketd.settings.networks import Prefixes
 
 #: Why a datagram is dropped, in the order of the rules.
@@ -157,14 +157,15 @@ class Guard:
         self._sources = Buckets(rate, burst, clock, leak=LEAK, random=random)
         share = NETWORK_SHARE if rules.network_rate is None else rules.network_rate / rate
         self._networks = Buckets(rate * share, burst * share, clock)
-        self._service = Bucket(rules.service_rate, rules.service_rate * SERVICE_BURST)
+        whole = rules.service_rate
+        self._service = Buckets(whole, whole * SERVICE_BURST, clock)
 
     def check(self, address: bytes, port: int) -> str | None:
         """Find the reason to drop a datagram, by all rules but those for its destination."""
         reason = self.check_static(address, port)
         if reason is not None or self.is_exempt(address):
             return reason
-        return self.check_rate(address)
+        return self.check_rate(self.rate_keys(address))
 
     def check_static(self, address: bytes, port: int) -> str | None:
         """
@@ -200,22 +201,26 @@ class Guard:
             or address in self._interfaces.broadcasts
         )
 
-    def check_rate(self, address: bytes) -> str | None:
+    def rate_keys(self, address: bytes) -> tuple[bytes, bytes]:
+        """The keys of a source and of its network, for the rate limits."""
+        size = IPV4_NETWORK if len(address) == IPV4_BYTES else IPV6_NETWORK
+        return self._source_key(address), address[:size]
+
+    def check_rate(self, keys: tuple[bytes, bytes]) -> str | None:
         """
         Find the reason to drop a datagram, by the rate limits, which then count it. Not to be
         called for an exempt source.
         """
+        source, network = keys
         now = self._clock()
         # An over-limit datagram does not consume the network's bucket; one leak decision
         # covers both buckets.
-        if not self._sources.spend(self._source_key(address), now):
+        if not self._sources.spend(source, now):
             if not self._sources.leaks():
                 return SOURCE_RATE
-        else:
-            size = IPV4_NETWORK if len(address) == IPV4_BYTES else IPV6_NETWORK
-            if not self._networks.spend(address[:size], now) and not self._sources.leaks():
-                return NETWORK_RATE
-        return None if self._service.spend(now) else SERVICE_RATE
+        elif not self._networks.spend(network, now) and not self._sources.leaks():
+            return NETWORK_RATE
+        return None if self._service.spend(b"", now) else SERVICE_RATE
 
     def _serves(self, address: bytes) -> bool:
         if self._rules.networks.admits(address):

@@ -24,35 +24,10 @@ SOURCE_RATE = "source_rate"
 Clock = Callable[[], float]
 
 
-class Bucket:
-    """
-    A token bucket (GCRA: ITU-T I.371, annex A).
-
-    The only state is the theoretical arrival time of the next event.
-    """
-
-    def __init__(self, rate: float, burst: float) -> None:
-        """
-        @param rate: tokens per second.
-        @param burst: the bucket size; less than 1 counts as 1, because no limit may
-            disable a service.
-        """
-        self._interval = 1.0 / rate
-        self._tolerance = (max(burst, 1.0) - 1.0 + SLACK) * self._interval
-        self._due = 0.0
-
-    def spend(self, now: float) -> bool:
-        """Consume one token, if available."""
-        due = self._due
-        if due - now > self._tolerance:
-            return False
-        self._due = (due if due > now else now) + self._interval
-        return True
-
-
 class Buckets:
     """
-    A token bucket for each key.
+    A token bucket for each key (GCRA: ITU-T I.371, annex A); the only state of one is the
+    theoretical arrival time of its next event.
 
     The table is bounded: a new key evicts the least recently used one. Keys are bytes,
     which CPython hashes with a random key per process (PEP 456), so a peer cannot choose
@@ -70,7 +45,8 @@ class Buckets:
     ) -> None:
         """
         @param rate: tokens per second, for each key.
-        @param burst: as in L{Bucket}.
+        @param burst: the bucket size; less than 1 counts as 1, because no limit may
+            disable a service.
         @param leak: the probability that an event over the limit is allowed, so that
             spoofing an address cannot lock out its owner (as in chrony: ratelimit, leak).
         """

@@ -18,13 +18,13 @@ from socketd.common.text import escaped
 BROADCAST = "<broadcast>"
 
 
-def to_address(family: int, kind: int, name: Any) -> IAddress:
+def to_address(family: int, type_: int, name: Any) -> IAddress:
     """
     Convert a socket address to Twisted's address object.
 
-    @param kind: C{SOCK_STREAM} or C{SOCK_DGRAM}.
+    @param type_: C{SOCK_STREAM} or C{SOCK_DGRAM}.
     """
-    word: Literal["TCP", "UDP"] = "TCP" if kind == socket.SOCK_STREAM else "UDP"
+    word: Literal["TCP", "UDP"] = "TCP" if type_ == socket.SOCK_STREAM else "UDP"
     if family == socket.AF_INET:
         return IPv4Address(word, name[0], name[1])
     if family == socket.AF_INET6:

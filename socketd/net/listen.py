@@ -223,9 +223,10 @@ def inherit(listener: Listener, found: InheritedSocket, declared: IProtocolSpec)
 
     @raise CannotListen: if the protocol or a layer does not support the socket's type.
     """
-    kind = "stream" if found.is_stream else "datagram"
-    if getattr(declared, kind) is None:
-        raise CannotListen(f"{found.describe()} is for {kind}s, which the protocol does not have")
+    transport = "stream" if found.is_stream else "datagram"
+    if getattr(declared, transport) is None:
+        lacks = f"{found.describe()} is for {transport}s, which the protocol does not have"
+        raise CannotListen(lacks)
     if not found.is_stream and (listener.tls or listener.proxied):
         raise CannotListen(f"{found.describe()} is for datagrams; only streams have TLS or PROXY")
     return Bound(listener, found.sock)

@@ -25,10 +25,9 @@ _STATUS = Path("/proc/self/status")
 
 def needed(listener: Listener, runtime: str) -> str:
     """
-    Check what a listener needs, without binding its port or path.
+    Say what a listener lacks, if anything, without binding its port or path.
 
     @param runtime: the directory for UNIX sockets, which a start creates.
-    @return: what is missing; empty if nothing is.
     """
     if listener.is_inherited:
         return f"needs a socket unit with FileDescriptorName={listener.name}, or cannot start"

@@ -85,7 +85,7 @@ def check_static(guard: Guard, host: str, port: int = PORT) -> str | None:
 
 def check_rate(guard: Guard, host: str) -> str | None:
     """Apply the rate limits to it."""
-    return guard.check_rate(packed(host))
+    return guard.check_rate(guard.rate_keys(packed(host)))
 
 
 class GuardCase(SynchronousTestCase):

@@ -273,9 +273,10 @@ class GuardTests(DoorCase):
         self.assertEqual(found, [True] * 3 + [False])
         self.clock.advance(0.5)
         self.assertTrue(guard._sources.spend(b"source", self.clock.seconds()))
-        found = [guard.check_rate(packed(f"10.0.{number}.1")) is None for number in range(6)]
+        keys = [guard.rate_keys(packed(f"10.0.{number}.1")) for number in range(6)]
+        found = [guard.check_rate(one) is None for one in keys]
         self.assertEqual(found, [True] * 5 + [False])
-        self.assertEqual(guard.check_rate(packed("10.0.9.1")), SERVICE_RATE)
+        self.assertEqual(guard.check_rate(guard.rate_keys(packed("10.0.9.1"))), SERVICE_RATE)
 
     def test_prefix(self) -> None:
         """A source is as wide as C{source_prefix} says."""
@@ -283,5 +284,5 @@ class GuardTests(DoorCase):
         assert guard is not None
         guard._sources._random = lambda: 0.99
         hosts = ("10.1.0.1", "10.1.255.1", "2001:db8::1", "2001:db8:ffff::1", "10.2.0.1")
-        found = [guard.check_rate(packed(host)) is None for host in hosts]
+        found = [guard.check_rate(guard.rate_keys(packed(host))) is None for host in hosts]
         self.assertEqual(found, [True, False, True, False, True])

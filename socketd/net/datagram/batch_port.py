@@ -69,7 +69,7 @@ class BatchedDatagramPort(DatagramPort):
         # Caches: by raw address, the trusted sources and the static verdicts on others; by
         # packed address, the verdicts on destinations.
         self._trusted: dict[bytes, Any] = {}
-        self._verdicts: dict[bytes, tuple[Any, bytes, str | None]] = {}
+        self._verdicts: dict[bytes, tuple[Any, tuple[bytes, bytes], str | None]] = {}
         self._destinations: dict[bytes, bool] = {}
         self._is_unix = sock.family == socket.AF_UNIX
         self._names = column(0, _NAME_SIZES[sock.family], NAME_SIZE)
@@ -161,14 +161,14 @@ class BatchedDatagramPort(DatagramPort):
         if verdict is None:
             source, address = self._decode(name)
             reason = None if guard is None else guard.check_static(address, source[1])
-            if reason is None and (guard is None or guard.is_exempt(address)):
+            if guard is None or reason is None and guard.is_exempt(address):
                 _remember(self._trusted, name, source)
                 return source
-            verdict = source, address, reason
+            verdict = source, guard.rate_keys(address), reason
             _remember(self._verdicts, name, verdict)
-        source, address, reason = verdict
+        source, keys, reason = verdict
         if reason is None and guard is not None:
-            reason = guard.check_rate(address)
+            reason = guard.check_rate(keys)
         if reason is None:
             return source
         self._drop(reason)

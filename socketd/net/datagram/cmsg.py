@@ -44,19 +44,15 @@ def control_messages(buffer: memoryview) -> Iterator[ControlMessage]:
     """
     at = 0
     while at + HEADER_SIZE <= len(buffer):
-        length, level, kind = _HEADER.unpack_from(buffer, at)
+        length, level, type_ = _HEADER.unpack_from(buffer, at)
         if length < HEADER_SIZE:
             return
-        yield ControlMessage(level, kind, buffer[at + HEADER_SIZE : at + length])
+        yield ControlMessage(level, type_, buffer[at + HEADER_SIZE : at + length])
         at += -(-length // _ALIGNMENT) * _ALIGNMENT
 
 
 def arrival(buffer: memoryview) -> int | None:
-    """
-    Find the kernel's arrival time of a datagram (socket(7), SO_TIMESTAMPNS).
-
-    @return: nanoseconds since 1970; C{None} if there is no timestamp.
-    """
+    """Find the kernel's arrival time (SO_TIMESTAMPNS, socket(7)), in nanoseconds since 1970."""
     for message in control_messages(buffer):
         is_time = (message.level, message.type) == (socket.SOL_SOCKET, SO_TIMESTAMPNS)
         if is_time and len(message.data) == _TIMESPEC.size:
@@ -71,10 +67,8 @@ class Pktinfo:
     The control message with the destination of a datagram: struct in_pktinfo (ip(7)) or
     in6_pktinfo (RFC 3542, section 6).
 
-    @ivar level: the level of the message.
-    @ivar type: its type.
     @ivar option: the socket option that enables it.
-    @ivar size: the size of the structure; a truncated message has another size.
+    @ivar size: the size of the structure; a truncated message has another one.
     @ivar index: the offset of the interface index.
     @ivar address: where the destination address is.
     """
@@ -126,11 +120,7 @@ def disable_ancillary(sock: socket.socket) -> None:
 
 
 def ask_for_destination(sock: socket.socket) -> Pktinfo | None:
-    """
-    Enable pktinfo on a wildcard socket, where the destination address can vary.
-
-    @return: its layout; C{None} if it was not enabled.
-    """
+    """Enable pktinfo on a wildcard socket, where the destination varies; return its layout."""
     pktinfo = _PKTINFO.get(sock.family)
     if pktinfo is None or sock.getsockname()[0] not in _WILDCARDS:
         return None

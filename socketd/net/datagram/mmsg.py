@@ -55,10 +55,8 @@ class _Mmsghdr(Structure):
 _HEADER_SIZE = ctypes.sizeof(_Mmsghdr)
 _SIZE = struct.Struct("@N")
 _NAMELEN = struct.Struct("@I")
-_LENGTH_AT = _Mmsghdr.len.offset
 _NAMELEN_AT = _Msghdr.namelen.offset
 _CONTROLLEN_AT = _Msghdr.controllen.offset
-_FLAGS_AT = _Msghdr.flags.offset
 
 
 def _repeated(one: str) -> list[struct.Struct]:
@@ -80,14 +78,14 @@ def column(offset: int, size: int, stride: int) -> list[struct.Struct]:
 def _received_format() -> str:
     """Make the format that unpacks C{namelen controllen flags len} of one header."""
     parts, at = [], 0
-    for offset, code, size in (
-        (_NAMELEN_AT, "I", 4),
-        (_CONTROLLEN_AT, "N", ctypes.sizeof(c_size_t)),
-        (_FLAGS_AT, "i", 4),
-        (_LENGTH_AT, "I", 4),
+    for field, code in (
+        (_Msghdr.namelen, "I"),
+        (_Msghdr.controllen, "N"),
+        (_Msghdr.flags, "i"),
+        (_Mmsghdr.len, "I"),
     ):
-        parts.append(f"{offset - at}x{code}")
-        at = offset + size
+        parts.append(f"{field.offset - at}x{code}")
+        at = field.offset + field.size
     return "".join(parts) + f"{_HEADER_SIZE - at}x"
 
 
@@ -156,10 +154,7 @@ class Messages:
             view[target * size : (target + 1) * size] = view[source * size : (source + 1) * size]
 
     def fill(self, index: int, datagram: bytes) -> None:
-        """
-        Fill in the payload of one header for L{send}; its address and control messages are
-        already set.
-        """
+        """Fill in the payload of one header; its address and control messages are set already."""
         length = len(datagram)
         start = index * MAX_SIZE
         self.data[start : start + length] = datagram

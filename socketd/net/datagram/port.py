@@ -96,12 +96,12 @@ class DatagramPort(Port):
             self._stop_reading(problem)
 
     def _receive_all(self) -> None:
+        counters, guard = self._counters, self._guard
         for _ in range(BATCH):
             data, name = self._socket.recvfrom(MAX_SIZE)
             source = to_pair(self._family, name)
-            self._counters.datagrams_received += 1
-            self._counters.datagram_bytes_received += len(data)
-            guard = self._guard
+            counters.datagrams_received += 1
+            counters.datagram_bytes_received += len(data)
             reason = None if guard is None else guard.check(packed(name[0]), name[1])
             if reason is None:
                 self._deliver(data, source)

@@ -52,7 +52,6 @@ _BACKLOG = 50
 _MODE = 0o666
 _PACKET_SIZE = 8192
 
-#: The supported address families.
 _FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
 
 
@@ -227,18 +226,12 @@ def batched(reactor: Any) -> Any:
     return BatchReactor(reactor) if hasattr(select, "epoll") else reactor
 
 
-def _adopt(descriptor: int, family: int, kind: int) -> socket.socket:
-    """
-    Duplicate a socket.
-
-    @raise UnsupportedAddressFamily: if its address family is not supported.
-    @raise UnsupportedSocketType: if it is of another type.
-    """
+def _adopt(descriptor: int, family: int, type_: int) -> socket.socket:
     if family not in _FAMILIES:
         raise UnsupportedAddressFamily(family)
-    sock = socket.fromfd(descriptor, family, kind)
+    sock = socket.fromfd(descriptor, family, type_)
     found = sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
-    if found != kind:
+    if found != type_:
         sock.close()
         raise UnsupportedSocketType(found)
     sock.setblocking(False)

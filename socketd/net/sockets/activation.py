@@ -183,24 +183,21 @@ def _check_is_socket(number: int) -> None:
 def _inspect(sock: socket.socket, name: str) -> InheritedSocket:
     """Ask the kernel for the properties of a socket: the variables do not give them."""
     family = sock.getsockopt(socket.SOL_SOCKET, socket.SO_DOMAIN)
-    kind = sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
+    type_ = sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
     if family not in _FAMILIES:
         raise _Unusable(f"is of address family {family}; {_SERVED}")
-    if kind not in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-        raise _Unusable(f"is of type {_type_name(kind)}; {_SERVED}")
+    if type_ not in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        names = {int(one): one.name for one in socket.SocketKind}
+        raise _Unusable(f"is of type {names.get(type_, type_)}; {_SERVED}")
     listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-    if kind == socket.SOCK_STREAM and not listens:
+    if type_ == socket.SOCK_STREAM and not listens:
         raise _Unusable(f"does not listen; {_SERVED}")
     address = sock.getsockname()
     is_bound = address if family == socket.AF_UNIX else address[1]
-    if kind == socket.SOCK_DGRAM and not is_bound:
+    if type_ == socket.SOCK_DGRAM and not is_bound:
         raise _Unusable(f"is not bound; {_SERVED}")
-    types = socket.AddressFamily(family), socket.SocketKind(kind)
+    types = socket.AddressFamily(family), socket.SocketKind(type_)
     return InheritedSocket(name, sock, *types, address)
-
-
-def _type_name(kind: int) -> str:
-    return {int(known): known.name for known in socket.SocketKind}.get(kind, str(kind))
 
 
 def _shown(text: str) -> str:

@@ -90,12 +90,7 @@ def bind_socket(
 
 
 def prepare(sock: socket.socket, listener: Listener, options: SocketOptions) -> None:
-    """
-    Set what must be set before bind(2).
-
-    @raise OSError: if the system refuses it.
-    @raise Refused: if the system refuses an option.
-    """
+    """Set what must be set before bind(2); raises as L{bind_socket} does."""
     sock.setblocking(False)
     if listener.family == socket.AF_INET6:
         # tcp: and tcp6: listeners may share a port.
@@ -113,7 +108,7 @@ def prepare(sock: socket.socket, listener: Listener, options: SocketOptions) -> 
 def sharing(*socks: socket.socket) -> Iterator[None]:
     """
     Set SO_REUSEPORT on several sockets for a moment, so that they do not conflict: bind(2)
-    and listen(2) also check the option of existing sockets (socket(7)).
+    and listen(2) check it on existing sockets, too (socket(7)).
     """
     if len(socks) == 1:
         yield
@@ -145,11 +140,7 @@ def _bind(sock: socket.socket, listener: Listener) -> None:
 
 
 def _remove_stale(listener: Listener) -> None:
-    """
-    Remove a stale socket file, which a killed daemon left behind.
-
-    @raise OSError: if the file is no socket, or a process listens there.
-    """
+    """Remove a socket file that a killed daemon left behind, unless a process listens there."""
     try:
         mode = os.lstat(listener.path).st_mode
     except FileNotFoundError:
@@ -170,11 +161,7 @@ def _remove_stale(listener: Listener) -> None:
 
 
 def resolve(listener: Listener) -> Any:
-    """
-    Resolve a listener's interface to a socket address with scope; the first result is used.
-
-    @raise OSError: if it has no address.
-    """
+    """Resolve a listener's interface to a socket address with scope: the first result."""
     host = listener.interface or None
     kinds = (listener.family, listener.type)
     try:

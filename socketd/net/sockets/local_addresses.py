@@ -19,12 +19,7 @@ _IPV4_BITS = 32
 
 @frozen
 class Found:
-    """
-    The result of one scan; addresses are packed, without scope.
-
-    @ivar addresses: the host's own.
-    @ivar broadcasts: those of its IPv4 subnets (RFC 919, section 7).
-    """
+    """The host's addresses, packed, and the broadcast ones of its subnets (RFC 919, 7)."""
 
     addresses: frozenset[bytes] = frozenset()
     broadcasts: frozenset[bytes] = frozenset()
@@ -44,11 +39,7 @@ def find(adapters: Iterable[ifaddr.Adapter]) -> Found:
 
 
 def read_interfaces() -> Found:
-    """
-    Scan the addresses of this host.
-
-    @raise OSError: when the system does not report them.
-    """
+    """Scan the addresses of this host."""
     return find(ifaddr.get_adapters())
 
 
@@ -56,10 +47,7 @@ class Interfaces:
     """The addresses of this host, scanned again when older than L{REFRESH}."""
 
     def __init__(self, clock: Clock, read: Callable[[], Found] = read_interfaces) -> None:
-        """
-        @param clock: returns monotonic seconds.
-        @param read: scans them; when it raises, the previous result stays.
-        """
+        """@param read: scans them; when it raises, the previous result stays."""
         self._clock = clock
         self._read = read
         self._found = Found()
