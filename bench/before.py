@@ -57,7 +57,7 @@ def works(chosen: tuple[Work, ...]) -> tuple[Work, ...]:
 
 def ratios(measured: tuple[Work, ...], results: Results) -> str:
     """Make the table: medians, and the median of the rounds' ratios."""
-    header = ("work", "unit", "before", "now", "now / before", "better")
+    header = ("work", "unit", "before", "now", "now / before", "better", "CPU now / before")
     return table(header, [_row(work, results) for work in measured])
 
 
@@ -70,4 +70,5 @@ def _row(work: Work, results: Results) -> list[str]:
         number(results.value(work.name, now)),
         number(results.ratio(work.name, now, before)),
         "below 1" if work.less_is_better else "above 1",
+        number(results.ratio(work.name, now, before, "cpu_us")),
     ]
