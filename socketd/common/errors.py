@@ -34,3 +34,8 @@ class CommandError(Exception):
 
 class Terminated(Exception):
     """The reactor was stopped by a signal other than SIGINT."""
+
+
+def reason_of(error: OSError | ValueError) -> str:
+    """Describe why a file cannot be used; C{ValueError}: the path is invalid on every system."""
+    return (getattr(error, "strerror", None) or str(error)).lower()

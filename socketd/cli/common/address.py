@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import ipaddress
 import os
 import re
@@ -13,15 +12,15 @@ HOST_SCHEMES = ("tcp", "tcp6", "tls", "tls6", "udp", "udp6")
 PATH_SCHEMES = ("unix", "unixgram")
 DATAGRAM_SCHEMES = ("udp", "udp6", "unixgram")
 TLS_SCHEMES = ("tls", "tls6")
-DESCRIBED_SCHEMES = ("tcp", "tls", "unix")
+ENDPOINT_SCHEMES = ("tcp", "tls", "unix")
 ENDPOINT = "endpoint"
-FORMS = "HOST:PORT, [V6]:PORT, a path or udp:HOST:PORT"
+VALID = "HOST:PORT, [V6]:PORT, a path or udp:HOST:PORT"
 MAX_PORT = 65535
 
 #: Bytes of C{sun_path} without the terminating NUL on Linux; other systems have fewer, none more.
 MAX_PATH = 107
 
-_DESCRIPTION = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?:.*:|.*=).*", re.DOTALL)
+_ENDPOINT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?:.*:|.*=).*", re.DOTALL)
 _HOST = re.compile(r"[^\s:=/\[\]\x00]+")
 _PORT_FIELD = re.compile(r":(?:port=)?([0-9]+)(?=:|$)")
 
@@ -62,64 +61,49 @@ def parse(text: str) -> Address:
     @param text: C{HOST:PORT}, C{[V6]:PORT}, a path (which contains a slash or begins with a dot),
         one of these with a prefix C{tcp: tcp6: tls: tls6: udp: udp6: unix: unixgram:}, or a
         client endpoint string of Twisted.
-    @return: the address.
     @raise ValueError: with one sentence that names the error and a valid form.
     """
     scheme, _, rest = text.partition(":")
     if not text:
-        raise ValueError(f"an empty address; {FORMS} would be right")
+        raise ValueError(f"an empty address; {VALID} would be right")
     if rest.startswith("//"):
-        raise ValueError(f"{text!r} is a URL; {FORMS} would be right")
+        raise ValueError(f"{text!r} is a URL; {VALID} would be right")
     if scheme in HOST_SCHEMES + PATH_SCHEMES:
         return _parse_scheme(text, scheme, rest)
     if "/" in scheme or text.startswith("."):
         return _path_address(text, "unix", text)
     if _is_bare_v6(text):
         raise ValueError(f"{text!r} is an IPv6 address without brackets; write [V6]:PORT")
-    if not text.startswith("[") and _DESCRIPTION.fullmatch(text):
-        return _described(text)
+    if not text.startswith("[") and _ENDPOINT.fullmatch(text):
+        return _endpoint(text)
     return _host_address(text, "tcp", text)
 
 
-def parse_argument(text: str) -> Address:
-    """
-    L{parse} for C{argparse}, which shows only the messages of its own exception.
-
-    @param text: the argument.
-    @return: the address.
-    @raise argparse.ArgumentTypeError: where L{parse} raises C{ValueError}.
-    """
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
 def _parse_scheme(text: str, scheme: str, rest: str) -> Address:
-    if scheme in DESCRIBED_SCHEMES and re.search(r"[=\\]", rest):
-        return _described(text)
+    if scheme in ENDPOINT_SCHEMES and re.search(r"[=\\]", rest):
+        return _endpoint(text)
     if scheme in PATH_SCHEMES:
         return _path_address(text, scheme, rest)
     return _host_address(text, scheme, rest)
 
 
-def _host_address(text: str, scheme: str, place: str) -> Address:
-    right = f"{scheme}:HOST:PORT" if text != place else FORMS
-    if place.startswith("["):
-        host, port = _split_bracketed(text, place)
+def _host_address(text: str, scheme: str, rest: str) -> Address:
+    valid = f"{scheme}:HOST:PORT" if text != rest else VALID
+    if rest.startswith("["):
+        host, port = _split_bracketed(text, rest)
     else:
-        host, colon, port = place.rpartition(":")
+        host, colon, port = rest.rpartition(":")
         if not colon:
-            raise ValueError(f"{text!r} has no port; {right} would be right")
-        if _is_bare_v6(place):
+            raise ValueError(f"{text!r} has no port; {valid} would be right")
+        if _is_bare_v6(rest):
             raise ValueError(f"{text!r} is an IPv6 address without brackets; write [V6]:PORT")
         if not _HOST.fullmatch(host):
-            raise ValueError(f"{text!r} has no good host name; {right} would be right")
+            raise ValueError(f"{text!r} has no valid host name; {valid} would be right")
     return Address(text, scheme, host=host, port=_parse_port(text, port))
 
 
-def _split_bracketed(text: str, place: str) -> tuple[str, str]:
-    host, bracket, port = place[1:].partition("]")
+def _split_bracketed(text: str, rest: str) -> tuple[str, str]:
+    host, bracket, port = rest[1:].partition("]")
     if not bracket or not port.startswith(":"):
         raise ValueError(f"{text!r} has no port after the bracket; [V6]:PORT would be right")
     try:
@@ -148,7 +132,7 @@ def _path_address(text: str, scheme: str, path: str) -> Address:
     return Address(text, scheme, path=path)
 
 
-def _described(text: str) -> Address:
+def _endpoint(text: str) -> Address:
     for port in _PORT_FIELD.findall(text):
         _parse_port(text, port)
     return Address(text, ENDPOINT, path=text)

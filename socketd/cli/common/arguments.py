@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from typing import TypeVar
 
-from socketd.cli.common.address import parse_argument
+from socketd.cli.common.address import parse
 
 #: Seconds; more than a slow network needs for an answer, less than a user's patience.
 DEFAULT_TIMEOUT = 10.0
@@ -18,12 +20,28 @@ ADDRESS_HELP = (
 )
 
 
+T = TypeVar("T")
+
+
+def argument_type(parse_value: Callable[[str], T]) -> Callable[[str], T]:
+    """
+    Adapt a parser that raises C{ValueError} to C{argparse}, which shows only the messages of its
+    own exception.
+    """
+
+    def parse_argument(text: str) -> T:
+        try:
+            return parse_value(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return parse_argument
+
+
 def seconds(text: str) -> float:
     """
-    Parse a number of seconds.
+    Parse a number of seconds, 0 or more.
 
-    @param text: the argument.
-    @return: the seconds, 0 or more.
     @raise argparse.ArgumentTypeError: if it is not such a number.
     """
     try:
@@ -37,19 +55,16 @@ def seconds(text: str) -> float:
 
 
 def add_address(parser: argparse.ArgumentParser) -> None:
-    """
-    Add the ADDRESS argument.
-
-    @param parser: the parser of the subcommand.
-    """
-    parser.add_argument("address", metavar="ADDRESS", type=parse_argument, help=ADDRESS_HELP)
+    """Add the ADDRESS argument."""
+    parser.add_argument(
+        "address", metavar="ADDRESS", type=argument_type(parse), help=ADDRESS_HELP
+    )
 
 
 def add_timeout(parser: argparse.ArgumentParser, meaning: str) -> None:
     """
     Add C{--timeout}.
 
-    @param parser: the parser of the subcommand.
     @param meaning: the help text: what fails at the timeout.
     """
     parser.add_argument(
@@ -57,5 +72,5 @@ def add_timeout(parser: argparse.ArgumentParser, meaning: str) -> None:
         metavar="SECONDS",
         type=seconds,
         default=DEFAULT_TIMEOUT,
-        help=f"{meaning} (default {DEFAULT_TIMEOUT:g}; 0: wait for ever)",
+        help=f"{meaning} (default {DEFAULT_TIMEOUT:g}; 0: no timeout)",
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from socketd.common.errors import CommandError
+from socketd.common.errors import CommandError, reason_of
 
 PRIVATE = 0o600
 PUBLIC = 0o644
@@ -22,10 +22,7 @@ class NewFile:
     """
     A file to be created.
 
-    @ivar path: its path.
-    @ivar data: its content.
     @ivar mode: its permissions, L{PRIVATE} or L{PUBLIC}; never wider, not even while written.
-    @ivar may_replace: whether it may replace an existing file.
     """
 
     path: Path
@@ -42,13 +39,13 @@ def place(files: Sequence[NewFile]) -> None:
     @param files: the files, all in one directory.
     @raise CommandError: if a file cannot be created.
     """
-    aside: list[Path] = []
+    replaced: list[Path] = []
     try:
         with ExitStack() as undo:
             written = [_write(file, undo) for file in files]
             for file, temporary in zip(files, written, strict=True):
                 if file.may_replace and os.path.lexists(file.path):
-                    aside.append(_move_aside(file.path, undo))
+                    replaced.append(_move_aside(file.path, undo))
                 else:
                     _reserve(file.path, undo)
                 os.replace(temporary, file.path)
@@ -58,9 +55,8 @@ def place(files: Sequence[NewFile]) -> None:
     except IsADirectoryError as error:
         raise CommandError(f"{error.filename} is a directory") from error
     except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        raise CommandError(f"{files[0].path.parent}: {why}") from error
-    for old in aside:
+        raise CommandError(f"{files[0].path.parent}: {reason_of(error)}") from error
+    for old in replaced:
         old.unlink()
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
-from socketd.common.errors import CommandError
+from socketd.common.errors import CommandError, reason_of
 
 
 def emit(text: str) -> None:
     """
-    Print and flush, so that errors are raised here.
+    Print lines and flush, so that errors are raised here; drop them if standard output is closed.
 
-    @param text: lines; dropped if standard output is closed.
     @raise BrokenPipeError: if the reader has closed the pipe.
     @raise CommandError: on any other write error.
     """
@@ -23,39 +23,23 @@ def emit(text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
-        _give_up()
+        # At exit the interpreter flushes the rest again, which must not fail.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.close(null)
         raise explained(error) from error
 
 
 def note(line: str) -> None:
-    """
-    Print a line on standard error.
-
-    @param line: a line without its end; dropped if it cannot be written.
-    """
-    if sys.stderr is None:
-        return
-    try:
-        print(line, file=sys.stderr, flush=True)
-    except OSError:
+    """Print a line on standard error, where that can be written."""
+    if sys.stderr is not None:
         # The result is on standard output and is not affected.
-        pass
+        with suppress(OSError):
+            print(line, file=sys.stderr, flush=True)
 
 
 def explained(error: OSError) -> Exception:
-    """
-    Convert a write error of standard output.
-
-    @param error: the error of the write.
-    @return: the same for a broken pipe, else a L{CommandError}.
-    """
+    """Convert a write error of standard output to a L{CommandError}, except a broken pipe."""
     if isinstance(error, BrokenPipeError):
         return error
-    return CommandError(f"standard output: {(error.strerror or str(error)).lower()}")
-
-
-def _give_up() -> None:
-    # At exit the interpreter flushes the rest again, which must not fail.
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
-    os.close(null)
+    return CommandError(f"standard output: {reason_of(error)}")

@@ -7,7 +7,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from socketd.common.errors import CommandError
+from socketd.common.errors import CommandError, reason_of
 from socketd.net.tls.certificates import STRANGE, public_key_of
 
 #: Bytes; a system's whole CA bundle has 0.25 MB. Bounded: the path may be a device.
@@ -16,16 +16,14 @@ MAX_FILE = 4 * 1024 * 1024
 
 def load_certificates(path: str) -> list[x509.Certificate]:
     """
-    Read all certificates of a file.
+    Read all certificates of a file; at least one.
 
-    @param path: the file.
-    @return: at least one.
     @raise CommandError: if the file cannot be read, or contains none.
     """
     try:
         return x509.load_pem_x509_certificates(_read(path))
     except STRANGE as error:
-        raise CommandError(f"{path}: there is no good PEM certificate in it") from error
+        raise CommandError(f"{path}: no valid PEM certificate in it") from error
 
 
 def load_key(path: str, certificate: x509.Certificate) -> Any:
@@ -34,19 +32,18 @@ def load_key(path: str, certificate: x509.Certificate) -> Any:
 
     @param path: the file, which may also contain certificates.
     @param certificate: the certificate that the key must match.
-    @return: a private key of C{cryptography}.
     @raise CommandError: if the key cannot be read, is encrypted, or does not match.
     """
     data = _read(path)
     try:
         key = load_pem_private_key(data, password=None)
     except TypeError as error:
-        raise CommandError(f"{path}: the key is encrypted; one without is needed") from error
+        raise CommandError(f"{path}: the key is encrypted; one without would be right") from error
     except STRANGE as error:
-        raise CommandError(f"{path}: there is no good PEM key in it") from error
+        raise CommandError(f"{path}: no valid PEM key in it") from error
     public = public_key_of(certificate)
     if public is None:
-        raise CommandError(f"{path}: the certificate has a public key of a kind that is not used")
+        raise CommandError(f"{path}: the certificate's key type is not supported")
     if key.public_key() != public:
         raise CommandError(f"{path}: the key is not that of the certificate")
     return key
@@ -57,9 +54,9 @@ def _read(path: str) -> bytes:
         with open(path, "rb") as file:
             data = file.read(MAX_FILE + 1)
     except OSError as error:
-        raise CommandError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+        raise CommandError(f"{path}: {reason_of(error)}") from error
     except ValueError as error:
-        raise CommandError(f"{path!r} is no name of a file") from error
+        raise CommandError(f"{path!r} is no path of a file") from error
     if len(data) > MAX_FILE:
         raise CommandError(f"{path}: more than {MAX_FILE} bytes are no certificate or key")
     return data

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from attrs import define
 
+from socketd.common.errors import reason_of
+
 #: Maximum file size in bytes, far above any super-server's configuration; bound, in case the path
 #: names some other large file.
 MAX_FILE_BYTES = 1024 * 1024
@@ -50,7 +52,7 @@ class SourceFiles:
             with Path(path).open("rb") as stream:
                 content = stream.read(MAX_FILE_BYTES + 1)
         except (OSError, ValueError) as error:
-            raise UnreadableError(_reason(error)) from error
+            raise UnreadableError(reason_of(error)) from error
         if len(content) > MAX_FILE_BYTES:
             raise UnreadableError(f"larger than {MAX_FILE_BYTES} bytes")
         text = content.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
@@ -66,9 +68,4 @@ class SourceFiles:
         try:
             return sorted(os.listdir(directory), key=os.fsencode)
         except (OSError, ValueError) as error:
-            raise UnreadableError(_reason(error)) from error
-
-
-def _reason(error: OSError | ValueError) -> str:
-    # ValueError: a path that is invalid on every system.
-    return (getattr(error, "strerror", None) or str(error)).lower()
+            raise UnreadableError(reason_of(error)) from error

@@ -17,7 +17,7 @@ from typing import Any
 from socketd.cli.common.arguments import add_timeout
 from socketd.common.answers import Answer, text_of
 from socketd.common.commands import COMMAND, DATA, Command
-from socketd.common.errors import FAILED, CommandError
+from socketd.common.errors import FAILED, CommandError, reason_of
 from socketd.common.text import one_line
 from socketd.settings.paths import runtime_directory
 
@@ -197,7 +197,7 @@ def explain(path: str, error: OSError) -> str:
         return f"{path}: no daemon there; start one that has control = {path} in [socketd]"
     if isinstance(error, PermissionError):
         return f"{path}: permission denied; it is for the daemon's user and group, and for root"
-    return f"{path}: {(error.strerror or str(error)).lower()}"
+    return f"{path}: {reason_of(error)}"
 
 
 def check(answer: Answer) -> None:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from socketd.cli.common.arguments import argument_type
 from socketd.cli.common.atomic_write import PRIVATE, PUBLIC, NewFile, place
 from socketd.cli.common.output import emit
-from socketd.common.errors import GOOD, USAGE, CommandError
+from socketd.common.errors import GOOD, USAGE, CommandError, reason_of
 from socketd.common.host_names import parse_name
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "names",
         metavar="NAME",
         nargs="+",
-        type=_name,
+        type=argument_type(parse_name),
         help="a name of the server: a DNS name, *.DOMAIN or an IP address",
     )
     parser.add_argument(
@@ -61,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--days",
         metavar="N",
-        type=_days,
+        type=argument_type(_days),
         default=DEFAULT_DAYS,
         help=f"validity in days (default {DEFAULT_DAYS})",
     )
@@ -149,7 +150,7 @@ def _make_directory(directory: Path, undo: ExitStack) -> None:
     except FileExistsError:
         return
     except OSError as error:
-        raise CommandError(f"{directory}: {(error.strerror or str(error)).lower()}") from error
+        raise CommandError(f"{directory}: {reason_of(error)}") from error
     undo.callback(directory.rmdir)
 
 
@@ -175,17 +176,9 @@ def _address(names: Sequence[str]) -> str:
     return f"[{name}]:PORT" if ":" in name else f"{name}:PORT"
 
 
-def _name(text: str) -> str:
-    try:
-        return parse_name(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
 def _days(text: str) -> int:
     is_number = text.isascii() and text.isdigit() and len(text) <= len(str(MAX_DAYS))
     days = int(text) if is_number else 0
     if not 1 <= days <= MAX_DAYS:
-        message = f"{text[:20]!r} is no number of days; 1 to {MAX_DAYS} would be right"
-        raise argparse.ArgumentTypeError(message)
+        raise ValueError(f"{text[:20]!r} is no number of days; 1 to {MAX_DAYS} would be right")
     return days

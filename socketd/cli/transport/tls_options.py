@@ -7,7 +7,7 @@ import argparse
 from attrs import frozen
 
 from socketd.cli.common.address import ENDPOINT, Address
-from socketd.cli.common.arguments import seconds
+from socketd.cli.common.arguments import argument_type, seconds
 from socketd.common.errors import USAGE, CommandError
 from socketd.common.host_names import MAX_NAME, is_ip_address, parse_host
 
@@ -65,7 +65,7 @@ def add_tls(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--server-name",
         metavar="NAME",
-        type=_host,
+        type=argument_type(parse_host),
         help="the name or IP address that the server's certificate must be for, "
         "where that is not the HOST that is dialed",
     )
@@ -159,13 +159,6 @@ def _name(address: Address, arguments: argparse.Namespace) -> str:
 
 def _refuse(message: str) -> None:
     raise CommandError(message, USAGE)
-
-
-def _host(text: str) -> str:
-    try:
-        return parse_host(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _protocol(text: str) -> bytes:

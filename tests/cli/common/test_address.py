@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
-
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.common.address import ENDPOINT, MAX_PATH, Address, parse, parse_argument
+from socketd.cli.common.address import ENDPOINT, MAX_PATH, Address, parse
 
 HOSTS = {
     "127.0.0.1:80": ("tcp", "127.0.0.1", 80),
@@ -60,10 +58,10 @@ COMPLAINTS = {
     "tcp:80": "no port; tcp:HOST:PORT",
     "udp:53": "no port; udp:HOST:PORT",
     "tls:443": "no port; tls:HOST:PORT",
-    "tls:a:443:b": "no good host name",
-    ":80": "no good host name",
-    "udp::53": "no good host name",
-    "two words:80": "no good host name",
+    "tls:a:443:b": "no valid host name",
+    ":80": "no valid host name",
+    "udp::53": "no valid host name",
+    "two words:80": "no valid host name",
     "localhost:": "'' is no port number",
     "localhost:http": "'http' is no port number",
     "localhost:-1": "'-1' is no port number",
@@ -138,16 +136,3 @@ class ParseTests(SynchronousTestCase):
             self.assertTrue(parse(text).is_tls)
         for text in ("a:1", "/a", "tls:a:1:b=c", "ssl:a:1:b=c"):
             self.assertFalse(parse(text).is_tls)
-
-
-class ParseArgumentTests(SynchronousTestCase):
-    """Tests for L{parse_argument}."""
-
-    def test_good(self) -> None:
-        """A good address is parsed."""
-        self.assertEqual(parse_argument("a:1"), parse("a:1"))
-
-    def test_bad(self) -> None:
-        """The sentence of the complaint is kept in the exception that argparse shows."""
-        error = self.assertRaises(argparse.ArgumentTypeError, parse_argument, "a")
-        self.assertIn("no port", str(error))

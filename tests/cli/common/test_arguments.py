@@ -6,7 +6,8 @@ import argparse
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.common.arguments import add_address, add_timeout, seconds
+from socketd.cli.common.address import parse
+from socketd.cli.common.arguments import add_address, add_timeout, argument_type, seconds
 
 
 class SecondsTests(SynchronousTestCase):
@@ -22,6 +23,20 @@ class SecondsTests(SynchronousTestCase):
         for text in ("", "x", "-1", "-0.1", "nan", "inf", "1e7", "10s"):
             error = self.assertRaises(argparse.ArgumentTypeError, seconds, text)
             self.assertIn("no number of seconds; 0 to 1000000 would be right", str(error))
+
+
+class ArgumentTypeTests(SynchronousTestCase):
+    """Tests for L{argument_type}."""
+
+    def test_value(self) -> None:
+        """A valid argument is parsed."""
+        self.assertEqual(argument_type(int)("7"), 7)
+
+    def test_message(self) -> None:
+        """The message of an invalid one is kept, in the exception that argparse shows."""
+        message = str(self.assertRaises(ValueError, parse, "a"))
+        error = self.assertRaises(argparse.ArgumentTypeError, argument_type(parse), "a")
+        self.assertEqual(str(error), message)
 
 
 class ParserTests(SynchronousTestCase):

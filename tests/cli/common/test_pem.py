@@ -59,7 +59,7 @@ class PemTests(SynchronousTestCase):
         for data in (b"", b"text", server().key_pem, broken, strange):
             path = self.write(data)
             error = self.assertRaises(CommandError, load_certificates, path)
-            self.assertEqual(str(error), f"{path}: there is no good PEM certificate in it")
+            self.assertEqual(str(error), f"{path}: no valid PEM certificate in it")
 
     def test_bad_keys(self) -> None:
         """A key that is none, is encrypted, or is that of another certificate, is refused."""
@@ -67,8 +67,8 @@ class PemTests(SynchronousTestCase):
             Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")
         )
         cases = {
-            b"text": "there is no good PEM key in it",
-            server().certificate_pem: "there is no good PEM key in it",
+            b"text": "no valid PEM key in it",
+            server().certificate_pem: "no valid PEM key in it",
             encrypted: "the key is encrypted",
             authority().key_pem: "the key is not that of the certificate",
         }
@@ -84,14 +84,14 @@ class PemTests(SynchronousTestCase):
         path = self.write(signed_again(made, RSA, RSA_PSS) + made.key_pem())
         (certificate,) = load_certificates(path)
         error = self.assertRaises(CommandError, load_key, path, certificate)
-        self.assertIn("a public key of a kind that is not used", str(error))
+        self.assertIn("key type is not supported", str(error))
 
     def test_unreadable(self) -> None:
         """A file that is missing, is no file or has no end is refused by its name."""
         cases = {
             str(self.directory / "missing"): "no such file or directory",
             "/": "is a directory",
-            "a\0b": "is no name of a file",
+            "a\0b": "is no path of a file",
             "/dev/zero": f"more than {MAX_FILE} bytes",
         }
         for path, part in cases.items():

@@ -259,7 +259,7 @@ class ClientTlsTests(SynchronousTestCase):
             ClientTlsOptions("a", certificate=path),
         ):
             error = self.assertRaises(CommandError, load, options)
-            self.assertEqual(str(error), f"{path}: there is no good PEM certificate in it")
+            self.assertEqual(str(error), f"{path}: no valid PEM certificate in it")
 
     def test_refused_by_openssl(self) -> None:
         """So is one that OpenSSL does not take."""
