@@ -23,7 +23,7 @@ from socketd.protocols.spec import MAX_AMPLIFY
 from socketd.settings.diagnostics import Diagnostic, SettingsError
 from socketd.settings.listeners import RUNTIME
 from socketd.settings.load import load
-from socketd.settings.model import DAEMON, Service, Settings
+from socketd.settings.model import DAEMON, ServiceSettings, Settings
 from socketd.settings.paths import OTHERS_WRITE
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class _Machine:
         if self.limit is not None:
             yield from rlimit.diagnostics(settings, self.limit)
 
-    def _load(self, service: Service) -> Iterator[tuple[str, str]]:
+    def _load(self, service: ServiceSettings) -> Iterator[tuple[str, str]]:
         """Load the certificates of a service, and report what is wrong with them."""
         uses_tls = any(listener.tls for listener in service.listeners)
         if not uses_tls or not service.tls.tls_certificate:

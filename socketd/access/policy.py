@@ -14,7 +14,7 @@ from socketd.access.capacity import Capacity
 from socketd.access.datagram_guard import NETWORK, Guard, LocalAddresses, Rules
 from socketd.access.networks import Networks
 from socketd.access.rates import Sources
-from socketd.settings.model import AccessOptions, Service
+from socketd.settings.model import AccessOptions, ServiceSettings
 from socketd.settings.networks import ANY, Network, network_words
 
 #: Networks that are allowed by default.
@@ -170,7 +170,7 @@ def _sources(
 
 
 def make_guard(
-    service: Service,
+    service: ServiceSettings,
     sock: socket.socket,
     clock: Any,
     own_ports: Callable[[], Collection[int]],

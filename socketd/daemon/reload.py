@@ -26,7 +26,7 @@ from socketd.daemon.state import CannotStart
 from socketd.net.own_listener import OwnListener
 from socketd.net.service_state import ServiceState
 from socketd.settings.listeners import Listener
-from socketd.settings.model import Service
+from socketd.settings.model import ServiceSettings
 
 if TYPE_CHECKING:
     from socketd.net.tls.context import ServerContext
@@ -105,13 +105,13 @@ class Reload:
             self._roll_back()
             raise CannotStart(errors)
 
-    def _unchanged(self, settings: Service) -> SocketService | None:
+    def _unchanged(self, settings: ServiceSettings) -> SocketService | None:
         child = self.running.get(settings.name)
         if child is None or child.settings != settings:
             return None
         return None if child.skipped or self.lost[settings.name] else child
 
-    def _make(self, settings: Service, context: ServerContext | None) -> SocketService:
+    def _make(self, settings: ServiceSettings, context: ServerContext | None) -> SocketService:
         """Make a service that reuses the state of a running or removed one of its name."""
         running = self.running.get(settings.name)
         if running is not None:
@@ -170,7 +170,7 @@ class Reload:
                         yield f"[{child.name}] listens at {one} {word}"
 
 
-def apply_settings(service_state: ServiceState, settings: Service, clock: Any) -> None:
+def apply_settings(service_state: ServiceState, settings: ServiceSettings, clock: Any) -> None:
     """
     Apply new settings to a running service.
 

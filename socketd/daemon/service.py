@@ -45,7 +45,7 @@ class StreamFactory(Factory):
 
     noisy = False
 
-    def __init__(self, service: model.Service, context: ProtocolContext) -> None:
+    def __init__(self, service: model.ServiceSettings, context: ProtocolContext) -> None:
         self._make = service.declared.stream
         self._options = service.options
         self._surroundings = context
@@ -79,7 +79,7 @@ class Shared:
     inherited: Inherited = Inherited()
     datagram_ports: set[int] = field(factory=set)
 
-    def make_state(self, settings: model.Service) -> ServiceState:
+    def make_state(self, settings: model.ServiceSettings) -> ServiceState:
         """Make the state of a new service."""
         timeout = settings.tls.handshake_timeout
         return ServiceState(
@@ -120,7 +120,7 @@ class SocketService:
     def __init__(
         self,
         shared: Shared,
-        settings: model.Service,
+        settings: model.ServiceSettings,
         service_state: ServiceState,
         context: ServerContext | None = None,
     ) -> None:

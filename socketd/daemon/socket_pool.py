@@ -8,7 +8,7 @@ from attrs import evolve
 
 from socketd.net.listen import Bound
 from socketd.net.sockets.bind import look_up
-from socketd.settings.listeners import Listener, Place, place_of
+from socketd.settings.listeners import BindAddress, Listener, bind_address
 
 
 class SocketPool:
@@ -19,16 +19,16 @@ class SocketPool:
         self._all = list(bounds)
         own = [bound for bound in self._all if not bound.listener.is_inherited]
         self._left = {bound: bound.place for bound in own if not bound.is_down}
-        self._at: dict[Place, list[Bound]] = {}
+        self._at: dict[BindAddress, list[Bound]] = {}
         for bound, place in self._left.items():
-            for known in {place, place_of(bound.listener)}:
+            for known in {place, bind_address(bound.listener)}:
                 self._at.setdefault(known, []).append(bound)
-        self._wanted = {place_of(one) for one in wanted if not one.is_inherited}
+        self._wanted = {bind_address(one) for one in wanted if not one.is_inherited}
 
     def take(self, listener: Listener) -> Bound | None:
         """Take a socket that is bound at a listener's address."""
         # A host name is resolved only if the literal address has no match.
-        for find in (place_of, look_up):
+        for find in (bind_address, look_up):
             for bound in self._at.get(find(listener), ()):
                 if bound in self._left and bound.is_reachable:
                     del self._left[bound]
@@ -40,7 +40,7 @@ class SocketPool:
         Take the sockets bound at single addresses of a wildcard listener: the kernel
         prefers them there, so keeping them serves those addresses without a gap.
         """
-        if place_of(listener).host:
+        if bind_address(listener).host:
             return []
         found = [one for one in self.beside(listener) if self._left[one] not in self._wanted]
         for bound in found:
@@ -52,7 +52,7 @@ class SocketPool:
         List the remaining sockets that conflict with a listener: at one of its addresses
         if it is a wildcard, or wildcards themselves.
         """
-        place = place_of(listener)
+        place = bind_address(listener)
         if not place.port:
             return []
         return [

@@ -12,7 +12,7 @@ from socketd.net.base_layer import LayerFactory
 from socketd.net.proxy.layer import ProxyLayer
 from socketd.net.stream.port import StreamTerms
 from socketd.settings.listeners import Listener
-from socketd.settings.model import Service
+from socketd.settings.model import ServiceSettings
 
 if TYPE_CHECKING:
     from socketd.net.tls.context import ServerContext
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def wrap_factory(
     factory: IProtocolFactory,
     listener: Listener,
-    service: Service,
+    service: ServiceSettings,
     context: ServerContext | None,
     clock: Any,
 ) -> tuple[Any, StreamTerms]:

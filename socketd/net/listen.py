@@ -28,7 +28,7 @@ from socketd.net.sockets.bind import (
 )
 from socketd.net.sockets.sockopts import Refused, change
 from socketd.net.stream.port import StreamPort, StreamTerms
-from socketd.settings.listeners import Listener, Place, canonical_host, place_of
+from socketd.settings.listeners import BindAddress, Listener, bind_address, canonical_host
 from socketd.settings.model import IProtocolSpec, SocketOptions
 
 _BESIDE_REFUSED = (
@@ -107,9 +107,9 @@ class Bound:
         return self.sock
 
     @property
-    def place(self) -> Place:
+    def place(self) -> BindAddress:
         """The bound address; for a host name, the address that it resolved to."""
-        place = place_of(self.listener)
+        place = bind_address(self.listener)
         if not place.port:
             return place
         return evolve(place, host=canonical_host(self.sock.getsockname()[0], place.family))

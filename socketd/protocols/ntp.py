@@ -23,7 +23,7 @@ from socketd.common.system_clock import BUILD_DATE, ClockState
 from socketd.protocols.spec import ProtocolSpec
 from socketd.protocols.time import SECONDS_1900_TO_1970
 from socketd.settings.options import option
-from socketd.settings.value_types import DURATION, NUMBER, YES_NO, Kind, within
+from socketd.settings.value_types import DURATION, NUMBER, YES_NO, ValueType, within
 
 #: A time of day in nanoseconds since 1970.
 Instant = int
@@ -103,7 +103,7 @@ def parse_reference_id(text: str) -> ReferenceId:
         ) from None
 
 
-REFERENCE_ID = Kind("name (GPS) | IPv4 address", parse_reference_id)
+REFERENCE_ID = ValueType("name (GPS) | IPv4 address", parse_reference_id)
 
 
 @frozen

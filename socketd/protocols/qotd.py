@@ -15,7 +15,7 @@ from twisted.internet.protocol import DatagramProtocol, Protocol
 
 from socketd.protocols.spec import ProtocolSpec, udp_amplify_option
 from socketd.settings.options import REQUIRED, option
-from socketd.settings.value_types import Kind, one_file, parse_path
+from socketd.settings.value_types import ValueType, one_file, parse_path
 
 #: Bytes: RFC 865 limits a quote to 512 characters, and every host accepts a datagram of that size.
 MAX_QUOTE = 512
@@ -112,7 +112,7 @@ def _entries(text: str) -> Iterator[tuple[int, bytes]]:
             lines.append(line)
 
 
-QUOTES = Kind("file of quotes, with a line % between them", parse_quotes, one_file)
+QUOTES = ValueType("file of quotes, with a line % between them", parse_quotes, one_file)
 
 
 @frozen

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from socketd.settings.model import Service, Settings
+from socketd.settings.model import ServiceSettings, Settings
 
 #: Daemon options that take effect only at the next start.
 AT_START = ("control", "http", "log_format")
@@ -37,7 +37,7 @@ def _services(old: Settings, new: Settings) -> Iterator[str]:
             yield f"[{name}] {', '.join(what)} changed"
 
 
-def _what(old: Service, new: Service) -> Iterator[str]:
+def _what(old: ServiceSettings, new: ServiceSettings) -> Iterator[str]:
     if old.protocol != new.protocol:
         yield "protocol"
     elif old.options != new.options:

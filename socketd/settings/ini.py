@@ -25,7 +25,7 @@ _MARK = "\0"
 
 
 @frozen
-class Entry:
+class IniValue:
     """The value of one C{option = value}, and the line where it starts."""
 
     value: str
@@ -33,15 +33,15 @@ class Entry:
 
 
 @frozen
-class Section:
+class IniSection:
     """One section: its name, the line of its header, and its entries by option name."""
 
     name: str
     line: int
-    entries: dict[str, Entry] = Factory(dict)
+    entries: dict[str, IniValue] = Factory(dict)
 
 
-def read(text: str, file: str) -> tuple[list[Section], list[Diagnostic]]:
+def read(text: str, file: str) -> tuple[list[IniSection], list[Diagnostic]]:
     """
     Parse INI text.
 
@@ -101,15 +101,15 @@ class _Reader(configparser.RawConfigParser):
         self._option_lines.append(self._line)
         return optionstr.strip()
 
-    def located(self) -> list[Section]:
+    def located(self) -> list[IniSection]:
         """Return the parsed sections; a strict parser keeps the file order."""
         lines = iter(tuple(self._option_lines))
         return [
-            Section(
+            IniSection(
                 name.rstrip(_MARK),
                 line,
                 {
-                    _spelled(option): Entry(value, next(lines))
+                    _spelled(option): IniValue(value, next(lines))
                     for option, value in self.items(name, raw=True)
                 },
             )

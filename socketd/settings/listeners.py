@@ -142,7 +142,7 @@ class Listener:
 
 
 @frozen
-class Place:
+class BindAddress:
     """
     The canonical bind address of a listener: at a reload, a listener can take over the
     socket of another one with an equal place.
@@ -159,16 +159,16 @@ class Place:
     path: str = ""
 
 
-def place_of(listener: Listener) -> Place:
+def bind_address(listener: Listener) -> BindAddress:
     """Return the bind address of a listener, independent of its protocol, TLS and spelling."""
     family, type_ = listener.family, listener.type
     if listener.path and not listener.has_file:
-        return Place(family, type_, path=listener.path)
+        return BindAddress(family, type_, path=listener.path)
     if listener.path:
         directory, name = os.path.split(listener.path)
         # bind(2) follows symbolic links in the directory, but not in the last component.
-        return Place(family, type_, path=os.path.join(os.path.realpath(directory), name))
-    return Place(family, type_, canonical_host(listener.interface, family), listener.port)
+        return BindAddress(family, type_, path=os.path.join(os.path.realpath(directory), name))
+    return BindAddress(family, type_, canonical_host(listener.interface, family), listener.port)
 
 
 def canonical_host(host: str, family: socket.AddressFamily) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from attrs import define, field
 
 from socketd.settings.diagnostics import Diagnostic, SettingsError, nearest
-from socketd.settings.ini import Entry, Section, read
+from socketd.settings.ini import IniSection, IniValue, read
 from socketd.settings.listeners import Listener, meant, parse_control, parse_http, parse_listener
 from socketd.settings.model import (
     DAEMON,
@@ -19,7 +19,7 @@ from socketd.settings.model import (
     AccessOptions,
     DaemonOptions,
     IProtocolSpec,
-    Service,
+    ServiceSettings,
     ServiceOptions,
     Settings,
     SocketOptions,
@@ -118,11 +118,11 @@ class _Loader:
     protocols: Mapping[str, IProtocolSpec]
     runtime: str
     diagnostics: list[Diagnostic]
-    defaults: dict[str, Entry] = field(factory=dict)
+    defaults: dict[str, IniValue] = field(factory=dict)
     own_options: list[type[Any]] = field(factory=list)
     twice: set[str] = field(factory=set)
 
-    def settings(self, sections: list[Section]) -> Settings:
+    def settings(self, sections: list[IniSection]) -> Settings:
         """Build the settings; they are valid only if no diagnostic was added."""
         names = [section.name for section in sections]
         self.twice = {name for name in names if names.count(name) > 1}
@@ -148,14 +148,14 @@ class _Loader:
         files |= dict.fromkeys(path for service in enabled for path in service.files)
         return Settings(self.file, daemon, enabled, lines, **own, files=tuple(files))
 
-    def _daemon(self, section: Section | None) -> DaemonOptions:
+    def _daemon(self, section: IniSection | None) -> DaemonOptions:
         if section is None:
             return DaemonOptions()
         known = declared(DaemonOptions)
         self._check_names(section.name, section.entries, known)
         return DaemonOptions(**self._values(section.name, section.line, section.entries, known))
 
-    def _own(self, name: str, entry: Entry) -> Listener | None:
+    def _own(self, name: str, entry: IniValue) -> Listener | None:
         """Parse a listener of the daemon itself."""
         try:
             return _OWN[name](entry.value, self.runtime)
@@ -163,7 +163,7 @@ class _Loader:
             self._complain(DAEMON, name, entry, str(error))
             return None
 
-    def _service(self, section: Section) -> Service | None:
+    def _service(self, section: IniSection) -> ServiceSettings | None:
         if _NAME.fullmatch(section.name) is None:
             message = "is no service name; use up to 32 letters, digits and . _ -"
             self.diagnostics.append(Diagnostic(self.file, section.line, message, section.name))
@@ -181,7 +181,7 @@ class _Loader:
         common, policy, sockets, tls, own = (
             {option: values[option] for option in group if option in values} for group in groups
         )
-        return Service(
+        return ServiceSettings(
             name=section.name,
             protocol=name,
             declared=declaration,
@@ -197,9 +197,9 @@ class _Loader:
             file=self.file,
         )
 
-    def _protocol(self, section: Section) -> tuple[str, IProtocolSpec] | None:
+    def _protocol(self, section: IniSection) -> tuple[str, IProtocolSpec] | None:
         """Look up the protocol of a section; report one that is unknown or cannot be imported."""
-        entry = section.entries.get("protocol", Entry(section.name, section.line))
+        entry = section.entries.get("protocol", IniValue(section.name, section.line))
         if entry.value in self.protocols:
             try:
                 return entry.value, self.protocols[entry.value]
@@ -214,7 +214,7 @@ class _Loader:
         return None
 
     def _check_names(
-        self, section: str, entries: Mapping[str, Entry], known: Mapping[str, Option]
+        self, section: str, entries: Mapping[str, IniValue], known: Mapping[str, Option]
     ) -> None:
         for name in entries.keys() - known.keys():
             where = self._where(section, name, entries[name]) or nearest(name, known)
@@ -222,7 +222,7 @@ class _Loader:
             found = Diagnostic(self.file, entries[name].line, message, section, name)
             self.diagnostics.append(found)
 
-    def _where(self, section: str, name: str, entry: Entry) -> str:
+    def _where(self, section: str, name: str, entry: IniValue) -> str:
         """
         Say in which section an option belongs, or which option has this name in other
         programs.
@@ -253,7 +253,7 @@ class _Loader:
                     yield protocol
 
     def _values(
-        self, section: str, line: int, entries: Mapping[str, Entry], known: Mapping[str, Option]
+        self, section: str, line: int, entries: Mapping[str, IniValue], known: Mapping[str, Option]
     ) -> dict[str, Any]:
         """
         Parse the given options; a missing one keeps the default of its class.
@@ -264,7 +264,7 @@ class _Loader:
         for name, wanted in known.items():
             if name in entries:
                 try:
-                    values[name] = wanted.kind.parse(entries[name].value)
+                    values[name] = wanted.type.parse(entries[name].value)
                 except ValueError as error:
                     message = _about_comment(entries[name].value) or str(error)
                     self._complain(section, name, entries[name], message)
@@ -274,14 +274,14 @@ class _Loader:
                 if section in self.twice:
                     # It may be in the duplicate section.
                     continue
-                message = f"has no {name}; write {name} = {wanted.kind.form}"
+                message = f"has no {name}; write {name} = {wanted.type.syntax}"
                 self.diagnostics.append(Diagnostic(self.file, line, message, section))
         return values
 
     def _listeners(
         self,
         section: str,
-        entries: Mapping[str, Entry],
+        entries: Mapping[str, IniValue],
         common: Mapping[str, Any],
         declaration: IProtocolSpec,
     ) -> Iterator[Listener]:
@@ -299,11 +299,11 @@ class _Loader:
                 listener = parse_listener(text, self.runtime)
                 _check_form(listener, declaration)
             except ValueError as error:
-                self._complain(section, "listen", Entry(text, entry.line), str(error))
+                self._complain(section, "listen", IniValue(text, entry.line), str(error))
             else:
                 yield listener
 
-    def _complain(self, section: str, name: str, entry: Entry, message: str) -> None:
+    def _complain(self, section: str, name: str, entry: IniValue, message: str) -> None:
         """Report an invalid value; an inherited one is reported in C{[defaults]}."""
         if self.defaults.get(name) is entry:
             section = DEFAULTS
@@ -317,7 +317,9 @@ class _Loader:
         known = {name: o for name, o in known.items() if name not in ("protocol", "listen")}
         self._check_names(DEFAULTS, self.defaults, known)
 
-    def _check_amplification(self, service: Service, sections: Mapping[str, Section]) -> None:
+    def _check_amplification(
+        self, service: ServiceSettings, sections: Mapping[str, IniSection]
+    ) -> None:
         """
         Report amplification toward spoofed sources: C{udp_amplify} with a public network in
         C{allow}.
@@ -334,7 +336,7 @@ class _Loader:
             message += " write udp_amplify = 0, or allow = any if that is what you want"
             self._complain(service.name, "allow", entry, message)
 
-    def _check_tls(self, service: Service) -> None:
+    def _check_tls(self, service: ServiceSettings) -> None:
         """Report TLS listeners without a certificate, and TLS options without a TLS listener."""
         speaks = any(listener.tls for listener in service.listeners)
         if speaks and "tls_certificate" not in service.lines:
@@ -350,7 +352,7 @@ class _Loader:
                 found = (self.file, service.lines[name], message, service.name, name)
                 self.diagnostics.append(Diagnostic(*found))
 
-    def _check_proxies(self, service: Service) -> None:
+    def _check_proxies(self, service: ServiceSettings) -> None:
         """Report C{haproxy:} listeners without C{proxy_from}."""
         proxied = [listener for listener in service.listeners if listener.proxied]
         if proxied and not service.policy.proxy_from and "proxy_from" not in service.lines:
@@ -359,11 +361,11 @@ class _Loader:
             self.diagnostics.append(Diagnostic(self.file, line, message, service.name))
 
 
-def _files(entries: Mapping[str, Entry], known: Mapping[str, Option]) -> Iterator[str]:
+def _files(entries: Mapping[str, IniValue], known: Mapping[str, Option]) -> Iterator[str]:
     """List the paths of the files that the options name."""
     for name, option in known.items():
         if name in entries:
-            yield from option.kind.files(entries[name].value)
+            yield from option.type.files(entries[name].value)
 
 
 def _about_comment(value: str) -> str:

@@ -21,7 +21,7 @@ from socketd.settings.value_types import (
     SIZE,
     WORD,
     YES_NO,
-    Kind,
+    ValueType,
     choice,
     parse_list,
     parse_path,
@@ -48,9 +48,9 @@ def _parse_linger(text: str) -> bool:
     return True
 
 
-_PATH = Kind("path", parse_path)
-_ADDRESS = Kind("listener", parse_path)
-_LISTENERS = Kind("listeners (tcp:7007 udp:7007 unix:PATH)", parse_list)
+_PATH = ValueType("path", parse_path)
+_ADDRESS = ValueType("listener", parse_path)
+_LISTENERS = ValueType("listeners (tcp:7007 udp:7007 unix:PATH)", parse_list)
 _SECONDS = within(DURATION, 1.0, 32767.0, "write 1s to 9h")
 _COUNT = within(NUMBER, 1, 127, "write 1 to 127")
 _BUFFER = within(SIZE, 1, 1024**3, "write up to 1GiB")
@@ -214,7 +214,7 @@ class SocketOptions:
     so_rcvbuf: int | None = option(_BUFFER, None, "The size of the receive buffer.")
     so_sndbuf: int | None = option(_BUFFER, None, "The size of the send buffer.")
     so_linger: bool | None = option(
-        Kind("no | 0s", _parse_linger), None, "0s resets a connection when it is closed."
+        ValueType("no | 0s", _parse_linger), None, "0s resets a connection when it is closed."
     )
     tcp_nodelay: bool | None = option(
         YES_NO, None, "Send small segments at once; on where not given."
@@ -276,7 +276,7 @@ class IProtocolSpec(Protocol):
 
 
 @frozen
-class Service:
+class ServiceSettings:
     """
     One enabled service.
 
@@ -333,7 +333,7 @@ class Settings:
 
     file: str
     daemon: DaemonOptions
-    services: tuple[Service, ...]
+    services: tuple[ServiceSettings, ...]
     lines: Mapping[str, int] = attrs.field(eq=False, factory=dict)
     http: Listener | None = None
     control: Listener | None = None

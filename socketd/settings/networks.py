@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from attrs import frozen
 
 from socketd.settings.diagnostics import nearest
-from socketd.settings.value_types import Kind, parse_list
+from socketd.settings.value_types import ValueType, parse_list
 
 Network = IPv4Network | IPv6Network
 
@@ -108,5 +108,5 @@ def _parse_prefixes(text: str) -> Prefixes:
     return Prefixes(int(ipv4), int(ipv6))
 
 
-NETWORKS = Kind("networks (192.0.2.0/24 2001:db8::/32 any loopback private)", parse_networks)
-PREFIXES = Kind("prefix lengths (32:64)", _parse_prefixes)
+NETWORKS = ValueType("networks (192.0.2.0/24 2001:db8::/32 any loopback private)", parse_networks)
+PREFIXES = ValueType("prefix lengths (32:64)", _parse_prefixes)

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from socketd.settings.value_types import Kind
+from socketd.settings.value_types import ValueType
 
 #: Marks an option that has no default and must be given.
 REQUIRED = attrs.NOTHING
@@ -24,31 +24,28 @@ class Option:
     One declared option.
 
     @ivar name: its name in the INI file.
-    @ivar kind: its value type.
     @ivar default: its parsed default, or C{REQUIRED}.
     @ivar help: one sentence for the manual pages.
     """
 
     name: str
-    kind: Kind
+    type: ValueType
     default: Any
     help: str
 
 
-def option(kind: Kind, default: Any, help: str) -> Any:
+def option(type: ValueType, default: Any, help: str) -> Any:
     """
     Declare a field of an options class.
 
     @param default: the parsed default, or C{REQUIRED}.
     """
-    return attrs.field(default=default, metadata={"kind": kind, "help": help}, kw_only=True)
+    return attrs.field(default=default, metadata={"type": type, "help": help}, kw_only=True)
 
 
 def declared(options: type[Any]) -> dict[str, Option]:
     """List the options of a class, in declaration order."""
     return {
-        field.name: Option(
-            field.name, field.metadata["kind"], field.default, field.metadata["help"]
-        )
+        field.name: Option(field.name, default=field.default, **field.metadata)
         for field in attrs.fields(options)
     }

@@ -10,7 +10,14 @@ from attrs import frozen
 
 from socketd.common.host_names import is_host_name
 from socketd.settings.options import option
-from socketd.settings.value_types import DURATION, Kind, choice, one_file, parse_list, parse_path
+from socketd.settings.value_types import (
+    DURATION,
+    ValueType,
+    choice,
+    one_file,
+    parse_list,
+    parse_path,
+)
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+", re.ASCII)
 # The local part has no colon, so that a URI does not match.
@@ -132,10 +139,10 @@ def _named_files(text: str) -> Iterator[str]:
         yield from line.partition("=")[2].split()
 
 
-_PATH = Kind("path of a PEM file", _parse_path, one_file)
-_ALPN = Kind("list of protocols (one per line, or with commas)", _parse_alpn)
-_CLIENT_NAMES = Kind("list of names (host, URI, address, user@host)", _parse_client_names)
-_NAMES = Kind("NAME = CERT.pem [KEY.pem], one per line", _parse_names, _named_files)
+_PATH = ValueType("path of a PEM file", _parse_path, one_file)
+_ALPN = ValueType("list of protocols (one per line, or with commas)", _parse_alpn)
+_CLIENT_NAMES = ValueType("list of names (host, URI, address, user@host)", _parse_client_names)
+_NAMES = ValueType("NAME = CERT.pem [KEY.pem], one per line", _parse_names, _named_files)
 
 
 @frozen

@@ -30,16 +30,16 @@ _ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{2}|.|$)", re.DOTALL)
 
 
 @frozen
-class Kind:
+class ValueType:
     """
     A value type.
 
-    @ivar form: its syntax, for the manual pages and diagnostics.
+    @ivar syntax: for the manual pages and diagnostics.
     @ivar parse: parses the text; raises C{ValueError}.
     @ivar files: lists the paths of the files that a value names.
     """
 
-    form: str
+    syntax: str
     parse: Callable[[str], Any]
     files: Callable[[str], Iterable[str]] = lambda text: ()
 
@@ -131,7 +131,7 @@ def parse_word(text: str) -> str:
     return text
 
 
-def choice(*words: str) -> Kind:
+def choice(*words: str) -> ValueType:
     """Make a value type whose values are these words."""
 
     def parse(text: str) -> str:
@@ -139,10 +139,10 @@ def choice(*words: str) -> Kind:
             raise ValueError(f"is not known; write {' or '.join(words)}")
         return text
 
-    return Kind(" | ".join(words), parse)
+    return ValueType(" | ".join(words), parse)
 
 
-def within(kind: Kind, low: float, high: float, why: str) -> Kind:
+def within(value_type: ValueType, low: float, high: float, why: str) -> ValueType:
     """
     Restrict a numeric value type to a range, bounds included.
 
@@ -150,12 +150,12 @@ def within(kind: Kind, low: float, high: float, why: str) -> Kind:
     """
 
     def parse(text: str) -> Any:
-        value = kind.parse(text)
+        value = value_type.parse(text)
         if not low <= value <= high:
             raise ValueError(f"is out of range; {why}")
         return value
 
-    return Kind(kind.form, parse)
+    return ValueType(value_type.syntax, parse)
 
 
 def parse_number(text: str) -> int:
@@ -165,14 +165,14 @@ def parse_number(text: str) -> int:
     return int(text)
 
 
-YES_NO = Kind("yes | no", parse_yes_no)
-DURATION = Kind("duration (250ms 10s 5m 1h)", parse_duration)
-RATE = Kind("rate (50/s 256/m 10/h)", parse_rate)
-SIZE = Kind("size (4096 64KiB 1MiB)", parse_size)
-NUMBER = Kind("number", parse_number)
-TEXT = Kind(r"text (\n \r \t \xNN \\)", parse_text)
-WORD = Kind("word", parse_word)
-LIST = Kind("list (one per line, or with commas)", parse_list)
+YES_NO = ValueType("yes | no", parse_yes_no)
+DURATION = ValueType("duration (250ms 10s 5m 1h)", parse_duration)
+RATE = ValueType("rate (50/s 256/m 10/h)", parse_rate)
+SIZE = ValueType("size (4096 64KiB 1MiB)", parse_size)
+NUMBER = ValueType("number", parse_number)
+TEXT = ValueType(r"text (\n \r \t \xNN \\)", parse_text)
+WORD = ValueType("word", parse_word)
+LIST = ValueType("list (one per line, or with commas)", parse_list)
 
 
 def _unescaped(escape: str) -> bytes:

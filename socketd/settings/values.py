@@ -1,31 +1,6 @@
 """The former name of L{socketd.settings.value_types}, kept for protocols of other packages."""
 
-from __future__ import annotations
+from socketd.settings.value_types import *  # noqa: F401, F403
+from socketd.settings.value_types import ValueType
 
-from socketd.settings.value_types import (
-    DURATION,
-    LIST,
-    NUMBER,
-    RATE,
-    SIZE,
-    TEXT,
-    WORD,
-    YES_NO,
-    Kind,
-    choice,
-    within,
-)
-
-__all__ = [
-    "DURATION",
-    "Kind",
-    "LIST",
-    "NUMBER",
-    "RATE",
-    "SIZE",
-    "TEXT",
-    "WORD",
-    "YES_NO",
-    "choice",
-    "within",
-]
+Kind = ValueType

@@ -15,7 +15,7 @@ from socketd.access.policy import MAX_PER_SOURCE, Slot
 from socketd.access.rates import SOURCE_LIMIT
 from socketd.daemon.reload import apply_settings
 from socketd.net.service_state import Connection
-from socketd.settings.model import Service
+from socketd.settings.model import ServiceSettings
 from tests.control.fakes import FakeConnection, make_daemon
 from tests.support.fakes import Recorder
 
@@ -54,7 +54,7 @@ class RenewTests(SynchronousTestCase):
         connection.begin(Recorder())
         return connection
 
-    def renew(self, **policy: Any) -> Service:
+    def renew(self, **policy: Any) -> ServiceSettings:
         """Put the site under new rules."""
         service = evolve(self.service, policy=evolve(self.service.policy, **policy))
         apply_settings(self.service_state, service, self.daemon.reactor)

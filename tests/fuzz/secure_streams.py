@@ -24,7 +24,7 @@ from socketd.net.timer_wheel import TICK
 from socketd.net.tls.context import ServerContext
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
-from socketd.settings.model import Service
+from socketd.settings.model import ServiceSettings
 from tests.fuzz.connections import (
     Actor,
     HalfActor,
@@ -72,7 +72,7 @@ acts = st.one_of(
 
 
 @cache
-def service(listen: str) -> tuple[Service, Any]:
+def service(listen: str) -> tuple[ServiceSettings, Any]:
     """Read a service, and make its context; once for all machines."""
     folder = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, folder, True)

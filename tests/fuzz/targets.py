@@ -64,7 +64,7 @@ from socketd.settings.listeners import (
     parse_control,
     parse_http,
     parse_listener,
-    place_of,
+    bind_address,
 )
 from socketd.settings.load import load
 from socketd.settings.model import (
@@ -191,7 +191,7 @@ def check_listener(listener: Listener) -> None:
     assert str(listener)
     if listener.is_inherited:
         return
-    assert place_of(listener)
+    assert bind_address(listener)
     if listener.path:
         path = os.fsencode(listener.path)
         assert b"\0" not in path and len(path) <= MAX_PATH
@@ -334,7 +334,7 @@ def check_values(data: bytes) -> None:
     if data:
         option = options()[data[0] % len(options())]
         try:
-            option.kind.parse(text_of(data[1:]).replace("\0", ""))
+            option.type.parse(text_of(data[1:]).replace("\0", ""))
         except ValueError as problem:
             assert str(problem)
 

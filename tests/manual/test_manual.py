@@ -150,7 +150,7 @@ class CompleteTests(SynchronousTestCase):
         page = plain("socketd.ini.5")
         for _, options in groups():
             for found in declared(options).values():
-                form = " ".join(f"{found.name} = {found.kind.form} {found.help}".split())
+                form = " ".join(f"{found.name} = {found.type.syntax} {found.help}".split())
                 self.assertIn(form, page)
 
     def test_examples(self) -> None:
@@ -163,7 +163,7 @@ class CompleteTests(SynchronousTestCase):
         for _, options in groups():
             for found in declared(options).values():
                 text = example_of(options, found).replace("/etc/socketd/quotes", str(quotes))
-                value = found.kind.parse(text)
+                value = found.type.parse(text)
                 self.assertNotEqual(value, found.default, found.name)
 
     def test_listeners(self) -> None:

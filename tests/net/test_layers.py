@@ -22,7 +22,7 @@ from socketd.net.stream.port import StreamPort, StreamTerms
 from socketd.net.tls.context import ServerContext
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
-from socketd.settings.model import Service
+from socketd.settings.model import ServiceSettings
 from tests.support.certificates import (
     FUTURE,
     NOW,
@@ -84,7 +84,7 @@ class LayersCase(SynchronousTestCase):
         """Write a certificate with its key."""
         write_private(self.path, made.pem() + made.key_pem())
 
-    def service(self, listen: str, more: str = "") -> Service:
+    def service(self, listen: str, more: str = "") -> ServiceSettings:
         """Read a service from a configuration."""
         options = f"handshake_timeout = {HANDSHAKE}s\n{more}"
         if "tls" in listen:

@@ -122,14 +122,14 @@ class OptionTests(SynchronousTestCase):
 
     def test_framing(self) -> None:
         """The words for a framing are those that there are, and C{chunk} is the default."""
-        kind = declared(Options)["framing"].kind
+        kind = declared(Options)["framing"].type
         self.assertEqual([kind.parse(word) for word in FRAMINGS], list(FRAMINGS))
         self.assertEqual(Options(), Options(framing="chunk", max_message=DEFAULT_MAX_MESSAGE))
         self.assertIn("write chunk or line", refusal(kind.parse, "lines"))
 
     def test_max_message(self) -> None:
         """A message has at least one byte, and at most what a connection may hold."""
-        parse = declared(Options)["max_message"].kind.parse
+        parse = declared(Options)["max_message"].type.parse
         self.assertEqual([parse("1"), parse("64KiB")], [1, MAX_MESSAGE])
         for text in ("0", "65537", "1MiB"):
             self.assertIn("write 1 to 64KiB", refusal(parse, text), text)

@@ -261,7 +261,7 @@ class ReferenceIdTests(SynchronousTestCase):
 
     def test_stratum(self) -> None:
         """A stratum is 1 to 15."""
-        parse = declared(NtpOptions)["stratum"].kind.parse
+        parse = declared(NtpOptions)["stratum"].type.parse
         self.assertEqual([parse("1"), parse("15")], [1, 15])
         for text in ("0", "16", "-1", "one"):
             self.assertNotEqual(refusal(parse, text), "", text)

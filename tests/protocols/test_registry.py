@@ -111,7 +111,7 @@ class InstalledTests(SynchronousTestCase):
         for name in OURS:
             for found in declared(self.installed[name].options).values():
                 if found.default is not REQUIRED and isinstance(found.default, str):
-                    self.assertEqual(found.kind.parse(found.default), found.default)
+                    self.assertEqual(found.type.parse(found.default), found.default)
 
     def test_nothing_of_its_own(self) -> None:
         """A declaration may leave everything out."""

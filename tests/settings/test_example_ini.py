@@ -19,7 +19,7 @@ from socketd.settings.model import (
     DEFAULTS,
     AccessOptions,
     DaemonOptions,
-    Service,
+    ServiceSettings,
     ServiceOptions,
     SocketOptions,
 )
@@ -46,7 +46,7 @@ class ExampleTests(SynchronousTestCase):
         self.settings = load(str(FILE), installed(), RUNTIME)
         self.services = {service.name: service for service in self.settings.services}
 
-    def service(self, address: str) -> Service:
+    def service(self, address: str) -> ServiceSettings:
         """Find who serves an address."""
         (found,) = (
             service

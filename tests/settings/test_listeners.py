@@ -14,11 +14,11 @@ from socketd.settings.listeners import (
     DEFAULT_MODE,
     MAX_PATH,
     Listener,
-    Place,
+    BindAddress,
     _split,
     parse_http,
     parse_listener,
-    place_of,
+    bind_address,
 )
 from tests.settings.refusals import RUNTIME, refusal
 
@@ -295,11 +295,11 @@ class ParseListenerTests(SynchronousTestCase):
 
 
 class PlaceTests(SynchronousTestCase):
-    """Tests for L{place_of}."""
+    """Tests for L{bind_address}."""
 
-    def places(self, *texts: str) -> set[Place]:
+    def places(self, *texts: str) -> set[BindAddress]:
         """Name the places of listeners."""
-        return {place_of(parse_listener(text, "/run/x")) for text in texts}
+        return {bind_address(parse_listener(text, "/run/x")) for text in texts}
 
     def test_same(self) -> None:
         """

@@ -61,13 +61,13 @@ class RangeTests(SynchronousTestCase):
 
     def test_good(self) -> None:
         """Each option takes what the system can do."""
-        read = [(name, text, KNOWN[name].kind.parse(text)) for name, text, _ in GOOD]
+        read = [(name, text, KNOWN[name].type.parse(text)) for name, text, _ in GOOD]
         self.assertEqual(read, GOOD)
 
     def test_bad(self) -> None:
         """Each option says what it would take instead."""
         for name, text, part in BAD:
-            self.assertIn(part, refusal(KNOWN[name].kind.parse, text), f"{name} = {text}")
+            self.assertIn(part, refusal(KNOWN[name].type.parse, text), f"{name} = {text}")
 
     def test_sockets_keep_the_system(self) -> None:
         """A socket option that nobody gives is the system's."""

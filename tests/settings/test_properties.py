@@ -101,7 +101,7 @@ class SettingsPropertyTests(SynchronousTestCase):
     def test_any_value(self, name: str, text: str) -> None:
         """A parser returns a value, or raises L{ValueError} with a sentence."""
         try:
-            OPTIONS[name].kind.parse(text)
+            OPTIONS[name].type.parse(text)
         except ValueError as problem:
             self.assertTrue(str(problem))
 

@@ -76,12 +76,12 @@ class OptionTests(SynchronousTestCase):
     def test_good(self) -> None:
         """What is written right is read."""
         for name, text, value in GOOD:
-            self.assertEqual(KNOWN[name].kind.parse(text), value, (name, text))
+            self.assertEqual(KNOWN[name].type.parse(text), value, (name, text))
 
     def test_bad(self) -> None:
         """What is not is refused, in one line, with what would be right."""
         for name, text, part in BAD:
-            message = refusal(KNOWN[name].kind.parse, text)
+            message = refusal(KNOWN[name].type.parse, text)
             self.assertIn(part, message, (name, text))
             self.assertEqual(message.splitlines(), [message])
 
@@ -94,6 +94,6 @@ class OptionTests(SynchronousTestCase):
 
     def test_names_are_written(self) -> None:
         """A name of a client is written for people as it was read."""
-        parse = KNOWN["tls_client_names"].kind.parse
+        parse = KNOWN["tls_client_names"].type.parse
         for text in ("a.example.org", "a_b.example", "192.0.2.7", "x@y.z", "spiffe://org/A"):
             self.assertEqual([str(name) for name in parse(text)], [text])

@@ -14,7 +14,7 @@ from socketd.settings.value_types import (
     TEXT,
     WORD,
     YES_NO,
-    Kind,
+    ValueType,
     choice,
     parse_text,
     within,
@@ -34,7 +34,7 @@ PERCENT = within(NUMBER, 1, 100, "write 1 to 100")
 NO_PERCENT = "is out of range; write 1 to 100"
 
 #: Kind, text, value.
-GOOD: list[tuple[Kind, str, Any]] = [
+GOOD: list[tuple[ValueType, str, Any]] = [
     (YES_NO, "yes", True),
     (YES_NO, "Yes", True),
     (YES_NO, "on", True),
@@ -162,7 +162,7 @@ class KindTests(SynchronousTestCase):
         """A kind made of words takes each of them, and names all for any other."""
         parse = choice("a", "b", "c").parse
         self.assertEqual([parse(word) for word in "abc"], ["a", "b", "c"])
-        self.assertEqual(choice("a", "b", "c").form, "a | b | c")
+        self.assertEqual(choice("a", "b", "c").syntax, "a | b | c")
         self.assertEqual(refusal(parse, "d"), "is not known; write a or b or c")
 
     def test_narrowed(self) -> None:
@@ -171,12 +171,12 @@ class KindTests(SynchronousTestCase):
         self.assertEqual([kind.parse(text) for text in "567"], [5, 6, 7])
         complaint = "is out of range; write 5 to 7"
         self.assertEqual([refusal(kind.parse, text) for text in "48"], [complaint] * 2)
-        self.assertEqual(kind.form, NUMBER.form)
+        self.assertEqual(kind.syntax, NUMBER.syntax)
 
     def test_form(self) -> None:
         """A kind made of words shows them; one that is narrowed keeps its form."""
-        self.assertEqual(LEVEL.form, "debug | info")
-        self.assertEqual(PERCENT.form, NUMBER.form)
+        self.assertEqual(LEVEL.syntax, "debug | info")
+        self.assertEqual(PERCENT.syntax, NUMBER.syntax)
 
 
 class TextTests(SynchronousTestCase):

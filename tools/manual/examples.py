@@ -60,7 +60,7 @@ def example_of(options: type[Any], found: Option) -> str:
     own = _OWN.get(f"{options.__name__}.{found.name}", _OWN.get(found.name))
     if own is not None:
         return own
-    words = found.kind.form.split(" | ")
+    words = found.type.syntax.split(" | ")
     if len(words) > 1:
         return next(word for word in words if word != default_text(found))
-    return _FORMS[found.kind.form.split()[0]]
+    return _FORMS[found.type.syntax.split()[0]]

@@ -55,7 +55,7 @@ def default_text(found: Option) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:g}/s" if found.kind is RATE else f"{value:g}s"
+        return f"{value:g}/s" if found.type is RATE else f"{value:g}s"
     if isinstance(value, bytes):
         return value.decode().encode("unicode_escape").decode()
     return str(value)
@@ -66,7 +66,7 @@ def _table(title: str, options: type[Any]) -> Iterator[str]:
     if rows:
         yield f"\n## {title}\n| option | form | default | meaning |\n|---|---|---|---|\n"
     for found in rows.values():
-        form = found.kind.form.replace("|", "\\|")
+        form = found.type.syntax.replace("|", "\\|")
         default = default_text(found)
         default = f"`{default}`" if isinstance(found.default, bytes) and default else default
         yield f"| `{found.name}` | {form} | {default} | {found.help} |\n"

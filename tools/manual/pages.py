@@ -121,7 +121,7 @@ def _add_control(page: Page) -> None:
 def _option_entries(options: type[Any]) -> Iterator[tuple[str, str]]:
     for found in declared(options).values():
         example = f"Example: `{found.name} = {example_of(options, found)}`."
-        yield f"`{found.name}` = {found.kind.form}", f"{found.help} {_default(found)} {example}"
+        yield f"`{found.name}` = {found.type.syntax}", f"{found.help} {_default(found)} {example}"
 
 
 def _default(found: Option) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from socketd.settings.listeners import Listener
-from socketd.settings.model import Service, Settings
+from socketd.settings.model import ServiceSettings, Settings
 from socketd.settings.networks import ANY, INTERNAL, Network, network_words
 
 #: Lower ports need C{CAP_NET_BIND_SERVICE}, unless ip_unprivileged_port_start is changed.
@@ -125,7 +125,7 @@ def _peers(settings: Settings) -> set[Network] | None:
     return None if found & set(ANY) or has_names else found
 
 
-def _peers_of(service: Service, listener: Listener) -> Iterable[Network]:
+def _peers_of(service: ServiceSettings, listener: Listener) -> Iterable[Network]:
     if _is_loopback(listener):
         return network_words("loopback")
     if listener.proxied:

@@ -14,7 +14,7 @@ from attrs import evolve
 
 from socketd.net.sockets.holders import THIS, holder_of
 from socketd.net.sockets.sockopts import TABLE, Refused, wanted
-from socketd.settings.listeners import Listener, Place, canonical_host, place_of
+from socketd.settings.listeners import BindAddress, Listener, bind_address, canonical_host
 from socketd.settings.model import SocketOptions
 
 #: The receive buffer of datagram sockets (bytes), unless configured: as far as
@@ -172,9 +172,9 @@ def resolve(listener: Listener) -> Any:
     return found[0][4]
 
 
-def look_up(listener: Listener) -> Place:
+def look_up(listener: Listener) -> BindAddress:
     """The address that a listener binds, with its host name resolved."""
-    place = place_of(listener)
+    place = bind_address(listener)
     if not place.port:
         return place
     try:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from attrs import evolve, frozen
 
 from socketd.settings.diagnostics import Diagnostic
-from socketd.settings.listeners import Listener, Place, place_of
+from socketd.settings.listeners import BindAddress, Listener, bind_address
 from socketd.settings.model import DAEMON, Settings, SocketOptions
 
 #: Options that let a wildcard address and a specific one be bound together.
@@ -37,11 +37,11 @@ class Claim:
     option: str
     line: int
     listener: Listener
-    place: Place
+    place: BindAddress
     options: SocketOptions
 
     @property
-    def key(self) -> Place:
+    def key(self) -> BindAddress:
         """Its place without the host: only claims with the same key can conflict."""
         if self.place.path:
             # One path is a socket of one type.
@@ -67,7 +67,7 @@ class Claim:
 def conflicts(settings: Settings) -> Iterator[Diagnostic]:
     """Report each listener whose address conflicts with an earlier one."""
     # The claims that do not conflict, by their keys, then by their hosts.
-    accepted: dict[Place, dict[str, list[Claim]]] = {}
+    accepted: dict[BindAddress, dict[str, list[Claim]]] = {}
     for claim in _claims(settings):
         host, hosts = claim.place.host, accepted.setdefault(claim.key, {})
         # A host conflicts with itself and the wildcard; the wildcard with every host.
@@ -87,11 +87,11 @@ def _claims(settings: Settings) -> Iterator[Claim]:
         for one in service.listeners:
             if one.port or one.path:
                 line = service.lines["listen"]
-                yield Claim(service.name, "listen", line, one, place_of(one), service.sockets)
+                yield Claim(service.name, "listen", line, one, bind_address(one), service.sockets)
     for option, one in settings.own.items():
         if one.port or one.path:
             line = settings.lines[option]
-            yield Claim(DAEMON, option, line, one, place_of(one), SocketOptions())
+            yield Claim(DAEMON, option, line, one, bind_address(one), SocketOptions())
 
 
 def _diagnostic(file: str, claim: Claim, other: Claim) -> Diagnostic:

@@ -19,7 +19,7 @@ from attrs import frozen
 
 from socketd.access.addresses import IPV4_BYTES, canonical
 from socketd.common.text import escaped
-from socketd.settings.listeners import Listener, Place, place_of
+from socketd.settings.listeners import BindAddress, Listener, bind_address
 
 PROC = Path("/proc")
 
@@ -56,7 +56,7 @@ def holder_of(listener: Listener, proc: Path = PROC) -> str:
     Name the holder of a listener's address, or of one that overlaps it (wildcard): C{NAME
     (process 7)}, C{a process of USER}, or empty if it is not known.
     """
-    place = place_of(listener)
+    place = bind_address(listener)
     rows = _paths(proc, place) if place.path else _ports(proc, place)
     try:
         found = sorted(rows, key=lambda row: not row.listens)
@@ -66,7 +66,7 @@ def holder_of(listener: Listener, proc: Path = PROC) -> str:
         return ""
 
 
-def _ports(proc: Path, place: Place) -> Iterator[_Socket]:
+def _ports(proc: Path, place: BindAddress) -> Iterator[_Socket]:
     word = "tcp" if place.type == socket.SOCK_STREAM else "udp"
     # A dual-stack IPv6 socket can hold the IPv4 port, too.
     tables = [word, f"{word}6"] if place.family == socket.AF_INET else [f"{word}6"]
@@ -78,7 +78,7 @@ def _ports(proc: Path, place: Place) -> Iterator[_Socket]:
                 yield _Socket(fields[9], fields[3] == _LISTENS, int(fields[7]))
 
 
-def _paths(proc: Path, place: Place) -> Iterator[_Socket]:
+def _paths(proc: Path, place: BindAddress) -> Iterator[_Socket]:
     for fields in _rows(proc, "unix"):
         if len(fields) == _WITH_PATH and os.path.isabs(fields[-1]):
             directory, name = os.path.split(fields[-1])
@@ -97,7 +97,7 @@ def _rows(proc: Path, table: str) -> Iterator[list[str]]:
 def _host(text: str) -> str:
     """
     Convert an address of the kernel's table, 32-bit words in host byte order, to the spelling
-    of L{Place}; IPv4-mapped becomes IPv4.
+    of L{BindAddress}; IPv4-mapped becomes IPv4.
     """
     words = [bytes.fromhex(text[at : at + 8]) for at in range(0, len(text), 8)]
     address = b"".join(word[::-1] if sys.byteorder == "little" else word for word in words)

@@ -12,7 +12,7 @@ import attrs
 from attrs import frozen
 
 from socketd.settings.listeners import Listener
-from socketd.settings.model import Service, SocketOptions
+from socketd.settings.model import ServiceSettings, SocketOptions
 
 _LINGER = struct.Struct("ii")
 _INET = frozenset({socket.AF_INET, socket.AF_INET6})
@@ -182,7 +182,7 @@ def change(
     return refused
 
 
-def validate(service: Service) -> Iterator[tuple[str, str]]:
+def validate(service: ServiceSettings) -> Iterator[tuple[str, str]]:
     """Try a service's options on unbound sockets: list what cannot be set, and why."""
     for name, value in attrs.asdict(service.sockets).items():
         if value is None:

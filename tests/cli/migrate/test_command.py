@@ -20,7 +20,7 @@ from socketd.cli.migrate.command import check, is_xinetd, read
 from socketd.cli.migrate.model import PORTS
 from socketd.configuration import configure
 from socketd.settings.diagnostics import Diagnostic
-from socketd.settings.model import Service, Settings
+from socketd.settings.model import ServiceSettings, Settings
 
 SAMPLES = Path(__file__).parent / "samples"
 
@@ -173,7 +173,7 @@ class SampleTests(ImportTestCase):
     def test_protocols(self) -> None:
         """The services speak as they did: time counts from 1900, daytime answers any datagram."""
         settings, _ = self.taken(copied("redhat-xinetd", self.directory / "etc"))
-        services: dict[str, Service] = {found.name: found for found in settings.services}
+        services: dict[str, ServiceSettings] = {found.name: found for found in settings.services}
         self.assertEqual(services["time"].options.epoch, "1900")
         self.assertEqual(services["daytime"].options.udp_amplify, 32)
 

@@ -52,7 +52,7 @@ def naming_files() -> Iterator[tuple[str, str, str]]:
     for group in groups():
         for name, found in declared(group).items():
             for form in ("{}", "name.example = {}"):
-                if list(found.kind.files(form.format("/a.pem"))) == ["/a.pem"]:
+                if list(found.type.files(form.format("/a.pem"))) == ["/a.pem"]:
                     yield protocols.get(group, "echo"), name, form
 
 
@@ -305,7 +305,7 @@ class PlaceTests(Case):
             name
             for group in groups()
             for name, found in declared(group).items()
-            if {"path", "file", "PEM"} & set(found.kind.form.replace(",", "").split())
+            if {"path", "file", "PEM"} & set(found.type.syntax.replace(",", "").split())
         }
         named = {option for _, option, _ in naming_files()}
         self.assertEqual(spoken - named, {"control"})

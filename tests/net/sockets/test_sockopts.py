@@ -15,7 +15,7 @@ from socketd.net.sockets.sockopts import TABLE, Refused, validate, wanted
 from socketd.protocols import echo
 from socketd.settings.listeners import parse_listener
 from socketd.settings.load import parse
-from socketd.settings.model import Service, SocketOptions
+from socketd.settings.model import ServiceSettings, SocketOptions
 
 #: A value that differs from the default, and what the kernel then says.
 VALUES: dict[str, tuple[Any, Any]] = {
@@ -37,7 +37,7 @@ VALUES: dict[str, tuple[Any, Any]] = {
 }
 
 
-def service(text: str) -> Service:
+def service(text: str) -> ServiceSettings:
     """Read one service from the lines of its section."""
     settings = parse(f"[echo]\n{text}", "x.ini", {"echo": echo.declaration}, "/run")
     return settings.services[0]
