@@ -63,10 +63,10 @@ class Ack(MessageProtocol):
             self.transport, self._options.operator_timeout, self._answered
         )
 
-    def _answered(self, word: bytes) -> None:
+    def _answered(self, reply: bytes) -> None:
         """Send the operator's reply, then process the messages that waited for it."""
         self._question = None
-        self.answer(word)
+        self.answer(reply)
         self.go_on()
 
 

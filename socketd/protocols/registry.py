@@ -17,25 +17,25 @@ GROUP = "socketd.protocols"
 class Registry(Mapping[str, ProtocolSpec]):
     """Protocols by name; a protocol's module is imported when it is looked up."""
 
-    found: Mapping[str, EntryPoint]
+    entry_points: Mapping[str, EntryPoint]
 
     def __getitem__(self, name: str) -> ProtocolSpec:
         try:
-            declaration = self.found[name].load()
+            spec = self.entry_points[name].load()
         except AttributeError as problem:
             raise ImportError(str(problem)) from problem
-        if not isinstance(declaration, ProtocolSpec):
-            raise ImportError(f"{self.found[name].value} is no Declaration")
-        return declaration
+        if not isinstance(spec, ProtocolSpec):
+            raise ImportError(f"{self.entry_points[name].value} is no ProtocolSpec")
+        return spec
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.found)
+        return iter(self.entry_points)
 
     def __len__(self) -> int:
-        return len(self.found)
+        return len(self.entry_points)
 
     def __contains__(self, name: object) -> bool:
-        return name in self.found
+        return name in self.entry_points
 
 
 def installed() -> Registry:

@@ -65,7 +65,7 @@ class RegistryTests(SynchronousTestCase):
         error = self.assertRaises(
             ImportError, registry(a="socketd.protocols.echo:Echo").__getitem__, "a"
         )
-        self.assertEqual(str(error), "socketd.protocols.echo:Echo is no Declaration")
+        self.assertEqual(str(error), "socketd.protocols.echo:Echo is no ProtocolSpec")
 
 
 class InstalledTests(SynchronousTestCase):

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
-from socketd.cli.client.round_trip_stats import RoundTrips
+from socketd.cli.client.round_trip_stats import RoundTripStats
 from socketd.cli.transport.interface import Receiver
 from socketd.common.errors import CommandError
 
@@ -51,7 +51,7 @@ class Plan:
 
 
 @define
-class Request:
+class EchoRequest:
     """A request without a reply yet, sent at a time of the monotonic clock."""
 
     data: bytes
@@ -76,7 +76,7 @@ class EchoProbe(Receiver):
         self._clock = clock
         self._plan = plan
         self._progress = progress
-        self._pending: deque[Request] = deque()
+        self._pending: deque[EchoRequest] = deque()
         self._times: list[float] = []
         self._sent = self._wrong = 0
         self._rest = b""
@@ -84,9 +84,9 @@ class EchoProbe(Receiver):
         self._timer: IDelayedCall | None = None
 
     @property
-    def trips(self) -> RoundTrips:
+    def stats(self) -> RoundTripStats:
         """The results so far."""
-        return RoundTrips(self._sent, tuple(self._times), self._wrong)
+        return RoundTripStats(self._sent, tuple(self._times), self._wrong)
 
     # Called by the transport.
 
@@ -110,7 +110,7 @@ class EchoProbe(Receiver):
     # One request at a time.
 
     def _send(self) -> None:
-        request = Request(self._plan.request(self._sent), self._clock.seconds())
+        request = EchoRequest(self._plan.request(self._sent), self._clock.seconds())
         self._sent += 1
         self._pending.append(request)
         self._timer = self._clock.callLater(self._plan.timeout, self._timed_out)
@@ -137,7 +137,7 @@ class EchoProbe(Receiver):
         due = self._started_at + self._sent * self._plan.interval
         self._timer = self._clock.callLater(max(0.0, due - self._clock.seconds()), self._send)
 
-    def _record(self, request: Request) -> None:
+    def _record(self, request: EchoRequest) -> None:
         """Record a correct reply; a late one is ignored."""
         if not request.is_lost:
             self._times.append(self._clock.seconds() - request.sent_at)

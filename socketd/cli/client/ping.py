@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.interfaces import IReactorTime
 
 from socketd.cli.client.echo_probe import EchoProbe, Plan
-from socketd.cli.client.round_trip_stats import RoundTrips, histogram, render, render_json
+from socketd.cli.client.round_trip_stats import RoundTripStats, histogram, render, render_json
 from socketd.cli.client.runner import run_client
 from socketd.cli.client.send import MAX_DATAGRAM_PAYLOAD
 from socketd.cli.common.arguments import add_address, seconds
@@ -78,15 +78,15 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         # After Ctrl-C, too: the user wants the results so far.
         for probe in started:
-            status = report(probe.trips, arguments.json)
+            status = report(probe.stats, arguments.json)
     return status
 
 
-def report(trips: RoundTrips, as_json: bool) -> int:
+def report(stats: RoundTripStats, as_json: bool) -> int:
     """Print the results, if any request was sent, and return the exit status."""
-    if trips.sent:
-        emit(render_json(trips) if as_json else render(trips) + histogram(trips.times))
-    return GOOD if trips.times else FAILED
+    if stats.sent:
+        emit(render_json(stats) if as_json else render(stats) + histogram(stats.times))
+    return GOOD if stats.times else FAILED
 
 
 class Progress:

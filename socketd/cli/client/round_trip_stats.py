@@ -22,7 +22,7 @@ MIN_SAMPLES = 20
 
 
 @frozen
-class RoundTrips:
+class RoundTripStats:
     """
     The results of a measurement.
 
@@ -71,26 +71,26 @@ class RoundTrips:
         return {name: round(seconds * 1000, 3) for name, seconds in found.items()}
 
 
-def render(trips: RoundTrips) -> str:
+def render(stats: RoundTripStats) -> str:
     """Render the results as a table."""
-    wrong = f", {trips.wrong} wrong" if trips.wrong else ""
-    text = f"{trips.sent} sent, {len(trips.times)} received{wrong}, {trips.loss:.1%} loss\n"
-    figures = trips.figures()
+    wrong = f", {stats.wrong} wrong" if stats.wrong else ""
+    text = f"{stats.sent} sent, {len(stats.times)} received{wrong}, {stats.loss:.1%} loss\n"
+    figures = stats.figures()
     if figures:
         row = [f"{number:.3f}" for number in figures.values()]
         text += table.render([f"{name} ms" for name in figures], [row])
     return text
 
 
-def render_json(trips: RoundTrips) -> str:
+def render_json(stats: RoundTripStats) -> str:
     """Render the results as a line of JSON."""
     found = {
-        "sent": trips.sent,
-        "received": len(trips.times),
-        "wrong": trips.wrong,
-        "loss": round(trips.loss, 6),
-        "ms": trips.figures(),
-        "times_ms": [round(seconds * 1000, 3) for seconds in trips.times],
+        "sent": stats.sent,
+        "received": len(stats.times),
+        "wrong": stats.wrong,
+        "loss": round(stats.loss, 6),
+        "ms": stats.figures(),
+        "times_ms": [round(seconds * 1000, 3) for seconds in stats.times],
     }
     return json.dumps(found) + "\n"
 

@@ -105,7 +105,7 @@ def _trust(options: ClientTlsOptions) -> Any:
     trusted = load_certificates(options.authorities)
     with _naming(options.authorities):
         return trustRootFromCertificates(
-            [Certificate(crypto.X509.from_cryptography(one)) for one in trusted]
+            [Certificate(crypto.X509.from_cryptography(root)) for root in trusted]
         )
 
 

@@ -18,17 +18,10 @@ MAX_PROTOCOL = 255
 #: ClientHello.
 MAX_PROTOCOLS = 16
 
-#: The options that need TLS, by their attribute names.
-NEEDS_TLS = {
-    "ca": "--ca",
-    "server_name": "--server-name",
-    "cert": "--cert",
-    "key": "--key",
-    "alpn": "--alpn",
-    "insecure": "--insecure",
-    "verbose": "--verbose",
-    "pause": "--pause",
-}
+#: The options that need TLS.
+NEEDS_TLS = (
+    "--ca", "--server-name", "--cert", "--key", "--alpn", "--insecure", "--verbose", "--pause",
+)  # fmt: skip
 
 
 @frozen
@@ -134,8 +127,8 @@ def tls_options(arguments: argparse.Namespace) -> ClientTlsOptions | None:
 
 
 def _refuse_without_tls(arguments: argparse.Namespace) -> None:
-    for attribute, option in NEEDS_TLS.items():
-        value = getattr(arguments, attribute, None)
+    for option in NEEDS_TLS:
+        value = getattr(arguments, option.removeprefix("--").replace("-", "_"), None)
         # By identity, because a pause of 0 seconds equals False.
         if value is not None and value is not False:
             _refuse(f"{option} needs --tls, or tls:HOST:PORT for an address")

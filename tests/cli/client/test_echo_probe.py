@@ -68,7 +68,7 @@ class StreamTests(ProbeTestCase):
         for trip in (0.25, 0.5, 0.125):
             self.echo(probe, trip)
             self.clock.advance(1 - trip)
-        self.assertEqual(probe.trips.times, (0.25, 0.5, 0.125))
+        self.assertEqual(probe.stats.times, (0.25, 0.5, 0.125))
         self.successResultOf(probe.done)
         self.assertEqual((len(self.transport.sent), self.transport.calls), (3, ["close"]))
         self.assertEqual(self.progress, [(1, 1), (2, 2), (3, 3)])
@@ -88,7 +88,7 @@ class StreamTests(ProbeTestCase):
         probe.dataReceived(self.transport.sent[0][:7])
         self.clock.advance(0.5)
         probe.dataReceived(self.transport.sent[0][7:])
-        self.assertEqual(probe.trips.times, (0.5,))
+        self.assertEqual(probe.stats.times, (0.5,))
 
     def test_lost(self) -> None:
         """A request without a reply is lost; a late reply does not count for another one."""
@@ -97,9 +97,9 @@ class StreamTests(ProbeTestCase):
         self.clock.advance(0)
         self.assertEqual(len(self.transport.sent), 2)
         probe.dataReceived(self.transport.sent[0])
-        self.assertEqual(probe.trips.times, ())
+        self.assertEqual(probe.stats.times, ())
         self.echo(probe, 0.5)
-        self.assertEqual((probe.trips.times, probe.trips.loss), ((0.5,), 0.5))
+        self.assertEqual((probe.stats.times, probe.stats.loss), ((0.5,), 0.5))
         self.successResultOf(probe.done)
 
     def test_wrong(self) -> None:
@@ -109,7 +109,7 @@ class StreamTests(ProbeTestCase):
         self.assertEqual(
             self.failure(probe), "the peer answers something else than it was sent"
         )
-        self.assertEqual((probe.trips.wrong, self.transport.calls), (1, ["abort"]))
+        self.assertEqual((probe.stats.wrong, self.transport.calls), (1, ["abort"]))
 
     def test_too_much(self) -> None:
         """Nor is one that answers more."""
@@ -150,7 +150,7 @@ class DatagramTests(ProbeTestCase):
         self.clock.advance(0)
         self.echo(probe, 0.5)
         probe.dataReceived(self.transport.sent[0])
-        self.assertEqual((probe.trips.times, probe.trips.wrong), ((0.5,), 0))
+        self.assertEqual((probe.stats.times, probe.stats.wrong), ((0.5,), 0))
 
     def test_wrong(self) -> None:
         """What is no answer is counted, and the right one still waited for."""
@@ -158,7 +158,7 @@ class DatagramTests(ProbeTestCase):
         probe.dataReceived(b"x")
         probe.dataReceived(self.transport.sent[0] + b"x")
         self.echo(probe, 0.5)
-        self.assertEqual((probe.trips.times, probe.trips.wrong), ((0.5,), 2))
+        self.assertEqual((probe.stats.times, probe.stats.wrong), ((0.5,), 2))
         self.successResultOf(probe.done)
 
     def test_silent(self) -> None:
@@ -167,10 +167,10 @@ class DatagramTests(ProbeTestCase):
         while not probe.done.called:
             self.clock.advance(2.0)
             self.clock.advance(0)
-        self.assertEqual((probe.trips.sent, probe.trips.times), (200, ()))
+        self.assertEqual((probe.stats.sent, probe.stats.times), (200, ()))
         for late in self.transport.sent:
             probe.dataReceived(late)
-        self.assertGreaterEqual(probe.trips.wrong, 200 - MAX_OVERDUE)
+        self.assertGreaterEqual(probe.stats.wrong, 200 - MAX_OVERDUE)
 
 
 class ArgumentTests(SynchronousTestCase):

@@ -13,7 +13,7 @@ from socketd.cli.client.round_trip_stats import (
     MAX_BAR,
     CLASSES,
     MIN_SAMPLES,
-    RoundTrips,
+    RoundTripStats,
     histogram,
     render,
     render_json,
@@ -21,30 +21,30 @@ from socketd.cli.client.round_trip_stats import (
 
 
 class FigureTests(SynchronousTestCase):
-    """Tests for L{RoundTrips}."""
+    """Tests for L{RoundTripStats}."""
 
     def test_figures(self) -> None:
         """The figures are those of the right answers, in milliseconds."""
-        trips = RoundTrips(6, (0.003, 0.001, 0.002, 0.004, 0.010), 1)
+        stats = RoundTripStats(6, (0.003, 0.001, 0.002, 0.004, 0.010), 1)
         expected = {"min": 1.0, "avg": 4.0, "p50": 3.0, "p99": 10.0, "max": 10.0, "mdev": 3.162}
-        self.assertEqual(trips.figures(), expected)
-        self.assertAlmostEqual(trips.loss, 1 / 6)
+        self.assertEqual(stats.figures(), expected)
+        self.assertAlmostEqual(stats.loss, 1 / 6)
 
     def test_nothing(self) -> None:
         """Without an answer there are no figures, and all is lost."""
-        self.assertEqual((RoundTrips(3, ()).figures(), RoundTrips(3, ()).loss), ({}, 1.0))
-        self.assertEqual(RoundTrips(0, ()).loss, 0.0)
+        self.assertEqual((RoundTripStats(3, ()).figures(), RoundTripStats(3, ()).loss), ({}, 1.0))
+        self.assertEqual(RoundTripStats(0, ()).loss, 0.0)
 
     def test_percentile(self) -> None:
         """A percentile is a time that was measured: the nearest rank."""
-        trips = RoundTrips(100, tuple(map(float, range(1, 101))))
-        found = [trips.percentile(part) for part in (0.0, 0.5, 0.99, 1.0)]
+        stats = RoundTripStats(100, tuple(map(float, range(1, 101))))
+        found = [stats.percentile(part) for part in (0.0, 0.5, 0.99, 1.0)]
         self.assertEqual(found, [1, 50, 99, 100])
 
     def test_text(self) -> None:
         """A person gets a sentence, and a table if there is anything to put in it."""
-        self.assertEqual(render(RoundTrips(2, ())), "2 sent, 0 received, 100.0% loss\n")
-        text = render(RoundTrips(4, (0.001, 0.001), 1))
+        self.assertEqual(render(RoundTripStats(2, ())), "2 sent, 0 received, 100.0% loss\n")
+        text = render(RoundTripStats(4, (0.001, 0.001), 1))
         first, header, row = text.splitlines()
         self.assertEqual(first, "4 sent, 2 received, 1 wrong, 50.0% loss")
         self.assertEqual(header, "min ms  avg ms  p50 ms  p99 ms  max ms  mdev ms")
@@ -52,7 +52,7 @@ class FigureTests(SynchronousTestCase):
 
     def test_json(self) -> None:
         """A program gets the same, and each time."""
-        found = json.loads(render_json(RoundTrips(3, (0.001, 0.0025))))
+        found = json.loads(render_json(RoundTripStats(3, (0.001, 0.0025))))
         self.assertEqual((found["sent"], found["received"], found["wrong"]), (3, 2, 0))
         self.assertEqual(found["times_ms"], [1.0, 2.5])
         self.assertEqual(found["ms"]["max"], 2.5)
