@@ -31,7 +31,7 @@ from socketd.net.sockets.rlimit import raise_limit
 from socketd.settings.diagnostics import SettingsError
 from socketd.settings.model import Settings
 from socketd.settings.paths import find_config, make_private, runtime_directory
-from socketd.terminal.device import Keys
+from socketd.terminal.device import CbreakMode
 
 
 class Options(usage.Options):
@@ -169,7 +169,7 @@ def _make_directories(settings: Settings, runtime: str) -> None:
 
 def _add_console(root: Root, options: Options, reactor: Any, daemon: Daemon) -> None:
     terminals = all(one is not None and one.isatty() for one in (sys.stdin, sys.stdout))
-    keys = Keys(sys.stdin.fileno()) if terminals else None
+    keys = CbreakMode(sys.stdin.fileno()) if terminals else None
     console = ConsoleService(reactor, daemon, sys.stdout, keys)
     console.setServiceParent(root)
     twistd: Any = options.parent or {}

@@ -15,7 +15,7 @@ from socketd.cli.main import main
 from socketd.cli.operator import commands as command_line
 from socketd.cli.operator.control_socket import encode, read_answer
 from socketd.cli.operator.session import ConsoleSession
-from socketd.cli.operator.views import PromptLines
+from socketd.cli.operator.views import ScriptView
 from socketd.common.answers import text_of
 from socketd.common.commands import COMMANDS, Argument, Command
 from socketd.control.commands import FUNCTIONS, execute
@@ -66,7 +66,7 @@ class AddingTests(SynchronousTestCase):
         console.makeConnection(terminal)
         console.dataReceived(b"gre\t")
         self.assertIn(b"greet ", terminal.value())
-        view = PromptLines(lambda text: None)
+        view = ScriptView(lambda text: None)
         ConsoleSession(view, Clock())
         self.assertEqual(view.complete("gre"), ["greet"])
 

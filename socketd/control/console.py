@@ -29,7 +29,7 @@ from socketd.daemon.daemon import Daemon
 from socketd.terminal.completion import MAX_IDS, complete
 from socketd.terminal.operator_prompt import IConsole, OperatorPrompt
 from socketd.terminal.prompt_line import PromptLine
-from socketd.terminal.view import PlainLines, View
+from socketd.terminal.view import PlainView, View
 
 
 @implementer(IConsole, IOperatorSession, IPushProducer, IHalfCloseableProtocol)
@@ -47,7 +47,7 @@ class Console(Protocol):
     def __init__(self, daemon: Daemon, width: Callable[[], int] | None) -> None:
         """@param width: returns the terminal's columns; C{None} without a terminal."""
         self.daemon = daemon
-        self._view: View = PlainLines(self._write)
+        self._view: View = PlainView(self._write)
         if width is not None:
             self._view = PromptLine(self._write, width)
         self._view.complete = self._complete
@@ -95,7 +95,7 @@ class Console(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         if self._attached:
-            for line in self._view.take(data):
+            for line in self._view.feed(data):
                 self._prompt.enter(line)
             self.refresh()
             if self._view.has_ended:

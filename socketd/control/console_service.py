@@ -16,7 +16,7 @@ from socketd.common.events import CATALOGUE
 from socketd.common.text import escaped
 from socketd.control.console import Console
 from socketd.daemon.daemon import Daemon
-from socketd.terminal.device import Keys, terminal_width
+from socketd.terminal.device import CbreakMode, terminal_width
 from socketd.terminal.view import MAX_LINE
 
 #: How long a graceful shutdown waits for a terminal that does not drain (seconds).
@@ -31,7 +31,7 @@ class ConsoleService(Service):
     """
 
     def __init__(
-        self, reactor: Any, daemon: Daemon, terminal: TextIO, keys: Keys | None = None
+        self, reactor: Any, daemon: Daemon, terminal: TextIO, keys: CbreakMode | None = None
     ) -> None:
         """
         @param terminal: the output.
@@ -43,7 +43,7 @@ class ConsoleService(Service):
         self._keys = keys
         width = None if keys is None else partial(terminal_width, terminal.fileno())
         self.console = Console(daemon, width)
-        self.console.ended.addCallback(self._give_back)
+        self.console.ended.addCallback(self._restore)
         self.observer = ConsoleLog(self.console, terminal)
 
     def startService(self) -> None:
@@ -51,9 +51,9 @@ class ConsoleService(Service):
         super().startService()
         if self._keys is not None:
             self._keys.continued = self._continued
-            self._keys.take()
+            self._keys.enter()
             # In case the process exits without stopService.
-            atexit.register(self._keys.give_back)
+            atexit.register(self._keys.restore)
         stdio.StandardIO(self.console, reactor=self._reactor)
 
     def stopService(self) -> Deferred[None]:
@@ -73,9 +73,9 @@ class ConsoleService(Service):
     def _continued(self) -> None:
         self._reactor.callFromThread(self.console.redraw)
 
-    def _give_back(self, result: None) -> None:
+    def _restore(self, result: None) -> None:
         if self._keys is not None:
-            self._keys.give_back()
+            self._keys.restore()
 
 
 @implementer(ILogObserver)

@@ -7,7 +7,7 @@ import signal
 import termios
 import tty
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 #: Fallback where the size is unknown, as on a serial line or in a container.
@@ -41,7 +41,7 @@ def is_terminal() -> bool:
     return os.isatty(0) and os.isatty(1)
 
 
-class Keys:
+class CbreakMode:
     """
     Puts a terminal into cbreak mode: keys arrive at once, without echo; Ctrl-C still signals.
 
@@ -53,40 +53,38 @@ class Keys:
         self._descriptor = descriptor
         self._before: Any = None
 
-    def take(self) -> None:
+    def enter(self) -> None:
         """Switch the terminal to cbreak mode."""
         if self._before is None:
             self._before = termios.tcgetattr(self._descriptor)
             tty.setcbreak(self._descriptor)
             signal.signal(signal.SIGTSTP, self._stop)
 
-    def give_back(self) -> None:
+    def restore(self) -> None:
         """Restore the terminal's previous mode."""
         before, self._before = self._before, None
         if before is not None:
             signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-            try:
+            # It fails after the terminal has hung up.
+            with suppress(termios.error):
                 termios.tcsetattr(self._descriptor, termios.TCSADRAIN, before)
-            except termios.error:
-                # The terminal has hung up.
-                pass
 
     def _stop(self, *_: object) -> None:
         # Not every shell restores the terminal when a job stops.
-        self.give_back()
+        self.restore()
         os.kill(os.getpid(), signal.SIGSTOP)
-        self.take()
+        self.enter()
         self.continued()
 
 
 @contextmanager
-def key_by_key(keys: Keys | None) -> Iterator[None]:
+def cbreak_mode(keys: CbreakMode | None) -> Iterator[None]:
     """Keep cbreak mode, if there is a terminal, for the duration of the context."""
     if keys is None:
         yield
         return
-    keys.take()
+    keys.enter()
     try:
         yield
     finally:
-        keys.give_back()
+        keys.restore()

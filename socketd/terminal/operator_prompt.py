@@ -14,7 +14,7 @@ PROMPT = "input the word:"
 
 #: Seconds. A line begun this soon after its prompt disappeared is meant for that prompt: longer
 #: than a person's reaction time, shorter than deciding on another line takes.
-REACTION = 1.0
+REACTION_TIME = 1.0
 
 Waiting = TypeVar("Waiting")
 
@@ -24,17 +24,17 @@ def prompt_for(name: str) -> str:
     return f"input the word for {name}:"
 
 
-def waits(name: str) -> str:
+def waiting_notice(name: str) -> str:
     """Return the notice that a connection waits while another line is being typed."""
     return f"{name} waits for a word"
 
 
-def gone(name: str) -> str:
+def gone_notice(name: str) -> str:
     """Return the notice that the line being typed can no longer be sent."""
     return f"{name} does not wait any more; what is typed for it is not sent"
 
 
-def taken_for_word(command: str) -> str:
+def sent_as_word(command: str) -> str:
     """Return the warning that a line that looks like a command was sent as a word."""
     return f"sent as a word; the command is /{command}"
 
@@ -65,12 +65,12 @@ class OperatorPrompt(Generic[Waiting]):
     Selects the waiting connection that receives the typed line.
 
     It is the oldest one when the line is begun, and is fixed until the line is entered. If it
-    disappears first, a line begun within L{REACTION} still belongs to it, not to another
+    disappears first, a line begun within L{REACTION_TIME} still belongs to it, not to another
     connection. Without one the line is a command, as is one that begins with a slash.
     """
 
     def __init__(self, console: IConsole, clock: IReactorTime) -> None:
-        """@param clock: schedules the end of L{REACTION}."""
+        """@param clock: schedules the end of L{REACTION_TIME}."""
         self._console = console
         self._clock = clock
         self._addressee: Waiting | None = None
@@ -89,16 +89,16 @@ class OperatorPrompt(Generic[Waiting]):
         is_begun = self._console.is_begun
         if self._addressee is not None and not self._is_gone and self._addressee not in waiting:
             self._is_gone = True
-            self._reacting = self._clock.callLater(REACTION, self._over)
+            self._reacting = self._clock.callLater(REACTION_TIME, self._over)
             if is_begun:
-                self._console.show(gone(self._name))
+                self._console.show(gone_notice(self._name))
         if not is_begun:
             self._has_told = False
             if not is_fixed and self._reacting is None:
                 self._select(waiting)
         elif self._addressee is None and waiting and not self._has_told:
             self._has_told = True
-            self._console.show(waits(self._console.name_of(waiting[0])))
+            self._console.show(waiting_notice(self._console.name_of(waiting[0])))
 
     def text(self, is_only: bool = False) -> str:
         """
@@ -123,9 +123,9 @@ class OperatorPrompt(Generic[Waiting]):
             self._console.answer(addressee, line)
             word = line.split(" ")[0]
             if word in COMMANDS:
-                self._console.show(taken_for_word(word))
+                self._console.show(sent_as_word(word))
         elif line:
-            self._console.show(gone(self._name))
+            self._console.show(gone_notice(self._name))
 
     def stop(self) -> None:
         """Clear the addressee."""

@@ -34,7 +34,7 @@ class PromptLine(View):
     def is_begun(self) -> bool:
         return bool(self._editor.text)
 
-    def take(self, data: bytes) -> Iterator[str]:
+    def feed(self, data: bytes) -> Iterator[str]:
         for line in self._editor.feed(data):
             self._finish(line)
             yield line

@@ -49,10 +49,10 @@ class View(ABC):
         self.draw()
 
     @abstractmethod
-    def take(self, data: bytes) -> Iterator[str]:
+    def feed(self, data: bytes) -> Iterator[str]:
         """Process input; yield each line as soon as it is entered."""
 
-    def take_end(self) -> Iterator[str]:
+    def feed_eof(self) -> Iterator[str]:
         """Process EOF; yield a last line that has no end."""
         return iter(())
 
@@ -71,7 +71,7 @@ class View(ABC):
         """Erase the prompt, and leave the terminal as it was."""
 
 
-class PlainLines(View):
+class PlainView(View):
     """A view of lines only, for pipes and files: what is written cannot be erased."""
 
     def __init__(self, write: Write) -> None:
@@ -83,7 +83,7 @@ class PlainLines(View):
     def is_begun(self) -> bool:
         return self._input.is_begun
 
-    def take(self, data: bytes) -> Iterator[str]:
+    def feed(self, data: bytes) -> Iterator[str]:
         lines = self._input.feed(data)
         while lines:
             line = lines.popleft()
@@ -93,8 +93,8 @@ class PlainLines(View):
             else:
                 yield line.removesuffix(b"\r").decode("utf-8", "surrogateescape")
 
-    def take_end(self) -> Iterator[str]:
-        return self.take(b"\n" * self.is_begun)
+    def feed_eof(self) -> Iterator[str]:
+        return self.feed(b"\n" * self.is_begun)
 
     def show(self, text: str) -> None:
         if not self.is_held:

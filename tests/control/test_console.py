@@ -10,10 +10,10 @@ from socketd.control.commands import answer
 from socketd.control.console import Console
 from socketd.terminal.operator_prompt import (
     PROMPT,
-    REACTION,
-    gone,
+    REACTION_TIME,
+    gone_notice,
     prompt_for,
-    waits,
+    waiting_notice,
 )
 from socketd.terminal.view import MAX_LINE
 from tests.control.fakes import connect, make_daemon
@@ -241,7 +241,7 @@ class WordTests(Case):
         text = self.shown()
         self.assertIn(ERASE, text)
         self.assertFalse(text.endswith(PROMPT))
-        self.daemon.reactor.advance(REACTION)
+        self.daemon.reactor.advance(REACTION_TIME)
         self.assertTrue(self.answered("status").startswith("up"))
 
     def test_timeout(self) -> None:
@@ -269,7 +269,7 @@ class AddresseeTests(Case):
         self.console.dataReceived(b"sta")
         first = connect(self.daemon)
         first.receive(b"hello")
-        self.assertTrue(self.shown().endswith(f"{waits(FIRST)}\nsta"))
+        self.assertTrue(self.shown().endswith(f"{waiting_notice(FIRST)}\nsta"))
         second = connect(self.daemon)
         second.receive(b"hello")
         self.assertNotIn("waits", self.shown())
@@ -287,10 +287,10 @@ class AddresseeTests(Case):
         self.console.dataReceived(b"dra")
         self.shown()
         first.leave()
-        self.assertTrue(self.shown().endswith(f"{gone(FIRST)}\n{prompt_for(FIRST)}dra"))
-        self.daemon.reactor.advance(2 * REACTION)
+        self.assertTrue(self.shown().endswith(f"{gone_notice(FIRST)}\n{prompt_for(FIRST)}dra"))
+        self.daemon.reactor.advance(2 * REACTION_TIME)
         self.console.dataReceived(b"in\n")
-        self.assertTrue(self.shown().endswith(f"{gone(FIRST)}\n{PROMPT}"))
+        self.assertTrue(self.shown().endswith(f"{gone_notice(FIRST)}\n{PROMPT}"))
         self.assertEqual((second.value(), self.daemon.state), (b"hello!", "starting"))
         self.type("ok")
         self.assertEqual(second.value(), b"hello!ok")
@@ -317,7 +317,7 @@ class AddresseeTests(Case):
         connection.leave()
         self.console.connectionLost()
         self.shown()
-        self.daemon.reactor.advance(REACTION)
+        self.daemon.reactor.advance(REACTION_TIME)
         self.assertEqual(self.shown(), "")
 
 

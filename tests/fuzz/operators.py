@@ -9,12 +9,12 @@ from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
 from socketd.cli.operator.session import ConsoleSession
-from socketd.cli.operator.views import PromptLines
+from socketd.cli.operator.views import ScriptView
 from socketd.common.commands import ALIASES, COMMANDS
 from socketd.control.commands import answer
 from socketd.control.console import Console
 from socketd.terminal.line_editor import MAX_TEXT
-from socketd.terminal.operator_prompt import PROMPT, REACTION
+from socketd.terminal.operator_prompt import PROMPT, REACTION_TIME
 from tests.control.fakes import FakeConnection, connect, make_daemon
 from tests.support.client_fakes import MemoryTransport, Paper
 
@@ -66,7 +66,7 @@ class Scene:
         elif what == 3 and waiting:
             answer(self.daemon, waiting[0], b"theirs", "uid 7")
         elif what == 4:
-            self.daemon.reactor.advance(REACTION / 2)
+            self.daemon.reactor.advance(REACTION_TIME / 2)
         elif what == 5 and self.clients:
             self.clients[0].receive(b"again")
 
@@ -107,7 +107,7 @@ def check_keys(data: bytes) -> None:
 def check_daemon(data: bytes) -> None:
     """Whatever a daemon says to a console, it is shown as printable lines, or is no daemon."""
     written: list[str] = []
-    view = PromptLines(written.append)
+    view = ScriptView(written.append)
     clock = Clock()
     session = ConsoleSession(view, clock)
     session.done.addErrback(lambda _: None)
@@ -115,8 +115,8 @@ def check_daemon(data: bytes) -> None:
     for line in data.split(SEPARATOR):
         session.dataReceived(line + b"\n")
         session.input_received(b"word\n")
-        clock.advance(REACTION / 2)
+        clock.advance(REACTION_TIME / 2)
     session.connectionLost(Failure(ConnectionDone()))
-    clock.advance(REACTION)
+    clock.advance(REACTION_TIME)
     assert "".join(written).replace("\n", "").isprintable()
     assert session.done.called

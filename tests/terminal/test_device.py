@@ -8,11 +8,11 @@ import termios
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.terminal.device import Keys, takes_escape_codes, terminal_size
+from socketd.terminal.device import CbreakMode, takes_escape_codes, terminal_size
 
 
-class KeysTests(SynchronousTestCase):
-    """Tests for L{Keys}."""
+class CbreakModeTests(SynchronousTestCase):
+    """Tests for L{CbreakMode}."""
 
     def setUp(self) -> None:
         self.keyboard, self.screen = pty.openpty()
@@ -20,24 +20,24 @@ class KeysTests(SynchronousTestCase):
 
     def test_mode(self) -> None:
         """The terminal hands over keys and shows none, and is then as it was; twice is as once."""
-        keys = Keys(self.screen)
+        keys = CbreakMode(self.screen)
         before = termios.tcgetattr(self.screen)
         for _ in range(2):
-            keys.take()
+            keys.enter()
         local = termios.tcgetattr(self.screen)[3]
         self.assertFalse(local & (termios.ECHO | termios.ICANON))
         self.assertTrue(local & termios.ISIG)
         for _ in range(2):
-            keys.give_back()
+            keys.restore()
         self.assertEqual(termios.tcgetattr(self.screen), before)
         os.close(self.screen)
 
     def test_gone(self) -> None:
         """A terminal that is gone meanwhile needs nothing."""
-        keys = Keys(self.screen)
-        keys.take()
+        keys = CbreakMode(self.screen)
+        keys.enter()
         os.close(self.screen)
-        keys.give_back()
+        keys.restore()
 
 
 class SizeTests(SynchronousTestCase):

@@ -13,13 +13,13 @@ from socketd.control.console import Console
 from socketd.terminal.completion import complete
 from socketd.terminal.operator_prompt import (
     PROMPT,
-    REACTION,
+    REACTION_TIME,
     IConsole,
     OperatorPrompt,
-    gone,
+    gone_notice,
     prompt_for,
-    taken_for_word,
-    waits,
+    sent_as_word,
+    waiting_notice,
 )
 
 
@@ -83,22 +83,22 @@ class OperatorPromptTests(SynchronousTestCase):
         self.prompt.update(["a"])
         self.assertEqual(self.entered("/status"), ["status"])
         self.prompt.update(["a"])
-        self.assertEqual(self.entered("status x"), [("a", "status x"), taken_for_word("status")])
+        self.assertEqual(self.entered("status x"), [("a", "status x"), sent_as_word("status")])
 
     def test_begun(self) -> None:
         """The addressee is fixed while a line is begun, be it none, which is told once."""
         self.console.is_begun = True
         self.prompt.update(["a"])
         self.prompt.update(["a", "b"])
-        self.assertEqual(self.entered("status"), [waits("a"), "status"])
+        self.assertEqual(self.entered("status"), [waiting_notice("a"), "status"])
         self.console.is_begun = False
         self.prompt.update(["a"])
         self.console.is_begun = True
         self.prompt.update(["b"])
-        self.clock.advance(10 * REACTION)
+        self.clock.advance(10 * REACTION_TIME)
         self.prompt.update(["b"])
         self.assertEqual(self.prompt.text(True), prompt_for("a"))
-        self.assertEqual(self.entered("word"), [gone("a"), "refreshed", gone("a")])
+        self.assertEqual(self.entered("word"), [gone_notice("a"), "refreshed", gone_notice("a")])
 
     def test_fixed(self) -> None:
         """It is fixed, too, while the console says so."""
@@ -110,7 +110,7 @@ class OperatorPromptTests(SynchronousTestCase):
         self.prompt.update(["a", "b"])
         self.prompt.update(["b"])
         self.assertEqual(self.prompt.text(), "")
-        self.clock.advance(REACTION)
+        self.clock.advance(REACTION_TIME)
         self.assertEqual(self.console.done, ["refreshed"])
         self.prompt.update(["b"])
         self.assertEqual(self.prompt.text(), prompt_for("b"))
@@ -119,7 +119,7 @@ class OperatorPromptTests(SynchronousTestCase):
         """A line begun before that is for none."""
         self.prompt.update(["a", "b"])
         self.prompt.update(["b"])
-        self.assertEqual(self.entered("word"), [gone("a")])
+        self.assertEqual(self.entered("word"), [gone_notice("a")])
 
     def test_come_back(self) -> None:
         """A line that was meant for an earlier question is not sent to the same one's next."""
@@ -127,7 +127,7 @@ class OperatorPromptTests(SynchronousTestCase):
         self.console.is_begun = True
         self.prompt.update([])
         self.prompt.update(["a"])
-        self.assertEqual(self.entered("word"), [gone("a"), gone("a")])
+        self.assertEqual(self.entered("word"), [gone_notice("a"), gone_notice("a")])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 

@@ -24,7 +24,7 @@ class PromptLineTests(SynchronousTestCase):
     def test_cursor(self) -> None:
         """The cursor stands where is typed, behind a change, too."""
         self.line.prompt = "> "
-        self.assertEqual(list(self.line.take(b"hello\x02\x02\x7f")), [])
+        self.assertEqual(list(self.line.feed(b"hello\x02\x02\x7f")), [])
         self.assertEqual((self.paper.last, self.paper.column), ("> helo", 4))
         self.line.show("one\ntwo")
         self.assertEqual((self.paper.last, self.paper.column), ("> helo", 4))
@@ -33,14 +33,14 @@ class PromptLineTests(SynchronousTestCase):
     def test_long_prompt(self) -> None:
         """A prompt that is too long leaves room to type."""
         self.line.prompt = "input the word for ack 123456 (192.0.2.1:50000):"
-        list(self.line.take(b"hello"))
+        list(self.line.feed(b"hello"))
         self.assertEqual(self.paper.last, "input the word forhello")
 
     def test_wide(self) -> None:
         """A line of wide characters that is entered is cut to the columns that there are."""
         self.line.prompt = "> "
         word = "\u5b57" * WIDTH
-        self.assertEqual(list(self.line.take(f"{word}\r".encode())), [word])
+        self.assertEqual(list(self.line.feed(f"{word}\r".encode())), [word])
         shown = "".join(self.paper.lines[0])
         self.assertEqual(shown.count("\u5b57"), (WIDTH - len("> ") - 1) // 2)
 
@@ -48,7 +48,7 @@ class PromptLineTests(SynchronousTestCase):
         """A terminal that takes nothing gets nothing, and all that counts later."""
         self.line.is_held = True
         self.line.show("event")
-        self.assertEqual(list(self.line.take(b"one\rtw")), ["one"])
+        self.assertEqual(list(self.line.feed(b"one\rtw")), ["one"])
         self.assertEqual(self.paper.last, "")
         self.line.is_held = False
         self.line.draw()
@@ -67,7 +67,7 @@ class PromptLineTests(SynchronousTestCase):
         line = PromptLine(paper.write, lambda: WIDTH)
         line.prompt = "go: "
         for number, piece in enumerate(pieces):
-            list(line.take(piece))
+            list(line.feed(piece))
             if number % 3 == 2:
                 line.show("event")
             text = line._editor.window(WIDTH - 5)[0]

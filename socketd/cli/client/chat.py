@@ -14,7 +14,7 @@ from socketd.cli.client.stdio import IInput, StandardInput, StandardOutput
 from socketd.cli.common.arguments import add_address, seconds
 from socketd.cli.transport.connect import connect, load_tls
 from socketd.cli.transport.tls_options import add_tls
-from socketd.terminal.device import Keys, is_terminal, key_by_key, terminal_width
+from socketd.terminal.device import CbreakMode, is_terminal, cbreak_mode, terminal_width
 
 NAME = "chat"
 HELP = "send line by line, print each answer, until the peer ends or Ctrl-D"
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the session, and return the exit status."""
     tls = load_tls(arguments)
-    keys = Keys() if is_terminal() and sys.stdout.encoding == "utf-8" else None
+    keys = CbreakMode() if is_terminal() and sys.stdout.encoding == "utf-8" else None
 
     async def client(reactor: Any) -> None:
         source: IInput = StandardInput(reactor)
@@ -60,5 +60,5 @@ def run(arguments: argparse.Namespace) -> int:
         finally:
             await output.finish()
 
-    with key_by_key(keys):
+    with cbreak_mode(keys):
         return run_client(arguments.address, client)

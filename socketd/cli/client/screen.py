@@ -145,7 +145,7 @@ class EditedInput:
         self._source.stopProducing()
 
     def input_received(self, data: bytes) -> None:
-        for line in self._line.take(data):
+        for line in self._line.feed(data):
             self._receiver.input_received(f"{line}\n".encode())
         if self._line.has_ended:
             self._receiver.input_ended()

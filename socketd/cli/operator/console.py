@@ -21,13 +21,13 @@ from socketd.cli.client.stdio import (
 from socketd.cli.common.address import Address
 from socketd.cli.operator.control_socket import add_control, explain, find_socket
 from socketd.cli.operator.session import ConsoleSession
-from socketd.cli.operator.views import FullScreen, PromptLines
+from socketd.cli.operator.views import FullScreen, ScriptView
 from socketd.cli.transport.connect import connect
 from socketd.common.errors import CommandError
 from socketd.terminal.device import (
-    Keys,
+    CbreakMode,
     is_terminal,
-    key_by_key,
+    cbreak_mode,
     takes_escape_codes,
     terminal_size,
     terminal_width,
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run an operator session, and return the exit status."""
     path = find_socket(arguments.control, os.environ, os.geteuid())
     address = Address(path, "unix", path=path)
-    keys = Keys() if is_terminal() else None
+    keys = CbreakMode() if is_terminal() else None
     is_full = keys is not None and not arguments.lines and takes_escape_codes(os.environ)
 
     async def client(reactor: Any) -> None:
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         await operate(reactor, address, view, StandardInput(reactor), output, arguments.timeout)
 
     try:
-        with key_by_key(keys):
+        with cbreak_mode(keys):
             return run_client(address, client)
     finally:
         if is_full:
@@ -80,7 +80,7 @@ def make_view(write: Write, at_terminal: bool, is_full: bool) -> View:
     @param is_full: whether to use the full screen.
     """
     if not at_terminal:
-        return PromptLines(write)
+        return ScriptView(write)
     view = FullScreen(write, terminal_size) if is_full else PromptLine(write, terminal_width)
     view.command_prompt = "> "
     return view

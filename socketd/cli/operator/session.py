@@ -63,7 +63,7 @@ class ConsoleSession(Receiver):
     # What the operator types.
 
     def input_received(self, data: bytes) -> None:
-        for line in self._view.take(data):
+        for line in self._view.feed(data):
             self._prompt.enter(line)
             self.refresh()
         self.refresh()
@@ -71,7 +71,7 @@ class ConsoleSession(Receiver):
             self.leave()
 
     def input_ended(self) -> None:
-        for line in self._view.take_end():
+        for line in self._view.feed_eof():
             self._prompt.enter(line)
         self.leave()
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from socketd.terminal.device import COLUMNS
 from socketd.terminal.line_editor import Editor, columns, fitting
 from socketd.terminal.prompt_line import LEAST_ROOM
-from socketd.terminal.view import PlainLines, View, Write
+from socketd.terminal.view import PlainView, View, Write
 
 #: Minimum rows assumed: two for the output, one for the status line, one for input.
 LEAST_ROWS = 4
@@ -20,7 +20,7 @@ _CLEAR_LINE = "\x1b[2K"
 _REVERSE, _PLAIN = "\x1b[7m", "\x1b[m"
 
 
-class PromptLines(PlainLines):
+class ScriptView(PlainView):
     """A view of lines only, in which a prompt, too, is a line of its own, shown once."""
 
     def show(self, text: str) -> None:
@@ -60,7 +60,7 @@ class FullScreen(View):
         self._write("\n" * 2)
         self.redraw()
 
-    def take(self, data: bytes) -> Iterator[str]:
+    def feed(self, data: bytes) -> Iterator[str]:
         yield from self._editor.feed(data)
         self.has_ended = self._editor.has_ended
         self.draw()

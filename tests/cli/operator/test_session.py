@@ -14,9 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.cli.operator.console import make_view
 from socketd.cli.operator.session import ConsoleSession
-from socketd.cli.operator.views import FullScreen, PromptLines
+from socketd.cli.operator.views import FullScreen, ScriptView
 from socketd.common.errors import CommandError
-from socketd.terminal.operator_prompt import REACTION, gone, prompt_for
+from socketd.terminal.operator_prompt import REACTION_TIME, gone_notice, prompt_for
 from socketd.terminal.prompt_line import PromptLine
 from socketd.terminal.view import View
 from tests.support.client_fakes import MemoryTransport
@@ -122,7 +122,7 @@ class ConsoleSessionTests(Case):
         self.wait(NEXT)
         self.session.input_received(b"drain\n")
         self.assertEqual(self.asked(), [])
-        self.assertEqual(self.shown(), f"{ASKING}\n{gone(FIRST)}\n{prompt_for(SECOND)}\n")
+        self.assertEqual(self.shown(), f"{ASKING}\n{gone_notice(FIRST)}\n{prompt_for(SECOND)}\n")
         self.session.input_received(b"yes\n")
         self.assertEqual(self.asked(), ["answer 8 yes"])
 
@@ -131,7 +131,7 @@ class ConsoleSessionTests(Case):
         self.wait(WAITING)
         self.wait(WAITING, NEXT)
         self.wait()
-        self.clock.advance(REACTION)
+        self.clock.advance(REACTION_TIME)
         self.wait(WAITING)
         self.assertEqual(self.shown(), (ASKING + "\n") * 2)
 
@@ -249,7 +249,7 @@ class FullScreenTests(Case):
         """
         choices = ((True, True), (True, False), (False, False))
         views = [type(make_view(self.written.append, *choice)) for choice in choices]
-        self.assertEqual(views, [FullScreen, PromptLine, PromptLines])
+        self.assertEqual(views, [FullScreen, PromptLine, ScriptView])
 
     def test_typing(self) -> None:
         """A line is sent when it is entered."""
