@@ -5,13 +5,10 @@ and human-readable formats for their values.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from attrs import frozen
-
-from socketd.common.text import one_line
+from socketd.common.text import columns, one_line
 
 #: Two spaces, so that cells may have single spaces and a program can still split the
 #: columns.
@@ -25,7 +22,7 @@ LIST_GAP = ", "
 FIELD = "field"
 
 #: Indentation of cells that are written below their row.
-INDENT = 4
+INDENT = "    "
 
 #: Titles of columns that are not their names, which programs read.
 _TITLES = {"does": "description", "listens": "listeners", "waits": "waiting"}
@@ -39,8 +36,6 @@ def render(
     """
     Format rows as a table with headers.
 
-    @param headers: one title per column.
-    @param rows: the cells, as many in each row as there are headers.
     @param right: the indexes of right-aligned columns.
     @return: the table; each line ends with a newline and has no trailing spaces.
     @raise ValueError: if the number of cells in a row differs from that of the headers.
@@ -49,7 +44,7 @@ def render(
     for line in lines:
         if len(line) != len(headers):
             raise ValueError(f"a row of {len(line)} cells under {len(headers)} headers: {line!r}")
-    widths = [max(map(_width, column)) for column in zip(*lines)]
+    widths = [max(map(columns, column)) for column in zip(*lines)]
     return "".join(_line(line, widths, right) for line in lines)
 
 
@@ -62,96 +57,54 @@ def listing(
     """
     Format rows of values as a human-readable table; their texts are escaped.
 
+    Where the lines are too wide, columns move below their rows: lists first, then the widest
+    text.
+
     @param names: one per column.
-    @param rows: the values.
     @param units: C{bytes}, C{seconds} or L{LIST}, by the name of the column, or by that of
         the row if the first column is L{FIELD}.
     @param width: the width of the terminal (columns); C{None}: unlimited.
-    @return: the lines of the table, as one text.
     """
-    is_one_thing = names[:1] == [FIELD]
 
-    def text(row: Sequence[Any], name: str, value: Any) -> str:
-        key = str(row[0]).lower() if is_one_thing else name
-        if is_one_thing and name == FIELD:
-            return title_of(key)
-        return one_line(written(value, units.get(key, "")))
+    def weight(name: str) -> tuple[bool, int]:
+        return units.get(name) == LIST, max((columns(row[name]) for row in cells), default=0)
 
+    cells = [_cells(names, row, units) for row in rows]
     # The first column identifies the row, even if by a number, so it is not right-aligned.
-    columns = list(zip(names, zip(*rows)))[1:]
-    numbers = {name for name, column in columns if _are_numbers(column) and not is_one_thing}
-    cells = [
-        {name: text(row, name, value) for name, value in zip(names, row)} for row in rows
-    ]
-    return _Listing(names, cells, numbers, units, width).render()
+    rest = [] if names[:1] == [FIELD] else list(zip(names, zip(*rows)))[1:]
+    numbers = {name for name, column in rest if _are_numbers(column)}
+    beside = list(names)
+    while True:
+        right = [place for place, name in enumerate(beside) if name in numbers]
+        shown = [[row[name] for name in beside] for row in cells]
+        text = render(list(map(_title, beside)), shown, right)
+        movable = [name for name in beside[1:] if name not in numbers]
+        if width is None or not movable or max(map(columns, text.split("\n"))) <= width:
+            break
+        beside.remove(max(movable, key=weight))
+    head, *lines = text.splitlines()
+    for line, row in zip(lines, cells):
+        head += f"\n{line}"
+        for name in names:
+            if name not in beside:
+                items = row[name].split(LIST_GAP) if units.get(name) == LIST else [row[name]]
+                head += "".join(f"\n{INDENT}{item}" for item in items if item)
+    return head + "\n"
 
 
-@frozen
-class _Listing:
-    """
-    Formatted cells, and the layout that fits them into the terminal.
-
-    @ivar names: the names of all columns.
-    @ivar cells: for each row, its cells by column name.
-    @ivar numbers: the names of the columns with numbers.
-    """
-
-    names: list[str]
-    cells: list[dict[str, str]]
-    numbers: set[str]
-    units: Mapping[str, str]
-    width: int | None
-
-    def render(self) -> str:
-        """Move columns below their rows until the lines fit: lists first, then the widest text."""
-        below: list[str] = []
-        while True:
-            beside = [name for name in self.names if name not in below]
-            text = self._table(beside)
-            if self.width is None or max(map(_width, text.split("\n"))) <= self.width:
-                break
-            rest = [name for name in beside[1:] if name not in self.numbers]
-            if not rest:
-                break
-            below.append(max(rest, key=self._weight))
-        if not below:
-            return text
-        head, *lines = text.splitlines()
-        rows = (self._with_below(line, row, below) for line, row in zip(lines, self.cells))
-        return "".join((f"{head}\n", *rows))
-
-    def _table(self, names: list[str]) -> str:
-        right = [place for place, name in enumerate(names) if name in self.numbers]
-        rows = [[row[name] for name in names] for row in self.cells]
-        return render(list(map(title_of, names)), rows, right)
-
-    def _weight(self, name: str) -> tuple[bool, int]:
-        widest = max((_width(row[name]) for row in self.cells), default=0)
-        return self.units.get(name) == LIST, widest
-
-    def _with_below(self, line: str, row: Mapping[str, str], below: list[str]) -> str:
-        lines = [line]
-        for name in self.names:
-            if name in below:
-                found = [row[name]]
-                if self.units.get(name) == LIST:
-                    found = row[name].split(LIST_GAP)
-                lines += [" " * INDENT + one for one in found if one]
-        return "".join(f"{one}\n" for one in lines)
+def _cells(names: list[str], row: Sequence[Any], units: Mapping[str, str]) -> dict[str, str]:
+    """Format the values of a row."""
+    if names[:1] == [FIELD]:
+        name = str(row[0]).lower()
+        return dict(zip(names, (_title(name), _cell(row[1], units.get(name)))))
+    return {name: _cell(value, units.get(name)) for name, value in zip(names, row)}
 
 
-def title_of(name: str) -> str:
-    """Return the title of a column."""
+def _title(name: str) -> str:
     return one_line(_TITLES.get(name, name).upper())
 
 
-def written(value: Any, unit: str = "") -> str:
-    """
-    Format a value for people.
-
-    @param value: text, a number, a boolean or C{None}.
-    @param unit: as in L{listing}.
-    """
+def _cell(value: Any, unit: str | None) -> str:
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -160,7 +113,7 @@ def written(value: Any, unit: str = "") -> str:
         return size(value)
     if unit == "seconds" and isinstance(value, int | float):
         return duration(value)
-    return str(value)
+    return one_line(str(value))
 
 
 def size(count: int) -> str:
@@ -195,22 +148,6 @@ def _are_numbers(column: Sequence[Any]) -> bool:
 def _line(cells: Sequence[str], widths: Sequence[int], right: Collection[int]) -> str:
     padded = []
     for place, (cell, width) in enumerate(zip(cells, widths)):
-        blank = " " * (width - _width(cell))
+        blank = " " * (width - columns(cell))
         padded.append(blank + cell if place in right else cell + blank)
     return GAP.join(padded).rstrip() + "\n"
-
-
-def _width(text: str) -> int:
-    """
-    Return the width of a text on a terminal (columns).
-
-    @return: the sum of 2 for each wide East Asian character, 0 for each combining one, and
-        1 for each other.
-    """
-    return sum(_character_width(character) for character in text)
-
-
-def _character_width(character: str) -> int:
-    if unicodedata.combining(character):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from unicodedata import combining, east_asian_width
 
 #: Limit for the shown part of a message (bytes): enough for a line of text.
 SHOWN_BYTES = 256
@@ -42,6 +43,16 @@ def escaped(data: bytes, limit: int = SHOWN_BYTES) -> str:
 def hexadecimal(data: bytes, limit: int = SHOWN_BYTES) -> str:
     """Format bytes from a peer as hexadecimal digits, up to the limit of L{escaped}."""
     return data[:limit].hex(" ") + _total(data, limit)
+
+
+def columns(text: str) -> int:
+    """
+    Count the terminal columns of a printable text: 2 per wide East Asian character, 0 per
+    combining character, else 1.
+    """
+    if text.isascii():
+        return len(text)
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
 
 
 class AnswerDecoder:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import codecs
 import os
 import re
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
+
+from socketd.common.text import columns
 
 #: Characters of a line: the daemon takes 4096 bytes, including the command.
 MAX_TEXT = 4000
@@ -18,15 +19,6 @@ Complete = Callable[[str], Sequence[str]]
 
 _KEYS = re.compile(r"\x1b(?:\[[0-9;?]*[@-~]|O[@-~]|[^\[O])|[^\x1b]", re.DOTALL)
 _PARTIAL = re.compile(r"\x1b(?:\[[0-9;?]{0,16}|O)?\Z")
-
-
-def columns(text: str) -> int:
-    """
-    Count the terminal columns of a printable text: 2 per wide East Asian character, 0 per
-    combining character, else 1.
-    """
-    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
-    return len(text) + wide - sum(unicodedata.combining(character) > 0 for character in text)
 
 
 def fitting(text: str, width: int) -> str:

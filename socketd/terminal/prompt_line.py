@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from socketd.terminal.line_editor import Editor, columns, fitting
+from socketd.common.text import columns
+from socketd.terminal.line_editor import Editor, fitting
 from socketd.terminal.view import View, Write
 
 #: Columns that a prompt leaves for input.

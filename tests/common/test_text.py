@@ -10,6 +10,7 @@ from socketd.common.text import (
     SHOWN_BYTES,
     AnswerDecoder,
     ascii_line,
+    columns,
     escaped,
     hexadecimal,
     one_line,
@@ -117,6 +118,11 @@ class PrintableTests(SynchronousTestCase):
     def test_ascii(self) -> None:
         """A backslash is left as it is, and all else that is not printable ASCII is escaped."""
         self.assertEqual(ascii_line("a\\b\n\xfc\u6642\ud800"), r"a\b\n\xfc\u6642\ud800")
+
+    def test_columns(self) -> None:
+        """Wide and combining characters take the columns that they take."""
+        texts = ("abc", "\u9577\u3044", "e\u0301", "\u3044\u302a", "")
+        self.assertEqual([columns(text) for text in texts], [3, 4, 1, 2, 0])
 
 
 class AnswerDecoderTests(SynchronousTestCase):

@@ -20,7 +20,7 @@ from zope.interface import implementer
 import socketd
 from socketd.cli.client.stdio import IInput, IInputReceiver, IOutput
 from socketd.cli.transport.interface import IClientTransport, Receiver
-from socketd.terminal.line_editor import columns
+from socketd.common.text import columns
 
 ROOT = str(Path(socketd.__file__).parent.parent)
 

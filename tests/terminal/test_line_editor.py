@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.terminal.line_editor import MAX_HISTORY, MAX_TEXT, Editor, columns
+from socketd.terminal.line_editor import MAX_HISTORY, MAX_TEXT, Editor
 
 UP, DOWN, RIGHT, LEFT = (f"\x1b[{letter}" for letter in "ABCD")
 WORDS = ("status", "services", "show")
@@ -124,7 +124,3 @@ class EditorTests(SynchronousTestCase):
             self.assertTrue(editor.text.isprintable())
             self.assertTrue(0 <= editor.cursor <= len(editor.text))
             self.assertLess(len(editor._rest), 20)
-
-    def test_columns(self) -> None:
-        """Wide and combining characters take the columns that they take."""
-        self.assertEqual([columns(text) for text in ("abc", "長い", "e\u0301", "")], [3, 4, 1, 0])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.terminal.line_editor import columns
+from socketd.common.text import columns
 from socketd.terminal.prompt_line import PromptLine
 from tests.support.client_fakes import Paper
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 
+from socketd.common.text import columns
 from socketd.terminal.device import COLUMNS
-from socketd.terminal.line_editor import Editor, columns, fitting
+from socketd.terminal.line_editor import Editor, fitting
 from socketd.terminal.prompt_line import LEAST_ROOM
 from socketd.terminal.view import PlainView, View, Write
 
