@@ -67,8 +67,8 @@ LOOPBACK_PEERS = ("127.0.0.1", "127.255.255.254", "::1", "::ffff:127.0.0.1")
 
 
 @frozen
-class House:
-    """The addresses of a machine that does not exist."""
+class HostAddresses:
+    """The addresses of a host that does not exist."""
 
     addresses: frozenset[bytes] = frozenset(
         map(packed, ("127.0.0.1", "::1", "192.0.2.2", "2001:db8::2", "fe80::2"))
@@ -105,7 +105,7 @@ class GuardCase(SynchronousTestCase):
             Rules(**{**defaults, "service_rate": 5000.0, **rules}),
             self.clock.seconds,
             lambda: self.own_ports,
-            House(),
+            HostAddresses(),
             bound,
             lots or (lambda: self.lot),
         )
@@ -140,7 +140,7 @@ class BanTests(GuardCase):
         bans = Bans(self.clock.seconds)
         rules = Rules(Networks(ANY, ()), 1.0, 8, 5000.0)
         clock = self.clock.seconds
-        guard = Guard(rules, clock, lambda: self.own_ports, House(), "0.0.0.0", bans=bans)
+        guard = Guard(rules, clock, lambda: self.own_ports, HostAddresses(), "0.0.0.0", bans=bans)
         for network in parse_networks("192.0.2.0/24, 127.0.0.1"):
             bans.add(network, 60.0)
         hosts = ["192.0.2.200", "127.0.0.1", "192.0.3.1"]

@@ -46,7 +46,7 @@ def entered(policy: AccessPolicy, host: str, times: int = 1) -> list[str | None]
     return [policy.admit_connection(family, (host, PORT))[0] for _ in range(times)]
 
 
-class DoorCase(SynchronousTestCase):
+class GuardedCase(SynchronousTestCase):
     """A test with a clock, and with doors made from options."""
 
     def setUp(self) -> None:
@@ -59,7 +59,7 @@ class DoorCase(SynchronousTestCase):
         return make_policy(AccessOptions(**options), self.daemon, self.clock)
 
 
-class NetworkTests(DoorCase):
+class NetworkTests(GuardedCase):
     """Tests for the networks of stream listeners."""
 
     def test_default(self) -> None:
@@ -94,7 +94,7 @@ class NetworkTests(DoorCase):
         self.assertEqual(found, [(None, None)] * 27)
 
 
-class SourceTests(DoorCase):
+class SourceTests(GuardedCase):
     """Tests for how many of one source may come in, and how often."""
 
     def test_default(self) -> None:
@@ -151,7 +151,7 @@ class SourceTests(DoorCase):
         self.assertEqual(entered(policy, "192.0.2.1", 2), [None, SOURCE_LIMIT])
 
 
-class CapacityTests(DoorCase):
+class CapacityTests(GuardedCase):
     """Tests for how many may be in."""
 
     def test_limits(self) -> None:
@@ -166,7 +166,7 @@ class CapacityTests(DoorCase):
         self.assertEqual((self.daemon.occupancy, other.capacity.is_full), (100, True))
 
 
-class DeadlineTests(DoorCase):
+class DeadlineTests(GuardedCase):
     """Tests for how long a connection may take."""
 
     def test_taken_over(self) -> None:
@@ -193,7 +193,7 @@ class DeadlineTests(DoorCase):
         self.assertEqual([(given, given.first_check) for given, _ in table], table)
 
 
-class GuardTests(DoorCase):
+class GuardTests(GuardedCase):
     """Tests for L{make_guard}."""
 
     def guard(
@@ -213,8 +213,8 @@ class GuardTests(DoorCase):
                 return host, 7
 
         with Bound(family, socket.SOCK_DGRAM) as sock:
-            house = Found(frozenset(map(packed, OWN)))
-            return make_guard(service, sock, self.clock, lambda: own_ports, house)
+            addresses = Found(frozenset(map(packed, OWN)))
+            return make_guard(service, sock, self.clock, lambda: own_ports, addresses)
 
     def judged(self, hosts: tuple[str, ...], options: str = "", **how: Any) -> set[str | None]:
         """Collect the verdicts on hosts."""

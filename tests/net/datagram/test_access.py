@@ -44,8 +44,8 @@ LOOPBACK_BROADCAST = "127.255.255.255"
 
 
 @define
-class House:
-    """A machine whose addresses change as a test likes."""
+class HostAddresses:
+    """The addresses of a host, which a test can change."""
 
     addresses: frozenset[bytes] = frozenset()
     broadcasts: frozenset[bytes] = frozenset((packed(LOOPBACK_BROADCAST),))
@@ -75,7 +75,7 @@ class Replier(DatagramProtocol):
             transport.write(answer, addr)
 
 
-class DoorCase(SynchronousTestCase):
+class GuardedCase(SynchronousTestCase):
     """
     A guarded port on a socket of this machine.
 
@@ -89,7 +89,7 @@ class DoorCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = HandReactor()
         self.service_state, _ = make_service_state(self.reactor)
-        self.house = House()
+        self.host_addresses = HostAddresses()
         self.own_ports: set[int] = set()
 
     def serve(
@@ -133,7 +133,7 @@ class DoorCase(SynchronousTestCase):
             Rules(**{**usual, **rules}),
             self.reactor.seconds,
             lambda: self.own_ports,
-            self.house,
+            self.host_addresses,
             host,
             lambda: lot,
         )
@@ -180,7 +180,7 @@ class DoorCase(SynchronousTestCase):
         self.assertEqual(+self.service_state.counters.datagrams_dropped, reasons)
 
 
-class GuardedPortTests(DoorCase):
+class GuardedPortTests(GuardedCase):
     """The port that works everywhere keeps to the rules."""
 
     def test_served(self) -> None:
@@ -204,7 +204,7 @@ class GuardedPortTests(DoorCase):
     def test_source_address(self) -> None:
         """What cannot be a source is dropped and counted."""
         self.serve()
-        self.house.broadcasts = frozenset((packed("127.0.0.2"),))
+        self.host_addresses.broadcasts = frozenset((packed("127.0.0.2"),))
         client = self.client("127.0.0.2")
         # Loopback is local whatever the table of broadcasts says, so the guard is one
         # that is bound elsewhere.
@@ -354,7 +354,7 @@ class GuardedPortTests(DoorCase):
         self.check_dropped(**{SOURCE_PORT: 1})
 
 
-class ReplySizeTests(DoorCase):
+class ReplySizeTests(GuardedCase):
     """Answers are not longer than what they answer."""
 
     def serve_answers(self, *answers: bytes, floor: float = 0) -> socket.socket:
@@ -474,7 +474,7 @@ class TimestampedReplySizeTests(ReplySizeTests):
         super().serve(*positional, **(named | {"timestamped": True}))
 
 
-class DestinationTests(DoorCase):
+class DestinationTests(GuardedCase):
     """Where a datagram was sent to decides whether it is answered, and from where."""
 
     port_class = BatchedDatagramPort
@@ -514,12 +514,12 @@ class DestinationTests(DoorCase):
 
     def test_forget(self) -> None:
         """A new broadcast address counts as soon as the port forgets its verdicts."""
-        self.house.broadcasts = frozenset()
+        self.host_addresses.broadcasts = frozenset()
         self.serve_at("0.0.0.0")
         client = self.client()
         self.ask(client, b"x", host=LOOPBACK_BROADCAST)
         self.check_dropped()
-        self.house.broadcasts = frozenset((packed(LOOPBACK_BROADCAST),))
+        self.host_addresses.broadcasts = frozenset((packed(LOOPBACK_BROADCAST),))
         self.port.forget()
         self.assertEqual(self.ask(client, b"x", host=LOOPBACK_BROADCAST), [])
         self.check_dropped(**{DESTINATION: 1})
@@ -640,7 +640,7 @@ class TimestampedTests(DestinationTests):
         self.assertEqual(self.service_state.counters.datagrams_unsent, 1)
 
 
-class UnstampedTests(DoorCase):
+class UnstampedTests(GuardedCase):
     """Tests for ports without timestamps."""
 
     def test_not_asked(self) -> None:
