@@ -95,14 +95,12 @@ class LocalAddresses(Protocol):
 @frozen
 class Rules:
     """
-    The datagram rules of one service.
+    The datagram rules of one service; rates are in datagrams per second.
 
     @ivar networks: the sources that are served.
-    @ivar udp_rate: datagrams per second from one source.
-    @ivar udp_burst: burst of one source.
-    @ivar service_rate: datagrams per second from all sources together.
-    @ivar network_rate: datagrams per second from one network, with a burst in the same
-        proportion; C{None}: L{NETWORK_SHARE} times the rate of a source.
+    @ivar service_rate: the rate of all sources together.
+    @ivar network_rate: the rate of one network, with a burst in the same proportion;
+        C{None}: L{NETWORK_SHARE} times the rate of a source.
     @ivar own_networks: the networks in which this host's own addresses are served, too.
     @ivar prefixes: prefix lengths that define a source.
     @ivar guard_loopback: whether the rules for ports and rates apply to loopback, too.

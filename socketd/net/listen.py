@@ -97,12 +97,7 @@ class Bound:
 
     def _rebind(self) -> socket.socket:
         """Bind a new socket for a port that is restarted."""
-        listener = self.listener
-        try:
-            again = bind(listener, self.options)
-        except CannotListen as problem:
-            place = listener.path or listener.port
-            raise CannotListenError(listener.interface, place, problem) from None
+        again = bind_for_twisted(self.listener, self.options)
         self.sock, self._file = again.sock, again._file
         return self.sock
 
@@ -215,6 +210,20 @@ def bind(listener: Listener, options: SocketOptions, beside: Sequence[Bound] = (
             raise CannotListen(_BESIDE_REFUSED.format(*beside)) from None
         raise CannotListen.because(problem, listener) from None
     return Bound(listener, sock, options, beside=others if listener.is_stream else ())
+
+
+def bind_for_twisted(listener: Listener, options: SocketOptions) -> Bound:
+    """
+    Bind a listener on behalf of a caller that knows Twisted's exceptions.
+
+    @raise CannotListenError: if a step fails.
+    """
+    try:
+        return bind(listener, options)
+    except CannotListen as problem:
+        interface = None if listener.path else listener.interface
+        place = listener.path or listener.port
+        raise CannotListenError(interface, place, problem) from None
 
 
 def inherit(listener: Listener, found: InheritedSocket, declared: IProtocolSpec) -> Bound:

@@ -9,7 +9,6 @@ from typing import Any
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.error import (
-    CannotListenError,
     InvalidAddressError,
     UnsupportedAddressFamily,
     UnsupportedSocketType,
@@ -38,10 +37,9 @@ from zope.interface import implementer
 
 from socketd.common.events import EventBus
 from socketd.net.datagram.batch_port import datagram_port
-from socketd.net.listen import bind
+from socketd.net.listen import bind_for_twisted
 from socketd.net.reactor.epoll import EpollSet
 from socketd.net.service_state import ConnectionTable, ServiceState
-from socketd.net.sockets.bind import CannotListen
 from socketd.net.stream.connection import StreamConnection
 from socketd.net.stream.port import StreamPort
 from socketd.settings.listeners import Listener
@@ -112,7 +110,7 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
             options = SocketOptions(**reuse)
         kind = "tcp6" if ":" in interface else "tcp"
         listener = Listener(kind, interface=interface, port=port, backlog=backlog)
-        return self._listen(listener, factory, interface, port, options)
+        return self._listen(listener, factory, options)
 
     def listenUNIX(
         self,
@@ -124,7 +122,7 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
     ) -> IListeningPort:
         # wantPID has no use: connecting to a socket file shows whether it is stale.
         listener = Listener("unix", path=address, mode=mode, backlog=backlog)
-        return self._listen(listener, factory, None, address)
+        return self._listen(listener, factory)
 
     def listenSSL(
         self,
@@ -152,7 +150,7 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
             raise InvalidAddressError(interface, "not an IPv4 or IPv6 address.")
         kind = "udp6" if ":" in interface else "udp"
         listener = Listener(kind, interface=interface, port=port)
-        return self._listen(listener, protocol, interface, port)
+        return self._listen(listener, protocol)
 
     def listenUNIXDatagram(
         self,
@@ -161,7 +159,7 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
         maxPacketSize: int = _PACKET_SIZE,
         mode: int = _MODE,
     ) -> IListeningPort:
-        return self._listen(Listener("unixgram", path=address, mode=mode), protocol, None, address)
+        return self._listen(Listener("unixgram", path=address, mode=mode), protocol)
 
     def adoptStreamPort(
         self, fileDescriptor: int, addressFamily: int, factory: IProtocolFactory
@@ -210,14 +208,9 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
         self,
         listener: Listener,
         served: IProtocolFactory | DatagramProtocol,
-        interface: Any,
-        port: Any,
         options: SocketOptions = SocketOptions(),
     ) -> IListeningPort:
-        try:
-            bound = bind(listener, options)
-        except CannotListen as problem:
-            raise CannotListenError(interface, port, problem) from None
+        bound = bind_for_twisted(listener, options)
         return bound.serve(self, served, self._service_state)
 
 
