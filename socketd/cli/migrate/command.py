@@ -90,7 +90,7 @@ def _read(path: str, reader: Reader) -> None:
         return
     for file, lines in reader.files_of(path, Place(path)):
         _sort(file, lines, reader)
-    if reader.drafts and not reader.has_defaults:
+    if reader.services and not reader.has_defaults:
         # They may restrict access.
         text = "defaults of xinetd.conf"
         reader.findings.note(Place(path), text, is_loud=True, verb=NOT_READ)

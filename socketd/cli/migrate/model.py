@@ -37,12 +37,7 @@ _LITERAL = re.compile(r"[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]{1,15})?", re.ASCII)
 
 @frozen(order=True)
 class Place:
-    """
-    A position in a file.
-
-    @ivar file: the file, as named by the user or the configuration.
-    @ivar line: the 1-based line; 0 for the whole file.
-    """
+    """A line of a file, 1-based; 0 is the whole file."""
 
     file: str
     line: int = 0
@@ -129,8 +124,7 @@ class Findings:
     What was found so far.
 
     @ivar files: the files that were read.
-    @ivar services: the services that are converted.
-    @ivar notes: what is not converted, except attributes of C{services}.
+    @ivar services: the services that are converted, with their own notes.
     @ivar left: the number of services that are not converted.
     @ivar off: the number of services that are switched off.
     """
@@ -183,11 +177,7 @@ def shown(text: str) -> str:
 
 
 def port_of(name: str, protocol: str) -> int:
-    """
-    Look up the port of a service: in the system's list, which may differ, else in L{PORTS}.
-
-    @param protocol: C{tcp} or C{udp}.
-    """
+    """Look up the port of a service: in the system's list, which may differ, else in L{PORTS}."""
     try:
         return socket.getservbyname(name, protocol)
     except OSError:
@@ -195,11 +185,7 @@ def port_of(name: str, protocol: str) -> int:
 
 
 def parse_count(text: str) -> int:
-    """
-    Parse a whole number.
-
-    @raise ValueError: when it is not a number up to 999999999.
-    """
+    """Parse a whole number up to 999999999; C{ValueError} for anything else."""
     if re.fullmatch(r"[0-9]{1,9}", text) is None:
         raise ValueError(text)
     return int(text)

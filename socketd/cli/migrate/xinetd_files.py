@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from socketd.cli.migrate.model import NOT_READ, Findings, Place
 from socketd.cli.migrate.source_files import MAX_DEPTH, SourceFiles, UnreadableError
@@ -28,52 +28,19 @@ SWITCHES = ("enabled", "disabled")
 #: Attributes that a service inherits from C{defaults}, and that are converted.
 INHERITED = ("bind", "cps", "instances", "per_source", "v6only")
 
-#: Other attributes that may be repeated.
-CUMULATIVE = ("env", "log_on_failure", "log_on_success", "log_type", "passenv")
-
 SYNONYMS = {"interface": "bind"}
 
 #: Attributes without which no further peer is served. All others are loud, unknown ones too: one
 #: may be a misspelled C{only_from}.
 HARMLESS = frozenset(
     (
-        *INHERITED, *SYNONYMS, *CUMULATIVE, "banner", "banner_fail", "banner_success", "deny_time",
-        "group", "groups", "mdns", "nice", "redirect", "rlimit_as", "rlimit_cpu", "rlimit_data",
-        "rlimit_files", "rlimit_rss", "rlimit_stack", "rpc_number", "rpc_version", "server",
-        "server_args", "umask", "user", "wait",
+        *INHERITED, *SYNONYMS, "banner", "banner_fail", "banner_success", "deny_time", "env",
+        "group", "groups", "log_on_failure", "log_on_success", "log_type", "mdns", "nice",
+        "passenv", "redirect", "rlimit_as", "rlimit_cpu", "rlimit_data", "rlimit_files",
+        "rlimit_rss", "rlimit_stack", "rpc_number", "rpc_version", "server", "server_args",
+        "umask", "user", "wait",
     )
 )  # fmt: skip
-
-
-@frozen
-class Draft:
-    """
-    One C{service} entry, with the access lists that it inherits from the C{defaults} read so far.
-
-    @ivar attributes: the attributes that may not be repeated, by name; the first counts.
-    @ivar access: the access lists, by name.
-    @ivar wrong: the lines of access lists that have an invalid address.
-    @ivar others: the attributes that have no effect in xinetd, or are not converted.
-    """
-
-    name: str
-    place: Place
-    is_broken: bool
-    attributes: Mapping[str, Attribute]
-    access: Mapping[str, Sources]
-    wrong: tuple[Attribute, ...]
-    others: tuple[Attribute, ...]
-
-    @property
-    def label(self) -> str:
-        """The id of the service, by default its name."""
-        found = self.attributes.get("id")
-        return " ".join(found.values) if found else self.name
-
-    @property
-    def id(self) -> str:
-        """The label in lower case, for comparison."""
-        return self.label.lower()
 
 
 @define
@@ -81,7 +48,8 @@ class Reader:
     """
     Reads files and their includes.
 
-    @ivar drafts: the services, in xinetd's reading order.
+    @ivar services: the services in xinetd's reading order, each with the access lists of the
+        C{defaults} read so far.
     @ivar defaults: the inherited attributes of C{defaults}, by name.
     @ivar access: the access lists of C{defaults}.
     @ivar switches: the service lists of C{defaults}: places by lower-case name.
@@ -92,7 +60,7 @@ class Reader:
 
     files: SourceFiles
     findings: Findings
-    drafts: list[Draft] = field(factory=list)
+    services: list[tuple[Entry, dict[str, Sources]]] = field(factory=list)
     defaults: dict[str, Attribute] = field(factory=dict)
     access: dict[str, Sources] = field(factory=dict)
     switches: dict[str, dict[str, Place]] = field(factory=dict)
@@ -100,19 +68,14 @@ class Reader:
     is_unusable: bool = False
 
     def read_file(self, path: str, lines: list[str], depth: int = 0) -> None:
-        """
-        Read a file.
-
-        @param lines: its lines.
-        @param depth: the include depth.
-        """
+        """Read the lines of a file that is included at a depth."""
         self.findings.files.append(path)
         has_defaults = False
         for entry in entries(lines, path, self.findings):
             if entry.keyword in (INCLUDE, INCLUDEDIR):
                 self._include(entry, depth)
             elif entry.keyword != DEFAULTS:
-                self._draft(entry)
+                self.services.append((entry, dict(self.access)))
             elif has_defaults:
                 # xinetd takes the first of a file.
                 self.findings.note(entry.place, DEFAULTS, is_loud=True)
@@ -184,25 +147,3 @@ class Reader:
         except ValueError:
             self.findings.note(attribute.place, f"defaults, {attribute}", is_loud=True)
             self.is_unusable = True
-
-    def _draft(self, entry: Entry) -> None:
-        once: dict[str, Attribute] = {}
-        access = dict(self.access)
-        wrong: list[Attribute] = []
-        others: list[Attribute] = []
-        for attribute in entry.attributes:
-            name = SYNONYMS.get(attribute.name, attribute.name)
-            if name in ACCESS:
-                try:
-                    access[name] = changed(access.get(name, ()), attribute, is_cumulative=False)
-                except ValueError:
-                    wrong.append(attribute)
-            elif name in CUMULATIVE or attribute.operator != "=" or name in once:
-                others.append(attribute)
-            else:
-                once[name] = attribute
-        self.drafts.append(
-            Draft(
-                entry.name, entry.place, entry.is_broken, once, access, tuple(wrong), tuple(others)
-            )
-        )

@@ -223,7 +223,7 @@ class DefaultsTests(XinetdTestCase):
         own = {"max_connections": "3", "accept_rate": "25/s", "accept_burst": "25"}
         found = self.one(begin + service(instances="3", per_source="UNLIMITED"))
         self.assertEqual(found.stream_options, own)
-        self.assertEqual(found.notes[0].text, "per_source = UNLIMITED")
+        self.assertIn("per_source = UNLIMITED", [note.text for note in found.notes])
 
     def test_bind(self) -> None:
         """So does an address; interface is another word for it."""
@@ -421,7 +421,7 @@ class ServiceTests(XinetdTestCase):
         found = self.one(service(flags="NODELAY KEEPALIVE IDONLY NORETRY"))
         self.assertEqual(found.stream_options, {"tcp_nodelay": "yes", "so_keepalive": "yes"})
         notes = [(note.text, note.is_loud) for note in found.notes]
-        self.assertEqual(notes[:2], [("flags IDONLY", True), ("flags NORETRY", False)])
+        self.assertEqual(notes[1:], [("flags IDONLY", True), ("flags NORETRY", False)])
         found = self.one(service(socket_type="dgram", flags="KEEPALIVE"))
         self.assertEqual(found.stream_options, {})
         self.refused(service(flags="KEEPALIV"), "6: flags = KEEPALIV")
