@@ -184,8 +184,8 @@ class FailureTests(SynchronousTestCase):
         said = self.failure(port, "echo", "--connections", "1", "--size", "64")
         self.assertIn("connection 0: EOF", said)
 
-    def test_nobody_there(self) -> None:
-        """A port where nobody listens is told of at once."""
+    def test_not_listening(self) -> None:
+        """A port without a listener is reported at once."""
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = int(server.getsockname()[1])
         self.assertIn("Connection refused", self.failure(port, *ECHO))

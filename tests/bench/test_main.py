@@ -52,7 +52,7 @@ class ChoiceTests(SynchronousTestCase):
         error = self.assertRaises(ValueError, choose_servers, ["inetd"], quick=False)
         self.assertIn("no server 'inetd'; there are socketd, ", str(error))
 
-    def test_nobody_does_it(self) -> None:
+    def test_no_server_left(self) -> None:
         """A work without any of the servers is refused before anything is started."""
         self.assertRaises(ValueError, choose_works, ["idle"], False, ["xinetd"])
 

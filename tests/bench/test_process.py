@@ -16,7 +16,7 @@ from bench.servers import BY_NAME, Place, Server
 
 def broken(place: Place) -> list[str]:
     """A server that says why and ends."""
-    return [sys.executable, "-c", "raise SystemExit('no such door')"]
+    return [sys.executable, "-c", "raise SystemExit('no such file')"]
 
 
 class LogTests(SynchronousTestCase):
@@ -60,7 +60,7 @@ class ServingTests(SynchronousTestCase):
         server, core = Server("broken", "broken", broken, lambda: ""), choose().server
         with self.assertRaises(ServerFailed) as caught, serving(server, core, datagrams=False):
             self.fail("it answered")
-        self.assertEqual(str(caught.exception), "ended with status 1: no such door")
+        self.assertEqual(str(caught.exception), "ended with status 1: no such file")
 
     def test_ports_differ(self) -> None:
         """Two starts never share a port."""

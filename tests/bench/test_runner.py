@@ -18,14 +18,14 @@ def server(name: str, missing: str = "") -> Server:
     """One that is never started."""
 
     def command(place: Place) -> list[str]:
-        raise AssertionError("nobody starts it")
+        raise AssertionError("it is started")
 
     return Server(name, name, command, lambda: missing)
 
 
 class Taker:
     """
-    Takes samples from nowhere, and notes who had a turn.
+    Takes samples from nowhere, and notes which server had a turn.
 
     @ivar broken: the server that never gives a figure.
     """
@@ -46,7 +46,7 @@ class Taker:
         """
         All rounds.
 
-        @param servers: who takes part; nobody named: all.
+        @param servers: those that take part; all if none is named.
         """
         chosen = {s.name: s for s in servers or map(server, PEERS)}
         return run([WORK], chosen, rounds, self.take, self.said.append)
@@ -56,7 +56,7 @@ class RunTests(SynchronousTestCase):
     """Tests for L{run}."""
 
     def test_servers_take_turns(self) -> None:
-        """Each round asks every server once, and the rounds differ in who follows whom."""
+        """Each round asks every server once, and the rounds differ in their order."""
         taker = Taker()
         taker.run(rounds=12)
         rounds = [tuple(taker.turns[i : i + 3]) for i in range(0, 36, 3)]
@@ -76,14 +76,14 @@ class RunTests(SynchronousTestCase):
         self.assertEqual([len(outcome.samples) for outcome in results.outcomes], [2, 2, 2])
 
     def test_only_chosen(self) -> None:
-        """Who was not asked for has no turn and no row."""
+        """A server that was not asked for has no turn and no row."""
         taker = Taker()
         results = taker.run(1, server("threads"), server("socat"))
         self.assertEqual(taker.turns, ["threads"])
         self.assertEqual([outcome.server for outcome in results.outcomes], ["threads"])
 
     def test_failed(self) -> None:
-        """A server that fails is told of and not asked again; the others go on."""
+        """A server that fails is reported and not asked again; the others continue."""
         taker = Taker(broken="twisted")
         results = taker.run(rounds=3)
         self.assertEqual(taker.turns.count("twisted"), 1)

@@ -88,7 +88,7 @@ class PlaceTests(SynchronousTestCase):
     """Tests for what a server is started with."""
 
     def test_certificate(self) -> None:
-        """Each has a certificate of its own in its folder, and a key that nobody else reads."""
+        """Each has its own certificate in its folder, and a key that no other user can read."""
         for name in TLS_PEERS:
             with tempfile.TemporaryDirectory() as folder:
                 BY_NAME[name].command(Place(20001, Path(folder)))

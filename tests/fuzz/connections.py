@@ -1,6 +1,6 @@
 """
-What both state machines of connections share: a protocol that does what it is told,
-producers that keep to their contract, and the balance at the end.
+What both state machines of connections share: a protocol that does what it is told, producers that
+keep to their contract, the machine itself, and the balance at the end.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.error import ConnectionAborted
+from hypothesis.stateful import RuleBasedStateMachine, invariant
+from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPullProducer, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import LogLevel
@@ -36,16 +37,16 @@ SOURCE = socket.inet_aton("192.0.2.7")
 MANY = 1000
 
 
-class Told(Exception):
+class Deliberate(Exception):
     """What a protocol raises when it is told to."""
 
 
 class World:
     """
-    A reactor, and a site whose events are counted.
+    A reactor, and a service whose events are counted.
 
     @ivar counts: how often each event was emitted.
-    @ivar problems: what a protocol raised although nobody had told it to: a broken promise.
+    @ivar problems: what a protocol raised without being told to: a broken contract.
     """
 
     def __init__(self, deadlines: Deadlines) -> None:
@@ -62,16 +63,16 @@ class World:
         event.format.format(**facts)
         self.counts[event.name] = self.counts.get(event.name, 0) + 1
         failure = facts.get("log_failure")
-        if failure is not None and not failure.check(Told):
+        if failure is not None and not failure.check(Deliberate):
             self.problems.append(failure.value)
 
     def check_problems(self) -> None:
-        """Raise what a protocol has raised: a connection takes everything for its failure."""
+        """Raise what a protocol has raised: a connection only logs it."""
         if self.problems:
             raise self.problems[0]
 
     def slot(self) -> Slot:
-        """Let one connection in."""
+        """Admit one connection."""
         key = self.sources.key(SOURCE)
         assert self.sources.enter(key) is None
         return Slot(self.sources, key)
@@ -144,7 +145,7 @@ class Actor(Protocol):
         self.calls[call] += 1
         try:
             self.acts.get(call, nothing)()
-        except Told:
+        except Deliberate:
             self.raised += 1
             raise
 
@@ -155,7 +156,7 @@ class Actor(Protocol):
     def dataReceived(self, data: bytes) -> None:
         assert data
         assert self.calls["lost"] == 0, "bytes behind the end"
-        assert self.may_receive(), "bytes that nobody wanted"
+        assert self.may_receive(), "bytes while reading is paused"
         assert data == pattern(self.received, len(data))
         self.received += len(data)
         self.act("data")
@@ -195,7 +196,7 @@ def check_buffer(connection: StreamConnection) -> None:
     assert connection._buffer is None or connection._buffered
 
 
-class Producing:
+class Producer:
     """
     What both kinds of producers have.
 
@@ -209,17 +210,17 @@ class Producing:
         self.paused = self.stopped = False
 
     def stopProducing(self) -> None:
-        """Take note that nothing is wanted any more; that is said once."""
+        """Note that nothing is wanted any more; this is called once."""
         assert not self.stopped
         self.stopped = True
 
 
 @implementer(IPushProducer)
-class Pushing(Producing):
-    """One that writes by itself, unless it was told to wait."""
+class PushProducer(Producer):
+    """One that writes by itself, unless it was paused."""
 
     def push(self, size: int) -> None:
-        """Write, if that is wanted; too much has us wait."""
+        """Write, unless paused; too much pauses it."""
         if not self.paused and not self.stopped:
             self.write(size)
             live = self.connection.state.is_alive
@@ -232,16 +233,16 @@ class Pushing(Producing):
         self.paused = True
 
     def resumeProducing(self) -> None:
-        """Go on; that is said to who waits, when all is sent."""
+        """Continue; only a paused producer is told, when all is sent."""
         assert self.paused and not self.stopped
         assert self.connection._buffer is None
         self.paused = False
 
 
 @implementer(IPullProducer)
-class Pulled(Producing):
+class PullProducer(Producer):
     """
-    One that writes a piece each time it is asked, and at last goes.
+    One that writes a piece each time it is asked, and at last unregisters.
 
     @ivar pieces: how many are left.
     """
@@ -255,7 +256,7 @@ class Pulled(Producing):
         self.asked = 0
 
     def resumeProducing(self) -> None:
-        """Write the next piece, or go; only the first may come while bytes wait."""
+        """Write the next piece, or unregister; only the first may come while bytes wait."""
         assert not self.stopped
         assert not self.asked or self.connection._buffer is None
         self.asked += 1
@@ -264,3 +265,134 @@ class Pulled(Producing):
             self.write(self.size)
         else:
             self.connection.unregisterProducer()
+
+
+class ConnectionMachine(RuleBasedStateMachine):
+    """
+    One connection, and what its protocol may do to it.
+
+    @ivar written: how many bytes the protocol wrote.
+    @ivar owed: how many of these the peer has to get if nothing goes wrong.
+    @ivar taken: how many the peer has read.
+    @ivar sent: how many the peer has sent.
+    @ivar excused: whether something went wrong for which a connection is reset.
+    """
+
+    world: World
+    connection: StreamConnection
+    peer: socket.socket
+    actor: Actor
+
+    def reset_counts(self) -> None:
+        """Begin with nothing written and nothing wrong."""
+        self.written = self.owed = self.taken = self.sent = self.last_sent = 0
+        self.excused, self.quiet = False, 0.0
+
+    @property
+    def transport(self) -> Any:
+        """What the protocol writes to."""
+        return self.actor.transport
+
+    @property
+    def live(self) -> bool:
+        """Whether the protocol has a connection that is not being reset."""
+        made = self.actor.calls["made"] == 1
+        return made and self.connection.connected and self.connection.state.is_alive
+
+    def do(self, act: Any) -> None:
+        """Do one thing to the connection, now."""
+        if self.actor.transport is not None:
+            name, *arguments = act
+            getattr(self, "do_" + name.replace(" ", "_"))(*arguments)
+
+    def do_at_once(self, act: Any) -> None:
+        """Do something outside of the protocol's hooks."""
+        if self.live:
+            try:
+                self.do(act)
+            except Deliberate:
+                self.connection.abortConnection()
+
+    def do_nothing(self) -> None:
+        """Do nothing."""
+
+    def do_write(self, size: int) -> None:
+        """Write so many bytes, and note whether they have to arrive."""
+        raise NotImplementedError
+
+    def do_lose(self) -> None:
+        """Close."""
+        self.transport.loseConnection()
+
+    def do_write_and_lose(self, size: int) -> None:
+        """Write, and close."""
+        self.do_write(size)
+        self.do_lose()
+
+    def do_abort(self) -> None:
+        """Reset."""
+        self.excused = True
+        self.transport.abortConnection()
+
+    def do_raise(self) -> None:
+        """Fail, which resets the connection."""
+        self.excused = True
+        raise Deliberate
+
+    def do_pause(self) -> None:
+        """Pause reading."""
+        self.transport.pauseProducing()
+
+    def do_resume(self) -> None:
+        """Resume reading."""
+        self.transport.resumeProducing()
+
+    def note_progress(self) -> None:
+        """Begin to count the quiet time again if bytes have left."""
+        if self.connection.bytes_sent != self.last_sent:
+            self.last_sent, self.quiet = self.connection.bytes_sent, 0.0
+
+    @invariant()
+    def keeps_to_the_contract(self) -> None:
+        """Nothing waits without a cause, and nothing is told twice."""
+        if not hasattr(self, "actor"):
+            return
+        self.note_progress()
+        self.world.check_problems()
+        check_calls(self.actor)
+        assert self.excused or not self.actor.was_reset, "reset without a cause"
+        if self.connection.connected:
+            check_buffer(self.connection)
+            self.check_connected()
+        elif self.actor.calls["made"]:
+            assert self.actor.calls["lost"] == 1
+
+    def check_connected(self) -> None:
+        """See what must hold while there is a connection."""
+        raise NotImplementedError
+
+    def teardown(self) -> None:
+        """End, and see that nothing is left."""
+        if not hasattr(self, "actor"):
+            return
+        try:
+            self.world.check_problems()
+            self.end()
+        finally:
+            # Also where a test has failed: the next one has its own connection.
+            self.peer.close()
+            self.connection.connectionLost(Failure(ConnectionDone()))
+
+    def end(self) -> None:
+        """End the connection, and check the counts."""
+        raise NotImplementedError
+
+    def check_ended(self) -> None:
+        """See that nothing is left of the connection."""
+        assert not self.connection.connected, "it does not end"
+        assert self.connection.getHandle().fileno() < 0
+        self.keeps_to_the_contract()
+        assert self.taken <= self.written and self.actor.received <= self.sent
+        counts = self.world.counts
+        assert counts.get("connection_made", 0) == counts.get("connection_lost", 0) <= 1
+        self.world.check_balance()

@@ -1,4 +1,4 @@
-"""Any order of what a client of TLS and the protocol behind it can do to a connection."""
+"""Any order of what a TLS client and the protocol can do to a connection."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from functools import cache, partial
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, rule
 from OpenSSL import SSL
-from twisted.internet.error import ConnectionDone
-from twisted.python.failure import Failure
 
 from socketd.access.policy import Deadlines
 from socketd.net.layers import wrap_factory
@@ -25,16 +23,7 @@ from socketd.net.tls.context import ServerContext
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
 from socketd.settings.model import ServiceSettings
-from tests.fuzz.connections import (
-    Actor,
-    HalfActor,
-    Told,
-    World,
-    check_buffer,
-    check_calls,
-    make_pair,
-    pattern,
-)
+from tests.fuzz.connections import Actor, ConnectionMachine, HalfActor, World, make_pair, pattern
 from tests.support.certificates import NOW, client_context, issued, write_private
 from tests.support.fakes import OneFactory
 
@@ -94,17 +83,13 @@ def trusting() -> SSL.Context:
     return client_context()
 
 
-class SecureMachine(RuleBasedStateMachine):
+class SecureMachine(ConnectionMachine):
     """
     One connection with TLS, and what may happen to it.
 
     @ivar ended: how the client saw its end, in the order of the layers.
-    @ivar excused: whether something went wrong for which a connection is reset.
     @ivar broken: whether the client sent what is no TLS.
     """
-
-    connection: StreamConnection
-    peer: socket.socket
 
     @initialize(
         proxied=st.booleans(),
@@ -114,13 +99,13 @@ class SecureMachine(RuleBasedStateMachine):
         turns=st.sampled_from([0, HANDSHAKE, HANDSHAKE]),
     )
     def begin(self, proxied: bool, half: bool, small: bool, made: Any, turns: int) -> None:
-        """Accept the connection, and have the client begin; mostly it shakes hands."""
+        """Accept the connection, and have the client begin its handshake."""
         self.world = World(LIMITS)
         ours, self.peer = make_pair(False, small)
-        self.written = self.owed = self.taken = self.sent = self.last_sent = 0
+        self.reset_counts()
         self.ended: list[str] = []
-        self.excused = self.broken = self.client_ended = False
-        self.quiet, self.waiting = 0.0, bytearray(HEADER if proxied else b"")
+        self.broken = self.client_ended = False
+        self.waiting = bytearray(HEADER if proxied else b"")
         self.actor = (HalfActor if half else Actor)({"made": partial(self.do, made)})
         self.actor.may_receive = self.may_receive
         found, context = service("haproxy:tls:0" if proxied else "tls:0")
@@ -135,12 +120,6 @@ class SecureMachine(RuleBasedStateMachine):
         self.connection.begin(factory.buildProtocol(None), terms.handshaking, not proxied)
         self.both_go(turns)
 
-    @property
-    def live(self) -> bool:
-        """Whether the protocol has a connection that is not being reset."""
-        met = self.actor.calls["made"] == 1
-        return met and self.connection.state.is_alive
-
     def may_receive(self) -> bool:
         """
         Say whether the protocol may be handed bytes: what is decrypted already comes
@@ -149,15 +128,6 @@ class SecureMachine(RuleBasedStateMachine):
         return self.live and not self.actor.transport.disconnecting
 
     # What the protocol does
-
-    def do(self, act: Any) -> None:
-        """Do one thing to the connection, now."""
-        name, *arguments = act
-        if self.actor.transport is not None:
-            getattr(self, "do_" + name.replace(" ", "_"))(*arguments)
-
-    def do_nothing(self) -> None:
-        """Do nothing."""
 
     def do_write(self, size: int) -> None:
         """Write, and note whether it has to arrive."""
@@ -168,47 +138,16 @@ class SecureMachine(RuleBasedStateMachine):
         if binding:
             self.owed = self.written
 
-    def do_lose(self) -> None:
-        """Close."""
-        self.actor.transport.loseConnection()
-
-    def do_write_and_lose(self, size: int) -> None:
-        """Say something, and close."""
-        self.do_write(size)
-        self.do_lose()
-
-    def do_abort(self) -> None:
-        """Reset."""
-        self.excused = True
-        self.actor.transport.abortConnection()
-
-    def do_raise(self) -> None:
-        """Fail."""
-        self.excused = True
-        raise Told
-
-    def do_pause(self) -> None:
-        """Want no bytes."""
-        self.actor.transport.pauseProducing()
-
-    def do_resume(self) -> None:
-        """Want bytes again."""
-        self.actor.transport.resumeProducing()
-
     # What may happen
 
     @rule(act=acts)
     def protocol_acts(self, act: Any) -> None:
         """The protocol does something by itself."""
-        if self.live:
-            try:
-                self.do(act)
-            except Told:
-                self.connection.abortConnection()
+        self.do_at_once(act)
 
     @rule(call=st.sampled_from(["data", "read", "lost"]), act=acts)
     def protocol_will_act(self, call: str, act: Any) -> None:
-        """The protocol makes up its mind."""
+        """The protocol will do something at its next call."""
         self.actor.acts[call] = partial(self.do, act)
 
     @rule(count=st.integers(1, 6))
@@ -280,7 +219,7 @@ class SecureMachine(RuleBasedStateMachine):
 
     @rule()
     def client_ends(self) -> None:
-        """The client says in TLS that it has said all."""
+        """The client sends C{close_notify}."""
         self.client_ended = True
         try:
             self.tls.shutdown()
@@ -313,45 +252,22 @@ class SecureMachine(RuleBasedStateMachine):
         self.world.reactor.advance(seconds)
 
     def note_progress(self) -> None:
-        """Begin to count the quiet time anew if bytes have left."""
-        if self.connection.bytes_sent != self.last_sent:
-            self.last_sent = self.connection.bytes_sent
-            # A handshake has its time as a whole.
-            self.quiet = self.quiet if self.connection.handshaking else 0.0
+        """A handshake has its time as a whole."""
+        quiet = self.quiet
+        super().note_progress()
+        if self.connection.handshaking:
+            self.quiet = quiet
 
-    @invariant()
-    def keeps_to_the_contract(self) -> None:
-        """Nothing is told twice, or before the handshake is done."""
-        if not hasattr(self, "actor"):
-            return
-        self.note_progress()
-        self.world.check_problems()
-        check_calls(self.actor)
-        assert self.excused or not self.actor.was_reset, "reset without a cause"
-        if self.connection.connected:
-            check_buffer(self.connection)
-            settled = self.actor.calls["made"] == 1
-            assert not settled or not self.connection.handshaking
-            waits = self.connection._buffer is not None and self.connection.state.is_alive
-            assert not waits or self.connection in self.world.reactor.writers
-        elif self.actor.calls["made"]:
-            assert self.actor.calls["lost"] == 1
+    def check_connected(self) -> None:
+        """Nothing is told before the handshake is done, and what waits is written."""
+        assert not self.actor.calls["made"] or not self.connection.handshaking
+        waits = self.connection._buffer is not None and self.connection.state.is_alive
+        assert not waits or self.connection in self.world.reactor.writers
 
     # The end
 
-    def teardown(self) -> None:
-        """Close, with a client that reads on, and see that nothing is left."""
-        if not hasattr(self, "actor"):
-            return
-        try:
-            self.world.check_problems()
-            self.end()
-        finally:
-            self.peer.close()
-            self.connection.connectionLost(Failure(ConnectionDone()))
-
     def end(self) -> None:
-        """End, and count what is left."""
+        """Close, with a client that reads further, and check the counts."""
         self.actor.acts = {}
         if self.live:
             self.do_resume()
@@ -370,14 +286,6 @@ class SecureMachine(RuleBasedStateMachine):
         if self.connection.connected:
             self.peer.close()
             self.world.reactor.turn(4)
-        self._check_end()
-
-    def _check_end(self) -> None:
-        assert not self.connection.connected, "it does not end"
-        assert self.connection.getHandle().fileno() < 0
-        self.keeps_to_the_contract()
-        assert self.taken <= self.written and self.actor.received <= self.sent
+        self.check_ended()
         counts = self.world.counts
-        assert counts.get("connection_made", 0) == counts.get("connection_lost", 0) <= 1
         assert counts.get("tls_secured", 0) + counts.get("tls_failed", 0) <= 1
-        self.world.check_balance()

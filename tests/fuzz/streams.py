@@ -9,15 +9,7 @@ from functools import partial
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-)
-from twisted.internet.error import ConnectionDone
-from twisted.python.failure import Failure
+from hypothesis.stateful import initialize, precondition, rule
 
 from socketd.access.policy import Deadlines
 from socketd.net.proxy.layer import ProxyLayer
@@ -29,12 +21,10 @@ from socketd.net.timer_wheel import TICK
 from tests.fuzz.connections import (
     Actor,
     HalfActor,
-    Pulled,
-    Pushing,
-    Told,
+    PullProducer,
+    PushProducer,
+    ConnectionMachine,
     World,
-    check_buffer,
-    check_calls,
     make_pair,
     pattern,
 )
@@ -75,19 +65,12 @@ deadlines = st.sampled_from(
 endings = st.sampled_from(["closed", "peer ends", "peer is silent", "aborted", "peer is gone"])
 
 
-class StreamMachine(RuleBasedStateMachine):
+class StreamMachine(ConnectionMachine):
     """
     One connection, and what may happen to it.
 
-    @ivar written: how many bytes the protocol wrote.
-    @ivar owed: how many of these the peer has to get if nothing goes wrong.
-    @ivar taken: how many the peer has read.
-    @ivar excused: whether something went wrong for which a connection is reset.
     @ivar quiet: for how long (seconds) no byte has left.
     """
-
-    connection: StreamConnection
-    peer: socket.socket
 
     @initialize(
         over_tcp=st.sampled_from([False, False, True]),
@@ -117,9 +100,8 @@ class StreamMachine(RuleBasedStateMachine):
         self.limits, self.ending, self.over_tcp = limits, ending, over_tcp
         ours, self.peer = make_pair(over_tcp, small and not over_tcp)
         self.header = header
-        self.written = self.owed = self.taken = self.sent = self.last_sent = 0
-        self.quiet = 0.0
-        self.excused = self.paused = self.half_closed = self.peer_closed = False
+        self.reset_counts()
+        self.paused = self.half_closed = self.peer_closed = False
         self.ended = ""
         self.producer: Any = None
         self.actor = (HalfActor if half else Actor)({})
@@ -144,10 +126,9 @@ class StreamMachine(RuleBasedStateMachine):
             self.connection.begin(self.actor)
 
     @property
-    def live(self) -> bool:
-        """Whether the protocol has a connection that is not being reset."""
-        met = self.actor.calls["made"] == 1
-        return met and self.connection.state.is_alive
+    def transport(self) -> Any:
+        """The connection, before the protocol has it, too."""
+        return self.connection
 
     def may_receive(self) -> bool:
         """Say whether the protocol may be handed bytes."""
@@ -155,15 +136,6 @@ class StreamMachine(RuleBasedStateMachine):
         return wanted and self.live and self.connection._buffered <= HIGH_WATER
 
     # What the protocol does
-
-    def do(self, act: Any) -> None:
-        """Do one thing to the connection, now."""
-        if self.actor.transport is not None:
-            name, *arguments = act
-            getattr(self, "do_" + name.replace(" ", "_"))(*arguments)
-
-    def do_nothing(self) -> None:
-        """Do nothing."""
 
     def do_write(self, size: int) -> None:
         """Write so many bytes, and note whether they have to arrive."""
@@ -178,47 +150,26 @@ class StreamMachine(RuleBasedStateMachine):
         if binding:
             self.owed = self.written
 
-    def do_lose(self) -> None:
-        """Close."""
-        self.connection.loseConnection()
-
-    def do_write_and_lose(self, size: int) -> None:
-        """Say something, and close."""
-        self.do_write(size)
-        self.do_lose()
-
     def do_half(self) -> None:
         """Shut down writing."""
         self.half_closed = True
         self.connection.loseWriteConnection()
 
-    def do_abort(self) -> None:
-        """Reset."""
-        self.excused = True
-        self.connection.abortConnection()
-
-    def do_raise(self) -> None:
-        """Fail; who called it resets the connection."""
-        self.excused = True
-        raise Told
-
     def do_pause(self) -> None:
-        """Want no bytes."""
         self.paused = True
-        self.connection.pauseProducing()
+        super().do_pause()
 
     def do_resume(self) -> None:
-        """Want bytes again."""
         self.paused = False
-        self.connection.resumeProducing()
+        super().do_resume()
 
     def do_push(self) -> None:
         """Have a producer that writes by itself."""
-        self._produce(Pushing(self.connection, self.do_write), True)
+        self._produce(PushProducer(self.connection, self.do_write), True)
 
     def do_pull(self, size: int, pieces: int) -> None:
         """Have one that is asked."""
-        self._produce(Pulled(self.connection, self.do_write, size, pieces), False)
+        self._produce(PullProducer(self.connection, self.do_write, size, pieces), False)
 
     def _produce(self, producer: Any, streaming: bool) -> None:
         if self.connection.producer is None:
@@ -237,23 +188,18 @@ class StreamMachine(RuleBasedStateMachine):
     @rule(act=acts)
     def protocol_acts(self, act: Any) -> None:
         """The protocol does something by itself."""
-        if self.live:
-            try:
-                self.do(act)
-            except Told:
-                # Nobody is there to hear of it.
-                self.connection.abortConnection()
+        self.do_at_once(act)
 
     @rule(call=st.sampled_from(["data", "data", "read", "write", "lost"]), act=acts)
     def protocol_will_act(self, call: str, act: Any) -> None:
-        """The protocol makes up its mind."""
+        """The protocol will do something at its next call."""
         self.actor.acts[call] = partial(self.do, act)
 
     @rule(size=sizes)
     def producer_pushes(self, size: int) -> None:
         """A producer that writes by itself does."""
         producer = self.producer and self.producer[0]
-        if isinstance(producer, Pushing) and self.connection.producer is producer:
+        if isinstance(producer, PushProducer) and self.connection.producer is producer:
             producer.push(size)
 
     @rule(size=sizes)
@@ -303,7 +249,7 @@ class StreamMachine(RuleBasedStateMachine):
 
     @rule()
     def peer_shuts_down(self) -> None:
-        """The peer says all that it has to say."""
+        """The peer shuts down writing."""
         try:
             self.peer.shutdown(socket.SHUT_WR)
         except OSError:
@@ -338,11 +284,6 @@ class StreamMachine(RuleBasedStateMachine):
         for _ in range(steps):
             self.world.reactor.advance(seconds)
 
-    def note_progress(self) -> None:
-        """Begin to count the quiet time anew if bytes have left."""
-        if self.connection.bytes_sent != self.last_sent:
-            self.last_sent, self.quiet = self.connection.bytes_sent, 0.0
-
     @rule(
         word=st.sampled_from(
             ["drain_and_close", "close", "refuse", *["check", "reapply_policy"] * 4]
@@ -365,23 +306,10 @@ class StreamMachine(RuleBasedStateMachine):
 
     # What always holds
 
-    @invariant()
-    def keeps_to_the_contract(self) -> None:
-        """Nobody waits for what nobody will do, and nothing is told twice."""
-        if not hasattr(self, "actor"):
+    def check_connected(self) -> None:
+        """It reads and writes where it has to."""
+        if not self.connection.state.is_alive:
             return
-        self.note_progress()
-        self.world.check_problems()
-        check_calls(self.actor)
-        assert self.excused or not self.actor.was_reset, "reset without a cause"
-        if self.connection.connected:
-            check_buffer(self.connection)
-            if self.connection.state.is_alive:
-                self._check_waiting()
-        elif self.actor.calls["made"]:
-            assert self.actor.calls["lost"] == 1
-
-    def _check_waiting(self) -> None:
         connection, reactor = self.connection, self.world.reactor
         reads, writes = connection in reactor.readers, connection in reactor.writers
         closing, full = connection.disconnecting, connection._buffered > HIGH_WATER
@@ -392,33 +320,21 @@ class StreamMachine(RuleBasedStateMachine):
         elif not connection._producer_owes():
             assert writes or (connection.state.phase == LINGERING and connection._grace_ends)
         producer = self.producer and self.producer[0]
-        if isinstance(producer, Pushing) and connection.producer is producer:
+        if isinstance(producer, PushProducer) and connection.producer is producer:
             assert writes or not producer.paused
 
     # The end
 
-    def teardown(self) -> None:
-        """End in one of the ways there are, and see that nothing is left."""
-        if not hasattr(self, "actor"):
-            return
-        try:
-            self.world.check_problems()
-            self.end()
-        finally:
-            # Also where a test has failed: the next one has its own connection.
-            self.peer.close()
-            self.connection.connectionLost(Failure(ConnectionDone()))
-
     def end(self) -> None:
-        """End, and count what is left."""
+        """End in one of the ways there are, and check the counts."""
         self.actor.acts = {}
         if self.live:
             self.connection.unregisterProducer()
             self.do_resume()
             self.world.check_problems()
         getattr(self, "end_" + self.ending.replace(" ", "_"))()
-        self._check_end()
-        self.world.check_balance()
+        self.check_ended()
+        self._check_counts()
 
     def end_closed(self) -> None:
         """We close, and the peer reads all."""
@@ -427,7 +343,7 @@ class StreamMachine(RuleBasedStateMachine):
         self._peer_goes()
 
     def end_peer_ends(self) -> None:
-        """The peer says that it has said all, and reads all."""
+        """The peer shuts down writing, and reads all."""
         self.actor.acts["read"] = self.connection.loseConnection
         if self.actor.calls["read"]:
             self.connection.loseConnection()
@@ -450,7 +366,7 @@ class StreamMachine(RuleBasedStateMachine):
         self.turns(1)
 
     def end_peer_is_gone(self) -> None:
-        """The peer closes without a word."""
+        """The peer closes."""
         self.excused = True
         self.actor.acts["read"] = self.connection.loseConnection
         if self.actor.calls["read"]:
@@ -479,15 +395,8 @@ class StreamMachine(RuleBasedStateMachine):
                 break
             self.turns(1)
 
-    def _check_end(self) -> None:
-        assert not self.connection.connected, "it does not end"
-        assert self.connection.getHandle().fileno() < 0
-        self.keeps_to_the_contract()
-        assert self.taken <= self.written
+    def _check_counts(self) -> None:
         counters, counts = self.world.service_state.counters, self.world.counts
         assert counters.connections == 1
         assert self.taken <= counters.bytes_sent <= self.written
-        assert self.actor.received <= self.sent
         assert counts.get("protocol_failed", 0) == self.actor.raised
-        met = counts.get("connection_made", 0)
-        assert met == counts.get("connection_lost", 0) <= 1

@@ -1,4 +1,4 @@
-"""What takes bytes from others: each target takes any bytes, and raises if a promise is broken."""
+"""Parsers of foreign bytes: each target takes any bytes, and raises if a promise is broken."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def file_of(content: bytes) -> str:
 
 
 def text_of(data: bytes) -> str:
-    """Give the text of bytes; what is none becomes characters that hardly anybody uses."""
+    """Give the text of bytes; what is no UTF-8 becomes replacement characters."""
     return data.decode("utf-8", "replace")
 
 
@@ -207,7 +207,7 @@ _getaddrinfo: Any = socket.getaddrinfo
 
 
 def _numbers_only(*arguments: Any, flags: int = 0) -> Any:
-    """Ask nobody for a name."""
+    """Resolve without asking a name server."""
     return _getaddrinfo(*arguments, flags=flags | socket.AI_NUMERICHOST)
 
 
@@ -514,7 +514,7 @@ def check_quotes(data: bytes) -> None:
 
 
 class Known(FakeConnection):
-    """A connection whose peer the door knows."""
+    """A connection whose peer is known to the access policy."""
 
     source = (socket.AF_INET, ("192.0.2.7", 4711))
 

@@ -140,7 +140,7 @@ class BrokenTests(SynchronousTestCase):
         self.assert_found("framing", "Chunks", lambda most: mock.Mock(feed=lambda data: [b"x"]))
 
     def test_named(self) -> None:
-        """Who fails is told with the file, or with the seed that shows it again."""
+        """A failure names the file, or the seed that shows it again."""
         def check(data: bytes) -> None:
             raise ValueError
 
@@ -156,7 +156,7 @@ class BrokenTests(SynchronousTestCase):
         self.assertIn("--only escaped --seed 7", " ".join(problem.__notes__))
 
     def test_time(self) -> None:
-        """Time is shared out: rounds go on until it is over, with the next seed each."""
+        """Time is shared out: each round has the next seed, until it is over."""
         times = shares(["streams", "ntp", "ini"], 12.0)
         self.assertEqual(times, {"streams": 8.0, "ntp": 2.0, "ini": 2.0})
         with mock.patch("tests.fuzz.running.try_part") as tried:

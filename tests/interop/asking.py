@@ -58,7 +58,7 @@ class InteropCase(SystemCase):
         """Fail if anything is wrong, with all that is, one per line."""
         wrong = [problem for problem in problems if problem]
         if wrong:
-            self.fail("\n".join(["the clients met what they should not:", *wrong]))
+            self.fail("\n".join(["unexpected results:", *wrong]))
 
     def ask(self, daemon: Daemon, row: Row) -> str | None:
         """
@@ -76,7 +76,7 @@ class InteropCase(SystemCase):
             else:
                 output.wait_for(pattern if service.ends else rf"\A(?s:.){{{ENOUGH}}}")
 
-        ended = self._converse(command, row, arrived)
+        ended = self._run_row(command, row, arrived)
         compare = re.fullmatch if service.ends else re.match
         if ended.errors or ended.status or not compare(pattern, ended.output):
             return _problem(command, ended)
@@ -107,7 +107,7 @@ class InteropCase(SystemCase):
             [*GUARDED, *command], text=True, timeout=DEADLINE, **pipes, **self._popen_arguments()
         )
 
-    def _converse(self, command: list[str], row: Row, arrived: Callable[[Output], None]) -> Ended:
+    def _run_row(self, command: list[str], row: Row, arrived: Callable[[Output], None]) -> Ended:
         """
         Run a client up to its end.
 
@@ -169,7 +169,7 @@ def _talk(process: Popen[bytes], row: Row, arrived: Callable[[], None]) -> int:
 
     @return: its exit status; 0 for a client that has to be stopped.
     @raise AssertionError: if there is no such answer in time.
-    @raise subprocess.TimeoutExpired: if the client goes on.
+    @raise subprocess.TimeoutExpired: if the client does not end.
     """
     keyboard = process.stdin
     assert keyboard is not None

@@ -1,4 +1,4 @@
-"""What is asked of whom: the services, the clients, and what each is to be told."""
+"""The table of services and clients, with the expected answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from attrs import frozen
 STREAMS = ("tcp", "tcp6", "unix")
 DATAGRAMS = ("udp", "udp6", "unixgram")
 
-#: As long as the longest wait for an answer, in which the time may go on (seconds).
+#: As long as the longest wait for an answer, in which time passes (seconds).
 PATIENCE = 15
 
 #: How much of a stream without end is looked at (bytes): more than fits the buffers of
@@ -137,7 +137,7 @@ class Client:
     @ivar command: with C{{host}}, C{{port}}, C{{path}} or C{{own}}, a path of its own.
     @ivar frame: the pattern of what it writes, with C{%s} for the answer.
     @ivar text: whether it takes some bytes of the answer for itself, and so is for text.
-    @ivar endless: whether it goes on to read while it waits for input.
+    @ivar endless: whether it reads while it waits for input.
     """
 
     transport: str
@@ -238,7 +238,7 @@ class Query:
         return self.command.split()[0]
 
 
-# -Q prints the offset and ends; -U and -u root let anybody run it; the polls make it give
+# -Q prints the offset and ends; -U and -u root let any user run it; the polls make it give
 # up within two seconds; the rest keeps it from meeting another chronyd.
 _CHRONYD = (
     "chronyd -Q -U -u root -t 10"
@@ -257,7 +257,7 @@ _NO_SOURCE = fixed("No suitable source for synchronisation\n")
 _DIG = fixed(rf" \(\+0000\) {SMALL} \+/- \S+ \S+ s10 no-leap\n")
 _NO_DIG = fixed("Response dropped: stratum 0, probable KOD packet\n")
 
-#: C{ntp} has a clock that nobody keeps, and is refused; C{kept} is vouched for.
+#: C{ntp} has a clock that is not synchronised, and is refused; C{kept} counts as synchronised.
 QUERIES = (
     Query("time", "tcp", _RDATE + "{host}", _DATE),
     Query("time", "tcp6", _RDATE + "-6 {host}", _DATE),

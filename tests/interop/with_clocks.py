@@ -54,8 +54,8 @@ def own_address(network: int) -> str:
 
 class ClockClientTests(InteropCase):
     """
-    The time that clients are told is that of this machine, and they refuse a server whose
-    clock nobody keeps.
+    Clients get the time of this machine, and refuse a server whose clock is not
+    synchronised.
     """
 
     def ask_all(self, name: str) -> None:

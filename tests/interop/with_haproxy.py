@@ -119,7 +119,7 @@ class BalancerTests(InteropCase):
     def test_daemon_dies(self) -> None:
         """
         When one of two daemons is killed under load, no connection of the other one is
-        lost, and all who come then are served; the logs have the real source of each.
+        lost, and all that connect then are served; the logs have the real source of each.
         """
         dying, port = self.serve(BACKEND), free_port()
         dying.address("echo")

@@ -90,7 +90,7 @@ class TlsClientTests(InteropCase):
             return output.text
 
     def openssl(self, daemon: Daemon, *options: str) -> list[str]:
-        """Write the command of OpenSSL's client, which verifies whom it speaks with."""
+        """Write the command of OpenSSL's client, which verifies the server."""
         target = self.target(daemon)
         trust = ["-CAfile", str(self.ca), "-verify_return_error", "-showcerts"]
         return [locate("openssl"), "s_client", "-connect", target, *trust, *options]
@@ -123,7 +123,7 @@ class TlsClientTests(InteropCase):
     def test_openssl_resumes(self) -> None:
         """
         It resumes a session in each version; where there are several certificates it is
-        given none, and shakes hands as before.
+        given none, and does a full handshake as before.
         """
         file = str(self.directory / "session.pem")
         for more, again in (("", "Reused"), (self.names, "New")):

@@ -150,5 +150,5 @@ class Machine:
 
 
 def _die_with_parent() -> None:
-    # A machine must not outlive tests that somebody killed.
+    # A machine must not outlive tests that were killed.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

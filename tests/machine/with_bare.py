@@ -43,7 +43,7 @@ START = 300.0
 #: So much of what a command has said is shown when it fails: the end, where trial sums up.
 SHOWN = 20000
 
-#: What goes on until Ctrl-C.
+#: What runs until Ctrl-C.
 SERVERS = ("make run", "socketd run")
 
 #: The daemon of the package, as its unit starts it.
@@ -153,7 +153,7 @@ class Case(SynchronousTestCase):
         return ran.stdout
 
     def say(self, text: str) -> None:
-        """Tell who waits how it goes."""
+        """Report progress."""
         print(f"Debian {self.release}: {text}", flush=True)
 
     def as_user(self, user: str, line: str) -> list[str]:

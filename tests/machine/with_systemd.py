@@ -99,7 +99,7 @@ class Case(SynchronousTestCase):
         self.done("systemctl", "daemon-reload")
 
     def configure(self, text: str) -> None:
-        """Start the daemon anew with a configuration."""
+        """Restart the daemon with a configuration."""
         self.write(INI, text)
         self.done("systemctl", "restart", "socketd")
 
@@ -159,10 +159,10 @@ class StartTests(Case):
         self.assertIn("socketd", self.done("/usr/lib/socketd/bin/twistd", "--help"))
         self.assertIn("/run/socketd/upper.sock", self.done("cat", INI))
 
-    def test_nobody(self) -> None:
+    def test_unprivileged(self) -> None:
         """
-        The daemon is nobody much: an account of its own, and one capability, which
-        suffices for a low port.
+        The daemon has an account of its own and one capability, which suffices for a low
+        port.
         """
         self.configure("[echo]\nlisten = tcp:7:interface=127.0.0.1\n")
         self.inside("answers", "7", "1")

@@ -68,7 +68,7 @@ PRIVATE_MODE = 0o600
 
 @frozen(eq=False)
 class Made:
-    """A certificate, its key, and those who vouch for it."""
+    """A certificate with its key and its chain."""
 
     key: Key
     certificate: x509.Certificate
@@ -95,7 +95,7 @@ def rsa_key(bits: int = 2048) -> rsa.RSAPrivateKey:
 
 
 def authority(name: str = "authority", end: datetime = END) -> Made:
-    """Make an authority that vouches for itself."""
+    """Make a self-signed authority."""
     return _authority(name, end)
 
 
@@ -106,7 +106,7 @@ def _authority(name: str, end: datetime) -> Made:
 
 def authority_of(key: Key, name: str, end: datetime = END) -> Made:
     """Make an authority that has a key of any kind."""
-    return Made(key, _sign(name_of(name), key, name_of(name), key, BEGIN, end, _vouching()))
+    return Made(key, _sign(name_of(name), key, name_of(name), key, BEGIN, end, _ca_extensions()))
 
 
 def issued_for(
@@ -115,23 +115,23 @@ def issued_for(
     """
     Make a certificate for a key of any kind.
 
-    @param above: who vouches for it; L{authority} where not given.
-    @param issuer: what it calls that one, if not by its own name.
+    @param above: the issuer; L{authority} where not given.
+    @param issuer: the issuer's name in it, if it is another one.
     """
     above = above or authority()
     issuer = issuer or above.certificate.subject
-    extensions = _alternative(names)
+    extensions = _subject_names(names)
     certificate = _sign(name_of("subject"), key, issuer, above.key, BEGIN, END, extensions)
     return Made(key, certificate, (above.certificate,))
 
 
 @cache
 def intermediate() -> Made:
-    """Make an authority that L{authority} vouches for."""
+    """Make an authority below L{authority}."""
     key = ec.generate_private_key(ec.SECP256R1())
     above = authority()
     names = name_of("intermediate"), name_of("authority")
-    return Made(key, _sign(names[0], key, names[1], above.key, BEGIN, END, _vouching()))
+    return Made(key, _sign(names[0], key, names[1], above.key, BEGIN, END, _ca_extensions()))
 
 
 @cache
@@ -148,13 +148,13 @@ def issued(
     @param number: tells two with the same names apart.
     """
     key, above = ec.generate_private_key(ec.SECP256R1()), authority(issuer)
-    both, extensions = (name_of("subject"), name_of(issuer)), _alternative(names)
+    both, extensions = (name_of("subject"), name_of(issuer)), _subject_names(names)
     return Made(key, _sign(both[0], key, both[1], above.key, begin, end, extensions))
 
 
 @cache
 def issued_below(*names: str) -> Made:
-    """Make a certificate that L{intermediate} vouches for, and that has it as its chain."""
+    """Make a certificate below L{intermediate}, which is its chain."""
     return issued_for(ec.generate_private_key(ec.SECP256R1()), *names, above=intermediate())
 
 
@@ -208,7 +208,7 @@ def client_context(
     """
     Make the context of a client that trusts an authority.
 
-    @param client: what it proves itself with.
+    @param client: its certificate.
     @param newest: the newest version of TLS that it speaks.
     """
     context = SSL.Context(SSL.TLS_METHOD)
@@ -226,12 +226,12 @@ def client_context(
     return context
 
 
-def _vouching() -> tuple[x509.ExtensionType, ...]:
+def _ca_extensions() -> tuple[x509.ExtensionType, ...]:
     usage = dict.fromkeys(USAGES, False) | {"key_cert_sign": True}
     return x509.BasicConstraints(ca=True, path_length=None), x509.KeyUsage(**usage)
 
 
-def _alternative(names: tuple[str, ...]) -> tuple[x509.ExtensionType, ...]:
+def _subject_names(names: tuple[str, ...]) -> tuple[x509.ExtensionType, ...]:
     return (x509.SubjectAlternativeName(map(_general_name, names)),) if names else ()
 
 

@@ -30,13 +30,13 @@ from tests.support.polling import wait_until
 #: The configuration file, in the working directory of the tests.
 FILE = Path("FILE")
 
-#: Turns in which all comes that the daemon has only to be let do.
+#: Turns in which the daemon does all that needs no waiting.
 TURNS = 200
 
-#: Longer than the rest takes on a busy machine, and between two looks at it, where nothing
-#: is ready (seconds).
+#: Longer than anything takes on a busy machine, and between two evaluations of a condition
+#: (seconds).
 PATIENCE = 30.0
-LOOK = 0.05
+INTERVAL = 0.05
 
 #: Where tcpi_unacked is in struct tcp_info (linux/tcp.h): how many wait at a socket that
 #: listens.
@@ -99,7 +99,7 @@ class DaemonCase(SynchronousTestCase):
         return daemon
 
     def end(self, daemon: Daemon) -> None:
-        """Stop a daemon, and reset who is left."""
+        """Stop a daemon, and reset the connections that are left."""
         if daemon.running:
             daemon.stopService()
         for service in daemon.services:
@@ -124,13 +124,13 @@ class DaemonCase(SynchronousTestCase):
             self.turn(1)
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
-            self.reactor.wait(LOOK)
+            self.reactor.wait(INTERVAL)
             self.turn(1)
             yield
-        self.fail("it never came to that")
+        self.fail("it does not come")
 
     def reload(self, text: str) -> Reloaded:
-        """Write the file anew, and have it read."""
+        """Write the file again, and have it read."""
         self.text = text
         return self.daemon.reload()
 
@@ -191,13 +191,13 @@ class DaemonCase(SynchronousTestCase):
 
     def until_waiting(self, count: int, kind: str = "tcp") -> None:
         """
-        Wait until so many peers wait to be accepted, or datagrams have come: a busy kernel
+        Wait until so many connections wait to be accepted, or datagrams have come: a busy kernel
         may take its time, also for loopback.
         """
         bound = [one for child in self.daemon.services for one in child.bound]
         socks = [one.sock for one in bound if one.listener.kind == kind]
         arrived = lambda: sum(map(_waiting, socks)) >= count  # noqa: E731
-        wait_until(arrived, "they never came", PATIENCE, LOOK)
+        wait_until(arrived, "they do not come", PATIENCE, INTERVAL)
 
     def ask(self, sock: socket.socket, data: bytes = b"hello") -> bytes:
         """Say something, and wait for an answer of the same length."""
@@ -271,7 +271,7 @@ class DaemonCase(SynchronousTestCase):
 
 
 def _waiting(sock: socket.socket) -> int:
-    """Count who waits to be accepted; of datagrams, whether there are any."""
+    """Count the connections that wait to be accepted; of datagrams, whether there are any."""
     if sock.type == socket.SOCK_DGRAM:
         return len(select.select([sock], [], [], 0)[0])
     found = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)

@@ -1,5 +1,5 @@
 """
-Forges datagrams, and watches the wire for them.
+Forges datagrams, and captures those that pass an interface.
 
 IPv4 only: headers of RFC 791 and RFC 768. What sends or watches is a socket of a
 network namespace, see L{tests.support.namespaces}.
@@ -69,7 +69,7 @@ def dissected(packet: bytes) -> Seen | None:
 
 
 class Forger:
-    """Sends what nobody has sent."""
+    """Sends datagrams with forged sources."""
 
     def __init__(self, namespace: Namespace) -> None:
         self._socket = namespace.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)

@@ -1,5 +1,5 @@
 """
-Networks that a test makes for itself, in which it may forge what it likes.
+Network namespaces for tests, in which they may forge what they like.
 
 Root makes a network namespace (network_namespaces(7)); another user makes it inside a
 user namespace. A process stays in it and hands out sockets of it (C{keeper.py}), so that
@@ -23,7 +23,7 @@ KEEPER = Path(__file__).with_name("keeper.py")
 #: Longer than any step here takes on a busy machine (seconds).
 PATIENCE = 10.0
 
-#: Enters a network of its own; who is not root needs a user namespace for that.
+#: Enters a network of its own; without root that needs a user namespace.
 UNSHARE = ("unshare", "--net", *(("--user", "--map-root-user") if os.geteuid() else ()))
 
 
@@ -74,16 +74,16 @@ class Namespace:
 
     def connect(self, other: Namespace, ours: str, theirs: str) -> str:
         """
-        Lay a cable between two networks.
+        Connect two networks by a veth pair.
 
         @param ours: the address of this end, with its prefix length.
         @param theirs: the same for the other end.
         @return: the name of both interfaces.
         """
-        name = f"cable{self._interfaces}"
+        name = f"veth{self._interfaces}"
         self._interfaces += 1
-        cable = ("ip", "link", "add", name, "type", "veth", "peer", "name", name)
-        self.run(*cable, "netns", str(other.pid))
+        veth = ("ip", "link", "add", name, "type", "veth", "peer", "name", name)
+        self.run(*veth, "netns", str(other.pid))
         for namespace, address in ((self, ours), (other, theirs)):
             namespace.run("ip", "address", "add", address, "dev", name)
             namespace.run("ip", "link", "set", name, "up")
@@ -91,7 +91,7 @@ class Namespace:
 
     def socket(self, family: int, kind: int, number: int = 0) -> socket.socket:
         """
-        Make a socket inside; it stays there whoever uses it.
+        Make a socket inside; it stays there wherever it is used.
 
         @param number: its protocol, as socket(2) takes it.
         """

@@ -27,7 +27,7 @@ PLACES = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbi
 #: Longer than any probe takes on a busy machine (seconds).
 PATIENCE = 15.0
 
-#: How a right is given, for a user who is not root.
+#: How a right is given to a user that is not root.
 NAMESPACES = "run it as root, or let users make namespaces (user_namespaces(7))"
 
 

@@ -22,7 +22,7 @@ class NetworkCase(SystemCase):
         return self.daemon(ini, before=self.namespace.command)
 
     def forger(self, namespace: Namespace) -> Forger:
-        """Make who forges."""
+        """Make what forges datagrams."""
         forger = Forger(namespace)
         self.addCleanup(forger.close)
         return forger

@@ -27,7 +27,7 @@ REAL = re.compile(r"(?<=:)(\d{4,5})\b")
 #: A port that is bound, in the default configuration.
 DEFAULT = re.compile(r"(?<=tcp:|udp:)\d+|(?<=tcp6:)\d+")
 
-#: Commands that go on running.
+#: Commands that keep running.
 SERVERS = ("make run", "socketd run", "python server.py")
 
 #: What the operator is asked, and types.

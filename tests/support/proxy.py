@@ -9,7 +9,7 @@ SIGNATURE = bytes.fromhex("0d0a0d0a000d0a515549540a")
 LOCAL, PROXY = 0x20, 0x21
 TCP4, TCP6, UNIX, UNSPECIFIED = 0x11, 0x21, 0x31, 0x00
 
-#: A TLV that nobody here knows (types from 0xE0 on are for applications), and one more.
+#: A TLV of an application (types from 0xE0 on), and one more.
 TLVS = struct.pack("!BH3s", 0xE0, 3, b"abc") + struct.pack("!BH", 4, 0)
 
 

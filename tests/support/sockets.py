@@ -29,7 +29,7 @@ def read_exactly(sock: socket.socket, length: int) -> bytes:
 
 
 def was_reset(sock: socket.socket) -> bool:
-    """Wait until a peer is reset, and say so; bytes that come before do not count."""
+    """Wait for the end, and say whether it is a reset; bytes that come before do not count."""
     try:
         while sock.recv(4096):
             pass
@@ -56,7 +56,7 @@ def address_of(sock: socket.socket) -> str:
 
 
 def is_silent(sock: socket.socket, seconds: float) -> bool:
-    """Say whether nothing comes for a while."""
+    """Say whether nothing comes for so long."""
     # select(2) takes no descriptor from 1024 on.
     waiting = select.poll()
     waiting.register(sock, select.POLLIN)
@@ -70,7 +70,7 @@ def exchange(sock: socket.socket, question: bytes) -> bytes:
 
 
 def fill(sock: socket.socket) -> None:
-    """Send until nobody takes any more."""
+    """Send until the buffers are full."""
     sock.setblocking(False)
     try:
         while True:

@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.limits import TookTooLong, limited
 from tests.support.source_tree import ROOT
 
-#: More than the block of a test needs, and less than anybody wants to wait (seconds).
+#: More than the block of a test needs (seconds).
 SHORT = 0.05
 
 #: Longer than a trial of few tests takes on a busy machine (seconds).

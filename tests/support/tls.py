@@ -19,7 +19,7 @@ def trusting_context(issuer: str | Path = "", client: str | Path = "") -> ssl.SS
     Make a client that trusts an authority.
 
     @param issuer: its file; that of L{tests.support.certificates} if empty.
-    @param client: what it proves itself with: a file with certificate and key.
+    @param client: a file with its certificate and key.
     """
     context = ssl.create_default_context(
         cafile=str(issuer) or None,
@@ -45,7 +45,7 @@ def start_tls(
     session: ssl.SSLSession | None = None,
 ) -> ssl.SSLSocket:
     """
-    Shake hands over a connection; an end without C{close_notify} is an error.
+    Do the handshake over a connection; an end without C{close_notify} is an error.
 
     @param session: one of the same client's, to be resumed.
     """
@@ -57,26 +57,26 @@ def start_tls(
 def connect_tls(
     daemon: Daemon, service: str, context: ssl.SSLContext | None = None, name: str = NAME
 ) -> ssl.SSLSocket:
-    """Connect to a service, and shake hands."""
+    """Connect to a service, and do the handshake."""
     return start_tls(connect_raw(daemon, service), context, name)
 
 
 def connect_raw(daemon: Daemon, service: str, kind: str = "tls") -> socket.socket:
-    """Connect to a service, and say nothing."""
+    """Connect to a service, and send nothing."""
     sock = socket.create_connection(daemon.address(service, kind), DEADLINE)
     sock.settimeout(DEADLINE)
     return sock
 
 
 def peer_certificate(client: ssl.SSLSocket) -> bytes:
-    """Get the certificate that a client was shown."""
+    """Get the certificate of the server, in DER."""
     found = client.getpeercert(binary_form=True)
     assert found is not None
     return found
 
 
 def der(made: Made) -> bytes:
-    """Write a certificate as it goes over the wire."""
+    """Write a certificate in DER."""
     return ssl.PEM_cert_to_DER_cert(made.pem().decode())
 
 
@@ -95,14 +95,14 @@ class TlsCase(SystemCase):
     """A daemon with a certificate for L{NAME}."""
 
     def setUp(self) -> None:
-        """Write the certificate, and who vouches for it."""
+        """Write the certificate, and that of its authority."""
         super().setUp()
         self.made = issued(NAME)
         self.replace(self.made.pem() + self.made.key_pem())
         self.write("ca.pem", authority().pem())
 
     def replace(self, data: bytes, name: str = "server.pem") -> Path:
-        """Put a file in the place of another, as whoever renews certificates does."""
+        """Replace a file in one step, as at the renewal of a certificate."""
         return Path(write_private(str(self.directory / name), data))
 
     def client_file(self, name: str) -> Path:

@@ -1,4 +1,4 @@
-"""The door of the real daemon, while somebody hammers at it."""
+"""The access policy of the real daemon under floods."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ FLOORS = Counter({SWEEP_PORTS["time"]: 4})
 #: The default of C{udp_service_rate} (a second), and how much may come at once.
 SERVICE_RATE = SERVICE_BURST = 5000.0
 
-#: Two ends of a cable; what is behind the second one can be anywhere.
+#: Two ends of a veth pair; what is behind the second one can be anywhere.
 HERE, THERE = "192.168.77.1", "192.168.77.2"
 
 #: How many sources are forged (a second), and for how long (seconds).
@@ -69,12 +69,12 @@ FLOOD_RATE = 10_000
 FLOOD_TIME = 3.0
 FLOOD_PATIENCE = 12.0
 
-#: How often one who behaves asks again (seconds), and how probable it is then that he
-#: does so next.
+#: How often the well-behaved client asks again (seconds), and how probable it is then that its
+#: datagram is the next one.
 RETRY = 0.3
 ASKING = 0.03
 
-#: Slow clients, and what every other one says.
+#: Slow clients, and what every other one sends.
 CAP = 1000
 SAID = (b"", b"1")
 
@@ -99,7 +99,7 @@ log_connections = no
 #: How often it is tried, far more than a hundred times a second.
 ATTEMPTS = 2000
 
-#: How much slower one may be served beside somebody who hammers, at most.
+#: How much slower another client may be served beside the flood, at most.
 MAX_SLOWDOWN = 20.0
 
 FULL = """
@@ -132,7 +132,7 @@ class SweepTests(NetworkCase):
         self.too_long: list[tuple[int, int, int]] = []
 
     def ini(self) -> str:
-        """Write a configuration in which loopback is nobody special."""
+        """Write a configuration in which loopback has no exemption."""
         self.write("quotes", "Brevity is the soul of wit.\n%\nNo.\n%\nKnow thyself.\n")
         parts = ["[defaults]\nguard_loopback = yes\n"]
         for name, port in SWEEP_PORTS.items():
@@ -141,11 +141,11 @@ class SweepTests(NetworkCase):
         return "".join(parts)
 
     def length(self, sender: Sender) -> int:
-        """Say how long the datagrams of a sender are, for whoever sees the answer."""
+        """Say how long the datagrams of a sender are; so an answer tells what was asked."""
         return (int.from_bytes(sender[0][1:], "big") * 31 + sender[1]) % (LONGEST + 1)
 
     def sender(self, number: int) -> Sender:
-        """Think of a sender: each port comes as often as any other, from 0 on."""
+        """Make up a sender: each port comes as often as any other, from 0 on."""
         # 127.0.x.x are the addresses that something listens at.
         address = self.random.randrange(1 << 16, 1 << 24)
         return bytes([127, *address.to_bytes(3, "big")]), number % ALL_PORTS
@@ -166,11 +166,11 @@ class SweepTests(NetworkCase):
             self.forge.send(sender, (target, port), data)
             if number % BURST == 0:
                 self.wait_for_queues(MAX_QUEUE)
-                self.look()
+                self.check_seen()
         self.wait_for_queues(0)
-        self.look()
+        self.check_seen()
 
-    def look(self) -> None:
+    def check_seen(self) -> None:
         """Compare the answers that have come with what they answer."""
         for seen in self.wire.seen():
             port = seen.source[1]
@@ -215,7 +215,7 @@ class ForgedSourceTests(NetworkCase):
     """Sources that do not exist."""
 
     def setUp(self) -> None:
-        """Lay a cable to where everybody else is."""
+        """Connect the namespace to one for all other addresses."""
         super().setUp()
         self.outside = Namespace(self.namespace)
         self.addCleanup(self.outside.close)
@@ -225,7 +225,7 @@ class ForgedSourceTests(NetworkCase):
     def test_many_sources(self) -> None:
         """
         Ten thousand new sources a second for three seconds take no more memory than the
-        tables have, and who behaves is answered meanwhile, at one of a few tries.
+        tables have, and a well-behaved client is answered meanwhile, at one of a few tries.
         """
         ini = "[echo]\nlisten = udp:7007\nallow = any\n"
         with self.daemon_inside(ini) as daemon:
@@ -243,15 +243,15 @@ class ForgedSourceTests(NetworkCase):
 
     def flood(self, forger: Forger, client: socket.socket) -> int:
         """
-        Forge for its time, and until who behaves was answered or has lost his patience.
+        Forge for L{FLOOD_TIME}, and until the client was answered.
 
-        @return: how often he was answered.
+        @return: how often it was answered.
         """
         began = asked = time.monotonic()
         answered, lots = 0, random.Random(7007)
         target = socket.inet_aton(HERE), 7007
         while (spent := time.monotonic() - began) < FLOOD_TIME or not answered:
-            self.assertLess(spent, FLOOD_PATIENCE, "nobody is answered")
+            self.assertLess(spent, FLOOD_PATIENCE, "the client is not answered")
             while forger.count < spent * FLOOD_RATE:
                 number = 0x0B000000 + forger.count * 977
                 forger.send((number.to_bytes(4, "big"), 40000), target, b"%d" % number)
@@ -266,12 +266,12 @@ class ForgedSourceTests(NetworkCase):
 
 
 class SlowlorisTests(SystemCase):
-    """Those who come and say nothing."""
+    """Connections without a first byte, and idle ones."""
 
     def test_slowloris(self) -> None:
         """
-        Clients that fill the daemon and then say nothing, or no more, are closed when
-        their time is over, though they do not close themselves; then another is served.
+        Clients that fill the daemon and send nothing, or nothing more, are closed at
+        first_byte_timeout and idle_timeout; then another is served.
         """
         with descriptor_limit(2 * CAP + 500), self.daemon(SLOW) as daemon, ExitStack() as stack:
             slow = []
@@ -281,26 +281,26 @@ class SlowlorisTests(SystemCase):
                 slow.append(client)
             with daemon.connect("echo") as late:
                 self.check_echo(late, b"let me in")
-            # However slow the machine is: somebody has made room.
+            # However slow the machine is: at least one has made room.
             self.assertFalse(all(is_silent(client, 0) for client in slow[::2]))
             ended = [read_to_end(client) for client in slow]
             self.assertEqual(ended, [*SAID] * (CAP // 2))
 
 
 class RateLimitTests(SystemCase):
-    """One source that comes far too often."""
+    """One source far above its accept_rate."""
 
     def test_rate(self) -> None:
         """
-        Who comes a hundred times more often than he may is reset without a byte, and
-        another one does not wait for his answers much longer than before.
+        A source that connects a hundred times as often as it may is reset without a byte, and
+        another one does not wait for its answers much longer than before.
         """
         with self.daemon(RATED) as daemon:
             target = daemon.address("echo")
             with socket.create_connection(target, DEADLINE, ("127.0.0.3", 0)) as other:
                 before, _ = self.round_trips(other, lambda: None)
                 began = time.monotonic()
-                during, served = self.round_trips(other, lambda: self.hammer(target))
+                during, served = self.round_trips(other, lambda: self.connect_and_ask(target))
                 seconds = time.monotonic() - began
             self.assertGreater(ATTEMPTS / seconds, 100, "it was not tried often enough")
             self.assertLessEqual(served, 20 + seconds + 1)
@@ -328,7 +328,7 @@ class RateLimitTests(SystemCase):
             taken.append(time.perf_counter() - began)
         return statistics.median(taken), happened
 
-    def hammer(self, target: Any) -> bool:
+    def connect_and_ask(self, target: Any) -> bool:
         """
         Connect and ask.
 
@@ -342,12 +342,12 @@ class RateLimitTests(SystemCase):
 
 
 class FullTests(SystemCase):
-    """A daemon that has no room for more."""
+    """A daemon at its limits."""
 
     def test_others(self) -> None:
         """
         A service at its limit lets the next one wait, and still answers datagrams; other
-        services go on until the daemon is full; who waits is served when others go.
+        services accept until the daemon is full; waiting clients are served when others leave.
         """
         with self.daemon(FULL) as daemon, ExitStack() as stack:
             inside = [stack.enter_context(daemon.connect("small")) for _ in range(4)]
@@ -376,23 +376,23 @@ class FullTests(SystemCase):
     def test_few_descriptors(self) -> None:
         """
         A daemon that may have few descriptors takes only as many connections as it has
-        room for, without an error; datagrams are answered all the time, and who waits is
-        served when others have gone.
+        room for, without an error; datagrams are answered all the time, and waiting clients
+        are served when others have left.
         """
         ini = "[echo]\nlisten = tcp:0:interface=127.0.0.1, udp:0:interface=127.0.0.1\n"
         with self.limited(FEW_DESCRIPTORS + 1, ini + "log_connections = no\n") as daemon:
             with ExitStack() as stack:
-                crowd = [stack.enter_context(daemon.connect("echo")) for _ in range(3 * FEW)]
-                for client in crowd:
+                clients = [stack.enter_context(daemon.connect("echo")) for _ in range(3 * FEW)]
+                for client in clients:
                     client.sendall(b"?")
-                served = [client for client in crowd if not is_silent(client, 0.05)]
+                served = [client for client in clients if not is_silent(client, 0.05)]
                 self.assertEqual(len(served), FEW)
                 with daemon.connect("echo", "udp") as asking:
                     asking.send(b"any room?")
                     self.assertEqual(asking.recv(99), b"any room?")
                 for client in served:
                     client.close()
-                rest = [client for client in crowd if client not in served]
+                rest = [client for client in clients if client not in served]
                 self.assertEqual(self.serve_in_turn(rest), len(rest))
             self.assertNotIn("cannot accept", daemon.output.text)
 

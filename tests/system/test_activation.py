@@ -15,8 +15,8 @@ from tests.support.tls import TlsCase, start_tls
 
 FAILED = 1
 
-#: What systemd does before it starts a service: moves the sockets to where they are
-#: looked for, and says whom they are for.
+#: What systemd does before it starts a service: moves the sockets to descriptors from 3 on, and
+#: names their service (sd_listen_fds(3)).
 HAND_OVER = """
 import fcntl, os, sys
 given = [int(one) for one in sys.argv[1].split(",") if one]
@@ -120,7 +120,7 @@ class ServedTests(ActivationCase):
                 self.check_echo(client)
 
     def test_stop_and_start(self) -> None:
-        """The socket outlives the daemon: who connects between two runs is served by the next."""
+        """The socket outlives the daemon: a client between two runs is served by the next."""
         stream = self.listener()
         ini = "[echo]\nlisten = systemd:web\n"
         with self.activate(ini, [stream], "web") as daemon:
@@ -134,10 +134,10 @@ class ServedTests(ActivationCase):
 class RefusedTests(ActivationCase):
     """Tests for what does not fit; nothing is served then."""
 
-    def test_nobody_names_it(self) -> None:
+    def test_not_named(self) -> None:
         """
-        A socket that no service names is refused in one line: its clients would wait for
-        ever.
+        A socket that no service names is refused in one line: its clients would never be
+        served.
         """
         first, second = self.listener(), self.listener()
         ini = "[echo]\nlisten = systemd:web\n"

@@ -1,4 +1,4 @@
-"""The operator's console at a real terminal, and at pipes that break."""
+"""The operator's console at a real terminal, and at pipes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The control socket of a real daemon, with clients that know nothing of it."""
+"""The control socket of the real daemon, with plain socket clients."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ HOSTILE = b"\x1b]0;mine\x07"
 #: The status, output and errors of a reply.
 SENT = (0, "sent to 1\n", "")
 
-#: Messages whose lines are more than the kernel and the daemon hold for one who does
-#: not read.
+#: Messages whose lines are more than the kernel and the daemon buffer for a client that does not
+#: read.
 FLOOD = 3000
 
 
@@ -136,7 +136,7 @@ class SocketTests(ControlCase):
         self.assertFalse(self.path.exists())
 
     def test_stop(self) -> None:
-        """Who watches sees how the daemon stops, and is let go."""
+        """A watching client sees how the daemon stops, and is closed."""
         with self.daemon(INI) as daemon:
             daemon.address("server")
             watcher = self.session()
@@ -150,7 +150,7 @@ class CommandTests(ControlCase):
     """Tests for what operators do there."""
 
     def test_audit(self) -> None:
-        """The log has who did what, as the kernel knows it."""
+        """The log has each command with the operator's credentials, as the kernel tells them."""
         with self.daemon(INI) as daemon, daemon.connect("ack") as client:
             self.ask("close 1")
             self.assertEqual(read_to_end(client), b"")
@@ -182,8 +182,8 @@ class CommandTests(ControlCase):
 
     def test_ban(self) -> None:
         """
-        A ban holds at once: for who is in, for who comes, and for datagrams of a source
-        whose verdict is remembered.
+        A ban holds at once: for live connections, for new ones, and for datagrams of a source
+        whose verdict is cached.
         """
         with self.daemon(INI) as daemon:
             client, datagrams = daemon.connect("server"), daemon.connect("server", "udp")
@@ -203,7 +203,7 @@ class CommandTests(ControlCase):
 
     def test_drain(self) -> None:
         """
-        A daemon that drains accepts no more connections, the live ones go on, and C{resume}
+        A daemon that drains accepts no more connections, the live ones continue, and C{resume}
         undoes it.
         """
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -395,7 +395,7 @@ class HostileClientTests(ControlCase):
     """Tests for clients that behave badly."""
 
     def test_ninth(self) -> None:
-        """One session too many gets a line; the others go on."""
+        """One session too many gets a line; the others continue."""
         with self.daemon(INI) as daemon:
             daemon.address("server")
             sessions = [self.session() for _ in range(MAX_SESSIONS)]
@@ -410,7 +410,7 @@ class HostileClientTests(ControlCase):
             daemon.output.wait_for("was refused at the control socket")
 
     def test_garbage(self) -> None:
-        """Garbage is answered, line by line, and hurts nobody."""
+        """Garbage is answered, line by line, and does no harm."""
         with self.daemon(INI) as daemon:
             daemon.address("server")
             with self.session() as sock:

@@ -1,5 +1,5 @@
 """
-Clients that keep to the rules, as they are found in the field, are answered.
+Well-behaved clients, as they are found in the field, are answered.
 
 Loopback is free of most rules, so all of them come from another address.
 """
@@ -19,7 +19,7 @@ from tests.support.networks import NetworkCase
 from tests.support.polling import DEADLINE
 from tests.support.processes import Daemon
 
-#: The two ends of a cable; each has more than one address, and none is loopback.
+#: The two ends of a veth pair; each has more than one address, and none is loopback.
 HERE = ("192.168.78.1", "fd00:78::1", "2001:db8:78::1", "203.0.113.1")
 THERE = ("192.168.78.2", "fd00:78::2", "2001:db8:78::2", "203.0.113.2", "100.64.78.2")
 
@@ -59,19 +59,19 @@ def forged_ipv6(source: tuple[str, int], target: tuple[str, int], data: bytes) -
 
 
 class LegitimateClientCase(NetworkCase):
-    """A daemon in a network of its own, with a cable to another one."""
+    """A daemon in a network of its own, connected to another one."""
 
     def setUp(self) -> None:
-        """Make the other network, and the cable."""
+        """Make the other network, and connect both."""
         super().setUp()
         self.outside = Namespace(self.namespace)
         self.addCleanup(self.outside.close)
-        self.cable = self.namespace.connect(self.outside, f"{HERE[0]}/24", f"{THERE[0]}/24")
+        self.veth = self.namespace.connect(self.outside, f"{HERE[0]}/24", f"{THERE[0]}/24")
         for namespace, addresses in ((self.namespace, HERE), (self.outside, THERE)):
             for address in addresses[1:]:
                 how = ("64", "nodad") if is_ipv6(address) else ("24",)
                 prefix, *rest = how
-                command = ("ip", "address", "add", f"{address}/{prefix}", "dev", self.cable)
+                command = ("ip", "address", "add", f"{address}/{prefix}", "dev", self.veth)
                 namespace.run(*command, *rest)
         self.namespace.run("ip", "route", "add", "default", "via", THERE[0])
 
@@ -216,7 +216,7 @@ class RepeatTests(LegitimateClientCase):
         """200 hosts of one /24 that ask at once are all answered."""
         with self.start():
             forger = self.forger(self.outside)
-            wire = Wire(self.namespace, self.cable, HERE[0])
+            wire = Wire(self.namespace, self.veth, HERE[0])
             self.addCleanup(wire.close)
             here = socket.inet_aton(HERE[0])
             for last in range(200):

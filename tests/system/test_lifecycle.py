@@ -30,7 +30,7 @@ class ReloadTests(SystemCase):
     """SIGHUP changes what the file changes, and nothing else."""
 
     def reload(self, daemon: Daemon, ini: str, line: str) -> None:
-        """Write the file anew, have it read, and wait for what is said of it."""
+        """Write the file again, have it read, and wait for the line in the log."""
         self.write("socketd.ini", ini)
         daemon.signal(signal.SIGHUP)
         daemon.output.wait_for(line)
@@ -117,7 +117,7 @@ listen = unix:{self.directory}/b.sock
                 self.check_echo(sock)
 
     def test_networks(self) -> None:
-        """Live peers are asked again at the door; who may no longer come in is reset."""
+        """Live connections meet the new access policy; those that it refuses are reset."""
         with self.daemon(INI.format(drain="10s")) as daemon:
             stays, goes = daemon.connect("echo"), socket.socket()
             goes.settimeout(DEADLINE)
@@ -149,8 +149,8 @@ listen = unix:{self.directory}/b.sock
 
     def test_addresses_under_load(self) -> None:
         """
-        While a service goes from all addresses to one and back, nobody who connects at the
-        one is refused or lost, by TCP or UDP.
+        While a service goes from all addresses to one and back, no client at the one address is
+        refused or lost, by TCP or UDP.
         """
         port = free_port()
         ini = "[echo]\nlog_connections = no\nguard_loopback = no\nlisten = "
@@ -196,7 +196,7 @@ class StopTests(SystemCase):
                 self.assertEqual(daemon.wait(), 0)
 
     def test_second_signal(self) -> None:
-        """A second signal does not wait for anybody."""
+        """A second signal does not wait for any peer."""
         with self.daemon(INI.format(drain="1h")) as daemon:
             with daemon.connect("echo") as sock:
                 fill(sock)

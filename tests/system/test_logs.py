@@ -141,7 +141,7 @@ class LogTests(SystemCase):
 
     def test_nowhere(self) -> None:
         """
-        A log that cannot be written, because the disk is full or nobody reads, does not
+        A log that cannot be written, because the disk is full or the pipe is not read, does not
         keep the daemon from serving or stopping, in either format.
         """
         for log_format in ("text", "json"):

@@ -1,5 +1,5 @@
 """
-Two daemons that a forged datagram sets on one another fall silent.
+A loop of two daemons, begun by a forged datagram, ends.
 
 The attack is CVE-1999-0103 and CVE-2024-2169: a service that answers every datagram
 answers an answer, too, and needs only be started.
@@ -15,7 +15,7 @@ from tests.support.forging import Forger, Wire
 from tests.support.namespaces import Namespace
 from tests.support.processes import Daemon, SystemCase
 
-#: The two machines, and the services that have answered everybody since 1983.
+#: The two machines, and the services that answer any datagram since 1983.
 HOSTS = ("10.77.0.1", "10.77.0.2")
 PORTS = {"echo": 7, "daytime": 13, "chargen": 19, "time": 37}
 
@@ -43,7 +43,7 @@ def bound(rate: float, burst: int) -> float:
 
 
 class LoopTests(SystemCase):
-    """Two daemons on two machines of their own, with a cable in between."""
+    """Two daemons on two machines of their own, with a link between."""
 
     def setUp(self) -> None:
         """Make the machines."""
@@ -85,7 +85,7 @@ class LoopTests(SystemCase):
         return found
 
     def check_served(self, ports: dict[str, int]) -> None:
-        """Check that each service of the first machine answers who asks as one should."""
+        """Check that each service of the first machine answers a well-behaved client."""
         with self.machines[1].socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
             for name, port in ports.items():
                 client.sendto(QUESTION, (HOSTS[0], port))

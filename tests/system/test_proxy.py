@@ -1,4 +1,4 @@
-"""PROXY headers, from a balancer that the tests play."""
+"""PROXY headers from a balancer."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def ask(daemon: Daemon, header: bytes, message: bytes = b"hello") -> bytes:
 
 
 class HeaderTests(TlsCase):
-    """Tests for whom the daemon takes a peer for."""
+    """Tests for the source that the daemon takes from a header."""
 
     def test_log(self) -> None:
         """
@@ -102,7 +102,7 @@ class HeaderTests(TlsCase):
                     daemon.output.wait_for(r"TLS established with 192\.0\.2\.7:4711 .* TLSv1\.3 ")
 
     def test_unix(self) -> None:
-        """A balancer at a UNIX socket is believed, for its file says who may come."""
+        """A balancer at a UNIX socket is believed: the mode of the file admits it."""
         path = self.directory / "echo.sock"
         with self.daemon(ini(listen=f"haproxy:unix:{path}")) as daemon:
             with daemon.connect("echo", "unix") as sock:
@@ -112,7 +112,7 @@ class HeaderTests(TlsCase):
 
 
 class RefusedTests(TlsCase):
-    """Tests for who is not served."""
+    """Tests for connections that are refused."""
 
     def test_not_believed(self) -> None:
         """A header from elsewhere resets the connection, without a line in the log."""
@@ -158,8 +158,8 @@ class RefusedTests(TlsCase):
 
     def test_first_byte(self) -> None:
         """
-        The header is no word: who says nothing behind it is closed; who says something
-        with it or later is not.
+        The header is no first byte: a client that sends nothing behind it is closed; one that
+        sends something with it or later is not.
         """
         with self.daemon(ini("first_byte_timeout = 1s")) as daemon, ExitStack() as opened:
             lively, late, silent = (
@@ -175,7 +175,7 @@ class RefusedTests(TlsCase):
             for sock in (lively, late):
                 self.check_echo(sock, b"again")
 
-    def test_door(self) -> None:
+    def test_access_policy(self) -> None:
         """
         The lists and limits are for the real source: two of its connections at once, none
         from a denied network, and the balancer itself has no limit.

@@ -100,7 +100,7 @@ class AckTests(SeedCase):
     """Tests for the TCP server of 000 and 001."""
 
     def test_with_operator(self) -> None:
-        """The client gets its message, the acknowledgement and the operator's word."""
+        """The client gets its message, the acknowledgement and the operator's answer."""
         with self.seeds("--console") as daemon, daemon.connect("ack") as client:
             client.send(b"hello")
             client.shutdown(socket.SHUT_WR)
@@ -111,7 +111,7 @@ class AckTests(SeedCase):
             self.assertEqual(read_to_end(client), b"hello\nI get it!\nok")
 
     def test_conversation(self) -> None:
-        """A client that stays is read from again behind each word."""
+        """A client that stays is read from again after each answer."""
         with self.seeds("--console") as daemon, daemon.connect("ack") as client:
             for message, word in ((b"one", "first"), (b"two", "second")):
                 client.send(message)
@@ -121,7 +121,7 @@ class AckTests(SeedCase):
                 self.assertEqual(read_exactly(client, len(expected)), expected)
 
     def test_without_operator(self) -> None:
-        """Nobody is waited for, and the log has the client and its message."""
+        """No operator is waited for, and the log has the client and its message."""
         with self.seeds() as daemon, daemon.connect("ack") as client:
             self.assertEqual(tcpclient(client, b"hello"), b"hello\nI get it!\n")
             daemon.output.wait_for(rf"connection from {address_of(client)} \(ack \d+\)$")

@@ -287,7 +287,7 @@ class BindTests(SystemCase):
             self.assertEqual(read_to_end(client), b"")
 
     def test_live_socket(self) -> None:
-        """A UNIX socket that somebody serves is left to him."""
+        """A UNIX socket that another process serves is left alone."""
         path = str(self.directory / "live.sock")
         with socket.socket(socket.AF_UNIX) as live, socket.socket(socket.AF_UNIX) as client:
             live.bind(path)

@@ -48,7 +48,7 @@ PUSHED = 48 * MIB
 #: A peer that is silent for so long has had its buffers filled (seconds).
 SILENCE = 0.5
 
-#: The grace of a close is 5 s. It begins anew when the kernel takes something more, as it may do
+#: The grace of a close is 5 s. It begins again when the kernel takes something more, as it may do
 #: once on a busy machine.
 GRACE = 12.0
 
@@ -262,8 +262,8 @@ class ManyConnectionsTests(SystemCase):
 
     def test_out_of_descriptors(self) -> None:
         """
-        Without descriptors left, who is in is served, and one line says that others wait;
-        these are served once there is room.
+        Without descriptors left, live connections are served, and one line says that others
+        wait; these are served once there is room.
         """
         with self.daemon(SERVER.format("no")) as daemon, ExitStack() as stack:
             daemon.address("server")

@@ -145,7 +145,7 @@ class ServiceTests(TlsCase):
         self.assertEqual(shown, ["127.0.0.1:in plain"])
 
     def test_operator(self) -> None:
-        """The operator's answer, and what he sends by himself, reach the client decrypted."""
+        """The operator's answer, and what comes by C{reply}, reach the client over TLS."""
         with self.daemon(self.ini(service="ack"), "--console", terminal=True) as daemon:
             with connect_tls(daemon, "ack") as client:
                 client.sendall(b"anybody?")
@@ -162,7 +162,7 @@ class ServiceTests(TlsCase):
 
 
 class ClientTests(TlsCase):
-    """Tests for clients that have to prove who they are."""
+    """Tests for clients that need a certificate."""
 
     def outcome(self, daemon: Daemon, client: str | Path = "") -> bytes:
         """Say something as a client, and return the answer; nothing if it was refused."""
@@ -178,7 +178,7 @@ class ClientTests(TlsCase):
         Only clients with one of the names are served; another name, no certificate and a
         stranger's are not, and the log says which.
         """
-        stranger = issued("good.example.org", issuer="somebody")
+        stranger = issued("good.example.org", issuer="another")
         forged = self.replace(stranger.pem() + stranger.key_pem(), "forged.pem")
         ini = "[socketd]\nlog_level = debug\n" + self.ini(
             f"tls_client_ca = {self.directory}/ca.pem",
@@ -203,7 +203,7 @@ class DeadlineTests(TlsCase):
 
     def test_handshake(self) -> None:
         """
-        Who says nothing, or half of what a client says first, is reset in time; meanwhile
+        A client that sends nothing, or half of a client hello, is reset in time; meanwhile
         others are served.
         """
         hello = client_hello()
@@ -219,8 +219,8 @@ class DeadlineTests(TlsCase):
 
     def test_first_byte(self) -> None:
         """
-        The handshake is no word: a client that says nothing behind it is closed, one that
-        has said something is not.
+        The handshake is no first byte: a client that sends nothing behind it is closed, one that
+        has sent something is not.
         """
         with self.daemon(self.ini("first_byte_timeout = 1s")) as daemon:
             with connect_tls(daemon, "echo") as lively, connect_tls(daemon, "echo") as silent:
@@ -315,7 +315,7 @@ class EndTests(TlsCase):
     def test_drain(self) -> None:
         """
         A daemon that is stopped sends what it owes, and tells each client of the end in
-        TLS; one that has not shaken hands does not keep it.
+        TLS; a handshake that is not done does not delay it.
         """
         sent = os.urandom(RECORD)
         with self.daemon(self.ini()) as daemon:
@@ -405,7 +405,7 @@ class CheckTests(TlsCase):
     def test_options(self) -> None:
         """
         So are TLS without a certificate, its options without TLS, and a listener for PROXY
-        headers that believes nobody.
+        headers without C{proxy_from}.
         """
         ini = """
 [echo]

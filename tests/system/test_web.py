@@ -84,7 +84,7 @@ class WebTests(SystemCase):
 
     def test_odd_clients(self) -> None:
         """
-        Clients that are slow, silent, rude or too many hurt nobody: the next one is
+        Slow and silent clients, resets and too many at once do no harm: the next request is
         answered, and so is the service.
         """
         with self.daemon(INI) as daemon, ExitStack() as stack:
@@ -117,7 +117,7 @@ class WebTests(SystemCase):
                 self.assertEqual((status, text), (503, "stopping\n"))
 
     def test_unix(self) -> None:
-        """It serves at a UNIX socket for those who may, and removes it at the end."""
+        """It serves at a UNIX socket with the mode it was given, and removes it at the end."""
         path = self.directory / "http.sock"
         with self.daemon(INI.replace("tcp:0\n", f"unix:{path}:mode=600\n", 1)) as daemon:
             daemon.address("http", "unix")
