@@ -63,6 +63,7 @@ complete -c socketd -n '_shtab_socketd_using run' -s c -l config -xka "(__fish_c
 complete -c socketd -n '_shtab_socketd_using run' -l console -d 'Make this terminal the operator'"'"'s console.'
 complete -c socketd -n '_shtab_socketd_using run' -l journal -d 'Begin each line of the log with its priority, as for journald.'
 complete -c socketd -n '_shtab_socketd_using run' -s h -l help -d 'show the help'
+complete -c socketd -n '_shtab_socketd_using run; and test $_shtab_socketd_npos -eq 0' -ka "(__fish_complete_path (commandline -ct | string replace -r '^--[^=]*=' ''))" -d 'as --config FILE; it comes before all options'
 complete -c socketd -n '_shtab_socketd_using; and test $_shtab_socketd_npos -eq 0' -a check -d 'validate a configuration and print all errors, without binding'
 complete -c socketd -n '_shtab_socketd_using check' -l json -d 'print JSON'
 complete -c socketd -n '_shtab_socketd_using check' -s h -l help -d 'show the help'

@@ -84,7 +84,8 @@ class BashTests(SynchronousTestCase):
         (directory / "folder").mkdir(parents=True)
         (directory / "my file.ini").touch()
         both = ["folder", "my file.ini"]
-        for words in (["check"], ["run", "--config"], ["send", "x:1", "--ca"], ["run", "-c"]):
+        for line in ("check", "run", "run --config", "run -c", "send x:1 --ca"):
+            words = line.split()
             self.assertEqual(sorted(complete(*words, "", directory=directory)), both)
         found = complete("certificate", "--directory", "", directory=directory)
         self.assertEqual(found, ["folder"])

@@ -23,7 +23,8 @@ def daemon_page() -> str:
     """Generate socketd(8)."""
     page = _page(PROGRAM, 8, "serve small protocols on sockets")
     page.section("SYNOPSIS")
-    daemon_options = arguments(command_line()[1]["run"])
+    run = arguments(command_line()[1]["run"])
+    daemon_options = [argument for argument in run if argument.option_strings]
     options = " ".join(map(form, daemon_options))
     page.example([f"{PROGRAM} run {options}", f"twistd [options of twistd] {PROGRAM} {options}"])
     page.section("DESCRIPTION")

@@ -32,7 +32,8 @@ def command_line() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
 
 
 def _add_daemon_options(parser: ArgumentParser) -> None:
-    """Add the options of C{twistd socketd}, which C{socketd run} hands on."""
+    """Add the options of C{twistd socketd}, which C{socketd run} passes on."""
+    parser.add_argument("FILE", nargs="?", help="as --config FILE; it comes before all options")
     parameters: Any = Options.optParameters
     flags: Any = Options.optFlags
     for name, short, _, text in parameters:
