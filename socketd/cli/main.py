@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from socketd.cli.common.output import emit
+from socketd.cli.common.output import emit, note
 from socketd.common.commands import ALIASES, COMMANDS
 from socketd.common.errors import (
     FAILED,
@@ -106,6 +106,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return OUTPUT_CLOSED
     except CommandError as error:
+        for line in error.details:
+            note(one_line(line))
         return _complain(program, str(error), error.status)
     except OSError as error:
         return _complain(program, str(error), FAILED)
@@ -209,6 +211,5 @@ def _explain(argv: list[str]) -> NoReturn:
 
 
 def _complain(program: str, message: str, status: int) -> int:
-    if sys.stderr is not None:
-        print(f"{program}: {one_line(message)}", file=sys.stderr, flush=True)
+    note(f"{program}: {one_line(message)}")
     return status

@@ -12,7 +12,7 @@ class LineBuffer:
     Of a longer line than the limit only the limit and one byte are kept, so that it can be told
     from the longest line.
 
-    @ivar lines: the complete lines that nobody has taken yet.
+    @ivar lines: the complete lines, until they are taken.
     """
 
     def __init__(self, limit: int) -> None:

@@ -93,14 +93,14 @@ class OperatorQueue:
         self._changed()
         return question
 
-    def answer(self, question: Question, word: bytes) -> None:
+    def answer(self, question: Question, reply: bytes) -> None:
         """
         Answer a waiting connection.
 
         @raise ValueError: if it no longer waits.
         """
         self._remove(question)
-        question.answered(word)
+        question.answered(reply)
         self._changed()
 
     def withdraw(self, question: Question) -> None:

@@ -81,19 +81,19 @@ async def execute(daemon: Daemon, line: str, session: IOperatorSession) -> Comma
     return result
 
 
-def answer(daemon: Daemon, question: Question, word: bytes, who: str) -> None:
+def answer(daemon: Daemon, question: Question, reply: bytes, who: str) -> None:
     """
-    Send the operator's word to a connection that waits for the operator.
+    Answer a connection that waits for the operator.
 
     @param who: how the log names the operator.
     """
     connection = daemon.connection_table.get(question.transport.connection_id)
-    daemon.operator.answer(question, word)
+    daemon.operator.answer(question, reply)
     if connection is not None:
         connection.service_state.emit(
             OPERATOR_ANSWERED,
             who=who,
-            text=escaped(word),
+            text=escaped(reply),
             peer=connection.peer,
             connection=connection.connection_id,
         )

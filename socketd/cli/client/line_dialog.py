@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
@@ -14,6 +12,7 @@ from socketd.cli.client.stdio import IInput, IInputReceiver, IOutput
 from socketd.cli.transport.inactivity import InactivityTimer
 from socketd.cli.transport.interface import CallbackProducer, Receiver
 from socketd.common.errors import CommandError
+from socketd.common.lines import LineBuffer
 
 #: Seconds to wait for more data after part of a reply: too short to notice, longer than a server
 #: takes between two writes. Not used for datagrams, which are complete.
@@ -26,37 +25,12 @@ EOF_SECONDS = 10.0
 MAX_LINE = 1024 * 1024
 
 
-class LineSplitter:
-    """Splits an input into lines, strips white space at both ends, and drops empty lines."""
-
-    def __init__(self, limit: int = MAX_LINE) -> None:
-        self._limit = limit
-        self._rest = bytearray()
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """
-        Return the lines that the data completes.
-
-        @raise CommandError: when a line is too long.
-        """
-        # Only new bytes are searched, so that a long line in small pieces takes linear time.
-        *lines, rest = data.split(b"\n")
-        if lines:
-            lines[0] = bytes(self._rest) + lines[0]
-            self._rest.clear()
-        self._rest += rest
-        if max(map(len, [*lines, self._rest])) > self._limit:
-            raise CommandError(f"a line is longer than {self._limit} bytes")
-        return [line.strip() for line in lines if line.strip()]
-
-    def end(self) -> list[bytes]:
-        """Return the last line, which needs no line end, if it is not empty."""
-        return [line] if (line := bytes(self._rest).strip()) else []
-
-
 @implementer(IInputReceiver)
 class LineDialog(Receiver):
-    """Sends a line, waits for the reply or the timeout, then sends the next."""
+    """
+    Sends a line, waits for the reply or the timeout, then sends the next; lines are stripped, and
+    blank ones dropped.
+    """
 
     def __init__(
         self,
@@ -79,8 +53,7 @@ class LineDialog(Receiver):
         self._output = output
         self._wait = wait
         self._line_end = b"\n" * newline
-        self._splitter = LineSplitter()
-        self._lines: deque[bytes] = deque()
+        self._input = LineBuffer(MAX_LINE)
         self._reply_timer: IDelayedCall | None = None
         self._reply_deadline = 0.0
         self._eof_timer = InactivityTimer(clock, EOF_SECONDS, self.readConnectionLost)
@@ -126,15 +99,14 @@ class LineDialog(Receiver):
 
     def input_received(self, data: bytes) -> None:
         self._screen.line_typed()
-        try:
-            self._lines.extend(self._splitter.feed(data))
-        except CommandError as error:
-            self.fail(error)
+        lines = self._input.feed(data)
+        if self._input.is_too_long or any(len(line) > MAX_LINE for line in lines):
+            self.fail(CommandError(f"a line is longer than {MAX_LINE} bytes"))
         else:
             self._proceed()
 
     def input_ended(self) -> None:
-        self._lines.extend(self._splitter.end())
+        self._input.end()
         self._input_ended = True
         self._proceed()
 
@@ -144,10 +116,13 @@ class LineDialog(Receiver):
     # Turn-taking.
 
     def _proceed(self) -> None:
+        lines = self._input.lines
+        while lines and not lines[0].strip():
+            lines.popleft()
         if self._reply_timer is not None or self._peer_is_full or self._is_ending:
             self._source.pauseProducing()
-        elif self._lines:
-            self._send(self._lines.popleft())
+        elif lines:
+            self._send(lines.popleft().strip())
         elif self._input_ended:
             self._send_eof()
         else:

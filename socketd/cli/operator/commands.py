@@ -6,9 +6,10 @@ import json
 import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 
-from socketd.cli.common.output import emit, note
+from socketd.cli.common.output import emit
 from socketd.cli.operator.control_socket import (
     ControlSocket,
     add_control,
@@ -18,7 +19,6 @@ from socketd.cli.operator.control_socket import (
 )
 from socketd.common.commands import Argument, Command
 from socketd.common.errors import GOOD
-from socketd.common.text import one_line
 from socketd.terminal.device import terminal_width
 
 #: Bound on the pages of a list: a longer one, of over 500,000 connections, is not from socketd.
@@ -56,21 +56,16 @@ class ControlCommand:
         """Send the command, and print its answer."""
         values = self._values(arguments)
         path = find_socket(arguments.control, os.environ, os.geteuid())
-        control = ControlSocket(path, arguments.timeout)
-        try:
+        watches = self.NAME == "watch"
+        with closing(ControlSocket(path, arguments.timeout)) as control:
             answer = ask(control, self._command, values)
-            if arguments.json and not answer.get("ok"):
+            if arguments.json and not (watches and answer.get("ok")):
                 emit(json.dumps(answer) + "\n")
-            for line in answer.get("details", ()):
-                note(one_line(str(line)))
             check(answer)
-            if self.NAME == "watch":
+            if watches:
                 follow(control, arguments.json)
-            else:
-                width = terminal_width() if os.isatty(1) else None
-                emit(f"{json.dumps(answer) if arguments.json else render(answer, width)}\n")
-        finally:
-            control.close()
+            elif not arguments.json:
+                emit(render(answer, terminal_width() if os.isatty(1) else None) + "\n")
         return GOOD
 
     def _arguments(self) -> list[Argument]:
@@ -90,8 +85,6 @@ def ask(
     """
     Send a request, and fetch the remaining pages if the answer is a list.
 
-    @param arguments: the values by key.
-    @return: the answer, with the whole list.
     @raise CommandError: if there is no answer.
     """
     answer = page = control.ask(command, arguments)
@@ -111,7 +104,6 @@ def follow(control: ControlSocket, as_json: bool) -> None:
     """
     Print events until the daemon or the user ends the session.
 
-    @param control: a watching session.
     @param as_json: whether to print the daemon's JSON objects.
     @raise CommandError: if the daemon ends the session.
     """

@@ -209,4 +209,5 @@ def check(answer: Answer) -> None:
     if answer.get("ok") is not True:
         status = answer.get("status")
         text = str(answer.get("error", "the daemon refused"))
-        raise CommandError(text, status if isinstance(status, int) else FAILED)
+        details = [str(line) for line in answer.get("details", ())]
+        raise CommandError(text, status if isinstance(status, int) else FAILED, details)

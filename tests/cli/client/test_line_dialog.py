@@ -12,49 +12,12 @@ from socketd.cli.client.line_dialog import (
     MAX_LINE,
     SETTLE_SECONDS,
     LineDialog,
-    LineSplitter,
 )
 from socketd.cli.client.screen import Screen
 from socketd.common.errors import CommandError
 from tests.support.client_fakes import MemoryInput, MemoryOutput, MemoryTransport
 
 WAIT = 1
-
-CASES = {
-    b"": [],
-    b"\n\n \n\t\n": [],
-    b"one": [b"one"],
-    b"one\n": [b"one"],
-    b"one\r\ntwo\r\n": [b"one", b"two"],
-    b"  one  word \n\n\ntwo": [b"one  word", b"two"],
-    b"\xff\x00\n\xe2\x82\xac": [b"\xff\x00", b"\xe2\x82\xac"],
-}
-
-
-class LineSplitterTests(SynchronousTestCase):
-    """Tests for L{LineSplitter}."""
-
-    def test_split_anywhere(self) -> None:
-        """The lines are the same whole, byte by byte, and cut at every place."""
-        for data, lines in CASES.items():
-            cuts = [[data[:cut], data[cut:]] for cut in range(len(data) + 1)]
-            for pieces in [[data], [bytes([byte]) for byte in data], *cuts]:
-                self.assertEqual(self.split(pieces), lines)
-
-    def split(self, pieces: list[bytes]) -> list[bytes]:
-        """Feed pieces to a new splitter, and return the lines."""
-        splitter = LineSplitter()
-        lines = [line for piece in pieces for line in splitter.feed(piece)]
-        return lines + splitter.end()
-
-    def test_limit(self) -> None:
-        """A line may have as many bytes as the limit says, not one more, ended or not."""
-        self.assertEqual(LineSplitter(3).feed(b"abc\nde"), [b"abc"])
-        for data in (b"abcd", b"abcd\n", b"a\nbcde\n"):
-            self.assertRaises(CommandError, LineSplitter(3).feed, data)
-        splitter = LineSplitter(3)
-        splitter.feed(b"ab")
-        self.assertRaises(CommandError, splitter.feed, b"cd\n")
 
 
 class DialogTestCase(SynchronousTestCase):
@@ -212,9 +175,11 @@ class EndTests(DialogTestCase):
 
     def test_endless_line(self) -> None:
         """Input without line ends is refused before it fills the memory."""
-        self.source.feed(b"x" * (MAX_LINE + 1))
-        self.assertEqual(self.transport.calls, ["abort"])
-        self.assertIn("longer than", self.failure())
+        for data in (b"x" * (MAX_LINE + 1), b"one\n" + b"x" * (MAX_LINE + 1) + b"\n"):
+            self.begin()
+            self.source.feed(data)
+            self.assertEqual((self.transport.sent, self.transport.calls), ([], ["abort"]))
+            self.assertIn("longer than", self.failure())
 
     def test_unreadable_input(self) -> None:
         """An input that cannot be read is a failure."""
