@@ -131,7 +131,7 @@ class Guard:
         rules: Rules,
         clock: Clock,
         own_ports: Callable[[], Collection[int]],
-        interfaces: LocalAddresses,
+        local_addresses: LocalAddresses,
         bound: str,
         random: Callable[[], float] = random,
         bans: Bans | None = None,
@@ -144,7 +144,7 @@ class Guard:
         self._rules = rules
         self._clock = clock
         self._own_ports = own_ports
-        self._interfaces = interfaces
+        self._local = local_addresses
         self._bans = Bans(clock) if bans is None else bans
         address = packed(bound)
         # The kernel drops packets from outside with a source in 127/8 or ::1 (RFC 1122,
@@ -196,7 +196,7 @@ class Guard:
         return (
             _FIRST_MULTICAST_IPV4 <= address[0] < _FIRST_RESERVED_IPV4
             or address == _LIMITED_BROADCAST
-            or address in self._interfaces.broadcasts
+            or address in self._local.broadcasts
         )
 
     def rate_keys(self, address: bytes) -> tuple[bytes, bytes]:
@@ -223,7 +223,7 @@ class Guard:
     def _serves(self, address: bytes) -> bool:
         if self._rules.networks.admits(address):
             return True
-        return self._rules.own_networks.admits(address) and address in self._interfaces.addresses
+        return self._rules.own_networks.admits(address) and address in self._local.addresses
 
     def _may_ask_from(self, port: int, address: bytes) -> bool:
         # No reply can be sent to port 0.
@@ -243,7 +243,7 @@ class Guard:
         # This host's own addresses are valid sources: local monitoring uses them. From
         # outside the kernel accepts a spoofed one over IPv6 only; the reply then goes to a
         # port of this host, which the attacker can reach directly.
-        return _is_unicast(address) and address not in self._interfaces.broadcasts
+        return _is_unicast(address) and address not in self._local.broadcasts
 
 
 def _is_loopback(address: bytes) -> bool:

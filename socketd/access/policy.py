@@ -174,7 +174,7 @@ def make_guard(
     sock: socket.socket,
     clock: Any,
     own_ports: Callable[[], Collection[int]],
-    interfaces: LocalAddresses,
+    local_addresses: LocalAddresses,
     bans: Bans | None = None,
 ) -> Guard | None:
     """
@@ -197,4 +197,4 @@ def make_guard(
         source_ports=declared.source_ports,
     )
     bound = sock.getsockname()[0]
-    return Guard(rules, clock.seconds, own_ports, interfaces, bound, bans=bans)
+    return Guard(rules, clock.seconds, own_ports, local_addresses, bound, bans=bans)

@@ -15,7 +15,7 @@ from socketd.daemon.daemon import Daemon
 from socketd.daemon.service import Shared, SocketService
 from socketd.net.service_state import ConnectionTable
 from socketd.net.sockets.activation import Inherited
-from socketd.net.sockets.local_addresses import Interfaces
+from socketd.net.sockets.local_addresses import HostAddresses
 from socketd.net.timer_wheel import TimerWheel
 from socketd.protocols.spec import ProtocolContext
 
@@ -47,7 +47,7 @@ def make_daemon(
         bans,
         TimerWheel(reactor),
         ProtocolContext(wall_clock, operator, lambda: clock_watch.state),
-        Interfaces(reactor.seconds),
+        HostAddresses(reactor.seconds),
         inherited,
     )
     return Daemon(

@@ -21,7 +21,7 @@ from socketd.access.policy import (
     make_policy,
 )
 from socketd.access.rates import SOURCE_LIMIT, SOURCE_RATE
-from socketd.net.sockets.local_addresses import Found
+from socketd.net.sockets.local_addresses import Addresses
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
 from socketd.settings.model import AccessOptions
@@ -213,7 +213,7 @@ class GuardTests(GuardedCase):
                 return host, 7
 
         with Bound(family, socket.SOCK_DGRAM) as sock:
-            addresses = Found(frozenset(map(packed, OWN)))
+            addresses = Addresses(frozenset(map(packed, OWN)))
             return make_guard(service, sock, self.clock, lambda: own_ports, addresses)
 
     def judged(self, hosts: tuple[str, ...], options: str = "", **how: Any) -> set[str | None]:

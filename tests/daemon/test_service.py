@@ -19,7 +19,7 @@ from socketd.daemon.socket_pool import SocketPool
 from socketd.net.datagram.port import DatagramPort
 from socketd.net.listen import Bound
 from socketd.net.sockets.activation import Inherited, InheritedSocket
-from socketd.net.sockets.local_addresses import Interfaces
+from socketd.net.sockets.local_addresses import HostAddresses
 from socketd.net.stream.port import StreamPort
 from socketd.net.tls.context import ServerContext
 from socketd.protocols.registry import installed
@@ -66,7 +66,7 @@ class ServiceCase(SynchronousTestCase):
             self.service_state.policy.bans,
             self.service_state.wheel,
             ProtocolContext(lambda: NOW, OperatorQueue(self.reactor)),
-            Interfaces(self.reactor.seconds),
+            HostAddresses(self.reactor.seconds),
             inherited,
         )
         context = None

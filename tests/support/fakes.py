@@ -16,6 +16,7 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyClass
 
@@ -115,6 +116,42 @@ class HandReactor(Clock):
 
 verifyClass(IReactorFDSet, HandReactor)
 verifyClass(IReactorTime, HandReactor)
+
+
+class Endless:
+    """A descriptor that is always ready, and counts how often it is asked."""
+
+    def __init__(self, test: SynchronousTestCase) -> None:
+        self.ours, self.peer = socket.socketpair()
+        for one in (self.ours, self.peer):
+            one.setblocking(False)
+            test.addCleanup(one.close)
+        self.peer.send(b"x")
+        self.reads = self.writes = 0
+        self.lost: list[Any] = []
+        self.problem: Any = None
+        self.after: Any = None
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self.ours.fileno()
+
+    def doRead(self) -> Any:
+        self.reads += 1
+        if self.after is not None:
+            self.after()
+        if isinstance(self.problem, Exception) and self.problem.args:
+            raise self.problem
+        return self.problem
+
+    def doWrite(self) -> Any:
+        self.writes += 1
+
+    def connectionLost(self, reason: Any) -> None:
+        self.lost.append(reason)
+
+    def logPrefix(self) -> str:
+        return "endless"
 
 
 @implementer(IProtocol)

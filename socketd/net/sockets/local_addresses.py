@@ -18,14 +18,14 @@ _IPV4_BITS = 32
 
 
 @frozen
-class Found:
+class Addresses:
     """The host's addresses, packed, and the broadcast ones of its subnets (RFC 919, 7)."""
 
     addresses: frozenset[bytes] = frozenset()
     broadcasts: frozenset[bytes] = frozenset()
 
 
-def find(adapters: Iterable[ifaddr.Adapter]) -> Found:
+def collect(adapters: Iterable[ifaddr.Adapter]) -> Addresses:
     """Collect the addresses of network interfaces."""
     addresses, broadcasts = set(), set()
     for adapter in adapters:
@@ -35,22 +35,22 @@ def find(adapters: Iterable[ifaddr.Adapter]) -> Found:
             broadcast = _broadcast(address, ip.network_prefix)
             if broadcast is not None:
                 broadcasts.add(broadcast)
-    return Found(frozenset(addresses), frozenset(broadcasts))
+    return Addresses(frozenset(addresses), frozenset(broadcasts))
 
 
-def read_interfaces() -> Found:
+def scan() -> Addresses:
     """Scan the addresses of this host."""
-    return find(ifaddr.get_adapters())
+    return collect(ifaddr.get_adapters())
 
 
-class Interfaces:
+class HostAddresses:
     """The addresses of this host, scanned again when older than L{REFRESH}."""
 
-    def __init__(self, clock: Clock, read: Callable[[], Found] = read_interfaces) -> None:
+    def __init__(self, clock: Clock, read: Callable[[], Addresses] = scan) -> None:
         """@param read: scans them; when it raises, the previous result stays."""
         self._clock = clock
         self._read = read
-        self._found = Found()
+        self._found = Addresses()
         self._read_at: float | None = None
 
     @property
@@ -63,7 +63,7 @@ class Interfaces:
         """The broadcast addresses of the host's subnets."""
         return self._fresh().broadcasts
 
-    def _fresh(self) -> Found:
+    def _fresh(self) -> Addresses:
         now = self._clock()
         if self._read_at is None or now - self._read_at >= REFRESH:
             # Set first, so that a failing scan is not repeated for every datagram.

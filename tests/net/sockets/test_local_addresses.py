@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.access.addresses import packed
-from socketd.net.sockets.local_addresses import REFRESH, Found, Interfaces, find, read_interfaces
+from socketd.net.sockets.local_addresses import REFRESH, Addresses, HostAddresses, collect, scan
 
 #: Address, length of its prefix, and the broadcast address of that subnet.
 SUBNETS: list[tuple[Any, int, str | None]] = [
@@ -29,23 +29,23 @@ SUBNETS: list[tuple[Any, int, str | None]] = [
 ]
 
 
-def found(*hosts: str) -> Found:
+def found(*hosts: str) -> Addresses:
     """Make what a reading finds."""
-    return Found(frozenset(map(packed, hosts)), frozenset([packed("192.0.2.255")]))
+    return Addresses(frozenset(map(packed, hosts)), frozenset([packed("192.0.2.255")]))
 
 
 class FindTests(SynchronousTestCase):
-    """Tests for L{find} and L{read_interfaces}."""
+    """Tests for L{collect} and L{scan}."""
 
     def test_subnets(self) -> None:
         """Each address is found, and the broadcast address of each IPv4 subnet that has one."""
         for ip, prefix, broadcast in SUBNETS:
             host = ip if isinstance(ip, str) else ip[0]
-            expected = Found(
+            expected = Addresses(
                 frozenset([packed(host)]),
                 frozenset([packed(broadcast)] if broadcast else []),
             )
-            result = find([Adapter("eth0", "eth0", [IP(ip, prefix, "eth0")])])
+            result = collect([Adapter("eth0", "eth0", [IP(ip, prefix, "eth0")])])
             self.assertEqual(result, expected, (ip, prefix))
 
     def test_all(self) -> None:
@@ -55,7 +55,7 @@ class FindTests(SynchronousTestCase):
             Adapter("down", "down", []),
             Adapter("eth0", "eth0", [IP(("fe80::1", 0, 2), 64, "eth0"), IP("10.0.0.1", 8, "e")]),
         ]
-        result = find(adapters)
+        result = collect(adapters)
         hosts = ("127.0.0.1", "::1", "fe80::1", "10.0.0.1")
         self.assertEqual(result.addresses, frozenset(map(packed, hosts)))
         subnets = ("127.255.255.255", "10.255.255.255")
@@ -63,18 +63,18 @@ class FindTests(SynchronousTestCase):
 
     def test_none(self) -> None:
         """A machine without interfaces has no addresses."""
-        self.assertEqual(find([]), Found())
+        self.assertEqual(collect([]), Addresses())
 
     def test_this_machine(self) -> None:
         """This machine's own addresses are packed, and loopback is among them."""
-        result = read_interfaces()
+        result = scan()
         self.assertIn(packed("127.0.0.1"), result.addresses)
         self.assertTrue({len(address) for address in result.addresses} <= {4, 16})
         self.assertTrue({len(address) for address in result.broadcasts} <= {4})
 
 
-class InterfacesTests(SynchronousTestCase):
-    """Tests for L{Interfaces}."""
+class HostAddressesTests(SynchronousTestCase):
+    """Tests for L{HostAddresses}."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -82,17 +82,17 @@ class InterfacesTests(SynchronousTestCase):
         self.answers: list[Any] = [found("192.0.2.1"), found("192.0.2.2")]
         self.reads = 0
 
-    def read(self) -> Found:
+    def read(self) -> Addresses:
         """Give the next answer."""
         self.reads += 1
-        answer: Found | Exception = self.answers.pop(0)
+        answer: Addresses | Exception = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    def interfaces(self) -> Interfaces:
+    def interfaces(self) -> HostAddresses:
         """Make one that reads the answers."""
-        return Interfaces(self.clock.seconds, self.read)
+        return HostAddresses(self.clock.seconds, self.read)
 
     def test_first(self) -> None:
         """Nothing is read before the first use, and then once."""
@@ -133,4 +133,4 @@ class InterfacesTests(SynchronousTestCase):
 
     def test_machine(self) -> None:
         """Unless told otherwise, it reads those of this machine."""
-        self.assertIn(packed("127.0.0.1"), Interfaces(self.clock.seconds).addresses)
+        self.assertIn(packed("127.0.0.1"), HostAddresses(self.clock.seconds).addresses)
