@@ -8,7 +8,7 @@ to a message.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 from typing import Any
 
@@ -27,7 +27,6 @@ import twisted
 from socketd.access.bans import BANNED
 from socketd.access.datagram_guard import NETWORK, REASONS
 from socketd.access.rates import SOURCE_LIMIT, SOURCE_RATE
-from socketd.common.counters import Counters
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.snapshot import ServiceSnapshot, Snapshot
 from socketd.daemon.state import State
@@ -84,27 +83,6 @@ class MetricSpec:
         return found  # type: ignore[no-any-return]
 
 
-@frozen
-class CounterSpec:
-    """A metric per service, and the function that reads it from the service's counters."""
-
-    metric: MetricSpec
-    read: Callable[[Counters], int]
-
-
-@frozen
-class CounterByReason:
-    """
-    A metric per service and reason, and the function that reads it from the counters.
-
-    @ivar known: the reasons that are always exported.
-    """
-
-    metric: MetricSpec
-    read: Callable[[Counters], Mapping[str, int]]
-    known: tuple[str, ...]
-
-
 _BY_REASON = ("service", "reason")
 
 OPEN = MetricSpec("socketd_connections_open", "Connections that are open.")
@@ -112,89 +90,62 @@ KERNEL = MetricSpec(
     "socketd_datagrams_kernel_dropped_total",
     "Datagrams that the kernel dropped because the receive buffer was full.",
 )
-COUNTS = (
-    CounterSpec(
-        MetricSpec("socketd_connections_total", "Connections that were let in."),
-        lambda counters: counters.connections,
+#: By the attribute of L{Counters}: a metric per service.
+COUNTS = {
+    "connections": MetricSpec("socketd_connections_total", "Connections that were accepted."),
+    "messages_received": MetricSpec(
+        "socketd_messages_received_total",
+        "Receives that brought bytes for the protocol on connections.",
     ),
-    CounterSpec(
-        MetricSpec(
-            "socketd_messages_received_total",
-            "Receives that brought bytes for the protocol on connections.",
-        ),
-        lambda counters: counters.messages_received,
+    "bytes_received": MetricSpec("socketd_received_bytes_total", "Bytes received on connections."),
+    "bytes_sent": MetricSpec("socketd_sent_bytes_total", "Bytes sent on connections."),
+    "accepts_failed": MetricSpec(
+        "socketd_accept_failures_total",
+        "Times that accept failed for lack of descriptors or memory.",
     ),
-    CounterSpec(
-        MetricSpec("socketd_received_bytes_total", "Bytes received on connections."),
-        lambda counters: counters.bytes_received,
+    "full": MetricSpec("socketd_full_total", "Times that accepting stopped at the limit."),
+    "datagrams_received": MetricSpec(
+        "socketd_datagrams_received_total", "Datagrams received, those dropped too."
     ),
-    CounterSpec(
-        MetricSpec("socketd_sent_bytes_total", "Bytes sent on connections."),
-        lambda counters: counters.bytes_sent,
+    "datagrams_sent": MetricSpec("socketd_datagrams_sent_total", "Datagrams sent in answer."),
+    "datagram_bytes_received": MetricSpec(
+        "socketd_datagrams_received_bytes_total",
+        "Bytes of the datagrams received, those dropped too.",
     ),
-    CounterSpec(
-        MetricSpec(
-            "socketd_accept_failures_total", "Times that the system had no room to accept."
-        ),
-        lambda counters: counters.accepts_failed,
+    "datagram_bytes_sent": MetricSpec(
+        "socketd_datagrams_sent_bytes_total", "Bytes of the datagrams sent in answer."
     ),
-    CounterSpec(
-        MetricSpec("socketd_full_total", "Times that accepting stopped at the limit."),
-        lambda counters: counters.full,
+    "datagrams_unsent": MetricSpec(
+        "socketd_datagrams_unsent_total", "Answers that the kernel refused to send."
     ),
-    CounterSpec(
-        MetricSpec("socketd_datagrams_received_total", "Datagrams received, those dropped too."),
-        lambda counters: counters.datagrams_received,
-    ),
-    CounterSpec(
-        MetricSpec("socketd_datagrams_sent_total", "Datagrams sent in answer."),
-        lambda counters: counters.datagrams_sent,
-    ),
-    CounterSpec(
-        MetricSpec(
-            "socketd_datagrams_received_bytes_total",
-            "Bytes of the datagrams received, those dropped too.",
-        ),
-        lambda counters: counters.datagram_bytes_received,
-    ),
-    CounterSpec(
-        MetricSpec("socketd_datagrams_sent_bytes_total", "Bytes of the datagrams sent in answer."),
-        lambda counters: counters.datagram_bytes_sent,
-    ),
-    CounterSpec(
-        MetricSpec("socketd_datagrams_unsent_total", "Answers that the kernel refused to send."),
-        lambda counters: counters.datagrams_unsent,
-    ),
-)
-COUNTS_BY_REASON = (
-    CounterByReason(
+}
+#: The same by reason, with the reasons that are always exported.
+COUNTS_BY_REASON = {
+    "refused": (
         MetricSpec(
             "socketd_connections_refused_total",
-            "Connections that were not let in, by reason.",
+            "Connections that were refused, by reason.",
             _BY_REASON,
         ),
-        lambda counters: counters.refused,
         REFUSALS,
     ),
-    CounterByReason(
+    "timed_out": (
         MetricSpec(
             "socketd_connections_overdue_total",
             "Connections that a deadline ended, by its option.",
             _BY_REASON,
         ),
-        lambda counters: counters.timed_out,
         DEADLINES,
     ),
-    CounterByReason(
+    "datagrams_dropped": (
         MetricSpec(
             "socketd_datagrams_dropped_total",
             "Datagrams that were dropped unanswered, by reason.",
             _BY_REASON,
         ),
-        lambda counters: counters.datagrams_dropped,
         DROPS,
     ),
-)
+}
 EXPIRY = MetricSpec(
     "socketd_certificate_expiry_timestamp_seconds",
     "When the first certificate in use expires, since 1970.",
@@ -210,7 +161,7 @@ LOADS = MetricSpec(
 )
 UP = MetricSpec("socketd_serving", "Whether all listeners serve: 1, or 0.", ())
 WAITING = MetricSpec("socketd_operator_waiting", "Connections that wait for the operator.", ())
-ATTENDED = MetricSpec("socketd_operator_attended", "Whether an operator looks on: 1, or 0.", ())
+ATTENDED = MetricSpec("socketd_operator_attended", "Whether an operator is attached: 1, or 0.", ())
 BANS = MetricSpec("socketd_bans", "Networks that are banned.", ())
 RELOADS = MetricSpec(
     "socketd_config_reloads_total", "Reloads of the configuration, by result.", ("result",)
@@ -233,10 +184,12 @@ class DaemonCollector(Collector):
         snapshot = self._daemon.snapshot()
         services = (*snapshot.services, *snapshot.removed)
         yield OPEN.family(((one.name,), one.connections) for one in services)
-        for count in COUNTS:
-            yield count.metric.family(((one.name,), count.read(one.counters)) for one in services)
-        for counts in COUNTS_BY_REASON:
-            yield counts.metric.family(_by_reason(counts, services))
+        for attribute, metric in COUNTS.items():
+            yield metric.family(
+                ((one.name,), getattr(one.counters, attribute)) for one in services
+            )
+        for attribute, (metric, known) in COUNTS_BY_REASON.items():
+            yield metric.family(_by_reason(attribute, known, services))
         drops = [(one.name, one.kernel_drops) for one in services if one.kernel_drops is not None]
         yield KERNEL.family(((name,), count) for name, count in drops)
         yield from _certificates(snapshot)
@@ -269,10 +222,10 @@ def make_registry(daemon: Daemon, lag: LagMeter) -> CollectorRegistry:
 
 
 def _by_reason(
-    counts: CounterByReason, services: Iterable[ServiceSnapshot]
+    attribute: str, known: Iterable[str], services: Iterable[ServiceSnapshot]
 ) -> Iterator[Sample]:
     for service in services:
-        found = dict.fromkeys(counts.known, 0) | dict(counts.read(service.counters))
+        found: dict[str, int] = dict.fromkeys(known, 0) | getattr(service.counters, attribute)
         for reason, count in found.items():
             yield (service.name, reason), count
 

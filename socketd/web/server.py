@@ -59,7 +59,7 @@ class Page:
 Pages = dict[bytes, Callable[[], Page]]
 
 
-class Question(http.Request):
+class PageRequest(http.Request):
     """One request, which may have no body."""
 
     channel: Channel
@@ -119,7 +119,7 @@ class Channel(http.HTTPChannel):
     def __init__(self, pages: Pages, reactor: Any, left: Callable[[Channel], object]) -> None:
         """@param left: called when the connection has ended."""
         super().__init__()
-        self.requestFactory = Question
+        self.requestFactory = PageRequest
         self.MAX_LENGTH = MAX_LINE
         self.totalHeadersSize, self.maxHeaders = MAX_HEADER_BYTES, MAX_HEADERS
         # Twisted's own timeout restarts with each byte.
