@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import contextlib
 import io
 import os
 import sys
@@ -22,6 +21,7 @@ from socketd.cli.common.output import emit, explained
 from socketd.cli.main import MODULES, load, main, subcommands
 from socketd.common.errors import CommandError, Terminated
 from tests.support.client_fakes import CommandTestCase, environment
+from tests.support.command_line import run_main
 
 OURS = ("console", "send", "chat", "time", "ping", "certificate", "options")
 DAEMON_FREE = [
@@ -72,10 +72,8 @@ class MainTests(SynchronousTestCase):
     def run_main(self, subcommand: FakeSubcommand, *argv: str) -> tuple[int, str]:
         """Run the command; return the status, and what was written to standard error."""
         self.patch(main_module, "load", lambda name: subcommand)
-        error = io.StringIO()
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(error):
-            status = main(argv)
-        return status, error.getvalue()
+        status, _, error = run_main(*argv)
+        return status, error
 
     def test_status(self) -> None:
         """The status is the subcommand's."""
@@ -136,19 +134,16 @@ class MainTests(SynchronousTestCase):
             ("ping", "a:1", "-c", "-1"): "argument -c/--count: '-1' is no number",
         }
         for argv, line in cases.items():
-            error = io.StringIO()
-            with contextlib.redirect_stderr(error):
-                self.assertEqual(main(list(argv)), 2, argv)
-            self.assertEqual(error.getvalue().count("\n"), 1)
-            self.assertIn(line, error.getvalue())
+            status, _, error = run_main(*argv)
+            self.assertEqual((status, error.count("\n")), (2, 1), argv)
+            self.assertIn(line, error)
 
     def test_help(self) -> None:
         """C{help} is C{--help}, of all or of one command."""
         for argv, line in ((["help"], "SUBCOMMAND"), (["help", "status"], "socketd status")):
-            out = io.StringIO()
-            with contextlib.redirect_stdout(out):
-                self.assertEqual(main(argv), 0)
-            self.assertIn(line, out.getvalue())
+            status, out, _ = run_main(*argv)
+            self.assertEqual(status, 0)
+            self.assertIn(line, out)
 
     def test_passes_on(self) -> None:
         """A subcommand that takes the remainder gets all of it, options first or not."""

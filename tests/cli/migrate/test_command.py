@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 import random
 import re
@@ -14,13 +12,13 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.main import main
 from socketd.cli.migrate import command
 from socketd.cli.migrate.command import check, is_xinetd, read
 from socketd.cli.migrate.model import PORTS
 from socketd.configuration import configure
 from socketd.settings.diagnostics import Diagnostic
 from socketd.settings.model import ServiceSettings, Settings
+from tests.support.command_line import run_main
 
 SAMPLES = Path(__file__).parent / "samples"
 
@@ -70,17 +68,6 @@ class ImportTestCase(SynchronousTestCase):
         self.directory = Path(self.mktemp())
         self.directory.mkdir()
 
-    def run_main(self, *argv: str | Path) -> tuple[int, str, str]:
-        """
-        Run the subcommand in this process.
-
-        @return: status, standard output, standard error.
-        """
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            status = main(["import", *map(str, argv)])
-        return status, out.getvalue(), err.getvalue()
-
     def file(self, text: str, name: str = "source") -> Path:
         """Write a configuration."""
         path = self.directory / name
@@ -97,7 +84,7 @@ class ImportTestCase(SynchronousTestCase):
 
         @return: the result loaded, and its text.
         """
-        status, out, err = self.run_main(source)
+        status, out, err = run_main("import", source)
         self.assertEqual(status, 0, err)
         return self.loaded(out), out
 
@@ -111,7 +98,7 @@ class SampleTests(ImportTestCase):
         """
         source = self.directory / "etc"
         shutil.copytree(SAMPLES / "debian-xinetd", source)
-        status, out, err = self.run_main(source / "xinetd.d")
+        status, out, err = run_main("import", source / "xinetd.d")
         self.assertEqual((status, out), (78, ""))
         line = f"switched off: service chargen-stream ({source}/xinetd.d/chargen:7)\n"
         self.assertIn(line, err)
@@ -179,7 +166,7 @@ class SampleTests(ImportTestCase):
 
     def test_debian_inetd(self) -> None:
         """Debian's inetd.conf has all services commented out: there is nothing to write."""
-        status, out, err = self.run_main(SAMPLES / "debian-inetd.conf")
+        status, out, err = run_main("import", SAMPLES / "debian-inetd.conf")
         self.assertEqual((status, out), (78, ""))
         self.assertIn("nothing to write: 0 services converted", err)
 
@@ -244,17 +231,17 @@ class CommandTests(ImportTestCase):
         that is asked for.
         """
         source, target = self.file(self.ECHO), self.directory / "socketd.ini"
-        status, out, err = self.run_main(source, "--output", target)
+        status, out, err = run_main("import", source, "--output", target)
         self.assertEqual((status, out), (0, ""))
         self.assertEqual(err, "socketd import: 1 service converted, 0 not, 0 switched off\n")
         self.assertEqual(target.stat().st_mode & 0o777, 0o644 & ~self._umask())
         written = target.read_text()
-        self.assertEqual(written, self.run_main(source)[1])
+        self.assertEqual(written, run_main("import", source)[1])
         target.write_text("mine")
-        status, _, err = self.run_main(source, "--output", target)
+        status, _, err = run_main("import", source, "--output", target)
         self.assertEqual((status, target.read_text()), (1, "mine"))
         self.assertIn("socketd.ini exists; --force would replace it", err)
-        self.assertEqual(self.run_main(source, "--output", target, "--force")[0], 0)
+        self.assertEqual(run_main("import", source, "--output", target, "--force")[0], 0)
         self.assertEqual(target.read_text(), written)
 
     def _umask(self) -> int:
@@ -266,13 +253,13 @@ class CommandTests(ImportTestCase):
         """Where there is nothing to write, an older result stays, even if it might be replaced."""
         target = self.file("old", "socketd.ini")
         source = self.file("#\n")
-        status, _, _ = self.run_main(source, "--output", target, "--force")
+        status, _, _ = run_main("import", source, "--output", target, "--force")
         self.assertEqual((status, target.read_text()), (78, "old"))
 
     def test_usage(self) -> None:
         """Without a path, or with an option that there is not, the status is 2."""
         for argv in ((), ("--outptu", "x", "y")):
-            status, out, err = self.run_main(*argv)
+            status, out, err = run_main("import", *argv)
             self.assertEqual((status, out, err.count("\n")), (2, "", 1))
 
     def test_all_errors(self) -> None:
@@ -280,7 +267,7 @@ class CommandTests(ImportTestCase):
         errors = ("time stream", "daytime stream udp nowait root internal",
                   "discard dgram udp wiat root internal")
         source = self.file(self.ECHO + "\n".join(errors))
-        status, out, err = self.run_main(source)
+        status, out, err = run_main("import", source)
         self.assertEqual(status, 0)
         for number, (error, line) in enumerate(zip(errors, err.splitlines(), strict=False), 2):
             service = "service " if number > 2 else ""
@@ -299,7 +286,7 @@ class CommandTests(ImportTestCase):
             ("/dev/null", "not read: not a regular file [(]/dev/null[)]"),
             ("a\0b", "not read: (stat: )?embedded null"),  # Python 3.13 has the call first
         ):
-            status, out, err = self.run_main(path)
+            status, out, err = run_main("import", path)
             self.assertEqual((status, out), (78, ""))
             self.assertRegex(err, reason)
             self.assertEqual(err.count("\n"), 2)
@@ -313,7 +300,7 @@ class CommandTests(ImportTestCase):
         directory.mkdir()
         entry = "service echo\n{\ntype = INTERNAL\nsocket_type = stream\nwait = no\n}\n"
         (directory / "echo").write_text(entry)
-        status, out, err = self.run_main(conf, directory)
+        status, out, err = run_main("import", conf, directory)
         self.assertEqual((status, err.count("\n")), (0, 1))
         self.assertIn("\nallow = 192.0.2.0/24\n", out)
 
@@ -323,7 +310,7 @@ class CommandTests(ImportTestCase):
         out may stand there.
         """
         source = copied("redhat-xinetd", self.directory / "etc").parent / "xinetd.d"
-        status, out, err = self.run_main(source)
+        status, out, err = run_main("import", source)
         self.assertEqual(status, 0)
         line = f"not read: defaults of xinetd.conf ({source})\n"
         self.assertTrue(err.startswith(line), err)
@@ -358,7 +345,7 @@ class CommandTests(ImportTestCase):
         """
         name = "x\u2028[evil]\x1b[2J\x85;" + "y" * 5000
         text = self.ECHO + f"{name} stream tcp nowait root /bin/{name}\n"
-        status, out, _ = self.run_main(self.file(text))
+        status, out, _ = run_main("import", self.file(text))
         self.assertEqual(status, 0)
         self.assertTrue(out.isascii() and out.replace("\n", "").isprintable())
         self.assertLess(max(map(len, out.splitlines())), 500)
@@ -368,7 +355,7 @@ class CommandTests(ImportTestCase):
         """A result that the daemon would not take is not written; the complaint is told."""
         complaint = Diagnostic("result", 3, "is wrong", "echo", "allow")
         self.patch(command, "check", lambda text: (complaint,))
-        status, out, err = self.run_main(self.file(self.ECHO))
+        status, out, err = run_main("import", self.file(self.ECHO))
         self.assertEqual((status, out), (78, ""))
         self.assertIn("result:3: [echo] allow: is wrong\n", err)
 
@@ -378,7 +365,7 @@ class CommandTests(ImportTestCase):
         answers: list[tuple[Any, ...]] = [(complaint,), ()]
         self.patch(command, "check", lambda text: answers.pop(0))
         source = self.file(self.ECHO.replace("tcp", "tcp,rcvbuf=8m"))
-        status, out, _ = self.run_main(source)
+        status, out, _ = run_main("import", source)
         self.assertEqual((status, answers), (0, []))
         self.assertIn(f"\n; not converted: so_rcvbuf = 8MiB ({source}:1)\n", out)
         self.assertNotIn("\nso_rcvbuf", out)
@@ -430,7 +417,7 @@ class FuzzTests(ImportTestCase):
         for _ in range(FUZZ_ROUNDS):
             data = mutated(randomness.choice(samples), randomness)
             source.write_bytes(data)
-            status, out, err = self.run_main(source)
+            status, out, err = run_main("import", source)
             self.assertIn(status, statuses, (data, err))
             self.assertNotIn("cannot be loaded", err, data)
             self.assertTrue(err.isascii() and (out == "") == (status == 78), data)
@@ -443,7 +430,7 @@ class FuzzTests(ImportTestCase):
         source = self.directory / "source"
         for length in range(200):
             source.write_bytes(randomness.randbytes(length * 7))
-            self.assertEqual(self.run_main(source)[:2], (78, ""))
+            self.assertEqual(run_main("import", source)[:2], (78, ""))
 
 
 def mutated(data: bytes, randomness: random.Random) -> bytes:

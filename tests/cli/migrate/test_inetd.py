@@ -77,7 +77,7 @@ class InetdTests(SynchronousTestCase):
 
     def test_continuation(self) -> None:
         """
-        A line that begins with white space goes on with the entry before it, not with a comment.
+        A line that begins with white space continues the entry before it, but no comment.
         """
         lines = ["echo stream", "\ttcp4 nowait", "   ", " root internal", "# x"]
         self.assertEqual(self.one(*lines).place.line, 1)

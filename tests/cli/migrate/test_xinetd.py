@@ -235,8 +235,8 @@ class DefaultsTests(XinetdTestCase):
 
     def test_errors(self) -> None:
         """
-        After an error in the lists of defaults no service is taken: it might serve those that are
-        to be kept out.
+        After an error in the lists of defaults no service is converted: it might serve peers that
+        they refuse.
         """
         for line in ("only_from = 192.0.2.1,192.0.2.2", "no_access"):
             findings = self.read(defaults(line) + service())
@@ -294,7 +294,7 @@ class CaseTests(XinetdTestCase):
         self.assertEqual(self.one(text).options, {"deny": "192.0.2.7"})
 
     def test_switched_off(self) -> None:
-        """A service that is switched off stays so."""
+        """A service that is switched off is not converted."""
         for text in (
             service(disable="YES"),
             service("echo", "Disable = yes"),
@@ -390,7 +390,7 @@ class ServiceTests(XinetdTestCase):
         self.refused(service(port="0", **unlisted), "6: port = 0")
 
     def test_limits(self) -> None:
-        """Limits become ours; one that is none, or above what ours counts, is told."""
+        """Limits are converted, except none and those above the daemon's highest."""
         for attributes, expected in (
             ({"instances": "5"}, {"max_connections": "5"}),
             ({"per_source": "5"}, {"max_per_source": "5"}),
@@ -405,7 +405,7 @@ class ServiceTests(XinetdTestCase):
             self.assertEqual(len(found.notes), 1 if expected else 2)
 
     def test_wrong_limits(self) -> None:
-        """All wrong limits of a service are told at once."""
+        """All wrong attributes of a service are noted at once."""
         text = service(instances="0", per_source="many", cps="50", disable="maybe", v6only="x")
         self.refused(
             text,
@@ -417,7 +417,7 @@ class ServiceTests(XinetdTestCase):
         )
 
     def test_flags(self) -> None:
-        """Two flags have options of ours, for streams; others are told."""
+        """Two flags have options, for streams; others are noted."""
         found = self.one(service(flags="NODELAY KEEPALIVE IDONLY NORETRY"))
         self.assertEqual(found.stream_options, {"tcp_nodelay": "yes", "so_keepalive": "yes"})
         notes = [(note.text, note.is_loud) for note in found.notes]
@@ -444,12 +444,12 @@ class ServiceTests(XinetdTestCase):
         found = self.one(service(only_from="host.example"))
         self.assertEqual(found.options, {"allow": ""})
 
-    def test_nobody(self) -> None:
-        """only_from without a value is for nobody, not for all."""
+    def test_empty_list(self) -> None:
+        """only_from without a value refuses every peer."""
         self.assertEqual(self.one(service(only_from="")).options, {"allow": ""})
 
     def test_wrong_addresses(self) -> None:
-        """An address that is none refuses the service, rather than to open it."""
+        """A service with an invalid address is not converted, rather than opened."""
         text = service("echo", "no_access = 10.1", "only_from = 1.2.3.4/99")
         self.refused(
             text,

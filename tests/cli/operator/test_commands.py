@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import shutil
@@ -15,7 +13,6 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.main import main
 from socketd.cli.operator.control_socket import (
     SYSTEM_DIRECTORY,
     encode,
@@ -26,6 +23,7 @@ from socketd.cli.operator.control_socket import (
 )
 from socketd.common.commands import COMMANDS
 from socketd.common.errors import CommandError
+from tests.support.command_line import run_main
 
 #: Longer than anything here takes (seconds).
 DEADLINE = 10.0
@@ -119,10 +117,7 @@ class CommandTests(SynchronousTestCase):
 
         @return: its status, output and errors.
         """
-        out, error = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
-            status = main([*argv, "--control", self.path, "--timeout", "10"])
-        return status, out.getvalue(), error.getvalue()
+        return run_main(*argv, "--control", self.path, "--timeout", "10")
 
     def test_good(self) -> None:
         """A good answer is printed, with status 0."""
@@ -209,12 +204,9 @@ class CommandTests(SynchronousTestCase):
         with socket.socket(socket.AF_UNIX) as silent:
             silent.bind(self.path)
             silent.listen()
-            error = io.StringIO()
-            with contextlib.redirect_stderr(error):
-                self.assertEqual(main(["bans", "--control", self.path, "--timeout", "0.05"]), 1)
-            self.assertEqual(
-                error.getvalue(), f"socketd bans: {self.path}: the daemon does not answer\n"
-            )
+            found = run_main("bans", "--control", self.path, "--timeout", "0.05")
+            expected = f"socketd bans: {self.path}: the daemon does not answer\n"
+            self.assertEqual(found, (1, "", expected))
         os.unlink(self.path)
         for line, problem in (
             (b"hello", "this is no answer of a socketd daemon"),

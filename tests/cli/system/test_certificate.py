@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 import time
 from pathlib import Path
@@ -13,8 +11,8 @@ from cryptography.x509.verification import PolicyBuilder, Store
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.cli.common.pem import load_certificates, load_key
-from socketd.cli.main import main
 from socketd.cli.system.certificate import MAX_DAYS, MAX_NAMES, make
+from tests.support.command_line import run_main
 from tests.support.tls_servers import today
 
 FILES = ["ca.key", "ca.pem", "client.key", "client.pem", "server.key", "server.pem"]
@@ -27,23 +25,11 @@ class CertificateTests(SynchronousTestCase):
         self.directory = Path(self.mktemp())
 
     def run_main(self, *argv: str) -> tuple[int, str, str]:
-        """
-        Run the subcommand in this process.
-
-        @param argv: its arguments, without the directory.
-        @return: status, standard output, standard error.
-        """
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            status = main(["certificate", "--directory", str(self.directory), *argv])
-        return status, out.getvalue(), err.getvalue()
+        """Run the subcommand for the directory."""
+        return run_main("certificate", "--directory", self.directory, *argv)
 
     def data(self) -> dict[str, bytes]:
-        """
-        Look into the directory.
-
-        @return: all that is in it.
-        """
+        """Read all files of the directory."""
         return {path.name: path.read_bytes() for path in sorted(self.directory.iterdir())}
 
     def test_files(self) -> None:

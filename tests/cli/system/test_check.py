@@ -4,38 +4,42 @@ from __future__ import annotations
 
 import json
 import resource
-from argparse import ArgumentParser
-from contextlib import redirect_stderr, redirect_stdout
-from io import StringIO
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.system import check
 from socketd.common.errors import BAD_CONFIGURATION
 from socketd.net.sockets.rlimit import RESERVED
+from tests.support.command_line import run_main
 
 
-class CheckTests(SynchronousTestCase):
-    """Tests for the subcommand."""
+#: The hint on a service whose replies need long datagrams.
+HINT = (
+    "answers over UDP only datagrams of {} bytes or more, because the sender of a shorter one may"
+    " be forged"
+)
+WAY_OUT = "; udp_amplify = {} answers all"
+
+
+class CheckCase(SynchronousTestCase):
+    """Checks a file."""
 
     def setUp(self) -> None:
-        self.file = Path(self.mktemp())
+        self.file = Path(self.mktemp()).absolute()
 
     def check(self, text: str, *arguments: str) -> tuple[int, str, str]:
         """
-        Check a file.
+        Check a configuration.
 
         @return: the exit status, standard output and standard error without the file's path.
         """
         self.file.write_text(text)
-        parser = ArgumentParser()
-        check.add_arguments(parser)
-        parsed = parser.parse_args([str(self.file), *arguments])
-        with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as errors:
-            status = check.run(parsed)
-        shown, said = (text.getvalue().replace(str(self.file), "FILE") for text in (out, errors))
-        return status, shown, said
+        status, out, errors = run_main("check", self.file, *arguments)
+        return status, out.replace(str(self.file), "FILE"), errors.replace(str(self.file), "FILE")
+
+
+class CheckTests(CheckCase):
+    """Tests for errors and warnings."""
 
     def test_good(self) -> None:
         """A good file is shown as a table."""
@@ -85,3 +89,63 @@ class CheckTests(SynchronousTestCase):
         self.assertTrue(found["ok"])
         values = [warning["value"] for warning in found["warnings"]]
         self.assertEqual(values, ["systemd web", "unix /nowhere/a"])
+
+
+class HintTests(CheckCase):
+    """Tests for hints: a configuration is valid, and may not be what was meant."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.quotes = self.file.with_name("quotes")
+        self.quotes.write_text("A longer quote.\n%\nNo.\n")
+
+    def hints(self, *lines: str) -> tuple[str, list[str]]:
+        """Check a configuration that is valid, and return the output and the hints."""
+        text = "\n".join(lines).format(quotes=self.quotes) + "\n"
+        status, out, errors = self.check(text)
+        self.assertEqual(status, 0)
+        return out, errors.splitlines()
+
+    def test_long_answers(self) -> None:
+        """
+        A listener by UDP whose shortest answer is longer than a short datagram may have
+        answers long datagrams only, and the option that changes it is named.
+        """
+        cases = [
+            (["[daytime]", "listen = udp:9013"], 2, "daytime", 26),
+            (["[daytime]", "format = iso", "listen = tcp:9013, udp6:9013"], 3, "daytime", 22),
+            (["[qotd]", "texts = {quotes}", "listen = udp:9017"], 3, "qotd", 5),
+            (["[reply]", "reply = hello", "", "listen = udp:9001"], 4, "reply", 5),
+            (["[reply]", "reply = hello", "udp_amplify = 4", "listen = udp:9001"], 4, "reply", 5),
+        ]
+        for lines, line, service, size in cases:
+            output, hints = self.hints(*lines)
+            message = (HINT + WAY_OUT).format(size, size)
+            self.assertEqual(hints, [f"hint: FILE:{line}: [{service}] listen: {message}"])
+            self.assertIn("configuration OK", output)
+
+    def test_longer_than_allowed(self) -> None:
+        """An answer that is longer than any datagram may be amplified to has no way out."""
+        _, hints = self.hints("[reply]", f"reply = {'x' * 513}", "listen = udp:9001")
+        message = HINT.format(513)
+        self.assertEqual(hints, [f"hint: FILE:3: [reply] listen: {message}"])
+
+    def test_none(self) -> None:
+        """There is no hint where short datagrams are answered, or the sender is known."""
+        for lines in (
+            ["[daytime]", "listen = tcp:9013, unixgram:{{runtime}}/d"],
+            ["[daytime]", "listen = udp:9013", "udp_amplify = 26"],
+            ["[qotd]", "texts = {quotes}", "listen = udp:9017", "udp_amplify = 5"],
+            ["[echo]", "listen = udp:9007", "[time]", "listen = udp:9037"],
+            ["[ntp]", "listen = udp:9123"],
+            ["[upper]", "listen = udp:9001", "[chargen]", "listen = udp:9019"],
+        ):
+            self.assertEqual(self.hints(*lines)[1], [], lines)
+
+    def test_json(self) -> None:
+        """Programs find the hints, too."""
+        _, output, _ = self.check("[daytime]\nlisten = udp:9013\n", "--json")
+        found = json.loads(output)
+        (hint,) = found["hints"]
+        self.assertEqual((found["ok"], found["warnings"]), (True, []))
+        self.assertEqual((hint["section"], hint["option"], hint["line"]), ("daytime", "listen", 2))

@@ -74,7 +74,7 @@ class ServerTests(SynchronousTestCase):
             self.assertRaises(VerificationError, verify, issued, authority(), name)
 
     def test_other_authority(self) -> None:
-        """Another authority does not stand for it."""
+        """It is not trusted with another authority."""
         self.assertRaises(VerificationError, verify, server(), stranger(), "localhost")
 
     def test_days(self) -> None:

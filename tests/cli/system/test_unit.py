@@ -110,8 +110,8 @@ class PortTests(Case):
         self.assertEqual(unit["CapabilityBoundingSet"], [""])
         self.assertEqual(unit["PrivateUsers"], ["yes"])
 
-    def test_operators_are_somebody(self) -> None:
-        """With a control socket the daemon sees who its operators are."""
+    def test_operators_keep_their_uid(self) -> None:
+        """With a control socket the daemon sees the uids of its operators."""
         unit = self.unit(
             "[socketd]\ncontrol = {runtime}/control.sock\n[echo]\nlisten = tcp:1024\n"
         )
@@ -175,8 +175,8 @@ class NetworkTests(Case):
         self.assertNotIn("SocketBindAllow", unit)
         self.assertNotIn("IPAddressAllow", unit)
 
-    def test_everybody(self) -> None:
-        """Where one service is for everybody there is no filter."""
+    def test_any_peer(self) -> None:
+        """If one service has no networks, there is no filter."""
         text = "[echo]\nlisten = udp:7007\nallow = 192.0.2.0/24\n[discard]\nlisten = tcp:7008\n"
         unit = self.unit(text)
         self.assertNotIn("IPAddressDeny", unit)
@@ -219,13 +219,13 @@ class NetworkTests(Case):
         self.assertEqual(unit["IPAddressAllow"], ["192.0.2.1/32"])
 
     def test_figures(self) -> None:
-        """Who may read the figures is everybody, or this machine."""
+        """Metrics on loopback are for this machine only."""
         text = "[socketd]\nhttp = tcp:9155{}\n[echo]\nlisten = udp:7007\nallow = 192.0.2.1\n"
         unit = self.unit(text.format(":interface=127.0.0.1"))
         self.assertEqual(unit["IPAddressAllow"], ["127.0.0.0/8", "192.0.2.1/32", "::1/128"])
 
     def test_host_name(self) -> None:
-        """Where a name has to be looked up, nobody knows which server will be asked."""
+        """A host name needs a DNS server, which may have any address: there is no filter."""
         unit = self.unit("[echo]\nlisten = udp:7007:interface=echo.example\n")
         self.assertNotIn("IPAddressDeny", unit)
 
@@ -367,7 +367,7 @@ class PlaceTests(Case):
         self.assertIn(("ProtectHome", "read-only"), directives(text))
 
     def test_doubts(self) -> None:
-        """What will be removed, or found by nobody, is pointed out."""
+        """Files that will be removed, and sockets that no client finds, are pointed out."""
         text = "[socketd]\ncontrol = /tmp/c\n[echo]\nlisten = unix:/tmp/d/e\n"
         settings = parse(text, FILE, installed(), RUNTIME)
         self.assertEqual(
@@ -382,7 +382,7 @@ class PlaceTests(Case):
         self.assertEqual(list(doubts(settings, FILE)), [])
 
     def test_drain(self) -> None:
-        """systemd waits longer than the daemon does."""
+        """systemd waits longer than the daemon's drain timeout."""
         unit = self.unit("[socketd]\ndrain_timeout = 1500ms\n[echo]\nlisten = tcp:7\n")
         self.assertEqual(unit["TimeoutStopSec"], ["12"])
 
