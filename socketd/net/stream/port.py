@@ -145,7 +145,7 @@ class StreamPort(Port):
         sock.setblocking(False)
         try:
             connection = StreamConnection(
-                self._reactor, sock, peer, self._service_state, slot
+                self._reactor, sock, peer, self._service_state, slot, self._family
             )
         except MemoryError:
             sock.close()

@@ -12,7 +12,9 @@ from termios import TIOCOUTQ
 from typing import Any
 
 from twisted.internet import main
+from twisted.internet.interfaces import IConsumer
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from socketd.net.stream.states import END_OUTPUT, OPEN, Event, State
 from socketd.net.written import NOT_BYTES, joined
@@ -28,6 +30,7 @@ MAX_SEGMENTS = 64
 LOST_FAILURE = Failure(main.CONNECTION_LOST)
 
 
+@implementer(IConsumer)
 class WriteBuffer:
     """
     Mixin: the write buffer of a connection and its producer.

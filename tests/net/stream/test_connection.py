@@ -14,9 +14,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementedBy
 from zope.interface.verify import verifyClass, verifyObject
 
-from socketd.net.stream import connection
-from socketd.net.stream.connection import RECEIVE_SIZE, StreamConnection
+from socketd.net.stream import read_side
+from socketd.net.stream.connection import StreamConnection
 from socketd.net.stream.deadlines import CLOSE_GRACE
+from socketd.net.stream.read_side import RECEIVE_SIZE
 from socketd.net.stream.write_buffer import HIGH_WATER
 from socketd.net.timer_wheel import TICK
 from tests.support.fakes import (
@@ -212,8 +213,6 @@ class HalfCloseTests(ConnectionTestCase):
         ours, _ = listener.accept()
         ours.setblocking(False)
         protocol = Recorder()
-        from socketd.net.stream.connection import StreamConnection
-
         connection = StreamConnection(self.reactor, ours, ours.getpeername(), self.service_state)
         connection.begin(protocol)
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
@@ -494,12 +493,12 @@ class MemoryTests(ConnectionTestCase):
     def test_receive(self) -> None:
         """The connection is reset, and one event says why."""
         self.peer.send(b"x")
-        with mock.patch.object(connection, "read", side_effect=MemoryError):
+        with mock.patch.object(read_side, "read", side_effect=MemoryError):
             self.reactor.turn()
         self.reactor.turn()
         self.assertRaises(ConnectionResetError, self.peer.recv, 1)
         (facts,) = (facts for name, facts in self.events if name == "protocol_failed")
-        self.assertEqual(facts["error"], connection.NO_MEMORY)
+        self.assertEqual(facts["error"], read_side.NO_MEMORY)
 
 
 class AcknowledgeTests(ConnectionTestCase):

@@ -19,6 +19,7 @@ from zope.interface.verify import verifyClass, verifyObject
 
 from socketd.net.stream.connection import StartedTlsConnection, StreamConnection
 from socketd.net.stream.deadlines import CLOSE_GRACE
+
 from socketd.net.tls.context import ServerContext
 from socketd.settings.tls import TlsOptions
 from tests.support.certificates import NOW, client_context, issued, write_private
