@@ -212,7 +212,8 @@ class TlsTests(SynchronousTestCase):
         """A key that others can read is refused."""
         os.chmod(self.good, 0o644)
         found = self.complaint("listen = tls:0", f"tls_certificate = {self.good}")
-        self.assertRegex(found, r"^:3: \[echo\] tls_(certificate|key)\b.*open to everybody")
+        pattern = r"^:3: \[echo\] tls_(certificate|key)\b.*other users may access it"
+        self.assertRegex(found, pattern)
 
     def test_lines(self) -> None:
         """Each option is named at its own line; one that stands in C{[defaults]}, too."""

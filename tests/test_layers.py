@@ -17,7 +17,7 @@ from tests.support.source_tree import PACKAGE, ROOT, modules
 #: C{cli}: these have wings of their own, and modules beside them.
 BOTTOM = {"common", "settings", "access", "protocols"}
 SOCKETS = {"net.addresses", "net.sockets", "net.timer_wheel", "net.service_state", "net.port"}
-SOCKETS |= {"net.base_layer", "net.written"}
+SOCKETS |= {"net.base_layer"}
 SERVED = {"net.proxy", "net.stream", "net.tls", "net.datagram", "net.layers", "net.listen"}
 NET = SOCKETS | SERVED | {"net.own_listener", "net.needs"}
 ALLOWED: dict[str, set[str]] = {
@@ -28,7 +28,6 @@ ALLOWED: dict[str, set[str]] = {
     "terminal": {"common"},
     "net.addresses": {"common"},
     "net.timer_wheel": set(),
-    "net.written": set(),
     "net.base_layer": set(),
     "net.service_state": {"access", "common", "net.timer_wheel"},
     "net.port": {"net.addresses", "net.service_state"},

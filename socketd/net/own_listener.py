@@ -18,7 +18,6 @@ class OwnListener:
     A listener that belongs to the daemon and to no configured service.
 
     @ivar option: the daemon's option that sets its address.
-    @ivar listener: its address.
     @ivar place: where it is configured.
     @ivar bound: its socket, once bound.
     """
@@ -40,11 +39,7 @@ class OwnListener:
         self._served_by = reactor, factory, service_state
 
     def bind(self) -> list[str]:
-        """
-        Bind the socket.
-
-        @return: the error, in one line; empty on success.
-        """
+        """Bind the socket; return the error in one line, if there is one."""
         self.bound, reasons = self._bind()
         return reasons
 

@@ -88,11 +88,6 @@ class ConnectionTable:
         del self._live[connection.connection_id]
 
 
-def _never(connection_id: int) -> bool:
-    """Default for L{ServiceState.awaits_us}: no connection waits for a reply."""
-    return False
-
-
 @define(eq=False)
 class ServiceState:
     """
@@ -120,7 +115,7 @@ class ServiceState:
     log_messages: str = "no"
     policy: AccessPolicy = field(factory=AccessPolicy)
     wheel: TimerWheel = field()
-    awaits_us: Callable[[int], bool] = _never
+    awaits_us: Callable[[int], bool] = field(default=lambda connection_id: False)
     observed: bool = field(default=False, init=False)
     announced: bool = field(default=False, init=False)
     counters: Counters = field(factory=Counters, init=False)

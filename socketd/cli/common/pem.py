@@ -8,7 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from socketd.common.errors import CommandError, reason_of
-from socketd.net.tls.certificates import STRANGE, public_key_of
+from socketd.net.tls.certificates import PARSE_ERRORS, public_key_of
 
 #: Bytes; a system's whole CA bundle has 0.25 MB. Bounded: the path may be a device.
 MAX_FILE = 4 * 1024 * 1024
@@ -22,7 +22,7 @@ def load_certificates(path: str) -> list[x509.Certificate]:
     """
     try:
         return x509.load_pem_x509_certificates(_read(path))
-    except STRANGE as error:
+    except PARSE_ERRORS as error:
         raise CommandError(f"{path}: no valid PEM certificate in it") from error
 
 
@@ -39,7 +39,7 @@ def load_key(path: str, certificate: x509.Certificate) -> Any:
         key = load_pem_private_key(data, password=None)
     except TypeError as error:
         raise CommandError(f"{path}: the key is encrypted; one without would be right") from error
-    except STRANGE as error:
+    except PARSE_ERRORS as error:
         raise CommandError(f"{path}: no valid PEM key in it") from error
     public = public_key_of(certificate)
     if public is None:

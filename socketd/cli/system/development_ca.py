@@ -21,7 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from socketd.cli.common.pem import load_certificates, load_key
 from socketd.common.errors import CommandError
 from socketd.common.host_names import is_ip_address
-from socketd.net.tls.certificates import STRANGE, is_authority
+from socketd.net.tls.certificates import PARSE_ERRORS, is_authority
 
 #: Validity of an authority: longer than that of its certificates, so that clients rarely need a
 #: new one.
@@ -179,7 +179,7 @@ def _has_name(certificate: x509.Certificate) -> bool:
     """Whether a certificate has a subject that can be used as an issuer."""
     try:
         return bool(list(certificate.subject))
-    except STRANGE:
+    except PARSE_ERRORS:
         return False
 
 

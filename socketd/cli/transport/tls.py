@@ -38,7 +38,7 @@ from socketd.cli.transport.tls_options import ClientTlsOptions
 from socketd.common.errors import CommandError
 from socketd.common.host_names import is_ip_address
 from socketd.common.text import one_line
-from socketd.net.tls.certificates import STRANGE
+from socketd.net.tls.certificates import PARSE_ERRORS
 
 INSECURE = "--insecure: the server is NOT VERIFIED, it may be an impostor"
 
@@ -226,7 +226,7 @@ def describe(connection: SSL.Connection, now: float) -> Iterator[str]:
 def _about(certificate: crypto.X509, now: float) -> str:
     try:
         found = certificate.to_cryptography()
-    except STRANGE:
+    except PARSE_ERRORS:
         return "cannot be read"
     names = ", ".join(peer_names(found)) or "no name"
     return f"is for {names}; {days_left(found, now)}"
@@ -243,7 +243,7 @@ def peer_names(certificate: x509.Certificate) -> list[str]:
         names = [str(getattr(name, "value", name)) for name in extension.value]
     except x509.ExtensionNotFound:
         return []
-    except STRANGE:
+    except PARSE_ERRORS:
         return ["names that cannot be read"]
     shown = [one_line(name[:SHOWN_CHARACTERS]) for name in names[:SHOWN_NAMES]]
     if len(names) > SHOWN_NAMES:

@@ -17,7 +17,6 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from socketd.net.stream.states import END_OUTPUT, OPEN, Event, State
-from socketd.net.written import NOT_BYTES, joined
 
 #: Backpressure: with more unsent bytes than this, a connection is not read from.  One more
 #: receive and its reply stay below 256 KiB.
@@ -25,6 +24,9 @@ HIGH_WATER = 64 * 1024
 
 #: Buffers per sendmsg(2); the limit is IOV_MAX (1024).
 MAX_SEGMENTS = 64
+
+#: What Twisted's own transports say of a C{str}; tests of protocols expect it.
+NOT_BYTES = "Data must be bytes"
 
 #: Shared instance: building a Failure costs as much as a connection.
 LOST_FAILURE = Failure(main.CONNECTION_LOST)
@@ -108,8 +110,16 @@ class WriteBuffer:
             self._append(data)
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
-        """Send several pieces as one."""
-        self.write(joined(data))
+        """
+        Send several pieces as one.
+
+        @raise TypeError: if one is not bytes.
+        """
+        try:
+            joined = b"".join(data)
+        except TypeError:
+            raise TypeError(NOT_BYTES) from None
+        self.write(joined)
 
     def _append(self, data: bytes | memoryview) -> None:
         assert self._buffer is not None

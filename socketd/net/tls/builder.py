@@ -18,9 +18,9 @@ from twisted.internet.ssl import (
 
 from socketd.net.tls.certificates import (
     CertificateError,
-    Dated,
+    Validity,
     Identity,
-    dated,
+    validities,
     load_authorities,
     load_identity,
 )
@@ -64,7 +64,7 @@ class ContextBuilder:
     options: TlsOptions
     clock: Callable[[], float]
     problems: Problems = field(factory=list)
-    _dated: list[Dated] = field(factory=list)
+    _validities: list[Validity] = field(factory=list)
 
     def load(self, before: Contexts | None) -> Contexts | None:
         """
@@ -78,7 +78,7 @@ class ContextBuilder:
         authorities = self._load_authorities()
         if default is None or self.problems:
             return None
-        parts = Parts(self.options, default, named, authorities, tuple(self._dated))
+        parts = Parts(self.options, default, named, authorities, tuple(self._validities))
         return before if before is not None and before.parts == parts else self.build(parts)
 
     def build(self, parts: Parts) -> Contexts | None:
@@ -111,7 +111,7 @@ class ContextBuilder:
         except CertificateError as problem:
             self._complain(problem.option, problem.message)
             return None
-        self._dated += dated((found.certificate, *found.chain), path, options[0])
+        self._validities += validities((found.certificate, *found.chain), path, options[0])
         return found
 
     def _load_named(self) -> dict[str, Identity]:
@@ -128,7 +128,7 @@ class ContextBuilder:
         path = self.options.tls_client_ca
         if not path:
             if self.options.tls_client_names:
-                message = "needs tls_client_ca: without it no client has to have a name"
+                message = "needs tls_client_ca: without it clients send no certificate"
                 self._complain("tls_client_names", message)
             return ()
         try:
@@ -136,7 +136,7 @@ class ContextBuilder:
         except CertificateError as problem:
             self._complain(problem.option, problem.message)
             return ()
-        self._dated += dated(found, path, "tls_client_ca")
+        self._validities += validities(found, path, "tls_client_ca")
         return found
 
     def _build(self, parts: Parts) -> Contexts | None:

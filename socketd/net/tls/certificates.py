@@ -45,7 +45,7 @@ _BEGIN, _END = b"-----BEGIN ", b"-----END "
 _CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 
 #: Exceptions raised when an unusual certificate, or one of its fields, is parsed.
-STRANGE = (
+PARSE_ERRORS = (
     ValueError,
     TypeError,
     UnsupportedAlgorithm,
@@ -71,14 +71,12 @@ class CertificateError(Exception):
 
 
 @frozen
-class Dated:
+class Validity:
     """
     The validity period of a certificate in a file.
 
     @ivar option: the option that names the file.
     @ivar place: which certificate of which file.
-    @ivar begin: notBefore.
-    @ivar end: notAfter.
     """
 
     option: str
@@ -86,7 +84,7 @@ class Dated:
     begin: datetime
     end: datetime
 
-    def fault(self, now: float) -> str:
+    def problem(self, now: float) -> str:
         """
         Say in one line why it is not valid at C{now} (seconds since 1970); empty if it is.
 
@@ -106,18 +104,18 @@ class Dated:
         return ""
 
 
-def dated(
+def validities(
     certificates: Iterable[x509.Certificate], path: str, option: str
-) -> tuple[Dated, ...]:
+) -> tuple[Validity, ...]:
     """List the validity periods of the certificates in a file."""
     return tuple(
-        Dated(
+        Validity(
             option,
             f"certificate {number} of {path}",
-            certificate.not_valid_before_utc,
-            certificate.not_valid_after_utc,
+            one.not_valid_before_utc,
+            one.not_valid_after_utc,
         )
-        for number, certificate in enumerate(certificates, 1)
+        for number, one in enumerate(certificates, 1)
     )
 
 
@@ -126,15 +124,13 @@ class Identity:
     """
     A private key with its certificate chain; equal if certificate and chain are.
 
-    @ivar key: the private key; never in repr.
-    @ivar certificate: the server's certificate.
-    @ivar chain: its issuers, each of the one before; without the root.
+    @ivar chain: the issuers, each of the one before; without the root.
     @ivar names: the host names of the certificate, in lower case.
     @ivar not_after: when the first certificate expires (seconds since 1970).
     @ivar fingerprint: SHA-256 of the certificate, in hexadecimal digits.
     """
 
-    key: Key = field(eq=False)
+    key: Key = field(eq=False, repr=False)
     certificate: x509.Certificate
     chain: tuple[x509.Certificate, ...]
     names: frozenset[str]
@@ -147,12 +143,10 @@ class Identity:
 
 
 def load_identity(
-    certificate: str,
-    key: str,
-    options: tuple[str, str] = ("tls_certificate", "tls_key"),
+    certificate: str, key: str, options: tuple[str, str] = ("tls_certificate", "tls_key")
 ) -> Identity:
     """
-    Read and check a certificate, its chain and its key; L{dated} gives the validity
+    Read and check a certificate, its chain and its key; L{validities} gives the validity
     periods, which are not checked here.
 
     @param certificate: the path of a PEM file: the certificate, then its chain.
@@ -160,18 +154,16 @@ def load_identity(
     @param options: the options that name the two paths.
     @raise CertificateError: if a file is unusable.
     """
-    chain = _read_certificates(certificate, options[0])
-    _check_order(chain, certificate, options[0])
-    private = _read_key(key, options[1])
+    certificate_file = _PemFile(certificate, options[0])
+    key_file = _PemFile(key, options[1])
+    chain = certificate_file.certificates()
+    _check_order(chain, certificate_file)
+    private = key_file.key()
     public = public_key_of(chain[0])
     if public is None:
-        raise CertificateError(
-            options[0], f"{certificate} has a public key of a kind that is not used; {_GOOD_KEYS}"
-        )
+        raise certificate_file.error(f"has a public key of an unsupported type; {_GOOD_KEYS}")
     if private.public_key() != public:
-        raise CertificateError(
-            options[1], f"{key} is not the key of {certificate}; give the two that belong together"
-        )
+        raise key_file.error(f"is not the key of {certificate}; give the two that belong together")
     return Identity(
         key=private,
         certificate=chain[0],
@@ -188,12 +180,11 @@ def load_authorities(path: str, option: str) -> tuple[x509.Certificate, ...]:
 
     @raise CertificateError: if a file is unusable.
     """
-    found = _read_certificates(path, option)
+    file = _PemFile(path, option)
+    found = file.certificates()
     for number, certificate in enumerate(found, 1):
         if not is_authority(certificate):
-            raise CertificateError(
-                option, f"certificate {number} of {path} is not that of an authority (CA)"
-            )
+            raise file.error("is not that of an authority (CA)", number)
     return found
 
 
@@ -205,7 +196,7 @@ def names_of(certificate: x509.Certificate) -> frozenset[PeerName]:
     """
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except (x509.ExtensionNotFound, *STRANGE):
+    except (x509.ExtensionNotFound, *PARSE_ERRORS):
         return frozenset()
     return frozenset(_peer_names(extension.value))
 
@@ -223,81 +214,70 @@ def _peer_names(names: Iterable[x509.GeneralName]) -> Iterable[PeerName]:
             yield PeerName("ip", str(value))
 
 
-def _read(path: str, option: str, secret: bool = False) -> bytes:
-    """
-    Read a PEM file.
+@frozen
+class _PemFile:
+    """A PEM file that an option names."""
 
-    @param secret: whether it must not be accessible to other users.
-    """
-    try:
-        # Non-blocking: a FIFO at this path must not block the daemon.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            data = file.read(MAX_FILE_SIZE + 1) if stat.S_ISREG(status.st_mode) else b""
-    except (OSError, ValueError) as problem:
-        reason = os.strerror(getattr(problem, "errno", None) or 0)
-        raise CertificateError(option, f"{path} cannot be read: {reason}") from None
-    if not stat.S_ISREG(status.st_mode):
-        raise CertificateError(option, f"{path} is no file; give the path of a PEM file")
-    if secret and stat.S_IMODE(status.st_mode) & stat.S_IRWXO:
-        raise CertificateError(
-            option, f"{path} has a key, and is open to everybody; chmod o= {path}"
-        )
-    _check_form(data, path, option)
-    return data
+    path: str
+    option: str
 
+    def error(self, message: str, number: int = 0) -> CertificateError:
+        """Make the error of this file, or of one of its certificates."""
+        where = f"certificate {number} of {self.path}" if number else self.path
+        return CertificateError(self.option, f"{where} {message}")
 
-def _check_form(data: bytes, path: str, option: str) -> None:
-    if len(data) > MAX_FILE_SIZE:
-        raise CertificateError(
-            option, f"{path} is longer than {MAX_FILE_SIZE // 1024} KiB; give what is needed only"
-        )
-    if _BEGIN not in data:
-        raise CertificateError(
-            option, f"{path} is not PEM; give a file with -----BEGIN and -----END lines"
-        )
-    if data.count(_BEGIN) != data.count(_END):
-        raise CertificateError(option, f"{path} is cut off; write all of it, to its last END line")
+    def certificates(self) -> tuple[x509.Certificate, ...]:
+        """Read all certificates, at least one."""
+        data = self._read()
+        if _CERTIFICATE not in data:
+            raise self.error("has no certificate; give a PEM file with one")
+        try:
+            return tuple(x509.load_pem_x509_certificates(data))
+        except PARSE_ERRORS:
+            message = "is damaged: it has something that is no certificate; write it again"
+            raise self.error(message) from None
 
+    def key(self) -> Key:
+        """Read a private key, which must not be accessible to other users."""
+        data = self._read(secret=True)
+        if b"PRIVATE KEY-----" not in data:
+            raise self.error("has no private key; give the PEM file of the key")
+        try:
+            # The exception's own text is not used: it might quote the file.
+            key: Any = load_pem_private_key(data, None)
+        except TypeError:
+            message = "is encrypted, and a daemon cannot ask for the password; decrypt it"
+            raise self.error(message) from None
+        except (ValueError, UnsupportedAlgorithm):
+            message = "is damaged, or has a key of an unknown type; write it again"
+            raise self.error(message) from None
+        is_weak = isinstance(key, rsa.RSAPrivateKey) and key.key_size < MIN_RSA_BITS
+        if is_weak or not isinstance(key, Key):
+            raise self.error(f"has a key that peers refuse; {_GOOD_KEYS}")
+        return key
 
-def _read_certificates(path: str, option: str) -> tuple[x509.Certificate, ...]:
-    data = _read(path, option)
-    if _CERTIFICATE not in data:
-        raise CertificateError(option, f"{path} has no certificate; give a PEM file with one")
-    try:
-        return tuple(x509.load_pem_x509_certificates(data))
-    except STRANGE:
-        raise CertificateError(
-            option, f"{path} is damaged: it has what is no certificate; write it anew"
-        ) from None
-
-
-def _read_key(path: str, option: str) -> Key:
-    data = _read(path, option, secret=True)
-    if b"PRIVATE KEY-----" not in data:
-        raise CertificateError(option, f"{path} has no private key; give the PEM file of the key")
-    try:
-        # The exception's own text is not used: it might quote the file.
-        key: Any = load_pem_private_key(data, None)
-    except TypeError:
-        raise CertificateError(
-            option, f"{path} is encrypted, and nobody is there to type the password; decrypt it"
-        ) from None
-    except (ValueError, UnsupportedAlgorithm):
-        raise CertificateError(
-            option, f"{path} is damaged: it has what is no key that is known; write it anew"
-        ) from None
-    if not isinstance(key, Key) or (isinstance(key, rsa.RSAPrivateKey) and _is_weak(key)):
-        raise CertificateError(
-            option,
-            f"{path} has a key that peers refuse; {_GOOD_KEYS}",
-        )
-    return key
-
-
-def _is_weak(key: rsa.RSAPrivateKey) -> bool:
-    return key.key_size < MIN_RSA_BITS
+    def _read(self, secret: bool = False) -> bytes:
+        try:
+            # Non-blocking: a FIFO at this path must not block the daemon.
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            with open(descriptor, "rb") as file:
+                mode = os.fstat(descriptor).st_mode
+                data = file.read(MAX_FILE_SIZE + 1) if stat.S_ISREG(mode) else b""
+        except (OSError, ValueError) as problem:
+            reason = os.strerror(getattr(problem, "errno", None) or 0)
+            raise self.error(f"cannot be read: {reason}") from None
+        if not stat.S_ISREG(mode):
+            raise self.error("is not a regular file; give the path of a PEM file")
+        if secret and mode & stat.S_IRWXO:
+            raise self.error(f"has a key, and other users may access it; chmod o= {self.path}")
+        if len(data) > MAX_FILE_SIZE:
+            size = MAX_FILE_SIZE // 1024
+            raise self.error(f"is longer than {size} KiB; give what is needed only")
+        if _BEGIN not in data:
+            raise self.error("is not PEM; give a file with -----BEGIN and -----END lines")
+        if data.count(_BEGIN) != data.count(_END):
+            raise self.error("is cut off; write all of it, to its last END line")
+        return data
 
 
 def public_key_of(certificate: x509.Certificate) -> object:
@@ -306,7 +286,7 @@ def public_key_of(certificate: x509.Certificate) -> object:
         # Parsed as a plain RSA key, for which OpenSSL then finds no certificate.
         is_pss = certificate.public_key_algorithm_oid == x509.PublicKeyAlgorithmOID.RSASSA_PSS
         return None if is_pss else certificate.public_key()
-    except STRANGE:
+    except PARSE_ERRORS:
         return None
 
 
@@ -314,18 +294,18 @@ def is_authority(certificate: x509.Certificate) -> bool:
     """Say whether a certificate is that of a CA (RFC 5280, 4.2.1.9)."""
     try:
         found = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
-    except (x509.ExtensionNotFound, *STRANGE):
+    except (x509.ExtensionNotFound, *PARSE_ERRORS):
         return False
     return found.value.ca
 
 
-def _check_order(chain: Iterable[x509.Certificate], path: str, option: str) -> None:
+def _check_order(chain: Iterable[x509.Certificate], file: _PemFile) -> None:
     for number, (certificate, issuer) in enumerate(pairwise(chain), 1):
         if not _issued(issuer, certificate):
-            raise CertificateError(
-                option,
-                f"certificate {number + 1} of {path} did not issue certificate {number};"
-                " write the server's own first, then each issuer behind the one it issued",
+            raise file.error(
+                f"did not issue certificate {number}; write the server's own first, then each"
+                " issuer behind the one it issued",
+                number + 1,
             )
 
 
@@ -338,7 +318,7 @@ def _issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
         if _canonical(issuer.subject) != _canonical(certificate.issuer):
             return False
         _verify_signature(certificate, issuer.public_key())
-    except (InvalidSignature, *STRANGE):
+    except (InvalidSignature, *PARSE_ERRORS):
         return False
     return True
 
@@ -359,12 +339,7 @@ def _canonical_value(value: str | bytes) -> bytes:
 
 
 def _verify_signature(certificate: x509.Certificate, key: Any) -> None:
-    """
-    Verify the signature of a certificate.
-
-    @param key: the public key of its issuer.
-    @raise InvalidSignature: if it was signed by another key.
-    """
+    """Raise C{InvalidSignature} if a certificate was signed by another key."""
     arguments: list[Any] = [certificate.signature, certificate.tbs_certificate_bytes]
     if isinstance(key, rsa.RSAPublicKey):
         arguments += [certificate.signature_algorithm_parameters]

@@ -113,8 +113,8 @@ class ServerContext:
         if self._contexts is None:
             return []
         now = self._wall_clock()
-        faults = [(one.option, one.fault(now)) for one in self._contexts.parts.dated]
-        return [(option, text) for option, text in faults if text]
+        found = [(one.option, one.problem(now)) for one in self._contexts.parts.validities]
+        return [(option, text) for option, text in found if text]
 
     def _stamps(self) -> dict[str, Stamp]:
         options = self._options

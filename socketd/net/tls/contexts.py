@@ -8,7 +8,7 @@ from attrs import frozen
 from cryptography import x509
 from OpenSSL import SSL
 
-from socketd.net.tls.certificates import Dated, Identity
+from socketd.net.tls.certificates import Validity, Identity
 from socketd.settings.tls import TlsOptions
 
 
@@ -20,14 +20,14 @@ class Parts:
     @ivar default: the identity for a client without a server name.
     @ivar named: the identities by server name.
     @ivar authorities: the CAs of client certificates.
-    @ivar dated: the validity periods of all these certificates.
+    @ivar validities: the validity periods of all these certificates.
     """
 
     options: TlsOptions
     default: Identity
     named: Mapping[str, Identity]
     authorities: tuple[x509.Certificate, ...]
-    dated: tuple[Dated, ...]
+    validities: tuple[Validity, ...]
 
 
 @frozen(eq=False)

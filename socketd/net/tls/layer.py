@@ -22,7 +22,7 @@ from zope.interface import implementer
 from socketd.common.events import TLS_FAILED, TLS_SECURED
 from socketd.common.text import escaped
 from socketd.net.base_layer import ESTABLISHED, Layer, LayerFactory
-from socketd.net.tls.certificates import STRANGE, names_of
+from socketd.net.tls.certificates import PARSE_ERRORS, names_of
 from socketd.net.tls.context import ServerContext
 from socketd.net.tls.handshake import UnknownServerName, pending, reason_of
 from socketd.net.tls.transport import SecureTransport
@@ -199,7 +199,7 @@ def _client_names(tls: Any) -> frozenset[PeerName]:
     """List the names in the client's certificate, if it sent one."""
     try:
         certificate = tls.getHandle().get_peer_certificate(as_cryptography=True)
-    except STRANGE:
+    except PARSE_ERRORS:
         # OpenSSL accepts certificates that cryptography does not, e.g. of unknown version.
         return frozenset()
     return frozenset() if certificate is None else names_of(certificate)

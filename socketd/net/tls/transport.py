@@ -8,8 +8,6 @@ from twisted.internet.interfaces import IConsumer, INegotiated, IPushProducer, I
 from twisted.python.components import proxyForInterface
 from zope.interface import implementer
 
-from socketd.net.written import NOT_BYTES, joined
-
 
 class IBelowTls(ITCPTransport, IConsumer, IPushProducer):
     """What a transport over TLS forwards to the connection below, unless it says otherwise."""
@@ -59,7 +57,7 @@ class SecureTransport(_Forwarding):  # type: ignore[misc]
         @raise TypeError: if C{data} is not bytes.
         """
         if not isinstance(data, bytes):
-            raise TypeError(NOT_BYTES)
+            raise TypeError("Data must be bytes")
         if self._closing and self._connection.producer is None:
             return
         if self._tls.connected:
@@ -68,7 +66,7 @@ class SecureTransport(_Forwarding):  # type: ignore[misc]
 
     def writeSequence(self, data: Any) -> None:
         """Encrypt several pieces as one."""
-        self.write(joined(data))
+        self.write(b"".join(data))
 
     def loseConnection(self) -> None:
         """

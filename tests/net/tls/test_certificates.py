@@ -191,7 +191,7 @@ class BadTests(FileCase):
         """A directory and a FIFO are refused, and neither stops the daemon."""
         os.unlink(self.certificate)
         os.mkfifo(self.certificate)
-        self.assertIn("is no file", self.refusal("tls_certificate"))
+        self.assertIn("is not a regular file", self.refusal("tls_certificate"))
         self.certificate = self.directory
         self.assertIn("Is a directory", self.refusal("tls_certificate"))
 
@@ -264,7 +264,7 @@ class BadTests(FileCase):
         self.write("cert.pem", signed_again(made, RSA, RSA_PSS))
         self.write("key.pem", made.key_pem())
         message = self.refusal("tls_certificate")
-        self.assertIn("public key of a kind that is not used; use EC P-256", message)
+        self.assertIn("public key of an unsupported type; use EC P-256", message)
 
     def test_strange(self) -> None:
         """A certificate of an unknown version is refused as a damaged one."""
