@@ -30,7 +30,7 @@ class Client:
     """
     The client behind a proxy.
 
-    @ivar source: its address; C{destination}: the one that it connected to.
+    @ivar destination: the address that it connected to.
     @ivar slot: its slot in the source's quota.
     """
 

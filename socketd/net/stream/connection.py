@@ -76,14 +76,11 @@ class StreamConnection(ReadSide):
         its own end (close_notify) before the socket's.
     """
 
-    __slots__ = (
-        "_destination",
-        "_family",
-        "_slot",
-        "app_transport",
-        "connection_id",
-        "peer_known",
-    )
+    _destination: Any
+    _family: int
+    _slot: Slot | None
+    peer_known: bool
+    __slots__ = tuple(__annotations__)
 
     def __init__(
         self,
@@ -102,11 +99,11 @@ class StreamConnection(ReadSide):
         # closed, the number may be reused, so it is valid only while connected is true.
         self._descriptor = sock.fileno()
         self._peer = peer
-        self._destination: Any = None
+        self._destination = None
         self.service_state = service_state
         self._slot = slot
         self.connection_id = service_state.connection_table.new_id()
-        self.began: float = reactor.seconds()
+        self.began = reactor.seconds()
         self.messages_received = self.bytes_received = self.bytes_sent = self.preamble = 0
         self.state = NEW
         self._buffer = None
@@ -116,7 +113,7 @@ class StreamConnection(ReadSide):
         self.peer_known = self.handshaking = False
         self.is_plain = True
         self._ahead = b""
-        self.app_transport: Any = None
+        self.app_transport = None
         self.tick, self.timed_out, self._grace_ends = NOWHERE, "", 0.0
         self._lingers = True
 

@@ -36,22 +36,6 @@ class DeadlineChecks(WriteBuffer):
     @ivar timed_out: the deadline that ended the connection; empty if none did.
     """
 
-    __slots__ = (
-        "_active_at",
-        "_drained_at",
-        "_grace_ends",
-        "_lingers",
-        "_seen_received",
-        "_seen_sent",
-        "began",
-        "bytes_received",
-        "handshaking",
-        "preamble",
-        "service_state",
-        "tick",
-        "timed_out",
-    )
-
     app_transport: Any
     began: float
     bytes_received: int
@@ -67,6 +51,7 @@ class DeadlineChecks(WriteBuffer):
     _lingers: bool
     _seen_received: int
     _seen_sent: int
+    __slots__ = tuple(__annotations__)
 
     def start_deadlines(self) -> None:
         """Start the deadlines and schedule the first check."""

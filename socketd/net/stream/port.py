@@ -143,26 +143,23 @@ class StreamPort(Port):
 
     def _serve(self, sock: socket.socket, peer: Any, slot: Slot | None) -> None:
         sock.setblocking(False)
+        protocol = None
         try:
             connection = StreamConnection(
                 self._reactor, sock, peer, self._service_state, slot, self._family
             )
-        except MemoryError:
-            sock.close()
-            if slot is not None:
-                slot.leave()
-            raise
-        try:
-            protocol = self.factory.buildProtocol(connection.getPeer())
-        except Exception as problem:
-            # An error in one protocol does not keep the next connection out.
-            connection.report(problem)
-            protocol = None
-        if protocol is None:
-            sock.close()
-            if slot is not None:
-                slot.leave()
-        else:
+            try:
+                protocol = self.factory.buildProtocol(connection.getPeer())
+            except Exception as problem:
+                # An error in one protocol does not keep the next connection out.
+                connection.report(problem)
+        finally:
+            # Also without memory for the connection.
+            if protocol is None:
+                sock.close()
+                if slot is not None:
+                    slot.leave()
+        if protocol is not None:
             connection.begin(protocol, self._terms.handshaking, self._terms.proxies is None)
 
     def _pause(self, problem: OSError) -> None:

@@ -46,17 +46,6 @@ class ReadSide(DeadlineChecks):
     @ivar protocol: what gets received data: a layer, or the service's protocol.
     """
 
-    __slots__ = (
-        "_ahead",
-        "_paused",
-        "_peer",
-        "_peer_family",
-        "_reading",
-        "is_plain",
-        "messages_received",
-        "protocol",
-    )
-
     is_plain: bool
     messages_received: int
     protocol: Any
@@ -65,6 +54,7 @@ class ReadSide(DeadlineChecks):
     _peer: Any
     _peer_family: int
     _reading: bool
+    __slots__ = tuple(__annotations__)
 
     @property
     def peer(self) -> str:

@@ -41,19 +41,6 @@ class WriteBuffer:
     @ivar state: the state of the connection.
     """
 
-    __slots__ = (
-        "_buffer",
-        "_buffered",
-        "_descriptor",
-        "_producer_paused",
-        "_socket",
-        "_streaming",
-        "bytes_sent",
-        "producer",
-        "reactor",
-        "state",
-    )
-
     reactor: Any
     bytes_sent: int
     producer: Any
@@ -64,6 +51,8 @@ class WriteBuffer:
     _producer_paused: bool
     _socket: socket.socket
     _streaming: bool
+    # All of these are slots, so that a connection is small and fast.
+    __slots__ = tuple(__annotations__)
 
     def happens(self, event: Event) -> bool:
         """Change the state; return whether the event changes it."""
