@@ -40,7 +40,7 @@ HEADER = b"PROXY TCP4 192.0.2.7 127.0.0.1 4711 7\r\n"
 #: A handshake takes two flights of each side; the rest is for the order of events.
 TURNS = 6
 
-#: How often the files are read anew, and how often before what is in use is noted.
+#: How often the files are read again, and how often before what is in use is noted.
 RENEWALS = 1000
 WARM_UP = 100
 
@@ -222,7 +222,7 @@ class LayersTests(LayersCase):
             self.assertEqual(self.service_state.counters.messages_received + count, 1, listen)
 
     def test_spoken(self) -> None:
-        """What the operator sends, and how he hangs up, goes through TLS."""
+        """What an operator sends, and a close by an operator, go through TLS."""
         self.serve("tls:0", make=Recorder)
         peer = self.dial()
         (connection,) = self.service_state.connections

@@ -290,7 +290,7 @@ class MalformedTests(SynchronousTestCase):
     def test_early(self) -> None:
         """
         A wrong beginning is refused at its first wrong byte, and a wrong version with
-        the last byte of the fixed part: nobody waits for what cannot help.
+        the last byte of the fixed part: no more bytes are awaited that cannot help.
         """
         for data in (b"PROXX", b"Q", b"\r\n\r\r", SIGNATURE + b"\x11\x11\0\0"):
             self.assertEqual(parse(*single_bytes(data[:-1])), (None, b""))
@@ -316,7 +316,7 @@ class MalformedTests(SynchronousTestCase):
         self.assertEqual(parser.rest, b"rest")
 
     def test_is_a_value_error(self) -> None:
-        """Whoever catches C{ValueError} catches it."""
+        """It is a C{ValueError}."""
         self.assertTrue(issubclass(HeaderError, ValueError))
 
 

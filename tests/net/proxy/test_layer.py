@@ -56,7 +56,7 @@ class ProxiedCase(SynchronousTestCase):
         self.addCleanup(self.stop)
 
     def stop(self) -> None:
-        """Close everything, and see that nothing is left at the door either."""
+        """Close everything, and see that no slot is left in use."""
         self.port.stopListening()
         for connection in list(self.service_state.connections):
             connection.abortConnection()
@@ -110,7 +110,7 @@ class HeaderTests(ProxiedCase):
 
     def test_kinds(self) -> None:
         """
-        The source of each kind of header is the peer for the log, and what stands behind
+        The source of each kind of header is the peer for the log, and what follows
         the header is served at once.
         """
         unix = struct.pack("!108s108s", b"/run/client.sock", b"/run/server.sock")
@@ -160,7 +160,7 @@ class HeaderTests(ProxiedCase):
         self.assertEqual(self.factory.made[-1].transport.getHost(), own)
 
     def test_own_connections(self) -> None:
-        """A balancer that asks for itself, or does not know for whom, is the peer."""
+        """A balancer that connects for itself, or for an unknown client, is the peer."""
         self.serve()
         for header in (v2(LOCAL, UNSPECIFIED, b""), v2(PROXY, UNSPECIFIED, b"xyz")):
             client = self.client(header + b"x")
@@ -192,7 +192,7 @@ class HeaderTests(ProxiedCase):
             self.assertEqual(read_all(client), (b"ABC", False))
 
     def test_messages(self) -> None:
-        """Who watches messages sees what stands behind a header, and never the header."""
+        """A message event has what follows a header, and never the header."""
         self.serve()
         self.assertTrue(self.service_state.observed)
         client = self.client(v1() + b"one")
@@ -218,7 +218,7 @@ class HeaderTests(ProxiedCase):
         self.assertEqual(self.service_state.connections, [])
 
     def test_still_settling(self) -> None:
-        """Where something else has to be agreed on behind the header, the deadline goes on."""
+        """Where a handshake follows the header, the deadline is still that of both."""
         self.serve(over_tls=True)
         client = self.client(v1() + b"x")
         self.assertEqual(read_all(client)[0], b"X")
@@ -315,8 +315,8 @@ class RefusedTests(ProxiedCase):
         self.assertEqual(self.service_state.counters.refused, {})
 
 
-class DoorTests(ProxiedCase):
-    """The door counts the real peer, never the balancer."""
+class AccessTests(ProxiedCase):
+    """The access policy counts the real peer, never the balancer."""
 
     def test_denied(self) -> None:
         """C{deny} is asked for the real source."""

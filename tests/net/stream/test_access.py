@@ -16,7 +16,7 @@ from socketd.settings.networks import parse_networks
 from tests.support.fakes import HandReactor, OneFactory, Recorder, make_service_state, read_all
 
 
-class StreamDoorTests(SynchronousTestCase):
+class AccessTests(SynchronousTestCase):
     """A port keeps to the limits of its service."""
 
     def serve(self, daemon: Capacity | None = None, **options: Any) -> None:
@@ -76,7 +76,7 @@ class StreamDoorTests(SynchronousTestCase):
         self.assertEqual(self.service_state.counters.connections, 1)
 
     def test_allowed_only(self) -> None:
-        """With C{allow} nobody else comes in."""
+        """With C{allow} all others are refused."""
         self.serve(allow=parse_networks("127.0.0.2, 192.0.2.0/24"))
         self.assertTrue(self.was_reset(self.client("127.0.0.1")))
         self.assertTrue(self.served(self.client("127.0.0.2")))
@@ -196,7 +196,7 @@ class StreamDoorTests(SynchronousTestCase):
         self.assertEqual(policy.admit_connection(socket.AF_UNIX, ""), (None, None))
 
     def test_open(self) -> None:
-        """A door that nobody configured is open."""
+        """A policy without options admits all."""
         self.assertEqual(
             AccessPolicy().admit_connection(socket.AF_INET, ("192.0.2.1", 1)), (None, None)
         )

@@ -264,7 +264,7 @@ class CloseTests(ConnectionTestCase):
     """A close sends what is owed and never hangs."""
 
     def test_unread_input_does_not_reset(self) -> None:
-        """Input that nobody reads any more does not cost the peer its reply."""
+        """Unread input does not cost the peer its reply."""
         self.connection.write(b"reply")
         self.connection.loseConnection()
         self.peer.send(b"more than was wanted")
@@ -354,7 +354,7 @@ class ProducerTests(ConnectionTestCase):
         self.assertEqual(producer.calls, ["pause", "resume"])
 
     def test_pull(self) -> None:
-        """A pull producer is asked for each piece, and then the close goes on."""
+        """A pull producer is asked for each piece, and then the connection closes."""
         producer = Producer(self.connection, 5)
         self.connection.registerProducer(producer, False)
         self.connection.loseConnection()
@@ -406,7 +406,7 @@ class ProducerTests(ConnectionTestCase):
 
     def test_end_of_input(self) -> None:
         """
-        When the peer ends, its connection ends at once and cleanly, whoever is registered;
+        When the peer ends, its connection ends at once and cleanly, with a producer too;
         a producer that was told to wait is heard first, and one that is asked for each
         piece until it is through.
         """
@@ -472,7 +472,7 @@ class Failing(Recorder):
 
 
 class FailingProtocolTests(ConnectionTestCase):
-    """A protocol that raises loses its connection, and nobody else is hurt."""
+    """A protocol that raises loses its connection; others are unaffected."""
 
     def make_protocol(self) -> Any:
         return Failing()
@@ -538,7 +538,7 @@ class AcknowledgeTests(ConnectionTestCase):
 
 
 class ObservedTests(ConnectionTestCase):
-    """Messages are shown to whoever watches."""
+    """Messages are events while the event bus is watched."""
 
     def test_message(self) -> None:
         """Each message is an event, escaped."""

@@ -171,7 +171,7 @@ class DeadlineTests(DeadlineTestCase):
     def test_handshake(self) -> None:
         """A connection that agrees on nothing is reset when its time is over."""
         self.connect(handshake=4, idle=100)
-        self.settle_again()
+        self.handshake_again()
         self.wait(3.5)
         self.assertTrue(self.connection.connected)
         self.wait(1)
@@ -181,14 +181,14 @@ class DeadlineTests(DeadlineTestCase):
     def test_no_handshake_deadline(self) -> None:
         """Without that deadline the others still hold."""
         self.connect(idle=8)
-        self.settle_again()
+        self.handshake_again()
         self.wait(7)
         self.assertEqual(read_all(self.peer), (b"", False))
         self.wait(8 / CHECKS_PER_DEADLINE + 2)
         self.assertEqual(self.service_state.counters.timed_out, {IDLE: 1})
 
-    def settle_again(self) -> None:
-        """Have the connection begin anew, with something to agree on."""
+    def handshake_again(self) -> None:
+        """Start the deadlines of the connection again, with a handshake first."""
         self.service_state.wheel.remove(self.connection)
         self.connection.handshaking = True
         self.connection.start_deadlines()
@@ -258,7 +258,7 @@ class DeadlineTests(DeadlineTestCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_ended(self) -> None:
-        """A connection that has ended is not looked at, and leaves no timer."""
+        """A connection that has ended is not checked, and leaves no timer."""
         self.connect(idle=8, lifetime=3600)
         self.peer.close()
         self.reactor.turn(3)

@@ -84,7 +84,7 @@ class StreamPortTests(SynchronousTestCase):
         self.assertEqual(self.named("connection_made")[0]["peer"], f"{host}:{port}")
 
     def test_bounded_accepts(self) -> None:
-        """One wake-up accepts so many and no more; the next one goes on."""
+        """One wake-up accepts L{MAX_ACCEPTS} at most; the next one accepts the rest."""
         for _ in range(MAX_ACCEPTS + 3):
             self.connect()
         self.reactor.turn()
@@ -107,7 +107,7 @@ class StreamPortTests(SynchronousTestCase):
 
     def test_no_memory(self) -> None:
         """
-        Where memory does not suffice for a connection, this one is closed, nobody is
+        Where memory does not suffice for a connection, this one is closed, none is
         counted, and the port pauses; it serves the next one.
         """
         slot = mock.Mock()

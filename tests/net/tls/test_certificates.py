@@ -80,7 +80,7 @@ class GoodTests(FileCase):
     """Tests for files that can be used."""
 
     def test_fields(self) -> None:
-        """It says whom the certificate is for, until when, and which it is."""
+        """It has the names, the end and the fingerprint of the certificate."""
         found = self.load()
         self.assertEqual(found.certificate, self.made.certificate)
         self.assertEqual(found.chain, ())
@@ -117,7 +117,7 @@ class GoodTests(FileCase):
         self.assertEqual(self.load().certificate, self.made.certificate)
 
     def test_key_is_not_shown(self) -> None:
-        """Whoever prints an identity does not print the key."""
+        """The repr of an identity does not have the key."""
         found = self.load()
         self.assertEqual(repr(found), f"<Identity {found.fingerprint}>")
 
@@ -204,7 +204,7 @@ class BadTests(FileCase):
     def test_cut_off(self) -> None:
         """
         A file that is not written to its end is refused, wherever it was cut; even
-        between two certificates, where nobody can see it, it is one or the other.
+        between two certificates, where it cannot be told, it is one or the other.
         """
         chain = issued_below("www.example.org").pem()
         for size in range(30, len(chain) - 26, 97):
@@ -240,7 +240,7 @@ class BadTests(FileCase):
         self.assertIn("is not the key of", self.refusal("tls_key"))
 
     def test_open_to_everybody(self) -> None:
-        """A key that anybody may read is refused, with the command that ends it."""
+        """A key that all users may read is refused, with the command that ends it."""
         for mode in (0o644, 0o604, 0o602):
             os.chmod(self.key, mode)
             self.assertIn("chmod o= ", self.refusal("tls_key"))

@@ -211,7 +211,7 @@ class ServerNameTests(ContextCase):
         self.assertIs(self.served(context, b"A.Example.ORG"), self.exact)
 
     def test_wildcard(self) -> None:
-        """A wildcard stands for one label, not for none and not for two."""
+        """A wildcard matches one label, not none and not two."""
         context = self.named()
         self.assertIs(self.served(context, b"b.example.org"), self.wild)
         for name in (b"example.org", b"b.a.example.org", b"bexample.org", b"x.a.example.org"):
@@ -297,7 +297,7 @@ class SwapTests(ContextCase):
 
     def test_living(self) -> None:
         """
-        A connection that was there before goes on; so does one whose handshake was
+        A connection that was there before is served on; so is one whose handshake was
         half done, with the certificate that it began with.
         """
         context = self.context()
@@ -436,7 +436,7 @@ class SwapTests(ContextCase):
         self.assertEqual(ServerContext(TlsOptions(), lambda: NOW).invalid(), [])
 
     def test_every_file(self) -> None:
-        """The key, the authorities and the files of each name are looked at, too."""
+        """The key, the authorities and the files of each name are checked, too."""
         self.write("named.pem", self.made)
         for name in ("key", "named-key"):
             write_private(self.path(f"{name}.pem"), self.made.key_pem())
@@ -452,7 +452,7 @@ class SwapTests(ContextCase):
 
     def test_nothing_is_left(self) -> None:
         """
-        Of contexts that nobody uses any more nothing is left: no object and no
+        Of unused contexts nothing is left: no object and no
         descriptor, served or not.
         """
         self.write("other.pem", issued("other.example.org"))
@@ -468,7 +468,7 @@ class SwapTests(ContextCase):
         self.assertEqual(after[1:], before[1:])
 
     def swap(self, context: ServerContext, times: int) -> None:
-        """Load the files anew, and refuse and serve a client in between."""
+        """Load the files again, and refuse and serve a client in between."""
         for number in range(times):
             self.assertEqual(context.load(), [])
             if number % 20 == 0:
@@ -504,7 +504,7 @@ class TrialTests(ContextCase):
         self.assertIn("needs tls_client_ca", message)
 
     def test_all_at_once(self) -> None:
-        """All files are looked at, and each complaint has its option."""
+        """All files are checked, and each problem has its option."""
         named = NamedCertificate("a.b", self.path("none"), self.path("none"))
         options = attrs.evolve(
             self.options,
@@ -516,7 +516,7 @@ class TrialTests(ContextCase):
         self.assertEqual(found, ["tls_key", "tls_names", "tls_client_ca"])
 
     def test_handshake_fails(self) -> None:
-        """What looks right and cannot shake hands is found."""
+        """Files that parse, but fail a handshake, are found."""
 
         def fail(connection: SSL.Connection) -> None:
             raise SSL.Error([("SSL routines", "", "bad idea")])

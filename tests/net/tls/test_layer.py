@@ -85,7 +85,7 @@ class Client(TlsClient):
         self.failed.append(problem)
 
 
-class GateCase(SynchronousTestCase):
+class LayerCase(SynchronousTestCase):
     """A test with a service behind TLS."""
 
     def setUp(self) -> None:
@@ -179,7 +179,7 @@ class GateCase(SynchronousTestCase):
         self.assertNotIn("protocol_failed", [name for name, _ in self.events])
 
 
-class ServingTests(GateCase):
+class ServingTests(LayerCase):
     """Tests for connections that are let through."""
 
     def test_interfaces(self) -> None:
@@ -355,7 +355,7 @@ class Failing(Protocol):
         raise ValueError(data)
 
 
-class EndTests(GateCase):
+class EndTests(LayerCase):
     """Tests for the ends of connections."""
 
     def test_end_behind_data(self) -> None:
@@ -450,7 +450,7 @@ class EndTests(GateCase):
         self.assert_ended()
 
 
-class ClientNameTests(GateCase):
+class ClientNameTests(LayerCase):
     """Tests for clients that are served by name."""
 
     def dial_as(self, client: Made, *allowed: PeerName) -> Client:
@@ -529,7 +529,7 @@ class ClientNameTests(GateCase):
         self.assertEqual(found["client"].count("spiffe"), 4)
 
 
-class FailureTests(GateCase):
+class FailureTests(LayerCase):
     """Tests for peers that never come through."""
 
     def feed(self, data: bytes, **options: Any) -> socket.socket:
@@ -607,7 +607,7 @@ class FailureTests(GateCase):
             self.assert_ended()
 
     def test_stall(self) -> None:
-        """A handshake that stands still costs nothing, and whoever has the deadline can end it."""
+        """A handshake that stands still costs nothing, and can be ended from outside."""
         self.feed(b"\x16\x03\x01\x02\x00")
         self.assertEqual(self.reactor.writers, [])
         self.connection.abortConnection()
@@ -657,7 +657,7 @@ class FailureTests(GateCase):
         self.assert_ended()
 
 
-class BackpressureTests(GateCase):
+class BackpressureTests(LayerCase):
     """Tests for peers that do not read."""
 
     def test_never_reads(self) -> None:
@@ -695,7 +695,7 @@ class BackpressureTests(GateCase):
     def test_producer(self) -> None:
         """
         A protocol that has no end holds one block for a peer that does not read, and
-        goes on when it does.
+        continues when it does.
         """
         client = self.dial(self.serve(Chargen))
         for _ in range(4):
@@ -767,7 +767,7 @@ class Pushing:
         self.calls.append("stop")
 
 
-class TransportTests(GateCase):
+class TransportTests(LayerCase):
     """Tests for what protocols have of their transport."""
 
     def test_connection(self) -> None:

@@ -205,7 +205,7 @@ class StartTlsTests(SynchronousTestCase):
         self.assertEqual(self.server.received, ASK + b"still here")
 
     def test_as_client(self) -> None:
-        """Whoever accepted the connection can be the client of TLS."""
+        """The side that accepted the connection can be the client of TLS."""
         connection, peer = connect(self.reactor, HalfCloseable(), self.service_state)
         self.addCleanup(peer.close)
         connection.startTLS(Contexts(SSL.Context(SSL.TLS_METHOD)), False)
