@@ -87,29 +87,25 @@ async def connect(
 async def _connect_stream(
     reactor: Any, address: Address, stream: StreamTransport, seconds: float, tls: ClientTls | None
 ) -> None:
-    endpoint = await _stream_endpoint(reactor, address)
-    if tls is None:
-        await _connect(reactor, endpoint, stream, seconds)
-        return
-    try:
-        await _connect(reactor, tls.wrap(endpoint), stream, seconds)
-    except Exception as error:
-        raise tls.explained(error, stream.is_connected) from error
-    tls.report(stream.transport)
-
-
-async def _connect(
-    reactor: Any, endpoint: IStreamClientEndpoint, stream: StreamTransport, seconds: float
-) -> None:
     def give_up(_: object, limit: float) -> None:
         what = "TLS handshake" if stream.is_connected else "connection"
         stream.abortConnection()
         raise CommandError(f"no {what} within {limit:g} s")
 
+    endpoint = await _stream_endpoint(reactor, address)
+    if tls is not None:
+        endpoint = tls.wrap(endpoint)
     attempt = connectProtocol(endpoint, stream)
     attempt.addCallback(lambda _: stream.ready)
     attempt.addTimeout(seconds, reactor, give_up)
-    await attempt
+    try:
+        await attempt
+    except Exception as error:
+        if tls is None:
+            raise
+        raise tls.explained(error, stream.is_connected) from error
+    if tls is not None:
+        tls.report(stream.transport)
 
 
 async def _stream_endpoint(reactor: Any, address: Address) -> IStreamClientEndpoint:
