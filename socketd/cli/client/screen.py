@@ -21,9 +21,6 @@ class Screen:
 
     def __init__(self, output: IOutput, prompts: bool, encoding: str | None = None) -> None:
         """
-        Start at the beginning of a line.
-
-        @param output: the output to write to.
         @param prompts: whether to write the prompt.
         @param encoding: the terminal's encoding; by default that of standard output.
         """
@@ -47,17 +44,11 @@ class Screen:
             self._is_prompting = False
             self._at_line_start = True
 
-    def show(self, data: bytes, is_whole: bool) -> None:
-        """
-        Write data from the peer.
-
-        @param data: bytes of a stream, or one datagram.
-        @param is_whole: whether C{data} is a complete message; otherwise it continues the previous
-            data.
-        """
-        if self._is_prompting or is_whole:
+    def show(self, data: bytes, is_datagram: bool) -> None:
+        """Write a datagram, or data of a stream, which continues the previous data."""
+        if self._is_prompting or is_datagram:
             self.new_line()
-        self._write(self._decoder.decode(data, is_whole))
+        self._write(self._decoder.decode(data, is_datagram))
 
     def new_line(self) -> None:
         """End the current line, unless it is empty."""
@@ -86,13 +77,7 @@ class EditedScreen(Screen):
     def __init__(
         self, output: IOutput, width: Callable[[], int], encoding: str | None = None
     ) -> None:
-        """
-        Start at the beginning of a line.
-
-        @param output: the output to write to.
-        @param width: returns the terminal's width in columns.
-        @param encoding: the terminal's encoding; by default that of standard output.
-        """
+        """@param width: returns the terminal's width in columns."""
         super().__init__(output, True, encoding)
         self.line = PromptLine(lambda text: output.write(text.encode(self._encoding)), width)
         self.line.prompt = PROMPT
@@ -124,10 +109,6 @@ class EditedInput:
     is_terminal = True
 
     def __init__(self, source: IInput, line: PromptLine) -> None:
-        """
-        @param source: the input of the keys.
-        @param line: the line that the keys edit.
-        """
         self._source = source
         self._line = line
 

@@ -80,22 +80,18 @@ async def _query_or_hint(
     reactor: Any, arguments: argparse.Namespace, tls: ClientTls | None
 ) -> TimeReply:
     """Call L{query}, and add a hint about other services to its errors."""
-    address = arguments.address
     try:
-        return await query(reactor, address, arguments.timeout, tls=tls)
+        return await query(reactor, arguments.address, arguments.timeout, tls=tls)
     except (CommandError, ConnectionRefusedError) as error:
-        hint = _hint(address)
-        if not hint:
-            raise
-        raise CommandError(f"{explain(error)}; {hint}") from error
+        raise CommandError(f"{explain(error)}{_hint(arguments.address)}") from error
 
 
 def _hint(address: Address) -> str:
     if address.port == NTP_PORT:
-        return "port 123 is NTP's, which this command does not speak"
+        return "; port 123 is NTP's, which this command does not speak"
     if address.scheme in ("tcp", "tcp6"):
         host_and_port = address.text.removeprefix(f"{address.scheme}:")
-        return f"a server that is asked by UDP is udp:{host_and_port}"
+        return f"; a server that is asked by UDP is udp:{host_and_port}"
     return ""
 
 
