@@ -112,9 +112,6 @@ check: $(VENV)/dev.stamp ## style, names, types, the API documentation and the e
 	bash -n .ci/run && exit $$failed
 
 docs: $(VENV)/dev.stamp ## write docs/options.md, manual pages, completions and build/docs/ (the API)
-	@mkdir -p build
-	@$(BIN)/python -m tools.manual.options_page >build/options.md && \
-	    cp build/options.md docs/options.md
 	@$(BIN)/python -m tools.manual docs
 	@$(BIN)/pydoctor --quiet
 

@@ -17,7 +17,6 @@ from socketd.settings.load import parse
 from tests.machine.with_bare import FIRST, ONE_USER, PACKAGE, parts
 from tests.support.pages import blocks
 from tests.support.source_tree import ROOT
-from tools.manual.options_page import markdown
 
 README = (ROOT / "README.md").read_text()
 
@@ -83,14 +82,6 @@ class ReadmeTests(SynchronousTestCase):
         console = README.partition("At the console")[2].partition("\n\n")[0].replace("\n", " ")
         for command in COMMANDS.values():
             self.assertIn(f"`{command.usage}`", console)
-
-
-class OptionsPageTests(SynchronousTestCase):
-    """docs/options.md holds."""
-
-    def test_written_from_the_code(self) -> None:
-        """It is what C{python -m socketd.reference} writes."""
-        self.assertEqual((ROOT / "docs" / "options.md").read_text(), markdown())
 
 
 class CitationTests(SynchronousTestCase):

@@ -84,19 +84,21 @@ class WrittenTests(SynchronousTestCase):
 
     def test_all(self) -> None:
         """
-        All of them are written, into directories that need not be there, and no other
-        file lies beside them.
+        All of them are written, into directories that need not exist, and no other file is
+        in those of the manual pages and completions.
         """
         directory = Path(self.mktemp())
         main(str(directory))
         for root in (directory, DOCS):
             found = [path for name in ("man", "completion") for path in (root / name).iterdir()]
-            self.assertEqual({str(path.relative_to(root)) for path in found}, set(FILES))
+            names = {str(path.relative_to(root)) for path in found}
+            self.assertEqual({*names, "options.md"}, set(FILES))
+        self.assertTrue((directory / "options.md").exists())
 
     def test_installed(self) -> None:
-        """Each of them is installed with the package."""
+        """The manual pages and completions are installed with the package."""
         text = (ROOT / "setup.cfg").read_text().partition("[options.data_files]")[2]
-        for name in FILES:
+        for name in FILES.keys() - {"options.md"}:
             self.assertRegex(text, rf"(?m)^share/\S+ = docs/{re.escape(name)}$")
 
 
@@ -113,7 +115,7 @@ class MarkupTests(SynchronousTestCase):
         page = Page("T", 1, "2026-01-01", "t")
         page.section("S")
         page.paragraphs(".so a\n\n    .so b")
-        page.entry(".so c", ".so d")
+        page.entries([(".so c", ".so d")])
         self.assertEqual(re.findall(r"(?m)^.*so \w$", str(page)), [rf"\&.so {n}" for n in "abcd"])
 
     def test_lines(self) -> None:

@@ -1,6 +1,6 @@
 """
-C{python -m tools.manual DIRECTORY} writes the manual pages and the shell completions to
-C{man/} and C{completion/} in that directory.
+C{python -m tools.manual DIRECTORY} writes the manual pages, the shell completions and the
+reference of options into that directory.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tools.manual import completion, pages
+from tools.manual import completion, options_page, pages
 
 #: Each generated file and its generator. The completions have the file names that each
 #: shell looks for.
@@ -20,6 +20,7 @@ FILES: dict[str, Callable[[], str]] = {
     "completion/socketd": completion.bash,
     "completion/_socketd": completion.zsh,
     "completion/socketd.fish": completion.fish,
+    "options.md": options_page.markdown,
 }
 
 

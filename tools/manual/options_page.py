@@ -1,13 +1,7 @@
-"""
-Generates the reference of options from their declarations.
-
-C{python -m tools.manual.options_page > docs/options.md} updates it; a test checks that it
-is up to date.
-"""
+"""Generates the reference of options, C{options.md}, from their declarations."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -70,7 +64,3 @@ def _table(title: str, options: type[Any]) -> Iterator[str]:
         default = default_text(found)
         default = f"`{default}`" if isinstance(found.default, bytes) and default else default
         yield f"| `{found.name}` | {form} | {default} | {found.help} |\n"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(markdown())

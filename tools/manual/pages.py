@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 from argparse import Action
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +15,7 @@ from tools.manual import prose
 from tools.manual.examples import example_of
 from tools.manual.options_page import default_text, groups
 from tools.manual.program import arguments, command_line, form, synopsis, term
-from tools.manual.roff import Page
+from tools.manual.roff import Entries, Page
 
 
 def daemon_page() -> str:
@@ -27,43 +26,32 @@ def daemon_page() -> str:
     daemon_options = [argument for argument in run if argument.option_strings]
     options = " ".join(map(form, daemon_options))
     page.example([f"{PROGRAM} run {options}", f"twistd [options of twistd] {PROGRAM} {options}"])
-    page.section("DESCRIPTION")
-    page.paragraphs(prose.DAEMON)
-    page.section("OPTIONS")
-    page.entries(map(_entry, daemon_options))
-    page.part("Options of twistd")
-    page.entries(_bold(prose.TWISTD))
-    page.section("SIGNALS")
-    page.entries(_bold({signal.Signals(one).name: text for one, text in prose.SIGNALS.items()}))
-    _add_statuses(page, prose.DAEMON_STATUSES)
-    page.section("ENVIRONMENT")
-    page.entries(_bold(prose.ENVIRONMENT))
-    page.section("FILES")
-    page.entries(prose.FILES.items())
-    _add_control(page)
-    page.section("HTTP")
-    page.paragraphs(prose.HTTP)
-    page.section("SYSTEMD")
-    page.paragraphs(prose.SYSTEMD)
+    page.section("DESCRIPTION", prose.DAEMON)
+    page.section("OPTIONS", entries=map(_entry, daemon_options))
+    page.part("Options of twistd", entries=_literal(prose.TWISTD))
+    signals = {number.name: text for number, text in prose.SIGNALS.items()}
+    page.section("SIGNALS", entries=_literal(signals))
+    page.section("EXIT STATUS", entries=_literal(prose.DAEMON_STATUSES))
+    page.section("ENVIRONMENT", entries=_literal(prose.ENVIRONMENT))
+    page.section("FILES", entries=prose.FILES.items())
+    commands = {command.usage: _sentence(command.help) for command in COMMANDS.values()}
+    page.section("CONTROL SOCKET", prose.CONTROL, _literal(commands))
+    page.section("HTTP", prose.HTTP)
+    page.section("SYSTEMD", prose.SYSTEMD)
     return _ended(page, "socketd(1), socketd.ini(5), systemd.service(5)")
 
 
 def configuration_page() -> str:
     """Generate socketd.ini(5)."""
     page = _page(f"{PROGRAM}.ini", 5, "the configuration of socketd(8)")
-    page.section("DESCRIPTION")
-    page.paragraphs(prose.GRAMMAR)
-    page.section("VALUES")
-    page.entries(_bold(prose.VALUES))
-    page.section("LISTENERS")
-    page.entries(_bold(prose.LISTENERS))
+    page.section("DESCRIPTION", prose.GRAMMAR)
+    page.section("VALUES", entries=_literal(prose.VALUES))
+    page.section("LISTENERS", entries=_literal(prose.LISTENERS))
     page.section("OPTIONS")
     for title, options in groups():
-        page.part(title.replace("`", ""))
-        page.paragraphs("access policy" in title and prose.ACCESS or "")
-        page.entries(_option_entries(options))
-    page.section("FILES")
-    page.entries(prose.FILES.items())
+        text = prose.ACCESS if "access policy" in title else ""
+        page.part(title.replace("`", ""), text, _option_entries(options))
+    page.section("FILES", entries=prose.FILES.items())
     return _ended(page, "socketd(8), socketd(1), socket(7), tcp(7)")
 
 
@@ -73,21 +61,17 @@ def command_page() -> str:
     page.section("SYNOPSIS")
     forms = ("SUBCOMMAND [ARGUMENTS]", "--help", "--version")
     page.example(f"{PROGRAM} {form}" for form in forms)
-    page.section("DESCRIPTION")
-    page.paragraphs(prose.CLIENT)
-    page.section("ADDRESSES")
-    page.paragraphs(prose.ADDRESSES)
+    page.section("DESCRIPTION", prose.CLIENT)
+    page.section("ADDRESSES", prose.ADDRESSES)
     page.section("SUBCOMMANDS")
     for name, parser in command_line()[1].items():
         page.part(name)
         page.example([synopsis(name, parser)])
         page.paragraphs(_sentence(parser.description))
         page.entries(map(_entry, arguments(parser)))
-    _add_statuses(page, prose.CLIENT_STATUSES)
-    page.section("ENVIRONMENT")
-    page.entries(_bold(prose.CLIENT_ENVIRONMENT))
-    page.section("EXAMPLES")
-    page.paragraphs(prose.CLIENT_EXAMPLES)
+    page.section("EXIT STATUS", entries=_literal(prose.CLIENT_STATUSES))
+    page.section("ENVIRONMENT", entries=_literal(prose.CLIENT_ENVIRONMENT))
+    page.section("EXAMPLES", prose.CLIENT_EXAMPLES)
     return _ended(page, "socketd(8), socketd.ini(5)")
 
 
@@ -95,28 +79,13 @@ def _page(name: str, section: int, what: str) -> Page:
     # The build date (the year of the release) is the only date in the code.
     date = datetime.fromtimestamp(BUILD_DATE, UTC).strftime("%Y-%m-%d")
     page = Page(name.upper(), section, date, f"{PROGRAM} {installed_version()}")
-    page.section("NAME")
-    page.paragraphs(f"{name} - {what}")
+    page.section("NAME", f"{name} - {what}")
     return page
 
 
 def _ended(page: Page, others: str) -> str:
-    page.section("SEE ALSO")
-    page.paragraphs(others)
+    page.section("SEE ALSO", others)
     return str(page)
-
-
-def _add_statuses(page: Page, statuses: dict[int, str]) -> None:
-    page.section("EXIT STATUS")
-    page.entries(_bold({str(status): text for status, text in statuses.items()}))
-
-
-def _add_control(page: Page) -> None:
-    page.section("CONTROL SOCKET")
-    page.paragraphs(prose.CONTROL)
-    page.entries(
-        (f"`{command.usage}`", _sentence(command.help)) for command in COMMANDS.values()
-    )
 
 
 def _option_entries(options: type[Any]) -> Iterator[tuple[str, str]]:
@@ -142,5 +111,5 @@ def _sentence(text: str | None) -> str:
     return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
-def _bold(found: dict[str, str]) -> Iterable[tuple[str, str]]:
-    return ((f"`{term}`", text) for term, text in found.items())
+def _literal(texts: Mapping[Any, str]) -> Entries:
+    return ((f"`{term}`", text) for term, text in texts.items())

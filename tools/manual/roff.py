@@ -21,6 +21,9 @@ _ESCAPES = {"\\": r"\e", "-": r"\-", "'": r"\(aq", "`": r"\(ga", "^": r"\(ha", "
 
 _CODE = re.compile(r"`([^`]+)`")
 
+#: Terms with their descriptions.
+Entries = Iterable[tuple[str, str]]
+
 
 def escaped(text: str) -> str:
     """Escape a text so that it is printed literally."""
@@ -54,13 +57,17 @@ class Page:
             f'.TH {title} {section} {date} "{source}"',
         ]
 
-    def section(self, title: str) -> None:
-        """Start a section."""
+    def section(self, title: str, text: str = "", entries: Entries = ()) -> None:
+        """Start a section, with L{paragraphs} and L{entries}."""
         self._lines.append(f".SH {escaped(title)}")
+        self.paragraphs(text)
+        self.entries(entries)
 
-    def part(self, title: str) -> None:
-        """Start a subsection."""
+    def part(self, title: str, text: str = "", entries: Entries = ()) -> None:
+        """Start a subsection in the same way."""
         self._lines.append(f".SS {escaped(title)}")
+        self.paragraphs(text)
+        self.entries(entries)
 
     def paragraphs(self, text: str) -> None:
         """Add paragraphs, separated by empty lines; one indented by four spaces is an example."""
@@ -71,15 +78,11 @@ class Page:
                 self._separate()
                 self._fill(paragraph)
 
-    def entry(self, term: str, text: str) -> None:
-        """Add a term and its description."""
-        self._lines += [".TP", _guarded(marked(term))]
-        self._fill(text)
-
-    def entries(self, found: Iterable[tuple[str, str]]) -> None:
-        """Add several entries."""
-        for term, text in found:
-            self.entry(term, text)
+    def entries(self, entries: Entries) -> None:
+        """Add terms, each with its description."""
+        for term, text in entries:
+            self._lines += [".TP", _guarded(marked(term))]
+            self._fill(text)
 
     def example(self, lines: Iterable[str]) -> None:
         """Add lines that are printed literally."""
