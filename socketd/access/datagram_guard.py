@@ -21,7 +21,7 @@ from attrs import frozen
 from socketd.access.addresses import IPV4_BYTES, canonical, make_source_key, packed
 from socketd.access.bans import BANNED, Bans
 from socketd.access.networks import Networks
-from socketd.access.rates import Buckets, Clock
+from socketd.access.rates import SOURCE_RATE, Buckets, Clock
 from socketd.settings.networks import Prefixes
 
 #: Why a datagram is dropped, in the order of the rules.
@@ -30,7 +30,6 @@ SOURCE_ADDRESS = "source_address"
 DESTINATION = "destination"
 NETWORK = "network"
 REPLY_SIZE = "reply_size"
-SOURCE_RATE = "source_rate"
 NETWORK_RATE = "network_rate"
 SERVICE_RATE = "service_rate"
 REASONS = (

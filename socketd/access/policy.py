@@ -40,7 +40,6 @@ class Deadlines:
     @ivar first_byte: until the first byte is received.
     @ivar idle: without a byte in either direction.
     @ivar stall: without the peer taking a byte of pending output.
-    @ivar lifetime: in total.
     @ivar handshake: until the PROXY header is read and the TLS handshake is done.
     @ivar first_check: until the first deadline check after accept.
     """

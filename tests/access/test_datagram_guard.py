@@ -25,12 +25,11 @@ from socketd.access.datagram_guard import (
     SERVICE_RATE,
     SOURCE_ADDRESS,
     SOURCE_PORT,
-    SOURCE_RATE,
     Guard,
     Rules,
 )
 from socketd.access.networks import Networks
-from socketd.access.rates import MAX_SOURCES
+from socketd.access.rates import MAX_SOURCES, SOURCE_RATE
 from socketd.protocols.registry import installed
 from socketd.settings.networks import ANY, Prefixes, parse_networks
 

@@ -13,7 +13,8 @@ from attrs import frozen
 from prometheus_client import Metric
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.access.datagram_guard import NETWORK, NETWORK_SHARE, REASONS, REPLY_SIZE, SOURCE_RATE
+from socketd.access.datagram_guard import NETWORK, NETWORK_SHARE, REASONS, REPLY_SIZE
+from socketd.access.rates import SOURCE_RATE
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.state import State
 from socketd.net.datagram.batch_port import TOO_LONG

@@ -24,11 +24,11 @@ from socketd.access.datagram_guard import (
     SERVICE_RATE,
     SOURCE_ADDRESS,
     SOURCE_PORT,
-    SOURCE_RATE,
     Guard,
     Rules,
 )
 from socketd.access.networks import Networks
+from socketd.access.rates import SOURCE_RATE
 from socketd.net.datagram.batch_port import MAX_CACHED, BatchedDatagramPort
 from socketd.net.datagram.port import DatagramPort, DatagramTerms
 from socketd.protocols.daytime import DaytimeDatagrams
