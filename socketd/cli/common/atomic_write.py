@@ -31,7 +31,7 @@ class NewFile:
     may_replace: bool = False
 
 
-def place(files: Sequence[NewFile]) -> None:
+def write_files(files: Sequence[NewFile]) -> None:
     """
     Write the files under temporary names, then rename all of them. On any error the directory
     is left unchanged.

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from socketd.cli.common.atomic_write import PUBLIC, NewFile, place
+from socketd.cli.common.atomic_write import PUBLIC, NewFile, write_files
 from socketd.cli.common.output import emit, note
 from socketd.cli.migrate import inetd, xinetd_services
 from socketd.cli.migrate.ini_writer import join, write
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         emit(text)
     else:
         data = text.encode("ascii")
-        place([NewFile(arguments.output, data, PUBLIC, may_replace=arguments.force)])
+        write_files([NewFile(arguments.output, data, PUBLIC, may_replace=arguments.force)])
     notes = findings.notes + [one for service in findings.services for one in service.notes]
     _tell(one for one in notes if one.is_loud)
     note(f"socketd {NAME}: {summary(findings)}")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from socketd.cli.common.arguments import argument_type
-from socketd.cli.common.atomic_write import PRIVATE, PUBLIC, NewFile, place
+from socketd.cli.common.atomic_write import PRIVATE, PUBLIC, NewFile, write_files
 from socketd.cli.common.output import emit
 from socketd.common.errors import GOOD, USAGE, CommandError, reason_of
 from socketd.common.host_names import parse_name
@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
         directory: Path = arguments.directory
         _make_directory(directory, undo)
         files = make(directory, names, arguments.days, time.time(), arguments.force)
-        place(files)
+        write_files(files)
         undo.pop_all()
     emit(_report(files, names))
     return GOOD

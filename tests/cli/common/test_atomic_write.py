@@ -9,12 +9,12 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.common.atomic_write import PRIVATE, PUBLIC, NewFile, place
+from socketd.cli.common.atomic_write import PRIVATE, PUBLIC, NewFile, write_files
 from socketd.common.errors import CommandError
 
 
-class PlaceTests(SynchronousTestCase):
-    """Tests for L{place}."""
+class WriteFilesTests(SynchronousTestCase):
+    """Tests for L{write_files}."""
 
     def setUp(self) -> None:
         self.directory = Path(self.mktemp())
@@ -23,12 +23,7 @@ class PlaceTests(SynchronousTestCase):
         self.replace = os.replace
 
     def files(self, may_replace: bool = False) -> list[NewFile]:
-        """
-        Some files.
-
-        @param may_replace: whether they may replace others.
-        @return: a public and two private ones.
-        """
+        """Make a public file and two private ones."""
         modes = {"a": PUBLIC, "b": PRIVATE, "c": PRIVATE}
         return [
             NewFile(self.directory / name, f"new {name}".encode(), mode, may_replace)
@@ -36,11 +31,7 @@ class PlaceTests(SynchronousTestCase):
         ]
 
     def found(self) -> dict[str, str]:
-        """
-        Look into the directory.
-
-        @return: all that is in it.
-        """
+        """Read all files of the directory."""
         return {path.name: path.read_text() for path in self.directory.iterdir()}
 
     def test_new(self) -> None:
@@ -48,7 +39,7 @@ class PlaceTests(SynchronousTestCase):
         All are written, with their modes, whatever the mask allows, and nothing else is left.
         """
         self.addCleanup(os.umask, os.umask(0))
-        place(self.files())
+        write_files(self.files())
         self.assertEqual(self.found(), {"a": "new a", "b": "new b", "c": "new c"})
         modes = {path.name: path.stat().st_mode & 0o777 for path in self.directory.iterdir()}
         self.assertEqual(modes, {"a": PUBLIC, "b": PRIVATE, "c": PRIVATE})
@@ -64,7 +55,7 @@ class PlaceTests(SynchronousTestCase):
             return descriptor
 
         self.patch(os, "open", watch)
-        place(self.files())
+        write_files(self.files())
         private = {name: mode for name, mode in modes.items() if name.lstrip(".")[0] in "bc"}
         self.assertEqual(len(private), 4)
         self.assertEqual(set(private.values()), {PRIVATE})
@@ -74,12 +65,12 @@ class PlaceTests(SynchronousTestCase):
         A file that is there is not replaced, be it a link to nowhere, and no other is written.
         """
         (self.directory / "b").write_text("old b")
-        message = str(self.assertRaises(CommandError, place, self.files()))
+        message = str(self.assertRaises(CommandError, write_files, self.files()))
         self.assertEqual(message, f"{self.directory}/b exists; --force would replace it")
         self.assertEqual(self.found(), {"b": "old b"})
         (self.directory / "b").unlink()
         (self.directory / "b").symlink_to("nowhere")
-        self.assertRaises(CommandError, place, self.files())
+        self.assertRaises(CommandError, write_files, self.files())
         self.assertEqual(os.listdir(self.directory), ["b"])
 
     def test_replaced(self) -> None:
@@ -89,7 +80,7 @@ class PlaceTests(SynchronousTestCase):
         (self.directory / "b").write_text("old b")
         (self.directory / "else").write_text("kept")
         (self.directory / "c").symlink_to("else")
-        place(self.files(may_replace=True))
+        write_files(self.files(may_replace=True))
         expected = {"a": "new a", "b": "new b", "c": "new c", "else": "kept"}
         self.assertEqual(self.found(), expected)
         self.assertFalse((self.directory / "c").is_symlink())
@@ -98,7 +89,7 @@ class PlaceTests(SynchronousTestCase):
         """A directory is not replaced, and what was replaced before it is put back."""
         (self.directory / "a").write_text("old a")
         (self.directory / "b").mkdir()
-        message = str(self.assertRaises(CommandError, place, self.files(may_replace=True)))
+        message = str(self.assertRaises(CommandError, write_files, self.files(may_replace=True)))
         self.assertEqual(message, f"{self.directory}/b is a directory")
         self.assertEqual(sorted(os.listdir(self.directory)), ["a", "b"])
         self.assertEqual((self.directory / "a").read_text(), "old a")
@@ -111,24 +102,18 @@ class PlaceTests(SynchronousTestCase):
                 (self.directory / name).write_text(text)
             for failing in range(3):
                 self.fail_at("replace", self.replace, failing)
-                error = self.assertRaises(CommandError, place, self.files(may_replace))
+                error = self.assertRaises(CommandError, write_files, self.files(may_replace))
                 self.assertEqual(str(error), f"{self.directory}: no space left on device")
                 self.assertEqual(self.found(), before)
             self.patch(os, "replace", self.replace)
             for failing in range(3):
                 self.fail_at("open", self.open, failing)
-                self.assertRaises(CommandError, place, self.files(may_replace))
+                self.assertRaises(CommandError, write_files, self.files(may_replace))
                 self.patch(os, "open", self.open)
                 self.assertEqual(self.found(), before)
 
     def fail_at(self, name: str, real: Any, failing: int) -> None:
-        """
-        Let a function of L{os} fail once.
-
-        @param name: its name.
-        @param real: the function.
-        @param failing: which call fails.
-        """
+        """Let one call of a function of L{os} fail."""
         calls: list[object] = []
 
         def replacement(*args: Any, **kwargs: Any) -> Any:
@@ -142,5 +127,5 @@ class PlaceTests(SynchronousTestCase):
     def test_no_directory(self) -> None:
         """Where the directory is missing, it is named."""
         file = NewFile(self.directory / "no" / "a", b"", PUBLIC)
-        error = self.assertRaises(CommandError, place, [file])
+        error = self.assertRaises(CommandError, write_files, [file])
         self.assertEqual(str(error), f"{self.directory}/no: no such file or directory")

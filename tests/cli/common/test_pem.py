@@ -32,12 +32,7 @@ class PemTests(SynchronousTestCase):
         self.directory = Path(self.mktemp())
 
     def write(self, data: bytes) -> str:
-        """
-        Write a file.
-
-        @param data: what is in it.
-        @return: its path.
-        """
+        """Write a file, and return its path."""
         return write_pems(self.directory, file=data)["file"]
 
     def test_certificates(self) -> None:

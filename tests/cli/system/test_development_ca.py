@@ -43,14 +43,10 @@ def verify(
     issued: Issued, by: Issued, name: str, at: datetime | None = None
 ) -> list[x509.Certificate]:
     """
-    Verify a server's certificate.
+    Verify a server's certificate, and return the chain.
 
-    @param issued: the certificate.
     @param by: the trusted authority.
-    @param name: the DNS name or IP address of the server.
-    @param at: when; now by default.
-    @return: the chain.
-    @raise VerificationError: when it is not good.
+    @param at: the time; now by default.
     """
     subject: x509.DNSName | x509.IPAddress
     try:
@@ -146,14 +142,7 @@ class AuthorityTests(SynchronousTestCase):
         self.directory = Path(self.mktemp())
 
     def load(self, certificate: bytes, key: bytes, now: datetime | None = None) -> Issued:
-        """
-        Write an authority, and read it.
-
-        @param certificate: its certificate.
-        @param key: its key.
-        @param now: the time of day.
-        @return: the authority.
-        """
+        """Write the files of an authority, and load it."""
         paths = write_pems(self.directory, pem=certificate, key=key)
         return load_authority(paths["pem"], paths["key"], now or today())
 

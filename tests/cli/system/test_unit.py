@@ -62,7 +62,7 @@ def directives(text: str) -> list[tuple[str, str]]:
     return [(name, value) for name, _, value in (line.partition("=") for line in lines)]
 
 
-class Case(SynchronousTestCase):
+class UnitCase(SynchronousTestCase):
     """A unit for a configuration."""
 
     def unit(self, text: str) -> dict[str, list[str]]:
@@ -74,7 +74,7 @@ class Case(SynchronousTestCase):
         return values
 
 
-class ShippedTests(Case):
+class ShippedTests(UnitCase):
     """Tests for what does not depend on the configuration."""
 
     def test_same_as_shipped(self) -> None:
@@ -93,7 +93,7 @@ class ShippedTests(Case):
         self.assertEqual(self.unit("[echo]\nlisten = tcp:7\n")["ExecStart"], [shipped])
 
 
-class PortTests(Case):
+class PortTests(UnitCase):
     """Tests for capabilities and ports."""
 
     def test_low_port(self) -> None:
@@ -144,7 +144,7 @@ class PortTests(Case):
         self.assertEqual(unit["SocketBindAllow"], ["ipv4:tcp", "ipv4:udp"])
 
 
-class NetworkTests(Case):
+class NetworkTests(UnitCase):
     """Tests for address families and networks."""
 
     def families(self, listeners: str) -> str:
@@ -238,7 +238,7 @@ class NetworkTests(Case):
         self.assertEqual(unit["After"], ["network.target"])
 
 
-class PlaceTests(Case):
+class PlaceTests(UnitCase):
     """Tests for files, times and limits."""
 
     TLS = "[echo]\nlisten = {}\ntls_certificate = {}\ntls_key = /etc/socketd/key\n"
