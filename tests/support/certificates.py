@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from base64 import b64encode
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
@@ -141,21 +142,46 @@ def issued(
     begin: datetime = BEGIN,
     end: datetime = END,
     number: int = 0,
+    purpose: x509.ObjectIdentifier | None = None,
 ) -> Made:
     """
     Make a certificate for names: hosts, C{user@host}, addresses or URIs.
 
     @param number: tells two with the same names apart.
+    @param purpose: its only extended key usage; any where not given.
     """
     key, above = ec.generate_private_key(ec.SECP256R1()), authority(issuer)
-    both, extensions = (name_of("subject"), name_of(issuer)), _subject_names(names)
-    return Made(key, _sign(both[0], key, both[1], above.key, begin, end, extensions))
+    extensions = _subject_names(names)
+    if purpose is not None:
+        extensions += (x509.ExtendedKeyUsage([purpose]),)
+    subject = name_of("subject")
+    return Made(key, _sign(subject, key, name_of(issuer), above.key, begin, end, extensions))
+
+
+@cache
+def self_signed(name: str = "localhost") -> Made:
+    """Make a certificate without an issuer, and without a name but in its subject."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    return Made(key, _sign(name_of(name), key, name_of(name), key, BEGIN, END, ()))
 
 
 @cache
 def issued_below(*names: str) -> Made:
     """Make a certificate below L{intermediate}, which is its chain."""
     return issued_for(ec.generate_private_key(ec.SECP256R1()), *names, above=intermediate())
+
+
+def days_from_now(days: float) -> datetime:
+    """Return a time of day, in whole seconds."""
+    return datetime.fromtimestamp(int(time.time()), UTC) + timedelta(days=days)
+
+
+def write_pems(directory: Path, **pems: bytes) -> dict[str, str]:
+    """Write files into a directory, which is made, and return their paths by name."""
+    directory.mkdir(exist_ok=True, parents=True)
+    for name, data in pems.items():
+        (directory / name).write_bytes(data)
+    return {name: str(directory / name) for name in pems}
 
 
 def write_private(path: str, data: bytes) -> str:

@@ -16,13 +16,20 @@ from socketd.common.errors import CommandError
 from tests.support.certificates import (
     RSA,
     RSA_PSS,
+    Made,
+    authority,
     issued,
     issued_for,
     of_unknown_version,
     rsa_key,
     signed_again,
+    write_pems,
 )
-from tests.support.tls_servers import authority, joined, server, write_pems
+
+
+def server() -> Made:
+    """Make the certificate of a server."""
+    return issued("localhost")
 
 
 class PemTests(SynchronousTestCase):
@@ -37,21 +44,21 @@ class PemTests(SynchronousTestCase):
 
     def test_certificates(self) -> None:
         """All certificates of a file are read, in their order, whatever else is in it."""
-        path = self.write(server().key_pem + joined([server(), authority()]))
+        path = self.write(server().key_pem() + server().pem() + authority().pem())
         expected = [server().certificate, authority().certificate]
         self.assertEqual(load_certificates(path), expected)
 
     def test_key(self) -> None:
         """A key is read from a file of its own, or from behind the certificate."""
-        for data in (server().key_pem, server().certificate_pem + server().key_pem):
+        for data in (server().key_pem(), server().pem() + server().key_pem()):
             key = load_key(self.write(data), server().certificate)
             self.assertEqual(key.public_key(), server().key.public_key())
 
     def test_bad_certificates(self) -> None:
         """A file without a good certificate is refused by its name."""
-        broken = server().certificate_pem.replace(b"\nM", b"\nA", 1)
+        broken = server().pem().replace(b"\nM", b"\nA", 1)
         strange = of_unknown_version(issued("a.example"))
-        for data in (b"", b"text", server().key_pem, broken, strange):
+        for data in (b"", b"text", server().key_pem(), broken, strange):
             path = self.write(data)
             error = self.assertRaises(CommandError, load_certificates, path)
             self.assertEqual(str(error), f"{path}: no valid PEM certificate in it")
@@ -63,9 +70,9 @@ class PemTests(SynchronousTestCase):
         )
         cases = {
             b"text": "no valid PEM key in it",
-            server().certificate_pem: "no valid PEM key in it",
+            server().pem(): "no valid PEM key in it",
             encrypted: "the key is encrypted",
-            authority().key_pem: "the key is not that of the certificate",
+            authority().key_pem(): "the key is not that of the certificate",
         }
         for data, part in cases.items():
             error = self.assertRaises(

@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.cli.common.pem import load_certificates, load_key
 from socketd.cli.system.certificate import MAX_DAYS, MAX_NAMES, make
+from tests.support.certificates import days_from_now
 from tests.support.command_line import run_main
-from tests.support.tls_servers import today
 
 FILES = ["ca.key", "ca.pem", "client.key", "client.pem", "server.key", "server.pem"]
 
@@ -45,7 +45,7 @@ class CertificateTests(SynchronousTestCase):
         chain = load_certificates(str(self.directory / "server.pem"))
         self.assertEqual(chain[1:], load_certificates(str(self.directory / "ca.pem")))
         load_key(str(self.directory / "server.key"), chain[0])
-        verifier = PolicyBuilder().store(Store(chain[1:])).time(today())
+        verifier = PolicyBuilder().store(Store(chain[1:])).time(days_from_now(0))
         verifier.build_server_verifier(x509.DNSName("localhost")).verify(chain[0], [])
         names = chain[0].extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         self.assertEqual(len(names), 2)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 from cryptography import x509
@@ -28,15 +29,30 @@ from socketd.cli.system.development_ca import (
     utc,
 )
 from socketd.common.errors import CommandError
-from tests.support.tls_servers import (
-    authority,
-    client,
-    nameless_server,
-    server,
-    stranger,
-    today,
-    write_pems,
-)
+from tests.support.certificates import days_from_now, self_signed, write_pems
+
+
+def today() -> datetime:
+    """Return the current time."""
+    return days_from_now(0)
+
+
+@cache
+def authority() -> Issued:
+    """Return the authority that the tests trust."""
+    return make_authority(today())
+
+
+@cache
+def stranger() -> Issued:
+    """Return an authority that no test trusts."""
+    return make_authority(today())
+
+
+@cache
+def server() -> Issued:
+    """Return the certificate of a server."""
+    return issue_server(authority(), ["localhost"], today(), 30)
 
 
 def verify(
@@ -159,7 +175,7 @@ class AuthorityTests(SynchronousTestCase):
 
     def test_no_authority(self) -> None:
         """A server's certificate does not issue others, nor does a key of another."""
-        for issued in (server(), nameless_server(None)):
+        for issued in (server(), Issued(self_signed().certificate, self_signed().key)):
             error = self.assertRaises(
                 CommandError, self.load, issued.certificate_pem, issued.key_pem
             )
@@ -193,7 +209,7 @@ class AuthorityTests(SynchronousTestCase):
     def test_identifier(self) -> None:
         """What it issues points to the authority by the identifier that this one has."""
         above = authority().certificate.extensions
-        below = client(authority()).certificate.extensions
+        below = issue_client(authority(), today(), 30).certificate.extensions
         own = above.get_extension_for_class(x509.SubjectKeyIdentifier).value
         named = below.get_extension_for_class(x509.AuthorityKeyIdentifier).value
         self.assertEqual(named.key_identifier, own.digest)

@@ -10,11 +10,13 @@ import struct
 import sys
 import threading
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL, crypto
 from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
@@ -25,7 +27,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from socketd.cli.common.address import parse
-from socketd.cli.system.development_ca import Issued, issue_server
 from socketd.cli.transport import tls
 from socketd.cli.transport.connect import connect
 from socketd.cli.transport.error_text import explain
@@ -33,28 +34,42 @@ from socketd.cli.transport.stream import StreamTransport
 from socketd.cli.transport.tls import SHOWN_NAMES, ClientTls, days_left, load, peer_names
 from socketd.cli.transport.tls_options import ClientTlsOptions
 from socketd.common.errors import CommandError
-from tests.support import certificates
-from tests.support.client_fakes import CommandTestCase, MemoryReceiver, environment
-from tests.support.tls_servers import (
-    NAMES,
-    Closing,
-    Connections,
-    CutOff,
-    EchoPeer,
-    LongAnswer,
-    Noted,
-    Silent,
-    Talkative,
+from tests.support.certificates import (
+    Made,
     authority,
-    client,
-    contexts,
-    nameless_server,
-    server,
-    server_of_days,
-    stranger,
-    today,
+    days_from_now,
+    issued,
+    issued_for,
+    of_unknown_version,
+    rsa_key,
+    self_signed,
     write_pems,
 )
+from tests.support.client_fakes import CommandTestCase, MemoryReceiver, environment
+from tests.support.tls_servers import (
+    ClosingServer,
+    EchoServer,
+    LongReplyServer,
+    PlainTextServer,
+    SilentServer,
+    TrackedFactory,
+    TrackedProtocol,
+    TruncatingServer,
+    server_options,
+)
+
+NAMES = ("localhost", "127.0.0.1", "*.example.com")
+
+
+@cache
+def server() -> Made:
+    """Make a certificate for L{NAMES} that is valid for 30 days."""
+    return issued(*NAMES, end=days_from_now(30))
+
+
+def client(issuer: str = "authority") -> Made:
+    """Make a certificate that is for clients only."""
+    return issued("client.example", issuer=issuer, purpose=ExtendedKeyUsageOID.CLIENT_AUTH)
 
 
 class TlsTestCase(CommandTestCase):
@@ -63,10 +78,10 @@ class TlsTestCase(CommandTestCase):
     def setUp(self) -> None:
         self.paths = write_pems(
             Path(self.mktemp()),
-            ca=authority().certificate_pem,
-            mine=client(authority()).certificate_pem,
-            key=client(authority()).key_pem,
-            strange=client(stranger()).certificate_pem + client(stranger()).key_pem,
+            ca=authority().pem(),
+            mine=client().pem(),
+            key=client().key_pem(),
+            strange=client("stranger").pem() + client("stranger").key_pem(),
         )
 
     @property
@@ -76,9 +91,11 @@ class TlsTestCase(CommandTestCase):
 
         return reactor
 
-    def serve(self, options: CertificateOptions | None, kind: type[Noted] = EchoPeer) -> int:
+    def serve(
+        self, options: CertificateOptions | None, kind: type[TrackedProtocol] = EchoServer
+    ) -> int:
         """Serve on the loopback interface for the length of the test."""
-        connections = Connections(kind)
+        connections = TrackedFactory(kind)
         self.addCleanup(connections.abort)
         listen = self.reactor.listenTCP if options is None else self.reactor.listenSSL
         further = [] if options is None else [options]
@@ -116,14 +133,14 @@ class VerifyTests(TlsTestCase):
 
     async def test_good(self) -> None:
         """A server is trusted under each of its names, with a wildcard and by its address."""
-        port = self.serve(contexts(server()))
+        port = self.serve(server_options(server()))
         for name in ("localhost", "127.0.0.1", "www.example.com"):
             stream = await self.dial(port, self.trusting(name))
             self.assertFalse(stream.can_half_close)
 
     async def test_wrong_name(self) -> None:
         """A certificate for other names is refused; the error lists them."""
-        port = self.serve(contexts(server()))
+        port = self.serve(server_options(server()))
         for name in ("other", "example.com", "a.b.example.com", "127.0.0.2", "::1"):
             line = await self.complaint(port, self.trusting(name))
             names = "localhost, 127.0.0.1, *.example.com"
@@ -131,7 +148,7 @@ class VerifyTests(TlsTestCase):
 
     async def test_no_name(self) -> None:
         """A certificate without names is valid for no server, even if its issuer is trusted."""
-        port = self.serve(contexts(nameless_server(authority())))
+        port = self.serve(server_options(issued()))
         for name in ("localhost", "127.0.0.1"):
             line = await self.complaint(port, self.trusting(name))
             self.assertIn("TLS: the certificate cannot be verified: ", line)
@@ -139,30 +156,32 @@ class VerifyTests(TlsTestCase):
 
     async def test_time(self) -> None:
         """A certificate that expired, or is not valid yet, is refused; the error has the date."""
-        cases = {(-30, 20): "the certificate expired on ",
-                 (2, 20): "the certificate is not valid before "}
-        for (first, days), words in cases.items():
-            port = self.serve(contexts(server_of_days(first, days)))
+        cases = {
+            "the certificate expired on ": issued(*NAMES, end=days_from_now(-10)),
+            "the certificate is not valid before ": issued(*NAMES, begin=days_from_now(2)),
+        }
+        for words, made in cases.items():
+            port = self.serve(server_options(made))
             line = await self.complaint(port, self.trusting())
             self.assertIn(f"TLS: {words}", line)
             self.assertTrue(line.endswith(" UTC"), line)
 
     async def test_authority(self) -> None:
         """A self-signed certificate, or one of an unknown issuer, is refused."""
-        alone = nameless_server(None)
-        unknown = issue_server(stranger(), NAMES, today(), 30)
+        alone = self_signed()
+        unknown = issued(*NAMES, issuer="stranger")
         cases = {
             "TLS: the certificate is self-signed and not trusted": alone,
             "TLS: the certificate is of an authority that is not trusted": unknown,
-            "TLS: the certificate is not for a server": client(authority()),
+            "TLS: the certificate is not for a server": client(),
         }
-        for expected, issued in cases.items():
-            port = self.serve(contexts(issued))
+        for expected, made in cases.items():
+            port = self.serve(server_options(made))
             self.assertEqual(await self.complaint(port, self.trusting()), expected)
 
     async def test_authority_of_the_system(self) -> None:
         """Without a file of authorities those of the system count, which do not know ours."""
-        port = self.serve(contexts(server()))
+        port = self.serve(server_options(server()))
         line = await self.complaint(port, ClientTlsOptions("localhost"))
         self.assertEqual(line, "TLS: the certificate is of an authority that is not trusted")
 
@@ -170,8 +189,9 @@ class VerifyTests(TlsTestCase):
         """C{--insecure} verifies nothing, and warns once."""
         notes: list[str] = []
         self.patch(tls, "note", notes.append)
-        for issued in (nameless_server(None), server_of_days(-30, 20), client(stranger())):
-            port = self.serve(contexts(issued))
+        expired = issued(*NAMES, end=days_from_now(-10))
+        for made in (self_signed(), expired, client("stranger")):
+            port = self.serve(server_options(made))
             await self.dial(port, ClientTlsOptions("other", is_verified=False))
         self.assertEqual(notes, [tls.INSECURE] * 3)
 
@@ -182,7 +202,7 @@ class VerifyTests(TlsTestCase):
         def choose(connection: SSL.Connection) -> None:
             told.append(connection.get_servername())
 
-        options = contexts(server())
+        options = server_options(server())
         options.getContext().set_tlsext_servername_callback(choose)
         port = self.serve(options)
         for name in ("localhost", "127.0.0.1"):
@@ -198,10 +218,10 @@ class PeerTests(TlsTestCase):
         A peer that speaks something else, or sends back what it hears, or just goes, is told
         for what it is.
         """
-        cases: dict[type[Noted], str] = {
-            Talkative: "TLS: the peer speaks something else (wrong version number)",
-            EchoPeer: "TLS: the peer speaks something else (unexpected message)",
-            Closing: "TLS: the peer ended the handshake; does it speak TLS?",
+        cases: dict[type[TrackedProtocol], str] = {
+            PlainTextServer: "TLS: the peer speaks something else (wrong version number)",
+            EchoServer: "TLS: the peer speaks something else (unexpected message)",
+            ClosingServer: "TLS: the peer ended the handshake; does it speak TLS?",
         }
         for kind, expected in cases.items():
             port = self.serve(None, kind)
@@ -209,7 +229,7 @@ class PeerTests(TlsTestCase):
 
     async def test_silent(self) -> None:
         """A peer that says nothing to the handshake is given up in time."""
-        port = self.serve(None, Silent)
+        port = self.serve(None, SilentServer)
         line = await self.complaint(port, self.trusting(), 0.1)
         self.assertEqual(line, "no TLS handshake within 0.1 s")
 
@@ -220,7 +240,7 @@ class PeerTests(TlsTestCase):
 
     async def test_protocols(self) -> None:
         """ALPN selects a common protocol; without one, the server's alert is the error."""
-        port = self.serve(contexts(server(), protocols=[b"one", b"two"]))
+        port = self.serve(server_options(server(), protocols=[b"one", b"two"]))
         stream = await self.dial(port, self.trusting(protocols=(b"three", b"two")))
         self.assertEqual(stream.transport.negotiatedProtocol, b"two")
         line = await self.complaint(port, self.trusting(protocols=(b"three",)))
@@ -230,9 +250,9 @@ class PeerTests(TlsTestCase):
     async def test_unix(self) -> None:
         """TLS goes over a UNIX socket too."""
         path = self.mktemp()[-40:].replace("/", "-")
-        connections = Connections(EchoPeer)
+        connections = TrackedFactory(EchoServer)
         self.addCleanup(connections.abort)
-        factory = TLSMemoryBIOFactory(contexts(server()), False, connections)
+        factory = TLSMemoryBIOFactory(server_options(server()), False, connections)
         factory.noisy = False
         port = self.reactor.listenUNIX(path, factory)
         self.addCleanup(port.stopListening)
@@ -263,7 +283,7 @@ class ClientTlsTests(SynchronousTestCase):
 
     def test_refused_by_openssl(self) -> None:
         """So is one that OpenSSL does not take."""
-        made = certificates.issued_for(certificates.rsa_key(1024), "a.example")
+        made = issued_for(rsa_key(1024), "a.example")
         path = write_pems(Path(self.mktemp()), file=made.pem() + made.key_pem())["file"]
         error = self.assertRaises(CommandError, load, ClientTlsOptions("a", "", path, path))
         self.assertEqual(str(error), f"{path}: TLS: ee key too small")
@@ -281,8 +301,8 @@ class DescribeTests(SynchronousTestCase):
     def test_many_names(self) -> None:
         """Of many names the first are shown, and the number of the others."""
         names = [f"a{number}.example" for number in range(SHOWN_NAMES + 5)]
-        issued = issue_server(authority(), names, today(), 30)
-        self.assertEqual(peer_names(issued.certificate), [*names[:SHOWN_NAMES], "5 more"])
+        made = issued(*names)
+        self.assertEqual(peer_names(made.certificate), [*names[:SHOWN_NAMES], "5 more"])
 
     def test_bad_names(self) -> None:
         """What a peer writes there is harmless for a terminal and short, and may be missing."""
@@ -291,13 +311,13 @@ class DescribeTests(SynchronousTestCase):
         ])
         certificate = _with_names(bad)
         self.assertEqual(peer_names(certificate), ["x:\\x1b[2J\\n", "a" * 100])
-        self.assertEqual(peer_names(nameless_server(None).certificate), [])
+        self.assertEqual(peer_names(self_signed().certificate), [])
 
     def test_strange(self) -> None:
         """A certificate that only OpenSSL can parse is reported as unreadable."""
         context, theirs = (SSL.Context(SSL.TLS_METHOD) for _ in range(2))
-        made = certificates.issued("a.example")
-        pem = certificates.of_unknown_version(made)
+        made = issued("a.example")
+        pem = of_unknown_version(made)
         context.use_certificate(crypto.load_certificate(crypto.FILETYPE_PEM, pem))
         context.use_privatekey(made.key)
         server, client = SSL.Connection(context), SSL.Connection(theirs)
@@ -327,7 +347,7 @@ class DescribeTests(SynchronousTestCase):
 
 
 def _with_names(names: x509.SubjectAlternativeName) -> x509.Certificate:
-    old = nameless_server(None)
+    old = self_signed()
     certificate = old.certificate
     builder = x509.CertificateBuilder(
         certificate.issuer, certificate.subject, certificate.public_key(), 1,
@@ -341,18 +361,18 @@ class TlsCommandTests(TlsTestCase):
 
     async def test_whole_answer(self) -> None:
         """An answer is whole when the server closes, however long it is."""
-        port = self.serve(contexts(server()), LongAnswer)
+        port = self.serve(server_options(server()), LongReplyServer)
         address = f"tls:localhost:{port}"
         out, err, status = await self.command("send", "--ca", self.paths["ca"], address, "x")
         self.assertEqual((err, status), (b"", 0))
-        self.assertTrue(out == LongAnswer.answer)
+        self.assertTrue(out == LongReplyServer.answer)
 
     async def test_pause(self) -> None:
         """
         Where the server does not close, the answer is whole after the pause that is asked for;
         what was agreed on goes to standard error.
         """
-        port = self.serve(contexts(server(), protocols=[b"echo"]))
+        port = self.serve(server_options(server(), protocols=[b"echo"]))
         arguments = ("--tls", "--ca", self.paths["ca"], "--pause", "0.2", "--alpn", "echo", "-v")
         address = f"127.0.0.1:{port}"
         out, err, status = await self.command("send", *arguments, address, stdin=b"hello\n")
@@ -364,7 +384,7 @@ class TlsCommandTests(TlsTestCase):
 
     async def test_cut_off(self) -> None:
         """A reply that ends without close_notify may be truncated."""
-        port = self.serve(contexts(server()), CutOff)
+        port = self.serve(server_options(server()), TruncatingServer)
         address = f"tls:localhost:{port}"
         outcome = await self.command("send", "--ca", self.paths["ca"], address, "x")
         complaint = f"socketd send: {address}: connection reset or lost\n"
@@ -383,24 +403,24 @@ class TlsCommandTests(TlsTestCase):
         arguments = ("--ca", self.paths["ca"], "--pause", "0.1", address, "hello")
         self.assertEqual(await self.command("send", *arguments), (b"hello", b"", 0))
 
-    def _pem_of(self, issued: Issued) -> str:
-        data = issued.certificate_pem + issued.key_pem
+    def _pem_of(self, made: Made) -> str:
+        data = made.pem() + made.key_pem()
         return write_pems(Path(self.mktemp()), both=data)["both"]
 
     async def test_client_certificate(self) -> None:
         """A server that wants a certificate of ours gets it."""
-        port = self.serve(contexts(server(), clients_of=authority()), LongAnswer)
+        port = self.serve(server_options(server(), clients_of=authority()), LongReplyServer)
         own = ("--cert", self.paths["mine"], "--key", self.paths["key"])
         arguments = ("send", "--ca", self.paths["ca"], *own, f"tls:127.0.0.1:{port}", "x")
         out, err, status = await self.command(*arguments)
-        self.assertEqual((err, status, len(out)), (b"", 0, len(LongAnswer.answer)))
+        self.assertEqual((err, status, len(out)), (b"", 0, len(LongReplyServer.answer)))
 
     async def test_wrong_client_certificate(self) -> None:
         """
         Without one, or with one that the server does not trust, its refusal is told, though by
         the client's count the handshake was over.
         """
-        port = self.serve(contexts(server(), clients_of=authority()))
+        port = self.serve(server_options(server(), clients_of=authority()))
         address = f"tls:127.0.0.1:{port}"
         cases: dict[tuple[str, ...], str] = {
             (): "it wants a certificate of ours (--cert)",
@@ -414,7 +434,7 @@ class TlsCommandTests(TlsTestCase):
 
     async def test_wrong_name(self) -> None:
         """A server that is not trusted gets nothing, and one line says why."""
-        port = self.serve(contexts(server()))
+        port = self.serve(server_options(server()))
         arguments = ("--ca", self.paths["ca"], "--server-name", "other", f"tls:127.0.0.1:{port}")
         for name in ("send", "chat", "time"):
             out, err, status = await self.command(name, *arguments)
@@ -423,7 +443,7 @@ class TlsCommandTests(TlsTestCase):
 
     async def test_insecure_chat(self) -> None:
         """A dialog works over TLS; that the server was not verified is a warning."""
-        port = self.serve(contexts(nameless_server(None)))
+        port = self.serve(server_options(self_signed()))
         arguments = ("chat", "--tls", "--insecure", "--newline", f"127.0.0.1:{port}")
         out, err, status = await self.command(*arguments, stdin=b"one\ntwo\n")
         self.assertEqual((out, err.decode(), status), (b"one\ntwo\n", f"{tls.INSECURE}\n", 0))
@@ -431,14 +451,14 @@ class TlsCommandTests(TlsTestCase):
     async def test_time(self) -> None:
         """The time is asked over TLS too."""
 
-        class Clock(Noted):
+        class Clock(TrackedProtocol):
             """Sends a number, and closes."""
 
             def connectionMade(self) -> None:
                 self.peer.write(struct.pack("!I", 1_800_000_000))
                 self.peer.loseConnection()
 
-        port = self.serve(contexts(server()), Clock)
+        port = self.serve(server_options(server()), Clock)
         arguments = ("time", "--ca", self.paths["ca"], f"tls:127.0.0.1:{port}")
         out, err, status = await self.command(*arguments)
         self.assertEqual((err, status), (b"", 0))
@@ -449,7 +469,7 @@ class TlsCommandTests(TlsTestCase):
         Without a file of authorities those of the system are trusted, here named by the variable
         of OpenSSL.
         """
-        port = self.serve(contexts(server()), LongAnswer)
+        port = self.serve(server_options(server()), LongReplyServer)
         outcome = await getProcessOutputAndValue(
             sys.executable, ("-m", "socketd", "send", f"tls:127.0.0.1:{port}", "x"),
             env=environment() | {"SSL_CERT_FILE": os.path.abspath(self.paths["ca"])},
