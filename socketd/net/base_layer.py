@@ -100,13 +100,10 @@ class LayerFactory:
     make: Callable[[IProtocolFactory], Layer]
 
     def buildProtocol(self, addr: IAddress | None) -> Layer:
-        """Make the layer of a connection."""
         return self.make(self.factory)
 
     def doStart(self) -> None:
-        """Tell the wrapped factory that a port starts."""
         self.factory.doStart()
 
     def doStop(self) -> None:
-        """Tell the wrapped factory that a port has stopped."""
         self.factory.doStop()

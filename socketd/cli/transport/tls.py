@@ -38,7 +38,7 @@ from socketd.cli.transport.tls_options import ClientTlsOptions
 from socketd.common.errors import CommandError
 from socketd.common.host_names import is_ip_address
 from socketd.common.text import one_line
-from socketd.net.tls.certificates import PARSE_ERRORS
+from socketd.net.tls.certificates import PARSE_ERRORS, alternative_names
 
 INSECURE = "--insecure: the server is NOT VERIFIED, it may be an impostor"
 
@@ -239,10 +239,7 @@ def peer_names(certificate: x509.Certificate) -> list[str]:
     @return: the first L{SHOWN_NAMES} names, and the number of the rest; safe for a terminal.
     """
     try:
-        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-        names = [str(getattr(name, "value", name)) for name in extension.value]
-    except x509.ExtensionNotFound:
-        return []
+        names = [str(getattr(name, "value", name)) for name in alternative_names(certificate)]
     except PARSE_ERRORS:
         return ["names that cannot be read"]
     shown = [one_line(name[:SHOWN_CHARACTERS]) for name in names[:SHOWN_NAMES]]

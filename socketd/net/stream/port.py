@@ -76,7 +76,6 @@ class StreamPort(Port):
         self._logged = float("-inf")
 
     def started(self) -> None:
-        """Call the factory's C{doStart}."""
         self.factory.doStart()
 
     def closed(self) -> None:
@@ -87,7 +86,6 @@ class StreamPort(Port):
         self.factory.doStop()
 
     def doRead(self) -> None:
-        """Accept pending connections, up to L{MAX_ACCEPTS}."""
         try:
             self._accept_all()
         except MemoryError:

@@ -116,12 +116,10 @@ class ContextBuilder:
 
     def _load_named(self) -> dict[str, Identity]:
         """Load the identities by name, each pair of files only once."""
-        loaded: dict[tuple[str, str], Identity | None] = {}
-        for named in self.options.tls_names:
-            pair = (named.certificate, named.key)
-            if pair not in loaded:
-                loaded[pair] = self._load(*pair, ("tls_names", "tls_names"))
-        found = {one.name: loaded[one.certificate, one.key] for one in self.options.tls_names}
+        pairs = {one.name: (one.certificate, one.key) for one in self.options.tls_names}
+        both = ("tls_names", "tls_names")
+        loaded = {pair: self._load(*pair, both) for pair in dict.fromkeys(pairs.values())}
+        found = {name: loaded[pair] for name, pair in pairs.items()}
         return {name: identity for name, identity in found.items() if identity is not None}
 
     def _load_authorities(self) -> tuple[x509.Certificate, ...]:

@@ -188,17 +188,25 @@ def load_authorities(path: str, option: str) -> tuple[x509.Certificate, ...]:
     return found
 
 
-def names_of(certificate: x509.Certificate) -> frozenset[PeerName]:
+def alternative_names(certificate: x509.Certificate) -> Iterable[x509.GeneralName]:
     """
     List the subject alternative names of a certificate (RFC 5280, 4.2.1.6).
 
-    @return: empty if it has none, or if they cannot be parsed.
+    @raise Exception: one of L{PARSE_ERRORS}, if they cannot be parsed.
     """
     try:
-        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except (x509.ExtensionNotFound, *PARSE_ERRORS):
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return ()
+    return found.value
+
+
+def names_of(certificate: x509.Certificate) -> frozenset[PeerName]:
+    """List the names of a certificate that a client can be served by; none if unparsable."""
+    try:
+        return frozenset(_peer_names(alternative_names(certificate)))
+    except PARSE_ERRORS:
         return frozenset()
-    return frozenset(_peer_names(extension.value))
 
 
 def _peer_names(names: Iterable[x509.GeneralName]) -> Iterable[PeerName]:

@@ -65,7 +65,6 @@ class SecureTransport(_Forwarding):  # type: ignore[misc]
             self._tls.write(data)
 
     def writeSequence(self, data: Any) -> None:
-        """Encrypt several pieces as one."""
         self.write(b"".join(data))
 
     def loseConnection(self) -> None:
@@ -88,13 +87,11 @@ class SecureTransport(_Forwarding):  # type: ignore[misc]
             self._tls.loseConnection()
 
     def abortConnection(self) -> None:
-        """Reset the connection."""
         self._closing = True
         if self._tls.connected:
             self._tls.abortConnection()
 
     def stopProducing(self) -> None:
-        """Close: the consumer of the received data is gone."""
         self.loseConnection()
 
     def getPeerCertificate(self) -> Any:
