@@ -4,14 +4,15 @@ The states of a stream connection, and the events that change them.
 A connection has two sides and a phase, as in TCP (RFC 9293, 3.3.2): the peer may end its side
 long before we end ours, and the other way round.
 
-1. The read side is open until the peer's EOF. It is ending while the protocol is told of that:
-   what closes the connection meanwhile needs no further event. Only an open side is read.
-2. The write side is open until it was shut down. It is ending after C{loseWriteConnection},
-   until all that was written before is sent. What is written to a shut side is thrown away.
-3. The phase is OPEN until C{loseConnection}; then CLOSING, until all is sent; then LINGERING,
-   with the write side shut: input is discarded until the peer's EOF, since close(2) with unread
-   input resets a connection, and the peer could lose the end of the reply. A connection that
-   is to be reset is ABORTING until the next turn of the reactor. CLOSED is the end.
+  1. The read side is open until the peer's EOF. It is ending while the protocol is told of that:
+     what closes the connection meanwhile needs no further event. Only an open side is read.
+  2. The write side is open until it was shut down. It is ending after C{loseWriteConnection},
+     until all that was written before is sent. What is written to a shut side is discarded.
+  3. The phase is OPEN until C{loseConnection}; then CLOSING, until all is sent; then LINGERING,
+     with the write side shut: input is discarded until the peer's EOF, since close(2) with
+     unread input resets a connection, and the peer could lose the end of the reply. A
+     connection that is to be reset is ABORTING until the next turn of the reactor. CLOSED is
+     the end.
 
 An event that the table does not have for a state changes nothing there: a second
 C{loseConnection}, or one while aborting. What only delays (a pause, backpressure, a producer)
