@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from OpenSSL import SSL
-from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.access.capacity import Capacity
 from socketd.access.policy import make_policy
 from socketd.net.layers import wrap_factory
-from socketd.net.stream.port import StreamPort, StreamTerms
+from socketd.net.stream.port import StreamTerms
 from socketd.net.tls.context import ServerContext
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
 from socketd.settings.model import ServiceSettings
+from tests.net.port_case import PortCase
 from tests.support.certificates import (
     FUTURE,
     NOW,
@@ -32,7 +32,7 @@ from tests.support.certificates import (
     issued,
     write_private,
 )
-from tests.support.fakes import HandReactor, OneFactory, Recorder, make_service_state
+from tests.support.fakes import Recorder
 from tests.support.tls_client import TlsClient
 
 HEADER = b"PROXY TCP4 192.0.2.7 127.0.0.1 4711 7\r\n"
@@ -71,11 +71,11 @@ class Peer(TlsClient):
     turns = TURNS
 
 
-class LayersCase(SynchronousTestCase):
+class LayersCase(PortCase):
     """A service at a port of loopback."""
 
     def setUp(self) -> None:
-        self.reactor = HandReactor()
+        super().setUp()
         self.made = issued("www.example.org")
         self.path = self.mktemp()
         self.write(self.made)
@@ -102,34 +102,14 @@ class LayersCase(SynchronousTestCase):
         service = self.service(listen, more)
         handshake = service.tls.handshake_timeout
         policy = make_policy(service.policy, Capacity(None), self.reactor, handshake)
-        self.service_state, self.events = make_service_state(self.reactor, policy=policy)
         self.context: Any = None
         if service.listeners[0].tls:
             self.context = ServerContext(service.tls, lambda: NOW, lambda: 0.0)
             self.assertEqual(self.context.load(), [])
-        self.factory = OneFactory(make or (lambda: Recorder(bytes.upper)))
-        layers = (self.factory, service.listeners[0], service, self.context, self.reactor)
+        listener = service.listeners[0]
+        layers = (self.make_factory(make), listener, service, self.context, self.reactor)
         factory, self.terms = wrap_factory(*layers)
-        sock = socket.create_server(("127.0.0.1", 0), backlog=100)
-        sock.setblocking(False)
-        self.port = StreamPort(self.reactor, sock, factory, self.service_state, self.terms)
-        self.port.startListening()
-        self.addCleanup(self.stop)
-
-    def stop(self) -> None:
-        """Close everything, and see that no protocol failed."""
-        self.port.stopListening()
-        for connection in list(self.service_state.connections):
-            connection.abortConnection()
-        self.reactor.turn()
-        self.assertNotIn("protocol_failed", [name for name, _ in self.events])
-
-    def connect(self) -> socket.socket:
-        """Connect a client."""
-        client = socket.create_connection(self.port._socket.getsockname())
-        client.setblocking(False)
-        self.addCleanup(client.close)
-        return client
+        self.listen(policy, factory, self.terms)
 
     def dial(self, header: bytes = b"", context: SSL.Context | None = None) -> Peer:
         """Connect a client, and shake hands."""

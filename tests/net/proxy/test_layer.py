@@ -9,7 +9,6 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
-from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from socketd.access.capacity import Capacity
@@ -17,10 +16,11 @@ from socketd.access.networks import Networks
 from socketd.access.policy import make_policy
 from socketd.net.base_layer import LayerFactory
 from socketd.net.proxy.layer import ProxyLayer
-from socketd.net.stream.port import StreamPort, StreamTerms
+from socketd.net.stream.port import StreamTerms
 from socketd.settings.model import AccessOptions
 from socketd.settings.networks import parse_networks
-from tests.support.fakes import HandReactor, OneFactory, Recorder, make_service_state, read_all
+from tests.net.port_case import PortCase
+from tests.support.fakes import OneFactory, Recorder, read_all
 from tests.support.proxy import (
     LOCAL,
     PROXY,
@@ -38,41 +38,24 @@ from tests.support.proxy import (
 HANDSHAKE = 5.0
 
 
-class ProxiedCase(SynchronousTestCase):
+class ProxiedCase(PortCase):
     """A service that believes one balancer."""
 
     def serve(self, make: Any = None, over_tls: bool = False, **options: Any) -> None:
         """Begin to serve; 127.0.0.1 is believed."""
-        self.reactor = HandReactor()
         policy = make_policy(AccessOptions(**options), Capacity(None), self.reactor, HANDSHAKE)
-        self.service_state, self.events = make_service_state(self.reactor, policy=policy)
-        sock = socket.create_server(("127.0.0.1", 0))
-        sock.setblocking(False)
-        self.factory = OneFactory(make or (lambda: Recorder(bytes.upper)))
         terms = StreamTerms(True, Networks(parse_networks("127.0.0.1"), ()))
-        factory = LayerFactory(self.factory, partial(ProxyLayer, over_tls=over_tls))
-        self.port = StreamPort(self.reactor, sock, factory, self.service_state, terms)
-        self.port.startListening()
-        self.addCleanup(self.stop)
+        layers = partial(ProxyLayer, over_tls=over_tls)
+        self.listen(policy, LayerFactory(self.make_factory(make), layers), terms)
 
     def stop(self) -> None:
-        """Close everything, and see that no slot is left in use."""
-        self.port.stopListening()
-        for connection in list(self.service_state.connections):
-            connection.abortConnection()
-        self.reactor.turn()
-        sources = self.service_state.policy.sources
-        if sources is not None:
-            self.assertEqual(len(sources), 0)
-        self.assertEqual(self.service_state.policy.capacity.occupancy, 0.0)
-        self.assertNotIn("protocol_failed", [name for name, _ in self.events])
+        """See that no slot is left in use, too."""
+        super().stop()
+        self.assertEqual(len(self.service_state.policy.sources or ()), 0)
 
     def client(self, data: bytes = b"", source: str = "127.0.0.1") -> socket.socket:
         """Connect, send, and let the daemon see it."""
-        target = self.port._socket.getsockname()
-        client = socket.create_connection(target, source_address=(source, 0))
-        client.setblocking(False)
-        self.addCleanup(client.close)
+        client = self.connect(source)
         self.send(client, data)
         return client
 
@@ -82,21 +65,6 @@ class ProxiedCase(SynchronousTestCase):
         if data:
             client.sendall(data)
         self.reactor.turn(2)
-
-    def was_reset(self, client: socket.socket) -> bool:
-        """Say whether a client was reset without a byte."""
-        self.reactor.turn(2)
-        try:
-            client.recv(1)
-        except ConnectionResetError:
-            return True
-        except BlockingIOError:
-            return False
-        return False
-
-    def told(self, name: str) -> list[Any]:
-        """List the peers of all events of a name."""
-        return [facts["peer"] for found, facts in self.events if found == name]
 
 
 class HeaderTests(ProxiedCase):

@@ -6,45 +6,22 @@ import socket
 import struct
 from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.access.capacity import Capacity
 from socketd.access.policy import ACCEPT_RATE, MAX_PER_SOURCE, AccessPolicy, make_policy
-from socketd.net.stream.port import StreamPort
 from socketd.settings.model import AccessOptions
 from socketd.settings.networks import parse_networks
-from tests.support.fakes import HandReactor, OneFactory, Recorder, make_service_state, read_all
+from tests.net.port_case import PortCase
+from tests.support.fakes import HandReactor, read_all
 
 
-class AccessTests(SynchronousTestCase):
+class AccessTests(PortCase):
     """A port keeps to the limits of its service."""
 
     def serve(self, daemon: Capacity | None = None, **options: Any) -> None:
         """Begin to serve with these options of a service."""
-        self.reactor = HandReactor()
         policy = make_policy(AccessOptions(**options), daemon or Capacity(None), self.reactor)
-        self.service_state, _ = make_service_state(self.reactor, policy=policy)
-        sock = socket.create_server(("127.0.0.1", 0), backlog=200)
-        sock.setblocking(False)
-        factory = OneFactory(lambda: Recorder(bytes.upper))
-        self.port = StreamPort(self.reactor, sock, factory, self.service_state)
-        self.port.startListening()
-        self.addCleanup(self.stop)
-
-    def stop(self) -> None:
-        """Close everything."""
-        self.port.stopListening()
-        for connection in self.service_state.connections:
-            connection.abortConnection()
-        self.reactor.advance(0)
-
-    def client(self, source: str = "127.0.0.1") -> socket.socket:
-        """Connect from an address of this machine."""
-        target = self.port._socket.getsockname()
-        client = socket.create_connection(target, source_address=(source, 0))
-        client.setblocking(False)
-        self.addCleanup(client.close)
-        return client
+        self.listen(policy, self.make_factory())
 
     def served(self, client: socket.socket) -> bool:
         """Ask whether a client is answered; one that waits or was reset is not."""
@@ -56,30 +33,19 @@ class AccessTests(SynchronousTestCase):
         except ConnectionError:
             return False
 
-    def was_reset(self, client: socket.socket) -> bool:
-        """Say whether a client was reset without a byte."""
-        self.reactor.turn(2)
-        try:
-            client.recv(1)
-        except ConnectionResetError:
-            return True
-        except BlockingIOError:
-            return False
-        return False
-
     def test_denied(self) -> None:
         """Who may not come in is reset and counted, and the protocol never hears of it."""
         self.serve(deny=parse_networks("127.0.0.2"))
-        self.assertTrue(self.was_reset(self.client("127.0.0.2")))
-        self.assertTrue(self.served(self.client("127.0.0.1")))
+        self.assertTrue(self.was_reset(self.connect("127.0.0.2")))
+        self.assertTrue(self.served(self.connect("127.0.0.1")))
         self.assertEqual(self.service_state.counters.refused, {"network": 1})
         self.assertEqual(self.service_state.counters.connections, 1)
 
     def test_allowed_only(self) -> None:
         """With C{allow} all others are refused."""
         self.serve(allow=parse_networks("127.0.0.2, 192.0.2.0/24"))
-        self.assertTrue(self.was_reset(self.client("127.0.0.1")))
-        self.assertTrue(self.served(self.client("127.0.0.2")))
+        self.assertTrue(self.was_reset(self.connect("127.0.0.1")))
+        self.assertTrue(self.served(self.connect("127.0.0.2")))
 
     def test_max_per_source(self) -> None:
         """
@@ -87,14 +53,14 @@ class AccessTests(SynchronousTestCase):
         that is given back can be taken.
         """
         self.serve(max_per_source=2)
-        first, second = self.client(), self.client()
+        first, second = self.connect(), self.connect()
         self.assertTrue(self.served(first) and self.served(second))
-        self.assertTrue(self.was_reset(self.client()))
-        self.assertTrue(self.served(self.client("127.0.0.2")))
+        self.assertTrue(self.was_reset(self.connect()))
+        self.assertTrue(self.served(self.connect("127.0.0.2")))
         self.assertEqual(self.service_state.counters.refused, {"source_limit": 1})
         first.close()
         self.reactor.turn(3)
-        self.assertTrue(self.served(self.client()))
+        self.assertTrue(self.served(self.connect()))
 
     def test_accept_rate(self) -> None:
         """
@@ -102,17 +68,17 @@ class AccessTests(SynchronousTestCase):
         one a little later: the service is never switched off.
         """
         self.serve(accept_rate=1.0, accept_burst=3)
-        clients = [self.client() for _ in range(6)]
+        clients = [self.connect() for _ in range(6)]
         self.assertEqual([self.served(client) for client in clients], [True] * 3 + [False] * 3)
-        self.assertTrue(self.served(self.client("127.0.0.2")))
+        self.assertTrue(self.served(self.connect("127.0.0.2")))
         self.assertEqual(self.service_state.counters.refused, {"source_rate": 3})
         self.reactor.advance(1.1)
-        self.assertTrue(self.served(self.client()))
+        self.assertTrue(self.served(self.connect()))
 
     def test_loopback_default(self) -> None:
         """Where nothing is said, loopback may have as many as it likes."""
         self.serve()
-        clients = [self.client() for _ in range(MAX_PER_SOURCE * 3)]
+        clients = [self.connect() for _ in range(MAX_PER_SOURCE * 3)]
         self.assertTrue(all(map(self.served, clients)))
 
     def test_other_default(self) -> None:
@@ -150,7 +116,7 @@ class AccessTests(SynchronousTestCase):
         refused, when others have gone.
         """
         self.serve(max_connections=2)
-        first, second, third = (self.client() for _ in range(3))
+        first, second, third = (self.connect() for _ in range(3))
         self.assertTrue(self.served(first) and self.served(second))
         self.assertFalse(self.served(third))
         self.assertEqual(
@@ -166,7 +132,7 @@ class AccessTests(SynchronousTestCase):
         daemon = Capacity(1)
         daemon.enter()
         self.serve(daemon)
-        client = self.client()
+        client = self.connect()
         self.assertFalse(self.served(client))
         daemon.leave()
         self.reactor.turn(3)
@@ -175,7 +141,7 @@ class AccessTests(SynchronousTestCase):
     def test_stopped_while_full(self) -> None:
         """A port that waits for room can be stopped, and does not come back."""
         self.serve(max_connections=1)
-        first, _ = self.client(), self.client()
+        first, _ = self.connect(), self.connect()
         self.assertTrue(self.served(first))
         self.port.stopListening()
         first.close()
@@ -185,7 +151,7 @@ class AccessTests(SynchronousTestCase):
     def test_refused_leaves_nothing(self) -> None:
         """A refused connection is reset, so that no TIME_WAIT is left of it here."""
         self.serve(deny=parse_networks("127.0.0.2"))
-        client = self.client("127.0.0.2")
+        client = self.connect("127.0.0.2")
         self.reactor.turn(2)
         state = struct.unpack_from("B", client.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1))
         self.assertEqual(state, (7,), "TCP_CLOSE")
