@@ -11,7 +11,6 @@ import os
 import re
 import socket
 import struct
-from collections.abc import Iterator
 from functools import cache
 
 from attrs import frozen
@@ -179,20 +178,20 @@ def _size_v2(buffer: bytearray) -> int:
     """Check the fixed part, once it is complete, and find the length of the header."""
     if len(buffer) < _FIXED_V2.size:
         return 0
-    _, version_and_command, kind, length = _FIXED_V2.unpack_from(buffer)
+    _, version_and_command, protocol, length = _FIXED_V2.unpack_from(buffer)
     if version_and_command >> 4 != _VERSION_2:
         raise HeaderError("unknown version")
     command = version_and_command & 0xF
     if command not in (_LOCAL, _PROXY):
         raise HeaderError("unknown command")
     if command == _PROXY:
-        _check_kind(kind >> 4, kind & 0xF, length)
+        _check_protocol(protocol >> 4, protocol & 0xF, length)
     if _FIXED_V2.size + length > MAX_V2:
         raise HeaderError("header too long")
     return _FIXED_V2.size + length  # type: ignore[no-any-return]
 
 
-def _check_kind(family: int, transport: int, length: int) -> None:
+def _check_protocol(family: int, transport: int, length: int) -> None:
     if family > _LAST_FAMILY or transport > _DATAGRAM:
         raise HeaderError("unknown protocol")
     if transport == _DATAGRAM:
@@ -205,13 +204,13 @@ def _check_kind(family: int, transport: int, length: int) -> None:
 
 def _parse_v2(header: bytes) -> Header:
     """Parse a header of version 2 whose fixed part is checked (section 2.2)."""
-    _, version_and_command, kind, _ = _FIXED_V2.unpack_from(header)
+    _, version_and_command, protocol, _ = _FIXED_V2.unpack_from(header)
     if version_and_command & 0xF == _LOCAL:
         return Header(2, "LOCAL")
-    if _UNSPEC in (kind >> 4, kind & 0xF):
+    if _UNSPEC in (protocol >> 4, protocol & 0xF):
         # The size of its addresses is unknown, so the TLVs cannot be checked.
         return Header(2, "PROXY")
-    layout = _LAYOUTS[kind >> 4]
+    layout = _LAYOUTS[protocol >> 4]
     fields = layout.unpack_from(header, _FIXED_V2.size)
     _check_tlvs(header, _FIXED_V2.size + layout.size)
     if layout is _UNIX:
@@ -231,35 +230,28 @@ def _unix_name(padded: bytes) -> str | bytes:
     return os.fsdecode(padded.partition(b"\0")[0])
 
 
-def _tlvs(header: bytes, start: int) -> Iterator[tuple[int, int, int]]:
-    """
-    List the TLVs after the addresses (section 2.2).
-
-    @return: the type of each, and where its value starts and ends.
-    @raise HeaderError: if the last TLV does not end with the header.
-    """
-    while start < len(header):
-        if start + _TLV.size > len(header):
-            raise HeaderError("cut TLV")
-        kind, length = _TLV.unpack_from(header, start)
-        end = start + _TLV.size + length
-        if end > len(header):
-            raise HeaderError("cut TLV")
-        yield kind, start + _TLV.size, end
-        start = end
-
-
 def _check_tlvs(header: bytes, start: int) -> None:
     """
-    Check the lengths of the TLVs, and the checksum if there is one (section 2.2.3: a
-    receiver that can verify it must, and must reject the connection if it is wrong).
+    Check the lengths of the TLVs after the addresses (section 2.2), and the checksum if there
+    is one (section 2.2.3: a receiver that can verify it must, and must reject the connection
+    if it is wrong).
     """
-    places = [(low, high) for kind, low, high in _tlvs(header, start) if kind == _CHECKSUM]
-    if not places:
+    checksums = []
+    while start < len(header):
+        value = start + _TLV.size
+        if value > len(header):
+            raise HeaderError("cut TLV")
+        type_, length = _TLV.unpack_from(header, start)
+        start = value + length
+        if start > len(header):
+            raise HeaderError("cut TLV")
+        if type_ == _CHECKSUM:
+            checksums.append((value, start))
+    if not checksums:
         return
-    low, high = places[0]
+    low, high = checksums[0]
     # No sender writes two; computing one for each would be quadratic.
-    if len(places) > 1 or high - low != _CHECKSUM_SIZE:
+    if len(checksums) > 1 or high - low != _CHECKSUM_SIZE:
         raise HeaderError("bad checksum")
     computed = crc32c(header[:low] + bytes(_CHECKSUM_SIZE) + header[high:])
     if computed != int.from_bytes(header[low:high], "big"):

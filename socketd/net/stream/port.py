@@ -82,7 +82,7 @@ class StreamPort(Port):
         """Cancel the wait for capacity and call the factory's C{doStop}."""
         if self._waits:
             self._waits = False
-            self._service_state.policy.capacity.forget(self._room)
+            self._service_state.policy.capacity.forget(self._accept_again)
         self.factory.doStop()
 
     def doRead(self) -> None:
@@ -98,7 +98,7 @@ class StreamPort(Port):
                 # The protocol built last has stopped the port.
                 return
             if capacity.is_full:
-                self._wait_for_room()
+                self._wait_for_capacity()
                 return
             try:
                 sock, peer = self._socket.accept()
@@ -128,14 +128,14 @@ class StreamPort(Port):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         sock.close()
 
-    def _wait_for_room(self) -> None:
+    def _wait_for_capacity(self) -> None:
         """Leave pending connections in the kernel's backlog until there is capacity."""
         self._service_state.counters.full += 1
         self._waits = True
         self._reactor.removeReader(self)
-        self._service_state.policy.capacity.when_available(self._room)
+        self._service_state.policy.capacity.when_available(self._accept_again)
 
-    def _room(self) -> None:
+    def _accept_again(self) -> None:
         self._waits = False
         self._watch()
 
