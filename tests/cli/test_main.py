@@ -81,7 +81,7 @@ class MainTests(SynchronousTestCase):
             self.assertEqual(self.run_main(FakeSubcommand(status), "send"), (status, ""))
 
     def test_failures(self) -> None:
-        """Every way to fail has its status and at most one line."""
+        """Each kind of failure has its status, and at most one line."""
         cases: list[tuple[BaseException, int, str]] = [
             (CommandError("no\nluck"), 1, "socketd send: no\\nluck\n"),
             (CommandError("bad file", 78), 78, "socketd send: bad file\n"),
@@ -95,7 +95,7 @@ class MainTests(SynchronousTestCase):
             self.assertEqual(self.run_main(FakeSubcommand(failure), "send"), (status, line))
 
     def test_usage(self) -> None:
-        """A wrong use is told in one line, with status 2, under the name of the subcommand."""
+        """A usage error is one line with the name of the subcommand, and status 2."""
         cases = {
             (): "socketd: a command has to follow, such as socketd status; see",
             ("sned",): "socketd: sned is no command (send?); see socketd --help",
@@ -117,10 +117,7 @@ class MainTests(SynchronousTestCase):
             self.assertIn(line, error)
 
     def test_arguments(self) -> None:
-        """
-        Too many arguments are told from those that there are not, and a text that begins
-        with a dash from an option; options in one word, and numbers, are none of this.
-        """
+        """Unknown arguments and options are errors with a hint; combined options are not."""
         dash = "a text that begins with a dash stands behind --: -- "
         cases = {
             ("status", "x"): "socketd status: takes no arguments: x; see socketd status --help",
@@ -153,7 +150,7 @@ class MainTests(SynchronousTestCase):
             self.assertEqual(subcommand.rest, rest)
 
     def test_closed_standard_streams(self) -> None:
-        """Without standard output and error there is nobody to complain to."""
+        """Without standard output and error a failure is only a status."""
         self.patch(main_module, "load", lambda name: FakeSubcommand(CommandError("x")))
         self.patch(sys, "stdout", None)
         self.patch(sys, "stderr", None)
@@ -176,7 +173,7 @@ class OutputTests(SynchronousTestCase):
         self.assertEqual((written.getvalue(), flushed), ("line\n", ["yes"]))
 
     def test_explained(self) -> None:
-        """A pipe that nobody reads keeps its exception, any other error gets words."""
+        """A broken pipe keeps its exception; any other error is explained."""
         broken = BrokenPipeError()
         self.assertIs(explained(broken), broken)
         error = explained(OSError(28, "No space left on device"))
@@ -184,10 +181,10 @@ class OutputTests(SynchronousTestCase):
 
 
 class ModuleTests(SynchronousTestCase):
-    """Tests for what the modules of the command are."""
+    """Tests for the modules of the subcommands."""
 
     def test_subcommands(self) -> None:
-        """Each subcommand has a module of its name with what the command needs."""
+        """Each module has the name and the help of its subcommand."""
         self.assertLessEqual(set(OURS), set(MODULES))
         for name in OURS:
             module = import_module(f"socketd.cli.{MODULES[name]}")
@@ -195,7 +192,7 @@ class ModuleTests(SynchronousTestCase):
             self.assertNotIn("\n", module.HELP)
 
     def test_commands(self) -> None:
-        """So has each command of the daemon, behind the console in the help."""
+        """So does each command of the daemon, after the console in the help."""
         names = subcommands()
         self.assertEqual(names[: names.index("console") + 2][-2:], ["console", "status"])
         self.assertLess(set(MODULES), set(names))
@@ -204,7 +201,7 @@ class ModuleTests(SynchronousTestCase):
             self.assertNotIn("\n", load(name).HELP)
 
     def test_stands_apart(self) -> None:
-        """The command knows nothing of the daemon, but it may read a configuration."""
+        """The command imports nothing of the daemon, but it may read a configuration."""
         allowed = (
             "socketd.cli", "socketd.common.", "socketd.terminal.", "socketd.settings.",
             "socketd.configuration.",
@@ -217,7 +214,7 @@ class ModuleTests(SynchronousTestCase):
                     self.assertTrue(name.startswith(allowed), f"{path.name}: {name}")
 
     def test_one_reactor(self) -> None:
-        """Only one module touches the reactor of the process."""
+        """Only one module imports the reactor."""
         reactor = "twisted.internet.reactor"
         touching = [path.stem for path in DAEMON_FREE if reactor in imports_of(path)]
         self.assertEqual(touching, ["runner"])
@@ -251,7 +248,7 @@ class CommandTests(CommandTestCase):
         self.assertEqual(status, 0)
 
     async def test_late_openssl(self) -> None:
-        """What TLS and certificates need is loaded only where they are asked for."""
+        """TLS and certificates are imported only on demand."""
         for names, unwanted in (
             ("system.certificate, system.socket_options", "cryptography"),
             ("client.chat, client.send, client.time", "socketd.cli.transport.tls"),
@@ -262,7 +259,7 @@ class CommandTests(CommandTestCase):
             self.assertEqual(await self.python(code), (b"", b"", 0))
 
     async def test_closed_output(self) -> None:
-        """A reader that goes away ends the command without a word."""
+        """A closed pipe ends the command silently."""
         code = (
             "import os; from socketd.cli.main import main; read, write = os.pipe(); "
             "os.close(read); os.dup2(write, 1); raise SystemExit(main(['options']))"
@@ -270,7 +267,7 @@ class CommandTests(CommandTestCase):
         self.assertEqual(await self.python(code), (b"", b"", 141))
 
     async def test_full_device(self) -> None:
-        """A device that takes nothing is one line, also from the interpreter's end."""
+        """A full device is a one-line error, at the interpreter's exit, too."""
         code = (
             "import os; from socketd.cli.main import main; "
             "os.dup2(os.open('/dev/full', os.O_WRONLY), 1); raise SystemExit(main(['options']))"

@@ -10,7 +10,7 @@ from socketd.common.counters import Counters
 
 @attrs.define
 class Ended:
-    """A connection, as far as its counts go."""
+    """The counters of a connection."""
 
     messages_received: int
     bytes_received: int
@@ -21,11 +21,11 @@ class TallyTests(SynchronousTestCase):
     """Tests for L{Counters}."""
 
     def test_zero(self) -> None:
-        """A service that has started has done nothing."""
+        """All counters start at 0."""
         self.assertFalse(any(attrs.asdict(Counters()).values()))
 
     def test_add(self) -> None:
-        """The counts of connections that end are added up, and no other count."""
+        """The counters of ended connections are added, and no others."""
         counters = Counters(connections=2, datagrams_sent=5)
         counters.add(Ended(1, 20, 300))
         counters.add(Ended(4, 50, 600))
@@ -33,7 +33,7 @@ class TallyTests(SynchronousTestCase):
         self.assertEqual(counters, attrs.evolve(expected, datagrams_sent=5))
 
     def test_total(self) -> None:
-        """A snapshot counts the live connections in; the tally itself does not."""
+        """A snapshot includes the live connections; the counters do not."""
         counters = Counters(3, 1, 10, 100, 7, 6, 1, 2)
         live = [Ended(2, 20, 200), Ended(3, 30, 300)]
         self.assertEqual(counters.total(live), Counters(3, 6, 60, 600, 7, 6, 1, 2))
@@ -41,14 +41,14 @@ class TallyTests(SynchronousTestCase):
         self.assertEqual(counters.total(live), counters.total(iter(live)))
 
     def test_counted_once(self) -> None:
-        """A connection that ends changes no total: what it counted moves over."""
+        """A connection that ends does not change the total."""
         counters, connection = Counters(1), Ended(2, 20, 200)
         before = counters.total([connection])
         counters.add(connection)
         self.assertEqual(counters.total([]), before)
 
     def test_snapshot(self) -> None:
-        """A snapshot stays as it is."""
+        """A snapshot does not change."""
         counters = Counters()
         taken = counters.total([])
         counters.add(Ended(1, 1, 1))

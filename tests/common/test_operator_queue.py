@@ -18,21 +18,21 @@ class OperatorQueueTests(SynchronousTestCase):
         self.changes: list[int] = []
 
     def looking_on(self) -> None:
-        """Note how many wait, as an operator does at each change."""
+        """Record the number of waiting connections, as an operator does at each change."""
         self.changes.append(len(self.queue.waiting))
 
     def ask(self, name: str, timeout: float = 60.0) -> Question:
-        """Have a connection ask."""
+        """Add a connection."""
         question = self.queue.ask(name, timeout, lambda word: self.words.append((name, word)))
         assert question is not None
         return question
 
     def names(self) -> list[str]:
-        """List the connections that wait."""
+        """List the waiting connections."""
         return [question.transport for question in self.queue.waiting]
 
     def test_empty(self) -> None:
-        """At first nobody waits and nobody looks on."""
+        """At first no connection waits and no operator is attached."""
         self.assertEqual((self.queue.waiting, self.queue.attended), ((), False))
 
     def test_oldest_first(self) -> None:
@@ -65,7 +65,7 @@ class OperatorQueueTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_timeout(self) -> None:
-        """A question that is not answered in its time has the empty word for answer."""
+        """At its timeout a question is answered with no bytes."""
         question = self.ask("a", 3.0)
         self.ask("b", 5.0)
         self.clock.advance(2.9)
@@ -77,7 +77,7 @@ class OperatorQueueTests(SynchronousTestCase):
         self.assertEqual(self.words, [("a", b""), ("b", b"")])
 
     def test_withdraw(self) -> None:
-        """A question that is taken back is not answered, not even in time."""
+        """A withdrawn question is not answered, not even at its timeout."""
         first = self.ask("a", 1.0)
         self.ask("b", 2.0)
         self.queue.withdraw(first)
@@ -86,7 +86,7 @@ class OperatorQueueTests(SynchronousTestCase):
         self.assertRaises(ValueError, self.queue.answer, first, b"late")
 
     def test_withdraw_twice(self) -> None:
-        """What does not wait can be taken back without harm, and without a change."""
+        """Withdrawing an answered question changes nothing."""
         question = self.ask("a")
         self.queue.answer(question, b"x")
         self.queue.attach(self.looking_on)
@@ -94,7 +94,7 @@ class OperatorQueueTests(SynchronousTestCase):
         self.assertEqual((self.words, self.changes), ([("a", b"x")], []))
 
     def test_changes(self) -> None:
-        """Who looks on is told after each change, whatever brought it."""
+        """Operators are called after each change."""
         self.queue.attach(self.looking_on)
         first, second = self.ask("a"), self.ask("b")
         self.ask("c", 1.0)
@@ -104,7 +104,7 @@ class OperatorQueueTests(SynchronousTestCase):
         self.assertEqual(self.changes, [1, 2, 3, 2, 1, 0])
 
     def test_attended(self) -> None:
-        """The queue is attended while anybody looks on."""
+        """The queue is attended while an operator is attached."""
         other: list[bool] = []
 
         def changed() -> None:
@@ -121,7 +121,7 @@ class OperatorQueueTests(SynchronousTestCase):
         self.assertEqual(self.names(), ["a"])
 
     def test_detach_when_told(self) -> None:
-        """Who is told of a change may leave then, and the others are told all the same."""
+        """An operator may detach when called; the others are called, too."""
 
         def leave() -> None:
             self.queue.detach(leave)
@@ -132,7 +132,7 @@ class OperatorQueueTests(SynchronousTestCase):
         self.assertEqual(self.changes, [1])
 
     def test_ask_again_when_answered(self) -> None:
-        """A connection may ask again as soon as it has its word; it is the last then."""
+        """A connection may ask again as soon as it is answered; it is then the last."""
 
         def again(word: bytes) -> None:
             self.words.append(("a", word))
@@ -145,7 +145,7 @@ class OperatorQueueTests(SynchronousTestCase):
         self.assertEqual(self.names(), ["b", "a again"])
 
     def test_full(self) -> None:
-        """No more wait than a person will ever answer; when one has gone there is room."""
+        """A full queue rejects a connection, until another leaves it."""
         questions = [self.ask(str(number)) for number in range(MAX_WAITING)]
         self.assertIdentical(self.queue.ask("late", 60.0, self.fail), None)
         self.queue.withdraw(questions[7])

@@ -25,9 +25,7 @@ class RenderTests(SynchronousTestCase):
         self.assertEqual(rendered, "A    B\n\u6642   1\ne\u0301    2\nabc  3\n")
 
     def test_row_of_another_length(self) -> None:
-        """
-        A row that does not fit the headers is an error of the programmer, not a broken table.
-        """
+        """A row that does not fit the headers is an error."""
         error = self.assertRaises(ValueError, table.render, ("A", "B"), [("only",)])
         self.assertIn("1 cells under 2 headers", str(error))
 
@@ -42,7 +40,7 @@ class ListingTests(SynchronousTestCase):
     """Tests for L{table.listing}."""
 
     def test_wide(self) -> None:
-        """Numbers are aligned at their right, in units for people."""
+        """Numbers are right-aligned, in readable units."""
         expected = (
             f"SERVICE  LISTENERS{' ' * 55}  OPEN         IN\n"
             f"ack      tcp *:1{' ' * 57}     3  343.3 MiB\n"
@@ -52,7 +50,7 @@ class ListingTests(SynchronousTestCase):
         self.assertEqual(table.listing(SERVICES, ROWS, UNITS, 200), expected)
 
     def test_narrow(self) -> None:
-        """Where the terminal is too narrow, each thing of a list has a line of its own."""
+        """In a narrow terminal each item of a list has its own line."""
         expected = (
             "SERVICE  OPEN         IN\n"
             "ack         3  343.3 MiB\n"
@@ -65,7 +63,7 @@ class ListingTests(SynchronousTestCase):
         self.assertEqual(table.listing(SERVICES, ROWS, UNITS, 80), expected)
 
     def test_widest_text(self) -> None:
-        """Then the widest text goes below its row; what names the row stays."""
+        """Then the widest text moves below its row; the first column stays."""
         rows = [(1, "echo", "[2001:db8:1:2:3:4:5:6]:50000", True)]
         names = ["id", "service", "peer", "waits"]
         expected = "ID  SERVICE  WAITING\n1   echo     yes\n    [2001:db8:1:2:3:4:5:6]:50000\n"
@@ -73,7 +71,7 @@ class ListingTests(SynchronousTestCase):
         self.assertEqual(table.listing(["a"], [("x" * 50,)], {}, 40), f"A\n{'x' * 50}\n")
 
     def test_one_thing(self) -> None:
-        """A table of one thing has its units by row; a row of many things has not."""
+        """A table of one object has its units by row; any other by column."""
         rows = [("AGE", 93_784.0), ("IN", 2048), ("PEER", None)]
         units = {"age": "seconds", "in": "bytes"}
         expected = "FIELD  VALUE\nAGE    1d2h\nIN     2.0 KiB\nPEER   -\n"
@@ -92,7 +90,7 @@ class ListingTests(SynchronousTestCase):
         self.assertEqual(found, "FIELD    VALUE\nWAITING  yes\n")
 
     def test_units(self) -> None:
-        """Sizes and times have as many digits as people want."""
+        """Sizes and durations are rounded to readable units."""
         sizes = {
             0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1536: "1.5 KiB", 102_300: "99.9 KiB",
             102_400: "100.0 KiB", 1_048_575: "1.0 MiB", 360_000_000: "343.3 MiB", 2**40: "1.0 TiB",

@@ -22,7 +22,7 @@ COLUMNS = ("id", "service", "peer", "age", "messages", "in", "out", "waits")
 
 
 class Case(SynchronousTestCase):
-    """A daemon to command."""
+    """A daemon and an operator's session."""
 
     def setUp(self) -> None:
         self.daemon = make_daemon()
@@ -45,10 +45,10 @@ class Case(SynchronousTestCase):
 
 
 class LineTests(Case):
-    """Tests for how a line is read."""
+    """Tests for the parsing of command lines."""
 
     def test_unknown(self) -> None:
-        """What is no command is answered with the nearest one, where one is near."""
+        """An unknown command suggests a similar one, if there is one."""
         expected = {
             "stauts": "stauts is no command; did you mean status?",
             "Status": "Status is no command; did you mean status?",
@@ -59,16 +59,16 @@ class LineTests(Case):
         self.assertEqual({line: self.refused(line) for line in expected}, expected)
 
     def test_unprintable(self) -> None:
-        """What was typed is not shown raw."""
+        """Typed text is escaped in errors."""
         self.assertIn(r"\x1b[2J is no command", self.refused("\x1b[2J"))
         self.assertIn(r"no connection \x1b[2J", self.refused("close \x1b[2J"))
 
     def test_long(self) -> None:
-        """Nor is it shown at any length."""
+        """Typed text is truncated in errors."""
         self.assertTrue(len(self.refused("x" * 100000)) < 1000)
 
     def test_arguments(self) -> None:
-        """A command with too few or too many arguments is answered with its form."""
+        """Too few or too many arguments are answered with the usage."""
         expected = {
             "help me": "write help",
             "status now": "write status",
@@ -81,11 +81,11 @@ class LineTests(Case):
         self.assertEqual({line: self.refused(line) for line in expected}, expected)
 
     def test_spaces(self) -> None:
-        """Spaces around a line do not matter."""
+        """Spaces around a line are ignored."""
         self.assertEqual(self.execute("  status \n"), self.execute("status"))
 
     def test_ids(self) -> None:
-        """What is not the id of a live connection is said not to be."""
+        """An ID that no live connection has is an error."""
         connect(self.daemon)
         for number in ("0", "2", "x", "-1", "+1", "1.0", "1 2", "١", "1" * 19, "9" * 5000):
             for command in ("show", "close", "reset"):
@@ -94,28 +94,25 @@ class LineTests(Case):
                 self.assertTrue(message.endswith("; see connections"), message)
 
     def test_gone(self) -> None:
-        """Nor has a connection an id when it is gone."""
+        """A closed connection has no ID."""
         connection = connect(self.daemon)
         self.execute("show 1")
         connection.leave()
         self.assertEqual(self.refused("show 1"), "no connection 1; see connections")
 
     def test_functions(self) -> None:
-        """Every command of the table has a function, and every function a command."""
+        """Every command has a function, and every function a command."""
         self.assertEqual(list(FUNCTIONS), list(COMMANDS))
 
     def test_statuses(self) -> None:
-        """What is written wrongly has status 2, what cannot be done now status 1."""
+        """A malformed command has status 2, one that cannot be executed now has status 1."""
         for line in ("stauts", "show", "ban x", "ban 192.0.2.1 10m", "log-level loud"):
             self.assertEqual(self.problem(line).status, 2, line)
         for line in ("show 7", "answer 7", "unban 192.0.2.1", "watch nothing", "drain"):
             self.assertEqual(self.problem(line).status, 1, line)
 
     def test_logged(self) -> None:
-        """
-        A command that changes something is logged, escaped; others are not, nor
-        is one that failed.
-        """
+        """Only a command that changes something, and succeeds, is logged, escaped."""
         connect(self.daemon)
         seen = watch(self.daemon)
         for line in ("help", "status", "services", "connections", "waiting", "show 1", "bans"):
@@ -130,7 +127,7 @@ class LineTests(Case):
 
 
 class QueryTests(Case):
-    """Tests for the commands that change nothing."""
+    """Tests for the commands that only query."""
 
     def test_help(self) -> None:
         """C{help} lists every command with its arguments."""
@@ -142,7 +139,7 @@ class QueryTests(Case):
         self.assertEqual(len(text_of(result.answer, 80).splitlines()), len(COMMANDS) + 1)
 
     def test_status(self) -> None:
-        """C{status} says how long the daemon is up, and what it has."""
+        """C{status} shows the uptime and the totals."""
         connect(self.daemon).receive(b"hello")
         connect(self.daemon, "shout")
         self.daemon.reactor.advance(90.4)
@@ -150,14 +147,14 @@ class QueryTests(Case):
         self.assertEqual(result, CommandResult("up 90 s, 2 services, 2 connections, 0 waiting"))
 
     def test_status_waiting(self) -> None:
-        """C{status} counts who waits."""
+        """C{status} counts the waiting connections."""
         connect(self.daemon).receive(b"hello")
         self.assertEqual(
             self.execute("status").text, "up 0 s, 2 services, 1 connections, 1 waiting"
         )
 
     def test_status_certificates(self) -> None:
-        """C{status} counts the certificates that are not valid."""
+        """C{status} counts the invalid certificates."""
         context: Any = FakeContext()
         self.daemon.services[0].context = context
         result = self.execute("status")
@@ -165,7 +162,7 @@ class QueryTests(Case):
         self.assertEqual(result.facts["invalid_certificates"], 1)
 
     def test_services(self) -> None:
-        """C{services} counts what each service did, live connections included."""
+        """C{services} shows the counters of each service, live connections included."""
         gone, live = connect(self.daemon, "shout"), connect(self.daemon, "shout")
         gone.receive(b"abc")
         gone.leave()
@@ -178,18 +175,18 @@ class QueryTests(Case):
         self.assertEqual(result.rows, [ack, ["shout", "upper", "", 1, 2, 3, 0, 6, 6]])
 
     def test_datagram_bytes(self) -> None:
-        """What a service received and sent is by datagrams, too."""
+        """The bytes of a service include those of datagrams."""
         counters = self.daemon.services[1].service_state.counters
         counters.bytes_received, counters.datagram_bytes_received = 1, 20
         counters.bytes_sent, counters.datagram_bytes_sent = 300, 4000
         self.assertEqual(self.execute("services").rows[1][-2:], [21, 4300])
 
     def test_no_connections(self) -> None:
-        """C{connections} has headers even if there are none."""
+        """Without connections C{connections} shows the headers."""
         self.assertEqual(self.execute("connections"), CommandResult(columns=COLUMNS, rows=[]))
 
     def test_connections(self) -> None:
-        """C{connections} lists the live ones in the order in which they came."""
+        """C{connections} lists the live connections in the order of their IDs."""
         connect(self.daemon, "ack", "192.0.2.1:7").receive(b"hello")
         self.daemon.reactor.advance(1.25)
         connect(self.daemon, "shout", "[::1]:8")
@@ -203,7 +200,7 @@ class QueryTests(Case):
         )
 
     def test_waiting(self) -> None:
-        """C{waiting} lists those that wait, oldest question first."""
+        """C{waiting} lists the waiting connections, the oldest first."""
         first, second, _ = connect(self.daemon), connect(self.daemon), connect(self.daemon)
         second.receive(b"b")
         first.receive(b"a")
@@ -211,7 +208,7 @@ class QueryTests(Case):
         self.assertEqual(self.execute("waiting").columns, COLUMNS)
 
     def test_show(self) -> None:
-        """C{show} has one row for each fact."""
+        """C{show} has one row per field."""
         connect(self.daemon, "shout", "192.0.2.1:7").receive(b"hello")
         result = self.execute("show 1")
         self.assertEqual(result.columns, ("field", "value"))
@@ -221,13 +218,10 @@ class QueryTests(Case):
 
 
 class ConnectionTests(Case):
-    """Tests for the commands that change something."""
+    """Tests for the commands for one connection."""
 
     def test_reply_to_one_that_waits(self) -> None:
-        """
-        C{reply} is the operator's word for a connection that waits, whatever
-        its place in the queue.
-        """
+        """C{reply} answers a waiting connection, wherever it is in the queue."""
         first, second = connect(self.daemon), connect(self.daemon)
         first.receive(b"a")
         second.receive(b"b")
@@ -242,20 +236,20 @@ class ConnectionTests(Case):
         )
 
     def test_reply_to_one_that_does_not(self) -> None:
-        """C{reply} is sent to any other connection as it is."""
+        """C{reply} sends the text to a connection that does not wait."""
         connection = connect(self.daemon, "shout")
         self.execute("reply 1 hello")
         self.assertEqual(connection.value(), b"hello")
         self.assertFalse(connection.disconnecting)
 
     def test_close(self) -> None:
-        """C{close} closes as a protocol would: what is owed is sent."""
+        """C{close} closes after pending output is sent."""
         connection = connect(self.daemon)
         self.assertEqual(self.execute("close 1"), CommandResult("closing 1"))
         self.assertEqual((connection.disconnecting, connection.disconnected), (True, False))
 
     def test_close_one_that_waits(self) -> None:
-        """A connection that is closed while it waits leaves the queue when it is gone."""
+        """A waiting connection leaves the queue once it is closed."""
         connection = connect(self.daemon)
         connection.receive(b"a")
         self.execute("close 1")
@@ -263,19 +257,19 @@ class ConnectionTests(Case):
         self.assertEqual(self.daemon.operator.waiting, ())
 
     def test_reset(self) -> None:
-        """C{reset} resets."""
+        """C{reset} resets the connection."""
         connection = connect(self.daemon)
         self.assertEqual(self.execute("reset 1"), CommandResult("reset 1"))
         self.assertTrue(connection.disconnected)
 
     def test_reply_keeps_bytes(self) -> None:
-        """Bytes that are no text go as they were typed, spaces at the end too."""
+        """Bytes that are not UTF-8, and trailing spaces, are sent unchanged."""
         connection = connect(self.daemon, "shout")
         self.execute("reply 1 \udcff  ")
         self.assertEqual(connection.value(), b"\xff  ")
 
     def test_answer(self) -> None:
-        """C{answer} is the word for a connection that waits; the empty one is one, too."""
+        """C{answer} answers a waiting connection, also with no text."""
         first, second = connect(self.daemon), connect(self.daemon)
         first.receive(b"a")
         second.receive(b"b")
@@ -285,7 +279,7 @@ class ConnectionTests(Case):
         self.assertEqual(self.daemon.operator.waiting, ())
 
     def test_answer_too_late(self) -> None:
-        """A word for somebody whom another operator has answered goes nowhere."""
+        """A second answer is rejected and not sent."""
         connection = connect(self.daemon)
         connection.receive(b"a")
         self.execute("answer 1 mine")
@@ -293,10 +287,7 @@ class ConnectionTests(Case):
         self.assertEqual(connection.value(), b"a!mine")
 
     def test_answer_to_one_that_is_gone(self) -> None:
-        """
-        A word for a connection that has left already, and whose protocol does not know
-        it yet, ends its question, and is no event: there is nobody to name.
-        """
+        """An answer for a closed connection ends its question, and is not logged."""
         connection = connect(self.daemon)
         connection.receive(b"a")
         (question,) = self.daemon.operator.waiting
@@ -315,45 +306,45 @@ class ManyTests(Case):
             connect(self.daemon, "shout")
 
     def test_pages(self) -> None:
-        """The answer says how many are left and how to ask for them."""
+        """The answer has the number of those that follow, and the command that lists them."""
         result = self.execute("connections")
         self.assertEqual(len(result.rows), MAX_ROWS)
         self.assertEqual(result.text, f"2 more; write connections {MAX_ROWS}")
         self.assertEqual(dict(result.facts), {"more": 2, "after": MAX_ROWS})
 
     def test_last_page(self) -> None:
-        """The last answer says nothing of the kind."""
+        """The last page has neither."""
         result = self.execute(f"connections {MAX_ROWS}")
         self.assertEqual([row[0] for row in result.rows], [MAX_ROWS + 1, MAX_ROWS + 2])
         self.assertEqual((result.text, dict(result.facts)), ("", {}))
 
     def test_many_waiting(self) -> None:
-        """So many of those that wait are listed, too: the oldest."""
+        """C{waiting} lists the oldest, up to the same limit."""
         for _ in range(MAX_ROWS + 2):
             connect(self.daemon).receive(b"a")
         result = self.execute("waiting")
         self.assertEqual((len(result.rows), result.text), (MAX_ROWS, "2 more"))
 
     def test_bad_page(self) -> None:
-        """What is no id is refused."""
+        """A page must follow an ID."""
         self.assertEqual(self.refused("connections x"), "x is no id; write connections [AFTER]")
 
 
 class SessionTests(Case):
-    """Tests for the commands that change what an operator is shown."""
+    """Tests for the commands that change the session."""
 
     def test_watch(self) -> None:
-        """C{watch} asks for one service's events, or for all."""
+        """C{watch} shows the events of one service, or all."""
         self.assertEqual(self.execute("watch ack"), CommandResult("watching ack"))
         self.assertEqual(self.execute("watch"), CommandResult("watching everything"))
         self.assertEqual(self.session.asked, ["ack", None])
 
     def test_unknown_service(self) -> None:
-        """A service that is none is answered with the nearest."""
+        """An unknown service suggests a similar one."""
         self.assertEqual(self.refused("watch shuot"), "shuot is no service; did you mean shout?")
 
     def test_attend(self) -> None:
-        """C{attend} makes an operator of whoever sits there."""
+        """C{attend} makes the session an operator's."""
         self.execute("attend")
         self.assertEqual(self.session.asked, ["attend"])
 
@@ -362,12 +353,12 @@ class BanTests(Case):
     """Tests for C{ban}, C{unban} and C{bans}."""
 
     def admitted(self, host: str, service: int = 0) -> str | None:
-        """Ask the door of a service."""
+        """Return why a service rejects a host, if it does."""
         policy = self.daemon.services[service].service_state.policy
         return policy.admit_connection(2, (host, 50000))[0]
 
     def test_ban(self) -> None:
-        """Whoever is banned is let in by no service, and what he has is reset."""
+        """Every service rejects a banned source, and its connections are reset."""
         banned = [connect(self.daemon, "ack", "192.0.2.7:1"), connect(self.daemon, "shout",
                   "192.0.2.9:1")]  # fmt: skip
         other = connect(self.daemon, "ack", "192.0.3.7:1")
@@ -381,13 +372,13 @@ class BanTests(Case):
             self.assertEqual(self.admitted("192.0.3.7", service), None)
 
     def test_mapped(self) -> None:
-        """An IPv4 peer of an IPv6 socket is banned as the IPv4 peer that he is."""
+        """An IPv4-mapped peer is banned by its IPv4 address."""
         peer = connect(self.daemon, "ack", "[::ffff:192.0.2.7]:1")
         self.execute("ban 192.0.2.7")
         self.assertTrue(peer.disconnected)
 
     def test_for_a_while(self) -> None:
-        """A ban with a duration ends with it."""
+        """A ban expires after its duration."""
         result = self.execute("ban 192.0.2.7 for 10m")
         self.assertEqual(result.text, "banned 192.0.2.7/32 for 600 s; 0 connections reset")
         self.daemon.reactor.advance(599)
@@ -398,7 +389,7 @@ class BanTests(Case):
         self.assertEqual(self.admitted("192.0.2.7"), None)
 
     def test_forgets(self) -> None:
-        """The guards forget their verdicts at each change, so that it holds at once."""
+        """Each change discards the cached verdicts of the datagram guards."""
         forgotten: list[str] = []
         for service in self.daemon.services:
             self.patch(service, "forget_sources", lambda name=service.name: forgotten.append(name))
@@ -408,7 +399,7 @@ class BanTests(Case):
             forgotten.clear()
 
     def test_unban(self) -> None:
-        """C{unban} lifts exactly that ban."""
+        """C{unban} lifts the ban of exactly that network."""
         self.execute("ban 192.0.2.0/24")
         self.assertEqual(self.refused("unban 192.0.2.7"), "192.0.2.7/32 is not banned; see bans")
         lifted = "192.0.2.0/24 is no longer banned"
@@ -416,7 +407,7 @@ class BanTests(Case):
         self.assertEqual(self.admitted("192.0.2.7"), None)
 
     def test_list(self) -> None:
-        """C{bans} lists them, also those without end."""
+        """C{bans} lists the bans, also those that do not expire."""
         self.execute("ban 2001:db8::/32")
         self.execute("ban 192.0.2.7 for 1h")
         result = self.execute("bans")
@@ -424,7 +415,7 @@ class BanTests(Case):
         self.assertEqual(result.rows, [("2001:db8::/32", None), ("192.0.2.7/32", 3600.0)])
 
     def test_wrong(self) -> None:
-        """What is no network, nobody or everybody is refused; nothing is banned."""
+        """Anything but one network, and a network of all sources, is rejected."""
         for line in (
             "ban x", "ban any", "ban loopback", "ban 0.0.0.0/0", "ban ::/0", "ban 192.0.2.1/24",
             "ban 192.0.2.1,192.0.2.2", "ban 192.0.2.1 10m", "ban 192.0.2.1 for", "ban ,",
@@ -435,7 +426,7 @@ class BanTests(Case):
             self.assertEqual(len(self.daemon.bans), 0, line)
 
     def test_full(self) -> None:
-        """A full table takes no more, and keeps what it has."""
+        """A full table rejects another ban, and keeps those that it has."""
         for number in range(MAX_BANS):
             (network,) = parse_networks(f"10.0.{number // 256}.{number % 256}")
             self.daemon.bans.add(network)
@@ -450,23 +441,23 @@ class DaemonTests(Case):
     """Tests for the commands that change the daemon."""
 
     def reloads(self, outcome: Any) -> None:
-        """Have a reload end in some way."""
+        """Set the result of a reload."""
         self.patch(self.daemon, "reload", lambda: outcome)
 
     def test_reload(self) -> None:
-        """C{reload} says what has changed."""
+        """C{reload} shows the changes."""
         self.reloads(Reloaded(changes=("echo: added", "ack: removed")))
         result = self.execute("reload")
         self.assertEqual(result.text, "reloaded\necho: added\nack: removed")
         self.assertEqual(dict(result.facts), {"changes": ["echo: added", "ack: removed"]})
 
     def test_reload_of_the_same(self) -> None:
-        """It says so, too, where nothing has."""
+        """A reload without changes says so."""
         self.reloads(Reloaded())
         self.assertEqual(self.execute("reload").text, "reloaded; nothing changed")
 
     def test_reload_of_a_bad_file(self) -> None:
-        """A file that cannot be used is an error of its own, with all complaints."""
+        """An invalid file has status 78, and all its diagnostics as details."""
         diagnostics = ("x.ini:1: bad", "x.ini:2: worse")
         self.reloads(Reloaded(diagnostics=diagnostics))
         problem = self.problem("reload")
@@ -474,7 +465,7 @@ class DaemonTests(Case):
         self.assertEqual((problem.status, problem.details), (78, diagnostics))
 
     def test_drain(self) -> None:
-        """C{drain} closes the door, and C{status} says it."""
+        """C{drain} stops accepting, and C{status} shows it."""
         self.daemon.state = State.SERVING
         connect(self.daemon)
         expected = "draining; 1 connections continue; resume undoes it"
@@ -485,7 +476,7 @@ class DaemonTests(Case):
         self.assertEqual(status.facts["state"], State.DRAINING)
 
     def test_resume(self) -> None:
-        """C{resume} undoes it, or says why not."""
+        """C{resume} accepts again, or fails with the reason."""
         self.assertEqual(str(self.problem("resume")), "cannot resume while starting")
         self.daemon.state = State.SERVING
         self.execute("drain")
@@ -498,14 +489,14 @@ class DaemonTests(Case):
         self.assertEqual(self.execute("resume").text, "accepting connections again")
 
     def test_log_level(self) -> None:
-        """C{log-level} is the journal's from then on."""
+        """C{log-level} sets the lowest level that is logged."""
         self.execute("log-level debug")
         self.assertIs(self.daemon.event_bus.level, LogLevel.debug)
         self.assertEqual(self.refused("log-level wran"), "wran is no level; did you mean warn?")
         self.assertIs(self.daemon.event_bus.level, LogLevel.debug)
 
     def test_failure(self) -> None:
-        """What goes wrong inside a command is the failure of that command."""
+        """An exception of a command's function is the command's failure."""
         def fail() -> None:
             raise RuntimeError("why")
 
@@ -517,7 +508,7 @@ class ResultTests(SynchronousTestCase):
     """Tests for L{CommandResult}."""
 
     def test_json(self) -> None:
-        """For programs it is one object in one line, with numbers and what they are of."""
+        """Its JSON is one line, with plain numbers and their units."""
         result = CommandResult(
             "2 more", ("a", "in"), [(True, 2048), (None, 0)], {"more": 2}, {"in": "bytes"}
         )

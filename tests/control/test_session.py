@@ -28,11 +28,7 @@ CLOCK = time.strftime("%H:%M:%S", time.localtime(0))
 
 
 class Client(StringTransport):
-    """
-    A client of the control socket, in memory.
-
-    @ivar session: what serves him.
-    """
+    """A client of the control socket, in memory."""
 
     def __init__(self, case: Case) -> None:
         super().__init__()
@@ -41,16 +37,12 @@ class Client(StringTransport):
         self.session.makeConnection(self)
 
     def say(self, *lines: str) -> str:
-        """
-        Send lines, all at once.
-
-        @return: what comes back.
-        """
+        """Send lines at once, and return the output."""
         self.session.dataReceived("".join(f"{line}\n" for line in lines).encode())
         return self.taken()
 
     def taken(self) -> str:
-        """Take what came since the last time."""
+        """Return the output since the last call."""
         for _ in range(50):
             self._daemon.reactor.advance(0)
         text = self.value().decode()
@@ -58,16 +50,16 @@ class Client(StringTransport):
         return str(text)
 
     def objects(self) -> list[dict[str, Any]]:
-        """Take it as JSON, one object in each line."""
+        """Return it as JSON objects, one per line."""
         return [json.loads(line) for line in self.taken().splitlines()]
 
     def leave(self) -> None:
-        """Be gone."""
+        """Close the connection."""
         self.session.connectionLost()
 
 
 class Case(SynchronousTestCase):
-    """A daemon, and what makes its sessions."""
+    """A daemon and its session factory."""
 
     def setUp(self) -> None:
         self.daemon = make_daemon()
@@ -79,28 +71,28 @@ class FramingTests(Case):
     """Tests for lines and answers."""
 
     def test_interfaces(self) -> None:
-        """A session is what its transport and the commands take it for."""
+        """A session provides the interfaces that its transport and the commands use."""
         session: Any = self.factory.buildProtocol(None)
         verifyObject(IOperatorSession, session)
         verifyObject(IHalfCloseableProtocol, session)
         verifyObject(IPushProducer, session)
 
     def test_text(self) -> None:
-        """An answer is lines, and an empty line behind them."""
+        """A text answer ends with an empty line."""
         client = Client(self)
         self.assertEqual(client.say("status"), STATUS)
         table = client.say("connections")
         self.assertTrue(table.startswith("ID ") and table.endswith("WAITING\n\n"), table)
 
     def test_error(self) -> None:
-        """What cannot be done begins with a word for that."""
+        """An error begins with C{error:}."""
         client = Client(self)
         self.assertEqual(
             client.say("stauts"), "error: stauts is no command; did you mean status?\n\n"
         )
 
     def test_complaints(self) -> None:
-        """All that is wrong with a configuration is in the answer."""
+        """The answer has every diagnostic of a configuration."""
         self.patch(self.daemon, "reload", lambda: Reloaded(diagnostics=("a", "b")))
         client = Client(self)
         text = "error: reload failed, configuration unchanged\na\nb\n\n"
@@ -111,7 +103,7 @@ class FramingTests(Case):
         self.assertEqual(client.objects(), [answer | {"details": ["a", "b"]}])
 
     def test_json(self) -> None:
-        """With the word in front the answer is one object in one line."""
+        """With C{json} before the command the answer is one line, an object."""
         client = Client(self)
         connect(self.daemon, "shout", "192.0.2.1:7")
         client.session.dataReceived(b"json status\njson connections\njson show 7\n")
@@ -133,17 +125,14 @@ class FramingTests(Case):
         self.assertEqual(client.objects(), [{"ok": False, "status": 2, "error": "write close ID"}])
 
     def test_pieces(self) -> None:
-        """How the bytes come does not matter."""
+        """A line may arrive in pieces."""
         client = Client(self)
         for byte in b"status\r\n":
             client.session.dataReceived(bytes([byte]))
         self.assertEqual(client.taken(), STATUS)
 
     def test_one_by_one(self) -> None:
-        """
-        Many lines at once are answered in order, each in its own turn; until then
-        nothing more is read.
-        """
+        """Many lines are answered in order, one per reactor iteration; reading is paused."""
         client = Client(self)
         client.session.dataReceived(b"status\n" * 3)
         self.assertEqual(client.value().decode(), STATUS)
@@ -152,11 +141,11 @@ class FramingTests(Case):
         self.assertEqual(client.producerState, "producing")
 
     def test_empty(self) -> None:
-        """An empty line is no command, and has no answer."""
+        """An empty line has no answer."""
         self.assertEqual(Client(self).say("", "  ", "\r"), "")
 
     def test_long(self) -> None:
-        """A line that is too long is refused once, and what follows it is done."""
+        """An overlong line is rejected once, and the next line is executed."""
         client = Client(self)
         refused = f"error: a line is at most {MAX_LINE} bytes long; it was not used\n\n"
         self.assertEqual(client.say("x" * (MAX_LINE + 1), "status"), refused + STATUS)
@@ -165,14 +154,14 @@ class FramingTests(Case):
         self.assertEqual(client.say("", "status"), refused + STATUS)
 
     def test_longest(self) -> None:
-        """One of just that length is not."""
+        """The longest line is executed."""
         client = Client(self)
         connect(self.daemon, "shout")
         line = "reply 1 ".ljust(MAX_LINE, "x")
         self.assertEqual(client.say(line), "sent to 1\n\n")
 
     def test_garbage(self) -> None:
-        """Whatever is sent, each line has an answer that is harmless, and nothing else happens."""
+        """Each line of garbage has a printable error, and no other effect."""
         client = Client(self)
         garbage = b"\0\xff\x1b[2J\njson\njson {\njson json status\n\xed\xa0\x80\njson \xff\n"
         client.session.dataReceived(garbage)
@@ -184,7 +173,7 @@ class FramingTests(Case):
         self.assertEqual(client.say("status"), STATUS)
 
     def test_end_of_input(self) -> None:
-        """Who has said all is answered, and then the session ends; the last line needs no end."""
+        """At EOF the remaining lines are answered, the last one without a line end, too."""
         client = Client(self)
         client.session.dataReceived(b"status\nstatus")
         client.session.readConnectionLost()
@@ -193,7 +182,7 @@ class FramingTests(Case):
         self.assertTrue(client.disconnecting)
 
     def test_later_answer(self) -> None:
-        """The next line waits for the answer to the one before."""
+        """The next line waits for the previous answer."""
         later: Deferred[Reloaded] = Deferred()
         self.patch(self.daemon, "reload", lambda: later)
         client = Client(self)
@@ -202,7 +191,7 @@ class FramingTests(Case):
         self.assertEqual(client.taken(), "reloaded; nothing changed\n\n" + STATUS)
 
     def test_gone_meanwhile(self) -> None:
-        """Nobody is told who is gone by then."""
+        """A late answer is dropped if the connection is closed."""
         later: Deferred[Reloaded] = Deferred()
         self.patch(self.daemon, "reload", lambda: later)
         client = Client(self)
@@ -212,7 +201,7 @@ class FramingTests(Case):
         self.assertEqual(client.taken(), "")
 
     def test_failure(self) -> None:
-        """A command that goes wrong inside is told to be that, and the log has it."""
+        """An internal error of a command is answered and logged."""
         def fail() -> Reloaded:
             raise RuntimeError("why")
 
@@ -231,7 +220,7 @@ class QuitTests(Case):
     """Tests for C{quit} in a session."""
 
     def test_quit(self) -> None:
-        """The session ends behind the answer, and no command behind it is carried out."""
+        """The session ends after the answer, and no later command is executed."""
         client = Client(self)
         client.session.dataReceived(b"quit\ndrain\n")
         client.session.dataReceived(b"drain\n")
@@ -242,7 +231,7 @@ class QuitTests(Case):
 
 
 class WatchTests(Case):
-    """Tests for sessions that are shown what happens."""
+    """Tests for watching sessions."""
 
     def test_events(self) -> None:
         """Each event is one line, escaped, between answers."""
@@ -260,7 +249,7 @@ class WatchTests(Case):
         )
 
     def test_json(self) -> None:
-        """For a program it is an object with the name, the line and the facts."""
+        """In JSON it is an object with the name, the line and the facts."""
         client = Client(self)
         client.say("json watch")
         connect(self.daemon, "shout")
@@ -272,10 +261,7 @@ class WatchTests(Case):
         self.assertEqual(event["time"], "1970-01-01T00:00:00.000Z")
 
     def test_message(self) -> None:
-        """
-        A message has its line of the log, and one with its service and connection; that of
-        a datagram has no connection.
-        """
+        """A message has its log line, and a summary with its service and connection, if any."""
         client = Client(self)
         client.say("json watch shout")
         self.daemon.services[1].service_state.message(
@@ -289,7 +275,7 @@ class WatchTests(Case):
         self.assertEqual(datagram["summary"], "message from 192.0.2.1:7 (shout): hi")
 
     def test_one_service(self) -> None:
-        """One service's events are only these."""
+        """Only the events of the given service are shown."""
         client = Client(self)
         client.say("watch ack")
         connect(self.daemon, "shout")
@@ -306,7 +292,7 @@ class WatchTests(Case):
         self.assertEqual([one["facts"]["service"] for one in client.objects()], ["shout"])
 
     def test_after_the_input(self) -> None:
-        """Who watches has not left when he has nothing more to say."""
+        """A watching session stays open after EOF."""
         client = Client(self)
         client.session.dataReceived(b"watch\n")
         client.session.readConnectionLost()
@@ -316,7 +302,7 @@ class WatchTests(Case):
         self.assertFalse(client.disconnecting)
 
     def test_gone(self) -> None:
-        """When he has, nobody watches and nobody attends."""
+        """A closed session neither watches nor attends."""
         client = Client(self)
         client.say("attend")
         self.assertTrue(self.daemon.event_bus.watched and self.daemon.operator.attended)
@@ -325,7 +311,7 @@ class WatchTests(Case):
         self.assertEqual(self.daemon.reactor.getDelayedCalls(), [])
 
     def test_slow(self) -> None:
-        """Events that a client does not take are counted, and he is told how many."""
+        """Events that a client does not read are counted, and the count is reported."""
         client = Client(self)
         client.say("watch")
         client.session.pauseProducing()
@@ -338,7 +324,7 @@ class WatchTests(Case):
         self.assertIn("(shout 4)", client.taken())
 
     def test_slow_json(self) -> None:
-        """So it is in JSON."""
+        """The count is reported in JSON, too."""
         client = Client(self)
         client.say("json watch")
         client.session.pauseProducing()
@@ -347,10 +333,7 @@ class WatchTests(Case):
         self.assertEqual(client.objects(), [{"event": "left_out", "count": 1}])
 
     def test_slow_commands(self) -> None:
-        """
-        A client that does not take answers has no commands carried out, and is not
-        read from.
-        """
+        """While a client does not read, no command is executed, and reading is paused."""
         client = Client(self)
         client.session.pauseProducing()
         self.assertEqual(client.say(*["status"] * 100), "")
@@ -360,10 +343,10 @@ class WatchTests(Case):
 
 
 class AttendTests(Case):
-    """Tests for operators who are asked for words."""
+    """Tests for attending sessions."""
 
     def test_queue(self) -> None:
-        """An operator is told who waits, at first and at each change."""
+        """The queue is shown at first and at each change."""
         asking = connect(self.daemon)
         asking.receive(b"hello")
         client = Client(self)
@@ -378,7 +361,7 @@ class AttendTests(Case):
         self.assertEqual(asking.value(), b"hello!yes")
 
     def test_text(self) -> None:
-        """In text it is a line."""
+        """In text the queue is one line."""
         client = Client(self)
         client.say("attend")
         connect(self.daemon).receive(b"hello")
@@ -386,7 +369,7 @@ class AttendTests(Case):
         self.assertIn(f"1 waiting; the oldest is {oldest}\n", client.taken())
 
     def test_bounded(self) -> None:
-        """He is told the oldest only; there may be many."""
+        """Only the oldest connections are listed."""
         for _ in range(TOLD_WAITING + 5):
             connect(self.daemon).receive(b"hello")
         client = Client(self)
@@ -395,7 +378,7 @@ class AttendTests(Case):
         self.assertEqual((queue["count"], len(queue["oldest"])), (TOLD_WAITING + 5, TOLD_WAITING))
 
     def test_slow(self) -> None:
-        """To one that is slow the queue is told once, as it is then."""
+        """After backpressure the current queue is shown, once."""
         client = Client(self)
         client.say("json attend")
         client.session.pauseProducing()
@@ -405,10 +388,7 @@ class AttendTests(Case):
         self.assertEqual([one["event"] for one in client.objects()], ["left_out", "waiting"])
 
     def test_two(self) -> None:
-        """
-        Two operators see each other's answers, and who gave them; a question is
-        answered once.
-        """
+        """Operators see each other's answers; a connection is answered once."""
         one, two = Client(self), Client(self)
         one.say("attend")
         two.say("attend")
@@ -425,17 +405,17 @@ class AttendTests(Case):
         self.assertEqual(asking.value(), b"hello!mine")
 
     def test_switch(self) -> None:
-        """Who only watches from then on is no operator any more."""
+        """C{watch} ends the attendance."""
         client = Client(self)
         client.say("attend", "attend", "watch")
         self.assertFalse(self.daemon.operator.attended)
 
 
 class AuditTests(Case):
-    """Tests for what the log keeps."""
+    """Tests for the audit log."""
 
     def test_who(self) -> None:
-        """Each command that changes something is logged with who gave it."""
+        """Each command that changes something is logged with its operator."""
         connect(self.daemon, "shout")
         seen = watch(self.daemon)
         client = Client(self)
@@ -457,10 +437,10 @@ class AuditTests(Case):
 
 
 class LimitTests(Case):
-    """Tests for how many sessions there may be, and how long."""
+    """Tests for the number of sessions, and their idle time."""
 
     def test_ninth(self) -> None:
-        """One session too many is told so in a line, and closed; the log has it."""
+        """A session over the limit gets one line and is closed; the log has it."""
         clients = [Client(self) for _ in range(MAX_SESSIONS)]
         seen = watch(self.daemon)
         ninth = Client(self)
@@ -472,7 +452,7 @@ class LimitTests(Case):
         self.assertIsInstance(Client(self).session, Session)
 
     def test_idle(self) -> None:
-        """A session that says nothing ends."""
+        """An idle session is closed."""
         client = Client(self)
         self.daemon.reactor.advance(IDLE - 1)
         client.say("status")
@@ -482,7 +462,7 @@ class LimitTests(Case):
         self.assertTrue(client.disconnecting)
 
     def test_idle_watcher(self) -> None:
-        """One that watches stays, as long as it could still say something."""
+        """A watching session stays open while its client can still send."""
         client = Client(self)
         client.say("watch")
         self.daemon.reactor.advance(IDLE * 3)

@@ -33,16 +33,16 @@ class FindTests(SynchronousTestCase):
     """Tests for L{find_socket}."""
 
     def find(self, *there: str, named: str | None = None, uid: int = 1000, **environ: str) -> str:
-        """Choose, where these files are."""
+        """Choose among existing files."""
         return find_socket(named, environ, uid, lambda path: path in there)
 
     def test_named(self) -> None:
-        """The command line counts before the environment, and that before the places."""
+        """The command line precedes the environment, and that the default paths."""
         self.assertEqual(self.find(named="/a", SOCKETD_CONTROL="/b"), "/a")
         self.assertEqual(self.find(SOCKETD_CONTROL="/b"), "/b")
 
     def test_places(self) -> None:
-        """The user's own daemon counts before that of the machine, if it is there."""
+        """The user's daemon precedes the system's, if it runs."""
         own, system = "/run/user/1000/socketd/control.sock", f"{SYSTEM_DIRECTORY}/control.sock"
         home = "/run/user/1000"
         self.assertEqual(self.find(own, system, XDG_RUNTIME_DIR=home), own)
@@ -50,7 +50,7 @@ class FindTests(SynchronousTestCase):
         self.assertEqual(self.find(XDG_RUNTIME_DIR=home), own)
 
     def test_root(self) -> None:
-        """For root it is the other way round."""
+        """For root the order is reversed."""
         own, system = "/tmp/socketd-0/control.sock", f"{SYSTEM_DIRECTORY}/control.sock"
         self.assertEqual(self.find(own, system, uid=0), system)
         self.assertEqual(self.find(own, uid=0), own)
@@ -58,7 +58,7 @@ class FindTests(SynchronousTestCase):
 
 
 class LineTests(SynchronousTestCase):
-    """Tests for the lines."""
+    """Tests for requests and answers."""
 
     def test_encode(self) -> None:
         """A request is one line, a JSON object; a text may be any bytes."""
@@ -68,7 +68,7 @@ class LineTests(SynchronousTestCase):
         self.assertEqual(found, b'{"command": "watch", "service": "a\\n\\\\xff"}\n')
 
     def test_read_answer(self) -> None:
-        """What is no object of JSON is no answer; a refusal is told in its words."""
+        """Anything but a JSON object is an error; a refusal keeps its text."""
         self.assertEqual(read_answer(b'{"ok": true}'), {"ok": True})
         for line in (b"", b"x", b"[]", b"1", b"\xff", b'{"a"', b"null"):
             self.assertRaises(CommandError, read_answer, line)
@@ -76,7 +76,7 @@ class LineTests(SynchronousTestCase):
         self.assertEqual(str(problem), "too many\\x1b")
 
     def test_render(self) -> None:
-        """A table is shown to people, harmless; one that is none is an error."""
+        """A table is escaped; a malformed one is an error."""
         rows = [{"a": True, "b": None}, {"a": 1.5, "b": "\x1b[2J"}]
         text = render({"columns": ["a", "b"], "rows": rows, "text": "more\n\x1b"})
         self.assertEqual(text, "A    B\nyes  -\n1.5  \\x1b[2J\nmore\n\\x1b")
@@ -85,7 +85,7 @@ class LineTests(SynchronousTestCase):
 
 
 class CommandTests(SynchronousTestCase):
-    """Tests for the subcommands, with a daemon that says what the test wants."""
+    """Tests for the subcommands, with a fake daemon."""
 
     def setUp(self) -> None:
         directory = tempfile.mkdtemp()
@@ -112,28 +112,24 @@ class CommandTests(SynchronousTestCase):
                 file.flush()
 
     def run_main(self, *argv: str) -> tuple[int, str, str]:
-        """
-        Run a subcommand.
-
-        @return: its status, output and errors.
-        """
+        """Run a subcommand, and return its status, output and errors."""
         return run_main(*argv, "--control", self.path, "--timeout", "10")
 
     def test_good(self) -> None:
-        """A good answer is printed, with status 0."""
+        """A result is printed, with status 0."""
         self.serve({"ok": True, "text": "up"})
         self.assertEqual(self.run_main("status"), (0, "up\n", ""))
         self.assertEqual(self.asked, [{"command": "status"}])
 
     def test_json(self) -> None:
-        """With C{--json} it is the daemon's own object."""
+        """With C{--json} it is the daemon's object."""
         answer = {"ok": True, "text": "up", "uptime": 1.5}
         self.serve(answer)
         status, out, _ = self.run_main("status", "--json")
         self.assertEqual((status, json.loads(out)), (0, answer))
 
     def test_words(self) -> None:
-        """The arguments go as they are."""
+        """The arguments are the values of the request."""
         cases: dict[tuple[str, ...], dict[str, str]] = {
             ("reply", "7", "two", "words"): {"id": "7", "data": "dHdvIHdvcmRz"},
             ("reply", "7", " x\n"): {"id": "7", "data": "IHgK"},
@@ -149,14 +145,14 @@ class CommandTests(SynchronousTestCase):
             os.unlink(self.path)
 
     def test_refused(self) -> None:
-        """What the daemon could not do is one line, with the status that it says."""
+        """An error is one line, after its details, with the daemon's status."""
         complaints = ["x.ini:1: bad", "x.ini:2: worse"]
         self.serve({"ok": False, "status": 78, "error": "kept", "details": complaints})
         expected = "x.ini:1: bad\nx.ini:2: worse\nsocketd reload: kept\n"
         self.assertEqual(self.run_main("reload"), (78, "", expected))
 
     def test_pages(self) -> None:
-        """A list that goes on is asked for to its end, and printed as one."""
+        """All pages of a list are fetched, and printed as one."""
         page = {"ok": True, "columns": ["id"], "rows": [{"id": 1}]}
         last = {"ok": True, "columns": ["id"], "rows": [{"id": 2}]}
         self.serve(page | {"more": 1, "after": 1, "text": "1 more; write connections 1"}, last)
@@ -165,7 +161,7 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(self.asked, [first, first | {"after": "1"}])
 
     def test_watch(self) -> None:
-        """What happens is printed until the daemon ends it."""
+        """Events are printed until the daemon ends the session."""
         event = {"event": "stopping", "line": "stopping\x1b"}
         moment = datetime(2026, 11, 29, 10, 0, 1, tzinfo=UTC)
         new = event | {"time": "2026-11-29T10:00:01.500Z", "summary": "new\x1b"}
@@ -181,13 +177,13 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(error, "socketd watch: the daemon has ended the session\n")
 
     def test_no_daemon(self) -> None:
-        """Where there is none, that is one line."""
+        """Without a daemon there is a one-line error."""
         status, out, error = self.run_main("status")
         self.assertEqual((status, out, error.count("\n")), (1, "", 1))
         self.assertIn(f"{self.path}: no daemon there", error)
 
     def test_reasons(self) -> None:
-        """Why a daemon cannot be talked with is said with what to do."""
+        """The reason why a daemon cannot be reached has the remedy."""
         start = "/c: no daemon there; start one that has control = /c in [socketd]"
         cases = {
             FileNotFoundError(2, "x"): start,
@@ -200,7 +196,7 @@ class CommandTests(SynchronousTestCase):
             self.assertIn(expected, explain("/c", error))
 
     def test_no_answer(self) -> None:
-        """So is a daemon that says nothing, or nonsense."""
+        """A daemon that is silent, malformed or full is a one-line error."""
         with socket.socket(socket.AF_UNIX) as silent:
             silent.bind(self.path)
             silent.listen()
@@ -217,7 +213,7 @@ class CommandTests(SynchronousTestCase):
             os.unlink(self.path)
 
     def test_usage(self) -> None:
-        """Wrong arguments are status 2, before anybody is asked."""
+        """Wrong arguments have status 2, and nothing is sent."""
         for words in (
             ["ban"], ["status", "x"], ["reply", "7"], ["ban", "192.0.2.7", "10m"],
             ["log-level", "loud"], ["connections", "1"],

@@ -17,13 +17,13 @@ from tests.control.fakes import make_daemon
 
 
 class Holder:
-    """A transport that has a socket, and nothing else."""
+    """A transport with only a socket."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
 
     def getHandle(self) -> socket.socket:
-        """The socket."""
+        """Return the socket."""
         return self._sock
 
 
@@ -40,7 +40,7 @@ class DirectoryTests(Case):
     """Tests for L{make_directory}."""
 
     def make(self, umask: int) -> int:
-        """Make it under a umask; say its mode."""
+        """Create it under a umask, and return its mode."""
         before = os.umask(umask)
         try:
             make_directory(self.path)
@@ -49,21 +49,18 @@ class DirectoryTests(Case):
         return stat.S_IMODE(os.stat(os.path.dirname(self.path)).st_mode)
 
     def test_made(self) -> None:
-        """It is made for owner and group, whatever the umask."""
+        """It is created for owner and group, whatever the umask."""
         self.assertEqual(self.make(0o077), 0o750)
         os.rmdir(os.path.dirname(self.path))
         self.assertEqual(self.make(0), 0o750)
 
     def test_there(self) -> None:
-        """One that is there stays as it is."""
+        """An existing directory is unchanged."""
         os.mkdir(os.path.dirname(self.path), mode=0o700)
         self.assertEqual(self.make(0), 0o700)
 
     def test_open_to_all(self) -> None:
-        """
-        One in which everybody can write is none for a control socket, and a file is none
-        for anything.
-        """
+        """A world-writable directory is rejected, and so is a file."""
         directory = os.path.dirname(self.path)
         os.mkdir(directory)
         os.chmod(directory, 0o1777)
@@ -73,7 +70,7 @@ class DirectoryTests(Case):
             self.assertRaises(OSError, make_directory, self.path)
 
     def test_of_others(self) -> None:
-        """Nor is one of another user."""
+        """A directory of another user is rejected; one of root is not."""
         self.make(0)
         self.patch(os, "geteuid", lambda: os.getuid() + 1)
         if os.stat(os.path.dirname(self.path)).st_uid:
@@ -87,7 +84,7 @@ class PeerTests(SynchronousTestCase):
     """Tests for L{describe_peer}."""
 
     def test_self(self) -> None:
-        """The kernel says who is behind a socket."""
+        """The name is made of the kernel's credentials."""
         ours, theirs = socket.socketpair()
         with ours, theirs:
             expected = f"operator uid {os.getuid()} gid {os.getgid()} pid {os.getpid()}"
@@ -98,12 +95,12 @@ class ServiceTests(Case):
     """Tests for L{ControlService} where it cannot bind."""
 
     def bind(self, path: str) -> str:
-        """Say why it cannot."""
+        """Return why binding fails."""
         service: Any = ControlService(make_daemon(), path)
         return str(self.assertRaises(CannotStart, service.privilegedStartService))
 
     def test_file(self) -> None:
-        """A file that is no socket is left alone, and named."""
+        """A file that is not a socket is kept, and named in the error."""
         path = os.path.join(self.directory, "file")
         with open(path, "w", encoding="ascii") as file:
             file.write("mine")
@@ -112,7 +109,7 @@ class ServiceTests(Case):
         self.assertTrue(os.path.exists(path))
 
     def test_long(self) -> None:
-        """A path that the system does not take is a complaint, too."""
+        """A path that is too long is an error."""
         self.assertIn("cannot listen at", self.bind("/tmp/" + "x" * 200))
 
     def test_stop_without_start(self) -> None:
