@@ -21,7 +21,7 @@ from socketd.net.sockets.sockopts import validate
 from socketd.protocols.registry import installed
 from socketd.protocols.spec import MAX_AMPLIFY
 from socketd.settings.diagnostics import Diagnostic, SettingsError
-from socketd.settings.listeners import RUNTIME
+from socketd.settings.listener_syntax import RUNTIME
 from socketd.settings.load import load
 from socketd.settings.model import DAEMON, ServiceSettings, Settings
 from socketd.settings.paths import OTHERS_WRITE
@@ -117,7 +117,7 @@ def _control(settings: Settings) -> Iterator[Diagnostic]:
         return
     directory = os.path.dirname(settings.control.path) or "."
     if os.path.isdir(directory) and os.stat(directory).st_mode & stat.S_IWOTH:
-        message = f"is in {directory}, where everybody can write;"
+        message = f"is in {directory}, which every user can write;"
         message += f" write control = {RUNTIME}/control.sock"
         line = settings.lines["control"]
         yield Diagnostic(settings.file, line, message, DAEMON, "control", settings.control.path)

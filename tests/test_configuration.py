@@ -76,7 +76,7 @@ class RefusalTests(SynchronousTestCase):
         self.assertEqual(self.refused(text), [])
         os.chmod(directory, 0o777)
         (found,) = self.refused(text)
-        expected = f"is in {directory}, where everybody can write; write control = "
+        expected = f"is in {directory}, which every user can write; write control = "
         self.assertTrue(found.endswith(f"{expected}{{runtime}}/control.sock"), found)
 
 

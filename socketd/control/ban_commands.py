@@ -75,7 +75,7 @@ def _parse_duration(text: str) -> float | None:
     try:
         seconds = parse_duration(text)
     except ValueError:
-        raise CommandError("the duration is no duration; write 10m, 1h or 7d", USAGE) from None
+        raise CommandError("the duration is not a duration; write 10m, 1h or 7d", USAGE) from None
     if not seconds:
         raise CommandError("the duration is 0; unban lifts a ban", USAGE)
     return seconds

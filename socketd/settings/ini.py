@@ -5,11 +5,15 @@ from __future__ import annotations
 import configparser
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from attrs import Factory, frozen
 
-from socketd.settings.diagnostics import Diagnostic
+from socketd.settings.diagnostics import Diagnostic, SettingsError
+
+#: Far above any real configuration. Bound, in case the path names some other large file.
+MAX_FILE_BYTES = 1024 * 1024
 
 #: Parsing restarts after each broken line, so its number is limited to bound the parsing
 #: time.
@@ -39,6 +43,33 @@ class IniSection:
     name: str
     line: int
     entries: dict[str, IniValue] = Factory(dict)
+
+
+def read_file(file: str) -> str:
+    """
+    Read the text of a configuration file.
+
+    @raise SettingsError: if it cannot be read, is too large, or is not text.
+    """
+    try:
+        with Path(file).open("rb") as stream:
+            content = stream.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise _unreadable(file, f"cannot be read: {error.strerror}") from None
+    if len(content) > MAX_FILE_BYTES:
+        raise _unreadable(file, f"is larger than {MAX_FILE_BYTES} bytes")
+    if b"\0" in content:
+        raise _unreadable(file, "has a NUL byte and is not a text file", content, content.index(0))
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        message = f"is not UTF-8 text (byte 0x{content[error.start]:02x})"
+        raise _unreadable(file, message, content, error.start) from None
+
+
+def _unreadable(file: str, message: str, content: bytes = b"", offset: int = 0) -> SettingsError:
+    line = content.count(b"\n", 0, offset) + 1 if content else 0
+    return SettingsError([Diagnostic(file, line, message)])
 
 
 def read(text: str, file: str) -> tuple[list[IniSection], list[Diagnostic]]:
@@ -134,16 +165,16 @@ def _mend(lines: list[str], error: configparser.Error, file: str) -> list[Diagno
     match error:
         case configparser.DuplicateSectionError(section=section, lineno=int(number)):
             lines[number - 1] = f"[{section}{_MARK}]"
-            found = Diagnostic(file, number, "stands twice; join the two", section)
+            found = Diagnostic(file, number, "is there twice; join the two", section)
             return [] if section.endswith(_MARK) else [found]
         case configparser.DuplicateOptionError(section=section, option=option, lineno=int(number)):
             lines[number - 1] = lines[number - 1].replace("=", f"{_MARK}=", 1)
-            message = "stands twice in this section; keep one"
+            message = "is given twice in this section; keep one"
             found = Diagnostic(file, number, message, section.rstrip(_MARK), option)
             return [] if option.endswith(_MARK) else [found]
         case configparser.MissingSectionHeaderError(lineno=number):
             lines[number - 1] = ""
-            return [Diagnostic(file, number, "stands before any [section]")]
+            return [Diagnostic(file, number, "is before the first [section]")]
         case configparser.ParsingError(errors=errors):
             said = [Diagnostic(file, number, _about(lines[number - 1])) for number, _ in errors]
             for number, _ in errors:

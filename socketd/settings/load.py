@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from attrs import define, field
 
 from socketd.settings.diagnostics import Diagnostic, SettingsError, nearest
-from socketd.settings.ini import IniSection, IniValue, read
-from socketd.settings.listeners import Listener, meant, parse_control, parse_http, parse_listener
+from socketd.settings.hints import COMMON, about_comment, about_quotes, where_it_belongs
+from socketd.settings.ini import IniSection, IniValue, read, read_file
+from socketd.settings.listener_syntax import parse_control, parse_http, parse_listener
+from socketd.settings.listeners import Listener
 from socketd.settings.model import (
     DAEMON,
     DEFAULTS,
@@ -26,18 +26,8 @@ from socketd.settings.model import (
 )
 from socketd.settings.networks import is_public
 from socketd.settings.options import REQUIRED, Option, declared
-from socketd.settings.spelling import unquoted
 from socketd.settings.tls import TlsOptions
 from socketd.settings.value_types import parse_list
-
-#: Far above any real configuration. Bound, in case the path names some other large file.
-MAX_FILE_BYTES = 1024 * 1024
-
-#: The options that every service has.
-_COMMON = (ServiceOptions, AccessOptions, SocketOptions, TlsOptions)
-
-#: Options that other programs have in place of C{listen}.
-_INSTEAD_OF_LISTEN = ("address", "bind", "host", "interface", "port")
 
 #: The daemon options that are listeners, with their parsers.
 _OWN = {"http": parse_http, "control": parse_control}
@@ -66,7 +56,7 @@ def load(
     @param trial: checks the settings against the machine, for further diagnostics.
     @raise SettingsError: with all diagnostics.
     """
-    return parse(_text(file), file, protocols, runtime, trial)
+    return parse(read_file(file), file, protocols, runtime, trial)
 
 
 def parse(
@@ -86,28 +76,6 @@ def parse(
         diagnostics = list(dict.fromkeys(loader.diagnostics))
         raise SettingsError(sorted(diagnostics, key=lambda found: found.line))
     return settings
-
-
-def _text(file: str) -> str:
-    try:
-        with Path(file).open("rb") as stream:
-            content = stream.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise _unreadable(file, f"cannot be read: {error.strerror}") from None
-    if len(content) > MAX_FILE_BYTES:
-        raise _unreadable(file, f"is larger than {MAX_FILE_BYTES} bytes")
-    if b"\0" in content:
-        raise _unreadable(file, "holds a NUL byte; it is no text file", content, content.index(0))
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        message = f"is not UTF-8 text (byte 0x{content[error.start]:02x})"
-        raise _unreadable(file, message, content, error.start) from None
-
-
-def _unreadable(file: str, message: str, content: bytes = b"", offset: int = 0) -> SettingsError:
-    line = content.count(b"\n", 0, offset) + 1 if content else 0
-    return SettingsError([Diagnostic(file, line, message)])
 
 
 @define
@@ -139,7 +107,7 @@ class _Loader:
             self._check_proxies(service)
         if not enabled and not self.diagnostics:
             message = "serves nothing; add a section such as [echo] with listen = tcp:7007"
-            self.diagnostics.append(Diagnostic(self.file, 0, message))
+            self._report(0, message)
         entries = special[DAEMON].entries if DAEMON in special else {}
         lines = {option: entry.line for option, entry in entries.items()}
         given = {name: entries[name] for name in _OWN if getattr(daemon, name)}
@@ -160,19 +128,19 @@ class _Loader:
         try:
             return _OWN[name](entry.value, self.runtime)
         except ValueError as error:
-            self._complain(DAEMON, name, entry, str(error))
+            self._report_value(DAEMON, name, entry, str(error))
             return None
 
     def _service(self, section: IniSection) -> ServiceSettings | None:
         if _NAME.fullmatch(section.name) is None:
-            message = "is no service name; use up to 32 letters, digits and . _ -"
-            self.diagnostics.append(Diagnostic(self.file, section.line, message, section.name))
+            message = "is not a service name; use up to 32 letters, digits and . _ -"
+            self._report(section.line, message, section.name)
         protocol = self._protocol(section)
         if protocol is None:
             return None
         name, declaration = protocol
         self.own_options.append(declaration.options)
-        groups = [declared(group) for group in (*_COMMON, declaration.options)]
+        groups = [declared(group) for group in (*COMMON, declaration.options)]
         known = {option: found for group in groups for option, found in group.items()}
         self._check_names(section.name, section.entries, known)
         inherited = {option: e for option, e in self.defaults.items() if option in known}
@@ -206,51 +174,21 @@ class _Loader:
             except ImportError as error:
                 message = f"cannot be imported: {error}"
         else:
-            message = f"is no protocol; {nearest(entry.value, self.protocols)}"
+            message = f"is not a protocol; {nearest(entry.value, self.protocols)}"
         if "protocol" in section.entries:
-            self._complain(section.name, "protocol", entry, message)
+            self._report_value(section.name, "protocol", entry, message)
         else:
-            self.diagnostics.append(Diagnostic(self.file, entry.line, message, section.name))
+            self._report(entry.line, message, section.name)
         return None
 
     def _check_names(
         self, section: str, entries: Mapping[str, IniValue], known: Mapping[str, Option]
     ) -> None:
         for name in entries.keys() - known.keys():
-            where = self._where(section, name, entries[name]) or nearest(name, known)
-            message = f"is no option here; {where}"
-            found = Diagnostic(self.file, entries[name].line, message, section, name)
-            self.diagnostics.append(found)
-
-    def _where(self, section: str, name: str, entry: IniValue) -> str:
-        """
-        Say in which section an option belongs, or which option has this name in other
-        programs.
-        """
-        if match := re.match(r"(\w+)\s*:\s*(.+)", name):
-            return f"write {match[1]} = {match[2]}={entry.value}"
-        is_common = any(name in declared(group) for group in _COMMON)
-        if is_common:
-            for_all = "" if section == DEFAULTS else ", or in [defaults] for all"
-            return f"write it in the section of a service{for_all}"
-        if name in declared(DaemonOptions):
-            return f"write it in [{DAEMON}]"
-        if owners := sorted(self._owners(name)):
-            return f"{' and '.join(owners)} {'have' if owners[1:] else 'has'} it"
-        if name in _INSTEAD_OF_LISTEN and section not in (DAEMON, DEFAULTS):
-            return f"write listen = {meant(entry.value, self.runtime) or 'tcp:PORT or udp:PORT'}"
-        return ""
-
-    def _owners(self, name: str) -> Iterator[str]:
-        """
-        List the protocols that have an option; imports all protocols, so it is called for
-        errors only.
-        """
-        for protocol in self.protocols:
-            # A protocol that cannot be imported matters only to services that use it.
-            with suppress(ImportError):
-                if name in declared(self.protocols[protocol].options):
-                    yield protocol
+            value = entries[name].value
+            where = where_it_belongs(section, name, value, self.protocols, self.runtime)
+            message = f"is not an option here; {where or nearest(name, known)}"
+            self._report(entries[name].line, message, section, name)
 
     def _values(
         self, section: str, line: int, entries: Mapping[str, IniValue], known: Mapping[str, Option]
@@ -266,8 +204,8 @@ class _Loader:
                 try:
                     values[name] = wanted.type.parse(entries[name].value)
                 except ValueError as error:
-                    message = _about_comment(entries[name].value) or str(error)
-                    self._complain(section, name, entries[name], message)
+                    message = about_comment(entries[name].value) or str(error)
+                    self._report_value(section, name, entries[name], message)
                     values[name] = None
             elif wanted.default is REQUIRED:
                 values[name] = None
@@ -275,7 +213,7 @@ class _Loader:
                     # It may be in the duplicate section.
                     continue
                 message = f"has no {name}; write {name} = {wanted.type.syntax}"
-                self.diagnostics.append(Diagnostic(self.file, line, message, section))
+                self._report(line, message, section)
         return values
 
     def _listeners(
@@ -289,30 +227,34 @@ class _Loader:
             return
         entry = entries["listen"]
         if not common["listen"]:
-            self._complain(section, "listen", entry, "is empty; write tcp:PORT or udp:PORT")
-        message = _about_comment(entry.value) or _about_quotes(entry.value)
+            self._report_value(section, "listen", entry, "is empty; write tcp:PORT or udp:PORT")
+        message = about_comment(entry.value) or about_quotes(entry.value)
         if message:
-            self._complain(section, "listen", entry, message)
+            self._report_value(section, "listen", entry, message)
             return
         for text in common["listen"]:
             try:
                 listener = parse_listener(text, self.runtime)
                 _check_form(listener, declaration)
             except ValueError as error:
-                self._complain(section, "listen", IniValue(text, entry.line), str(error))
+                self._report_value(section, "listen", IniValue(text, entry.line), str(error))
             else:
                 yield listener
 
-    def _complain(self, section: str, name: str, entry: IniValue, message: str) -> None:
+    def _report(
+        self, line: int, message: str, section: str = "", option: str = "", value: Any = None
+    ) -> None:
+        self.diagnostics.append(Diagnostic(self.file, line, message, section, option, value))
+
+    def _report_value(self, section: str, name: str, entry: IniValue, message: str) -> None:
         """Report an invalid value; an inherited one is reported in C{[defaults]}."""
         if self.defaults.get(name) is entry:
             section = DEFAULTS
-        found = Diagnostic(self.file, entry.line, message, section, name, entry.value)
-        self.diagnostics.append(found)
+        self._report(entry.line, message, section, name, entry.value)
 
     def _check_defaults(self) -> None:
         """Report defaults that are not an option of any service in this file."""
-        classes = [*_COMMON, *self.own_options]
+        classes = [*COMMON, *self.own_options]
         known = {name: o for options in classes for name, o in declared(options).items()}
         known = {name: o for name, o in known.items() if name not in ("protocol", "listen")}
         self._check_names(DEFAULTS, self.defaults, known)
@@ -334,31 +276,28 @@ class _Loader:
         if any(map(is_public, service.policy.allow or ())):
             message = "has a public network, for which udp_amplify would serve attacks on others;"
             message += " write udp_amplify = 0, or allow = any if that is what you want"
-            self._complain(service.name, "allow", entry, message)
+            self._report_value(service.name, "allow", entry, message)
 
     def _check_tls(self, service: ServiceSettings) -> None:
         """Report TLS listeners without a certificate, and TLS options without a TLS listener."""
         speaks = any(listener.tls for listener in service.listeners)
         if speaks and "tls_certificate" not in service.lines:
-            line = service.lines["listen"]
             message = "has a listener for TLS, and no certificate; write tls_certificate = PATH"
-            self.diagnostics.append(Diagnostic(self.file, line, message, service.name))
+            self._report(service.lines["listen"], message, service.name)
         given = service.lines.keys() & declared(TlsOptions).keys() - service.inherited
         if any(listener.proxied for listener in service.listeners):
             given = given - {"handshake_timeout"}
         if not speaks and service.listeners:
             for name in sorted(given):
-                message = "is for TLS, which no listener here speaks; write tls:PORT"
-                found = (self.file, service.lines[name], message, service.name, name)
-                self.diagnostics.append(Diagnostic(*found))
+                message = "is for TLS, which no listener here uses; write tls:PORT"
+                self._report(service.lines[name], message, service.name, name)
 
     def _check_proxies(self, service: ServiceSettings) -> None:
         """Report C{haproxy:} listeners without C{proxy_from}."""
         proxied = [listener for listener in service.listeners if listener.proxied]
         if proxied and not service.policy.proxy_from and "proxy_from" not in service.lines:
-            message = "has a haproxy: listener that believes nobody; write proxy_from = NETWORKS"
-            line = service.lines["listen"]
-            self.diagnostics.append(Diagnostic(self.file, line, message, service.name))
+            message = "has a haproxy: listener that trusts no proxy; write proxy_from = NETWORKS"
+            self._report(service.lines["listen"], message, service.name)
 
 
 def _files(entries: Mapping[str, IniValue], known: Mapping[str, Option]) -> Iterator[str]:
@@ -366,21 +305,6 @@ def _files(entries: Mapping[str, IniValue], known: Mapping[str, Option]) -> Iter
     for name, option in known.items():
         if name in entries:
             yield from option.type.files(entries[name].value)
-
-
-def _about_comment(value: str) -> str:
-    """Describe the comment syntax if a value contains a C{#} comment."""
-    for line in value.split("\n"):
-        before, *after = re.split(r"(?:^|\s+)#", line, maxsplit=1)
-        if after:
-            right = f"{before}  ;{after[0]}" if before else f";{after[0]}, on a line of its own"
-            return f"has a #, and a comment begins with a semicolon; write {right.strip()}"
-    return ""
-
-
-def _about_quotes(value: str) -> str:
-    bare = unquoted(value)
-    return f"has quotes, which would be part of it; write {bare}" if bare != value else ""
 
 
 def _check_form(listener: Listener, declaration: IProtocolSpec) -> None:

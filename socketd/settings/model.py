@@ -66,29 +66,29 @@ class DaemonOptions:
         DURATION, 10.0, "How long a stopping daemon waits for its connections to finish."
     )
     log_level: str = option(
-        choice("debug", "info", "warn", "error"), "info", "The least important level to log."
+        choice("debug", "info", "warn", "error"), "info", "The lowest level that is logged."
     )
     control: str = option(
         _PATH,
         "",
-        "The UNIX socket for operators, {runtime}/control.sock for example; none where not given.",
+        "The UNIX socket for operators, {runtime}/control.sock for example; none by default.",
     )
     http: str = option(
         _ADDRESS,
         "",
-        "Where /metrics and /healthz are, tcp:9155:interface=127.0.0.1 for example.",
+        "The listener of /metrics and /healthz, tcp:9155:interface=127.0.0.1 for example.",
     )
     log_format: str = option(
-        choice("text", "json"), "text", "Lines for people, or one JSON object each."
+        choice("text", "json"), "text", "Lines for people, or one JSON object per line."
     )
     log_quiet: tuple[Network, ...] = option(
-        NETWORKS, (), "Whose connections are not logged: health checkers."
+        NETWORKS, (), "Networks whose connections are not logged, such as those of health checks."
     )
     max_connections: int | None = option(
         _CAP,
         None,
-        "Connections of all services at once; 10000 where not given, or what the limit of"
-        " descriptors holds.",
+        "Concurrent connections of all services; by default 10000, or what the descriptor limit"
+        " allows.",
     )
 
 
@@ -96,11 +96,11 @@ class DaemonOptions:
 class ServiceOptions:
     """The options of every service, independent of its protocol."""
 
-    protocol: str = option(WORD, "", "What is said on the wire; the section's name by default.")
+    protocol: str = option(WORD, "", "The protocol of the service; the section's name by default.")
     listen: tuple[str, ...] = option(_LISTENERS, REQUIRED, "The listeners, one per line.")
     enabled: bool = option(YES_NO, True, "Whether the service is started.")
     log_connections: bool = option(
-        YES_NO, True, "Whether each connection is logged when it comes and goes."
+        YES_NO, True, "Whether the start and the end of each connection are logged."
     )
     log_messages: str = option(
         choice("no", "text", "hex"), "no", "Whether and how each message is logged."
@@ -118,79 +118,86 @@ class AccessOptions:
     allow: tuple[Network, ...] | None = option(
         NETWORKS,
         None,
-        "Who is served; where not given: any for streams, and for datagrams loopback, private"
-        " and the addresses of this machine.",
+        "The networks that are served; by default any for streams, and for datagrams loopback,"
+        " private and the addresses of this machine.",
     )
     deny: tuple[Network, ...] = option(
-        NETWORKS, (), "Who is not; the longer match of allow and deny wins, then deny."
+        NETWORKS,
+        (),
+        "The networks that are not served; the longer match of allow and deny wins, then deny.",
     )
     max_connections: int | None = option(
-        _CAP, None, "Connections at once; at the limit the others wait to be accepted."
+        _CAP, None, "Concurrent connections; at the limit further ones wait to be accepted."
     )
     max_per_source: int | None = option(
         _CAP,
         None,
-        "Connections of one source at once; 20 where not given, and then loopback has no limit.",
+        "Concurrent connections of one source; 20 by default, and then loopback has no limit.",
     )
     accept_rate: float | None = option(
         RATE,
         None,
-        "Connections of one source, those above are reset; 10/s where not given, and then"
-        " loopback has no limit.",
+        "The rate limit of connections from one source, those above are reset; 10/s by default,"
+        " and then loopback has no limit.",
     )
     accept_burst: int = option(
-        _CAP, 20, "How many connections of one source may come at once, within that rate."
+        _CAP, 20, "The burst of connections from one source that accept_rate allows."
     )
     source_prefix: Prefixes = option(
         PREFIXES,
         Prefixes(),
-        "The bits of an IPv4 and an IPv6 address that make one source; a link-local address is"
-        " one by itself.",
+        "The prefix lengths of IPv4 and IPv6 that define one source; each link-local address is"
+        " a source of its own.",
     )
     first_byte_timeout: float = option(
         DURATION,
         60.0,
-        "A connection that sends nothing for so long after it came is closed; a PROXY header or a"
-        " TLS handshake is nothing.",
+        "The time until the first byte, after which a connection is closed; a PROXY header and a"
+        " TLS handshake do not count.",
     )
     idle_timeout: float = option(
         DURATION,
         300.0,
-        "A connection on which nothing is sent or received for so long is closed; to wait for an"
-        " operator's word does not count.",
+        "The time without a byte in either direction, after which a connection is closed; waiting"
+        " for the operator does not count.",
     )
     stall_timeout: float = option(
-        DURATION, 30.0, "A peer that takes nothing of what it is owed for so long is reset."
+        DURATION,
+        30.0,
+        "The time in which a peer takes none of the pending output, after which it is reset.",
     )
-    lifetime: float = option(DURATION, 3600.0, "A connection is closed after so long.")
+    lifetime: float = option(
+        DURATION, 3600.0, "The time after which a connection is closed in any case."
+    )
     udp_rate: float | None = option(
         RATE,
         None,
-        "Datagrams of one source that are answered; 1/s where not given, 4/s by ntp. It is what"
-        " ends a loop of two services.",
+        "The rate limit of datagrams from one source; 1/s by default, 4/s for ntp. It ends a loop"
+        " between two services.",
     )
     udp_burst: int | None = option(
         _CAP,
         None,
-        "How many datagrams of one source may come at once, within that rate; 8 where not given,"
-        " 256 by ntp.",
+        "The burst of datagrams from one source that udp_rate allows; 8 by default, 256 for ntp.",
     )
     udp_network_rate: float | None = option(
         RATE,
         None,
-        "Datagrams of one network, an IPv4 /24 or an IPv6 /64, that are answered; 64 times"
-        " udp_rate where not given, and as many times udp_burst at once.",
+        "The rate limit of datagrams from one network, an IPv4 /24 or an IPv6 /64; by default 64"
+        " times udp_rate, with a burst of 64 times udp_burst.",
     )
     udp_service_rate: float = option(
-        RATE, 5000.0, "Datagrams of all sources together that a listener answers."
+        RATE, 5000.0, "The rate limit of datagrams from all sources, per listener."
     )
     proxy_from: tuple[Network, ...] = option(
-        NETWORKS, (), "Whose PROXY headers a haproxy: listener believes; others are reset."
+        NETWORKS,
+        (),
+        "The proxies whose PROXY headers a haproxy: listener trusts; other peers are reset.",
     )
     guard_loopback: bool = option(
         YES_NO,
         False,
-        "Whether datagrams from loopback have to keep to the rules for ports and rates, too.",
+        "Whether the port and rate rules apply to datagrams from loopback, too.",
     )
 
 
@@ -203,13 +210,13 @@ class SocketOptions:
     """
 
     so_reuseaddr: bool | None = option(
-        YES_NO, None, "Bind while old connections linger; on for TCP where not given."
+        YES_NO, None, "Bind while old connections linger; on by default for TCP."
     )
     so_reuseport: bool | None = option(YES_NO, None, "Share the port with other processes.")
-    so_keepalive: bool | None = option(YES_NO, None, "Probe connections that are silent.")
-    so_broadcast: bool | None = option(YES_NO, None, "Let datagrams go to broadcast addresses.")
+    so_keepalive: bool | None = option(YES_NO, None, "Probe idle connections.")
+    so_broadcast: bool | None = option(YES_NO, None, "Allow datagrams to broadcast addresses.")
     so_dontroute: bool | None = option(YES_NO, None, "Send to the local network only.")
-    so_oobinline: bool | None = option(YES_NO, None, "Take urgent data as ordinary data.")
+    so_oobinline: bool | None = option(YES_NO, None, "Receive urgent data in line.")
     so_bindtodevice: str | None = option(WORD, None, "Serve this network interface only.")
     so_rcvbuf: int | None = option(_BUFFER, None, "The size of the receive buffer.")
     so_sndbuf: int | None = option(_BUFFER, None, "The size of the send buffer.")
@@ -217,23 +224,23 @@ class SocketOptions:
         ValueType("no | 0s", _parse_linger), None, "0s resets a connection when it is closed."
     )
     tcp_nodelay: bool | None = option(
-        YES_NO, None, "Send small segments at once; on where not given."
+        YES_NO, None, "Send small segments at once; on by default."
     )
-    tcp_keepidle: float | None = option(_SECONDS, None, "Silence before the first probe.")
+    tcp_keepidle: float | None = option(_SECONDS, None, "Idle time before the first probe.")
     tcp_keepintvl: float | None = option(_SECONDS, None, "Time between two probes.")
     tcp_keepcnt: int | None = option(
-        _COUNT, None, "Probes without answer before the end; not counted with tcp_user_timeout."
+        _COUNT, None, "Unanswered probes before a reset; ignored with tcp_user_timeout."
     )
     tcp_user_timeout: float | None = option(
         _MILLISECONDS,
         None,
-        "How long sent bytes may wait to be acknowledged; 30s where neither it nor tcp_keepcnt"
-        " is given.",
+        "How long sent bytes may stay unacknowledged; by default 30s, unless tcp_keepcnt is"
+        " given.",
     )
 
 
 class IProtocolSpec(Protocol):
-    """The part of a protocol specification that the settings use."""
+    """The part of L{socketd.protocols.spec.ProtocolSpec} that the settings use."""
 
     @property
     def options(self) -> type[Any]:
@@ -249,10 +256,7 @@ class IProtocolSpec(Protocol):
 
     @property
     def reply_floor(self) -> Any:
-        """
-        Maps the options to the reply size (bytes) that is allowed however short the
-        datagram is.
-        """
+        """Maps the options to the reply size (bytes) that is always allowed."""
 
     @property
     def shortest_reply(self) -> Any:
@@ -280,19 +284,13 @@ class ServiceSettings:
     """
     One enabled service.
 
-    @ivar name: the section's name, which is also the service's name.
+    @ivar name: the section's name.
     @ivar protocol: the protocol's name.
     @ivar declared: the protocol's specification.
-    @ivar listeners: the addresses that it listens on.
-    @ivar common: the options that every service has.
-    @ivar policy: the options of its access policy.
-    @ivar sockets: its socket options.
-    @ivar tls: its TLS options.
     @ivar options: the protocol's own options, an instance of C{declared.options}.
     @ivar lines: the line of each option, for later diagnostics.
     @ivar inherited: the options that are set in C{[defaults]} only.
     @ivar files: the paths of the files that its options name.
-    @ivar file: the path of the configuration file.
     """
 
     name: str
@@ -324,10 +322,7 @@ class Settings:
     """
     A whole configuration.
 
-    @ivar file: the path of the configuration file.
     @ivar lines: the line of each option of C{[socketd]}.
-    @ivar http: the listener of /metrics and /healthz, or C{None}.
-    @ivar control: the listener of the control socket, or C{None}.
     @ivar files: the paths of the files named by options of the daemon and its services.
     """
 

@@ -85,9 +85,10 @@ def _item(item: str) -> tuple[Network, ...]:
     except ValueError as error:
         if "host bits" in str(error):
             right = _canonical(ip_network(item, strict=False))
-            raise ValueError(f"has {item}, with bits behind its prefix; write {right}") from None
+            message = f"has {item}, with bits set after its prefix; write {right}"
+            raise ValueError(message) from None
         hint = nearest(item, WORDS) if item.isalpha() else "write 192.0.2.0/24 or 2001:db8::/32"
-        raise ValueError(f"has {item}, which is no network; {hint}") from None
+        raise ValueError(f"has {item}, which is not a network; {hint}") from None
     return (_canonical(network),)
 
 
@@ -101,7 +102,7 @@ def _canonical(network: Network) -> Network:
 
 def _parse_prefixes(text: str) -> Prefixes:
     if re.fullmatch(r"[0-9]{1,3}:[0-9]{1,3}", text) is None:
-        raise ValueError("is no pair of prefix lengths; write 32:64")
+        raise ValueError("is not a pair of prefix lengths; write 32:64")
     ipv4, ipv6 = text.split(":")
     if not (1 <= int(ipv4) <= 32 and 1 <= int(ipv6) <= 128):
         raise ValueError("is out of range; write 1 to 32, a colon, and 1 to 128")

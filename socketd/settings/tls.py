@@ -67,7 +67,7 @@ class NamedCertificate:
 def _parse_path(text: str) -> str:
     """Parse the path of a PEM file."""
     if not text or "\n" in text or "\0" in text:
-        raise ValueError("is no path; write that of a PEM file")
+        raise ValueError("is not a path; write that of a PEM file")
     return parse_path(text)
 
 
@@ -76,7 +76,7 @@ def _parse_alpn(text: str) -> tuple[bytes, ...]:
     names = parse_list(text)
     for name in names:
         if not name.isascii() or not name.isprintable() or len(name) > _MAX_ALPN or " " in name:
-            raise ValueError(f"has {name!r}, which is no protocol; write such as http/1.1")
+            raise ValueError(f"has {name!r}, which is not a protocol; write such as http/1.1")
     if len(set(names)) < len(names):
         raise ValueError("has a name twice")
     if len(names) > _MAX_ALPN_NAMES:
@@ -104,7 +104,7 @@ def _parse_client_name(name: str) -> PeerName:
     if _URI.fullmatch(name):
         return PeerName("uri", name)
     raise ValueError(
-        f"has {name!r}, which is no name; write such as host.example.org, spiffe://org/name,"
+        f"has {name!r}, which is not a name; write such as host.example.org, spiffe://org/name,"
         " 192.0.2.7 or user@example.org"
     )
 
@@ -127,7 +127,7 @@ def _parse_named(line: str) -> NamedCertificate:
         raise ValueError(f"has {line!r}; write NAME = CERT.pem [KEY.pem], one per line")
     if not is_host_name(name.removeprefix(_WILDCARD), underscores=True):
         raise ValueError(
-            f"has {name!r}, which is no name; write such as www.example.org or *.example.org,"
+            f"has {name!r}, which is not a name; write such as www.example.org or *.example.org,"
             " and other scripts as xn--"
         )
     return NamedCertificate(name, parse_path(paths[0]), parse_path(paths[-1]))
@@ -156,36 +156,37 @@ class TlsOptions:
     tls_certificate: str = option(
         _PATH,
         "",
-        "The certificate of the server, then those that vouch for it; served on when expired.",
+        "The certificate chain of the server, its own first; used even when expired.",
     )
     tls_key: str = option(
-        _PATH, "", "The key of the server; in the certificate's file where not given."
+        _PATH, "", "The key of the server; by default in the file of the certificate."
     )
-    tls_minimum: str = option(choice("1.2", "1.3"), "1.2", "The oldest version of TLS to speak.")
+    tls_minimum: str = option(choice("1.2", "1.3"), "1.2", "The lowest version of TLS.")
     tls_alpn: tuple[bytes, ...] = option(
-        _ALPN, (), "The application protocols to agree on, the best first; others are refused."
+        _ALPN, (), "The application protocols (ALPN), the preferred one first; others are refused."
     )
     tls_client_ca: str = option(
         _PATH,
         "",
-        "Who vouches for clients; each needs a certificate then, and no session is resumed.",
+        "The certificate authorities of clients; each client then needs a certificate, and no"
+        " session is resumed.",
     )
     tls_client_names: frozenset[PeerName] = option(
         _CLIENT_NAMES,
         frozenset(),
-        "The clients that are served, by a name in their certificate; all where not given.",
+        "The clients that are served, by a name in their certificate; all by default.",
     )
     tls_names: tuple[NamedCertificate, ...] = option(
         _NAMES,
         (),
-        "Further certificates, by the name of the server that a client asks for; with them no"
+        "Further certificates, by the server name (SNI) that a client asks for; with them no"
         " session is resumed.",
     )
     tls_unknown_name: str = option(
         choice("default", "refuse"),
         "default",
-        "What a client has that asks for another name: tls_certificate, or an alert.",
+        "What a client that asks for another name gets: tls_certificate, or an alert.",
     )
     handshake_timeout: float = option(
-        DURATION, 5.0, "How long a connection may take for its PROXY header and its handshake."
+        DURATION, 5.0, "The time limit for the PROXY header and the handshake of a connection."
     )

@@ -60,7 +60,7 @@ def parse_duration(text: str) -> float:
     """
     match = _DURATION.fullmatch(text)
     if match is None:
-        raise ValueError("is no duration; write 250ms, 10s, 5m or 1h")
+        raise ValueError("is not a duration; write 250ms, 10s, 5m or 1h")
     return float(match[1]) * _SECONDS[match[2]]
 
 
@@ -72,7 +72,7 @@ def parse_rate(text: str) -> float:
     """
     match = _RATE.fullmatch(text)
     if match is None or not float(match[1]):
-        raise ValueError("is no rate; write 50/s, 256/m or 10/h")
+        raise ValueError("is not a rate; write 50/s, 256/m or 10/h")
     return float(match[1]) / _PER[match[2]]
 
 
@@ -84,7 +84,7 @@ def parse_size(text: str) -> int:
     """
     match = _SIZE.fullmatch(text)
     if match is None:
-        raise ValueError("is no size; write bytes as 4096, 64KiB or 1MiB")
+        raise ValueError("is not a size; write bytes as 4096, 64KiB or 1MiB")
     return int(match[1]) * _BYTES[match[2]]
 
 
@@ -109,13 +109,13 @@ def parse_list(text: str, between: str = r"[,\n]") -> tuple[str, ...]:
 def parse_path(text: str) -> str:
     """Parse the path of a file or a socket; an empty text means none."""
     if "\n" in text or "\0" in text:
-        raise ValueError("is no path")
+        raise ValueError("is not a path")
     if unquoted(text) != text:
         raise ValueError(f"has quotes, which would be part of it; write {unquoted(text)}")
     if text.startswith("~"):
-        raise ValueError("has a ~, which stands for nothing here; write the whole path")
+        raise ValueError("has a ~, which is not expanded; write the whole path")
     if re.search(r"\s#", text):
-        raise ValueError("has a # that no path has")
+        raise ValueError("has a #, which would be part of the path")
     return text
 
 
@@ -161,7 +161,7 @@ def within(value_type: ValueType, low: float, high: float, why: str) -> ValueTyp
 def parse_number(text: str) -> int:
     """Parse a non-negative integer of ASCII digits."""
     if re.fullmatch(r"\d{1,9}", text, re.ASCII) is None:
-        raise ValueError("is no whole number")
+        raise ValueError("is not a whole number")
     return int(text)
 
 

@@ -24,7 +24,7 @@ from socketd.net.stream.port import StreamPort
 from socketd.net.tls.context import ServerContext
 from socketd.protocols.registry import installed
 from socketd.protocols.spec import ProtocolContext, ProtocolSpec
-from socketd.settings.listeners import parse_listener
+from socketd.settings.listener_syntax import parse_listener
 from socketd.settings.load import parse
 from tests.support.certificates import NOW, PAST, Made, issued, write_private
 from tests.support.fakes import HandReactor, make_service_state, read_all

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from statistics import median
 from threading import Thread
 
-from socketd.settings.load import MAX_FILE_BYTES
+from socketd.settings.ini import MAX_FILE_BYTES
 from tests.faults import figures
 from tests.faults.fault_case import INI, FaultCase, echoes, with_mounts
 from tests.support.certificates import Made, issued, of_unknown_version, write_private

@@ -57,15 +57,14 @@ from socketd.protocols.registry import installed
 from socketd.settings import load as loading
 from socketd.settings.diagnostics import Diagnostic, SettingsError
 from socketd.settings.diff import differences
-from socketd.settings.listeners import (
+from socketd.settings.listener_syntax import (
     MAX_PATH,
-    Listener,
     meant,
     parse_control,
     parse_http,
     parse_listener,
-    bind_address,
 )
+from socketd.settings.listeners import Listener, bind_address
 from socketd.settings.load import load
 from socketd.settings.model import (
     AccessOptions,

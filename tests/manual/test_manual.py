@@ -16,7 +16,7 @@ from socketd.common.events import CATALOGUE
 from socketd.common.commands import COMMANDS
 from socketd.daemon import signals
 from socketd.protocols.registry import installed
-from socketd.settings.listeners import parse_listener
+from socketd.settings.listener_syntax import parse_listener
 from socketd.settings.load import parse
 from socketd.settings.options import declared
 from socketd.web.metrics import DROPS, REFUSALS

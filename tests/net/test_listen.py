@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.net.listen import Bound, bind
 from socketd.net.sockets.bind import CannotListen
-from socketd.settings.listeners import Listener, parse_listener
+from socketd.settings.listener_syntax import parse_listener
+from socketd.settings.listeners import Listener
 from socketd.settings.model import SocketOptions
 
 

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.net import needs
 from socketd.net.needs import needed
-from socketd.settings.listeners import parse_listener
+from socketd.settings.listener_syntax import parse_listener
 
 
 class NeededTests(SynchronousTestCase):

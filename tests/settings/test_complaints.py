@@ -19,8 +19,8 @@ WRITTEN = [
         "/etc/s.ini:3: [echo] listen = tcp:x: is wrong; write right",
     ),
     (
-        Diagnostic("s.ini", 12, "is no option here", "echo", "lisen"),
-        "s.ini:12: [echo] lisen: is no option here",
+        Diagnostic("s.ini", 12, "is not an option here", "echo", "lisen"),
+        "s.ini:12: [echo] lisen: is not an option here",
     ),
     (Diagnostic("s.ini", 1, "stands twice", "echo"), "s.ini:1: [echo]: stands twice"),
     (Diagnostic("s.ini", 7, "is no text"), "s.ini:7: is no text"),

@@ -56,30 +56,30 @@ READ: list[tuple[str, str, Any]] = [
     ("guard_loopback", "on", True),
 ]
 
-_NO_RATE = "is no rate; write 50/s, 256/m or 10/h"
+_NO_RATE = "is not a rate; write 50/s, 256/m or 10/h"
 _NO_COUNT = "is out of range; write 1 to 1000000"
-_NO_DURATION = "is no duration; write 250ms, 10s, 5m or 1h"
-_NO_PREFIXES = "is no pair of prefix lengths; write 32:64"
+_NO_DURATION = "is not a duration; write 250ms, 10s, 5m or 1h"
+_NO_PREFIXES = "is not a pair of prefix lengths; write 32:64"
 _BAD_PREFIXES = "is out of range; write 1 to 32, a colon, and 1 to 128"
 
 #: What is wrong with what is written.
 REFUSED = [
-    ("allow", "lopback", "has lopback, which is no network; did you mean loopback?"),
+    ("allow", "lopback", "has lopback, which is not a network; did you mean loopback?"),
     ("allow", "everybody",
-     "has everybody, which is no network; known are any, loopback, private"),
+     "has everybody, which is not a network; known are any, loopback, private"),
     ("allow", "any, 192.0.2.0/33",
-     "has 192.0.2.0/33, which is no network; write 192.0.2.0/24 or 2001:db8::/32"),
+     "has 192.0.2.0/33, which is not a network; write 192.0.2.0/24 or 2001:db8::/32"),
     ("deny", "192.0.2.1/24",
-     "has 192.0.2.1/24, with bits behind its prefix; write 192.0.2.0/24"),
+     "has 192.0.2.1/24, with bits set after its prefix; write 192.0.2.0/24"),
     ("deny", "2001:db8::1/32",
-     "has 2001:db8::1/32, with bits behind its prefix; write 2001:db8::/32"),
+     "has 2001:db8::1/32, with bits set after its prefix; write 2001:db8::/32"),
     ("deny", "fe80::1%eth0",
-     "has fe80::1%eth0, which is no network; write 192.0.2.0/24 or 2001:db8::/32"),
+     "has fe80::1%eth0, which is not a network; write 192.0.2.0/24 or 2001:db8::/32"),
     ("proxy_from", "10.0.0.256",
-     "has 10.0.0.256, which is no network; write 192.0.2.0/24 or 2001:db8::/32"),
+     "has 10.0.0.256, which is not a network; write 192.0.2.0/24 or 2001:db8::/32"),
     ("max_connections", "0", _NO_COUNT),
     ("max_connections", "1000001", _NO_COUNT),
-    ("max_connections", "many", "is no whole number"),
+    ("max_connections", "many", "is not a whole number"),
     ("max_per_source", "0", _NO_COUNT),
     ("accept_burst", "0", _NO_COUNT),
     ("udp_burst", "0", _NO_COUNT),
@@ -183,7 +183,7 @@ class ComplaintTests(SynchronousTestCase):
         """The daemon itself has no door but its cap."""
         for name, text, _ in READ:
             found = diagnostics(f"[socketd]\n{name} = {text}\n[echo]\nlisten = udp:7\n")
-            start = f"FILE:2: [socketd] {name}: is no option here;"
+            start = f"FILE:2: [socketd] {name}: is not an option here;"
             wrong = [said for said in found if not said.startswith(start)]
             self.assertEqual((wrong, bool(found)), ([], name != "max_connections"))
 

@@ -130,7 +130,7 @@ class BrokenTests(SynchronousTestCase):
     def test_section_twice(self) -> None:
         """A second section of one name is complained of, and read under that name."""
         text = "[a]\nb = 1\n[c]\n[a]\nb = 2\nd = 3\n"
-        self.assertEqual(complaints_of(text), ["FILE:4: [a]: stands twice; join the two"])
+        self.assertEqual(complaints_of(text), ["FILE:4: [a]: is there twice; join the two"])
         self.assertEqual(
             sections_of(text),
             [("a", 1, {"b": ("1", 2)}), ("c", 3, {}), ("a", 4, {"b": ("2", 5), "d": ("3", 6)})],
@@ -141,7 +141,7 @@ class BrokenTests(SynchronousTestCase):
         text = "[a]\nb = 1\n[a]\nb = 2\n[a]  ; again\nb = 3\n"
         self.assertEqual(
             complaints_of(text),
-            ["FILE:3: [a]: stands twice; join the two", "FILE:5: [a]: stands twice; join the two"],
+            [f"FILE:{line}: [a]: is there twice; join the two" for line in (3, 5)],
         )
         self.assertEqual(
             sections_of(text),
@@ -151,14 +151,14 @@ class BrokenTests(SynchronousTestCase):
     def test_option_twice(self) -> None:
         """A second option of one name is complained of where it stands."""
         text = "[a]\nb = 1\nc = 2\nb = 3\n[d]\nb = 4\n"
-        message = "stands twice in this section; keep one"
+        message = "is given twice in this section; keep one"
         self.assertEqual(complaints_of(text), [f"FILE:4: [a] b: {message}"])
         self.assertEqual([name for name, *_ in sections_of(text)], ["a", "d"])
 
     def test_option_thrice(self) -> None:
         """So is a third one, however its equals sign is written."""
         text = "[a]\nb = 1\nb=2 = 3\nb   = 3\n"
-        message = "stands twice in this section; keep one"
+        message = "is given twice in this section; keep one"
         expected = [f"FILE:3: [a] b: {message}", f"FILE:4: [a] b: {message}"]
         self.assertEqual(complaints_of(text), expected)
 
@@ -168,7 +168,7 @@ class BrokenTests(SynchronousTestCase):
         one says is read as it stands.
         """
         text = "[a]\nb = 1\nb = 2\nb = x = y = z\n"
-        message = "stands twice in this section; keep one"
+        message = "is given twice in this section; keep one"
         expected = [f"FILE:{number}: [a] b: {message}" for number in (3, 4)]
         self.assertEqual(complaints_of(text), expected)
         self.assertEqual(sections_of(text), [("a", 1, {"b": ("x = y = z", 4)})])
@@ -176,13 +176,13 @@ class BrokenTests(SynchronousTestCase):
     def test_option_twice_in_section_twice(self) -> None:
         """In the second section of one name an option is complained of under that name."""
         found = complaints_of("[a]\nb = 1\n[a]\nc = 1\nc = 2\n")
-        expected = "FILE:5: [a] c: stands twice in this section; keep one"
-        self.assertEqual(found, ["FILE:3: [a]: stands twice; join the two", expected])
+        expected = "FILE:5: [a] c: is given twice in this section; keep one"
+        self.assertEqual(found, ["FILE:3: [a]: is there twice; join the two", expected])
 
     def test_before_any_section(self) -> None:
         """What stands before the first section belongs nowhere, each line of it."""
         text = "a = 1\nb\n\n[c]\nd = 2\n"
-        message = "stands before any [section]"
+        message = "is before the first [section]"
         self.assertEqual(complaints_of(text), [f"FILE:1: {message}", f"FILE:2: {message}"])
         self.assertEqual(sections_of(text), [("c", 4, {"d": ("2", 5)})])
 

@@ -9,15 +9,12 @@ from typing import Any
 from twisted.internet.endpoints import _parse
 from twisted.trial.unittest import SynchronousTestCase
 
+from socketd.settings.listener_syntax import MAX_PATH, _split, parse_http, parse_listener
 from socketd.settings.listeners import (
     DEFAULT_BACKLOG,
     DEFAULT_MODE,
-    MAX_PATH,
     Listener,
     BindAddress,
-    _split,
-    parse_http,
-    parse_listener,
     bind_address,
 )
 from tests.settings.refusals import RUNTIME, refusal
@@ -74,8 +71,8 @@ MODE = "a mode is octal, such as 660"
 
 #: A string, and what is wrong with it.
 BAD = {
-    "": f"is no listener; {FORMS}",
-    "7": "is no listener; write tcp:7 or udp:7",
+    "": f"is not a listener; {FORMS}",
+    "7": "is not a listener; write tcp:7 or udp:7",
     "TCP:7": "has the unknown kind TCP:; write tcp:7",
     "tpc:7": "has the unknown kind tpc:; write tcp:7",
     "ssl:443": "has the unknown kind ssl:; write tls:443",
@@ -120,7 +117,7 @@ BAD = {
     "systemd:a:b": "takes one name, that of FileDescriptorName=: systemd:NAME",
     "systemd:a:tls=maybe": "has tls=maybe; write yes or no",
     "systemd:a:backlog=5": "has the unknown argument backlog=; known are tls",
-    "haproxy:": f"is no listener; {FORMS}",
+    "haproxy:": f"is not a listener; {FORMS}",
     "haproxy:udp:7": "has haproxy: in front of udp:; write it before tcp:",
     "haproxy:unixgram:a": "has haproxy: in front of unixgram:; write it before tcp:",
     "haproxy:haproxy:tcp:7": "has haproxy: in front of tcp:; write it before tcp:",
@@ -353,7 +350,7 @@ class ParseHttpTests(SynchronousTestCase):
 
     def test_bad(self) -> None:
         """It is served on plain streams only, and never left out in silence."""
-        message = "is no place for HTTP; write tcp:PORT[:interface=A], tcp6: or unix:PATH"
+        message = "is not a listener for HTTP; write tcp:PORT[:interface=A], tcp6: or unix:PATH"
         found = {text: refusal(parse_http, text, RUNTIME) for text in NO_HTTP}
         self.assertEqual(found, dict.fromkeys(NO_HTTP, message))
 

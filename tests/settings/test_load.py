@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.settings.diagnostics import SettingsError
 from socketd.settings.listeners import Listener
-from socketd.settings.load import MAX_FILE_BYTES, load
+from socketd.settings.ini import MAX_FILE_BYTES
+from socketd.settings.load import load
 from socketd.settings.model import DaemonOptions, ServiceOptions, Settings, SocketOptions
 from tests.settings.refusals import PROTOCOLS, RUNTIME, Importing, Silence, TalkOptions, parsed
 
@@ -204,7 +205,7 @@ class FileTests(SynchronousTestCase):
 
     def test_null(self) -> None:
         """A NUL is in no text file."""
-        message = "FILE:2: holds a NUL byte; it is no text file"
+        message = "FILE:2: has a NUL byte and is not a text file"
         for content in (b"[a]\nb\0 = c\n[d]\n", b"[a]\n[\0]\n", b"\n\xff\0", b"\n\0\n\0"):
             self.assertEqual(self.refused_content(content), message, repr(content))
 

@@ -18,42 +18,42 @@ TABLE: list[tuple[str, list[str]]] = [
     # Options that do not exist.
     (
         "[echo]\nlisten = tcp:7\nlisen = tcp:8\n",
-        ["FILE:3: [echo] lisen: is no option here; did you mean listen?"],
+        ["FILE:3: [echo] lisen: is not an option here; did you mean listen?"],
     ),
     (
         "[echo]\nlisten = tcp:7\nfoo = 1\n",
-        ["FILE:3: [echo] foo: is no option here; docs/options.md has the list"],
+        ["FILE:3: [echo] foo: is not an option here; docs/options.md has the list"],
     ),
     (
         "[echo]\nListen = tcp:7\n",
         [
             f"FILE:1: [echo]: {NO_LISTEN}",
-            "FILE:2: [echo] Listen: is no option here; did you mean listen?",
+            "FILE:2: [echo] Listen: is not an option here; did you mean listen?",
         ],
     ),
     (
         "[socketd]\nlog_levels = info\n[echo]\nlisten = tcp:7\n",
-        ["FILE:2: [socketd] log_levels: is no option here; did you mean log_level?"],
+        ["FILE:2: [socketd] log_levels: is not an option here; did you mean log_level?"],
     ),
     (
         "[stream]\nlisten = tcp:7\nreply = x\n[talk]\nlisten = tcp:8\nreply = x\n",
-        ["FILE:3: [stream] reply: is no option here; talk has it"],
+        ["FILE:3: [stream] reply: is not an option here; talk has it"],
     ),
     # Protocols.
     (
         "[eco]\nlisten = tcp:7\n",
-        ["FILE:1: [eco]: is no protocol; did you mean echo?"],
+        ["FILE:1: [eco]: is not a protocol; did you mean echo?"],
     ),
     (
         "[a]\nprotocol = http\nlisten = tcp:7\n",
         [
-            "FILE:2: [a] protocol = http: is no protocol;"
+            "FILE:2: [a] protocol = http: is not a protocol;"
             " known are datagram, echo, stream, talk"
         ],
     ),
     (
         "[a]\nprotocol =\nlisten = tcp:7\n",
-        ["FILE:2: [a] protocol =: is no protocol; known are datagram, echo, stream, talk"],
+        ["FILE:2: [a] protocol =: is not a protocol; known are datagram, echo, stream, talk"],
     ),
     # Values.
     (
@@ -62,20 +62,20 @@ TABLE: list[tuple[str, list[str]]] = [
             r"FILE:3: [talk] reply = a\qb: has the unknown escape \q;"
             r" known are \n \r \t \xNN and \\",
             "FILE:4: [talk] close = perhaps: is neither yes nor no",
-            "FILE:5: [talk] times = x: is no whole number",
+            "FILE:5: [talk] times = x: is not a whole number",
         ],
     ),
     (
         "[socketd]\ndrain_timeout = 10\nlog_level = loud\n[echo]\nlisten = tcp:7\n",
         [
-            "FILE:2: [socketd] drain_timeout = 10: is no duration; write 250ms, 10s, 5m or 1h",
+            "FILE:2: [socketd] drain_timeout = 10: is not a duration; write 250ms, 10s, 5m or 1h",
             "FILE:3: [socketd] log_level = loud: is not known;"
             " write debug or info or warn or error",
         ],
     ),
     (
         "[socketd]\ncontrol = /run/a\n  /run/b\n[echo]\nlisten = tcp:7\n",
-        [r"FILE:2: [socketd] control = /run/a\n/run/b: is no path"],
+        [r"FILE:2: [socketd] control = /run/a\n/run/b: is not a path"],
     ),
     (
         "[echo]\nlisten = tcp:7\nso_linger = 5s\n",
@@ -95,7 +95,7 @@ TABLE: list[tuple[str, list[str]]] = [
     (
         "[echo]\nlisten = tcp:7\nprotocol = two words\n",
         [
-            "FILE:3: [echo] protocol = two words: is no protocol;"
+            "FILE:3: [echo] protocol = two words: is not a protocol;"
             " known are datagram, echo, stream, talk"
         ],
     ),
@@ -114,30 +114,30 @@ TABLE: list[tuple[str, list[str]]] = [
     (
         # It may stand in the other half of a section that stands twice.
         "[echo]\nlisten = tcp:7\n[echo]\nlog_messages = text\n",
-        ["FILE:3: [echo]: stands twice; join the two"],
+        ["FILE:3: [echo]: is there twice; join the two"],
     ),
     # Names.
     (
         "[no name]\nprotocol = echo\nlisten = tcp:7\n",
         [
-            "FILE:1: [no name]: is no service name;"
+            "FILE:1: [no name]: is not a service name;"
             " use up to 32 letters, digits and . _ -"
         ],
     ),
     (
         "[echo]\nlisten = tcp:7\n[echo ]\nprotocol = echo\nlisten = tcp:8\n",
-        ["FILE:3: [echo ]: is no service name; use up to 32 letters, digits and . _ -"],
+        ["FILE:3: [echo ]: is not a service name; use up to 32 letters, digits and . _ -"],
     ),
     (
         "[socketd]\nlisten = tcp:7\n[echo]\nlisten = tcp:7\n",
         [
-            "FILE:2: [socketd] listen: is no option here;"
+            "FILE:2: [socketd] listen: is not an option here;"
             " write it in the section of a service, or in [defaults] for all"
         ],
     ),
     (
         "[DEFAULT]\nlog_messages = text\n[echo]\nlisten = tcp:7\n",
-        ["FILE:1: [DEFAULT]: is no protocol; known are datagram, echo, stream, talk"],
+        ["FILE:1: [DEFAULT]: is not a protocol; known are datagram, echo, stream, talk"],
     ),
     # Listeners.
     (
@@ -222,21 +222,21 @@ TABLE: list[tuple[str, list[str]]] = [
     (
         "[socketd]\ncontrol = unix:/run/x.sock\n[echo]\nlisten = tcp:7\n",
         [
-            "FILE:2: [socketd] control = unix:/run/x.sock: is a listener, and no path;"
+            "FILE:2: [socketd] control = unix:/run/x.sock: is a listener, not a path;"
             " write control = /run/x.sock"
         ],
     ),
     (
         "[socketd]\ncontrol = tcp:9\n[echo]\nlisten = tcp:7\n",
         [
-            "FILE:2: [socketd] control = tcp:9: is a listener, and no path;"
+            "FILE:2: [socketd] control = tcp:9: is a listener, not a path;"
             " write control = {runtime}/control.sock"
         ],
     ),
     (
         "[socketd]\ncontrol = ~/x.sock\n[echo]\nlisten = tcp:7\n",
         [
-            "FILE:2: [socketd] control = ~/x.sock: has a ~, which stands for nothing here;"
+            "FILE:2: [socketd] control = ~/x.sock: has a ~, which is not expanded;"
             " write the whole path"
         ],
     ),
@@ -261,7 +261,7 @@ TABLE: list[tuple[str, list[str]]] = [
         "[echo]\nlisten: tcp:7:interface=127.0.0.1\n",
         [
             f"FILE:1: [echo]: {NO_LISTEN}",
-            "FILE:2: [echo] listen: tcp:7:interface: is no option here;"
+            "FILE:2: [echo] listen: tcp:7:interface: is not an option here;"
             " write listen = tcp:7:interface=127.0.0.1",
         ],
     ),
@@ -269,25 +269,28 @@ TABLE: list[tuple[str, list[str]]] = [
         "[echo]\nport = 7007\n",
         [
             f"FILE:1: [echo]: {NO_LISTEN}",
-            "FILE:2: [echo] port: is no option here; write listen = tcp:7007 or udp:7007",
+            "FILE:2: [echo] port: is not an option here; write listen = tcp:7007 or udp:7007",
         ],
     ),
     (
         "[echo]\nlisten = tcp:7\nbind = here\n",
-        ["FILE:3: [echo] bind: is no option here; write listen = tcp:PORT or udp:PORT"],
+        ["FILE:3: [echo] bind: is not an option here; write listen = tcp:PORT or udp:PORT"],
     ),
     (
         "[echo]\nlisten = tcp:7\nlog_level = info\n",
-        ["FILE:3: [echo] log_level: is no option here; write it in [socketd]"],
+        ["FILE:3: [echo] log_level: is not an option here; write it in [socketd]"],
     ),
     # Defaults.
     (
         "[defaults]\nprotocol = echo\n[echo]\nlisten = tcp:7\n",
-        ["FILE:2: [defaults] protocol: is no option here; write it in the section of a service"],
+        [
+            "FILE:2: [defaults] protocol: is not an option here;"
+            " write it in the section of a service"
+        ],
     ),
     (
         "[defaults]\nlisten = tcp:7\n[echo]\nlisten = tcp:7\n",
-        ["FILE:2: [defaults] listen: is no option here; write it in the section of a service"],
+        ["FILE:2: [defaults] listen: is not an option here; write it in the section of a service"],
     ),
     (
         "[defaults]\nso_keepalive = maybe\n[echo]\nlisten = tcp:7\n[stream]\nlisten = tcp:8\n",
@@ -295,17 +298,20 @@ TABLE: list[tuple[str, list[str]]] = [
     ),
     (
         "[echo]\nlisten = tcp:7\n[defaults]\nlog_conections = no\n",
-        ["FILE:4: [defaults] log_conections: is no option here; did you mean log_connections?"],
+        [
+            "FILE:4: [defaults] log_conections: is not an option here;"
+            " did you mean log_connections?"
+        ],
     ),
     (
         "[echo]\nlisten = tcp:7\n[defaults]\nreply = x\n",
-        ["FILE:4: [defaults] reply: is no option here; talk has it"],
+        ["FILE:4: [defaults] reply: is not an option here; talk has it"],
     ),
 ]
 
 NO_CERTIFICATE = "has a listener for TLS, and no certificate; write tls_certificate = PATH"
-NO_TLS = "is for TLS, which no listener here speaks; write tls:PORT"
-NO_PROXY = "has a haproxy: listener that believes nobody; write proxy_from = NETWORKS"
+NO_TLS = "is for TLS, which no listener here uses; write tls:PORT"
+NO_PROXY = "has a haproxy: listener that trusts no proxy; write proxy_from = NETWORKS"
 
 #: The same of what has to go together.
 TOGETHER: list[tuple[str, list[str]]] = [
@@ -316,7 +322,7 @@ TOGETHER: list[tuple[str, list[str]]] = [
     (
         # One complaint is enough of a certificate that is given wrong.
         "[echo]\nlisten = tls:8\ntls_certificate =\n",
-        ["FILE:3: [echo] tls_certificate =: is no path; write that of a PEM file"],
+        ["FILE:3: [echo] tls_certificate =: is not a path; write that of a PEM file"],
     ),
     ("[defaults]\ntls_certificate = a.pem\n[echo]\nlisten = tls:8\n", []),
     # Options for TLS and a listener that speaks it.
@@ -348,7 +354,7 @@ TOGETHER: list[tuple[str, list[str]]] = [
     (
         "[echo]\nlisten = haproxy:tcp:8\nproxy_from = here\n",
         [
-            "FILE:3: [echo] proxy_from = here: has here, which is no network;"
+            "FILE:3: [echo] proxy_from = here: has here, which is not a network;"
             " known are any, loopback, private"
         ],
     ),
@@ -356,7 +362,7 @@ TOGETHER: list[tuple[str, list[str]]] = [
     (
         "[socketd]\ndrain_timeout = 1s\nhttp = udp:9155\n[echo]\nlisten = tcp:7\n",
         [
-            "FILE:3: [socketd] http = udp:9155: is no place for HTTP;"
+            "FILE:3: [socketd] http = udp:9155: is not a listener for HTTP;"
             " write tcp:PORT[:interface=A], tcp6: or unix:PATH"
         ],
     ),
@@ -409,7 +415,7 @@ class ComplaintTableTests(SynchronousTestCase):
     def test_broken_and_nothing_else(self) -> None:
         """A file whose sections could not be read is not told to have none."""
         found = diagnostics("broken\n")
-        self.assertEqual(found, ["FILE:1: stands before any [section]"])
+        self.assertEqual(found, ["FILE:1: is before the first [section]"])
 
     def test_too_many_broken_lines(self) -> None:
         """The end of a broken file is not blamed for what was not read."""
@@ -433,7 +439,8 @@ class NameTests(SynchronousTestCase):
             text = f"[{name}]\nprotocol = echo\nlisten = tcp:7\n"
             found = diagnostics(text)
             self.assertEqual(len(found), 1, name)
-            self.assertIn("is no service name; use up to 32 letters, digits and . _ -", found[0])
+            expected = "is not a service name; use up to 32 letters, digits and . _ -"
+            self.assertIn(expected, found[0])
 
 
 class ImportTests(SynchronousTestCase):

@@ -39,9 +39,9 @@ GOOD: list[tuple[str, str, Any]] = [
 BAD = [
     ("log_level", "verbose", "write debug or info or warn or error"),
     ("log_messages", "yes", "write no or text or hex"),
-    ("control", "/run/a\n/run/b", "is no path"),
-    ("control", "/run/a\0", "is no path"),
-    ("http", "tcp:1\ntcp:2", "is no path"),
+    ("control", "/run/a\n/run/b", "is not a path"),
+    ("control", "/run/a\0", "is not a path"),
+    ("http", "tcp:1\ntcp:2", "is not a path"),
     ("so_linger", "5s", "write no or 0s"),
     ("so_linger", "yes", "write no or 0s"),
     ("so_rcvbuf", "0", "write up to 1GiB"),

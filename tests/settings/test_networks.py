@@ -51,19 +51,19 @@ _EXAMPLE = "write 192.0.2.0/24 or 2001:db8::/32"
 
 #: Text, complaint.
 BAD = [
-    ("192.0.2.7/24", "has 192.0.2.7/24, with bits behind its prefix; write 192.0.2.0/24"),
-    ("2001:db8::1/32", "has 2001:db8::1/32, with bits behind its prefix; write 2001:db8::/32"),
-    ("192.0.2.0/33", f"has 192.0.2.0/33, which is no network; {_EXAMPLE}"),
-    ("2001:db8::/129", f"has 2001:db8::/129, which is no network; {_EXAMPLE}"),
-    ("192.0.2", f"has 192.0.2, which is no network; {_EXAMPLE}"),
-    ("10", f"has 10, which is no network; {_EXAMPLE}"),
-    ("010.0.0.0/8", f"has 010.0.0.0/8, which is no network; {_EXAMPLE}"),
-    ("192.0.2.0/24/7", f"has 192.0.2.0/24/7, which is no network; {_EXAMPLE}"),
-    ("example.com", f"has example.com, which is no network; {_EXAMPLE}"),
-    ("any, 192.0.2.256, 1.2.3", f"has 192.0.2.256, which is no network; {_EXAMPLE}"),
-    ("lopback", "has lopback, which is no network; did you mean loopback?"),
-    ("Any", "has Any, which is no network; did you mean any?"),
-    ("everybody", "has everybody, which is no network; known are any, loopback, private"),
+    ("192.0.2.7/24", "has 192.0.2.7/24, with bits set after its prefix; write 192.0.2.0/24"),
+    ("2001:db8::1/32", "has 2001:db8::1/32, with bits set after its prefix; write 2001:db8::/32"),
+    ("192.0.2.0/33", f"has 192.0.2.0/33, which is not a network; {_EXAMPLE}"),
+    ("2001:db8::/129", f"has 2001:db8::/129, which is not a network; {_EXAMPLE}"),
+    ("192.0.2", f"has 192.0.2, which is not a network; {_EXAMPLE}"),
+    ("10", f"has 10, which is not a network; {_EXAMPLE}"),
+    ("010.0.0.0/8", f"has 010.0.0.0/8, which is not a network; {_EXAMPLE}"),
+    ("192.0.2.0/24/7", f"has 192.0.2.0/24/7, which is not a network; {_EXAMPLE}"),
+    ("example.com", f"has example.com, which is not a network; {_EXAMPLE}"),
+    ("any, 192.0.2.256, 1.2.3", f"has 192.0.2.256, which is not a network; {_EXAMPLE}"),
+    ("lopback", "has lopback, which is not a network; did you mean loopback?"),
+    ("Any", "has Any, which is not a network; did you mean any?"),
+    ("everybody", "has everybody, which is not a network; known are any, loopback, private"),
 ]
 
 #: Text, lengths.
@@ -74,7 +74,7 @@ GOOD_PREFIXES = [
     ("32:128", Prefixes(32, 128)),
 ]
 
-_NO_PAIR = "is no pair of prefix lengths; write 32:64"
+_NO_PAIR = "is not a pair of prefix lengths; write 32:64"
 _NO_RANGE = "is out of range; write 1 to 32, a colon, and 1 to 128"
 
 #: Text, complaint.

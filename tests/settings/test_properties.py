@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.settings.diagnostics import SettingsError
 from socketd.settings.ini import read
-from socketd.settings.listeners import Listener, _split, parse_listener
+from socketd.settings.listener_syntax import _split, parse_listener
+from socketd.settings.listeners import Listener
 from socketd.settings.load import load, parse
 from socketd.settings.model import DaemonOptions, ServiceOptions, Settings, SocketOptions
 from socketd.settings.options import declared

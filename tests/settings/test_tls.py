@@ -38,35 +38,35 @@ GOOD: list[tuple[str, str, Any]] = [
 
 #: Option, text, a part of the complaint.
 BAD = [
-    ("tls_certificate", "", "is no path"),
-    ("tls_certificate", "a\nb", "is no path"),
-    ("tls_certificate", "a\0b", "is no path"),
+    ("tls_certificate", "", "is not a path"),
+    ("tls_certificate", "a\nb", "is not a path"),
+    ("tls_certificate", "a\0b", "is not a path"),
     ("tls_minimum", "1.1", "write 1.2 or 1.3"),
     ("tls_alpn", "h2, h2", "has a name twice"),
-    ("tls_alpn", "h2 http/1.1", "which is no protocol"),
-    ("tls_alpn", "h\xe9", "which is no protocol"),
-    ("tls_alpn", "a" * 256, "which is no protocol"),
+    ("tls_alpn", "h2 http/1.1", "which is not a protocol"),
+    ("tls_alpn", "h\xe9", "which is not a protocol"),
+    ("tls_alpn", "a" * 256, "which is not a protocol"),
     ("tls_alpn", ",".join(map(str, range(65))), "more than 64"),
     ("tls_client_names", "*.example.org", "a wildcard; write each name in full"),
     ("tls_client_names", "a b",
-     "has 'a b', which is no name; write such as host.example.org, spiffe://org/name,"
+     "has 'a b', which is not a name; write such as host.example.org, spiffe://org/name,"
      " 192.0.2.7 or user@example.org"),
-    ("tls_client_names", "a..b", "which is no name"),
-    ("tls_client_names", "b\xfccher.example", "which is no name"),
-    ("tls_client_names", "a@b@c", "which is no name"),
+    ("tls_client_names", "a..b", "which is not a name"),
+    ("tls_client_names", "b\xfccher.example", "which is not a name"),
+    ("tls_client_names", "a@b@c", "which is not a name"),
     ("tls_names", "a.b", "write NAME = CERT.pem"),
     ("tls_names", "a.b =", "write NAME = CERT.pem"),
     ("tls_names", "a.b = 1 2 3", "write NAME = CERT.pem"),
     ("tls_names", "a.b = c\0.pem", "write NAME = CERT.pem"),
     ("tls_names", "b\xfccher.example = c.pem",
-     "has 'b\xfccher.example', which is no name; write such as www.example.org or"
+     "has 'b\xfccher.example', which is not a name; write such as www.example.org or"
      " *.example.org, and other scripts as xn--"),
-    ("tls_names", "*.*.b = c.pem", "which is no name"),
-    ("tls_names", "* = c.pem", "which is no name"),
-    ("tls_names", "a.*.b = c.pem", "which is no name"),
+    ("tls_names", "*.*.b = c.pem", "which is not a name"),
+    ("tls_names", "* = c.pem", "which is not a name"),
+    ("tls_names", "a.*.b = c.pem", "which is not a name"),
     ("tls_names", "a.b = c.pem\nA.B = d.pem", "a.b twice"),
     ("tls_unknown_name", "alert", "write default or refuse"),
-    ("handshake_timeout", "5", "is no duration"),
+    ("handshake_timeout", "5", "is not a duration"),
 ]  # fmt: skip
 
 

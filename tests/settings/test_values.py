@@ -22,9 +22,9 @@ from socketd.settings.value_types import (
 from tests.settings.refusals import refusal
 
 NEITHER = "is neither yes nor no"
-NO_DURATION = "is no duration; write 250ms, 10s, 5m or 1h"
-NO_SIZE = "is no size; write bytes as 4096, 64KiB or 1MiB"
-NO_NUMBER = "is no whole number"
+NO_DURATION = "is not a duration; write 250ms, 10s, 5m or 1h"
+NO_SIZE = "is not a size; write bytes as 4096, 64KiB or 1MiB"
+NO_NUMBER = "is not a whole number"
 NO_WORD = "is not one word"
 
 LEVEL = choice("debug", "info")

@@ -97,7 +97,7 @@ listen = unix:{self.directory}/b.sock
             with daemon.connect("echo") as sock:
                 bad = "[echo]\nlisten = tcp:70000\n[eco]\nlisten = tcp:7\n"
                 self.reload(daemon, bad, r" unchanged: .*:2: \[echo\] listen = tcp:70000")
-                daemon.output.wait_for(r"configuration unchanged: .*:3: \[eco\]: is no protocol")
+                daemon.output.wait_for(r"configuration unchanged: .*: \[eco\]: is not a protocol")
                 self.check_echo(sock)
             with daemon.connect("echo") as sock:
                 self.check_echo(sock)

@@ -49,19 +49,19 @@ listen = tcp:0
 
 # The complaints of it, behind the name of its file; C{.*} is the rest of a line.
 COMPLAINTS = r"""
-:3: [socketd] drain_timeout = soon: is no duration; write 250ms, 10s, 5m or 1h
-:4: [ehco]: is no protocol; did you mean echo?
+:3: [socketd] drain_timeout = soon: is not a duration; write 250ms, 10s, 5m or 1h
+:4: [ehco]: is not a protocol; did you mean echo?
 :7: [time] listen = udp:-1: has the port -1; a port is a number from 0 to 65535
 :8: [time] epoch = 1970: is not known; write unix or 1900
 :10: [echo] listen = tcp:70000: has the port 70000; a port is a number from 0 to 65535
 :10: [echo] listen = interface=127.0.0.1: has no kind; .*
 :10: [echo] listen = dtls:0: has the unknown kind dtls:; .*
-:14: [echo] operater: is no option here; docs/options.md has the list
-:15: [echo] so_keepalvie: is no option here; did you mean so_keepalive?
+:14: [echo] operater: is not an option here; docs/options.md has the list
+:15: [echo] so_keepalvie: is not an option here; did you mean so_keepalive?
 :16: [upper]: has no listen; write listen = .*
-:17: [echo]: stands twice; join the two
+:17: [echo]: is there twice; join the two
 :19: is neither [section] nor option = value
-:20: [late one]: is no service name; use up to 32 letters, digits and . _ -
+:20: [late one]: is not a service name; use up to 32 letters, digits and . _ -
 """
 
 
@@ -113,10 +113,10 @@ MEANT = r"""
 :5: [echo] listen = UDP:7: .*; write udp:7
 :5: [echo] listen = tcp:7 udp:7: .*; write tcp:7, udp:7
 :5: [echo] listen = tcp:7:interface=eth0: .*; write tcp:7 and so_bindtodevice = eth0
-:6: [echo] reply: is no option here; ack and reply have it
+:6: [echo] reply: is not an option here; ack and reply have it
 :8: [upper] listen = tcp:7   # upper: .*; write tcp:7  ; upper
 :9: [ack]: has no listen; .*
-:10: [ack] port: is no option here; write listen = tcp:7007 or udp:7007
+:10: [ack] port: is not an option here; write listen = tcp:7007 or udp:7007
 :11: is neither [section] nor option = value; write listen = tcp:7
 """
 
@@ -173,7 +173,7 @@ class ConfigurationTests(SystemCase):
         """A good service beside a broken one is not started."""
         path = self.directory / "echo.sock"
         file = self.write("half.ini", f"[echo]\nlisten = unix:{path}\n[ehco]\nlisten = tcp:0\n")
-        line = f"{file}:3: [ehco]: is no protocol; did you mean echo?"
+        line = f"{file}:3: [ehco]: is not a protocol; did you mean echo?"
         self._check_refusal(file, [line])
         self.assertFalse(path.exists())
 
@@ -392,8 +392,8 @@ class UnixTests(SystemCase):
         runtime.chmod(0o777)
         file = self.write("open.ini", "[echo]\nlisten = unix:{runtime}/echo.sock\n")
         ended = self.run_twistd(file)
-        expected = f"{runtime} is not a private directory of this user"
-        self.assertEqual(ended.status, FAILED)
+        expected = f"is in {runtime}, which is not a directory that only its owner can write"
+        self.assertEqual(ended.status, BAD_CONFIG)
         self.assertRegex(ended.errors, rf"\A.*{re.escape(expected)}\n\Z")
 
 

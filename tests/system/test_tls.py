@@ -420,8 +420,8 @@ reply = hello
         self.check(
             ini,
             ":3: [echo]: has a listener for TLS, and no certificate",
-            ":6: [upper] tls_minimum: is for TLS, which no listener here speaks",
-            ":8: [reply]: has a haproxy: listener that believes nobody",
+            ":6: [upper] tls_minimum: is for TLS, which no listener here uses",
+            ":8: [reply]: has a haproxy: listener that trusts no proxy",
         )
 
     def test_good(self) -> None:

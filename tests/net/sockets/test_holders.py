@@ -12,7 +12,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from socketd.net.sockets import holders
 from socketd.net.sockets.holders import THIS, holder_of
-from socketd.settings.listeners import parse_listener
+from socketd.settings.listener_syntax import parse_listener
 
 HEAD = "sl local_address rem_address st tx_queue rx_queue tr tm->when retrnsmt uid timeout inode\n"
 

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.net.sockets.sockopts import TABLE, Refused, validate, wanted
 from socketd.protocols import echo
-from socketd.settings.listeners import parse_listener
+from socketd.settings.listener_syntax import parse_listener
 from socketd.settings.load import parse
 from socketd.settings.model import ServiceSettings, SocketOptions
 

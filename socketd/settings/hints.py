@@ -1,0 +1,75 @@
+"""Says what was probably meant by an option or a value that is not valid."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+
+from socketd.settings.listener_syntax import meant
+from socketd.settings.model import (
+    DAEMON,
+    DEFAULTS,
+    AccessOptions,
+    DaemonOptions,
+    IProtocolSpec,
+    ServiceOptions,
+    SocketOptions,
+)
+from socketd.settings.options import declared
+from socketd.settings.spelling import unquoted
+from socketd.settings.tls import TlsOptions
+
+#: The options that every service has.
+COMMON = (ServiceOptions, AccessOptions, SocketOptions, TlsOptions)
+
+#: Options that other programs have in place of C{listen}.
+_INSTEAD_OF_LISTEN = ("address", "bind", "host", "interface", "port")
+
+
+def where_it_belongs(
+    section: str, name: str, value: str, protocols: Mapping[str, IProtocolSpec], runtime: str
+) -> str:
+    """
+    Say in which section an unknown option belongs, or which option has this name in other
+    programs.
+
+    @return: an empty string if neither is known.
+    """
+    if match := re.match(r"(\w+)\s*:\s*(.+)", name):
+        return f"write {match[1]} = {match[2]}={value}"
+    if any(name in declared(group) for group in COMMON):
+        for_all = "" if section == DEFAULTS else ", or in [defaults] for all"
+        return f"write it in the section of a service{for_all}"
+    if name in declared(DaemonOptions):
+        return f"write it in [{DAEMON}]"
+    if owners := sorted(_owners(name, protocols)):
+        return f"{' and '.join(owners)} {'have' if owners[1:] else 'has'} it"
+    if name in _INSTEAD_OF_LISTEN and section not in (DAEMON, DEFAULTS):
+        return f"write listen = {meant(value, runtime) or 'tcp:PORT or udp:PORT'}"
+    return ""
+
+
+def _owners(name: str, protocols: Mapping[str, IProtocolSpec]) -> Iterator[str]:
+    """List the protocols that have an option; imports all, so it is called for errors only."""
+    for protocol in protocols:
+        # A protocol that cannot be imported matters only to services that use it.
+        with suppress(ImportError):
+            if name in declared(protocols[protocol].options):
+                yield protocol
+
+
+def about_comment(value: str) -> str:
+    """Describe the comment syntax if a value contains a C{#} comment."""
+    for line in value.split("\n"):
+        before, *after = re.split(r"(?:^|\s+)#", line, maxsplit=1)
+        if after:
+            right = f"{before}  ;{after[0]}" if before else f";{after[0]}, on a line of its own"
+            return f"has a #, and a comment begins with a semicolon; write {right.strip()}"
+    return ""
+
+
+def about_quotes(value: str) -> str:
+    """Describe the quotes around a value, which the INI dialect does not have."""
+    bare = unquoted(value)
+    return f"has quotes, which would be part of it; write {bare}" if bare != value else ""
