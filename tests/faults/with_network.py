@@ -174,7 +174,7 @@ class CutTests(ExchangeCase):
                 spent = {name: found.result() for name, found in waiting.items()}
             self.check_ends(spent)
         told = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in spent.items())
-        figures.note(self, f"place free after: {told}")
+        figures.note(self, f"slot free after: {told}")
 
     def check_ends(self, spent: dict[str, float]) -> None:
         """Check which deadline ended each connection, and when."""
