@@ -53,10 +53,8 @@ def _read(path: str) -> bytes:
     try:
         with open(path, "rb") as file:
             data = file.read(MAX_FILE + 1)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise CommandError(f"{path}: {reason_of(error)}") from error
-    except ValueError as error:
-        raise CommandError(f"{path!r} is no path of a file") from error
     if len(data) > MAX_FILE:
         raise CommandError(f"{path}: more than {MAX_FILE} bytes are no certificate or key")
     return data

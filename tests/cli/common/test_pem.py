@@ -93,7 +93,7 @@ class PemTests(SynchronousTestCase):
         cases = {
             str(self.directory / "missing"): "no such file or directory",
             "/": "is a directory",
-            "a\0b": "is no path of a file",
+            "a\0b": "embedded null byte",
             "/dev/zero": f"more than {MAX_FILE} bytes",
         }
         for path, part in cases.items():
