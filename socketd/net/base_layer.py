@@ -31,7 +31,6 @@ class Client:
     The client behind a proxy.
 
     @ivar destination: the address that it connected to.
-    @ivar slot: its slot in the source's quota.
     """
 
     family: int
@@ -92,7 +91,6 @@ class LayerFactory:
     """
     Makes a layer for each connection.
 
-    @ivar factory: makes what comes next.
     @ivar make: makes a layer from that factory.
     """
 

@@ -19,7 +19,6 @@ class OwnListener:
 
     @ivar option: the daemon's option that sets its address.
     @ivar place: where it is configured.
-    @ivar bound: its socket, once bound.
     """
 
     def __init__(

@@ -93,13 +93,8 @@ class ServiceState:
     """
     One service, as its ports and connections see it.
 
-    @ivar name: the service's name.
-    @ivar event_bus: receives the events.
     @ivar connection_table: the live connections of the whole daemon.
-    @ivar log_connections: whether each connection is logged.
     @ivar log_messages: C{no}, C{text} or C{hex}: whether and how each message is logged.
-    @ivar policy: the access policy.
-    @ivar wheel: the timer wheel of the connections' deadlines.
     @ivar awaits_us: whether the connection of an id waits for a reply from this side, and
         so is not idle.
     @ivar announced: whether connection events are logged or watched.

@@ -62,7 +62,6 @@ class Header:
     """
     A parsed header.
 
-    @ivar version: 1 or 2.
     @ivar command: C{PROXY}, or C{LOCAL} for a connection of the proxy itself.
     @ivar family: C{tcp4}, C{tcp6}, C{unix} or C{unknown}.
     @ivar source: the client's address; C{None}: use that of the connection itself.

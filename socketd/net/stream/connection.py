@@ -69,7 +69,6 @@ class StreamConnection(ReadSide):
     """
     One accepted connection; its states are those of L{socketd.net.stream.states}.
 
-    @ivar connection_id: the id in logs and control commands.
     @ivar began: the time of accept(2) on the reactor's clock (seconds).
     @ivar peer_known: whether the peer address is final, not that of a load balancer.
     @ivar app_transport: the TLS transport, or C{None} for plain text; on close, it sends

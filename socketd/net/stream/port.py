@@ -56,11 +56,7 @@ DIRECT = StreamTerms()
 
 @implementer(IListeningPort, IReadDescriptor, ILoggingContext)
 class StreamPort(Port):
-    """
-    A listening socket that accepts connections for a factory.
-
-    @ivar factory: builds the protocol of each connection.
-    """
+    """A listening socket that accepts connections for a factory."""
 
     def __init__(
         self,

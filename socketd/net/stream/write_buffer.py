@@ -34,12 +34,7 @@ LOST_FAILURE = Failure(main.CONNECTION_LOST)
 
 @implementer(IConsumer)
 class WriteBuffer:
-    """
-    Mixin: the write buffer of a connection and its producer.
-
-    @ivar producer: the registered producer, or C{None}.
-    @ivar state: the state of the connection.
-    """
+    """Mixin: the write buffer of a connection and its producer."""
 
     reactor: Any
     bytes_sent: int
@@ -71,11 +66,7 @@ class WriteBuffer:
         return self.state.phase != OPEN
 
     def write(self, data: bytes) -> None:
-        """
-        Send data: as much as the kernel accepts at once, the rest through the buffer.
-
-        @raise TypeError: if C{data} is not bytes.
-        """
+        """Send data: as much as the kernel accepts at once, the rest through the buffer."""
         if not isinstance(data, bytes):
             raise TypeError(NOT_BYTES)
         if not (data and self.state.takes_output):
@@ -99,11 +90,7 @@ class WriteBuffer:
             self._append(data)
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
-        """
-        Send several pieces as one.
-
-        @raise TypeError: if one is not bytes.
-        """
+        """Send several pieces as one."""
         try:
             joined = b"".join(data)
         except TypeError:
@@ -168,11 +155,7 @@ class WriteBuffer:
             self.reactor.addWriter(self)
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """
-        Register a producer, which is paused while the peer does not read (backpressure).
-
-        @raise RuntimeError: if another one is registered.
-        """
+        """Register a producer, which is paused while the peer does not read (backpressure)."""
         if self.producer is not None:
             raise RuntimeError(f"cannot register {producer!r}: {self.producer!r} is registered")
         if not self.state.connected:

@@ -55,11 +55,7 @@ Problems = list[tuple[str, str]]
 
 @define(eq=False)
 class ContextBuilder:
-    """
-    Builds contexts, and collects what is wrong with the files.
-
-    @ivar clock: the monotonic clock.
-    """
+    """Builds contexts, and collects what is wrong with the files."""
 
     options: TlsOptions
     clock: Callable[[], float]

@@ -59,7 +59,6 @@ class CertificateError(Exception):
     """
     An unusable file.
 
-    @ivar option: the option that names it.
     @ivar message: the problem and its remedy in one line, without any of the file's
         contents.
     """
@@ -75,7 +74,6 @@ class Validity:
     """
     The validity period of a certificate in a file.
 
-    @ivar option: the option that names the file.
     @ivar place: which certificate of which file.
     """
 
@@ -126,7 +124,7 @@ class Identity:
 
     @ivar chain: the issuers, each of the one before; without the root.
     @ivar names: the host names of the certificate, in lower case.
-    @ivar not_after: when the first certificate expires (seconds since 1970).
+    @ivar not_after: when the first certificate of the chain expires (seconds since 1970).
     @ivar fingerprint: SHA-256 of the certificate, in hexadecimal digits.
     """
 
@@ -150,8 +148,6 @@ def load_identity(
     periods, which are not checked here.
 
     @param certificate: the path of a PEM file: the certificate, then its chain.
-    @param key: the path of the key's PEM file; may be the same.
-    @param options: the options that name the two paths.
     @raise CertificateError: if a file is unusable.
     """
     certificate_file = _PemFile(certificate, options[0])

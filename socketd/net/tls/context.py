@@ -29,8 +29,6 @@ class ServerContext:
 
     No connection can be made before the first successful L{load}.
 
-    @ivar loads: the number of successful loads.
-    @ivar failures: the number of failed loads.
     @ivar last_error: the error of the last load in one line; empty if it succeeded.
     """
 

@@ -18,9 +18,6 @@ class Parts:
     The input of a set of contexts; equal parts make equivalent contexts.
 
     @ivar default: the identity for a client without a server name.
-    @ivar named: the identities by server name.
-    @ivar authorities: the CAs of client certificates.
-    @ivar validities: the validity periods of all these certificates.
     """
 
     options: TlsOptions
@@ -35,12 +32,10 @@ class Contexts:
     """
     The set of contexts that new connections use.
 
-    @ivar parts: the input that they were made from.
     @ivar default: for a client without a server name.
     @ivar refusing: has no certificate, so that every handshake with it fails.
     @ivar named: by server name in lower case; that of a wildcard begins with its dot.
     @ivar own_names: the names of the default context, wildcards with their C{*}.
-    @ivar refuses: whether an unknown server name is rejected.
     @ivar resumes: whether clients get session tickets.
     @ivar made_at: when these were made, by the monotonic clock (seconds).
     @ivar not_after: when the first certificate expires (seconds since 1970).

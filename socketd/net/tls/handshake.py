@@ -124,8 +124,6 @@ def try_handshake(
     """
     Test a server connection by a handshake in memory, with a client that verifies nothing.
 
-    @param alpn: the application protocols that the client offers.
-    @param name: the server name that it requests.
     @raise SSL.Error: if the handshake fails.
     """
     client = SSL.Connection(SSL.Context(SSL.TLS_METHOD))

@@ -25,15 +25,10 @@ class SecureTransport(_Forwarding):  # type: ignore[misc]
     encrypted bytes that are pending: it resumes and pauses the producer, and pauses
     reading. TLS in between buffers nothing once the handshake is done.
 
-    @ivar protocol: the protocol that writes here.
     @ivar has_data: whether either side has sent application data, also before STARTTLS.
     """
 
     def __init__(self, tls: Any, connection: Any, protocol: Any = None) -> None:
-        """
-        @param tls: a L{SecureProtocol<socketd.net.tls.layer.SecureProtocol>}.
-        @param connection: the connection below it.
-        """
         self.protocol = protocol
         self.has_data = protocol is not None
         self._tls = tls
@@ -51,11 +46,7 @@ class SecureTransport(_Forwarding):  # type: ignore[misc]
         return self._closing or bool(self._connection.disconnecting)
 
     def write(self, data: bytes) -> None:
-        """
-        Encrypt bytes and send them.
-
-        @raise TypeError: if C{data} is not bytes.
-        """
+        """Encrypt bytes and send them."""
         if not isinstance(data, bytes):
             raise TypeError("Data must be bytes")
         if self._closing and self._connection.producer is None:

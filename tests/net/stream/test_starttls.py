@@ -1,4 +1,4 @@
-"""Tests of C{socketd.net.tls.started}."""
+"""Tests of L{socketd.net.stream.starttls}."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from zope.interface.verify import verifyClass, verifyObject
 
 from socketd.net.stream.connection import StartedTlsConnection, StreamConnection
 from socketd.net.stream.deadlines import CLOSE_GRACE
-
 from socketd.net.tls.context import ServerContext
 from socketd.settings.tls import TlsOptions
 from tests.support.certificates import NOW, client_context, issued, write_private
