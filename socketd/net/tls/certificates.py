@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv6Address
 from itertools import pairwise
 from typing import Any
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
@@ -55,6 +55,7 @@ PARSE_ERRORS = (
 )
 
 
+@define(eq=False)
 class CertificateError(Exception):
     """
     An unusable file.
@@ -63,10 +64,8 @@ class CertificateError(Exception):
         contents.
     """
 
-    def __init__(self, option: str, message: str) -> None:
-        super().__init__(option, message)
-        self.option = option
-        self.message = message
+    option: str
+    message: str
 
 
 @frozen

@@ -159,11 +159,11 @@ class SecureProtocol(TLSMemoryBIOProtocol):
     # Twisted closes the connection in both, so pending output must be flushed before.
 
     def _shutdownTLS(self) -> None:
-        self._corked = False
         # Twisted answers the peer's close_notify here; nothing can be sent afterwards.
         ended = self.getHandle().get_shutdown() & SSL.RECEIVED_SHUTDOWN
         if ended and isinstance(self.wrappedProtocol, TlsLayer):
             self.wrappedProtocol.peer_ended()
+        self._corked = False
         super()._shutdownTLS()
 
     def _tlsShutdownFinished(self, reason: Failure | None) -> None:
