@@ -202,6 +202,29 @@ class DatagramRecorder(DatagramProtocol):
         self.transport.write(datagram, addr)
 
 
+class Producer:
+    """Writes down what a consumer asks of it."""
+
+    def __init__(self, transport: Any = None, pieces: int = 0) -> None:
+        self.transport = transport
+        self.pieces = pieces
+        self.calls: list[str] = []
+
+    def pauseProducing(self) -> None:
+        self.calls.append("pause")
+
+    def resumeProducing(self) -> None:
+        self.calls.append("resume")
+        if self.pieces:
+            self.pieces -= 1
+            self.transport.write(b"x" * 1000)
+            if not self.pieces:
+                self.transport.unregisterProducer()
+
+    def stopProducing(self) -> None:
+        self.calls.append("stop")
+
+
 class OneFactory(Factory):
     """Hands out protocols made by a callable, and remembers them."""
 

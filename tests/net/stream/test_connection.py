@@ -23,6 +23,7 @@ from socketd.net.timer_wheel import TICK
 from tests.support.fakes import (
     HalfCloseable,
     HandReactor,
+    Producer,
     Recorder,
     connect,
     make_service_state,
@@ -35,29 +36,6 @@ BIG = os.urandom(1 << 20)
 def upper(data: bytes) -> bytes:
     """Answer in upper case."""
     return data.upper()
-
-
-class Producer:
-    """Writes down what a consumer asks of it."""
-
-    def __init__(self, transport: Any = None, pieces: int = 0) -> None:
-        self.transport = transport
-        self.pieces = pieces
-        self.calls: list[str] = []
-
-    def pauseProducing(self) -> None:
-        self.calls.append("pause")
-
-    def resumeProducing(self) -> None:
-        self.calls.append("resume")
-        if self.pieces:
-            self.pieces -= 1
-            self.transport.write(b"x" * 1000)
-            if not self.pieces:
-                self.transport.unregisterProducer()
-
-    def stopProducing(self) -> None:
-        self.calls.append("stop")
 
 
 class ConnectionTestCase(SynchronousTestCase):
@@ -78,6 +56,15 @@ class ConnectionTestCase(SynchronousTestCase):
     def make_protocol(self) -> Any:
         """Make the protocol of the connection."""
         return Recorder()
+
+    def read_to_end(self) -> bytes:
+        """Let the connection send all, and the peer read it until the end."""
+        received, ended = b"", False
+        while not ended:
+            self.reactor.turn()
+            part, ended = read_all(self.peer)
+            received += part
+        return received
 
     def exchange(self, data: bytes) -> bytes:
         """Send all from the peer while the peer reads all, and close its side."""
@@ -141,11 +128,7 @@ class WriteTests(ConnectionTestCase):
             self.connection.write(piece)
         self.connection.writeSequence([b"a", b"", b"b"])
         self.connection.loseConnection()
-        received, ended = b"", False
-        while not ended:
-            self.reactor.turn()
-            part, ended = read_all(self.peer)
-            received += part
+        received = self.read_to_end()
         self.assertEqual(received, b"".join(pieces) + b"ab")
 
     def test_only_bytes(self) -> None:
@@ -386,11 +369,7 @@ class ProducerTests(ConnectionTestCase):
         self.connection.write(BIG)
         self.connection.loseConnection()
         producer.resumeProducing = lambda: self.connection.write(b"the rest")
-        received, ended = b"", False
-        while not ended:
-            self.reactor.turn()
-            part, ended = read_all(self.peer)
-            received += part
+        received = self.read_to_end()
         self.assertEqual(received, BIG + b"the rest")
 
     def test_close_does_not_wait_for_ever(self) -> None:

@@ -44,6 +44,7 @@ from tests.support.fakes import (
     HalfCloseable,
     HandReactor,
     OneFactory,
+    Producer,
     Recorder,
     make_service_state,
 )
@@ -728,7 +729,7 @@ class BackpressureTests(LayerCase):
     def test_push_producer(self) -> None:
         """A producer that pushes is paused while too much is not sent."""
         client = self.dial(self.serve())
-        producer = Pushing()
+        producer = Producer()
         transport = self.transports[0]
         transport.registerProducer(producer, True)
         while not producer.calls:
@@ -749,22 +750,6 @@ class BackpressureTests(LayerCase):
         self.transports[0].resumeProducing()
         client.go()
         self.assertEqual(client.received, b"hello")
-
-
-class Pushing:
-    """Writes down what it is asked."""
-
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-
-    def pauseProducing(self) -> None:
-        self.calls.append("pause")
-
-    def resumeProducing(self) -> None:
-        self.calls.append("resume")
-
-    def stopProducing(self) -> None:
-        self.calls.append("stop")
 
 
 class TransportTests(LayerCase):
