@@ -38,7 +38,7 @@ SERVER = "socketd development server"
 #: The client's name, a DNS name in syntax only.
 CLIENT = "socketd-client"
 
-#: What a key may be used for (RFC 5280, 4.2.1.3); L{x509.KeyUsage} needs each of them.
+#: What a key may be used for (RFC 5280, 4.2.1.3); C{x509.KeyUsage} needs each of them.
 USAGES = (
     "digital_signature", "content_commitment", "key_encipherment", "data_encipherment",
     "key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
