@@ -13,7 +13,6 @@ from tests.support.needs import COMPILING, need
 
 
 def names(works: tuple[Work, ...]) -> list[str]:
-    """The works by name."""
     return [work.name for work in works]
 
 

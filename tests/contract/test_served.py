@@ -89,7 +89,6 @@ class ServedCase(TestCase):
         return self.ports[-1].getHost().port  # type: ignore[no-any-return]
 
     def dial(self, number: int) -> Deferred[Any]:
-        """Connect to it."""
         dialed: Deferred[Any] = connectProtocol(TCP4ClientEndpoint(reactor, HOST, number), Peer())
         return dialed
 

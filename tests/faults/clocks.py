@@ -21,7 +21,7 @@ from attrs import frozen
 from tests.support.needs import need
 from tests.support.polling import DEADLINE
 from tests.support.processes import TWISTD, Daemon, SystemCase
-from tests.support.sockets import read_to_end
+from tests.support.sockets import read_to_end, was_reset
 
 #: Where Debian's package C{faketime} has the library, below the directory of the machine.
 LIBRARY = "*/faketime/libfaketime.so.1"
@@ -163,7 +163,6 @@ class ClockCase(SystemCase):
     """
 
     def setUp(self) -> None:
-        """Make the clock; it shows the true time."""
         super().setUp()
         self.library = library()
         self.clock = WallClock(self.directory / "clock")
@@ -208,7 +207,6 @@ class ClockCase(SystemCase):
             return read_to_end(sock)
 
     def query_ntp(self, daemon: Daemon) -> NtpReply:
-        """Ask by NTP."""
         return read_ntp(self.ask(daemon, "ntp", "udp", ntp_request()), self.clock.now())
 
     def told(self, daemon: Daemon) -> dict[str, float]:
@@ -255,9 +253,5 @@ def seconds_until_end(sock: Any, began: float) -> float:
     @return: how long after that it ended (seconds).
     """
     sock.settimeout(DEADLINE)
-    try:
-        while sock.recv(1024):
-            pass
-    except ConnectionResetError:
-        pass
+    was_reset(sock)
     return time.monotonic() - began

@@ -132,7 +132,6 @@ class NtpQuestions(Questions):
         return b"\x23" + bytes(39) + question
 
     def take(self, answer: bytes) -> None:
-        """Find the question of an answer."""
         assert (len(answer), answer[0] & 0o77) == (48, 0o44), answer
         number, sent = int.from_bytes(answer[24:28]), int.from_bytes(answer[40:44])
         assert answer[24:32] == self._asked[number][:8], answer
@@ -144,7 +143,6 @@ class TimeQuestions(Questions):
     """The same for the time of RFC 868, whose answer does not tell what was asked."""
 
     def take(self, answer: bytes) -> None:
-        """See that it is the time."""
         assert len(answer) == 4, answer
         assert abs(int.from_bytes(answer) - time.time()) < CLOCK_SLACK, answer
         self.answered[sum(self.answered.values())] += 1
@@ -174,7 +172,6 @@ class ExchangeCase(MetricsCase, TlsCase):
     """A daemon in one namespace, its clients in another one, and an impaired network between."""
 
     def setUp(self) -> None:
-        """Make the network."""
         super().setUp()
         self.outside = Namespace(self.namespace)
         self.addCleanup(self.outside.close)
@@ -183,7 +180,6 @@ class ExchangeCase(MetricsCase, TlsCase):
         self.addCleanup(self.network.close)
 
     def client(self, port: int, kind: int = socket.SOCK_STREAM) -> socket.socket:
-        """Connect to a port of the daemon."""
         sock = self.outside.socket(socket.AF_INET, kind)
         self.addCleanup(sock.close)
         sock.settimeout(PATIENCE)

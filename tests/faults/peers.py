@@ -188,7 +188,6 @@ class ResetFloodCase(PeersCase):
         return size * len(LINES)
 
     def connect_many(self, daemon: Daemon, stack: ExitStack, size: int) -> list[socket.socket]:
-        """Connect so many."""
         return [stack.enter_context(daemon.connect("upper")) for _ in range(size)]
 
 

@@ -52,7 +52,6 @@ class RefusedReloadTests(FaultCase):
     """A configuration that cannot be used, at a reload."""
 
     def setUp(self) -> None:
-        """Write a configuration with a certificate."""
         super().setUp()
         self.made = issued(NAME)
         self.put(self.made)

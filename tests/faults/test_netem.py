@@ -50,7 +50,6 @@ class LinkTests(SynchronousTestCase):
     """Tests for what happens to packets, without a network or a clock."""
 
     def link(self, impairment: Impairment, seed: str = "a") -> Link:
-        """Make a link."""
         link = Link(Random(seed))
         link.impairment = impairment
         return link
@@ -162,14 +161,12 @@ class NetworkTests(SynchronousTestCase):
     """Tests with two real namespaces."""
 
     def setUp(self) -> None:
-        """Make them."""
         self.here = Namespace()
         self.addCleanup(self.here.close)
         self.there = Namespace(self.here)
         self.addCleanup(self.there.close)
 
     def network(self) -> Network:
-        """Connect them."""
         made = Network(self.here, self.there, f"{HERE}/24", f"{THERE}/24", "a")
         self.addCleanup(made.close)
         return made

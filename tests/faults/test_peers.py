@@ -80,7 +80,6 @@ class VethCase(MetricsCase):
     """A daemon that serves an interface which may go."""
 
     def setUp(self) -> None:
-        """Connect the namespaces."""
         super().setUp()
         self.outside = Namespace(self.namespace)
         self.addCleanup(self.outside.close)
@@ -148,7 +147,6 @@ class UnreachableTests(VethCase):
     """Datagrams from where no answer can go."""
 
     def setUp(self) -> None:
-        """Accept any source address (rp_filter), and have a network without a way back."""
         super().setUp()
         for name in ("all", self.veth):
             file = f"/proc/sys/net/ipv4/conf/{name}/rp_filter"

@@ -35,7 +35,6 @@ class PeriodicCheckCase(DaemonCase):
     """
 
     def setUp(self) -> None:
-        """Have a kernel that keeps its clock, and tells no time of receipt."""
         super().setUp()
         self.kernel = OK
         self.patch(wiring, "read_kernel", partial(read_kernel, self.adjtimex))

@@ -228,7 +228,6 @@ class PushProducer(Producer):
             assert self.paused or self.stopped or not (live and full)
 
     def pauseProducing(self) -> None:
-        """Wait."""
         assert not self.paused and not self.stopped
         self.paused = True
 
@@ -340,11 +339,9 @@ class ConnectionMachine(RuleBasedStateMachine):
         raise Deliberate
 
     def do_pause(self) -> None:
-        """Pause reading."""
         self.transport.pauseProducing()
 
     def do_resume(self) -> None:
-        """Resume reading."""
         self.transport.resumeProducing()
 
     def note_progress(self) -> None:
@@ -384,7 +381,6 @@ class ConnectionMachine(RuleBasedStateMachine):
             self.connection.connectionLost(Failure(ConnectionDone()))
 
     def end(self) -> None:
-        """End the connection, and check the counts."""
         raise NotImplementedError
 
     def check_ended(self) -> None:

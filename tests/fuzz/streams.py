@@ -168,7 +168,6 @@ class StreamMachine(ConnectionMachine):
         self._produce(PushProducer(self.connection, self.do_write), True)
 
     def do_pull(self, size: int, pieces: int) -> None:
-        """Have one that is asked."""
         self._produce(PullProducer(self.connection, self.do_write, size, pieces), False)
 
     def _produce(self, producer: Any, streaming: bool) -> None:
@@ -249,7 +248,6 @@ class StreamMachine(ConnectionMachine):
 
     @rule()
     def peer_shuts_down(self) -> None:
-        """The peer shuts down writing."""
         try:
             self.peer.shutdown(socket.SHUT_WR)
         except OSError:

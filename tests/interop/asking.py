@@ -33,7 +33,6 @@ class InteropCase(SystemCase):
     timeout: ClassVar[float] = 300
 
     def setUp(self) -> None:
-        """Write the quotes of the daemon."""
         super().setUp()
         self._clients = 0
         self.write("quotes", QUOTE)

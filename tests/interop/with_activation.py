@@ -37,7 +37,6 @@ class ActivationTests(InteropCase):
         self.assertNotIn("Traceback", daemon.output.text + daemon.errors.text)
 
     def echoes(self, kind: int, address: str | tuple[str, int]) -> None:
-        """Ask for an echo."""
         family = socket.AF_INET if isinstance(address, tuple) else socket.AF_UNIX
         with socket.socket(family, kind) as sock:
             sock.settimeout(DEADLINE)

@@ -147,7 +147,6 @@ class BalancerTests(InteropCase):
         self.assertTrue(all(client.failed for client in lost))
 
     def connect(self, port: int) -> socket.socket:
-        """Connect to the balancer."""
         sock = socket.create_connection(("127.0.0.1", port), DEADLINE)
         self.addCleanup(sock.close)
         return sock

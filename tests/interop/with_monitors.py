@@ -53,7 +53,6 @@ class MonitorTests(InteropCase):
     """What is within the rates is answered."""
 
     def setUp(self) -> None:
-        """Make the network."""
         super().setUp()
         self.namespace = Namespace()
         self.addCleanup(self.namespace.close)

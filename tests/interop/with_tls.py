@@ -42,7 +42,6 @@ class TlsClientTests(InteropCase):
     """Tests for what clients that others wrote agree on with the daemon."""
 
     def setUp(self) -> None:
-        """Write the certificates."""
         super().setUp()
         self.made, self.other = issued(NAME, "127.0.0.1", "localhost"), issued(OTHER)
         for name, made in (("server", self.made), ("other", self.other)):

@@ -89,7 +89,6 @@ class Case(SynchronousTestCase):
         return self.done("python3", "/tests/inside.py", *arguments)
 
     def write(self, path: str, text: str) -> None:
-        """Write a file."""
         self.done("mkdir", "-p", str(Path(path).parent))
         self.done("tee", path, text=text)
 

@@ -103,7 +103,6 @@ class Client:
     def datagrams(
         self, service: str, kind: str = "udp", source: str = "", named: bool = True
     ) -> Iterator[socket.socket]:
-        """Make a socket that sends to a service."""
         address, family = self.address(service, kind), FAMILIES[kind]
         with socket.socket(family, socket.SOCK_DGRAM) as sock:
             sock.settimeout(PATIENCE)

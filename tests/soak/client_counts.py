@@ -70,7 +70,6 @@ class ClientCounts:
     loads: dict[str, LoadCounts] = field(factory=dict)
 
     def service(self, name: str) -> ServiceCounts:
-        """The counts of a service."""
         return self.services.setdefault(name, ServiceCounts())
 
     def load(self, name: str) -> LoadCounts:

@@ -50,7 +50,6 @@ class Connection:
         self.sent = self.received = 0
 
     def send(self, data: bytes) -> None:
-        """Send all of it."""
         view = memoryview(data)
         while view:
             count = self.sock.send(view)

@@ -104,7 +104,6 @@ def times(client: Client) -> None:
 
 
 def quote(client: Client) -> None:
-    """One of the quotes."""
     with client.datagrams("qotd") as sock:
         client.send("qotd", sock, b"")
         if (found := client.receive("qotd", sock)) is not None:

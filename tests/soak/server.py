@@ -93,7 +93,6 @@ class Server:
         os.kill(self.pid, number)
 
     def log(self) -> str:
-        """Read its log."""
         return self._log.read_text(encoding="utf-8", errors="replace")
 
     def log_since(self, size: int) -> str:

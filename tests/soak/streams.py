@@ -35,7 +35,6 @@ TOO_LONG = 5
 
 
 def messages(client: Client) -> list[bytes]:
-    """Make some."""
     count = client.random.randint(1, ROUNDS)
     return [client.random.randbytes(client.random.randint(1, MESSAGE)) for _ in range(count)]
 
@@ -137,7 +136,6 @@ def times(client: Client) -> None:
 
 
 def quote(client: Client) -> None:
-    """One of the quotes."""
     with client.connect("qotd") as peer:
         found = peer.connection.read_to_end()
         client.check(found in configuration.quotes(), f"{found!r} is no quote")

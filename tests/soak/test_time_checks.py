@@ -21,7 +21,6 @@ class PlausibleTests(SynchronousTestCase):
     """Tests for L{tests.soak.time_checks}."""
 
     def setUp(self) -> None:
-        """Make a client that reads a clock."""
         self.client = Client("kind", 0, Random(1), dict, Path("/nowhere"))
         self.now = self.client.now()
 

@@ -55,7 +55,6 @@ def wrong(seen: ClientCounts, said: str = SAID, name: str = "echo") -> list[str]
 
 
 def sample(objects: int = 1000, blocks: int = 5000) -> Sample:
-    """Make a sample."""
     return Sample(1.0, 50, 60_000_000, Census(objects, blocks, {"a": 7}))
 
 

@@ -80,7 +80,6 @@ class Made:
         return b"".join(one.public_bytes(Encoding.PEM) for one in (self.certificate, *self.chain))
 
     def key_pem(self) -> bytes:
-        """Write the key."""
         return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
     def locked_pem(self) -> bytes:
@@ -91,7 +90,6 @@ class Made:
 
 @cache
 def rsa_key(bits: int = 2048) -> rsa.RSAPrivateKey:
-    """Make an RSA key."""
     return rsa.generate_private_key(65537, bits)
 
 

@@ -52,12 +52,10 @@ class MemoryInput:
         self.is_paused = True
 
     def feed(self, data: bytes) -> None:
-        """Be read."""
         assert self.receiver is not None
         self.receiver.input_received(data)
 
     def end(self) -> None:
-        """Be read to the end."""
         assert self.receiver is not None
         self.receiver.input_ended()
 

@@ -91,7 +91,6 @@ class DaemonCase(SynchronousTestCase):
         return self.daemon
 
     def start(self, text: str = ECHO, **more: Any) -> Daemon:
-        """Start a daemon."""
         daemon = self.make(text, **more)
         daemon.privilegedStartService()
         daemon.startService()
@@ -157,7 +156,6 @@ class DaemonCase(SynchronousTestCase):
         return outcome.diagnostics
 
     def service(self, name: str = "echo") -> SocketService:
-        """Find a service."""
         (found,) = (one for one in self.daemon.services if one.name == name)
         return found
 
@@ -167,7 +165,6 @@ class DaemonCase(SynchronousTestCase):
         return found[0].sock.getsockname()
 
     def peer(self, family: int = socket.AF_INET, kind: int = socket.SOCK_STREAM) -> socket.socket:
-        """Make a socket for a peer."""
         sock = socket.socket(family, kind)
         self.addCleanup(sock.close)
         return sock

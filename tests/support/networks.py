@@ -12,13 +12,11 @@ class NetworkCase(SystemCase):
     """A daemon in a network of its own."""
 
     def setUp(self) -> None:
-        """Make the network."""
         super().setUp()
         self.namespace = Namespace()
         self.addCleanup(self.namespace.close)
 
     def daemon_inside(self, ini: str) -> Daemon:
-        """Start a daemon in that network."""
         return self.daemon(ini, before=self.namespace.command)
 
     def forger(self, namespace: Namespace) -> Forger:

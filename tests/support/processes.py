@@ -146,7 +146,6 @@ class Daemon:
         return host.strip("[]"), int(port)
 
     def connect(self, service: str, kind: str = "tcp") -> socket.socket:
-        """Connect to a service."""
         address = self.address(service, kind)
         sock = socket.socket(*_FAMILIES[kind])
         sock.settimeout(DEADLINE)
@@ -196,7 +195,6 @@ class Daemon:
             self.signal(number)
 
     def signal(self, number: int) -> None:
-        """Send a signal."""
         self._process.send_signal(number)
 
     def stop(self) -> None:
@@ -254,7 +252,6 @@ class SystemCase(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        """Make the directory."""
         made = TemporaryDirectory(prefix="socketd-")
         self.addCleanup(made.cleanup)
         self.directory = Path(made.name)

@@ -80,7 +80,6 @@ def fill(sock: socket.socket) -> None:
 
 
 def close_with_reset(sock: socket.socket) -> None:
-    """Close with a reset."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
 

@@ -56,7 +56,6 @@ def write(found: dict[str, Any]) -> str:
 
 
 def stored() -> dict[str, Any]:
-    """Read it as it was."""
     found: dict[str, Any] = json.loads(FILE.read_text())
     return found
 

@@ -85,7 +85,6 @@ class LimitedTests(SynchronousTestCase):
     """Tests for L{limited}."""
 
     def setUp(self) -> None:
-        """Keep what the threads do out of sight."""
         shown = open(self.mktemp(), "w+")
         self.addCleanup(shown.close)
         self.patch(sys, "__stderr__", shown)

@@ -30,7 +30,6 @@ class NeedTests(SynchronousTestCase):
     """Tests for L{needs}."""
 
     def setUp(self) -> None:
-        """Have a machine without any program."""
         self.patch(needs, "PLACES", self.mktemp())
         self.patch(os, "environ", {})
 

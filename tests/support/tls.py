@@ -95,7 +95,6 @@ class TlsCase(SystemCase):
     """A daemon with a certificate for L{NAME}."""
 
     def setUp(self) -> None:
-        """Write the certificate, and that of its authority."""
         super().setUp()
         self.made = issued(NAME)
         self.replace(self.made.pem() + self.made.key_pem())

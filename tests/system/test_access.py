@@ -123,7 +123,6 @@ class SweepTests(NetworkCase):
     """Datagrams of every kind, from every port."""
 
     def setUp(self) -> None:
-        """Choose what is sent, the same in each run."""
         super().setUp()
         self.random = random.Random(862)
         self.noise = self.random.randbytes(MIB)
@@ -215,7 +214,6 @@ class ForgedSourceTests(NetworkCase):
     """Sources that do not exist."""
 
     def setUp(self) -> None:
-        """Connect the namespace to one for all other addresses."""
         super().setUp()
         self.outside = Namespace(self.namespace)
         self.addCleanup(self.outside.close)

@@ -44,7 +44,6 @@ class ActivationCase(TlsCase):
         return sock
 
     def activate(self, ini: str, socks: Sequence[socket.socket], names: str) -> Daemon:
-        """Start a daemon with sockets."""
         numbers = [sock.fileno() for sock in socks]
         listed = ",".join(map(str, numbers))
         before = (sys.executable, "-c", HAND_OVER, listed, names)

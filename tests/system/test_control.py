@@ -55,7 +55,6 @@ class ControlCase(SystemCase):
         return self.directory / "socketd" / "sub" / "control.sock"
 
     def session(self) -> socket.socket:
-        """Connect to it."""
         sock = socket.socket(socket.AF_UNIX)
         self.addCleanup(sock.close)
         sock.settimeout(DEADLINE)

@@ -62,7 +62,6 @@ class LegitimateClientCase(NetworkCase):
     """A daemon in a network of its own, connected to another one."""
 
     def setUp(self) -> None:
-        """Make the other network, and connect both."""
         super().setUp()
         self.outside = Namespace(self.namespace)
         self.addCleanup(self.outside.close)
@@ -76,7 +75,6 @@ class LegitimateClientCase(NetworkCase):
         self.namespace.run("ip", "route", "add", "default", "via", THERE[0])
 
     def start(self, ini: str = INI) -> Daemon:
-        """Start the daemon."""
         daemon = self.daemon_inside(ini)
         for line in ini.splitlines():
             if line.startswith("["):

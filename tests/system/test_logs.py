@@ -29,7 +29,6 @@ class LogTests(SystemCase):
     """Formats and places of the log."""
 
     def start(self, log_format: str = "json", more: str = "", *options: str, **how: Any) -> Daemon:
-        """Start a daemon."""
         return self.daemon(INI.format(format=log_format, more=more), *options, **how)
 
     def port(self, daemon: Daemon) -> int:

@@ -46,7 +46,6 @@ class LoopTests(SystemCase):
     """Two daemons on two machines of their own, with a link between."""
 
     def setUp(self) -> None:
-        """Make the machines."""
         super().setUp()
         first = Namespace()
         self.addCleanup(first.close)

@@ -70,7 +70,6 @@ def free_ports(ini: str) -> str:
 
 
 def flags_of(sock: socket.socket) -> dict[str, bool]:
-    """Read the flags of a socket."""
     numbers = {name: getattr(socket, name) for name in FLAGS}
     return {name: bool(sock.getsockopt(socket.SOL_SOCKET, n)) for name, n in numbers.items()}
 
@@ -79,7 +78,6 @@ class SeedCase(SystemCase):
     """A test of the shipped configuration."""
 
     def seeds(self, *options: str) -> Daemon:
-        """Start it."""
         return self.daemon(free_ports(SHIPPED.read_text(encoding="utf-8")), *options)
 
 

@@ -189,7 +189,6 @@ class ConfigurationTests(SystemCase):
         self._check_refusal(file, [f"{file}{line}" for line in MEANT.strip().split("\n")])
 
     def _check_refusal(self, file: Path, lines: list[str]) -> None:
-        """Start and check a file."""
         for ended in self.run_both(file):
             self.assertEqual((ended.status, ended.output), (BAD_CONFIG, ""), ended.errors)
             check_lines(self, ended.errors, lines)

@@ -176,14 +176,6 @@ class SlowTests(SystemCase):
                 daemon.output.find(rf"^connection from .* \(echo {number}\) reset here")
             self.assertLess(time.monotonic() - asked, GRACE)
 
-    def test_stop(self) -> None:
-        """Nor does stopping."""
-        with self.daemon(f"[socketd]\ndrain_timeout = 200ms\n{ECHO}") as daemon:
-            with daemon.connect("echo") as client:
-                push(client)
-                daemon.ask_to_stop()
-                daemon.output.wait_for("1 connections did not finish and are reset")
-
     def _exchange(self, daemon: Daemon, data: bytes) -> None:
         with daemon.connect("echo") as client, ThreadPoolExecutor() as pool:
             pool.submit(send_oddly, client, data)
