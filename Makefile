@@ -72,7 +72,7 @@ test-all: ## run test and test-daemon under each Python of PYTHONS=, in environm
 PURE := socketd/common/*,socketd/settings/*,socketd/access/*,socketd/protocols/*
 PURE := $(PURE),socketd/net/timer_wheel.py
 PURE := $(PURE),socketd/net/proxy/header.py,socketd/control/commands.py
-PURE := $(PURE),socketd/control/forms.py,socketd/control/results.py
+PURE := $(PURE),socketd/control/requests.py,socketd/control/results.py
 
 coverage: TESTS ?= tests
 coverage: $(VENV)/dev.stamp ## the branches that no test takes; none may be in a pure layer

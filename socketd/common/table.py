@@ -120,12 +120,10 @@ def size(count: int) -> str:
     """Format a number of bytes with a binary unit and one decimal."""
     if count < 1024:
         return f"{count} B"
-    number = float(count)
-    for unit in _MULTIPLES:
-        number /= 1024
-        if number < 1023.95 or unit == _MULTIPLES[-1]:
-            break
-    return f"{number:.1f} {unit}"
+    number, power = count / 1024, 0
+    while number >= 1023.95 and power < len(_MULTIPLES) - 1:
+        number, power = number / 1024, power + 1
+    return f"{number:.1f} {_MULTIPLES[power]}"
 
 
 def duration(seconds: float) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from socketd.cli.operator import control_socket
 from socketd.cli.operator.control_socket import (
     SYSTEM_DIRECTORY,
     encode,
@@ -211,6 +212,13 @@ class CommandTests(SynchronousTestCase):
             self.serve(line)
             self.assertEqual(self.run_main("bans"), (1, "", f"socketd bans: {problem}\n"))
             os.unlink(self.path)
+
+    def test_long_answer(self) -> None:
+        """An answer without an end is an error, not kept without bound."""
+        self.patch(control_socket, "MAX_ANSWER", 100)
+        self.serve({"ok": True, "text": "x" * 100})
+        problem = "socketd status: an answer is longer than 100 bytes\n"
+        self.assertEqual(self.run_main("status"), (1, "", problem))
 
     def test_usage(self) -> None:
         """Wrong arguments have status 2, and nothing is sent."""
