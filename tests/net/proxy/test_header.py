@@ -13,13 +13,9 @@ from twisted.protocols.haproxy._v2parser import V2Parser
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.net.proxy.header import MAX_V1, MAX_V2, Header, HeaderError, HeaderParser, crc32c
+from tests.support.proxy import LOCAL, PROXY, SIGNATURE, TCP4, TCP6, UNIX, v2
 
-SIGNATURE = bytes.fromhex("0d0a0d0a000d0a515549540a")
-
-#: What C{PROXY} is in the 13th byte, with the version; and what C{LOCAL} is.
-PROXY, LOCAL = 0x21, 0x20
-
-TCP4, UDP4, TCP6, UDP6, UNIX, UNIXGRAM = 0x11, 0x12, 0x21, 0x22, 0x31, 0x32
+UDP4, UDP6, UNIXGRAM = 0x12, 0x22, 0x32
 
 #: From 192.0.2.1 port 4660 to 198.51.100.7 port 443.
 IPV4 = bytes.fromhex("c0000201 c6336407 1234 01bb")
@@ -34,11 +30,6 @@ ENDS6 = (("2001:db8::1", 4660), ("::ffff:198.51.100.7", 443))
 #: How many headers are changed at random; and the seed, so that a failure comes again.
 MUTATIONS = 20_000
 SEED = 20_111_104
-
-
-def v2(command: int, kind: int, block: bytes) -> bytes:
-    """Write a header of version 2."""
-    return SIGNATURE + struct.pack("!BBH", command, kind, len(block)) + block
 
 
 def tlv(kind: int, value: bytes) -> bytes:
