@@ -200,7 +200,6 @@ class Daemon(Service):
         super().privilegedStartService()
 
     def startService(self) -> None:
-        """Serve, and start the periodic checks."""
         super().startService()
         for child in self.services:
             child.serve()
@@ -228,13 +227,13 @@ class Daemon(Service):
 
     def _check_files(self) -> None:
         """Report each UNIX socket whose file is gone, once."""
-        told, self._missing = self._missing, {
+        reported, self._missing = self._missing, {
             (name, str(bound.listener)): bound.missing
             for name, bound in self._listeners()
             if bound.missing
         }
         for (name, listener), error in self._missing.items():
-            if (name, listener) not in told:
+            if (name, listener) not in reported:
                 facts: dict[str, Any] = {"service": name, "listener": listener, "error": error}
                 self.event_bus.emit(LISTENER_UNREACHABLE, **facts)
 

@@ -68,7 +68,6 @@ class Notifier:
         Remove the variables from the environment, so that child processes do not notify
         in place of the daemon.
 
-        @param environ: the environment of the process.
         @param clock: has C{seconds()}, from CLOCK_MONOTONIC, and C{callLater}.
         @param pid: the id of this process: C{$WATCHDOG_PID} may name another one.
         """
@@ -177,23 +176,17 @@ class NotifyService(Service):
     """
 
     def __init__(self, reactor: Any, daemon: Subject, notifier: Notifier) -> None:
-        """
-        @param reactor: runs the timers, also that of the watchdog, so that systemd
-            notices when the reactor hangs.
-        @param daemon: the daemon whose states are reported.
-        @param notifier: sends the messages.
-        """
         self._daemon = daemon
         self._notifier = notifier
         self._detail = ""
+        # The watchdog runs on the reactor, so that systemd notices when that hangs.
         self._alive = _loop(reactor, notifier.alive)
-        self._status = _loop(reactor, self._say)
-        self._extend = _loop(reactor, self._ask_for_time)
+        self._status = _loop(reactor, lambda: notifier.status(self._status_text()))
+        self._extend = _loop(reactor, lambda: notifier.extend(EXTENSION))
         if notifier.is_heard:
             daemon.on_state(self._entered)
 
     def startService(self) -> None:
-        """Start the watchdog pings and the status messages."""
         super().startService()
         if self._notifier.interval is not None:
             self._alive.start(self._notifier.interval)
@@ -201,7 +194,6 @@ class NotifyService(Service):
             self._status.start(STATUS_INTERVAL, now=False)
 
     def stopService(self) -> None:
-        """Stop all messages, and close the socket."""
         super().stopService()
         for loop in (self._alive, self._status, self._extend):
             if loop.running:
@@ -210,26 +202,21 @@ class NotifyService(Service):
 
     def _entered(self, state: str, detail: str) -> None:
         self._detail = detail
+        text = self._status_text()
         if state == State.SERVING:
-            self._notifier.ready(self._words())
+            self._notifier.ready(text)
         elif state == State.RELOADING:
-            self._notifier.reloading(self._words())
+            self._notifier.reloading(text)
         elif state == State.STOPPING:
-            self._notifier.stopping(self._words())
+            self._notifier.stopping(text)
             if not self._extend.running:
                 self._extend.start(EXTEND_INTERVAL)
         else:
-            self._notifier.status(self._words())
+            self._notifier.status(text)
 
-    def _words(self) -> str:
-        """Join summary and detail; the summary is first, because the detail may be long."""
+    def _status_text(self) -> str:
+        # The summary is first, because the detail may be long.
         return "; ".join(filter(None, (self._daemon.snapshot().summary, self._detail)))
-
-    def _say(self) -> None:
-        self._notifier.status(self._words())
-
-    def _ask_for_time(self) -> None:
-        self._notifier.extend(EXTENSION)
 
 
 def status_line(text: str) -> str:
@@ -240,10 +227,9 @@ def status_line(text: str) -> str:
 
 def _read_address(text: str) -> str:
     """
-    Parse the address of the notification socket.
+    Parse the address: a path, or C{@} and the name of an abstract socket (unix(7)).
 
-    @param text: a path, or C{@} and the name of an abstract socket (unix(7)).
-    @return: the address; the empty string if it is not one of a UNIX socket.
+    @return: the empty string if it is not one of a UNIX socket.
     """
     if not text.startswith(("/", "@")) or "\0" in text:
         return ""

@@ -48,11 +48,10 @@ class StreamFactory(Factory):
     def __init__(self, service: model.ServiceSettings, context: ProtocolContext) -> None:
         self._make = service.declared.stream
         self._options = service.options
-        self._surroundings = context
+        self._context = context
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
-        """Create a protocol for one connection."""
-        return self._make(self._options, self._surroundings)
+        return self._make(self._options, self._context)
 
 
 @frozen(eq=False)
@@ -61,8 +60,6 @@ class Shared:
     What all services of a daemon share.
 
     @ivar capacity: the limit of connections for the whole daemon.
-    @ivar bans: the sources that operators have banned.
-    @ivar wheel: the timer wheel of all deadlines.
     @ivar inherited: the sockets passed by systemd.
     @ivar datagram_ports: the ports of all datagram listeners: replying to a datagram from
         one of them could start an endless loop.
@@ -109,10 +106,6 @@ class SocketService:
     """
     One service of the configuration, with all its listeners.
 
-    @ivar name: its name.
-    @ivar settings: its section of the configuration.
-    @ivar service_state: the state that its ports and connections share.
-    @ivar bound: its bound listeners.
     @ivar skipped: the optional listeners whose address this machine does not have.
     @ivar context: its TLS context; C{None} without TLS.
     """
@@ -131,7 +124,7 @@ class SocketService:
         self.skipped: list[Listener] = []
         self.context = context
         self._shared = shared
-        self._told: list[tuple[str, str]] = []
+        self._reported: list[tuple[str, str]] = []
 
     @property
     def lost(self) -> list[Listener]:
@@ -145,7 +138,7 @@ class SocketService:
         @param pool: bound sockets to reuse as they are; L{settle} sets their options.
         @return: the errors, one line each.
         """
-        reasons = []
+        errors = []
         for listener in self.settings.listeners:
             try:
                 self.bound += self._bind(listener, pool)
@@ -157,8 +150,8 @@ class SocketService:
                     )
                 else:
                     place = self.settings.place("listen")
-                    reasons.append(problem.line(f"[{self.name}]", listener, place))
-        return reasons
+                    errors.append(problem.line(f"[{self.name}]", listener, place))
+        return errors
 
     def _bind(self, listener: Listener, pool: SocketPool | None) -> list[Bound]:
         if listener.is_inherited:
@@ -264,11 +257,7 @@ class SocketService:
         bound.serve(reactor, speaker, self.service_state, terms)
 
     def snapshot(self, live: Sequence[Connection], kernel_drops: int | None) -> ServiceSnapshot:
-        """
-        Collect what metrics and status show.
-
-        @param live: its open connections.
-        """
+        """Collect what metrics and status show; C{live} are its open connections."""
         return ServiceSnapshot(
             name=self.name,
             connections=len(live),
@@ -300,14 +289,14 @@ class SocketService:
         if self.context is None:
             return
         if self.context.changed():
-            self._take_certificates(self.context)
+            self._load_certificates(self.context)
         self.context.rotate()
-        told, self._told = self._told, self.context.invalid()
-        for option, text in self._told:
-            if (option, text) not in told:
+        reported, self._reported = self._reported, self.context.invalid()
+        for option, text in self._reported:
+            if (option, text) not in reported:
                 self.service_state.emit(CERTIFICATE_INVALID, option=option, error=text)
 
-    def _take_certificates(self, context: ServerContext) -> None:
+    def _load_certificates(self, context: ServerContext) -> None:
         diagnostics = context.load()
         for option, text in diagnostics:
             self.service_state.emit(CERTIFICATE_REFUSED, option=option, error=text)
@@ -316,9 +305,7 @@ class SocketService:
             self.service_state.emit(CERTIFICATE_LOADED, until=f"{until:%Y-%m-%d %H:%M:%S} UTC")
 
     def forget_sources(self) -> None:
-        """
-        Drop the cached verdicts of the datagram guards, so that every source is checked again.
-        """
+        """Drop the cached verdicts of the datagram guards: each source is checked again."""
         for bound in self.bound:
             if isinstance(bound.port, DatagramPort):
                 bound.port.forget()

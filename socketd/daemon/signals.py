@@ -95,9 +95,7 @@ class Signals(Service):
         terminal: Terminal | None = None,
     ) -> None:
         """
-        @param reload: called for SIGHUP.
         @param abort: called for the second signal to stop.
-        @param hangups: records a SIGHUP that arrived during start-up.
         @param terminal: the controlling terminal, whose hangup also sends SIGHUP.
         """
         self._reactor = reactor
@@ -124,7 +122,6 @@ class Signals(Service):
             self._looking.start(LOOK_INTERVAL)
 
     def stopService(self) -> None:
-        """Stop polling the terminal."""
         super().stopService()
         if self._looking.running:
             self._looking.stop()

@@ -30,39 +30,34 @@ class Summaries(Service):
         counters_by_service: Callable[[], Iterable[tuple[str, Counters]]],
         lost: Callable[[], int] = lambda: 0,
     ) -> None:
-        """
-        @param counters_by_service: returns each service's name and counters.
-        @param lost: returns the number of log lines that could not be written.
-        """
+        """@param lost: returns the number of log lines that could not be written."""
         self.setName("summaries")
         self._event_bus = event_bus
-        self._tallies = counters_by_service
+        self._counters_by_service = counters_by_service
         self._lost = lost
-        self._told = 0
+        self._reported = 0
         self._refused: dict[str, Counter[str]] = {}
         self._dropped: dict[str, Counter[str]] = {}
         self._call: Any = None
 
     def startService(self) -> None:
-        """Start the interval."""
         super().startService()
-        self._call = self._event_bus.clock.callLater(INTERVAL, self._look)
+        self._call = self._event_bus.clock.callLater(INTERVAL, self._run)
 
     def stopService(self) -> None:
-        """Log the last summary, and stop."""
         super().stopService()
         if self._call is not None:
             self._call.cancel()
             self._call = None
             self._report()
 
-    def _look(self) -> None:
+    def _run(self) -> None:
         self._report()
-        self._call = self._event_bus.clock.callLater(INTERVAL, self._look)
+        self._call = self._event_bus.clock.callLater(INTERVAL, self._run)
 
     def _report(self) -> None:
         event_bus, span = self._event_bus, round(INTERVAL)
-        for name, counters in self._tallies():
+        for name, counters in self._counters_by_service():
             for reason, count in _news(self._refused, name, counters.refused):
                 facts: dict[str, Any] = {"service": name, "count": count, "reason": reason}
                 event_bus.emit(CONNECTIONS_REFUSED, seconds=span, **facts)
@@ -73,10 +68,10 @@ class Summaries(Service):
 
     def _report_lost(self) -> None:
         lost = self._lost()
-        if lost > self._told:
-            self._event_bus.emit(LINES_LOST, count=lost - self._told)
+        if lost > self._reported:
+            self._event_bus.emit(LINES_LOST, count=lost - self._reported)
             if self._lost() == lost:
-                self._told = lost
+                self._reported = lost
 
 
 def _news(

@@ -29,9 +29,6 @@ class Diagnostic:
 
     @ivar file: the path of the configuration file, as given by the operator.
     @ivar line: the line number, 1-based; 0 if the error has no line.
-    @ivar section: the section's name, or the empty string.
-    @ivar option: the option's name, or the empty string.
-    @ivar value: the value as written.
     @ivar message: the error and the remedy.
     """
 

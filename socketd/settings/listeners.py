@@ -41,8 +41,6 @@ class Listener:
     @ivar kind: the prefix: C{tcp}, C{udp6}, C{unix}, ...
     @ivar interface: an address or a host name; empty for the wildcard address.
     @ivar port: 0 lets the kernel choose one.
-    @ivar path: the path of a UNIX socket.
-    @ivar mode: the permissions of a UNIX socket.
     @ivar optional: whether it is skipped if the machine lacks its address or its address
         family.
     @ivar name: the C{FileDescriptorName=} of sockets passed by systemd.

@@ -40,12 +40,7 @@ ANY = network_words("any")
 
 @frozen
 class Prefixes:
-    """
-    The prefix lengths that define one source.
-
-    @ivar ipv4: 1 to 32 bits.
-    @ivar ipv6: 1 to 128 bits; a customer is assigned a /64 or a shorter prefix.
-    """
+    """The prefix lengths that define one source; a customer of IPv6 has a /64 or a shorter one."""
 
     ipv4: int = 32
     ipv6: int = 64

@@ -20,13 +20,7 @@ REQUIRED = attrs.NOTHING
 
 @frozen
 class Option:
-    """
-    One declared option.
-
-    @ivar name: its name in the INI file.
-    @ivar default: its parsed default, or C{REQUIRED}.
-    @ivar help: one sentence for the manual pages.
-    """
+    """One declared option; its default is parsed, or C{REQUIRED}."""
 
     name: str
     type: ValueType
@@ -35,11 +29,7 @@ class Option:
 
 
 def option(type: ValueType, default: Any, help: str) -> Any:
-    """
-    Declare a field of an options class.
-
-    @param default: the parsed default, or C{REQUIRED}.
-    """
+    """Declare a field of an options class."""
     return attrs.field(default=default, metadata={"type": type, "help": help}, kw_only=True)
 
 

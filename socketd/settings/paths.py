@@ -23,7 +23,6 @@ def find_config(named: str | None, environ: Mapping[str, str]) -> str:
     """
     Choose the configuration file.
 
-    @param named: the path on the command line, or C{None}.
     @return: the first of C{named}, C{$SOCKETD_CONFIG}, C{/etc/socketd/socketd.ini} if it
         exists, and the installed file under C{sys.prefix}.
     """

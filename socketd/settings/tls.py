@@ -55,7 +55,6 @@ class NamedCertificate:
     The certificate for one server name (SNI).
 
     @ivar name: in lower case; a leading C{*.} matches exactly one label.
-    @ivar certificate: the path of its PEM file.
     @ivar key: the path of its private key; that of the certificate if no key is given.
     """
 

@@ -35,7 +35,6 @@ class ValueType:
     A value type.
 
     @ivar syntax: for the manual pages and diagnostics.
-    @ivar parse: parses the text; raises C{ValueError}.
     @ivar files: lists the paths of the files that a value names.
     """
 
@@ -53,11 +52,7 @@ def parse_yes_no(text: str) -> bool:
 
 
 def parse_duration(text: str) -> float:
-    """
-    Parse a duration such as C{250ms 10s 5m 1h}.
-
-    @return: seconds.
-    """
+    """Parse a duration such as C{250ms 10s 5m 1h} to seconds."""
     match = _DURATION.fullmatch(text)
     if match is None:
         raise ValueError("is not a duration; write 250ms, 10s, 5m or 1h")
@@ -65,11 +60,7 @@ def parse_duration(text: str) -> float:
 
 
 def parse_rate(text: str) -> float:
-    """
-    Parse a rate such as C{50/s}, C{256/m} or C{10/h}.
-
-    @return: events per second.
-    """
+    """Parse a rate such as C{50/s}, C{256/m} or C{10/h} to events per second."""
     match = _RATE.fullmatch(text)
     if match is None or not float(match[1]):
         raise ValueError("is not a rate; write 50/s, 256/m or 10/h")
@@ -77,11 +68,7 @@ def parse_rate(text: str) -> float:
 
 
 def parse_size(text: str) -> int:
-    """
-    Parse a size such as C{4096} or C{64KiB}.
-
-    @return: bytes.
-    """
+    """Parse a size such as C{4096} or C{64KiB} to bytes."""
     match = _SIZE.fullmatch(text)
     if match is None:
         raise ValueError("is not a size; write bytes as 4096, 64KiB or 1MiB")
@@ -98,11 +85,7 @@ def parse_text(text: str) -> bytes:
 
 
 def parse_list(text: str, between: str = r"[,\n]") -> tuple[str, ...]:
-    """
-    Parse a list: one item per line, or separated by commas.
-
-    @param between: the regular expression of the separator.
-    """
+    """Parse a list: one item per line, or separated by commas."""
     return tuple(item for item in (part.strip() for part in re.split(between, text)) if item)
 
 
@@ -143,11 +126,7 @@ def choice(*words: str) -> ValueType:
 
 
 def within(value_type: ValueType, low: float, high: float, why: str) -> ValueType:
-    """
-    Restrict a numeric value type to a range, bounds included.
-
-    @param why: the remedy in words, for the error message.
-    """
+    """Restrict a numeric value type to a range; C{why} is the remedy in words."""
 
     def parse(text: str) -> Any:
         value = value_type.parse(text)

@@ -31,19 +31,16 @@ class LagMeter(Service, Collector):
         self._sum = 0.0
 
     def startService(self) -> None:
-        """Start the measurement."""
         super().startService()
         self._start()
 
     def stopService(self) -> None:
-        """Stop the measurement."""
         super().stopService()
         if self._call is not None:
             self._call.cancel()
             self._call = None
 
     def collect(self) -> Iterator[Metric]:
-        """Export the histogram."""
         names = [*map(str, BUCKETS), "+Inf"]
         yield HistogramMetricFamily(
             "socketd_event_loop_lag_seconds",

@@ -62,13 +62,7 @@ Sample = tuple[tuple[str, ...], float]
 
 @frozen
 class MetricSpec:
-    """
-    The name, help and labels of one metric.
-
-    @ivar name: its name; that of a counter ends in C{_total}.
-    @ivar help: its meaning, in a sentence.
-    @ivar labels: the names of its labels.
-    """
+    """The name, help and labels of one metric; the name of a counter ends in C{_total}."""
 
     name: str
     help: str

@@ -42,17 +42,11 @@ _METHODS = (b"GET", b"HEAD")
 
 @frozen
 class Page:
-    """
-    A response.
-
-    @ivar code: the status code.
-    @ivar body: the complete body.
-    @ivar kind: the media type.
-    """
+    """A response with its complete body."""
 
     code: int
     body: bytes
-    kind: bytes = b"text/plain; charset=utf-8"
+    media_type: bytes = b"text/plain; charset=utf-8"
 
 
 #: The function that makes each page, by path.
@@ -65,11 +59,7 @@ class PageRequest(http.Request):
     channel: Channel
 
     def gotLength(self, length: int | None) -> None:
-        """
-        Reject a body; Twisted would write a long one to a file.
-
-        @param length: the length of the body (bytes); C{None} if the client does not say.
-        """
+        """Reject a body; Twisted would write a long one to a file."""
         self.content = BytesIO()
         if length != 0:
             self.channel.refuse(http.REQUEST_ENTITY_TOO_LARGE)
@@ -78,13 +68,12 @@ class PageRequest(http.Request):
         """Discard a body."""
 
     def process(self) -> None:
-        """Send the response."""
         page = self._find()
         self.setResponseCode(page.code)
         for name, value in (
             (b"Server", b"socketd"),
             (b"Date", http.datetimeToString()),
-            (b"Content-Type", page.kind),
+            (b"Content-Type", page.media_type),
             (b"Content-Length", b"%d" % len(page.body)),
             (b"Cache-Control", b"no-store"),
             (b"X-Content-Type-Options", b"nosniff"),
@@ -108,11 +97,7 @@ class PageRequest(http.Request):
 
 @implementer(IHalfCloseableProtocol)
 class Channel(http.HTTPChannel):
-    """
-    One HTTP connection.
-
-    @ivar pages: the pages, by path.
-    """
+    """One HTTP connection."""
 
     transport: Any
 
@@ -132,7 +117,6 @@ class Channel(http.HTTPChannel):
         self._count = 0
 
     def connectionMade(self) -> None:
-        """Start the timeout of the first request."""
         super().connectionMade()
         self._wait(REQUEST_TIMEOUT)
 
@@ -144,7 +128,6 @@ class Channel(http.HTTPChannel):
         super().dataReceived(data)
 
     def lineLengthExceeded(self, line: bytes) -> None:
-        """Reject a line or header that exceeds the limits."""
         self.refuse(http.BAD_REQUEST)
 
     def checkPersistence(self, request: http.Request, version: bytes) -> bool:
@@ -156,7 +139,6 @@ class Channel(http.HTTPChannel):
         return bool(super().checkPersistence(request, version))
 
     def requestDone(self, request: http.Request) -> None:
-        """Start the keep-alive timeout for the next request."""
         self._asking = False
         self._wait(IDLE_TIMEOUT)
         super().requestDone(request)
@@ -175,7 +157,6 @@ class Channel(http.HTTPChannel):
         """Do nothing: L{connectionLost} follows."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Cancel the timeout, and report the end of the connection."""
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
         super().connectionLost(reason)
@@ -203,7 +184,6 @@ class ChannelFactory(Factory):
         self._channels: dict[Channel, None] = {}
 
     def buildProtocol(self, addr: Any) -> Channel:
-        """Create a channel, and reset the oldest one at the limit."""
         if len(self._channels) >= MAX_CONNECTIONS:
             oldest = next(iter(self._channels))
             self._leave(oldest)

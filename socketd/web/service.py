@@ -75,13 +75,11 @@ class WebService(MultiService):
         super().privilegedStartService()
 
     def startService(self) -> None:
-        """Serve, and start measuring the event loop lag."""
         super().startService()
         self.own.serve()
         self._daemon.reactor.callLater(0, self._announce)
 
     def stopService(self) -> Deferred[Any]:
-        """Close the listener, and reset every connection."""
         self.close()
         for connection in self._service_state.connections:
             connection.abortConnection()

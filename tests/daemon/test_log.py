@@ -26,19 +26,20 @@ from socketd.common.events import (
 )
 from socketd.daemon.log import (
     MAX_TEXT,
-    PATIENCE,
-    PATIENCE_SPAN,
-    PIPE_BUF,
-    DescriptorSink,
-    FileSink,
     LineLog,
-    WholeLines,
     as_json,
     as_message,
     as_text,
     goes_to_journal,
     make_observer,
     quiet,
+)
+from socketd.daemon.log_outputs import (
+    PIPE_BUF,
+    WAIT_BUDGET,
+    WAIT_SPAN,
+    DescriptorSink,
+    WholeLines,
 )
 from socketd.settings.networks import parse_networks
 from tests.support.daemons import descriptors
@@ -300,11 +301,11 @@ class DescriptorSinkTests(DescriptorCase):
         for _ in range(100):
             poll.has_room = False
             self.say(log, "x")
-        self.assertEqual((log.lost, round(poll.waited, 3)), (98, PATIENCE))
-        poll.now += PATIENCE_SPAN
+        self.assertEqual((log.lost, round(poll.waited, 3)), (98, WAIT_BUDGET))
+        poll.now += WAIT_SPAN
         poll.has_room = False
         self.say(log, "x")
-        self.assertEqual((log.lost, round(poll.waited, 3)), (98, PATIENCE + SlowPoll.SLOW))
+        self.assertEqual((log.lost, round(poll.waited, 3)), (98, WAIT_BUDGET + SlowPoll.SLOW))
 
 
 class SlowPoll:
@@ -352,12 +353,12 @@ class FullFile:
         return len(taken)
 
 
-class FileSinkTests(SynchronousTestCase):
-    """Tests for L{FileSink} and L{WholeLines} behind a L{LineLog}."""
+class WholeLinesTests(SynchronousTestCase):
+    """Tests for L{WholeLines} behind a L{LineLog}."""
 
     def setUp(self) -> None:
         self.file = WholeLines.fromFullPath(self.mktemp(), rotateLength=20)
-        self.log = LineLog(as_message, FileSink(self.file))
+        self.log = LineLog(as_message, self.file)
 
     def say(self, text: str) -> None:
         """Log a text."""
@@ -557,7 +558,7 @@ class ObserverTests(SynchronousTestCase):
         ):
             log = self.make(log_format, prioritised, nodaemon=1)
             assert log is not None
-            self.assertIs(log._form, form)
+            self.assertIs(log._format, form)
             self.assertIs(log._sink._prioritised, prioritised)  # type: ignore[attr-defined]
             self.assertIsNot(self.make(log_format, nodaemon=1, logfile="-"), None)
 
