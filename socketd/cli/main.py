@@ -87,12 +87,7 @@ def load(name: str) -> Any:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """
-    Run one subcommand.
-
-    @param argv: the arguments without the program's name; default: those of the process.
-    @return: the exit status.
-    """
+    """Run one subcommand with these arguments, or those of the process; return its status."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     program = " ".join([PROGRAM, *(word for word in arguments[:1] if word in subcommands())])
     try:

@@ -35,11 +35,7 @@ def ban(daemon: Daemon, session: IOperatorSession, source: str, duration: str) -
 
 
 def unban(daemon: Daemon, session: IOperatorSession, source: str) -> CommandResult:
-    """
-    Lift a ban.
-
-    @raise CommandError: if that network is not banned.
-    """
+    """Lift the ban of exactly this network."""
     network = _parse_source(source)
     if not daemon.bans.remove(network):
         raise CommandError(f"{network} is not banned; see bans")

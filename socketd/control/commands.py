@@ -40,11 +40,7 @@ _ID = re.compile(r"\d{1,18}", re.ASCII)
 
 
 def respond(daemon: Daemon, line: str, session: IOperatorSession) -> Deferred[Answer]:
-    """
-    Execute a request; an internal error is logged.
-
-    @return: fires with the answer, which may be an error.
-    """
+    """Execute a request, and return its answer, which may be an error; log an internal error."""
     return Deferred.fromCoroutine(_respond(daemon, line, session))
 
 

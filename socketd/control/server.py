@@ -119,26 +119,17 @@ class ControlService(Service):
         daemon.own.append(self._own)
 
     def privilegedStartService(self) -> None:
-        """
-        Bind the socket; its directory must exist.
-
-        @raise CannotStart: if binding fails.
-        """
+        """Bind the socket, whose directory must exist; raise L{CannotStart} if that fails."""
         super().privilegedStartService()
         if reasons := self._own.bind():
             raise CannotStart(reasons)
 
     def startService(self) -> None:
-        """Start accepting operators."""
         super().startService()
         self._own.serve()
 
     def stopService(self) -> Deferred[None]:
-        """
-        Stop accepting, and end all sessions.
-
-        @return: fires when all are closed; a session that stalls is reset.
-        """
+        """Stop accepting, and end all sessions; one that stalls is reset."""
         super().stopService()
         self.close()
         for session in tuple(self._factory.sessions):

@@ -74,7 +74,7 @@ class FakeConnection(StringTransport):
         protocol.makeConnection(self)
 
     def receive(self, data: bytes) -> None:
-        """Have the peer say something."""
+        """Have the peer send data."""
         self.messages_received += 1
         self.bytes_received += len(data)
         self.service_state.message(
@@ -83,20 +83,17 @@ class FakeConnection(StringTransport):
         self.protocol.dataReceived(data)
 
     def send(self, data: bytes) -> None:
-        """Have the protocol's transport send bytes."""
         self.write(data)
 
     def close(self) -> None:
-        """Close."""
         self.loseConnection()
 
     def drain_and_close(self) -> None:
-        """Close; there is nothing that has come."""
         self.close()
 
     @property
     def source(self) -> tuple[int, Any]:
-        """The peer as the door knows it."""
+        """The source that the access policy checked."""
         if self.peer.startswith("unix"):
             return socket.AF_UNIX, self.peer
         host, _, port = self.peer.rpartition(":")
@@ -110,12 +107,11 @@ class FakeConnection(StringTransport):
         """Have no deadline."""
 
     def write(self, data: bytes) -> None:
-        """Keep what is sent, and count it."""
         super().write(data)
         self.bytes_sent += len(data)
 
     def leave(self) -> None:
-        """Have the peer be gone."""
+        """Have the peer close."""
         self.service_state.leave(self)
         self.service_state.emit(
             CONNECTION_LOST,

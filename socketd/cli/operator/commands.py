@@ -82,11 +82,7 @@ class ControlCommand:
 def ask(
     control: ControlSocket, command: Command, arguments: Mapping[str, str]
 ) -> dict[str, Any]:
-    """
-    Send a request, and fetch the remaining pages if the answer is a list.
-
-    @raise CommandError: if there is no answer.
-    """
+    """Send a request, and fetch the remaining pages if the answer is a list."""
     answer = page = control.ask(command, arguments)
     for _ in range(MAX_PAGES):
         if not page.get("more"):
@@ -101,11 +97,6 @@ def ask(
 
 
 def follow(control: ControlSocket, as_json: bool) -> None:
-    """
-    Print events until the daemon or the user ends the session.
-
-    @param as_json: whether to print the daemon's JSON objects.
-    @raise CommandError: if the daemon ends the session.
-    """
+    """Print events until the user ends the session, or the daemon, which is an error."""
     for event in control.listen():
         emit((json.dumps(event) if as_json else render(event)) + "\n")

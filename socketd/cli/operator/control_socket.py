@@ -88,11 +88,7 @@ def encode(command: Command, arguments: Mapping[str, str]) -> bytes:
 
 
 def read_answer(line: bytes) -> dict[str, Any]:
-    """
-    Parse a line from the daemon.
-
-    @raise CommandError: if it is not a JSON object.
-    """
+    """Parse a line from the daemon; raise L{CommandError} if it is not a JSON object."""
     text = line.decode("utf-8", "replace")
     if text.startswith(REFUSED):
         raise CommandError(one_line(text.removeprefix(REFUSED)))
@@ -123,8 +119,6 @@ class ControlSocket:
 
     def __init__(self, path: str, timeout: float) -> None:
         """
-        Connect.
-
         @param timeout: seconds to wait for an answer; 0: no limit.
         @raise CommandError: if no daemon listens, or permission is denied.
         """
@@ -144,22 +138,12 @@ class ControlSocket:
         self._socket.close()
 
     def ask(self, command: Command, arguments: Mapping[str, str]) -> dict[str, Any]:
-        """
-        Send a request and wait for its answer.
-
-        @param arguments: the values by key.
-        @return: the answer, which may be an error.
-        @raise CommandError: if there is no answer.
-        """
+        """Send a request, and wait for its answer, which may be an error."""
         self._send(encode(command, arguments))
         return self._next()
 
     def listen(self) -> Iterator[Answer]:
-        """
-        Receive events until the daemon ends the session.
-
-        @raise CommandError: when the session ends.
-        """
+        """Receive events until the daemon ends the session, which raises L{CommandError}."""
         self._socket.settimeout(None)
         while True:
             yield self._next()
@@ -186,11 +170,7 @@ class ControlSocket:
 
 
 def explain(path: str, error: OSError) -> str:
-    """
-    Explain in one line why the daemon cannot be reached.
-
-    @param path: its control socket.
-    """
+    """Explain in one line why a daemon cannot be reached at its control socket."""
     if isinstance(error, TimeoutError):
         return f"{path}: the daemon does not answer"
     if isinstance(error, FileNotFoundError | ConnectionRefusedError):
@@ -201,11 +181,7 @@ def explain(path: str, error: OSError) -> str:
 
 
 def check(answer: Answer) -> None:
-    """
-    Raise an error answer as an exception.
-
-    @raise CommandError: if the command failed.
-    """
+    """Raise L{CommandError} if the command failed."""
     if answer.get("ok") is not True:
         status = answer.get("status")
         text = str(answer.get("error", "the daemon refused"))
