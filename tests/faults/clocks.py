@@ -46,7 +46,7 @@ UNSTAMPED = (
 #: NTP and RFC 868 count from 1900.
 SINCE_1900 = 2208988800
 
-#: All counts on the wire have 32 bits of seconds.
+#: All timestamps of the protocols have 32 bits of seconds.
 SPAN = 1 << 32
 
 #: The clock is read as text with so much loss (seconds).

@@ -124,7 +124,7 @@ class BrokenTests(SynchronousTestCase):
 
     def test_broken(self) -> None:
         """
-        Bytes that are lost, a connection that reads on, one that stays in the roster, and one
+        Bytes that are lost, a connection that reads on, one that stays in the table, and one
         that never gives up are found.
         """
         consume = WriteBuffer._consume

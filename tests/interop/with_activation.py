@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from tests.interop.asking import InteropCase
+from tests.interop.client_case import InteropCase
 from tests.support.needs import locate
 from tests.support.polling import DEADLINE
 from tests.support.ports import free_port

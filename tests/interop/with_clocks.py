@@ -15,7 +15,7 @@ import sys
 from errno import EPERM
 from pathlib import Path
 
-from tests.interop.asking import InteropCase
+from tests.interop.client_case import InteropCase
 from tests.interop.guarded import CALLS
 from tests.interop.table import PORT_123_QUERIES, QUERIES
 
@@ -38,7 +38,7 @@ for number in map(int, sys.argv[1:]):
     print(ctypes.get_errno())
 """
 
-#: The first port that is for everybody.
+#: The first port that needs no privilege.
 UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from attrs import define, field
 
-from tests.interop.asking import InteropCase
+from tests.interop.client_case import InteropCase
 from tests.support.needs import locate
 from tests.support.polling import DEADLINE
 from tests.support.ports import free_port

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 import socket
 
-from tests.interop.asking import GUARDED, InteropCase
+from tests.interop.client_case import GUARDED, InteropCase
 from tests.interop.table import QUERIES, SMALL, fixed, written
 from tests.support.namespaces import Namespace
 from tests.support.needs import locate

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.interop.asking import InteropCase
+from tests.interop.client_case import InteropCase
 from tests.interop.table import rows
 
 

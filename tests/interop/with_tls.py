@@ -13,7 +13,7 @@ from pathlib import Path
 from subprocess import PIPE, STDOUT, CompletedProcess, Popen
 from typing import Any
 
-from tests.interop.asking import InteropCase
+from tests.interop.client_case import InteropCase
 from tests.support.certificates import Made, authority, issued, write_private
 from tests.support.needs import locate
 from tests.support.polling import DEADLINE

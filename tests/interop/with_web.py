@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
-from tests.interop.asking import InteropCase
+from tests.interop.client_case import InteropCase
 from tests.support.needs import locate
 from tests.support.polling import DEADLINE
 from tests.support.processes import Daemon

@@ -96,7 +96,7 @@ def lines(client: Client) -> None:
 
 
 def long_line(client: Client) -> None:
-    """A line that goes on and on ends the connection, after the answer to the one before."""
+    """A line without end closes the connection, after the answer to the one before."""
     size = client.random.randint(MAX_LINE, TOO_LONG * MAX_LINE)
     with client.connect("upper", client.pick_kind("upper", ("tcp", "unix"))) as peer:
         client.round_trip("upper", peer.connection, b"one\n", b"ONE\n")

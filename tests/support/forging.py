@@ -34,14 +34,14 @@ _HEADERS = struct.Struct("!BBHHHBBH4s4sHHHH")
 _INSTRUCTION = struct.Struct("=HBBI")
 _PROGRAM = struct.Struct("@HP")
 
-#: The largest packet on a wire of these tests.
+#: The largest packet of these tests.
 _MAX_PACKET = 65536
 
 
 @frozen
-class Seen:
+class Captured:
     """
-    A datagram on the wire.
+    A captured datagram.
 
     @ivar source: the packed address and the port that it came from.
     @ivar target: the same for where it goes.
@@ -52,7 +52,7 @@ class Seen:
     data: bytes
 
 
-def forged(source: tuple[bytes, int], target: tuple[bytes, int], data: bytes) -> bytes:
+def make_packet(source: tuple[bytes, int], target: tuple[bytes, int], data: bytes) -> bytes:
     """Write a packet; the kernel adds its length and checksum, UDP needs none (RFC 768)."""
     size = 8 + len(data)
     udp = (source[1], target[1], size, 0)
@@ -60,12 +60,12 @@ def forged(source: tuple[bytes, int], target: tuple[bytes, int], data: bytes) ->
     return _HEADERS.pack(*ip, *udp) + data
 
 
-def dissected(packet: bytes) -> Seen | None:
+def parse_packet(packet: bytes) -> Captured | None:
     """Take a packet apart; C{None} if it is no whole UDP datagram."""
     if len(packet) < _HEADERS.size or packet[0] != 0x45 or packet[9] != socket.IPPROTO_UDP:
         return None
     *_, source, target, source_port, target_port, size, _ = _HEADERS.unpack_from(packet)
-    return Seen((source, source_port), (target, target_port), packet[28 : 20 + size])
+    return Captured((source, source_port), (target, target_port), packet[28 : 20 + size])
 
 
 class Forger:
@@ -77,16 +77,16 @@ class Forger:
 
     def send(self, source: tuple[bytes, int], target: tuple[bytes, int], data: bytes) -> None:
         """Send a datagram in the name of another one."""
-        self._socket.sendto(forged(source, target, data), (socket.inet_ntoa(target[0]), 0))
+        self._socket.sendto(make_packet(source, target, data), (socket.inet_ntoa(target[0]), 0))
         self.count += 1
 
     def close(self) -> None:
-        """Send no more."""
+        """Close the socket."""
         self._socket.close()
 
 
-class Wire:
-    """Sees the datagrams that pass an interface, each of them once."""
+class PacketCapture:
+    """Captures the datagrams that pass an interface, each of them once."""
 
     def __init__(self, namespace: Namespace, interface: str, source: str = "") -> None:
         """
@@ -104,7 +104,7 @@ class Wire:
         self._socket.bind((interface, _ETH_P_IP if interface == "lo" else _ETH_P_ALL))
         self._lost = 0
 
-    def seen(self, seconds: float = 0.0) -> Iterator[Seen]:
+    def captured(self, seconds: float = 0.0) -> Iterator[Captured]:
         """List what has passed, and what passes while there is time."""
         end = time.monotonic() + seconds
         while True:
@@ -113,7 +113,7 @@ class Wire:
                 packet = self._socket.recv(_MAX_PACKET)
             except (BlockingIOError, TimeoutError):
                 return
-            found = dissected(packet)
+            found = parse_packet(packet)
             if found is not None:
                 yield found
 
@@ -124,7 +124,7 @@ class Wire:
         return self._lost
 
     def close(self) -> None:
-        """Watch no more."""
+        """Stop."""
         self._socket.close()
 
 

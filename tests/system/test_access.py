@@ -15,7 +15,7 @@ from typing import Any
 
 from socketd.common.errors import BAD_CONFIGURATION
 from socketd.net.sockets.rlimit import RESERVED
-from tests.support.forging import Forger, Wire, queues
+from tests.support.forging import Forger, PacketCapture, queues
 from tests.support.namespaces import Namespace
 from tests.support.networks import NetworkCase
 from tests.support.polling import DEADLINE
@@ -171,7 +171,7 @@ class SweepTests(NetworkCase):
 
     def check_seen(self) -> None:
         """Compare the answers that have come with what they answer."""
-        for seen in self.wire.seen():
+        for seen in self.capture.captured():
             port = seen.source[1]
             asked = self.length(seen.target)
             self.answers[port] += 1
@@ -185,8 +185,8 @@ class SweepTests(NetworkCase):
         the rate of the service, nothing fails, and memory stays as it is.
         """
         self.forge = self.forger(self.namespace)
-        self.wire = Wire(self.namespace, "lo", "127.0.0.1")
-        self.addCleanup(self.wire.close)
+        self.capture = PacketCapture(self.namespace, "lo", "127.0.0.1")
+        self.addCleanup(self.capture.close)
         with self.daemon_inside(self.ini()) as daemon:
             daemon.address("reply", "udp")
             began = time.monotonic()
@@ -201,7 +201,7 @@ class SweepTests(NetworkCase):
     def check_answers(self, seconds: float) -> None:
         """Check what was seen, and that all was seen and read."""
         self.assertEqual(self.too_long, [])
-        self.assertEqual(self.wire.lost(), 0)
+        self.assertEqual(self.capture.lost(), 0)
         self.assertEqual([lost for _, lost in queues(self.namespace) if lost], [])
         self.assertEqual(set(self.asked), set(SWEEP_PORTS.values()))
         silent_ones = {SWEEP_PORTS["discard"]}

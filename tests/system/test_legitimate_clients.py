@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections import Counter
 
-from tests.support.forging import Wire
+from tests.support.forging import PacketCapture
 from tests.support.namespaces import Namespace
 from tests.support.networks import NetworkCase
 from tests.support.polling import DEADLINE
@@ -45,7 +45,7 @@ def is_ipv6(host: str) -> bool:
     return ":" in host
 
 
-def forged_ipv6(source: tuple[str, int], target: tuple[str, int], data: bytes) -> bytes:
+def make_ipv6_packet(source: tuple[str, int], target: tuple[str, int], data: bytes) -> bytes:
     """Write a packet (RFC 8200, section 3; RFC 768), with the checksum that UDP needs there."""
     ends = [ipaddress.IPv6Address(end[0]).packed for end in (source, target)]
     size = 8 + len(data)
@@ -150,7 +150,7 @@ class OwnAddressTests(LegitimateClientCase):
             raw = self.outside.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW)
             self.addCleanup(raw.close)
             address = socket.inet_aton(HERE[0])
-            packet = forged_ipv6((HERE[1], 40000), (HERE[1], 7), b"forged")
+            packet = make_ipv6_packet((HERE[1], 40000), (HERE[1], 7), b"forged")
             for _ in range(200):
                 forger.send((address, 40000), (address, 7), b"forged")
                 raw.sendto(packet, (HERE[1], 0))
@@ -214,16 +214,16 @@ class RepeatTests(LegitimateClientCase):
         """200 hosts of one /24 that ask at once are all answered."""
         with self.start():
             forger = self.forger(self.outside)
-            wire = Wire(self.namespace, self.veth, HERE[0])
-            self.addCleanup(wire.close)
+            capture = PacketCapture(self.namespace, self.veth, HERE[0])
+            self.addCleanup(capture.close)
             here = socket.inet_aton(HERE[0])
             for last in range(200):
                 source = bytes((10, 9, 8, last + 1))
                 forger.send((source, 40000), (here, 7), b"%d" % last)
             found: Counter[bytes] = Counter()
-            for seen in wire.seen(DEADLINE):
+            for seen in capture.captured(DEADLINE):
                 found[seen.target[0]] += 1
                 if len(found) == 200:
                     break
-            found.update(seen.target[0] for seen in wire.seen(SILENCE))
+            found.update(seen.target[0] for seen in capture.captured(SILENCE))
             self.assertEqual((len(found), set(found.values())), (200, {1}))

@@ -11,7 +11,7 @@ import socket
 from collections import Counter
 from itertools import product
 
-from tests.support.forging import Forger, Wire
+from tests.support.forging import Forger, PacketCapture
 from tests.support.namespaces import Namespace
 from tests.support.processes import Daemon, SystemCase
 
@@ -52,9 +52,9 @@ class LoopTests(SystemCase):
         second = Namespace(first)
         self.addCleanup(second.close)
         self.machines = (first, second)
-        self.cable = first.connect(second, *(f"{host}/24" for host in HOSTS))
-        self.wire = Wire(first, self.cable)
-        self.addCleanup(self.wire.close)
+        self.veth = first.connect(second, *(f"{host}/24" for host in HOSTS))
+        self.capture = PacketCapture(first, self.veth)
+        self.addCleanup(self.capture.close)
         self.forger = Forger(second)
         self.addCleanup(self.forger.close)
 
@@ -76,11 +76,11 @@ class LoopTests(SystemCase):
         """
         found: Counter[tuple[int, int]] = Counter()
         first = socket.inet_aton(HOSTS[0])
-        for seen in self.wire.seen(seconds):
+        for seen in self.capture.captured(seconds):
             ends = (seen.source, seen.target)
             one, other = ends if seen.source[0] == first else reversed(ends)
             found[one[1], other[1]] += 1
-        self.assertEqual(self.wire.lost(), 0)
+        self.assertEqual(self.capture.lost(), 0)
         return found
 
     def check_served(self, ports: dict[str, int]) -> None:
