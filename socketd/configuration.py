@@ -136,6 +136,9 @@ def _runtime(settings: Settings, runtime: str) -> Iterator[Diagnostic]:
         for listener in service.listeners:
             if listener.path.startswith(f"{runtime}/"):
                 yield service.complaint("listen", message, str(listener))
+    if settings.http is not None and settings.http.path.startswith(f"{runtime}/"):
+        line, value = settings.lines["http"], str(settings.http)
+        yield Diagnostic(settings.file, line, message, DAEMON, "http", value)
 
 
 def hints_of(settings: Settings) -> Iterator[Diagnostic]:

@@ -97,6 +97,7 @@ class AgreementTests(SynchronousTestCase):
         "[echo]\nlisten = tcp:7\ntls_minimum = 1.3\n",
         "[socketd]\ncontrol = {open}/control.sock\n[echo]\nlisten = tcp:7\n",
         "[echo]\nlisten = unix:{open}/echo.sock\n",
+        "[socketd]\nhttp = unix:{open}/http.sock\n[echo]\nlisten = tcp:7\n",
         "[socketd]\nlog_level = loud\n",
     )
 

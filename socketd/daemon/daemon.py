@@ -59,7 +59,6 @@ class Daemon(Service):
     """
     All services of a configuration; L{socketd.daemon.wiring.make_daemon} makes its parts.
 
-    @ivar shared: what all services share.
     @ivar services: the services, in the order of the configuration.
     @ivar removed: the states of services that reloads have removed, by name, kept for their
         counters.

@@ -25,7 +25,7 @@ TERMINAL = "/dev/tty"
 
 #: Poll interval for the terminal (seconds): a background job may lose it without a
 #: signal, when its shell ends.
-LOOK_INTERVAL = 1.0
+POLL_INTERVAL = 1.0
 
 #: How long a shell may take to send SIGHUP to its jobs after the terminal has hung up
 #: (seconds). A later SIGHUP has another reason.
@@ -43,9 +43,9 @@ class Terminal:
         # After setsid(2), as in a background twistd, the terminal no longer matters.
         self._session = os.getsid(0)
         self._seen = float("-inf")
-        self.look()
+        self.poll()
 
-    def look(self) -> bool:
+    def poll(self) -> bool:
         """Tell whether the terminal exists, and note the time if so."""
         try:
             os.close(os.open(self._path, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK))
@@ -56,7 +56,7 @@ class Terminal:
 
     def was_closed(self) -> bool:
         """Tell whether the terminal disappeared less than L{NOTICE} seconds ago."""
-        if not self._matters or os.getsid(0) != self._session or self.look():
+        if not self._matters or os.getsid(0) != self._session or self.poll():
             return False
         return self._clock() - self._seen < NOTICE
 
@@ -103,8 +103,8 @@ class Signals(Service):
         self._abort = abort
         self._hangups = hangups
         self._terminal = terminal
-        self._looking = LoopingCall(self._look)
-        self._looking.clock = reactor
+        self._polling = LoopingCall(self._poll)
+        self._polling.clock = reactor
         self._stopping = False
 
     def startService(self) -> None:
@@ -119,16 +119,16 @@ class Signals(Service):
         if self._hangups is not None and self._hangups.waiting:
             self._hang_up()
         if self._terminal is not None:
-            self._looking.start(LOOK_INTERVAL)
+            self._polling.start(POLL_INTERVAL)
 
     def stopService(self) -> None:
         super().stopService()
-        if self._looking.running:
-            self._looking.stop()
+        if self._polling.running:
+            self._polling.stop()
 
-    def _look(self) -> None:
-        if self._terminal is not None and not self._terminal.look():
-            self._looking.stop()
+    def _poll(self) -> None:
+        if self._terminal is not None and not self._terminal.poll():
+            self._polling.stop()
 
     def _on_stop(self, number: int, frame: Any) -> None:
         self._reactor.callFromThread(self._stop)

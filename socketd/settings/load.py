@@ -44,19 +44,18 @@ def load(
     file: str,
     protocols: Mapping[str, IProtocolSpec],
     runtime: str,
-    trial: Validator = lambda settings: (),
+    validate: Validator = lambda settings: (),
 ) -> Settings:
     """
     Load a configuration file.
 
-    @param file: its path.
     @param protocols: the installed protocols by name; each is looked up only if the file
         names it.
     @param runtime: the directory that replaces C{{runtime}} in UNIX socket paths.
-    @param trial: checks the settings against the machine, for further diagnostics.
+    @param validate: checks the settings against the machine, for further diagnostics.
     @raise SettingsError: with all diagnostics.
     """
-    return parse(read_file(file), file, protocols, runtime, trial)
+    return parse(read_file(file), file, protocols, runtime, validate)
 
 
 def parse(
@@ -64,13 +63,13 @@ def parse(
     file: str,
     protocols: Mapping[str, IProtocolSpec],
     runtime: str,
-    trial: Validator = lambda settings: (),
+    validate: Validator = lambda settings: (),
 ) -> Settings:
     """Load the text of a configuration; see L{load}."""
     sections, diagnostics = read(text, file)
     loader = _Loader(file, protocols, runtime, diagnostics)
     settings = loader.settings(sections)
-    loader.diagnostics += trial(settings)
+    loader.diagnostics += validate(settings)
     if loader.diagnostics:
         # Drop duplicates: [defaults] is parsed once per service.
         diagnostics = list(dict.fromkeys(loader.diagnostics))

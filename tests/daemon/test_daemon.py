@@ -176,20 +176,20 @@ class SayingTests(DaemonCase):
         )
 
 
-class LookTests(DaemonCase):
+class PeriodicCheckTests(DaemonCase):
     """Tests for what a daemon looks at while it runs."""
 
-    def looks(self, count: int) -> None:
+    def checks(self, count: int) -> None:
         """Let so many looks pass."""
         self.reactor.pump([CHECK_INTERVAL] * count)
 
     def test_clock_step(self) -> None:
         """A step of the wall clock is told once, with its size."""
         self.start()
-        self.looks(2)
+        self.checks(2)
         self.assertEqual(self.events("clock_stepped"), [])
         self.wall -= 3600.0
-        self.looks(3)
+        self.checks(3)
         (line,) = self.events("clock_stepped")
         self.assertIn("-3600.0 s", line)
 
@@ -199,7 +199,7 @@ class LookTests(DaemonCase):
         state: Callable[[], ClockState] = daemon.shared.context.clock_state
         self.assertFalse(state().stepped)
         self.wall += 10.0
-        self.looks(1)
+        self.checks(1)
         self.assertTrue(state().stepped)
 
     def test_timers_ignore_steps(self) -> None:
@@ -207,7 +207,7 @@ class LookTests(DaemonCase):
         self.start(ECHO + "idle_timeout = 10s\n")
         sock = self.enter()
         self.wall += 86400.0
-        self.looks(5)
+        self.checks(5)
         self.assertEqual(self.ask(sock), b"hello")
         self.wall -= 86400.0
         self.reactor.pump([0.25] * 60)
@@ -219,7 +219,7 @@ class LookTests(DaemonCase):
         address = self.address(kind="udp")
         daemon.bans.add(ip_network("127.0.0.1/32"), 2 * CHECK_INTERVAL)
         self.assertIsNone(self.ask_datagram(address))
-        self.looks(3)
+        self.checks(3)
         self.assertEqual(self.ask_datagram(address), b"hello")
 
     def test_survey(self) -> None:
@@ -231,7 +231,7 @@ class LookTests(DaemonCase):
         port: Any = self.service().bound[0].port
         calls: list[None] = []
         self.patch(port, "forget", lambda: calls.append(None))
-        self.looks(2 * ADDRESS_CHECK)
+        self.checks(2 * ADDRESS_CHECK)
         self.assertEqual(len(calls), 2)
 
     def test_certificates(self) -> None:
@@ -243,11 +243,11 @@ class LookTests(DaemonCase):
         text = f"[echo]\nlisten = tls:0:interface=127.0.0.1\ntls_certificate = {path}\n"
         self.start(text)
         self.certify(issued("b.example"))
-        self.looks(CERTIFICATE_CHECK)
+        self.checks(CERTIFICATE_CHECK)
         (line,) = self.events("certificate_loaded")
         self.assertEqual(line, "echo loaded new certificates, valid until 2049-01-01 00:00:00 UTC")
         Path(path).write_text("damaged")
-        self.looks(3 * CERTIFICATE_CHECK)
+        self.checks(3 * CERTIFICATE_CHECK)
         (line,) = self.events("certificate_refused")
         self.assertIn("echo keeps its old certificates; tls_certificate: ", line)
         self.assertEqual(len(self.events("certificate_loaded")), 1)

@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from socketd.daemon.signals import LOOK_INTERVAL, NOTICE, STOP, Hangups, Signals, Terminal
+from socketd.daemon.signals import NOTICE, POLL_INTERVAL, STOP, Hangups, Signals, Terminal
 from tests.support.source_tree import ROOT
 
 #: How long a process may take that does next to nothing (seconds).
@@ -181,7 +181,7 @@ class TerminalTests(Case):
     def test_live(self) -> None:
         """While the terminal is there, SIGHUP reloads, however long that is."""
         self.running(terminal=self.terminal())
-        self.reactor.pump([LOOK_INTERVAL] * 20)
+        self.reactor.pump([POLL_INTERVAL] * 20)
         self.hang_up()
         self.check("reload")
 
@@ -204,7 +204,7 @@ class TerminalTests(Case):
         """A shell may take its time to tell, and a look at the terminal come first."""
         self.running(terminal=self.terminal())
         os.remove(self.path)
-        self.reactor.pump([LOOK_INTERVAL] * int(NOTICE - 1))
+        self.reactor.pump([POLL_INTERVAL] * int(NOTICE - 1))
         self.hang_up()
         self.check(stops=1)
 
@@ -212,7 +212,7 @@ class TerminalTests(Case):
         """A daemon whose terminal went without a word reloads later, and looks no more."""
         self.running(terminal=self.terminal())
         os.remove(self.path)
-        self.reactor.pump([LOOK_INTERVAL] * int(NOTICE + 1))
+        self.reactor.pump([POLL_INTERVAL] * int(NOTICE + 1))
         self.assertEqual(self.reactor.getDelayedCalls(), [])
         self.hang_up()
         self.check("reload")
