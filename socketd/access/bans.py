@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from socketd.access.addresses import IPV4_BYTES, IPV6_BYTES
+from socketd.access.networks import position
 from socketd.access.rates import Clock
 from socketd.settings.networks import Network
 
@@ -58,7 +59,7 @@ class Bans:
             raise BansFull(f"there are {self._max_entries} bans already")
         ban = Ban(network, None if seconds is None else self._clock() + seconds)
         self._bans[network] = ban
-        size, shift, prefix = _position(network)
+        size, shift, prefix = position(network)
         self._tables[size].setdefault(shift, {})[prefix] = ban
         return ban
 
@@ -67,7 +68,7 @@ class Bans:
         ban = self._bans.pop(network, None)
         if ban is None:
             return False
-        size, shift, prefix = _position(network)
+        size, shift, prefix = position(network)
         del self._tables[size][shift][prefix]
         if not self._tables[size][shift]:
             del self._tables[size][shift]
@@ -97,9 +98,3 @@ class Bans:
 
     def _is_over(self, ban: Ban) -> bool:
         return ban.ends is not None and self._clock() >= ban.ends
-
-
-def _position(network: Network) -> tuple[int, int, int]:
-    """Compute the address size (bytes), the host bits to shift out, and the prefix."""
-    shift = network.max_prefixlen - network.prefixlen
-    return network.max_prefixlen // 8, shift, int(network.network_address) >> shift

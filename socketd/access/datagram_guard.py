@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container
 from random import random
-from typing import Protocol
 
 from attrs import frozen
 
@@ -79,16 +78,12 @@ _FIRST_RESERVED_IPV4 = 240
 _MULTICAST_IPV6 = 255
 
 
-class LocalAddresses(Protocol):
-    """The addresses of this host, packed."""
+@frozen
+class LocalAddresses:
+    """The host's addresses, packed, and the broadcast ones of its subnets (RFC 919, 7)."""
 
-    @property
-    def addresses(self) -> frozenset[bytes]:
-        """The host's own addresses."""
-
-    @property
-    def broadcasts(self) -> frozenset[bytes]:
-        """The broadcast addresses of the host's subnets."""
+    addresses: frozenset[bytes] = frozenset()
+    broadcasts: frozenset[bytes] = frozenset()
 
 
 @frozen
@@ -130,13 +125,14 @@ class Guard:
         rules: Rules,
         clock: Clock,
         own_ports: Callable[[], Collection[int]],
-        local_addresses: LocalAddresses,
+        local_addresses: Callable[[], LocalAddresses],
         bound: str,
         random: Callable[[], float] = random,
         bans: Bans | None = None,
     ) -> None:
         """
         @param own_ports: returns the ports of all datagram listeners of the daemon.
+        @param local_addresses: returns the addresses that the host has now.
         @param bound: the address that the socket is bound to, as the kernel writes it.
         @raise OSError: when C{bound} is not an address.
         """
@@ -195,7 +191,7 @@ class Guard:
         return (
             _FIRST_MULTICAST_IPV4 <= address[0] < _FIRST_RESERVED_IPV4
             or address == _LIMITED_BROADCAST
-            or address in self._local.broadcasts
+            or address in self._local().broadcasts
         )
 
     def rate_keys(self, address: bytes) -> tuple[bytes, bytes]:
@@ -222,7 +218,7 @@ class Guard:
     def _serves(self, address: bytes) -> bool:
         if self._rules.networks.admits(address):
             return True
-        return self._rules.own_networks.admits(address) and address in self._local.addresses
+        return self._rules.own_networks.admits(address) and address in self._local().addresses
 
     def _may_ask_from(self, port: int, address: bytes) -> bool:
         # No reply can be sent to port 0.
@@ -242,7 +238,7 @@ class Guard:
         # This host's own addresses are valid sources: local monitoring uses them. From
         # outside the kernel accepts a spoofed one over IPv6 only; the reply then goes to a
         # port of this host, which the attacker can reach directly.
-        return _is_unicast(address) and address not in self._local.broadcasts
+        return _is_unicast(address) and address not in self._local().broadcasts
 
 
 def _is_loopback(address: bytes) -> bool:

@@ -17,10 +17,12 @@ class Networks:
         verdicts = [(network, True) for network in allow]
         # The later of two equal networks wins, so a tie is a denial.
         verdicts += [(network, False) for network in deny]
-        self._tables = {
-            IPV4_BYTES: _by_length(verdicts, 4),
-            IPV6_BYTES: _by_length(verdicts, 6),
-        }
+        tables: dict[int, dict[int, dict[int, bool]]] = {IPV4_BYTES: {}, IPV6_BYTES: {}}
+        for network, verdict in verdicts:
+            size, shift, prefix = position(network)
+            tables[size].setdefault(shift, {})[prefix] = verdict
+        # By address size; the longest prefix first.
+        self._tables = {size: sorted(table.items()) for size, table in tables.items()}
 
     def admits(self, address: bytes) -> bool:
         """
@@ -37,13 +39,7 @@ class Networks:
         return False
 
 
-def _by_length(
-    verdicts: Iterable[tuple[Network, bool]], version: int
-) -> list[tuple[int, dict[int, bool]]]:
-    """Pair the host bits to shift out, longest prefix first, with the verdict by prefix."""
-    tables: dict[int, dict[int, bool]] = {}
-    for network, verdict in verdicts:
-        if network.version == version:
-            shift = network.max_prefixlen - network.prefixlen
-            tables.setdefault(shift, {})[int(network.network_address) >> shift] = verdict
-    return sorted(tables.items())
+def position(network: Network) -> tuple[int, int, int]:
+    """Compute the address size (bytes), the host bits to shift out, and the prefix."""
+    shift = network.max_prefixlen - network.prefixlen
+    return network.max_prefixlen // 8, shift, int(network.network_address) >> shift

@@ -173,7 +173,7 @@ def make_guard(
     sock: socket.socket,
     clock: Any,
     own_ports: Callable[[], Collection[int]],
-    local_addresses: LocalAddresses,
+    local_addresses: Callable[[], LocalAddresses],
     bans: Bans | None = None,
 ) -> Guard | None:
     """

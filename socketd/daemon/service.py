@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +72,7 @@ class Shared:
     bans: Bans
     wheel: TimerWheel
     context: ProtocolContext
-    interfaces: LocalAddresses
+    interfaces: Callable[[], LocalAddresses]
     inherited: Inherited = Inherited()
     datagram_ports: set[int] = field(factory=set)
 

@@ -47,7 +47,7 @@ def make_daemon(
         bans,
         TimerWheel(reactor),
         ProtocolContext(wall_clock, operator, lambda: clock_watch.state),
-        HostAddresses(reactor.seconds),
+        HostAddresses(reactor.seconds).current,
         inherited,
     )
     return Daemon(

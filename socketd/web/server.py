@@ -166,10 +166,7 @@ class Channel(http.HTTPChannel):
         if self._deadline is not None and self._deadline.active():
             self._deadline.reset(seconds)
         else:
-            self._deadline = self._reactor.callLater(seconds, self._end)
-
-    def _end(self) -> None:
-        self.transport.abortConnection()
+            self._deadline = self._reactor.callLater(seconds, self.transport.abortConnection)
 
 
 class ChannelFactory(Factory):

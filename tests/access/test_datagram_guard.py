@@ -6,7 +6,6 @@ import random
 from collections import Counter
 from typing import Any
 
-from attrs import frozen
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -26,6 +25,7 @@ from socketd.access.datagram_guard import (
     SOURCE_ADDRESS,
     SOURCE_PORT,
     Guard,
+    LocalAddresses,
     Rules,
 )
 from socketd.access.networks import Networks
@@ -65,16 +65,11 @@ OWN = ("192.0.2.2", "::ffff:192.0.2.2", "2001:db8::2", "fe80::2%eth0", "fe80::2%
 LOOPBACK_PEERS = ("127.0.0.1", "127.255.255.254", "::1", "::ffff:127.0.0.1")
 
 
-@frozen
-class HostAddresses:
-    """The addresses of a host that does not exist."""
-
-    addresses: frozenset[bytes] = frozenset(
-        map(packed, ("127.0.0.1", "::1", "192.0.2.2", "2001:db8::2", "fe80::2"))
-    )
-    broadcasts: frozenset[bytes] = frozenset(
-        map(packed, ("127.255.255.255", "192.0.2.255", "198.51.100.127"))
-    )
+#: The addresses of a host that does not exist.
+HOST = LocalAddresses(
+    frozenset(map(packed, ("127.0.0.1", "::1", "192.0.2.2", "2001:db8::2", "fe80::2"))),
+    frozenset(map(packed, ("127.255.255.255", "192.0.2.255", "198.51.100.127"))),
+)
 
 
 def check_static(guard: Guard, host: str, port: int = PORT) -> str | None:
@@ -104,7 +99,7 @@ class GuardCase(SynchronousTestCase):
             Rules(**{**defaults, "service_rate": 5000.0, **rules}),
             self.clock.seconds,
             lambda: self.own_ports,
-            HostAddresses(),
+            lambda: HOST,
             bound,
             lots or (lambda: self.lot),
         )
@@ -139,7 +134,7 @@ class BanTests(GuardCase):
         bans = Bans(self.clock.seconds)
         rules = Rules(Networks(ANY, ()), 1.0, 8, 5000.0)
         clock = self.clock.seconds
-        guard = Guard(rules, clock, lambda: self.own_ports, HostAddresses(), "0.0.0.0", bans=bans)
+        guard = Guard(rules, clock, lambda: self.own_ports, lambda: HOST, "0.0.0.0", bans=bans)
         for network in parse_networks("192.0.2.0/24, 127.0.0.1"):
             bans.add(network, 60.0)
         hosts = ["192.0.2.200", "127.0.0.1", "192.0.3.1"]

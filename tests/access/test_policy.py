@@ -10,7 +10,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.access.addresses import packed
 from socketd.access.capacity import Capacity
-from socketd.access.datagram_guard import NETWORK, SERVICE_RATE, SOURCE_ADDRESS, SOURCE_PORT, Guard
+from socketd.access.datagram_guard import (
+    NETWORK,
+    SERVICE_RATE,
+    SOURCE_ADDRESS,
+    SOURCE_PORT,
+    Guard,
+    LocalAddresses,
+)
 from socketd.access.policy import (
     ACCEPT_RATE,
     CHECKS_PER_DEADLINE,
@@ -21,7 +28,6 @@ from socketd.access.policy import (
     make_policy,
 )
 from socketd.access.rates import SOURCE_LIMIT, SOURCE_RATE
-from socketd.net.sockets.local_addresses import Addresses
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
 from socketd.settings.model import AccessOptions
@@ -213,8 +219,8 @@ class GuardTests(GuardedCase):
                 return host, 7
 
         with Bound(family, socket.SOCK_DGRAM) as sock:
-            addresses = Addresses(frozenset(map(packed, OWN)))
-            return make_guard(service, sock, self.clock, lambda: own_ports, addresses)
+            addresses = LocalAddresses(frozenset(map(packed, OWN)))
+            return make_guard(service, sock, self.clock, lambda: own_ports, lambda: addresses)
 
     def judged(self, hosts: tuple[str, ...], options: str = "", **how: Any) -> set[str | None]:
         """Collect the verdicts on hosts."""

@@ -629,8 +629,7 @@ class InheritedReloadTests(DaemonCase):
             sock.bind(("127.0.0.1", 0))
             sock.listen()
             sock.setblocking(False)
-            kinds = socket.AF_INET, socket.SOCK_STREAM
-            found.append(InheritedSocket(name, sock, *kinds, sock.getsockname()))
+            found.append(InheritedSocket(name, sock, sock.getsockname()))
         self.socks = [one.sock for one in found]
         self.names = [one.address for one in found]
         text = "".join(f"[s-{n}]\nprotocol = echo\nlisten = systemd:{n}\n" for n in names[1:])

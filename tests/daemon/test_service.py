@@ -66,7 +66,7 @@ class ServiceCase(SynchronousTestCase):
             self.service_state.policy.bans,
             self.service_state.wheel,
             ProtocolContext(lambda: NOW, OperatorQueue(self.reactor)),
-            HostAddresses(self.reactor.seconds),
+            HostAddresses(self.reactor.seconds).current,
             inherited,
         )
         context = None
@@ -165,8 +165,7 @@ class BindTests(ServiceCase):
         for _ in range(2):
             sock = socket.create_server(("127.0.0.1", 0))
             self.addCleanup(sock.close)
-            kinds = socket.AF_INET, socket.SOCK_STREAM
-            found.append(InheritedSocket("web", sock, *kinds, sock.getsockname()))
+            found.append(InheritedSocket("web", sock, sock.getsockname()))
         service = self.make("[echo]\nlisten = systemd:web\n", Inherited(tuple(found)))
         self.assertEqual(service.bind(), [])
         self.assertEqual([one.sock for one in service.bound], [one.sock for one in found])

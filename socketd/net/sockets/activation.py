@@ -64,18 +64,16 @@ class InheritedSocket:
 
     name: str
     sock: socket.socket
-    family: socket.AddressFamily
-    type: socket.SocketKind
     address: Any
 
     @property
     def is_stream(self) -> bool:
         """Whether it accepts connections."""
-        return self.type == socket.SOCK_STREAM
+        return self.sock.type == socket.SOCK_STREAM
 
     def describe(self) -> str:
         """Format its address for display."""
-        return describe(self.family, self.address)
+        return describe(self.sock.family, self.address)
 
 
 @frozen(eq=False)
@@ -101,7 +99,7 @@ class Inherited:
         try:
             if asked is None or count is None or _read_number(_PID, asked) != pid:
                 return cls()
-            named = _read_names(_read_count(count), names)
+            named = _read_names(_read_number(_COUNT, count), names)
         except _Unusable as problem:
             return cls(diagnostics=(str(problem),))
         sockets, diagnostics = [], []
@@ -131,14 +129,9 @@ def _read_number(variable: str, text: str) -> int:
     return int(text)
 
 
-def _read_count(text: str) -> int:
-    count = _read_number(_COUNT, text)
-    if count > MAX_INHERITED:
-        raise _Unusable(f"{_COUNT} = {_shown(text)}: is more than {MAX_INHERITED} sockets")
-    return count
-
-
 def _read_names(count: int, text: str | None) -> list[str]:
+    if count > MAX_INHERITED:
+        raise _Unusable(f"{_COUNT} = {count}: is more than {MAX_INHERITED} sockets")
     if not text:
         return [UNNAMED] * count
     names = text.split(":")
@@ -181,23 +174,19 @@ def _check_is_socket(number: int) -> None:
 
 
 def _inspect(sock: socket.socket, name: str) -> InheritedSocket:
-    """Ask the kernel for the properties of a socket: the variables do not give them."""
-    family = sock.getsockopt(socket.SOL_SOCKET, socket.SO_DOMAIN)
-    type_ = sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
-    if family not in _FAMILIES:
-        raise _Unusable(f"is of address family {family}; {_SERVED}")
-    if type_ not in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-        names = {int(one): one.name for one in socket.SocketKind}
-        raise _Unusable(f"is of type {names.get(type_, type_)}; {_SERVED}")
+    """Check a socket, whose family and type Python has asked the kernel for."""
+    if sock.family not in _FAMILIES:
+        raise _Unusable(f"is of address family {int(sock.family)}; {_SERVED}")
+    if sock.type not in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        raise _Unusable(f"is of type {getattr(sock.type, 'name', sock.type)}; {_SERVED}")
     listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-    if type_ == socket.SOCK_STREAM and not listens:
+    if sock.type == socket.SOCK_STREAM and not listens:
         raise _Unusable(f"does not listen; {_SERVED}")
     address = sock.getsockname()
-    is_bound = address if family == socket.AF_UNIX else address[1]
-    if type_ == socket.SOCK_DGRAM and not is_bound:
+    is_bound = address if sock.family == socket.AF_UNIX else address[1]
+    if sock.type == socket.SOCK_DGRAM and not is_bound:
         raise _Unusable(f"is not bound; {_SERVED}")
-    types = socket.AddressFamily(family), socket.SocketKind(type_)
-    return InheritedSocket(name, sock, *types, address)
+    return InheritedSocket(name, sock, address)
 
 
 def _shown(text: str) -> str:

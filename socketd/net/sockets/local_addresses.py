@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import ifaddr
-from attrs import frozen
 
 from socketd.access.addresses import packed
+from socketd.access.datagram_guard import LocalAddresses
 from socketd.access.rates import Clock
 
 #: Refresh interval (seconds), since addresses change (DHCP, link up and down); one scan
@@ -17,15 +17,7 @@ REFRESH = 30.0
 _IPV4_BITS = 32
 
 
-@frozen
-class Addresses:
-    """The host's addresses, packed, and the broadcast ones of its subnets (RFC 919, 7)."""
-
-    addresses: frozenset[bytes] = frozenset()
-    broadcasts: frozenset[bytes] = frozenset()
-
-
-def collect(adapters: Iterable[ifaddr.Adapter]) -> Addresses:
+def collect(adapters: Iterable[ifaddr.Adapter]) -> LocalAddresses:
     """Collect the addresses of network interfaces."""
     addresses, broadcasts = set(), set()
     for adapter in adapters:
@@ -35,35 +27,26 @@ def collect(adapters: Iterable[ifaddr.Adapter]) -> Addresses:
             broadcast = _broadcast(address, ip.network_prefix)
             if broadcast is not None:
                 broadcasts.add(broadcast)
-    return Addresses(frozenset(addresses), frozenset(broadcasts))
+    return LocalAddresses(frozenset(addresses), frozenset(broadcasts))
 
 
-def scan() -> Addresses:
+def scan() -> LocalAddresses:
     """Scan the addresses of this host."""
     return collect(ifaddr.get_adapters())
 
 
 class HostAddresses:
-    """The addresses of this host, scanned again when older than L{REFRESH}."""
+    """Scans the addresses of this host again when they are older than L{REFRESH}."""
 
-    def __init__(self, clock: Clock, read: Callable[[], Addresses] = scan) -> None:
+    def __init__(self, clock: Clock, read: Callable[[], LocalAddresses] = scan) -> None:
         """@param read: scans them; when it raises, the previous result stays."""
         self._clock = clock
         self._read = read
-        self._found = Addresses()
+        self._found = LocalAddresses()
         self._read_at: float | None = None
 
-    @property
-    def addresses(self) -> frozenset[bytes]:
-        """The host's own addresses."""
-        return self._fresh().addresses
-
-    @property
-    def broadcasts(self) -> frozenset[bytes]:
-        """The broadcast addresses of the host's subnets."""
-        return self._fresh().broadcasts
-
-    def _fresh(self) -> Addresses:
+    def current(self) -> LocalAddresses:
+        """The addresses that the last scan found; old ones are scanned again."""
         now = self._clock()
         if self._read_at is None or now - self._read_at >= REFRESH:
             # Set first, so that a failing scan is not repeated for every datagram.

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from attrs import define
 from twisted.internet.protocol import DatagramProtocol
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -25,6 +24,7 @@ from socketd.access.datagram_guard import (
     SOURCE_ADDRESS,
     SOURCE_PORT,
     Guard,
+    LocalAddresses,
     Rules,
 )
 from socketd.access.networks import Networks
@@ -43,12 +43,9 @@ TOLERANCE = 10 * 10**9
 LOOPBACK_BROADCAST = "127.255.255.255"
 
 
-@define
-class HostAddresses:
-    """The addresses of a host, which a test can change."""
-
-    addresses: frozenset[bytes] = frozenset()
-    broadcasts: frozenset[bytes] = frozenset((packed(LOOPBACK_BROADCAST),))
+def broadcasts(*hosts: str) -> LocalAddresses:
+    """Make the addresses of a machine that has these broadcast addresses."""
+    return LocalAddresses(broadcasts=frozenset(map(packed, hosts)))
 
 
 class Stamper(DatagramProtocol):
@@ -89,7 +86,7 @@ class GuardedCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = HandReactor()
         self.service_state, _ = make_service_state(self.reactor)
-        self.host_addresses = HostAddresses()
+        self.local_addresses = broadcasts(LOOPBACK_BROADCAST)
         self.own_ports: set[int] = set()
 
     def serve(
@@ -133,7 +130,7 @@ class GuardedCase(SynchronousTestCase):
             Rules(**{**usual, **rules}),
             self.reactor.seconds,
             lambda: self.own_ports,
-            self.host_addresses,
+            lambda: self.local_addresses,
             host,
             lambda: lot,
         )
@@ -204,7 +201,7 @@ class GuardedPortTests(GuardedCase):
     def test_source_address(self) -> None:
         """What cannot be a source is dropped and counted."""
         self.serve()
-        self.host_addresses.broadcasts = frozenset((packed("127.0.0.2"),))
+        self.local_addresses = broadcasts("127.0.0.2")
         client = self.client("127.0.0.2")
         # Loopback is local whatever the table of broadcasts says, so the guard is one
         # that is bound elsewhere.
@@ -514,12 +511,12 @@ class DestinationTests(GuardedCase):
 
     def test_forget(self) -> None:
         """A new broadcast address counts as soon as the port forgets its verdicts."""
-        self.host_addresses.broadcasts = frozenset()
+        self.local_addresses = broadcasts()
         self.serve_at("0.0.0.0")
         client = self.client()
         self.ask(client, b"x", host=LOOPBACK_BROADCAST)
         self.check_dropped()
-        self.host_addresses.broadcasts = frozenset((packed(LOOPBACK_BROADCAST),))
+        self.local_addresses = broadcasts(LOOPBACK_BROADCAST)
         self.port.forget()
         self.assertEqual(self.ask(client, b"x", host=LOOPBACK_BROADCAST), [])
         self.check_dropped(**{DESTINATION: 1})

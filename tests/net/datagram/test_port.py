@@ -21,13 +21,12 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyClass, verifyObject
 
-from socketd.access.datagram_guard import Guard, Rules
+from socketd.access.datagram_guard import Guard, LocalAddresses, Rules
 from socketd.access.networks import Networks
 from socketd.net.datagram import mmsg
 from socketd.net.datagram.batch_port import MAX_CACHED, BatchedDatagramPort, datagram_port
 from socketd.net.datagram.mmsg import BATCH
 from socketd.net.datagram.port import RECEIVE_PAUSE, DatagramPort, DatagramTerms
-from socketd.net.sockets.local_addresses import Addresses, HostAddresses
 from socketd.settings.networks import ANY
 from tests.support.fakes import DatagramRecorder, HandReactor, make_service_state
 
@@ -385,7 +384,7 @@ class DatagramPortTests(SynchronousTestCase):
         own_ports = mock.Mock(side_effect=[MemoryError, ()])
         rules = Rules(Networks(ANY, ()), 1.0, 8, 1.0, guard_loopback=True)
         clock = self.reactor.seconds
-        guard = Guard(rules, clock, own_ports, HostAddresses(clock, Addresses), "127.0.0.1")
+        guard = Guard(rules, clock, own_ports, LocalAddresses, "127.0.0.1")
         client = self.client(self.serve(guard=guard))
         client.send(b"x")
         self.reactor.turn()

@@ -145,7 +145,7 @@ class TakeTests(InheritedTestCase):
         made = [self.make(*kind) for kind in kinds]
         inherited = self.take(variables(3, "a:b:c"), self.put(*made))
         self.assertEqual(inherited.diagnostics, ())
-        self.assertEqual([(one.family, one.type) for one in inherited.sockets], kinds)
+        self.assertEqual([(one.sock.family, one.sock.type) for one in inherited.sockets], kinds)
         self.assertEqual([one.is_stream for one in inherited.sockets], [True, False, True])
         ports = [one.getsockname()[1] for one in made[:2]]
         self.assertEqual(
@@ -166,7 +166,7 @@ class TakeTests(InheritedTestCase):
         """An IPv6 socket is one, whatever the machine has for it to be bound to."""
         made = self.make(socket.AF_INET6, socket.SOCK_STREAM, bound=False)
         (one,) = self.take(variables(1), self.put(made)).sockets
-        self.assertEqual(one.family, socket.AF_INET6)
+        self.assertEqual(one.sock.family, socket.AF_INET6)
         self.assertEqual(one.describe(), f"[::]:{made.getsockname()[1]}")
 
     def test_the_same_socket(self) -> None:
@@ -213,7 +213,7 @@ class NameTests(InheritedTestCase):
         made = [self.make(socket.AF_INET, kind) for kind in (1, 2, 1)]
         inherited = self.take(variables(3, "dns:dns:other"), self.put(*made))
         self.assertEqual(inherited.names(), ["dns", "other"])
-        self.assertEqual([one.type for one in inherited.named("dns")], [1, 2])
+        self.assertEqual([one.sock.type for one in inherited.named("dns")], [1, 2])
         self.assertEqual(inherited.named("other"), [inherited.sockets[2]])
         self.assertEqual(inherited.named("else"), [])
 

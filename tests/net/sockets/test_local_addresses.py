@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest import mock
 
 from ifaddr import IP, Adapter
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.access.addresses import packed
-from socketd.net.sockets.local_addresses import REFRESH, Addresses, HostAddresses, collect, scan
+from socketd.access.datagram_guard import LocalAddresses
+from socketd.net.sockets.local_addresses import REFRESH, HostAddresses, collect, scan
 
 #: Address, length of its prefix, and the broadcast address of that subnet.
 SUBNETS: list[tuple[Any, int, str | None]] = [
@@ -29,9 +31,9 @@ SUBNETS: list[tuple[Any, int, str | None]] = [
 ]
 
 
-def found(*hosts: str) -> Addresses:
-    """Make what a reading finds."""
-    return Addresses(frozenset(map(packed, hosts)), frozenset([packed("192.0.2.255")]))
+#: What two scans may find.
+ONE = LocalAddresses(frozenset([packed("192.0.2.1")]), frozenset([packed("192.0.2.255")]))
+OTHER = LocalAddresses(frozenset([packed("192.0.2.2")]))
 
 
 class FindTests(SynchronousTestCase):
@@ -41,7 +43,7 @@ class FindTests(SynchronousTestCase):
         """Each address is found, and the broadcast address of each IPv4 subnet that has one."""
         for ip, prefix, broadcast in SUBNETS:
             host = ip if isinstance(ip, str) else ip[0]
-            expected = Addresses(
+            expected = LocalAddresses(
                 frozenset([packed(host)]),
                 frozenset([packed(broadcast)] if broadcast else []),
             )
@@ -63,7 +65,7 @@ class FindTests(SynchronousTestCase):
 
     def test_none(self) -> None:
         """A machine without interfaces has no addresses."""
-        self.assertEqual(collect([]), Addresses())
+        self.assertEqual(collect([]), LocalAddresses())
 
     def test_this_machine(self) -> None:
         """This machine's own addresses are packed, and loopback is among them."""
@@ -79,58 +81,43 @@ class HostAddressesTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(1000.0)
-        self.answers: list[Any] = [found("192.0.2.1"), found("192.0.2.2")]
-        self.reads = 0
 
-    def read(self) -> Addresses:
-        """Give the next answer."""
-        self.reads += 1
-        answer: Addresses | Exception = self.answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    def interfaces(self) -> HostAddresses:
-        """Make one that reads the answers."""
-        return HostAddresses(self.clock.seconds, self.read)
+    def scanned(self, *answers: Any) -> tuple[HostAddresses, mock.Mock]:
+        """Make one that has these answers from its scans."""
+        read = mock.Mock(side_effect=answers)
+        return HostAddresses(self.clock.seconds, read), read
 
     def test_first(self) -> None:
         """Nothing is read before the first use, and then once."""
-        interfaces = self.interfaces()
-        self.assertEqual(self.reads, 0)
-        self.assertEqual(interfaces.addresses, frozenset([packed("192.0.2.1")]))
-        self.assertEqual(interfaces.broadcasts, frozenset([packed("192.0.2.255")]))
-        self.assertEqual(self.reads, 1)
+        addresses, read = self.scanned(ONE)
+        self.assertEqual(read.call_count, 0)
+        self.assertEqual([addresses.current() for _ in range(2)], [ONE, ONE])
+        self.assertEqual(read.call_count, 1)
 
     def test_refresh(self) -> None:
         """They are read again when they are old enough, not before."""
-        interfaces = self.interfaces()
-        before = interfaces.addresses
+        addresses, read = self.scanned(ONE, OTHER)
+        self.assertEqual(addresses.current(), ONE)
         self.clock.advance(REFRESH - 0.001)
-        self.assertEqual((interfaces.addresses, self.reads), (before, 1))
+        self.assertEqual((addresses.current(), read.call_count), (ONE, 1))
         self.clock.advance(0.001)
-        self.assertEqual(interfaces.addresses, frozenset([packed("192.0.2.2")]))
-        self.assertEqual((len(interfaces.broadcasts), self.reads), (1, 2))
+        self.assertEqual((addresses.current(), read.call_count), (OTHER, 2))
 
     def test_failure(self) -> None:
         """When reading fails, what was known stays, and it is tried again later only."""
         for problem in (OSError(), ValueError(), AssertionError("no netmask")):
-            self.answers, self.reads = [found("192.0.2.1"), problem, found("192.0.2.9")], 0
-            interfaces = self.interfaces()
-            before = interfaces.addresses
+            addresses, read = self.scanned(ONE, problem, OTHER)
+            self.assertEqual(addresses.current(), ONE)
             self.clock.advance(REFRESH)
-            for _ in range(5):
-                self.assertEqual(interfaces.addresses, before)
-            self.assertEqual(self.reads, 2)
+            self.assertEqual([addresses.current() for _ in range(5)], [ONE] * 5)
+            self.assertEqual(read.call_count, 2)
             self.clock.advance(REFRESH)
-            self.assertEqual(interfaces.addresses, frozenset([packed("192.0.2.9")]))
+            self.assertEqual(addresses.current(), OTHER)
 
     def test_failure_at_first(self) -> None:
         """When even the first reading fails, nothing is known."""
-        self.answers = [OSError()]
-        interfaces = self.interfaces()
-        self.assertEqual(interfaces.addresses | interfaces.broadcasts, frozenset())
+        self.assertEqual(self.scanned(OSError())[0].current(), LocalAddresses())
 
     def test_machine(self) -> None:
         """Unless told otherwise, it reads those of this machine."""
-        self.assertIn(packed("127.0.0.1"), HostAddresses(self.clock.seconds).addresses)
+        self.assertIn(packed("127.0.0.1"), HostAddresses(self.clock.seconds).current().addresses)
