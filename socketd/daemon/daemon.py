@@ -206,10 +206,6 @@ class Daemon(Service):
         self._enter(State.SERVING)
 
     def _periodic_checks(self, turn: int) -> None:
-        """
-        Check the clock, the files of certificates and UNIX sockets, expired bans and the
-        machine's addresses.
-        """
         # Rescheduled first, so that an error does not end the checks.
         self._checks = self.reactor.callLater(CHECK_INTERVAL, self._periodic_checks, turn + 1)
         if turn % FILE_CHECK == 0:
@@ -285,10 +281,7 @@ class Daemon(Service):
         return (*changes, *self.snapshot().invalid_certificates)
 
     def _remove(self, child: SocketService) -> None:
-        """
-        Drain and close the connections of a removed service, and reset them after
-        C{drain_timeout}.
-        """
+        """Drain the connections of a removed service; reset them after C{drain_timeout}."""
         self.removed[child.name] = child.service_state
         leaving = child.service_state.connections
         for connection in leaving:

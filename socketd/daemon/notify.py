@@ -45,7 +45,7 @@ _DIGITS = 19
 
 
 class Subject(Protocol):
-    """The interface of the daemon that a notifier service needs."""
+    """The part of a daemon that is needed here."""
 
     def on_state(self, callback: Callable[[str, str], None]) -> None:
         """Call C{callback(state, detail)} whenever the state changes."""

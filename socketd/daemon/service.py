@@ -169,11 +169,7 @@ class SocketService:
         return [bind(listener, options, [*within, *pool.beside(listener)]), *kept]
 
     def settle(self) -> list[str]:
-        """
-        Apply the socket options of the settings to reused sockets.
-
-        @return: the options that cannot be changed on a bound socket, one line each.
-        """
+        """Apply the socket options to reused sockets, and list those that cannot be changed."""
         refused = [text for bound in self.bound for text in bound.settle(self.settings.sockets)]
         lines = [f"[{self.name}] {text} (from the next start on)" for text in refused]
         return list(dict.fromkeys(lines))
@@ -197,11 +193,7 @@ class SocketService:
         self._shared.reactor.callLater(0, self._announce)
 
     def stop(self) -> Deferred[None]:
-        """
-        Stop gracefully: close the listeners, drain and close every connection.
-
-        @return: fires when the last connection has ended.
-        """
+        """Close the listeners, drain and close every connection, and wait for the last."""
         self.close()
         for connection in self.service_state.connections:
             connection.drain_and_close()
@@ -225,11 +217,7 @@ class SocketService:
             one.release() if one.listener.is_inherited else one.close()
 
     def detach(self) -> list[Bound]:
-        """
-        Stop serving, but keep the sockets open for the successor.
-
-        @return: the listeners, for the caller to reuse or close.
-        """
+        """Stop serving, and return the listeners, still open, for the successor."""
         bound, self.bound = self.bound, []
         for one in bound:
             one.release()

@@ -17,8 +17,6 @@ class CertificatesSnapshot:
 
     @ivar not_after: when the first of them expires (seconds since 1970).
     @ivar invalid: those that are not valid now, with their option and the reason.
-    @ivar loads: how often they were loaded.
-    @ivar failures: how often they could not be loaded.
     """
 
     not_after: float
@@ -33,7 +31,6 @@ class ServiceSnapshot:
     One service.
 
     @ivar listeners: its bound listeners; none if a reload has removed the service.
-    @ivar connections: the number of open connections.
     @ivar counters: its counters, with those of open connections.
     @ivar certificates: C{None} without TLS.
     @ivar kernel_drops: datagrams that the kernel dropped because the receive buffer was
@@ -56,12 +53,8 @@ class Snapshot:
 
     @ivar health: C{serving}, another state, or the listener that is down or unreachable.
     @ivar uptime: seconds since the start.
-    @ivar services: the services, in the order of the configuration.
     @ivar removed: services that reloads have removed, kept for their counters.
-    @ivar connections: the number of open connections of the whole daemon.
     @ivar waiting: the number of connections that wait for the operator.
-    @ivar operators: the number of attached operators.
-    @ivar bans: the number of networks that are banned.
     @ivar reloads: the number of reloads, by result: C{done} or C{refused}.
     """
 

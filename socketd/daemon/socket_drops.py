@@ -32,12 +32,7 @@ class KernelDrops:
         self._last: dict[int, int] = {}
 
     def update(self, sockets: Iterable[tuple[str, socket.socket]]) -> Mapping[str, int]:
-        """
-        Read the drop counters of all sockets.
-
-        @param sockets: the open sockets, each with the name of its service.
-        @return: the drops of each service, including those at sockets since closed.
-        """
+        """Return the drops of each service, including those at sockets since closed."""
         last: dict[int, int] = {}
         for name, sock in sockets:
             self._totals[name] += 0
@@ -51,10 +46,7 @@ class KernelDrops:
 
 
 def _ask(sock: socket.socket) -> tuple[int, int] | None:
-    """
-    @return: the socket's cookie, unique until reboot, and its drops; C{None} if the
-        kernel lacks the options (before Linux 4.12).
-    """
+    # The cookie is unique until reboot; before Linux 4.12 the kernel lacks the options.
     try:
         memory = sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
         cookie = sock.getsockopt(socket.SOL_SOCKET, _SO_COOKIE, _COOKIE.size)

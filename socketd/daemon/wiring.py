@@ -31,9 +31,7 @@ def make_daemon(
     """
     Make a daemon with its services; nothing is bound.
 
-    @param wall_clock: returns the time of day, in seconds since 1970.
     @param file_limit: the descriptor limit of the process; C{None}: not a constraint.
-    @param inherited: the sockets passed by systemd.
     @param configure: reads the configuration again; raises C{SettingsError}.
     """
     event_bus, connection_table = EventBus(reactor), ConnectionTable()

@@ -52,11 +52,7 @@ class Diagnostic:
 
 
 class SettingsError(Exception):
-    """
-    The configuration is invalid.
-
-    @ivar diagnostics: all errors, in file order.
-    """
+    """The configuration is invalid; the errors are in file order."""
 
     def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
         super().__init__("\n".join(map(str, diagnostics)))
@@ -64,12 +60,7 @@ class SettingsError(Exception):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """
-    Suggest a known name for a misspelled one.
-
-    @return: C{"did you mean X?"}; the known names if none is similar; or, above
-        L{MOST_NAMES}, a reference to the documentation.
-    """
+    """Suggest a known name for a misspelled one, or list them, or refer to their list."""
     names = sorted(known)
     if close := likeliest(name, names):
         return f"did you mean {close}?"

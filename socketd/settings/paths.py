@@ -21,10 +21,8 @@ OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 def find_config(named: str | None, environ: Mapping[str, str]) -> str:
     """
-    Choose the configuration file.
-
-    @return: the first of C{named}, C{$SOCKETD_CONFIG}, C{/etc/socketd/socketd.ini} if it
-        exists, and the installed file under C{sys.prefix}.
+    Choose the configuration file: the first of C{named}, C{$SOCKETD_CONFIG},
+    C{/etc/socketd/socketd.ini} if it exists, and the installed file under C{sys.prefix}.
     """
     if named or environ.get(CONFIG_VARIABLE):
         return named or environ[CONFIG_VARIABLE]
@@ -34,10 +32,8 @@ def find_config(named: str | None, environ: Mapping[str, str]) -> str:
 
 def runtime_directory(environ: Mapping[str, str], uid: int) -> str:
     """
-    Choose the directory for UNIX sockets.
-
-    @return: systemd's C{$RUNTIME_DIRECTORY}; else C{socketd} in the user's
-        C{$XDG_RUNTIME_DIR}; else C{/tmp/socketd-UID}.
+    Choose the directory for UNIX sockets: systemd's C{$RUNTIME_DIRECTORY}; else C{socketd} in
+    the user's C{$XDG_RUNTIME_DIR}; else C{/tmp/socketd-UID}.
     """
     if environ.get("RUNTIME_DIRECTORY"):
         return environ["RUNTIME_DIRECTORY"].split(":")[0]
