@@ -84,21 +84,21 @@ def run_atheris(chosen: argparse.Namespace) -> int:
         targets = importlib.import_module("tests.fuzz.targets").TARGETS
     names = chosen.only or list(targets)
     if len(names) == 1:
-        fuzz(atheris, targets[names[0]], chosen.seconds)
+        fuzz(atheris, names[0], targets[names[0]], chosen.seconds)
     share = max(1, round(chosen.seconds / len(names)))
     command = [sys.executable, "-m", "tests.fuzz", "--atheris", "--seconds", str(share), "--only"]
     return sum(subprocess.run([*command, name], check=False).returncode != 0 for name in names)
 
 
-def fuzz(atheris: Any, target: Any, seconds: float) -> None:
+def fuzz(atheris: Any, name: str, check: Any, seconds: float) -> None:
     """Have atheris try a target; this does not return."""
-    found = FOUND / target.name
+    found = FOUND / name
     found.mkdir(parents=True, exist_ok=True)
-    corpus = Path(__file__).parent / "corpus" / target.name
+    corpus = Path(__file__).parent / "corpus" / name
     options = [f"-max_total_time={seconds:.0f}", f"-max_len={MAX_INPUT}"]
     options += [f"-artifact_prefix={found}-", "-verbosity=0", "-print_final_stats=1"]
-    print(f"{target.name}:", flush=True)
-    atheris.Setup([sys.argv[0], *options, str(found), str(corpus)], target.check)
+    print(f"{name}:", flush=True)
+    atheris.Setup([sys.argv[0], *options, str(found), str(corpus)], check)
     atheris.Fuzz()
 
 

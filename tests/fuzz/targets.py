@@ -15,7 +15,6 @@ from math import isfinite
 from typing import Any
 from unittest import mock
 
-from attrs import frozen
 from OpenSSL import crypto
 from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel
@@ -111,19 +110,6 @@ SERVED: tuple[tuple[str, dict[str, Any]], ...] = (
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z ]+)-----\s+([A-Za-z0-9+/=\s]+)-----END")
 _NTP = struct.Struct("!qqbBd")
 _KINDS: tuple[Callable[[str], float], ...] = (parse_duration, parse_rate, parse_size)
-
-
-@frozen
-class Target:
-    """
-    One thing that takes bytes.
-
-    @ivar name: its name, and that of the folder of its corpus.
-    @ivar check: takes any bytes; raises if a promise is broken.
-    """
-
-    name: str
-    check: Callable[[bytes], None]
 
 
 @cache
@@ -597,26 +583,14 @@ def check_outcome(outcome: Any) -> None:
     assert JSON.write(answer).isprintable()
 
 
-TARGETS = {
-    target.name: target
-    for target in (
-        Target("ini", check_ini),
-        Target("reload", check_reload),
-        Target("listen", check_listen),
-        Target("import", check_import),
-        Target("networks", check_networks),
-        Target("numbers", check_numbers),
-        Target("values", check_values),
-        Target("ntp", check_ntp),
-        Target("proxy", check_proxy),
-        Target("escaped", check_escaped),
-        Target("control_messages", check_control_messages),
-        Target("framing", check_framing),
-        Target("answers", check_answers),
-        Target("quotes", check_quotes),
-        Target("certificates", check_certificates),
-        Target("console", check_console),
-        Target("keys", check_keys),
-        Target("daemon", check_daemon),
-    )
-}
+#: Takes any bytes; raises if a promise is broken.
+Check = Callable[[bytes], None]
+
+_CHECKS: tuple[Check, ...] = (
+    check_ini, check_reload, check_listen, check_import, check_networks, check_numbers,
+    check_values, check_ntp, check_proxy, check_escaped, check_control_messages, check_framing,
+    check_answers, check_quotes, check_certificates, check_console, check_keys, check_daemon,
+)  # fmt: skip
+
+#: Each check by its name, which is that of the folder of its corpus.
+TARGETS = {check.__name__.removeprefix("check_"): check for check in _CHECKS}
