@@ -45,48 +45,60 @@ def time_reply(now: float, epoch: str) -> bytes:
     return _REPLY.pack((floor(now) + _OFFSETS[epoch]) & 0xFFFFFFFF)
 
 
-class Time(Protocol):
+class TimeOfDay(Protocol):
     """
-    Send the time at once, and close (RFC 868, "over TCP").
+    Send the time at once, and close: C{time} (RFC 868, "over TCP") and C{daytime} (RFC 867, "TCP
+    Based Daytime Service").
 
     An implausible clock is not sent: L{is_plausible}.
     """
 
     transport: ITransport
 
-    def __init__(self, epoch: str, wall_clock: Callable[[], float]) -> None:
-        self._epoch = epoch
+    def __init__(
+        self, encode: Callable[[float, str], bytes], style: str, wall_clock: Callable[[], float]
+    ) -> None:
+        """@param style: the second argument of C{encode}."""
+        self._encode = encode
+        self._style = style
         self._wall_clock = wall_clock
 
     def connectionMade(self) -> None:
         now = self._wall_clock()
         if is_plausible(now):
-            self.transport.write(time_reply(now, self._epoch))
+            self.transport.write(self._encode(now, self._style))
         self.transport.loseConnection()
 
 
-class TimeDatagrams(DatagramProtocol):
+class TimeOfDayDatagrams(DatagramProtocol):
     """
-    Answer each datagram, even an empty one, with the time (RFC 868, "over UDP").
+    Answer each datagram, even an empty one, with the time: C{time} (RFC 868, "over UDP") and
+    C{daytime} (RFC 867, "UDP Based Daytime Service").
 
     An implausible clock is not sent: L{is_plausible}.
     """
 
     transport: IUDPTransport
 
-    def __init__(self, epoch: str, wall_clock: Callable[[], float]) -> None:
-        self._epoch = epoch
+    def __init__(
+        self, encode: Callable[[float, str], bytes], style: str, wall_clock: Callable[[], float]
+    ) -> None:
+        """@param style: the second argument of C{encode}."""
+        self._encode = encode
+        self._style = style
         self._wall_clock = wall_clock
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         now = self._wall_clock()
         if is_plausible(now):
-            self.transport.write(time_reply(now, self._epoch), addr)
+            self.transport.write(self._encode(now, self._style), addr)
 
 
 declaration = ProtocolSpec(
     options=TimeOptions,
-    stream=lambda options, context: Time(options.epoch, context.wall_clock),
-    datagram=lambda options, context: TimeDatagrams(options.epoch, context.wall_clock),
+    stream=lambda options, context: TimeOfDay(time_reply, options.epoch, context.wall_clock),
+    datagram=lambda options, context: TimeOfDayDatagrams(
+        time_reply, options.epoch, context.wall_clock
+    ),
     reply_floor=lambda options: _REPLY.size,
 )

@@ -104,14 +104,6 @@ class DaytimeTests(SynchronousTestCase):
         self.assertEqual(self.told(NOW), UNIX)
         self.assertEqual(answers("daytime", b"x" * 100, now=NOW), [UNIX])
 
-    def test_input(self) -> None:
-        """What a peer says is of no interest."""
-        transport = StringTransport()
-        protocol = make_stream("daytime", context(NOW))
-        protocol.makeConnection(transport)
-        protocol.dataReceived(b"what time is it?")
-        self.assertEqual(transport.value(), UNIX)
-
     def test_implausible(self) -> None:
         """
         A clock before the date of the build is not told: a connection is closed

@@ -31,8 +31,9 @@ from socketd.access.networks import Networks
 from socketd.access.rates import SOURCE_RATE
 from socketd.net.datagram.batch_port import MAX_CACHED, BatchedDatagramPort
 from socketd.net.datagram.port import DatagramPort, DatagramTerms
-from socketd.protocols.daytime import DaytimeDatagrams
+from socketd.protocols.daytime import daytime_line
 from socketd.protocols.qotd import QotdDatagrams, QotdOptions
+from socketd.protocols.time import TimeOfDayDatagrams
 from socketd.settings.networks import ANY, parse_networks
 from tests.support.fakes import DatagramRecorder, HandReactor, make_service_state
 
@@ -257,7 +258,7 @@ class GuardedPortTests(GuardedCase):
         """What daytime and qotd cannot answer because their answers are too long is counted."""
         quotes = QotdOptions(texts=(b"Less is more.\r\n",))
         for number, protocol in enumerate(
-            (DaytimeDatagrams("inetd", lambda: 1.8e9), QotdDatagrams(quotes)), 1
+            (TimeOfDayDatagrams(daytime_line, "inetd", lambda: 1.8e9), QotdDatagrams(quotes)), 1
         ):
             self.serve(protocol, udp_burst=100)
             self.assertEqual(self.answered(self.client(), b"", b"?"), [])
