@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 from unicodedata import combining, east_asian_width
 
 #: Limit for the shown part of a message (bytes): enough for a line of text.
@@ -53,22 +52,6 @@ def columns(text: str) -> int:
     if text.isascii():
         return len(text)
     return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
-
-
-class AnswerDecoder:
-    """Decodes and escapes a peer's bytes incrementally, across segment boundaries."""
-
-    def __init__(self) -> None:
-        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
-
-    def decode(self, data: bytes, final: bool = False) -> str:
-        """
-        Decode more bytes.
-
-        @param final: whether the message ends here, so that an incomplete character is invalid.
-        @return: the characters completed so far.
-        """
-        return printable(self._decoder.decode(data, final))
 
 
 def _escape(character: str) -> str:

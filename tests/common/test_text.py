@@ -8,7 +8,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.common.text import (
     SHOWN_BYTES,
-    AnswerDecoder,
     ascii_line,
     columns,
     escaped,
@@ -123,22 +122,3 @@ class PrintableTests(SynchronousTestCase):
         """Wide and combining characters take the columns that they take."""
         texts = ("abc", "\u9577\u3044", "e\u0301", "\u3044\u302a", "")
         self.assertEqual([columns(text) for text in texts], [3, 4, 1, 2, 0])
-
-
-class AnswerDecoderTests(SynchronousTestCase):
-    """Tests for L{AnswerDecoder}."""
-
-    def test_split_anywhere(self) -> None:
-        """Characters come out whole wherever the bytes are cut."""
-        text = "gr\u00fc\u00df \u6642 \U0001f600"
-        data = text.encode()
-        for cut in range(len(data) + 1):
-            decoder = AnswerDecoder()
-            shown = decoder.decode(data[:cut]) + decoder.decode(data[cut:])
-            self.assertEqual(shown, text)
-
-    def test_bytes_that_are_no_text(self) -> None:
-        """Bytes that are not UTF-8 are shown as escapes, half a character at the end too."""
-        decoder = AnswerDecoder()
-        self.assertEqual(decoder.decode(b"a\xffb\xe2\x82"), "a\\xffb")
-        self.assertEqual(decoder.decode(b"", final=True), "\\xe2\\x82")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 from collections.abc import Callable
 
 from zope.interface import implementer
 
 from socketd.cli.client.stdio import IInput, IInputReceiver, IOutput
-from socketd.common.text import AnswerDecoder
+from socketd.common.text import printable
 from socketd.terminal.prompt_line import PromptLine
 
 PROMPT = ">>: "
@@ -27,7 +28,8 @@ class Screen:
         self._output = output
         self._prompts = prompts
         self._encoding = encoding or getattr(sys.stdout, "encoding", None) or "utf-8"
-        self._decoder = AnswerDecoder()
+        # Incremental: a character may be cut between two segments.
+        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
         self._at_line_start = True
         self._is_prompting = False
 
@@ -48,7 +50,7 @@ class Screen:
         """Write a datagram, or data of a stream, which continues the previous data."""
         if self._is_prompting or is_datagram:
             self.new_line()
-        self._write(self._decoder.decode(data, is_datagram))
+        self._write(printable(self._decoder.decode(data, is_datagram)))
 
     def new_line(self) -> None:
         """End the current line, unless it is empty."""
@@ -58,7 +60,7 @@ class Screen:
 
     def close(self) -> None:
         """Flush an incomplete character, and end the line."""
-        self._write(self._decoder.decode(b"", True))
+        self._write(printable(self._decoder.decode(b"", True)))
         self.new_line()
 
     def _write(self, text: str) -> None:

@@ -62,12 +62,25 @@ class ScreenTests(SynchronousTestCase):
         screen.close()
         self.assertEqual(self.output.data, b"answer\n")
 
+    def test_split_anywhere(self) -> None:
+        """Characters come out whole wherever the bytes are cut."""
+        data = "gr\u00fc\u00df \u6642 \U0001f600".encode()
+        for cut in range(len(data) + 1):
+            output = MemoryOutput()
+            screen = Screen(output, prompts=False, encoding="utf-8")
+            screen.show(data[:cut], False)
+            screen.show(data[cut:], False)
+            self.assertEqual(output.data, data)
+
     def test_close(self) -> None:
-        """In the end half a character is shown escaped, and the line is ended once."""
-        self.screen.show(b"\xe2\x82", False)
+        """
+        What is no UTF-8 is shown escaped, half a character in the end too, and the line is
+        ended once.
+        """
+        self.screen.show(b"a\xffb\xe2\x82", False)
         self.screen.close()
         self.screen.close()
-        self.assertEqual(self.output.data, b"\\xe2\\x82\n")
+        self.assertEqual(self.output.data, b"a\\xffb\\xe2\\x82\n")
 
     def test_poor_encoding(self) -> None:
         """A terminal that lacks a character gets its escape."""
