@@ -88,10 +88,11 @@ class CitationTests(SynchronousTestCase):
     """The tests that documents cite show what these promise."""
 
     def test_there(self) -> None:
-        """Each of them can be run."""
-        names = [
-            name for page in (ROOT / "docs").glob("*.md") for name in cited(page.read_text())
-        ]
+        """Each of them can be run, and each file is there."""
+        texts = [page.read_text() for page in (ROOT / "docs").glob("*.md")]
+        names = [name for text in texts for name in cited(text)]
+        for file in re.findall(r"`(tests/[\w/]+\.py)\b", "".join(texts)):
+            self.assertTrue((ROOT / file).exists(), file)
         self.assertGreater(len(names), 100)
         missing = [name for name in names if name not in tests_of(name.rsplit(".", 2)[0])]
         self.assertEqual(missing, [])

@@ -1,11 +1,10 @@
-"""Tests of the manual pages, and of the documents that name tests."""
+"""Tests of the manual pages, and of the options and files that documents name."""
 
 from __future__ import annotations
 
 import ast
 import re
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 from twisted.scripts._twistd_unix import ServerOptions
@@ -38,9 +37,6 @@ CHARACTERS = {r"\-": "-", r"\(aq": "'", r"\(ga": "`", r"\(ha": "^", r"\(ti": "~"
 
 #: What is in a page for the formatter only.
 FORMATTING = re.compile(r"\\f[BR]|\\[%&]")
-
-#: A test that a document names: its file, its class and its own name.
-NAMED_TEST = re.compile(r"`(tests/[\w/]+\.py)(?: (\w+)\.(\w+))?`")
 
 
 def plain(name: str) -> str:
@@ -245,15 +241,6 @@ class CompleteTests(SynchronousTestCase):
 class NamedTests(SynchronousTestCase):
     """The documents name what there is."""
 
-    def test_tests(self) -> None:
-        """Every test that a document names exists."""
-        found = [one for name in ("THREATS.md", "SCALING.md") for one in named_tests(name)]
-        self.assertGreater(len(found), 20)
-        for file, holder, name in found:
-            tree = ast.parse((ROOT / file).read_text())
-            if holder:
-                self.assertIn((holder, name), set(methods(tree)), file)
-
     def test_options(self) -> None:
         """
         Every word of a document that looks like an option is one, or an event, a figure
@@ -273,17 +260,3 @@ class NamedTests(SynchronousTestCase):
         for page in (*DOCS.glob("*.md"), ROOT / "SECURITY.md"):
             for target in re.findall(r"\]\(([^):#]+)(?:#[^)]*)?\)", page.read_text()):
                 self.assertTrue((page.parent / target).exists(), f"{page.name}: {target}")
-
-
-def named_tests(document: str) -> list[tuple[str, str, str]]:
-    """List the tests that a document names."""
-    return NAMED_TEST.findall((DOCS / document).read_text())
-
-
-def methods(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    """List the methods of a module's classes."""
-    for holder in tree.body:
-        if isinstance(holder, ast.ClassDef):
-            for item in holder.body:
-                if isinstance(item, ast.FunctionDef):
-                    yield holder.name, item.name
