@@ -66,6 +66,9 @@ HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}\b")
 #: A Makefile target that a person names; stamps and other files have a dot or a slash.
 TARGET = re.compile(r"^([a-z][a-z-]*):(?!=)(.*)$", re.MULTILINE)
 
+#: Where the module of a protocol assigns its C{declaration}.
+DECLARATION = re.compile(r"^declaration\b.*=", re.MULTILINE)
+
 #: What names the machine or the registry that a lock was made with.
 PLACE = re.compile(r"\S*://\S*|file:\S+|(?<!\S)/\S+|--(?:extra-)?index\S*|--find-links\S*")
 
@@ -87,17 +90,6 @@ def pins(name: str) -> dict[str, str]:
     return dict(PIN.findall((REQUIREMENTS / name).read_text(encoding="utf-8")))
 
 
-def declares(module: Path) -> bool:
-    """Tell whether a module assigns C{declaration}, without importing it."""
-    targets: list[ast.expr] = []
-    for statement in ast.parse(module.read_bytes()).body:
-        if isinstance(statement, ast.Assign):
-            targets += statement.targets
-        elif isinstance(statement, ast.AnnAssign):
-            targets.append(statement.target)
-    return "declaration" in [ast.unparse(target) for target in targets]
-
-
 def imported(module: Path) -> set[str]:
     """Return the top-level names that a module imports, without importing it."""
     names: set[str] = set()
@@ -112,6 +104,11 @@ def imported(module: Path) -> set[str]:
 def normal(name: str) -> str:
     """Return the one spelling that names of distributions are compared in."""
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def required() -> set[str]:
+    """Return the names of what setup.cfg requires, without versions."""
+    return {normal(re.split("[<>=~!]", one)[0]) for one in lines("options", "install_requires")}
 
 
 def needed() -> dict[str, str]:
@@ -215,12 +212,11 @@ def installed() -> Path:
 class PackagesTests(SynchronousTestCase):
     """Tests for the packages that setup.cfg names."""
 
-    def test_plugin_folders_are_no_packages(self) -> None:
-        """Twisted looks for plugins only in folders without C{__init__.py}."""
-        self.assertEqual(list((ROOT / "twisted").rglob("__init__.py")), [])
-
     def test_plugin_folder_holds_one_plugin(self) -> None:
-        """The folder twisted/ holds the plugin and no other Python file."""
+        """
+        The folder twisted/ holds the plugin and no other Python file: Twisted looks for plugins
+        only in folders without C{__init__.py}.
+        """
         found = [str(path.relative_to(ROOT)) for path in (ROOT / "twisted").rglob("*.py")]
         self.assertEqual(found, [PLUGIN])
 
@@ -248,8 +244,7 @@ class PackagesTests(SynchronousTestCase):
         What socketd imports is its own, the standard library's or named by setup.cfg: nothing is
         there only because something else brought it.
         """
-        requirements = lines("options", "install_requires")
-        named = {normal(re.split("[<>=~!]", line)[0]) for line in requirements}
+        named = required()
         for module in (ROOT / "socketd").rglob("*.py"):
             foreign = imported(module) - sys.stdlib_module_names - {"socketd"}
             needed = {normal(DISTRIBUTIONS.get(name, name)) for name in foreign}
@@ -268,7 +263,7 @@ class EntryPointsTests(SynchronousTestCase):
         expected = [
             f"{module.stem} = socketd.protocols.{module.stem}:declaration"
             for module in modules
-            if declares(module)
+            if DECLARATION.search(module.read_text(encoding="utf-8"))
         ]
         found = lines("options.entry_points", "socketd.protocols")
         self.assertEqual(found, sorted(expected))
@@ -341,8 +336,7 @@ class MakefileTests(SynchronousTestCase):
 
     def test_help_is_the_default_and_lists_every_target(self) -> None:
         """Bare C{make} prints one line for each target."""
-        command = ["make", "--no-print-directory", "-C", str(ROOT)]
-        printed = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
+        printed = made("make", "--no-print-directory", "-C", str(ROOT))
         found = [line.split()[1] for line in printed.splitlines()]
         self.assertEqual(found, list(self.targets()))
 
@@ -532,9 +526,7 @@ class MaterialsTests(SynchronousTestCase):
             left += [other for other in graph[ref] if other not in reached]
         components = {component["bom-ref"] for component in self.document["components"]}
         self.assertEqual(reached, components | {root})
-        required = {normal(ref.partition("==")[0]) for ref in graph[root]}
-        named = lines("options", "install_requires")
-        self.assertEqual(required, {normal(re.split("[<>=~!]", line)[0]) for line in named})
+        self.assertEqual({normal(ref.partition("==")[0]) for ref in graph[root]}, required())
 
     def test_names_no_place(self) -> None:
         """It holds no path of the machine that it was made on, and no number of chance."""

@@ -28,32 +28,18 @@ class PeerTests(SynchronousTestCase):
     def setUp(self) -> None:
         need(*COMPILING)
 
-    def check(self, name: str) -> None:
-        """Measure a server in both works."""
-        self.assertEqual(BY_NAME[name].missing(), "")
-        with serving(BY_NAME[name], choose().server, False) as running:
-            for load in LOADS.values():
-                arguments = [*load, "--port", str(running.port), *SHORT]
-                report = run(arguments, choose().load, lambda mark: None)
-                self.assertEqual((report.errors, report.first_error), (0, ""))
-                self.assertGreater(report.messages, 0)
-
     def test_every_peer(self) -> None:
-        """The works are for the peers that are tested here."""
+        """The daemon, asyncio and plain Twisted echo messages and blocks over TLS."""
         self.assertEqual(set(LOADS), {"tls-64", "tls-bulk"})
         self.assertEqual(TLS_PEERS, ("socketd-tls", "asyncio-tls", "twisted-tls"))
-
-    def test_socketd(self) -> None:
-        """The daemon echoes messages and blocks over TLS."""
-        self.check("socketd-tls")
-
-    def test_asyncio(self) -> None:
-        """So does asyncio."""
-        self.check("asyncio-tls")
-
-    def test_twisted(self) -> None:
-        """So does plain Twisted."""
-        self.check("twisted-tls")
+        for name in TLS_PEERS:
+            self.assertEqual(BY_NAME[name].missing(), "", name)
+            with serving(BY_NAME[name], choose().server, False) as running:
+                for load in LOADS.values():
+                    arguments = [*load, "--port", str(running.port), *SHORT]
+                    report = run(arguments, choose().load, lambda mark: None)
+                    self.assertEqual((report.errors, report.first_error), (0, ""), name)
+                    self.assertGreater(report.messages, 0, name)
 
 
 class MissingTests(SynchronousTestCase):

@@ -41,7 +41,6 @@ class FakeDatagramTransport:
         self.refused: list[bytes] = []
 
     def write(self, packet: bytes, addr: Any = None) -> None:
-        """Keep a datagram."""
         if not isinstance(packet, bytes):
             raise TypeError("data must be bytes")
         if len(packet) > self.allowance:
@@ -54,11 +53,9 @@ class FakeDatagramTransport:
         raise AssertionError(f"connected to {host}:{port}")
 
     def getHost(self) -> IPv4Address:
-        """Give an address."""
         return IPv4Address("UDP", "127.0.0.1", 7)
 
     def stopListening(self) -> Deferred[None]:
-        """Do nothing, at once."""
         return succeed(None)
 
     def setBroadcastAllowed(self, enabled: bool) -> None:
@@ -66,7 +63,6 @@ class FakeDatagramTransport:
         raise AssertionError("set broadcast")
 
     def getBroadcastAllowed(self) -> bool:
-        """Answer what is the rule."""
         return False
 
 

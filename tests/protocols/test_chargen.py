@@ -155,10 +155,6 @@ class ChargenConnectionTests(SynchronousTestCase):
         self.assertEqual(received, endless(len(received)))
         return received
 
-    def test_served(self) -> None:
-        """A peer that reads is sent the pattern, block after block."""
-        self.assert_serves()
-
     def test_input(self) -> None:
         """What it says is thrown away, however much."""
         received = b""
@@ -194,7 +190,7 @@ class ChargenConnectionTests(SynchronousTestCase):
         self.assert_over()
 
     def test_gone(self) -> None:
-        """A peer that is gone ends the connection."""
+        """A peer that reads is sent the pattern, block after block, until it is gone."""
         self.assert_serves()
         self.peer.close()
         self.reactor.turn(3)

@@ -59,10 +59,7 @@ LINES = [
     (4, b"abc", [b"abc"]),
     (4, b"abc\nabc\nabc", [b"abc\n"] * 2 + [b"abc"]),
     (1, b"\n\n", [b"\n", b"\n"]),
-]
-
-#: The same of streams with a line that is too long.
-LONG_LINES = [
+    # A line that is too long ends the stream; what stood before it counts.
     (4, b"abcd", [b"too long"]),
     (4, b"abcd\n", [b"too long"]),
     (4, b"a\nabcd\nb\n", [b"a\n", b"too long"]),
@@ -79,12 +76,6 @@ class LinesTests(SynchronousTestCase):
         for limit, data, expected in LINES:
             found = [messages(Lines(limit), pieces) for pieces in ways(data)]
             self.assertEqual(found, [expected] * len(found), data)
-
-    def test_too_long(self) -> None:
-        """A line that is too long ends the stream; what stood before it counts."""
-        for limit, data, expected in LONG_LINES:
-            for pieces in ways(data):
-                self.assertEqual(messages(Lines(limit), pieces), expected, pieces)
 
     def test_one_by_one(self) -> None:
         """The lines before one that is too long are given before it is complained of."""
