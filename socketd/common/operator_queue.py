@@ -8,8 +8,7 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-#: Limit of waiting connections: more than a person can answer; further ones are not
-#: queued.
+#: Limit of waiting connections: more than a person can answer; further ones are not queued.
 MAX_WAITING = 1000
 
 
@@ -64,11 +63,7 @@ class OperatorQueue:
         return self.find(connection_id) is not None
 
     def attach(self, changed: Callable[[], None]) -> None:
-        """
-        Attach an operator.
-
-        @param changed: called after each change of the queue.
-        """
+        """Attach an operator: C{changed} is called after each change of the queue."""
         self._attached.append(changed)
 
     def detach(self, changed: Callable[[], None]) -> None:
@@ -94,11 +89,7 @@ class OperatorQueue:
         return question
 
     def answer(self, question: Question, reply: bytes) -> None:
-        """
-        Answer a waiting connection.
-
-        @raise ValueError: if it no longer waits.
-        """
+        """Answer a waiting connection; C{ValueError}: it no longer waits."""
         self._remove(question)
         question.answered(reply)
         self._changed()

@@ -103,9 +103,6 @@ def parse_reference_id(text: str) -> ReferenceId:
         ) from None
 
 
-REFERENCE_ID = ValueType("name (GPS) | IPv4 address", parse_reference_id)
-
-
 @frozen
 class NtpOptions:
     """
@@ -121,7 +118,7 @@ class NtpOptions:
         "How many servers away a reference clock is: 1 has one itself.",
     )
     refid: ReferenceId = option(
-        REFERENCE_ID,
+        ValueType("name (GPS) | IPv4 address", parse_reference_id),
         ReferenceId("127.127.1.1"),
         "Where the time is from: a name for stratum 1 (GPS PPS DCF), above it the IPv4 address"
         " of the server that keeps this clock; it is sent as written.",

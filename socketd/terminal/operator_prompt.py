@@ -18,25 +18,17 @@ REACTION_TIME = 1.0
 
 Waiting = TypeVar("Waiting")
 
+#: The prompt for one of several connections, by its name.
+prompt_for = "input the word for {}:".format
 
-def prompt_for(name: str) -> str:
-    """Return the prompt for one of several connections."""
-    return f"input the word for {name}:"
+#: What is shown when a connection waits while another line is being typed.
+waiting_notice = "{} waits for a word".format
 
+#: What is shown when the line being typed can no longer be sent.
+gone_notice = "{} does not wait any more; what is typed for it is not sent".format
 
-def waiting_notice(name: str) -> str:
-    """Return the notice that a connection waits while another line is being typed."""
-    return f"{name} waits for a word"
-
-
-def gone_notice(name: str) -> str:
-    """Return the notice that the line being typed can no longer be sent."""
-    return f"{name} does not wait any more; what is typed for it is not sent"
-
-
-def sent_as_word(command: str) -> str:
-    """Return the warning that a line that looks like a command was sent as a word."""
-    return f"sent as a word; the command is /{command}"
+#: What is shown when a line that looks like a command was sent as a word.
+sent_as_word = "sent as a word; the command is /{}".format
 
 
 class IConsole(Interface):
