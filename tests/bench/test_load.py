@@ -11,16 +11,7 @@ from collections.abc import Callable
 from twisted.trial.unittest import SynchronousTestCase
 
 from bench.cores import choose
-from bench.load import (
-    COMPILER,
-    FOLDER,
-    SOURCES,
-    LoadFailed,
-    LoadReport,
-    parse,
-    program,
-    run,
-)
+from bench.load import COMPILER, FOLDER, SOURCES, LoadFailed, LoadReport, parse, program, run
 from tests.support.needs import COMPILING, need
 from tests.support.polling import DEADLINE
 

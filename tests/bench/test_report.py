@@ -5,16 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from bench.machine import Machine
-from bench.report import (
-    Run,
-    number,
-    one_table,
-    page,
-    reach_table,
-    row,
-    table,
-    without_empty,
-)
+from bench.report import Run, number, one_table, page, reach_table, row, table, without_empty
 from bench.results import Outcome, Results, Sample
 from bench.works import FULL, WORKS
 

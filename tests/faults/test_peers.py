@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 
 from tests.faults import figures
 from tests.faults.exchanges import ExchangeCase, MetricsCase
 from tests.faults.netem import Impairment
-from tests.faults.peers import ResetFloodCase
+from tests.faults.peers import HonestClient, PeersCase
 from tests.support.namespaces import Namespace
+from tests.support.polling import DEADLINE, wait_until
 from tests.support.processes import Daemon
-from tests.support.sockets import exchange
+from tests.support.sockets import close_with_reset, exchange, is_silent, read_exactly
 
 #: Both ends of a veth pair.
 HERE, THERE = "192.168.77.1", "192.168.77.2"
@@ -43,6 +46,22 @@ BACK = 5.0
 SENDERS = 100
 NO_ROUTE, UNREACHABLE, NO_NEIGHBOUR = "10.99.0.{}", "10.98.0.{}", "192.168.77.{}"
 
+#: Connections of one state that are open at once.
+BATCH = 50
+
+#: What each of them sends, where it sends anything.
+HALF = b"whole\nhalf"
+LINES = b"line upon line\n" * 40
+
+FLOOD_INI = """
+[socketd]
+http = tcp:0
+[upper]
+listen = tcp:0:interface=127.0.0.1
+framing = line
+log_connections = no
+"""
+
 
 class ImpairedNetworkTests(ExchangeCase):
     """
@@ -65,15 +84,91 @@ class ImpairedNetworkTests(ExchangeCase):
         self.check_exchanges(Impairment(), size=2000)
 
 
-class ResetTests(ResetFloodCase):
-    """A storm of resets."""
+class ResetTests(PeersCase):
+    """A storm of resets, of connections in every state."""
+
+    resets = 500
 
     def test_flood(self) -> None:
         """
-        Each of 500 connections is counted, none leaves anything behind, and no other
-        peer notices; nothing is logged.
+        Each of the connections is counted, none leaves anything behind, and no other peer
+        notices; nothing is logged.
         """
-        self.check_flood(500)
+        count = self.resets
+        with self.daemon(FLOOD_INI) as daemon, daemon.connect("upper") as sock:
+            honest = HonestClient(sock)
+            honest.ask()
+            # Counted now: a request for a figure is a connection, too.
+            descriptors, text = daemon.descriptors(), daemon.output.text
+            began = time.monotonic()
+            with honest:
+                received = sum(self.reset_in_each_state(daemon, count))
+                seconds = time.monotonic() - began
+                self.wait_for_figure(daemon, "connections_open", 1, service="upper")
+            received += sum(len(b"%d?\n" % number) for number in range(len(honest.taken)))
+            self.wait_for_figure(daemon, "connections_total", count + 1, service="upper")
+            self.wait_for_figure(daemon, "received_bytes_total", received, service="upper")
+            wait_until(
+                lambda: daemon.descriptors() == descriptors,
+                lambda: f"{daemon.descriptors()} descriptors, not {descriptors}",
+            )
+            self.assertEqual(daemon.output.text, text)
+        figures.note(
+            self,
+            f"{count} resets in {seconds:.1f} s; meanwhile {len(honest.taken)} answers, one in"
+            f" {1e6 * honest.median():.0f} us",
+        )
+
+    def reset_in_each_state(self, daemon: Daemon, count: int) -> Iterator[int]:
+        """
+        Connect and reset in each of four states in turn.
+
+        @return: how many bytes each batch has sent.
+        """
+        states = (self.reset_waiting, self.reset_accepted, self.reset_amid, self.reset_unread)
+        for start in range(0, count, len(states) * BATCH):
+            size = min(BATCH, (count - start) // len(states))
+            for state in states:
+                with ExitStack() as stack:
+                    yield state(daemon, stack, size)
+
+    def reset_waiting(self, daemon: Daemon, stack: ExitStack, size: int) -> int:
+        """Reset connections that the daemon has not accepted yet: it is stopped."""
+        daemon.signal(signal.SIGSTOP)
+        try:
+            _reset(self.connect_many(daemon, stack, size))
+        finally:
+            daemon.signal(signal.SIGCONT)
+        return 0
+
+    def reset_accepted(self, daemon: Daemon, stack: ExitStack, size: int) -> int:
+        """Reset connections that were just accepted."""
+        for sock in self.connect_many(daemon, stack, size):
+            close_with_reset(sock)
+        return 0
+
+    def reset_amid(self, daemon: Daemon, stack: ExitStack, size: int) -> int:
+        """Reset in the middle of a message, of which the daemon has the first half."""
+        socks = self.connect_many(daemon, stack, size)
+        for sock in socks:
+            sock.sendall(HALF)
+        for sock in socks:
+            self.assertEqual(read_exactly(sock, 6), b"WHOLE\n")
+        _reset(socks)
+        return size * len(HALF)
+
+    def reset_unread(self, daemon: Daemon, stack: ExitStack, size: int) -> int:
+        """Reset when answers have come, and were not read."""
+        socks = self.connect_many(daemon, stack, size)
+        for sock in socks:
+            sock.sendall(LINES)
+        for sock in socks:
+            self.assertFalse(is_silent(sock, DEADLINE))
+        _reset(socks)
+        return size * len(LINES)
+
+    def connect_many(self, daemon: Daemon, stack: ExitStack, size: int) -> list[socket.socket]:
+        return [stack.enter_context(daemon.connect("upper")) for _ in range(size)]
 
 
 class VethCase(MetricsCase):
@@ -180,3 +275,8 @@ class UnreachableTests(VethCase):
             self.wait_until(lambda: self.sum("datagrams_unsent") == 2 * SENDERS)
             self.assertEqual(self.sum("datagrams_sent"), 7 * SENDERS)
             self.assertEqual(daemon.output.text, text)
+
+
+def _reset(socks: Iterable[socket.socket]) -> None:
+    for sock in socks:
+        close_with_reset(sock)

@@ -21,7 +21,7 @@ from tests.faults.handshakes import (
     handshake,
     take_over_writing,
 )
-from tests.faults.tls_faults import PER_CONNECTION, TlsFaultCase
+from tests.faults.tls_faults import TlsFaultCase
 from tests.support.certificates import client_context
 from tests.support.polling import DEADLINE
 from tests.support.processes import Daemon
@@ -37,8 +37,9 @@ LATE = 5.0
 #: How often a slow peer sends a byte (seconds).
 PAUSE = 0.02
 
-#: Handshakes that are begun and dropped.
-DROPPED = 100
+#: What a connection may take of memory (KiB), and the whole daemon beside (KiB).
+PER_CONNECTION = 256
+MAX_GROWTH = 4 * 1024
 
 #: Changes of keys in a flood (27 bytes each, as their answers), how many are sent at once,
 #: and how long the server may take none (seconds): then it waits for the answers to be read.
@@ -173,12 +174,36 @@ class StallTests(TlsFaultCase):
         self.assertLess(max(lasted), LIMIT + LATE)
         figures.note(self, f"{LIMIT} s ended after {max(lasted):.2f} s")
 
+
+class DropTests(TlsFaultCase):
+    """Handshakes that are dropped."""
+
+    dropped = 100
+
+    def drop(self, daemon: Daemon, count: int) -> None:
+        """Begin handshakes, and drop each at another byte of its hello, at none, or behind it."""
+        hello = client_hello()
+        for number in range(count):
+            with connect_raw(daemon, "echo") as sock:
+                sock.sendall(hello[: number * 7 % (len(hello) + 1)])
+
     def test_dropped(self) -> None:
         """
         Handshakes that are begun and dropped are counted, and leave no descriptor and no
         memory.
         """
-        self.check_dropped(DROPPED)
+        count = self.dropped
+        with self.under_attack() as daemon:
+            self.drop(daemon, count)
+            self.wait_for_counts(daemon, tls_handshake=count)
+            before = daemon.resident()
+            self.drop(daemon, count)
+            self.wait_for_counts(daemon, tls_handshake=2 * count)
+            growth = daemon.resident() - before
+            found = daemon.output.text.count("TLS handshake with")
+        self.assertLess(growth, MAX_GROWTH)
+        self.assertLessEqual(found, 2 * count)
+        figures.note(self, f"{count} more grew it by {growth} KiB")
 
 
 class AfterTests(TlsFaultCase):

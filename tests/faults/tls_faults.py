@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import http.client
 import re
 import ssl
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from threading import Event, Thread
-from typing import Any
 
-from tests.faults import figures
+from tests.faults.exchanges import scrape
 from tests.support.polling import DEADLINE, wait_until
 from tests.support.processes import Daemon
 from tests.support.sockets import read_exactly
-from tests.support.tls import (
-    TlsCase,
-    client_hello,
-    connect_raw,
-    connect_tls,
-    peer_certificate,
-    trusting_context,
-)
-
-#: What a connection may take of memory (KiB), and the whole daemon beside (KiB).
-PER_CONNECTION = 256
-MAX_GROWTH = 4 * 1024
-
+from tests.support.tls import TlsCase, connect_tls, peer_certificate, trusting_context
 
 #: The complaints about files of certificates; they say which service keeps what it has.
 _FILES = re.compile("keeps its old certificates;|reload failed, configuration unchanged:")
+
+_COUNT = re.compile(r'socketd_connections_(?:refused|overdue)_total\{reason="(\w+)"')
 
 
 class ConcurrentHandshakes:
@@ -100,17 +88,13 @@ class TlsFaultCase(TlsCase):
 
     def counts(self, daemon: Daemon) -> dict[str, int]:
         """Scrape how many connections were refused, or ended by a deadline, by the reason."""
-        pattern = r'^socketd_connections_(?:refused|overdue)_total\{reason="(\w+)".*\} (\S+)$'
-        found = self.scrape(daemon, pattern)
-        return {reason: int(float(count)) for reason, count in found if float(count)}
+        found = ((_COUNT.match(name), value) for name, value in self.scrape(daemon).items())
+        return {name[1]: int(value) for name, value in found if name and value}
 
-    def scrape(self, daemon: Daemon, pattern: str) -> list[Any]:
-        """Find something in the metrics."""
-        host, port = daemon.address("http")
-        with closing(http.client.HTTPConnection(host, port, timeout=DEADLINE)) as web:
-            web.request("GET", "/metrics")
-            text = web.getresponse().read().decode()
-        return re.findall(pattern, text, re.MULTILINE)
+    def scrape(self, daemon: Daemon) -> dict[str, float]:
+        """Read the daemon's figures."""
+        with daemon.connect("http") as sock:
+            return scrape(sock)
 
     def wait_for_counts(self, daemon: Daemon, **expected: int) -> None:
         """Wait until so many connections were counted, each by its reason, and no others."""
@@ -122,24 +106,3 @@ class TlsFaultCase(TlsCase):
         """Check that each refused connection has one line in the log."""
         found = re.findall(rf"TLS handshake with .*: {reason}: ", daemon.output.text)
         self.assertEqual(len(found), count)
-
-    def drop(self, daemon: Daemon, count: int) -> None:
-        """Begin handshakes, and drop each at another byte of its hello, at none, or behind it."""
-        hello = client_hello()
-        for number in range(count):
-            with connect_raw(daemon, "echo") as sock:
-                sock.sendall(hello[: number * 7 % (len(hello) + 1)])
-
-    def check_dropped(self, count: int) -> None:
-        """Drop handshakes, and see what is left of them."""
-        with self.under_attack() as daemon:
-            self.drop(daemon, count)
-            self.wait_for_counts(daemon, tls_handshake=count)
-            before = daemon.resident()
-            self.drop(daemon, count)
-            self.wait_for_counts(daemon, tls_handshake=2 * count)
-            growth = daemon.resident() - before
-            found = daemon.output.text.count("TLS handshake with")
-        self.assertLess(growth, MAX_GROWTH)
-        self.assertLessEqual(found, 2 * count)
-        figures.note(self, f"{count} more grew it by {growth} KiB")

@@ -8,8 +8,8 @@ import time
 from contextlib import ExitStack
 from threading import Event, Thread
 
-from tests.faults import figures
-from tests.faults.peers import HonestClient, PeersCase, ResetFloodCase
+from tests.faults import figures, test_peers
+from tests.faults.peers import HonestClient, PeersCase
 from tests.support.polling import DEADLINE
 from tests.support.processes import Daemon
 from tests.support.sockets import descriptor_limit, fill
@@ -78,15 +78,10 @@ log_connections = no
 SLACK = 3.0
 
 
-class ResetTests(ResetFloodCase):
-    """A storm of resets."""
+class ResetTests(test_peers.ResetTests):
+    """A longer storm of resets."""
 
-    def test_flood(self) -> None:
-        """
-        Of 10 000 connections each is counted, none leaves anything behind, and no other
-        peer notices; nothing is logged.
-        """
-        self.check_flood(10_000)
+    resets = 10_000
 
 
 class SlowPeers:

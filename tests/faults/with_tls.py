@@ -8,7 +8,7 @@ from datetime import timedelta
 from OpenSSL import SSL
 
 from socketd.daemon.daemon import CERTIFICATE_CHECK, CHECK_INTERVAL
-from tests.faults import figures
+from tests.faults import figures, test_tls
 from tests.faults.clocks import ClockCase
 from tests.faults.handshakes import handshake
 from tests.faults.tls_faults import ConcurrentHandshakes, TlsFaultCase
@@ -17,9 +17,6 @@ from tests.support.polling import BUSY
 from tests.support.processes import Daemon
 from tests.support.tls import NAME, connect_raw, connect_tls, der, peer_certificate
 
-#: Handshakes that are begun and dropped.
-DROPPED = 1000
-
 #: Pieces that a file is written in, with a client between two of them.
 PIECES = 300
 
@@ -27,15 +24,10 @@ PIECES = 300
 SEEN = CERTIFICATE_CHECK * CHECK_INTERVAL
 
 
-class DropTests(TlsFaultCase):
-    """Handshakes that are dropped."""
+class DropTests(test_tls.DropTests):
+    """A thousand handshakes that are dropped."""
 
-    def test_dropped(self) -> None:
-        """
-        A thousand handshakes that are begun and dropped are counted, and leave no
-        descriptor and no memory.
-        """
-        self.check_dropped(DROPPED)
+    dropped = 1000
 
 
 class WritingTests(TlsFaultCase):
@@ -103,8 +95,9 @@ class ExpiryTests(ClockCase, TlsFaultCase):
 
     def expiry(self, daemon: Daemon) -> float:
         """Scrape when the certificate in use expires."""
-        (found,) = self.scrape(daemon, r"^socketd_certificate_expiry_\w+\{.*\} (\S+)$")
-        return float(found)
+        found = self.scrape(daemon).items()
+        (expiry,) = (value for name, value in found if "_certificate_expiry_" in name)
+        return expiry
 
     def refusal(self, daemon: Daemon) -> str:
         """

@@ -9,13 +9,7 @@ from socketd.protocols.chargen import MAX_ANSWER, PATTERN
 from tests.soak import configuration
 from tests.soak.client import Client
 from tests.soak.configuration import BANNED, REPLY
-from tests.soak.time_checks import (
-    SINCE_1900,
-    check_daytime,
-    check_ntp,
-    check_time,
-    ntp_question,
-)
+from tests.soak.time_checks import SINCE_1900, check_daytime, check_ntp, check_time, ntp_question
 from tests.soak.connections import Mismatch
 
 #: The longest of UDP (bytes): 65535 without the headers of IP and UDP.

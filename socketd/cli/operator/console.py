@@ -12,12 +12,7 @@ from typing import Any
 from twisted.internet.error import ConnectError
 
 from socketd.cli.client.runner import run_client
-from socketd.cli.client.stdio import (
-    IInput,
-    IOutput,
-    StandardInput,
-    StandardOutput,
-)
+from socketd.cli.client.stdio import IInput, IOutput, StandardInput, StandardOutput
 from socketd.cli.common.address import Address
 from socketd.cli.operator.control_socket import add_control, explain, find_socket
 from socketd.cli.operator.session import ConsoleSession
