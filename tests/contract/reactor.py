@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import Any
 
 from twisted.internet.epollreactor import EPollReactor
@@ -23,32 +24,13 @@ class ContractReactor(BatchReactor):
     def __init__(self) -> None:
         super().__init__(EPollReactor())
 
-    @property
-    def _internalReaders(self) -> Any:
-        return self._reactor._internalReaders
-
-    @property
-    def _uninstallHandler(self) -> Any:
-        return self._reactor._uninstallHandler
-
-    @property
-    def disconnectAll(self) -> Any:
-        """What ends all that is watched, this set too."""
-        return self._reactor.disconnectAll
-
-    @property
-    def threadpool(self) -> Any:
-        """The threads of the reactor itself."""
-        return self._reactor.threadpool
-
-    @property
-    def _initThreadPool(self) -> Any:
-        return self._reactor._initThreadPool
-
-    @property
-    def threadpoolShutdownID(self) -> Any:
-        """What Twisted's tests of threads look for."""
-        return self._reactor.threadpoolShutdownID
+    _internalReaders = property(attrgetter("_reactor._internalReaders"))
+    _uninstallHandler = property(attrgetter("_reactor._uninstallHandler"))
+    _initThreadPool = property(attrgetter("_reactor._initThreadPool"))
+    threadpool = property(attrgetter("_reactor.threadpool"))
+    threadpoolShutdownID = property(attrgetter("_reactor.threadpoolShutdownID"))
+    #: Ends all that is watched, this set too.
+    disconnectAll = property(attrgetter("_reactor.disconnectAll"))
 
     def removeReader(self, reader: Any) -> None:
         """Let the reactor itself forget what it has watched from the start."""

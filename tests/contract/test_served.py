@@ -92,6 +92,11 @@ class ServedCase(TestCase):
         dialed: Deferred[Any] = connectProtocol(TCP4ClientEndpoint(reactor, HOST, number), Peer())
         return dialed
 
+    async def hang_up(self, peer: Peer) -> None:
+        """Close a connection, and wait for its clean end."""
+        peer.transport.loseConnection()
+        self.assertIs(await peer.ended, ConnectionDone)
+
 
 class ServedTests(ServedCase):
     """Each protocol does what it is for, and its connections end."""
@@ -110,8 +115,7 @@ class ServedTests(ServedCase):
             peer.received = b""
             peer.transport.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             await peer.until(b"\r\n\r\nplain")
-        peer.transport.loseConnection()
-        self.assertIs(await peer.ended, ConnectionDone)
+        await self.hang_up(peer)
 
     async def test_port_forward(self) -> None:
         """A forwarder passes on what either side says, and the end of either."""
@@ -119,8 +123,7 @@ class ServedTests(ServedCase):
         peer = await self.dial(number)
         peer.transport.write(b"x" * 300_000 + b"end")
         self.assertEqual(len(await peer.until(b"end")), 300_003)
-        peer.transport.loseConnection()
-        self.assertIs(await peer.ended, ConnectionDone)
+        await self.hang_up(peer)
 
     async def test_socks(self) -> None:
         """A proxy of SOCKS 4 connects where it is asked to."""
@@ -130,8 +133,7 @@ class ServedTests(ServedCase):
         granted = await peer.until(b"\0\x5a")
         peer.transport.write(b"through")
         self.assertEqual((await peer.until(b"through"))[len(granted) :][-7:], b"through")
-        peer.transport.loseConnection()
-        self.assertIs(await peer.ended, ConnectionDone)
+        await self.hang_up(peer)
 
     async def test_telnet(self) -> None:
         """A server of telnet negotiates, and has what is said without the negotiation."""
@@ -158,8 +160,7 @@ class ServedTests(ServedCase):
         await peer.until(b"LO")
         self.assertEqual(made[0].said, b"hel" + IAC + b"lo")
         self.assertIn(IAC + DO + ECHO, peer.received)
-        peer.transport.loseConnection()
-        self.assertIs(await peer.ended, ConnectionDone)
+        await self.hang_up(peer)
 
     async def test_mail(self) -> None:
         """A server of SMTP takes a message over TLS that was begun on its connection."""

@@ -17,8 +17,13 @@ from socketd.settings.listeners import Listener
 from socketd.settings.model import SocketOptions
 
 
-class BindTests(SynchronousTestCase):
-    """A listener becomes a bound socket, or a reason in one line."""
+class BindCase(SynchronousTestCase):
+    """Binds listeners, those of UNIX sockets in a directory with a short name."""
+
+    def setUp(self) -> None:
+        self.directory: str = os.path.relpath(self.mktemp())
+        os.makedirs(self.directory)
+        self.path = f"{self.directory}/s"
 
     def bind(self, text: str, **options: Any) -> Bound:
         """Bind a listener string."""
@@ -28,19 +33,15 @@ class BindTests(SynchronousTestCase):
 
     def parse(self, text: str) -> Listener:
         """Read a listener string."""
-        return parse_listener(text, self.directory())
+        return parse_listener(text, self.directory)
 
-    def directory(self) -> str:
-        """Give a directory whose name is short enough for a UNIX socket."""
-        if not hasattr(self, "_directory"):
-            self._directory: str = os.path.relpath(self.mktemp())
-            os.makedirs(self._directory)
-        return self._directory
-
-    def reason(self, text: str, **options: Any) -> str:
+    def refused(self, text: str, **options: Any) -> Any:
         """Give the reason why a listener cannot be bound."""
-        listener = self.parse(text)
-        return str(self.assertRaises(CannotListen, bind, listener, SocketOptions(**options)))
+        return self.assertRaises(CannotListen, bind, self.parse(text), SocketOptions(**options))
+
+
+class BindTests(BindCase):
+    """A listener becomes a bound socket, or a reason in one line."""
 
     def test_kinds(self) -> None:
         """Every kind gets a socket of its family and type, which does not block."""
@@ -72,21 +73,18 @@ class BindTests(SynchronousTestCase):
             (r"tcp6:0:interface=fe80\:\:1%nosuch0", "bad host"),
             ("unix:{runtime}/missing/s", "No such file or directory"),
         ):
-            self.assertIn(expected, self.reason(text), text)
+            self.assertIn(expected, str(self.refused(text)), text)
 
     def test_absent(self) -> None:
         """An address that the machine lacks is told from one that is in use."""
         for text, absent in (("tcp:0:interface=192.0.2.1", True), ("unix:/", False)):
-            problem = self.assertRaises(CannotListen, bind, self.parse(text), SocketOptions())
-            self.assertIs(problem.absent, absent)
+            self.assertIs(self.refused(text).absent, absent)
 
     def test_family_missing(self) -> None:
         """A machine without IPv6 lacks the address."""
         lacking = OSError(97, "Address family not supported by protocol")
         with mock.patch("socketd.net.sockets.bind.socket.socket", side_effect=lacking):
-            listener = self.parse("tcp6:0")
-            problem = self.assertRaises(CannotListen, bind, listener, SocketOptions())
-        self.assertTrue(problem.absent)
+            self.assertTrue(self.refused("tcp6:0").absent)
 
     def test_options_before_bind(self) -> None:
         """Socket options are set, those that must be before bind."""
@@ -97,20 +95,16 @@ class BindTests(SynchronousTestCase):
 
     def test_option_refused(self) -> None:
         """An option that the system refuses is the reason."""
-        reason = self.reason("tcp:0", so_bindtodevice="nosuch0")
-        self.assertEqual(reason, "so_bindtodevice: this system refuses it: No such device")
+        reason = self.refused("tcp:0", so_bindtodevice="nosuch0")
+        self.assertEqual(str(reason), "so_bindtodevice: this system refuses it: No such device")
 
 
-class UnixTests(BindTests):
+class UnixTests(BindCase):
     """The files of UNIX sockets."""
-
-    def path(self) -> str:
-        """Give the path of the socket."""
-        return f"{self.directory()}/s"
 
     def mode(self) -> int:
         """Give the permissions of the socket file."""
-        return stat.S_IMODE(os.stat(self.path()).st_mode)
+        return stat.S_IMODE(os.stat(self.path).st_mode)
 
     def test_mode_is_exact(self) -> None:
         """The mode is what was asked for, whatever the umask."""
@@ -142,41 +136,41 @@ class UnixTests(BindTests):
         for kind in ("unix", "unixgram"):
             stale = self.bind(f"{kind}:{{runtime}}/s")
             stale.sock.close()
-            self.assertTrue(os.path.exists(self.path()))
+            self.assertTrue(os.path.exists(self.path))
             self.bind(f"{kind}:{{runtime}}/s").close()
 
     def test_live_file(self) -> None:
         """A socket with a listening process is left alone, also when its queue is full."""
         live = self.bind("unix:{runtime}/s:backlog=1")
         for _ in range(3):
-            self.assertIn("Address already in use", self.reason("unix:{runtime}/s"))
+            self.assertIn("Address already in use", str(self.refused("unix:{runtime}/s")))
             waiting = socket.socket(socket.AF_UNIX)
             self.addCleanup(waiting.close)
             waiting.setblocking(False)
             try:
-                waiting.connect(self.path())
+                waiting.connect(self.path)
             except BlockingIOError:
                 pass
-        self.assertEqual(live.sock.getsockname(), self.path())
+        self.assertEqual(live.sock.getsockname(), self.path)
 
     def test_other_file(self) -> None:
         """A file that is no socket is left alone."""
-        with open(self.path(), "w") as file:
+        with open(self.path, "w") as file:
             file.write("precious")
-        self.assertIn("is no socket", self.reason("unix:{runtime}/s"))
-        with open(self.path()) as file:
+        self.assertIn("is no socket", str(self.refused("unix:{runtime}/s")))
+        with open(self.path) as file:
             self.assertEqual(file.read(), "precious")
 
     def test_close_removes(self) -> None:
         """Closing removes the file."""
         self.bind("unix:{runtime}/s").close()
-        self.assertFalse(os.path.exists(self.path()))
+        self.assertFalse(os.path.exists(self.path))
 
     def test_close_spares_another(self) -> None:
         """Closing leaves a file that is not its own."""
         bound = self.bind("unix:{runtime}/s")
-        os.unlink(self.path())
+        os.unlink(self.path)
         other = self.bind("unix:{runtime}/s")
         bound.close()
-        self.assertTrue(os.path.exists(self.path()))
+        self.assertTrue(os.path.exists(self.path))
         other.close()

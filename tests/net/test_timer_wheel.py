@@ -51,13 +51,14 @@ class WheelTests(SynchronousTestCase):
             self.assertGreaterEqual(checked - began, seconds)
             self.assertLessEqual(checked - began, seconds + 2 * TICK)
 
-    def test_removed_beside_others(self) -> None:
+    def test_removed(self) -> None:
         """
-        An entry that is removed is not checked; the others are, and the timer is gone
-        with the last one, in whichever way that goes.
+        An entry that is removed, once or twice, is not checked; the others are, and the
+        timer is gone with the last one, in whichever way that goes.
         """
         first, second, third = self.entry(1.0), self.entry(1.0), self.entry(5.0)
-        self.wheel.remove(first)
+        for _ in range(2):
+            self.wheel.remove(first)
         self.clock.pump([TICK] * 10)
         self.assertEqual((first.checks, len(second.checks), third.checks), ([], 1, []))
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
@@ -71,8 +72,11 @@ class WheelTests(SynchronousTestCase):
         self.clock.pump([TICK] * 10)
         self.assertEqual(len(entry.checks), 1)
 
-    def test_stopped_twice(self) -> None:
-        """To stop what has stopped, or never ran, is nothing."""
+    def test_stop(self) -> None:
+        """
+        A stopped wheel checks nothing and leaves no timer; to stop what has stopped, or
+        never ran, is nothing.
+        """
         self.wheel.stop()
         entry = self.entry(1.0)
         self.wheel.stop()
@@ -97,26 +101,16 @@ class WheelTests(SynchronousTestCase):
         self.clock.pump([TICK] * 12)
         self.assertEqual(len(entry.checks), 1)
 
-    def test_removed(self) -> None:
-        """An entry that was removed is not checked, and nothing is left of it."""
-        entry = self.entry(1)
-        self.wheel.remove(entry)
-        self.wheel.remove(entry)
-        self.clock.pump([TICK] * 12)
-        self.assertEqual(entry.checks, [])
-        self.assertEqual(self.clock.getDelayedCalls(), [])
-
-    def check_and_remove(self, one: Entry, other: Entry, now: float) -> None:
-        """Be checked, and remove another entry."""
-        one.checks.append(now)
-        self.wheel.remove(other)
-
     def test_removed_by_another(self) -> None:
         """What one entry does to another one of the same tick counts at once."""
         first, second = self.entry(1), self.entry(1)
-        for one, other in ((first, second), (second, first)):
-            check = partial(self.check_and_remove, one, other)
-            self.patch(one, "check", check)
+
+        def check(one: Entry, other: Entry, now: float) -> None:
+            one.checks.append(now)
+            self.wheel.remove(other)
+
+        self.patch(first, "check", partial(check, first, second))
+        self.patch(second, "check", partial(check, second, first))
         self.clock.pump([TICK] * 12)
         self.assertEqual(len(first.checks) + len(second.checks), 1)
 
@@ -149,10 +143,3 @@ class WheelTests(SynchronousTestCase):
         self.clock.advance(1000)
         self.assertEqual((len(due.checks), len(later.checks)), (1, 0))
         self.wheel.stop()
-
-    def test_stop(self) -> None:
-        """A stopped wheel checks at nothing and leaves no timer behind."""
-        entry = self.entry(1)
-        self.wheel.stop()
-        self.clock.pump([TICK] * 12)
-        self.assertEqual((entry.checks, self.clock.getDelayedCalls()), ([], []))

@@ -5,14 +5,12 @@ serve it, and of an answer before they send it.
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.protocol import DatagramProtocol
-from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.access.addresses import packed
 from socketd.access.datagram_guard import (
@@ -35,7 +33,8 @@ from socketd.protocols.daytime import daytime_line
 from socketd.protocols.qotd import QotdDatagrams, QotdOptions
 from socketd.protocols.time import TimeOfDayDatagrams
 from socketd.settings.networks import ANY, parse_networks
-from tests.support.fakes import DatagramRecorder, HandReactor, make_service_state
+from tests.net.datagram.case import DatagramCase
+from tests.support.fakes import DatagramRecorder
 
 #: What the clock of the kernel and ours may differ by in a test (nanoseconds).
 TOLERANCE = 10 * 10**9
@@ -73,20 +72,11 @@ class Replier(DatagramProtocol):
             transport.write(answer, addr)
 
 
-class GuardedCase(SynchronousTestCase):
-    """
-    A guarded port on a socket of this machine.
-
-    Its clients are on loopback and are guarded, as remote ones are.
-
-    @ivar port_class: the port that is tested.
-    """
-
-    port_class: Any = DatagramPort
+class GuardedCase(DatagramCase):
+    """A guarded port, whose clients are on loopback and are guarded, as remote ones are."""
 
     def setUp(self) -> None:
-        self.reactor = HandReactor()
-        self.service_state, _ = make_service_state(self.reactor)
+        super().setUp()
         self.local_addresses = broadcasts(LOOPBACK_BROADCAST)
         self.own_ports: set[int] = set()
 
@@ -106,17 +96,9 @@ class GuardedCase(SynchronousTestCase):
         @param guarded: whether there is a guard at all.
         @param rules: other than the usual ones.
         """
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_DGRAM)
-        sock.bind((host, 0))
-        sock.setblocking(False)
         guard = self.guard(host, **rules) if guarded else None
         terms = DatagramTerms(guard, floor, timestamped)
-        self.protocol = protocol or DatagramRecorder()
-        self.port = self.port_class(self.reactor, sock, self.protocol, self.service_state, terms)
-        self.port.startListening()
-        self.addCleanup(self.port.close)
-        self.number = sock.getsockname()[1]
+        self.number = self.listen(protocol, (host, 0), terms)[1]
 
     def guard(self, host: str, lot: float = 0.99, **rules: Any) -> Guard:
         """Make a guard that nothing leaks through, but for a low C{lot}."""
@@ -136,14 +118,10 @@ class GuardedCase(SynchronousTestCase):
             lambda: lot,
         )
 
-    def client(self, source: str = "127.0.0.1", port: int = 0) -> socket.socket:
+    def client(self, source: str = "127.0.0.1") -> socket.socket:
         """Make a client at an address of this machine; it may send to broadcast addresses."""
-        family = socket.AF_INET6 if ":" in source else socket.AF_INET
-        client = socket.socket(family, socket.SOCK_DGRAM)
-        self.addCleanup(client.close)
+        client = self.bound((source, 0))
         client.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        client.setblocking(False)
-        client.bind((source, port))
         return client
 
     def ask(
@@ -157,13 +135,7 @@ class GuardedCase(SynchronousTestCase):
         for datagram in datagrams:
             client.sendto(datagram, (host, self.number))
         self.reactor.turn(1 + len(datagrams) // 32)
-        found: list[tuple[bytes, str]] = []
-        while True:
-            try:
-                answer, source = client.recvfrom(1 << 17)
-            except BlockingIOError:
-                return found
-            found.append((answer, source[0]))
+        return [(answer, source[0]) for answer, source in self.replies(client)]
 
     def answered(self, client: socket.socket, *datagrams: bytes) -> list[bytes]:
         """
@@ -321,22 +293,12 @@ class GuardedPortTests(GuardedCase):
 
     def test_unix(self) -> None:
         """A UNIX socket has neither a guard nor a bound of its answers: no source is spoofed."""
-        directory = os.path.relpath(self.mktemp())
-        os.makedirs(directory)
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        sock.bind(f"{directory}/d")
-        sock.setblocking(False)
         terms = DatagramTerms(self.guard("0.0.0.0", networks=Networks((), ())), 0, False)
-        port = self.port_class(self.reactor, sock, Replier(b"x" * 999), self.service_state, terms)
-        port.startListening()
-        self.addCleanup(port.close)
-        client = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.addCleanup(client.close)
-        client.setblocking(False)
-        client.bind(f"{directory}/c")
-        client.sendto(b"", f"{directory}/d")
+        address = self.listen(Replier(b"x" * 999), self.path(), terms)
+        client = self.bound(self.path())
+        client.sendto(b"", address)
         self.reactor.turn()
-        self.assertEqual(client.recv(2000), b"x" * 999)
+        self.assertEqual(self.replies(client), [(b"x" * 999, address)])
         self.check_dropped()
 
     def test_many_sources(self) -> None:
