@@ -84,7 +84,7 @@ coverage: $(VENV)/dev.stamp ## the branches that no test takes; none may be in a
 
 # In a copy, for mutmut writes beside what it reads. With CI hypothesis draws the same each time.
 # A change can make a loop that takes all memory, so there is a limit (KiB of addresses).
-mutation: $(VENV)/mutation.stamp ## whether tests notice changes of admission, guard, settings: an hour
+mutation: $(VENV)/mutation.stamp ## whether tests notice changes of access rules and settings: an hour
 	@rm -rf build/mutation && mkdir -p build/mutation
 	@tar -cf - --exclude=__pycache__ setup.cfg pyproject.toml socketd tests | tar -xf - -C build/mutation
 	@cd build/mutation && ulimit -v 4194304 && \
