@@ -30,16 +30,10 @@ CLOSED = "the peer has closed the connection"
 
 @frozen
 class Plan:
-    """
-    The parameters of a measurement.
-
-    @ivar count: the number of requests.
-    @ivar interval: seconds between requests; the next request also waits for the pending reply.
-    @ivar timeout: seconds after which a request counts as lost.
-    @ivar size: bytes per request.
-    """
+    """The parameters of a measurement; times are in seconds, the size in bytes per request."""
 
     count: int
+    #: The next request also waits for the pending reply.
     interval: float
     timeout: float
     size: int
@@ -69,9 +63,7 @@ class EchoProbe(Receiver):
     def __init__(
         self, clock: Any, plan: Plan, progress: Callable[[int, int], object] = lambda *_: None
     ) -> None:
-        """
-        @param progress: called after each request with the numbers of requests and replies so far.
-        """
+        """@param progress: called after each request with the numbers sent and answered."""
         super().__init__()
         self._clock = clock
         self._plan = plan

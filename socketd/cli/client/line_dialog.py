@@ -27,10 +27,7 @@ MAX_LINE = 1024 * 1024
 
 @implementer(IInputReceiver)
 class LineDialog(Receiver):
-    """
-    Sends a line, waits for the reply or the timeout, then sends the next; lines are stripped, and
-    blank ones dropped.
-    """
+    """Sends stripped, nonblank lines, each after the previous reply or its timeout."""
 
     def __init__(
         self,
@@ -41,11 +38,7 @@ class LineDialog(Receiver):
         wait: float,
         newline: bool,
     ) -> None:
-        """
-        @param output: what the screen writes to.
-        @param wait: seconds to wait for a reply.
-        @param newline: whether to send the line end, too.
-        """
+        """@param newline: whether to send the line end, too."""
         super().__init__()
         self._clock = clock
         self._source = source

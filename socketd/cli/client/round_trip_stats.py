@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from statistics import fmean
+from statistics import fmean, pstdev
 
 from attrs import frozen
 
@@ -23,13 +23,7 @@ MIN_SAMPLES = 20
 
 @frozen
 class RoundTripStats:
-    """
-    The results of a measurement.
-
-    @ivar sent: the number of requests.
-    @ivar times: round-trip times of the correct replies in seconds, in the order of the requests.
-    @ivar wrong: the number of replies that differ from the request.
-    """
+    """The results of a measurement: requests, seconds of each correct reply, wrong replies."""
 
     sent: int
     times: Sequence[float]
@@ -40,33 +34,22 @@ class RoundTripStats:
         """The fraction of requests without a correct reply, from 0 to 1."""
         return 1 - len(self.times) / self.sent if self.sent else 0.0
 
-    @property
-    def average(self) -> float:
-        """The mean time in seconds."""
-        return fmean(self.times)
-
-    @property
-    def deviation(self) -> float:
-        """The standard deviation in seconds, which C{ping} of iputils calls mdev."""
-        average = self.average
-        return math.sqrt(fmean((time - average) ** 2 for time in self.times))
-
     def percentile(self, fraction: float) -> float:
         """Compute a percentile of the times (nearest rank) from a fraction of 0 to 1."""
         ordered = sorted(self.times)
         return ordered[max(0, math.ceil(fraction * len(ordered)) - 1)]
 
     def figures(self) -> dict[str, float]:
-        """The statistics in milliseconds, by name; empty without replies."""
+        """The statistics in milliseconds, by the names of iputils; empty without replies."""
         if not self.times:
             return {}
         found = {
             "min": min(self.times),
-            "avg": self.average,
+            "avg": fmean(self.times),
             "p50": self.percentile(0.5),
             "p99": self.percentile(0.99),
             "max": max(self.times),
-            "mdev": self.deviation,
+            "mdev": pstdev(self.times),
         }
         return {name: round(seconds * 1000, 3) for name, seconds in found.items()}
 

@@ -23,15 +23,18 @@ def run_client(address: Address, client: Client) -> int:
     """
     Run the reactor until a client is done.
 
-    @param address: the peer, for error messages.
-    @return: the exit status.
     @raise CommandError: when the client failed.
     @raise BrokenPipeError: when the reader of standard output has closed the pipe.
     @raise KeyboardInterrupt: after Ctrl-C.
     @raise Terminated: after another signal that ends the reactor.
     """
     _open_missing_descriptors()
-    run = ClientRun(_take_reactor())
+    from twisted.internet import reactor
+
+    process_reactor: Any = reactor
+    # Timers on the monotonic clock.
+    process_reactor.seconds = time.monotonic
+    run = ClientRun(process_reactor)
     # Otherwise Twisted's log would print an unexpected error as a traceback beside our message.
     observers = [cast(ILogObserver, run.log_event)]
     globalLogBeginner.beginLoggingTo(observers, discardBuffer=True, redirectStandardIO=False)
@@ -42,15 +45,6 @@ def run_client(address: Address, client: Client) -> int:
     except Exception as error:
         raise CommandError(f"{address.text}: {explain(error)}") from error
     return GOOD
-
-
-def _take_reactor() -> Any:
-    """Get the reactor of the process, with timers on the monotonic clock; nothing else does."""
-    from twisted.internet import reactor
-
-    process_reactor: Any = reactor
-    process_reactor.seconds = time.monotonic
-    return process_reactor
 
 
 class ClientRun:
@@ -73,10 +67,7 @@ class ClientRun:
             raise self._failure
 
     def log_event(self, event: LogEvent) -> None:
-        """
-        Stop on an unhandled error, because the client would wait indefinitely for the code that
-        raised it.
-        """
+        """Stop on an unhandled error: the client would wait for the code that raised it."""
         failure = event.get("log_failure")
         if failure is not None:
             self._stop(failure.value)

@@ -16,15 +16,10 @@ PROMPT = ">>: "
 
 
 class Screen:
-    """
-    Writes replies, each from the start of a line, and the prompt if the session is interactive.
-    """
+    """Writes replies, each from the start of a line, and, if interactive, the prompt."""
 
     def __init__(self, output: IOutput, prompts: bool, encoding: str | None = None) -> None:
-        """
-        @param prompts: whether to write the prompt.
-        @param encoding: the terminal's encoding; by default that of standard output.
-        """
+        """@param encoding: the terminal's encoding; by default that of standard output."""
         self._output = output
         self._prompts = prompts
         self._encoding = encoding or getattr(sys.stdout, "encoding", None) or "utf-8"
@@ -70,11 +65,7 @@ class Screen:
 
 
 class EditedScreen(Screen):
-    """
-    A screen for a terminal in key-by-key mode: the edited line stays below the replies.
-
-    @ivar line: the edited line.
-    """
+    """A screen for a terminal in key-by-key mode: the edited line stays below the replies."""
 
     def __init__(
         self, output: IOutput, width: Callable[[], int], encoding: str | None = None

@@ -1,6 +1,4 @@
-"""
-C{socketd send}: send text or standard input to a peer, and write the reply to standard output.
-"""
+"""C{socketd send}: send text or standard input to a peer, and write the reply."""
 
 from __future__ import annotations
 
@@ -110,11 +108,7 @@ async def send_datagram(
 
 @implementer(IInputReceiver)
 class DatagramPayload:
-    """
-    Collects an input that must fit one datagram.
-
-    @ivar done: fires with the whole input, or fails with L{CommandError}.
-    """
+    """Collects an input that must fit one datagram, which C{done} fires with."""
 
     def __init__(self, source: IInput) -> None:
         self.done: Deferred[bytes] = Deferred()

@@ -142,13 +142,10 @@ class StandardInput:
 
 @implementer(IOutput)
 class StandardOutput(FileDescriptor):
-    """
-    Standard output, or another writable descriptor.
-
-    @ivar ends_line: whether to add a missing final line end, for the shell's prompt.
-    """
+    """Standard output, or another writable descriptor."""
 
     def __init__(self, reactor: Any, descriptor: int = 1, ends_line: bool = False) -> None:
+        """@param ends_line: whether to add a missing final line end, for the shell's prompt."""
         super().__init__(reactor)
         self.ends_line = ends_line
         self._last = b"\n"

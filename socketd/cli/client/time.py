@@ -68,7 +68,10 @@ def run(arguments: argparse.Namespace) -> int:
     tls = load_tls(arguments)
 
     async def client(reactor: Any) -> None:
-        reply = await _query_or_hint(reactor, arguments, tls)
+        try:
+            reply = await query(reactor, arguments.address, arguments.timeout, tls=tls)
+        except (CommandError, ConnectionRefusedError) as error:
+            raise CommandError(f"{explain(error)}{_hint(arguments.address)}") from error
         measured = read_reply(reply, arguments.epoch)
         _check_epoch(measured)
         emit(render_json(measured) if arguments.json else render_table(measured))
@@ -76,17 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
     return run_client(arguments.address, client)
 
 
-async def _query_or_hint(
-    reactor: Any, arguments: argparse.Namespace, tls: ClientTls | None
-) -> TimeReply:
-    """Call L{query}, and add a hint about other services to its errors."""
-    try:
-        return await query(reactor, arguments.address, arguments.timeout, tls=tls)
-    except (CommandError, ConnectionRefusedError) as error:
-        raise CommandError(f"{explain(error)}{_hint(arguments.address)}") from error
-
-
 def _hint(address: Address) -> str:
+    """Suggest another service after an error."""
     if address.port == NTP_PORT:
         return "; port 123 is NTP's, which this command does not speak"
     if address.scheme in ("tcp", "tcp6"):
@@ -138,10 +132,8 @@ async def query(
     tls: ClientTls | None = None,
 ) -> TimeReply:
     """
-    Query a time server.
+    Query a time server; a timeout of 0 is no limit.
 
-    @param reactor: the reactor, which also has the monotonic clock.
-    @param timeout: seconds to wait; 0 for no limit.
     @raise Exception: any error that L{socketd.cli.transport.error_text.explain} describes.
     """
     request = TimeRequest(lambda: Timestamp(wall_clock(), reactor.seconds()))
@@ -162,8 +154,6 @@ class TimeRequest(Receiver):
     Sends an empty datagram, and receives the reply; a stream server replies without a request,
     until EOF.
 
-    @ivar now: reads both clocks.
-    @ivar data: the received bytes.
     @ivar sent: when the request was sent. Over a stream this is the end of the handshake, whose
         last packet triggers the reply.
     @ivar received: when the reply was complete.

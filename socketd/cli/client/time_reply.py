@@ -50,10 +50,8 @@ class Measurement:
     """
     An interpreted reply.
 
-    @ivar number: the raw number.
-    @ivar epoch: the epoch of the number, one of L{EPOCHS}.
+    @ivar epoch: the epoch of the raw number, one of L{EPOCHS}.
     @ivar unix: the server's time in seconds since 1970.
-    @ivar round_trip: the round-trip time in seconds.
     @ivar offset: seconds by which the server is ahead of the local clock. It sends whole seconds,
         so an exact server appears up to a second behind.
     """

@@ -24,10 +24,7 @@ T = TypeVar("T")
 
 
 def argument_type(parse_value: Callable[[str], T]) -> Callable[[str], T]:
-    """
-    Adapt a parser that raises C{ValueError} to C{argparse}, which shows only the messages of its
-    own exception.
-    """
+    """Adapt a parser that raises C{ValueError}: C{argparse} shows only its own exception."""
 
     def parse_argument(text: str) -> T:
         try:
@@ -39,11 +36,7 @@ def argument_type(parse_value: Callable[[str], T]) -> Callable[[str], T]:
 
 
 def seconds(text: str) -> float:
-    """
-    Parse a number of seconds, 0 or more.
-
-    @raise argparse.ArgumentTypeError: if it is not such a number.
-    """
+    """Parse a number of seconds, 0 or more."""
     try:
         number = float(text)
     except ValueError:
@@ -62,11 +55,7 @@ def add_address(parser: argparse.ArgumentParser) -> None:
 
 
 def add_timeout(parser: argparse.ArgumentParser, meaning: str) -> None:
-    """
-    Add C{--timeout}.
-
-    @param meaning: the help text: what fails at the timeout.
-    """
+    """Add C{--timeout}, with a help text that says what fails then."""
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",

@@ -33,10 +33,9 @@ class NewFile:
 
 def write_files(files: Sequence[NewFile]) -> None:
     """
-    Write the files under temporary names, then rename all of them. On any error the directory
-    is left unchanged.
+    Write files of one directory under temporary names, then rename all of them. On any error the
+    directory is left unchanged.
 
-    @param files: the files, all in one directory.
     @raise CommandError: if a file cannot be created.
     """
     replaced: list[Path] = []

@@ -28,10 +28,8 @@ def load_certificates(path: str) -> list[x509.Certificate]:
 
 def load_key(path: str, certificate: x509.Certificate) -> Any:
     """
-    Read a private key.
+    Read the private key of a certificate from a file, which may also contain certificates.
 
-    @param path: the file, which may also contain certificates.
-    @param certificate: the certificate that the key must match.
     @raise CommandError: if the key cannot be read, is encrypted, or does not match.
     """
     data = _read(path)

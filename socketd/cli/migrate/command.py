@@ -50,11 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """
-    Convert the files, and report on standard error.
-
-    @raise CommandError: when there is no result; then nothing is written.
-    """
+    """Convert the files, and report on standard error; without a result nothing is written."""
     findings = read(arguments.paths)
     if not findings.services:
         _tell(findings.notes)
@@ -104,10 +100,7 @@ def _sort(path: str, lines: list[str], reader: Reader) -> None:
 
 
 def is_xinetd(lines: Sequence[str]) -> bool:
-    """
-    Detect the file format: xinetd's has braces alone on a line, or starts every line with a
-    keyword.
-    """
+    """Detect the file format: xinetd's has lone braces, or a keyword on every line."""
     words = [line.split() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not words:
         # Only Debian's inetd.conf has meaningful comments.
@@ -117,12 +110,7 @@ def is_xinetd(lines: Sequence[str]) -> bool:
 
 
 def result(findings: Findings) -> str:
-    """
-    Generate the INI file, and validate it as the daemon would.
-
-    @return: the text of the file.
-    @raise CommandError: when the daemon would reject it.
-    """
+    """Generate the INI file; raise L{CommandError} when the daemon would reject it."""
     sections = join(findings.services)
     text = write(findings, sections)
     diagnostics = check(text)

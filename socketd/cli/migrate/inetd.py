@@ -127,12 +127,7 @@ def _joined(lines: Iterable[str], file: str) -> Iterator[tuple[Place, str]]:
 
 
 def _service(row: Row, is_split: bool) -> ForeignService:
-    """
-    Convert an entry.
-
-    @param is_split: whether IPv6 has a separate line.
-    @raise ValueError: when a field is invalid.
-    """
+    """Convert an entry, or raise C{ValueError}; split: IPv6 has a separate line."""
     name, socket_type, protocol, wait, user, *_ = row.fields
     match = _PROTOCOL.fullmatch(protocol)
     if match is None or match[1] != PROTOCOLS.get(socket_type):

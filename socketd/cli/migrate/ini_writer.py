@@ -42,11 +42,7 @@ DIFFERENCES = """\
 
 @define
 class Section:
-    """
-    One section of the INI file.
-
-    @ivar services: the entries that share it; at least one.
-    """
+    """One section of the INI file, with the entries that share it; at least one."""
 
     name: str
     services: list[ForeignService] = field(factory=list)
@@ -55,11 +51,6 @@ class Section:
     def protocol(self) -> str:
         """The protocol of the section."""
         return self.services[0].name
-
-    @property
-    def has_datagrams(self) -> bool:
-        """Whether the section has a datagram listener."""
-        return any(service.type == DATAGRAM for service in self.services)
 
     @property
     def stream_options(self) -> Mapping[str, str]:
@@ -73,7 +64,8 @@ class Section:
         if self.protocol == "time":
             options["epoch"] = "1900"
         # Without allow, outside this machine only private networks get replies.
-        if self.protocol == "daytime" and self.has_datagrams and "allow" not in options:
+        has_datagrams = any(service.type == DATAGRAM for service in self.services)
+        if self.protocol == "daytime" and has_datagrams and "allow" not in options:
             options["udp_amplify"] = str(DAYTIME_ANSWER)
         return options
 
@@ -122,11 +114,9 @@ def write(
     findings: Findings, sections: Iterable[Section], without: Collection[tuple[str, str]] = ()
 ) -> str:
     """
-    Generate the INI file.
+    Generate the INI file, in ASCII.
 
-    @param sections: the sections, from L{join}.
     @param without: options that this machine rejects: section and option names.
-    @return: the text of the file, in ASCII.
     """
     lines = ["; Made by socketd import from:"]
     lines += [f";   {Place(file)}" for file in findings.files]
@@ -166,9 +156,7 @@ def _option(option: str, value: str) -> Iterator[str]:
 
 
 def _free_name(service: ForeignService, taken: Collection[str]) -> str:
-    """
-    Choose a section name: the protocol, else the entry's label, else the protocol with a number.
-    """
+    """Choose a section name: the protocol, else the label, else the protocol with a number."""
     label = re.sub(r"[^A-Za-z0-9._-]", "-", service.label).strip("-._")[:MAX_NAME]
     number = 2
     name = service.name

@@ -104,7 +104,6 @@ class ForeignService:
     @ivar label: the file's identifier among entries of that name.
     @ivar type: L{STREAM} or L{DATAGRAM}.
     @ivar options: socketd options for both socket types.
-    @ivar stream_options: socketd options for streams only.
     @ivar notes: the attributes that are not converted.
     """
 
@@ -123,7 +122,6 @@ class Findings:
     """
     What was found so far.
 
-    @ivar files: the files that were read.
     @ivar services: the services that are converted, with their own notes.
     @ivar left: the number of services that are not converted.
     @ivar off: the number of services that are switched off.
@@ -193,11 +191,9 @@ def parse_count(text: str) -> int:
 
 def rate_options(count: int, unit: str) -> dict[str, str]:
     """
-    Convert a rate limit of connections; 0 is no limit.
+    Convert a rate limit of connections, per C{s} or C{m}; 0 is no limit.
 
     The burst equals the count, because a super-server accepts all of them at once.
-
-    @param unit: C{s} (per second) or C{m} (per minute).
     """
     if not count:
         return {}

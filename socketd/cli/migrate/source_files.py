@@ -28,11 +28,7 @@ class UnreadableError(Exception):
 
 @define
 class SourceFiles:
-    """
-    Reads files, with a limit on their number.
-
-    @ivar count: the number of files read.
-    """
+    """Reads files, with a limit on their number."""
 
     count: int = 0
 
@@ -59,12 +55,7 @@ class SourceFiles:
         return [line.rstrip("\r") for line in text.split("\n")]
 
     def names(self, directory: str) -> list[str]:
-        """
-        List a directory.
-
-        @return: the names, sorted as in the C locale.
-        @raise UnreadableError: when it cannot be read.
-        """
+        """List a directory, sorted as in the C locale, or raise L{UnreadableError}."""
         try:
             return sorted(os.listdir(directory), key=os.fsencode)
         except (OSError, ValueError) as error:

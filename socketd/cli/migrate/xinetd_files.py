@@ -51,9 +51,7 @@ class Reader:
     @ivar services: the services in xinetd's reading order, each with the access lists of the
         C{defaults} read so far.
     @ivar defaults: the inherited attributes of C{defaults}, by name.
-    @ivar access: the access lists of C{defaults}.
     @ivar switches: the service lists of C{defaults}: places by lower-case name.
-    @ivar has_defaults: whether any file has C{defaults}.
     @ivar is_unusable: whether C{defaults} has an error that may hide an access restriction; xinetd
         exits on it.
     """
@@ -84,12 +82,7 @@ class Reader:
                 self._take_defaults(entry)
 
     def files_of(self, directory: str, place: Place) -> Iterator[tuple[str, list[str]]]:
-        """
-        Read the files of a directory, except names with a dot or a trailing tilde, as xinetd does.
-
-        @param place: the place that names the directory.
-        @return: pairs of a path and the lines of the file.
-        """
+        """Read files of a directory; not those with a dot or a trailing tilde, as xinetd does."""
         try:
             names = self.files.names(directory)
         except UnreadableError as error:

@@ -85,7 +85,6 @@ class _Conversion:
     """
     The conversion of one service.
 
-    @ivar access: the access lists.
     @ivar attributes: the attributes to convert, those of C{defaults} included.
     @ivar notes: the attributes that are not converted.
     @ivar is_wrong: whether one is invalid, so that the service is not converted.

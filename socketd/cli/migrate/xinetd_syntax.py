@@ -27,12 +27,7 @@ _ATTRIBUTE = re.compile(rf"([^{_BLANK}=]+)[{_BLANK}]+(\+=|-=|=)(.*)", re.DOTALL)
 
 @frozen
 class Attribute:
-    """
-    One C{attribute = value value ...}.
-
-    @ivar name: the name in lower case.
-    @ivar operator: C{=}, C{+=} or C{-=}.
-    """
+    """One C{attribute = value value ...}, or C{+=} or C{-=}; the name in lower case."""
 
     name: str
     operator: str
@@ -49,9 +44,7 @@ class Entry:
     """
     One entry of a file.
 
-    @ivar keyword: one of L{KEYWORDS}.
     @ivar name: the service, the file or the directory; empty for L{DEFAULTS}.
-    @ivar attributes: the attributes between the braces.
     @ivar is_broken: whether it has a syntax error, so that xinetd drops it.
     """
 

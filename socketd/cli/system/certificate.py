@@ -72,11 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """
-    Make the certificates.
-
-    @raise CommandError: if they cannot be created; then nothing is written.
-    """
+    """Make the certificates; if they cannot be created, nothing is written."""
     names = list(dict.fromkeys(arguments.names))
     if len(names) > MAX_NAMES:
         message = f"{len(names)} names are too many; up to {MAX_NAMES} would be right"
@@ -99,7 +95,6 @@ def make(
 
     @param directory: the destination, which may already contain the authority.
     @param names: results of L{parse_name}, without duplicates.
-    @param now: seconds since 1970.
     @param is_forced: whether they may replace files; an authority is never replaced, because
         clients that trust the old one would reject all that the new one issues.
     @return: the files, including those of the authority only if it is new.

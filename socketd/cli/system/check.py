@@ -30,11 +30,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """
-    Validate the file and print the diagnostics.
-
-    @return: 0, or 78 (C{EX_CONFIG}) if there are errors.
-    """
+    """Validate the file and print the diagnostics; errors make the status 78 (C{EX_CONFIG})."""
     file = find_config(arguments.file, os.environ)
     runtime = runtime_directory(os.environ, os.geteuid())
     _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -47,11 +47,7 @@ USAGES = (
 
 @frozen
 class Issued:
-    """
-    A certificate and its private key.
-
-    @ivar key: a private key of C{cryptography}.
-    """
+    """A certificate and its private key of C{cryptography}."""
 
     certificate: x509.Certificate
     key: Any
@@ -83,11 +79,7 @@ def make_authority(now: datetime) -> Issued:
 
 
 def load_authority(certificate_path: str, key_path: str, now: datetime) -> Issued:
-    """
-    Load an authority.
-
-    @raise CommandError: if it cannot issue a certificate now.
-    """
+    """Load an authority, or raise L{CommandError} if it cannot issue a certificate now."""
     certificate = load_certificates(certificate_path)[0]
     key = load_key(key_path, certificate)
     if not is_authority(certificate) or not _has_name(certificate):
@@ -111,11 +103,7 @@ def issue_server(authority: Issued, names: Sequence[str], now: datetime, days: i
 
 
 def issue_client(authority: Issued, now: datetime, days: int) -> Issued:
-    """
-    Issue a client certificate.
-
-    @param days: the validity, limited to that of the authority.
-    """
+    """Issue a client certificate, whose validity is limited to that of the authority."""
     return _issue(authority, CLIENT, [CLIENT], ExtendedKeyUsageOID.CLIENT_AUTH, now, days)
 
 

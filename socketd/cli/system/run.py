@@ -20,11 +20,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """
-    Run twistd in this process.
-
-    @raise CommandError: if twistd rejects the options.
-    """
+    """Run twistd in this process."""
     from twisted.python.usage import UsageError
     from twisted.scripts import twistd
 

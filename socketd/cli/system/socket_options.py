@@ -123,9 +123,7 @@ class SocketOption:
     One row of the table.
 
     @ivar level: the name of the level; C{None} if it is not an option of Internet sockets.
-    @ivar number: the option's number on this system.
     @ivar tcp: the default of a new TCP socket; C{None} if it cannot be read.
-    @ivar udp: the same for UDP.
     """
 
     name: str
@@ -168,11 +166,7 @@ def _cell(value: Value) -> str:
 
 
 def option_names() -> list[str]:
-    """
-    List the constants of this Python's C{socket} module that look like socket options.
-
-    @return: the options of sockets, TCP, IP and IPv6, each in alphabetical order.
-    """
+    """List what looks like an option in Python's C{socket}, level by level, each sorted."""
     return [
         name
         for prefix in LEVELS
@@ -206,11 +200,7 @@ def meaning_of(name: str) -> str:
 
 
 def read_default(name: str, level: str | None, number: int, socket_type: int) -> Value:
-    """
-    Read an option of a new socket.
-
-    @return: a number or a text; C{None} if it cannot be read.
-    """
+    """Read an option of a new socket; C{None} if it cannot be read."""
     if level is None:
         return None
     family = socket.AF_INET6 if level == "IPPROTO_IPV6" else socket.AF_INET
@@ -223,11 +213,7 @@ def read_default(name: str, level: str | None, number: int, socket_type: int) ->
 
 
 def decode(name: str, raw: bytes) -> Value:
-    """
-    Decode the value of an option from getsockopt(2).
-
-    @return: a number, or a text that describes a structure, or gives its size.
-    """
+    """Decode a value from getsockopt(2) to a number, or a text for a structure or its size."""
     try:
         return DECODERS.get(name, _number)(raw)
     except struct.error:

@@ -104,11 +104,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """
-    Print the unit.
-
-    @return: 0, or 78 (C{EX_CONFIG}) if the configuration is invalid.
-    """
+    """Print the unit; the status is 78 (C{EX_CONFIG}) if the configuration is invalid."""
     file = os.path.abspath(find_config(arguments.config, os.environ))
     try:
         settings = configure(file, RUNTIME).settings
@@ -123,11 +119,9 @@ def run(arguments: Namespace) -> int:
 
 def write(settings: Settings, file: str, twistd: str) -> str:
     """
-    Return the text of the unit.
+    Return the text of the unit; all paths are absolute.
 
     @param settings: the settings, with L{RUNTIME} for C{{runtime}}.
-    @param file: the absolute path of the file.
-    @param twistd: the absolute path of twistd.
     """
     online = needs_addresses(settings)
     head = _HEAD.format(

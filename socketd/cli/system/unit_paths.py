@@ -16,11 +16,7 @@ _HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
 
 
 def path_lines(settings: Settings, read: Iterable[str]) -> Iterator[str]:
-    """
-    List the lines that make paths accessible.
-
-    @param read: the files that the daemon reads.
-    """
+    """List the lines that make sockets, and the files that the daemon reads, accessible."""
     sockets = [os.path.abspath(path) for path in _sockets(settings)]
     # Both the path and its target: /etc may contain a symbolic link to a home directory.
     every = {*sockets, *map(os.path.abspath, read)}
@@ -62,7 +58,6 @@ def quoted(text: str) -> str:
 
 
 def _sockets(settings: Settings) -> list[str]:
-    """List the paths of all UNIX sockets."""
     listeners = [one for service in settings.services for one in service.listeners]
     return [one.path for one in (*listeners, *settings.own.values()) if one.path]
 

@@ -136,7 +136,6 @@ class DatagramRequest(Receiver):
         """
         Wait for the reply; 0 seconds: without limit.
 
-        @raise CommandError: when no reply came in time.
         @raise Exception: any error that L{socketd.cli.transport.error_text.explain} describes.
         """
         if seconds:

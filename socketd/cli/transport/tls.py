@@ -70,11 +70,7 @@ DAY = 86400
 
 
 def load(options: ClientTlsOptions) -> ClientTls:
-    """
-    Load the TLS files; warn when the server is not verified.
-
-    @raise CommandError: when a file cannot be used.
-    """
+    """Load the TLS files, or raise a L{CommandError}; warn when the server is not verified."""
     own = _own(options) if options.certificate else {}
     trust = _trust(options) if options.is_verified else None
     if not options.is_verified:
@@ -155,11 +151,7 @@ class ClientTls:
         return connection
 
     def explained(self, error: Exception, is_connected: bool) -> Exception:
-        """
-        Return what to raise instead of an error of the connection attempt or the handshake.
-
-        @param is_connected: whether the error came after the TCP or UNIX connection was made.
-        """
+        """Return what to raise instead of an error, before or after the plain connection."""
         if self.refusal:
             return CommandError(f"TLS: {self.refusal}")
         if is_connected and isinstance(error, ConnectionDone | ConnectionLost):
@@ -210,11 +202,7 @@ def _refusal(certificate: x509.Certificate, number: int, depth: int) -> str:
 
 
 def describe(connection: SSL.Connection, now: float) -> Iterator[str]:
-    """
-    Describe a TLS connection after the handshake, in lines that are safe for a terminal.
-
-    @param now: seconds since 1970.
-    """
+    """Describe a TLS connection after the handshake, in lines that are safe for a terminal."""
     protocol = connection.get_alpn_proto_negotiated().decode("utf-8", "backslashreplace")
     version, cipher = connection.get_protocol_version_name(), connection.get_cipher_name()
     yield f"TLS: {version}, {cipher}, ALPN {one_line(protocol) or 'none'}"

@@ -33,10 +33,7 @@ class ClientTlsOptions:
         the server is not verified.
     @ivar authorities: a file of trusted CA certificates; empty for the system's.
     @ivar certificate: a file with the client's certificate chain; empty for none.
-    @ivar key: the file of its private key.
     @ivar protocols: the ALPN protocols to offer, in order of preference.
-    @ivar is_verified: whether to verify the server.
-    @ivar is_verbose: whether to report the negotiated parameters.
     """
 
     name: str

@@ -49,9 +49,7 @@ class PlanTests(SynchronousTestCase):
     """Tests for L{Plan}."""
 
     def test_requests(self) -> None:
-        """
-        All questions have the length that is wanted, and are different as far as they can be.
-        """
+        """All questions have the wanted length, and differ as far as they can."""
         for size in (1, 5, 16, 17, 56, 1000):
             plan = Plan(10, 0, 1, size)
             found = {plan.request(number) for number in range(10)}

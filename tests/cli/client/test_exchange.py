@@ -66,9 +66,7 @@ class ExchangeTests(SynchronousTestCase):
         self.assertFalse(self.transport.disconnecting)
 
     def test_answer_until_end(self) -> None:
-        """
-        What comes back is written as it comes; the peer's end ends the exchange without failure.
-        """
+        """What comes back is written as it comes; the peer's EOF ends it without failure."""
         self.source.end()
         self.stream.dataReceived(b"one")
         self.assertEqual(self.output.take(), b"one")
@@ -106,10 +104,7 @@ class ExchangeTests(SynchronousTestCase):
         self.assertFalse(self.transport.aborting)
 
     def test_full_peer(self) -> None:
-        """
-        The input is not read while the peer does not take it, and that for no longer than the
-        time of an answer.
-        """
+        """A peer that takes no input pauses it, for no longer than the timeout."""
         self.peer_producer().pauseProducing()
         self.assertTrue(self.source.is_paused)
         self.clock.advance(TIMEOUT - 1)
@@ -169,10 +164,7 @@ class ExchangeTests(SynchronousTestCase):
         self.end()
 
     def test_tls_pause(self) -> None:
-        """
-        Over TLS the pause that ends an answer is the one that is asked for; none at all waits for
-        the peer's end, and lets its silence be a failure.
-        """
+        """Over TLS the pause is as asked for; with 0 a peer that does not close fails."""
         for pause, ends in ((3.0, True), (0.0, False)):
             self.setUp()
             self.transport = HalfCloseTransport()

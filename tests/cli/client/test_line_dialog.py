@@ -131,9 +131,7 @@ class EndTests(DialogTestCase):
     """Tests for how a L{LineDialog} ends."""
 
     def test_end_of_input(self) -> None:
-        """
-        The last line needs no end; after its answer the end is told, and what still comes shown.
-        """
+        """The last line needs no end; after its reply comes EOF, and further data is shown."""
         self.source.feed(b"one")
         self.source.end()
         self.assertEqual(self.transport.sent, [b"one"])

@@ -36,10 +36,7 @@ class ClientRunTests(SynchronousTestCase):
     """Tests for L{ClientRun}."""
 
     def test_error_that_no_code_took(self) -> None:
-        """
-        What only Twisted's log hears of ends the run, since the client may wait for it; other
-        events do not.
-        """
+        """An unhandled error that only the log gets ends the run; other events do not."""
         self.addCleanup(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
         reactor = OneTurnReactor()
         run = ClientRun(reactor)

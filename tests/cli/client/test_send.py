@@ -171,9 +171,7 @@ class StreamCommandTests(CommandTestCase):
         self.assertEqual(outcome, ("gr\u00fc\u00df\x1b\n".encode(), b"", 0))
 
     async def test_long_input(self) -> None:
-        """
-        Standard input of any length goes there and back, over a name that has to be looked up.
-        """
+        """Standard input of any length goes there and back, over a name that is looked up."""
         port = self.listen(Echo)
         outcome = await self.command("send", f"localhost:{port}", stdin=LONG)
         self.assertEqual(outcome[1:], (b"", 0))
@@ -208,10 +206,7 @@ class StreamCommandTests(CommandTestCase):
         self.assertEqual((err, status), (complaint.encode(), 1))
 
     async def test_nothing(self) -> None:
-        """
-        A peer that ends without a word is no failure, but it may be that it speaks TLS; one that
-        says so is one.
-        """
+        """A peer that ends without a word may speak TLS; an alert of TLS is a failure."""
         for protocol, outcome in (
             (Closing, (b"the peer has answered nothing; if it speaks TLS, use --tls\n", 0)),
             (Alert, (b"socketd send: ADDRESS: the peer speaks TLS; use --tls\n", 1)),

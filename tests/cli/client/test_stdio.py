@@ -210,9 +210,7 @@ class StandardOutputTests(SynchronousTestCase):
         os.close(self.read)
 
     def test_nobody_reads(self) -> None:
-        """
-        A pipe that is closed, by a failed write or by a word of the reactor, is a broken one.
-        """
+        """A closed pipe is a broken one, by a failed write or as the reactor says."""
         os.close(self.read)
         self.output.write(b"x")
         why = self.output.doWrite()

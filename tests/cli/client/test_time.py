@@ -148,9 +148,7 @@ class CommandTests(CommandTestCase):
         self.assertIn(b"local time  Fri Jan 15 08:00:00 2027 UTC\nnumber      1800000000, ", out)
 
     async def test_stream(self) -> None:
-        """
-        Over a stream the number is read to the end, by the epoch that fits it or is asked for.
-        """
+        """Over a stream the number is read to the end, by the fitting epoch or the given one."""
         address = f"127.0.0.1:{self.listen(StreamClock)}"
         for epoch in ((), ("--epoch", "1900")):
             out, err, status = await self.command("time", address, "--json", *epoch)

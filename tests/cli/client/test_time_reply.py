@@ -57,9 +57,7 @@ class UnixTimeTests(SynchronousTestCase):
             self.assertEqual(unix_time(number, epoch, near), meant)
 
     def test_every_clock(self) -> None:
-        """
-        What a server sends comes back as it was, whatever the year, with clocks decades apart.
-        """
+        """What a server sends comes back, whatever the year, with clocks decades apart."""
         for true in range(-(2**33), 2**35, 2**29 + 12345):
             for apart in (-(2**30), 0, 2**30):
                 self.assertEqual(unix_time(true % ERA, "unix", true + apart), true)
@@ -71,10 +69,7 @@ class ReadReplyTests(SynchronousTestCase):
     """Tests for L{read_reply}."""
 
     def test_reading(self) -> None:
-        """
-        The offset is taken from the middle of the two moments on the wall clock, the round trip
-        from the steady one.
-        """
+        """The offset is from the middle of both wall times, the round trip is monotonic."""
         sent, received = Timestamp(NOW - 3.0, 50.0), Timestamp(NOW - 2.0, 50.25)
         reply = TimeReply(struct.pack("!I", NOW), sent, received)
         expected = Measurement(NOW, "unix", NOW, 0.25, 2.5)

@@ -128,10 +128,7 @@ class ParseTests(SynchronousTestCase):
             self.assertFalse(parse(text).is_datagram)
 
     def test_tls(self) -> None:
-        """
-        An address knows whether TLS is ours to speak there; Twisted's strings see to it
-        themselves.
-        """
+        """An address knows whether TLS is ours to speak; Twisted's strings bring their own."""
         for text in ("tls:a:1", "tls6:a:1"):
             self.assertTrue(parse(text).is_tls)
         for text in ("a:1", "/a", "tls:a:1:b=c", "ssl:a:1:b=c"):

@@ -35,9 +35,7 @@ class WriteFilesTests(SynchronousTestCase):
         return {path.name: path.read_text() for path in self.directory.iterdir()}
 
     def test_new(self) -> None:
-        """
-        All are written, with their modes, whatever the mask allows, and nothing else is left.
-        """
+        """All are written with their modes, whatever the umask, and nothing else is left."""
         self.addCleanup(os.umask, os.umask(0))
         write_files(self.files())
         self.assertEqual(self.found(), {"a": "new a", "b": "new b", "c": "new c"})
@@ -61,9 +59,7 @@ class WriteFilesTests(SynchronousTestCase):
         self.assertEqual(set(private.values()), {PRIVATE})
 
     def test_there_already(self) -> None:
-        """
-        A file that is there is not replaced, be it a link to nowhere, and no other is written.
-        """
+        """A file that is there, or a dangling link, is not replaced, and no other is written."""
         (self.directory / "b").write_text("old b")
         message = str(self.assertRaises(CommandError, write_files, self.files()))
         self.assertEqual(message, f"{self.directory}/b exists; --force would replace it")
@@ -74,9 +70,7 @@ class WriteFilesTests(SynchronousTestCase):
         self.assertEqual(os.listdir(self.directory), ["b"])
 
     def test_replaced(self) -> None:
-        """
-        Where that is allowed, what is there is replaced; a link itself, not what it points to.
-        """
+        """Where that is allowed, what is there is replaced; a link itself, not its target."""
         (self.directory / "b").write_text("old b")
         (self.directory / "else").write_text("kept")
         (self.directory / "c").symlink_to("else")

@@ -93,9 +93,7 @@ class SampleTests(ImportTestCase):
     """Tests on whole configurations."""
 
     def test_debian_as_shipped(self) -> None:
-        """
-        Debian switches all services off: nothing is written, and each is named with its line.
-        """
+        """Debian switches all services off: nothing is written, each is named with its line."""
         source = self.directory / "etc"
         shutil.copytree(SAMPLES / "debian-xinetd", source)
         status, out, err = run_main("import", source / "xinetd.d")
@@ -106,10 +104,7 @@ class SampleTests(ImportTestCase):
         self.assertEqual(len(err.splitlines()), 19)
 
     def test_debian(self) -> None:
-        """
-        Switched on, its five services are served by streams and datagrams in a section each; those
-        that stand twice are taken once, and the two that only xinetd has are not.
-        """
+        """Switched on, its five services have a section each, the rest and duplicates none."""
         settings, text = self.taken(copied("debian-xinetd", self.directory / "etc"))
         self.assertEqual(listeners(settings), {name: everywhere(name) for name in sorted(PORTS)})
         place = f"{self.directory}/etc/xinetd.d"
@@ -118,10 +113,7 @@ class SampleTests(ImportTestCase):
             self.assertIn(f"\n; not converted: {found.format(place)}\n", text)
 
     def test_debian_sample(self) -> None:
-        """
-        The example of xinetd's documentation keeps its networks and its limit; programs, RPC, a
-        sensor and a redirection are not converted, each in one line.
-        """
+        """xinetd's own example keeps networks and limit; what is not converted has a line."""
         settings, text = self.taken(SAMPLES / "debian-xinetd" / "sample.conf")
         self.assertEqual(list(listeners(settings)), ["echo", "chargen", "daytime", "time"])
         for service in settings.services:
@@ -141,10 +133,7 @@ class SampleTests(ImportTestCase):
             self.assertIn(f"\n; {line}\n", text)
 
     def test_red_hat(self) -> None:
-        """
-        What Red Hat has in defaults becomes the limits of each section; what has no counterpart is
-        said once; rsync is a program.
-        """
+        """Red Hat's defaults become each section's limits; what is not converted is said once."""
         settings, text = self.taken(copied("redhat-xinetd", self.directory / "etc"))
         self.assertEqual(listeners(settings), {name: everywhere(name) for name in sorted(PORTS)})
         for service in settings.services:
@@ -196,10 +185,7 @@ class SampleTests(ImportTestCase):
         self.assertIn("\n; not converted: service auth stream tcp", text)
 
     def test_hosts(self) -> None:
-        """
-        Hosts in front of a service, those for all lines below, sizes of buffers and limits behind
-        wait are taken over.
-        """
+        """Hosts (for one service or all lines below), buffer sizes and limits are converted."""
         settings, text = self.taken(SAMPLES / "hosts-inetd.conf")
         self.assertEqual(
             listeners(settings),
@@ -226,10 +212,7 @@ class CommandTests(ImportTestCase):
     ECHO = "echo stream tcp nowait root internal\n"
 
     def test_output(self) -> None:
-        """
-        A file is written with the permissions of a configuration, and never over another unless
-        that is asked for.
-        """
+        """A file gets a configuration's permissions, and replaces another only with --force."""
         source, target = self.file(self.ECHO), self.directory / "socketd.ini"
         status, out, err = run_main("import", source, "--output", target)
         self.assertEqual((status, out), (0, ""))
@@ -277,10 +260,7 @@ class CommandTests(ImportTestCase):
         self.assertEqual(list(listeners(self.loaded(out))), ["echo"])
 
     def test_unreadable(self) -> None:
-        """
-        A path that is not there, a device and a path that no system takes are problems in one
-        line.
-        """
+        """A missing path, a device and a path that no system takes are one line each."""
         for path, reason in (
             ("nowhere", "not read: no such file or directory [(]nowhere[)]"),
             ("/dev/null", "not read: not a regular file [(]/dev/null[)]"),
@@ -292,9 +272,7 @@ class CommandTests(ImportTestCase):
             self.assertEqual(err.count("\n"), 2)
 
     def test_several(self) -> None:
-        """
-        Several paths are one configuration: defaults count for a directory that comes after them.
-        """
+        """Several paths are one configuration: defaults count for a later directory."""
         conf = self.file("defaults\n{\nonly_from = 192.0.2.0\n}\n", "xinetd.conf")
         directory = self.directory / "xinetd.d"
         directory.mkdir()
@@ -305,10 +283,7 @@ class CommandTests(ImportTestCase):
         self.assertIn("\nallow = 192.0.2.0/24\n", out)
 
     def test_directory_alone(self) -> None:
-        """
-        A directory of xinetd's without the file that has the defaults is said aloud: who is kept
-        out may stand there.
-        """
+        """A directory without xinetd.conf is said aloud: its defaults may restrict access."""
         source = copied("redhat-xinetd", self.directory / "etc").parent / "xinetd.d"
         status, out, err = run_main("import", source)
         self.assertEqual(status, 0)
@@ -325,10 +300,7 @@ class CommandTests(ImportTestCase):
         self.assertEqual(list(listeners(settings)), ["echo"])
 
     def test_kinds(self) -> None:
-        """
-        A file is xinetd's by its braces or its keywords; one with nothing but switched-off
-        entries is Debian's.
-        """
+        """A file is xinetd's by braces or keywords; with only switched-off entries, Debian's."""
         for text, expected in (
             ("service echo\n{\n", True),
             ("servce echo\n{\n}\n", True),
@@ -340,9 +312,7 @@ class CommandTests(ImportTestCase):
             self.assertEqual(is_xinetd(text.split("\n")), expected, text)
 
     def test_hostile_text(self) -> None:
-        """
-        Whatever stands in a file, a comment stays one line of ASCII, and no section is made of it.
-        """
+        """Whatever is in a file, a comment is one line of ASCII, and never makes a section."""
         name = "x\u2028[evil]\x1b[2J\x85;" + "y" * 5000
         text = self.ECHO + f"{name} stream tcp nowait root /bin/{name}\n"
         status, out, _ = run_main("import", self.file(text))
@@ -397,10 +367,7 @@ class FuzzTests(ImportTestCase):
     """Broken input."""
 
     def test_mutations(self) -> None:
-        """
-        However a configuration is damaged, the end is a result that loads, or status 78 with a
-        complaint; never a traceback.
-        """
+        """A damaged file gives a result that loads, or status 78; never a traceback."""
         randomness = random.Random(FUZZ_SEED)
         etc = copied("redhat-xinetd", self.directory / "redhat")
         samples = [
@@ -461,9 +428,7 @@ class ReadTests(SynchronousTestCase):
     """Tests for L{read}."""
 
     def test_files(self) -> None:
-        """
-        The files are listed in the order in which they are read, those with a dot are not read.
-        """
+        """Files are listed in reading order; those with a dot or a tilde are not read."""
         directory = Path(self.mktemp())
         directory.mkdir()
         for name in ("b", "a", "c.rpmsave", "d~"):

@@ -38,9 +38,7 @@ class InetdTests(SynchronousTestCase):
         return [str(address) for service in findings.services for address in service.addresses]
 
     def test_protocols(self) -> None:
-        """
-        A protocol has its families; without a number it is both, unless IPv6 has its own line.
-        """
+        """A protocol has its families; without a number both, unless IPv6 has its own line."""
         for protocol, expected in (
             ("tcp", ["tcp:7", "tcp6:7:optional=yes"]),
             ("tcp4", ["tcp:7"]),
@@ -57,9 +55,7 @@ class InetdTests(SynchronousTestCase):
         self.assertEqual(self.addresses(*lines), expected)
 
     def test_hosts(self) -> None:
-        """
-        Hosts stand in front of one service, or in front of all below until the next such line.
-        """
+        """Hosts are in front of one service, or of all below until the next such line."""
         for lines, expected in (
             ([entry("192.0.2.1:echo", "tcp")], ["tcp:7:interface=192.0.2.1"]),
             ([entry("[::1]:echo", "tcp")], [r"tcp6:7:interface=\:\:1"]),
@@ -76,9 +72,7 @@ class InetdTests(SynchronousTestCase):
             self.assertEqual(self.addresses(*lines), expected)
 
     def test_continuation(self) -> None:
-        """
-        A line that begins with white space continues the entry before it, but no comment.
-        """
+        """A line that begins with white space continues the entry before it, but no comment."""
         lines = ["echo stream", "\ttcp4 nowait", "   ", " root internal", "# x"]
         self.assertEqual(self.one(*lines).place.line, 1)
         services = found(*lines, "  " + entry("time")).services
@@ -87,10 +81,7 @@ class InetdTests(SynchronousTestCase):
         self.assertEqual([note.place.line for note in findings.notes], [1, 3])
 
     def test_limits(self) -> None:
-        """
-        What is behind wait limits connections: OpenBSD's in a minute; FreeBSD's in all, of one
-        source in a minute and at once, each of which may be 0 for none.
-        """
+        """Limits follow wait: a rate (OpenBSD, GNU) or up to three counts (FreeBSD); 0: none."""
         minute = {"accept_rate": "40/m", "accept_burst": "40"}
         for wait, expected in (
             ("nowait", {}),

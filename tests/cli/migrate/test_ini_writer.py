@@ -51,9 +51,7 @@ class JoinTests(SynchronousTestCase):
         self.assertEqual(found, [("echo", "stream"), ("echo-dgram", "dgram")])
 
     def test_limits_of_streams(self) -> None:
-        """
-        Limits of connections keep no datagrams apart; but two streams with a limit of their own.
-        """
+        """Connection limits keep no datagrams apart, but two streams with limits of their own."""
         limits = {"max_connections": "3"}
         one = service("stream", stream_options=limits)
         two = service("stream", port=8, label="b", stream_options=limits)
@@ -102,9 +100,7 @@ class WriteTests(SynchronousTestCase):
             self.assertEqual(check(written), ())
 
     def test_limits_of_datagrams(self) -> None:
-        """
-        A limit of connections on datagrams is told, unless the stream beside them has the same.
-        """
+        """A connection limit on datagrams is told, unless the stream beside it has the same."""
         limits = {"max_connections": "3"}
         datagrams = service("dgram", stream_options=limits)
         told = "\n; not converted: max_connections = 3 for datagrams (f:1)\n"

@@ -88,9 +88,7 @@ class SyntaxTests(SynchronousTestCase):
         return found, [note.text for note in findings.notes if note.is_loud]
 
     def test_comments(self) -> None:
-        """
-        Comments and empty lines stand anywhere; a backslash at the end of one continues nothing.
-        """
+        """Comments and empty lines stand anywhere; a backslash at the end continues nothing."""
         lines = ("# a \\", "service echo", "", "  # b", "{", "\t#c", " }  ", "include x")
         expected = [("service", "echo", False), ("include", "x", False)]
         self.assertEqual(self.read(*lines), (expected, []))
@@ -173,9 +171,7 @@ class AddressTests(SynchronousTestCase):
             self.assertRaises(ValueError, parse, text)
 
     def test_operators(self) -> None:
-        """
-        = replaces, += adds and -= removes what is the same network, whatever it is written like.
-        """
+        """= replaces, += adds and -= removes the same network, however it is written."""
         sources: Sources = ()
         for operator, values, expected in (
             ("=", ("10.0.0.0", "192.0.2.1"), "10.0.0.0/8 192.0.2.1"),
@@ -234,20 +230,14 @@ class DefaultsTests(XinetdTestCase):
         self.assertEqual(list(map(str, own.addresses)), ["tcp:7:interface=192.0.2.2"])
 
     def test_errors(self) -> None:
-        """
-        After an error in the lists of defaults no service is converted: it might serve peers that
-        they refuse.
-        """
+        """After an error in the lists of defaults no service is converted: it may be too open."""
         for line in ("only_from = 192.0.2.1,192.0.2.2", "no_access"):
             findings = self.read(defaults(line) + service())
             self.assertEqual((findings.services, findings.left), ([], 1))
             self.assertTrue(findings.notes[0].is_loud)
 
     def test_not_converted(self) -> None:
-        """
-        Attributes of defaults that are not converted are noted once, and what may restrict access
-        is loud.
-        """
+        """Unconverted attributes of defaults are noted once, loud if they may restrict access."""
         lines = ["max_load = 2", "umask = 022", "instances = 1", "instances = 2", "cps += 1 2",
                  "disable = yes", "only_form = 192.0.2.1"]
         findings = self.read(defaults(*lines) + service())
@@ -263,10 +253,7 @@ class DefaultsTests(XinetdTestCase):
         self.assertEqual(self.texts(findings), ["!5: defaults"])
 
     def test_switches(self) -> None:
-        """
-        disabled and enabled go by the id; disable is stronger than enabled; a name that there is
-        not is told.
-        """
+        """disabled and enabled go by the id; disable beats enabled; an unknown name is told."""
         text = service(id="echo-stream") + service("time", id="time-stream", disable="yes")
         for lines, off in (
             (["disabled = echo-stream"], {"echo-stream", "time-stream"}),
@@ -343,10 +330,7 @@ class ServiceTests(XinetdTestCase):
         return list(map(str, self.one(service(**attributes)).addresses))
 
     def test_families(self) -> None:
-        """
-        Without a flag, and with IPv6, a service is IPv4 and IPv6, as far as v6only does not say
-        otherwise.
-        """
+        """Without a flag, and with IPv6, a service is IPv4 and IPv6, unless v6only is set."""
         both, only = ["tcp:7", "tcp6:7:optional=yes"], ["tcp6:7:optional=yes"]
         self.assertEqual(self.addresses(), both)
         self.assertEqual(self.addresses(flags="IPv6 REUSE"), both)
@@ -458,10 +442,7 @@ class ServiceTests(XinetdTestCase):
         )
 
     def test_nothing_is_lost(self) -> None:
-        """
-        Each attribute that is not converted is a note with its line; what may restrict access is
-        loud.
-        """
+        """Each unconverted attribute is a note with its line, loud if it may restrict access."""
         lines = (
             "user = root", "nice = 10", "access_times = 2:00-9:00", "log_on_success += HOST",
             "banner = /etc/issue", "libwrap = x", "max_load = 2.5", "spleen = 1", "env = A=B",
@@ -487,10 +468,7 @@ class ServiceTests(XinetdTestCase):
             self.assert_left(text, f"1: {text.partition(chr(10))[0]}")
 
     def test_twice(self) -> None:
-        """
-        Of two services at one address the first is served, as with xinetd; where one address of
-        two is free, the other is noted.
-        """
+        """Of services at one address the first is served; another keeps what is free."""
         findings = self.read(service(flags="IPv4") + service(id="b") + service(id="c"))
         kept = [list(map(str, found.addresses)) for found in findings.services]
         self.assertEqual(kept, [["tcp:7"], ["tcp6:7:optional=yes"]])

@@ -33,9 +33,7 @@ class CertificateTests(SynchronousTestCase):
         return {path.name: path.read_bytes() for path in sorted(self.directory.iterdir())}
 
     def test_files(self) -> None:
-        """
-        Six files are written, of which the server's has the chain, and others can read no key.
-        """
+        """Six files are written: the server's has the chain, and others can read no key."""
         status, _, err = self.run_main("localhost", "127.0.0.1", "localhost")
         self.assertEqual((status, err), (0, ""))
         self.assertEqual(list(self.data()), FILES)
@@ -103,9 +101,7 @@ class CertificateTests(SynchronousTestCase):
             self.assertEqual(len(files), len(FILES))
 
     def test_half_an_authority(self) -> None:
-        """
-        A certificate without its key, or the other way round, is not made whole by a new one.
-        """
+        """A certificate without its key, or a key alone, is not completed by a new one."""
         for missing, there in (("ca.key", "ca.pem"), ("ca.pem", "ca.key")):
             self.setUp()
             self.run_main("localhost")

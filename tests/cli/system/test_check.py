@@ -107,10 +107,7 @@ class HintTests(CheckCase):
         return out, errors.splitlines()
 
     def test_long_answers(self) -> None:
-        """
-        A listener by UDP whose shortest answer is longer than a short datagram may have
-        answers long datagrams only, and the option that changes it is named.
-        """
+        """Where short datagrams get no reply, a hint names the option that changes it."""
         cases = [
             (["[daytime]", "listen = udp:9013"], 2, "daytime", 26),
             (["[daytime]", "format = iso", "listen = tcp:9013, udp6:9013"], 3, "daytime", 22),

@@ -44,10 +44,7 @@ def groups() -> Iterator[type[Any]]:
 
 
 def naming_files() -> Iterator[tuple[str, str, str]]:
-    """
-    List the options that name files: a protocol that has each, its name, and how a path
-    stands in it.
-    """
+    """List the options that name files: protocol, name, and how a path stands in it."""
     protocols = {declaration.options: name for name, declaration in installed().items()}
     for group in groups():
         for name, found in declared(group).items():
@@ -153,20 +150,14 @@ class NetworkTests(UnitCase):
         return found
 
     def test_families(self) -> None:
-        """
-        systemd is told by a UNIX socket; the rest follows from the listeners; for
-        datagrams the addresses of the machine are read.
-        """
+        """systemd is told by a UNIX socket; datagrams need the machine's addresses."""
         self.assertEqual(self.families("unix:/run/socketd/x.sock"), "AF_UNIX")
         self.assertEqual(self.families("tcp:7007"), "AF_UNIX AF_INET")
         self.assertEqual(self.families("tcp6:7007"), "AF_UNIX AF_INET6")
         self.assertEqual(self.families("udp:7007"), "AF_UNIX AF_INET AF_NETLINK")
 
     def test_only_inherited(self) -> None:
-        """
-        A daemon that binds nothing at the network has none, and gets no packet that its
-        socket units do not let in.
-        """
+        """Without bound listeners there is no network beyond what the socket units let in."""
         unit = self.unit("[echo]\nlisten = systemd:echo\n")
         self.assertEqual(unit["PrivateNetwork"], ["yes"])
         self.assertEqual(unit["IPAddressDeny"], ["any"])
@@ -184,10 +175,7 @@ class NetworkTests(UnitCase):
         self.assertNotIn("PrivateNetwork", unit)
 
     def test_allowed(self) -> None:
-        """
-        Otherwise those networks are let in that some service allows, and a denied part
-        of them is left to the daemon.
-        """
+        """Otherwise the allowed networks are let in; denied parts are left to the daemon."""
         unit = self.unit(
             "[echo]\nlisten = tcp:7007\nallow = 192.0.2.0/24 2001:db8::/32\ndeny = 192.0.2.7\n"
             "[discard]\nlisten = tcp:7008\nallow = 192.0.2.0/24 198.51.100.7\n"
@@ -265,10 +253,7 @@ class PlaceTests(UnitCase):
         self.assertEqual(unit["ReadWritePaths"], ["/srv/b", '"/srv/my control"'])
 
     def test_every_file(self) -> None:
-        """
-        Whatever option names a file, that file can be read in a home directory and in a
-        temporary one.
-        """
+        """Whatever option names a file, it can be read in a home and a temporary directory."""
         home, temporary = (Path(self.mktemp()).absolute() for _ in range(2))
         self.patch(unit_paths, "_HOMES", (home,))
         self.patch(unit_paths, "_TEMPORARY", (temporary,))
@@ -297,10 +282,7 @@ class PlaceTests(UnitCase):
                 self.assertEqual(found["BindReadOnlyPaths"], [str(path.parent)])
 
     def test_every_path_is_a_file_or_a_socket(self) -> None:
-        """
-        An option that speaks of a path says which files it names, or is one of the daemon's
-        own sockets.
-        """
+        """An option that speaks of a path names a file, or is one of the daemon's own sockets."""
         spoken = {
             name
             for group in groups()

@@ -182,9 +182,7 @@ class DatagramsTests(SynchronousTestCase):
             self.assertEqual(self.opened.pop(), expected)
 
     def test_unknown_host(self) -> None:
-        """
-        A name without address is a failure, and so is an IPv4 address where IPv6 is asked for.
-        """
+        """A name without address fails, and so does an IPv4 address where IPv6 is asked for."""
         for text in ("udp:no.example:53", "udp6:old.example:53", "udp6:192.0.2.9:53"):
             self.failureResultOf(self.dial(text), DNSLookupError)
 

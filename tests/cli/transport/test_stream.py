@@ -133,9 +133,7 @@ class StreamTransportTests(SynchronousTestCase):
         self.assertTrue(self.transport.disconnecting)
 
     def test_refused_while_held(self) -> None:
-        """
-        Who was paused is resumed, unless TLS closes what carries it: that waits for nobody then.
-        """
+        """A paused producer is resumed, or unregistered if TLS closes its carrier."""
         for is_closing, resumed in ((False, ["resume"]), (True, [])):
             self.setUp()
             directlyProvides(self.transport, ISSLTransport)
@@ -150,10 +148,7 @@ class StreamTransportTests(SynchronousTestCase):
             self.assertEqual(self.transport.producer is None, is_closing)
 
     def test_no_notice_after_end(self) -> None:
-        """
-        Over TLS a peer that just goes after our end has ended well; before it, or by our own
-        doing, it has not.
-        """
+        """Over TLS a loss after our EOF is a clean end; before it, or by our abort, it is not."""
         cases = [
             (True, ConnectionLost, ConnectionDone),
             (True, ConnectionAborted, ConnectionAborted),

@@ -214,10 +214,7 @@ class PeerTests(TlsTestCase):
     """Tests for peers that do not speak TLS, or not with everybody."""
 
     async def test_no_tls(self) -> None:
-        """
-        A peer that speaks something else, or sends back what it hears, or just goes, is told
-        for what it is.
-        """
+        """A peer that sends plain text, echoes or closes is reported as what it is."""
         cases: dict[type[TrackedProtocol], str] = {
             PlainTextServer: "TLS: the peer speaks something else (wrong version number)",
             EchoServer: "TLS: the peer speaks something else (unexpected message)",
@@ -368,10 +365,7 @@ class TlsCommandTests(TlsTestCase):
         self.assertTrue(out == LongReplyServer.answer)
 
     async def test_pause(self) -> None:
-        """
-        Where the server does not close, the answer is whole after the pause that is asked for;
-        what was agreed on goes to standard error.
-        """
+        """The given pause ends a reply without a close; parameters go to standard error."""
         port = self.serve(server_options(server(), protocols=[b"echo"]))
         arguments = ("--tls", "--ca", self.paths["ca"], "--pause", "0.2", "--alpn", "echo", "-v")
         address = f"127.0.0.1:{port}"
@@ -416,10 +410,7 @@ class TlsCommandTests(TlsTestCase):
         self.assertEqual((err, status, len(out)), (b"", 0, len(LongReplyServer.answer)))
 
     async def test_wrong_client_certificate(self) -> None:
-        """
-        Without one, or with one that the server does not trust, its refusal is told, though by
-        the client's count the handshake was over.
-        """
+        """Without a trusted certificate the refusal is told, though it follows the handshake."""
         port = self.serve(server_options(server(), clients_of=authority()))
         address = f"tls:127.0.0.1:{port}"
         cases: dict[tuple[str, ...], str] = {
@@ -465,10 +456,7 @@ class TlsCommandTests(TlsTestCase):
         self.assertIn(b"number      1800000000, seconds since 1970\n", out)
 
     async def test_authorities_of_the_system(self) -> None:
-        """
-        Without a file of authorities those of the system are trusted, here named by the variable
-        of OpenSSL.
-        """
+        """By default the system's authorities are trusted, here from OpenSSL's variable."""
         port = self.serve(server_options(server()), LongReplyServer)
         outcome = await getProcessOutputAndValue(
             sys.executable, ("-m", "socketd", "send", f"tls:127.0.0.1:{port}", "x"),
