@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IPushProducer
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import DatagramProtocol, Factory, Protocol, connectionDone
 from twisted.internet.testing import StringTransport
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.python.failure import Failure
@@ -24,10 +24,8 @@ from socketd.common.text import columns
 
 ROOT = str(Path(socketd.__file__).parent.parent)
 
+#: Standard output, standard error, exit status.
 Outcome = tuple[bytes, bytes, int]
-"""
-Standard output, standard error, exit status.
-"""
 
 
 @implementer(IInput)
@@ -151,6 +149,21 @@ class MemoryReceiver(Receiver):
         self.reasons.append(reason)
 
 
+class UpperDatagrams(DatagramProtocol):
+    """Answers each datagram in upper case."""
+
+    transport: Any
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        self.transport.write(datagram.upper(), addr)
+
+
+class Server(Protocol):
+    """The base of servers, with any transport."""
+
+    transport: Any
+
+
 class HalfCloseTransport(StringTransport):
     """A string transport that can shut down its writing side."""
 
@@ -166,12 +179,7 @@ class HalfCloseTransport(StringTransport):
 
 
 class Paper:
-    """
-    A terminal that knows a carriage return, a backspace and a line end, and nothing else.
-
-    @ivar lines: what stands on it; the last one is that of the cursor.
-    @ivar column: where the cursor stands.
-    """
+    """A terminal of carriage return, backspace and line end; the last line has the cursor."""
 
     def __init__(self, width: int) -> None:
         self.width = width
@@ -215,14 +223,12 @@ class CommandTestCase(TestCase):
         """Serve TCP on the loopback interface for the length of the test."""
         factory = Factory.forProtocol(protocol)
         factory.noisy = False
-        port = _process_reactor().listenTCP(0, factory, interface="127.0.0.1")
-        return self._until_the_end(port)
+        return self._until_the_end(_process_reactor().listenTCP, factory)
 
     def listen_datagrams(self, protocol: Any) -> int:
         """Serve UDP on the loopback interface for the length of the test."""
         protocol.noisy = False
-        port = _process_reactor().listenUDP(0, protocol, interface="127.0.0.1")
-        return self._until_the_end(port)
+        return self._until_the_end(_process_reactor().listenUDP, protocol)
 
     async def command(self, *arguments: str, stdin: bytes = b"") -> Outcome:
         """Run C{socketd} to its end."""
@@ -242,7 +248,8 @@ class CommandTestCase(TestCase):
             taken.connect(("127.0.0.1", 9))
         return number
 
-    def _until_the_end(self, port: Any) -> int:
+    def _until_the_end(self, listen: Any, server: Any) -> int:
+        port = listen(0, server, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         number: int = port.getHost().port
         return number

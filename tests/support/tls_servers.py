@@ -30,19 +30,12 @@ def server_options(
 
 
 class TrackedProtocol(Protocol):
-    """
-    A protocol of a server whose end can be waited for.
+    """A protocol of a server whose end can be waited for: then C{gone} fires."""
 
-    @ivar gone: fires when the connection is.
-    """
+    transport: Any
 
     def __init__(self) -> None:
         self.gone: Deferred[None] = Deferred()
-
-    @property
-    def peer(self) -> Any:
-        """The way to the client."""
-        return self.transport
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.gone.callback(None)
@@ -56,22 +49,22 @@ class EchoServer(TrackedProtocol):
     """Sends back what comes, and waits for the client to close."""
 
     def dataReceived(self, data: bytes) -> None:
-        self.peer.write(data)
+        self.transport.write(data)
 
 
 class PlainTextServer(TrackedProtocol):
     """Says something that is not of TLS, and closes."""
 
     def connectionMade(self) -> None:
-        self.peer.write(b"220 mail.example ESMTP\r\n")
-        self.peer.loseConnection()
+        self.transport.write(b"220 mail.example ESMTP\r\n")
+        self.transport.loseConnection()
 
 
 class ClosingServer(TrackedProtocol):
     """Closes."""
 
     def connectionMade(self) -> None:
-        self.peer.loseConnection()
+        self.transport.loseConnection()
 
 
 class LongReplyServer(TrackedProtocol):
@@ -80,16 +73,16 @@ class LongReplyServer(TrackedProtocol):
     answer = bytes(range(256)) * 16384
 
     def dataReceived(self, data: bytes) -> None:
-        self.peer.write(self.answer)
-        self.peer.loseConnection()
+        self.transport.write(self.answer)
+        self.transport.loseConnection()
 
 
 class TruncatingServer(TrackedProtocol):
     """Answers, and ends the connection below TLS."""
 
     def dataReceived(self, data: bytes) -> None:
-        self.peer.write(b"half")
-        self.peer.transport.loseConnection()
+        self.transport.write(b"half")
+        self.transport.transport.loseConnection()
 
 
 class TrackedFactory(Factory):
@@ -109,5 +102,5 @@ class TrackedFactory(Factory):
         """Break off what is left."""
         for protocol in self.made:
             if not protocol.gone.called:
-                protocol.peer.abortConnection()
+                protocol.transport.abortConnection()
         return gatherResults([protocol.gone for protocol in self.made])

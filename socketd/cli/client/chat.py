@@ -31,12 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-n", "--newline", action="store_true", help="send the line end after each line too"
     )
     parser.add_argument(
-        "--wait",
-        metavar="SECONDS",
-        type=seconds,
-        default=DEFAULT_WAIT,
+        "--wait", metavar="SECONDS", type=seconds, default=DEFAULT_WAIT,
         help=f"how long the answer to a line holds up the next (default {DEFAULT_WAIT:g})",
-    )
+    )  # fmt: skip
     add_tls(parser)
 
 

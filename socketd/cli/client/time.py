@@ -52,12 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the subcommand."""
     add_address(parser)
     parser.add_argument(
-        "--epoch",
-        choices=[AUTO, *EPOCHS],
-        default=AUTO,
+        "--epoch", choices=[AUTO, *EPOCHS], default=AUTO,
         help="what the server counts from: 1970 (unix) or 1900 (RFC 868); by default the one "
         "that comes nearest to our own clock",
-    )
+    )  # fmt: skip
     add_timeout(parser, "fail when there is no answer for so long")
     parser.add_argument("--json", action="store_true", help="print a JSON object")
     add_tls(parser)

@@ -49,17 +49,12 @@ def seconds(text: str) -> float:
 
 def add_address(parser: argparse.ArgumentParser) -> None:
     """Add the ADDRESS argument."""
-    parser.add_argument(
-        "address", metavar="ADDRESS", type=argument_type(parse), help=ADDRESS_HELP
-    )
+    parser.add_argument("address", metavar="ADDRESS", type=argument_type(parse), help=ADDRESS_HELP)
 
 
 def add_timeout(parser: argparse.ArgumentParser, meaning: str) -> None:
     """Add C{--timeout}, with a help text that says what fails then."""
     parser.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=seconds,
-        default=DEFAULT_TIMEOUT,
+        "--timeout", metavar="SECONDS", type=seconds, default=DEFAULT_TIMEOUT,
         help=f"{meaning} (default {DEFAULT_TIMEOUT:g}; 0: no timeout)",
-    )
+    )  # fmt: skip

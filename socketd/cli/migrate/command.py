@@ -38,11 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the subcommand."""
     parser.description = DESCRIPTION
     parser.add_argument(
-        "paths",
-        metavar="PATH",
-        nargs="+",
+        "paths", metavar="PATH", nargs="+",
         help="xinetd.conf, a directory like xinetd.d, or inetd.conf",
-    )
+    )  # fmt: skip
     parser.add_argument(
         "--output", metavar="FILE", type=Path, help="write here (default: standard output)"
     )

@@ -148,9 +148,7 @@ def _service(row: Row, is_split: bool) -> ForeignService:
     )
 
 
-def _addresses(
-    row: Row, protocol: str, suffix: str, is_split: bool
-) -> tuple[ListenAddress, ...]:
+def _addresses(row: Row, protocol: str, suffix: str, is_split: bool) -> tuple[ListenAddress, ...]:
     families = ("4",) if is_split and not suffix else FAMILIES[suffix]
     port = port_of(row.fields[0], protocol)
     found: list[ListenAddress] = []

@@ -46,26 +46,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.description = DESCRIPTION
     parser.add_argument(
-        "names",
-        metavar="NAME",
-        nargs="+",
-        type=argument_type(parse_name),
+        "names", metavar="NAME", nargs="+", type=argument_type(parse_name),
         help="a name of the server: a DNS name, *.DOMAIN or an IP address",
-    )
+    )  # fmt: skip
     parser.add_argument(
-        "--directory",
-        metavar="DIR",
-        type=Path,
-        default=Path("."),
+        "--directory", metavar="DIR", type=Path, default=Path("."),
         help="where the files go (default: here; created if missing)",
-    )
+    )  # fmt: skip
     parser.add_argument(
-        "--days",
-        metavar="N",
-        type=argument_type(_days),
-        default=DEFAULT_DAYS,
+        "--days", metavar="N", type=argument_type(_days), default=DEFAULT_DAYS,
         help=f"validity in days (default {DEFAULT_DAYS})",
-    )
+    )  # fmt: skip
     parser.add_argument(
         "--force", action="store_true", help="replace existing certificates, never the CA"
     )
@@ -100,26 +91,21 @@ def make(
     @return: the files, including those of the authority only if it is new.
     @raise CommandError: if one file of the authority is missing, or it cannot be used.
     """
-    from socketd.cli.system.development_ca import (
-        issue_client,
-        issue_server,
-        load_authority,
-        make_authority,
-        utc,
-    )
+    from socketd.cli.system import development_ca
 
-    today = utc(now)
+    today = development_ca.utc(now)
     certificate, key = (directory / f"{AUTHORITY}.{suffix}" for suffix in ("pem", "key"))
     files: list[NewFile] = []
     if _exists(certificate, key):
-        authority = load_authority(str(certificate), str(key), today)
+        authority = development_ca.load_authority(str(certificate), str(key), today)
     else:
-        authority = make_authority(today)
+        authority = development_ca.make_authority(today)
         files += _files(directory, AUTHORITY, authority)
-    server = issue_server(authority, names, today, days)
+    server = development_ca.issue_server(authority, names, today, days)
     # The chain includes the authority: peers that do not know it can at least display it.
     issued = _files(directory, SERVER, server, authority.certificate_pem)
-    issued += _files(directory, CLIENT, issue_client(authority, today, days))
+    client = development_ca.issue_client(authority, today, days)
+    issued += _files(directory, CLIENT, client)
     return files + [evolve(file, may_replace=is_forced) for file in issued]
 
 

@@ -216,7 +216,7 @@ def decode(name: str, raw: bytes) -> Value:
     """Decode a value from getsockopt(2) to a number, or a text for a structure or its size."""
     try:
         return DECODERS.get(name, _number)(raw)
-    except struct.error:
+    except (struct.error, OSError):
         return f"{len(raw)} bytes"
 
 
@@ -246,10 +246,6 @@ def _credentials(raw: bytes) -> Value:
     return f"pid {process} uid {user} gid {group}" if process else "none"
 
 
-def _address(raw: bytes) -> Value:
-    return ".".join(map(str, struct.unpack("4B", raw)))
-
-
 #: Decoders of values; any other option is a number, if it has the size of one.
 DECODERS: dict[str, Callable[[bytes], Value]] = {
     "SO_BINDTODEVICE": _text,
@@ -259,5 +255,5 @@ DECODERS: dict[str, Callable[[bytes], Value]] = {
     "SO_SNDTIMEO": _time,
     "TCP_CONGESTION": _text,
     "TCP_ULP": _text,
-    "IP_MULTICAST_IF": _address,
+    "IP_MULTICAST_IF": socket.inet_ntoa,
 }

@@ -110,7 +110,7 @@ async def _connect_stream(
 
 async def _stream_endpoint(reactor: Any, address: Address) -> IStreamClientEndpoint:
     if address.scheme == ENDPOINT:
-        return _described_endpoint(reactor, address)
+        return _described_endpoint(reactor, address.path)
     if address.scheme == "unix":
         return UNIXClientEndpoint(reactor, address.path)
     _interface_index(address)
@@ -123,9 +123,9 @@ async def _stream_endpoint(reactor: Any, address: Address) -> IStreamClientEndpo
     return HostnameEndpoint(reactor, address.host, address.port)
 
 
-def _described_endpoint(reactor: Any, address: Address) -> IStreamClientEndpoint:
+def _described_endpoint(reactor: Any, description: str) -> IStreamClientEndpoint:
     try:
-        endpoint: IStreamClientEndpoint = clientFromString(reactor, address.path)
+        endpoint: IStreamClientEndpoint = clientFromString(reactor, description)
         return endpoint
     except (ValueError, TypeError, KeyError, ImportError, OSError) as error:
         why = str(error) or type(error).__name__
@@ -210,11 +210,7 @@ async def _resolve(reactor: Any, address: Address) -> str:
 
 @implementer(IResolutionReceiver)
 class Resolution:
-    """
-    Collects the resolver's results.
-
-    @ivar hosts: fires with the IP addresses in the resolver's order.
-    """
+    """Collects the resolver's results; C{hosts} fires with the IP addresses in its order."""
 
     def __init__(self) -> None:
         self.hosts: Deferred[list[str]] = Deferred()

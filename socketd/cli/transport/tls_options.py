@@ -53,42 +53,33 @@ def add_tls(parser: argparse.ArgumentParser) -> None:
         "--ca", metavar="FILE", help="trust these authorities, not those of the system"
     )
     group.add_argument(
-        "--server-name",
-        metavar="NAME",
-        type=argument_type(parse_host),
+        "--server-name", metavar="NAME", type=argument_type(parse_host),
         help="the name or IP address that the server's certificate must be for, "
         "where that is not the HOST that is dialed",
-    )
+    )  # fmt: skip
     group.add_argument("--cert", metavar="FILE", help="our certificate and its chain")
     group.add_argument("--key", metavar="FILE", help="its key (default: in the file of --cert)")
     group.add_argument(
-        "--alpn",
-        metavar="NAME",
-        type=_protocol,
-        action="append",
+        "--alpn", metavar="NAME", type=_protocol, action="append",
         help="offer this protocol; more than once: the best first",
-    )
+    )  # fmt: skip
     group.add_argument(
         "--insecure", action="store_true", help="verify nothing: the server may be an impostor"
     )
     group.add_argument(
-        "-v",
-        "--verbose",
-        action="store_true",
+        "-v", "--verbose", action="store_true",
         help="tell on standard error what was agreed on and whose the certificate is",
-    )
+    )  # fmt: skip
 
 
 def add_pause(parser: argparse.ArgumentParser, default: float) -> None:
     """Add C{--pause}, which decides when a reply over TLS is complete."""
     parser.add_argument(
-        "--pause",
-        metavar="SECONDS",
-        type=seconds,
+        "--pause", metavar="SECONDS", type=seconds,
         help="over TLS, which cannot end one direction only, the connection is closed when the "
         "peer closes it, or when it has answered and then paused for so long "
         f"(default {default:g}; 0: only when the peer closes it)",
-    )
+    )  # fmt: skip
 
 
 def tls_options(arguments: argparse.Namespace) -> ClientTlsOptions | None:

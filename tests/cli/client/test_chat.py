@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
 
-from twisted.internet.protocol import DatagramProtocol, Protocol
-
-from tests.support.client_fakes import CommandTestCase
+from tests.support.client_fakes import CommandTestCase, Server, UpperDatagrams
 
 
-class Upper(Protocol):
+class Upper(Server):
     """Answers in upper case, with a color, and closes at C{bye}."""
 
     def dataReceived(self, data: bytes) -> None:
-        transport: Any = self.transport
-        transport.write(b"\x1b[31m" + data.upper())
+        self.transport.write(b"\x1b[31m" + data.upper())
         if data == b"bye":
-            transport.loseConnection()
-
-
-class UpperDatagrams(DatagramProtocol):
-    """Answers each datagram in upper case."""
-
-    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        transport: Any = self.transport
-        transport.write(datagram.upper(), addr)
+            self.transport.loseConnection()
 
 
 class CommandTests(CommandTestCase):
@@ -48,10 +36,3 @@ class CommandTests(CommandTestCase):
         arguments = ("chat", "--newline", f"udp:127.0.0.1:{port}")
         outcome = await self.command(*arguments, stdin=b"one\ntwo\n")
         self.assertEqual(outcome, (b"ONE\nTWO\n", b"", 0))
-
-    async def test_refused(self) -> None:
-        """A refused connection is an error of one line."""
-        port = self.refusing_port()
-        outcome = await self.command("chat", f"127.0.0.1:{port}", stdin=b"one\n")
-        complaint = f"socketd chat: 127.0.0.1:{port}: connection refused\n"
-        self.assertEqual(outcome, (b"", complaint.encode(), 1))

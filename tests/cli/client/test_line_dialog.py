@@ -7,12 +7,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.cli.client.line_dialog import (
-    EOF_SECONDS,
-    MAX_LINE,
-    SETTLE_SECONDS,
-    LineDialog,
-)
+from socketd.cli.client.line_dialog import EOF_SECONDS, MAX_LINE, SETTLE_SECONDS, LineDialog
 from socketd.cli.client.screen import Screen
 from socketd.common.errors import CommandError
 from tests.support.client_fakes import MemoryInput, MemoryOutput, MemoryTransport
@@ -35,9 +30,7 @@ class DialogTestCase(SynchronousTestCase):
         self.source = MemoryInput(terminal)
         self.transport = MemoryTransport(datagrams)
         screen = Screen(self.output, prompts=terminal, encoding="utf-8")
-        self.dialog = LineDialog(
-            self.clock, self.source, screen, self.output, WAIT, newline
-        )
+        self.dialog = LineDialog(self.clock, self.source, screen, self.output, WAIT, newline)
         self.transport.connect(self.dialog)
 
     def lose(self, error: Exception | None = None) -> None:

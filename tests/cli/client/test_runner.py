@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -10,6 +11,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.cli.client.runner import ClientRun
+from tests.support.client_fakes import CommandTestCase
 
 
 class OneTurnReactor:
@@ -52,3 +54,22 @@ class ClientRunTests(SynchronousTestCase):
 
         error = self.assertRaises(ValueError, run.until_done, client)
         self.assertEqual(str(error), "surprise")
+
+
+class CommandTests(CommandTestCase):
+    """Tests for L{run_client} in each subcommand as a process."""
+
+    async def test_failed(self) -> None:
+        """A failed connection is an error of one line, without output and without waiting."""
+        stream = f"127.0.0.1:{self.refusing_port()}"
+        datagrams = f"udp:127.0.0.1:{self.refusing_port(socket.SOCK_DGRAM)}"
+        for arguments, why in (
+            (("send", stream, "x"), "connection refused"),
+            (("send", datagrams, "x"), "connection refused"),
+            (("send", "./no.sock", "x"), "no such file or directory"),
+            (("chat", stream), "connection refused"),
+            (("ping", stream), "connection refused"),
+        ):
+            outcome = await self.command(*arguments, stdin=b"one\n")
+            complaint = f"socketd {arguments[0]}: {arguments[1]}: {why}\n"
+            self.assertEqual(outcome, (b"", complaint.encode(), 1), arguments)

@@ -101,9 +101,7 @@ class EditedTests(SynchronousTestCase):
         self.screen = EditedScreen(self.output, lambda: 40, "utf-8")
         source = EditedInput(self.keys, self.screen.line)
         self.transport = MemoryTransport()
-        self.dialog = LineDialog(
-            self.clock, source, self.screen, self.output, 1.0, False
-        )
+        self.dialog = LineDialog(self.clock, source, self.screen, self.output, 1.0, False)
         self.transport.connect(self.dialog)
 
     def test_edited(self) -> None:

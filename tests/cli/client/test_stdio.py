@@ -199,9 +199,7 @@ class StandardOutputTests(SynchronousTestCase):
     def test_pauses_producer(self) -> None:
         """The producer is paused while the buffer is full."""
         calls: list[str] = []
-        producer = CallbackProducer(
-            lambda: calls.append("pause"), lambda: calls.append("resume")
-        )
+        producer = CallbackProducer(lambda: calls.append("pause"), lambda: calls.append("resume"))
         self.output.registerProducer(producer, True)
         self.output.write(bytes(self.output.bufferSize + 1))
         self.assertEqual(calls, ["pause"])

@@ -18,7 +18,7 @@ from socketd.cli.client.time import MAX_REPLY, query, render_json, render_table
 from socketd.cli.client.time_reply import ERA, Measurement, TimeReply, Timestamp
 from socketd.cli.common.address import parse
 from socketd.common.errors import CommandError
-from tests.support.client_fakes import CommandTestCase, HalfCloseTransport
+from tests.support.client_fakes import CommandTestCase, HalfCloseTransport, Server
 
 NOW = 1_800_000_000
 
@@ -126,13 +126,12 @@ class Clock(DatagramProtocol):
             transport.write(self.answer, addr)
 
 
-class StreamClock(Protocol):
+class StreamClock(Server):
     """Sends the time since 1900 and closes."""
 
     def connectionMade(self) -> None:
-        transport: Any = self.transport
-        transport.write(struct.pack("!I", (int(time.time()) + 2_208_988_800) % ERA))
-        transport.loseConnection()
+        self.transport.write(struct.pack("!I", (int(time.time()) + 2_208_988_800) % ERA))
+        self.transport.loseConnection()
 
 
 class CommandTests(CommandTestCase):

@@ -70,9 +70,7 @@ class StreamTests(SynchronousTestCase):
 
     def dial(self, text: str, seconds: float = 0) -> Deferred[None]:
         """Begin to connect."""
-        return Deferred.fromCoroutine(
-            connect(self.reactor, parse(text), self.receiver, seconds)
-        )
+        return Deferred.fromCoroutine(connect(self.reactor, parse(text), self.receiver, seconds))
 
     def test_hosts(self) -> None:
         """IP addresses are dialed as they are, names are looked up."""

@@ -446,8 +446,8 @@ class TlsCommandTests(TlsTestCase):
             """Sends a number, and closes."""
 
             def connectionMade(self) -> None:
-                self.peer.write(struct.pack("!I", 1_800_000_000))
-                self.peer.loseConnection()
+                self.transport.write(struct.pack("!I", 1_800_000_000))
+                self.transport.loseConnection()
 
         port = self.serve(server_options(server()), Clock)
         arguments = ("time", "--ca", self.paths["ca"], f"tls:127.0.0.1:{port}")
