@@ -187,7 +187,6 @@ class Paper:
         self.column = 0
 
     def write(self, text: str) -> None:
-        """Print."""
         for character in text:
             if character == "\n":
                 self.lines.append([])

@@ -26,7 +26,6 @@ class ProbeTestCase(SynchronousTestCase):
     is_datagram = False
 
     def begin(self, count: int = 3, interval: float = 1.0, size: int = 20) -> EchoProbe:
-        """Start a measurement."""
         self.clock = Clock()
         self.transport = MemoryTransport(self.is_datagram)
         self.progress: list[tuple[int, int]] = []
@@ -41,7 +40,6 @@ class ProbeTestCase(SynchronousTestCase):
         probe.dataReceived(self.transport.sent[-1])
 
     def failure(self, probe: EchoProbe) -> str:
-        """Return the error of the measurement."""
         return str(self.failureResultOf(probe.done).value)
 
 

@@ -31,7 +31,6 @@ class ExchangeTests(SynchronousTestCase):
         self.exchange = self.begin(self.source)
 
     def begin(self, source: IInput, pause: float | None = None) -> Exchange:
-        """Start an exchange over the transport."""
         exchange = Exchange(self.clock, source, self.output, TIMEOUT, pause)
         self.stream = StreamTransport(exchange)
         self.stream.makeConnection(self.transport)

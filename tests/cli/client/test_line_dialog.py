@@ -26,7 +26,6 @@ class DialogTestCase(SynchronousTestCase):
     def begin(
         self, terminal: bool = False, datagrams: bool = False, newline: bool = False
     ) -> None:
-        """Start a dialog."""
         self.source = MemoryInput(terminal)
         self.transport = MemoryTransport(datagrams)
         screen = Screen(self.output, prompts=terminal, encoding="utf-8")

@@ -243,7 +243,6 @@ class Ended(ProcessProtocol):
         self._errors = b""
 
     def spawn(self, arguments: list[str]) -> Any:
-        """Start the process."""
         from twisted.internet import reactor
 
         spawning: Any = reactor

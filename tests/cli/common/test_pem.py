@@ -28,7 +28,6 @@ from tests.support.certificates import (
 
 
 def server() -> Made:
-    """Make the certificate of a server."""
     return issued("localhost")
 
 
@@ -39,7 +38,6 @@ class PemTests(SynchronousTestCase):
         self.directory = Path(self.mktemp())
 
     def write(self, data: bytes) -> str:
-        """Write a file, and return its path."""
         return write_pems(self.directory, file=data)["file"]
 
     def test_certificates(self) -> None:

@@ -35,13 +35,7 @@ FUZZ_WORDS = (
 
 
 def copied(sample: str, directory: Path) -> Path:
-    """
-    Copy a sample, with what it includes beside it and switched on.
-
-    @param sample: a directory of L{SAMPLES} that has an xinetd.conf.
-    @param directory: where to.
-    @return: the xinetd.conf.
-    """
+    """Copy a sample with all services switched on, and return its xinetd.conf."""
     shutil.copytree(SAMPLES / sample, directory)
     for path in directory.rglob("*"):
         if path.is_file():
@@ -69,7 +63,6 @@ class ImportTestCase(SynchronousTestCase):
         self.directory.mkdir()
 
     def file(self, text: str, name: str = "source") -> Path:
-        """Write a configuration."""
         path = self.directory / name
         path.write_text(text)
         return path
@@ -79,11 +72,7 @@ class ImportTestCase(SynchronousTestCase):
         return configure(str(self.file(text, "result.ini")), "/run").settings
 
     def taken(self, source: Path) -> tuple[Settings, str]:
-        """
-        Import a file that is in order.
-
-        @return: the result loaded, and its text.
-        """
+        """Import a file that is in order, and return the result loaded and its text."""
         status, out, err = run_main("import", source)
         self.assertEqual(status, 0, err)
         return self.loaded(out), out
@@ -401,7 +390,6 @@ class FuzzTests(ImportTestCase):
 
 
 def mutated(data: bytes, randomness: random.Random) -> bytes:
-    """Damage a configuration."""
     lines = data.split(b"\n")
     for _ in range(randomness.randint(1, 8)):
         index = randomness.randrange(len(lines))

@@ -9,14 +9,12 @@ from socketd.cli.migrate.model import Findings, ForeignService
 
 
 def found(*lines: str) -> Findings:
-    """Read lines."""
     findings = Findings()
     read(list(lines), "f", findings)
     return findings
 
 
 def entry(name: str = "echo", protocol: str = "tcp4", wait: str = "nowait") -> str:
-    """Write an entry."""
     kind = "dgram" if protocol.startswith("udp") else "stream"
     return f"{name} {kind} {protocol} {wait} root internal"
 
@@ -32,7 +30,6 @@ class InetdTests(SynchronousTestCase):
         return service
 
     def addresses(self, *lines: str) -> list[str]:
-        """Tell where all services are served."""
         findings = found(*lines)
         self.assertEqual(findings.notes, [])
         return [str(address) for service in findings.services for address in service.addresses]
@@ -103,11 +100,7 @@ class InetdTests(SynchronousTestCase):
         self.assertEqual(service.options, {"so_rcvbuf": "16384"})
 
     def assert_left(self, line: str, shown: str = "", is_loud: bool = False) -> None:
-        """
-        Check that an entry is not converted, and that one line says so.
-
-        @param shown: the entry in this line, if it differs.
-        """
+        """Check that an entry is not converted, and that one line says so, as it is shown."""
         findings = found(line)
         self.assertEqual((findings.services, findings.left), ([], 1), line)
         (note,) = findings.notes

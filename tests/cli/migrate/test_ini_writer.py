@@ -12,7 +12,6 @@ from socketd.cli.migrate.model import PORTS, Findings, ForeignService, ListenAdd
 
 
 def service(kind: str, name: str = "echo", port: int = 0, **others: Any) -> ForeignService:
-    """Make a service."""
     protocol = {"stream": "tcp", "dgram": "udp"}[kind]
     address = ListenAddress(protocol, port or PORTS[name])
     values: dict[str, Any] = {"label": f"{name}-{kind}", "addresses": (address,)}
@@ -20,11 +19,7 @@ def service(kind: str, name: str = "echo", port: int = 0, **others: Any) -> Fore
 
 
 def shapes(*services: ForeignService) -> list[tuple[str, str]]:
-    """
-    Join services.
-
-    @return: the name of each section, and the types in it.
-    """
+    """Join services; return the name of each section, and the types in it."""
     return [
         (section.name, " ".join(found.type for found in section.services))
         for section in join(services)
@@ -32,7 +27,6 @@ def shapes(*services: ForeignService) -> list[tuple[str, str]]:
 
 
 def text(*services: ForeignService) -> str:
-    """Join services and write them."""
     findings = Findings(services=list(services))
     return write(findings, join(services))
 

@@ -25,7 +25,6 @@ class CertificateTests(SynchronousTestCase):
         self.directory = Path(self.mktemp())
 
     def run_main(self, *argv: str) -> tuple[int, str, str]:
-        """Run the subcommand for the directory."""
         return run_main("certificate", "--directory", self.directory, *argv)
 
     def data(self) -> dict[str, bytes]:

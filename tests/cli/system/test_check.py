@@ -28,11 +28,7 @@ class CheckCase(SynchronousTestCase):
         self.file = Path(self.mktemp()).absolute()
 
     def check(self, text: str, *arguments: str) -> tuple[int, str, str]:
-        """
-        Check a configuration.
-
-        @return: the exit status, standard output and standard error without the file's path.
-        """
+        """Return the exit status, standard output and standard error without the file's path."""
         self.file.write_text(text)
         status, out, errors = run_main("check", self.file, *arguments)
         return status, out.replace(str(self.file), "FILE"), errors.replace(str(self.file), "FILE")

@@ -9,6 +9,7 @@ import ipaddress
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -33,7 +34,6 @@ from tests.support.certificates import days_from_now, self_signed, write_pems
 
 
 def today() -> datetime:
-    """Return the current time."""
     return days_from_now(0)
 
 
@@ -45,25 +45,18 @@ def authority() -> Issued:
 
 @cache
 def stranger() -> Issued:
-    """Return an authority that no test trusts."""
     return make_authority(today())
 
 
 @cache
 def server() -> Issued:
-    """Return the certificate of a server."""
     return issue_server(authority(), ["localhost"], today(), 30)
 
 
 def verify(
     issued: Issued, by: Issued, name: str, at: datetime | None = None
 ) -> list[x509.Certificate]:
-    """
-    Verify a server's certificate, and return the chain.
-
-    @param by: the trusted authority.
-    @param at: the time; now by default.
-    """
+    """Verify a server's certificate at a time, now by default, and return the chain."""
     subject: x509.DNSName | x509.IPAddress
     try:
         subject = x509.IPAddress(ipaddress.ip_address(name))
@@ -71,6 +64,15 @@ def verify(
         subject = x509.DNSName(name)
     builder = PolicyBuilder().store(Store([by.certificate])).time(at or today())
     return builder.build_server_verifier(subject).verify(issued.certificate, [])
+
+
+def foreign(key: Any, algorithm: hashes.SHA256 | None) -> Issued:
+    """Make an authority of another program: without a key identifier."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "other")])
+    begin, end = (today() + timedelta(days=days) for days in (-1, 1))
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, begin, end)
+    builder = builder.add_extension(x509.BasicConstraints(True, None), critical=True)
+    return Issued(builder.sign(key, algorithm), key)
 
 
 class ServerTests(SynchronousTestCase):
@@ -158,7 +160,6 @@ class AuthorityTests(SynchronousTestCase):
         self.directory = Path(self.mktemp())
 
     def load(self, certificate: bytes, key: bytes, now: datetime | None = None) -> Issued:
-        """Write the files of an authority, and load it."""
         paths = write_pems(self.directory, pem=certificate, key=key)
         return load_authority(paths["pem"], paths["key"], now or today())
 
@@ -175,15 +176,14 @@ class AuthorityTests(SynchronousTestCase):
 
     def test_no_authority(self) -> None:
         """A server's certificate does not issue others, nor does a key of another."""
-        for issued in (server(), Issued(self_signed().certificate, self_signed().key)):
-            error = self.assertRaises(
-                CommandError, self.load, issued.certificate_pem, issued.key_pem
-            )
-            self.assertIn("not that of an authority", str(error))
-        error = self.assertRaises(
-            CommandError, self.load, authority().certificate_pem, stranger().key_pem
-        )
-        self.assertIn("the key is not that of the certificate", str(error))
+        alone = Issued(self_signed().certificate, self_signed().key)
+        for certificate, key, why in (
+            (server(), server(), "not that of an authority"),
+            (alone, alone, "not that of an authority"),
+            (authority(), stranger(), "the key is not that of the certificate"),
+        ):
+            pems = certificate.certificate_pem, key.key_pem
+            self.assertIn(why, str(self.assertRaises(CommandError, self.load, *pems)))
 
     def test_expired(self) -> None:
         """An authority issues nothing before or after its time."""
@@ -195,14 +195,7 @@ class AuthorityTests(SynchronousTestCase):
 
     def test_other_keys(self) -> None:
         """A kind of key that signs in another way is refused."""
-        key = ed25519.Ed25519PrivateKey.generate()
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "other")])
-        builder = x509.CertificateBuilder(
-            name, name, key.public_key(), 1, today() - timedelta(days=1),
-            today() + timedelta(days=1),
-        )
-        builder = builder.add_extension(x509.BasicConstraints(True, None), critical=True)
-        other = Issued(builder.sign(key, None), key)
+        other = foreign(ed25519.Ed25519PrivateKey.generate(), None)
         error = self.assertRaises(CommandError, self.load, other.certificate_pem, other.key_pem)
         self.assertIn("EC or RSA", str(error))
 
@@ -217,13 +210,7 @@ class AuthorityTests(SynchronousTestCase):
     def test_authority_of_others(self) -> None:
         """An authority of other make, with an RSA key and without an identifier, issues too."""
         key = rsa.generate_private_key(65537, 2048)
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "other")])
-        builder = x509.CertificateBuilder(
-            name, name, key.public_key(), 1, today() - timedelta(days=1),
-            today() + timedelta(days=1),
-        )
-        builder = builder.add_extension(x509.BasicConstraints(True, None), critical=True)
-        other = Issued(builder.sign(key, hashes.SHA256()), key)
+        other = foreign(key, hashes.SHA256())
         loaded = self.load(other.certificate_pem, other.key_pem)
         issued = issue_server(loaded, ["localhost"], today(), 30).certificate
         issued.verify_directly_issued_by(other.certificate)

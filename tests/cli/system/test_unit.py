@@ -17,7 +17,13 @@ from socketd.cli.system.unit_network import MAX_RULES
 from socketd.cli.system.unit_paths import RUNTIME, doubts, quoted
 from socketd.protocols.registry import installed
 from socketd.settings.load import parse
-from socketd.settings.model import AccessOptions, DaemonOptions, ServiceOptions, SocketOptions
+from socketd.settings.model import (
+    AccessOptions,
+    DaemonOptions,
+    ServiceOptions,
+    Settings,
+    SocketOptions,
+)
 from socketd.settings.options import declared
 from socketd.settings.tls import TlsOptions
 from tests.support.client_fakes import CommandTestCase
@@ -26,6 +32,8 @@ from tests.support.source_tree import ROOT
 SHIPPED = ROOT / "etc" / "systemd" / "socketd.service"
 
 FILE = "/etc/socketd/socketd.ini"
+TWISTD = "/usr/lib/socketd/bin/twistd"
+ECHO = "[echo]\nlisten = tcp:7\n"
 
 #: What follows from the configuration.
 DERIVED = {
@@ -37,7 +45,6 @@ DERIVED = {
 
 
 def groups() -> Iterator[type[Any]]:
-    """List all classes of options that there are."""
     yield from (DaemonOptions, ServiceOptions, AccessOptions, SocketOptions, TlsOptions)
     for declaration in installed().values():
         yield declaration.options
@@ -53,6 +60,11 @@ def naming_files() -> Iterator[tuple[str, str, str]]:
                     yield protocols.get(group, "echo"), name, form
 
 
+def loaded(text: str) -> Settings:
+    """Load a configuration."""
+    return parse(text, FILE, installed(), RUNTIME)
+
+
 def directives(text: str) -> list[tuple[str, str]]:
     """Take a unit apart: names and values, without sections and comments."""
     lines = [line for line in text.splitlines() if line and line[0] not in "#["]
@@ -64,9 +76,8 @@ class UnitCase(SynchronousTestCase):
 
     def unit(self, text: str) -> dict[str, list[str]]:
         """Write one, and give its values by name."""
-        settings = parse(text, FILE, installed(), RUNTIME)
         values: dict[str, list[str]] = {}
-        for name, value in directives(write(settings, FILE, "/usr/lib/socketd/bin/twistd")):
+        for name, value in directives(write(loaded(text), FILE, TWISTD)):
             values.setdefault(name, []).append(value)
         return values
 
@@ -76,8 +87,7 @@ class ShippedTests(UnitCase):
 
     def test_same_as_shipped(self) -> None:
         """All that does not follow from the configuration is as in the unit that is shipped."""
-        settings = parse("[echo]\nlisten = tcp:7\n", FILE, installed(), RUNTIME)
-        ours = directives(write(settings, FILE, "/usr/lib/socketd/bin/twistd"))
+        ours = directives(write(loaded(ECHO), FILE, TWISTD))
         shipped = directives(SHIPPED.read_text())
         self.assertEqual(
             sorted(pair for pair in ours if pair[0] not in DERIVED),
@@ -87,7 +97,7 @@ class ShippedTests(UnitCase):
     def test_same_start(self) -> None:
         """For the usual places the command line is the shipped one, too."""
         shipped = dict(directives(SHIPPED.read_text()))["ExecStart"]
-        self.assertEqual(self.unit("[echo]\nlisten = tcp:7\n")["ExecStart"], [shipped])
+        self.assertEqual(self.unit(ECHO)["ExecStart"], [shipped])
 
 
 class PortTests(UnitCase):
@@ -145,7 +155,6 @@ class NetworkTests(UnitCase):
     """Tests for address families and networks."""
 
     def families(self, listeners: str) -> str:
-        """Give the families for the listeners of an echo service."""
         [found] = self.unit(f"[echo]\nlisten = {listeners}\n")["RestrictAddressFamilies"]
         return found
 
@@ -236,13 +245,13 @@ class PlaceTests(UnitCase):
         for listener in ("tls:7007", "systemd:x:tls=yes"):
             unit = self.unit(self.TLS.format(listener, "/etc/socketd/c"))
             self.assertNotIn("MemoryDenyWriteExecute", unit, listener)
-        self.assertEqual(self.unit("[echo]\nlisten = tcp:7\n")["MemoryDenyWriteExecute"], ["yes"])
+        self.assertEqual(self.unit(ECHO)["MemoryDenyWriteExecute"], ["yes"])
 
     def test_homes(self) -> None:
         """Certificates in a home directory can be read."""
         unit = self.unit(self.TLS.format("tls:7007", "/home/me/c"))
         self.assertEqual(unit["ProtectHome"], ["read-only"])
-        self.assertEqual(self.unit("[echo]\nlisten = tcp:7\n")["ProtectHome"], ["yes"])
+        self.assertEqual(self.unit(ECHO)["ProtectHome"], ["yes"])
 
     def test_sockets_elsewhere(self) -> None:
         """Directories of UNIX sockets can be written to, beside the daemon's own."""
@@ -291,11 +300,8 @@ class PlaceTests(UnitCase):
         }
         named = {option for _, option, _ in naming_files()}
         self.assertEqual(spoken - named, {"control"})
-        settings = parse(
-            "[socketd]\ncontrol = /a/c\nhttp = unix:/b/h\n[echo]\nlisten = unix:/c/e\n",
-            FILE, installed(), RUNTIME,
-        )  # fmt: skip
-        self.assertEqual(set(settings.own), {"control", "http"})
+        text = "[socketd]\ncontrol = /a/c\nhttp = unix:/b/h\n[echo]\nlisten = unix:/c/e\n"
+        self.assertEqual(set(loaded(text).own), {"control", "http"})
 
     def test_own_sockets(self) -> None:
         """The daemon's own sockets are bound where they are to be, in a home too."""
@@ -321,10 +327,9 @@ class PlaceTests(UnitCase):
 
     def test_temporary_files(self) -> None:
         """The configuration itself may be a temporary file, alone or in a directory."""
-        self.assertEqual(self.unit("[echo]\nlisten = tcp:7\n").get("BindReadOnlyPaths"), None)
-        settings = parse("[echo]\nlisten = tcp:7\n", FILE, installed(), RUNTIME)
+        self.assertEqual(self.unit(ECHO).get("BindReadOnlyPaths"), None)
         for file, bound in (("/tmp/a.ini", "/tmp/a.ini"), ("/tmp/d/a.ini", "/tmp/d")):
-            text = write(settings, file, "/usr/lib/socketd/bin/twistd")
+            text = write(loaded(ECHO), file, TWISTD)
             self.assertIn(("BindReadOnlyPaths", bound), directives(text))
 
     def test_links(self) -> None:
@@ -344,24 +349,21 @@ class PlaceTests(UnitCase):
 
     def test_program(self) -> None:
         """An environment in a home directory can be read: the daemon is there."""
-        settings = parse("[echo]\nlisten = tcp:7\n", FILE, installed(), RUNTIME)
-        text = write(settings, FILE, "/home/me/socketd/.venv/bin/twistd")
+        text = write(loaded(ECHO), FILE, "/home/me/socketd/.venv/bin/twistd")
         self.assertIn(("ProtectHome", "read-only"), directives(text))
 
     def test_doubts(self) -> None:
         """Files that will be removed, and sockets that no client finds, are pointed out."""
         text = "[socketd]\ncontrol = /tmp/c\n[echo]\nlisten = unix:/tmp/d/e\n"
-        settings = parse(text, FILE, installed(), RUNTIME)
         self.assertEqual(
-            list(doubts(settings, "/tmp/a.ini")),
+            list(doubts(loaded(text), "/tmp/a.ini")),
             [
                 "/tmp/a.ini: temporary files are removed with time; /etc/socketd would be right",
                 "/tmp/c: the daemon has a /tmp of its own, where no client finds it;"
                 " {runtime}/c would be right",
             ],
         )
-        settings = parse("[echo]\nlisten = tcp:7\n", FILE, installed(), RUNTIME)
-        self.assertEqual(list(doubts(settings, FILE)), [])
+        self.assertEqual(list(doubts(loaded(ECHO), FILE)), [])
 
     def test_drain(self) -> None:
         """systemd waits longer than the daemon's drain timeout."""
@@ -370,7 +372,7 @@ class PlaceTests(UnitCase):
 
     def test_descriptors(self) -> None:
         """There are enough of them for the connections that the file asks for."""
-        self.assertEqual(self.unit("[echo]\nlisten = tcp:7\n")["LimitNOFILE"], [str(DESCRIPTORS)])
+        self.assertEqual(self.unit(ECHO)["LimitNOFILE"], [str(DESCRIPTORS)])
         unit = self.unit("[socketd]\nmax_connections = 100000\n[echo]\nlisten = tcp:7\n")
         self.assertGreater(int(unit["LimitNOFILE"][0]), 100000)
 

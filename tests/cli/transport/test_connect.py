@@ -69,7 +69,6 @@ class StreamTests(SynchronousTestCase):
         self.receiver = MemoryReceiver()
 
     def dial(self, text: str, seconds: float = 0) -> Deferred[None]:
-        """Begin to connect."""
         return Deferred.fromCoroutine(connect(self.reactor, parse(text), self.receiver, seconds))
 
     def test_hosts(self) -> None:
@@ -160,7 +159,6 @@ class DatagramsTests(SynchronousTestCase):
         return ours
 
     def dial(self, text: str) -> Deferred[None]:
-        """Open a socket."""
         return Deferred.fromCoroutine(connect(self.reactor, parse(text), MemoryReceiver()))
 
     def test_hosts(self) -> None:

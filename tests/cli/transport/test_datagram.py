@@ -35,23 +35,18 @@ class FailingSocket:
         """No-op."""
 
     def fileno(self) -> int:
-        """Return no descriptor."""
         return -1
 
     def send(self, data: bytes) -> int:
-        """Fail."""
         return self._fail()
 
     def recv(self, size: int) -> int:
-        """Fail."""
         return self._fail()
 
     def getsockopt(self, level: int, number: int) -> int:
-        """Return SO_ERROR."""
         return self.pending
 
     def close(self) -> None:
-        """Note it."""
         self.is_closed = True
 
     def _fail(self) -> int:
@@ -175,7 +170,6 @@ class DatagramRequestTests(DatagramTestCase):
     """Tests for L{DatagramRequest}."""
 
     def send(self, seconds: float = 10, connected: Any = None) -> Deferred[bytes]:
-        """Send an empty datagram, and wait for the reply."""
         self.request = DatagramRequest(b"")
         if connected is None:
             self.datagrams = self.connect(self.request)

@@ -17,7 +17,6 @@ class InactivityTimerTests(SynchronousTestCase):
         self.timer = InactivityTimer(self.clock, 10, self.expire)
 
     def expire(self) -> None:
-        """Note when the timer called."""
         self.expired.append(self.clock.seconds())
 
     def test_expires_once(self) -> None:

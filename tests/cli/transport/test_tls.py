@@ -86,7 +86,6 @@ class TlsTestCase(CommandTestCase):
 
     @property
     def reactor(self) -> Any:
-        """The reactor of the process."""
         from twisted.internet import reactor
 
         return reactor

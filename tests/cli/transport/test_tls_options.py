@@ -65,7 +65,6 @@ class TlsOptionsTests(SynchronousTestCase):
     """Tests for L{tls_options}."""
 
     def parse(self, argv: tuple[str, ...]) -> argparse.Namespace:
-        """Parse arguments."""
         parser = Parser()
         add_address(parser)
         add_tls(parser)
