@@ -218,16 +218,22 @@ class CommandTestCase(TestCase):
 
     timeout = 60
 
+    @property
+    def reactor(self) -> Any:
+        from twisted.internet import reactor
+
+        return reactor
+
     def listen(self, protocol: type[Protocol]) -> int:
         """Serve TCP on the loopback interface for the length of the test."""
         factory = Factory.forProtocol(protocol)
         factory.noisy = False
-        return self._until_the_end(_process_reactor().listenTCP, factory)
+        return self.until_the_end(self.reactor.listenTCP, factory)
 
     def listen_datagrams(self, protocol: Any) -> int:
         """Serve UDP on the loopback interface for the length of the test."""
         protocol.noisy = False
-        return self._until_the_end(_process_reactor().listenUDP, protocol)
+        return self.until_the_end(self.reactor.listenUDP, protocol)
 
     async def command(self, *arguments: str, stdin: bytes = b"") -> Outcome:
         """Run C{socketd} to its end."""
@@ -247,17 +253,12 @@ class CommandTestCase(TestCase):
             taken.connect(("127.0.0.1", 9))
         return number
 
-    def _until_the_end(self, listen: Any, server: Any) -> int:
-        port = listen(0, server, interface="127.0.0.1")
+    def until_the_end(self, listen: Any, *server: Any) -> int:
+        """Listen on the loopback interface for the length of the test, and return the port."""
+        port = listen(0, *server, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         number: int = port.getHost().port
         return number
-
-
-def _process_reactor() -> Any:
-    from twisted.internet import reactor
-
-    return reactor
 
 
 def environment() -> dict[str, str]:

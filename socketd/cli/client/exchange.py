@@ -36,7 +36,6 @@ class Exchange(Receiver):
     after that is still written.
 
     @ivar timeout: seconds that the peer may be inactive; 0 for no limit.
-    @ivar has_reply: whether the peer has sent any data.
     """
 
     def __init__(

@@ -55,11 +55,7 @@ class ClientRun:
         self._failure: BaseException | None = Terminated()
 
     def until_done(self, client: Client) -> None:
-        """
-        Start the reactor, and stop it when the client is done or interrupted.
-
-        @raise BaseException: the client's exception, or C{KeyboardInterrupt}.
-        """
+        """Run the reactor until the client is done or interrupted, and raise its failure."""
         signal.signal(signal.SIGINT, self._interrupted)
         self._reactor.callWhenRunning(self._start, client)
         self._reactor.run()

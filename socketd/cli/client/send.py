@@ -73,12 +73,7 @@ async def send_stream(
     output: IOutput,
     tls: ClientTls | None = None,
 ) -> None:
-    """
-    Send an input over a stream.
-
-    @param output: the output of the exchange; received data is written even on failure.
-    @raise Exception: any error that L{socketd.cli.transport.error_text.explain} describes.
-    """
+    """Send an input over a stream; received data is written even on failure."""
     await connect(reactor, address, exchange, exchange.timeout, tls)
     try:
         await exchange.done
@@ -92,12 +87,7 @@ async def send_stream(
 async def send_datagram(
     reactor: Any, address: Address, source: IInput, output: IOutput, timeout: float
 ) -> None:
-    """
-    Send an input as one datagram, and write the first reply.
-
-    @param timeout: seconds to wait for the reply; 0 for no limit.
-    @raise Exception: any error that L{socketd.cli.transport.error_text.explain} describes.
-    """
+    """Send an input as one datagram, and write the first reply; 0 is no timeout."""
     payload = DatagramPayload(source)
     source.start(payload)
     request = DatagramRequest(await payload.done)

@@ -58,12 +58,7 @@ class IOutput(IConsumer, Interface):
     """The destination of the peer's data; its producer is stopped when a write fails."""
 
     def finish() -> Deferred[None]:
-        """
-        Flush the buffer, and accept no more data.
-
-        @return: fires when all is written; fails with C{BrokenPipeError} when the reader has
-            closed the pipe, with C{CommandError} on another write error.
-        """
+        """Flush, and close; fail with C{BrokenPipeError} for a closed pipe, or L{CommandError}."""
 
 
 @implementer(IInput)

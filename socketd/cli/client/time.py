@@ -154,7 +154,6 @@ class TimeRequest(Receiver):
 
     @ivar sent: when the request was sent. Over a stream this is the end of the handshake, whose
         last packet triggers the reply.
-    @ivar received: when the reply was complete.
     """
 
     sent: Timestamp

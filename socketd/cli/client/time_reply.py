@@ -48,10 +48,8 @@ class TimeReply:
 @frozen
 class Measurement:
     """
-    An interpreted reply.
+    A raw number of an epoch, one of L{EPOCHS}, and its Unix time; all times are in seconds.
 
-    @ivar epoch: the epoch of the raw number, one of L{EPOCHS}.
-    @ivar unix: the server's time in seconds since 1970.
     @ivar offset: seconds by which the server is ahead of the local clock. It sends whole seconds,
         so an exact server appears up to a second behind.
     """
@@ -65,10 +63,8 @@ class Measurement:
 
 def unix_time(number: int, epoch: str, near: float) -> int:
     """
-    Undo the wrap of a 32-bit number of seconds.
-
-    @param near: a reference time less than half an era (68 years) away, in seconds since 1970.
-    @return: the seconds since 1970 nearest to C{near} that wrap to this number.
+    Undo the wrap of a 32-bit number of seconds: return the seconds since 1970 nearest to C{near},
+    a time less than half an era (68 years) away.
     """
     first = number - EPOCHS[epoch]
     return first + ERA * round((near - first) / ERA)
@@ -80,12 +76,7 @@ def nearest_epoch(number: int, near: float) -> str:
 
 
 def read_reply(reply: TimeReply, epoch: str) -> Measurement:
-    """
-    Interpret a reply.
-
-    @param epoch: the server's epoch, one of L{EPOCHS}, or L{AUTO}.
-    @raise CommandError: when the reply is not 4 bytes long.
-    """
+    """Interpret a reply by an epoch or L{AUTO}; L{CommandError} unless it is 4 bytes long."""
     if len(reply.data) != REPLY_BYTES:
         raise CommandError(f"reply error {len(reply.data)}{_guess(reply.data)}")
     number = int.from_bytes(reply.data, "big")

@@ -31,9 +31,7 @@ class Address:
     The destination of a client.
 
     @ivar text: the address as typed, for messages.
-    @ivar scheme: one of L{HOST_SCHEMES}, L{PATH_SCHEMES} or L{ENDPOINT}.
     @ivar host: name or IP address, for L{HOST_SCHEMES}.
-    @ivar port: 1 to L{MAX_PORT}, for L{HOST_SCHEMES}.
     @ivar path: the socket's path, for L{PATH_SCHEMES}; Twisted's string, for L{ENDPOINT}.
     """
 

@@ -19,11 +19,7 @@ PUBLIC = 0o644
 
 @frozen
 class NewFile:
-    """
-    A file to be created.
-
-    @ivar mode: its permissions, L{PRIVATE} or L{PUBLIC}; never wider, not even while written.
-    """
+    """A file to be created, whose mode is never wider, not even while written."""
 
     path: Path
     data: bytes

@@ -11,10 +11,8 @@ from socketd.common.errors import CommandError, reason_of
 
 def emit(text: str) -> None:
     """
-    Print lines and flush, so that errors are raised here; drop them if standard output is closed.
-
-    @raise BrokenPipeError: if the reader has closed the pipe.
-    @raise CommandError: on any other write error.
+    Print lines and flush, so that errors are raised here (a broken pipe, or L{CommandError}); drop
+    them if standard output is closed.
     """
     if sys.stdout is None:
         return

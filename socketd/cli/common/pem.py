@@ -15,11 +15,7 @@ MAX_FILE = 4 * 1024 * 1024
 
 
 def load_certificates(path: str) -> list[x509.Certificate]:
-    """
-    Read all certificates of a file; at least one.
-
-    @raise CommandError: if the file cannot be read, or contains none.
-    """
+    """Read all certificates of a file, at least one, or raise L{CommandError}."""
     try:
         return x509.load_pem_x509_certificates(_read(path))
     except PARSE_ERRORS as error:
@@ -27,11 +23,7 @@ def load_certificates(path: str) -> list[x509.Certificate]:
 
 
 def load_key(path: str, certificate: x509.Certificate) -> Any:
-    """
-    Read the private key of a certificate from a file, which may also contain certificates.
-
-    @raise CommandError: if the key cannot be read, is encrypted, or does not match.
-    """
+    """Read a certificate's private key, unencrypted; the file may contain certificates."""
     data = _read(path)
     try:
         key = load_pem_private_key(data, password=None)

@@ -51,12 +51,7 @@ _WAIT = re.compile(r"(no)?wait(?:([.:/])([0-9]{1,9})(?:/([0-9]{1,9}))?(?:/([0-9]
 
 @frozen
 class Row:
-    """
-    One entry of inetd.conf.
-
-    @ivar hosts: the addresses to bind; C{*} is the wildcard.
-    @ivar fields: the fields without the hosts; at least L{LEAST_FIELDS}.
-    """
+    """One entry of inetd.conf; host C{*} is the wildcard, the fields are without the hosts."""
 
     place: Place
     hosts: tuple[str, ...]

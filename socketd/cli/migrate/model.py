@@ -50,9 +50,8 @@ class Place:
 @frozen
 class Note:
     """
-    One line about something that the result does not have.
+    One line about an attribute, service or file that the result does not have.
 
-    @ivar text: the attribute, the service or the file.
     @ivar is_loud: whether it also goes to standard error: it is an error, or the service would be
         accessible to more or fewer peers than before.
     """
@@ -104,7 +103,6 @@ class ForeignService:
     @ivar label: the file's identifier among entries of that name.
     @ivar type: L{STREAM} or L{DATAGRAM}.
     @ivar options: socketd options for both socket types.
-    @ivar notes: the attributes that are not converted.
     """
 
     name: str
@@ -122,7 +120,6 @@ class Findings:
     """
     What was found so far.
 
-    @ivar services: the services that are converted, with their own notes.
     @ivar left: the number of services that are not converted.
     @ivar off: the number of services that are switched off.
     """
@@ -201,12 +198,7 @@ def rate_options(count: int, unit: str) -> dict[str, str]:
 
 
 def parse_interface(text: str) -> IPv4Address | IPv6Address | str:
-    """
-    Parse the address that a service binds to.
-
-    @return: an address (IPv4 for an IPv4-mapped one), or a host name.
-    @raise ValueError: when it is neither.
-    """
+    """Parse an address (an IPv4-mapped one to IPv4) or a host name, or raise C{ValueError}."""
     if _LITERAL.fullmatch(text) and (":" in text or text.replace(".", "").isdigit()):
         address = ip_address(text)
         mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
@@ -222,7 +214,6 @@ def bound(
     """
     List the listeners of a service.
 
-    @param protocol: C{tcp} or C{udp}.
     @param interface: an address or a host name; empty for the wildcard.
     @param families: C{4}, C{6} or both: the IP versions, unless the interface decides.
     @param explicit: whether the file names the families, so that the interface must match.

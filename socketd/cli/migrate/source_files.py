@@ -33,12 +33,7 @@ class SourceFiles:
     count: int = 0
 
     def lines(self, path: str) -> list[str]:
-        """
-        Read a file.
-
-        @return: the lines without line ends; bytes that are not UTF-8 become surrogate escapes.
-        @raise UnreadableError: when it cannot be read.
-        """
+        """Read the lines of a file; bytes that are not UTF-8 become surrogate escapes."""
         self.count += 1
         if self.count > MAX_FILES:
             raise UnreadableError(f"more than {MAX_FILES} files")

@@ -24,11 +24,7 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,255}")
 
 @frozen
 class Source:
-    """
-    One address of an access list.
-
-    @ivar networks: the networks that it matches; empty for a name, which needs a resolver.
-    """
+    """One address of an access list; without networks a name, which needs a resolver."""
 
     text: str
     networks: tuple[Network, ...]
@@ -39,12 +35,7 @@ Sources = tuple[Source, ...]
 
 
 def changed(sources: Sources, attribute: Attribute, is_cumulative: bool) -> Sources:
-    """
-    Apply one line to an access list.
-
-    @param is_cumulative: whether C{=} adds, as it does in C{defaults}.
-    @raise ValueError: when an address is invalid.
-    """
+    """Apply one line to an access list; cumulative: C{=} adds, as in C{defaults}."""
     named = tuple(Source(text, parse(text), attribute.place) for text in attribute.values)
     if attribute.operator == "-=":
         gone = {_identity(source) for source in named}

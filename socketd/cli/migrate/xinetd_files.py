@@ -50,7 +50,6 @@ class Reader:
 
     @ivar services: the services in xinetd's reading order, each with the access lists of the
         C{defaults} read so far.
-    @ivar defaults: the inherited attributes of C{defaults}, by name.
     @ivar switches: the service lists of C{defaults}: places by lower-case name.
     @ivar is_unusable: whether C{defaults} has an error that may hide an access restriction; xinetd
         exits on it.

@@ -83,10 +83,8 @@ def _add(conversion: _Conversion, reader: Reader) -> None:
 @define
 class _Conversion:
     """
-    The conversion of one service.
+    The conversion of one service, with attributes of C{defaults}.
 
-    @ivar attributes: the attributes to convert, those of C{defaults} included.
-    @ivar notes: the attributes that are not converted.
     @ivar is_wrong: whether one is invalid, so that the service is not converted.
     """
 

@@ -79,11 +79,7 @@ def entries(lines: list[str], file: str, findings: Findings) -> Iterator[Entry]:
 
 
 def _block(rest: Iterator[Line], findings: Findings) -> list[Attribute] | None:
-    """
-    Parse the attributes up to the closing brace; braces are alone on their lines.
-
-    @return: C{None} after a syntax error.
-    """
+    """Parse up to the closing brace, alone on its line; C{None} after a syntax error."""
     _, opening = next(rest, (None, ""))
     if opening != "{":
         _skip(rest)

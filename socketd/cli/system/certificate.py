@@ -84,7 +84,6 @@ def make(
     """
     Create the certificates in memory.
 
-    @param directory: the destination, which may already contain the authority.
     @param names: results of L{parse_name}, without duplicates.
     @param is_forced: whether they may replace files; an authority is never replaced, because
         clients that trust the old one would reject all that the new one issues.

@@ -92,12 +92,7 @@ def load_authority(certificate_path: str, key_path: str, now: datetime) -> Issue
 
 
 def issue_server(authority: Issued, names: Sequence[str], now: datetime, days: int) -> Issued:
-    """
-    Issue a server certificate.
-
-    @param names: results of L{socketd.common.host_names.parse_name}, at least one.
-    @param days: the validity, limited to that of the authority.
-    """
+    """Issue a server certificate for results of C{parse_name}, within the authority's validity."""
     common = names[0] if len(names[0]) <= MAX_COMMON_NAME else SERVER
     return _issue(authority, common, names, ExtendedKeyUsageOID.SERVER_AUTH, now, days)
 

@@ -118,11 +118,7 @@ def run(arguments: Namespace) -> int:
 
 
 def write(settings: Settings, file: str, twistd: str) -> str:
-    """
-    Return the text of the unit; all paths are absolute.
-
-    @param settings: the settings, with L{RUNTIME} for C{{runtime}}.
-    """
+    """Return the text of the unit for absolute paths, with L{RUNTIME} for C{{runtime}}."""
     online = needs_addresses(settings)
     head = _HEAD.format(
         config=quoted(file),

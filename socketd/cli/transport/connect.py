@@ -46,11 +46,7 @@ RESOLVED_FAMILIES: dict[str, list[type]] = {
 
 
 def load_tls(arguments: argparse.Namespace) -> ClientTls | None:
-    """
-    Prepare TLS, if the arguments ask for it; the TLS modules are imported only then.
-
-    @raise CommandError: when the arguments conflict, or a file cannot be used.
-    """
+    """Prepare TLS, if the arguments ask for it; the TLS modules are imported only then."""
     options = tls_options(arguments)
     if options is None:
         return None
@@ -163,7 +159,6 @@ def _reply_path() -> str:
     It is in the abstract namespace of Linux: it needs no cleanup and no directory permission, and
     works with a server that has a private C{/tmp}.
 
-    @raise CommandError: on systems without abstract names.
     """
     if sys.platform != "linux":
         raise CommandError("unixgram needs the abstract socket names that only Linux has")
@@ -171,12 +166,7 @@ def _reply_path() -> str:
 
 
 def _interface_index(address: Address) -> int:
-    """
-    Find the interface index of an address from its zone (RFC 4007, section 11.2).
-
-    @return: 0 if the address has no zone and needs none.
-    @raise CommandError: when there is no such interface, or a link-local address has no zone.
-    """
+    """Find the index of an address's zone (RFC 4007, section 11.2); 0 if it needs none."""
     host, _, zone = address.host.partition("%")
     if not zone:
         if isIPv6Address(host) and ipaddress.IPv6Address(host).is_link_local:

@@ -37,9 +37,7 @@ class IClientTransport(IConsumer, IPushProducer, Interface):
 @implementer(IHalfCloseableProtocol)
 class Receiver(Protocol):
     """
-    The base of the protocols over an L{IClientTransport}.
-
-    C{dataReceived} gets bytes of a stream, or one datagram.
+    The base of the protocols over an L{IClientTransport}; data is part of a stream, or a datagram.
 
     @ivar done: fires at the end of the connection; fails unless the end was a clean one.
     """

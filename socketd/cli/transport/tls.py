@@ -123,9 +123,7 @@ class ClientTls:
 
     Twisted's C{optionsForClientTLS} is not used: it only logs unexpected errors of the name check
     and accepts the connection, so a certificate without names would be valid for every server.
-    Here every error of the check is a refusal.
-
-    @ivar refusal: why the server was refused; empty if it was not.
+    Here every error of the check is a C{refusal}.
     """
 
     def __init__(self, contexts: CertificateOptions, options: ClientTlsOptions) -> None:
@@ -221,11 +219,7 @@ def _about(certificate: crypto.X509, now: float) -> str:
 
 
 def peer_names(certificate: x509.Certificate) -> list[str]:
-    """
-    List the subject alternative names of a certificate, which may be malformed.
-
-    @return: the first L{SHOWN_NAMES} names, and the number of the rest; safe for a terminal.
-    """
+    """List the first names of a certificate, which may be malformed; safe for a terminal."""
     try:
         names = [str(getattr(name, "value", name)) for name in alternative_names(certificate)]
     except PARSE_ERRORS:

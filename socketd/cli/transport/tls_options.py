@@ -32,7 +32,6 @@ class ClientTlsOptions:
     @ivar name: the DNS name or IP address that the server's certificate must match; empty only if
         the server is not verified.
     @ivar authorities: a file of trusted CA certificates; empty for the system's.
-    @ivar certificate: a file with the client's certificate chain; empty for none.
     @ivar protocols: the ALPN protocols to offer, in order of preference.
     """
 
@@ -83,11 +82,7 @@ def add_pause(parser: argparse.ArgumentParser, default: float) -> None:
 
 
 def tls_options(arguments: argparse.Namespace) -> ClientTlsOptions | None:
-    """
-    Check and combine the TLS arguments; C{None} for no TLS.
-
-    @raise CommandError: when the arguments conflict, with the exit status for usage errors.
-    """
+    """Check and combine the TLS arguments; C{None} for no TLS."""
     address: Address = arguments.address
     if not (arguments.tls or address.is_tls):
         _refuse_without_tls(arguments)

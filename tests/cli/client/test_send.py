@@ -198,7 +198,7 @@ class StreamCommandTests(CommandTestCase):
         port = self.listen(Mute)
         ended = Ended()
         arguments = [sys.executable, "-m", "socketd", "send", f"127.0.0.1:{port}", "x"]
-        process = ended.spawn(arguments)
+        process = self.reactor.spawnProcess(ended, sys.executable, arguments, env=environment())
         either: list[Deferred[Any]] = [Mute.came, ended.done]
         await DeferredList(either, fireOnOneCallback=True)
         process.signalProcess("INT")
@@ -222,13 +222,10 @@ class DatagramCommandTests(CommandTestCase):
 
     async def test_unix(self) -> None:
         """A UNIX datagram is answered without a socket file of ours."""
-        from twisted.internet import reactor
-
         path = Path(self.mktemp()).name
         upper = UpperDatagrams()
         upper.noisy = False
-        connecting: Any = reactor
-        port = connecting.listenUNIXDatagram(path, upper)
+        port = self.reactor.listenUNIXDatagram(path, upper)
         self.addCleanup(os.unlink, path)
         self.addCleanup(port.stopListening)
         outcome = await self.command("send", f"unixgram:{os.path.abspath(path)}", "hello")
@@ -241,12 +238,6 @@ class Ended(ProcessProtocol):
     def __init__(self) -> None:
         self.done: Deferred[tuple[bytes, int | None]] = Deferred()
         self._errors = b""
-
-    def spawn(self, arguments: list[str]) -> Any:
-        from twisted.internet import reactor
-
-        spawning: Any = reactor
-        return spawning.spawnProcess(self, arguments[0], arguments, env=environment())
 
     def errReceived(self, data: bytes) -> None:
         self._errors += data

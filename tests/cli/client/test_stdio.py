@@ -103,6 +103,8 @@ class StandardInputTests(SynchronousTestCase):
         self.receiver = MemoryInputReceiver()
         self.read, self.write = os.pipe()
         self.addCleanup(os.close, self.read)
+        self.writer = os.fdopen(self.write, "wb", 0)
+        self.addCleanup(self.writer.close)
         self.input = StandardInput(self.reactor, self.read)
         self.input.start(self.receiver)
 
@@ -112,13 +114,12 @@ class StandardInputTests(SynchronousTestCase):
         self.assertEqual(self.input.fileno(), self.read)
         self.assertTrue(os.get_blocking(self.read))
         self.assertFalse(self.input.is_terminal)
-        os.close(self.write)
 
     def test_read_to_end(self) -> None:
         """What is read is handed over; then the end."""
         os.write(self.write, b"some\0bytes")
         self.assertIsNone(self.input.doRead())
-        os.close(self.write)
+        self.writer.close()
         self.assertIs(self.input.doRead(), CONNECTION_DONE)
         self.input.connectionLost(Failure(ConnectionDone()))
         self.assertEqual(self.receiver.events, [b"some\0bytes", "end"])
@@ -133,14 +134,12 @@ class StandardInputTests(SynchronousTestCase):
         self.input.connectionLost(Failure(ConnectionDone()))
         self.input.resumeProducing()
         self.assertEqual(self.reactor.readers, set())
-        os.close(self.write)
 
     def test_nothing_there(self) -> None:
         """On a descriptor that another process made non-blocking, an early read is a no-op."""
         os.set_blocking(self.read, False)
         self.assertIsNone(self.input.doRead())
         self.assertEqual(self.receiver.events, [])
-        os.close(self.write)
 
     def test_unreadable(self) -> None:
         """A descriptor that cannot be read is a failure, not an end."""
@@ -148,7 +147,6 @@ class StandardInputTests(SynchronousTestCase):
         unreadable.start(self.receiver)
         unreadable.connectionLost(Failure(unreadable.doRead()))
         self.assertEqual(self.receiver.events, ["standard input: Bad file descriptor"])
-        os.close(self.write)
 
 
 class StandardOutputTests(SynchronousTestCase):
@@ -158,6 +156,8 @@ class StandardOutputTests(SynchronousTestCase):
         self.reactor = MemoryFDSet()
         self.read, self.write = os.pipe()
         self.addCleanup(os.close, self.write)
+        self.reader = os.fdopen(self.read, "rb", 0)
+        self.addCleanup(self.reader.close)
         self.output = StandardOutput(self.reactor, self.write)
 
     def run_writers(self) -> bytes:
@@ -179,7 +179,6 @@ class StandardOutputTests(SynchronousTestCase):
         self.assertEqual(self.run_writers(), data)
         self.successResultOf(finished)
         self.assertTrue(os.get_blocking(self.write))
-        os.close(self.read)
 
     def test_last_line(self) -> None:
         """Where that is asked for, a last line without an end gets one; no other output does."""
@@ -194,7 +193,6 @@ class StandardOutputTests(SynchronousTestCase):
             finished = self.output.finish()
             self.assertEqual(self.run_writers(), expected)
             self.successResultOf(finished)
-        os.close(self.read)
 
     def test_pauses_producer(self) -> None:
         """The producer is paused while the buffer is full."""
@@ -205,11 +203,10 @@ class StandardOutputTests(SynchronousTestCase):
         self.assertEqual(calls, ["pause"])
         self.run_writers()
         self.assertEqual(calls, ["pause", "resume"])
-        os.close(self.read)
 
     def test_nobody_reads(self) -> None:
         """A closed pipe is a broken one, by a failed write or as the reactor says."""
-        os.close(self.read)
+        self.reader.close()
         self.output.write(b"x")
         why = self.output.doWrite()
         for reason in (why, ConnectionLost()):
@@ -219,7 +216,7 @@ class StandardOutputTests(SynchronousTestCase):
 
     def test_full_device(self) -> None:
         """The error of a full device is explained."""
-        os.close(self.read)
+        self.reader.close()
         with open("/dev/full", "wb") as device:
             output = StandardOutput(self.reactor, device.fileno())
             output.write(b"x")
@@ -233,4 +230,3 @@ class StandardOutputTests(SynchronousTestCase):
         while select.select([], [self.write], [], 0)[1]:
             os.write(self.write, bytes(select.PIPE_BUF))
         self.assertEqual(self.output.writeSomeData(bytes(select.PIPE_BUF)), 0)
-        os.close(self.read)

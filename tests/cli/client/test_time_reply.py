@@ -18,14 +18,10 @@ from socketd.cli.client.time_reply import (
 from socketd.common.errors import CommandError
 
 NOW = 1_800_000_000
+#: 2036-02-07 06:28:16 UTC, when the number of RFC 868 starts again at zero.
 WRAP_1900 = 2_085_978_496
-"""
-2036-02-07 06:28:16 UTC, when the number of RFC 868 starts again at zero.
-"""
+#: 2106-02-07 06:28:16 UTC, when the number of seconds since 1970 does.
 WRAP_UNIX = ERA
-"""
-2106-02-07 06:28:16 UTC, when the number of seconds since 1970 does.
-"""
 
 YEAR = 365 * 86400
 

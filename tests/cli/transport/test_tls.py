@@ -84,24 +84,15 @@ class TlsTestCase(CommandTestCase):
             strange=client("stranger").pem() + client("stranger").key_pem(),
         )
 
-    @property
-    def reactor(self) -> Any:
-        from twisted.internet import reactor
-
-        return reactor
-
     def serve(
         self, options: CertificateOptions | None, kind: type[TrackedProtocol] = EchoServer
     ) -> int:
         """Serve on the loopback interface for the length of the test."""
         connections = TrackedFactory(kind)
         self.addCleanup(connections.abort)
-        listen = self.reactor.listenTCP if options is None else self.reactor.listenSSL
-        further = [] if options is None else [options]
-        port = listen(0, connections, *further, interface="127.0.0.1")
-        self.addCleanup(port.stopListening)
-        number: int = port.getHost().port
-        return number
+        if options is None:
+            return self.until_the_end(self.reactor.listenTCP, connections)
+        return self.until_the_end(self.reactor.listenSSL, connections, options)
 
     async def dial(
         self, port: int, options: ClientTlsOptions, seconds: float = 5
@@ -388,17 +379,14 @@ class TlsCommandTests(TlsTestCase):
         listener = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(listener.close)
         listener.settimeout(self.timeout)
-        serving = (listener, self._pem_of(server()))
+        pems = write_pems(Path(self.mktemp()), both=server().pem() + server().key_pem())
+        serving = (listener, pems["both"])
         thread = threading.Thread(target=_echo_once, args=serving, daemon=True)
         thread.start()
         self.addCleanup(thread.join, self.timeout)
         address = f"tls:127.0.0.1:{listener.getsockname()[1]}"
         arguments = ("--ca", self.paths["ca"], "--pause", "0.1", address, "hello")
         self.assertEqual(await self.command("send", *arguments), (b"hello", b"", 0))
-
-    def _pem_of(self, made: Made) -> str:
-        data = made.pem() + made.key_pem()
-        return write_pems(Path(self.mktemp()), both=data)["both"]
 
     async def test_client_certificate(self) -> None:
         """A server that wants a certificate of ours gets it."""
