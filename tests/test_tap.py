@@ -55,11 +55,7 @@ class Case(SynchronousTestCase):
         return name
 
     def options(self, *arguments: str, twistd: Any = None) -> Options:
-        """
-        Read a command line.
-
-        @param twistd: the options of C{twistd} itself.
-        """
+        """Read a command line; C{twistd}: the options of C{twistd} itself."""
         options = Options()
         options.parent = twistd
         options.parseOptions(arguments)

@@ -205,11 +205,7 @@ class EventBus:
         self._watched_changed()
 
     def emit(self, event: Event, logged: bool = True, **facts: Any) -> None:
-        """
-        Deliver an event.
-
-        @param logged: whether it also goes to the log, besides the watchers.
-        """
+        """Deliver an event; C{logged}: whether it also goes to the log, besides the watchers."""
         for watcher in tuple(self._watchers):
             watcher(event, facts)
         if logged and _LEVELS.index(event.level) >= _LEVELS.index(self.level):

@@ -112,15 +112,14 @@ def _entries(text: str) -> Iterator[tuple[int, bytes]]:
             lines.append(line)
 
 
-QUOTES = ValueType("file of quotes, with a line % between them", parse_quotes, one_file)
-
-
 @frozen
 class QotdOptions:
     """The options of C{qotd}."""
 
     texts: tuple[bytes, ...] = option(
-        QUOTES, REQUIRED, "The quotes; it is read when the configuration is."
+        ValueType("file of quotes, with a line % between them", parse_quotes, one_file),
+        REQUIRED,
+        "The quotes; it is read when the configuration is.",
     )
     udp_amplify: int = udp_amplify_option()
 

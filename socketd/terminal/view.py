@@ -27,7 +27,6 @@ class View(ABC):
     """
 
     def __init__(self, write: Write) -> None:
-        """@param write: writes text to the output."""
         self.prompt = self.command_prompt = self.status = ""
         self.complete: Complete = lambda before: ()
         self.is_held = False

@@ -68,11 +68,7 @@ class PeerTests(SynchronousTestCase):
         need(*COMPILING)
 
     def start(self, command: list[str]) -> int:
-        """
-        Start a peer for one test.
-
-        @return: where it listens.
-        """
+        """Start a peer for one test, and return where it listens."""
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, text=True, cwd=FOLDER.parent
         )
@@ -84,11 +80,7 @@ class PeerTests(SynchronousTestCase):
         return int(port)
 
     def load(self, port: int, *arguments: str) -> tuple[LoadReport, list[str]]:
-        """
-        Run one short load.
-
-        @return: its report, and its marks.
-        """
+        """Run one short load, and return its report and its marks."""
         marks: list[str] = []
         report = run([*arguments, "--port", str(port), *SHORT], choose().load, marks.append)
         self.assertEqual((report.errors, report.first_error), (0, ""))
@@ -140,11 +132,7 @@ class FailureTests(SynchronousTestCase):
         need(*COMPILING)
 
     def serve(self, answer: Callable[[bytes], bytes]) -> int:
-        """
-        Answer one message of one connection.
-
-        @return: where.
-        """
+        """Answer one message of one connection, at the port that is returned."""
         server = socket.create_server(("127.0.0.1", 0))
         server.settimeout(DEADLINE)
 

@@ -37,11 +37,7 @@ def cells(text: str, first: str) -> list[str]:
 
 
 def run(others: float = 0.0) -> Run:
-    """
-    A run in which one work was measured.
-
-    @param others: what other programs took meanwhile.
-    """
+    """A run in which one work was measured; C{others}: what other programs took meanwhile."""
     return Run(MACHINE, FULL, (ECHO,), RESULTS, others)
 
 

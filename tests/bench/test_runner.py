@@ -43,11 +43,7 @@ class Taker:
         return Sample(float(len(self.turns)))
 
     def run(self, rounds: int, *servers: Server) -> Results:
-        """
-        All rounds.
-
-        @param servers: those that take part; all if none is named.
-        """
+        """All rounds; C{servers}: those that take part, or all."""
         chosen = {s.name: s for s in servers or map(server, PEERS)}
         return run([WORK], chosen, rounds, self.take, self.said.append)
 

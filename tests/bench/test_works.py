@@ -77,22 +77,22 @@ class CommandTests(SynchronousTestCase):
         folder.makedirs()
         return Place(20001, Path(folder.path), reactor)
 
+    def told(self, name: str) -> str:
+        """What a server is told, on its command line or in a file that stands there."""
+        place = self.place()
+        said = BY_NAME[name].command(place)
+        return " ".join([*said, *(path.read_text() for path in place.folder.iterdir())])
+
     def test_port_is_named(self) -> None:
-        """Every server is told its port, on its command line or in a file that stands there."""
+        """Every server is told its port."""
         need(*COMPILING)
-        for server in SERVERS:
-            place = self.place()
-            said = server.command(place)
-            written = [path.read_text() for path in place.folder.iterdir()]
-            self.assertIn("20001", " ".join(said + written), server.name)
+        for name in BY_NAME:
+            self.assertIn("20001", self.told(name), name)
 
     def test_only_loopback(self) -> None:
         """What can be told where to listen is told 127.0.0.1."""
         for name in ("socketd", "xinetd", "socat"):
-            place = self.place()
-            said = BY_NAME[name].command(place)
-            written = [path.read_text() for path in place.folder.iterdir()]
-            self.assertIn("127.0.0.1", " ".join(said + written), name)
+            self.assertIn("127.0.0.1", self.told(name), name)
 
     def test_reactor(self) -> None:
         """socketd runs on the reactor that was asked for, else on twistd's own choice."""

@@ -38,11 +38,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def run(arguments: list[str]) -> int:
-    """
-    Try all parts, or those that are named.
-
-    @return: how many of them failed.
-    """
+    """Try all parts, or those that are named; return how many of them failed."""
     chosen = parse(arguments)
     if chosen.atheris:
         return run_atheris(chosen)

@@ -42,11 +42,7 @@ class Profile:
     seed: int | None = None
 
     def settings(self, steps: int = 1) -> settings:
-        """
-        Tell hypothesis.
-
-        @param steps: how many, of a state machine.
-        """
+        """Tell hypothesis; C{steps}: how many, of a state machine."""
         return settings(
             max_examples=self.examples,
             stateful_step_count=steps,
@@ -127,10 +123,6 @@ def spend(
 
 
 def shares(names: list[str], seconds: float) -> dict[str, float]:
-    """
-    Share the time out.
-
-    @return: the seconds for each part.
-    """
+    """Share the time out, and return the seconds for each part."""
     weights = {name: SHARE if name in MACHINES else 1 for name in names}
     return {name: seconds * weight / sum(weights.values()) for name, weight in weights.items()}

@@ -322,7 +322,6 @@ certificates |= st.builds(
     st.sampled_from(_pems), _damages,
 )
 
-#: What each target is given, besides anything at all.
 # What operators type while clients come and go, and what a daemon says
 
 _keys = st.sampled_from(
@@ -371,6 +370,7 @@ _sayings = st.lists(
     max_size=MOST_LINES,
 ).map(SEPARATOR.join)
 
+#: What each target is given, besides anything at all.
 SHAPES: dict[str, Bytes] = {
     "ini": _sound | configurations,
     "reload": st.tuples(_sound | configurations, _sound | configurations).map(b"\0".join),

@@ -207,11 +207,7 @@ class StreamMachine(ConnectionMachine):
         self.peer_sends(b"", size)
 
     def peer_sends(self, before: bytes, size: int) -> None:
-        """
-        Send as the peer does.
-
-        @param before: what comes before the bytes that the protocol sees.
-        """
+        """Send as the peer does; C{before}: what comes before the bytes that the protocol sees."""
         try:
             count = self.peer.send(before + pattern(self.sent, size))
         except OSError:
@@ -225,11 +221,7 @@ class StreamMachine(ConnectionMachine):
         self.take(size)
 
     def take(self, size: int) -> bool:
-        """
-        Read as the peer does.
-
-        @return: whether there was something.
-        """
+        """Read as the peer does, and return whether there was something."""
         if self.ended or self.peer_closed or not size:
             return False
         try:

@@ -29,11 +29,7 @@ exit 0
 
 
 def complete(*words: str, directory: Path = ROOT) -> list[str]:
-    """
-    Have bash complete the last word of a command line.
-
-    @param directory: where it is typed.
-    """
+    """Have bash complete the last word of a command line; C{directory}: where it is typed."""
     command = ["bash", "--norc", "-c", ASK, "bash", str(BASH), PROGRAM, *words]
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr

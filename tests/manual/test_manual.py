@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import signal
+from itertools import chain
 from pathlib import Path
 
 from twisted.scripts._twistd_unix import ServerOptions
@@ -50,6 +51,11 @@ def plain(name: str) -> str:
 def section(name: str, title: str) -> str:
     """Give a section of a page; see L{plain}."""
     return plain(name).partition(f".SH {title} ")[2].partition(".SH ")[0]
+
+
+def man_pages() -> list[list[str]]:
+    """Give the lines of each committed manual page."""
+    return [page.read_text().splitlines() for page in (DOCS / "man").iterdir()]
 
 
 def variables() -> set[str]:
@@ -116,28 +122,25 @@ class MarkupTests(SynchronousTestCase):
 
     def test_lines(self) -> None:
         """Every line is text or a known macro, in ASCII, with known escapes only."""
-        for name in FILES:
-            for line in (DOCS / name).read_text().splitlines() if name.startswith("man/") else ():
-                if line.startswith((".", "'")) and not line.startswith('.\\"'):
-                    self.assertIn(line.split()[0], MACROS)
-                rest = FORMATTING.sub("", line.removeprefix('.\\"'))
-                for escape in CHARACTERS:
-                    rest = rest.replace(escape, "")
-                self.assertNotIn("\\", rest)
-                self.assertTrue(line.isascii() and line == line.rstrip() and line, line)
+        for line in chain.from_iterable(man_pages()):
+            if line.startswith((".", "'")) and not line.startswith('.\\"'):
+                self.assertIn(line.split()[0], MACROS)
+            rest = FORMATTING.sub("", line.removeprefix('.\\"'))
+            for escape in CHARACTERS:
+                rest = rest.replace(escape, "")
+            self.assertNotIn("\\", rest)
+            self.assertTrue(line.isascii() and line == line.rstrip() and line, line)
 
     def test_pairs(self) -> None:
         """Examples end, and each term has its text."""
-        for name in FILES:
-            if name.startswith("man/"):
-                lines = (DOCS / name).read_text().splitlines()
-                found = [line.split()[0] for line in lines if line.startswith(".")]
-                pairs = [macro for macro in found if macro in (".RS", ".EX", ".EE", ".RE")]
-                self.assertEqual(pairs, [".RS", ".EX", ".EE", ".RE"] * (len(pairs) // 4))
-                for number, line in enumerate(lines):
-                    if line == ".TP":
-                        for after in lines[number + 1 : number + 3]:
-                            self.assertFalse(after.startswith("."), lines[number : number + 3])
+        for lines in man_pages():
+            found = [line.split()[0] for line in lines if line.startswith(".")]
+            pairs = [macro for macro in found if macro in (".RS", ".EX", ".EE", ".RE")]
+            self.assertEqual(pairs, [".RS", ".EX", ".EE", ".RE"] * (len(pairs) // 4))
+            for number, line in enumerate(lines):
+                if line == ".TP":
+                    for after in lines[number + 1 : number + 3]:
+                        self.assertFalse(after.startswith("."), lines[number : number + 3])
 
 
 class CompleteTests(SynchronousTestCase):

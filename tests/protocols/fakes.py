@@ -70,11 +70,7 @@ verifyClass(IUDPTransport, FakeDatagramTransport)
 
 
 def context(now: float = 0.0) -> ProtocolContext:
-    """
-    Make what a daemon lends to its protocols.
-
-    @param now: the time of day.
-    """
+    """Make what a daemon lends to its protocols, at a time of day."""
     return ProtocolContext(wall_clock=lambda: now, operator=OperatorQueue(Clock()))
 
 

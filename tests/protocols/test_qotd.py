@@ -33,11 +33,7 @@ class FileTestCase(SynchronousTestCase):
     """A file of quotes."""
 
     def write(self, content: bytes) -> str:
-        """
-        Write the file.
-
-        @return: its path.
-        """
+        """Write the file, and return its path."""
         path = Path(self.mktemp())
         path.write_bytes(content)
         return str(path)
