@@ -13,12 +13,9 @@ class MachineTests(SynchronousTestCase):
     """Tests for L{parse_cpu} and L{describe}."""
 
     def test_cpu(self) -> None:
-        """The processor is called by its name."""
+        """The processor is called by its name; where there is none, by its architecture."""
         cpuinfo = "processor\t: 0\nmodel name\t: Abacus 9: fast\n"
         self.assertEqual(parse_cpu(cpuinfo), "Abacus 9: fast")
-
-    def test_nameless_cpu(self) -> None:
-        """Where the kernel knows no name, the architecture has to do."""
         self.assertEqual(parse_cpu("processor\t: 0\n"), platform.machine())
 
     def test_versions(self) -> None:

@@ -61,11 +61,8 @@ class OutputTests(SynchronousTestCase):
     """Tests for L{output_for}."""
 
     def test_full(self) -> None:
-        """A full run replaces the published results."""
+        """A full run replaces the published results, a partial one does not."""
         self.assertEqual(output_for(parser().parse_args([])), FULL_OUTPUT)
-
-    def test_partial(self) -> None:
-        """A partial one does not."""
         for arguments in PARTIAL:
             self.assertEqual(output_for(parser().parse_args(arguments)), PARTIAL_OUTPUT)
 

@@ -43,11 +43,8 @@ class ParseTests(SynchronousTestCase):
             self.assertEqual(parsed, Stat(4242, 17, own_ticks=18, waited_ticks=8))
 
     def test_rss(self) -> None:
-        """The resident size is in bytes."""
+        """The resident size is in bytes; a file of another kind is refused."""
         self.assertEqual(parse_rss(ROLLUP), 12345 * 1024)
-
-    def test_no_rss(self) -> None:
-        """A file of another kind is refused."""
         self.assertRaises(ValueError, parse_rss, "Pss: 9000 kB\n")
 
 

@@ -24,9 +24,6 @@ class SummaryTests(SynchronousTestCase):
     def test_parse(self) -> None:
         """Every call is read, with its errors if it has any; heading and sum are not calls."""
         self.assertEqual(parse_summary(SUMMARY), CALLS)
-
-    def test_parse_nothing(self) -> None:
-        """A server that made no call has none."""
         self.assertEqual(parse_summary(""), [])
 
     def test_render(self) -> None:

@@ -87,6 +87,15 @@ def make_stream(name: str, around: ProtocolContext | None = None, **options: Any
     return declaration.stream(declaration.options(**options), around or context())
 
 
+def told(protocol: Any) -> bytes:
+    """Connect a protocol that closes at once, whatever a peer says; return what it sent."""
+    transport = StringTransport()
+    protocol.makeConnection(transport)
+    protocol.dataReceived(b"another one")
+    assert transport.disconnecting
+    return bytes(transport.value())
+
+
 def answers(name: str, *datagrams: bytes, now: float = 0.0, **options: Any) -> list[bytes]:
     """
     Send datagrams to a protocol, on the terms of its port.

@@ -7,12 +7,11 @@ import os
 import time
 from unittest.mock import patch
 
-from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.common.system_clock import BUILD_DATE
 from socketd.protocols.daytime import daytime_line
-from tests.protocols.fakes import answers, context, declaration_of, make_stream
+from tests.protocols.fakes import answers, context, declaration_of, make_stream, told
 
 #: A time of day in seconds since 1970, and its line, by format.
 TABLE: list[tuple[float, bytes, bytes]] = [
@@ -87,14 +86,11 @@ class DaytimeTests(SynchronousTestCase):
     """Tests for C{daytime}."""
 
     def told(self, now: float, **options: str) -> bytes:
-        """Connect, and give what is sent before the close."""
-        transport = StringTransport()
-        make_stream("daytime", context(now), **options).makeConnection(transport)
-        self.assertTrue(transport.disconnecting)
-        return bytes(transport.value())
+        """Return what a connection is told."""
+        return told(make_stream("daytime", context(now), **options))
 
     def test_stream(self) -> None:
-        """A connection is told the time at once, and closed."""
+        """A connection is told the time at once, whatever its peer says, and closed."""
         for now, unix, iso in TABLE:
             self.assertEqual(self.told(now, format="inetd"), unix)
             self.assertEqual(self.told(now, format="iso"), iso)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
-from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.protocols.qotd import MAX_FILE_BYTES, MAX_QUOTE, Qotd, QotdDatagrams, QotdOptions
 from socketd.protocols.qotd import parse_quotes
 from socketd.settings.load import parse
 from socketd.settings.options import declared
-from tests.protocols.fakes import PEER, FakeDatagramTransport, answers, declaration_of, make_stream
+from tests.protocols.fakes import (
+    PEER,
+    FakeDatagramTransport,
+    answers,
+    declaration_of,
+    make_stream,
+    told,
+)
 
 #: Of 3, 4 and 12 bytes, not in this order.
 QUOTES = (b"two\r\nlines\r\n", b"a\r\n", b"bc\r\n")
@@ -162,23 +167,15 @@ class ParseQuotesTests(FileTestCase):
 class QotdTests(SynchronousTestCase):
     """Tests for C{qotd}."""
 
-    def told(self, protocol: Any) -> bytes:
-        """Connect, and give what is sent before the close."""
-        transport = StringTransport()
-        protocol.makeConnection(transport)
-        protocol.dataReceived(b"another one")
-        self.assertTrue(transport.disconnecting)
-        return bytes(transport.value())
-
     def test_stream(self) -> None:
         """A connection is sent one quote at once, and closed."""
-        self.assertEqual(self.told(Qotd(QUOTES, first)), QUOTES[0])
-        self.assertEqual(self.told(Qotd(QUOTES, last)), QUOTES[2])
-        self.assertEqual(self.told(make_stream("qotd", texts=QUOTES[:1])), QUOTES[0])
+        self.assertEqual(told(Qotd(QUOTES, first)), QUOTES[0])
+        self.assertEqual(told(Qotd(QUOTES, last)), QUOTES[2])
+        self.assertEqual(told(make_stream("qotd", texts=QUOTES[:1])), QUOTES[0])
 
     def test_random(self) -> None:
         """Each quote has its turn."""
-        found = {self.told(make_stream("qotd", texts=QUOTES)) for _ in range(500)}
+        found = {told(make_stream("qotd", texts=QUOTES)) for _ in range(500)}
         self.assertEqual(found, set(QUOTES))
 
     def test_required(self) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.common.system_clock import BUILD_DATE, is_plausible
 from socketd.protocols.time import SECONDS_1900_TO_1970, time_reply
-from tests.protocols.fakes import answers, context, declaration_of, make_stream
+from tests.protocols.fakes import answers, context, declaration_of, make_stream, told
 
 #: A time of day in seconds since 1970, and what is sent for it, by epoch.
 TABLE: list[tuple[float, str, str]] = [
@@ -88,22 +87,11 @@ class TimeTests(SynchronousTestCase):
     """Tests for C{time}."""
 
     def test_stream(self) -> None:
-        """A connection is told the time at once, and closed."""
+        """A connection is told the time at once, whatever its peer says, and closed."""
         for now, unix, since_1900 in TOLD:
             for epoch, expected in (("unix", unix), ("1900", since_1900)):
-                transport = StringTransport()
-                protocol = make_stream("time", context(now), epoch=epoch)
-                protocol.makeConnection(transport)
-                self.assertEqual(transport.value().hex(), expected)
-                self.assertTrue(transport.disconnecting)
-
-    def test_input(self) -> None:
-        """What a peer says is of no interest."""
-        transport = StringTransport()
-        protocol = make_stream("time", context(float(BUILD_DATE)))
-        protocol.makeConnection(transport)
-        protocol.dataReceived(b"what time is it?")
-        self.assertEqual(transport.value(), BUILD_DATE.to_bytes(4, "big"))
+                found = told(make_stream("time", context(now), epoch=epoch))
+                self.assertEqual(found.hex(), expected)
 
     def test_datagrams(self) -> None:
         """Each datagram is told the time, an empty one too."""
@@ -115,6 +103,7 @@ class TimeTests(SynchronousTestCase):
     def test_default(self) -> None:
         """The seconds are those since 1970 unless the configuration wants others."""
         expected = (BUILD_DATE + 7).to_bytes(4, "big")
+        self.assertEqual(told(make_stream("time", context(BUILD_DATE + 7.9))), expected)
         self.assertEqual(answers("time", b"", now=BUILD_DATE + 7.9), [expected])
 
     def test_implausible(self) -> None:
@@ -126,10 +115,7 @@ class TimeTests(SynchronousTestCase):
         self.assertIn(BUILD_DATE - 0.001, early)
         for now in early:
             for epoch in ("unix", "1900"):
-                transport = StringTransport()
-                protocol = make_stream("time", context(now), epoch=epoch)
-                protocol.makeConnection(transport)
-                self.assertEqual((transport.value(), transport.disconnecting), (b"", True))
+                self.assertEqual(told(make_stream("time", context(now), epoch=epoch)), b"")
                 self.assertEqual(answers("time", b"", b"x" * 4, now=now, epoch=epoch), [])
 
     def test_reply_floor(self) -> None:
