@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
-import tempfile
 from typing import Any
 
 from twisted.application.service import IService
@@ -153,9 +151,7 @@ class WebServiceTests(SynchronousTestCase):
 
     def test_unix(self) -> None:
         """It serves at a UNIX socket, whose file goes with it."""
-        directory = tempfile.mkdtemp()
-        self.addCleanup(shutil.rmtree, directory)
-        path = os.path.join(directory, "http.sock")
+        path: str = os.path.relpath(self.mktemp())
         web = self.start(Listener("unix", path=path, mode=0o600))
         self.assertEqual(self.ask(web, "/healthz"), (200, "serving\n"))
         self.stop(web)
@@ -166,9 +162,7 @@ class WebServiceTests(SynchronousTestCase):
         A socket whose file was removed makes the daemon unhealthy, and is there again
         when the daemon has prepared and carried out a change.
         """
-        directory = tempfile.mkdtemp()
-        self.addCleanup(shutil.rmtree, directory)
-        path = os.path.join(directory, "http.sock")
+        path: str = os.path.relpath(self.mktemp())
         web = self.start(Listener("unix", path=path))
         os.unlink(path)
         self.assertIn(f"http cannot be reached at unix {path}", self.daemon.snapshot().health)

@@ -7,30 +7,14 @@ import socket
 from select import EPOLLIN, EPOLLOUT
 from typing import Any
 
+from twisted.internet import interfaces
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.error import (
     InvalidAddressError,
     UnsupportedAddressFamily,
     UnsupportedSocketType,
 )
-from twisted.internet.interfaces import (
-    IListeningPort,
-    IOpenSSLContextFactory,
-    IProtocolFactory,
-    IReactorCore,
-    IReactorMulticast,
-    IReactorPluggableNameResolver,
-    IReactorPluggableResolver,
-    IReactorProcess,
-    IReactorSocket,
-    IReactorSSL,
-    IReactorTCP,
-    IReactorThreads,
-    IReactorTime,
-    IReactorUDP,
-    IReactorUNIX,
-    IReactorUNIXDatagram,
-)
+from twisted.internet.interfaces import IListeningPort, IOpenSSLContextFactory, IProtocolFactory
 from twisted.internet.protocol import DatagramProtocol
 from twisted.python.components import proxyForInterface
 from zope.interface import implementer
@@ -54,17 +38,17 @@ _FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
 
 
 class IWholeReactor(
-    IReactorCore,
-    IReactorThreads,
-    IReactorProcess,
-    IReactorTCP,
-    IReactorSSL,
-    IReactorUDP,
-    IReactorMulticast,
-    IReactorUNIX,
-    IReactorUNIXDatagram,
-    IReactorPluggableResolver,
-    IReactorPluggableNameResolver,
+    interfaces.IReactorCore,
+    interfaces.IReactorThreads,
+    interfaces.IReactorProcess,
+    interfaces.IReactorTCP,
+    interfaces.IReactorSSL,
+    interfaces.IReactorUDP,
+    interfaces.IReactorMulticast,
+    interfaces.IReactorUNIX,
+    interfaces.IReactorUNIXDatagram,
+    interfaces.IReactorPluggableResolver,
+    interfaces.IReactorPluggableNameResolver,
 ):
     """
     The interfaces that every Twisted reactor provides on systems with epoll, except those
@@ -76,7 +60,7 @@ class IWholeReactor(
 _Delegating: Any = proxyForInterface(IWholeReactor, "_reactor")
 
 
-@implementer(IReactorSocket, IReactorTime)
+@implementer(interfaces.IReactorSocket, interfaces.IReactorTime)
 class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
     """
     A reactor that serves streams and datagrams with socketd's own ports and delegates

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 import ifaddr
 
@@ -51,11 +52,9 @@ class HostAddresses:
         if self._read_at is None or now - self._read_at >= REFRESH:
             # Set first, so that a failing scan is not repeated for every datagram.
             self._read_at = now
-            try:
+            # Any exception (ifaddr uses assert): old addresses are better than none.
+            with suppress(Exception):
                 self._found = self._read()
-            except Exception:
-                # Any exception (ifaddr uses assert): old addresses are better than none.
-                pass
         return self._found
 
 

@@ -159,6 +159,9 @@ class GuardedPortTests(GuardedCase):
         self.assertEqual(self.answered(self.client(), b"a", b"", b"ccc"), [b"a", b"", b"ccc"])
         self.check_dropped()
         self.assertEqual(self.service_state.counters.datagrams_received, 3)
+        self.serve(udp_rate=1000.0, udp_burst=1000)
+        self.assertEqual(self.answered(self.client(), *[b"same"] * 90), [b"same"] * 90)
+        self.check_dropped()
 
     def test_source_port(self) -> None:
         """What comes from one of our own ports is dropped, again and again, and counted."""
@@ -247,12 +250,6 @@ class GuardedPortTests(GuardedCase):
         self.assertEqual(found, [[b"x"], [b"x"], [], []])
         self.assertEqual(self.answered(self.client("127.0.1.2"), b"x"), [b"x"])
         self.check_dropped(**{NETWORK_RATE: 2})
-
-    def test_equal(self) -> None:
-        """Equal datagrams of one client are answered, as far as its rate goes."""
-        self.serve(udp_rate=1000.0, udp_burst=1000)
-        self.assertEqual(self.answered(self.client(), *[b"same"] * 90), [b"same"] * 90)
-        self.check_dropped()
 
     def test_several_reasons(self) -> None:
         """

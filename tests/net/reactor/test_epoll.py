@@ -25,6 +25,10 @@ class EpollSetTests(SynchronousTestCase):
         self.set = EpollSet(lambda: self.now)
         self.addCleanup(self.set.connectionLost, Failure(ConnectionDone()))
 
+    def check_watched(self, readers: list[Endless], writers: list[Endless]) -> None:
+        """Check what is watched."""
+        self.assertEqual((self.set.getReaders(), self.set.getWriters()), (readers, writers))
+
     def test_interfaces(self) -> None:
         """It is a set of descriptors and one descriptor itself."""
         for interface in (IReactorFDSet, IReadDescriptor):
@@ -37,9 +41,9 @@ class EpollSetTests(SynchronousTestCase):
         self.set.addReader(one)
         self.set.addReader(one)
         self.set.addWriter(one)
-        self.assertEqual((self.set.getReaders(), self.set.getWriters()), ([one], [one]))
+        self.check_watched([one], [one])
         self.set.removeReader(one)
-        self.assertEqual((self.set.getReaders(), self.set.getWriters()), ([], [one]))
+        self.check_watched([], [one])
         self.set.removeWriter(one)
         self.set.removeWriter(one)
         self.set.removeReader(one)
@@ -139,12 +143,12 @@ class EpollSetTests(SynchronousTestCase):
             self.patch(file, "fileno", one.fileno)
             self.set.addReader(file)
             self.set.addWriter(file)
-            self.assertEqual((self.set.getReaders(), self.set.getWriters()), ([file], [file]))
+            self.check_watched([file], [file])
             self.set.removeReader(file)
-            self.assertEqual((self.set.getReaders(), self.set.getWriters()), ([], [file]))
+            self.check_watched([], [file])
             self.set.removeReader(file)
             self.assertEqual(self.set.removeAll(), [file])
-            self.assertEqual((self.set.getReaders(), self.set.getWriters()), ([], []))
+            self.check_watched([], [])
 
     def test_end(self) -> None:
         """When the set ends, each descriptor is told, though one of them raises."""
