@@ -18,11 +18,7 @@ class Calls:
         self.made: list[str] = []
 
     def waiter(self, name: str, then: Any = None) -> Any:
-        """
-        Make one.
-
-        @param then: what it does besides.
-        """
+        """Make one; C{then} is what it does besides."""
 
         def call() -> None:
             self.made.append(name)

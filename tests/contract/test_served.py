@@ -79,11 +79,7 @@ class ServedCase(TestCase):
         self.batch.connectionLost(Failure(ConnectionDone()))
 
     def serve(self, factory: Any) -> int:
-        """
-        Serve a factory.
-
-        @return: the port's number.
-        """
+        """Serve a factory; return the port's number."""
         factory.noisy = False
         self.ports.append(self.batch.listenTCP(0, factory, interface=HOST))
         return self.ports[-1].getHost().port  # type: ignore[no-any-return]

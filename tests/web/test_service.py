@@ -54,11 +54,7 @@ class WebServiceTests(SynchronousTestCase):
         return client
 
     def ask(self, web: WebService, path: str) -> tuple[int, str]:
-        """
-        Ask for a page.
-
-        @return: its status and its text.
-        """
+        """Ask for a page; return its status and its text."""
         client = self.connect(web)
         client.send(f"GET {path} HTTP/1.0\r\n\r\n".encode())
         self.reactor.turn(4)

@@ -25,13 +25,7 @@ _SHARING = {
 
 @frozen
 class Claim:
-    """
-    A listener with what decides whether it conflicts with another one.
-
-    @ivar section: the section that it belongs to.
-    @ivar option: the option of that section that names it.
-    @ivar line: the line of that option.
-    """
+    """A listener of an option, with what decides whether it conflicts with another one."""
 
     section: str
     option: str

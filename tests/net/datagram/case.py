@@ -42,11 +42,7 @@ class DatagramCase(SynchronousTestCase):
         return sock
 
     def listen(self, protocol: Any, address: Any, terms: DatagramTerms) -> Any:
-        """
-        Serve, by default with an echo.
-
-        @return: the address that is served.
-        """
+        """Serve, with an echo if there is no protocol; return the address."""
         sock = self.bound(address)
         self.protocol = DatagramRecorder() if protocol is None else protocol
         self.port = self.port_class(self.reactor, sock, self.protocol, self.service_state, terms)

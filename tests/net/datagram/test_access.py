@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.protocol import DatagramProtocol
@@ -138,11 +137,7 @@ class GuardedCase(DatagramCase):
         return [(answer, source[0]) for answer, source in self.replies(client)]
 
     def answered(self, client: socket.socket, *datagrams: bytes) -> list[bytes]:
-        """
-        Do as L{ask} does.
-
-        @return: the answers alone.
-        """
+        """Do as L{ask} does, and leave out the addresses."""
         return [answer for answer, _ in self.ask(client, *datagrams)]
 
     def check_dropped(self, **reasons: int) -> None:
@@ -315,11 +310,7 @@ class ReplySizeTests(GuardedCase):
     """Answers are not longer than what they answer."""
 
     def serve_answers(self, *answers: bytes, floor: float = 0) -> socket.socket:
-        """
-        Serve fixed answers.
-
-        @return: a client that no rate holds up.
-        """
+        """Serve fixed answers; return a client that no rate holds up."""
         self.serve(Replier(*answers), floor=floor, udp_rate=1000.0, udp_burst=1000)
         return self.client()
 
@@ -439,13 +430,10 @@ class DestinationTests(GuardedCase):
     #: Whether the protocol wants the time of arrival.
     timestamped = False
 
-    def setUp(self) -> None:
-        super().setUp()
-        self.make: Callable[..., Any] = Stamper if self.timestamped else DatagramRecorder
-
     def serve_at(self, host: str, **how: Any) -> None:
         """Serve at an address."""
-        self.serve(self.make(), host, timestamped=self.timestamped, **how)
+        protocol = Stamper() if self.timestamped else DatagramRecorder()
+        self.serve(protocol, host, timestamped=self.timestamped, **how)
 
     def test_broadcast(self) -> None:
         """

@@ -39,11 +39,7 @@ class DatagramPortTests(DatagramCase):
     def serve(
         self, protocol: Any = None, address: Any = ("127.0.0.1", 0), guard: Guard | None = None
     ) -> Any:
-        """
-        Begin to serve.
-
-        @return: the address that is served.
-        """
+        """Begin to serve; return the address."""
         return self.listen(protocol, address, DatagramTerms(guard, math.inf))
 
     def client(self, target: Any) -> socket.socket:

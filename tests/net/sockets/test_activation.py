@@ -118,11 +118,7 @@ class InheritedTestCase(SynchronousTestCase):
         return inherited
 
     def complaint(self, *handed: Any) -> str:
-        """
-        Hand over descriptors, the first of which cannot be used.
-
-        @return: what is said of it, behind its number and name.
-        """
+        """Hand over descriptors; return what is said of the first, which cannot be used."""
         first = self.put(*handed)
         inherited = self.take(variables(len(handed), ":".join(["a"] * len(handed))), first)
         self.assertEqual(len(inherited.sockets), len(handed) - 1)
@@ -400,11 +396,7 @@ class ProcessTests(InheritedTestCase):
         )
 
     def run_child(self, numbers: range, **environ: str) -> Any:
-        """
-        Run a process with these descriptors.
-
-        @return: what it told.
-        """
+        """Run a process with these descriptors; return what it told."""
         done = subprocess.run(
             [sys.executable, "-c", CHILD, *map(str, numbers)],
             cwd=ROOT,

@@ -40,11 +40,7 @@ class RealTests(SynchronousTestCase):
             raise SkipTest("there is no /proc of Linux here")
 
     def hold(self, family: int, kind: int, address: object) -> tuple[str, str]:
-        """
-        Have another process hold an address.
-
-        @return: how that process is named, and the port.
-        """
+        """Have another process hold an address; return how it is named, and the port."""
         command = (sys.executable, "-c", HOLD, str(int(family)), str(int(kind)), repr(address))
         pipe = subprocess.PIPE
         child = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
