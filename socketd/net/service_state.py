@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress
 from twisted.python.failure import Failure
 
@@ -156,11 +156,10 @@ class ServiceState:
 
         @return: fires then, or at once if there are none.
         """
+        if not self._count:
+            return succeed(None)
         deferred: Deferred[None] = Deferred()
-        if self._count:
-            self._empty.append(deferred)
-        else:
-            deferred.callback(None)
+        self._empty.append(deferred)
         return deferred
 
     def emit(self, event: Event, logged: bool = True, **facts: Any) -> None:

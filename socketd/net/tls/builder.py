@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, field
 from cryptography import x509
 from OpenSSL import SSL, crypto
 from twisted.internet.ssl import (
@@ -195,41 +196,36 @@ class ContextBuilder:
         context.set_options(SSL.OP_NO_RENEGOTIATION)
         context.set_timeout(TICKET_LIFETIME)
         # Replaces Twisted's callback, which continues without a common protocol.
-        context.set_alpn_select_callback(_AlpnChoice(self.options.tls_alpn))
+        context.set_alpn_select_callback(partial(_choose_alpn, self.options.tls_alpn))
         return context
 
     def _complain_of_openssl(self, option: str, problem: Exception) -> None:
         self._complain(option, f"OpenSSL refuses it: {reason_of(problem)}")
 
     def _try_handshakes(self, contexts: Contexts) -> None:
-        self._try_handshake(contexts, "tls_certificate", None)
-        for name in contexts.parts.named:
-            # A wildcard is tested with a name that it matches.
-            self._try_handshake(contexts, "tls_names", name.replace("*", "trial"))
+        trials: list[tuple[str, str | None]] = [("tls_certificate", None)]
+        # A wildcard is tested with a name that it matches.
+        trials += [("tls_names", name.replace("*", "trial")) for name in contexts.parts.named]
+        for option, name in trials:
+            try:
+                try_handshake(ServerConnection(contexts), self.options.tls_alpn[:1], name)
+            except SSL.Error as problem:
+                text = f"a trial with {name or 'it'} failed: {reason_of(problem)}"
+                self._complain(option, text)
 
-    def _try_handshake(self, contexts: Contexts, option: str, name: str | None) -> None:
-        try:
-            try_handshake(ServerConnection(contexts), self.options.tls_alpn[:1], name)
-        except SSL.Error as problem:
-            self._complain(option, f"a trial with {name or 'it'} failed: {reason_of(problem)}")
 
+def _choose_alpn(
+    ours: Sequence[bytes], connection: SSL.Connection, theirs: Sequence[bytes]
+) -> Any:
+    """
+    Select the first of our protocols that the peer offers; if we have none, ALPN is ignored.
 
-@frozen
-class _AlpnChoice:
-    """The ALPN callback: selects the first of our protocols that the peer offers."""
-
-    ours: tuple[bytes, ...]
-
-    def __call__(self, connection: SSL.Connection, theirs: Sequence[bytes]) -> Any:
-        """
-        Select the protocol; if none are configured, ALPN is ignored.
-
-        @raise NoCommonProtocol: if there is no common one; OpenSSL sends the alert (RFC
-            7301, 3.2), and pyOpenSSL raises this from the handshake.
-        """
-        for name in self.ours:
-            if name in theirs:
-                return name
-        if not self.ours:
-            return SSL.NO_OVERLAPPING_PROTOCOLS
-        raise NoCommonProtocol
+    @raise NoCommonProtocol: if there is no common one; OpenSSL sends the alert (RFC 7301,
+        3.2), and pyOpenSSL raises this from the handshake.
+    """
+    for name in ours:
+        if name in theirs:
+            return name
+    if not ours:
+        return SSL.NO_OVERLAPPING_PROTOCOLS
+    raise NoCommonProtocol
