@@ -26,11 +26,16 @@ class PortCase(SynchronousTestCase):
     def listen(self, policy: AccessPolicy, factory: Any, terms: StreamTerms = DIRECT) -> None:
         """Serve at a free port."""
         self.service_state, self.events = make_service_state(self.reactor, policy=policy)
-        sock = socket.create_server(("127.0.0.1", 0), backlog=200)
-        sock.setblocking(False)
-        self.port = StreamPort(self.reactor, sock, factory, self.service_state, terms)
+        self.socket = self.make_socket()
+        self.port = StreamPort(self.reactor, self.socket, factory, self.service_state, terms)
         self.port.startListening()
         self.addCleanup(self.stop)
+
+    def make_socket(self) -> Any:
+        """Make the listening socket."""
+        sock = socket.create_server(("127.0.0.1", 0), backlog=200)
+        sock.setblocking(False)
+        return sock
 
     def stop(self) -> None:
         """Close everything, and see that nothing is counted any more and no protocol failed."""
@@ -43,8 +48,7 @@ class PortCase(SynchronousTestCase):
 
     def connect(self, source: str = "127.0.0.1") -> socket.socket:
         """Connect from an address of this machine; the socket does not block."""
-        target = self.port.getHost()
-        client = socket.create_connection((target.host, target.port), source_address=(source, 0))
+        client = socket.create_connection(self.socket.getsockname(), None, (source, 0))
         client.setblocking(False)
         self.addCleanup(client.close)
         return client
@@ -62,4 +66,4 @@ class PortCase(SynchronousTestCase):
 
     def told(self, name: str) -> list[Any]:
         """List the peers of all events of a name."""
-        return [facts.get("peer") for found, facts in self.events if found == name]
+        return [facts.get("peer") for facts in self.events.named(name)]

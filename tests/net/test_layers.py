@@ -33,6 +33,7 @@ from tests.support.certificates import (
     write_private,
 )
 from tests.support.fakes import Recorder
+from tests.support.tls import client_hello
 from tests.support.tls_client import TlsClient
 
 HEADER = b"PROXY TCP4 192.0.2.7 127.0.0.1 4711 7\r\n"
@@ -157,9 +158,8 @@ class LayersTests(LayersCase):
         peer = self.dial(HEADER)
         peer.say(b"hello")
         self.assertEqual(peer.received, b"HELLO")
-        made = [facts["peer"] for name, facts in self.events if name == "connection_made"]
-        secured = [facts["peer"] for name, facts in self.events if name == "tls_secured"]
-        self.assertEqual((made, secured), (["192.0.2.7:4711"],) * 2)
+        for name in ("connection_made", "tls_secured"):
+            self.assertEqual(self.told(name), ["192.0.2.7:4711"], name)
 
     def test_inherited(self) -> None:
         """So it is at a socket of systemd's with C{tls=yes}."""
@@ -176,10 +176,8 @@ class LayersTests(LayersCase):
         self.serve("haproxy:tls:0")
         self.assertTrue(self.service_state.observed)
         self.dial(HEADER).say(b"hello")
-        heard = [facts for name, facts in self.events if name == "message_received"]
-        self.assertEqual(
-            [(facts["host"], facts["text"]) for facts in heard], [("192.0.2.7", "hello")]
-        )
+        (facts,) = self.events.named("message_received")
+        self.assertEqual((facts["host"], facts["text"]), ("192.0.2.7", "hello"))
 
     def test_counts(self) -> None:
         """One message is counted as one: the handshake, the header and the end are none."""
@@ -237,21 +235,13 @@ class LayersTests(LayersCase):
 class DeadlineTests(LayersCase):
     """Tests for peers that come to no terms."""
 
-    def hello(self) -> bytes:
-        """Make what a client says first."""
-        client = SSL.Connection(client_context())
-        client.set_connect_state()
-        with self.assertRaises(SSL.WantReadError):
-            client.do_handshake()
-        return client.bio_read(65536)
-
     def test_handshake(self) -> None:
         """
         Nothing, half a hello, and a whole one without the rest are reset after
         C{handshake_timeout}, and counted as that; who has come to terms stays.
         """
         self.serve("tls:0", "idle_timeout = 1h")
-        hello = self.hello()
+        hello = client_hello()
         served, clients = self.dial(), [self.connect() for _ in range(3)]
         for client, data in zip(clients, (b"", hello[: len(hello) // 2], hello), strict=True):
             client.send(data)
@@ -367,7 +357,7 @@ class GrowthTests(LayersCase):
 
     def connect_and_forget(self) -> socket.socket:
         """Connect a client that the test closes itself."""
-        client = socket.create_connection(self.port._socket.getsockname())
+        client = socket.create_connection(self.socket.getsockname())
         client.setblocking(False)
         return client
 

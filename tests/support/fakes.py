@@ -20,7 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyClass
 
-from socketd.common.events import Event, EventBus
+from socketd.common.events import EventBus
 from socketd.net.service_state import ConnectionTable, ServiceState
 from socketd.net.stream.connection import StreamConnection
 
@@ -240,20 +240,20 @@ class OneFactory(Factory):
         return protocol
 
 
-def make_service_state(
-    reactor: Any, **options: Any
-) -> tuple[ServiceState, list[tuple[str, dict[str, Any]]]]:
-    """Make a site, and the list that its events go to."""
-    event_bus = EventBus(reactor)
-    events: list[tuple[str, dict[str, Any]]] = []
+class Events(list[tuple[str, dict[str, Any]]]):
+    """The events of a service so far: the name of each, and its facts."""
 
-    def note(event: Event, facts: dict[str, Any]) -> None:
-        events.append((event.name, facts))
+    def named(self, name: str) -> list[dict[str, Any]]:
+        """List the facts of those with a name."""
+        return [facts for found, facts in self if found == name]
 
-    service_state = ServiceState(
-        "test", event_bus, ConnectionTable(), log_connections=False, **options
-    )
-    event_bus.watch(note)
+
+def make_service_state(reactor: Any, **options: Any) -> tuple[ServiceState, Events]:
+    """Make a service, and the list that its events go to."""
+    event_bus, events = EventBus(reactor), Events()
+    options = {"log_connections": False, **options}
+    service_state = ServiceState("test", event_bus, ConnectionTable(), **options)
+    event_bus.watch(lambda event, facts: events.append((event.name, facts)))
     return service_state, events
 
 

@@ -33,6 +33,7 @@ from tests.support.proxy import (
     v2,
     v2_tcp,
 )
+from tests.support.sockets import address_of
 
 #: The default of C{handshake_timeout} (seconds).
 HANDSHAKE = 5.0
@@ -130,18 +131,15 @@ class HeaderTests(ProxiedCase):
     def test_own_connections(self) -> None:
         """A balancer that connects for itself, or for an unknown client, is the peer."""
         self.serve()
-        for header in (v2(LOCAL, UNSPECIFIED, b""), v2(PROXY, UNSPECIFIED, b"xyz")):
+        for header in (
+            v2(LOCAL, UNSPECIFIED, b""),
+            v2(PROXY, UNSPECIFIED, b"xyz"),
+            b"PROXY UNKNOWN\r\n",
+            b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n",
+        ):
             client = self.client(header + b"x")
             self.assertEqual(read_all(client)[0], b"X")
-            self.assertEqual(self.told("connection_made")[-1], self.name_of(client))
-        for line in (b"PROXY UNKNOWN\r\n", b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n"):
-            client = self.client(line + b"x")
-            self.assertEqual(read_all(client)[0], b"X")
-            self.assertEqual(self.told("connection_made")[-1], self.name_of(client))
-
-    def name_of(self, client: socket.socket) -> str:
-        """Write a client's own address as the daemon does."""
-        return "{}:{}".format(*client.getsockname())
+            self.assertEqual(self.told("connection_made")[-1], address_of(client))
 
     def test_byte_by_byte(self) -> None:
         """
@@ -165,7 +163,7 @@ class HeaderTests(ProxiedCase):
         self.assertTrue(self.service_state.observed)
         client = self.client(v1() + b"one")
         self.send(client, b"two")
-        heard = [facts for name, facts in self.events if name == "message_received"]
+        heard = self.events.named("message_received")
         self.assertEqual([facts["host"] for facts in heard], ["192.0.2.7"] * 2)
         self.assertEqual([facts["text"] for facts in heard], ["one", "two"])
         (connection,) = self.service_state.connections

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 import struct
+from functools import partial
 from typing import Any
-
 
 from socketd.access.capacity import Capacity
 from socketd.access.policy import ACCEPT_RATE, MAX_PER_SOURCE, AccessPolicy, make_policy
@@ -84,23 +84,18 @@ class AccessTests(PortCase):
     def test_other_default(self) -> None:
         """Where nothing is said, others have the default limits."""
         self.serve()
-        policy = self.service_state.policy
-        asked = [
-            policy.admit_connection(socket.AF_INET, ("192.0.2.1", 1))
-            for _ in range(MAX_PER_SOURCE)
-        ]
-        self.assertEqual([reason for reason, _ in asked], [None] * MAX_PER_SOURCE)
-        self.assertEqual(
-            policy.admit_connection(socket.AF_INET, ("192.0.2.1", 1))[0], "source_limit"
+        admit = partial(
+            self.service_state.policy.admit_connection, socket.AF_INET, ("192.0.2.1", 1)
         )
+        asked = [admit() for _ in range(MAX_PER_SOURCE)]
+        self.assertEqual([reason for reason, _ in asked], [None] * MAX_PER_SOURCE)
+        self.assertEqual(admit()[0], "source_limit")
         for _, slot in asked:
             assert slot is not None
             slot.leave()
-        self.assertEqual(
-            policy.admit_connection(socket.AF_INET, ("192.0.2.1", 1))[0], "source_rate"
-        )
+        self.assertEqual(admit()[0], "source_rate")
         self.reactor.advance(1.0 / ACCEPT_RATE)
-        self.assertEqual(policy.admit_connection(socket.AF_INET, ("192.0.2.1", 1))[0], None)
+        self.assertEqual(admit()[0], None)
 
     def test_prefix(self) -> None:
         """A whole IPv6 /64 is one source, and a mapped IPv4 address is an IPv4 one."""

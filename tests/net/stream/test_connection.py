@@ -33,11 +33,6 @@ from tests.support.fakes import (
 BIG = os.urandom(1 << 20)
 
 
-def upper(data: bytes) -> bytes:
-    """Answer in upper case."""
-    return data.upper()
-
-
 class ConnectionTestCase(SynchronousTestCase):
     """A connection over a pair of sockets, turned by hand."""
 
@@ -57,13 +52,26 @@ class ConnectionTestCase(SynchronousTestCase):
         """Make the protocol of the connection."""
         return Recorder()
 
-    def read_to_end(self) -> bytes:
-        """Let the connection send all, and the peer read it until the end."""
+    def connect_tcp(self, protocol: Any) -> tuple[StreamConnection, socket.socket]:
+        """Make a connection over TCP, and its peer."""
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            peer = socket.create_connection(server.getsockname())
+            ours, name = server.accept()
+        ours.setblocking(False)
+        self.addCleanup(peer.close)
+        self.addCleanup(ours.close)
+        connection = StreamConnection(self.reactor, ours, name, self.service_state)
+        connection.begin(protocol)
+        return connection, peer
+
+    def read_to_end(self, seconds: float = 0) -> bytes:
+        """Let the connection send all, and the peer read it until the end, at a pace."""
         received, ended = b"", False
         while not ended:
             self.reactor.turn()
             part, ended = read_all(self.peer)
             received += part
+            self.reactor.advance(seconds)
         return received
 
     def exchange(self, data: bytes) -> bytes:
@@ -128,8 +136,7 @@ class WriteTests(ConnectionTestCase):
             self.connection.write(piece)
         self.connection.writeSequence([b"a", b"", b"b"])
         self.connection.loseConnection()
-        received = self.read_to_end()
-        self.assertEqual(received, b"".join(pieces) + b"ab")
+        self.assertEqual(self.read_to_end(), b"".join(pieces) + b"ab")
 
     def test_only_bytes(self) -> None:
         """Text is refused."""
@@ -157,7 +164,7 @@ class BackpressureTests(ConnectionTestCase):
     """A peer that does not read is not read from."""
 
     def make_protocol(self) -> Any:
-        return Recorder(lambda data: data)
+        return Recorder(bytes)
 
     def test_bounded(self) -> None:
         """Beyond the high-water mark the connection stops reading."""
@@ -181,7 +188,7 @@ class HalfCloseTests(ConnectionTestCase):
     """A peer that shuts down its writing side gets what it is owed."""
 
     def make_protocol(self) -> Any:
-        return Recorder(upper)
+        return Recorder(bytes.upper)
 
     def test_reply_before_close(self) -> None:
         """The reply comes complete, then the end; the protocol is told once."""
@@ -190,14 +197,8 @@ class HalfCloseTests(ConnectionTestCase):
 
     def test_reset(self) -> None:
         """A peer that resets in the middle ends the connection as lost."""
-        listener = socket.create_server(("127.0.0.1", 0))
-        self.addCleanup(listener.close)
-        peer = socket.create_connection(listener.getsockname())
-        ours, _ = listener.accept()
-        ours.setblocking(False)
         protocol = Recorder()
-        connection = StreamConnection(self.reactor, ours, ours.getpeername(), self.service_state)
-        connection.begin(protocol)
+        _, peer = self.connect_tcp(protocol)
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         peer.close()
         self.reactor.turn(2)
@@ -284,13 +285,7 @@ class CloseTests(ConnectionTestCase):
         """A peer that takes some bytes within each grace gets all of them."""
         self.connection.write(BIG)
         self.connection.loseConnection()
-        received, ended = b"", False
-        while not ended:
-            self.reactor.turn()
-            part, ended = read_all(self.peer)
-            received += part
-            self.reactor.advance(CLOSE_GRACE - 0.1)
-        self.assertEqual(received, BIG)
+        self.assertEqual(self.read_to_end(CLOSE_GRACE - 0.1), BIG)
 
     def test_abort(self) -> None:
         """An abort throws away what is buffered, and tells the protocol once and later."""
@@ -369,8 +364,7 @@ class ProducerTests(ConnectionTestCase):
         self.connection.write(BIG)
         self.connection.loseConnection()
         producer.resumeProducing = lambda: self.connection.write(b"the rest")
-        received = self.read_to_end()
-        self.assertEqual(received, BIG + b"the rest")
+        self.assertEqual(self.read_to_end(), BIG + b"the rest")
 
     def test_close_does_not_wait_for_ever(self) -> None:
         """
@@ -476,7 +470,7 @@ class MemoryTests(ConnectionTestCase):
             self.reactor.turn()
         self.reactor.turn()
         self.assertRaises(ConnectionResetError, self.peer.recv, 1)
-        (facts,) = (facts for name, facts in self.events if name == "protocol_failed")
+        (facts,) = self.events.named("protocol_failed")
         self.assertEqual(facts["error"], read_side.NO_MEMORY)
 
 
@@ -485,15 +479,8 @@ class AcknowledgeTests(ConnectionTestCase):
 
     def test_small_pieces(self) -> None:
         """A peer of TCP that holds small pieces back until then sends the next one."""
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            peer = socket.create_connection(server.getsockname())
-            ours, name = server.accept()
-        self.addCleanup(peer.close)
-        ours.setblocking(False)
         protocol = Recorder()
-        talking = StreamConnection(self.reactor, ours, name, self.service_state)
-        talking.begin(protocol)
-        self.addCleanup(ours.close)
+        talking, peer = self.connect_tcp(protocol)
         # After some questions and answers the kernel expects an answer to each.
         for _ in range(3):
             peer.send(b"question")

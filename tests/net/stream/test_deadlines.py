@@ -41,7 +41,7 @@ class DeadlineTestCase(SynchronousTestCase):
 
     def said(self) -> Any:
         """Say how the connection ended, as the log has it."""
-        return [facts["reason"] for name, facts in self.events if name == "connection_lost"]
+        return [facts["reason"] for facts in self.events.named("connection_lost")]
 
 
 class DeadlineTests(DeadlineTestCase):

@@ -9,12 +9,13 @@ from typing import Any
 from unittest import mock
 
 from twisted.internet.interfaces import IListeningPort
-from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from socketd.access.policy import AccessPolicy
 from socketd.net.stream import port
-from socketd.net.stream.port import ACCEPT_LOG_INTERVAL, ACCEPT_PAUSE, MAX_ACCEPTS, StreamPort
-from tests.support.fakes import HandReactor, OneFactory, Recorder, make_service_state
+from socketd.net.stream.port import ACCEPT_LOG_INTERVAL, ACCEPT_PAUSE, MAX_ACCEPTS
+from tests.net.port_case import PortCase
+from tests.support.fakes import Recorder
 
 
 class FailingSocket:
@@ -37,36 +38,15 @@ class FailingSocket:
         return getattr(self._sock, name)
 
 
-class StreamPortTests(SynchronousTestCase):
+class StreamPortTests(PortCase):
     """A port accepts connections and gives each a protocol."""
 
     def setUp(self) -> None:
-        self.reactor = HandReactor()
-        self.service_state, self.events = make_service_state(self.reactor)
-        self.factory = OneFactory(lambda: Recorder(bytes.upper))
-        self.socket: Any
-        self.socket = FailingSocket(socket.create_server(("127.0.0.1", 0), backlog=200))
-        self.socket.setblocking(False)
-        self.port = StreamPort(self.reactor, self.socket, self.factory, self.service_state)
-        self.port.startListening()
-        self.addCleanup(self.stop)
+        super().setUp()
+        self.listen(AccessPolicy(), self.make_factory())
 
-    def stop(self) -> None:
-        """Close everything."""
-        self.port.stopListening()
-        for connection in self.service_state.connections:
-            connection.abortConnection()
-        self.reactor.turn()
-
-    def connect(self) -> socket.socket:
-        """Connect one more peer."""
-        peer = socket.create_connection(self.socket.getsockname())
-        self.addCleanup(peer.close)
-        return peer
-
-    def named(self, name: str) -> list[dict[str, Any]]:
-        """List the events of one name."""
-        return [facts for found, facts in self.events if found == name]
+    def make_socket(self) -> Any:
+        return FailingSocket(super().make_socket())
 
     def test_interface(self) -> None:
         """It is a listening port as Twisted knows it, and tells its address."""
@@ -81,7 +61,7 @@ class StreamPortTests(SynchronousTestCase):
         self.reactor.turn(3)
         self.assertEqual(peer.recv(10), b"HELLO")
         host, port = peer.getsockname()
-        self.assertEqual(self.named("connection_made")[0]["peer"], f"{host}:{port}")
+        self.assertEqual(self.told("connection_made"), [f"{host}:{port}"])
 
     def test_bounded_accepts(self) -> None:
         """One wake-up accepts L{MAX_ACCEPTS} at most; the next one accepts the rest."""
@@ -118,7 +98,8 @@ class StreamPortTests(SynchronousTestCase):
         self.assertEqual(peer.recv(1), b"")
         slot.leave.assert_called_once_with()
         self.assertNotIn(self.port, self.reactor.readers)
-        self.assertEqual(self.named("accept_failed")[0]["error"], os.strerror(errno.ENOMEM))
+        facts = self.events.named("accept_failed")[0]
+        self.assertEqual(facts["error"], os.strerror(errno.ENOMEM))
         self.connect()
         self.reactor.advance(ACCEPT_PAUSE)
         self.reactor.turn()
@@ -131,7 +112,7 @@ class StreamPortTests(SynchronousTestCase):
         for _ in range(25):
             self.reactor.turn()
             self.reactor.advance(ACCEPT_PAUSE)
-        self.assertEqual(len(self.named("accept_failed")), 3)
+        self.assertEqual(len(self.told("accept_failed")), 3)
         self.assertEqual(ACCEPT_LOG_INTERVAL, 10 * ACCEPT_PAUSE)
 
     def test_aborted_before_accept(self) -> None:
@@ -155,7 +136,8 @@ class StreamPortTests(SynchronousTestCase):
         peer = self.connect()
         self.reactor.turn(2)
         self.assertEqual(peer.recv(1), b"")
-        self.assertEqual(len(self.named("protocol_failed")), 1)
+        self.assertEqual(len(self.told("protocol_failed")), 1)
+        self.events.clear()
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.factory.make = Recorder
         self.connect()

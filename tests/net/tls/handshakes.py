@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from socketd.net.tls.builder import Problems
 from socketd.net.tls.context import ServerContext
 from socketd.net.tls.handshake import MAX_FLIGHTS
-from socketd.settings.tls import TlsOptions
+from socketd.settings.tls import NamedCertificate, TlsOptions
 from tests.support.certificates import NOW, Made, client_context, issued, write_private
 
 
@@ -103,6 +103,11 @@ class ContextCase(SynchronousTestCase):
     def write(self, name: str, made: Made) -> str:
         """Write a certificate with its key."""
         return write_private(self.path(name), made.pem() + made.key_pem())
+
+    def name(self, name: str, made: Made) -> NamedCertificate:
+        """Write a certificate with its key for a server name."""
+        path = self.write(f"{name}.pem", made)
+        return NamedCertificate(name, path, path)
 
     def context(self, **more: Any) -> ServerContext:
         """Make a context and load the files."""

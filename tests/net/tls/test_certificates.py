@@ -56,12 +56,16 @@ class FileCase(SynchronousTestCase):
         self.made = issued("www.example.org", "*.EXAMPLE.net")
         self.directory = self.mktemp()
         os.mkdir(self.directory)
-        self.certificate = self.write("cert.pem", self.made.pem())
-        self.key = self.write("key.pem", self.made.key_pem())
+        self.write_both(self.made)
 
     def write(self, name: str, data: bytes) -> str:
         """Write a file."""
         return write_private(os.path.join(self.directory, name), data)
+
+    def write_both(self, made: Made) -> None:
+        """Write the two files."""
+        self.certificate = self.write("cert.pem", made.pem())
+        self.key = self.write("key.pem", made.key_pem())
 
     def load(self) -> Identity:
         """Load what the two files hold."""
@@ -90,18 +94,15 @@ class GoodTests(FileCase):
 
     def test_one_file(self) -> None:
         """The key may stand in the certificate's file, before it or behind it."""
-        for data in (
-            self.made.pem() + self.made.key_pem(),
-            self.made.key_pem() + self.made.pem(),
-        ):
+        pems = (self.made.pem(), self.made.key_pem())
+        for data in (b"".join(pems), b"".join(reversed(pems))):
             self.key = self.certificate = self.write("both.pem", data)
             self.assertEqual(self.load().certificate, self.made.certificate)
 
     def test_chain(self) -> None:
         """Behind the certificate stand those who vouch for it."""
         made = issued_below("www.example.org")
-        self.write("cert.pem", made.pem())
-        self.write("key.pem", made.key_pem())
+        self.write_both(made)
         self.assertEqual(self.load().chain, (intermediate().certificate,))
 
     def test_first_to_expire(self) -> None:
@@ -144,8 +145,7 @@ class RelativesTests(FileCase):
         keys: tuple[Key, ...] = (rsa_key(), ed25519.Ed25519PrivateKey.generate())
         for key in (*keys, ed448.Ed448PrivateKey.generate()):
             made = issued_for(key, "www.example.org")
-            self.write("cert.pem", made.pem())
-            self.write("key.pem", made.key_pem())
+            self.write_both(made)
             self.assertEqual(self.load().certificate, made.certificate)
 
     def test_names(self) -> None:
@@ -157,8 +157,7 @@ class RelativesTests(FileCase):
         many = (long, *(f"{number}.example" for number in range(99)))
         for names in ((), ("a.example", "A.example"), many):
             made = issued(*names)
-            self.write("cert.pem", made.pem())
-            self.write("key.pem", made.key_pem())
+            self.write_both(made)
             self.assertEqual(self.load().names, {name.lower() for name in names})
 
     def test_serial_number(self) -> None:
@@ -295,8 +294,7 @@ class NamesOfIssuersTests(FileCase):
         """Write a chain whose certificate names its issuer so."""
         issuer = name_of(spelling, kind)
         made = issued_for(rsa_key(), "www.example.org", above=above, issuer=issuer)
-        self.write("key.pem", made.key_pem())
-        self.write("cert.pem", made.pem())
+        self.write_both(made)
 
     def test_same(self) -> None:
         """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from typing import Any
+from unittest.mock import Mock
 
 import attrs
 from OpenSSL import SSL
@@ -173,8 +174,7 @@ class ClientTests(ContextCase):
 
     def test_with_names(self) -> None:
         """For another server name the client has to prove itself as well."""
-        self.write("other.pem", issued("other.example.org"))
-        named = NamedCertificate("other.example.org", *[self.path("other.pem")] * 2)
+        named = self.name("other.example.org", issued("other.example.org"))
         ca = write_private(self.path("ca.pem"), authority("clients").pem())
         context = self.context(tls_client_ca=ca, tls_names=(named,))
         client = issued("client", issuer="clients")
@@ -191,8 +191,6 @@ class ServerNameTests(ContextCase):
         super().setUp()
         self.exact = issued("a.example.org")
         self.wild = issued("*.example.org")
-        self.write("exact.pem", self.exact)
-        self.write("wild.pem", self.wild)
 
     def others(self) -> list[Made]:
         """List both others."""
@@ -200,8 +198,8 @@ class ServerNameTests(ContextCase):
 
     def named(self, **more: Any) -> ServerContext:
         """Make a context with both others."""
-        names = {"a.example.org": "exact.pem", "*.example.org": "wild.pem"}
-        found = [NamedCertificate(name, *[self.path(file)] * 2) for name, file in names.items()]
+        names = {"a.example.org": self.exact, "*.example.org": self.wild}
+        found = [self.name(name, made) for name, made in names.items()]
         return self.context(tls_names=tuple(found), **more)
 
     def test_exact(self) -> None:
@@ -412,10 +410,9 @@ class SwapTests(ContextCase):
 
     def test_each_is_judged(self) -> None:
         """The certificates of a chain, of names and of authorities are judged, too."""
-        self.write("old.pem", issued("old.example.org", end=PAST))
         old = authority("old", PAST).pem()
         ca = write_private(self.path("ca.pem"), authority().pem() + old)
-        named = NamedCertificate("old.example.org", *[self.path("old.pem")] * 2)
+        named = self.name("old.example.org", issued("old.example.org", end=PAST))
         context = self.context(tls_names=(named,), tls_client_ca=ca)
         found = context.invalid()
         self.assertEqual([option for option, _ in found], ["tls_names", "tls_client_ca"])
@@ -452,11 +449,9 @@ class SwapTests(ContextCase):
 
     def test_nothing_is_left(self) -> None:
         """
-        Of unused contexts nothing is left: no object and no
-        descriptor, served or not.
+        Of unused contexts nothing is left: no object and no descriptor, served or not.
         """
-        self.write("other.pem", issued("other.example.org"))
-        named = NamedCertificate("other.example.org", *[self.path("other.pem")] * 2)
+        named = self.name("other.example.org", issued("other.example.org"))
         ca = write_private(self.path("ca.pem"), authority().pem())
         more = {"tls_names": (named,), "tls_client_ca": ca, "tls_alpn": (b"p",)}
         context = self.context(**more, tls_unknown_name="refuse")
@@ -492,10 +487,8 @@ class TrialTests(ContextCase):
 
     def test_not_given(self) -> None:
         """A certificate has to be given."""
-        self.assertEqual(
-            problems_of(TlsOptions()),
-            [("tls_certificate", "is not given; write the path of a PEM file")],
-        )
+        expected = ("tls_certificate", "is not given; write the path of a PEM file")
+        self.assertEqual(problems_of(TlsOptions()), [expected])
 
     def test_names_of_nobody(self) -> None:
         """Names of clients are of no use where none has to prove itself."""
@@ -517,39 +510,24 @@ class TrialTests(ContextCase):
 
     def test_handshake_fails(self) -> None:
         """Files that parse, but fail a handshake, are found."""
-
-        def fail(connection: SSL.Connection) -> None:
-            raise SSL.Error([("SSL routines", "", "bad idea")])
-
-        self.patch(ServerConnection, "do_handshake", fail)
+        problem = SSL.Error([("SSL routines", "", "bad idea")])
+        self.patch(ServerConnection, "do_handshake", Mock(side_effect=problem))
         expected = ("tls_certificate", "a trial with it failed: bad idea")
         self.assertEqual(self.complaint(), expected)
 
     def test_no_end(self) -> None:
         """A trial ends."""
-
-        def wait(connection: SSL.Connection) -> None:
-            raise SSL.WantReadError
-
-        self.patch(ServerConnection, "do_handshake", wait)
+        self.patch(ServerConnection, "do_handshake", Mock(side_effect=SSL.WantReadError))
         self.assertIn("it does not end", self.complaint()[1])
 
     def test_refused_by_openssl(self) -> None:
         """What OpenSSL does not take is told in its words."""
-
-        def fail(options: CertificateOptions) -> None:
-            raise SSL.Error([("SSL routines", "", "ee key too small")])
-
-        self.patch(CertificateOptions, "getContext", fail)
-        self.assertEqual(
-            self.complaint(), ("tls_certificate", "OpenSSL refuses it: ee key too small")
-        )
+        problem = SSL.Error([("SSL routines", "", "ee key too small")])
+        self.patch(CertificateOptions, "getContext", Mock(side_effect=problem))
+        expected = ("tls_certificate", "OpenSSL refuses it: ee key too small")
+        self.assertEqual(self.complaint(), expected)
 
     def test_no_callbacks(self) -> None:
         """Where no memory may be written and executed, it is said which directive to leave out."""
-
-        def fail(options: CertificateOptions) -> None:
-            raise MemoryError
-
-        self.patch(CertificateOptions, "getContext", fail)
+        self.patch(CertificateOptions, "getContext", Mock(side_effect=MemoryError))
         self.assertIn("without MemoryDenyWriteExecute", self.complaint()[1])

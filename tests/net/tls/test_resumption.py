@@ -12,7 +12,6 @@ from OpenSSL import SSL
 from socketd.net.tls.builder import KEY_LIFETIME, TICKET_LIFETIME
 from socketd.net.tls.context import ServerContext
 from socketd.net.tls.handshake import MAX_FLIGHTS, pending
-from socketd.settings.tls import NamedCertificate
 from tests.net.tls.handshakes import ContextCase
 from tests.support.certificates import NOW, authority, issued, write_private
 
@@ -194,8 +193,7 @@ class ResumptionTests(ContextCase):
         So it is where there are several certificates: a session of one name would be one
         of the other.
         """
-        self.write("other.pem", issued("other.example.org"))
-        named = NamedCertificate("other.example.org", *[self.path("other.pem")] * 2)
+        named = self.name("other.example.org", issued("other.example.org"))
         self.check_none(tls_names=(named,))
 
     def test_refused_names(self) -> None:
