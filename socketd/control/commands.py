@@ -279,27 +279,13 @@ _SERVICE_COLUMNS = (
 )  # fmt: skip
 _SERVICE_UNITS = {"listens": LIST, "in": "bytes", "out": "bytes"}
 
-#: The function of each command: it takes the daemon, the operator's session and the arguments,
-#: and returns a L{CommandResult} or a deferred one.
+#: The function of each command, which is named after it: it takes the daemon, the operator's
+#: session and the arguments, and returns a L{CommandResult} or a deferred one.
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "help": _help,
-    "status": _status,
-    "services": _services,
-    "connections": _connections,
-    "waiting": _waiting,
-    "show": _show,
-    "watch": _watch,
-    "attend": _attend,
-    "quit": _quit,
-    "reply": _reply,
-    "answer": _answer,
-    "close": _close,
-    "reset": _reset,
-    "ban": ban_commands.ban,
-    "unban": ban_commands.unban,
-    "bans": ban_commands.bans,
-    "reload": _reload,
-    "drain": _drain,
-    "resume": _resume,
-    "log-level": _log_level,
-}
+    function.__name__.lstrip("_").replace("_", "-"): function
+    for function in (
+        _help, _status, _services, _connections, _waiting, _show, _watch, _attend, _quit,
+        _reply, _answer, _close, _reset, ban_commands.ban, ban_commands.unban, ban_commands.bans,
+        _reload, _drain, _resume, _log_level,
+    )
+}  # fmt: skip

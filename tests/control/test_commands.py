@@ -139,19 +139,14 @@ class QueryTests(Case):
         self.assertEqual(len(text_of(result.answer, 80).splitlines()), len(COMMANDS) + 1)
 
     def test_status(self) -> None:
-        """C{status} shows the uptime and the totals."""
+        """C{status} shows the uptime and the totals; the wait for a word ends after a minute."""
         connect(self.daemon).receive(b"hello")
         connect(self.daemon, "shout")
+        result = self.execute("status")
+        self.assertEqual(result, CommandResult("up 0 s, 2 services, 2 connections, 1 waiting"))
         self.daemon.reactor.advance(90.4)
         result = self.execute("status")
         self.assertEqual(result, CommandResult("up 90 s, 2 services, 2 connections, 0 waiting"))
-
-    def test_status_waiting(self) -> None:
-        """C{status} counts the waiting connections."""
-        connect(self.daemon).receive(b"hello")
-        self.assertEqual(
-            self.execute("status").text, "up 0 s, 2 services, 1 connections, 1 waiting"
-        )
 
     def test_status_certificates(self) -> None:
         """C{status} counts the invalid certificates."""
@@ -236,10 +231,11 @@ class ConnectionTests(Case):
         )
 
     def test_reply_to_one_that_does_not(self) -> None:
-        """C{reply} sends the text to a connection that does not wait."""
+        """C{reply} sends the text to a connection that does not wait, whatever bytes it has."""
         connection = connect(self.daemon, "shout")
         self.execute("reply 1 hello")
-        self.assertEqual(connection.value(), b"hello")
+        self.execute("reply 1 \udcff  ")
+        self.assertEqual(connection.value(), b"hello\xff  ")
         self.assertFalse(connection.disconnecting)
 
     def test_close(self) -> None:
@@ -261,12 +257,6 @@ class ConnectionTests(Case):
         connection = connect(self.daemon)
         self.assertEqual(self.execute("reset 1"), CommandResult("reset 1"))
         self.assertTrue(connection.disconnected)
-
-    def test_reply_keeps_bytes(self) -> None:
-        """Bytes that are not UTF-8, and trailing spaces, are sent unchanged."""
-        connection = connect(self.daemon, "shout")
-        self.execute("reply 1 \udcff  ")
-        self.assertEqual(connection.value(), b"\xff  ")
 
     def test_answer(self) -> None:
         """C{answer} answers a waiting connection, also with no text."""
@@ -311,9 +301,7 @@ class ManyTests(Case):
         self.assertEqual(len(result.rows), MAX_ROWS)
         self.assertEqual(result.text, f"2 more; write connections {MAX_ROWS}")
         self.assertEqual(dict(result.facts), {"more": 2, "after": MAX_ROWS})
-
-    def test_last_page(self) -> None:
-        """The last page has neither."""
+        # The last page has neither.
         result = self.execute(f"connections {MAX_ROWS}")
         self.assertEqual([row[0] for row in result.rows], [MAX_ROWS + 1, MAX_ROWS + 2])
         self.assertEqual((result.text, dict(result.facts)), ("", {}))
@@ -334,19 +322,15 @@ class SessionTests(Case):
     """Tests for the commands that change the session."""
 
     def test_watch(self) -> None:
-        """C{watch} shows the events of one service, or all."""
+        """C{watch} shows the events of one service, or all; C{attend} makes it an operator's."""
         self.assertEqual(self.execute("watch ack"), CommandResult("watching ack"))
         self.assertEqual(self.execute("watch"), CommandResult("watching everything"))
-        self.assertEqual(self.session.asked, ["ack", None])
+        self.execute("attend")
+        self.assertEqual(self.session.asked, ["ack", None, "attend"])
 
     def test_unknown_service(self) -> None:
         """An unknown service suggests a similar one."""
         self.assertEqual(self.refused("watch shuot"), "shuot is no service; did you mean shout?")
-
-    def test_attend(self) -> None:
-        """C{attend} makes the session an operator's."""
-        self.execute("attend")
-        self.assertEqual(self.session.asked, ["attend"])
 
 
 class BanTests(Case):
@@ -445,14 +429,11 @@ class DaemonTests(Case):
         self.patch(self.daemon, "reload", lambda: outcome)
 
     def test_reload(self) -> None:
-        """C{reload} shows the changes."""
+        """C{reload} shows the changes, or says that there are none."""
         self.reloads(Reloaded(changes=("echo: added", "ack: removed")))
         result = self.execute("reload")
         self.assertEqual(result.text, "reloaded\necho: added\nack: removed")
         self.assertEqual(dict(result.facts), {"changes": ["echo: added", "ack: removed"]})
-
-    def test_reload_of_the_same(self) -> None:
-        """A reload without changes says so."""
         self.reloads(Reloaded())
         self.assertEqual(self.execute("reload").text, "reloaded; nothing changed")
 

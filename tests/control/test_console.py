@@ -93,10 +93,15 @@ class ConsoleTests(Case):
         self.assertTrue(line.endswith("... (1013 bytes)"), line)
 
     def test_command(self) -> None:
-        """A line is a command, with or without a slash."""
-        for line in ("status", "/status", " status"):
-            expected = "up 0 s, 2 services, 0 connections, 0 waiting\n"
-            self.assertEqual(self.answered(line), expected, line)
+        """
+        A line is a command, with or without a slash; one that cannot be carried out is answered
+        with the reason. An empty line does nothing.
+        """
+        expected = dict.fromkeys(
+            ("status", "/status", " status"), "up 0 s, 2 services, 0 connections, 0 waiting\n"
+        )
+        expected |= {"stats": "stats is no command; did you mean status?\n", "": "", "  ": ""}
+        self.assertEqual({line: self.answered(line) for line in expected}, expected)
 
     def test_table(self) -> None:
         """Rows are shown as a table."""
@@ -107,16 +112,6 @@ class ConsoleTests(Case):
         self.assertEqual(len(lines), 3)
         self.assertEqual(lines[0].split()[:3], ["ID", "SERVICE", "PEER"])
         self.assertEqual(lines[1].split()[:3], ["1", "shout", "127.0.0.1:50001"])
-
-    def test_wrong_command(self) -> None:
-        """A command that cannot be carried out is answered with the reason."""
-        self.assertEqual(self.answered("stats"), "stats is no command; did you mean status?\n")
-
-    def test_empty_line(self) -> None:
-        """An empty line does nothing."""
-        self.shown()
-        for line in ("", "  "):
-            self.assertEqual(self.answered(line), "")
 
     def test_no_text(self) -> None:
         """Keys that are no text do nothing, or what they do in a shell."""

@@ -72,11 +72,10 @@ class ConsoleServiceTests(Case):
 class ConsoleLogTests(Case):
     """Tests for L{ConsoleLog}."""
 
-    def started(self) -> bytes:
+    def start(self) -> None:
         """Start the console and forget what it has shown."""
         self.service.startService()
         self.transport.clear()
-        return b""
 
     def test_interface(self) -> None:
         """It observes a log."""
@@ -89,7 +88,7 @@ class ConsoleLogTests(Case):
 
     def test_shown(self) -> None:
         """Then it is shown at the console, line by line and escaped."""
-        self.started()
+        self.start()
         self.log("first\nsecond \x1b[2J")
         first, second, rest = self.transport.value().split(b"\n")
         self.assertTrue(first.endswith(b"[x] first"), first)
@@ -98,32 +97,32 @@ class ConsoleLogTests(Case):
 
     def test_once(self) -> None:
         """What the console has shown as an event is not shown again."""
-        self.started()
+        self.start()
         self.daemon.event_bus.emit(LISTENING, service="ack", listener="tcp *:7")
         self.log("ack listens on tcp *:7", event=LISTENING.name)
         self.assertEqual(self.transport.value(), b"ack listens on tcp *:7\n")
 
     def test_foreign_event(self) -> None:
         """An event of another program's that happens to have a name is shown."""
-        self.started()
+        self.start()
         self.log("hello", event="anything")
         self.assertIn(b"hello", self.transport.value())
 
     def test_failure(self) -> None:
         """A traceback is shown, though its event was: the event is one line only."""
-        self.started()
+        self.start()
         self.log("failed", event="protocol_failed", log_failure=Failure(ValueError("why")))
         self.assertIn(b"ValueError: why", self.transport.value())
 
     def test_nothing(self) -> None:
         """An event without text is no line."""
-        self.started()
+        self.start()
         self.service.observer({"log_level": LogLevel.info, "log_time": 0.0})
         self.assertEqual((self.transport.value(), self.terminal.getvalue()), (b"", ""))
 
     def test_after(self) -> None:
         """When the operator has gone (Ctrl-D), all of the log goes to the terminal again."""
-        self.started()
+        self.start()
         self.service.console.connectionLost()
         self.transport.clear()
         self.log("still here")

@@ -78,18 +78,13 @@ class FramingTests(Case):
         verifyObject(IPushProducer, session)
 
     def test_text(self) -> None:
-        """A text answer ends with an empty line."""
+        """A text answer ends with an empty line; an error begins with C{error:}."""
         client = Client(self)
         self.assertEqual(client.say("status"), STATUS)
         table = client.say("connections")
         self.assertTrue(table.startswith("ID ") and table.endswith("WAITING\n\n"), table)
-
-    def test_error(self) -> None:
-        """An error begins with C{error:}."""
-        client = Client(self)
-        self.assertEqual(
-            client.say("stauts"), "error: stauts is no command; did you mean status?\n\n"
-        )
+        error = "error: stauts is no command; did you mean status?\n\n"
+        self.assertEqual(client.say("stauts"), error)
 
     def test_complaints(self) -> None:
         """The answer has every diagnostic of a configuration."""
@@ -152,10 +147,7 @@ class FramingTests(Case):
         for _ in range(100):
             client.session.dataReceived(b"x" * MAX_LINE)
         self.assertEqual(client.say("", "status"), refused + STATUS)
-
-    def test_longest(self) -> None:
-        """The longest line is executed."""
-        client = Client(self)
+        # The longest line is executed.
         connect(self.daemon, "shout")
         line = "reply 1 ".ljust(MAX_LINE, "x")
         self.assertEqual(client.say(line), "sent to 1\n\n")

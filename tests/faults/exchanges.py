@@ -13,6 +13,7 @@ from random import Random
 from threading import Event, Semaphore
 
 from tests.faults import figures
+from tests.faults.clocks import SINCE_1900, ntp_request
 from tests.faults.netem import (
     CORRUPTED,
     CUT,
@@ -64,9 +65,6 @@ PATIENCE = 30.0
 
 #: How far the clock of an answer may be from ours: one machine has one clock (seconds).
 CLOCK_SLACK = 2.0
-
-#: From 1900 to 1970 (seconds; RFC 5905, section 6).
-NTP_EPOCH = 2208988800
 
 INI = """
 [socketd]
@@ -128,14 +126,13 @@ class NtpQuestions(Questions):
 
     def next(self) -> bytes:
         """Make one more."""
-        question = super().next()[:8]
-        return b"\x23" + bytes(39) + question
+        return ntp_request(int.from_bytes(super().next()[:8]))
 
     def take(self, answer: bytes) -> None:
         assert (len(answer), answer[0] & 0o77) == (48, 0o44), answer
         number, sent = int.from_bytes(answer[24:28]), int.from_bytes(answer[40:44])
         assert answer[24:32] == self._asked[number][:8], answer
-        assert abs(sent - NTP_EPOCH - time.time()) < CLOCK_SLACK, answer
+        assert abs(sent - SINCE_1900 - time.time()) < CLOCK_SLACK, answer
         self.answered[number] += 1
 
 

@@ -89,9 +89,6 @@ class Impairment:
     cut: bool = False
 
 
-UNIMPAIRED = Impairment()
-
-
 class Link:
     """
     One direction of a network; it knows neither clock nor device.
@@ -102,7 +99,7 @@ class Link:
 
     def __init__(self, random: Random) -> None:
         self.counts: Counter[tuple[int, str]] = Counter()
-        self.impairment = UNIMPAIRED
+        self.impairment = Impairment()
         self._random = random
         self._waiting: list[tuple[float, int, int, bytes]] = []
         self._accepted = 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -154,10 +153,6 @@ class Client:
     def wait(self, seconds: float) -> None:
         """Pause, unless the load ends."""
         self.stopped.wait(seconds)
-
-    def now(self) -> float:
-        """The time of day, in seconds since 1970."""
-        return time.time()
 
     def _connect(self, service: str, kind: str, source: str) -> Connection:
         address, family = self.address(service, kind), FAMILIES[kind]

@@ -213,7 +213,7 @@ def write_quotes(directory: Path) -> None:
 
 def quotes() -> list[bytes]:
     """The quotes as they go over the connection (RFC 865, lines as in RFC 854)."""
-    return ["".join(f"{line}\r\n" for line in text.split("\n")).encode() for text in _stripped()]
+    return [text.rstrip().replace("\n", "\r\n").encode() + b"\r\n" for text in QUOTES]
 
 
 def unix_path(directory: Path, service: str, kind: str) -> str:
@@ -231,10 +231,6 @@ def has_ipv6() -> bool:
     return True
 
 
-def _stripped() -> list[str]:
-    return [text.rstrip() for text in QUOTES]
-
-
 def _write(directory: Path, values: Mapping[Variable, str], more: str) -> str:
     head = f"""
 [socketd]
@@ -249,12 +245,8 @@ idle_timeout = {LONG}s
 stall_timeout = {LONG}s
 handshake_timeout = {LONG}s
 """
-    sections = [_section(directory, text, values) for text in _sections(SERVICES + more)]
-    return head + "".join(sections)
-
-
-def _sections(text: str) -> list[str]:
-    return [f"[{section}" for section in text.split("\n[")[1:]]
+    sections = (f"[{section}" for section in f"{SERVICES}{more}".split("\n[")[1:])
+    return head + "".join(_section(directory, text, values) for text in sections)
 
 
 def _section(directory: Path, text: str, values: Mapping[Variable, str]) -> str:

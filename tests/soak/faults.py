@@ -153,9 +153,9 @@ def stop_and_continue(injector: FaultInjector) -> None:
 def rest(injector: FaultInjector) -> None:
     """A group of clients pauses."""
     group = injector.random.choice(injector.clients.groups)
-    group.pause()
+    group.going.clear()
     injector.wait(injector.random.uniform(0, REST))
-    group.resume()
+    group.going.set()
 
 
 @frozen

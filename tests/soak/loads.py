@@ -120,14 +120,6 @@ class Group:
     clients: list[tuple[Load, Client]]
     going: Event = field(factory=Event)
 
-    def pause(self) -> None:
-        """Start no further exchange."""
-        self.going.clear()
-
-    def resume(self) -> None:
-        """Start exchanges again."""
-        self.going.set()
-
 
 @define(eq=False)
 class ClientPool:
@@ -165,7 +157,7 @@ class ClientPool:
         """Begin; each client makes one exchange at least."""
         self._stopped.clear()
         for group in self.groups:
-            group.resume()
+            group.going.set()
             for load, client in group.clients:
                 thread = Thread(target=self._work, args=(group, load, client), daemon=True)
                 self._threads.append(thread)
@@ -175,7 +167,7 @@ class ClientPool:
         """Let each client end its exchange."""
         self._stopped.set()
         for group in self.groups:
-            group.resume()
+            group.going.set()
         threads, self._threads = self._threads, []
         for thread in threads:
             thread.join(LAST)

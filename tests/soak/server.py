@@ -25,6 +25,7 @@ from tests.soak.configuration import NAME
 from tests.soak.connections import PATIENCE, Mismatch
 from tests.support import polling
 from tests.support.certificates import issued, write_private
+from tests.support.processes import HIDDEN
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,9 +36,6 @@ wait_until = partial(polling.wait_until, timeout=PATIENCE, interval=0.02)
 
 #: Bytes of the log that have the first lines, which say where the pages are.
 HEAD = 4096
-
-# What would lead a daemon away from its own files.
-_HIDDEN = ("SOCKETD_CONFIG", "RUNTIME_DIRECTORY", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 
 _PORT = re.compile(r"(?:haproxy:)?(\w+) (\S+):(\d+)")
 
@@ -67,7 +65,7 @@ class Server:
 
         @raise Mismatch: if it does not.
         """
-        kept = {name: value for name, value in os.environ.items() if name not in _HIDDEN}
+        kept = {name: value for name, value in os.environ.items() if name not in HIDDEN}
         more = {instrumented.CENSUS: self._census, "PYTHONPATH": str(ROOT)}
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -153,7 +151,9 @@ class Server:
 
     def web(self) -> tuple[str, int]:
         """Where its web service is."""
-        found = re.search(r"http listens on tcp (\S+):(\d+)", self._log_head())
+        with self._log.open("rb") as log:
+            head = log.read(HEAD).decode("utf-8", "replace")
+        found = re.search(r"http listens on tcp (\S+):(\d+)", head)
         assert found is not None
         return found[1], int(found[2])
 
@@ -213,10 +213,6 @@ class Server:
         if self._process.poll() is not None:
             raise Mismatch(f"it does not start:\n{self.log()}")
         return "http listens on" in self.log() and Path(f"{self.directory}/control.sock").exists()
-
-    def _log_head(self) -> str:
-        with self._log.open("rb") as log:
-            return log.read(HEAD).decode("utf-8", "replace")
 
     def _place(self, service: str, listener: str) -> tuple[str, Any]:
         found = _PORT.fullmatch(listener)

@@ -40,8 +40,8 @@ _FAMILIES = {
     "udp": (socket.AF_INET, socket.SOCK_DGRAM),
 }
 
-# What would lead a daemon away from the test's own files.
-_HIDDEN = ("SOCKETD_CONFIG", "RUNTIME_DIRECTORY", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
+#: Variables that would lead a daemon away from the test's own files.
+HIDDEN = ("SOCKETD_CONFIG", "RUNTIME_DIRECTORY", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 
 # pidfd_getfd(2) has no function in Python; its number is the same everywhere.
 _PIDFD_GETFD = 438
@@ -319,7 +319,7 @@ class SystemCase(SynchronousTestCase):
 
     def environment(self, **more: str) -> dict[str, str]:
         """Make the environment of a child."""
-        kept = {name: value for name, value in os.environ.items() if name not in _HIDDEN}
+        kept = {name: value for name, value in os.environ.items() if name not in HIDDEN}
         return kept | {"XDG_RUNTIME_DIR": str(self.directory)} | more
 
     def _run_to_end(self, command: Sequence[str], environ: dict[str, str]) -> Ended:

@@ -17,7 +17,7 @@ from socketd.cli.operator.control_socket import (
     find_socket,
     render,
 )
-from socketd.common.commands import Argument, Command
+from socketd.common.commands import Command
 from socketd.common.errors import GOOD
 from socketd.terminal.device import terminal_width
 
@@ -36,10 +36,11 @@ class ControlCommand:
     def __init__(self, command: Command) -> None:
         self.NAME, self.HELP = command.name, command.help
         self._command = command
+        self._arguments = [one for one in command.arguments if one.on_command_line]
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the arguments."""
-        for argument in self._arguments():
+        for argument in self._arguments:
             options: dict[str, Any] = {"metavar": argument.label, "help": argument.help}
             if argument.choices:
                 options["choices"] = argument.choices
@@ -68,12 +69,9 @@ class ControlCommand:
                 emit(render(answer, terminal_width() if os.isatty(1) else None) + "\n")
         return GOOD
 
-    def _arguments(self) -> list[Argument]:
-        return [one for one in self._command.arguments if one.on_command_line]
-
     def _values(self, arguments: Namespace) -> dict[str, str]:
         words: list[str] = []
-        for argument in self._arguments():
+        for argument in self._arguments:
             value = getattr(arguments, argument.key)
             words += value if isinstance(value, list) else [value] if value is not None else []
         return self._command.split(" ".join(words))

@@ -76,6 +76,11 @@ class Case(SynchronousTestCase):
 class ConsoleSessionTests(Case):
     """Tests for L{ConsoleSession}, line after line."""
 
+    def failure(self) -> str:
+        """Lose the connection, and say why the session has failed."""
+        self.session.connectionLost(Failure(ConnectionDone()))
+        return str(self.failureResultOf(self.session.done, CommandError).value)
+
     def test_command(self) -> None:
         """A line is a command, and its answer is shown."""
         self.session.input_received(b"status\n/show 7\r\n\n  \n")
@@ -179,9 +184,7 @@ class ConsoleSessionTests(Case):
     def test_daemon_ends(self) -> None:
         """A daemon that stops is a failure that is told in words."""
         self.session.readConnectionLost()
-        self.session.connectionLost(Failure(ConnectionDone()))
-        failure = self.failureResultOf(self.session.done, CommandError)
-        self.assertEqual(str(failure.value), "the daemon has ended the session")
+        self.assertEqual(self.failure(), "the daemon has ended the session")
 
     def test_lost(self) -> None:
         """One that is gone is told by its reason."""
@@ -191,9 +194,7 @@ class ConsoleSessionTests(Case):
     def test_refused(self) -> None:
         """A session too many is told what the daemon says."""
         self.session.dataReceived(b"error: there are 8 sessions already\n\n")
-        self.session.connectionLost(Failure(ConnectionDone()))
-        failure = self.failureResultOf(self.session.done, CommandError)
-        self.assertEqual(str(failure.value), "there are 8 sessions already")
+        self.assertEqual(self.failure(), "there are 8 sessions already")
 
     def test_garbage(self) -> None:
         """Whatever is no daemon is said to be none."""
@@ -203,9 +204,7 @@ class ConsoleSessionTests(Case):
         ):  # fmt: skip
             self.setUp()
             self.session.dataReceived(line + b"\n" + line + b"\n")
-            self.session.connectionLost(Failure(ConnectionDone()))
-            failure = self.failureResultOf(self.session.done, CommandError)
-            self.assertEqual(str(failure.value), "this is no answer of a socketd daemon", line)
+            self.assertEqual(self.failure(), "this is no answer of a socketd daemon", line)
 
 
 class FullScreenTests(Case):
