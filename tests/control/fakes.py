@@ -73,14 +73,15 @@ class FakeConnection(StringTransport):
         self.service_state.emit(CONNECTION_MADE, peer=self.peer, connection=self.connection_id)
         protocol.makeConnection(self)
 
-    def receive(self, data: bytes) -> None:
-        """Have the peer send data."""
+    def receive(self, data: bytes) -> FakeConnection:
+        """Have the peer send data; return this connection."""
         self.messages_received += 1
         self.bytes_received += len(data)
         self.service_state.message(
             self.peer.partition(":")[0], data, self.peer, self.connection_id
         )
         self.protocol.dataReceived(data)
+        return self
 
     def send(self, data: bytes) -> None:
         self.write(data)

@@ -217,9 +217,7 @@ class ConnectionTests(Case):
 
     def test_reply_to_one_that_waits(self) -> None:
         """C{reply} answers a waiting connection, wherever it is in the queue."""
-        first, second = connect(self.daemon), connect(self.daemon)
-        first.receive(b"a")
-        second.receive(b"b")
+        first, second = (connect(self.daemon).receive(data) for data in (b"a", b"b"))
         seen = watch(self.daemon)
         self.assertEqual(self.execute("reply 2 thank you,  größer"), CommandResult("sent to 2"))
         self.assertEqual(second.value(), "b!thank you,  größer".encode())
@@ -246,8 +244,7 @@ class ConnectionTests(Case):
 
     def test_close_one_that_waits(self) -> None:
         """A waiting connection leaves the queue once it is closed."""
-        connection = connect(self.daemon)
-        connection.receive(b"a")
+        connection = connect(self.daemon).receive(b"a")
         self.execute("close 1")
         connection.leave()
         self.assertEqual(self.daemon.operator.waiting, ())
@@ -260,9 +257,7 @@ class ConnectionTests(Case):
 
     def test_answer(self) -> None:
         """C{answer} answers a waiting connection, also with no text."""
-        first, second = connect(self.daemon), connect(self.daemon)
-        first.receive(b"a")
-        second.receive(b"b")
+        first, second = (connect(self.daemon).receive(data) for data in (b"a", b"b"))
         self.assertEqual(self.execute("answer 2 yes"), CommandResult("answered 2"))
         self.assertEqual(self.execute("answer 1"), CommandResult("answered 1"))
         self.assertEqual((first.value(), second.value()), (b"a!", b"b!yes"))
@@ -270,16 +265,14 @@ class ConnectionTests(Case):
 
     def test_answer_too_late(self) -> None:
         """A second answer is rejected and not sent."""
-        connection = connect(self.daemon)
-        connection.receive(b"a")
+        connection = connect(self.daemon).receive(b"a")
         self.execute("answer 1 mine")
         self.assertEqual(self.refused("answer 1 late"), "1 does not wait; see waiting")
         self.assertEqual(connection.value(), b"a!mine")
 
     def test_answer_to_one_that_is_gone(self) -> None:
         """An answer for a closed connection ends its question, and is not logged."""
-        connection = connect(self.daemon)
-        connection.receive(b"a")
+        connection = connect(self.daemon).receive(b"a")
         (question,) = self.daemon.operator.waiting
         connection.service_state.leave(connection)
         seen = watch(self.daemon)

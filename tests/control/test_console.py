@@ -74,8 +74,7 @@ class ConsoleTests(Case):
     def test_events(self) -> None:
         """It shows what happens, whether that is logged or not."""
         self.shown()
-        connection = connect(self.daemon, "shout")
-        connection.receive(b"hello")
+        connection = connect(self.daemon, "shout").receive(b"hello")
         connection.leave()
         self.assertEqual(
             self.shown(),
@@ -170,8 +169,7 @@ class WordTests(Case):
 
     def setUp(self) -> None:
         super().setUp()
-        self.connection = connect(self.daemon)
-        self.connection.receive(b"hello")
+        self.connection = connect(self.daemon).receive(b"hello")
 
     def test_prompt(self) -> None:
         """The word is asked for, below what has happened."""
@@ -191,8 +189,7 @@ class WordTests(Case):
 
     def test_oldest(self) -> None:
         """Words go to the connections in the order in which they asked."""
-        second = connect(self.daemon)
-        second.receive(b"b")
+        second = connect(self.daemon).receive(b"b")
         self.console.dataReceived(b"one\ntwo\nstatus\n")
         self.assertEqual((self.connection.value(), second.value()), (b"hello!one", b"b!two"))
         self.assertIn("0 waiting", self.shown())
@@ -247,8 +244,7 @@ class WordTests(Case):
 
     def test_reply(self) -> None:
         """A connection further behind can be answered by its id."""
-        second = connect(self.daemon)
-        second.receive(b"b")
+        second = connect(self.daemon).receive(b"b")
         self.type("/reply 2 you first")
         self.assertEqual((self.connection.value(), second.value()), (b"hello!", b"b!you first"))
 
@@ -262,11 +258,9 @@ class AddresseeTests(Case):
     def test_half_typed_command(self) -> None:
         """A command that is begun when a client arrives stays one; then the word is asked for."""
         self.console.dataReceived(b"sta")
-        first = connect(self.daemon)
-        first.receive(b"hello")
+        first = connect(self.daemon).receive(b"hello")
         self.assertTrue(self.shown().endswith(f"{waiting_notice(FIRST)}\nsta"))
-        second = connect(self.daemon)
-        second.receive(b"hello")
+        second = connect(self.daemon).receive(b"hello")
         self.assertNotIn("waits", self.shown())
         self.console.dataReceived(b"tus\n")
         text = self.shown()
@@ -276,9 +270,7 @@ class AddresseeTests(Case):
 
     def test_half_typed_word(self) -> None:
         """A word that is begun when its client goes is sent to no other."""
-        first, second = connect(self.daemon), connect(self.daemon)
-        for one in (first, second):
-            one.receive(b"hello")
+        first, second = (connect(self.daemon).receive(b"hello") for _ in range(2))
         self.console.dataReceived(b"dra")
         self.shown()
         first.leave()
@@ -295,9 +287,7 @@ class AddresseeTests(Case):
         A connection that another operator has answered gets no second word, nor does the
         next one, nor the same at its next message.
         """
-        first, second = connect(self.daemon), connect(self.daemon)
-        for one in (first, second):
-            one.receive(b"hello")
+        first, second = (connect(self.daemon).receive(b"hello") for _ in range(2))
         self.console.dataReceived(b"mine")
         answer(self.daemon, self.daemon.operator.waiting[0], b"theirs", "uid 7")
         first.receive(b"again")
@@ -307,8 +297,7 @@ class AddresseeTests(Case):
 
     def test_gone_operator(self) -> None:
         """An operator who has gone leaves nothing behind."""
-        connection = connect(self.daemon)
-        connection.receive(b"hello")
+        connection = connect(self.daemon).receive(b"hello")
         connection.leave()
         self.console.connectionLost()
         self.shown()
@@ -323,8 +312,7 @@ class PipeTests(Case):
 
     def test_no_escapes(self) -> None:
         """The prompt ends with its line; nothing is erased."""
-        first = connect(self.daemon)
-        first.receive(b"a")
+        connect(self.daemon).receive(b"a")
         self.shown()
         self.daemon.event_bus.emit(LISTENING, service="x", listener="y")
         self.assertEqual(self.shown(), f"\nx listens on y\n{PROMPT}")
@@ -333,16 +321,14 @@ class PipeTests(Case):
 
     def test_bytes(self) -> None:
         """A word is the bytes that came, whatever they are."""
-        connection = connect(self.daemon)
-        connection.receive(b"a")
+        connection = connect(self.daemon).receive(b"a")
         self.console.dataReceived(b" \xff\x1b status \r\n")
         self.assertEqual(connection.value(), b"a! \xff\x1b status ")
         self.assertIn(r"(ack 1):  \xff\x1b status", self.shown())
 
     def test_too_long(self) -> None:
         """A line that no terminal would send is neither a command nor a word."""
-        connection = connect(self.daemon)
-        connection.receive(b"a")
+        connection = connect(self.daemon).receive(b"a")
         self.type("x" * (MAX_LINE + 1))
         self.assertIn(f"a line is at most {MAX_LINE} bytes long; it was not used\n", self.shown())
         self.type("ok")
@@ -351,8 +337,7 @@ class PipeTests(Case):
     def test_pieces(self) -> None:
         """A line that comes in pieces is for the one whose prompt stood there at first."""
         self.console.dataReceived(b"sta")
-        connection = connect(self.daemon)
-        connection.receive(b"a")
+        connection = connect(self.daemon).receive(b"a")
         self.assertEqual(self.answered("tus")[:2], "up")
         self.assertEqual(connection.value(), b"a!")
 
@@ -384,8 +369,7 @@ class FullTests(Case):
     def test_prompt(self) -> None:
         """The word is asked for when the terminal takes it again."""
         self.console.pauseProducing()
-        connection = connect(self.daemon)
-        connection.receive(b"a")
+        connect(self.daemon).receive(b"a")
         self.shown()
         self.console.resumeProducing()
         self.assertEqual(self.shown(), f"2 lines were left out\n{PROMPT}")
@@ -411,8 +395,7 @@ class FullTests(Case):
 
     def test_typing(self) -> None:
         """What is typed is done all the same."""
-        connection = connect(self.daemon)
-        connection.receive(b"a")
+        connection = connect(self.daemon).receive(b"a")
         self.console.pauseProducing()
         self.type("ok")
         self.assertEqual(connection.value(), b"a!ok")

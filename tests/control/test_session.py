@@ -339,8 +339,7 @@ class AttendTests(Case):
 
     def test_queue(self) -> None:
         """The queue is shown at first and at each change."""
-        asking = connect(self.daemon)
-        asking.receive(b"hello")
+        asking = connect(self.daemon).receive(b"hello")
         client = Client(self)
         client.session.dataReceived(b"json attend\n")
         answer, queue = client.objects()
@@ -384,8 +383,7 @@ class AttendTests(Case):
         one, two = Client(self), Client(self)
         one.say("attend")
         two.say("attend")
-        asking = connect(self.daemon)
-        asking.receive(b"hello")
+        asking = connect(self.daemon).receive(b"hello")
         one.taken()
         two.taken()
         self.assertIn("answered 1\n\n", one.say("answer 1 mine"))
