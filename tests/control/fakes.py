@@ -159,11 +159,7 @@ verifyClass(IOperatorSession, FakeOperatorSession)
 
 
 def watch(daemon: Daemon) -> list[tuple[str, str]]:
-    """
-    Watch a daemon.
-
-    @return: a list that grows: each event's name, and its text.
-    """
+    """Watch a daemon: return a list that grows, of each event's name and its text."""
     seen: list[tuple[str, str]] = []
 
     def watcher(event: Event, facts: dict[str, Any]) -> None:

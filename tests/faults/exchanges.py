@@ -111,11 +111,7 @@ class Questions:
         return self._asked[number]
 
     def take(self, answer: bytes) -> None:
-        """
-        Find the question of an answer.
-
-        @raise AssertionError: when the answer is wrong.
-        """
+        """Find the question of an answer; raise C{AssertionError} when the answer is wrong."""
         number = int.from_bytes(answer[:4])
         assert answer == self._asked.get(number), answer
         self.answered[number] += 1
@@ -212,11 +208,7 @@ class ExchangeCase(MetricsCase, TlsCase):
         )
 
     def stream(self, sock: socket.socket, length: int) -> float:
-        """
-        Send much and shut down writing, while all of it comes back.
-
-        @return: how long that took (seconds).
-        """
+        """Send much while all of it comes back; return how long that took (seconds)."""
         began, data = time.monotonic(), Random(7).randbytes(length)
         with ThreadPoolExecutor() as pool:
             sending = pool.submit(_send_all, sock, data)
@@ -336,11 +328,7 @@ class ExchangeCase(MetricsCase, TlsCase):
 
 
 def scrape(sock: socket.socket) -> dict[str, float]:
-    """
-    Read the daemon's figures from a connection to its web service.
-
-    @return: those of socketd, by their names and labels.
-    """
+    """Read the figures of socketd from its web service, by their names and labels."""
     sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     lines = read_to_end(sock).decode().splitlines()
     pairs = (line.rpartition(" ") for line in lines if line.startswith("socketd_"))

@@ -26,11 +26,7 @@ def note(test: TestCase, figure: str) -> None:
 
 
 def noted(lines: Iterable[str]) -> dict[str, list[str]]:
-    """
-    Read what was noted.
-
-    @return: the figures of each test by its dotted name.
-    """
+    """Read the figures that were noted, by the dotted name of the test."""
     found: dict[str, list[str]] = {}
     for line in lines:
         test, _, figure = line.rstrip("\n").partition("\t")

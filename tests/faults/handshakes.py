@@ -121,11 +121,7 @@ class RecordWriter:
         return header + AESGCM(key).encrypt(nonce, content + bytes([kind]), header)
 
     def update(self, asks: bool) -> bytes:
-        """
-        Take new keys (RFC 8446, 4.6.3).
-
-        @param asks: whether the server is to do so, too.
-        """
+        """Take new keys (RFC 8446, 4.6.3), and ask the server to do so, too, if C{asks}."""
         record = self.record(HANDSHAKE, b"\x18\0\0\1" + bytes([asks]))
         self._secret, self._number = self._expand("traffic upd", len(self._secret)), 0
         return record
@@ -161,11 +157,7 @@ def take_over_writing(
 
 
 def handshake(client: SSL.Connection, sock: socket.socket) -> None:
-    """
-    Do a handshake over a socket with a client of pyOpenSSL.
-
-    @raise SSL.Error: if one side refuses; the other has been told.
-    """
+    """Do a handshake with a client of pyOpenSSL; raise C{SSL.Error} if one side refuses."""
     problem: SSL.Error | None = None
     done = False
     while not done:
@@ -233,11 +225,7 @@ def _sent(sock: socket.socket, data: bytes) -> int:
 
 
 def _ended(socks: Mapping[socket.socket, bytes], wait: float) -> list[socket.socket]:
-    """
-    Read what there is.
-
-    @return: the connections that have ended.
-    """
+    """Read what there is, and return the connections that have ended."""
     poll = select.poll()
     by_number = {sock.fileno(): sock for sock in socks}
     for number in by_number:

@@ -132,11 +132,7 @@ class Link:
         heappush(self._waiting, (due, self._accepted, protocol, packet))
 
     def arrivals(self, now: float) -> Iterator[tuple[int, bytes]]:
-        """
-        Give what has arrived by now.
-
-        @return: the protocol as it was sent, and the packet.
-        """
+        """Give what has arrived by now: the protocol as it was sent, and the packet."""
         while self._waiting and self._waiting[0][0] <= now:
             _, _, protocol, packet = heappop(self._waiting)
             if not self.impairment.cut:
@@ -193,11 +189,7 @@ class Network:
             link.impairment = impairment
 
     def wait_for(self, condition: Callable[[], bool], timeout: float = PATIENCE) -> None:
-        """
-        Wait until the counts are what they should be.
-
-        @raise AssertionError: when they are not in time.
-        """
+        """Wait until the counts are what they should be; fail when they are not in time."""
         with self._turned:
             if not self._turned.wait_for(condition, timeout):
                 raise AssertionError(f"the network did: {[link.counts for link in self.links]}")

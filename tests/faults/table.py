@@ -47,11 +47,7 @@ def rows(text: str) -> Iterator[Row]:
 
 
 def with_figures(text: str, figures: Mapping[str, Sequence[str]]) -> str:
-    """
-    Write what was measured into the table.
-
-    @param figures: by the whole name of the test.
-    """
+    """Write what was measured into the table, by the whole name of the test."""
     return "".join(_renewed(line, figures) for line in text.splitlines(keepends=True))
 
 

@@ -120,11 +120,7 @@ class ResetTests(PeersCase):
         )
 
     def reset_in_each_state(self, daemon: Daemon, count: int) -> Iterator[int]:
-        """
-        Connect and reset in each of four states in turn.
-
-        @return: how many bytes each batch has sent.
-        """
+        """Reset in each of four states in turn; give how many bytes each batch has sent."""
         states = (self.reset_waiting, self.reset_accepted, self.reset_amid, self.reset_unread)
         for start in range(0, count, len(states) * BATCH):
             size = min(BATCH, (count - start) // len(states))

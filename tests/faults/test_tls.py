@@ -141,11 +141,7 @@ class StallTests(TlsFaultCase):
     """Handshakes that never end."""
 
     def half_way(self, daemon: Daemon, version: ssl.TLSVersion, count: int) -> HandshakeClient:
-        """
-        Do the handshake up to a flight.
-
-        @return: a client that has sent so many flights.
-        """
+        """Do the handshake up to a flight: return a client that has sent so many."""
         context = trusting_context()
         context.maximum_version = version
         client = HandshakeClient(connect_raw(daemon, "echo"), context)
@@ -229,11 +225,7 @@ class AfterTests(TlsFaultCase):
             self.assertEqual(self.counts(daemon), {})
 
     def renegotiate(self, sock: socket.socket) -> str:
-        """
-        Do a handshake, and ask for another one.
-
-        @return: what the second time failed with.
-        """
+        """Do a handshake, ask for another one, and return what that failed with."""
         client = SSL.Connection(client_context(newest=SSL.TLS1_2_VERSION))
         client.set_tlsext_host_name(NAME.encode())
         client.set_connect_state()
@@ -262,11 +254,7 @@ class AfterTests(TlsFaultCase):
         figures.note(self, f"{sent} changes of keys grew it by {growth} KiB")
 
     def flood(self, sock: socket.socket, writer: RecordWriter) -> int:
-        """
-        Change keys, as often as the server takes it and no answer is read.
-
-        @return: how often.
-        """
+        """Change keys while the server takes it and no answer is read; return how often."""
         sock.settimeout(STUCK)
         for number in range(0, UPDATES, AT_ONCE):
             try:

@@ -134,11 +134,7 @@ class CutTests(ExchangeCase):
         return sock
 
     def served(self, name: str, sock: socket.socket, began: float) -> float:
-        """
-        Wait until the next client gets the slot of one that has vanished.
-
-        @return: how long that took (seconds).
-        """
+        """Wait until the next client gets the slot of one that vanished; return the seconds."""
         if name == "handshaking":
             sock = start_tls(sock)
             self.addCleanup(sock.close)

@@ -110,11 +110,7 @@ class SlowPeers:
 
 
 def _one_byte(sock: socket.socket, reads: bool) -> bool:
-    """
-    Read or write one byte.
-
-    @return: whether the connection is still there.
-    """
+    """Read or write one byte, and return whether the connection is still there."""
     try:
         if reads:
             return bool(sock.recv(1))
@@ -217,11 +213,7 @@ class IdleTests(PeersCase):
         return socks
 
     def release(self, daemon: Daemon, idle: list[socket.socket]) -> float:
-        """
-        Stop the daemon while each closes when it is told of the end.
-
-        @return: how long that takes (seconds).
-        """
+        """Stop the daemon while each closes when it is told of the end; return the seconds."""
         began = time.monotonic()
         daemon.ask_to_stop()
         for sock in idle:

@@ -200,11 +200,7 @@ class MemoryTests(FaultCase):
         return daemon._process.poll() is not None
 
     def _push(self, socks: list[socket.socket]) -> int:
-        """
-        Send until no more is taken.
-
-        @return: how many have been reset.
-        """
+        """Send until no more is taken; return how many have been reset."""
         gone = 0
         for sock in socks:
             sock.setblocking(False)

@@ -100,11 +100,7 @@ class ExpiryTests(ClockCase, TlsFaultCase):
         return expiry
 
     def refusal(self, daemon: Daemon) -> str:
-        """
-        Do a handshake as a client whose clock is as late as the daemon's.
-
-        @return: what it has against the certificate.
-        """
+        """Return what a client whose clock is as late has against the certificate."""
         context = client_context()
         store = context.get_cert_store()
         assert store is not None

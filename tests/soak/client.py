@@ -79,11 +79,7 @@ class Client:
 
     @contextmanager
     def connect(self, service: str, kind: str = "tcp", source: str = "") -> Iterator[Peer]:
-        """
-        Connect; at the end the connection is closed and counted.
-
-        @param source: the address that it comes from; any where not given.
-        """
+        """Connect, from a source if one is given; at the end, close and count the connection."""
         peer = Peer(self._connect(service, kind, source))
         try:
             yield peer

@@ -197,11 +197,7 @@ def variant(directory: Path, random: Random) -> str:
 
 
 def unbindable(directory: Path, address: tuple[str, int]) -> str:
-    """
-    Write one that cannot be bound, behind a listener that can.
-
-    @param address: one that another socket has.
-    """
+    """Write one whose second listener cannot be bound, at an address that is taken."""
     taken = f"tcp:{address[1]}:interface={address[0]}"
     return base(directory) + f"[taken]\nprotocol = echo\nlisten = tcp:0, {taken}\n"
 

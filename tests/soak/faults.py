@@ -47,11 +47,7 @@ class FaultInjector:
         self.over.wait(seconds)
 
     def demand(self, line: str) -> None:
-        """
-        Have a command carried out.
-
-        @raise Mismatch: if it is not.
-        """
+        """Have a command carried out; raise L{Mismatch} if it is not."""
         answer = self.server.ask(line)
         if not answer["ok"]:
             raise Mismatch(f"{line}: {answer!r}")
@@ -63,11 +59,7 @@ class FaultInjector:
         self.server.find_addresses()
 
     def refused(self, text: str) -> None:
-        """
-        Have a bad file read.
-
-        @raise Mismatch: if it is taken.
-        """
+        """Have a bad file read; raise L{Mismatch} if it is taken."""
         self.server.configure(text)
         answer = self.server.ask("reload")
         if answer["ok"] or not answer["details"]:

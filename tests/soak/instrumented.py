@@ -69,11 +69,7 @@ def write(census: Census, path: str) -> None:
 
 
 def read(path: str) -> Census | None:
-    """
-    Read a census, and remove it.
-
-    @return: C{None} where there is none yet.
-    """
+    """Read a census, and remove it; return C{None} where there is none yet."""
     try:
         objects, blocks, types = json.loads(Path(path).read_text(encoding="ascii"))
     except FileNotFoundError:

@@ -84,11 +84,7 @@ class Soak:
         self._injector = FaultInjector(self._server, self._clients, random, Event())
 
     def run(self) -> bool:
-        """
-        Do all of it, and note what is wrong.
-
-        @return: whether all is well.
-        """
+        """Do all of it, note what is wrong, and return whether all is well."""
         try:
             self._server.start()
             self.before = self._phase(self.plan.seconds * WARM_UP, True)
@@ -170,11 +166,7 @@ class Soak:
             self.problems.append(f"{wrong} counters differ")
 
     def _see_certificate(self) -> None:
-        """
-        See that the daemon shows the certificate that it was given last.
-
-        @raise Mismatch: if it does not in time.
-        """
+        """See that the daemon shows the certificate that it was given last, in time."""
         client = self._clients.extra_client()
         wait_until(lambda: self._shows_last(client), "the last certificate", timeout=RENEWAL)
 

@@ -27,21 +27,13 @@ class Sample:
 
 
 def take_sample(server: Server, when: float, collected: bool = False) -> Sample:
-    """
-    Take a sample.
-
-    @param collected: whether only reachable objects count, and by type.
-    """
+    """Take a sample; if C{collected}, of reachable objects only, and by type."""
     census = server.census(collected)
     return Sample(when, server.descriptors(), server.resident(), census)
 
 
 def settle(server: Server) -> None:
-    """
-    Wait until no connection is open and descriptors come and go no more.
-
-    @raise Mismatch: if connections stay open.
-    """
+    """Wait until no connection is open and descriptors come and go no more."""
     wait_until(lambda: not _is_busy(server), "the end of all connections")
     seen: list[int] = []
 

@@ -60,11 +60,7 @@ class Server:
         self.configure(configuration.base(directory))
 
     def start(self) -> None:
-        """
-        Start it, and wait until it serves.
-
-        @raise Mismatch: if it does not.
-        """
+        """Start it, and wait until it serves; raise L{Mismatch} if it does not."""
         kept = {name: value for name, value in os.environ.items() if name not in HIDDEN}
         more = {instrumented.CENSUS: self._census, "PYTHONPATH": str(ROOT)}
         with self._log.open("wb") as log:
@@ -170,11 +166,7 @@ class Server:
         return parse_rss(Path(f"/proc/{self.pid}/smaps_rollup").read_text(encoding="ascii"))
 
     def census(self, collected: bool) -> instrumented.Census:
-        """
-        Count what lives in it.
-
-        @param collected: whether only what is reachable, and by type.
-        """
+        """Count what lives in it; if C{collected}, only what is reachable, and by type."""
         self.send(instrumented.COLLECT if collected else instrumented.COUNT)
         return wait_until(lambda: instrumented.read(self._census), "a census")
 

@@ -19,11 +19,7 @@ _NTP = struct.Struct("!B23s8s8sII")
 
 
 def check_time(client: Client, found: bytes | None, since: int = 0) -> None:
-    """
-    Check four bytes.
-
-    @param since: the seconds from the epoch to 1970.
-    """
+    """Check four bytes, which count from so many seconds before 1970."""
     good = found is not None and len(found) == 4
     told = struct.unpack("!I", found)[0] if found is not None and good else 0
     now = (time.time() + since) % 2**32

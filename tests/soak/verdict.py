@@ -75,11 +75,7 @@ class Comparison:
 def compare(
     counts: ClientCounts, figures: Figures, reloads: Mapping[str, int]
 ) -> Iterator[Comparison]:
-    """
-    Compare all counters.
-
-    @param reloads: how often a reload was carried out, and refused.
-    """
+    """Compare all counters, and how often a reload was carried out and refused."""
     for name in figures.services():
         one = _Service(name, counts.service(name), figures)
         yield from one.connections()
