@@ -93,11 +93,7 @@ class Command:
         return self.checked(found)
 
     def checked(self, arguments: dict[str, str]) -> dict[str, str]:
-        """
-        Check that each argument has a value, or is optional.
-
-        @raise CommandError: if one has not.
-        """
+        """Check that each argument has a value or is optional; raise L{CommandError} if not."""
         for one in self.arguments:
             value = arguments.get(one.key)
             if (value is None and one.is_required) or (value == "" and not one.is_text):

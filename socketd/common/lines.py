@@ -32,11 +32,7 @@ class LineBuffer:
         return len(self._rest) > self._limit
 
     def feed(self, data: bytes) -> deque[bytes]:
-        """
-        Add bytes; only these are searched, so a line in small pieces takes linear time.
-
-        @return: C{lines}.
-        """
+        """Add bytes, and return C{lines}; only these are searched: pieces take linear time."""
         *ended, rest = data.split(b"\n")
         for piece in ended:
             self._add(piece)

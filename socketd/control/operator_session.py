@@ -11,11 +11,7 @@ class IOperatorSession(Interface):
     who: str = Attribute("How the log names the operator.")
 
     def watch(service: str | None) -> None:
-        """
-        Show events from now on.
-
-        @param service: only the events of this service; C{None}: all.
-        """
+        """Show events from now on, of one service only unless it is C{None}."""
 
     def attend() -> None:
         """

@@ -60,11 +60,7 @@ def event_line(event: Event, facts: Mapping[str, Any]) -> str:
 
 
 def event_object(event: Event, facts: Mapping[str, Any], moment: float) -> Answer:
-    """
-    Return the JSON object of an event.
-
-    @param moment: seconds since 1970.
-    """
+    """Return the JSON object of an event at a moment (seconds since 1970)."""
     return {
         "event": event.name,
         "time": timestamp(moment),
@@ -100,11 +96,7 @@ JSON = Format(partial(json.dumps, default=str), "\n")
 
 
 def format_of(line: str) -> tuple[Format, str]:
-    """
-    Determine the format that a line asks for: JSON after C{json}, or as an object.
-
-    @return: the format, and the request.
-    """
+    """Return the format that a line asks for (C{json}, or an object), and the request."""
     line = line.lstrip()
     if line.startswith(_JSON):
         return JSON, line.removeprefix(_JSON).lstrip()

@@ -73,11 +73,7 @@ def make_directory(path: str) -> None:
 
 
 class SessionFactory(Factory):
-    """
-    Creates a session for each connection, up to L{MAX_SESSIONS}.
-
-    @ivar sessions: the open sessions.
-    """
+    """Creates a session for each connection, up to L{MAX_SESSIONS} in C{sessions}."""
 
     noisy = False
 
@@ -94,15 +90,10 @@ class SessionFactory(Factory):
 
 
 class ControlService(Service):
-    """
-    The control socket of a daemon.
-
-    @ivar path: the socket's path.
-    """
+    """The control socket of a daemon, at a path."""
 
     def __init__(self, daemon: Daemon, path: str) -> None:
         self.setName("control")
-        self.path = path
         self._factory = SessionFactory(daemon)
         capacity = Capacity(MAX_SESSIONS + MAX_REFUSALS)
         # A separate event bus: an operator session is not a service's connection.
