@@ -222,22 +222,16 @@ class PackagesTests(SynchronousTestCase):
 
     def test_packages_are_those_of_the_tree(self) -> None:
         """
-        Every folder of socketd with an C{__init__.py} is installed, and nothing else is but
+        Every folder of socketd with modules is a package and installed, and nothing else is but
         the plugin.
-        """
-        inits = (ROOT / "socketd").rglob("__init__.py")
-        found = [".".join(init.parent.relative_to(ROOT).parts) for init in inits]
-        self.assertEqual(
-            sorted(lines("options", "packages")), sorted([*found, "twisted.plugins"])
-        )
-
-    def test_each_folder_of_modules_is_a_package(self) -> None:
-        """
-        No folder of socketd holds modules without being a package, which would leave them out.
         """
         folders = {module.parent for module in (ROOT / "socketd").rglob("*.py")}
         bare = [str(folder) for folder in folders if not (folder / "__init__.py").exists()]
         self.assertEqual(bare, [])
+        found = [".".join(folder.relative_to(ROOT).parts) for folder in folders]
+        self.assertEqual(
+            sorted(lines("options", "packages")), sorted([*found, "twisted.plugins"])
+        )
 
     def test_every_import_is_a_dependency(self) -> None:
         """

@@ -25,14 +25,10 @@ class OutcomeTests(SynchronousTestCase):
         """The lowest and the highest round are told."""
         self.assertEqual(outcome("a", 2.0, 3.0, 1.0).spread(), (1.0, 3.0))
 
-    def test_note_of_missing(self) -> None:
-        """A server that is not there says why."""
-        self.assertEqual(
-            Outcome("work", "a", missing="not installed").note(), "missing: not installed"
-        )
-
-    def test_note_of_failed_round(self) -> None:
-        """A failure is told even if other rounds gave figures."""
+    def test_note(self) -> None:
+        """A server that is not there says why; a failure is told although rounds gave figures."""
+        missing = Outcome("work", "a", missing="not installed")
+        self.assertEqual(missing.note(), "missing: not installed")
         mixed = Outcome("work", "a", (Sample(1.0, note="2.0% lost"),), failed="it died")
         self.assertEqual(mixed.note(), "failed: it died; 2.0% lost")
 

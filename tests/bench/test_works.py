@@ -19,23 +19,18 @@ def names(works: tuple[Work, ...]) -> list[str]:
 class ChooseTests(SynchronousTestCase):
     """Tests for L{choose}."""
 
-    def test_all(self) -> None:
-        """A full run has every work."""
-        self.assertEqual(choose([], quick=False), WORKS)
-
-    def test_quick(self) -> None:
-        """A quick run has those that fit into a minute."""
-        expected = ["pingpong-64", "bulk", "connects", "udp", "start"]
-        self.assertEqual(names(choose([], quick=True)), expected)
-
-    def test_named(self) -> None:
-        """What is asked for by name is measured, even in a quick run."""
-        self.assertEqual(names(choose(["idle", "udp"], quick=True)), ["udp", "idle"])
-
-    def test_group(self) -> None:
-        """What comes before a dash names the whole group."""
-        expected = ["pingpong-1", "pingpong-64", "pingpong-1000"]
-        self.assertEqual(names(choose(["pingpong"], quick=False)), expected)
+    def test_choice(self) -> None:
+        """
+        A full run has every work, a quick one those that fit into a minute; what is asked for by
+        name, or by what comes before a dash in a group of names, is measured even then.
+        """
+        for only, quick, expected in (
+            ([], False, names(WORKS)),
+            ([], True, ["pingpong-64", "bulk", "connects", "udp", "start"]),
+            (["idle", "udp"], True, ["udp", "idle"]),
+            (["pingpong"], False, ["pingpong-1", "pingpong-64", "pingpong-1000"]),
+        ):
+            self.assertEqual(names(choose(only, quick=quick)), expected)
 
     def test_unknown(self) -> None:
         """An unknown name is answered with the known ones."""

@@ -144,7 +144,8 @@ class Actor(Protocol):
         """Note a call, and do what was told."""
         self.calls[call] += 1
         try:
-            self.acts.get(call, nothing)()
+            if call in self.acts:
+                self.acts[call]()
         except Deliberate:
             self.raised += 1
             raise
@@ -178,22 +179,6 @@ class HalfActor(Actor):
     def writeConnectionLost(self) -> None:
         assert self.calls["lost"] == 0
         self.act("write")
-
-
-def nothing() -> None:
-    """Do nothing."""
-
-
-def check_calls(actor: Actor) -> None:
-    """See that each end was told at most once."""
-    assert max(actor.calls[name] for name in ("made", "read", "write", "lost")) <= 1, actor.calls
-
-
-def check_buffer(connection: StreamConnection) -> None:
-    """See that the count of buffered bytes is right."""
-    pieces = connection._buffer or ()
-    assert connection._buffered == sum(map(len, pieces))
-    assert connection._buffer is None or connection._buffered
 
 
 class Producer:
@@ -356,13 +341,16 @@ class ConnectionMachine(RuleBasedStateMachine):
             return
         self.note_progress()
         self.world.check_problems()
-        check_calls(self.actor)
+        calls = self.actor.calls
+        assert max(calls[name] for name in ("made", "read", "write", "lost")) <= 1, calls
         assert self.excused or not self.actor.was_reset, "reset without a cause"
         if self.connection.connected:
-            check_buffer(self.connection)
+            buffer, count = self.connection._buffer, self.connection._buffered
+            assert count == sum(map(len, buffer or ()))
+            assert buffer is None or count
             self.check_connected()
-        elif self.actor.calls["made"]:
-            assert self.actor.calls["lost"] == 1
+        elif calls["made"]:
+            assert calls["lost"] == 1
 
     def check_connected(self) -> None:
         """See what must hold while there is a connection."""

@@ -24,16 +24,6 @@ from tests.protocols.fakes import (
 QUOTES = (b"two\r\nlines\r\n", b"a\r\n", b"bc\r\n")
 
 
-def first(numbers: range) -> int:
-    """Choose the first one."""
-    return numbers[0]
-
-
-def last(numbers: range) -> int:
-    """Choose the last one."""
-    return numbers[-1]
-
-
 class FileTestCase(SynchronousTestCase):
     """A file of quotes."""
 
@@ -169,8 +159,8 @@ class QotdTests(SynchronousTestCase):
 
     def test_stream(self) -> None:
         """A connection is sent one quote at once, and closed."""
-        self.assertEqual(told(Qotd(QUOTES, first)), QUOTES[0])
-        self.assertEqual(told(Qotd(QUOTES, last)), QUOTES[2])
+        self.assertEqual(told(Qotd(QUOTES, min)), QUOTES[0])
+        self.assertEqual(told(Qotd(QUOTES, max)), QUOTES[2])
         self.assertEqual(told(make_stream("qotd", texts=QUOTES[:1])), QUOTES[0])
 
     def test_random(self) -> None:
@@ -191,7 +181,7 @@ class QotdDatagramTests(SynchronousTestCase):
         """Send a datagram, and give the longest answer that it can have."""
         transport = FakeDatagramTransport()
         transport.allowance = max(length, udp_amplify)
-        protocol = QotdDatagrams(QotdOptions(texts=QUOTES, udp_amplify=udp_amplify), last)
+        protocol = QotdDatagrams(QotdOptions(texts=QUOTES, udp_amplify=udp_amplify), max)
         protocol.transport = transport
         protocol.datagramReceived(b"x" * length, PEER)
         self.assertTrue(all(addr == PEER for _, addr in transport.sent))
