@@ -22,6 +22,16 @@ from socketd.tap import Options
 from tests.support.certificates import PAST, authority, issued, write_private
 
 
+def complaints(file: Path, text: str, runtime: str, limit: int | None = None) -> list[str]:
+    """Write a file and configure, and list the complaints without the file's path."""
+    file.write_text(text)
+    try:
+        configure(str(file), runtime, limit)
+    except SettingsError as error:
+        return [line.removeprefix(str(file)) for line in str(error).splitlines()]
+    return []
+
+
 class AgainTests(SynchronousTestCase):
     """Tests for L{configure_again}."""
 
@@ -43,14 +53,8 @@ class RefusalTests(SynchronousTestCase):
     """Tests for what this machine does not let a configuration have."""
 
     def refused(self, text: str, limit: int | None = None) -> list[str]:
-        """Configure, and list the complaints without the file's path."""
-        file = Path(self.mktemp())
-        file.write_text(text)
-        try:
-            configure(str(file), "/run", limit)
-        except SettingsError as error:
-            return [line.removeprefix(str(file)) for line in str(error).splitlines()]
-        return []
+        """Configure with a new file, and list the complaints."""
+        return complaints(Path(self.mktemp()), text, "/run", limit)
 
     def test_all_at_once(self) -> None:
         """
@@ -155,12 +159,7 @@ class TlsTests(SynchronousTestCase):
     def diagnostics(self, *lines: str) -> list[str]:
         """Configure a service with these lines, and list the complaints without the path."""
         self.file = self.directory / "socketd.ini"
-        self.file.write_text("\n".join(["[echo]", *lines, ""]))
-        try:
-            configure(str(self.file), str(self.directory))
-        except SettingsError as error:
-            return [line.removeprefix(str(self.file)) for line in str(error).splitlines()]
-        return []
+        return complaints(self.file, "\n".join(["[echo]", *lines, ""]), str(self.directory))
 
     def complaint(self, *lines: str) -> str:
         """Get the only complaint."""

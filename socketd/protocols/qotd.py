@@ -35,9 +35,8 @@ Choose = Callable[[range], int]
 
 def parse_quotes(text: str) -> tuple[bytes, ...]:
     """
-    Load a file of quotes.
+    Load the file of quotes at a path.
 
-    @param text: its path.
     @return: the quotes in wire format, each line terminated by CR LF.
     @raise ValueError: with the error and its line.
     """

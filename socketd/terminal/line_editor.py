@@ -64,11 +64,7 @@ class Editor:
                 self._insert(key)
 
     def window(self, width: int) -> tuple[str, int]:
-        """
-        Return the part of the line around the cursor that fits, and the cursor's column in it.
-
-        @param width: the available columns.
-        """
+        """Return the part of the line that fits around the cursor, and the cursor's column."""
         before = self.text[: self.cursor]
         while columns(before) > width:
             before = before[max(1, columns(before) - width) :]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -27,13 +26,13 @@ class Case(SynchronousTestCase):
     def looking_on(self) -> None:
         """Take part as an operator who has time."""
 
-    def make(self, **options: Any) -> Protocol:
+    def make(self, **options: Any) -> Ack:
         """Make the protocol of a connection."""
         return Ack(AckOptions(**options), self.operator)
 
     def connect(self, **options: Any) -> tuple[Ack, Wire]:
         """Connect a peer."""
-        protocol, wire = Ack(AckOptions(**options), self.operator), Wire()
+        protocol, wire = self.make(**options), Wire()
         protocol.makeConnection(wire)
         return protocol, wire
 

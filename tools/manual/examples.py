@@ -52,11 +52,7 @@ _FORMS = {
 
 
 def example_of(options: type[Any], found: Option) -> str:
-    """
-    Return a valid value of an option, not its default if there are others.
-
-    @param options: the class that declares the option.
-    """
+    """Return a valid value of an option of a class, not its default if there are others."""
     own = _OWN.get(f"{options.__name__}.{found.name}", _OWN.get(found.name))
     if own is not None:
         return own
