@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -12,7 +11,7 @@ from socketd.cli.client.echo_probe import EchoProbe, Plan
 from socketd.cli.client.round_trip_stats import RoundTripStats, histogram, render, render_json
 from socketd.cli.client.runner import run_client
 from socketd.cli.client.send import MAX_DATAGRAM_PAYLOAD
-from socketd.cli.common.arguments import add_address, seconds
+from socketd.cli.common.arguments import add_address, seconds, whole_number
 from socketd.cli.common.output import emit, note
 from socketd.cli.transport.connect import connect, load_tls
 from socketd.cli.transport.tls_options import add_tls
@@ -41,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the subcommand."""
     add_address(parser)
     parser.add_argument(
-        "-c", "--count", type=_whole(1, MAX_COUNT), default=DEFAULT_COUNT,
+        "-c", "--count", type=whole_number(MAX_COUNT), default=DEFAULT_COUNT,
         help=f"how many questions (default {DEFAULT_COUNT})",
     )  # fmt: skip
     parser.add_argument(
@@ -53,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"a question without answer is lost then (default {DEFAULT_TIMEOUT:g})",
     )  # fmt: skip
     parser.add_argument(
-        "-s", "--size", metavar="BYTES", type=_whole(1, MAX_SIZE), default=DEFAULT_SIZE,
+        "-s", "--size", metavar="BYTES", type=whole_number(MAX_SIZE), default=DEFAULT_SIZE,
         help=f"the length of each question (default {DEFAULT_SIZE})",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print a JSON object")
@@ -103,16 +102,6 @@ class Progress:
         if now - self._reported_at >= PROGRESS_SECONDS:
             self._reported_at = now
             note(f"{sent} of {self._count} sent, {received} received")
-
-
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and len(text) < 10 and low <= int(text) <= high):
-            message = f"{text[:20]!r} is no number from {low} to {high}"
-            raise argparse.ArgumentTypeError(message)
-        return int(text)
-
-    return parse
 
 
 def _positive_seconds(text: str) -> float:

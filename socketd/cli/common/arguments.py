@@ -47,6 +47,18 @@ def seconds(text: str) -> float:
     return number
 
 
+def whole_number(high: int) -> Callable[[str], int]:
+    """Make a parser of whole numbers from 1."""
+
+    def parse_number(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= high):
+            message = f"{text[:20]!r} is no number from 1 to {high}"
+            raise argparse.ArgumentTypeError(message)
+        return int(text)
+
+    return parse_number
+
+
 def add_address(parser: argparse.ArgumentParser) -> None:
     """Add the ADDRESS argument."""
     parser.add_argument("address", metavar="ADDRESS", type=argument_type(parse), help=ADDRESS_HELP)

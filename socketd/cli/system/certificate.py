@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from socketd.cli.common.arguments import argument_type
+from socketd.cli.common.arguments import argument_type, whole_number
 from socketd.cli.common.atomic_write import PRIVATE, PUBLIC, NewFile, write_files
 from socketd.cli.common.output import emit
 from socketd.common.errors import GOOD, USAGE, CommandError, reason_of
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where the files go (default: here; created if missing)",
     )  # fmt: skip
     parser.add_argument(
-        "--days", metavar="N", type=argument_type(_days), default=DEFAULT_DAYS,
+        "--days", metavar="N", type=whole_number(MAX_DAYS), default=DEFAULT_DAYS,
         help=f"validity in days (default {DEFAULT_DAYS})",
     )  # fmt: skip
     parser.add_argument(
@@ -154,11 +154,3 @@ def _address(names: Sequence[str]) -> str:
     plain = [name for name in names if not name.startswith("*")]
     name = plain[0] if plain else names[0].replace("*", "any", 1)
     return f"[{name}]:PORT" if ":" in name else f"{name}:PORT"
-
-
-def _days(text: str) -> int:
-    is_number = text.isascii() and text.isdigit() and len(text) <= len(str(MAX_DAYS))
-    days = int(text) if is_number else 0
-    if not 1 <= days <= MAX_DAYS:
-        raise ValueError(f"{text[:20]!r} is no number of days; 1 to {MAX_DAYS} would be right")
-    return days

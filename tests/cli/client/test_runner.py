@@ -7,31 +7,12 @@ import socket
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.testing import MemoryReactor
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.cli.client.runner import ClientRun
 from tests.support.client_fakes import CommandTestCase
-
-
-class OneTurnReactor:
-    """A reactor that calls what waits for its start, and then what the test has prepared."""
-
-    def __init__(self) -> None:
-        self.starting: list[Any] = []
-        self.later: list[Any] = []
-        self.running = False
-
-    def callWhenRunning(self, call: Any, *arguments: Any) -> None:
-        self.starting.append(lambda: call(*arguments))
-
-    def run(self) -> None:
-        self.running = True
-        for call in self.starting + self.later:
-            call()
-
-    def stop(self) -> None:
-        self.running = False
 
 
 class ClientRunTests(SynchronousTestCase):
@@ -40,16 +21,13 @@ class ClientRunTests(SynchronousTestCase):
     def test_error_that_no_code_took(self) -> None:
         """An unhandled error that only the log gets ends the run; other events do not."""
         self.addCleanup(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
-        reactor = OneTurnReactor()
-        run = ClientRun(reactor)
-        reactor.later = [
-            lambda: run.log_event({"log_format": "nothing happened"}),
-            lambda: self.assertTrue(reactor.running),
-            lambda: run.log_event({"log_failure": Failure(ValueError("surprise"))}),
-            lambda: self.assertFalse(reactor.running),
-        ]
+        run = ClientRun(MemoryReactor())
 
         async def client(reactor: Any) -> None:
+            run.log_event({"log_format": "nothing happened"})
+            self.assertTrue(reactor.running)
+            run.log_event({"log_failure": Failure(ValueError("surprise"))})
+            self.assertFalse(reactor.running)
             await Deferred()
 
         error = self.assertRaises(ValueError, run.until_done, client)

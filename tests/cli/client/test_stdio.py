@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import select
-from typing import Any
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.main import CONNECTION_DONE
+from twisted.internet.testing import MemoryReactor
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -49,26 +49,6 @@ class MemoryInputReceiver:
         self.events.append(str(error))
 
 
-class MemoryFDSet:
-    """A reactor that only records its readers and writers."""
-
-    def __init__(self) -> None:
-        self.readers: set[Any] = set()
-        self.writers: set[Any] = set()
-
-    def addReader(self, reader: Any) -> None:
-        self.readers.add(reader)
-
-    def removeReader(self, reader: Any) -> None:
-        self.readers.discard(reader)
-
-    def addWriter(self, writer: Any) -> None:
-        self.writers.add(writer)
-
-    def removeWriter(self, writer: Any) -> None:
-        self.writers.discard(writer)
-
-
 class InterfaceTests(SynchronousTestCase):
     """Tests for the interfaces of input and output."""
 
@@ -99,7 +79,7 @@ class StandardInputTests(SynchronousTestCase):
     """Tests for L{StandardInput} over a pipe."""
 
     def setUp(self) -> None:
-        self.reactor = MemoryFDSet()
+        self.reactor = MemoryReactor()
         self.receiver = MemoryInputReceiver()
         self.read, self.write = os.pipe()
         self.addCleanup(os.close, self.read)
@@ -153,7 +133,7 @@ class StandardOutputTests(SynchronousTestCase):
     """Tests for L{StandardOutput} over a pipe."""
 
     def setUp(self) -> None:
-        self.reactor = MemoryFDSet()
+        self.reactor = MemoryReactor()
         self.read, self.write = os.pipe()
         self.addCleanup(os.close, self.write)
         self.reader = os.fdopen(self.read, "rb", 0)

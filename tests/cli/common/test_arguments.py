@@ -7,7 +7,13 @@ import argparse
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.cli.common.address import parse
-from socketd.cli.common.arguments import add_address, add_timeout, argument_type, seconds
+from socketd.cli.common.arguments import (
+    add_address,
+    add_timeout,
+    argument_type,
+    seconds,
+    whole_number,
+)
 
 
 class SecondsTests(SynchronousTestCase):
@@ -23,6 +29,17 @@ class SecondsTests(SynchronousTestCase):
         for text in ("", "x", "-1", "-0.1", "nan", "inf", "1e7", "10s"):
             error = self.assertRaises(argparse.ArgumentTypeError, seconds, text)
             self.assertIn("no number of seconds; 0 to 1000000 would be right", str(error))
+
+
+class WholeNumberTests(SynchronousTestCase):
+    """Tests for L{whole_number}."""
+
+    def test_range(self) -> None:
+        """A number is a whole one in its range."""
+        parse_number = whole_number(100)
+        self.assertEqual([parse_number(text) for text in ("1", "100")], [1, 100])
+        for text in ("0", "101", "x", "-1", "1.5", "", "9" * 5000, "١"):
+            self.assertRaises(argparse.ArgumentTypeError, parse_number, text)
 
 
 class ArgumentTypeTests(SynchronousTestCase):

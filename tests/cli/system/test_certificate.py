@@ -137,10 +137,10 @@ class CertificateTests(SynchronousTestCase):
             (): "required: NAME",
             ("a b",): "no host name",
             ("localhost", "*.com"): "too wide",
-            ("localhost", "--days", "0"): "no number of days",
-            ("localhost", "--days", str(MAX_DAYS + 1)): "no number of days",
-            ("localhost", "--days", "9" * 5000): "no number of days",
-            ("localhost", "--days", "x"): "no number of days",
+            ("localhost", "--days", "0"): "no number from 1 to 825",
+            ("localhost", "--days", str(MAX_DAYS + 1)): "no number from 1 to 825",
+            ("localhost", "--days", "9" * 5000): "no number from 1 to 825",
+            ("localhost", "--days", "x"): "no number from 1 to 825",
             tuple(f"a{number}" for number in range(MAX_NAMES + 1)): "101 names are too many",
         }
         for argv, part in cases.items():

@@ -103,19 +103,16 @@ class ShippedTests(UnitCase):
 class PortTests(UnitCase):
     """Tests for capabilities and ports."""
 
-    def test_low_port(self) -> None:
-        """A port below 1024 takes the one capability, in the namespace that it holds in."""
-        unit = self.unit("[echo]\nlisten = tcp:7, udp6:1023\n")
-        self.assertEqual(unit["AmbientCapabilities"], ["CAP_NET_BIND_SERVICE"])
-        self.assertEqual(unit["CapabilityBoundingSet"], ["CAP_NET_BIND_SERVICE"])
-        self.assertNotIn("PrivateUsers", unit)
-
-    def test_high_port(self) -> None:
-        """Other ports take none, and then nothing outside is owned."""
-        unit = self.unit("[echo]\nlisten = tcp:1024\n")
-        self.assertEqual(unit["AmbientCapabilities"], [""])
-        self.assertEqual(unit["CapabilityBoundingSet"], [""])
-        self.assertEqual(unit["PrivateUsers"], ["yes"])
+    def test_capability(self) -> None:
+        """A port below 1024 takes the one capability, outside a user namespace; others none."""
+        for listen, capability, namespace in (
+            ("tcp:7, udp6:1023", "CAP_NET_BIND_SERVICE", None),
+            ("tcp:1024", "", ["yes"]),
+        ):
+            unit = self.unit(f"[echo]\nlisten = {listen}\n")
+            self.assertEqual(unit["AmbientCapabilities"], [capability])
+            self.assertEqual(unit["CapabilityBoundingSet"], [capability])
+            self.assertEqual(unit.get("PrivateUsers"), namespace)
 
     def test_operators_keep_their_uid(self) -> None:
         """With a control socket the daemon sees the uids of its operators."""

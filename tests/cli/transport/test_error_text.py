@@ -27,25 +27,24 @@ REASONS: list[tuple[BaseException, str]] = [
     (error.ConnectionDone(), "connection closed"),
     (error.MessageLengthError("x"), "the message is too long for a datagram"),
     (OSError(errno.EACCES, os.strerror(errno.EACCES)), "permission denied"),
-    (SSL.Error([("SSL routines", "", "certificate verify failed")]),
-     "TLS: certificate verify failed"),
-    (SSL.Error([("SSL routines", "", "wrong version number")]),
-     "TLS: the peer speaks something else (wrong version number)"),
-    (SSL.Error([("SSL routines", "", "tlsv1 alert unknown ca")]),
-     "TLS: the peer refused: our certificate is of an authority that it does not trust"),
-    (SSL.Error([("SSL routines", "", "tlsv13 alert certificate required")]),
-     "TLS: the peer refused: it wants a certificate of ours (--cert)"),
-    (SSL.Error([("SSL routines", "", "ssl/tls alert bad certificate")]),
-     "TLS: the peer refused: our certificate is bad or missing"),
-    (SSL.Error([("SSL routines", "", "tlsv1 alert no application protocol")]),
-     "TLS: the peer refused: it speaks none of the protocols of --alpn"),
-    (SSL.Error([("SSL routines", "", "tlsv1 alert protocol version")]),
-     "TLS: the peer refused: protocol version"),
-    (SSL.Error([("SSL routines", "", "tlsv1 unrecognized name")]),
-     "TLS: the peer refused: it is no server of that name"),
     (VerificationError(errors=[]), "TLS: the certificate is for another name"),
     (RuntimeError("what"), "RuntimeError: what"),
 ]
+
+#: The reasons of OpenSSL.
+TLS_REASONS = {
+    "certificate verify failed": "certificate verify failed",
+    "wrong version number": "the peer speaks something else (wrong version number)",
+    "tlsv1 alert unknown ca":
+        "the peer refused: our certificate is of an authority that it does not trust",
+    "tlsv13 alert certificate required":
+        "the peer refused: it wants a certificate of ours (--cert)",
+    "ssl/tls alert bad certificate": "the peer refused: our certificate is bad or missing",
+    "tlsv1 alert no application protocol":
+        "the peer refused: it speaks none of the protocols of --alpn",
+    "tlsv1 alert protocol version": "the peer refused: protocol version",
+    "tlsv1 unrecognized name": "the peer refused: it is no server of that name",
+}
 
 
 class ExplainTests(SynchronousTestCase):
@@ -55,3 +54,5 @@ class ExplainTests(SynchronousTestCase):
         """Each failure is described in a few words."""
         for failed, words in REASONS:
             self.assertEqual(explain(failed), words)
+        for reason, words in TLS_REASONS.items():
+            self.assertEqual(explain(SSL.Error([("SSL routines", "", reason)])), f"TLS: {words}")
