@@ -168,11 +168,7 @@ class HalfCloseTransport(StringTransport):
     """A string transport that can shut down its writing side."""
 
     has_ended = False
-    aborting = False
     transport: Any = None
-
-    def abortConnection(self) -> None:
-        self.aborting = True
 
     def loseWriteConnection(self) -> None:
         self.has_ended = True

@@ -84,7 +84,7 @@ class ExchangeTests(SynchronousTestCase):
         """A peer that says nothing at its turn is given up."""
         self.source.end()
         self.clock.advance(TIMEOUT)
-        self.assertTrue(self.transport.aborting)
+        self.assertTrue(self.transport.disconnected)
         self.assertEqual(self.failure(), "no answer within 10 s")
 
     def test_silence_after_answer(self) -> None:
@@ -100,7 +100,7 @@ class ExchangeTests(SynchronousTestCase):
         """While the input is open and the peer reads it, there is no timeout."""
         self.source.feed(b"slow")
         self.clock.advance(10 * TIMEOUT)
-        self.assertFalse(self.transport.aborting)
+        self.assertFalse(self.transport.disconnected)
 
     def test_full_peer(self) -> None:
         """A peer that takes no input pauses it, for no longer than the timeout."""
@@ -110,10 +110,10 @@ class ExchangeTests(SynchronousTestCase):
         self.peer_producer().resumeProducing()
         self.assertFalse(self.source.is_paused)
         self.clock.advance(TIMEOUT)
-        self.assertFalse(self.transport.aborting)
+        self.assertFalse(self.transport.disconnected)
         self.peer_producer().pauseProducing()
         self.clock.advance(TIMEOUT)
-        self.assertTrue(self.transport.aborting)
+        self.assertTrue(self.transport.disconnected)
 
     def test_full_output(self) -> None:
         """The peer is not read while the output is full, and is not blamed for the silence."""
@@ -121,16 +121,16 @@ class ExchangeTests(SynchronousTestCase):
         self.output.producer.pauseProducing()
         self.assertEqual(self.transport.producerState, "paused")
         self.clock.advance(10 * TIMEOUT)
-        self.assertFalse(self.transport.aborting)
+        self.assertFalse(self.transport.disconnected)
         self.output.producer.resumeProducing()
         self.assertEqual(self.transport.producerState, "producing")
         self.clock.advance(TIMEOUT)
-        self.assertTrue(self.transport.aborting)
+        self.assertTrue(self.transport.disconnected)
 
     def test_closed_output(self) -> None:
         """When the output is closed, the connection is aborted."""
         self.output.producer.stopProducing()
-        self.assertTrue(self.transport.aborting)
+        self.assertTrue(self.transport.disconnected)
 
     def test_peer_ends_first(self) -> None:
         """A peer that says nothing more still gets the rest of the input."""
@@ -189,5 +189,5 @@ class ExchangeTests(SynchronousTestCase):
         """An input that breaks off is a failure, and is not passed on as a whole one."""
         self.exchange.input_failed(CommandError("standard input: Input/output error"))
         self.assertFalse(self.transport.has_ended)
-        self.assertTrue(self.transport.aborting)
+        self.assertTrue(self.transport.disconnected)
         self.assertEqual(self.failure(ConnectionAborted()), "standard input: Input/output error")

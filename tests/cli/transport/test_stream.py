@@ -55,7 +55,7 @@ class StreamTransportTests(SynchronousTestCase):
         alert = b"\x15\x03\x01\x00\x02\x02\x46"
         self.stream.makeConnection(self.transport)
         self.stream.dataReceived(alert)
-        self.assertTrue(self.transport.aborting)
+        self.assertTrue(self.transport.disconnected)
         self.stream.readConnectionLost()
         self.stream.connectionLost(Failure(ConnectionLost()))
         (reason,) = self.receiver.reasons
@@ -91,7 +91,7 @@ class StreamTransportTests(SynchronousTestCase):
         self.stream.ready.cancel()
         self.failureResultOf(self.stream.ready, CancelledError)
         self.stream.abortConnection()
-        self.assertTrue(self.transport.aborting)
+        self.assertTrue(self.transport.disconnected)
         self.stream.handshakeCompleted()
         self.stream.connectionLost(Failure(ConnectionLost()))
         self.assertEqual(self.receiver.reasons, [])
@@ -101,7 +101,7 @@ class StreamTransportTests(SynchronousTestCase):
         self.stream.makeConnection(self.transport)
         self.stream.connectionLost(Failure(ConnectionLost()))
         self.stream.abortConnection()
-        self.assertFalse(self.transport.aborting)
+        self.assertFalse(self.transport.disconnected)
 
     def test_delivers(self) -> None:
         """The receiver gets bytes, of the peer's end and of the loss."""
