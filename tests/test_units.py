@@ -1,5 +1,5 @@
 """
-Tests for C{etc/systemd} and C{etc/sysusers.d}, and for the gate that C{make check} has for them.
+Tests for C{etc/systemd} and C{etc/sysusers.d}, and for the check of C{make check} for them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.support.source_tree import ROOT
 UNITS = ROOT / "etc" / "systemd"
 BIN = Path(sys.executable).parent
 
-#: Longer than the gate takes on a slow machine (seconds).
+#: Longer than the check takes on a slow machine (seconds).
 PATIENCE = 120
 
 
@@ -118,14 +118,14 @@ class GateTests(SynchronousTestCase):
             shutil.copytree(ROOT / name, self.tree / name)
 
     def check(self, **environ: str) -> subprocess.CompletedProcess[str]:
-        """Run the gate of the copy."""
+        """Run the check of the copy."""
         command = ["/bin/bash", str(self.tree / "packaging" / "check-units"), str(BIN)]
         return subprocess.run(
             command, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False
         )
 
     def check_changed(self, file: str, old: str, new: str) -> str:
-        """Expect the gate to fail after a change, and return what it says."""
+        """Expect the check to fail after a change, and return what it says."""
         need("systemd-analyze")
         path = self.tree / "etc" / "systemd" / file
         text = path.read_text()

@@ -52,7 +52,7 @@ def snapshot(daemon: Daemon) -> dict[str, Any]:
         "names": [one.sock.getsockname() for one in bound],
         "options": [options_of(one.sock) for one in bound],
         "files": [(os.stat(path).st_ino, os.stat(path).st_mode) for path in paths],
-        "doors": [
+        "policies": [
             (service_state, service_state.policy, service_state.policy.capacity.limit)
             for service_state in service_states
         ],
@@ -63,7 +63,7 @@ def snapshot(daemon: Daemon) -> dict[str, Any]:
         "deadlines": [service_state.policy.deadlines for service_state in service_states],
         "capacity": (daemon.shared.capacity.limit, daemon.shared.capacity.occupancy),
         "bans": daemon.bans.current(),
-        "journal": (daemon.event_bus.level, daemon.event_bus.quiet),
+        "event_bus": (daemon.event_bus.level, daemon.event_bus.quiet),
         "observers": len(daemon.event_bus._on_watched),
         "connections": list(daemon.connection_table),
         "former": dict(daemon.removed),

@@ -67,8 +67,8 @@ def event_of(emit: Any) -> LogEvent:
     return event
 
 
-def journal_event(event: Any, **facts: Any) -> LogEvent:
-    """Take what a journal logs."""
+def bus_event(event: Any, **facts: Any) -> LogEvent:
+    """Take what an event bus logs."""
     return event_of(lambda log: EventBus(Clock(), LogLevel.debug, log).emit(event, **facts))
 
 
@@ -105,18 +105,18 @@ class JsonTests(SynchronousTestCase):
             "peer": "192.0.2.1:7",
             "connection": 3,
         }
-        self.assertEqual(self.read(journal_event(CONNECTION_MADE, **MADE)), expected)
+        self.assertEqual(self.read(bus_event(CONNECTION_MADE, **MADE)), expected)
 
     def test_hostile(self) -> None:
         """Whatever a peer says stays within its field, and the line is one line of ASCII."""
         text = 'a"b\\,"event":"x"\n\x1b[2J\u2028\x9b\udc80'
-        event = journal_event(MESSAGE_RECEIVED, service="echo", host="h", text=text)
+        event = bus_event(MESSAGE_RECEIVED, service="echo", host="h", text=text)
         found = self.read(event)
         self.assertEqual((found["text"], found["event"]), (text, "message_received"))
 
     def test_only_its_facts(self) -> None:
         """What observers of the old kind add to an event is not in it."""
-        event = journal_event(CONNECTION_MADE, **MADE)
+        event = bus_event(CONNECTION_MADE, **MADE)
         event.update(time=1.0, system="-", format="%(x)s", isError=0, sneaked="in")
         self.assertEqual(self.read(event)["time"], "2026-11-21T04:44:00.123Z")
         self.assertNotIn("sneaked", self.read(event))
@@ -139,7 +139,7 @@ class JsonTests(SynchronousTestCase):
     def test_failure(self) -> None:
         """A failure has its traceback in one field, with an end to its length."""
         facts = {"service": "echo", "peer": "p", "error": "e"}
-        event = journal_event(PROTOCOL_FAILED, log_failure=failure(KeyError("x")), **facts)
+        event = bus_event(PROTOCOL_FAILED, log_failure=failure(KeyError("x")), **facts)
         found = self.read(event)
         self.assertEqual((found["event"], found["level"]), ("protocol_failed", "error"))
         self.assertIn("Traceback", found["traceback"])
@@ -162,14 +162,14 @@ class TextTests(SynchronousTestCase):
 
     def test_text(self) -> None:
         """For people a line has time, system and text, as twistd writes it."""
-        text = as_text(journal_event(CONNECTION_MADE, **MADE))
+        text = as_text(bus_event(CONNECTION_MADE, **MADE))
         assert text is not None
         self.assertTrue(text.endswith("[socketd#info] connection from 192.0.2.1:7 (echo 3)"))
         self.assertRegex(text, r"\A2026-11-2\dT")
 
     def test_message(self) -> None:
-        """A journal gets the text alone, and a traceback behind it."""
-        event = journal_event(CONNECTION_MADE, **MADE)
+        """journald gets the text alone, and a traceback behind it."""
+        event = bus_event(CONNECTION_MADE, **MADE)
         self.assertEqual(as_message(event), "connection from 192.0.2.1:7 (echo 3)")
         event["log_failure"] = failure(KeyError("x"))
         text = as_message(event)
@@ -229,7 +229,7 @@ class DescriptorSinkTests(DescriptorCase):
         self.assertEqual(self.read(), "one\ngrößer\\udc80\n")
 
     def test_priorities(self) -> None:
-        """For a journal each line, and each line of a traceback, begins with its priority."""
+        """For journald each line, and each line of a traceback, begins with its priority."""
         log = self.log(prioritised=True)
         for level in LogLevel.iterconstants():
             self.say(log, level.name, level)
@@ -549,7 +549,7 @@ class ObserverTests(SynchronousTestCase):
         self.assertIdentical(self.make("json", nodaemon=0, logfile="-"), None)
 
     def test_standard_output(self) -> None:
-        """Standard output gets text, JSON, or what a journal wants."""
+        """Standard output gets text, JSON, or the lines of journald."""
         for log_format, prioritised, form in (
             ("text", False, as_text),
             ("text", True, as_message),
@@ -568,9 +568,9 @@ class ObserverTests(SynchronousTestCase):
         path = os.path.abspath(self.mktemp())
         log = self.make("json", nodaemon=1, logfile=path)
         assert log is not None
-        log(journal_event(CONNECTION_MADE, **MADE))
+        log(bus_event(CONNECTION_MADE, **MADE))
         os.kill(os.getpid(), signal.SIGUSR1)
-        log(journal_event(MESSAGE_RECEIVED, service="echo", host="h", text="t"))
+        log(bus_event(MESSAGE_RECEIVED, service="echo", host="h", text="t"))
         found = [json.loads(Path(name).read_text())["event"] for name in (f"{path}.1", path)]
         self.assertEqual((found, log.lost), (["connection_made", "message_received"], 0))
 
@@ -582,7 +582,7 @@ class ObserverTests(SynchronousTestCase):
         log = self.make("text", nodaemon=1, logfile=os.ttyname(pair[1]))
         assert log is not None
         self.assertIsInstance(log._sink, DescriptorSink)
-        log(journal_event(CONNECTION_MADE, **MADE))
+        log(bus_event(CONNECTION_MADE, **MADE))
         self.assertIn(b" connection from 192.0.2.1:7 ", os.read(pair[0], 1000))
 
     def test_text_file(self) -> None:
@@ -595,7 +595,7 @@ class ObserverTests(SynchronousTestCase):
         for twistd, name in options:
             log = self.make("text", **twistd)
             assert log is not None
-            log(journal_event(LINES_LOST, count=3))
+            log(bus_event(LINES_LOST, count=3))
             self.assertRegex(Path(name).read_text(), r"\A\d{4}-.*#warn\] 3 lines .*\n\Z")
 
     def test_file_of_others(self) -> None:
@@ -610,7 +610,7 @@ class ObserverTests(SynchronousTestCase):
         self.patch(SyslogObserver, "syslog", lambda log, *found: sent.append(found))
         log = self.make("json", syslog=1, prefix="me")
         assert log is not None
-        log(journal_event(CONNECTION_MADE, **MADE))
+        log(bus_event(CONNECTION_MADE, **MADE))
         ((priority, text),) = sent
         self.assertEqual((opened, priority), (["me"], 6))
         self.assertEqual(json.loads(text)["event"], "connection_made")

@@ -153,7 +153,7 @@ class RefusedReloadTests(DaemonCase):
         text = AFTER.replace("max_connections = 40", "max_connections = 98")
         self.check(text, "[socketd] max_connections = 98: needs more descriptors")
 
-    def test_complaints_of_file(self) -> None:
+    def test_invalid_file(self) -> None:
         """The file itself is wrong, in two places."""
         self.begin()
         bad = "[bad]\nprotocol = echo\nlisten = tcp:70000\nlisen = tcp:7\n"

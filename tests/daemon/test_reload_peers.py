@@ -124,7 +124,7 @@ class LimitTests(DaemonCase):
         self.assertEqual(self.ask(sock), b"hello")
 
     def test_bans_stay(self) -> None:
-        """A ban outlives a reload that changes the door."""
+        """A ban outlives a reload that changes the access policy."""
         daemon = self.start()
         ban = daemon.bans.add(ip_network("127.0.0.2/32"))
         self.reloaded(ECHO + "max_per_source = 5\n")

@@ -25,7 +25,7 @@ LOCAL = "127.0.0.1:50001"
 
 class Live(FakeConnection):
     """
-    A connection that keeps what comes of the door's second look.
+    A connection that records what comes of the second check.
 
     @ivar asked: a place and a reason, for each time.
     """
@@ -151,7 +151,7 @@ class RenewTests(SynchronousTestCase):
         self.assertTrue(capacity.is_full)
 
     def test_bans(self) -> None:
-        """The bans of all services hold behind the new door, too."""
+        """The bans of all services hold under the new policy, too."""
         self.renew(max_per_source=7)
         self.assertIs(self.service_state.policy.bans, self.daemon.bans)
         self.daemon.bans.add(ip_network("192.0.2.1/32"))

@@ -1,4 +1,4 @@
-"""Tests for the options of the door: how they are read, and what is complained of."""
+"""Tests for the access options: how they are read, and what is refused."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ AMPLIFIES = (
 
 
 def policy(text: str) -> AccessOptions:
-    """Read the options of the door of one service."""
+    """Read the access options of one service."""
     return parsed(f"[echo]\nlisten = udp:7\n{text}\n").services[0].policy
 
 
@@ -126,7 +126,7 @@ class ReadTests(SynchronousTestCase):
         self.assertEqual(found, READ)
 
     def test_every_option(self) -> None:
-        """Each option of the door is in the table."""
+        """Each access option is in the table."""
         self.assertEqual({name for name, _, _ in READ}, set(declared(AccessOptions)))
 
     def test_defaults(self) -> None:
@@ -180,7 +180,7 @@ class ComplaintTests(SynchronousTestCase):
         self.assertEqual(diagnostics(text), [f"FILE:2: [defaults] udp_rate = 5: {_NO_RATE}"])
 
     def test_not_of_the_daemon(self) -> None:
-        """The daemon itself has no door but its cap."""
+        """The daemon itself has no access option but its cap."""
         for name, text, _ in READ:
             found = diagnostics(f"[socketd]\n{name} = {text}\n[echo]\nlisten = udp:7\n")
             start = f"FILE:2: [socketd] {name}: is not an option here;"

@@ -90,7 +90,7 @@ class DifferencesTests(SynchronousTestCase):
         self.check(ECHO, other, "[echo] removed", "[other] added")
 
     def test_groups(self) -> None:
-        """Options of every group are named: common, door, sockets, TLS."""
+        """Options of every group are named: common, access, sockets, TLS."""
         more = "log_messages = text\ndeny = 192.0.2.1\nso_keepalive = no\n"
         expected = "[echo] log_messages, deny, so_keepalive changed"
         self.check(ECHO, ECHO + more, expected)
@@ -150,7 +150,7 @@ class DifferencesTests(SynchronousTestCase):
     def test_order_of_removed(self) -> None:
         """Services that go are told in the order of their file, in every process."""
         script = (
-            "from tests.settings.test_difference import ECHO, read\n"
+            "from tests.settings.test_diff import ECHO, read\n"
             "from socketd.settings.diff import differences\n"
             "more = [f'[{n}]\\nprotocol = echo\\nlisten = tcp:{p}\\n'"
             " for p, n in enumerate('dbac', 8)]\n"
