@@ -154,8 +154,7 @@ def hints_of(settings: Settings) -> Iterator[Diagnostic]:
             message += " the sender of a shorter one may be forged"
             if shortest <= MAX_AMPLIFY:
                 message += f"; udp_amplify = {shortest} answers all"
-            line = service.lines["listen"]
-            yield Diagnostic(settings.file, line, message, service.name, "listen")
+            yield service.complaint("listen", message)
 
 
 def warnings_of(configuration: Configuration, runtime: str) -> Iterator[Diagnostic]:

@@ -74,7 +74,6 @@ PLACE = re.compile(r"\S*://\S*|file:\S+|(?<!\S)/\S+|--(?:extra-)?index\S*|--find
 
 
 def metadata() -> ConfigParser:
-    """Read setup.cfg."""
     parser = ConfigParser(interpolation=None)
     parser.read(ROOT / "setup.cfg", encoding="utf-8")
     return parser

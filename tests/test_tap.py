@@ -49,7 +49,6 @@ class Case(SynchronousTestCase):
         self.patch(os, "environ", {"RUNTIME_DIRECTORY": self.runtime})
 
     def file(self, text: str) -> str:
-        """Write a configuration."""
         name: str = self.mktemp()
         Path(name).write_text(text, encoding="utf-8")
         return name
@@ -125,7 +124,6 @@ class MakeServiceTests(Case):
     """Tests for L{makeService} and L{Root}."""
 
     def make(self, *arguments: str, text: str = GOOD, twistd: Any = None) -> Root:
-        """Build the service tree."""
         options = self.options("--config", self.file(text), *arguments, twistd=twistd)
         return makeService(options, MemoryReactorClock())
 

@@ -118,7 +118,6 @@ class GateTests(SynchronousTestCase):
             shutil.copytree(ROOT / name, self.tree / name)
 
     def check(self, **environ: str) -> subprocess.CompletedProcess[str]:
-        """Run the check of the copy."""
         command = ["/bin/bash", str(self.tree / "packaging" / "check-units"), str(BIN)]
         return subprocess.run(
             command, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False

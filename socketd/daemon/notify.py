@@ -9,13 +9,13 @@ from __future__ import annotations
 import socket
 from collections import deque
 from collections.abc import Callable, MutableMapping
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.task import LoopingCall
 
 from socketd.common.text import one_line
-from socketd.daemon.snapshot import Snapshot
+from socketd.daemon.daemon import Daemon
 from socketd.daemon.state import State
 
 #: Least interval of C{STATUS=} (seconds): people read it, and each message wakes systemd.
@@ -42,16 +42,6 @@ _MICROSECONDS = 1_000_000
 #: Digits accepted in a number of microseconds, which is an unsigned 64-bit integer: any
 #: number of so many digits fits.
 _DIGITS = 19
-
-
-class Subject(Protocol):
-    """The part of a daemon that is needed here."""
-
-    def on_state(self, callback: Callable[[str, str], None]) -> None:
-        """Call C{callback(state, detail)} whenever the state changes."""
-
-    def snapshot(self) -> Snapshot:
-        """Collect what the status shows."""
 
 
 class Notifier:
@@ -175,7 +165,7 @@ class NotifyService(Service):
     It must be started before the daemon, and stopped after it.
     """
 
-    def __init__(self, reactor: Any, daemon: Subject, notifier: Notifier) -> None:
+    def __init__(self, reactor: Any, daemon: Daemon, notifier: Notifier) -> None:
         self._daemon = daemon
         self._notifier = notifier
         self._detail = ""

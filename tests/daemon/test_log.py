@@ -190,16 +190,13 @@ class DescriptorCase(SynchronousTestCase):
         self.addCleanup(self.close)
 
     def close(self) -> None:
-        """Close what is open."""
         for descriptor in {self.readable, self.writable} - {-1}:
             os.close(descriptor)
 
     def log(self, prioritised: bool = False) -> LineLog:
-        """Make a log that writes to the pipe."""
         return LineLog(as_message, DescriptorSink(self.writable, prioritised))
 
     def read(self) -> str:
-        """Read what is in the pipe."""
         os.set_blocking(self.readable, False)
         data = b""
         try:
@@ -210,7 +207,6 @@ class DescriptorCase(SynchronousTestCase):
         return data.decode()
 
     def say(self, log: LineLog, text: str, level: Any = LogLevel.info) -> None:
-        """Log a text."""
         log(event_of(lambda logger: logger.emit(level, "{text}", text=text)))
 
 
@@ -318,7 +314,6 @@ class SlowPoll:
         self.has_room = True
 
     def seconds(self) -> float:
-        """The time."""
         return self.now
 
     def poll(self, patience: float) -> list[tuple[int, int]]:
@@ -361,7 +356,6 @@ class WholeLinesTests(SynchronousTestCase):
         self.log = LineLog(as_message, self.file)
 
     def say(self, text: str) -> None:
-        """Log a text."""
         self.log(event_of(lambda logger: logger.emit(LogLevel.info, "{text}", text=text)))
 
     def test_full(self) -> None:
@@ -538,8 +532,7 @@ class ObserverTests(SynchronousTestCase):
         before = signal.getsignal(signal.SIGUSR1)
         self.addCleanup(signal.signal, signal.SIGUSR1, before)
 
-    def make(self, log_format: str, prioritised: bool = False, **twistd: Any) -> LineLog | None:
-        """Make what takes the log."""
+    def make(self, log_format: str, prioritised: bool = False, **twistd: Any) -> Any:
         return make_observer(log_format, twistd, prioritised, Reactor())
 
     def test_twistd_does_it(self) -> None:
@@ -557,9 +550,8 @@ class ObserverTests(SynchronousTestCase):
             ("json", True, as_json),
         ):
             log = self.make(log_format, prioritised, nodaemon=1)
-            assert log is not None
             self.assertIs(log._format, form)
-            self.assertIs(log._sink._prioritised, prioritised)  # type: ignore[attr-defined]
+            self.assertIs(log._sink._prioritised, prioritised)
             self.assertIsNot(self.make(log_format, nodaemon=1, logfile="-"), None)
 
     def test_file(self) -> None:
@@ -567,7 +559,6 @@ class ObserverTests(SynchronousTestCase):
         signal.signal(signal.SIGUSR1, signal.SIG_DFL)
         path = os.path.abspath(self.mktemp())
         log = self.make("json", nodaemon=1, logfile=path)
-        assert log is not None
         log(bus_event(CONNECTION_MADE, **MADE))
         os.kill(os.getpid(), signal.SIGUSR1)
         log(bus_event(MESSAGE_RECEIVED, service="echo", host="h", text="t"))
@@ -580,7 +571,6 @@ class ObserverTests(SynchronousTestCase):
         for descriptor in pair:
             self.addCleanup(os.close, descriptor)
         log = self.make("text", nodaemon=1, logfile=os.ttyname(pair[1]))
-        assert log is not None
         self.assertIsInstance(log._sink, DescriptorSink)
         log(bus_event(CONNECTION_MADE, **MADE))
         self.assertIn(b" connection from 192.0.2.1:7 ", os.read(pair[0], 1000))
@@ -594,7 +584,6 @@ class ObserverTests(SynchronousTestCase):
         options = [({"nodaemon": 1, "logfile": "x"}, "x"), ({}, "twistd.log")]
         for twistd, name in options:
             log = self.make("text", **twistd)
-            assert log is not None
             log(bus_event(LINES_LOST, count=3))
             self.assertRegex(Path(name).read_text(), r"\A\d{4}-.*#warn\] 3 lines .*\n\Z")
 
@@ -609,7 +598,6 @@ class ObserverTests(SynchronousTestCase):
         self.patch(SyslogObserver, "openlog", lambda log, *found: opened.append(found[0]))
         self.patch(SyslogObserver, "syslog", lambda log, *found: sent.append(found))
         log = self.make("json", syslog=1, prefix="me")
-        assert log is not None
         log(bus_event(CONNECTION_MADE, **MADE))
         ((priority, text),) = sent
         self.assertEqual((opened, priority), (["me"], 6))

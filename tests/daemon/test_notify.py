@@ -7,6 +7,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -42,17 +43,12 @@ class Systemd:
     """The other end: a socket that messages come to."""
 
     def __init__(self, address: str) -> None:
-        """
-        Listen.
-
-        @param address: a path, or an abstract one that begins with NUL.
-        """
+        """@param address: a path, or an abstract one that begins with NUL."""
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.sock.bind(address)
         self.sock.setblocking(False)
 
     def heard(self) -> list[str]:
-        """Take all messages that have come."""
         messages = []
         try:
             while True:
@@ -85,15 +81,12 @@ class FakeDaemon:
         self.callbacks: list[Callable[[str, str], None]] = []
 
     def on_state(self, callback: Callable[[str, str], None]) -> None:
-        """Keep the callback."""
         self.callbacks.append(callback)
 
     def snapshot(self) -> Snapshot:
-        """Show what the test wants."""
         return Snapshot(self.state, self.state, connections=self.connections)
 
     def enter(self, state: State, detail: str = "") -> None:
-        """Enter a state."""
         self.state = state
         for callback in self.callbacks:
             callback(state, detail)
@@ -113,7 +106,6 @@ class Case(SynchronousTestCase):
         self.clock = Clock()
 
     def notifier(self) -> Notifier:
-        """Make one from the environment."""
         notifier = Notifier(self.environ, self.clock, PID)
         self.addCleanup(notifier.close)
         return notifier
@@ -122,32 +114,23 @@ class Case(SynchronousTestCase):
 class NotifierTests(Case):
     """Tests for the messages."""
 
-    def test_ready(self) -> None:
-        """That the daemon is ready comes in one message, with the status."""
-        self.notifier().ready("fine")
-        self.assertEqual(self.systemd.heard(), ["READY=1\nSTATUS=fine"])
-
-    def test_reloading(self) -> None:
-        """A reload comes with the monotonic time in microseconds."""
+    def test_messages(self) -> None:
+        """Each is one message, with the status if it has one; times are in microseconds."""
         self.clock.advance(12.5)
-        self.notifier().reloading("reads")
-        expected = "RELOADING=1\nMONOTONIC_USEC=12500000\nSTATUS=reads"
-        self.assertEqual(self.systemd.heard(), [expected])
-
-    def test_stopping(self) -> None:
-        """The end is announced with the status."""
-        self.notifier().stopping("2 connections")
-        self.assertEqual(self.systemd.heard(), ["STOPPING=1\nSTATUS=2 connections"])
-
-    def test_extend(self) -> None:
-        """More time is asked for in microseconds."""
-        self.notifier().extend(1.5)
-        self.assertEqual(self.systemd.heard(), ["EXTEND_TIMEOUT_USEC=1500000"])
-
-    def test_alive(self) -> None:
-        """A sign of life is what the watchdog waits for."""
-        self.notifier().alive()
-        self.assertEqual(self.systemd.heard(), ["WATCHDOG=1"])
+        notifier = self.notifier()
+        notifier.ready("fine")
+        notifier.reloading("reads")
+        notifier.stopping("2 connections")
+        notifier.extend(1.5)
+        notifier.alive()
+        expected = [
+            "READY=1\nSTATUS=fine",
+            "RELOADING=1\nMONOTONIC_USEC=12500000\nSTATUS=reads",
+            "STOPPING=1\nSTATUS=2 connections",
+            "EXTEND_TIMEOUT_USEC=1500000",
+            "WATCHDOG=1",
+        ]
+        self.assertEqual(self.systemd.heard(), expected)
 
     def test_status_not_often(self) -> None:
         """Words that come sooner than 5 seconds after the last ones are not sent."""
@@ -298,7 +281,7 @@ class ServiceTests(Case):
 
     def setUp(self) -> None:
         super().setUp()
-        self.daemon = FakeDaemon()
+        self.daemon: Any = FakeDaemon()
         self.environ["WATCHDOG_USEC"] = "30000000"
 
     def start(self) -> NotifyService:

@@ -71,27 +71,16 @@ class RefusedReloadTests(DaemonCase):
         self.assertEqual(self.daemon.reloads["refused"], 1)
         self.assertEqual(len(self.events("reload_refused")), len(diagnostics))
 
-    def check_listeners(self, place: int) -> None:
-        """See what a listener that cannot be bound does, at this place among three."""
-        self.begin()
-        listeners = ["tcp:0:interface=127.0.0.5", "unix:{runtime}/new.sock"]
-        listeners.insert(place, self.taken())
-        bad = f"[bad]\nprotocol = echo\nlisten = {', '.join(listeners)}\n"
-        said = "[bad] cannot listen at tcp 127.0.0.9:"
-        self.check(AFTER + bad, said)
-        self.assertEqual(os.listdir(self.runtime), ["two.sock"])
-
-    def test_first_listener(self) -> None:
-        """The first listener of a new service cannot be bound."""
-        self.check_listeners(0)
-
-    def test_middle_listener(self) -> None:
-        """One in the middle cannot be bound."""
-        self.check_listeners(1)
-
-    def test_last_listener(self) -> None:
-        """The last one cannot be bound."""
-        self.check_listeners(2)
+    def test_listener(self) -> None:
+        """The first, the middle or the last of three listeners cannot be bound."""
+        for place in range(3):
+            self.begin()
+            listeners = ["tcp:0:interface=127.0.0.5", "unix:{runtime}/new.sock"]
+            listeners.insert(place, self.taken())
+            bad = f"[bad]\nprotocol = echo\nlisten = {', '.join(listeners)}\n"
+            self.check(AFTER + bad, "[bad] cannot listen at tcp 127.0.0.9:")
+            self.assertEqual(os.listdir(self.runtime), ["two.sock"])
+            self.end(self.daemon)
 
     def test_first_service(self) -> None:
         """
@@ -346,7 +335,6 @@ class RandomTests(DaemonCase):
         return found
 
     def probe(self, kind: str, address: Any) -> bytes:
-        """Ask at an address."""
         if kind in ("tcp", "unix"):
             sock = self.connect(address)
             answer = self.ask(sock)

@@ -45,7 +45,6 @@ class StreamAddressTests(AddressCase):
     """Tests for TCP."""
 
     def reach(self, host: str) -> socket.socket:
-        """Connect at an address."""
         return self.connect((host, self.port))
 
     def test_wider(self) -> None:
@@ -204,7 +203,6 @@ class DatagramAddressTests(AddressCase):
         self.heard = ["127.0.0.1", "127.0.0.2"]
 
     def send(self, host: str) -> socket.socket:
-        """Send a datagram to an address."""
         sock = self.peer(kind=socket.SOCK_DGRAM)
         sock.setblocking(False)
         sock.sendto(b"hello", (host, self.port))

@@ -269,7 +269,6 @@ class UnixReloadTests(DaemonCase):
     TEXT = "[echo]\nlisten = unix:{runtime}/e.sock"
 
     def path(self) -> str:
-        """Give the path of the socket."""
         return f"{self.runtime}/e.sock"
 
     def test_file_stays(self) -> None:
@@ -378,7 +377,6 @@ class LostFileTests(DaemonCase):
         self.looks()
 
     def looks(self) -> None:
-        """Let the daemon look at the files."""
         self.reactor.pump([CHECK_INTERVAL] * FILE_CHECK)
 
     def own(self) -> ControlService:
@@ -390,7 +388,6 @@ class LostFileTests(DaemonCase):
         return control
 
     def ask_unix(self, path: str) -> bytes:
-        """Ask at a path."""
         return self.ask(self.connect(path))
 
     def test_healthy(self) -> None:
@@ -535,7 +532,6 @@ class SecureTests(DaemonCase):
     """Tests for reloads between plain TCP and TLS."""
 
     def secure(self, sock: socket.socket) -> SSL.Connection:
-        """Speak TLS at a socket."""
         tls = SSL.Connection(client_context(), sock)
         tls.set_connect_state()
         for _ in self.turns():

@@ -35,7 +35,6 @@ class Live(FakeConnection):
         self.asked: list[tuple[Slot | None, str | None]] = []
 
     def reapply_policy(self, slot: Slot | None, reason: str | None) -> None:
-        """Keep it."""
         self.asked.append((slot, reason))
 
 
@@ -48,7 +47,6 @@ class RenewTests(SynchronousTestCase):
         self.service_state, self.service = service.service_state, service.settings
 
     def enter(self, peer: str = PEER) -> Live:
-        """Have somebody in."""
         connection = Live(self.daemon, self.service_state, peer)
         _: Connection = connection
         connection.begin(Recorder())

@@ -56,7 +56,6 @@ class ServiceCase(SynchronousTestCase):
         self.reactor.advance(0)
 
     def make(self, text: str = BOTH, inherited: Inherited = Inherited()) -> SocketService:
-        """Make a service of a configuration."""
         (settings,) = parse(text, "FILE", installed(), self.runtime).services
         shared = Shared(
             self.reactor,
@@ -78,7 +77,6 @@ class ServiceCase(SynchronousTestCase):
         return service
 
     def start(self, text: str = BOTH) -> SocketService:
-        """Make a service, bind it, and have it serve."""
         service = self.make(text)
         self.assertEqual(service.bind(), [])
         service.serve()
@@ -86,7 +84,6 @@ class ServiceCase(SynchronousTestCase):
         return service
 
     def peer(self, bound: Bound) -> socket.socket:
-        """Connect to a listener."""
         peer = socket.socket(bound.sock.family, bound.sock.type)
         self.addCleanup(peer.close)
         peer.connect(bound.sock.getsockname())
@@ -105,7 +102,6 @@ class ServiceCase(SynchronousTestCase):
         return peer.recv(100)
 
     def names(self) -> list[str]:
-        """List the names of the events."""
         return [name for name, _ in self.seen]
 
 
@@ -282,11 +278,9 @@ class CertificateTests(ServiceCase):
     """Tests for L{SocketService.renew_certificates}."""
 
     def write(self, made: Made) -> str:
-        """Write a certificate with its key."""
         return write_private(f"{self.runtime}/a.pem", made.pem() + made.key_pem())
 
     def secure(self) -> SocketService:
-        """Start a service with TLS."""
         path = self.write(issued("a.example"))
         text = f"[echo]\nlisten = tls:0:interface=127.0.0.1\ntls_certificate = {path}\n"
         service = self.start(text)

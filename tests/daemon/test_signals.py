@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.application.service import IService
@@ -37,19 +38,15 @@ class FakeReactor(Clock):
         self.stops = 0
 
     def callWhenRunning(self, function: Callable[[], object]) -> None:
-        """Keep it."""
         self.when_running.append(function)
 
     def callFromThread(self, function: Callable[[], object]) -> None:
-        """Keep it."""
         self.from_thread.append(function)
 
     def stop(self) -> None:
-        """Count it."""
         self.stops += 1
 
     def turn(self) -> None:
-        """Call what is kept."""
         for kept in (self.when_running, self.from_thread):
             calls = kept[:]
             kept.clear()
@@ -72,25 +69,16 @@ class Case(SynchronousTestCase):
         self.patch(signal, "signal", self.taken.__setitem__)
 
     def make(self, hangups: Hangups | None = None, terminal: Any = None) -> Signals:
-        """Make the service."""
-
-        def reload() -> None:
-            self.done.append("reload")
-
-        def abort() -> None:
-            self.done.append("abort")
-
+        reload, abort = (partial(self.done.append, what) for what in ("reload", "abort"))
         return Signals(self.reactor, reload, abort, hangups, terminal)
 
     def running(self, hangups: Hangups | None = None, terminal: Any = None) -> Signals:
-        """Start the service, and the reactor."""
         service = self.make(hangups, terminal)
         service.startService()
         self.reactor.turn()
         return service
 
     def send(self, number: int) -> None:
-        """Have a signal come."""
         self.taken[number](number, None)
 
 
@@ -166,7 +154,6 @@ class TerminalTests(Case):
             pass
 
     def terminal(self) -> Terminal:
-        """Make that of the process."""
         return Terminal(self.reactor.seconds, self.path)
 
     def hang_up(self) -> None:
@@ -175,7 +162,6 @@ class TerminalTests(Case):
         self.reactor.turn()
 
     def check(self, *done: str, stops: int = 0) -> None:
-        """See what came of it."""
         self.assertEqual((self.done, self.reactor.stops), ([*done], stops))
 
     def test_live(self) -> None:
@@ -300,12 +286,8 @@ class HangupsTests(Case):
             "os.kill(os.getpid(), signal.SIGHUP)\n"
             "print(hangups.waiting)\n"
         )
+        command = [sys.executable, "-c", script]
         ended = subprocess.run(
-            [sys.executable, "-c", script],
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            env=dict(os.environ),
-            timeout=DEADLINE,
+            command, capture_output=True, text=True, cwd=ROOT, timeout=DEADLINE, check=False
         )
         self.assertEqual((ended.returncode, ended.stdout, ended.stderr), (0, "True\n", ""))

@@ -31,7 +31,6 @@ OTHER = {
 
 
 def read(text: str) -> Settings:
-    """Read a configuration."""
     return parse(text, "FILE", installed(), "/run/x")
 
 
@@ -39,7 +38,6 @@ class DifferencesTests(SynchronousTestCase):
     """Tests for L{differences}."""
 
     def check(self, old: str, new: str, *expected: str) -> None:
-        """See what changes from one file to another."""
         self.assertEqual(differences(read(old), read(new)), expected)
 
     def test_nothing(self) -> None:

@@ -295,7 +295,6 @@ class PlaceTests(SynchronousTestCase):
     """Tests for L{bind_address}."""
 
     def places(self, *texts: str) -> set[BindAddress]:
-        """Name the places of listeners."""
         return {bind_address(parse_listener(text, "/run/x")) for text in texts}
 
     def test_same(self) -> None:

@@ -127,7 +127,6 @@ class FileTests(SynchronousTestCase):
     """Tests for L{load}."""
 
     def load(self, content: bytes) -> tuple[str, Settings]:
-        """Load a file with this content."""
         file = self.mktemp()
         Path(file).write_bytes(content)
         return file, load(file, PROTOCOLS, RUNTIME)

@@ -17,6 +17,7 @@ from socketd.settings.networks import (
     network_words,
     parse_networks,
 )
+from tests.settings.refusals import refusal
 
 #: Text, networks.
 GOOD = [
@@ -96,15 +97,6 @@ BAD_PREFIXES = [
 ]
 
 
-def complaint(kind: object, text: str) -> str:
-    """Read a value that is wrong, and give what is said of it."""
-    try:
-        kind.parse(text)  # type: ignore[attr-defined]
-    except ValueError as error:
-        return str(error)
-    return "no complaint"
-
-
 class NetworksTests(SynchronousTestCase):
     """Tests for L{parse_networks}."""
 
@@ -115,7 +107,7 @@ class NetworksTests(SynchronousTestCase):
 
     def test_bad(self) -> None:
         """What is no network is refused, with what would be one."""
-        found = [(text, complaint(NETWORKS, text)) for text, _ in BAD]
+        found = [(text, refusal(NETWORKS.parse, text)) for text, _ in BAD]
         self.assertEqual(found, BAD)
 
     def test_families(self) -> None:
@@ -154,5 +146,5 @@ class PrefixesTests(SynchronousTestCase):
 
     def test_bad(self) -> None:
         """Anything else is refused, and so is a length that a family does not have."""
-        found = [(text, complaint(PREFIXES, text)) for text, _ in BAD_PREFIXES]
+        found = [(text, refusal(PREFIXES.parse, text)) for text, _ in BAD_PREFIXES]
         self.assertEqual(found, BAD_PREFIXES)
