@@ -10,7 +10,6 @@ from collections.abc import Callable
 from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -234,30 +233,6 @@ class TlsTests(SynchronousTestCase):
         error = self.assertRaises(SettingsError, configure, str(self.file), "/run")
         self.assertTrue(str(error).startswith(f"{self.file}:2: "), str(error))
 
-    def test_no_certificate(self) -> None:
-        """TLS without a certificate is refused at the listener's line."""
-        for listen in ("tls:0", "tls6:0", "haproxy:tls:0", "systemd:web:tls=yes"):
-            more = ["proxy_from = 127.0.0.1"] if "haproxy" in listen else []
-            found = self.complaint(f"listen = {listen}", *more)
-            self.assertIn(":2: [echo]", found)
-            self.assertIn("write tls_certificate = PATH", found)
-
-    def test_no_listener(self) -> None:
-        """
-        An option for TLS that no listener speaks is refused; in C{[defaults]} it is for
-        those that do.
-        """
-        found = self.diagnostics(
-            "listen = tcp:0", f"tls_certificate = {self.good}", "tls_alpn = a"
-        )
-        self.assertEqual(
-            [line.split(":", 4)[2].split()[:2] for line in found],
-            [["[echo]", "tls_certificate"], ["[echo]", "tls_alpn"]],
-        )
-        text = f"[defaults]\ntls_certificate = {self.good}\n[echo]\nlisten = tcp:0\n"
-        self.file.write_text(text)
-        configure(str(self.file), "/run")
-
     def test_client_names_need_an_authority(self) -> None:
         """Names of clients without C{tls_client_ca} would keep out everybody."""
         names = "tls_client_names = good.example.org"
@@ -267,25 +242,6 @@ class TlsTests(SynchronousTestCase):
         ca = self.write("ca.pem", authority().pem())
         lines = ["listen = tls:0", f"tls_certificate = {self.good}", names]
         self.assertEqual(self.diagnostics(*lines, f"tls_client_ca = {ca}"), [])
-
-    def test_nobody_is_believed(self) -> None:
-        """A listener for PROXY headers needs somebody whose headers are believed."""
-        for listen in ("haproxy:tcp:0", "haproxy:unix:/run/x", "haproxy:systemd:web"):
-            found = self.complaint(f"listen = {listen}")
-            self.assertIn(":2: [echo]", found)
-            self.assertIn("write proxy_from = NETWORKS", found)
-        self.assertEqual(self.diagnostics("listen = haproxy:tcp:0", "proxy_from = loopback"), [])
-
-    def test_no_datagrams(self) -> None:
-        """There is neither TLS nor a PROXY header for datagrams."""
-        for listen in ("haproxy:udp:0", "haproxy:unixgram:/run/x", "udp:0:tls=yes"):
-            found = self.complaint(f"listen = {listen}", "proxy_from = 127.0.0.1")
-            self.assertTrue(found.startswith(f":2: [echo] listen = {listen}: "), found)
-
-    def test_socket_options(self) -> None:
-        """A socket option that the kernel refuses is named, too."""
-        found: Any = self.complaint("listen = tcp:0", "tcp_congestion = nonsense")
-        self.assertIn(":3: [echo] tcp_congestion", found)
 
     def test_status(self) -> None:
         """The status of a bad configuration is that of sysexits.h."""

@@ -164,16 +164,12 @@ class SayingTests(DaemonCase):
         self.assertEqual(len(daemon.shared.datagram_ports), 2)
         self.assertIn(port, daemon.shared.datagram_ports)
 
-    def test_sites(self) -> None:
-        """What removed services have counted stays among the sites."""
+    def test_service_states(self) -> None:
+        """What removed services have counted stays among the states of services."""
         daemon = self.start(ECHO + "[upper]\nlisten = tcp:0:interface=127.0.0.2\n")
-        self.assertEqual(
-            [service_state.name for service_state in daemon.service_states], ["echo", "upper"]
-        )
+        self.assertEqual([state.name for state in daemon.service_states], ["echo", "upper"])
         self.reloaded("[upper]\nlisten = tcp:0:interface=127.0.0.2\n")
-        self.assertEqual(
-            [service_state.name for service_state in daemon.service_states], ["upper", "echo"]
-        )
+        self.assertEqual([state.name for state in daemon.service_states], ["upper", "echo"])
 
 
 class PeriodicCheckTests(DaemonCase):

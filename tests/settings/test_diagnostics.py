@@ -14,30 +14,20 @@ from socketd.settings.diagnostics import (
 
 #: A complaint, and how it is written.
 WRITTEN = [
-    (
-        Diagnostic("/etc/s.ini", 3, "is wrong; write right", "echo", "listen", "tcp:x"),
-        "/etc/s.ini:3: [echo] listen = tcp:x: is wrong; write right",
-    ),
-    (
-        Diagnostic("s.ini", 12, "is not an option here", "echo", "lisen"),
-        "s.ini:12: [echo] lisen: is not an option here",
-    ),
+    (Diagnostic("/etc/s.ini", 3, "is wrong; write right", "echo", "listen", "tcp:x"),
+     "/etc/s.ini:3: [echo] listen = tcp:x: is wrong; write right"),
+    (Diagnostic("s.ini", 12, "is not an option here", "echo", "lisen"),
+     "s.ini:12: [echo] lisen: is not an option here"),
     (Diagnostic("s.ini", 1, "stands twice", "echo"), "s.ini:1: [echo]: stands twice"),
     (Diagnostic("s.ini", 7, "is no text"), "s.ini:7: is no text"),
     (Diagnostic("s.ini", 0, "cannot be read"), "s.ini: cannot be read"),
-    (
-        Diagnostic("s.ini", 2, "is empty", "echo", "listen", ""),
-        "s.ini:2: [echo] listen =: is empty",
-    ),
-    (
-        Diagnostic("s.ini", 2, "is wrong", "echo", "listen", "\ntcp:1\ntcp:2"),
-        r"s.ini:2: [echo] listen = \ntcp:1\ntcp:2: is wrong",
-    ),
-    (
-        Diagnostic("s.ini", 2, "is wrong", "echo", "reply", "a\\q\x1b[2J\u202e"),
-        r"s.ini:2: [echo] reply = a\q\x1b[2J\u202e: is wrong",
-    ),
-]
+    (Diagnostic("s.ini", 2, "is empty", "echo", "listen", ""),
+     "s.ini:2: [echo] listen =: is empty"),
+    (Diagnostic("s.ini", 2, "is wrong", "echo", "listen", "\ntcp:1\ntcp:2"),
+     r"s.ini:2: [echo] listen = \ntcp:1\ntcp:2: is wrong"),
+    (Diagnostic("s.ini", 2, "is wrong", "echo", "reply", "a\\q\x1b[2J\u202e"),
+     r"s.ini:2: [echo] reply = a\q\x1b[2J\u202e: is wrong"),
+]  # fmt: skip
 
 
 class ComplaintTests(SynchronousTestCase):

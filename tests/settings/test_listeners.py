@@ -104,6 +104,7 @@ BAD = {
     "tcp:7:optional=maybe": "has optional=maybe; write yes or no",
     "tcp:7:mode=660": "has the unknown argument mode=; known are backlog, interface, optional",
     "tcp:7:interfaces=lo": "has the unknown argument interfaces=; did you mean interface?",
+    "udp:0:tls=yes": "has the unknown argument tls=; known are interface, optional",
     "udp:7:backlog=5": "has the unknown argument backlog=; known are interface, optional",
     "unix:a:interface=b": "has the unknown argument interface=; known are backlog, mode, optional",
     "unixgram:a:backlog=5": "has the unknown argument backlog=; known are mode, optional",

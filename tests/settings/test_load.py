@@ -169,19 +169,12 @@ class FileTests(SynchronousTestCase):
         _, settings = self.load(text.encode())
         self.assertEqual(settings.services[0].options.reply, b"a\nb")
 
-    def test_missing(self) -> None:
-        """A file that is not there is one complaint without a line."""
-        file = self.mktemp()
-        self.assertEqual(self.refused(file), f"{file}: cannot be read: No such file or directory")
-
-    def test_directory(self) -> None:
-        """So is a directory."""
-        directory = self.mktemp()
+    def test_unreadable(self) -> None:
+        """A file that is missing, a directory or refused is one diagnostic without a line."""
+        file, directory = self.mktemp(), self.mktemp()
         os.mkdir(directory)
+        self.assertEqual(self.refused(file), f"{file}: cannot be read: No such file or directory")
         self.assertEqual(self.refused(directory), f"{directory}: cannot be read: Is a directory")
-
-    def test_no_permission(self) -> None:
-        """So is a file that the system refuses."""
 
         def refuse(path: Path, mode: str) -> None:
             raise PermissionError(13, "Permission denied")

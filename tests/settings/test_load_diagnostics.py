@@ -171,6 +171,9 @@ NO_PROXY = "has a haproxy: listener that trusts no proxy; write proxy_from = NET
 TOGETHER: list[tuple[str, list[str]]] = [
     # A listener for TLS and a certificate.
     ("[echo]\nlisten = tcp:7, tls:8\n", [f"FILE:2: [echo]: {NO_CERTIFICATE}"]),
+    ("[echo]\nlisten = tls6:0\n", [f"FILE:2: [echo]: {NO_CERTIFICATE}"]),
+    ("[echo]\nlisten = haproxy:tls:0\nproxy_from = 127.0.0.1\n",
+     [f"FILE:2: [echo]: {NO_CERTIFICATE}"]),
     ("[echo]\nlisten = systemd:a:tls=yes\n", [f"FILE:2: [echo]: {NO_CERTIFICATE}"]),
     ("[echo]\nlisten = tls:8\ntls_certificate = a.pem\n", []),
     # One complaint is enough of a certificate that is given wrong.
@@ -192,6 +195,7 @@ TOGETHER: list[tuple[str, list[str]]] = [
      ["FILE:2: [echo] listen = tsl:8: has the unknown kind tsl:; write tls:8"]),
     # A PROXY header and who may send one.
     ("[echo]\nlisten = tcp:7, haproxy:tcp:8\n", [f"FILE:2: [echo]: {NO_PROXY}"]),
+    ("[echo]\nlisten = haproxy:unix:/run/x\n", [f"FILE:2: [echo]: {NO_PROXY}"]),
     ("[echo]\nlisten = haproxy:systemd:a\n", [f"FILE:2: [echo]: {NO_PROXY}"]),
     ("[echo]\nlisten = haproxy:tcp:8\nproxy_from = loopback\n", []),
     ("[defaults]\nproxy_from = loopback\n[echo]\nlisten = haproxy:tcp:8\n", []),

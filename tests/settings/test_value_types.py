@@ -173,11 +173,6 @@ class KindTests(SynchronousTestCase):
         self.assertEqual([refusal(kind.parse, text) for text in "48"], [complaint] * 2)
         self.assertEqual(kind.syntax, NUMBER.syntax)
 
-    def test_form(self) -> None:
-        """A kind made of words shows them; one that is narrowed keeps its form."""
-        self.assertEqual(LEVEL.syntax, "debug | info")
-        self.assertEqual(PERCENT.syntax, NUMBER.syntax)
-
 
 class TextTests(SynchronousTestCase):
     """Tests for L{parse_text}."""
