@@ -68,18 +68,18 @@ class Daemon(Service):
     @ivar configure: reads the configuration again; raises C{SettingsError}.
     """
 
-    reactor: Any
     settings: model.Settings
-    wall_clock: Callable[[], float]
-    event_bus: EventBus
-    connection_table: ConnectionTable
-    operator: OperatorQueue
-    bans: Bans
-    clock_watch: ClockWatch
     shared: Shared
+    clock_watch: ClockWatch
     services: list[SocketService]
     file_limit: int | None = None
     configure: Callable[[], Configuration] | None = None
+    reactor: Any = field(init=False)
+    event_bus: EventBus = field(init=False)
+    connection_table: ConnectionTable = field(init=False)
+    bans: Bans = field(init=False)
+    operator: OperatorQueue = field(init=False)
+    wall_clock: Callable[[], float] = field(init=False)
     began: float = field(init=False)
     state: State = field(default=State.STARTING, init=False)
     removed: dict[str, ServiceState] = field(factory=dict, init=False)
@@ -92,6 +92,10 @@ class Daemon(Service):
     _on_state: list[Callable[[State, str], None]] = field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
+        shared, context = self.shared, self.shared.context
+        self.reactor, self.event_bus = shared.reactor, shared.event_bus
+        self.connection_table, self.bans = shared.connection_table, shared.bans
+        self.operator, self.wall_clock = context.operator, context.wall_clock
         self.began = self.reactor.seconds()
         self._apply_options()
 

@@ -34,39 +34,21 @@ def make_daemon(
     @param file_limit: the descriptor limit of the process; C{None}: not a constraint.
     @param configure: reads the configuration again; raises C{SettingsError}.
     """
-    event_bus, connection_table = EventBus(reactor), ConnectionTable()
-    operator, bans = OperatorQueue(reactor), Bans(reactor.seconds)
     clock_watch = ClockWatch(read_kernel, wall_clock, reactor.seconds)
     shared = Shared(
         reactor,
-        event_bus,
-        connection_table,
+        EventBus(reactor),
+        ConnectionTable(),
         Capacity(None),
-        bans,
+        Bans(reactor.seconds),
         TimerWheel(reactor),
-        ProtocolContext(wall_clock, operator, lambda: clock_watch.state),
+        ProtocolContext(wall_clock, OperatorQueue(reactor), lambda: clock_watch.state),
         HostAddresses(reactor.seconds).current,
         inherited,
     )
-    return Daemon(
-        reactor,
-        configuration.settings,
-        wall_clock,
-        event_bus,
-        connection_table,
-        operator,
-        bans,
-        clock_watch,
-        shared,
-        _make_services(shared, configuration),
-        file_limit,
-        configure,
-    )
-
-
-def _make_services(shared: Shared, configuration: Configuration) -> list[SocketService]:
-    contexts = configuration.contexts
-    return [
+    settings, contexts = configuration.settings, configuration.contexts
+    services = [
         SocketService(shared, one, shared.make_state(one), contexts.get(one.name))
-        for one in configuration.settings.services
+        for one in settings.services
     ]
+    return Daemon(settings, shared, clock_watch, services, file_limit, configure)
