@@ -109,7 +109,7 @@ class SocketTests(SynchronousTestCase):
         self.assertEqual(names, values("socketd.socket")["FileDescriptorName"])
 
 
-class GateTests(SynchronousTestCase):
+class CheckUnitsTests(SynchronousTestCase):
     """Tests for C{packaging/check-units}."""
 
     def setUp(self) -> None:

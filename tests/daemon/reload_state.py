@@ -44,7 +44,7 @@ def snapshot(daemon: Daemon) -> dict[str, Any]:
     services = daemon.services
     bound = [one for service in services for one in service.bound]
     paths = [one.listener.path for one in bound if one.listener.path]
-    service_states = [service.service_state for service in services]
+    states = [service.service_state for service in services]
     return {
         "settings": daemon.settings,
         "services": services,
@@ -52,15 +52,9 @@ def snapshot(daemon: Daemon) -> dict[str, Any]:
         "names": [one.sock.getsockname() for one in bound],
         "options": [options_of(one.sock) for one in bound],
         "files": [(os.stat(path).st_ino, os.stat(path).st_mode) for path in paths],
-        "policies": [
-            (service_state, service_state.policy, service_state.policy.capacity.limit)
-            for service_state in service_states
-        ],
-        "logging": [
-            (service_state.log_connections, service_state.log_messages)
-            for service_state in service_states
-        ],
-        "deadlines": [service_state.policy.deadlines for service_state in service_states],
+        "policies": [(one, one.policy, one.policy.capacity.limit) for one in states],
+        "logging": [(one.log_connections, one.log_messages) for one in states],
+        "deadlines": [one.policy.deadlines for one in states],
         "capacity": (daemon.shared.capacity.limit, daemon.shared.capacity.occupancy),
         "bans": daemon.bans.current(),
         "event_bus": (daemon.event_bus.level, daemon.event_bus.quiet),

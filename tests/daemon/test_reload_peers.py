@@ -96,8 +96,6 @@ class LimitTests(DaemonCase):
         socks.pop().close()
         self.until(lambda: len(daemon.connection_table) == 1)
         self.assertEqual(self.ask(self.enter()), b"hello")
-        sources = self.service().service_state.policy.local_sources
-        assert sources is not None
         socks.pop().close()
         self.reloaded(ECHO)
         self.reloaded(ECHO + "max_per_source = 1\n")
@@ -332,10 +330,8 @@ class FormerTests(DaemonCase):
         self.start(ECHO + self.UPPER)
         self.reloaded(ECHO)
         self.reloaded(ECHO + self.UPPER + "max_connections = 7\nlog_messages = hex\n")
-        service_state = self.service("upper").service_state
-        self.assertEqual(
-            (service_state.policy.capacity.limit, service_state.log_messages), (7, "hex")
-        )
+        state = self.service("upper").service_state
+        self.assertEqual((state.policy.capacity.limit, state.log_messages), (7, "hex"))
 
     def test_new_connections_stay(self) -> None:
         """

@@ -53,7 +53,7 @@ class RenewTests(SynchronousTestCase):
         return connection
 
     def renew(self, **policy: Any) -> ServiceSettings:
-        """Put the site under new rules."""
+        """Apply a changed access policy."""
         service = evolve(self.service, policy=evolve(self.service.policy, **policy))
         apply_settings(self.service_state, service, self.daemon.reactor)
         return service
@@ -173,11 +173,9 @@ class RenewTests(SynchronousTestCase):
         common = evolve(self.service.common, log_connections=False, log_messages="hex")
         service = evolve(self.service, common=common)
         apply_settings(self.service_state, service, self.daemon.reactor)
-        service_state = self.service_state
-        self.assertEqual(
-            (service_state.log_connections, service_state.log_messages), (False, "hex")
-        )
-        self.assertEqual((service_state.announced, service_state.observed), (False, True))
+        state = self.service_state
+        self.assertEqual((state.log_connections, state.log_messages), (False, "hex"))
+        self.assertEqual((state.announced, state.observed), (False, True))
 
     def test_rates(self) -> None:
         """The rate is counted by the reactor's clock."""

@@ -12,7 +12,7 @@ from socketd.settings.diagnostics import (
     nearest,
 )
 
-#: A complaint, and how it is written.
+#: A diagnostic, and how it is written.
 WRITTEN = [
     (Diagnostic("/etc/s.ini", 3, "is wrong; write right", "echo", "listen", "tcp:x"),
      "/etc/s.ini:3: [echo] listen = tcp:x: is wrong; write right"),
@@ -30,12 +30,12 @@ WRITTEN = [
 ]  # fmt: skip
 
 
-class ComplaintTests(SynchronousTestCase):
+class DiagnosticTests(SynchronousTestCase):
     """Tests for L{Diagnostic} and L{SettingsError}."""
 
     def test_written(self) -> None:
         """
-        A complaint is C{FILE:LINE: [section] option = value: message}, without
+        A diagnostic is C{FILE:LINE: [section] option = value: message}, without
         the parts that it does not have.
         """
         self.assertEqual([(found, str(found)) for found, _ in WRITTEN], WRITTEN)
@@ -56,7 +56,7 @@ class ComplaintTests(SynchronousTestCase):
         self.assertEqual(line, r"s.ini:1: [a\x1b[2J] b\x07 = c\x00: is wrong")
 
     def test_error(self) -> None:
-        """The error is all complaints, one per line, in the order given."""
+        """The error is all diagnostics, one per line, in the order given."""
         found = [Diagnostic("s.ini", 2, "is wrong"), Diagnostic("s.ini", 1, "is worse")]
         error = SettingsError(found)
         self.assertEqual(str(error), "s.ini:2: is wrong\ns.ini:1: is worse")

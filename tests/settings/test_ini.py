@@ -44,7 +44,7 @@ def sections_of(text: str) -> Sections:
     ]
 
 
-def complaints_of(text: str) -> list[str]:
+def diagnostics_of(text: str) -> list[str]:
     """Read a text, for what is wrong with it."""
     return [str(found) for found in read(text, "FILE")[1]]
 
@@ -54,36 +54,28 @@ class ReadTests(SynchronousTestCase):
 
     def test_full(self) -> None:
         """Sections and options come with the lines that they begin at; comments go."""
-        self.assertEqual(complaints_of(FULL), [])
-        self.assertEqual(
-            sections_of(FULL),
-            [
-                ("socketd", 4, {"drain_timeout": ("10s", 5)}),
-                (
-                    "echo",
-                    7,
-                    {
-                        "listen": ("\ntcp:7\n\nudp:7", 8),
-                        "enabled": ("yes", 14),
-                        "reply": ("a = b; c # d", 15),
-                        "empty": ("", 16),
-                    },
-                ),
-                ("a b", 17, {}),
-            ],
-        )
+        self.assertEqual(diagnostics_of(FULL), [])
+        echo = {
+            "listen": ("\ntcp:7\n\nudp:7", 8),
+            "enabled": ("yes", 14),
+            "reply": ("a = b; c # d", 15),
+            "empty": ("", 16),
+        }
+        daemon = {"drain_timeout": ("10s", 5)}
+        expected: Sections = [("socketd", 4, daemon), ("echo", 7, echo), ("a b", 17, {})]
+        self.assertEqual(sections_of(FULL), expected)
 
     def test_nothing(self) -> None:
         """A file may be empty, or hold nothing but comments."""
         for text in ("", "\n", "\n\n  \n", "; nothing", "# [echo]\n;listen = tcp:7\n"):
-            self.assertEqual((sections_of(text), complaints_of(text)), ([], []), repr(text))
+            self.assertEqual((sections_of(text), diagnostics_of(text)), ([], []), repr(text))
 
     def test_case(self) -> None:
         """Names keep their case, so that two spellings are two names."""
         text = "[Echo]\nListen = a\nlisten = b\n[echo]\n"
         entries = {"Listen": ("a", 2), "listen": ("b", 3)}
         expected: Sections = [("Echo", 1, entries), ("echo", 4, {})]
-        self.assertEqual((sections_of(text), complaints_of(text)), (expected, []))
+        self.assertEqual((sections_of(text), diagnostics_of(text)), (expected, []))
 
     def test_no_interpolation(self) -> None:
         """Percent and dollar signs mean themselves."""
@@ -130,7 +122,7 @@ class BrokenTests(SynchronousTestCase):
     def test_section_twice(self) -> None:
         """A second section of one name is complained of, and read under that name."""
         text = "[a]\nb = 1\n[c]\n[a]\nb = 2\nd = 3\n"
-        self.assertEqual(complaints_of(text), ["FILE:4: [a]: is there twice; join the two"])
+        self.assertEqual(diagnostics_of(text), ["FILE:4: [a]: is there twice; join the two"])
         self.assertEqual(
             sections_of(text),
             [("a", 1, {"b": ("1", 2)}), ("c", 3, {}), ("a", 4, {"b": ("2", 5), "d": ("3", 6)})],
@@ -140,7 +132,7 @@ class BrokenTests(SynchronousTestCase):
         """A third one is complained of at its own line."""
         text = "[a]\nb = 1\n[a]\nb = 2\n[a]  ; again\nb = 3\n"
         self.assertEqual(
-            complaints_of(text),
+            diagnostics_of(text),
             [f"FILE:{line}: [a]: is there twice; join the two" for line in (3, 5)],
         )
         self.assertEqual(
@@ -152,7 +144,7 @@ class BrokenTests(SynchronousTestCase):
         """A second option of one name is complained of where it stands."""
         text = "[a]\nb = 1\nc = 2\nb = 3\n[d]\nb = 4\n"
         message = "is given twice in this section; keep one"
-        self.assertEqual(complaints_of(text), [f"FILE:4: [a] b: {message}"])
+        self.assertEqual(diagnostics_of(text), [f"FILE:4: [a] b: {message}"])
         self.assertEqual([name for name, *_ in sections_of(text)], ["a", "d"])
 
     def test_option_thrice(self) -> None:
@@ -160,7 +152,7 @@ class BrokenTests(SynchronousTestCase):
         text = "[a]\nb = 1\nb=2 = 3\nb   = 3\n"
         message = "is given twice in this section; keep one"
         expected = [f"FILE:3: [a] b: {message}", f"FILE:4: [a] b: {message}"]
-        self.assertEqual(complaints_of(text), expected)
+        self.assertEqual(diagnostics_of(text), expected)
 
     def test_option_again_and_again(self) -> None:
         """
@@ -170,12 +162,12 @@ class BrokenTests(SynchronousTestCase):
         text = "[a]\nb = 1\nb = 2\nb = x = y = z\n"
         message = "is given twice in this section; keep one"
         expected = [f"FILE:{number}: [a] b: {message}" for number in (3, 4)]
-        self.assertEqual(complaints_of(text), expected)
+        self.assertEqual(diagnostics_of(text), expected)
         self.assertEqual(sections_of(text), [("a", 1, {"b": ("x = y = z", 4)})])
 
     def test_option_twice_in_section_twice(self) -> None:
         """In the second section of one name an option is complained of under that name."""
-        found = complaints_of("[a]\nb = 1\n[a]\nc = 1\nc = 2\n")
+        found = diagnostics_of("[a]\nb = 1\n[a]\nc = 1\nc = 2\n")
         expected = "FILE:5: [a] c: is given twice in this section; keep one"
         self.assertEqual(found, ["FILE:3: [a]: is there twice; join the two", expected])
 
@@ -183,7 +175,7 @@ class BrokenTests(SynchronousTestCase):
         """What stands before the first section belongs nowhere, each line of it."""
         text = "a = 1\nb\n\n[c]\nd = 2\n"
         message = "is before the first [section]"
-        self.assertEqual(complaints_of(text), [f"FILE:1: {message}", f"FILE:2: {message}"])
+        self.assertEqual(diagnostics_of(text), [f"FILE:1: {message}", f"FILE:2: {message}"])
         self.assertEqual(sections_of(text), [("c", 4, {"d": ("2", 5)})])
 
     def test_neither(self) -> None:
@@ -191,13 +183,13 @@ class BrokenTests(SynchronousTestCase):
         text = "[a]\nlisten tcp:7\n= 3\n[b\nc = 1\nd:e\n"
         message = "is neither [section] nor option = value"
         expected = [f"FILE:{n}: {message}" for n in (2, 3, 4, 6)]
-        self.assertEqual(complaints_of(text), [*expected[:3], f"{expected[3]}; write d = e"])
+        self.assertEqual(diagnostics_of(text), [*expected[:3], f"{expected[3]}; write d = e"])
         self.assertEqual(sections_of(text), [("a", 1, {"c": ("1", 5)})])
 
     def test_text_behind_header(self) -> None:
         """Text behind a header on its line would be lost; it is complained of."""
         message = "is neither [section] nor option = value"
-        found = complaints_of("[a]\n[b] c\n[d]e\n")
+        found = diagnostics_of("[a]\n[b] c\n[d]e\n")
         self.assertEqual(found, [f"FILE:{number}: {message}" for number in (2, 3)])
 
     def test_spaces_in_header(self) -> None:
@@ -214,12 +206,12 @@ class BrokenTests(SynchronousTestCase):
     def test_too_many(self) -> None:
         """After a number of broken lines the rest is not read, which is said once; one less is."""
         text = "broken\n" * (MAX_BROKEN_LINES + 1) + "[a]\n"
-        found = complaints_of(text)
+        found = diagnostics_of(text)
         self.assertEqual(len(found), MAX_BROKEN_LINES + 1)
         self.assertEqual(found[-1], "FILE: too many broken lines; the rest was not read")
         self.assertEqual(sections_of(text), [])
         text = "broken\n" * (MAX_BROKEN_LINES - 1) + "[a]\n"
-        self.assertEqual(len(complaints_of(text)), MAX_BROKEN_LINES - 1)
+        self.assertEqual(len(diagnostics_of(text)), MAX_BROKEN_LINES - 1)
         self.assertEqual(sections_of(text), [("a", MAX_BROKEN_LINES, {})])
 
     def test_no_fault_of_the_file(self) -> None:

@@ -25,30 +25,21 @@ GOOD = [
     ("tcp:0", Listener("tcp"), "tcp *:0"),
     ("tcp:65535", Listener("tcp", port=65535), "tcp *:65535"),
     ("tcp:7:interface=", Listener("tcp", port=7), "tcp *:7"),
-    (
-        "tcp:7:interface=127.0.0.1:backlog=5",
-        Listener("tcp", "127.0.0.1", 7, backlog=5),
-        "tcp 127.0.0.1:7",
-    ),
+    ("tcp:7:interface=127.0.0.1:backlog=5",
+     Listener("tcp", "127.0.0.1", 7, backlog=5), "tcp 127.0.0.1:7"),
     ("interface=127.0.0.1:tcp:7", Listener("tcp", "127.0.0.1", 7), "tcp 127.0.0.1:7"),
     ("tcp:7:interface=localhost", Listener("tcp", "localhost", 7), "tcp localhost:7"),
     ("tcp6:7", Listener("tcp6", port=7), "tcp6 *:7"),
-    (
-        r"tcp6:7:interface=\:\:1:optional=yes",
-        Listener("tcp6", "::1", 7, optional=True),
-        "tcp6 [::1]:7",
-    ),
+    (r"tcp6:7:interface=\:\:1:optional=yes",
+     Listener("tcp6", "::1", 7, optional=True), "tcp6 [::1]:7"),
     (r"tcp6:7:interface=fe80\:\:1%lo", Listener("tcp6", "fe80::1%lo", 7), "tcp6 [fe80::1%lo]:7"),
     ("tcp6:7:interface=localhost", Listener("tcp6", "localhost", 7), "tcp6 localhost:7"),
     ("udp:7:interface=10.0.0.1", Listener("udp", "10.0.0.1", 7), "udp 10.0.0.1:7"),
     ("udp:7:optional=no", Listener("udp", port=7), "udp *:7"),
     (r"udp6:7:interface=\:\:", Listener("udp6", "::", 7), "udp6 [::]:7"),
     ("unix:/run/a.sock", Listener("unix", path="/run/a.sock"), "unix /run/a.sock"),
-    (
-        "unix:/run/a.sock:mode=600:backlog=1",
-        Listener("unix", path="/run/a.sock", mode=0o600, backlog=1),
-        "unix /run/a.sock",
-    ),
+    ("unix:/run/a.sock:mode=600:backlog=1",
+     Listener("unix", path="/run/a.sock", mode=0o600, backlog=1), "unix /run/a.sock"),
     (r"unix:/run/a\:b\=c\\", Listener("unix", path="/run/a:b=c\\"), "unix /run/a:b=c\\"),
     ("unix:{runtime}/a", Listener("unix", path="/run/test/a"), "unix /run/test/a"),
     ("unixgram:a:mode=0", Listener("unixgram", path="a", mode=0), "unixgram a"),
@@ -61,7 +52,7 @@ GOOD = [
     ("haproxy:tls:7", Listener("tls", port=7, tls=True, proxied=True), "tls *:7"),
     ("haproxy:unix:a", Listener("unix", path="a", proxied=True), "unix a"),
     ("haproxy:systemd:web", Listener("systemd", name="web", proxied=True), "systemd web"),
-]
+]  # fmt: skip
 
 KINDS = "known are haproxy, systemd, tcp, tcp6, tls, tls6, udp, udp6, unix, unixgram"
 FORMS = "write tcp:PORT, udp:PORT or unix:PATH"

@@ -1,4 +1,4 @@
-"""Tests for L{socketd.settings.load}: what it complains of, in which words."""
+"""Tests for L{socketd.settings.load}: what it reports, in which words."""
 
 from __future__ import annotations
 
@@ -231,8 +231,8 @@ garbage
 ALL_WRONG_LINES = [1, 3, 5, 6, 9, 9, 10, 11, 13, 14, 15, 17]
 
 
-class ComplaintTableTests(SynchronousTestCase):
-    """Tests for the words of each complaint."""
+class DiagnosticTableTests(SynchronousTestCase):
+    """Tests for the words of each diagnostic."""
 
     def test_table(self) -> None:
         """

@@ -145,8 +145,8 @@ class ReadTests(SynchronousTestCase):
         self.assertEqual(networks, ())
 
 
-class ComplaintTests(SynchronousTestCase):
-    """Tests for what is complained of."""
+class RefusedTests(SynchronousTestCase):
+    """Tests for what is refused."""
 
     def test_table(self) -> None:
         """Each mistake is named with its line, its value, and what would be right."""
