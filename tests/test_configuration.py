@@ -42,7 +42,7 @@ class AgainTests(SynchronousTestCase):
         self.assertEqual(again, configure(str(file), "/run"))
 
     def test_pipe(self) -> None:
-        """A pipe is not opened: nobody may ever write to it."""
+        """A pipe is not opened: it may have no writer."""
         os.mkfifo(file := self.mktemp())
         problem = self.assertRaises(SettingsError, configure_again, file, "/run")
         self.assertEqual(str(problem), f"{file}: is a pipe; a reload does not wait for one")
@@ -73,7 +73,7 @@ class RefusalTests(SynchronousTestCase):
         self.assertEqual(self.refused(text), [])
 
     def test_open_directory(self) -> None:
-        """A control socket where everybody could put another one is refused, as by the start."""
+        """A control socket where every user could put another one is refused, as by the start."""
         os.mkdir(directory := self.mktemp())
         text = f"[socketd]\ncontrol = {directory}/c\n[echo]\nlisten = tcp:7\n"
         self.assertEqual(self.refused(text), [])
@@ -234,7 +234,7 @@ class TlsTests(SynchronousTestCase):
         self.assertTrue(str(error).startswith(f"{self.file}:2: "), str(error))
 
     def test_client_names_need_an_authority(self) -> None:
-        """Names of clients without C{tls_client_ca} would keep out everybody."""
+        """Names of clients without C{tls_client_ca} would refuse all clients."""
         names = "tls_client_names = good.example.org"
         found = self.complaint("listen = tls:0", f"tls_certificate = {self.good}", names)
         self.assertIn(":4: [echo] tls_client_names", found)

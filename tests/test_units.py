@@ -148,7 +148,7 @@ class CheckUnitsTests(SynchronousTestCase):
         self.assertIn("socketd.service: more than 18", said)
 
     def test_missing(self) -> None:
-        """Without systemd-analyze it says so; only where nobody reads that it fails."""
+        """Without systemd-analyze it says so; only in CI it fails."""
         path = Path(self.mktemp()).resolve()
         path.mkdir()
         path.joinpath("dirname").symlink_to(shutil.which("dirname") or "dirname")

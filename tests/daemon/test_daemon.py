@@ -22,7 +22,7 @@ class StartTests(DaemonCase):
     """Tests for the start."""
 
     def test_states(self) -> None:
-        """A daemon starts, then serves; whoever asked is told of it."""
+        """A daemon starts, then serves; callbacks are told of it."""
         daemon = self.make()
         told: list[tuple[str, str]] = []
         daemon.on_state(lambda state, detail: told.append((state, detail)))
@@ -210,7 +210,7 @@ class PeriodicCheckTests(DaemonCase):
         self.assertEqual(self.ended(sock), "closed")
 
     def test_ban_is_over(self) -> None:
-        """When a ban of datagrams' sources is over, these are judged anew."""
+        """When a ban of datagrams' sources is over, these are judged again."""
         daemon = self.start("[echo]\nlisten = udp:0:interface=127.0.0.1\n")
         address = self.address(kind="udp")
         daemon.bans.add(ip_network("127.0.0.1/32"), 2 * CHECK_INTERVAL)
@@ -220,7 +220,7 @@ class PeriodicCheckTests(DaemonCase):
 
     def test_survey(self) -> None:
         """
-        Now and then every source is judged anew, because the machine's addresses may
+        Now and then every source is judged again, because the machine's addresses may
         have changed; not at each look.
         """
         self.start("[echo]\nlisten = udp:0:interface=127.0.0.1\n")
@@ -277,7 +277,7 @@ class DeadlineTests(DaemonCase):
     def test_operator_is_slow(self) -> None:
         """
         While a connection waits for the operator's word it is not idle, however long
-        that takes; once the word is there its time begins anew.
+        that takes; once the word is there its time begins again.
         """
         daemon = self.start(
             "[ack]\nlisten = tcp:0:interface=127.0.0.1\noperator = always\n"
@@ -296,10 +296,10 @@ class DeadlineTests(DaemonCase):
 
 
 class DrainTests(DaemonCase):
-    """Tests for a daemon that accepts nobody any more."""
+    """Tests for a daemon that accepts no connection any more."""
 
     def test_drain(self) -> None:
-        """Listeners are closed, connections go on, and whoever asked is told."""
+        """Listeners are closed, connections continue, and callbacks are told."""
         daemon = self.start(ECHO + "[upper]\nlisten = unix:{runtime}/u.sock\n")
         told: list[str] = []
         daemon.on_state(lambda state, detail: told.append(state))
@@ -458,7 +458,7 @@ class StopTests(DaemonCase):
         self.successResultOf(stopped)
 
     def flooded(self) -> socket.socket:
-        """Connect somebody who takes nothing of what he is owed."""
+        """Connect a peer that reads nothing of what is sent to it."""
         sock = self.enter()
         (connection,) = self.daemon.connection_table
         for _ in self.turns():
@@ -484,7 +484,7 @@ class StopTests(DaemonCase):
         self.assertEqual(line, "1 connections did not finish and are reset")
 
     def test_abort(self) -> None:
-        """Who does not want to wait resets everybody at once."""
+        """An abort resets all connections at once."""
         text = "[socketd]\ndrain_timeout = 1h\n" + ECHO + "log_connections = no\n"
         daemon = self.start(text)
         self.flooded()

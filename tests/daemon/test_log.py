@@ -240,7 +240,7 @@ class DescriptorSinkTests(DescriptorCase):
 
     def test_stuck(self) -> None:
         """
-        A pipe that nobody reads costs lines, which are counted, and never the daemon; a
+        A pipe that is not read costs lines, which are counted, and never the daemon; a
         line that was cut is ended before the next one.
         """
         log = self.log()
@@ -287,7 +287,7 @@ class DescriptorSinkTests(DescriptorCase):
 
     def test_slow_reader(self) -> None:
         """
-        A reader who takes a little now and then does not make whoever logs as slow: lines
+        A reader who takes a little now and then does not make the daemon as slow: lines
         wait 20 ms of each second, in all of them together.
         """
         poll = SlowPoll()
@@ -305,7 +305,7 @@ class DescriptorSinkTests(DescriptorCase):
 
 
 class SlowPoll:
-    """Stands for a pipe that always has room again, 10 ms after it had none."""
+    """A fake of a pipe that always has room again, 10 ms after it had none."""
 
     SLOW = 0.01
 
@@ -330,7 +330,7 @@ class SlowPoll:
 
 
 class FullFile:
-    """Stands for a file on a disk that has room for so many bytes."""
+    """A fake of a file on a disk that has room for so many bytes."""
 
     closed = False
 
@@ -487,7 +487,7 @@ class FollowingTests(SynchronousTestCase):
         self.assertEqual(len(descriptors()), before)
 
     def test_pipe(self) -> None:
-        """A pipe that nobody reads does not stop the daemon."""
+        """A pipe that is not read does not stop the daemon."""
         self.path.rename(self.moved)
         os.mkfifo(self.path)
         self.file.write(b"next\n")
@@ -616,5 +616,5 @@ class QuietTests(SynchronousTestCase):
         self.assertEqual(found, [True, True, True, False, False, False, False])
 
     def test_none(self) -> None:
-        """Without networks nobody needs to be asked."""
+        """Without networks there is nothing to ask."""
         self.assertIdentical(quiet(()), None)

@@ -165,7 +165,7 @@ class NotifierTests(Case):
             self.assertEqual(status_line(text), text)
 
     def test_abstract(self) -> None:
-        """An at sign in front of the address stands for the NUL of an abstract one."""
+        """An at sign in front of the address is the NUL of an abstract one."""
         name = f"socketd-test-{os.getpid()}"
         systemd = Systemd(f"\0{name}")
         self.addCleanup(systemd.sock.close)
@@ -196,7 +196,7 @@ class NotifierTests(Case):
             notifier.close()
 
     def test_made_anew(self) -> None:
-        """Whoever listens may come back: what is said then is heard."""
+        """The listener may come back: what is sent then is received."""
         notifier = self.notifier()
         self.systemd.sock.close()
         os.unlink(self.path)
@@ -296,7 +296,7 @@ class ServiceTests(Case):
         return [message for message in self.systemd.heard() if message != "WATCHDOG=1"]
 
     def test_not_ready_by_itself(self) -> None:
-        """Nobody is told that the daemon is ready before it says so."""
+        """READY=1 is not sent before the daemon serves."""
         self.start()
         self.clock.pump([1.0] * 4)
         self.assertEqual(self.heard(), [])
@@ -346,7 +346,7 @@ class ServiceTests(Case):
         self.assertEqual(self.heard(), [])
 
     def test_drain(self) -> None:
-        """A daemon that only accepts nobody any more does not stop."""
+        """A daemon that only drains does not stop."""
         self.start()
         self.clock.advance(STATUS_INTERVAL)
         self.heard()
@@ -372,7 +372,7 @@ class ServiceTests(Case):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_no_systemd(self) -> None:
-        """Where nobody listens the daemon is not asked for anything, and there is no timer."""
+        """Without a socket the daemon is not asked for anything, and there is no timer."""
         self.environ.clear()
         self.start()
         self.assertEqual(self.daemon.callbacks, [])

@@ -53,7 +53,7 @@ class RefusedReloadTests(DaemonCase):
     def check(self, text: str, *expected: str) -> None:
         """
         See that a file is refused with these complaints, or with all of one kind, that
-        nothing has changed, and that everybody is served.
+        nothing has changed, and that all peers are served.
         """
         before = snapshot(self.daemon)
         diagnostics = self.refused(text)
@@ -160,7 +160,7 @@ class RefusedReloadTests(DaemonCase):
 
     def test_unexpected(self) -> None:
         """
-        An error that nobody expected is raised, and peers are served on; the next
+        An unexpected error is raised, and peers are served on; the next
         reload is carried out.
         """
 
@@ -188,7 +188,7 @@ class RefusedReloadTests(DaemonCase):
             self.assertEqual(after[name], found, name)
 
     def test_states(self) -> None:
-        """Whoever asked is told why it was refused."""
+        """Callbacks are told why it was refused."""
         self.begin()
         told: list[tuple[str, str]] = []
         self.daemon.on_state(lambda state, detail: told.append((state, detail)))
@@ -352,7 +352,7 @@ class RandomTests(DaemonCase):
         return answer
 
     def closed(self, kind: str, address: Any) -> bool:
-        """Say whether nobody is at an address."""
+        """Say whether an address is free."""
         if kind.startswith("unix"):
             return not os.path.exists(address)
         if kind == "tcp":

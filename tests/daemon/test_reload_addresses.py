@@ -61,8 +61,8 @@ class StreamAddressTests(AddressCase):
 
     def test_narrower(self) -> None:
         """
-        From all to one: who has connected is served, wherever that was, and nobody else
-        at the other addresses.
+        From all to one: who has connected is served, wherever that was, and the other
+        addresses are closed.
         """
         self.start(self.at())
         peer = self.enter()
@@ -165,7 +165,7 @@ class StreamAddressTests(AddressCase):
             self.end(self.daemon)
 
     def test_host_name(self) -> None:
-        """So is a host name that stands for it."""
+        """So is a host name that resolves to it."""
 
         def look_up(host: str | None, *kinds: Any, **more: Any) -> Any:
             return found("127.0.0.1" if host == "this.example" else host, *kinds, **more)
@@ -179,7 +179,7 @@ class StreamAddressTests(AddressCase):
             self.assertEqual(self.sockets(), before)
 
     def test_again_and_again(self) -> None:
-        """Whoever connects while that goes back and forth is served, and nothing stays open."""
+        """While that goes back and forth each peer is served, and nothing stays open."""
         self.start(self.at("127.0.0.1"))
         before, socks = len(descriptors()), []
         for _ in range(OFTEN):
@@ -211,11 +211,7 @@ class DatagramAddressTests(AddressCase):
         return sock
 
     def answered(self, sock: socket.socket) -> Any:
-        """
-        Wait for the answer.
-
-        @return: where it came from.
-        """
+        """Wait for the answer, and return where it came from."""
         self.turn()
         sock.settimeout(PATIENCE)
         answer, source = sock.recvfrom(100)

@@ -30,7 +30,7 @@ TLS = "[echo]\nlisten = tls:0:interface=127.0.0.1\ntls_certificate = {}\n"
 
 
 class MovedTests(DaemonCase):
-    """Tests for reloads that keep sockets: nobody who connects is refused or lost."""
+    """Tests for reloads that keep sockets: no peer is refused or lost."""
 
     def number(self, name: str = "echo", kind: str = "tcp") -> tuple[int, Any]:
         """Give the descriptor and the address of a listener's socket."""
@@ -159,7 +159,7 @@ class MovedTests(DaemonCase):
     def test_skipped_listener(self) -> None:
         """
         An optional listener whose address was not there is tried again, though the file
-        is the same, and this is told once; nobody else notices.
+        is the same, and this is told once; the others are not touched.
         """
         there = {"127.0.0.1"}
 
@@ -334,7 +334,7 @@ class UnixReloadTests(DaemonCase):
 
     def test_file_of_another(self) -> None:
         """
-        A file that somebody else has put there is not ours, before and after a reload:
+        A file that another program has put there is not ours, before and after a reload:
         its mode stays, and it stays at the stop.
         """
         self.start(self.TEXT + ":mode=600")
@@ -351,7 +351,7 @@ class UnixReloadTests(DaemonCase):
 
     def test_file_was_removed(self) -> None:
         """
-        A file that somebody has removed is there again after a reload that changes the
+        A file that was removed is there again after a reload that changes the
         service: peers cannot come in else.
         """
         self.start(self.TEXT + ":mode=600")
@@ -454,7 +454,7 @@ class LostFileTests(DaemonCase):
 
     def test_another(self) -> None:
         """
-        Where somebody else listens at the path the daemon is unhealthy, too; a reload is
+        Where another program listens at the path the daemon is unhealthy, too; a reload is
         refused as long as that is so, and changes nothing.
         """
         self.begin()
@@ -613,7 +613,7 @@ class SecureTests(DaemonCase):
 
 
 class InheritedReloadTests(DaemonCase):
-    """Tests for sockets that systemd has handed over: nobody can bind them again."""
+    """Tests for sockets that systemd has handed over: they cannot be bound again."""
 
     TEXT = "[echo]\nlisten = systemd:web\n"
 
@@ -664,8 +664,8 @@ class InheritedReloadTests(DaemonCase):
 
     def test_nobody_names_it(self) -> None:
         """
-        A file in which nobody names one is refused, as at the start: peers would wait
-        there for ever.
+        A file that does not name one is refused, as at the start: its peers would wait
+        without end.
         """
         self.hand_over("web", "more")
         (complaint,) = self.refused(self.TEXT)

@@ -53,7 +53,7 @@ class LimitTests(DaemonCase):
         self.assertEqual(self.receive(waiting, 1), b"x")
 
     def test_room_after_reload(self) -> None:
-        """Who waits through a reload comes in when somebody leaves."""
+        """Who waits through a reload comes in when another peer leaves."""
         self.start(ECHO + "max_connections = 1\n")
         first = self.enter()
         waiting = self.connect(self.address())
@@ -149,7 +149,7 @@ class LimitTests(DaemonCase):
         self.assertEqual(self.ask(busy), b"hello")
 
     def test_idle_timeout_goes(self) -> None:
-        """A deadline that goes out of the file holds for nobody."""
+        """A deadline that goes out of the file holds for no connection."""
         text = ECHO + "first_byte_timeout = 0s\nstall_timeout = 0s\nlifetime = 0s\n"
         self.start(text + "idle_timeout = 1s\n")
         sock = self.enter()
@@ -271,7 +271,7 @@ class FormerTests(DaemonCase):
     def test_removed(self) -> None:
         """
         What has come to a removed service is answered before its connections are closed;
-        nobody new comes in.
+        no new one is accepted.
         """
         self.start(ECHO + self.UPPER)
         sock, address = self.enter("upper"), self.address("upper")
@@ -299,7 +299,7 @@ class FormerTests(DaemonCase):
         return found
 
     def test_does_not_take_it(self) -> None:
-        """Who does not take what a removed service owes him is reset in time."""
+        """Who does not take what a removed service sends is reset in time."""
         daemon = self.start("[socketd]\ndrain_timeout = 2s\n" + ECHO + self.UPPER)
         self.flood("upper")
         self.reloaded("[socketd]\ndrain_timeout = 2s\n" + ECHO)
@@ -312,7 +312,7 @@ class FormerTests(DaemonCase):
         self.assertEqual(len(daemon.connection_table), 0)
 
     def test_comes_back(self) -> None:
-        """A service that comes back goes on with its counts."""
+        """A service that comes back continues its counts."""
         daemon = self.start(ECHO + self.UPPER)
         service_state = self.service("upper").service_state
         self.enter("upper").close()

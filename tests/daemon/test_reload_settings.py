@@ -59,7 +59,7 @@ class RenewTests(SynchronousTestCase):
         return service
 
     def comes(self, peer: str = PEER) -> str | None:
-        """Say why somebody may not come in now."""
+        """Say why a peer is refused now."""
         found = Live(self.daemon, self.service_state, peer)
         return self.service_state.policy.admit_connection(*found.source)[0]
 
@@ -78,8 +78,8 @@ class RenewTests(SynchronousTestCase):
 
     def test_too_many(self) -> None:
         """
-        Nobody goes because his source has more than it may have now; another one does
-        not come in.
+        No connection is reset because its source has more than it may have now; another one
+        is refused.
         """
         inside = [self.enter() for _ in range(MAX_PER_SOURCE + 5)]
         self.renew()
@@ -133,7 +133,7 @@ class RenewTests(SynchronousTestCase):
         self.assertEqual(connection.asked, [])
 
     def test_capacity(self) -> None:
-        """Who is in goes on counting, here and for the daemon, under the new limit."""
+        """Live connections still count, here and for the daemon, under the new limit."""
         capacity = self.service_state.policy.capacity
         for _ in range(3):
             self.enter()

@@ -91,11 +91,7 @@ class ServiceCase(SynchronousTestCase):
         return peer
 
     def answer(self, bound: Bound) -> bytes:
-        """
-        Say something to a listener.
-
-        @return: what comes back in a few turns.
-        """
+        """Say something to a listener, and return what comes back in a few turns."""
         peer = self.peer(bound)
         peer.send(b"hello")
         self.reactor.turn(TURNS)
@@ -109,7 +105,7 @@ class BindTests(ServiceCase):
     """Tests for L{SocketService.bind}."""
 
     def test_all(self) -> None:
-        """Every listener is bound, and nobody is served."""
+        """Every listener is bound, and none is served."""
         service = self.make()
         self.assertEqual(service.bind(), [])
         listeners = [one.listener for one in service.bound]
@@ -142,7 +138,7 @@ class BindTests(ServiceCase):
         self.assertEqual(self.names(), ["listener_skipped"])
 
     def test_pool(self) -> None:
-        """What is bound already is taken, and taken out; what nobody wants stays in."""
+        """What is bound already is taken, and taken out; what is not wanted stays in."""
         first = self.make()
         first.bind()
         other = Bound(parse_listener("tcp:0", ""), socket.socket())
@@ -156,7 +152,7 @@ class BindTests(ServiceCase):
         self.assertEqual(list(pool), [other])
 
     def test_inherited(self) -> None:
-        """A name stands for all sockets that have it."""
+        """A name means all sockets that have it."""
         found = []
         for _ in range(2):
             sock = socket.create_server(("127.0.0.1", 0))
@@ -206,7 +202,7 @@ class ServeTests(ServiceCase):
         self.assertEqual(self.seen, [])
 
     def test_forget_sources(self) -> None:
-        """Ports of datagrams judge every source anew."""
+        """Ports of datagrams judge every source again."""
         service = self.start()
         calls: list[None] = []
         port: Any = service.bound[1].port
@@ -248,7 +244,7 @@ class ServeTests(ServiceCase):
 
 
 class DetachTests(ServiceCase):
-    """Tests for a service at whose sockets another one goes on."""
+    """Tests for a service whose sockets another one takes over."""
 
     def test_detach(self) -> None:
         """The listeners are handed over open, with their files; the service has none."""

@@ -56,7 +56,7 @@ class FakeReactor(Clock):
 
 class Case(SynchronousTestCase):
     """
-    Takes the signals of nobody.
+    Installs no real signal handlers.
 
     @ivar taken: what was installed, by signal.
     @ivar done: what the daemon was asked for.

@@ -22,7 +22,7 @@ class KernelDropsTests(SynchronousTestCase):
 
     def flood(self, sock: socket.socket, count: int) -> int:
         """
-        Send it datagrams that nobody receives meanwhile.
+        Send it datagrams that are not received meanwhile.
 
         @return: how many of them were lost.
         """

@@ -39,11 +39,7 @@ class SummariesTests(SynchronousTestCase):
         self.lost += self.loses
 
     def turn(self) -> list[str]:
-        """
-        Let an interval pass.
-
-        @return: what was logged.
-        """
+        """Let an interval pass, and return what was logged."""
         self.clock.advance(INTERVAL)
         found, self.logged[:] = list(self.logged), []
         return found
@@ -69,7 +65,7 @@ class SummariesTests(SynchronousTestCase):
         self.assertEqual(self.turn(), ["echo refused 2 connections (network) in 10 s"])
 
     def test_nothing(self) -> None:
-        """Where nobody was refused nothing is said."""
+        """Where nothing was refused nothing is logged."""
         self.assertEqual(self.turn(), [])
 
     def test_last(self) -> None:

@@ -106,7 +106,7 @@ class ExampleTests(SynchronousTestCase):
         self.assertEqual(own, {(name, port + 23000) for name, port in assigned.items()})
         for _, port in own:
             for kind in ("tcp", "udp"):
-                # Nobody has been given it, as far as this machine knows.
+                # It is not assigned, as far as this machine knows.
                 self.assertRaises(OSError, socket.getservbyport, port, kind)
 
     def test_safe(self) -> None:
@@ -142,7 +142,7 @@ class ExampleTests(SynchronousTestCase):
         self.assertEqual(self.service("udp 127.0.0.1:12345").options.epoch, "unix")
 
     def test_replies(self) -> None:
-        """One server closes after its answer and takes up to 1000 bytes, the other one goes on."""
+        """One server closes after its answer and takes up to 1000 bytes, the other does not."""
         talk = self.service("tcp 127.0.0.1:6789").options
         self.assertEqual(talk.reply, b"Are you want to talk to me")
         self.assertEqual((talk.close, talk.max_message), (True, 1000))

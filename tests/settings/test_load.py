@@ -183,7 +183,7 @@ class FileTests(SynchronousTestCase):
         self.assertEqual(self.refused("s.ini"), "s.ini: cannot be read: Permission denied")
 
     def test_empty(self) -> None:
-        """A file without services serves nothing, which nobody can want."""
+        """A file without services serves nothing, which is an error."""
         message = "FILE: serves nothing; add a section such as [echo] with listen = tcp:7007"
         for content in (b"", b"\n\n", b"; [echo]\n", b"[socketd]\n", b"[defaults]\n"):
             self.assertEqual(self.refused_content(content), message, repr(content))

@@ -296,7 +296,7 @@ class ImportTests(SynchronousTestCase):
         )
 
     def test_not_named(self) -> None:
-        """One that no service speaks is nobody's trouble."""
+        """One that no service speaks is not reported."""
         self.assertEqual(diagnostics("[echo]\nlisten = tcp:7\n", Importing()), [])
 
 

@@ -70,5 +70,5 @@ class RangeTests(SynchronousTestCase):
             self.assertIn(part, refusal(KNOWN[name].type.parse, text), f"{name} = {text}")
 
     def test_sockets_keep_the_system(self) -> None:
-        """A socket option that nobody gives is the system's."""
+        """A socket option that is not given is the system's."""
         self.assertEqual(set(attrs.asdict(SocketOptions()).values()), {None})

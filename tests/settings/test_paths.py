@@ -87,7 +87,7 @@ class MakePrivateTests(SynchronousTestCase):
             self.assertEqual(stat.S_IMODE(os.stat(directory).st_mode), mode)
 
     def test_symbolic_link(self) -> None:
-        """A link is refused, even to a private directory: somebody else may have set it."""
+        """A link is refused, even to a private directory: another user may have set it."""
         directory, link = self.mktemp(), self.mktemp()
         os.mkdir(directory, 0o700)
         os.symlink(os.path.abspath(directory), link)

@@ -182,7 +182,7 @@ class RefusedTests(SynchronousTestCase):
 
 
 class AmplificationTests(SynchronousTestCase):
-    """Tests for C{udp_amplify} beside networks that anybody can forge an address of."""
+    """Tests for C{udp_amplify} beside networks whose addresses can be forged."""
 
     def diagnostics(self, text: str) -> list[str]:
         """List what is wrong with a file that has a service [line]."""
@@ -198,7 +198,7 @@ class AmplificationTests(SynchronousTestCase):
                 self.assertEqual(self.diagnostics(text), expected)
 
     def test_any(self) -> None:
-        """Who spells it out may serve anybody."""
+        """An explicit any is served."""
         for networks in ("any", "private, any", "any 192.0.2.0/24"):
             text = f"[line]\nlisten = udp:7\nudp_amplify = 512\nallow = {networks}\n"
             self.assertEqual(self.diagnostics(text), [])
