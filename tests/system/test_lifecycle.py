@@ -9,7 +9,6 @@ import socket
 import termios
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from tests.support.polling import DEADLINE, repeating
@@ -26,14 +25,18 @@ log_connections = no
 """
 
 
-class ReloadTests(SystemCase):
-    """SIGHUP changes what the file changes, and nothing else."""
+class ReloadCase(SystemCase):
+    """A daemon that reads its file again."""
 
     def reload(self, daemon: Daemon, ini: str, line: str) -> None:
         """Write the file again, have it read, and wait for the line in the log."""
         self.write("socketd.ini", ini)
         daemon.signal(signal.SIGHUP)
         daemon.output.wait_for(line)
+
+
+class ReloadTests(ReloadCase):
+    """SIGHUP changes what the file changes, and nothing else."""
 
     def test_nothing_changed(self) -> None:
         """The same file changes nothing; connections and sockets live on."""
@@ -205,16 +208,8 @@ class StopTests(SystemCase):
                 daemon.signal(signal.SIGTERM)
                 self.assertEqual(daemon.wait(), 0)
 
-    def test_files_are_removed(self) -> None:
-        """The files of UNIX sockets are gone after a stop."""
-        path = Path(self.directory, "a.sock")
-        with self.daemon(f"[echo]\nlisten = unix:{path}\n") as daemon:
-            daemon.address("echo", "unix")
-            self.assertTrue(path.is_socket())
-        self.assertFalse(path.exists())
 
-
-class EndingTests(SystemCase):
+class EndingTests(ReloadCase):
     """Reloads and signals that come at awkward times."""
 
     def owed(self, daemon: Daemon, service: str) -> socket.socket:
@@ -247,9 +242,7 @@ class EndingTests(SystemCase):
         ini = INI.format(drain="1h")
         with self.daemon(ini + more) as daemon:
             with self.owed(daemon, "upper") as sock:
-                self.write("socketd.ini", ini)
-                daemon.signal(signal.SIGHUP)
-                daemon.output.wait_for(r"reloaded: \[upper\] removed")
+                self.reload(daemon, ini, r"reloaded: \[upper\] removed")
                 daemon.ask_to_stop()
                 daemon.output.wait_for("stopping; 1 connections")
                 self.assertTrue(read_to_end(sock, 1 << 20).endswith(b"X"))
@@ -281,9 +274,8 @@ class EndingTests(SystemCase):
 
             with repeating(load) as problems:
                 for turn in range(10):
-                    self.write("socketd.ini", ini.format(f"echo-{turn}"))
-                    daemon.signal(signal.SIGHUP)
-                    daemon.output.wait_for(rf"\[echo-{turn}\] added")
+                    name = f"echo-{turn}"
+                    self.reload(daemon, ini.format(name), rf"\[{name}\] added")
         self.assertEqual(problems, [])
 
     def test_many_hangups(self) -> None:
@@ -296,9 +288,8 @@ class EndingTests(SystemCase):
             with daemon.connect("echo") as sock:
                 for _ in range(50):
                     daemon.signal(signal.SIGHUP)
-                self.write("socketd.ini", ini + "max_connections = 77\n")
-                daemon.signal(signal.SIGHUP)
-                daemon.output.wait_for(r"reloaded: \[echo\] max_connections changed")
+                changed = r"reloaded: \[echo\] max_connections changed"
+                self.reload(daemon, ini + "max_connections = 77\n", changed)
                 self.check_echo(sock)
 
 

@@ -134,61 +134,52 @@ class ConfigurationTests(SystemCase):
     def test_wrong(self) -> None:
         """All that is wrong is said in one line each, alike by the daemon and the check."""
         file = self.write("wrong.ini", WRONG)
-        self._check_refusal(file, [str(file) + line for line in COMPLAINTS.split("\n")[1:-1]])
+        self._check_refusal(file, *COMPLAINTS.strip().split("\n"))
 
     def test_empty(self) -> None:
         """A file that says nothing serves nothing."""
-        file = self.write("empty.ini", "")
-        self._check_refusal(file, [f"{file}{NOTHING}"])
+        self._check_refusal(self.write("empty.ini", ""), NOTHING)
 
     def test_no_services(self) -> None:
         """So does one without services; a service that is not enabled is none."""
         ini = f"[socketd]\ndrain_timeout = 1s\n{ECHO}enabled = no\n"
-        file = self.write("none.ini", ini)
-        self._check_refusal(file, [f"{file}{NOTHING}"])
+        self._check_refusal(self.write("none.ini", ini), NOTHING)
 
     def test_not_text(self) -> None:
         """A file that is not UTF-8 is refused with the line of its first bad byte."""
         file = self.write("latin.ini", f"{ECHO}; caf".encode() + b"\xe9\n")
-        line = f"{file}:3: is not UTF-8 text (byte 0xe9)"
-        self._check_refusal(file, [line])
+        self._check_refusal(file, ":3: is not UTF-8 text (byte 0xe9)")
 
     def test_missing(self) -> None:
         """A file that is not there is named."""
-        file = self.directory / "none.ini"
-        line = f"{file}: cannot be read: No such file or directory"
-        self._check_refusal(file, [line])
+        missing = ": cannot be read: No such file or directory"
+        self._check_refusal(self.directory / "none.ini", missing)
 
     def test_directory(self) -> None:
         """A directory is no configuration."""
-        line = f"{self.directory}: cannot be read: Is a directory"
-        self._check_refusal(self.directory, [line])
+        self._check_refusal(self.directory, ": cannot be read: Is a directory")
 
     def test_read_fails(self) -> None:
         """A file that can be opened and not read is refused."""
-        file = Path("/proc/self/mem")
-        self._check_refusal(file, [f"{file}: cannot be read: Input/output error"])
+        self._check_refusal(Path("/proc/self/mem"), ": cannot be read: Input/output error")
 
     def test_nothing_bound(self) -> None:
         """A good service beside a broken one is not started."""
         path = self.directory / "echo.sock"
         file = self.write("half.ini", f"[echo]\nlisten = unix:{path}\n[ehco]\nlisten = tcp:0\n")
-        line = f"{file}:3: [ehco]: is not a protocol; did you mean echo?"
-        self._check_refusal(file, [line])
+        self._check_refusal(file, ":3: [ehco]: is not a protocol; did you mean echo?")
         self.assertFalse(path.exists())
 
     def test_conflicts(self) -> None:
         """What cannot be bound beside each other is said by the check as by the start."""
-        file = self.write("conflicts.ini", CONFLICTS)
-        lines = [line.strip() for line in TAKEN.strip().split("\n")]
-        self._check_refusal(file, [f"{file}{line}" for line in lines])
+        self._check_refusal(self.write("conflicts.ini", CONFLICTS), *TAKEN.strip().split("\n"))
 
     def test_elsewhere(self) -> None:
         """So is what other programs would take for a listener, a comment or an option."""
-        file = self.write("elsewhere.ini", ELSEWHERE)
-        self._check_refusal(file, [f"{file}{line}" for line in MEANT.strip().split("\n")])
+        self._check_refusal(self.write("elsewhere.ini", ELSEWHERE), *MEANT.strip().split("\n"))
 
-    def _check_refusal(self, file: Path, lines: list[str]) -> None:
+    def _check_refusal(self, file: Path, *complaints: str) -> None:
+        lines = [f"{file}{complaint}" for complaint in complaints]
         for ended in self.run_both(file):
             self.assertEqual((ended.status, ended.output), (BAD_CONFIG, ""), ended.errors)
             check_lines(self, ended.errors, lines)

@@ -205,21 +205,22 @@ framing = line
         with self.daemon(self.lines) as daemon:
             for _ in range(10):
                 client = daemon.connect("upper")
-                name = address_of(client)
                 client.sendall(b"half a mess")
-                close_with_reset(client)
-                daemon.output.wait_for(rf"connection from {name} \(upper \d+\) reset by peer")
+                self._reset(daemon, client)
             self._serves(daemon)
 
     def test_reset_with_answers(self) -> None:
         """So is one that resets while it is owed answers."""
         with self.daemon(self.lines) as daemon:
             client = daemon.connect("upper")
-            name = address_of(client)
             push(client, b"line upon line\n" * 4000)
-            close_with_reset(client)
-            daemon.output.wait_for(rf"connection from {name} \(upper \d+\) reset by peer")
+            self._reset(daemon, client)
             self._serves(daemon)
+
+    def _reset(self, daemon: Daemon, client: socket.socket) -> None:
+        name = address_of(client)
+        close_with_reset(client)
+        daemon.output.wait_for(rf"connection from {name} \(upper \d+\) reset by peer")
 
     def _serves(self, daemon: Daemon) -> None:
         with daemon.connect("upper") as client:
@@ -233,9 +234,7 @@ class ManyConnectionsTests(SystemCase):
         """2000 connections at once are all served."""
         with descriptor_limit(2 * MANY + 500), self.daemon(SERVER.format("no")) as daemon:
             with ExitStack() as stack:
-                clients = [
-                    stack.enter_context(daemon.connect("server")) for _ in range(MANY)
-                ]
+                clients = [stack.enter_context(daemon.connect("server")) for _ in range(MANY)]
                 for client in clients:
                     client.sendall(b"?")
                 served = [read_exactly(client, len(REPLY)) == REPLY for client in clients]
@@ -247,8 +246,7 @@ class ManyConnectionsTests(SystemCase):
             for _ in range(1200):
                 daemon.connect("server").close()
             with daemon.connect("server") as client:
-                client.sendall(b"?")
-                self.assertEqual(read_exactly(client, len(REPLY)), REPLY)
+                self.check_echo(client, b"?", REPLY)
             text = daemon.output.text
         self.assertEqual(text.count("connection from"), 2000)
 
@@ -270,17 +268,13 @@ class ManyConnectionsTests(SystemCase):
             self.assertLess(served, FEW_DESCRIPTORS)
             self._check_complaints(daemon)
             for client in clients[:served]:
-                client.sendall(b"?")
+                self.check_echo(client, b"?", REPLY)
+                client.close()
+            for client in clients[served:]:
+                client.settimeout(DEADLINE)
                 self.assertEqual(read_exactly(client, len(REPLY)), REPLY)
                 client.close()
-            self._check_rest(clients[served:])
             self._check_complaints(daemon)
-
-    def _check_rest(self, clients: list[socket.socket]) -> None:
-        for client in clients:
-            client.settimeout(DEADLINE)
-            self.assertEqual(read_exactly(client, len(REPLY)), REPLY)
-            client.close()
 
     def _served(self, clients: list[socket.socket]) -> int:
         """Count the clients that get an answer; the first one without has a long time for it."""

@@ -66,6 +66,11 @@ class Contexts:
         return self.context
 
 
+def greet_and_close(transport: Any) -> None:
+    transport.write(b"welcome")
+    transport.loseConnection()
+
+
 class StartTlsTests(SynchronousTestCase):
     """A protocol starts TLS on its own transport."""
 
@@ -140,23 +145,13 @@ class StartTlsTests(SynchronousTestCase):
 
     def test_written_before_the_handshake(self) -> None:
         """What is written, and a close behind it, wait for the handshake."""
-
-        def after(transport: Any) -> None:
-            transport.write(b"welcome")
-            transport.loseConnection()
-
-        client = self.dial(after)
+        client = self.dial(greet_and_close)
         self.assertEqual(client.received, b"welcome")
         self.assertEqual(client.ended, ["close_notify", "end"])
 
     def test_no_handshake(self) -> None:
         """Where there is none, that close resets the connection after a while."""
-
-        def after(transport: Any) -> None:
-            transport.write(b"welcome")
-            transport.loseConnection()
-
-        self.serve(after)
+        self.serve(greet_and_close)
         self.reactor.advance(CLOSE_GRACE - 1)
         self.assertTrue(self.connection.connected)
         self.reactor.advance(1)
@@ -216,7 +211,6 @@ class StartTlsTests(SynchronousTestCase):
 
     def test_bad_context(self) -> None:
         """A context that fails changes nothing."""
-
         connection, peer = connect(self.reactor, Server(None), self.service_state)
         self.addCleanup(peer.close)
         self.assertRaises(ValueError, connection.startTLS, Contexts(None))
