@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 from typing import Any
 
 from tests.support.needs import locate, need_right
@@ -29,7 +28,7 @@ class FaultCase(SystemCase):
     def subcommand(self, *words: str) -> Ended:
         """Run a command of C{socketd} that asks the daemon of L{INI}."""
         control = {"SOCKETD_CONTROL": f"{self.directory}/control.sock"}
-        return self._run_to_end([sys.executable, "-m", "socketd", *words], control)
+        return self.run_socketd(*words, **control)
 
 
 def with_mounts(*commands: str) -> tuple[str, ...]:

@@ -16,8 +16,10 @@ import signal
 import socket
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Condition, Thread
@@ -31,7 +33,6 @@ from tests.support.polling import DEADLINE
 from tests.support.sockets import read_exactly
 
 TWISTD = (str(Path(sys.executable).with_name("twistd")), "--nodaemon", "--pidfile=")
-CHECK = (sys.executable, "-m", "socketd", "check")
 
 _FAMILIES = {
     "tcp": (socket.AF_INET, socket.SOCK_STREAM),
@@ -296,12 +297,43 @@ class SystemCase(SynchronousTestCase):
 
     def run_check(self, *files: str | Path, **environ: str) -> Ended:
         """Run C{socketd check}; see L{run_both}."""
-        return self._run_to_end([*CHECK, *map(str, files)], environ)
+        return self.run_socketd("check", *map(str, files), **environ)
+
+    def run_socketd(self, *words: str, **environ: str) -> Ended:
+        """Run a subcommand to its end."""
+        return self._run_to_end([sys.executable, "-m", "socketd", *words], environ)
 
     def run_twistd(self, *files: str | Path, **environ: str) -> Ended:
         """Run a daemon that does not come up; see L{run_both}."""
         named = [f"--config={file}" for file in files]
         return self._run_to_end([*TWISTD, "socketd", *named], environ)
+
+    @contextmanager
+    def at_terminal(
+        self, *words: str, **environ: str
+    ) -> Iterator[tuple[Output, int]]:
+        """
+        Run a subcommand at a terminal of unknown size, as C{self.process}; it has to end by
+        itself, and to leave the terminal as it was.
+
+        @return: what it shows, and the descriptor to type at.
+        """
+        keyboard, screen = pty.openpty()
+        before = termios.tcgetattr(keyboard)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "socketd", *words],
+            stdin=screen, stdout=screen, stderr=screen, env=self.environment(**environ),
+        )  # fmt: skip
+        os.close(screen)
+        try:
+            shown = Output(os.dup(keyboard))
+            yield shown, keyboard
+            self.assertEqual(self.process.wait(DEADLINE), 0)
+            self.assertEqual(termios.tcgetattr(keyboard), before)
+        finally:
+            self.process.kill()
+            self.process.wait()
+            os.close(keyboard)
 
     def check_echo(
         self, sock: socket.socket, data: bytes = b"hello", answer: bytes | None = None

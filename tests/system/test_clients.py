@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import os
-import pty
 import subprocess
 import sys
-import termios
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from tests.support.namespaces import Namespace
 from tests.support.polling import DEADLINE
-from tests.support.processes import Output, SystemCase
+from tests.support.processes import Ended, SystemCase
 
 #: A link-local address that the test gives to the interface C{lo}.
 ADDRESS = "fe80::7"
@@ -54,30 +50,7 @@ reply = no line end
 class TerminalTests(SystemCase):
     """Tests for the clients at a terminal."""
 
-    @contextmanager
-    def at_terminal(self, *words: str, status: int = 0) -> Iterator[tuple[Output, int]]:
-        """
-        Run a client at a terminal; it has to end by itself, and to leave that as it was.
-
-        @return: what it shows, and the descriptor to type at.
-        """
-        keyboard, screen = pty.openpty()
-        before = termios.tcgetattr(keyboard)
-        client = subprocess.Popen(
-            [sys.executable, "-m", "socketd", *words],
-            stdin=screen, stdout=screen, stderr=screen,
-            env=self.environment(TERM="dumb", PYTHONUTF8="1"),
-        )  # fmt: skip
-        os.close(screen)
-        try:
-            shown = Output(os.dup(keyboard))
-            yield shown, keyboard
-            self.assertEqual(client.wait(DEADLINE), status)
-            self.assertEqual(termios.tcgetattr(keyboard), before)
-        finally:
-            client.kill()
-            client.wait()
-            os.close(keyboard)
+    environ = {"TERM": "dumb", "PYTHONUTF8": "1"}
 
     def test_send(self) -> None:
         """
@@ -86,19 +59,17 @@ class TerminalTests(SystemCase):
         """
         with self.daemon(INI) as daemon:
             host, port = daemon.address("greeter")
-            with self.at_terminal("send", f"{host}:{port}", "x") as (shown, _):
+            words = ("send", f"{host}:{port}", "x")
+            with self.at_terminal(*words, **self.environ) as (shown, _):
                 shown.wait_for("^no line end\r$")
-            found = subprocess.run(
-                [sys.executable, "-m", "socketd", "send", f"{host}:{port}", "x"],
-                capture_output=True, timeout=DEADLINE, check=True,
-            )  # fmt: skip
-            self.assertEqual(found.stdout, b"no line end")
+            self.assertEqual(self.run_socketd(*words), Ended(0, "no line end", ""))
 
     def test_chat(self) -> None:
         """The lines of a chat are edited, and earlier ones come back."""
         with self.daemon(INI) as daemon:
             host, port = daemon.address("upper")
-            with self.at_terminal("chat", f"{host}:{port}") as (shown, keyboard):
+            chat = self.at_terminal("chat", f"{host}:{port}", **self.environ)
+            with chat as (shown, keyboard):
                 shown.wait_for("^>>: ")
                 os.write(keyboard, b"helo\x1b[Dl\r")
                 shown.wait_for("^HELLO\r$")
@@ -113,16 +84,9 @@ class RunTests(SystemCase):
     """Tests for C{socketd run}."""
 
     def run_daemon(self, *words: str) -> tuple[int, str]:
-        """
-        Run one that cannot start.
-
-        @return: its status, and what it said.
-        """
-        found = subprocess.run(
-            [sys.executable, "-m", "socketd", "run", *words],
-            capture_output=True, text=True, timeout=DEADLINE, env=self.environment(),
-        )  # fmt: skip
-        return found.returncode, found.stdout + found.stderr
+        """Run one that cannot start, and return its status, and what it said."""
+        ended = self.run_socketd("run", *words)
+        return ended.status, ended.output + ended.errors
 
     def test_file(self) -> None:
         """The file can stand alone behind the command."""

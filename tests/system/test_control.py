@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
 import signal
 import socket
@@ -279,29 +278,11 @@ class SubcommandTests(ControlCase):
 
     @contextmanager
     def console(self, term: str, *options: str) -> Iterator[tuple[Output, int]]:
-        """
-        Run the console at a terminal that does not know its size.
-
-        @return: what it shows, and the descriptor to type at; it has to end by itself.
-        """
-        keyboard, screen = pty.openpty()
-        before = termios.tcgetattr(keyboard)
-        console = subprocess.Popen(
-            [sys.executable, "-m", "socketd", "console", "--control", str(self.path), *options],
-            stdin=screen, stdout=screen, stderr=screen, env=self.environment(TERM=term),
-        )  # fmt: skip
-        self.process = console
-        os.close(screen)
-        try:
-            shown = Output(os.dup(keyboard))
+        """Run the console at a terminal."""
+        words = ("console", "--control", str(self.path), *options)
+        with self.at_terminal(*words, TERM=term) as (shown, keyboard):
             shown.wait_for("attending; help lists the commands")
             yield shown, keyboard
-            self.assertEqual(console.wait(DEADLINE), 0)
-            self.assertEqual(termios.tcgetattr(keyboard), before)
-        finally:
-            console.kill()
-            console.wait()
-            os.close(keyboard)
 
     def test_console_at_a_terminal(self) -> None:
         """

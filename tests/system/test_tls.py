@@ -8,14 +8,12 @@ import signal
 import socket
 import ssl
 import struct
-import sys
 import time
 from pathlib import Path
-from subprocess import run
 
 from tests.support.certificates import FUTURE, PAST, Made, issued, of_unknown_version
-from tests.support.polling import BUSY, DEADLINE
-from tests.support.processes import CHECK, Daemon
+from tests.support.polling import BUSY
+from tests.support.processes import Daemon
 from tests.support.sockets import address_of, read_exactly, read_to_end, was_reset
 from tests.support.tls import (
     LOOPBACK,
@@ -30,8 +28,6 @@ from tests.support.tls import (
     trusting_context,
     unverifying_context,
 )
-
-CERTIFICATE = (sys.executable, "-m", "socketd", "certificate")
 
 VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
 
@@ -77,9 +73,9 @@ class ServiceTests(TlsCase):
 
     def make_certificates(self, *options: str) -> None:
         """Run C{socketd certificate}."""
-        command = [*CERTIFICATE, "--directory", str(self.directory), "--force", *options]
-        done = run(command, capture_output=True, text=True, timeout=DEADLINE)
-        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        place = ("--directory", str(self.directory))
+        ended = self.run_socketd("certificate", *place, "--force", *options)
+        self.assertEqual((ended.status, ended.errors), (0, ""))
 
     def test_own_certificates(self) -> None:
         """
@@ -426,6 +422,5 @@ reply = hello
 
     def test_good(self) -> None:
         """A good file is said to be good."""
-        file = self.write("good.ini", self.ini())
-        done = run([*CHECK, str(file)], capture_output=True, timeout=DEADLINE)
-        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        ended = self.run_check(self.write("good.ini", self.ini()))
+        self.assertEqual((ended.status, ended.errors), (0, ""))
