@@ -49,17 +49,9 @@ class WebService(MultiService):
         self._service_state = ServiceState(
             NAME, event_bus, ConnectionTable(), log_connections=False
         )
-        self._factory = ChannelFactory(
-            {b"/metrics": self._metrics, b"/healthz": self._health}, daemon.reactor
-        )
-        self.own = OwnListener(
-            NAME,
-            listener,
-            daemon.settings.place(NAME),
-            daemon.reactor,
-            self._factory,
-            self._service_state,
-        )
+        pages = {b"/metrics": self._metrics, b"/healthz": self._health}
+        served_by = daemon.reactor, ChannelFactory(pages, daemon.reactor), self._service_state
+        self.own = OwnListener(NAME, listener, daemon.settings.place(NAME), *served_by)
         daemon.own.append(self.own)
         self._page: Page | None = None
         self._collected = 0.0

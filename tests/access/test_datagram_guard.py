@@ -92,7 +92,9 @@ class GuardCase(SynchronousTestCase):
         #: The lot that is drawn next: by default nothing leaks.
         self.lot = 0.99
 
-    def guard(self, bound: str = "0.0.0.0", lots: Any = None, **rules: Any) -> Guard:
+    def guard(
+        self, bound: str = "0.0.0.0", lots: Any = None, bans: Bans | None = None, **rules: Any
+    ) -> Guard:
         """Make one."""
         defaults = {"networks": Networks(ANY, ()), "udp_rate": 1.0, "udp_burst": 8}
         return Guard(
@@ -102,6 +104,7 @@ class GuardCase(SynchronousTestCase):
             lambda: HOST,
             bound,
             lots or (lambda: self.lot),
+            bans,
         )
 
     def admitted(self, guard: Guard, host: str, count: int) -> Counter[str | None]:
@@ -132,9 +135,7 @@ class BanTests(GuardCase):
     def test_banned(self) -> None:
         """A banned source is not answered while it lasts, loopback no more than others."""
         bans = Bans(self.clock.seconds)
-        rules = Rules(Networks(ANY, ()), 1.0, 8, 5000.0)
-        clock = self.clock.seconds
-        guard = Guard(rules, clock, lambda: self.own_ports, lambda: HOST, "0.0.0.0", bans=bans)
+        guard = self.guard(bans=bans)
         for network in parse_networks("192.0.2.0/24, 127.0.0.1"):
             bans.add(network, 60.0)
         hosts = ["192.0.2.200", "127.0.0.1", "192.0.3.1"]

@@ -106,8 +106,9 @@ class Inherited:
         for number, name in enumerate(named, first):
             try:
                 sockets.append(_take(number, name))
-            except _Unusable as problem:
-                diagnostics.append(f"inherited descriptor {number} ({_shown(name)}): {problem}")
+            except (OSError, _Unusable) as problem:
+                reason = getattr(problem, "strerror", None) or problem
+                diagnostics.append(f"inherited descriptor {number} ({_shown(name)}): {reason}")
         return cls(tuple(sockets), tuple(diagnostics))
 
     def names(self) -> list[str]:
@@ -147,7 +148,7 @@ def _take(number: int, name: str) -> InheritedSocket:
     """
     Make a socket from a descriptor.
 
-    @raise _Unusable: says what is wrong with it; the descriptor then stays open.
+    @raise OSError, _Unusable: says what is wrong with it; the descriptor then stays open.
     """
     sock = None
     try:
@@ -155,12 +156,10 @@ def _take(number: int, name: str) -> InheritedSocket:
         sock = socket.socket(fileno=number)
         taken = _inspect(sock, name)
         sock.setblocking(False)
-    except (OSError, _Unusable) as problem:
+    except (OSError, _Unusable):
         if sock is not None:
             sock.detach()
-        if isinstance(problem, OSError):
-            problem = _Unusable(problem.strerror or str(problem))
-        raise problem from None
+        raise
     return taken
 
 
