@@ -59,12 +59,13 @@ class Client(StringTransport):
 
 
 class Case(SynchronousTestCase):
-    """A daemon and its session factory."""
+    """A daemon, its session factory and one client."""
 
     def setUp(self) -> None:
         self.daemon = make_daemon()
         self.names = iter(f"operator uid 1000 gid 1000 pid {pid}" for pid in range(1, 100))
         self.factory = SessionFactory(self.daemon, lambda transport: next(self.names))
+        self.client = Client(self)
 
 
 class FramingTests(Case):
@@ -79,30 +80,27 @@ class FramingTests(Case):
 
     def test_text(self) -> None:
         """A text answer ends with an empty line; an error begins with C{error:}."""
-        client = Client(self)
-        self.assertEqual(client.say("status"), STATUS)
-        table = client.say("connections")
+        self.assertEqual(self.client.say("status"), STATUS)
+        table = self.client.say("connections")
         self.assertTrue(table.startswith("ID ") and table.endswith("WAITING\n\n"), table)
         error = "error: stauts is no command; did you mean status?\n\n"
-        self.assertEqual(client.say("stauts"), error)
+        self.assertEqual(self.client.say("stauts"), error)
 
     def test_complaints(self) -> None:
         """The answer has every diagnostic of a configuration."""
         self.patch(self.daemon, "reload", lambda: Reloaded(diagnostics=("a", "b")))
-        client = Client(self)
         text = "error: reload failed, configuration unchanged\na\nb\n\n"
-        self.assertEqual(client.say("reload"), text)
-        client.say("json reload")
+        self.assertEqual(self.client.say("reload"), text)
+        self.client.say("json reload")
         answer = {"ok": False, "status": 78, "error": "reload failed, configuration unchanged"}
-        client.session.dataReceived(b"json reload\n")
-        self.assertEqual(client.objects(), [answer | {"details": ["a", "b"]}])
+        self.client.session.dataReceived(b"json reload\n")
+        self.assertEqual(self.client.objects(), [answer | {"details": ["a", "b"]}])
 
     def test_json(self) -> None:
         """With C{json} before the command the answer is one line, an object."""
-        client = Client(self)
         connect(self.daemon, "shout", "192.0.2.1:7")
-        client.session.dataReceived(b"json status\njson connections\njson show 7\n")
-        status, table, error = client.objects()
+        self.client.session.dataReceived(b"json status\njson connections\njson show 7\n")
+        status, table, error = self.client.objects()
         self.assertEqual((status["ok"], status["connections"], status["waiting"]), (True, 1, 0))
         (row,) = table["rows"]
         self.assertEqual((row["id"], row["peer"], row["waits"]), (1, "192.0.2.1:7", False))
@@ -111,86 +109,79 @@ class FramingTests(Case):
 
     def test_object(self) -> None:
         """A request may be a JSON object; its answer is one."""
-        client = Client(self)
         connection = connect(self.daemon, "shout")
-        client.session.dataReceived(b'{"command": "reply", "id": 1, "data": "AAr/"}\n')
-        self.assertEqual(client.objects(), [{"ok": True, "text": "sent to 1"}])
+        self.client.session.dataReceived(b'{"command": "reply", "id": 1, "data": "AAr/"}\n')
+        self.assertEqual(self.client.objects(), [{"ok": True, "text": "sent to 1"}])
         self.assertEqual(connection.value(), b"\0\n\xff")
-        client.session.dataReceived(b'{"command": "close"}\n')
-        self.assertEqual(client.objects(), [{"ok": False, "status": 2, "error": "write close ID"}])
+        self.client.session.dataReceived(b'{"command": "close"}\n')
+        expected = {"ok": False, "status": 2, "error": "write close ID"}
+        self.assertEqual(self.client.objects(), [expected])
 
     def test_pieces(self) -> None:
         """A line may arrive in pieces."""
-        client = Client(self)
         for byte in b"status\r\n":
-            client.session.dataReceived(bytes([byte]))
-        self.assertEqual(client.taken(), STATUS)
+            self.client.session.dataReceived(bytes([byte]))
+        self.assertEqual(self.client.taken(), STATUS)
 
     def test_one_by_one(self) -> None:
         """Many lines are answered in order, one per reactor iteration; reading is paused."""
-        client = Client(self)
-        client.session.dataReceived(b"status\n" * 3)
-        self.assertEqual(client.value().decode(), STATUS)
-        self.assertEqual(client.producerState, "paused")
-        self.assertEqual(client.taken(), STATUS * 3)
-        self.assertEqual(client.producerState, "producing")
+        self.client.session.dataReceived(b"status\n" * 3)
+        self.assertEqual(self.client.value().decode(), STATUS)
+        self.assertEqual(self.client.producerState, "paused")
+        self.assertEqual(self.client.taken(), STATUS * 3)
+        self.assertEqual(self.client.producerState, "producing")
 
     def test_empty(self) -> None:
         """An empty line has no answer."""
-        self.assertEqual(Client(self).say("", "  ", "\r"), "")
+        self.assertEqual(self.client.say("", "  ", "\r"), "")
 
     def test_long(self) -> None:
         """An overlong line is rejected once, and the next line is executed."""
-        client = Client(self)
         refused = f"error: a line is at most {MAX_LINE} bytes long; it was not used\n\n"
-        self.assertEqual(client.say("x" * (MAX_LINE + 1), "status"), refused + STATUS)
+        self.assertEqual(self.client.say("x" * (MAX_LINE + 1), "status"), refused + STATUS)
         for _ in range(100):
-            client.session.dataReceived(b"x" * MAX_LINE)
-        self.assertEqual(client.say("", "status"), refused + STATUS)
+            self.client.session.dataReceived(b"x" * MAX_LINE)
+        self.assertEqual(self.client.say("", "status"), refused + STATUS)
         # The longest line is executed.
         connect(self.daemon, "shout")
         line = "reply 1 ".ljust(MAX_LINE, "x")
-        self.assertEqual(client.say(line), "sent to 1\n\n")
+        self.assertEqual(self.client.say(line), "sent to 1\n\n")
 
     def test_garbage(self) -> None:
         """Each line of garbage has a printable error, and no other effect."""
-        client = Client(self)
         garbage = b"\0\xff\x1b[2J\njson\njson {\njson json status\n\xed\xa0\x80\njson \xff\n"
-        client.session.dataReceived(garbage)
-        text = client.taken()
+        self.client.session.dataReceived(garbage)
+        text = self.client.taken()
         self.assertEqual((text.count("is no command"), text.count("no JSON object")), (5, 1))
         self.assertTrue(text.replace("\n", "").isprintable(), text)
-        client.session.dataReceived(os.urandom(10000) + b"\n")
-        client.taken()
-        self.assertEqual(client.say("status"), STATUS)
+        self.client.session.dataReceived(os.urandom(10000) + b"\n")
+        self.client.taken()
+        self.assertEqual(self.client.say("status"), STATUS)
 
     def test_end_of_input(self) -> None:
         """At EOF the remaining lines are answered, the last one without a line end, too."""
-        client = Client(self)
-        client.session.dataReceived(b"status\nstatus")
-        client.session.readConnectionLost()
-        self.assertFalse(client.disconnecting)
-        self.assertEqual(client.taken(), STATUS * 2)
-        self.assertTrue(client.disconnecting)
+        self.client.session.dataReceived(b"status\nstatus")
+        self.client.session.readConnectionLost()
+        self.assertFalse(self.client.disconnecting)
+        self.assertEqual(self.client.taken(), STATUS * 2)
+        self.assertTrue(self.client.disconnecting)
 
     def test_later_answer(self) -> None:
         """The next line waits for the previous answer."""
         later: Deferred[Reloaded] = Deferred()
         self.patch(self.daemon, "reload", lambda: later)
-        client = Client(self)
-        self.assertEqual(client.say("reload", "status"), "")
+        self.assertEqual(self.client.say("reload", "status"), "")
         later.callback(Reloaded())
-        self.assertEqual(client.taken(), "reloaded; nothing changed\n\n" + STATUS)
+        self.assertEqual(self.client.taken(), "reloaded; nothing changed\n\n" + STATUS)
 
     def test_gone_meanwhile(self) -> None:
         """A late answer is dropped if the connection is closed."""
         later: Deferred[Reloaded] = Deferred()
         self.patch(self.daemon, "reload", lambda: later)
-        client = Client(self)
-        client.say("reload", "status")
-        client.leave()
+        self.client.say("reload", "status")
+        self.client.leave()
         later.callback(Reloaded())
-        self.assertEqual(client.taken(), "")
+        self.assertEqual(self.client.taken(), "")
 
     def test_failure(self) -> None:
         """An internal error of a command is answered and logged."""
@@ -213,12 +204,11 @@ class QuitTests(Case):
 
     def test_quit(self) -> None:
         """The session ends after the answer, and no later command is executed."""
-        client = Client(self)
-        client.session.dataReceived(b"quit\ndrain\n")
-        client.session.dataReceived(b"drain\n")
+        self.client.session.dataReceived(b"quit\ndrain\n")
+        self.client.session.dataReceived(b"drain\n")
         self.daemon.reactor.advance(0)
-        self.assertEqual(client.taken(), "leaving; the daemon keeps running\n\n")
-        self.assertTrue(client.disconnecting)
+        self.assertEqual(self.client.taken(), "leaving; the daemon keeps running\n\n")
+        self.assertTrue(self.client.disconnecting)
         self.assertNotEqual(self.daemon.state, "draining")
 
 
@@ -227,11 +217,10 @@ class WatchTests(Case):
 
     def test_events(self) -> None:
         """Each event is one line, escaped, between answers."""
-        client = Client(self)
-        self.assertEqual(client.say("watch"), "watching everything\n\n")
+        self.assertEqual(self.client.say("watch"), "watching everything\n\n")
         connect(self.daemon, "shout").receive(b"\x1b[2J\nhello")
         self.assertEqual(
-            client.say("status").splitlines(),
+            self.client.say("status").splitlines(),
             [
                 f"{CLOCK} connection from 127.0.0.1:50001 (shout 1)",
                 rf"{CLOCK} message from 127.0.0.1:50001 (shout 1): \x1b[2J\nhello",
@@ -242,10 +231,9 @@ class WatchTests(Case):
 
     def test_json(self) -> None:
         """In JSON it is an object with the name, the line and the facts."""
-        client = Client(self)
-        client.say("json watch")
+        self.client.say("json watch")
         connect(self.daemon, "shout")
-        (event,) = client.objects()
+        (event,) = self.client.objects()
         self.assertEqual(event["event"], "connection_made")
         self.assertEqual(event["line"], "connection from 127.0.0.1:50001 (shout 1)")
         facts = {"service": "shout", "peer": "127.0.0.1:50001", "connection": 1}
@@ -254,13 +242,12 @@ class WatchTests(Case):
 
     def test_message(self) -> None:
         """A message has its log line, and a summary with its service and connection, if any."""
-        client = Client(self)
-        client.say("json watch shout")
+        self.client.say("json watch shout")
         self.daemon.services[1].service_state.message(
             "192.0.2.1", b"hi", "192.0.2.1:7", None
         )
         connect(self.daemon, "shout").receive(b"hello")
-        datagram, _, stream = client.objects()
+        datagram, _, stream = self.client.objects()
         self.assertEqual(stream["line"], "127.0.0.1:hello")
         self.assertEqual(stream["summary"], "message from 127.0.0.1:50001 (shout 1): hello")
         self.assertEqual(stream["facts"]["connection"], 1)
@@ -268,70 +255,63 @@ class WatchTests(Case):
 
     def test_one_service(self) -> None:
         """Only the events of the given service are shown."""
-        client = Client(self)
-        client.say("watch ack")
+        self.client.say("watch ack")
         connect(self.daemon, "shout")
         self.daemon.event_bus.emit(STOPPING, connections=1)
         connect(self.daemon, "ack")
-        self.assertEqual(client.taken(), f"{CLOCK} connection from 127.0.0.1:50001 (ack 2)\n")
+        self.assertEqual(self.client.taken(), f"{CLOCK} connection from 127.0.0.1:50001 (ack 2)\n")
 
     def test_again(self) -> None:
         """The last C{watch} counts."""
-        client = Client(self)
-        client.say("watch ack", "json watch shout")
+        self.client.say("watch ack", "json watch shout")
         connect(self.daemon, "ack")
         connect(self.daemon, "shout")
-        self.assertEqual([one["facts"]["service"] for one in client.objects()], ["shout"])
+        self.assertEqual([one["facts"]["service"] for one in self.client.objects()], ["shout"])
 
     def test_after_the_input(self) -> None:
         """A watching session stays open after EOF."""
-        client = Client(self)
-        client.session.dataReceived(b"watch\n")
-        client.session.readConnectionLost()
-        client.taken()
+        self.client.session.dataReceived(b"watch\n")
+        self.client.session.readConnectionLost()
+        self.client.taken()
         connect(self.daemon, "shout")
-        self.assertIn("connection from", client.taken())
-        self.assertFalse(client.disconnecting)
+        self.assertIn("connection from", self.client.taken())
+        self.assertFalse(self.client.disconnecting)
 
     def test_gone(self) -> None:
         """A closed session neither watches nor attends."""
-        client = Client(self)
-        client.say("attend")
+        self.client.say("attend")
         self.assertTrue(self.daemon.event_bus.watched and self.daemon.operator.attended)
-        client.leave()
+        self.client.leave()
         self.assertFalse(self.daemon.event_bus.watched or self.daemon.operator.attended)
         self.assertEqual(self.daemon.reactor.getDelayedCalls(), [])
 
     def test_slow(self) -> None:
         """Events that a client does not read are counted, and the count is reported."""
-        client = Client(self)
-        client.say("watch")
-        client.session.pauseProducing()
+        self.client.say("watch")
+        self.client.session.pauseProducing()
         for _ in range(3):
             connect(self.daemon, "shout")
-        self.assertEqual(client.taken(), "")
-        client.session.resumeProducing()
-        self.assertEqual(client.taken(), "3 events were left out\n")
+        self.assertEqual(self.client.taken(), "")
+        self.client.session.resumeProducing()
+        self.assertEqual(self.client.taken(), "3 events were left out\n")
         connect(self.daemon, "shout")
-        self.assertIn("(shout 4)", client.taken())
+        self.assertIn("(shout 4)", self.client.taken())
 
     def test_slow_json(self) -> None:
         """The count is reported in JSON, too."""
-        client = Client(self)
-        client.say("json watch")
-        client.session.pauseProducing()
+        self.client.say("json watch")
+        self.client.session.pauseProducing()
         connect(self.daemon, "shout")
-        client.session.resumeProducing()
-        self.assertEqual(client.objects(), [{"event": "left_out", "count": 1}])
+        self.client.session.resumeProducing()
+        self.assertEqual(self.client.objects(), [{"event": "left_out", "count": 1}])
 
     def test_slow_commands(self) -> None:
         """While a client does not read, no command is executed, and reading is paused."""
-        client = Client(self)
-        client.session.pauseProducing()
-        self.assertEqual(client.say(*["status"] * 100), "")
-        self.assertEqual(client.producerState, "paused")
-        client.session.resumeProducing()
-        self.assertTrue(client.taken().startswith(STATUS * 10))
+        self.client.session.pauseProducing()
+        self.assertEqual(self.client.say(*["status"] * 100), "")
+        self.assertEqual(self.client.producerState, "paused")
+        self.client.session.resumeProducing()
+        self.assertTrue(self.client.taken().startswith(STATUS * 10))
 
 
 class AttendTests(Case):
@@ -340,47 +320,43 @@ class AttendTests(Case):
     def test_queue(self) -> None:
         """The queue is shown at first and at each change."""
         asking = connect(self.daemon).receive(b"hello")
-        client = Client(self)
-        client.session.dataReceived(b"json attend\n")
-        answer, queue = client.objects()
+        self.client.session.dataReceived(b"json attend\n")
+        answer, queue = self.client.objects()
         self.assertEqual(answer, {"ok": True, "text": "attending"})
         told = {"id": 1, "service": "ack", "peer": "127.0.0.1:50001"}
         self.assertEqual(queue, {"event": "waiting", "count": 1, "oldest": [told]})
-        client.session.dataReceived(b"json answer 1 yes\n")
-        events = client.objects()
+        self.client.session.dataReceived(b"json answer 1 yes\n")
+        events = self.client.objects()
         self.assertIn({"event": "waiting", "count": 0, "oldest": []}, events)
         self.assertEqual(asking.value(), b"hello!yes")
 
     def test_text(self) -> None:
         """In text the queue is one line."""
-        client = Client(self)
-        client.say("attend")
+        self.client.say("attend")
         connect(self.daemon).receive(b"hello")
         oldest = "ack 1 (127.0.0.1:50001): answer 1 TEXT"
-        self.assertIn(f"1 waiting; the oldest is {oldest}\n", client.taken())
+        self.assertIn(f"1 waiting; the oldest is {oldest}\n", self.client.taken())
 
     def test_bounded(self) -> None:
         """Only the oldest connections are listed."""
         for _ in range(TOLD_WAITING + 5):
             connect(self.daemon).receive(b"hello")
-        client = Client(self)
-        client.session.dataReceived(b"json attend\n")
-        queue = client.objects()[1]
+        self.client.session.dataReceived(b"json attend\n")
+        queue = self.client.objects()[1]
         self.assertEqual((queue["count"], len(queue["oldest"])), (TOLD_WAITING + 5, TOLD_WAITING))
 
     def test_slow(self) -> None:
         """After backpressure the current queue is shown, once."""
-        client = Client(self)
-        client.say("json attend")
-        client.session.pauseProducing()
+        self.client.say("json attend")
+        self.client.session.pauseProducing()
         for _ in range(3):
             connect(self.daemon).receive(b"hello")
-        client.session.resumeProducing()
-        self.assertEqual([one["event"] for one in client.objects()], ["left_out", "waiting"])
+        self.client.session.resumeProducing()
+        self.assertEqual([one["event"] for one in self.client.objects()], ["left_out", "waiting"])
 
     def test_two(self) -> None:
         """Operators see each other's answers; a connection is answered once."""
-        one, two = Client(self), Client(self)
+        one, two = self.client, Client(self)
         one.say("attend")
         two.say("attend")
         asking = connect(self.daemon).receive(b"hello")
@@ -396,8 +372,7 @@ class AttendTests(Case):
 
     def test_switch(self) -> None:
         """C{watch} ends the attendance."""
-        client = Client(self)
-        client.say("attend", "attend", "watch")
+        self.client.say("attend", "attend", "watch")
         self.assertFalse(self.daemon.operator.attended)
 
 
@@ -412,7 +387,7 @@ class AuditTests(Case):
         client.say("status", "reply 1 hello", "ban 192.0.2.1 for 1m")
         client.say("json close 1", "log-level warn")
         client.leave()
-        who = "operator uid 1000 gid 1000 pid 1"
+        who = "operator uid 1000 gid 1000 pid 2"
         self.assertEqual(
             [text for _, text in seen],
             [
@@ -431,7 +406,7 @@ class LimitTests(Case):
 
     def test_ninth(self) -> None:
         """A session over the limit gets one line and is closed; the log has it."""
-        clients = [Client(self) for _ in range(MAX_SESSIONS)]
+        clients = [self.client, *(Client(self) for _ in range(MAX_SESSIONS - 1))]
         seen = watch(self.daemon)
         ninth = Client(self)
         self.assertIsInstance(ninth.session, Refusal)
@@ -443,24 +418,22 @@ class LimitTests(Case):
 
     def test_idle(self) -> None:
         """An idle session is closed."""
-        client = Client(self)
         self.daemon.reactor.advance(IDLE - 1)
-        client.say("status")
+        self.client.say("status")
         self.daemon.reactor.advance(IDLE - 1)
-        self.assertFalse(client.disconnecting)
+        self.assertFalse(self.client.disconnecting)
         self.daemon.reactor.advance(1)
-        self.assertTrue(client.disconnecting)
+        self.assertTrue(self.client.disconnecting)
 
     def test_idle_watcher(self) -> None:
         """A watching session stays open while its client can still send."""
-        client = Client(self)
-        client.say("watch")
+        self.client.say("watch")
         self.daemon.reactor.advance(IDLE * 3)
-        self.assertFalse(client.disconnecting)
-        client.session.readConnectionLost()
+        self.assertFalse(self.client.disconnecting)
+        self.client.session.readConnectionLost()
         self.daemon.reactor.advance(IDLE - 1)
         connect(self.daemon)
         self.daemon.reactor.advance(IDLE - 1)
-        self.assertFalse(client.disconnecting)
+        self.assertFalse(self.client.disconnecting)
         self.daemon.reactor.advance(1)
-        self.assertTrue(client.disconnecting)
+        self.assertTrue(self.client.disconnecting)
