@@ -122,9 +122,13 @@ class ControlService(Service):
     def stopService(self) -> Deferred[None]:
         """Stop accepting, and end all sessions; one that stalls is reset."""
         super().stopService()
-        self._own.close()
+        self.close()
         for session in tuple(self._factory.sessions):
             session.finish()
         gone = self._service_state.when_empty()
         gone.addCallback(lambda _: self._service_state.wheel.stop())
         return gone
+
+    def close(self) -> None:
+        """Close the socket, and remove its file."""
+        self._own.close()
