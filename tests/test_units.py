@@ -1,6 +1,4 @@
-"""
-Tests for C{etc/systemd} and C{etc/sysusers.d}, and for the check of C{make check} for them.
-"""
+"""Tests for C{etc/systemd} and C{etc/sysusers.d}, and for the check of C{make check} for them."""
 
 from __future__ import annotations
 

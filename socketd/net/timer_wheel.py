@@ -21,7 +21,7 @@ NOWHERE = -1
 DUE = -2
 
 
-class Entry(Protocol):
+class WheelEntry(Protocol):
     """
     An object with deadlines.
 
@@ -42,12 +42,12 @@ class TimerWheel:
 
     def __init__(self, clock: Any) -> None:
         self._clock = clock
-        self._slots: dict[int, set[Entry]] = {}
-        self._due: list[Entry] = []
+        self._slots: dict[int, set[WheelEntry]] = {}
+        self._due: list[WheelEntry] = []
         self._last = 0
         self._timer: Any = None
 
-    def put(self, entry: Entry, when: float) -> None:
+    def put(self, entry: WheelEntry, when: float) -> None:
         """
         Schedule an entry, or reschedule it.
 
@@ -66,13 +66,13 @@ class TimerWheel:
             entries = self._slots[tick] = set()
         entries.add(entry)
 
-    def remove(self, entry: Entry) -> None:
+    def remove(self, entry: WheelEntry) -> None:
         """Remove an entry."""
         self._take(entry)
         if not self._slots and not self._due:
             self.stop()
 
-    def _take(self, entry: Entry) -> None:
+    def _take(self, entry: WheelEntry) -> None:
         tick, entry.tick = entry.tick, NOWHERE
         entries = self._slots.get(tick)
         if entries is not None:

@@ -177,9 +177,7 @@ def handshake(client: SSL.Connection, sock: socket.socket) -> None:
 
 
 def fragmented(flight: bytes) -> bytes:
-    """
-    Write the handshake messages of a flight that is not encrypted as records of one byte.
-    """
+    """Write the handshake messages of a flight that is not encrypted as records of one byte."""
     fragments, at = b"", 0
     while at < len(flight):
         kind, version, length = _HEADER.unpack_from(flight, at)

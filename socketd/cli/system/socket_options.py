@@ -118,7 +118,7 @@ Value = int | str | None
 
 
 @frozen
-class SocketOption:
+class SystemOption:
     """
     One row of the table.
 
@@ -146,12 +146,12 @@ def run(arguments: argparse.Namespace) -> int:
     return GOOD
 
 
-def render_json(options: list[SocketOption]) -> str:
+def render_json(options: list[SystemOption]) -> str:
     """Format options as a JSON array of objects."""
     return json.dumps([asdict(option) for option in options], indent=1) + "\n"
 
 
-def render_table(options: list[SocketOption]) -> str:
+def render_table(options: list[SystemOption]) -> str:
     """Format options as a table."""
     headers = ("NAME", "NUMBER", "TCP", "UDP", "MEANING")
     rows = [
@@ -175,14 +175,14 @@ def option_names() -> list[str]:
     ]
 
 
-def read_option(name: str) -> SocketOption:
+def read_option(name: str) -> SystemOption:
     """Look up an option by the name of the constant."""
     level, number = level_of(name), getattr(socket, name)
     tcp, udp = (
         read_default(name, level, number, socket_type)
         for socket_type in (socket.SOCK_STREAM, socket.SOCK_DGRAM)
     )
-    return SocketOption(name, level, int(number), tcp, udp, meaning_of(name))
+    return SystemOption(name, level, int(number), tcp, udp, meaning_of(name))
 
 
 def level_of(name: str) -> str | None:

@@ -32,7 +32,7 @@ WRITE_OPEN, WRITE_ENDING, WRITE_SHUT = range(3)
 OPEN, CLOSING, LINGERING, ABORTING, CLOSED = range(5)
 
 
-class State:
+class StreamState:
     """
     A state of a connection, and what follows from it.
 
@@ -63,13 +63,13 @@ class State:
         self.ends_output = self.is_closing or write_side == WRITE_ENDING
 
 
-_STATES = {sides: State(*sides) for sides in product(range(3), range(3), range(5))}
+_STATES = {sides: StreamState(*sides) for sides in product(range(3), range(3), range(5))}
 
 #: The state of a new connection.
 NEW = _STATES[READ_OPEN, WRITE_OPEN, OPEN]
 
 #: What becomes of each state.
-Event = dict[State, State]
+Event = dict[StreamState, StreamState]
 
 
 def _event(

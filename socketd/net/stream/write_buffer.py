@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IConsumer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from socketd.net.stream.states import END_OUTPUT, OPEN, Event, State
+from socketd.net.stream.states import END_OUTPUT, OPEN, Event, StreamState
 
 #: Backpressure: with more unsent bytes than this, a connection is not read from.  One more
 #: receive and its reply stay below 256 KiB.
@@ -39,7 +39,7 @@ class WriteBuffer:
     reactor: Any
     bytes_sent: int
     producer: Any
-    state: State
+    state: StreamState
     _buffer: deque[bytes | memoryview] | None
     _buffered: int
     _descriptor: int

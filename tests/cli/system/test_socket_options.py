@@ -13,7 +13,7 @@ from socketd.cli.system.socket_options import (
     LEVELS,
     MEANINGS,
     NOT_OPTIONS,
-    SocketOption,
+    SystemOption,
     decode,
     level_of,
     meaning_of,
@@ -109,8 +109,8 @@ class RenderTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.options = [
-            SocketOption("SO_A", "SOL_SOCKET", 1, 0, None, "what it does"),
-            SocketOption("SO_B", None, 22, "", "off", ""),
+            SystemOption("SO_A", "SOL_SOCKET", 1, 0, None, "what it does"),
+            SystemOption("SO_B", None, 22, "", "off", ""),
         ]
 
     def test_table(self) -> None:

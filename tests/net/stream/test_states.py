@@ -21,13 +21,13 @@ from socketd.net.stream.states import (
     SHUT_DOWN,
     WRITE_SHUT,
     Event,
-    State,
+    StreamState,
 )
 
 EVENTS = (END_OF_INPUT, END_HANDLED, END_OUTPUT, SHUT_DOWN, CLOSE, LINGER, ABORT, LOST)
 
 
-def after(*events: Event) -> State:
+def after(*events: Event) -> StreamState:
     """Let events happen to a new connection."""
     state = NEW
     for event in events:
@@ -35,7 +35,7 @@ def after(*events: Event) -> State:
     return state
 
 
-def reachable() -> set[State]:
+def reachable() -> set[StreamState]:
     """List all states that a connection can come to."""
     found, fresh = {NEW}, [NEW]
     while fresh:

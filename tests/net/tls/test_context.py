@@ -448,9 +448,7 @@ class SwapTests(ContextCase):
             context.load()
 
     def test_nothing_is_left(self) -> None:
-        """
-        Of unused contexts nothing is left: no object and no descriptor, served or not.
-        """
+        """Of unused contexts nothing is left: no object and no descriptor, served or not."""
         named = self.name("other.example.org", issued("other.example.org"))
         ca = write_private(self.path("ca.pem"), authority().pem())
         more = {"tls_names": (named,), "tls_client_ca": ca, "tls_alpn": (b"p",)}
