@@ -6,7 +6,7 @@ profile WORK} counts socketd's system calls under one load.
 
 Where to find what::
 
-    works.py     what is measured, with which load, against whom
+    works.py     what is measured, with which load, against which peers
     servers.py   who is measured, and how each is started
     load.c       the load generator; load.py builds it and reads its result
     process.py   one server: start on its core, first answer, stop

@@ -64,7 +64,7 @@ class Watch:
     due: float = field(default=0.0)
 
     def start(self) -> None:
-        """Begin to measure anew."""
+        """Restart the measurement."""
         self.worst, self.due = 0.0, time.monotonic() + PERIOD
         self.reactor.callLater(PERIOD, self.fire)
 

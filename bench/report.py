@@ -25,8 +25,8 @@ WHOLE = 100
 
 ABOUT = """\
 Each server ran on one core and the load on another. The servers took turns, {rounds} rounds of
-{seconds:g} s each, in an order drawn anew for each round; for memory and start they were started
-anew for each of three rounds. A row shows the median of the rounds, the lowest and the highest.
+{seconds:g} s each, in another random order each round; for memory and start they were restarted
+for each of three rounds. A row shows the median of the rounds, the lowest and the highest.
 `socketd / it` is socketd's figure divided by that of the row, in each round, and of that the
 median: above 1 is better for a rate, below 1 for CPU, memory and time. CPU is user and system time
 of the server and its children in the measured time. `load busy` near 100 % says that the load

@@ -11,7 +11,7 @@ from bench.results import Outcome, Results, Sample
 from bench.servers import Server
 from bench.works import Work
 
-#: Rounds of a work whose servers are started anew each time: memory hardly differs
+#: Rounds of a work whose servers are restarted each time: memory hardly differs
 #: from round to round, and a start takes its time.
 FRESH_ROUNDS = 3
 
@@ -65,7 +65,7 @@ def in_turn(tallies: Sequence[Tally], turn: int) -> list[Tally]:
     """
     Who can be measured, each round in another order, the same in every run.
 
-    Who follows whom matters: after a slow server the machine has rested, and the
+    The order matters: after a slow server the machine has rested, and the
     next one is some 5 % faster.  A server that failed is not asked again: a broken
     one costs time, and its failure is told.
     """

@@ -37,7 +37,7 @@ class Time(asyncio.DatagramProtocol):
 
 
 async def serve(port: int) -> None:
-    """Serve both on C{port} until somebody ends the process."""
+    """Serve both on C{port} until the process is ended."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(Echo, HOST, port, backlog=BACKLOG)
     bound = int(server.sockets[0].getsockname()[1])

@@ -12,7 +12,7 @@ from bench.peers.tls_listening import TLS_HOST, read_options
 
 
 async def serve(port: int, certificates: Path) -> None:
-    """Serve the echo in plain and over TLS until somebody ends the process."""
+    """Serve the echo in plain and over TLS until the process is ended."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificates / "server.pem", certificates / "server.key")
     loop = asyncio.get_running_loop()

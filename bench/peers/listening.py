@@ -28,7 +28,7 @@ def read_port(description: str) -> int:
 
 
 def announce(port: int) -> None:
-    """Tell whoever waits that the peer answers at C{port}."""
+    """Print that the peer answers at C{port}."""
     print(f"ready {port}", flush=True)
 
 

@@ -23,7 +23,7 @@ def answer(connection: socket.socket) -> None:
 
 
 def main() -> None:
-    """Serve until somebody ends the process."""
+    """Serve until the process is ended."""
     port = read_port("one thread per connection: TCP echo")
     with socket.create_server((HOST, port), backlog=BACKLOG) as server:
         announce(int(server.getsockname()[1]))

@@ -44,7 +44,7 @@ class Time(DatagramProtocol):
 
 
 def serve(reactor: Any, port: int) -> None:
-    """Serve both on one port until somebody ends the process."""
+    """Serve both on one port until the process is ended."""
     listening = reactor.listenTCP(port, Factory.forProtocol(Echo), BACKLOG, HOST)
     bound = listening.getHost().port
     reactor.listenUDP(bound, Time(), HOST)

@@ -15,7 +15,7 @@ from bench.peers.twisted_plain import Echo
 
 
 def serve(reactor: Any, port: int, certificates: Path) -> None:
-    """Serve the echo in plain and over TLS until somebody ends the process."""
+    """Serve the echo in plain and over TLS until the process is ended."""
     both = [(certificates / name).read_bytes() for name in ("server.key", "server.pem")]
     options = PrivateCertificate.loadPEM(b"".join(both)).options()
     echo = Factory.forProtocol(Echo)

@@ -115,8 +115,8 @@ class EventBusTests(EventBusCase):
 
     def test_on_watched(self) -> None:
         """
-        Who wants to know whether anybody watches is told at once, at each change, and
-        no more after having said so.
+        A callback learns whether there is a watcher: at once, at each change, and no
+        longer once it is removed.
         """
         told: list[bool] = []
 
@@ -236,7 +236,7 @@ class QuietTests(EventBusCase):
         self.assertEqual(self.asked, expected)
 
     def test_failures(self) -> None:
-        """What goes wrong here is logged whoever is there."""
+        """An error of the daemon itself is logged for every peer."""
         self.event_bus.emit(PROTOCOL_FAILED, service="a", peer="192.0.2.1:7", error="x")
         self.event_bus.emit(LISTENING, service="a", listener="192.0.2.1:7")
         self.assertEqual((len(self.lines()), self.asked), (2, []))

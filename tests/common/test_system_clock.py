@@ -78,7 +78,7 @@ class KernelTests(SynchronousTestCase):
         self.assertEqual(found, evolve(KEPT, precision=precision()))
 
     def test_unsynchronised(self) -> None:
-        """The state of an error, or the flag, says that nobody keeps the clock."""
+        """The state of an error, or the flag, says that the clock is not synchronised."""
         self.assertFalse(read_kernel(kernel(5)).synchronised)
         self.assertFalse(read_kernel(kernel(0, status=0x40 | 0x2000)).synchronised)
         self.assertFalse(read_kernel(kernel(5, status=0x40)).synchronised)
@@ -90,7 +90,7 @@ class KernelTests(SynchronousTestCase):
         self.assertEqual(found, [0, 1, 2, 0, 0, 0])
 
     def test_refused(self) -> None:
-        """Where the call is refused the clock counts as one that nobody keeps."""
+        """Where the call is refused the clock counts as not synchronised."""
         found = read_kernel(kernel(-1, maxerror=1, esterror=1))
         self.assertEqual(found, ClockState(precision=precision()))
         self.assertFalse(found.synchronised)
@@ -184,7 +184,7 @@ class ClockWatchTests(SynchronousTestCase):
         self.assertEqual(self.times.watch.state, evolve(KEPT, read_at=NOW))
 
     def test_follows(self) -> None:
-        """Each poll takes the state anew."""
+        """Each poll reads the state again."""
         self.times.watch.poll()
         self.times.state = ClockState(leap=1)
         self.assertEqual(self.times.after(2.0), 0.0)
@@ -202,7 +202,7 @@ class ClockWatchTests(SynchronousTestCase):
             self.assertFalse(self.times.watch.state.stepped)
 
     def test_step_again(self) -> None:
-        """A second jump begins the doubt anew."""
+        """A second jump restarts the time of doubt."""
         self.times.watch.poll()
         self.times.after(step=10.0)
         self.times.after(STEP_DOUBT / 2, step=-10.0)

@@ -203,8 +203,7 @@ class LimitTests(DaemonCase):
 
     def proxied(self, text: str) -> bytes:
         """
-        Change the rules while a balancer has not yet said for whom it speaks; then it
-        does.
+        Change the rules while the PROXY header of a balancer is pending; then send it.
 
         @return: the answer to its peer.
         """
@@ -218,8 +217,8 @@ class LimitTests(DaemonCase):
 
     def test_balancer(self) -> None:
         """
-        A balancer that has not yet said for whom it speaks is not asked: its own address
-        need not be one that is served, and takes no place.
+        A balancer whose PROXY header is pending is not checked: its own address need not
+        be one that is served, and takes no slot.
         """
         text = "[echo]\nlisten = haproxy:tcp:0:interface=127.0.0.1\nproxy_from = 127.0.0.1\n"
         text += "allow = 192.0.2.0/24\nmax_per_source = {}\n"

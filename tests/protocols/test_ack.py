@@ -83,7 +83,7 @@ class AloneTests(Case):
         self.assertEqual(found, {Outcome(b"ab!", True)})
 
     def test_streams_only(self) -> None:
-        """A datagram has nobody who waits."""
+        """A datagram has no connection that waits."""
         self.assertIdentical(declaration_of("ack").datagram, None)
 
     def test_always(self) -> None:

@@ -356,14 +356,14 @@ class FitnessTests(SynchronousTestCase):
 
     def test_unsynchronised(self) -> None:
         """
-        A clock that nobody keeps raises the alarm, whatever stratum is configured; so
+        A clock that is not synchronised raises the alarm, whatever stratum is configured; so
         does a daemon that has not asked the kernel yet.
         """
         self._check_alarm(ask(state=evolve(KEPT, synchronised=False)))
         self._check_alarm(ask(state=ClockState(), stratum=1, refid=ReferenceId("GPS")))
 
     def test_stepped(self) -> None:
-        """A clock that was just set raises the alarm, whoever vouches for it."""
+        """A clock that was just set raises the alarm, whatever the kernel says of it."""
         state = evolve(KEPT, stepped=True)
         self._check_alarm(ask(state=state))
         self._check_alarm(ask(state=state, assume_synchronised=True))
@@ -576,7 +576,7 @@ class TimesTests(SynchronousTestCase):
 
 
 class FuzzTests(SynchronousTestCase):
-    """Tests with requests that nobody wrote."""
+    """Tests with arbitrary requests."""
 
     def _requests(self, count: int) -> Iterator[bytes]:
         """Make requests of up to 100 bytes: half of them at random, half of them nearly right."""

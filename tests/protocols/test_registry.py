@@ -75,7 +75,7 @@ class InstalledTests(SynchronousTestCase):
         self.installed = installed()
 
     def test_ours(self) -> None:
-        """Our own protocols are found like anybody's, with the forms that they have."""
+        """Our own protocols are found like those of other packages, with their transports."""
         found = {name: self.installed[name] for name in OURS}
         forms = {
             name: (one.stream is not None, one.datagram is not None) for name, one in found.items()

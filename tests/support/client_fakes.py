@@ -239,7 +239,7 @@ class CommandTestCase(TestCase):
         return outcome
 
     def refusing_port(self, kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-        """Take a port for the length of the test, at which everybody is refused."""
+        """Take a port for the length of the test, at which every connection is refused."""
         taken = socket.socket(type=kind)
         self.addCleanup(taken.close)
         taken.bind(("127.0.0.1", 0))

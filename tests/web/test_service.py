@@ -93,7 +93,7 @@ class WebServiceTests(SynchronousTestCase):
             self.assertIn("\nsocketd_event_loop_lag_seconds_count 0.0\n", text)
 
     def test_fresh(self) -> None:
-        """However often somebody asks, the figures are collected now and then only."""
+        """However frequent the requests, the metrics are collected at most once in an interval."""
         web = self.start()
         asked: list[Any] = []
 

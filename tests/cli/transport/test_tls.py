@@ -201,7 +201,7 @@ class VerifyTests(TlsTestCase):
 
 
 class PeerTests(TlsTestCase):
-    """Tests for peers that do not speak TLS, or not with everybody."""
+    """Tests for peers that do not speak TLS, or not with every client."""
 
     async def test_no_tls(self) -> None:
         """A peer that sends plain text, echoes or closes is reported as what it is."""

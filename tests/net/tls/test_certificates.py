@@ -333,7 +333,7 @@ class AuthorityTests(SynchronousTestCase):
         return len(load_authorities(path, "tls_client_ca"))
 
     def test_several(self) -> None:
-        """A file may have several, in any order; it may be open to everybody."""
+        """A file may have several, in any order; it may be readable by every user."""
         self.assertEqual(self.load(intermediate().pem() + authority().pem()), 2)
 
     def test_no_authority(self) -> None:
