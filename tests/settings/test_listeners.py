@@ -74,6 +74,9 @@ BAD = {
     "unix": "takes one path: unix:...",
     "unix:/a:/b": "takes one path: unix:...",
     "unix:": "has no path; write unix:/run/socketd/NAME.sock",
+    "unix:~/a.sock": "has a ~, which is not expanded; write the whole path",
+    r"tcp6:7:interface=\:\:ffff\:192.0.2.7":
+        "has an IPv4 address written as one of IPv6; write tcp:7:interface=192.0.2.7",
     "unix:/" + "a" * MAX_PATH: f"has a path of over {MAX_PATH} bytes; choose a shorter one",
     "unix:/" + "ä" * 54: f"has a path of over {MAX_PATH} bytes; choose a shorter one",
     "tcp:": f"has the port ; {PORT}",
