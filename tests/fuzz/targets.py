@@ -49,9 +49,9 @@ from socketd.net.stream.connection import StreamConnection
 from socketd.net.stream.write_buffer import LOST_FAILURE
 from socketd.net.tls.certificates import names_of
 from socketd.net.tls.context import ServerContext
+from socketd.protocols.clock.ntp import LENGTH, NtpOptions, answer
 from socketd.protocols.framing import Chunks, Lines, MessageTooLong
-from socketd.protocols.ntp import LENGTH, NtpOptions, answer
-from socketd.protocols.qotd import MAX_QUOTE, parse_quotes
+from socketd.protocols.messages.qotd import MAX_QUOTE, parse_quotes
 from socketd.protocols.registry import installed
 from socketd.settings import load as loading
 from socketd.settings.diagnostics import Diagnostic, SettingsError

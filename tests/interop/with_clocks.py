@@ -3,8 +3,8 @@ The clients that ask for the time, and would set the clock; none of these does.
 
 They run where the calls that set a clock are refused. systemd-timesyncd and OpenNTPD have
 no way to ask only, and Debian does not install them beside chrony; the checks of
-systemd-timesyncd are in tests/protocols/test_ntp.py, those of OpenNTPD nowhere. The busybox
-of Debian has no ntpd; what that one has against a server is in tests/protocols/test_ntp.py, too.
+systemd-timesyncd are in tests/protocols/clock/test_ntp.py, those of OpenNTPD nowhere. The
+busybox of Debian has no ntpd; what that one has against a server is in the same file, too.
 """
 
 from __future__ import annotations

@@ -41,7 +41,8 @@ class RegistryTests(SynchronousTestCase):
 
     def test_lookup(self) -> None:
         """A protocol is imported when it is looked up, and not before."""
-        found = registry(ours="socketd.protocols.echo:declaration", other="no.such.module:x")
+        echo = "socketd.protocols.measure.echo:declaration"
+        found = registry(ours=echo, other="no.such.module:x")
         self.assertIsInstance(found["ours"], ProtocolSpec)
         self.assertEqual((sorted(found), len(found)), (["other", "ours"], 2))
         self.assertTrue("other" in found)
@@ -57,15 +58,15 @@ class RegistryTests(SynchronousTestCase):
 
     def test_no_attribute(self) -> None:
         """Nor can one whose module does not have it."""
-        found = registry(a="socketd.protocols.echo:nothing")
+        found = registry(a="socketd.protocols.measure.echo:nothing")
         self.assertRaises(ImportError, found.__getitem__, "a")
 
     def test_no_declaration(self) -> None:
         """Nor can what is no declaration."""
         error = self.assertRaises(
-            ImportError, registry(a="socketd.protocols.echo:Echo").__getitem__, "a"
+            ImportError, registry(a="socketd.protocols.measure.echo:Echo").__getitem__, "a"
         )
-        self.assertEqual(str(error), "socketd.protocols.echo:Echo is no ProtocolSpec")
+        self.assertEqual(str(error), "socketd.protocols.measure.echo:Echo is no ProtocolSpec")
 
 
 class InstalledTests(SynchronousTestCase):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import socket
 
 from socketd.net.datagram.mmsg import MAX_SIZE
-from socketd.protocols.chargen import MAX_ANSWER, PATTERN
+from socketd.protocols.measure.chargen import MAX_ANSWER, PATTERN
 from tests.soak import configuration
 from tests.soak.client import Client
 from tests.soak.configuration import BANNED, REPLY
-from tests.soak.time_checks import SINCE_1900, check_daytime, check_ntp, check_time, ntp_question
 from tests.soak.connections import Mismatch
+from tests.soak.time_checks import SINCE_1900, check_daytime, check_ntp, check_time, ntp_question
 
 #: The longest of UDP (bytes): 65535 without the headers of IP and UDP.
 LONGEST = 65507

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from socketd.protocols.chargen import PATTERN
+from socketd.protocols.measure.chargen import PATTERN
 from tests.soak import configuration
 from tests.soak.client import Client
 from tests.soak.configuration import ACKNOWLEDGEMENT, FIRST_REPLY, MAX_LINE, REPLY

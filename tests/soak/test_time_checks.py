@@ -10,12 +10,12 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.protocols.daytime import daytime_line
-from socketd.protocols.time import time_reply
+from socketd.protocols.clock.daytime import daytime_line
+from socketd.protocols.clock.time import time_reply
 from tests.soak import time_checks
 from tests.soak.client import Client
-from tests.soak.time_checks import SINCE_1900, SLACK
 from tests.soak.connections import Mismatch
+from tests.soak.time_checks import SINCE_1900, SLACK
 
 
 class PlausibleTests(SynchronousTestCase):

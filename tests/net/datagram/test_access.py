@@ -28,9 +28,9 @@ from socketd.access.networks import Networks
 from socketd.access.rates import SOURCE_RATE
 from socketd.net.datagram.batch_port import MAX_CACHED, BatchedDatagramPort
 from socketd.net.datagram.port import DatagramPort, DatagramTerms
-from socketd.protocols.daytime import daytime_line
-from socketd.protocols.qotd import QotdDatagrams, QotdOptions
-from socketd.protocols.time import TimeOfDayDatagrams
+from socketd.protocols.clock.daytime import daytime_line
+from socketd.protocols.clock.time import TimeOfDayDatagrams
+from socketd.protocols.messages.qotd import QotdDatagrams, QotdOptions
 from socketd.settings.networks import ANY, parse_networks
 from tests.net.datagram.case import DatagramCase
 from tests.support.fakes import DatagramRecorder

@@ -12,7 +12,7 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.net.sockets.sockopts import TABLE, Refused, validate, wanted
-from socketd.protocols import echo
+from socketd.protocols.measure import echo
 from socketd.settings.listener_syntax import parse_listener
 from socketd.settings.load import parse
 from socketd.settings.model import ServiceSettings, SocketOptions

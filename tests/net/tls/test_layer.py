@@ -29,7 +29,7 @@ from socketd.net.stream.write_buffer import HIGH_WATER
 from socketd.net.tls.context import ServerContext
 from socketd.net.tls.layer import CLIENT_NAME, HANDSHAKE, SERVER_NAME, TlsLayer, wrap_in_tls
 from socketd.net.tls.transport import SecureTransport
-from socketd.protocols.chargen import BLOCK, Chargen
+from socketd.protocols.measure.chargen import BLOCK, Chargen
 from socketd.settings.tls import PeerName, TlsOptions
 from tests.support.certificates import (
     NOW,

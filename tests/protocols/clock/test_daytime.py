@@ -1,4 +1,4 @@
-"""Tests for L{socketd.protocols.daytime}."""
+"""Tests for L{socketd.protocols.clock.daytime}."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from unittest.mock import patch
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.common.system_clock import BUILD_DATE
-from socketd.protocols.daytime import daytime_line
+from socketd.protocols.clock.daytime import daytime_line
 from tests.protocols.fakes import answers, context, declaration_of, make_stream, told
 
 #: A time of day in seconds since 1970, and its line, by format.

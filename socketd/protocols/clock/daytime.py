@@ -7,8 +7,8 @@ from math import floor
 
 from attrs import frozen
 
+from socketd.protocols.clock.time import TimeOfDay, TimeOfDayDatagrams
 from socketd.protocols.spec import ProtocolSpec, udp_amplify_option
-from socketd.protocols.time import TimeOfDay, TimeOfDayDatagrams
 from socketd.settings.options import option
 from socketd.settings.value_types import choice
 

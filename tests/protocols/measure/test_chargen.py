@@ -1,4 +1,4 @@
-"""Tests for L{socketd.protocols.chargen}."""
+"""Tests for L{socketd.protocols.measure.chargen}."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from socketd.protocols.chargen import BLOCK, LINE_LENGTH, MAX_ANSWER, MAX_BLOCK, PATTERN, Chargen
+from socketd.protocols.measure.chargen import (
+    BLOCK,
+    LINE_LENGTH,
+    MAX_ANSWER,
+    MAX_BLOCK,
+    PATTERN,
+    Chargen,
+)
 from tests.protocols.fakes import answers, make_stream
 from tests.support.fakes import HandReactor, connect, make_service_state, read_all
 

@@ -1,4 +1,4 @@
-"""Tests for L{socketd.protocols.ack}."""
+"""Tests for L{socketd.protocols.messages.ack}."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.common.operator_queue import MAX_WAITING, OperatorQueue
-from socketd.protocols.ack import Ack, AckOptions
 from socketd.protocols.framing import MAX_MESSAGE, MAX_QUEUED, PIECE_OVERHEAD
+from socketd.protocols.messages.ack import Ack, AckOptions
 from tests.protocols.fakes import Wire, declaration_of
 from tests.protocols.feeding import Outcome, feed, outcomes
 

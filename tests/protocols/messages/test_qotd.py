@@ -1,4 +1,4 @@
-"""Tests for L{socketd.protocols.qotd}."""
+"""Tests for L{socketd.protocols.messages.qotd}."""
 
 from __future__ import annotations
 
@@ -7,8 +7,14 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.protocols.qotd import MAX_FILE_BYTES, MAX_QUOTE, Qotd, QotdDatagrams, QotdOptions
-from socketd.protocols.qotd import parse_quotes
+from socketd.protocols.messages.qotd import (
+    MAX_FILE_BYTES,
+    MAX_QUOTE,
+    Qotd,
+    QotdDatagrams,
+    QotdOptions,
+    parse_quotes,
+)
 from socketd.settings.load import parse
 from socketd.settings.options import declared
 from tests.protocols.fakes import (

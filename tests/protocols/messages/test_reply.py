@@ -1,4 +1,4 @@
-"""Tests for L{socketd.protocols.reply}."""
+"""Tests for L{socketd.protocols.messages.reply}."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests for L{socketd.protocols.echo}."""
+"""Tests for L{socketd.protocols.measure.echo}."""
 
 from __future__ import annotations
 

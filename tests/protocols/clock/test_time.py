@@ -1,4 +1,4 @@
-"""Tests for L{socketd.protocols.time}."""
+"""Tests for L{socketd.protocols.clock.time}."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.common.system_clock import BUILD_DATE, is_plausible
-from socketd.protocols.time import SECONDS_1900_TO_1970, time_reply
+from socketd.protocols.clock.time import SECONDS_1900_TO_1970, time_reply
 from tests.protocols.fakes import answers, context, declaration_of, make_stream, told
 
 #: A time of day in seconds since 1970, and what is sent for it, by epoch.

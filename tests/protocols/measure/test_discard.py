@@ -1,4 +1,4 @@
-"""Tests for L{socketd.protocols.discard}."""
+"""Tests for L{socketd.protocols.measure.discard}."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ from attrs import field, frozen
 from twisted.internet.protocol import DatagramProtocol
 
 from socketd.common.system_clock import BUILD_DATE, ClockState
+from socketd.protocols.clock.time import SECONDS_1900_TO_1970
 from socketd.protocols.spec import ProtocolSpec
-from socketd.protocols.time import SECONDS_1900_TO_1970
 from socketd.settings.options import option
 from socketd.settings.value_types import DURATION, NUMBER, YES_NO, ValueType, within
 

@@ -1,4 +1,4 @@
-"""Tests for L{socketd.protocols.upper}."""
+"""Tests for L{socketd.protocols.messages.upper}."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests for L{socketd.protocols.ntp}."""
+"""Tests for L{socketd.protocols.clock.ntp}."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from socketd.common.system_clock import BUILD_DATE, ClockState
-from socketd.protocols.ntp import (
+from socketd.protocols.clock.ntp import (
     ASSUMED_ERROR,
     LENGTH,
     MAX_STAY,

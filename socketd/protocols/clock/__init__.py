@@ -1,0 +1,1 @@
+"""Protocols that tell the time."""

@@ -1,0 +1,1 @@
+"""Protocols that test and measure a path."""
