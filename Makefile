@@ -22,7 +22,7 @@ JOBS ?= $(shell nproc)
 # Tests that start daemons, builds or loads, and wait for them; all others are unit tests. Those of
 # the seeds go with the unit tests, so that each run tries something from end to end.
 TEST_FILES := $(sort $(shell find tests -name 'test_*.py'))
-DAEMON_TESTS := tests/faults/% tests/system/% tests/soak/test_soak.py tests/test_packaging.py \
+DAEMON_TESTS := tests/chaos/% tests/system/% tests/soak/test_soak.py tests/test_packaging.py \
     tests/support/test_limits.py tests/manual/test_tutorial.py tests/bench/test_load.py \
     tests/bench/test_tls.py tests/contract/test_over_reactor.py
 SEEDS := tests/system/test_seeds.py
@@ -98,7 +98,7 @@ fuzz: $(VENV)/dev.stamp ## any input, any order of events, for two minutes; ARGS
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 faults: $(VENV)/dev.stamp ## what goes wrong around a daemon: all of docs/RELIABILITY.md; ARGS=WORDS
-	@$(BIN)/python -m tests.faults $(ARGS)
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 soak: $(VENV)/dev.stamp ## ten minutes of load with faults on; ARGS=--seconds=3600 --seed=N
 	@$(BIN)/python -m tests.soak $(ARGS)

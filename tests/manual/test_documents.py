@@ -99,8 +99,8 @@ class CitationTests(SynchronousTestCase):
 
     def test_every_fault(self) -> None:
         """Each test of a fault is in docs/RELIABILITY.md, but for those of the network itself."""
-        files = (ROOT / "tests" / "faults").glob("*_*.py")
-        modules = [f"tests.faults.{file.stem}" for file in files if file.stem != "test_netem"]
+        files = (ROOT / "tests" / "chaos").glob("*_*.py")
+        modules = [f"tests.chaos.{file.stem}" for file in files if file.stem != "test_netem"]
         tests = {name for module in modules for name in tests_of(module)}
         named = set(cited((ROOT / "docs" / "RELIABILITY.md").read_text()))
         # Twisted's TestCase has a method of that name; a base of tests has no other.

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from unittest import SkipTest
 
-from tests.faults.figures import FIGURES
+from tests.chaos.figures import FIGURES
 
 PACKAGES = Path(__file__).with_name("packages.txt")
 

@@ -11,7 +11,7 @@ from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.faults.figures import FIGURES
+from tests.chaos.figures import FIGURES
 from tests.interop.table import CLIENTS, PORT_123_QUERIES, QUERIES
 from tests.support import needs
 from tests.support.source_tree import ROOT

@@ -12,8 +12,8 @@ from random import Random
 from statistics import median
 
 from socketd.net.timer_wheel import TICK
-from tests.faults import figures
-from tests.faults.fault_case import INI, FaultCase, echoes
+from tests.chaos import figures
+from tests.chaos.fault_case import INI, FaultCase, echoes
 from tests.support.certificates import issued
 from tests.support.polling import DEADLINE, repeating, wait_until
 from tests.support.ports import free_port

@@ -13,8 +13,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from socketd.net.datagram.port import RECEIVE_PAUSE
-from tests.faults import figures
-from tests.faults.fault_case import FaultCase, echoes, with_mounts, with_syscall_faults
+from tests.chaos import figures
+from tests.chaos.fault_case import FaultCase, echoes, with_mounts, with_syscall_faults
 from tests.support.polling import DEADLINE, wait_until
 from tests.support.processes import Daemon
 

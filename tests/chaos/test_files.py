@@ -15,8 +15,8 @@ from statistics import median
 from threading import Thread
 
 from socketd.settings.ini import MAX_FILE_BYTES
-from tests.faults import figures
-from tests.faults.fault_case import INI, FaultCase, echoes, with_mounts
+from tests.chaos import figures
+from tests.chaos.fault_case import INI, FaultCase, echoes, with_mounts
 from tests.support.certificates import Made, issued, of_unknown_version, write_private
 from tests.support.namespaces import Namespace
 from tests.support.polling import DEADLINE, repeating, wait_until

@@ -12,7 +12,7 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.faults.netem import (
+from tests.chaos.netem import (
     CORRUPTED,
     CUT,
     DELIVERED,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import signal
 
-from tests.faults import figures
-from tests.faults.handshakes import HandshakeClient
-from tests.faults.tls_faults import ConcurrentHandshakes, TlsFaultCase
+from tests.chaos import figures
+from tests.chaos.handshakes import HandshakeClient
+from tests.chaos.tls_faults import ConcurrentHandshakes, TlsFaultCase
 from tests.support.certificates import issued
 from tests.support.processes import Daemon
 from tests.support.tls import NAME, connect_raw, connect_tls, der, peer_certificate

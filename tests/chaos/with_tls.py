@@ -8,10 +8,10 @@ from datetime import timedelta
 from OpenSSL import SSL
 
 from socketd.daemon.daemon import CERTIFICATE_CHECK, CHECK_INTERVAL
-from tests.faults import figures, test_tls
-from tests.faults.clocks import ClockCase
-from tests.faults.handshakes import handshake
-from tests.faults.tls_faults import ConcurrentHandshakes, TlsFaultCase
+from tests.chaos import figures, test_tls
+from tests.chaos.clocks import ClockCase
+from tests.chaos.handshakes import handshake
+from tests.chaos.tls_faults import ConcurrentHandshakes, TlsFaultCase
 from tests.support.certificates import FUTURE, client_context, issued
 from tests.support.polling import BUSY
 from tests.support.processes import Daemon

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import SystemRandom
 from typing import ClassVar
 
-from tests.faults import test_processes
+from tests.chaos import test_processes
 
 
 class KillTests(test_processes.KillTests):

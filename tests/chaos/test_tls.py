@@ -10,8 +10,8 @@ from random import Random
 
 from OpenSSL import SSL
 
-from tests.faults import figures
-from tests.faults.handshakes import (
+from tests.chaos import figures
+from tests.chaos.handshakes import (
     ALERT,
     DATA,
     HandshakeClient,
@@ -21,7 +21,7 @@ from tests.faults.handshakes import (
     handshake,
     take_over_writing,
 )
-from tests.faults.tls_faults import TlsFaultCase
+from tests.chaos.tls_faults import TlsFaultCase
 from tests.support.certificates import client_context
 from tests.support.polling import DEADLINE
 from tests.support.processes import Daemon

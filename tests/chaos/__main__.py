@@ -1,5 +1,5 @@
 """
-C{python -m tests.faults}: run every test of the table, and write what was measured.
+C{python -m tests.chaos}: run every test of the table, and write what was measured.
 
 Only a run of the whole table, in which all held, changes the document.
 """
@@ -14,16 +14,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.faults import figures, table
+from tests.chaos import figures, table
 
-TRIAL = (sys.executable, "-m", "twisted.trial", "--temp-directory=build/faults")
+TRIAL = (sys.executable, "-m", "twisted.trial", "--temp-directory=build/chaos")
 
 
 def main(arguments: Sequence[str]) -> int:
     """
     @return: the exit status of trial, or 2 when no row has the words asked for.
     """
-    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("words", nargs="?", default="", help="only the rows that have these words")
     words = parser.parse_args(arguments).words
     text = table.FILE.read_text(encoding="utf-8")

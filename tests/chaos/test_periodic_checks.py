@@ -9,7 +9,7 @@ from socketd.common.system_clock import Timex, read_kernel
 from socketd.daemon import wiring
 from socketd.daemon.daemon import CERTIFICATE_CHECK, CHECK_INTERVAL
 from socketd.net.datagram import batch_port
-from tests.faults.clocks import NTP, NtpReply, ntp_request, read_ntp
+from tests.chaos.clocks import NTP, NtpReply, ntp_request, read_ntp
 from tests.support.certificates import NOW, PAST, Made, issued
 from tests.support.daemons import DaemonCase
 from tests.support.tls import NAME

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-from tests.faults import figures
-from tests.faults.clocks import ClockCase
+from tests.chaos import figures
+from tests.chaos.clocks import ClockCase
 from tests.support.polling import DEADLINE
 
 #: The daemon comes up so long before the turn (seconds), on a busy machine too.

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 
-from tests.faults.exchanges import scrape
+from tests.chaos.exchanges import scrape
 from tests.support.polling import DEADLINE, wait_until
 from tests.support.processes import Daemon
 from tests.support.sockets import read_exactly

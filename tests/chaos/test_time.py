@@ -8,8 +8,8 @@ import ssl
 import time
 from datetime import UTC, datetime
 
-from tests.faults import figures
-from tests.faults.clocks import INI, NTP, ClockCase, seconds_until_end
+from tests.chaos import figures
+from tests.chaos.clocks import INI, NTP, ClockCase, seconds_until_end
 from tests.support.polling import BUSY
 from tests.support.processes import Daemon
 from tests.support.sockets import read_exactly

@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 
-from tests.faults import figures
-from tests.faults.exchanges import ExchangeCase, MetricsCase
-from tests.faults.netem import Impairment
-from tests.faults.peers import HonestClient, PeersCase
+from tests.chaos import figures
+from tests.chaos.exchanges import ExchangeCase, MetricsCase
+from tests.chaos.netem import Impairment
+from tests.chaos.peers import HonestClient, PeersCase
 from tests.support.namespaces import Namespace
 from tests.support.polling import DEADLINE, wait_until
 from tests.support.processes import Daemon

@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from threading import Event, Semaphore
 
-from tests.faults import figures
-from tests.faults.clocks import SINCE_1900, ntp_request
-from tests.faults.netem import (
+from tests.chaos import figures
+from tests.chaos.clocks import SINCE_1900, ntp_request
+from tests.chaos.netem import (
     CORRUPTED,
     CUT,
     DELIVERED,

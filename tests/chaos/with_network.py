@@ -6,9 +6,9 @@ import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.faults import figures
-from tests.faults.exchanges import KIB, PATIENCE, ExchangeCase
-from tests.faults.netem import Impairment
+from tests.chaos import figures
+from tests.chaos.exchanges import KIB, PATIENCE, ExchangeCase
+from tests.chaos.netem import Impairment
 from tests.support.proxy import v1
 from tests.support.sockets import exchange, read_exactly
 from tests.support.tls import client_hello, start_tls

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from threading import Condition, Event, Thread
 from typing import Any
 
-from tests.faults.exchanges import scrape
+from tests.chaos.exchanges import scrape
 from tests.support.polling import DEADLINE, wait_until
 from tests.support.processes import Daemon, SystemCase
 from tests.support.sockets import exchange

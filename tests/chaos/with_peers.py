@@ -8,8 +8,8 @@ import time
 from contextlib import ExitStack
 from threading import Event, Thread
 
-from tests.faults import figures, test_peers
-from tests.faults.peers import HonestClient, PeersCase
+from tests.chaos import figures, test_peers
+from tests.chaos.peers import HonestClient, PeersCase
 from tests.support.polling import DEADLINE
 from tests.support.processes import Daemon
 from tests.support.sockets import descriptor_limit, fill
