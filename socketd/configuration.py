@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
+from socketd.common.paths import OTHERS_WRITE
 from socketd.net.needs import needed
 from socketd.net.sockets import rlimit
 from socketd.net.sockets.conflicts import conflicts
@@ -24,7 +25,6 @@ from socketd.settings.diagnostics import Diagnostic, SettingsError
 from socketd.settings.listener_syntax import RUNTIME
 from socketd.settings.load import load
 from socketd.settings.model import DAEMON, ServiceSettings, Settings
-from socketd.settings.paths import OTHERS_WRITE
 
 if TYPE_CHECKING:
     from socketd.net.tls.context import ServerContext

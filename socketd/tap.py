@@ -16,6 +16,7 @@ from twisted.logger import ILogObserver
 from twisted.python import usage
 
 from socketd.common.errors import BAD_CONFIGURATION
+from socketd.common.paths import find_config, make_private, runtime_directory
 from socketd.configuration import configure, configure_again
 from socketd.control.console_service import ConsoleService
 from socketd.control.server import ControlService, make_directory
@@ -31,7 +32,6 @@ from socketd.net.sockets.activation import Inherited
 from socketd.net.sockets.rlimit import raise_limit
 from socketd.settings.diagnostics import SettingsError
 from socketd.settings.model import Settings
-from socketd.settings.paths import find_config, make_private, runtime_directory
 from socketd.terminal.device import CbreakMode
 
 

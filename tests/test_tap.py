@@ -19,6 +19,7 @@ from twisted.logger import ILogObserver
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from socketd.common import paths
 from socketd.common.errors import BAD_CONFIGURATION
 from socketd.control.console_service import ConsoleService
 from socketd.daemon.daemon import Daemon
@@ -27,7 +28,6 @@ from socketd.daemon.notify import NotifyService
 from socketd.daemon.signals import Signals
 from socketd.daemon.state import CannotStart
 from socketd.daemon.summaries import Summaries
-from socketd.settings import paths
 from socketd.tap import Options, Root, makeService
 from twisted.plugins.socketd_plugin import socketd as maker
 

@@ -18,8 +18,8 @@ from socketd.cli.common.arguments import add_timeout
 from socketd.common.answers import Answer, text_of
 from socketd.common.commands import COMMAND, DATA, Command
 from socketd.common.errors import FAILED, CommandError, reason_of
+from socketd.common.paths import runtime_directory
 from socketd.common.text import one_line
-from socketd.settings.paths import runtime_directory
 
 #: Environment variable with the socket's path, used without C{--control}.
 VARIABLE = "SOCKETD_CONTROL"

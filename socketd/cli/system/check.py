@@ -11,11 +11,11 @@ from argparse import ArgumentParser, Namespace
 import attrs
 
 from socketd.common.errors import BAD_CONFIGURATION, GOOD
+from socketd.common.paths import find_config, runtime_directory
 from socketd.common.table import render
 from socketd.configuration import configure, hints_of, warnings_of
 from socketd.settings.diagnostics import Diagnostic, SettingsError
 from socketd.settings.model import Settings
-from socketd.settings.paths import find_config, runtime_directory
 
 NAME = "check"
 HELP = "validate a configuration and print all errors, without binding"

@@ -12,10 +12,10 @@ from socketd.cli.common.output import emit, note
 from socketd.cli.system.unit_network import needs_addresses, network_lines, privilege_lines
 from socketd.cli.system.unit_paths import RUNTIME, doubts, path_lines, quoted
 from socketd.common.errors import BAD_CONFIGURATION, GOOD
+from socketd.common.paths import find_config
 from socketd.configuration import configure
 from socketd.settings.diagnostics import SettingsError
 from socketd.settings.model import Settings
-from socketd.settings.paths import find_config
 
 NAME = "unit"
 HELP = "print a systemd unit with just the ports and networks that a configuration needs"

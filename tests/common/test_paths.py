@@ -1,4 +1,4 @@
-"""Tests for L{socketd.settings.paths}."""
+"""Tests for L{socketd.common.paths}."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.settings import paths
-from socketd.settings.paths import find_config, make_private, runtime_directory
+from socketd.common import paths
+from socketd.common.paths import find_config, make_private, runtime_directory
 
 
 class FindConfigTests(SynchronousTestCase):
