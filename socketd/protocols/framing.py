@@ -1,4 +1,4 @@
-"""Message framing, and the base class of protocols that answer messages."""
+"""The options of messages, and the base class of protocols that answer messages."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from attrs import define, field
-from twisted.internet.interfaces import IHalfCloseableProtocol, IPullProducer
-from twisted.internet.protocol import Protocol
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPullProducer, IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from socketd.protocols.frames import MAX_MESSAGE, Idle, MessageTooLong, framing_type, parse_framing
 from socketd.settings.options import option
-from socketd.settings.value_types import SIZE, choice, within
+from socketd.settings.value_types import SIZE, within
 
 #: Bytes: the receive size of socket tutorials, and the line limit of the successors of inetd and
 #: SMTP.
 DEFAULT_MAX_MESSAGE = 4096
-
-#: Bytes: a message and its reply fit the memory limit of a connection.
-MAX_MESSAGE = 64 * 1024
 
 #: Backpressure: the bytes that may be queued while a reply is pending; above it, reading pauses.
 MAX_QUEUED = 64 * 1024
@@ -33,12 +31,17 @@ BATCH_REPLIES = 64
 BATCH_BYTES = 64 * 1024
 
 
-def framing_option() -> str:
-    """Declare C{framing} in an options class."""
+def framing_option(timed: bool = False) -> str:
+    """
+    Declare C{framing} in an options class.
+
+    @param timed: whether the protocol gives L{MessageProtocol} a clock, which C{idle} needs.
+    """
     return option(  # type: ignore[no-any-return]
-        choice("chunk", "line"),
+        framing_type(timed),
         "chunk",
-        "A message is what one receive brings (chunk), or a line.",
+        "Where a message ends: with a receive (chunk), a line, the bytes that a length counts, a"
+        " delimiter, so many bytes, or a silence.",
     )
 
 
@@ -47,68 +50,8 @@ def max_message_option() -> int:
     return option(  # type: ignore[no-any-return]
         within(SIZE, 1, MAX_MESSAGE, "write 1 to 64KiB"),
         DEFAULT_MAX_MESSAGE,
-        "The longest message; more is the next message (chunk) or ends the connection (line).",
+        "The longest message; more is the next message (chunk) or ends the connection (others).",
     )
-
-
-class MessageTooLong(Exception):
-    """A line is longer than the longest message."""
-
-
-@define
-class Framing:
-    """Splits received data into messages."""
-
-    max_message: int
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """
-        Take received bytes and yield the messages that they complete.
-
-        @raise MessageTooLong: when a message is too long and cannot be split.
-        """
-        raise NotImplementedError
-
-    def end(self) -> Iterator[bytes]:
-        """Yield the message that EOF completes, if any."""
-        return iter(())
-
-
-@define
-class Chunks(Framing):
-    """Each received chunk is a message; one that is too long is split."""
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        for start in range(0, len(data), self.max_message):
-            yield data[start : start + self.max_message]
-
-
-@define
-class Lines(Framing):
-    """Each line, including its line feed, is a message, and so is an unterminated line at EOF."""
-
-    _rest: bytes = field(default=b"", init=False)
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        data, start = self._rest + data, 0
-        self._rest = b""
-        while (end := data.find(b"\n", start) + 1) > 0:
-            self._check(end - start)
-            yield data[start:end]
-            start = end
-        self._rest = data[start:]
-        self._check(len(self._rest) + 1)
-
-    def end(self) -> Iterator[bytes]:
-        if self._rest:
-            yield self._rest
-
-    def _check(self, length: int) -> None:
-        if length > self.max_message:
-            raise MessageTooLong
-
-
-FRAMINGS: dict[str, type[Framing]] = {"chunk": Chunks, "line": Lines}
 
 
 @implementer(IHalfCloseableProtocol, IPullProducer)
@@ -116,18 +59,21 @@ class MessageProtocol(Protocol):
     """
     A protocol that answers messages one at a time, in order.
 
-    The peer's EOF ends its messages; a line that is too long closes the connection.
+    The peer's EOF ends its messages; one that is too long closes the connection.
 
     While a reply is pending, the connection is still read (up to L{MAX_QUEUED}), so that a
     disconnect is noticed; the data is answered later, in order.
 
+    @ivar framing: where its messages end.
     @ivar ended: whether no further message will come.
     """
 
     transport: Any
 
-    def __init__(self, framing: str, max_message: int) -> None:
-        self._framing = FRAMINGS[framing](max_message)
+    def __init__(self, framing: str, max_message: int, clock: IReactorTime | None = None) -> None:
+        self.framing = parse_framing(framing)(max_message)
+        if isinstance(self.framing, Idle):
+            self.framing.start(clock, self._take)
         self._received: deque[Iterator[bytes]] = deque()
         self._queued = 0
         self._batch_replies = self._batch_bytes = 0
@@ -155,6 +101,7 @@ class MessageProtocol(Protocol):
     def finish(self) -> None:
         """Accept no further messages, and close once all replies are sent."""
         self.ended = True
+        self.framing.stop()
         self._received.clear()
 
     def go_on(self) -> None:
@@ -178,7 +125,7 @@ class MessageProtocol(Protocol):
     def dataReceived(self, data: bytes) -> None:
         if self.ended:
             return
-        self._received.append(self._framing.feed(data))
+        self._received.append(self.framing.feed(data))
         self.go_on()
         if self.waiting:
             self._queued += len(data) + PIECE_OVERHEAD
@@ -189,8 +136,11 @@ class MessageProtocol(Protocol):
         """Answer the remaining messages, then close."""
         if not self.ended:
             self.ended = True
-            self._received.append(self._framing.end())
-            self.go_on()
+            self._take(self.framing.end())
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Stop the timer; a derived class calls this, too."""
+        self.framing.stop()
 
     def writeConnectionLost(self) -> None:
         """No-op: this protocol never half-closes."""
@@ -203,6 +153,11 @@ class MessageProtocol(Protocol):
         """Drop the pending messages: the connection is lost."""
         self._producing = False
         self._received.clear()
+
+    def _take(self, messages: Iterator[bytes]) -> None:
+        """Answer further messages when it is their turn."""
+        self._received.append(messages)
+        self.go_on()
 
     def _answer_batch(self) -> bool:
         """Answer queued messages, and return whether some remain because the batch is full."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from typing import Any
 
-from attrs import frozen
-from twisted.internet.interfaces import IProtocol
+from attrs import Factory, field, frozen
+from twisted.internet.interfaces import IProtocol, IReactorTime
 from twisted.internet.protocol import DatagramProtocol
 
 from socketd.common.operator_queue import OperatorQueue
@@ -35,11 +35,15 @@ class ProtocolContext:
     @ivar wall_clock: returns the time of day, in seconds since 1970.
     @ivar operator: the queue of connections that wait for the operator's reply.
     @ivar clock_state: returns the kernel's state of the clock, at most about two seconds old.
+    @ivar clock: runs timers; by default the clock of the operator's queue.
     """
 
     wall_clock: Callable[[], float]
     operator: OperatorQueue
     clock_state: Callable[[], ClockState] = ClockState
+    clock: IReactorTime = field(
+        default=Factory(lambda context: context.operator.clock, takes_self=True), kw_only=True
+    )
 
 
 @frozen

@@ -389,7 +389,9 @@ SHAPES: dict[str, Bytes] = {
     "framing": st.builds(
         lambda most, body: bytes([most]) + body,
         st.sampled_from([0, 1, 7, 255]),
-        st.lists(st.sampled_from([b"\n", b"a", b"\r\n", b"ab" * 9])).map(b"".join),
+        st.lists(
+            st.sampled_from([b"\n", b"a", b"\r\n", b"ab" * 9, b"\x03", b"\0", b"\0\1", b"\xff"])
+        ).map(b"".join),
     ),
     "answers": st.builds(
         lambda which, times, message: bytes([which, times]) + message,

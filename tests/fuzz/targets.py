@@ -50,7 +50,7 @@ from socketd.net.stream.write_buffer import LOST_FAILURE
 from socketd.net.tls.certificates import names_of
 from socketd.net.tls.context import ServerContext
 from socketd.protocols.clock.ntp import LENGTH, NtpOptions, answer
-from socketd.protocols.framing import Chunks, Lines, MessageTooLong
+from socketd.protocols.frames import Chunks, Framing, MessageTooLong, parse_framing
 from socketd.protocols.messages.qotd import MAX_QUOTE, parse_quotes
 from socketd.protocols.registry import installed
 from socketd.settings import load as loading
@@ -105,6 +105,7 @@ SERVED: tuple[tuple[str, dict[str, Any]], ...] = (
     ("discard", {}),
     ("chargen", {}),
     ("daytime", {}),
+    ("reply", {"framing": "length:1", "reply": b"I am a server"}),
 )
 
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z ]+)-----\s+([A-Za-z0-9+/=\s]+)-----END")
@@ -428,28 +429,37 @@ def check_control_messages(data: bytes) -> None:
             pktinfo.answer_from(info)
 
 
+#: Framings whose messages say where they end.
+_FRAMINGS = (
+    "line", r"delimiter:\x03", r"delimiter:\r\n", "fixed:1", "fixed:5",
+    "length:1", "length:2", "length:2:little", "length:4", "length:2:at=4",
+)  # fmt: skip
+
+
 def check_framing(data: bytes) -> None:
     """
-    Messages are all that came, in order; none is too long, and lines are the same
-    however they are cut. The first byte is the longest message.
+    Messages are all that came, in order; none is too long, and what says where it ends is
+    the same however it is cut. The first byte is the longest message.
     """
     if not data:
         return
     most, body = data[0] + 1, data[1:]
     chunks = list(Chunks(most).feed(body))
     assert b"".join(chunks) == body and all(0 < len(chunk) <= most for chunk in chunks)
-    whole = list(_lines(most, [body]))
-    assert list(_lines(most, [body[at : at + 1] for at in range(len(body))])) == whole
-    assert b"".join(whole) == body[: sum(map(len, whole))]
-    assert all(0 < len(line) <= most for line in whole)
+    for text in _FRAMINGS:
+        make = parse_framing(text)
+        whole = list(_messages(make(most), [body]))
+        pieces = [body[at : at + 1] for at in range(len(body))]
+        assert list(_messages(make(most), pieces)) == whole, text
+        assert b"".join(whole) == body[: sum(map(len, whole))], text
+        assert all(0 < len(message) <= max(most, 5) for message in whole), text
 
 
-def _lines(most: int, pieces: Iterable[bytes]) -> Iterator[bytes]:
-    lines = Lines(most)
+def _messages(framing: Framing, pieces: Iterable[bytes]) -> Iterator[bytes]:
     try:
         for piece in pieces:
-            yield from lines.feed(piece)
-        yield from lines.end()
+            yield from framing.feed(piece)
+        yield from framing.end()
     except MessageTooLong:
         return
 

@@ -2,102 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from attrs import frozen
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPullProducer
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from socketd.protocols.frames import MAX_MESSAGE
 from socketd.protocols.framing import (
     BATCH_BYTES,
     BATCH_REPLIES,
     DEFAULT_MAX_MESSAGE,
-    FRAMINGS,
-    MAX_MESSAGE,
-    Chunks,
-    Framing,
-    Lines,
     MessageProtocol,
-    MessageTooLong,
     framing_option,
     max_message_option,
 )
 from socketd.settings.options import declared
 from tests.protocols.fakes import Wire
-from tests.protocols.feeding import Outcome, outcomes, ways
+from tests.protocols.feeding import Outcome, outcomes
 from tests.settings.refusals import refusal
-
-
-def messages(framing: Framing, pieces: Sequence[bytes]) -> list[bytes]:
-    """
-    Cut pieces into messages, with the end of the stream behind them.
-
-    @return: the messages; at last C{b"too long"} if one was.
-    """
-    found: list[bytes] = []
-    try:
-        for piece in pieces:
-            found.extend(framing.feed(piece))
-    except MessageTooLong:
-        return [*found, b"too long"]
-    return [*found, *framing.end()]
-
-
-#: A longest message, a stream, and its lines.
-LINES = [
-    (8, b"", []),
-    (8, b"\n", [b"\n"]),
-    (8, b"\n\n\n", [b"\n", b"\n", b"\n"]),
-    (8, b"a\n", [b"a\n"]),
-    (8, b"a", [b"a"]),
-    (8, b"a\r\nb\rc\r\n", [b"a\r\n", b"b\rc\r\n"]),
-    (8, b"a\nb\n\nc", [b"a\n", b"b\n", b"\n", b"c"]),
-    (8, b"\0\xff\n", [b"\0\xff\n"]),
-    # The line feed counts, whether it came or not.
-    (4, b"abc\n", [b"abc\n"]),
-    (4, b"abc", [b"abc"]),
-    (4, b"abc\nabc\nabc", [b"abc\n"] * 2 + [b"abc"]),
-    (1, b"\n\n", [b"\n", b"\n"]),
-    # A line that is too long ends the stream; what stood before it counts.
-    (4, b"abcd", [b"too long"]),
-    (4, b"abcd\n", [b"too long"]),
-    (4, b"a\nabcd\nb\n", [b"a\n", b"too long"]),
-    (4, b"a\nb\nabcdefghijk", [b"a\n", b"b\n", b"too long"]),
-    (1, b"\na", [b"\n", b"too long"]),
-]
-
-
-class LinesTests(SynchronousTestCase):
-    """Tests for L{Lines}."""
-
-    def test_lines(self) -> None:
-        """However a stream is cut, its lines are the same."""
-        for limit, data, expected in LINES:
-            found = [messages(Lines(limit), pieces) for pieces in ways(data)]
-            self.assertEqual(found, [expected] * len(found), data)
-
-    def test_one_by_one(self) -> None:
-        """The lines before one that is too long are given before it is complained of."""
-        lines = Lines(4).feed(b"a\nb\nabcd\n")
-        self.assertEqual([next(lines), next(lines)], [b"a\n", b"b\n"])
-        self.assertRaises(MessageTooLong, next, lines)
-
-
-class ChunksTests(SynchronousTestCase):
-    """Tests for L{Chunks}."""
-
-    def test_chunks(self) -> None:
-        """What one receive brings is a message, cut where it is too long."""
-        pieces = [b"ab", b"abcd", b"abcde", b"abcdefghi", b""]
-        expected = [b"ab", b"abcd", b"abcd", b"e", b"abcd", b"efgh", b"i"]
-        self.assertEqual(messages(Chunks(4), pieces), expected)
-
-    def test_nothing_lost(self) -> None:
-        """However a stream is cut, the messages together are the stream."""
-        data = bytes(range(40))
-        for pieces in ways(data):
-            self.assertEqual(b"".join(messages(Chunks(7), pieces)), data)
 
 
 @frozen
@@ -108,15 +31,23 @@ class Options:
     max_message: int = max_message_option()
 
 
+@frozen
+class TimedOptions:
+    """The options of one that has a clock."""
+
+    framing: str = framing_option(timed=True)
+
+
 class OptionTests(SynchronousTestCase):
     """Tests for the options that go with framing."""
 
     def test_framing(self) -> None:
-        """The words for a framing are those that there are, and C{chunk} is the default."""
-        kind = declared(Options)["framing"].type
-        self.assertEqual([kind.parse(word) for word in FRAMINGS], list(FRAMINGS))
+        """C{chunk} is the default; C{idle} is offered only by protocols with a clock."""
+        parse = declared(Options)["framing"].type.parse
+        self.assertEqual([parse("chunk"), parse("fixed:8")], ["chunk", "fixed:8"])
         self.assertEqual(Options(), Options(framing="chunk", max_message=DEFAULT_MAX_MESSAGE))
-        self.assertIn("write chunk or line", refusal(kind.parse, "lines"))
+        self.assertIn("write line", refusal(parse, "idle:50ms"))
+        self.assertEqual(declared(TimedOptions)["framing"].type.parse("idle:50ms"), "idle:50ms")
 
     def test_max_message(self) -> None:
         """A message has at least one byte, and at most what a connection may hold."""
@@ -247,7 +178,56 @@ class MessageProtocolTests(SynchronousTestCase):
         protocol = MessageProtocol("line", 16)
         protocol.makeConnection(Wire())
         self.assertRaises(NotImplementedError, protocol.dataReceived, b"a\n")
-        self.assertRaises(NotImplementedError, Framing(16).feed, b"a")
+
+
+class IdleTests(SynchronousTestCase):
+    """Tests for L{MessageProtocol} whose messages end with a silence."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.protocol, self.wire = Quoting("idle:50ms", 8, self.clock), Wire()
+        self.protocol.makeConnection(self.wire)
+
+    def receive(self, *pieces: bytes) -> None:
+        """Receive pieces, with a silence behind each."""
+        for piece in pieces:
+            self.protocol.dataReceived(piece)
+            self.clock.advance(0.05)
+
+    def test_answers(self) -> None:
+        """A message is answered after the silence, not before."""
+        self.protocol.dataReceived(b"a")
+        self.clock.advance(0.04)
+        self.protocol.dataReceived(b"b")
+        self.clock.advance(0.04)
+        self.assertEqual(self.wire.value(), b"")
+        self.clock.advance(0.01)
+        self.assertEqual(self.wire.value(), b"[ab]")
+
+    def test_waiting(self) -> None:
+        """What comes while an answer is not complete is cut by its silences, and waits."""
+        self.receive(b"?a", b"b", b"c")
+        self.protocol.dataReceived(b"d")
+        self.protocol.readConnectionLost()
+        self.assertEqual((self.wire.value(), self.wire.disconnecting), (b"[?a]", False))
+        self.protocol.answered()
+        self.assertEqual((self.wire.value(), self.wire.disconnecting), (b"[?a][b][c][d]", True))
+
+    def test_too_long(self) -> None:
+        """A message that is too long closes the connection, after those before it."""
+        self.receive(b"?a", b"b")
+        self.protocol.dataReceived(b"123456789")
+        self.assertFalse(self.wire.disconnecting)
+        self.protocol.answered()
+        self.receive(b"c")
+        self.assertEqual((self.wire.value(), self.wire.disconnecting), (b"[?a][b]", True))
+
+    def test_no_timer_left(self) -> None:
+        """Neither a lost connection nor one that accepts nothing more keeps a timer."""
+        for end in (self.protocol.connectionLost, self.protocol.finish):
+            self.protocol.dataReceived(b"a")
+            end()
+            self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
 class MuchToAnswerTests(SynchronousTestCase):

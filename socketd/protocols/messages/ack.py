@@ -6,9 +6,9 @@ from attrs import frozen
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
-from socketd.common.operator_queue import OperatorQueue, Question
+from socketd.common.operator_queue import Question
 from socketd.protocols.framing import MessageProtocol, framing_option, max_message_option
-from socketd.protocols.spec import ProtocolSpec
+from socketd.protocols.spec import ProtocolContext, ProtocolSpec
 from socketd.settings.options import option
 from socketd.settings.value_types import DURATION, TEXT, choice
 
@@ -24,7 +24,7 @@ class AckOptions:
         "Ask the operator for a word: while one is attached, always or never.",
     )
     operator_timeout: float = option(DURATION, 60.0, "How long to wait for the operator's word.")
-    framing: str = framing_option()
+    framing: str = framing_option(timed=True)
     max_message: int = max_message_option()
 
 
@@ -35,10 +35,10 @@ class Ack(MessageProtocol):
     Replies are in message order; the next message waits for the operator.
     """
 
-    def __init__(self, options: AckOptions, operator: OperatorQueue) -> None:
-        super().__init__(options.framing, options.max_message)
+    def __init__(self, options: AckOptions, context: ProtocolContext) -> None:
+        super().__init__(options.framing, options.max_message, context.clock)
         self._options = options
-        self._operator = operator
+        self._operator = context.operator
         self._question: Question | None = None
 
     @property
@@ -47,14 +47,13 @@ class Ack(MessageProtocol):
         return self._question is not None
 
     def message_received(self, message: bytes) -> None:
-        if self._options.framing == "line":
-            message = message.removesuffix(b"\n").removesuffix(b"\r")
-        self.answer(message + self._options.reply)
+        self.answer(self.framing.unterminated(message) + self._options.reply)
         wanted = self._options.operator
         if wanted == "always" or (wanted == "auto" and self._operator.attended):
             self._ask()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)
         if self._question is not None:
             self._operator.withdraw(self._question)
 
@@ -72,5 +71,5 @@ class Ack(MessageProtocol):
 
 declaration = ProtocolSpec(
     options=AckOptions,
-    stream=lambda options, context: Ack(options, context.operator),
+    stream=lambda options, context: Ack(options, context),
 )

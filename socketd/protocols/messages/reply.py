@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from attrs import frozen
-from twisted.internet.interfaces import IUDPTransport
+from twisted.internet.interfaces import IReactorTime, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol
 
 from socketd.protocols.framing import MessageProtocol, framing_option, max_message_option
@@ -20,7 +20,7 @@ class ReplyOptions:
 
     reply: bytes = option(TEXT, REQUIRED, "The answer to each message.")
     close: bool = option(YES_NO, False, "Whether to close after the first answer.")
-    framing: str = framing_option()
+    framing: str = framing_option(timed=True)
     max_message: int = max_message_option()
     udp_amplify: int = udp_amplify_option()
 
@@ -28,8 +28,8 @@ class ReplyOptions:
 class Reply(MessageProtocol):
     """Answer each message, or answer the first one and close."""
 
-    def __init__(self, options: ReplyOptions) -> None:
-        super().__init__(options.framing, options.max_message)
+    def __init__(self, options: ReplyOptions, clock: IReactorTime) -> None:
+        super().__init__(options.framing, options.max_message, clock)
         self._reply = options.reply
         self._close = options.close
 
@@ -56,7 +56,7 @@ class ReplyDatagrams(DatagramProtocol):
 
 declaration = ProtocolSpec(
     options=ReplyOptions,
-    stream=lambda options, context: Reply(options),
+    stream=lambda options, context: Reply(options, context.clock),
     datagram=lambda options, context: ReplyDatagrams(options),
     reply_floor=lambda options: options.udp_amplify,
     shortest_reply=lambda options: len(options.reply),

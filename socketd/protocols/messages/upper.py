@@ -16,15 +16,16 @@ from socketd.protocols.spec import ProtocolSpec
 class UpperOptions:
     """The options of C{upper}."""
 
-    framing: str = framing_option()
+    framing: str = framing_option(timed=True)
     max_message: int = max_message_option()
 
 
 class Upper(MessageProtocol):
-    """Send each message back in upper case."""
+    """Send each message back in upper case; a length in front of it stays as it is."""
 
     def message_received(self, message: bytes) -> None:
-        self.answer(message.upper())
+        header = self.framing.header
+        self.answer(message[:header] + message[header:].upper() if header else message.upper())
 
 
 class UpperDatagrams(DatagramProtocol):
@@ -38,6 +39,6 @@ class UpperDatagrams(DatagramProtocol):
 
 declaration = ProtocolSpec(
     options=UpperOptions,
-    stream=lambda options, context: Upper(options.framing, options.max_message),
+    stream=lambda options, context: Upper(options.framing, options.max_message, context.clock),
     datagram=lambda options, context: UpperDatagrams(),
 )

@@ -8,8 +8,10 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.common.operator_queue import MAX_WAITING, OperatorQueue
-from socketd.protocols.framing import MAX_MESSAGE, MAX_QUEUED, PIECE_OVERHEAD
+from socketd.protocols.frames import MAX_MESSAGE
+from socketd.protocols.framing import MAX_QUEUED, PIECE_OVERHEAD
 from socketd.protocols.messages.ack import Ack, AckOptions
+from socketd.protocols.spec import ProtocolContext
 from tests.protocols.fakes import Wire, declaration_of
 from tests.protocols.feeding import Outcome, feed, outcomes
 
@@ -28,7 +30,7 @@ class Case(SynchronousTestCase):
 
     def make(self, **options: Any) -> Ack:
         """Make the protocol of a connection."""
-        return Ack(AckOptions(**options), self.operator)
+        return Ack(AckOptions(**options), ProtocolContext(self.clock.seconds, self.operator))
 
     def connect(self, **options: Any) -> tuple[Ack, Wire]:
         """Connect a peer."""
@@ -81,6 +83,25 @@ class AloneTests(Case):
             lambda: self.make(framing="line", reply=b"!", max_message=4), b"ab\nabcd\nc\n"
         )
         self.assertEqual(found, {Outcome(b"ab!", True)})
+
+    def test_delimiter(self) -> None:
+        """So it is with a delimiter; a length is part of what comes back."""
+        found = outcomes(lambda: self.make(framing=r"delimiter:\x03", reply=b"!"), b"a\x03b\x03")
+        self.assertEqual(found, {Outcome(b"a!b!", False)})
+        found = outcomes(lambda: self.make(framing="length:1", reply=b"!"), b"\x01a\x00")
+        self.assertEqual(found, {Outcome(b"\x01a!\x00!", False)})
+
+    def test_silence(self) -> None:
+        """With C{idle} a silence ends a message; a lost connection has no timer."""
+        protocol, wire = self.connect(framing="idle:50ms")
+        protocol.dataReceived(b"hel")
+        protocol.dataReceived(b"lo")
+        self.assertEqual(wire.value(), b"")
+        self.clock.advance(0.05)
+        self.assertEqual(wire.value(), b"hello" + ACK)
+        protocol.dataReceived(b"more")
+        protocol.connectionLost()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_streams_only(self) -> None:
         """A datagram has no connection that waits."""

@@ -49,6 +49,12 @@ class UpperTests(SynchronousTestCase):
         found = outcomes(lambda: self.lines(max_message=4), b"abc\nabcd\nabc\n")
         self.assertEqual(found, {Outcome(b"ABC\n", True)})
 
+    def test_length(self) -> None:
+        """A length in front is no letter, though its bytes may be those of one."""
+        message = b"\0a" + b"b" * 97
+        found = outcomes(lambda: make_stream("upper", framing="length:2"), message)
+        self.assertEqual(found, {Outcome(b"\0a" + b"B" * 97, False)})
+
     def test_datagrams(self) -> None:
         """Each datagram is answered with its upper case."""
         datagrams = [data for data, _ in CASES]
