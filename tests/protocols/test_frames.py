@@ -239,5 +239,3 @@ class ChunksTests(SynchronousTestCase):
         data = bytes(range(40))
         for pieces in ways(data):
             self.assertEqual(b"".join(messages(Chunks(7), pieces)), data)
-
-

@@ -144,6 +144,18 @@ class CompleteTests(SystemCase):
             client.shutdown(socket.SHUT_WR)
             self.assertEqual(read_to_end(client), b"ONE\nTWO\nTHREE")
 
+    def test_framings(self) -> None:
+        """A length in pieces is waited for; a silence ends a message while the client waits."""
+        ini = "[ack]\nlisten = tcp:0:interface=127.0.0.1\nreply = !\noperator = never\nframing = "
+        with self.daemon(ini + "length:2:at=4\n") as daemon, daemon.connect("ack") as client:
+            client.sendall(b"\0\1\0\0\0")
+            client.sendall(b"\2ab" + b"\0\2\0\0\0\1cd")
+            client.shutdown(socket.SHUT_WR)
+            self.assertEqual(read_to_end(client), b"\0\1\0\0\0\2ab!\0\2\0\0\0\1c!")
+        with self.daemon(ini + "idle:10ms\n") as daemon, daemon.connect("ack") as client:
+            client.sendall(b"hello")
+            self.assertEqual(client.recv(6, socket.MSG_WAITALL), b"hello!")
+
 
 class SlowTests(SystemCase):
     """Tests for peers that do not read."""
