@@ -124,6 +124,7 @@ class SocketService:
         self.skipped: list[Listener] = []
         self.context = context
         self._shared = shared
+        self._protocol_context = evolve(shared.context, service=settings.name)
         self._reported: list[tuple[str, str]] = []
 
     @property
@@ -230,7 +231,7 @@ class SocketService:
     def _serve(self, bound: Bound) -> None:
         reactor, settings = self._shared.reactor, self.settings
         if bound.is_stream:
-            factory = StreamFactory(settings, self._shared.context)
+            factory = StreamFactory(settings, self._protocol_context)
             layers = (factory, bound.listener, settings, self.context, reactor)
             speaker, stream_terms = wrap_factory(*layers)
             bound.serve(reactor, speaker, self.service_state, stream_terms)
@@ -241,7 +242,7 @@ class SocketService:
             settings, bound.sock, reactor, own_ports, shared.interfaces, shared.bans
         )
         terms = DatagramTerms(guard, declared.reply_floor(options), declared.timestamped)
-        speaker = declared.datagram(options, shared.context)
+        speaker = declared.datagram(options, self._protocol_context)
         bound.serve(reactor, speaker, self.service_state, terms)
 
     def snapshot(self, live: Sequence[Connection], kernel_drops: int | None) -> ServiceSnapshot:

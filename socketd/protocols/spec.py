@@ -36,6 +36,7 @@ class ProtocolContext:
     @ivar operator: the queue of connections that wait for the operator's reply.
     @ivar clock_state: returns the kernel's state of the clock, at most about two seconds old.
     @ivar clock: runs timers; by default the clock of the operator's queue.
+    @ivar service: the name of the service, which is its section's.
     """
 
     wall_clock: Callable[[], float]
@@ -44,6 +45,7 @@ class ProtocolContext:
     clock: IReactorTime = field(
         default=Factory(lambda context: context.operator.clock, takes_self=True), kw_only=True
     )
+    service: str = field(default="", kw_only=True)
 
 
 @frozen

@@ -12,7 +12,7 @@ from twisted.internet.protocol import DatagramProtocol
 
 from socketd.access.addresses import canonical
 from socketd.access.datagram_guard import DESTINATION, REPLY_SIZE
-from socketd.net.addresses import to_pair
+from socketd.net.addresses import to_address, to_pair
 from socketd.net.datagram import mmsg
 from socketd.net.datagram.cmsg import (
     HEADER_SIZE,
@@ -85,6 +85,19 @@ class BatchedDatagramPort(DatagramPort):
             ask_for_arrival(sock)
         self._found: Sequence[int] = ()
         self._index = self._queued = 0
+
+    @property
+    def destination(self) -> Any:
+        """The address that the current datagram was sent to, also on a wildcard socket."""
+        pktinfo, host = self._pktinfo, self.getHost()
+        if pktinfo is None or self._current is None:
+            return host
+        info = pktinfo.find(self._controls(self._index))
+        if info is None:
+            return host
+        address = socket.inet_ntop(self._family, pktinfo.destination(info))
+        name = address, host.port, 0, pktinfo.scope(info)
+        return to_address(self._family, socket.SOCK_DGRAM, name)
 
     def forget(self) -> None:
         self._trusted.clear()

@@ -92,6 +92,11 @@ class Pktinfo:
         """Read the destination address, packed."""
         return bytes(info[self.address])
 
+    def scope(self, info: memoryview) -> int:
+        """Read the interface index of a link-local destination (RFC 4007, 6); 0 for others."""
+        is_link_local = self is IPV6 and info[0] == 0xFE and info[1] & 0xC0 == 0x80
+        return int(_INDEX.unpack_from(info, self.index)[0]) if is_link_local else 0
+
     def answer_from(self, info: memoryview, at: int = 0) -> None:
         """
         Reuse the structure as source address of the reply, in place.

@@ -86,6 +86,11 @@ class DatagramPort(Port):
     def closed(self) -> None:
         self._protocol.doStop()
 
+    @property
+    def destination(self) -> Any:
+        """The address that the current datagram was sent to, as C{getHost} returns it."""
+        return self.getHost()
+
     def forget(self) -> None:
         """Clear the cached verdicts of the guard: its rules may have changed. None here."""
 

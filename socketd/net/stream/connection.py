@@ -71,6 +71,7 @@ class StreamConnection(ReadSide):
 
     @ivar began: the time of accept(2) on the reactor's clock (seconds).
     @ivar peer_known: whether the peer address is final, not that of a load balancer.
+    @ivar proxy: the address of the load balancer whose PROXY header named the peer, or C{None}.
     @ivar app_transport: the TLS transport, or C{None} for plain text; on close, it sends
         its own end (close_notify) before the socket's.
     """
@@ -79,6 +80,7 @@ class StreamConnection(ReadSide):
     _family: int
     _slot: Slot | None
     peer_known: bool
+    proxy: Any
     __slots__ = tuple(__annotations__)
 
     def __init__(
@@ -98,7 +100,7 @@ class StreamConnection(ReadSide):
         # closed, the number may be reused, so it is valid only while connected is true.
         self._descriptor = sock.fileno()
         self._peer = peer
-        self._destination = None
+        self._destination = self.proxy = None
         self.service_state = service_state
         self._slot = slot
         self.connection_id = service_state.connection_table.new_id()
@@ -162,6 +164,7 @@ class StreamConnection(ReadSide):
         @return: whether the factory has made a protocol; without one the connection is reset.
         """
         if client is not None:
+            self.proxy = to_address(self._family, socket.SOCK_STREAM, self._peer)
             self._peer_family, self._peer = client.family, client.source
             self._destination, self._slot = client.destination, client.slot
         if not self.peer_known:

@@ -43,6 +43,11 @@ class StartedTls:
         return self.app_transport.getPeerCertificate()
 
     @property
+    def peer_names(self) -> tuple[str, ...]:
+        """The names in the peer's certificate, as L{SecureTransport.peer_names}."""
+        return self.app_transport.peer_names  # type: ignore[no-any-return]
+
+    @property
     def negotiatedProtocol(self) -> bytes | None:
         """The negotiated application protocol (ALPN), or C{None}."""
         return self.app_transport.negotiatedProtocol  # type: ignore[no-any-return]

@@ -204,6 +204,25 @@ def names_of(certificate: x509.Certificate) -> frozenset[PeerName]:
         return frozenset()
 
 
+def peer_certificate(tls: Any) -> x509.Certificate | None:
+    """Return the certificate of a TLS peer; C{None} if it sent none, or an unreadable one."""
+    try:
+        # OpenSSL accepts certificates that cryptography does not, e.g. of unknown version.
+        found: x509.Certificate | None = tls.get_peer_certificate(as_cryptography=True)
+    except PARSE_ERRORS:
+        return None
+    return found
+
+
+def written_names(certificate: x509.Certificate) -> tuple[str, ...]:
+    """List the subject of a certificate (RFC 4514), then its alternative names, sorted."""
+    try:
+        subject = certificate.subject.rfc4514_string()
+    except PARSE_ERRORS:
+        subject = ""
+    return (*filter(None, [subject]), *map(str, sorted(names_of(certificate))))
+
+
 def _peer_names(names: Iterable[x509.GeneralName]) -> Iterable[PeerName]:
     for name in names:
         value = name.value

@@ -22,7 +22,7 @@ from zope.interface import implementer
 from socketd.common.events import TLS_FAILED, TLS_SECURED
 from socketd.common.text import escaped
 from socketd.net.base_layer import ESTABLISHED, Layer, LayerFactory
-from socketd.net.tls.certificates import PARSE_ERRORS, names_of
+from socketd.net.tls.certificates import names_of, peer_certificate
 from socketd.net.tls.context import ServerContext
 from socketd.net.tls.handshake import UnknownServerName, pending, reason_of
 from socketd.net.tls.transport import SecureTransport
@@ -61,7 +61,8 @@ class TlsLayer(Layer):
 
     def handshakeCompleted(self) -> None:
         """Check the client's names, and hand over the connection."""
-        names = _client_names(self.transport)
+        certificate = peer_certificate(self.transport.getHandle())
+        names = frozenset() if certificate is None else names_of(certificate)
         client = _printable(names)
         if self._allowed and not names & self._allowed:
             self._report_failure(CLIENT_NAME, client)
@@ -193,16 +194,6 @@ def wrap_in_tls(
     layers = LayerFactory(factory, partial(TlsLayer, allowed=allowed))
     made: IProtocolFactory = SecureProtocolFactory(context, False, layers, clock)
     return made
-
-
-def _client_names(tls: Any) -> frozenset[PeerName]:
-    """List the names in the client's certificate, if it sent one."""
-    try:
-        certificate = tls.getHandle().get_peer_certificate(as_cryptography=True)
-    except PARSE_ERRORS:
-        # OpenSSL accepts certificates that cryptography does not, e.g. of unknown version.
-        return frozenset()
-    return frozenset() if certificate is None else names_of(certificate)
 
 
 def _printable(names: frozenset[PeerName]) -> str:

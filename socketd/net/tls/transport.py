@@ -8,6 +8,8 @@ from twisted.internet.interfaces import IConsumer, INegotiated, IPushProducer, I
 from twisted.python.components import proxyForInterface
 from zope.interface import implementer
 
+from socketd.net.tls.certificates import peer_certificate, written_names
+
 
 class IBelowTls(ITCPTransport, IConsumer, IPushProducer):
     """What a transport over TLS forwards to the connection below, unless it says otherwise."""
@@ -88,6 +90,17 @@ class SecureTransport(_Forwarding):  # type: ignore[misc]
     def getPeerCertificate(self) -> Any:
         """The client's certificate as a pyOpenSSL object; C{None} if it sent none."""
         return self._tls.getPeerCertificate()
+
+    @property
+    def peer_names(self) -> tuple[str, ...]:
+        """The names in the client's certificate, as L{written_names} lists them; none without."""
+        certificate = peer_certificate(self.getHandle())
+        return () if certificate is None else written_names(certificate)
+
+    @property
+    def proxy(self) -> Any:
+        """The address of the load balancer, as L{StreamConnection} has it, or C{None}."""
+        return self._connection.proxy
 
     @property
     def negotiatedProtocol(self) -> bytes | None:

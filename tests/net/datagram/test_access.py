@@ -59,6 +59,16 @@ class Stamper(DatagramProtocol):
         transport.write(datagram, addr)
 
 
+class Telling(DatagramProtocol):
+    """Answers each datagram with the address that it was sent to, after a first answer."""
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        transport: Any = self.transport
+        transport.write(b"", addr)
+        found = transport.destination
+        transport.write(f"{found.host} {found.port}".encode(), addr)
+
+
 class Replier(DatagramProtocol):
     """Answers each datagram with the answers that it is made with."""
 
@@ -506,6 +516,20 @@ class DestinationTests(GuardedCase):
         self.assertEqual(self.ask(client, b"c", b"d", host="::1"), [])
         self.assertEqual(asked, [packed("::1")])
         self.check_dropped(**{DESTINATION: 2})
+
+    def test_told(self) -> None:
+        """A protocol may ask where a datagram was sent to, each of a batch, on every socket."""
+        for host, asked in (("0.0.0.0", ("127.0.0.1", "127.0.0.7", "127.1.2.3")),
+                            ("127.0.0.5", ("127.0.0.5",)), ("::", ("::1",))):  # fmt: skip
+            self.serve(
+                Telling(), host, timestamped=self.timestamped, udp_burst=100, guard_loopback=False
+            )
+            client = self.client("::1" if ":" in host else "127.0.0.1")
+            for one in asked:
+                client.sendto(b"x" * 100, (one, self.number))
+            expected = [(f"{one} {self.number}".encode(), one) for one in asked]
+            self.assertEqual([found for found in self.ask(client) if found[0]], expected)
+            self.assertEqual(self.port.destination, self.port.getHost())
 
     def test_specific(self) -> None:
         """A socket with one address hears nothing else, and answers from it."""

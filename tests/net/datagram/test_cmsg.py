@@ -128,6 +128,14 @@ class AnswerTests(SynchronousTestCase):
                 IPV6.answer_from(info, at)
                 self.assertEqual(bytes(info), bytes(at) + ipv6_info(host, kept), host)
 
+    def test_scope(self) -> None:
+        """A link-local destination has an interface, and no other."""
+        table = {"2001:db8::1": 0, "::1": 0, "fec0::1": 0, "fe80::1": 3, "febf::1": 3}
+        for host, index in table.items():
+            self.assertEqual(IPV6.scope(memoryview(ipv6_info(host, 3))), index, host)
+        info = memoryview(ipv4_info(0x80FE, "192.0.2.1", "192.0.2.1"))
+        self.assertEqual(IPV4.scope(info), 0)
+
 
 class SocketTests(SynchronousTestCase):
     """Tests for what the kernel is asked for."""

@@ -109,6 +109,15 @@ class HeaderTests(ProxiedCase):
         peer = self.factory.made[0].transport.getPeer()
         self.assertEqual((peer.host, peer.port), ("192.0.2.9", 99))
 
+    def test_balancer(self) -> None:
+        """The balancer's own address is known as well, where it speaks for a client."""
+        self.serve()
+        client = self.client(v1("2001:db8::7"))
+        own = IPv4Address("TCP", *client.getsockname())
+        self.assertEqual(self.factory.made[-1].transport.proxy, own)
+        self.client(b"PROXY UNKNOWN\r\n")
+        self.assertIsNone(self.factory.made[-1].transport.proxy)
+
     def test_destination(self) -> None:
         """
         The address that the client connected to is the protocol's own, as far as the header

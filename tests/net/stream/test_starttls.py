@@ -141,6 +141,7 @@ class StartTlsTests(SynchronousTestCase):
         transport = self.server.transport
         self.assertEqual(transport.negotiatedProtocol, b"p")
         self.assertIs(transport.getPeerCertificate(), None)
+        self.assertEqual((transport.peer_names, transport.proxy), ((), None))
         self.assertEqual(transport.getHandle().get_protocol_version_name(), "TLSv1.3")
 
     def test_written_before_the_handshake(self) -> None:

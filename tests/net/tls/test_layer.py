@@ -186,6 +186,7 @@ class ServingTests(LayerCase):
         transport = self.transports[0]
         self.assertIs(transport.negotiatedProtocol, None)
         self.assertIs(transport.getPeerCertificate(), None)
+        self.assertEqual((transport.peer_names, transport.proxy), ((), None))
         self.assertEqual(transport.getHandle().get_protocol_version_name(), "TLSv1.3")
         for enabled in (True, False):
             transport.setTcpKeepAlive(enabled)
@@ -461,6 +462,9 @@ class ClientNameTests(LayerCase):
             found = self.dial_as(client, name, PeerName("dns", "carol"))
             self.assertEqual(found.received, b"welcome")
             self.assertIn(name.value, self.secured[-1]["client"])
+            found_names = self.transports[-1].peer_names
+            self.assertEqual(found_names[0], "CN=subject")
+            self.assertEqual(set(found_names[1:]), {"other.example.org", name.value})
         self.assertEqual(self.failed, [])
 
     def test_refused(self) -> None:
@@ -495,6 +499,7 @@ class ClientNameTests(LayerCase):
         self.assert_ended()
         client = self.dial(self.serve(Greeter, tls_client_ca=ca), context)
         self.assertEqual(client.received, b"welcome")
+        self.assertEqual(self.transports[-1].peer_names, ())
 
     def test_any(self) -> None:
         """Without a list every client that the authority vouches for is served."""
