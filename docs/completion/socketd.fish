@@ -50,7 +50,7 @@ function _shtab_socketd_using
   test "$_shtab_socketd_cmdpath" = "$argv"
 end
 
-set -g _shtab_socketd_commands run check console status services connections waiting show watch reply answer close reset ban unban bans reload drain resume log-level send chat time ping certificate options unit import
+set -g _shtab_socketd_commands run check console status services connections waiting show watch reply answer close reset ban unban bans reload drain resume log-level send chat time ping whoami certificate options unit import
 set -g _shtab_socketd_opts_with_value --alpn --ca --cert --config --control --count --days --directory --epoch --interval --key --output --pause --server-name --size --timeout --wait -c -i -s
 
 complete -c socketd -e
@@ -212,6 +212,17 @@ complete -c socketd -n '_shtab_socketd_using ping' -l alpn -x -d 'offer this pro
 complete -c socketd -n '_shtab_socketd_using ping' -l insecure -d 'verify nothing: the server may be an impostor'
 complete -c socketd -n '_shtab_socketd_using ping' -s v -l verbose -d 'tell on standard error what was agreed on and whose the certificate is'
 complete -c socketd -n '_shtab_socketd_using ping' -s h -l help -d 'show the help'
+complete -c socketd -n '_shtab_socketd_using; and test $_shtab_socketd_npos -eq 0' -a whoami -d 'ask a whoami service who we are: our address as it sees it, what we reached, TLS'
+complete -c socketd -n '_shtab_socketd_using whoami' -l timeout -x -d 'fail when there is no answer for so long (default 10; 0: no timeout)'
+complete -c socketd -n '_shtab_socketd_using whoami' -l tls -d 'speak TLS, as tls:HOST:PORT does'
+complete -c socketd -n '_shtab_socketd_using whoami' -l ca -xka "(__fish_complete_path (commandline -ct | string replace -r '^--[^=]*=' ''))" -d 'trust these authorities, not those of the system'
+complete -c socketd -n '_shtab_socketd_using whoami' -l server-name -x -d 'the name or IP address that the server'"'"'s certificate must be for, where that is not the HOST that is dialed'
+complete -c socketd -n '_shtab_socketd_using whoami' -l cert -xka "(__fish_complete_path (commandline -ct | string replace -r '^--[^=]*=' ''))" -d 'our certificate and its chain'
+complete -c socketd -n '_shtab_socketd_using whoami' -l key -xka "(__fish_complete_path (commandline -ct | string replace -r '^--[^=]*=' ''))" -d 'its key (default: in the file of --cert)'
+complete -c socketd -n '_shtab_socketd_using whoami' -l alpn -x -d 'offer this protocol; more than once: the best first'
+complete -c socketd -n '_shtab_socketd_using whoami' -l insecure -d 'verify nothing: the server may be an impostor'
+complete -c socketd -n '_shtab_socketd_using whoami' -s v -l verbose -d 'tell on standard error what was agreed on and whose the certificate is'
+complete -c socketd -n '_shtab_socketd_using whoami' -s h -l help -d 'show the help'
 complete -c socketd -n '_shtab_socketd_using; and test $_shtab_socketd_npos -eq 0' -a certificate -d 'make certificates for development: a CA, a server, a client'
 complete -c socketd -n '_shtab_socketd_using certificate' -l directory -xka "(__fish_complete_directories)" -d 'where the files go (default: here; created if missing)'
 complete -c socketd -n '_shtab_socketd_using certificate' -l days -x -d 'validity in days (default 365)'

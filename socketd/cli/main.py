@@ -35,6 +35,7 @@ MODULES = {
     "chat": "client.chat",
     "time": "client.time",
     "ping": "client.ping",
+    "whoami": "client.whoami",
     "certificate": "system.certificate",
     "options": "system.socket_options",
     "unit": "system.unit",

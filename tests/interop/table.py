@@ -105,6 +105,7 @@ SERVICES = (
     Service("talk", "reply", f"reply = {REPLY}\nclose = yes", STREAMS, fixed(re.escape(REPLY))),
     Service("daytime", "daytime", "", BOTH, written("%a %b %e %H:%M:%S %Y\r\n")),
     Service("qotd", "qotd", "texts = {quotes}", BOTH, fixed(re.escape(QUOTE + "\r\n"))),
+    Service("whoami", "whoami", "format = short", BOTH, fixed(r"(?:unix.*|[0-9a-f.:]+ \d+)\n")),
     Service("time", "time", "epoch = 1900", BOTH, number_since(2208988800), text=False),
     Service("unixtime", "time", "epoch = unix", BOTH, number_since(0), text=False),
     Service("endless", "chargen", "", STREAMS, fixed(re.escape(CHARACTERS[:ENOUGH])), ends=False),

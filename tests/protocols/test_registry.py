@@ -28,6 +28,7 @@ OURS = {
     "reply": (True, True),
     "time": (True, True),
     "upper": (True, True),
+    "whoami": (True, True),
 }
 
 

@@ -103,6 +103,8 @@ class ExampleTests(SynchronousTestCase):
             for listener in service.listeners
         }
         assigned = {"echo": 7, "discard": 9, "daytime": 13, "chargen": 19, "time": 37, "ntp": 123}
+        # That of whois.
+        assigned["whoami"] = 43
         self.assertEqual(own, {(name, port + 23000) for name, port in assigned.items()})
         for _, port in own:
             for kind in ("tcp", "udp"):
