@@ -22,7 +22,7 @@ from socketd.net.datagram.cmsg import (
     disable_ancillary,
 )
 from socketd.net.datagram.mmsg import BATCH, CONTROL_SIZE, MAX_SIZE, NAME_SIZE, Messages, column
-from socketd.net.datagram.port import OPEN, DatagramPort, DatagramTerms
+from socketd.net.datagram.port import OPEN, Ancillary, DatagramPort, DatagramTerms
 from socketd.net.service_state import ServiceState
 
 #: Entries of each address cache of a port; a full cache is cleared.
@@ -184,7 +184,7 @@ class BatchedDatagramPort(DatagramPort):
             reason = guard.check_rate(keys)
         if reason is None:
             return source
-        self._drop(reason)
+        self.drop(reason)
         return _UNKNOWN
 
     def _refuses(self, destination: bytes) -> bool:
@@ -194,7 +194,7 @@ class BatchedDatagramPort(DatagramPort):
             refused = self._guard is not None and self._guard.refuses_destination(destination)
             _remember(self._destinations, destination, refused)
         if refused:
-            self._drop(DESTINATION)
+            self.drop(DESTINATION)
         return refused
 
     def _controls(self, index: int) -> memoryview:
@@ -225,11 +225,12 @@ class BatchedDatagramPort(DatagramPort):
             return
         # As in DatagramPort.write, without a call.
         if size > self._allowance:
-            self._drop(REPLY_SIZE)
+            self.drop(REPLY_SIZE)
             return
         self._allowance -= size
         if self._timestamped:
-            self._answer_now(datagram, addr)
+            # A reply with a timestamp must not wait for the batch.
+            self._send(datagram, addr, self._ancillary())
             return
         index = self._index
         if self._queued > index:
@@ -254,15 +255,17 @@ class BatchedDatagramPort(DatagramPort):
             self._counters.datagrams_unsent += count - sent
             self._counters.datagram_bytes_sent += size
 
-    def _answer_now(self, datagram: bytes, addr: Any) -> None:
-        """Send immediately: a reply with a timestamp must not wait for the batch."""
+    def _ancillary(self) -> Ancillary:
         pktinfo = self._pktinfo
         info = None if pktinfo is None else pktinfo.find(self._controls(self._index))
         if pktinfo is None or info is None:
-            self._send(datagram, addr)
-        else:
-            pktinfo.answer_from(info)
-            self._send(datagram, addr, [(pktinfo.level, pktinfo.type, bytes(info))])
+            return ()
+        pktinfo.answer_from(info)
+        return [(pktinfo.level, pktinfo.type, bytes(info))]
+
+    def send_now(self, datagram: bytes, addr: Any, ancillary: Ancillary) -> None:
+        self._flush()
+        self._send(datagram, addr, ancillary)
 
     def _decode(self, name: bytes) -> tuple[tuple[str, int], bytes]:
         """

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from errno import ECONNREFUSED
 from typing import Any
 
-from attrs import frozen
+from attrs import define, frozen
 from twisted.internet.interfaces import ISystemHandle, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol
 from zope.interface import implementer
@@ -45,6 +45,37 @@ class DatagramTerms:
 
 #: For ports made through L{socketd.net.reactor.batch.BatchReactor}: no rules, as in Twisted.
 OPEN = DatagramTerms(reply_floor=math.inf)
+
+
+@define(eq=False)
+class Question:
+    """
+    A received datagram, with what an answer at a later time needs of it.
+
+    @ivar source: where it came from.
+    """
+
+    source: Any
+    _port: DatagramPort
+    _ancillary: Ancillary
+    _allowance: float
+
+    def answer(self, datagram: bytes) -> None:
+        """Answer, by the rule for the length of replies, from the address that was asked."""
+        if self.spend(len(datagram)):
+            self.send(datagram)
+
+    def spend(self, size: int) -> bool:
+        """Take so many bytes from what may answer it; else count them as dropped."""
+        if size > self._allowance:
+            self._port.drop(REPLY_SIZE)
+            return False
+        self._allowance -= size
+        return True
+
+    def send(self, datagram: bytes) -> None:
+        """Send an answer that was paid for."""
+        self._port.send_now(datagram, self.source, self._ancillary)
 
 
 @implementer(IUDPTransport, ISystemHandle)
@@ -111,9 +142,10 @@ class DatagramPort(Port):
             if reason is None:
                 self._deliver(data, source)
             else:
-                self._drop(reason)
+                self.drop(reason)
 
-    def _drop(self, reason: str) -> None:
+    def drop(self, reason: str) -> None:
+        """Count a datagram or an answer that is dropped."""
         self._counters.datagrams_dropped[reason] += 1
 
     def _stop_reading(self, problem: OSError | MemoryError) -> None:
@@ -164,7 +196,7 @@ class DatagramPort(Port):
         # All replies to a datagram together must not be longer than it; else they would
         # amplify toward a spoofed source.
         if len(datagram) > self._allowance:
-            self._drop(REPLY_SIZE)
+            self.drop(REPLY_SIZE)
             return
         self._allowance -= len(datagram)
         self._send(datagram, addr)
@@ -179,6 +211,25 @@ class DatagramPort(Port):
         else:
             self._counters.datagrams_sent += 1
             self._counters.datagram_bytes_sent += len(datagram)
+
+    def question(self) -> Question:
+        """
+        Take over the answering of the current datagram, also for a time when it is no longer
+        the current one; L{write} can no longer answer it.
+        """
+        allowance, self._allowance = self._allowance, 0
+        return Question(self._current, self, self._ancillary(), allowance)
+
+    def _ancillary(self) -> Ancillary:
+        """
+        Give the control messages of an answer to the current datagram, by which it leaves from
+        the address that was asked. None here.
+        """
+        return ()
+
+    def send_now(self, datagram: bytes, addr: Any, ancillary: Ancillary) -> None:
+        """Send after all that was written before."""
+        self._send(datagram, addr, ancillary)
 
     def writeSequence(self, seq: Iterable[bytes], addr: Any) -> None:
         """Send several pieces as one datagram."""
