@@ -15,7 +15,7 @@ from tests.support.source_tree import PACKAGE, ROOT, modules
 
 #: The wings, and what each may import of the others. One with a dot is a part of C{net} or
 #: C{cli}: these have wings of their own, and modules beside them.
-BOTTOM = {"common", "settings", "access", "protocols"}
+BOTTOM = {"common", "settings", "access", "faults", "protocols"}
 SOCKETS = {"net.addresses", "net.sockets", "net.timer_wheel", "net.service_state", "net.port"}
 SOCKETS |= {"net.base_layer"}
 SERVED = {"net.proxy", "net.stream", "net.tls", "net.datagram", "net.layers", "net.listen"}
@@ -24,12 +24,13 @@ ALLOWED: dict[str, set[str]] = {
     "common": set(),
     "settings": {"common"},
     "access": {"common", "settings"},
+    "faults": {"common", "settings"},
     "protocols": {"common", "settings"},
     "terminal": {"common"},
     "net.addresses": {"common"},
     "net.timer_wheel": set(),
     "net.base_layer": set(),
-    "net.service_state": {"access", "common", "net.timer_wheel"},
+    "net.service_state": {"access", "common", "faults", "net.timer_wheel"},
     "net.port": {"net.addresses", "net.service_state"},
     "net.sockets": {"access", "common", "net.addresses", "settings"},
     "net.proxy": {"common", "net.base_layer"},

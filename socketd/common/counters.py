@@ -42,6 +42,7 @@ class Counters:
     @ivar full: how often accepting stopped because the limit was reached.
     @ivar refused: rejected connections, by reason.
     @ivar timed_out: connections closed by a deadline, by its option.
+    @ivar faults: connections and datagrams on which a fault acted, by its name.
     """
 
     connections: int = 0
@@ -58,6 +59,7 @@ class Counters:
     datagrams_dropped: Counter[str] = field(factory=Counter)
     refused: Counter[str] = field(factory=Counter)
     timed_out: Counter[str] = field(factory=Counter)
+    faults: Counter[str] = field(factory=Counter)
 
     def add(self, ended: Counting) -> None:
         """Add the counters of a connection that has ended."""
@@ -72,6 +74,7 @@ class Counters:
             datagrams_dropped=self.datagrams_dropped.copy(),
             refused=self.refused.copy(),
             timed_out=self.timed_out.copy(),
+            faults=self.faults.copy(),
         )
         for connection in live:
             total.add(connection)

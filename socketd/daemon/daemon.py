@@ -39,7 +39,7 @@ from socketd.net.service_state import Connection, ConnectionTable, ServiceState
 from socketd.net.sockets.rlimit import connection_limit
 from socketd.settings import model
 from socketd.settings.diagnostics import SettingsError
-from socketd.settings.diff import differences
+from socketd.daemon.diff import differences
 
 #: Seconds between two periodic checks; each one polls the clock.
 CHECK_INTERVAL = 1.0

@@ -14,6 +14,7 @@ from socketd.access.policy import AccessPolicy
 from socketd.common.counters import Counters, Counting
 from socketd.common.events import MESSAGE_RECEIVED, PROTOCOL_FAILED, Event, EventBus
 from socketd.common.text import escaped, hexadecimal
+from socketd.faults.service_faults import ServiceFaults
 from socketd.net.timer_wheel import TimerWheel
 
 
@@ -100,6 +101,7 @@ class ServiceState:
     @ivar announced: whether connection events are logged or watched.
     @ivar observed: whether message events are logged or watched; a plain attribute, since
         it is read for each message.
+    @ivar faults: the profile that is on, with its draws; C{None} is off.
     @ivar counters: the service's counters; those of a connection are added when it closes.
     """
 
@@ -113,6 +115,7 @@ class ServiceState:
     awaits_us: Callable[[int], bool] = field(default=lambda connection_id: False)
     observed: bool = field(default=False, init=False)
     announced: bool = field(default=False, init=False)
+    faults: ServiceFaults | None = field(default=None, init=False)
     counters: Counters = field(factory=Counters, init=False)
     _count: int = field(default=0, init=False)
     _empty: list[Deferred[None]] = field(factory=list, init=False)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
+from socketd.settings.faults.profile import FAULT, FaultOptions
 from socketd.settings.listener_syntax import meant
 from socketd.settings.model import (
     DAEMON,
@@ -22,6 +23,9 @@ from socketd.settings.tls import TlsOptions
 
 #: The options that every service has.
 COMMON = (ServiceOptions, AccessOptions, SocketOptions, TlsOptions)
+
+#: What other programs call the faults.
+_FAULT_NAMES = {"delay": "latency", "drop": "loss", "rate": "bandwidth", "timeout": "close"}
 
 #: Options that other programs have in place of C{listen}.
 _INSTEAD_OF_LISTEN = ("address", "bind", "host", "interface", "port")
@@ -41,6 +45,10 @@ def where_it_belongs(
     if any(name in declared(group) for group in COMMON):
         for_all = "" if section == DEFAULTS else ", or in [defaults] for all"
         return f"write it in the section of a service{for_all}"
+    if section.startswith(FAULT) and name in _FAULT_NAMES:
+        return f"write {_FAULT_NAMES[name]}"
+    if name in declared(FaultOptions):
+        return "write it in a section [fault:NAME], and fault = NAME in that of the service"
     if name in declared(DaemonOptions):
         return f"write it in [{DAEMON}]"
     if owners := sorted(_owners(name, protocols)):

@@ -8,7 +8,9 @@ from typing import Any
 
 from attrs import define, field
 
+from socketd.settings.checks import check_service
 from socketd.settings.diagnostics import Diagnostic, SettingsError, nearest
+from socketd.settings.faults.profile import FAULT, OFF, FaultOptions, FaultProfile, contradictions
 from socketd.settings.hints import COMMON, about_comment, about_quotes, where_it_belongs
 from socketd.settings.ini import IniSection, IniValue, read, read_file
 from socketd.settings.listener_syntax import parse_control, parse_http, parse_listener
@@ -96,14 +98,15 @@ class _Loader:
         special = {section.name: section for section in reversed(sections)}
         daemon = self._daemon(special.get(DAEMON))
         self.defaults = special[DEFAULTS].entries if DEFAULTS in special else {}
-        ordinary = [s for s in sections if s.name not in (DAEMON, DEFAULTS)]
+        profiles = [s for s in sections if s.name.startswith(FAULT)]
+        faults = {found.name: found for found in map(self._profile, profiles)}
+        ordinary = [s for s in sections if s.name not in (DAEMON, DEFAULTS) and s not in profiles]
         services = [service for service in map(self._service, ordinary) if service is not None]
         self._check_defaults()
         enabled = tuple(service for service in services if service.common.enabled)
         for service in enabled:
             self._check_amplification(service, special)
-            self._check_tls(service)
-            self._check_proxies(service)
+            self.diagnostics += check_service(service, faults)
         if not enabled and not self.diagnostics:
             message = "serves nothing; add a section such as [echo] with listen = tcp:7007"
             self._report(0, message)
@@ -113,7 +116,9 @@ class _Loader:
         own = {name: self._own(name, entry) for name, entry in given.items()}
         files = dict.fromkeys(_files(entries, declared(DaemonOptions)))
         files |= dict.fromkeys(path for service in enabled for path in service.files)
-        return Settings(self.file, daemon, enabled, lines, **own, files=tuple(files))
+        return Settings(
+            self.file, daemon, enabled, lines, **own, files=tuple(files), faults=faults
+        )
 
     def _daemon(self, section: IniSection | None) -> DaemonOptions:
         if section is None:
@@ -121,6 +126,25 @@ class _Loader:
         known = declared(DaemonOptions)
         self._check_names(section.name, section.entries, known)
         return DaemonOptions(**self._values(section.name, section.line, section.entries, known))
+
+    def _profile(self, section: IniSection) -> FaultProfile:
+        """Parse a fault profile."""
+        name = section.name.removeprefix(FAULT)
+        if _NAME.fullmatch(name) is None or name == OFF:
+            message = "is not a profile; write [fault:NAME], up to 32 letters, digits and . _ -"
+            self._report(section.line, f"{message}, and not off", section.name)
+        known = declared(FaultOptions)
+        self._check_names(section.name, section.entries, known)
+        values = self._values(section.name, section.line, section.entries, known)
+        parsed = {known[n].attribute: value for n, value in values.items() if value is not None}
+        options = FaultOptions(**parsed)
+        if None not in values.values():
+            for option, message in contradictions(options):
+                if option:
+                    self._report_value(section.name, option, section.entries[option], message)
+                else:
+                    self._report(section.line, message, section.name)
+        return FaultProfile(name, options, section.line)
 
     def _own(self, name: str, entry: IniValue) -> Listener | None:
         """Parse a listener of the daemon itself."""
@@ -276,27 +300,6 @@ class _Loader:
             message = "has a public network, for which udp_amplify would serve attacks on others;"
             message += " write udp_amplify = 0, or allow = any if that is what you want"
             self._report_value(service.name, "allow", entry, message)
-
-    def _check_tls(self, service: ServiceSettings) -> None:
-        """Report TLS listeners without a certificate, and TLS options without a TLS listener."""
-        speaks = any(listener.tls for listener in service.listeners)
-        if speaks and "tls_certificate" not in service.lines:
-            message = "has a listener for TLS, and no certificate; write tls_certificate = PATH"
-            self._report(service.lines["listen"], message, service.name)
-        given = service.lines.keys() & declared(TlsOptions).keys() - service.inherited
-        if any(listener.proxied for listener in service.listeners):
-            given = given - {"handshake_timeout"}
-        if not speaks and service.listeners:
-            for name in sorted(given):
-                message = "is for TLS, which no listener here uses; write tls:PORT"
-                self._report(service.lines[name], message, service.name, name)
-
-    def _check_proxies(self, service: ServiceSettings) -> None:
-        """Report C{haproxy:} listeners without C{proxy_from}."""
-        proxied = [listener for listener in service.listeners if listener.proxied]
-        if proxied and not service.policy.proxy_from and "proxy_from" not in service.lines:
-            message = "has a haproxy: listener that trusts no proxy; write proxy_from = NETWORKS"
-            self._report(service.lines["listen"], message, service.name)
 
 
 def _files(entries: Mapping[str, IniValue], known: Mapping[str, Option]) -> Iterator[str]:

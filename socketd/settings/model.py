@@ -10,6 +10,7 @@ import attrs
 from attrs import frozen
 
 from socketd.settings.diagnostics import Diagnostic
+from socketd.settings.faults.profile import PROFILE, FaultProfile
 from socketd.settings.listeners import Listener
 from socketd.settings.networks import NETWORKS, PREFIXES, Network, Prefixes
 from socketd.settings.options import REQUIRED, option
@@ -104,6 +105,9 @@ class ServiceOptions:
     )
     log_messages: str = option(
         choice("no", "text", "hex"), "no", "Whether and how each message is logged."
+    )
+    fault: str = option(
+        PROFILE, "", "The profile, a section [fault:NAME], by which it misbehaves on purpose."
     )
 
 
@@ -307,6 +311,13 @@ class ServiceSettings:
     files: tuple[str, ...] = attrs.field(eq=False, default=())
     file: str = attrs.field(eq=False, default="")
 
+    @property
+    def forms(self) -> tuple[bool, bool]:
+        """Whether it may have streams, and datagrams; a socket of systemd can be either."""
+        known = {one.is_stream for one in self.listeners if not one.is_inherited}
+        unknown = any(one.is_inherited for one in self.listeners)
+        return unknown or True in known, unknown or False in known
+
     def place(self, option: str) -> str:
         """Format the position of one of its options as C{FILE:LINE}."""
         return f"{self.file}:{self.lines[option]}"
@@ -324,6 +335,7 @@ class Settings:
 
     @ivar lines: the line of each option of C{[socketd]}.
     @ivar files: the paths of the files named by options of the daemon and its services.
+    @ivar faults: the fault profiles by name.
     """
 
     file: str
@@ -333,6 +345,7 @@ class Settings:
     http: Listener | None = None
     control: Listener | None = None
     files: tuple[str, ...] = attrs.field(eq=False, default=())
+    faults: Mapping[str, FaultProfile] = attrs.field(factory=dict)
 
     def place(self, option: str) -> str:
         """

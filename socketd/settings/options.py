@@ -27,15 +27,26 @@ class Option:
     default: Any
     help: str
 
+    @property
+    def attribute(self) -> str:
+        """The name of its field."""
+        return self.name.replace("-", "_")
 
-def option(type: ValueType, default: Any, help: str) -> Any:
-    """Declare a field of an options class."""
-    return attrs.field(default=default, metadata={"type": type, "help": help}, kw_only=True)
+
+def option(type: ValueType, default: Any, help: str, name: str = "") -> Any:
+    """
+    Declare a field of an options class.
+
+    @param name: the name in the file, if it has a hyphen where that of the field cannot.
+    """
+    metadata = {"type": type, "help": help} | ({"name": name} if name else {})
+    return attrs.field(default=default, metadata=metadata, kw_only=True)
 
 
 def declared(options: type[Any]) -> dict[str, Option]:
     """List the options of a class, in declaration order."""
-    return {
-        field.name: Option(field.name, default=field.default, **field.metadata)
-        for field in attrs.fields(options)
-    }
+    known = (
+        Option(**{"name": one.name} | one.metadata, default=one.default)
+        for one in attrs.fields(options)
+    )
+    return {found.name: found for found in known}

@@ -55,7 +55,7 @@ from socketd.protocols.messages.qotd import MAX_QUOTE, parse_quotes
 from socketd.protocols.registry import installed
 from socketd.settings import load as loading
 from socketd.settings.diagnostics import Diagnostic, SettingsError
-from socketd.settings.diff import differences
+from socketd.daemon.diff import differences
 from socketd.settings.listener_syntax import (
     MAX_PATH,
     meant,

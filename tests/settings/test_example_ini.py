@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.configuration import configure
 from socketd.protocols.registry import installed
+from socketd.settings.faults.profile import FAULT, FaultOptions
 from socketd.settings.ini import read
 from socketd.settings.load import load
 from socketd.settings.model import (
@@ -65,7 +66,9 @@ class ExampleTests(SynchronousTestCase):
         self.assertEqual(diagnostics, [])
         common = declared(ServiceOptions) | declared(AccessOptions) | declared(SocketOptions)
         for section in sections:
-            if section.name == DAEMON:
+            if section.name.startswith(FAULT):
+                known = declared(FaultOptions)
+            elif section.name == DAEMON:
                 known = declared(DaemonOptions)
             elif section.name == DEFAULTS:
                 known = common
@@ -77,11 +80,11 @@ class ExampleTests(SynchronousTestCase):
     def test_comments(self) -> None:
         """A comment that is an option, ready to be uncommented, is one that exists."""
         names = declared(DaemonOptions) | declared(ServiceOptions) | declared(AccessOptions)
-        names |= declared(SocketOptions)
+        names |= declared(SocketOptions) | declared(FaultOptions)
         for protocol in installed().values():
             names |= declared(protocol.options)
         text = FILE.read_text(encoding="utf-8")
-        written = re.findall(r"^; ?([a-z_]+) = ", text, re.MULTILINE)
+        written = re.findall(r"^; ?([a-z_-]+) = ", text, re.MULTILINE)
         self.assertEqual(set(written) - names.keys(), set())
 
     def test_seeds(self) -> None:

@@ -10,6 +10,7 @@ from twisted.internet.endpoints import _parse
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.settings.diagnostics import SettingsError
+from socketd.settings.faults.profile import FaultOptions
 from socketd.settings.ini import read
 from socketd.settings.listener_syntax import _split, parse_listener
 from socketd.settings.listeners import Listener
@@ -18,7 +19,7 @@ from socketd.settings.model import DaemonOptions, ServiceOptions, Settings, Sock
 from socketd.settings.options import declared
 from tests.settings.refusals import PROTOCOLS, RUNTIME, TalkOptions
 
-CLASSES = (DaemonOptions, ServiceOptions, SocketOptions, TalkOptions)
+CLASSES = (DaemonOptions, ServiceOptions, SocketOptions, TalkOptions, FaultOptions)
 OPTIONS = {name: found for one in CLASSES for name, found in declared(one).items()}
 
 limited = settings(max_examples=200, derandomize=True, deadline=None, database=None)
@@ -28,10 +29,12 @@ texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 
 headers = st.sampled_from(
     ["socketd", "defaults", "echo", "talk", "stream", "datagram", "DEFAULT", "echo ", "x y", "ä"]
+    + ["fault:a", "fault:off", "fault:"]
 )
 names = st.sampled_from([*OPTIONS, "Listen", "lisen", "", " "])
 values = st.sampled_from(
     ["", "yes", "no", "10s", "7", "64KiB", "echo", "tcp:7", "udp:7, unix:a", "tcp:x", "a=b", "\\q"]
+    + ["a", "10%", "after 10s", "at once", "silent", "80ms jitter 20ms", "1..16 every 1s"]
 )
 lines = st.one_of(
     headers.map("[{}]".format),

@@ -79,7 +79,7 @@ def _options() -> dict[str, Any]:
     found: dict[str, dict[str, str]] = {}
     for title, options in groups():
         rows = declared(options).values()
-        section = title.partition(":")[0]
+        section = title.partition(": ")[0]
         found.setdefault(section, {}).update({row.name: default_text(row) for row in rows})
     return found
 

@@ -16,6 +16,7 @@ _OWN = {
     "DaemonOptions.max_connections": "5000",
     "ServiceOptions.protocol": "echo",
     "ServiceOptions.listen": "tcp:7007, udp:7007",
+    "ServiceOptions.fault": "flaky",
     "AccessOptions.allow": "192.0.2.0/24, loopback",
     "AccessOptions.deny": "192.0.2.13",
     "AccessOptions.proxy_from": "192.0.2.10",
@@ -36,6 +37,14 @@ _OWN = {
     "NtpOptions.refid": "192.0.2.1",
     "QotdOptions.texts": "/etc/socketd/quotes",
     "ReplyOptions.reply": "hello\\n",
+    "FaultOptions.latency": "80ms jitter 20ms normal",
+    "FaultOptions.bandwidth": "16KiB/s",
+    "FaultOptions.slice": "1..16 every 50ms",
+    "FaultOptions.reset": "after 100B",
+    "FaultOptions.close": "after 5s",
+    "FaultOptions.half-close": "at once",
+    "FaultOptions.loss": "10% burst 25%",
+    "FaultOptions.reorder": "5% gap 3",
     "udp_amplify": "64",
 }
 
@@ -43,6 +52,7 @@ _OWN = {
 _FORMS = {
     "duration": "90s",
     "rate": "50/s",
+    "share": "2%",
     "size": "64KiB",
     "number": "100",
     "text": "hello\\n",

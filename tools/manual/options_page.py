@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from socketd.protocols.registry import installed
+from socketd.settings.faults.profile import FaultOptions
+from socketd.settings.faults.values import PERCENT, as_written
 from socketd.settings.model import AccessOptions, DaemonOptions, ServiceOptions, SocketOptions
 from socketd.settings.options import REQUIRED, Option, declared
 from socketd.settings.tls import TlsOptions
@@ -32,6 +34,7 @@ def groups() -> list[tuple[str, type[Any]]]:
         ("Every service: access policy", AccessOptions),
         ("Every service: socket options", SocketOptions),
         ("Every service: TLS", TlsOptions),
+        ("`[fault:NAME]`: how the services that name it misbehave", FaultOptions),
         *((f"`protocol = {name}`", found[name].options) for name in sorted(found)),
     ]
 
@@ -48,6 +51,8 @@ def default_text(found: Option) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if found.type is PERCENT:
+        return as_written(value)
     if isinstance(value, float):
         return f"{value:g}/s" if found.type is RATE else f"{value:g}s"
     if isinstance(value, bytes):

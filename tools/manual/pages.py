@@ -48,8 +48,9 @@ def configuration_page() -> str:
     page.section("VALUES", entries=_literal(prose.VALUES))
     page.section("LISTENERS", entries=_literal(prose.LISTENERS))
     page.section("OPTIONS")
+    texts = {"access policy": prose.ACCESS, "fault:": prose.FAULTS}
     for title, options in groups():
-        text = prose.ACCESS if "access policy" in title else ""
+        text = next((texts[word] for word in texts if word in title), "")
         page.part(title.replace("`", ""), text, _option_entries(options))
     page.section("FILES", entries=prose.FILES.items())
     return _ended(page, "socketd(8), socketd(1), socket(7), tcp(7)")

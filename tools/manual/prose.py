@@ -115,8 +115,9 @@ do `;` and `#` at the beginning of a line. Names are case-sensitive. Nothing is 
 except `{runtime}` in the paths of UNIX sockets.
 
 `[socketd]` configures the daemon. `[defaults]` sets options for every service that has them
-and does not set them itself. Each other section is a service: its name, up to 32 letters,
-digits and `. _ -`, appears in the log, and is its protocol unless `protocol` says otherwise.
+and does not set them itself. `[fault:NAME]` is a fault profile. Each other section is a
+service: its name, up to 32 letters, digits and `. _ -`, appears in the log, and is its
+protocol unless `protocol` says otherwise.
 
 Unknown options, invalid values, and options or sections that appear twice are all reported
 together, with file and line, and nothing is started (exit status 78).
@@ -145,6 +146,7 @@ VALUES = {
     " a deadline of the access policy.",
     "rate": "A number per second, minute or hour: `50/s`, `256/m`, `10/h`.",
     "size": "Bytes: `4096`, `64KiB`, `1MiB`.",
+    "share": "A percentage from `0%` to `100%`: `30%`, `0.1%`.",
     "text": "Sent as UTF-8; `\\n`, `\\r`, `\\t`, `\\xNN` and `\\\\` are one byte each.",
     "list": "One item per line, or separated by commas.",
     "networks": "A list of `192.0.2.0/24`, `2001:db8::/32`, single addresses, `any`, `loopback`"
@@ -169,6 +171,17 @@ LISTENERS = {
     " header, version 1 or 2, and the access policy applies to the source in the header. Only"
     " headers from `proxy_from` are accepted.",
 }
+
+FAULTS = """
+A service with `fault = NAME` misbehaves as the section `[fault:NAME]` says: connections by the
+options for streams, datagrams by those for datagrams, and both by `latency`. An option for the
+other kind is an error, unless `fault` is set in `[defaults]`.
+
+What happens to a connection depends on the seed, the service and the number of the connection
+since the service has the profile; what happens to the answers to a datagram on the seed, the
+service, the address of its source and the number of the datagram from there. So a run
+repeats with the same seed, however connections interleave.
+"""
 
 ACCESS = """
 The access policy decides which peers are served, how often and for how long. A connection

@@ -1,0 +1,87 @@
+"""What is drawn for one datagram."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from socketd.faults.dice import delay, draw
+from socketd.settings.faults.profile import FaultOptions
+
+
+@frozen(eq=False)
+class DatagramDraw:
+    """
+    The faults of the answers to one datagram.
+
+    @ivar key: the seed, the service, the source and the number.
+    @ivar number: the number of the datagram from its source, from 1.
+    @ivar faults: the names of all that was drawn; C{loss} is alone, for a lost answer has
+        no other fault.
+    @ivar gap: how many later answers overtake it; 0: none.
+    @ivar delay: seconds.
+    """
+
+    key: str
+    number: int
+    faults: tuple[str, ...]
+    gap: int = 0
+    delay: float = 0.0
+
+    @property
+    def lost(self) -> bool:
+        """Whether it is not sent."""
+        return "loss" in self.faults
+
+    @property
+    def duplicated(self) -> bool:
+        """Whether it is sent twice."""
+        return "duplicate" in self.faults
+
+    def corrupt(self, data: bytes) -> bytes:
+        """Invert one bit, if that was drawn; an empty datagram has none."""
+        if "corrupt" not in self.faults or not data:
+            return data
+        byte, bit = divmod(int(draw(self.key, "bit") * len(data) * 8), 8)
+        return data[:byte] + bytes([data[byte] ^ 1 << bit]) + data[byte + 1 :]
+
+    def truncate(self, data: bytes) -> bytes:
+        """Cut the end off, one byte at least, if that was drawn."""
+        if "truncate" not in self.faults:
+            return data
+        return data[: int(draw(self.key, "length") * len(data))]
+
+
+def draw_datagram(options: FaultOptions, key: str, number: int, lost_before: bool) -> DatagramDraw:
+    """
+    Draw all faults of one datagram.
+
+    @param lost_before: whether the one before it from the same source was lost.
+    """
+    if is_lost(options, key, lost_before):
+        return DatagramDraw(key, number, ("loss",))
+    rates = {
+        "duplicate": options.duplicate,
+        "reorder": options.reorder and options.reorder.rate,
+        "corrupt": options.corrupt,
+        "truncate": options.truncate,
+    }
+    faults = tuple(name for name, rate in rates.items() if rate and draw(key, name) < rate)
+    gap = options.reorder.gap if options.reorder and "reorder" in faults else 0
+    if options.latency is None:
+        return DatagramDraw(key, number, faults, gap)
+    late = delay(options.latency, key, "latency")
+    return DatagramDraw(key, number, ("latency", *faults), gap, late)
+
+
+def is_lost(options: FaultOptions, key: str, lost_before: bool) -> bool:
+    """
+    Draw whether a datagram is lost.
+
+    The two probabilities make a Markov chain whose share of lost ones is the rate, and whose
+    correlation of one with the next is the burst.
+    """
+    if options.loss is None:
+        return False
+    rate, burst = options.loss.rate, options.loss.burst
+    chance = rate + burst * (1 - rate) if lost_before else rate * (1 - burst)
+    return draw(key, "loss") < chance

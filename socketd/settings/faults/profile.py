@@ -1,0 +1,210 @@
+"""A fault profile: its options, which of them contradict, and which services it suits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+from typing import Any
+
+import attrs
+from attrs import frozen
+
+from socketd.settings.faults.values import (
+    ACCEPT,
+    AFTER,
+    BANDWIDTH,
+    LATENCY,
+    LOSS,
+    PERCENT,
+    REFUSE,
+    REORDER,
+    SILENT,
+    SLICES,
+    Accept,
+    After,
+    Latency,
+    Loss,
+    Reorder,
+    Slices,
+    as_written,
+)
+from socketd.settings.options import declared, option
+from socketd.settings.value_types import NUMBER, ValueType, choice, parse_word, within
+
+#: What the name of the section of a profile begins with.
+FAULT = "fault:"
+
+#: The word for no profile, which no profile can have as its name.
+OFF = "off"
+
+#: Where the faults of a TLS service act: on the bytes of the socket, or on those of the protocol.
+WIRE, PROTOCOL = ("wire", "protocol")
+
+
+def parse_profile_name(text: str) -> str:
+    """Parse the name of a profile; C{off} is none."""
+    return "" if text == OFF else parse_word(text)
+
+
+PROFILE = ValueType("profile (or off)", parse_profile_name)
+
+
+@frozen
+class FaultOptions:
+    """The section C{[fault:NAME]}; C{None} is a fault that the profile does not have."""
+
+    seed: int | None = option(
+        NUMBER,
+        None,
+        "What the draws depend on: with the same seed a run repeats. By default one is drawn when"
+        " a service takes the profile, and logged.",
+    )
+    share: float = option(
+        PERCENT, 1.0, "How many connections or datagrams the profile is for; drawn for each."
+    )
+    first: int | None = option(
+        within(NUMBER, 1, 10**9, "write 1 or more"),
+        None,
+        "How many connections it is for at most, or datagrams of each source; all by default.",
+    )
+    skip: int = option(
+        NUMBER, 0, "How many connections, or datagrams of each source, come before the first."
+    )
+    latency: Latency | None = option(
+        LATENCY,
+        None,
+        "How late what is sent leaves: a delay, a jitter, and whether that is uniform, normal or"
+        " lognormal. The order of a stream stays.",
+    )
+    bandwidth: int | None = option(
+        BANDWIDTH,
+        None,
+        "How many bytes a connection is sent in a second. For streams.",
+    )
+    slice: Slices | None = option(
+        SLICES,
+        None,
+        "The pieces in which a connection is sent its bytes, and the pause between two. For"
+        " streams.",
+    )
+    accept: Accept | None = option(
+        ACCEPT,
+        None,
+        "What becomes of a connection: it is refused, is sent nothing, is never read, or waits"
+        " until it is served. For streams.",
+    )
+    reset: After | None = option(
+        AFTER,
+        None,
+        "When a connection is reset; the peer can read all bytes before. For streams.",
+    )
+    close: After | None = option(AFTER, None, "When a connection is closed. For streams.")
+    half_close: After | None = option(
+        AFTER,
+        None,
+        "When the writing side of a connection is closed, which reads on. For streams.",
+        name="half-close",
+    )
+    loss: Loss | None = option(
+        LOSS,
+        None,
+        "How many answers are not sent, and how much that depends on the one before. For"
+        " datagrams.",
+    )
+    duplicate: float | None = option(
+        PERCENT, None, "How many answers are sent twice. For datagrams."
+    )
+    reorder: Reorder | None = option(
+        REORDER,
+        None,
+        "How many answers are held until so many later ones are sent. For datagrams.",
+    )
+    corrupt: float | None = option(
+        PERCENT, None, "How many answers have one bit inverted. For datagrams."
+    )
+    truncate: float | None = option(
+        PERCENT, None, "How many answers are cut short. For datagrams."
+    )
+    at: str = option(
+        choice(WIRE, PROTOCOL),
+        WIRE,
+        "Whether faults act below TLS and the PROXY header, or above. For streams.",
+    )
+
+    def given(self, names: tuple[str, ...]) -> dict[str, Any]:
+        """Return the values of those of these options that are not their default, by name."""
+        known = declared(FaultOptions)
+        values = {name: getattr(self, known[name].attribute) for name in names}
+        return {name: one for name, one in values.items() if one != known[name].default}
+
+
+#: The faults that act on streams, on the start and the end of one, and on datagrams.
+SENDING = ("latency", "bandwidth", "slice")
+ENDS = ("reset", "close", "half-close")
+STREAM_FAULTS = (*SENDING, "accept", *ENDS)
+DATAGRAM_FAULTS = ("latency", "loss", "duplicate", "reorder", "corrupt", "truncate")
+
+#: The options that have no meaning for the other form of transport.
+STREAM_ONLY = (*STREAM_FAULTS[1:], "at")
+DATAGRAM_ONLY = DATAGRAM_FAULTS[1:]
+
+
+@frozen
+class FaultProfile:
+    """
+    One profile.
+
+    @ivar line: that of its section.
+    """
+
+    name: str
+    options: FaultOptions
+    line: int = attrs.field(eq=False, default=0)
+
+    def describe(self, faults: tuple[str, ...] = (*STREAM_FAULTS, *DATAGRAM_ONLY)) -> str:
+        """Format those of these faults that it has, as in the file."""
+        return ", ".join(
+            f"{name} {as_written(value)}" for name, value in self.options.given(faults).items()
+        )
+
+    def misfit(self, streams: bool, datagrams: bool) -> str:
+        """
+        Say why a service that has streams only, or datagrams only, cannot have this profile.
+
+        @return: an empty string if it can.
+        """
+        if not datagrams and (wrong := self.options.given(DATAGRAM_ONLY)):
+            why = "a stream would be corrupted, not lossy"
+            return f"has {_and(wrong)}, for datagrams only ({why}), which no listener here takes"
+        if not streams and (wrong := self.options.given(STREAM_ONLY)):
+            return f"has {_and(wrong)}, for streams only, which no listener here takes"
+        return ""
+
+
+def contradictions(options: FaultOptions) -> Iterator[tuple[str, str]]:
+    """List the options that can never act, each with the reason; the name is empty for all."""
+    if not options.given((*STREAM_FAULTS, *DATAGRAM_ONLY)):
+        yield "", "has no fault; write such as latency = 80ms"
+    ends: dict[str, After] = options.given(ENDS)
+    action = options.accept.action if options.accept else ""
+    unreached = [name for name, end in ends.items() if end.size is not None]
+    never = {REFUSE: ("bandwidth", "slice", *ends), SILENT: ("bandwidth", "slice", *unreached)}
+    for name in options.given(never.get(action, ())):
+        yield name, f"never acts with accept = {action}; remove one of the two"
+    for first, later in _rivals(ends):
+        yield later, f"never acts, because {first} = {ends[first]} does before; remove one"
+
+
+def _rivals(ends: Mapping[str, After]) -> Iterator[tuple[str, str]]:
+    """List the pairs of ends of which the first leaves nothing to the later one."""
+    for pair in combinations(ends, 2):
+        first, later = sorted(pair, key=lambda name: ends[name].size or ends[name].seconds or 0)
+        one, other = ends[first], ends[later]
+        if (one.size is None) != (other.size is None):
+            continue
+        if first != "half-close" or one == other or one.size is not None:
+            yield first, later
+
+
+def _and(names: Mapping[str, Any]) -> str:
+    return " and ".join(names)
