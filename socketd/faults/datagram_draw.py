@@ -6,6 +6,13 @@ from attrs import frozen
 
 from socketd.faults.dice import delay, draw
 from socketd.settings.faults.profile import FaultOptions
+from socketd.settings.faults.values import NEVER_READ, SILENT
+
+#: The faults for which a datagram is not answered.
+UNANSWERED = ("loss", SILENT, NEVER_READ)
+
+#: The faults that need no draw.
+ALWAYS = ("latency", "bandwidth")
 
 
 @frozen(eq=False)
@@ -15,10 +22,11 @@ class DatagramDraw:
 
     @ivar key: the seed, the service, the source and the number.
     @ivar number: the number of the datagram from its source, from 1.
-    @ivar faults: the names of all that was drawn; C{loss} is alone, for a lost answer has
-        no other fault.
+    @ivar faults: the names of all that was drawn, at least one; what is not answered has no
+        other fault.
     @ivar gap: how many later answers overtake it; 0: none.
     @ivar delay: seconds.
+    @ivar bandwidth: bytes per second of all answers to its source; 0: no limit.
     """
 
     key: str
@@ -26,11 +34,17 @@ class DatagramDraw:
     faults: tuple[str, ...]
     gap: int = 0
     delay: float = 0.0
+    bandwidth: int = 0
 
     @property
     def lost(self) -> bool:
         """Whether it is not sent."""
         return "loss" in self.faults
+
+    @property
+    def unanswered(self) -> str:
+        """The fault for which nothing is sent: C{loss}, C{silent} or C{never-read}; else empty."""
+        return self.faults[0] if self.faults[0] in UNANSWERED else ""
 
     @property
     def duplicated(self) -> bool:
@@ -57,6 +71,8 @@ def draw_datagram(options: FaultOptions, key: str, number: int, lost_before: boo
 
     @param lost_before: whether the one before it from the same source was lost.
     """
+    if options.accept is not None and options.accept.action in UNANSWERED:
+        return DatagramDraw(key, number, (options.accept.action,))
     if is_lost(options, key, lost_before):
         return DatagramDraw(key, number, ("loss",))
     rates = {
@@ -67,10 +83,9 @@ def draw_datagram(options: FaultOptions, key: str, number: int, lost_before: boo
     }
     faults = tuple(name for name, rate in rates.items() if rate and draw(key, name) < rate)
     gap = options.reorder.gap if options.reorder and "reorder" in faults else 0
-    if options.latency is None:
-        return DatagramDraw(key, number, faults, gap)
-    late = delay(options.latency, key, "latency")
-    return DatagramDraw(key, number, ("latency", *faults), gap, late)
+    always = tuple(name for name in ALWAYS if getattr(options, name) is not None)
+    late = 0.0 if options.latency is None else delay(options.latency, key, "latency")
+    return DatagramDraw(key, number, always + faults, gap, late, options.bandwidth or 0)
 
 
 def is_lost(options: FaultOptions, key: str, lost_before: bool) -> bool:

@@ -31,6 +31,7 @@ from socketd.daemon.daemon import Daemon
 from socketd.daemon.snapshot import ServiceSnapshot, Snapshot
 from socketd.daemon.state import State
 from socketd.net.datagram.batch_port import TOO_LONG
+from socketd.net.faults.datagrams import FAULT_QUEUE
 from socketd.net.proxy.layer import PROXY_HEADER, PROXY_SOURCE
 from socketd.net.stream.deadlines import FIRST_BYTE
 from socketd.net.stream.deadlines import HANDSHAKE as HANDSHAKE_TIMEOUT
@@ -53,7 +54,7 @@ REFUSALS = (
     SERVER_NAME,
     CLIENT_NAME,
 )
-DROPS = (*REASONS, TOO_LONG, *RETIRED)
+DROPS = (*REASONS, TOO_LONG, FAULT_QUEUE, *RETIRED)
 DEADLINES = (FIRST_BYTE, IDLE, STALL, LIFETIME, HANDSHAKE_TIMEOUT)
 
 #: The values of the labels, and the value of the metric.

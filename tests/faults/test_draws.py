@@ -113,6 +113,22 @@ class DatagramDrawTests(SynchronousTestCase):
         drawn = self.hit("loss = 100%", "latency = 1s", "duplicate = 100%", "corrupt = 100%")
         self.assertEqual((drawn.faults, drawn.delay, drawn.duplicated), (("loss",), 0.0, False))
 
+    def test_unanswered(self) -> None:
+        """What C{accept} leaves without an answer has no other fault; other words are no fault."""
+        for action in ("silent", "never-read"):
+            drawn = self.hit(f"accept = {action}", "latency = 1s")
+            self.assertEqual((drawn.faults, drawn.unanswered), ((action,), action))
+        self.assertEqual(self.hit("loss = 100%").unanswered, "loss")
+        drawn = self.hit("accept = slow 5s", "latency = 1s")
+        self.assertEqual((drawn.faults, drawn.unanswered), (("latency",), ""))
+        self.assertEqual(self.sample("accept = refuse", count=1), [None])
+
+    def test_bandwidth(self) -> None:
+        """Each that is hit has the bandwidth, for which nothing is drawn."""
+        drawn = self.hit("bandwidth = 1KiB/s", "duplicate = 100%")
+        self.assertEqual((drawn.faults, drawn.bandwidth), (("bandwidth", "duplicate"), 1024))
+        self.assertEqual(self.hit("latency = 1s").bandwidth, 0)
+
     def test_latency(self) -> None:
         """Each has a delay of its own."""
         drawn = self.sample("latency = 80ms jitter 20ms", count=100)

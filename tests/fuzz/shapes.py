@@ -15,6 +15,7 @@ from hypothesis.strategies import SearchStrategy
 from socketd.common.commands import COMMANDS
 from socketd.net.datagram.cmsg import IP_PKTINFO, IPV6_PKTINFO, SO_TIMESTAMPNS
 from socketd.protocols.registry import installed
+from tests.fuzz.faulty_datagrams import CHOICES
 from tests.fuzz.operators import SEPARATOR
 from tests.fuzz.targets import blocks, options
 
@@ -404,6 +405,10 @@ SHAPES: dict[str, Bytes] = {
     "console": console,
     "keys": _steps,
     "daemon": _sayings,
+    "faults": st.tuples(
+        st.integers(0, 2 ** (1 + len(CHOICES)) - 1).map(lambda bits: bits.to_bytes(2, "big")),
+        st.binary(max_size=300),
+    ).map(b"".join),
 }
 
 

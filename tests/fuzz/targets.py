@@ -78,6 +78,7 @@ from socketd.settings.tls import NamedCertificate, TlsOptions
 from socketd.settings.value_types import parse_duration, parse_rate, parse_size
 from tests.control.fakes import FakeConnection, FakeOperatorSession, connect, make_daemon
 from tests.fuzz.connections import World, make_pair
+from tests.fuzz.faulty_datagrams import check_faults
 from tests.fuzz.operators import check_daemon, check_keys
 from tests.protocols.fakes import make_stream
 from tests.support.certificates import NOW, PRIVATE_MODE
@@ -600,6 +601,7 @@ _CHECKS: tuple[Check, ...] = (
     check_ini, check_reload, check_listen, check_import, check_networks, check_numbers,
     check_values, check_ntp, check_proxy, check_escaped, check_control_messages, check_framing,
     check_answers, check_quotes, check_certificates, check_console, check_keys, check_daemon,
+    check_faults,
 )  # fmt: skip
 
 #: Each check by its name, which is that of the folder of its corpus.

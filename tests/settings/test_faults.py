@@ -90,6 +90,9 @@ TABLE: list[tuple[str, list[str]]] = [
     ("[datagram]\nlisten = udp:7\nfault = a\n[fault:a]\nslice = 1\nat = protocol\nloss = 1%\n",
      ["FILE:3: [datagram] fault = a: has slice and at, for streams only, which no listener here"
       " takes"]),
+    ("[datagram]\nlisten = udp:7\nfault = a\n[fault:a]\naccept = slow 5s\n",
+     ["FILE:3: [datagram] fault = a: has accept = slow 5s, for streams only, which no listener"
+      " here takes"]),
     # Contradictions.
     (f"{ECHO}[fault:a]\nseed = 7\n",
      ["FILE:3: [fault:a]: has no fault; write such as latency = 80ms"]),
@@ -114,6 +117,8 @@ TABLE: list[tuple[str, list[str]]] = [
       " two",
       "FILE:6: [fault:a] close = after 2B: never acts with accept = silent; remove one of the"
       " two"]),
+    (f"{ECHO}[fault:a]\naccept = never-read\nloss = 1%\n",
+     ["FILE:5: [fault:a] loss = 1%: never acts with accept = never-read; remove one of the two"]),
 ]  # fmt: skip
 
 #: Profiles that are right.
@@ -169,6 +174,13 @@ class ProfileTests(SynchronousTestCase):
         self.assertEqual(parsed(FULL).faults["lossy"].misfit(True, True), "")
         self.assertNotEqual(parsed(FULL).faults["lossy"].misfit(True, False), "")
 
+    def test_datagrams(self) -> None:
+        """What may be slow or silent may be so without a stream."""
+        for option in ("latency = 1s", "bandwidth = 1KiB/s", "accept = silent",
+                       "accept = never-read"):  # fmt: skip
+            text = f"[echo]\nlisten = udp:7\nfault = a\n[fault:a]\n{option}\n"
+            self.assertEqual(diagnostics(text), [], option)
+
     def test_inherited_sockets(self) -> None:
         """The sockets of systemd may be of either kind, so each profile can be theirs."""
         text = "[echo]\nlisten = systemd:a\nfault = flaky\n"
@@ -184,8 +196,8 @@ class ProfileTests(SynchronousTestCase):
         )
         self.assertEqual(
             found["flaky"].describe(DATAGRAM_FAULTS),
-            "latency 80ms jitter 20ms normal, loss 10% burst 25%, duplicate 2%,"
-            " reorder 5% gap 3, corrupt 0.1%, truncate 1%",
+            "latency 80ms jitter 20ms normal, bandwidth 16KiB/s, accept slow 5s,"
+            " loss 10% burst 25%, duplicate 2%, reorder 5% gap 3, corrupt 0.1%, truncate 1%",
         )
         self.assertEqual(found["half"].describe(), "half-close after 1KiB")
 

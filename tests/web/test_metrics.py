@@ -18,6 +18,7 @@ from socketd.access.rates import SOURCE_RATE
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.state import State
 from socketd.net.datagram.batch_port import TOO_LONG
+from socketd.net.faults.datagrams import FAULT_QUEUE
 from socketd.net.stream.deadlines import IDLE
 from socketd.protocols.registry import installed
 from socketd.settings.model import AccessOptions
@@ -234,7 +235,7 @@ class DropsPageTests(SynchronousTestCase):
     def test_datagrams(self) -> None:
         """It has every reason to drop a datagram, in the order of the rules, and no other."""
         (found,) = reasons("Datagrams")
-        rules = (*REASONS, TOO_LONG, *RETIRED)
+        rules = (*REASONS, TOO_LONG, FAULT_QUEUE, *RETIRED)
         self.assertEqual(sorted(found), sorted(DROPS))
         self.assertEqual(set(found), set(rules))
         asked = [reason for reason in REASONS if reason != REPLY_SIZE]

@@ -17,6 +17,7 @@ from socketd.access.addresses import packed
 from socketd.access.datagram_guard import REPLY_SIZE, Guard
 from socketd.net.addresses import check_host, describe, from_pair, host_of, to_pair
 from socketd.net.datagram.mmsg import BATCH, MAX_SIZE
+from socketd.net.faults.datagrams import FaultyDatagrams
 from socketd.net.port import EXHAUSTED, Port
 from socketd.net.service_state import ServiceState
 
@@ -60,6 +61,11 @@ class Question:
     _ancillary: Ancillary
     _allowance: float
 
+    @property
+    def trusted(self) -> bool:
+        """Whether its source cannot be forged, or is exempt from the rules."""
+        return self._port.trusts(self.source)
+
     def answer(self, datagram: bytes) -> None:
         """Answer, by the rule for the length of replies, from the address that was asked."""
         if self.spend(len(datagram)):
@@ -92,6 +98,7 @@ class DatagramPort(Port):
     received_at: int | None = None
     _current: Any = None
     _connected_to: tuple[str, int] | None = None
+    _faulty: FaultyDatagrams | None = None
 
     def __init__(
         self,
@@ -113,6 +120,15 @@ class DatagramPort(Port):
         # Else Twisted logs its own line at start and stop.
         self._protocol.noisy = False
         self._protocol.makeConnection(self)
+        self.update_faults()
+
+    def close(self) -> None:
+        self._end_faults()
+        super().close()
+
+    def release(self) -> None:
+        self._end_faults()
+        super().release()
 
     def closed(self) -> None:
         self._protocol.doStop()
@@ -121,6 +137,28 @@ class DatagramPort(Port):
     def destination(self) -> Any:
         """The address that the current datagram was sent to, as C{getHost} returns it."""
         return self.getHost()
+
+    def update_faults(self) -> None:
+        """
+        Apply the fault profile that the service has now; without one, nothing stands between
+        port and protocol, and what was held is sent.
+        """
+        faults = self._service_state.faults
+        if faults is None:
+            self._end_faults()
+        elif self._faulty is not None:
+            self._faulty.faults = faults
+        else:
+            protocol = self._protocol
+            faulty = FaultyDatagrams(self, protocol, self._reactor, self._service_state, faults)
+            self._faulty = self._protocol = protocol.transport = faulty
+
+    def _end_faults(self) -> None:
+        faulty, self._faulty = self._faulty, None
+        if faulty is not None:
+            self._protocol = faulty.protocol
+            self._protocol.transport = self
+            faulty.end()
 
     def forget(self) -> None:
         """Clear the cached verdicts of the guard: its rules may have changed. None here."""
@@ -219,6 +257,10 @@ class DatagramPort(Port):
         """
         allowance, self._allowance = self._allowance, 0
         return Question(self._current, self, self._ancillary(), allowance)
+
+    def trusts(self, source: Any) -> bool:
+        """Whether a source cannot be forged, or is exempt from the rules."""
+        return self._guard is None or self._guard.is_exempt(packed(source[0]))
 
     def _ancillary(self) -> Ancillary:
         """

@@ -15,11 +15,13 @@ from socketd.settings.faults.values import (
     BANDWIDTH,
     LATENCY,
     LOSS,
+    NEVER_READ,
     PERCENT,
     REFUSE,
     REORDER,
     SILENT,
     SLICES,
+    SLOW,
     Accept,
     After,
     Latency,
@@ -79,7 +81,7 @@ class FaultOptions:
     bandwidth: int | None = option(
         BANDWIDTH,
         None,
-        "How many bytes a connection is sent in a second. For streams.",
+        "How many bytes a connection, or a source of datagrams, is sent in a second.",
     )
     slice: Slices | None = option(
         SLICES,
@@ -91,7 +93,8 @@ class FaultOptions:
         ACCEPT,
         None,
         "What becomes of a connection: it is refused, is sent nothing, is never read, or waits"
-        " until it is served. For streams.",
+        " until it is served. Of a datagram: it has no answer (silent), or does not reach the"
+        " protocol (never-read).",
     )
     reset: After | None = option(
         AFTER,
@@ -142,11 +145,12 @@ class FaultOptions:
 SENDING = ("latency", "bandwidth", "slice")
 ENDS = ("reset", "close", "half-close")
 STREAM_FAULTS = (*SENDING, "accept", *ENDS)
-DATAGRAM_FAULTS = ("latency", "loss", "duplicate", "reorder", "corrupt", "truncate")
+DATAGRAM_ONLY = ("loss", "duplicate", "reorder", "corrupt", "truncate")
+DATAGRAM_FAULTS = ("latency", "bandwidth", "accept", *DATAGRAM_ONLY)
 
-#: The options that have no meaning for the other form of transport.
-STREAM_ONLY = (*STREAM_FAULTS[1:], "at")
-DATAGRAM_ONLY = DATAGRAM_FAULTS[1:]
+#: The options that have no meaning for datagrams, nor have these actions of C{accept}.
+STREAM_ONLY = ("slice", *ENDS, "at")
+STREAM_ACTIONS = (REFUSE, SLOW)
 
 
 @frozen
@@ -176,9 +180,15 @@ class FaultProfile:
         if not datagrams and (wrong := self.options.given(DATAGRAM_ONLY)):
             why = "a stream would be corrupted, not lossy"
             return f"has {_and(wrong)}, for datagrams only ({why}), which no listener here takes"
-        if not streams and (wrong := self.options.given(STREAM_ONLY)):
+        if not streams and (wrong := self._stream_only()):
             return f"has {_and(wrong)}, for streams only, which no listener here takes"
         return ""
+
+    def _stream_only(self) -> dict[str, Any]:
+        wrong, accept = self.options.given(STREAM_ONLY), self.options.accept
+        if accept is not None and accept.action in STREAM_ACTIONS:
+            wrong[f"accept = {accept}"] = accept
+        return wrong
 
 
 def contradictions(options: FaultOptions) -> Iterator[tuple[str, str]]:
@@ -188,7 +198,11 @@ def contradictions(options: FaultOptions) -> Iterator[tuple[str, str]]:
     ends: dict[str, After] = options.given(ENDS)
     action = options.accept.action if options.accept else ""
     unreached = [name for name, end in ends.items() if end.size is not None]
-    never = {REFUSE: ("bandwidth", "slice", *ends), SILENT: ("bandwidth", "slice", *unreached)}
+    never = {
+        REFUSE: ("bandwidth", "slice", *ends),
+        SILENT: ("bandwidth", "slice", *unreached, *DATAGRAM_ONLY),
+        NEVER_READ: DATAGRAM_ONLY,
+    }
     for name in options.given(never.get(action, ())):
         yield name, f"never acts with accept = {action}; remove one of the two"
     for first, later in _rivals(ends):
