@@ -50,7 +50,7 @@ function _shtab_socketd_using
   test "$_shtab_socketd_cmdpath" = "$argv"
 end
 
-set -g _shtab_socketd_commands run check console status services connections waiting show watch reply answer close reset ban unban bans reload drain resume log-level send chat time ping whoami certificate options unit import
+set -g _shtab_socketd_commands run check console status services listeners certificates connections waiting show watch web reply answer close half-close reset ban unban bans reload drain resume log-level send chat time ping whoami certificate options unit import
 set -g _shtab_socketd_opts_with_value --alpn --ca --cert --config --control --count --days --directory --epoch --interval --key --output --pause --server-name --size --timeout --wait -c -i -s
 
 complete -c socketd -e
@@ -83,6 +83,16 @@ complete -c socketd -n '_shtab_socketd_using services' -l json -d 'print the dae
 complete -c socketd -n '_shtab_socketd_using services' -l control -xka "(__fish_complete_path (commandline -ct | string replace -r '^--[^=]*=' ''))" -d 'the daemon'"'"'s control socket (default: $SOCKETD_CONTROL, or control.sock in the daemon'"'"'s runtime directory or /run/socketd)'
 complete -c socketd -n '_shtab_socketd_using services' -l timeout -x -d 'fail after so long without an answer (default 10; 0: no timeout)'
 complete -c socketd -n '_shtab_socketd_using services' -s h -l help -d 'show the help'
+complete -c socketd -n '_shtab_socketd_using; and test $_shtab_socketd_npos -eq 0' -a listeners -d 'list the listeners, and whether they serve'
+complete -c socketd -n '_shtab_socketd_using listeners' -l json -d 'print the daemon'"'"'s JSON'
+complete -c socketd -n '_shtab_socketd_using listeners' -l control -xka "(__fish_complete_path (commandline -ct | string replace -r '^--[^=]*=' ''))" -d 'the daemon'"'"'s control socket (default: $SOCKETD_CONTROL, or control.sock in the daemon'"'"'s runtime directory or /run/socketd)'
+complete -c socketd -n '_shtab_socketd_using listeners' -l timeout -x -d 'fail after so long without an answer (default 10; 0: no timeout)'
+complete -c socketd -n '_shtab_socketd_using listeners' -s h -l help -d 'show the help'
+complete -c socketd -n '_shtab_socketd_using; and test $_shtab_socketd_npos -eq 0' -a certificates -d 'list the certificates with their days left'
+complete -c socketd -n '_shtab_socketd_using certificates' -l json -d 'print the daemon'"'"'s JSON'
+complete -c socketd -n '_shtab_socketd_using certificates' -l control -xka "(__fish_complete_path (commandline -ct | string replace -r '^--[^=]*=' ''))" -d 'the daemon'"'"'s control socket (default: $SOCKETD_CONTROL, or control.sock in the daemon'"'"'s runtime directory or /run/socketd)'
+complete -c socketd -n '_shtab_socketd_using certificates' -l timeout -x -d 'fail after so long without an answer (default 10; 0: no timeout)'
+complete -c socketd -n '_shtab_socketd_using certificates' -s h -l help -d 'show the help'
 complete -c socketd -n '_shtab_socketd_using; and test $_shtab_socketd_npos -eq 0' -a connections -d 'list the open connections'
 complete -c socketd -n '_shtab_socketd_using connections' -l json -d 'print the daemon'"'"'s JSON'
 complete -c socketd -n '_shtab_socketd_using connections' -l control -xka "(__fish_complete_path (commandline -ct | string replace -r '^--[^=]*=' ''))" -d 'the daemon'"'"'s control socket (default: $SOCKETD_CONTROL, or control.sock in the daemon'"'"'s runtime directory or /run/socketd)'
@@ -103,6 +113,11 @@ complete -c socketd -n '_shtab_socketd_using watch' -l json -d 'print the daemon
 complete -c socketd -n '_shtab_socketd_using watch' -l control -xka "(__fish_complete_path (commandline -ct | string replace -r '^--[^=]*=' ''))" -d 'the daemon'"'"'s control socket (default: $SOCKETD_CONTROL, or control.sock in the daemon'"'"'s runtime directory or /run/socketd)'
 complete -c socketd -n '_shtab_socketd_using watch' -l timeout -x -d 'fail after so long without an answer (default 10; 0: no timeout)'
 complete -c socketd -n '_shtab_socketd_using watch' -s h -l help -d 'show the help'
+complete -c socketd -n '_shtab_socketd_using; and test $_shtab_socketd_npos -eq 0' -a web -d 'show the URL of the status page, with its token'
+complete -c socketd -n '_shtab_socketd_using web' -l json -d 'print the daemon'"'"'s JSON'
+complete -c socketd -n '_shtab_socketd_using web' -l control -xka "(__fish_complete_path (commandline -ct | string replace -r '^--[^=]*=' ''))" -d 'the daemon'"'"'s control socket (default: $SOCKETD_CONTROL, or control.sock in the daemon'"'"'s runtime directory or /run/socketd)'
+complete -c socketd -n '_shtab_socketd_using web' -l timeout -x -d 'fail after so long without an answer (default 10; 0: no timeout)'
+complete -c socketd -n '_shtab_socketd_using web' -s h -l help -d 'show the help'
 complete -c socketd -n '_shtab_socketd_using; and test $_shtab_socketd_npos -eq 0' -a reply -d 'send data to a connection'
 complete -c socketd -n '_shtab_socketd_using reply' -l json -d 'print the daemon'"'"'s JSON'
 complete -c socketd -n '_shtab_socketd_using reply' -l control -xka "(__fish_complete_path (commandline -ct | string replace -r '^--[^=]*=' ''))" -d 'the daemon'"'"'s control socket (default: $SOCKETD_CONTROL, or control.sock in the daemon'"'"'s runtime directory or /run/socketd)'
@@ -118,6 +133,11 @@ complete -c socketd -n '_shtab_socketd_using close' -l json -d 'print the daemon
 complete -c socketd -n '_shtab_socketd_using close' -l control -xka "(__fish_complete_path (commandline -ct | string replace -r '^--[^=]*=' ''))" -d 'the daemon'"'"'s control socket (default: $SOCKETD_CONTROL, or control.sock in the daemon'"'"'s runtime directory or /run/socketd)'
 complete -c socketd -n '_shtab_socketd_using close' -l timeout -x -d 'fail after so long without an answer (default 10; 0: no timeout)'
 complete -c socketd -n '_shtab_socketd_using close' -s h -l help -d 'show the help'
+complete -c socketd -n '_shtab_socketd_using; and test $_shtab_socketd_npos -eq 0' -a half-close -d 'end a connection'"'"'s output; its input continues'
+complete -c socketd -n '_shtab_socketd_using half-close' -l json -d 'print the daemon'"'"'s JSON'
+complete -c socketd -n '_shtab_socketd_using half-close' -l control -xka "(__fish_complete_path (commandline -ct | string replace -r '^--[^=]*=' ''))" -d 'the daemon'"'"'s control socket (default: $SOCKETD_CONTROL, or control.sock in the daemon'"'"'s runtime directory or /run/socketd)'
+complete -c socketd -n '_shtab_socketd_using half-close' -l timeout -x -d 'fail after so long without an answer (default 10; 0: no timeout)'
+complete -c socketd -n '_shtab_socketd_using half-close' -s h -l help -d 'show the help'
 complete -c socketd -n '_shtab_socketd_using; and test $_shtab_socketd_npos -eq 0' -a reset -d 'reset a connection'
 complete -c socketd -n '_shtab_socketd_using reset' -l json -d 'print the daemon'"'"'s JSON'
 complete -c socketd -n '_shtab_socketd_using reset' -l control -xka "(__fish_complete_path (commandline -ct | string replace -r '^--[^=]*=' ''))" -d 'the daemon'"'"'s control socket (default: $SOCKETD_CONTROL, or control.sock in the daemon'"'"'s runtime directory or /run/socketd)'

@@ -57,6 +57,7 @@ class Command:
     @ivar help: what it does.
     @ivar changes: whether it changes state, and is therefore logged.
     @ivar on_command_line: whether it is a subcommand of C{socketd}, too.
+    @ivar on_page: whether the status page takes it, too.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Command:
     arguments: tuple[Argument, ...] = ()
     changes: bool = False
     on_command_line: bool = True
+    on_page: bool = True
 
     @property
     def usage(self) -> str:
@@ -115,6 +117,8 @@ COMMANDS = {
         Command("help", "list the commands", on_command_line=False),
         Command("status", "show the state of the daemon"),
         Command("services", "list the services with their counters"),
+        Command("listeners", "list the listeners, and whether they serve"),
+        Command("certificates", "list the certificates with their days left"),
         Command(
             "connections",
             "list the open connections",
@@ -126,9 +130,18 @@ COMMANDS = {
             "watch",
             "show events as they happen",
             (Argument("SERVICE", "only the events of this service", False),),
+            on_page=False,
         ),
-        Command("attend", "watch, and answer waiting connections", on_command_line=False),
-        Command("quit", "leave; the daemon keeps running", on_command_line=False),
+        Command(
+            "attend",
+            "watch, and answer waiting connections",
+            on_command_line=False,
+            on_page=False,
+        ),
+        Command(
+            "quit", "leave; the daemon keeps running", on_command_line=False, on_page=False
+        ),
+        Command("web", "show the URL of the status page, with its token", on_page=False),
         Command(
             "reply",
             "send data to a connection",
@@ -142,6 +155,12 @@ COMMANDS = {
             changes=True,
         ),
         Command("close", "close a connection once its output is sent", (_ID,), changes=True),
+        Command(
+            "half-close",
+            "end a connection's output; its input continues",
+            (_ID,),
+            changes=True,
+        ),
         Command("reset", "reset a connection", (_ID,), changes=True),
         Command(
             "ban",

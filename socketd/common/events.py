@@ -177,13 +177,14 @@ class EventBus:
     _log: Logger = Logger(namespace="socketd")
     quiet: Callable[[str], bool] | None = field(default=None, init=False)
     _watchers: list[Callable[[Event, dict[str, Any]], None]] = field(factory=list, init=False)
+    _active: int = field(default=0, init=False)
     _on_watched: list[Callable[[], None]] = field(factory=list, init=False)
     _lines: dict[str, int] = field(factory=dict, init=False)
 
     @property
     def watched(self) -> bool:
-        """Whether there is a watcher."""
-        return bool(self._watchers)
+        """Whether there is a watcher for whom all events are emitted."""
+        return bool(self._active)
 
     def on_watched(self, changed: Callable[[], None]) -> None:
         """Call C{changed()} now, and whenever L{watched} may have changed."""
@@ -194,14 +195,25 @@ class EventBus:
         """Undo L{on_watched}."""
         self._on_watched.remove(changed)
 
-    def watch(self, watcher: Callable[[Event, dict[str, Any]], None]) -> None:
-        """Call C{watcher(event, facts)} for each event, logged or not."""
+    def watch(
+        self, watcher: Callable[[Event, dict[str, Any]], None], active: bool = True
+    ) -> None:
+        """
+        Call C{watcher(event, facts)} for each event, logged or not.
+
+        @param active: whether messages, and connections that are not logged, are events for its
+            sake; each message then costs more.
+        """
         self._watchers.append(watcher)
+        self._active += active
         self._watched_changed()
 
-    def unwatch(self, watcher: Callable[[Event, dict[str, Any]], None]) -> None:
+    def unwatch(
+        self, watcher: Callable[[Event, dict[str, Any]], None], active: bool = True
+    ) -> None:
         """Undo L{watch}."""
         self._watchers.remove(watcher)
+        self._active -= active
         self._watched_changed()
 
     def emit(self, event: Event, logged: bool = True, **facts: Any) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from socketd.common.text import escaped
+
 #: Limit of waiting connections: more than a person can answer; further ones are not queued.
 MAX_WAITING = 1000
 
@@ -19,11 +21,13 @@ class Question:
 
     @ivar transport: the connection.
     @ivar answered: called with the answer; empty bytes mean that there is none.
+    @ivar said: the message that waits for an answer, escaped and cut.
     """
 
     transport: Any
     answered: Callable[[bytes], None]
     timeout: IDelayedCall
+    said: str = ""
 
 
 @define(eq=False)
@@ -36,7 +40,8 @@ class OperatorQueue:
 
     clock: IReactorTime
     _waiting: list[Question] = field(factory=list, init=False)
-    _attached: list[Callable[[], None]] = field(factory=list, init=False)
+    _attached: dict[Callable[[], None], str] = field(factory=dict, init=False)
+    _watchers: list[Callable[[], None]] = field(factory=list, init=False)
 
     @property
     def attended(self) -> bool:
@@ -47,6 +52,11 @@ class OperatorQueue:
     def operators(self) -> int:
         """The number of attached operators."""
         return len(self._attached)
+
+    @property
+    def names(self) -> list[str]:
+        """The attached operators, as the log names them."""
+        return list(self._attached.values())
 
     @property
     def waiting(self) -> tuple[Question, ...]:
@@ -62,28 +72,43 @@ class OperatorQueue:
         """Tell whether a connection is waiting."""
         return self.find(connection_id) is not None
 
-    def attach(self, changed: Callable[[], None]) -> None:
+    def attach(self, changed: Callable[[], None], who: str = "operator") -> None:
         """Attach an operator: C{changed} is called after each change of the queue."""
-        self._attached.append(changed)
+        self._attached[changed] = who
+        self._tell_watchers()
 
     def detach(self, changed: Callable[[], None]) -> None:
         """Detach an operator; connections keep waiting."""
-        self._attached.remove(changed)
+        del self._attached[changed]
+        self._tell_watchers()
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Call C{changed} after each change of the queue or its operators; it is none itself."""
+        self._watchers.append(changed)
+
+    def unwatch(self, changed: Callable[[], None]) -> None:
+        """Undo L{watch}."""
+        self._watchers.remove(changed)
 
     def ask(
-        self, transport: Any, timeout: float, answered: Callable[[bytes], None]
+        self,
+        transport: Any,
+        timeout: float,
+        answered: Callable[[bytes], None],
+        said: bytes = b"",
     ) -> Question | None:
         """
         Add a connection to the queue.
 
         @param timeout: seconds after which the answer is empty.
         @param answered: called once with the answer, unless withdrawn.
+        @param said: the message that waits for it.
         @return: the question; C{None} if the queue is full.
         """
         if len(self._waiting) >= MAX_WAITING:
             return None
         expiry = self.clock.callLater(timeout, lambda: self.answer(question, b""))
-        question = Question(transport, answered, expiry)
+        question = Question(transport, answered, expiry, escaped(said))
         self._waiting.append(question)
         self._changed()
         return question
@@ -107,4 +132,9 @@ class OperatorQueue:
 
     def _changed(self) -> None:
         for changed in tuple(self._attached):
+            changed()
+        self._tell_watchers()
+
+    def _tell_watchers(self) -> None:
+        for changed in tuple(self._watchers):
             changed()

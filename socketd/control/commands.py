@@ -20,12 +20,12 @@ from socketd.common.commands import COMMANDS, LEVELS
 from socketd.common.errors import BAD_CONFIGURATION, USAGE, CommandError
 from socketd.common.events import OPERATOR_ANSWERED, OPERATOR_COMMAND, PROTOCOL_FAILED
 from socketd.common.operator_queue import Question
-from socketd.common.table import FIELD, LIST, LIST_GAP, duration
+from socketd.common.table import FIELD
 from socketd.common.text import escaped
-from socketd.control import ban_commands
+from socketd.control import ban_commands, reports
 from socketd.control.operator_session import IOperatorSession
 from socketd.control.requests import parse_request, raw, shown
-from socketd.control.results import CommandResult, Value, error_answer
+from socketd.control.results import CommandResult, error_answer
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.state import State
 from socketd.net.service_state import Connection
@@ -96,41 +96,6 @@ def _help(daemon: Daemon, session: IOperatorSession) -> CommandResult:
     return CommandResult(columns=("command", "does"), rows=rows)
 
 
-def _status(daemon: Daemon, session: IOperatorSession) -> CommandResult:
-    now = daemon.snapshot()
-    services, invalid = len(now.services), len(now.invalid_certificates)
-    text = (
-        f"up {duration(round(now.uptime))}, {services} services,"
-        f" {now.connections} connections, {now.waiting} waiting"
-    )
-    if invalid:
-        text += f", certificates not valid: {invalid}"
-    if now.state == State.DRAINING:
-        text += ", draining"
-    facts = {
-        "uptime": round(now.uptime, 3),
-        "state": now.state,
-        "services": services,
-        "connections": now.connections,
-        "waiting": now.waiting,
-        "bans": now.bans,
-        "invalid_certificates": invalid,
-    }
-    return CommandResult(text, facts=facts)
-
-
-def _services(daemon: Daemon, session: IOperatorSession) -> CommandResult:
-    rows = []
-    for service in daemon.snapshot().services:
-        total = service.counters
-        row: list[Value] = [service.name, service.protocol, LIST_GAP.join(service.listeners)]
-        row += [service.connections, total.connections]
-        row += [total.messages_received, total.datagrams_received]
-        received = total.bytes_received + total.datagram_bytes_received
-        rows.append([*row, received, total.bytes_sent + total.datagram_bytes_sent])
-    return CommandResult(columns=_SERVICE_COLUMNS, rows=rows, units=_SERVICE_UNITS)
-
-
 def _connections(daemon: Daemon, session: IOperatorSession, after: str) -> CommandResult:
     if after and _ID.fullmatch(after) is None:
         raise CommandError(f"{shown(after)} is no id; write connections [AFTER]", USAGE)
@@ -175,6 +140,12 @@ def _quit(daemon: Daemon, session: IOperatorSession) -> CommandResult:
     return CommandResult("leaving; the daemon keeps running")
 
 
+def _web(daemon: Daemon, session: IOperatorSession) -> CommandResult:
+    if daemon.page is None:
+        raise CommandError("there is no status page; write http in [socketd], or see status_page")
+    return CommandResult(daemon.page, facts={"url": daemon.page})
+
+
 def _reply(daemon: Daemon, session: IOperatorSession, number: str, text: str) -> CommandResult:
     connection = _find(daemon, number)
     question = daemon.operator.find(connection.connection_id)
@@ -198,6 +169,12 @@ def _close(daemon: Daemon, session: IOperatorSession, number: str) -> CommandRes
     connection = _find(daemon, number)
     connection.close()
     return CommandResult(f"closing {connection.connection_id}")
+
+
+def _half_close(daemon: Daemon, session: IOperatorSession, number: str) -> CommandResult:
+    connection = _find(daemon, number)
+    connection.half_close()
+    return CommandResult(f"half-closing {connection.connection_id}")
 
 
 def _reset(daemon: Daemon, session: IOperatorSession, number: str) -> CommandResult:
@@ -270,18 +247,15 @@ def _table(
 
 _CONNECTION_COLUMNS = ("id", "service", "peer", "age", "messages", "in", "out", "waits")
 _CONNECTION_UNITS = {"age": "seconds", "in": "bytes", "out": "bytes"}
-_SERVICE_COLUMNS = (
-    "service", "protocol", "listens", "open", "total", "messages", "datagrams", "in", "out",
-)  # fmt: skip
-_SERVICE_UNITS = {"listens": LIST, "in": "bytes", "out": "bytes"}
 
 #: The function of each command, which is named after it: it takes the daemon, the operator's
 #: session and the arguments, and returns a L{CommandResult} or a deferred one.
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     function.__name__.lstrip("_").replace("_", "-"): function
     for function in (
-        _help, _status, _services, _connections, _waiting, _show, _watch, _attend, _quit,
-        _reply, _answer, _close, _reset, ban_commands.ban, ban_commands.unban, ban_commands.bans,
+        _help, reports.status, reports.services, reports.listeners, reports.certificates,
+        _connections, _waiting, _show, _watch, _attend, _quit, _web, _reply, _answer, _close,
+        _half_close, _reset, ban_commands.ban, ban_commands.unban, ban_commands.bans,
         _reload, _drain, _resume, _log_level,
     )
 }  # fmt: skip

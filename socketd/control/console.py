@@ -61,7 +61,7 @@ class Console(Protocol):
         self.transport.registerProducer(self, True)  # type: ignore[union-attr]
         self.daemon.event_bus.watch(self._show_event)
         self._attached = True
-        self.daemon.operator.attach(self.refresh)
+        self.daemon.operator.attach(self.refresh, self.who)
         self.show("console ready; help lists the commands")
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

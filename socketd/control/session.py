@@ -26,6 +26,7 @@ from socketd.common.events import OPERATOR_CAME, OPERATOR_REFUSED, OPERATOR_WENT
 from socketd.common.lines import LineBuffer
 from socketd.control.commands import respond
 from socketd.control.operator_session import IOperatorSession
+from socketd.control.queue_event import queue_event
 from socketd.control.results import TEXT, Format, error_answer, event_object, format_of
 from socketd.daemon.daemon import Daemon
 
@@ -35,9 +36,6 @@ MAX_LINE = 8192
 
 #: An idle session is closed after this long (seconds); a watching one is not.
 IDLE = 300.0
-
-#: Waiting connections named in a queue notification; C{waiting} lists all of them.
-TOLD_WAITING = 16
 
 #: Names the peer of a transport.
 WhoIs = Callable[[Any], str]
@@ -155,7 +153,7 @@ class Session(Protocol):
 
     def attend(self) -> None:
         self._subscribe(Subscription(self._format, attends=True))
-        self._daemon.operator.attach(self._show_queue)
+        self._daemon.operator.attach(self._show_queue, self.who)
         # After the answer to this command.
         self._daemon.reactor.callLater(0, self._show_queue)
 
@@ -240,15 +238,7 @@ class Session(Protocol):
             return
         subscription.is_stale = self._is_full
         if not self._is_full:
-            waiting = self._daemon.operator.waiting
-            ids = [one.transport.connection_id for one in waiting[:TOLD_WAITING]]
-            live = filter(None, map(self._daemon.connection_table.get, ids))
-            oldest = [
-                {"id": one.connection_id, "service": one.service_state.name, "peer": one.peer}
-                for one in live
-            ]
-            count = len(waiting) if oldest else 0
-            self._show(subscription, {"event": "waiting", "count": count, "oldest": oldest})
+            self._show(subscription, queue_event(self._daemon))
 
     def _show(self, subscription: Subscription, event: Answer) -> None:
         self._write(subscription.format.write(event) + "\n")

@@ -66,6 +66,7 @@ class Daemon(Service):
     @ivar reloads: the numbers of reloads done and refused.
     @ivar file_limit: the descriptor limit of the process; C{None}: not a constraint.
     @ivar configure: reads the configuration again; raises C{SettingsError}.
+    @ivar page: the URL of the status page with its token; C{None} if there is none.
     """
 
     settings: model.Settings
@@ -74,6 +75,7 @@ class Daemon(Service):
     services: list[SocketService]
     file_limit: int | None = None
     configure: Callable[[], Configuration] | None = None
+    page: str | None = field(default=None, init=False)
     reactor: Any = field(init=False)
     event_bus: EventBus = field(init=False)
     connection_table: ConnectionTable = field(init=False)
@@ -166,15 +168,15 @@ class Daemon(Service):
 
     def _health(self) -> str:
         if self.state in (State.SERVING, State.RELOADING):
-            for name, bound in self._listeners():
-                if bound.port is None or bound.is_down:
+            for name, bound in self.listeners():
+                if not bound.is_serving:
                     return f"a listener of {name} is down"
                 if bound.missing:
                     return f"{name} cannot be reached at {bound.listener}: {bound.missing}"
             return State.SERVING
         return self.state
 
-    def _listeners(self) -> Iterator[tuple[str, Bound]]:
+    def listeners(self) -> Iterator[tuple[str, Bound]]:
         """List the bound listeners, each with the name of its service or option."""
         for child in self.services:
             yield from ((child.name, bound) for bound in child.bound)
@@ -228,7 +230,7 @@ class Daemon(Service):
         """Report each UNIX socket whose file is gone, once."""
         reported, self._missing = self._missing, {
             (name, str(bound.listener)): bound.missing
-            for name, bound in self._listeners()
+            for name, bound in self.listeners()
             if bound.missing
         }
         for (name, listener), error in self._missing.items():

@@ -115,6 +115,11 @@ class Bound:
         return self.sock.fileno() < 0
 
     @property
+    def is_serving(self) -> bool:
+        """Whether a port serves the open socket."""
+        return self.port is not None and not self.is_down
+
+    @property
     def is_reachable(self) -> bool:
         """Whether peers can reach it: the file of a UNIX socket may have been removed."""
         return not (self.is_down or self.missing)

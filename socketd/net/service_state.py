@@ -44,6 +44,9 @@ class Connection(Counting, Protocol):
     def close(self) -> None:
         """Close after all data is sent."""
 
+    def half_close(self) -> None:
+        """Shut down the writing side after all data is sent."""
+
     def drain_and_close(self) -> None:
         """Serve data that has already arrived, then close."""
 
@@ -117,6 +120,7 @@ class ServiceState:
     announced: bool = field(default=False, init=False)
     faults: ServiceFaults | None = field(default=None, init=False)
     counters: Counters = field(factory=Counters, init=False)
+    _observers: int = field(default=0, init=False)
     _count: int = field(default=0, init=False)
     _empty: list[Deferred[None]] = field(factory=list, init=False)
 
@@ -178,9 +182,15 @@ class ServiceState:
         self.log_connections, self.log_messages = log_connections, log_messages
         self._update_observed()
 
+    def observe(self, count: int) -> None:
+        """Add watchers of its messages (who watch the event bus, too), or take some away."""
+        self._observers += count
+        self._update_observed()
+
     def _update_observed(self) -> None:
-        self.announced = self.log_connections or self.event_bus.watched
-        self.observed = self.log_messages != "no" or self.event_bus.watched
+        watched = self.event_bus.watched
+        self.announced = self.log_connections or watched
+        self.observed = self.log_messages != "no" or watched or self._observers > 0
 
     def report(self, peer: str, problem: Exception) -> None:
         """

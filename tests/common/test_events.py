@@ -101,6 +101,17 @@ class EventBusTests(EventBusCase):
         self.assertEqual([facts["service"] for _, facts in seen], ["a", "b"])
         self.assertEqual([event for event, _ in seen], [LISTENING, LISTENING])
 
+    def test_passive(self) -> None:
+        """A passive watcher is called, too, but for its sake nothing more is emitted."""
+        seen: list[Event] = []
+        watcher = lambda event, facts: seen.append(event)  # noqa: E731
+        self.event_bus.watch(watcher, active=False)
+        self.assertFalse(self.event_bus.watched)
+        self.event_bus.emit(LISTENING, service="a", listener="x")
+        self.event_bus.unwatch(watcher, active=False)
+        self.event_bus.emit(LISTENING, service="a", listener="x")
+        self.assertEqual((seen, self.event_bus.watched), ([LISTENING], False))
+
     def test_unwatch_when_called(self) -> None:
         """A watcher may leave when it is called; the others are called all the same."""
         seen: list[Event] = []

@@ -54,6 +54,27 @@ class OperatorQueueTests(SynchronousTestCase):
         self.queue.answer(question, b"")
         self.assertFalse(self.queue.awaits(7))
 
+    def test_said(self) -> None:
+        """What waits for an answer is kept, printable and short."""
+        said = b"\x1b[2J" + b"x" * 10_000
+        question = self.queue.ask("a", 60.0, lambda word: None, said)
+        assert question is not None
+        self.assertTrue(question.said.startswith(r"\x1b[2Jxxx"))
+        self.assertTrue(question.said.endswith("... (10004 bytes)"))
+
+    def test_watch(self) -> None:
+        """Who watches learns of each change, of the operators too, and is none."""
+        self.queue.watch(self.looking_on)
+        self.ask("a")
+        operator = lambda: None  # noqa: E731
+        self.queue.attach(operator, "operator uid 0")
+        self.assertEqual((self.queue.names, self.queue.operators), (["operator uid 0"], 1))
+        self.queue.detach(operator)
+        self.assertEqual((self.changes, self.queue.attended), ([1, 1, 1], False))
+        self.queue.unwatch(self.looking_on)
+        self.ask("b")
+        self.assertEqual(len(self.changes), 3)
+
     def test_answer(self) -> None:
         """Any of them can be answered, once."""
         first, second = self.ask("a"), self.ask("b")

@@ -65,6 +65,7 @@ class FakeConnection(StringTransport):
         self.tick = NOWHERE
         self.handshaking = False
         self.peer_known = True
+        self.half_closed = False
 
     def begin(self, protocol: Any) -> None:
         """Connect the protocol."""
@@ -88,6 +89,9 @@ class FakeConnection(StringTransport):
 
     def close(self) -> None:
         self.loseConnection()
+
+    def half_close(self) -> None:
+        self.half_closed = True
 
     def drain_and_close(self) -> None:
         self.close()

@@ -176,6 +176,28 @@ class QueryTests(Case):
         counters.bytes_sent, counters.datagram_bytes_sent = 300, 4000
         self.assertEqual(self.execute("services").rows[1][-2:], [21, 4300])
 
+    def test_listeners(self) -> None:
+        """C{listeners} lists what is bound; nothing is, here."""
+        result = self.execute("listeners")
+        self.assertEqual((result.columns, result.rows), (("service", "listener", "state"), []))
+
+    def test_certificates(self) -> None:
+        """C{certificates} lists the days that are left, rounded down, and what is wrong."""
+        context: Any = FakeContext()
+        self.daemon.services[0].context = context
+        result = self.execute("certificates")
+        self.assertEqual(result.columns, ("service", "days", "until", "problems"))
+        problems = "tls_certificate: expired"
+        until = "2027-01-15T08:00:00.000Z"
+        self.assertEqual(result.rows, [("ack", 20833, until, problems)])
+
+    def test_web(self) -> None:
+        """C{web} tells the URL of the status page, if there is one."""
+        self.assertIn("no status page", self.refused("web"))
+        self.daemon.page = "http://127.0.0.1:1/#token=x"
+        result = self.execute("web")
+        self.assertEqual((result.text, result.facts), (self.daemon.page, {"url": result.text}))
+
     def test_no_connections(self) -> None:
         """Without connections C{connections} shows the headers."""
         self.assertEqual(self.execute("connections"), CommandResult(columns=COLUMNS, rows=[]))
@@ -214,6 +236,12 @@ class QueryTests(Case):
 
 class ConnectionTests(Case):
     """Tests for the commands for one connection."""
+
+    def test_half_close(self) -> None:
+        """C{half-close} ends the output, and the connection stays."""
+        connection = connect(self.daemon, "shout")
+        self.assertEqual(self.execute("half-close 1").text, "half-closing 1")
+        self.assertEqual((connection.half_closed, connection.disconnecting), (True, False))
 
     def test_reply_to_one_that_waits(self) -> None:
         """C{reply} answers a waiting connection, wherever it is in the queue."""

@@ -16,7 +16,8 @@ from zope.interface.verify import verifyObject
 from socketd.common.events import STOPPING
 from socketd.control.operator_session import IOperatorSession
 from socketd.control.server import MAX_SESSIONS, SessionFactory
-from socketd.control.session import IDLE, MAX_LINE, TOLD_WAITING, Refusal, Session
+from socketd.control.queue_event import TOLD_WAITING
+from socketd.control.session import IDLE, MAX_LINE, Refusal, Session
 from socketd.daemon.reload import Reloaded
 from tests.control.fakes import connect, make_daemon, watch
 
@@ -323,11 +324,15 @@ class AttendTests(Case):
         self.client.session.dataReceived(b"json attend\n")
         answer, queue = self.client.objects()
         self.assertEqual(answer, {"ok": True, "text": "attending"})
-        told = {"id": 1, "service": "ack", "peer": "127.0.0.1:50001"}
-        self.assertEqual(queue, {"event": "waiting", "count": 1, "oldest": [told]})
+        told = {"id": 1, "service": "ack", "peer": "127.0.0.1:50001", "said": "hello"}
+        told["left"] = 60.0
+        operators = [self.client.session.who]
+        expected = {"event": "waiting", "count": 1, "oldest": [told], "operators": operators}
+        self.assertEqual(queue, expected)
         self.client.session.dataReceived(b"json answer 1 yes\n")
         events = self.client.objects()
-        self.assertIn({"event": "waiting", "count": 0, "oldest": []}, events)
+        expected |= {"count": 0, "oldest": []}
+        self.assertIn(expected, events)
         self.assertEqual(asking.value(), b"hello!yes")
 
     def test_text(self) -> None:

@@ -288,6 +288,10 @@ class StreamConnection(ReadSide):
         """Close after all data is sent (through TLS if active)."""
         (self.app_transport or self).loseConnection()
 
+    def half_close(self) -> None:
+        """Shut down the writing side after all data is sent."""
+        (self.app_transport or self).loseWriteConnection()
+
     def abortConnection(self) -> None:
         """Reset the connection."""
         if self.happens(ABORT):

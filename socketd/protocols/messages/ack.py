@@ -50,16 +50,16 @@ class Ack(MessageProtocol):
         self.answer(self.framing.unterminated(message) + self._options.reply)
         wanted = self._options.operator
         if wanted == "always" or (wanted == "auto" and self._operator.attended):
-            self._ask()
+            self._ask(message)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
         if self._question is not None:
             self._operator.withdraw(self._question)
 
-    def _ask(self) -> None:
+    def _ask(self, message: bytes) -> None:
         self._question = self._operator.ask(
-            self.transport, self._options.operator_timeout, self._answered
+            self.transport, self._options.operator_timeout, self._answered, message
         )
 
     def _answered(self, reply: bytes) -> None:
