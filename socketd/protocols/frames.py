@@ -85,33 +85,25 @@ class Chunks(Framing):
 
 
 @define
-class Marked(Framing):
-    """The base class of framings whose messages say where they end."""
+class Delimited(Framing):
+    """A delimiter ends each message, and so does EOF."""
 
+    delimiter: bytes
     _rest: bytes = field(default=b"", init=False)
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         data, start = self._rest + data, 0
         self._rest = b""
-        while (end := self._end(data, start)) <= len(data):
+        delimiter, length = self.delimiter, len(self.delimiter)
+        while (found := data.find(delimiter, start)) >= 0:
+            end = found + length
+            if end - start > self.max_message:
+                raise MessageTooLong
             yield data[start:end]
             start = end
         self._rest = data[start:]
-
-    def _end(self, data: bytes, start: int) -> int:
-        """
-        Return the end of the message at C{start}; if it is incomplete, an index beyond the data.
-
-        @raise MessageTooLong: when it is, or can only become, too long.
-        """
-        raise NotImplementedError
-
-
-@define
-class Delimited(Marked):
-    """A delimiter ends each message, and so does EOF."""
-
-    delimiter: bytes
+        if len(self._rest) >= self.max_message:
+            raise MessageTooLong
 
     def end(self) -> Iterator[bytes]:
         if self._rest:
@@ -119,13 +111,6 @@ class Delimited(Marked):
 
     def unterminated(self, message: bytes) -> bytes:
         return message.removesuffix(self.delimiter)
-
-    def _end(self, data: bytes, start: int) -> int:
-        found = data.find(self.delimiter, start)
-        end = found + len(self.delimiter) if found >= 0 else len(data) + 1
-        if end - start > self.max_message:
-            raise MessageTooLong
-        return end
 
 
 @define
@@ -139,9 +124,32 @@ class Lines(Delimited):
 
 
 @define
-class Counted(Marked):
+class Measured(Framing):
+    """The base class of framings that know the length of a message; EOF in one drops it."""
+
+    _rest: bytes = field(default=b"", init=False)
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        data, start = self._rest + data, 0
+        self._rest = b""
+        while (end := self._end(data, start)) <= len(data):
+            yield data[start:end]
+            start = end
+        self._rest = data[start:]
+
+    def _end(self, data: bytes, start: int) -> int:
+        """
+        Return the end of the message at C{start}; while it is not known, an index beyond the data.
+
+        @raise MessageTooLong: when it is too long.
+        """
+        raise NotImplementedError
+
+
+@define
+class Counted(Measured):
     """
-    A length field counts the bytes that follow it; EOF in a message drops it.
+    A length field counts the bytes that follow it.
 
     @ivar offset: the bytes before the length field.
     """
@@ -166,8 +174,8 @@ class Counted(Marked):
 
 
 @define
-class Fixed(Marked):
-    """Each message has so many bytes, whatever the longest is; EOF in a message drops it."""
+class Fixed(Measured):
+    """Each message has so many bytes, whatever the longest is."""
 
     size: int
 

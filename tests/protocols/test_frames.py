@@ -16,7 +16,7 @@ from socketd.protocols.frames import (
     Framing,
     Idle,
     Lines,
-    Marked,
+    Measured,
     MessageTooLong,
     framing_type,
     parse_framing,
@@ -134,7 +134,7 @@ class MarkedTests(SynchronousTestCase):
     def test_abstract(self) -> None:
         """A framing that does not say where messages end fails where that is seen."""
         self.assertRaises(NotImplementedError, Framing(16).feed, b"a")
-        self.assertRaises(NotImplementedError, next, Marked(16).feed(b"a"))
+        self.assertRaises(NotImplementedError, next, Measured(16).feed(b"a"))
 
 
 class IdleTests(SynchronousTestCase):
