@@ -43,6 +43,8 @@ class Counters:
     @ivar refused: rejected connections, by reason.
     @ivar timed_out: connections closed by a deadline, by its option.
     @ivar faults: connections and datagrams on which a fault acted, by its name.
+    @ivar responses: HTTP answers, by the class of their status: C{2xx}.
+    @ivar bad_requests: HTTP requests that were not answered as asked, by reason.
     """
 
     connections: int = 0
@@ -60,6 +62,8 @@ class Counters:
     refused: Counter[str] = field(factory=Counter)
     timed_out: Counter[str] = field(factory=Counter)
     faults: Counter[str] = field(factory=Counter)
+    responses: Counter[str] = field(factory=Counter)
+    bad_requests: Counter[str] = field(factory=Counter)
 
     def add(self, ended: Counting) -> None:
         """Add the counters of a connection that has ended."""
@@ -75,6 +79,8 @@ class Counters:
             refused=self.refused.copy(),
             timed_out=self.timed_out.copy(),
             faults=self.faults.copy(),
+            responses=self.responses.copy(),
+            bad_requests=self.bad_requests.copy(),
         )
         for connection in live:
             total.add(connection)

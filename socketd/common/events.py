@@ -76,6 +76,7 @@ CONNECTION_LOST = Event(
 MESSAGE_RECEIVED = Event(
     "message_received", _INFO, "{host}:{text}", True, ("service", "peer", "connection")
 )
+REQUEST = Event("request", _INFO, "{peer} ({service} {connection}): {request}: {status}", True)
 CONNECTIONS_REFUSED = Event(
     "connections_refused",
     _INFO,

@@ -124,7 +124,9 @@ class SocketService:
         self.skipped: list[Listener] = []
         self.context = context
         self._shared = shared
-        self._protocol_context = evolve(shared.context, service=settings.name)
+        self._protocol_context = evolve(
+            shared.context, service=settings.name, record=service_state
+        )
         self._reported: list[tuple[str, str]] = []
 
     @property

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from typing import Any
+from typing import Any, Protocol
 
-from attrs import Factory, field, frozen
+from attrs import Factory, define, field, frozen
 from twisted.internet.interfaces import IProtocol, IReactorTime
 from twisted.internet.protocol import DatagramProtocol
 
+from socketd.common.counters import Counters
+from socketd.common.events import Event
 from socketd.common.operator_queue import OperatorQueue
 from socketd.common.system_clock import ClockState
 from socketd.settings.options import option
@@ -27,6 +29,35 @@ def udp_amplify_option() -> Any:
     )
 
 
+class ServiceRecord(Protocol):
+    """
+    Where a protocol records what it has done.
+
+    @ivar announced: whether events of connections are logged or watched.
+    @ivar log_connections: whether they are logged.
+    @ivar counters: the counters of the service.
+    """
+
+    announced: bool
+    log_connections: bool
+    counters: Counters
+
+    def emit(self, event: Event, logged: bool = True, **facts: Any) -> None:
+        """Emit an event of the service."""
+
+
+@define
+class NoRecord:
+    """The record of a protocol without a service: counters that nothing reads."""
+
+    announced: bool = False
+    log_connections: bool = False
+    counters: Counters = field(factory=Counters)
+
+    def emit(self, event: Event, logged: bool = True, **facts: Any) -> None:
+        """No-op: there is no log."""
+
+
 @frozen
 class ProtocolContext:
     """
@@ -37,6 +68,7 @@ class ProtocolContext:
     @ivar clock_state: returns the kernel's state of the clock, at most about two seconds old.
     @ivar clock: runs timers; by default the clock of the operator's queue.
     @ivar service: the name of the service, which is its section's.
+    @ivar record: its counters and its events.
     """
 
     wall_clock: Callable[[], float]
@@ -46,6 +78,7 @@ class ProtocolContext:
         default=Factory(lambda context: context.operator.clock, takes_self=True), kw_only=True
     )
     service: str = field(default="", kw_only=True)
+    record: ServiceRecord = field(factory=NoRecord, kw_only=True)
 
 
 @frozen

@@ -37,6 +37,7 @@ from socketd.net.stream.deadlines import FIRST_BYTE
 from socketd.net.stream.deadlines import HANDSHAKE as HANDSHAKE_TIMEOUT
 from socketd.net.stream.deadlines import IDLE, LIFETIME, STALL
 from socketd.net.tls.layer import CLIENT_NAME, HANDSHAKE, SERVER_NAME
+from socketd.protocols.web.answers import REASONS as HTTP_REASONS
 from socketd.web.lag import LagMeter
 
 #: Reasons that are no longer counted, kept at 0 for existing dashboards.
@@ -141,6 +142,25 @@ COUNTS_BY_REASON = {
         DROPS,
     ),
 }
+#: The same for services that speak HTTP.
+HTTP_COUNTS = {
+    "responses": (
+        MetricSpec(
+            "socketd_http_responses_total",
+            "HTTP responses, by the class of their status.",
+            ("service", "class"),
+        ),
+        ("2xx", "3xx", "4xx", "5xx"),
+    ),
+    "bad_requests": (
+        MetricSpec(
+            "socketd_http_bad_requests_total",
+            "HTTP requests that were not answered as asked, by reason.",
+            _BY_REASON,
+        ),
+        HTTP_REASONS,
+    ),
+}
 EXPIRY = MetricSpec(
     "socketd_certificate_expiry_timestamp_seconds",
     "When the first certificate in use expires, since 1970.",
@@ -185,6 +205,9 @@ class DaemonCollector(Collector):
             )
         for attribute, (metric, known) in COUNTS_BY_REASON.items():
             yield metric.family(_by_reason(attribute, known, services))
+        speakers = [one for one in services if one.protocol == "http" or one.counters.responses]
+        for attribute, (metric, known) in HTTP_COUNTS.items():
+            yield metric.family(_by_reason(attribute, known, speakers))
         drops = [(one.name, one.kernel_drops) for one in services if one.kernel_drops is not None]
         yield KERNEL.family(((name,), count) for name, count in drops)
         yield from _certificates(snapshot)

@@ -107,6 +107,21 @@ class CollectorTests(Case):
             found = self.value(f"socketd_{name}_total", service="echo", reason=reason)
             self.assertEqual(found, expected, name)
 
+    def test_http(self) -> None:
+        """A service that speaks HTTP has its answers counted; others have no such figure."""
+        self.daemon = make_daemon(ini="[http]\nlisten = tcp:0\n[echo]\nlisten = tcp:0\n")
+        self.registry = make_registry(self.daemon, LagMeter(self.daemon.reactor))
+        counters = self.daemon.service_states[0].counters
+        counters.responses["2xx"], counters.bad_requests["syntax"] = 3, 4
+        for service in ("http", "echo"):
+            found = [
+                self.value("socketd_http_responses_total", service=service, **{"class": "2xx"}),
+                self.value("socketd_http_responses_total", service=service, **{"class": "5xx"}),
+                self.value("socketd_http_bad_requests_total", service=service, reason="syntax"),
+                self.value("socketd_http_bad_requests_total", service=service, reason="host"),
+            ]
+            self.assertEqual(found, [3, 0, 4, 0] if service == "http" else [None] * 4)
+
     def test_live(self) -> None:
         """Live connections count, in their own service, once."""
         service_state, other = self.daemon.service_states
@@ -182,7 +197,7 @@ class CollectorTests(Case):
             self.assertTrue(found.documentation.endswith("."), name)
             self.assertEqual(name.endswith("_total"), found.type == "counter", name)
             labels = {label for sample in found.samples for label in sample.labels}
-            known = {"service", "reason", "result", "le"}
+            known = {"service", "reason", "result", "class", "le"}
             if name != "socketd_build_info":
                 self.assertTrue(labels <= known, name)
 
@@ -203,6 +218,7 @@ class PageTests(Case):
         super().setUp()
         context: Any = FakeContext()
         self.daemon.services[0].context = context
+        self.daemon.service_states[0].counters.responses["2xx"] = 1
 
     def test_complete(self) -> None:
         """It has every figure with its type, and no other."""

@@ -32,6 +32,8 @@ _OWN = {
     "TlsOptions.tls_client_names": "probe.example.org",
     "TlsOptions.tls_names": "www.example.org = www.pem www.key",
     "AckOptions.reply": "thanks\\n",
+    "HttpOptions.response": "/etc/socketd/answer.html",
+    "HttpOptions.health": "/healthz",
     "NtpOptions.stratum": "2",
     "NtpOptions.assumed_error": "500ms",
     "NtpOptions.refid": "192.0.2.1",

@@ -43,6 +43,11 @@ class SecureTransport(_Forwarding):  # type: ignore[misc]
         return self._connection.connection_id  # type: ignore[no-any-return]
 
     @property
+    def peer(self) -> str:
+        """The peer's address as printable text."""
+        return self._connection.peer  # type: ignore[no-any-return]
+
+    @property
     def disconnecting(self) -> bool:
         """Whether closing has begun."""
         return self._closing or bool(self._connection.disconnecting)

@@ -1,0 +1,150 @@
+"""A request of C{http} as a value, and what is told of it."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from socketd.protocols.web.bodies import Fields, parse_body, parse_fields
+
+#: The headers in which proxies claim to say who the client is. Any client can write them.
+CLAIMS = ("forwarded", "x-forwarded-", "x-real-ip", "x-client-ip", "true-client-ip")
+
+_QUALITY = re.compile(r";\s*q=([01](?:\.\d{0,3})?)\s*(?:;|$)")
+
+
+@frozen
+class Asked:
+    """
+    A request, whole.
+
+    @ivar target: the request target, as sent.
+    @ivar lines: the headers as sent, each on a line.
+    @ivar number: its number on the connection, from 1.
+    """
+
+    method: str
+    target: str
+    version: str = "HTTP/1.1"
+    lines: tuple[bytes, ...] = ()
+    body: bytes = b""
+    number: int = 1
+
+    @property
+    def path(self) -> str:
+        """The path, as sent; the target may be a whole URL (RFC 9112, 3.2.2)."""
+        path = self.target.partition("?")[0]
+        if "://" in path and not path.startswith("/"):
+            return "/" + path.partition("://")[2].partition("/")[2]
+        return path
+
+    @property
+    def query(self) -> Fields | None:
+        """The fields of the query; C{None} if there are too many."""
+        return parse_fields(self.target.partition("?")[2])
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """The headers in their order and with their case."""
+        split = (line.partition(b":") for line in self.lines)
+        return [(_text(name), _text(value.strip(b" \t"))) for name, _, value in split]
+
+    def header(self, name: str) -> str:
+        """Look a header up by its name in lower case; several are joined, none is empty."""
+        return ", ".join(value for found, value in self.headers if found.lower() == name)
+
+    @property
+    def wants_text(self) -> bool:
+        """Whether the client prefers C{text/plain} to JSON (RFC 9110, 12.5.1)."""
+        accepted = self.header("accept").lower()
+        if "text/plain" not in accepted:
+            return False
+        return _quality(accepted, "text/plain") > _quality(accepted, "application/json")
+
+
+def describe(asked: Asked, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Tell all of a request.
+
+    @param facts: those of L{socketd.protocols.facts.connection_facts}.
+    """
+    form, files, value = parse_body(asked.body, asked.header("content-type"))
+    text = _utf8(asked.body)
+    return {
+        **describe_head(asked),
+        "body": text,
+        "body_base64": b64encode(asked.body).decode() if text is None else None,
+        "form": form,
+        "files": files,
+        "json": value,
+        "forwarded": _claims(asked),
+        **facts,
+        "request": asked.number,
+    }
+
+
+def describe_head(asked: Asked) -> dict[str, Any]:
+    """Tell what stands before the body."""
+    return {
+        "method": asked.method,
+        "path": asked.path,
+        "query": asked.query,
+        "version": asked.version,
+        "headers": asked.headers,
+    }
+
+
+def as_text(asked: Asked, facts: Mapping[str, Any]) -> bytes:
+    """Write the facts as lines, and after an empty line the request as it came."""
+    told = {**facts, "request": asked.number}
+    lines = [f"{name}: {_shown(value)}" for name, value in told.items() if value is not None]
+    head = f"{asked.method} {asked.target} {asked.version}\n".encode()
+    headers = b"".join(line + b"\n" for line in asked.lines)
+    body = b"\n" + asked.body if asked.body else b""
+    return "\n".join(lines).encode() + b"\n\n" + head + headers + body
+
+
+def host_of(address: Mapping[str, Any]) -> str:
+    """Return the host or the path of an address among the facts."""
+    return str(address.get("address", address.get("path")) or "")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        if "port" in value:
+            return f"{value['address']} {value['port']}"
+        return ", ".join(f"{name} {one}" for name, one in value.items() if one)
+    return str(value)
+
+
+def _claims(asked: Asked) -> dict[str, Any] | None:
+    """Collect what headers claim of the client; nothing here relies on it."""
+    found: dict[str, Any] = {}
+    for name, value in asked.headers:
+        if name.lower().startswith(CLAIMS):
+            found.setdefault(name, []).append(value)
+    return {"believed": False, **found} if found else None
+
+
+def _quality(accepted: str, media_type: str) -> float:
+    """Find the weight of a media type that is named, 0 if it is not."""
+    for item in accepted.split(","):
+        if item.partition(";")[0].strip() == media_type:
+            weight = _QUALITY.search(item)
+            return float(weight[1]) if weight else 1.0
+    return 0.0
+
+
+def _utf8(body: bytes) -> str | None:
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "backslashreplace")

@@ -1,0 +1,373 @@
+"""One connection of C{http}: Twisted's HTTP server, with bounds and exact complaints."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import quote_from_bytes
+
+from attrs import evolve
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from twisted.web import http
+from zope.interface import implementer
+
+from socketd.common.events import REQUEST, timestamp
+from socketd.common.text import escaped
+from socketd.protocols.facts import connection_facts
+from socketd.protocols.spec import ProtocolContext
+from socketd.protocols.web.answers import TEXT, Answer, BadRequest, json_text, phrase
+from socketd.protocols.web.asked import Asked, as_text, describe
+from socketd.protocols.web.exchange import Exchange
+from socketd.protocols.web.options import HttpOptions
+from socketd.protocols.web.paths import find_answer
+
+#: Requests of one connection that are answered in one turn of the reactor (about 1 ms), so that
+#: others are served in turn.
+BATCH = 16
+
+#: Bytes that are read while a request is answered: a pipeline, and the sign that a peer has gone.
+MAX_AHEAD = 16 * 1024
+
+#: The most headers of a request: twice what the busiest browsers send.
+MAX_HEADERS = 100
+
+#: The longest C{Content-Length} (digits) that is read as a number.
+MAX_DIGITS = 15
+
+#: The headers that HTTPChannel reads.
+_READ = (b"connection", b"content-length", b"expect", b"transfer-encoding")
+
+#: A header (RFC 9112, 5); one that was folded has its line ends no more.
+_HEADER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\0\r\n]*")
+_HEAD_END = re.compile(rb"\n\r?\n")
+_ASCII = "".join(map(chr, range(0x80)))
+_VERSIONS = (b"HTTP/1.0", b"HTTP/1.1")
+_VERSION = re.compile(rb"HTTP/(\d)\.(\d)")
+
+
+@implementer(IHalfCloseableProtocol)
+class Channel(http.HTTPChannel):
+    """
+    One connection.
+
+    It has HTTPChannel's lines one head at a time. While a request is answered what follows
+    waits here.
+
+    @ivar count: the number of the current request, from 1.
+    """
+
+    transport: Any
+
+    def __init__(self, options: HttpOptions, context: ProtocolContext) -> None:
+        super().__init__()
+        self.requestFactory = Exchange
+        self.options = options
+        self.context = context
+        self.count = 0
+        self.totalHeadersSize, self.maxHeaders = options.max_header, MAX_HEADERS
+        self._line = self._rest = b""
+        self._busy = self._answering = self._full = self._held = self._ended = False
+        self._turn = 0
+        self._bad = False
+        self._next: IDelayedCall | None = None
+        self._deadline: IDelayedCall | None = None
+        self._facts: dict[str, Any] | None = None
+        self._addresses: tuple[Any, Any] | None = None
+
+    # Called by the transport.
+
+    def dataReceived(self, data: bytes) -> None:
+        """Answer the requests that the data completes."""
+        self._rest += data
+        if not self._busy:
+            self._work()
+
+    def readConnectionLost(self) -> None:
+        """Answer what has come, and then close."""
+        self._ended = True
+        self._work()
+
+    def writeConnectionLost(self) -> None:
+        """No-op: this protocol never half-closes."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._bad = True
+        self._work()
+        super().connectionLost(reason)
+
+    def pauseProducing(self) -> None:
+        super().pauseProducing()
+        self._full = True
+
+    def resumeProducing(self) -> None:
+        self._full = False
+        super().resumeProducing()
+        if not self._busy:
+            self._work()
+
+    # Requests in their order.
+
+    def _work(self) -> None:
+        """Answer requests until more is needed, one has to wait, or others are to be served."""
+        self._busy, self._turn = True, 0
+        if self._next is not None and self._next.active():
+            self._next.cancel()
+        self._next = None
+        while self._rest and self._is_ready and self._turn < BATCH:
+            if not self._feed():
+                break
+        self._busy = False
+        self._wait()
+
+    @property
+    def _is_ready(self) -> bool:
+        """Whether a request may be read."""
+        return not (self._answering or self._full or self._is_closing)
+
+    @property
+    def _is_closing(self) -> bool:
+        return self._bad or self.transport.disconnecting
+
+    def _feed(self) -> bool:
+        """Pass on a whole head, or a part of a body; return whether there was one."""
+        if not self.line_mode:
+            data, self._rest = self._rest, b""
+            self.rawDataReceived(data)
+            return True
+        if self._rest[0] in b"\r\n":
+            # An empty line before a request is ignored (RFC 9112, 2.2).
+            self._rest = self._rest.lstrip(b"\r\n")
+        found = _HEAD_END.search(self._rest)
+        length = found.end() if found else len(self._rest)
+        if length > self.options.max_header:
+            self._refuse_head()
+        if found is None or self._bad:
+            return False
+        head, self._rest = self._rest[:length], self._rest[length:]
+        self._line, *lines = (line.removesuffix(b"\r") for line in head.split(b"\n")[:-1])
+        self._feed_lines([self._request_line(self._line), *lines])
+        return True
+
+    def _feed_lines(self, lines: list[bytes]) -> None:
+        for line in lines:
+            if self._bad:
+                return
+            self.lineReceived(line)
+
+    def _wait(self) -> None:
+        """Set the timers, and read no further, as what is left needs."""
+        if self._is_closing:
+            self._rest = b""
+        elif self._rest and self._is_ready and self._turn >= BATCH:
+            self._next = self.context.clock.callLater(0, self._work)
+        elif self._ended and self._is_ready:
+            self._end()
+        held = len(self._rest) > MAX_AHEAD
+        if held or self._held:
+            self._held = held
+            (self.transport.pauseProducing if held else self.transport.resumeProducing)()
+        self._wait_for_request()
+
+    def _wait_for_request(self) -> None:
+        begun = (self._rest or not self.line_mode) and self._is_ready and self._next is None
+        if not begun:
+            self._stop_waiting()
+        elif self._deadline is None:
+            seconds = self.options.request_timeout
+            self._deadline = self.context.clock.callLater(seconds, self._time_out)
+
+    def _stop_waiting(self) -> None:
+        deadline, self._deadline = self._deadline, None
+        if deadline is not None:
+            deadline.cancel()
+
+    def _end(self) -> None:
+        """Close after the peer's EOF; a request that is not complete is told so."""
+        if self._rest or not self.line_mode:
+            self.refuse(BadRequest(400, "incomplete", "the request ends before its end"))
+        else:
+            self.loseConnection()
+
+    def _time_out(self) -> None:
+        self._deadline = None
+        self.refuse(BadRequest(408, "timeout", "the request has taken too long"))
+
+    # Hooks of HTTPChannel.
+
+    def setLineMode(self, extra: bytes = b"") -> None:
+        """Go on with a head; C{extra} is what followed a body, and came before the rest."""
+        self.line_mode = 1
+        self._rest = extra + self._rest
+
+    def headerReceived(self, line: bytes) -> bool:
+        """Keep a header as it was sent; HTTPChannel gets only those that it reads."""
+        exchange = self.requests[-1]
+        exchange.lines.append(line)
+        name = line.partition(b":")[0].lower()
+        if name == b"host":
+            exchange.hosts += 1
+        problem = self._wrong_header(name, line, len(exchange.lines))
+        if problem is not None:
+            self.refuse(problem)
+            return False
+        return name not in _READ or bool(super().headerReceived(line))
+
+    def _wrong_header(self, name: bytes, line: bytes, count: int) -> BadRequest | None:
+        """Find what is wrong with a header, where HTTPChannel would say 400 or nothing."""
+        if count > MAX_HEADERS:
+            return BadRequest(431, "header_size", f"up to {MAX_HEADERS} headers")
+        if _HEADER.fullmatch(line) is None:
+            return BadRequest(400, "syntax", "write each header as Name: value")
+        if name not in _READ:
+            return None
+        value = line.partition(b":")[2].strip(b" \t").lower()
+        if name == b"content-length" and value.isdigit():
+            if len(value) > MAX_DIGITS or int(value) > self.options.max_body:
+                return self._body_size()
+        if name == b"transfer-encoding" and value not in (b"chunked", b"identity"):
+            return BadRequest(501, "encoding", "the only transfer coding is chunked")
+        if name == b"expect" and value != b"100-continue":
+            return BadRequest(417, "expectation", "the only expectation is 100-continue")
+        return None
+
+    def allHeadersReceived(self) -> None:
+        """Check what the headers must have before a body is asked for."""
+        hosts = self.requests[-1].hosts
+        if hosts > 1 or not hosts and self._version == b"HTTP/1.1":
+            self.refuse(BadRequest(400, "host", "HTTP/1.1 wants one Host header"))
+        elif self._command == b"CONNECT":
+            self.refuse(BadRequest(501, "method", "this is no proxy"))
+        else:
+            super().allHeadersReceived()
+
+    def checkPersistence(self, request: http.Request, version: bytes) -> bool:
+        """Decide whether another request may follow."""
+        self.count += 1
+        field = b",".join(request.requestHeaders.getRawHeaders(b"connection", [])).lower()
+        tokens = [token.strip() for token in field.split(b",")]
+        keep = b"close" not in tokens if version == b"HTTP/1.1" else b"keep-alive" in tokens
+        return keep and self.count < self.options.max_requests
+
+    def allContentReceived(self) -> None:
+        """Answer the request."""
+        if not self._bad:
+            self._stop_waiting()
+            self._answering = True
+            super().allContentReceived()
+
+    def requestDone(self, request: http.Request) -> None:
+        self._answering = False
+        self._turn += 1
+        super().requestDone(request)
+        if not self._busy:
+            self._work()
+
+    def getPeer(self) -> Any:
+        return self._both()[0]
+
+    def getHost(self) -> Any:
+        return self._both()[1]
+
+    def _both(self) -> tuple[Any, Any]:
+        """The addresses, asked for once: each request of Twisted's does."""
+        if self._addresses is None:
+            self._addresses = self.transport.getPeer(), self.transport.getHost()
+        return self._addresses
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        self.refuse(BadRequest(400, "syntax", "the request is not HTTP (RFC 9112)"))
+
+    # What is wrong.
+
+    def _request_line(self, line: bytes) -> bytes:
+        """Check the request line, and write it as HTTPChannel reads it."""
+        method, _, rest = line.partition(b" ")
+        target, _, version = rest.rpartition(b" ")
+        found = _VERSION.fullmatch(version)
+        if found is None or not method or not target or b" " in target:
+            text = "write METHOD TARGET HTTP/1.1 in the first line"
+            self.refuse(BadRequest(400, "syntax", text))
+        elif found[1] != b"1":
+            self.refuse(BadRequest(505, "version", "write HTTP/1.1 or HTTP/1.0"))
+        if not target.isascii():
+            # Twisted takes no bytes above 0xB0, though clients send UTF-8 as it is.
+            target = quote_from_bytes(target, _ASCII).encode()
+        return b" ".join((method, target, version if version in _VERSIONS else _VERSIONS[-1]))
+
+    def _refuse_head(self) -> None:
+        self._line, line_end, _ = self._rest.partition(b"\n")
+        if line_end and len(self._line) < self.options.max_header:
+            text = f"the headers are too long; up to {self.options.max_header} bytes"
+            self.refuse(BadRequest(431, "header_size", text))
+        else:
+            text = f"the target is too long; up to {self.options.max_header} bytes"
+            self.refuse(BadRequest(414, "target_size", text))
+
+    def refuse_body(self) -> None:
+        """Refuse a body that is too long."""
+        if not self._bad:
+            self.refuse(self._body_size())
+
+    def _body_size(self) -> BadRequest:
+        text = f"the body is too long; up to {self.options.max_body} bytes"
+        return BadRequest(413, "body_size", text)
+
+    def refuse(self, problem: BadRequest) -> None:
+        """Answer that a request is bad, and close, since its end is not known."""
+        self._bad, self._rest = True, b""
+        self.count_bad(problem)
+        self.note(problem.status)
+        body = problem.answer.body
+        assert body is not None
+        status = f"HTTP/1.1 {problem.status} {phrase(problem.status)}\r\nServer: socketd\r\n"
+        length = f"Content-Type: {TEXT}\r\nContent-Length: {len(body)}\r\n"
+        head = f"{status}{length}Connection: close\r\n\r\n"
+        self.transport.write(head.encode() + body)
+        self.loseConnection()
+
+    # Answers.
+
+    def answer(self, asked: Asked) -> Answer:
+        """
+        Find the answer to a request.
+
+        @raise BadRequest: if it asks for what there is not, or too much.
+        """
+        options = self.options
+        if options.health and asked.path == options.health:
+            return Answer(body=b"ok\n", media_type=TEXT, is_noted=False)
+        if options.response is not None:
+            return Answer(body=options.response.body, media_type=options.response.media_type)
+        answer = find_answer(asked, self._tell, options) or Answer(body=None)
+        if answer.body is not None:
+            return answer
+        facts = self._tell()
+        if asked.wants_text:
+            return evolve(answer, body=as_text(asked, facts), media_type=TEXT)
+        return evolve(answer, body=json_text(describe(asked, facts)))
+
+    def _tell(self) -> dict[str, Any]:
+        """Collect the facts about the connection, once, and the time."""
+        if self._facts is None:
+            self._facts = connection_facts(self.transport, self.context, self.options.hostname)
+        return {**self._facts, "time": timestamp(self.context.wall_clock())}
+
+    def count_bad(self, problem: BadRequest) -> None:
+        """Count a bad request."""
+        self.context.record.counters.bad_requests[problem.reason] += 1
+
+    def note(self, status: int, is_event: bool = True) -> None:
+        """Count an answer, and emit its event."""
+        record = self.context.record
+        record.counters.responses[f"{status // 100}xx"] += 1
+        if is_event and record.announced:
+            record.emit(
+                REQUEST,
+                record.log_connections,
+                request=escaped(self._line),
+                status=status,
+                peer=self.transport.peer,
+                connection=self.transport.connection_id,
+            )

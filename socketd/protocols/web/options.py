@@ -1,0 +1,126 @@
+"""The options of C{http}."""
+
+from __future__ import annotations
+
+import re
+import stat
+from mimetypes import MimeTypes
+from pathlib import Path
+
+from attrs import frozen
+
+from socketd.protocols.web.answers import BYTES
+from socketd.settings.options import option
+from socketd.settings.value_types import (
+    DURATION,
+    NUMBER,
+    SIZE,
+    YES_NO,
+    ValueType,
+    one_file,
+    parse_path,
+    within,
+)
+
+#: The largest file of C{response} (bytes): it is kept in memory, and sent as one.
+MAX_FILE = 1024 * 1024
+
+#: The largest C{max_header} (bytes): what a connection may hold unsent.
+MAX_HEADER = 64 * 1024
+
+#: The largest C{max_body} (bytes): the answer, which has it twice, is made in one turn.
+MAX_BODY = 4 * 1024 * 1024
+
+#: The largest C{max_bytes}, and C{max_delay} in seconds.
+MAX_BYTES = 1024**3
+MAX_DELAY = 3600.0
+
+
+@frozen
+class FixedResponse:
+    """The content of a file, and its media type."""
+
+    body: bytes
+    media_type: str
+
+
+def read_response(path: str) -> FixedResponse | None:
+    """
+    Read the file of C{response}; its ending tells the media type.
+
+    @raise ValueError: with the error.
+    """
+    if not parse_path(path):
+        return None
+    try:
+        # Checked before open(2), which would block on a FIFO.
+        if not stat.S_ISREG(Path(path).stat().st_mode):
+            raise ValueError("is no file; write the path of a file to answer with")
+        with Path(path).open("rb") as stream:
+            body = stream.read(MAX_FILE + 1)
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror}"
+        raise ValueError(f"{problem}; write the path of a file to answer with") from None
+    if len(body) > MAX_FILE:
+        raise ValueError(f"is too large; such a file has up to {MAX_FILE} bytes")
+    return FixedResponse(body, _media_type(path))
+
+
+def _media_type(path: str) -> str:
+    # Python's own table: those of the system differ.
+    found = MimeTypes().guess_type(Path(path).name)[0] or BYTES
+    return f"{found}; charset=utf-8" if found.startswith("text/") else found
+
+
+def parse_health(text: str) -> str:
+    """Parse the path of the health check; an empty text means none."""
+    if text and re.fullmatch(r"/[!-~]{0,255}", text) is None:
+        raise ValueError("is no path; write /healthz, for example")
+    return text
+
+
+@frozen
+class HttpOptions:
+    """The options of C{http}."""
+
+    response: FixedResponse | None = option(
+        ValueType("file", read_response, one_file),
+        None,
+        "A file that answers every request; it is read when the configuration is.",
+    )
+    health: str = option(
+        ValueType("path (/healthz)", parse_health),
+        "",
+        "A path that answers 200 and ok, and is no event in the log; by default none is.",
+    )
+    hostname: bool = option(YES_NO, True, "Whether this machine's name is told.")
+    max_header: int = option(
+        within(SIZE, 1024, MAX_HEADER, "write 1KiB to 64KiB"),
+        16 * 1024,
+        "The longest request line and headers together; a longer one is answered 431 or 414.",
+    )
+    max_body: int = option(
+        within(SIZE, 0, MAX_BODY, "write 0 to 4MiB"),
+        64 * 1024,
+        "The longest body of a request; a longer one is answered 413.",
+    )
+    max_requests: int = option(
+        within(NUMBER, 1, 1_000_000, "write 1 to 1000000"),
+        1000,
+        "The requests of one connection; the last one is answered with Connection: close.",
+    )
+    request_timeout: float = option(
+        within(DURATION, 0.1, MAX_DELAY, "write 100ms to 1h"),
+        30.0,
+        "The time in which a request that has begun must be complete, or it is answered 408.",
+    )
+    max_delay: float = option(
+        within(DURATION, 0.0, MAX_DELAY, "write 0s to 1h"),
+        10.0,
+        "The longest delay that a request may ask for: /delay, /drip.",
+    )
+    max_bytes: int = option(
+        within(SIZE, 0, MAX_BYTES, "write 0 to 1GiB"),
+        10 * 1024 * 1024,
+        "The most bytes that a request may ask for: /bytes, /range, /drip.",
+    )
