@@ -34,6 +34,7 @@ _OWN = {
     "AckOptions.reply": "thanks\\n",
     "HttpOptions.response": "/etc/socketd/answer.html",
     "HttpOptions.health": "/healthz",
+    "HttpOptions.max_body": "1MiB",
     "NtpOptions.stratum": "2",
     "NtpOptions.assumed_error": "500ms",
     "NtpOptions.refid": "192.0.2.1",
