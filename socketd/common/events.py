@@ -65,7 +65,11 @@ DRAIN_ENDED = Event(
     "drain_ended", _WARN, "{connections} connections did not finish and are reset"
 )
 CONNECTION_MADE = Event(
-    "connection_made", _INFO, "connection from {peer} ({service} {connection})", True
+    "connection_made",
+    _INFO,
+    "connection from {peer} ({service} {connection})",
+    True,
+    ("fault",),
 )
 CONNECTION_LOST = Event(
     "connection_lost",

@@ -54,6 +54,9 @@ class Port:
         self._service_state = service_state
         self._waiting: list[Deferred[None]] = []
 
+    def update_faults(self) -> None:
+        """Misbehave as the fault profile says that the service has now, or no more."""
+
     def startListening(self) -> None:
         """Start serving; a port that was stopped binds a new socket first."""
         if self.fileno() == -1:

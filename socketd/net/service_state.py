@@ -14,6 +14,7 @@ from socketd.access.policy import AccessPolicy
 from socketd.common.counters import Counters, Counting
 from socketd.common.events import MESSAGE_RECEIVED, PROTOCOL_FAILED, Event, EventBus
 from socketd.common.text import escaped, hexadecimal
+from socketd.faults.connection_draw import ConnectionDraw
 from socketd.faults.service_faults import ServiceFaults
 from socketd.net.timer_wheel import TimerWheel
 
@@ -53,6 +54,13 @@ class Connection(Counting, Protocol):
     @property
     def source(self) -> tuple[int, Any]:
         """The source that the access policy checked: an address family and an address."""
+
+    @property
+    def fault(self) -> ConnectionDraw | None:
+        """How it misbehaves; C{None}: not at all."""
+
+    def change_fault(self, draw: ConnectionDraw | None) -> None:
+        """Misbehave as was drawn from now on, or no more; what is held is sent."""
 
     def reapply_policy(self, slot: Any, reason: str | None) -> None:
         """Apply a changed access policy to a live connection; reset it if refused."""

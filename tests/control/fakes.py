@@ -15,6 +15,7 @@ from socketd.configuration import Configuration
 from socketd.control.operator_session import IOperatorSession
 from socketd.daemon.daemon import Daemon
 from socketd.daemon.wiring import make_daemon as build_daemon
+from socketd.faults.connection_draw import ConnectionDraw
 from socketd.net.service_state import Connection, ServiceState
 from socketd.net.timer_wheel import NOWHERE
 from socketd.protocols.registry import installed
@@ -66,6 +67,7 @@ class FakeConnection(StringTransport):
         self.handshaking = False
         self.peer_known = True
         self.half_closed = False
+        self.fault: ConnectionDraw | None = None
 
     def begin(self, protocol: Any) -> None:
         """Connect the protocol."""
@@ -73,6 +75,10 @@ class FakeConnection(StringTransport):
         self.service_state.enter(self)
         self.service_state.emit(CONNECTION_MADE, peer=self.peer, connection=self.connection_id)
         protocol.makeConnection(self)
+
+    def change_fault(self, draw: ConnectionDraw | None) -> None:
+        """Misbehave as was drawn, as far as is shown."""
+        self.fault = draw
 
     def receive(self, data: bytes) -> FakeConnection:
         """Have the peer send data; return this connection."""

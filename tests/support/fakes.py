@@ -21,6 +21,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyClass
 
 from socketd.common.events import EventBus
+from socketd.faults.connection_draw import ConnectionDraw
 from socketd.net.service_state import ConnectionTable, ServiceState
 from socketd.net.stream.connection import StreamConnection
 
@@ -258,12 +259,17 @@ def make_service_state(reactor: Any, **options: Any) -> tuple[ServiceState, Even
 
 
 def connect(
-    reactor: Any, protocol: Any, service_state: ServiceState, small: bool = False
+    reactor: Any,
+    protocol: Any,
+    service_state: ServiceState,
+    small: bool = False,
+    draw: ConnectionDraw | None = None,
 ) -> tuple[StreamConnection, socket.socket]:
     """
     Make a connection over a pair of sockets.
 
     @param small: whether the kernel's buffers are as small as they can be.
+    @param draw: the faults of the connection.
     @return: the connection, and the peer's socket (not blocking).
     """
     ours, peer = socket.socketpair()
@@ -272,7 +278,7 @@ def connect(
         if small:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
     connection = StreamConnection(reactor, ours, "", service_state)
-    connection.begin(protocol)
+    connection.begin(protocol, draw=draw)
     return connection, peer
 
 

@@ -30,9 +30,12 @@ from zope.interface import implementer
 
 from socketd.access.policy import Slot
 from socketd.common.events import CONNECTION_LOST, CONNECTION_MADE
+from socketd.faults.connection_draw import ConnectionDraw
 from socketd.net.addresses import to_address
 from socketd.net.base_layer import Client
+from socketd.net.faults.stream_fault import StreamFault
 from socketd.net.service_state import ServiceState
+from socketd.net.stream.faulty import Faulty
 from socketd.net.stream.read_side import CLOSED_CLEANLY, ReadSide
 from socketd.net.stream.starttls import StartedTls, start_tls
 from socketd.net.stream.states import (
@@ -47,6 +50,7 @@ from socketd.net.stream.states import (
     SHUT_DOWN,
 )
 from socketd.net.timer_wheel import NOWHERE
+from socketd.settings.faults.profile import PROTOCOL
 
 _ENDS: dict[type[BaseException] | None, str] = {
     error.ConnectionDone: "closed",
@@ -78,6 +82,7 @@ class StreamConnection(ReadSide):
 
     _destination: Any
     _family: int
+    _fault: StreamFault | None
     _slot: Slot | None
     peer_known: bool
     proxy: Any
@@ -117,19 +122,27 @@ class StreamConnection(ReadSide):
         self.app_transport = None
         self.tick, self.timed_out, self._grace_ends = NOWHERE, "", 0.0
         self._lingers = True
+        self._fault = None
 
     def begin(
-        self, protocol: IProtocol, handshaking: bool = False, peer_known: bool = True
+        self,
+        protocol: IProtocol,
+        handshaking: bool = False,
+        peer_known: bool = True,
+        draw: ConnectionDraw | None = None,
     ) -> None:
         """
         Connect the protocol and start reading.
 
         @param handshaking: whether the protocol is a layer (PROXY, TLS), which has
             C{handshake_timeout} to be done.
+        @param draw: the faults of the connection; C{None}: it has none.
         """
         self.protocol = protocol
         self.handshaking = handshaking
         self.is_plain = not handshaking
+        if draw is not None:
+            self.change_fault(draw)
         self.service_state.enter(self)
         self.start_deadlines()
         if peer_known:
@@ -142,7 +155,9 @@ class StreamConnection(ReadSide):
         self.peer_known = True
         state = self.service_state
         if state.announced:
-            facts = {"peer": self.peer, "connection": self.connection_id}
+            facts: dict[str, Any] = {"peer": self.peer, "connection": self.connection_id}
+            if self._fault is not None:
+                facts["fault"] = self._fault.draw.text
             state.emit(CONNECTION_MADE, state.log_connections, **facts)
 
     def hand_over(
@@ -171,6 +186,8 @@ class StreamConnection(ReadSide):
             self._log_open()
         self.handshaking = handshaking
         self.app_transport = transport
+        if self._fault is not None and not handshaking:
+            self.start_fault()
         protocol = factory.buildProtocol(self.getPeer())
         if protocol is None:
             (transport or self).abortConnection()
@@ -189,6 +206,45 @@ class StreamConnection(ReadSide):
             self._ahead = rest
             self._update_reading()
         return True
+
+    # Faults
+
+    @property
+    def fault(self) -> ConnectionDraw | None:
+        """How it misbehaves; C{None}: not at all."""
+        return None if self._fault is None else self._fault.draw
+
+    def change_fault(self, draw: ConnectionDraw | None) -> None:
+        """
+        Misbehave as was drawn from now on, or no more; what was held is sent first, at once.
+
+        A connection whose output was ended by its profile stays so.
+        """
+        before = self._fault
+        if not self.state.is_alive or (before is not None and before.is_cut):
+            return
+        if before is not None:
+            self.stop_fault()
+            self.__class__, self._fault = _PLAIN.get(type(self), type(self)), None
+        if draw is not None:
+            counts = self.service_state.counters.faults
+            self._fault = StreamFault(draw, counts, self.reactor.seconds())
+            if not (self.handshaking and draw.options.at == PROTOCOL):
+                self.start_fault()
+
+    def start_fault(self) -> None:
+        """Begin to misbehave."""
+        self.__class__ = _FAULTY[type(self)]
+        self.apply_fault()
+
+    def apply_fault(self) -> None:
+        """Nothing is done without a profile."""
+
+    def stop_fault(self) -> None:
+        """Nothing is held before a profile begins."""
+
+    def send_held(self) -> None:
+        """Nothing is held without a profile."""
 
     # Writing
 
@@ -383,3 +439,23 @@ class StartedTlsConnection(StartedTls, StreamConnection):
     """A connection after L{StreamConnection.startTLS}."""
 
     __slots__ = ()
+
+
+class FaultyConnection(Faulty, StreamConnection):
+    """A connection with a fault profile."""
+
+    __slots__ = ()
+
+
+@implementer(INegotiated)
+class FaultyStartedTlsConnection(StartedTls, Faulty, StreamConnection):
+    """A connection with both."""
+
+    __slots__ = ()
+
+
+_FAULTY: dict[type[StreamConnection], type[StreamConnection]] = {
+    StreamConnection: FaultyConnection,
+    StartedTlsConnection: FaultyStartedTlsConnection,
+}
+_PLAIN = {faulty: plain for plain, faulty in _FAULTY.items()}

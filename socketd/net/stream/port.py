@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 from errno import ECONNABORTED, ENOMEM, EPERM, EPROTO
 from typing import Any
 
@@ -24,6 +25,13 @@ from socketd.net.port import Port
 from socketd.net.proxy.layer import PROXY_SOURCE
 from socketd.net.service_state import ServiceState
 from socketd.net.stream.connection import RESET, StreamConnection
+from socketd.net.stream.refusal import (
+    are_all_refused,
+    is_refused,
+    listen_again,
+    stop_listening,
+)
+from socketd.settings.faults.values import REFUSE
 
 #: Connections accepted per wake-up, so that other descriptors are served in turn.
 MAX_ACCEPTS = 64
@@ -70,9 +78,61 @@ class StreamPort(Port):
         self.factory = factory
         self._terms = terms
         self._logged = float("-inf")
+        self._backlog: int | None = None
 
     def started(self) -> None:
         self.factory.doStart()
+        self.update_faults()
+
+    def update_faults(self) -> None:
+        """
+        Have the kernel refuse connections, or accept them again, as the service's profile says.
+
+        It can where all are refused; one that some are not for is accepted and reset, as are all
+        of a UNIX socket, which cannot listen again.
+        """
+        faults = self._service_state.faults
+        refused = faults is not None and are_all_refused(faults.profile.options)
+        if refused and self._backlog is None and self._family != socket.AF_UNIX:
+            self._reactor.removeReader(self)
+            self._backlog = stop_listening(self._socket)
+        elif not refused and self._backlog is not None:
+            self._listen_again(self._backlog)
+
+    def _listen_again(self, backlog: int) -> None:
+        try:
+            listen_again(self._socket, backlog)
+        except OSError as problem:
+            # Another program listens there meanwhile; this is tried again.
+            self._pause(problem)
+            return
+        self._backlog = None
+        self._watch()
+
+    def _watch(self) -> None:
+        if self._backlog is None:
+            super()._watch()
+        else:
+            self.update_faults()
+
+    def finish(self) -> None:
+        if self._backlog is None:
+            super().finish()
+
+    def release(self) -> None:
+        self._hand_back()
+        super().release()
+
+    def close(self) -> None:
+        self._hand_back()
+        super().close()
+
+    def _hand_back(self) -> None:
+        """Let the socket listen for another port, or for systemd, whose it may be, too."""
+        backlog, self._backlog = self._backlog, None
+        if backlog is not None:
+            with suppress(OSError):
+                listen_again(self._socket, backlog)
 
     def closed(self) -> None:
         """Cancel the wait for capacity and call the factory's C{doStop}."""
@@ -119,10 +179,9 @@ class StreamPort(Port):
         return (None if believed else PROXY_SOURCE), None
 
     def _refuse(self, sock: socket.socket, reason: str) -> None:
-        """Reset a refused connection: no data, no log line, no TIME-WAIT state in the kernel."""
+        """Reset a refused connection."""
         self._service_state.counters.refused[reason] += 1
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-        sock.close()
+        _reset(sock)
 
     def _wait_for_capacity(self) -> None:
         """Leave pending connections in the kernel's backlog until there is capacity."""
@@ -136,6 +195,14 @@ class StreamPort(Port):
         self._watch()
 
     def _serve(self, sock: socket.socket, peer: Any, slot: Slot | None) -> None:
+        faults = self._service_state.faults
+        draw = None if faults is None else faults.draw_connection()
+        if draw is not None and is_refused(draw.options):
+            self._service_state.counters.faults[REFUSE] += 1
+            if slot is not None:
+                slot.leave()
+            _reset(sock)
+            return
         sock.setblocking(False)
         protocol = None
         try:
@@ -154,7 +221,8 @@ class StreamPort(Port):
                 if slot is not None:
                     slot.leave()
         if protocol is not None:
-            connection.begin(protocol, self._terms.handshaking, self._terms.proxies is None)
+            terms = self._terms
+            connection.begin(protocol, terms.handshaking, terms.proxies is None, draw)
 
     def _pause(self, problem: OSError) -> None:
         """Stop accepting for L{ACCEPT_PAUSE} seconds; pending connections stay in the backlog."""
@@ -164,3 +232,9 @@ class StreamPort(Port):
         if now - self._logged >= ACCEPT_LOG_INTERVAL:
             self._logged = now
             self._service_state.emit(ACCEPT_FAILED, error=problem.strerror, seconds=ACCEPT_PAUSE)
+
+
+def _reset(sock: socket.socket) -> None:
+    """Reset a connection: no data, no log line, no TIME-WAIT state in the kernel."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    sock.close()

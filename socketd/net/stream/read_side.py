@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from socketd.common.events import PROTOCOL_FAILED
+from socketd.faults.connection_draw import ConnectionDraw
 from socketd.net.addresses import describe, host_of
 from socketd.net.stream.deadlines import DeadlineChecks
 from socketd.net.stream.states import END_HANDLED, END_OF_INPUT, LINGERING, OPEN, READ_OPEN
@@ -197,3 +198,6 @@ class ReadSide(DeadlineChecks):
 
     def loseConnection(self) -> None:
         """Close after all buffered data is sent."""
+
+    def change_fault(self, draw: ConnectionDraw | None) -> None:
+        """Misbehave as was drawn from now on, or no more."""

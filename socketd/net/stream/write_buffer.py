@@ -102,10 +102,14 @@ class WriteBuffer:
         self._buffer.append(data)
         self._buffered += len(data)
         if self._buffered > HIGH_WATER:
-            self._update_reading()
-            if self.producer is not None and self._streaming and not self._producer_paused:
-                self._producer_paused = True
-                self.producer.pauseProducing()
+            self._fill_up()
+
+    def _fill_up(self) -> None:
+        """Pause reading and the producer, since too much is buffered."""
+        self._update_reading()
+        if self.producer is not None and self._streaming and not self._producer_paused:
+            self._producer_paused = True
+            self.producer.pauseProducing()
 
     def doWrite(self) -> None:
         """Send buffered data; when the buffer is empty, resume the producer or close."""
@@ -187,7 +191,7 @@ class WriteBuffer:
 
     def _is_owed(self) -> bool:
         """Whether there is more to send, or the peer has not acknowledged what was sent."""
-        return self._has_more() or _count_unacknowledged(self._socket) > 0
+        return self._has_more() or count_unacknowledged(self._socket) > 0
 
     def _update_reading(self) -> None:
         """Called when too much is buffered: pause reading."""
@@ -202,6 +206,6 @@ class WriteBuffer:
         """End the connection."""
 
 
-def _count_unacknowledged(sock: socket.socket) -> int:
+def count_unacknowledged(sock: socket.socket) -> int:
     """Count the bytes that the peer has not acknowledged or read (tcp(7), unix(7), SIOCOUTQ)."""
     return int.from_bytes(ioctl(sock, TIOCOUTQ, bytes(4)), sys.byteorder)

@@ -94,6 +94,7 @@ class TlsLayer(Layer):
         if self.state == ESTABLISHED and not self._secure.disconnecting:
             if IHalfCloseableProtocol.providedBy(self._secure.protocol):
                 self._secure.protocol.readConnectionLost()
+        self.connection.send_held()
 
     def handshake_lost(self, reason: Failure) -> None:
         """Count and report a failed handshake."""

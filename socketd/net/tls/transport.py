@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IConsumer, INegotiated, IPushProducer, ITCPTransport
@@ -36,6 +37,7 @@ class SecureTransport(_Forwarding):  # type: ignore[misc]
         self._tls = tls
         self._connection = connection
         self._closing = self._close_notify_sent = False
+        self._take = tls.write
 
     @property
     def connection_id(self) -> int:
@@ -60,6 +62,15 @@ class SecureTransport(_Forwarding):  # type: ignore[misc]
             return
         if self._tls.connected:
             self.has_data = True
+            self._take(data)
+
+    def hold_output(self, hold: Callable[[bytes], None] | None) -> None:
+        """Pass what is written to C{hold} instead of encrypting it, or no longer."""
+        self._take = self._tls.write if hold is None else hold
+
+    def encrypt(self, data: bytes) -> None:
+        """Encrypt bytes that were held, and send them."""
+        if self._tls.connected:
             self._tls.write(data)
 
     def writeSequence(self, data: Any) -> None:

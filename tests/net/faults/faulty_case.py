@@ -11,6 +11,7 @@ from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from socketd.faults.connection_draw import ConnectionDraw
 from socketd.faults.service_faults import ServiceFaults
 from socketd.net.faults.datagrams import FaultyDatagrams, Question
 from socketd.settings.faults.profile import FaultOptions, FaultProfile
@@ -24,6 +25,13 @@ BOB = ("192.0.2.2", 4002)
 def make_faults(**options: Any) -> ServiceFaults:
     """Make the faults of a service, with a seed of their own unless one is given."""
     return ServiceFaults(FaultProfile("flaky", FaultOptions(**{"seed": 7, **options})), "test")
+
+
+def drawn(**options: Any) -> ConnectionDraw:
+    """Draw for the first connection of a service."""
+    draw = make_faults(**options).draw_connection()
+    assert draw is not None
+    return draw
 
 
 @define(eq=False)

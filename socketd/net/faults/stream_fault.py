@@ -1,0 +1,180 @@
+"""The faults of one stream: what is held, how much is still sent, and when it ends."""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import inf
+from typing import Any
+
+from socketd.faults.connection_draw import ConnectionDraw
+from socketd.net.faults.held_output import HeldOutput
+from socketd.settings.faults.profile import ENDS, SENDING
+from socketd.settings.faults.values import NEVER_READ, REFUSE, SILENT, SLOW
+
+#: Before a reset, seconds between two looks whether the peer has acknowledged all: at first,
+#: enough for one on this machine, and at most; each is twice as long as the last.
+FIRST_LOOK = 0.001
+LAST_LOOK = 0.25
+
+
+class StreamFault:
+    """
+    The draw of a connection, and how far it has come.
+
+    @ivar secure: the transport over TLS whose output is held (C{at = protocol}); C{None}: the
+        bytes of the socket are.
+    @ivar held: what is held; C{None} if the profile delays nothing.
+    @ivar endless: whether the peer is never answered, or never read, as long as it stays.
+    @ivar reads: whether the connection may be read.
+    @ivar left: how many bytes are sent before an end; C{None}: no end depends on that.
+    @ivar ending: the name of this end, or of the next one by time.
+    @ivar ended: whether this end has come.
+    @ivar moved_at: when something was last sent, or acknowledged while a reset waits for that.
+    @ivar busy: whether held bytes are being sent.
+    @ivar timer: wakes the connection for what is due next.
+    """
+
+    __slots__ = (
+        "_counted",
+        "_counts",
+        "_look",
+        "_opens_at",
+        "_timed",
+        "_unacknowledged",
+        "_wakes_at",
+        "busy",
+        "draw",
+        "ended",
+        "ending",
+        "endless",
+        "held",
+        "left",
+        "moved_at",
+        "reads",
+        "secure",
+        "timer",
+    )
+
+    def __init__(self, draw: ConnectionDraw, counts: Counter[str], now: float) -> None:
+        """@param counts: the connections of the service on which a fault acted, by its name."""
+        self.draw, self._counts, self._counted = draw, counts, set[str]()
+        self.secure: Any = None
+        self.timer: Any = None
+        self.busy = self.ended = False
+        self.moved_at, self._look, self._unacknowledged = now, FIRST_LOOK, 0
+        self._wakes_at, self._opens_at = inf, inf
+        self._begin(now)
+        self._set_ends(now)
+
+    def _begin(self, now: float) -> None:
+        options = self.draw.options
+        action = options.accept.action if options.accept is not None else ""
+        self.endless = action in (SILENT, NEVER_READ)
+        self.reads = action not in (SLOW, NEVER_READ)
+        silent_until = inf if action == SILENT else 0.0
+        if options.accept is not None and action == SLOW:
+            self._opens_at = silent_until = now + options.accept.seconds
+        if self.endless or action == SLOW:
+            self.count(action)
+        delays = silent_until or any(getattr(options, name) is not None for name in SENDING)
+        self.held = HeldOutput(self.draw, silent_until) if delays else None
+
+    def _set_ends(self, now: float) -> None:
+        """Set the ends after so many bytes, and after a time; C{at once} is after no byte."""
+        options = self.draw.options
+        ends = {name: getattr(options, name.replace("-", "_")) for name in ENDS}
+        given = [(name, end) for name, end in ends.items() if end is not None]
+        timed = [(now + end.seconds, name) for name, end in given if end.seconds]
+        sizes = [(end.size or 0, name) for name, end in given if not end.seconds]
+        if options.accept is not None and options.accept.action == REFUSE:
+            sizes.append((0, REFUSE))
+        self._timed = sorted(timed)
+        self.left: int | None = None
+        self.ending = ""
+        if sizes:
+            self.left, self.ending = min(sizes)
+        if self.left == 0:
+            self._wakes_at = now
+
+    def count(self, name: str) -> None:
+        """Count a fault that acts on this connection, once."""
+        if name not in self._counted:
+            self._counted.add(name)
+            self._counts[name] += 1
+
+    @property
+    def holds(self) -> bool:
+        """Whether the profile keeps the peer waiting, so that it is neither idle nor slow."""
+        return self.endless or not self.reads or self.has_held
+
+    @property
+    def has_held(self) -> bool:
+        """Whether output is held."""
+        return self.held is not None and self.held.size > 0
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether no more output is taken."""
+        return self.left == 0
+
+    def admit(self, data: bytes) -> bytes:
+        """Return what is still sent of some output."""
+        if self.left is not None:
+            data = data[: self.left]
+            self.left -= len(data)
+        return data
+
+    def hold(self, data: bytes, now: float) -> None:
+        """Hold output."""
+        assert self.held is not None
+        self.held.put(data, now)
+        if len(self._counted) < len(SENDING):
+            for name in self.draw.options.given(SENDING):
+                self.count(name)
+
+    def drop(self) -> int:
+        """Take no more output, and forget what is held; return how many bytes that were."""
+        self.left, self.ended, self.endless = 0, True, False
+        return self.held.clear() if self.held is not None else 0
+
+    def wake(self, now: float) -> bool:
+        """Note that the timer has fired; return whether reading begins, since C{slow} is over."""
+        self.timer, self._wakes_at = None, inf
+        if self._opens_at > now:
+            return False
+        self._opens_at, self.reads, self.moved_at = inf, True, now
+        return True
+
+    def next_end(self, now: float) -> str:
+        """Take the next end whose time has come; empty if there is none."""
+        if not self._timed or self._timed[0][0] > now:
+            return ""
+        return self._timed.pop(0)[1]
+
+    def waits(self, unacknowledged: int, now: float, patience: float) -> bool:
+        """
+        Say whether a reset has to wait for its peer, which it would cost the rest.
+
+        @param unacknowledged: how many bytes the peer has not acknowledged.
+        @param patience: for how many seconds without progress to wait at most.
+        """
+        if unacknowledged != self._unacknowledged:
+            self._unacknowledged, self.moved_at = unacknowledged, now
+        if not unacknowledged or now - self.moved_at >= patience:
+            return False
+        self._wakes_at = now + self._look
+        self._look = min(2 * self._look, LAST_LOOK)
+        return True
+
+    @property
+    def due(self) -> float:
+        """When there is something to do next; infinite: never."""
+        timed = self._timed[0][0] if self._timed else inf
+        held = self.held.due if self.held is not None else inf
+        return min(timed, held, self._opens_at, self._wakes_at)
+
+    def stop(self) -> None:
+        """Stop the timer."""
+        timer, self.timer = self.timer, None
+        if timer is not None:
+            timer.cancel()
