@@ -22,8 +22,9 @@ from socketd.net.sockets.sockopts import validate
 from socketd.protocols.registry import installed
 from socketd.protocols.spec import MAX_AMPLIFY
 from socketd.settings.diagnostics import Diagnostic, SettingsError
+from socketd.settings.ini import IniSection
 from socketd.settings.listener_syntax import RUNTIME
-from socketd.settings.load import load
+from socketd.settings.load import assemble, load
 from socketd.settings.model import DAEMON, ServiceSettings, Settings
 
 if TYPE_CHECKING:
@@ -61,6 +62,25 @@ def configure(
     machine = _Machine(runtime, limit, wall_clock, clock)
     settings = load(file, installed(), runtime, machine.refusals)
     return Configuration(settings, machine.contexts)
+
+
+def configure_sections(
+    sections: list[IniSection],
+    diagnostics: list[Diagnostic],
+    place: str,
+    runtime: str,
+    limit: int | None = None,
+) -> Configuration:
+    """
+    Validate sections that come from no file; listeners without an interface are on loopback.
+
+    @param diagnostics: the errors of their parser.
+    @param place: what stands for the file in diagnostics.
+    @raise SettingsError: with all errors.
+    """
+    machine = _Machine(runtime, limit, time.time, time.monotonic)
+    found = (sections, diagnostics, place, installed(), runtime, machine.refusals)
+    return Configuration(assemble(*found, is_local=True), machine.contexts)
 
 
 def configure_again(file: str, runtime: str, limit: int | None = None) -> Configuration:

@@ -7,21 +7,23 @@ import gc
 import os
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.logger import ILogObserver
+from twisted.logger import FilteringLogObserver, ILogObserver, LogLevel, LogLevelFilterPredicate
 from twisted.python import usage
 
 from socketd.common.errors import BAD_CONFIGURATION
 from socketd.common.paths import find_config, make_private, runtime_directory
-from socketd.configuration import configure, configure_again
+from socketd.configuration import Configuration, configure, configure_again
 from socketd.control.console_service import ConsoleService
 from socketd.control.server import ControlService, make_directory
+from socketd.daemon.announcement import Announcement
 from socketd.daemon.daemon import Daemon
-from socketd.daemon.log import LineLog, goes_to_journal, make_observer
+from socketd.daemon.log import STDERR, STDOUT, LineLog, goes_to_journal, make_observer
 from socketd.daemon.notify import Notifier, NotifyService
 from socketd.daemon.signals import Hangups, Signals, Terminal
 from socketd.daemon.state import CannotStart
@@ -35,8 +37,19 @@ from socketd.settings.model import Settings
 from socketd.terminal.device import CbreakMode
 
 
+#: Makes a configuration, from the directory for UNIX sockets and the descriptor limit.
+Configure = Callable[[str, int], Configuration]
+
+
 class Options(usage.Options):
-    """The command line options of C{twistd socketd}."""
+    """
+    The command line options of C{twistd socketd}.
+
+    @ivar announced: how the bound addresses are printed on standard output, which then has no
+        log: C{text}, C{json}, or C{console}; empty: not at all.
+    """
+
+    announced = ""
 
     synopsis = "[options]"
     longdesc = "Answers sockets: echo, ack, upper, reply and time, from one INI file."
@@ -57,14 +70,24 @@ class Options(usage.Options):
         """
         if self["console"] and self.parent is not None and not self.parent["nodaemon"]:
             raise SystemExit("socketd: --console needs a terminal; start twistd with --nodaemon")
-        self["runtime"] = runtime_directory(os.environ, os.geteuid())
-        self["limit"] = raise_limit()
         file = find_config(self["config"], os.environ)
         try:
-            self["configuration"] = configure(file, self["runtime"], self["limit"])
+            self.configure(partial(configure, file), partial(configure_again, file))
         except SettingsError as error:
             print(error, file=sys.stderr)
             raise SystemExit(BAD_CONFIGURATION) from None
+
+    def configure(self, read: Configure, again: Configure) -> None:
+        """
+        Read the configuration.
+
+        @param again: reads it for a reload.
+        @raise SettingsError: with all errors.
+        """
+        self["runtime"] = runtime_directory(os.environ, os.geteuid())
+        self["limit"] = raise_limit()
+        self["again"] = partial(again, self["runtime"], self["limit"])
+        self["configuration"] = read(self["runtime"], self["limit"])
 
 
 class Root(MultiService):
@@ -132,11 +155,10 @@ def makeService(options: Options, reactor: Any = None) -> Root:
         gc.freeze()
     configuration, runtime = options["configuration"], options["runtime"]
     settings = configuration.settings
-    limit = options["limit"]
+    limit, again = options["limit"], options["again"]
     _make_directories(settings, runtime)
-    read = partial(configure_again, settings.file, runtime, limit)
     inherited = Inherited.take(os.environ, os.getpid())
-    daemon = make_daemon(batched(reactor), configuration, time.time, limit, inherited, read)
+    daemon = make_daemon(batched(reactor), configuration, time.time, limit, inherited, again)
     root = Root()
     root.observer = log = _make_log(options, settings.daemon.log_format, reactor)
     # The children stop in reverse order: systemd is notified to the end, and operators
@@ -146,7 +168,18 @@ def makeService(options: Options, reactor: Any = None) -> Root:
     Signals(reactor, daemon.reload, daemon.abort, hangups, terminal).setServiceParent(root)
     if options["console"]:
         _add_console(root, options, reactor, daemon)
+    elif options.announced:
+        root.observer = _without_twistd(log)
     _add_summaries(root, daemon, log)
+    _add_own(root, daemon, settings)
+    if options.announced:
+        Announcement(daemon, options.announced)
+    daemon.setServiceParent(root)
+    return root
+
+
+def _add_own(root: Root, daemon: Daemon, settings: Settings) -> None:
+    """Add what has a listener of the daemon itself."""
     if settings.http is not None:
         # Imported lazily: its libraries take a fifth of a second to import.
         from socketd.web.service import WebService
@@ -154,8 +187,6 @@ def makeService(options: Options, reactor: Any = None) -> Root:
         WebService(daemon, settings.http).setServiceParent(root)
     if settings.control is not None:
         ControlService(daemon, settings.control.path).setServiceParent(root)
-    daemon.setServiceParent(root)
-    return root
 
 
 def _make_directories(settings: Settings, runtime: str) -> None:
@@ -191,6 +222,13 @@ def _add_summaries(root: Root, daemon: Daemon, log: LineLog | None) -> None:
     ).setServiceParent(root)
 
 
+def _without_twistd(observer: Any) -> FilteringLogObserver:
+    """Leave out what twistd tells of itself."""
+    levels = LogLevelFilterPredicate(defaultLogLevel=LogLevel.warn)
+    levels.setLogLevelForNamespace("socketd", LogLevel.debug)
+    return FilteringLogObserver(observer, [levels])
+
+
 def _show_stacks() -> None:
     """Enable faulthandler: a crash, or the watchdog's SIGABRT, dumps the stacks to the log."""
     if sys.__stderr__ is not None:
@@ -201,8 +239,9 @@ def _make_log(options: Options, log_format: str, reactor: Any) -> LineLog | None
     """Make the log observer; C{None} if twistd's own is used, or there is no twistd."""
     if options.parent is None:
         return None
-    prioritised = bool(options["journal"]) or goes_to_journal(os.environ)
+    descriptor = STDERR if options.announced else STDOUT
+    prioritised = bool(options["journal"]) or goes_to_journal(os.environ, descriptor)
     try:
-        return make_observer(log_format, options.parent, prioritised, reactor)
+        return make_observer(log_format, options.parent, prioritised, reactor, descriptor)
     except OSError as problem:
         raise SystemExit(f"socketd: {problem}") from None

@@ -54,7 +54,7 @@ ALLOWED: dict[str, set[str]] = {
         "cli.client", "cli.common", "cli.transport", "common", "settings", "terminal",
     },
     "cli.migrate": {"cli.common", "common", "configuration", "settings"},
-    "cli.system": {"cli.common", "common", "configuration", "settings"},
+    "cli.system": {"cli.common", "common", "configuration", "protocols", "settings", "tap"},
     "cli.main": {"cli.common", "common"},
     "__main__": {"cli.main"},
 }

@@ -50,7 +50,7 @@ function _shtab_socketd_using
   test "$_shtab_socketd_cmdpath" = "$argv"
 end
 
-set -g _shtab_socketd_commands run check console status services listeners certificates connections waiting show watch web reply answer close half-close reset ban unban bans reload drain resume log-level send chat time ping whoami certificate options unit import
+set -g _shtab_socketd_commands run serve check console status services listeners certificates connections waiting show watch web reply answer close half-close reset ban unban bans reload drain resume log-level send chat time ping whoami certificate options unit import
 set -g _shtab_socketd_opts_with_value --alpn --ca --cert --config --control --count --days --directory --epoch --interval --key --output --pause --server-name --size --timeout --wait -c -i -s
 
 complete -c socketd -e
@@ -64,6 +64,10 @@ complete -c socketd -n '_shtab_socketd_using run' -l console -d 'Make this termi
 complete -c socketd -n '_shtab_socketd_using run' -l journal -d 'Begin each line of the log with its priority, as for journald.'
 complete -c socketd -n '_shtab_socketd_using run' -s h -l help -d 'show the help'
 complete -c socketd -n '_shtab_socketd_using run; and test $_shtab_socketd_npos -eq 0' -ka "(__fish_complete_path (commandline -ct | string replace -r '^--[^=]*=' ''))" -d 'as --config FILE; it comes before all options'
+complete -c socketd -n '_shtab_socketd_using; and test $_shtab_socketd_npos -eq 0' -a serve -d 'serve one protocol in the foreground until Ctrl-C, without a file'
+complete -c socketd -n '_shtab_socketd_using serve' -l json -d 'print the bound addresses as one line of JSON'
+complete -c socketd -n '_shtab_socketd_using serve' -l console -d 'make this terminal the operator'"'"'s console'
+complete -c socketd -n '_shtab_socketd_using serve' -s h -l help -d 'show the help'
 complete -c socketd -n '_shtab_socketd_using; and test $_shtab_socketd_npos -eq 0' -a check -d 'validate a configuration and print all errors, without binding'
 complete -c socketd -n '_shtab_socketd_using check' -l json -d 'print JSON'
 complete -c socketd -n '_shtab_socketd_using check' -s h -l help -d 'show the help'

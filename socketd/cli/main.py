@@ -29,6 +29,7 @@ DESCRIPTION = "Talk to sockets and look after the socketd daemon."
 #: imported: most import Twisted, which takes longer than their work.
 MODULES = {
     "run": "system.run",
+    "serve": "system.serve",
     "check": "system.check",
     "console": "operator.console",
     "send": "client.send",
@@ -136,6 +137,8 @@ def _parse(subcommand: Any, argv: list[str]) -> argparse.Namespace:
         # as its own; no argument can begin with NUL, so this prefix disables options.
         parser.prefix_chars = "\0"
         return parser.parse_args(argv)
+    if hasattr(subcommand, "explain") and not {"-h", "--help"}.isdisjoint(argv):
+        subcommand.explain(parser, argv)
     _reject_unknown_option(parser, argv)
     # Intermixed: otherwise an optional argument could not follow an option.
     arguments, unknown = parser.parse_known_intermixed_args(argv)

@@ -39,7 +39,8 @@ FOREIGN = "twisted"
 #: twistd's default log file for a daemon in the background.
 DEFAULT_FILE = "twistd.log"
 
-_STDOUT = 1
+#: The descriptors of standard output and standard error.
+STDOUT, STDERR = 1, 2
 
 #: Formats an event; C{None} if it has no text.
 Formatter = Callable[[LogEvent], str | None]
@@ -114,7 +115,7 @@ class LineLog:
             self.lost += 1
 
 
-def goes_to_journal(environ: Mapping[str, str], descriptor: int = _STDOUT) -> bool:
+def goes_to_journal(environ: Mapping[str, str], descriptor: int = STDOUT) -> bool:
     """
     Tell whether a descriptor is connected to journald: C{$JOURNAL_STREAM} has the device
     and inode of the stream that systemd set up (sd-daemon(3), systemd.exec(5)).
@@ -127,12 +128,17 @@ def goes_to_journal(environ: Mapping[str, str], descriptor: int = _STDOUT) -> bo
 
 
 def make_observer(
-    log_format: str, twistd: Mapping[str, Any], prioritised: bool, reactor: Any
+    log_format: str,
+    twistd: Mapping[str, Any],
+    prioritised: bool,
+    reactor: Any,
+    descriptor: int = STDOUT,
 ) -> LineLog | None:
     """
     Make the log observer for the output that twistd's options select.
 
-    @param prioritised: whether standard output is read by journald.
+    @param prioritised: whether the descriptor is read by journald.
+    @param descriptor: the output that is used if twistd's options select none.
     @return: C{None} where twistd's own observer is used.
     @raise OSError: if a log file cannot be opened.
     """
@@ -146,7 +152,7 @@ def make_observer(
         # twistd itself rejects this combination.
         return None
     text = as_message if prioritised else as_text
-    return LineLog(as_json if is_json else text, DescriptorSink(_STDOUT, prioritised))
+    return LineLog(as_json if is_json else text, DescriptorSink(descriptor, prioritised))
 
 
 def _open(name: str, reactor: Any) -> Sink:

@@ -42,11 +42,11 @@ class Diagnostic:
     def __str__(self) -> str:
         """Format it as C{FILE:LINE: [section] option = value: message}."""
         place = f"{self.file}:{self.line}" if self.line else self.file
-        subject = f"[{_shown(self.section)}]" if self.section else ""
+        subject = f"[{shown(self.section)}]" if self.section else ""
         if self.option:
-            subject += f" {_shown(self.option)}"
+            subject += f" {shown(self.option)}"
         if self.value is not None:
-            subject += f" = {_shown(self.value)}"
+            subject += f" = {shown(self.value)}"
         message = ascii_line(self.message)
         return ": ".join(part for part in (place, subject.strip(), message) if part)
 
@@ -77,6 +77,7 @@ def likeliest(name: str, known: Sequence[str]) -> str:
     return next(iter(turned or get_close_matches(name, known, n=1, cutoff=LIKENESS)), "")
 
 
-def _shown(value: str) -> str:
+def shown(value: str) -> str:
+    """Shorten a value to what a diagnostic shows of it."""
     text = ascii_line(value)
     return text if len(text) <= SHOWN_VALUE else text[:SHOWN_VALUE] + "..."

@@ -27,6 +27,9 @@ COMMON = (ServiceOptions, AccessOptions, SocketOptions, TlsOptions)
 #: What other programs call the faults.
 _FAULT_NAMES = {"delay": "latency", "drop": "loss", "rate": "bandwidth", "timeout": "close"}
 
+#: Where an option of a fault profile belongs.
+IN_PROFILE = "write it in a section [fault:NAME], and fault = NAME in that of the service"
+
 #: Options that other programs have in place of C{listen}.
 _INSTEAD_OF_LISTEN = ("address", "bind", "host", "interface", "port")
 
@@ -48,7 +51,7 @@ def where_it_belongs(
     if section.startswith(FAULT) and name in _FAULT_NAMES:
         return f"write {_FAULT_NAMES[name]}"
     if name in declared(FaultOptions):
-        return "write it in a section [fault:NAME], and fault = NAME in that of the service"
+        return IN_PROFILE
     if name in declared(DaemonOptions):
         return f"write it in [{DAEMON}]"
     if owners := sorted(_owners(name, protocols)):

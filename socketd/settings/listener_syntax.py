@@ -34,9 +34,11 @@ MAX_PATH = 107
 #: The most words in one value that are tried as separate listeners.
 MAX_WORDS = 16
 
-#: The default interfaces of the HTTP listener: metrics are local unless an interface is
-#: given.
-_LOOPBACK = {"tcp": "127.0.0.1", "tcp6": "::1"}
+#: The kinds of an HTTP listener.
+_HTTP = ("tcp", "tcp6", "unix")
+
+#: The loopback address of each family.
+_LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 
 #: A host name (non-ASCII letters included), or an address with a scope.
 _HOST = re.compile(r"[\w.%:-]+")
@@ -133,10 +135,17 @@ def parse_http(text: str, runtime: str) -> Listener:
     @raise ValueError: with the error and the remedy.
     """
     listener = parse_listener(text, runtime)
-    if listener.kind not in (*_LOOPBACK, "unix") or listener.proxied or listener.optional:
+    if listener.kind not in _HTTP or listener.proxied or listener.optional:
         right = "tcp:PORT[:interface=A], tcp6: or unix:PATH"
         raise ValueError(f"is not a listener for HTTP; write {right}")
-    return evolve(listener, interface=listener.interface or _LOOPBACK.get(listener.kind, ""))
+    return on_loopback(listener)
+
+
+def on_loopback(listener: Listener) -> Listener:
+    """Put a listener without an interface on loopback: local unless an interface is given."""
+    if listener.is_inherited or listener.interface:
+        return listener
+    return evolve(listener, interface=_LOOPBACK.get(listener.family, ""))
 
 
 def parse_control(text: str, runtime: str) -> Listener:

@@ -13,7 +13,12 @@ from socketd.settings.diagnostics import Diagnostic, SettingsError, nearest
 from socketd.settings.faults.profile import FAULT, OFF, FaultOptions, FaultProfile, contradictions
 from socketd.settings.hints import COMMON, about_comment, about_quotes, where_it_belongs
 from socketd.settings.ini import IniSection, IniValue, read, read_file
-from socketd.settings.listener_syntax import parse_control, parse_http, parse_listener
+from socketd.settings.listener_syntax import (
+    on_loopback,
+    parse_control,
+    parse_http,
+    parse_listener,
+)
 from socketd.settings.listeners import Listener
 from socketd.settings.model import (
     DAEMON,
@@ -68,8 +73,25 @@ def parse(
     validate: Validator = lambda settings: (),
 ) -> Settings:
     """Load the text of a configuration; see L{load}."""
-    sections, diagnostics = read(text, file)
-    loader = _Loader(file, protocols, runtime, diagnostics)
+    return assemble(*read(text, file), file, protocols, runtime, validate)
+
+
+def assemble(
+    sections: list[IniSection],
+    diagnostics: list[Diagnostic],
+    file: str,
+    protocols: Mapping[str, IProtocolSpec],
+    runtime: str,
+    validate: Validator = lambda settings: (),
+    is_local: bool = False,
+) -> Settings:
+    """
+    Load sections that were parsed already; see L{load}.
+
+    @param diagnostics: the errors of the parser.
+    @param is_local: whether listeners without an interface are on loopback.
+    """
+    loader = _Loader(file, protocols, runtime, diagnostics, is_local)
     settings = loader.settings(sections)
     loader.diagnostics += validate(settings)
     if loader.diagnostics:
@@ -87,6 +109,7 @@ class _Loader:
     protocols: Mapping[str, IProtocolSpec]
     runtime: str
     diagnostics: list[Diagnostic]
+    is_local: bool = False
     defaults: dict[str, IniValue] = field(factory=dict)
     own_options: list[type[Any]] = field(factory=list)
     twice: set[str] = field(factory=set)
@@ -262,7 +285,7 @@ class _Loader:
             except ValueError as error:
                 self._report_value(section, "listen", IniValue(text, entry.line), str(error))
             else:
-                yield listener
+                yield on_loopback(listener) if self.is_local else listener
 
     def _report(
         self, line: int, message: str, section: str = "", option: str = "", value: Any = None

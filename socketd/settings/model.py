@@ -319,8 +319,9 @@ class ServiceSettings:
         return unknown or True in known, unknown or False in known
 
     def place(self, option: str) -> str:
-        """Format the position of one of its options as C{FILE:LINE}."""
-        return f"{self.file}:{self.lines[option]}"
+        """Format the position of one of its options as C{FILE:LINE}; C{FILE} without a line."""
+        line = self.lines[option]
+        return f"{self.file}:{line}" if line else self.file
 
     def complaint(self, option: str, message: str, value: str | None = None) -> Diagnostic:
         """Make a diagnostic about one of its options, at the option's line."""

@@ -42,4 +42,4 @@ class TutorialTests(PageCase):
         So does each of README, but for what it takes a machine for (tests/machine/with_bare.py).
         """
         self.follow(ROOT / "README.md")
-        self.assertEqual(set(self.ports), {"12345", "udp12345", "8080", "7043"})
+        self.assertEqual(set(self.ports), {"12345", "udp12345", "8080", "7009", "udp7010", "7043"})

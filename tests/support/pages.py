@@ -28,7 +28,7 @@ REAL = re.compile(r"(?<=:)(\d{4,5})\b")
 DEFAULT = re.compile(r"(?<=tcp:|udp:)\d+|(?<=tcp6:)\d+")
 
 #: Commands that keep running.
-SERVERS = ("make run", "socketd run", "python server.py")
+SERVERS = ("make run", "socketd run", "socketd serve", "python server.py")
 
 #: What the operator is asked, and types.
 ASKED = re.compile(r"(input the word:)(.+)")
@@ -139,7 +139,12 @@ class PageCase(SystemCase):
             self._shell.type(f"{typed}\nprintf '\\n%s\\n' '{MARK}'\n")
 
     def _server(self, words: list[str]) -> list[str]:
-        """Give the command of a server: C{make run} is one with the default configuration."""
+        """
+        Give the command of a server, which the system gives a port: C{make run} is one with the
+        default configuration.
+        """
+        if words[:2] == ["socketd", "serve"]:
+            return [BOUND.sub("0", word) for word in words]
         if words[:2] != ["make", "run"]:
             return words
         file = self.write("default.ini", DEFAULT.sub("0", (ROOT / "etc/socketd.ini").read_text()))

@@ -197,6 +197,8 @@ each network.
 
 CLIENT = """
 `socketd` is a client for sockets, and controls the daemon of the same name (socketd(8)).
+`socketd serve` is that daemon without a file: its listeners are on loopback unless an interface
+is given, the log goes to standard error, and it ends with the exit statuses of socketd(8).
 Output goes to standard output; an error is one line on standard error. Each subcommand takes
 `--help`.
 """
@@ -225,6 +227,8 @@ CLIENT_ENVIRONMENT = {
 
 CLIENT_EXAMPLES = """
     socketd run --config socketd.ini
+    socketd serve reply tcp:7007 reply='hello\\n' close=yes
+    socketd serve echo tcp:0 udp:0 fault.latency=50ms --json
     socketd check socketd.ini
     socketd send 127.0.0.1:12345 hello
     socketd time udp:127.0.0.1:12345

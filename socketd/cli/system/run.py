@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from argparse import REMAINDER, ArgumentParser, Namespace
 from typing import Any
 
-from socketd.common.errors import GOOD, USAGE, CommandError
+from socketd.common.errors import GOOD, USAGE, CommandError, Terminated
 
 NAME = "run"
 HELP = "run the daemon in the foreground (twistd --nodaemon --pidfile= socketd ...)"
@@ -19,8 +21,22 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
 
 
+def obey_sigterm() -> None:
+    """
+    Let SIGTERM end the process until the daemon handles it: the first process of a container
+    has no default actions (pid_namespaces(7)), so a stop during the start would be lost.
+    """
+    if os.getpid() == 1:
+        signal.signal(signal.SIGTERM, _terminate)
+
+
+def _terminate(number: int, frame: Any) -> None:
+    raise Terminated
+
+
 def run(arguments: Namespace) -> int:
     """Run twistd in this process."""
+    obey_sigterm()
     from twisted.python.usage import UsageError
     from twisted.scripts import twistd
 
