@@ -372,6 +372,44 @@ _sayings = st.lists(
 ).map(SEPARATOR.join)
 
 #: What each target is given, besides anything at all.
+# HTTP
+
+_targets = st.sampled_from(
+    ["/", "/status/200,500?seed=1", "/delay/1", "/bytes/39999", "/drip?duration=1", "/stream/3"]
+    + ["/range/99", "/redirect/2", "/etag/x", "/gzip", "/h", "/basic-auth/a/b", "*"]
+    + ["/\xe9?a=%ff", "/bytes/1e9", "/" + "x" * 1100, "http://x/ip", "/headers"]
+)
+_starts = st.builds(
+    "{} {} {}{}".format,
+    st.sampled_from(["GET", "HEAD", "POST", "get", "CONNECT", "TRACE", "", "A B"]),
+    _targets,
+    st.sampled_from(["HTTP/1.1", "HTTP/1.0", "HTTP/2.0", "HTTP/1.9", ""]),
+    st.sampled_from(["\r\n", "\n", "\r"]),
+)
+_http_lines = st.sampled_from(
+    ["Host: x", "host: y", "Content-Length: 5", "Content-Length: 65", "Content-Length: -1"]
+    + ["Transfer-Encoding: chunked", "Transfer-Encoding: gzip", "Expect: 100-continue"]
+    + ["Expect: x", "Connection: close", "Connection: keep-alive"]
+    + ["Accept: text/plain", "Range: bytes=1-5"]
+    + [" folded", "no colon", "X: \0", "If-None-Match: *", "Content-Type: multipart/form-data"]
+    + ["Content-Type: application/x-www-form-urlencoded", "X-Forwarded-For: y", ""]
+)
+_contents = st.sampled_from(
+    ["", "hello", "5\r\nhello\r\n0\r\n\r\n", "ffffffff\r\n", "x\r\n", "\r\n", "\n\n"]
+)
+_asking = st.builds(
+    lambda start, lines, content: "\r\n".join([start + "Host: x", *lines, "", content]),
+    _starts,
+    st.lists(_http_lines, max_size=4),
+    _contents,
+)
+_conversations = st.builds(
+    lambda size, requests, more: bytes([size]) + "".join(requests).encode() + more,
+    st.sampled_from([0, 1, 40, 255]),
+    st.lists(_asking, max_size=6),
+    st.just(b"") | anything,
+)
+
 SHAPES: dict[str, Bytes] = {
     "ini": _sound | configurations,
     "reload": st.tuples(_sound | configurations, _sound | configurations).map(b"\0".join),
@@ -409,6 +447,7 @@ SHAPES: dict[str, Bytes] = {
         st.integers(0, 2 ** (1 + len(CHOICES)) - 1).map(lambda bits: bits.to_bytes(2, "big")),
         st.binary(max_size=300),
     ).map(b"".join),
+    "http": _conversations,
 }
 
 

@@ -80,6 +80,7 @@ from tests.control.fakes import FakeConnection, FakeOperatorSession, connect, ma
 from tests.fuzz.connections import World, make_pair
 from tests.fuzz.faulty_datagrams import check_faults
 from tests.fuzz.operators import check_daemon, check_keys
+from tests.fuzz.web import check_http
 from tests.protocols.fakes import make_stream
 from tests.support.certificates import NOW, PRIVATE_MODE
 
@@ -107,6 +108,7 @@ SERVED: tuple[tuple[str, dict[str, Any]], ...] = (
     ("chargen", {}),
     ("daytime", {}),
     ("reply", {"framing": "length:1", "reply": b"I am a server"}),
+    ("http", {}),
 )
 
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z ]+)-----\s+([A-Za-z0-9+/=\s]+)-----END")
@@ -601,7 +603,7 @@ _CHECKS: tuple[Check, ...] = (
     check_ini, check_reload, check_listen, check_import, check_networks, check_numbers,
     check_values, check_ntp, check_proxy, check_escaped, check_control_messages, check_framing,
     check_answers, check_quotes, check_certificates, check_console, check_keys, check_daemon,
-    check_faults,
+    check_faults, check_http,
 )  # fmt: skip
 
 #: Each check by its name, which is that of the folder of its corpus.
