@@ -50,7 +50,7 @@ function _shtab_socketd_using
   test "$_shtab_socketd_cmdpath" = "$argv"
 end
 
-set -g _shtab_socketd_commands run serve check console status services listeners certificates connections waiting show watch web reply answer close half-close reset ban unban bans reload drain resume log-level send chat time ping whoami certificate options unit import
+set -g _shtab_socketd_commands run serve check console status services listeners certificates connections waiting show watch web reply answer close half-close reset ban unban bans faults fault reload drain resume log-level send chat time ping whoami certificate options unit import
 set -g _shtab_socketd_opts_with_value --alpn --ca --cert --config --control --count --days --directory --epoch --interval --key --output --pause --server-name --size --timeout --wait -c -i -s
 
 complete -c socketd -e
@@ -162,6 +162,17 @@ complete -c socketd -n '_shtab_socketd_using bans' -l json -d 'print the daemon'
 complete -c socketd -n '_shtab_socketd_using bans' -l control -xka "(__fish_complete_path (commandline -ct | string replace -r '^--[^=]*=' ''))" -d 'the daemon'"'"'s control socket (default: $SOCKETD_CONTROL, or control.sock in the daemon'"'"'s runtime directory or /run/socketd)'
 complete -c socketd -n '_shtab_socketd_using bans' -l timeout -x -d 'fail after so long without an answer (default 10; 0: no timeout)'
 complete -c socketd -n '_shtab_socketd_using bans' -s h -l help -d 'show the help'
+complete -c socketd -n '_shtab_socketd_using; and test $_shtab_socketd_npos -eq 0' -a faults -d 'list the fault profiles and their services'
+complete -c socketd -n '_shtab_socketd_using faults' -l json -d 'print the daemon'"'"'s JSON'
+complete -c socketd -n '_shtab_socketd_using faults' -l control -xka "(__fish_complete_path (commandline -ct | string replace -r '^--[^=]*=' ''))" -d 'the daemon'"'"'s control socket (default: $SOCKETD_CONTROL, or control.sock in the daemon'"'"'s runtime directory or /run/socketd)'
+complete -c socketd -n '_shtab_socketd_using faults' -l timeout -x -d 'fail after so long without an answer (default 10; 0: no timeout)'
+complete -c socketd -n '_shtab_socketd_using faults' -s h -l help -d 'show the help'
+complete -c socketd -n '_shtab_socketd_using; and test $_shtab_socketd_npos -eq 0' -a fault -d 'switch the fault profile of a service'
+complete -c socketd -n '_shtab_socketd_using fault' -l json -d 'print the daemon'"'"'s JSON'
+complete -c socketd -n '_shtab_socketd_using fault' -l control -xka "(__fish_complete_path (commandline -ct | string replace -r '^--[^=]*=' ''))" -d 'the daemon'"'"'s control socket (default: $SOCKETD_CONTROL, or control.sock in the daemon'"'"'s runtime directory or /run/socketd)'
+complete -c socketd -n '_shtab_socketd_using fault' -l timeout -x -d 'fail after so long without an answer (default 10; 0: no timeout)'
+complete -c socketd -n '_shtab_socketd_using fault' -s h -l help -d 'show the help'
+complete -c socketd -n '_shtab_socketd_using fault; and test $_shtab_socketd_npos -eq 2' -ka "now" -d 'also for its open connections'
 complete -c socketd -n '_shtab_socketd_using; and test $_shtab_socketd_npos -eq 0' -a reload -d 'reload the configuration; an error changes nothing'
 complete -c socketd -n '_shtab_socketd_using reload' -l json -d 'print the daemon'"'"'s JSON'
 complete -c socketd -n '_shtab_socketd_using reload' -l control -xka "(__fish_complete_path (commandline -ct | string replace -r '^--[^=]*=' ''))" -d 'the daemon'"'"'s control socket (default: $SOCKETD_CONTROL, or control.sock in the daemon'"'"'s runtime directory or /run/socketd)'

@@ -173,6 +173,17 @@ COMMANDS = {
         ),
         Command("unban", "lift a ban", (_SOURCE,), changes=True),
         Command("bans", "list the bans"),
+        Command("faults", "list the fault profiles and their services"),
+        Command(
+            "fault",
+            "switch the fault profile of a service",
+            (
+                Argument("SERVICE", "the service"),
+                Argument("PROFILE", "the fault profile, or off"),
+                Argument("now", "also for its open connections", False, choices=("now",)),
+            ),
+            changes=True,
+        ),
         Command(
             "reload", "reload the configuration; an error changes nothing", changes=True
         ),

@@ -129,6 +129,9 @@ CLOCK_STEPPED = Event(
     _WARN,
     f"clock stepped by {{seconds}} s; NTP is marked unsynchronised for {STEP_DOUBT:.0f} s",
 )
+FAULT_CHANGED = Event(
+    "fault_changed", _INFO, "fault of {service}: {fault}", False, ("profile", "seed")
+)
 OPERATOR_ANSWERED = Event(
     "operator_answered", _INFO, "{who} to {peer} ({service} {connection}): {text}"
 )

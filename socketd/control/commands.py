@@ -22,7 +22,7 @@ from socketd.common.events import OPERATOR_ANSWERED, OPERATOR_COMMAND, PROTOCOL_
 from socketd.common.operator_queue import Question
 from socketd.common.table import FIELD
 from socketd.common.text import escaped
-from socketd.control import ban_commands, reports
+from socketd.control import ban_commands, fault_commands, reports
 from socketd.control.operator_session import IOperatorSession
 from socketd.control.requests import parse_request, raw, shown
 from socketd.control.results import CommandResult, error_answer
@@ -116,9 +116,12 @@ def _waiting(daemon: Daemon, session: IOperatorSession) -> CommandResult:
 
 
 def _show(daemon: Daemon, session: IOperatorSession, number: str) -> CommandResult:
-    table = _table(daemon, [_find(daemon, number)])
-    facts = {"connection": dict(zip(table.columns, table.rows[0]))}
-    rows = [(name.upper(), value) for name, value in zip(table.columns, table.rows[0])]
+    connection = _find(daemon, number)
+    table = _table(daemon, [connection])
+    found = dict(zip(table.columns, table.rows[0]))
+    found["fault"] = connection.fault.text if connection.fault else None
+    rows = [(name.upper(), value) for name, value in found.items()]
+    facts = {"connection": found}
     return CommandResult("", (FIELD, "value"), rows, facts, _CONNECTION_UNITS)
 
 
@@ -256,6 +259,6 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
         _help, reports.status, reports.services, reports.listeners, reports.certificates,
         _connections, _waiting, _show, _watch, _attend, _quit, _web, _reply, _answer, _close,
         _half_close, _reset, ban_commands.ban, ban_commands.unban, ban_commands.bans,
-        _reload, _drain, _resume, _log_level,
+        fault_commands.faults, fault_commands.fault, _reload, _drain, _resume, _log_level,
     )
 }  # fmt: skip

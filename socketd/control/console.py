@@ -26,6 +26,7 @@ from socketd.control.operator_session import IOperatorSession
 from socketd.control.requests import raw
 from socketd.control.results import TEXT, Format, event_line, format_of
 from socketd.daemon.daemon import Daemon
+from socketd.settings.faults.profile import OFF
 from socketd.terminal.completion import MAX_IDS, complete
 from socketd.terminal.operator_prompt import IConsole, OperatorPrompt
 from socketd.terminal.prompt_line import PromptLine
@@ -112,7 +113,8 @@ class Console(Protocol):
         connections = islice(self.daemon.connection_table, MAX_IDS)
         ids = [str(connection.connection_id) for connection in connections]
         services = [service.settings.name for service in self.daemon.services]
-        return complete(before, {"ID": ids, "SERVICE": services})
+        profiles = (*self.daemon.settings.faults, OFF)
+        return complete(before, {"ID": ids, "SERVICE": services, "PROFILE": profiles})
 
     def execute(self, line: str) -> None:
         output, request = format_of(line)

@@ -27,6 +27,7 @@ from socketd.common.events import (
 from socketd.common.operator_queue import OperatorQueue
 from socketd.common.system_clock import ClockWatch
 from socketd.configuration import Configuration
+from socketd.daemon import faults
 from socketd.daemon.log import quiet
 from socketd.daemon.reload import Reload, Reloaded
 from socketd.daemon.service import Shared, SocketService
@@ -39,7 +40,7 @@ from socketd.net.service_state import Connection, ConnectionTable, ServiceState
 from socketd.net.sockets.rlimit import connection_limit
 from socketd.settings import model
 from socketd.settings.diagnostics import SettingsError
-from socketd.daemon.diff import differences
+from socketd.settings.diff import differences
 
 #: Seconds between two periodic checks; each one polls the clock.
 CHECK_INTERVAL = 1.0
@@ -207,6 +208,7 @@ class Daemon(Service):
     def startService(self) -> None:
         super().startService()
         for child in self.services:
+            faults.follow_file(child, None, self.settings.faults)
             child.serve()
         self._periodic_checks(0)
         self._enter(State.SERVING)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
@@ -20,11 +21,13 @@ from socketd.access.capacity import Capacity
 from socketd.access.datagram_guard import NETWORK
 from socketd.access.policy import AccessPolicy, Slot, make_policy
 from socketd.configuration import Configuration
+from socketd.daemon.faults import follow_file
 from socketd.daemon.service import Shared, SocketService
 from socketd.daemon.socket_pool import SocketPool
 from socketd.daemon.state import CannotStart
 from socketd.net.own_listener import OwnListener
 from socketd.net.service_state import ServiceState
+from socketd.settings.faults.profile import FaultProfile
 from socketd.settings.listeners import Listener
 from socketd.settings.model import ServiceSettings
 
@@ -57,6 +60,7 @@ class Reload:
         object, unless it has a skipped or unreachable listener, which is then bound again.
     @ivar pool: the sockets of changed and removed services.
     @ivar lost: the unreachable listeners, by the name of their service.
+    @ivar faults: the fault profiles of the new configuration.
     """
 
     shared: Shared
@@ -66,6 +70,7 @@ class Reload:
     services: list[SocketService] = field(factory=list, init=False)
     pool: SocketPool = field(factory=SocketPool, init=False)
     lost: dict[str, list[Listener]] = field(factory=dict, init=False)
+    faults: Mapping[str, FaultProfile] = field(factory=dict, init=False)
 
     @property
     def incoming(self) -> list[SocketService]:
@@ -91,6 +96,7 @@ class Reload:
             then nothing stays bound.
         """
         settings = configuration.settings
+        self.faults = settings.faults
         self.lost = {name: child.lost for name, child in self.running.items()}
         self.services = [
             self._unchanged(one) or self._make(one, configuration.contexts.get(one.name))
@@ -138,8 +144,8 @@ class Reload:
         """
         Serve the new services, on the sockets of the old ones where these are kept.
 
-        @return: the listeners that are bound again, and the settings that apply only after
-            a restart, one line each.
+        @return: the listeners that are bound again, the settings that apply only after a
+            restart, and the fault profiles of operators that are gone, one line each.
         """
         changes = [*self._regained()]
         changes += [line for child in self.incoming for line in child.settle()]
@@ -151,6 +157,9 @@ class Reload:
         for bound in self.pool:
             if not bound.listener.is_inherited:
                 bound.close()
+        former = [self.running.get(child.name) for child in self.services]
+        gone = [*map(follow_file, self.services, former, repeat(self.faults))]
+        changes += filter(None, gone)
         for child in self.incoming:
             apply_settings(child.service_state, child.settings, self.shared.reactor)
             child.serve()

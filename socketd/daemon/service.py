@@ -23,7 +23,7 @@ from socketd.common.events import (
     LISTENING,
     EventBus,
 )
-from socketd.daemon.snapshot import CertificatesSnapshot, ServiceSnapshot
+from socketd.daemon.snapshot import CertificatesSnapshot, FaultSnapshot, ServiceSnapshot
 from socketd.daemon.socket_pool import SocketPool
 from socketd.net.datagram.port import DatagramPort, DatagramTerms
 from socketd.net.layers import wrap_factory
@@ -257,6 +257,7 @@ class SocketService:
             listeners=tuple(map(str, self.bound)),
             certificates=self._certificates(),
             kernel_drops=kernel_drops,
+            fault=FaultSnapshot.of(self.service_state.faults),
         )
 
     def _certificates(self) -> CertificatesSnapshot | None:

@@ -8,6 +8,7 @@ from attrs import frozen
 
 from socketd.common.counters import Counters
 from socketd.daemon.state import State
+from socketd.faults.service_faults import ServiceFaults
 
 
 @frozen
@@ -26,6 +27,29 @@ class CertificatesSnapshot:
 
 
 @frozen
+class FaultSnapshot:
+    """
+    The fault profile that is on at a service.
+
+    @ivar connections: how many connections came since.
+    @ivar names: the names by which its faults are counted.
+    """
+
+    profile: str
+    seed: int
+    connections: int
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, faults: ServiceFaults | None) -> FaultSnapshot | None:
+        """Collect it; C{None} if no profile is on."""
+        if faults is None:
+            return None
+        profile = faults.profile
+        return cls(profile.name, faults.seed, faults.connections, profile.counted)
+
+
+@frozen
 class ServiceSnapshot:
     """
     One service.
@@ -33,6 +57,7 @@ class ServiceSnapshot:
     @ivar listeners: its bound listeners; none if a reload has removed the service.
     @ivar counters: its counters, with those of open connections.
     @ivar certificates: C{None} without TLS.
+    @ivar fault: its fault profile; C{None}: none.
     @ivar kernel_drops: datagrams that the kernel dropped because the receive buffer was
         full; C{None} if there never was a datagram socket.
     """
@@ -44,6 +69,7 @@ class ServiceSnapshot:
     listeners: tuple[str, ...] = ()
     certificates: CertificatesSnapshot | None = None
     kernel_drops: int | None = None
+    fault: FaultSnapshot | None = None
 
 
 @frozen

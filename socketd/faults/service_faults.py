@@ -27,6 +27,7 @@ class ServiceFaults:
     source and the number of its datagram, and so not on who else comes, or when.
 
     @ivar seed: that of the profile, or drawn.
+    @ivar connections: the number of connections so far.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class ServiceFaults:
         self.seed = random_below(SEEDS) if seed is None else seed
         self._on_streams = bool(profile.options.given(STREAM_FAULTS))
         self._on_datagrams = bool(profile.options.given(DATAGRAM_FAULTS))
-        self._connections = 0
+        self.connections = 0
         self._sources: OrderedDict[Hashable, tuple[int, bool]] = OrderedDict()
 
     def draw_connection(self) -> ConnectionDraw | None:
@@ -50,10 +51,10 @@ class ServiceFaults:
 
         @return: C{None} if it has no faults.
         """
-        self._connections += 1
-        key = f"{self.seed}/{self.service}/{self._connections}"
-        if self._on_streams and self._hits(key, self._connections):
-            return ConnectionDraw(self.profile, key, self._connections)
+        self.connections += 1
+        key = f"{self.seed}/{self.service}/{self.connections}"
+        if self._on_streams and self._hits(key, self.connections):
+            return ConnectionDraw(self.profile, key, self.connections)
         return None
 
     def draw_datagram(self, source: Hashable) -> DatagramDraw | None:

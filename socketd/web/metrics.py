@@ -161,6 +161,11 @@ HTTP_COUNTS = {
         HTTP_REASONS,
     ),
 }
+FAULTS = MetricSpec(
+    "socketd_faults_total",
+    "Connections and datagrams on which a fault of the service's profile acted, by fault.",
+    ("service", "fault"),
+)
 EXPIRY = MetricSpec(
     "socketd_certificate_expiry_timestamp_seconds",
     "When the first certificate in use expires, since 1970.",
@@ -208,6 +213,11 @@ class DaemonCollector(Collector):
         speakers = [one for one in services if one.protocol == "http" or one.counters.responses]
         for attribute, (metric, known) in HTTP_COUNTS.items():
             yield metric.family(_by_reason(attribute, known, speakers))
+        yield FAULTS.family(
+            sample
+            for one in services
+            for sample in _by_reason("faults", one.fault.names if one.fault else (), [one])
+        )
         drops = [(one.name, one.kernel_drops) for one in services if one.kernel_drops is not None]
         yield KERNEL.family(((name,), count) for name, count in drops)
         yield from _certificates(snapshot)

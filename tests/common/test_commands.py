@@ -15,7 +15,8 @@ class TableTests(SynchronousTestCase):
         """Names, arguments and help have one form; only the last argument may be a text."""
         for name, command in COMMANDS.items():
             self.assertEqual(command.name, name)
-            self.assertRegex(command.usage, r"^[a-z]+(-[a-z]+)?( ([A-Z]+|\[(for )?[A-Z]+\]))*$")
+            usage = r"[a-z]+(-[a-z]+)?( ([A-Z]+|\[(for )?[A-Z]+\]|\[now\]))*"
+            self.assertRegex(command.usage, f"^{usage}$")
             for text in (command.help, *(argument.help for argument in command.arguments)):
                 self.assertRegex(text, r"^[a-z0-9].*[^.]$")
             self.assertFalse(any(one.is_text for one in command.arguments[:-1]), name)

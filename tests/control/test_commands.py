@@ -230,8 +230,9 @@ class QueryTests(Case):
         result = self.execute("show 1")
         self.assertEqual(result.columns, ("field", "value"))
         values = (1, "shout", "192.0.2.1:7", 0.0, 1, 5, 5, False)
-        self.assertEqual(result.rows, [*zip(map(str.upper, COLUMNS), values)])
-        self.assertEqual(result.facts["connection"], dict(zip(COLUMNS, values)))
+        found = dict(zip(COLUMNS, values)) | {"fault": None}
+        self.assertEqual(result.rows, [(name.upper(), value) for name, value in found.items()])
+        self.assertEqual(result.facts["connection"], found)
 
 
 class ConnectionTests(Case):

@@ -121,11 +121,13 @@ class ConsoleTests(Case):
         self.assertNotIn("\x1b", text)
 
     def test_completion(self) -> None:
-        """Tab completes a command."""
+        """Tab completes a command and its arguments."""
         self.console.dataReceived(b"log\t")
         self.assertTrue(self.shown().endswith("log-level "))
         self.console.dataReceived(b"\x15/ser\t")
         self.assertTrue(self.shown().endswith("/services "))
+        self.console.dataReceived(b"\x15fault sho\to\t")
+        self.assertTrue(self.shown().endswith("fault shout off "))
 
     def test_begun(self) -> None:
         """Events are shown above the line that is begun, which is kept."""

@@ -39,6 +39,8 @@ from socketd.common.text import SHOWN_BYTES, escaped
 from socketd.control.commands import execute
 from socketd.control.results import JSON, TEXT, error_answer
 from socketd.daemon.daemon import Daemon
+from socketd.settings.diff import differences
+from socketd.faults.service_faults import ServiceFaults
 from socketd.net.addresses import describe, host_of, to_address
 from socketd.net.datagram.cmsg import IPV4, IPV6, arrival, control_messages
 from socketd.net.proxy.header import MAX_V2, HeaderError, HeaderParser
@@ -55,7 +57,8 @@ from socketd.protocols.messages.qotd import MAX_QUOTE, parse_quotes
 from socketd.protocols.registry import installed
 from socketd.settings import load as loading
 from socketd.settings.diagnostics import Diagnostic, SettingsError
-from socketd.daemon.diff import differences
+from socketd.settings.faults.profile import FaultOptions, FaultProfile
+from socketd.settings.faults.values import MAX_SECONDS, as_written
 from socketd.settings.listener_syntax import (
     MAX_PATH,
     meant,
@@ -212,6 +215,48 @@ def check_reload(data: bytes) -> None:
     for before, after in pairwise([*found, *found[:1]]):
         for line in differences(before, after):
             assert line.isprintable(), ascii(line)
+
+
+def check_profile(data: bytes) -> None:
+    """
+    Any section is a fault profile, or complained of; a good one reads the same when it is
+    written as it is shown, and what it draws is within its bounds.
+    """
+    profile = read_profile(data)
+    again = profile and read_profile(written(profile))
+    if again:
+        twice = read_profile(written(again))
+        assert twice and twice.describe() == again.describe()
+        check_draws(ServiceFaults(again, "echo"))
+
+
+def read_profile(section: bytes) -> FaultProfile | None:
+    """Read a profile of a service with streams and datagrams."""
+    begin = b"[echo]\nlisten = tcp:7, udp:7\nfault = x\n[fault:x]\n"
+    found = read_settings(begin + section)
+    return None if found is None else found.faults["x"]
+
+
+def written(profile: FaultProfile) -> bytes:
+    """Write a profile as its options are shown."""
+    given = profile.options.given(tuple(declared(FaultOptions)))
+    plain = ("seed", "first", "skip")
+    lines = (f"{n} = {v if n in plain else as_written(v)}\n" for n, v in given.items())
+    return "".join(lines).encode()
+
+
+def check_draws(faults: ServiceFaults) -> None:
+    """See that delays, sizes and datagrams are within their bounds."""
+    options = faults.profile.options
+    for _ in range(3):
+        stream, datagram = faults.draw_connection(), faults.draw_datagram("192.0.2.1")
+        if stream is not None:
+            assert 0 <= stream.next_delay() <= MAX_SECONDS
+            if options.slice is not None:
+                assert options.slice.low <= stream.next_slice() <= options.slice.high
+        if datagram is not None:
+            assert datagram.faults and 0 <= datagram.delay <= MAX_SECONDS
+            assert len(datagram.corrupt(datagram.truncate(b"12345678"))) <= 8
 
 
 def check_listen(data: bytes) -> None:
@@ -603,7 +648,7 @@ _CHECKS: tuple[Check, ...] = (
     check_ini, check_reload, check_listen, check_import, check_networks, check_numbers,
     check_values, check_ntp, check_proxy, check_escaped, check_control_messages, check_framing,
     check_answers, check_quotes, check_certificates, check_console, check_keys, check_daemon,
-    check_faults, check_http,
+    check_faults, check_profile, check_http,
 )  # fmt: skip
 
 #: Each check by its name, which is that of the folder of its corpus.

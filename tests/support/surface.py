@@ -29,7 +29,7 @@ from tools.manual.program import arguments, command_line
 FILE = Path(__file__).with_name("surface.json")
 
 #: The commands that only ask, whose answers programs read.
-QUESTIONS = ("status", "services", "connections", "waiting", "show 1", "bans")
+QUESTIONS = ("status", "services", "connections", "waiting", "show 1", "bans", "faults")
 
 #: The metrics of this project; the others are those of the client library.
 PREFIX = "socketd_"
@@ -86,6 +86,8 @@ def _options() -> dict[str, Any]:
 
 def _metrics() -> dict[str, Any]:
     daemon = make_measured()
+    # Faults have no figures before there is a profile.
+    daemon.service_states[0].counters.faults["latency"] = 1
     registry = make_registry(daemon, LagMeter(daemon.reactor))
     found: dict[str, dict[str, bool]] = {}
     for family in registry.collect():

@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from socketd.access.datagram_guard import NETWORK, NETWORK_SHARE, REASONS, REPLY_SIZE
 from socketd.access.rates import SOURCE_RATE
 from socketd.daemon.daemon import Daemon
+from socketd.daemon.faults import switch
 from socketd.daemon.state import State
 from socketd.net.datagram.batch_port import TOO_LONG
 from socketd.net.faults.datagrams import FAULT_QUEUE
@@ -26,7 +27,7 @@ from socketd.web.lag import LagMeter
 from socketd.web.metrics import DEADLINES, DROPS, REFUSALS, RETIRED, make_registry
 from tests.control.fakes import FakeContext
 from tests.support.source_tree import ROOT
-from tests.web.fakes import make_daemon
+from tests.web.fakes import INI, make_daemon
 
 PAGE = (ROOT / "docs" / "metrics.md").read_text()
 DROPS_PAGE = (ROOT / "docs" / "DROPS.md").read_text()
@@ -121,6 +122,24 @@ class CollectorTests(Case):
                 self.value("socketd_http_bad_requests_total", service=service, reason="host"),
             ]
             self.assertEqual(found, [3, 0, 4, 0] if service == "http" else [None] * 4)
+
+    def test_faults(self) -> None:
+        """
+        The faults of a profile that is on begin with 0; what was counted stays when it is
+        switched off; a service without a profile has none.
+        """
+        ini = INI + "[fault:a]\nloss = 1%\naccept = slow 1s\nlatency = 1s\nclose = after 1s\n"
+        self.daemon = make_daemon(ini=ini)
+        self.registry = make_registry(self.daemon, LagMeter(self.daemon.reactor))
+        echo = self.daemon.services[0]
+        switch(echo, self.daemon.settings.faults["a"])
+        echo.service_state.counters.faults["loss"] = 3
+        samples = self.families()["socketd_faults_total"].samples
+        found = {(one.labels["service"], one.labels["fault"]): one.value for one in samples}
+        names = {"loss": 3, "slow": 0, "latency": 0, "close": 0}
+        self.assertEqual(found, {("echo", name): value for name, value in names.items()})
+        switch(echo, None)
+        self.assertEqual(self.value("socketd_faults_total", service="echo", fault="loss"), 3)
 
     def test_live(self) -> None:
         """Live connections count, in their own service, once."""
@@ -227,6 +246,7 @@ class PageTests(Case):
 
     def test_own(self) -> None:
         """Of our own it has the labels, and says what the scrape says."""
+        self.daemon.service_states[0].counters.faults["latency"] = 1
         with_samples = self.families()
         # A socket that is bound has this one.
         del with_samples["socketd_datagrams_kernel_dropped_total"]
@@ -294,7 +314,8 @@ class DashboardTests(Case):
 
     def test_metrics(self) -> None:
         """It asks for metrics and labels that there are."""
-        known = set(WORDS) | {"service", "reason", "result", "version", "twisted", "python"}
+        known = set(WORDS) | {"service", "reason", "fault", "result"}
+        known |= {"version", "twisted", "python"}
         for name, found in self.families().items():
             known |= {name, *(sample.name for sample in found.samples)}
         asked = [text for text in expressions(DASHBOARD) if text != "prometheus"]

@@ -19,6 +19,7 @@ from socketd.common.commands import ALIASES
 from socketd.common.errors import CommandError
 from socketd.common.lines import LineBuffer
 from socketd.common.text import one_line
+from socketd.settings.faults.profile import OFF
 from socketd.terminal.completion import MAX_IDS, complete
 from socketd.terminal.operator_prompt import IConsole, OperatorPrompt
 from socketd.terminal.view import View
@@ -51,12 +52,14 @@ class ConsoleSession(Receiver):
         self._count = self._connections = 0
         self._ids: dict[str, None] = {}
         self._services: Sequence[str] = ()
+        self._profiles: Sequence[str] = ()
         self._is_leaving = False
 
     def connectionMade(self) -> None:
         self._view.start()
         self._ask("attend", lambda answer: self._view.show("attending; help lists the commands"))
         self._ask("services", self._learn_services)
+        self._ask("faults", self._learn_profiles)
         self._ask("status", self._learn_status)
         self._ask("connections", self._learn_connections)
 
@@ -85,7 +88,8 @@ class ConsoleSession(Receiver):
         self._leave()
 
     def _complete(self, before: str) -> list[str]:
-        return complete(before, {"ID": self._ids, "SERVICE": self._services})
+        known = {"ID": self._ids, "SERVICE": self._services, "PROFILE": self._profiles}
+        return complete(before, known)
 
     # What the prompt uses.
 
@@ -190,6 +194,10 @@ class ConsoleSession(Receiver):
 
     def _learn_services(self, answer: Answer) -> None:
         self._services = [str(row["service"]) for row in answer["rows"]]
+
+    def _learn_profiles(self, answer: Answer) -> None:
+        # A daemon before the first release with profiles does not know the command.
+        self._profiles = [str(row["profile"]) for row in answer.get("rows", ())] + [OFF]
 
     def _learn_status(self, answer: Answer) -> None:
         self._connections = int(answer["connections"])

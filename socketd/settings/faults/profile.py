@@ -165,6 +165,13 @@ class FaultProfile:
     options: FaultOptions
     line: int = attrs.field(eq=False, default=0)
 
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """The names by which its faults are counted: C{accept} is by what it does."""
+        accept = self.options.accept
+        given = self.options.given((*STREAM_FAULTS, *DATAGRAM_ONLY))
+        return tuple(accept.action if accept and one == "accept" else one for one in given)
+
     def describe(self, faults: tuple[str, ...] = (*STREAM_FAULTS, *DATAGRAM_ONLY)) -> str:
         """Format those of these faults that it has, as in the file."""
         return ", ".join(
@@ -199,7 +206,7 @@ def contradictions(options: FaultOptions) -> Iterator[tuple[str, str]]:
     action = options.accept.action if options.accept else ""
     unreached = [name for name, end in ends.items() if end.size is not None]
     never = {
-        REFUSE: ("bandwidth", "slice", *ends),
+        REFUSE: ("slice", *ends),
         SILENT: ("bandwidth", "slice", *unreached, *DATAGRAM_ONLY),
         NEVER_READ: DATAGRAM_ONLY,
     }

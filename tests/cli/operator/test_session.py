@@ -22,7 +22,7 @@ from socketd.terminal.view import View
 from tests.support.client_fakes import MemoryTransport
 
 #: What is asked at the beginning.
-BEGINNING = ["attend", "services", "status", "connections"]
+BEGINNING = ["attend", "services", "faults", "status", "connections"]
 
 WAITING = {"id": 7, "service": "ack", "peer": "192.0.2.1:5"}
 NEXT = WAITING | {"id": 8}
@@ -43,7 +43,8 @@ class Case(SynchronousTestCase):
         self.transport.connect(self.session)
         self.assertEqual(self.asked(), BEGINNING)
         self.say({"ok": True, "text": "attending"})
-        self.say({"ok": True, "rows": [{"service": "ack"}]}, {"ok": True, "connections": 1})
+        self.say({"ok": True, "rows": [{"service": "ack"}]})
+        self.say({"ok": True, "rows": [{"profile": "slow"}]}, {"ok": True, "connections": 1})
         self.say({"ok": True, "rows": [{"id": 7}, {"id": 71}]})
         self.shown()
 
@@ -148,11 +149,12 @@ class ConsoleSessionTests(Case):
         self.assertEqual(self.asked(), ["status", "connections"])
 
     def test_completion(self) -> None:
-        """Commands, connections and services are completed where they can stand."""
+        """Commands, connections, services and profiles are completed where they can stand."""
         made = {"event": "connection_made", "line": "", "facts": {"connection": 72}}
         lost = {"event": "connection_lost", "line": "", "facts": {"connection": 71}}
         self.say(made, lost)
         expected = {"/sh": ["/show"], "show 7": ["7", "72"], "watch a": ["ack"]}
+        expected |= {"fault a": ["ack"], "fault ack ": ["slow", "off"], "fault ack off n": ["now"]}
         self.assertEqual({text: self.view.complete(text) for text in expected}, expected)
 
     def test_end_of_input(self) -> None:

@@ -1,4 +1,4 @@
-"""Tests for L{socketd.daemon.diff}."""
+"""Tests for L{socketd.settings.diff}."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import sys
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from socketd.daemon.diff import AT_START, differences
 from socketd.protocols.registry import installed
+from socketd.settings.diff import AT_START, differences
 from socketd.settings.load import parse
 from socketd.settings.model import DaemonOptions, Settings
 from tests.support.source_tree import ROOT
@@ -148,8 +148,8 @@ class DifferencesTests(SynchronousTestCase):
     def test_order_of_removed(self) -> None:
         """Services that go are told in the order of their file, in every process."""
         script = (
-            "from tests.daemon.test_diff import ECHO, read\n"
-            "from socketd.daemon.diff import differences\n"
+            "from tests.settings.test_diff import ECHO, read\n"
+            "from socketd.settings.diff import differences\n"
             "more = [f'[{n}]\\nprotocol = echo\\nlisten = tcp:{p}\\n'"
             " for p, n in enumerate('dbac', 8)]\n"
             "print([line[1] for line in differences(read(ECHO + ''.join(more)), read(ECHO))])\n"

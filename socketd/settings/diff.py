@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from socketd.settings.faults.profile import FAULT
 from socketd.settings.model import ServiceSettings, Settings
 
 #: Daemon options that take effect only at the next start.
@@ -15,13 +16,24 @@ AT_START = ("control", "http", "log_format")
 
 def differences(old: Settings, new: Settings) -> tuple[str, ...]:
     """List the changes between two configurations."""
-    return (*_daemon(old, new), *_services(old, new))
+    return (*_daemon(old, new), *_faults(old, new), *_services(old, new))
 
 
 def _daemon(old: Settings, new: Settings) -> Iterator[str]:
     for name in _changed(old.daemon, new.daemon):
         later = " (from the next start on)" if name in AT_START else ""
         yield f"[socketd] {name} changed{later}"
+
+
+def _faults(old: Settings, new: Settings) -> Iterator[str]:
+    for name in old.faults:
+        if name not in new.faults:
+            yield f"[{FAULT}{name}] removed"
+    for name, profile in new.faults.items():
+        if name not in old.faults:
+            yield f"[{FAULT}{name}] added"
+        elif changed := _changed(old.faults[name].options, profile.options):
+            yield f"[{FAULT}{name}] {', '.join(changed).replace('_', '-')} changed"
 
 
 def _services(old: Settings, new: Settings) -> Iterator[str]:

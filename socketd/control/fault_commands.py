@@ -1,0 +1,82 @@
+"""The commands for fault profiles: which services misbehave on purpose, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from socketd.common.commands import COMMANDS
+from socketd.common.errors import CommandError
+from socketd.control.operator_session import IOperatorSession
+from socketd.control.requests import shown
+from socketd.control.results import CommandResult, Value
+from socketd.daemon.daemon import Daemon
+from socketd.daemon.faults import switch, switch_open
+from socketd.daemon.service import SocketService
+from socketd.settings.diagnostics import nearest
+from socketd.settings.faults.profile import OFF, FaultProfile
+
+_COLUMNS = ("profile", "service", "seed", "connections", "acted", "faults")
+
+
+def faults(daemon: Daemon, session: IOperatorSession) -> CommandResult:
+    """
+    List the profiles, each with the services at which it is on.
+
+    C{connections} have come since it is on; C{acted} counts since the start of the daemon.
+    """
+    on = [(one, one.fault) for one in daemon.snapshot().services if one.fault is not None]
+    rows: list[Sequence[Value]] = []
+    for name, profile in daemon.settings.faults.items():
+        found = [(service, fault) for service, fault in on if fault.profile == name]
+        for service, fault in found:
+            acted = ", ".join(f"{one} {n}" for one, n in service.counters.faults.items())
+            rows.append(
+                (name, service.name, fault.seed, fault.connections, acted, profile.describe())
+            )
+        if not found:
+            rows.append((name, None, profile.options.seed, None, None, profile.describe()))
+    counts = {service.name: dict(service.counters.faults) for service, _ in on}
+    return CommandResult(columns=_COLUMNS, rows=rows, facts={"acted": counts})
+
+
+def fault(
+    daemon: Daemon, session: IOperatorSession, service: str, profile: str, now: str
+) -> CommandResult:
+    """
+    Switch the profile of a service for what comes from now on.
+
+    @param profile: its name, or C{off}.
+    @param now: C{now}: also for the open connections.
+    @raise CommandError: if there is no such service or profile, or the profile does not suit
+        the service.
+    """
+    if now not in ("", "now"):
+        raise COMMANDS["fault"].misused()
+    child = _find_service(daemon, service)
+    wanted = None if profile == OFF else _find_profile(daemon, child, profile)
+    switch(child, wanted)
+    count = switch_open(child) if now else 0
+    running = child.service_state.faults
+    seed = None if running is None else running.seed
+    text = f"fault of {service}: {profile}" + (f", seed {seed}" if running else "")
+    text += f"; {count} open connections switched" if now else ""
+    facts = {"service": service, "profile": profile, "seed": seed, "connections_switched": count}
+    return CommandResult(text, facts=facts)
+
+
+def _find_service(daemon: Daemon, name: str) -> SocketService:
+    known = {child.name: child for child in daemon.services}
+    if name not in known:
+        raise CommandError(f"{shown(name)} is no service; {nearest(name, known)}")
+    return known[name]
+
+
+def _find_profile(daemon: Daemon, child: SocketService, name: str) -> FaultProfile:
+    known = daemon.settings.faults
+    profile = known.get(name)
+    if profile is None:
+        hint = nearest(name, known) if known else f"write a section [fault:{shown(name)}]"
+        raise CommandError(f"{shown(name)} is no fault profile; {hint}")
+    if why := profile.misfit(*child.settings.forms):
+        raise CommandError(f"{name} {why}")
+    return profile

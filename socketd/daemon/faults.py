@@ -1,0 +1,68 @@
+"""Switches the fault profiles of running services: at the start, at a reload, by an operator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from socketd.common.events import FAULT_CHANGED
+from socketd.daemon.service import SocketService
+from socketd.faults.service_faults import ServiceFaults
+from socketd.settings.faults.profile import OFF, FaultProfile
+
+
+def switch(child: SocketService, profile: FaultProfile | None) -> None:
+    """
+    Switch a service to a profile, from its next connection and datagram on; numbers begin at 1.
+
+    @param profile: C{None} switches off; held datagrams are sent then.
+    """
+    state = child.service_state
+    state.faults = faults = None if profile is None else ServiceFaults(profile, child.name)
+    for bound in child.bound:
+        if bound.port is not None:
+            bound.port.update_faults()
+    if faults is None:
+        state.emit(FAULT_CHANGED, fault=OFF, profile=None, seed=None)
+    else:
+        name, seed = faults.profile.name, faults.seed
+        text = f"{name}, seed {seed}: {faults.profile.describe()}"
+        state.emit(FAULT_CHANGED, fault=text, profile=name, seed=seed)
+
+
+def switch_open(child: SocketService) -> int:
+    """
+    Switch the open connections of a service to the profile that it has; what they hold is sent.
+
+    @return: the number of connections.
+    """
+    faults = child.service_state.faults
+    connections = child.service_state.connections
+    for connection in connections:
+        connection.change_fault(None if faults is None else faults.draw_connection())
+    return len(connections)
+
+
+def follow_file(
+    child: SocketService, former: SocketService | None, profiles: Mapping[str, FaultProfile]
+) -> str:
+    """
+    Apply the profiles of a file that was read again.
+
+    An unchanged profile goes on counting. What an operator has switched stays as long as the
+    file still has that profile and says the same of the service as before.
+
+    @param former: the service before; C{None} if it is new.
+    @return: what is no longer as an operator switched it; empty if nothing.
+    """
+    name = child.settings.common.fault
+    faults = child.service_state.faults
+    current = None if faults is None else faults.profile
+    gone = ""
+    if former is not None and former.settings.common.fault == name:
+        if current is None or current.name in profiles:
+            name = current.name if current else ""
+        elif current.name != name:
+            gone = f"[{child.name}] fault {current.name} is gone; now {name or OFF}"
+    if profiles.get(name) != current:
+        switch(child, profiles.get(name))
+    return gone
