@@ -106,6 +106,42 @@ _mostly = st.sampled_from(
     + [("log_messages", "hex"), ("proxy_from", "loopback"), ("so_keepalive", "yes")]
     + [("enabled", "no")]
 )
+# Fault profiles
+
+_times = st.sampled_from(["80ms", "1s", "0s", "1h", "2h", "0.000001ms", "999.9999999ms", "5"])
+_shares = st.sampled_from(["10%", "0.1%", "0%", "100%", "33.333333%", "101%", "1"])
+_pieces_of = st.sampled_from(["1", "1..16", "65536", "16..1", "0", "1..65537", "1KiB"])
+_ends = st.sampled_from(["after 100B", "after 1KiB", "after 2s", "after 0s", "at once", "after 1"])
+_forms: dict[str, SearchStrategy[str]] = {
+    "seed": _numbers,
+    "share": _shares,
+    "first": _numbers,
+    "skip": _numbers,
+    "latency": _times
+    | st.builds("{} jitter {}".format, _times, _times)
+    | st.builds(
+        "{} jitter {} {}".format,
+        _times,
+        _times,
+        st.sampled_from(["uniform", "normal", "lognormal", "pareto"]),
+    ),
+    "bandwidth": st.builds("{}/s".format, numbers) | st.just("16KiB/s"),
+    "slice": _pieces_of | st.builds("{} every {}".format, _pieces_of, _times),
+    "accept": st.sampled_from(["refuse", "silent", "never-read", "slow 5s", "slow", "no"]),
+    **dict.fromkeys(("reset", "close", "half-close"), _ends),
+    "loss": _shares | st.builds("{} burst {}".format, _shares, _shares),
+    "reorder": _shares | st.builds("{} gap {}".format, _shares, _numbers),
+    **dict.fromkeys(("duplicate", "corrupt", "truncate"), _shares),
+    "at": st.sampled_from(["wire", "protocol", "above"]),
+}
+profiles = st.lists(
+    st.sampled_from(sorted(_forms)).flatmap(
+        lambda name: st.builds("{} = {}".format, st.just(name), _forms[name] | texts)
+    ),
+    max_size=5,
+    unique_by=lambda line: line.partition(" ")[0],
+).map("\n".join)
+
 _services = st.builds(
     _service,
     st.sampled_from(["echo", "upper", "ack", "time", "discard", "daytime", "chargen", "reply"]),
@@ -417,6 +453,7 @@ SHAPES: dict[str, Bytes] = {
     "import": superservers.map(str.encode),
     "networks": networks.map(str.encode),
     "numbers": numbers.map(str.encode),
+    "profile": profiles.map(str.encode),
     "values": st.builds(lambda which, value: bytes([which]) + value.encode(),
                         st.integers(0, 255), values),
     "ntp": st.tuples(_clocks, _requests).map(b"".join),

@@ -58,6 +58,7 @@ GOOD: list[tuple[ValueType, str, Any, str]] = [
     (PERCENT, "100%", 1.0, "100%"),
     (LATENCY, "80ms", Latency(0.08), "80ms"),
     (LATENCY, "1h", Latency(3600.0), "3600s"),
+    (LATENCY, "0.000004ms", Latency(4e-9), "0.000004ms"),
     (LATENCY, "80ms jitter 20ms", Latency(0.08, 0.02, "uniform"), "80ms jitter 20ms uniform"),
     (LATENCY, "0s  jitter 1.5s  normal", Latency(0.0, 1.5, "normal"), "0s jitter 1.5s normal"),
     (LATENCY, "1s jitter 1s lognormal", Latency(1.0, 1.0, "lognormal"), "1s jitter 1s lognormal"),

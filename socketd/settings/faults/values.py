@@ -224,12 +224,17 @@ def parse_reorder(text: str) -> Reorder:
 def as_written(value: Any) -> str:
     """Format the value of a fault as in the file."""
     if isinstance(value, float):
-        return f"{value * 100:.9g}%"
+        return f"{_number(value * 100)}%"
     return f"{_size(value)}/s" if isinstance(value, int) else str(value)
 
 
 def _time(seconds: float) -> str:
-    return f"{seconds * 1000:.9g}ms" if 0 < seconds < 1 else f"{seconds:.9g}s"
+    return f"{_number(seconds * 1000)}ms" if 0 < seconds < 1 else f"{_number(seconds)}s"
+
+
+def _number(value: float) -> str:
+    """Format a number without an exponent, as files have it."""
+    return f"{value:.6f}".rstrip("0").rstrip(".")
 
 
 def _size(size: int) -> str:
