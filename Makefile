@@ -71,7 +71,7 @@ test-all: ## run test and test-daemon under each Python of PYTHONS=, in environm
 # The layers without sockets, and what else is pure: a branch of them that no test takes fails.
 PURE := socketd/common/*,socketd/settings/*,socketd/access/*,socketd/protocols/*
 PURE := $(PURE),socketd/settings/faults/*,socketd/faults/*
-PURE := $(PURE),socketd/net/timer_wheel.py
+PURE := $(PURE),socketd/net/timer_wheel.py,socketd/net/alarms.py
 PURE := $(PURE),socketd/net/proxy/header.py,socketd/control/commands.py
 PURE := $(PURE),socketd/control/requests.py,socketd/control/results.py
 

@@ -9,9 +9,11 @@
  *   load udp      --port P --connections N --size B --in-flight K
  *   load idle     --port P --connections N --size B
  *
- * and --seconds S, --warm-up S for each of them; --tls 1 for echo.
+ * and --seconds S, --warm-up S for each of them; --tls 1 or --every S for echo.
  *
- * echo      N connections with K messages of B bytes in flight on each.
+ * echo      N connections with K messages of B bytes in flight on each; with
+ *           --every S one message each S seconds, in turn, whenever the last
+ *           one was answered.
  * connects  N at a time: connect, send B bytes, shutdown(SHUT_WR), read to EOF.
  * udp       N sockets with K datagrams of B bytes in flight on each; a
  *           datagram without answer is sent again after a while.
@@ -83,6 +85,7 @@ struct options {
     int in_flight;
     double seconds;
     double warm_up;
+    double every; /* seconds between two messages of a connection; 0: at once */
     bool tls;
 };
 
@@ -91,6 +94,7 @@ struct connection {
     void *tls;           /* OpenSSL's SSL; NULL: none */
     unsigned index;
     bool served;         /* answered since the step began */
+    bool due;            /* it is its turn to send (--every) */
     int64_t since;       /* when the message or the connection began, or the last check, ns */
     uint64_t sent;       /* bytes; datagrams for udp */
     uint64_t received;   /* bytes; datagrams answered or given up for udp */
@@ -378,7 +382,7 @@ static void echo_send(struct connection *c, int64_t now)
 {
     uint64_t window = (uint64_t)options.in_flight * options.size;
 
-    if (settling && c->served)
+    if ((settling && c->served) || (options.every > 0 && !settling && !c->due))
         return; /* leave the server's time to those that wait for their first answer */
     while (c->sent + options.size - c->sent % options.size <= c->received + window) {
         size_t rest = options.size - c->sent % options.size;
@@ -674,12 +678,30 @@ static void run_idle(void)
 static void poll_once(const struct work *work)
 {
     static struct epoll_event events[MAX_EVENTS];
-    int count = epoll_wait(poller, events, MAX_EVENTS, TICK_MS);
+    int count = epoll_wait(poller, events, MAX_EVENTS, options.every > 0 ? 1 : TICK_MS);
 
     if (count < 0 && errno != EINTR)
         die("epoll_wait: %s", strerror(errno));
     for (int i = 0; i < count; i++)
         work->event(events[i].data.ptr, events[i].events);
+}
+
+/* With --every, each connection has its turn in each period, all equally far apart. */
+static void send_due(int64_t now)
+{
+    static int64_t next;
+    static int turn;
+    int64_t step = (int64_t)(options.every * SECOND / options.connections);
+
+    if (next == 0 || now - next > SECOND)
+        next = now; /* the first, or the first after a pause */
+    for (; next <= now; next += step, turn = (turn + 1) % options.connections) {
+        struct connection *c = &connections[turn];
+
+        c->due = true;
+        echo_send(c, now);
+        c->due = false;
+    }
 }
 
 static void tick_all(const struct work *work, int64_t now)
@@ -707,6 +729,8 @@ static int64_t run_until(const struct work *work, int64_t deadline, bool until_s
            && !(until_served && totals.served == options.connections)) {
         poll_once(work);
         now = now_ns();
+        if (options.every > 0 && !settling)
+            send_due(now);
         tick_all(work, now);
     }
     return now;
@@ -801,6 +825,8 @@ static void set_option(const char *name, const char *text)
         options.seconds = number(name, text, 0.01, 60);
     else if (strcmp(name, "--warm-up") == 0)
         options.warm_up = number(name, text, 0, 60);
+    else if (strcmp(name, "--every") == 0)
+        options.every = number(name, text, 0, 60);
     else if (strcmp(name, "--tls") == 0)
         options.tls = number(name, text, 0, 1) > 0;
     else
@@ -818,8 +844,8 @@ static void read_options(int count, char **words)
         die("--port is missing");
     if (options.size == 0 && strcmp(options.mode, "udp") != 0)
         die("--size 0 is for udp only");
-    if (options.tls && strcmp(options.mode, "echo") != 0)
-        die("--tls is for echo only");
+    if ((options.tls || options.every > 0) && strcmp(options.mode, "echo") != 0)
+        die("--tls and --every are for echo only");
 }
 
 static void prepare(void)

@@ -20,10 +20,12 @@ from zope.interface import implementer
 from socketd.access.policy import AccessPolicy, Deadlines, Slot
 from socketd.access.rates import Sources
 from socketd.common.events import Event, EventBus
+from socketd.faults.connection_draw import ConnectionDraw
 from socketd.net.service_state import ConnectionTable, ServiceState
 from socketd.net.stream.connection import StreamConnection
 from socketd.net.stream.write_buffer import HIGH_WATER
 from socketd.settings.networks import Prefixes
+from tests.fuzz.stream_faults import HARMS, draw_of, held_by
 from tests.support.fakes import HandReactor
 
 #: Sent bytes repeat at a prime, so that a lost or moved piece of any usual size shows.
@@ -283,6 +285,16 @@ class ConnectionMachine(RuleBasedStateMachine):
         made = self.actor.calls["made"] == 1
         return made and self.connection.connected and self.connection.state.is_alive
 
+    def take_draw(self, options: Any, at: str) -> ConnectionDraw | None:
+        """Draw of a profile; one that ends a connection is an excuse."""
+        self.excused = self.excused or options in HARMS
+        return draw_of(options, at)
+
+    def change_fault(self, options: Any, at: str) -> None:
+        """An operator switches another profile on, or none."""
+        if self.connection.state.is_alive:
+            self.connection.change_fault(self.take_draw(options, at))
+
     def do(self, act: Any) -> None:
         """Do one thing to the connection, now."""
         if self.actor.transport is not None:
@@ -346,8 +358,8 @@ class ConnectionMachine(RuleBasedStateMachine):
         assert self.excused or not self.actor.was_reset, "reset without a cause"
         if self.connection.connected:
             buffer, count = self.connection._buffer, self.connection._buffered
-            assert count == sum(map(len, buffer or ()))
-            assert buffer is None or count
+            assert count == sum(map(len, buffer or ())) + held_by(self.connection)
+            assert buffer is None or count > held_by(self.connection)
             self.check_connected()
         elif calls["made"]:
             assert calls["lost"] == 1

@@ -21,9 +21,11 @@ from socketd.net.stream.deadlines import CLOSE_GRACE
 from socketd.net.timer_wheel import TICK
 from socketd.net.tls.context import ServerContext
 from socketd.protocols.registry import installed
+from socketd.settings.faults.profile import WIRE
 from socketd.settings.load import parse
 from socketd.settings.model import ServiceSettings
 from tests.fuzz.connections import Actor, ConnectionMachine, HalfActor, World, make_pair, pattern
+from tests.fuzz.stream_faults import places, profiles, waits_for_time
 from tests.support.certificates import NOW, client_context, issued, write_private
 from tests.support.fakes import OneFactory
 
@@ -34,6 +36,9 @@ PATIENCE = 400
 
 #: Turns in which a handshake is done.
 HANDSHAKE = 12
+
+#: How far time goes with a turn where something waits for it (seconds).
+STEP = 0.02
 
 #: One of so many machines, about, meets with what ends a connection at once.
 RARE = 12
@@ -97,8 +102,19 @@ class SecureMachine(ConnectionMachine):
         small=st.booleans(),
         made=acts | st.just(("nothing",)),
         turns=st.sampled_from([0, HANDSHAKE, HANDSHAKE]),
+        profile=profiles,
+        at=places,
     )
-    def begin(self, proxied: bool, half: bool, small: bool, made: Any, turns: int) -> None:
+    def begin(
+        self,
+        proxied: bool,
+        half: bool,
+        small: bool,
+        made: Any,
+        turns: int,
+        profile: Any = None,
+        at: str = WIRE,
+    ) -> None:
         """Accept the connection, and have the client begin its handshake."""
         self.world = World(LIMITS)
         ours, self.peer = make_pair(False, small)
@@ -117,7 +133,8 @@ class SecureMachine(ConnectionMachine):
         )
         self.tls = SSL.Connection(trusting())
         self.tls.set_connect_state()
-        self.connection.begin(factory.buildProtocol(None), terms.handshaking, not proxied)
+        first, draw = factory.buildProtocol(None), self.take_draw(profile, at)
+        self.connection.begin(first, terms.handshaking, not proxied, draw)
         self.both_go(turns)
 
     def may_receive(self) -> bool:
@@ -156,7 +173,14 @@ class SecureMachine(ConnectionMachine):
         for _ in range(count):
             self.client_flushes(PIECE)
             self.world.reactor.turn()
+            if waits_for_time(self.connection):
+                self.world.reactor.advance(STEP)
             self.client_reads(PIECE)
+
+    @rule(profile=profiles, at=places)
+    def fault_changes(self, profile: Any, at: str) -> None:
+        """A profile begins, ends, or becomes another one."""
+        self.change_fault(profile, at)
 
     @rule(size=st.integers(1, 400))
     def client_flushes(self, size: int) -> None:
@@ -269,6 +293,8 @@ class SecureMachine(ConnectionMachine):
     def end(self) -> None:
         """Close, with a client that reads further, and check the counts."""
         self.actor.acts = {}
+        if self.excused:
+            self.change_fault(None, WIRE)
         if self.live:
             self.do_resume()
             self.do_lose()

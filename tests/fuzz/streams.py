@@ -18,6 +18,7 @@ from socketd.net.stream.deadlines import CLOSE_GRACE
 from socketd.net.stream.states import LINGERING, READ_OPEN
 from socketd.net.stream.write_buffer import HIGH_WATER
 from socketd.net.timer_wheel import TICK
+from socketd.settings.faults.profile import WIRE
 from tests.fuzz.connections import (
     Actor,
     HalfActor,
@@ -28,10 +29,21 @@ from tests.fuzz.connections import (
     make_pair,
     pattern,
 )
+from tests.fuzz.stream_faults import (
+    held_by,
+    is_cut,
+    may_be_read,
+    places,
+    profiles,
+    waits_for_time,
+)
 from tests.support.fakes import OneFactory
 
 #: Turns of the reactor in which a peer that reads has all that it is owed.
 PATIENCE = 2000
+
+#: How far time goes with a turn where something waits for it (seconds).
+STEP = 0.02
 
 #: What ends a connection at once is done once in so many times, about.
 RARE = 12
@@ -82,6 +94,7 @@ class StreamMachine(ConnectionMachine):
         header=st.sampled_from([b"", b"", *HEADERS]),
         cut=st.integers(1, 60),
         behind=st.sampled_from([0, 0, 1, 3000]),
+        profile=profiles,
     )
     def begin(
         self,
@@ -94,6 +107,7 @@ class StreamMachine(ConnectionMachine):
         header: bytes,
         cut: int,
         behind: int,
+        profile: Any = None,
     ) -> None:
         """Accept the connection; a balancer's header comes first, in two pieces."""
         self.world = World(limits)
@@ -107,23 +121,23 @@ class StreamMachine(ConnectionMachine):
         self.actor = (HalfActor if half else Actor)({})
         self.actor.acts["made"] = partial(self.do, made)
         self.actor.may_receive = self.may_receive
-        self._accept(ours, header)
+        self._accept(ours, header, self.take_draw(profile, WIRE))
         if header:
             self.peer.send(header[:cut])
             self.turns(2)
             self.peer_sends(header[cut:], behind)
             self.turns(2)
 
-    def _accept(self, ours: socket.socket, header: bytes) -> None:
+    def _accept(self, ours: socket.socket, header: bytes, draw: Any) -> None:
         reactor, service_state = self.world.reactor, self.world.service_state
         slot = None if header else self.world.slot()
         name = ours.getpeername()
         self.connection = StreamConnection(reactor, ours, name, service_state, slot)
         if header:
             layer = ProxyLayer(OneFactory(lambda: self.actor), False)
-            self.connection.begin(layer, handshaking=True, peer_known=False)
+            self.connection.begin(layer, True, False, draw)
         else:
-            self.connection.begin(self.actor)
+            self.connection.begin(self.actor, draw=draw)
 
     @property
     def transport(self) -> Any:
@@ -274,6 +288,11 @@ class StreamMachine(ConnectionMachine):
         for _ in range(steps):
             self.world.reactor.advance(seconds)
 
+    @rule(profile=profiles, at=places)
+    def fault_changes(self, profile: Any, at: str) -> None:
+        """A profile begins, ends, or becomes another one."""
+        self.change_fault(profile, at)
+
     @rule(
         word=st.sampled_from(
             ["drain_and_close", "close", "refuse", *["check", "reapply_policy"] * 4]
@@ -286,6 +305,9 @@ class StreamMachine(ConnectionMachine):
             return
         if word == "check":
             connection.check(self.world.reactor.seconds())
+        elif word == "reapply_policy" and not connection.peer_known:
+            # Nor does the daemon, before the header is there.
+            return
         elif word == "reapply_policy":
             connection.reapply_policy(self.world.slot(), None)
         elif word == "refuse":
@@ -306,18 +328,22 @@ class StreamMachine(ConnectionMachine):
         assert writes or connection._buffer is None
         if not closing:
             wanted = not self.paused and not full and connection.state.read_side == READ_OPEN
-            assert reads is wanted
+            assert reads is (wanted and may_be_read(connection))
         elif not connection._producer_owes():
-            assert writes or (connection.state.phase == LINGERING and connection._grace_ends)
+            lingers = connection.state.phase == LINGERING and connection._grace_ends
+            assert writes or lingers or waits_for_time(connection)
         producer = self.producer and self.producer[0]
         if isinstance(producer, PushProducer) and connection.producer is producer:
-            assert writes or not producer.paused
+            waits = held_by(connection) and waits_for_time(connection)
+            assert writes or waits or is_cut(connection) or not producer.paused
 
     # The end
 
     def end(self) -> None:
         """End in one of the ways there are, and check the counts."""
         self.actor.acts = {}
+        if self.excused or self.ending == "peer is silent":
+            self.change_fault(None, WIRE)
         if self.live:
             self.connection.unregisterProducer()
             self.do_resume()
@@ -365,7 +391,7 @@ class StreamMachine(ConnectionMachine):
 
     def _read_on(self) -> None:
         for _ in range(PATIENCE):
-            self.turns(1)
+            self._turn_and_wait()
             progress = self.take(1 << 20)
             if self.ended or self.peer_closed:
                 break
@@ -383,7 +409,12 @@ class StreamMachine(ConnectionMachine):
         for _ in range(PATIENCE):
             if not self.connection.connected:
                 break
-            self.turns(1)
+            self._turn_and_wait()
+
+    def _turn_and_wait(self) -> None:
+        self.turns(1)
+        if waits_for_time(self.connection):
+            self.world.reactor.advance(STEP)
 
     def _check_counts(self) -> None:
         counters, counts = self.world.service_state.counters, self.world.counts

@@ -31,7 +31,7 @@ class StreamFault:
     @ivar ended: whether this end has come.
     @ivar moved_at: when something was last sent, or acknowledged while a reset waits for that.
     @ivar busy: whether held bytes are being sent.
-    @ivar timer: wakes the connection for what is due next.
+    @ivar rings_at: when the connection is woken for what is due next.
     """
 
     __slots__ = (
@@ -51,22 +51,25 @@ class StreamFault:
         "left",
         "moved_at",
         "reads",
+        "rings_at",
         "secure",
-        "timer",
     )
 
-    def __init__(self, draw: ConnectionDraw, counts: Counter[str], now: float) -> None:
+    def __init__(self, draw: ConnectionDraw, counts: Counter[str]) -> None:
         """@param counts: the connections of the service on which a fault acted, by its name."""
         self.draw, self._counts, self._counted = draw, counts, set[str]()
         self.secure: Any = None
-        self.timer: Any = None
-        self.busy = self.ended = False
-        self.moved_at, self._look, self._unacknowledged = now, FIRST_LOOK, 0
-        self._wakes_at, self._opens_at = inf, inf
-        self._begin(now)
-        self._set_ends(now)
+        self.held: HeldOutput | None = None
+        self.left: int | None = None
+        self.ending, self._timed = "", list[tuple[float, str]]()
+        self.endless = self.busy = self.ended = False
+        self.reads = True
+        self.moved_at, self._look, self._unacknowledged = 0.0, FIRST_LOOK, 0
+        self._wakes_at = self._opens_at = self.rings_at = inf
 
-    def _begin(self, now: float) -> None:
+    def start(self, now: float) -> None:
+        """Begin to count bytes and time."""
+        self.moved_at = now
         options = self.draw.options
         action = options.accept.action if options.accept is not None else ""
         self.endless = action in (SILENT, NEVER_READ)
@@ -76,25 +79,26 @@ class StreamFault:
             self._opens_at = silent_until = now + options.accept.seconds
         if self.endless or action == SLOW:
             self.count(action)
-        delays = silent_until or any(getattr(options, name) is not None for name in SENDING)
-        self.held = HeldOutput(self.draw, silent_until) if delays else None
+        if silent_until or options.given(SENDING):
+            self.held = HeldOutput(self.draw, silent_until)
+        self._set_ends(now)
 
     def _set_ends(self, now: float) -> None:
         """Set the ends after so many bytes, and after a time; C{at once} is after no byte."""
         options = self.draw.options
-        ends = {name: getattr(options, name.replace("-", "_")) for name in ENDS}
-        given = [(name, end) for name, end in ends.items() if end is not None]
-        timed = [(now + end.seconds, name) for name, end in given if end.seconds]
+        given = options.given(ENDS).items()
+        self._timed = sorted((now + end.seconds, name) for name, end in given if end.seconds)
         sizes = [(end.size or 0, name) for name, end in given if not end.seconds]
         if options.accept is not None and options.accept.action == REFUSE:
             sizes.append((0, REFUSE))
-        self._timed = sorted(timed)
-        self.left: int | None = None
-        self.ending = ""
         if sizes:
             self.left, self.ending = min(sizes)
         if self.left == 0:
-            self._wakes_at = now
+            self.look_at(now)
+
+    def look_at(self, when: float) -> None:
+        """Wake the connection at this time, to see whether its end has come."""
+        self._wakes_at = when
 
     def count(self, name: str) -> None:
         """Count a fault that acts on this connection, once."""
@@ -137,9 +141,9 @@ class StreamFault:
         self.left, self.ended, self.endless = 0, True, False
         return self.held.clear() if self.held is not None else 0
 
-    def wake(self, now: float) -> bool:
-        """Note that the timer has fired; return whether reading begins, since C{slow} is over."""
-        self.timer, self._wakes_at = None, inf
+    def open(self, now: float) -> bool:
+        """Begin to read if C{slow} is over; return whether it is over just now."""
+        self._wakes_at = inf
         if self._opens_at > now:
             return False
         self._opens_at, self.reads, self.moved_at = inf, True, now
@@ -162,7 +166,7 @@ class StreamFault:
             self._unacknowledged, self.moved_at = unacknowledged, now
         if not unacknowledged or now - self.moved_at >= patience:
             return False
-        self._wakes_at = now + self._look
+        self.look_at(now + self._look)
         self._look = min(2 * self._look, LAST_LOOK)
         return True
 
@@ -172,9 +176,3 @@ class StreamFault:
         timed = self._timed[0][0] if self._timed else inf
         held = self.held.due if self.held is not None else inf
         return min(timed, held, self._opens_at, self._wakes_at)
-
-    def stop(self) -> None:
-        """Stop the timer."""
-        timer, self.timer = self.timer, None
-        if timer is not None:
-            timer.cancel()

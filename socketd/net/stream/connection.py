@@ -225,17 +225,22 @@ class StreamConnection(ReadSide):
             return
         if before is not None:
             self.stop_fault()
-            self.__class__, self._fault = _PLAIN.get(type(self), type(self)), None
+            self._switch_to(_PLAIN.get(type(self), type(self)))
+            self._fault = None
         if draw is not None:
-            counts = self.service_state.counters.faults
-            self._fault = StreamFault(draw, counts, self.reactor.seconds())
+            self._fault = StreamFault(draw, self.service_state.counters.faults)
             if not (self.handshaking and draw.options.at == PROTOCOL):
                 self.start_fault()
 
     def start_fault(self) -> None:
         """Begin to misbehave."""
-        self.__class__ = _FAULTY[type(self)]
+        self._switch_to(_FAULTY[type(self)])
         self.apply_fault()
+
+    def _switch_to(self, kind: type[StreamConnection]) -> None:
+        self.__class__ = kind
+        if isinstance(self, StartedTls):
+            self.rejoin()
 
     def apply_fault(self) -> None:
         """Nothing is done without a profile."""
@@ -338,7 +343,7 @@ class StreamConnection(ReadSide):
 
     def startTLS(self, contextFactory: Any, normal: bool = True) -> None:
         """Start TLS, as the server if C{normal}; the protocol keeps this transport."""
-        start_tls(self, StartedTlsConnection, contextFactory, normal)
+        start_tls(self, _STARTED[type(self)], contextFactory, normal)
 
     def close(self) -> None:
         """Close after all data is sent (through TLS if active)."""
@@ -457,5 +462,11 @@ class FaultyStartedTlsConnection(StartedTls, Faulty, StreamConnection):
 _FAULTY: dict[type[StreamConnection], type[StreamConnection]] = {
     StreamConnection: FaultyConnection,
     StartedTlsConnection: FaultyStartedTlsConnection,
+}
+_STARTED: dict[type[StreamConnection], type[StartedTls]] = {
+    StreamConnection: StartedTlsConnection,
+    StartedTlsConnection: StartedTlsConnection,
+    FaultyConnection: FaultyStartedTlsConnection,
+    FaultyStartedTlsConnection: FaultyStartedTlsConnection,
 }
 _PLAIN = {faulty: plain for plain, faulty in _FAULTY.items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import select
-from math import inf
 from typing import Any
 
 from twisted.python.failure import Failure
@@ -45,20 +44,21 @@ class Faulty(ReadSide):
 
     def apply_fault(self) -> None:
         """Start what the profile does by itself."""
-        fault = self._fault
+        fault, now = self._fault, self.reactor.seconds()
+        fault.start(now)
         at_protocol = fault.draw.options.at == PROTOCOL and not isinstance(self, StartedTls)
         if at_protocol and self.app_transport is not None:
             fault.secure = self.app_transport
             fault.secure.hold_output(self.hold)
         if fault.endless:
-            self._schedule_check(self.reactor.seconds())
+            self._schedule_check(now)
         self._update_reading()
-        self._set_timer()
+        self._set_alarm()
 
     def stop_fault(self) -> None:
         """End the profile: what is held is sent at once."""
         fault = self._fault
-        fault.stop()
+        self.service_state.alarms.stop(fault)
         fault.endless, fault.reads = False, True
         self._send_all()
         if fault.secure is not None:
@@ -90,6 +90,9 @@ class Faulty(ReadSide):
             if self._buffered > HIGH_WATER:
                 self._fill_up()
         self._silence_producer()
+        if fault.is_cut:
+            # Not now: in the middle of a receive, TLS keeps back what it has encrypted.
+            fault.look_at(self.reactor.seconds())
         self._go_on()
 
     def _pass(self, data: bytes) -> None:
@@ -123,8 +126,7 @@ class Faulty(ReadSide):
             fault.busy = False
             fault.moved_at = now
             self._held_sent()
-        self._end_cut(now)
-        self._set_timer()
+        self._set_alarm()
 
     def _held_sent(self) -> None:
         """Continue with what waited for held bytes to be sent."""
@@ -176,6 +178,13 @@ class Faulty(ReadSide):
 
     # Ends
 
+    def loseConnection(self) -> None:
+        """Close; the end of TLS is held behind all that was written before."""
+        super().loseConnection()
+        fault, ends = self._fault, self.state.is_closing and not super()._has_more()
+        if ends and fault.has_held and fault.secure is None and self.app_transport is not None:
+            self.app_transport.send_close_notify()
+
     def _end_cut(self, now: float) -> None:
         """End as the profile says, once all is sent that it lets through."""
         fault = self._fault
@@ -186,7 +195,7 @@ class Faulty(ReadSide):
             fault.reads = False
             self._update_reading()
             if fault.waits(count_unacknowledged(self._socket), now, CLOSE_GRACE):
-                self._set_timer()
+                self._set_alarm()
                 return
         fault.ended = True
         self._end_as(fault.ending)
@@ -204,21 +213,21 @@ class Faulty(ReadSide):
         else:
             super().loseConnection()
 
-    def _set_timer(self) -> None:
+    def _set_alarm(self) -> None:
         fault = self._fault
-        due = fault.due if self.state.is_alive else inf
-        if due == inf or (fault.timer is not None and fault.timer.getTime() <= due):
-            return
-        fault.stop()
-        fault.timer = self.reactor.callLater(max(0.0, due - self.reactor.seconds()), self._wake)
+        due = fault.due
+        if due < fault.rings_at and self.state.is_alive:
+            self.service_state.alarms.set(fault, self, due)
 
-    def _wake(self) -> None:
-        now = self.reactor.seconds()
-        if self._fault.wake(now):
+    def wake(self) -> None:
+        """Do what is due."""
+        fault, now = self._fault, self.reactor.seconds()
+        if fault.open(now):
             self._update_reading()
-        while name := self._fault.next_end(now):
+        while name := fault.next_end(now):
             self._end_as(name)
         self._go_on()
+        self._end_cut(now)
 
     def _end_of_input(self) -> None:
         if self._fault.endless:
@@ -238,11 +247,15 @@ class Faulty(ReadSide):
         (self.app_transport or self).loseConnection()
 
     def connectionLost(self, reason: Failure) -> None:
-        self._fault.stop()
+        self.service_state.alarms.stop(self._fault)
         self._fault.drop()
         super().connectionLost(reason)
 
     # Reading and deadlines
+
+    def doRead(self) -> None:
+        self.service_state.alarms.ring()
+        super().doRead()
 
     def _wants_to_read(self) -> bool:
         may_read = self._fault.reads or self.state.phase == LINGERING

@@ -52,6 +52,10 @@ class StartedTls:
         """The negotiated application protocol (ALPN), or C{None}."""
         return self.app_transport.negotiatedProtocol  # type: ignore[no-any-return]
 
+    def rejoin(self) -> None:
+        """Let TLS write by the class that this connection has now: it still writes by the last."""
+        self.app_transport.move_to(super())
+
 
 def start_tls(connection: Any, started: type[StartedTls], context: Any, is_server: bool) -> None:
     """

@@ -64,6 +64,10 @@ class SecureTransport(_Forwarding):  # type: ignore[misc]
             self.has_data = True
             self._take(data)
 
+    def move_to(self, connection: Any) -> None:
+        """Write to the same connection by another class of it."""
+        self._connection = self._tls.transport = connection
+
     def hold_output(self, hold: Callable[[bytes], None] | None) -> None:
         """Pass what is written to C{hold} instead of encrypting it, or no longer."""
         self._take = self._tls.write if hold is None else hold

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from typing import Any
 from unittest import mock
 
@@ -14,12 +15,15 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementedBy
 from zope.interface.verify import verifyClass, verifyObject
 
+from socketd.faults.connection_draw import ConnectionDraw
 from socketd.net.stream import read_side
-from socketd.net.stream.connection import StreamConnection
+from socketd.net.stream.connection import FaultyConnection, StreamConnection
 from socketd.net.stream.deadlines import CLOSE_GRACE
 from socketd.net.stream.read_side import RECEIVE_SIZE
 from socketd.net.stream.write_buffer import HIGH_WATER
 from socketd.net.timer_wheel import TICK
+from socketd.settings.faults.values import Latency, Slices
+from tests.net.faults.faulty_case import drawn
 from tests.support.fakes import (
     HalfCloseable,
     HandReactor,
@@ -32,18 +36,22 @@ from tests.support.fakes import (
 
 BIG = os.urandom(1 << 20)
 
+#: A latency that is short beside all that tests wait for.
+LATE = Latency(0.001)
+
 
 class ConnectionTestCase(SynchronousTestCase):
     """A connection over a pair of sockets, turned by hand."""
 
     small = False
+    draw: ConnectionDraw | None = None
 
     def setUp(self) -> None:
         self.reactor = HandReactor()
         self.service_state, self.events = make_service_state(self.reactor)
         self.protocol = self.make_protocol()
         self.connection, self.peer = connect(
-            self.reactor, self.protocol, self.service_state, self.small
+            self.reactor, self.protocol, self.service_state, self.small, self.draw
         )
         self.addCleanup(self.peer.close)
         self.addCleanup(self.connection.getHandle().close)
@@ -61,7 +69,7 @@ class ConnectionTestCase(SynchronousTestCase):
         self.addCleanup(peer.close)
         self.addCleanup(ours.close)
         connection = StreamConnection(self.reactor, ours, name, self.service_state)
-        connection.begin(protocol)
+        connection.begin(protocol, draw=self.draw)
         return connection, peer
 
     def read_to_end(self, seconds: float = 0) -> bytes:
@@ -385,7 +393,9 @@ class ProducerTests(ConnectionTestCase):
         """
         for streaming in (True, False):
             service_state, events = make_service_state(self.reactor)
-            connection, peer = connect(self.reactor, self.protocol, service_state)
+            connection, peer = connect(
+                self.reactor, self.protocol, service_state, draw=self.draw
+            )
             self.addCleanup(peer.close)
             producer = Producer(connection, 3)
             connection.registerProducer(producer, streaming)
@@ -416,7 +426,7 @@ class LeavingTests(ConnectionTestCase):
             def connectionMade(self) -> None:
                 self.transport.reactor.removeReader(self.transport)
 
-        connection, peer = connect(self.reactor, Taking(), self.service_state)
+        connection, peer = connect(self.reactor, Taking(), self.service_state, draw=self.draw)
         self.addCleanup(peer.close)
         self.assertNotIn(connection, self.reactor.readers)
         connection.abortConnection()
@@ -512,3 +522,67 @@ class ObservedTests(ConnectionTestCase):
         self.reactor.turn()
         self.assertEqual(self.events[-1][0], "message_received")
         self.assertEqual(self.events[-1][1]["text"], "hel\\x1blo")
+
+
+class LateReactor(HandReactor):
+    """One whose clock goes further with each turn than a faulty connection takes."""
+
+    def turn(self, times: int = 1) -> None:
+        for _ in range(times):
+            super().turn()
+            self.advance(LATE.base)
+            super().turn()
+
+
+class Timed:
+    """Mixin: the same with a profile that changes nothing but when bytes leave."""
+
+    connection: StreamConnection
+    draw: ConnectionDraw | None
+
+    def setUp(self) -> None:
+        self.draw = drawn(latency=LATE, slice=Slices(1000, 50000))
+        patch = self.patch  # type: ignore[attr-defined]
+        patch(sys.modules[__name__], "HandReactor", LateReactor)
+        super().setUp()  # type: ignore[misc]
+        assert type(self.connection) is FaultyConnection
+
+
+class TimedInterfaceTests(Timed, InterfaceTests):
+    """So it is with a profile, whose connection is what Twisted expects, too."""
+
+    def test_counts(self) -> None:
+        """What is held when the connection is reset was not sent."""
+        self.connection.write(b"hi")
+        self.reactor.turn()
+        self.connection.write(b"never")
+        self.connection.abortConnection()
+        self.reactor.turn()
+        self.assertEqual(self.service_state.counters.bytes_sent, 2)
+
+
+class TimedWriteTests(Timed, WriteTests):
+    """So it is with a profile, but that nothing is sent at once."""
+
+    def test_eager(self) -> None:
+        """A write reaches the peer when its time has come."""
+        self.connection.write(b"now")
+        self.assertRaises(BlockingIOError, self.peer.recv, 10)
+        self.reactor.advance(LATE.base)
+        self.assertEqual((self.peer.recv(10), self.reactor.writers), (b"now", []))
+
+
+for _case in (
+    BackpressureTests,
+    HalfCloseTests,
+    HalfCloseableProtocolTests,
+    CloseTests,
+    ProducerTests,
+    LeavingTests,
+    PauseTests,
+    FailingProtocolTests,
+    ObservedTests,
+):
+    _name = f"Timed{_case.__name__}"
+    _more = {"__module__": __name__, "__doc__": f"With a profile: {_case.__doc__}"}
+    globals()[_name] = type(_name, (Timed, _case), _more)

@@ -17,7 +17,6 @@ from twisted.internet.interfaces import (
     ITCPTransport,
 )
 from twisted.internet.protocol import Protocol
-from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Site as WebSite
 from zope.interface.verify import verifyClass, verifyObject
@@ -26,13 +25,12 @@ from socketd.net.base_layer import LayerFactory
 from socketd.net.stream.connection import StreamConnection
 from socketd.net.stream.deadlines import CLOSE_GRACE
 from socketd.net.stream.write_buffer import HIGH_WATER
-from socketd.net.tls.context import ServerContext
-from socketd.net.tls.layer import CLIENT_NAME, HANDSHAKE, SERVER_NAME, TlsLayer, wrap_in_tls
+from socketd.net.tls.layer import CLIENT_NAME, HANDSHAKE, SERVER_NAME, TlsLayer
 from socketd.net.tls.transport import SecureTransport
 from socketd.protocols.measure.chargen import BLOCK, Chargen
-from socketd.settings.tls import PeerName, TlsOptions
+from socketd.settings.tls import PeerName
+from tests.net.tls.layer_case import Client, LayerCase
 from tests.support.certificates import (
-    NOW,
     Made,
     authority,
     client_context,
@@ -40,16 +38,9 @@ from tests.support.certificates import (
     of_unknown_version,
     write_private,
 )
-from tests.support.fakes import (
-    HalfCloseable,
-    HandReactor,
-    OneFactory,
-    Producer,
-    Recorder,
-    make_service_state,
-)
+from tests.support.fakes import HalfCloseable, Producer, Recorder
 from tests.support.tls import client_hello
-from tests.support.tls_client import TURNS, TlsClient
+from tests.support.tls_client import TURNS
 
 #: What a peer that never reads tries to send, and what a connection may hold of it.
 FLOOD = 32 * 1024 * 1024
@@ -64,108 +55,6 @@ SEED = 1
 
 #: So many names make a certificate that no 32 KiB hold.
 MANY = 1500
-
-
-class Client(TlsClient):
-    """
-    The other end, which may be refused.
-
-    @ivar failed: what OpenSSL failed with, but for the ends.
-    """
-
-    def __init__(self, reactor: HandReactor, sock: socket.socket, tls: SSL.Connection) -> None:
-        super().__init__(reactor, sock, tls)
-        self.failed: list[SSL.Error] = []
-
-    def fail(self, problem: SSL.Error) -> None:
-        """Note it."""
-        self.failed.append(problem)
-
-
-class LayerCase(SynchronousTestCase):
-    """A test with a service behind TLS."""
-
-    def setUp(self) -> None:
-        self.reactor = HandReactor()
-        self.service_state, self.events = make_service_state(self.reactor)
-        self.opened: list[socket.socket] = []
-        self.addCleanup(self.close_all)
-
-    def close_all(self) -> None:
-        """Close the sockets, and let our side see it."""
-        for sock in self.opened:
-            sock.close()
-        for connection in list(self.service_state.connections):
-            connection.abortConnection()
-        self.reactor.turn()
-        self.assertEqual(self.service_state.connections, [])
-
-    @property
-    def secured(self) -> list[dict[str, Any]]:
-        """What was agreed on, for each handshake that was done."""
-        return self.events.named("tls_secured")
-
-    @property
-    def failed(self) -> list[tuple[str, str]]:
-        """Why connections were not let through: a reason, and more about it."""
-        return [(facts["reason"], facts["error"]) for facts in self.events.named("tls_failed")]
-
-    @property
-    def heard(self) -> list[str]:
-        """What was decrypted."""
-        return [facts["text"] for facts in self.events.named("message_received")]
-
-    @property
-    def transports(self) -> list[SecureTransport]:
-        """The transports of the protocols that were made."""
-        return [made.transport for made in self.factory.made]
-
-    def context(self, made: Made | None = None, **options: Any) -> ServerContext:
-        """Make a context."""
-        made = made or issued("www.example.org")
-        path = write_private(self.mktemp(), made.pem() + made.key_pem())
-        context = ServerContext(TlsOptions(tls_certificate=path, **options), lambda: NOW)
-        self.assertEqual(context.load(), [])
-        return context
-
-    def serve(self, make: Any = None, allowed: Any = (), **options: Any) -> IProtocolFactory:
-        """Make a service whose protocols come from a callable: echo by default."""
-        self.factory = OneFactory(make or (lambda: Recorder(bytes)))
-        return wrap_in_tls(
-            self.factory, frozenset(allowed), self.context(**options), self.reactor
-        )
-
-    def accept(self, factory: IProtocolFactory) -> socket.socket:
-        """
-        Accept a connection.
-
-        @return: the peer's socket.
-        """
-        ours, peer = socket.socketpair()
-        for one in (ours, peer):
-            one.setblocking(False)
-        self.opened.append(peer)
-        self.connection = StreamConnection(self.reactor, ours, "", self.service_state)
-        protocol = factory.buildProtocol(self.connection.getPeer())
-        assert protocol is not None
-        self.connection.begin(protocol, handshaking=True)
-        return peer
-
-    def dial(
-        self, factory: IProtocolFactory, client: SSL.Context | None = None, name: str = ""
-    ) -> Client:
-        """Connect a client."""
-        tls = SSL.Connection(client or client_context())
-        if name:
-            tls.set_tlsext_host_name(name.encode())
-        found = Client(self.reactor, self.accept(factory), tls)
-        found.go()
-        return found
-
-    def assert_ended(self) -> None:
-        """Check that nothing is left of the connection, and that nothing was reported."""
-        self.assertFalse(self.connection.connected)
-        self.assertEqual(self.events.named("protocol_failed"), [])
 
 
 class ServingTests(LayerCase):
