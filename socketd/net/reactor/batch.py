@@ -22,7 +22,7 @@ from zope.interface import implementer
 from socketd.common.events import EventBus
 from socketd.net.datagram.batch_port import datagram_port
 from socketd.net.listen import bind_for_twisted
-from socketd.net.reactor.epoll import EpollSet
+from socketd.net.reactor.epoll import SHORT_SLICE, TIME_SLICE, EpollSet
 from socketd.net.service_state import ConnectionTable, ServiceState
 from socketd.net.stream.connection import StreamConnection
 from socketd.net.stream.port import StreamPort
@@ -75,10 +75,16 @@ class BatchReactor(EpollSet, _Delegating):  # type: ignore[misc]
         self.seconds = reactor.seconds
         self.callLater = reactor.callLater
         self.getDelayedCalls = reactor.getDelayedCalls
+        # None without a timer, or where the reactor leaves its timers to another loop.
+        self._until_timer = getattr(reactor, "timeout", lambda: None)
         self._service_state = ServiceState(
             "reactor", EventBus(self), ConnectionTable(), log_connections=False
         )
         reactor.addReader(self)
+
+    def _time_slice(self) -> float:
+        due = self._until_timer()
+        return TIME_SLICE if due is None else min(TIME_SLICE, max(due, SHORT_SLICE))
 
     def listenTCP(
         self, port: Any, factory: IProtocolFactory, backlog: int = _BACKLOG, interface: str = ""

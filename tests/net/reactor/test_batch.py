@@ -32,6 +32,7 @@ from zope.interface import providedBy
 from zope.interface.verify import verifyClass, verifyObject
 
 from socketd.net.reactor.batch import BatchReactor, batched
+from socketd.net.reactor.epoll import SHORT_SLICE, TIME_SLICE
 from tests.support.fakes import (
     DatagramRecorder,
     Endless,
@@ -66,6 +67,27 @@ class BatchReactorTests(SynchronousTestCase):
         self.hand = HandReactor()
         self.reactor = BatchReactor(self.hand)
         self.addCleanup(self.reactor.connectionLost, Failure(ConnectionDone()))
+
+    def test_time_slice(self) -> None:
+        """
+        Events are served for a while, or until a timer is due; where timers are always due, events
+        have a part of the time.
+        """
+        endless = Endless(self)
+        endless.after = lambda: self.hand.advance(0.0005)
+        for due, seconds in (
+            (None, TIME_SLICE), (60.0, TIME_SLICE), (0.002, 0.002), (0.0, SHORT_SLICE),
+        ):  # fmt: skip
+            hand: Any = self.hand
+            hand.timeout = lambda due=due: due
+            reactor = BatchReactor(hand)
+            self.addCleanup(reactor.connectionLost, Failure(ConnectionDone()))
+            reactor._clock = hand.seconds
+            reactor.addReader(endless)
+            before = endless.reads
+            reactor.doRead()
+            self.assertEqual(endless.reads - before, round(seconds / 0.0005), due)
+            reactor.removeReader(endless)
 
     def test_without_epoll(self) -> None:
         """Where the system has no epoll, the plain reactor serves."""
