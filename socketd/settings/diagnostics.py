@@ -30,6 +30,7 @@ class Diagnostic:
     @ivar file: the path of the configuration file, as given by the operator.
     @ivar line: the line number, 1-based; 0 if the error has no line.
     @ivar message: the error and the remedy.
+    @ivar column: the column in that line, 1-based; 0 if it is not known.
     """
 
     file: str
@@ -38,10 +39,11 @@ class Diagnostic:
     section: str = ""
     option: str = ""
     value: str | None = None
+    column: int = 0
 
     def __str__(self) -> str:
-        """Format it as C{FILE:LINE: [section] option = value: message}."""
-        place = f"{self.file}:{self.line}" if self.line else self.file
+        """Format it as C{FILE:LINE:COLUMN: [section] option = value: message}."""
+        place = ":".join(map(str, filter(None, (self.file, self.line, self.column))))
         subject = f"[{shown(self.section)}]" if self.section else ""
         if self.option:
             subject += f" {shown(self.option)}"
@@ -49,6 +51,33 @@ class Diagnostic:
             subject += f" = {shown(self.value)}"
         message = ascii_line(self.message)
         return ": ".join(part for part in (place, subject.strip(), message) if part)
+
+
+@frozen
+class Mistake:
+    """
+    One error inside a value of several lines.
+
+    @ivar line: the line, 0-based in the value, or 1-based in the file that the value names.
+    @ivar column: 1-based.
+    """
+
+    line: int
+    column: int
+    message: str
+
+
+class Mistakes(ValueError):
+    """
+    All errors inside a value of several lines.
+
+    @ivar file: the path of the file that the value names; empty for the value itself.
+    """
+
+    def __init__(self, found: Sequence[Mistake], file: str = "") -> None:
+        super().__init__(found[0].message)
+        self.found = tuple(found)
+        self.file = file
 
 
 class SettingsError(Exception):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import configparser
 import re
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,16 @@ _MARK = "\0"
 
 @frozen
 class IniValue:
-    """The value of one C{option = value}, and the line where it starts."""
+    """
+    The value of one C{option = value}, and the line where it starts.
+
+    @ivar raw: its lines as they are in the file, comments too; blanks are in place of what is
+        before the value.
+    """
 
     value: str
     line: int
+    raw: str = ""
 
 
 @frozen
@@ -135,17 +142,24 @@ class _Reader(configparser.RawConfigParser):
     def located(self) -> list[IniSection]:
         """Return the parsed sections; a strict parser keeps the file order."""
         lines = iter(tuple(self._option_lines))
+        starts = sorted((*self._option_lines, *self._header_lines, len(self._lines) + 1))
         return [
             IniSection(
                 name.rstrip(_MARK),
                 line,
                 {
-                    _spelled(option): IniValue(value, next(lines))
+                    _spelled(option): IniValue(value, at := next(lines), self._raw(at, starts))
                     for option, value in self.items(name, raw=True)
                 },
             )
             for name, line in zip(self.sections(), self._header_lines)
         ]
+
+    def _raw(self, line: int, starts: Sequence[int]) -> str:
+        """Return the lines of a value; C{starts} are those of all options and headers."""
+        first, *more = self._lines[line - 1 : starts[bisect_right(starts, line)] - 1]
+        name, equals, rest = first.partition("=")
+        return "\n".join((" " * len(name + equals) + rest, *more))
 
 
 def _spelled(option: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from attrs import define, field
 
 from socketd.settings.checks import check_service
-from socketd.settings.diagnostics import Diagnostic, SettingsError, nearest
+from socketd.settings.diagnostics import Diagnostic, Mistakes, SettingsError, nearest
 from socketd.settings.faults.profile import FAULT, OFF, FaultOptions, FaultProfile, contradictions
 from socketd.settings.hints import COMMON, about_comment, about_quotes, where_it_belongs
 from socketd.settings.ini import IniSection, IniValue, read, read_file
@@ -26,8 +26,8 @@ from socketd.settings.model import (
     AccessOptions,
     DaemonOptions,
     IProtocolSpec,
-    ServiceSettings,
     ServiceOptions,
+    ServiceSettings,
     Settings,
     SocketOptions,
 )
@@ -191,11 +191,12 @@ class _Loader:
         self._check_names(section.name, section.entries, known)
         inherited = {option: e for option, e in self.defaults.items() if option in known}
         entries = inherited | section.entries
+        before = len(self.diagnostics)
         values = self._values(section.name, section.line, entries, known)
         common, policy, sockets, tls, own = (
             {option: values[option] for option in group if option in values} for group in groups
         )
-        return ServiceSettings(
+        service = ServiceSettings(
             name=section.name,
             protocol=name,
             declared=declaration,
@@ -210,6 +211,20 @@ class _Loader:
             files=tuple(_files(entries, known)),
             file=self.file,
         )
+        if len(self.diagnostics) == before and section.name not in self.twice:
+            self._check_together(service, section, entries)
+        return service
+
+    def _check_together(
+        self, service: ServiceSettings, section: IniSection, entries: Mapping[str, IniValue]
+    ) -> None:
+        """Report what the protocol finds wrong with its options and listeners together."""
+        refusals = service.declared.refusals(service.options, service.listeners)
+        for option, error in refusals:
+            if option in entries:
+                self._report_error(section.name, option, entries[option], error)
+            else:
+                self._report(section.line, str(error), section.name)
 
     def _protocol(self, section: IniSection) -> tuple[str, IProtocolSpec] | None:
         """Look up the protocol of a section; report one that is unknown or cannot be imported."""
@@ -248,10 +263,9 @@ class _Loader:
         for name, wanted in known.items():
             if name in entries:
                 try:
-                    values[name] = wanted.type.parse(entries[name].value)
+                    values[name] = wanted.type.parse(wanted.type.text_of(entries[name]))
                 except ValueError as error:
-                    message = about_comment(entries[name].value) or str(error)
-                    self._report_value(section, name, entries[name], message)
+                    self._report_error(section, name, entries[name], error)
                     values[name] = None
             elif wanted.default is REQUIRED:
                 values[name] = None
@@ -294,9 +308,24 @@ class _Loader:
 
     def _report_value(self, section: str, name: str, entry: IniValue, message: str) -> None:
         """Report an invalid value; an inherited one is reported in C{[defaults]}."""
-        if self.defaults.get(name) is entry:
-            section = DEFAULTS
-        self._report(entry.line, message, section, name, entry.value)
+        self._report(entry.line, message, self._section(section, name, entry), name, entry.value)
+
+    def _report_error(self, section: str, name: str, entry: IniValue, error: ValueError) -> None:
+        """Report an error of a value, or all those inside it or in the file that it names."""
+        if not isinstance(error, Mistakes):
+            message = about_comment(entry.value) or str(error)
+            self._report_value(section, name, entry, message)
+            return
+        file, start = (error.file, 0) if error.file else (self.file, entry.line)
+        section = self._section(section, name, entry)
+        self.diagnostics += (
+            Diagnostic(file, start + one.line, one.message, section, name, column=one.column)
+            for one in error.found
+        )
+
+    def _section(self, section: str, name: str, entry: IniValue) -> str:
+        """Return the section of an option: C{[defaults]} of an inherited one."""
+        return DEFAULTS if self.defaults.get(name) is entry else section
 
     def _check_defaults(self) -> None:
         """Report defaults that are not an option of any service in this file."""
@@ -329,7 +358,7 @@ def _files(entries: Mapping[str, IniValue], known: Mapping[str, Option]) -> Iter
     """List the paths of the files that the options name."""
     for name, option in known.items():
         if name in entries:
-            yield from option.type.files(entries[name].value)
+            yield from option.type.files(option.type.text_of(entries[name]))
 
 
 def _check_form(listener: Listener, declaration: IProtocolSpec) -> None:

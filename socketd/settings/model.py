@@ -282,6 +282,10 @@ class IProtocolSpec(Protocol):
     def timestamped(self) -> bool:
         """Whether its datagrams need kernel receive timestamps."""
 
+    @property
+    def refusals(self) -> Any:
+        """Maps the options and the listeners to what is wrong with them together."""
+
 
 @frozen
 class ServiceSettings:

@@ -13,6 +13,7 @@ from typing import Any
 
 from attrs import frozen
 
+from socketd.settings.ini import IniValue
 from socketd.settings.spelling import unquoted
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -36,11 +37,18 @@ class ValueType:
 
     @ivar syntax: for the manual pages and diagnostics.
     @ivar files: lists the paths of the files that a value names.
+    @ivar verbatim: whether the value is parsed as it is in the file, with its comments, because
+        what is in quotes is none.
     """
 
     syntax: str
     parse: Callable[[str], Any]
     files: Callable[[str], Iterable[str]] = lambda text: ()
+    verbatim: bool = False
+
+    def text_of(self, entry: IniValue) -> str:
+        """Return the text that it parses."""
+        return entry.raw if self.verbatim else entry.value
 
 
 def parse_yes_no(text: str) -> bool:

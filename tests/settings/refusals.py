@@ -38,6 +38,7 @@ class Spoken:
     options: type[Any] = Silence
     stream: Any = None
     datagram: Any = None
+    refusals: Any = lambda options, listeners: ()
 
 
 #: What is installed, in these tests.
