@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import random
-import stat
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from attrs import frozen
@@ -14,14 +12,12 @@ from twisted.internet.interfaces import ITransport, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol, Protocol
 
 from socketd.protocols.spec import ProtocolSpec, udp_amplify_option
+from socketd.protocols.text_file import read_text
 from socketd.settings.options import REQUIRED, option
-from socketd.settings.value_types import ValueType, one_file, parse_path
+from socketd.settings.value_types import ValueType, one_file
 
 #: Bytes: RFC 865 limits a quote to 512 characters, and every host accepts a datagram of that size.
 MAX_QUOTE = 512
-
-#: Thousands of quotes. Bound, in case the path names some other large file.
-MAX_FILE_BYTES = 1024 * 1024
 
 #: The most line numbers in one error message, which is a single line.
 MAX_NAMED_LINES = 5
@@ -41,7 +37,7 @@ def parse_quotes(text: str) -> tuple[bytes, ...]:
     @raise ValueError: with the error and its line.
     """
     quotes, long = [], []
-    for line, quote in _entries(_read(text)):
+    for line, quote in _entries(read_text(text, "quotes")):
         quotes.append(quote)
         if len(quote) > MAX_QUOTE:
             long.append(str(line))
@@ -54,40 +50,6 @@ def parse_quotes(text: str) -> tuple[bytes, ...]:
     if not quotes:
         raise ValueError(f"holds no quote; write some, with a line {SEPARATOR} between them")
     return tuple(quotes)
-
-
-def _read(path: str) -> str:
-    """
-    Read a regular text file of at most L{MAX_FILE_BYTES}.
-
-    @raise ValueError: with the error.
-    """
-    if not parse_path(path):
-        raise ValueError("names no file; write the path of a file of quotes")
-    try:
-        # Checked before open(2), which would block on a FIFO.
-        if not stat.S_ISREG(Path(path).stat().st_mode):
-            raise ValueError("is no file; write the path of a file of quotes")
-        with Path(path).open("rb") as stream:
-            content = stream.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        problem = f"cannot be read: {error.strerror}"
-        raise ValueError(f"{problem}; write the path of a file of quotes") from None
-    if len(content) > MAX_FILE_BYTES:
-        raise ValueError(f"is too large; a file of quotes has up to {MAX_FILE_BYTES} bytes")
-    return _decoded(content)
-
-
-def _decoded(content: bytes) -> str:
-    if b"\0" in content:
-        line = content.count(b"\n", 0, content.index(0)) + 1
-        raise ValueError(f"has a NUL byte at line {line}; write text in UTF-8")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        byte = f"0x{content[error.start]:02x}"
-        raise ValueError(f"has the byte {byte} at line {line}; write text in UTF-8") from None
 
 
 def _entries(text: str) -> Iterator[tuple[int, bytes]]:

@@ -8,13 +8,13 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.protocols.messages.qotd import (
-    MAX_FILE_BYTES,
     MAX_QUOTE,
     Qotd,
     QotdDatagrams,
     QotdOptions,
     parse_quotes,
 )
+from socketd.protocols.text_file import MAX_FILE_BYTES
 from socketd.settings.load import parse
 from socketd.settings.options import declared
 from tests.protocols.fakes import (
