@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any, Protocol
 
 from attrs import Factory, define, field, frozen
@@ -13,6 +13,7 @@ from socketd.common.counters import Counters
 from socketd.common.events import Event
 from socketd.common.operator_queue import OperatorQueue
 from socketd.common.system_clock import ClockState
+from socketd.settings.listeners import Listener
 from socketd.settings.options import option
 from socketd.settings.value_types import SIZE, within
 
@@ -103,6 +104,8 @@ class ProtocolSpec:
     @ivar udp_rate: the default rate limit per source (datagrams per second).
     @ivar udp_burst: the default burst per source (datagrams).
     @ivar timestamped: whether its C{DatagramProtocol} reads C{transport.received_at}.
+    @ivar refusals: maps the options and the listeners to what is wrong with them together: pairs
+        of an option's name and the error; an empty name stands for the section.
     """
 
     options: type[Any] = NoOptions
@@ -114,3 +117,6 @@ class ProtocolSpec:
     udp_rate: float = 1.0
     udp_burst: int = 8
     timestamped: bool = False
+    refusals: Callable[[Any, Sequence[Listener]], Iterable[tuple[str, ValueError]]] = (
+        lambda options, listeners: ()
+    )

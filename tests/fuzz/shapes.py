@@ -407,7 +407,6 @@ _sayings = st.lists(
     max_size=MOST_LINES,
 ).map(SEPARATOR.join)
 
-#: What each target is given, besides anything at all.
 # HTTP
 
 _targets = st.sampled_from(
@@ -446,6 +445,32 @@ _conversations = st.builds(
     st.just(b"") | anything,
 )
 
+# Rules
+
+_quoted = st.sampled_from(['"a"', '""', '"AT"', r'"\r\n"', r'"\1"', '"a;b"', '"', r'"\x"'])
+_octets = st.sampled_from(["hex 61", "hex 61 ..", "hex ..", "hex", "hex 6"])
+_searched = st.sampled_from(["/a/", "/(a+)+$/", r"/(.)(\d*)/", "/(/", "/a{900}/", "/", r"/\//"])
+_matched = st.one_of(
+    _quoted,
+    _octets,
+    _searched,
+    st.builds("{} {}".format, st.sampled_from(["prefix", "contains"]), _quoted | _octets),
+    st.sampled_from(["*", "every 2nd", "every 0th", "idle 1s", "idle 500ms", "idle", "x"]),
+)
+_actions = st.sampled_from(
+    ["close", "reset", "silent", "after 1s", "after 500ms", "after", "times 2", "times x", "x"]
+)
+_done = st.lists(_quoted | _octets | _actions, max_size=3).map(", ".join)
+_ruled = st.builds("{} -> {}".format, _matched, _done) | st.sampled_from(["; a", "# b", "", "->"])
+_rules = st.lists(_ruled | _ruled | texts, max_size=MOST_LINES).map("\n".join).map(str.encode)
+_said = st.sampled_from([b"a", b"a\n", b"AT\r\n", b"aaaa\n" * 20, b"\xff", b"", b"a" * 300 + b"!"])
+_dialogs = st.builds(
+    lambda rules, said: b"\0".join([rules, *said]),
+    _rules,
+    st.lists(_said | st.sampled_from([b"+", b"++", b"+++", b"more", b"end"]), max_size=MOST_LINES),
+)
+
+#: What each target is given, besides anything at all.
 SHAPES: dict[str, Bytes] = {
     "ini": _sound | configurations,
     "reload": st.tuples(_sound | configurations, _sound | configurations).map(b"\0".join),
@@ -480,6 +505,8 @@ SHAPES: dict[str, Bytes] = {
     "console": console,
     "keys": _steps,
     "daemon": _sayings,
+    "rules": _dialogs,
+    "conversations": _dialogs,
     "faults": st.tuples(
         st.integers(0, 2 ** (1 + len(CHOICES)) - 1).map(lambda bits: bits.to_bytes(2, "big")),
         st.binary(max_size=300),

@@ -6,6 +6,7 @@ import math
 from functools import cache
 from typing import Any
 
+from attrs import frozen
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IUDPTransport
@@ -21,6 +22,21 @@ from socketd.protocols.spec import ProtocolContext, ProtocolSpec
 
 #: Where the datagrams of these tests come from.
 PEER = ("192.0.2.1", 54321)
+
+
+@frozen
+class FakeQuestion:
+    """A datagram that is answered later, as L{socketd.net.datagram.port.Question} is."""
+
+    transport: FakeDatagramTransport
+    allowance: float
+
+    def answer(self, datagram: bytes) -> None:
+        """Send an answer if it is short enough."""
+        if len(datagram) > self.allowance:
+            self.transport.refused.append(datagram)
+        else:
+            self.transport.sent.append((datagram, PEER))
 
 
 @implementer(IUDPTransport)
@@ -47,6 +63,10 @@ class FakeDatagramTransport:
             self.refused.append(packet)
             return
         self.sent.append((packet, addr))
+
+    def question(self) -> FakeQuestion:
+        """Return what answers a datagram later."""
+        return FakeQuestion(self, self.allowance)
 
     def connect(self, host: str, port: int) -> None:
         """Refuse: a server answers many."""

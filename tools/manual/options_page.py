@@ -17,8 +17,8 @@ _HEAD = """\
 # Options
 
 Every option of a configuration, written by `make docs`. `[defaults]` takes all that services
-have, but `listen` and `protocol`. Where no default stands, `listen` and the `reply` of
-`protocol = reply` must be given, and a socket option is left as the system has it.
+have, but `listen` and `protocol`. Where no default stands, `listen`, and `reply` or
+`rules` of `protocol = reply`, must be given, and a socket option is left as the system has it.
 """
 
 

@@ -1,7 +1,8 @@
-"""C{reply}: a fixed reply to each message."""
+"""C{reply}: a fixed reply to each message, or one by rule."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -9,8 +10,15 @@ from twisted.internet.interfaces import IReactorTime, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol
 
 from socketd.protocols.framing import MessageProtocol, framing_option, max_message_option
-from socketd.protocols.spec import ProtocolSpec, udp_amplify_option
-from socketd.settings.options import REQUIRED, option
+from socketd.protocols.rules.conversation import Script
+from socketd.protocols.rules.options import GREETING, RULES
+from socketd.protocols.rules.refusals import only_datagrams, refusals_of
+from socketd.protocols.rules.rule import Answer, Anything, Rule
+from socketd.protocols.rules.ruleset import RuleSet
+from socketd.protocols.rules.scripted import ScriptedDatagrams, ScriptedReply
+from socketd.protocols.spec import ProtocolContext, ProtocolSpec, udp_amplify_option
+from socketd.settings.listeners import Listener
+from socketd.settings.options import option
 from socketd.settings.value_types import TEXT, YES_NO
 
 
@@ -18,11 +26,23 @@ from socketd.settings.value_types import TEXT, YES_NO
 class ReplyOptions:
     """The options of C{reply}."""
 
-    reply: bytes = option(TEXT, REQUIRED, "The answer to each message.")
+    reply: bytes | None = option(
+        TEXT, None, "The answer to each message; with rules, to each that no rule answers."
+    )
+    rules: RuleSet | None = option(
+        RULES, None, "What answers which message; the first rule that matches does (RULES.md)."
+    )
+    greeting: bytes = option(GREETING, b"", "What is sent at the start of a connection.")
     close: bool = option(YES_NO, False, "Whether to close after the first answer.")
     framing: str = framing_option(timed=True)
     max_message: int = max_message_option()
     udp_amplify: int = udp_amplify_option()
+
+    @property
+    def script(self) -> Script:
+        """All that it says."""
+        fallback = None if self.reply is None else Rule(Anything(), Answer((self.reply,)))
+        return Script(self.rules or RuleSet(), fallback, self.greeting, self.close)
 
 
 class Reply(MessageProtocol):
@@ -30,7 +50,7 @@ class Reply(MessageProtocol):
 
     def __init__(self, options: ReplyOptions, clock: IReactorTime) -> None:
         super().__init__(options.framing, options.max_message, clock)
-        self._reply = options.reply
+        self._reply = options.reply or b""
         self._close = options.close
 
     def message_received(self, message: bytes) -> None:
@@ -48,16 +68,49 @@ class ReplyDatagrams(DatagramProtocol):
     transport: IUDPTransport
 
     def __init__(self, options: ReplyOptions) -> None:
-        self._reply = options.reply
+        self._reply = options.reply or b""
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         self.transport.write(self._reply, addr)
 
 
+def _make_stream(options: ReplyOptions, context: ProtocolContext) -> MessageProtocol:
+    if options.rules is None and not options.greeting:
+        return Reply(options, context.clock)
+    return ScriptedReply(options.script, options.framing, options.max_message, context.clock)
+
+
+def _make_datagrams(options: ReplyOptions, context: ProtocolContext) -> DatagramProtocol:
+    if options.rules is None:
+        return ReplyDatagrams(options)
+    return ScriptedDatagrams(options.script, options.framing, options.max_message, context.clock)
+
+
+def _refusals(
+    options: ReplyOptions, listeners: Sequence[Listener]
+) -> Iterator[tuple[str, ValueError]]:
+    if options.reply is None and options.rules is None:
+        text = "has no reply and no rules; write reply = TEXT, or rules = PATTERN -> ANSWER"
+        yield "", ValueError(text)
+    if options.rules is not None:
+        for error in refusals_of(options.rules, options.framing, options.max_message, listeners):
+            yield "rules", error
+    if options.greeting and only_datagrams(listeners):
+        yield "greeting", ValueError("is for connections, and no listener here has any")
+
+
+def _shortest_reply(options: ReplyOptions) -> int:
+    answers = [] if options.reply is None else [len(options.reply)]
+    rules = options.rules.rules if options.rules else ()
+    answers += (len(rule.answer.fixed) for rule in rules if rule.answer is not None)
+    return min(answers, default=0)
+
+
 declaration = ProtocolSpec(
     options=ReplyOptions,
-    stream=lambda options, context: Reply(options, context.clock),
-    datagram=lambda options, context: ReplyDatagrams(options),
+    stream=_make_stream,
+    datagram=_make_datagrams,
     reply_floor=lambda options: options.udp_amplify,
-    shortest_reply=lambda options: len(options.reply),
+    shortest_reply=_shortest_reply,
+    refusals=_refusals,
 )

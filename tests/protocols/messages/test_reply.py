@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.protocols.fakes import answers, declaration_of, make_stream
+from tests.protocols.fakes import answers, make_stream
 from tests.protocols.feeding import Make, Outcome, feed, outcomes
 
 
@@ -64,7 +64,3 @@ class ReplyTests(SynchronousTestCase):
         """Each datagram is answered, an empty one too."""
         found = answers("reply", b"a", b"", b"b" * 65507, reply=b"R", udp_amplify=1)
         self.assertEqual(found, [b"R"] * 3)
-
-    def test_required(self) -> None:
-        """There is no answer by default."""
-        self.assertRaises(TypeError, declaration_of("reply").options)

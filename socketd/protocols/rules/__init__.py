@@ -1,0 +1,1 @@
+"""Rules of C{reply}: what answers which message."""

@@ -1,0 +1,46 @@
+"""The value types of C{rules} and C{greeting}."""
+
+from __future__ import annotations
+
+import re
+
+from socketd.protocols.rules.grammar import parse_answer, parse_lines
+from socketd.protocols.rules.ruleset import RuleSet
+from socketd.protocols.text_file import read_text
+from socketd.settings.diagnostics import Mistake, Mistakes
+from socketd.settings.value_types import ValueType
+
+# A comment behind a path, or instead of one.
+_COMMENT = re.compile(r"(?:^|\s);.*")
+
+
+def parse_rules(text: str) -> RuleSet:
+    """
+    Parse rules, or the path of a file that has them.
+
+    @raise Mistakes: with all that is wrong inside them.
+    @raise ValueError: if the file cannot be read.
+    """
+    path = "".join(files_of(text))
+    found = read_text(path, "rules") if path else text
+    rules = parse_lines(found, 1 if path else 0, path)
+    try:
+        return RuleSet(rules, path)
+    except ValueError as error:
+        raise Mistakes([Mistake(rules[0].line, rules[0].column, str(error))], path) from None
+
+
+def files_of(text: str) -> tuple[str, ...]:
+    """List the file that has the rules: one line that is no rule is its path."""
+    path = _COMMENT.sub("", text).strip()
+    is_rules = not path or "\n" in path or "->" in path or path.startswith('"')
+    return () if is_rules else (path,)
+
+
+RULES = ValueType(
+    "rules (PATTERN -> ANSWER, one per line), or the path of a file of them",
+    parse_rules,
+    files_of,
+    verbatim=True,
+)
+GREETING = ValueType('"TEXT" or hex OCTETS', parse_answer, verbatim=True)
