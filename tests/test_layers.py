@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from configparser import ConfigParser
 
 from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
@@ -149,6 +150,14 @@ class LayerTests(SynchronousTestCase):
         """No folder has more than L{MAX_MODULES} modules."""
         folders = Counter(path.parent for path in PACKAGE.rglob("[!_]*.py"))
         self.assertEqual([found for found in folders.items() if found[1] > MAX_MODULES], [])
+
+    def test_each_is_installed(self) -> None:
+        """A new folder is in the list of packages in setup.cfg."""
+        folders = {path.parent.relative_to(ROOT) for path in PACKAGE.rglob("__init__.py")}
+        setup = ConfigParser(interpolation=None)
+        setup.read(ROOT / "setup.cfg")
+        listed = set(setup["options"]["packages"].split())
+        self.assertEqual(listed, {".".join(one.parts) for one in folders} | {"twisted.plugins"})
 
     def test_down(self) -> None:
         """No module imports what is not below it."""

@@ -444,6 +444,9 @@ class WheelTests(SynchronousTestCase):
         place = ".data/data/etc/socketd/socketd.ini"
         data = [text for name, text in self.contents.items() if name.endswith(place)]
         self.assertEqual(data, [(ROOT / "etc" / "socketd.ini").read_bytes()])
+        place = ".data/data/share/doc/socketd/examples/faults.ini"
+        data = [text for name, text in self.contents.items() if name.endswith(place)]
+        self.assertEqual(data, [(ROOT / "etc" / "faults.ini").read_bytes()])
 
     def test_nothing_else_is_in_the_wheel(self) -> None:
         """
