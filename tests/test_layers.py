@@ -48,7 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     "configuration": BOTTOM | NET,
     "daemon": BOTTOM | NET | {"configuration"},
     "control": BOTTOM | NET | {"daemon", "terminal"},
-    "web": BOTTOM | NET | {"daemon"},
+    "web": BOTTOM | NET | {"control", "daemon"},
     "cli.common": {"common"},
     "cli.transport": {"cli.common", "common"},
     "cli.client": {"cli.common", "cli.transport", "common", "terminal"},

@@ -9,6 +9,7 @@ from socketd.common.table import LIST, LIST_GAP, duration
 from socketd.control.operator_session import IOperatorSession
 from socketd.control.results import CommandResult, Value
 from socketd.daemon.daemon import Daemon
+from socketd.daemon.snapshot import Snapshot
 from socketd.daemon.state import State
 
 #: Seconds.
@@ -23,25 +24,29 @@ _SERVICE_UNITS = {"listens": LIST, "in": "bytes", "out": "bytes"}
 def status(daemon: Daemon, session: IOperatorSession) -> CommandResult:
     """Show the state of the daemon."""
     now = daemon.snapshot()
-    services, invalid = len(now.services), len(now.invalid_certificates)
+    invalid = len(now.invalid_certificates)
     text = (
-        f"up {duration(round(now.uptime))}, {services} services,"
+        f"up {duration(round(now.uptime))}, {len(now.services)} services,"
         f" {now.connections} connections, {now.waiting} waiting"
     )
     if invalid:
         text += f", certificates not valid: {invalid}"
     if now.state == State.DRAINING:
         text += ", draining"
-    facts = {
+    return CommandResult(text, facts=status_facts(now))
+
+
+def status_facts(now: Snapshot) -> dict[str, Value]:
+    """Return the values of C{status}."""
+    return {
         "uptime": round(now.uptime, 3),
         "state": now.state,
-        "services": services,
+        "services": len(now.services),
         "connections": now.connections,
         "waiting": now.waiting,
         "bans": now.bans,
-        "invalid_certificates": invalid,
+        "invalid_certificates": len(now.invalid_certificates),
     }
-    return CommandResult(text, facts=facts)
 
 
 def services(daemon: Daemon, session: IOperatorSession) -> CommandResult:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import attrs
 from attrs import frozen
 
+from socketd.common.host_names import is_host_name
 from socketd.settings.diagnostics import Diagnostic
 from socketd.settings.faults.profile import PROFILE, FaultProfile
 from socketd.settings.listeners import Listener
@@ -49,6 +50,15 @@ def _parse_linger(text: str) -> bool:
     return True
 
 
+def _parse_names(text: str) -> tuple[str, ...]:
+    """Parse host names, to lower case."""
+    names = tuple(name.lower() for name in parse_list(text))
+    for name in names:
+        if not is_host_name(name, underscores=True):
+            raise ValueError(f"has {name!r}, which is no host name; write such as srv.example.org")
+    return names
+
+
 _PATH = ValueType("path", parse_path)
 _ADDRESS = ValueType("listener", parse_path)
 _LISTENERS = ValueType("listeners (tcp:7007 udp:7007 unix:PATH)", parse_list)
@@ -77,7 +87,19 @@ class DaemonOptions:
     http: str = option(
         _ADDRESS,
         "",
-        "The listener of /metrics and /healthz, tcp:9155:interface=127.0.0.1 for example.",
+        "The listener of the status page, /metrics and /healthz, tcp:9155:interface=127.0.0.1 for"
+        " example.",
+    )
+    http_names: tuple[str, ...] = option(
+        ValueType("list of host names", _parse_names),
+        (),
+        "The names by which browsers reach the status page, besides addresses and localhost.",
+    )
+    status_page: str = option(
+        choice("local", "everywhere", "no"),
+        "local",
+        "Where http has the status page: only at loopback and UNIX sockets, or everywhere; there"
+        " reading takes the token, too.",
     )
     log_format: str = option(
         choice("text", "json"), "text", "Lines for people, or one JSON object per line."

@@ -20,7 +20,11 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 
 
 class LagMeter(Service, Collector):
-    """Sets a timer once a second, and counts its lag in a histogram."""
+    """
+    Sets a timer once a second, and counts its lag in a histogram.
+
+    @ivar last: the last lag (seconds).
+    """
 
     def __init__(self, clock: Any) -> None:
         self.setName("lag")
@@ -28,7 +32,7 @@ class LagMeter(Service, Collector):
         self._call: Any = None
         # One more, for a lag above the last bound.
         self._counts = [0] * (len(BUCKETS) + 1)
-        self._sum = 0.0
+        self._sum = self.last = 0.0
 
     def startService(self) -> None:
         super().startService()
@@ -54,7 +58,7 @@ class LagMeter(Service, Collector):
         self._call = self._clock.callLater(INTERVAL, self._note, due)
 
     def _note(self, due: float) -> None:
-        lag = max(0.0, self._clock.seconds() - due)
+        self.last = lag = max(0.0, self._clock.seconds() - due)
         self._counts[bisect_left(BUCKETS, lag)] += 1
         self._sum += lag
         self._start()

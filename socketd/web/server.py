@@ -1,5 +1,5 @@
 """
-HTTP/1.0 and 1.1 for two pages, robust against slow, broken and hostile clients.
+HTTP/1.0 and 1.1 for a few pages, robust against slow, broken and hostile clients.
 
 It is Twisted's HTTP without twisted.web.resource: no files, no forms, no error pages.
 """
@@ -11,6 +11,7 @@ from io import BytesIO
 from typing import Any
 
 from attrs import frozen
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.python.failure import Failure
@@ -25,10 +26,14 @@ MAX_LINE = 4096
 MAX_HEADER_BYTES = 8192
 MAX_HEADERS = 50
 
+#: Limit for the body of a request (bytes), as for a line at the control socket.
+MAX_BODY = 8192
+
 #: Limit of requests per connection; a scraper reaches it in about half an hour.
 MAX_REQUESTS = 100
 
-#: Limit of concurrent connections; one more resets the oldest. A scraper needs one.
+#: Limit of concurrent connections; one more resets the oldest that is no stream. A scraper
+#: needs one.
 MAX_CONNECTIONS = 32
 
 #: Time limit for a complete request, from its first byte or from accept (seconds).
@@ -37,7 +42,8 @@ REQUEST_TIMEOUT = 10.0
 #: Keep-alive timeout (seconds); scrapes are up to a minute apart.
 IDLE_TIMEOUT = 75.0
 
-_METHODS = (b"GET", b"HEAD")
+#: Headers, each with its value.
+Headers = tuple[tuple[bytes, bytes], ...]
 
 
 @frozen
@@ -47,52 +53,83 @@ class Page:
     code: int
     body: bytes
     media_type: bytes = b"text/plain; charset=utf-8"
+    headers: Headers = ()
 
 
-#: The function that makes each page, by path.
-Pages = dict[bytes, Callable[[], Page]]
+@frozen
+class Route:
+    """
+    What answers the requests for a path.
+
+    @ivar answer: returns the page, or a deferred one; C{None} if it has begun a stream.
+    """
+
+    answer: Callable[[PageRequest], Page | Deferred[Page] | None]
+    methods: tuple[bytes, ...] = (b"GET", b"HEAD")
+
+
+#: The routes by path.
+Routes = dict[bytes, Route]
 
 
 class PageRequest(http.Request):
-    """One request, which may have no body."""
+    """One request; only one that is posted has a body."""
 
     channel: Channel
+    content: BytesIO
 
     def gotLength(self, length: int | None) -> None:
-        """Reject a body; Twisted would write a long one to a file."""
+        """Reject a long body; Twisted would write it to a file."""
         self.content = BytesIO()
-        if length != 0:
+        if length is None or length > MAX_BODY:
             self.channel.refuse(http.REQUEST_ENTITY_TOO_LARGE)
 
-    def handleContentChunk(self, data: bytes) -> None:
-        """Discard a body."""
-
     def process(self) -> None:
-        page = self._find()
-        self.setResponseCode(page.code)
+        answer = self._answer()
+        if isinstance(answer, Deferred):
+            answer.addCallback(self._respond)
+        elif answer is not None:
+            self._respond(answer)
+
+    def begin_stream(self, media_type: bytes, headers: Headers = ()) -> None:
+        """Begin a response that goes on until C{finish()} or the end of the connection."""
+        self.channel.begin_stream()
+        self._begin(http.OK, media_type, headers)
+        self.write(b"")
+
+    def _begin(self, code: int, media_type: bytes, headers: Headers) -> None:
+        self.setResponseCode(code)
         for name, value in (
             (b"Server", b"socketd"),
             (b"Date", http.datetimeToString()),
-            (b"Content-Type", page.media_type),
-            (b"Content-Length", b"%d" % len(page.body)),
+            (b"Content-Type", media_type),
             (b"Cache-Control", b"no-store"),
             (b"X-Content-Type-Options", b"nosniff"),
+            *headers,
         ):
             self.setHeader(name, value)
+
+    def _respond(self, page: Page) -> None:
+        # The client may have gone before a deferred page was there.
+        if self.channel is None:
+            return
+        self._begin(page.code, page.media_type, page.headers)
+        self.setHeader(b"Content-Length", b"%d" % len(page.body))
         self.write(page.body)
         self.finish()
 
-    def _find(self) -> Page:
+    def _answer(self) -> Page | Deferred[Page] | None:
         # RFC 9112, 3.2: an HTTP/1.1 request without Host must be answered with 400.
         if self.clientproto == b"HTTP/1.1" and not self.requestHeaders.hasHeader(b"host"):
-            return _plain(http.BAD_REQUEST)
-        make = self.channel.pages.get(_path(self.path))
-        if make is None:
-            return _plain(http.NOT_FOUND)
-        if self.method not in _METHODS:
-            self.setHeader(b"Allow", b", ".join(_METHODS))
-            return _plain(http.NOT_ALLOWED)
-        return make()
+            return plain(http.BAD_REQUEST)
+        route = self.channel.routes.get(_path(self.path))
+        if self.content.getvalue() and (route is None or b"POST" not in route.methods):
+            return plain(http.REQUEST_ENTITY_TOO_LARGE)
+        if route is None:
+            return plain(http.NOT_FOUND)
+        if self.method not in route.methods:
+            return plain(http.NOT_ALLOWED, headers=((b"Allow", b", ".join(route.methods)),))
+        return route.answer(self)
 
 
 @implementer(IHalfCloseableProtocol)
@@ -101,7 +138,7 @@ class Channel(http.HTTPChannel):
 
     transport: Any
 
-    def __init__(self, pages: Pages, reactor: Any, left: Callable[[Channel], object]) -> None:
+    def __init__(self, routes: Routes, reactor: Any, left: Callable[[Channel], object]) -> None:
         """@param left: called when the connection has ended."""
         super().__init__()
         self.requestFactory = PageRequest
@@ -109,7 +146,8 @@ class Channel(http.HTTPChannel):
         self.totalHeadersSize, self.maxHeaders = MAX_HEADER_BYTES, MAX_HEADERS
         # Twisted's own timeout restarts with each byte.
         self.timeOut = None
-        self.pages = pages
+        self.routes = routes
+        self.is_stream = False
         self._reactor = reactor
         self._left = left
         self._deadline: IDelayedCall | None = None
@@ -143,6 +181,12 @@ class Channel(http.HTTPChannel):
         self._wait(IDLE_TIMEOUT)
         super().requestDone(request)
 
+    def begin_stream(self) -> None:
+        """Stop the timeout: the response is a stream."""
+        self.is_stream = True
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+
     def refuse(self, code: int) -> None:
         """Respond with a bare status, and close."""
         status = b"HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
@@ -174,18 +218,18 @@ class ChannelFactory(Factory):
 
     noisy = False
 
-    def __init__(self, pages: Pages, reactor: Any) -> None:
-        self._pages = pages
+    def __init__(self, routes: Routes, reactor: Any) -> None:
+        self._routes = routes
         self._reactor = reactor
         # In the order of accept.
         self._channels: dict[Channel, None] = {}
 
     def buildProtocol(self, addr: Any) -> Channel:
         if len(self._channels) >= MAX_CONNECTIONS:
-            oldest = next(iter(self._channels))
+            oldest = next(channel for channel in self._channels if not channel.is_stream)
             self._leave(oldest)
             oldest.transport.abortConnection()
-        channel = Channel(self._pages, self._reactor, self._leave)
+        channel = Channel(self._routes, self._reactor, self._leave)
         self._channels[channel] = None
         return channel
 
@@ -201,5 +245,7 @@ def _path(target: bytes) -> bytes:
     return b"/" + rest.partition(b"/")[2]
 
 
-def _plain(code: int) -> Page:
-    return Page(code, b"%s\n" % http.RESPONSES[code])
+def plain(code: int, text: str = "", headers: Headers = ()) -> Page:
+    """Make a page of one line: the reason of the status, unless there is a better one."""
+    line = text.encode() or http.RESPONSES[code]
+    return Page(code, line + b"\n", headers=headers)

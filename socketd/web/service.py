@@ -1,7 +1,8 @@
-"""The web service: /metrics for Prometheus, /healthz for load balancers."""
+"""The web service: the status page, /metrics for Prometheus, /healthz for load balancers."""
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Any
 
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
@@ -16,8 +17,10 @@ from socketd.net.own_listener import OwnListener
 from socketd.net.service_state import ConnectionTable, ServiceState
 from socketd.settings.listeners import Listener
 from socketd.web.lag import LagMeter
+from socketd.web.live import Live
 from socketd.web.metrics import make_registry
-from socketd.web.server import ChannelFactory, Page
+from socketd.web.page import StatusPage
+from socketd.web.server import ChannelFactory, Page, PageRequest, Route
 
 #: How long collected metrics are reused (seconds): collecting takes milliseconds, so
 #: frequent requests must not repeat it.
@@ -29,7 +32,7 @@ NAME = "http"
 
 class WebService(MultiService):
     """
-    Serves the two pages on one listener.
+    Serves the pages on one listener.
 
     Its connections use the same ports as all others, but belong to no service: limits of
     the configuration do not apply to a scraper, and no table, metric or console shows it.
@@ -49,8 +52,15 @@ class WebService(MultiService):
         self._service_state = ServiceState(
             NAME, event_bus, ConnectionTable(), log_connections=False
         )
-        pages = {b"/metrics": self._metrics, b"/healthz": self._health}
-        served_by = daemon.reactor, ChannelFactory(pages, daemon.reactor), self._service_state
+        routes = {b"/metrics": Route(self._metrics), b"/healthz": Route(self._health)}
+        self._status_page: StatusPage | None = None
+        is_local = _is_local(listener)
+        if daemon.settings.daemon.status_page in ("everywhere", "local" if is_local else ""):
+            live = Live(daemon, lag)
+            live.setServiceParent(self)
+            self._status_page = StatusPage(daemon, live, is_local)
+            routes |= self._status_page.routes
+        served_by = daemon.reactor, ChannelFactory(routes, daemon.reactor), self._service_state
         self.own = OwnListener(NAME, listener, daemon.settings.place(NAME), *served_by)
         daemon.own.append(self.own)
         self._page: Page | None = None
@@ -69,6 +79,8 @@ class WebService(MultiService):
     def startService(self) -> None:
         super().startService()
         self.own.serve()
+        if self._status_page is not None:
+            self._daemon.page = self._status_page.url(self.own)
         self._daemon.reactor.callLater(0, self._announce)
 
     def stopService(self) -> Deferred[Any]:
@@ -86,12 +98,12 @@ class WebService(MultiService):
         if self.own.bound is not None:
             self._daemon.event_bus.emit(LISTENING, service=NAME, listener=str(self.own.bound))
 
-    def _health(self) -> Page:
+    def _health(self, request: PageRequest) -> Page:
         health = self._daemon.snapshot().health
         code = http.OK if health == State.SERVING else http.SERVICE_UNAVAILABLE
         return Page(code, f"{health}\n".encode())
 
-    def _metrics(self) -> Page:
+    def _metrics(self, request: PageRequest) -> Page:
         now = self._daemon.reactor.seconds()
         if self._page is None or now - self._collected >= FRESH:
             self._page, self._collected = self._collect(), now
@@ -104,3 +116,8 @@ class WebService(MultiService):
             self._service_state.report("/metrics", problem)
             return Page(http.INTERNAL_SERVER_ERROR, b"the figures cannot be collected\n")
         return Page(http.OK, body, CONTENT_TYPE_PLAIN_0_0_4.encode())
+
+
+def _is_local(listener: Listener) -> bool:
+    """Whether only this machine reaches it."""
+    return bool(listener.path) or ip_address(listener.interface).is_loopback

@@ -52,7 +52,7 @@ class WebClientTests(InteropCase):
         is told when it asks for what is not there.
         """
         with self.serve(INI) as daemon:
-            page, none = self.url(daemon, "/healthz"), self.url(daemon, "/")
+            page, none = self.url(daemon, "/healthz"), self.url(daemon, "/none")
             self.assertEqual(self.curl(page, page), b"serving\n" * 2)
             self.assertEqual(self.curl("--http1.0", page), b"serving\n")
             self.assertIn(b"Content-Length: 8\r\n", self.curl("--head", page))

@@ -24,6 +24,8 @@ OTHER = {
     "log_level": "warn",
     "control": "/run/x/control.sock",
     "http": "tcp:9155",
+    "http_names": "srv.example.org",
+    "status_page": "no",
     "log_format": "json",
     "log_quiet": "127.0.0.1",
     "max_connections": "7",

@@ -45,6 +45,10 @@ TABLE: list[tuple[str, list[str]]] = [
      ["FILE:2: [socketd] drain_timeout = 10: is not a duration; write 250ms, 10s, 5m or 1h",
       "FILE:3: [socketd] log_level = loud: is not known;"
       " write debug or info or warn or error"]),
+    ("[socketd]\nhttp_names = srv.example.org, a:80\nstatus_page = yes\n[echo]\nlisten = tcp:7\n",
+     ["FILE:2: [socketd] http_names = srv.example.org, a:80: has 'a:80', which is no host name;"
+      " write such as srv.example.org",
+      "FILE:3: [socketd] status_page = yes: is not known; write local or everywhere or no"]),
     ("[socketd]\ncontrol = /run/a\n  /run/b\n[echo]\nlisten = tcp:7\n",
      [r"FILE:2: [socketd] control = /run/a\n/run/b: is not a path"]),
     ("[echo]\nlisten = tcp:7\nso_linger = 5s\n",

@@ -24,6 +24,8 @@ from socketd.web.server import (
     Channel,
     ChannelFactory,
     Page,
+    PageRequest,
+    Route,
 )
 
 GET = b"GET /page HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -50,9 +52,9 @@ class Case(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.made = 0
-        self.factory = ChannelFactory({b"/page": self.page}, self.clock)
+        self.factory = ChannelFactory({b"/page": Route(self.page)}, self.clock)
 
-    def page(self) -> Page:
+    def page(self, request: PageRequest) -> Page:
         """Make the page."""
         self.made += 1
         return Page(200, b"hello\n")

@@ -12,6 +12,8 @@ from tools.manual.options_page import default_text
 _OWN = {
     "DaemonOptions.control": "{runtime}/control.sock",
     "DaemonOptions.http": "tcp:9155:interface=127.0.0.1",
+    "DaemonOptions.http_names": "srv.example.org",
+    "DaemonOptions.status_page": "no",
     "DaemonOptions.log_quiet": "192.0.2.10",
     "DaemonOptions.max_connections": "5000",
     "ServiceOptions.protocol": "echo",

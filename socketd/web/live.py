@@ -1,0 +1,231 @@
+"""
+The live part of the status page: the history, and a stream of Server-Sent Events (WHATWG HTML,
+9.2) to each viewer.
+
+Once a second every viewer is told the figures and what has happened, at once when the operator's
+queue changes. One that does not read is told nothing meanwhile, and how much it has missed; one
+that takes nothing for longer is reset.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, field
+from twisted.application.service import Service
+from twisted.internet.interfaces import IPushProducer
+from zope.interface import implementer
+
+from socketd.common.answers import Answer
+from socketd.common.events import MESSAGE_RECEIVED, Event
+from socketd.control.queue_event import queue_event
+from socketd.control.reports import status_facts
+from socketd.control.results import event_object
+from socketd.daemon.daemon import Daemon
+from socketd.net.service_state import ServiceState
+from socketd.web.history import INTERVAL, History
+from socketd.web.lag import LagMeter
+from socketd.web.server import PageRequest
+
+#: More than one machine's operators need; each costs a write a second.
+MAX_VIEWERS = 8
+
+#: A viewer that takes nothing for so long is reset (seconds).
+STALL = 30.0
+
+#: The last events, for a page that is opened later.
+MAX_EVENTS = 100
+
+#: The most messages of the shown connection that a viewer is told at a time.
+MAX_MESSAGES = 50
+
+MEDIA_TYPE = b"text/event-stream; charset=utf-8"
+
+
+@implementer(IPushProducer)
+@define(eq=False)
+class Viewer:
+    """
+    A browser that shows the page.
+
+    @ivar who: how the log names it, if it attends as an operator; else empty.
+    @ivar shown: the id of the connection whose messages it is told; 0 for none.
+    @ivar left_out: how many ticks and messages it has missed.
+    """
+
+    request: PageRequest
+    who: str = ""
+    shown: int = 0
+    shown_state: ServiceState | None = None
+    messages: list[Answer] = field(factory=list, init=False)
+    left_out: int = field(default=0, init=False)
+    full_since: float | None = field(default=None, init=False)
+    now: Callable[[], float] = field(kw_only=True)
+
+    def pauseProducing(self) -> None:
+        self.full_since = self.now()
+
+    def resumeProducing(self) -> None:
+        self.full_since = None
+
+    def stopProducing(self) -> None:
+        """Do nothing: the end of the connection follows."""
+
+    def tell(self, event: bytes) -> None:
+        """Send an event, unless the viewer does not read."""
+        if self.full_since is None:
+            self.request.write(event)
+
+    def note(self, message: Answer) -> None:
+        """Keep a message of the shown connection until the next tick."""
+        if len(self.messages) < MAX_MESSAGES and self.full_since is None:
+            self.messages.append(message)
+        else:
+            self.left_out += 1
+
+    def tell_rest(self) -> None:
+        """Send the kept messages, and how much was left out."""
+        if self.full_since is not None:
+            return
+        if self.messages:
+            self.request.write(encode("messages", self.messages))
+            self.messages = []
+        if self.left_out:
+            self.request.write(encode("left_out", self.left_out))
+            self.left_out = 0
+
+
+class Live(Service):
+    """The history of a daemon, and those who watch it."""
+
+    def __init__(self, daemon: Daemon, lag: LagMeter) -> None:
+        self.setName("live")
+        self.history = History()
+        self.viewers: list[Viewer] = []
+        self._daemon = daemon
+        self._lag = lag
+        self._tick: Any = None
+        self._queue_due: Any = None
+        # The newest events, and how many of them the viewers have not been told.
+        self._events: deque[tuple[Event, dict[str, Any], float]] = deque(maxlen=MAX_EVENTS)
+        self._untold = 0
+
+    def startService(self) -> None:
+        super().startService()
+        self._daemon.event_bus.watch(self._hear, active=False)
+        self._daemon.operator.watch(self._queue_changed)
+        self._sample()
+
+    def stopService(self) -> None:
+        """End the streams."""
+        super().stopService()
+        self._daemon.event_bus.unwatch(self._hear, active=False)
+        self._daemon.operator.unwatch(self._queue_changed)
+        for call in (self._tick, self._queue_due):
+            if call is not None and call.active():
+                call.cancel()
+        for viewer in tuple(self.viewers):
+            viewer.request.unregisterProducer()
+            viewer.request.finish()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no room for one more viewer."""
+        return len(self.viewers) >= MAX_VIEWERS
+
+    def open(self, request: PageRequest, who: str, shown: int, hello: Answer) -> None:
+        """
+        Begin a stream.
+
+        @param who: the operator that attends by it; empty: nobody does.
+        @param shown: the id of the connection whose messages are told; 0: none.
+        """
+        connection = self._daemon.connection_table.get(shown)
+        state = None if connection is None else connection.service_state
+        viewer = Viewer(request, who, shown, state, now=self._daemon.reactor.seconds)
+        request.notifyFinish().addBoth(lambda _: self._close(viewer))
+        request.registerProducer(viewer, True)
+        self.viewers.append(viewer)
+        if state is not None:
+            state.observe(1)
+        if who:
+            # The queue itself is told to every viewer.
+            self._daemon.operator.attach(viewer.tell_rest, who)
+        events = [_event(*kept) for kept in self._events]
+        first = [encode("hello", hello), encode("events", events)]
+        request.write(b"".join([*first, encode("waiting", queue_event(self._daemon))]))
+
+    def _close(self, viewer: Viewer) -> None:
+        self.viewers.remove(viewer)
+        if viewer.shown_state is not None:
+            viewer.shown_state.observe(-1)
+        if viewer.who:
+            self._daemon.operator.detach(viewer.tell_rest)
+
+    def _hear(self, event: Event, facts: dict[str, Any]) -> None:
+        moment = self._daemon.wall_clock()
+        if event is MESSAGE_RECEIVED:
+            number = facts.get("connection")
+            for viewer in self.viewers:
+                if viewer.shown and viewer.shown == number:
+                    viewer.note(_event(event, facts, moment))
+            return
+        # A failure holds on to all that its frames have.
+        kept = {name: fact for name, fact in facts.items() if name != "log_failure"}
+        self._events.append((event, kept, moment))
+        self._untold += 1
+
+    def _queue_changed(self) -> None:
+        if self.viewers and self._queue_due is None:
+            self._queue_due = self._daemon.reactor.callLater(0, self._tell_queue)
+
+    def _tell_queue(self) -> None:
+        self._queue_due = None
+        event = encode("waiting", queue_event(self._daemon))
+        for viewer in self.viewers:
+            viewer.tell(event)
+
+    def _sample(self) -> None:
+        self._tick = self._daemon.reactor.callLater(INTERVAL, self._sample)
+        now, snapshot = self._daemon.reactor.seconds(), self._daemon.snapshot()
+        rates = self.history.note(now, snapshot.services, self._lag.last)
+        events, self._untold = self._untold, 0
+        if not self.viewers:
+            return
+        told = [] if not events else list(self._events)[-events:]
+        tick = {
+            "status": status_facts(snapshot),
+            "rates": rates,
+            "events": [_event(*one) for one in told],
+            "events_left_out": events - len(told),
+            "viewers": len(self.viewers),
+        }
+        self._tell_all(encode("tick", tick), now)
+
+    def _tell_all(self, tick: bytes, now: float) -> None:
+        # What was left out while the queue changed is told again as it is now.
+        queue = encode("waiting", queue_event(self._daemon))
+        for viewer in tuple(self.viewers):
+            if viewer.full_since is not None:
+                viewer.left_out += 1
+                if now - viewer.full_since >= STALL:
+                    viewer.request.channel.transport.abortConnection()
+                continue
+            if viewer.left_out:
+                viewer.tell(queue)
+            viewer.tell(tick)
+            viewer.tell_rest()
+
+
+def encode(name: str, data: Any) -> bytes:
+    """Write one event of a stream."""
+    return f"event: {name}\ndata: {json.dumps(data, default=str)}\n\n".encode()
+
+
+def _event(event: Event, facts: dict[str, Any], moment: float) -> Answer:
+    found = event_object(event, facts, moment)
+    kept = {name: found[name] for name in ("event", "time", "summary")}
+    return kept | {"service": facts.get("service"), "text": facts.get("text")}
