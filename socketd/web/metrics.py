@@ -142,7 +142,8 @@ COUNTS_BY_REASON = {
         DROPS,
     ),
 }
-#: The same for services that speak HTTP.
+#: The protocols that speak HTTP; and the same for their services.
+HTTP = ("http", "websocket")
 HTTP_COUNTS = {
     "responses": (
         MetricSpec(
@@ -150,7 +151,7 @@ HTTP_COUNTS = {
             "HTTP responses, by the class of their status.",
             ("service", "class"),
         ),
-        ("2xx", "3xx", "4xx", "5xx"),
+        ("1xx", "2xx", "3xx", "4xx", "5xx"),
     ),
     "bad_requests": (
         MetricSpec(
@@ -210,7 +211,7 @@ class DaemonCollector(Collector):
             )
         for attribute, (metric, known) in COUNTS_BY_REASON.items():
             yield metric.family(_by_reason(attribute, known, services))
-        speakers = [one for one in services if one.protocol == "http" or one.counters.responses]
+        speakers = [one for one in services if one.protocol in HTTP or one.counters.responses]
         for attribute, (metric, known) in HTTP_COUNTS.items():
             yield metric.family(_by_reason(attribute, known, speakers))
         yield FAULTS.family(

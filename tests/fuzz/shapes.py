@@ -18,6 +18,8 @@ from socketd.protocols.registry import installed
 from tests.fuzz.faulty_datagrams import CHOICES
 from tests.fuzz.operators import SEPARATOR
 from tests.fuzz.targets import blocks, options
+from tests.protocols.web.autobahn import deflate
+from tests.protocols.web.frames import frame
 
 Bytes = SearchStrategy[bytes]
 
@@ -470,6 +472,25 @@ _dialogs = st.builds(
     st.lists(_said | st.sampled_from([b"+", b"++", b"+++", b"more", b"end"]), max_size=MOST_LINES),
 )
 
+# WebSocket
+
+_frames = st.builds(
+    lambda opcode, payload, fin, rsv, key: frame(opcode, payload, fin, rsv, key),
+    st.sampled_from([0, 0, 1, 2, 8, 9, 10, 3, 15]),
+    st.sampled_from([b"", b"hello", bytes(200), b"\xce", b"\xba", b"\x03\xe8bye", b"\x03"])
+    | st.sampled_from([deflate(b"x" * 250), deflate(bytes(9999)), b"\xff\xff"])
+    | st.binary(max_size=20),
+    st.sampled_from([True, True, False]),
+    st.sampled_from([0, 0, 4, 1]),
+    st.sampled_from([b"\x12\x34\xab\xcd", bytes(4), b"\x12\x34\xab\xcd", None]),
+)
+_messages_of_frames = st.builds(
+    lambda size, frames, more: bytes([size]) + b"".join(frames) + more,
+    st.sampled_from([0, 1, 40, 255]),
+    st.lists(_frames, max_size=12),
+    st.just(b"") | st.binary(max_size=30),
+)
+
 #: What each target is given, besides anything at all.
 SHAPES: dict[str, Bytes] = {
     "ini": _sound | configurations,
@@ -512,6 +533,7 @@ SHAPES: dict[str, Bytes] = {
         st.binary(max_size=300),
     ).map(b"".join),
     "http": _conversations,
+    "websocket": _messages_of_frames,
 }
 
 

@@ -84,7 +84,7 @@ from tests.fuzz.connections import World, make_pair
 from tests.fuzz.faulty_datagrams import check_faults
 from tests.fuzz.operators import check_daemon, check_keys
 from tests.fuzz.rules import check_conversations, check_rules
-from tests.fuzz.web import check_http
+from tests.fuzz.web import check_http, check_websocket
 from tests.protocols.fakes import make_stream
 from tests.support.certificates import NOW, PRIVATE_MODE
 
@@ -649,7 +649,7 @@ _CHECKS: tuple[Check, ...] = (
     check_ini, check_reload, check_listen, check_import, check_networks, check_numbers,
     check_values, check_ntp, check_proxy, check_escaped, check_control_messages, check_framing,
     check_answers, check_quotes, check_certificates, check_console, check_keys, check_daemon,
-    check_faults, check_profile, check_http,
+    check_faults, check_profile, check_http, check_websocket,
     check_rules, check_conversations,
 )  # fmt: skip
 

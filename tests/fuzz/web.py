@@ -1,4 +1,4 @@
-"""What HTTP promises whatever a peer sends."""
+"""What HTTP and WebSocket promise whatever a peer sends."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 from twisted.internet.task import Clock
 
 from socketd.protocols.web.channel import MAX_AHEAD
-from tests.protocols.web.client import Connection
+from tests.protocols.web.client import Connection, request
+from tests.protocols.web.frames import CLOSE, HANDSHAKE, Frame, Frames
 
 #: Bounds that short inputs reach.
 BOUNDS: dict[str, Any] = {
@@ -19,6 +20,10 @@ BOUNDS: dict[str, Any] = {
     "request_timeout": 3.0,
     "health": "/h",
 }
+
+#: A bound of messages that short inputs reach, compressed ones too.
+MAX_MESSAGE = 300
+DEFLATE = "permessage-deflate"
 
 #: A request waits for a turn, for its end, or for its answer.
 MAX_TIMERS = 2
@@ -54,3 +59,28 @@ def check_http(data: bytes) -> None:
     assert sent.count(b"HTTP/1.1 ") >= answered
     assert sent.startswith(b"HTTP/1.1 ") or not sent
     assert all(facts["request"].isprintable() for _, _, facts in connection.record.events)
+
+
+def check_websocket(data: bytes) -> None:
+    """
+    Whatever frames are sent in whatever pieces, what is kept has a bound, what comes back are
+    frames, and who is refused is closed. The first byte says how long the pieces are.
+    """
+    if not data:
+        return
+    clock, size = Clock(), 1 + data[0]
+    connection = Connection(clock, max_message=MAX_MESSAGE)
+    connection.send(request("/", "GET", None, **HANDSHAKE, Sec_WebSocket_Extensions=DEFLATE))
+    wire, found, frames = connection.wire, list[Frame](), Frames()
+    wire.taken()
+    for start in range(1, len(data), size):
+        if wire.disconnecting:
+            break
+        wire.protocol.dataReceived(data[start : start + size])
+        clock.pump([0.0] * len(data))
+        found += frames.feed(wire.taken())
+        assert sum(map(len, wire.protocol._parts)) <= MAX_MESSAGE
+    assert wire.disconnecting is any(one.opcode == CLOSE for one in found)
+    assert all(len(one.payload) <= 2 * MAX_MESSAGE for one in found)
+    connection.lose()
+    assert not clock.getDelayedCalls()

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 from attrs import frozen
-from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IProtocol, IPushProducer, IReactorTime
 from zope.interface import implementer
 
 TEXT = "text/plain; charset=utf-8"
@@ -26,10 +26,12 @@ REASONS = (
     "host",
     "incomplete",
     "method",
+    "origin",
     "path",
     "syntax",
     "target_size",
     "timeout",
+    "upgrade",
     "version",
 )
 
@@ -39,8 +41,8 @@ PIECE = 16 * 1024
 #: Bytes that a long answer sends in one turn of the reactor, so that others are served in turn.
 TURN_BYTES = 64 * 1024
 
-#: Statuses whose answer has no body (RFC 9110, 15.3.5, 15.3.6 and 15.4.5).
-NO_BODY = (204, 205, 304)
+#: Statuses whose answer has no body (RFC 9110, 15.2.2, 15.3.5, 15.3.6 and 15.4.5).
+NO_BODY = (101, 204, 205, 304)
 
 
 @frozen
@@ -54,6 +56,7 @@ class Answer:
     @ivar pause: seconds between two pieces.
     @ivar delay: seconds before the answer.
     @ivar is_noted: whether it is an event.
+    @ivar successor: the protocol that the connection goes on with.
     """
 
     status: int = 200
@@ -65,6 +68,7 @@ class Answer:
     pause: float = 0.0
     delay: float = 0.0
     is_noted: bool = True
+    successor: IProtocol | None = None
 
 
 def in_pieces(
@@ -83,15 +87,16 @@ class BadRequest(Exception):
     @ivar reason: one of L{REASONS}.
     """
 
-    def __init__(self, status: int, reason: str, text: str) -> None:
+    def __init__(self, status: int, reason: str, text: str, *headers: tuple[str, str]) -> None:
         super().__init__(text)
         self.status = status
         self.reason = reason
+        self.headers = headers
 
     @property
     def answer(self) -> Answer:
         """The status, with what is wrong as text."""
-        return Answer(self.status, f"{self}\n".encode(), TEXT)
+        return Answer(self.status, f"{self}\n".encode(), TEXT, self.headers)
 
 
 @cache

@@ -65,6 +65,15 @@ class Asked:
             return False
         return _quality(accepted, "text/plain") > _quality(accepted, "application/json")
 
+    @property
+    def wants_websocket(self) -> bool:
+        """Whether the client wants to go on with WebSocket (RFC 6455, 4.2.1)."""
+        if not any(line[:8].lower() == b"upgrade:" for line in self.lines):
+            return False
+        tokens = [token.strip() for token in self.header("connection").lower().split(",")]
+        is_named = self.header("upgrade").lower() == "websocket"
+        return is_named and "upgrade" in tokens and self.version != "HTTP/1.0"
+
 
 def describe(asked: Asked, facts: Mapping[str, Any]) -> dict[str, Any]:
     """

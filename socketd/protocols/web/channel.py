@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote_from_bytes
 
 from attrs import evolve
-from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web import http
@@ -75,6 +75,7 @@ class Channel(http.HTTPChannel):
         self._deadline: IDelayedCall | None = None
         self._facts: dict[str, Any] | None = None
         self._addresses: tuple[Any, Any] | None = None
+        self._successor: IProtocol | None = None
 
     # Called by the transport.
 
@@ -261,8 +262,26 @@ class Channel(http.HTTPChannel):
         self._answering = False
         self._turn += 1
         super().requestDone(request)
-        if not self._busy:
+        if self._successor is not None:
+            self._hand_over(self._successor)
+        elif not self._busy:
             self._work()
+
+    def go_on_with(self, successor: IProtocol) -> None:
+        """Hand the connection over to a protocol once the current request is answered."""
+        self._successor = successor
+        self.persistent = True
+
+    def _hand_over(self, successor: IProtocol) -> None:
+        rest, self._rest = self._rest, b""
+        # From here on this channel is told nothing, not even of the end.
+        self._bad = True
+        self._wait()
+        self.transport.unregisterProducer()
+        self.transport.protocol = successor
+        successor.makeConnection(self.transport)
+        if rest:
+            successor.dataReceived(rest)
 
     def getPeer(self) -> Any:
         return self._both()[0]
@@ -338,6 +357,8 @@ class Channel(http.HTTPChannel):
         options = self.options
         if options.health and asked.path == options.health:
             return Answer(body=b"ok\n", media_type=TEXT, is_noted=False)
+        if options.websocket and asked.wants_websocket:
+            return self.switch(asked)
         if options.response is not None:
             return Answer(body=options.response.body, media_type=options.response.media_type)
         answer = find_answer(asked, self._tell, options) or Answer(body=None)
@@ -347,6 +368,17 @@ class Channel(http.HTTPChannel):
         if asked.wants_text:
             return evolve(answer, body=as_text(asked, facts), media_type=TEXT)
         return evolve(answer, body=json_text(describe(asked, facts)))
+
+    def switch(self, asked: Asked) -> Answer:
+        """
+        Answer a request for WebSocket.
+
+        @raise BadRequest: if it is none, or its origin is not served.
+        """
+        # Lazy: a service that no client asks for it does not spend the time of the import.
+        from socketd.protocols.web.websocket import switch
+
+        return switch(asked, self.options, self.context.clock)
 
     def _tell(self) -> dict[str, Any]:
         """Collect the facts about the connection, once, and the time."""
@@ -371,3 +403,15 @@ class Channel(http.HTTPChannel):
                 peer=self.transport.peer,
                 connection=self.transport.connection_id,
             )
+
+
+class WebSocketChannel(Channel):
+    """One connection of C{websocket}: what else is asked for is refused."""
+
+    def answer(self, asked: Asked) -> Answer:
+        if self.options.health and asked.path == self.options.health:
+            return Answer(body=b"ok\n", media_type=TEXT, is_noted=False)
+        if asked.wants_websocket:
+            return self.switch(asked)
+        headers = ("Upgrade", "websocket"), ("Connection", "Upgrade")
+        raise BadRequest(426, "upgrade", "only WebSocket is spoken here", *headers)

@@ -85,6 +85,8 @@ class Exchange(http.Request):
         """Send the answer, at once or in pieces."""
         self._later = None
         self.code = answer.status
+        if answer.successor is not None:
+            self.channel.go_on_with(answer.successor)
         body, pieces = answer.body or b"", answer.pieces
         length = len(body) if pieces is None else answer.length
         self.chunked = int(length is None and self.clientproto == b"HTTP/1.1")

@@ -1,4 +1,4 @@
-"""The options of C{http}."""
+"""The options of C{http} and C{websocket}."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from socketd.protocols.web.answers import BYTES
 from socketd.settings.options import option
 from socketd.settings.value_types import (
     DURATION,
+    LIST,
     NUMBER,
     SIZE,
     YES_NO,
@@ -30,6 +31,9 @@ MAX_HEADER = 64 * 1024
 
 #: The largest C{max_body} (bytes): the answer, which has it twice, is made in one turn.
 MAX_BODY = 4 * 1024 * 1024
+
+#: The largest C{max_message} (bytes), that of the Autobahn test suite.
+MAX_MESSAGE = 16 * 1024 * 1024
 
 #: The largest C{max_bytes}, and C{max_delay} in seconds.
 MAX_BYTES = 1024**3
@@ -80,7 +84,51 @@ def parse_health(text: str) -> str:
 
 
 @frozen
-class HttpOptions:
+class WebSocketOptions:
+    """The options of C{websocket}, which C{http} has too."""
+
+    health: str = option(
+        ValueType("path (/healthz)", parse_health),
+        "",
+        "A path that answers 200 and ok, and is no event in the log; by default none is.",
+    )
+    max_header: int = option(
+        within(SIZE, 1024, MAX_HEADER, "write 1KiB to 64KiB"),
+        16 * 1024,
+        "The longest request line and headers together; a longer one is answered 431 or 414.",
+    )
+    request_timeout: float = option(
+        within(DURATION, 0.1, MAX_DELAY, "write 100ms to 1h"),
+        30.0,
+        "The time in which a request that has begun must be complete, or it is answered 408.",
+    )
+    subprotocols: tuple[str, ...] = option(
+        LIST,
+        (),
+        "The subprotocols of WebSocket that are agreed on, in any order; by default none.",
+    )
+    origins: tuple[str, ...] = option(
+        LIST,
+        (),
+        "The origins whose pages may use WebSocket, https://example.org for example; by default"
+        " all. Clients without an origin are served.",
+    )
+    deflate: bool = option(
+        YES_NO, True, "Whether messages of WebSocket are compressed for clients that offer it."
+    )
+    max_message: int = option(
+        within(SIZE, 1, MAX_MESSAGE, "write 1 to 16MiB"),
+        64 * 1024,
+        "The longest message of WebSocket; a longer one ends the connection with 1009.",
+    )
+
+    # A request for WebSocket has no body, and a connection few others.
+    max_body = 0
+    max_requests = 100
+
+
+@frozen
+class HttpOptions(WebSocketOptions):
     """The options of C{http}."""
 
     response: FixedResponse | None = option(
@@ -88,17 +136,7 @@ class HttpOptions:
         None,
         "A file that answers every request; it is read when the configuration is.",
     )
-    health: str = option(
-        ValueType("path (/healthz)", parse_health),
-        "",
-        "A path that answers 200 and ok, and is no event in the log; by default none is.",
-    )
     hostname: bool = option(YES_NO, True, "Whether this machine's name is told.")
-    max_header: int = option(
-        within(SIZE, 1024, MAX_HEADER, "write 1KiB to 64KiB"),
-        16 * 1024,
-        "The longest request line and headers together; a longer one is answered 431 or 414.",
-    )
     max_body: int = option(
         within(SIZE, 0, MAX_BODY, "write 0 to 4MiB"),
         64 * 1024,
@@ -109,11 +147,6 @@ class HttpOptions:
         1000,
         "The requests of one connection; the last one is answered with Connection: close.",
     )
-    request_timeout: float = option(
-        within(DURATION, 0.1, MAX_DELAY, "write 100ms to 1h"),
-        30.0,
-        "The time in which a request that has begun must be complete, or it is answered 408.",
-    )
     max_delay: float = option(
         within(DURATION, 0.0, MAX_DELAY, "write 0s to 1h"),
         10.0,
@@ -123,4 +156,7 @@ class HttpOptions:
         within(SIZE, 0, MAX_BYTES, "write 0 to 1GiB"),
         10 * 1024 * 1024,
         "The most bytes that a request may ask for: /bytes, /range, /drip.",
+    )
+    websocket: bool = option(
+        YES_NO, True, "Whether a request for WebSocket is answered, at any path."
     )

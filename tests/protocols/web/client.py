@@ -89,27 +89,33 @@ class Record(NoRecord):
 
 
 class WebWire(Wire):
-    """A string transport with a peer."""
+    """
+    A string transport with a peer.
+
+    @ivar protocol: what gets received data.
+    """
 
     peer = "192.0.2.1:54321"
+    protocol: Any
 
 
 class Connection:
     """One connection to a service."""
 
-    def __init__(self, clock: Clock, **options: Any) -> None:
+    def __init__(self, clock: Clock, name: str = "http", **options: Any) -> None:
         self.clock = clock
         self.record = Record()
         around = evolve(context(now=1e9), clock=clock, service="web", record=self.record)
-        self.channel = make_stream("http", around, **options)
+        self.channel = make_stream(name, around, **options)
         self.wire = WebWire()
+        self.wire.protocol = self.channel
         self.channel.makeConnection(self.wire)
 
     def send(self, *pieces: bytes) -> None:
         """Send pieces, as long as the connection is read, and let their turns pass."""
         for piece in pieces:
             if not self.wire.disconnecting:
-                self.channel.dataReceived(piece)
+                self.wire.protocol.dataReceived(piece)
             self.clock.advance(SOON)
 
     def taken(self, method: str = "GET") -> list[Response]:
@@ -118,7 +124,7 @@ class Connection:
 
     def lose(self) -> None:
         """End the connection."""
-        self.channel.connectionLost(Failure(ConnectionDone()))
+        self.wire.protocol.connectionLost(Failure(ConnectionDone()))
 
 
 class WebCase(SynchronousTestCase):
