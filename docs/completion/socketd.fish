@@ -50,7 +50,7 @@ function _shtab_socketd_using
   test "$_shtab_socketd_cmdpath" = "$argv"
 end
 
-set -g _shtab_socketd_commands run serve check console status services listeners certificates connections waiting show watch web reply answer close half-close reset ban unban bans faults fault reload drain resume log-level send chat time ping whoami certificate options unit import
+set -g _shtab_socketd_commands run serve check try console status services listeners certificates connections waiting show watch web reply answer close half-close reset ban unban bans faults fault reload drain resume log-level send chat time ping whoami certificate options unit import
 set -g _shtab_socketd_opts_with_value --alpn --ca --cert --config --control --count --days --directory --epoch --interval --key --output --pause --server-name --size --timeout --wait -c -i -s
 
 complete -c socketd -e
@@ -72,6 +72,10 @@ complete -c socketd -n '_shtab_socketd_using; and test $_shtab_socketd_npos -eq 
 complete -c socketd -n '_shtab_socketd_using check' -l json -d 'print JSON'
 complete -c socketd -n '_shtab_socketd_using check' -s h -l help -d 'show the help'
 complete -c socketd -n '_shtab_socketd_using check; and test $_shtab_socketd_npos -eq 0' -ka "(__fish_complete_path (commandline -ct | string replace -r '^--[^=]*=' ''))" -d 'the INI file (default: what the daemon would read)'
+complete -c socketd -n '_shtab_socketd_using; and test $_shtab_socketd_npos -eq 0' -a try -d 'say what the rules of a service would answer, and by which rule, without a socket'
+complete -c socketd -n '_shtab_socketd_using try' -l json -d 'print JSON'
+complete -c socketd -n '_shtab_socketd_using try' -s h -l help -d 'show the help'
+complete -c socketd -n '_shtab_socketd_using try; and test $_shtab_socketd_npos -eq 0' -ka "(__fish_complete_path (commandline -ct | string replace -r '^--[^=]*=' ''))" -d 'the INI file'
 complete -c socketd -n '_shtab_socketd_using; and test $_shtab_socketd_npos -eq 0' -a console -d 'watch a running daemon, answer the connections that wait, and type commands'
 complete -c socketd -n '_shtab_socketd_using console' -l lines -d 'no full screen, not even at a terminal'
 complete -c socketd -n '_shtab_socketd_using console' -l control -xka "(__fish_complete_path (commandline -ct | string replace -r '^--[^=]*=' ''))" -d 'the daemon'"'"'s control socket (default: $SOCKETD_CONTROL, or control.sock in the daemon'"'"'s runtime directory or /run/socketd)'

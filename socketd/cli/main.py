@@ -31,6 +31,7 @@ MODULES = {
     "run": "system.run",
     "serve": "system.serve",
     "check": "system.check",
+    "try": "system.try_rules",
     "console": "operator.console",
     "send": "client.send",
     "chat": "client.chat",

@@ -35,12 +35,12 @@ class IniValue:
     The value of one C{option = value}, and the line where it starts.
 
     @ivar raw: its lines as they are in the file, comments too; blanks are in place of what is
-        before the value.
+        before the value. Outside of a file it is the value.
     """
 
     value: str
     line: int
-    raw: str = ""
+    raw: str = Factory(lambda entry: entry.value, takes_self=True)
 
 
 @frozen

@@ -27,7 +27,7 @@ OURS = ("console", "send", "chat", "time", "ping", "certificate", "options")
 DAEMON_FREE = [
     path
     for path in sorted(Path(cli.__file__).parent.rglob("*.py"))
-    if path.stem not in ("check", "run", "serve", "serve_arguments")
+    if path.stem not in ("check", "run", "serve", "serve_arguments", "rule_table", "try_rules")
 ]
 
 

@@ -48,7 +48,7 @@ def configuration_page() -> str:
     page.section("VALUES", entries=_literal(prose.VALUES))
     page.section("LISTENERS", entries=_literal(prose.LISTENERS))
     page.section("OPTIONS")
-    texts = {"access policy": prose.ACCESS, "fault:": prose.FAULTS}
+    texts = {"access policy": prose.ACCESS, "fault:": prose.FAULTS, "= reply": prose.RULES}
     for title, options in groups():
         text = next((texts[word] for word in texts if word in title), "")
         page.part(title.replace("`", ""), text, _option_entries(options))

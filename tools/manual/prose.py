@@ -111,7 +111,8 @@ restarting it with an invalid configuration. `socketd unit` prints a unit for a 
 GRAMMAR = """
 The file is UTF-8 text of at most 1 MiB. `[name]` begins a section, `option = value` sets an
 option; an indented line continues the value above it. `;` after a space begins a comment, as
-do `;` and `#` at the beginning of a line. Names are case-sensitive. Nothing is expanded
+do `;` and `#` at the beginning of a line, but not a `;` in the quotes of `rules` and
+`greeting`. Names are case-sensitive. Nothing is expanded
 except `{runtime}` in the paths of UNIX sockets.
 
 `[socketd]` configures the daemon. `[defaults]` sets options for every service that has them
@@ -181,6 +182,25 @@ What happens to a connection depends on the seed, the service and the number of 
 since the service has the profile; what happens to the answers to a datagram on the seed, the
 service, the address of its source and the number of the datagram from there. So a run
 repeats with the same seed, however connections interleave.
+"""
+
+RULES = """
+`rules` has one rule in a line, `PATTERN -> ANSWER, ACTION, ...`, and the first that matches a
+message answers it. A PATTERN is `"TEXT"`, `prefix "TEXT"`, `contains "TEXT"`, `/REGEX/` (of RE2),
+`hex 01 03 ..` (two dots are any octet), `every 3rd`, `idle 10s` or `*`. An ANSWER is `"TEXT"`, in
+which `\\1` is a group of the expression, or `hex 0d 0a`. An ACTION is `close`, `reset`, `silent`,
+`after DURATION` or `times N`. docs/RULES.md says more, and `socketd try` tries them:
+
+    [modem]
+    protocol = reply
+    listen = tcp:7023
+    framing = line
+    greeting = "220 ready\\r\\n"
+    rules =
+        "AT"            -> "OK\\r\\n"
+        /AT\\+CSQ(.*)/  -> "+CSQ: 24,\\1\\r\\n", after 200ms
+        "QUIT"          -> "bye\\r\\n", close
+        *               -> "ERROR\\r\\n"
 """
 
 ACCESS = """

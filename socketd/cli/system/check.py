@@ -10,6 +10,7 @@ from argparse import ArgumentParser, Namespace
 
 import attrs
 
+from socketd.cli.system.rule_table import place_of, rules_of
 from socketd.common.errors import BAD_CONFIGURATION, GOOD
 from socketd.common.paths import find_config, runtime_directory
 from socketd.common.table import render
@@ -57,8 +58,11 @@ def _as_text(settings: Settings) -> str:
         for service in settings.services
         for listener in service.listeners
     ]
-    table = render(("SERVICE", "PROTOCOL", "LISTENERS"), rows)
-    return f"{table}{settings.file}: configuration OK"
+    tables = render(("SERVICE", "PROTOCOL", "LISTENERS"), rows)
+    for service in settings.services:
+        rules = [(place_of(service, rule), str(rule)) for rule in rules_of(service)]
+        tables += render(("PLACE", f"RULES OF {service.name}"), rules) if rules else ""
+    return f"{tables}{settings.file}: configuration OK"
 
 
 def _as_json(settings: Settings, found: dict[str, list[Diagnostic]]) -> str:
@@ -67,6 +71,9 @@ def _as_json(settings: Settings, found: dict[str, list[Diagnostic]]) -> str:
             "name": service.name,
             "protocol": service.protocol,
             "listeners": [attrs.asdict(listener) for listener in service.listeners],
+            "rules": [
+                {"place": place_of(service, rule), "rule": str(rule)} for rule in rules_of(service)
+            ],
         }
         for service in settings.services
     ]

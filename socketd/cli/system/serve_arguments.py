@@ -118,6 +118,14 @@ class _Sections:
 
     def named(self, diagnostic: Diagnostic) -> Diagnostic:
         """Write a diagnostic in terms of the arguments."""
+        if diagnostic.file != _PLACE:
+            return diagnostic
+        if diagnostic.column:
+            # A place inside a value of several lines.
+            start = self.service[diagnostic.option].line
+            subject, line = self.words[start - 1], diagnostic.line - start + 1
+            column, message = diagnostic.column, diagnostic.message
+            return Diagnostic(shown(subject), line, message, column=column)
         if diagnostic.line:
             subject = self.words[diagnostic.line - 1]
         else:

@@ -30,7 +30,7 @@ class ReplyOptions:
         TEXT, None, "The answer to each message; with rules, to each that no rule answers."
     )
     rules: RuleSet | None = option(
-        RULES, None, "What answers which message; the first rule that matches does (RULES.md)."
+        RULES, None, "What answers which message: the first rule that matches; see docs/RULES.md."
     )
     greeting: bytes = option(GREETING, b"", "What is sent at the start of a connection.")
     close: bool = option(YES_NO, False, "Whether to close after the first answer.")

@@ -266,7 +266,7 @@ class PlaceTests(UnitCase):
         for directory in (home, temporary / "mine"):
             directory.mkdir(parents=True)
             # It is read when the configuration is.
-            (directory / "a.pem").write_text("a quote\n")
+            (directory / "a.pem").write_text('"a quote" -> "or a rule"\n')
         named = list(naming_files())
         self.assertEqual(len(named), len({option for _, option, _ in named}))
         self.assertLessEqual(

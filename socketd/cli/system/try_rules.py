@@ -1,0 +1,137 @@
+"""C{socketd try}: say what the rules of a service would answer, without a socket."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import attrs
+from attrs import frozen
+
+from socketd.cli.common.arguments import argument_type
+from socketd.cli.common.output import emit
+from socketd.cli.system.rule_table import place_of
+from socketd.common.errors import BAD_CONFIGURATION, FAILED, GOOD, CommandError
+from socketd.common.paths import runtime_directory
+from socketd.common.table import render
+from socketd.protocols.frames import parse_framing
+from socketd.protocols.messages.reply import ReplyOptions
+from socketd.protocols.registry import installed
+from socketd.protocols.rules.conversation import Conversation
+from socketd.protocols.rules.rule import Rule, quoted
+from socketd.settings.diagnostics import SettingsError, nearest
+from socketd.settings.load import load
+from socketd.settings.model import ServiceSettings, Settings
+from socketd.settings.value_types import parse_text
+
+NAME = "try"
+HELP = "say what the rules of a service would answer, and by which rule, without a socket"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("file", metavar="FILE", help="the INI file")
+    parser.add_argument("service", metavar="SERVICE", help="a service with protocol = reply")
+    parser.add_argument(
+        "messages", metavar="TEXT", nargs="+", type=argument_type(parse_text),
+        help=r"a message, with the escapes \n \r \t \xNN \\; several are one conversation",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+@frozen
+class Turn:
+    """
+    A message, and what became of it.
+
+    @ivar answer: C{None} if there was none.
+    @ivar rule: C{None} if none matched.
+    @ivar place: where the rule is written, or why there is none.
+    @ivar closes: whether the connection ends with it.
+    """
+
+    message: bytes
+    answer: bytes | None
+    rule: Rule | None
+    place: str
+    closes: bool = False
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The turn as a row."""
+        answer = "-" if self.answer is None else quoted(self.answer)
+        rule = "" if self.rule is None else str(self.rule)
+        return quoted(self.message), answer, self.place, rule
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The turn as JSON; bytes are texts with the escapes of the file."""
+        return {
+            "message": quoted(self.message)[1:-1],
+            "answer": None if self.answer is None else quoted(self.answer)[1:-1],
+            "rule": None if self.rule is None else str(self.rule),
+            "place": self.place,
+            "after": 0.0 if self.rule is None else self.rule.after,
+            "closes": self.closes,
+        }
+
+
+def run(arguments: Namespace) -> int:
+    """Answer the messages; the status is 1 if one has no rule, 78 if the file is wrong."""
+    try:
+        runtime = runtime_directory(os.environ, os.geteuid())
+        settings = load(arguments.file, installed(), runtime)
+    except SettingsError as error:
+        if arguments.json:
+            complaints = [attrs.asdict(diagnostic) for diagnostic in error.diagnostics]
+            emit(json.dumps({"ok": False, "complaints": complaints}) + "\n")
+        print(error, file=sys.stderr)
+        return BAD_CONFIGURATION
+    service = _find(settings, arguments.service)
+    greeting = service.options.greeting
+    turns = list(_turns(service, arguments.messages))
+    ok = all(turn.rule is not None for turn in turns)
+    if arguments.json:
+        facts = {"ok": ok, "service": service.name, "greeting": quoted(greeting)[1:-1]}
+        emit(json.dumps(facts | {"messages": [turn.facts for turn in turns]}) + "\n")
+    else:
+        rows: list[tuple[str, ...]] = []
+        if greeting:
+            rows.append(("(connection)", quoted(greeting), "", ""))
+        rows += [turn.cells for turn in turns]
+        emit(render(("MESSAGE", "ANSWER", "PLACE", "RULE"), rows))
+    return GOOD if ok else FAILED
+
+
+def _find(settings: Settings, name: str) -> ServiceSettings:
+    """Find a service that answers by rule."""
+    services = {service.name: service for service in settings.services}
+    if name not in services:
+        raise CommandError(f"{settings.file} has no service {name}; {nearest(name, services)}")
+    if not isinstance(services[name].options, ReplyOptions):
+        raise CommandError(f"[{name}] has no rules: its protocol is {services[name].protocol}")
+    return services[name]
+
+
+def _turns(service: ServiceSettings, messages: Sequence[bytes]) -> Iterator[Turn]:
+    """Hold a conversation."""
+    options: ReplyOptions = service.options
+    conversation = Conversation(options.script)
+    framing = parse_framing(options.framing)(options.max_message)
+    is_closed = False
+    for message in messages:
+        if is_closed:
+            yield Turn(message, None, None, "the connection is closed")
+            continue
+        text = framing.unterminated(message)
+        rule = conversation.choose(text)
+        if rule is None:
+            yield Turn(message, None, None, "no rule matches")
+            continue
+        answer = None if rule.answer is None else rule.answer_to(text)
+        is_closed = rule.close or rule.reset or bool(options.close and answer)
+        yield Turn(message, answer, rule, place_of(service, rule), is_closed)
