@@ -61,7 +61,7 @@ def follow_file(
     if former is not None and former.settings.common.fault == name:
         if current is None or current.name in profiles:
             name = current.name if current else ""
-        elif current.name != name:
+        else:
             gone = f"[{child.name}] fault {current.name} is gone; now {name or OFF}"
     if profiles.get(name) != current:
         switch(child, profiles.get(name))

@@ -56,7 +56,8 @@ class ReadmeTests(SynchronousTestCase):
             for text in texts
             if not text.startswith("; broken.ini\n")
         ]
-        self.assertEqual(names, [["echo", "greeter"], ["echo"], ["echo"], ["echo"], ["echo"]])
+        echo = ["echo"]
+        self.assertEqual(names, [["echo", "greeter"], echo, echo, echo, echo, echo])
 
     def test_blocks(self) -> None:
         """
