@@ -16,7 +16,7 @@ from math import inf
 from typing import Any, Protocol
 
 from attrs import define, field
-from twisted.internet.interfaces import IUDPTransport
+from twisted.internet.interfaces import IDelayedCall, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol
 from zope.interface import implementer
 
@@ -144,10 +144,7 @@ class FaultyDatagrams(DatagramProtocol):
 
     @ivar faults: what each datagram draws from.
     @ivar protocol: the real one.
-    @ivar rings_at: when it is to wake.
     """
-
-    rings_at = inf
 
     def __init__(
         self,
@@ -161,7 +158,6 @@ class FaultyDatagrams(DatagramProtocol):
         self._port = port
         self.protocol = protocol
         self._clock = clock
-        self._alarms = service_state.alarms
         self._counters = service_state.counters
         self._hit: Hit | None = None
         self._numbers = count()
@@ -170,6 +166,7 @@ class FaultyDatagrams(DatagramProtocol):
         # When the bandwidth of a source is free again; only of sources with held answers.
         self._free_at: dict[Hashable, float] = {}
         self._held = self._held_bytes = 0
+        self._timer: IDelayedCall | None = None
         self._ended = False
 
     def __getattr__(self, name: str) -> Any:
@@ -177,7 +174,6 @@ class FaultyDatagrams(DatagramProtocol):
         return getattr(self._port, name)
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        self._alarms.ring()
         # Without the port, which clients let the system choose.
         draw = self.faults.draw_datagram(addr[0] if isinstance(addr, tuple) else addr)
         if draw is not None:
@@ -276,7 +272,7 @@ class FaultyDatagrams(DatagramProtocol):
         self._send_due()
 
     def _send_due(self) -> None:
-        """Send what is due, and set the alarm for the rest."""
+        """Send what is due, and set the timer for the rest."""
         now = self._clock.seconds()
         while self._queue and self._queue[0][0] <= now:
             held = heappop(self._queue)[2]
@@ -296,11 +292,16 @@ class FaultyDatagrams(DatagramProtocol):
 
     def _arm(self) -> None:
         when = min(self._queue[0][0] if self._queue else inf, self._reordering.next_deadline)
-        if when < self.rings_at:
-            self._alarms.set(self, self, when)
+        if when == inf:
+            return
+        delay = max(0.0, when - self._clock.seconds())
+        if self._timer is None:
+            self._timer = self._clock.callLater(delay, self._fire)
+        elif when < self._timer.getTime():
+            self._timer.reset(delay)
 
-    def wake(self) -> None:
-        """Send what is due."""
+    def _fire(self) -> None:
+        self._timer = None
         for held in self._reordering.overdue(self._clock.seconds()):
             self._schedule(held)
         self._send_due()
@@ -308,7 +309,9 @@ class FaultyDatagrams(DatagramProtocol):
     def end(self) -> None:
         """Send all that is held in the order in which it was made, and add no more faults."""
         self._ended = True
-        self._alarms.stop(self)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         waiting = self._reordering.take_all() + [held for _, _, held in self._queue]
         self._queue.clear()
         self._free_at.clear()
