@@ -175,6 +175,17 @@ _sound = st.builds(
     ),
 ).map(str.encode)
 _mixed = st.builds("{}\n{}".format, _good, _bodies)
+arguments = st.builds(
+    lambda protocol, words: "\0".join([protocol, *words]),
+    _names,
+    st.lists(
+        listeners
+        | st.builds("{}={}".format, _options, values)
+        | st.builds("fault.{}={}".format, _options, values)
+        | texts,
+        max_size=6,
+    ),
+).map(str.encode)
 configurations = (_good | _bodies | _mixed).map(str.encode)
 
 # Packets and headers
@@ -495,6 +506,7 @@ _messages_of_frames = st.builds(
 SHAPES: dict[str, Bytes] = {
     "ini": _sound | configurations,
     "reload": st.tuples(_sound | configurations, _sound | configurations).map(b"\0".join),
+    "arguments": arguments,
     "listen": listeners.map(str.encode),
     "import": superservers.map(str.encode),
     "networks": networks.map(str.encode),

@@ -31,6 +31,7 @@ from socketd.cli.migrate.model import Findings
 from socketd.cli.migrate.source_files import SourceFiles, UnreadableError
 from socketd.cli.migrate.xinetd_files import Reader
 from socketd.cli.system.development_ca import issue_client, load_authority, utc
+from socketd.cli.system.serve_arguments import Sections
 from socketd.cli.transport import tls
 from socketd.cli.transport.tls_options import ClientTlsOptions
 from socketd.common.errors import CommandError
@@ -67,7 +68,7 @@ from socketd.settings.listener_syntax import (
     parse_listener,
 )
 from socketd.settings.listeners import Listener, bind_address
-from socketd.settings.load import load
+from socketd.settings.load import assemble, load
 from socketd.settings.model import (
     AccessOptions,
     DaemonOptions,
@@ -324,6 +325,23 @@ def _outcome(findings: Findings) -> tuple[Any, ...]:
 def _shouted(line: str) -> str:
     word = re.match(r"\s*([a-z_]+)(?=\s|$)", line)
     return line if word is None else line[: word.end()].upper() + line[word.end() :]
+
+
+def check_arguments(data: bytes) -> None:
+    """
+    Any arguments, between null characters, are a configuration on loopback but for what names an
+    interface, or every complaint is a line.
+    """
+    found = Sections(list(map(os.fsdecode, data.split(b"\0"))), installed())
+    try:
+        sections = found.sections()
+        made = assemble(sections, found.diagnostics, "", installed(), RUNTIME, is_local=True)
+    except SettingsError as problem:
+        check_complaints("", map(found.named, problem.diagnostics))
+        return
+    (service,) = made.services
+    for listener in service.listeners:
+        assert listener.interface or listener.path or listener.is_inherited
 
 
 def check_networks(data: bytes) -> None:
@@ -649,8 +667,8 @@ _CHECKS: tuple[Check, ...] = (
     check_ini, check_reload, check_listen, check_import, check_networks, check_numbers,
     check_values, check_ntp, check_proxy, check_escaped, check_control_messages, check_framing,
     check_answers, check_quotes, check_certificates, check_console, check_keys, check_daemon,
-    check_faults, check_profile, check_http, check_websocket,
-    check_rules, check_conversations,
+    check_faults, check_profile, check_http, check_websocket, check_rules, check_conversations,
+    check_arguments,
 )  # fmt: skip
 
 #: Each check by its name, which is that of the folder of its corpus.

@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.support.needs import need_right
 from tests.support.processes import Daemon, SystemCase
-from tests.support.sockets import read_exactly, read_to_end
+from tests.support.sockets import is_silent, read_exactly, read_to_end
 
 COMMAND = (sys.executable, "-m", "socketd", "serve")
 
@@ -60,6 +60,14 @@ class ServeTests(ServeCase):
                 client.sendall(b"anyone there")
                 self.assertEqual(read_to_end(client), b"hello\n")
             daemon.output.find("127.0.0.1:anyone there$")
+
+    def test_faults(self) -> None:
+        """A datagram is lost if a fault profile says so."""
+        with self.serve("echo", "udp:0", "fault.loss=100%") as daemon:
+            with socket.socket(type=socket.SOCK_DGRAM) as asking:
+                asking.connect(self.listening(daemon, "udp"))
+                asking.send(b"?")
+                self.assertTrue(is_silent(asking, 0.3))
 
     def test_console(self) -> None:
         """With --console its terminal is the operator's."""

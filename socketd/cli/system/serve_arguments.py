@@ -43,7 +43,7 @@ def configure_arguments(
     @param words: the protocol, then listeners and options in any order.
     @raise SettingsError: with all errors, each of which names its argument.
     """
-    found = _Sections(words, installed())
+    found = Sections(words, installed())
     try:
         return configure_sections(found.sections(), found.diagnostics, _PLACE, runtime, limit)
     except SettingsError as error:
@@ -51,7 +51,7 @@ def configure_arguments(
 
 
 @define
-class _Sections:
+class Sections:
     """
     Sorts arguments into sections. The line of an entry is the number of its argument; that of
     C{listen}, which several arguments make, is 0.

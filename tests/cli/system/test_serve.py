@@ -32,7 +32,9 @@ COMPLAINTS: dict[tuple[str, ...], list[str]] = {
     ("echo", "tcp:7", "tcp:7:interface=127.0.0.1"): [
         "tcp 127.0.0.1:7: is taken already, by [echo]"
     ],
-    ("reply", "tcp:7"): [r"reply: has no reply; write reply=text (\n \r \t \xNN \\)"],
+    ("reply", "tcp:7"): [
+        "reply: has no reply and no rules; write reply=TEXT, or rules=PATTERN -> ANSWER"
+    ],
     ("reply", "tcp:7", r"reply=a\q", "close=maybe"): [
         r"reply=a\q: has the unknown escape \q; known are \n \r \t \xNN and \\",
         "close=maybe: is neither yes nor no",
@@ -64,9 +66,8 @@ COMPLAINTS: dict[tuple[str, ...], list[str]] = {
     ("echo", "tcp:7", "fault.latency=1s", "fault=other"): [
         "fault=other: is not a profile of this file; known are serve"
     ],
-    ("time", "unix:/tmp/x", "chargen:7"): [
-        "chargen:7: has the unknown kind chargen:; known are haproxy, systemd, tcp, tcp6, tls,"
-        " tls6, udp, udp6, unix, unixgram"
+    ("ntp", "tcp:7"): [
+        "tcp:7: is a stream listener, which the protocol does not have; write udp:"
     ],
 }
 
