@@ -844,8 +844,10 @@ static void read_options(int count, char **words)
         die("--port is missing");
     if (options.size == 0 && strcmp(options.mode, "udp") != 0)
         die("--size 0 is for udp only");
-    if ((options.tls || options.every > 0) && strcmp(options.mode, "echo") != 0)
-        die("--tls and --every are for echo only");
+    if (options.tls && strcmp(options.mode, "echo") != 0)
+        die("--tls is for echo only");
+    if (options.every > 0 && strcmp(options.mode, "echo") != 0)
+        die("--every is for echo only");
 }
 
 static void prepare(void)

@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 
 from bench import load, proc
 from bench.cores import Cores
+from bench.held import HELD_SOCKET, MESSAGE, bytes_per_message
 from bench.load import LoadFailed, LoadReport
 from bench.process import Running, ServerFailed, serving
 from bench.results import Sample
-from bench.servers import Server
-from bench.works import IDLE_CONNECTIONS, Effort, Kind, Work
+from bench.servers import LATENCY, Server
+from bench.works import IDLE_CONNECTIONS, LATE_CONNECTIONS, Effort, Kind, Work
 
 #: Descriptors beyond the idle connections that a server or the load has open.
 SPARE_FILES = 200
@@ -27,8 +28,9 @@ SPARE_FILES = 200
 #: Seconds for a server to settle before its memory is read.
 SETTLE = 0.3
 
-#: Seconds that idle connections are held at most while the memory is read.
-HOLD_LIMIT = 30.0
+#: Seconds that idle connections are held at most while the memory is read; and that those with a
+#: latency are asked, so that each answers twice.
+LOAD_SECONDS = {Kind.IDLE: 30.0, Kind.LATE: 2.0}
 
 #: Bytes in a megabyte of a rate, a kibibyte and a mebibyte of memory.
 MB, KIB, MIB = 1e6, 1024, 1024 * 1024
@@ -95,6 +97,8 @@ class Bench:
                 return _start_sample(running)
             if work.kind is Kind.IDLE:
                 return self._idle_sample(work, running)
+            if work.kind is Kind.LATE:
+                return self._late_sample(work, running)
             return self._rate_sample(work, running)
         except LoadFailed as error:
             said = running.last_line()
@@ -104,7 +108,7 @@ class Bench:
         self, work: Work, running: Running, on_mark: Callable[[str], None]
     ) -> LoadReport:
         """One load, and what it counted."""
-        seconds = HOLD_LIMIT if work.kind is Kind.IDLE else self.effort.seconds
+        seconds = LOAD_SECONDS.get(work.kind, self.effort.seconds)
         timing = ["--seconds", str(seconds), "--warm-up", str(self.effort.warm_up)]
         arguments = [*work.load, "--port", str(running.port), *timing]
         report = load.run(arguments, self.cores.load, on_mark)
@@ -131,6 +135,17 @@ class Bench:
             load_busy=report.load_busy,
             note=_note(report),
         )
+
+    def _late_sample(self, work: Work, running: Running) -> Sample:
+        """How much later answers are than they should be."""
+        require_files(LATE_CONNECTIONS + SPARE_FILES)
+        report = self._run_load(work, running, lambda mark: None)
+        late, note = report.p99_us * MS / US, ""
+        if (running.log.parent / HELD_SOCKET).exists():
+            late -= LATENCY
+            held = bytes_per_message(running.pid, running.log.parent)
+            note = f"{held:.0f} bytes of memory for each held message of {len(MESSAGE)}"
+        return Sample(figure=late, p50_us=report.p50_us, p99_us=report.p99_us, note=note)
 
     def _idle_sample(self, work: Work, running: Running) -> Sample:
         """What each idle connection costs the server."""

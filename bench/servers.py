@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from bench.held import HELD_SOCKET
 from bench.load import program
 from bench.peers.listening import BACKLOG, HOST
 from bench.peers.tls_listening import TLS_HOST
@@ -35,6 +36,24 @@ listen = tcp:{port}:interface={host}, tls:{port}:interface={tls_host}
 tls_certificate = {folder}/server.pem
 tls_key = {folder}/server.key
 log_connections = no
+"""
+
+#: The latency of a profile (milliseconds); one that is as long as none of its messages is seen.
+LATENCY = 50
+SOCKETD_LATE_INI = f"""\
+[fault:late]
+latency = {LATENCY}ms
+[fault:held]
+latency = 1h
+[defaults]
+log_connections = no
+[echo]
+listen = tcp:{{port}}:interface={{host}}
+fault = late
+[held]
+protocol = echo
+listen = unix:{{folder}}/{HELD_SOCKET}
+fault = held
 """
 
 #: The library that the load generator and every server speak TLS with.
@@ -125,6 +144,14 @@ def _socketd_tls(place: Place) -> list[str]:
     return command
 
 
+def _socketd_late(place: Place) -> list[str]:
+    """The daemon with fault profiles that hold what is sent."""
+    fields = {"port": place.port, "host": HOST, "folder": place.folder}
+    command = _socketd(place)
+    (place.folder / "socketd.ini").write_text(SOCKETD_LATE_INI.format(**fields))
+    return command
+
+
 def _python_tls(name: str, place: Place) -> list[str]:
     """A peer written in Python, with a certificate."""
     _make_certificate(place)
@@ -209,6 +236,7 @@ def _never() -> str:
 
 SERVERS = (
     Server("socketd", "socketd", _socketd, _no_socketd),
+    Server("socketd-late", f"socketd, latency = {LATENCY}ms", _socketd_late, _no_socketd),
     Server("c-epoll", "C epoll", partial(_compiled, "epoll_echo"), _never),
     Server("c-udp", "C recvfrom/sendto", partial(_compiled, "udp_time"), _never),
     Server("uvloop", "uvloop", partial(_python, "uvloop_echo"), partial(_no_module, "uvloop")),

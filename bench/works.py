@@ -21,6 +21,10 @@ QUICK_PEERS = ("socketd", "c-epoll", "c-udp", "uvloop", "twisted", *TLS_PEERS)
 IDLE_CONNECTIONS = 10_000
 
 
+#: Connections whose answers are late on purpose.
+LATE_CONNECTIONS = 5000
+
+
 class Kind(Enum):
     """How the figure of a work comes about."""
 
@@ -28,6 +32,7 @@ class Kind(Enum):
     BULK = "megabytes per second"
     IDLE = "kibibytes per connection"
     START = "milliseconds until the first answer"
+    LATE = "milliseconds that the 99th percentile of answers is later than it should be"
 
 
 @dataclass(frozen=True)
@@ -57,12 +62,12 @@ class Work:
     @property
     def fresh(self) -> bool:
         """Whether each sample needs a server that was just started."""
-        return self.kind in (Kind.IDLE, Kind.START)
+        return self.kind in (Kind.IDLE, Kind.START, Kind.LATE)
 
     @property
     def less_is_better(self) -> bool:
         """Whether a small figure is the good one."""
-        return self.kind in (Kind.IDLE, Kind.START)
+        return self.kind in (Kind.IDLE, Kind.START, Kind.LATE)
 
 
 def _pingpong(connections: int, quick: bool = False) -> Work:
@@ -139,6 +144,15 @@ WORKS = (
         unit="KiB/connection",
         servers=("socketd", "uvloop", "asyncio", "twisted", "threads"),
         load=("idle", "--connections", str(IDLE_CONNECTIONS), "--size", "64"),
+    ),
+    Work(
+        name="latency",
+        title=f"a fault profile with latency = 50ms, {LATE_CONNECTIONS} connections with a message"
+        " per second each: p99 of the answers less 50 ms, and beside it a service without",
+        kind=Kind.LATE,
+        unit="ms late",
+        servers=("socketd-late", "socketd"),
+        load=("echo", "--connections", str(LATE_CONNECTIONS), "--size", "64", "--every", "1"),
     ),
     Work(
         name="start",

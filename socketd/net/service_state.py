@@ -114,7 +114,7 @@ class ServiceState:
     @ivar observed: whether message events are logged or watched; a plain attribute, since
         it is read for each message.
     @ivar faults: the profile that is on, with its draws; C{None} is off.
-    @ivar alarms: the exact times of the connections with faults.
+    @ivar alarms: the exact times of what its faults hold.
     @ivar counters: the service's counters; those of a connection are added when it closes.
     """
 

@@ -103,6 +103,13 @@ class PeerTests(SynchronousTestCase):
         for arguments in (BULK, CONNECTS, UDP):
             self.assertEqual(self.load(port, *arguments)[1], WINDOW)
 
+    def test_every(self) -> None:
+        """With a pace, no connection sends more often."""
+        port = self.start(python_peer("asyncio_echo"))
+        report, _ = self.load(port, *ECHO, "--every", "0.05")
+        most = int(FEW) * (report.seconds / 0.05 + 2)
+        self.assertTrue(0 < report.messages <= most, report)
+
     def test_idle(self) -> None:
         """
         Idle connections are held until the mark is dealt with; then a sample of them answers.

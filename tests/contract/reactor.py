@@ -10,7 +10,12 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.trial.runner import TestLoader, TestSuite
 
 from socketd.net.reactor.batch import BatchReactor
+from socketd.settings.faults.values import Latency, Slices
 from tests.contract.left_out import LEFT_OUT
+from tests.net.faults.faulty_case import make_faults
+
+#: What the names of the tests of a L{LateReactor} begin with.
+LATE = "Late"
 
 
 class ContractReactor(BatchReactor):
@@ -40,13 +45,27 @@ class ContractReactor(BatchReactor):
             super().removeReader(reader)
 
 
+class LateReactor(ContractReactor):
+    """One whose connections have a fault profile that changes nothing but when bytes leave."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        timing = {"latency": Latency(0.001), "slice": Slices(1000, 50000)}
+        self._service_state.faults = make_faults(**timing)
+
+
+def row_of(holder: type, name: str) -> str:
+    """Name a test as L{LEFT_OUT} does."""
+    return f"{holder.__name__.removeprefix(LATE)}.{name}"
+
+
 def applicable(classes: Iterable[Any]) -> TestSuite:
     """Collect the tests of classes, but for those that are left out."""
     return TestSuite(
         holder(name)
         for holder in classes
         for name in names_of(holder)
-        if f"{holder.__name__}.{name}" not in LEFT_OUT
+        if row_of(holder, name) not in LEFT_OUT
     )
 
 

@@ -1,4 +1,7 @@
-"""Twisted's tests that build a reactor for each test, on ours."""
+"""
+Twisted's tests that build a reactor for each test, on ours; and once more where all connections
+have a fault profile.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any
 from twisted.trial.runner import TestSuite
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.contract.reactor import ContractReactor, applicable
+from tests.contract.reactor import LATE, ContractReactor, LateReactor, applicable
 
 #: Those of C{twisted.internet.test} that are about transports, ports or a reactor's timers
 #: and threads.  Processes, signals and host names are the reactor's own, which is Twisted's.
@@ -40,12 +43,14 @@ def _timeout(case: Any) -> float:
 
 def _classes() -> Iterator[type]:
     """Make a test case of each builder."""
-    more = {"__module__": __name__, "reactorFactory": ContractReactor, "getTimeout": _timeout}
+    more: dict[str, Any] = {"__module__": __name__, "getTimeout": _timeout}
     for module in MODULES:
         for name, found in vars(import_module(f"twisted.internet.test.{module}")).items():
             if name.endswith(_MADE):
                 builder = found.__bases__[0]
-                yield type(builder.__name__, (builder, SynchronousTestCase), dict(more))
+                for prefix, factory in (("", ContractReactor), (LATE, LateReactor)):
+                    made = {**more, "reactorFactory": factory}
+                    yield type(prefix + builder.__name__, (builder, SynchronousTestCase), made)
 
 
 CLASSES = tuple(_classes())

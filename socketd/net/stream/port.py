@@ -93,7 +93,9 @@ class StreamPort(Port):
         """
         faults = self._service_state.faults
         refused = faults is not None and are_all_refused(faults.profile.options)
-        if refused and self._backlog is None and self._family != socket.AF_UNIX:
+        if not self.connected or self._family == socket.AF_UNIX:
+            return
+        if refused and self._backlog is None:
             self._reactor.removeReader(self)
             self._backlog = stop_listening(self._socket)
         elif not refused and self._backlog is not None:
@@ -107,7 +109,8 @@ class StreamPort(Port):
             self._pause(problem)
             return
         self._backlog = None
-        self._watch()
+        if not self._waits:
+            self._watch()
 
     def _watch(self) -> None:
         if self._backlog is None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from math import inf
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from socketd.net.faults.held_output import MAX_WRITES, HeldOutput
+from socketd.net.stream.write_buffer import HIGH_WATER
 from socketd.settings.faults.values import SILENT, Accept, Latency, Slices
 from tests.net.faults.faulty_case import drawn
 
@@ -150,6 +152,17 @@ class BoundTests(HeldOutputCase):
             b"".join(piece for _, piece in pieces), bytes(range(256)) * (4 * MAX_WRITES // 256)
         )
         self.assertEqual(pieces[-1][0], round(1.0 + (4 * MAX_WRITES - 1) / 1000, 9))
+
+    def test_memory(self) -> None:
+        """As many bytes as a connection holds take little more room in tiny writes."""
+        self.hold(latency=Latency(1.0))
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        before = tracemalloc.get_traced_memory()[0]
+        for number in range(HIGH_WATER):
+            self.held.put(bytes([number % 256]), number / 1e6)
+        grown = tracemalloc.get_traced_memory()[0] - before
+        self.assertTrue(HIGH_WATER < grown < 3 * HIGH_WATER, grown)
 
     def test_clear(self) -> None:
         """What is forgotten is counted."""

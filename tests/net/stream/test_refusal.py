@@ -107,6 +107,26 @@ class RefuseTests(FaultyPortCase):
         self.port.close()
         self.assertTrue(other.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
 
+    def test_closed_before(self) -> None:
+        """A port that is closed is left alone."""
+        self.port.close()
+        self.misbehave(accept=Accept(REFUSE))
+        self.assertIsNone(self.port._backlog)
+
+    def test_full(self) -> None:
+        """A port that waits for capacity waits for it still when it listens again."""
+        self.service_state.policy.capacity.limit = 1
+        peers = [self.connect(), self.connect()]
+        self.reactor.turn(2)
+        self.assertNotIn(self.port, self.reactor.readers)
+        self.misbehave(accept=Accept(REFUSE))
+        self.misbehave()
+        self.assertNotIn(self.port, self.reactor.readers)
+        peers[0].close()
+        self.reactor.turn(3)
+        self.assertIn(self.port, self.reactor.readers)
+        self.assertTrue(self.serves())
+
     def test_taken(self) -> None:
         """If another program listens there meanwhile, that is logged, and tried again."""
         self.misbehave(accept=Accept(REFUSE))
