@@ -24,7 +24,7 @@ JOBS ?= $(shell nproc)
 TEST_FILES := $(sort $(shell find tests -name 'test_*.py'))
 DAEMON_TESTS := tests/chaos/% tests/system/% tests/soak/test_soak.py tests/test_packaging.py \
     tests/support/test_limits.py tests/manual/test_tutorial.py tests/bench/test_load.py \
-    tests/bench/test_tls.py tests/contract/test_over_reactor.py
+    tests/bench/test_tls.py tests/bench/test_answers.py tests/contract/test_over_reactor.py
 SEEDS := tests/system/test_seeds.py
 DAEMON_TESTS := $(filter-out $(SEEDS),$(filter $(DAEMON_TESTS),$(TEST_FILES)))
 UNIT_TESTS := $(filter-out $(DAEMON_TESTS),$(TEST_FILES))

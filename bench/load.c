@@ -9,7 +9,9 @@
  *   load udp      --port P --connections N --size B --in-flight K
  *   load idle     --port P --connections N --size B
  *
- * and --seconds S, --warm-up S for each of them; --tls 1 or --every S for echo.
+ * and --seconds S, --warm-up S for each of them; --tls 1 or --every S for echo;
+ * --beside 1 for a server that has what is measured at 127.0.0.2; and for echo
+ * --question TEXT --answer TEXT, equally long, in place of --size.
  *
  * echo      N connections with K messages of B bytes in flight on each; with
  *           --every S one message each S seconds, in turn, whenever the last
@@ -87,6 +89,9 @@ struct options {
     double warm_up;
     double every; /* seconds between two messages of a connection; 0: at once */
     bool tls;
+    bool beside;
+    const char *question;
+    const char *answer;
 };
 
 struct connection {
@@ -124,7 +129,9 @@ static struct options options = {
 static struct totals totals;
 static struct connection *connections;
 static struct sockaddr_in target;
-static char pattern[PATTERN_PERIOD + MAX_SIZE];
+static char pattern[PATTERN_PERIOD + MAX_SIZE];  /* what is sent */
+static char expected[PATTERN_PERIOD + MAX_SIZE]; /* what is answered */
+static int period = PATTERN_PERIOD, stride = PATTERN_STRIDE;
 static char buffer[MAX_SIZE];
 static uint32_t *latencies;
 static size_t latency_count;
@@ -187,7 +194,7 @@ static void mark_and_wait(const char *what, double seconds)
         die("standard input: %s", strerror(errno));
 }
 
-static void fill_pattern(void)
+static void fill_random(void)
 {
     uint32_t state = 2463534242u;
 
@@ -195,16 +202,36 @@ static void fill_pattern(void)
         state ^= state << 13;
         state ^= state >> 17;
         state ^= state << 5;
-        pattern[i] = (char)(state >> 24);
+        pattern[i] = expected[i] = (char)(state >> 24);
     }
-    for (int i = PATTERN_PERIOD; i < PATTERN_PERIOD + MAX_SIZE; i++)
-        pattern[i] = pattern[i - PATTERN_PERIOD];
 }
 
-/* What a connection carries from its byte number `offset` on. */
+/* Random bytes and their echo, or one question and its answer again and again. */
+static void fill_pattern(void)
+{
+    if (options.question == NULL) {
+        fill_random();
+    } else {
+        period = options.size;
+        stride = 0;
+        memcpy(pattern, options.question, period);
+        memcpy(expected, options.answer, period);
+    }
+    for (int i = period; i < period + MAX_SIZE; i++) {
+        pattern[i] = pattern[i - period];
+        expected[i] = expected[i - period];
+    }
+}
+
+static uint64_t place(const struct connection *c, uint64_t offset)
+{
+    return (c->index * (uint64_t)stride + offset) % period;
+}
+
+/* What a connection sends from its byte number `offset` on. */
 static const char *pattern_at(const struct connection *c, uint64_t offset)
 {
-    return pattern + (c->index * (uint64_t)PATTERN_STRIDE + offset) % PATTERN_PERIOD;
+    return pattern + place(c, offset);
 }
 
 static void record_latency(int64_t nanoseconds)
@@ -412,8 +439,9 @@ static void echo_open(struct connection *c)
 static bool echo_accept(struct connection *c, ssize_t count, int64_t now)
 {
     uint64_t before = c->received / options.size;
+    const char *wanted = expected + place(c, c->received);
 
-    if (c->received + count > c->sent || memcmp(buffer, pattern_at(c, c->received), count)) {
+    if (c->received + count > c->sent || memcmp(buffer, wanted, count)) {
         count_error("connection %u: the reply differs from what was sent", c->index);
         drop(c);
         return false;
@@ -829,8 +857,24 @@ static void set_option(const char *name, const char *text)
         options.every = number(name, text, 0, 60);
     else if (strcmp(name, "--tls") == 0)
         options.tls = number(name, text, 0, 1) > 0;
+    else if (strcmp(name, "--beside") == 0)
+        options.beside = number(name, text, 0, 1) > 0;
+    else if (strcmp(name, "--question") == 0)
+        options.question = text;
+    else if (strcmp(name, "--answer") == 0)
+        options.answer = text;
     else
         die("unknown option %s", name);
+}
+
+static void read_question(void)
+{
+    if (options.question == NULL || options.answer == NULL
+        || strlen(options.question) != strlen(options.answer) || options.question[0] == '\0')
+        die("--question and --answer go together, and are equally long");
+    if (strcmp(options.mode, "echo") != 0 || strlen(options.question) > MAX_SIZE)
+        die("--question is for echo only, and has %d bytes at most", MAX_SIZE);
+    options.size = (int)strlen(options.question);
 }
 
 static void read_options(int count, char **words)
@@ -848,12 +892,14 @@ static void read_options(int count, char **words)
         die("--tls is for echo only");
     if (options.every > 0 && strcmp(options.mode, "echo") != 0)
         die("--every is for echo only");
+    if (options.question != NULL || options.answer != NULL)
+        read_question();
 }
 
 static void prepare(void)
 {
     target = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(options.port)};
-    target.sin_addr.s_addr = htonl(INADDR_LOOPBACK + options.tls);
+    target.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (options.tls || options.beside));
     if (options.tls)
         ssl_prepare();
     connections = calloc(options.connections, sizeof *connections);

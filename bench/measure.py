@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 
-from bench import load, proc
+from bench import load, proc, shares
 from bench.cores import Cores
 from bench.held import HELD_SOCKET, MESSAGE, bytes_per_message
 from bench.load import LoadFailed, LoadReport
@@ -99,6 +99,8 @@ class Bench:
                 return self._idle_sample(work, running)
             if work.kind is Kind.LATE:
                 return self._late_sample(work, running)
+            if work.kind is Kind.SHARE:
+                return _share_sample(running)
             return self._rate_sample(work, running)
         except LoadFailed as error:
             said = running.last_line()
@@ -162,6 +164,12 @@ class Bench:
         note = f"{report.messages} of {report.asked} asked answered"
         each = (held[0] - before) / IDLE_CONNECTIONS / KIB
         return Sample(figure=each, memory_mib=held[0] / MIB, note=note)
+
+
+def _share_sample(running: Running) -> Sample:
+    """How far the shares of lost, doubled and late answers are from those of the profile."""
+    found = shares.ask(running.port)
+    return Sample(figure=max(map(abs, found.deviations.values())), note=str(found))
 
 
 def _start_sample(running: Running) -> Sample:

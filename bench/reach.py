@@ -9,8 +9,11 @@ from bench.results import Number, Results
 #: The server that all this is about.
 SUBJECT = "socketd"
 
+#: The same with and without TLS, as any checkout can serve.
+PLAIN_AND_TLS = (SUBJECT, "socketd-tls")
+
 #: The same, in whatever way it serves a work.
-SUBJECTS = (SUBJECT, "socketd-tls")
+SUBJECTS = (*PLAIN_AND_TLS, "socketd-late", "socketd-lossy", "socketd-rule", "socketd-rules")
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,22 @@ REACHES = (
     Reach(
         "error of latency = 50ms, 5000 connections, p99",
         "latency", 5.0, 1.0, at_least=False, unit="ms", subject="socketd-late",
+    ),
+    Reach(
+        "loss, duplicates, reordering of 100 000 datagrams: deviation", "shares", 3.0, 2.0,
+        at_least=False, unit="sigma", subject="socketd-lossy",
+    ),
+    Reach(
+        "CPU of 100 rules against one rule", "rules", 3.0, 2.0, "socketd-rule",
+        number="cpu_us", at_least=False, subject="socketd-rules",
+    ),
+    Reach(
+        "reply by rule against plain Twisted by hand", "rules", 1.0, 1.5, "twisted-reply",
+        subject="socketd-rule",
+    ),
+    Reach(
+        "reply by rule against asyncio by hand", "rules", 0.5, 0.8, "asyncio-reply",
+        subject="socketd-rule",
     ),
     Reach("memory per idle connection", "idle", 2.0, 1.3, at_least=False, unit="KiB"),
     Reach("start to first answer", "start", 600.0, 350.0, at_least=False, unit="ms"),

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from bench.held import HELD_SOCKET
 from bench.load import program
-from bench.peers.listening import BACKLOG, HOST
-from bench.peers.tls_listening import TLS_HOST
+from bench.peers.conversation import ANSWER, QUESTION
+from bench.peers.listening import BACKLOG, BESIDE, HOST
+from bench.shares import LOSSY
 
 #: Where programs of the system's administrator are, should PATH leave them out.
 SYSTEM_PATH = "/usr/sbin:/sbin"
@@ -32,7 +33,7 @@ listen = udp:{port}:interface={host}
 #: The same with TLS: in plain it is asked whether it answers, at another address.
 SOCKETD_TLS_INI = """\
 [echo]
-listen = tcp:{port}:interface={host}, tls:{port}:interface={tls_host}
+listen = tcp:{port}:interface={host}, tls:{port}:interface={beside}
 tls_certificate = {folder}/server.pem
 tls_key = {folder}/server.key
 log_connections = no
@@ -54,6 +55,38 @@ fault = late
 protocol = echo
 listen = unix:{{folder}}/{HELD_SOCKET}
 fault = held
+"""
+
+#: What is measured by datagrams at the other address.
+SOCKETD_LOSSY_INI = """\
+[fault:lossy]
+{lossy}
+[echo]
+listen = tcp:{port}:interface={host}
+[lossy]
+protocol = echo
+listen = udp:{port}:interface={beside}
+fault = lossy
+"""
+
+#: A rule of each kind, which does not match.
+OTHER_RULES = (
+    '"AT+X{0}" -> "OK {0}\\r\\n"',
+    'prefix "AT+P{0}" -> "OK {0}\\r\\n"',
+    'contains "status {0}" -> "up\\r\\n"',
+    '/AT\\+R{0}=(\\d+)/ -> "+R: \\1\\r\\n"',
+)
+
+#: Rules at the other address.
+SOCKETD_RULES_INI = """\
+[echo]
+listen = tcp:{port}:interface={host}
+[reply]
+listen = tcp:{port}:interface={beside}
+log_connections = no
+framing = line
+rules =
+{rules}
 """
 
 #: The library that the load generator and every server speak TLS with.
@@ -126,10 +159,11 @@ class Server:
     missing: Callable[[], str]
 
 
-def _socketd(place: Place) -> list[str]:
-    """The daemon as it is run everywhere, with a configuration of two services."""
+def _socketd(text: str, place: Place, **fields: str) -> list[str]:
+    """The daemon as it is run everywhere, with a configuration."""
     ini = place.folder / "socketd.ini"
-    ini.write_text(SOCKETD_INI.format(port=place.port, host=HOST))
+    known = {"port": place.port, "host": HOST, "beside": BESIDE, "folder": place.folder}
+    ini.write_text(text.format(**known, **fields))
     reactor = [f"--reactor={place.reactor}"] if place.reactor else []
     daemon = ["--nodaemon", "--pidfile=", *reactor, "socketd", "--config", str(ini)]
     return [str(_twistd()), *daemon]
@@ -138,18 +172,24 @@ def _socketd(place: Place) -> list[str]:
 def _socketd_tls(place: Place) -> list[str]:
     """The daemon with a certificate."""
     _make_certificate(place)
-    fields = {"port": place.port, "host": HOST, "tls_host": TLS_HOST, "folder": place.folder}
-    command = _socketd(place)
-    (place.folder / "socketd.ini").write_text(SOCKETD_TLS_INI.format(**fields))
-    return command
+    return _socketd(SOCKETD_TLS_INI, place)
 
 
-def _socketd_late(place: Place) -> list[str]:
-    """The daemon with fault profiles that hold what is sent."""
-    fields = {"port": place.port, "host": HOST, "folder": place.folder}
-    command = _socketd(place)
-    (place.folder / "socketd.ini").write_text(SOCKETD_LATE_INI.format(**fields))
-    return command
+def _socketd_lossy(place: Place) -> list[str]:
+    """The daemon with datagrams that get lost."""
+    return _socketd(SOCKETD_LOSSY_INI, place, lossy=LOSSY)
+
+
+def _socketd_rules(count: int, place: Place) -> list[str]:
+    """The daemon with rules, of which the last one matches."""
+    return _socketd(SOCKETD_RULES_INI, place, rules="".join(rule_lines(count)))
+
+
+def rule_lines(count: int) -> list[str]:
+    """Rules of all kinds in turn, which do not match; and the last one, for the whole message."""
+    others = [OTHER_RULES[n % len(OTHER_RULES)].format(n) for n in range(count - 1)]
+    question, answer = (repr(text)[1:-1] for text in (QUESTION.rstrip(), ANSWER))
+    return [f"    {rule}\n" for rule in (*others, f'"{question}" -> "{answer}"')]
 
 
 def _python_tls(name: str, place: Place) -> list[str]:
@@ -235,8 +275,16 @@ def _never() -> str:
 
 
 SERVERS = (
-    Server("socketd", "socketd", _socketd, _no_socketd),
-    Server("socketd-late", f"socketd, latency = {LATENCY}ms", _socketd_late, _no_socketd),
+    Server("socketd", "socketd", partial(_socketd, SOCKETD_INI), _no_socketd),
+    Server(
+        "socketd-late",
+        f"socketd, latency = {LATENCY}ms",
+        partial(_socketd, SOCKETD_LATE_INI),
+        _no_socketd,
+    ),
+    Server("socketd-lossy", "socketd, lossy", _socketd_lossy, _no_socketd),
+    Server("socketd-rule", "socketd, 1 rule", partial(_socketd_rules, 1), _no_socketd),
+    Server("socketd-rules", "socketd, 100 rules", partial(_socketd_rules, 100), _no_socketd),
     Server("c-epoll", "C epoll", partial(_compiled, "epoll_echo"), _never),
     Server("c-udp", "C recvfrom/sendto", partial(_compiled, "udp_time"), _never),
     Server("uvloop", "uvloop", partial(_python, "uvloop_echo"), partial(_no_module, "uvloop")),
@@ -252,6 +300,8 @@ SERVERS = (
         partial(_python_tls, "twisted_tls"),
         partial(_no_tls, "OpenSSL"),
     ),
+    Server("asyncio-reply", "asyncio, by hand", partial(_python, "asyncio_reply"), _never),
+    Server("twisted-reply", "plain Twisted, by hand", partial(_python, "twisted_reply"), _never),
     Server("threads", "thread per connection", partial(_python, "threads_echo"), _never),
     Server("xinetd", "xinetd", _xinetd, partial(_no_program, "xinetd")),
     Server("socat", "socat", _socat, partial(_no_program, "socat")),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from bench.peers.conversation import ANSWER, QUESTION
+
 #: Every peer that serves streams, and every one that serves datagrams: see L{bench.servers}.
 STREAM_PEERS = (
     "socketd", "c-epoll", "uvloop", "asyncio", "twisted", "threads", "xinetd", "socat",
@@ -32,6 +34,7 @@ class Kind(Enum):
     BULK = "megabytes per second"
     IDLE = "kibibytes per connection"
     START = "milliseconds until the first answer"
+    SHARE = "standard deviations from the shares that a fault profile says"
     LATE = "milliseconds that the 99th percentile of answers is later than it should be"
 
 
@@ -62,12 +65,12 @@ class Work:
     @property
     def fresh(self) -> bool:
         """Whether each sample needs a server that was just started."""
-        return self.kind in (Kind.IDLE, Kind.START, Kind.LATE)
+        return self.kind not in (Kind.RATE, Kind.BULK)
 
     @property
     def less_is_better(self) -> bool:
         """Whether a small figure is the good one."""
-        return self.kind in (Kind.IDLE, Kind.START, Kind.LATE)
+        return self.fresh
 
 
 def _pingpong(connections: int, quick: bool = False) -> Work:
@@ -153,6 +156,25 @@ WORKS = (
         unit="ms late",
         servers=("socketd-late", "socketd"),
         load=("echo", "--connections", str(LATE_CONNECTIONS), "--size", "64", "--every", "1"),
+    ),
+    Work(
+        name="shares",
+        title="loss, duplicates and reordering of 100 000 datagrams over UDP: the largest"
+        " deviation from what the profile says",
+        kind=Kind.SHARE,
+        unit="sigma",
+        servers=("socketd-lossy",),
+    ),
+    Work(
+        name="rules",
+        title="a line of 64 B that is answered by rule, 64 connections",
+        kind=Kind.RATE,
+        unit="messages/s",
+        servers=("socketd-rule", "socketd-rules", "twisted-reply", "asyncio-reply"),
+        load=(
+            "echo", "--beside", "1", "--connections", "64", "--question", QUESTION,
+            "--answer", ANSWER,
+        ),
     ),
     Work(
         name="start",

@@ -7,8 +7,8 @@ import ssl
 from pathlib import Path
 
 from bench.peers.asyncio_echo import Echo
-from bench.peers.listening import BACKLOG, HOST, announce
-from bench.peers.tls_listening import TLS_HOST, read_options
+from bench.peers.listening import BACKLOG, BESIDE, HOST, announce
+from bench.peers.tls_listening import read_options
 
 
 async def serve(port: int, certificates: Path) -> None:
@@ -16,7 +16,7 @@ async def serve(port: int, certificates: Path) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificates / "server.pem", certificates / "server.key")
     loop = asyncio.get_running_loop()
-    secure = await loop.create_server(Echo, TLS_HOST, port, ssl=context, backlog=BACKLOG)
+    secure = await loop.create_server(Echo, BESIDE, port, ssl=context, backlog=BACKLOG)
     plain = await loop.create_server(Echo, HOST, port, backlog=BACKLOG)
     announce(port)
     await asyncio.gather(plain.serve_forever(), secure.serve_forever())

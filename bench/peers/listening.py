@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import time
 
-#: Every peer listens here and nowhere else.
+#: Every peer listens here.
 HOST = "127.0.0.1"
+
+#: What is measured is here, at the port where L{HOST} has the plain echo, if that is not it: the
+#: plain echo is asked whether the peer answers.
+BESIDE = "127.0.0.2"
 
 #: The listen queue: what Linux grants at most by default (net.core.somaxconn), so that no peer
 #: is measured by the SYN retries of a short one.

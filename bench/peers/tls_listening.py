@@ -1,13 +1,9 @@
-"""What the Python peers with TLS share: where they listen, and their options."""
+"""What the Python peers with TLS share: their options."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-
-#: TLS is spoken here, at the port where L{bench.peers.listening.HOST} has the plain echo:
-#: that one is asked whether the peer answers.
-TLS_HOST = "127.0.0.2"
 
 
 def read_options(description: str) -> tuple[int, Path]:

@@ -9,8 +9,8 @@ from twisted.internet.protocol import Factory
 from twisted.internet.ssl import PrivateCertificate
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
-from bench.peers.listening import BACKLOG, HOST, announce
-from bench.peers.tls_listening import TLS_HOST, read_options
+from bench.peers.listening import BACKLOG, BESIDE, HOST, announce
+from bench.peers.tls_listening import read_options
 from bench.peers.twisted_plain import Echo
 
 
@@ -20,7 +20,7 @@ def serve(reactor: Any, port: int, certificates: Path) -> None:
     options = PrivateCertificate.loadPEM(b"".join(both)).options()
     echo = Factory.forProtocol(Echo)
     secure = TLSMemoryBIOFactory(options, False, Factory.forProtocol(Echo), reactor)
-    reactor.listenTCP(port, secure, BACKLOG, TLS_HOST)
+    reactor.listenTCP(port, secure, BACKLOG, BESIDE)
     reactor.listenTCP(port, echo, BACKLOG, HOST)
     reactor.callWhenRunning(announce, port)
     reactor.run()

@@ -176,6 +176,16 @@ class FailureTests(SynchronousTestCase):
             port = int(server.getsockname()[1])
         self.assertIn("Connection refused", self.failure(port, *ECHO))
 
+    def test_wrong_options(self) -> None:
+        """What does not go together is told of."""
+        for arguments, expected in (
+            (("idle", "--every", "5"), "--every is for echo only"),
+            (("echo", "--question", "a"), "--question and --answer go together"),
+            (("echo", "--question", "a", "--answer", "bc"), "equally long"),
+            (("idle", "--question", "a", "--answer", "b"), "--question is for echo only"),
+        ):
+            self.assertIn(expected, self.failure(1, *arguments))
+
     def test_wrong_option(self) -> None:
         """A slip on the command line is told of, with what would be right."""
         said = self.failure(1, "echo", "--connections", "many")

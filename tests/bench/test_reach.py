@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench.reach import REACHES, SUBJECT, Reach
+from bench.reach import REACHES, SUBJECTS, Reach
 from bench.results import Outcome, Results, Sample
 from bench.works import WORKS
 
@@ -54,8 +54,12 @@ class TableTests(SynchronousTestCase):
         """Each figure names a work, and servers that take part in it."""
         servers = {work.name: work.servers for work in WORKS}
         for reach in REACHES:
-            for name in filter(None, (SUBJECT, reach.against, reach.goal_peer)):
+            for name in filter(None, (reach.subject, reach.against, reach.goal_peer)):
                 self.assertIn(name, servers[reach.work], reach.figure)
+
+    def test_subjects(self) -> None:
+        """Each figure is about socketd."""
+        self.assertEqual({reach.subject for reach in REACHES} - set(SUBJECTS), set())
 
     def test_goal_is_beyond_must(self) -> None:
         """A goal asks for more than what has to be reached."""

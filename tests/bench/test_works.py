@@ -7,6 +7,7 @@ from pathlib import Path
 from twisted.python.filepath import FilePath
 from twisted.trial.unittest import SynchronousTestCase
 
+from bench.reach import SUBJECTS
 from bench.servers import BY_NAME, SERVERS, Place
 from bench.works import QUICK_PEERS, WORKS, Kind, Work, choose
 from tests.support.needs import COMPILING, need
@@ -50,17 +51,17 @@ class TableTests(SynchronousTestCase):
         """A work names servers that there are, socketd first."""
         for work in WORKS:
             self.assertEqual(set(work.servers) - set(BY_NAME), set(), work.name)
-            self.assertTrue(work.servers[0].startswith("socketd"), work.name)
+            self.assertIn(work.servers[0], SUBJECTS)
         self.assertEqual(set(QUICK_PEERS) - set(BY_NAME), set())
 
-    def test_every_work_but_start_has_a_load(self) -> None:
-        """Only the start is measured without the load generator."""
-        self.assertEqual([w.name for w in WORKS if not w.load], ["start"])
+    def test_load(self) -> None:
+        """Only shares and the start are measured without the load generator."""
+        self.assertEqual([w.name for w in WORKS if not w.load], ["shares", "start"])
 
     def test_less_is_better(self) -> None:
-        """Memory and time are better when less."""
+        """What is no rate is better when less: memory, time, and deviations."""
         kinds = {work.kind for work in WORKS if work.less_is_better}
-        self.assertEqual(kinds, {Kind.IDLE, Kind.START, Kind.LATE})
+        self.assertEqual(kinds, set(Kind) - {Kind.RATE, Kind.BULK})
 
 
 class CommandTests(SynchronousTestCase):
