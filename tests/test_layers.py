@@ -55,6 +55,9 @@ ALLOWED: dict[str, set[str]] = {
     "cli.operator": {
         "cli.client", "cli.common", "cli.transport", "common", "settings", "terminal",
     },
+    "cli.record": {
+        "cli.client", "cli.common", "cli.transport", "common", "protocols", "settings",
+    },
     "cli.migrate": {"cli.common", "common", "configuration", "settings"},
     "cli.system": {"cli.common", "common", "configuration", "protocols", "settings", "tap"},
     "cli.main": {"cli.common", "common"},

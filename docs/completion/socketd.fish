@@ -50,8 +50,8 @@ function _shtab_socketd_using
   test "$_shtab_socketd_cmdpath" = "$argv"
 end
 
-set -g _shtab_socketd_commands run serve check try console status services listeners certificates connections waiting show watch web reply answer close half-close reset ban unban bans faults fault reload drain resume log-level send chat time ping whoami certificate options unit import
-set -g _shtab_socketd_opts_with_value --alpn --ca --cert --config --control --count --days --directory --epoch --interval --key --output --pause --server-name --size --timeout --wait -c -i -s
+set -g _shtab_socketd_commands run serve check try console status services listeners certificates connections waiting show watch web reply answer close half-close reset ban unban bans faults fault reload drain resume log-level send chat time ping record whoami certificate options unit import
+set -g _shtab_socketd_opts_with_value --alpn --ca --cert --config --control --count --days --directory --epoch --interval --key --listen --output --pause --server-name --size --timeout --wait -c -i -s
 
 complete -c socketd -e
 complete -c socketd -f
@@ -251,6 +251,19 @@ complete -c socketd -n '_shtab_socketd_using ping' -l alpn -x -d 'offer this pro
 complete -c socketd -n '_shtab_socketd_using ping' -l insecure -d 'verify nothing: the server may be an impostor'
 complete -c socketd -n '_shtab_socketd_using ping' -s v -l verbose -d 'tell on standard error what was agreed on and whose the certificate is'
 complete -c socketd -n '_shtab_socketd_using ping' -s h -l help -d 'show the help'
+complete -c socketd -n '_shtab_socketd_using; and test $_shtab_socketd_npos -eq 0' -a record -d 'pass one conversation on to a server, and write rules that answer as it did'
+complete -c socketd -n '_shtab_socketd_using record' -l listen -x -d 'where the client connects: HOST:PORT, [V6]:PORT or the path of a UNIX socket'
+complete -c socketd -n '_shtab_socketd_using record' -l force -d 'replace an existing FILE'
+complete -c socketd -n '_shtab_socketd_using record' -l tls -d 'speak TLS, as tls:HOST:PORT does'
+complete -c socketd -n '_shtab_socketd_using record' -l ca -xka "(__fish_complete_path (commandline -ct | string replace -r '^--[^=]*=' ''))" -d 'trust these authorities, not those of the system'
+complete -c socketd -n '_shtab_socketd_using record' -l server-name -x -d 'the name or IP address that the server'"'"'s certificate must be for, where that is not the HOST that is dialed'
+complete -c socketd -n '_shtab_socketd_using record' -l cert -xka "(__fish_complete_path (commandline -ct | string replace -r '^--[^=]*=' ''))" -d 'our certificate and its chain'
+complete -c socketd -n '_shtab_socketd_using record' -l key -xka "(__fish_complete_path (commandline -ct | string replace -r '^--[^=]*=' ''))" -d 'its key (default: in the file of --cert)'
+complete -c socketd -n '_shtab_socketd_using record' -l alpn -x -d 'offer this protocol; more than once: the best first'
+complete -c socketd -n '_shtab_socketd_using record' -l insecure -d 'verify nothing: the server may be an impostor'
+complete -c socketd -n '_shtab_socketd_using record' -s v -l verbose -d 'tell on standard error what was agreed on and whose the certificate is'
+complete -c socketd -n '_shtab_socketd_using record' -s h -l help -d 'show the help'
+complete -c socketd -n '_shtab_socketd_using record; and test $_shtab_socketd_npos -eq 1' -ka "(__fish_complete_path (commandline -ct | string replace -r '^--[^=]*=' ''))" -d 'the configuration to write'
 complete -c socketd -n '_shtab_socketd_using; and test $_shtab_socketd_npos -eq 0' -a whoami -d 'ask a whoami service who we are: our address as it sees it, what we reached, TLS'
 complete -c socketd -n '_shtab_socketd_using whoami' -l timeout -x -d 'fail when there is no answer for so long (default 10; 0: no timeout)'
 complete -c socketd -n '_shtab_socketd_using whoami' -l tls -d 'speak TLS, as tls:HOST:PORT does'

@@ -37,6 +37,7 @@ MODULES = {
     "chat": "client.chat",
     "time": "client.time",
     "ping": "client.ping",
+    "record": "record.command",
     "whoami": "client.whoami",
     "certificate": "system.certificate",
     "options": "system.socket_options",

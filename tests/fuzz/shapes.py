@@ -527,6 +527,11 @@ SHAPES: dict[str, Bytes] = {
             st.sampled_from([b"\n", b"a", b"\r\n", b"ab" * 9, b"\x03", b"\0", b"\0\1", b"\xff"])
         ).map(b"".join),
     ),
+    "record": st.builds(
+        lambda ending, said: bytes([ending]) + b"~".join(said),
+        st.integers(0, 2),
+        st.lists(st.sampled_from([b"a\n", b"a\r\n", b"\n", b"b", b"\"\\; #", b"\0\xff", b""])),
+    ),
     "answers": st.builds(
         lambda which, times, message: bytes([which, times]) + message,
         st.integers(0, 255),

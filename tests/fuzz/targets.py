@@ -30,6 +30,7 @@ from socketd.cli.migrate.ini_writer import join, write
 from socketd.cli.migrate.model import Findings
 from socketd.cli.migrate.source_files import SourceFiles, UnreadableError
 from socketd.cli.migrate.xinetd_files import Reader
+from socketd.cli.record.recording import CLOSE, RESET, SILENCE, Recording
 from socketd.cli.system.development_ca import issue_client, load_authority, utc
 from socketd.cli.system.serve_arguments import Sections
 from socketd.cli.transport import tls
@@ -80,6 +81,7 @@ from socketd.settings.networks import is_public, parse_networks
 from socketd.settings.options import Option, declared
 from socketd.settings.tls import NamedCertificate, TlsOptions
 from socketd.settings.value_types import parse_duration, parse_rate, parse_size
+from tests.cli.record.replay import Replay, configuration_of
 from tests.control.fakes import FakeConnection, FakeOperatorSession, connect, make_daemon
 from tests.fuzz.connections import World, make_pair
 from tests.fuzz.faulty_datagrams import check_faults
@@ -531,6 +533,27 @@ def _messages(framing: Framing, pieces: Iterable[bytes]) -> Iterator[bytes]:
         return
 
 
+def check_record(data: bytes) -> None:
+    """
+    Whatever was said, the configuration that is written of it can be read, and answers the same
+    client the same way. The first byte says how the server ended; C{~} stands between what the
+    server said, then the client, and so on.
+    """
+    recording = Recording()
+    for place, said in enumerate(data[1:].split(b"~")):
+        if said:
+            (recording.asked if place % 2 else recording.answered)(said)
+    if ending := ("", CLOSE, RESET)[data[0] % 3 if data else 0]:
+        recording.ended(ending)
+    replay = Replay(configuration_of(recording))
+    assert replay.wire.taken() == recording.greeting
+    for turn in recording.turns:
+        found = replay.say(bytes(turn.question))
+        assert found == turn.answer, (turn, found)
+    replay.clock.advance(SILENCE)
+    assert replay.wire.disconnecting == bool(ending)
+
+
 def check_answers(data: bytes) -> None:
     """
     However short its messages, a peer that does not read has a connection hold no more
@@ -669,6 +692,7 @@ _CHECKS: tuple[Check, ...] = (
     check_answers, check_quotes, check_certificates, check_console, check_keys, check_daemon,
     check_faults, check_profile, check_http, check_websocket, check_rules, check_conversations,
     check_arguments,
+    check_record,
 )  # fmt: skip
 
 #: Each check by its name, which is that of the folder of its corpus.

@@ -253,4 +253,5 @@ CLIENT_EXAMPLES = """
     socketd send 127.0.0.1:12345 hello
     socketd time udp:127.0.0.1:12345
     printf 'one\\ntwo\\n' | socketd send tls:example.org:7443
+    socketd record plc.example:502 --listen 127.0.0.1:5020 plc.ini
 """

@@ -1,0 +1,1 @@
+"""C{socketd record}: passes one conversation on, and writes what repeats it."""
