@@ -57,7 +57,7 @@ SBOM = ".dist-info/sboms/socketd.cdx.json"
 TWISTD = "from twisted.scripts.twistd import run; run()"
 
 #: The distributions whose packages are imported under another name.
-DISTRIBUTIONS = {"OpenSSL": "pyOpenSSL", "zope": "zope.interface"}
+DISTRIBUTIONS = {"OpenSSL": "pyOpenSSL", "re2": "google-re2", "zope": "zope.interface"}
 
 #: A line of a lock that starts a requirement, and one of its hashes.
 PIN = re.compile(r"^([a-z0-9-]+)==(\S+)", re.MULTILINE)
@@ -249,12 +249,13 @@ class EntryPointsTests(SynchronousTestCase):
 
     def test_each_protocol_has_its_entry_point(self) -> None:
         """
-        The modules of socketd.protocols that assign C{declaration} are the entry points of the
+        The modules below socketd.protocols that assign C{declaration} are the entry points of the
         group, each under the module's own name.
         """
-        modules = (ROOT / "socketd" / "protocols").glob("*.py")
+        modules = (ROOT / "socketd" / "protocols").rglob("*.py")
         expected = [
-            f"{module.stem} = socketd.protocols.{module.stem}:declaration"
+            f"{module.stem} = {'.'.join((*module.parent.relative_to(ROOT).parts, module.stem))}"
+            ":declaration"
             for module in modules
             if DECLARATION.search(module.read_text(encoding="utf-8"))
         ]
