@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -40,19 +38,6 @@ class Octets:
         octets = (".." if at in self.any else f"{o:02x}" for at, o in enumerate(self.value))
         text = f"hex {' '.join(octets)}" if self.is_hex else quoted(self.value)
         return f"{self.where} {text}".lstrip()
-
-    @property
-    def test(self) -> Callable[[bytes], object]:
-        """Says whether a message matches."""
-        if self.any:
-            octets = [self.value[at : at + 1] for at in range(len(self.value))]
-            parts = (b"." if at in self.any else re.escape(o) for at, o in enumerate(octets))
-            compiled = re.compile(b"".join(parts), re.DOTALL)
-            return compiled.match if self.where == PREFIX else compiled.fullmatch
-        value = self.value
-        if self.where == PREFIX:
-            return lambda message: message.startswith(value)
-        return lambda message: value in message
 
 
 @frozen

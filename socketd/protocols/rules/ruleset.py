@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+import sys
+from collections.abc import Collection, Iterator
+from itertools import compress
 
 import attrs
 from attrs import define, field, frozen
 
 from socketd.protocols.rules.expressions import ExpressionSet
-from socketd.protocols.rules.rule import WHOLE, Expression, Idle, Octets, Rule
+from socketd.protocols.rules.rule import CONTAINS, PREFIX, WHOLE, Expression, Idle, Octets, Rule
 
-#: Says whether a message matches; C{None} for an expression.
-Test = Callable[[bytes], object] | None
+
+@frozen
+class Shape:
+    """What octets have in common that are looked up in one step."""
+
+    where: str
+    length: int
+    any: frozenset[int]
+
+    @classmethod
+    def of(cls, octets: Octets) -> Shape:
+        """Return the shape of octets; whole messages without any octet left open have one."""
+        is_whole = octets.where == WHOLE and not octets.any
+        return cls(octets.where, 0 if is_whole else len(octets.value), octets.any)
+
+    def key(self, message: bytes) -> bytes | None:
+        """Return the octets of a message that decide; C{None} if its length does not fit."""
+        if not self.any:
+            return message[: self.length] if self.where == PREFIX else message
+        length = len(message)
+        if length < self.length or length > self.length and self.where == WHOLE:
+            return None
+        return bytes(compress(message, (at not in self.any for at in range(self.length))))
 
 
 @define(eq=False)
@@ -19,11 +42,14 @@ class Matcher:
     """
     Finds the rules that match a message, at a cost that hardly grows with their number.
 
-    Whole messages are one look-up and all expressions one pass; only the rest is tried one by one.
+    Octets of one shape are one look-up, and all expressions are one pass over the message; only
+    C{contains} is tried rule by rule.
     """
 
-    _whole: dict[bytes, list[int]] = field(factory=dict, init=False)
-    _others: list[tuple[int, Test]] = field(factory=list, init=False)
+    _tables: dict[Shape, dict[bytes | None, list[int]]] = field(factory=dict, init=False)
+    # What a message has to contain, nothing included, or C{None} for an expression. As text, of
+    # which CPython's "in" takes a tenth of the time that it takes with bytes.
+    _others: list[tuple[int, str | None]] = field(factory=list, init=False)
     _expressions: ExpressionSet = field(factory=ExpressionSet, init=False)
 
     @classmethod
@@ -35,17 +61,22 @@ class Matcher:
         """
         matcher = cls()
         for index, rule in enumerate(rules):
-            pattern = rule.pattern
-            if isinstance(pattern, Octets) and pattern.where == WHOLE and not pattern.any:
-                matcher._whole.setdefault(pattern.value, []).append(index)
-            elif isinstance(pattern, Expression):
-                matcher._expressions.add(index, pattern.compiled)
-                matcher._others.append((index, None))
-            elif not isinstance(pattern, Idle):
-                test = pattern.test if isinstance(pattern, Octets) else _always
-                matcher._others.append((index, test))
+            matcher._add(index, rule)
         matcher._expressions.compile()
         return matcher
+
+    def _add(self, index: int, rule: Rule) -> None:
+        pattern = rule.pattern
+        if isinstance(pattern, Expression):
+            self._expressions.add(index, pattern.compiled)
+            self._others.append((index, None))
+        elif isinstance(pattern, Octets) and pattern.where != CONTAINS:
+            shape = Shape.of(pattern)
+            key = Shape(PREFIX, len(pattern.value), pattern.any).key(pattern.value)
+            self._tables.setdefault(shape, {}).setdefault(key, []).append(index)
+        elif not isinstance(pattern, Idle):
+            needle: bytes = getattr(pattern, "value", b"")
+            self._others.append((index, needle.decode("latin-1")))
 
     @property
     def size(self) -> int:
@@ -54,20 +85,23 @@ class Matcher:
 
     def matching(self, message: bytes) -> Iterator[int]:
         """Yield the indexes of the rules that match, in their order."""
-        whole = self._whole.get(message, [])
-        place = 0
+        known = [sys.maxsize]
+        for shape, table in self._tables.items():
+            known += table.get(shape.key(message), ())
+        known.sort(reverse=True)
+        text = message.decode("latin-1")
         found: Collection[int] | None = None
-        for index, test in self._others:
-            while place < len(whole) and whole[place] < index:
-                yield whole[place]
-                place += 1
-            if test is None:
+        for index, needle in self._others:
+            while known[-1] < index:
+                yield known.pop()
+            if needle is None:
                 found = self._expressions.matching(message) if found is None else found
                 if index in found:
                     yield index
-            elif test(message):
+            elif needle in text:
                 yield index
-        yield from whole[place:]
+        while len(known) > 1:
+            yield known.pop()
 
 
 @frozen
@@ -92,7 +126,3 @@ class RuleSet:
     def _find_idle(self) -> tuple[tuple[int, Rule, float], ...]:
         rules = enumerate(self.rules)
         return tuple((i, r, r.pattern.seconds) for i, r in rules if isinstance(r.pattern, Idle))
-
-
-def _always(message: bytes) -> bool:
-    return True

@@ -35,6 +35,10 @@ COMPLAINTS: dict[tuple[str, ...], list[str]] = {
     ("reply", "tcp:7"): [
         "reply: has no reply and no rules; write reply=TEXT, or rules=PATTERN -> ANSWER"
     ],
+    ("reply", "tcp:7", 'rules="a" -> "b"\n foo -> "c"'): [
+        r'rules="a" -> "b"\n foo -> "c":2:2: foo is no pattern; write "TEXT", prefix, contains,'
+        " /REGEX/, hex, every 3rd, idle 10s or *"
+    ],
     ("reply", "tcp:7", r"reply=a\q", "close=maybe"): [
         r"reply=a\q: has the unknown escape \q; known are \n \r \t \xNN and \\",
         "close=maybe: is neither yes nor no",

@@ -74,7 +74,7 @@ class MatcherTests(SynchronousTestCase):
             self.assertEqual(next(matcher.matching(b"bc")), 1)
 
     def test_one_pass(self) -> None:
-        """A hundred expressions are searched once for a message, and a text not at all."""
+        """A hundred expressions are searched once for a message."""
         rules = [rf"/^AT\+C{number}(\d*)$/" for number in range(100)]
         matcher = Matcher.of(parse_lines("\n".join(f'{rule} -> "x"' for rule in rules)))
         with mock.patch.object(
@@ -82,6 +82,14 @@ class MatcherTests(SynchronousTestCase):
         ) as searched:
             self.assertEqual(list(matcher.matching(b"AT+C99")), [9, 99])
         self.assertEqual(searched.call_count, 1)
+
+    def test_tables(self) -> None:
+        """Octets of one shape are one look-up, however many there are."""
+        patterns = [f'"{n}"' for n in range(100)] + [f'prefix "{n}"' for n in range(100, 200)]
+        patterns += [f"hex {n} .. 0a" for n in range(10, 99)]
+        matcher = Matcher.of(parse_lines("\n".join(f'{one} -> "x"' for one in patterns)))
+        self.assertEqual((len(matcher._tables), matcher._others), (3, []))
+        self.assertEqual(list(matcher.matching(b"1500")), [150])
 
 
 class ExpressionTests(SynchronousTestCase):
