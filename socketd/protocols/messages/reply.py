@@ -1,25 +1,28 @@
-"""C{reply}: a fixed reply to each message, or one by rule."""
+"""
+C{reply}: a fixed reply to each message, or one by rule.
+
+The rules are imported for services that have some only: it takes 15 ms.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol
 
 from socketd.protocols.framing import MessageProtocol, framing_option, max_message_option
-from socketd.protocols.rules.conversation import Script
 from socketd.protocols.rules.options import GREETING, RULES
-from socketd.protocols.rules.refusals import only_datagrams, refusals_of
-from socketd.protocols.rules.rule import Answer, Anything, Rule
-from socketd.protocols.rules.ruleset import RuleSet
-from socketd.protocols.rules.scripted import ScriptedDatagrams, ScriptedReply
 from socketd.protocols.spec import ProtocolContext, ProtocolSpec, udp_amplify_option
 from socketd.settings.listeners import Listener
 from socketd.settings.options import option
 from socketd.settings.value_types import TEXT, YES_NO
+
+if TYPE_CHECKING:
+    from socketd.protocols.rules.conversation import Script
+    from socketd.protocols.rules.ruleset import RuleSet
 
 
 @frozen
@@ -41,6 +44,10 @@ class ReplyOptions:
     @property
     def script(self) -> Script:
         """All that it says."""
+        from socketd.protocols.rules.conversation import Script
+        from socketd.protocols.rules.rule import Answer, Anything, Rule
+        from socketd.protocols.rules.ruleset import RuleSet
+
         fallback = None if self.reply is None else Rule(Anything(), Answer((self.reply,)))
         return Script(self.rules or RuleSet(), fallback, self.greeting, self.close)
 
@@ -77,12 +84,16 @@ class ReplyDatagrams(DatagramProtocol):
 def _make_stream(options: ReplyOptions, context: ProtocolContext) -> MessageProtocol:
     if options.rules is None and not options.greeting:
         return Reply(options, context.clock)
+    from socketd.protocols.rules.scripted import ScriptedReply
+
     return ScriptedReply(options.script, options.framing, options.max_message, context.clock)
 
 
 def _make_datagrams(options: ReplyOptions, context: ProtocolContext) -> DatagramProtocol:
     if options.rules is None:
         return ReplyDatagrams(options)
+    from socketd.protocols.rules.scripted import ScriptedDatagrams
+
     return ScriptedDatagrams(options.script, options.framing, options.max_message, context.clock)
 
 
@@ -92,6 +103,10 @@ def _refusals(
     if options.reply is None and options.rules is None:
         text = "has no reply and no rules; write reply = TEXT, or rules = PATTERN -> ANSWER"
         yield "", ValueError(text)
+    if options.rules is None and not options.greeting:
+        return
+    from socketd.protocols.rules.refusals import only_datagrams, refusals_of
+
     if options.rules is not None:
         for error in refusals_of(options.rules, options.framing, options.max_message, listeners):
             yield "rules", error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 from twisted.internet.testing import StringTransport
@@ -9,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.protocols.fakes import answers, make_stream
 from tests.protocols.feeding import Make, Outcome, feed, outcomes
+from tests.support.source_tree import ROOT
 
 
 def replying(**options: Any) -> Make:
@@ -64,3 +67,10 @@ class ReplyTests(SynchronousTestCase):
         """Each datagram is answered, an empty one too."""
         found = answers("reply", b"a", b"", b"b" * 65507, reply=b"R", udp_amplify=1)
         self.assertEqual(found, [b"R"] * 3)
+
+    def test_imported(self) -> None:
+        """Without rules a service does not wait for their import."""
+        program = "import sys, socketd.protocols.messages.reply\n"
+        program += "sys.exit('socketd.protocols.rules.rule' in sys.modules)"
+        done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False)
+        self.assertEqual(done.returncode, 0)
