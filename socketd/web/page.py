@@ -8,6 +8,7 @@ logged with the operator's address.
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Callable
 from importlib import metadata, resources
@@ -39,6 +40,10 @@ MAX_ANSWERS = 32
 #: Bytes of the token.
 TOKEN_SIZE = 24
 
+#: The header with the name by which operators know each other.
+NAME = b"X-Socketd-Name"
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,16}")
 _JSON = b"application/json"
 
 #: No script or style but the page's own files, no request elsewhere, in no frame; and no text
@@ -212,10 +217,12 @@ def _not_here() -> CommandError:
 
 
 def _who(request: PageRequest) -> str:
-    """Name the operator as the log does."""
+    """Name the operator as the log does, and as they call themselves."""
     transport: Any = request.channel.transport
     peer: str = getattr(transport, "peer", "unknown")
-    return describe_peer(transport) if peer.startswith("unix") else f"operator at {peer}"
+    place = describe_peer(transport) if peer.startswith("unix") else f"operator at {peer}"
+    name = (request.getHeader(NAME) or b"").decode("latin-1")
+    return place.replace("operator", f"operator {name}", 1) if _NAME.fullmatch(name) else place
 
 
 def _argument(request: PageRequest, name: bytes) -> str:

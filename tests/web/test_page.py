@@ -194,6 +194,18 @@ class CommandTests(Case):
         who = r"operator at 127.0.0.1:5: reply 1 \x00\xff\n"
         self.assertEqual(seen, [("operator_command", who)])
 
+    def test_name(self) -> None:
+        """An operator's own name is logged, too, if it is one."""
+        seen = watch(self.daemon)
+        for name in ("anna", "x" * 17, "a b", "<b>", "\x1b[2J", ""):
+            connect(self.daemon, "shout")
+            headers: dict[str, Any] = {"X_Socketd_Name": name} if name else {}
+            self.command({"command": "unban", "source": "192.0.2.9"}, **headers)
+            self.command({"command": "ban", "source": "192.0.2.9"}, **headers)
+            self.command({"command": "unban", "source": "192.0.2.9"}, **headers)
+        found = {text.partition(": ")[0] for event, text in seen if event == "operator_command"}
+        self.assertEqual(found, {"operator anna at 127.0.0.1:5", "operator at 127.0.0.1:5"})
+
     def test_wrong_token(self) -> None:
         """A wrong token, or one in a cookie, changes nothing."""
         connect(self.daemon, "shout")

@@ -19,7 +19,7 @@ const CHARTS = [
 const VIEWS = ["overview", "connections", "queue", "events", "control"];
 
 const state = {
-  token: "", view: "overview", shown: 0, history: {}, left: 0, mayChange: false, who: "",
+  token: "", name: "", view: "overview", shown: 0, history: {}, left: 0, mayChange: false, who: "",
   stream: null, rows: [], columns: ["id"], sort: { column: "id", down: false }, queue: [],
 };
 
@@ -74,7 +74,7 @@ const write = (name, value) => {
 
 // Requests
 
-const headers = () => (state.token ? { "X-Socketd-Token": state.token } : {});
+const headers = () => (state.token ? { "X-Socketd-Token": state.token, "X-Socketd-Name": state.name } : {});
 
 async function command(name, given = {}) {
   const body = JSON.stringify({ command: name, ...given });
@@ -444,8 +444,10 @@ function takeToken() {
     history.replaceState(null, "", location.pathname);
   }
   state.token = sessionStorage.getItem("token") || "";
+  state.name = sessionStorage.getItem("name") || "";
   state.mayAttend = sessionStorage.getItem("attend") === "1";
   find("token").value = state.token;
+  find("name").value = state.name;
   find("attend").checked = state.mayAttend;
 }
 
@@ -458,6 +460,7 @@ function submitted(id, action) {
 
 submitted("key", () => {
   sessionStorage.setItem("token", find("token").value.trim());
+  sessionStorage.setItem("name", find("name").value.trim());
   sessionStorage.setItem("attend", find("attend").checked ? "1" : "0");
   takeToken();
   again();
