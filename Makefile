@@ -35,7 +35,7 @@ TRIAL = mkdir -p build && $(BIN)/python -u -m twisted.trial \
     $(BIN)/python tests/support/summary.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-daemon test-all coverage mutation interop fuzz faults soak check docs dist deb system-test test-bare lock bench bench-quick clean distclean
+.PHONY: help run test test-daemon test-all coverage mutation interop lint-page pictures fuzz faults soak check docs dist deb system-test test-bare lock bench bench-quick clean distclean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -94,6 +94,25 @@ mutation: $(VENV)/mutation.stamp ## whether tests notice changes of access rules
 
 interop: $(VENV)/dev.stamp ## run the clients of tests/support/packages.txt against the daemon
 	@$(call TRIAL,tests/interop/with_*.py)
+
+# Pinned here, for a lock of npm names where each package came from.
+LINTERS := eslint@9.39.5 @html-eslint/eslint-plugin@0.47.0 stylelint@16.10.0 \
+    stylelint-config-standard@36.0.1
+
+lint-page: build/npm/stamp ## the linters of the status page's files, which npm fetches
+	@build/npm/node_modules/.bin/eslint --max-warnings 0 --no-config-lookup \
+	    --config tools/lint/eslint.config.mjs socketd/web/files/*.js socketd/web/files/*.html
+	@build/npm/node_modules/.bin/stylelint --config tools/lint/stylelint.config.mjs \
+	    --config-basedir build/npm socketd/web/files/*.css
+
+build/npm/stamp: Makefile
+	@rm -rf build/npm && mkdir -p build/npm
+	@timeout 120 npm install --prefix build/npm --no-save --no-audit --no-fund --silent $(LINTERS)
+	@touch $@
+
+pictures: $(VENV)/dev.stamp ## docs/pictures/ of the status page after a quarter of an hour; SECONDS=
+	@PICTURES=$(CURDIR)/docs/pictures $(BIN)/python -m twisted.trial \
+	    --temp-directory=build/pictures tests.interop.pictures
 
 fuzz: $(VENV)/dev.stamp ## any input, any order of events, for two minutes; ARGS=--seconds=600
 	@$(BIN)/python -m tests.fuzz $(ARGS)

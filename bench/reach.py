@@ -74,6 +74,10 @@ REACHES = (
         "server CPU per message against C epoll, 64 connections",
         "pingpong-64", 1.35, 1.2, "c-epoll", number="cpu_us", at_least=False,
     ),
+    Reach(
+        "TCP echo, against the same with 8 viewers of the status page",
+        "viewed", 1.02, 1.01, "socketd-viewed", at_least=False,
+    ),
     Reach("UDP time against C recvfrom/sendto", "udp", 0.9, 1.1, "c-udp"),
     Reach("UDP time against uvloop", "udp", 1.5, 1.9, "uvloop"),
     Reach("connections/s against xinetd", "connects", 5.0, 8.0, "xinetd"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,9 @@ log_connections = no
 [time]
 listen = udp:{port}:interface={host}
 """
+
+#: The same with a status page.
+SOCKETD_VIEWED_INI = f"[socketd]\nhttp = unix:{{folder}}/page.sock\n{SOCKETD_INI}"
 
 #: The same with TLS: in plain it is asked whether it answers, at another address.
 SOCKETD_TLS_INI = """\
@@ -169,6 +173,14 @@ def _socketd(text: str, place: Place, **fields: str) -> list[str]:
     return [str(_twistd()), *daemon]
 
 
+def _socketd_viewed(place: Place) -> list[str]:
+    """The daemon with a status page, and eight viewers, which take its core's time, too."""
+    command = _socketd(SOCKETD_VIEWED_INI, place)
+    page = str(place.folder / "page.sock")
+    viewers = [sys.executable, "-m", "bench.peers.viewers", "--socket", page]
+    return ["bash", "-c", f"{shlex.join(viewers)} & exec {shlex.join(command)}"]
+
+
 def _socketd_tls(place: Place) -> list[str]:
     """The daemon with a certificate."""
     _make_certificate(place)
@@ -285,6 +297,7 @@ SERVERS = (
     Server("socketd-lossy", "socketd, lossy", _socketd_lossy, _no_socketd),
     Server("socketd-rule", "socketd, 1 rule", partial(_socketd_rules, 1), _no_socketd),
     Server("socketd-rules", "socketd, 100 rules", partial(_socketd_rules, 100), _no_socketd),
+    Server("socketd-viewed", "socketd, 8 viewers", _socketd_viewed, _no_socketd),
     Server("c-epoll", "C epoll", partial(_compiled, "epoll_echo"), _never),
     Server("c-udp", "C recvfrom/sendto", partial(_compiled, "udp_time"), _never),
     Server("uvloop", "uvloop", partial(_python, "uvloop_echo"), partial(_no_module, "uvloop")),

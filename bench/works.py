@@ -92,6 +92,14 @@ WORKS = (
     _pingpong(64, quick=True),
     _pingpong(1000),
     Work(
+        name="viewed",
+        title="TCP echo ping-pong, 64 B, 64 connections, with 8 viewers of the status page",
+        kind=Kind.RATE,
+        unit="messages/s",
+        servers=("socketd", "socketd-viewed"),
+        load=("echo", "--connections", "64", "--size", "64"),
+    ),
+    Work(
         name="bulk",
         title="TCP bulk echo, 64 KiB writes, 4 in flight on each of 4 connections",
         kind=Kind.BULK,

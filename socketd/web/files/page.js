@@ -85,9 +85,9 @@ async function command(name, given = {}) {
 }
 
 function tell(answer) {
-  const line = find("message");
-  line.className = answer.ok ? "good" : "bad";
-  line.textContent = answer.ok ? answer.text || "done" : [answer.error, ...(answer.details || [])].join("; ");
+  const place = find("message");
+  place.className = answer.ok ? "good" : "bad";
+  place.textContent = answer.ok ? answer.text || "done" : [answer.error, ...(answer.details || [])].join("; ");
   return answer.ok;
 }
 
