@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 
@@ -134,6 +135,19 @@ class LatencyTests(FaultyCase):
         read_all(self.peer)
         self.reactor.turn()
         self.assertEqual(producer.calls, ["pause", "resume"])
+
+    def test_producer_that_writes_late(self) -> None:
+        """What a producer writes as it is told to wait comes behind what it wrote before."""
+        self.connect(Recorder(), small=True, slice=Slices(65536, 65536))
+        producer: Any = Producer()
+        producer.pauseProducing = lambda: self.connection.write(b"last")
+        self.connection.registerProducer(producer, True)
+        self.connection.write(BIG)
+        received = b""
+        while len(received) < len(BIG) + 4:
+            self.reactor.turn()
+            received += read_all(self.peer)[0]
+        self.assertEqual(received, BIG + b"last")
 
     def test_pull_producer(self) -> None:
         """One that is asked for each piece is asked when the last one was sent."""
