@@ -46,7 +46,7 @@ _OWN = {
     "NtpOptions.refid": "192.0.2.1",
     "QotdOptions.texts": "/etc/socketd/quotes",
     "ReplyOptions.reply": "hello\\n",
-    "ReplyOptions.rules": '"AT" -> "OK\\r\\n"',
+    "rules": '"AT" -> "OK\\r\\n"',
     "ReplyOptions.greeting": '"220 ready\\r\\n"',
     "FaultOptions.latency": "80ms jitter 20ms normal",
     "FaultOptions.bandwidth": "16KiB/s",

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 import stat
+from collections.abc import Iterator, Sequence
 from mimetypes import MimeTypes
 from pathlib import Path
 
 from attrs import frozen
 
+from socketd.protocols.rules.options import RULES
+from socketd.protocols.rules.refusals import refusals_of
+from socketd.protocols.rules.ruleset import RuleSet
 from socketd.protocols.web.answers import BYTES
+from socketd.settings.listeners import Listener
 from socketd.settings.options import option
 from socketd.settings.value_types import (
     DURATION,
@@ -122,6 +127,12 @@ class WebSocketOptions:
         "The longest message of WebSocket; a longer one ends the connection with 1009.",
     )
 
+    rules: RuleSet | None = option(
+        RULES,
+        None,
+        "What answers which message of WebSocket, as in reply; by default each comes back.",
+    )
+
     # A request for WebSocket has no body, and a connection few others.
     max_body = 0
     max_requests = 100
@@ -160,3 +171,12 @@ class HttpOptions(WebSocketOptions):
     websocket: bool = option(
         YES_NO, True, "Whether a request for WebSocket is answered, at any path."
     )
+
+
+def refusals(
+    options: WebSocketOptions, listeners: Sequence[Listener]
+) -> Iterator[tuple[str, ValueError]]:
+    """List what is wrong with the rules in their service."""
+    if options.rules is not None:
+        for error in refusals_of(options.rules, "chunk", options.max_message, listeners):
+            yield "rules", error

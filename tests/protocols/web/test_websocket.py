@@ -5,9 +5,13 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
-from socketd.protocols.web.websocket import BATCH
+from socketd.protocols.registry import installed
+from socketd.protocols.rules.options import parse_rules
+from socketd.protocols.web.message_socket import BATCH
+from socketd.settings.diagnostics import SettingsError
+from socketd.settings.load import parse
 from tests.protocols.web.autobahn import Case, cases, chopped, code_of, deflate, inflate
-from tests.protocols.web.client import Connection, Response, WebCase, request, responses
+from tests.protocols.web.client import SOON, Connection, Response, WebCase, request, responses
 from tests.protocols.web.frames import (
     ACCEPT,
     BINARY,
@@ -247,6 +251,72 @@ class MessageTests(WebSocketCase):
         connection.send(frame(TEXT, b"x", key=None))
         (found,) = connection.received()
         self.assertEqual((found.opcode, code_of(found.payload)), (CLOSE, 1002))
+
+
+class RulesTests(WebSocketCase):
+    """Tests for messages that are answered by rule."""
+
+    def answers(self, rules: str, *sent: bytes) -> tuple[WebSocket, list[tuple[int, bytes]]]:
+        """Send frames to a service with rules."""
+        connection = self.open(name="websocket", rules=parse_rules(rules))
+        connection.send(*sent)
+        return connection, [(one.opcode, one.payload) for one in connection.received()]
+
+    def drained(self, connection: WebSocket) -> list[Frame]:
+        """Let the peer read, and with it what produces more for it; take what came."""
+        for _ in range(20):
+            producer = connection.wire.producer
+            if producer is not None and not connection.wire.streaming:
+                producer.resumeProducing()
+            self.clock.advance(SOON)
+        return connection.received()
+
+    def test_answers(self) -> None:
+        """Each message is answered by rule: text as text if it can be, binary as binary."""
+        rules = '"a" -> "A"\nprefix "b" -> hex ff\n"c" -> ""\n* -> "?"'
+        _, found = self.answers(
+            rules,
+            *(frame(TEXT, b"a"), frame(BINARY, b"a"), frame(TEXT, b"bx"), frame(TEXT, b"c")),
+            *(*fragments(TEXT, "\u20ac".encode(), 1), frame(TEXT), frame(PING, b"p")),
+        )
+        texts = [(TEXT, b"A"), (BINARY, b"A"), (BINARY, b"\xff"), (TEXT, b"?"), (PONG, b"p")]
+        self.assertEqual(found, texts)
+
+    def test_close(self) -> None:
+        """A rule may close: with its answer and a close frame, and nothing after them."""
+        rules = '"bye" -> "so long", close\n* -> "?"'
+        connection, found = self.answers(rules, frame(TEXT, b"bye") + frame(TEXT, b"x"))
+        self.assertEqual(found, [(TEXT, b"so long"), (CLOSE, b"\x03\xe8")])
+        self.assertTrue(connection.wire.disconnecting)
+
+    def test_later(self) -> None:
+        """An answer may come later, and the next one behind it; a silence is answered, too."""
+        rules = '"a" -> "late", after 2s\nidle 5s -> "still there?"\n* -> "?"'
+        connection, found = self.answers(rules, frame(TEXT, b"a"), frame(TEXT, b"b"))
+        self.assertEqual(found, [])
+        self.clock.advance(2)
+        self.assertEqual([one.payload for one in self.drained(connection)], [b"late", b"?"])
+        self.clock.advance(5)
+        self.assertEqual([one.payload for one in self.drained(connection)], [b"still there?"])
+        connection.send(frame(TEXT, b"a"), close())
+        self.assertEqual([one.opcode for one in connection.received()], [CLOSE])
+        self.clock.advance(9)
+        self.assertEqual(connection.received(), [])
+
+    def test_many(self) -> None:
+        """However many messages come at once, all are answered in their order."""
+        rules = r'/(\d+)/ -> "<\1>"'
+        connection, found = self.answers(rules)
+        asked = [b"%d" % number for number in range(300)]
+        connection.wire.protocol.dataReceived(b"".join(frame(TEXT, one) for one in asked))
+        found = [(one.opcode, one.payload) for one in self.drained(connection)]
+        self.assertEqual(found, [(TEXT, b"<%b>" % one) for one in asked])
+
+    def test_refused(self) -> None:
+        """Rules that take too long for the longest message are complained of."""
+        ini = "[websocket]\nlisten = tcp:0\nmax_message = 16MiB\nrules =\n    /a{90}/ -> \"b\"\n"
+        error = self.assertRaises(SettingsError, parse, ini, "x.ini", installed(), "/run")
+        self.assertIn("too large for messages of 16777216 bytes", str(error))
 
 
 def shown(one: Frame) -> tuple[int, bytes]:

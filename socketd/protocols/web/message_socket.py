@@ -1,0 +1,140 @@
+"""A connection that speaks WebSocket (RFC 6455) on wsproto, and echoes messages."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from wsproto.connection import Connection, ConnectionState
+from wsproto.events import (
+    BytesMessage,
+    CloseConnection,
+    Event,
+    Message,
+    Ping,
+    TextMessage,
+)
+from wsproto.frame_protocol import CloseReason
+
+#: Frames of one connection that are served in one turn of the reactor (about 2 ms), so that others
+#: are served in turn.
+BATCH = 64
+
+
+class MessageSocket(Protocol):
+    """
+    A connection that speaks WebSocket.
+
+    @ivar is_text: whether the last message was text.
+    """
+
+    transport: Any
+
+    def __init__(self, connection: Connection, max_message: int, clock: IReactorTime) -> None:
+        """@param connection: what reads and writes frames."""
+        self.is_text = True
+        self._connection = connection
+        self._max_message = max_message
+        self._clock = clock
+        self._parts: list[Any] = []
+        self._size = 0
+        self._output: list[bytes] = []
+        self._next: IDelayedCall | None = None
+        self._busy = self._closed = False
+
+    def message_received(self, message: bytes | str) -> None:
+        """Answer a message."""
+        raise NotImplementedError
+
+    @property
+    def disconnecting(self) -> bool:
+        """Whether closing has begun."""
+        return self._closed or bool(self.transport.disconnecting)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Serve the frames that the data completes."""
+        if not self._closed:
+            self._connection.receive_data(data)
+            if self._next is None:
+                self._work()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._closed = True
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def send_message(self, message: bytes | str) -> None:
+        """Send a message in one frame."""
+        self._send(TextMessage(message) if isinstance(message, str) else BytesMessage(message))
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Send a close frame, and close."""
+        self._send(CloseConnection(code, reason))
+        self._closed = True
+        if not self._busy:
+            self.transport.loseConnection()
+
+    def _work(self) -> None:
+        """Serve frames, until more is needed or others are to be served."""
+        was_waiting, self._next = self._next is not None, None
+        self._busy, count = True, 0
+        for event in islice(self._connection.events(), BATCH):
+            self._handle(event)
+            count += 1
+            if self._closed:
+                break
+        self._busy = False
+        output, self._output = b"".join(self._output), []
+        self.transport.write(output)
+        if self._closed:
+            self.transport.loseConnection()
+        elif count == BATCH:
+            self._next = self._clock.callLater(0, self._work)
+            self.transport.pauseProducing()
+        elif was_waiting:
+            self.transport.resumeProducing()
+
+    def _handle(self, event: Event) -> None:
+        if isinstance(event, Message):
+            self._collect(event)
+        elif isinstance(event, Ping):
+            self._send(event.response())
+        elif isinstance(event, CloseConnection):
+            if self._connection.state is not ConnectionState.CLOSED:
+                self._send(event.response())
+            self._closed = True
+
+    def _collect(self, event: Message[Any]) -> None:
+        """Collect a message until it is complete."""
+        data = event.data
+        self.is_text = isinstance(data, str)
+        self._size += len(data.encode()) if isinstance(data, str) else len(data)
+        if self._size > self._max_message:
+            text = f"messages have up to {self._max_message} bytes"
+            self.close(CloseReason.MESSAGE_TOO_BIG, text)
+            return
+        self._parts.append(data)
+        if event.message_finished:
+            whole = data[:0].join(self._parts)
+            self._parts, self._size = [], 0
+            self.message_received(whole)
+
+    def _send(self, event: Event) -> None:
+        if self._closed:
+            return
+        data = self._connection.send(event)
+        if self._busy:
+            self._output.append(data)
+        else:
+            self.transport.write(data)
+
+
+class EchoSocket(MessageSocket):
+    """Sends each message back."""
+
+    def message_received(self, message: bytes | str) -> None:
+        self.send_message(message)

@@ -1,0 +1,70 @@
+"""WebSocket messages that are answered by the rules of C{reply}."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from wsproto.connection import Connection
+from wsproto.frame_protocol import CloseReason
+
+from socketd.protocols.rules.conversation import Script
+from socketd.protocols.rules.ruleset import RuleSet
+from socketd.protocols.rules.scripted import ScriptedReply
+from socketd.protocols.web.message_socket import MessageSocket
+
+
+class ScriptedSocket(MessageSocket):
+    """Answers each message by the first rule that matches, as text if it was text."""
+
+    def __init__(
+        self, rules: RuleSet, connection: Connection, max_message: int, clock: IReactorTime
+    ) -> None:
+        super().__init__(connection, max_message, clock)
+        self._scripted = ScriptedReply(Script(rules), "chunk", max_message, clock)
+
+    def connectionMade(self) -> None:
+        self._scripted.makeConnection(MessageTransport(self))
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)
+        self._scripted.connectionLost(reason)
+
+    def message_received(self, message: bytes | str) -> None:
+        self._scripted.dataReceived(message.encode() if isinstance(message, str) else message)
+
+
+class MessageTransport:
+    """The transport of a protocol whose writes are messages of WebSocket."""
+
+    def __init__(self, socket: ScriptedSocket) -> None:
+        self._socket = socket
+
+    @property
+    def disconnecting(self) -> bool:
+        """Whether closing has begun."""
+        return self._socket.disconnecting
+
+    def write(self, data: bytes) -> None:
+        """Send a message: text to who sent text, if it can be."""
+        message: bytes | str = data
+        if self._socket.is_text:
+            try:
+                message = data.decode()
+            except UnicodeDecodeError:
+                pass
+        self._socket.send_message(message)
+
+    def loseConnection(self) -> None:
+        """Close with a close frame."""
+        self._socket.close(CloseReason.NORMAL_CLOSURE)
+
+    def abortConnection(self) -> None:
+        """Reset the connection."""
+        self._socket.transport.abortConnection()
+
+    def __getattr__(self, name: str) -> Any:
+        """Forward all that is about pauses and producers."""
+        return getattr(self._socket.transport, name)
