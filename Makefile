@@ -17,6 +17,11 @@ INSTALL := $(PIP) install --require-hashes --requirement
 ARGS ?=
 PYTHONS ?= 3.11 3.12 3.13
 RELEASES ?= 12 13
+
+# Of the image: what it is made of, its name, and the program that builds it.
+BASE ?= debian:bookworm-slim
+IMAGE ?= socketd
+ENGINE ?= $(firstword $(foreach name,podman docker,$(shell command -v $(name))))
 JOBS ?= $(shell nproc)
 
 # Tests that start daemons, builds or loads, and wait for them; all others are unit tests. Those of
@@ -35,7 +40,7 @@ TRIAL = mkdir -p build && $(BIN)/python -u -m twisted.trial \
     $(BIN)/python tests/support/summary.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-daemon test-all coverage mutation interop lint-page pictures fuzz faults soak check docs dist deb system-test test-bare lock bench bench-quick clean distclean
+.PHONY: help run test test-daemon test-all coverage mutation interop lint-page pictures fuzz faults soak check docs dist deb image system-test test-bare test-image lock bench bench-quick clean distclean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -154,6 +159,24 @@ dist: $(VENV)/dev.stamp ## build wheel, SBOM and source archive into dist/, alwa
 
 deb: dist ## build the Debian package into dist/, for this machine's Python and architecture
 	@bash packaging/build-deb $(BIN)/python
+
+# Only the format of Docker has a health check, which podman leaves out of its own.
+image: dist ## build a container image with podman or docker; BASE= IMAGE= ENGINE=
+	@test -n "$(ENGINE)" || { echo "make: neither podman nor docker is there" >&2; exit 1; }
+	@$(ENGINE) build $(if $(findstring podman,$(ENGINE)),--format=docker) --file=Containerfile \
+	    --build-arg=BASE=$(BASE) --build-arg=VERSION=$$(sed -n 's/^version = //p' setup.cfg) \
+	    --tag=$(IMAGE) .
+
+test-image: dist build/image/wheels ## as root: build the image on a Debian of its own, and try it
+	@timeout 1800 $(BIN)/python -m twisted.trial --temp-directory=build/image/trial \
+	    tests.machine.with_image | $(BIN)/python tests/support/summary.py
+
+# What pip finds there in place of an index.
+build/image/wheels: requirements/run.txt | $(VENV)/dev.stamp
+	@rm -rf $@ $@.new && mkdir -p $@.new
+	@$(PIP) download --no-deps --only-binary :all: --python-version $(PYTHON-12) --dest $@.new \
+	    --require-hashes --requirement requirements/run.txt
+	@mv $@.new $@ && touch $@
 
 # Machines of our own, without a network: their disks and all that is fetched for them stay in
 # build/machine/. By release of Debian: its name, its Python, and the disk that has only what README

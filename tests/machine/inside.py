@@ -57,6 +57,8 @@ QUESTIONS: list[tuple[str, int | str, bytes, Callable[[bytes], bool]]] = [
     ("tcp", CHARGEN, b"", lambda data: b" !\"#$%" in data),
     ("tcp", 23037, b"", near(ERA)),
     ("udp", 23037, b"", near(ERA)),
+    ("tcp", 23043, b"", lambda data: b'"service": "whoami"' in data),
+    ("udp", 23043, b"", lambda data: b'"service": "whoami"' in data),
     ("udp", 23123, NTP_REQUEST, lambda data: len(data) == 48 and data[0] & 7 == 4),
 ]
 
