@@ -97,7 +97,7 @@ mutation: $(VENV)/mutation.stamp ## whether tests notice changes of access rules
 	    CI=1 timeout 10800 $(CURDIR)/$(BIN)/mutmut run --max-children 1 $(ARGS) && \
 	    $(CURDIR)/$(BIN)/mutmut results | sed '/not checked/d'
 
-interop: $(VENV)/dev.stamp ## run the clients of tests/support/packages.txt against the daemon
+interop: $(VENV)/kubernetes.stamp ## run the clients of tests/support/packages.txt against the daemon
 	@$(call TRIAL,tests/interop/with_*.py)
 
 # Pinned here, for a lock of npm names where each package came from.
@@ -216,7 +216,7 @@ build/machine/wheels-%: requirements/run.txt requirements/dev.txt | $(VENV)/dev.
 lock: $(VENV)/dev.stamp ## write the locks from requirements/*.in; ARGS=--upgrade for new versions
 	@$(BIN)/python -c "import sys; sys.exit(sys.version_info[:2] != (3, 11) and \
 	    'make: lock with Python 3.11: later ones need less, and the locks serve them all')"
-	@for name in run dev mutation; do \
+	@for name in run dev mutation kubernetes; do \
 	    CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes \
 	        --allow-unsafe --strip-extras --no-emit-index-url --no-emit-trusted-host \
 	        --no-emit-find-links $(ARGS) --output-file=requirements/$$name.txt \
@@ -247,6 +247,11 @@ $(VENV)/run.stamp: requirements/run.txt setup.cfg pyproject.toml
 	@touch $@
 
 $(VENV)/dev.stamp: requirements/dev.txt $(VENV)/run.stamp
+	@echo "adding $< to $(VENV)"
+	@$(INSTALL) $<
+	@touch $@
+
+$(VENV)/kubernetes.stamp: requirements/kubernetes.txt $(VENV)/dev.stamp
 	@echo "adding $< to $(VENV)"
 	@$(INSTALL) $<
 	@touch $@
