@@ -502,6 +502,39 @@ _messages_of_frames = st.builds(
     st.just(b"") | st.binary(max_size=30),
 )
 
+_browsing = st.builds(
+    lambda size, requests: bytes([size]) + b"".join(requests),
+    st.sampled_from([0, 1, 40, 255]),
+    st.lists(
+        st.builds(
+            lambda method, target, host, more, body: b"%s %s HTTP/1.1\r\nHost: %s\r\n%s"
+            b"Content-Length: %d\r\n\r\n%s"
+            % (method, target, host, b"".join(more), len(body), body),
+            st.sampled_from([b"GET", b"POST", b"HEAD", b"OPTIONS"]),
+            st.sampled_from(
+                [b"/", b"/page.js", b"/events", b"/events?attend=1&show=1", b"/events?show=%ff",
+                 b"/history?service=shout", b"/history?%00", b"/command", b"/command", b"//"]
+            ),
+            st.sampled_from([b"localhost", b"127.0.0.1:9155", b"[::1]", b"evil.example", b""]),
+            st.lists(
+                st.sampled_from(
+                    [b"Content-Type: application/json\r\n", b"Content-Type: text/plain\r\n",
+                     b"Origin: http://evil.example\r\n", b"Sec-Fetch-Site: cross-site\r\n",
+                     b"X-Socketd-Token: x\r\n", b"X-Socketd-Name: \x1b\r\n", b"Cookie: a=b\r\n",
+                     b"Transfer-Encoding: chunked\r\n", b"Expect: 100-continue\r\n"]
+                ),
+                max_size=3,
+            ),
+            st.sampled_from(
+                [b"", b"{}", b'{"command": "web"}', b'{"command": "show", "id": 1}',
+                 b'{"command": "reset", "id": 1}', b'{"command": "connections"}', b"[" * 99,
+                 b'{"command": "reply", "id": 1, "data": "AP8="}', b"\xff", b"bans"]
+            ),
+        ),
+        max_size=5,
+    ),
+)
+
 #: What each target is given, besides anything at all.
 SHAPES: dict[str, Bytes] = {
     "ini": _sound | configurations,
@@ -551,6 +584,7 @@ SHAPES: dict[str, Bytes] = {
     ).map(b"".join),
     "http": _conversations,
     "websocket": _messages_of_frames,
+    "page": _browsing,
 }
 
 

@@ -86,6 +86,7 @@ from tests.control.fakes import FakeConnection, FakeOperatorSession, connect, ma
 from tests.fuzz.connections import World, make_pair
 from tests.fuzz.faulty_datagrams import check_faults
 from tests.fuzz.operators import check_daemon, check_keys
+from tests.fuzz.page import check_page
 from tests.fuzz.rules import check_conversations, check_rules
 from tests.fuzz.web import check_http, check_websocket
 from tests.protocols.fakes import make_stream
@@ -692,7 +693,7 @@ _CHECKS: tuple[Check, ...] = (
     check_answers, check_quotes, check_certificates, check_console, check_keys, check_daemon,
     check_faults, check_profile, check_http, check_websocket, check_rules, check_conversations,
     check_arguments,
-    check_record,
+    check_record, check_page,
 )  # fmt: skip
 
 #: Each check by its name, which is that of the folder of its corpus.

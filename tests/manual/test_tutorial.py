@@ -43,3 +43,8 @@ class TutorialTests(PageCase):
         """
         self.follow(ROOT / "README.md")
         self.assertEqual(set(self.ports), {"12345", "udp12345", "8080", "7009", "udp7010", "7043"})
+
+    def test_status_page(self) -> None:
+        """And that of the status page."""
+        self.follow(ROOT / "docs" / "status-page.md")
+        self.assertEqual(set(self.ports), {"7055", "7007"})

@@ -9,7 +9,6 @@ from typing import Any
 from twisted.application.service import IService
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import connectionDone
-from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyClass, verifyObject
 
@@ -21,36 +20,10 @@ from socketd.web.live import MAX_EVENTS, MAX_MESSAGES, MAX_VIEWERS, STALL, Live,
 from socketd.web.page import PageOperator, StatusPage
 from socketd.web.server import MAX_CONNECTIONS, REQUEST_TIMEOUT, ChannelFactory
 from tests.control.fakes import connect, make_daemon, watch
+from tests.web.fakes import BrowserTransport
 
 #: A peer that would like to be more than text.
 EVIL = b"<img src=x onerror=alert(1)>\x1b[2J\r\n\xe2\x80\xae\xff"
-
-
-class Browser(StringTransport):
-    """
-    One connection to the page.
-
-    @ivar peer: its address, as connections have it.
-    """
-
-    peer = "127.0.0.1:5"
-    is_reset = False
-
-    def abortConnection(self) -> None:
-        self.is_reset = True
-        self.loseConnection()
-
-    def taken(self) -> bytes:
-        """Take what was sent since the last time."""
-        found = bytes(self.value())
-        self.clear()
-        return found
-
-    def told(self) -> list[tuple[str, Any]]:
-        """Take the events of a stream: their names and data."""
-        text = self.taken().decode()
-        found = re.findall(r"event: (\w+)\ndata: (.*)\n\n", text)
-        return [(name, json.loads(data)) for name, data in found]
 
 
 class Case(SynchronousTestCase):
@@ -74,9 +47,9 @@ class Case(SynchronousTestCase):
 
     def ask(
         self, target: str, method: str = "GET", body: bytes = b"", **headers: Any
-    ) -> tuple[Any, Browser]:
+    ) -> tuple[Any, BrowserTransport]:
         """Send a request on a connection of its own; C{Host} is an address."""
-        channel, browser = self.factory.buildProtocol(None), Browser()
+        channel, browser = self.factory.buildProtocol(None), BrowserTransport()
         channel.makeConnection(browser)
         sent = {"Host": "127.0.0.1:9155", "Content-Length": str(len(body))}
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
@@ -88,7 +61,7 @@ class Case(SynchronousTestCase):
         """Ask for a page: its status, its head and its text."""
         return self.parse(self.ask(target, **headers)[1])
 
-    def parse(self, browser: Browser) -> tuple[int, str, str]:
+    def parse(self, browser: BrowserTransport) -> tuple[int, str, str]:
         """Read a response."""
         head, _, body = browser.taken().decode().partition("\r\n\r\n")
         return int(head.split()[1]), head, body
@@ -101,14 +74,12 @@ class Case(SynchronousTestCase):
         status, _, text = self.parse(self.ask("/command", "POST", data, **sent)[1])
         return status, json.loads(text) if status == 200 else text
 
-    def follow(self, query: str = "", token: bool = False, **headers: Any) -> tuple[Any, Browser]:
+    def follow(
+        self, query: str = "", token: bool = False, **headers: Any
+    ) -> tuple[Any, BrowserTransport]:
         """Open the stream."""
         sent: dict[str, Any] = {TOKEN.decode(): self.page.token} if token else {}
         return self.ask(f"/events{query}", **sent, **headers)
-
-    def leave(self, channel: Any) -> None:
-        """Have a browser go."""
-        channel.connectionLost(connectionDone)
 
 
 class FilesTests(Case):
@@ -301,7 +272,7 @@ class StreamTests(Case):
         said = r"<img src=x onerror=alert(1)>\x1b[2J\r\n\u202e\xff"
         self.assertEqual((one["id"], one["service"], one["said"]), (1, "ack", said))
         self.assertEqual(queue["operators"], [])
-        self.leave(channel)
+        channel.connectionLost(connectionDone)
         self.assertEqual(self.live.viewers, [])
 
     def test_ticks(self) -> None:
@@ -339,14 +310,14 @@ class StreamTests(Case):
         for query, token in (("", True), ("?attend=1", False), ("?attend=0", True)):
             channel, _ = self.follow(query, token)
             self.assertFalse(self.daemon.operator.attended, query)
-            self.leave(channel)
+            channel.connectionLost(connectionDone)
         _, other = self.follow()
         channel, browser = self.follow("?attend=1", token=True)
         self.assertTrue(browser.told()[0][1]["may_change"])
         self.assertEqual(self.daemon.operator.names, ["operator at 127.0.0.1:5"])
         self.clock.advance(0)
         self.assertEqual(other.told()[-1][1]["operators"], ["operator at 127.0.0.1:5"])
-        self.leave(channel)
+        channel.connectionLost(connectionDone)
         self.assertFalse(self.daemon.operator.attended)
 
     def test_shown(self) -> None:
@@ -364,7 +335,7 @@ class StreamTests(Case):
         messages = dict(browser.told())["messages"]
         (message,) = messages
         self.assertEqual(message["text"], r"<img src=x onerror=alert(1)>\x1b[2J\r\n\u202e\xff")
-        self.leave(channel)
+        channel.connectionLost(connectionDone)
         self.assertEqual((state.observed, other.observed), before)
 
     def test_shown_nothing(self) -> None:
@@ -373,7 +344,7 @@ class StreamTests(Case):
             channel, browser = self.follow(query)
             if not browser.disconnecting:
                 self.assertEqual(browser.told()[0][0], "hello", query)
-            self.leave(channel)
+            channel.connectionLost(connectionDone)
         self.assertEqual(self.live.viewers, [])
 
     def test_many_messages(self) -> None:
@@ -435,7 +406,7 @@ class StreamTests(Case):
         self.assertFalse(browser.is_reset)
         self.clock.advance(1)
         self.assertTrue(browser.is_reset)
-        self.leave(channel)
+        channel.connectionLost(connectionDone)
         self.assertEqual(self.live.viewers, [])
 
     def test_viewers_are_bounded(self) -> None:
@@ -443,7 +414,7 @@ class StreamTests(Case):
         channels = [self.follow()[0] for _ in range(MAX_VIEWERS)]
         status, _, text = self.parse(self.follow()[1])
         self.assertEqual((status, text), (503, f"there are {MAX_VIEWERS} viewers already\n"))
-        self.leave(channels[0])
+        channels[0].connectionLost(connectionDone)
         self.assertEqual(self.parse(self.follow()[1])[0], 200)
 
     def test_not_replaced(self) -> None:
