@@ -553,10 +553,17 @@ class CleanEnvironmentTests(SynchronousTestCase):
 
     def test_every_module_is_importable(self) -> None:
         """No module needs what only the environment of the tests has."""
-        files = [name for name in wheel_contents() if name.startswith("socketd/")]
+        files = [name for name in wheel_contents() if re.match(r"socketd/.*\.py$", name)]
         modules = [name.removesuffix(".py").replace("/", ".") for name in files]
         modules.remove("socketd.__main__")  # it would run
         made(self.python, "-I", "-c", f"import {', '.join(modules)}")
+
+    def test_page(self) -> None:
+        """The files of the status page came along."""
+        files = sorted(path.name for path in (ROOT / "socketd" / "web" / "files").iterdir())
+        program = "from importlib.resources import files; place = files('socketd.web') / 'files'"
+        program += f"; assert sorted(one.name for one in place.iterdir()) == {files}"
+        made(self.python, "-I", "-c", program)
 
     def test_command(self) -> None:
         """

@@ -6,6 +6,7 @@ import os
 import socket
 from typing import Any
 
+from attrs import evolve
 from twisted.application.service import IService
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -53,10 +54,11 @@ class WebServiceTests(SynchronousTestCase):
         client.setblocking(False)
         return client
 
-    def ask(self, web: WebService, path: str) -> tuple[int, str]:
+    def ask(self, web: WebService, path: str, *headers: str) -> tuple[int, str]:
         """Ask for a page; return its status and its text."""
         client = self.connect(web)
-        client.send(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        lines = (f"GET {path} HTTP/1.0", *headers, "", "")
+        client.send("\r\n".join(lines).encode())
         self.reactor.turn(4)
         data, ended = read_all(client)
         self.assertTrue(ended)
@@ -68,6 +70,42 @@ class WebServiceTests(SynchronousTestCase):
     def test_service(self) -> None:
         """It is a service."""
         verifyObject(IService, self.start())
+
+    def test_page(self) -> None:
+        """The page is at loopback; its URL has a token, which is new at each start."""
+        urls = []
+        for _ in range(2):
+            web = self.start()
+            assert web.own.bound is not None
+            port = web.own.bound.sock.getsockname()[1]
+            urls.append(self.daemon.page or "")
+            self.assertRegex(urls[-1], rf"\Ahttp://127\.0\.0\.1:{port}/#token=[\w-]{{32}}\Z")
+            status, text = self.ask(web, "/", "Host: localhost")
+            self.assertEqual((status, text[:15]), (200, "<!doctype html>"))
+            self.stop(web)
+        self.assertNotEqual(urls[0], urls[1])
+
+    def test_page_places(self) -> None:
+        """It is served where only this machine is, or everywhere, or nowhere, as it is said."""
+        path = os.path.relpath(self.mktemp())
+        local = (Listener("tcp6", interface="::1"), Listener("unix", path=path, mode=0o600))
+        elsewhere = (Listener("tcp", interface="0.0.0.0"), Listener("tcp6", interface="::"))
+        for wanted, places in (
+            ("local", {local[0]: "http://[::1]:", local[1]: "http://localhost/"}),
+            ("everywhere", {elsewhere[0]: "http://127.0.0.1:", elsewhere[1]: "http://[::1]:"}),
+            ("no", {LOOPBACK: "", local[1]: ""}),
+            ("local", dict.fromkeys(elsewhere, "")),
+        ):
+            for listener, url in places.items():
+                options = evolve(self.daemon.settings.daemon, status_page=wanted)
+                self.daemon.settings = evolve(self.daemon.settings, daemon=options)
+                self.daemon.page = None
+                web = self.start(listener)
+                status, _ = self.ask(web, "/", "Host: localhost")
+                self.assertEqual(status, 200 if url else 404, (wanted, listener))
+                self.assertEqual(bool(self.daemon.page), bool(url))
+                self.assertTrue((self.daemon.page or "").startswith(url), self.daemon.page)
+                self.stop(web)
 
     def test_health(self) -> None:
         """While the daemon serves the answer is 200, else 503 and what the daemon does."""
