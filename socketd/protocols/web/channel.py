@@ -376,7 +376,7 @@ class Channel(http.HTTPChannel):
         @raise BadRequest: if it is none, or its origin is not served.
         """
         # Lazy: a service that no client asks for it does not spend the time of the import.
-        from socketd.protocols.web.websocket import switch
+        from socketd.protocols.web.upgrade import switch
 
         return switch(asked, self.options, self.context.clock)
 

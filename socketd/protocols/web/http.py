@@ -1,19 +1,13 @@
-"""C{http} tells each request what it was, and C{websocket} echoes, on Twisted's HTTP server."""
+"""C{http}: tells each request what it was, on Twisted's HTTP server."""
 
 from __future__ import annotations
 
 from socketd.protocols.spec import ProtocolSpec
-from socketd.protocols.web.channel import Channel, WebSocketChannel
-from socketd.protocols.web.options import HttpOptions, WebSocketOptions, refusals
+from socketd.protocols.web.channel import Channel
+from socketd.protocols.web.options import HttpOptions, refusals
 
 declaration = ProtocolSpec(
     options=HttpOptions,
     stream=lambda options, context: Channel(options, context),
-    refusals=refusals,
-)
-
-websocket = ProtocolSpec(
-    options=WebSocketOptions,
-    stream=lambda options, context: WebSocketChannel(options, context),
     refusals=refusals,
 )

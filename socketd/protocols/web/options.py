@@ -93,7 +93,7 @@ class WebSocketOptions:
     """The options of C{websocket}, which C{http} has too."""
 
     health: str = option(
-        ValueType("path (/healthz)", parse_health),
+        ValueType("URL (/healthz)", parse_health),
         "",
         "A path that answers 200 and ok, and is no event in the log; by default none is.",
     )

@@ -1,66 +1,13 @@
-"""The handshake of WebSocket (RFC 6455, 4.2)."""
+"""C{websocket}: echoes messages at any path, and has no other answers (RFC 6455)."""
 
 from __future__ import annotations
 
-import binascii
-from base64 import b64decode
+from socketd.protocols.spec import ProtocolSpec
+from socketd.protocols.web.channel import WebSocketChannel
+from socketd.protocols.web.options import WebSocketOptions, refusals
 
-from twisted.internet.interfaces import IReactorTime
-from wsproto.connection import SERVER, Connection
-from wsproto.extensions import Extension
-from wsproto.handshake import server_extensions_handshake
-from wsproto.utilities import generate_accept_token
-
-from socketd.protocols.web.answers import Answer, BadRequest
-from socketd.protocols.web.asked import Asked
-from socketd.protocols.web.deflate import BoundedDeflate
-from socketd.protocols.web.message_socket import EchoSocket, MessageSocket
-from socketd.protocols.web.options import WebSocketOptions
-from socketd.protocols.web.scripted_socket import ScriptedSocket
-
-#: The version of the protocol, and the bytes of a key (RFC 6455, 4.1).
-VERSION = "13"
-KEY_BYTES = 16
-
-
-def switch(asked: Asked, options: WebSocketOptions, clock: IReactorTime) -> Answer:
-    """
-    Answer a request for WebSocket.
-
-    @raise BadRequest: if it is none, or its origin is not served.
-    """
-    _check(asked, options)
-    extensions: list[Extension] = []
-    headers = []
-    offers = [offer.strip() for offer in asked.header("sec-websocket-extensions").split(",")]
-    if options.deflate:
-        deflate = BoundedDeflate(options.max_message)
-        accepted = server_extensions_handshake(offers, [deflate])
-        if accepted:
-            extensions.append(deflate)
-            headers.append(("Sec-WebSocket-Extensions", accepted.decode("ascii")))
-    wanted = [name.strip() for name in asked.header("sec-websocket-protocol").split(",")]
-    if common := [name for name in wanted if name in options.subprotocols]:
-        headers.append(("Sec-WebSocket-Protocol", common[0]))
-    token = generate_accept_token(asked.header("sec-websocket-key").encode()).decode("ascii")
-    accepting = ("Sec-WebSocket-Accept", token)
-    switching = [("Upgrade", "websocket"), ("Connection", "Upgrade"), accepting]
-    served, rules = (Connection(SERVER, extensions), options.max_message, clock), options.rules
-    successor: MessageSocket
-    successor = EchoSocket(*served) if rules is None else ScriptedSocket(rules, *served)
-    return Answer(101, headers=(*switching, *headers), successor=successor)
-
-
-def _check(asked: Asked, options: WebSocketOptions) -> None:
-    if asked.header("sec-websocket-version") != VERSION:
-        header = "Sec-WebSocket-Version", VERSION
-        raise BadRequest(426, "upgrade", "the only version of WebSocket is 13", header)
-    try:
-        is_key = len(b64decode(asked.header("sec-websocket-key"), validate=True)) == KEY_BYTES
-    except (binascii.Error, ValueError):
-        is_key = False
-    if not is_key or asked.method != "GET":
-        raise BadRequest(400, "upgrade", "WebSocket wants GET with a key of 16 bytes, in base64")
-    origin = asked.header("origin")
-    if origin and options.origins and origin not in options.origins:
-        raise BadRequest(403, "origin", "pages of this origin are not served")
+declaration = ProtocolSpec(
+    options=WebSocketOptions,
+    stream=lambda options, context: WebSocketChannel(options, context),
+    refusals=refusals,
+)
