@@ -77,7 +77,8 @@ test-all: ## run test and test-daemon under each Python of PYTHONS=, in environm
 PURE := socketd/common/*,socketd/settings/*,socketd/access/*,socketd/protocols/*
 PURE := $(PURE),socketd/settings/faults/*,socketd/faults/*
 PURE := $(PURE),socketd/net/timer_wheel.py,socketd/net/alarms.py
-PURE := $(PURE),socketd/net/proxy/header.py,socketd/control/commands.py
+PURE := $(PURE),socketd/net/proxy/header.py,socketd/control/commands.py,socketd/control/reports.py
+PURE := $(PURE),socketd/web/guard.py,socketd/web/history.py
 PURE := $(PURE),socketd/control/requests.py,socketd/control/results.py
 
 coverage: TESTS ?= tests

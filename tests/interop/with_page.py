@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import signal
 from socketd.web.live import MAX_VIEWERS
 from tests.interop.page_case import OPERATORS, PageCase
 from tests.support.polling import DEADLINE, wait_until
@@ -87,6 +88,16 @@ class ShowingTests(PageCase):
                 ]
                 self.assertEqual(nameless, [], view)
         self.assertEqual(colours, ["rgb(255, 255, 255)", "rgb(18, 23, 30)"])
+
+    def test_reload(self) -> None:
+        """After a reload the page has the new services."""
+        tab = self.open()
+        services = "[...document.getElementById('service').options].map((o) => o.value).join()"
+        self.assertEqual(tab.run(services), ",echo,ack")
+        more = "[upper]\nlisten = tcp:0:interface=127.0.0.1\n"
+        self.write("socketd.ini", self.ini.format(directory=self.directory) + more)
+        self.running.signal(signal.SIGHUP)
+        tab.wait_for(f"{services} === ',echo,ack,upper'")
 
     def test_daemon_goes(self) -> None:
         """When the daemon has gone, the page says so."""

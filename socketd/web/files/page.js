@@ -188,6 +188,8 @@ const HEARD = {
     if (found.events_left_out) line(find("log"), "", `${found.events_left_out} more events`);
     for (const one of state.queue) one.left -= 1;
     if (state.queue.length) showLeft();
+    // Other services, perhaps: all is told anew.
+    if (found.events.some((one) => one.event === "reloaded")) again();
   },
   events(found) {
     for (const one of found) line(find("log"), one.time, one.summary);
