@@ -40,7 +40,7 @@ TRIAL = mkdir -p build && $(BIN)/python -u -m twisted.trial \
     $(BIN)/python tests/support/summary.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-daemon test-all coverage mutation interop lint-page pictures fuzz faults soak check docs dist deb image system-test test-bare test-image lock bench bench-quick clean distclean
+.PHONY: help run test test-daemon test-all coverage mutation interop lint-page pictures fuzz faults soak check docs dist deb image test-image system-test test-bare lock bench bench-quick clean distclean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
