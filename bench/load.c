@@ -8,6 +8,7 @@
  *   load connects --port P --connections N --size B
  *   load udp      --port P --connections N --size B --in-flight K
  *   load idle     --port P --connections N --size B
+ *   load ask      --port P --connections N --size B --question TEXT --answer TEXT
  *
  * and --seconds S, --warm-up S for each of them; --tls 1 or --every S for echo;
  * --beside 1 for a server that has what is measured at 127.0.0.2; and for echo
@@ -22,12 +23,16 @@
  * idle      opens N connections, says "held", waits for a line on its standard
  *           input (S seconds at most), then asks a sample of them.
  *
+ * ask       N connections with one question in flight on each, of which every
+ *           reply has B bytes and ends as the answer says; with --first TEXT
+ *           that is sent before, and its reply, a head of HTTP, is read.
+ *
  * The measured modes run in four steps: open; wait until every connection was
  * answered once; warm up; measure. "begin" and "end" on standard output mark
  * the measured window; after each it waits for a line on its standard input, a
  * few seconds at most, so that whoever started this can read the server's
  * counters. The last line is a JSON object. Every reply is compared with what
- * was sent. Exit status 1 and one line on standard error: the measurement
+ * was sent, or has to end as it should. Exit status 1 and one line on standard error: the measurement
  * could not be made.
  */
 #define _GNU_SOURCE
@@ -92,6 +97,7 @@ struct options {
     bool beside;
     const char *question;
     const char *answer;
+    const char *first; /* what is said before the questions of `ask`; may be NULL */
 };
 
 struct connection {
@@ -209,7 +215,7 @@ static void fill_random(void)
 /* Random bytes and their echo, or one question and its answer again and again. */
 static void fill_pattern(void)
 {
-    if (options.question == NULL) {
+    if (options.question == NULL || strcmp(options.mode, "ask") == 0) {
         fill_random();
     } else {
         period = options.size;
@@ -474,6 +480,85 @@ static void echo_event(struct connection *c, uint32_t events)
         return;
     }
     echo_send(c, now);
+}
+
+/* ---------------------------------------------------------------------- ask */
+
+/* Here `sent` counts questions, `received` replies, `checkpoint` the bytes of one. */
+static void ask_send(struct connection *c, int64_t now)
+{
+    size_t size = strlen(options.question);
+
+    if ((settling && c->served) || c->sent > c->received)
+        return;
+    if (put(c, options.question, size) != (ssize_t)size) {
+        count_error("connection %u: a question is not sent", c->index);
+        drop(c);
+        return;
+    }
+    c->since = now;
+    c->sent++;
+}
+
+/* Say what comes first, and read a head of HTTP. */
+static void ask_first(const struct connection *c)
+{
+    char head[4] = "";
+
+    if (send(c->fd, options.first, strlen(options.first), MSG_NOSIGNAL) < 0)
+        die("connection %u of %d: %s", c->index + 1, options.connections, strerror(errno));
+    while (memcmp(head, "\r\n\r\n", sizeof head) != 0) {
+        memmove(head, head + 1, sizeof head - 1);
+        if (recv(c->fd, head + sizeof head - 1, 1, 0) != 1)
+            die("connection %u of %d: no head", c->index + 1, options.connections);
+    }
+}
+
+static void ask_open(struct connection *c)
+{
+    connect_and_wait(c);
+    if (options.first != NULL)
+        ask_first(c);
+    watch(c, EPOLLIN | EPOLLRDHUP | EPOLLET);
+    ask_send(c, now_ns());
+}
+
+static bool ask_accept(struct connection *c, ssize_t count, int64_t now)
+{
+    size_t size = strlen(options.answer);
+    bool whole = (c->checkpoint += count) == (uint64_t)options.size;
+    const char *end = buffer + count - size;
+
+    if (c->checkpoint > (uint64_t)options.size
+        || (whole && (count < (ssize_t)size || memcmp(end, options.answer, size)))) {
+        count_error("connection %u: the reply is another one", c->index);
+        drop(c);
+        return false;
+    }
+    totals.bytes += count;
+    if (whole) {
+        c->checkpoint = 0;
+        c->received++;
+        totals.messages++;
+        record_latency(now - c->since);
+        note_served(c);
+    }
+    return true;
+}
+
+static void ask_event(struct connection *c, uint32_t events)
+{
+    int64_t now = now_ns();
+    ssize_t count = get(c);
+
+    if (count > 0 && !ask_accept(c, count, now))
+        return;
+    if (count == 0 || (count < 0 && errno != EAGAIN) || (events & (EPOLLHUP | EPOLLERR))) {
+        count_error("connection %u: %s", c->index, count ? strerror(errno) : "EOF");
+        drop(c);
+        return;
+    }
+    ask_send(c, now);
 }
 
 /* ----------------------------------------------------------------- connects */
@@ -863,12 +948,16 @@ static void set_option(const char *name, const char *text)
         options.question = text;
     else if (strcmp(name, "--answer") == 0)
         options.answer = text;
+    else if (strcmp(name, "--first") == 0)
+        options.first = text;
     else
         die("unknown option %s", name);
 }
 
 static void read_question(void)
 {
+    if (strcmp(options.mode, "ask") == 0 && options.question != NULL && options.answer != NULL)
+        return;
     if (options.question == NULL || options.answer == NULL
         || strlen(options.question) != strlen(options.answer) || options.question[0] == '\0')
         die("--question and --answer go together, and are equally long");
@@ -880,7 +969,7 @@ static void read_question(void)
 static void read_options(int count, char **words)
 {
     if (count < 2)
-        die("usage: load echo|connects|udp|idle --port PORT [--option value ...]");
+        die("usage: load echo|ask|connects|udp|idle --port PORT [--option value ...]");
     options.mode = words[1];
     for (int i = 2; i < count; i += 2)
         set_option(words[i], i + 1 < count ? words[i + 1] : "");
@@ -892,7 +981,7 @@ static void read_options(int count, char **words)
         die("--tls is for echo only");
     if (options.every > 0 && strcmp(options.mode, "echo") != 0)
         die("--every is for echo only");
-    if (options.question != NULL || options.answer != NULL)
+    if (options.question != NULL || options.answer != NULL || strcmp(options.mode, "ask") == 0)
         read_question();
 }
 
@@ -917,6 +1006,7 @@ static void prepare(void)
 int main(int count, char **words)
 {
     static const struct work echo = {echo_open, echo_send, echo_event, NULL};
+    static const struct work ask = {ask_open, ask_send, ask_event, NULL};
     static const struct work connects = {connects_open, NULL, connects_event, connects_tick};
     static const struct work udp = {udp_open, NULL, udp_event, udp_tick};
 
@@ -924,6 +1014,8 @@ int main(int count, char **words)
     prepare();
     if (strcmp(options.mode, "echo") == 0)
         run_measured(&echo);
+    else if (strcmp(options.mode, "ask") == 0)
+        run_measured(&ask);
     else if (strcmp(options.mode, "connects") == 0)
         run_measured(&connects);
     else if (strcmp(options.mode, "udp") == 0)

@@ -7,7 +7,9 @@ together: what disturbs the machine for seconds disturbs them all.
 
 from __future__ import annotations
 
+import os
 import resource
+import socket
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
@@ -17,6 +19,7 @@ from bench import load, proc, shares
 from bench.cores import Cores
 from bench.held import HELD_SOCKET, MESSAGE, bytes_per_message
 from bench.load import LoadFailed, LoadReport
+from bench.peers.listening import BESIDE
 from bench.process import Running, ServerFailed, serving
 from bench.results import Sample
 from bench.servers import LATENCY, Server
@@ -31,6 +34,9 @@ SETTLE = 0.3
 #: Seconds that idle connections are held at most while the memory is read; and that those with a
 #: latency are asked, so that each answers twice.
 LOAD_SECONDS = {Kind.IDLE: 30.0, Kind.LATE: 2.0}
+
+#: Seconds that the first reply may take.
+ASK_LIMIT = 5.0
 
 #: Bytes in a megabyte of a rate, a kibibyte and a mebibyte of memory.
 MB, KIB, MIB = 1e6, 1024, 1024 * 1024
@@ -113,6 +119,8 @@ class Bench:
         seconds = LOAD_SECONDS.get(work.kind, self.effort.seconds)
         timing = ["--seconds", str(seconds), "--warm-up", str(self.effort.warm_up)]
         arguments = [*work.load, "--port", str(running.port), *timing]
+        if work.load[0] == "ask":
+            arguments += ["--size", str(reply_size(work, running.port))]
         report = load.run(arguments, self.cores.load, on_mark)
         if report.errors:
             raise LoadFailed(f"{report.errors} errors, the first: {report.first_error}")
@@ -176,6 +184,25 @@ def _start_sample(running: Running) -> Sample:
     """How long it took, and what it holds now."""
     memory = proc.resident_bytes(running.pid) / MIB
     return Sample(figure=running.start_seconds * MS, memory_mib=memory)
+
+
+def reply_size(work: Work, port: int) -> int:
+    """Ask once, and count the bytes of the reply, which are the same in each."""
+    said = dict(zip(work.load[1::2], work.load[2::2]))
+    answer = said["--answer"].encode()
+    with socket.create_connection((BESIDE, port), ASK_LIMIT) as sock, sock.makefile("rb") as file:
+        if "--first" in said:
+            sock.sendall(os.fsencode(said["--first"]))
+            while file.readline() not in (b"\r\n", b""):
+                pass
+        sock.sendall(os.fsencode(said["--question"]))
+        reply = b""
+        while not reply.endswith(answer):
+            byte = file.read(1)
+            if not byte:
+                raise LoadFailed("no reply that ends as it should")
+            reply += byte
+    return len(reply)
 
 
 def _note(report: LoadReport) -> str:

@@ -13,7 +13,10 @@ SUBJECT = "socketd"
 PLAIN_AND_TLS = (SUBJECT, "socketd-tls")
 
 #: The same, in whatever way it serves a work.
-SUBJECTS = (*PLAIN_AND_TLS, "socketd-late", "socketd-lossy", "socketd-rule", "socketd-rules")
+SUBJECTS = (
+    *PLAIN_AND_TLS, "socketd-late", "socketd-lossy", "socketd-rule", "socketd-rules",
+    "socketd-http",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,14 @@ REACHES = (
     Reach(
         "reply by rule against asyncio by hand", "rules", 0.5, 0.8, "asyncio-reply",
         subject="socketd-rule",
+    ),
+    Reach(
+        "HTTP GET of 64 B against plain twisted.web", "http", 1.1, 1.5, "twisted-web",
+        subject="socketd-http",
+    ),
+    Reach(
+        "WebSocket echo against websockets", "websocket", 0.8, 1.2, "websockets",
+        subject="socketd-http",
     ),
     Reach("memory per idle connection", "idle", 2.0, 1.3, at_least=False, unit="KiB"),
     Reach("start to first answer", "start", 600.0, 350.0, at_least=False, unit="ms"),

@@ -15,13 +15,20 @@ from functools import partial
 from pathlib import Path
 
 from bench.held import HELD_SOCKET
-from bench.load import program
+from bench.load import BUILD, program
+from bench.peers.asked import BODY
 from bench.peers.conversation import ANSWER, QUESTION
 from bench.peers.listening import BACKLOG, BESIDE, HOST
 from bench.shares import LOSSY
 
+#: Where peers are written.
+PEERS = Path(__file__).parent / "peers"
+
 #: Where programs of the system's administrator are, should PATH leave them out.
 SYSTEM_PATH = "/usr/sbin:/sbin"
+
+#: The packages of programs that are not called like them.
+PACKAGES = {"go": "golang-go"}
 
 SOCKETD_INI = """\
 [echo]
@@ -91,6 +98,17 @@ log_connections = no
 framing = line
 rules =
 {rules}
+"""
+
+#: A page and WebSocket at the other address.
+SOCKETD_HTTP_INI = """\
+[echo]
+listen = tcp:{port}:interface={host}
+[http]
+listen = tcp:{port}:interface={beside}
+response = {folder}/page.txt
+max_requests = 1000000
+log_connections = no
 """
 
 #: The library that the load generator and every server speak TLS with.
@@ -197,6 +215,17 @@ def _socketd_rules(count: int, place: Place) -> list[str]:
     return _socketd(SOCKETD_RULES_INI, place, rules="".join(rule_lines(count)))
 
 
+def _socketd_http(place: Place) -> list[str]:
+    """The daemon with a page."""
+    (place.folder / "page.txt").write_text(BODY)
+    return _socketd(SOCKETD_HTTP_INI, place)
+
+
+def _go(name: str, place: Place) -> list[str]:
+    """A peer written in Go, which L{_no_go} has built."""
+    return [str(BUILD / name), "--port", str(place.port)]
+
+
 def rule_lines(count: int) -> list[str]:
     """Rules of all kinds in turn, which do not match; and the last one, for the whole message."""
     others = [OTHER_RULES[n % len(OTHER_RULES)].format(n) for n in range(count - 1)]
@@ -278,7 +307,18 @@ def _no_module(name: str) -> str:
 
 def _no_program(name: str) -> str:
     """Why an installed program cannot be started."""
-    return "" if find_program(name) else f"{name} is not installed (apt-get install {name})"
+    package = PACKAGES.get(name, name)
+    return "" if find_program(name) else f"{name} is not installed (apt-get install {package})"
+
+
+def _no_go(name: str) -> str:
+    """Why a peer written in Go cannot be started; it is built if it can be."""
+    if missing := _no_program("go"):
+        return missing
+    BUILD.mkdir(exist_ok=True)
+    command = [find_program("go") or "go", "build", "-o", str(BUILD / name), f"{PEERS / name}.go"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return f"{name}.go cannot be built: {done.stderr}" if done.returncode else ""
 
 
 def _never() -> str:
@@ -313,6 +353,17 @@ SERVERS = (
         partial(_python_tls, "twisted_tls"),
         partial(_no_tls, "OpenSSL"),
     ),
+    Server("socketd-http", "socketd, http", _socketd_http, _no_socketd),
+    Server("twisted-web", "plain twisted.web", partial(_python, "twisted_web"), _never),
+    Server(
+        "uvicorn", "uvicorn, httptools", partial(_python, "uvicorn_http"),
+        partial(_no_module, "httptools"),
+    ),
+    Server(
+        "websockets", "websockets", partial(_python, "websockets_echo"),
+        partial(_no_module, "websockets"),
+    ),
+    Server("go-http", "Go net/http", partial(_go, "go_http"), partial(_no_go, "go_http")),
     Server("asyncio-reply", "asyncio, by hand", partial(_python, "asyncio_reply"), _never),
     Server("twisted-reply", "plain Twisted, by hand", partial(_python, "twisted_reply"), _never),
     Server("threads", "thread per connection", partial(_python, "threads_echo"), _never),

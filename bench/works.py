@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from bench.peers.asked import BODY, FRAME, HANDSHAKE, REQUEST
 from bench.peers.conversation import ANSWER, QUESTION
 
 #: Every peer that serves streams, and every one that serves datagrams: see L{bench.servers}.
@@ -86,6 +87,8 @@ def _pingpong(connections: int, quick: bool = False) -> Work:
         quick=quick,
     )
 
+
+_BESIDE = ("--beside", "1", "--connections", "64")
 
 WORKS = (
     _pingpong(1),
@@ -183,6 +186,23 @@ WORKS = (
             "echo", "--beside", "1", "--connections", "64", "--question", QUESTION,
             "--answer", ANSWER,
         ),
+    ),
+    Work(
+        name="http",
+        title="HTTP GET of 64 B, 64 connections, keep-alive",
+        kind=Kind.RATE,
+        unit="requests/s",
+        servers=("socketd-http", "twisted-web", "uvicorn", "go-http"),
+        load=("ask", *_BESIDE, "--question", REQUEST, "--answer", BODY),
+        each="request",
+    ),
+    Work(
+        name="websocket",
+        title="WebSocket echo ping-pong, 64 B, 64 connections",
+        kind=Kind.RATE,
+        unit="messages/s",
+        servers=("socketd-http", "websockets", "twisted-web"),
+        load=("ask", *_BESIDE, "--first", HANDSHAKE, "--question", FRAME, "--answer", BODY),
     ),
     Work(
         name="start",

@@ -12,8 +12,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bench.cores import choose
 from bench.load import COMPILER, FOLDER, SOURCES, LoadFailed, LoadReport, parse, program, run
+from bench.measure import reply_size
+from bench.peers.listening import BESIDE
+from bench.process import free_port
+from bench.works import choose as select
 from tests.support.needs import COMPILING, need
-from tests.support.polling import DEADLINE
+from tests.support.polling import DEADLINE, wait_until
 
 #: Long enough for some thousand messages, short enough for a test.
 SHORT = ("--seconds", "0.2", "--warm-up", "0.05")
@@ -33,6 +37,15 @@ WINDOW = ["begin", "end"]
 def python_peer(name: str) -> list[str]:
     """The command line of a peer written in Python."""
     return [sys.executable, "-m", f"bench.peers.{name}", "--port", "0"]
+
+
+def answers(port: int) -> bool:
+    """Say whether a server listens at the other address."""
+    try:
+        socket.create_connection((BESIDE, port)).close()
+    except OSError:
+        return False
+    return True
 
 
 class ParseTests(SynchronousTestCase):
@@ -124,6 +137,20 @@ class PeerTests(SynchronousTestCase):
         for command in [*peers, [str(program("epoll_echo"))]]:
             self.load(self.start(command), *CONNECTS)
 
+    def test_ask(self) -> None:
+        """Questions of HTTP and of WebSocket are asked, and replies have to end as they should."""
+        for peer, works in (("twisted_web", ("http", "websocket")), ("uvicorn_http", ("http",)),
+                            ("websockets_echo", ("websocket",))):  # fmt: skip
+            port = self.start([*python_peer(peer)[:-1], str(free_port())])
+            for work in works:
+                (found,) = select([work], False)
+                wait_until(lambda: answers(port), "no server")
+                size = reply_size(found, port)
+                report, _ = self.load(port, *found.load, "--size", str(size))
+                # A reply in two parts may be counted half.
+                most = int(FEW) * size
+                self.assertLess(abs(report.bytes - report.messages * size), most)
+
     def test_c_peers(self) -> None:
         """The C peers echo messages and blocks, and tell the time."""
         echo = self.start([str(program("epoll_echo"))])
@@ -180,6 +207,7 @@ class FailureTests(SynchronousTestCase):
         """What does not go together is told of."""
         for arguments, expected in (
             (("idle", "--every", "5"), "--every is for echo only"),
+            (("ask", "--size", "9"), "--question and --answer go together"),
             (("echo", "--question", "a"), "--question and --answer go together"),
             (("echo", "--question", "a", "--answer", "bc"), "equally long"),
             (("idle", "--question", "a", "--answer", "b"), "--question is for echo only"),

@@ -20,9 +20,14 @@ class ScriptedSocket(MessageSocket):
     """Answers each message by the first rule that matches, as text if it was text."""
 
     def __init__(
-        self, rules: RuleSet, connection: Connection, max_message: int, clock: IReactorTime
+        self,
+        rules: RuleSet,
+        connection: Connection,
+        is_compressing: bool,
+        max_message: int,
+        clock: IReactorTime,
     ) -> None:
-        super().__init__(connection, max_message, clock)
+        super().__init__(connection, is_compressing, max_message, clock)
         self._scripted = ScriptedReply(Script(rules), "chunk", max_message, clock)
 
     def connectionMade(self) -> None:

@@ -45,7 +45,8 @@ def switch(asked: Asked, options: WebSocketOptions, clock: IReactorTime) -> Answ
     token = generate_accept_token(asked.header("sec-websocket-key").encode()).decode("ascii")
     accepting = ("Sec-WebSocket-Accept", token)
     switching = [("Upgrade", "websocket"), ("Connection", "Upgrade"), accepting]
-    served, rules = (Connection(SERVER, extensions), options.max_message, clock), options.rules
+    connection, rules = Connection(SERVER, extensions), options.rules
+    served = connection, bool(extensions), options.max_message, clock
     successor: MessageSocket
     successor = EchoSocket(*served) if rules is None else ScriptedSocket(rules, *served)
     return Answer(101, headers=(*switching, *headers), successor=successor)

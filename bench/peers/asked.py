@@ -1,0 +1,27 @@
+"""What the peers of HTTP and WebSocket are asked, and how each of their replies ends."""
+
+from __future__ import annotations
+
+import os
+
+#: The body of each reply, and each message: 64 bytes.
+BODY = "Sixty-four bytes of text, as they are asked for again and again."
+
+REQUEST = "GET / HTTP/1.1\r\nHost: 127.0.0.2\r\nUser-Agent: load\r\nAccept: */*\r\n\r\n"
+
+HANDSHAKE = (
+    "GET / HTTP/1.1\r\nHost: 127.0.0.2\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+#: Masks no byte of ASCII to NUL, which no argument of a program can have.
+_KEY = b"\x81\x92\xa3\xb4"
+
+
+def _frame(message: bytes) -> bytes:
+    masked = bytes(byte ^ _KEY[at % 4] for at, byte in enumerate(message))
+    return bytes([0x81, 0x80 | len(message)]) + _KEY + masked
+
+
+#: A text message in a frame of a client.
+FRAME = os.fsdecode(_frame(BODY.encode()))
