@@ -50,7 +50,7 @@ function _shtab_socketd_using
   test "$_shtab_socketd_cmdpath" = "$argv"
 end
 
-set -g _shtab_socketd_commands run serve check try console status services listeners certificates connections waiting show watch web reply answer close half-close reset ban unban bans faults fault reload drain resume log-level send chat time ping record whoami certificate options unit import
+set -g _shtab_socketd_commands run serve check try console status services listeners sources certificates connections waiting show watch web reply answer close half-close reset ban unban bans faults fault reload drain resume log-level send chat time ping record whoami certificate options unit import
 set -g _shtab_socketd_opts_with_value --alpn --ca --cert --config --control --count --days --directory --epoch --interval --key --listen --output --pause --server-name --size --timeout --wait -c -i -s
 
 complete -c socketd -e
@@ -96,6 +96,11 @@ complete -c socketd -n '_shtab_socketd_using listeners' -l json -d 'print the da
 complete -c socketd -n '_shtab_socketd_using listeners' -l control -xka "(__fish_complete_path (commandline -ct | string replace -r '^--[^=]*=' ''))" -d 'the daemon'"'"'s control socket (default: $SOCKETD_CONTROL, or control.sock in the daemon'"'"'s runtime directory or /run/socketd)'
 complete -c socketd -n '_shtab_socketd_using listeners' -l timeout -x -d 'fail after so long without an answer (default 10; 0: no timeout)'
 complete -c socketd -n '_shtab_socketd_using listeners' -s h -l help -d 'show the help'
+complete -c socketd -n '_shtab_socketd_using; and test $_shtab_socketd_npos -eq 0' -a sources -d 'list the sources of numbered datagrams'
+complete -c socketd -n '_shtab_socketd_using sources' -l json -d 'print the daemon'"'"'s JSON'
+complete -c socketd -n '_shtab_socketd_using sources' -l control -xka "(__fish_complete_path (commandline -ct | string replace -r '^--[^=]*=' ''))" -d 'the daemon'"'"'s control socket (default: $SOCKETD_CONTROL, or control.sock in the daemon'"'"'s runtime directory or /run/socketd)'
+complete -c socketd -n '_shtab_socketd_using sources' -l timeout -x -d 'fail after so long without an answer (default 10; 0: no timeout)'
+complete -c socketd -n '_shtab_socketd_using sources' -s h -l help -d 'show the help'
 complete -c socketd -n '_shtab_socketd_using; and test $_shtab_socketd_npos -eq 0' -a certificates -d 'list the certificates with their days left'
 complete -c socketd -n '_shtab_socketd_using certificates' -l json -d 'print the daemon'"'"'s JSON'
 complete -c socketd -n '_shtab_socketd_using certificates' -l control -xka "(__fish_complete_path (commandline -ct | string replace -r '^--[^=]*=' ''))" -d 'the daemon'"'"'s control socket (default: $SOCKETD_CONTROL, or control.sock in the daemon'"'"'s runtime directory or /run/socketd)'
@@ -237,7 +242,8 @@ complete -c socketd -n '_shtab_socketd_using time' -l insecure -d 'verify nothin
 complete -c socketd -n '_shtab_socketd_using time' -s v -l verbose -d 'tell on standard error what was agreed on and whose the certificate is'
 complete -c socketd -n '_shtab_socketd_using time' -s h -l help -d 'show the help'
 complete -c socketd -n '_shtab_socketd_using; and test $_shtab_socketd_npos -eq 0' -a ping -d 'measure the round trips to an echo service over a stream or datagrams'
-complete -c socketd -n '_shtab_socketd_using ping' -s c -l count -x -d 'how many questions (default 5)'
+complete -c socketd -n '_shtab_socketd_using ping' -s c -l count -x -d 'how many questions (default 5; 1000 with --flood)'
+complete -c socketd -n '_shtab_socketd_using ping' -s f -l flood -d 'the next one at each answer, and after 10 ms without any, with up to 128 unanswered'
 complete -c socketd -n '_shtab_socketd_using ping' -s i -l interval -x -d 'from one to the next (default 0.2; 0: as soon as it is answered)'
 complete -c socketd -n '_shtab_socketd_using ping' -l timeout -x -d 'a question without answer is lost then (default 2)'
 complete -c socketd -n '_shtab_socketd_using ping' -s s -l size -x -d 'the length of each question (default 56)'

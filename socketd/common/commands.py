@@ -118,6 +118,11 @@ COMMANDS = {
         Command("status", "show the state of the daemon"),
         Command("services", "list the services with their counters"),
         Command("listeners", "list the listeners, and whether they serve"),
+        Command(
+            "sources",
+            "list the sources of numbered datagrams",
+            (Argument("SERVICE", "only those of this service", False),),
+        ),
         Command("certificates", "list the certificates with their days left"),
         Command(
             "connections",

@@ -45,6 +45,7 @@ class Counters:
     @ivar faults: connections and datagrams on which a fault acted, by its name.
     @ivar responses: HTTP answers, by the class of their status: C{2xx}.
     @ivar bad_requests: HTTP requests that were not answered as asked, by reason.
+    @ivar numbered: datagrams with a number, by what the numbers show.
     """
 
     connections: int = 0
@@ -64,6 +65,7 @@ class Counters:
     faults: Counter[str] = field(factory=Counter)
     responses: Counter[str] = field(factory=Counter)
     bad_requests: Counter[str] = field(factory=Counter)
+    numbered: Counter[str] = field(factory=Counter)
 
     def add(self, ended: Counting) -> None:
         """Add the counters of a connection that has ended."""
@@ -81,6 +83,7 @@ class Counters:
             faults=self.faults.copy(),
             responses=self.responses.copy(),
             bad_requests=self.bad_requests.copy(),
+            numbered=self.numbered.copy(),
         )
         for connection in live:
             total.add(connection)

@@ -22,7 +22,7 @@ from socketd.common.events import OPERATOR_ANSWERED, OPERATOR_COMMAND, PROTOCOL_
 from socketd.common.operator_queue import Question
 from socketd.common.table import FIELD
 from socketd.common.text import escaped
-from socketd.control import ban_commands, fault_commands, reports
+from socketd.control import ban_commands, fault_commands, reports, source_commands
 from socketd.control.operator_session import IOperatorSession
 from socketd.control.requests import parse_request, raw, shown
 from socketd.control.results import CommandResult, error_answer
@@ -256,9 +256,10 @@ _CONNECTION_UNITS = {"age": "seconds", "in": "bytes", "out": "bytes"}
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     function.__name__.lstrip("_").replace("_", "-"): function
     for function in (
-        _help, reports.status, reports.services, reports.listeners, reports.certificates,
-        _connections, _waiting, _show, _watch, _attend, _quit, _web, _reply, _answer, _close,
-        _half_close, _reset, ban_commands.ban, ban_commands.unban, ban_commands.bans,
-        fault_commands.faults, fault_commands.fault, _reload, _drain, _resume, _log_level,
+        _help, reports.status, reports.services, reports.listeners, source_commands.sources,
+        reports.certificates, _connections, _waiting, _show, _watch, _attend, _quit, _web, _reply,
+        _answer, _close, _half_close, _reset, ban_commands.ban, ban_commands.unban,
+        ban_commands.bans, fault_commands.faults, fault_commands.fault, _reload, _drain, _resume,
+        _log_level,
     )
 }  # fmt: skip

@@ -52,7 +52,7 @@ def fault(
     """
     if now not in ("", "now"):
         raise COMMANDS["fault"].misused()
-    child = _find_service(daemon, service)
+    child = find_service(daemon, service)
     wanted = None if profile == OFF else _find_profile(daemon, child, profile)
     switch(child, wanted)
     count = switch_open(child) if now else 0
@@ -64,7 +64,8 @@ def fault(
     return CommandResult(text, facts=facts)
 
 
-def _find_service(daemon: Daemon, name: str) -> SocketService:
+def find_service(daemon: Daemon, name: str) -> SocketService:
+    """Look up a service that is served; raise L{CommandError} if there is none."""
     known = {child.name: child for child in daemon.services}
     if name not in known:
         raise CommandError(f"{shown(name)} is no service; {nearest(name, known)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
@@ -115,6 +116,7 @@ class ServiceState:
         it is read for each message.
     @ivar faults: the profile that is on, with its draws; C{None} is off.
     @ivar alarms: the exact times of what its faults hold.
+    @ivar sources: what its protocol measures of each source, bounded by the protocol.
     @ivar counters: the service's counters; those of a connection are added when it closes.
     """
 
@@ -130,6 +132,7 @@ class ServiceState:
     announced: bool = field(default=False, init=False)
     faults: ServiceFaults | None = field(default=None, init=False)
     counters: Counters = field(factory=Counters, init=False)
+    sources: OrderedDict[Any, Any] = field(factory=OrderedDict, init=False)
     _observers: int = field(default=0, init=False)
     alarms: Alarms = field(init=False)
     _count: int = field(default=0, init=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any, Protocol
 
@@ -37,11 +38,14 @@ class ServiceRecord(Protocol):
     @ivar announced: whether events of connections are logged or watched.
     @ivar log_connections: whether they are logged.
     @ivar counters: the counters of the service.
+    @ivar sources: what a protocol that measures keeps of each source, the latest last; it bounds
+        them.
     """
 
     announced: bool
     log_connections: bool
     counters: Counters
+    sources: OrderedDict[Any, Any]
 
     def emit(self, event: Event, logged: bool = True, **facts: Any) -> None:
         """Emit an event of the service."""
@@ -54,6 +58,7 @@ class NoRecord:
     announced: bool = False
     log_connections: bool = False
     counters: Counters = field(factory=Counters)
+    sources: OrderedDict[Any, Any] = field(factory=OrderedDict)
 
     def emit(self, event: Event, logged: bool = True, **facts: Any) -> None:
         """No-op: there is no log."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 
 from attrs import frozen
 
@@ -97,6 +98,16 @@ class Listener:
             return f"{self.kind} {self.path}"
         host = self.interface or "*"
         return f"{self.kind} {f'[{host}]' if ':' in host else host}:{self.port}"
+
+
+def only_datagrams(listeners: Sequence[Listener]) -> bool:
+    """Say whether a service has no connections; systemd may hand over any socket."""
+    return not any(one.is_stream or one.is_inherited for one in listeners)
+
+
+def only_streams(listeners: Sequence[Listener]) -> bool:
+    """Say whether a service has no datagrams; systemd may hand over any socket."""
+    return all(one.is_stream for one in listeners)
 
 
 @frozen

@@ -37,6 +37,7 @@ from socketd.net.stream.deadlines import FIRST_BYTE
 from socketd.net.stream.deadlines import HANDSHAKE as HANDSHAKE_TIMEOUT
 from socketd.net.stream.deadlines import IDLE, LIFETIME, STALL
 from socketd.net.tls.layer import CLIENT_NAME, HANDSHAKE, SERVER_NAME
+from socketd.protocols.measure.numbered import COUNTED
 from socketd.protocols.web.answers import REASONS as HTTP_REASONS
 from socketd.web.lag import LagMeter
 
@@ -162,6 +163,11 @@ HTTP_COUNTS = {
         HTTP_REASONS,
     ),
 }
+NUMBERED = MetricSpec(
+    "socketd_numbered_datagrams_total",
+    "Datagrams whose numbers were counted, by what these show; lost and late: a gap, and filled.",
+    ("service", "result"),
+)
 FAULTS = MetricSpec(
     "socketd_faults_total",
     "Connections and datagrams on which a fault of the service's profile acted, by fault.",
@@ -214,6 +220,8 @@ class DaemonCollector(Collector):
         speakers = [one for one in services if one.protocol in HTTP or one.counters.responses]
         for attribute, (metric, known) in HTTP_COUNTS.items():
             yield metric.family(_by_reason(attribute, known, speakers))
+        counting = [one for one in services if one.counters.numbered]
+        yield NUMBERED.family(_by_reason("numbered", COUNTED, counting))
         yield FAULTS.family(
             sample
             for one in services

@@ -19,6 +19,7 @@ from zope.interface.verify import verifyClass
 from socketd.common.operator_queue import OperatorQueue
 from socketd.protocols.registry import installed
 from socketd.protocols.spec import ProtocolContext, ProtocolSpec
+from tests.settings.refusals import diagnostics
 
 #: Where the datagrams of these tests come from.
 PEER = ("192.0.2.1", 54321)
@@ -135,6 +136,11 @@ def answers(name: str, *datagrams: bytes, now: float = 0.0, **options: Any) -> l
     protocol.doStop()
     assert all(addr == PEER for _, addr in transport.sent)
     return [packet for packet, _ in transport.sent]
+
+
+def complaints(ini: str) -> str:
+    """Say what is wrong with a configuration of installed protocols."""
+    return "\n".join(diagnostics(ini, installed()))
 
 
 class Wire(StringTransport):

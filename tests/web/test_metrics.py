@@ -123,6 +123,15 @@ class CollectorTests(Case):
             ]
             self.assertEqual(found, [3, 0, 4, 0] if service == "http" else [None] * 4)
 
+    def test_numbered(self) -> None:
+        """A service that counts numbers has them by what they show; others have no such figure."""
+        self.daemon.service_states[0].counters.numbered["lost"] = 3
+        for service, result, expected in (
+            ("echo", "lost", 3), ("echo", "short", 0), ("time", "lost", None)
+        ):
+            name = "socketd_numbered_datagrams_total"
+            self.assertEqual(self.value(name, service=service, result=result), expected)
+
     def test_faults(self) -> None:
         """
         The faults of a profile that is on begin with 0; what was counted stays when it is
@@ -238,6 +247,7 @@ class PageTests(Case):
         context: Any = FakeContext()
         self.daemon.services[0].context = context
         self.daemon.service_states[0].counters.responses["2xx"] = 1
+        self.daemon.service_states[0].counters.numbered["lost"] = 1
 
     def test_complete(self) -> None:
         """It has every figure with its type, and no other."""

@@ -48,6 +48,8 @@ _OWN = {
     "ReplyOptions.reply": "hello\\n",
     "rules": '"AT" -> "OK\\r\\n"',
     "ReplyOptions.greeting": '"220 ready\\r\\n"',
+    "EchoOptions.sequence": "0:4",
+    "ChargenOptions.bytes": "10MiB",
     "FaultOptions.latency": "80ms jitter 20ms normal",
     "FaultOptions.bandwidth": "16KiB/s",
     "FaultOptions.slice": "1..16 every 50ms",

@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.interfaces import IReactorTime
 
 from socketd.cli.client.echo_probe import EchoProbe, Plan
+from socketd.cli.client.flood_probe import MAX_IN_FLIGHT, FloodProbe
 from socketd.cli.client.round_trip_stats import RoundTripStats, histogram, render, render_json
 from socketd.cli.client.runner import run_client
 from socketd.cli.client.send import MAX_DATAGRAM_PAYLOAD
@@ -21,6 +22,8 @@ NAME = "ping"
 HELP = "measure the round trips to an echo service over a stream or datagrams"
 
 DEFAULT_COUNT = 5
+#: The same with C{--flood}: long enough to show a rate, less than a second on a fast path.
+FLOOD_COUNT = 1000
 #: Maximum number of requests: more would be a load test, and the times of so many take 32 MB.
 MAX_COUNT = 1_000_000
 
@@ -40,8 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the subcommand."""
     add_address(parser)
     parser.add_argument(
-        "-c", "--count", type=whole_number(MAX_COUNT), default=DEFAULT_COUNT,
-        help=f"how many questions (default {DEFAULT_COUNT})",
+        "-c", "--count", type=whole_number(MAX_COUNT),
+        help=f"how many questions (default {DEFAULT_COUNT}; {FLOOD_COUNT} with --flood)",
+    )  # fmt: skip
+    parser.add_argument(
+        "-f", "--flood", action="store_true",
+        help="the next one at each answer, and after 10 ms without any, with up to"
+        f" {MAX_IN_FLIGHT} unanswered",
     )  # fmt: skip
     parser.add_argument(
         "-i", "--interval", metavar="SECONDS", type=seconds, default=DEFAULT_INTERVAL,
@@ -62,11 +70,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the measurement; the exit status is 1 when no correct reply came."""
     tls = load_tls(arguments)
-    plan = Plan(arguments.count, arguments.interval, arguments.timeout, arguments.size)
+    count = arguments.count or (FLOOD_COUNT if arguments.flood else DEFAULT_COUNT)
+    plan = Plan(count, arguments.interval, arguments.timeout, arguments.size)
+    make_probe = FloodProbe if arguments.flood else EchoProbe
     started: list[EchoProbe] = []
 
     async def client(reactor: Any) -> None:
-        probe = EchoProbe(reactor, plan, Progress(reactor, plan.count).report)
+        probe = make_probe(reactor, plan, Progress(reactor, plan.count).report)
         started.append(probe)
         await connect(reactor, arguments.address, probe, tls=tls)
         await probe.done

@@ -1,14 +1,19 @@
-"""C{chargen}: an endless rotating pattern of printable characters (RFC 864)."""
+"""C{chargen}: a rotating pattern of printable characters, endless if not cut (RFC 864)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from attrs import frozen
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPullProducer, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol, Protocol
 from zope.interface import implementer
 
 from socketd.protocols.spec import ProtocolSpec
+from socketd.settings.listeners import Listener, only_datagrams
+from socketd.settings.options import option
+from socketd.settings.value_types import SIZE
 
 #: The characters of a line without CR LF (RFC 864).
 LINE_LENGTH = 72
@@ -29,6 +34,13 @@ PATTERN = b"".join(
 
 #: A whole number of patterns, so that each block begins with line 0.
 BLOCK = PATTERN * (MAX_BLOCK // len(PATTERN))
+
+
+@frozen
+class ChargenOptions:
+    """The options of C{chargen}."""
+
+    bytes: int = option(SIZE, 0, "Close a connection after so many bytes; 0: send without end.")
 
 
 @implementer(IPullProducer, IHalfCloseableProtocol)
@@ -70,6 +82,24 @@ class Chargen(Protocol):
         """No-op: this protocol never half-closes."""
 
 
+class BoundedChargen(Chargen):
+    """Send so many bytes of the pattern, then close."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+
+    def resumeProducing(self) -> None:
+        """Send one more block, the last one cut to the size."""
+        if self.transport.disconnecting or self._left >= len(BLOCK):
+            self._left -= len(BLOCK)
+            super().resumeProducing()
+            return
+        rest, self._left = BLOCK[: self._left], 0
+        self.transport.write(rest)
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+
+
 class ChargenDatagrams(DatagramProtocol):
     """
     Answer each datagram with as many bytes of the pattern as it has, up to L{MAX_ANSWER}.
@@ -85,7 +115,16 @@ class ChargenDatagrams(DatagramProtocol):
             self.transport.write(PATTERN[: min(len(datagram), MAX_ANSWER)], addr)
 
 
+def _refusals(
+    options: ChargenOptions, listeners: Sequence[Listener]
+) -> Iterator[tuple[str, ValueError]]:
+    if options.bytes and only_datagrams(listeners):
+        yield "bytes", ValueError("is for connections, and no listener here has any")
+
+
 declaration = ProtocolSpec(
-    stream=lambda options, context: Chargen(),
+    options=ChargenOptions,
+    stream=lambda options, context: BoundedChargen(options.bytes) if options.bytes else Chargen(),
     datagram=lambda options, context: ChargenDatagrams(),
+    refusals=_refusals,
 )

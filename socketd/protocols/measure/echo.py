@@ -1,13 +1,48 @@
-"""C{echo}: sends all received data back (RFC 862)."""
+"""C{echo}: sends all received data back (RFC 862), and counts numbered datagrams if asked."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from attrs import frozen
 from twisted.internet.interfaces import ITransport, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol, Protocol
 
-from socketd.protocols.spec import ProtocolSpec
+from socketd.protocols.measure.numbered import NumberField, NumberedSources
+from socketd.protocols.spec import ProtocolContext, ProtocolSpec
+from socketd.settings.listeners import Listener, only_streams
+from socketd.settings.options import option
+from socketd.settings.value_types import ValueType
+
+#: The longest payload of a UDP datagram over IPv4, in bytes.
+MAX_PAYLOAD = 65507
+
+_SEQUENCE = re.compile(r"(\d{1,5}):([1248])", re.ASCII)
+
+
+def parse_sequence(text: str) -> NumberField:
+    """Parse where the number of a datagram stands: C{OFFSET:SIZE}, in bytes."""
+    match = _SEQUENCE.fullmatch(text)
+    if match is None:
+        raise ValueError("is no place of a number; write OFFSET:SIZE, of 1, 2, 4 or 8 bytes: 0:4")
+    found = NumberField(int(match[1]), int(match[2]))
+    if found.end > MAX_PAYLOAD:
+        raise ValueError(f"is behind the end of any datagram; they have {MAX_PAYLOAD} bytes")
+    return found
+
+
+@frozen
+class EchoOptions:
+    """The options of C{echo}."""
+
+    sequence: NumberField | None = option(
+        ValueType("offset:size (0:4)", parse_sequence),
+        None,
+        "Where each datagram has its number, most significant byte first: loss, duplicates and"
+        " reordering are counted by source (0:4 is the first four bytes).",
+    )
 
 
 class Echo(Protocol):
@@ -28,7 +63,33 @@ class EchoDatagrams(DatagramProtocol):
         self.transport.write(datagram, addr)
 
 
+class NumberedEchoDatagrams(EchoDatagrams):
+    """The same, with the numbers in the datagrams counted."""
+
+    def __init__(self, place: NumberField, context: ProtocolContext) -> None:
+        self._sources = NumberedSources(place, context)
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        self.transport.write(datagram, addr)
+        self._sources.add(datagram, addr)
+
+
+def _make_datagrams(options: EchoOptions, context: ProtocolContext) -> DatagramProtocol:
+    if options.sequence is None:
+        return EchoDatagrams()
+    return NumberedEchoDatagrams(options.sequence, context)
+
+
+def _refusals(
+    options: EchoOptions, listeners: Sequence[Listener]
+) -> Iterator[tuple[str, ValueError]]:
+    if options.sequence and only_streams(listeners):
+        yield "sequence", ValueError("is for datagrams, and no listener here takes any")
+
+
 declaration = ProtocolSpec(
+    options=EchoOptions,
     stream=lambda options, context: Echo(),
-    datagram=lambda options, context: EchoDatagrams(),
+    datagram=_make_datagrams,
+    refusals=_refusals,
 )

@@ -16,7 +16,7 @@ from twisted.internet.protocol import DatagramProtocol
 from socketd.protocols.framing import MessageProtocol, framing_option, max_message_option
 from socketd.protocols.rules.options import GREETING, RULES
 from socketd.protocols.spec import ProtocolContext, ProtocolSpec, udp_amplify_option
-from socketd.settings.listeners import Listener
+from socketd.settings.listeners import Listener, only_datagrams
 from socketd.settings.options import option
 from socketd.settings.value_types import TEXT, YES_NO
 
@@ -105,7 +105,7 @@ def _refusals(
         yield "", ValueError(text)
     if options.rules is None and not options.greeting:
         return
-    from socketd.protocols.rules.refusals import only_datagrams, refusals_of
+    from socketd.protocols.rules.refusals import refusals_of
 
     if options.rules is not None:
         for error in refusals_of(options.rules, options.framing, options.max_message, listeners):

@@ -10,16 +10,11 @@ from socketd.protocols.frames import Delimited, parse_framing
 from socketd.protocols.rules.rule import Anything, Idle, Octets, Rule
 from socketd.protocols.rules.ruleset import RuleSet
 from socketd.settings.diagnostics import Mistake, Mistakes
-from socketd.settings.listeners import Listener
+from socketd.settings.listeners import Listener, only_datagrams
 
 #: The most steps of expressions for one message: 80 ms, if an expression and a message are made
 #: to take long; all others take microseconds.
 MAX_STEPS = 8 * 1024 * 1024
-
-
-def only_datagrams(listeners: Sequence[Listener]) -> bool:
-    """Say whether a service has no connections; systemd may hand over any socket."""
-    return not any(listener.is_stream or listener.is_inherited for listener in listeners)
 
 
 def refusals_of(

@@ -18,6 +18,7 @@ from socketd.protocols.measure.chargen import (
     Chargen,
 )
 from tests.protocols.fakes import answers, make_stream
+from tests.protocols.fakes import complaints
 from tests.support.fakes import HandReactor, connect, make_service_state, read_all
 
 #: The first lines of RFC 864's pattern: number N begins with character N.
@@ -104,6 +105,51 @@ class ChargenTests(SynchronousTestCase):
         self.protocol.resumeProducing()
         self.assertEqual(self.transport.value(), b"")
         self.assertIsNone(self.transport.producer)
+
+
+class BoundedTests(SynchronousTestCase):
+    """Tests for C{chargen} with C{bytes}."""
+
+    def test_sizes(self) -> None:
+        """Exactly so many bytes are sent, then the connection is closed."""
+        for size in (1, 100, len(BLOCK) - 1, len(BLOCK), len(BLOCK) + 1, 3 * len(BLOCK) + 7):
+            transport = StringTransport()
+            protocol = make_stream("chargen", bytes=size)
+            protocol.makeConnection(transport)
+            while not transport.disconnecting:
+                protocol.resumeProducing()
+            self.assertEqual(transport.value(), endless(size))
+            self.assertIsNone(transport.producer)
+
+    def test_connection(self) -> None:
+        """A peer reads the end behind the last byte."""
+        reactor = HandReactor()
+        protocol = make_stream("chargen", bytes=10 * len(BLOCK))
+        _, peer = connect(reactor, protocol, make_service_state(reactor)[0], small=True)
+        self.addCleanup(peer.close)
+        found, ended = b"", False
+        for _ in range(5000):
+            reactor.turn()
+            part, ended = read_all(peer)
+            found += part
+            if ended:
+                break
+        self.assertTrue(ended)
+        self.assertEqual(found, endless(10 * len(BLOCK)))
+
+    def test_drain(self) -> None:
+        """A close of the daemon comes first."""
+        transport = StringTransport()
+        protocol = make_stream("chargen", bytes=100)
+        protocol.makeConnection(transport)
+        transport.loseConnection()
+        protocol.resumeProducing()
+        self.assertEqual((transport.value(), transport.producer), (b"", None))
+
+    def test_datagrams_only(self) -> None:
+        """Datagrams have no such number."""
+        ini = "[chargen]\nlisten = udp:19\nbytes = 10MiB\n"
+        self.assertIn("is for connections, and no listener here has any", complaints(ini))
 
 
 class ChargenDatagramTests(SynchronousTestCase):

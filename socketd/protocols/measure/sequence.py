@@ -1,0 +1,54 @@
+"""Loss, duplicates and reordering, as sequence numbers show them."""
+
+from __future__ import annotations
+
+from attrs import define
+
+#: Numbers below the highest that are told apart: a duplicate from a late one (RFC 4737 calls what
+#: is later than its successor reordered). Older ones count as late.
+WINDOW = 1024
+
+#: A larger gap (numbers) is a sender that begins anew, not loss: ten minutes at 100/s.
+MAX_GAP = 65536
+
+
+@define(eq=False)
+class Arrivals:
+    """
+    The numbers of one sender that have come.
+
+    A gap counts as lost at once; what fills it later counts as late and is in C{lost} still, so
+    that neither number ever goes back: C{lost - late} are lost for good.
+
+    @ivar size: how many numbers there are, after which they begin again at 0.
+    """
+
+    size: int = 1 << 32
+    received: int = 0
+    lost: int = 0
+    duplicate: int = 0
+    late: int = 0
+    _highest: int = 0
+    # Bit N: whether the number N below the highest has come.
+    _seen: int = 0
+
+    def add(self, number: int) -> None:
+        """Count a number."""
+        self.received += 1
+        ahead = (number - self._highest) % self.size
+        behind = self.size - ahead
+        if not self._seen or MAX_GAP < ahead and MAX_GAP < behind:
+            self._highest, self._seen = number, 1
+        elif ahead and ahead <= behind:
+            self._advance(number, ahead)
+        elif self._seen >> behind % self.size & 1:
+            self.duplicate += 1
+        else:
+            self.late += 1
+            self._seen |= 1 << behind if behind < WINDOW else 0
+
+    def _advance(self, number: int, ahead: int) -> None:
+        self.lost += ahead - 1
+        self._highest = number
+        # No longer than the window, however large the gap.
+        self._seen = (self._seen << min(ahead, WINDOW) | 1) & (1 << WINDOW) - 1
