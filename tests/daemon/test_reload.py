@@ -21,12 +21,12 @@ from tests.support.daemons import ECHO, DaemonCase, descriptors
 
 #: Reloads of one daemon with a few live connections, and how many before what is in
 #: use is noted.
-RELOADS = 1000
+RELOADS = 400
 
 WARM_UP = 50
 
 #: What may be left of them (objects): the collector's own and the interpreter's
-#: caches; one that stays of each reload is a thousand.
+#: caches; one that stays of each reload is twice as many.
 SLACK = 200
 
 #: Steps of one random walk through configurations, and the walks.
@@ -236,7 +236,7 @@ class RepeatTests(DaemonCase):
 
     def test_nothing_stays(self) -> None:
         """
-        After a thousand reloads there are as many descriptors, objects, timers and
+        After hundreds of reloads there are as many descriptors, objects, timers and
         readers as before, and connections are served.
         """
         # A process of trial --jobs keeps what is logged until its test is over.
