@@ -1,4 +1,4 @@
-"""The clients of WebSocket: Python's websockets, npm's ws, and the Autobahn cases over sockets."""
+"""The clients of WebSocket: Python's websockets, npm's ws, Chromium, and the Autobahn cases."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tests.interop.client_case import InteropCase
 from tests.protocols.web.autobahn import Case, cases, chopped, code_of, inflate
 from tests.protocols.web.client import request
 from tests.protocols.web.frames import CLOSE, HANDSHAKE, Frame, Frames, close
+from tests.support.browser import Browser
 from tests.support.certificates import authority, issued, write_private
 from tests.support.needs import locate, need
 from tests.support.polling import DEADLINE
@@ -67,6 +68,28 @@ socket.on("pong", (data) => {
 socket.on("close", (code, reason) => {
   console.log(JSON.stringify([...found, code, reason.toString()]));
 });
+"""
+
+#: What a page in a browser does.
+PAGE_SCRIPT = """
+new Promise((done, failed) => {
+  const socket = new WebSocket(location.origin.replace("http", "ws") + "/x", ["chat.v1"]);
+  const found = [];
+  socket.binaryType = "arraybuffer";
+  socket.onopen = () => {
+    found.push(socket.protocol, socket.extensions);
+    socket.send("text \u20ac");
+    socket.send(new Uint8Array(100000));
+  };
+  socket.onmessage = ({data}) => {
+    found.push(typeof data === "string" ? data : data.byteLength);
+    if (found.length === 4) {
+      socket.close(3001, "bye");
+    }
+  };
+  socket.onclose = ({code, wasClean}) => done([...found, code, wasClean]);
+  socket.onerror = failed;
+})
 """
 
 
@@ -138,6 +161,18 @@ class WebSocketClientTests(InteropCase):
         self.assertTrue(extensions.startswith("permessage-deflate"))
         messages = [[False, 8, "text \u20ac"], [True, 100_000, ""], [False, 8, "fragment"]]
         self.assertEqual(found, [*messages, "pong ping"])
+
+    def test_browser(self) -> None:
+        """A page in Chromium: it shows the request, and echoes over WebSocket."""
+        browser = Browser()
+        self.addCleanup(browser.close)
+        with self.serve_web() as daemon:
+            tab = browser.open(self.url(daemon).replace("ws:", "http:"))
+            tab.wait_for("document.body?.innerText.includes('\"method\": \"GET\"')")
+            name, extensions, *found = tab.run(PAGE_SCRIPT)
+        self.assertEqual(name, "chat.v1")
+        self.assertTrue(extensions.startswith("permessage-deflate"))
+        self.assertEqual(found, ["text \u20ac", 100_000, 3001, True])
 
     def test_autobahn(self) -> None:
         """Each case of Autobahn's sections 1 to 7, 9 and 12 ends as it should."""

@@ -1,1 +1,1 @@
-"""The protocols of the web: HTTP."""
+"""The protocols of the web: HTTP and WebSocket."""

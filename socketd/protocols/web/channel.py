@@ -1,27 +1,24 @@
-"""One connection of C{http}: Twisted's HTTP server, with bounds and exact complaints."""
+"""One connection of HTTP: Twisted's server, with bounds and exact complaints."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import quote_from_bytes
 
-from attrs import evolve
 from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web import http
 from zope.interface import implementer
 
-from socketd.common.events import REQUEST, timestamp
+from socketd.common.events import REQUEST
 from socketd.common.text import escaped
-from socketd.protocols.facts import connection_facts
 from socketd.protocols.spec import ProtocolContext
-from socketd.protocols.web.answers import TEXT, Answer, BadRequest, json_text, phrase
-from socketd.protocols.web.asked import Asked, as_text, describe
+from socketd.protocols.web.answers import TEXT, Answer, BadRequest, phrase
+from socketd.protocols.web.asked import Asked
 from socketd.protocols.web.exchange import Exchange
-from socketd.protocols.web.options import HttpOptions
-from socketd.protocols.web.paths import find_answer
+from socketd.protocols.web.head import MAX_HEADERS, READ, check_header, long_body, request_line
+from socketd.protocols.web.options import WebSocketOptions
 
 #: Requests of one connection that are answered in one turn of the reactor (about 1 ms), so that
 #: others are served in turn.
@@ -30,21 +27,7 @@ BATCH = 16
 #: Bytes that are read while a request is answered: a pipeline, and the sign that a peer has gone.
 MAX_AHEAD = 16 * 1024
 
-#: The most headers of a request: twice what the busiest browsers send.
-MAX_HEADERS = 100
-
-#: The longest C{Content-Length} (digits) that is read as a number.
-MAX_DIGITS = 15
-
-#: The headers that HTTPChannel reads.
-_READ = (b"connection", b"content-length", b"expect", b"transfer-encoding")
-
-#: A header (RFC 9112, 5); one that was folded has its line ends no more.
-_HEADER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\0\r\n]*")
 _HEAD_END = re.compile(rb"\n\r?\n")
-_ASCII = "".join(map(chr, range(0x80)))
-_VERSIONS = (b"HTTP/1.0", b"HTTP/1.1")
-_VERSION = re.compile(rb"HTTP/(\d)\.(\d)")
 
 
 @implementer(IHalfCloseableProtocol)
@@ -60,7 +43,7 @@ class Channel(http.HTTPChannel):
 
     transport: Any
 
-    def __init__(self, options: HttpOptions, context: ProtocolContext) -> None:
+    def __init__(self, options: WebSocketOptions, context: ProtocolContext) -> None:
         super().__init__()
         self.requestFactory = Exchange
         self.options = options
@@ -73,7 +56,6 @@ class Channel(http.HTTPChannel):
         self._bad = False
         self._next: IDelayedCall | None = None
         self._deadline: IDelayedCall | None = None
-        self._facts: dict[str, Any] | None = None
         self._addresses: tuple[Any, Any] | None = None
         self._successor: IProtocol | None = None
 
@@ -148,7 +130,10 @@ class Channel(http.HTTPChannel):
             return False
         head, self._rest = self._rest[:length], self._rest[length:]
         self._line, *lines = (line.removesuffix(b"\r") for line in head.split(b"\n")[:-1])
-        self._feed_lines([self._request_line(self._line), *lines])
+        try:
+            self._feed_lines([request_line(self._line), *lines])
+        except BadRequest as problem:
+            self.refuse(problem)
         return True
 
     def _feed_lines(self, lines: list[bytes]) -> None:
@@ -209,29 +194,12 @@ class Channel(http.HTTPChannel):
         name = line.partition(b":")[0].lower()
         if name == b"host":
             exchange.hosts += 1
-        problem = self._wrong_header(name, line, len(exchange.lines))
-        if problem is not None:
+        try:
+            check_header(name, line, len(exchange.lines), self.options.max_body)
+        except BadRequest as problem:
             self.refuse(problem)
             return False
-        return name not in _READ or bool(super().headerReceived(line))
-
-    def _wrong_header(self, name: bytes, line: bytes, count: int) -> BadRequest | None:
-        """Find what is wrong with a header, where HTTPChannel would say 400 or nothing."""
-        if count > MAX_HEADERS:
-            return BadRequest(431, "header_size", f"up to {MAX_HEADERS} headers")
-        if _HEADER.fullmatch(line) is None:
-            return BadRequest(400, "syntax", "write each header as Name: value")
-        if name not in _READ:
-            return None
-        value = line.partition(b":")[2].strip(b" \t").lower()
-        if name == b"content-length" and value.isdigit():
-            if len(value) > MAX_DIGITS or int(value) > self.options.max_body:
-                return self._body_size()
-        if name == b"transfer-encoding" and value not in (b"chunked", b"identity"):
-            return BadRequest(501, "encoding", "the only transfer coding is chunked")
-        if name == b"expect" and value != b"100-continue":
-            return BadRequest(417, "expectation", "the only expectation is 100-continue")
-        return None
+        return name not in READ or bool(super().headerReceived(line))
 
     def allHeadersReceived(self) -> None:
         """Check what the headers must have before a body is asked for."""
@@ -300,21 +268,6 @@ class Channel(http.HTTPChannel):
 
     # What is wrong.
 
-    def _request_line(self, line: bytes) -> bytes:
-        """Check the request line, and write it as HTTPChannel reads it."""
-        method, _, rest = line.partition(b" ")
-        target, _, version = rest.rpartition(b" ")
-        found = _VERSION.fullmatch(version)
-        if found is None or not method or not target or b" " in target:
-            text = "write METHOD TARGET HTTP/1.1 in the first line"
-            self.refuse(BadRequest(400, "syntax", text))
-        elif found[1] != b"1":
-            self.refuse(BadRequest(505, "version", "write HTTP/1.1 or HTTP/1.0"))
-        if not target.isascii():
-            # Twisted takes no bytes above 0xB0, though clients send UTF-8 as it is.
-            target = quote_from_bytes(target, _ASCII).encode()
-        return b" ".join((method, target, version if version in _VERSIONS else _VERSIONS[-1]))
-
     def _refuse_head(self) -> None:
         self._line, line_end, _ = self._rest.partition(b"\n")
         if line_end and len(self._line) < self.options.max_header:
@@ -327,11 +280,7 @@ class Channel(http.HTTPChannel):
     def refuse_body(self) -> None:
         """Refuse a body that is too long."""
         if not self._bad:
-            self.refuse(self._body_size())
-
-    def _body_size(self) -> BadRequest:
-        text = f"the body is too long; up to {self.options.max_body} bytes"
-        return BadRequest(413, "body_size", text)
+            self.refuse(long_body(self.options.max_body))
 
     def refuse(self, problem: BadRequest) -> None:
         """Answer that a request is bad, and close, since its end is not known."""
@@ -354,20 +303,13 @@ class Channel(http.HTTPChannel):
 
         @raise BadRequest: if it asks for what there is not, or too much.
         """
-        options = self.options
-        if options.health and asked.path == options.health:
+        if self.options.health and asked.path == self.options.health:
             return Answer(body=b"ok\n", media_type=TEXT, is_noted=False)
-        if options.websocket and asked.wants_websocket:
-            return self.switch(asked)
-        if options.response is not None:
-            return Answer(body=options.response.body, media_type=options.response.media_type)
-        answer = find_answer(asked, self._tell, options) or Answer(body=None)
-        if answer.body is not None:
-            return answer
-        facts = self._tell()
-        if asked.wants_text:
-            return evolve(answer, body=as_text(asked, facts), media_type=TEXT)
-        return evolve(answer, body=json_text(describe(asked, facts)))
+        return self.answer_other(asked)
+
+    def answer_other(self, asked: Asked) -> Answer:
+        """Find the answer to a request that is no health check."""
+        raise NotImplementedError
 
     def switch(self, asked: Asked) -> Answer:
         """
@@ -379,12 +321,6 @@ class Channel(http.HTTPChannel):
         from socketd.protocols.web.upgrade import switch
 
         return switch(asked, self.options, self.context.clock)
-
-    def _tell(self) -> dict[str, Any]:
-        """Collect the facts about the connection, once, and the time."""
-        if self._facts is None:
-            self._facts = connection_facts(self.transport, self.context, self.options.hostname)
-        return {**self._facts, "time": timestamp(self.context.wall_clock())}
 
     def count_bad(self, problem: BadRequest) -> None:
         """Count a bad request."""
@@ -403,15 +339,3 @@ class Channel(http.HTTPChannel):
                 peer=self.transport.peer,
                 connection=self.transport.connection_id,
             )
-
-
-class WebSocketChannel(Channel):
-    """One connection of C{websocket}: what else is asked for is refused."""
-
-    def answer(self, asked: Asked) -> Answer:
-        if self.options.health and asked.path == self.options.health:
-            return Answer(body=b"ok\n", media_type=TEXT, is_noted=False)
-        if asked.wants_websocket:
-            return self.switch(asked)
-        headers = ("Upgrade", "websocket"), ("Connection", "Upgrade")
-        raise BadRequest(426, "upgrade", "only WebSocket is spoken here", *headers)

@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 from socketd.protocols.spec import ProtocolSpec
-from socketd.protocols.web.channel import WebSocketChannel
+from socketd.protocols.web.answers import Answer, BadRequest
+from socketd.protocols.web.asked import Asked
+from socketd.protocols.web.channel import Channel
 from socketd.protocols.web.options import WebSocketOptions, refusals
+
+
+class WebSocketChannel(Channel):
+    """One connection of C{websocket}: what else is asked for is refused."""
+
+    def answer_other(self, asked: Asked) -> Answer:
+        if asked.wants_websocket:
+            return self.switch(asked)
+        headers = ("Upgrade", "websocket"), ("Connection", "Upgrade")
+        raise BadRequest(426, "upgrade", "only WebSocket is spoken here", *headers)
+
 
 declaration = ProtocolSpec(
     options=WebSocketOptions,

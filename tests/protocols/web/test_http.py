@@ -9,7 +9,8 @@ from twisted.internet.testing import StringTransport
 from zope.interface.verify import verifyObject
 
 from socketd.common.events import REQUEST
-from socketd.protocols.web.channel import BATCH, MAX_AHEAD, MAX_HEADERS
+from socketd.protocols.web.channel import BATCH, MAX_AHEAD
+from socketd.protocols.web.head import MAX_HEADERS
 from socketd.protocols.web.options import FixedResponse
 from tests.protocols.fakes import make_stream
 from tests.protocols.feeding import outcomes
