@@ -250,12 +250,12 @@ class EntryPointsTests(SynchronousTestCase):
     def test_each_protocol_has_its_entry_point(self) -> None:
         """
         The modules below socketd.protocols that assign C{declaration} are the entry points of the
-        group, each under the module's own name.
+        group, each under the module's own name, with a hyphen for an underscore.
         """
         modules = (ROOT / "socketd" / "protocols").rglob("*.py")
         expected = [
-            f"{module.stem} = {'.'.join((*module.parent.relative_to(ROOT).parts, module.stem))}"
-            ":declaration"
+            f"{module.stem.replace('_', '-')} = "
+            f"{'.'.join((*module.parent.relative_to(ROOT).parts, module.stem))}:declaration"
             for module in modules
             if DECLARATION.search(module.read_text(encoding="utf-8"))
         ]

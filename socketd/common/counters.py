@@ -44,6 +44,9 @@ class Counters:
     @ivar timed_out: connections closed by a deadline, by its option.
     @ivar faults: connections and datagrams on which a fault acted, by its name.
     @ivar responses: HTTP answers, by the class of their status: C{2xx}.
+    @ivar nts_sessions: requests for NTS keys, by result.
+    @ivar nts_requests: NTP requests with extension fields of NTS, by result.
+    @ivar nts_keys: changes of the keys of NTS cookies.
     @ivar bad_requests: HTTP requests that were not answered as asked, by reason.
     @ivar numbered: datagrams with a number, by what the numbers show.
     """
@@ -66,6 +69,9 @@ class Counters:
     responses: Counter[str] = field(factory=Counter)
     bad_requests: Counter[str] = field(factory=Counter)
     numbered: Counter[str] = field(factory=Counter)
+    nts_sessions: Counter[str] = field(factory=Counter)
+    nts_requests: Counter[str] = field(factory=Counter)
+    nts_keys: Counter[str] = field(factory=Counter)
 
     def add(self, ended: Counting) -> None:
         """Add the counters of a connection that has ended."""
@@ -84,6 +90,9 @@ class Counters:
             responses=self.responses.copy(),
             bad_requests=self.bad_requests.copy(),
             numbered=self.numbered.copy(),
+            nts_sessions=self.nts_sessions.copy(),
+            nts_requests=self.nts_requests.copy(),
+            nts_keys=self.nts_keys.copy(),
         )
         for connection in live:
             total.add(connection)

@@ -129,6 +129,20 @@ CLOCK_STEPPED = Event(
     _WARN,
     f"clock stepped by {{seconds}} s; NTP is marked unsynchronised for {STEP_DOUBT:.0f} s",
 )
+NTS_KEYS_MADE = Event(
+    "nts_keys_made",
+    _WARN,
+    "{service} made new NTS keys in {file}: {reason}; cookies of others are not taken",
+)
+NTS_KEYS_RESTORED = Event(
+    "nts_keys_restored", _WARN, "{service} wrote its NTS keys to {file} again: {reason}"
+)
+NTS_KEYS_ROTATED = Event("nts_keys_rotated", _INFO, "{service} rotated the NTS keys in {file}")
+NTS_KEYS_UNSAVED = Event(
+    "nts_keys_unsaved",
+    _ERROR,
+    "{service} has its NTS keys in memory only, and a restart would lose them; {file}: {error}",
+)
 FAULT_CHANGED = Event(
     "fault_changed", _INFO, "fault of {service}: {fault}", False, ("profile", "seed")
 )

@@ -42,6 +42,17 @@ def runtime_directory(environ: Mapping[str, str], uid: int) -> str:
     return f"/tmp/socketd-{uid}"
 
 
+def state_directory(environ: Mapping[str, str]) -> str:
+    """
+    Choose the directory for what outlives the daemon: systemd's C{$STATE_DIRECTORY}; else
+    C{socketd} in the user's C{$XDG_STATE_HOME}, C{~/.local/state} by default.
+    """
+    if environ.get("STATE_DIRECTORY"):
+        return environ["STATE_DIRECTORY"].split(":")[0]
+    home = environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return f"{home}/socketd"
+
+
 def make_private(directory: str) -> None:
     """
     Create a directory with mode 0700, or check that an existing one is writable by its

@@ -125,7 +125,10 @@ class SocketService:
         self.context = context
         self._shared = shared
         self._protocol_context = evolve(
-            shared.context, service=settings.name, record=service_state
+            shared.context,
+            service=settings.name,
+            record=service_state,
+            references=settings.references,
         )
         self._reported: list[tuple[str, str]] = []
 

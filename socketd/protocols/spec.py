@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from attrs import Factory, define, field, frozen
@@ -13,6 +14,7 @@ from twisted.internet.protocol import DatagramProtocol
 from socketd.common.counters import Counters
 from socketd.common.events import Event
 from socketd.common.operator_queue import OperatorQueue
+from socketd.common.paths import state_directory
 from socketd.common.system_clock import ClockState
 from socketd.settings.listeners import Listener
 from socketd.settings.options import option
@@ -75,6 +77,9 @@ class ProtocolContext:
     @ivar clock: runs timers; by default the clock of the operator's queue.
     @ivar service: the name of the service, which is its section's.
     @ivar record: its counters and its events.
+    @ivar references: the options of the services that its own options name, by option.
+    @ivar state: the daemon's state directory; it may not exist.
+    @ivar kept: what protocols share between their services, and over reloads, by file.
     """
 
     wall_clock: Callable[[], float]
@@ -85,6 +90,9 @@ class ProtocolContext:
     )
     service: str = field(default="", kw_only=True)
     record: ServiceRecord = field(factory=NoRecord, kw_only=True)
+    references: Mapping[str, Any] = field(factory=dict, kw_only=True)
+    state: str = field(factory=lambda: state_directory(os.environ), kw_only=True)
+    kept: dict[str, Any] = field(factory=dict, kw_only=True)
 
 
 @frozen
@@ -111,6 +119,9 @@ class ProtocolSpec:
     @ivar timestamped: whether its C{DatagramProtocol} reads C{transport.received_at}.
     @ivar refusals: maps the options and the listeners to what is wrong with them together: pairs
         of an option's name and the error; an empty name stands for the section.
+    @ivar references: its options that name another service, and the protocol of that.
+    @ivar fixed: common options that it gives their only value, as written in a file.
+    @ivar defaults: common options that have another default for it, as written in a file.
     """
 
     options: type[Any] = NoOptions
@@ -125,3 +136,6 @@ class ProtocolSpec:
     refusals: Callable[[Any, Sequence[Listener]], Iterable[tuple[str, ValueError]]] = (
         lambda options, listeners: ()
     )
+    references: Mapping[str, str] = field(factory=dict)
+    fixed: Mapping[str, str] = field(factory=dict)
+    defaults: Mapping[str, str] = field(factory=dict)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from socketd.settings.checks import check_service
 from socketd.settings.diagnostics import Diagnostic, Mistakes, SettingsError, nearest
@@ -125,6 +125,7 @@ class _Loader:
         faults = {found.name: found for found in map(self._profile, profiles)}
         ordinary = [s for s in sections if s.name not in (DAEMON, DEFAULTS) and s not in profiles]
         services = [service for service in map(self._service, ordinary) if service is not None]
+        services = [self._referring(service, services) for service in services]
         self._check_defaults()
         enabled = tuple(service for service in services if service.common.enabled)
         for service in enabled:
@@ -193,6 +194,7 @@ class _Loader:
         entries = inherited | section.entries
         before = len(self.diagnostics)
         values = self._values(section.name, section.line, entries, known)
+        self._preset(declaration, section, known, values)
         common, policy, sockets, tls, own = (
             {option: values[option] for option in group if option in values} for group in groups
         )
@@ -209,11 +211,45 @@ class _Loader:
             lines={option: entry.line for option, entry in entries.items()},
             inherited=frozenset(inherited.keys() - section.entries.keys()),
             files=tuple(_files(entries, known)),
+            written=tuple(values.get(n, o.default) for n, o in known.items() if o.type.writes),
             file=self.file,
         )
         if len(self.diagnostics) == before and section.name not in self.twice:
             self._check_together(service, section, entries)
         return service
+
+    def _preset(
+        self,
+        declaration: IProtocolSpec,
+        section: IniSection,
+        known: Mapping[str, Option],
+        values: dict[str, Any],
+    ) -> None:
+        """Apply the protocol's own defaults of common options, and those that it does not let."""
+        for name, text in declaration.defaults.items():
+            values.setdefault(name, known[name].type.parse(text))
+        for name, text in declaration.fixed.items():
+            wanted = known[name].type.parse(text)
+            if name in section.entries and values[name] not in (wanted, None):
+                message = f"is not for this protocol; leave it out, it is always {text}"
+                self._report_value(section.name, name, section.entries[name], message)
+            values[name] = wanted
+
+    def _referring(
+        self, service: ServiceSettings, services: Iterable[ServiceSettings]
+    ) -> ServiceSettings:
+        """Find the services that options of a service name, or report them."""
+        found = {}
+        for option, protocol in service.declared.references.items():
+            name = getattr(service.options, option)
+            able = {one.name: one.options for one in services if one.protocol == protocol}
+            if name in able:
+                found[option] = able[name]
+            elif name:
+                known = nearest(name, able) if able else f"write a section [{protocol}]"
+                message = f"is no service with protocol = {protocol}; {known}"
+                self.diagnostics.append(service.complaint(option, message, name))
+        return evolve(service, references=found)
 
     def _check_together(
         self, service: ServiceSettings, section: IniSection, entries: Mapping[str, IniValue]

@@ -308,6 +308,18 @@ class IProtocolSpec(Protocol):
     def refusals(self) -> Any:
         """Maps the options and the listeners to what is wrong with them together."""
 
+    @property
+    def references(self) -> Mapping[str, str]:
+        """Its options that name another service, and the protocol of that."""
+
+    @property
+    def fixed(self) -> Mapping[str, str]:
+        """Common options that it gives their only value, as written in a file."""
+
+    @property
+    def defaults(self) -> Mapping[str, str]:
+        """Common options that have another default for it, as written in a file."""
+
 
 @frozen
 class ServiceSettings:
@@ -318,9 +330,11 @@ class ServiceSettings:
     @ivar protocol: the protocol's name.
     @ivar declared: the protocol's specification.
     @ivar options: the protocol's own options, an instance of C{declared.options}.
+    @ivar references: the options of the services that its own options name, by option.
     @ivar lines: the line of each option, for later diagnostics.
     @ivar inherited: the options that are set in C{[defaults]} only.
     @ivar files: the paths of the files that its options name.
+    @ivar written: the paths of those that the daemon writes.
     """
 
     name: str
@@ -332,9 +346,11 @@ class ServiceSettings:
     sockets: SocketOptions
     tls: TlsOptions
     options: Any
+    references: Mapping[str, Any] = attrs.field(factory=dict)
     lines: Mapping[str, int] = attrs.field(eq=False, factory=dict)
     inherited: frozenset[str] = attrs.field(eq=False, factory=frozenset)
     files: tuple[str, ...] = attrs.field(eq=False, default=())
+    written: tuple[str, ...] = attrs.field(eq=False, default=())
     file: str = attrs.field(eq=False, default="")
 
     @property

@@ -37,6 +37,7 @@ class ValueType:
 
     @ivar syntax: for the manual pages and diagnostics.
     @ivar files: lists the paths of the files that a value names.
+    @ivar writes: whether a value is the path of a file that the daemon writes.
     @ivar verbatim: whether the value is parsed as it is in the file, with its comments, because
         what is in quotes is none.
     """
@@ -45,6 +46,7 @@ class ValueType:
     parse: Callable[[str], Any]
     files: Callable[[str], Iterable[str]] = lambda text: ()
     verbatim: bool = False
+    writes: bool = False
 
     def text_of(self, entry: IniValue) -> str:
         """Return the text that it parses."""
@@ -159,6 +161,7 @@ SIZE = ValueType("size (4096 64KiB 1MiB)", parse_size)
 NUMBER = ValueType("number", parse_number)
 TEXT = ValueType(r"text (\n \r \t \xNN \\)", parse_text)
 WORD = ValueType("word", parse_word)
+SERVICE = ValueType("name of a service", lambda text: text and parse_word(text))
 LIST = ValueType("list (one per line, or with commas)", parse_list)
 
 

@@ -37,6 +37,9 @@ from socketd.net.stream.deadlines import FIRST_BYTE
 from socketd.net.stream.deadlines import HANDSHAKE as HANDSHAKE_TIMEOUT
 from socketd.net.stream.deadlines import IDLE, LIFETIME, STALL
 from socketd.net.tls.layer import CLIENT_NAME, HANDSHAKE, SERVER_NAME
+from socketd.protocols.clock.nts_answers import RESULTS as NTS_REQUESTS
+from socketd.protocols.clock.nts_key_file import KEY_RESULTS as NTS_KEYS
+from socketd.protocols.clock.nts_records import RESULTS as NTS_SESSIONS
 from socketd.protocols.measure.numbered import COUNTED
 from socketd.protocols.web.answers import REASONS as HTTP_REASONS
 from socketd.web.lag import LagMeter
@@ -81,6 +84,7 @@ class MetricSpec:
 
 
 _BY_REASON = ("service", "reason")
+_BY_RESULT = ("service", "result")
 
 OPEN = MetricSpec("socketd_connections_open", "Connections that are open.")
 KERNEL = MetricSpec(
@@ -143,9 +147,10 @@ COUNTS_BY_REASON = {
         DROPS,
     ),
 }
-#: The protocols that speak HTTP; and the same for their services.
+#: The protocols that speak HTTP.
 HTTP = ("http", "websocket")
-HTTP_COUNTS = {
+#: The same for the services of some protocols, and for others that have counted any.
+PROTOCOL_COUNTS = {
     "responses": (
         MetricSpec(
             "socketd_http_responses_total",
@@ -153,6 +158,7 @@ HTTP_COUNTS = {
             ("service", "class"),
         ),
         ("1xx", "2xx", "3xx", "4xx", "5xx"),
+        HTTP,
     ),
     "bad_requests": (
         MetricSpec(
@@ -161,13 +167,46 @@ HTTP_COUNTS = {
             _BY_REASON,
         ),
         HTTP_REASONS,
+        HTTP,
+    ),
+    "numbered": (
+        MetricSpec(
+            "socketd_numbered_datagrams_total",
+            "Datagrams whose numbers were counted, by what these show; lost and late: a gap, and"
+            " filled.",
+            _BY_RESULT,
+        ),
+        COUNTED,
+        (),
+    ),
+    "nts_sessions": (
+        MetricSpec(
+            "socketd_nts_sessions_total",
+            "Connections that asked for keys of NTS, by result.",
+            _BY_RESULT,
+        ),
+        NTS_SESSIONS,
+        ("nts-ke",),
+    ),
+    "nts_requests": (
+        MetricSpec(
+            "socketd_nts_requests_total",
+            "NTP requests with fields of NTS, by result.",
+            _BY_RESULT,
+        ),
+        NTS_REQUESTS,
+        (),
+    ),
+    "nts_keys": (
+        MetricSpec(
+            "socketd_nts_keys_total",
+            "Times that keys of NTS cookies were read, made, rotated or not saved, by result.",
+            _BY_RESULT,
+        ),
+        NTS_KEYS,
+        (),
     ),
 }
-NUMBERED = MetricSpec(
-    "socketd_numbered_datagrams_total",
-    "Datagrams whose numbers were counted, by what these show; lost and late: a gap, and filled.",
-    ("service", "result"),
-)
 FAULTS = MetricSpec(
     "socketd_faults_total",
     "Connections and datagrams on which a fault of the service's profile acted, by fault.",
@@ -217,11 +256,13 @@ class DaemonCollector(Collector):
             )
         for attribute, (metric, known) in COUNTS_BY_REASON.items():
             yield metric.family(_by_reason(attribute, known, services))
-        speakers = [one for one in services if one.protocol in HTTP or one.counters.responses]
-        for attribute, (metric, known) in HTTP_COUNTS.items():
+        for attribute, (metric, known, protocols) in PROTOCOL_COUNTS.items():
+            speakers = [
+                one
+                for one in services
+                if one.protocol in protocols or getattr(one.counters, attribute)
+            ]
             yield metric.family(_by_reason(attribute, known, speakers))
-        counting = [one for one in services if one.counters.numbered]
-        yield NUMBERED.family(_by_reason("numbered", COUNTED, counting))
         yield FAULTS.family(
             sample
             for one in services

@@ -73,7 +73,7 @@ class ReadmeTests(SynchronousTestCase):
     def test_protocols(self) -> None:
         """Its table of protocols has every one, and no other."""
         table = README.partition("## What it serves")[2].partition("\n\n")[0]
-        named = re.findall(r"^\| `(\w+)`", table, re.MULTILINE)
+        named = re.findall(r"^\| `([\w-]+)`", table, re.MULTILINE)
         self.assertEqual(sorted(named), sorted(installed()))
 
     def test_commands(self) -> None:

@@ -39,6 +39,9 @@ class Spoken:
     stream: Any = None
     datagram: Any = None
     refusals: Any = lambda options, listeners: ()
+    references: Mapping[str, str] = field(factory=dict)
+    fixed: Mapping[str, str] = field(factory=dict)
+    defaults: Mapping[str, str] = field(factory=dict)
 
 
 #: What is installed, in these tests.

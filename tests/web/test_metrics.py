@@ -24,7 +24,14 @@ from socketd.net.stream.deadlines import IDLE
 from socketd.protocols.registry import installed
 from socketd.settings.model import AccessOptions
 from socketd.web.lag import LagMeter
-from socketd.web.metrics import DEADLINES, DROPS, REFUSALS, RETIRED, make_registry
+from socketd.web.metrics import (
+    DEADLINES,
+    DROPS,
+    PROTOCOL_COUNTS,
+    REFUSALS,
+    RETIRED,
+    make_registry,
+)
 from tests.control.fakes import FakeContext
 from tests.support.source_tree import ROOT
 from tests.web.fakes import INI, make_daemon
@@ -246,8 +253,8 @@ class PageTests(Case):
         super().setUp()
         context: Any = FakeContext()
         self.daemon.services[0].context = context
-        self.daemon.service_states[0].counters.responses["2xx"] = 1
-        self.daemon.service_states[0].counters.numbered["lost"] = 1
+        for name in PROTOCOL_COUNTS:
+            getattr(self.daemon.service_states[0].counters, name)["any"] = 1
 
     def test_complete(self) -> None:
         """It has every figure with its type, and no other."""

@@ -62,6 +62,10 @@ ENVIRONMENT = {
     " is replaced with.",
     "XDG_RUNTIME_DIR": "Otherwise its subdirectory socketd is used; and if this is not set either,"
     " /tmp/socketd-UID.",
+    "STATE_DIRECTORY": "Set by systemd: the directory that `{state}` in the path of NTS keys is"
+    " replaced with.",
+    "XDG_STATE_HOME": "Otherwise its subdirectory socketd is used, and ~/.local/state/socketd if"
+    " this is not set either.",
     "NOTIFY_SOCKET": "The socket to report start, reloads and stop to (sd_notify(3)).",
     "WATCHDOG_USEC": "The watchdog timeout; a notification is sent in half that time.",
     "WATCHDOG_PID": "The process that the watchdog is for.",
@@ -76,6 +80,7 @@ ENVIRONMENT = {
 FILES = {
     "/etc/socketd/socketd.ini": "The configuration. If it is missing, the file below the prefix"
     " of the installation is used.",
+    "{state}/nts.keys": "The keys of NTS cookies, if `nts-ke` is served.",
     "{runtime}/control.sock": "The control socket, if `control` in `[socketd]` says so.",
 }
 

@@ -18,6 +18,9 @@ _HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
 def path_lines(settings: Settings, read: Iterable[str]) -> Iterator[str]:
     """List the lines that make sockets, and the files that the daemon reads, accessible."""
     sockets = [os.path.abspath(path) for path in _sockets(settings)]
+    # What is in the state directory begins with its name.
+    written = (path for service in settings.services for path in service.written)
+    sockets += filter(os.path.isabs, written)
     # Both the path and its target: /etc may contain a symbolic link to a home directory.
     every = {*sockets, *map(os.path.abspath, read)}
     every |= set(map(os.path.realpath, every))

@@ -127,6 +127,15 @@ class SecureTransport(_Forwarding):  # type: ignore[misc]
         """The negotiated application protocol (ALPN), or C{None}."""
         return self._tls.negotiatedProtocol  # type: ignore[no-any-return]
 
+    def export_keying_material(self, label: bytes, length: int, context: bytes) -> bytes:
+        """
+        Derive a key that only the two ends of this session have (RFC 8446, 7.5).
+
+        @param length: that of the key (bytes).
+        """
+        exported: bytes = self.getHandle().export_keying_material(label, length, context)
+        return exported
+
     def getHandle(self) -> Any:
         """The pyOpenSSL connection, as from Twisted's other TLS transports."""
         return self._tls.getHandle()

@@ -12,6 +12,7 @@ import random
 import re
 import struct
 from collections.abc import Callable
+from functools import partial
 from ipaddress import AddressValueError, IPv4Address
 from math import ceil, floor
 from typing import Any
@@ -21,9 +22,9 @@ from twisted.internet.protocol import DatagramProtocol
 
 from socketd.common.system_clock import BUILD_DATE, ClockState
 from socketd.protocols.clock.time import SECONDS_1900_TO_1970
-from socketd.protocols.spec import ProtocolSpec
+from socketd.protocols.spec import ProtocolContext, ProtocolSpec
 from socketd.settings.options import option
-from socketd.settings.value_types import DURATION, NUMBER, YES_NO, ValueType, within
+from socketd.settings.value_types import DURATION, NUMBER, SERVICE, YES_NO, ValueType, within
 
 #: A time of day in nanoseconds since 1970.
 Instant = int
@@ -63,6 +64,7 @@ _SECOND = 10**9
 _MASK = (1 << 64) - 1
 _ORIGIN = slice(40, 48)
 _ALARM = 3
+_V4_CLIENT = 4 << 3 | 3
 _REPLY_MODES = {1: 2, 3: 4}
 
 # Leap, version and mode; stratum; poll; precision; root delay; root dispersion; reference id.
@@ -133,6 +135,11 @@ class NtpOptions:
         ASSUMED_ERROR,
         "How far off that clock is at most; BusyBox takes no server that says 1s or more.",
     )
+    nts: str = option(
+        SERVICE,
+        "",
+        "The nts-ke service whose cookies are taken; by default there is no NTS.",
+    )
 
 
 class NtpDatagrams(DatagramProtocol):
@@ -160,6 +167,32 @@ class NtpDatagrams(DatagramProtocol):
         if received is None:
             received = self._now()
         reply = answer(datagram, received, self._now, self._clock_state(), self._options)
+        if reply is not None:
+            self.transport.write(reply, addr)
+
+
+class NtsDatagrams(NtpDatagrams):
+    """Answers the requests of a port with Network Time Security, too (RFC 8915)."""
+
+    def __init__(self, options: NtpOptions, context: ProtocolContext) -> None:
+        # Lazy: plain NTP needs no cryptography, whose import takes 0.1 s.
+        from socketd.protocols.clock.nts_answers import NtsAnswers
+        from socketd.protocols.clock.nts_key_file import key_file
+
+        super().__init__(options, lambda: instant(context.wall_clock()), context.clock_state)
+        keys = key_file(context.references["nts"].keys, context)
+        self._nts = NtsAnswers(keys, context.record.counters, LENGTH)
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        if len(datagram) <= LENGTH or len(datagram) % 4 or datagram[0] & 0x3F != _V4_CLIENT:
+            super().datagramReceived(datagram, addr)
+            return
+        arrival = self.transport.received_at
+        received = self._now() if arrival is None else arrival
+        header = partial(
+            answer, datagram[:LENGTH], received, self._now, self._clock_state(), self._options
+        )
+        reply = self._nts.answer(datagram, header)
         if reply is not None:
             self.transport.write(reply, addr)
 
@@ -326,15 +359,21 @@ def instant(now: float) -> Instant:
     return seconds * _SECOND + int((now - seconds) * _SECOND)
 
 
+def make_datagrams(options: NtpOptions, context: ProtocolContext) -> NtpDatagrams:
+    """Make the protocol of one port."""
+    if options.nts:
+        return NtsDatagrams(options, context)
+    return NtpDatagrams(options, lambda: instant(context.wall_clock()), context.clock_state)
+
+
 # A NAT maps port 123 to any other, reserved ones included; and only requests are answered, never
 # replies, so that no loop can arise.
 declaration = ProtocolSpec(
     options=NtpOptions,
-    datagram=lambda options, context: NtpDatagrams(
-        options, lambda: instant(context.wall_clock()), context.clock_state
-    ),
+    datagram=make_datagrams,
     source_ports=range(1, 65536),
     udp_rate=NAT_RATE,
     udp_burst=NAT_BURST,
     timestamped=True,
+    references={"nts": "nts-ke"},
 )

@@ -288,7 +288,10 @@ class PlaceTests(UnitCase):
                 self.assertEqual(found["BindReadOnlyPaths"], [str(path.parent)])
 
     def test_every_path_is_a_file_or_a_socket(self) -> None:
-        """An option that speaks of a path names a file, or is one of the daemon's own sockets."""
+        """
+        An option that speaks of a path names a file that is read or written, or is one of the
+        daemon's own sockets, or the path of an URL.
+        """
         spoken = {
             name
             for group in groups()
@@ -296,7 +299,8 @@ class PlaceTests(UnitCase):
             if {"path", "file", "PEM"} & set(found.type.syntax.replace(",", "").split())
         }
         named = {option for _, option, _ in naming_files()}
-        self.assertEqual(spoken - named, {"control"})
+        written = {n for group in groups() for n, o in declared(group).items() if o.type.writes}
+        self.assertEqual(spoken - named, {"control", "health", *written})
         text = "[socketd]\ncontrol = /a/c\nhttp = unix:/b/h\n[echo]\nlisten = unix:/c/e\n"
         self.assertEqual(set(loaded(text).own), {"control", "http"})
 

@@ -1,0 +1,127 @@
+"""Answers to NTP requests that Network Time Security protects (RFC 8915, section 5.7)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+from attrs import frozen
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+
+from socketd.common.counters import Counters
+from socketd.protocols.clock.nts_fields import (
+    MIN_INNER,
+    FieldError,
+    Request,
+    Type,
+    authenticator,
+    field,
+    fields_of,
+    read_request,
+)
+from socketd.protocols.clock.nts_key_file import KeyFile
+from socketd.protocols.clock.nts_keys import NONCE, KeyRing
+from socketd.protocols.clock.nts_records import COOKIES
+
+#: What requests with extension fields of NTS come to, as it is counted.
+ANSWERED, NAK, DISCARDED = "answered", "nak", "discarded"
+RESULTS = (ANSWERED, NAK, DISCARDED)
+
+#: The kiss code for a cookie or a tag that is not ours (section 5.7).
+KISS = b"NTSN"
+
+
+class _Opened(NamedTuple):
+    """The keys of a client, and how many cookies its answer may have."""
+
+    to_server: bytes
+    to_client: bytes
+    cookies: int
+
+
+@frozen
+class NtsAnswers:
+    """
+    Makes the answers of one port.
+
+    @ivar header_length: of a plain packet (bytes).
+    """
+
+    keys: KeyFile
+    counters: Counters
+    header_length: int
+
+    def answer(self, packet: bytes, header: Callable[[], bytes | None]) -> bytes | None:
+        """
+        Answer a request with extension fields.
+
+        @param header: makes the plain answer, whose transmit time is that of the call; C{None}
+            if there is none.
+        @return: as long as the request where that is protected, else not longer.
+        """
+        try:
+            request = read_request(packet, self.header_length)
+        except FieldError:
+            self.counters.nts_requests[DISCARDED] += 1
+            return None
+        if isinstance(request, bytes):
+            # A unique identifier alone is returned, too (section 5.3).
+            plain = header()
+            return plain and plain + (request and field(Type.IDENTIFIER, request))
+        identifier = field(Type.IDENTIFIER, request.identifier)
+        ring = self.keys.ring
+        opened = _open(request, ring)
+        if opened is None:
+            self.counters.nts_requests[NAK] += 1
+            return _nak(header(), identifier)
+        self.counters.nts_requests[ANSWERED] += 1
+        return _sealed(packet, opened, identifier, ring, header)
+
+
+def _open(request: Request, ring: KeyRing) -> _Opened | None:
+    """Verify a request; C{None} if the cookie or the tag is not good."""
+    keys = ring.open(request.cookie)
+    if keys is None:
+        return None
+    try:
+        plain = AESSIV(keys[0]).decrypt(request.sealed, [request.associated, request.nonce])
+        inner = list(fields_of(plain, 0, MIN_INNER))
+    except (InvalidTag, FieldError):
+        return None
+    size = len(request.cookie)
+    hidden = sum(one.type == Type.PLACEHOLDER and len(one.body) == size for one in inner)
+    return _Opened(*keys, min(1 + request.placeholders + hidden, COOKIES))
+
+
+def _sealed(
+    packet: bytes,
+    opened: _Opened,
+    identifier: bytes,
+    ring: KeyRing,
+    header: Callable[[], bytes | None],
+) -> bytes | None:
+    """
+    Make a protected answer, as long as the request.
+
+    The request has room for it: a placeholder for each further cookie, the same identifier, and
+    an authenticator with as long a nonce and tag. All but the seal is ready before the time is
+    taken.
+    """
+    sealed_keys = opened.to_server, opened.to_client
+    cookies = (field(Type.COOKIE, ring.seal(*sealed_keys)) for _ in range(opened.cookies))
+    plain, nonce, aead = b"".join(cookies), os.urandom(NONCE), AESSIV(opened.to_client)
+    head = header()
+    if head is None:
+        return None
+    associated = head + identifier
+    sealed = aead.encrypt(plain, [associated, nonce])
+    return associated + authenticator(nonce, sealed, len(packet) - len(associated))
+
+
+def _nak(plain: bytes | None, identifier: bytes) -> bytes | None:
+    """Make the kiss-o'-death: the alarm, stratum 0 and the code."""
+    if plain is None:
+        return None
+    return bytes([plain[0] | 0xC0, 0]) + plain[2:12] + KISS + plain[16:] + identifier

@@ -1,0 +1,198 @@
+"""C{nts-ke}: gives NTP clients keys and cookies of Network Time Security (RFC 8915, section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from ipaddress import ip_address
+from os.path import isabs
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from socketd.common.host_names import is_host_name
+from socketd.protocols.clock.nts_key_file import key_file
+from socketd.protocols.clock.nts_keys import KEY
+from socketd.protocols.clock.nts_records import (
+    AES_SIV_CMAC_256,
+    COOKIES,
+    ESTABLISHED,
+    NO_ALPN,
+    NOTHING_IN_COMMON,
+    NTPV4,
+    REASONS,
+    TIMED_OUT,
+    Agreement,
+    Code,
+    RequestError,
+    RequestReader,
+    agree,
+    error_response,
+    response,
+)
+from socketd.protocols.spec import ProtocolContext, ProtocolSpec
+from socketd.settings.listeners import Listener
+from socketd.settings.options import option
+from socketd.settings.value_types import NUMBER, ValueType, parse_path, within
+
+#: The application protocol (section 4).
+ALPN = "ntske/1"
+
+#: The time for a request (seconds): it is sent with the end of the handshake, so that is a round
+#: trip and two retransmissions.
+REQUEST_TIMEOUT = 2.0
+
+#: Connections at a time, by default: each ends within two times L{REQUEST_TIMEOUT}, and its
+#: handshake costs a signature.
+MAX_CONNECTIONS = 100
+
+#: The label of the exporter, and the roles at the end of its context (section 4.3).
+LABEL = b"EXPORTER-network-time-security"
+TO_SERVER, TO_CLIENT = 0, 1
+
+#: Where the keys are by default.
+KEY_FILE = "{state}/nts.keys"
+
+
+def exporter_context(role: int) -> bytes:
+    """Return the context for one of the two keys (section 5.1)."""
+    return NTPV4.to_bytes(2) + AES_SIV_CMAC_256.to_bytes(2) + role.to_bytes(1)
+
+
+def parse_server(text: str) -> str:
+    """Parse the address or the name of an NTP server (section 4.1.7); an empty text means none."""
+    if not text:
+        return text
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        if is_host_name(text.lower()):
+            return text.lower()
+    raise ValueError("is no host; write such as ntp.example.org or 192.0.2.1")
+
+
+def parse_key_path(text: str) -> str:
+    """Parse the path of the key file."""
+    path = parse_path(text)
+    if not isabs(path) and not path.startswith("{state}/"):
+        raise ValueError(f"is no whole path; write such as {KEY_FILE}")
+    return path
+
+
+@frozen
+class NtsKeOptions:
+    """The options of C{nts-ke}."""
+
+    ntp_server: str = option(
+        ValueType("host name or address", parse_server),
+        "",
+        "The NTP server that clients ask with their cookies; by default at the same address.",
+    )
+    ntp_port: int = option(
+        within(NUMBER, 1, 65535, "write 1 to 65535"),
+        0,
+        "Its port; by default 123. Some networks filter long datagrams to that.",
+    )
+    keys: str = option(
+        ValueType("path", parse_key_path, writes=True),
+        KEY_FILE,
+        "The file of the keys of cookies, written by the daemon; several may share it. {state} is"
+        " the daemon's state directory.",
+    )
+
+
+@implementer(IHalfCloseableProtocol)
+class NtsKe(Protocol):
+    """Answers one request, or refuses it after two seconds, and closes."""
+
+    transport: Any
+
+    def __init__(self, options: NtsKeOptions, context: ProtocolContext) -> None:
+        self._options = options
+        self._context = context
+        self._reader: RequestReader | None = None
+        self._deadline: IDelayedCall | None = None
+
+    def connectionMade(self) -> None:
+        if self.transport.negotiatedProtocol != ALPN.encode():
+            # Section 4 has no answer for a client that does not speak the protocol.
+            self._finish(NO_ALPN, b"")
+            return
+        self._reader = RequestReader()
+        overdue = TIMED_OUT, error_response(Code.BAD_REQUEST)
+        self._deadline = self._context.clock.callLater(REQUEST_TIMEOUT, self._finish, *overdue)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._reader is None:
+            return
+        try:
+            records = self._reader.feed(data)
+            agreement = None if records is None else agree(records)
+        except RequestError as problem:
+            self._refuse(problem.code)
+        else:
+            if agreement is not None:
+                self._answer(agreement)
+
+    def readConnectionLost(self) -> None:
+        """Refuse a request that has ended too early."""
+        if self._reader is not None:
+            self._refuse(Code.BAD_REQUEST)
+
+    def writeConnectionLost(self) -> None:
+        """Not called: TLS has no such thing."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._stop()
+
+    def _answer(self, agreement: Agreement) -> None:
+        if not agreement.aead:
+            self._finish(NOTHING_IN_COMMON, response(agreement, ()))
+            return
+        to_server, to_client = map(self._export, (TO_SERVER, TO_CLIENT))
+        ring = key_file(self._options.keys, self._context).ring
+        cookies = [ring.seal(to_server, to_client) for _ in range(COOKIES)]
+        options = self._options
+        answer = response(agreement, cookies, options.ntp_server, options.ntp_port)
+        self._finish(ESTABLISHED, answer)
+
+    def _export(self, role: int) -> bytes:
+        context = exporter_context(role)
+        exported: bytes = self.transport.export_keying_material(LABEL, KEY, context)
+        return exported
+
+    def _refuse(self, code: Code) -> None:
+        self._finish(REASONS[code], error_response(code))
+
+    def _finish(self, result: str, answer: bytes) -> None:
+        self._context.record.counters.nts_sessions[result] += 1
+        self._stop()
+        if answer:
+            self.transport.write(answer)
+        self.transport.loseConnection()
+
+    def _stop(self) -> None:
+        self._reader = None
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+
+
+def refusals(
+    options: NtsKeOptions, listeners: Sequence[Listener]
+) -> Iterator[tuple[str, ValueError]]:
+    """List the listeners without TLS."""
+    for listener in listeners:
+        if not listener.tls:
+            yield "listen", ValueError(f"has {listener}, which is not TLS; write tls:4460")
+
+
+declaration = ProtocolSpec(
+    options=NtsKeOptions,
+    stream=NtsKe,
+    refusals=refusals,
+    fixed={"tls_minimum": "1.3", "tls_alpn": ALPN},
+    defaults={"handshake_timeout": "2s", "max_connections": str(MAX_CONNECTIONS)},
+)
