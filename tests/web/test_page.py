@@ -114,6 +114,11 @@ class FilesTests(Case):
         script = self.get("/page.js")[2]
         self.assertIsNone(re.search(r"innerHTML|outerHTML|insertAdjacent|eval\(|cookie", script))
 
+    def test_small(self) -> None:
+        """Page, style and script are read in one go: 900 lines together."""
+        lines = [self.get(path)[2].count("\n") for path in ("/", "/page.css", "/page.js")]
+        self.assertTrue(sum(lines) <= 900, lines)
+
     def test_ids(self) -> None:
         """What the script and the links look for is there, once."""
         page, script = self.get("/")[2], self.get("/page.js")[2]
