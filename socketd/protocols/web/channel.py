@@ -64,8 +64,7 @@ class Channel(http.HTTPChannel):
     def dataReceived(self, data: bytes) -> None:
         """Answer the requests that the data completes."""
         self._rest += data
-        if not self._busy:
-            self._work()
+        self._work()
 
     def readConnectionLost(self) -> None:
         """Answer what has come, and then close."""
@@ -87,8 +86,7 @@ class Channel(http.HTTPChannel):
     def resumeProducing(self) -> None:
         self._full = False
         super().resumeProducing()
-        if not self._busy:
-            self._work()
+        self._work()
 
     # Requests in their order.
 

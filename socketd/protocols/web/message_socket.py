@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from wsproto.connection import Connection, ConnectionState
+from wsproto.connection import Connection
 from wsproto.events import (
     BytesMessage,
     CloseConnection,
@@ -89,7 +89,9 @@ class MessageSocket(Protocol):
             self._next = None
 
     def send_message(self, message: bytes | str) -> None:
-        """Send a message in one frame."""
+        """Send a message in one frame; none after a close."""
+        if self._closed:
+            return
         if self._is_compressing:
             self._send(TextMessage(message) if isinstance(message, str) else BytesMessage(message))
         elif isinstance(message, str):
@@ -99,10 +101,17 @@ class MessageSocket(Protocol):
 
     def close(self, code: int, reason: str = "") -> None:
         """Send a close frame, and close."""
+        if self._closed:
+            return
         self._send(CloseConnection(code, reason))
         self._closed = True
         if not self._busy:
             self.transport.loseConnection()
+
+    def reset(self) -> None:
+        """Reset the connection."""
+        self._closed = True
+        self.transport.abortConnection()
 
     def _work(self) -> None:
         """Serve frames, until more is needed or others are to be served."""
@@ -130,8 +139,7 @@ class MessageSocket(Protocol):
         elif isinstance(event, Ping):
             self._send(event.response())
         elif isinstance(event, CloseConnection):
-            if self._connection.state is not ConnectionState.CLOSED:
-                self._send(event.response())
+            self._send(event.response())
             self._closed = True
 
     def _collect(self, event: Message[Any]) -> None:
@@ -150,13 +158,9 @@ class MessageSocket(Protocol):
             self.message_received(whole)
 
     def _send(self, event: Event) -> None:
-        if not self._closed:
-            # After a close there is no frame to make.
-            self._put(self._connection.send(event))
+        self._put(self._connection.send(event))
 
     def _put(self, data: bytes) -> None:
-        if self._closed:
-            return
         if self._busy:
             self._output.append(data)
         else:

@@ -68,7 +68,7 @@ class MessageTransport:
 
     def abortConnection(self) -> None:
         """Reset the connection."""
-        self._socket.transport.abortConnection()
+        self._socket.reset()
 
     def __getattr__(self, name: str) -> Any:
         """Forward all that is about pauses and producers."""

@@ -9,10 +9,11 @@ from twisted.internet.testing import StringTransport
 from zope.interface.verify import verifyObject
 
 from socketd.common.events import REQUEST
-from socketd.protocols.web.channel import BATCH, MAX_AHEAD
+from socketd.protocols.web.asked import Asked
+from socketd.protocols.web.channel import BATCH, MAX_AHEAD, Channel
 from socketd.protocols.web.head import MAX_HEADERS
-from socketd.protocols.web.options import FixedResponse
-from tests.protocols.fakes import make_stream
+from socketd.protocols.web.options import FixedResponse, HttpOptions
+from tests.protocols.fakes import context, make_stream
 from tests.protocols.feeding import outcomes
 from tests.protocols.web.client import GET, WebCase, request, responses
 
@@ -316,9 +317,10 @@ class BadRequestTests(WebCase):
         """A body that is too long is answered 413, as soon as that is known."""
         for length in (b"6", b"9" * 15, b"9" * 5000):
             self.check(GET + b"Content-Length: %b\r\n\r\n" % length, 413, "body_size", max_body=5)
-        chunked = GET + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n"
-        self.check(chunked, 413, "body_size", max_body=5)
-        self.assertEqual(self.ask(chunked, max_body=6).json["body"], "abcdef")
+        chunked = GET + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n"
+        self.check(chunked + b"3\r\nghi\r\n0\r\n\r\n", 413, "body_size", max_body=5)
+        told = self.ask(chunked + b"0\r\n\r\n", max_body=6).json
+        self.assertEqual(told["body"], "abcdef")
 
     def test_unknown(self) -> None:
         """What this server cannot do is answered 501 or 417."""
@@ -408,6 +410,32 @@ class ProducerTests(WebCase):
         (response,) = connection.taken()
         self.assertEqual(len(response.body), 1_000_000)
         self.assertEqual(response, self.whole("/bytes/1000000?seed=1"))
+
+    def test_full_buffer(self) -> None:
+        """What fills the transport's buffer stops it; to go on once more changes nothing."""
+        connection = self.connect()
+        wire, channel = connection.wire, connection.channel
+        written: list[bytes] = []
+
+        def write(data: bytes) -> None:
+            written.append(data)
+            if len(written) == 2:
+                channel.pauseProducing()
+
+        self.patch(wire, "write", write)
+        channel.dataReceived(request("/bytes/100000"))
+        self.clock.advance(1)
+        self.assertEqual(len(written), 2)
+        channel.resumeProducing()
+        channel.resumeProducing()
+        self.clock.pump([0] * 5)
+        body = b"".join(written).partition(b"\r\n\r\n")[2]
+        self.assertEqual(len(body), 100_000)
+
+    def test_no_answers(self) -> None:
+        """A connection of no protocol has no answers."""
+        channel = Channel(HttpOptions(), context())
+        self.assertRaises(NotImplementedError, channel.answer, Asked("GET", "/"))
 
     def whole(self, target: str) -> object:
         """Ask for a path, and wait for the end."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
+from wsproto.connection import SERVER
+from wsproto.connection import Connection as Protocol
+
 from socketd.protocols.registry import installed
 from socketd.protocols.rules.options import parse_rules
-from socketd.protocols.web.message_socket import BATCH
+from socketd.protocols.web.message_socket import BATCH, MessageSocket
 from socketd.settings.diagnostics import SettingsError
 from socketd.settings.load import parse
 from tests.protocols.web.autobahn import Case, cases, chopped, code_of, deflate, inflate
@@ -302,6 +305,40 @@ class RulesTests(WebSocketCase):
         self.assertEqual([one.opcode for one in connection.received()], [CLOSE])
         self.clock.advance(9)
         self.assertEqual(connection.received(), [])
+
+    def test_late_close(self) -> None:
+        """A rule may close later, or reset."""
+        rules = '"a" -> "bye", after 2s, close\n"b" -> reset'
+        connection, _ = self.answers(rules, frame(TEXT, b"a"))
+        self.clock.advance(2)
+        self.assertEqual([one.opcode for one in self.drained(connection)], [TEXT, CLOSE])
+        self.assertTrue(connection.wire.disconnecting)
+        connection, found = self.answers(rules, frame(TEXT, b"b"))
+        self.assertEqual((found, connection.wire.disconnecting), ([], True))
+
+    def test_closed_meanwhile(self) -> None:
+        """What waits for its turn as the peer closes is not answered, nor closes again."""
+        rules = '"a" -> "A"\n"bye" -> "B", close\n"late" -> silent, after 1s'
+        for fields in ({}, {"Sec_WebSocket_Extensions": "permessage-deflate"}):
+            connection = self.open(rules=parse_rules(rules), fields=fields)
+            sent = frame(TEXT, b"late") + frame(TEXT, b"a") + frame(TEXT, b"bye") + close()
+            connection.wire.protocol.dataReceived(sent)
+            self.clock.advance(2)
+            self.assertEqual([one.opcode for one in self.drained(connection)], [CLOSE])
+
+    def test_nothing_after_close(self) -> None:
+        """Once it has closed, no message is sent, and no second close."""
+        connection = self.open()
+        protocol = connection.wire.protocol
+        for _ in range(2):
+            protocol.close(1001)
+            protocol.send_message("late")
+        self.assertEqual(connection.received(), [Frame(CLOSE, b"\x03\xe9")])
+
+    def test_base(self) -> None:
+        """A connection that does nothing with messages has no answers."""
+        base = MessageSocket(Protocol(SERVER), False, 1, self.clock)
+        self.assertRaises(NotImplementedError, base.message_received, "x")
 
     def test_many(self) -> None:
         """However many messages come at once, all are answered in their order."""
